@@ -1,0 +1,114 @@
+//! What a worker function hands back: one byte that tells what it is, then the postcard of it.
+//!
+//! The first two kinds are postcard's own encoding of a `Result<value, GuestError>`.
+
+use alloc::string::String;
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+/// First byte of a reply that carries the function's value.
+pub const TAG_VALUE: u8 = 0;
+/// First byte of a reply that carries a [`GuestError`].
+pub const TAG_ERROR: u8 = 1;
+/// First byte of a reply that tells that the arguments did not decode; a string says why.
+pub const TAG_BAD_ARGUMENTS: u8 = 2;
+
+/// A failure that a function returned as a value.
+///
+/// It is no failure of the sandbox: the function ran to its end and its state is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestError {
+    /// What kind of failure, for a program to tell apart; the SDK takes the error type's name.
+    pub name: String,
+    /// What happened, for a person.
+    pub message: String,
+    /// Where it happened and what caused it, a line each; empty where the guest tells nothing.
+    pub stack: String,
+}
+
+impl GuestError {
+    /// An error without a stack.
+    pub fn new(name: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { name: name.into(), message: message.into(), stack: String::new() }
+    }
+}
+
+impl fmt::Display for GuestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.message)
+    }
+}
+
+impl core::error::Error for GuestError {}
+
+/// A reply, told apart by its first byte but not decoded further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply<'a> {
+    /// The postcard of the function's value.
+    Value(&'a [u8]),
+    /// The postcard of a [`GuestError`].
+    Error(&'a [u8]),
+    /// The postcard of a string that says why the arguments did not decode.
+    BadArguments(&'a [u8]),
+}
+
+impl<'a> Reply<'a> {
+    /// Tells a reply's kind; `None` where the bytes are no reply.
+    #[must_use]
+    pub const fn split(bytes: &'a [u8]) -> Option<Self> {
+        match bytes {
+            [TAG_VALUE, rest @ ..] => Some(Self::Value(rest)),
+            [TAG_ERROR, rest @ ..] => Some(Self::Error(rest)),
+            [TAG_BAD_ARGUMENTS, rest @ ..] => Some(Self::BadArguments(rest)),
+            _ => None,
+        }
+    }
+}
+
+/// Packs a reply's place in the guest's memory into a worker function's result.
+#[must_use]
+pub const fn pack(ptr: u32, len: u32) -> u64 {
+    (ptr as u64) << 32 | len as u64
+}
+
+/// The pointer and the length of a worker function's result.
+#[must_use]
+pub const fn unpack(packed: u64) -> (u32, u32) {
+    let bytes = packed.to_be_bytes();
+    (
+        u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
+        u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn a_reply_is_the_postcard_of_a_result() {
+        let ok: Result<u32, GuestError> = Ok(300);
+        let bytes = postcard::to_allocvec(&ok).unwrap();
+        assert_eq!(Reply::split(&bytes), Some(Reply::Value(&[0xac, 0x02])));
+
+        let error: Result<u32, GuestError> = Err(GuestError::new("a", "b"));
+        let bytes = postcard::to_allocvec(&error).unwrap();
+        assert_eq!(Reply::split(&bytes), Some(Reply::Error(&[1, b'a', 1, b'b', 0])));
+    }
+
+    #[test]
+    fn other_first_bytes_and_no_bytes_are_no_reply() {
+        assert_eq!(Reply::split(&[]), None);
+        for tag in 3..=255 {
+            assert_eq!(Reply::split(&vec![tag; 3]), None);
+        }
+    }
+
+    #[test]
+    fn packing_keeps_the_extremes_apart() {
+        for (ptr, len) in [(0, 0), (1, u32::MAX), (u32::MAX, 0), (u32::MAX, u32::MAX)] {
+            assert_eq!(unpack(pack(ptr, len)), (ptr, len));
+        }
+    }
+}

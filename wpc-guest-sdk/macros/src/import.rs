@@ -1,0 +1,137 @@
+//! `wpc::import!`: functions of dependencies, as ordinary functions of a module named like the
+//! alias.
+
+use crate::mistakes::Mistakes;
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::parse::{Parse, ParseStream};
+use syn::{Attribute, Ident, ReturnType, Signature, Token, Visibility, braced};
+
+/// Any number of modules.
+struct Imports(Vec<Dependency>);
+
+impl Parse for Imports {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let mut dependencies = Vec::new();
+        while !input.is_empty() {
+            dependencies.push(input.parse()?);
+        }
+        Ok(Self(dependencies))
+    }
+}
+
+/// `pub mod alias { fn name(argument: Type) -> Type; … }`
+struct Dependency {
+    attributes: Vec<Attribute>,
+    visibility: Visibility,
+    alias: Ident,
+    functions: Vec<Declaration>,
+}
+
+impl Parse for Dependency {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let attributes = input.call(Attribute::parse_outer)?;
+        let visibility = input.parse()?;
+        input.parse::<Token![mod]>().map_err(|error| {
+            syn::Error::new(error.span(), "expected `mod alias { fn name(…) -> …; }`, where `alias` is the dependency's")
+        })?;
+        let alias = input.parse()?;
+        let body;
+        braced!(body in input);
+        let mut functions = Vec::new();
+        while !body.is_empty() {
+            functions.push(body.parse()?);
+        }
+        Ok(Self { attributes, visibility, alias, functions })
+    }
+}
+
+/// `fn name(argument: Type) -> Type;`
+struct Declaration {
+    attributes: Vec<Attribute>,
+    signature: Signature,
+}
+
+impl Parse for Declaration {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let attributes = input.call(Attribute::parse_outer)?;
+        input.parse::<Visibility>()?;
+        let signature = input.parse()?;
+        input.parse::<Token![;]>().map_err(|error| {
+            syn::Error::new(error.span(), "expected `;`: the function's body is in the dependency")
+        })?;
+        Ok(Self { attributes, signature })
+    }
+}
+
+pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
+    let Imports(dependencies) = match syn::parse2(tokens) {
+        Ok(imports) => imports,
+        Err(error) => return error.into_compile_error(),
+    };
+    let mut mistakes = Mistakes::default();
+    let expansion =
+        dependencies.iter().map(|dependency| dependency.expansion(&mut mistakes)).collect();
+    mistakes.into_tokens().unwrap_or(expansion)
+}
+
+impl Dependency {
+    fn expansion(&self, mistakes: &mut Mistakes) -> TokenStream {
+        let Self { attributes, visibility, alias, functions } = self;
+        mistakes.check_name("dependency", &alias.to_string(), alias);
+        let functions =
+            functions.iter().map(|function| function.expansion(&alias.to_string(), mistakes));
+        quote! {
+            #(#attributes)*
+            #visibility mod #alias {
+                #[allow(unused_imports, reason = "the declarations may name types of the parent")]
+                use super::*;
+                #(#functions)*
+            }
+        }
+    }
+}
+
+impl Declaration {
+    fn expansion(&self, alias: &str, mistakes: &mut Mistakes) -> TokenStream {
+        let Self { attributes, signature } = self;
+        let arguments = mistakes.arguments(signature);
+        let name = &signature.ident;
+        let export = name.to_string();
+        mistakes.check_name("function", &export, name);
+        let import_module = format!("{}{alias}", wpc_abi::names::TYPED_DEPENDENCY_PREFIX);
+        let names = arguments.iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let inputs = &signature.inputs;
+        let generics = &signature.generics;
+        let value = match &signature.output {
+            ReturnType::Default => quote! { () },
+            ReturnType::Type(_, ty) => quote! { #ty },
+        };
+        quote! {
+            #(#attributes)*
+            ///
+            /// # Errors
+            ///
+            /// What the dependency's function returned as its error, and what does not decode.
+            pub fn #name #generics (#inputs) -> ::core::result::Result<#value, ::wpc::GuestError> {
+                #[cfg(target_arch = "wasm32")]
+                {
+                    #[link(wasm_import_module = #import_module)]
+                    unsafe extern "C" {
+                        #[link_name = #export]
+                        fn import(arguments: *const u8, len: usize, room: *mut u8, capacity: usize) -> i64;
+                    }
+                    ::wpc::__private::call_dependency(#alias, #export, &(#(#names,)*), |arguments, room| {
+                        // SAFETY: both places are the slices' own.
+                        unsafe { import(arguments.as_ptr(), arguments.len(), room.as_mut_ptr(), room.len()) }
+                    })
+                }
+                #[cfg(not(target_arch = "wasm32"))]
+                {
+                    let _ = (#(&#names,)*);
+                    ::wpc::__private::outside_a_sandbox(concat!("dependency function `", #alias, "::", #export, "`"))
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The macros of `wpc-guest-sdk`, which re-exports and documents them.
+//!
+//! Each macro goes three steps: parse the author's tokens, check them into a small description and
+//! report every mistake at once, expand the description.
+#![forbid(unsafe_code)]
+
+mod function;
+mod import;
+mod mistakes;
+
+use proc_macro::TokenStream;
+
+/// Makes an ordinary function callable through the pool; see the crate documentation of `wpc`.
+#[proc_macro_attribute]
+pub fn function(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    function::expand(attribute.into(), item.into()).into()
+}
+
+/// Declares functions of a dependency; see the crate documentation of `wpc`.
+#[proc_macro]
+pub fn import(tokens: TokenStream) -> TokenStream {
+    import::expand(tokens.into()).into()
+}
