@@ -149,7 +149,7 @@ pub mod __private {
     pub use crate::entry::{
         NoSchema, NotAResult, Probe, arguments, decode, is_argument, is_result, reply_error, reply_value,
     };
-    pub use crate::failure::{Caught, ChainOfAny, ChainOfError, is_failure};
+    pub use crate::failure::{Caught, ChainOfAny, ChainOfError, Failure, is_failure};
     pub use crate::host::{call_dependency, outside_a_sandbox};
     pub use wpc_abi::names::is_valid as is_valid_name;
     pub use wpc_abi::section::Record;

@@ -1,0 +1,91 @@
+//! Runs WebAssembly functions on a supervised pool of worker threads.
+//!
+//! Compiled `.wasm` is defined by name while the pool runs; any thread or async task calls it by
+//! name with typed arguments. A function that loops, traps, leaks or attacks is stopped and
+//! replaced, and nobody else notices.
+//!
+//! ```
+//! use wpc_host::{Options, WorkerProcedureCall};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let wpc = WorkerProcedureCall::new(Options::default())?;
+//! wpc.define_worker_function(
+//!     "double",
+//!     wat::parse_str(
+//!         r#"(module (func (export "double") (param i64) (result i64)
+//!             local.get 0 i64.const 2 i64.mul))"#,
+//!     )?,
+//! )?;
+//! wpc.start_workers(4)?;
+//!
+//! let twice: i64 = wpc.call("double", (21_i64,))?;
+//! assert_eq!(twice, 42);
+//! wpc.stop_workers();
+//! # Ok(()) }
+//! ```
+//!
+//! # Words
+//!
+//! * A *function* is a named wasm export that can be called; a *module* is compiled wasm; a
+//!   *definition* is one defined generation of a function, dependency or constant.
+//! * A *dependency* is a module that others link to under an *alias*; a *constant* is a named value
+//!   that guests read; a *capability* is something granted to a definition.
+//! * A *worker* is a thread and its sandboxes; a *sandbox* is one instance of one definition with
+//!   its dependencies'.
+//! * A *guest error* is a failure a function returned as a value; a *trap* is execution aborted.
+//! * A function is *held* on a worker when its restarts are used up there.
+//!
+//! Start with [`WorkerProcedureCall`]. Functions are written with the crate `wpc-guest-sdk`, or in
+//! any language after `docs/abi.md`.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod bulkhead;
+mod call;
+mod capability;
+mod config;
+mod engine;
+mod error;
+mod event;
+mod function;
+mod id;
+mod limits;
+mod module;
+mod pending;
+mod pool;
+mod queue;
+mod registry;
+mod restart_policy;
+mod runtime;
+mod sandbox;
+mod scheduler;
+mod signature;
+mod supervisor;
+mod ticker;
+mod waiting;
+mod worker;
+
+pub use arguments::{Argument, Arguments, Parameters};
+pub use call::ReplyMetadata;
+pub use capability::Capability;
+pub use config::{CallOptions, Options};
+pub use error::{Error, ErrorCode, UnknownErrorCode};
+pub use event::{EventDetails, EventError, EventSource, HealthState, Severity, WorkerEvent};
+pub use function::Function;
+pub use id::{CallId, FunctionHash, ListenerId, ParseHashError, Sha256Hash, WorkerId};
+pub use limits::Limits;
+pub use module::WasmModule;
+pub use pending::{Answer, CancelHandle, PendingCall};
+pub use postcard_schema::Schema;
+pub use runtime::{
+    ConstantInformation, DependencyInformation, FunctionInformation, WorkerHealth, WorkerProcedureCall,
+};
+pub use wpc_abi::GuestError;
+
+const _: () = {
+    const fn is_send_and_sync<T: Send + Sync>() {}
+    is_send_and_sync::<WorkerProcedureCall>();
+    is_send_and_sync::<Function<(String,), String>>();
+    is_send_and_sync::<PendingCall<std::rc::Rc<()>>>();
+    is_send_and_sync::<Error>();
+};

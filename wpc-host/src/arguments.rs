@@ -1,0 +1,55 @@
+//! What a typed handle accepts as arguments.
+
+use postcard_schema::Schema;
+use postcard_schema::schema::NamedType;
+use serde::Serialize;
+
+/// A tuple of types that a function takes: `()`, `(A,)`, `(A, B)`, … up to twelve.
+pub trait Parameters {
+    /// Each type's schema, in order.
+    fn schemas() -> Vec<&'static NamedType>;
+}
+
+/// A tuple of values that encodes exactly like the parameters `P`.
+///
+/// A value stands for its own type, a reference for what it points to, `&str` for `String` and
+/// `&[T]` for `Vec<T>`, so that nothing has to be copied for a call.
+pub trait Arguments<P>: Serialize {}
+
+/// A value that encodes exactly like `T`.
+pub trait Argument<T>: Serialize {}
+
+impl<T: Serialize> Argument<T> for T {}
+impl<T: Serialize> Argument<T> for &T {}
+impl Argument<String> for &str {}
+impl<T: Serialize> Argument<Vec<T>> for &[T] {}
+
+macro_rules! tuples {
+    ($(($($parameter:ident $argument:ident),*))*) => {
+        $(
+            impl<$($parameter: Schema),*> Parameters for ($($parameter,)*) {
+                fn schemas() -> Vec<&'static NamedType> {
+                    vec![$($parameter::SCHEMA),*]
+                }
+            }
+
+            impl<$($parameter, $argument: Argument<$parameter>),*> Arguments<($($parameter,)*)> for ($($argument,)*) {}
+        )*
+    };
+}
+
+tuples! {
+    ()
+    (P1 A1)
+    (P1 A1, P2 A2)
+    (P1 A1, P2 A2, P3 A3)
+    (P1 A1, P2 A2, P3 A3, P4 A4)
+    (P1 A1, P2 A2, P3 A3, P4 A4, P5 A5)
+    (P1 A1, P2 A2, P3 A3, P4 A4, P5 A5, P6 A6)
+    (P1 A1, P2 A2, P3 A3, P4 A4, P5 A5, P6 A6, P7 A7)
+    (P1 A1, P2 A2, P3 A3, P4 A4, P5 A5, P6 A6, P7 A7, P8 A8)
+    (P1 A1, P2 A2, P3 A3, P4 A4, P5 A5, P6 A6, P7 A7, P8 A8, P9 A9)
+    (P1 A1, P2 A2, P3 A3, P4 A4, P5 A5, P6 A6, P7 A7, P8 A8, P9 A9, P10 A10)
+    (P1 A1, P2 A2, P3 A3, P4 A4, P5 A5, P6 A6, P7 A7, P8 A8, P9 A9, P10 A10, P11 A11)
+    (P1 A1, P2 A2, P3 A3, P4 A4, P5 A5, P6 A6, P7 A7, P8 A8, P9 A9, P10 A10, P11 A11, P12 A12)
+}

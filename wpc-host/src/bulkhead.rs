@@ -1,0 +1,116 @@
+//! Where one definition's failures are kept, worker by worker, so that they touch no other.
+//!
+//! A healthy definition has no entry here and one relaxed load tells so; the lock is taken only
+//! after something failed. A worker writes its own entry; the supervisor and callers read, and mark
+//! the one trial of a held entry.
+
+use crate::error::Error;
+use crate::id::WorkerId;
+use crate::restart_policy::{Admission, Decision, RestartPolicy, RestartState};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+#[derive(Debug, Default)]
+pub(crate) struct Bulkhead {
+    troubled: AtomicUsize,
+    troubles: Mutex<BTreeMap<WorkerId, Trouble>>,
+}
+
+#[derive(Debug)]
+struct Trouble {
+    state: RestartState,
+    last: Error,
+}
+
+impl Bulkhead {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<WorkerId, Trouble>> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, troubles: &BTreeMap<WorkerId, Trouble>) {
+        self.troubled.store(troubles.len(), Ordering::Release);
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.troubled.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether `worker` may try the definition now.
+    pub(crate) fn admission(&self, worker: WorkerId, now: Instant) -> Admission {
+        if self.is_whole() {
+            return Admission::Yes;
+        }
+        self.lock().get(&worker).map_or(Admission::Yes, |trouble| trouble.state.admission(now))
+    }
+
+    /// Takes note of a failure on `worker`.
+    pub(crate) fn failed(
+        &self,
+        worker: WorkerId,
+        had_succeeded: bool,
+        error: &Error,
+        policy: &RestartPolicy,
+        now: Instant,
+        random: &mut impl rand::Rng,
+    ) -> Decision {
+        let mut troubles = self.lock();
+        let trouble = troubles
+            .entry(worker)
+            .or_insert_with(|| Trouble { state: RestartState::new(now), last: error.clone() });
+        trouble.last = error.clone();
+        let decision = trouble.state.failed(had_succeeded, policy, now, random);
+        self.count(&troubles);
+        decision
+    }
+
+    /// Takes note of an answer on `worker`; tells whether there was trouble.
+    pub(crate) fn recovered(&self, worker: WorkerId) -> bool {
+        let mut troubles = self.lock();
+        let was_troubled = troubles.remove(&worker).is_some();
+        self.count(&troubles);
+        was_troubled
+    }
+
+    /// Marks the one trial of a held entry.
+    pub(crate) fn begin_trial(&self, worker: WorkerId, policy: &RestartPolicy, now: Instant) {
+        if let Some(trouble) = self.lock().get_mut(&worker) {
+            trouble.state.begin_trial(policy, now);
+        }
+    }
+
+    /// Forgets all trouble; tells on which workers there was some.
+    pub(crate) fn revive(&self) -> Vec<WorkerId> {
+        let mut troubles = self.lock();
+        let workers = troubles.keys().copied().collect();
+        troubles.clear();
+        self.count(&troubles);
+        workers
+    }
+
+    /// Forgets workers that are gone.
+    pub(crate) fn retain(&self, is_there: impl Fn(WorkerId) -> bool) {
+        if self.is_whole() {
+            return;
+        }
+        let mut troubles = self.lock();
+        troubles.retain(|worker, _| is_there(*worker));
+        self.count(&troubles);
+    }
+
+    /// Whether something failed on `worker` and has not been answered since.
+    pub(crate) fn troubles(&self, worker: WorkerId) -> bool {
+        !self.is_whole() && self.lock().contains_key(&worker)
+    }
+
+    /// The last failure, and since when the definition is held on the worker that holds it longest.
+    pub(crate) fn held(&self, now: Instant) -> Option<(Instant, Error)> {
+        let troubles = self.lock();
+        let held = troubles.values().filter_map(|trouble| match trouble.state.admission(now) {
+            Admission::Held { since } => Some((since, trouble.last.clone())),
+            _ => None,
+        });
+        held.min_by_key(|(since, _)| *since)
+    }
+}

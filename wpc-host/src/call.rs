@@ -1,0 +1,286 @@
+//! A call's life as its two sides share it: it is accepted, it may begin to run, it is answered.
+//!
+//! # Protocol
+//!
+//! A call's *phase* goes `queued → running → answered`, or `queued → answered`. Whoever moves it to
+//! `answered` by a successful exchange, and nobody else, writes the outcome; so every call is
+//! answered exactly once, whoever tries to: its worker, its caller (a cancel, or a limit that
+//! passed before it ran), the supervisor (a lost worker), or [`Call`]'s owner being dropped.
+//! The outcome is written once and read in place, so both sides may hold the call as long as they
+//! like. Nothing here knows what a function is or who runs it.
+
+use crate::error::Error;
+use crate::id::{CallId, FunctionHash, WorkerId};
+use atomic_waker::AtomicWaker;
+use std::cell::OnceCell;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+const QUEUED: u8 = 0;
+const RUNNING: u8 = 1;
+const ANSWERED: u8 = 2;
+
+/// What a call ends with: the reply's bytes, or why there are none.
+pub(crate) type Outcome = Result<Reply, Error>;
+
+/// An answer as it came across the sandbox's wall, and which code gave it.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// One byte of kind, then postcard: see `wpc_abi::reply`.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) metadata: ReplyMetadata,
+}
+
+/// Which code answered a call, and what it took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplyMetadata {
+    /// The SHA-1 of the function's module.
+    pub function_hash_sha1: FunctionHash,
+    /// The worker that ran it.
+    pub worker_id: WorkerId,
+    /// The fuel it used; `None` where the definition does not meter fuel.
+    pub fuel_used: Option<u64>,
+}
+
+/// Why a running call is to end early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interrupt {
+    Cancelled,
+    Stopped,
+    Deadline,
+}
+
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) id: CallId,
+    pub(crate) function: Arc<str>,
+    pub(crate) deadline: Instant,
+    pub(crate) time_limit: Duration,
+    phase: AtomicU8,
+    /// An [`Interrupt`] that somebody asked for; the deadline is not written here.
+    interrupt: AtomicU8,
+    outcome: OnceLock<Outcome>,
+    waiter: AtomicWaker,
+}
+
+impl Call {
+    pub(crate) fn new(id: CallId, function: Arc<str>, accepted: Instant, time_limit: Duration) -> Self {
+        Self {
+            id,
+            function,
+            deadline: accepted + time_limit,
+            time_limit,
+            phase: AtomicU8::new(QUEUED),
+            interrupt: AtomicU8::new(0),
+            outcome: OnceLock::new(),
+            waiter: AtomicWaker::new(),
+        }
+    }
+
+    /// Takes the call to run it; false where it is answered already.
+    #[must_use]
+    pub(crate) fn begin(&self) -> bool {
+        self.phase.compare_exchange(QUEUED, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    pub(crate) fn is_answered(&self) -> bool {
+        self.phase.load(Ordering::Acquire) == ANSWERED
+    }
+
+    /// Answers the call unless it is answered. `ran` tells the outcome whether it had begun.
+    pub(crate) fn answer_with(&self, outcome: impl FnOnce(bool) -> Outcome) {
+        if self.is_answered() {
+            return;
+        }
+        match self.phase.swap(ANSWERED, Ordering::AcqRel) {
+            ANSWERED => {}
+            phase => self.write(outcome(phase == RUNNING)),
+        }
+    }
+
+    /// Answers the call if it has not begun; false where it has, or is answered.
+    pub(crate) fn answer_unstarted(&self, error: impl FnOnce() -> Error) -> bool {
+        let exchanged =
+            self.phase.compare_exchange(QUEUED, ANSWERED, Ordering::AcqRel, Ordering::Acquire);
+        if exchanged.is_ok() {
+            self.write(Err(error()));
+        }
+        exchanged.is_ok()
+    }
+
+    fn write(&self, outcome: Outcome) {
+        // The phase lets one writer through.
+        let _ = self.outcome.set(outcome);
+        self.waiter.wake();
+    }
+
+    pub(crate) fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.get()
+    }
+
+    /// Asks for an early end: at once where it has not begun, soon where it runs.
+    pub(crate) fn cancel(&self) {
+        self.interrupt.store(1, Ordering::Release);
+        self.answer_unstarted(|| self.error_of(Interrupt::Cancelled, false));
+    }
+
+    /// Like [`Call::cancel`], because the workers stop.
+    pub(crate) fn stop(&self) {
+        let _ = self.interrupt.compare_exchange(0, 2, Ordering::AcqRel, Ordering::Acquire);
+        self.answer_unstarted(|| self.error_of(Interrupt::Stopped, false));
+    }
+
+    /// Ends the call if its limit passed before it began.
+    pub(crate) fn expire(&self, now: Instant) -> bool {
+        now >= self.deadline && self.answer_unstarted(|| self.error_of(Interrupt::Deadline, false))
+    }
+
+    /// Why the call should not go on, if it should not.
+    pub(crate) fn interrupted(&self, now: Instant) -> Option<Interrupt> {
+        match self.interrupt.load(Ordering::Acquire) {
+            1 => Some(Interrupt::Cancelled),
+            2 => Some(Interrupt::Stopped),
+            _ => (now >= self.deadline).then_some(Interrupt::Deadline),
+        }
+    }
+
+    pub(crate) fn error_of(&self, interrupt: Interrupt, ran: bool) -> Error {
+        let function = self.function.to_string();
+        match interrupt {
+            Interrupt::Cancelled => Error::Cancelled { function, ran },
+            Interrupt::Stopped => Error::Stopped { function, ran },
+            Interrupt::Deadline => Error::Timeout { function, limit: self.time_limit, ran },
+        }
+    }
+
+    /// Blocks this thread until the call is answered.
+    ///
+    /// A limit that passes while the call waits in a queue is noticed here; once it runs, its
+    /// worker or, should that fall silent, the supervisor answers.
+    pub(crate) fn wait(&self) -> &Outcome {
+        let mut patience = self.time_limit;
+        loop {
+            if let Some(outcome) = self.outcome() {
+                return outcome;
+            }
+            with_thread_waker(|waker| self.waiter.register(waker));
+            if let Some(outcome) = self.outcome() {
+                return outcome;
+            }
+            std::thread::park_timeout(patience);
+            if self.outcome.get().is_none() {
+                let now = Instant::now();
+                self.expire(now);
+                patience = match self.deadline.saturating_duration_since(now) {
+                    // It runs past its limit: somebody else is at it.
+                    Duration::ZERO => Duration::from_secs(1),
+                    left => left,
+                };
+            }
+        }
+    }
+
+    pub(crate) fn poll(&self, waker: &Waker) -> Poll<&Outcome> {
+        if let Some(outcome) = self.outcome() {
+            return Poll::Ready(outcome);
+        }
+        self.waiter.register(waker);
+        self.outcome().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn with_thread_waker(with: impl FnOnce(&Waker)) {
+    thread_local! {
+        static WAKER: OnceCell<Waker> = const { OnceCell::new() };
+    }
+    WAKER.with(|waker| {
+        with(waker.get_or_init(|| Waker::from(Arc::new(Unpark(std::thread::current())))));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call() -> Call {
+        Call::new(CallId(1), "f".into(), Instant::now(), Duration::from_secs(60))
+    }
+
+    fn lost(ran: bool) -> Outcome {
+        Err(Error::Stopped { function: "f".into(), ran })
+    }
+
+    #[test]
+    fn the_first_answer_stands() {
+        let call = call();
+        assert!(call.begin());
+        call.answer_with(lost);
+        call.answer_with(|_| panic!("it is answered"));
+        call.cancel();
+        assert!(matches!(call.wait(), Err(Error::Stopped { ran: true, .. })));
+    }
+
+    #[test]
+    fn a_cancelled_call_does_not_begin() {
+        let call = call();
+        call.cancel();
+        assert!(!call.begin());
+        assert!(matches!(call.wait(), Err(Error::Cancelled { ran: false, .. })));
+    }
+
+    #[test]
+    fn a_running_call_is_told_of_its_cancel_and_answered_by_who_runs_it() {
+        let call = call();
+        assert!(call.begin());
+        call.cancel();
+        assert!(call.outcome().is_none());
+        assert_eq!(call.interrupted(Instant::now()), Some(Interrupt::Cancelled));
+    }
+
+    #[test]
+    fn a_limit_that_passes_in_the_queue_ends_the_call() {
+        let call = Call::new(CallId(1), "f".into(), Instant::now(), Duration::from_nanos(1));
+        assert!(matches!(call.wait(), Err(Error::Timeout { ran: false, .. })));
+    }
+
+    #[test]
+    fn racing_answers_leave_one() {
+        for _ in 0..200 {
+            let call = Arc::new(call());
+            #[expect(clippy::disallowed_methods, reason = "a test of racing threads")]
+            let racers = [0, 1, 2].map(|racer| {
+                let call = Arc::clone(&call);
+                std::thread::spawn(move || match racer {
+                    0 => {
+                        if call.begin() {
+                            call.answer_with(lost);
+                        }
+                    }
+                    1 => call.cancel(),
+                    _ => call.answer_with(lost),
+                })
+            });
+            let first = call.wait().as_ref().unwrap_err().code();
+            for racer in racers {
+                racer.join().unwrap();
+            }
+            assert_eq!(call.wait().as_ref().unwrap_err().code(), first);
+        }
+    }
+}

@@ -1,0 +1,574 @@
+//! Every way in which something can be refused or fail, with stable codes.
+//!
+//! Three kinds are told apart: the embedder's mistake (refused before anything changed), the
+//! guest's failure, and the pool's own state. [`Error::outcome_unknown`] and
+//! [`Error::retry_can_help`] say what a caller may do about one.
+
+use crate::id::{FunctionHash, Sha256Hash, WorkerId};
+use std::time::Duration;
+use wpc_abi::GuestError;
+
+/// What went wrong.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Options contradict each other or are out of range.
+    #[error("the options cannot be used: {}", problems.join("; "))]
+    InvalidOptions {
+        /// Each with the option's name and what it must be.
+        problems: Vec<String>,
+    },
+    /// A call's options do not fit the function.
+    #[error("function \"{function}\" cannot be called so: {problem}")]
+    InvalidCallOptions {
+        /// The function.
+        function: String,
+        /// What does not fit, and what would.
+        problem: String,
+    },
+    /// A name is outside the rule.
+    #[error("{what} name {name:?} is not allowed: a name is {}", wpc_abi::names::NAME_RULE)]
+    InvalidName {
+        /// What was to be named.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+
+    /// The pool is stopped or stopping.
+    #[error("the workers are not running; call `start_workers` first")]
+    NotRunning,
+    /// The pool is already up, or on its way up or down.
+    #[error("the workers are already started, or are starting or stopping; wait for `stop_workers` to return")]
+    AlreadyStarted,
+    /// The workers did not come up; those that did were stopped again.
+    #[error("the workers could not be started: {cause}")]
+    StartFailed {
+        /// Why.
+        cause: String,
+    },
+
+    /// The bytes are no WebAssembly at all.
+    #[error("{what} is not WebAssembly: {reason}; pass the bytes of a compiled `.wasm` file")]
+    NotWasm {
+        /// What was to be defined.
+        what: String,
+        /// What is wrong with the bytes.
+        reason: &'static str,
+    },
+    /// The bytes are a WebAssembly component.
+    #[error("{what} is a WebAssembly component, and wpc runs core modules; build for wasm32-unknown-unknown, or unwrap the component's module")]
+    Component {
+        /// What was to be defined.
+        what: String,
+    },
+    /// The module does not validate or uses a feature that is switched off.
+    #[error("the module of {what} cannot be used: {reason}")]
+    InvalidModule {
+        /// What was to be defined.
+        what: String,
+        /// What the compiler says.
+        reason: String,
+    },
+    /// The module is larger than the limit.
+    #[error("the module of {what} has {found} bytes, and the limit is {limit}; raise `Limits::module_size`")]
+    ModuleTooLarge {
+        /// What was to be defined.
+        what: String,
+        /// In bytes.
+        limit: usize,
+        /// In bytes.
+        found: usize,
+    },
+    /// The bytes do not have the SHA-256 they must have.
+    #[error("the module of {what} is not the expected one: its SHA-256 must be {expected}, and is {found}")]
+    Sha256Mismatch {
+        /// What was to be defined.
+        what: String,
+        /// The hash given with the definition.
+        expected: Sha256Hash,
+        /// The hash of the bytes.
+        found: Sha256Hash,
+    },
+    /// The guest was built for another version of the contract.
+    #[error("the module of {what} speaks version {found} of the contract, and this host speaks {expected}; rebuild it with a matching SDK")]
+    AbiVersion {
+        /// What was to be defined.
+        what: String,
+        /// The host's version.
+        expected: u32,
+        /// The guest's.
+        found: String,
+    },
+    /// The module's section about itself cannot be read.
+    #[error("the section \"wpc\" of the module of {what} cannot be read: {reason}")]
+    MalformedSection {
+        /// What was to be defined.
+        what: String,
+        /// Where reading failed.
+        reason: String,
+    },
+    /// The module does not offer the wanted function.
+    #[error("the module of {what} has no function \"{wanted}\"; it has {}", list(offered))]
+    MissingExport {
+        /// What was to be defined.
+        what: String,
+        /// The export looked for.
+        wanted: String,
+        /// The functions that can be called.
+        offered: Vec<String>,
+    },
+    /// Several functions could be meant.
+    #[error("the module of {what} has several functions, and none of that name; choose one with `.export(…)`: {}", list(offered))]
+    AmbiguousExport {
+        /// What was to be defined.
+        what: String,
+        /// The functions that can be called.
+        offered: Vec<String>,
+    },
+    /// The export is there, but cannot be called.
+    #[error("the export \"{export}\" of the module of {what} cannot be called: it is {found}; a function takes and returns i32, i64, f32 or f64 and returns at most one, or keeps the contract of docs/abi.md")]
+    ExportType {
+        /// What was to be defined.
+        what: String,
+        /// The export.
+        export: String,
+        /// What it is.
+        found: String,
+    },
+    /// The module imports what nobody offers.
+    #[error("the module of {what} imports \"{module}\" \"{name}\", which nobody offers: {reason}")]
+    UnknownImport {
+        /// What was to be defined.
+        what: String,
+        /// The import's module.
+        module: String,
+        /// The import's name.
+        name: String,
+        /// Why not, and what is offered.
+        reason: String,
+    },
+    /// The module imports what it was not granted.
+    #[error("the module of {what} imports \"{module}\" \"{name}\", which needs a capability it was not granted; grant it with `.grant(Capability::{capability})`")]
+    NotGranted {
+        /// What was to be defined.
+        what: String,
+        /// The import's module.
+        module: String,
+        /// The import's name.
+        name: String,
+        /// The capability.
+        capability: &'static str,
+    },
+    /// The module's memory starts larger than it may become.
+    #[error("the module of {what} starts with {found} bytes of memory, and its limit is {limit}; raise `Limits::memory`")]
+    MemoryTooLarge {
+        /// What was to be defined.
+        what: String,
+        /// In bytes.
+        limit: usize,
+        /// In bytes.
+        found: u64,
+    },
+    /// Dependencies lead back to themselves.
+    #[error("the dependencies go in a circle: {}", path.join(" -> "))]
+    DependencyCircle {
+        /// The aliases, the first one again at the end.
+        path: Vec<String>,
+    },
+    /// A dependency does not offer what a module imports from it.
+    #[error("{importer} imports \"{export}\" from dependency \"{alias}\": {reason}")]
+    DependencyExport {
+        /// Who imports.
+        importer: String,
+        /// The dependency.
+        alias: String,
+        /// What it should export.
+        export: String,
+        /// Why it does not fit.
+        reason: String,
+    },
+    /// A sandbox would need more instances than one worker may have.
+    #[error("{what} needs {needed} module instances with its dependencies, and a worker may have {limit}; raise `Options::max_live_instances`")]
+    TooManyInstances {
+        /// What needs them.
+        what: String,
+        /// How many.
+        needed: usize,
+        /// How many a worker may have.
+        limit: usize,
+    },
+    /// A constant's value does not encode.
+    #[error("constant \"{constant}\" does not encode: {reason}")]
+    ConstantEncode {
+        /// The constant.
+        constant: String,
+        /// What postcard says.
+        reason: String,
+    },
+
+    /// No function has the name.
+    #[error("function \"{function}\" is not defined; define it with `define_worker_function`")]
+    FunctionNotDefined {
+        /// The function.
+        function: String,
+    },
+    /// The function, or a dependency of its, needs an alias that is not defined.
+    #[error("function \"{function}\" requires dependency \"{alias}\", which is not defined; define it with `define_worker_dependency`")]
+    DependencyNotDefined {
+        /// The function.
+        function: String,
+        /// The missing alias.
+        alias: String,
+    },
+    /// The function, or a dependency of its, needs a constant that is not defined.
+    #[error("function \"{function}\" requires constant \"{constant}\", which is not defined; define it with `define_worker_constant`")]
+    ConstantNotDefined {
+        /// The function.
+        function: String,
+        /// The missing constant.
+        constant: String,
+    },
+    /// The function is defined in another version than the call demands.
+    #[error("function \"{function}\" is pinned to {expected}, and the defined one is {found}")]
+    PinMismatch {
+        /// The function.
+        function: String,
+        /// The call's pin.
+        expected: FunctionHash,
+        /// The definition's hash.
+        found: FunctionHash,
+    },
+    /// A typed handle's types are not the function's.
+    #[error("function \"{function}\" has another {part}: the handle expects `{expected}`, the module tells `{found}`")]
+    SignatureMismatch {
+        /// The function.
+        function: String,
+        /// Which argument, or the result.
+        part: String,
+        /// The handle's type.
+        expected: String,
+        /// The module's.
+        found: String,
+    },
+    /// The arguments do not encode.
+    #[error("the arguments of function \"{function}\" do not encode: {reason}")]
+    ArgumentsEncode {
+        /// The function.
+        function: String,
+        /// What postcard says.
+        reason: String,
+    },
+    /// The arguments are larger than the limit.
+    #[error("the arguments of function \"{function}\" have {found} bytes, and the limit is {limit}; raise `Limits::arguments`")]
+    ArgumentsTooLarge {
+        /// The function.
+        function: String,
+        /// In bytes.
+        limit: usize,
+        /// In bytes.
+        found: usize,
+    },
+    /// The arguments are not the function's.
+    #[error("the arguments of function \"{function}\" do not fit it: {reason}")]
+    BadArguments {
+        /// The function.
+        function: String,
+        /// What did not decode.
+        reason: String,
+    },
+    /// The result is not of the wanted type.
+    #[error("the result of function \"{function}\" is no `{wanted}`: {reason}")]
+    ResultDecode {
+        /// The function.
+        function: String,
+        /// The type the caller wants.
+        wanted: &'static str,
+        /// What postcard says.
+        reason: String,
+    },
+
+    /// No worker is left to take the call, and none is coming.
+    #[error("no worker is ready for function \"{function}\": their restarts are used up; stop and start the workers")]
+    NoReadyWorkers {
+        /// The function.
+        function: String,
+    },
+    /// Every worker has as many unanswered calls as it may have, or too many calls wait already.
+    #[error("every worker is saturated for function \"{function}\" ({limit} unanswered calls each); call with `wait_for_room`, or raise `Options::max_pending_calls_per_worker`")]
+    Saturated {
+        /// The function.
+        function: String,
+        /// How many a worker may have.
+        limit: usize,
+    },
+    /// The function failed so often on every worker that it is not tried any more.
+    #[error("function \"{function}\" is held on every worker since {:.1} s after repeated failures, the last: {reason}; redefine it, revive it, or wait for its cool-down", held_for.as_secs_f64())]
+    Held {
+        /// The function.
+        function: String,
+        /// How long ago the first worker that still holds it began to.
+        held_for: Duration,
+        /// The last failure.
+        reason: String,
+    },
+
+    /// The call reached its time limit.
+    #[error("the call of function \"{function}\" reached its time limit of {} ms {}", limit.as_millis(), if *ran { "while it ran; it was interrupted" } else { "before it could run" })]
+    Timeout {
+        /// The function.
+        function: String,
+        /// The limit.
+        limit: Duration,
+        /// Whether the function had begun.
+        ran: bool,
+    },
+    /// The caller cancelled the call.
+    #[error("the call of function \"{function}\" was cancelled {}", if *ran { "while it ran; it was interrupted" } else { "before it ran" })]
+    Cancelled {
+        /// The function.
+        function: String,
+        /// Whether the function had begun.
+        ran: bool,
+    },
+    /// The workers were stopped before the call could end.
+    #[error("the workers were stopped before the call of function \"{function}\" {}", if *ran { "ended; it was interrupted" } else { "could run" })]
+    Stopped {
+        /// The function.
+        function: String,
+        /// Whether the function had begun.
+        ran: bool,
+    },
+    /// The worker died or fell silent.
+    #[error("{worker} was lost during the call of function \"{function}\": {reason}")]
+    WorkerLost {
+        /// The function.
+        function: String,
+        /// The worker.
+        worker: WorkerId,
+        /// What is known.
+        reason: String,
+        /// Whether the function had begun.
+        ran: bool,
+    },
+
+    /// The function returned an error.
+    #[error("function \"{function}\" returned an error: {error}")]
+    Guest {
+        /// The function.
+        function: String,
+        /// What it returned.
+        error: GuestError,
+    },
+    /// The guest's execution was aborted.
+    #[error("function \"{function}\" trapped: {reason}")]
+    Trap {
+        /// The function.
+        function: String,
+        /// The panic's message and place where the guest told it, the kind of trap otherwise.
+        reason: String,
+        /// The guest's functions on its stack, innermost first, a line each; may be empty.
+        stack: String,
+    },
+    /// The guest used up its fuel.
+    #[error("function \"{function}\" used up its fuel of {limit}; raise `Limits::fuel` or `CallOptions::fuel`")]
+    OutOfFuel {
+        /// The function.
+        function: String,
+        /// What it had.
+        limit: u64,
+    },
+    /// The guest died after it was refused memory or table room.
+    #[error("function \"{function}\" was refused {requested} {unit} past its limit of {limit}, and trapped; raise `Limits::{option}`")]
+    OutOfMemory {
+        /// The function.
+        function: String,
+        /// How much it wanted in all.
+        requested: usize,
+        /// How much it may have.
+        limit: usize,
+        /// What is counted.
+        unit: &'static str,
+        /// The limit's name.
+        option: &'static str,
+    },
+    /// The guest nested its calls too deep.
+    #[error("function \"{function}\" used up its stack of {limit} bytes; raise `Options::max_wasm_stack`, or recurse less")]
+    StackOverflow {
+        /// The function.
+        function: String,
+        /// In bytes.
+        limit: usize,
+    },
+    /// The guest broke the contract.
+    #[error("function \"{function}\" broke the contract: {reason}")]
+    BadReply {
+        /// The function.
+        function: String,
+        /// How.
+        reason: String,
+    },
+    /// The result is larger than the limit.
+    #[error("the result of function \"{function}\" has {found} bytes, and the limit is {limit}; raise `Limits::result`")]
+    ResultTooLarge {
+        /// The function.
+        function: String,
+        /// In bytes.
+        limit: usize,
+        /// In bytes.
+        found: usize,
+    },
+    /// The function's sandbox could not be made.
+    #[error("the sandbox of function \"{function}\" could not be made: {reason}")]
+    Initialisation {
+        /// The function.
+        function: String,
+        /// Why: its start function failed, or a dependency does not link.
+        reason: String,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+macro_rules! codes {
+    ($($variant:ident $code:literal $unknown:literal $retry:literal),+ $(,)?) => {
+        /// An [`Error`]'s stable name, for programs, logs and metrics.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum ErrorCode {
+            $(#[doc = concat!("See [`Error::", stringify!($variant), "`].")] $variant,)+
+        }
+
+        impl ErrorCode {
+            /// Every code.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The code as text; it never changes.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $code),+ }
+            }
+        }
+
+        impl Error {
+            /// The error's stable code.
+            #[must_use]
+            pub const fn code(&self) -> ErrorCode {
+                match self { $(Self::$variant { .. } => ErrorCode::$variant),+ }
+            }
+
+            /// Whether the function may have run, in whole or in part, without its result being
+            /// known: a call that must not happen twice must not be repeated then.
+            #[must_use]
+            pub const fn outcome_unknown(&self) -> bool {
+                self.ran() && match self { $(Self::$variant { .. } => $unknown),+ }
+            }
+
+            /// Whether the very same call may succeed when it is repeated later.
+            #[must_use]
+            pub const fn retry_can_help(&self) -> bool {
+                match self { $(Self::$variant { .. } => $retry),+ }
+            }
+        }
+    };
+}
+
+impl Error {
+    /// Whether the function had begun; errors that do not tell arise only after or before, as the
+    /// table says.
+    const fn ran(&self) -> bool {
+        match self {
+            Self::Timeout { ran, .. }
+            | Self::Cancelled { ran, .. }
+            | Self::Stopped { ran, .. }
+            | Self::WorkerLost { ran, .. } => *ran,
+            _ => true,
+        }
+    }
+}
+
+// The variant, its code, whether the outcome is unknown once it ran, whether a retry can help.
+codes! {
+    InvalidOptions "invalid_options" false false,
+    InvalidCallOptions "invalid_call_options" false false,
+    InvalidName "invalid_name" false false,
+    NotRunning "not_running" false true,
+    AlreadyStarted "already_started" false true,
+    StartFailed "start_failed" false true,
+    NotWasm "not_wasm" false false,
+    Component "component" false false,
+    InvalidModule "invalid_module" false false,
+    ModuleTooLarge "module_too_large" false false,
+    Sha256Mismatch "sha256_mismatch" false false,
+    AbiVersion "abi_version" false false,
+    MalformedSection "malformed_section" false false,
+    MissingExport "missing_export" false false,
+    AmbiguousExport "ambiguous_export" false false,
+    ExportType "export_type" false false,
+    UnknownImport "unknown_import" false false,
+    NotGranted "not_granted" false false,
+    MemoryTooLarge "memory_too_large" false false,
+    DependencyCircle "dependency_circle" false false,
+    DependencyExport "dependency_export" false false,
+    TooManyInstances "too_many_instances" false false,
+    ConstantEncode "constant_encode" false false,
+    FunctionNotDefined "function_not_defined" false true,
+    DependencyNotDefined "dependency_not_defined" false true,
+    ConstantNotDefined "constant_not_defined" false true,
+    PinMismatch "pin_mismatch" false false,
+    SignatureMismatch "signature_mismatch" false false,
+    ArgumentsEncode "arguments_encode" false false,
+    ArgumentsTooLarge "arguments_too_large" false false,
+    BadArguments "bad_arguments" false false,
+    ResultDecode "result_decode" false false,
+    NoReadyWorkers "no_ready_workers" false false,
+    Saturated "saturated" false true,
+    Held "held" false true,
+    Timeout "timeout" true true,
+    Cancelled "cancelled" true false,
+    Stopped "stopped" true false,
+    WorkerLost "worker_lost" true true,
+    Guest "guest_error" false false,
+    Trap "trap" true true,
+    OutOfFuel "out_of_fuel" true false,
+    OutOfMemory "out_of_memory" true true,
+    StackOverflow "stack_overflow" true false,
+    BadReply "bad_reply" true false,
+    ResultTooLarge "result_too_large" true false,
+    Initialisation "initialisation" false true,
+}
+
+impl std::fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for ErrorCode {
+    type Err = UnknownErrorCode;
+
+    fn from_str(text: &str) -> Result<Self, UnknownErrorCode> {
+        let known = Self::ALL.iter().find(|code| code.as_str() == text);
+        known.copied().ok_or_else(|| UnknownErrorCode(text.to_owned()))
+    }
+}
+
+/// Text that is no [`ErrorCode`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no error code of wpc")]
+pub struct UnknownErrorCode(pub String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_reads_back_from_its_text() {
+        for code in ErrorCode::ALL {
+            assert_eq!(code.as_str().parse(), Ok(*code));
+        }
+        assert!("nonsense".parse::<ErrorCode>().is_err());
+    }
+}

@@ -1,0 +1,140 @@
+//! The numbers and hashes by which things are told apart. None is used twice in a process's life.
+
+use sha1::{Digest as _, Sha1};
+use sha2::Sha256;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A worker. A replacement gets a new number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+pub struct WorkerId(pub(crate) u64);
+
+/// A call, from its acceptance to its answer; events about it carry this number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+pub struct CallId(pub(crate) u64);
+
+/// A listener, as [`off_worker_event`](crate::WorkerProcedureCall::off_worker_event) takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerId(pub(crate) u64);
+
+/// One linking of one definition: what a sandbox is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Generation(pub(crate) u64);
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "worker_{}", self.0)
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "call_{}", self.0)
+    }
+}
+
+/// Hands out numbers from 1.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// The SHA-1 of a module's bytes: `sha1sum file.wasm` prints the same.
+///
+/// It names a version and tells drift. It is no seal: whoever must be sure of the bytes gives a
+/// [`Sha256Hash`] with the definition.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FunctionHash([u8; 20]);
+
+impl FunctionHash {
+    /// The hash of a module.
+    #[must_use]
+    pub fn of(wasm: &[u8]) -> Self {
+        Self(Sha1::digest(wasm).into())
+    }
+}
+
+/// The SHA-256 of a module's bytes: `sha256sum file.wasm` prints the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sha256Hash([u8; 32]);
+
+impl Sha256Hash {
+    /// The hash of a module.
+    #[must_use]
+    pub fn of(wasm: &[u8]) -> Self {
+        Self(Sha256::digest(wasm).into())
+    }
+}
+
+/// Text that is no hash of the wanted kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a hash is {expected} hexadecimal digits, found {found:?}")]
+pub struct ParseHashError {
+    /// How many digits the hash has.
+    pub expected: usize,
+    /// The text.
+    pub found: String,
+}
+
+fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], ParseHashError> {
+    let error = || ParseHashError { expected: N * 2, found: text.to_owned() };
+    if text.len() != N * 2 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(error());
+    }
+    let mut bytes = [0; N];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).map_err(|_| error())?;
+    }
+    Ok(bytes)
+}
+
+macro_rules! hash_text {
+    ($hash:ident) => {
+        impl fmt::Display for $hash {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $hash {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({self})", stringify!($hash))
+            }
+        }
+
+        impl FromStr for $hash {
+            type Err = ParseHashError;
+
+            fn from_str(text: &str) -> Result<Self, ParseHashError> {
+                parse_hex(text).map(Self)
+            }
+        }
+    };
+}
+
+hash_text!(FunctionHash);
+hash_text!(Sha256Hash);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_prints_what_sha1sum_prints_and_reads_it_back() {
+        let hash = FunctionHash::of(b"abc");
+        assert_eq!(hash.to_string(), "a9993e364706816aba3e25717850c26c9cd0d89d");
+        assert_eq!(hash.to_string().parse(), Ok(hash));
+    }
+
+    #[test]
+    fn other_text_is_no_hash() {
+        for text in ["", "a9993e36", &"g".repeat(40), &"é".repeat(20), &"+1".repeat(20)] {
+            assert!(text.parse::<FunctionHash>().is_err(), "{text:?}");
+        }
+    }
+}

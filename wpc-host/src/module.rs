@@ -1,0 +1,519 @@
+//! A compiled module and what it tells about itself: what can be called, what it needs, what its
+//! types are. Nothing of the guest runs here.
+
+use crate::capability::{Capability, Grants};
+use crate::engine::{Engines, Profile};
+use crate::error::Error;
+use crate::id::{FunctionHash, Sha256Hash};
+use crate::limits::Limits;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use wasmtime::{ExternType, FuncType, ValType};
+use wpc_abi::names;
+use wpc_abi::section::{SECTION, Section, Signature};
+
+/// A `.wasm` to be defined, with what its definition may use. The bytes are copied once, into
+/// machine code.
+///
+/// ```no_run
+/// use wpc_host::{Capability, Limits, WasmModule};
+///
+/// let module = WasmModule::new(std::fs::read("resize.wasm")?)
+///     .export("resize")
+///     .limits(Limits { memory: 64 << 20, ..Limits::default() })
+///     .grant(Capability::Clock);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct WasmModule {
+    pub(crate) bytes: Arc<[u8]>,
+    pub(crate) export: Option<String>,
+    pub(crate) sha256: Option<Sha256Hash>,
+    pub(crate) limits: Limits,
+    pub(crate) grants: Grants,
+}
+
+impl WasmModule {
+    /// A module of these bytes, with default limits and nothing granted.
+    #[must_use]
+    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self {
+            bytes: bytes.into(),
+            export: None,
+            sha256: None,
+            limits: Limits::default(),
+            grants: Grants::default(),
+        }
+    }
+
+    /// The export that is meant, where it is not named like the function.
+    #[must_use]
+    pub fn export(mut self, export: impl Into<String>) -> Self {
+        self.export = Some(export.into());
+        self
+    }
+
+    /// The SHA-256 the bytes must have.
+    #[must_use]
+    pub fn sha256(mut self, hash: Sha256Hash) -> Self {
+        self.sha256 = Some(hash);
+        self
+    }
+
+    /// What the definition may use.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Grants a capability.
+    #[must_use]
+    pub fn grant(mut self, capability: Capability) -> Self {
+        self.grants.add(capability);
+        self
+    }
+}
+
+impl From<&[u8]> for WasmModule {
+    fn from(bytes: &[u8]) -> Self {
+        Self::new(bytes)
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for WasmModule {
+    fn from(bytes: &[u8; N]) -> Self {
+        Self::new(bytes.as_slice())
+    }
+}
+
+impl From<Vec<u8>> for WasmModule {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::new(bytes)
+    }
+}
+
+impl From<&Vec<u8>> for WasmModule {
+    fn from(bytes: &Vec<u8>) -> Self {
+        Self::new(bytes.as_slice())
+    }
+}
+
+/// How an export wants to be called. Other guests' contracts would be further variants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Convention {
+    /// The contract of `wpc_abi`: bytes in, bytes out.
+    Wpc,
+    /// A plain export of numbers.
+    Scalars { parameters: Vec<Scalar>, result: Option<Scalar> },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scalar {
+    I32,
+    I64,
+    F32,
+    F64,
+}
+
+impl Scalar {
+    fn of(ty: &ValType) -> Option<Self> {
+        match ty {
+            ValType::I32 => Some(Self::I32),
+            ValType::I64 => Some(Self::I64),
+            ValType::F32 => Some(Self::F32),
+            ValType::F64 => Some(Self::F64),
+            _ => None,
+        }
+    }
+}
+
+/// An export that can be called.
+#[derive(Debug)]
+pub(crate) struct Export {
+    pub(crate) name: String,
+    pub(crate) convention: Convention,
+    /// What the module tells of its types, if it does.
+    pub(crate) signature: Option<Signature>,
+}
+
+/// What a module imports from dependencies, by alias.
+#[derive(Debug, Default)]
+pub(crate) struct DependencyImports {
+    /// Functions called through the host, with bytes.
+    pub(crate) typed: BTreeSet<String>,
+    /// Items linked directly, by name.
+    pub(crate) linked: Vec<(String, ExternType)>,
+}
+
+/// What a module needs from its host, as it tells by itself.
+#[derive(Debug, Default)]
+pub(crate) struct Requirements {
+    pub(crate) constants: Vec<String>,
+    pub(crate) dependencies: BTreeMap<String, DependencyImports>,
+    /// Each with the import that needs it.
+    capabilities: Vec<(Capability, &'static str)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Module {
+    pub(crate) wasm: wasmtime::Module,
+    pub(crate) hash: FunctionHash,
+    pub(crate) exports: Vec<Export>,
+    pub(crate) requirements: Requirements,
+    /// Whether it exports the contract's buffer.
+    pub(crate) has_buffer: bool,
+    /// Whether it exports WASI's reactor initialiser.
+    pub(crate) has_initialize: bool,
+    initial_memory: u64,
+}
+
+impl Module {
+    /// The export called `name`, if it can be called.
+    pub(crate) fn export(&self, name: &str) -> Option<&Export> {
+        self.exports.iter().find(|export| export.name == name)
+    }
+
+    /// The export a function means: the chosen one, else its namesake, else the only one.
+    pub(crate) fn export_for(
+        &self,
+        what: &str,
+        function: &str,
+        chosen: Option<&str>,
+    ) -> Result<&Export, Error> {
+        let wanted = chosen.unwrap_or(function);
+        if let Some(export) = self.export(wanted) {
+            return Ok(export);
+        }
+        if let Some(found) = self.wasm.get_export(wanted) {
+            return Err(Error::ExportType {
+                what: what.to_owned(),
+                export: wanted.to_owned(),
+                found: describe(&found),
+            });
+        }
+        let offered = self.exports.iter().map(|export| export.name.clone()).collect::<Vec<_>>();
+        match (chosen, self.exports.as_slice()) {
+            (None, [only]) => Ok(only),
+            (None, [_, _, ..]) => Err(Error::AmbiguousExport { what: what.to_owned(), offered }),
+            _ => Err(Error::MissingExport { what: what.to_owned(), wanted: wanted.to_owned(), offered }),
+        }
+    }
+
+    /// Whether a definition with these grants and limits may use the module.
+    pub(crate) fn permit(&self, what: &str, grants: Grants, limits: &Limits) -> Result<(), Error> {
+        for (capability, import) in &self.requirements.capabilities {
+            if !grants.has(*capability) {
+                return Err(Error::NotGranted {
+                    what: what.to_owned(),
+                    module: names::HOST_MODULE.to_owned(),
+                    name: (*import).to_owned(),
+                    capability: capability.name(),
+                });
+            }
+        }
+        if self.initial_memory > limits.memory as u64 {
+            return Err(Error::MemoryTooLarge {
+                what: what.to_owned(),
+                limit: limits.memory,
+                found: self.initial_memory,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Compiles modules, each content once as long as somebody uses it.
+#[derive(Debug)]
+pub(crate) struct Compiler {
+    engines: Arc<Engines>,
+    /// By SHA-256, because two modules can be made that share a SHA-1.
+    compiled: Mutex<HashMap<(Sha256Hash, Profile), Weak<Module>>>,
+}
+
+impl Compiler {
+    pub(crate) fn new(engines: Arc<Engines>) -> Self {
+        Self { engines, compiled: Mutex::default() }
+    }
+
+    /// Compiles and reads `source`; `what` names it in errors.
+    pub(crate) fn compile(&self, what: &str, source: &WasmModule) -> Result<Arc<Module>, Error> {
+        let problems = source.limits.problems();
+        if !problems.is_empty() {
+            return Err(Error::InvalidOptions { problems });
+        }
+        let bytes = &*source.bytes;
+        check_header(what, bytes)?;
+        if bytes.len() > source.limits.module_size {
+            return Err(Error::ModuleTooLarge {
+                what: what.to_owned(),
+                limit: source.limits.module_size,
+                found: bytes.len(),
+            });
+        }
+        let found = Sha256Hash::of(bytes);
+        if let Some(expected) = source.sha256.filter(|expected| *expected != found) {
+            return Err(Error::Sha256Mismatch { what: what.to_owned(), expected, found });
+        }
+        let key = (found, Profile::for_fuel(source.limits.fuel));
+        let module = match self.known(key) {
+            Some(module) => module,
+            None => {
+                let module = Arc::new(compile(what, bytes, self.engines.get(key.1)?)?);
+                let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+                compiled.retain(|_, module| module.strong_count() > 0);
+                compiled.insert(key, Arc::downgrade(&module));
+                module
+            }
+        };
+        module.permit(what, source.grants, &source.limits)?;
+        Ok(module)
+    }
+
+    fn known(&self, key: (Sha256Hash, Profile)) -> Option<Arc<Module>> {
+        let compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        compiled.get(&key).and_then(Weak::upgrade)
+    }
+}
+
+fn check_header(what: &str, bytes: &[u8]) -> Result<(), Error> {
+    let not_wasm = |reason| Err(Error::NotWasm { what: what.to_owned(), reason });
+    match bytes {
+        [] => not_wasm("there are no bytes"),
+        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Ok(()),
+        [b'\0', b'a', b's', b'm', _, 0, 1, 0, ..] => Err(Error::Component { what: what.to_owned() }),
+        [b'\0', b'a', b's', b'm', _, _, _, _, ..] => not_wasm("its version is none that exists"),
+        [b'\0', b'a', b's', b'm', ..] | [b'\0'] | [b'\0', b'a'] | [b'\0', b'a', b's'] => {
+            not_wasm("it ends inside its header")
+        }
+        _ => not_wasm("it does not begin with the bytes \"\\0asm\""),
+    }
+}
+
+fn compile(what: &str, bytes: &[u8], engine: &wasmtime::Engine) -> Result<Module, Error> {
+    let wasm = wasmtime::Module::from_binary(engine, bytes).map_err(|error| Error::InvalidModule {
+        what: what.to_owned(),
+        reason: causes(&error),
+    })?;
+    let has_buffer = check_version(what, &wasm)?;
+    let section = read_section(what, bytes)?;
+    let exports = read_exports(&wasm, has_buffer, section.functions);
+    let requirements = read_imports(what, &wasm, section.constants)?;
+    Ok(Module {
+        hash: FunctionHash::of(bytes),
+        exports,
+        requirements,
+        has_buffer,
+        has_initialize: matches!(wasm.get_export("_initialize"), Some(ExternType::Func(_))),
+        initial_memory: initial_memory(&wasm),
+        wasm,
+    })
+}
+
+/// An error and its causes on one line.
+fn causes(error: &wasmtime::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+    }
+    text
+}
+
+/// Whether the module keeps the contract; refuses it where it keeps another version.
+fn check_version(what: &str, wasm: &wasmtime::Module) -> Result<bool, Error> {
+    let mut has_buffer = false;
+    for export in wasm.exports() {
+        let Some(version) = export.name().strip_prefix(names::BUFFER_EXPORT_PREFIX) else { continue };
+        if export.name() != names::BUFFER_EXPORT {
+            return Err(Error::AbiVersion {
+                what: what.to_owned(),
+                expected: wpc_abi::VERSION,
+                found: version.to_owned(),
+            });
+        }
+        let fits = matches!(export.ty(), ExternType::Func(ty)
+            if is_type(&ty, &[Scalar::I32], &[Scalar::I32]));
+        if !fits {
+            return Err(Error::ExportType {
+                what: what.to_owned(),
+                export: names::BUFFER_EXPORT.to_owned(),
+                found: describe(&export.ty()),
+            });
+        }
+        has_buffer = true;
+    }
+    if has_buffer && !matches!(wasm.get_export("memory"), Some(ExternType::Memory(_))) {
+        return Err(Error::MissingExport {
+            what: what.to_owned(),
+            wanted: "memory".to_owned(),
+            offered: wasm.exports().map(|export| export.name().to_owned()).collect(),
+        });
+    }
+    Ok(has_buffer)
+}
+
+fn read_section(what: &str, bytes: &[u8]) -> Result<Section, Error> {
+    let mut section = Section::default();
+    let malformed =
+        |reason: String| Error::MalformedSection { what: what.to_owned(), reason };
+    for payload in wasmparser::Parser::new(0).parse_all(bytes) {
+        match payload {
+            Ok(wasmparser::Payload::CustomSection(custom)) if custom.name() == SECTION => {
+                section.read(custom.data()).map_err(|error| malformed(error.to_string()))?;
+            }
+            Ok(_) => {}
+            Err(error) => return Err(malformed(error.to_string())),
+        }
+    }
+    Ok(section)
+}
+
+fn read_exports(
+    wasm: &wasmtime::Module,
+    has_buffer: bool,
+    signatures: Vec<Signature>,
+) -> Vec<Export> {
+    let mut signatures: HashMap<_, _> =
+        signatures.into_iter().map(|signature| (signature.name.clone(), signature)).collect();
+    let callable = wasm.exports().filter_map(|export| {
+        let name = export.name();
+        // The contract's own exports and those of the toolchains are not the author's.
+        if name.starts_with("wpc_") || name.starts_with("__") || matches!(name, "_start" | "_initialize") {
+            return None;
+        }
+        let ExternType::Func(ty) = export.ty() else { return None };
+        let convention = convention(&ty, has_buffer)?;
+        Some(Export { name: name.to_owned(), convention, signature: signatures.remove(name) })
+    });
+    callable.collect()
+}
+
+fn convention(ty: &FuncType, has_buffer: bool) -> Option<Convention> {
+    if has_buffer && is_type(ty, &[Scalar::I32, Scalar::I32], &[Scalar::I64]) {
+        return Some(Convention::Wpc);
+    }
+    let parameters = ty.params().map(|ty| Scalar::of(&ty)).collect::<Option<_>>()?;
+    let results = ty.results().map(|ty| Scalar::of(&ty)).collect::<Option<Vec<_>>>()?;
+    match results.as_slice() {
+        [] => Some(Convention::Scalars { parameters, result: None }),
+        [result] => Some(Convention::Scalars { parameters, result: Some(*result) }),
+        _ => None,
+    }
+}
+
+fn is_type(ty: &FuncType, parameters: &[Scalar], results: &[Scalar]) -> bool {
+    let equal = |found: &mut dyn Iterator<Item = ValType>, wanted: &[Scalar]| {
+        found.map(|ty| Scalar::of(&ty)).eq(wanted.iter().map(|scalar| Some(*scalar)))
+    };
+    equal(&mut ty.params(), parameters) && equal(&mut ty.results(), results)
+}
+
+fn read_imports(
+    what: &str,
+    wasm: &wasmtime::Module,
+    mut constants: Vec<String>,
+) -> Result<Requirements, Error> {
+    constants.sort();
+    constants.dedup();
+    let mut requirements = Requirements { constants, ..Requirements::default() };
+    for import in wasm.imports() {
+        let (module, name) = (import.module(), import.name());
+        let unknown = |reason: String| Error::UnknownImport {
+            what: what.to_owned(),
+            module: module.to_owned(),
+            name: name.to_owned(),
+            reason,
+        };
+        if module == names::HOST_MODULE {
+            let offered = host_import(name).ok_or_else(|| {
+                unknown(format!("\"{module}\" has {}", HOST_IMPORTS.map(|import| import.name).join(", ")))
+            })?;
+            let fits = matches!(import.ty(), ExternType::Func(ty) if is_type(&ty, offered.parameters, offered.results));
+            if !fits {
+                return Err(unknown(format!("the host's has another type than {}", describe(&import.ty()))));
+            }
+            if let Some(capability) = offered.capability {
+                requirements.capabilities.push((capability, offered.name));
+            }
+        } else if let Some(alias) = module.strip_prefix(names::TYPED_DEPENDENCY_PREFIX) {
+            check_alias(alias).map_err(&unknown)?;
+            let fits = matches!(import.ty(), ExternType::Func(ty) if is_type(&ty, &[Scalar::I32; 4], &[Scalar::I64]));
+            if !fits {
+                return Err(unknown(format!(
+                    "a function of a typed dependency is (i32, i32, i32, i32) -> i64, and this is {}",
+                    describe(&import.ty())
+                )));
+            }
+            requirements.dependencies.entry(alias.to_owned()).or_default().typed.insert(name.to_owned());
+        } else if module.starts_with("wasi_") {
+            return Err(unknown("a function gets no WASI; build for wasm32-unknown-unknown".to_owned()));
+        } else {
+            check_alias(module).map_err(&unknown)?;
+            let linked = &mut requirements.dependencies.entry(module.to_owned()).or_default().linked;
+            linked.push((name.to_owned(), import.ty()));
+        }
+    }
+    Ok(requirements)
+}
+
+fn check_alias(alias: &str) -> Result<(), String> {
+    if names::is_valid(alias) {
+        Ok(())
+    } else {
+        Err(format!("{alias:?} cannot be a dependency's alias, which is {}", names::NAME_RULE))
+    }
+}
+
+/// A function the host offers to guests.
+struct HostImport {
+    name: &'static str,
+    parameters: &'static [Scalar],
+    results: &'static [Scalar],
+    capability: Option<Capability>,
+}
+
+const fn offer(
+    name: &'static str,
+    parameters: &'static [Scalar],
+    results: &'static [Scalar],
+    capability: Option<Capability>,
+) -> HostImport {
+    HostImport { name, parameters, results, capability }
+}
+
+/// All that the import module `wpc` has. `imports` implements them.
+const HOST_IMPORTS: [HostImport; 6] = [
+    offer(names::CONSTANT_IMPORT, &[Scalar::I32; 4], &[Scalar::I64], None),
+    offer(names::TAKE_IMPORT, &[Scalar::I32; 2], &[Scalar::I64], None),
+    offer(names::LOG_IMPORT, &[Scalar::I32; 3], &[], None),
+    offer(names::PANIC_IMPORT, &[Scalar::I32; 2], &[], None),
+    offer(names::RANDOM_IMPORT, &[Scalar::I32; 2], &[], Some(Capability::Random)),
+    offer(names::CLOCK_IMPORT, &[Scalar::I32], &[Scalar::I64], Some(Capability::Clock)),
+];
+
+fn host_import(name: &str) -> Option<&'static HostImport> {
+    HOST_IMPORTS.iter().find(|import| import.name == name)
+}
+
+fn initial_memory(wasm: &wasmtime::Module) -> u64 {
+    let resources = wasm.resources_required();
+    const PAGE: u64 = 64 * 1024;
+    resources.max_initial_memory_size.unwrap_or(0).saturating_mul(PAGE)
+}
+
+/// A type in words.
+pub(crate) fn describe(ty: &ExternType) -> String {
+    match ty {
+        ExternType::Func(ty) => {
+            let list = |types: &mut dyn Iterator<Item = ValType>| {
+                types.map(|ty| ty.to_string()).collect::<Vec<_>>().join(", ")
+            };
+            format!("a function ({}) -> ({})", list(&mut ty.params()), list(&mut ty.results()))
+        }
+        ExternType::Memory(_) => "a memory".to_owned(),
+        ExternType::Global(ty) => format!("a global of {}", ty.content()),
+        ExternType::Table(_) => "a table".to_owned(),
+        ExternType::Tag(_) => "a tag".to_owned(),
+    }
+}

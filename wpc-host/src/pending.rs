@@ -1,0 +1,165 @@
+//! A call under way, as its caller holds it.
+
+use crate::call::{Call, Outcome, ReplyMetadata};
+use crate::error::Error;
+use crate::id::CallId;
+use serde::de::DeserializeOwned;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use wpc_abi::GuestError;
+use wpc_abi::reply::Reply as Split;
+
+/// A submitted call: [`wait`](Self::wait) for it on this thread, or `await` it under any async
+/// runtime, or under none. Dropping it cancels the call.
+#[must_use = "dropping a pending call cancels it"]
+#[derive(Debug)]
+pub struct PendingCall<R> {
+    call: Arc<Call>,
+    is_over: bool,
+    result: PhantomData<fn() -> R>,
+}
+
+/// A function's value with what is known of the call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Answer<R> {
+    /// The value.
+    pub value: R,
+    /// Which code gave it, and what it took.
+    pub metadata: ReplyMetadata,
+}
+
+/// Cancels a call from anywhere; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CancelHandle(Arc<Call>);
+
+impl CancelHandle {
+    /// Ends the call: at once where it waits, within about a millisecond where it runs. Nothing
+    /// where it is over.
+    pub fn cancel(&self) {
+        self.0.cancel();
+    }
+}
+
+impl<R> PendingCall<R> {
+    pub(crate) fn new(call: Arc<Call>) -> Self {
+        Self { call, is_over: false, result: PhantomData }
+    }
+
+    /// The call's number, as events about it carry it.
+    #[must_use]
+    pub fn id(&self) -> CallId {
+        self.call.id
+    }
+
+    /// Whether the answer is there, so that waiting for it would not block.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.call.outcome().is_some()
+    }
+
+    /// Something to cancel the call with while it is being waited for.
+    #[must_use]
+    pub fn cancel_handle(&self) -> CancelHandle {
+        CancelHandle(Arc::clone(&self.call))
+    }
+
+    /// Ends the call: at once where it waits, within about a millisecond where it runs. What it
+    /// ended with is still to be had by waiting.
+    pub fn cancel(&self) {
+        self.call.cancel();
+    }
+}
+
+impl<R: DeserializeOwned> PendingCall<R> {
+    /// Blocks until the call is answered, which it is by its time limit at the latest.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can end with, see [`Error`].
+    pub fn wait(self) -> Result<R, Error> {
+        self.wait_answer().map(|answer| answer.value)
+    }
+
+    /// Like [`wait`](Self::wait), with what is known of the call.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can end with, see [`Error`].
+    pub fn wait_answer(mut self) -> Result<Answer<R>, Error> {
+        let answer = read(&self.call, self.call.wait());
+        self.is_over = true;
+        answer
+    }
+
+    /// The answer as a future, with what is known of the call.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can end with, see [`Error`].
+    pub async fn answer(mut self) -> Result<Answer<R>, Error> {
+        std::future::poll_fn(|context| self.poll_answer(context)).await
+    }
+
+    fn poll_answer(&mut self, context: &Context<'_>) -> Poll<Result<Answer<R>, Error>> {
+        match self.call.poll(context.waker()) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(outcome) => {
+                self.is_over = true;
+                Poll::Ready(read(&self.call, outcome))
+            }
+        }
+    }
+}
+
+impl<R: DeserializeOwned> Future for PendingCall<R> {
+    type Output = Result<R, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_answer(context).map(|answer| answer.map(|answer| answer.value))
+    }
+}
+
+impl<R> Drop for PendingCall<R> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.call.cancel();
+        }
+    }
+}
+
+/// Takes an outcome apart: the value, the guest's error, or what the host has to say.
+fn read<R: DeserializeOwned>(call: &Call, outcome: &Outcome) -> Result<Answer<R>, Error> {
+    let reply = outcome.as_ref().map_err(Error::clone)?;
+    let function = || call.function.to_string();
+    let broken = |reason: String| Error::BadReply { function: function(), reason };
+    match Split::split(&reply.bytes) {
+        Some(Split::Value(value)) => {
+            let value = decode(value)
+                .map_err(|reason| Error::ResultDecode { function: function(), wanted: std::any::type_name::<R>(), reason })?;
+            Ok(Answer { value, metadata: reply.metadata })
+        }
+        Some(Split::Error(error)) => {
+            let error: GuestError =
+                decode(error).map_err(|reason| broken(format!("its error does not decode: {reason}")))?;
+            Err(Error::Guest { function: function(), error })
+        }
+        Some(Split::BadArguments(reason)) => {
+            let reason =
+                decode(reason).map_err(|reason| broken(format!("its refusal does not decode: {reason}")))?;
+            Err(Error::BadArguments { function: function(), reason })
+        }
+        None => Err(broken("its reply has no kind".to_owned())),
+    }
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(format!("{} bytes are left over", rest.len())),
+        Err(error) => Err(error.to_string()),
+    }
+}

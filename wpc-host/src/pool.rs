@@ -1,0 +1,393 @@
+//! The workers as a set: which of them a call goes to, how they come up and how they go down.
+//!
+//! The set is an immutable snapshot that callers read without a lock. The supervisor replaces it
+//! when a worker is lost; start and stop replace it as a whole.
+
+use crate::call::Call;
+use crate::config::Options;
+use crate::engine::Engines;
+use crate::error::Error;
+use crate::event::{Draft, EventDetails, EventSource, Events, HealthState};
+use crate::id::{Counter, WorkerId};
+use crate::registry::Registry;
+use crate::restart_policy::{Admission, RestartPolicy};
+use crate::sandbox::Surroundings;
+use crate::scheduler::{self, Candidate};
+use crate::ticker::Ticker;
+use crate::waiting::WaitingRoom;
+use crate::worker::{self, Equipment, Job, Worker};
+use arc_swap::ArcSwap;
+use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+pub(crate) struct Pool {
+    pub(crate) options: Options,
+    pub(crate) policy: RestartPolicy,
+    pub(crate) events: Events,
+    pub(crate) engines: Arc<Engines>,
+    pub(crate) registry: Registry,
+    pub(crate) ticker: Arc<Ticker>,
+    pub(crate) waiting: Arc<WaitingRoom>,
+    pub(crate) workers: ArcSwap<Vec<Arc<Worker>>>,
+    /// Held while the set is replaced; true once a stop has taken it over.
+    is_frozen: Mutex<bool>,
+    /// Calls are accepted.
+    pub(crate) is_open: AtomicBool,
+    /// Lost workers that will be replaced.
+    pub(crate) returning: AtomicUsize,
+    last_pick: AtomicUsize,
+    worker_ids: Counter,
+    /// How many workers `start_workers` was asked for.
+    pub(crate) size: AtomicUsize,
+    changes: Arc<Changes>,
+    started: Instant,
+}
+
+/// Lets start and stop wait for workers.
+#[derive(Default)]
+struct Changes {
+    lock: Mutex<()>,
+    changed: Condvar,
+}
+
+/// Why no worker takes a job at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// All that could take it are full.
+    Saturated,
+    /// Its function backs off, or a worker is being replaced: it will be taken later.
+    Later,
+    /// Its function is held on every worker.
+    Held,
+    /// No worker is left, and none is coming.
+    NoWorkers,
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("workers", &self.workers.load()).finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    pub(crate) fn new(options: Options) -> Self {
+        let engines = Arc::new(Engines::new(&options));
+        Self {
+            policy: RestartPolicy::new(&options),
+            events: Events::new(options.max_waiting_events),
+            registry: Registry::new(Arc::clone(&engines)),
+            engines,
+            ticker: Arc::new(Ticker::new()),
+            waiting: Arc::new(WaitingRoom::new(options.max_waiting_calls)),
+            workers: ArcSwap::default(),
+            is_frozen: Mutex::new(true),
+            is_open: AtomicBool::new(false),
+            returning: AtomicUsize::new(0),
+            last_pick: AtomicUsize::new(0),
+            worker_ids: Counter::default(),
+            size: AtomicUsize::new(0),
+            changes: Arc::default(),
+            started: Instant::now(),
+            options,
+        }
+    }
+
+    // Calls.
+
+    /// Sees that the job is run, or says why not; its call is not answered then.
+    pub(crate) fn accept(&self, job: Job) -> Result<(), Error> {
+        let function = job.function.name.to_string();
+        let (job, refusal) = match self.dispatch(job) {
+            Ok(()) => return Ok(()),
+            Err(refused) => refused,
+        };
+        let saturated =
+            || Error::Saturated { function: function.clone(), limit: self.options.max_pending_calls_per_worker };
+        match refusal {
+            Refusal::Saturated if !job.wait_for_room => Err(saturated()),
+            Refusal::Saturated | Refusal::Later => {
+                self.waiting.enter(job).map_err(|_| {
+                    if self.is_open.load(Ordering::Acquire) { saturated() } else { Error::NotRunning }
+                })?;
+                self.ticker.ring();
+                Ok(())
+            }
+            Refusal::Held | Refusal::NoWorkers => Err(self.hopeless(&job, refusal)),
+        }
+    }
+
+    /// Gives the job to the right worker, or back with the reason why there is none.
+    pub(crate) fn dispatch(&self, mut job: Job) -> Result<(), (Job, Refusal)> {
+        loop {
+            let workers = self.workers.load();
+            // Most definitions have no trouble anywhere, and nobody looks at the clock for them.
+            let troubled = job.bulkhead().filter(|bulkhead| !bulkhead.is_whole());
+            let troubled = troubled.map(|bulkhead| (bulkhead, Instant::now()));
+            let admits = |worker: &Worker| match &troubled {
+                None => true,
+                Some((bulkhead, now)) => {
+                    matches!(bulkhead.admission(worker.id, *now), Admission::Yes | Admission::Trial)
+                }
+            };
+            let candidate = |at: usize| {
+                let worker: &Worker = &workers[at];
+                if worker.takes_calls() && admits(worker) {
+                    Candidate::Ready { in_flight: worker.in_flight() }
+                } else {
+                    Candidate::Unfit
+                }
+            };
+            let picked = match job.affinity {
+                Some(key) => scheduler::by_affinity(key, workers.iter().map(|worker| worker.id.0), candidate),
+                None => {
+                    let last = self.last_pick.load(Ordering::Relaxed);
+                    scheduler::least_loaded(workers.len(), last, candidate)
+                }
+            };
+            let Some(at) = picked else {
+                let refusal = self.why_nobody(&workers, &job);
+                return Err((job, refusal));
+            };
+            let worker = &workers[at];
+            if !worker.reserve(self.options.max_pending_calls_per_worker) {
+                return Err((job, Refusal::Saturated));
+            }
+            self.last_pick.store(at, Ordering::Relaxed);
+            match worker.push(job) {
+                Ok(()) => return Ok(()),
+                // It closed meanwhile, and takes no calls any more: look again.
+                Err(returned) => job = returned,
+            }
+        }
+    }
+
+    fn why_nobody(&self, workers: &[Arc<Worker>], job: &Job) -> Refusal {
+        let now = Instant::now();
+        let up = workers.iter().filter(|worker| worker.takes_calls());
+        let mut admissions = up.map(|worker| {
+            job.bulkhead().map_or(Admission::Yes, |bulkhead| bulkhead.admission(worker.id, now))
+        });
+        let is_coming = workers.iter().any(|worker| worker.is_starting());
+        if is_coming || self.returning.load(Ordering::Acquire) > 0 {
+            return Refusal::Later;
+        }
+        let Some(first) = admissions.next() else { return Refusal::NoWorkers };
+        let all_held = std::iter::once(first)
+            .chain(admissions)
+            .all(|admission| matches!(admission, Admission::Held { .. }));
+        if all_held { Refusal::Held } else { Refusal::Later }
+    }
+
+    fn hopeless(&self, job: &Job, refusal: Refusal) -> Error {
+        let function = job.function.name.to_string();
+        let held = job.bulkhead().and_then(|bulkhead| bulkhead.held(Instant::now()));
+        match (refusal, held) {
+            (Refusal::Held, Some((since, last))) => Error::Held {
+                function,
+                held_for: since.elapsed(),
+                reason: last.to_string(),
+            },
+            _ if !self.is_open.load(Ordering::Acquire) => Error::NotRunning,
+            _ => Error::NoReadyWorkers { function },
+        }
+    }
+
+    /// Gives jobs of a lost worker, or of the waiting room, to whoever can take them.
+    pub(crate) fn redispatch(&self, job: Job) -> Option<Job> {
+        let now = Instant::now();
+        if let Some(interrupt) = job.call.interrupted(now) {
+            job.call.answer_unstarted(|| job.call.error_of(interrupt, false));
+        }
+        if job.call.is_answered() {
+            return None;
+        }
+        match self.dispatch(job) {
+            Ok(()) => None,
+            Err((job, Refusal::Saturated | Refusal::Later)) => Some(job),
+            Err((job, refusal)) => {
+                job.call.answer_unstarted(|| self.hopeless(&job, refusal));
+                None
+            }
+        }
+    }
+
+    // Workers.
+
+    pub(crate) fn worker_is_up(&self, id: WorkerId) -> bool {
+        self.workers.load().iter().any(|worker| worker.id == id)
+    }
+
+    /// Replaces the set of workers; false, and nothing done, where a stop has taken it over.
+    pub(crate) fn change_workers(&self, change: impl FnOnce(&mut Vec<Arc<Worker>>)) -> bool {
+        let is_frozen = self.is_frozen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *is_frozen {
+            return false;
+        }
+        let mut workers = Vec::clone(&self.workers.load());
+        change(&mut workers);
+        self.workers.store(Arc::new(workers));
+        true
+    }
+
+    /// Makes every worker drop what is retired.
+    pub(crate) fn nudge_workers(&self) {
+        for worker in self.workers.load().iter() {
+            worker.nudge();
+        }
+    }
+
+    /// How many instances a worker may keep alive.
+    pub(crate) fn instances_per_worker(&self) -> usize {
+        let total = usize::try_from(self.options.max_live_instances).unwrap_or(usize::MAX);
+        total / self.size.load(Ordering::Acquire).max(1)
+    }
+
+    /// Starts a worker's thread; it is in no set yet.
+    pub(crate) fn spawn_worker(&self, restart_attempt: u32) -> std::io::Result<Arc<Worker>> {
+        let id = WorkerId(self.worker_ids.next());
+        let surroundings = Arc::new(Surroundings {
+            worker: id,
+            events: self.events.clone(),
+            constants: Arc::clone(self.registry.constants()),
+            stopping: AtomicBool::new(false),
+            started: self.started,
+            max_wasm_stack: self.engines.max_wasm_stack(),
+        });
+        let worker = Arc::new(Worker::new(id, restart_attempt, surroundings, Arc::clone(&self.ticker)));
+        let random = match self.options.restart_jitter_seed {
+            Some(seed) => SmallRng::seed_from_u64(seed ^ id.0),
+            None => rand::make_rng(),
+        };
+        let changes = Arc::clone(&self.changes);
+        let equipment = Equipment {
+            policy: self.policy.clone(),
+            random,
+            waiting: Arc::clone(&self.waiting),
+            max_instances: self.instances_per_worker(),
+            on_change: Arc::new(move || changes.tell()),
+        };
+        self.tell(&worker, EventDetails::WorkerSpawned { restart_attempt });
+        // The thread is not joined: its end is told by `has_exited`, and a lost one never ends.
+        drop(worker::spawn(&worker, equipment)?);
+        Ok(worker)
+    }
+
+    /// Brings `count` workers up, or none.
+    pub(crate) fn start(&self, count: usize) -> Result<(), Error> {
+        self.size.store(count, Ordering::Release);
+        self.waiting.open();
+        let mut workers = Vec::with_capacity(count);
+        let mut cause = None;
+        for _ in 0..count {
+            match self.spawn_worker(0) {
+                Ok(worker) => workers.push(worker),
+                Err(error) => {
+                    cause = Some(format!("thread {} could not be made: {error}", workers.len() + 1));
+                    break;
+                }
+            }
+        }
+        let timeout = self.options.start_timeout;
+        let are_up = || workers.iter().all(|worker| worker.takes_calls());
+        if cause.is_none() && !self.changes.wait_until(timeout, are_up) {
+            let late = workers.iter().find(|worker| !worker.takes_calls());
+            let name = late.map_or_else(|| "a worker".to_owned(), |worker| worker.id.to_string());
+            cause = Some(format!("{name} was not ready within {} ms", timeout.as_millis()));
+        }
+        if let Some(cause) = cause {
+            workers.iter().for_each(|worker| worker.drain());
+            return Err(Error::StartFailed { cause });
+        }
+        self.returning.store(0, Ordering::Release);
+        *self.is_frozen.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.change_workers(|set| *set = workers);
+        self.is_open.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Takes no more calls, lets the accepted ones end until `patience` is over, interrupts the
+    /// rest, and returns when the workers are gone or given up.
+    pub(crate) fn stop(&self, patience: Duration) {
+        self.is_open.store(false, Ordering::Release);
+        let workers = self.workers.load_full();
+        for worker in workers.iter() {
+            let draft = Draft::by(EventSource::Worker, EventDetails::WorkerShutdownRequested {});
+            self.events.emit(draft.worker(worker.id));
+        }
+        // The supervisor goes on meanwhile: it ticks, serves the waiting room, replaces the lost.
+        let is_drained = || {
+            self.waiting.is_empty()
+                && self.workers.load().iter().all(|worker| worker.in_flight() == 0)
+        };
+        let drained = self.changes.wait_until(patience, is_drained);
+        self.waiting.close();
+        *self.is_frozen.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        let workers = self.workers.load_full();
+        for worker in workers.iter() {
+            worker.drain();
+            if !drained {
+                worker.interrupt();
+                for job in worker.take_queue() {
+                    job.call.stop();
+                }
+            }
+        }
+        let have_exited = || workers.iter().all(|worker| worker.has_exited());
+        if !self.changes.wait_until(self.options.lost_worker_grace, have_exited) {
+            workers.iter().filter(|worker| !worker.has_exited()).for_each(|worker| self.give_up(worker));
+        }
+        for worker in workers.iter() {
+            self.tell(worker, EventDetails::WorkerExited { failure_reason: None });
+            worker.set_health(HealthState::Stopped, Some("stop_workers requested"));
+        }
+        self.workers.store(Arc::default());
+    }
+
+    fn give_up(&self, worker: &Worker) {
+        let message = "it did not stop in time; its thread is given up".to_owned();
+        self.tell(worker, EventDetails::WorkerError { message });
+        if let Some(call) = worker.steal_running() {
+            call.answer_with(|ran| Err(Error::Stopped { function: call.function.to_string(), ran }));
+        }
+        worker.take_queue().iter().for_each(|job| job.call.stop());
+    }
+
+    /// Lets a waiting stop look whether the pool is drained.
+    pub(crate) fn tell_change(&self) {
+        self.changes.tell();
+    }
+
+    pub(crate) fn tell(&self, worker: &Worker, details: EventDetails) {
+        self.events.emit(Draft::by(EventSource::Parent, details).worker(worker.id));
+    }
+
+    /// Answers a call whose worker was lost under it.
+    pub(crate) fn answer_lost(&self, worker: &Worker, call: &Call, reason: &str) {
+        call.answer_with(|ran| {
+            Err(Error::WorkerLost {
+                function: call.function.to_string(),
+                worker: worker.id,
+                reason: reason.to_owned(),
+                ran,
+            })
+        });
+    }
+}
+
+impl Changes {
+    fn tell(&self) {
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_all();
+    }
+
+    /// Waits until `holds`; false where it did not in time.
+    fn wait_until(&self, timeout: Duration, holds: impl Fn() -> bool) -> bool {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(lock, timeout, |()| !holds());
+        drop(waited);
+        holds()
+    }
+}

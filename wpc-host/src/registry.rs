@@ -1,0 +1,494 @@
+//! Names and what is defined under them. Readers take immutable snapshots without a lock; writers
+//! take turns.
+//!
+//! A definition is linked completely before it is published, so a refused one changes nothing. When
+//! a dependency changes, every definition that reaches it is linked anew and published under a new
+//! generation; calls that were accepted keep the generation they were accepted with.
+
+use crate::bulkhead::Bulkhead;
+use crate::engine::{Engines, Profile};
+use crate::error::Error;
+use crate::id::{Counter, FunctionHash, Generation};
+use crate::limits::Limits;
+use crate::module::{Compiler, Export, Module, WasmModule};
+use crate::sandbox::{Blueprint, Node};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The constants' values, encoded, by name.
+pub(crate) type Constants = HashMap<Arc<str>, Arc<[u8]>>;
+
+/// One generation of a definition: what a sandbox is made from, and how it fared.
+#[derive(Debug)]
+pub(crate) struct Definition {
+    pub(crate) generation: Generation,
+    pub(crate) blueprint: Arc<Blueprint>,
+    pub(crate) limits: Limits,
+    /// Every constant that the module or a dependency needs.
+    pub(crate) constants: Vec<String>,
+    pub(crate) bulkhead: Bulkhead,
+    /// How many published functions use it.
+    users: AtomicUsize,
+}
+
+impl Definition {
+    /// Whether another generation took its place, so that its sandboxes can go.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.users.load(Ordering::Acquire) == 0
+    }
+}
+
+/// A function as a call finds it.
+#[derive(Debug)]
+pub(crate) struct Function {
+    pub(crate) name: Arc<str>,
+    pub(crate) module: Arc<Module>,
+    /// Which export of the module.
+    pub(crate) export: usize,
+    /// `Err` with the alias that is missing.
+    pub(crate) definition: Result<Arc<Definition>, Arc<str>>,
+}
+
+impl Function {
+    pub(crate) fn export(&self) -> &Export {
+        &self.module.exports[self.export]
+    }
+}
+
+/// Where a name's current function stands; handles keep it across redefinitions.
+pub(crate) type Slot = ArcSwapOption<Function>;
+
+#[derive(Debug)]
+pub(crate) struct Registry {
+    engines: Arc<Engines>,
+    compiler: Compiler,
+    functions: ArcSwap<HashMap<Arc<str>, Arc<Slot>>>,
+    constants: Arc<ArcSwap<Constants>>,
+    sources: Mutex<Sources>,
+    generations: Counter,
+}
+
+/// What was defined, as it was given. Only writers look here.
+#[derive(Debug, Default)]
+struct Sources {
+    groups: BTreeMap<u64, Arc<Group>>,
+    /// Which group defines a function.
+    functions: BTreeMap<Arc<str>, u64>,
+    dependencies: BTreeMap<Arc<str>, Arc<Dependency>>,
+}
+
+/// Functions defined together, which share their sandboxes.
+#[derive(Debug)]
+struct Group {
+    what: String,
+    module: Arc<Module>,
+    limits: Limits,
+    /// Each with the index of its export.
+    functions: Vec<(Arc<str>, usize)>,
+}
+
+#[derive(Debug)]
+struct Dependency {
+    module: Arc<Module>,
+    /// To compile it again for a metered definition.
+    source: WasmModule,
+}
+
+/// What is told of a defined dependency.
+#[derive(Debug, Clone)]
+pub(crate) struct DependencyEntry {
+    pub(crate) alias: Arc<str>,
+    pub(crate) hash: FunctionHash,
+    pub(crate) exports: Vec<String>,
+}
+
+impl Registry {
+    pub(crate) fn new(engines: Arc<Engines>) -> Self {
+        Self {
+            compiler: Compiler::new(Arc::clone(&engines)),
+            engines,
+            functions: ArcSwap::default(),
+            constants: Arc::default(),
+            sources: Mutex::default(),
+            generations: Counter::default(),
+        }
+    }
+
+    // Readers.
+
+    pub(crate) fn slot(&self, name: &str) -> Option<Arc<Slot>> {
+        self.functions.load().get(name).cloned()
+    }
+
+    pub(crate) fn function(&self, name: &str) -> Option<Arc<Function>> {
+        self.functions.load().get(name)?.load_full()
+    }
+
+    /// Every function, by name.
+    pub(crate) fn functions(&self) -> Vec<Arc<Function>> {
+        let functions = self.functions.load();
+        let mut functions: Vec<_> = functions.values().filter_map(|slot| slot.load_full()).collect();
+        functions.sort_by(|one, other| one.name.cmp(&other.name));
+        functions
+    }
+
+    pub(crate) fn dependencies(&self) -> Vec<DependencyEntry> {
+        let sources = self.lock();
+        let entry = |(alias, dependency): (&Arc<str>, &Arc<Dependency>)| DependencyEntry {
+            alias: Arc::clone(alias),
+            hash: dependency.module.hash,
+            exports: dependency.module.exports.iter().map(|export| export.name.clone()).collect(),
+        };
+        sources.dependencies.iter().map(entry).collect()
+    }
+
+    /// Every alias `module` needs, itself and through others, in order.
+    pub(crate) fn required_aliases(&self, module: &Module) -> Vec<String> {
+        let sources = self.lock();
+        reached(module, &sources.dependencies).into_iter().map(str::to_owned).collect()
+    }
+
+    pub(crate) fn constants(&self) -> &Arc<ArcSwap<Constants>> {
+        &self.constants
+    }
+
+    // Writers.
+
+    fn lock(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Defines one function.
+    pub(crate) fn define_function(&self, name: &str, source: &WasmModule) -> Result<Arc<Function>, Error> {
+        check_name("function", name)?;
+        let what = format!("function \"{name}\"");
+        let module = self.compiler.compile(&what, source)?;
+        let export = module.export_for(&what, name, source.export.as_deref())?.name.clone();
+        let export = position(&module, &export);
+        let group = Group { what, module, limits: source.limits.clone(), functions: vec![(name.into(), export)] };
+        let mut functions = self.define_group(group)?;
+        // One function was defined.
+        Ok(functions.remove(0))
+    }
+
+    /// Defines every function a module offers, under its export's name.
+    pub(crate) fn define_module(&self, source: &WasmModule) -> Result<Vec<Arc<Function>>, Error> {
+        let what = "the module's functions".to_owned();
+        let module = self.compiler.compile(&what, source)?;
+        if module.exports.is_empty() {
+            return Err(Error::MissingExport { what, wanted: "any".to_owned(), offered: Vec::new() });
+        }
+        let mut functions = Vec::new();
+        for (at, export) in module.exports.iter().enumerate() {
+            check_name("function", &export.name)?;
+            functions.push((Arc::from(export.name.as_str()), at));
+        }
+        self.define_group(Group { what, module, limits: source.limits.clone(), functions })
+    }
+
+    fn define_group(&self, group: Group) -> Result<Vec<Arc<Function>>, Error> {
+        let mut sources = self.lock();
+        let defined = self.link(&group, &sources.dependencies)?;
+        let id = self.generations.next();
+        for (name, _) in &group.functions {
+            sources.forget_function(name);
+            sources.functions.insert(Arc::clone(name), id);
+        }
+        sources.groups.insert(id, Arc::new(group));
+        self.publish(&defined);
+        Ok(defined)
+    }
+
+    /// Forgets a function; false where there was none.
+    pub(crate) fn undefine_function(&self, name: &str) -> bool {
+        let mut sources = self.lock();
+        if !sources.forget_function(name) {
+            return false;
+        }
+        let mut names = HashMap::clone(&self.functions.load());
+        let slot = names.remove(name);
+        self.functions.store(Arc::new(names));
+        if let Some(function) = slot.and_then(|slot| slot.swap(None)) {
+            take_away(&function);
+        }
+        true
+    }
+
+    /// Defines a dependency and links everything anew that reaches it.
+    pub(crate) fn define_dependency(&self, alias: &str, source: &WasmModule) -> Result<(), Error> {
+        check_name("dependency", alias)?;
+        if alias == wpc_abi::names::HOST_MODULE {
+            return Err(Error::InvalidOptions {
+                problems: vec![format!("the alias \"{alias}\" is the host's own; choose another")],
+            });
+        }
+        let what = format!("dependency \"{alias}\"");
+        let module = self.compiler.compile(&what, source)?;
+        let mut sources = self.lock();
+        let mut dependencies = sources.dependencies.clone();
+        dependencies.insert(alias.into(), Arc::new(Dependency { module, source: source.clone() }));
+        // A circle is refused even where no function reaches it yet.
+        Resolver::new(&dependencies, self, Profile::Plain).visit_alias(alias)?;
+        self.relink(&mut sources, dependencies, alias)
+    }
+
+    /// Forgets a dependency; false where there was none.
+    pub(crate) fn undefine_dependency(&self, alias: &str) -> Result<bool, Error> {
+        let mut sources = self.lock();
+        let mut dependencies = sources.dependencies.clone();
+        if dependencies.remove(alias).is_none() {
+            return Ok(false);
+        }
+        self.relink(&mut sources, dependencies, alias)?;
+        Ok(true)
+    }
+
+    /// Links every group that reaches `alias` with `dependencies`, and publishes all or nothing.
+    fn relink(
+        &self,
+        sources: &mut Sources,
+        dependencies: BTreeMap<Arc<str>, Arc<Dependency>>,
+        alias: &str,
+    ) -> Result<(), Error> {
+        let mut defined = Vec::new();
+        for group in sources.groups.values() {
+            // What is above the alias does not change with it.
+            if reached(&group.module, &sources.dependencies).contains(alias) {
+                defined.extend(self.link(group, &dependencies)?);
+            }
+        }
+        sources.dependencies = dependencies;
+        self.publish(&defined);
+        Ok(())
+    }
+
+    pub(crate) fn define_constant(&self, name: &str, value: Vec<u8>) -> Result<(), Error> {
+        check_name("constant", name)?;
+        let _turn = self.lock();
+        let mut constants = Constants::clone(&self.constants.load());
+        constants.insert(name.into(), value.into());
+        self.constants.store(Arc::new(constants));
+        Ok(())
+    }
+
+    /// Forgets a constant; false where there was none.
+    pub(crate) fn undefine_constant(&self, name: &str) -> bool {
+        let _turn = self.lock();
+        let mut constants = Constants::clone(&self.constants.load());
+        let was_there = constants.remove(name).is_some();
+        self.constants.store(Arc::new(constants));
+        was_there
+    }
+
+    /// The group's functions, linked as far as its dependencies are there.
+    fn link(
+        &self,
+        group: &Group,
+        dependencies: &BTreeMap<Arc<str>, Arc<Dependency>>,
+    ) -> Result<Vec<Arc<Function>>, Error> {
+        let profile = Profile::for_fuel(group.limits.fuel);
+        let resolved = Resolver::new(dependencies, self, profile).resolve(group)?;
+        let definition = match resolved {
+            Err(missing) => Err(missing),
+            Ok(nodes) => {
+                let blueprint = Blueprint::link(self.engines.get(profile)?, &nodes)?;
+                let mut constants: Vec<_> =
+                    nodes.iter().flat_map(|node| node.module.requirements.constants.clone()).collect();
+                constants.sort();
+                constants.dedup();
+                Ok(Arc::new(Definition {
+                    generation: Generation(self.generations.next()),
+                    blueprint: Arc::new(blueprint),
+                    limits: group.limits.clone(),
+                    constants,
+                    bulkhead: Bulkhead::default(),
+                    users: AtomicUsize::new(group.functions.len()),
+                }))
+            }
+        };
+        let function = |(name, export): &(Arc<str>, usize)| {
+            Arc::new(Function {
+                name: Arc::clone(name),
+                module: Arc::clone(&group.module),
+                export: *export,
+                definition: definition.clone(),
+            })
+        };
+        Ok(group.functions.iter().map(function).collect())
+    }
+
+    /// Puts functions in the place of what was under their names.
+    fn publish(&self, defined: &[Arc<Function>]) {
+        let names = self.functions.load();
+        if defined.iter().any(|function| !names.contains_key(&function.name)) {
+            let mut names = HashMap::clone(&names);
+            for function in defined {
+                names.entry(Arc::clone(&function.name)).or_default();
+            }
+            self.functions.store(Arc::new(names));
+        }
+        let names = self.functions.load();
+        let replaced = defined.iter().filter_map(|function| {
+            names.get(&function.name).and_then(|slot| slot.swap(Some(Arc::clone(function))))
+        });
+        replaced.for_each(|function| take_away(&function));
+    }
+}
+
+/// Tells a definition that one function less uses it; with the last one it is retired.
+fn take_away(function: &Function) {
+    if let Ok(definition) = &function.definition {
+        definition.users.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Sources {
+    /// Takes a function out of the group that defined it; false where there was none.
+    fn forget_function(&mut self, name: &str) -> bool {
+        let Some(id) = self.functions.remove(name) else { return false };
+        if let Some(group) = self.groups.remove(&id) {
+            let functions = group.functions.iter().filter(|(other, _)| &**other != name);
+            let functions = functions.cloned().collect::<Vec<_>>();
+            if !functions.is_empty() {
+                let group = Group {
+                    what: group.what.clone(),
+                    module: Arc::clone(&group.module),
+                    limits: group.limits.clone(),
+                    functions,
+                };
+                self.groups.insert(id, Arc::new(group));
+            }
+        }
+        true
+    }
+}
+
+pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), Error> {
+    if wpc_abi::names::is_valid(name) {
+        Ok(())
+    } else {
+        Err(Error::InvalidName { what, name: name.to_owned() })
+    }
+}
+
+fn position(module: &Module, export: &str) -> usize {
+    module.exports.iter().position(|other| other.name == export).unwrap_or_default()
+}
+
+/// Every alias `module` needs, itself and through others. Circles end the search.
+fn reached<'a>(
+    module: &'a Module,
+    dependencies: &'a BTreeMap<Arc<str>, Arc<Dependency>>,
+) -> BTreeSet<&'a str> {
+    let mut seen = BTreeSet::new();
+    let mut open: Vec<&str> = module.requirements.dependencies.keys().map(String::as_str).collect();
+    while let Some(next) = open.pop() {
+        if seen.insert(next)
+            && let Some(dependency) = dependencies.get(next)
+        {
+            open.extend(dependency.module.requirements.dependencies.keys().map(String::as_str));
+        }
+    }
+    seen
+}
+
+/// How long a chain of dependencies may be: each link takes an instance, and some host stack while
+/// it is resolved.
+const MAX_CHAIN: usize = 256;
+
+/// Brings a module's dependencies into the order in which they are instantiated.
+struct Resolver<'a> {
+    dependencies: &'a BTreeMap<Arc<str>, Arc<Dependency>>,
+    registry: &'a Registry,
+    profile: Profile,
+    nodes: Vec<Node>,
+    /// Where each visited alias is; `None` where something is missing below it.
+    at: HashMap<String, Option<usize>>,
+    /// The aliases being visited, outermost first.
+    path: Vec<String>,
+    missing: Option<Arc<str>>,
+}
+
+impl<'a> Resolver<'a> {
+    fn new(
+        dependencies: &'a BTreeMap<Arc<str>, Arc<Dependency>>,
+        registry: &'a Registry,
+        profile: Profile,
+    ) -> Self {
+        Self {
+            dependencies,
+            registry,
+            profile,
+            nodes: Vec::new(),
+            at: HashMap::new(),
+            path: Vec::new(),
+            missing: None,
+        }
+    }
+
+    /// The nodes, the group's own last; or the first alias that is missing.
+    fn resolve(mut self, group: &Group) -> Result<Result<Vec<Node>, Arc<str>>, Error> {
+        let dependencies = self.visit_all(&group.module)?;
+        if let Some(missing) = self.missing {
+            return Ok(Err(missing));
+        }
+        let (what, module) = (group.what.clone(), Arc::clone(&group.module));
+        self.nodes.push(Node { what, module, dependencies });
+        Ok(Ok(self.nodes))
+    }
+
+    fn visit_all(&mut self, module: &Module) -> Result<HashMap<String, usize>, Error> {
+        let mut found = HashMap::new();
+        for alias in module.requirements.dependencies.keys() {
+            if let Some(at) = self.visit_alias(alias)? {
+                found.insert(alias.clone(), at);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Where the alias's node is; `None` where it, or something it needs, is missing.
+    fn visit_alias(&mut self, alias: &str) -> Result<Option<usize>, Error> {
+        if let Some(at) = self.at.get(alias) {
+            return Ok(*at);
+        }
+        if self.path.len() >= MAX_CHAIN {
+            return Err(Error::TooManyInstances {
+                what: format!("the chain of dependencies from \"{}\"", self.path[0]),
+                needed: self.path.len() + 1,
+                limit: MAX_CHAIN,
+            });
+        }
+        if let Some(start) = self.path.iter().position(|other| other == alias) {
+            let mut path = self.path.split_off(start);
+            path.push(alias.to_owned());
+            return Err(Error::DependencyCircle { path });
+        }
+        let Some(dependency) = self.dependencies.get(alias) else {
+            self.missing.get_or_insert_with(|| alias.into());
+            self.at.insert(alias.to_owned(), None);
+            return Ok(None);
+        };
+        let what = format!("dependency \"{alias}\"");
+        let module = match self.profile {
+            Profile::Plain => Arc::clone(&dependency.module),
+            Profile::Metered => {
+                let mut source = dependency.source.clone();
+                source.limits.fuel = Some(u64::MAX);
+                self.registry.compiler.compile(&what, &source)?
+            }
+        };
+        self.path.push(alias.to_owned());
+        let dependencies = self.visit_all(&module)?;
+        self.path.pop();
+        let is_whole = dependencies.len() == module.requirements.dependencies.len();
+        let at = is_whole.then_some(self.nodes.len());
+        if is_whole {
+            self.nodes.push(Node { what, module, dependencies });
+        }
+        self.at.insert(alias.to_owned(), at);
+        Ok(at)
+    }
+}

@@ -1,0 +1,644 @@
+//! The handle of a pool: define, call, start, stop, observe.
+
+use crate::arguments::Parameters;
+use crate::call::Call;
+use crate::config::{CallOptions, MAX_DURATION, Options};
+use crate::error::Error;
+use crate::event::{Draft, EventDetails, EventSource, HealthState, WorkerEvent};
+use crate::function::Function;
+use crate::id::{CallId, Counter, FunctionHash, ListenerId, WorkerId};
+use crate::module::WasmModule;
+use crate::pending::PendingCall;
+use crate::pool::Pool;
+use crate::registry::{self, Registry};
+use crate::restart_policy::Admission;
+use crate::signature;
+use crate::supervisor::Supervisor;
+use crate::worker::Job;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A pool of workers that run WebAssembly functions by name.
+///
+/// Cheap to clone, and every method can be called from any thread at any time. When the last clone
+/// is dropped the workers are stopped at once, running calls interrupted.
+#[derive(Debug, Clone)]
+#[doc(alias = "workerprocedurecall")]
+pub struct WorkerProcedureCall(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    pool: Arc<Pool>,
+    call_ids: Counter,
+    lifecycle: Mutex<Lifecycle>,
+    lifecycle_changed: Condvar,
+}
+
+/// Where the pool stands; `start_workers` and `stop_workers` move it.
+enum Lifecycle {
+    Stopped,
+    Starting,
+    Running(Supervisor),
+    Stopping,
+}
+
+impl std::fmt::Debug for Lifecycle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Stopped => "Stopped",
+            Self::Starting => "Starting",
+            Self::Running(_) => "Running",
+            Self::Stopping => "Stopping",
+        })
+    }
+}
+
+/// What is told of a defined function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct FunctionInformation {
+    /// The name calls use.
+    pub name: String,
+    /// Its arguments and result, such as `(path: String) -> String`; `None` where the module does
+    /// not tell them.
+    pub parameter_signature: Option<String>,
+    /// The SHA-1 of its module, in hexadecimal.
+    pub function_hash_sha1: String,
+    /// On how many workers it can be called at this moment.
+    pub installed_worker_count: usize,
+    /// The aliases it needs, itself and through others.
+    pub required_dependencies: Vec<String>,
+    /// The constants it needs, itself and through its dependencies.
+    pub required_constants: Vec<String>,
+}
+
+/// What is told of a defined dependency.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DependencyInformation {
+    /// The name modules import it by.
+    pub alias: String,
+    /// The SHA-1 of its module, in hexadecimal.
+    pub module_hash_sha1: String,
+    /// The functions it offers.
+    pub exports: Vec<String>,
+    /// On how many workers it can be used at this moment.
+    pub installed_worker_count: usize,
+}
+
+/// What is told of a defined constant; its value is not shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ConstantInformation {
+    /// The name guests read it by.
+    pub name: String,
+    /// On how many workers it can be read at this moment.
+    pub installed_worker_count: usize,
+}
+
+/// How a worker is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct WorkerHealth {
+    /// The worker.
+    pub worker_id: WorkerId,
+    /// What it can do.
+    pub health_state: HealthState,
+    /// How many calls it was given that are not answered.
+    pub pending_call_count: usize,
+    /// Which replacement in a row it is; 0 for a worker of `start_workers`.
+    pub restart_attempt: u32,
+}
+
+impl WorkerProcedureCall {
+    /// A stopped pool. Definitions can be made before it is started.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOptions`] that names every option that is wrong.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        options.validate()?;
+        Ok(Self(Arc::new(Inner {
+            pool: Arc::new(Pool::new(options)),
+            call_ids: Counter::default(),
+            lifecycle: Mutex::new(Lifecycle::Stopped),
+            lifecycle_changed: Condvar::new(),
+        })))
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.0.pool.registry
+    }
+
+    // Functions.
+
+    /// Defines a function, or replaces what its name stood for. Compiles on this thread, which
+    /// takes tens of milliseconds for a large module. Calls accepted before go to the end with what
+    /// they were accepted with; calls accepted after this returned run the new definition.
+    ///
+    /// The export is the one chosen with [`WasmModule::export`], else the one named like the
+    /// function, else the only one.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the name, the module or what it wants; nothing is changed then.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use wpc_host::{Options, WorkerProcedureCall};
+    ///
+    /// let wpc = WorkerProcedureCall::new(Options::default())?;
+    /// let wasm = wat::parse_str(
+    ///     r#"(module (func (export "add") (param i32 i32) (result i32)
+    ///         local.get 0 local.get 1 i32.add))"#,
+    /// )?;
+    /// wpc.define_worker_function("add", &wasm)?;
+    /// wpc.start_workers(2)?;
+    /// assert_eq!(wpc.call::<i32>("add", (40, 2))?, 42);
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "defineWorkerFunction")]
+    pub fn define_worker_function(
+        &self,
+        name: &str,
+        module: impl Into<WasmModule>,
+    ) -> Result<FunctionInformation, Error> {
+        let result = self.registry().define_function(name, &module.into());
+        let function = self.after_definition("function", name, result)?;
+        Ok(self.information(&function))
+    }
+
+    /// Defines every function a module offers, under its export's name. They share their sandboxes,
+    /// so that what one of them keeps in memory the others see.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the module or what it wants; nothing is changed then.
+    pub fn define_worker_module(
+        &self,
+        module: impl Into<WasmModule>,
+    ) -> Result<Vec<FunctionInformation>, Error> {
+        let result = self.registry().define_module(&module.into());
+        let functions = self.after_definition("function", "the module's functions", result)?;
+        Ok(functions.iter().map(|function| self.information(function)).collect())
+    }
+
+    /// Forgets a function; false where there was none. Calls accepted before go to their end.
+    #[doc(alias = "undefineWorkerFunction")]
+    #[doc(alias = "undefineWokerFunction")]
+    pub fn undefine_worker_function(&self, name: &str) -> bool {
+        let was_there = self.registry().undefine_function(name);
+        self.0.pool.nudge_workers();
+        was_there
+    }
+
+    /// Every defined function, by name.
+    #[doc(alias = "getRemoteFunctions")]
+    #[must_use]
+    pub fn get_remote_functions(&self) -> Vec<FunctionInformation> {
+        self.registry().functions().iter().map(|function| self.information(function)).collect()
+    }
+
+    /// Lets a function that is held or backs off be tried again on every worker at once; false
+    /// where it is neither.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FunctionNotDefined`].
+    pub fn revive_worker_function(&self, name: &str) -> Result<bool, Error> {
+        let undefined = || Error::FunctionNotDefined { function: name.to_owned() };
+        let function = self.registry().function(name).ok_or_else(undefined)?;
+        let Ok(definition) = &function.definition else { return Ok(false) };
+        let workers = definition.bulkhead.revive();
+        for worker in &workers {
+            let details = EventDetails::SandboxRevived { function_name: name.to_owned() };
+            self.0.pool.events.emit(Draft::by(EventSource::Parent, details).worker(*worker));
+        }
+        self.0.pool.nudge_workers();
+        Ok(!workers.is_empty())
+    }
+
+    fn information(&self, function: &registry::Function) -> FunctionInformation {
+        let export = function.export();
+        let signature = match (&export.signature, &export.convention) {
+            (Some(told), _) => Some(signature::text(told)),
+            (None, crate::module::Convention::Scalars { parameters, result }) => {
+                Some(signature::text(&signature::of_scalars(&export.name, parameters, *result)))
+            }
+            (None, crate::module::Convention::Wpc) => None,
+        };
+        let now = Instant::now();
+        let (installed_worker_count, required_constants) = match &function.definition {
+            Ok(definition) => {
+                let can = |worker: WorkerId| definition.bulkhead.admission(worker, now) == Admission::Yes;
+                (self.count_workers(can), definition.constants.clone())
+            }
+            Err(_) => (0, function.module.requirements.constants.clone()),
+        };
+        FunctionInformation {
+            name: function.name.to_string(),
+            parameter_signature: signature,
+            function_hash_sha1: function.module.hash.to_string(),
+            installed_worker_count,
+            required_dependencies: self.registry().required_aliases(&function.module),
+            required_constants,
+        }
+    }
+
+    fn count_workers(&self, can: impl Fn(WorkerId) -> bool) -> usize {
+        let workers = self.0.pool.workers.load();
+        workers.iter().filter(|worker| worker.takes_calls() && can(worker.id)).count()
+    }
+
+    // Dependencies.
+
+    /// Defines a dependency, or replaces what its alias stood for. Functions that reach it are
+    /// linked anew: their next calls run in fresh sandboxes.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the alias, the module or what it wants, also when a defined function
+    /// would not link with it; nothing is changed then.
+    #[doc(alias = "defineWorkerDependency")]
+    pub fn define_worker_dependency(&self, alias: &str, module: impl Into<WasmModule>) -> Result<(), Error> {
+        let result = self.registry().define_dependency(alias, &module.into());
+        self.after_definition("dependency", alias, result)
+    }
+
+    /// Forgets a dependency; false where there was none. Functions that need it are refused until
+    /// it is defined again.
+    #[doc(alias = "undefineWorkerDependency")]
+    pub fn undefine_worker_dependency(&self, alias: &str) -> bool {
+        // Without an alias less links, so nothing can fail to link.
+        let was_there = self.registry().undefine_dependency(alias).unwrap_or(false);
+        self.0.pool.nudge_workers();
+        was_there
+    }
+
+    /// Every defined dependency, by alias.
+    #[doc(alias = "getWorkerDependencies")]
+    #[must_use]
+    pub fn get_worker_dependencies(&self) -> Vec<DependencyInformation> {
+        let installed_worker_count = self.count_workers(|_| true);
+        let entries = self.registry().dependencies().into_iter();
+        let information = entries.map(|entry| DependencyInformation {
+            alias: entry.alias.to_string(),
+            module_hash_sha1: entry.hash.to_string(),
+            exports: entry.exports,
+            installed_worker_count,
+        });
+        information.collect()
+    }
+
+    // Constants.
+
+    /// Defines a constant, or replaces its value. Every call accepted after this returned sees the
+    /// new value; a running call keeps the values it saw first.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the name or the value; nothing is changed then.
+    #[doc(alias = "defineWorkerConstant")]
+    pub fn define_worker_constant<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), Error> {
+        let encoded = postcard::to_allocvec(value).map_err(|error| Error::ConstantEncode {
+            constant: name.to_owned(),
+            reason: error.to_string(),
+        });
+        let result = encoded.and_then(|value| self.registry().define_constant(name, value));
+        self.after_definition("constant", name, result)
+    }
+
+    /// Forgets a constant; false where there was none. Functions that need it are refused until it
+    /// is defined again.
+    #[doc(alias = "undefineWorkerConstant")]
+    pub fn undefine_worker_constant(&self, name: &str) -> bool {
+        self.registry().undefine_constant(name)
+    }
+
+    /// Every defined constant, by name.
+    #[doc(alias = "getWorkerConstants")]
+    #[must_use]
+    pub fn get_worker_constants(&self) -> Vec<ConstantInformation> {
+        let installed_worker_count = self.count_workers(|_| true);
+        let constants = self.registry().constants().load();
+        let mut names: Vec<_> = constants.keys().map(ToString::to_string).collect();
+        names.sort();
+        names.into_iter().map(|name| ConstantInformation { name, installed_worker_count }).collect()
+    }
+
+    /// Tells of a refused definition, and lets workers drop what an accepted one replaced.
+    fn after_definition<T>(&self, what: &str, name: &str, result: Result<T, Error>) -> Result<T, Error> {
+        match &result {
+            Ok(_) => self.0.pool.nudge_workers(),
+            Err(error) => {
+                let details =
+                    EventDetails::DefinitionRefused { what: what.to_owned(), name: name.to_owned() };
+                self.0.pool.events.emit(Draft::by(EventSource::Parent, details).error(error));
+            }
+        }
+        result
+    }
+
+    // Calls.
+
+    /// Calls a function and blocks until it is answered, which it is by its time limit at the
+    /// latest. `arguments` is a tuple: `(a, b)`, `(a,)`, `()`.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can be refused with or end with, see [`Error`].
+    pub fn call<R: DeserializeOwned>(&self, name: &str, arguments: impl Serialize) -> Result<R, Error> {
+        self.submit(name, arguments)?.wait()
+    }
+
+    /// Like [`call`](Self::call), with choices for this call.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can be refused with or end with, see [`Error`].
+    pub fn call_with<R: DeserializeOwned>(
+        &self,
+        name: &str,
+        arguments: impl Serialize,
+        options: &CallOptions,
+    ) -> Result<R, Error> {
+        self.submit_with(name, arguments, options)?.wait()
+    }
+
+    /// Calls a function and waits for its answer as a future, under any async runtime. Dropping the
+    /// future cancels the call.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can be refused with or end with, see [`Error`].
+    pub async fn call_async<R: DeserializeOwned>(
+        &self,
+        name: &str,
+        arguments: impl Serialize,
+    ) -> Result<R, Error> {
+        self.submit(name, arguments)?.await
+    }
+
+    /// Sends a call off, to be waited for later: submit many, then collect.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can be refused with, see [`Error`].
+    pub fn submit<R: DeserializeOwned>(
+        &self,
+        name: &str,
+        arguments: impl Serialize,
+    ) -> Result<PendingCall<R>, Error> {
+        self.submit_with(name, arguments, &CallOptions::new())
+    }
+
+    /// Like [`submit`](Self::submit), with choices for this call.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can be refused with, see [`Error`].
+    pub fn submit_with<R: DeserializeOwned>(
+        &self,
+        name: &str,
+        arguments: impl Serialize,
+        options: &CallOptions,
+    ) -> Result<PendingCall<R>, Error> {
+        self.submit_to(self.registry().function(name), name, &arguments, options)
+    }
+
+    /// A handle that is looked up once, and whose types are checked once against what the module
+    /// tells of them. `P` is the tuple of its parameters.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FunctionNotDefined`], or [`Error::SignatureMismatch`] with both types.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use wpc_host::{Options, WorkerProcedureCall};
+    /// # let wpc = WorkerProcedureCall::new(Options::default())?;
+    /// # let wasm = wat::parse_str(r#"(module (func (export "half") (param f64) (result f64)
+    /// #     local.get 0 f64.const 2 f64.div))"#)?;
+    /// wpc.define_worker_function("half", &wasm)?;
+    /// wpc.start_workers(1)?;
+    /// let half = wpc.function::<(f64,), f64>("half")?;
+    /// assert_eq!(half.call((3.0,))?, 1.5);
+    /// assert!(wpc.function::<(String,), f64>("half").is_err());
+    /// # Ok(()) }
+    /// ```
+    pub fn function<P: Parameters, R: DeserializeOwned + postcard_schema::Schema>(
+        &self,
+        name: &str,
+    ) -> Result<Function<P, R>, Error> {
+        Function::new(self.clone(), name)
+    }
+
+    /// Accepts a call, or says why not.
+    pub(crate) fn submit_to<R: DeserializeOwned>(
+        &self,
+        function: Option<Arc<registry::Function>>,
+        name: &str,
+        arguments: &impl Serialize,
+        options: &CallOptions,
+    ) -> Result<PendingCall<R>, Error> {
+        let pool = &self.0.pool;
+        if !pool.is_open.load(Ordering::Acquire) {
+            return Err(Error::NotRunning);
+        }
+        let function = function.ok_or_else(|| Error::FunctionNotDefined { function: name.to_owned() })?;
+        let definition = self.check_requirements(&function, options)?;
+        let limits = &definition.limits;
+        let time_limit = options.time_limit.or(limits.time).unwrap_or(pool.options.call_timeout);
+        let arguments = postcard::to_allocvec(arguments).map_err(|error| Error::ArgumentsEncode {
+            function: name.to_owned(),
+            reason: error.to_string(),
+        })?;
+        if arguments.len() > limits.arguments {
+            return Err(Error::ArgumentsTooLarge {
+                function: name.to_owned(),
+                limit: limits.arguments,
+                found: arguments.len(),
+            });
+        }
+        let id = CallId(self.0.call_ids.next());
+        let call = Arc::new(Call::new(id, Arc::clone(&function.name), Instant::now(), time_limit));
+        pool.accept(Job {
+            call: Arc::clone(&call),
+            function,
+            arguments,
+            fuel: options.fuel,
+            affinity: options.affinity,
+            wait_for_room: options.wait_for_room,
+            is_disowned: false,
+        })?;
+        Ok(PendingCall::new(call))
+    }
+
+    /// Refuses a call that cannot be served, before anything of it is encoded or queued.
+    fn check_requirements<'a>(
+        &self,
+        function: &'a registry::Function,
+        options: &CallOptions,
+    ) -> Result<&'a Arc<registry::Definition>, Error> {
+        let name = || function.name.to_string();
+        if let Some(expected) = options.pin.filter(|pin| *pin != function.module.hash) {
+            let found: FunctionHash = function.module.hash;
+            return Err(Error::PinMismatch { function: name(), expected, found });
+        }
+        let definition = function.definition.as_ref().map_err(|alias| Error::DependencyNotDefined {
+            function: name(),
+            alias: alias.to_string(),
+        })?;
+        if !definition.constants.is_empty() {
+            let constants = self.registry().constants().load();
+            let missing = definition.constants.iter().find(|name| !constants.contains_key(name.as_str()));
+            if let Some(constant) = missing {
+                return Err(Error::ConstantNotDefined { function: name(), constant: constant.clone() });
+            }
+        }
+        let invalid = |problem: &str| Err(Error::InvalidCallOptions { function: name(), problem: problem.to_owned() });
+        if options.time_limit.is_some_and(|limit| limit.is_zero() || limit > MAX_DURATION) {
+            return invalid("`time_limit` must be longer than zero and at most a year");
+        }
+        if options.fuel.is_some() && definition.limits.fuel.is_none() {
+            return invalid("`fuel` needs a definition that meters it; define the function with `Limits::fuel`");
+        }
+        Ok(definition)
+    }
+
+    // Workers.
+
+    fn lifecycle(&self) -> MutexGuard<'_, Lifecycle> {
+        self.0.lifecycle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts `count` workers, each a thread, and returns when all are ready.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AlreadyStarted`]; [`Error::InvalidOptions`] for a count of 0 or one beyond
+    /// `max_live_instances`; [`Error::StartFailed`] where a thread did not come up, with none left
+    /// behind.
+    #[doc(alias = "startWorkers")]
+    pub fn start_workers(&self, count: usize) -> Result<(), Error> {
+        let most = usize::try_from(self.0.pool.options.max_live_instances).unwrap_or(usize::MAX);
+        if count == 0 || count > most {
+            let problem = format!("the count of workers must be from 1 to `max_live_instances`, {most}, and is {count}");
+            return Err(Error::InvalidOptions { problems: vec![problem] });
+        }
+        {
+            let mut lifecycle = self.lifecycle();
+            if !matches!(*lifecycle, Lifecycle::Stopped) {
+                return Err(Error::AlreadyStarted);
+            }
+            *lifecycle = Lifecycle::Starting;
+        }
+        let started = Supervisor::start(&self.0.pool)
+            .map_err(|error| Error::StartFailed { cause: format!("the supervisor's thread could not be made: {error}") })
+            .and_then(|supervisor| match self.0.pool.start(count) {
+                Ok(()) => Ok(supervisor),
+                Err(error) => {
+                    supervisor.end();
+                    Err(error)
+                }
+            });
+        let (next, result) = match started {
+            Ok(supervisor) => (Lifecycle::Running(supervisor), Ok(())),
+            Err(error) => (Lifecycle::Stopped, Err(error)),
+        };
+        *self.lifecycle() = next;
+        self.0.lifecycle_changed.notify_all();
+        result
+    }
+
+    /// Stops the workers: takes no more calls, lets the accepted ones end until
+    /// [`Options::stop_timeout`] is over, interrupts the rest, and returns when all are gone.
+    /// Definitions stay, and the workers can be started again. On a stopped pool it does nothing;
+    /// called twice at once, both return when it is done.
+    ///
+    /// It waits for calls, so it must not be called from where a call waits for it.
+    #[doc(alias = "stopWorkers")]
+    pub fn stop_workers(&self) {
+        self.0.stop(self.0.pool.options.stop_timeout);
+    }
+
+    /// How every worker is, by number. Empty while stopped.
+    #[doc(alias = "getWorkerHealthStates")]
+    #[must_use]
+    pub fn get_worker_health_states(&self) -> Vec<WorkerHealth> {
+        let workers = self.0.pool.workers.load();
+        let mut states: Vec<_> = workers
+            .iter()
+            .map(|worker| WorkerHealth {
+                worker_id: worker.id,
+                health_state: worker.health(),
+                pending_call_count: worker.in_flight(),
+                restart_attempt: worker.restart_attempt,
+            })
+            .collect();
+        states.sort_by_key(|state| state.worker_id);
+        states
+    }
+
+    // Events.
+
+    /// Adds a listener for everything that happens. Listeners run one after another on a thread of
+    /// their own; a slow one delays the others and costs events, never calls. A listener that holds
+    /// a clone of the pool keeps it alive.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StartFailed`] where the listeners' thread could not be made.
+    #[doc(alias = "onWorkerEvent")]
+    pub fn on_worker_event(
+        &self,
+        listener: impl Fn(&WorkerEvent) + Send + Sync + 'static,
+    ) -> Result<ListenerId, Error> {
+        self.0.pool.events.add_listener(Arc::new(listener)).map_err(|error| Error::StartFailed {
+            cause: format!("the listeners' thread could not be made: {error}"),
+        })
+    }
+
+    /// Removes a listener; false where it was none. It may be in the middle of one last event.
+    #[doc(alias = "offWorkerEvent")]
+    pub fn off_worker_event(&self, listener: ListenerId) -> bool {
+        self.0.pool.events.remove_listener(listener)
+    }
+}
+
+impl Inner {
+    fn stop(&self, patience: Duration) {
+        let mut lifecycle = self.lifecycle.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match std::mem::replace(&mut *lifecycle, Lifecycle::Stopping) {
+                Lifecycle::Running(supervisor) => {
+                    drop(lifecycle);
+                    self.pool.stop(patience);
+                    supervisor.end();
+                    *self.lifecycle.lock().unwrap_or_else(PoisonError::into_inner) = Lifecycle::Stopped;
+                    self.lifecycle_changed.notify_all();
+                    return;
+                }
+                Lifecycle::Stopped => {
+                    *lifecycle = Lifecycle::Stopped;
+                    return;
+                }
+                in_between => {
+                    // Somebody else starts or stops: it is stopped when that is over.
+                    *lifecycle = in_between;
+                    lifecycle = self.lifecycle_changed.wait(lifecycle).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop(Duration::ZERO);
+        self.pool.events.close();
+    }
+}

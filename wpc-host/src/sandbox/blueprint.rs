@@ -1,0 +1,188 @@
+//! What sandboxes of one definition are made from: its module and those of its dependencies, linked
+//! as far as that goes without a store.
+
+use super::imports;
+use super::invoke::Entry;
+use super::state::{Buffer, Failure, Instance, State};
+use crate::error::Error;
+use crate::module::{Module, describe};
+use std::collections::HashMap;
+use std::sync::Arc;
+use wasmtime::{Extern, ExternType, InstancePre, Linker, Store};
+use wpc_abi::names;
+
+/// A module of a definition, as the registry resolved it.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// How errors name it.
+    pub(crate) what: String,
+    pub(crate) module: Arc<Module>,
+    /// Where the module of each alias stands; always before this one.
+    pub(crate) dependencies: HashMap<String, usize>,
+}
+
+/// Dependencies first, the definition's own module last.
+pub(crate) struct Blueprint {
+    engine: wasmtime::Engine,
+    parts: Vec<Part>,
+}
+
+struct Part {
+    module: Arc<Module>,
+    linker: Linker<State>,
+    /// Ready to be instantiated, unless it imports items of other instances.
+    pre: Option<InstancePre<State>>,
+    /// Otherwise where each import comes from.
+    sources: Vec<Source>,
+}
+
+enum Source {
+    Host { module: String, name: String },
+    Instance { at: usize, name: String },
+}
+
+impl std::fmt::Debug for Blueprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Blueprint").field("parts", &self.parts.len()).finish_non_exhaustive()
+    }
+}
+
+impl Blueprint {
+    /// Links the modules; every import is found and of the right type afterwards.
+    pub(crate) fn link(engine: &wasmtime::Engine, nodes: &[Node]) -> Result<Self, Error> {
+        let parts = (0..nodes.len()).map(|at| link_part(engine, nodes, at)).collect::<Result<_, _>>()?;
+        Ok(Self { engine: engine.clone(), parts })
+    }
+
+    pub(crate) fn engine(&self) -> &wasmtime::Engine {
+        &self.engine
+    }
+
+    /// How many instances a sandbox has.
+    pub(crate) fn instances(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// The definition's own module.
+    pub(crate) fn module(&self) -> &Module {
+        // There is a part for each node, and the registry always gives the definition's own.
+        &self.parts[self.parts.len() - 1].module
+    }
+
+    /// Makes every instance in `store`, start functions and initialisers included.
+    pub(super) fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<()> {
+        for part in &self.parts {
+            let instance = part.instantiate(store)?;
+            let memory = instance.get_memory(&mut *store, "memory");
+            let buffer = if part.module.has_buffer {
+                let function = instance.get_typed_func(&mut *store, names::BUFFER_EXPORT)?;
+                Some(Buffer { function, ptr: 0, capacity: 0 })
+            } else {
+                None
+            };
+            store.data_mut().instances.push(Instance { instance, memory, buffer });
+            if part.module.has_initialize {
+                instance.get_typed_func::<(), ()>(&mut *store, "_initialize")?.call(&mut *store, ())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Part {
+    fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<wasmtime::Instance> {
+        if let Some(pre) = &self.pre {
+            return pre.instantiate(store);
+        }
+        let imports = self.sources.iter().map(|source| self.import(store, source));
+        let imports = imports.collect::<Result<Vec<_>, _>>()?;
+        wasmtime::Instance::new(store, &self.module.wasm, &imports)
+    }
+
+    fn import(&self, store: &mut Store<State>, source: &Source) -> wasmtime::Result<Extern> {
+        let (found, name) = match source {
+            Source::Host { module, name } => (self.linker.get(&mut *store, module, name).ok(), name),
+            Source::Instance { at, name } => {
+                let instance = store.data().instances[*at].instance;
+                (instance.get_export(&mut *store, name), name)
+            }
+        };
+        found.ok_or_else(|| wasmtime::Error::new(Failure::Link(format!("the import \"{name}\" is gone"))))
+    }
+}
+
+fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Part, Error> {
+    let Node { what, module, dependencies } = &nodes[at];
+    let internal = |error: wasmtime::Error| Error::InvalidModule {
+        what: what.clone(),
+        reason: format!("it does not link: {error:#}"),
+    };
+    let mut linker = imports::host_linker(engine, at).map_err(internal)?;
+    let mut links_directly = false;
+    for (alias, imported) in &module.requirements.dependencies {
+        let callee = dependencies[alias];
+        let refuse = |export: &str, reason: String| Error::DependencyExport {
+            importer: what.clone(),
+            alias: alias.clone(),
+            export: export.to_owned(),
+            reason,
+        };
+        for export in &imported.typed {
+            let found = nodes[callee].module.export(export).ok_or_else(|| {
+                refuse(export, missing(&nodes[callee].module, export))
+            })?;
+            let (name, convention) = (export.clone(), found.convention.clone());
+            let entry = move |caller: &mut wasmtime::Caller<'_, State>, callee: usize| {
+                let instance = caller.data().instances[callee].instance;
+                Entry::new(caller, instance, &name, &convention)
+            };
+            let import_module = format!("{}{alias}", names::TYPED_DEPENDENCY_PREFIX);
+            imports::link_typed(&mut linker, at, callee, (&import_module, export), entry)
+                .map_err(internal)?;
+        }
+        for (export, wanted) in &imported.linked {
+            links_directly = true;
+            let found = nodes[callee].module.wasm.get_export(export).ok_or_else(|| {
+                refuse(export, missing(&nodes[callee].module, export))
+            })?;
+            if !fits(&found, wanted) {
+                let (found, wanted) = (describe(&found), describe(wanted));
+                return Err(refuse(export, format!("it must be {wanted}, and is {found}")));
+            }
+        }
+    }
+    if !links_directly {
+        let pre = linker.instantiate_pre(&module.wasm).map_err(internal)?;
+        return Ok(Part { module: Arc::clone(module), linker, pre: Some(pre), sources: Vec::new() });
+    }
+    let sources = module.wasm.imports().map(|import| {
+        let name = import.name().to_owned();
+        match dependencies.get(import.module()) {
+            Some(&at) => Source::Instance { at, name },
+            None => Source::Host { module: import.module().to_owned(), name },
+        }
+    });
+    Ok(Part { sources: sources.collect(), module: Arc::clone(module), linker, pre: None })
+}
+
+fn missing(module: &Module, export: &str) -> String {
+    let offered = module.exports.iter().map(|export| export.name.as_str()).collect::<Vec<_>>();
+    let offered = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
+    match module.wasm.get_export(export) {
+        Some(found) => format!("it cannot be called, being {}", describe(&found)),
+        None => format!("it has no such export, but offers {offered}"),
+    }
+}
+
+/// Whether an export can be linked to an import. Sizes of memories and tables are left to the
+/// engine, which checks them when the sandbox is made.
+fn fits(found: &ExternType, wanted: &ExternType) -> bool {
+    match (found, wanted) {
+        (ExternType::Func(found), ExternType::Func(wanted)) => found.matches(wanted),
+        (ExternType::Global(found), ExternType::Global(wanted)) => {
+            found.mutability() == wanted.mutability() && found.content().matches(wanted.content())
+        }
+        (ExternType::Memory(_), ExternType::Memory(_)) | (ExternType::Table(_), ExternType::Table(_)) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,194 @@
+//! What a guest can call: the import module `wpc`, and the functions of its typed dependencies.
+//!
+//! `module` tells which imports there are and checked their types; each of them is made here. A
+//! guest that passes a place outside its memory is ended, since it breaks the contract.
+
+use super::invoke::{Entry, invoke};
+use super::memory;
+use super::state::{Failure, State};
+use crate::event::{Draft, EventDetails, EventSource, Severity};
+use std::time::{SystemTime, UNIX_EPOCH};
+use wasmtime::{Caller, Engine, Extern, Linker, Memory};
+use wpc_abi::names::{self, LogLevel};
+
+/// The longest log line or panic message that is kept; the rest of it is cut off.
+const MAX_TEXT: u32 = 16 * 1024;
+
+/// The linker of the module at `at` in its definition, with the host's functions.
+pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    let host = names::HOST_MODULE;
+    linker.func_wrap(
+        host,
+        names::CONSTANT_IMPORT,
+        move |caller: Caller<'_, State>, name: u32, len: u32, room: u32, capacity: u32| {
+            constant(caller, at, (name, len), (room, capacity)).map_err(wasmtime::Error::new)
+        },
+    )?;
+    linker.func_wrap(
+        host,
+        names::TAKE_IMPORT,
+        move |mut caller: Caller<'_, State>, room: u32, capacity: u32| -> wasmtime::Result<i64> {
+            let reply = std::mem::take(&mut caller.data_mut().pending);
+            hand_over(&mut caller, at, &reply, (room, capacity)).map_err(wasmtime::Error::new)
+        },
+    )?;
+    linker.func_wrap(
+        host,
+        names::LOG_IMPORT,
+        move |mut caller: Caller<'_, State>, level: i32, text: u32, len: u32| {
+            let text = read_text(&mut caller, at, text, len).map_err(wasmtime::Error::new)?;
+            log(caller.data(), LogLevel::from_wire(level), text);
+            Ok(())
+        },
+    )?;
+    linker.func_wrap(
+        host,
+        names::PANIC_IMPORT,
+        move |mut caller: Caller<'_, State>, text: u32, len: u32| {
+            let text = read_text(&mut caller, at, text, len).map_err(wasmtime::Error::new)?;
+            caller.data_mut().panic = Some(text);
+            Ok(())
+        },
+    )?;
+    linker.func_wrap(
+        host,
+        names::RANDOM_IMPORT,
+        move |mut caller: Caller<'_, State>, room: u32, len: u32| {
+            let memory = memory_of(&mut caller, at).map_err(wasmtime::Error::new)?;
+            let room = memory::room(memory, &mut caller, room, len, "the room for random bytes")
+                .map_err(wasmtime::Error::new)?;
+            rand::fill(room);
+            Ok(())
+        },
+    )?;
+    linker.func_wrap(host, names::CLOCK_IMPORT, |caller: Caller<'_, State>, kind: i32| -> i64 {
+        let nanos = if kind == names::ClockKind::Wall as i32 {
+            SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+        } else {
+            caller.data().surroundings.started.elapsed()
+        };
+        i64::try_from(nanos.as_nanos()).unwrap_or(i64::MAX)
+    })?;
+    Ok(linker)
+}
+
+/// Lets the module at `at` call `export` of the module at `callee` with bytes.
+pub(super) fn link_typed(
+    linker: &mut Linker<State>,
+    at: usize,
+    callee: usize,
+    import: (&str, &str),
+    entry: impl Fn(&mut Caller<'_, State>, usize) -> Result<Entry, Failure> + Send + Sync + 'static,
+) -> wasmtime::Result<()> {
+    linker.func_wrap(
+        import.0,
+        import.1,
+        move |mut caller: Caller<'_, State>, arguments: u32, len: u32, room: u32, capacity: u32| {
+            let memory = memory_of(&mut caller, at).map_err(wasmtime::Error::new)?;
+            let arguments =
+                memory::read(memory, &caller, arguments, len, "the arguments of a dependency")
+                    .map_err(wasmtime::Error::new)?
+                    .to_vec();
+            let entry = entry(&mut caller, callee).map_err(wasmtime::Error::new)?;
+            let reply = match invoke(&mut caller, callee, &entry, &arguments) {
+                Ok(reply) => reply,
+                Err(error) => match error.downcast::<Failure>() {
+                    // The caller's mistake, not the end of it: it learns of it as a reply.
+                    Ok(Failure::BadArguments(reason)) => bad_arguments(&reason),
+                    Ok(failure) => return Err(wasmtime::Error::new(failure)),
+                    Err(error) => return Err(error),
+                },
+            };
+            let len = hand_over(&mut caller, at, &reply, (room, capacity))
+                .map_err(wasmtime::Error::new)?;
+            if reply.len() > capacity as usize {
+                caller.data_mut().pending = reply;
+            }
+            Ok(len)
+        },
+    )?;
+    Ok(())
+}
+
+fn bad_arguments(reason: &str) -> Vec<u8> {
+    let tag = vec![wpc_abi::reply::TAG_BAD_ARGUMENTS];
+    // A string always encodes.
+    postcard::to_extend(reason, tag).unwrap_or_default()
+}
+
+/// The memory of the instance that calls. Looked up by name only while it is being made, when its
+/// start function runs.
+fn memory_of(caller: &mut Caller<'_, State>, at: usize) -> Result<Memory, Failure> {
+    if let Some(instance) = caller.data().instances.get(at) {
+        return instance.memory.ok_or_else(no_memory);
+    }
+    caller.get_export("memory").and_then(Extern::into_memory).ok_or_else(no_memory)
+}
+
+fn no_memory() -> Failure {
+    Failure::Contract("it calls the host with pointers and exports no memory called \"memory\"".to_owned())
+}
+
+fn constant(
+    mut caller: Caller<'_, State>,
+    at: usize,
+    (name, len): (u32, u32),
+    room: (u32, u32),
+) -> Result<i64, Failure> {
+    let memory = memory_of(&mut caller, at)?;
+    let name = memory::read(memory, &caller, name, len, "the name of a constant")?;
+    // A name of other bytes is the name of no constant.
+    let Ok(name) = std::str::from_utf8(name).map(str::to_owned) else {
+        return Ok(names::NOT_DEFINED);
+    };
+    let state = caller.data_mut();
+    let all = state.constants.get_or_insert_with(|| state.surroundings.constants.load_full());
+    let Some(value) = all.get(name.as_str()).cloned() else { return Ok(names::NOT_DEFINED) };
+    hand_over(&mut caller, at, &value, room)
+}
+
+/// Writes `bytes` into the guest's room if they fit, and tells how long they are.
+fn hand_over(
+    caller: &mut Caller<'_, State>,
+    at: usize,
+    bytes: &[u8],
+    (room, capacity): (u32, u32),
+) -> Result<i64, Failure> {
+    let memory = memory_of(caller, at)?;
+    if let Ok(len) = u32::try_from(bytes.len())
+        && len <= capacity
+    {
+        memory::room(memory, caller, room, len, "the room for an answer")?.copy_from_slice(bytes);
+    }
+    i64::try_from(bytes.len()).map_err(|_| Failure::ResultTooLarge { found: bytes.len() })
+}
+
+fn read_text(
+    caller: &mut Caller<'_, State>,
+    at: usize,
+    text: u32,
+    len: u32,
+) -> Result<String, Failure> {
+    let memory = memory_of(caller, at)?;
+    let text = memory::read(memory, caller, text, len.min(MAX_TEXT), "a text for the host")?;
+    Ok(String::from_utf8_lossy(text).into_owned())
+}
+
+fn log(state: &State, level: LogLevel, message: String) {
+    let Some(call) = &state.call else { return };
+    let (severity, level) = match level {
+        LogLevel::Error => (Severity::Error, "error"),
+        LogLevel::Warn => (Severity::Warn, "warn"),
+        LogLevel::Info => (Severity::Info, "info"),
+        LogLevel::Debug => (Severity::Info, "debug"),
+        LogLevel::Trace => (Severity::Info, "trace"),
+    };
+    let details = EventDetails::GuestLog {
+        function_name: call.function.to_string(),
+        level: level.to_owned(),
+        message,
+    };
+    let draft = Draft::by(EventSource::Worker, details).severity(severity);
+    state.surroundings.events.emit(draft.worker(state.surroundings.worker).call(call.id));
+}

@@ -1,0 +1,165 @@
+//! One call across the wall, by whichever convention the export keeps. The host's calls and calls
+//! between dependencies go the same way.
+
+use super::memory;
+use super::state::{Failure, State};
+use crate::module::{Convention, Scalar};
+use std::borrow::Cow;
+use wasmtime::{AsContext as _, AsContextMut, Func, TypedFunc, Val};
+use wpc_abi::reply::{Reply, TAG_VALUE, unpack};
+
+/// The least the guest's buffer is asked for: most payloads fit, and it is asked once.
+const MIN_BUFFER: u32 = 1024;
+
+/// An export, ready to be called.
+#[derive(Clone)]
+pub(super) enum Entry {
+    Wpc(TypedFunc<(u32, u32), u64>),
+    Scalars { function: Func, parameters: Vec<Scalar>, result: Option<Scalar> },
+}
+
+impl Entry {
+    pub(super) fn new(
+        mut store: impl AsContextMut<Data = State>,
+        instance: wasmtime::Instance,
+        name: &str,
+        convention: &Convention,
+    ) -> Result<Self, Failure> {
+        let gone = || Failure::Link(format!("the export \"{name}\" is not there"));
+        match convention {
+            Convention::Wpc => {
+                let function = instance.get_typed_func(&mut store, name).map_err(|_| gone())?;
+                Ok(Self::Wpc(function))
+            }
+            Convention::Scalars { parameters, result } => Ok(Self::Scalars {
+                function: instance.get_func(&mut store, name).ok_or_else(gone)?,
+                parameters: parameters.clone(),
+                result: *result,
+            }),
+        }
+    }
+}
+
+/// Calls `entry` of the instance at `at` and gives the reply's bytes, which have a kind.
+pub(super) fn invoke(
+    mut store: impl AsContextMut<Data = State>,
+    at: usize,
+    entry: &Entry,
+    arguments: &[u8],
+) -> wasmtime::Result<Vec<u8>> {
+    match entry {
+        Entry::Wpc(function) => invoke_wpc(store, at, function, arguments),
+        Entry::Scalars { function, parameters, result } => {
+            let parameters = decode(parameters, arguments).map_err(wasmtime::Error::new)?;
+            let mut results = [Val::I32(0)];
+            let results = &mut results[..usize::from(result.is_some())];
+            function.call(&mut store, &parameters, results)?;
+            Ok(encode(results.first()))
+        }
+    }
+}
+
+fn invoke_wpc(
+    mut store: impl AsContextMut<Data = State>,
+    at: usize,
+    function: &TypedFunc<(u32, u32), u64>,
+    arguments: &[u8],
+) -> wasmtime::Result<Vec<u8>> {
+    let mut store = store.as_context_mut();
+    let len = u32::try_from(arguments.len())
+        .map_err(|_| wasmtime::Error::new(Failure::BadArguments("they have 4 GiB or more".to_owned())))?;
+    let buffer = reserve(&mut store, at, len)?;
+    let memory = memory_at(store.data(), at)?;
+    memory::room(memory, &mut store, buffer, len, "its argument buffer")
+        .map_err(wasmtime::Error::new)?
+        .copy_from_slice(arguments);
+    let (ptr, len) = unpack(function.call(&mut store, (buffer, len))?);
+    let limit = store.data().result_limit;
+    if len as usize > limit {
+        return Err(wasmtime::Error::new(Failure::ResultTooLarge { found: len as usize }));
+    }
+    let reply = memory::read(memory, &store, ptr, len, "its reply").map_err(wasmtime::Error::new)?;
+    if Reply::split(reply).is_none() {
+        let begin = reply.first().map_or(Cow::Borrowed("is empty"), |kind| {
+            Cow::Owned(format!("begins with {kind}, which is no kind of reply"))
+        });
+        return Err(wasmtime::Error::new(Failure::Contract(format!("its reply {begin}"))));
+    }
+    Ok(reply.to_vec())
+}
+
+fn memory_at(state: &State, at: usize) -> wasmtime::Result<wasmtime::Memory> {
+    state.instances.get(at).and_then(|instance| instance.memory).ok_or_else(|| {
+        wasmtime::Error::new(Failure::Contract("it exports no memory called \"memory\"".to_owned()))
+    })
+}
+
+/// The guest's buffer, with room for `len` bytes. The guest is asked only when it has to grow, and
+/// before its first call whatever the length, so that guests can prepare themselves then.
+fn reserve(
+    store: &mut wasmtime::StoreContextMut<'_, State>,
+    at: usize,
+    len: u32,
+) -> wasmtime::Result<u32> {
+    let no_buffer = || wasmtime::Error::new(Failure::Contract("it exports no buffer".to_owned()));
+    let instance = store.data().instances.get(at).ok_or_else(no_buffer)?;
+    let buffer = instance.buffer.as_ref().ok_or_else(no_buffer)?;
+    if buffer.capacity >= len.max(1) {
+        return Ok(buffer.ptr);
+    }
+    let function = buffer.function.clone();
+    let capacity = len.checked_next_power_of_two().unwrap_or(len).max(MIN_BUFFER);
+    let ptr = function.call(&mut *store, capacity)?;
+    let memory = memory_at(store.data(), at)?;
+    memory::read(memory, &store.as_context(), ptr, capacity, "its argument buffer")
+        .map_err(wasmtime::Error::new)?;
+    if let Some(buffer) = store.data_mut().instances.get_mut(at).and_then(|instance| instance.buffer.as_mut()) {
+        (buffer.ptr, buffer.capacity) = (ptr, capacity);
+    }
+    Ok(ptr)
+}
+
+fn decode(parameters: &[Scalar], arguments: &[u8]) -> Result<Vec<Val>, Failure> {
+    let mut rest = arguments;
+    let mut values = Vec::with_capacity(parameters.len());
+    for (at, parameter) in parameters.iter().enumerate() {
+        values.push(scalar(*parameter, &mut rest).map_err(|error| {
+            Failure::BadArguments(format!("argument {} must be {parameter:?}: {error}", at + 1))
+        })?);
+    }
+    if rest.is_empty() {
+        return Ok(values);
+    }
+    Err(Failure::BadArguments(format!(
+        "it takes {}, and {} bytes are left over",
+        parameters.len(),
+        rest.len()
+    )))
+}
+
+fn scalar(ty: Scalar, bytes: &mut &[u8]) -> postcard::Result<Val> {
+    fn take<'a, T: serde::Deserialize<'a>>(bytes: &mut &'a [u8]) -> postcard::Result<T> {
+        let (value, rest) = postcard::take_from_bytes(bytes)?;
+        *bytes = rest;
+        Ok(value)
+    }
+    Ok(match ty {
+        Scalar::I32 => Val::I32(take(bytes)?),
+        Scalar::I64 => Val::I64(take(bytes)?),
+        Scalar::F32 => Val::F32(take::<f32>(bytes)?.to_bits()),
+        Scalar::F64 => Val::F64(take::<f64>(bytes)?.to_bits()),
+    })
+}
+
+/// A number as a reply. Numbers always encode; were it not so, an empty reply is no value.
+fn encode(value: Option<&Val>) -> Vec<u8> {
+    let reply = vec![TAG_VALUE];
+    match value {
+        Some(Val::I32(value)) => postcard::to_extend(value, reply),
+        Some(Val::I64(value)) => postcard::to_extend(value, reply),
+        Some(Val::F32(bits)) => postcard::to_extend(&f32::from_bits(*bits), reply),
+        Some(Val::F64(bits)) => postcard::to_extend(&f64::from_bits(*bits), reply),
+        _ => Ok(reply),
+    }
+    .unwrap_or_default()
+}

@@ -1,0 +1,232 @@
+//! A sandbox: one store with one definition's instance and its dependencies' instances. It makes
+//! them, carries one call at a time across the wall, and says what a failure was. It knows nothing
+//! of workers, queues or restarts.
+//!
+//! * `blueprint`: what it is made from.
+//! * `imports`: what its guest can call.
+//! * `invoke`: how an export is called.
+//! * `memory`: the only code that touches guest memory.
+//! * `state`: what the store carries.
+
+mod blueprint;
+mod imports;
+mod invoke;
+mod memory;
+mod state;
+
+pub(crate) use blueprint::{Blueprint, Node};
+pub(crate) use state::Surroundings;
+
+use crate::call::{Call, Interrupt, Reply, ReplyMetadata};
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::module::Export;
+use invoke::{Entry, invoke};
+use state::{Failure, Meter, State};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use wasmtime::{Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
+
+/// After how many ticks of the engine's epoch a running guest looks at its deadline: at each.
+const TICKS_BETWEEN_LOOKS: u64 = 1;
+
+/// What a call asks of a sandbox.
+pub(crate) struct Request<'a> {
+    pub(crate) call: &'a Arc<Call>,
+    pub(crate) export: &'a Export,
+    pub(crate) arguments: &'a [u8],
+    /// How much fuel it may use; `None` where the definition does not meter it.
+    pub(crate) fuel: Option<u64>,
+}
+
+pub(crate) struct Sandbox {
+    store: Store<State>,
+    blueprint: Arc<Blueprint>,
+    /// Entries by export, looked up when first called.
+    entries: Vec<(String, Entry)>,
+    has_answered: bool,
+}
+
+impl Sandbox {
+    /// Makes a sandbox for `request`, under its deadline and limits: a start function that loops
+    /// or traps is that call's failure.
+    pub(crate) fn new(
+        blueprint: &Arc<Blueprint>,
+        limits: &Limits,
+        surroundings: &Arc<Surroundings>,
+        request: &Request<'_>,
+    ) -> Result<Self, Error> {
+        let state = State {
+            surroundings: Arc::clone(surroundings),
+            call: None,
+            constants: None,
+            pending: Vec::new(),
+            panic: None,
+            meter: Meter::new(limits),
+            result_limit: limits.result,
+            instances: Vec::with_capacity(blueprint.instances()),
+        };
+        let mut store = Store::new(blueprint.engine(), state);
+        store.limiter(|state| &mut state.meter);
+        store.epoch_deadline_callback(look_at_the_deadline);
+        let mut sandbox = Self {
+            store,
+            blueprint: Arc::clone(blueprint),
+            entries: Vec::new(),
+            has_answered: false,
+        };
+        match sandbox.within(request, |sandbox| sandbox.blueprint.instantiate(&mut sandbox.store)) {
+            Ok(()) => Ok(sandbox),
+            Err(error) => Err(sandbox.initialisation_error(error, request)),
+        }
+    }
+
+    /// How many instances it has.
+    pub(crate) fn instances(&self) -> usize {
+        self.blueprint.instances()
+    }
+
+    /// Whether it has answered a call since it was made.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.has_answered
+    }
+
+    /// Carries one call across the wall. After an error the sandbox may be in any state and must
+    /// be dropped, unless [`keeps_sandbox`] says otherwise.
+    pub(crate) fn call(&mut self, request: &Request<'_>) -> Result<Reply, Error> {
+        let at = self.blueprint.instances() - 1;
+        let result = self.within(request, |sandbox| {
+            let entry = sandbox.entry(at, request.export)?;
+            invoke(&mut sandbox.store, at, &entry, request.arguments)
+        });
+        match result {
+            Ok(bytes) => {
+                self.has_answered = true;
+                let metadata = ReplyMetadata {
+                    function_hash_sha1: self.blueprint.module().hash,
+                    worker_id: self.store.data().surroundings.worker,
+                    fuel_used: self.fuel_used(request),
+                };
+                Ok(Reply { bytes, metadata })
+            }
+            Err(error) => Err(self.error(error, request)),
+        }
+    }
+
+    /// Runs the guest on behalf of a call: its deadline, its fuel, and nothing left of the last.
+    fn within<T>(
+        &mut self,
+        request: &Request<'_>,
+        run: impl FnOnce(&mut Self) -> wasmtime::Result<T>,
+    ) -> wasmtime::Result<T> {
+        self.store.set_epoch_deadline(TICKS_BETWEEN_LOOKS);
+        if let Some(fuel) = request.fuel {
+            self.store.set_fuel(fuel)?;
+        }
+        let state = self.store.data_mut();
+        state.call = Some(Arc::clone(request.call));
+        state.meter.begin_call();
+        let result = run(self);
+        let state = self.store.data_mut();
+        state.call = None;
+        state.constants = None;
+        result
+    }
+
+    fn entry(&mut self, at: usize, export: &Export) -> wasmtime::Result<Entry> {
+        if let Some((_, entry)) = self.entries.iter().find(|(name, _)| *name == export.name) {
+            return Ok(entry.clone());
+        }
+        let instance = self.store.data().instances[at].instance;
+        let entry = Entry::new(&mut self.store, instance, &export.name, &export.convention)
+            .map_err(wasmtime::Error::new)?;
+        self.entries.push((export.name.clone(), entry.clone()));
+        Ok(entry)
+    }
+
+    fn fuel_used(&self, request: &Request<'_>) -> Option<u64> {
+        let left = self.store.get_fuel().ok()?;
+        request.fuel.map(|fuel| fuel.saturating_sub(left))
+    }
+
+    /// Says what ended the guest.
+    fn error(&mut self, error: wasmtime::Error, request: &Request<'_>) -> Error {
+        let function = request.call.function.to_string();
+        let stack = error.downcast_ref::<WasmBacktrace>().map(describe_stack).unwrap_or_default();
+        match error.downcast_ref::<Failure>() {
+            Some(Failure::Interrupted(interrupt)) => return request.call.error_of(*interrupt, true),
+            Some(Failure::Contract(reason)) => return Error::BadReply { function, reason: reason.clone() },
+            Some(Failure::BadArguments(reason)) => {
+                return Error::BadArguments { function, reason: reason.clone() };
+            }
+            Some(Failure::ResultTooLarge { found }) => {
+                let limit = self.store.data().result_limit;
+                return Error::ResultTooLarge { function, limit, found: *found };
+            }
+            Some(Failure::Link(reason)) => return Error::Initialisation { function, reason: reason.clone() },
+            None => {}
+        }
+        let trap = error.downcast_ref::<Trap>().copied();
+        match trap {
+            Some(Trap::OutOfFuel) => {
+                return Error::OutOfFuel { function, limit: request.fuel.unwrap_or_default() };
+            }
+            Some(Trap::StackOverflow) => {
+                let limit = self.store.data().surroundings.max_wasm_stack;
+                return Error::StackOverflow { function, limit };
+            }
+            _ => {}
+        }
+        let state = self.store.data_mut();
+        if let Some(refusal) = state.meter.refusal() {
+            return Error::OutOfMemory {
+                function,
+                requested: refusal.requested,
+                limit: refusal.limit,
+                unit: refusal.unit,
+                option: refusal.option,
+            };
+        }
+        let reason = state.panic.take().unwrap_or_else(|| match trap {
+            Some(trap) => trap.to_string(),
+            None => format!("{:#}", error.root_cause()),
+        });
+        Error::Trap { function, reason, stack }
+    }
+
+    /// A failure before the first call. What the caller asked for stays what it is; the rest is
+    /// the definition's failure to come up.
+    fn initialisation_error(&mut self, error: wasmtime::Error, request: &Request<'_>) -> Error {
+        match self.error(error, request) {
+            Error::Trap { function, reason, .. } => Error::Initialisation { function, reason },
+            other => other,
+        }
+    }
+}
+
+/// Whether a sandbox that gave this error is as good as before: the guest ended by itself.
+pub(crate) fn keeps_sandbox(error: &Error) -> bool {
+    matches!(error, Error::BadArguments { .. })
+}
+
+fn look_at_the_deadline(store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
+    let state = store.data();
+    let interrupt = if state.surroundings.stopping.load(Ordering::Acquire) {
+        Some(Interrupt::Stopped)
+    } else {
+        state.call.as_ref().and_then(|call| call.interrupted(Instant::now()))
+    };
+    match interrupt {
+        Some(interrupt) => Err(wasmtime::Error::new(Failure::Interrupted(interrupt))),
+        None => Ok(UpdateDeadline::Continue(TICKS_BETWEEN_LOOKS)),
+    }
+}
+
+fn describe_stack(stack: &WasmBacktrace) -> String {
+    let frames = stack.frames().iter().map(|frame| match frame.func_name() {
+        Some(name) => format!("at {name}"),
+        None => format!("at function {}", frame.func_index()),
+    });
+    frames.collect::<Vec<_>>().join("\n")
+}

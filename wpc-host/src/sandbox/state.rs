@@ -1,0 +1,148 @@
+//! What a store carries while its guest runs: whose call it is, what may be used, what came up.
+
+use crate::call::{Call, Interrupt};
+use crate::event::Events;
+use crate::id::WorkerId;
+use crate::limits::Limits;
+use crate::registry::Constants;
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+use wasmtime::{Memory, TypedFunc};
+
+/// Why a guest's execution ended without a reply. Travels through the engine as its error.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("interrupted")]
+    Interrupted(Interrupt),
+    #[error("{0}")]
+    Contract(String),
+    #[error("the result has {found} bytes")]
+    ResultTooLarge { found: usize },
+    #[error("the arguments do not fit: {0}")]
+    BadArguments(String),
+    #[error("{0}")]
+    Link(String),
+}
+
+/// What every sandbox of a worker shares.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) worker: WorkerId,
+    pub(crate) events: Events,
+    pub(crate) constants: Arc<ArcSwap<Constants>>,
+    /// Set when whatever runs on the worker has to end.
+    pub(crate) stopping: AtomicBool,
+    /// Where the monotonic clock counts from.
+    pub(crate) started: Instant,
+    pub(crate) max_wasm_stack: usize,
+}
+
+pub(crate) struct State {
+    pub(super) surroundings: Arc<Surroundings>,
+    /// The call that runs.
+    pub(super) call: Option<Arc<Call>>,
+    /// The constants as the running call first saw them.
+    pub(super) constants: Option<Arc<Constants>>,
+    /// A reply of a dependency that did not fit the room it was given.
+    pub(super) pending: Vec<u8>,
+    /// Why the guest said it would trap.
+    pub(super) panic: Option<String>,
+    pub(super) meter: Meter,
+    pub(super) result_limit: usize,
+    /// The finished instances, dependencies first; the index is the module's in the definition.
+    pub(super) instances: Vec<Instance>,
+}
+
+/// An instance with what the host needs of it at every call.
+#[derive(Clone)]
+pub(super) struct Instance {
+    pub(super) instance: wasmtime::Instance,
+    pub(super) memory: Option<Memory>,
+    pub(super) buffer: Option<Buffer>,
+}
+
+/// The guest's argument buffer.
+#[derive(Clone)]
+pub(super) struct Buffer {
+    pub(super) function: TypedFunc<u32, u32>,
+    pub(super) ptr: u32,
+    pub(super) capacity: u32,
+}
+
+/// Counts what a sandbox's memories and tables have together.
+#[derive(Debug)]
+pub(super) struct Meter {
+    memory: Tally,
+    table_elements: Tally,
+}
+
+#[derive(Debug)]
+struct Tally {
+    used: usize,
+    limit: usize,
+    /// What was asked for when it was refused.
+    refused: Option<usize>,
+}
+
+impl Tally {
+    fn grow(&mut self, current: usize, desired: usize) -> bool {
+        let used = self.used.saturating_add(desired.saturating_sub(current));
+        if used > self.limit {
+            self.refused = Some(used);
+            return false;
+        }
+        self.used = used;
+        true
+    }
+}
+
+/// What was refused to a guest.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refusal {
+    pub(super) requested: usize,
+    pub(super) limit: usize,
+    pub(super) unit: &'static str,
+    pub(super) option: &'static str,
+}
+
+impl Meter {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let tally = |limit| Tally { used: 0, limit, refused: None };
+        Self { memory: tally(limits.memory), table_elements: tally(limits.table_elements) }
+    }
+
+    /// Forgets what earlier calls were refused.
+    pub(super) fn begin_call(&mut self) {
+        (self.memory.refused, self.table_elements.refused) = (None, None);
+    }
+
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        let refusal = |tally: &Tally, unit, option| {
+            tally.refused.map(|requested| Refusal { requested, limit: tally.limit, unit, option })
+        };
+        refusal(&self.memory, "bytes of memory", "memory")
+            .or_else(|| refusal(&self.table_elements, "table elements", "table_elements"))
+    }
+}
+
+impl wasmtime::ResourceLimiter for Meter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(self.memory.grow(current, desired))
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(self.table_elements.grow(current, desired))
+    }
+}

@@ -1,0 +1,280 @@
+//! The supervisor: the one timer thread. While anything runs it ticks once a millisecond, which
+//! lets guests look at their deadlines; in between it looks after what no worker can see by itself:
+//! workers that are lost, calls that are stuck behind another, calls that wait.
+//!
+//! It never waits for a worker, never runs a guest and never holds a lock while it answers a call.
+//! An idle pool does not wake it.
+
+use crate::config::Options;
+use crate::event::{EventDetails, HealthState};
+use crate::id::WorkerId;
+use crate::pool::Pool;
+use crate::restart_policy::{Admission, Decision, RestartState};
+use crate::worker::Worker;
+use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How often guests look at their deadlines. A limit is kept within one tick; each tick costs a
+/// busy pool a few microseconds.
+const TICK: Duration = Duration::from_millis(1);
+
+/// For how many ticks the supervisor stays awake after the last work: waking it costs the caller of
+/// the next call a few microseconds, which calls in quick succession should not pay each time.
+const LINGER_TICKS: u32 = 64;
+
+pub(crate) struct Supervisor {
+    thread: JoinHandle<()>,
+    ends: Arc<AtomicBool>,
+    pool: Arc<Pool>,
+}
+
+impl Supervisor {
+    pub(crate) fn start(pool: &Arc<Pool>) -> std::io::Result<Self> {
+        let ends = Arc::new(AtomicBool::new(false));
+        let thread = Thread {
+            pool: Arc::clone(pool),
+            ends: Arc::clone(&ends),
+            random: random(&pool.options),
+            absent: Vec::new(),
+            restarts: HashMap::new(),
+            ran_last: HashMap::new(),
+            idle_ticks: 0,
+        };
+        #[expect(clippy::disallowed_methods, reason = "the one timer thread")]
+        let thread = std::thread::Builder::new().name("wpc-supervisor".to_owned()).spawn(|| thread.run())?;
+        Ok(Self { thread, ends, pool: Arc::clone(pool) })
+    }
+
+    pub(crate) fn end(self) {
+        self.ends.store(true, Ordering::SeqCst);
+        self.pool.ticker.ring();
+        self.thread.thread().unpark();
+        if self.thread.thread().id() != std::thread::current().id() {
+            // It does not panic; if it did, there is nothing left to do.
+            let _ = self.thread.join();
+        }
+    }
+}
+
+fn random(options: &Options) -> SmallRng {
+    options.restart_jitter_seed.map_or_else(rand::make_rng, SmallRng::seed_from_u64)
+}
+
+struct Thread {
+    pool: Arc<Pool>,
+    ends: Arc<AtomicBool>,
+    random: SmallRng,
+    /// Lost workers that are to be replaced.
+    absent: Vec<Absent>,
+    /// How the line of each live worker fared before it.
+    restarts: HashMap<WorkerId, RestartState>,
+    /// What each worker ran at the last tick.
+    ran_last: HashMap<WorkerId, u64>,
+    idle_ticks: u32,
+}
+
+struct Absent {
+    state: RestartState,
+    attempt: u32,
+    due: Instant,
+}
+
+impl Thread {
+    fn run(mut self) {
+        self.pool.ticker.adopt();
+        while !self.ends.load(Ordering::SeqCst) {
+            self.rest();
+            let now = Instant::now();
+            self.pool.ticker.tick(now);
+            self.pool.engines.tick();
+            self.look_after_workers(now);
+            self.replace(now);
+            if !self.pool.waiting.is_empty() {
+                self.pool.waiting.serve(|job| self.pool.redispatch(job));
+            }
+            if !self.pool.is_open.load(Ordering::Acquire) {
+                self.pool.tell_change();
+            }
+        }
+    }
+
+    /// Sleeps for a tick, or for as long as nothing is to be done.
+    fn rest(&mut self) {
+        let pool = &self.pool;
+        let has_work = || {
+            self.ends.load(Ordering::SeqCst)
+                || !pool.waiting.is_empty()
+                || pool.workers.load().iter().any(|worker| worker.is_busy() || worker.has_exited())
+        };
+        self.idle_ticks = if has_work() { 0 } else { self.idle_ticks.saturating_add(1) };
+        if self.idle_ticks <= LINGER_TICKS {
+            std::thread::park_timeout(TICK);
+            return;
+        }
+        let due = self.absent.iter().map(|absent| absent.due).min();
+        let at_most = due.map(|due| due.saturating_duration_since(Instant::now()));
+        pool.ticker.sleep(at_most, has_work);
+    }
+
+    fn look_after_workers(&mut self, now: Instant) {
+        let workers = self.pool.workers.load_full();
+        for worker in workers.iter() {
+            if worker.has_exited() && self.pool.worker_is_up(worker.id) {
+                if self.pool.is_open.load(Ordering::Acquire) || worker.in_flight() > 0 {
+                    self.lose(worker, "its thread ended by a panic", now);
+                }
+                continue;
+            }
+            if let Some(call) = worker.steal_overdue(now, self.pool.options.lost_worker_grace) {
+                let reason = "it did not come back after the call's time limit";
+                self.pool.answer_lost(worker, &call, reason);
+                self.lose(worker, reason, now);
+                continue;
+            }
+            self.look_after_queue(worker, &workers, now);
+        }
+    }
+
+    /// Moves calls from behind one that runs on and on to idle workers, and ends those whose limit
+    /// passes there.
+    fn look_after_queue(&mut self, worker: &Worker, workers: &[Arc<Worker>], now: Instant) {
+        let running = worker.running();
+        let ran_before = match running {
+            Some(sequence) => self.ran_last.insert(worker.id, sequence) == Some(sequence),
+            None => {
+                self.ran_last.remove(&worker.id);
+                false
+            }
+        };
+        if !ran_before || !worker.has_queued() {
+            return;
+        }
+        for job in worker.expire_queued(now) {
+            self.place(job);
+        }
+        let is_better =
+            |other: &Arc<Worker>| other.takes_calls() && other.in_flight() + 1 < worker.in_flight();
+        while workers.iter().any(is_better) {
+            let Some(job) = worker.pop_for_another() else { break };
+            let before = worker.in_flight();
+            self.place(job);
+            if worker.in_flight() > before {
+                // Nobody else may take it: it came back to the end of the same queue.
+                break;
+            }
+        }
+    }
+
+    /// Gives a job a new place: a worker, or the waiting room.
+    fn place(&self, job: crate::worker::Job) {
+        if let Some(job) = self.pool.redispatch(job) {
+            self.pool.waiting.return_to(job);
+        }
+    }
+
+    /// Gives a worker up: nobody sends it calls any more, its queue is placed anew, and the policy
+    /// says when another takes its place.
+    fn lose(&mut self, worker: &Arc<Worker>, reason: &str, now: Instant) {
+        let pool = Arc::clone(&self.pool);
+        pool.tell(worker, EventDetails::WorkerError { message: reason.to_owned() });
+        let mut state = self.restarts.remove(&worker.id).unwrap_or_else(|| RestartState::new(now));
+        let decision = state.failed(worker.has_served(), &pool.policy, now, &mut self.random);
+        let will_return = !matches!(decision, Decision::Hold { .. });
+        if will_return {
+            pool.returning.fetch_add(1, Ordering::AcqRel);
+        }
+        worker.set_health(
+            if will_return { HealthState::Restarting } else { HealthState::Stopped },
+            Some(reason),
+        );
+        worker.drain();
+        worker.interrupt();
+        pool.change_workers(|workers| workers.retain(|other| other.id != worker.id));
+        self.ran_last.remove(&worker.id);
+        for function in pool.registry.functions() {
+            if let Ok(definition) = &function.definition {
+                definition.bulkhead.retain(|id| id != worker.id);
+            }
+        }
+        pool.tell(worker, EventDetails::WorkerExited { failure_reason: Some(reason.to_owned()) });
+        match decision {
+            Decision::RestartNow { attempt } => {
+                self.expect(worker, state, attempt, Duration::ZERO, now);
+            }
+            Decision::RestartAfter { attempt, delay } => self.expect(worker, state, attempt, delay, now),
+            Decision::Hold { attempts } => pool.tell(
+                worker,
+                EventDetails::WorkerRestartExhausted {
+                    restart_attempt: attempts,
+                    max_restarts_per_worker: pool.options.max_restarts_per_worker,
+                },
+            ),
+        }
+        for job in worker.take_queue() {
+            self.place(job);
+        }
+    }
+
+    fn expect(&mut self, lost: &Worker, state: RestartState, attempt: u32, delay: Duration, now: Instant) {
+        self.pool.tell(
+            lost,
+            EventDetails::WorkerRestartScheduled { restart_attempt: attempt, restart_delay: delay },
+        );
+        self.absent.push(Absent { state, attempt, due: now + delay });
+    }
+
+    /// Replaces lost workers whose time has come.
+    fn replace(&mut self, now: Instant) {
+        let mut at = 0;
+        while at < self.absent.len() {
+            if self.absent[at].state.admission(now) != Admission::Yes {
+                at += 1;
+                continue;
+            }
+            let absent = self.absent.swap_remove(at);
+            self.replace_one(absent, now);
+        }
+    }
+
+    fn replace_one(&mut self, mut absent: Absent, now: Instant) {
+        let pool = Arc::clone(&self.pool);
+        let worker = match pool.spawn_worker(absent.attempt) {
+            Ok(worker) => worker,
+            Err(_) => {
+                let decision = absent.state.failed(false, &pool.policy, now, &mut self.random);
+                let exhausted = matches!(decision, Decision::Hold { .. });
+                pool.events.emit(crate::event::Draft::by(
+                    crate::event::EventSource::Parent,
+                    EventDetails::WorkerRestartFailed { restart_attempt: absent.attempt, exhausted },
+                ));
+                match decision {
+                    Decision::RestartNow { attempt } => {
+                        self.absent.push(Absent { attempt, due: now, ..absent });
+                    }
+                    Decision::RestartAfter { attempt, delay } => {
+                        self.absent.push(Absent { attempt, due: now + delay, ..absent });
+                    }
+                    Decision::Hold { .. } => {
+                        pool.returning.fetch_sub(1, Ordering::AcqRel);
+                    }
+                }
+                return;
+            }
+        };
+        let attempt = absent.attempt;
+        self.restarts.insert(worker.id, absent.state);
+        if !pool.change_workers(|workers| workers.push(Arc::clone(&worker))) {
+            // The pool stops.
+            worker.drain();
+            return;
+        }
+        // Its thread may take a moment to come up; calls wait for it meanwhile.
+        pool.returning.fetch_sub(1, Ordering::AcqRel);
+        pool.tell(&worker, EventDetails::WorkerRestartCompleted { restart_attempt: attempt });
+    }
+}

@@ -1,0 +1,151 @@
+//! Owns how guests become `.wasm`, and whether a committed `.wasm` is of today's sources.
+//!
+//! The built files are committed, so that trying the project needs no wasm target; beside each
+//! folder of them lies a list of the hashes of what each was built from.
+
+use anyhow::{Context as _, Result, ensure};
+use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A folder of guests, and where their `.wasm` is committed.
+const WORKSPACES: [(&str, &str); 2] =
+    [("fixtures/guests", "fixtures/wasm"), ("examples/guests", "examples/guests/wasm")];
+
+/// What every guest is built from, beside its own folder.
+const SHARED_SOURCES: [&str; 2] = ["wpc-abi", "wpc-guest-sdk"];
+
+const RECORD: &str = "sources.sha256";
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// Builds every guest, puts it where it is committed, and records what it was built from.
+pub(crate) fn rebuild(root: &Path) -> Result<()> {
+    for (sources, committed) in WORKSPACES {
+        let committed = root.join(committed);
+        build(root, &root.join(sources), &committed)?;
+        std::fs::write(committed.join(RECORD), record(root, &root.join(sources))?)?;
+    }
+    Ok(())
+}
+
+/// Builds every guest into `out`, in folders named as the committed ones are.
+pub(crate) fn build_into(root: &Path, out: &Path) -> Result<()> {
+    for (sources, committed) in WORKSPACES {
+        build(root, &root.join(sources), &out.join(committed))?;
+    }
+    Ok(())
+}
+
+fn build(root: &Path, sources: &Path, out: &Path) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let target_dir = root.join("target/guests");
+    let status = Command::new(cargo)
+        .args(["build", "--release", "--locked", "--target", TARGET, "--target-dir"])
+        .arg(&target_dir)
+        // Panic messages carry paths: the machine's own must not get into what is committed.
+        .env("CARGO_ENCODED_RUSTFLAGS", remap_flags(root)?)
+        .current_dir(sources)
+        .status()
+        .context("cargo could not be started")?;
+    ensure!(
+        status.success(),
+        "the guests in `{}` did not build; if the target is missing: rustup target add {TARGET}",
+        sources.display()
+    );
+    std::fs::create_dir_all(out)?;
+    for name in guest_names(sources)? {
+        let built = target_dir.join(TARGET).join("release").join(format!("{name}.wasm"));
+        let to = out.join(format!("{name}.wasm"));
+        let size = std::fs::copy(&built, &to).with_context(|| format!("`{}` was not built", built.display()))?;
+        println!("{size:>9} bytes  {}", to.strip_prefix(root).unwrap_or(&to).display());
+    }
+    Ok(())
+}
+
+fn remap_flags(root: &Path) -> Result<String> {
+    let home = std::env::var("CARGO_HOME")
+        .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")))
+        .context("neither CARGO_HOME nor HOME is set")?;
+    let flags = [
+        format!("--remap-path-prefix={}=.", root.display()),
+        format!("--remap-path-prefix={home}=cargo"),
+    ];
+    Ok(flags.join("\x1f"))
+}
+
+fn guest_names(sources: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(sources)? {
+        let path = entry?.path();
+        if path.join("Cargo.toml").is_file() {
+            names.push(path.file_name().context("a folder has a name")?.to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// A line for each guest: the hash of all it is built from, and its name.
+fn record(root: &Path, sources: &Path) -> Result<String> {
+    let mut lines = String::new();
+    for name in guest_names(sources)? {
+        let mut files = vec![sources.join("Cargo.toml"), sources.join("Cargo.lock")];
+        collect_files(&sources.join(&name), &mut files)?;
+        for shared in SHARED_SOURCES {
+            collect_files(&root.join(shared), &mut files)?;
+        }
+        files.sort();
+        let mut hash = Sha256::new();
+        for file in files {
+            let path = file.strip_prefix(root)?.to_string_lossy().into_owned();
+            let bytes = std::fs::read(&file).with_context(|| format!("`{path}` could not be read"))?;
+            hash.update(format!("{path}\n{}\n", bytes.len()));
+            hash.update(bytes);
+        }
+        writeln!(lines, "{}  {name}", hex(&hash.finalize()))?;
+    }
+    Ok(lines)
+}
+
+/// Sources and manifests; tests of the shared crates change no guest.
+fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("`{}` could not be read", folder.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() {
+            if name != "target" && name != "tests" {
+                collect_files(&path, files)?;
+            }
+        } else if name.ends_with(".rs") || name == "Cargo.toml" {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_committed_guest_is_of_todays_sources() {
+        let root = crate::root().unwrap();
+        for (sources, committed) in WORKSPACES {
+            let recorded = std::fs::read_to_string(root.join(committed).join(RECORD)).unwrap();
+            let today = record(&root, &root.join(sources)).unwrap();
+            assert_eq!(
+                recorded, today,
+                "a guest in `{sources}` was not rebuilt since its sources changed; run `cargo xtask guests` and commit"
+            );
+        }
+    }
+}
