@@ -83,7 +83,8 @@ fn reply<T: Serialize + ?Sized>(tag: u8, value: &T) -> u64 {
         match postcard::to_extend(value, room) {
             Ok(encoded) => *bytes = encoded,
             Err(error) => {
-                let error = GuestError::new("EncodeError", format!("the result does not encode: {error}"));
+                let error =
+                    GuestError::new("EncodeError", format!("the result does not encode: {error}"));
                 let room = vec![TAG_ERROR];
                 // Three strings always encode; were it not so, an empty reply is refused by the host.
                 *bytes = postcard::to_extend(&error, room).unwrap_or_default();

@@ -60,7 +60,11 @@ impl<E: Error + 'static> ChainOfError for Caught<&E> {
 
 impl<E: Display + 'static> ChainOfAny for &Caught<&E> {
     fn into_guest_error(self, place: &str) -> GuestError {
-        GuestError { name: short_name::<E>(), message: self.0.to_string(), stack: format!("in {place}") }
+        GuestError {
+            name: short_name::<E>(),
+            message: self.0.to_string(),
+            stack: format!("in {place}"),
+        }
     }
 }
 

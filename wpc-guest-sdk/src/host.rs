@@ -17,7 +17,12 @@ const FIRST_ROOM: usize = 512;
 mod import {
     #[link(wasm_import_module = "wpc")]
     unsafe extern "C" {
-        pub(super) fn wpc_constant(name: *const u8, len: usize, room: *mut u8, capacity: usize) -> i64;
+        pub(super) fn wpc_constant(
+            name: *const u8,
+            len: usize,
+            room: *mut u8,
+            capacity: usize,
+        ) -> i64;
         pub(super) fn wpc_take(room: *mut u8, capacity: usize) -> i64;
         pub(super) fn wpc_log(level: i32, text: *const u8, len: usize);
         pub(super) fn wpc_panic(text: *const u8, len: usize);
@@ -37,7 +42,10 @@ mod import {
 pub fn constant<T: DeserializeOwned>(name: &str) -> Result<T, GuestError> {
     let bytes = constant_bytes(name)?;
     postcard::from_bytes(&bytes).map_err(|error| {
-        GuestError::new("DecodeError", format!("constant `{name}` is no `{}`: {error}", std::any::type_name::<T>()))
+        GuestError::new(
+            "DecodeError",
+            format!("constant `{name}` is no `{}`: {error}", std::any::type_name::<T>()),
+        )
     })
 }
 
@@ -46,9 +54,14 @@ fn constant_bytes(name: &str) -> Result<Vec<u8>, GuestError> {
     let mut room = vec![0; FIRST_ROOM];
     loop {
         // SAFETY: both places are the slices' own.
-        let len = unsafe { import::wpc_constant(name.as_ptr(), name.len(), room.as_mut_ptr(), room.len()) };
+        let len = unsafe {
+            import::wpc_constant(name.as_ptr(), name.len(), room.as_mut_ptr(), room.len())
+        };
         let Ok(len) = usize::try_from(len) else {
-            return Err(GuestError::new("ConstantNotDefined", format!("constant `{name}` is not defined")));
+            return Err(GuestError::new(
+                "ConstantNotDefined",
+                format!("constant `{name}` is not defined"),
+            ));
         };
         let fits = len <= room.len();
         room.resize(len, 0);
@@ -79,7 +92,8 @@ pub fn call_dependency<T: DeserializeOwned>(
     let failed = |name: &str, why: &dyn std::fmt::Display| {
         GuestError::new(name, format!("dependency function `{alias}::{function}`: {why}"))
     };
-    let arguments = postcard::to_allocvec(arguments).map_err(|error| failed("EncodeError", &error))?;
+    let arguments =
+        postcard::to_allocvec(arguments).map_err(|error| failed("EncodeError", &error))?;
     let mut room = vec![0; FIRST_ROOM];
     let len = import(&arguments, &mut room);
     let len = usize::try_from(len).map_err(|_| failed("DecodeError", &"the host gave no reply"))?;
@@ -89,11 +103,16 @@ pub fn call_dependency<T: DeserializeOwned>(
         take(&mut room);
     }
     match Reply::split(&room) {
-        Some(Reply::Value(value)) => postcard::from_bytes(value).map_err(|error| failed("DecodeError", &error)),
-        Some(Reply::Error(error)) => Err(postcard::from_bytes(error).map_err(|error| failed("DecodeError", &error))?),
-        Some(Reply::BadArguments(why)) => {
-            Err(failed("BadArguments", &postcard::from_bytes::<&str>(why).unwrap_or("its arguments did not decode")))
+        Some(Reply::Value(value)) => {
+            postcard::from_bytes(value).map_err(|error| failed("DecodeError", &error))
         }
+        Some(Reply::Error(error)) => {
+            Err(postcard::from_bytes(error).map_err(|error| failed("DecodeError", &error))?)
+        }
+        Some(Reply::BadArguments(why)) => Err(failed(
+            "BadArguments",
+            &postcard::from_bytes::<&str>(why).unwrap_or("its arguments did not decode"),
+        )),
         None => Err(failed("DecodeError", &"the reply has no kind")),
     }
 }

@@ -147,7 +147,8 @@ macro_rules! trace {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::entry::{
-        NoSchema, NotAResult, Probe, arguments, decode, is_argument, is_result, reply_error, reply_value,
+        NoSchema, NotAResult, Probe, arguments, decode, is_argument, is_result, reply_error,
+        reply_value,
     };
     pub use crate::failure::{Caught, ChainOfAny, ChainOfError, Failure, is_failure};
     pub use crate::host::{call_dependency, outside_a_sandbox};

@@ -18,6 +18,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
+use wpc_abi::reply::Reply as Split;
 
 const QUEUED: u8 = 0;
 const RUNNING: u8 = 1;
@@ -32,6 +33,32 @@ pub(crate) struct Reply {
     /// One byte of kind, then postcard: see `wpc_abi::reply`.
     pub(crate) bytes: Vec<u8>,
     pub(crate) metadata: ReplyMetadata,
+}
+
+impl Reply {
+    /// The error it carries, if it carries one instead of a value.
+    pub(crate) fn error(&self, function: &str) -> Option<Error> {
+        let function = || function.to_owned();
+        let broken = |error| Error::BadReply {
+            function: function(),
+            reason: format!("its error does not decode: {error}"),
+        };
+        match Split::split(&self.bytes) {
+            Some(Split::Value(_)) => None,
+            Some(Split::Error(error)) => Some(match postcard::from_bytes(error) {
+                Ok(error) => Error::Guest { function: function(), error },
+                Err(error) => broken(error),
+            }),
+            Some(Split::BadArguments(reason)) => Some(match postcard::from_bytes(reason) {
+                Ok(reason) => Error::BadArguments { function: function(), reason },
+                Err(error) => broken(error),
+            }),
+            None => Some(Error::BadReply {
+                function: function(),
+                reason: "its reply has no kind".to_owned(),
+            }),
+        }
+    }
 }
 
 /// Which code answered a call, and what it took.
@@ -68,7 +95,12 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(id: CallId, function: Arc<str>, accepted: Instant, time_limit: Duration) -> Self {
+    pub(crate) fn new(
+        id: CallId,
+        function: Arc<str>,
+        accepted: Instant,
+        time_limit: Duration,
+    ) -> Self {
         Self {
             id,
             function,

@@ -117,7 +117,10 @@ impl Options {
             self.restart_base_delay <= self.restart_max_delay,
             "`restart_base_delay` must not be longer than `restart_max_delay`",
         );
-        check(self.max_pending_calls_per_worker > 0, "`max_pending_calls_per_worker` must be at least 1");
+        check(
+            self.max_pending_calls_per_worker > 0,
+            "`max_pending_calls_per_worker` must be at least 1",
+        );
         check(
             (1..=100_000).contains(&self.max_live_instances),
             "`max_live_instances` must be from 1 to 100,000",
@@ -210,7 +213,9 @@ mod tests {
             max_pending_calls_per_worker: 0,
             ..Options::default()
         };
-        let Err(Error::InvalidOptions { problems }) = options.validate() else { panic!("it is refused") };
+        let Err(Error::InvalidOptions { problems }) = options.validate() else {
+            panic!("it is refused")
+        };
         assert_eq!(problems.len(), 3, "{problems:?}");
     }
 }

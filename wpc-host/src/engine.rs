@@ -8,7 +8,9 @@ use crate::config::Options;
 use crate::error::Error;
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
-use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+use wasmtime::{
+    Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
+};
 
 /// How a module is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,11 +72,13 @@ impl Engines {
         if let Some(engine) = engine.get() {
             return Ok(engine);
         }
-        let made = wasmtime::Engine::new(&self.config(profile)).map_err(|error| Error::InvalidOptions {
-            problems: vec![format!(
-                "no engine can be made for `max_live_instances` {}: {error:#}",
-                self.max_live_instances
-            )],
+        let made = wasmtime::Engine::new(&self.config(profile)).map_err(|error| {
+            Error::InvalidOptions {
+                problems: vec![format!(
+                    "no engine can be made for `max_live_instances` {}: {error:#}",
+                    self.max_live_instances
+                )],
+            }
         })?;
         Ok(engine.get_or_init(|| made))
     }

@@ -39,7 +39,9 @@ pub enum Error {
     #[error("the workers are not running; call `start_workers` first")]
     NotRunning,
     /// The pool is already up, or on its way up or down.
-    #[error("the workers are already started, or are starting or stopping; wait for `stop_workers` to return")]
+    #[error(
+        "the workers are already started, or are starting or stopping; wait for `stop_workers` to return"
+    )]
     AlreadyStarted,
     /// The workers did not come up; those that did were stopped again.
     #[error("the workers could not be started: {cause}")]
@@ -57,7 +59,9 @@ pub enum Error {
         reason: &'static str,
     },
     /// The bytes are a WebAssembly component.
-    #[error("{what} is a WebAssembly component, and wpc runs core modules; build for wasm32-unknown-unknown, or unwrap the component's module")]
+    #[error(
+        "{what} is a WebAssembly component, and wpc runs core modules; build for wasm32-unknown-unknown, or unwrap the component's module"
+    )]
     Component {
         /// What was to be defined.
         what: String,
@@ -71,7 +75,9 @@ pub enum Error {
         reason: String,
     },
     /// The module is larger than the limit.
-    #[error("the module of {what} has {found} bytes, and the limit is {limit}; raise `Limits::module_size`")]
+    #[error(
+        "the module of {what} has {found} bytes, and the limit is {limit}; raise `Limits::module_size`"
+    )]
     ModuleTooLarge {
         /// What was to be defined.
         what: String,
@@ -81,7 +87,9 @@ pub enum Error {
         found: usize,
     },
     /// The bytes do not have the SHA-256 they must have.
-    #[error("the module of {what} is not the expected one: its SHA-256 must be {expected}, and is {found}")]
+    #[error(
+        "the module of {what} is not the expected one: its SHA-256 must be {expected}, and is {found}"
+    )]
     Sha256Mismatch {
         /// What was to be defined.
         what: String,
@@ -91,7 +99,9 @@ pub enum Error {
         found: Sha256Hash,
     },
     /// The guest was built for another version of the contract.
-    #[error("the module of {what} speaks version {found} of the contract, and this host speaks {expected}; rebuild it with a matching SDK")]
+    #[error(
+        "the module of {what} speaks version {found} of the contract, and this host speaks {expected}; rebuild it with a matching SDK"
+    )]
     AbiVersion {
         /// What was to be defined.
         what: String,
@@ -119,7 +129,10 @@ pub enum Error {
         offered: Vec<String>,
     },
     /// Several functions could be meant.
-    #[error("the module of {what} has several functions, and none of that name; choose one with `.export(…)`: {}", list(offered))]
+    #[error(
+        "the module of {what} has several functions, and none of that name; choose one with `.export(…)`: {}",
+        list(offered)
+    )]
     AmbiguousExport {
         /// What was to be defined.
         what: String,
@@ -127,7 +140,9 @@ pub enum Error {
         offered: Vec<String>,
     },
     /// The export is there, but cannot be called.
-    #[error("the export \"{export}\" of the module of {what} cannot be called: it is {found}; a function takes and returns i32, i64, f32 or f64 and returns at most one, or keeps the contract of docs/abi.md")]
+    #[error(
+        "the export \"{export}\" of the module of {what} cannot be called: it is {found}; a function takes and returns i32, i64, f32 or f64 and returns at most one, or keeps the contract of docs/abi.md"
+    )]
     ExportType {
         /// What was to be defined.
         what: String,
@@ -149,7 +164,9 @@ pub enum Error {
         reason: String,
     },
     /// The module imports what it was not granted.
-    #[error("the module of {what} imports \"{module}\" \"{name}\", which needs a capability it was not granted; grant it with `.grant(Capability::{capability})`")]
+    #[error(
+        "the module of {what} imports \"{module}\" \"{name}\", which needs a capability it was not granted; grant it with `.grant(Capability::{capability})`"
+    )]
     NotGranted {
         /// What was to be defined.
         what: String,
@@ -161,7 +178,9 @@ pub enum Error {
         capability: &'static str,
     },
     /// The module's memory starts larger than it may become.
-    #[error("the module of {what} starts with {found} bytes of memory, and its limit is {limit}; raise `Limits::memory`")]
+    #[error(
+        "the module of {what} starts with {found} bytes of memory, and its limit is {limit}; raise `Limits::memory`"
+    )]
     MemoryTooLarge {
         /// What was to be defined.
         what: String,
@@ -189,7 +208,9 @@ pub enum Error {
         reason: String,
     },
     /// A sandbox would need more instances than one worker may have.
-    #[error("{what} needs {needed} module instances with its dependencies, and a worker may have {limit}; raise `Options::max_live_instances`")]
+    #[error(
+        "{what} needs {needed} module instances with its dependencies, and a worker may have {limit}; raise `Options::max_live_instances`"
+    )]
     TooManyInstances {
         /// What needs them.
         what: String,
@@ -214,7 +235,9 @@ pub enum Error {
         function: String,
     },
     /// The function, or a dependency of its, needs an alias that is not defined.
-    #[error("function \"{function}\" requires dependency \"{alias}\", which is not defined; define it with `define_worker_dependency`")]
+    #[error(
+        "function \"{function}\" requires dependency \"{alias}\", which is not defined; define it with `define_worker_dependency`"
+    )]
     DependencyNotDefined {
         /// The function.
         function: String,
@@ -222,7 +245,9 @@ pub enum Error {
         alias: String,
     },
     /// The function, or a dependency of its, needs a constant that is not defined.
-    #[error("function \"{function}\" requires constant \"{constant}\", which is not defined; define it with `define_worker_constant`")]
+    #[error(
+        "function \"{function}\" requires constant \"{constant}\", which is not defined; define it with `define_worker_constant`"
+    )]
     ConstantNotDefined {
         /// The function.
         function: String,
@@ -240,7 +265,9 @@ pub enum Error {
         found: FunctionHash,
     },
     /// A typed handle's types are not the function's.
-    #[error("function \"{function}\" has another {part}: the handle expects `{expected}`, the module tells `{found}`")]
+    #[error(
+        "function \"{function}\" has another {part}: the handle expects `{expected}`, the module tells `{found}`"
+    )]
     SignatureMismatch {
         /// The function.
         function: String,
@@ -260,7 +287,9 @@ pub enum Error {
         reason: String,
     },
     /// The arguments are larger than the limit.
-    #[error("the arguments of function \"{function}\" have {found} bytes, and the limit is {limit}; raise `Limits::arguments`")]
+    #[error(
+        "the arguments of function \"{function}\" have {found} bytes, and the limit is {limit}; raise `Limits::arguments`"
+    )]
     ArgumentsTooLarge {
         /// The function.
         function: String,
@@ -289,13 +318,17 @@ pub enum Error {
     },
 
     /// No worker is left to take the call, and none is coming.
-    #[error("no worker is ready for function \"{function}\": their restarts are used up; stop and start the workers")]
+    #[error(
+        "no worker is ready for function \"{function}\": their restarts are used up; stop and start the workers"
+    )]
     NoReadyWorkers {
         /// The function.
         function: String,
     },
     /// Every worker has as many unanswered calls as it may have, or too many calls wait already.
-    #[error("every worker is saturated for function \"{function}\" ({limit} unanswered calls each); call with `wait_for_room`, or raise `Options::max_pending_calls_per_worker`")]
+    #[error(
+        "every worker is saturated for function \"{function}\" ({limit} unanswered calls each); call with `wait_for_room`, or raise `Options::max_pending_calls_per_worker`"
+    )]
     Saturated {
         /// The function.
         function: String,
@@ -371,7 +404,9 @@ pub enum Error {
         stack: String,
     },
     /// The guest used up its fuel.
-    #[error("function \"{function}\" used up its fuel of {limit}; raise `Limits::fuel` or `CallOptions::fuel`")]
+    #[error(
+        "function \"{function}\" used up its fuel of {limit}; raise `Limits::fuel` or `CallOptions::fuel`"
+    )]
     OutOfFuel {
         /// The function.
         function: String,
@@ -379,7 +414,9 @@ pub enum Error {
         limit: u64,
     },
     /// The guest died after it was refused memory or table room.
-    #[error("function \"{function}\" was refused {requested} {unit} past its limit of {limit}, and trapped; raise `Limits::{option}`")]
+    #[error(
+        "function \"{function}\" was refused {requested} {unit} past its limit of {limit}, and trapped; raise `Limits::{option}`"
+    )]
     OutOfMemory {
         /// The function.
         function: String,
@@ -393,7 +430,9 @@ pub enum Error {
         option: &'static str,
     },
     /// The guest nested its calls too deep.
-    #[error("function \"{function}\" used up its stack of {limit} bytes; raise `Options::max_wasm_stack`, or recurse less")]
+    #[error(
+        "function \"{function}\" used up its stack of {limit} bytes; raise `Options::max_wasm_stack`, or recurse less"
+    )]
     StackOverflow {
         /// The function.
         function: String,
@@ -409,7 +448,9 @@ pub enum Error {
         reason: String,
     },
     /// The result is larger than the limit.
-    #[error("the result of function \"{function}\" has {found} bytes, and the limit is {limit}; raise `Limits::result`")]
+    #[error(
+        "the result of function \"{function}\" has {found} bytes, and the limit is {limit}; raise `Limits::result`"
+    )]
     ResultTooLarge {
         /// The function.
         function: String,

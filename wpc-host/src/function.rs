@@ -104,7 +104,10 @@ impl<P: Parameters, R: DeserializeOwned + postcard_schema::Schema> Function<P, R
     }
 }
 
-fn check<P: Parameters, R: postcard_schema::Schema>(name: &str, told: &Signature) -> Result<(), Error> {
+fn check<P: Parameters, R: postcard_schema::Schema>(
+    name: &str,
+    told: &Signature,
+) -> Result<(), Error> {
     let mismatch = |part: String, expected: String, found: String| Error::SignatureMismatch {
         function: name.to_owned(),
         part,

@@ -78,7 +78,8 @@ pub use module::WasmModule;
 pub use pending::{Answer, CancelHandle, PendingCall};
 pub use postcard_schema::Schema;
 pub use runtime::{
-    ConstantInformation, DependencyInformation, FunctionInformation, WorkerHealth, WorkerProcedureCall,
+    ConstantInformation, DependencyInformation, FunctionInformation, WorkerHealth,
+    WorkerProcedureCall,
 };
 pub use wpc_abi::GuestError;
 

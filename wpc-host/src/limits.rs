@@ -54,7 +54,9 @@ impl Limits {
         }
         for (name, bytes) in [("arguments", self.arguments), ("result", self.result)] {
             if bytes > u32::MAX as usize {
-                problems.push(format!("`Limits::{name}` must be less than 4 GiB, as a guest's memory is"));
+                problems.push(format!(
+                    "`Limits::{name}` must be less than 4 GiB, as a guest's memory is"
+                ));
             }
         }
         problems

@@ -196,7 +196,11 @@ impl Module {
         match (chosen, self.exports.as_slice()) {
             (None, [only]) => Ok(only),
             (None, [_, _, ..]) => Err(Error::AmbiguousExport { what: what.to_owned(), offered }),
-            _ => Err(Error::MissingExport { what: what.to_owned(), wanted: wanted.to_owned(), offered }),
+            _ => Err(Error::MissingExport {
+                what: what.to_owned(),
+                wanted: wanted.to_owned(),
+                offered,
+            }),
         }
     }
 
@@ -281,7 +285,9 @@ fn check_header(what: &str, bytes: &[u8]) -> Result<(), Error> {
     match bytes {
         [] => not_wasm("there are no bytes"),
         [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Ok(()),
-        [b'\0', b'a', b's', b'm', _, 0, 1, 0, ..] => Err(Error::Component { what: what.to_owned() }),
+        [b'\0', b'a', b's', b'm', _, 0, 1, 0, ..] => {
+            Err(Error::Component { what: what.to_owned() })
+        }
         [b'\0', b'a', b's', b'm', _, _, _, _, ..] => not_wasm("its version is none that exists"),
         [b'\0', b'a', b's', b'm', ..] | [b'\0'] | [b'\0', b'a'] | [b'\0', b'a', b's'] => {
             not_wasm("it ends inside its header")
@@ -291,10 +297,8 @@ fn check_header(what: &str, bytes: &[u8]) -> Result<(), Error> {
 }
 
 fn compile(what: &str, bytes: &[u8], engine: &wasmtime::Engine) -> Result<Module, Error> {
-    let wasm = wasmtime::Module::from_binary(engine, bytes).map_err(|error| Error::InvalidModule {
-        what: what.to_owned(),
-        reason: causes(&error),
-    })?;
+    let wasm = wasmtime::Module::from_binary(engine, bytes)
+        .map_err(|error| Error::InvalidModule { what: what.to_owned(), reason: causes(&error) })?;
     let has_buffer = check_version(what, &wasm)?;
     let section = read_section(what, bytes)?;
     let exports = read_exports(&wasm, has_buffer, section.functions);
@@ -324,7 +328,9 @@ fn causes(error: &wasmtime::Error) -> String {
 fn check_version(what: &str, wasm: &wasmtime::Module) -> Result<bool, Error> {
     let mut has_buffer = false;
     for export in wasm.exports() {
-        let Some(version) = export.name().strip_prefix(names::BUFFER_EXPORT_PREFIX) else { continue };
+        let Some(version) = export.name().strip_prefix(names::BUFFER_EXPORT_PREFIX) else {
+            continue;
+        };
         if export.name() != names::BUFFER_EXPORT {
             return Err(Error::AbiVersion {
                 what: what.to_owned(),
@@ -355,8 +361,7 @@ fn check_version(what: &str, wasm: &wasmtime::Module) -> Result<bool, Error> {
 
 fn read_section(what: &str, bytes: &[u8]) -> Result<Section, Error> {
     let mut section = Section::default();
-    let malformed =
-        |reason: String| Error::MalformedSection { what: what.to_owned(), reason };
+    let malformed = |reason: String| Error::MalformedSection { what: what.to_owned(), reason };
     for payload in wasmparser::Parser::new(0).parse_all(bytes) {
         match payload {
             Ok(wasmparser::Payload::CustomSection(custom)) if custom.name() == SECTION => {
@@ -379,7 +384,10 @@ fn read_exports(
     let callable = wasm.exports().filter_map(|export| {
         let name = export.name();
         // The contract's own exports and those of the toolchains are not the author's.
-        if name.starts_with("wpc_") || name.starts_with("__") || matches!(name, "_start" | "_initialize") {
+        if name.starts_with("wpc_")
+            || name.starts_with("__")
+            || matches!(name, "_start" | "_initialize")
+        {
             return None;
         }
         let ExternType::Func(ty) = export.ty() else { return None };
@@ -427,11 +435,17 @@ fn read_imports(
         };
         if module == names::HOST_MODULE {
             let offered = host_import(name).ok_or_else(|| {
-                unknown(format!("\"{module}\" has {}", HOST_IMPORTS.map(|import| import.name).join(", ")))
+                unknown(format!(
+                    "\"{module}\" has {}",
+                    HOST_IMPORTS.map(|import| import.name).join(", ")
+                ))
             })?;
             let fits = matches!(import.ty(), ExternType::Func(ty) if is_type(&ty, offered.parameters, offered.results));
             if !fits {
-                return Err(unknown(format!("the host's has another type than {}", describe(&import.ty()))));
+                return Err(unknown(format!(
+                    "the host's has another type than {}",
+                    describe(&import.ty())
+                )));
             }
             if let Some(capability) = offered.capability {
                 requirements.capabilities.push((capability, offered.name));
@@ -445,12 +459,20 @@ fn read_imports(
                     describe(&import.ty())
                 )));
             }
-            requirements.dependencies.entry(alias.to_owned()).or_default().typed.insert(name.to_owned());
+            requirements
+                .dependencies
+                .entry(alias.to_owned())
+                .or_default()
+                .typed
+                .insert(name.to_owned());
         } else if module.starts_with("wasi_") {
-            return Err(unknown("a function gets no WASI; build for wasm32-unknown-unknown".to_owned()));
+            return Err(unknown(
+                "a function gets no WASI; build for wasm32-unknown-unknown".to_owned(),
+            ));
         } else {
             check_alias(module).map_err(&unknown)?;
-            let linked = &mut requirements.dependencies.entry(module.to_owned()).or_default().linked;
+            let linked =
+                &mut requirements.dependencies.entry(module.to_owned()).or_default().linked;
             linked.push((name.to_owned(), import.ty()));
         }
     }

@@ -9,8 +9,6 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use wpc_abi::GuestError;
-use wpc_abi::reply::Reply as Split;
 
 /// A submitted call: [`wait`](Self::wait) for it on this thread, or `await` it under any async
 /// runtime, or under none. Dropping it cancels the call.
@@ -134,32 +132,14 @@ impl<R> Drop for PendingCall<R> {
 /// Takes an outcome apart: the value, the guest's error, or what the host has to say.
 fn read<R: DeserializeOwned>(call: &Call, outcome: &Outcome) -> Result<Answer<R>, Error> {
     let reply = outcome.as_ref().map_err(Error::clone)?;
-    let function = || call.function.to_string();
-    let broken = |reason: String| Error::BadReply { function: function(), reason };
-    match Split::split(&reply.bytes) {
-        Some(Split::Value(value)) => {
-            let value = decode(value)
-                .map_err(|reason| Error::ResultDecode { function: function(), wanted: std::any::type_name::<R>(), reason })?;
-            Ok(Answer { value, metadata: reply.metadata })
-        }
-        Some(Split::Error(error)) => {
-            let error: GuestError =
-                decode(error).map_err(|reason| broken(format!("its error does not decode: {reason}")))?;
-            Err(Error::Guest { function: function(), error })
-        }
-        Some(Split::BadArguments(reason)) => {
-            let reason =
-                decode(reason).map_err(|reason| broken(format!("its refusal does not decode: {reason}")))?;
-            Err(Error::BadArguments { function: function(), reason })
-        }
-        None => Err(broken("its reply has no kind".to_owned())),
+    if let Some(error) = reply.error(&call.function) {
+        return Err(error);
     }
-}
-
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(format!("{} bytes are left over", rest.len())),
-        Err(error) => Err(error.to_string()),
-    }
+    let reason = match postcard::take_from_bytes(&reply.bytes[1..]) {
+        Ok((value, [])) => return Ok(Answer { value, metadata: reply.metadata }),
+        Ok((_, rest)) => format!("{} bytes are left over", rest.len()),
+        Err(error) => error.to_string(),
+    };
+    let wanted = std::any::type_name::<R>();
+    Err(Error::ResultDecode { function: call.function.to_string(), wanted, reason })
 }

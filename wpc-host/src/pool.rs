@@ -104,13 +104,19 @@ impl Pool {
             Ok(()) => return Ok(()),
             Err(refused) => refused,
         };
-        let saturated =
-            || Error::Saturated { function: function.clone(), limit: self.options.max_pending_calls_per_worker };
+        let saturated = || Error::Saturated {
+            function: function.clone(),
+            limit: self.options.max_pending_calls_per_worker,
+        };
         match refusal {
             Refusal::Saturated if !job.wait_for_room => Err(saturated()),
             Refusal::Saturated | Refusal::Later => {
                 self.waiting.enter(job).map_err(|_| {
-                    if self.is_open.load(Ordering::Acquire) { saturated() } else { Error::NotRunning }
+                    if self.is_open.load(Ordering::Acquire) {
+                        saturated()
+                    } else {
+                        Error::NotRunning
+                    }
                 })?;
                 self.ticker.ring();
                 Ok(())
@@ -141,7 +147,9 @@ impl Pool {
                 }
             };
             let picked = match job.affinity {
-                Some(key) => scheduler::by_affinity(key, workers.iter().map(|worker| worker.id.0), candidate),
+                Some(key) => {
+                    scheduler::by_affinity(key, workers.iter().map(|worker| worker.id.0), candidate)
+                }
                 None => {
                     let last = self.last_pick.load(Ordering::Relaxed);
                     scheduler::least_loaded(workers.len(), last, candidate)
@@ -170,8 +178,9 @@ impl Pool {
         let mut admissions = up.map(|worker| {
             job.bulkhead().map_or(Admission::Yes, |bulkhead| bulkhead.admission(worker.id, now))
         });
-        let is_coming = workers.iter().any(|worker| worker.is_starting());
-        if is_coming || self.returning.load(Ordering::Acquire) > 0 {
+        // One that takes no calls is starting, or has died and the supervisor has not seen it yet.
+        let is_changing = workers.iter().any(|worker| !worker.takes_calls());
+        if is_changing || self.returning.load(Ordering::Acquire) > 0 {
             return Refusal::Later;
         }
         let Some(first) = admissions.next() else { return Refusal::NoWorkers };
@@ -185,11 +194,9 @@ impl Pool {
         let function = job.function.name.to_string();
         let held = job.bulkhead().and_then(|bulkhead| bulkhead.held(Instant::now()));
         match (refusal, held) {
-            (Refusal::Held, Some((since, last))) => Error::Held {
-                function,
-                held_for: since.elapsed(),
-                reason: last.to_string(),
-            },
+            (Refusal::Held, Some((since, last))) => {
+                Error::Held { function, held_for: since.elapsed(), reason: last.to_string() }
+            }
             _ if !self.is_open.load(Ordering::Acquire) => Error::NotRunning,
             _ => Error::NoReadyWorkers { function },
         }
@@ -256,7 +263,8 @@ impl Pool {
             started: self.started,
             max_wasm_stack: self.engines.max_wasm_stack(),
         });
-        let worker = Arc::new(Worker::new(id, restart_attempt, surroundings, Arc::clone(&self.ticker)));
+        let worker =
+            Arc::new(Worker::new(id, restart_attempt, surroundings, Arc::clone(&self.ticker)));
         let random = match self.options.restart_jitter_seed {
             Some(seed) => SmallRng::seed_from_u64(seed ^ id.0),
             None => rand::make_rng(),
@@ -285,7 +293,8 @@ impl Pool {
             match self.spawn_worker(0) {
                 Ok(worker) => workers.push(worker),
                 Err(error) => {
-                    cause = Some(format!("thread {} could not be made: {error}", workers.len() + 1));
+                    cause =
+                        Some(format!("thread {} could not be made: {error}", workers.len() + 1));
                     break;
                 }
             }
@@ -337,7 +346,10 @@ impl Pool {
         }
         let have_exited = || workers.iter().all(|worker| worker.has_exited());
         if !self.changes.wait_until(self.options.lost_worker_grace, have_exited) {
-            workers.iter().filter(|worker| !worker.has_exited()).for_each(|worker| self.give_up(worker));
+            workers
+                .iter()
+                .filter(|worker| !worker.has_exited())
+                .for_each(|worker| self.give_up(worker));
         }
         for worker in workers.iter() {
             self.tell(worker, EventDetails::WorkerExited { failure_reason: None });
@@ -350,7 +362,9 @@ impl Pool {
         let message = "it did not stop in time; its thread is given up".to_owned();
         self.tell(worker, EventDetails::WorkerError { message });
         if let Some(call) = worker.steal_running() {
-            call.answer_with(|ran| Err(Error::Stopped { function: call.function.to_string(), ran }));
+            call.answer_with(|ran| {
+                Err(Error::Stopped { function: call.function.to_string(), ran })
+            });
         }
         worker.take_queue().iter().for_each(|job| job.call.stop());
     }

@@ -88,7 +88,10 @@ impl<T> Queue<T> {
             before_sleep();
             self.is_asleep.store(true, Ordering::SeqCst);
             fence(Ordering::SeqCst);
-            if self.items.is_empty() && !self.items.is_closed() && !self.is_nudged.load(Ordering::SeqCst) {
+            if self.items.is_empty()
+                && !self.items.is_closed()
+                && !self.is_nudged.load(Ordering::SeqCst)
+            {
                 std::thread::park();
             }
             self.is_asleep.store(false, Ordering::SeqCst);
@@ -143,11 +146,12 @@ mod tests {
         let pushers = [(); 3].map(|()| {
             let queue = Arc::clone(&queue);
             std::thread::spawn(move || {
-                (0..EACH).filter(|_| {
-                    queue.nudge();
-                    queue.push(()).is_ok()
-                })
-                .count()
+                (0..EACH)
+                    .filter(|_| {
+                        queue.nudge();
+                        queue.push(()).is_ok()
+                    })
+                    .count()
             })
         });
         let pushed: usize = pushers.into_iter().map(|pusher| pusher.join().unwrap()).sum();

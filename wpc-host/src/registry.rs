@@ -129,7 +129,8 @@ impl Registry {
     /// Every function, by name.
     pub(crate) fn functions(&self) -> Vec<Arc<Function>> {
         let functions = self.functions.load();
-        let mut functions: Vec<_> = functions.values().filter_map(|slot| slot.load_full()).collect();
+        let mut functions: Vec<_> =
+            functions.values().filter_map(|slot| slot.load_full()).collect();
         functions.sort_by(|one, other| one.name.cmp(&other.name));
         functions
     }
@@ -161,13 +162,22 @@ impl Registry {
     }
 
     /// Defines one function.
-    pub(crate) fn define_function(&self, name: &str, source: &WasmModule) -> Result<Arc<Function>, Error> {
+    pub(crate) fn define_function(
+        &self,
+        name: &str,
+        source: &WasmModule,
+    ) -> Result<Arc<Function>, Error> {
         check_name("function", name)?;
         let what = format!("function \"{name}\"");
         let module = self.compiler.compile(&what, source)?;
         let export = module.export_for(&what, name, source.export.as_deref())?.name.clone();
         let export = position(&module, &export);
-        let group = Group { what, module, limits: source.limits.clone(), functions: vec![(name.into(), export)] };
+        let group = Group {
+            what,
+            module,
+            limits: source.limits.clone(),
+            functions: vec![(name.into(), export)],
+        };
         let mut functions = self.define_group(group)?;
         // One function was defined.
         Ok(functions.remove(0))
@@ -178,7 +188,11 @@ impl Registry {
         let what = "the module's functions".to_owned();
         let module = self.compiler.compile(&what, source)?;
         if module.exports.is_empty() {
-            return Err(Error::MissingExport { what, wanted: "any".to_owned(), offered: Vec::new() });
+            return Err(Error::MissingExport {
+                what,
+                wanted: "any".to_owned(),
+                offered: Vec::new(),
+            });
         }
         let mut functions = Vec::new();
         for (at, export) in module.exports.iter().enumerate() {
@@ -294,8 +308,10 @@ impl Registry {
             Err(missing) => Err(missing),
             Ok(nodes) => {
                 let blueprint = Blueprint::link(self.engines.get(profile)?, &nodes)?;
-                let mut constants: Vec<_> =
-                    nodes.iter().flat_map(|node| node.module.requirements.constants.clone()).collect();
+                let mut constants: Vec<_> = nodes
+                    .iter()
+                    .flat_map(|node| node.module.requirements.constants.clone())
+                    .collect();
                 constants.sort();
                 constants.dedup();
                 Ok(Arc::new(Definition {

@@ -33,7 +33,8 @@ impl RestartPolicy {
 
     /// `min(base * 2^(n-1) + jitter, max)`.
     fn delay(&self, nth: u32, random: &mut impl rand::Rng) -> Duration {
-        let doubled = self.base_delay.saturating_mul(1_u32.checked_shl(nth - 1).unwrap_or(u32::MAX));
+        let doubled =
+            self.base_delay.saturating_mul(1_u32.checked_shl(nth - 1).unwrap_or(u32::MAX));
         let jitter = self.jitter.mul_f64(random.random::<f64>());
         doubled.saturating_add(jitter).min(self.max_delay)
     }
@@ -204,7 +205,10 @@ mod tests {
         let mut scene = Scene::new(without_jitter());
         assert_eq!(scene.fails(true), Decision::RestartNow { attempt: 1 });
         assert_eq!(scene.fails(false), Decision::RestartAfter { attempt: 2, delay: MS_100 });
-        assert_eq!(scene.after(MS_100 - Duration::from_nanos(1)), Admission::From(scene.now + Duration::from_nanos(1)));
+        assert_eq!(
+            scene.after(MS_100 - Duration::from_nanos(1)),
+            Admission::From(scene.now + Duration::from_nanos(1))
+        );
         assert_eq!(scene.after(Duration::from_nanos(1)), Admission::Yes);
         assert_eq!(scene.fails(false), Decision::RestartAfter { attempt: 3, delay: 2 * MS_100 });
         assert_eq!(scene.fails(false), Decision::Hold { attempts: 3 });
@@ -216,7 +220,10 @@ mod tests {
     fn what_never_worked_has_the_whole_budget_of_delays() {
         let mut scene = Scene::new(without_jitter());
         for (attempt, factor) in [(1, 1), (2, 2), (3, 4)] {
-            assert_eq!(scene.fails(false), Decision::RestartAfter { attempt, delay: factor * MS_100 });
+            assert_eq!(
+                scene.fails(false),
+                Decision::RestartAfter { attempt, delay: factor * MS_100 }
+            );
         }
         assert_eq!(scene.fails(false), Decision::Hold { attempts: 3 });
     }
@@ -262,7 +269,8 @@ mod tests {
     #[test]
     fn jitter_spreads_delays_between_their_base_and_the_cap_and_repeats_with_its_seed() {
         let delays = || {
-            let mut scene = Scene::new(Options { max_restarts_per_worker: 10, ..Options::default() });
+            let mut scene =
+                Scene::new(Options { max_restarts_per_worker: 10, ..Options::default() });
             (0..8)
                 .map(|_| match scene.fails(false) {
                     Decision::RestartAfter { delay, .. } => delay,
@@ -282,7 +290,8 @@ mod tests {
 
     #[test]
     fn extreme_numbers_of_failures_saturate() {
-        let mut scene = Scene::new(Options { max_restarts_per_worker: u32::MAX, ..without_jitter() });
+        let mut scene =
+            Scene::new(Options { max_restarts_per_worker: u32::MAX, ..without_jitter() });
         for _ in 0..200 {
             let _ = scene.fails(false);
         }

@@ -233,7 +233,8 @@ impl WorkerProcedureCall {
         let now = Instant::now();
         let (installed_worker_count, required_constants) = match &function.definition {
             Ok(definition) => {
-                let can = |worker: WorkerId| definition.bulkhead.admission(worker, now) == Admission::Yes;
+                let can =
+                    |worker: WorkerId| definition.bulkhead.admission(worker, now) == Admission::Yes;
                 (self.count_workers(can), definition.constants.clone())
             }
             Err(_) => (0, function.module.requirements.constants.clone()),
@@ -263,7 +264,11 @@ impl WorkerProcedureCall {
     /// What is wrong with the alias, the module or what it wants, also when a defined function
     /// would not link with it; nothing is changed then.
     #[doc(alias = "defineWorkerDependency")]
-    pub fn define_worker_dependency(&self, alias: &str, module: impl Into<WasmModule>) -> Result<(), Error> {
+    pub fn define_worker_dependency(
+        &self,
+        alias: &str,
+        module: impl Into<WasmModule>,
+    ) -> Result<(), Error> {
         let result = self.registry().define_dependency(alias, &module.into());
         self.after_definition("dependency", alias, result)
     }
@@ -302,7 +307,11 @@ impl WorkerProcedureCall {
     ///
     /// What is wrong with the name or the value; nothing is changed then.
     #[doc(alias = "defineWorkerConstant")]
-    pub fn define_worker_constant<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), Error> {
+    pub fn define_worker_constant<T: Serialize + ?Sized>(
+        &self,
+        name: &str,
+        value: &T,
+    ) -> Result<(), Error> {
         let encoded = postcard::to_allocvec(value).map_err(|error| Error::ConstantEncode {
             constant: name.to_owned(),
             reason: error.to_string(),
@@ -330,12 +339,19 @@ impl WorkerProcedureCall {
     }
 
     /// Tells of a refused definition, and lets workers drop what an accepted one replaced.
-    fn after_definition<T>(&self, what: &str, name: &str, result: Result<T, Error>) -> Result<T, Error> {
+    fn after_definition<T>(
+        &self,
+        what: &str,
+        name: &str,
+        result: Result<T, Error>,
+    ) -> Result<T, Error> {
         match &result {
             Ok(_) => self.0.pool.nudge_workers(),
             Err(error) => {
-                let details =
-                    EventDetails::DefinitionRefused { what: what.to_owned(), name: name.to_owned() };
+                let details = EventDetails::DefinitionRefused {
+                    what: what.to_owned(),
+                    name: name.to_owned(),
+                };
                 self.0.pool.events.emit(Draft::by(EventSource::Parent, details).error(error));
             }
         }
@@ -350,7 +366,11 @@ impl WorkerProcedureCall {
     /// # Errors
     ///
     /// Everything a call can be refused with or end with, see [`Error`].
-    pub fn call<R: DeserializeOwned>(&self, name: &str, arguments: impl Serialize) -> Result<R, Error> {
+    pub fn call<R: DeserializeOwned>(
+        &self,
+        name: &str,
+        arguments: impl Serialize,
+    ) -> Result<R, Error> {
         self.submit(name, arguments)?.wait()
     }
 
@@ -448,13 +468,13 @@ impl WorkerProcedureCall {
         if !pool.is_open.load(Ordering::Acquire) {
             return Err(Error::NotRunning);
         }
-        let function = function.ok_or_else(|| Error::FunctionNotDefined { function: name.to_owned() })?;
+        let function =
+            function.ok_or_else(|| Error::FunctionNotDefined { function: name.to_owned() })?;
         let definition = self.check_requirements(&function, options)?;
         let limits = &definition.limits;
         let time_limit = options.time_limit.or(limits.time).unwrap_or(pool.options.call_timeout);
-        let arguments = postcard::to_allocvec(arguments).map_err(|error| Error::ArgumentsEncode {
-            function: name.to_owned(),
-            reason: error.to_string(),
+        let arguments = postcard::to_allocvec(arguments).map_err(|error| {
+            Error::ArgumentsEncode { function: name.to_owned(), reason: error.to_string() }
         })?;
         if arguments.len() > limits.arguments {
             return Err(Error::ArgumentsTooLarge {
@@ -488,23 +508,30 @@ impl WorkerProcedureCall {
             let found: FunctionHash = function.module.hash;
             return Err(Error::PinMismatch { function: name(), expected, found });
         }
-        let definition = function.definition.as_ref().map_err(|alias| Error::DependencyNotDefined {
-            function: name(),
-            alias: alias.to_string(),
+        let definition = function.definition.as_ref().map_err(|alias| {
+            Error::DependencyNotDefined { function: name(), alias: alias.to_string() }
         })?;
         if !definition.constants.is_empty() {
             let constants = self.registry().constants().load();
-            let missing = definition.constants.iter().find(|name| !constants.contains_key(name.as_str()));
+            let missing =
+                definition.constants.iter().find(|name| !constants.contains_key(name.as_str()));
             if let Some(constant) = missing {
-                return Err(Error::ConstantNotDefined { function: name(), constant: constant.clone() });
+                return Err(Error::ConstantNotDefined {
+                    function: name(),
+                    constant: constant.clone(),
+                });
             }
         }
-        let invalid = |problem: &str| Err(Error::InvalidCallOptions { function: name(), problem: problem.to_owned() });
+        let invalid = |problem: &str| {
+            Err(Error::InvalidCallOptions { function: name(), problem: problem.to_owned() })
+        };
         if options.time_limit.is_some_and(|limit| limit.is_zero() || limit > MAX_DURATION) {
             return invalid("`time_limit` must be longer than zero and at most a year");
         }
         if options.fuel.is_some() && definition.limits.fuel.is_none() {
-            return invalid("`fuel` needs a definition that meters it; define the function with `Limits::fuel`");
+            return invalid(
+                "`fuel` needs a definition that meters it; define the function with `Limits::fuel`",
+            );
         }
         Ok(definition)
     }
@@ -526,7 +553,9 @@ impl WorkerProcedureCall {
     pub fn start_workers(&self, count: usize) -> Result<(), Error> {
         let most = usize::try_from(self.0.pool.options.max_live_instances).unwrap_or(usize::MAX);
         if count == 0 || count > most {
-            let problem = format!("the count of workers must be from 1 to `max_live_instances`, {most}, and is {count}");
+            let problem = format!(
+                "the count of workers must be from 1 to `max_live_instances`, {most}, and is {count}"
+            );
             return Err(Error::InvalidOptions { problems: vec![problem] });
         }
         {
@@ -537,7 +566,9 @@ impl WorkerProcedureCall {
             *lifecycle = Lifecycle::Starting;
         }
         let started = Supervisor::start(&self.0.pool)
-            .map_err(|error| Error::StartFailed { cause: format!("the supervisor's thread could not be made: {error}") })
+            .map_err(|error| Error::StartFailed {
+                cause: format!("the supervisor's thread could not be made: {error}"),
+            })
             .and_then(|supervisor| match self.0.pool.start(count) {
                 Ok(()) => Ok(supervisor),
                 Err(error) => {
@@ -618,7 +649,8 @@ impl Inner {
                     drop(lifecycle);
                     self.pool.stop(patience);
                     supervisor.end();
-                    *self.lifecycle.lock().unwrap_or_else(PoisonError::into_inner) = Lifecycle::Stopped;
+                    *self.lifecycle.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Lifecycle::Stopped;
                     self.lifecycle_changed.notify_all();
                     return;
                 }
@@ -629,7 +661,10 @@ impl Inner {
                 in_between => {
                     // Somebody else starts or stops: it is stopped when that is over.
                     *lifecycle = in_between;
-                    lifecycle = self.lifecycle_changed.wait(lifecycle).unwrap_or_else(PoisonError::into_inner);
+                    lifecycle = self
+                        .lifecycle_changed
+                        .wait(lifecycle)
+                        .unwrap_or_else(PoisonError::into_inner);
                 }
             }
         }

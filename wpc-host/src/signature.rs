@@ -10,7 +10,11 @@ pub(crate) fn of_scalars(name: &str, parameters: &[Scalar], result: Option<Scala
         name: format!("argument{}", at + 1),
         ty: Some(type_of(Some(*scalar))),
     });
-    Signature { name: name.to_owned(), arguments: arguments.collect(), result: Some(type_of(result)) }
+    Signature {
+        name: name.to_owned(),
+        arguments: arguments.collect(),
+        result: Some(type_of(result)),
+    }
 }
 
 fn type_of(scalar: Option<Scalar>) -> OwnedNamedType {
@@ -26,15 +30,20 @@ fn type_of(scalar: Option<Scalar>) -> OwnedNamedType {
 
 /// `(path: String, depth: ?) -> Vec<String>`, where `?` is a type the module does not tell.
 pub(crate) fn text(signature: &Signature) -> String {
-    let optional = |ty: &Option<OwnedNamedType>| ty.as_ref().map_or_else(|| "?".to_owned(), type_text);
-    let arguments = signature.arguments.iter().map(|argument| format!("{}: {}", argument.name, optional(&argument.ty)));
+    let optional =
+        |ty: &Option<OwnedNamedType>| ty.as_ref().map_or_else(|| "?".to_owned(), type_text);
+    let arguments = signature
+        .arguments
+        .iter()
+        .map(|argument| format!("{}: {}", argument.name, optional(&argument.ty)));
     let arguments = arguments.collect::<Vec<_>>().join(", ");
     format!("({arguments}) -> {}", optional(&signature.result))
 }
 
 /// A type as a Rust author would write it: structures by their names.
 pub(crate) fn type_text(named: &OwnedNamedType) -> String {
-    let list = |items: &[OwnedNamedType]| items.iter().map(type_text).collect::<Vec<_>>().join(", ");
+    let list =
+        |items: &[OwnedNamedType]| items.iter().map(type_text).collect::<Vec<_>>().join(", ");
     match &named.ty {
         Type::Option(inner) => format!("Option<{}>", type_text(inner)),
         Type::Seq(inner) => format!("Vec<{}>", type_text(inner)),

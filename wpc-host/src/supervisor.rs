@@ -27,6 +27,10 @@ const TICK: Duration = Duration::from_millis(1);
 /// the next call a few microseconds, which calls in quick succession should not pay each time.
 const LINGER_TICKS: u32 = 64;
 
+/// Every how many ticks the queue of a worker that is stuck in one call is swept for calls that were
+/// cancelled meanwhile: they keep their places until then.
+const SWEEP_TICKS: u32 = 64;
+
 pub(crate) struct Supervisor {
     thread: JoinHandle<()>,
     ends: Arc<AtomicBool>,
@@ -44,9 +48,11 @@ impl Supervisor {
             restarts: HashMap::new(),
             ran_last: HashMap::new(),
             idle_ticks: 0,
+            ticks: 0,
         };
         #[expect(clippy::disallowed_methods, reason = "the one timer thread")]
-        let thread = std::thread::Builder::new().name("wpc-supervisor".to_owned()).spawn(|| thread.run())?;
+        let thread =
+            std::thread::Builder::new().name("wpc-supervisor".to_owned()).spawn(|| thread.run())?;
         Ok(Self { thread, ends, pool: Arc::clone(pool) })
     }
 
@@ -76,6 +82,7 @@ struct Thread {
     /// What each worker ran at the last tick.
     ran_last: HashMap<WorkerId, u64>,
     idle_ticks: u32,
+    ticks: u32,
 }
 
 struct Absent {
@@ -89,6 +96,7 @@ impl Thread {
         self.pool.ticker.adopt();
         while !self.ends.load(Ordering::SeqCst) {
             self.rest();
+            self.ticks = self.ticks.wrapping_add(1);
             let now = Instant::now();
             self.pool.ticker.tick(now);
             self.pool.engines.tick();
@@ -154,8 +162,10 @@ impl Thread {
         if !ran_before || !worker.has_queued() {
             return;
         }
-        for job in worker.expire_queued(now) {
-            self.place(job);
+        if worker.may_expire(now) || self.ticks % SWEEP_TICKS == 0 {
+            for job in worker.sweep_queue(now) {
+                self.place(job);
+            }
         }
         let is_better =
             |other: &Arc<Worker>| other.takes_calls() && other.in_flight() + 1 < worker.in_flight();
@@ -206,7 +216,9 @@ impl Thread {
             Decision::RestartNow { attempt } => {
                 self.expect(worker, state, attempt, Duration::ZERO, now);
             }
-            Decision::RestartAfter { attempt, delay } => self.expect(worker, state, attempt, delay, now),
+            Decision::RestartAfter { attempt, delay } => {
+                self.expect(worker, state, attempt, delay, now)
+            }
             Decision::Hold { attempts } => pool.tell(
                 worker,
                 EventDetails::WorkerRestartExhausted {
@@ -220,7 +232,14 @@ impl Thread {
         }
     }
 
-    fn expect(&mut self, lost: &Worker, state: RestartState, attempt: u32, delay: Duration, now: Instant) {
+    fn expect(
+        &mut self,
+        lost: &Worker,
+        state: RestartState,
+        attempt: u32,
+        delay: Duration,
+        now: Instant,
+    ) {
         self.pool.tell(
             lost,
             EventDetails::WorkerRestartScheduled { restart_attempt: attempt, restart_delay: delay },
@@ -250,7 +269,10 @@ impl Thread {
                 let exhausted = matches!(decision, Decision::Hold { .. });
                 pool.events.emit(crate::event::Draft::by(
                     crate::event::EventSource::Parent,
-                    EventDetails::WorkerRestartFailed { restart_attempt: absent.attempt, exhausted },
+                    EventDetails::WorkerRestartFailed {
+                        restart_attempt: absent.attempt,
+                        exhausted,
+                    },
                 ));
                 match decision {
                     Decision::RestartNow { attempt } => {

@@ -93,7 +93,10 @@ struct Current {
 
 impl std::fmt::Debug for Worker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Worker").field("id", &self.id).field("in_flight", &self.in_flight()).finish_non_exhaustive()
+        f.debug_struct("Worker")
+            .field("id", &self.id)
+            .field("in_flight", &self.in_flight())
+            .finish_non_exhaustive()
     }
 }
 
@@ -131,11 +134,6 @@ impl Worker {
 
     pub(crate) fn takes_calls(&self) -> bool {
         self.takes_calls.load(Ordering::Acquire)
-    }
-
-    /// Whether its thread is on its way up.
-    pub(crate) fn is_starting(&self) -> bool {
-        self.health() == HealthState::Starting
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -260,11 +258,14 @@ impl Worker {
         std::iter::from_fn(|| self.pop()).collect()
     }
 
-    /// Ends queued calls whose limit passed; the others keep their order.
-    pub(crate) fn expire_queued(&self, now: Instant) -> Vec<Job> {
-        if self.ticker.nanos(now) < self.next_expiry.load(Ordering::Acquire) {
-            return Vec::new();
-        }
+    /// Whether the limit of a queued call may have passed.
+    pub(crate) fn may_expire(&self, now: Instant) -> bool {
+        self.ticker.nanos(now) >= self.next_expiry.load(Ordering::Acquire)
+    }
+
+    /// Ends queued calls whose limit passed, and frees the places of those that were answered; the
+    /// others keep their order. Gives back what found the queue closed.
+    pub(crate) fn sweep_queue(&self, now: Instant) -> Vec<Job> {
         // Reset first: a push that is missed below lowers it again, since pushes do so last.
         self.next_expiry.store(u64::MAX, Ordering::Release);
         let mut homeless = Vec::new();
@@ -350,7 +351,10 @@ pub(crate) fn spawn(worker: &Arc<Worker>, equipment: Equipment) -> std::io::Resu
     // A guest's stack lies on its worker's.
     let stack = worker.surroundings.max_wasm_stack + 2 * 1024 * 1024;
     #[expect(clippy::disallowed_methods, reason = "workers are what threads are for")]
-    std::thread::Builder::new().name(format!("wpc-{}", worker.id)).stack_size(stack).spawn(move || thread.run())
+    std::thread::Builder::new()
+        .name(format!("wpc-{}", worker.id))
+        .stack_size(stack)
+        .spawn(move || thread.run())
 }
 
 /// What only the worker's own thread touches.
@@ -398,7 +402,8 @@ impl Drop for Unanswered<'_> {
                 Err(Error::WorkerLost {
                     function: call.function.to_string(),
                     worker: self.0.id,
-                    reason: "the host panicked; this is a bug of wpc or of a host function".to_owned(),
+                    reason: "the host panicked; this is a bug of wpc or of a host function"
+                        .to_owned(),
                     ran,
                 })
             });
@@ -491,13 +496,19 @@ impl Thread {
 
     /// Whether the job's definition may be tried here now.
     fn admits(&self, job: &Job) -> bool {
-        let Some(bulkhead) = job.bulkhead().filter(|bulkhead| !bulkhead.is_whole()) else { return true };
+        let Some(bulkhead) = job.bulkhead().filter(|bulkhead| !bulkhead.is_whole()) else {
+            return true;
+        };
         let now = Instant::now();
         match bulkhead.admission(self.worker.id, now) {
             Admission::Yes => true,
             Admission::Trial => {
                 bulkhead.begin_trial(self.worker.id, &self.equipment.policy, now);
-                self.tell(EventDetails::SandboxRevived { function_name: job.function.name.to_string() }, job, None);
+                self.tell(
+                    EventDetails::SandboxRevived { function_name: job.function.name.to_string() },
+                    job,
+                    None,
+                );
                 true
             }
             Admission::From(_) | Admission::Held { .. } => false,
@@ -590,16 +601,20 @@ impl Thread {
             self.tell(EventDetails::SandboxRecovered { function_name }, job, None);
             self.forget_troubles();
         }
-        if reply.bytes.first() == Some(&wpc_abi::reply::TAG_ERROR) {
-            let function = job.function.name.to_string();
-            if let Ok(error) = postcard::from_bytes(&reply.bytes[1..]) {
-                self.tell_failed_call(job, &Error::Guest { function, error });
-            }
+        // The guest ended by itself, but its caller gets an error: listeners hear of that.
+        if let Some(error) = reply.error(&job.function.name) {
+            self.tell_failed_call(job, &error);
         }
     }
 
     /// Takes note of a failure: the sandbox goes, and the policy says when the next one may come.
-    fn failed(&mut self, job: &Job, definition: &Arc<Definition>, error: &Error, had_answered: bool) {
+    fn failed(
+        &mut self,
+        job: &Job,
+        definition: &Arc<Definition>,
+        error: &Error,
+        had_answered: bool,
+    ) {
         self.tell_failed_call(job, error);
         if keeps_sandbox(error) {
             return;
@@ -610,7 +625,11 @@ impl Thread {
             return;
         }
         let function_name = job.function.name.to_string();
-        self.tell(EventDetails::SandboxFailed { function_name: function_name.clone() }, job, Some(error));
+        self.tell(
+            EventDetails::SandboxFailed { function_name: function_name.clone() },
+            job,
+            Some(error),
+        );
         let decision = definition.bulkhead.failed(
             self.worker.id,
             had_answered,
@@ -658,7 +677,8 @@ impl Thread {
             return;
         }
         let id = self.worker.id;
-        self.troubled.retain(|definition| !definition.is_retired() && definition.bulkhead.troubles(id));
+        self.troubled
+            .retain(|definition| !definition.is_retired() && definition.bulkhead.troubles(id));
         self.worker.troubled.store(self.troubled.len(), Ordering::Release);
         if self.troubled.is_empty() {
             self.worker.tell_health(HealthState::Ready, Some("every function serves again"));
@@ -681,7 +701,8 @@ impl Thread {
     }
 
     fn tell(&self, details: EventDetails, job: &Job, error: Option<&Error>) {
-        let draft = Draft::by(EventSource::Worker, details).worker(self.worker.id).call(job.call.id);
+        let draft =
+            Draft::by(EventSource::Worker, details).worker(self.worker.id).call(job.call.id);
         let draft = match error {
             Some(error) => draft.error(error),
             None => draft,

@@ -58,7 +58,8 @@ fn build(root: &Path, sources: &Path, out: &Path) -> Result<()> {
     for name in guest_names(sources)? {
         let built = target_dir.join(TARGET).join("release").join(format!("{name}.wasm"));
         let to = out.join(format!("{name}.wasm"));
-        let size = std::fs::copy(&built, &to).with_context(|| format!("`{}` was not built", built.display()))?;
+        let size = std::fs::copy(&built, &to)
+            .with_context(|| format!("`{}` was not built", built.display()))?;
         println!("{size:>9} bytes  {}", to.strip_prefix(root).unwrap_or(&to).display());
     }
     Ok(())
@@ -80,7 +81,9 @@ fn guest_names(sources: &Path) -> Result<Vec<String>> {
     for entry in std::fs::read_dir(sources)? {
         let path = entry?.path();
         if path.join("Cargo.toml").is_file() {
-            names.push(path.file_name().context("a folder has a name")?.to_string_lossy().into_owned());
+            names.push(
+                path.file_name().context("a folder has a name")?.to_string_lossy().into_owned(),
+            );
         }
     }
     names.sort();
@@ -100,7 +103,8 @@ fn record(root: &Path, sources: &Path) -> Result<String> {
         let mut hash = Sha256::new();
         for file in files {
             let path = file.strip_prefix(root)?.to_string_lossy().into_owned();
-            let bytes = std::fs::read(&file).with_context(|| format!("`{path}` could not be read"))?;
+            let bytes =
+                std::fs::read(&file).with_context(|| format!("`{path}` could not be read"))?;
             hash.update(format!("{path}\n{}\n", bytes.len()));
             hash.update(bytes);
         }
@@ -111,7 +115,9 @@ fn record(root: &Path, sources: &Path) -> Result<String> {
 
 /// Sources and manifests; tests of the shared crates change no guest.
 fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in std::fs::read_dir(folder).with_context(|| format!("`{}` could not be read", folder.display()))? {
+    for entry in std::fs::read_dir(folder)
+        .with_context(|| format!("`{}` could not be read", folder.display()))?
+    {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() {

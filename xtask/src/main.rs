@@ -14,7 +14,9 @@ fn main() -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["guests"] => guests::rebuild(&root()?),
-        ["guests", "--out", folder] => guests::build_into(&root()?, &std::env::current_dir()?.join(folder)),
+        ["guests", "--out", folder] => {
+            guests::build_into(&root()?, &std::env::current_dir()?.join(folder))
+        }
         [] => {
             println!("{USAGE}");
             Ok(())

@@ -68,7 +68,12 @@ fn export_name(attribute: TokenStream, item: &ItemFn, mistakes: &mut Mistakes) -
                 if key == "name" {
                     name = (value.value(), value.to_token_stream());
                 } else {
-                    mistakes.add(&key, format!("`{key}` is no setting of `#[wpc::function]`; there is `name = \"…\"`"));
+                    mistakes.add(
+                        &key,
+                        format!(
+                            "`{key}` is no setting of `#[wpc::function]`; there is `name = \"…\"`"
+                        ),
+                    );
                 }
             }
         }

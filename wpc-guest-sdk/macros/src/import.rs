@@ -33,7 +33,10 @@ impl Parse for Dependency {
         let attributes = input.call(Attribute::parse_outer)?;
         let visibility = input.parse()?;
         input.parse::<Token![mod]>().map_err(|error| {
-            syn::Error::new(error.span(), "expected `mod alias { fn name(…) -> …; }`, where `alias` is the dependency's")
+            syn::Error::new(
+                error.span(),
+                "expected `mod alias { fn name(…) -> …; }`, where `alias` is the dependency's",
+            )
         })?;
         let alias = input.parse()?;
         let body;

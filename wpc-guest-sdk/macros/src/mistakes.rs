@@ -32,7 +32,10 @@ impl Mistakes {
     /// Checks a name that goes onto the wire.
     pub(crate) fn check_name(&mut self, what: &str, name: &str, at: impl ToTokens) {
         if !wpc_abi::names::is_valid(name) {
-            self.add(at, format!("`{name}` cannot name a {what}: a name is {}", wpc_abi::names::NAME_RULE));
+            self.add(
+                at,
+                format!("`{name}` cannot name a {what}: a name is {}", wpc_abi::names::NAME_RULE),
+            );
         } else if name.starts_with("wpc_") {
             self.add(at, format!("`{name}` cannot name a {what}: names that start with `wpc_` are the contract's own"));
         }
@@ -84,7 +87,10 @@ impl Mistakes {
                 Some((name.ident.clone(), (*argument.ty).clone()))
             }
             pattern => {
-                self.add(pattern, "give the argument a plain name and take it apart inside the function");
+                self.add(
+                    pattern,
+                    "give the argument a plain name and take it apart inside the function",
+                );
                 None
             }
         }
@@ -93,7 +99,12 @@ impl Mistakes {
     fn check_type(&mut self, ty: &Type, what: &str) {
         match ty {
             Type::ImplTrait(ty) => {
-                self.add(ty, format!("the type of a worker function's {what} must be named, not `impl Trait`"));
+                self.add(
+                    ty,
+                    format!(
+                        "the type of a worker function's {what} must be named, not `impl Trait`"
+                    ),
+                );
             }
             Type::Reference(ty) if ty.mutability.is_some() => {
                 self.add(ty, format!("a worker function's {what} is a copy of the caller's bytes and cannot be `&mut`"));

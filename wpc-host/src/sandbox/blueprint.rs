@@ -50,7 +50,8 @@ impl std::fmt::Debug for Blueprint {
 impl Blueprint {
     /// Links the modules; every import is found and of the right type afterwards.
     pub(crate) fn link(engine: &wasmtime::Engine, nodes: &[Node]) -> Result<Self, Error> {
-        let parts = (0..nodes.len()).map(|at| link_part(engine, nodes, at)).collect::<Result<_, _>>()?;
+        let parts =
+            (0..nodes.len()).map(|at| link_part(engine, nodes, at)).collect::<Result<_, _>>()?;
         Ok(Self { engine: engine.clone(), parts })
     }
 
@@ -82,7 +83,9 @@ impl Blueprint {
             };
             store.data_mut().instances.push(Instance { instance, memory, buffer });
             if part.module.has_initialize {
-                instance.get_typed_func::<(), ()>(&mut *store, "_initialize")?.call(&mut *store, ())?;
+                instance
+                    .get_typed_func::<(), ()>(&mut *store, "_initialize")?
+                    .call(&mut *store, ())?;
             }
         }
         Ok(())
@@ -101,13 +104,17 @@ impl Part {
 
     fn import(&self, store: &mut Store<State>, source: &Source) -> wasmtime::Result<Extern> {
         let (found, name) = match source {
-            Source::Host { module, name } => (self.linker.get(&mut *store, module, name).ok(), name),
+            Source::Host { module, name } => {
+                (self.linker.get(&mut *store, module, name).ok(), name)
+            }
             Source::Instance { at, name } => {
                 let instance = store.data().instances[*at].instance;
                 (instance.get_export(&mut *store, name), name)
             }
         };
-        found.ok_or_else(|| wasmtime::Error::new(Failure::Link(format!("the import \"{name}\" is gone"))))
+        found.ok_or_else(|| {
+            wasmtime::Error::new(Failure::Link(format!("the import \"{name}\" is gone")))
+        })
     }
 }
 
@@ -128,9 +135,10 @@ fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Par
             reason,
         };
         for export in &imported.typed {
-            let found = nodes[callee].module.export(export).ok_or_else(|| {
-                refuse(export, missing(&nodes[callee].module, export))
-            })?;
+            let found = nodes[callee]
+                .module
+                .export(export)
+                .ok_or_else(|| refuse(export, missing(&nodes[callee].module, export)))?;
             let (name, convention) = (export.clone(), found.convention.clone());
             let entry = move |caller: &mut wasmtime::Caller<'_, State>, callee: usize| {
                 let instance = caller.data().instances[callee].instance;
@@ -142,9 +150,11 @@ fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Par
         }
         for (export, wanted) in &imported.linked {
             links_directly = true;
-            let found = nodes[callee].module.wasm.get_export(export).ok_or_else(|| {
-                refuse(export, missing(&nodes[callee].module, export))
-            })?;
+            let found = nodes[callee]
+                .module
+                .wasm
+                .get_export(export)
+                .ok_or_else(|| refuse(export, missing(&nodes[callee].module, export)))?;
             if !fits(&found, wanted) {
                 let (found, wanted) = (describe(&found), describe(wanted));
                 return Err(refuse(export, format!("it must be {wanted}, and is {found}")));
@@ -153,7 +163,12 @@ fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Par
     }
     if !links_directly {
         let pre = linker.instantiate_pre(&module.wasm).map_err(internal)?;
-        return Ok(Part { module: Arc::clone(module), linker, pre: Some(pre), sources: Vec::new() });
+        return Ok(Part {
+            module: Arc::clone(module),
+            linker,
+            pre: Some(pre),
+            sources: Vec::new(),
+        });
     }
     let sources = module.wasm.imports().map(|import| {
         let name = import.name().to_owned();
@@ -182,7 +197,8 @@ fn fits(found: &ExternType, wanted: &ExternType) -> bool {
         (ExternType::Global(found), ExternType::Global(wanted)) => {
             found.mutability() == wanted.mutability() && found.content().matches(wanted.content())
         }
-        (ExternType::Memory(_), ExternType::Memory(_)) | (ExternType::Table(_), ExternType::Table(_)) => true,
+        (ExternType::Memory(_), ExternType::Memory(_))
+        | (ExternType::Table(_), ExternType::Table(_)) => true,
         _ => false,
     }
 }

@@ -127,7 +127,9 @@ fn memory_of(caller: &mut Caller<'_, State>, at: usize) -> Result<Memory, Failur
 }
 
 fn no_memory() -> Failure {
-    Failure::Contract("it calls the host with pointers and exports no memory called \"memory\"".to_owned())
+    Failure::Contract(
+        "it calls the host with pointers and exports no memory called \"memory\"".to_owned(),
+    )
 }
 
 fn constant(

@@ -66,8 +66,9 @@ fn invoke_wpc(
     arguments: &[u8],
 ) -> wasmtime::Result<Vec<u8>> {
     let mut store = store.as_context_mut();
-    let len = u32::try_from(arguments.len())
-        .map_err(|_| wasmtime::Error::new(Failure::BadArguments("they have 4 GiB or more".to_owned())))?;
+    let len = u32::try_from(arguments.len()).map_err(|_| {
+        wasmtime::Error::new(Failure::BadArguments("they have 4 GiB or more".to_owned()))
+    })?;
     let buffer = reserve(&mut store, at, len)?;
     let memory = memory_at(store.data(), at)?;
     memory::room(memory, &mut store, buffer, len, "its argument buffer")
@@ -78,7 +79,8 @@ fn invoke_wpc(
     if len as usize > limit {
         return Err(wasmtime::Error::new(Failure::ResultTooLarge { found: len as usize }));
     }
-    let reply = memory::read(memory, &store, ptr, len, "its reply").map_err(wasmtime::Error::new)?;
+    let reply =
+        memory::read(memory, &store, ptr, len, "its reply").map_err(wasmtime::Error::new)?;
     if Reply::split(reply).is_none() {
         let begin = reply.first().map_or(Cow::Borrowed("is empty"), |kind| {
             Cow::Owned(format!("begins with {kind}, which is no kind of reply"))
@@ -113,7 +115,9 @@ fn reserve(
     let memory = memory_at(store.data(), at)?;
     memory::read(memory, &store.as_context(), ptr, capacity, "its argument buffer")
         .map_err(wasmtime::Error::new)?;
-    if let Some(buffer) = store.data_mut().instances.get_mut(at).and_then(|instance| instance.buffer.as_mut()) {
+    if let Some(buffer) =
+        store.data_mut().instances.get_mut(at).and_then(|instance| instance.buffer.as_mut())
+    {
         (buffer.ptr, buffer.capacity) = (ptr, capacity);
     }
     Ok(ptr)

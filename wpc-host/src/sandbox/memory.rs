@@ -27,7 +27,9 @@ pub(super) fn room<'a>(
 ) -> Result<&'a mut [u8], Failure> {
     let data = memory.data_mut(store);
     let size = data.len();
-    range(ptr, len).and_then(|range| data.get_mut(range)).ok_or_else(|| outside(what, ptr, len, size))
+    range(ptr, len)
+        .and_then(|range| data.get_mut(range))
+        .ok_or_else(|| outside(what, ptr, len, size))
 }
 
 fn range(ptr: u32, len: u32) -> Option<std::ops::Range<usize>> {

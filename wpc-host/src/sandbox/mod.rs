@@ -155,8 +155,12 @@ impl Sandbox {
         let function = request.call.function.to_string();
         let stack = error.downcast_ref::<WasmBacktrace>().map(describe_stack).unwrap_or_default();
         match error.downcast_ref::<Failure>() {
-            Some(Failure::Interrupted(interrupt)) => return request.call.error_of(*interrupt, true),
-            Some(Failure::Contract(reason)) => return Error::BadReply { function, reason: reason.clone() },
+            Some(Failure::Interrupted(interrupt)) => {
+                return request.call.error_of(*interrupt, true);
+            }
+            Some(Failure::Contract(reason)) => {
+                return Error::BadReply { function, reason: reason.clone() };
+            }
             Some(Failure::BadArguments(reason)) => {
                 return Error::BadArguments { function, reason: reason.clone() };
             }
@@ -164,7 +168,9 @@ impl Sandbox {
                 let limit = self.store.data().result_limit;
                 return Error::ResultTooLarge { function, limit, found: *found };
             }
-            Some(Failure::Link(reason)) => return Error::Initialisation { function, reason: reason.clone() },
+            Some(Failure::Link(reason)) => {
+                return Error::Initialisation { function, reason: reason.clone() };
+            }
             None => {}
         }
         let trap = error.downcast_ref::<Trap>().copied();

@@ -1,0 +1,279 @@
+//! Calls as their callers see them: blocking, async, submitted; their choices; how they end.
+
+use crate::support::*;
+use std::time::Duration;
+use wpc_host::{CallOptions, Error, FunctionHash, Limits, Options, PendingCall};
+
+#[test]
+fn a_call_can_be_awaited_without_any_runtime() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["add"]);
+    let sum: i32 = pollster::block_on(async {
+        let one: i32 = wpc.call_async("add", (1, 2)).await?;
+        let two = wpc.submit::<i32>("add", (one, 10))?.answer().await?;
+        Ok::<_, Error>(two.value)
+    })
+    .unwrap();
+    assert_eq!(sum, 13);
+}
+
+#[test]
+fn an_awaited_call_reaches_its_limit_while_it_waits_behind_another() {
+    let wpc = pool(1);
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_module(spinner()).unwrap();
+    let spinning = spin(&wpc, &events);
+    let options = CallOptions::new().time_limit(Duration::from_millis(5));
+    let waiting = wpc.submit_with::<i32>("quick", (), &options).unwrap();
+    let result = pollster::block_on(waiting);
+    assert!(matches!(result, Err(Error::Timeout { ran: false, .. })), "{result:?}");
+    assert!(!spinning.is_answered());
+}
+
+#[test]
+fn many_submitted_calls_are_collected_in_any_order() {
+    let wpc = pool(2);
+    define_sdk(&wpc, &["add"]);
+    let mut calls: Vec<(i32, PendingCall<i32>)> =
+        (0..1000).map(|number| (number, wpc.submit("add", (number, 1)).unwrap())).collect();
+    calls.reverse();
+    for (number, call) in calls {
+        assert_eq!(call.wait().unwrap(), number + 1);
+    }
+}
+
+#[test]
+fn cancelling_a_running_call_interrupts_it_and_its_worker_serves_on() {
+    let wpc = pool(1);
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_module(spinner()).unwrap();
+    for _ in 0..10 {
+        let call = spin(&wpc, &events);
+        let handle = call.cancel_handle();
+        handle.cancel();
+        let Err(Error::Cancelled { ran, .. }) = call.wait() else { panic!("it was cancelled") };
+        assert!(ran);
+        assert_eq!(wpc.call::<i32>("quick", ()).unwrap(), 7);
+    }
+    let held = events.drain().iter().any(|event| event.event_name() == "sandbox_failed");
+    assert!(!held, "what the caller asked for is no failure of the function");
+}
+
+#[test]
+fn cancelling_a_waiting_call_ends_it_at_once() {
+    let wpc = pool(1);
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_module(spinner()).unwrap();
+    let spinning = spin(&wpc, &events);
+    let waiting = wpc.submit::<i32>("quick", ()).unwrap();
+    waiting.cancel();
+    let Err(Error::Cancelled { ran, .. }) = waiting.wait() else { panic!("it was cancelled") };
+    assert!(!ran);
+    drop(spinning);
+}
+
+#[test]
+fn dropping_a_call_cancels_it() {
+    let wpc = pool(1);
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_module(spinner()).unwrap();
+    drop(spin(&wpc, &events));
+    assert_eq!(wpc.call::<i32>("quick", ()).unwrap(), 7);
+}
+
+#[test]
+fn cancelling_an_answered_call_changes_nothing() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["add"]);
+    let call = wpc.submit::<i32>("add", (1, 2)).unwrap();
+    wpc.call::<i32>("add", (1, 2)).unwrap();
+    call.cancel();
+    assert_eq!(call.wait().unwrap(), 3);
+}
+
+#[test]
+fn a_time_limit_is_the_calls_own_then_the_definitions_then_the_pools() {
+    let wpc = pool_with(1, Options { call_timeout: Duration::from_millis(30), ..hasty() });
+    let limit = |result: Result<(), Error>| match result {
+        Err(Error::Timeout { limit, .. }) => limit.as_millis(),
+        other => panic!("{other:?}"),
+    };
+    wpc.define_worker_function("spins", guest("sdk")).unwrap();
+    assert_eq!(limit(wpc.call("spins", ())), 30);
+    let limits = Limits { time: Some(Duration::from_millis(20)), ..Limits::default() };
+    wpc.define_worker_function("spins", guest("sdk").limits(limits)).unwrap();
+    assert_eq!(limit(wpc.call("spins", ())), 20);
+    let options = CallOptions::new().time_limit(Duration::from_millis(10));
+    assert_eq!(limit(wpc.call_with("spins", (), &options)), 10);
+}
+
+#[test]
+fn a_pin_lets_only_one_version_answer() {
+    let wpc = pool(1);
+    let module = wat(r#"(module (func (export "f") (result i32) i32.const 1))"#);
+    let hash = wpc
+        .define_worker_function("f", module)
+        .unwrap()
+        .function_hash_sha1
+        .parse::<FunctionHash>()
+        .unwrap();
+    let pinned = CallOptions::new().pin(hash);
+    let answer = wpc.submit_with::<i32>("f", (), &pinned).unwrap().wait_answer().unwrap();
+    assert_eq!((answer.value, answer.metadata.function_hash_sha1), (1, hash));
+
+    wpc.define_worker_function(
+        "f",
+        wat(r#"(module (func (export "f") (result i32) i32.const 2))"#),
+    )
+    .unwrap();
+    let Err(Error::PinMismatch { expected, found, .. }) = wpc.call_with::<i32>("f", (), &pinned)
+    else {
+        panic!("another version is defined")
+    };
+    assert_eq!(expected, hash);
+    assert_ne!(found, hash);
+}
+
+#[test]
+fn fuel_ends_a_call_that_uses_too_much_and_its_use_is_told() {
+    let wpc = pool_with(1, hasty());
+    let limits = Limits { fuel: Some(100_000), ..Limits::default() };
+    for function in ["add", "spins"] {
+        wpc.define_worker_function(function, guest("sdk").limits(limits.clone())).unwrap();
+    }
+    let answer = wpc.submit::<i32>("add", (1, 2)).unwrap().wait_answer().unwrap();
+    let used = answer.metadata.fuel_used.unwrap();
+    assert!((1..100_000).contains(&used), "{used}");
+    let again = wpc.submit::<i32>("add", (1, 2)).unwrap().wait_answer().unwrap();
+    let once_more = wpc.submit::<i32>("add", (1, 2)).unwrap().wait_answer().unwrap();
+    assert_eq!(
+        again.metadata.fuel_used, once_more.metadata.fuel_used,
+        "the same work costs the same"
+    );
+
+    let Err(Error::OutOfFuel { limit, .. }) = wpc.call::<()>("spins", ()) else {
+        panic!("it runs out")
+    };
+    assert_eq!(limit, 100_000);
+    let Err(Error::OutOfFuel { limit, .. }) =
+        wpc.call_with::<i32>("add", (1, 2), &CallOptions::new().fuel(3))
+    else {
+        panic!("it runs out")
+    };
+    assert_eq!(limit, 3);
+}
+
+#[test]
+fn fuel_for_an_unmetered_function_is_refused_with_the_way_out() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["add"]);
+    let error = wpc.call_with::<i32>("add", (1, 2), &CallOptions::new().fuel(3)).unwrap_err();
+    assert_eq!(error.code().as_str(), "invalid_call_options");
+    assert!(error.to_string().contains("Limits::fuel"), "{error}");
+    let answer = wpc.submit::<i32>("add", (1, 2)).unwrap().wait_answer().unwrap();
+    assert_eq!(answer.metadata.fuel_used, None);
+}
+
+#[test]
+fn a_metered_function_still_obeys_its_time_limit() {
+    let wpc = pool(1);
+    let limits = Limits { fuel: Some(u64::MAX / 2), ..Limits::default() };
+    wpc.define_worker_function("spins", guest("sdk").limits(limits)).unwrap();
+    let options = CallOptions::new().time_limit(Duration::from_millis(5));
+    assert_eq!(code(wpc.call_with::<()>("spins", (), &options)), "timeout");
+}
+
+#[test]
+fn impossible_time_limits_are_refused() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["add"]);
+    for limit in [Duration::ZERO, Duration::MAX] {
+        let result = wpc.call_with::<i32>("add", (1, 2), &CallOptions::new().time_limit(limit));
+        assert_eq!(code(result), "invalid_call_options");
+    }
+}
+
+#[test]
+fn a_typed_handle_checks_its_types_once_and_says_what_it_expected() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["add", "join", "opaque"]);
+    assert_eq!(wpc.function::<(i32, i32), i32>("add").unwrap().call((1, 2)).unwrap(), 3);
+
+    let Err(Error::SignatureMismatch { part, expected, found, .. }) =
+        wpc.function::<(i32, String), i32>("add")
+    else {
+        panic!("the types differ")
+    };
+    assert_eq!(
+        (part.as_str(), expected.as_str(), found.as_str()),
+        ("type of argument 2 (`b`)", "String", "i32")
+    );
+    let error = wpc.function::<(i32, i32), Option<String>>("add").unwrap_err().to_string();
+    assert!(error.contains("`Option<String>`"), "{error}");
+    assert_eq!(code(wpc.function::<(i32,), i32>("add").map(|_| ())), "signature_mismatch");
+    assert_eq!(code(wpc.function::<(), ()>("nobody").map(|_| ())), "function_not_defined");
+    // A type without a schema is not checked.
+    assert_eq!(wpc.function::<(u8,), u8>("opaque").unwrap().call((4,)).unwrap(), 5);
+}
+
+#[test]
+fn a_typed_handle_takes_borrowed_arguments_and_follows_redefinitions() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["join"]);
+    let join = wpc.function::<(String, String), String>("join").unwrap();
+    let owned = "b".to_owned();
+    assert_eq!(join.call(("a", &owned)).unwrap(), "ab");
+    wpc.undefine_worker_function("join");
+    assert_eq!(code(join.call(("a", "b"))), "function_not_defined");
+    wpc.define_worker_function("join", guest("sdk").export("join")).unwrap();
+    assert_eq!(pollster::block_on(join.clone().call_async(("a", "b"))).unwrap(), "ab");
+}
+
+#[test]
+fn a_result_of_another_type_is_told_with_the_type() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["join"]);
+    let Err(Error::ResultDecode { wanted, .. }) = wpc.call::<u8>("join", ("a", "b")) else {
+        panic!("it differs")
+    };
+    assert_eq!(wanted, "u8");
+}
+
+#[test]
+fn arguments_beyond_the_limit_are_refused_before_they_are_sent() {
+    let wpc = pool(1);
+    let limits = Limits { arguments: 10, ..Limits::default() };
+    wpc.define_worker_function("join", guest("sdk").limits(limits)).unwrap();
+    let Err(Error::ArgumentsTooLarge { limit, found, .. }) =
+        wpc.call::<String>("join", ("0123456789", ""))
+    else {
+        panic!("they are too large")
+    };
+    assert_eq!((limit, found), (10, 12));
+}
+
+#[test]
+fn a_result_beyond_the_limit_is_refused_and_the_worker_serves_on() {
+    let wpc = pool(1);
+    let limits = Limits { result: 10, ..Limits::default() };
+    wpc.define_worker_function("join", guest("sdk").limits(limits)).unwrap();
+    assert_eq!(wpc.call::<String>("join", ("a", "b")).unwrap(), "ab");
+    let Err(Error::ResultTooLarge { limit, found, .. }) =
+        wpc.call::<String>("join", ("0123456789", ""))
+    else {
+        panic!("it is too large")
+    };
+    assert_eq!((limit, found), (10, 12));
+    assert_eq!(wpc.call::<String>("join", ("a", "b")).unwrap(), "ab");
+}
+
+#[test]
+fn payloads_grow_far_past_the_first_buffer() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["join", "count"]);
+    for size in [0, 1, 1023, 1024, 1025, 100_000, 5_000_000, 10] {
+        let text = "x".repeat(size);
+        let joined: String = wpc.call("join", (&text, "y")).unwrap();
+        assert_eq!(joined.len(), size + 1);
+    }
+}

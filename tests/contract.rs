@@ -1,0 +1,213 @@
+//! The contract with guests: what the SDK promises, and plain exports.
+
+use crate::support::*;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use wpc_host::{Capability, Error, EventDetails, Schema, Severity};
+
+#[derive(Serialize, Schema)]
+struct Order {
+    item: String,
+    count: u32,
+    note: Option<String>,
+}
+
+#[derive(Deserialize, Schema, Debug, PartialEq)]
+enum Answer {
+    Accepted { total: u64 },
+    Refused(String),
+}
+
+#[test]
+fn any_serde_types_are_carried_borrowed_ones_too() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["join", "borrow", "echo_bytes", "sum", "order", "nothing"]);
+    assert_eq!(wpc.call::<String>("join", ("left", "right")).unwrap(), "leftright");
+    assert_eq!(wpc.call::<String>("borrow", ("kept",)).unwrap(), "kept");
+    assert_eq!(wpc.call::<Vec<u8>>("echo_bytes", (vec![0_u8, 255, 7],)).unwrap(), [0, 255, 7]);
+    assert_eq!(wpc.call::<u64>("sum", ([1_u64, 2, u64::MAX - 3].as_slice(),)).unwrap(), u64::MAX);
+    wpc.call::<()>("nothing", ()).unwrap();
+
+    let order = wpc.function::<(Vec<Order>, BTreeMap<String, u64>), Answer>("order").unwrap();
+    let prices = BTreeMap::from([("tea".to_owned(), 3), ("jam".to_owned(), 5)]);
+    let of = |item: &str, count, note: Option<&str>| Order {
+        item: item.to_owned(),
+        count,
+        note: note.map(str::to_owned),
+    };
+    let orders = vec![of("tea", 2, None), of("jam", 1, None)];
+    assert_eq!(order.call((orders.as_slice(), &prices)).unwrap(), Answer::Accepted { total: 11 });
+    assert_eq!(
+        order.call((vec![of("ham", 1, None)], &prices)).unwrap(),
+        Answer::Refused("no price for ham".to_owned())
+    );
+    assert_eq!(
+        order.call((vec![of("tea", 1, Some("late"))], &prices)).unwrap(),
+        Answer::Refused("late".to_owned())
+    );
+}
+
+#[test]
+fn a_module_lists_its_functions_with_their_types() {
+    let wpc = pool(1);
+    let functions = wpc.define_worker_module(guest("sdk")).unwrap();
+    let signature = |name: &str| {
+        functions
+            .iter()
+            .find(|function| function.name == name)
+            .unwrap()
+            .parameter_signature
+            .clone()
+            .unwrap()
+    };
+    assert_eq!(signature("add"), "(a: i32, b: i32) -> i32");
+    assert_eq!(signature("nothing"), "() -> ()");
+    assert_eq!(signature("fails"), "(number: i32) -> ()");
+    assert_eq!(signature("opaque"), "(value: ?) -> ?");
+    assert_eq!(signature("order"), "(orders: Vec<Order>, prices: Map<String, u64>) -> Answer");
+}
+
+#[test]
+fn functions_defined_together_share_their_state_and_those_defined_apart_do_not() {
+    let counter = r#"(module
+        (global $n (mut i32) (i32.const 0))
+        (func (export "increment") (result i32)
+            (global.set $n (i32.add (global.get $n) (i32.const 1))) global.get $n)
+        (func (export "read") (result i32) global.get $n))"#;
+    let wpc = pool(1);
+    wpc.define_worker_module(wat(counter)).unwrap();
+    assert_eq!(wpc.call::<i32>("increment", ()).unwrap(), 1);
+    assert_eq!(wpc.call::<i32>("increment", ()).unwrap(), 2);
+    assert_eq!(wpc.call::<i32>("read", ()).unwrap(), 2);
+
+    wpc.define_worker_function("apart", wat(counter).export("read")).unwrap();
+    assert_eq!(wpc.call::<i32>("apart", ()).unwrap(), 0);
+}
+
+#[test]
+fn a_redefinition_begins_with_fresh_state() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["count"]);
+    for expected in 1..=3 {
+        assert_eq!(wpc.call::<u64>("count", ()).unwrap(), expected);
+    }
+    define_sdk(&wpc, &["count"]);
+    assert_eq!(wpc.call::<u64>("count", ()).unwrap(), 1);
+}
+
+#[test]
+fn plain_exports_are_called_with_numbers_and_check_them() {
+    let wpc = pool(1);
+    let module = wat(r#"(module
+        (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add)
+        (func (export "mix") (param i64 f32 f64) (result f64)
+            local.get 0 f64.convert_i64_s local.get 1 f64.promote_f32 f64.add local.get 2 f64.add)
+        (func (export "nothing"))
+        (func (export "wide") (param i64) (result i64) local.get 0))"#);
+    let functions = wpc.define_worker_module(module).unwrap();
+    assert_eq!(
+        functions[1].parameter_signature.as_deref(),
+        Some("(argument1: i64, argument2: f32, argument3: f64) -> f64")
+    );
+    assert_eq!(wpc.call::<i32>("add", (i32::MAX, 1)).unwrap(), i32::MIN);
+    assert_eq!(wpc.call::<f64>("mix", (-1_i64, 0.5_f32, 0.25_f64)).unwrap(), -0.25);
+    assert_eq!(wpc.call::<i64>("wide", (i64::MIN,)).unwrap(), i64::MIN);
+    wpc.call::<()>("nothing", ()).unwrap();
+
+    let Err(Error::BadArguments { reason, .. }) = wpc.call::<i32>("add", (1,)) else {
+        panic!("one is missing")
+    };
+    assert!(reason.starts_with("argument 2 must be I32"), "{reason}");
+    let Err(Error::BadArguments { reason, .. }) = wpc.call::<i32>("add", (1, 2, 3)) else {
+        panic!("one too many")
+    };
+    assert!(reason.contains("it takes 2"), "{reason}");
+    assert_eq!(code(wpc.function::<(u32, u32), u32>("add").map(|_| ())), "signature_mismatch");
+}
+
+#[test]
+fn one_export_is_found_by_name_by_choice_or_by_being_the_only_one() {
+    let wpc = pool(1);
+    let two = r#"(module (func (export "one") (result i32) i32.const 1) (func (export "two") (result i32) i32.const 2))"#;
+    wpc.define_worker_function("two", wat(two)).unwrap();
+    wpc.define_worker_function("first", wat(two).export("one")).unwrap();
+    wpc.define_worker_function(
+        "any",
+        wat(r#"(module (func (export "x") (result i32) i32.const 3))"#),
+    )
+    .unwrap();
+    let results = ["two", "first", "any"].map(|name| wpc.call::<i32>(name, ()).unwrap());
+    assert_eq!(results, [2, 1, 3]);
+}
+
+#[test]
+fn log_lines_reach_the_events_with_their_function_and_call() {
+    let wpc = pool(1);
+    let events = Recorder::new(&wpc);
+    define_sdk(&wpc, &["speak"]);
+    let call = wpc.submit::<()>("speak", ("hear me",)).unwrap();
+    let id = call.id();
+    call.wait().unwrap();
+    let event = events.wait_for_log("hear me");
+    assert_eq!((event.severity, event.correlation_id), (Severity::Warn, Some(id)));
+    let EventDetails::GuestLog { function_name, level, .. } = event.details else {
+        panic!("it is a log line")
+    };
+    assert_eq!((function_name.as_str(), level.as_str()), ("speak", "warn"));
+}
+
+#[test]
+fn clocks_and_randomness_are_granted_or_refused_by_name() {
+    let wpc = pool(1);
+    let wants_both = r#"(module
+        (import "wpc" "wpc_clock" (func $clock (param i32) (result i64)))
+        (import "wpc" "wpc_random" (func $random (param i32 i32)))
+        (memory (export "memory") 1)
+        (func (export "wall") (result i64) (call $clock (i32.const 0)))
+        (func (export "monotonic") (result i64) (call $clock (i32.const 1)))
+        (func (export "random") (result i64) (call $random (i32.const 8) (i32.const 8)) (i64.load (i32.const 8))))"#;
+    let Err(Error::NotGranted { name, capability, .. }) = wpc.define_worker_module(wat(wants_both))
+    else {
+        panic!("nothing is granted")
+    };
+    assert_eq!((name.as_str(), capability), ("wpc_clock", "Clock"));
+    let Err(Error::NotGranted { capability, .. }) =
+        wpc.define_worker_module(wat(wants_both).grant(Capability::Clock))
+    else {
+        panic!("one is missing")
+    };
+    assert_eq!(capability, "Random");
+
+    wpc.define_worker_module(wat(wants_both).grant(Capability::Clock).grant(Capability::Random))
+        .unwrap();
+    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    assert!(u128::try_from(wpc.call::<i64>("wall", ()).unwrap()).unwrap() >= since_1970.as_nanos());
+    let first: i64 = wpc.call("monotonic", ()).unwrap();
+    assert!(wpc.call::<i64>("monotonic", ()).unwrap() >= first);
+    assert_ne!(wpc.call::<i64>("random", ()).unwrap(), wpc.call::<i64>("random", ()).unwrap());
+}
+
+#[test]
+fn a_constants_value_may_be_larger_than_the_guests_first_room() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["constant"]);
+    let long = "x".repeat(100_000);
+    wpc.define_worker_constant("LONG", &long).unwrap();
+    assert_eq!(wpc.call::<String>("constant", ("LONG",)).unwrap(), long);
+    wpc.define_worker_constant("NUMBER", &7_u64).unwrap();
+    let Err(Error::Guest { error, .. }) = wpc.call::<String>("constant", ("NUMBER",)) else {
+        panic!("no string")
+    };
+    assert_eq!(error.name, "DecodeError");
+}
+
+#[test]
+fn a_wasi_reactor_is_initialised_before_its_first_call() {
+    let wpc = pool(1);
+    let module = wat(r#"(module
+        (global $ready (mut i32) (i32.const 0))
+        (func (export "_initialize") (global.set $ready (i32.const 1)))
+        (func (export "f") (result i32) global.get $ready))"#);
+    wpc.define_worker_function("f", module).unwrap();
+    assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 1);
+}

@@ -1,0 +1,214 @@
+//! The original's twelve defects, in their order, each shown to be absent here.
+
+use crate::support::*;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use wpc_host::{CallOptions, Error, HealthState, Options, PendingCall};
+
+#[test]
+fn defect_01_a_worker_heals_after_its_only_call_timed_out() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["spins", "add"]);
+    let options = CallOptions::new().time_limit(Duration::from_millis(5));
+    assert_eq!(code(wpc.call_with::<()>("spins", (), &options)), "timeout");
+    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+    assert_eq!(wpc.get_remote_functions()[0].installed_worker_count, 1);
+}
+
+#[test]
+fn defect_02_a_time_limit_stops_the_work_and_stop_does_not_wait_for_it() {
+    let forever = Duration::from_secs(86_400);
+    let wpc = pool_with(1, Options { stop_timeout: forever, ..Options::default() });
+    define_sdk(&wpc, &["spins", "add"]);
+    let options = CallOptions::new().time_limit(Duration::from_millis(5));
+    assert_eq!(code(wpc.call_with::<()>("spins", (), &options)), "timeout");
+    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3, "the same thread runs on");
+    wpc.stop_workers();
+}
+
+#[test]
+fn defect_03_calls_do_not_die_behind_a_spinning_one() {
+    let wpc = pool(2);
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_module(spinner()).unwrap();
+    let spinning = spin(&wpc, &events);
+    let calls: Vec<PendingCall<i32>> = (0..50).map(|_| wpc.submit("quick", ()).unwrap()).collect();
+    for call in calls {
+        assert_eq!(call.wait().unwrap(), 7, "it went to, or was moved to, the other worker");
+    }
+    assert!(!spinning.is_answered());
+    spinning.cancel();
+    assert_eq!(code(spinning.wait()), "cancelled");
+}
+
+#[test]
+fn defect_04_restarts_are_counted_from_the_last_answer_not_for_ever() {
+    let wpc = pool(1);
+    wpc.define_worker_function("f", moody()).unwrap();
+    for _ in 0..20 {
+        wpc.define_worker_constant("calm", &()).unwrap();
+        wpc.call::<()>("f", ()).unwrap();
+        wpc.undefine_worker_constant("calm");
+        assert_eq!(code(wpc.call::<()>("f", ())), "trap");
+    }
+    wpc.define_worker_constant("calm", &()).unwrap();
+    wpc.call::<()>("f", ()).unwrap();
+}
+
+#[test]
+fn defect_05_replacing_workers_leaves_none_behind() {
+    treacherous_subscriber::install();
+    let wpc = pool_with(2, Options { max_restarts_per_worker: 100, ..hasty() });
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_function("f", treacherous_subscriber::logs("panic the host")).unwrap();
+    define_sdk(&wpc, &["add"]);
+    for _ in 0..5 {
+        assert_eq!(code(wpc.call::<()>("f", ())), "worker_lost");
+        events.wait_for_name("worker_restart_completed");
+        assert_eq!(wpc.get_worker_health_states().len(), 2);
+        assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+    }
+}
+
+#[test]
+fn defect_06_a_refused_definition_changes_nothing_and_a_retry_is_refused_again() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["add"]);
+    let before = wpc.get_remote_functions();
+    for _ in 0..2 {
+        assert_eq!(code(wpc.define_worker_function("add", b"nonsense")), "not_wasm");
+        assert_eq!(wpc.get_remote_functions(), before);
+    }
+    assert_eq!(code(wpc.define_worker_function("new", b"nonsense")), "not_wasm");
+    assert_eq!(wpc.get_remote_functions(), before);
+    wpc.stop_workers();
+    wpc.start_workers(1).unwrap();
+    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+}
+
+#[test]
+fn defect_07_every_change_of_a_constant_is_seen() {
+    let wpc = pool(1);
+    wpc.define_worker_function("f", constant_bytes()).unwrap();
+    let maps =
+        [BTreeMap::from([("a", f64::NAN)]), BTreeMap::from([("b", f64::NAN)]), BTreeMap::new()];
+    for map in maps {
+        wpc.define_worker_constant("value", &map).unwrap();
+        let seen: BTreeMap<String, f64> = wpc.call("f", ()).unwrap();
+        assert_eq!(
+            seen.keys().map(String::as_str).collect::<Vec<_>>(),
+            map.keys().copied().collect::<Vec<_>>()
+        );
+    }
+}
+
+/// A function `f` that replies with the constant `value`'s own bytes.
+fn constant_bytes() -> wpc_host::WasmModule {
+    wat(r#"(module
+        (import "wpc" "wpc_constant" (func $constant (param i32 i32 i32 i32) (result i64)))
+        (memory (export "memory") 1)
+        (data (i32.const 16) "value")
+        (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
+        (func (export "f") (param i32 i32) (result i64)
+            (i64.or
+                (i64.shl (i64.const 63) (i64.const 32))
+                (i64.add (i64.const 1)
+                    (call $constant (i32.const 16) (i32.const 5) (i32.const 64) (i32.const 512))))))"#)
+}
+
+#[test]
+fn defect_08_a_graceful_stop_lets_running_calls_finish() {
+    let wpc = pool(1);
+    let events = Recorder::new(&wpc);
+    // Runs for as long as it takes to count, some tens of milliseconds.
+    wpc.define_worker_function(
+        "f",
+        contract(
+            r#"(data (i32.const 16) "in")
+        (func (export "f") (param i32 i32) (result i64) (local $n i32)
+            (call $log (i32.const 2) (i32.const 16) (i32.const 2))
+            (loop
+                (local.set $n (i32.add (local.get $n) (i32.const 1)))
+                (br_if 0 (i32.lt_u (local.get $n) (i32.const 100000000))))
+            i64.const 1)"#,
+        ),
+    )
+    .unwrap();
+    let running = wpc.submit::<()>("f", ()).unwrap();
+    let queued = wpc.submit::<()>("f", ()).unwrap();
+    events.wait_for_log("in");
+    wpc.stop_workers();
+    assert!(running.is_answered() && queued.is_answered());
+    running.wait().unwrap();
+    queued.wait().unwrap();
+}
+
+#[test]
+fn defect_09_nothing_is_put_into_omitted_arguments() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["sum", "nothing"]);
+    assert_eq!(code(wpc.call::<u64>("sum", ())), "bad_arguments");
+    wpc.call::<()>("nothing", ()).unwrap();
+    assert_eq!(code(wpc.call::<()>("nothing", (1_u8,))), "bad_arguments");
+}
+
+#[test]
+fn defect_10_a_definition_made_during_the_start_reaches_every_worker() {
+    let wpc = stopped(Options::default());
+    let module = guest("sdk");
+    std::thread::scope(|scope| {
+        let starting = scope.spawn(|| wpc.start_workers(8));
+        for name in ["add", "join", "sum"] {
+            wpc.define_worker_function(name, module.clone()).unwrap();
+        }
+        starting.join().unwrap().unwrap();
+    });
+    for function in wpc.get_remote_functions() {
+        assert_eq!(function.installed_worker_count, 8);
+    }
+    let used: std::collections::BTreeSet<_> = (0..8)
+        .map(|_| {
+            wpc.submit::<i32>("add", (1, 2)).unwrap().wait_answer().unwrap().metadata.worker_id
+        })
+        .collect();
+    assert_eq!(used.len(), 8);
+}
+
+#[test]
+fn defect_11_errors_have_codes_and_wrong_options_are_refused_all_at_once() {
+    let options = Options {
+        call_timeout: Duration::ZERO,
+        max_pending_calls_per_worker: 0,
+        restart_base_delay: Duration::from_secs(10),
+        ..Options::default()
+    };
+    let Err(Error::InvalidOptions { problems }) = wpc_host::WorkerProcedureCall::new(options)
+    else {
+        panic!("they are refused")
+    };
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    let wpc = stopped(Options::default());
+    let Err(Error::InvalidOptions { problems }) = wpc.start_workers(0) else {
+        panic!("it is refused")
+    };
+    assert!(problems[0].contains("from 1 to"), "{problems:?}");
+    assert_eq!(code(wpc.call::<()>("f", ())), "not_running");
+}
+
+#[test]
+fn defect_12_a_failed_start_does_not_wait_for_the_stop_timeout() {
+    let forever = Duration::from_secs(86_400);
+    let wpc = stopped(Options {
+        start_timeout: Duration::from_nanos(1),
+        stop_timeout: forever,
+        ..Options::default()
+    });
+    // Whether threads are up within a nanosecond is not ours to say; that it ends is.
+    match wpc.start_workers(64) {
+        Err(Error::StartFailed { .. }) => assert!(wpc.get_worker_health_states().is_empty()),
+        Ok(()) => wpc.stop_workers(),
+        Err(other) => panic!("{other}"),
+    }
+    let states = wpc.get_worker_health_states();
+    assert!(states.iter().all(|state| state.health_state != HealthState::Starting));
+}

@@ -1,0 +1,183 @@
+//! Bad definitions: each is refused where it is made, names the thing and the way out, and leaves
+//! the registry as it was.
+
+use crate::support::*;
+use wpc_host::{Error, Limits, Options, Sha256Hash, WasmModule};
+
+fn refused(module: impl Into<WasmModule>) -> Error {
+    let wpc = stopped(Options::default());
+    wpc.define_worker_function("f", wat(r#"(module (func (export "f")))"#)).unwrap();
+    let before = wpc.get_remote_functions();
+    let error = wpc.define_worker_function("f", module).unwrap_err();
+    assert_eq!(wpc.get_remote_functions(), before, "the registry is as it was");
+    assert!(!error.outcome_unknown());
+    error
+}
+
+#[test]
+fn bytes_that_are_no_module() {
+    for bytes in [&b""[..], b"\0as", b"\0asm\x01", b"#!/bin/sh", b"\0asm\x02\0\0\0"] {
+        let error = refused(bytes);
+        assert_eq!(error.code().as_str(), "not_wasm", "{error}");
+        assert!(error.to_string().contains("function \"f\""), "{error}");
+    }
+}
+
+#[test]
+fn a_truncated_module_at_every_length() {
+    let whole = guest("path");
+    let wpc = stopped(Options::default());
+    let bytes = wat::parse_str(r#"(module (func (export "f") (result i32) i32.const 1))"#).unwrap();
+    for end in 8..bytes.len() {
+        // A cut between sections leaves a valid module, which has no function.
+        let code = code(wpc.define_worker_function("f", &bytes[..end]));
+        assert!(matches!(code, "invalid_module" | "missing_export"), "cut at {end}: {code}");
+    }
+    wpc.define_worker_function("basename", whole).unwrap();
+}
+
+#[test]
+fn a_component_instead_of_a_module() {
+    let component = wat::parse_str("(component)").unwrap();
+    assert_eq!(refused(component).code().as_str(), "component");
+}
+
+#[test]
+fn another_export_than_there_is() {
+    let two =
+        r#"(module (func (export "one")) (func (export "two")) (memory (export "memory") 1))"#;
+    let error = refused(wat(two));
+    let Error::AmbiguousExport { offered, .. } = &error else { panic!("{error}") };
+    assert_eq!(offered, &["one", "two"]);
+    let error = refused(wat(two).export("three"));
+    let Error::MissingExport { wanted, offered, .. } = &error else { panic!("{error}") };
+    assert_eq!((wanted.as_str(), offered.len()), ("three", 2));
+    assert_eq!(refused(wat("(module)")).code().as_str(), "missing_export");
+}
+
+#[test]
+fn an_export_of_another_type() {
+    let error =
+        refused(wat(r#"(module (func (export "f") (result i32 i32) i32.const 1 i32.const 2))"#));
+    let Error::ExportType { export, found, .. } = &error else { panic!("{error}") };
+    assert_eq!((export.as_str(), found.as_str()), ("f", "a function () -> (i32, i32)"));
+    assert_eq!(refused(wat(r#"(module (memory (export "f") 1))"#)).code().as_str(), "export_type");
+    assert_eq!(
+        refused(wat(r#"(module (func (export "f") (param v128)))"#)).code().as_str(),
+        "export_type"
+    );
+}
+
+#[test]
+fn imports_nobody_offers() {
+    for (import, reason) in [
+        (r#"(import "wpc" "wpc_teleport" (func))"#, "wpc_constant, wpc_take, wpc_log"),
+        (r#"(import "wpc" "wpc_log" (func (param i64)))"#, "another type"),
+        (r#"(import "wpc:dep" "g" (func (param i32)))"#, "(i32, i32, i32, i32) -> i64"),
+        (r#"(import "not a name" "g" (func))"#, "cannot be a dependency's alias"),
+        (
+            r#"(import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))"#,
+            "no WASI",
+        ),
+    ] {
+        let error = refused(wat(&format!(r#"(module {import} (func (export "f")))"#)));
+        assert_eq!(error.code().as_str(), "unknown_import", "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn a_contract_from_the_future() {
+    let module = wat(r#"(module (memory (export "memory") 1)
+        (func (export "wpc_buffer_v7") (param i32) (result i32) i32.const 0)
+        (func (export "f") (param i32 i32) (result i64) i64.const 0))"#);
+    let error = refused(module);
+    let Error::AbiVersion { expected, found, .. } = &error else { panic!("{error}") };
+    assert_eq!((*expected, found.as_str()), (1, "7"));
+}
+
+#[test]
+fn half_a_contract() {
+    let module = wat(
+        r#"(module (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 0) (func (export "f")))"#,
+    );
+    let error = refused(module);
+    assert!(matches!(&error, Error::MissingExport { wanted, .. } if wanted == "memory"), "{error}");
+    let module = wat(
+        r#"(module (memory (export "memory") 1) (func (export "wpc_buffer_v1")) (func (export "f")))"#,
+    );
+    assert_eq!(refused(module).code().as_str(), "export_type");
+}
+
+#[test]
+fn a_section_that_is_none() {
+    let module = wat(r#"(module (@custom "wpc" "\01\ff\ff") (func (export "f")))"#);
+    assert_eq!(refused(module).code().as_str(), "malformed_section");
+}
+
+#[test]
+fn names_outside_the_rule() {
+    let wpc = stopped(Options::default());
+    let module = || wat(r#"(module (func (export "f")))"#);
+    let long = "x".repeat(256);
+    for name in ["", "9", "a-b", "é", "a b", "a\0", long.as_str()] {
+        assert_eq!(code(wpc.define_worker_function(name, module())), "invalid_name");
+        assert_eq!(code(wpc.define_worker_dependency(name, module())), "invalid_name");
+        assert_eq!(code(wpc.define_worker_constant(name, &1)), "invalid_name");
+    }
+    for name in ["_", "then", "class", "__proto__", &long[1..]] {
+        wpc.define_worker_function(name, module()).unwrap();
+    }
+    assert_eq!(
+        code(wpc.define_worker_module(wat(r#"(module (func (export "a-b")))"#))),
+        "invalid_name"
+    );
+    assert!(code(wpc.define_worker_dependency("wpc", module())).contains("invalid"));
+}
+
+#[test]
+fn more_than_the_limits_allow() {
+    let limits = Limits { module_size: 20, ..Limits::default() };
+    assert_eq!(refused(guest("path").limits(limits)).code().as_str(), "module_too_large");
+    let limits = Limits { memory: 65_535, ..Limits::default() };
+    let error = refused(wat(r#"(module (memory 1) (func (export "f")))"#).limits(limits));
+    let Error::MemoryTooLarge { limit, found, .. } = error else { panic!("{error}") };
+    assert_eq!((limit, found), (65_535, 65_536));
+    let limits = Limits { time: Some(std::time::Duration::ZERO), ..Limits::default() };
+    assert_eq!(refused(guest("path").limits(limits)).code().as_str(), "invalid_options");
+}
+
+#[test]
+fn other_bytes_than_the_sealed_ones() {
+    let module = wat(r#"(module (func (export "f")))"#);
+    let expected = Sha256Hash::of(b"other");
+    assert_eq!(refused(module.clone().sha256(expected)).code().as_str(), "sha256_mismatch");
+    let wpc = stopped(Options::default());
+    let bytes = wat::parse_str(r#"(module (func (export "f")))"#).unwrap();
+    wpc.define_worker_function("f", module.sha256(Sha256Hash::of(&bytes))).unwrap();
+}
+
+#[test]
+fn features_that_are_switched_off() {
+    for module in [
+        r#"(module (memory i64 1) (func (export "f")))"#,
+        r#"(module (memory 1 1 shared) (func (export "f")))"#,
+        r#"(module (memory 1) (memory 1) (func (export "f")))"#,
+    ] {
+        assert_eq!(refused(wat(module)).code().as_str(), "invalid_module");
+    }
+}
+
+#[test]
+fn constants_that_do_not_encode() {
+    struct Refuses;
+    impl serde::Serialize for Refuses {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("on purpose"))
+        }
+    }
+    let wpc = stopped(Options::default());
+    wpc.define_worker_constant("A", &1).unwrap();
+    assert_eq!(code(wpc.define_worker_constant("A", &Refuses)), "constant_encode");
+    assert_eq!(wpc.get_worker_constants().len(), 1);
+}

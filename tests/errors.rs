@@ -1,0 +1,157 @@
+//! Every error's code, what it says of outcome and retry, and its text, reviewed as a whole.
+
+use std::time::Duration;
+use wpc_host::{Error, ErrorCode, FunctionHash, GuestError, Sha256Hash};
+
+fn every_error() -> Vec<Error> {
+    let f = || "resize".to_owned();
+    let what = || "function \"resize\"".to_owned();
+    let some_worker = {
+        let wpc = crate::support::pool(1);
+        wpc.get_worker_health_states()[0].worker_id
+    };
+    vec![
+        Error::InvalidOptions {
+            problems: vec!["`call_timeout` must be longer than zero".to_owned()],
+        },
+        Error::InvalidCallOptions {
+            function: f(),
+            problem: "`time_limit` must be longer than zero and at most a year".to_owned(),
+        },
+        Error::InvalidName { what: "function", name: "2nd-try".to_owned() },
+        Error::NotRunning,
+        Error::AlreadyStarted,
+        Error::StartFailed { cause: "worker_3 was not ready within 10000 ms".to_owned() },
+        Error::NotWasm { what: what(), reason: "there are no bytes" },
+        Error::Component { what: what() },
+        Error::InvalidModule {
+            what: what(),
+            reason: "unexpected end-of-file (at offset 0x9)".to_owned(),
+        },
+        Error::ModuleTooLarge { what: what(), limit: 100, found: 101 },
+        Error::Sha256Mismatch {
+            what: what(),
+            expected: Sha256Hash::of(b"a"),
+            found: Sha256Hash::of(b"b"),
+        },
+        Error::AbiVersion { what: what(), expected: 1, found: "7".to_owned() },
+        Error::MalformedSection { what: what(), reason: "it ends inside a value".to_owned() },
+        Error::MissingExport {
+            what: what(),
+            wanted: f(),
+            offered: vec!["one".to_owned(), "two".to_owned()],
+        },
+        Error::AmbiguousExport { what: what(), offered: vec!["one".to_owned(), "two".to_owned()] },
+        Error::ExportType { what: what(), export: f(), found: "a memory".to_owned() },
+        Error::UnknownImport {
+            what: what(),
+            module: "wpc".to_owned(),
+            name: "wpc_fly".to_owned(),
+            reason: "\"wpc\" has wpc_log".to_owned(),
+        },
+        Error::NotGranted {
+            what: what(),
+            module: "wpc".to_owned(),
+            name: "wpc_clock".to_owned(),
+            capability: "Clock",
+        },
+        Error::MemoryTooLarge { what: what(), limit: 65_536, found: 131_072 },
+        Error::DependencyCircle { path: vec!["a".to_owned(), "b".to_owned(), "a".to_owned()] },
+        Error::DependencyExport {
+            importer: what(),
+            alias: "codec".to_owned(),
+            export: "encode".to_owned(),
+            reason: "it has no such export, but offers decode".to_owned(),
+        },
+        Error::TooManyInstances { what: what(), needed: 3, limit: 2 },
+        Error::ConstantEncode { constant: "PREFIX".to_owned(), reason: "on purpose".to_owned() },
+        Error::FunctionNotDefined { function: f() },
+        Error::DependencyNotDefined { function: f(), alias: "codec".to_owned() },
+        Error::ConstantNotDefined { function: f(), constant: "PREFIX".to_owned() },
+        Error::PinMismatch {
+            function: f(),
+            expected: FunctionHash::of(b"a"),
+            found: FunctionHash::of(b"b"),
+        },
+        Error::SignatureMismatch {
+            function: f(),
+            part: "type of argument 2 (`b`)".to_owned(),
+            expected: "String".to_owned(),
+            found: "i32".to_owned(),
+        },
+        Error::ArgumentsEncode { function: f(), reason: "on purpose".to_owned() },
+        Error::ArgumentsTooLarge { function: f(), limit: 10, found: 12 },
+        Error::BadArguments {
+            function: f(),
+            reason: "2 bytes are left over after the last argument".to_owned(),
+        },
+        Error::ResultDecode {
+            function: f(),
+            wanted: "u8",
+            reason: "2 bytes are left over".to_owned(),
+        },
+        Error::NoReadyWorkers { function: f() },
+        Error::Saturated { function: f(), limit: 1000 },
+        Error::Held {
+            function: f(),
+            held_for: Duration::from_millis(2500),
+            reason: "function \"resize\" trapped: out of luck".to_owned(),
+        },
+        Error::Timeout { function: f(), limit: Duration::from_millis(50), ran: true },
+        Error::Timeout { function: f(), limit: Duration::from_millis(50), ran: false },
+        Error::Cancelled { function: f(), ran: true },
+        Error::Cancelled { function: f(), ran: false },
+        Error::Stopped { function: f(), ran: true },
+        Error::Stopped { function: f(), ran: false },
+        Error::WorkerLost {
+            function: f(),
+            worker: some_worker,
+            reason: "it did not come back after the call's time limit".to_owned(),
+            ran: true,
+        },
+        Error::Guest { function: f(), error: GuestError::new("TooSmall", "3 is too small") },
+        Error::Trap {
+            function: f(),
+            reason: "panicked at src/lib.rs:7:5: it was planned".to_owned(),
+            stack: "at resize".to_owned(),
+        },
+        Error::OutOfFuel { function: f(), limit: 1000 },
+        Error::OutOfMemory {
+            function: f(),
+            requested: 131_072,
+            limit: 65_536,
+            unit: "bytes of memory",
+            option: "memory",
+        },
+        Error::StackOverflow { function: f(), limit: 524_288 },
+        Error::BadReply { function: f(), reason: "its reply is empty".to_owned() },
+        Error::ResultTooLarge { function: f(), limit: 10, found: 12 },
+        Error::Initialisation {
+            function: f(),
+            reason: "wasm `unreachable` instruction executed".to_owned(),
+        },
+    ]
+}
+
+#[test]
+fn every_error_reads_as_it_should() {
+    let lines = every_error().into_iter().map(|error| {
+        format!(
+            "{}\n  outcome unknown: {}, retry can help: {}\n  {error}",
+            error.code(),
+            error.outcome_unknown(),
+            error.retry_can_help()
+        )
+    });
+    let text = lines.collect::<Vec<_>>().join("\n\n");
+    insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("errors", text);
+    });
+}
+
+#[test]
+fn every_code_has_its_error_here() {
+    let told: std::collections::HashSet<_> = every_error().iter().map(Error::code).collect();
+    let untold: Vec<_> = ErrorCode::ALL.iter().filter(|code| !told.contains(code)).collect();
+    assert!(untold.is_empty(), "{untold:?}");
+}

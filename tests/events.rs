@@ -1,0 +1,163 @@
+//! Events: their order, their shape, and that listeners hurt nobody.
+
+use crate::support::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Condvar, Mutex};
+use wpc_host::{EventDetails, EventSource, HealthState, Options, Severity};
+
+#[test]
+fn a_start_and_a_stop_tell_each_step_in_order() {
+    let wpc = stopped(Options::default());
+    let events = Recorder::new(&wpc);
+    wpc.start_workers(1).unwrap();
+    wpc.stop_workers();
+    let mut names = Vec::new();
+    loop {
+        let event = events.wait_for(|_| true);
+        assert!(event.worker_id.is_some());
+        names.push(event.event_name());
+        let is_last = matches!(
+            event.details,
+            EventDetails::WorkerHealthStateChanged { health_state: HealthState::Stopped, .. }
+        );
+        if is_last {
+            break;
+        }
+    }
+    assert_eq!(
+        names,
+        [
+            "worker_spawned",
+            "worker_health_state_changed",
+            "worker_ready",
+            "worker_shutdown_requested",
+            "worker_exited",
+            "worker_health_state_changed"
+        ]
+    );
+}
+
+#[test]
+fn a_failure_and_its_recovery_tell_each_step_in_order() {
+    let wpc = pool_with(1, hasty());
+    wpc.define_worker_function("f", moody()).unwrap();
+    let events = Recorder::new(&wpc);
+    assert_eq!(code(wpc.call::<()>("f", ())), "trap");
+    wpc.define_worker_constant("calm", &()).unwrap();
+    wpc.call::<()>("f", ()).unwrap();
+    events.wait_for_name("call_execution_failed");
+    let failed = events.wait_for_name("sandbox_failed");
+    assert_eq!((failed.source, failed.severity), (EventSource::Worker, Severity::Warn));
+    assert_eq!(failed.error.unwrap().stack, "at function 2");
+    let scheduled = events.wait_for_name("sandbox_restart_scheduled");
+    assert_eq!(scheduled.correlation_id, failed.correlation_id);
+    let EventDetails::SandboxRestartScheduled { restart_attempt, .. } = scheduled.details else {
+        panic!()
+    };
+    assert_eq!(restart_attempt, 1);
+    let degraded = events.wait_for_name("worker_health_state_changed");
+    let EventDetails::WorkerHealthStateChanged { health_state, reason } = degraded.details else {
+        panic!()
+    };
+    assert_eq!(
+        (health_state, reason.as_deref()),
+        (HealthState::Degraded, Some("function \"f\" backs off"))
+    );
+    let recovered = events.wait_for_name("sandbox_recovered");
+    assert_ne!(recovered.correlation_id, failed.correlation_id);
+    let ready = events.wait_for_name("worker_health_state_changed");
+    assert!(matches!(
+        ready.details,
+        EventDetails::WorkerHealthStateChanged { health_state: HealthState::Ready, .. }
+    ));
+    assert!(ready.event_id > recovered.event_id);
+}
+
+#[test]
+fn a_panicking_listener_is_reported_to_the_others_and_stays() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["speak"]);
+    let heard = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&heard);
+    wpc.on_worker_event(move |event| {
+        if matches!(event.details, EventDetails::GuestLog { .. }) {
+            counter.fetch_add(1, Ordering::SeqCst);
+            panic!("a listener panics, as a test wants it to");
+        }
+    })
+    .unwrap();
+    let events = Recorder::new(&wpc);
+    for _ in 0..2 {
+        wpc.call::<()>("speak", ("x",)).unwrap();
+        events.wait_for_name("listener_panicked");
+    }
+    assert_eq!(heard.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_blocked_listener_costs_events_and_no_calls() {
+    let wpc = pool_with(1, Options { max_waiting_events: 4, ..Options::default() });
+    define_sdk(&wpc, &["speak", "add"]);
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let (entered, has_entered) = channel();
+    let (told, tells) = channel();
+    let held = Arc::clone(&gate);
+    wpc.on_worker_event(move |event| {
+        if let EventDetails::EventsDropped { count } = event.details {
+            let _ = told.send(count);
+        }
+        let _ = entered.send(());
+        let open = held.0.lock().unwrap();
+        drop(held.1.wait_while(open, |open| !*open));
+    })
+    .unwrap();
+    wpc.call::<()>("speak", ("first",)).unwrap();
+    has_entered.recv_timeout(PATIENCE).unwrap();
+    for _ in 0..20 {
+        wpc.call::<()>("speak", ("more",)).unwrap();
+        assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+    }
+    *gate.0.lock().unwrap() = true;
+    gate.1.notify_all();
+    assert_eq!(tells.recv_timeout(PATIENCE).unwrap(), 16, "20 told, 4 waited");
+}
+
+#[test]
+fn a_removed_listener_is_told_nothing_more() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["speak"]);
+    let heard = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&heard);
+    let listener = wpc
+        .on_worker_event(move |_| {
+            counter.fetch_add(1, Ordering::SeqCst);
+        })
+        .unwrap();
+    assert!(wpc.off_worker_event(listener));
+    assert!(!wpc.off_worker_event(listener), "it is none any more");
+    let others = Recorder::new(&wpc);
+    wpc.call::<()>("speak", ("x",)).unwrap();
+    others.wait_for_log("x");
+    assert_eq!(heard.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_listener_may_use_the_pool_and_drop_it_last() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["speak", "add"]);
+    let (send, receive) = channel();
+    let inner = Mutex::new(Some(wpc.clone()));
+    let listener = wpc
+        .on_worker_event(move |event| {
+            if matches!(event.details, EventDetails::GuestLog { .. })
+                && let Some(wpc) = inner.lock().unwrap().take()
+            {
+                let _ = send.send(wpc.call::<i32>("add", (1, 2)).unwrap());
+            }
+        })
+        .unwrap();
+    wpc.call::<()>("speak", ("x",)).unwrap();
+    assert_eq!(receive.recv_timeout(PATIENCE).unwrap(), 3);
+    wpc.off_worker_event(listener);
+}

@@ -1,0 +1,145 @@
+//! Start, stop, start again, and the end of a pool.
+
+use crate::support::*;
+use std::time::Duration;
+use wpc_host::{Error, HealthState, Options, PendingCall};
+
+#[test]
+fn a_pool_starts_again_with_its_definitions_and_new_workers() {
+    let wpc = pool(2);
+    define_sdk(&wpc, &["add"]);
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..5 {
+        assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+        let states = wpc.get_worker_health_states();
+        assert!(states.iter().all(|state| state.health_state == HealthState::Ready));
+        assert!(
+            states.iter().all(|state| seen.insert(state.worker_id)),
+            "numbers are never used again"
+        );
+        wpc.stop_workers();
+        assert_eq!(wpc.get_remote_functions()[0].installed_worker_count, 0);
+        wpc.start_workers(2).unwrap();
+    }
+}
+
+#[test]
+fn a_started_pool_cannot_be_started() {
+    let wpc = pool(1);
+    assert_eq!(code(wpc.start_workers(1)), "already_started");
+    wpc.stop_workers();
+    wpc.start_workers(1).unwrap();
+}
+
+#[test]
+fn calls_of_a_stopped_pool_are_refused_and_definitions_are_not() {
+    let wpc = stopped(Options::default());
+    assert_eq!(code(wpc.call::<()>("f", ())), "not_running");
+    define_sdk(&wpc, &["add"]);
+    wpc.define_worker_constant("A", &1).unwrap();
+    assert_eq!(code(wpc.call::<()>("add", ())), "not_running");
+    wpc.stop_workers();
+}
+
+#[test]
+fn a_stop_interrupts_what_does_not_end_and_answers_what_waits() {
+    let wpc =
+        pool_with(1, Options { stop_timeout: Duration::from_millis(20), ..Options::default() });
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_module(spinner()).unwrap();
+    let running = spin(&wpc, &events);
+    let waiting: Vec<PendingCall<i32>> =
+        (0..10).map(|_| wpc.submit("quick", ()).unwrap()).collect();
+    wpc.stop_workers();
+    assert!(matches!(running.wait(), Err(Error::Stopped { ran: true, .. })));
+    for call in waiting {
+        assert!(matches!(call.wait(), Err(Error::Stopped { ran: false, .. })));
+    }
+    wpc.start_workers(1).unwrap();
+    assert_eq!(wpc.call::<i32>("quick", ()).unwrap(), 7);
+}
+
+#[test]
+fn concurrent_stops_and_starts_all_come_back() {
+    let wpc = pool(2);
+    define_sdk(&wpc, &["add"]);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    wpc.stop_workers();
+                    // Another may have been faster.
+                    let _ = wpc.start_workers(2);
+                    let result = wpc.call::<i32>("add", (1, 2));
+                    assert!(
+                        matches!(result, Ok(3) | Err(Error::NotRunning | Error::Stopped { .. })),
+                        "{result:?}"
+                    );
+                }
+            });
+        }
+    });
+    wpc.stop_workers();
+    wpc.start_workers(1).unwrap();
+    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+}
+
+#[test]
+fn dropping_the_last_handle_ends_everything_at_once() {
+    let wpc =
+        pool_with(1, Options { stop_timeout: Duration::from_secs(86_400), ..Options::default() });
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_module(spinner()).unwrap();
+    let call = spin(&wpc, &events);
+    drop(wpc);
+    assert!(matches!(call.wait(), Err(Error::Stopped { ran: true, .. })));
+}
+
+#[test]
+fn a_handle_works_from_many_threads_at_once() {
+    let wpc = pool(2);
+    define_sdk(&wpc, &["add", "constant"]);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let wpc = wpc.clone();
+            scope.spawn(move || {
+                let name = format!("C{thread}");
+                for round in 0..50 {
+                    wpc.define_worker_constant(&name, &round.to_string()).unwrap();
+                    assert_eq!(
+                        wpc.call::<String>("constant", (&name,)).unwrap(),
+                        round.to_string()
+                    );
+                    assert_eq!(wpc.call::<i32>("add", (thread, round)).unwrap(), thread + round);
+                }
+            });
+        }
+    });
+    assert!(wpc.get_worker_health_states().iter().all(|state| state.pending_call_count == 0));
+}
+
+#[test]
+fn redefinitions_under_load_are_seen_in_order_and_lose_no_call() {
+    let version =
+        |n: u32| wat(&format!(r#"(module (func (export "f") (result i32) i32.const {n}))"#));
+    let wpc = pool(2);
+    wpc.define_worker_function("f", version(0)).unwrap();
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut last = 0;
+                    while last < 40 {
+                        let now = wpc.call::<i32>("f", ()).unwrap();
+                        assert!(now >= last, "an older version answered later");
+                        last = now;
+                    }
+                })
+            })
+            .collect();
+        for n in 1..=40 {
+            wpc.define_worker_function("f", version(n)).unwrap();
+        }
+        callers.into_iter().for_each(|caller| caller.join().unwrap());
+    });
+}

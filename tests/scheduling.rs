@@ -1,0 +1,118 @@
+//! Which worker takes a call, and what happens when none can.
+
+use crate::support::*;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use wpc_host::{CallOptions, Error, Options, PendingCall, WorkerId, WorkerProcedureCall};
+
+fn worker_of(wpc: &WorkerProcedureCall, options: &CallOptions) -> WorkerId {
+    wpc.submit_with::<i32>("quick", (), options).unwrap().wait_answer().unwrap().metadata.worker_id
+}
+
+#[test]
+fn calls_one_after_another_go_round() {
+    let wpc = pool(3);
+    wpc.define_worker_module(spinner()).unwrap();
+    let turn: Vec<_> = (0..9).map(|_| worker_of(&wpc, &CallOptions::new())).collect();
+    assert_eq!(turn[..3].iter().collect::<BTreeSet<_>>().len(), 3);
+    assert_eq!(turn[..3], turn[3..6]);
+    assert_eq!(turn[..3], turn[6..]);
+}
+
+#[test]
+fn a_busy_worker_is_passed_over() {
+    let wpc = pool(3);
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_module(spinner()).unwrap();
+    let busy = spin(&wpc, &events);
+    let workers: BTreeSet<_> = (0..9).map(|_| worker_of(&wpc, &CallOptions::new())).collect();
+    assert_eq!(workers.len(), 2);
+    drop(busy);
+}
+
+#[test]
+fn calls_of_one_key_go_to_one_worker_and_keys_spread() {
+    let wpc = pool(3);
+    wpc.define_worker_module(spinner()).unwrap();
+    let mut homes = BTreeSet::new();
+    for key in 0..30 {
+        let options = CallOptions::new().affinity(key);
+        let home = worker_of(&wpc, &options);
+        homes.insert(home);
+        for _ in 0..3 {
+            assert_eq!(worker_of(&wpc, &options), home);
+        }
+    }
+    assert_eq!(homes.len(), 3);
+}
+
+#[test]
+fn calls_of_a_key_wait_behind_their_worker_even_while_others_idle() {
+    let wpc = pool(2);
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_module(spinner()).unwrap();
+    let options = CallOptions::new().affinity("key");
+    let spinning = wpc.submit_with::<()>("spins", (), &options).unwrap();
+    let home = events.wait_for_log("in").worker_id;
+    let behind: Vec<PendingCall<i32>> =
+        (0..3).map(|_| wpc.submit_with("quick", (), &options).unwrap()).collect();
+    wpc.call::<i32>("quick", ()).unwrap();
+    assert!(behind.iter().all(|call| !call.is_answered()));
+    spinning.cancel();
+    for call in behind {
+        assert_eq!(Some(call.wait_answer().unwrap().metadata.worker_id), home);
+    }
+}
+
+#[test]
+fn at_saturation_a_caller_may_wait_for_room() {
+    let wpc = pool_with(1, Options { max_pending_calls_per_worker: 1, ..Options::default() });
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_module(spinner()).unwrap();
+    let spinning = spin(&wpc, &events);
+    assert_eq!(code(wpc.submit::<i32>("quick", ()).map(|_| ())), "saturated");
+    let waiting: Vec<PendingCall<i32>> = (0..20)
+        .map(|_| wpc.submit_with("quick", (), &CallOptions::new().wait_for_room()).unwrap())
+        .collect();
+    let impatient = CallOptions::new().wait_for_room().time_limit(Duration::from_millis(5));
+    let result = pollster::block_on(wpc.submit_with::<i32>("quick", (), &impatient).unwrap());
+    assert!(matches!(result, Err(Error::Timeout { ran: false, .. })), "{result:?}");
+    spinning.cancel();
+    for call in waiting {
+        assert_eq!(call.wait().unwrap(), 7);
+    }
+}
+
+#[test]
+fn the_waiting_room_has_a_bound_too() {
+    let options =
+        Options { max_pending_calls_per_worker: 1, max_waiting_calls: 2, ..Options::default() };
+    let wpc = pool_with(1, options);
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_module(spinner()).unwrap();
+    let spinning = spin(&wpc, &events);
+    let wait = CallOptions::new().wait_for_room();
+    let waiting: Vec<PendingCall<i32>> =
+        (0..2).map(|_| wpc.submit_with("quick", (), &wait).unwrap()).collect();
+    assert_eq!(code(wpc.submit_with::<i32>("quick", (), &wait).map(|_| ())), "saturated");
+    drop(spinning);
+    for call in waiting {
+        assert_eq!(call.wait().unwrap(), 7);
+    }
+}
+
+#[test]
+fn a_cancelled_call_that_waited_frees_its_place_although_its_worker_is_stuck() {
+    let wpc = pool_with(1, Options { max_pending_calls_per_worker: 2, ..Options::default() });
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_module(spinner()).unwrap();
+    let spinning = spin(&wpc, &events);
+    let waiting = wpc.submit::<i32>("quick", ()).unwrap();
+    waiting.cancel();
+    let next = wpc.submit_with::<i32>("quick", (), &CallOptions::new().wait_for_room()).unwrap();
+    while wpc.submit::<i32>("quick", ()).is_ok() {
+        // The place of the cancelled call was not free yet, and is taken by turns until it is.
+    }
+    drop(spinning);
+    assert_eq!(next.wait().unwrap(), 7);
+}

@@ -1,0 +1,204 @@
+//! Failures, restarts, holding and reviving; lost workers.
+
+use crate::support::*;
+use std::time::Duration;
+use wpc_host::{CallOptions, Error, EventDetails, HealthState, Options, PendingCall};
+
+/// Restarts that never come by themselves within a test.
+fn patient() -> Options {
+    Options {
+        restart_base_delay: Duration::from_secs(3600),
+        restart_max_delay: Duration::from_secs(3600),
+        hold_cool_down: Duration::from_secs(3600),
+        ..Options::default()
+    }
+}
+
+#[test]
+fn a_function_that_had_answered_is_back_at_once_after_a_trap() {
+    let wpc = pool_with(1, patient());
+    wpc.define_worker_function("f", moody()).unwrap();
+    for _ in 0..10 {
+        wpc.define_worker_constant("calm", &()).unwrap();
+        wpc.call::<()>("f", ()).unwrap();
+        wpc.undefine_worker_constant("calm");
+        assert_eq!(code(wpc.call::<()>("f", ())), "trap");
+    }
+}
+
+#[test]
+fn a_function_that_backs_off_leaves_its_neighbours_alone() {
+    let wpc = pool_with(1, patient());
+    define_sdk(&wpc, &["count"]);
+    wpc.define_worker_function("f", moody()).unwrap();
+    assert_eq!(wpc.call::<u64>("count", ()).unwrap(), 1);
+    assert_eq!(code(wpc.call::<()>("f", ())), "trap");
+    assert_eq!(wpc.get_worker_health_states()[0].health_state, HealthState::Degraded);
+    assert_eq!(wpc.call::<u64>("count", ()).unwrap(), 2);
+
+    // Its own calls wait, within their own limit.
+    let options = CallOptions::new().time_limit(Duration::from_millis(5));
+    let result = pollster::block_on(wpc.submit_with::<()>("f", (), &options).unwrap());
+    assert!(matches!(result, Err(Error::Timeout { ran: false, .. })), "{result:?}");
+    let installed = |name: &str| {
+        wpc.get_remote_functions().iter().find(|f| f.name == name).unwrap().installed_worker_count
+    };
+    assert_eq!((installed("f"), installed("count")), (0, 1));
+}
+
+#[test]
+fn while_one_worker_backs_off_the_others_take_its_calls() {
+    let wpc = pool_with(3, patient());
+    wpc.define_worker_function("f", moody()).unwrap();
+    assert_eq!(code(wpc.call::<()>("f", ())), "trap");
+    wpc.define_worker_constant("calm", &()).unwrap();
+    let used: std::collections::BTreeSet<_> = (0..12)
+        .map(|_| wpc.submit::<()>("f", ()).unwrap().wait_answer().unwrap().metadata.worker_id)
+        .collect();
+    assert_eq!(used.len(), 2);
+}
+
+#[test]
+fn calls_that_wait_for_a_function_to_come_back_are_served_when_it_does() {
+    let delay = Duration::from_millis(20);
+    let options =
+        Options { restart_base_delay: delay, restart_max_delay: delay, ..Options::default() };
+    let wpc = pool_with(1, options);
+    wpc.define_worker_function("f", moody()).unwrap();
+    assert_eq!(code(wpc.call::<()>("f", ())), "trap");
+    wpc.define_worker_constant("calm", &()).unwrap();
+    let calls: Vec<PendingCall<()>> = (0..10).map(|_| wpc.submit("f", ()).unwrap()).collect();
+    for call in calls {
+        call.wait().unwrap();
+    }
+    assert_eq!(wpc.get_worker_health_states()[0].health_state, HealthState::Ready);
+}
+
+#[test]
+fn a_function_that_keeps_failing_is_held_and_says_since_when_and_why() {
+    let wpc = pool_with(1, hasty());
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_function("f", moody()).unwrap();
+    for _ in 0..4 {
+        assert_eq!(code(wpc.call::<()>("f", ())), "trap");
+    }
+    let held = events.wait_for_name("sandbox_held");
+    assert!(matches!(held.details, EventDetails::SandboxHeld { restart_attempts: 3, .. }));
+    let Err(Error::Held { function, reason, .. }) = wpc.call::<()>("f", ()) else {
+        panic!("it is held")
+    };
+    assert_eq!(function, "f");
+    assert!(reason.contains("trapped"), "{reason}");
+}
+
+#[test]
+fn a_held_function_comes_back_by_redefinition_by_revival_and_by_trial() {
+    let hold = |wpc: &wpc_host::WorkerProcedureCall| {
+        wpc.undefine_worker_constant("calm");
+        while code(wpc.call::<()>("f", ())) != "held" {}
+        wpc.define_worker_constant("calm", &()).unwrap();
+    };
+    let wpc = pool_with(2, Options { restart_on_failure: false, ..patient() });
+    wpc.define_worker_function("f", moody()).unwrap();
+    hold(&wpc);
+    wpc.define_worker_function("f", moody()).unwrap();
+    wpc.call::<()>("f", ()).unwrap();
+
+    hold(&wpc);
+    assert!(wpc.revive_worker_function("f").unwrap());
+    assert!(!wpc.revive_worker_function("f").unwrap(), "it is not held any more");
+    wpc.call::<()>("f", ()).unwrap();
+
+    let cool_down = Duration::from_millis(10);
+    let wpc =
+        pool_with(1, Options { restart_on_failure: false, hold_cool_down: cool_down, ..patient() });
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_function("f", moody()).unwrap();
+    assert_eq!(code(wpc.call::<()>("f", ())), "trap");
+    wpc.define_worker_constant("calm", &()).unwrap();
+    while code_of(wpc.call::<()>("f", ())) == Some("held") {}
+    events.wait_for_name("sandbox_revived");
+    events.wait_for_name("sandbox_recovered");
+    wpc.call::<()>("f", ()).unwrap();
+    assert_eq!(code(wpc.revive_worker_function("nobody")), "function_not_defined");
+}
+
+fn code_of<T>(result: Result<T, Error>) -> Option<&'static str> {
+    result.err().map(|error| error.code().as_str())
+}
+
+#[test]
+fn two_busy_calls_of_which_one_times_out_leave_the_other_to_finish() {
+    let wpc = pool(2);
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_module(spinner()).unwrap();
+    let patient = spin(&wpc, &events);
+    for _ in 0..5 {
+        let options = CallOptions::new().time_limit(Duration::from_millis(5));
+        assert_eq!(code(wpc.call_with::<()>("spins", (), &options)), "timeout");
+        wpc.revive_worker_function("spins").unwrap();
+        assert!(!patient.is_answered(), "the neighbour's epoch is not ours");
+    }
+    patient.cancel();
+    assert_eq!(code(patient.wait()), "cancelled");
+}
+
+#[test]
+fn a_worker_whose_host_panics_is_replaced_and_its_queue_moves_on() {
+    treacherous_subscriber::install();
+    let wpc = pool_with(1, hasty());
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_function("f", treacherous_subscriber::logs("panic the host")).unwrap();
+    define_sdk(&wpc, &["add"]);
+    let lost = wpc.submit::<()>("f", ()).unwrap();
+    let queued: Vec<PendingCall<i32>> =
+        (0..20).map(|number| wpc.submit("add", (number, 0)).unwrap()).collect();
+    let Err(Error::WorkerLost { ran, .. }) = lost.wait() else { panic!("its worker is lost") };
+    assert!(ran);
+    for (number, call) in (0..).zip(queued) {
+        assert_eq!(call.wait().unwrap(), number);
+    }
+    for step in [
+        "worker_error",
+        "worker_health_state_changed",
+        "worker_exited",
+        "worker_restart_scheduled",
+        "worker_spawned",
+        "worker_restart_completed",
+    ] {
+        events.wait_for_name(step);
+    }
+}
+
+#[test]
+fn a_worker_that_falls_silent_is_given_up_after_its_limit_and_grace() {
+    treacherous_subscriber::install();
+    let wpc = pool_with(1, Options { lost_worker_grace: Duration::from_millis(20), ..hasty() });
+    wpc.define_worker_function("f", treacherous_subscriber::logs("block the host")).unwrap();
+    define_sdk(&wpc, &["add"]);
+    let options = CallOptions::new().time_limit(Duration::from_millis(20));
+    let silent = wpc.submit_with::<()>("f", (), &options).unwrap();
+    let behind = wpc.submit::<i32>("add", (1, 2)).unwrap();
+    let Err(Error::WorkerLost { reason, .. }) = pollster::block_on(silent) else {
+        panic!("its worker is lost")
+    };
+    assert!(reason.contains("did not come back"), "{reason}");
+    assert_eq!(behind.wait().unwrap(), 3);
+    assert_eq!(wpc.get_worker_health_states().len(), 1);
+    treacherous_subscriber::unblock();
+}
+
+#[test]
+fn workers_that_are_lost_again_and_again_are_given_up_by_name_and_at_once() {
+    treacherous_subscriber::install();
+    let wpc = pool_with(1, Options { max_restarts_per_worker: 0, ..hasty() });
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_function("f", treacherous_subscriber::logs("panic the host")).unwrap();
+    assert_eq!(code(wpc.call::<()>("f", ())), "worker_lost");
+    events.wait_for_name("worker_restart_exhausted");
+    assert_eq!(code(wpc.call::<()>("f", ())), "no_ready_workers");
+    wpc.stop_workers();
+    wpc.start_workers(1).unwrap();
+    define_sdk(&wpc, &["add"]);
+    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+}
