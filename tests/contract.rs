@@ -211,3 +211,21 @@ fn a_wasi_reactor_is_initialised_before_its_first_call() {
     wpc.define_worker_function("f", module).unwrap();
     assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 1);
 }
+
+#[test]
+fn the_modules_of_the_contracts_page_run() {
+    let page = include_str!("../docs/abi.md");
+    let modules: Vec<_> = page
+        .split("```wat\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .filter(|block| block.starts_with("(module"))
+        .collect();
+    assert_eq!(modules.len(), 2);
+    let wpc = pool(1);
+    for module in modules {
+        wpc.define_worker_module(wat(module)).unwrap();
+    }
+    assert_eq!(wpc.call::<i32>("add", (40, 2)).unwrap(), 42);
+    assert_eq!(wpc.call::<String>("greet", ("anybody",)).unwrap(), "hi");
+}

@@ -1,5 +1,9 @@
 //! The host's behaviour, a module a topic. Guests are WAT beside the test, or those of `fixtures`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make threads and channels to watch the host from outside"
+)]
 
 mod support;
 

@@ -84,7 +84,6 @@ pub const fn unpack(packed: u64) -> (u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
 
     #[test]
     fn a_reply_is_the_postcard_of_a_result() {
@@ -101,7 +100,7 @@ mod tests {
     fn other_first_bytes_and_no_bytes_are_no_reply() {
         assert_eq!(Reply::split(&[]), None);
         for tag in 3..=255 {
-            assert_eq!(Reply::split(&vec![tag; 3]), None);
+            assert_eq!(Reply::split(&[tag; 3]), None);
         }
     }
 

@@ -75,6 +75,7 @@ pub fn reply_error(error: &GuestError) -> u64 {
     reply(TAG_ERROR, error)
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "a guest's addresses have 32 bits")]
 fn reply<T: Serialize + ?Sized>(tag: u8, value: &T) -> u64 {
     REPLY.with_borrow_mut(|bytes| {
         let mut room = std::mem::take(bytes);

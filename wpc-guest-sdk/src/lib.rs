@@ -108,7 +108,7 @@ macro_rules! constant {
             #[unsafe(link_section = "wpc")]
             static BYTES: [u8; RECORD.encoded_len()] = RECORD.encode();
         };
-        const { assert!($crate::__private::is_valid_name($name), "a constant's name is a letter or underscore, then letters, digits or underscores, at most 255 bytes") };
+        const _: () = assert!($crate::__private::is_valid_name($name), "a constant's name is a letter or underscore, then letters, digits or underscores, at most 255 bytes");
         $crate::constant($name)
     }};
 }

@@ -90,3 +90,8 @@ const _: () = {
     is_send_and_sync::<PendingCall<std::rc::Rc<()>>>();
     is_send_and_sync::<Error>();
 };
+
+/// The README's code, compiled and run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

@@ -101,10 +101,11 @@ impl<T> Queue<T> {
 
     fn wake(&self) {
         fence(Ordering::SeqCst);
-        if self.is_asleep.load(Ordering::Relaxed) && self.is_asleep.swap(false, Ordering::SeqCst) {
-            if let Some(sleeper) = self.sleeper.get() {
-                sleeper.unpark();
-            }
+        if self.is_asleep.load(Ordering::Relaxed)
+            && self.is_asleep.swap(false, Ordering::SeqCst)
+            && let Some(sleeper) = self.sleeper.get()
+        {
+            sleeper.unpark();
         }
     }
 }

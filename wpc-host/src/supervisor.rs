@@ -162,7 +162,7 @@ impl Thread {
         if !ran_before || !worker.has_queued() {
             return;
         }
-        if worker.may_expire(now) || self.ticks % SWEEP_TICKS == 0 {
+        if worker.may_expire(now) || self.ticks.is_multiple_of(SWEEP_TICKS) {
             for job in worker.sweep_queue(now) {
                 self.place(job);
             }

@@ -179,10 +179,10 @@ impl Function<'_> {
                     }
                     Value::Type(_) => quote_spanned! { ty.span() =>
                         ::wpc::__private::is_result::<#ty_static>();
-                        const {
+                        const _: () = {
                             use ::wpc::__private::NotAResult as _;
                             assert!(!::wpc::__private::Probe::<#ty_static>::IS_RESULT, "name this alias `Result`, so that its error becomes a guest error");
-                        }
+                        };
                     },
                     Value::Unit | Value::Hidden => TokenStream::new(),
                 };

@@ -1,0 +1,5 @@
+struct Plain;
+
+#[wpc::function]
+fn f(_plain: Plain) {}
+fn main() {}

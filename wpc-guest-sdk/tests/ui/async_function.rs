@@ -1,0 +1,3 @@
+#[wpc::function]
+async fn f() {}
+fn main() {}

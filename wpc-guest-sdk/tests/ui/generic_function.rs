@@ -1,0 +1,3 @@
+#[wpc::function]
+fn f<T, const N: usize>() {}
+fn main() {}

@@ -1,0 +1,6 @@
+wpc::import! {
+    mod path_dep {
+        async fn basename<T>(path: T) -> String;
+    }
+}
+fn main() {}

@@ -1,0 +1,4 @@
+wpc::import! {
+    fn basename(path: &str) -> String;
+}
+fn main() {}

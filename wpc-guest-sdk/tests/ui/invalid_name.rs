@@ -1,0 +1,3 @@
+#[wpc::function(name = "two-words")]
+fn f() {}
+fn main() {}

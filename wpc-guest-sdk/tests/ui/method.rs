@@ -1,0 +1,6 @@
+struct S;
+impl S {
+    #[wpc::function]
+    fn f(&self) {}
+}
+fn main() {}

@@ -1,0 +1,3 @@
+#[wpc::function]
+fn f(_bytes: &mut [u8]) {}
+fn main() {}

@@ -1,0 +1,3 @@
+#[wpc::function]
+struct S;
+fn main() {}

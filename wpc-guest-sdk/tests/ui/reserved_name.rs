@@ -1,0 +1,3 @@
+#[wpc::function]
+fn wpc_f() {}
+fn main() {}

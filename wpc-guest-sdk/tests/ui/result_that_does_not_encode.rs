@@ -1,0 +1,7 @@
+struct Plain;
+
+#[wpc::function]
+fn f() -> Option<Plain> {
+    None
+}
+fn main() {}

@@ -1,0 +1,3 @@
+#[wpc::function(name)]
+fn f() {}
+fn main() {}

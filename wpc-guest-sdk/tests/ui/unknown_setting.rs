@@ -1,0 +1,3 @@
+#[wpc::function(nam = "f")]
+fn f() {}
+fn main() {}

@@ -1,0 +1,3 @@
+#[wpc::function]
+unsafe extern "C" fn f() {}
+fn main() {}
