@@ -3,9 +3,12 @@
 use crate::arguments::{Arguments, Parameters};
 use crate::config::CallOptions;
 use crate::error::Error;
+use crate::intake;
+use crate::lifecycle::Lifecycle;
+use crate::module::Convention;
 use crate::pending::PendingCall;
 use crate::registry;
-use crate::runtime::WorkerProcedureCall;
+use crate::signature::{of_scalars, type_text};
 use postcard_schema::schema::NamedType;
 use postcard_schema::schema::owned::OwnedNamedType;
 use serde::de::DeserializeOwned;
@@ -15,12 +18,13 @@ use wpc_abi::schema::agree;
 use wpc_abi::section::Signature;
 
 /// A function with the types of its arguments and its result; made by
-/// [`WorkerProcedureCall::function`], cheap to clone.
+/// [`WorkerProcedureCall::function`](crate::WorkerProcedureCall::function), cheap to clone.
 ///
 /// It follows redefinitions: calls go to what is defined at that moment. The types were checked
 /// when the handle was made; a redefinition with others is noticed when bytes do not decode.
 pub struct Function<P, R> {
-    pool: WorkerProcedureCall,
+    /// Keeps the pool alive.
+    lifecycle: Arc<Lifecycle>,
     name: Arc<str>,
     slot: Arc<registry::Slot>,
     types: PhantomData<fn(P) -> R>,
@@ -35,7 +39,7 @@ impl<P, R> std::fmt::Debug for Function<P, R> {
 impl<P, R> Clone for Function<P, R> {
     fn clone(&self) -> Self {
         Self {
-            pool: self.pool.clone(),
+            lifecycle: Arc::clone(&self.lifecycle),
             name: Arc::clone(&self.name),
             slot: Arc::clone(&self.slot),
             types: PhantomData,
@@ -44,21 +48,21 @@ impl<P, R> Clone for Function<P, R> {
 }
 
 impl<P: Parameters, R: DeserializeOwned + postcard_schema::Schema> Function<P, R> {
-    pub(crate) fn new(pool: WorkerProcedureCall, name: &str) -> Result<Self, Error> {
+    pub(crate) fn new(lifecycle: Arc<Lifecycle>, name: &str) -> Result<Self, Error> {
         let undefined = || Error::FunctionNotDefined { function: name.to_owned() };
-        let slot = pool.registry().slot(name).ok_or_else(undefined)?;
+        let slot = lifecycle.pool.registry.slot(name).ok_or_else(undefined)?;
         let function = slot.load_full().ok_or_else(undefined)?;
         let export = function.export();
         match (&export.signature, &export.convention) {
             (Some(signature), _) => check::<P, R>(name, signature)?,
-            (None, crate::module::Convention::Scalars { parameters, result }) => {
-                let signature = crate::signature::of_scalars(&export.name, parameters, *result);
+            (None, Convention::Scalars { parameters, result }) => {
+                let signature = of_scalars(&export.name, parameters, *result);
                 check::<P, R>(name, &signature)?;
             }
             // Nothing is known of its types.
-            (None, crate::module::Convention::Wpc) => {}
+            (None, Convention::Wpc) => {}
         }
-        Ok(Self { name: Arc::clone(&function.name), slot, pool, types: PhantomData })
+        Ok(Self { name: Arc::clone(&function.name), slot, lifecycle, types: PhantomData })
     }
 
     /// Calls the function and blocks until it is answered.
@@ -98,9 +102,10 @@ impl<P: Parameters, R: DeserializeOwned + postcard_schema::Schema> Function<P, R
         arguments: impl Arguments<P>,
         options: &CallOptions,
     ) -> Result<PendingCall<R>, Error> {
+        let pool = &self.lifecycle.pool;
         // Undefined and defined again, the name may stand elsewhere.
-        let function = self.slot.load_full().or_else(|| self.pool.registry().function(&self.name));
-        self.pool.submit_to(function, &self.name, &arguments, options)
+        let function = self.slot.load_full().or_else(|| pool.registry.function(&self.name));
+        intake::submit(pool, function, &self.name, &arguments, options)
     }
 }
 
@@ -135,5 +140,5 @@ fn compare(expected: &NamedType, told: Option<&OwnedNamedType>) -> Result<(), (S
     if agree(&expected, told) {
         return Ok(());
     }
-    Err((crate::signature::type_text(&expected), crate::signature::type_text(told)))
+    Err((type_text(&expected), type_text(told)))
 }

@@ -49,6 +49,10 @@ mod error;
 mod event;
 mod function;
 mod id;
+mod information;
+mod intake;
+mod job;
+mod lifecycle;
 mod limits;
 mod module;
 mod pending;
@@ -73,14 +77,14 @@ pub use error::{Error, ErrorCode, UnknownErrorCode};
 pub use event::{EventDetails, EventError, EventSource, HealthState, Severity, WorkerEvent};
 pub use function::Function;
 pub use id::{CallId, FunctionHash, ListenerId, ParseHashError, Sha256Hash, WorkerId};
+pub use information::{
+    ConstantInformation, DependencyInformation, FunctionInformation, WorkerHealth,
+};
 pub use limits::Limits;
 pub use module::WasmModule;
 pub use pending::{Answer, CancelHandle, PendingCall};
 pub use postcard_schema::Schema;
-pub use runtime::{
-    ConstantInformation, DependencyInformation, FunctionInformation, WorkerHealth,
-    WorkerProcedureCall,
-};
+pub use runtime::WorkerProcedureCall;
 pub use wpc_abi::GuestError;
 
 const _: () = {

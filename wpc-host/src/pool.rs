@@ -9,13 +9,14 @@ use crate::engine::Engines;
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, Events, HealthState};
 use crate::id::{Counter, WorkerId};
+use crate::job::Job;
 use crate::registry::Registry;
 use crate::restart_policy::{Admission, RestartPolicy};
 use crate::sandbox::Surroundings;
 use crate::scheduler::{self, Candidate};
 use crate::ticker::Ticker;
 use crate::waiting::WaitingRoom;
-use crate::worker::{self, Equipment, Job, Worker};
+use crate::worker::{self, Equipment, Worker};
 use arc_swap::ArcSwap;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
@@ -40,6 +41,7 @@ pub(crate) struct Pool {
     pub(crate) returning: AtomicUsize,
     last_pick: AtomicUsize,
     worker_ids: Counter,
+    pub(crate) call_ids: Counter,
     /// How many workers `start_workers` was asked for.
     pub(crate) size: AtomicUsize,
     changes: Arc<Changes>,
@@ -88,6 +90,7 @@ impl Pool {
             returning: AtomicUsize::new(0),
             last_pick: AtomicUsize::new(0),
             worker_ids: Counter::default(),
+            call_ids: Counter::default(),
             size: AtomicUsize::new(0),
             changes: Arc::default(),
             started: Instant::now(),

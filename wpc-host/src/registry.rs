@@ -11,14 +11,11 @@ use crate::error::Error;
 use crate::id::{Counter, FunctionHash, Generation};
 use crate::limits::Limits;
 use crate::module::{Compiler, Export, Module, WasmModule};
-use crate::sandbox::{Blueprint, Node};
+use crate::sandbox::{Blueprint, Constants, Node};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// The constants' values, encoded, by name.
-pub(crate) type Constants = HashMap<Arc<str>, Arc<[u8]>>;
 
 /// One generation of a definition: what a sandbox is made from, and how it fared.
 #[derive(Debug)]

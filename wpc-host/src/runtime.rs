@@ -1,25 +1,25 @@
 //! The handle of a pool: define, call, start, stop, observe.
 
 use crate::arguments::Parameters;
-use crate::call::Call;
-use crate::config::{CallOptions, MAX_DURATION, Options};
+use crate::config::{CallOptions, Options};
 use crate::error::Error;
-use crate::event::{Draft, EventDetails, EventSource, HealthState, WorkerEvent};
+use crate::event::{Draft, EventDetails, EventSource, WorkerEvent};
 use crate::function::Function;
-use crate::id::{CallId, Counter, FunctionHash, ListenerId, WorkerId};
-use crate::module::WasmModule;
+use crate::id::{ListenerId, WorkerId};
+use crate::information::{
+    ConstantInformation, DependencyInformation, FunctionInformation, WorkerHealth,
+};
+use crate::intake;
+use crate::lifecycle::Lifecycle;
+use crate::module::{Convention, WasmModule};
 use crate::pending::PendingCall;
-use crate::pool::Pool;
 use crate::registry::{self, Registry};
 use crate::restart_policy::Admission;
 use crate::signature;
-use crate::supervisor::Supervisor;
-use crate::worker::Job;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 /// A pool of workers that run WebAssembly functions by name.
 ///
@@ -27,91 +27,7 @@ use std::time::{Duration, Instant};
 /// is dropped the workers are stopped at once, running calls interrupted.
 #[derive(Debug, Clone)]
 #[doc(alias = "workerprocedurecall")]
-pub struct WorkerProcedureCall(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    pool: Arc<Pool>,
-    call_ids: Counter,
-    lifecycle: Mutex<Lifecycle>,
-    lifecycle_changed: Condvar,
-}
-
-/// Where the pool stands; `start_workers` and `stop_workers` move it.
-enum Lifecycle {
-    Stopped,
-    Starting,
-    Running(Supervisor),
-    Stopping,
-}
-
-impl std::fmt::Debug for Lifecycle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Stopped => "Stopped",
-            Self::Starting => "Starting",
-            Self::Running(_) => "Running",
-            Self::Stopping => "Stopping",
-        })
-    }
-}
-
-/// What is told of a defined function.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct FunctionInformation {
-    /// The name calls use.
-    pub name: String,
-    /// Its arguments and result, such as `(path: String) -> String`; `None` where the module does
-    /// not tell them.
-    pub parameter_signature: Option<String>,
-    /// The SHA-1 of its module, in hexadecimal.
-    pub function_hash_sha1: String,
-    /// On how many workers it can be called at this moment.
-    pub installed_worker_count: usize,
-    /// The aliases it needs, itself and through others.
-    pub required_dependencies: Vec<String>,
-    /// The constants it needs, itself and through its dependencies.
-    pub required_constants: Vec<String>,
-}
-
-/// What is told of a defined dependency.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct DependencyInformation {
-    /// The name modules import it by.
-    pub alias: String,
-    /// The SHA-1 of its module, in hexadecimal.
-    pub module_hash_sha1: String,
-    /// The functions it offers.
-    pub exports: Vec<String>,
-    /// On how many workers it can be used at this moment.
-    pub installed_worker_count: usize,
-}
-
-/// What is told of a defined constant; its value is not shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct ConstantInformation {
-    /// The name guests read it by.
-    pub name: String,
-    /// On how many workers it can be read at this moment.
-    pub installed_worker_count: usize,
-}
-
-/// How a worker is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct WorkerHealth {
-    /// The worker.
-    pub worker_id: WorkerId,
-    /// What it can do.
-    pub health_state: HealthState,
-    /// How many calls it was given that are not answered.
-    pub pending_call_count: usize,
-    /// Which replacement in a row it is; 0 for a worker of `start_workers`.
-    pub restart_attempt: u32,
-}
+pub struct WorkerProcedureCall(Arc<Lifecycle>);
 
 impl WorkerProcedureCall {
     /// A stopped pool. Definitions can be made before it is started.
@@ -121,15 +37,10 @@ impl WorkerProcedureCall {
     /// [`Error::InvalidOptions`] that names every option that is wrong.
     pub fn new(options: Options) -> Result<Self, Error> {
         options.validate()?;
-        Ok(Self(Arc::new(Inner {
-            pool: Arc::new(Pool::new(options)),
-            call_ids: Counter::default(),
-            lifecycle: Mutex::new(Lifecycle::Stopped),
-            lifecycle_changed: Condvar::new(),
-        })))
+        Ok(Self(Arc::new(Lifecycle::new(options))))
     }
 
-    pub(crate) fn registry(&self) -> &Registry {
+    fn registry(&self) -> &Registry {
         &self.0.pool.registry
     }
 
@@ -225,10 +136,10 @@ impl WorkerProcedureCall {
         let export = function.export();
         let signature = match (&export.signature, &export.convention) {
             (Some(told), _) => Some(signature::text(told)),
-            (None, crate::module::Convention::Scalars { parameters, result }) => {
+            (None, Convention::Scalars { parameters, result }) => {
                 Some(signature::text(&signature::of_scalars(&export.name, parameters, *result)))
             }
-            (None, crate::module::Convention::Wpc) => None,
+            (None, Convention::Wpc) => None,
         };
         let now = Instant::now();
         let (installed_worker_count, required_constants) = match &function.definition {
@@ -426,7 +337,7 @@ impl WorkerProcedureCall {
         arguments: impl Serialize,
         options: &CallOptions,
     ) -> Result<PendingCall<R>, Error> {
-        self.submit_to(self.registry().function(name), name, &arguments, options)
+        intake::submit(&self.0.pool, self.registry().function(name), name, &arguments, options)
     }
 
     /// A handle that is looked up once, and whose types are checked once against what the module
@@ -453,94 +364,10 @@ impl WorkerProcedureCall {
         &self,
         name: &str,
     ) -> Result<Function<P, R>, Error> {
-        Function::new(self.clone(), name)
-    }
-
-    /// Accepts a call, or says why not.
-    pub(crate) fn submit_to<R: DeserializeOwned>(
-        &self,
-        function: Option<Arc<registry::Function>>,
-        name: &str,
-        arguments: &impl Serialize,
-        options: &CallOptions,
-    ) -> Result<PendingCall<R>, Error> {
-        let pool = &self.0.pool;
-        if !pool.is_open.load(Ordering::Acquire) {
-            return Err(Error::NotRunning);
-        }
-        let function =
-            function.ok_or_else(|| Error::FunctionNotDefined { function: name.to_owned() })?;
-        let definition = self.check_requirements(&function, options)?;
-        let limits = &definition.limits;
-        let time_limit = options.time_limit.or(limits.time).unwrap_or(pool.options.call_timeout);
-        let arguments = postcard::to_allocvec(arguments).map_err(|error| {
-            Error::ArgumentsEncode { function: name.to_owned(), reason: error.to_string() }
-        })?;
-        if arguments.len() > limits.arguments {
-            return Err(Error::ArgumentsTooLarge {
-                function: name.to_owned(),
-                limit: limits.arguments,
-                found: arguments.len(),
-            });
-        }
-        let id = CallId(self.0.call_ids.next());
-        let call = Arc::new(Call::new(id, Arc::clone(&function.name), Instant::now(), time_limit));
-        pool.accept(Job {
-            call: Arc::clone(&call),
-            function,
-            arguments,
-            fuel: options.fuel,
-            affinity: options.affinity,
-            wait_for_room: options.wait_for_room,
-            is_disowned: false,
-        })?;
-        Ok(PendingCall::new(call))
-    }
-
-    /// Refuses a call that cannot be served, before anything of it is encoded or queued.
-    fn check_requirements<'a>(
-        &self,
-        function: &'a registry::Function,
-        options: &CallOptions,
-    ) -> Result<&'a Arc<registry::Definition>, Error> {
-        let name = || function.name.to_string();
-        if let Some(expected) = options.pin.filter(|pin| *pin != function.module.hash) {
-            let found: FunctionHash = function.module.hash;
-            return Err(Error::PinMismatch { function: name(), expected, found });
-        }
-        let definition = function.definition.as_ref().map_err(|alias| {
-            Error::DependencyNotDefined { function: name(), alias: alias.to_string() }
-        })?;
-        if !definition.constants.is_empty() {
-            let constants = self.registry().constants().load();
-            let missing =
-                definition.constants.iter().find(|name| !constants.contains_key(name.as_str()));
-            if let Some(constant) = missing {
-                return Err(Error::ConstantNotDefined {
-                    function: name(),
-                    constant: constant.clone(),
-                });
-            }
-        }
-        let invalid = |problem: &str| {
-            Err(Error::InvalidCallOptions { function: name(), problem: problem.to_owned() })
-        };
-        if options.time_limit.is_some_and(|limit| limit.is_zero() || limit > MAX_DURATION) {
-            return invalid("`time_limit` must be longer than zero and at most a year");
-        }
-        if options.fuel.is_some() && definition.limits.fuel.is_none() {
-            return invalid(
-                "`fuel` needs a definition that meters it; define the function with `Limits::fuel`",
-            );
-        }
-        Ok(definition)
+        Function::new(Arc::clone(&self.0), name)
     }
 
     // Workers.
-
-    fn lifecycle(&self) -> MutexGuard<'_, Lifecycle> {
-        self.0.lifecycle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 
     /// Starts `count` workers, each a thread, and returns when all are ready.
     ///
@@ -551,38 +378,7 @@ impl WorkerProcedureCall {
     /// behind.
     #[doc(alias = "startWorkers")]
     pub fn start_workers(&self, count: usize) -> Result<(), Error> {
-        let most = usize::try_from(self.0.pool.options.max_live_instances).unwrap_or(usize::MAX);
-        if count == 0 || count > most {
-            let problem = format!(
-                "the count of workers must be from 1 to `max_live_instances`, {most}, and is {count}"
-            );
-            return Err(Error::InvalidOptions { problems: vec![problem] });
-        }
-        {
-            let mut lifecycle = self.lifecycle();
-            if !matches!(*lifecycle, Lifecycle::Stopped) {
-                return Err(Error::AlreadyStarted);
-            }
-            *lifecycle = Lifecycle::Starting;
-        }
-        let started = Supervisor::start(&self.0.pool)
-            .map_err(|error| Error::StartFailed {
-                cause: format!("the supervisor's thread could not be made: {error}"),
-            })
-            .and_then(|supervisor| match self.0.pool.start(count) {
-                Ok(()) => Ok(supervisor),
-                Err(error) => {
-                    supervisor.end();
-                    Err(error)
-                }
-            });
-        let (next, result) = match started {
-            Ok(supervisor) => (Lifecycle::Running(supervisor), Ok(())),
-            Err(error) => (Lifecycle::Stopped, Err(error)),
-        };
-        *self.lifecycle() = next;
-        self.0.lifecycle_changed.notify_all();
-        result
+        self.0.start(count)
     }
 
     /// Stops the workers: takes no more calls, lets the accepted ones end until
@@ -637,43 +433,5 @@ impl WorkerProcedureCall {
     #[doc(alias = "offWorkerEvent")]
     pub fn off_worker_event(&self, listener: ListenerId) -> bool {
         self.0.pool.events.remove_listener(listener)
-    }
-}
-
-impl Inner {
-    fn stop(&self, patience: Duration) {
-        let mut lifecycle = self.lifecycle.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            match std::mem::replace(&mut *lifecycle, Lifecycle::Stopping) {
-                Lifecycle::Running(supervisor) => {
-                    drop(lifecycle);
-                    self.pool.stop(patience);
-                    supervisor.end();
-                    *self.lifecycle.lock().unwrap_or_else(PoisonError::into_inner) =
-                        Lifecycle::Stopped;
-                    self.lifecycle_changed.notify_all();
-                    return;
-                }
-                Lifecycle::Stopped => {
-                    *lifecycle = Lifecycle::Stopped;
-                    return;
-                }
-                in_between => {
-                    // Somebody else starts or stops: it is stopped when that is over.
-                    *lifecycle = in_between;
-                    lifecycle = self
-                        .lifecycle_changed
-                        .wait(lifecycle)
-                        .unwrap_or_else(PoisonError::into_inner);
-                }
-            }
-        }
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.stop(Duration::ZERO);
-        self.pool.events.close();
     }
 }

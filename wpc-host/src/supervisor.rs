@@ -181,7 +181,7 @@ impl Thread {
     }
 
     /// Gives a job a new place: a worker, or the waiting room.
-    fn place(&self, job: crate::worker::Job) {
+    fn place(&self, job: crate::job::Job) {
         if let Some(job) = self.pool.redispatch(job) {
             self.pool.waiting.return_to(job);
         }

@@ -1,7 +1,7 @@
 //! The waiting room: accepted calls that no worker can take at the moment, because all are full or
 //! because their function backs off everywhere. The supervisor serves it in order of arrival.
 
-use crate::worker::Job;
+use crate::job::Job;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

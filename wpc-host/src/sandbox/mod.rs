@@ -15,7 +15,7 @@ mod memory;
 mod state;
 
 pub(crate) use blueprint::{Blueprint, Node};
-pub(crate) use state::Surroundings;
+pub(crate) use state::{Constants, Surroundings};
 
 use crate::call::{Call, Interrupt, Reply, ReplyMetadata};
 use crate::error::Error;

@@ -4,12 +4,15 @@ use crate::call::{Call, Interrupt};
 use crate::event::Events;
 use crate::id::WorkerId;
 use crate::limits::Limits;
-use crate::registry::Constants;
 use arc_swap::ArcSwap;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use wasmtime::{Memory, TypedFunc};
+
+/// The constants' values, encoded, by name.
+pub(crate) type Constants = HashMap<Arc<str>, Arc<[u8]>>;
 
 /// Why a guest's execution ended without a reply. Travels through the engine as its error.
 #[derive(Debug, Clone, thiserror::Error)]

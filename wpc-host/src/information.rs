@@ -1,0 +1,62 @@
+//! What a pool tells of what is defined and of its workers, as plain data.
+
+use crate::event::HealthState;
+use crate::id::WorkerId;
+use serde::Serialize;
+
+/// What is told of a defined function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct FunctionInformation {
+    /// The name calls use.
+    pub name: String,
+    /// Its arguments and result, such as `(path: String) -> String`; `None` where the module does
+    /// not tell them.
+    pub parameter_signature: Option<String>,
+    /// The SHA-1 of its module, in hexadecimal.
+    pub function_hash_sha1: String,
+    /// On how many workers it can be called at this moment.
+    pub installed_worker_count: usize,
+    /// The aliases it needs, itself and through others.
+    pub required_dependencies: Vec<String>,
+    /// The constants it needs, itself and through its dependencies.
+    pub required_constants: Vec<String>,
+}
+
+/// What is told of a defined dependency.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DependencyInformation {
+    /// The name modules import it by.
+    pub alias: String,
+    /// The SHA-1 of its module, in hexadecimal.
+    pub module_hash_sha1: String,
+    /// The functions it offers.
+    pub exports: Vec<String>,
+    /// On how many workers it can be used at this moment.
+    pub installed_worker_count: usize,
+}
+
+/// What is told of a defined constant; its value is not shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ConstantInformation {
+    /// The name guests read it by.
+    pub name: String,
+    /// On how many workers it can be read at this moment.
+    pub installed_worker_count: usize,
+}
+
+/// How a worker is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct WorkerHealth {
+    /// The worker.
+    pub worker_id: WorkerId,
+    /// What it can do.
+    pub health_state: HealthState,
+    /// How many calls it was given that are not answered.
+    pub pending_call_count: usize,
+    /// Which replacement in a row it is; 0 for a worker of `start_workers`.
+    pub restart_attempt: u32,
+}

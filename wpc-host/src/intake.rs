@@ -1,0 +1,93 @@
+//! The way in: a call is checked, encoded and accepted, or refused with the reason.
+
+use crate::call::Call;
+use crate::config::{CallOptions, MAX_DURATION};
+use crate::error::Error;
+use crate::id::CallId;
+use crate::job::Job;
+use crate::pending::PendingCall;
+use crate::pool::Pool;
+use crate::registry::{Definition, Function};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// Accepts a call of `function`, which was looked up under `name`, or says why not.
+pub(crate) fn submit<R: DeserializeOwned>(
+    pool: &Pool,
+    function: Option<Arc<Function>>,
+    name: &str,
+    arguments: &impl Serialize,
+    options: &CallOptions,
+) -> Result<PendingCall<R>, Error> {
+    if !pool.is_open.load(Ordering::Acquire) {
+        return Err(Error::NotRunning);
+    }
+    let function =
+        function.ok_or_else(|| Error::FunctionNotDefined { function: name.to_owned() })?;
+    let definition = check(pool, &function, options)?;
+    let limits = &definition.limits;
+    let time_limit = options.time_limit.or(limits.time).unwrap_or(pool.options.call_timeout);
+    let arguments = postcard::to_allocvec(arguments).map_err(|error| Error::ArgumentsEncode {
+        function: name.to_owned(),
+        reason: error.to_string(),
+    })?;
+    if arguments.len() > limits.arguments {
+        return Err(Error::ArgumentsTooLarge {
+            function: name.to_owned(),
+            limit: limits.arguments,
+            found: arguments.len(),
+        });
+    }
+    let id = CallId(pool.call_ids.next());
+    let call = Arc::new(Call::new(id, Arc::clone(&function.name), Instant::now(), time_limit));
+    pool.accept(Job {
+        call: Arc::clone(&call),
+        function,
+        arguments,
+        fuel: options.fuel,
+        affinity: options.affinity,
+        wait_for_room: options.wait_for_room,
+        is_disowned: false,
+    })?;
+    Ok(PendingCall::new(call))
+}
+
+/// Refuses a call that cannot be served, before anything of it is encoded or queued.
+fn check<'a>(
+    pool: &Pool,
+    function: &'a Function,
+    options: &CallOptions,
+) -> Result<&'a Arc<Definition>, Error> {
+    let name = || function.name.to_string();
+    let found = function.module.hash;
+    if let Some(expected) = options.pin.filter(|pin| *pin != found) {
+        return Err(Error::PinMismatch { function: name(), expected, found });
+    }
+    let definition = function.definition.as_ref().map_err(|alias| Error::DependencyNotDefined {
+        function: name(),
+        alias: alias.to_string(),
+    })?;
+    if !definition.constants.is_empty() {
+        let constants = pool.registry.constants().load();
+        let missing =
+            definition.constants.iter().find(|name| !constants.contains_key(name.as_str()));
+        if let Some(constant) = missing {
+            return Err(Error::ConstantNotDefined { function: name(), constant: constant.clone() });
+        }
+    }
+    let invalid = |problem: &str| {
+        Err(Error::InvalidCallOptions { function: name(), problem: problem.to_owned() })
+    };
+    if options.time_limit.is_some_and(|limit| limit.is_zero() || limit > MAX_DURATION) {
+        return invalid("`time_limit` must be longer than zero and at most a year");
+    }
+    if options.fuel.is_some() && definition.limits.fuel.is_none() {
+        return invalid(
+            "`fuel` needs a definition that meters it; define the function with `Limits::fuel`",
+        );
+    }
+    Ok(definition)
+}

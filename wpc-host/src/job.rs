@@ -1,0 +1,37 @@
+//! A call on its way to a worker.
+
+use crate::bulkhead::Bulkhead;
+use crate::call::Call;
+use crate::error::Error;
+use crate::registry::Function;
+use std::sync::Arc;
+
+/// A call on its way to a worker. Dropping it unanswered answers it.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) call: Arc<Call>,
+    pub(crate) function: Arc<Function>,
+    pub(crate) arguments: Vec<u8>,
+    pub(crate) fuel: Option<u64>,
+    pub(crate) affinity: Option<u64>,
+    pub(crate) wait_for_room: bool,
+    /// Somebody else owns the answer.
+    pub(crate) is_disowned: bool,
+}
+
+impl Job {
+    /// The definition the call was accepted with. Calls of a function without one are refused.
+    pub(crate) fn bulkhead(&self) -> Option<&Bulkhead> {
+        self.function.definition.as_ref().ok().map(|definition| &definition.bulkhead)
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if self.is_disowned {
+            return;
+        }
+        let call = &self.call;
+        call.answer_with(|ran| Err(Error::Stopped { function: call.function.to_string(), ran }));
+    }
+}

@@ -1,0 +1,122 @@
+//! Where a pool stands between stopped and running, and its end.
+
+use crate::config::Options;
+use crate::error::Error;
+use crate::pool::Pool;
+use crate::supervisor::Supervisor;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A pool with the state that start and stop move. Dropping it stops the pool at once.
+#[derive(Debug)]
+pub(crate) struct Lifecycle {
+    pub(crate) pool: Arc<Pool>,
+    stage: Mutex<Stage>,
+    changed: Condvar,
+}
+
+enum Stage {
+    Stopped,
+    Starting,
+    Running(Supervisor),
+    Stopping,
+}
+
+impl std::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Stopped => "Stopped",
+            Self::Starting => "Starting",
+            Self::Running(_) => "Running",
+            Self::Stopping => "Stopping",
+        })
+    }
+}
+
+impl Lifecycle {
+    pub(crate) fn new(options: Options) -> Self {
+        Self {
+            pool: Arc::new(Pool::new(options)),
+            stage: Mutex::new(Stage::Stopped),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn move_to(&self, stage: Stage) {
+        *self.stage() = stage;
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn start(&self, count: usize) -> Result<(), Error> {
+        let most = usize::try_from(self.pool.options.max_live_instances).unwrap_or(usize::MAX);
+        if count == 0 || count > most {
+            let problem = format!(
+                "the count of workers must be from 1 to `max_live_instances`, {most}, and is {count}"
+            );
+            return Err(Error::InvalidOptions { problems: vec![problem] });
+        }
+        {
+            let mut stage = self.stage();
+            if !matches!(*stage, Stage::Stopped) {
+                return Err(Error::AlreadyStarted);
+            }
+            *stage = Stage::Starting;
+        }
+        match self.bring_up(count) {
+            Ok(supervisor) => {
+                self.move_to(Stage::Running(supervisor));
+                Ok(())
+            }
+            Err(error) => {
+                self.move_to(Stage::Stopped);
+                Err(error)
+            }
+        }
+    }
+
+    fn bring_up(&self, count: usize) -> Result<Supervisor, Error> {
+        let supervisor = Supervisor::start(&self.pool).map_err(|error| Error::StartFailed {
+            cause: format!("the supervisor's thread could not be made: {error}"),
+        })?;
+        if let Err(error) = self.pool.start(count) {
+            supervisor.end();
+            return Err(error);
+        }
+        Ok(supervisor)
+    }
+
+    pub(crate) fn stop(&self, patience: Duration) {
+        let mut stage = self.stage();
+        loop {
+            match std::mem::replace(&mut *stage, Stage::Stopping) {
+                Stage::Running(supervisor) => {
+                    drop(stage);
+                    self.pool.stop(patience);
+                    supervisor.end();
+                    self.move_to(Stage::Stopped);
+                    return;
+                }
+                Stage::Stopped => {
+                    *stage = Stage::Stopped;
+                    return;
+                }
+                in_between => {
+                    // Somebody else starts or stops: look again when that is over.
+                    *stage = in_between;
+                    stage = self.changed.wait(stage).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Lifecycle {
+    fn drop(&mut self) {
+        self.stop(Duration::ZERO);
+        self.pool.events.close();
+    }
+}

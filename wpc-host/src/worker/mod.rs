@@ -1,0 +1,295 @@
+//! A worker: a thread, its queue, and its sandboxes.
+//!
+//! # Protocol
+//!
+//! * *In flight* counts the jobs a worker was given and has not let go of. A place is reserved
+//!   before a job is pushed and given back before the job is answered, so that whoever saw the
+//!   answer also sees the place free.
+//! * While a call runs, the worker lays it into its `current` place. Whoever moves that place from
+//!   *running* to something else owns the call's answer: the worker itself when the guest is done,
+//!   or the supervisor when the worker has fallen silent. A worker that finds its place stolen was
+//!   given up, and ends.
+//! * Everything else here is touched by the worker's own thread only.
+
+mod thread;
+
+pub(crate) use thread::{Equipment, spawn};
+
+use crate::call::Call;
+use crate::event::{Draft, EventDetails, EventSource, HealthState, Severity};
+use crate::id::WorkerId;
+use crate::job::Job;
+use crate::queue::Queue;
+use crate::sandbox::Surroundings;
+use crate::ticker::Ticker;
+use crossbeam_utils::CachePadded;
+use crossbeam_utils::atomic::AtomicCell;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What others see of a worker.
+pub(crate) struct Worker {
+    pub(crate) id: WorkerId,
+    /// Which replacement in a row it is.
+    pub(crate) restart_attempt: u32,
+    queue: Queue<Job>,
+    in_flight: CachePadded<AtomicUsize>,
+    /// Of those in the queue, how many must not go to another worker.
+    affine: AtomicUsize,
+    /// The earliest deadline among those in the queue, or earlier.
+    next_expiry: AtomicU64,
+    current: CachePadded<Current>,
+    is_busy: AtomicBool,
+    health: Mutex<HealthState>,
+    takes_calls: AtomicBool,
+    /// How many definitions back off or are held here.
+    troubled: AtomicUsize,
+    served: AtomicU64,
+    has_exited: AtomicBool,
+    surroundings: Arc<Surroundings>,
+    ticker: Arc<Ticker>,
+}
+
+/// The place of the call that runs: an even number while none does, an odd one while one does.
+struct Current {
+    sequence: AtomicU64,
+    deadline_nanos: AtomicU64,
+    call: AtomicCell<Option<Arc<Call>>>,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker")
+            .field("id", &self.id)
+            .field("in_flight", &self.in_flight())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    pub(crate) fn new(
+        id: WorkerId,
+        restart_attempt: u32,
+        surroundings: Arc<Surroundings>,
+        ticker: Arc<Ticker>,
+    ) -> Self {
+        Self {
+            id,
+            restart_attempt,
+            queue: Queue::new(),
+            in_flight: CachePadded::new(AtomicUsize::new(0)),
+            affine: AtomicUsize::new(0),
+            next_expiry: AtomicU64::new(u64::MAX),
+            current: CachePadded::new(Current {
+                sequence: AtomicU64::new(0),
+                deadline_nanos: AtomicU64::new(0),
+                call: AtomicCell::new(None),
+            }),
+            is_busy: AtomicBool::new(true),
+            health: Mutex::new(HealthState::Starting),
+            takes_calls: AtomicBool::new(false),
+            troubled: AtomicUsize::new(0),
+            served: AtomicU64::new(0),
+            has_exited: AtomicBool::new(false),
+            surroundings,
+            ticker,
+        }
+    }
+
+    // What callers use.
+
+    pub(crate) fn takes_calls(&self) -> bool {
+        self.takes_calls.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Reserves a place; false where `limit` are taken.
+    #[must_use]
+    pub(crate) fn reserve(&self, limit: usize) -> bool {
+        if self.in_flight.fetch_add(1, Ordering::AcqRel) < limit {
+            return true;
+        }
+        self.give_back();
+        false
+    }
+
+    fn give_back(&self) {
+        self.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Gives the worker a job for which a place was reserved; back comes what it cannot take any
+    /// more.
+    pub(crate) fn push(&self, job: Job) -> Result<(), Job> {
+        let deadline = self.ticker.nanos(job.call.deadline);
+        let is_affine = job.affinity.is_some();
+        if is_affine {
+            self.affine.fetch_add(1, Ordering::AcqRel);
+        }
+        if let Err(job) = self.queue.push(job) {
+            if is_affine {
+                self.affine.fetch_sub(1, Ordering::AcqRel);
+            }
+            self.give_back();
+            return Err(job);
+        }
+        if deadline < self.next_expiry.load(Ordering::Relaxed) {
+            self.next_expiry.fetch_min(deadline, Ordering::AcqRel);
+        }
+        Ok(())
+    }
+
+    // What the supervisor uses.
+
+    /// Takes a job out of the queue and frees its place.
+    fn pop(&self) -> Option<Job> {
+        let job = self.queue.pop()?;
+        self.let_go(&job);
+        self.give_back();
+        Some(job)
+    }
+
+    fn let_go(&self, job: &Job) {
+        if job.affinity.is_some() {
+            self.affine.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.is_busy.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn has_served(&self) -> bool {
+        self.served.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn has_exited(&self) -> bool {
+        self.has_exited.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn has_queued(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// A number that stays the same for as long as one call runs; `None` while none does.
+    pub(crate) fn running(&self) -> Option<u64> {
+        let sequence = self.current.sequence.load(Ordering::Acquire);
+        (sequence % 2 == 1).then_some(sequence)
+    }
+
+    /// Takes the running call's answer away from the worker if its deadline passed `grace` ago;
+    /// the worker is lost then.
+    pub(crate) fn steal_overdue(&self, now: Instant, grace: Duration) -> Option<Arc<Call>> {
+        let sequence = self.running()?;
+        let deadline = self.current.deadline_nanos.load(Ordering::Acquire);
+        let grace = u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX);
+        if self.ticker.nanos(now) < deadline.saturating_add(grace) {
+            return None;
+        }
+        self.steal(sequence)
+    }
+
+    /// Takes the running call's answer away from the worker, whatever its deadline.
+    pub(crate) fn steal_running(&self) -> Option<Arc<Call>> {
+        self.steal(self.running()?)
+    }
+
+    fn steal(&self, sequence: u64) -> Option<Arc<Call>> {
+        let stolen = self.current.sequence.compare_exchange(
+            sequence,
+            u64::MAX - 1,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+        stolen.ok()?;
+        self.give_back();
+        self.current.call.take()
+    }
+
+    /// Closes the queue to new calls. What is in it is still run.
+    pub(crate) fn drain(&self) {
+        self.takes_calls.store(false, Ordering::Release);
+        self.queue.close();
+    }
+
+    /// Interrupts what runs and everything that will.
+    pub(crate) fn interrupt(&self) {
+        self.surroundings.stopping.store(true, Ordering::Release);
+    }
+
+    /// Everything in the queue; close it first.
+    pub(crate) fn take_queue(&self) -> Vec<Job> {
+        std::iter::from_fn(|| self.pop()).collect()
+    }
+
+    /// Whether the limit of a queued call may have passed.
+    pub(crate) fn may_expire(&self, now: Instant) -> bool {
+        self.ticker.nanos(now) >= self.next_expiry.load(Ordering::Acquire)
+    }
+
+    /// Ends queued calls whose limit passed, and frees the places of those that were answered; the
+    /// others keep their order. Gives back what found the queue closed.
+    pub(crate) fn sweep_queue(&self, now: Instant) -> Vec<Job> {
+        // Reset first: a push that is missed below lowers it again, since pushes do so last.
+        self.next_expiry.store(u64::MAX, Ordering::Release);
+        let mut homeless = Vec::new();
+        let taken: Vec<_> = std::iter::from_fn(|| self.queue.pop()).collect();
+        for job in taken {
+            self.let_go(&job);
+            if job.call.is_answered() || job.call.expire(now) {
+                self.give_back();
+            } else if let Err(job) = self.push(job) {
+                homeless.push(job);
+            }
+        }
+        homeless
+    }
+
+    /// A queued job for a worker that is idle, unless some must stay.
+    pub(crate) fn pop_for_another(&self) -> Option<Job> {
+        if self.affine.load(Ordering::Acquire) > 0 { None } else { self.pop() }
+    }
+
+    /// Makes the worker drop sandboxes of retired definitions.
+    pub(crate) fn nudge(&self) {
+        self.queue.nudge();
+    }
+
+    pub(crate) fn health(&self) -> HealthState {
+        let health = *self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        if health == HealthState::Ready && self.troubled.load(Ordering::Acquire) > 0 {
+            HealthState::Degraded
+        } else {
+            health
+        }
+    }
+
+    /// Changes the thread's health and tells of it; nothing where it is so already.
+    pub(crate) fn set_health(&self, to: HealthState, reason: Option<&str>) {
+        {
+            let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+            if *health == to {
+                return;
+            }
+            *health = to;
+        }
+        self.takes_calls.store(to == HealthState::Ready, Ordering::Release);
+        self.tell_health(to, reason);
+    }
+
+    fn tell_health(&self, health_state: HealthState, reason: Option<&str>) {
+        let reason = reason.map(str::to_owned);
+        let draft = Draft::by(
+            EventSource::Parent,
+            EventDetails::WorkerHealthStateChanged { health_state, reason },
+        );
+        let draft = match health_state {
+            HealthState::Degraded | HealthState::Restarting => draft.severity(Severity::Warn),
+            _ => draft,
+        };
+        self.surroundings.events.emit(draft.worker(self.id));
+    }
+}
