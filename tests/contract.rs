@@ -48,6 +48,15 @@ fn any_serde_types_are_carried_borrowed_ones_too() {
 }
 
 #[test]
+fn an_authors_names_are_not_taken_for_the_macros() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["bytes", "entry", "bounds"]);
+    assert_eq!(wpc.call::<u32>("bytes", (1_u32, 2_u32)).unwrap(), 3);
+    assert_eq!(wpc.call::<String>("entry", ()).unwrap(), "entry");
+    assert_eq!(wpc.call::<String>("bounds", ()).unwrap(), "bounds");
+}
+
+#[test]
 fn a_module_lists_its_functions_with_their_types() {
     let wpc = pool(1);
     let functions = wpc.define_worker_module(guest("sdk")).unwrap();
@@ -117,7 +126,7 @@ fn plain_exports_are_called_with_numbers_and_check_them() {
     let Err(Error::BadArguments { reason, .. }) = wpc.call::<i32>("add", (1,)) else {
         panic!("one is missing")
     };
-    assert!(reason.starts_with("argument 2 must be I32"), "{reason}");
+    assert!(reason.starts_with("argument 2 must be i32"), "{reason}");
     let Err(Error::BadArguments { reason, .. }) = wpc.call::<i32>("add", (1, 2, 3)) else {
         panic!("one too many")
     };

@@ -72,7 +72,7 @@ fn an_export_of_another_type() {
 fn imports_nobody_offers() {
     for (import, reason) in [
         (r#"(import "wpc" "wpc_teleport" (func))"#, "wpc_constant, wpc_take, wpc_log"),
-        (r#"(import "wpc" "wpc_log" (func (param i64)))"#, "another type"),
+        (r#"(import "wpc" "wpc_log" (func (param i64)))"#, "the host's is (i32, i32, i32) -> ()"),
         (r#"(import "wpc:dep" "g" (func (param i32)))"#, "(i32, i32, i32, i32) -> i64"),
         (r#"(import "not a name" "g" (func))"#, "cannot be a dependency's alias"),
         (
@@ -132,7 +132,7 @@ fn names_outside_the_rule() {
         code(wpc.define_worker_module(wat(r#"(module (func (export "a-b")))"#))),
         "invalid_name"
     );
-    assert!(code(wpc.define_worker_dependency("wpc", module())).contains("invalid"));
+    assert_eq!(code(wpc.define_worker_dependency("wpc", module())), "invalid_name");
 }
 
 #[test]
@@ -145,6 +145,44 @@ fn more_than_the_limits_allow() {
     assert_eq!((limit, found), (65_535, 65_536));
     let limits = Limits { time: Some(std::time::Duration::ZERO), ..Limits::default() };
     assert_eq!(refused(guest("path").limits(limits)).code().as_str(), "invalid_options");
+}
+
+#[test]
+fn a_table_that_starts_beyond_its_limit() {
+    let limits = Limits { table_elements: 9, ..Limits::default() };
+    let error = refused(wat(r#"(module (table 10 funcref) (func (export "f")))"#).limits(limits));
+    assert!(error.to_string().contains("raise `Limits::table_elements`"), "{error}");
+}
+
+#[test]
+fn choices_that_would_have_no_effect() {
+    let wpc = stopped(Options::default());
+    let module = || wat(r#"(module (func (export "f")))"#);
+    assert_eq!(code(wpc.define_worker_module(module().export("f"))), "invalid_options");
+    assert_eq!(code(wpc.define_worker_dependency("dep", module().export("f"))), "invalid_options");
+    let limits = Limits { table_elements: 1_000_000, ..Limits::default() };
+    assert_eq!(code(wpc.define_worker_function("f", module().limits(limits))), "invalid_options");
+}
+
+#[test]
+fn a_refused_module_of_several_functions_changes_nothing() {
+    let wpc = pool(1);
+    let good = r#"(module (func (export "a") (result i32) i32.const 1) (func (export "b") (result i32) i32.const 2))"#;
+    wpc.define_worker_module(wat(good)).unwrap();
+    let before = wpc.get_remote_functions();
+    wpc.define_worker_dependency("dep", wat(r#"(module (func (export "g")))"#)).unwrap();
+    let bad = r#"(module (import "dep" "missing" (func)) (func (export "a")) (func (export "c")))"#;
+    let error = wpc.define_worker_module(wat(bad)).unwrap_err();
+    assert!(error.to_string().starts_with("functions a, c imports"), "{error}");
+    assert_eq!(wpc.get_remote_functions(), before);
+    assert_eq!(wpc.call::<i32>("a", ()).unwrap(), 1);
+}
+
+#[test]
+fn a_section_too_large_to_be_read() {
+    let bytes = "\\00".repeat(1_100_000);
+    let error = refused(wat(&format!(r#"(module (@custom "wpc" "{bytes}") (func (export "f")))"#)));
+    assert_eq!(error.code().as_str(), "malformed_section");
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn a_long_chain_links_and_an_endless_one_is_refused() {
     let refused = (1..400).find_map(|at| {
         wpc.define_worker_dependency(&format!("d{at}"), plus_one(&format!("d{}", at - 1))).err()
     });
-    assert_eq!(refused.unwrap().code().as_str(), "too_many_instances");
+    assert_eq!(refused.unwrap().code().as_str(), "dependency_chain");
 }
 
 #[test]
@@ -238,17 +238,113 @@ fn a_metered_function_meters_its_dependencies_too() {
 }
 
 #[test]
-fn a_sandbox_with_more_instances_than_a_worker_may_have_is_told() {
-    let wpc = pool_with(2, Options { max_live_instances: 4, ..Options::default() });
-    wpc.define_worker_dependency("d0", constant(0)).unwrap();
-    wpc.define_worker_dependency("d1", plus_one("d0")).unwrap();
-    wpc.define_worker_function("two", plus_one("d0").export("get")).unwrap();
-    wpc.define_worker_function("three", plus_one("d1").export("get")).unwrap();
-    assert_eq!(wpc.call::<i32>("two", ()).unwrap(), 1);
-    let Err(Error::TooManyInstances { needed, limit, .. }) = wpc.call::<i32>("three", ()) else {
-        panic!("it needs three")
+fn a_dependency_defined_with_fuel_serves_plain_functions_and_metered_ones() {
+    let wpc = pool(1);
+    let fuel = Limits { fuel: Some(1000), ..Limits::default() };
+    wpc.define_worker_dependency("base", constant(1).limits(fuel.clone())).unwrap();
+    wpc.define_worker_function("plain", plus_one("base").export("get")).unwrap();
+    wpc.define_worker_function("metered", plus_one("base").export("get").limits(fuel.clone()))
+        .unwrap();
+    assert_eq!(wpc.call::<i32>("plain", ()).unwrap(), 2);
+    assert_eq!(wpc.call::<i32>("metered", ()).unwrap(), 2);
+    let wpc =
+        with_dep(wat(r#"(module (func (export "g") (result i32) i32.const 5))"#).limits(fuel));
+    assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 5);
+}
+
+#[test]
+fn typed_imports_of_the_sdk_hand_errors_on() {
+    let wpc = pool_with(1, hasty());
+    wpc.define_worker_dependency("dep", guest("sdk")).unwrap();
+    wpc.define_worker_constant("PREFIX", "p").unwrap();
+    wpc.define_worker_module(guest("needy")).unwrap();
+    assert_eq!(wpc.call::<i32>("adds", (1, 2)).unwrap(), 3);
+    let Err(Error::Guest { error, .. }) = wpc.call::<()>("relays_an_error", (3,)) else {
+        panic!("it fails")
     };
-    assert_eq!((needed, limit), (3, 2));
+    assert_eq!((error.name.as_str(), error.message.as_str()), ("TooSmall", "3 is too small"));
+    let stack: Vec<_> =
+        error.stack.lines().map(|line| line.split(" at ").next().unwrap()).collect();
+    assert_eq!(stack, ["in fails", "in relays_an_error"]);
+    let Err(Error::Guest { error, .. }) = wpc.call::<String>("calls_wrongly", ()) else {
+        panic!("it fails")
+    };
+    assert_eq!(error.name, "BadArguments");
+    assert!(error.message.starts_with("dependency function `dep::join`"), "{}", error.message);
+}
+
+#[test]
+fn a_call_is_refused_while_a_constant_it_needs_is_missing() {
+    let wpc = pool(1);
+    wpc.define_worker_dependency("dep", guest("sdk")).unwrap();
+    wpc.define_worker_module(guest("needy")).unwrap();
+    let information = || {
+        wpc.get_remote_functions().into_iter().find(|function| function.name == "prefix").unwrap()
+    };
+    assert_eq!(information().required_constants, ["PREFIX"]);
+    assert_eq!(information().installed_worker_count, 0);
+    let Err(Error::ConstantNotDefined { function, constant }) = wpc.call::<String>("prefix", ())
+    else {
+        panic!("it is refused")
+    };
+    assert_eq!((function.as_str(), constant.as_str()), ("prefix", "PREFIX"));
+    wpc.define_worker_constant("PREFIX", "p").unwrap();
+    assert_eq!(information().installed_worker_count, 1);
+    assert_eq!(wpc.call::<String>("prefix", ()).unwrap(), "p");
+    wpc.undefine_worker_constant("PREFIX");
+    assert_eq!(code(wpc.call::<String>("prefix", ())), "constant_not_defined");
+}
+
+#[test]
+fn a_dependency_tells_what_it_needs_and_whether_it_can_be_used() {
+    let wpc = pool(1);
+    wpc.define_worker_dependency("crypto_dep", guest("crypto").grant(wpc_host::Capability::Random))
+        .unwrap();
+    wpc.define_worker_dependency("a", plus_one("b")).unwrap();
+    let [a, crypto] = &wpc.get_worker_dependencies()[..] else { panic!("there are two") };
+    assert_eq!(
+        (a.required_dependencies.as_slice(), a.installed_worker_count),
+        (["b".to_owned()].as_slice(), 0)
+    );
+    assert_eq!(
+        (crypto.required_capabilities.as_slice(), crypto.installed_worker_count),
+        ([wpc_host::Capability::Random].as_slice(), 1)
+    );
+}
+
+#[test]
+fn a_dependency_that_does_not_link_is_refused_although_nothing_uses_it_yet() {
+    let wpc = stopped(Options::default());
+    wpc.define_worker_dependency("base", wat(r#"(module (func (export "other")))"#)).unwrap();
+    let error = wpc.define_worker_dependency("mid", plus_one("base")).unwrap_err();
+    assert!(
+        matches!(&error, Error::DependencyExport { importer, .. } if importer == "dependency \"mid\""),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_sandbox_with_more_instances_than_there_may_be_is_refused() {
+    let wpc = pool_with(2, Options { max_live_instances: 4, ..hasty() });
+    for at in 0..4 {
+        let module = if at == 0 { constant(0) } else { plus_one(&format!("d{}", at - 1)) };
+        wpc.define_worker_dependency(&format!("d{at}"), module).unwrap();
+    }
+    wpc.define_worker_function("two", plus_one("d0").export("get")).unwrap();
+    assert_eq!(wpc.call::<i32>("two", ()).unwrap(), 1);
+    // Within the pool's bound, beyond a worker's share of it.
+    wpc.define_worker_function("three", plus_one("d1").export("get")).unwrap();
+    for _ in 0..10 {
+        let Err(Error::TooManyInstances { needed, limit, .. }) = wpc.call::<i32>("three", ())
+        else {
+            panic!("it needs three")
+        };
+        assert_eq!((needed, limit), (3, 2), "and it is not held for that");
+    }
+    assert_eq!(
+        code(wpc.define_worker_function("five", plus_one("d3").export("get"))),
+        "too_many_instances"
+    );
 }
 
 #[test]

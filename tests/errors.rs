@@ -18,7 +18,12 @@ fn every_error() -> Vec<Error> {
             function: f(),
             problem: "`time_limit` must be longer than zero and at most a year".to_owned(),
         },
-        Error::InvalidName { what: "function", name: "2nd-try".to_owned() },
+        Error::InvalidName {
+            what: "function",
+            name: "2nd-try".to_owned(),
+            rule: "a letter or underscore, then letters, digits or underscores, at most 255 bytes",
+        },
+        Error::DependencyChain { alias: "a".to_owned(), limit: 256 },
         Error::NotRunning,
         Error::AlreadyStarted,
         Error::StartFailed { cause: "worker_3 was not ready within 10000 ms".to_owned() },

@@ -171,6 +171,23 @@ fn a_worker_whose_host_panics_is_replaced_and_its_queue_moves_on() {
 }
 
 #[test]
+fn a_lost_worker_is_told_as_restarting_until_it_is_replaced() {
+    treacherous_subscriber::install();
+    let wpc = pool_with(2, Options { restart_jitter: Duration::ZERO, ..patient() });
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_function("f", treacherous_subscriber::logs("panic the host")).unwrap();
+    assert_eq!(code(wpc.call::<()>("f", ())), "worker_lost");
+    events.wait_for_name("worker_restart_scheduled");
+    let states: Vec<_> =
+        wpc.get_worker_health_states().iter().map(|state| state.health_state).collect();
+    assert!(
+        states.contains(&HealthState::Restarting) && states.contains(&HealthState::Ready),
+        "{states:?}"
+    );
+    wpc.stop_workers();
+}
+
+#[test]
 fn a_worker_that_falls_silent_is_given_up_after_its_limit_and_grace() {
     treacherous_subscriber::install();
     let wpc = pool_with(1, Options { lost_worker_grace: Duration::from_millis(20), ..hasty() });
@@ -197,7 +214,14 @@ fn workers_that_are_lost_again_and_again_are_given_up_by_name_and_at_once() {
     assert_eq!(code(wpc.call::<()>("f", ())), "worker_lost");
     events.wait_for_name("worker_restart_exhausted");
     assert_eq!(code(wpc.call::<()>("f", ())), "no_ready_workers");
+    let states = wpc.get_worker_health_states();
+    assert_eq!(
+        (states.len(), states[0].health_state),
+        (1, HealthState::Stopped),
+        "it is not simply gone"
+    );
     wpc.stop_workers();
+    assert!(wpc.get_worker_health_states().is_empty());
     wpc.start_workers(1).unwrap();
     define_sdk(&wpc, &["add"]);
     assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);

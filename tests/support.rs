@@ -139,11 +139,6 @@ impl Recorder {
     pub(crate) fn wait_for_log(&self, text: &str) -> WorkerEvent {
         self.wait_for(|event| matches!(&event.details, EventDetails::GuestLog { message, .. } if message == text))
     }
-
-    /// What has been told so far.
-    pub(crate) fn drain(&self) -> Vec<WorkerEvent> {
-        self.0.lock().unwrap().try_iter().collect()
-    }
 }
 
 /// Sends a call off to a [`spinner`] and waits until it runs.

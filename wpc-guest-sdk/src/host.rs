@@ -41,7 +41,7 @@ mod import {
 /// another type.
 pub fn constant<T: DeserializeOwned>(name: &str) -> Result<T, GuestError> {
     let bytes = constant_bytes(name)?;
-    postcard::from_bytes(&bytes).map_err(|error| {
+    decode(&bytes).map_err(|error| {
         GuestError::new(
             "DecodeError",
             format!("constant `{name}` is no `{}`: {error}", std::any::type_name::<T>()),
@@ -76,6 +76,15 @@ fn constant_bytes(name: &str) -> Result<Vec<u8>, GuestError> {
     outside_a_sandbox(&format!("constant `{name}`"))
 }
 
+/// A value that is all there is in `bytes`.
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(format!("{} bytes are left over", rest.len())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Calls a dependency's function through `import`, which passes the arguments and gives room for
 /// the reply.
 ///
@@ -103,9 +112,7 @@ pub fn call_dependency<T: DeserializeOwned>(
         take(&mut room);
     }
     match Reply::split(&room) {
-        Some(Reply::Value(value)) => {
-            postcard::from_bytes(value).map_err(|error| failed("DecodeError", &error))
-        }
+        Some(Reply::Value(value)) => decode(value).map_err(|error| failed("DecodeError", &error)),
         Some(Reply::Error(error)) => {
             Err(postcard::from_bytes(error).map_err(|error| failed("DecodeError", &error))?)
         }
@@ -127,7 +134,8 @@ fn take(room: &mut [u8]) {
     let _ = room;
 }
 
-/// Writes a line to the host's log: it reaches the host's `tracing` and its events.
+/// Writes a line to the host's log: it reaches the host's `tracing` and its events. What is beyond
+/// 16 KiB is cut off.
 pub fn log(level: Level, text: &str) {
     #[cfg(target_arch = "wasm32")]
     // SAFETY: the place is the text's own.
@@ -143,6 +151,10 @@ pub fn log(level: Level, text: &str) {
 /// ```no_run
 /// let id: [u8; 16] = wpc::random();
 /// ```
+///
+/// # Panics
+///
+/// Outside a sandbox.
 #[must_use]
 pub fn random<const N: usize>() -> [u8; N] {
     #[cfg(target_arch = "wasm32")]
@@ -157,12 +169,20 @@ pub fn random<const N: usize>() -> [u8; N] {
 }
 
 /// The time since 1970-01-01 00:00 UTC; needs the capability `clock`.
+///
+/// # Panics
+///
+/// Outside a sandbox.
 #[must_use]
 pub fn wall_clock() -> Duration {
     clock(ClockKind::Wall)
 }
 
 /// The time since some fixed moment; never goes backwards. Needs the capability `clock`.
+///
+/// # Panics
+///
+/// Outside a sandbox.
 #[must_use]
 pub fn monotonic_clock() -> Duration {
     clock(ClockKind::Monotonic)

@@ -31,7 +31,8 @@
 //! # Outside a sandbox
 //!
 //! A guest crate compiles and tests natively too. What needs a host fails there with a
-//! [`GuestError`] named `OutsideSandbox`; log lines go to standard error.
+//! [`GuestError`] named `OutsideSandbox`; what cannot return one panics; log lines go to standard
+//! error.
 
 mod entry;
 mod failure;

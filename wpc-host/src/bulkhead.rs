@@ -1,8 +1,8 @@
 //! Where one definition's failures are kept, worker by worker, so that they touch no other.
 //!
-//! A healthy definition has no entry here and one relaxed load tells so; the lock is taken only
-//! after something failed. A worker writes its own entry; the supervisor and callers read, and mark
-//! the one trial of a held entry.
+//! A healthy definition has no entry here and one load tells so; the lock is taken only after
+//! something failed. A worker writes its own entry and begins its trials; callers and the supervisor
+//! read, forget workers that are gone, and revive.
 
 use crate::error::Error;
 use crate::id::WorkerId;
@@ -77,6 +77,13 @@ impl Bulkhead {
     pub(crate) fn begin_trial(&self, worker: WorkerId, policy: &RestartPolicy, now: Instant) {
         if let Some(trouble) = self.lock().get_mut(&worker) {
             trouble.state.begin_trial(policy, now);
+        }
+    }
+
+    /// Lets the trial of a held entry be made again.
+    pub(crate) fn abandon_trial(&self, worker: WorkerId, now: Instant) {
+        if let Some(trouble) = self.lock().get_mut(&worker) {
+            trouble.state.abandon_trial(now);
         }
     }
 

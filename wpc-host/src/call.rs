@@ -13,12 +13,18 @@ use crate::error::Error;
 use crate::id::{CallId, FunctionHash, WorkerId};
 use atomic_waker::AtomicWaker;
 use std::cell::OnceCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 use wpc_abi::reply::Reply as Split;
+
+/// Nobody asked for an early end.
+const GO_ON: u8 = 0;
+const CANCEL: u8 = 1;
+const STOP: u8 = 2;
 
 const QUEUED: u8 = 0;
 const RUNNING: u8 = 1;
@@ -36,6 +42,11 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
+    /// Whether it carries an error instead of a value.
+    pub(crate) fn is_error(&self) -> bool {
+        !matches!(Split::split(&self.bytes), Some(Split::Value(_)))
+    }
+
     /// The error it carries, if it carries one instead of a value.
     pub(crate) fn error(&self, function: &str) -> Option<Error> {
         let function = || function.to_owned();
@@ -88,7 +99,7 @@ pub(crate) struct Call {
     pub(crate) deadline: Instant,
     pub(crate) time_limit: Duration,
     phase: AtomicU8,
-    /// An [`Interrupt`] that somebody asked for; the deadline is not written here.
+    /// Whether somebody asked for an early end; the deadline is not written here.
     interrupt: AtomicU8,
     outcome: OnceLock<Outcome>,
     waiter: AtomicWaker,
@@ -107,7 +118,7 @@ impl Call {
             deadline: accepted + time_limit,
             time_limit,
             phase: AtomicU8::new(QUEUED),
-            interrupt: AtomicU8::new(0),
+            interrupt: AtomicU8::new(GO_ON),
             outcome: OnceLock::new(),
             waiter: AtomicWaker::new(),
         }
@@ -147,7 +158,8 @@ impl Call {
     fn write(&self, outcome: Outcome) {
         // The phase lets one writer through.
         let _ = self.outcome.set(outcome);
-        self.waiter.wake();
+        // A waker is foreign code, and may run on a thread that must not die of it.
+        drop(catch_unwind(AssertUnwindSafe(|| self.waiter.wake())));
     }
 
     pub(crate) fn outcome(&self) -> Option<&Outcome> {
@@ -156,13 +168,13 @@ impl Call {
 
     /// Asks for an early end: at once where it has not begun, soon where it runs.
     pub(crate) fn cancel(&self) {
-        self.interrupt.store(1, Ordering::Release);
+        self.interrupt.store(CANCEL, Ordering::Release);
         self.answer_unstarted(|| self.error_of(Interrupt::Cancelled, false));
     }
 
     /// Like [`Call::cancel`], because the workers stop.
     pub(crate) fn stop(&self) {
-        let _ = self.interrupt.compare_exchange(0, 2, Ordering::AcqRel, Ordering::Acquire);
+        let _ = self.interrupt.compare_exchange(GO_ON, STOP, Ordering::AcqRel, Ordering::Acquire);
         self.answer_unstarted(|| self.error_of(Interrupt::Stopped, false));
     }
 
@@ -174,8 +186,8 @@ impl Call {
     /// Why the call should not go on, if it should not.
     pub(crate) fn interrupted(&self, now: Instant) -> Option<Interrupt> {
         match self.interrupt.load(Ordering::Acquire) {
-            1 => Some(Interrupt::Cancelled),
-            2 => Some(Interrupt::Stopped),
+            CANCEL => Some(Interrupt::Cancelled),
+            STOP => Some(Interrupt::Stopped),
             _ => (now >= self.deadline).then_some(Interrupt::Deadline),
         }
     }

@@ -4,10 +4,11 @@
 ///
 /// A grant is not handed on: a function with a dependency that reads clocks needs none itself, the
 /// dependency's definition does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Capability {
-    /// Random bytes from the operating system (`wpc_random`).
+    /// Random bytes fit for keys, of a generator the operating system seeds (`wpc_random`).
     Random,
     /// The wall clock and a monotonic one (`wpc_clock`).
     Clock,

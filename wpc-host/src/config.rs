@@ -5,7 +5,8 @@ use crate::error::Error;
 use crate::id::FunctionHash;
 use std::time::Duration;
 
-/// The choices that hold for a whole pool.
+/// The choices that hold for a whole pool. No duration may be longer than a year, and only the
+/// jitter may be zero.
 ///
 /// ```
 /// use std::time::Duration;
@@ -18,13 +19,15 @@ pub struct Options {
     /// How long a call may take from its acceptance to its answer, waiting included, where neither
     /// the call nor the function's definition says otherwise. Default 30 s.
     pub call_timeout: Duration,
-    /// How long a worker thread may take to come up. Default 10 s.
+    /// How long the threads of [`start_workers`](crate::WorkerProcedureCall::start_workers) may take
+    /// to come up, all together. Default 10 s.
     pub start_timeout: Duration,
     /// How long [`stop_workers`](crate::WorkerProcedureCall::stop_workers) lets accepted calls
     /// finish before it interrupts them. Default 10 s.
     pub stop_timeout: Duration,
     /// How long past its limit a call's worker may stay silent before it is given up as lost, its
-    /// call answered and its thread replaced. Default 1 s.
+    /// call answered and its thread replaced; also how long a stop waits for interrupted calls
+    /// before it gives their workers up. Default 1 s.
     pub lost_worker_grace: Duration,
     /// Whether failed sandboxes and lost workers are replaced. Default true. Without it a function
     /// that failed on a worker is held there until it is redefined or revived.
@@ -51,10 +54,11 @@ pub struct Options {
     pub max_waiting_calls: usize,
     /// How many module instances may be alive in the whole pool; a sandbox has one, and one more
     /// for each of its dependencies. Each worker has an equal share and drops its longest idle
-    /// sandbox when that is used up. Address space, not memory, is set aside for them: 4 GiB each.
-    /// Default 1,000.
+    /// sandbox when that is used up. Address space, not memory, is set aside for them: 4 GiB each,
+    /// and as much again once a function with fuel is defined. From 1 to 10,000. Default 1,000.
     pub max_live_instances: u32,
-    /// How much stack a guest may use, in bytes; going past it is a trap. Default 512 KiB.
+    /// How much stack a guest may use, in bytes; going past it ends its sandbox. From 64 KiB to
+    /// 64 MiB. Default 512 KiB.
     pub max_wasm_stack: usize,
     /// How many events may wait for slow listeners before further ones are dropped and counted.
     /// Default 4,096.
@@ -122,14 +126,17 @@ impl Options {
             "`max_pending_calls_per_worker` must be at least 1",
         );
         check(
-            (1..=100_000).contains(&self.max_live_instances),
-            "`max_live_instances` must be from 1 to 100,000",
+            (1..=10_000).contains(&self.max_live_instances),
+            "`max_live_instances` must be from 1 to 10,000",
         );
         check(
             (64 * 1024..=64 * 1024 * 1024).contains(&self.max_wasm_stack),
             "`max_wasm_stack` must be from 64 KiB to 64 MiB",
         );
-        check(self.max_waiting_events > 0, "`max_waiting_events` must be at least 1");
+        check(
+            (1..=1 << 20).contains(&self.max_waiting_events),
+            "`max_waiting_events` must be from 1 to 1,048,576",
+        );
         if problems.is_empty() { Ok(()) } else { Err(Error::InvalidOptions { problems }) }
     }
 }
@@ -158,7 +165,8 @@ impl CallOptions {
         Self::default()
     }
 
-    /// How long the call may take from its acceptance to its answer, waiting included.
+    /// How long the call may take from its acceptance to its answer, waiting included. Zero, and
+    /// more than a year, is refused with [`Error::InvalidCallOptions`].
     #[must_use]
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = Some(limit);
@@ -166,7 +174,8 @@ impl CallOptions {
     }
 
     /// How much fuel the call may use. Needs a definition that meters fuel, see
-    /// [`Limits::fuel`](crate::Limits::fuel).
+    /// [`Limits::fuel`](crate::Limits::fuel); without one it is refused with
+    /// [`Error::InvalidCallOptions`].
     #[must_use]
     pub fn fuel(mut self, fuel: u64) -> Self {
         self.fuel = Some(fuel);
@@ -180,7 +189,8 @@ impl CallOptions {
         self
     }
 
-    /// Sends calls of the same key to the same worker while that worker can take the function.
+    /// Sends calls of the same key to the same worker while that worker can take the function. When
+    /// that worker is full the call is refused as saturated, or waits, although others have room.
     #[must_use]
     pub fn affinity(mut self, key: impl std::hash::Hash) -> Self {
         use std::hash::BuildHasher as _;

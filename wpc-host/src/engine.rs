@@ -6,6 +6,7 @@
 
 use crate::config::Options;
 use crate::error::Error;
+use crate::limits::MAX_TABLE_ELEMENTS;
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 use wasmtime::{
@@ -27,15 +28,14 @@ impl Profile {
     }
 }
 
-/// How many of a guest's functions a trap tells: deep recursion would tell thousands.
+/// How many of a guest's functions a trap tells: two screens. Deep recursion would tell thousands.
 const MAX_TRAP_FRAMES: NonZeroUsize = NonZeroUsize::new(24).unwrap();
 
-/// What of a memory stays with its pool slot when a sandbox is dropped. Only worth it where the
-/// kernel can tell which pages were written, else every page of it is wiped each time.
+/// How many bytes of a memory and of a table stay with their pool slot when a sandbox is dropped, so
+/// that the next one does not fault them in again: what a guest of the SDK touches in small calls
+/// lies within. Only worth it where the kernel can tell which pages were written, else every page of
+/// it is wiped each time.
 const KEEP_RESIDENT: usize = 512 * 1024;
-
-/// The largest table; the address space of every slot is set aside for it.
-const MAX_TABLE_ELEMENTS: usize = 100_000;
 
 #[derive(Debug)]
 pub(crate) struct Engines {

@@ -1,8 +1,8 @@
 //! Every way in which something can be refused or fail, with stable codes.
 //!
 //! Three kinds are told apart: the embedder's mistake (refused before anything changed), the
-//! guest's failure, and the pool's own state. [`Error::outcome_unknown`] and
-//! [`Error::retry_can_help`] say what a caller may do about one.
+//! guest's failure, and the pool's own state. `error_code` has the table of their codes and of what
+//! a caller may do about each.
 
 use crate::id::{FunctionHash, Sha256Hash, WorkerId};
 use std::time::Duration;
@@ -27,12 +27,14 @@ pub enum Error {
         problem: String,
     },
     /// A name is outside the rule.
-    #[error("{what} name {name:?} is not allowed: a name is {}", wpc_abi::names::NAME_RULE)]
+    #[error("{what} name {name:?} is not allowed: a name is {rule}")]
     InvalidName {
         /// What was to be named.
         what: &'static str,
         /// The name.
         name: String,
+        /// What it must be.
+        rule: &'static str,
     },
 
     /// The pool is stopped or stopping.
@@ -43,8 +45,8 @@ pub enum Error {
         "the workers are already started, or are starting or stopping; wait for `stop_workers` to return"
     )]
     AlreadyStarted,
-    /// The workers did not come up; those that did were stopped again.
-    #[error("the workers could not be started: {cause}")]
+    /// A thread did not come up. Workers that did are told to end.
+    #[error("starting failed: {cause}")]
     StartFailed {
         /// Why.
         cause: String,
@@ -67,7 +69,7 @@ pub enum Error {
         what: String,
     },
     /// The module does not validate or uses a feature that is switched off.
-    #[error("the module of {what} cannot be used: {reason}")]
+    #[error("the module of {what} cannot be used: {reason}; `wasm-tools validate` tells more")]
     InvalidModule {
         /// What was to be defined.
         what: String,
@@ -111,7 +113,9 @@ pub enum Error {
         found: String,
     },
     /// The module's section about itself cannot be read.
-    #[error("the section \"wpc\" of the module of {what} cannot be read: {reason}")]
+    #[error(
+        "the custom section \"wpc\" of the module of {what} cannot be read: {reason}; rebuild it with a matching SDK, or leave the section out"
+    )]
     MalformedSection {
         /// What was to be defined.
         what: String,
@@ -119,7 +123,10 @@ pub enum Error {
         reason: String,
     },
     /// The module does not offer the wanted function.
-    #[error("the module of {what} has no function \"{wanted}\"; it has {}", list(offered))]
+    #[error(
+        "the module of {what} has no export \"{wanted}\" that could be used; it offers {}",
+        list(offered)
+    )]
     MissingExport {
         /// What was to be defined.
         what: String,
@@ -152,7 +159,9 @@ pub enum Error {
         found: String,
     },
     /// The module imports what nobody offers.
-    #[error("the module of {what} imports \"{module}\" \"{name}\", which nobody offers: {reason}")]
+    #[error(
+        "the module of {what} imports \"{module}\" \"{name}\", which cannot be linked: {reason}"
+    )]
     UnknownImport {
         /// What was to be defined.
         what: String,
@@ -190,13 +199,15 @@ pub enum Error {
         found: u64,
     },
     /// Dependencies lead back to themselves.
-    #[error("the dependencies go in a circle: {}", path.join(" -> "))]
+    #[error("the dependencies go in a circle: {}; take one of these imports out", path.join(" -> "))]
     DependencyCircle {
         /// The aliases, the first one again at the end.
         path: Vec<String>,
     },
     /// A dependency does not offer what a module imports from it.
-    #[error("{importer} imports \"{export}\" from dependency \"{alias}\": {reason}")]
+    #[error(
+        "{importer} imports \"{export}\" from dependency \"{alias}\", and the two do not fit: {reason}; define the one that fits first"
+    )]
     DependencyExport {
         /// Who imports.
         importer: String,
@@ -207,20 +218,30 @@ pub enum Error {
         /// Why it does not fit.
         reason: String,
     },
-    /// A sandbox would need more instances than one worker may have.
+    /// Dependencies depend on each other in too long a chain.
+    #[error("the chain of dependencies from \"{alias}\" is longer than {limit}; join some of them")]
+    DependencyChain {
+        /// Where it begins.
+        alias: String,
+        /// How long it may be.
+        limit: usize,
+    },
+    /// A sandbox would need more instances than there may be.
     #[error(
-        "{what} needs {needed} module instances with its dependencies, and a worker may have {limit}; raise `Options::max_live_instances`"
+        "{what} needs {needed} module instances with its dependencies, and {limit} may be alive at once for a worker; raise `Options::max_live_instances`"
     )]
     TooManyInstances {
         /// What needs them.
         what: String,
         /// How many.
         needed: usize,
-        /// How many a worker may have.
+        /// How many there may be.
         limit: usize,
     },
     /// A constant's value does not encode.
-    #[error("constant \"{constant}\" does not encode: {reason}")]
+    #[error(
+        "constant \"{constant}\" does not encode: {reason}; give it a type that serde can serialize without knowing a length later"
+    )]
     ConstantEncode {
         /// The constant.
         constant: String,
@@ -255,7 +276,9 @@ pub enum Error {
         constant: String,
     },
     /// The function is defined in another version than the call demands.
-    #[error("function \"{function}\" is pinned to {expected}, and the defined one is {found}")]
+    #[error(
+        "function \"{function}\" is pinned to {expected}, and the defined one is {found}; define that version, or pin this one"
+    )]
     PinMismatch {
         /// The function.
         function: String,
@@ -266,7 +289,7 @@ pub enum Error {
     },
     /// A typed handle's types are not the function's.
     #[error(
-        "function \"{function}\" has another {part}: the handle expects `{expected}`, the module tells `{found}`"
+        "function \"{function}\" has another {part}: the handle expects `{expected}`, the module tells `{found}`; `get_remote_functions` tells its signature"
     )]
     SignatureMismatch {
         /// The function.
@@ -279,7 +302,9 @@ pub enum Error {
         found: String,
     },
     /// The arguments do not encode.
-    #[error("the arguments of function \"{function}\" do not encode: {reason}")]
+    #[error(
+        "the arguments of function \"{function}\" do not encode: {reason}; pass a tuple of types that serde can serialize"
+    )]
     ArgumentsEncode {
         /// The function.
         function: String,
@@ -299,7 +324,9 @@ pub enum Error {
         found: usize,
     },
     /// The arguments are not the function's.
-    #[error("the arguments of function \"{function}\" do not fit it: {reason}")]
+    #[error(
+        "the arguments of function \"{function}\" do not fit it: {reason}; `get_remote_functions` tells its signature"
+    )]
     BadArguments {
         /// The function.
         function: String,
@@ -307,7 +334,9 @@ pub enum Error {
         reason: String,
     },
     /// The result is not of the wanted type.
-    #[error("the result of function \"{function}\" is no `{wanted}`: {reason}")]
+    #[error(
+        "the result of function \"{function}\" is no `{wanted}`: {reason}; `get_remote_functions` tells its signature"
+    )]
     ResultDecode {
         /// The function.
         function: String,
@@ -336,7 +365,7 @@ pub enum Error {
         limit: usize,
     },
     /// The function failed so often on every worker that it is not tried any more.
-    #[error("function \"{function}\" is held on every worker since {:.1} s after repeated failures, the last: {reason}; redefine it, revive it, or wait for its cool-down", held_for.as_secs_f64())]
+    #[error("function \"{function}\" is held on every worker for {:.1} s after repeated failures, the last: {reason}; redefine it, revive it, or wait for its cool-down", held_for.as_secs_f64())]
     Held {
         /// The function.
         function: String,
@@ -440,7 +469,7 @@ pub enum Error {
         limit: usize,
     },
     /// The guest broke the contract.
-    #[error("function \"{function}\" broke the contract: {reason}")]
+    #[error("function \"{function}\" broke the contract of docs/abi.md: {reason}")]
     BadReply {
         /// The function.
         function: String,
@@ -471,145 +500,4 @@ pub enum Error {
 
 fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-}
-
-macro_rules! codes {
-    ($($variant:ident $code:literal $unknown:literal $retry:literal),+ $(,)?) => {
-        /// An [`Error`]'s stable name, for programs, logs and metrics.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        #[non_exhaustive]
-        pub enum ErrorCode {
-            $(#[doc = concat!("See [`Error::", stringify!($variant), "`].")] $variant,)+
-        }
-
-        impl ErrorCode {
-            /// Every code.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// The code as text; it never changes.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $code),+ }
-            }
-        }
-
-        impl Error {
-            /// The error's stable code.
-            #[must_use]
-            pub const fn code(&self) -> ErrorCode {
-                match self { $(Self::$variant { .. } => ErrorCode::$variant),+ }
-            }
-
-            /// Whether the function may have run, in whole or in part, without its result being
-            /// known: a call that must not happen twice must not be repeated then.
-            #[must_use]
-            pub const fn outcome_unknown(&self) -> bool {
-                self.ran() && match self { $(Self::$variant { .. } => $unknown),+ }
-            }
-
-            /// Whether the very same call may succeed when it is repeated later.
-            #[must_use]
-            pub const fn retry_can_help(&self) -> bool {
-                match self { $(Self::$variant { .. } => $retry),+ }
-            }
-        }
-    };
-}
-
-impl Error {
-    /// Whether the function had begun; errors that do not tell arise only after or before, as the
-    /// table says.
-    const fn ran(&self) -> bool {
-        match self {
-            Self::Timeout { ran, .. }
-            | Self::Cancelled { ran, .. }
-            | Self::Stopped { ran, .. }
-            | Self::WorkerLost { ran, .. } => *ran,
-            _ => true,
-        }
-    }
-}
-
-// The variant, its code, whether the outcome is unknown once it ran, whether a retry can help.
-codes! {
-    InvalidOptions "invalid_options" false false,
-    InvalidCallOptions "invalid_call_options" false false,
-    InvalidName "invalid_name" false false,
-    NotRunning "not_running" false true,
-    AlreadyStarted "already_started" false true,
-    StartFailed "start_failed" false true,
-    NotWasm "not_wasm" false false,
-    Component "component" false false,
-    InvalidModule "invalid_module" false false,
-    ModuleTooLarge "module_too_large" false false,
-    Sha256Mismatch "sha256_mismatch" false false,
-    AbiVersion "abi_version" false false,
-    MalformedSection "malformed_section" false false,
-    MissingExport "missing_export" false false,
-    AmbiguousExport "ambiguous_export" false false,
-    ExportType "export_type" false false,
-    UnknownImport "unknown_import" false false,
-    NotGranted "not_granted" false false,
-    MemoryTooLarge "memory_too_large" false false,
-    DependencyCircle "dependency_circle" false false,
-    DependencyExport "dependency_export" false false,
-    TooManyInstances "too_many_instances" false false,
-    ConstantEncode "constant_encode" false false,
-    FunctionNotDefined "function_not_defined" false true,
-    DependencyNotDefined "dependency_not_defined" false true,
-    ConstantNotDefined "constant_not_defined" false true,
-    PinMismatch "pin_mismatch" false false,
-    SignatureMismatch "signature_mismatch" false false,
-    ArgumentsEncode "arguments_encode" false false,
-    ArgumentsTooLarge "arguments_too_large" false false,
-    BadArguments "bad_arguments" false false,
-    ResultDecode "result_decode" false false,
-    NoReadyWorkers "no_ready_workers" false false,
-    Saturated "saturated" false true,
-    Held "held" false true,
-    Timeout "timeout" true true,
-    Cancelled "cancelled" true false,
-    Stopped "stopped" true false,
-    WorkerLost "worker_lost" true true,
-    Guest "guest_error" false false,
-    Trap "trap" true true,
-    OutOfFuel "out_of_fuel" true false,
-    OutOfMemory "out_of_memory" true true,
-    StackOverflow "stack_overflow" true false,
-    BadReply "bad_reply" true false,
-    ResultTooLarge "result_too_large" true false,
-    Initialisation "initialisation" false true,
-}
-
-impl std::fmt::Display for ErrorCode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl std::str::FromStr for ErrorCode {
-    type Err = UnknownErrorCode;
-
-    fn from_str(text: &str) -> Result<Self, UnknownErrorCode> {
-        let known = Self::ALL.iter().find(|code| code.as_str() == text);
-        known.copied().ok_or_else(|| UnknownErrorCode(text.to_owned()))
-    }
-}
-
-/// Text that is no [`ErrorCode`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no error code of wpc")]
-pub struct UnknownErrorCode(pub String);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_code_reads_back_from_its_text() {
-        for code in ErrorCode::ALL {
-            assert_eq!(code.as_str().parse(), Ok(*code));
-        }
-        assert!("nonsense".parse::<ErrorCode>().is_err());
-    }
 }

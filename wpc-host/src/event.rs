@@ -5,16 +5,25 @@
 //! listeners in the order they were added. A slow listener fills the queue, and what does not fit
 //! is dropped and counted; a panicking one is reported and stays.
 
-use crate::error::{Error, ErrorCode};
+use crate::error::Error;
+use crate::error_code::ErrorCode;
 use crate::id::{CallId, Counter, ListenerId, WorkerId};
 use arc_swap::ArcSwap;
 use concurrent_queue::ConcurrentQueue;
 use serde::Serialize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{JoinHandle, Thread};
+use std::thread::Thread;
 use std::time::{Duration, SystemTime};
+
+/// How long the end of a pool waits for listeners to hear what is left. A listener that blocks is
+/// left behind with its thread.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The longest text of a guest that an event carries, in bytes: thousands may wait for a listener.
+const MAX_TEXT: usize = 16 * 1024;
 
 /// One observation.
 #[derive(Debug, Clone)]
@@ -73,8 +82,10 @@ pub enum Severity {
 #[non_exhaustive]
 pub struct EventError {
     /// The error's stable code.
+    pub code: ErrorCode,
+    /// The name a guest gave its error; the code's text for all others.
     pub name: String,
-    /// The error's text.
+    /// What happened, for a person.
     pub message: String,
     /// Where it happened; empty where that is not known.
     pub stack: String,
@@ -82,17 +93,24 @@ pub struct EventError {
 
 impl From<&Error> for EventError {
     fn from(error: &Error) -> Self {
-        let stack = match error {
-            Error::Guest { error, .. } => error.stack.clone(),
-            Error::Trap { stack, .. } => stack.clone(),
-            _ => String::new(),
+        let code = error.code();
+        let (name, stack) = match error {
+            Error::Guest { error, .. } => (error.name.clone(), error.stack.clone()),
+            Error::Trap { stack, .. } => (code.as_str().to_owned(), stack.clone()),
+            _ => (code.as_str().to_owned(), String::new()),
         };
-        let name = match error {
-            Error::Guest { error, .. } => error.name.clone(),
-            _ => error.code().as_str().to_owned(),
-        };
-        Self { name, message: error.to_string(), stack }
+        let [name, message, stack] = [name, error.to_string(), stack].map(cut);
+        Self { code, name, message, stack }
     }
+}
+
+/// The text's beginning.
+fn cut(mut text: String) -> String {
+    if text.len() > MAX_TEXT {
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        text.shrink_to_fit();
+    }
+    text
 }
 
 /// What a worker can do at the moment.
@@ -103,7 +121,8 @@ pub enum HealthState {
     Starting,
     /// It takes calls of every function.
     Ready,
-    /// Some function is backing off or held on it; it takes calls of the others.
+    /// Some function failed on it and has not answered since: it backs off, is held, or is about to
+    /// be tried again. It takes calls of the others.
     Degraded,
     /// Its thread was lost and is being replaced.
     Restarting,
@@ -249,7 +268,7 @@ details! {
     /// A listener panicked; it stays.
     ListenerPanicked "listener_panicked" Error {
         /// Which.
-        listener_id: u64,
+        listener_id: ListenerId,
     },
 }
 
@@ -314,7 +333,10 @@ struct Shared {
     teller_thread: std::sync::OnceLock<Thread>,
 }
 
-struct Teller(JoinHandle<()>);
+struct Teller {
+    thread: Thread,
+    ended: Receiver<()>,
+}
 
 impl std::fmt::Debug for Events {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -339,12 +361,16 @@ impl Events {
         let mut teller = self.0.teller.lock().unwrap_or_else(PoisonError::into_inner);
         if teller.is_none() {
             let shared = Arc::clone(&self.0);
+            let (ends, ended) = sync_channel(1);
             #[expect(clippy::disallowed_methods, reason = "the one thread that calls listeners")]
-            let handle = std::thread::Builder::new()
-                .name("wpc-events".to_owned())
-                .spawn(move || shared.tell())?;
-            let _ = self.0.teller_thread.set(handle.thread().clone());
-            *teller = Some(Teller(handle));
+            let handle =
+                std::thread::Builder::new().name("wpc-events".to_owned()).spawn(move || {
+                    shared.tell();
+                    let _ = ends.send(());
+                })?;
+            let thread = handle.thread().clone();
+            let _ = self.0.teller_thread.set(thread.clone());
+            *teller = Some(Teller { thread, ended });
         }
         let id = ListenerId(self.0.listener_ids.next());
         let listener = Listener { id, listen, active: Arc::new(AtomicBool::new(true)) };
@@ -371,7 +397,13 @@ impl Events {
 
     pub(crate) fn emit(&self, draft: Draft) {
         let Draft { source, worker, call, error, severity, details } = draft;
-        mirror(worker, call, error.as_ref(), severity, &details);
+        let mirror = || mirror(worker, call, error.as_ref(), severity, &details);
+        match source {
+            // A subscriber is foreign code. If it panics on a worker's thread that worker is lost
+            // and replaced; the supervisor and callers must not die of it.
+            EventSource::Worker => mirror(),
+            EventSource::Parent => drop(catch_unwind(AssertUnwindSafe(mirror))),
+        }
         if self.0.listeners.load().is_empty() {
             return;
         }
@@ -393,16 +425,22 @@ impl Events {
         }
     }
 
-    /// Tells what waits, then ends the thread. Called from a listener it does not wait for itself.
+    /// Whether anybody would hear of an error.
+    pub(crate) fn is_heard(&self) -> bool {
+        !self.0.listeners.load().is_empty()
+            || tracing::enabled!(target: "wpc", tracing::Level::ERROR)
+    }
+
+    /// Lets the thread tell what waits and end. Waits for it a little, but not for a listener that
+    /// blocks, nor for itself.
     pub(crate) fn close(&self) {
         self.0.waiting.close();
         let teller = self.0.teller.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Teller(handle)) = teller {
-            handle.thread().unpark();
-            if handle.thread().id() != std::thread::current().id() {
-                // A listener's panic is caught, so the thread has none to hand on.
-                let _ = handle.join();
-            }
+        let Some(Teller { thread, ended }) = teller else { return };
+        thread.unpark();
+        if thread.id() != std::thread::current().id() {
+            // An answer, a disconnection and the end of patience are all the same here.
+            let _ = ended.recv_timeout(LAST_WORDS);
         }
     }
 }
@@ -425,7 +463,7 @@ impl Shared {
     /// An event of this thread's own, told at once: in the queue it could be dropped itself.
     fn tell_own(&self, details: EventDetails) {
         let severity = details.usual_severity();
-        mirror(None, None, None, severity, &details);
+        drop(catch_unwind(AssertUnwindSafe(|| mirror(None, None, None, severity, &details))));
         self.tell_all(&WorkerEvent {
             event_id: self.event_ids.next(),
             worker_id: None,
@@ -447,7 +485,7 @@ impl Shared {
             let told = catch_unwind(AssertUnwindSafe(|| (listener.listen)(event)));
             let about_panics = matches!(event.details, EventDetails::ListenerPanicked { .. });
             if told.is_err() && !about_panics {
-                self.tell_own(EventDetails::ListenerPanicked { listener_id: listener.id.0 });
+                self.tell_own(EventDetails::ListenerPanicked { listener_id: listener.id });
             }
         }
     }
@@ -469,17 +507,16 @@ fn mirror(
             tracing::$level!(target: "wpc", worker, call, error, ?details, "{name}")
         };
     }
-    match severity {
-        Severity::Info => at!(info),
-        Severity::Warn => at!(warn),
-        Severity::Error => at!(error),
-    }
-}
-
-impl EventError {
-    /// The code, where the error is the host's; a guest error has a name of its own.
-    #[must_use]
-    pub fn code(&self) -> Option<ErrorCode> {
-        self.name.parse().ok()
+    // A guest's line has more levels than events have.
+    let level = match details {
+        EventDetails::GuestLog { level, .. } => level.as_str(),
+        _ => "",
+    };
+    match (severity, level) {
+        (_, "debug") => at!(debug),
+        (_, "trace") => at!(trace),
+        (Severity::Info, _) => at!(info),
+        (Severity::Warn, _) => at!(warn),
+        (Severity::Error, _) => at!(error),
     }
 }

@@ -1,4 +1,4 @@
-//! The numbers and hashes by which things are told apart. None is used twice in a process's life.
+//! The numbers and hashes by which things are told apart. No number is used twice in a pool's life.
 
 use sha1::{Digest as _, Sha1};
 use sha2::Sha256;
@@ -15,7 +15,7 @@ pub struct WorkerId(pub(crate) u64);
 pub struct CallId(pub(crate) u64);
 
 /// A listener, as [`off_worker_event`](crate::WorkerProcedureCall::off_worker_event) takes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct ListenerId(pub(crate) u64);
 
 /// One linking of one definition: what a sandbox is made from.
@@ -104,6 +104,12 @@ macro_rules! hash_text {
         impl fmt::Debug for $hash {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, "{}({self})", stringify!($hash))
+            }
+        }
+
+        impl serde::Serialize for $hash {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
             }
         }
 

@@ -1,7 +1,8 @@
 //! What a pool tells of what is defined and of its workers, as plain data.
 
+use crate::capability::Capability;
 use crate::event::HealthState;
-use crate::id::WorkerId;
+use crate::id::{FunctionHash, WorkerId};
 use serde::Serialize;
 
 /// What is told of a defined function.
@@ -13,14 +14,16 @@ pub struct FunctionInformation {
     /// Its arguments and result, such as `(path: String) -> String`; `None` where the module does
     /// not tell them.
     pub parameter_signature: Option<String>,
-    /// The SHA-1 of its module, in hexadecimal.
-    pub function_hash_sha1: String,
+    /// The SHA-1 of its module.
+    pub function_hash_sha1: FunctionHash,
     /// On how many workers it can be called at this moment.
     pub installed_worker_count: usize,
     /// The aliases it needs, itself and through others.
     pub required_dependencies: Vec<String>,
     /// The constants it needs, itself and through its dependencies.
     pub required_constants: Vec<String>,
+    /// The capabilities its own module needs, which it was granted.
+    pub required_capabilities: Vec<Capability>,
 }
 
 /// What is told of a defined dependency.
@@ -29,12 +32,18 @@ pub struct FunctionInformation {
 pub struct DependencyInformation {
     /// The name modules import it by.
     pub alias: String,
-    /// The SHA-1 of its module, in hexadecimal.
-    pub module_hash_sha1: String,
+    /// The SHA-1 of its module.
+    pub module_hash_sha1: FunctionHash,
     /// The functions it offers.
     pub exports: Vec<String>,
     /// On how many workers it can be used at this moment.
     pub installed_worker_count: usize,
+    /// The aliases it needs, itself and through others.
+    pub required_dependencies: Vec<String>,
+    /// The constants its own module needs.
+    pub required_constants: Vec<String>,
+    /// The capabilities its own module needs, which it was granted.
+    pub required_capabilities: Vec<Capability>,
 }
 
 /// What is told of a defined constant; its value is not shown.

@@ -4,7 +4,11 @@
 use crate::config::MAX_DURATION;
 use std::time::Duration;
 
-/// The bounds of one definition. They hold for a sandbox as a whole, its dependencies included.
+/// The largest table a sandbox may have; the address space of every pool slot is set aside for it.
+pub(crate) const MAX_TABLE_ELEMENTS: usize = 100_000;
+
+/// The bounds of one definition. They hold for a sandbox as a whole, its dependencies included; of a
+/// dependency's own limits only `module_size` counts, since it runs in the sandboxes of functions.
 ///
 /// ```
 /// use wpc_host::Limits;
@@ -16,16 +20,19 @@ pub struct Limits {
     /// How long a call may take from its acceptance to its answer. Default `None`: the pool's
     /// [`call_timeout`](crate::Options::call_timeout).
     pub time: Option<Duration>,
-    /// How much fuel a call may use, roughly one unit an instruction. Metering needs code compiled
+    /// How much fuel a call may use, roughly one unit an instruction; making the sandbox for it
+    /// counts. Metering needs code compiled
     /// for it, which is slower; without it nothing is paid. Default `None`: not metered.
     pub fuel: Option<u64>,
     /// How many bytes the memories of a sandbox may have together. Default 256 MiB.
     pub memory: usize,
-    /// How many elements the tables of a sandbox may have together. Default 100,000.
+    /// How many elements the tables of a sandbox may have together. Default 100,000, and at most
+    /// that.
     pub table_elements: usize,
     /// How many bytes a call's encoded arguments may have. Default 64 MiB.
     pub arguments: usize,
-    /// How many bytes a call's encoded result may have. Default 64 MiB.
+    /// How many bytes a call's encoded result may have. A larger one ends the sandbox, and counts as
+    /// a failure of the function. Default 64 MiB.
     pub result: usize,
     /// How many bytes a module may have. Default 64 MiB.
     pub module_size: usize,
@@ -37,7 +44,7 @@ impl Default for Limits {
             time: None,
             fuel: None,
             memory: 256 << 20,
-            table_elements: 100_000,
+            table_elements: MAX_TABLE_ELEMENTS,
             arguments: 64 << 20,
             result: 64 << 20,
             module_size: 64 << 20,
@@ -46,16 +53,23 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// What is wrong with them, an item each.
-    pub(crate) fn problems(&self) -> Vec<String> {
+    /// What is wrong with them, an item each; `what` has them.
+    pub(crate) fn problems(&self, what: &str) -> Vec<String> {
         let mut problems = Vec::new();
+        if self.table_elements > MAX_TABLE_ELEMENTS {
+            problems.push(format!(
+                "`Limits::table_elements` of {what} must be at most {MAX_TABLE_ELEMENTS}"
+            ));
+        }
         if self.time.is_some_and(|time| time.is_zero() || time > MAX_DURATION) {
-            problems.push("`Limits::time` must be longer than zero and at most a year".to_owned());
+            problems.push(format!(
+                "`Limits::time` of {what} must be longer than zero and at most a year"
+            ));
         }
         for (name, bytes) in [("arguments", self.arguments), ("result", self.result)] {
             if bytes > u32::MAX as usize {
                 problems.push(format!(
-                    "`Limits::{name}` must be less than 4 GiB, as a guest's memory is"
+                    "`Limits::{name}` of {what} must be less than 4 GiB, as a guest's memory is"
                 ));
             }
         }

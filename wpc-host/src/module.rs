@@ -12,8 +12,7 @@ use wasmtime::{ExternType, FuncType, ValType};
 use wpc_abi::names;
 use wpc_abi::section::{SECTION, Section, Signature};
 
-/// A `.wasm` to be defined, with what its definition may use. The bytes are copied once, into
-/// machine code.
+/// A `.wasm` to be defined, with what its definition may use. Cheap to clone: clones share the bytes.
 ///
 /// ```no_run
 /// use wpc_host::{Capability, Limits, WasmModule};
@@ -117,6 +116,15 @@ pub(crate) enum Scalar {
 }
 
 impl Scalar {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::I32 => "i32",
+            Self::I64 => "i64",
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+        }
+    }
+
     fn of(ty: &ValType) -> Option<Self> {
         match ty {
             ValType::I32 => Some(Self::I32),
@@ -152,7 +160,7 @@ pub(crate) struct Requirements {
     pub(crate) constants: Vec<String>,
     pub(crate) dependencies: BTreeMap<String, DependencyImports>,
     /// Each with the import that needs it.
-    capabilities: Vec<(Capability, &'static str)>,
+    pub(crate) capabilities: Vec<(Capability, &'static str)>,
 }
 
 #[derive(Debug)]
@@ -166,6 +174,7 @@ pub(crate) struct Module {
     /// Whether it exports WASI's reactor initialiser.
     pub(crate) has_initialize: bool,
     initial_memory: u64,
+    initial_table: u64,
 }
 
 impl Module {
@@ -192,7 +201,7 @@ impl Module {
                 found: describe(&found),
             });
         }
-        let offered = self.exports.iter().map(|export| export.name.clone()).collect::<Vec<_>>();
+        let offered = offered(&self.exports);
         match (chosen, self.exports.as_slice()) {
             (None, [only]) => Ok(only),
             (None, [_, _, ..]) => Err(Error::AmbiguousExport { what: what.to_owned(), offered }),
@@ -223,6 +232,15 @@ impl Module {
                 found: self.initial_memory,
             });
         }
+        if self.initial_table > limits.table_elements as u64 {
+            let (found, limit) = (self.initial_table, limits.table_elements);
+            return Err(Error::InvalidModule {
+                what: what.to_owned(),
+                reason: format!(
+                    "its table starts with {found} elements, and the limit is {limit}; raise `Limits::table_elements`"
+                ),
+            });
+        }
         Ok(())
     }
 }
@@ -242,7 +260,7 @@ impl Compiler {
 
     /// Compiles and reads `source`; `what` names it in errors.
     pub(crate) fn compile(&self, what: &str, source: &WasmModule) -> Result<Arc<Module>, Error> {
-        let problems = source.limits.problems();
+        let problems = source.limits.problems(what);
         if !problems.is_empty() {
             return Err(Error::InvalidOptions { problems });
         }
@@ -310,6 +328,7 @@ fn compile(what: &str, bytes: &[u8], engine: &wasmtime::Engine) -> Result<Module
         has_buffer,
         has_initialize: matches!(wasm.get_export("_initialize"), Some(ExternType::Func(_))),
         initial_memory: initial_memory(&wasm),
+        initial_table: wasm.resources_required().max_initial_table_size.unwrap_or(0),
         wasm,
     })
 }
@@ -322,6 +341,16 @@ fn causes(error: &wasmtime::Error) -> String {
         text.push_str(&cause.to_string());
     }
     text
+}
+
+/// The names of what a module offers, for messages: the first few, and how many more there are.
+pub(crate) fn offered(exports: &[Export]) -> Vec<String> {
+    const MOST: usize = 10;
+    let mut names: Vec<_> = exports.iter().take(MOST).map(|export| export.name.clone()).collect();
+    if exports.len() > MOST {
+        names.push(format!("and {} more", exports.len() - MOST));
+    }
+    names
 }
 
 /// Whether the module keeps the contract; refuses it where it keeps another version.
@@ -353,18 +382,32 @@ fn check_version(what: &str, wasm: &wasmtime::Module) -> Result<bool, Error> {
         return Err(Error::MissingExport {
             what: what.to_owned(),
             wanted: "memory".to_owned(),
-            offered: wasm.exports().map(|export| export.name().to_owned()).collect(),
+            offered: vec![names::BUFFER_EXPORT.to_owned()],
         });
     }
     Ok(has_buffer)
 }
 
+/// The most bytes a module may use to tell about itself: read, they take some tens of times as much.
+/// A function of the SDK takes about a hundred.
+const MAX_SECTION: usize = 1 << 20;
+
+/// The most exports that can be called, and the most parameters of one: the host keeps a few dozen
+/// bytes for each, whatever a module says in one.
+const MAX_EXPORTS: usize = 50_000;
+const MAX_PARAMETERS: usize = 64;
+
 fn read_section(what: &str, bytes: &[u8]) -> Result<Section, Error> {
     let mut section = Section::default();
+    let mut total = 0;
     let malformed = |reason: String| Error::MalformedSection { what: what.to_owned(), reason };
     for payload in wasmparser::Parser::new(0).parse_all(bytes) {
         match payload {
             Ok(wasmparser::Payload::CustomSection(custom)) if custom.name() == SECTION => {
+                total += custom.data().len();
+                if total > MAX_SECTION {
+                    return Err(malformed(format!("it has more than {MAX_SECTION} bytes")));
+                }
                 section.read(custom.data()).map_err(|error| malformed(error.to_string()))?;
             }
             Ok(_) => {}
@@ -394,12 +437,15 @@ fn read_exports(
         let convention = convention(&ty, has_buffer)?;
         Some(Export { name: name.to_owned(), convention, signature: signatures.remove(name) })
     });
-    callable.collect()
+    callable.take(MAX_EXPORTS).collect()
 }
 
 fn convention(ty: &FuncType, has_buffer: bool) -> Option<Convention> {
     if has_buffer && is_type(ty, &[Scalar::I32, Scalar::I32], &[Scalar::I64]) {
         return Some(Convention::Wpc);
+    }
+    if ty.params().len() > MAX_PARAMETERS {
+        return None;
     }
     let parameters = ty.params().map(|ty| Scalar::of(&ty)).collect::<Option<_>>()?;
     let results = ty.results().map(|ty| Scalar::of(&ty)).collect::<Option<Vec<_>>>()?;
@@ -443,7 +489,9 @@ fn read_imports(
             let fits = matches!(import.ty(), ExternType::Func(ty) if is_type(&ty, offered.parameters, offered.results));
             if !fits {
                 return Err(unknown(format!(
-                    "the host's has another type than {}",
+                    "the host's is ({}) -> ({}), and this is {}",
+                    scalars(offered.parameters),
+                    scalars(offered.results),
                     describe(&import.ty())
                 )));
             }
@@ -522,6 +570,10 @@ fn initial_memory(wasm: &wasmtime::Module) -> u64 {
     let resources = wasm.resources_required();
     const PAGE: u64 = 64 * 1024;
     resources.max_initial_memory_size.unwrap_or(0).saturating_mul(PAGE)
+}
+
+fn scalars(types: &[Scalar]) -> String {
+    types.iter().map(|scalar| scalar.name()).collect::<Vec<_>>().join(", ")
 }
 
 /// A type in words.

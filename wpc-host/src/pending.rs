@@ -73,7 +73,9 @@ impl<R> PendingCall<R> {
 }
 
 impl<R: DeserializeOwned> PendingCall<R> {
-    /// Blocks until the call is answered, which it is by its time limit at the latest.
+    /// Blocks until the call is answered: by its time limit, a millisecond later if it has to be
+    /// interrupted, or by [`lost_worker_grace`](crate::Options::lost_worker_grace) after it if its
+    /// worker falls silent.
     ///
     /// # Errors
     ///

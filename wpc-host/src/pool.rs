@@ -9,6 +9,7 @@ use crate::engine::Engines;
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, Events, HealthState};
 use crate::id::{Counter, WorkerId};
+use crate::information::WorkerHealth;
 use crate::job::Job;
 use crate::registry::Registry;
 use crate::restart_policy::{Admission, RestartPolicy};
@@ -20,6 +21,7 @@ use crate::worker::{self, Equipment, Worker};
 use arc_swap::ArcSwap;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,6 +35,10 @@ pub(crate) struct Pool {
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) waiting: Arc<WaitingRoom>,
     pub(crate) workers: ArcSwap<Vec<Arc<Worker>>>,
+    /// Workers that were lost, until they are replaced; for `get_worker_health_states`.
+    pub(crate) lost: Mutex<Vec<WorkerHealth>>,
+    /// Threads that were given up and may still come back, to be stopped then.
+    pub(crate) abandoned: Mutex<Vec<Arc<Worker>>>,
     /// Held while the set is replaced; true once a stop has taken it over.
     is_frozen: Mutex<bool>,
     /// Calls are accepted.
@@ -80,11 +86,16 @@ impl Pool {
         Self {
             policy: RestartPolicy::new(&options),
             events: Events::new(options.max_waiting_events),
-            registry: Registry::new(Arc::clone(&engines)),
+            registry: Registry::new(
+                Arc::clone(&engines),
+                usize::try_from(options.max_live_instances).unwrap_or(usize::MAX),
+            ),
             engines,
             ticker: Arc::new(Ticker::new()),
             waiting: Arc::new(WaitingRoom::new(options.max_waiting_calls)),
             workers: ArcSwap::default(),
+            lost: Mutex::default(),
+            abandoned: Mutex::default(),
             is_frozen: Mutex::new(true),
             is_open: AtomicBool::new(false),
             returning: AtomicUsize::new(0),
@@ -102,30 +113,34 @@ impl Pool {
 
     /// Sees that the job is run, or says why not; its call is not answered then.
     pub(crate) fn accept(&self, job: Job) -> Result<(), Error> {
-        let function = job.function.name.to_string();
-        let (job, refusal) = match self.dispatch(job) {
-            Ok(()) => return Ok(()),
-            Err(refused) => refused,
+        // Whoever is ready to wait does so behind those who wait already.
+        let has_queue = job.wait_for_room && !self.waiting.is_empty();
+        let (job, refusal) = if has_queue {
+            (job, Refusal::Saturated)
+        } else {
+            match self.dispatch(job) {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused,
+            }
         };
+        let function = job.function.name.to_string();
         let saturated = || Error::Saturated {
             function: function.clone(),
             limit: self.options.max_pending_calls_per_worker,
         };
         match refusal {
             Refusal::Saturated if !job.wait_for_room => Err(saturated()),
-            Refusal::Saturated | Refusal::Later => {
-                self.waiting.enter(job).map_err(|_| {
-                    if self.is_open.load(Ordering::Acquire) {
-                        saturated()
-                    } else {
-                        Error::NotRunning
-                    }
-                })?;
-                self.ticker.ring();
-                Ok(())
-            }
+            Refusal::Saturated | Refusal::Later => self.let_wait(job).map_err(|_| {
+                if self.is_open.load(Ordering::Acquire) { saturated() } else { Error::NotRunning }
+            }),
             Refusal::Held | Refusal::NoWorkers => Err(self.hopeless(&job, refusal)),
         }
+    }
+
+    fn let_wait(&self, job: Job) -> Result<(), Job> {
+        self.waiting.enter(job)?;
+        self.ticker.ring();
+        Ok(())
     }
 
     /// Gives the job to the right worker, or back with the reason why there is none.
@@ -141,13 +156,20 @@ impl Pool {
                     matches!(bulkhead.admission(worker.id, *now), Admission::Yes | Admission::Trial)
                 }
             };
+            let limit = self.options.max_pending_calls_per_worker;
+            let some_are_full = Cell::new(false);
             let candidate = |at: usize| {
                 let worker: &Worker = &workers[at];
-                if worker.takes_calls() && admits(worker) {
-                    Candidate::Ready { in_flight: worker.in_flight() }
-                } else {
-                    Candidate::Unfit
+                if !worker.takes_calls() || !admits(worker) {
+                    return Candidate::Unfit;
                 }
+                let in_flight = worker.in_flight();
+                // A key's worker stays its worker although it is full.
+                if in_flight >= limit && job.affinity.is_none() {
+                    some_are_full.set(true);
+                    return Candidate::Unfit;
+                }
+                Candidate::Ready { in_flight }
             };
             let picked = match job.affinity {
                 Some(key) => {
@@ -159,12 +181,20 @@ impl Pool {
                 }
             };
             let Some(at) = picked else {
-                let refusal = self.why_nobody(&workers, &job);
+                let refusal = if some_are_full.get() {
+                    Refusal::Saturated
+                } else {
+                    self.why_nobody(&workers, &job)
+                };
                 return Err((job, refusal));
             };
             let worker = &workers[at];
-            if !worker.reserve(self.options.max_pending_calls_per_worker) {
-                return Err((job, Refusal::Saturated));
+            if !worker.reserve(limit) {
+                if job.affinity.is_some() {
+                    return Err((job, Refusal::Saturated));
+                }
+                // Somebody took the place meanwhile: look again.
+                continue;
             }
             self.last_pick.store(at, Ordering::Relaxed);
             match worker.push(job) {
@@ -200,6 +230,12 @@ impl Pool {
             (Refusal::Held, Some((since, last))) => {
                 Error::Held { function, held_for: since.elapsed(), reason: last.to_string() }
             }
+            // It was revived between the two looks: its caller may simply try again.
+            (Refusal::Held, None) => Error::Held {
+                function,
+                held_for: Duration::ZERO,
+                reason: "it was revived just now".to_owned(),
+            },
             _ if !self.is_open.load(Ordering::Acquire) => Error::NotRunning,
             _ => Error::NoReadyWorkers { function },
         }
@@ -316,6 +352,8 @@ impl Pool {
         self.returning.store(0, Ordering::Release);
         *self.is_frozen.lock().unwrap_or_else(PoisonError::into_inner) = false;
         self.change_workers(|set| *set = workers);
+        // Workers rang while the supervisor could not see them yet.
+        self.ticker.ring();
         self.is_open.store(true, Ordering::Release);
         Ok(())
     }
@@ -330,46 +368,67 @@ impl Pool {
             self.events.emit(draft.worker(worker.id));
         }
         // The supervisor goes on meanwhile: it ticks, serves the waiting room, replaces the lost.
+        let deadline = Instant::now() + patience;
+        let left = || deadline.saturating_duration_since(Instant::now());
         let is_drained = || {
             self.waiting.is_empty()
                 && self.workers.load().iter().all(|worker| worker.in_flight() == 0)
         };
-        let drained = self.changes.wait_until(patience, is_drained);
+        self.changes.wait_until(left(), is_drained);
         self.waiting.close();
         *self.is_frozen.lock().unwrap_or_else(PoisonError::into_inner) = true;
         let workers = self.workers.load_full();
-        for worker in workers.iter() {
-            worker.drain();
-            if !drained {
+        workers.iter().for_each(|worker| worker.drain());
+        // Whoever looked before the pool closed may have pushed a call since: it has time too.
+        let have_exited = || workers.iter().all(|worker| worker.has_exited());
+        if !self.changes.wait_until(left(), have_exited) {
+            for worker in workers.iter() {
                 worker.interrupt();
-                for job in worker.take_queue() {
-                    job.call.stop();
-                }
+                worker.take_queue().iter().for_each(|job| job.call.stop());
+            }
+            if !self.changes.wait_until(self.options.lost_worker_grace, have_exited) {
+                let stuck = workers.iter().filter(|worker| !worker.has_exited());
+                stuck.for_each(|worker| self.give_up(worker));
             }
         }
-        let have_exited = || workers.iter().all(|worker| worker.has_exited());
-        if !self.changes.wait_until(self.options.lost_worker_grace, have_exited) {
-            workers
-                .iter()
-                .filter(|worker| !worker.has_exited())
-                .for_each(|worker| self.give_up(worker));
-        }
-        for worker in workers.iter() {
+        for worker in workers.iter().filter(|worker| worker.has_exited()) {
             self.tell(worker, EventDetails::WorkerExited { failure_reason: None });
             worker.set_health(HealthState::Stopped, Some("stop_workers requested"));
         }
         self.workers.store(Arc::default());
+        for function in self.registry.functions() {
+            if let Ok(definition) = &function.definition {
+                definition.bulkhead.revive();
+            }
+        }
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn give_up(&self, worker: &Worker) {
+    fn give_up(&self, worker: &Arc<Worker>) {
         let message = "it did not stop in time; its thread is given up".to_owned();
         self.tell(worker, EventDetails::WorkerError { message });
+        worker.set_health(HealthState::Stopped, Some("stop_workers requested"));
         if let Some(call) = worker.steal_running() {
             call.answer_with(|ran| {
                 Err(Error::Stopped { function: call.function.to_string(), ran })
             });
         }
-        worker.take_queue().iter().for_each(|job| job.call.stop());
+        self.abandon(worker);
+    }
+
+    /// Keeps an eye on a thread that was given up: should it come back from where it hangs, its
+    /// guest must be interrupted.
+    pub(crate) fn abandon(&self, worker: &Arc<Worker>) {
+        worker.interrupt();
+        let mut abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
+        abandoned.push(Arc::clone(worker));
+    }
+
+    /// Whether some thread that was given up is still there.
+    pub(crate) fn has_abandoned(&self) -> bool {
+        let mut abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
+        abandoned.retain(|worker| !worker.has_exited());
+        !abandoned.is_empty()
     }
 
     /// Lets a waiting stop look whether the pool is drained.
@@ -395,6 +454,7 @@ impl Pool {
 }
 
 impl Changes {
+    /// Whoever waits looks after this. Taking the lock closes the gap between its look and its wait.
     fn tell(&self) {
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_all();

@@ -27,7 +27,7 @@ pub(crate) struct Queue<T> {
 /// What a worker finds.
 pub(crate) enum Taken<T> {
     Item(T),
-    /// Nothing, and somebody wants it to look around.
+    /// Somebody wants it to look around.
     Nudge,
     /// Nothing, and nothing will come.
     Closed,
@@ -77,13 +77,16 @@ impl<T> Queue<T> {
     pub(crate) fn take(&self, before_sleep: impl Fn(), after_sleep: impl Fn()) -> Taken<T> {
         let _ = self.sleeper.get_or_init(std::thread::current);
         loop {
+            // Looked at first: under load the queue may never be empty.
+            if self.is_nudged.load(Ordering::Relaxed)
+                && self.is_nudged.swap(false, Ordering::SeqCst)
+            {
+                return Taken::Nudge;
+            }
             match self.items.pop() {
                 Ok(item) => return Taken::Item(item),
                 Err(PopError::Closed) => return Taken::Closed,
                 Err(PopError::Empty) => {}
-            }
-            if self.is_nudged.swap(false, Ordering::SeqCst) {
-                return Taken::Nudge;
             }
             before_sleep();
             self.is_asleep.store(true, Ordering::SeqCst);

@@ -1,5 +1,5 @@
-//! Names and what is defined under them. Readers take immutable snapshots without a lock; writers
-//! take turns.
+//! Names and what is defined under them. Calls take immutable snapshots without a lock; writers take
+//! turns.
 //!
 //! A definition is linked completely before it is published, so a refused one changes nothing. When
 //! a dependency changes, every definition that reaches it is linked anew and published under a new
@@ -8,9 +8,9 @@
 use crate::bulkhead::Bulkhead;
 use crate::engine::{Engines, Profile};
 use crate::error::Error;
-use crate::id::{Counter, FunctionHash, Generation};
+use crate::id::{Counter, Generation};
 use crate::limits::Limits;
-use crate::module::{Compiler, Export, Module, WasmModule};
+use crate::module::{Compiler, Export, Module, WasmModule, offered};
 use crate::sandbox::{Blueprint, Constants, Node};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -60,6 +60,8 @@ pub(crate) type Slot = ArcSwapOption<Function>;
 #[derive(Debug)]
 pub(crate) struct Registry {
     engines: Arc<Engines>,
+    /// How many instances there may be at once.
+    max_instances: usize,
     compiler: Compiler,
     functions: ArcSwap<HashMap<Arc<str>, Arc<Slot>>>,
     constants: Arc<ArcSwap<Constants>>,
@@ -67,7 +69,8 @@ pub(crate) struct Registry {
     generations: Counter,
 }
 
-/// What was defined, as it was given. Only writers look here.
+/// What was defined, as it was given. Writers look here, and whoever wants to know what is defined;
+/// calls never do.
 #[derive(Debug, Default)]
 struct Sources {
     groups: BTreeMap<u64, Arc<Group>>,
@@ -97,13 +100,17 @@ struct Dependency {
 #[derive(Debug, Clone)]
 pub(crate) struct DependencyEntry {
     pub(crate) alias: Arc<str>,
-    pub(crate) hash: FunctionHash,
-    pub(crate) exports: Vec<String>,
+    pub(crate) module: Arc<Module>,
+    /// Every alias it needs, itself and through others.
+    pub(crate) needs: Vec<String>,
+    /// Whether all of those are there.
+    pub(crate) is_whole: bool,
 }
 
 impl Registry {
-    pub(crate) fn new(engines: Arc<Engines>) -> Self {
+    pub(crate) fn new(engines: Arc<Engines>, max_instances: usize) -> Self {
         Self {
+            max_instances,
             compiler: Compiler::new(Arc::clone(&engines)),
             engines,
             functions: ArcSwap::default(),
@@ -134,10 +141,14 @@ impl Registry {
 
     pub(crate) fn dependencies(&self) -> Vec<DependencyEntry> {
         let sources = self.lock();
-        let entry = |(alias, dependency): (&Arc<str>, &Arc<Dependency>)| DependencyEntry {
-            alias: Arc::clone(alias),
-            hash: dependency.module.hash,
-            exports: dependency.module.exports.iter().map(|export| export.name.clone()).collect(),
+        let entry = |(alias, dependency): (&Arc<str>, &Arc<Dependency>)| {
+            let needs = reached(&dependency.module, &sources.dependencies);
+            DependencyEntry {
+                alias: Arc::clone(alias),
+                module: Arc::clone(&dependency.module),
+                is_whole: needs.iter().all(|alias| sources.dependencies.contains_key(*alias)),
+                needs: needs.into_iter().map(str::to_owned).collect(),
+            }
         };
         sources.dependencies.iter().map(entry).collect()
     }
@@ -150,6 +161,12 @@ impl Registry {
 
     pub(crate) fn constants(&self) -> &Arc<ArcSwap<Constants>> {
         &self.constants
+    }
+
+    /// Whether constants of all these names are defined.
+    pub(crate) fn has_constants(&self, names: &[String]) -> bool {
+        let constants = self.constants.load();
+        names.iter().all(|name| constants.contains_key(name.as_str()))
     }
 
     // Writers.
@@ -182,8 +199,15 @@ impl Registry {
 
     /// Defines every function a module offers, under its export's name.
     pub(crate) fn define_module(&self, source: &WasmModule) -> Result<Vec<Arc<Function>>, Error> {
-        let what = "the module's functions".to_owned();
-        let module = self.compiler.compile(&what, source)?;
+        if let Some(export) = &source.export {
+            return Err(Error::InvalidOptions {
+                problems: vec![format!(
+                    "`export` (\"{export}\") has no use where every function of a module is defined"
+                )],
+            });
+        }
+        let module = self.compiler.compile("several functions", source)?;
+        let what = format!("functions {}", offered(&module.exports).join(", "));
         if module.exports.is_empty() {
             return Err(Error::MissingExport {
                 what,
@@ -203,8 +227,8 @@ impl Registry {
         let mut sources = self.lock();
         let defined = self.link(&group, &sources.dependencies)?;
         let id = self.generations.next();
+        sources.forget_functions(group.functions.iter().map(|(name, _)| Arc::clone(name)));
         for (name, _) in &group.functions {
-            sources.forget_function(name);
             sources.functions.insert(Arc::clone(name), id);
         }
         sources.groups.insert(id, Arc::new(group));
@@ -215,7 +239,7 @@ impl Registry {
     /// Forgets a function; false where there was none.
     pub(crate) fn undefine_function(&self, name: &str) -> bool {
         let mut sources = self.lock();
-        if !sources.forget_function(name) {
+        if !sources.forget_functions(std::iter::once(Arc::from(name))) {
             return false;
         }
         let mut names = HashMap::clone(&self.functions.load());
@@ -231,17 +255,33 @@ impl Registry {
     pub(crate) fn define_dependency(&self, alias: &str, source: &WasmModule) -> Result<(), Error> {
         check_name("dependency", alias)?;
         if alias == wpc_abi::names::HOST_MODULE {
-            return Err(Error::InvalidOptions {
-                problems: vec![format!("the alias \"{alias}\" is the host's own; choose another")],
+            let (what, name) = ("dependency", alias.to_owned());
+            return Err(Error::InvalidName {
+                what,
+                name,
+                rule: "another: this is the host's own import module",
             });
         }
         let what = format!("dependency \"{alias}\"");
-        let module = self.compiler.compile(&what, source)?;
+        if source.export.is_some() {
+            return Err(Error::InvalidOptions {
+                problems: vec![format!(
+                    "`export` of {what} has no use: all its exports can be linked"
+                )],
+            });
+        }
+        // How its code is made is up to the functions that use it.
+        let mut source = source.clone();
+        source.limits.fuel = None;
+        let module = self.compiler.compile(&what, &source)?;
         let mut sources = self.lock();
         let mut dependencies = sources.dependencies.clone();
-        dependencies.insert(alias.into(), Arc::new(Dependency { module, source: source.clone() }));
-        // A circle is refused even where no function reaches it yet.
-        Resolver::new(&dependencies, self, Profile::Plain).visit_alias(alias)?;
+        dependencies.insert(alias.into(), Arc::new(Dependency { module, source }));
+        // Circles and links that do not fit are refused even where no function reaches them yet.
+        let mut resolver = Resolver::new(&dependencies, self, Profile::Plain);
+        if resolver.visit_alias(alias)?.is_some() {
+            self.blueprint(&what, Profile::Plain, &resolver.nodes)?;
+        }
         self.relink(&mut sources, dependencies, alias)
     }
 
@@ -304,7 +344,7 @@ impl Registry {
         let definition = match resolved {
             Err(missing) => Err(missing),
             Ok(nodes) => {
-                let blueprint = Blueprint::link(self.engines.get(profile)?, &nodes)?;
+                let blueprint = self.blueprint(&group.what, profile, &nodes)?;
                 let mut constants: Vec<_> = nodes
                     .iter()
                     .flat_map(|node| node.module.requirements.constants.clone())
@@ -330,6 +370,17 @@ impl Registry {
             })
         };
         Ok(group.functions.iter().map(function).collect())
+    }
+
+    fn blueprint(&self, what: &str, profile: Profile, nodes: &[Node]) -> Result<Blueprint, Error> {
+        if nodes.len() > self.max_instances {
+            return Err(Error::TooManyInstances {
+                what: what.to_owned(),
+                needed: nodes.len(),
+                limit: self.max_instances,
+            });
+        }
+        Blueprint::link(self.engines.get(profile)?, nodes)
     }
 
     /// Puts functions in the place of what was under their names.
@@ -358,23 +409,25 @@ fn take_away(function: &Function) {
 }
 
 impl Sources {
-    /// Takes a function out of the group that defined it; false where there was none.
-    fn forget_function(&mut self, name: &str) -> bool {
-        let Some(id) = self.functions.remove(name) else { return false };
-        if let Some(group) = self.groups.remove(&id) {
-            let functions = group.functions.iter().filter(|(other, _)| &**other != name);
-            let functions = functions.cloned().collect::<Vec<_>>();
-            if !functions.is_empty() {
-                let group = Group {
-                    what: group.what.clone(),
-                    module: Arc::clone(&group.module),
-                    limits: group.limits.clone(),
-                    functions,
-                };
-                self.groups.insert(id, Arc::new(group));
+    /// Takes functions out of the groups that defined them; false where there was none.
+    fn forget_functions(&mut self, names: impl Iterator<Item = Arc<str>>) -> bool {
+        let mut forgotten: BTreeMap<u64, BTreeSet<Arc<str>>> = BTreeMap::new();
+        for name in names {
+            if let Some(id) = self.functions.remove(&name) {
+                forgotten.entry(id).or_default().insert(name);
             }
         }
-        true
+        for (id, names) in &forgotten {
+            let Some(group) = self.groups.remove(id) else { continue };
+            let left = group.functions.iter().filter(|(name, _)| !names.contains(name));
+            let left = left.cloned().collect::<Vec<_>>();
+            if !left.is_empty() {
+                let (what, module) = (group.what.clone(), Arc::clone(&group.module));
+                let group = Group { what, module, limits: group.limits.clone(), functions: left };
+                self.groups.insert(*id, Arc::new(group));
+            }
+        }
+        !forgotten.is_empty()
     }
 }
 
@@ -382,7 +435,7 @@ pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), Error> {
     if wpc_abi::names::is_valid(name) {
         Ok(())
     } else {
-        Err(Error::InvalidName { what, name: name.to_owned() })
+        Err(Error::InvalidName { what, name: name.to_owned(), rule: wpc_abi::names::NAME_RULE })
     }
 }
 
@@ -468,11 +521,7 @@ impl<'a> Resolver<'a> {
             return Ok(*at);
         }
         if self.path.len() >= MAX_CHAIN {
-            return Err(Error::TooManyInstances {
-                what: format!("the chain of dependencies from \"{}\"", self.path[0]),
-                needed: self.path.len() + 1,
-                limit: MAX_CHAIN,
-            });
+            return Err(Error::DependencyChain { alias: self.path[0].clone(), limit: MAX_CHAIN });
         }
         if let Some(start) = self.path.iter().position(|other| other == alias) {
             let mut path = self.path.split_off(start);

@@ -142,6 +142,13 @@ impl RestartState {
         }
     }
 
+    /// Lets the trial be made again, since the last one ended without a verdict.
+    pub(crate) fn abandon_trial(&mut self, now: Instant) {
+        if let Phase::Held { trial_from, .. } = &mut self.phase {
+            *trial_from = now;
+        }
+    }
+
     /// Lets no second trial through until this one failed, or until another cool-down has passed
     /// without word of it.
     pub(crate) fn begin_trial(&mut self, policy: &RestartPolicy, now: Instant) {
@@ -258,6 +265,16 @@ mod tests {
         assert_eq!(scene.after(Duration::from_secs(60)), Admission::Trial);
         scene.state.begin_trial(&scene.policy, scene.now);
         assert_eq!(scene.after(Duration::from_secs(60)), Admission::Trial);
+    }
+
+    #[test]
+    fn a_trial_without_a_verdict_is_made_again_at_once() {
+        let mut scene = Scene::new(Options { max_restarts_per_worker: 0, ..without_jitter() });
+        let _ = scene.fails(false);
+        assert_eq!(scene.after(Duration::from_secs(60)), Admission::Trial);
+        scene.state.begin_trial(&scene.policy, scene.now);
+        scene.state.abandon_trial(scene.now);
+        assert_eq!(scene.after(Duration::ZERO), Admission::Trial);
     }
 
     #[test]

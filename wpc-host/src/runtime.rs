@@ -1,6 +1,7 @@
 //! The handle of a pool: define, call, start, stop, observe.
 
 use crate::arguments::Parameters;
+use crate::capability::Capability;
 use crate::config::{CallOptions, Options};
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, WorkerEvent};
@@ -11,14 +12,14 @@ use crate::information::{
 };
 use crate::intake;
 use crate::lifecycle::Lifecycle;
-use crate::module::{Convention, WasmModule};
+use crate::module::{Convention, Module, WasmModule};
 use crate::pending::PendingCall;
 use crate::registry::{self, Registry};
 use crate::restart_policy::Admission;
 use crate::signature;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 /// A pool of workers that run WebAssembly functions by name.
@@ -143,6 +144,9 @@ impl WorkerProcedureCall {
         };
         let now = Instant::now();
         let (installed_worker_count, required_constants) = match &function.definition {
+            Ok(definition) if !self.registry().has_constants(&definition.constants) => {
+                (0, definition.constants.clone())
+            }
             Ok(definition) => {
                 let can =
                     |worker: WorkerId| definition.bulkhead.admission(worker, now) == Admission::Yes;
@@ -153,10 +157,11 @@ impl WorkerProcedureCall {
         FunctionInformation {
             name: function.name.to_string(),
             parameter_signature: signature,
-            function_hash_sha1: function.module.hash.to_string(),
+            function_hash_sha1: function.module.hash,
             installed_worker_count,
             required_dependencies: self.registry().required_aliases(&function.module),
             required_constants,
+            required_capabilities: capabilities(&function.module),
         }
     }
 
@@ -168,7 +173,9 @@ impl WorkerProcedureCall {
     // Dependencies.
 
     /// Defines a dependency, or replaces what its alias stood for. Functions that reach it are
-    /// linked anew: their next calls run in fresh sandboxes.
+    /// linked anew: their next calls run in fresh sandboxes. Of the module's limits only
+    /// [`module_size`](crate::Limits::module_size) counts: a dependency runs in the sandboxes of
+    /// functions, under theirs.
     ///
     /// # Errors
     ///
@@ -198,13 +205,20 @@ impl WorkerProcedureCall {
     #[doc(alias = "getWorkerDependencies")]
     #[must_use]
     pub fn get_worker_dependencies(&self) -> Vec<DependencyInformation> {
-        let installed_worker_count = self.count_workers(|_| true);
         let entries = self.registry().dependencies().into_iter();
-        let information = entries.map(|entry| DependencyInformation {
-            alias: entry.alias.to_string(),
-            module_hash_sha1: entry.hash.to_string(),
-            exports: entry.exports,
-            installed_worker_count,
+        let information = entries.map(|entry| {
+            let module = &entry.module;
+            let is_usable =
+                entry.is_whole && self.registry().has_constants(&module.requirements.constants);
+            DependencyInformation {
+                alias: entry.alias.to_string(),
+                module_hash_sha1: module.hash,
+                exports: module.exports.iter().map(|export| export.name.clone()).collect(),
+                installed_worker_count: if is_usable { self.count_workers(|_| true) } else { 0 },
+                required_dependencies: entry.needs,
+                required_constants: module.requirements.constants.clone(),
+                required_capabilities: capabilities(module),
+            }
         });
         information.collect()
     }
@@ -271,8 +285,8 @@ impl WorkerProcedureCall {
 
     // Calls.
 
-    /// Calls a function and blocks until it is answered, which it is by its time limit at the
-    /// latest. `arguments` is a tuple: `(a, b)`, `(a,)`, `()`.
+    /// Calls a function and blocks until it is answered, see [`PendingCall::wait`]. `arguments` is a
+    /// tuple: `(a, b)`, `(a,)`, `()`.
     ///
     /// # Errors
     ///
@@ -374,8 +388,8 @@ impl WorkerProcedureCall {
     /// # Errors
     ///
     /// [`Error::AlreadyStarted`]; [`Error::InvalidOptions`] for a count of 0 or one beyond
-    /// `max_live_instances`; [`Error::StartFailed`] where a thread did not come up, with none left
-    /// behind.
+    /// `max_live_instances`; [`Error::StartFailed`] where a thread did not come up in time; those that
+    /// did are told to end.
     #[doc(alias = "startWorkers")]
     pub fn start_workers(&self, count: usize) -> Result<(), Error> {
         self.0.start(count)
@@ -392,7 +406,8 @@ impl WorkerProcedureCall {
         self.0.stop(self.0.pool.options.stop_timeout);
     }
 
-    /// How every worker is, by number. Empty while stopped.
+    /// How every worker is, by number; lost ones as `restarting` until they are replaced, as
+    /// `stopped` where they are not replaced any more. Empty while stopped.
     #[doc(alias = "getWorkerHealthStates")]
     #[must_use]
     pub fn get_worker_health_states(&self) -> Vec<WorkerHealth> {
@@ -406,6 +421,9 @@ impl WorkerProcedureCall {
                 restart_attempt: worker.restart_attempt,
             })
             .collect();
+        states.extend(
+            self.0.pool.lost.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned(),
+        );
         states.sort_by_key(|state| state.worker_id);
         states
     }
@@ -434,4 +452,11 @@ impl WorkerProcedureCall {
     pub fn off_worker_event(&self, listener: ListenerId) -> bool {
         self.0.pool.events.remove_listener(listener)
     }
+}
+
+fn capabilities(module: &Module) -> Vec<Capability> {
+    let mut capabilities: Vec<_> =
+        module.requirements.capabilities.iter().map(|(capability, _)| *capability).collect();
+    capabilities.dedup();
+    capabilities
 }

@@ -5,17 +5,20 @@
 //! It never waits for a worker, never runs a guest and never holds a lock while it answers a call.
 //! An idle pool does not wake it.
 
+use crate::call::Call;
 use crate::config::Options;
 use crate::event::{EventDetails, HealthState};
 use crate::id::WorkerId;
+use crate::information::WorkerHealth;
 use crate::pool::Pool;
 use crate::restart_policy::{Admission, Decision, RestartState};
 use crate::worker::Worker;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -26,6 +29,10 @@ const TICK: Duration = Duration::from_millis(1);
 /// For how many ticks the supervisor stays awake after the last work: waking it costs the caller of
 /// the next call a few microseconds, which calls in quick succession should not pay each time.
 const LINGER_TICKS: u32 = 64;
+
+/// How often a thread that was given up is looked after: its call is long answered, it must only not
+/// spin for ever should it come back.
+const ABANDONED_TICK: Duration = Duration::from_millis(100);
 
 /// Every how many ticks the queue of a worker that is stuck in one call is swept for calls that were
 /// cancelled meanwhile: they keep their places until then.
@@ -46,7 +53,8 @@ impl Supervisor {
             random: random(&pool.options),
             absent: Vec::new(),
             restarts: HashMap::new(),
-            ran_last: HashMap::new(),
+            progress: HashMap::new(),
+            overdue: HashMap::new(),
             idle_ticks: 0,
             ticks: 0,
         };
@@ -60,8 +68,10 @@ impl Supervisor {
         self.ends.store(true, Ordering::SeqCst);
         self.pool.ticker.ring();
         self.thread.thread().unpark();
-        if self.thread.thread().id() != std::thread::current().id() {
-            // It does not panic; if it did, there is nothing left to do.
+        // With abandoned threads about it stays behind, until the last of them has ended.
+        let is_other = self.thread.thread().id() != std::thread::current().id();
+        if is_other && !self.pool.has_abandoned() {
+            // It does not panic: what foreign code it runs is caught.
             let _ = self.thread.join();
         }
     }
@@ -79,16 +89,19 @@ struct Thread {
     absent: Vec<Absent>,
     /// How the line of each live worker fared before it.
     restarts: HashMap<WorkerId, RestartState>,
-    /// What each worker ran at the last tick.
-    ran_last: HashMap<WorkerId, u64>,
+    /// How far each worker was at the last tick.
+    progress: HashMap<WorkerId, u64>,
+    /// Which call each silent worker is at, and since when.
+    overdue: HashMap<WorkerId, (u64, Instant)>,
     idle_ticks: u32,
     ticks: u32,
 }
 
 struct Absent {
+    /// The lost one.
+    id: WorkerId,
     state: RestartState,
     attempt: u32,
-    due: Instant,
 }
 
 impl Thread {
@@ -96,19 +109,54 @@ impl Thread {
         self.pool.ticker.adopt();
         while !self.ends.load(Ordering::SeqCst) {
             self.rest();
-            self.ticks = self.ticks.wrapping_add(1);
-            let now = Instant::now();
-            self.pool.ticker.tick(now);
-            self.pool.engines.tick();
-            self.look_after_workers(now);
-            self.replace(now);
-            if !self.pool.waiting.is_empty() {
-                self.pool.waiting.serve(|job| self.pool.redispatch(job));
-            }
-            if !self.pool.is_open.load(Ordering::Acquire) {
-                self.pool.tell_change();
+            // Whatever goes wrong in one round, the next one ticks.
+            let round = catch_unwind(AssertUnwindSafe(|| self.round()));
+            if round.is_err() {
+                tracing::error!(target: "wpc", "the supervisor panicked; this is a bug of wpc");
             }
         }
+        while self.pool.has_abandoned() {
+            std::thread::park_timeout(ABANDONED_TICK);
+            self.pool.engines.tick();
+        }
+    }
+
+    fn round(&mut self) {
+        self.ticks = self.ticks.wrapping_add(1);
+        let now = Instant::now();
+        self.pool.ticker.tick(now);
+        self.pool.engines.tick();
+        self.look_after_workers(now);
+        self.replace(now);
+        self.serve_waiting(now);
+        if !self.pool.is_open.load(Ordering::Acquire) {
+            self.pool.tell_change();
+        }
+    }
+
+    /// Offers every waiting call a worker. What one of a definition was refused, the others of it
+    /// are not asked for again in the same round.
+    fn serve_waiting(&self, now: Instant) {
+        if self.pool.waiting.is_empty() {
+            return;
+        }
+        let mut refused = HashSet::new();
+        self.pool.waiting.serve(|job| {
+            let generation =
+                job.function.definition.as_ref().ok().map(|definition| definition.generation);
+            if job.affinity.is_none()
+                && refused.contains(&generation)
+                && job.call.interrupted(now).is_none()
+            {
+                return Some(job);
+            }
+            let is_affine = job.affinity.is_some();
+            let left = self.pool.redispatch(job);
+            if left.is_some() && !is_affine {
+                refused.insert(generation);
+            }
+            left
+        });
     }
 
     /// Sleeps for a tick, or for as long as nothing is to be done.
@@ -120,13 +168,22 @@ impl Thread {
                 || pool.workers.load().iter().any(|worker| worker.is_busy() || worker.has_exited())
         };
         self.idle_ticks = if has_work() { 0 } else { self.idle_ticks.saturating_add(1) };
+        if !pool.waiting.is_empty() {
+            // A worker that gets free rings: who waits need not wait for the tick.
+            pool.ticker.sleep(Some(TICK), || self.ends.load(Ordering::SeqCst));
+            return;
+        }
         if self.idle_ticks <= LINGER_TICKS {
             std::thread::park_timeout(TICK);
             return;
         }
-        let due = self.absent.iter().map(|absent| absent.due).min();
-        let at_most = due.map(|due| due.saturating_duration_since(Instant::now()));
-        pool.ticker.sleep(at_most, has_work);
+        let now = Instant::now();
+        let dues = self.absent.iter().map(|absent| match absent.state.admission(now) {
+            Admission::From(due) => due.saturating_duration_since(now),
+            _ => Duration::ZERO,
+        });
+        let abandoned = pool.has_abandoned().then_some(ABANDONED_TICK);
+        pool.ticker.sleep(dues.chain(abandoned).min(), has_work);
     }
 
     fn look_after_workers(&mut self, now: Instant) {
@@ -138,7 +195,7 @@ impl Thread {
                 }
                 continue;
             }
-            if let Some(call) = worker.steal_overdue(now, self.pool.options.lost_worker_grace) {
+            if let Some(call) = self.steal_if_silent(worker, now) {
                 let reason = "it did not come back after the call's time limit";
                 self.pool.answer_lost(worker, &call, reason);
                 self.lose(worker, reason, now);
@@ -148,18 +205,28 @@ impl Thread {
         }
     }
 
+    /// Takes the running call's answer away from a worker that has been silent since its deadline for
+    /// as long as the grace. That is counted from when it was first seen: after the whole process
+    /// was stopped for a while, every guest gets its chance to look at the clock.
+    fn steal_if_silent(&mut self, worker: &Worker, now: Instant) -> Option<Arc<Call>> {
+        let Some(sequence) = worker.overdue(now) else {
+            self.overdue.remove(&worker.id);
+            return None;
+        };
+        let seen = self.overdue.entry(worker.id).or_insert((sequence, now));
+        if seen.0 != sequence {
+            *seen = (sequence, now);
+        }
+        let is_lost = now.duration_since(seen.1) >= self.pool.options.lost_worker_grace;
+        if is_lost { worker.steal(sequence) } else { None }
+    }
+
     /// Moves calls from behind one that runs on and on to idle workers, and ends those whose limit
     /// passes there.
     fn look_after_queue(&mut self, worker: &Worker, workers: &[Arc<Worker>], now: Instant) {
-        let running = worker.running();
-        let ran_before = match running {
-            Some(sequence) => self.ran_last.insert(worker.id, sequence) == Some(sequence),
-            None => {
-                self.ran_last.remove(&worker.id);
-                false
-            }
-        };
-        if !ran_before || !worker.has_queued() {
+        let progress = worker.progress();
+        let is_stuck = self.progress.insert(worker.id, progress) == Some(progress);
+        if !worker.has_queued() || !(is_stuck || worker.may_expire(now)) {
             return;
         }
         if worker.may_expire(now) || self.ticks.is_multiple_of(SWEEP_TICKS) {
@@ -167,15 +234,15 @@ impl Thread {
                 self.place(job);
             }
         }
+        if !is_stuck {
+            return;
+        }
         let is_better =
             |other: &Arc<Worker>| other.takes_calls() && other.in_flight() + 1 < worker.in_flight();
-        while workers.iter().any(is_better) {
-            let Some(job) = worker.pop_for_another() else { break };
-            let before = worker.in_flight();
-            self.place(job);
-            if worker.in_flight() > before {
-                // Nobody else may take it: it came back to the end of the same queue.
-                break;
+        if workers.iter().any(is_better) {
+            // Least loaded first: some may come back to this one, at the end of its queue.
+            for job in worker.take_movable() {
+                self.place(job);
             }
         }
     }
@@ -203,9 +270,18 @@ impl Thread {
             Some(reason),
         );
         worker.drain();
-        worker.interrupt();
         pool.change_workers(|workers| workers.retain(|other| other.id != worker.id));
-        self.ran_last.remove(&worker.id);
+        pool.lost.lock().unwrap_or_else(PoisonError::into_inner).push(WorkerHealth {
+            worker_id: worker.id,
+            health_state: worker.health(),
+            pending_call_count: 0,
+            restart_attempt: worker.restart_attempt,
+        });
+        if !worker.has_exited() {
+            pool.abandon(worker);
+        }
+        self.progress.remove(&worker.id);
+        self.overdue.remove(&worker.id);
         for function in pool.registry.functions() {
             if let Ok(definition) = &function.definition {
                 definition.bulkhead.retain(|id| id != worker.id);
@@ -214,11 +290,9 @@ impl Thread {
         pool.tell(worker, EventDetails::WorkerExited { failure_reason: Some(reason.to_owned()) });
         match decision {
             Decision::RestartNow { attempt } => {
-                self.expect(worker, state, attempt, Duration::ZERO, now);
+                self.expect(worker, state, attempt, Duration::ZERO);
             }
-            Decision::RestartAfter { attempt, delay } => {
-                self.expect(worker, state, attempt, delay, now)
-            }
+            Decision::RestartAfter { attempt, delay } => self.expect(worker, state, attempt, delay),
             Decision::Hold { attempts } => pool.tell(
                 worker,
                 EventDetails::WorkerRestartExhausted {
@@ -232,19 +306,12 @@ impl Thread {
         }
     }
 
-    fn expect(
-        &mut self,
-        lost: &Worker,
-        state: RestartState,
-        attempt: u32,
-        delay: Duration,
-        now: Instant,
-    ) {
+    fn expect(&mut self, lost: &Worker, state: RestartState, attempt: u32, delay: Duration) {
         self.pool.tell(
             lost,
             EventDetails::WorkerRestartScheduled { restart_attempt: attempt, restart_delay: delay },
         );
-        self.absent.push(Absent { state, attempt, due: now + delay });
+        self.absent.push(Absent { id: lost.id, state, attempt });
     }
 
     /// Replaces lost workers whose time has come.
@@ -276,10 +343,10 @@ impl Thread {
                 ));
                 match decision {
                     Decision::RestartNow { attempt } => {
-                        self.absent.push(Absent { attempt, due: now, ..absent });
+                        self.absent.push(Absent { attempt, ..absent });
                     }
-                    Decision::RestartAfter { attempt, delay } => {
-                        self.absent.push(Absent { attempt, due: now + delay, ..absent });
+                    Decision::RestartAfter { attempt, .. } => {
+                        self.absent.push(Absent { attempt, ..absent });
                     }
                     Decision::Hold { .. } => {
                         pool.returning.fetch_sub(1, Ordering::AcqRel);
@@ -295,6 +362,10 @@ impl Thread {
             worker.drain();
             return;
         }
+        pool.lost
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|lost| lost.worker_id != absent.id);
         // Its thread may take a moment to come up; calls wait for it meanwhile.
         pool.returning.fetch_sub(1, Ordering::AcqRel);
         pool.tell(&worker, EventDetails::WorkerRestartCompleted { restart_attempt: attempt });

@@ -25,7 +25,8 @@ pub(crate) fn rebuild(root: &Path) -> Result<()> {
     for (sources, committed) in WORKSPACES {
         let committed = root.join(committed);
         build(root, &root.join(sources), &committed)?;
-        std::fs::write(committed.join(RECORD), record(root, &root.join(sources))?)?;
+        let record = record(root, &root.join(sources), &committed)?;
+        std::fs::write(committed.join(RECORD), record)?;
     }
     Ok(())
 }
@@ -90,11 +91,12 @@ fn guest_names(sources: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// A line for each guest: the hash of all it is built from, and its name.
-fn record(root: &Path, sources: &Path) -> Result<String> {
+/// A line for each guest: the hash of all it is built from, that of what was built, and its name.
+fn record(root: &Path, sources: &Path, committed: &Path) -> Result<String> {
     let mut lines = String::new();
     for name in guest_names(sources)? {
-        let mut files = vec![sources.join("Cargo.toml"), sources.join("Cargo.lock")];
+        let mut files =
+            vec![root.join("Cargo.toml"), sources.join("Cargo.toml"), sources.join("Cargo.lock")];
         collect_files(&sources.join(&name), &mut files)?;
         for shared in SHARED_SOURCES {
             collect_files(&root.join(shared), &mut files)?;
@@ -108,7 +110,9 @@ fn record(root: &Path, sources: &Path) -> Result<String> {
             hash.update(format!("{path}\n{}\n", bytes.len()));
             hash.update(bytes);
         }
-        writeln!(lines, "{}  {name}", hex(&hash.finalize()))?;
+        let built = std::fs::read(committed.join(format!("{name}.wasm")))
+            .with_context(|| format!("guest `{name}` is not built; run `cargo xtask guests`"))?;
+        writeln!(lines, "{}  {}  {name}", hex(&hash.finalize()), hex(&Sha256::digest(built)))?;
     }
     Ok(lines)
 }
@@ -146,8 +150,9 @@ mod tests {
     fn every_committed_guest_is_of_todays_sources() {
         let root = crate::root().unwrap();
         for (sources, committed) in WORKSPACES {
-            let recorded = std::fs::read_to_string(root.join(committed).join(RECORD)).unwrap();
-            let today = record(&root, &root.join(sources)).unwrap();
+            let committed = root.join(committed);
+            let recorded = std::fs::read_to_string(committed.join(RECORD)).unwrap();
+            let today = record(&root, &root.join(sources), &committed).unwrap();
             assert_eq!(
                 recorded, today,
                 "a guest in `{sources}` was not rebuilt since its sources changed; run `cargo xtask guests` and commit"

@@ -3,7 +3,7 @@
 
 use crate::mistakes::Mistakes;
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
@@ -103,7 +103,9 @@ impl Function<'_> {
     fn entry(&self) -> TokenStream {
         let Self { item, export, arguments } = self;
         let function = &item.sig.ident;
-        let names = arguments.iter().map(|(name, _)| name).collect::<Vec<_>>();
+        // The author's names stay out of here: an argument may be called like the function.
+        let names =
+            (0..arguments.len()).map(|at| format_ident!("__wpc_argument{at}")).collect::<Vec<_>>();
         let types = arguments.iter().map(|(_, ty)| with_lifetimes(ty, "'_"));
         let reply = match &item.sig.output {
             ReturnType::Type(_, ty) if is_result(ty) => quote! {
@@ -120,10 +122,10 @@ impl Function<'_> {
         };
         quote! {
             #[unsafe(export_name = #export)]
-            extern "C" fn entry(ptr: *const u8, len: usize) -> u64 {
+            extern "C" fn __wpc_entry(__wpc_ptr: *const u8, __wpc_len: usize) -> u64 {
                 // SAFETY: the host passes the place it filled in the buffer it was given.
-                let bytes = unsafe { ::wpc::__private::arguments(ptr, len) };
-                let (#(#names,)*): (#(#types,)*) = match ::wpc::__private::decode(bytes) {
+                let __wpc_bytes = unsafe { ::wpc::__private::arguments(__wpc_ptr, __wpc_len) };
+                let (#(#names,)*): (#(#types,)*) = match ::wpc::__private::decode(__wpc_bytes) {
                     ::core::result::Result::Ok(arguments) => arguments,
                     ::core::result::Result::Err(reply) => return reply,
                 };
@@ -177,13 +179,20 @@ impl Function<'_> {
                         let value_static = with_lifetimes(value, "'static");
                         quote_spanned! { value.span() => ::wpc::__private::is_result::<#value_static>(); }
                     }
-                    Value::Type(_) => quote_spanned! { ty.span() =>
-                        ::wpc::__private::is_result::<#ty_static>();
-                        const _: () = {
-                            use ::wpc::__private::NotAResult as _;
+                    Value::Type(_) => {
+                        let refuse = quote_spanned! { ty.span() =>
                             assert!(!::wpc::__private::Probe::<#ty_static>::IS_RESULT, "name this alias `Result`, so that its error becomes a guest error");
                         };
-                    },
+                        let encodes = quote_spanned! { ty.span() => ::wpc::__private::is_result::<#ty_static>(); };
+                        quote! {
+                            #encodes
+                            const _: () = {
+                                #[allow(unused_imports, reason = "used by what is no `Result`")]
+                                use ::wpc::__private::NotAResult as _;
+                                #refuse
+                            };
+                        }
+                    }
                     Value::Unit | Value::Hidden => TokenStream::new(),
                 };
                 let error = match error_type(ty) {
@@ -198,7 +207,7 @@ impl Function<'_> {
         };
         quote! {
             #[allow(dead_code, reason = "only its bounds are of interest")]
-            fn bounds() { #(#arguments)* #result }
+            fn __wpc_bounds() { #(#arguments)* #result }
         }
     }
 }

@@ -122,11 +122,11 @@ impl Declaration {
                     #[link(wasm_import_module = #import_module)]
                     unsafe extern "C" {
                         #[link_name = #export]
-                        fn import(arguments: *const u8, len: usize, room: *mut u8, capacity: usize) -> i64;
+                        fn __wpc_import(arguments: *const u8, len: usize, room: *mut u8, capacity: usize) -> i64;
                     }
                     ::wpc::__private::call_dependency(#alias, #export, &(#(#names,)*), |arguments, room| {
                         // SAFETY: both places are the slices' own.
-                        unsafe { import(arguments.as_ptr(), arguments.len(), room.as_mut_ptr(), room.len()) }
+                        unsafe { __wpc_import(arguments.as_ptr(), arguments.len(), room.as_mut_ptr(), room.len()) }
                     })
                 }
                 #[cfg(not(target_arch = "wasm32"))]

@@ -5,7 +5,7 @@ use super::imports;
 use super::invoke::Entry;
 use super::state::{Buffer, Failure, Instance, State};
 use crate::error::Error;
-use crate::module::{Module, describe};
+use crate::module::{Module, describe, offered};
 use std::collections::HashMap;
 use std::sync::Arc;
 use wasmtime::{Extern, ExternType, InstancePre, Linker, Store};
@@ -28,6 +28,7 @@ pub(crate) struct Blueprint {
 }
 
 struct Part {
+    what: String,
     module: Arc<Module>,
     linker: Linker<State>,
     /// Ready to be instantiated, unless it imports items of other instances.
@@ -73,6 +74,7 @@ impl Blueprint {
     /// Makes every instance in `store`, start functions and initialisers included.
     pub(super) fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<()> {
         for part in &self.parts {
+            store.data_mut().making = Some(part.what.clone());
             let instance = part.instantiate(store)?;
             let memory = instance.get_memory(&mut *store, "memory");
             let buffer = if part.module.has_buffer {
@@ -164,6 +166,7 @@ fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Par
     if !links_directly {
         let pre = linker.instantiate_pre(&module.wasm).map_err(internal)?;
         return Ok(Part {
+            what: what.clone(),
             module: Arc::clone(module),
             linker,
             pre: Some(pre),
@@ -177,11 +180,17 @@ fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Par
             None => Source::Host { module: import.module().to_owned(), name },
         }
     });
-    Ok(Part { sources: sources.collect(), module: Arc::clone(module), linker, pre: None })
+    Ok(Part {
+        what: what.clone(),
+        module: Arc::clone(module),
+        linker,
+        pre: None,
+        sources: sources.collect(),
+    })
 }
 
 fn missing(module: &Module, export: &str) -> String {
-    let offered = module.exports.iter().map(|export| export.name.as_str()).collect::<Vec<_>>();
+    let offered = offered(&module.exports);
     let offered = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
     match module.wasm.get_export(export) {
         Some(found) => format!("it cannot be called, being {}", describe(&found)),

@@ -11,7 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use wasmtime::{Caller, Engine, Extern, Linker, Memory};
 use wpc_abi::names::{self, LogLevel};
 
-/// The longest log line or panic message that is kept; the rest of it is cut off.
+/// The longest log line or panic message that is kept, in bytes; the rest of it is cut off. A line
+/// is for people, and thousands of these fit the events' queue.
 const MAX_TEXT: u32 = 16 * 1024;
 
 /// The linker of the module at `at` in its definition, with the host's functions.
@@ -90,8 +91,15 @@ pub(super) fn link_typed(
                 memory::read(memory, &caller, arguments, len, "the arguments of a dependency")
                     .map_err(wasmtime::Error::new)?
                     .to_vec();
+            let limit = caller.data().argument_limit;
+            if arguments.len() > limit {
+                let reason =
+                    format!("they have {} bytes, and the limit is {limit}", arguments.len());
+                return hand_over(&mut caller, at, &bad_arguments(&reason), (room, capacity))
+                    .map_err(wasmtime::Error::new);
+            }
             let entry = entry(&mut caller, callee).map_err(wasmtime::Error::new)?;
-            let reply = match invoke(&mut caller, callee, &entry, &arguments) {
+            let reply = match invoke(&mut caller, callee, &entry, arguments) {
                 Ok(reply) => reply,
                 Err(error) => match error.downcast::<Failure>() {
                     // The caller's mistake, not the end of it: it learns of it as a reply.

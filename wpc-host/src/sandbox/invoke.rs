@@ -45,12 +45,13 @@ pub(super) fn invoke(
     mut store: impl AsContextMut<Data = State>,
     at: usize,
     entry: &Entry,
-    arguments: &[u8],
+    arguments: impl AsRef<[u8]>,
 ) -> wasmtime::Result<Vec<u8>> {
     match entry {
         Entry::Wpc(function) => invoke_wpc(store, at, function, arguments),
         Entry::Scalars { function, parameters, result } => {
-            let parameters = decode(parameters, arguments).map_err(wasmtime::Error::new)?;
+            let parameters =
+                decode(parameters, arguments.as_ref()).map_err(wasmtime::Error::new)?;
             let mut results = [Val::I32(0)];
             let results = &mut results[..usize::from(result.is_some())];
             function.call(&mut store, &parameters, results)?;
@@ -63,17 +64,19 @@ fn invoke_wpc(
     mut store: impl AsContextMut<Data = State>,
     at: usize,
     function: &TypedFunc<(u32, u32), u64>,
-    arguments: &[u8],
+    arguments: impl AsRef<[u8]>,
 ) -> wasmtime::Result<Vec<u8>> {
     let mut store = store.as_context_mut();
-    let len = u32::try_from(arguments.len()).map_err(|_| {
+    let len = u32::try_from(arguments.as_ref().len()).map_err(|_| {
         wasmtime::Error::new(Failure::BadArguments("they have 4 GiB or more".to_owned()))
     })?;
     let buffer = reserve(&mut store, at, len)?;
     let memory = memory_at(store.data(), at)?;
     memory::room(memory, &mut store, buffer, len, "its argument buffer")
         .map_err(wasmtime::Error::new)?
-        .copy_from_slice(arguments);
+        .copy_from_slice(arguments.as_ref());
+    // What is owned goes now: calls between dependencies may nest, and each would keep its bytes.
+    drop(arguments);
     let (ptr, len) = unpack(function.call(&mut store, (buffer, len))?);
     let limit = store.data().result_limit;
     if len as usize > limit {
@@ -128,7 +131,11 @@ fn decode(parameters: &[Scalar], arguments: &[u8]) -> Result<Vec<Val>, Failure> 
     let mut values = Vec::with_capacity(parameters.len());
     for (at, parameter) in parameters.iter().enumerate() {
         values.push(scalar(*parameter, &mut rest).map_err(|error| {
-            Failure::BadArguments(format!("argument {} must be {parameter:?}: {error}", at + 1))
+            Failure::BadArguments(format!(
+                "argument {} must be {}: {error}",
+                at + 1,
+                parameter.name()
+            ))
         })?);
     }
     if rest.is_empty() {

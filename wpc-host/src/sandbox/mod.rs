@@ -46,6 +46,8 @@ pub(crate) struct Sandbox {
     /// Entries by export, looked up when first called.
     entries: Vec<(String, Entry)>,
     has_answered: bool,
+    /// The call it was made for has not run yet, and goes on with the fuel that is left.
+    is_fresh: bool,
 }
 
 impl Sandbox {
@@ -63,7 +65,9 @@ impl Sandbox {
             constants: None,
             pending: Vec::new(),
             panic: None,
+            making: None,
             meter: Meter::new(limits),
+            argument_limit: limits.arguments,
             result_limit: limits.result,
             instances: Vec::with_capacity(blueprint.instances()),
         };
@@ -75,9 +79,13 @@ impl Sandbox {
             blueprint: Arc::clone(blueprint),
             entries: Vec::new(),
             has_answered: false,
+            is_fresh: false,
         };
         match sandbox.within(request, |sandbox| sandbox.blueprint.instantiate(&mut sandbox.store)) {
-            Ok(()) => Ok(sandbox),
+            Ok(()) => {
+                sandbox.is_fresh = true;
+                Ok(sandbox)
+            }
             Err(error) => Err(sandbox.initialisation_error(error, request)),
         }
     }
@@ -121,11 +129,14 @@ impl Sandbox {
         run: impl FnOnce(&mut Self) -> wasmtime::Result<T>,
     ) -> wasmtime::Result<T> {
         self.store.set_epoch_deadline(TICKS_BETWEEN_LOOKS);
-        if let Some(fuel) = request.fuel {
+        if let Some(fuel) = request.fuel.filter(|_| !self.is_fresh) {
             self.store.set_fuel(fuel)?;
         }
+        self.is_fresh = false;
         let state = self.store.data_mut();
         state.call = Some(Arc::clone(request.call));
+        state.panic = None;
+        state.pending = Vec::new();
         state.meter.begin_call();
         let result = run(self);
         let state = self.store.data_mut();
@@ -185,19 +196,22 @@ impl Sandbox {
             _ => {}
         }
         let state = self.store.data_mut();
-        if let Some(refusal) = state.meter.refusal() {
+        if let Some(reason) = state.panic.take() {
+            return Error::Trap { function, reason, stack };
+        }
+        if let Some(shortage) = state.meter.shortage() {
             return Error::OutOfMemory {
                 function,
-                requested: refusal.requested,
-                limit: refusal.limit,
-                unit: refusal.unit,
-                option: refusal.option,
+                requested: shortage.requested,
+                limit: shortage.limit,
+                unit: shortage.unit,
+                option: shortage.option,
             };
         }
-        let reason = state.panic.take().unwrap_or_else(|| match trap {
+        let reason = match trap {
             Some(trap) => trap.to_string(),
             None => format!("{:#}", error.root_cause()),
-        });
+        };
         Error::Trap { function, reason, stack }
     }
 
@@ -205,15 +219,19 @@ impl Sandbox {
     /// the definition's failure to come up.
     fn initialisation_error(&mut self, error: wasmtime::Error, request: &Request<'_>) -> Error {
         match self.error(error, request) {
-            Error::Trap { function, reason, .. } => Error::Initialisation { function, reason },
+            Error::Trap { function, reason, .. } => {
+                let making = self.store.data_mut().making.take();
+                let making = making.unwrap_or_else(|| "its module".to_owned());
+                Error::Initialisation { function, reason: format!("{making}: {reason}") }
+            }
             other => other,
         }
     }
 }
 
-/// Whether a sandbox that gave this error is as good as before: the guest ended by itself.
+/// Whether the error is none of the sandbox's: it is as good as before, or was never made.
 pub(crate) fn keeps_sandbox(error: &Error) -> bool {
-    matches!(error, Error::BadArguments { .. })
+    matches!(error, Error::BadArguments { .. } | Error::TooManyInstances { .. })
 }
 
 fn look_at_the_deadline(store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
@@ -231,7 +249,8 @@ fn look_at_the_deadline(store: StoreContextMut<'_, State>) -> wasmtime::Result<U
 
 fn describe_stack(stack: &WasmBacktrace) -> String {
     let frames = stack.frames().iter().map(|frame| match frame.func_name() {
-        Some(name) => format!("at {name}"),
+        // A name may be as long as its module likes.
+        Some(name) => format!("at {}", &name[..name.floor_char_boundary(256)]),
         None => format!("at function {}", frame.func_index()),
     });
     frames.collect::<Vec<_>>().join("\n")

@@ -52,7 +52,10 @@ pub(crate) struct State {
     pub(super) pending: Vec<u8>,
     /// Why the guest said it would trap.
     pub(super) panic: Option<String>,
+    /// Which module is being made, as errors name it.
+    pub(super) making: Option<String>,
     pub(super) meter: Meter,
+    pub(super) argument_limit: usize,
     pub(super) result_limit: usize,
     /// The finished instances, dependencies first; the index is the module's in the definition.
     pub(super) instances: Vec<Instance>,
@@ -101,9 +104,9 @@ impl Tally {
     }
 }
 
-/// What was refused to a guest.
+/// What a guest was short of.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Refusal {
+pub(super) struct Shortage {
     pub(super) requested: usize,
     pub(super) limit: usize,
     pub(super) unit: &'static str,
@@ -116,17 +119,17 @@ impl Meter {
         Self { memory: tally(limits.memory), table_elements: tally(limits.table_elements) }
     }
 
-    /// Forgets what earlier calls were refused.
+    /// Forgets what earlier calls were short of.
     pub(super) fn begin_call(&mut self) {
         (self.memory.refused, self.table_elements.refused) = (None, None);
     }
 
-    pub(super) fn refusal(&self) -> Option<Refusal> {
-        let refusal = |tally: &Tally, unit, option| {
-            tally.refused.map(|requested| Refusal { requested, limit: tally.limit, unit, option })
+    pub(super) fn shortage(&self) -> Option<Shortage> {
+        let shortage = |tally: &Tally, unit, option| {
+            tally.refused.map(|requested| Shortage { requested, limit: tally.limit, unit, option })
         };
-        refusal(&self.memory, "bytes of memory", "memory")
-            .or_else(|| refusal(&self.table_elements, "table elements", "table_elements"))
+        shortage(&self.memory, "bytes of memory", "memory")
+            .or_else(|| shortage(&self.table_elements, "table elements", "table_elements"))
     }
 }
 
@@ -135,17 +138,23 @@ impl wasmtime::ResourceLimiter for Meter {
         &mut self,
         current: usize,
         desired: usize,
-        _: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(self.memory.grow(current, desired))
+        Ok(is_refused_anyway(desired, maximum) || self.memory.grow(current, desired))
     }
 
     fn table_growing(
         &mut self,
         current: usize,
         desired: usize,
-        _: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(self.table_elements.grow(current, desired))
+        Ok(is_refused_anyway(desired, maximum) || self.table_elements.grow(current, desired))
     }
+}
+
+/// Whether the engine refuses this by the module's own maximum, after it asked here: nothing grows
+/// then, and nothing must be counted.
+fn is_refused_anyway(desired: usize, maximum: Option<usize>) -> bool {
+    maximum.is_some_and(|maximum| desired > maximum)
 }

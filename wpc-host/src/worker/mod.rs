@@ -26,7 +26,7 @@ use crossbeam_utils::CachePadded;
 use crossbeam_utils::atomic::AtomicCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What others see of a worker.
 pub(crate) struct Worker {
@@ -35,8 +35,6 @@ pub(crate) struct Worker {
     pub(crate) restart_attempt: u32,
     queue: Queue<Job>,
     in_flight: CachePadded<AtomicUsize>,
-    /// Of those in the queue, how many must not go to another worker.
-    affine: AtomicUsize,
     /// The earliest deadline among those in the queue, or earlier.
     next_expiry: AtomicU64,
     current: CachePadded<Current>,
@@ -79,7 +77,6 @@ impl Worker {
             restart_attempt,
             queue: Queue::new(),
             in_flight: CachePadded::new(AtomicUsize::new(0)),
-            affine: AtomicUsize::new(0),
             next_expiry: AtomicU64::new(u64::MAX),
             current: CachePadded::new(Current {
                 sequence: AtomicU64::new(0),
@@ -125,14 +122,7 @@ impl Worker {
     /// more.
     pub(crate) fn push(&self, job: Job) -> Result<(), Job> {
         let deadline = self.ticker.nanos(job.call.deadline);
-        let is_affine = job.affinity.is_some();
-        if is_affine {
-            self.affine.fetch_add(1, Ordering::AcqRel);
-        }
         if let Err(job) = self.queue.push(job) {
-            if is_affine {
-                self.affine.fetch_sub(1, Ordering::AcqRel);
-            }
             self.give_back();
             return Err(job);
         }
@@ -147,15 +137,8 @@ impl Worker {
     /// Takes a job out of the queue and frees its place.
     fn pop(&self) -> Option<Job> {
         let job = self.queue.pop()?;
-        self.let_go(&job);
         self.give_back();
         Some(job)
-    }
-
-    fn let_go(&self, job: &Job) {
-        if job.affinity.is_some() {
-            self.affine.fetch_sub(1, Ordering::AcqRel);
-        }
     }
 
     pub(crate) fn is_busy(&self) -> bool {
@@ -174,22 +157,23 @@ impl Worker {
         !self.queue.is_empty()
     }
 
-    /// A number that stays the same for as long as one call runs; `None` while none does.
-    pub(crate) fn running(&self) -> Option<u64> {
-        let sequence = self.current.sequence.load(Ordering::Acquire);
+    /// A number that changes when a call begins and when it ends: while it stays and something is
+    /// queued, the worker is stuck.
+    pub(crate) fn progress(&self) -> u64 {
+        self.current.sequence.load(Ordering::Acquire)
+    }
+
+    /// The number while a call runs.
+    fn running(&self) -> Option<u64> {
+        let sequence = self.progress();
         (sequence % 2 == 1).then_some(sequence)
     }
 
-    /// Takes the running call's answer away from the worker if its deadline passed `grace` ago;
-    /// the worker is lost then.
-    pub(crate) fn steal_overdue(&self, now: Instant, grace: Duration) -> Option<Arc<Call>> {
+    /// The number of the running call if its deadline has passed.
+    pub(crate) fn overdue(&self, now: Instant) -> Option<u64> {
         let sequence = self.running()?;
         let deadline = self.current.deadline_nanos.load(Ordering::Acquire);
-        let grace = u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX);
-        if self.ticker.nanos(now) < deadline.saturating_add(grace) {
-            return None;
-        }
-        self.steal(sequence)
+        (self.ticker.nanos(now) >= deadline).then_some(sequence)
     }
 
     /// Takes the running call's answer away from the worker, whatever its deadline.
@@ -197,7 +181,8 @@ impl Worker {
         self.steal(self.running()?)
     }
 
-    fn steal(&self, sequence: u64) -> Option<Arc<Call>> {
+    /// Takes the answer of the call of this number away from the worker; it is lost then.
+    pub(crate) fn steal(&self, sequence: u64) -> Option<Arc<Call>> {
         let stolen = self.current.sequence.compare_exchange(
             sequence,
             u64::MAX - 1,
@@ -238,7 +223,6 @@ impl Worker {
         let mut homeless = Vec::new();
         let taken: Vec<_> = std::iter::from_fn(|| self.queue.pop()).collect();
         for job in taken {
-            self.let_go(&job);
             if job.call.is_answered() || job.call.expire(now) {
                 self.give_back();
             } else if let Err(job) = self.push(job) {
@@ -248,9 +232,17 @@ impl Worker {
         homeless
     }
 
-    /// A queued job for a worker that is idle, unless some must stay.
-    pub(crate) fn pop_for_another(&self) -> Option<Job> {
-        if self.affine.load(Ordering::Acquire) > 0 { None } else { self.pop() }
+    /// Takes out the queued jobs that may go to another worker; those with an affinity stay, in
+    /// order. Gives back all of them once the queue is closed.
+    pub(crate) fn take_movable(&self) -> Vec<Job> {
+        let taken: Vec<_> = std::iter::from_fn(|| self.pop()).collect();
+        let (affine, mut movable): (Vec<_>, Vec<_>) =
+            taken.into_iter().partition(|job| job.affinity.is_some());
+        for job in affine {
+            self.in_flight.fetch_add(1, Ordering::AcqRel);
+            movable.extend(self.push(job).err());
+        }
+        movable
     }
 
     /// Makes the worker drop sandboxes of retired definitions.

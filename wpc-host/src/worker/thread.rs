@@ -39,6 +39,7 @@ pub(crate) fn spawn(worker: &Arc<Worker>, equipment: Equipment) -> std::io::Resu
         instances: 0,
         clock: 0,
         troubled: Vec::new(),
+        has_stale: false,
     };
     // A guest's stack lies on its worker's.
     let stack = worker.surroundings.max_wasm_stack + 2 * 1024 * 1024;
@@ -60,6 +61,8 @@ struct Thread {
     clock: u64,
     /// Definitions that back off or are held here.
     troubled: Vec<Arc<Definition>>,
+    /// Whether it may keep sandboxes of retired definitions.
+    has_stale: bool,
 }
 
 struct Kept {
@@ -104,13 +107,15 @@ impl Drop for Unanswered<'_> {
 }
 
 impl Thread {
-    fn run(mut self) {
+    fn run(self) {
         let worker = Arc::clone(&self.worker);
         let on_change = Arc::clone(&self.equipment.on_change);
         let _farewell = Farewell { worker: Arc::clone(&worker), on_change: Arc::clone(&on_change) };
+        // Dropped before the farewell is said: whoever hears it may use the sandboxes' room.
+        let mut thread = self;
         worker.set_health(HealthState::Ready, None);
         let ready = Draft::by(EventSource::Worker, EventDetails::WorkerReady {});
-        self.events().emit(ready.worker(worker.id));
+        thread.events().emit(ready.worker(worker.id));
         on_change();
         let rest = || worker.is_busy.store(false, Ordering::SeqCst);
         let resume = || {
@@ -121,12 +126,14 @@ impl Thread {
         loop {
             match worker.queue.take(rest, resume) {
                 Taken::Item(job) => {
-                    worker.let_go(&job);
-                    if !self.serve(&worker, job) {
+                    if !thread.serve(&worker, job) {
                         return;
                     }
+                    if thread.has_stale && !worker.has_queued() {
+                        thread.look_around();
+                    }
                 }
-                Taken::Nudge => self.look_around(),
+                Taken::Nudge => thread.look_around(),
                 Taken::Closed => return,
             }
         }
@@ -147,12 +154,13 @@ impl Thread {
             return true;
         }
         if !self.admits(&job) {
-            worker.give_back();
             self.equipment.waiting.return_to(job);
+            worker.give_back();
             worker.ticker.ring();
             return true;
         }
         if !job.call.begin() {
+            self.abandon_trial(&job);
             worker.give_back();
             return true;
         }
@@ -234,9 +242,7 @@ impl Thread {
             Ok(reply) => self.succeeded(job, &definition, reply),
             Err(error) => self.failed(job, &definition, error, had_answered),
         }
-        if definition.is_retired() {
-            self.discard(definition.generation);
-        }
+        self.has_stale |= definition.is_retired();
         result
     }
 
@@ -294,7 +300,10 @@ impl Thread {
             self.forget_troubles();
         }
         // The guest ended by itself, but its caller gets an error: listeners hear of that.
-        if let Some(error) = reply.error(&job.function.name) {
+        if reply.is_error()
+            && self.events().is_heard()
+            && let Some(error) = reply.error(&job.function.name)
+        {
             self.tell_failed_call(job, &error);
         }
     }
@@ -309,11 +318,14 @@ impl Thread {
     ) {
         self.tell_failed_call(job, error);
         if keeps_sandbox(error) {
+            self.abandon_trial(job);
             return;
         }
         self.discard(definition.generation);
         // What the caller or the operator asked for is no failure of the function.
-        if matches!(error, Error::Cancelled { .. } | Error::Stopped { .. }) {
+        let was_asked_for = matches!(error, Error::Cancelled { .. } | Error::Stopped { .. });
+        if was_asked_for || self.worker.surroundings.stopping.load(Ordering::Acquire) {
+            self.abandon_trial(job);
             return;
         }
         let function_name = job.function.name.to_string();
@@ -351,7 +363,17 @@ impl Thread {
         }
     }
 
+    /// A trial that ended without a verdict may be made again.
+    fn abandon_trial(&self, job: &Job) {
+        if let Some(bulkhead) = job.bulkhead().filter(|bulkhead| !bulkhead.is_whole()) {
+            bulkhead.abandon_trial(self.worker.id, Instant::now());
+        }
+    }
+
     fn remember_trouble(&mut self, definition: &Arc<Definition>, function: &str, what: &str) {
+        if definition.is_retired() {
+            return;
+        }
         if self.troubled.iter().any(|other| other.generation == definition.generation) {
             return;
         }
@@ -379,6 +401,7 @@ impl Thread {
 
     /// Drops what is no longer needed.
     fn look_around(&mut self) {
+        self.has_stale = false;
         let retired = self.sandboxes.iter().filter(|(_, kept)| kept.definition.is_retired());
         let retired = retired.map(|(generation, _)| *generation).collect::<Vec<_>>();
         for generation in retired {
