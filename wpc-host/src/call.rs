@@ -12,6 +12,7 @@
 use crate::error::Error;
 use crate::id::{CallId, FunctionHash, WorkerId};
 use atomic_waker::AtomicWaker;
+use crossbeam_utils::Backoff;
 use std::cell::OnceCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -206,6 +207,14 @@ impl Call {
     /// A limit that passes while the call waits in a queue is noticed here; once it runs, its
     /// worker or, should that fall silent, the supervisor answers.
     pub(crate) fn wait(&self) -> &Outcome {
+        // Most answers come within microseconds: looking a few times is cheaper than sleeping.
+        let look = Backoff::new();
+        while !look.is_completed() {
+            if let Some(outcome) = self.outcome() {
+                return outcome;
+            }
+            look.snooze();
+        }
         let mut patience = self.time_limit;
         loop {
             if let Some(outcome) = self.outcome() {

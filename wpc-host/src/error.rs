@@ -240,7 +240,7 @@ pub enum Error {
     },
     /// A constant's value does not encode.
     #[error(
-        "constant \"{constant}\" does not encode: {reason}; give it a type that serde can serialize without knowing a length later"
+        "constant \"{constant}\" does not encode: {reason}; its type must serialize, with the length of every sequence known beforehand"
     )]
     ConstantEncode {
         /// The constant.

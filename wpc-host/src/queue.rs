@@ -11,6 +11,7 @@
 //!   only the first.
 
 use concurrent_queue::{ConcurrentQueue, PopError};
+use crossbeam_utils::Backoff;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread::Thread;
@@ -76,6 +77,9 @@ impl<T> Queue<T> {
     /// `after_sleep` each time after.
     pub(crate) fn take(&self, before_sleep: impl Fn(), after_sleep: impl Fn()) -> Taken<T> {
         let _ = self.sleeper.get_or_init(std::thread::current);
+        // A few microseconds of looking again, which in quick succession of calls cost less than a
+        // sleep and a wake-up; it yields the core meanwhile, and ends.
+        let mut patience = Backoff::new();
         loop {
             // Looked at first: under load the queue may never be empty.
             if self.is_nudged.load(Ordering::Relaxed)
@@ -88,6 +92,10 @@ impl<T> Queue<T> {
                 Err(PopError::Closed) => return Taken::Closed,
                 Err(PopError::Empty) => {}
             }
+            if !patience.is_completed() {
+                patience.snooze();
+                continue;
+            }
             before_sleep();
             self.is_asleep.store(true, Ordering::SeqCst);
             fence(Ordering::SeqCst);
@@ -99,6 +107,7 @@ impl<T> Queue<T> {
             }
             self.is_asleep.store(false, Ordering::SeqCst);
             after_sleep();
+            patience = Backoff::new();
         }
     }
 
