@@ -217,3 +217,26 @@ fn ten_thousand_exports() {
     );
     assert_eq!(wpc.call::<i32>("f9999", ()).unwrap(), 9999);
 }
+
+#[test]
+fn results_that_nest_for_ever() {
+    #[derive(Debug, serde::Deserialize)]
+    enum Tree {
+        #[expect(dead_code, reason = "the guest never sends it")]
+        Leaf,
+        #[expect(dead_code, reason = "only that it does not decode is of interest")]
+        Boxed(Box<Tree>),
+    }
+    let wpc = pool(1);
+    wpc.define_worker_function(
+        "f",
+        contract(
+            r#"(func (export "f") (param i32 i32) (result i64)
+                (drop (memory.grow (i32.const 64)))
+                (memory.fill (i32.const 65537) (i32.const 1) (i32.const 4000000))
+                i64.const 281474976710656 i64.const 4000000 i64.or)"#,
+        ),
+    )
+    .unwrap();
+    assert_eq!(code(wpc.call::<Tree>("f", ())), "result_decode");
+}

@@ -44,6 +44,7 @@ mod bulkhead;
 mod call;
 mod capability;
 mod config;
+mod decode;
 mod engine;
 mod error;
 mod error_code;

@@ -1,6 +1,7 @@
 //! A call under way, as its caller holds it.
 
 use crate::call::{Call, Outcome, ReplyMetadata};
+use crate::decode::decode;
 use crate::error::Error;
 use crate::id::CallId;
 use serde::de::DeserializeOwned;
@@ -137,10 +138,9 @@ fn read<R: DeserializeOwned>(call: &Call, outcome: &Outcome) -> Result<Answer<R>
     if let Some(error) = reply.error(&call.function) {
         return Err(error);
     }
-    let reason = match postcard::take_from_bytes(&reply.bytes[1..]) {
-        Ok((value, [])) => return Ok(Answer { value, metadata: reply.metadata }),
-        Ok((_, rest)) => format!("{} bytes are left over", rest.len()),
-        Err(error) => error.to_string(),
+    let reason = match decode(&reply.bytes[1..]) {
+        Ok(value) => return Ok(Answer { value, metadata: reply.metadata }),
+        Err(reason) => reason,
     };
     let wanted = std::any::type_name::<R>();
     Err(Error::ResultDecode { function: call.function.to_string(), wanted, reason })

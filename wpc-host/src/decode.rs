@@ -1,0 +1,361 @@
+//! Decodes what a guest wrote, without letting it choose how deep the host's stack goes.
+//!
+//! Postcard follows a recursive type for as long as the bytes say so: some kilobytes of nested lists
+//! would end a caller's thread by its stack, and with it the process. Here every value that holds
+//! others counts as a level, and there are [`MAX_DEPTH`] of them.
+
+use serde::Deserialize;
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
+use std::fmt;
+
+/// How deep values may nest. Types written by people rarely reach a dozen; a level takes at most a
+/// few kilobytes of stack even where nothing is optimised.
+const MAX_DEPTH: usize = 128;
+
+/// A value that is all there is in `bytes`.
+pub(crate) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, String> {
+    let mut postcard = postcard::Deserializer::from_bytes(bytes);
+    let value = T::deserialize(Level { inner: &mut postcard, left: MAX_DEPTH });
+    let value = value.map_err(|error| error.to_string())?;
+    match postcard.finalize() {
+        Ok([]) => Ok(value),
+        Ok(rest) => Err(format!("{} bytes are left over", rest.len())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Anything of serde's that hands out values, and how many levels they may still have.
+struct Level<T> {
+    inner: T,
+    left: usize,
+}
+
+impl<T> Level<T> {
+    fn with<U>(&self, inner: U) -> Level<U> {
+        Level { inner, left: self.left }
+    }
+
+    /// One level further down.
+    fn deeper<U, E: serde::de::Error>(&self, inner: U) -> Result<Level<U>, E> {
+        match self.left.checked_sub(1) {
+            Some(left) => Ok(Level { inner, left }),
+            None => Err(E::custom(TooDeep)),
+        }
+    }
+}
+
+struct TooDeep;
+
+impl fmt::Display for TooDeep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it nests deeper than {MAX_DEPTH} levels")
+    }
+}
+
+macro_rules! forward_deserialize {
+    ($($method:ident)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+            let visitor = self.with(visitor);
+            self.inner.$method(visitor)
+        })*
+    };
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Level<D> {
+    type Error = D::Error;
+
+    forward_deserialize! {
+        deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
+        deserialize_f32 deserialize_f64 deserialize_char deserialize_str deserialize_string
+        deserialize_bytes deserialize_byte_buf deserialize_option deserialize_unit deserialize_seq
+        deserialize_map deserialize_identifier deserialize_ignored_any
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        let visitor = self.with(visitor);
+        self.inner.deserialize_unit_struct(name, visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        let visitor = self.with(visitor);
+        self.inner.deserialize_newtype_struct(name, visitor)
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        let visitor = self.with(visitor);
+        self.inner.deserialize_tuple(len, visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        let visitor = self.with(visitor);
+        self.inner.deserialize_tuple_struct(name, len, visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        let visitor = self.with(visitor);
+        self.inner.deserialize_struct(name, fields, visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        let visitor = self.with(visitor);
+        self.inner.deserialize_enum(name, variants, visitor)
+    }
+
+    fn is_human_readable(&self) -> bool {
+        self.inner.is_human_readable()
+    }
+}
+
+macro_rules! forward_visit {
+    ($($method:ident: $ty:ty),* $(,)?) => {
+        $(fn $method<E: serde::de::Error>(self, value: $ty) -> Result<V::Value, E> {
+            self.inner.$method(value)
+        })*
+    };
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Level<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.expecting(f)
+    }
+
+    forward_visit! {
+        visit_bool: bool, visit_i8: i8, visit_i16: i16, visit_i32: i32, visit_i64: i64, visit_i128: i128,
+        visit_u8: u8, visit_u16: u16, visit_u32: u32, visit_u64: u64, visit_u128: u128, visit_f32: f32,
+        visit_f64: f64, visit_char: char, visit_str: &str, visit_borrowed_str: &'de str,
+        visit_string: String, visit_bytes: &[u8], visit_borrowed_bytes: &'de [u8],
+        visit_byte_buf: Vec<u8>,
+    }
+
+    fn visit_none<E: serde::de::Error>(self) -> Result<V::Value, E> {
+        self.inner.visit_none()
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<V::Value, E> {
+        self.inner.visit_unit()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
+        let deserializer = self.deeper(deserializer)?;
+        self.inner.visit_some(deserializer)
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<V::Value, D::Error> {
+        let deserializer = self.deeper(deserializer)?;
+        self.inner.visit_newtype_struct(deserializer)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<V::Value, A::Error> {
+        let items = self.deeper(items)?;
+        self.inner.visit_seq(items)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<V::Value, A::Error> {
+        let entries = self.deeper(entries)?;
+        self.inner.visit_map(entries)
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, variant: A) -> Result<V::Value, A::Error> {
+        let variant = self.deeper(variant)?;
+        self.inner.visit_enum(variant)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Level<S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
+        let deserializer = self.with(deserializer);
+        self.inner.deserialize(deserializer)
+    }
+}
+
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Level<A> {
+    type Error = A::Error;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, A::Error> {
+        let seed = self.with(seed);
+        self.inner.next_element_seed(seed)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.inner.size_hint()
+    }
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Level<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, A::Error> {
+        let seed = self.with(seed);
+        self.inner.next_key_seed(seed)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        let seed = self.with(seed);
+        self.inner.next_value_seed(seed)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.inner.size_hint()
+    }
+}
+
+impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for Level<A> {
+    type Error = A::Error;
+    type Variant = Level<A::Variant>;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(
+        self,
+        seed: S,
+    ) -> Result<(S::Value, Self::Variant), A::Error> {
+        let left = self.left;
+        let seed = self.with(seed);
+        let (value, variant) = self.inner.variant_seed(seed)?;
+        Ok((value, Level { inner: variant, left }))
+    }
+}
+
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Level<A> {
+    type Error = A::Error;
+
+    fn unit_variant(self) -> Result<(), A::Error> {
+        self.inner.unit_variant()
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
+        let seed = self.with(seed);
+        self.inner.newtype_variant_seed(seed)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
+        let visitor = self.with(visitor);
+        self.inner.tuple_variant(len, visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, A::Error> {
+        let visitor = self.with(visitor);
+        self.inner.struct_variant(fields, visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Serialize;
+    use std::collections::BTreeMap;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    enum Tree {
+        Leaf,
+        Boxed(Box<Tree>),
+        Pair(Box<Tree>, Option<Box<Tree>>),
+        Named { children: Vec<Tree>, notes: BTreeMap<String, (u8, char)> },
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Wide(i8, i16, i32, i64, i128, u8, u16, u32, u64, u128, f32, f64, bool, String, ());
+
+    fn round_trip<T: Serialize + for<'de> Deserialize<'de> + PartialEq + fmt::Debug>(value: &T) {
+        let bytes = postcard::to_allocvec(value).unwrap();
+        assert_eq!(&decode::<T>(&bytes).unwrap(), value);
+        for end in 0..bytes.len() {
+            assert!(decode::<T>(&bytes[..end]).is_err(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn what_postcard_wrote_reads_back_and_every_cut_is_refused() {
+        round_trip(&Tree::Pair(
+            Box::new(Tree::Leaf),
+            Some(Box::new(Tree::Boxed(Box::new(Tree::Leaf)))),
+        ));
+        round_trip(&Tree::Named {
+            children: vec![Tree::Leaf, Tree::Leaf],
+            notes: BTreeMap::from([("a".to_owned(), (1, 'é'))]),
+        });
+        let (min, max) = (i128::MIN, u128::MAX);
+        round_trip(&Wide(
+            -1,
+            -2,
+            -3,
+            -4,
+            min,
+            1,
+            2,
+            3,
+            4,
+            max,
+            0.5,
+            -0.25,
+            true,
+            "text".to_owned(),
+            (),
+        ));
+    }
+
+    #[test]
+    fn borrowed_values_stay_borrowed() {
+        let bytes = postcard::to_allocvec(&("text", [1_u8, 2].as_slice())).unwrap();
+        assert_eq!(decode::<(&str, &[u8])>(&bytes).unwrap(), ("text", [1, 2].as_slice()));
+    }
+
+    #[test]
+    fn endless_nesting_is_refused_and_does_not_end_the_stack() {
+        let boxed: Vec<u8> = [1].repeat(10_000_000);
+        assert!(decode::<Tree>(&boxed).unwrap_err().len() < 100);
+        // A variant and its box are one level each at most: what people write fits.
+        let deep = [vec![1; MAX_DEPTH - 1], vec![0]].concat();
+        assert!(decode::<Tree>(&deep).is_ok());
+    }
+
+    #[test]
+    fn bytes_left_over_are_told() {
+        assert_eq!(decode::<u8>(&[1, 2, 3]).unwrap_err(), "2 bytes are left over");
+    }
+}
