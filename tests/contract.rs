@@ -3,7 +3,7 @@
 use crate::support::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use wpc_host::{Capability, Error, EventDetails, Schema, Severity};
+use wpc_host::{Capability, Error, EventDetails, Limits, Schema, Severity};
 
 #[derive(Serialize, Schema)]
 struct Order {
@@ -102,6 +102,38 @@ fn a_redefinition_begins_with_fresh_state() {
     }
     define_sdk(&wpc, &["count"]);
     assert_eq!(wpc.call::<u64>("count", ()).unwrap(), 1);
+}
+
+#[test]
+fn calls_can_be_isolated_and_sandboxes_recycled() {
+    let wpc = pool(1);
+    let counts = |times: usize| {
+        (0..times).map(|_| wpc.call::<u64>("count", ()).unwrap()).collect::<Vec<_>>()
+    };
+    wpc.define_worker_function("count", guest("sdk").isolate_calls()).unwrap();
+    assert_eq!(counts(3), [1, 1, 1]);
+    let limits = Limits { recycle_after_calls: Some(2), ..Limits::default() };
+    wpc.define_worker_function("count", guest("sdk").limits(limits)).unwrap();
+    assert_eq!(counts(5), [1, 2, 1, 2, 1]);
+    let limits = Limits { recycle_after_calls: Some(0), ..Limits::default() };
+    assert_eq!(
+        code(wpc.define_worker_function("count", guest("sdk").limits(limits))),
+        "invalid_options"
+    );
+}
+
+#[test]
+fn a_sandbox_that_grew_past_its_mark_is_recycled() {
+    let wpc = pool(1);
+    let limits = Limits { recycle_past_memory: Some(2 << 20), ..Limits::default() };
+    let module = wat(r#"(module (memory 1)
+        (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
+        (func (export "size") (result i32) memory.size))"#);
+    wpc.define_worker_module(module.limits(limits)).unwrap();
+    assert_eq!(wpc.call::<i32>("grow", (10,)).unwrap(), 1);
+    assert_eq!(wpc.call::<i32>("size", ()).unwrap(), 11, "below its mark it keeps what it has");
+    assert_eq!(wpc.call::<i32>("grow", (100,)).unwrap(), 11);
+    assert_eq!(wpc.call::<i32>("size", ()).unwrap(), 1);
 }
 
 #[test]

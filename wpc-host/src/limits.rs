@@ -36,6 +36,12 @@ pub struct Limits {
     pub result: usize,
     /// How many bytes a module may have. Default 64 MiB.
     pub module_size: usize,
+    /// After how many calls a sandbox is replaced by a fresh one; 1 gives every call its own.
+    /// Default `None`: it is kept as long as it does not fail.
+    pub recycle_after_calls: Option<u64>,
+    /// Past how many bytes of memory a sandbox is replaced by a fresh one after its call: memory
+    /// that one large call grew is kept otherwise. Default `None`: it is kept.
+    pub recycle_past_memory: Option<usize>,
 }
 
 impl Default for Limits {
@@ -48,6 +54,8 @@ impl Default for Limits {
             arguments: 64 << 20,
             result: 64 << 20,
             module_size: 64 << 20,
+            recycle_after_calls: None,
+            recycle_past_memory: None,
         }
     }
 }
@@ -65,6 +73,9 @@ impl Limits {
             problems.push(format!(
                 "`Limits::time` of {what} must be longer than zero and at most a year"
             ));
+        }
+        if self.recycle_after_calls == Some(0) {
+            problems.push(format!("`Limits::recycle_after_calls` of {what} must be at least 1"));
         }
         for (name, bytes) in [("arguments", self.arguments), ("result", self.result)] {
             if bytes > u32::MAX as usize {

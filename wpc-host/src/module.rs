@@ -66,6 +66,14 @@ impl WasmModule {
         self
     }
 
+    /// Gives every call a sandbox of its own, with fresh state; the same as
+    /// [`Limits::recycle_after_calls`] 1, so set other limits first.
+    #[must_use]
+    pub fn isolate_calls(mut self) -> Self {
+        self.limits.recycle_after_calls = Some(1);
+        self
+    }
+
     /// Grants a capability.
     #[must_use]
     pub fn grant(mut self, capability: Capability) -> Self {

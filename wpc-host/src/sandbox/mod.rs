@@ -46,6 +46,7 @@ pub(crate) struct Sandbox {
     /// Entries by export, looked up when first called.
     entries: Vec<(String, Entry)>,
     has_answered: bool,
+    calls: u64,
     /// The call it was made for has not run yet, and goes on with the fuel that is left.
     is_fresh: bool,
 }
@@ -79,6 +80,7 @@ impl Sandbox {
             blueprint: Arc::clone(blueprint),
             entries: Vec::new(),
             has_answered: false,
+            calls: 0,
             is_fresh: false,
         };
         match sandbox.within(request, |sandbox| sandbox.blueprint.instantiate(&mut sandbox.store)) {
@@ -95,6 +97,14 @@ impl Sandbox {
         self.blueprint.instances()
     }
 
+    /// Whether it has served its time, by its definition's limits.
+    pub(crate) fn is_spent(&self, limits: &Limits) -> bool {
+        limits.recycle_after_calls.is_some_and(|most| self.calls >= most)
+            || limits
+                .recycle_past_memory
+                .is_some_and(|most| self.store.data().meter.memory() > most)
+    }
+
     /// Whether it has answered a call since it was made.
     pub(crate) fn has_answered(&self) -> bool {
         self.has_answered
@@ -103,6 +113,7 @@ impl Sandbox {
     /// Carries one call across the wall. After an error the sandbox may be in any state and must
     /// be dropped, unless [`keeps_sandbox`] says otherwise.
     pub(crate) fn call(&mut self, request: &Request<'_>) -> Result<Reply, Error> {
+        self.calls += 1;
         let at = self.blueprint.instances() - 1;
         let result = self.within(request, |sandbox| {
             let entry = sandbox.entry(at, request.export)?;

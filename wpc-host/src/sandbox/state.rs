@@ -119,6 +119,11 @@ impl Meter {
         Self { memory: tally(limits.memory), table_elements: tally(limits.table_elements) }
     }
 
+    /// How many bytes the memories have together.
+    pub(super) fn memory(&self) -> usize {
+        self.memory.used
+    }
+
     /// Forgets what earlier calls were short of.
     pub(super) fn begin_call(&mut self) {
         (self.memory.refused, self.table_elements.refused) = (None, None);

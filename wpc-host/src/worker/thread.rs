@@ -188,6 +188,7 @@ impl Thread {
         worker.served.fetch_add(1, Ordering::Relaxed);
         worker.give_back();
         job.call.answer_with(|_| outcome);
+        self.recycle(&job);
         if !self.equipment.waiting.is_empty() {
             worker.ticker.ring();
         }
@@ -285,6 +286,15 @@ impl Thread {
             self.discard(generation);
         }
         Ok(())
+    }
+
+    /// Drops the sandbox that ran the job if it has served its time. Its caller has the answer.
+    fn recycle(&mut self, job: &Job) {
+        let Ok(definition) = &job.function.definition else { return };
+        let kept = self.sandboxes.get(&definition.generation);
+        if kept.is_some_and(|kept| kept.sandbox.is_spent(&definition.limits)) {
+            self.discard(definition.generation);
+        }
     }
 
     fn discard(&mut self, generation: Generation) {
