@@ -270,7 +270,7 @@ fn typed_imports_of_the_sdk_hand_errors_on() {
         panic!("it fails")
     };
     assert_eq!(error.name, "BadArguments");
-    assert!(error.message.starts_with("dependency function `dep::join`"), "{}", error.message);
+    assert!(error.message.starts_with("function `dep::join`"), "{}", error.message);
 }
 
 #[test]

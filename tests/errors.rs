@@ -58,7 +58,7 @@ fn every_error() -> Vec<Error> {
             what: what(),
             module: "wpc".to_owned(),
             name: "wpc_clock".to_owned(),
-            capability: "Clock",
+            grant: ".grant(Capability::Clock)".to_owned(),
         },
         Error::MemoryTooLarge { what: what(), limit: 65_536, found: 131_072 },
         Error::DependencyCircle { path: vec!["a".to_owned(), "b".to_owned(), "a".to_owned()] },
@@ -73,6 +73,7 @@ fn every_error() -> Vec<Error> {
         Error::FunctionNotDefined { function: f() },
         Error::DependencyNotDefined { function: f(), alias: "codec".to_owned() },
         Error::ConstantNotDefined { function: f(), constant: "PREFIX".to_owned() },
+        Error::HostFunctionNotDefined { function: f(), host_function: "lookup".to_owned() },
         Error::PinMismatch {
             function: f(),
             expected: FunctionHash::of(b"a"),

@@ -15,6 +15,7 @@ mod definitions;
 mod dependencies;
 mod errors;
 mod events;
+mod host_functions;
 mod hostile;
 mod lifecycle;
 mod scheduling;

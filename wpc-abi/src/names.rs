@@ -15,6 +15,9 @@ pub const HOST_MODULE: &str = "wpc";
 /// What the import module of a typed dependency starts with; the alias follows.
 pub const TYPED_DEPENDENCY_PREFIX: &str = "wpc:";
 
+/// The import module of the embedder's own functions. It can be no alias: it has a hyphen.
+pub const HOST_FUNCTIONS_MODULE: &str = "wpc-host";
+
 /// `(name_ptr, name_len, out_ptr, out_cap) -> i64`: a constant's value.
 pub const CONSTANT_IMPORT: &str = "wpc_constant";
 

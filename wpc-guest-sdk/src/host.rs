@@ -99,7 +99,7 @@ pub fn call_dependency<T: DeserializeOwned>(
     import: impl FnOnce(&[u8], &mut [u8]) -> i64,
 ) -> Result<T, GuestError> {
     let failed = |name: &str, why: &dyn std::fmt::Display| {
-        GuestError::new(name, format!("dependency function `{alias}::{function}`: {why}"))
+        GuestError::new(name, format!("function `{alias}::{function}`: {why}"))
     };
     let arguments =
         postcard::to_allocvec(arguments).map_err(|error| failed("EncodeError", &error))?;

@@ -23,7 +23,7 @@
 //!   run time.
 //! * A *dependency* is another module, reached by its alias: [`import!`].
 //! * A *capability* is something the host has to grant: [`random`], [`wall_clock`],
-//!   [`monotonic_clock`].
+//!   [`monotonic_clock`], and functions of its own: [`host!`].
 //!
 //! Types that derive [`Schema`] beside serde's traits tell the host what they look like, so that a
 //! typed handle there is checked once, when it is made. Everything else works without.
@@ -87,6 +87,24 @@ pub use wpc_guest_macros::function;
 /// }
 /// ```
 pub use wpc_guest_macros::import;
+
+/// Declares functions of the host, which the embedder defined and the definition was granted.
+///
+/// Each declaration becomes a function that returns a `Result<T, GuestError>`: the host's function
+/// may fail.
+///
+/// ```
+/// wpc::host! {
+///     /// What the store has under `key`.
+///     fn lookup(key: &str) -> Option<String>;
+/// }
+///
+/// #[wpc::function]
+/// fn known(key: &str) -> Result<bool, wpc::GuestError> {
+///     Ok(lookup(key)?.is_some())
+/// }
+/// ```
+pub use wpc_guest_macros::host;
 
 /// The value of a constant the module cannot do without.
 ///

@@ -258,13 +258,13 @@ impl Wake for Unpark {
     }
 }
 
-fn with_thread_waker(with: impl FnOnce(&Waker)) {
+pub(crate) fn with_thread_waker<T>(with: impl FnOnce(&Waker) -> T) -> T {
     thread_local! {
         static WAKER: OnceCell<Waker> = const { OnceCell::new() };
     }
     WAKER.with(|waker| {
-        with(waker.get_or_init(|| Waker::from(Arc::new(Unpark(std::thread::current())))));
-    });
+        with(waker.get_or_init(|| Waker::from(Arc::new(Unpark(std::thread::current())))))
+    })
 }
 
 #[cfg(test)]

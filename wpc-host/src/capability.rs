@@ -1,5 +1,7 @@
 //! What a definition may be granted beyond computing. Nothing is granted by default.
 
+use std::collections::BTreeSet;
+
 /// Something a guest can do only when its definition was granted it.
 ///
 /// A grant is not handed on: a function with a dependency that reads clocks needs none itself, the
@@ -23,11 +25,12 @@ impl Capability {
     }
 }
 
-/// The capabilities of one definition.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What one definition was granted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Grants {
     random: bool,
     clock: bool,
+    host_functions: BTreeSet<String>,
 }
 
 impl Grants {
@@ -38,10 +41,18 @@ impl Grants {
         }
     }
 
-    pub(crate) fn has(self, capability: Capability) -> bool {
+    pub(crate) fn add_host_function(&mut self, name: String) {
+        self.host_functions.insert(name);
+    }
+
+    pub(crate) fn has(&self, capability: Capability) -> bool {
         match capability {
             Capability::Random => self.random,
             Capability::Clock => self.clock,
         }
+    }
+
+    pub(crate) fn has_host_function(&self, name: &str) -> bool {
+        self.host_functions.contains(name)
     }
 }

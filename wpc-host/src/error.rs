@@ -174,7 +174,7 @@ pub enum Error {
     },
     /// The module imports what it was not granted.
     #[error(
-        "the module of {what} imports \"{module}\" \"{name}\", which needs a capability it was not granted; grant it with `.grant(Capability::{capability})`"
+        "the module of {what} imports \"{module}\" \"{name}\", which it was not granted; grant it with `{grant}`"
     )]
     NotGranted {
         /// What was to be defined.
@@ -183,8 +183,8 @@ pub enum Error {
         module: String,
         /// The import's name.
         name: String,
-        /// The capability.
-        capability: &'static str,
+        /// What to write at the definition.
+        grant: String,
     },
     /// The module's memory starts larger than it may become.
     #[error(
@@ -274,6 +274,16 @@ pub enum Error {
         function: String,
         /// The missing constant.
         constant: String,
+    },
+    /// The function, or a dependency of its, needs a host function that is not defined.
+    #[error(
+        "function \"{function}\" requires host function \"{host_function}\", which is not defined; define it with `define_host_function`"
+    )]
+    HostFunctionNotDefined {
+        /// The function.
+        function: String,
+        /// The missing host function.
+        host_function: String,
     },
     /// The function is defined in another version than the call demands.
     #[error(

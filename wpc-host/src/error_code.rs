@@ -89,6 +89,7 @@ codes! {
     FunctionNotDefined "function_not_defined" false true,
     DependencyNotDefined "dependency_not_defined" false true,
     ConstantNotDefined "constant_not_defined" false true,
+    HostFunctionNotDefined "host_function_not_defined" false true,
     PinMismatch "pin_mismatch" false false,
     SignatureMismatch "signature_mismatch" false false,
     ArgumentsEncode "arguments_encode" false false,

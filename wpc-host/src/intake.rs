@@ -78,6 +78,15 @@ fn check<'a>(
             return Err(Error::ConstantNotDefined { function: name(), constant: constant.clone() });
         }
     }
+    if !definition.host_functions.is_empty() {
+        let defined = pool.registry.host_functions().load();
+        let missing =
+            definition.host_functions.iter().find(|name| !defined.contains_key(name.as_str()));
+        if let Some(missing) = missing {
+            let host_function = missing.clone();
+            return Err(Error::HostFunctionNotDefined { function: name(), host_function });
+        }
+    }
     let invalid = |problem: &str| {
         Err(Error::InvalidCallOptions { function: name(), problem: problem.to_owned() })
     };

@@ -50,6 +50,7 @@ mod error;
 mod error_code;
 mod event;
 mod function;
+mod host_function;
 mod id;
 mod information;
 mod intake;
@@ -79,6 +80,7 @@ pub use error::Error;
 pub use error_code::{ErrorCode, UnknownErrorCode};
 pub use event::{EventDetails, EventError, EventSource, HealthState, Severity, WorkerEvent};
 pub use function::Function;
+pub use host_function::HostContext;
 pub use id::{CallId, FunctionHash, ListenerId, ParseHashError, Sha256Hash, WorkerId};
 pub use information::{
     ConstantInformation, DependencyInformation, FunctionInformation, WorkerHealth,

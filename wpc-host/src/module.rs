@@ -66,6 +66,14 @@ impl WasmModule {
         self
     }
 
+    /// Grants a host function, see
+    /// [`define_host_function`](crate::WorkerProcedureCall::define_host_function).
+    #[must_use]
+    pub fn grant_host_function(mut self, name: impl Into<String>) -> Self {
+        self.grants.add_host_function(name.into());
+        self
+    }
+
     /// Gives every call a sandbox of its own, with fresh state; the same as
     /// [`Limits::recycle_after_calls`] 1, so set other limits first.
     #[must_use]
@@ -167,6 +175,7 @@ pub(crate) struct DependencyImports {
 pub(crate) struct Requirements {
     pub(crate) constants: Vec<String>,
     pub(crate) dependencies: BTreeMap<String, DependencyImports>,
+    pub(crate) host_functions: BTreeSet<String>,
     /// Each with the import that needs it.
     pub(crate) capabilities: Vec<(Capability, &'static str)>,
 }
@@ -222,15 +231,21 @@ impl Module {
     }
 
     /// Whether a definition with these grants and limits may use the module.
-    pub(crate) fn permit(&self, what: &str, grants: Grants, limits: &Limits) -> Result<(), Error> {
+    pub(crate) fn permit(&self, what: &str, grants: &Grants, limits: &Limits) -> Result<(), Error> {
+        let refuse = |module: &str, name: &str, grant: String| {
+            let (what, module, name) = (what.to_owned(), module.to_owned(), name.to_owned());
+            Err(Error::NotGranted { what, module, name, grant })
+        };
         for (capability, import) in &self.requirements.capabilities {
             if !grants.has(*capability) {
-                return Err(Error::NotGranted {
-                    what: what.to_owned(),
-                    module: names::HOST_MODULE.to_owned(),
-                    name: (*import).to_owned(),
-                    capability: capability.name(),
-                });
+                let grant = format!(".grant(Capability::{})", capability.name());
+                return refuse(names::HOST_MODULE, import, grant);
+            }
+        }
+        for name in &self.requirements.host_functions {
+            if !grants.has_host_function(name) {
+                let grant = format!(".grant_host_function(\"{name}\")");
+                return refuse(names::HOST_FUNCTIONS_MODULE, name, grant);
             }
         }
         if self.initial_memory > limits.memory as u64 {
@@ -296,7 +311,7 @@ impl Compiler {
                 module
             }
         };
-        module.permit(what, source.grants, &source.limits)?;
+        module.permit(what, &source.grants, &source.limits)?;
         Ok(module)
     }
 
@@ -508,19 +523,18 @@ fn read_imports(
             }
         } else if let Some(alias) = module.strip_prefix(names::TYPED_DEPENDENCY_PREFIX) {
             check_alias(alias).map_err(&unknown)?;
-            let fits = matches!(import.ty(), ExternType::Func(ty) if is_type(&ty, &[Scalar::I32; 4], &[Scalar::I64]));
-            if !fits {
-                return Err(unknown(format!(
-                    "a function of a typed dependency is (i32, i32, i32, i32) -> i64, and this is {}",
-                    describe(&import.ty())
-                )));
-            }
+            check_carried(&import.ty()).map_err(&unknown)?;
             requirements
                 .dependencies
                 .entry(alias.to_owned())
                 .or_default()
                 .typed
                 .insert(name.to_owned());
+        } else if module == names::HOST_FUNCTIONS_MODULE {
+            check_alias(name)
+                .map_err(|_| unknown(format!("a host function's name is {}", names::NAME_RULE)))?;
+            check_carried(&import.ty()).map_err(&unknown)?;
+            requirements.host_functions.insert(name.to_owned());
         } else if module.starts_with("wasi_") {
             return Err(unknown(
                 "a function gets no WASI; build for wasm32-unknown-unknown".to_owned(),
@@ -533,6 +547,17 @@ fn read_imports(
         }
     }
     Ok(requirements)
+}
+
+/// The type of functions to which the host carries bytes: typed dependencies and host functions.
+fn check_carried(ty: &ExternType) -> Result<(), String> {
+    match ty {
+        ExternType::Func(ty) if is_type(ty, &[Scalar::I32; 4], &[Scalar::I64]) => Ok(()),
+        other => Err(format!(
+            "a function that is called with bytes is (i32, i32, i32, i32) -> i64, and this is {}",
+            describe(other)
+        )),
+    }
 }
 
 fn check_alias(alias: &str) -> Result<(), String> {

@@ -298,6 +298,7 @@ impl Pool {
             worker: id,
             events: self.events.clone(),
             constants: Arc::clone(self.registry.constants()),
+            host_functions: Arc::clone(self.registry.host_functions()),
             stopping: AtomicBool::new(false),
             started: self.started,
             max_wasm_stack: self.engines.max_wasm_stack(),

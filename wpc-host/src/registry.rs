@@ -8,10 +8,11 @@
 use crate::bulkhead::Bulkhead;
 use crate::engine::{Engines, Profile};
 use crate::error::Error;
+use crate::host_function::HostFunction;
 use crate::id::{Counter, Generation};
 use crate::limits::Limits;
 use crate::module::{Compiler, Export, Module, WasmModule, offered};
-use crate::sandbox::{Blueprint, Constants, Node};
+use crate::sandbox::{Blueprint, Constants, HostFunctions, Node};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,6 +26,8 @@ pub(crate) struct Definition {
     pub(crate) limits: Limits,
     /// Every constant that the module or a dependency needs.
     pub(crate) constants: Vec<String>,
+    /// Every host function that the module or a dependency needs.
+    pub(crate) host_functions: BTreeSet<String>,
     pub(crate) bulkhead: Bulkhead,
     /// How many published functions use it.
     users: AtomicUsize,
@@ -65,6 +68,7 @@ pub(crate) struct Registry {
     compiler: Compiler,
     functions: ArcSwap<HashMap<Arc<str>, Arc<Slot>>>,
     constants: Arc<ArcSwap<Constants>>,
+    host_functions: Arc<ArcSwap<HostFunctions>>,
     sources: Mutex<Sources>,
     generations: Counter,
 }
@@ -115,6 +119,7 @@ impl Registry {
             engines,
             functions: ArcSwap::default(),
             constants: Arc::default(),
+            host_functions: Arc::default(),
             sources: Mutex::default(),
             generations: Counter::default(),
         }
@@ -333,6 +338,32 @@ impl Registry {
         was_there
     }
 
+    pub(crate) fn host_functions(&self) -> &Arc<ArcSwap<HostFunctions>> {
+        &self.host_functions
+    }
+
+    pub(crate) fn define_host_function(
+        &self,
+        name: &str,
+        function: HostFunction,
+    ) -> Result<(), Error> {
+        check_name("host function", name)?;
+        let _turn = self.lock();
+        let mut functions = HostFunctions::clone(&self.host_functions.load());
+        functions.insert(name.into(), Arc::new(function));
+        self.host_functions.store(Arc::new(functions));
+        Ok(())
+    }
+
+    /// Forgets a host function; false where there was none.
+    pub(crate) fn undefine_host_function(&self, name: &str) -> bool {
+        let _turn = self.lock();
+        let mut functions = HostFunctions::clone(&self.host_functions.load());
+        let was_there = functions.remove(name).is_some();
+        self.host_functions.store(Arc::new(functions));
+        was_there
+    }
+
     /// The group's functions, linked as far as its dependencies are there.
     fn link(
         &self,
@@ -356,6 +387,10 @@ impl Registry {
                     blueprint: Arc::new(blueprint),
                     limits: group.limits.clone(),
                     constants,
+                    host_functions: nodes
+                        .iter()
+                        .flat_map(|node| node.module.requirements.host_functions.clone())
+                        .collect(),
                     bulkhead: Bulkhead::default(),
                     users: AtomicUsize::new(group.functions.len()),
                 }))

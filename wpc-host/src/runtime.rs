@@ -6,6 +6,7 @@ use crate::config::{CallOptions, Options};
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, WorkerEvent};
 use crate::function::Function;
+use crate::host_function::{HostContext, HostFunction};
 use crate::id::{ListenerId, WorkerId};
 use crate::information::{
     ConstantInformation, DependencyInformation, FunctionInformation, WorkerHealth,
@@ -19,6 +20,7 @@ use crate::restart_policy::Admission;
 use crate::signature;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::future::Future;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
@@ -261,6 +263,73 @@ impl WorkerProcedureCall {
         let mut names: Vec<_> = constants.keys().map(ToString::to_string).collect();
         names.sort();
         names.into_iter().map(|name| ConstantInformation { name, installed_worker_count }).collect()
+    }
+
+    // Host functions.
+
+    /// Defines a function of the embedder's own that guests can call, or replaces it. Only
+    /// definitions with [`WasmModule::grant_host_function`] may import it; a guest written with the
+    /// SDK declares it in `wpc::host!`. `A` is the tuple of its arguments.
+    ///
+    /// It runs on the worker's thread. Its error reaches the guest as a value, and so does a panic.
+    /// A slow one should look at [`HostContext::should_end`]: its caller is answered at the call's
+    /// limit whatever it does, and a worker that does not come back within
+    /// [`lost_worker_grace`](Options::lost_worker_grace) after is given up and replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidName`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wpc = wpc_host::WorkerProcedureCall::new(wpc_host::Options::default())?;
+    /// use std::collections::HashMap;
+    ///
+    /// let store = HashMap::from([("answer".to_owned(), 42)]);
+    /// wpc.define_host_function("lookup", move |_, (key,): (String,)| {
+    ///     store.get(&key).copied().ok_or("there is no such key")
+    /// })?;
+    /// # Ok(()) }
+    /// ```
+    pub fn define_host_function<A, R, E, F>(&self, name: &str, function: F) -> Result<(), Error>
+    where
+        A: DeserializeOwned,
+        R: Serialize,
+        E: std::fmt::Display,
+        F: Fn(&HostContext, A) -> Result<R, E> + Send + Sync + 'static,
+    {
+        let result =
+            self.registry().define_host_function(name, HostFunction::blocking(name, function));
+        self.after_definition("host function", name, result)
+    }
+
+    /// Like [`define_host_function`](Self::define_host_function) for a closure that returns a
+    /// future. The worker waits for it; it is dropped when its call should end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidName`].
+    pub fn define_async_host_function<A, R, E, F, T>(
+        &self,
+        name: &str,
+        function: F,
+    ) -> Result<(), Error>
+    where
+        A: DeserializeOwned,
+        R: Serialize,
+        E: std::fmt::Display,
+        F: Fn(HostContext, A) -> T + Send + Sync + 'static,
+        T: Future<Output = Result<R, E>>,
+    {
+        let function = HostFunction::asynchronous(name, function);
+        let result = self.registry().define_host_function(name, function);
+        self.after_definition("host function", name, result)
+    }
+
+    /// Forgets a host function; false where there was none. Functions that need it are refused
+    /// until it is defined again.
+    pub fn undefine_host_function(&self, name: &str) -> bool {
+        self.registry().undefine_host_function(name)
     }
 
     /// Tells of a refused definition, and lets workers drop what an accepted one replaced.

@@ -5,7 +5,7 @@
 //! It never waits for a worker, never runs a guest and never holds a lock while it answers a call.
 //! An idle pool does not wake it.
 
-use crate::call::Call;
+use crate::call::{Call, Interrupt};
 use crate::config::Options;
 use crate::event::{EventDetails, HealthState};
 use crate::id::WorkerId;
@@ -29,6 +29,10 @@ const TICK: Duration = Duration::from_millis(1);
 /// For how many ticks the supervisor stays awake after the last work: waking it costs the caller of
 /// the next call a few microseconds, which calls in quick succession should not pay each time.
 const LINGER_TICKS: u32 = 64;
+
+/// How long after its limit a call is answered although its worker has not come back from it. A guest
+/// comes back within a tick or two.
+const LATE: Duration = Duration::from_millis(4);
 
 /// How often a thread that was given up is looked after: its call is long answered, it must only not
 /// spin for ever should it come back.
@@ -217,8 +221,17 @@ impl Thread {
         if seen.0 != sequence {
             *seen = (sequence, now);
         }
-        let is_lost = now.duration_since(seen.1) >= self.pool.options.lost_worker_grace;
-        if is_lost { worker.steal(sequence) } else { None }
+        let silent_for = now.duration_since(seen.1);
+        if silent_for >= self.pool.options.lost_worker_grace {
+            return worker.steal(sequence);
+        }
+        if silent_for >= LATE {
+            // It is in a host function that takes its time. Its caller need not wait for that.
+            if let Some(call) = worker.peek(sequence) {
+                call.answer_with(|ran| Err(call.error_of(Interrupt::Deadline, ran)));
+            }
+        }
+        None
     }
 
     /// Moves calls from behind one that runs on and on to idle workers, and ends those whose limit

@@ -1,5 +1,5 @@
 //! `wpc::import!`: functions of dependencies, as ordinary functions of a module named like the
-//! alias.
+//! alias. `wpc::host!`: functions of the host, as ordinary functions.
 
 use crate::mistakes::Mistakes;
 use proc_macro2::TokenStream;
@@ -78,12 +78,42 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     mistakes.into_tokens().unwrap_or(expansion)
 }
 
+/// Functions without a module around them.
+struct HostFunctions(Vec<Declaration>);
+
+impl Parse for HostFunctions {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let mut functions = Vec::new();
+        while !input.is_empty() {
+            functions.push(input.parse()?);
+        }
+        Ok(Self(functions))
+    }
+}
+
+pub(crate) fn expand_host(tokens: TokenStream) -> TokenStream {
+    let HostFunctions(functions) = match syn::parse2(tokens) {
+        Ok(functions) => functions,
+        Err(error) => return error.into_compile_error(),
+    };
+    let mut mistakes = Mistakes::default();
+    let module = wpc_abi::names::HOST_FUNCTIONS_MODULE;
+    let expansion = functions
+        .iter()
+        .map(|function| function.expansion("host", module, &mut mistakes))
+        .collect();
+    mistakes.into_tokens().unwrap_or(expansion)
+}
+
 impl Dependency {
     fn expansion(&self, mistakes: &mut Mistakes) -> TokenStream {
         let Self { attributes, visibility, alias, functions } = self;
         mistakes.check_name("dependency", &alias.to_string(), alias);
-        let functions =
-            functions.iter().map(|function| function.expansion(&alias.to_string(), mistakes));
+        let functions = functions.iter().map(|function| {
+            let alias = alias.to_string();
+            let module = format!("{}{alias}", wpc_abi::names::TYPED_DEPENDENCY_PREFIX);
+            function.expansion(&alias, &module, mistakes)
+        });
         quote! {
             #(#attributes)*
             #visibility mod #alias {
@@ -96,13 +126,12 @@ impl Dependency {
 }
 
 impl Declaration {
-    fn expansion(&self, alias: &str, mistakes: &mut Mistakes) -> TokenStream {
+    fn expansion(&self, alias: &str, import_module: &str, mistakes: &mut Mistakes) -> TokenStream {
         let Self { attributes, signature } = self;
         let arguments = mistakes.arguments(signature);
         let name = &signature.ident;
         let export = name.to_string();
         mistakes.check_name("function", &export, name);
-        let import_module = format!("{}{alias}", wpc_abi::names::TYPED_DEPENDENCY_PREFIX);
         let names = arguments.iter().map(|(name, _)| name).collect::<Vec<_>>();
         let inputs = &signature.inputs;
         let generics = &signature.generics;
@@ -132,7 +161,7 @@ impl Declaration {
                 #[cfg(not(target_arch = "wasm32"))]
                 {
                     let _ = (#(&#names,)*);
-                    ::wpc::__private::outside_a_sandbox(concat!("dependency function `", #alias, "::", #export, "`"))
+                    ::wpc::__private::outside_a_sandbox(concat!("function `", #alias, "::", #export, "`"))
                 }
             }
         }

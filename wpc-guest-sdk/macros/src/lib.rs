@@ -16,6 +16,12 @@ pub fn function(attribute: TokenStream, item: TokenStream) -> TokenStream {
     function::expand(attribute.into(), item.into()).into()
 }
 
+/// Declares functions of the host; see the crate documentation of `wpc`.
+#[proc_macro]
+pub fn host(tokens: TokenStream) -> TokenStream {
+    import::expand_host(tokens.into()).into()
+}
+
 /// Declares functions of a dependency; see the crate documentation of `wpc`.
 #[proc_macro]
 pub fn import(tokens: TokenStream) -> TokenStream {

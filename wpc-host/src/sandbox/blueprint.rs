@@ -127,6 +127,9 @@ fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Par
         reason: format!("it does not link: {error:#}"),
     };
     let mut linker = imports::host_linker(engine, at).map_err(internal)?;
+    for name in &module.requirements.host_functions {
+        imports::link_host_function(&mut linker, at, name).map_err(internal)?;
+    }
     let mut links_directly = false;
     for (alias, imported) in &module.requirements.dependencies {
         let callee = dependencies[alias];

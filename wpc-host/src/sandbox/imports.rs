@@ -1,4 +1,5 @@
-//! What a guest can call: the import module `wpc`, and the functions of its typed dependencies.
+//! What a guest can call: the import module `wpc`, the functions of its typed dependencies, and those
+//! of the embedder.
 //!
 //! `module` tells which imports there are and checked their types; each of them is made here. A
 //! guest that passes a place outside its memory is ended, since it breaks the contract.
@@ -7,8 +8,11 @@ use super::invoke::{Entry, invoke};
 use super::memory;
 use super::state::{Failure, State};
 use crate::event::{Draft, EventDetails, EventSource, Severity};
+use crate::host_function::HostContext;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use wasmtime::{Caller, Engine, Extern, Linker, Memory};
+use wpc_abi::GuestError;
 use wpc_abi::names::{self, LogLevel};
 
 /// The longest log line or panic message that is kept, in bytes; the rest of it is cut off. A line
@@ -74,13 +78,15 @@ pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker
     Ok(linker)
 }
 
-/// Lets the module at `at` call `export` of the module at `callee` with bytes.
-pub(super) fn link_typed(
+/// Lets the module at `at` call something with bytes: `answer` gives the reply to its arguments.
+fn link_carried(
     linker: &mut Linker<State>,
     at: usize,
-    callee: usize,
     import: (&str, &str),
-    entry: impl Fn(&mut Caller<'_, State>, usize) -> Result<Entry, Failure> + Send + Sync + 'static,
+    answer: impl Fn(&mut Caller<'_, State>, Vec<u8>) -> wasmtime::Result<Vec<u8>>
+    + Send
+    + Sync
+    + 'static,
 ) -> wasmtime::Result<()> {
     linker.func_wrap(
         import.0,
@@ -88,25 +94,17 @@ pub(super) fn link_typed(
         move |mut caller: Caller<'_, State>, arguments: u32, len: u32, room: u32, capacity: u32| {
             let memory = memory_of(&mut caller, at).map_err(wasmtime::Error::new)?;
             let arguments =
-                memory::read(memory, &caller, arguments, len, "the arguments of a dependency")
+                memory::read(memory, &caller, arguments, len, "the arguments it passes")
                     .map_err(wasmtime::Error::new)?
                     .to_vec();
             let limit = caller.data().argument_limit;
-            if arguments.len() > limit {
-                let reason =
-                    format!("they have {} bytes, and the limit is {limit}", arguments.len());
-                return hand_over(&mut caller, at, &bad_arguments(&reason), (room, capacity))
-                    .map_err(wasmtime::Error::new);
-            }
-            let entry = entry(&mut caller, callee).map_err(wasmtime::Error::new)?;
-            let reply = match invoke(&mut caller, callee, &entry, arguments) {
-                Ok(reply) => reply,
-                Err(error) => match error.downcast::<Failure>() {
-                    // The caller's mistake, not the end of it: it learns of it as a reply.
-                    Ok(Failure::BadArguments(reason)) => bad_arguments(&reason),
-                    Ok(failure) => return Err(wasmtime::Error::new(failure)),
-                    Err(error) => return Err(error),
-                },
+            let reply = if arguments.len() > limit {
+                bad_arguments(&format!(
+                    "they have {} bytes, and the limit is {limit}",
+                    arguments.len()
+                ))
+            } else {
+                answer(&mut caller, arguments)?
             };
             let len = hand_over(&mut caller, at, &reply, (room, capacity))
                 .map_err(wasmtime::Error::new)?;
@@ -117,6 +115,53 @@ pub(super) fn link_typed(
         },
     )?;
     Ok(())
+}
+
+/// Lets the module at `at` call an export of the module at `callee`.
+pub(super) fn link_typed(
+    linker: &mut Linker<State>,
+    at: usize,
+    callee: usize,
+    import: (&str, &str),
+    entry: impl Fn(&mut Caller<'_, State>, usize) -> Result<Entry, Failure> + Send + Sync + 'static,
+) -> wasmtime::Result<()> {
+    link_carried(linker, at, import, move |caller, arguments| {
+        let entry = entry(caller, callee).map_err(wasmtime::Error::new)?;
+        invoke(&mut *caller, callee, &entry, arguments).or_else(|error| {
+            match error.downcast::<Failure>()? {
+                // The caller's mistake, not the end of it: it learns of it as a reply.
+                Failure::BadArguments(reason) => Ok(bad_arguments(&reason)),
+                failure => Err(wasmtime::Error::new(failure)),
+            }
+        })
+    })
+}
+
+/// Lets the module at `at` call a function of the embedder.
+pub(super) fn link_host_function(
+    linker: &mut Linker<State>,
+    at: usize,
+    name: &str,
+) -> wasmtime::Result<()> {
+    let function: Arc<str> = name.into();
+    link_carried(linker, at, (names::HOST_FUNCTIONS_MODULE, name), move |caller, arguments| {
+        let state = caller.data();
+        let Some(call) = state.call.clone() else { return Ok(Vec::new()) };
+        let context = HostContext { call, worker: state.surroundings.worker };
+        let host_function = state.surroundings.host_functions.load().get(&function).cloned();
+        let Some(host_function) = host_function else {
+            let message = format!("host function `{function}` is not defined any more");
+            return Ok(error(&GuestError::new("HostFunctionNotDefined", message)));
+        };
+        host_function
+            .run(&context, &arguments)
+            .map_err(|interrupted| wasmtime::Error::new(Failure::Interrupted(interrupted.0)))
+    })
+}
+
+fn error(error: &GuestError) -> Vec<u8> {
+    // Three strings always encode.
+    postcard::to_extend(error, vec![wpc_abi::reply::TAG_ERROR]).unwrap_or_default()
 }
 
 fn bad_arguments(reason: &str) -> Vec<u8> {

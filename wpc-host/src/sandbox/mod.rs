@@ -15,7 +15,7 @@ mod memory;
 mod state;
 
 pub(crate) use blueprint::{Blueprint, Node};
-pub(crate) use state::{Constants, Surroundings};
+pub(crate) use state::{Constants, HostFunctions, Surroundings};
 
 use crate::call::{Call, Interrupt, Reply, ReplyMetadata};
 use crate::error::Error;

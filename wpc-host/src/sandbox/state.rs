@@ -2,6 +2,7 @@
 
 use crate::call::{Call, Interrupt};
 use crate::event::Events;
+use crate::host_function::HostFunction;
 use crate::id::WorkerId;
 use crate::limits::Limits;
 use arc_swap::ArcSwap;
@@ -13,6 +14,9 @@ use wasmtime::{Memory, TypedFunc};
 
 /// The constants' values, encoded, by name.
 pub(crate) type Constants = HashMap<Arc<str>, Arc<[u8]>>;
+
+/// The embedder's functions, by name.
+pub(crate) type HostFunctions = HashMap<Arc<str>, Arc<HostFunction>>;
 
 /// Why a guest's execution ended without a reply. Travels through the engine as its error.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -35,6 +39,7 @@ pub(crate) struct Surroundings {
     pub(crate) worker: WorkerId,
     pub(crate) events: Events,
     pub(crate) constants: Arc<ArcSwap<Constants>>,
+    pub(crate) host_functions: Arc<ArcSwap<HostFunctions>>,
     /// Set when whatever runs on the worker has to end.
     pub(crate) stopping: AtomicBool,
     /// Where the monotonic clock counts from.

@@ -56,6 +56,29 @@ struct Current {
     call: AtomicCell<Option<Arc<Call>>>,
 }
 
+/// Set in [`Current::sequence`] for the moment in which somebody looks at the call. The worker waits
+/// that moment out.
+const LENT: u64 = 1 << 63;
+
+impl Current {
+    /// Ends the running call; false where somebody has taken its answer away.
+    fn end(&self, sequence: u64) -> bool {
+        loop {
+            let ended = self.sequence.compare_exchange(
+                sequence,
+                sequence + 1,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            );
+            match ended {
+                Ok(_) => return true,
+                Err(found) if found == sequence | LENT => std::hint::spin_loop(),
+                Err(_) => return false,
+            }
+        }
+    }
+}
+
 impl std::fmt::Debug for Worker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Worker")
@@ -179,6 +202,20 @@ impl Worker {
     /// Takes the running call's answer away from the worker, whatever its deadline.
     pub(crate) fn steal_running(&self) -> Option<Arc<Call>> {
         self.steal(self.running()?)
+    }
+
+    /// The running call of this number, without taking it away from the worker.
+    pub(crate) fn peek(&self, sequence: u64) -> Option<Arc<Call>> {
+        let lent = sequence | LENT;
+        let current = &self.current;
+        current
+            .sequence
+            .compare_exchange(sequence, lent, Ordering::AcqRel, Ordering::Acquire)
+            .ok()?;
+        let call = current.call.take();
+        current.call.store(call.clone());
+        current.sequence.store(sequence, Ordering::Release);
+        call
     }
 
     /// Takes the answer of the call of this number away from the worker; it is lost then.

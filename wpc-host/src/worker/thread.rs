@@ -174,13 +174,7 @@ impl Thread {
         let outcome = self.execute(&job);
 
         std::mem::forget(unanswered);
-        let mine = current.sequence.compare_exchange(
-            sequence,
-            sequence + 1,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
-        if mine.is_err() {
+        if !current.end(sequence) {
             job.is_disowned = true;
             return false;
         }

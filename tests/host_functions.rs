@@ -1,0 +1,226 @@
+//! Functions of the embedder: granted, typed, fallible, slow.
+
+use crate::support::*;
+use std::collections::HashMap;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+use wpc_host::{CallOptions, Error, HostContext, Options, WasmModule, WorkerProcedureCall};
+
+type Store = Arc<Mutex<HashMap<String, String>>>;
+
+fn hosted() -> WasmModule {
+    guest("hosted").grant_host_function("lookup").grant_host_function("store")
+}
+
+fn with_store(wpc: &WorkerProcedureCall) -> Store {
+    let store = Store::default();
+    let shared = Arc::clone(&store);
+    wpc.define_host_function("lookup", move |_, (key,): (String,)| {
+        Ok::<_, String>(shared.lock().unwrap().get(&key).cloned())
+    })
+    .unwrap();
+    let shared = Arc::clone(&store);
+    wpc.define_host_function("store", move |_, (key, value): (String, String)| {
+        shared.lock().unwrap().insert(key, value);
+        Ok::<_, String>(())
+    })
+    .unwrap();
+    store
+}
+
+/// A function `f` that calls the host function `h` without arguments and hands its reply back.
+fn calls_h() -> WasmModule {
+    wat(r#"(module
+        (import "wpc-host" "h" (func $h (param i32 i32 i32 i32) (result i64)))
+        (memory (export "memory") 2)
+        (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
+        (func (export "f") (param i32 i32) (result i64)
+            (i64.or (i64.const 281474976710656)
+                (call $h (i32.const 0) (i32.const 0) (i32.const 65536) (i32.const 1024)))))"#)
+    .grant_host_function("h")
+}
+
+#[test]
+fn guests_call_the_embedders_functions_with_types() {
+    let wpc = pool(2);
+    let store = with_store(&wpc);
+    store.lock().unwrap().insert("a".to_owned(), "one".to_owned());
+    wpc.define_worker_module(hosted()).unwrap();
+    assert!(wpc.call::<bool>("copy", ("a", "b")).unwrap());
+    assert!(!wpc.call::<bool>("copy", ("missing", "c")).unwrap());
+    assert_eq!(store.lock().unwrap().get("b").unwrap(), "one");
+}
+
+#[test]
+fn a_module_that_was_not_granted_a_host_function_is_refused_with_the_grant() {
+    let wpc = stopped(Options::default());
+    with_store(&wpc);
+    let error =
+        wpc.define_worker_module(guest("hosted").grant_host_function("lookup")).unwrap_err();
+    let Error::NotGranted { module, name, grant, .. } = &error else { panic!("{error}") };
+    assert_eq!((module.as_str(), name.as_str()), ("wpc-host", "store"));
+    assert_eq!(grant, ".grant_host_function(\"store\")");
+}
+
+#[test]
+fn a_call_is_refused_while_a_host_function_it_needs_is_missing() {
+    let wpc = pool(1);
+    wpc.define_worker_module(hosted()).unwrap();
+    let Err(Error::HostFunctionNotDefined { host_function, .. }) =
+        wpc.call::<bool>("copy", ("a", "b"))
+    else {
+        panic!("it is refused")
+    };
+    assert_eq!(host_function, "lookup");
+    with_store(&wpc);
+    assert!(!wpc.call::<bool>("copy", ("a", "b")).unwrap());
+    assert!(wpc.undefine_host_function("store"));
+    assert!(!wpc.undefine_host_function("store"));
+    assert_eq!(code(wpc.call::<bool>("copy", ("a", "b"))), "host_function_not_defined");
+}
+
+#[test]
+fn its_errors_and_panics_reach_the_guest_as_values() {
+    let wpc = pool(1);
+    with_store(&wpc);
+    wpc.define_worker_module(hosted()).unwrap();
+    wpc.define_host_function(
+        "lookup",
+        |_, (key,): (String,)| -> Result<Option<String>, std::num::ParseIntError> {
+            assert_ne!(key, "panic", "as a test wants it to");
+            key.parse::<u8>().map(|number| Some(number.to_string()))
+        },
+    )
+    .unwrap();
+    let error = |key: &str| wpc.call::<String>("error_of_lookup", (key,)).unwrap();
+    assert_eq!(
+        [error("7"), error("x"), error("panic")],
+        ["none", "ParseIntError", "HostFunctionPanicked"]
+    );
+
+    // Asked with other arguments than it takes.
+    wpc.define_host_function("lookup", |_, (_, _): (String, u8)| Ok::<_, String>(Some("x")))
+        .unwrap();
+    assert_eq!(error("x"), "BadArguments");
+    assert_eq!(wpc.get_worker_health_states()[0].restart_attempt, 0);
+}
+
+#[test]
+fn it_sees_which_call_it_works_for() {
+    let wpc = pool(1);
+    let (send, receive) = sync_channel(1);
+    wpc.define_host_function("h", move |context: &HostContext, (): ()| {
+        send.send((
+            context.call_id(),
+            context.function_name().to_owned(),
+            context.worker_id(),
+            context.deadline(),
+        ))
+        .map_err(|error| error.to_string())
+    })
+    .unwrap();
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    let before = Instant::now();
+    let call = wpc
+        .submit_with::<()>("f", (), &CallOptions::new().time_limit(Duration::from_secs(60)))
+        .unwrap();
+    let id = call.id();
+    let worker = call.wait_answer().unwrap().metadata.worker_id;
+    let seen = receive.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((seen.0, seen.1.as_str(), seen.2), (id, "f", worker));
+    assert!(seen.3 >= before + Duration::from_secs(60));
+}
+
+#[test]
+fn a_slow_one_costs_its_caller_no_more_than_the_limit_and_its_worker_nothing_if_it_looks() {
+    let wpc = pool_with(1, Options { lost_worker_grace: PATIENCE, ..Options::default() });
+    define_sdk(&wpc, &["add"]);
+    let (saw, seen) = sync_channel(1);
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let held = Arc::clone(&gate);
+    wpc.define_host_function("h", move |context: &HostContext, (): ()| -> Result<(), String> {
+        let open = held.0.lock().unwrap();
+        drop(held.1.wait_while(open, |open| !*open));
+        let _ = saw.send(context.should_end());
+        Ok(())
+    })
+    .unwrap();
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    let options = CallOptions::new().time_limit(Duration::from_millis(20));
+    let result = pollster::block_on(wpc.submit_with::<()>("f", (), &options).unwrap());
+    assert!(matches!(result, Err(Error::Timeout { ran: true, .. })), "{result:?}");
+    // Only now does it go on; its worker is still there.
+    *gate.0.lock().unwrap() = true;
+    gate.1.notify_all();
+    assert!(seen.recv_timeout(PATIENCE).unwrap(), "it could see that its call should end");
+    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+    assert_eq!(wpc.get_worker_health_states()[0].restart_attempt, 0);
+}
+
+#[test]
+fn one_that_never_returns_costs_its_worker_which_is_replaced() {
+    let wpc = pool_with(1, Options { lost_worker_grace: Duration::from_millis(20), ..hasty() });
+    define_sdk(&wpc, &["add"]);
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let held = Arc::clone(&gate);
+    wpc.define_host_function("h", move |_, (): ()| -> Result<(), String> {
+        let open = held.0.lock().unwrap();
+        drop(held.1.wait_while(open, |open| !*open));
+        Ok(())
+    })
+    .unwrap();
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    let events = Recorder::new(&wpc);
+    let options = CallOptions::new().time_limit(Duration::from_millis(20));
+    let result = wpc.call_with::<()>("f", (), &options);
+    assert!(matches!(result, Err(Error::Timeout { .. } | Error::WorkerLost { .. })), "{result:?}");
+    events.wait_for_name("worker_restart_completed");
+    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+    *gate.0.lock().unwrap() = true;
+    gate.1.notify_all();
+}
+
+#[test]
+fn an_async_one_is_awaited_and_dropped_when_its_call_should_end() {
+    struct Dropped(std::sync::mpsc::SyncSender<()>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+        }
+    }
+    let wpc = pool_with(1, hasty());
+    define_sdk(&wpc, &["add"]);
+    wpc.define_async_host_function("h", |_, (): ()| async {
+        let mut polls = 0;
+        std::future::poll_fn(move |context| {
+            polls += 1;
+            context.waker().wake_by_ref();
+            if polls == 3 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+        .await;
+        Ok::<_, String>(7_u8)
+    })
+    .unwrap();
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    assert_eq!(wpc.call::<u8>("f", ()).unwrap(), 7);
+
+    let (drops, dropped) = sync_channel(1);
+    wpc.define_async_host_function("h", move |_, (): ()| {
+        let guard = Dropped(drops.clone());
+        async move {
+            std::future::pending::<()>().await;
+            drop(guard);
+            Ok::<_, String>(())
+        }
+    })
+    .unwrap();
+    let call = wpc.submit::<()>("f", ()).unwrap();
+    call.cancel();
+    assert_eq!(code(call.wait()), "cancelled");
+    let options = CallOptions::new().time_limit(Duration::from_millis(20));
+    assert_eq!(code(wpc.call_with::<()>("f", (), &options)), "timeout");
+    dropped.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+    assert_eq!(wpc.get_worker_health_states()[0].restart_attempt, 0);
+}

@@ -1,0 +1,190 @@
+//! Functions of the embedder that guests may call, where their definition was granted them.
+//!
+//! Bytes come in and bytes go out, as between modules; what the embedder's closure does is foreign
+//! code, so its panics are caught and its slowness is bounded from outside: an async one is dropped
+//! when its call should end, a blocking one costs its worker if it does not come back.
+
+use crate::call::{Call, Interrupt};
+use crate::decode::decode;
+use crate::id::{CallId, WorkerId};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Display;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use wpc_abi::GuestError;
+use wpc_abi::reply::{TAG_BAD_ARGUMENTS, TAG_ERROR, TAG_VALUE};
+
+/// How often a waiting async host function looks whether its call should end.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// Which call a host function works for. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct HostContext {
+    pub(crate) call: Arc<Call>,
+    pub(crate) worker: WorkerId,
+}
+
+impl HostContext {
+    /// The call's number, as events about it carry it.
+    #[must_use]
+    pub fn call_id(&self) -> CallId {
+        self.call.id
+    }
+
+    /// The function that was called; a dependency of its may be the one that called the host.
+    #[must_use]
+    pub fn function_name(&self) -> &str {
+        &self.call.function
+    }
+
+    /// The worker whose thread this runs on. Its other calls wait meanwhile.
+    #[must_use]
+    pub fn worker_id(&self) -> WorkerId {
+        self.worker
+    }
+
+    /// When the call ends, whatever the host function does.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.call.deadline
+    }
+
+    /// Whether the call should end now: its limit passed, or somebody cancelled it. Its caller is
+    /// answered already or soon, and what this function returns goes nowhere.
+    #[must_use]
+    pub fn should_end(&self) -> bool {
+        self.interrupt().is_some()
+    }
+
+    fn interrupt(&self) -> Option<Interrupt> {
+        self.call.interrupted(Instant::now())
+    }
+}
+
+/// What ended a host function before it gave a reply.
+pub(crate) struct Interrupted(pub(crate) Interrupt);
+
+/// A host function as sandboxes see it.
+pub(crate) struct HostFunction(Box<Run>);
+
+type Run = dyn Fn(&HostContext, &[u8]) -> Result<Vec<u8>, Interrupted> + Send + Sync;
+
+impl std::fmt::Debug for HostFunction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HostFunction")
+    }
+}
+
+impl HostFunction {
+    /// A closure that returns before long.
+    pub(crate) fn blocking<A, R, E, F>(name: &str, function: F) -> Self
+    where
+        A: DeserializeOwned,
+        R: Serialize,
+        E: Display,
+        F: Fn(&HostContext, A) -> Result<R, E> + Send + Sync + 'static,
+    {
+        let name = name.to_owned();
+        Self(Box::new(move |context, arguments| {
+            Ok(match decode(arguments) {
+                Err(reason) => encode(TAG_BAD_ARGUMENTS, &reason),
+                Ok(arguments) => contain(&name, || reply(&name, &function(context, arguments))),
+            })
+        }))
+    }
+
+    /// A closure whose future is polled on the worker's thread.
+    pub(crate) fn asynchronous<A, R, E, F, T>(name: &str, function: F) -> Self
+    where
+        A: DeserializeOwned,
+        R: Serialize,
+        E: Display,
+        F: Fn(HostContext, A) -> T + Send + Sync + 'static,
+        T: Future<Output = Result<R, E>>,
+    {
+        let name = name.to_owned();
+        Self(Box::new(move |context, arguments| {
+            let arguments = match decode(arguments) {
+                Ok(arguments) => arguments,
+                Err(reason) => return Ok(encode(TAG_BAD_ARGUMENTS, &reason)),
+            };
+            let mut interrupted = None;
+            let bytes =
+                contain(&name, || match drive(context, function(context.clone(), arguments)) {
+                    Ok(result) => reply(&name, &result),
+                    Err(interrupt) => {
+                        interrupted = Some(interrupt);
+                        Vec::new()
+                    }
+                });
+            interrupted.map_or(Ok(bytes), |interrupt| Err(Interrupted(interrupt)))
+        }))
+    }
+
+    pub(crate) fn run(
+        &self,
+        context: &HostContext,
+        arguments: &[u8],
+    ) -> Result<Vec<u8>, Interrupted> {
+        (self.0)(context, arguments)
+    }
+}
+
+/// Polls a future until it is ready or its call should end; it is dropped then.
+fn drive<T>(context: &HostContext, future: impl Future<Output = T>) -> Result<T, Interrupt> {
+    let mut future = pin!(future);
+    crate::call::with_thread_waker(|waker| {
+        let mut task = Context::from_waker(waker);
+        loop {
+            if let Poll::Ready(value) = future.as_mut().poll(&mut task) {
+                return Ok(value);
+            }
+            if let Some(interrupt) = context.interrupt() {
+                return Err(interrupt);
+            }
+            std::thread::park_timeout(LOOK);
+        }
+    })
+}
+
+fn contain(name: &str, run: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "it does not say why".to_owned());
+        let message = format!("host function `{name}` panicked: {text}");
+        encode(TAG_ERROR, &GuestError::new("HostFunctionPanicked", message))
+    })
+}
+
+fn reply<R: Serialize, E: Display>(name: &str, result: &Result<R, E>) -> Vec<u8> {
+    match result {
+        Ok(value) => encode(TAG_VALUE, value),
+        Err(error) => {
+            let kind = std::any::type_name::<E>().split('<').next().unwrap_or_default();
+            let kind = match kind.rsplit("::").next().unwrap_or_default() {
+                "String" | "&str" => "Error",
+                kind => kind,
+            };
+            let stack = format!("in host function {name}");
+            let error = GuestError { name: kind.to_owned(), message: error.to_string(), stack };
+            encode(TAG_ERROR, &error)
+        }
+    }
+}
+
+fn encode<T: Serialize>(tag: u8, value: &T) -> Vec<u8> {
+    postcard::to_extend(value, vec![tag]).unwrap_or_else(|error| {
+        let message = format!("the host function's result does not encode: {error}");
+        // Three strings always encode; were it not so, an empty reply has no kind.
+        postcard::to_extend(&GuestError::new("EncodeError", message), vec![TAG_ERROR])
+            .unwrap_or_default()
+    })
+}
