@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 const USAGE: &str = "\
 cargo xtask guests              builds every guest and records what it was built from
-cargo xtask guests --out DIR    builds every guest into DIR and records nothing";
+cargo xtask guests --out DIR    builds every guest into DIR and records nothing
+cargo xtask soak [--seconds N] [--seed S]
+                                mixes everything the host can meet and checks what must hold";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -17,12 +19,26 @@ fn main() -> Result<()> {
         ["guests", "--out", folder] => {
             guests::build_into(&root()?, &std::env::current_dir()?.join(folder))
         }
+        ["soak", arguments @ ..] => soak(arguments),
         [] => {
             println!("{USAGE}");
             Ok(())
         }
         other => bail!("no such chore: {}\n\n{USAGE}", other.join(" ")),
     }
+}
+
+/// A crate of its own, so that the other chores need not wait for Wasmtime.
+fn soak(arguments: &[&str]) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = std::process::Command::new(cargo)
+        .args(["run", "--quiet", "--release", "--locked", "--package", "wpc-soak", "--"])
+        .args(arguments)
+        .current_dir(root()?)
+        .status()
+        .context("cargo could not be started")?;
+    anyhow::ensure!(status.success(), "the soak failed");
+    Ok(())
 }
 
 fn root() -> Result<PathBuf> {

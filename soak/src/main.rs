@@ -1,0 +1,124 @@
+//! A chaos run: callers, redefinitions, lost workers, stops and starts at once, from one seed.
+//!
+//! What must hold: every call ends, with an outcome that is lawful for what was called; a value
+//! belongs to a definition that was current at some time between the call's acceptance and its
+//! answer; in the end nothing is in flight, and threads and memory are what they were.
+#![forbid(unsafe_code)]
+
+mod scene;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+use scene::{Scene, Tally};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How many callers: a few more than workers, so that some wait.
+const CALLERS: u64 = 6;
+
+/// How much more memory the process may have in the end than after its first start, in KiB: what
+/// the allocator and the instance pool keep for later.
+const MEMORY_SLACK: u64 = 96 * 1024;
+
+/// Mixes everything the host can meet and checks what must hold.
+#[derive(Parser)]
+#[command(name = "cargo xtask soak")]
+struct Arguments {
+    /// For how long.
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// What to begin the randomness with; the same seed makes the same choices.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let seed = arguments.seed.unwrap_or_else(rand::random);
+    println!("soak of {} s, seed {seed}", arguments.seconds);
+
+    let scene = Scene::new(seed)?;
+    scene.start()?;
+    scene.warm_up()?;
+    let before = Usage::now()?;
+    let bar = progress_bar(arguments.seconds)?;
+    let ends = AtomicBool::new(false);
+    let end = Instant::now() + Duration::from_secs(arguments.seconds);
+
+    let tally = std::thread::scope(|scope| -> Result<Tally> {
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|number| {
+                let (scene, ends) = (&scene, &ends);
+                scope.spawn(move || -> Result<Tally> {
+                    let mut random = SmallRng::seed_from_u64(seed.wrapping_add(number));
+                    let mut tally = Tally::default();
+                    while !ends.load(Ordering::Relaxed) {
+                        scene.call(&mut random, &mut tally)?;
+                    }
+                    Ok(tally)
+                })
+            })
+            .collect();
+        let mut random = SmallRng::seed_from_u64(!seed);
+        let mut result = Ok(());
+        while Instant::now() < end
+            && result.is_ok()
+            && !callers.iter().any(|caller| caller.is_finished())
+        {
+            result = scene.change(&mut random);
+            std::thread::sleep(Duration::from_millis(random.random_range(0..8)));
+            bar.set_position(arguments.seconds.saturating_sub((end - Instant::now()).as_secs()));
+        }
+        ends.store(true, Ordering::Relaxed);
+        let mut tally = Tally::default();
+        for caller in callers {
+            match caller.join() {
+                Ok(counted) => tally.add(&counted?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        result.map(|()| tally)
+    })?;
+    bar.finish_and_clear();
+
+    scene.check_idle()?;
+    scene.stop();
+    let after = Usage::now()?;
+    println!("{tally}");
+    println!(
+        "threads {} -> {}, memory {} -> {} KiB",
+        before.threads, after.threads, before.memory, after.memory
+    );
+    ensure!(after.threads < before.threads, "threads were left behind");
+    ensure!(after.memory < before.memory + MEMORY_SLACK, "memory was left behind");
+    println!("everything held");
+    Ok(())
+}
+
+fn progress_bar(seconds: u64) -> Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} s")?;
+    Ok(ProgressBar::new(seconds).with_style(style))
+}
+
+/// What the process has, as the system tells.
+struct Usage {
+    threads: u64,
+    memory: u64,
+}
+
+impl Usage {
+    fn now() -> Result<Self> {
+        let status =
+            std::fs::read_to_string("/proc/self/status").context("the soak needs Linux's /proc")?;
+        let number = |name: &str| -> Result<u64> {
+            let line =
+                status.lines().find(|line| line.starts_with(name)).context("no such line")?;
+            let number = line.split_whitespace().nth(1).context("no number")?;
+            Ok(number.parse()?)
+        };
+        Ok(Self { threads: number("Threads:")?, memory: number("VmRSS:")? })
+    }
+}

@@ -1,0 +1,285 @@
+//! The pool under test with all that is defined in it, what callers do to it, and what is lawful.
+
+use anyhow::{Result, bail, ensure};
+use rand::RngExt as _;
+use rand::rngs::SmallRng;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use wpc_host::{CallOptions, Error, Limits, Options, WasmModule, WorkerProcedureCall};
+
+const WORKERS: usize = 4;
+
+/// The limit of calls that are meant to reach it.
+const SHORT: Duration = Duration::from_millis(5);
+
+/// Something that is defined again and again with the next number.
+struct Versions {
+    /// The number whose definition has begun.
+    begun: AtomicU32,
+    /// The number whose definition has returned.
+    done: AtomicU32,
+}
+
+impl Versions {
+    fn new() -> Self {
+        Self { begun: AtomicU32::new(0), done: AtomicU32::new(0) }
+    }
+
+    fn next(&self, define: impl FnOnce(u32) -> Result<(), Error>) -> Result<()> {
+        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        define(number)?;
+        self.done.store(number, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+pub(crate) struct Scene {
+    wpc: WorkerProcedureCall,
+    function: Versions,
+    dependency: Versions,
+    constant: Versions,
+}
+
+/// How often each kind of call had each outcome.
+#[derive(Default)]
+pub(crate) struct Tally(BTreeMap<(&'static str, &'static str), u64>);
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (key, count) in &other.0 {
+            *self.0.entry(*key).or_default() += count;
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total: u64 = self.0.values().sum();
+        writeln!(f, "{total} calls")?;
+        for ((kind, outcome), count) in &self.0 {
+            writeln!(f, "{count:>10}  {kind:<12} {outcome}")?;
+        }
+        Ok(())
+    }
+}
+
+fn wat(text: &str) -> Result<WasmModule> {
+    Ok(WasmModule::new(wat::parse_str(text)?))
+}
+
+fn returns(number: u32) -> Result<WasmModule> {
+    wat(&format!(r#"(module (func (export "get") (result i32) i32.const {number}))"#))
+}
+
+impl Scene {
+    pub(crate) fn new(seed: u64) -> Result<Self> {
+        let wpc = WorkerProcedureCall::new(Options {
+            call_timeout: Duration::from_secs(20),
+            stop_timeout: Duration::from_millis(100),
+            lost_worker_grace: Duration::from_millis(20),
+            max_pending_calls_per_worker: 64,
+            restart_base_delay: Duration::from_millis(1),
+            restart_max_delay: Duration::from_millis(20),
+            restart_jitter: Duration::from_millis(1),
+            restart_jitter_seed: Some(seed),
+            hold_cool_down: Duration::from_millis(50),
+            max_restarts_per_worker: 20,
+            ..Options::default()
+        })?;
+        wpc.define_worker_dependency("dep", returns(0)?)?;
+        wpc.define_worker_function("current", returns(0)?)?;
+        wpc.define_worker_function("linked", wat(LINKED)?.export("get"))?;
+        wpc.define_worker_constant("NUMBER", &0_i32)?;
+        wpc.define_worker_function("constant", wat(CONSTANT)?)?;
+        let limits = Limits { memory: 2 << 20, ..Limits::default() };
+        wpc.define_worker_module(wat(MISCHIEF)?.limits(limits).grant_host_function("block"))?;
+        wpc.define_host_function("block", |context, (): ()| {
+            // Past the limit and the grace: the worker is given up meanwhile.
+            while !context.should_end() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            std::thread::sleep(Duration::from_millis(40));
+            Ok::<_, String>(())
+        })?;
+        let [function, dependency, constant] = [(); 3].map(|()| Versions::new());
+        Ok(Self { wpc, function, dependency, constant })
+    }
+
+    pub(crate) fn start(&self) -> Result<()> {
+        Ok(self.wpc.start_workers(WORKERS)?)
+    }
+
+    pub(crate) fn stop(&self) {
+        self.wpc.stop_workers();
+    }
+
+    /// Makes a sandbox of everything on every worker, so that later memory can be compared.
+    pub(crate) fn warm_up(&self) -> Result<()> {
+        for name in ["current", "linked", "constant"] {
+            for _ in 0..4 * WORKERS {
+                self.wpc.call::<i32>(name, ())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One of the things that happen to a pool from outside.
+    pub(crate) fn change(&self, random: &mut SmallRng) -> Result<()> {
+        let wpc = &self.wpc;
+        match random.random_range(0..1000) {
+            0..300 => self.function.next(|number| {
+                let module = returns(number).map_err(internal)?;
+                wpc.define_worker_function("current", module).map(drop)
+            }),
+            300..600 => self.dependency.next(|number| {
+                let module = returns(number).map_err(internal)?;
+                wpc.define_worker_dependency("dep", module)
+            }),
+            600..970 => self
+                .constant
+                .next(|number| wpc.define_worker_constant("NUMBER", &number.cast_signed())),
+            970..997 => {
+                wpc.revive_worker_function("trap")?;
+                ensure!(wpc.get_worker_health_states().len() >= WORKERS, "a worker is missing");
+                Ok(())
+            }
+            _ => {
+                wpc.stop_workers();
+                Ok(wpc.start_workers(WORKERS)?)
+            }
+        }
+    }
+
+    /// One call, and whether its outcome is lawful.
+    pub(crate) fn call(&self, random: &mut SmallRng, tally: &mut Tally) -> Result<()> {
+        let cancels = random.random_bool(0.02);
+        match random.random_range(0..1000) {
+            0..300 => self.versioned("current", &self.function, cancels, tally),
+            300..550 => self.versioned("linked", &self.dependency, cancels, tally),
+            550..900 => self.versioned("constant", &self.constant, cancels, tally),
+            900..940 => self.mischief("trap", &["trap"], cancels, tally),
+            940..960 => self.mischief("spin", &["timeout"], cancels, tally),
+            960..980 => self.mischief("recurse", &["stack_overflow"], cancels, tally),
+            980..999 => self.mischief("hoard", &["out_of_memory"], cancels, tally),
+            _ => self.mischief("lose", &["timeout", "worker_lost"], cancels, tally),
+        }
+    }
+
+    fn versioned(
+        &self,
+        kind: &'static str,
+        versions: &Versions,
+        cancels: bool,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let oldest = versions.done.load(Ordering::SeqCst);
+        let result = self.outcome::<i32>(kind, CallOptions::new().wait_for_room(), cancels)?;
+        let newest = versions.begun.load(Ordering::SeqCst);
+        if let Ok(number) = &result {
+            let number = number.cast_unsigned();
+            ensure!(
+                (oldest..=newest).contains(&number),
+                "{kind} gave {number}, and {oldest} to {newest} were current"
+            );
+        }
+        lawful(kind, result.map(drop), &["value", "worker_lost"], cancels, tally)
+    }
+
+    fn mischief(
+        &self,
+        kind: &'static str,
+        outcomes: &[&str],
+        cancels: bool,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let options = CallOptions::new().time_limit(if kind == "spin" || kind == "lose" {
+            SHORT
+        } else {
+            20 * SHORT
+        });
+        let result = self.outcome::<()>(kind, options, cancels)?;
+        // Held, or not served within its limit because it backs off, is lawful for what keeps failing.
+        let outcomes = [outcomes, &["held", "timeout", "worker_lost"]].concat();
+        lawful(kind, result, &outcomes, cancels, tally)
+    }
+
+    fn outcome<R: for<'a> Deserialize<'a>>(
+        &self,
+        name: &str,
+        options: CallOptions,
+        cancels: bool,
+    ) -> Result<Result<R, Error>> {
+        let begun = Instant::now();
+        let result = self.wpc.submit_with::<R>(name, (), &options).and_then(|call| {
+            if cancels {
+                call.cancel();
+            }
+            call.wait()
+        });
+        if matches!(result, Err(Error::NotRunning)) {
+            // Between a stop and a start there is nothing to be learned by asking faster.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        ensure!(
+            begun.elapsed() < Duration::from_secs(30),
+            "a call of {name} took {:?}",
+            begun.elapsed()
+        );
+        Ok(result)
+    }
+
+    pub(crate) fn check_idle(&self) -> Result<()> {
+        for worker in self.wpc.get_worker_health_states() {
+            ensure!(worker.pending_call_count == 0, "{} has calls in flight", worker.worker_id);
+        }
+        Ok(())
+    }
+}
+
+fn lawful(
+    kind: &'static str,
+    result: Result<(), Error>,
+    outcomes: &[&str],
+    cancels: bool,
+    tally: &mut Tally,
+) -> Result<()> {
+    let outcome = result.as_ref().map_or_else(|error| error.code().as_str(), |()| "value");
+    *tally.0.entry((kind, outcome)).or_default() += 1;
+    // A stop is always possible, and so is a full pool.
+    let always = ["not_running", "stopped", "saturated"].contains(&outcome);
+    if always || outcomes.contains(&outcome) || (cancels && outcome == "cancelled") {
+        return Ok(());
+    }
+    bail!("{kind} ended with {result:?}, which is not lawful")
+}
+
+fn internal(error: anyhow::Error) -> Error {
+    Error::StartFailed { cause: error.to_string() }
+}
+
+const LINKED: &str = r#"(module
+    (import "dep" "get" (func $get (result i32)))
+    (func (export "get") (result i32) call $get))"#;
+
+/// Hands the constant's own bytes back, which are a number's.
+const CONSTANT: &str = r#"(module
+    (import "wpc" "wpc_constant" (func $constant (param i32 i32 i32 i32) (result i64)))
+    (memory (export "memory") 1)
+    (data (i32.const 16) "NUMBER")
+    (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
+    (func (export "constant") (param i32 i32) (result i64)
+        (i64.or (i64.shl (i64.const 63) (i64.const 32))
+            (i64.add (i64.const 1) (call $constant (i32.const 16) (i32.const 6) (i32.const 64) (i32.const 16))))))"#;
+
+const MISCHIEF: &str = r#"(module
+    (import "wpc-host" "block" (func $block (param i32 i32 i32 i32) (result i64)))
+    (memory (export "memory") 1)
+    (func (export "trap") unreachable)
+    (func (export "spin") (loop br 0))
+    (func $recurse (export "recurse") call $recurse)
+    (func (export "hoard")
+        (loop (br_if 0 (i32.ne (memory.grow (i32.const 4)) (i32.const -1)))) unreachable)
+    (func (export "lose") (drop (call $block (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))))"#;
