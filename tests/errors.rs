@@ -34,6 +34,8 @@ fn every_error() -> Vec<Error> {
             reason: "unexpected end-of-file (at offset 0x9)".to_owned(),
         },
         Error::ModuleTooLarge { what: what(), limit: 100, found: 101 },
+        Error::CompileTimeout { what: what(), limit: Duration::from_secs(30) },
+        Error::CompilerBusy { what: what(), busy: 64 },
         Error::Sha256Mismatch {
             what: what(),
             expected: Sha256Hash::of(b"a"),
@@ -122,6 +124,7 @@ fn every_error() -> Vec<Error> {
             stack: "at resize".to_owned(),
         },
         Error::OutOfFuel { function: f(), limit: 1000 },
+        Error::LogLimit { function: f(), limit: 100, used: 120 },
         Error::OutOfMemory {
             function: f(),
             requested: 131_072,

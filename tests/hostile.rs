@@ -175,21 +175,46 @@ fn a_module_without_a_memory_that_passes_pointers() {
 
 #[test]
 fn floods_of_log_lines_are_bounded() {
-    let wpc = pool_with(1, Options { max_waiting_events: 8, ..hasty() });
-    let events = Recorder::new(&wpc);
-    wpc.define_worker_function(
-        "f",
+    let flood = || {
         contract(
             r#"(func (export "f") (param i32 i32) (result i64)
-            (loop (call $log (i32.const 2) (i32.const 0) (i32.const 131072)) br 0) i64.const 0)"#,
-        ),
-    )
-    .unwrap();
+                (loop (call $log (i32.const 2) (i32.const 0) (i32.const 131072)) br 0) i64.const 0)"#,
+        )
+    };
+    let error = attack(flood());
+    assert!(error.starts_with("log_limit") && error.contains("the limit is 1048576"), "{error}");
+
+    let wpc = pool_with(1, Options { max_waiting_events: 8, ..hasty() });
+    let events = Recorder::new(&wpc);
+    let limits = Limits { log: usize::MAX, ..Limits::default() };
+    wpc.define_worker_function("f", flood().limits(limits)).unwrap();
     let options = CallOptions::new().time_limit(Duration::from_millis(50));
     assert_eq!(code(wpc.call_with::<()>("f", (), &options)), "timeout");
     let line = events.wait_for_name("guest_log");
-    let wpc_host::EventDetails::GuestLog { message, .. } = line.details else { panic!() };
+    let wpc_host::EventDetails::GuestLog { message, .. } = line.details else {
+        panic!("it is a line")
+    };
     assert!(message.len() <= 16 * 1024);
+}
+
+/// A function whose body is a long row of nested blocks and branches.
+fn long_body(length: usize) -> Vec<u8> {
+    let body =
+        "(if (i32.eqz (local.get 0)) (then (local.set 0 (i32.add (local.get 0) (i32.const 7)))))"
+            .repeat(length);
+    wat::parse_str(format!(r#"(module (func (export "f") (param i32) {body}))"#)).unwrap()
+}
+
+#[test]
+fn modules_that_take_too_long_to_compile_are_given_up_and_hold_nobody() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["add"]);
+    let limits = Limits { compile_time: Duration::from_millis(1), ..Limits::default() };
+    let module = WasmModule::new(long_body(20_000)).limits(limits);
+    let error = wpc.define_worker_function("f", module).unwrap_err();
+    assert_eq!(error.code().as_str(), "compile_timeout", "{error}");
+    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+    wpc.define_worker_function("f", long_body(10)).unwrap();
 }
 
 #[test]

@@ -143,3 +143,37 @@ fn redefinitions_under_load_are_seen_in_order_and_lose_no_call() {
         callers.into_iter().for_each(|caller| caller.join().unwrap());
     });
 }
+
+#[test]
+fn warming_makes_every_workers_sandbox_ready_before_the_first_call() {
+    let wpc = pool(3);
+    let events = Recorder::new(&wpc);
+    // Its start function says so.
+    let module = wat(r#"(module
+        (import "wpc" "wpc_log" (func $log (param i32 i32 i32)))
+        (memory (export "memory") 1) (data (i32.const 0) "made")
+        (func $start (call $log (i32.const 2) (i32.const 0) (i32.const 4))) (start $start)
+        (func (export "f") (result i32) i32.const 1))"#);
+    wpc.define_worker_function("f", module).unwrap();
+    wpc.warm_worker_function("f").unwrap();
+    let workers: std::collections::BTreeSet<_> =
+        (0..3).map(|_| events.wait_for_log("made").worker_id).collect();
+    assert_eq!(workers.len(), 3);
+    for _ in 0..6 {
+        assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 1);
+    }
+    define_sdk(&wpc, &["speak"]);
+    wpc.call::<()>("speak", ("marker",)).unwrap();
+    let next = events.wait_for_name("guest_log");
+    assert!(
+        matches!(&next.details, wpc_host::EventDetails::GuestLog { message, .. } if message == "marker"),
+        "no further one was made"
+    );
+
+    let failing = wat(r#"(module (func $start unreachable) (start $start) (func (export "f")))"#);
+    wpc.define_worker_function("f", failing).unwrap();
+    assert_eq!(code(wpc.warm_worker_function("f")), "initialisation");
+    assert_eq!(code(wpc.warm_worker_function("nobody")), "function_not_defined");
+    wpc.stop_workers();
+    assert_eq!(code(wpc.warm_worker_function("f")), "not_running");
+}

@@ -88,6 +88,24 @@ pub enum Error {
         /// In bytes.
         found: usize,
     },
+    /// Compiling the module takes too long.
+    #[error("the module of {what} did not compile within {} ms; raise `Limits::compile_time`", limit.as_millis())]
+    CompileTimeout {
+        /// What was to be defined.
+        what: String,
+        /// The limit.
+        limit: Duration,
+    },
+    /// Too many modules whose compilation took too long are still being compiled.
+    #[error(
+        "{what} cannot be compiled now: {busy} modules are still being compiled past their limit; try again later"
+    )]
+    CompilerBusy {
+        /// What was to be defined.
+        what: String,
+        /// How many.
+        busy: usize,
+    },
     /// The bytes do not have the SHA-256 they must have.
     #[error(
         "the module of {what} is not the expected one: its SHA-256 must be {expected}, and is {found}"
@@ -451,6 +469,18 @@ pub enum Error {
         function: String,
         /// What it had.
         limit: u64,
+    },
+    /// The guest wrote too much to the log.
+    #[error(
+        "function \"{function}\" wrote {used} bytes to the log, and the limit is {limit}; raise `Limits::log`"
+    )]
+    LogLimit {
+        /// The function.
+        function: String,
+        /// In bytes.
+        limit: usize,
+        /// In bytes, with the line that was too much.
+        used: usize,
     },
     /// The guest died after it was refused memory or table room.
     #[error(

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Accepts a call of `function`, which was looked up under `name`, or says why not.
 pub(crate) fn submit<R: DeserializeOwned>(
@@ -41,18 +41,54 @@ pub(crate) fn submit<R: DeserializeOwned>(
             found: arguments.len(),
         });
     }
-    let id = CallId(pool.call_ids.next());
-    let call = Arc::new(Call::new(id, Arc::clone(&function.name), Instant::now(), time_limit));
-    pool.accept(Job {
-        call: Arc::clone(&call),
+    let job = Job {
+        call: new_call(pool, &function, time_limit),
         function,
         arguments,
         fuel: options.fuel,
         affinity: options.affinity,
         wait_for_room: options.wait_for_room,
+        is_warm_up: false,
         is_disowned: false,
-    })?;
+    };
+    let call = Arc::clone(&job.call);
+    pool.accept(job)?;
     Ok(PendingCall::new(call))
+}
+
+fn new_call(pool: &Pool, function: &Function, time_limit: Duration) -> Arc<Call> {
+    let id = CallId(pool.call_ids.next());
+    Arc::new(Call::new(id, Arc::clone(&function.name), Instant::now(), time_limit))
+}
+
+/// Makes a sandbox of `function` ready on every worker, and waits until all are.
+pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<(), Error> {
+    if !pool.is_open.load(Ordering::Acquire) {
+        return Err(Error::NotRunning);
+    }
+    let definition = check(pool, function, &CallOptions::new())?;
+    let time_limit = definition.limits.time.unwrap_or(pool.options.call_timeout);
+    let workers = pool.workers.load_full();
+    let calls: Vec<_> = workers
+        .iter()
+        .filter_map(|worker| {
+            let job = Job {
+                call: new_call(pool, function, time_limit),
+                function: Arc::clone(function),
+                arguments: Vec::new(),
+                fuel: None,
+                // Another worker's sandbox is of no use.
+                affinity: Some(worker.id.0),
+                wait_for_room: false,
+                is_warm_up: true,
+                is_disowned: false,
+            };
+            let call = Arc::clone(&job.call);
+            // One that closes meanwhile is none to be warmed.
+            (worker.reserve(usize::MAX) && worker.push(job).is_ok()).then_some(call)
+        })
+        .collect();
+    calls.iter().try_for_each(|call| call.wait().as_ref().map(drop).map_err(Error::clone))
 }
 
 /// Refuses a call that cannot be served, before anything of it is encoded or queued.

@@ -15,6 +15,8 @@ pub(crate) struct Job {
     pub(crate) fuel: Option<u64>,
     pub(crate) affinity: Option<u64>,
     pub(crate) wait_for_room: bool,
+    /// Only makes the function's sandbox ready, and calls nothing.
+    pub(crate) is_warm_up: bool,
     /// Somebody else owns the answer.
     pub(crate) is_disowned: bool,
 }

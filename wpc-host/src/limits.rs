@@ -8,7 +8,8 @@ use std::time::Duration;
 pub(crate) const MAX_TABLE_ELEMENTS: usize = 100_000;
 
 /// The bounds of one definition. They hold for a sandbox as a whole, its dependencies included; of a
-/// dependency's own limits only `module_size` counts, since it runs in the sandboxes of functions.
+/// dependency's own limits only `module_size` and `compile_time` count, since it runs in the
+/// sandboxes of functions.
 ///
 /// ```
 /// use wpc_host::Limits;
@@ -36,6 +37,10 @@ pub struct Limits {
     pub result: usize,
     /// How many bytes a module may have. Default 64 MiB.
     pub module_size: usize,
+    /// How many bytes of log lines a call may write. Default 1 MiB.
+    pub log: usize,
+    /// How long compiling the module may take. Default 30 s.
+    pub compile_time: Duration,
     /// After how many calls a sandbox is replaced by a fresh one; 1 gives every call its own.
     /// Default `None`: it is kept as long as it does not fail.
     pub recycle_after_calls: Option<u64>,
@@ -54,6 +59,8 @@ impl Default for Limits {
             arguments: 64 << 20,
             result: 64 << 20,
             module_size: 64 << 20,
+            log: 1 << 20,
+            compile_time: Duration::from_secs(30),
             recycle_after_calls: None,
             recycle_past_memory: None,
         }
@@ -72,6 +79,11 @@ impl Limits {
         if self.time.is_some_and(|time| time.is_zero() || time > MAX_DURATION) {
             problems.push(format!(
                 "`Limits::time` of {what} must be longer than zero and at most a year"
+            ));
+        }
+        if self.compile_time.is_zero() || self.compile_time > MAX_DURATION {
+            problems.push(format!(
+                "`Limits::compile_time` of {what} must be longer than zero and at most a year"
             ));
         }
         if self.recycle_after_calls == Some(0) {

@@ -7,6 +7,8 @@ use crate::error::Error;
 use crate::id::{FunctionHash, Sha256Hash};
 use crate::limits::Limits;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use wasmtime::{ExternType, FuncType, ValType};
 use wpc_abi::names;
@@ -274,11 +276,26 @@ pub(crate) struct Compiler {
     engines: Arc<Engines>,
     /// By SHA-256, because two modules can be made that share a SHA-1.
     compiled: Mutex<HashMap<(Sha256Hash, Profile), Weak<Module>>>,
+    /// How many compilations are under way, those that were left behind among them.
+    busy: Arc<AtomicUsize>,
+}
+
+/// How many compilations may be under way. Who waits for one is a caller's thread, so only modules
+/// that take too long come near this.
+const MAX_COMPILATIONS: usize = 64;
+
+/// One of the compilations under way.
+struct Permit(Arc<AtomicUsize>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Compiler {
     pub(crate) fn new(engines: Arc<Engines>) -> Self {
-        Self { engines, compiled: Mutex::default() }
+        Self { engines, compiled: Mutex::default(), busy: Arc::default() }
     }
 
     /// Compiles and reads `source`; `what` names it in errors.
@@ -304,7 +321,7 @@ impl Compiler {
         let module = match self.known(key) {
             Some(module) => module,
             None => {
-                let module = Arc::new(compile(what, bytes, self.engines.get(key.1)?)?);
+                let module = Arc::new(self.compile_in_time(what, source, key.1)?);
                 let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
                 compiled.retain(|_, module| module.strong_count() > 0);
                 compiled.insert(key, Arc::downgrade(&module));
@@ -313,6 +330,47 @@ impl Compiler {
         };
         module.permit(what, &source.grants, &source.limits)?;
         Ok(module)
+    }
+
+    /// Compiles on a thread of its own, which is left behind when it takes too long: a compilation
+    /// cannot be interrupted. How many may be left behind is bounded.
+    fn compile_in_time(
+        &self,
+        what: &str,
+        source: &WasmModule,
+        profile: Profile,
+    ) -> Result<Module, Error> {
+        let busy = self.busy.fetch_add(1, Ordering::AcqRel);
+        let permit = Permit(Arc::clone(&self.busy));
+        if busy >= MAX_COMPILATIONS {
+            return Err(Error::CompilerBusy { what: what.to_owned(), busy });
+        }
+        let engine = self.engines.get(profile)?.clone();
+        let (name, bytes) = (what.to_owned(), Arc::clone(&source.bytes));
+        let (send, receive) = sync_channel(1);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "ends with the compilation; bounded by permits"
+        )]
+        let thread = std::thread::Builder::new().name("wpc-compiler".to_owned()).spawn(move || {
+            let _permit = permit;
+            // Nobody may wait any more.
+            let _ = send.send(compile(&name, &bytes, &engine));
+        });
+        let limit = source.limits.compile_time;
+        match thread.map(|_| receive.recv_timeout(limit)) {
+            Ok(Ok(result)) => result,
+            Ok(Err(RecvTimeoutError::Timeout)) => {
+                Err(Error::CompileTimeout { what: what.to_owned(), limit })
+            }
+            Ok(Err(RecvTimeoutError::Disconnected)) => Err(Error::InvalidModule {
+                what: what.to_owned(),
+                reason: "the compiler panicked".to_owned(),
+            }),
+            Err(error) => Err(Error::StartFailed {
+                cause: format!("the compiler's thread could not be made: {error}"),
+            }),
+        }
     }
 
     fn known(&self, key: (Sha256Hash, Profile)) -> Option<Arc<Module>> {

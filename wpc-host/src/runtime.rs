@@ -135,6 +135,19 @@ impl WorkerProcedureCall {
         Ok(!workers.is_empty())
     }
 
+    /// Makes a sandbox of the function ready on every worker ahead of its first call, start functions
+    /// included, and returns when all are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FunctionNotDefined`], what a call would be refused with, or why the first of them
+    /// could not be made; that counts as a failure of the function, as in a call.
+    pub fn warm_worker_function(&self, name: &str) -> Result<(), Error> {
+        let undefined = || Error::FunctionNotDefined { function: name.to_owned() };
+        let function = self.registry().function(name).ok_or_else(undefined)?;
+        intake::warm(&self.0.pool, &function)
+    }
+
     fn information(&self, function: &registry::Function) -> FunctionInformation {
         let export = function.export();
         let signature = match (&export.signature, &export.convention) {
@@ -176,7 +189,8 @@ impl WorkerProcedureCall {
 
     /// Defines a dependency, or replaces what its alias stood for. Functions that reach it are
     /// linked anew: their next calls run in fresh sandboxes. Of the module's limits only
-    /// [`module_size`](crate::Limits::module_size) counts: a dependency runs in the sandboxes of
+    /// [`module_size`](crate::Limits::module_size) and
+    /// [`compile_time`](crate::Limits::compile_time) count: a dependency runs in the sandboxes of
     /// functions, under theirs.
     ///
     /// # Errors

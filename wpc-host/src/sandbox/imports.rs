@@ -43,7 +43,12 @@ pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker
         names::LOG_IMPORT,
         move |mut caller: Caller<'_, State>, level: i32, text: u32, len: u32| {
             let text = read_text(&mut caller, at, text, len).map_err(wasmtime::Error::new)?;
-            log(caller.data(), LogLevel::from_wire(level), text);
+            let state = caller.data_mut();
+            state.logged = state.logged.saturating_add(text.len());
+            if state.logged > state.log_limit {
+                return Err(wasmtime::Error::new(Failure::LogLimit { used: state.logged }));
+            }
+            log(state, LogLevel::from_wire(level), text);
             Ok(())
         },
     )?;

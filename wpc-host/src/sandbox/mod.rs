@@ -68,6 +68,8 @@ impl Sandbox {
             panic: None,
             making: None,
             meter: Meter::new(limits),
+            log_limit: limits.log,
+            logged: 0,
             argument_limit: limits.arguments,
             result_limit: limits.result,
             instances: Vec::with_capacity(blueprint.instances()),
@@ -148,6 +150,7 @@ impl Sandbox {
         state.call = Some(Arc::clone(request.call));
         state.panic = None;
         state.pending = Vec::new();
+        state.logged = 0;
         state.meter.begin_call();
         let result = run(self);
         let state = self.store.data_mut();
@@ -189,6 +192,10 @@ impl Sandbox {
             Some(Failure::ResultTooLarge { found }) => {
                 let limit = self.store.data().result_limit;
                 return Error::ResultTooLarge { function, limit, found: *found };
+            }
+            Some(Failure::LogLimit { used }) => {
+                let limit = self.store.data().log_limit;
+                return Error::LogLimit { function, limit, used: *used };
             }
             Some(Failure::Link(reason)) => {
                 return Error::Initialisation { function, reason: reason.clone() };

@@ -27,6 +27,8 @@ pub(crate) enum Failure {
     Contract(String),
     #[error("the result has {found} bytes")]
     ResultTooLarge { found: usize },
+    #[error("{used} bytes were logged")]
+    LogLimit { used: usize },
     #[error("the arguments do not fit: {0}")]
     BadArguments(String),
     #[error("{0}")]
@@ -60,6 +62,9 @@ pub(crate) struct State {
     /// Which module is being made, as errors name it.
     pub(super) making: Option<String>,
     pub(super) meter: Meter,
+    pub(super) log_limit: usize,
+    /// How many bytes the running call has logged.
+    pub(super) logged: usize,
     pub(super) argument_limit: usize,
     pub(super) result_limit: usize,
     /// The finished instances, dependencies first; the index is the module's in the definition.

@@ -2,7 +2,7 @@
 //! the books of what failed. Nothing here is touched by another thread.
 
 use super::Worker;
-use crate::call::{Outcome, Reply};
+use crate::call::{Outcome, Reply, ReplyMetadata};
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, Events, HealthState};
 use crate::id::Generation;
@@ -226,7 +226,16 @@ impl Thread {
             arguments: &job.arguments,
             fuel: definition.limits.fuel.map(|fuel| job.fuel.unwrap_or(fuel)),
         };
+        let worker_id = self.worker.id;
         let (result, had_answered) = match self.sandbox(&definition, &request) {
+            Ok(_) if job.is_warm_up => {
+                let metadata = ReplyMetadata {
+                    function_hash_sha1: job.function.module.hash,
+                    worker_id,
+                    fuel_used: None,
+                };
+                return Ok(Reply { bytes: vec![wpc_abi::reply::TAG_VALUE], metadata });
+            }
             Ok(sandbox) => {
                 let had_answered = sandbox.has_answered();
                 (sandbox.call(&request), had_answered)
