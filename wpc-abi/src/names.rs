@@ -9,6 +9,9 @@ pub const BUFFER_EXPORT: &str = "wpc_buffer_v1";
 /// What every version's [`BUFFER_EXPORT`] starts with.
 pub const BUFFER_EXPORT_PREFIX: &str = "wpc_buffer_v";
 
+/// The export that prepares a sandbox before its first call: `() -> i64`, a reply like a function's.
+pub const INIT_EXPORT: &str = "wpc_init";
+
 /// The import module of the host's own functions.
 pub const HOST_MODULE: &str = "wpc";
 

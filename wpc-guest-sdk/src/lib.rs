@@ -88,6 +88,20 @@ pub use wpc_guest_macros::function;
 /// ```
 pub use wpc_guest_macros::import;
 
+/// Makes a function the sandbox's init hook: it runs once before the first call, within that call's
+/// deadline and limits. Where it returns an error the sandbox is not made, and the call fails with
+/// its reason. It takes no arguments and returns `()` or a `Result`; a module has one at most.
+///
+/// ```
+/// #[wpc::init]
+/// fn prepare() -> Result<(), wpc::GuestError> {
+///     let path: String = wpc::constant!("TABLE")?;
+///     // Build what every call will use.
+///     Ok(())
+/// }
+/// ```
+pub use wpc_guest_macros::init;
+
 /// Declares functions of the host, which the embedder defined and the definition was granted.
 ///
 /// Each declaration becomes a function that returns a `Result<T, GuestError>`: the host's function

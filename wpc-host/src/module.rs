@@ -190,6 +190,8 @@ pub(crate) struct Module {
     pub(crate) requirements: Requirements,
     /// Whether it exports the contract's buffer.
     pub(crate) has_buffer: bool,
+    /// Whether it exports the contract's init hook.
+    pub(crate) has_init: bool,
     /// Whether it exports WASI's reactor initialiser.
     pub(crate) has_initialize: bool,
     initial_memory: u64,
@@ -407,6 +409,7 @@ fn compile(what: &str, bytes: &[u8], engine: &wasmtime::Engine) -> Result<Module
         exports,
         requirements,
         has_buffer,
+        has_init: has_buffer && check_init(what, &wasm)?,
         has_initialize: matches!(wasm.get_export("_initialize"), Some(ExternType::Func(_))),
         initial_memory: initial_memory(&wasm),
         initial_table: wasm.resources_required().max_initial_table_size.unwrap_or(0),
@@ -467,6 +470,19 @@ fn check_version(what: &str, wasm: &wasmtime::Module) -> Result<bool, Error> {
         });
     }
     Ok(has_buffer)
+}
+
+/// Whether there is an init hook; refuses one of another type.
+fn check_init(what: &str, wasm: &wasmtime::Module) -> Result<bool, Error> {
+    match wasm.get_export(names::INIT_EXPORT) {
+        None => Ok(false),
+        Some(ExternType::Func(ty)) if is_type(&ty, &[], &[Scalar::I64]) => Ok(true),
+        Some(other) => Err(Error::ExportType {
+            what: what.to_owned(),
+            export: names::INIT_EXPORT.to_owned(),
+            found: describe(&other),
+        }),
+    }
 }
 
 /// The most bytes a module may use to tell about itself: read, they take some tens of times as much.

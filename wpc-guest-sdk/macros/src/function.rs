@@ -53,6 +53,45 @@ pub(crate) fn expand(attribute: TokenStream, tokens: TokenStream) -> TokenStream
     }
 }
 
+pub(crate) fn expand_init(attribute: TokenStream, tokens: TokenStream) -> TokenStream {
+    let mut mistakes = Mistakes::default();
+    let item = match syn::parse2::<ItemFn>(tokens.clone()) {
+        Ok(item) => item,
+        Err(_) => {
+            mistakes.add(&tokens, "`#[wpc::init]` goes onto a function");
+            return with_mistakes(tokens, mistakes);
+        }
+    };
+    if !attribute.is_empty() {
+        mistakes.add(&attribute, "`#[wpc::init]` takes nothing");
+    }
+    if !item.sig.inputs.is_empty() {
+        mistakes.add(&item.sig.inputs, "an init hook takes no arguments: nobody calls it with any");
+    }
+    mistakes.arguments(&item.sig);
+    let init = Function {
+        item: &item,
+        export: wpc_abi::names::INIT_EXPORT.to_owned(),
+        arguments: Vec::new(),
+    };
+    let (bounds, reply, function) = (init.bounds(), init.reply(), &item.sig.ident);
+    let expansion = quote! {
+        const _: () = {
+            #bounds
+            #[cfg(target_arch = "wasm32")]
+            #[unsafe(export_name = "wpc_init")]
+            extern "C" fn __wpc_init() -> u64 {
+                let result = #function();
+                #reply
+            }
+        };
+    };
+    match mistakes.into_tokens() {
+        Some(errors) => quote! { #tokens #errors },
+        None => quote! { #tokens #expansion },
+    }
+}
+
 /// The author's own item is kept, so that one mistake does not cause a dozen of «not found».
 fn with_mistakes(tokens: TokenStream, mistakes: Mistakes) -> TokenStream {
     let errors = mistakes.into_tokens();
@@ -107,19 +146,7 @@ impl Function<'_> {
         let names =
             (0..arguments.len()).map(|at| format_ident!("__wpc_argument{at}")).collect::<Vec<_>>();
         let types = arguments.iter().map(|(_, ty)| with_lifetimes(ty, "'_"));
-        let reply = match &item.sig.output {
-            ReturnType::Type(_, ty) if is_result(ty) => quote! {
-                match result {
-                    ::core::result::Result::Ok(value) => ::wpc::__private::reply_value(&value),
-                    ::core::result::Result::Err(error) => {
-                        use ::wpc::__private::{Caught, ChainOfAny as _, ChainOfError as _};
-                        let place = concat!(#export, " at ", file!(), ":", line!());
-                        ::wpc::__private::reply_error(&(Caught(&error)).into_guest_error(place))
-                    }
-                }
-            },
-            _ => quote! { ::wpc::__private::reply_value(&result) },
-        };
+        let reply = self.reply();
         quote! {
             #[unsafe(export_name = #export)]
             extern "C" fn __wpc_entry(__wpc_ptr: *const u8, __wpc_len: usize) -> u64 {
@@ -132,6 +159,24 @@ impl Function<'_> {
                 let result = #function(#(#names),*);
                 #reply
             }
+        }
+    }
+
+    /// What becomes of `result`.
+    fn reply(&self) -> TokenStream {
+        let Self { item, export, .. } = self;
+        match &item.sig.output {
+            ReturnType::Type(_, ty) if is_result(ty) => quote! {
+                match result {
+                    ::core::result::Result::Ok(value) => ::wpc::__private::reply_value(&value),
+                    ::core::result::Result::Err(error) => {
+                        use ::wpc::__private::{Caught, ChainOfAny as _, ChainOfError as _};
+                        let place = concat!(#export, " at ", file!(), ":", line!());
+                        ::wpc::__private::reply_error(&(Caught(&error)).into_guest_error(place))
+                    }
+                }
+            },
+            _ => quote! { ::wpc::__private::reply_value(&result) },
         }
     }
 

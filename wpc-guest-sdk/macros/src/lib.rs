@@ -16,6 +16,12 @@ pub fn function(attribute: TokenStream, item: TokenStream) -> TokenStream {
     function::expand(attribute.into(), item.into()).into()
 }
 
+/// Makes a function the sandbox's init hook; see the crate documentation of `wpc`.
+#[proc_macro_attribute]
+pub fn init(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    function::expand_init(attribute.into(), item.into()).into()
+}
+
 /// Declares functions of the host; see the crate documentation of `wpc`.
 #[proc_macro]
 pub fn host(tokens: TokenStream) -> TokenStream {

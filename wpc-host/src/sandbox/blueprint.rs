@@ -2,7 +2,7 @@
 //! as far as that goes without a store.
 
 use super::imports;
-use super::invoke::Entry;
+use super::invoke::{Entry, initialise};
 use super::state::{Buffer, Failure, Instance, State};
 use crate::error::Error;
 use crate::module::{Module, describe, offered};
@@ -73,7 +73,7 @@ impl Blueprint {
 
     /// Makes every instance in `store`, start functions and initialisers included.
     pub(super) fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<()> {
-        for part in &self.parts {
+        for (at, part) in self.parts.iter().enumerate() {
             store.data_mut().making = Some(part.what.clone());
             let instance = part.instantiate(store)?;
             let memory = instance.get_memory(&mut *store, "memory");
@@ -88,6 +88,10 @@ impl Blueprint {
                 instance
                     .get_typed_func::<(), ()>(&mut *store, "_initialize")?
                     .call(&mut *store, ())?;
+            }
+            if part.module.has_init {
+                let hook = instance.get_typed_func(&mut *store, names::INIT_EXPORT)?;
+                initialise(&mut *store, at, &hook)?;
             }
         }
         Ok(())

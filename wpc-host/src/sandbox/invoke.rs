@@ -6,6 +6,7 @@ use super::state::{Failure, State};
 use crate::module::{Convention, Scalar};
 use std::borrow::Cow;
 use wasmtime::{AsContext as _, AsContextMut, Func, TypedFunc, Val};
+use wpc_abi::GuestError;
 use wpc_abi::reply::{Reply, TAG_VALUE, unpack};
 
 /// The least the guest's buffer is asked for: most payloads fit, and it is asked once.
@@ -77,13 +78,49 @@ fn invoke_wpc(
         .copy_from_slice(arguments.as_ref());
     // What is owned goes now: calls between dependencies may nest, and each would keep its bytes.
     drop(arguments);
-    let (ptr, len) = unpack(function.call(&mut store, (buffer, len))?);
+    let packed = function.call(&mut store, (buffer, len))?;
+    take_reply(&mut store, at, packed)
+}
+
+/// Runs the init hook of the instance at `at`.
+pub(super) fn initialise(
+    mut store: impl AsContextMut<Data = State>,
+    at: usize,
+    hook: &TypedFunc<(), u64>,
+) -> wasmtime::Result<()> {
+    let mut store = store.as_context_mut();
+    // As before a call: guests prepare themselves when they are first asked for their buffer.
+    reserve(&mut store, at, 0)?;
+    let packed = hook.call(&mut store, ())?;
+    let reply = take_reply(&mut store, at, packed)?;
+    match Reply::split(&reply) {
+        Some(Reply::Value(_)) => Ok(()),
+        Some(Reply::Error(error)) => {
+            let why = postcard::from_bytes::<GuestError>(error).map_or_else(
+                |_| "an error that does not decode".to_owned(),
+                |error| error.to_string(),
+            );
+            Err(wasmtime::Error::new(Failure::Init(format!("its init hook returned {why}"))))
+        }
+        _ => Err(wasmtime::Error::new(Failure::Contract(
+            "its init hook's reply has no kind".to_owned(),
+        ))),
+    }
+}
+
+/// The reply at the place that a function returned, which has a kind.
+fn take_reply(
+    store: &mut wasmtime::StoreContextMut<'_, State>,
+    at: usize,
+    packed: u64,
+) -> wasmtime::Result<Vec<u8>> {
+    let (ptr, len) = unpack(packed);
+    let memory = memory_at(store.data(), at)?;
     let limit = store.data().result_limit;
     if len as usize > limit {
         return Err(wasmtime::Error::new(Failure::ResultTooLarge { found: len as usize }));
     }
-    let reply =
-        memory::read(memory, &store, ptr, len, "its reply").map_err(wasmtime::Error::new)?;
+    let reply = memory::read(memory, store, ptr, len, "its reply").map_err(wasmtime::Error::new)?;
     if Reply::split(reply).is_none() {
         let begin = reply.first().map_or(Cow::Borrowed("is empty"), |kind| {
             Cow::Owned(format!("begins with {kind}, which is no kind of reply"))

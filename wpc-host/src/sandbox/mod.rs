@@ -197,6 +197,9 @@ impl Sandbox {
                 let limit = self.store.data().log_limit;
                 return Error::LogLimit { function, limit, used: *used };
             }
+            Some(Failure::Init(reason)) => {
+                return Error::Trap { function, reason: reason.clone(), stack: String::new() };
+            }
             Some(Failure::Link(reason)) => {
                 return Error::Initialisation { function, reason: reason.clone() };
             }

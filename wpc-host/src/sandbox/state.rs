@@ -33,6 +33,8 @@ pub(crate) enum Failure {
     BadArguments(String),
     #[error("{0}")]
     Link(String),
+    #[error("{0}")]
+    Init(String),
 }
 
 /// What every sandbox of a worker shares.

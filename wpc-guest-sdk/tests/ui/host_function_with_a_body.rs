@@ -1,0 +1,6 @@
+wpc::host! {
+    fn lookup(key: &str) -> Option<String> {
+        None
+    }
+}
+fn main() {}

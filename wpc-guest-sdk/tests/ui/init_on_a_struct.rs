@@ -1,0 +1,3 @@
+#[wpc::init]
+struct S;
+fn main() {}

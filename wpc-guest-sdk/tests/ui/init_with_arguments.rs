@@ -1,0 +1,3 @@
+#[wpc::init]
+fn prepare(_path: &str) {}
+fn main() {}
