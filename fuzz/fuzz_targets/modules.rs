@@ -1,0 +1,45 @@
+//! Arbitrary valid modules are defined whole and every function of theirs is called: the host
+//! neither panics nor hangs, and its counters return to zero.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use std::sync::LazyLock;
+use std::time::Duration;
+use wpc_host::{CallOptions, Capability, Limits, Options, WasmModule, WorkerProcedureCall};
+
+/// One pool for all runs, as an embedder has it.
+static POOL: LazyLock<WorkerProcedureCall> = LazyLock::new(|| {
+    let wpc = WorkerProcedureCall::new(Options {
+        restart_base_delay: Duration::from_nanos(1),
+        restart_max_delay: Duration::from_nanos(1),
+        restart_jitter: Duration::ZERO,
+        ..Options::default()
+    })
+    .expect("the options are valid");
+    wpc.start_workers(1).expect("a worker starts");
+    wpc
+});
+
+fuzz_target!(|input: (wasm_smith::Module, Vec<u8>)| {
+    let (mut module, arguments) = input;
+    if module.ensure_termination(10_000).is_err() {
+        return;
+    }
+    let limits = Limits { memory: 4 << 20, table_elements: 1000, ..Limits::default() };
+    let module = WasmModule::new(module.to_bytes())
+        .limits(limits)
+        .grant(Capability::Random)
+        .grant(Capability::Clock);
+    let Ok(functions) = POOL.define_worker_module(module) else { return };
+    let options = CallOptions::new().time_limit(Duration::from_millis(100));
+    for function in functions.iter().take(8) {
+        let _ = POOL.call_with::<Vec<u8>>(&function.name, (&arguments,), &options);
+        let _ = POOL.call_with::<i64>(&function.name, (1_i32, 2_i64, 0.5_f32), &options);
+    }
+    for function in &functions {
+        assert!(POOL.undefine_worker_function(&function.name));
+    }
+    let health = POOL.get_worker_health_states();
+    assert_eq!(health.len(), 1);
+    assert_eq!(health[0].restart_attempt, 0, "the worker was lost");
+});

@@ -1,0 +1,69 @@
+//! A guest hands back any bytes at any place: every type decodes or is refused.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+use wpc_host::{Options, WorkerProcedureCall};
+
+static POOL: LazyLock<WorkerProcedureCall> = LazyLock::new(|| {
+    let wpc = WorkerProcedureCall::new(Options {
+        max_restarts_per_worker: u32::MAX,
+        restart_base_delay: std::time::Duration::from_nanos(1),
+        restart_max_delay: std::time::Duration::from_nanos(1),
+        restart_jitter: std::time::Duration::ZERO,
+        ..Options::default()
+    })
+    .expect("the options are valid");
+    wpc.start_workers(1).expect("a worker starts");
+    // The bytes are a constant, so that one compiled module serves every run: `f` hands them back
+    // from where and with the length that its arguments say.
+    let wasm = wat::parse_str(
+        r#"(module
+            (import "wpc" "wpc_constant" (func $constant (param i32 i32 i32 i32) (result i64)))
+            (memory (export "memory") 2)
+            (data (i32.const 16) "bytes")
+            (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
+            (func (export "f") (param i32 i32) (result i64)
+                (drop (call $constant (i32.const 16) (i32.const 5) (i32.const 65536) (i32.const 65536)))
+                (i64.load (local.get 0))))"#,
+    )
+    .expect("it is valid");
+    wpc.define_worker_function("f", wasm).expect("it is defined");
+    wpc
+});
+
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "only decoding is of interest")]
+enum Tree {
+    Leaf(Option<char>, f64, u128),
+    Nodes(Vec<Tree>),
+    Named { children: BTreeMap<String, Tree>, bytes: Vec<u8> },
+}
+
+fuzz_target!(|input: (Vec<u8>, Option<u64>)| {
+    let (bytes, place) = input;
+    // A constant is encoded as it is given: a tuple of its bytes has no length before it.
+    POOL.define_worker_constant("bytes", &Raw(&bytes)).expect("bytes encode");
+    let place = place.unwrap_or(65_536 << 32 | bytes.len() as u64);
+    let arguments = place.to_le_bytes();
+    let result = POOL.call::<Tree>("f", &arguments);
+    let mut text = String::new();
+    let _ = write!(text, "{result:?}");
+    let _ = POOL.call::<(String, Vec<Option<u32>>)>("f", &arguments);
+    let _ = POOL.call::<()>("f", &arguments);
+});
+
+/// Bytes that encode as nothing but themselves.
+struct Raw<'a>(&'a [u8]);
+
+impl serde::Serialize for Raw<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeTuple as _;
+        let mut tuple = serializer.serialize_tuple(self.0.len())?;
+        self.0.iter().try_for_each(|byte| tuple.serialize_element(byte))?;
+        tuple.end()
+    }
+}
