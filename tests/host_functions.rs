@@ -224,3 +224,81 @@ fn an_async_one_is_awaited_and_dropped_when_its_call_should_end() {
     assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
     assert_eq!(wpc.get_worker_health_states()[0].restart_attempt, 0);
 }
+
+#[test]
+fn a_stop_reaches_an_async_one_and_gives_nobody_up() {
+    let day = Duration::from_secs(86_400);
+    let wpc = pool_with(
+        1,
+        Options {
+            stop_timeout: Duration::from_millis(20),
+            lost_worker_grace: PATIENCE,
+            ..Options::default()
+        },
+    );
+    let (entered, has_entered) = sync_channel(1);
+    wpc.define_async_host_function("h", move |_, (): ()| {
+        let _ = entered.send(());
+        async {
+            std::future::pending::<()>().await;
+            Ok::<_, String>(())
+        }
+    })
+    .unwrap();
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    let events = Recorder::new(&wpc);
+    let call = wpc.submit_with::<()>("f", (), &CallOptions::new().time_limit(day)).unwrap();
+    has_entered.recv_timeout(PATIENCE).unwrap();
+    wpc.stop_workers();
+    assert!(matches!(call.wait(), Err(Error::Stopped { ran: true, .. })));
+    events.wait_for(|event| {
+        assert_ne!(event.event_name(), "worker_error", "nobody is given up");
+        event.event_name() == "worker_exited"
+    });
+}
+
+#[test]
+fn cancelling_a_call_whose_host_function_blocks_answers_it_at_once() {
+    let wpc = pool(1);
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let held = Arc::clone(&gate);
+    let (entered, has_entered) = sync_channel(1);
+    wpc.define_host_function("h", move |_, (): ()| -> Result<(), String> {
+        let _ = entered.send(());
+        let open = held.0.lock().unwrap();
+        drop(held.1.wait_while(open, |open| !*open));
+        Ok(())
+    })
+    .unwrap();
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    let call = wpc.submit::<()>("f", ()).unwrap();
+    has_entered.recv_timeout(PATIENCE).unwrap();
+    call.cancel();
+    // Only after its answer may the function go on.
+    assert!(matches!(call.wait(), Err(Error::Cancelled { ran: true, .. })));
+    *gate.0.lock().unwrap() = true;
+    gate.1.notify_all();
+    wpc.define_host_function("h", |_, (): ()| Ok::<_, String>(5_u8)).unwrap();
+    assert_eq!(wpc.call::<u8>("f", ()).unwrap(), 5);
+    assert_eq!(wpc.get_worker_health_states()[0].restart_attempt, 0);
+}
+
+#[test]
+fn a_replaced_one_may_use_the_pool_as_it_goes() {
+    struct Uses(WorkerProcedureCall);
+    impl Drop for Uses {
+        fn drop(&mut self) {
+            self.0.undefine_worker_constant("A");
+        }
+    }
+    let wpc = stopped(Options::default());
+    let uses = Uses(wpc.clone());
+    wpc.define_host_function("h", move |_, (): ()| {
+        let _ = &uses;
+        Ok::<_, String>(())
+    })
+    .unwrap();
+    wpc.define_worker_constant("A", &1).unwrap();
+    wpc.define_host_function("h", |_, (): ()| Ok::<_, String>(())).unwrap();
+    assert!(wpc.get_worker_constants().is_empty());
+}

@@ -177,3 +177,16 @@ fn warming_makes_every_workers_sandbox_ready_before_the_first_call() {
     wpc.stop_workers();
     assert_eq!(code(wpc.warm_worker_function("f")), "not_running");
 }
+
+#[test]
+fn a_warmed_function_has_its_own_fuel_in_its_first_call() {
+    let wpc = pool_with(1, hasty());
+    let limits = wpc_host::Limits { fuel: Some(100_000), ..wpc_host::Limits::default() };
+    wpc.define_worker_function("add", guest("sdk").limits(limits)).unwrap();
+    wpc.warm_worker_function("add").unwrap();
+    let options = wpc_host::CallOptions::new().fuel(3);
+    assert!(matches!(
+        wpc.call_with::<i32>("add", (1, 2), &options),
+        Err(Error::OutOfFuel { limit: 3, .. })
+    ));
+}

@@ -107,6 +107,8 @@ impl Engines {
         let mut config = Config::new();
         config
             .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+            // One module's compilation, however long, must not hold up another's.
+            .parallel_compilation(false)
             .epoch_interruption(true)
             .consume_fuel(profile == Profile::Metered)
             .max_wasm_stack(self.max_wasm_stack)

@@ -96,9 +96,9 @@ pub enum Error {
         /// The limit.
         limit: Duration,
     },
-    /// Too many modules whose compilation took too long are still being compiled.
+    /// Too many modules are being compiled at once, or still, past their limit.
     #[error(
-        "{what} cannot be compiled now: {busy} modules are still being compiled past their limit; try again later"
+        "{what} cannot be compiled now: {busy} other modules are being compiled; try again later"
     )]
     CompilerBusy {
         /// What was to be defined.

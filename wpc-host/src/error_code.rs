@@ -86,7 +86,7 @@ codes! {
     DependencyCircle "dependency_circle" false false,
     DependencyExport "dependency_export" false false,
     DependencyChain "dependency_chain" false false,
-    TooManyInstances "too_many_instances" false false,
+    TooManyInstances "too_many_instances" false true,
     ConstantEncode "constant_encode" false false,
     FunctionNotDefined "function_not_defined" false true,
     DependencyNotDefined "dependency_not_defined" false true,

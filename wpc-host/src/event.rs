@@ -246,7 +246,7 @@ details! {
     },
     /// A definition was refused, and nothing was changed.
     DefinitionRefused "definition_refused" Warn {
-        /// What was to be defined: `function`, `dependency` or `constant`.
+        /// What was to be defined: `function`, `dependency`, `constant` or `host function`.
         what: String,
         /// Its name.
         name: String,

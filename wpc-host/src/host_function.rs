@@ -14,6 +14,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use wpc_abi::GuestError;
@@ -27,6 +28,8 @@ const LOOK: Duration = Duration::from_millis(1);
 pub struct HostContext {
     pub(crate) call: Arc<Call>,
     pub(crate) worker: WorkerId,
+    /// Set when the worker has to end.
+    pub(crate) stopping: Arc<AtomicBool>,
 }
 
 impl HostContext {
@@ -54,14 +57,18 @@ impl HostContext {
         self.call.deadline
     }
 
-    /// Whether the call should end now: its limit passed, or somebody cancelled it. Its caller is
-    /// answered already or soon, and what this function returns goes nowhere.
+    /// Whether the call should end now: its limit passed, somebody cancelled it, or the workers stop.
+    /// Its caller is answered within a few milliseconds, and what this function returns is lost as
+    /// soon as the guest is interrupted.
     #[must_use]
     pub fn should_end(&self) -> bool {
         self.interrupt().is_some()
     }
 
     fn interrupt(&self) -> Option<Interrupt> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Some(Interrupt::Stopped);
+        }
         self.call.interrupted(Instant::now())
     }
 }
@@ -91,10 +98,10 @@ impl HostFunction {
     {
         let name = name.to_owned();
         Self(Box::new(move |context, arguments| {
-            Ok(match decode(arguments) {
+            Ok(contain(&name, || match decode(arguments) {
                 Err(reason) => encode(TAG_BAD_ARGUMENTS, &reason),
-                Ok(arguments) => contain(&name, || reply(&name, &function(context, arguments))),
-            })
+                Ok(arguments) => reply(&name, &function(context, arguments)),
+            }))
         }))
     }
 
@@ -109,19 +116,20 @@ impl HostFunction {
     {
         let name = name.to_owned();
         Self(Box::new(move |context, arguments| {
-            let arguments = match decode(arguments) {
-                Ok(arguments) => arguments,
-                Err(reason) => return Ok(encode(TAG_BAD_ARGUMENTS, &reason)),
-            };
             let mut interrupted = None;
-            let bytes =
-                contain(&name, || match drive(context, function(context.clone(), arguments)) {
+            let bytes = contain(&name, || {
+                let arguments = match decode(arguments) {
+                    Ok(arguments) => arguments,
+                    Err(reason) => return encode(TAG_BAD_ARGUMENTS, &reason),
+                };
+                match drive(context, function(context.clone(), arguments)) {
                     Ok(result) => reply(&name, &result),
                     Err(interrupt) => {
                         interrupted = Some(interrupt);
                         Vec::new()
                     }
-                });
+                }
+            });
             interrupted.map_or(Ok(bytes), |interrupt| Err(Interrupted(interrupt)))
         }))
     }

@@ -22,6 +22,8 @@ pub struct FunctionInformation {
     pub required_dependencies: Vec<String>,
     /// The constants it needs, itself and through its dependencies.
     pub required_constants: Vec<String>,
+    /// The host functions its own module needs, which it was granted.
+    pub required_host_functions: Vec<String>,
     /// The capabilities its own module needs, which it was granted.
     pub required_capabilities: Vec<Capability>,
 }
@@ -42,6 +44,8 @@ pub struct DependencyInformation {
     pub required_dependencies: Vec<String>,
     /// The constants its own module needs.
     pub required_constants: Vec<String>,
+    /// The host functions its own module needs, which it was granted.
+    pub required_host_functions: Vec<String>,
     /// The capabilities its own module needs, which it was granted.
     pub required_capabilities: Vec<Capability>,
 }

@@ -88,6 +88,9 @@ pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<(), Error> {
             (worker.reserve(usize::MAX) && worker.push(job).is_ok()).then_some(call)
         })
         .collect();
+    if calls.is_empty() {
+        return Err(Error::NoReadyWorkers { function: function.name.to_string() });
+    }
     calls.iter().try_for_each(|call| call.wait().as_ref().map(drop).map_err(Error::clone))
 }
 

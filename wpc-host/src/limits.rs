@@ -8,8 +8,8 @@ use std::time::Duration;
 pub(crate) const MAX_TABLE_ELEMENTS: usize = 100_000;
 
 /// The bounds of one definition. They hold for a sandbox as a whole, its dependencies included; of a
-/// dependency's own limits only `module_size` and `compile_time` count, since it runs in the
-/// sandboxes of functions.
+/// dependency's own limits only those count that its definition is checked against (`module_size`,
+/// `compile_time`, what its memory and table start with), since it runs in the sandboxes of functions.
 ///
 /// ```
 /// use wpc_host::Limits;
@@ -37,7 +37,8 @@ pub struct Limits {
     pub result: usize,
     /// How many bytes a module may have. Default 64 MiB.
     pub module_size: usize,
-    /// How many bytes of log lines a call may write. Default 1 MiB.
+    /// How many bytes of log lines a call may write; a line counts 64 bytes beyond its text. One that
+    /// writes more is ended. Default 1 MiB.
     pub log: usize,
     /// How long compiling the module may take. Default 30 s.
     pub compile_time: Duration,

@@ -36,7 +36,7 @@ pub struct Answer<R> {
 pub struct CancelHandle(Arc<Call>);
 
 impl CancelHandle {
-    /// Ends the call: at once where it waits, within about a millisecond where it runs. Nothing
+    /// Ends the call: at once where it waits, within a few milliseconds where it runs. Nothing
     /// where it is over.
     pub fn cancel(&self) {
         self.0.cancel();
@@ -66,7 +66,7 @@ impl<R> PendingCall<R> {
         CancelHandle(Arc::clone(&self.call))
     }
 
-    /// Ends the call: at once where it waits, within about a millisecond where it runs. What it
+    /// Ends the call: at once where it waits, within a few milliseconds where it runs. What it
     /// ended with is still to be had by waiting.
     pub fn cancel(&self) {
         self.call.cancel();
@@ -74,9 +74,8 @@ impl<R> PendingCall<R> {
 }
 
 impl<R: DeserializeOwned> PendingCall<R> {
-    /// Blocks until the call is answered: by its time limit, a millisecond later if it has to be
-    /// interrupted, or by [`lost_worker_grace`](crate::Options::lost_worker_grace) after it if its
-    /// worker falls silent.
+    /// Blocks until the call is answered: by its time limit, or a few milliseconds later where it has
+    /// to be interrupted.
     ///
     /// # Errors
     ///

@@ -113,15 +113,18 @@ impl Pool {
 
     /// Sees that the job is run, or says why not; its call is not answered then.
     pub(crate) fn accept(&self, job: Job) -> Result<(), Error> {
-        // Whoever is ready to wait does so behind those who wait already.
-        let has_queue = job.wait_for_room && !self.waiting.is_empty();
-        let (job, refusal) = if has_queue {
-            (job, Refusal::Saturated)
-        } else {
-            match self.dispatch(job) {
+        // Whoever is ready to wait for room does so behind those who wait for it already.
+        let job = if job.wait_for_room && self.waiting.has_waiters_for_room() {
+            match self.let_wait(job) {
                 Ok(()) => return Ok(()),
-                Err(refused) => refused,
+                Err(job) => job,
             }
+        } else {
+            job
+        };
+        let (job, refusal) = match self.dispatch(job) {
+            Ok(()) => return Ok(()),
+            Err(refused) => refused,
         };
         let function = job.function.name.to_string();
         let saturated = || Error::Saturated {
@@ -299,7 +302,7 @@ impl Pool {
             events: self.events.clone(),
             constants: Arc::clone(self.registry.constants()),
             host_functions: Arc::clone(self.registry.host_functions()),
-            stopping: AtomicBool::new(false),
+            stopping: Arc::default(),
             started: self.started,
             max_wasm_stack: self.engines.max_wasm_stack(),
         });
@@ -365,8 +368,7 @@ impl Pool {
         self.is_open.store(false, Ordering::Release);
         let workers = self.workers.load_full();
         for worker in workers.iter() {
-            let draft = Draft::by(EventSource::Worker, EventDetails::WorkerShutdownRequested {});
-            self.events.emit(draft.worker(worker.id));
+            self.tell(worker, EventDetails::WorkerShutdownRequested {});
         }
         // The supervisor goes on meanwhile: it ticks, serves the waiting room, replaces the lost.
         let deadline = Instant::now() + patience;

@@ -174,6 +174,12 @@ impl Registry {
         names.iter().all(|name| constants.contains_key(name.as_str()))
     }
 
+    /// Whether host functions of all these names are defined.
+    pub(crate) fn has_host_functions(&self, names: &BTreeSet<String>) -> bool {
+        let defined = self.host_functions.load();
+        names.iter().all(|name| defined.contains_key(name.as_str()))
+    }
+
     // Writers.
 
     fn lock(&self) -> MutexGuard<'_, Sources> {
@@ -348,20 +354,25 @@ impl Registry {
         function: HostFunction,
     ) -> Result<(), Error> {
         check_name("host function", name)?;
-        let _turn = self.lock();
+        let turn = self.lock();
         let mut functions = HostFunctions::clone(&self.host_functions.load());
         functions.insert(name.into(), Arc::new(function));
-        self.host_functions.store(Arc::new(functions));
+        let replaced = self.host_functions.swap(Arc::new(functions));
+        // What a closure holds may use the pool when it is dropped.
+        drop(turn);
+        drop(replaced);
         Ok(())
     }
 
     /// Forgets a host function; false where there was none.
     pub(crate) fn undefine_host_function(&self, name: &str) -> bool {
-        let _turn = self.lock();
+        let turn = self.lock();
         let mut functions = HostFunctions::clone(&self.host_functions.load());
-        let was_there = functions.remove(name).is_some();
-        self.host_functions.store(Arc::new(functions));
-        was_there
+        let removed = functions.remove(name);
+        let replaced = self.host_functions.swap(Arc::new(functions));
+        drop(turn);
+        drop(replaced);
+        removed.is_some()
     }
 
     /// The group's functions, linked as far as its dependencies are there.

@@ -49,8 +49,8 @@ impl WorkerProcedureCall {
 
     // Functions.
 
-    /// Defines a function, or replaces what its name stood for. Compiles on this thread, which
-    /// takes tens of milliseconds for a large module. Calls accepted before go to the end with what
+    /// Defines a function, or replaces what its name stood for. Blocks while the module is compiled,
+    /// which takes tens of milliseconds for a large one. Calls accepted before go to the end with what
     /// they were accepted with; calls accepted after this returned run the new definition.
     ///
     /// The export is the one chosen with [`WasmModule::export`], else the one named like the
@@ -159,7 +159,10 @@ impl WorkerProcedureCall {
         };
         let now = Instant::now();
         let (installed_worker_count, required_constants) = match &function.definition {
-            Ok(definition) if !self.registry().has_constants(&definition.constants) => {
+            Ok(definition)
+                if !self.registry().has_constants(&definition.constants)
+                    || !self.registry().has_host_functions(&definition.host_functions) =>
+            {
                 (0, definition.constants.clone())
             }
             Ok(definition) => {
@@ -176,6 +179,7 @@ impl WorkerProcedureCall {
             installed_worker_count,
             required_dependencies: self.registry().required_aliases(&function.module),
             required_constants,
+            required_host_functions: host_functions(&function.module),
             required_capabilities: capabilities(&function.module),
         }
     }
@@ -188,10 +192,8 @@ impl WorkerProcedureCall {
     // Dependencies.
 
     /// Defines a dependency, or replaces what its alias stood for. Functions that reach it are
-    /// linked anew: their next calls run in fresh sandboxes. Of the module's limits only
-    /// [`module_size`](crate::Limits::module_size) and
-    /// [`compile_time`](crate::Limits::compile_time) count: a dependency runs in the sandboxes of
-    /// functions, under theirs.
+    /// linked anew: their next calls run in fresh sandboxes. It runs in
+    /// the sandboxes of functions, under their limits, see [`Limits`](crate::Limits).
     ///
     /// # Errors
     ///
@@ -224,8 +226,9 @@ impl WorkerProcedureCall {
         let entries = self.registry().dependencies().into_iter();
         let information = entries.map(|entry| {
             let module = &entry.module;
-            let is_usable =
-                entry.is_whole && self.registry().has_constants(&module.requirements.constants);
+            let is_usable = entry.is_whole
+                && self.registry().has_constants(&module.requirements.constants)
+                && self.registry().has_host_functions(&module.requirements.host_functions);
             DependencyInformation {
                 alias: entry.alias.to_string(),
                 module_hash_sha1: module.hash,
@@ -233,6 +236,7 @@ impl WorkerProcedureCall {
                 installed_worker_count: if is_usable { self.count_workers(|_| true) } else { 0 },
                 required_dependencies: entry.needs,
                 required_constants: module.requirements.constants.clone(),
+                required_host_functions: host_functions(module),
                 required_capabilities: capabilities(module),
             }
         });
@@ -288,7 +292,8 @@ impl WorkerProcedureCall {
     /// It runs on the worker's thread. Its error reaches the guest as a value, and so does a panic.
     /// A slow one should look at [`HostContext::should_end`]: its caller is answered at the call's
     /// limit whatever it does, and a worker that does not come back within
-    /// [`lost_worker_grace`](Options::lost_worker_grace) after is given up and replaced.
+    /// [`lost_worker_grace`](Options::lost_worker_grace) after is given up and replaced. A closure
+    /// that holds a clone of the pool keeps it alive.
     ///
     /// # Errors
     ///
@@ -542,4 +547,8 @@ fn capabilities(module: &Module) -> Vec<Capability> {
         module.requirements.capabilities.iter().map(|(capability, _)| *capability).collect();
     capabilities.dedup();
     capabilities
+}
+
+fn host_functions(module: &Module) -> Vec<String> {
+    module.requirements.host_functions.iter().cloned().collect()
 }

@@ -61,6 +61,7 @@ impl Supervisor {
             overdue: HashMap::new(),
             idle_ticks: 0,
             ticks: 0,
+            last_tick: Instant::now(),
         };
         #[expect(clippy::disallowed_methods, reason = "the one timer thread")]
         let thread =
@@ -99,6 +100,7 @@ struct Thread {
     overdue: HashMap<WorkerId, (u64, Instant)>,
     idle_ticks: u32,
     ticks: u32,
+    last_tick: Instant,
 }
 
 struct Absent {
@@ -113,10 +115,14 @@ impl Thread {
         self.pool.ticker.adopt();
         while !self.ends.load(Ordering::SeqCst) {
             self.rest();
+            if self.ends.load(Ordering::SeqCst) {
+                break;
+            }
             // Whatever goes wrong in one round, the next one ticks.
             let round = catch_unwind(AssertUnwindSafe(|| self.round()));
             if round.is_err() {
-                tracing::error!(target: "wpc", "the supervisor panicked; this is a bug of wpc");
+                let tell = || tracing::error!(target: "wpc", "the supervisor panicked; this is a bug of wpc");
+                drop(catch_unwind(AssertUnwindSafe(tell)));
             }
         }
         while self.pool.has_abandoned() {
@@ -126,8 +132,14 @@ impl Thread {
     }
 
     fn round(&mut self) {
-        self.ticks = self.ticks.wrapping_add(1);
         let now = Instant::now();
+        if now.duration_since(self.last_tick) < TICK {
+            // It was rung between two ticks, because a place is free for somebody who waits.
+            self.serve_waiting(now);
+            return;
+        }
+        self.last_tick = now;
+        self.ticks = self.ticks.wrapping_add(1);
         self.pool.ticker.tick(now);
         self.pool.engines.tick();
         self.look_after_workers(now);
@@ -209,11 +221,14 @@ impl Thread {
         }
     }
 
-    /// Takes the running call's answer away from a worker that has been silent since its deadline for
-    /// as long as the grace. That is counted from when it was first seen: after the whole process
-    /// was stopped for a while, every guest gets its chance to look at the clock.
+    /// Looks whether the running call should have ended, and answers it when its worker is busy with
+    /// something that cannot be interrupted: a host function. Takes the answer away from the worker
+    /// once it has been silent past the call's deadline for as long as the grace.
+    ///
+    /// Both are counted from when it was first seen: after the whole process was stopped for a
+    /// while, every guest gets its chance to look at the clock.
     fn steal_if_silent(&mut self, worker: &Worker, now: Instant) -> Option<Arc<Call>> {
-        let Some(sequence) = worker.overdue(now) else {
+        let Some((sequence, interrupt)) = self.should_have_ended(worker, now) else {
             self.overdue.remove(&worker.id);
             return None;
         };
@@ -222,16 +237,29 @@ impl Thread {
             *seen = (sequence, now);
         }
         let silent_for = now.duration_since(seen.1);
-        if silent_for >= self.pool.options.lost_worker_grace {
+        if interrupt == Interrupt::Deadline && silent_for >= self.pool.options.lost_worker_grace {
             return worker.steal(sequence);
         }
-        if silent_for >= LATE {
-            // It is in a host function that takes its time. Its caller need not wait for that.
-            if let Some(call) = worker.peek(sequence) {
-                call.answer_with(|ran| Err(call.error_of(Interrupt::Deadline, ran)));
-            }
+        if silent_for >= LATE
+            && let Some(call) = worker.peek(sequence)
+        {
+            call.answer_with(|ran| Err(call.error_of(interrupt, ran)));
         }
         None
+    }
+
+    /// The running call's number and why it should have ended by now. Whether it was cancelled is
+    /// only looked at when it has run since the last tick.
+    fn should_have_ended(&self, worker: &Worker, now: Instant) -> Option<(u64, Interrupt)> {
+        if let Some(sequence) = worker.overdue(now) {
+            return Some((sequence, Interrupt::Deadline));
+        }
+        let sequence = worker.running()?;
+        if self.progress.get(&worker.id) != Some(&sequence) {
+            return None;
+        }
+        let interrupt = worker.peek(sequence)?.interrupted(now)?;
+        Some((sequence, interrupt))
     }
 
     /// Moves calls from behind one that runs on and on to idle workers, and ends those whose limit
@@ -362,6 +390,10 @@ impl Thread {
                         self.absent.push(Absent { attempt, ..absent });
                     }
                     Decision::Hold { .. } => {
+                        let mut lost = pool.lost.lock().unwrap_or_else(PoisonError::into_inner);
+                        lost.iter_mut()
+                            .filter(|lost| lost.worker_id == absent.id)
+                            .for_each(|lost| lost.health_state = HealthState::Stopped);
                         pool.returning.fetch_sub(1, Ordering::AcqRel);
                     }
                 }

@@ -11,18 +11,27 @@ pub(crate) struct WaitingRoom {
     jobs: Mutex<Jobs>,
     /// Read without the lock, on every completion.
     count: AtomicUsize,
+    /// How many of them wait because their caller chose to wait for room.
+    for_room: AtomicUsize,
     capacity: usize,
 }
 
 #[derive(Debug, Default)]
 struct Jobs {
     queue: VecDeque<Job>,
+    /// How many are being offered to workers at this moment; they count.
+    outside: usize,
     is_closed: bool,
 }
 
 impl WaitingRoom {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { jobs: Mutex::default(), count: AtomicUsize::new(0), capacity }
+        Self {
+            jobs: Mutex::default(),
+            count: AtomicUsize::new(0),
+            for_room: AtomicUsize::new(0),
+            capacity,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Jobs> {
@@ -33,14 +42,24 @@ impl WaitingRoom {
         self.count.load(Ordering::SeqCst) == 0
     }
 
+    /// Whether somebody waits for room.
+    pub(crate) fn has_waiters_for_room(&self) -> bool {
+        self.for_room.load(Ordering::SeqCst) > 0
+    }
+
+    fn note(&self, jobs: &Jobs) {
+        self.count.store(jobs.queue.len(), Ordering::SeqCst);
+        let for_room = jobs.queue.iter().filter(|job| job.wait_for_room).count();
+        self.for_room.store(for_room, Ordering::SeqCst);
+    }
+
     /// Lets a new call wait; gives it back when the room is full or closed.
     pub(crate) fn enter(&self, job: Job) -> Result<(), Job> {
         let mut jobs = self.lock();
-        if jobs.is_closed || jobs.queue.len() >= self.capacity {
+        if jobs.is_closed || jobs.queue.len() + jobs.outside >= self.capacity {
             return Err(job);
         }
-        jobs.queue.push_back(job);
-        self.count.store(jobs.queue.len(), Ordering::SeqCst);
+        self.push(&mut jobs, job);
         Ok(())
     }
 
@@ -49,22 +68,32 @@ impl WaitingRoom {
     pub(crate) fn return_to(&self, job: Job) {
         let mut jobs = self.lock();
         if !jobs.is_closed {
-            jobs.queue.push_back(job);
-            self.count.store(jobs.queue.len(), Ordering::SeqCst);
+            self.push(&mut jobs, job);
         }
+    }
+
+    fn push(&self, jobs: &mut Jobs, job: Job) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.for_room.fetch_add(usize::from(job.wait_for_room), Ordering::SeqCst);
+        jobs.queue.push_back(job);
     }
 
     /// Offers every call to `serve`, in order; those it gives back keep their order and wait on.
     ///
     /// The lock is not held meanwhile: answering a call may run its waker, which may call again.
     pub(crate) fn serve(&self, mut serve: impl FnMut(Job) -> Option<Job>) {
-        let taken = std::mem::take(&mut self.lock().queue);
+        let taken = {
+            let mut jobs = self.lock();
+            jobs.outside = jobs.queue.len();
+            std::mem::take(&mut jobs.queue)
+        };
         let mut left: VecDeque<Job> = taken.into_iter().filter_map(&mut serve).collect();
         let mut jobs = self.lock();
+        jobs.outside = 0;
         left.append(&mut jobs.queue);
         jobs.queue = left;
         let closed = jobs.is_closed.then(|| std::mem::take(&mut jobs.queue));
-        self.count.store(jobs.queue.len(), Ordering::SeqCst);
+        self.note(&jobs);
         drop(jobs);
         drop(closed);
     }
@@ -79,7 +108,7 @@ impl WaitingRoom {
         let mut jobs = self.lock();
         jobs.is_closed = true;
         let dropped = std::mem::take(&mut jobs.queue);
-        self.count.store(0, Ordering::SeqCst);
+        self.note(&jobs);
         drop(jobs);
         drop(dropped);
     }

@@ -61,7 +61,10 @@ impl Parse for Declaration {
         input.parse::<Visibility>()?;
         let signature = input.parse()?;
         input.parse::<Token![;]>().map_err(|error| {
-            syn::Error::new(error.span(), "expected `;`: this only declares the function, its body is elsewhere")
+            syn::Error::new(
+                error.span(),
+                "expected `;`: this only declares the function, its body is elsewhere",
+            )
         })?;
         Ok(Self { attributes, signature })
     }

@@ -19,6 +19,9 @@ use wpc_abi::names::{self, LogLevel};
 /// is for people, and thousands of these fit the events' queue.
 const MAX_TEXT: u32 = 16 * 1024;
 
+/// How many bytes a log line counts beyond its text: about what its event takes.
+const LINE_COST: usize = 64;
+
 /// The linker of the module at `at` in its definition, with the host's functions.
 pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
@@ -44,7 +47,8 @@ pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker
         move |mut caller: Caller<'_, State>, level: i32, text: u32, len: u32| {
             let text = read_text(&mut caller, at, text, len).map_err(wasmtime::Error::new)?;
             let state = caller.data_mut();
-            state.logged = state.logged.saturating_add(text.len());
+            // A line costs its host something whatever its length.
+            state.logged = state.logged.saturating_add(text.len() + LINE_COST);
             if state.logged > state.log_limit {
                 return Err(wasmtime::Error::new(Failure::LogLimit { used: state.logged }));
             }
@@ -152,7 +156,11 @@ pub(super) fn link_host_function(
     link_carried(linker, at, (names::HOST_FUNCTIONS_MODULE, name), move |caller, arguments| {
         let state = caller.data();
         let Some(call) = state.call.clone() else { return Ok(Vec::new()) };
-        let context = HostContext { call, worker: state.surroundings.worker };
+        let context = HostContext {
+            call,
+            worker: state.surroundings.worker,
+            stopping: Arc::clone(&state.surroundings.stopping),
+        };
         let host_function = state.surroundings.host_functions.load().get(&function).cloned();
         let Some(host_function) = host_function else {
             let message = format!("host function `{function}` is not defined any more");

@@ -12,6 +12,9 @@ use wpc_abi::reply::{Reply, TAG_VALUE, unpack};
 /// The least the guest's buffer is asked for: most payloads fit, and it is asked once.
 const MIN_BUFFER: u32 = 1024;
 
+/// The most bytes that are kept of why an init hook failed.
+const MAX_TEXT: usize = 16 * 1024;
+
 /// An export, ready to be called.
 #[derive(Clone)]
 pub(super) enum Entry {
@@ -100,6 +103,7 @@ pub(super) fn initialise(
                 |_| "an error that does not decode".to_owned(),
                 |error| error.to_string(),
             );
+            let why = &why[..why.floor_char_boundary(MAX_TEXT)];
             Err(wasmtime::Error::new(Failure::Init(format!("its init hook returned {why}"))))
         }
         _ => Err(wasmtime::Error::new(Failure::Contract(

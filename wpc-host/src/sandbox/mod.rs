@@ -45,7 +45,6 @@ pub(crate) struct Sandbox {
     blueprint: Arc<Blueprint>,
     /// Entries by export, looked up when first called.
     entries: Vec<(String, Entry)>,
-    has_answered: bool,
     calls: u64,
     /// The call it was made for has not run yet, and goes on with the fuel that is left.
     is_fresh: bool,
@@ -81,7 +80,6 @@ impl Sandbox {
             store,
             blueprint: Arc::clone(blueprint),
             entries: Vec::new(),
-            has_answered: false,
             calls: 0,
             is_fresh: false,
         };
@@ -92,6 +90,11 @@ impl Sandbox {
             }
             Err(error) => Err(sandbox.initialisation_error(error, request)),
         }
+    }
+
+    /// Says that no call follows the making: the next one has its own fuel.
+    pub(crate) fn settle(&mut self) {
+        self.is_fresh = false;
     }
 
     /// How many instances it has.
@@ -107,11 +110,6 @@ impl Sandbox {
                 .is_some_and(|most| self.store.data().meter.memory() > most)
     }
 
-    /// Whether it has answered a call since it was made.
-    pub(crate) fn has_answered(&self) -> bool {
-        self.has_answered
-    }
-
     /// Carries one call across the wall. After an error the sandbox may be in any state and must
     /// be dropped, unless [`keeps_sandbox`] says otherwise.
     pub(crate) fn call(&mut self, request: &Request<'_>) -> Result<Reply, Error> {
@@ -123,7 +121,6 @@ impl Sandbox {
         });
         match result {
             Ok(bytes) => {
-                self.has_answered = true;
                 let metadata = ReplyMetadata {
                     function_hash_sha1: self.blueprint.module().hash,
                     worker_id: self.store.data().surroundings.worker,
@@ -204,6 +201,12 @@ impl Sandbox {
                 return Error::Initialisation { function, reason: reason.clone() };
             }
             None => {}
+        }
+        if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+            // Workers that were given up still have theirs.
+            let needed = self.blueprint.instances();
+            let what = format!("function \"{function}\"");
+            return Error::TooManyInstances { what, needed, limit: 0 };
         }
         let trap = error.downcast_ref::<Trap>().copied();
         match trap {

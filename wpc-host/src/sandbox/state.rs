@@ -45,7 +45,7 @@ pub(crate) struct Surroundings {
     pub(crate) constants: Arc<ArcSwap<Constants>>,
     pub(crate) host_functions: Arc<ArcSwap<HostFunctions>>,
     /// Set when whatever runs on the worker has to end.
-    pub(crate) stopping: AtomicBool,
+    pub(crate) stopping: Arc<AtomicBool>,
     /// Where the monotonic clock counts from.
     pub(crate) started: Instant,
     pub(crate) max_wasm_stack: usize,

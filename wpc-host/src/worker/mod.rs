@@ -56,6 +56,9 @@ struct Current {
     call: AtomicCell<Option<Arc<Call>>>,
 }
 
+/// What [`Current::sequence`] is for good once the worker is lost; even, since nothing runs.
+const STOLEN: u64 = u64::MAX - 1;
+
 /// Set in [`Current::sequence`] for the moment in which somebody looks at the call. The worker waits
 /// that moment out.
 const LENT: u64 = 1 << 63;
@@ -187,8 +190,14 @@ impl Worker {
     }
 
     /// The number while a call runs.
-    fn running(&self) -> Option<u64> {
-        let sequence = self.progress();
+    pub(crate) fn running(&self) -> Option<u64> {
+        let sequence = loop {
+            let sequence = self.progress();
+            if sequence & LENT == 0 || sequence == STOLEN {
+                break sequence;
+            }
+            std::hint::spin_loop();
+        };
         (sequence % 2 == 1).then_some(sequence)
     }
 
@@ -222,7 +231,7 @@ impl Worker {
     pub(crate) fn steal(&self, sequence: u64) -> Option<Arc<Call>> {
         let stolen = self.current.sequence.compare_exchange(
             sequence,
-            u64::MAX - 1,
+            STOLEN,
             Ordering::AcqRel,
             Ordering::Acquire,
         );

@@ -65,8 +65,12 @@ struct Thread {
     has_stale: bool,
 }
 
+/// A definition that was called here.
 struct Kept {
-    sandbox: Sandbox,
+    /// Its sandbox, unless it failed, served its time or made room since.
+    sandbox: Option<Sandbox>,
+    /// Whether it has answered since it last failed here.
+    has_answered: bool,
     definition: Arc<Definition>,
     last_used: u64,
 }
@@ -154,7 +158,17 @@ impl Thread {
             return true;
         }
         if !self.admits(&job) {
-            self.equipment.waiting.return_to(job);
+            if job.is_warm_up {
+                // Elsewhere it would be of no use.
+                let function = job.function.name.to_string();
+                let reason = format!(
+                    "it backs off or is held on {} after failures; try again later",
+                    worker.id
+                );
+                job.call.answer_with(|_| Err(Error::Initialisation { function, reason }));
+            } else {
+                self.equipment.waiting.return_to(job);
+            }
             worker.give_back();
             worker.ticker.ring();
             return true;
@@ -226,28 +240,31 @@ impl Thread {
             arguments: &job.arguments,
             fuel: definition.limits.fuel.map(|fuel| job.fuel.unwrap_or(fuel)),
         };
-        let worker_id = self.worker.id;
-        let (result, had_answered) = match self.sandbox(&definition, &request) {
-            Ok(_) if job.is_warm_up => {
-                let metadata = ReplyMetadata {
-                    function_hash_sha1: job.function.module.hash,
-                    worker_id,
-                    fuel_used: None,
-                };
-                return Ok(Reply { bytes: vec![wpc_abi::reply::TAG_VALUE], metadata });
+        self.has_stale |= definition.is_retired();
+        let result = match self.sandbox(&definition, &request) {
+            Ok(sandbox) if job.is_warm_up => {
+                sandbox.settle();
+                return Ok(self.warmed(job));
             }
-            Ok(sandbox) => {
-                let had_answered = sandbox.has_answered();
-                (sandbox.call(&request), had_answered)
-            }
-            Err(error) => (Err(error), false),
+            Ok(sandbox) => sandbox.call(&request),
+            Err(error) => Err(error),
         };
         match &result {
             Ok(reply) => self.succeeded(job, &definition, reply),
-            Err(error) => self.failed(job, &definition, error, had_answered),
+            Err(error) => self.failed(job, &definition, error),
         }
-        self.has_stale |= definition.is_retired();
         result
+    }
+
+    /// The reply to a warm-up, which is no verdict on the function.
+    fn warmed(&self, job: &Job) -> Reply {
+        self.abandon_trial(job);
+        let metadata = ReplyMetadata {
+            function_hash_sha1: job.function.module.hash,
+            worker_id: self.worker.id,
+            fuel_used: None,
+        };
+        Reply { bytes: vec![wpc_abi::reply::TAG_VALUE], metadata }
     }
 
     /// The definition's sandbox here, made now if there is none.
@@ -258,22 +275,31 @@ impl Thread {
     ) -> Result<&mut Sandbox, Error> {
         self.clock += 1;
         let generation = definition.generation;
-        if !self.sandboxes.contains_key(&generation) {
+        let is_there = self.sandboxes.get(&generation).is_some_and(|kept| kept.sandbox.is_some());
+        if !is_there {
             let blueprint = &definition.blueprint;
             self.make_room(blueprint.instances(), request)?;
             let sandbox =
                 Sandbox::new(blueprint, &definition.limits, &self.worker.surroundings, request)?;
             self.instances += sandbox.instances();
-            let kept = Kept { sandbox, definition: Arc::clone(definition), last_used: 0 };
-            self.sandboxes.insert(generation, kept);
+            self.kept(definition).sandbox = Some(sandbox);
         }
-        match self.sandboxes.get_mut(&generation) {
-            Some(kept) => {
-                kept.last_used = self.clock;
-                Ok(&mut kept.sandbox)
-            }
-            None => unreachable!("it was just put there"),
+        let clock = self.clock;
+        let kept = self.kept(definition);
+        kept.last_used = clock;
+        match &mut kept.sandbox {
+            Some(sandbox) => Ok(sandbox),
+            None => unreachable!("it was just made"),
         }
+    }
+
+    fn kept(&mut self, definition: &Arc<Definition>) -> &mut Kept {
+        self.sandboxes.entry(definition.generation).or_insert_with(|| Kept {
+            sandbox: None,
+            has_answered: false,
+            definition: Arc::clone(definition),
+            last_used: 0,
+        })
     }
 
     /// Drops the longest idle sandboxes until `needed` instances more fit the worker's share.
@@ -284,7 +310,8 @@ impl Thread {
             return Err(Error::TooManyInstances { what, needed, limit });
         }
         while self.instances + needed > limit {
-            let idle = self.sandboxes.iter().min_by_key(|(_, kept)| kept.last_used);
+            let made = self.sandboxes.iter().filter(|(_, kept)| kept.sandbox.is_some());
+            let idle = made.min_by_key(|(_, kept)| kept.last_used);
             let Some(generation) = idle.map(|(generation, _)| *generation) else { break };
             self.discard(generation);
         }
@@ -295,18 +322,24 @@ impl Thread {
     fn recycle(&mut self, job: &Job) {
         let Ok(definition) = &job.function.definition else { return };
         let kept = self.sandboxes.get(&definition.generation);
-        if kept.is_some_and(|kept| kept.sandbox.is_spent(&definition.limits)) {
+        if kept
+            .and_then(|kept| kept.sandbox.as_ref())
+            .is_some_and(|sandbox| sandbox.is_spent(&definition.limits))
+        {
             self.discard(definition.generation);
         }
     }
 
+    /// Drops a definition's sandbox, and remembers how the definition fared.
     fn discard(&mut self, generation: Generation) {
-        if let Some(kept) = self.sandboxes.remove(&generation) {
-            self.instances -= kept.sandbox.instances();
+        let kept = self.sandboxes.get_mut(&generation);
+        if let Some(sandbox) = kept.and_then(|kept| kept.sandbox.take()) {
+            self.instances -= sandbox.instances();
         }
     }
 
     fn succeeded(&mut self, job: &Job, definition: &Arc<Definition>, reply: &Reply) {
+        self.kept(definition).has_answered = true;
         if !definition.bulkhead.is_whole() && definition.bulkhead.recovered(self.worker.id) {
             let function_name = job.function.name.to_string();
             self.tell(EventDetails::SandboxRecovered { function_name }, job, None);
@@ -322,13 +355,7 @@ impl Thread {
     }
 
     /// Takes note of a failure: the sandbox goes, and the policy says when the next one may come.
-    fn failed(
-        &mut self,
-        job: &Job,
-        definition: &Arc<Definition>,
-        error: &Error,
-        had_answered: bool,
-    ) {
+    fn failed(&mut self, job: &Job, definition: &Arc<Definition>, error: &Error) {
         self.tell_failed_call(job, error);
         if keeps_sandbox(error) {
             self.abandon_trial(job);
@@ -347,6 +374,7 @@ impl Thread {
             job,
             Some(error),
         );
+        let had_answered = std::mem::take(&mut self.kept(definition).has_answered);
         let decision = definition.bulkhead.failed(
             self.worker.id,
             had_answered,
@@ -419,6 +447,7 @@ impl Thread {
         let retired = retired.map(|(generation, _)| *generation).collect::<Vec<_>>();
         for generation in retired {
             self.discard(generation);
+            self.sandboxes.remove(&generation);
         }
         self.forget_troubles();
     }
