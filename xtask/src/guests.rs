@@ -95,14 +95,14 @@ fn guest_names(sources: &Path) -> Result<Vec<String>> {
 fn record(root: &Path, sources: &Path, committed: &Path) -> Result<String> {
     let mut lines = String::new();
     for name in guest_names(sources)? {
-        let mut files =
-            vec![root.join("Cargo.toml"), sources.join("Cargo.toml"), sources.join("Cargo.lock")];
+        let mut files = vec![sources.join("Cargo.toml"), sources.join("Cargo.lock")];
         collect_files(&sources.join(&name), &mut files)?;
         for shared in SHARED_SOURCES {
             collect_files(&root.join(shared), &mut files)?;
         }
         files.sort();
         let mut hash = Sha256::new();
+        hash.update(inherited(root)?);
         for file in files {
             let path = file.strip_prefix(root)?.to_string_lossy().into_owned();
             let bytes =
@@ -113,6 +113,38 @@ fn record(root: &Path, sources: &Path, committed: &Path) -> Result<String> {
         let built = std::fs::read(committed.join(format!("{name}.wasm")))
             .with_context(|| format!("guest `{name}` is not built; run `cargo xtask guests`"))?;
         writeln!(lines, "{}  {}  {name}", hex(&hash.finalize()), hex(&Sha256::digest(built)))?;
+    }
+    Ok(lines)
+}
+
+/// The lines of the workspace's manifest that the shared crates inherit: the package's own and the
+/// dependencies'. What else changes there changes no guest.
+fn inherited(root: &Path) -> Result<String> {
+    const DEPENDENCIES: [&str; 8] = [
+        "postcard ",
+        "postcard-schema ",
+        "proc-macro2 ",
+        "quote ",
+        "serde ",
+        "syn ",
+        "wpc-abi ",
+        "wpc-guest-macros ",
+    ];
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml"))?;
+    let mut section = "";
+    let mut lines = String::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            section = line;
+        }
+        let counts = match section {
+            "[workspace.package]" => true,
+            "[workspace.dependencies]" => DEPENDENCIES.iter().any(|name| line.starts_with(name)),
+            _ => false,
+        };
+        if counts {
+            writeln!(lines, "{line}")?;
+        }
     }
     Ok(lines)
 }
