@@ -15,26 +15,16 @@ fn patient() -> Options {
 }
 
 #[test]
-fn a_function_that_had_answered_is_back_at_once_after_a_trap() {
-    let wpc = pool_with(1, patient());
-    wpc.define_worker_function("f", moody()).unwrap();
-    for _ in 0..10 {
-        wpc.define_worker_constant("calm", &()).unwrap();
-        wpc.call::<()>("f", ()).unwrap();
-        wpc.undefine_worker_constant("calm");
-        assert_eq!(code(wpc.call::<()>("f", ())), "trap");
-    }
-}
-
-#[test]
-fn an_isolated_function_that_had_answered_is_back_at_once_too() {
-    let wpc = pool_with(1, patient());
-    wpc.define_worker_function("f", moody().isolate_calls()).unwrap();
-    for _ in 0..10 {
-        wpc.define_worker_constant("calm", &()).unwrap();
-        wpc.call::<()>("f", ()).unwrap();
-        wpc.undefine_worker_constant("calm");
-        assert_eq!(code(wpc.call::<()>("f", ())), "trap");
+fn a_function_that_had_answered_is_back_at_once_after_a_trap_isolated_or_not() {
+    for module in [moody(), moody().isolate_calls()] {
+        let wpc = pool_with(1, patient());
+        wpc.define_worker_function("f", module).unwrap();
+        for _ in 0..10 {
+            wpc.define_worker_constant("calm", &()).unwrap();
+            wpc.call::<()>("f", ()).unwrap();
+            wpc.undefine_worker_constant("calm");
+            assert_eq!(code(wpc.call::<()>("f", ())), "trap");
+        }
     }
 }
 
