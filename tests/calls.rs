@@ -292,3 +292,25 @@ fn payloads_grow_far_past_the_first_buffer() {
         assert_eq!(joined.len(), size + 1);
     }
 }
+
+#[test]
+fn the_same_call_gives_the_same_value_for_the_same_fuel_in_any_pool() {
+    let run = || {
+        let wpc = pool(1);
+        let limits = Limits { fuel: Some(1_000_000), ..Limits::default() };
+        for function in ["join", "sum"] {
+            wpc.define_worker_function(function, guest("sdk").limits(limits.clone())).unwrap();
+        }
+        let module = wat(r#"(module (func (export "nan") (param f64) (result i64)
+            (i64.reinterpret_f64 (f64.div (local.get 0) (local.get 0)))))"#);
+        wpc.define_worker_function("nan", module.limits(limits)).unwrap();
+        let joined = wpc.submit::<String>("join", ("a", "b")).unwrap().wait_answer().unwrap();
+        let sum = wpc.submit::<u64>("sum", (vec![1_u64, 2, 3],)).unwrap().wait_answer().unwrap();
+        let nan = wpc.submit::<i64>("nan", (0.0_f64,)).unwrap().wait_answer().unwrap();
+        let fuel = [joined.metadata.fuel_used, sum.metadata.fuel_used, nan.metadata.fuel_used];
+        (joined.value, sum.value, nan.value, fuel)
+    };
+    let first = run();
+    assert_eq!(run(), first);
+    assert!(first.3.iter().all(|fuel| fuel.is_some_and(|fuel| fuel > 0)), "{:?}", first.3);
+}

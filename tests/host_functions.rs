@@ -147,7 +147,7 @@ fn a_slow_one_costs_its_caller_no_more_than_the_limit_and_its_worker_nothing_if_
     })
     .unwrap();
     wpc.define_worker_function("f", calls_h()).unwrap();
-    let options = CallOptions::new().time_limit(Duration::from_millis(20));
+    let options = CallOptions::new().time_limit(Duration::from_millis(300));
     let result = pollster::block_on(wpc.submit_with::<()>("f", (), &options).unwrap());
     assert!(matches!(result, Err(Error::Timeout { ran: true, .. })), "{result:?}");
     // Only now does it go on; its worker is still there.
@@ -172,7 +172,7 @@ fn one_that_never_returns_costs_its_worker_which_is_replaced() {
     .unwrap();
     wpc.define_worker_function("f", calls_h()).unwrap();
     let events = Recorder::new(&wpc);
-    let options = CallOptions::new().time_limit(Duration::from_millis(20));
+    let options = CallOptions::new().time_limit(Duration::from_millis(300));
     let result = wpc.call_with::<()>("f", (), &options);
     assert!(matches!(result, Err(Error::Timeout { .. } | Error::WorkerLost { .. })), "{result:?}");
     events.wait_for_name("worker_restart_completed");
@@ -218,7 +218,7 @@ fn an_async_one_is_awaited_and_dropped_when_its_call_should_end() {
     let call = wpc.submit::<()>("f", ()).unwrap();
     call.cancel();
     assert_eq!(code(call.wait()), "cancelled");
-    let options = CallOptions::new().time_limit(Duration::from_millis(20));
+    let options = CallOptions::new().time_limit(Duration::from_millis(300));
     assert_eq!(code(wpc.call_with::<()>("f", (), &options)), "timeout");
     dropped.recv_timeout(PATIENCE).unwrap();
     assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);

@@ -197,7 +197,7 @@ fn floods_of_log_lines_are_bounded() {
     let events = Recorder::new(&wpc);
     let limits = Limits { log: usize::MAX, ..Limits::default() };
     wpc.define_worker_function("f", flood().limits(limits)).unwrap();
-    let options = CallOptions::new().time_limit(Duration::from_millis(50));
+    let options = CallOptions::new().time_limit(Duration::from_millis(300));
     assert_eq!(code(wpc.call_with::<()>("f", (), &options)), "timeout");
     let line = events.wait_for_name("guest_log");
     let wpc_host::EventDetails::GuestLog { message, .. } = line.details else {

@@ -196,7 +196,7 @@ fn a_worker_that_falls_silent_is_given_up_after_its_limit_and_grace() {
     wpc.define_worker_function("f", treacherous_subscriber::logs("block the host")).unwrap();
     define_sdk(&wpc, &["add"]);
     let events = Recorder::new(&wpc);
-    let options = CallOptions::new().time_limit(Duration::from_millis(20));
+    let options = CallOptions::new().time_limit(Duration::from_millis(300));
     let silent = wpc.submit_with::<()>("f", (), &options).unwrap();
     let behind = wpc.submit::<i32>("add", (1, 2)).unwrap();
     // The caller is answered at its limit; the worker is given up only after the grace.

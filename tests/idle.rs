@@ -1,0 +1,52 @@
+//! An idle pool uses no CPU: none of its threads is ever woken. In a binary of its own, because it
+//! looks at every thread of the process.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+use std::time::{Duration, Instant};
+use wpc_host::{Options, WorkerProcedureCall};
+
+/// How often the pool's threads have run so far: each run ends in a switch to another thread.
+fn runs_of_the_pools_threads() -> u64 {
+    let mut threads = 0;
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let statuses =
+        tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("status")).ok());
+    let ours = statuses.filter(|status| status.starts_with("Name:\twpc-"));
+    let runs = ours.map(|status| {
+        threads += 1;
+        let switches = status.lines().filter(|line| line.contains("ctxt_switches"));
+        switches
+            .map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap())
+            .sum::<u64>()
+    });
+    let runs = runs.sum();
+    assert_eq!(threads, 5, "four workers and the supervisor");
+    runs
+}
+
+#[test]
+fn an_idle_pool_is_never_woken() {
+    let wpc = WorkerProcedureCall::new(Options::default()).unwrap();
+    let wasm = wat::parse_str(r#"(module (func (export "f") (result i32) i32.const 7))"#).unwrap();
+    wpc.define_worker_function("f", wasm).unwrap();
+    for number in 0..1000 {
+        let unused = wat::parse_str(r#"(module (func (export "f")))"#).unwrap();
+        wpc.define_worker_function(&format!("unused{number}"), unused).unwrap();
+    }
+    wpc.start_workers(4).unwrap();
+    for _ in 0..100 {
+        assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 7);
+    }
+    // It stays awake for a moment after the last call. Then nothing runs, for as long as one looks.
+    let patience = Instant::now() + Duration::from_secs(60);
+    loop {
+        let before = runs_of_the_pools_threads();
+        std::thread::sleep(Duration::from_millis(500));
+        if runs_of_the_pools_threads() == before {
+            break;
+        }
+        assert!(Instant::now() < patience, "its threads keep running");
+    }
+    assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 7, "and it wakes up");
+}
