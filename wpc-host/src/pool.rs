@@ -305,6 +305,7 @@ impl Pool {
             stopping: Arc::default(),
             started: self.started,
             max_wasm_stack: self.engines.max_wasm_stack(),
+            max_instances: self.instances_per_worker(),
         });
         let worker =
             Arc::new(Worker::new(id, restart_attempt, surroundings, Arc::clone(&self.ticker)));
@@ -317,7 +318,6 @@ impl Pool {
             policy: self.policy.clone(),
             random,
             waiting: Arc::clone(&self.waiting),
-            max_instances: self.instances_per_worker(),
             on_change: Arc::new(move || changes.tell()),
         };
         self.tell(&worker, EventDetails::WorkerSpawned { restart_attempt });

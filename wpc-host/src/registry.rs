@@ -6,12 +6,14 @@
 //! generation; calls that were accepted keep the generation they were accepted with.
 
 use crate::bulkhead::Bulkhead;
+use crate::compiler::Compiler;
+use crate::dependency::{Dependencies, Dependency, Resolver, reached};
 use crate::engine::{Engines, Profile};
 use crate::error::Error;
 use crate::host_function::HostFunction;
 use crate::id::{Counter, Generation};
 use crate::limits::Limits;
-use crate::module::{Compiler, Export, Module, WasmModule, offered};
+use crate::module::{Export, Module, WasmModule, offered};
 use crate::sandbox::{Blueprint, Constants, HostFunctions, Node};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -80,7 +82,7 @@ struct Sources {
     groups: BTreeMap<u64, Arc<Group>>,
     /// Which group defines a function.
     functions: BTreeMap<Arc<str>, u64>,
-    dependencies: BTreeMap<Arc<str>, Arc<Dependency>>,
+    dependencies: Dependencies,
 }
 
 /// Functions defined together, which share their sandboxes.
@@ -91,13 +93,6 @@ struct Group {
     limits: Limits,
     /// Each with the index of its export.
     functions: Vec<(Arc<str>, usize)>,
-}
-
-#[derive(Debug)]
-struct Dependency {
-    module: Arc<Module>,
-    /// To compile it again for a metered definition.
-    source: WasmModule,
 }
 
 /// What is told of a defined dependency.
@@ -289,9 +284,9 @@ impl Registry {
         let mut dependencies = sources.dependencies.clone();
         dependencies.insert(alias.into(), Arc::new(Dependency { module, source }));
         // Circles and links that do not fit are refused even where no function reaches them yet.
-        let mut resolver = Resolver::new(&dependencies, self, Profile::Plain);
-        if resolver.visit_alias(alias)?.is_some() {
-            self.blueprint(&what, Profile::Plain, &resolver.nodes)?;
+        let resolver = Resolver::new(&dependencies, &self.compiler, Profile::Plain);
+        if let Some(nodes) = resolver.resolve_alias(alias)? {
+            self.blueprint(&what, Profile::Plain, &nodes)?;
         }
         self.relink(&mut sources, dependencies, alias)
     }
@@ -311,7 +306,7 @@ impl Registry {
     fn relink(
         &self,
         sources: &mut Sources,
-        dependencies: BTreeMap<Arc<str>, Arc<Dependency>>,
+        dependencies: Dependencies,
         alias: &str,
     ) -> Result<(), Error> {
         let mut defined = Vec::new();
@@ -379,10 +374,11 @@ impl Registry {
     fn link(
         &self,
         group: &Group,
-        dependencies: &BTreeMap<Arc<str>, Arc<Dependency>>,
+        dependencies: &Dependencies,
     ) -> Result<Vec<Arc<Function>>, Error> {
         let profile = Profile::for_fuel(group.limits.fuel);
-        let resolved = Resolver::new(dependencies, self, profile).resolve(group)?;
+        let resolved = Resolver::new(dependencies, &self.compiler, profile)
+            .resolve(&group.what, &group.module)?;
         let definition = match resolved {
             Err(missing) => Err(missing),
             Ok(nodes) => {
@@ -487,116 +483,4 @@ pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), Error> {
 
 fn position(module: &Module, export: &str) -> usize {
     module.exports.iter().position(|other| other.name == export).unwrap_or_default()
-}
-
-/// Every alias `module` needs, itself and through others. Circles end the search.
-fn reached<'a>(
-    module: &'a Module,
-    dependencies: &'a BTreeMap<Arc<str>, Arc<Dependency>>,
-) -> BTreeSet<&'a str> {
-    let mut seen = BTreeSet::new();
-    let mut open: Vec<&str> = module.requirements.dependencies.keys().map(String::as_str).collect();
-    while let Some(next) = open.pop() {
-        if seen.insert(next)
-            && let Some(dependency) = dependencies.get(next)
-        {
-            open.extend(dependency.module.requirements.dependencies.keys().map(String::as_str));
-        }
-    }
-    seen
-}
-
-/// How long a chain of dependencies may be: each link takes an instance, and some host stack while
-/// it is resolved.
-const MAX_CHAIN: usize = 256;
-
-/// Brings a module's dependencies into the order in which they are instantiated.
-struct Resolver<'a> {
-    dependencies: &'a BTreeMap<Arc<str>, Arc<Dependency>>,
-    registry: &'a Registry,
-    profile: Profile,
-    nodes: Vec<Node>,
-    /// Where each visited alias is; `None` where something is missing below it.
-    at: HashMap<String, Option<usize>>,
-    /// The aliases being visited, outermost first.
-    path: Vec<String>,
-    missing: Option<Arc<str>>,
-}
-
-impl<'a> Resolver<'a> {
-    fn new(
-        dependencies: &'a BTreeMap<Arc<str>, Arc<Dependency>>,
-        registry: &'a Registry,
-        profile: Profile,
-    ) -> Self {
-        Self {
-            dependencies,
-            registry,
-            profile,
-            nodes: Vec::new(),
-            at: HashMap::new(),
-            path: Vec::new(),
-            missing: None,
-        }
-    }
-
-    /// The nodes, the group's own last; or the first alias that is missing.
-    fn resolve(mut self, group: &Group) -> Result<Result<Vec<Node>, Arc<str>>, Error> {
-        let dependencies = self.visit_all(&group.module)?;
-        if let Some(missing) = self.missing {
-            return Ok(Err(missing));
-        }
-        let (what, module) = (group.what.clone(), Arc::clone(&group.module));
-        self.nodes.push(Node { what, module, dependencies });
-        Ok(Ok(self.nodes))
-    }
-
-    fn visit_all(&mut self, module: &Module) -> Result<HashMap<String, usize>, Error> {
-        let mut found = HashMap::new();
-        for alias in module.requirements.dependencies.keys() {
-            if let Some(at) = self.visit_alias(alias)? {
-                found.insert(alias.clone(), at);
-            }
-        }
-        Ok(found)
-    }
-
-    /// Where the alias's node is; `None` where it, or something it needs, is missing.
-    fn visit_alias(&mut self, alias: &str) -> Result<Option<usize>, Error> {
-        if let Some(at) = self.at.get(alias) {
-            return Ok(*at);
-        }
-        if self.path.len() >= MAX_CHAIN {
-            return Err(Error::DependencyChain { alias: self.path[0].clone(), limit: MAX_CHAIN });
-        }
-        if let Some(start) = self.path.iter().position(|other| other == alias) {
-            let mut path = self.path.split_off(start);
-            path.push(alias.to_owned());
-            return Err(Error::DependencyCircle { path });
-        }
-        let Some(dependency) = self.dependencies.get(alias) else {
-            self.missing.get_or_insert_with(|| alias.into());
-            self.at.insert(alias.to_owned(), None);
-            return Ok(None);
-        };
-        let what = format!("dependency \"{alias}\"");
-        let module = match self.profile {
-            Profile::Plain => Arc::clone(&dependency.module),
-            Profile::Metered => {
-                let mut source = dependency.source.clone();
-                source.limits.fuel = Some(u64::MAX);
-                self.registry.compiler.compile(&what, &source)?
-            }
-        };
-        self.path.push(alias.to_owned());
-        let dependencies = self.visit_all(&module)?;
-        self.path.pop();
-        let is_whole = dependencies.len() == module.requirements.dependencies.len();
-        let at = is_whole.then_some(self.nodes.len());
-        if is_whole {
-            self.nodes.push(Node { what, module, dependencies });
-        }
-        self.at.insert(alias.to_owned(), at);
-        Ok(at)
-    }
 }

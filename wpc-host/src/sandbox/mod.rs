@@ -206,7 +206,8 @@ impl Sandbox {
             // Workers that were given up still have theirs.
             let needed = self.blueprint.instances();
             let what = format!("function \"{function}\"");
-            return Error::TooManyInstances { what, needed, limit: 0 };
+            let limit = self.store.data().surroundings.max_instances;
+            return Error::TooManyInstances { what, needed, limit };
         }
         let trap = error.downcast_ref::<Trap>().copied();
         match trap {

@@ -49,6 +49,8 @@ pub(crate) struct Surroundings {
     /// Where the monotonic clock counts from.
     pub(crate) started: Instant,
     pub(crate) max_wasm_stack: usize,
+    /// How many instances the worker may keep alive.
+    pub(crate) max_instances: usize,
 }
 
 pub(crate) struct State {

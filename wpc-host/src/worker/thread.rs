@@ -24,8 +24,6 @@ pub(crate) struct Equipment {
     pub(crate) policy: RestartPolicy,
     pub(crate) random: SmallRng,
     pub(crate) waiting: Arc<WaitingRoom>,
-    /// How many instances it may keep alive.
-    pub(crate) max_instances: usize,
     /// Called when the thread is up, and again when it is about to end.
     pub(crate) on_change: Arc<dyn Fn() + Send + Sync>,
 }
@@ -304,7 +302,7 @@ impl Thread {
 
     /// Drops the longest idle sandboxes until `needed` instances more fit the worker's share.
     fn make_room(&mut self, needed: usize, request: &Request<'_>) -> Result<(), Error> {
-        let limit = self.equipment.max_instances;
+        let limit = self.worker.surroundings.max_instances;
         if needed > limit {
             let what = format!("function \"{}\"", request.call.function);
             return Err(Error::TooManyInstances { what, needed, limit });

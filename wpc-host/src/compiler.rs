@@ -1,0 +1,136 @@
+//! Compiles what is defined: checks the bytes, keeps what is compiled already, and lets nobody wait
+//! for ever. What a module is, `module` knows.
+
+use crate::engine::{Engines, Profile};
+use crate::error::Error;
+use crate::id::Sha256Hash;
+use crate::module::{Module, WasmModule, compile};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// Compiles modules, each content once as long as somebody uses it.
+#[derive(Debug)]
+pub(crate) struct Compiler {
+    engines: Arc<Engines>,
+    /// By SHA-256, because two modules can be made that share a SHA-1.
+    compiled: Mutex<HashMap<(Sha256Hash, Profile), Weak<Module>>>,
+    /// How many compilations are under way, those that were left behind among them.
+    busy: Arc<AtomicUsize>,
+}
+
+/// How many compilations may be under way. Who waits for one is a caller's thread, so only modules
+/// that take too long come near this.
+const MAX_COMPILATIONS: usize = 64;
+
+/// One of the compilations under way.
+struct Permit(Arc<AtomicUsize>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Compiler {
+    pub(crate) fn new(engines: Arc<Engines>) -> Self {
+        Self { engines, compiled: Mutex::default(), busy: Arc::default() }
+    }
+
+    /// Compiles and reads `source`; `what` names it in errors.
+    pub(crate) fn compile(&self, what: &str, source: &WasmModule) -> Result<Arc<Module>, Error> {
+        let problems = source.limits.problems(what);
+        if !problems.is_empty() {
+            return Err(Error::InvalidOptions { problems });
+        }
+        let bytes = &*source.bytes;
+        check_header(what, bytes)?;
+        if bytes.len() > source.limits.module_size {
+            return Err(Error::ModuleTooLarge {
+                what: what.to_owned(),
+                limit: source.limits.module_size,
+                found: bytes.len(),
+            });
+        }
+        let found = Sha256Hash::of(bytes);
+        if let Some(expected) = source.sha256.filter(|expected| *expected != found) {
+            return Err(Error::Sha256Mismatch { what: what.to_owned(), expected, found });
+        }
+        let key = (found, Profile::for_fuel(source.limits.fuel));
+        let module = match self.known(key) {
+            Some(module) => module,
+            None => {
+                let module = Arc::new(self.compile_in_time(what, source, key.1)?);
+                let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+                compiled.retain(|_, module| module.strong_count() > 0);
+                compiled.insert(key, Arc::downgrade(&module));
+                module
+            }
+        };
+        module.permit(what, &source.grants, &source.limits)?;
+        Ok(module)
+    }
+
+    /// Compiles on a thread of its own, which is left behind when it takes too long: a compilation
+    /// cannot be interrupted. How many may be left behind is bounded.
+    fn compile_in_time(
+        &self,
+        what: &str,
+        source: &WasmModule,
+        profile: Profile,
+    ) -> Result<Module, Error> {
+        let busy = self.busy.fetch_add(1, Ordering::AcqRel);
+        let permit = Permit(Arc::clone(&self.busy));
+        if busy >= MAX_COMPILATIONS {
+            return Err(Error::CompilerBusy { what: what.to_owned(), busy });
+        }
+        let engine = self.engines.get(profile)?.clone();
+        let (name, bytes) = (what.to_owned(), Arc::clone(&source.bytes));
+        let (send, receive) = sync_channel(1);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "ends with the compilation; bounded by permits"
+        )]
+        let thread = std::thread::Builder::new().name("wpc-compiler".to_owned()).spawn(move || {
+            let _permit = permit;
+            // Nobody may wait any more.
+            let _ = send.send(compile(&name, &bytes, &engine));
+        });
+        let limit = source.limits.compile_time;
+        match thread.map(|_| receive.recv_timeout(limit)) {
+            Ok(Ok(result)) => result,
+            Ok(Err(RecvTimeoutError::Timeout)) => {
+                Err(Error::CompileTimeout { what: what.to_owned(), limit })
+            }
+            Ok(Err(RecvTimeoutError::Disconnected)) => Err(Error::InvalidModule {
+                what: what.to_owned(),
+                reason: "the compiler panicked".to_owned(),
+            }),
+            Err(error) => Err(Error::StartFailed {
+                cause: format!("the compiler's thread could not be made: {error}"),
+            }),
+        }
+    }
+
+    fn known(&self, key: (Sha256Hash, Profile)) -> Option<Arc<Module>> {
+        let compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        compiled.get(&key).and_then(Weak::upgrade)
+    }
+}
+
+fn check_header(what: &str, bytes: &[u8]) -> Result<(), Error> {
+    let not_wasm = |reason| Err(Error::NotWasm { what: what.to_owned(), reason });
+    match bytes {
+        [] => not_wasm("there are no bytes"),
+        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Ok(()),
+        [b'\0', b'a', b's', b'm', _, 0, 1, 0, ..] => {
+            Err(Error::Component { what: what.to_owned() })
+        }
+        [b'\0', b'a', b's', b'm', _, _, _, _, ..] => not_wasm("its version is none that exists"),
+        [b'\0', b'a', b's', b'm', ..] | [b'\0'] | [b'\0', b'a'] | [b'\0', b'a', b's'] => {
+            not_wasm("it ends inside its header")
+        }
+        _ => not_wasm("it does not begin with the bytes \"\\0asm\""),
+    }
+}

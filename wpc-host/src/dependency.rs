@@ -1,0 +1,137 @@
+//! Dependencies as they were defined, and the order in which a module's are instantiated.
+
+use crate::compiler::Compiler;
+use crate::engine::Profile;
+use crate::error::Error;
+use crate::module::{Module, WasmModule};
+use crate::sandbox::Node;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Every defined dependency, by alias.
+pub(crate) type Dependencies = BTreeMap<Arc<str>, Arc<Dependency>>;
+
+#[derive(Debug)]
+pub(crate) struct Dependency {
+    pub(crate) module: Arc<Module>,
+    /// To compile it again for a metered definition.
+    pub(crate) source: WasmModule,
+}
+
+/// Every alias `module` needs, itself and through others. Circles end the search.
+pub(crate) fn reached<'a>(module: &'a Module, dependencies: &'a Dependencies) -> BTreeSet<&'a str> {
+    let mut seen = BTreeSet::new();
+    let mut open: Vec<&str> = module.requirements.dependencies.keys().map(String::as_str).collect();
+    while let Some(next) = open.pop() {
+        if seen.insert(next)
+            && let Some(dependency) = dependencies.get(next)
+        {
+            open.extend(dependency.module.requirements.dependencies.keys().map(String::as_str));
+        }
+    }
+    seen
+}
+
+/// How long a chain of dependencies may be: each link takes an instance, and some host stack while
+/// it is resolved.
+const MAX_CHAIN: usize = 256;
+
+/// Brings a module's dependencies into the order in which they are instantiated.
+pub(crate) struct Resolver<'a> {
+    dependencies: &'a Dependencies,
+    compiler: &'a Compiler,
+    profile: Profile,
+    nodes: Vec<Node>,
+    /// Where each visited alias is; `None` where something is missing below it.
+    at: HashMap<String, Option<usize>>,
+    /// The aliases being visited, outermost first.
+    path: Vec<String>,
+    missing: Option<Arc<str>>,
+}
+
+impl<'a> Resolver<'a> {
+    pub(crate) fn new(
+        dependencies: &'a Dependencies,
+        compiler: &'a Compiler,
+        profile: Profile,
+    ) -> Self {
+        Self {
+            dependencies,
+            compiler,
+            profile,
+            nodes: Vec::new(),
+            at: HashMap::new(),
+            path: Vec::new(),
+            missing: None,
+        }
+    }
+
+    /// The nodes that a module needs, its own last; or the first alias that is missing.
+    pub(crate) fn resolve(
+        mut self,
+        what: &str,
+        module: &Arc<Module>,
+    ) -> Result<Result<Vec<Node>, Arc<str>>, Error> {
+        let dependencies = self.visit_all(module)?;
+        if let Some(missing) = self.missing {
+            return Ok(Err(missing));
+        }
+        let (what, module) = (what.to_owned(), Arc::clone(module));
+        self.nodes.push(Node { what, module, dependencies });
+        Ok(Ok(self.nodes))
+    }
+
+    /// The nodes of a dependency, its own last; `None` where an alias is missing.
+    pub(crate) fn resolve_alias(mut self, alias: &str) -> Result<Option<Vec<Node>>, Error> {
+        Ok(self.visit_alias(alias)?.map(|_| self.nodes))
+    }
+
+    fn visit_all(&mut self, module: &Module) -> Result<HashMap<String, usize>, Error> {
+        let mut found = HashMap::new();
+        for alias in module.requirements.dependencies.keys() {
+            if let Some(at) = self.visit_alias(alias)? {
+                found.insert(alias.clone(), at);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Where the alias's node is; `None` where it, or something it needs, is missing.
+    fn visit_alias(&mut self, alias: &str) -> Result<Option<usize>, Error> {
+        if let Some(at) = self.at.get(alias) {
+            return Ok(*at);
+        }
+        if self.path.len() >= MAX_CHAIN {
+            return Err(Error::DependencyChain { alias: self.path[0].clone(), limit: MAX_CHAIN });
+        }
+        if let Some(start) = self.path.iter().position(|other| other == alias) {
+            let mut path = self.path.split_off(start);
+            path.push(alias.to_owned());
+            return Err(Error::DependencyCircle { path });
+        }
+        let Some(dependency) = self.dependencies.get(alias) else {
+            self.missing.get_or_insert_with(|| alias.into());
+            self.at.insert(alias.to_owned(), None);
+            return Ok(None);
+        };
+        let what = format!("dependency \"{alias}\"");
+        let module = match self.profile {
+            Profile::Plain => Arc::clone(&dependency.module),
+            Profile::Metered => {
+                let mut source = dependency.source.clone();
+                source.limits.fuel = Some(u64::MAX);
+                self.compiler.compile(&what, &source)?
+            }
+        };
+        self.path.push(alias.to_owned());
+        let dependencies = self.visit_all(&module)?;
+        self.path.pop();
+        let is_whole = dependencies.len() == module.requirements.dependencies.len();
+        let at = is_whole.then_some(self.nodes.len());
+        if is_whole {
+            self.nodes.push(Node { what, module, dependencies });
+        }
+        self.at.insert(alias.to_owned(), at);
+        Ok(at)
+    }
+}
