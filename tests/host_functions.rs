@@ -159,6 +159,25 @@ fn a_slow_one_costs_its_caller_no_more_than_the_limit_and_its_worker_nothing_if_
 }
 
 #[test]
+fn one_that_returns_past_the_limit_does_not_carry_its_call_past_it() {
+    let wpc = pool(1);
+    wpc.define_host_function("h", |context: &HostContext, (): ()| {
+        while !context.should_end() {
+            std::thread::yield_now();
+        }
+        Ok::<_, String>(())
+    })
+    .unwrap();
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    let options = CallOptions::new().time_limit(Duration::from_millis(300));
+    for _ in 0..3 {
+        let result = wpc.call_with::<()>("f", (), &options);
+        assert!(matches!(result, Err(Error::Timeout { ran: true, .. })), "{result:?}");
+        wpc.revive_worker_function("f").unwrap();
+    }
+}
+
+#[test]
 fn one_that_never_returns_costs_its_worker_which_is_replaced() {
     let wpc = pool_with(1, Options { lost_worker_grace: Duration::from_millis(20), ..hasty() });
     define_sdk(&wpc, &["add"]);

@@ -58,8 +58,8 @@ impl HostContext {
     }
 
     /// Whether the call should end now: its limit passed, somebody cancelled it, or the workers stop.
-    /// Its caller is answered within a few milliseconds, and what this function returns is lost as
-    /// soon as the guest is interrupted.
+    /// Its caller is answered within a few milliseconds, and what this function returns is lost: the
+    /// guest is interrupted in its place.
     #[must_use]
     pub fn should_end(&self) -> bool {
         self.interrupt().is_some()
@@ -139,7 +139,9 @@ impl HostFunction {
         context: &HostContext,
         arguments: &[u8],
     ) -> Result<Vec<u8>, Interrupted> {
-        (self.0)(context, arguments)
+        let reply = (self.0)(context, arguments)?;
+        // One that took its time must not carry its call past the limit.
+        context.interrupt().map_or(Ok(reply), |interrupt| Err(Interrupted(interrupt)))
     }
 }
 
