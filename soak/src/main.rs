@@ -86,7 +86,13 @@ fn main() -> Result<()> {
 
     scene.check_idle()?;
     scene.stop();
-    let after = Usage::now()?;
+    // Threads that were given up end by themselves when their host function returns.
+    let patience = Instant::now() + Duration::from_secs(10);
+    let mut after = Usage::now()?;
+    while after.threads >= before.threads && Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(10));
+        after = Usage::now()?;
+    }
     println!("{tally}");
     println!(
         "threads {} -> {}, memory {} -> {} KiB",
