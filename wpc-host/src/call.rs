@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::id::{CallId, FunctionHash, WorkerId};
 use atomic_waker::AtomicWaker;
 use crossbeam_utils::Backoff;
+use serde::Serialize;
 use std::cell::OnceCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -20,7 +21,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
-use wpc_abi::reply::Reply as Split;
+use wpc_abi::GuestError;
+use wpc_abi::reply::{Reply as Split, TAG_ERROR};
 
 /// Nobody asked for an early end.
 const GO_ON: u8 = 0;
@@ -71,6 +73,16 @@ impl Reply {
             }),
         }
     }
+}
+
+/// A reply of the host's own to a guest that called it: the kind, then the value.
+pub(crate) fn encode_reply<T: Serialize + ?Sized>(tag: u8, value: &T) -> Vec<u8> {
+    postcard::to_extend(value, vec![tag]).unwrap_or_else(|error| {
+        let message = format!("the host function's result does not encode: {error}");
+        // Three strings always encode; were it not so, an empty reply has no kind.
+        postcard::to_extend(&GuestError::new("EncodeError", message), vec![TAG_ERROR])
+            .unwrap_or_default()
+    })
 }
 
 /// Which code answered a call, and what it took.

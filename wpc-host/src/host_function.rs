@@ -4,7 +4,7 @@
 //! code, so its panics are caught and its slowness is bounded from outside: an async one is dropped
 //! when its call should end, a blocking one costs its worker if it does not come back.
 
-use crate::call::{Call, Interrupt};
+use crate::call::{Call, Interrupt, encode_reply};
 use crate::decode::decode;
 use crate::id::{CallId, WorkerId};
 use serde::Serialize;
@@ -99,7 +99,7 @@ impl HostFunction {
         let name = name.to_owned();
         Self(Box::new(move |context, arguments| {
             Ok(contain(&name, || match decode(arguments) {
-                Err(reason) => encode(TAG_BAD_ARGUMENTS, &reason),
+                Err(reason) => encode_reply(TAG_BAD_ARGUMENTS, &reason),
                 Ok(arguments) => reply(&name, &function(context, arguments)),
             }))
         }))
@@ -120,7 +120,7 @@ impl HostFunction {
             let bytes = contain(&name, || {
                 let arguments = match decode(arguments) {
                     Ok(arguments) => arguments,
-                    Err(reason) => return encode(TAG_BAD_ARGUMENTS, &reason),
+                    Err(reason) => return encode_reply(TAG_BAD_ARGUMENTS, &reason),
                 };
                 match drive(context, function(context.clone(), arguments)) {
                     Ok(result) => reply(&name, &result),
@@ -170,13 +170,13 @@ fn contain(name: &str, run: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
             .or_else(|| panic.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "it does not say why".to_owned());
         let message = format!("host function `{name}` panicked: {text}");
-        encode(TAG_ERROR, &GuestError::new("HostFunctionPanicked", message))
+        encode_reply(TAG_ERROR, &GuestError::new("HostFunctionPanicked", message))
     })
 }
 
 fn reply<R: Serialize, E: Display>(name: &str, result: &Result<R, E>) -> Vec<u8> {
     match result {
-        Ok(value) => encode(TAG_VALUE, value),
+        Ok(value) => encode_reply(TAG_VALUE, value),
         Err(error) => {
             let kind = std::any::type_name::<E>().split('<').next().unwrap_or_default();
             let kind = match kind.rsplit("::").next().unwrap_or_default() {
@@ -185,16 +185,7 @@ fn reply<R: Serialize, E: Display>(name: &str, result: &Result<R, E>) -> Vec<u8>
             };
             let stack = format!("in host function {name}");
             let error = GuestError { name: kind.to_owned(), message: error.to_string(), stack };
-            encode(TAG_ERROR, &error)
+            encode_reply(TAG_ERROR, &error)
         }
     }
-}
-
-fn encode<T: Serialize>(tag: u8, value: &T) -> Vec<u8> {
-    postcard::to_extend(value, vec![tag]).unwrap_or_else(|error| {
-        let message = format!("the host function's result does not encode: {error}");
-        // Three strings always encode; were it not so, an empty reply has no kind.
-        postcard::to_extend(&GuestError::new("EncodeError", message), vec![TAG_ERROR])
-            .unwrap_or_default()
-    })
 }

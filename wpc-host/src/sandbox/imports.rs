@@ -7,6 +7,7 @@
 use super::invoke::{Entry, invoke};
 use super::memory;
 use super::state::{Failure, State};
+use crate::call::encode_reply;
 use crate::event::{Draft, EventDetails, EventSource, Severity};
 use crate::host_function::HostContext;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use wasmtime::{Caller, Engine, Extern, Linker, Memory};
 use wpc_abi::GuestError;
 use wpc_abi::names::{self, LogLevel};
+use wpc_abi::reply::{TAG_BAD_ARGUMENTS, TAG_ERROR};
 
 /// The longest log line or panic message that is kept, in bytes; the rest of it is cut off. A line
 /// is for people, and thousands of these fit the events' queue.
@@ -164,7 +166,10 @@ pub(super) fn link_host_function(
         let host_function = state.surroundings.host_functions.load().get(&function).cloned();
         let Some(host_function) = host_function else {
             let message = format!("host function `{function}` is not defined any more");
-            return Ok(error(&GuestError::new("HostFunctionNotDefined", message)));
+            return Ok(encode_reply(
+                TAG_ERROR,
+                &GuestError::new("HostFunctionNotDefined", message),
+            ));
         };
         host_function
             .run(&context, &arguments)
@@ -172,15 +177,8 @@ pub(super) fn link_host_function(
     })
 }
 
-fn error(error: &GuestError) -> Vec<u8> {
-    // Three strings always encode.
-    postcard::to_extend(error, vec![wpc_abi::reply::TAG_ERROR]).unwrap_or_default()
-}
-
 fn bad_arguments(reason: &str) -> Vec<u8> {
-    let tag = vec![wpc_abi::reply::TAG_BAD_ARGUMENTS];
-    // A string always encodes.
-    postcard::to_extend(reason, tag).unwrap_or_default()
+    encode_reply(TAG_BAD_ARGUMENTS, reason)
 }
 
 /// The memory of the instance that calls. Looked up by name only while it is being made, when its
