@@ -70,7 +70,12 @@ fn every_error() -> Vec<Error> {
             export: "encode".to_owned(),
             reason: "it has no such export, but offers decode".to_owned(),
         },
-        Error::TooManyInstances { what: what(), needed: 3, limit: 2 },
+        Error::TooManyInstances {
+            what: what(),
+            needed: 3,
+            limit: 2,
+            option: "Options::max_live_instances",
+        },
         Error::ConstantEncode { constant: "PREFIX".to_owned(), reason: "on purpose".to_owned() },
         Error::FunctionNotDefined { function: f() },
         Error::DependencyNotDefined { function: f(), alias: "codec".to_owned() },
@@ -123,6 +128,7 @@ fn every_error() -> Vec<Error> {
             reason: "panicked at src/lib.rs:7:5: it was planned".to_owned(),
             stack: "at resize".to_owned(),
         },
+        Error::Exited { function: f(), status: 3 },
         Error::OutOfFuel { function: f(), limit: 1000 },
         Error::LogLimit { function: f(), limit: 100, used: 120 },
         Error::OutOfMemory {

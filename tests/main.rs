@@ -6,6 +6,7 @@
 )]
 
 mod support;
+mod wasi;
 
 mod acceptance;
 mod calls;

@@ -14,7 +14,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) fn guest(name: &str) -> WasmModule {
     let root = std::env::var_os("WPC_GUESTS")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".."), PathBuf::from);
-    let folders = ["fixtures/wasm", "examples/guests/wasm"];
+    let folders = ["fixtures/wasm", "fixtures/wasi/wasm", "examples/guests/wasm"];
     let path = folders
         .iter()
         .map(|folder| root.join(folder).join(format!("{name}.wasm")))

@@ -38,9 +38,20 @@ impl Compiler {
         Self { engines, compiled: Mutex::default(), busy: Arc::default() }
     }
 
+    /// The profile of definitions that ask for nothing special.
+    pub(crate) fn plain(&self) -> Profile {
+        self.engines.plain()
+    }
+
     /// Compiles and reads `source`; `what` names it in errors.
-    pub(crate) fn compile(&self, what: &str, source: &WasmModule) -> Result<Arc<Module>, Error> {
-        let problems = source.limits.problems(what);
+    pub(crate) fn compile(
+        &self,
+        what: &str,
+        source: &WasmModule,
+        profile: Profile,
+    ) -> Result<Arc<Module>, Error> {
+        let mut problems = source.limits.problems(what, self.engines.max_wasm_stack());
+        problems.extend(source.grants.wasi.iter().flat_map(|wasi| wasi.problems(what)));
         if !problems.is_empty() {
             return Err(Error::InvalidOptions { problems });
         }
@@ -57,11 +68,11 @@ impl Compiler {
         if let Some(expected) = source.sha256.filter(|expected| *expected != found) {
             return Err(Error::Sha256Mismatch { what: what.to_owned(), expected, found });
         }
-        let key = (found, Profile::for_fuel(source.limits.fuel));
+        let key = (found, profile);
         let module = match self.known(key) {
             Some(module) => module,
             None => {
-                let module = Arc::new(self.compile_in_time(what, source, key.1)?);
+                let module = Arc::new(self.compile_in_time(what, source, profile)?);
                 let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
                 compiled.retain(|_, module| module.strong_count() > 0);
                 compiled.insert(key, Arc::downgrade(&module));
@@ -85,7 +96,7 @@ impl Compiler {
         if busy >= MAX_COMPILATIONS {
             return Err(Error::CompilerBusy { what: what.to_owned(), busy });
         }
-        let engine = self.engines.get(profile)?.clone();
+        let engine = self.engines.get(profile)?;
         let (name, bytes) = (what.to_owned(), Arc::clone(&source.bytes));
         let (send, receive) = sync_channel(1);
         #[expect(

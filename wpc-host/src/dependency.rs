@@ -5,6 +5,7 @@ use crate::engine::Profile;
 use crate::error::Error;
 use crate::module::{Module, WasmModule};
 use crate::sandbox::Node;
+use crate::wasi::Wasi;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -14,8 +15,9 @@ pub(crate) type Dependencies = BTreeMap<Arc<str>, Arc<Dependency>>;
 #[derive(Debug)]
 pub(crate) struct Dependency {
     pub(crate) module: Arc<Module>,
-    /// To compile it again for a metered definition.
+    /// To compile it again for definitions of other profiles.
     pub(crate) source: WasmModule,
+    pub(crate) wasi: Arc<Wasi>,
 }
 
 /// Every alias `module` needs, itself and through others. Circles end the search.
@@ -71,13 +73,14 @@ impl<'a> Resolver<'a> {
         mut self,
         what: &str,
         module: &Arc<Module>,
+        wasi: &Arc<Wasi>,
     ) -> Result<Result<Vec<Node>, Arc<str>>, Error> {
         let dependencies = self.visit_all(module)?;
         if let Some(missing) = self.missing {
             return Ok(Err(missing));
         }
-        let (what, module) = (what.to_owned(), Arc::clone(module));
-        self.nodes.push(Node { what, module, dependencies });
+        let (what, module, wasi) = (what.to_owned(), Arc::clone(module), Arc::clone(wasi));
+        self.nodes.push(Node { what, module, dependencies, wasi });
         Ok(Ok(self.nodes))
     }
 
@@ -115,13 +118,10 @@ impl<'a> Resolver<'a> {
             return Ok(None);
         };
         let what = format!("dependency \"{alias}\"");
-        let module = match self.profile {
-            Profile::Plain => Arc::clone(&dependency.module),
-            Profile::Metered => {
-                let mut source = dependency.source.clone();
-                source.limits.fuel = Some(u64::MAX);
-                self.compiler.compile(&what, &source)?
-            }
+        let module = if self.profile == self.compiler.plain() {
+            Arc::clone(&dependency.module)
+        } else {
+            self.compiler.compile(&what, &dependency.source, self.profile)?
         };
         self.path.push(alias.to_owned());
         let dependencies = self.visit_all(&module)?;
@@ -129,7 +129,8 @@ impl<'a> Resolver<'a> {
         let is_whole = dependencies.len() == module.requirements.dependencies.len();
         let at = is_whole.then_some(self.nodes.len());
         if is_whole {
-            self.nodes.push(Node { what, module, dependencies });
+            let wasi = Arc::clone(&dependency.wasi);
+            self.nodes.push(Node { what, module, dependencies, wasi });
         }
         self.at.insert(alias.to_owned(), at);
         Ok(at)

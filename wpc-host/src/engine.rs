@@ -1,31 +1,26 @@
 //! The compiler's profiles: how modules become code, and where their instances live.
 //!
-//! Two profiles share everything but fuel: metering slows code down, so only definitions that ask
-//! for it pay. Each profile is a Wasmtime engine with an instance pool of its own, made when it is
-//! first needed.
+//! Profiles differ in fuel and in stack: metering slows code down, so only definitions that ask for
+//! it pay, and how much stack a guest has is fixed for all code of an engine. Each profile is a
+//! Wasmtime engine with an instance pool of its own, made when it is first needed.
 
 use crate::config::Options;
 use crate::error::Error;
-use crate::limits::MAX_TABLE_ELEMENTS;
+use crate::limits::{Limits, MAX_TABLE_ELEMENTS};
+use arc_swap::ArcSwap;
 use std::num::NonZeroUsize;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use wasmtime::{
     Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
 };
 
-/// How a module is compiled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Profile {
-    /// Can be interrupted, at a few per cent.
-    Plain,
-    /// Counts fuel as well.
-    Metered,
-}
-
-impl Profile {
-    pub(crate) const fn for_fuel(fuel: Option<u64>) -> Self {
-        if fuel.is_some() { Self::Metered } else { Self::Plain }
-    }
+/// How a module is compiled. Any can be interrupted, at a few per cent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Profile {
+    /// Whether it counts fuel.
+    is_metered: bool,
+    /// How much stack a guest may use, in bytes.
+    pub(crate) stack: usize,
 }
 
 /// How many of a guest's functions a trap tells: two screens. Deep recursion would tell thousands.
@@ -39,8 +34,9 @@ const KEEP_RESIDENT: usize = 512 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Engines {
-    plain: OnceLock<wasmtime::Engine>,
-    metered: OnceLock<wasmtime::Engine>,
+    /// Few, and read at each tick.
+    made: ArcSwap<Vec<(Profile, wasmtime::Engine)>>,
+    making: Mutex<()>,
     max_live_instances: u32,
     max_wasm_stack: usize,
 }
@@ -48,8 +44,8 @@ pub(crate) struct Engines {
 impl Engines {
     pub(crate) fn new(options: &Options) -> Self {
         Self {
-            plain: OnceLock::new(),
-            metered: OnceLock::new(),
+            made: ArcSwap::default(),
+            making: Mutex::default(),
             max_live_instances: options.max_live_instances,
             max_wasm_stack: options.max_wasm_stack,
         }
@@ -59,17 +55,32 @@ impl Engines {
         self.max_wasm_stack
     }
 
+    /// The profile of definitions that ask for nothing special.
+    pub(crate) const fn plain(&self) -> Profile {
+        Profile { is_metered: false, stack: self.max_wasm_stack }
+    }
+
+    /// The profile for these limits. Stacks are rounded up, so that there are few.
+    pub(crate) fn profile(&self, limits: &Limits) -> Profile {
+        let most = self.max_wasm_stack;
+        let stack = limits.stack.map_or(most, |stack| stack.next_power_of_two().min(most));
+        Profile { is_metered: limits.fuel.is_some(), stack }
+    }
+
     /// The profile's engine.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidOptions`] where the system does not give the address space for the pool.
-    pub(crate) fn get(&self, profile: Profile) -> Result<&wasmtime::Engine, Error> {
-        let engine = match profile {
-            Profile::Plain => &self.plain,
-            Profile::Metered => &self.metered,
+    pub(crate) fn get(&self, profile: Profile) -> Result<wasmtime::Engine, Error> {
+        let known = |made: &[(Profile, wasmtime::Engine)]| {
+            made.iter().find(|(other, _)| *other == profile).map(|(_, engine)| engine.clone())
         };
-        if let Some(engine) = engine.get() {
+        if let Some(engine) = known(&self.made.load()) {
+            return Ok(engine);
+        }
+        let _turn = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = known(&self.made.load()) {
             return Ok(engine);
         }
         let made = wasmtime::Engine::new(&self.config(profile)).map_err(|error| {
@@ -80,13 +91,16 @@ impl Engines {
                 )],
             }
         })?;
-        Ok(engine.get_or_init(|| made))
+        let mut all = Vec::clone(&self.made.load());
+        all.push((profile, made.clone()));
+        self.made.store(all.into());
+        Ok(made)
     }
 
     /// Lets every running guest look at its deadline. Only the supervisor calls this, once a tick:
     /// the epoch belongs to all sandboxes, so hitting one call with it would hit all.
     pub(crate) fn tick(&self) {
-        for engine in [&self.plain, &self.metered].into_iter().filter_map(OnceLock::get) {
+        for (_, engine) in self.made.load().iter() {
             #[expect(clippy::disallowed_methods, reason = "the one ticker")]
             engine.increment_epoch();
         }
@@ -110,8 +124,8 @@ impl Engines {
             // One module's compilation, however long, must not hold up another's.
             .parallel_compilation(false)
             .epoch_interruption(true)
-            .consume_fuel(profile == Profile::Metered)
-            .max_wasm_stack(self.max_wasm_stack)
+            .consume_fuel(profile.is_metered)
+            .max_wasm_stack(profile.stack)
             .wasm_backtrace_max_frames(Some(MAX_TRAP_FRAMES))
             .wasm_backtrace_details(WasmBacktraceDetails::Disable)
             // The contract's pointers have 32 bits, and one memory.

@@ -246,7 +246,7 @@ pub enum Error {
     },
     /// A sandbox would need more instances than there may be.
     #[error(
-        "{what} needs {needed} module instances with its dependencies, and {limit} may be alive at once for a worker; raise `Options::max_live_instances`"
+        "{what} needs {needed} module instances with its dependencies, and it may have {limit} at once on a worker; raise `{option}`"
     )]
     TooManyInstances {
         /// What needs them.
@@ -255,6 +255,8 @@ pub enum Error {
         needed: usize,
         /// How many there may be.
         limit: usize,
+        /// What sets the limit.
+        option: &'static str,
     },
     /// A constant's value does not encode.
     #[error(
@@ -460,6 +462,16 @@ pub enum Error {
         /// The guest's functions on its stack, innermost first, a line each; may be empty.
         stack: String,
     },
+    /// The guest ended its program through WASI instead of returning.
+    #[error(
+        "function \"{function}\" exited with status {status} instead of returning; its output may say why"
+    )]
+    Exited {
+        /// The function.
+        function: String,
+        /// What it exited with; 0 where it meant no harm.
+        status: i32,
+    },
     /// The guest used up its fuel.
     #[error(
         "function \"{function}\" used up its fuel of {limit}; raise `Limits::fuel` or `CallOptions::fuel`"
@@ -470,9 +482,9 @@ pub enum Error {
         /// What it had.
         limit: u64,
     },
-    /// The guest wrote too much to the log.
+    /// The guest wrote too many log lines, or too much output.
     #[error(
-        "function \"{function}\" wrote {used} bytes to the log, and the limit is {limit}; raise `Limits::log`"
+        "function \"{function}\" wrote {used} bytes of log lines and output, and the limit is {limit}; raise `Limits::log`"
     )]
     LogLimit {
         /// The function.
@@ -500,7 +512,7 @@ pub enum Error {
     },
     /// The guest nested its calls too deep.
     #[error(
-        "function \"{function}\" used up its stack of {limit} bytes; raise `Options::max_wasm_stack`, or recurse less"
+        "function \"{function}\" used up its stack of {limit} bytes; raise `Limits::stack` or the pool's `Options::max_wasm_stack`, or recurse less"
     )]
     StackOverflow {
         /// The function.

@@ -107,6 +107,7 @@ codes! {
     WorkerLost "worker_lost" true true,
     Guest "guest_error" false false,
     Trap "trap" true true,
+    Exited "exited" true false,
     OutOfFuel "out_of_fuel" true false,
     LogLimit "log_limit" true false,
     OutOfMemory "out_of_memory" true true,

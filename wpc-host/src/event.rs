@@ -251,11 +251,11 @@ details! {
         /// Its name.
         name: String,
     },
-    /// A guest logged a line.
+    /// A guest wrote a line: to the log, or to an output of WASI's.
     GuestLog "guest_log" Info {
         /// The function that was called.
         function_name: String,
-        /// How loud: `error`, `warn`, `info`, `debug` or `trace`.
+        /// How loud: `error`, `warn`, `info`, `debug` or `trace`; or where to: `stdout` or `stderr`.
         level: String,
         /// The line.
         message: String,

@@ -5,10 +5,9 @@ use crate::config::CallOptions;
 use crate::error::Error;
 use crate::intake;
 use crate::lifecycle::Lifecycle;
-use crate::module::Convention;
 use crate::pending::PendingCall;
 use crate::registry;
-use crate::signature::{of_scalars, type_text};
+use crate::signature::{self, type_text};
 use postcard_schema::schema::NamedType;
 use postcard_schema::schema::owned::OwnedNamedType;
 use serde::de::DeserializeOwned;
@@ -52,15 +51,8 @@ impl<P: Parameters, R: DeserializeOwned + postcard_schema::Schema> Function<P, R
         let undefined = || Error::FunctionNotDefined { function: name.to_owned() };
         let slot = lifecycle.pool.registry.slot(name).ok_or_else(undefined)?;
         let function = slot.load_full().ok_or_else(undefined)?;
-        let export = function.export();
-        match (&export.signature, &export.convention) {
-            (Some(signature), _) => check::<P, R>(name, signature)?,
-            (None, Convention::Scalars { parameters, result }) => {
-                let signature = of_scalars(&export.name, parameters, *result);
-                check::<P, R>(name, &signature)?;
-            }
-            // Nothing is known of its types.
-            (None, Convention::Wpc) => {}
+        if let Some(signature) = signature::known(function.export()) {
+            check::<P, R>(name, &signature)?;
         }
         Ok(Self { name: Arc::clone(&function.name), slot, lifecycle, types: PhantomData })
     }

@@ -26,6 +26,8 @@ pub struct FunctionInformation {
     pub required_host_functions: Vec<String>,
     /// The capabilities its own module needs, which it was granted.
     pub required_capabilities: Vec<Capability>,
+    /// What its own module imports of WASI preview 1, which it was granted.
+    pub required_wasi_imports: Vec<String>,
 }
 
 /// What is told of a defined dependency.
@@ -48,6 +50,8 @@ pub struct DependencyInformation {
     pub required_host_functions: Vec<String>,
     /// The capabilities its own module needs, which it was granted.
     pub required_capabilities: Vec<Capability>,
+    /// What its own module imports of WASI preview 1, which it was granted.
+    pub required_wasi_imports: Vec<String>,
 }
 
 /// What is told of a defined constant; its value is not shown.

@@ -72,6 +72,7 @@ mod signature;
 mod supervisor;
 mod ticker;
 mod waiting;
+mod wasi;
 mod worker;
 
 pub use arguments::{Argument, Arguments, Parameters};
@@ -92,6 +93,7 @@ pub use module::WasmModule;
 pub use pending::{Answer, CancelHandle, PendingCall};
 pub use postcard_schema::Schema;
 pub use runtime::WorkerProcedureCall;
+pub use wasi::{Output, Wasi};
 pub use wpc_abi::GuestError;
 
 const _: () = {

@@ -7,6 +7,9 @@ use std::time::Duration;
 /// The largest table a sandbox may have; the address space of every pool slot is set aside for it.
 pub(crate) const MAX_TABLE_ELEMENTS: usize = 100_000;
 
+/// Less stack than this is of no use to anybody.
+const MIN_STACK: usize = 16 * 1024;
+
 /// The bounds of one definition. They hold for a sandbox as a whole, its dependencies included; of a
 /// dependency's own limits only those count that its definition is checked against (`module_size`,
 /// `compile_time`, what its memory and table start with), since it runs in the sandboxes of functions.
@@ -30,6 +33,13 @@ pub struct Limits {
     /// How many elements the tables of a sandbox may have together. Default 100,000, and at most
     /// that.
     pub table_elements: usize,
+    /// How many bytes of stack a guest may use, rounded up to a power of two; going past it ends its
+    /// sandbox. From 16 KiB to the pool's
+    /// [`max_wasm_stack`](crate::Options::max_wasm_stack). Default `None`: the pool's.
+    pub stack: Option<usize>,
+    /// How many module instances a sandbox may have: its own module's, and one for each dependency
+    /// that it reaches. Default 64.
+    pub instances: usize,
     /// How many bytes a call's encoded arguments may have. Default 64 MiB.
     pub arguments: usize,
     /// How many bytes a call's encoded result may have. A larger one ends the sandbox, and counts as
@@ -37,8 +47,8 @@ pub struct Limits {
     pub result: usize,
     /// How many bytes a module may have. Default 64 MiB.
     pub module_size: usize,
-    /// How many bytes of log lines a call may write; a line counts 64 bytes beyond its text. One that
-    /// writes more is ended. Default 1 MiB.
+    /// How many bytes a call may write for people: log lines, and what goes to WASI's outputs. A line
+    /// counts 64 bytes beyond its text. One that writes more is ended. Default 1 MiB.
     pub log: usize,
     /// How long compiling the module may take. Default 30 s.
     pub compile_time: Duration,
@@ -57,6 +67,8 @@ impl Default for Limits {
             fuel: None,
             memory: 256 << 20,
             table_elements: MAX_TABLE_ELEMENTS,
+            stack: None,
+            instances: 64,
             arguments: 64 << 20,
             result: 64 << 20,
             module_size: 64 << 20,
@@ -70,8 +82,16 @@ impl Default for Limits {
 
 impl Limits {
     /// What is wrong with them, an item each; `what` has them.
-    pub(crate) fn problems(&self, what: &str) -> Vec<String> {
+    pub(crate) fn problems(&self, what: &str, max_wasm_stack: usize) -> Vec<String> {
         let mut problems = Vec::new();
+        if self.stack.is_some_and(|stack| !(MIN_STACK..=max_wasm_stack).contains(&stack)) {
+            problems.push(format!(
+                "`Limits::stack` of {what} must be from {MIN_STACK} to `Options::max_wasm_stack`, which is {max_wasm_stack}"
+            ));
+        }
+        if self.instances == 0 {
+            problems.push(format!("`Limits::instances` of {what} must be at least 1"));
+        }
         if self.table_elements > MAX_TABLE_ELEMENTS {
             problems.push(format!(
                 "`Limits::table_elements` of {what} must be at most {MAX_TABLE_ELEMENTS}"

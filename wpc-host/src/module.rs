@@ -5,6 +5,7 @@ use crate::capability::{Capability, Grants};
 use crate::error::Error;
 use crate::id::{FunctionHash, Sha256Hash};
 use crate::limits::Limits;
+use crate::wasi::{Need, WASI_MODULE, Wasi, need};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use wasmtime::{ExternType, FuncType, ValType};
@@ -81,6 +82,13 @@ impl WasmModule {
         self
     }
 
+    /// Grants pieces of WASI preview 1, in the place of those granted before.
+    #[must_use]
+    pub fn grant_wasi(mut self, wasi: Wasi) -> Self {
+        self.grants.wasi = Some(wasi);
+        self
+    }
+
     /// Grants a capability.
     #[must_use]
     pub fn grant(mut self, capability: Capability) -> Self {
@@ -120,6 +128,8 @@ pub(crate) enum Convention {
     Wpc,
     /// A plain export of numbers.
     Scalars { parameters: Vec<Scalar>, result: Option<Scalar> },
+    /// A whole program of WASI's, which runs once in a sandbox.
+    Command,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,8 +185,10 @@ pub(crate) struct Requirements {
     pub(crate) constants: Vec<String>,
     pub(crate) dependencies: BTreeMap<String, DependencyImports>,
     pub(crate) host_functions: BTreeSet<String>,
-    /// Each with the import that needs it.
-    pub(crate) capabilities: Vec<(Capability, &'static str)>,
+    /// Each with the import that needs it: its module and its name.
+    pub(crate) capabilities: Vec<(Capability, &'static str, String)>,
+    /// What is imported of WASI, each once.
+    pub(crate) wasi: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -237,10 +249,17 @@ impl Module {
             let (what, module, name) = (what.to_owned(), module.to_owned(), name.to_owned());
             Err(Error::NotGranted { what, module, name, grant })
         };
-        for (capability, import) in &self.requirements.capabilities {
+        for (capability, module, import) in &self.requirements.capabilities {
             if !grants.has(*capability) {
                 let grant = format!(".grant(Capability::{})", capability.name());
-                return refuse(names::HOST_MODULE, import, grant);
+                return refuse(module, import, grant);
+            }
+        }
+        for import in &self.requirements.wasi {
+            if let Some(Need::Piece(piece)) = need(import)
+                && !grants.wasi.as_ref().is_some_and(|wasi| wasi.has(piece))
+            {
+                return refuse(WASI_MODULE, import, piece.grant().to_owned());
             }
         }
         for name in &self.requirements.host_functions {
@@ -391,6 +410,9 @@ fn read_section(what: &str, bytes: &[u8]) -> Result<Section, Error> {
     Ok(section)
 }
 
+/// The export that runs a whole program.
+const COMMAND: &str = "_start";
+
 fn read_exports(
     wasm: &wasmtime::Module,
     has_buffer: bool,
@@ -403,7 +425,7 @@ fn read_exports(
         // The contract's own exports and those of the toolchains are not the author's.
         if name.starts_with("wpc_")
             || name.starts_with("__")
-            || matches!(name, "_start" | "_initialize")
+            || matches!(name, COMMAND | "_initialize")
         {
             return None;
         }
@@ -411,7 +433,15 @@ fn read_exports(
         let convention = convention(&ty, has_buffer)?;
         Some(Export { name: name.to_owned(), convention, signature: signatures.remove(name) })
     });
-    callable.take(MAX_EXPORTS).collect()
+    let mut callable: Vec<_> = callable.take(MAX_EXPORTS).collect();
+    // A program offers nothing but itself.
+    if callable.is_empty()
+        && matches!(wasm.get_export(COMMAND), Some(ExternType::Func(ty)) if is_type(&ty, &[], &[]))
+    {
+        let (name, convention) = (COMMAND.to_owned(), Convention::Command);
+        callable.push(Export { name, convention, signature: None });
+    }
+    callable
 }
 
 fn convention(ty: &FuncType, has_buffer: bool) -> Option<Convention> {
@@ -470,7 +500,7 @@ fn read_imports(
                 )));
             }
             if let Some(capability) = offered.capability {
-                requirements.capabilities.push((capability, offered.name));
+                requirements.capabilities.push((capability, names::HOST_MODULE, name.to_owned()));
             }
         } else if let Some(alias) = module.strip_prefix(names::TYPED_DEPENDENCY_PREFIX) {
             check_alias(alias).map_err(&unknown)?;
@@ -486,10 +516,23 @@ fn read_imports(
                 .map_err(|_| unknown(format!("a host function's name is {}", names::NAME_RULE)))?;
             check_carried(&import.ty()).map_err(&unknown)?;
             requirements.host_functions.insert(name.to_owned());
+        } else if module == WASI_MODULE {
+            match need(name) {
+                Some(Need::Piece(_)) => {}
+                Some(Need::Capability(capability)) => {
+                    requirements.capabilities.push((capability, WASI_MODULE, name.to_owned()));
+                }
+                None => {
+                    return Err(unknown(
+                        "there are no sockets, and nothing beside WASI preview 1".to_owned(),
+                    ));
+                }
+            }
+            requirements.wasi.insert(name.to_owned());
         } else if module.starts_with("wasi_") {
-            return Err(unknown(
-                "a function gets no WASI; build for wasm32-unknown-unknown".to_owned(),
-            ));
+            return Err(unknown(format!(
+                "of WASI there is preview 1, \"{WASI_MODULE}\"; build for wasm32-wasip1"
+            )));
         } else {
             check_alias(module).map_err(&unknown)?;
             let linked =

@@ -13,8 +13,9 @@ use crate::error::Error;
 use crate::host_function::HostFunction;
 use crate::id::{Counter, Generation};
 use crate::limits::Limits;
-use crate::module::{Export, Module, WasmModule, offered};
+use crate::module::{Convention, Export, Module, WasmModule, offered};
 use crate::sandbox::{Blueprint, Constants, HostFunctions, Node};
+use crate::wasi::Wasi;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -86,11 +87,12 @@ struct Sources {
 }
 
 /// Functions defined together, which share their sandboxes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Group {
     what: String,
     module: Arc<Module>,
     limits: Limits,
+    wasi: Arc<Wasi>,
     /// Each with the index of its export.
     functions: Vec<(Arc<str>, usize)>,
 }
@@ -104,6 +106,23 @@ pub(crate) struct DependencyEntry {
     pub(crate) needs: Vec<String>,
     /// Whether all of those are there.
     pub(crate) is_whole: bool,
+}
+
+impl Group {
+    fn new(
+        what: String,
+        module: Arc<Module>,
+        source: &WasmModule,
+        functions: Vec<(Arc<str>, usize)>,
+    ) -> Self {
+        let mut limits = source.limits.clone();
+        // A program runs once.
+        if functions.iter().any(|(_, at)| module.exports[*at].convention == Convention::Command) {
+            limits.recycle_after_calls = Some(1);
+        }
+        let wasi = Arc::new(source.grants.wasi.clone().unwrap_or_default());
+        Self { what, module, limits, wasi, functions }
+    }
 }
 
 impl Registry {
@@ -189,16 +208,12 @@ impl Registry {
     ) -> Result<Arc<Function>, Error> {
         check_name("function", name)?;
         let what = format!("function \"{name}\"");
-        let module = self.compiler.compile(&what, source)?;
+        let profile = self.engines.profile(&source.limits);
+        let module = self.compiler.compile(&what, source, profile)?;
         let export = module.export_for(&what, name, source.export.as_deref())?.name.clone();
         let export = position(&module, &export);
-        let group = Group {
-            what,
-            module,
-            limits: source.limits.clone(),
-            functions: vec![(name.into(), export)],
-        };
-        let mut functions = self.define_group(group)?;
+        let functions = vec![(name.into(), export)];
+        let mut functions = self.define_group(Group::new(what, module, source, functions))?;
         // One function was defined.
         Ok(functions.remove(0))
     }
@@ -212,7 +227,8 @@ impl Registry {
                 )],
             });
         }
-        let module = self.compiler.compile("several functions", source)?;
+        let profile = self.engines.profile(&source.limits);
+        let module = self.compiler.compile("several functions", source, profile)?;
         let what = format!("functions {}", offered(&module.exports).join(", "));
         if module.exports.is_empty() {
             return Err(Error::MissingExport {
@@ -226,10 +242,14 @@ impl Registry {
             check_name("function", &export.name)?;
             functions.push((Arc::from(export.name.as_str()), at));
         }
-        self.define_group(Group { what, module, limits: source.limits.clone(), functions })
+        self.define_group(Group::new(what, module, source, functions))
     }
 
     fn define_group(&self, group: Group) -> Result<Vec<Arc<Function>>, Error> {
+        // Compiling takes its time, and others may define meanwhile: what the turn needs is made
+        // before it, and kept until it is over.
+        let dependencies = self.lock().dependencies.clone();
+        let _made = self.resolve(&group, &dependencies)?;
         let mut sources = self.lock();
         let defined = self.link(&group, &sources.dependencies)?;
         let id = self.generations.next();
@@ -276,17 +296,22 @@ impl Registry {
                 )],
             });
         }
-        // How its code is made is up to the functions that use it.
-        let mut source = source.clone();
-        source.limits.fuel = None;
-        let module = self.compiler.compile(&what, &source)?;
+        // How its code is made is up to the functions that use it. As with functions, what the turn
+        // needs is made before it.
+        let plain = self.engines.plain();
+        let module = self.compiler.compile(&what, source, plain)?;
+        let profiles = self.lock().profiles_reaching(alias, &self.engines);
+        let compile = |profile| self.compiler.compile(&what, source, profile);
+        let _made = profiles.into_iter().map(compile).collect::<Result<Vec<_>, _>>()?;
         let mut sources = self.lock();
         let mut dependencies = sources.dependencies.clone();
-        dependencies.insert(alias.into(), Arc::new(Dependency { module, source }));
+        let wasi = Arc::new(source.grants.wasi.clone().unwrap_or_default());
+        let dependency = Dependency { module, source: source.clone(), wasi };
+        dependencies.insert(alias.into(), Arc::new(dependency));
         // Circles and links that do not fit are refused even where no function reaches them yet.
-        let resolver = Resolver::new(&dependencies, &self.compiler, Profile::Plain);
+        let resolver = Resolver::new(&dependencies, &self.compiler, plain);
         if let Some(nodes) = resolver.resolve_alias(alias)? {
-            self.blueprint(&what, Profile::Plain, &nodes)?;
+            self.blueprint(&what, plain, self.max_instances, &nodes)?;
         }
         self.relink(&mut sources, dependencies, alias)
     }
@@ -376,13 +401,12 @@ impl Registry {
         group: &Group,
         dependencies: &Dependencies,
     ) -> Result<Vec<Arc<Function>>, Error> {
-        let profile = Profile::for_fuel(group.limits.fuel);
-        let resolved = Resolver::new(dependencies, &self.compiler, profile)
-            .resolve(&group.what, &group.module)?;
-        let definition = match resolved {
+        let profile = self.engines.profile(&group.limits);
+        let definition = match self.resolve(group, dependencies)? {
             Err(missing) => Err(missing),
             Ok(nodes) => {
-                let blueprint = self.blueprint(&group.what, profile, &nodes)?;
+                let blueprint =
+                    self.blueprint(&group.what, profile, group.limits.instances, &nodes)?;
                 let mut constants: Vec<_> = nodes
                     .iter()
                     .flat_map(|node| node.module.requirements.constants.clone())
@@ -414,15 +438,33 @@ impl Registry {
         Ok(group.functions.iter().map(function).collect())
     }
 
-    fn blueprint(&self, what: &str, profile: Profile, nodes: &[Node]) -> Result<Blueprint, Error> {
-        if nodes.len() > self.max_instances {
-            return Err(Error::TooManyInstances {
-                what: what.to_owned(),
-                needed: nodes.len(),
-                limit: self.max_instances,
-            });
+    /// The modules a group needs, or the alias that is missing.
+    fn resolve(
+        &self,
+        group: &Group,
+        dependencies: &Dependencies,
+    ) -> Result<Result<Vec<Node>, Arc<str>>, Error> {
+        let profile = self.engines.profile(&group.limits);
+        let resolver = Resolver::new(dependencies, &self.compiler, profile);
+        resolver.resolve(&group.what, &group.module, &group.wasi)
+    }
+
+    fn blueprint(
+        &self,
+        what: &str,
+        profile: Profile,
+        most: usize,
+        nodes: &[Node],
+    ) -> Result<Blueprint, Error> {
+        for (limit, option) in
+            [(self.max_instances, "Options::max_live_instances"), (most, "Limits::instances")]
+        {
+            if nodes.len() > limit {
+                let (what, needed) = (what.to_owned(), nodes.len());
+                return Err(Error::TooManyInstances { what, needed, limit, option });
+            }
         }
-        Blueprint::link(self.engines.get(profile)?, nodes)
+        Blueprint::link(&self.engines.get(profile)?, profile.stack, nodes)
     }
 
     /// Puts functions in the place of what was under their names.
@@ -451,6 +493,15 @@ fn take_away(function: &Function) {
 }
 
 impl Sources {
+    /// The profiles of the functions that reach `alias`.
+    fn profiles_reaching(&self, alias: &str, engines: &Engines) -> BTreeSet<Profile> {
+        let reaching = self
+            .groups
+            .values()
+            .filter(|group| reached(&group.module, &self.dependencies).contains(alias));
+        reaching.map(|group| engines.profile(&group.limits)).collect()
+    }
+
     /// Takes functions out of the groups that defined them; false where there was none.
     fn forget_functions(&mut self, names: impl Iterator<Item = Arc<str>>) -> bool {
         let mut forgotten: BTreeMap<u64, BTreeSet<Arc<str>>> = BTreeMap::new();
@@ -464,8 +515,7 @@ impl Sources {
             let left = group.functions.iter().filter(|(name, _)| !names.contains(name));
             let left = left.cloned().collect::<Vec<_>>();
             if !left.is_empty() {
-                let (what, module) = (group.what.clone(), Arc::clone(&group.module));
-                let group = Group { what, module, limits: group.limits.clone(), functions: left };
+                let group = Group { functions: left, ..Group::clone(&group) };
                 self.groups.insert(*id, Arc::new(group));
             }
         }

@@ -13,7 +13,7 @@ use crate::information::{
 };
 use crate::intake;
 use crate::lifecycle::Lifecycle;
-use crate::module::{Convention, Module, WasmModule};
+use crate::module::{Module, WasmModule};
 use crate::pending::PendingCall;
 use crate::registry::{self, Registry};
 use crate::restart_policy::Admission;
@@ -150,13 +150,7 @@ impl WorkerProcedureCall {
 
     fn information(&self, function: &registry::Function) -> FunctionInformation {
         let export = function.export();
-        let signature = match (&export.signature, &export.convention) {
-            (Some(told), _) => Some(signature::text(told)),
-            (None, Convention::Scalars { parameters, result }) => {
-                Some(signature::text(&signature::of_scalars(&export.name, parameters, *result)))
-            }
-            (None, Convention::Wpc) => None,
-        };
+        let signature = signature::known(export).map(|signature| signature::text(&signature));
         let now = Instant::now();
         let (installed_worker_count, required_constants) = match &function.definition {
             Ok(definition)
@@ -181,6 +175,7 @@ impl WorkerProcedureCall {
             required_constants,
             required_host_functions: host_functions(&function.module),
             required_capabilities: capabilities(&function.module),
+            required_wasi_imports: wasi_imports(&function.module),
         }
     }
 
@@ -238,6 +233,7 @@ impl WorkerProcedureCall {
                 required_constants: module.requirements.constants.clone(),
                 required_host_functions: host_functions(module),
                 required_capabilities: capabilities(module),
+                required_wasi_imports: wasi_imports(module),
             }
         });
         information.collect()
@@ -544,9 +540,14 @@ impl WorkerProcedureCall {
 
 fn capabilities(module: &Module) -> Vec<Capability> {
     let mut capabilities: Vec<_> =
-        module.requirements.capabilities.iter().map(|(capability, _)| *capability).collect();
+        module.requirements.capabilities.iter().map(|(capability, ..)| *capability).collect();
+    capabilities.sort_unstable();
     capabilities.dedup();
     capabilities
+}
+
+fn wasi_imports(module: &Module) -> Vec<String> {
+    module.requirements.wasi.iter().cloned().collect()
 }
 
 fn host_functions(module: &Module) -> Vec<String> {

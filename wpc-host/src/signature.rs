@@ -1,11 +1,23 @@
 //! Signatures as text, and those of plain exports.
 
-use crate::module::Scalar;
+use crate::module::{Convention, Export, Scalar};
 use postcard_schema::schema::owned::{OwnedDataModelType as Type, OwnedNamedType};
+use std::borrow::Cow;
 use wpc_abi::section::{Argument, Signature};
 
-/// The signature of an export that takes and returns numbers.
-pub(crate) fn of_scalars(name: &str, parameters: &[Scalar], result: Option<Scalar>) -> Signature {
+/// What is known of an export's types: what its module tells, or what its wasm type says.
+pub(crate) fn known(export: &Export) -> Option<Cow<'_, Signature>> {
+    match (&export.signature, &export.convention) {
+        (Some(told), _) => Some(Cow::Borrowed(told)),
+        (None, Convention::Scalars { parameters, result }) => {
+            Some(Cow::Owned(of_scalars(&export.name, parameters, *result)))
+        }
+        (None, Convention::Command) => Some(Cow::Owned(of_scalars(&export.name, &[], None))),
+        (None, Convention::Wpc) => None,
+    }
+}
+
+fn of_scalars(name: &str, parameters: &[Scalar], result: Option<Scalar>) -> Signature {
     let arguments = parameters.iter().enumerate().map(|(at, scalar)| Argument {
         name: format!("argument{}", at + 1),
         ty: Some(type_of(Some(*scalar))),

@@ -9,22 +9,23 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A folder of guests, and where their `.wasm` is committed.
-const WORKSPACES: [(&str, &str); 2] =
-    [("fixtures/guests", "fixtures/wasm"), ("examples/guests", "examples/guests/wasm")];
+/// A folder of guests, where their `.wasm` is committed, and what they are built for.
+const WORKSPACES: [(&str, &str, &str); 3] = [
+    ("fixtures/guests", "fixtures/wasm", "wasm32-unknown-unknown"),
+    ("fixtures/wasi", "fixtures/wasi/wasm", "wasm32-wasip1"),
+    ("examples/guests", "examples/guests/wasm", "wasm32-unknown-unknown"),
+];
 
 /// What every guest is built from, beside its own folder.
 const SHARED_SOURCES: [&str; 2] = ["wpc-abi", "wpc-guest-sdk"];
 
 const RECORD: &str = "sources.sha256";
 
-const TARGET: &str = "wasm32-unknown-unknown";
-
 /// Builds every guest, puts it where it is committed, and records what it was built from.
 pub(crate) fn rebuild(root: &Path) -> Result<()> {
-    for (sources, committed) in WORKSPACES {
+    for (sources, committed, target) in WORKSPACES {
         let committed = root.join(committed);
-        build(root, &root.join(sources), &committed)?;
+        build(root, &root.join(sources), target, &committed)?;
         let record = record(root, &root.join(sources), &committed)?;
         std::fs::write(committed.join(RECORD), record)?;
     }
@@ -33,17 +34,17 @@ pub(crate) fn rebuild(root: &Path) -> Result<()> {
 
 /// Builds every guest into `out`, in folders named as the committed ones are.
 pub(crate) fn build_into(root: &Path, out: &Path) -> Result<()> {
-    for (sources, committed) in WORKSPACES {
-        build(root, &root.join(sources), &out.join(committed))?;
+    for (sources, committed, target) in WORKSPACES {
+        build(root, &root.join(sources), target, &out.join(committed))?;
     }
     Ok(())
 }
 
-fn build(root: &Path, sources: &Path, out: &Path) -> Result<()> {
+fn build(root: &Path, sources: &Path, target: &str, out: &Path) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let target_dir = root.join("target/guests");
     let status = Command::new(cargo)
-        .args(["build", "--release", "--locked", "--target", TARGET, "--target-dir"])
+        .args(["build", "--release", "--locked", "--target", target, "--target-dir"])
         .arg(&target_dir)
         // Panic messages carry paths: the machine's own must not get into what is committed.
         .env("CARGO_ENCODED_RUSTFLAGS", remap_flags(root)?)
@@ -52,12 +53,12 @@ fn build(root: &Path, sources: &Path, out: &Path) -> Result<()> {
         .context("cargo could not be started")?;
     ensure!(
         status.success(),
-        "the guests in `{}` did not build; if the target is missing: rustup target add {TARGET}",
+        "the guests in `{}` did not build; if the target is missing: rustup target add {target}",
         sources.display()
     );
     std::fs::create_dir_all(out)?;
     for name in guest_names(sources)? {
-        let built = target_dir.join(TARGET).join("release").join(format!("{name}.wasm"));
+        let built = target_dir.join(target).join("release").join(format!("{name}.wasm"));
         let to = out.join(format!("{name}.wasm"));
         let size = std::fs::copy(&built, &to)
             .with_context(|| format!("`{}` was not built", built.display()))?;
@@ -181,7 +182,7 @@ mod tests {
     #[test]
     fn every_committed_guest_is_of_todays_sources() {
         let root = crate::root().unwrap();
-        for (sources, committed) in WORKSPACES {
+        for (sources, committed, _) in WORKSPACES {
             let committed = root.join(committed);
             let recorded = std::fs::read_to_string(committed.join(RECORD)).unwrap();
             let today = record(&root, &root.join(sources), &committed).unwrap();

@@ -4,8 +4,10 @@
 use super::imports;
 use super::invoke::{Entry, initialise};
 use super::state::{Buffer, Failure, Instance, State};
+use super::wasi;
 use crate::error::Error;
 use crate::module::{Module, describe, offered};
+use crate::wasi::Wasi;
 use std::collections::HashMap;
 use std::sync::Arc;
 use wasmtime::{Extern, ExternType, InstancePre, Linker, Store};
@@ -19,11 +21,15 @@ pub(crate) struct Node {
     pub(crate) module: Arc<Module>,
     /// Where the module of each alias stands; always before this one.
     pub(crate) dependencies: HashMap<String, usize>,
+    /// What its definition was granted of WASI.
+    pub(crate) wasi: Arc<Wasi>,
 }
 
 /// Dependencies first, the definition's own module last.
 pub(crate) struct Blueprint {
     engine: wasmtime::Engine,
+    /// How much stack the engine gives a guest, in bytes.
+    stack: usize,
     parts: Vec<Part>,
 }
 
@@ -35,6 +41,8 @@ struct Part {
     pre: Option<InstancePre<State>>,
     /// Otherwise where each import comes from.
     sources: Vec<Source>,
+    /// Set where the module imports from WASI.
+    wasi: Option<Arc<Wasi>>,
 }
 
 enum Source {
@@ -50,14 +58,30 @@ impl std::fmt::Debug for Blueprint {
 
 impl Blueprint {
     /// Links the modules; every import is found and of the right type afterwards.
-    pub(crate) fn link(engine: &wasmtime::Engine, nodes: &[Node]) -> Result<Self, Error> {
+    pub(crate) fn link(
+        engine: &wasmtime::Engine,
+        stack: usize,
+        nodes: &[Node],
+    ) -> Result<Self, Error> {
         let parts =
             (0..nodes.len()).map(|at| link_part(engine, nodes, at)).collect::<Result<_, _>>()?;
-        Ok(Self { engine: engine.clone(), parts })
+        Ok(Self { engine: engine.clone(), stack, parts })
     }
 
     pub(crate) fn engine(&self) -> &wasmtime::Engine {
         &self.engine
+    }
+
+    pub(crate) fn stack(&self) -> usize {
+        self.stack
+    }
+
+    /// What each module that uses WASI has of it in the sandbox of this state, in order.
+    pub(super) fn wasi(&self, state: &State) -> Result<Vec<wasi::Context>, Failure> {
+        let granted = self.parts.iter().filter_map(|part| part.wasi.as_ref());
+        granted
+            .map(|granted| wasi::Context::new(granted, &state.surroundings, &state.volume))
+            .collect()
     }
 
     /// How many instances a sandbox has.
@@ -125,7 +149,7 @@ impl Part {
 }
 
 fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Part, Error> {
-    let Node { what, module, dependencies } = &nodes[at];
+    let Node { what, module, dependencies, wasi: granted } = &nodes[at];
     let internal = |error: wasmtime::Error| Error::InvalidModule {
         what: what.clone(),
         reason: format!("it does not link: {error:#}"),
@@ -133,6 +157,12 @@ fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Par
     let mut linker = imports::host_linker(engine, at).map_err(internal)?;
     for name in &module.requirements.host_functions {
         imports::link_host_function(&mut linker, at, name).map_err(internal)?;
+    }
+    let uses_wasi = |node: &Node| !node.module.requirements.wasi.is_empty();
+    let wasi = uses_wasi(&nodes[at]).then(|| Arc::clone(granted));
+    if wasi.is_some() {
+        let before = nodes[..at].iter().filter(|node| uses_wasi(node)).count();
+        wasi::link(&mut linker, at, before).map_err(internal)?;
     }
     let mut links_directly = false;
     for (alias, imported) in &module.requirements.dependencies {
@@ -178,6 +208,7 @@ fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Par
             linker,
             pre: Some(pre),
             sources: Vec::new(),
+            wasi,
         });
     }
     let sources = module.wasm.imports().map(|import| {
@@ -193,6 +224,7 @@ fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Par
         linker,
         pre: None,
         sources: sources.collect(),
+        wasi,
     })
 }
 

@@ -6,8 +6,8 @@
 
 use super::invoke::{Entry, invoke};
 use super::memory;
-use super::state::{Failure, State};
-use crate::call::encode_reply;
+use super::state::{Failure, State, Surroundings};
+use crate::call::{Call, encode_reply};
 use crate::event::{Draft, EventDetails, EventSource, Severity};
 use crate::host_function::HostContext;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use wpc_abi::reply::{TAG_BAD_ARGUMENTS, TAG_ERROR};
 
 /// The longest log line or panic message that is kept, in bytes; the rest of it is cut off. A line
 /// is for people, and thousands of these fit the events' queue.
-const MAX_TEXT: u32 = 16 * 1024;
+pub(super) const MAX_TEXT: usize = 16 * 1024;
 
 /// How many bytes a log line counts beyond its text: about what its event takes.
-const LINE_COST: usize = 64;
+pub(super) const LINE_COST: usize = 64;
 
 /// The linker of the module at `at` in its definition, with the host's functions.
 pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker<State>> {
@@ -48,13 +48,13 @@ pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker
         names::LOG_IMPORT,
         move |mut caller: Caller<'_, State>, level: i32, text: u32, len: u32| {
             let text = read_text(&mut caller, at, text, len).map_err(wasmtime::Error::new)?;
-            let state = caller.data_mut();
+            let state = caller.data();
             // A line costs its host something whatever its length.
-            state.logged = state.logged.saturating_add(text.len() + LINE_COST);
-            if state.logged > state.log_limit {
-                return Err(wasmtime::Error::new(Failure::LogLimit { used: state.logged }));
+            state.volume.add(text.len() + LINE_COST).map_err(wasmtime::Error::new)?;
+            if let Some(call) = &state.call {
+                let (severity, level) = severity(LogLevel::from_wire(level));
+                tell_line(&state.surroundings, call, severity, level, text);
             }
-            log(state, LogLevel::from_wire(level), text);
             Ok(())
         },
     )?;
@@ -183,7 +183,7 @@ fn bad_arguments(reason: &str) -> Vec<u8> {
 
 /// The memory of the instance that calls. Looked up by name only while it is being made, when its
 /// start function runs.
-fn memory_of(caller: &mut Caller<'_, State>, at: usize) -> Result<Memory, Failure> {
+pub(super) fn memory_of(caller: &mut Caller<'_, State>, at: usize) -> Result<Memory, Failure> {
     if let Some(instance) = caller.data().instances.get(at) {
         return instance.memory.ok_or_else(no_memory);
     }
@@ -237,24 +237,34 @@ fn read_text(
     len: u32,
 ) -> Result<String, Failure> {
     let memory = memory_of(caller, at)?;
-    let text = memory::read(memory, caller, text, len.min(MAX_TEXT), "a text for the host")?;
+    let len = len.min(MAX_TEXT.try_into().unwrap_or(u32::MAX));
+    let text = memory::read(memory, caller, text, len, "a text for the host")?;
     Ok(String::from_utf8_lossy(text).into_owned())
 }
 
-fn log(state: &State, level: LogLevel, message: String) {
-    let Some(call) = &state.call else { return };
-    let (severity, level) = match level {
+const fn severity(level: LogLevel) -> (Severity, &'static str) {
+    match level {
         LogLevel::Error => (Severity::Error, "error"),
         LogLevel::Warn => (Severity::Warn, "warn"),
         LogLevel::Info => (Severity::Info, "info"),
         LogLevel::Debug => (Severity::Info, "debug"),
         LogLevel::Trace => (Severity::Info, "trace"),
-    };
+    }
+}
+
+/// Tells of a line that a guest wrote for people.
+pub(super) fn tell_line(
+    surroundings: &Surroundings,
+    call: &Call,
+    severity: Severity,
+    level: &str,
+    message: String,
+) {
     let details = EventDetails::GuestLog {
         function_name: call.function.to_string(),
         level: level.to_owned(),
         message,
     };
     let draft = Draft::by(EventSource::Worker, details).severity(severity);
-    state.surroundings.events.emit(draft.worker(state.surroundings.worker).call(call.id));
+    surroundings.events.emit(draft.worker(surroundings.worker).call(call.id));
 }

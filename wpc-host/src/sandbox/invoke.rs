@@ -6,6 +6,7 @@ use super::state::{Failure, State};
 use crate::module::{Convention, Scalar};
 use std::borrow::Cow;
 use wasmtime::{AsContext as _, AsContextMut, Func, TypedFunc, Val};
+use wasmtime_wasi::I32Exit;
 use wpc_abi::GuestError;
 use wpc_abi::reply::{Reply, TAG_VALUE, unpack};
 
@@ -20,6 +21,7 @@ const MAX_TEXT: usize = 16 * 1024;
 pub(super) enum Entry {
     Wpc(TypedFunc<(u32, u32), u64>),
     Scalars { function: Func, parameters: Vec<Scalar>, result: Option<Scalar> },
+    Command(TypedFunc<(), ()>),
 }
 
 impl Entry {
@@ -40,6 +42,10 @@ impl Entry {
                 parameters: parameters.clone(),
                 result: *result,
             }),
+            Convention::Command => {
+                let function = instance.get_typed_func(&mut store, name).map_err(|_| gone())?;
+                Ok(Self::Command(function))
+            }
         }
     }
 }
@@ -60,6 +66,13 @@ pub(super) fn invoke(
             let results = &mut results[..usize::from(result.is_some())];
             function.call(&mut store, &parameters, results)?;
             Ok(encode(results.first()))
+        }
+        Entry::Command(function) => {
+            decode(&[], arguments.as_ref()).map_err(wasmtime::Error::new)?;
+            match function.call(&mut store, ()) {
+                Err(error) if !matches!(error.downcast_ref(), Some(I32Exit(0))) => Err(error),
+                _ => Ok(encode(None)),
+            }
         }
     }
 }

@@ -7,24 +7,25 @@
 //! * `invoke`: how an export is called.
 //! * `memory`: the only code that touches guest memory.
 //! * `state`: what the store carries.
+//! * `wasi`: WASI preview 1, for those who were granted it.
 
 mod blueprint;
 mod imports;
 mod invoke;
 mod memory;
 mod state;
+mod wasi;
 
 pub(crate) use blueprint::{Blueprint, Node};
 pub(crate) use state::{Constants, HostFunctions, Surroundings};
 
-use crate::call::{Call, Interrupt, Reply, ReplyMetadata};
+use crate::call::{Call, Reply, ReplyMetadata};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::module::Export;
 use invoke::{Entry, invoke};
-use state::{Failure, Meter, State};
+use state::{Failure, Meter, State, Volume};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 use wasmtime::{Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
 
@@ -67,8 +68,8 @@ impl Sandbox {
             panic: None,
             making: None,
             meter: Meter::new(limits),
-            log_limit: limits.log,
-            logged: 0,
+            volume: Arc::new(Volume::new(limits.log)),
+            wasi: Vec::new(),
             argument_limit: limits.arguments,
             result_limit: limits.result,
             instances: Vec::with_capacity(blueprint.instances()),
@@ -83,7 +84,12 @@ impl Sandbox {
             calls: 0,
             is_fresh: false,
         };
-        match sandbox.within(request, |sandbox| sandbox.blueprint.instantiate(&mut sandbox.store)) {
+        let made = sandbox.blueprint.wasi(sandbox.store.data()).map_err(wasmtime::Error::new);
+        let made = made.and_then(|wasi| {
+            sandbox.store.data_mut().wasi = wasi;
+            sandbox.within(request, |sandbox| sandbox.blueprint.instantiate(&mut sandbox.store))
+        });
+        match made {
             Ok(()) => {
                 sandbox.is_fresh = true;
                 Ok(sandbox)
@@ -147,10 +153,15 @@ impl Sandbox {
         state.call = Some(Arc::clone(request.call));
         state.panic = None;
         state.pending = Vec::new();
-        state.logged = 0;
+        state.volume.begin_call();
         state.meter.begin_call();
-        let result = run(self);
+        state.wasi.iter().for_each(|context| context.begin_call(request.call));
+        let result = {
+            let _entered = if state.wasi.is_empty() { None } else { wasi::enter() };
+            run(self)
+        };
         let state = self.store.data_mut();
+        state.wasi.iter().for_each(wasi::Context::end_call);
         state.call = None;
         state.constants = None;
         result
@@ -191,7 +202,7 @@ impl Sandbox {
                 return Error::ResultTooLarge { function, limit, found: *found };
             }
             Some(Failure::LogLimit { used }) => {
-                let limit = self.store.data().log_limit;
+                let limit = self.store.data().volume.limit;
                 return Error::LogLimit { function, limit, used: *used };
             }
             Some(Failure::Init(reason)) => {
@@ -207,7 +218,15 @@ impl Sandbox {
             let needed = self.blueprint.instances();
             let what = format!("function \"{function}\"");
             let limit = self.store.data().surroundings.max_instances;
-            return Error::TooManyInstances { what, needed, limit };
+            return Error::TooManyInstances {
+                what,
+                needed,
+                limit,
+                option: "Options::max_live_instances",
+            };
+        }
+        if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+            return Error::Exited { function, status: exit.0 };
         }
         let trap = error.downcast_ref::<Trap>().copied();
         match trap {
@@ -215,7 +234,7 @@ impl Sandbox {
                 return Error::OutOfFuel { function, limit: request.fuel.unwrap_or_default() };
             }
             Some(Trap::StackOverflow) => {
-                let limit = self.store.data().surroundings.max_wasm_stack;
+                let limit = self.blueprint.stack();
                 return Error::StackOverflow { function, limit };
             }
             _ => {}
@@ -260,13 +279,7 @@ pub(crate) fn keeps_sandbox(error: &Error) -> bool {
 }
 
 fn look_at_the_deadline(store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
-    let state = store.data();
-    let interrupt = if state.surroundings.stopping.load(Ordering::Acquire) {
-        Some(Interrupt::Stopped)
-    } else {
-        state.call.as_ref().and_then(|call| call.interrupted(Instant::now()))
-    };
-    match interrupt {
+    match store.data().interrupt(Instant::now()) {
         Some(interrupt) => Err(wasmtime::Error::new(Failure::Interrupted(interrupt))),
         None => Ok(UpdateDeadline::Continue(TICKS_BETWEEN_LOOKS)),
     }

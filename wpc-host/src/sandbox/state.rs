@@ -1,5 +1,6 @@
 //! What a store carries while its guest runs: whose call it is, what may be used, what came up.
 
+use super::wasi::Context;
 use crate::call::{Call, Interrupt};
 use crate::event::Events;
 use crate::host_function::HostFunction;
@@ -8,7 +9,7 @@ use crate::limits::Limits;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 use wasmtime::{Memory, TypedFunc};
 
@@ -66,13 +67,46 @@ pub(crate) struct State {
     /// Which module is being made, as errors name it.
     pub(super) making: Option<String>,
     pub(super) meter: Meter,
-    pub(super) log_limit: usize,
-    /// How many bytes the running call has logged.
-    pub(super) logged: usize,
+    pub(super) volume: Arc<Volume>,
+    /// What the modules that use WASI have of it.
+    pub(super) wasi: Vec<Context>,
     pub(super) argument_limit: usize,
     pub(super) result_limit: usize,
     /// The finished instances, dependencies first; the index is the module's in the definition.
     pub(super) instances: Vec<Instance>,
+}
+
+impl State {
+    /// Why the running call should end now, if it should.
+    pub(super) fn interrupt(&self, now: Instant) -> Option<Interrupt> {
+        if self.surroundings.stopping.load(Ordering::Acquire) {
+            return Some(Interrupt::Stopped);
+        }
+        self.call.as_ref().and_then(|call| call.interrupted(now))
+    }
+}
+
+/// Counts what a call writes for people. Only the worker's thread touches it, in several places.
+#[derive(Debug)]
+pub(super) struct Volume {
+    used: AtomicUsize,
+    pub(super) limit: usize,
+}
+
+impl Volume {
+    pub(super) const fn new(limit: usize) -> Self {
+        Self { used: AtomicUsize::new(0), limit }
+    }
+
+    pub(super) fn begin_call(&self) {
+        self.used.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn add(&self, bytes: usize) -> Result<(), Failure> {
+        let used = self.used.load(Ordering::Relaxed).saturating_add(bytes);
+        self.used.store(used, Ordering::Relaxed);
+        if used > self.limit { Err(Failure::LogLimit { used }) } else { Ok(()) }
+    }
 }
 
 /// An instance with what the host needs of it at every call.

@@ -305,7 +305,8 @@ impl Thread {
         let limit = self.worker.surroundings.max_instances;
         if needed > limit {
             let what = format!("function \"{}\"", request.call.function);
-            return Err(Error::TooManyInstances { what, needed, limit });
+            let option = "Options::max_live_instances";
+            return Err(Error::TooManyInstances { what, needed, limit, option });
         }
         while self.instances + needed > limit {
             let made = self.sandboxes.iter().filter(|(_, kept)| kept.sandbox.is_some());

@@ -1,0 +1,449 @@
+//! WASI preview 1: granted piece by piece, confined, and as mortal as everything else.
+
+use crate::support::*;
+use std::io::Write;
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+use wpc_host::{
+    CallOptions, Capability, Error, EventDetails, Limits, Options, Output, Wasi, WasmModule,
+    WorkerProcedureCall,
+};
+
+/// A folder of this test's own, gone with it.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("wpc-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn put(&self, name: &str, text: &str) -> &Self {
+        std::fs::write(self.0.join(name), text).unwrap();
+        self
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Whatever is left there is no test's failure.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The guest `tool`, which imports every piece.
+fn tool(wasi: Wasi) -> WasmModule {
+    guest("tool").grant_wasi(wasi).grant(Capability::Clock).grant(Capability::Random)
+}
+
+fn everything(folder: &Folder) -> Wasi {
+    Wasi::minimal().read_directory(&folder.0, "/data")
+}
+
+fn pool_of_tools(wasi: Wasi) -> WorkerProcedureCall {
+    let wpc = pool_with(1, hasty());
+    wpc.define_worker_module(tool(wasi)).unwrap();
+    wpc
+}
+
+/// A module that imports this of WASI, and a function `f` that does nothing.
+fn imports(name: &str, ty: &str) -> WasmModule {
+    wat(&format!(
+        r#"(module (import "wasi_snapshot_preview1" "{name}" (func {ty}))
+            (memory (export "memory") 1) (func (export "f")))"#
+    ))
+}
+
+#[test]
+fn each_import_is_refused_with_the_grant_it_lacks() {
+    let wpc = stopped(Options::default());
+    let two = "(param i32 i32) (result i32)";
+    let four = "(param i32 i32 i32 i32) (result i32)";
+    for (import, ty, lacks) in [
+        ("proc_exit", "(param i32)", "grant_wasi(Wasi::new())"),
+        ("args_get", two, "arguments"),
+        ("environ_sizes_get", two, "environment"),
+        ("fd_read", four, "stdin"),
+        ("fd_write", four, "stdout"),
+        ("fd_close", "(param i32) (result i32)", "minimal"),
+        ("path_unlink_file", "(param i32 i32 i32) (result i32)", "read_directory"),
+        ("clock_time_get", "(param i32 i64 i32) (result i32)", "Capability::Clock"),
+        ("poll_oneoff", four, "Capability::Clock"),
+        ("random_get", two, "Capability::Random"),
+    ] {
+        let error = wpc.define_worker_function("f", imports(import, ty)).unwrap_err();
+        let Error::NotGranted { name, grant, .. } = &error else { panic!("{error}") };
+        assert_eq!(name, import);
+        assert!(grant.contains(lacks), "{import}: {grant}");
+    }
+}
+
+#[test]
+fn a_granted_import_is_told_and_other_pieces_stay_refused() {
+    let wpc = pool(1);
+    let two = "(param i32 i32) (result i32)";
+    let module = imports("args_get", two).grant_wasi(Wasi::new().arguments(["f"]));
+    let told = wpc.define_worker_function("f", module).unwrap();
+    assert_eq!(told.required_wasi_imports, ["args_get"]);
+    wpc.call::<()>("f", ()).unwrap();
+    let module = imports("environ_get", two).grant_wasi(Wasi::new().arguments(["f"]));
+    assert_eq!(code(wpc.define_worker_function("f", module)), "not_granted");
+    let random = imports("random_get", two).grant(Capability::Random);
+    let told = wpc.define_worker_function("f", random).unwrap();
+    assert_eq!(told.required_capabilities, [Capability::Random]);
+    wpc.call::<()>("f", ()).unwrap();
+}
+
+#[test]
+fn there_are_no_sockets_and_no_other_wasi() {
+    let wpc = stopped(Options::default());
+    let module =
+        imports("sock_shutdown", "(param i32 i32) (result i32)").grant_wasi(Wasi::minimal());
+    let error = wpc.define_worker_function("f", module).unwrap_err();
+    assert!(
+        error.code().as_str() == "unknown_import" && error.to_string().contains("sockets"),
+        "{error}"
+    );
+    let module = wat(
+        r#"(module (import "wasi_unstable" "fd_close" (func (param i32) (result i32))) (func (export "f")))"#,
+    );
+    let error = wpc.define_worker_function("f", module).unwrap_err();
+    assert!(error.to_string().contains("wasm32-wasip1"), "{error}");
+    let wrong = imports("random_get", "(param i64)").grant(Capability::Random);
+    assert_eq!(code(wpc.define_worker_function("f", wrong)), "invalid_module");
+}
+
+#[test]
+fn grants_that_cannot_be_are_refused_all_at_once() {
+    let wpc = stopped(Options::default());
+    let wasi = Wasi::new()
+        .arguments(["a\0b"])
+        .environment([("A=B", "c")])
+        .read_directory("/nowhere/at/all", "/data")
+        .read_directory(file!(), "/file");
+    let error =
+        wpc.define_worker_function("f", imports("proc_exit", "(param i32)").grant_wasi(wasi));
+    let Err(Error::InvalidOptions { problems }) = error else { panic!("{error:?}") };
+    assert_eq!(problems.len(), 4, "{problems:?}");
+    assert!(problems[2].contains("/nowhere/at/all"), "{problems:?}");
+}
+
+#[test]
+fn arguments_environment_and_input_are_what_was_granted_and_nothing_else() {
+    let folder = Folder::new("granted");
+    let wpc = pool_of_tools(
+        everything(&folder)
+            .arguments(["tool", "--fast"])
+            .environment([("COLOUR", "green")])
+            .stdin(b"one two".to_vec()),
+    );
+    assert_eq!(wpc.call::<Vec<String>>("given_arguments", ()).unwrap(), ["tool", "--fast"]);
+    assert_eq!(wpc.call::<Option<String>>("variable", ("COLOUR",)).unwrap().unwrap(), "green");
+    assert_eq!(wpc.call::<Option<String>>("variable", ("PATH",)).unwrap(), None);
+    assert_eq!(wpc.call::<String>("read_input", (3_u32,)).unwrap(), "one");
+    assert_eq!(
+        wpc.call::<String>("read_input", (100_u32,)).unwrap(),
+        " two",
+        "a kept sandbox reads on"
+    );
+    assert_eq!(wpc.call::<String>("read_input", (100_u32,)).unwrap(), "");
+}
+
+#[test]
+fn output_becomes_lines_with_their_call() {
+    let folder = Folder::new("lines");
+    let wpc = pool_of_tools(everything(&folder));
+    let events = Recorder::new(&wpc);
+    let call = wpc.submit::<()>("print_text", ("one\ntwo\nthr",)).unwrap();
+    let id = call.id();
+    call.wait().unwrap();
+    for text in ["one", "two", "thr"] {
+        let line = events.wait_for_log(text);
+        assert_eq!(line.correlation_id, Some(id));
+        assert!(matches!(&line.details, EventDetails::GuestLog { level, .. } if level == "stdout"));
+    }
+    wpc.call::<()>("complain", ("ee\n",)).unwrap();
+    let line = events.wait_for_log("ee");
+    assert!(matches!(&line.details, EventDetails::GuestLog { level, .. } if level == "stderr"));
+}
+
+#[test]
+fn a_line_without_an_end_is_told_in_pieces() {
+    let folder = Folder::new("long");
+    let wpc = pool_of_tools(everything(&folder));
+    let events = Recorder::new(&wpc);
+    wpc.call::<()>("print_text", ("x".repeat(40_000),)).unwrap();
+    let mut total = 0;
+    while total < 40_000 {
+        let line = events.wait_for_name("guest_log");
+        let EventDetails::GuestLog { message, .. } = line.details else { panic!("it is a line") };
+        assert!(message.len() <= 16 * 1024);
+        total += message.len();
+    }
+    assert_eq!(total, 40_000);
+}
+
+struct Channel(Sender<Vec<u8>>);
+
+impl Write for Channel {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match bytes {
+            b"panic" => panic!("a writer that panics, as a test wants it to"),
+            b"fail" => return Err(std::io::Error::other("it fails")),
+            bytes => self.0.send(bytes.to_vec()).unwrap(),
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn output_reaches_a_writer_whose_errors_and_panics_reach_the_guest() {
+    let folder = Folder::new("writer");
+    let (sender, written) = channel();
+    let wasi =
+        everything(&folder).stdout(Output::discard()).stderr(Output::writer(Channel(sender)));
+    let wpc = pool_of_tools(wasi);
+    wpc.call::<()>("print_text", ("nobody hears",)).unwrap();
+    wpc.call::<()>("complain", ("exactly \u{e9} this",)).unwrap();
+    assert_eq!(written.recv_timeout(PATIENCE).unwrap(), "exactly \u{e9} this".as_bytes());
+    for word in ["fail", "panic"] {
+        assert_eq!(code(wpc.call::<()>("complain", (word,))), "guest_error");
+    }
+    wpc.call::<()>("complain", ("and on",)).unwrap();
+    assert_eq!(written.recv_timeout(PATIENCE).unwrap(), b"and on");
+}
+
+#[test]
+fn output_counts_as_log_lines_do() {
+    let folder = Folder::new("flood");
+    let (sender, _written) = channel();
+    for output in [Output::events(), Output::writer(Channel(sender))] {
+        let limits = Limits { log: 10_000, ..Limits::default() };
+        let wpc = pool_with(1, hasty());
+        wpc.define_worker_module(tool(everything(&folder).stdout(output)).limits(limits)).unwrap();
+        let error = wpc.call::<()>("print_text", ("x".repeat(20_000),)).unwrap_err();
+        let Error::LogLimit { limit: 10_000, used, .. } = error else { panic!("{error}") };
+        assert!(used > 10_000);
+        wpc.call::<()>("print_text", ("x",)).unwrap();
+    }
+}
+
+#[test]
+fn directories_are_read_or_written_as_granted() {
+    let (read, write) = (Folder::new("read"), Folder::new("write"));
+    read.put("a.txt", "alpha").put("b.txt", "beta");
+    let wasi = Wasi::minimal().read_directory(&read.0, "/in").write_directory(&write.0, "/out");
+    let wpc = pool_of_tools(wasi);
+    assert_eq!(wpc.call::<Vec<String>>("list_folder", ("/in",)).unwrap(), ["a.txt", "b.txt"]);
+    assert_eq!(wpc.call::<String>("read_file", ("/in/a.txt",)).unwrap(), "alpha");
+    assert_eq!(code(wpc.call::<()>("write_file", ("/in/a.txt", "changed"))), "guest_error");
+    assert_eq!(code(wpc.call::<()>("write_file", ("/in/c.txt", "new"))), "guest_error");
+    wpc.call::<()>("write_file", ("/out/c.txt", "gamma")).unwrap();
+    assert_eq!(std::fs::read_to_string(write.0.join("c.txt")).unwrap(), "gamma");
+    assert_eq!(std::fs::read_to_string(read.0.join("a.txt")).unwrap(), "alpha");
+    assert_eq!(std::fs::read_dir(&read.0).unwrap().count(), 2);
+}
+
+#[test]
+fn no_path_and_no_link_leads_out_of_a_directory() {
+    let (outer, wpc_dir) = (Folder::new("outer"), "inner");
+    outer.put("secret.txt", "secret");
+    let inner = outer.0.join(wpc_dir);
+    std::fs::create_dir_all(&inner).unwrap();
+    #[cfg(unix)]
+    {
+        let _ = std::os::unix::fs::symlink("../secret.txt", inner.join("link"));
+        let _ = std::os::unix::fs::symlink(outer.0.join("secret.txt"), inner.join("absolute"));
+        let _ = std::os::unix::fs::symlink("..", inner.join("up"));
+    }
+    let wpc = pool_of_tools(Wasi::minimal().write_directory(&inner, "/data"));
+    for path in [
+        "/data/../secret.txt",
+        "/data/link",
+        "/data/absolute",
+        "/data/up/secret.txt",
+        "/etc/passwd",
+        "secret.txt",
+    ] {
+        assert_eq!(code(wpc.call::<String>("read_file", (path,))), "guest_error", "{path}");
+        assert_eq!(code(wpc.call::<()>("write_file", (path, "gone"))), "guest_error", "{path}");
+    }
+    assert_eq!(std::fs::read_to_string(outer.0.join("secret.txt")).unwrap(), "secret");
+}
+
+#[test]
+fn a_guest_holds_so_many_files_and_no_more() {
+    let folder = Folder::new("hoard");
+    folder.put("a.txt", "");
+    let wpc = pool_of_tools(everything(&folder));
+    let error = wpc.call::<u32>("hoard", ("/data/a.txt",));
+    assert!(
+        error.as_ref().is_err_and(|error| error.code().as_str() == "trap")
+            || error.as_ref().is_ok_and(|kept| *kept < 256),
+        "{error:?}"
+    );
+    wpc.call::<Vec<String>>("list_folder", ("/data",)).unwrap();
+}
+
+#[test]
+fn a_directory_that_went_away_is_the_definitions_failure() {
+    let folder = Folder::new("gone");
+    let wpc = pool_of_tools(everything(&folder));
+    drop(folder);
+    let error = wpc.call::<Vec<String>>("given_arguments", ()).unwrap_err();
+    assert!(
+        error.code().as_str() == "initialisation" && error.to_string().contains("gone"),
+        "{error}"
+    );
+}
+
+#[test]
+fn sleeping_ends_with_the_call() {
+    let folder = Folder::new("sleep");
+    let wpc = pool_of_tools(everything(&folder));
+    assert!(wpc.call::<u64>("sleep_for", (5_u64,)).unwrap() >= 5);
+    let options = CallOptions::new().time_limit(Duration::from_millis(50));
+    let error = wpc.call_with::<u64>("sleep_for", (u64::from(u32::MAX),), &options).unwrap_err();
+    assert_eq!(error.code().as_str(), "timeout");
+    let call = wpc.submit::<u64>("sleep_for", (u64::from(u32::MAX),)).unwrap();
+    call.cancel();
+    assert_eq!(code(call.wait()), "cancelled");
+    let health = &wpc.get_worker_health_states()[0];
+    assert_eq!(health.restart_attempt, 0, "the worker was not lost");
+    assert!(wpc.call::<u64>("seconds_now", ()).unwrap() > 1_700_000_000);
+    assert_ne!(
+        wpc.call::<u64>("random_number", ()).unwrap(),
+        wpc.call::<u64>("random_number", ()).unwrap()
+    );
+}
+
+#[test]
+fn subscriptions_are_answered_and_bad_ones_end_the_guest() {
+    // At 64 a relative wait of 1 ns, at 112 standard input, at 160 a clock that does not exist; the
+    // events go to 1024, their number to 512.
+    let module = |call: &str, result: &str| {
+        wat(&format!(
+            r#"(module
+            (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 64) "\07\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\01\00\00\00\00\00\00\00\01")
+            (data (i32.const 112) "\08\00\00\00\00\00\00\00\01")
+            (data (i32.const 160) "\09\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\63")
+            (func (export "f") (result i32) (local $errno i32)
+                (local.set $errno (call $poll {call})) {result}))"#
+        ))
+        .grant(Capability::Clock)
+    };
+    let wpc = pool_with(1, hasty());
+    let answer = |call: &str, result: &str| {
+        wpc.define_worker_function("f", module(call, result)).unwrap();
+        wpc.call::<i32>("f", ())
+    };
+    let (errno, count) = ("(local.get $errno)", "(i32.load (i32.const 512))");
+    let all = "(i32.const 64) (i32.const 1024) (i32.const 3) (i32.const 512)";
+    assert_eq!(
+        answer("(i32.const 64) (i32.const 1024) (i32.const 1) (i32.const 512)", count).unwrap(),
+        1
+    );
+    assert_eq!(answer(all, errno).unwrap(), 0);
+    assert!((2..=3).contains(&answer(all, count).unwrap()), "the wait may be over as well");
+    let one = "(i32.const 112) (i32.const 1024) (i32.const 1) (i32.const 512)";
+    assert_eq!(answer(one, "(i32.load (i32.const 1024))").unwrap(), 8);
+    assert_eq!(answer(one, "(i32.load8_u (i32.const 1034))").unwrap(), 1);
+    let none = "(i32.const 160) (i32.const 1024) (i32.const 1) (i32.const 512)";
+    assert_eq!(answer(none, "(i32.load16_u (i32.const 1032))").unwrap(), 28);
+    assert_eq!(
+        answer("(i32.const 64) (i32.const 1024) (i32.const 0) (i32.const 512)", errno).unwrap(),
+        28
+    );
+    assert_eq!(
+        answer("(i32.const 64) (i32.const 1024) (i32.const -1) (i32.const 512)", errno).unwrap(),
+        28
+    );
+    for outside in [
+        "(i32.const 65535) (i32.const 1024) (i32.const 1) (i32.const 512)",
+        "(i32.const 64) (i32.const 65535) (i32.const 1) (i32.const 512)",
+        "(i32.const 64) (i32.const 1024) (i32.const 1) (i32.const 65535)",
+        "(i32.const -1) (i32.const -1) (i32.const 1) (i32.const -1)",
+    ] {
+        assert_eq!(code(answer(outside, errno)), "bad_reply");
+    }
+}
+
+#[test]
+fn exiting_is_a_failure_with_a_status() {
+    let folder = Folder::new("exit");
+    let wpc = pool_of_tools(everything(&folder));
+    for status in [0, 3] {
+        let error = wpc.call::<()>("exit_with", (status,)).unwrap_err();
+        assert!(matches!(error, Error::Exited { status: found, .. } if found == status), "{error}");
+    }
+    wpc.call::<Vec<String>>("given_arguments", ()).unwrap();
+}
+
+#[test]
+fn a_whole_program_runs_once_a_call_from_its_start() {
+    let (sender, written) = channel();
+    let program = |arguments: &[&str]| {
+        let wasi = Wasi::minimal()
+            .arguments(arguments.iter().copied())
+            .stdin(b"some words".to_vec())
+            .stdout(Output::writer(Channel(sender.clone())));
+        guest("program").grant_wasi(wasi)
+    };
+    let wpc = pool_with(1, hasty());
+    let told = wpc.define_worker_function("shout", program(&["shout"])).unwrap();
+    assert_eq!(told.parameter_signature.as_deref(), Some("() -> ()"));
+    for _ in 0..2 {
+        wpc.call::<()>("shout", ()).unwrap();
+        assert_eq!(written.recv_timeout(PATIENCE).unwrap(), b"SOME WORDS");
+    }
+    wpc.define_worker_function("shout", program(&["shout", "0"])).unwrap();
+    wpc.call::<()>("shout", ()).unwrap();
+    wpc.define_worker_function("shout", program(&["shout", "4"])).unwrap();
+    let error = wpc.call::<()>("shout", ()).unwrap_err();
+    assert!(matches!(error, Error::Exited { status: 4, .. }), "{error}");
+}
+
+#[test]
+fn a_dependency_has_its_own_grants() {
+    let wpc = pool(1);
+    let dependency = wat(
+        r#"(module (import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (func (export "count") (result i32)
+                (drop (call $sizes (i32.const 0) (i32.const 4))) (i32.load (i32.const 0))))"#,
+    );
+    let function = wat(
+        r#"(module (import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))
+            (import "counter" "count" (func $count (result i32)))
+            (memory (export "memory") 1)
+            (func (export "f") (result i32)
+                (drop (call $sizes (i32.const 0) (i32.const 4)))
+                (i32.add (i32.mul (i32.const 10) (i32.load (i32.const 0))) (call $count))))"#,
+    );
+    let arguments = |count| Wasi::new().arguments(vec!["x"; count]);
+    wpc.define_worker_dependency("counter", dependency.grant_wasi(arguments(3))).unwrap();
+    wpc.define_worker_function("f", function.grant_wasi(arguments(2))).unwrap();
+    assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 23);
+}
+
+#[test]
+fn threads_of_its_own_are_none() {
+    let folder = Folder::new("threads");
+    folder.put("a.txt", "alpha");
+    let wpc = pool_of_tools(everything(&folder));
+    assert_eq!(wpc.call::<String>("read_file", ("/data/a.txt",)).unwrap(), "alpha");
+    wpc.call::<u64>("sleep_for", (1_u64,)).unwrap();
+    let names = std::fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    let foreign: Vec<_> = names.filter(|name| name.contains("tokio")).collect();
+    assert!(foreign.is_empty(), "{foreign:?}");
+}
