@@ -151,7 +151,63 @@ fn more_than_the_limits_allow() {
 fn a_table_that_starts_beyond_its_limit() {
     let limits = Limits { table_elements: 9, ..Limits::default() };
     let error = refused(wat(r#"(module (table 10 funcref) (func (export "f")))"#).limits(limits));
-    assert!(error.to_string().contains("raise `Limits::table_elements`"), "{error}");
+    assert!(matches!(error, Error::TableTooLarge { limit: 9, found: 10, .. }), "{error}");
+}
+
+/// Recurses as deep as it is told.
+const RECURSES: &str = r#"(module (func $f (export "f") (param i32)
+    (if (local.get 0) (then (call $f (i32.sub (local.get 0) (i32.const 1)))))))"#;
+
+#[test]
+fn a_stack_of_the_definitions_own() {
+    let wpc = pool_with(1, hasty());
+    let limits = |stack| Limits { stack: Some(stack), ..Limits::default() };
+    wpc.define_worker_function("deep", wat(RECURSES).export("f")).unwrap();
+    wpc.define_worker_function("flat", wat(RECURSES).export("f").limits(limits(20_000))).unwrap();
+    wpc.call::<()>("deep", (5_000,)).unwrap();
+    let error = wpc.call::<()>("flat", (5_000,)).unwrap_err();
+    assert!(matches!(error, Error::StackOverflow { limit: 32_768, .. }), "{error}");
+    wpc.call::<()>("flat", (100,)).unwrap();
+    for stack in [0, 1 << 30] {
+        let refused = wpc.define_worker_function("flat", wat(RECURSES).limits(limits(stack)));
+        assert_eq!(code(refused), "invalid_options");
+    }
+}
+
+#[test]
+fn functions_of_different_stacks_and_fuel_share_a_dependency() {
+    let wpc = pool_with(1, hasty());
+    wpc.define_worker_dependency("deep", wat(RECURSES)).unwrap();
+    let calls = wat(r#"(module (import "deep" "f" (func $f (param i32)))
+            (func (export "g") (param i32) (call $f (local.get 0))))"#);
+    for (name, limits) in [
+        ("plain", Limits::default()),
+        ("flat", Limits { stack: Some(16 << 10), ..Limits::default() }),
+        ("metered", Limits { fuel: Some(1_000), ..Limits::default() }),
+    ] {
+        wpc.define_worker_function(name, calls.clone().export("g").limits(limits)).unwrap();
+    }
+    for _ in 0..2 {
+        wpc.call::<()>("plain", (5_000,)).unwrap();
+        assert_eq!(code(wpc.call::<()>("flat", (5_000,))), "stack_overflow");
+        assert_eq!(code(wpc.call::<()>("metered", (5_000,))), "out_of_fuel");
+        wpc.define_worker_dependency("deep", wat(RECURSES)).unwrap();
+    }
+}
+
+#[test]
+fn more_instances_than_the_definition_allows() {
+    let wpc = pool(1);
+    wpc.define_worker_dependency("dep", wat(r#"(module (func (export "g")))"#)).unwrap();
+    let module = wat(r#"(module (import "dep" "g" (func)) (func (export "f")))"#);
+    let limits = |instances| Limits { instances, ..Limits::default() };
+    let error = wpc.define_worker_function("f", module.clone().limits(limits(1))).unwrap_err();
+    let Error::TooManyInstances { needed: 2, limit: 1, option, .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!(option, "Limits::instances");
+    wpc.define_worker_function("f", module.limits(limits(2))).unwrap();
+    wpc.call::<()>("f", ()).unwrap();
 }
 
 #[test]

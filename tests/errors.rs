@@ -63,6 +63,7 @@ fn every_error() -> Vec<Error> {
             grant: ".grant(Capability::Clock)".to_owned(),
         },
         Error::MemoryTooLarge { what: what(), limit: 65_536, found: 131_072 },
+        Error::TableTooLarge { what: what(), limit: 10, found: 12 },
         Error::DependencyCircle { path: vec!["a".to_owned(), "b".to_owned(), "a".to_owned()] },
         Error::DependencyExport {
             importer: what(),
@@ -131,13 +132,8 @@ fn every_error() -> Vec<Error> {
         Error::Exited { function: f(), status: 3 },
         Error::OutOfFuel { function: f(), limit: 1000 },
         Error::LogLimit { function: f(), limit: 100, used: 120 },
-        Error::OutOfMemory {
-            function: f(),
-            requested: 131_072,
-            limit: 65_536,
-            unit: "bytes of memory",
-            option: "memory",
-        },
+        Error::OutOfMemory { function: f(), requested: 131_072, limit: 65_536 },
+        Error::OutOfTableElements { function: f(), requested: 1200, limit: 1000 },
         Error::StackOverflow { function: f(), limit: 524_288 },
         Error::BadReply { function: f(), reason: "its reply is empty".to_owned() },
         Error::ResultTooLarge { function: f(), limit: 10, found: 12 },

@@ -1,212 +1,599 @@
-//! Guests that break the contract or try to break the host. Each gets its error, its neighbour goes
-//! on with its state, and the worker serves again.
+//! An attack for each file of `fixtures/hostile`. Whatever a guest does, its call ends with the
+//! outcome told here, its neighbours' calls go on succeeding, its worker serves again with its
+//! neighbours' state, and nothing of it is left in memory.
 
 use crate::support::*;
-use std::time::Duration;
-use wpc_host::{CallOptions, Limits, Options, WasmModule};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+use wpc_host::{
+    CallOptions, Capability, Limits, Options, Output, Wasi, WasmModule, WorkerProcedureCall,
+};
 
-/// Calls `f` of the module, and sees that a neighbour on the same worker keeps its state.
-fn attack(module: WasmModule) -> String {
-    attack_within(PATIENCE, module)
+fn hostile(name: &str) -> WasmModule {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../fixtures/hostile")
+        .join(format!("{name}.wat"));
+    WasmModule::new(wat::parse_file(path).unwrap())
 }
 
-/// The same for a guest that never ends.
-fn attack_for_ever(module: WasmModule) -> String {
-    attack_within(Duration::from_millis(50), module)
+/// An attack with what it is granted and what it finds defined.
+struct Attack {
+    module: WasmModule,
+    given: Box<dyn Fn(&WorkerProcedureCall)>,
+    /// Undone before it is seen what is left.
+    release: Box<dyn Fn()>,
+    loses_its_worker: bool,
 }
 
-fn attack_within(limit: Duration, module: WasmModule) -> String {
+/// The module of this name, whose function is `f`.
+fn attack(name: &str) -> Attack {
+    attack_by(hostile(name))
+}
+
+fn attack_by(module: WasmModule) -> Attack {
+    Attack { module, given: Box::new(|_| {}), release: Box::new(|| {}), loses_its_worker: false }
+}
+
+impl Attack {
+    fn granted(mut self, grant: impl FnOnce(WasmModule) -> WasmModule) -> Self {
+        self.module = grant(self.module);
+        self
+    }
+
+    fn given(mut self, given: impl Fn(&WorkerProcedureCall) + 'static) -> Self {
+        self.given = Box::new(given);
+        self
+    }
+
+    /// Sees that the call ends so: with the code of an error, or with a `value`.
+    fn ends_with(self, outcome: &str) {
+        let limit = if outcome == "timeout" { Duration::from_millis(50) } else { PATIENCE };
+        self.run(|wpc, module, here| {
+            wpc.define_worker_function("f", module).unwrap();
+            let here = here.clone().time_limit(limit);
+            match wpc.call_with::<()>("f", (), &here) {
+                Ok(()) => assert_eq!("value", outcome),
+                Err(error) => assert_eq!(error.code().as_str(), outcome, "{error}"),
+            }
+        });
+    }
+
+    /// Sees that the module is refused with this code.
+    fn refused_with(self, expected: &str) {
+        self.run(|wpc, module, _| {
+            assert_eq!(code(wpc.define_worker_function("f", module)), expected);
+        });
+    }
+
+    fn run(self, strike: impl FnOnce(&WorkerProcedureCall, WasmModule, &CallOptions)) {
+        let grace = Duration::from_millis(if self.loses_its_worker { 20 } else { 10_000 });
+        let wpc = pool_with(2, Options { lost_worker_grace: grace, ..hasty() });
+        // Each by itself, so that it has a sandbox of its own on each worker.
+        define_sdk(&wpc, &["add", "count"]);
+        wpc.warm_worker_function("add").unwrap();
+        wpc.warm_worker_function("count").unwrap();
+        (self.given)(&wpc);
+        let held_before = wpc.get_sandbox_usage();
+        let here = CallOptions::new().affinity("here");
+        assert_eq!(wpc.call_with::<u64>("count", (), &here).unwrap(), 1);
+
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let neighbour = scope.spawn(|| {
+                let mut calls = 0;
+                while calls < 100 || !is_over.load(Ordering::Acquire) {
+                    assert_eq!(wpc.call::<i32>("add", (calls, 1)).unwrap(), calls + 1);
+                    calls += 1;
+                }
+            });
+            let struck = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                strike(&wpc, self.module, &here);
+            }));
+            is_over.store(true, Ordering::Release);
+            neighbour.join().expect("neighbours' calls go on succeeding");
+            if let Err(panic) = struck {
+                std::panic::resume_unwind(panic);
+            }
+        });
+        assert_eq!(wpc.call_with::<i32>("add", (1, 2), &here).unwrap(), 3, "it serves again");
+        if !self.loses_its_worker {
+            let count = wpc.call_with::<u64>("count", (), &here).unwrap();
+            assert_eq!(count, 2, "the neighbour on the same worker kept its state");
+            for health in wpc.get_worker_health_states() {
+                assert_eq!(health.restart_attempt, 0, "no worker was lost");
+            }
+        }
+        (self.release)();
+        wpc.undefine_worker_function("f");
+        eventually(|| wpc.get_sandbox_usage().live_memories <= held_before.live_memories);
+        eventually(|| wpc.get_sandbox_usage().live_instances <= held_before.live_instances);
+        wpc.stop_workers();
+        eventually(|| wpc.get_sandbox_usage().live_instances == 0);
+    }
+}
+
+/// Looks until it is so. What is waited for has no event of its own.
+fn eventually(holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "it never came to be");
+        std::thread::yield_now();
+    }
+}
+
+fn with_memory(bytes: usize) -> impl FnOnce(WasmModule) -> WasmModule {
+    move |module| module.limits(Limits { memory: bytes, ..Limits::default() })
+}
+
+fn trampoline(wpc: &WorkerProcedureCall) {
+    wpc.define_worker_dependency("trampoline", hostile("trampoline")).unwrap();
+}
+
+fn word(wpc: &WorkerProcedureCall) {
+    wpc.define_worker_constant("word", &"w".repeat(4000)).unwrap();
+}
+
+#[test]
+fn every_attack_has_its_test() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fixtures/hostile");
+    let mut attacks = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        assert!(include_str!("hostile.rs").contains(&format!("\"{name}\"")), "{name} has no test");
+        attacks += 1;
+    }
+    assert!(attacks >= 25);
+}
+
+#[test]
+fn endless_loop() {
+    attack("endless-loop").ends_with("timeout");
+}
+
+#[test]
+fn endless_tail_call() {
+    attack("endless-tail-call").ends_with("timeout");
+}
+
+#[test]
+fn endless_recursion() {
+    attack("endless-recursion").ends_with("stack_overflow");
+}
+
+#[test]
+fn endless_indirect_recursion() {
+    attack("endless-indirect-recursion").ends_with("stack_overflow");
+}
+
+#[test]
+fn memory_bomb() {
+    attack("memory-bomb").ends_with("out_of_memory");
+}
+
+#[test]
+fn memory_grow_storm() {
+    attack("memory-grow-storm").granted(with_memory(1 << 20)).ends_with("timeout");
+}
+
+#[test]
+fn memory_touch() {
+    attack("memory-touch").granted(with_memory(16 << 20)).ends_with("timeout");
+}
+
+#[test]
+fn memory_fill_storm() {
+    attack("memory-fill-storm").ends_with("timeout");
+}
+
+#[test]
+fn memory_too_large() {
+    attack("memory-too-large").refused_with("memory_too_large");
+}
+
+#[test]
+fn table_bomb() {
+    attack("table-bomb").ends_with("out_of_table_elements");
+}
+
+#[test]
+fn table_too_large() {
+    attack("table-too-large").refused_with("table_too_large");
+}
+
+#[test]
+fn buffer_wants_everything() {
+    attack("buffer-wants-everything").ends_with("out_of_memory");
+}
+
+#[test]
+fn buffer_outside() {
+    attack("buffer-outside").ends_with("bad_reply");
+}
+
+#[test]
+fn buffer_crosses_the_end() {
+    attack("buffer-crosses-the-end").ends_with("bad_reply");
+}
+
+#[test]
+fn buffer_overflows() {
+    attack("buffer-overflows").ends_with("bad_reply");
+}
+
+#[test]
+fn buffer_loops() {
+    attack("buffer-loops").ends_with("timeout");
+}
+
+#[test]
+fn reply_outside() {
+    attack("reply-outside").ends_with("bad_reply");
+}
+
+#[test]
+fn reply_crosses_the_end() {
+    attack("reply-crosses-the-end").ends_with("bad_reply");
+}
+
+#[test]
+fn reply_overflows() {
+    attack("reply-overflows").ends_with("bad_reply");
+}
+
+#[test]
+fn reply_without_length() {
+    attack("reply-without-length").ends_with("bad_reply");
+}
+
+#[test]
+fn reply_of_4_gib() {
+    attack("reply-of-4-gib").ends_with("result_too_large");
+}
+
+#[test]
+fn reply_empty() {
+    attack("reply-empty").ends_with("bad_reply");
+}
+
+#[test]
+fn reply_of_no_kind() {
+    attack("reply-of-no-kind").ends_with("bad_reply");
+}
+
+#[test]
+fn reply_with_garbage() {
+    attack("reply-with-garbage").ends_with("result_decode");
+}
+
+#[test]
+fn reply_with_garbage_error() {
+    attack("reply-with-garbage-error").ends_with("bad_reply");
+}
+
+#[test]
+fn reply_with_garbage_refusal() {
+    attack("reply-with-garbage-refusal").ends_with("bad_reply");
+}
+
+#[test]
+fn reply_is_the_argument_buffer() {
+    attack("reply-is-the-argument-buffer").ends_with("value");
+}
+
+#[test]
+fn reply_nests_for_ever() {
+    attack("reply-nests-for-ever").ends_with("result_decode");
+}
+
+#[test]
+fn constant_name_is_no_text() {
+    attack("constant-name-is-no-text").ends_with("value");
+}
+
+#[test]
+fn constant_name_outside() {
+    attack("constant-name-outside").ends_with("bad_reply");
+}
+
+#[test]
+fn constant_room_outside() {
+    attack("constant-room-outside").given(word).ends_with("bad_reply");
+}
+
+#[test]
+fn constant_flood() {
+    attack("constant-flood").given(word).ends_with("timeout");
+}
+
+#[test]
+fn take_without_a_reply() {
+    attack("take-without-a-reply").ends_with("value");
+}
+
+#[test]
+fn log_outside() {
+    attack("log-outside").ends_with("bad_reply");
+}
+
+#[test]
+fn log_flood() {
+    attack("log-flood").ends_with("log_limit");
+}
+
+#[test]
+fn log_flood_of_nothing() {
+    attack("log-flood-of-nothing").ends_with("log_limit");
+}
+
+#[test]
+fn panic_with_garbage() {
+    attack("panic-with-garbage").ends_with("trap");
+}
+
+#[test]
+fn random_outside() {
+    attack("random-outside")
+        .granted(|module| module.grant(Capability::Random))
+        .ends_with("bad_reply");
+}
+
+#[test]
+fn random_flood() {
+    attack("random-flood").granted(|module| module.grant(Capability::Random)).ends_with("timeout");
+}
+
+#[test]
+fn pointers_without_a_memory() {
+    attack("pointers-without-a-memory").ends_with("bad_reply");
+}
+
+#[test]
+fn start_traps() {
+    attack("start-traps").ends_with("initialisation");
+}
+
+#[test]
+fn start_loops() {
+    attack("start-loops").ends_with("timeout");
+}
+
+#[test]
+fn initialize_loops() {
+    attack("initialize-loops").ends_with("timeout");
+}
+
+#[test]
+fn init_hook_traps() {
+    attack("init-hook-traps").ends_with("initialisation");
+}
+
+#[test]
+fn init_hook_loops() {
+    attack("init-hook-loops").ends_with("timeout");
+}
+
+#[test]
+fn init_hook_replies_outside() {
+    attack("init-hook-replies-outside").ends_with("bad_reply");
+}
+
+#[test]
+fn data_outside() {
+    attack("data-outside").ends_with("initialisation");
+}
+
+#[test]
+fn elements_outside() {
+    attack("elements-outside").ends_with("initialisation");
+}
+
+#[test]
+fn divides_by_zero() {
+    attack("divides-by-zero").ends_with("trap");
+}
+
+#[test]
+fn calls_null() {
+    attack("calls-null").ends_with("trap");
+}
+
+#[test]
+fn reads_outside() {
+    attack("reads-outside").ends_with("trap");
+}
+
+#[test]
+fn calls_itself_through_a_dependency() {
+    attack("calls-itself-through-a-dependency").given(trampoline).ends_with("stack_overflow");
+}
+
+#[test]
+fn calls_a_dependency_that_loops() {
+    attack("calls-a-dependency-that-loops").given(trampoline).ends_with("timeout");
+}
+
+#[test]
+fn wasi_sleeps_for_ever() {
+    attack("wasi-sleeps-for-ever")
+        .granted(|module| module.grant(Capability::Clock))
+        .ends_with("timeout");
+}
+
+#[test]
+fn wasi_print_flood() {
+    attack("wasi-print-flood")
+        .granted(|module| module.grant_wasi(Wasi::new().stdout(Output::events())))
+        .ends_with("log_limit");
+}
+
+#[test]
+fn wasi_places_outside() {
+    attack("wasi-places-outside")
+        .granted(|module| module.grant_wasi(Wasi::new().stdout(Output::events())))
+        .ends_with("trap");
+}
+
+#[test]
+fn wasi_exits() {
+    attack("wasi-exits").granted(|module| module.grant_wasi(Wasi::new())).ends_with("exited");
+}
+
+#[test]
+fn uses_memory64() {
+    attack("uses-memory64").refused_with("invalid_module");
+}
+
+#[test]
+fn uses_shared_memory() {
+    attack("uses-shared-memory").refused_with("invalid_module");
+}
+
+#[test]
+fn uses_two_memories() {
+    attack("uses-two-memories").refused_with("invalid_module");
+}
+
+#[test]
+fn uses_garbage_collection() {
+    attack("uses-garbage-collection").refused_with("invalid_module");
+}
+
+#[test]
+fn imports_a_memory() {
+    attack("imports-a-memory").ends_with("dependency_not_defined");
+}
+
+#[test]
+fn traps_with_its_lock_held() {
+    for _ in 0..2 {
+        attack("traps-with-its-lock-held").ends_with("trap");
+    }
     let wpc = pool_with(1, hasty());
-    define_sdk(&wpc, &["count"]);
-    assert_eq!(wpc.call::<u64>("count", ()).unwrap(), 1);
-    wpc.define_worker_function("f", module).unwrap();
-    let options = CallOptions::new().time_limit(limit);
-    let error = wpc.call_with::<()>("f", (), &options).unwrap_err();
-    assert_eq!(wpc.call::<u64>("count", ()).unwrap(), 2, "the neighbour kept its state");
-    let health = &wpc.get_worker_health_states()[0];
-    assert_eq!(
-        (health.pending_call_count, health.restart_attempt),
-        (0, 0),
-        "the worker was not lost"
-    );
-    let text = format!("{}: {error}", error.code());
-    println!("{text}");
-    text
-}
-
-fn returns(packed: u64) -> WasmModule {
-    contract(&format!(r#"(func (export "f") (param i32 i32) (result i64) i64.const {packed})"#))
-}
-
-#[test]
-fn replies_outside_the_memory() {
-    const SIZE: u64 = 2 * 65_536;
-    for (ptr, len) in [
-        (SIZE, 1),
-        (SIZE - 1, 2),
-        (0, SIZE + 1),
-        (u64::from(u32::MAX), 1),
-        (u64::from(u32::MAX), 0),
-    ] {
-        let error = attack(returns(ptr << 32 | len));
-        assert!(error.starts_with("bad_reply") && error.contains("outside its memory"), "{error}");
-    }
-    let error = attack(returns(u64::from(u32::MAX) << 32 | u64::from(u32::MAX)));
-    assert!(error.starts_with("result_too_large"), "{error}");
-    let limits = Limits { result: u32::MAX as usize, ..Limits::default() };
-    let error = attack(returns(u64::from(u32::MAX) << 32 | u64::from(u32::MAX)).limits(limits));
-    assert!(error.contains("outside its memory"), "{error}");
-}
-
-#[test]
-fn replies_that_are_none() {
-    assert!(attack(returns(0)).contains("its reply is empty"));
-    assert!(attack(replies("\\07", 1)).contains("begins with 7"));
-    assert!(
-        attack(replies("\\01\\ff\\ff\\ff\\ff\\ff", 6)).starts_with("bad_reply"),
-        "an error that does not decode"
-    );
-    assert!(
-        attack(replies("\\02\\05a", 3)).starts_with("bad_reply"),
-        "a refusal that does not decode"
-    );
-    assert!(attack(replies("\\00\\01\\02", 3)).starts_with("result_decode"));
-}
-
-#[test]
-fn a_buffer_outside_the_memory() {
-    for ptr in [131_072_u32, 131_071, u32::MAX, u32::MAX - 1023] {
-        let module = wat(&format!(
-            r#"(module (memory (export "memory") 2)
-                (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const {})
-                (func (export "f") (param i32 i32) (result i64) i64.const 0))"#,
-            ptr.cast_signed()
-        ));
-        let error = attack(module);
-        assert!(error.contains("its argument buffer lies outside its memory"), "{error}");
+    wpc.define_worker_function("f", hostile("traps-with-its-lock-held")).unwrap();
+    for _ in 0..3 {
+        assert_eq!(code(wpc.call::<()>("f", ())), "trap", "each call finds the lock free");
     }
 }
 
 #[test]
-fn a_buffer_that_traps_loops_or_wants_everything() {
-    let buffer = |body: &str| {
-        wat(&format!(
-            r#"(module (memory (export "memory") 1)
-                (func (export "wpc_buffer_v1") (param i32) (result i32) {body})
-                (func (export "f") (param i32 i32) (result i64) i64.const 0))"#
-        ))
+fn depends_on_itself() {
+    attack("depends-on-itself").run(|wpc, module, _| {
+        assert_eq!(code(wpc.define_worker_dependency("self", module)), "dependency_circle");
+    });
+}
+
+#[test]
+fn host_function_never_returns() {
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let (waiting, opening) = (Arc::clone(&gate), gate);
+    let mut attack = attack("host-function-never-returns")
+        .granted(|module| module.grant_host_function("stuck"))
+        .given(move |wpc| {
+            let gate = Arc::clone(&waiting);
+            let stuck = move |_: &_, (): ()| {
+                let is_open = gate.0.lock().unwrap();
+                drop(gate.1.wait_while(is_open, |is_open| !*is_open));
+                Ok::<_, String>(())
+            };
+            wpc.define_host_function("stuck", stuck).unwrap();
+        });
+    attack.loses_its_worker = true;
+    attack.release = Box::new(move || {
+        *opening.0.lock().unwrap() = true;
+        opening.1.notify_all();
+    });
+    attack.ends_with("timeout");
+}
+
+fn panics(wpc: &WorkerProcedureCall) {
+    let panics = |_: &_, (): ()| -> Result<(), String> { panic!("as a test wants it to") };
+    wpc.define_host_function("panics", panics).unwrap();
+}
+
+#[test]
+fn host_function_panics() {
+    attack("host-function-panics")
+        .granted(|module| module.grant_host_function("panics"))
+        .given(panics)
+        .ends_with("guest_error");
+}
+
+#[test]
+fn host_function_with_places_outside() {
+    attack("host-function-with-places-outside")
+        .granted(|module| module.grant_host_function("panics"))
+        .given(panics)
+        .ends_with("bad_reply");
+}
+
+// Modules too large to be kept as files.
+
+/// A custom section of this name and size, behind an otherwise empty module with a function `f`.
+fn with_section(name: &str, size: usize) -> WasmModule {
+    let mut bytes = wat::parse_str(r#"(module (func (export "f")))"#).unwrap();
+    let leb = |mut value: usize, bytes: &mut Vec<u8>| {
+        while value >= 128 {
+            bytes.push(u8::try_from(value % 128).unwrap() | 128);
+            value /= 128;
+        }
+        bytes.push(u8::try_from(value).unwrap());
     };
-    assert!(attack(buffer("unreachable")).starts_with("trap"));
-    assert!(attack_for_ever(buffer("(loop br 0) i32.const 0")).starts_with("timeout"));
-    let hungry = "(if (i32.eq (memory.grow (i32.const 65000)) (i32.const -1)) (then unreachable)) i32.const 0";
-    assert!(attack(buffer(hungry)).starts_with("out_of_memory"));
+    bytes.push(0);
+    leb(1 + name.len() + size, &mut bytes);
+    leb(name.len(), &mut bytes);
+    bytes.extend(name.as_bytes());
+    bytes.resize(bytes.len() + size, 1);
+    WasmModule::new(bytes)
 }
 
 #[test]
-fn endless_loops_and_endless_recursion() {
-    let body = |body: &str| {
-        contract(&format!(r#"(func $f (export "f") (param i32 i32) (result i64) {body})"#))
+fn huge_custom_sections() {
+    attack_by(with_section("wpc", 8 << 20)).refused_with("malformed_section");
+    attack_by(with_section("junk", 8 << 20)).ends_with("value");
+    attack_by(with_section("junk", 65 << 20)).refused_with("module_too_large");
+}
+
+#[test]
+fn deep_dependency_chains() {
+    let link = |next: &str| {
+        wat(&format!(r#"(module (import "{next}" "f" (func $f)) (func (export "f") (call $f)))"#))
     };
-    assert!(attack_for_ever(body("(loop br 0) i64.const 0")).starts_with("timeout"));
-    let deep = attack(body("(call $f (i32.const 0) (i32.const 0))"));
-    assert!(deep.starts_with("stack_overflow"), "{deep}");
+    attack_by(link("a0"))
+        .given(move |wpc| {
+            wpc.define_worker_dependency("a50", wat(r#"(module (func (export "f")))"#)).unwrap();
+            for at in (0..50).rev() {
+                wpc.define_worker_dependency(&format!("a{at}"), link(&format!("a{}", at + 1)))
+                    .unwrap();
+            }
+        })
+        .ends_with("value");
+    attack_by(link("a0"))
+        .given(move |wpc| {
+            wpc.define_worker_dependency("a100", wat(r#"(module (func (export "f")))"#)).unwrap();
+            for at in (0..100).rev() {
+                wpc.define_worker_dependency(&format!("a{at}"), link(&format!("a{}", at + 1)))
+                    .unwrap();
+            }
+        })
+        .refused_with("too_many_instances");
 }
 
 #[test]
-fn start_functions_and_initialisers_that_trap_or_loop() {
-    let start =
-        |body: &str| wat(&format!(r#"(module (func $s {body}) (start $s) (func (export "f")))"#));
-    assert!(attack(start("unreachable")).starts_with("initialisation"));
-    assert!(attack_for_ever(start("(loop br 0)")).starts_with("timeout"));
-    let initialise = |body: &str| {
-        wat(&format!(r#"(module (func (export "_initialize") {body}) (func (export "f")))"#))
-    };
-    assert!(attack(initialise("unreachable")).starts_with("initialisation"));
-    assert!(attack_for_ever(initialise("(loop br 0)")).starts_with("timeout"));
-    let odd = wat(r#"(module (func (export "_initialize") (param i32)) (func (export "f")))"#);
-    assert!(attack(odd).starts_with("initialisation"));
-}
-
-#[test]
-fn memory_and_table_bombs() {
-    let grow = r#"(module (memory 1) (func (export "f")
-        (loop (br_if 0 (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable))"#;
-    let limits = Limits { memory: 1 << 20, ..Limits::default() };
-    let error = attack(wat(grow).limits(limits));
-    assert!(error.starts_with("out_of_memory") && error.contains("limit of 1048576"), "{error}");
-    let grow = r#"(module (table 1 funcref) (func (export "f")
-        (loop (br_if 0 (i32.ne (table.grow (ref.null func) (i32.const 100)) (i32.const -1)))) unreachable))"#;
-    let limits = Limits { table_elements: 1000, ..Limits::default() };
-    let error = attack(wat(grow).limits(limits));
-    assert!(error.starts_with("out_of_memory") && error.contains("table elements"), "{error}");
-}
-
-#[test]
-fn host_functions_called_with_places_outside_the_memory() {
-    let calls = |import: &str, ty: &str, arguments: &str| {
-        wat(&format!(
-            r#"(module (import "wpc" "{import}" (func $host {ty})) (memory (export "memory") 1)
-                (func (export "f") {arguments} call $host))"#
-        ))
-        .grant(wpc_host::Capability::Random)
-    };
-    let outside = "i32.const 65535 i32.const 2";
-    for module in [
-        calls("wpc_log", "(param i32 i32 i32)", &format!("i32.const 0 {outside}")),
-        calls("wpc_panic", "(param i32 i32)", outside),
-        calls("wpc_random", "(param i32 i32)", outside),
-        calls("wpc_random", "(param i32 i32)", "i32.const -1 i32.const -1"),
-    ] {
-        let error = attack(module);
-        assert!(error.starts_with("bad_reply") && error.contains("outside its memory"), "{error}");
-    }
-}
-
-#[test]
-fn names_of_constants_that_are_no_text() {
-    let module = wat(r#"(module
-        (import "wpc" "wpc_constant" (func $constant (param i32 i32 i32 i32) (result i64)))
-        (memory (export "memory") 1) (data (i32.const 0) "\ff\fe\00")
-        (func (export "f") (param i32) (result i64) (call $constant (i32.const 0) (local.get 0) (i32.const 8) (i32.const 8))))"#);
+fn ten_thousand_exports() {
+    let functions: String = (0..10_000)
+        .map(|at| format!(r#"(func (export "f{at}") (result i32) i32.const {at})"#))
+        .collect();
+    let module = wat(&format!(r#"(module (func (export "f")) {functions})"#));
+    attack_by(module.clone()).ends_with("value");
     let wpc = pool(1);
-    wpc.define_worker_function("f", module).unwrap();
-    for len in [0, 1, 3, 65_536] {
-        assert_eq!(wpc.call::<i64>("f", (len,)).unwrap(), -1);
-    }
+    assert_eq!(wpc.define_worker_module(module).unwrap().len(), 10_001);
+    assert_eq!(wpc.call::<i32>("f9999", ()).unwrap(), 9999);
 }
 
-#[test]
-fn a_module_without_a_memory_that_passes_pointers() {
-    let module = wat(r#"(module (import "wpc" "wpc_log" (func $log (param i32 i32 i32)))
-        (func (export "f") (call $log (i32.const 0) (i32.const 0) (i32.const 1))))"#);
-    assert!(attack(module).contains("exports no memory"));
-}
-
-#[test]
-fn floods_of_log_lines_are_bounded() {
-    let flood = || {
-        contract(
-            r#"(func (export "f") (param i32 i32) (result i64)
-                (loop (call $log (i32.const 2) (i32.const 0) (i32.const 131072)) br 0) i64.const 0)"#,
-        )
-    };
-    let error = attack(flood());
-    assert!(error.starts_with("log_limit") && error.contains("the limit is 1048576"), "{error}");
-
-    let wpc = pool_with(1, Options { max_waiting_events: 8, ..hasty() });
-    let events = Recorder::new(&wpc);
-    let limits = Limits { log: usize::MAX, ..Limits::default() };
-    wpc.define_worker_function("f", flood().limits(limits)).unwrap();
-    let options = CallOptions::new().time_limit(Duration::from_millis(300));
-    assert_eq!(code(wpc.call_with::<()>("f", (), &options)), "timeout");
-    let line = events.wait_for_name("guest_log");
-    let wpc_host::EventDetails::GuestLog { message, .. } = line.details else {
-        panic!("it is a line")
-    };
-    assert!(message.len() <= 16 * 1024);
-}
-
-/// A function whose body is a long row of nested blocks and branches.
+/// A function whose body is a long row of branches.
 fn long_body(length: usize) -> Vec<u8> {
     let body =
         "(if (i32.eqz (local.get 0)) (then (local.set 0 (i32.add (local.get 0) (i32.const 7)))))"
@@ -215,45 +602,33 @@ fn long_body(length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn modules_that_take_too_long_to_compile_are_given_up_and_hold_nobody() {
-    let wpc = pool(1);
-    define_sdk(&wpc, &["add"]);
+fn bodies_that_take_too_long_to_compile_are_given_up_and_hold_nobody() {
     let limits = Limits { compile_time: Duration::from_millis(1), ..Limits::default() };
     let module = WasmModule::new(long_body(20_000)).limits(limits);
-    let error = wpc.define_worker_function("f", module).unwrap_err();
-    assert_eq!(error.code().as_str(), "compile_timeout", "{error}");
-    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
-    wpc.define_worker_function("f", long_body(10)).unwrap();
+    attack_by(module).refused_with("compile_timeout");
 }
 
+// What is to be seen besides.
+
 #[test]
-fn a_trapped_guests_state_is_never_seen_again() {
+fn the_places_guests_name_are_told() {
     let wpc = pool_with(1, hasty());
-    wpc.define_worker_module(wat(r#"(module (global $locked (mut i32) (i32.const 0))
-        (func (export "take") (if (global.get $locked) (then unreachable)) (global.set $locked (i32.const 1)))
-        (func (export "die") (global.set $locked (i32.const 1)) unreachable))"#)).unwrap();
-    for _ in 0..3 {
-        wpc.call::<()>("take", ()).unwrap();
-        assert_eq!(code(wpc.call::<()>("die", ())), "trap");
+    for (name, text) in [
+        ("reply-outside", "its reply lies outside its memory: 1 bytes at 131072"),
+        ("buffer-outside", "its argument buffer lies outside its memory"),
+        ("log-outside", "a text for the host lies outside its memory"),
+        ("reply-empty", "its reply is empty"),
+        ("reply-of-no-kind", "begins with 7"),
+        ("pointers-without-a-memory", "exports no memory"),
+    ] {
+        wpc.define_worker_function("f", hostile(name)).unwrap();
+        let error = wpc.call::<()>("f", ()).unwrap_err().to_string();
+        assert!(error.contains(text), "{name}: {error}");
     }
-    wpc.call::<()>("take", ()).unwrap();
 }
 
 #[test]
-fn ten_thousand_exports() {
-    let functions: String = (0..10_000)
-        .map(|at| format!(r#"(func (export "f{at}") (result i32) i32.const {at})"#))
-        .collect();
-    let wpc = pool(1);
-    assert_eq!(
-        wpc.define_worker_module(wat(&format!("(module {functions})"))).unwrap().len(),
-        10_000
-    );
-    assert_eq!(wpc.call::<i32>("f9999", ()).unwrap(), 9999);
-}
-
-#[test]
-fn results_that_nest_for_ever() {
+fn results_that_nest_for_ever_do_not_end_the_hosts_stack() {
     #[derive(Debug, serde::Deserialize)]
     enum Tree {
         Leaf,
@@ -261,15 +636,21 @@ fn results_that_nest_for_ever() {
         Boxed(Box<Tree>),
     }
     let wpc = pool(1);
-    wpc.define_worker_function(
-        "f",
-        contract(
-            r#"(func (export "f") (param i32 i32) (result i64)
-                (drop (memory.grow (i32.const 64)))
-                (memory.fill (i32.const 65537) (i32.const 1) (i32.const 4000000))
-                i64.const 281474976710656 i64.const 4000000 i64.or)"#,
-        ),
-    )
-    .unwrap();
+    wpc.define_worker_function("f", hostile("reply-nests-for-ever")).unwrap();
     assert_eq!(code(wpc.call::<Tree>("f", ())), "result_decode");
+}
+
+#[test]
+fn a_flood_of_lines_that_is_allowed_drops_events_and_is_cut_into_pieces() {
+    let wpc = pool_with(1, Options { max_waiting_events: 8, ..hasty() });
+    let events = Recorder::new(&wpc);
+    let limits = Limits { log: usize::MAX, ..Limits::default() };
+    wpc.define_worker_function("f", hostile("log-flood").limits(limits)).unwrap();
+    let options = CallOptions::new().time_limit(Duration::from_millis(300));
+    assert_eq!(code(wpc.call_with::<()>("f", (), &options)), "timeout");
+    let line = events.wait_for_name("guest_log");
+    let wpc_host::EventDetails::GuestLog { message, .. } = line.details else {
+        panic!("it is a line")
+    };
+    assert!(message.len() <= 16 * 1024);
 }

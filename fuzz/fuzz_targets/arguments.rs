@@ -33,7 +33,7 @@ fuzz_target!(|input: (u8, Vec<u8>)| {
     let result = POOL.call_with::<Vec<u8>>(function, Raw(&bytes), &options);
     let lawful = matches!(
         result,
-        Ok(_) | Err(Error::BadArguments { .. } | Error::ResultDecode { .. } | Error::Trap { .. } | Error::OutOfMemory { .. })
+        Ok(_) | Err(Error::BadArguments { .. } | Error::ResultDecode { .. } | Error::Trap { .. } | Error::OutOfMemory { .. } | Error::OutOfTableElements { .. })
     );
     assert!(lawful, "{function}: {result:?}");
 });

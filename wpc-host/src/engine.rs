@@ -6,6 +6,7 @@
 
 use crate::config::Options;
 use crate::error::Error;
+use crate::information::SandboxUsage;
 use crate::limits::{Limits, MAX_TABLE_ELEMENTS};
 use arc_swap::ArcSwap;
 use std::num::NonZeroUsize;
@@ -95,6 +96,20 @@ impl Engines {
         all.push((profile, made.clone()));
         self.made.store(all.into());
         Ok(made)
+    }
+
+    /// What the instances of all profiles hold.
+    pub(crate) fn usage(&self) -> SandboxUsage {
+        let mut usage = SandboxUsage::default();
+        let count = |found: usize| u64::try_from(found).unwrap_or(u64::MAX);
+        for (_, engine) in self.made.load().iter() {
+            let Some(metrics) = engine.pooling_allocator_metrics() else { continue };
+            usage.live_instances += metrics.core_instances();
+            usage.live_memories += count(metrics.memories());
+            usage.idle_bytes += count(metrics.unused_memory_bytes_resident());
+            usage.idle_bytes += count(metrics.unused_table_bytes_resident());
+        }
+        usage
     }
 
     /// Lets every running guest look at its deadline. Only the supervisor calls this, once a tick:

@@ -216,6 +216,18 @@ pub enum Error {
         /// In bytes.
         found: u64,
     },
+    /// The module's tables start larger than they may become.
+    #[error(
+        "the module of {what} starts with a table of {found} elements, and its limit is {limit}; raise `Limits::table_elements`, or use smaller tables"
+    )]
+    TableTooLarge {
+        /// What was to be defined.
+        what: String,
+        /// How many elements there may be.
+        limit: usize,
+        /// How many there are.
+        found: u64,
+    },
     /// Dependencies lead back to themselves.
     #[error("the dependencies go in a circle: {}; take one of these imports out", path.join(" -> "))]
     DependencyCircle {
@@ -494,21 +506,29 @@ pub enum Error {
         /// In bytes, with the line that was too much.
         used: usize,
     },
-    /// The guest died after it was refused memory or table room.
+    /// The guest died after it was refused memory.
     #[error(
-        "function \"{function}\" was refused {requested} {unit} past its limit of {limit}, and trapped; raise `Limits::{option}`"
+        "function \"{function}\" was refused memory past its limit of {limit} bytes, and trapped: it wanted {requested} in all; raise `Limits::memory`"
     )]
     OutOfMemory {
         /// The function.
         function: String,
-        /// How much it wanted in all.
+        /// How many bytes it wanted in all.
         requested: usize,
-        /// How much it may have.
+        /// In bytes.
         limit: usize,
-        /// What is counted.
-        unit: &'static str,
-        /// The limit's name.
-        option: &'static str,
+    },
+    /// The guest died after it was refused table elements.
+    #[error(
+        "function \"{function}\" was refused table elements past its limit of {limit}, and trapped: it wanted {requested} in all; raise `Limits::table_elements`"
+    )]
+    OutOfTableElements {
+        /// The function.
+        function: String,
+        /// How many it wanted in all.
+        requested: usize,
+        /// How many it may have.
+        limit: usize,
     },
     /// The guest nested its calls too deep.
     #[error(

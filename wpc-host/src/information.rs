@@ -77,3 +77,16 @@ pub struct WorkerHealth {
     /// Which replacement in a row it is; 0 for a worker of `start_workers`.
     pub restart_attempt: u32,
 }
+
+/// What the sandboxes of a pool hold at one moment, all workers together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SandboxUsage {
+    /// How many module instances are alive; [`Options::max_live_instances`](crate::Options) bounds
+    /// them.
+    pub live_instances: u64,
+    /// How many linear memories they have.
+    pub live_memories: u64,
+    /// How many bytes of memory are kept for the next sandboxes by nobody in particular.
+    pub idle_bytes: u64,
+}

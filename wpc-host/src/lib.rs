@@ -86,7 +86,7 @@ pub use function::Function;
 pub use host_function::HostContext;
 pub use id::{CallId, FunctionHash, ListenerId, ParseHashError, Sha256Hash, WorkerId};
 pub use information::{
-    ConstantInformation, DependencyInformation, FunctionInformation, WorkerHealth,
+    ConstantInformation, DependencyInformation, FunctionInformation, SandboxUsage, WorkerHealth,
 };
 pub use limits::Limits;
 pub use module::WasmModule;

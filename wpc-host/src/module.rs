@@ -4,7 +4,7 @@
 use crate::capability::{Capability, Grants};
 use crate::error::Error;
 use crate::id::{FunctionHash, Sha256Hash};
-use crate::limits::Limits;
+use crate::limits::{Limits, MAX_TABLE_ELEMENTS};
 use crate::wasi::{Need, WASI_MODULE, Wasi, need};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -276,12 +276,10 @@ impl Module {
             });
         }
         if self.initial_table > limits.table_elements as u64 {
-            let (found, limit) = (self.initial_table, limits.table_elements);
-            return Err(Error::InvalidModule {
+            return Err(Error::TableTooLarge {
                 what: what.to_owned(),
-                reason: format!(
-                    "its table starts with {found} elements, and the limit is {limit}; raise `Limits::table_elements`"
-                ),
+                limit: limits.table_elements,
+                found: self.initial_table,
             });
         }
         Ok(())
@@ -294,10 +292,10 @@ pub(crate) fn compile(
     bytes: &[u8],
     engine: &wasmtime::Engine,
 ) -> Result<Module, Error> {
+    let section = read_section(what, bytes)?;
     let wasm = wasmtime::Module::from_binary(engine, bytes)
         .map_err(|error| Error::InvalidModule { what: what.to_owned(), reason: causes(&error) })?;
     let has_buffer = check_version(what, &wasm)?;
-    let section = read_section(what, bytes)?;
     let exports = read_exports(&wasm, has_buffer, section.functions);
     let requirements = read_imports(what, &wasm, section.constants)?;
     Ok(Module {
@@ -390,6 +388,8 @@ const MAX_SECTION: usize = 1 << 20;
 const MAX_EXPORTS: usize = 50_000;
 const MAX_PARAMETERS: usize = 64;
 
+/// What the module tells about itself. Tables that no limit allows are refused here, since the engine
+/// would do so without a word of limits.
 fn read_section(what: &str, bytes: &[u8]) -> Result<Section, Error> {
     let mut section = Section::default();
     let mut total = 0;
@@ -403,8 +403,16 @@ fn read_section(what: &str, bytes: &[u8]) -> Result<Section, Error> {
                 }
                 section.read(custom.data()).map_err(|error| malformed(error.to_string()))?;
             }
+            Ok(wasmparser::Payload::TableSection(tables)) => {
+                let sizes = tables.into_iter().flatten().map(|table| table.ty.initial);
+                if let Some(found) = sizes.max().filter(|size| *size > MAX_TABLE_ELEMENTS as u64) {
+                    let (what, limit) = (what.to_owned(), MAX_TABLE_ELEMENTS);
+                    return Err(Error::TableTooLarge { what, limit, found });
+                }
+            }
             Ok(_) => {}
-            Err(error) => return Err(malformed(error.to_string())),
+            // The engine says it better.
+            Err(_) => break,
         }
     }
     Ok(section)

@@ -9,7 +9,7 @@ use crate::function::Function;
 use crate::host_function::{HostContext, HostFunction};
 use crate::id::{ListenerId, WorkerId};
 use crate::information::{
-    ConstantInformation, DependencyInformation, FunctionInformation, WorkerHealth,
+    ConstantInformation, DependencyInformation, FunctionInformation, SandboxUsage, WorkerHealth,
 };
 use crate::intake;
 use crate::lifecycle::Lifecycle;
@@ -237,6 +237,12 @@ impl WorkerProcedureCall {
             }
         });
         information.collect()
+    }
+
+    /// What the sandboxes hold at this moment.
+    #[must_use]
+    pub fn get_sandbox_usage(&self) -> SandboxUsage {
+        self.0.pool.engines.usage()
     }
 
     // Constants.

@@ -113,7 +113,7 @@ impl Sandbox {
         limits.recycle_after_calls.is_some_and(|most| self.calls >= most)
             || limits
                 .recycle_past_memory
-                .is_some_and(|most| self.store.data().meter.memory() > most)
+                .is_some_and(|most| self.store.data().meter.memory.used > most)
     }
 
     /// Carries one call across the wall. After an error the sandbox may be in any state and must
@@ -243,14 +243,11 @@ impl Sandbox {
         if let Some(reason) = state.panic.take() {
             return Error::Trap { function, reason, stack };
         }
-        if let Some(shortage) = state.meter.shortage() {
-            return Error::OutOfMemory {
-                function,
-                requested: shortage.requested,
-                limit: shortage.limit,
-                unit: shortage.unit,
-                option: shortage.option,
-            };
+        if let Some((requested, limit)) = state.meter.memory.shortage() {
+            return Error::OutOfMemory { function, requested, limit };
+        }
+        if let Some((requested, limit)) = state.meter.table_elements.shortage() {
+            return Error::OutOfTableElements { function, requested, limit };
         }
         let reason = match trap {
             Some(trap) => trap.to_string(),

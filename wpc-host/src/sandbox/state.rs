@@ -5,7 +5,7 @@ use crate::call::{Call, Interrupt};
 use crate::event::Events;
 use crate::host_function::HostFunction;
 use crate::id::WorkerId;
-use crate::limits::Limits;
+use crate::limits::{Limits, MAX_TABLE_ELEMENTS};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -128,13 +128,13 @@ pub(super) struct Buffer {
 /// Counts what a sandbox's memories and tables have together.
 #[derive(Debug)]
 pub(super) struct Meter {
-    memory: Tally,
-    table_elements: Tally,
+    pub(super) memory: Tally,
+    pub(super) table_elements: Tally,
 }
 
 #[derive(Debug)]
-struct Tally {
-    used: usize,
+pub(super) struct Tally {
+    pub(super) used: usize,
     limit: usize,
     /// What was asked for when it was refused.
     refused: Option<usize>,
@@ -150,15 +150,11 @@ impl Tally {
         self.used = used;
         true
     }
-}
 
-/// What a guest was short of.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Shortage {
-    pub(super) requested: usize,
-    pub(super) limit: usize,
-    pub(super) unit: &'static str,
-    pub(super) option: &'static str,
+    /// What was refused, and the limit.
+    pub(super) fn shortage(&self) -> Option<(usize, usize)> {
+        self.refused.map(|requested| (requested, self.limit))
+    }
 }
 
 impl Meter {
@@ -167,22 +163,9 @@ impl Meter {
         Self { memory: tally(limits.memory), table_elements: tally(limits.table_elements) }
     }
 
-    /// How many bytes the memories have together.
-    pub(super) fn memory(&self) -> usize {
-        self.memory.used
-    }
-
     /// Forgets what earlier calls were short of.
     pub(super) fn begin_call(&mut self) {
         (self.memory.refused, self.table_elements.refused) = (None, None);
-    }
-
-    pub(super) fn shortage(&self) -> Option<Shortage> {
-        let shortage = |tally: &Tally, unit, option| {
-            tally.refused.map(|requested| Shortage { requested, limit: tally.limit, unit, option })
-        };
-        shortage(&self.memory, "bytes of memory", "memory")
-            .or_else(|| shortage(&self.table_elements, "table elements", "table_elements"))
     }
 }
 
@@ -202,7 +185,9 @@ impl wasmtime::ResourceLimiter for Meter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(is_refused_anyway(desired, maximum) || self.table_elements.grow(current, desired))
+        // The pool's own maximum is no less than the limit: going past it is going past the limit.
+        let own_maximum = maximum.filter(|maximum| *maximum < MAX_TABLE_ELEMENTS);
+        Ok(is_refused_anyway(desired, own_maximum) || self.table_elements.grow(current, desired))
     }
 }
 
