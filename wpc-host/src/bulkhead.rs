@@ -7,9 +7,10 @@
 use crate::error::Error;
 use crate::id::WorkerId;
 use crate::restart_policy::{Admission, Decision, RestartPolicy, RestartState};
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::Instant;
 
 #[derive(Debug, Default)]

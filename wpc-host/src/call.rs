@@ -11,15 +11,16 @@
 
 use crate::error::Error;
 use crate::id::{CallId, FunctionHash, WorkerId};
+use crate::sync::Backoff;
+use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::thread::Thread;
+use crate::sync::{thread, thread_local};
 use atomic_waker::AtomicWaker;
-use crossbeam_utils::Backoff;
 use serde::Serialize;
 use std::cell::OnceCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Wake, Waker};
-use std::thread::Thread;
 use std::time::{Duration, Instant};
 use wpc_abi::GuestError;
 use wpc_abi::reply::{Reply as Split, TAG_ERROR};
@@ -236,7 +237,7 @@ impl Call {
             if let Some(outcome) = self.outcome() {
                 return outcome;
             }
-            std::thread::park_timeout(patience);
+            thread::park_timeout(patience);
             if self.outcome.get().is_none() {
                 let now = Instant::now();
                 self.expire(now);
@@ -274,9 +275,7 @@ pub(crate) fn with_thread_waker<T>(with: impl FnOnce(&Waker) -> T) -> T {
     thread_local! {
         static WAKER: OnceCell<Waker> = const { OnceCell::new() };
     }
-    WAKER.with(|waker| {
-        with(waker.get_or_init(|| Waker::from(Arc::new(Unpark(std::thread::current())))))
-    })
+    WAKER.with(|waker| with(waker.get_or_init(|| Waker::from(Arc::new(Unpark(thread::current()))))))
 }
 
 #[cfg(test)]

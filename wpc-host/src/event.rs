@@ -8,14 +8,16 @@
 use crate::error::Error;
 use crate::error_code::ErrorCode;
 use crate::id::{CallId, Counter, ListenerId, WorkerId};
-use arc_swap::ArcSwap;
-use concurrent_queue::ConcurrentQueue;
+use crate::sync::ArcSwap;
+use crate::sync::ConcurrentQueue;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::mpsc::{Receiver, sync_channel};
+use crate::sync::thread;
+use crate::sync::thread::Thread;
 use serde::Serialize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::Thread;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// How long the end of a pool waits for listeners to hear what is left. A listener that blocks is
@@ -363,11 +365,10 @@ impl Events {
             let shared = Arc::clone(&self.0);
             let (ends, ended) = sync_channel(1);
             #[expect(clippy::disallowed_methods, reason = "the one thread that calls listeners")]
-            let handle =
-                std::thread::Builder::new().name("wpc-events".to_owned()).spawn(move || {
-                    shared.tell();
-                    let _ = ends.send(());
-                })?;
+            let handle = thread::Builder::new().name("wpc-events".to_owned()).spawn(move || {
+                shared.tell();
+                let _ = ends.send(());
+            })?;
             let thread = handle.thread().clone();
             let _ = self.0.teller_thread.set(thread.clone());
             *teller = Some(Teller { thread, ended });
@@ -438,7 +439,7 @@ impl Events {
         let teller = self.0.teller.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Teller { thread, ended }) = teller else { return };
         thread.unpark();
-        if thread.id() != std::thread::current().id() {
+        if thread.id() != thread::current().id() {
             // An answer, a disconnection and the end of patience are all the same here.
             let _ = ended.recv_timeout(LAST_WORDS);
         }
@@ -450,7 +451,7 @@ impl Shared {
         loop {
             match self.waiting.pop() {
                 Ok(event) => self.tell_all(&event),
-                Err(concurrent_queue::PopError::Empty) => std::thread::park(),
+                Err(concurrent_queue::PopError::Empty) => thread::park(),
                 Err(concurrent_queue::PopError::Closed) => return,
             }
             let dropped = self.dropped.swap(0, Ordering::Relaxed);

@@ -7,6 +7,8 @@
 use crate::call::{Call, Interrupt, encode_reply};
 use crate::decode::decode;
 use crate::id::{CallId, WorkerId};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::thread;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Display;
@@ -14,7 +16,6 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use wpc_abi::GuestError;
@@ -157,7 +158,7 @@ fn drive<T>(context: &HostContext, future: impl Future<Output = T>) -> Result<T,
             if let Some(interrupt) = context.interrupt() {
                 return Err(interrupt);
             }
-            std::thread::park_timeout(LOOK);
+            thread::park_timeout(LOOK);
         }
     })
 }

@@ -1,10 +1,10 @@
 //! The numbers and hashes by which things are told apart. No number is used twice in a pool's life.
 
+use crate::sync::atomic::{AtomicU64, Ordering};
 use sha1::{Digest as _, Sha1};
 use sha2::Sha256;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A worker. A replacement gets a new number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]

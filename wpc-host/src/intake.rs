@@ -8,10 +8,10 @@ use crate::job::Job;
 use crate::pending::PendingCall;
 use crate::pool::Pool;
 use crate::registry::{Definition, Function};
+use crate::sync::atomic::Ordering;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Accepts a call of `function`, which was looked up under `name`, or says why not.

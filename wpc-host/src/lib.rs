@@ -70,6 +70,7 @@ mod sandbox;
 mod scheduler;
 mod signature;
 mod supervisor;
+mod sync;
 mod ticker;
 mod waiting;
 mod wasi;

@@ -4,7 +4,8 @@ use crate::config::Options;
 use crate::error::Error;
 use crate::pool::Pool;
 use crate::supervisor::Supervisor;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use crate::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// A pool with the state that start and stop move. Dropping it stops the pool at once.

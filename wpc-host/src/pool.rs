@@ -15,15 +15,16 @@ use crate::registry::Registry;
 use crate::restart_policy::{Admission, RestartPolicy};
 use crate::sandbox::Surroundings;
 use crate::scheduler::{self, Candidate};
+use crate::sync::ArcSwap;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{Condvar, Mutex};
 use crate::ticker::Ticker;
 use crate::waiting::WaitingRoom;
 use crate::worker::{self, Equipment, Worker};
-use arc_swap::ArcSwap;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(crate) struct Pool {

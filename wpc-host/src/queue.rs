@@ -10,11 +10,13 @@
 //!   other. A wake-up is paid only by the push that finds the worker asleep: of many pushes at once
 //!   only the first.
 
-use concurrent_queue::{ConcurrentQueue, PopError};
-use crossbeam_utils::Backoff;
+use crate::sync::Backoff;
+use crate::sync::ConcurrentQueue;
+use crate::sync::atomic::{AtomicBool, Ordering, fence};
+use crate::sync::thread;
+use crate::sync::thread::Thread;
+use concurrent_queue::PopError;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::thread::Thread;
 
 pub(crate) struct Queue<T> {
     /// Bounded by what its worker may have in flight, which is reserved before a push.
@@ -76,7 +78,7 @@ impl<T> Queue<T> {
     /// Only the queue's worker calls this. `before_sleep` runs each time before it sleeps,
     /// `after_sleep` each time after.
     pub(crate) fn take(&self, before_sleep: impl Fn(), after_sleep: impl Fn()) -> Taken<T> {
-        let _ = self.sleeper.get_or_init(std::thread::current);
+        let _ = self.sleeper.get_or_init(thread::current);
         // A few microseconds of looking again, which in quick succession of calls cost less than a
         // sleep and a wake-up; it yields the core meanwhile, and ends.
         let mut patience = Backoff::new();
@@ -103,7 +105,7 @@ impl<T> Queue<T> {
                 && !self.items.is_closed()
                 && !self.is_nudged.load(Ordering::SeqCst)
             {
-                std::thread::park();
+                thread::park();
             }
             self.is_asleep.store(false, Ordering::SeqCst);
             after_sleep();

@@ -15,11 +15,12 @@ use crate::id::{Counter, Generation};
 use crate::limits::Limits;
 use crate::module::{Convention, Export, Module, WasmModule, offered};
 use crate::sandbox::{Blueprint, Constants, HostFunctions, Node};
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{ArcSwap, ArcSwapOption};
+use crate::sync::{Mutex, MutexGuard};
 use crate::wasi::Wasi;
-use arc_swap::{ArcSwap, ArcSwapOption};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// One generation of a definition: what a sandbox is made from, and how it fared.
 #[derive(Debug)]

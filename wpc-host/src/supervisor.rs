@@ -12,14 +12,15 @@ use crate::id::WorkerId;
 use crate::information::WorkerHealth;
 use crate::pool::Pool;
 use crate::restart_policy::{Admission, Decision, RestartState};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::thread;
+use crate::sync::thread::JoinHandle;
 use crate::worker::Worker;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How often guests look at their deadlines. A limit is kept within one tick; each tick costs a
@@ -65,7 +66,7 @@ impl Supervisor {
         };
         #[expect(clippy::disallowed_methods, reason = "the one timer thread")]
         let thread =
-            std::thread::Builder::new().name("wpc-supervisor".to_owned()).spawn(|| thread.run())?;
+            thread::Builder::new().name("wpc-supervisor".to_owned()).spawn(|| thread.run())?;
         Ok(Self { thread, ends, pool: Arc::clone(pool) })
     }
 
@@ -74,7 +75,7 @@ impl Supervisor {
         self.pool.ticker.ring();
         self.thread.thread().unpark();
         // With abandoned threads about it stays behind, until the last of them has ended.
-        let is_other = self.thread.thread().id() != std::thread::current().id();
+        let is_other = self.thread.thread().id() != thread::current().id();
         if is_other && !self.pool.has_abandoned() {
             // It does not panic: what foreign code it runs is caught.
             let _ = self.thread.join();
@@ -126,7 +127,7 @@ impl Thread {
             }
         }
         while self.pool.has_abandoned() {
-            std::thread::park_timeout(ABANDONED_TICK);
+            thread::park_timeout(ABANDONED_TICK);
             self.pool.engines.tick();
         }
     }
@@ -190,7 +191,7 @@ impl Thread {
             return;
         }
         if self.idle_ticks <= LINGER_TICKS {
-            std::thread::park_timeout(TICK);
+            thread::park_timeout(TICK);
             return;
         }
         let now = Instant::now();

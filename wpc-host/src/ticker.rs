@@ -4,10 +4,11 @@
 //! busy says so (its own flag) and then rings; the supervisor announces its sleep and then looks at
 //! the flags once more. The same two-sided look as in `queue`.
 
-use arc_swap::ArcSwapOption;
+use crate::sync::ArcSwapOption;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use crate::sync::thread;
+use crate::sync::thread::Thread;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
@@ -58,7 +59,7 @@ impl Ticker {
 
     /// Makes this thread the one that is rung for.
     pub(crate) fn adopt(&self) {
-        self.supervisor.store(Some(Arc::new(std::thread::current())));
+        self.supervisor.store(Some(Arc::new(thread::current())));
     }
 
     /// Only the supervisor calls this: sleeps until it is rung or until `at_most` has passed,
@@ -68,8 +69,8 @@ impl Ticker {
         fence(Ordering::SeqCst);
         if !has_work() {
             match at_most {
-                Some(at_most) => std::thread::park_timeout(at_most),
-                None => std::thread::park(),
+                Some(at_most) => thread::park_timeout(at_most),
+                None => thread::park(),
             }
         }
         self.is_asleep.store(false, Ordering::SeqCst);

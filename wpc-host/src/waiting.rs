@@ -2,9 +2,10 @@
 //! because their function backs off everywhere. The supervisor serves it in order of arrival.
 
 use crate::job::Job;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 #[derive(Debug)]
 pub(crate) struct WaitingRoom {

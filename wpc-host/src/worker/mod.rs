@@ -21,11 +21,13 @@ use crate::id::WorkerId;
 use crate::job::Job;
 use crate::queue::Queue;
 use crate::sandbox::Surroundings;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::spin_loop;
 use crate::ticker::Ticker;
 use crossbeam_utils::CachePadded;
 use crossbeam_utils::atomic::AtomicCell;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 /// What others see of a worker.
@@ -75,7 +77,7 @@ impl Current {
             );
             match ended {
                 Ok(_) => return true,
-                Err(found) if found == sequence | LENT => std::hint::spin_loop(),
+                Err(found) if found == sequence | LENT => spin_loop(),
                 Err(_) => return false,
             }
         }
@@ -196,7 +198,7 @@ impl Worker {
             if sequence & LENT == 0 || sequence == STOLEN {
                 break sequence;
             }
-            std::hint::spin_loop();
+            spin_loop();
         };
         (sequence % 2 == 1).then_some(sequence)
     }

@@ -11,12 +11,13 @@ use crate::queue::Taken;
 use crate::registry::Definition;
 use crate::restart_policy::{Admission, Decision, RestartPolicy};
 use crate::sandbox::{Request, Sandbox, keeps_sandbox};
+use crate::sync::atomic::Ordering;
+use crate::sync::thread;
+use crate::sync::thread::JoinHandle;
 use crate::waiting::WaitingRoom;
 use rand::rngs::SmallRng;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// What a worker's thread needs beside the worker itself.
@@ -42,7 +43,7 @@ pub(crate) fn spawn(worker: &Arc<Worker>, equipment: Equipment) -> std::io::Resu
     // A guest's stack lies on its worker's.
     let stack = worker.surroundings.max_wasm_stack + 2 * 1024 * 1024;
     #[expect(clippy::disallowed_methods, reason = "workers are what threads are for")]
-    std::thread::Builder::new()
+    thread::Builder::new()
         .name(format!("wpc-{}", worker.id))
         .stack_size(stack)
         .spawn(move || thread.run())

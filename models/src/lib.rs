@@ -1,0 +1,67 @@
+//! The host's files, compiled with threads, locks and atomics whose every step is ordered by a
+//! scheduler ([`sync`]), and with a sandbox that only pretends ([`sandbox`]). Everything between the two
+//! is the host's own: queue, calls, registry, workers, supervisor, start and stop.
+//!
+//! `tests/models.rs` has the checks.
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    unnameable_types,
+    missing_docs,
+    missing_debug_implementations,
+    clippy::disallowed_methods,
+    reason = "the host's files are held to these where they are at home"
+)]
+
+macro_rules! of_the_host {
+    ($($module:ident $path:literal),+ $(,)?) => {
+        $(#[path = $path] mod $module;)+
+    };
+}
+
+of_the_host! {
+    arguments "../../wpc-host/src/arguments.rs",
+    bulkhead "../../wpc-host/src/bulkhead.rs",
+    call "../../wpc-host/src/call.rs",
+    capability "../../wpc-host/src/capability.rs",
+    compiler "../../wpc-host/src/compiler.rs",
+    config "../../wpc-host/src/config.rs",
+    decode "../../wpc-host/src/decode.rs",
+    dependency "../../wpc-host/src/dependency.rs",
+    engine "../../wpc-host/src/engine.rs",
+    error "../../wpc-host/src/error.rs",
+    error_code "../../wpc-host/src/error_code.rs",
+    event "../../wpc-host/src/event.rs",
+    host_function "../../wpc-host/src/host_function.rs",
+    id "../../wpc-host/src/id.rs",
+    information "../../wpc-host/src/information.rs",
+    intake "../../wpc-host/src/intake.rs",
+    job "../../wpc-host/src/job.rs",
+    lifecycle "../../wpc-host/src/lifecycle.rs",
+    limits "../../wpc-host/src/limits.rs",
+    module "../../wpc-host/src/module.rs",
+    pending "../../wpc-host/src/pending.rs",
+    pool "../../wpc-host/src/pool.rs",
+    queue "../../wpc-host/src/queue.rs",
+    registry "../../wpc-host/src/registry.rs",
+    restart_policy "../../wpc-host/src/restart_policy.rs",
+    scheduler "../../wpc-host/src/scheduler.rs",
+    supervisor "../../wpc-host/src/supervisor.rs",
+    ticker "../../wpc-host/src/ticker.rs",
+    waiting "../../wpc-host/src/waiting.rs",
+    wasi "../../wpc-host/src/wasi.rs",
+    worker "../../wpc-host/src/worker/mod.rs",
+}
+
+// Names that the host's files refer to from its root.
+use config::{CallOptions, Options};
+use error::Error;
+use event::EventDetails;
+use limits::Limits;
+use module::WasmModule;
+
+mod sandbox;
+mod sync;
+
+pub mod checks;

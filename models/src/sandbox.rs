@@ -1,0 +1,158 @@
+//! A sandbox that only pretends. What it does is told by the name of the export it is asked for:
+//!
+//! * `good` answers with nothing, `reads` with the constant `word`, `fails` traps;
+//! * `loops` goes on until its call should end, as a guest does;
+//! * `stuck` goes on until its call was answered and the check lets it, as a host function does.
+
+use crate::call::{Call, Interrupt, Reply, ReplyMetadata};
+use crate::error::Error;
+use crate::event::Events;
+use crate::host_function::HostFunction;
+use crate::id::WorkerId;
+use crate::limits::Limits;
+use crate::module::{Export, Module};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{ArcSwap, thread};
+use crate::wasi::Wasi;
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+use wpc_abi::reply::TAG_VALUE;
+
+std::thread_local! {
+    // All threads of a check share the one that it runs on.
+    pub(crate) static LIVE: Cell<usize> = const { Cell::new(0) };
+    pub(crate) static RELEASED: Cell<bool> = const { Cell::new(false) };
+}
+
+pub(crate) type Constants = HashMap<Arc<str>, Arc<[u8]>>;
+pub(crate) type HostFunctions = HashMap<Arc<str>, Arc<HostFunction>>;
+
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) worker: WorkerId,
+    pub(crate) events: Events,
+    pub(crate) constants: Arc<ArcSwap<Constants>>,
+    pub(crate) host_functions: Arc<ArcSwap<HostFunctions>>,
+    pub(crate) stopping: Arc<AtomicBool>,
+    pub(crate) started: Instant,
+    pub(crate) max_wasm_stack: usize,
+    pub(crate) max_instances: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) what: String,
+    pub(crate) module: Arc<Module>,
+    pub(crate) dependencies: HashMap<String, usize>,
+    pub(crate) wasi: Arc<Wasi>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Blueprint {
+    instances: usize,
+    module: Arc<Module>,
+}
+
+impl Blueprint {
+    pub(crate) fn link(_: &wasmtime::Engine, _: usize, nodes: &[Node]) -> Result<Self, Error> {
+        let module = nodes.last().map(|node| Arc::clone(&node.module));
+        let module = module.ok_or_else(|| Error::StartFailed { cause: "no module".to_owned() })?;
+        Ok(Self { instances: nodes.len(), module })
+    }
+
+    pub(crate) fn instances(&self) -> usize {
+        self.instances
+    }
+}
+
+pub(crate) struct Request<'a> {
+    pub(crate) call: &'a Arc<Call>,
+    pub(crate) export: &'a Export,
+    pub(crate) arguments: &'a [u8],
+    pub(crate) fuel: Option<u64>,
+}
+
+pub(crate) struct Sandbox {
+    blueprint: Arc<Blueprint>,
+    surroundings: Arc<Surroundings>,
+    /// Whether it failed, and must not be called again.
+    is_broken: bool,
+}
+
+impl Sandbox {
+    pub(crate) fn new(
+        blueprint: &Arc<Blueprint>,
+        _: &Limits,
+        surroundings: &Arc<Surroundings>,
+        _: &Request<'_>,
+    ) -> Result<Self, Error> {
+        LIVE.set(LIVE.get() + 1);
+        let (blueprint, surroundings) = (Arc::clone(blueprint), Arc::clone(surroundings));
+        Ok(Self { blueprint, surroundings, is_broken: false })
+    }
+
+    pub(crate) fn settle(&mut self) {}
+
+    pub(crate) fn instances(&self) -> usize {
+        self.blueprint.instances()
+    }
+
+    pub(crate) fn is_spent(&self, _: &Limits) -> bool {
+        false
+    }
+
+    pub(crate) fn call(&mut self, request: &Request<'_>) -> Result<Reply, Error> {
+        assert!(!self.is_broken, "a sandbox that failed is never used again");
+        let call = request.call;
+        let mut bytes = vec![TAG_VALUE];
+        let result = match request.export.name.as_str() {
+            "good" => Ok(()),
+            "reads" => {
+                let constants = self.surroundings.constants.load_full();
+                bytes.extend(constants.get("word").into_iter().flat_map(|word| word.iter()));
+                Ok(())
+            }
+            "loops" => loop {
+                if self.surroundings.stopping.load(Ordering::Acquire) {
+                    break Err(call.error_of(Interrupt::Stopped, true));
+                }
+                if let Some(interrupt) = call.interrupted(Instant::now()) {
+                    break Err(call.error_of(interrupt, true));
+                }
+                thread::yield_now();
+            },
+            "stuck" => {
+                while !call.is_answered() || !RELEASED.get() {
+                    thread::yield_now();
+                }
+                Ok(())
+            }
+            _ => Err(Error::Trap {
+                function: call.function.to_string(),
+                reason: "it was asked to".to_owned(),
+                stack: String::new(),
+            }),
+        };
+        self.is_broken = result.is_err();
+        result.map(|()| Reply {
+            bytes,
+            metadata: ReplyMetadata {
+                function_hash_sha1: self.blueprint.module.hash,
+                worker_id: self.surroundings.worker,
+                fuel_used: None,
+            },
+        })
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        LIVE.set(LIVE.get() - 1);
+    }
+}
+
+pub(crate) fn keeps_sandbox(_: &Error) -> bool {
+    false
+}
