@@ -11,20 +11,24 @@ use crate::module::WasmModule;
 use crate::pending::PendingCall;
 use crate::queue::{Queue, Taken};
 use crate::sandbox::{LIVE, RELEASED};
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::time;
+use crate::ticker::Ticker;
 use serde::de::DeserializeOwned;
 use shuttle::thread;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A pool whose workers are up.
 struct Pool(Arc<Lifecycle>);
 
 impl Pool {
     fn new(workers: usize, options: Options) -> Self {
-        (LIVE.set(0), RELEASED.set(false));
+        LIVE.set(0);
+        RELEASED.set(false);
         let options = Options {
             max_live_instances: 8,
+            call_timeout: Duration::from_secs(3600),
             restart_jitter_seed: Some(1),
             restart_base_delay: Duration::from_nanos(1),
             restart_max_delay: Duration::from_nanos(1),
@@ -144,7 +148,7 @@ pub fn queue_of_a_worker_given_up() {
 
 /// However many want to answer a call, one does, and who waits for it learns of it.
 pub fn call() {
-    let call = Arc::new(Call::new(CallId(1), "f".into(), Instant::now(), Duration::from_secs(60)));
+    let call = Arc::new(Call::new(CallId(1), "f".into(), time::now(), Duration::from_secs(60)));
     let answers = Arc::new(AtomicUsize::new(0));
     let count = |answers: &AtomicUsize| {
         answers.fetch_add(1, Ordering::SeqCst);
@@ -204,10 +208,12 @@ pub fn pool_that_stops() {
             Err(other) => panic!("{other}"),
         })
     };
+    let also_stopped = pool.share();
     in_parallel(vec![
         caller(),
         caller(),
         Box::new(move || stopped.0.stop(Duration::from_secs(60))),
+        Box::new(move || also_stopped.0.stop(Duration::from_secs(60))),
     ]);
     pool.stop();
 }
@@ -283,6 +289,23 @@ pub fn constants() {
     pool.stop();
 }
 
+/// Writers take turns: what one defines is not lost to another.
+pub fn writers() {
+    let pool = Pool::new(1, Options::default());
+    let writer = |name: &'static str| -> Box<dyn FnOnce() + Send> {
+        let pool = pool.share();
+        Box::new(move || {
+            pool.0.pool.registry.define_constant(name, vec![1]).expect("it is defined");
+            pool.define(name, 1);
+        })
+    };
+    in_parallel(vec![writer("one"), writer("two")]);
+    let registry = &pool.0.pool.registry;
+    assert!(registry.has_constants(&["one".to_owned(), "two".to_owned()]));
+    assert!(registry.function("one").is_some() && registry.function("two").is_some());
+    pool.stop();
+}
+
 /// A function that fails and fails is tried again, then held; its neighbour never notices.
 pub fn failures() {
     let options = Options { max_restarts_per_worker: 1, ..Options::default() };
@@ -322,19 +345,58 @@ pub fn waiting_for_room() {
     pool.stop();
 }
 
+/// Who rings after there is work is heard, also at the moment of falling asleep.
+pub fn ticker() {
+    let ticker = Arc::new(Ticker::new());
+    let has_work = Arc::new(AtomicBool::new(false));
+    let (its_ticker, its_work) = (Arc::clone(&ticker), Arc::clone(&has_work));
+    let supervisor = thread::spawn(move || {
+        its_ticker.adopt();
+        while !its_work.load(Ordering::SeqCst) {
+            its_ticker.sleep(None, || its_work.load(Ordering::SeqCst));
+        }
+    });
+    has_work.store(true, Ordering::SeqCst);
+    ticker.ring();
+    supervisor.join().expect("it did not panic");
+}
+
+/// However long the supervisor has slept, it is awake while something runs that only it can end.
+pub fn supervisor_that_sleeps() {
+    let pool = Pool::new(1, Options::default());
+    pool.define("stuck", 1);
+    RELEASED.set(true);
+    // It lingers for some ticks before it sleeps: this ends before, about then, or after.
+    for _ in 0..shuttle::rand::Rng::gen_range(&mut shuttle::rand::thread_rng(), 0..500) {
+        thread::yield_now();
+    }
+    let limit = CallOptions::new().time_limit(Duration::from_millis(1));
+    let stuck = pool.submit_with::<()>("stuck", &limit).expect("it is accepted");
+    assert!(matches!(stuck.wait(), Err(Error::Timeout { .. })));
+    pool.stop();
+}
+
 /// A worker that falls silent is given up after its call's limit and the grace. Its caller is answered
 /// before, what waited behind goes elsewhere, and another worker takes its place.
 pub fn lost_worker() {
-    let options =
-        Options { lost_worker_grace: Duration::from_millis(6), ..Options::default() };
+    let options = Options { lost_worker_grace: Duration::from_millis(6), ..Options::default() };
     let pool = Pool::new(1, options);
     pool.define("stuck", 1);
+    let lost = Arc::clone(&pool.0.pool.workers.load()[0]);
     let limit = CallOptions::new().time_limit(Duration::from_millis(1));
     let stuck = pool.submit_with::<()>("stuck", &limit).expect("it is accepted");
     let behind = pool.submit::<()>("good").expect("it is accepted");
-    assert!(matches!(stuck.wait(), Err(Error::Timeout { .. } | Error::WorkerLost { .. })));
+    let began = match stuck.wait() {
+        Err(Error::Timeout { ran, .. }) => ran,
+        Err(Error::WorkerLost { .. }) => true,
+        other => panic!("{other:?}"),
+    };
     behind.wait().expect("it went to the other");
     pool.call("good").expect("there is another");
     RELEASED.set(true);
-    pool.0.stop(Duration::from_secs(60));
+    while began && !lost.has_exited() {
+        thread::yield_now();
+    }
+    assert_eq!(lost.in_flight(), 0, "it gave back what it had, once");
+    pool.stop();
 }

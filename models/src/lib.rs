@@ -11,6 +11,7 @@
     missing_docs,
     missing_debug_implementations,
     clippy::disallowed_methods,
+    unfulfilled_lint_expectations,
     reason = "the host's files are held to these where they are at home"
 )]
 

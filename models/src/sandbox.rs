@@ -12,7 +12,7 @@ use crate::id::WorkerId;
 use crate::limits::Limits;
 use crate::module::{Export, Module};
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{ArcSwap, thread};
+use crate::sync::{ArcSwap, thread, time};
 use crate::wasi::Wasi;
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -118,7 +118,7 @@ impl Sandbox {
                 if self.surroundings.stopping.load(Ordering::Acquire) {
                     break Err(call.error_of(Interrupt::Stopped, true));
                 }
-                if let Some(interrupt) = call.interrupted(Instant::now()) {
+                if let Some(interrupt) = call.interrupted(time::now()) {
                     break Err(call.error_of(interrupt, true));
                 }
                 thread::yield_now();

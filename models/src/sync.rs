@@ -1,7 +1,8 @@
 //! What the host's `sync` has, with a point in each step at which another thread may go on.
 //!
-//! Time is not modelled. A wait of a second or more is taken to last for ever, so that a wake-up that
-//! never comes is found as a deadlock; a shorter one may end at once, as if it had timed out.
+//! Time goes on only where somebody waits for it: each wait of less than a second moves the clock by as
+//! much and ends. A longer one is taken to last for ever, so that a wake-up that never comes is found
+//! as a deadlock.
 
 use shuttle::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LockResult};
@@ -13,13 +14,129 @@ pub(crate) use shuttle::thread_local;
 
 const FOR_EVER: Duration = Duration::from_secs(1);
 
+/// Threads that sleep until they are woken: shuttle's own may wake up by themselves at any time, so that
+/// a wake-up that never comes would not be missed.
 pub(crate) mod thread {
+    use shuttle::sync::{Condvar, Mutex};
+    use shuttle::thread::{self, ThreadId};
+    use std::cell::OnceCell;
+    use std::sync::{Arc, PoisonError};
     use std::time::Duration;
 
-    pub(crate) use shuttle::thread::{Builder, JoinHandle, Thread, current, park, yield_now};
+    pub(crate) use shuttle::thread::yield_now;
+
+    #[derive(Debug, Default)]
+    struct Sleep {
+        is_over: Mutex<bool>,
+        woken: Condvar,
+    }
+
+    shuttle::thread_local! {
+        static SLEEP: OnceCell<Arc<Sleep>> = OnceCell::new();
+    }
+
+    #[derive(Debug, Clone)]
+    pub(crate) struct Thread {
+        id: ThreadId,
+        sleep: Arc<Sleep>,
+    }
+
+    impl Thread {
+        pub(crate) fn id(&self) -> ThreadId {
+            self.id
+        }
+
+        pub(crate) fn unpark(&self) {
+            *self.sleep.is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            self.sleep.woken.notify_one();
+        }
+    }
+
+    pub(crate) fn current() -> Thread {
+        let sleep = SLEEP.with(|sleep| Arc::clone(sleep.get_or_init(Arc::default)));
+        Thread { id: thread::current().id(), sleep }
+    }
+
+    pub(crate) fn park() {
+        let sleep = current().sleep;
+        let is_over = sleep.is_over.lock().unwrap_or_else(PoisonError::into_inner);
+        let woken = sleep.woken.wait_while(is_over, |is_over| !*is_over);
+        *woken.unwrap_or_else(PoisonError::into_inner) = false;
+    }
 
     pub(crate) fn park_timeout(limit: Duration) {
-        if limit >= super::FOR_EVER { park() } else { yield_now() }
+        if limit >= super::FOR_EVER {
+            return park();
+        }
+        super::time::pass(limit);
+        yield_now();
+    }
+
+    pub(crate) struct JoinHandle<T> {
+        inner: thread::JoinHandle<T>,
+        thread: Thread,
+    }
+
+    impl<T> JoinHandle<T> {
+        pub(crate) fn thread(&self) -> &Thread {
+            &self.thread
+        }
+
+        pub(crate) fn join(self) -> std::thread::Result<T> {
+            self.inner.join()
+        }
+    }
+
+    #[derive(Default)]
+    pub(crate) struct Builder(thread::Builder);
+
+    impl Builder {
+        pub(crate) fn new() -> Self {
+            Self::default()
+        }
+
+        pub(crate) fn name(self, name: String) -> Self {
+            Self(self.0.name(name))
+        }
+
+        pub(crate) fn stack_size(self, _: usize) -> Self {
+            self
+        }
+
+        pub(crate) fn spawn<T: Send + 'static>(
+            self,
+            run: impl FnOnce() -> T + Send + 'static,
+        ) -> std::io::Result<JoinHandle<T>> {
+            let sleep = Arc::new(Sleep::default());
+            let its_own = Arc::clone(&sleep);
+            let inner = self.0.spawn(move || {
+                SLEEP.with(|sleep| drop(sleep.set(its_own)));
+                run()
+            })?;
+            let thread = Thread { id: inner.thread().id(), sleep };
+            Ok(JoinHandle { inner, thread })
+        }
+    }
+}
+
+pub(crate) mod time {
+    use std::cell::Cell;
+    use std::sync::LazyLock;
+    use std::time::{Duration, Instant};
+
+    static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+    std::thread_local! {
+        // All threads of a check share the one that it runs on.
+        static PASSED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    }
+
+    pub(crate) fn now() -> Instant {
+        *BEGUN + PASSED.get()
+    }
+
+    pub(super) fn pass(duration: Duration) {
+        PASSED.set(PASSED.get() + duration);
     }
 }
 
@@ -30,6 +147,25 @@ struct Point(AtomicUsize);
 impl Point {
     fn pass(&self) {
         self.0.load(Ordering::SeqCst);
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct AtomicWaker(atomic_waker::AtomicWaker, Point);
+
+impl AtomicWaker {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn register(&self, waker: &std::task::Waker) {
+        self.1.pass();
+        self.0.register(waker);
+    }
+
+    pub(crate) fn wake(&self) {
+        self.1.pass();
+        self.0.wake();
     }
 }
 
@@ -63,8 +199,7 @@ impl Condvar {
         self.0.wait(guard)
     }
 
-    /// Where the wait may time out it does so the sooner, the less long it is: at once, or after a
-    /// while in which others go on.
+    /// A wait that may time out looks each millisecond.
     pub(crate) fn wait_timeout_while<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
@@ -80,6 +215,7 @@ impl Condvar {
             if !waits(&mut guard) {
                 break;
             }
+            time::pass(Duration::from_millis(1));
             thread::yield_now();
         }
         Ok(guard)

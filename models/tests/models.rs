@@ -38,7 +38,10 @@ checks! {
     cancel 100,
     redefinition 100,
     constants 100,
+    writers 100,
     failures 100,
     waiting_for_room 100,
+    ticker 3000,
+    supervisor_that_sleeps 300,
     lost_worker 30,
 }

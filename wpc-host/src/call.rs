@@ -11,11 +11,9 @@
 
 use crate::error::Error;
 use crate::id::{CallId, FunctionHash, WorkerId};
-use crate::sync::Backoff;
 use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::sync::thread::Thread;
-use crate::sync::{thread, thread_local};
-use atomic_waker::AtomicWaker;
+use crate::sync::{AtomicWaker, Backoff, thread, thread_local, time};
 use serde::Serialize;
 use std::cell::OnceCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -239,7 +237,7 @@ impl Call {
             }
             thread::park_timeout(patience);
             if self.outcome.get().is_none() {
-                let now = Instant::now();
+                let now = time::now();
                 self.expire(now);
                 patience = match self.deadline.saturating_duration_since(now) {
                     // It runs past its limit: somebody else is at it.

@@ -8,13 +8,10 @@
 use crate::error::Error;
 use crate::error_code::ErrorCode;
 use crate::id::{CallId, Counter, ListenerId, WorkerId};
-use crate::sync::ArcSwap;
-use crate::sync::ConcurrentQueue;
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::mpsc::{Receiver, sync_channel};
-use crate::sync::thread;
 use crate::sync::thread::Thread;
+use crate::sync::{ArcSwap, ConcurrentQueue, Mutex, thread};
 use serde::Serialize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};

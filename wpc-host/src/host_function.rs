@@ -8,7 +8,7 @@ use crate::call::{Call, Interrupt, encode_reply};
 use crate::decode::decode;
 use crate::id::{CallId, WorkerId};
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::thread;
+use crate::sync::{thread, time};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Display;
@@ -70,7 +70,7 @@ impl HostContext {
         if self.stopping.load(Ordering::Acquire) {
             return Some(Interrupt::Stopped);
         }
-        self.call.interrupted(Instant::now())
+        self.call.interrupted(time::now())
     }
 }
 

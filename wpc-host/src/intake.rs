@@ -9,10 +9,11 @@ use crate::pending::PendingCall;
 use crate::pool::Pool;
 use crate::registry::{Definition, Function};
 use crate::sync::atomic::Ordering;
+use crate::sync::time;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Accepts a call of `function`, which was looked up under `name`, or says why not.
 pub(crate) fn submit<R: DeserializeOwned>(
@@ -58,7 +59,7 @@ pub(crate) fn submit<R: DeserializeOwned>(
 
 fn new_call(pool: &Pool, function: &Function, time_limit: Duration) -> Arc<Call> {
     let id = CallId(pool.call_ids.next());
-    Arc::new(Call::new(id, Arc::clone(&function.name), Instant::now(), time_limit))
+    Arc::new(Call::new(id, Arc::clone(&function.name), time::now(), time_limit))
 }
 
 /// Makes a sandbox of `function` ready on every worker, and waits until all are.

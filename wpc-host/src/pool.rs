@@ -15,9 +15,8 @@ use crate::registry::Registry;
 use crate::restart_policy::{Admission, RestartPolicy};
 use crate::sandbox::Surroundings;
 use crate::scheduler::{self, Candidate};
-use crate::sync::ArcSwap;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{ArcSwap, Condvar, Mutex, time};
 use crate::ticker::Ticker;
 use crate::waiting::WaitingRoom;
 use crate::worker::{self, Equipment, Worker};
@@ -105,7 +104,7 @@ impl Pool {
             call_ids: Counter::default(),
             size: AtomicUsize::new(0),
             changes: Arc::default(),
-            started: Instant::now(),
+            started: time::now(),
             options,
         }
     }
@@ -153,7 +152,7 @@ impl Pool {
             let workers = self.workers.load();
             // Most definitions have no trouble anywhere, and nobody looks at the clock for them.
             let troubled = job.bulkhead().filter(|bulkhead| !bulkhead.is_whole());
-            let troubled = troubled.map(|bulkhead| (bulkhead, Instant::now()));
+            let troubled = troubled.map(|bulkhead| (bulkhead, time::now()));
             let admits = |worker: &Worker| match &troubled {
                 None => true,
                 Some((bulkhead, now)) => {
@@ -210,7 +209,7 @@ impl Pool {
     }
 
     fn why_nobody(&self, workers: &[Arc<Worker>], job: &Job) -> Refusal {
-        let now = Instant::now();
+        let now = time::now();
         let up = workers.iter().filter(|worker| worker.takes_calls());
         let mut admissions = up.map(|worker| {
             job.bulkhead().map_or(Admission::Yes, |bulkhead| bulkhead.admission(worker.id, now))
@@ -229,7 +228,7 @@ impl Pool {
 
     fn hopeless(&self, job: &Job, refusal: Refusal) -> Error {
         let function = job.function.name.to_string();
-        let held = job.bulkhead().and_then(|bulkhead| bulkhead.held(Instant::now()));
+        let held = job.bulkhead().and_then(|bulkhead| bulkhead.held(time::now()));
         match (refusal, held) {
             (Refusal::Held, Some((since, last))) => {
                 Error::Held { function, held_for: since.elapsed(), reason: last.to_string() }
@@ -247,7 +246,7 @@ impl Pool {
 
     /// Gives jobs of a lost worker, or of the waiting room, to whoever can take them.
     pub(crate) fn redispatch(&self, job: Job) -> Option<Job> {
-        let now = Instant::now();
+        let now = time::now();
         if let Some(interrupt) = job.call.interrupted(now) {
             job.call.answer_unstarted(|| job.call.error_of(interrupt, false));
         }
@@ -372,8 +371,8 @@ impl Pool {
             self.tell(worker, EventDetails::WorkerShutdownRequested {});
         }
         // The supervisor goes on meanwhile: it ticks, serves the waiting room, replaces the lost.
-        let deadline = Instant::now() + patience;
-        let left = || deadline.saturating_duration_since(Instant::now());
+        let deadline = time::now() + patience;
+        let left = || deadline.saturating_duration_since(time::now());
         let is_drained = || {
             self.waiting.is_empty()
                 && self.workers.load().iter().all(|worker| worker.in_flight() == 0)

@@ -10,11 +10,9 @@
 //!   other. A wake-up is paid only by the push that finds the worker asleep: of many pushes at once
 //!   only the first.
 
-use crate::sync::Backoff;
-use crate::sync::ConcurrentQueue;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
-use crate::sync::thread;
 use crate::sync::thread::Thread;
+use crate::sync::{Backoff, ConcurrentQueue, thread};
 use concurrent_queue::PopError;
 use std::sync::OnceLock;
 

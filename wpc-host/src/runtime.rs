@@ -18,11 +18,11 @@ use crate::pending::PendingCall;
 use crate::registry::{self, Registry};
 use crate::restart_policy::Admission;
 use crate::signature;
+use crate::sync::time;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
 
 /// A pool of workers that run WebAssembly functions by name.
 ///
@@ -151,7 +151,7 @@ impl WorkerProcedureCall {
     fn information(&self, function: &registry::Function) -> FunctionInformation {
         let export = function.export();
         let signature = signature::known(export).map(|signature| signature::text(&signature));
-        let now = Instant::now();
+        let now = time::now();
         let (installed_worker_count, required_constants) = match &function.definition {
             Ok(definition)
                 if !self.registry().has_constants(&definition.constants)

@@ -13,8 +13,8 @@ use crate::information::WorkerHealth;
 use crate::pool::Pool;
 use crate::restart_policy::{Admission, Decision, RestartState};
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::thread;
 use crate::sync::thread::JoinHandle;
+use crate::sync::{thread, time};
 use crate::worker::Worker;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
@@ -62,7 +62,7 @@ impl Supervisor {
             overdue: HashMap::new(),
             idle_ticks: 0,
             ticks: 0,
-            last_tick: Instant::now(),
+            last_tick: time::now(),
         };
         #[expect(clippy::disallowed_methods, reason = "the one timer thread")]
         let thread =
@@ -133,7 +133,7 @@ impl Thread {
     }
 
     fn round(&mut self) {
-        let now = Instant::now();
+        let now = time::now();
         if now.duration_since(self.last_tick) < TICK {
             // It was rung between two ticks, because a place is free for somebody who waits.
             self.serve_waiting(now);
@@ -141,6 +141,7 @@ impl Thread {
         }
         self.last_tick = now;
         self.ticks = self.ticks.wrapping_add(1);
+        self.idle_ticks = self.idle_ticks.saturating_add(1);
         self.pool.ticker.tick(now);
         self.pool.engines.tick();
         self.look_after_workers(now);
@@ -184,7 +185,9 @@ impl Thread {
                 || !pool.waiting.is_empty()
                 || pool.workers.load().iter().any(|worker| worker.is_busy() || worker.has_exited())
         };
-        self.idle_ticks = if has_work() { 0 } else { self.idle_ticks.saturating_add(1) };
+        if has_work() {
+            self.idle_ticks = 0;
+        }
         if !pool.waiting.is_empty() {
             // A worker that gets free rings: who waits need not wait for the tick.
             pool.ticker.sleep(Some(TICK), || self.ends.load(Ordering::SeqCst));
@@ -194,7 +197,7 @@ impl Thread {
             thread::park_timeout(TICK);
             return;
         }
-        let now = Instant::now();
+        let now = time::now();
         let dues = self.absent.iter().map(|absent| match absent.state.admission(now) {
             Admission::From(due) => due.saturating_duration_since(now),
             _ => Duration::ZERO,

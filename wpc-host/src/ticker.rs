@@ -4,10 +4,9 @@
 //! busy says so (its own flag) and then rings; the supervisor announces its sleep and then looks at
 //! the flags once more. The same two-sided look as in `queue`.
 
-use crate::sync::ArcSwapOption;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use crate::sync::thread;
 use crate::sync::thread::Thread;
+use crate::sync::{ArcSwapOption, thread, time};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +22,7 @@ pub(crate) struct Ticker {
 impl Ticker {
     pub(crate) fn new() -> Self {
         Self {
-            origin: Instant::now(),
+            origin: time::now(),
             now_nanos: AtomicU64::new(0),
             is_asleep: AtomicBool::new(false),
             supervisor: ArcSwapOption::empty(),

@@ -12,13 +12,13 @@ use crate::registry::Definition;
 use crate::restart_policy::{Admission, Decision, RestartPolicy};
 use crate::sandbox::{Request, Sandbox, keeps_sandbox};
 use crate::sync::atomic::Ordering;
-use crate::sync::thread;
 use crate::sync::thread::JoinHandle;
+use crate::sync::{thread, time};
 use crate::waiting::WaitingRoom;
 use rand::rngs::SmallRng;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What a worker's thread needs beside the worker itself.
 pub(crate) struct Equipment {
@@ -150,7 +150,7 @@ impl Thread {
     #[must_use]
     fn serve(&mut self, worker: &Worker, mut job: Job) -> bool {
         if worker.ticker.coarse_now() > worker.ticker.nanos(job.call.deadline) {
-            job.call.expire(Instant::now());
+            job.call.expire(time::now());
         }
         if job.call.is_answered() {
             worker.give_back();
@@ -207,7 +207,7 @@ impl Thread {
         let Some(bulkhead) = job.bulkhead().filter(|bulkhead| !bulkhead.is_whole()) else {
             return true;
         };
-        let now = Instant::now();
+        let now = time::now();
         match bulkhead.admission(self.worker.id, now) {
             Admission::Yes => true,
             Admission::Trial => {
@@ -380,7 +380,7 @@ impl Thread {
             had_answered,
             error,
             &self.equipment.policy,
-            Instant::now(),
+            time::now(),
             &mut self.equipment.random,
         );
         let (restart_attempt, restart_delay) = match decision {
@@ -407,7 +407,7 @@ impl Thread {
     /// A trial that ended without a verdict may be made again.
     fn abandon_trial(&self, job: &Job) {
         if let Some(bulkhead) = job.bulkhead().filter(|bulkhead| !bulkhead.is_whole()) {
-            bulkhead.abandon_trial(self.worker.id, Instant::now());
+            bulkhead.abandon_trial(self.worker.id, time::now());
         }
     }
 
