@@ -5,20 +5,11 @@
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 use std::time::Duration;
-use wpc_host::{CallOptions, Capability, Limits, Options, WasmModule, WorkerProcedureCall};
+use wpc_fuzz::pool;
+use wpc_host::{CallOptions, Capability, Limits, WasmModule, WorkerProcedureCall};
 
 /// One pool for all runs, as an embedder has it.
-static POOL: LazyLock<WorkerProcedureCall> = LazyLock::new(|| {
-    let wpc = WorkerProcedureCall::new(Options {
-        restart_base_delay: Duration::from_nanos(1),
-        restart_max_delay: Duration::from_nanos(1),
-        restart_jitter: Duration::ZERO,
-        ..Options::default()
-    })
-    .expect("the options are valid");
-    wpc.start_workers(1).expect("a worker starts");
-    wpc
-});
+static POOL: LazyLock<WorkerProcedureCall> = LazyLock::new(|| pool(3));
 
 fuzz_target!(|input: (wasm_smith::Module, Vec<u8>)| {
     let (mut module, arguments) = input;

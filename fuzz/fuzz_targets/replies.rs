@@ -6,18 +6,11 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
-use wpc_host::{Options, WorkerProcedureCall};
+use wpc_fuzz::{Raw, pool};
+use wpc_host::{WorkerProcedureCall};
 
 static POOL: LazyLock<WorkerProcedureCall> = LazyLock::new(|| {
-    let wpc = WorkerProcedureCall::new(Options {
-        max_restarts_per_worker: u32::MAX,
-        restart_base_delay: std::time::Duration::from_nanos(1),
-        restart_max_delay: std::time::Duration::from_nanos(1),
-        restart_jitter: std::time::Duration::ZERO,
-        ..Options::default()
-    })
-    .expect("the options are valid");
-    wpc.start_workers(1).expect("a worker starts");
+    let wpc = pool(u32::MAX);
     // The bytes are a constant, so that one compiled module serves every run: `f` hands them back
     // from where and with the length that its arguments say.
     let wasm = wat::parse_str(
@@ -55,15 +48,3 @@ fuzz_target!(|input: (Vec<u8>, Option<u64>)| {
     let _ = POOL.call::<(String, Vec<Option<u32>>)>("f", &arguments);
     let _ = POOL.call::<()>("f", &arguments);
 });
-
-/// Bytes that encode as nothing but themselves.
-struct Raw<'a>(&'a [u8]);
-
-impl serde::Serialize for Raw<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeTuple as _;
-        let mut tuple = serializer.serialize_tuple(self.0.len())?;
-        self.0.iter().try_for_each(|byte| tuple.serialize_element(byte))?;
-        tuple.end()
-    }
-}

@@ -1,0 +1,31 @@
+//! What the fuzz targets share.
+
+use std::time::Duration;
+use wpc_host::{Options, WorkerProcedureCall};
+
+/// A pool of one worker, as an embedder has it, whose failed sandboxes come back at once. `restarts`
+/// is how many times in a row.
+pub fn pool(restarts: u32) -> WorkerProcedureCall {
+    let wpc = WorkerProcedureCall::new(Options {
+        max_restarts_per_worker: restarts,
+        restart_base_delay: Duration::from_nanos(1),
+        restart_max_delay: Duration::from_nanos(1),
+        restart_jitter: Duration::ZERO,
+        ..Options::default()
+    })
+    .expect("the options are valid");
+    wpc.start_workers(1).expect("a worker starts");
+    wpc
+}
+
+/// Bytes that encode as nothing but themselves.
+pub struct Raw<'a>(pub &'a [u8]);
+
+impl serde::Serialize for Raw<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeTuple as _;
+        let mut tuple = serializer.serialize_tuple(self.0.len())?;
+        self.0.iter().try_for_each(|byte| tuple.serialize_element(byte))?;
+        tuple.end()
+    }
+}
