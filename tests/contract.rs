@@ -305,3 +305,20 @@ fn the_modules_of_the_contracts_page_run() {
     assert_eq!(wpc.call::<i32>("add", (40, 2)).unwrap(), 42);
     assert_eq!(wpc.call::<String>("greet", ("anybody",)).unwrap(), "hi");
 }
+
+#[test]
+fn canonical_nans_have_the_same_bits_everywhere() {
+    let module = wat(r#"(module
+        (func (export "f") (param f64 f64) (result i64)
+            (i64.reinterpret_f64 (f64.div (local.get 0) (local.get 1)))))"#);
+    let wpc = pool(1);
+    wpc.define_worker_function("plain", module.clone().export("f")).unwrap();
+    wpc.define_worker_function("canonical", module.export("f").canonical_nans()).unwrap();
+    for (one, other) in [(0.0, 0.0), (f64::INFINITY, f64::INFINITY), (-f64::NAN, 1.0)] {
+        let bits = wpc.call::<i64>("canonical", (one, other)).unwrap();
+        assert_eq!(bits.cast_unsigned(), 0x7ff8_0000_0000_0000);
+        let bits = wpc.call::<i64>("plain", (one, other)).unwrap();
+        assert!(f64::from_bits(bits.cast_unsigned()).is_nan());
+    }
+    assert_eq!(wpc.call::<i64>("canonical", (1.0, 2.0)).unwrap(), 0.5_f64.to_bits().cast_signed());
+}

@@ -91,6 +91,7 @@ struct Sources {
 struct Group {
     what: String,
     module: Arc<Module>,
+    profile: Profile,
     limits: Limits,
     wasi: Arc<Wasi>,
     /// Each with the index of its export.
@@ -113,6 +114,7 @@ impl Group {
         what: String,
         module: Arc<Module>,
         source: &WasmModule,
+        profile: Profile,
         functions: Vec<(Arc<str>, usize)>,
     ) -> Self {
         let mut limits = source.limits.clone();
@@ -121,7 +123,7 @@ impl Group {
             limits.recycle_after_calls = Some(1);
         }
         let wasi = Arc::new(source.grants.wasi.clone().unwrap_or_default());
-        Self { what, module, limits, wasi, functions }
+        Self { what, module, profile, limits, wasi, functions }
     }
 }
 
@@ -208,12 +210,13 @@ impl Registry {
     ) -> Result<Arc<Function>, Error> {
         check_name("function", name)?;
         let what = format!("function \"{name}\"");
-        let profile = self.engines.profile(&source.limits);
+        let profile = self.profile(source);
         let module = self.compiler.compile(&what, source, profile)?;
         let export = module.export_for(&what, name, source.export.as_deref())?.name.clone();
         let export = position(&module, &export);
         let functions = vec![(name.into(), export)];
-        let mut functions = self.define_group(Group::new(what, module, source, functions))?;
+        let mut functions =
+            self.define_group(Group::new(what, module, source, profile, functions))?;
         // One function was defined.
         Ok(functions.remove(0))
     }
@@ -227,7 +230,7 @@ impl Registry {
                 )],
             });
         }
-        let profile = self.engines.profile(&source.limits);
+        let profile = self.profile(source);
         let module = self.compiler.compile("several functions", source, profile)?;
         let what = format!("functions {}", offered(&module.exports).join(", "));
         if module.exports.is_empty() {
@@ -242,7 +245,11 @@ impl Registry {
             check_name("function", &export.name)?;
             functions.push((Arc::from(export.name.as_str()), at));
         }
-        self.define_group(Group::new(what, module, source, functions))
+        self.define_group(Group::new(what, module, source, profile, functions))
+    }
+
+    fn profile(&self, source: &WasmModule) -> Profile {
+        self.engines.profile(&source.limits, source.has_canonical_nans)
     }
 
     fn define_group(&self, group: Group) -> Result<Vec<Arc<Function>>, Error> {
@@ -300,7 +307,7 @@ impl Registry {
         // needs is made before it.
         let plain = self.engines.plain();
         let module = self.compiler.compile(&what, source, plain)?;
-        let profiles = self.lock().profiles_reaching(alias, &self.engines);
+        let profiles = self.lock().profiles_reaching(alias);
         let compile = |profile| self.compiler.compile(&what, source, profile);
         let _made = profiles.into_iter().map(compile).collect::<Result<Vec<_>, _>>()?;
         let mut sources = self.lock();
@@ -401,12 +408,11 @@ impl Registry {
         group: &Group,
         dependencies: &Dependencies,
     ) -> Result<Vec<Arc<Function>>, Error> {
-        let profile = self.engines.profile(&group.limits);
         let definition = match self.resolve(group, dependencies)? {
             Err(missing) => Err(missing),
             Ok(nodes) => {
                 let blueprint =
-                    self.blueprint(&group.what, profile, group.limits.instances, &nodes)?;
+                    self.blueprint(&group.what, group.profile, group.limits.instances, &nodes)?;
                 let mut constants: Vec<_> = nodes
                     .iter()
                     .flat_map(|node| node.module.requirements.constants.clone())
@@ -444,8 +450,7 @@ impl Registry {
         group: &Group,
         dependencies: &Dependencies,
     ) -> Result<Result<Vec<Node>, Arc<str>>, Error> {
-        let profile = self.engines.profile(&group.limits);
-        let resolver = Resolver::new(dependencies, &self.compiler, profile);
+        let resolver = Resolver::new(dependencies, &self.compiler, group.profile);
         resolver.resolve(&group.what, &group.module, &group.wasi)
     }
 
@@ -494,12 +499,12 @@ fn take_away(function: &Function) {
 
 impl Sources {
     /// The profiles of the functions that reach `alias`.
-    fn profiles_reaching(&self, alias: &str, engines: &Engines) -> BTreeSet<Profile> {
+    fn profiles_reaching(&self, alias: &str) -> BTreeSet<Profile> {
         let reaching = self
             .groups
             .values()
             .filter(|group| reached(&group.module, &self.dependencies).contains(alias));
-        reaching.map(|group| engines.profile(&group.limits)).collect()
+        reaching.map(|group| group.profile).collect()
     }
 
     /// Takes functions out of the groups that defined them; false where there was none.
