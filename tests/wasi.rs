@@ -280,26 +280,85 @@ fn no_path_and_no_link_leads_out_of_a_directory() {
 fn a_guest_holds_so_many_files_and_no_more() {
     let folder = Folder::new("hoard");
     folder.put("a.txt", "");
-    let wpc = pool_of_tools(everything(&folder));
-    let error = wpc.call::<u32>("hoard", ("/data/a.txt",));
-    assert!(
-        error.as_ref().is_err_and(|error| error.code().as_str() == "trap")
-            || error.as_ref().is_ok_and(|kept| *kept < 256),
-        "{error:?}"
-    );
+    let wpc = pool_with(1, hasty());
+    let limits = Limits { open_files: 5, ..Limits::default() };
+    wpc.define_worker_module(tool(everything(&folder)).limits(limits)).unwrap();
+    let error = wpc.call::<u32>("hoard", ("/data/a.txt",)).unwrap_err();
+    assert_eq!(error.code().as_str(), "trap", "{error}");
     wpc.call::<Vec<String>>("list_folder", ("/data",)).unwrap();
 }
 
 #[test]
-fn a_directory_that_went_away_is_the_definitions_failure() {
-    let folder = Folder::new("gone");
-    let wpc = pool_of_tools(everything(&folder));
-    drop(folder);
-    let error = wpc.call::<Vec<String>>("given_arguments", ()).unwrap_err();
-    assert!(
-        error.code().as_str() == "initialisation" && error.to_string().contains("gone"),
-        "{error}"
-    );
+#[cfg(target_os = "linux")]
+fn a_directory_is_the_one_that_was_granted_whatever_takes_its_place() {
+    let outer = Folder::new("outer-of-replaced");
+    let (inner, elsewhere) = (outer.0.join("inner"), Folder::new("elsewhere"));
+    std::fs::create_dir_all(&inner).unwrap();
+    std::fs::write(inner.join("mine.txt"), "mine").unwrap();
+    elsewhere.put("secret.txt", "secret");
+    let wpc = pool_with(1, hasty());
+    let module = tool(Wasi::minimal().read_directory(&inner, "/data")).isolate_calls();
+    wpc.define_worker_module(module).unwrap();
+    std::fs::rename(&inner, outer.0.join("moved")).unwrap();
+    std::os::unix::fs::symlink(&elsewhere.0, &inner).unwrap();
+    assert_eq!(wpc.call::<Vec<String>>("list_folder", ("/data",)).unwrap(), ["mine.txt"]);
+}
+
+/// A writer that blocks until it is told to go on.
+struct Blocked(std::sync::mpsc::Receiver<()>, Sender<Vec<u8>>);
+
+impl Write for Blocked {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.1.send(bytes.to_vec()).unwrap();
+        // Either word will do.
+        let _ = self.0.recv();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn who_waits_for_a_writer_waits_no_longer_than_its_call() {
+    let folder = Folder::new("blocked");
+    let (go_on, word) = channel();
+    let (sender, written) = channel();
+    let wpc = pool_with(2, hasty());
+    let output = Output::writer(Blocked(word, sender));
+    wpc.define_worker_module(tool(everything(&folder).stderr(output))).unwrap();
+    let blocked = wpc.submit::<()>("complain", ("first",)).unwrap();
+    assert_eq!(written.recv_timeout(PATIENCE).unwrap(), b"first");
+    let limit = CallOptions::new().time_limit(Duration::from_millis(30));
+    let error = wpc.call_with::<()>("complain", ("second",), &limit).unwrap_err();
+    assert_eq!(error.code().as_str(), "timeout", "{error}");
+    go_on.send(()).unwrap();
+    drop(go_on);
+    blocked.wait().unwrap();
+    for health in wpc.get_worker_health_states() {
+        assert_eq!(health.restart_attempt, 0, "no worker was lost");
+    }
+}
+
+#[test]
+fn a_host_function_does_not_find_the_runtime_that_wasi_needs() {
+    let wpc = pool(1);
+    let inside = |_: &_, (): ()| Ok::<_, String>(tokio::runtime::Handle::try_current().is_ok());
+    wpc.define_host_function("inside", inside).unwrap();
+    let module = wat(r#"(module
+            (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
+            (import "wpc-host" "inside" (func $inside (param i32 i32 i32 i32) (result i64)))
+            (memory (export "memory") 2)
+            (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
+            (func (export "f") (param i32 i32) (result i64) (local i64)
+                (drop (call $yield))
+                (local.set 2 (call $inside (i32.const 0) (i32.const 0) (i32.const 16) (i32.const 8)))
+                (drop (call $yield))
+                (i64.or (i64.const 68719476736) (local.get 2))))"#);
+    let module = module.grant_wasi(Wasi::new()).grant_host_function("inside");
+    wpc.define_worker_function("f", module).unwrap();
+    assert!(!wpc.call::<bool>("f", ()).unwrap());
 }
 
 #[test]
@@ -379,11 +438,11 @@ fn subscriptions_are_answered_and_bad_ones_end_the_guest() {
 fn exiting_is_a_failure_with_a_status() {
     let folder = Folder::new("exit");
     let wpc = pool_of_tools(everything(&folder));
-    for status in [0, 3] {
+    for status in [0, 3, 255, -1] {
         let error = wpc.call::<()>("exit_with", (status,)).unwrap_err();
         assert!(matches!(error, Error::Exited { status: found, .. } if found == status), "{error}");
+        wpc.call::<Vec<String>>("given_arguments", ()).unwrap();
     }
-    wpc.call::<Vec<String>>("given_arguments", ()).unwrap();
 }
 
 #[test]
@@ -408,6 +467,29 @@ fn a_whole_program_runs_once_a_call_from_its_start() {
     wpc.define_worker_function("shout", program(&["shout", "4"])).unwrap();
     let error = wpc.call::<()>("shout", ()).unwrap_err();
     assert!(matches!(error, Error::Exited { status: 4, .. }), "{error}");
+}
+
+#[test]
+fn the_exit_of_a_dependency_is_not_the_programs() {
+    let wpc = pool_with(1, hasty());
+    let exits =
+        wat(r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (memory (export "memory") 1)
+            (func (export "leave") (call $exit (i32.const 0))))"#);
+    wpc.define_worker_dependency("exits", exits.grant_wasi(Wasi::new())).unwrap();
+    let program =
+        wat(r#"(module (import "exits" "leave" (func $leave)) (memory (export "memory") 1)
+            (func (export "_start") (call $leave)))"#);
+    wpc.define_worker_function("program", program.clone()).unwrap();
+    let error = wpc.call::<()>("program", ()).unwrap_err();
+    assert!(matches!(error, Error::Exited { status: 0, .. }), "{error}");
+
+    wpc.define_worker_dependency("program", program).unwrap();
+    let imports = wat(
+        r#"(module (import "wpc:program" "_start" (func (param i32 i32 i32 i32) (result i64))) (func (export "f")))"#,
+    );
+    let error = wpc.define_worker_function("f", imports).unwrap_err();
+    assert!(error.to_string().contains("whole program"), "{error}");
 }
 
 #[test]

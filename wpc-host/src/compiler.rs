@@ -50,8 +50,7 @@ impl Compiler {
         source: &WasmModule,
         profile: Profile,
     ) -> Result<Arc<Module>, Error> {
-        let mut problems = source.limits.problems(what, self.engines.max_wasm_stack());
-        problems.extend(source.grants.wasi.iter().flat_map(|wasi| wasi.problems(what)));
+        let problems = source.limits.problems(what, self.engines.max_wasm_stack());
         if !problems.is_empty() {
             return Err(Error::InvalidOptions { problems });
         }

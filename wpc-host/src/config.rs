@@ -55,7 +55,8 @@ pub struct Options {
     /// How many module instances may be alive in the whole pool; a sandbox has one, and one more
     /// for each of its dependencies. Each worker has an equal share and drops its longest idle
     /// sandbox when that is used up. Address space, not memory, is set aside for them: 4 GiB each,
-    /// and as much again once a function with fuel is defined. From 1 to 10,000. Default 1,000.
+    /// and as much again for each other kind of code that is defined: with fuel, with a stack of its
+    /// own, with canonical NaNs. From 1 to 10,000. Default 1,000.
     pub max_live_instances: u32,
     /// How much stack a guest may use, in bytes; going past it ends its sandbox. From 64 KiB to
     /// 64 MiB. Default 512 KiB.

@@ -89,8 +89,11 @@ impl Engines {
         let made = wasmtime::Engine::new(&self.config(profile)).map_err(|error| {
             Error::InvalidOptions {
                 problems: vec![format!(
-                    "no engine can be made for `max_live_instances` {}: {error:#}",
-                    self.max_live_instances
+                    "no engine can be made for a stack of {} bytes{} and `max_live_instances` {}, beside the {} that there are: each sets aside 4 GiB of address space for an instance: {error:#}",
+                    profile.stack,
+                    if profile.is_metered { " with fuel" } else { "" },
+                    self.max_live_instances,
+                    self.made.load().len(),
                 )],
             }
         })?;

@@ -40,6 +40,9 @@ pub struct Limits {
     /// How many module instances a sandbox may have: its own module's, and one for each dependency
     /// that it reaches. Default 64.
     pub instances: usize,
+    /// How many files and directories a module may have open at once through WASI, in each sandbox.
+    /// Default 32.
+    pub open_files: usize,
     /// How many bytes a call's encoded arguments may have. Default 64 MiB.
     pub arguments: usize,
     /// How many bytes a call's encoded result may have. A larger one ends the sandbox, and counts as
@@ -69,6 +72,7 @@ impl Default for Limits {
             table_elements: MAX_TABLE_ELEMENTS,
             stack: None,
             instances: 64,
+            open_files: 32,
             arguments: 64 << 20,
             result: 64 << 20,
             module_size: 64 << 20,

@@ -116,14 +116,14 @@ impl Group {
         source: &WasmModule,
         profile: Profile,
         functions: Vec<(Arc<str>, usize)>,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let mut limits = source.limits.clone();
         // A program runs once.
         if functions.iter().any(|(_, at)| module.exports[*at].convention == Convention::Command) {
             limits.recycle_after_calls = Some(1);
         }
-        let wasi = Arc::new(source.grants.wasi.clone().unwrap_or_default());
-        Self { what, module, profile, limits, wasi, functions }
+        let wasi = source.grants.wasi.clone().unwrap_or_default().open(&what)?;
+        Ok(Self { what, module, profile, limits, wasi, functions })
     }
 }
 
@@ -216,7 +216,7 @@ impl Registry {
         let export = position(&module, &export);
         let functions = vec![(name.into(), export)];
         let mut functions =
-            self.define_group(Group::new(what, module, source, profile, functions))?;
+            self.define_group(Group::new(what, module, source, profile, functions)?)?;
         // One function was defined.
         Ok(functions.remove(0))
     }
@@ -245,7 +245,7 @@ impl Registry {
             check_name("function", &export.name)?;
             functions.push((Arc::from(export.name.as_str()), at));
         }
-        self.define_group(Group::new(what, module, source, profile, functions))
+        self.define_group(Group::new(what, module, source, profile, functions)?)
     }
 
     fn profile(&self, source: &WasmModule) -> Profile {
@@ -307,12 +307,12 @@ impl Registry {
         // needs is made before it.
         let plain = self.engines.plain();
         let module = self.compiler.compile(&what, source, plain)?;
+        let wasi = source.grants.wasi.clone().unwrap_or_default().open(&what)?;
         let profiles = self.lock().profiles_reaching(alias);
         let compile = |profile| self.compiler.compile(&what, source, profile);
         let _made = profiles.into_iter().map(compile).collect::<Result<Vec<_>, _>>()?;
         let mut sources = self.lock();
         let mut dependencies = sources.dependencies.clone();
-        let wasi = Arc::new(source.grants.wasi.clone().unwrap_or_default());
         let dependency = Dependency { module, source: source.clone(), wasi };
         dependencies.insert(alias.into(), Arc::new(dependency));
         // Circles and links that do not fit are refused even where no function reaches them yet.

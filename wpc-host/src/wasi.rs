@@ -2,6 +2,8 @@
 //! runs: sandboxes make contexts of it.
 
 use crate::capability::Capability;
+use crate::error::Error;
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -42,7 +44,27 @@ pub(crate) struct Directory {
     pub(crate) host: PathBuf,
     pub(crate) guest: String,
     pub(crate) is_writable: bool,
+    /// Open since the definition was made: what is put in its place later is not what was granted.
+    handle: Option<Arc<File>>,
 }
+
+impl Directory {
+    /// Where a sandbox finds it.
+    pub(crate) fn path(&self) -> PathBuf {
+        #[cfg(target_os = "linux")]
+        if let Some(handle) = &self.handle {
+            use std::os::fd::AsRawFd as _;
+            let by_handle = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
+            if by_handle.exists() {
+                return by_handle;
+            }
+        }
+        self.host.clone()
+    }
+}
+
+/// The most directories one definition may be granted.
+const MAX_DIRECTORIES: usize = 64;
 
 /// Where a guest's standard output goes. What a call writes counts as its log lines do, see
 /// [`Limits::log`](crate::Limits::log).
@@ -65,8 +87,9 @@ impl Output {
     }
 
     /// Bytes are written as they come, by every sandbox of the definition, one write at a time. The
-    /// writer runs on a worker's thread: while it blocks, that worker's other calls wait. An error of
-    /// its reaches the guest.
+    /// writer runs on a worker's thread, one at a time: while it blocks, that worker's other calls wait,
+    /// and whoever else writes waits too, until its own call ends. It runs where a `tokio` runtime is
+    /// entered, so it must not block on one. An error or a panic of its reaches the guest as an error.
     #[must_use]
     pub fn writer(writer: impl Write + Send + 'static) -> Self {
         Self(Target::Writer(Arc::new(Mutex::new(writer))))
@@ -151,7 +174,7 @@ impl Wasi {
     }
 
     /// A directory with all that is below it, which the guest finds at `guest` and can read. No path
-    /// and no symbolic link leads out of it.
+    /// and no symbolic link leads out of it. It is opened when the definition is made. At most 64.
     #[must_use]
     pub fn read_directory(self, host: impl AsRef<Path>, guest: impl Into<String>) -> Self {
         self.directory(host, guest, false)
@@ -170,13 +193,21 @@ impl Wasi {
         is_writable: bool,
     ) -> Self {
         let host = host.as_ref().to_owned();
-        self.directories.push(Directory { host, guest: guest.into(), is_writable });
+        let guest = guest.into();
+        self.directories.push(Directory { host, guest, is_writable, handle: None });
         self
     }
 
-    /// What is wrong with it, an item each; `what` has it.
-    pub(crate) fn problems(&self, what: &str) -> Vec<String> {
+    /// The grant with its directories open; `what` is granted it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOptions`] with everything that is wrong with it.
+    pub(crate) fn open(mut self, what: &str) -> Result<Arc<Self>, Error> {
         let mut problems = Vec::new();
+        if self.directories.len() > MAX_DIRECTORIES {
+            problems.push(format!("{what} is granted more than {MAX_DIRECTORIES} directories"));
+        }
         let has_nul = |text: &str| text.contains('\0');
         if self.arguments.iter().flatten().any(|argument| has_nul(argument)) {
             problems.push(format!("an argument of {what} has a NUL in it"));
@@ -186,17 +217,25 @@ impl Wasi {
                 problems.push(format!("the environment of {what} cannot have {name:?}: a name is not empty and has no `=`, and neither it nor its value has a NUL"));
             }
         }
-        for Directory { host, .. } in &self.directories {
+        for Directory { host, guest, handle, .. } in &mut self.directories {
+            if guest.is_empty() || guest.contains('\0') {
+                problems.push(format!("{what} cannot find a directory at {guest:?}"));
+            }
             let shown = host.display();
-            match std::fs::metadata(host) {
-                Ok(found) if found.is_dir() => {}
+            let opened = File::open(&host).and_then(|file| Ok((file.metadata()?.is_dir(), file)));
+            match opened {
+                Ok((true, file)) => *handle = Some(Arc::new(file)),
                 Ok(_) => problems.push(format!("`{shown}`, granted to {what}, is no directory")),
                 Err(error) => problems.push(format!(
                     "the directory `{shown}`, granted to {what}, is not there: {error}"
                 )),
             }
         }
-        problems
+        if problems.is_empty() {
+            Ok(Arc::new(self))
+        } else {
+            Err(Error::InvalidOptions { problems })
+        }
     }
 
     /// Whether it has the piece.

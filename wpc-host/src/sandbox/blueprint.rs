@@ -6,7 +6,8 @@ use super::invoke::{Entry, initialise};
 use super::state::{Buffer, Failure, Instance, State};
 use super::wasi;
 use crate::error::Error;
-use crate::module::{Module, describe, offered};
+use crate::limits::Limits;
+use crate::module::{Convention, Module, describe, offered};
 use crate::wasi::Wasi;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -77,10 +78,17 @@ impl Blueprint {
     }
 
     /// What each module that uses WASI has of it in the sandbox of this state, in order.
-    pub(super) fn wasi(&self, state: &State) -> Result<Vec<wasi::Context>, Failure> {
+    pub(super) fn wasi(
+        &self,
+        state: &State,
+        limits: &Limits,
+    ) -> Result<Vec<wasi::Context>, Failure> {
         let granted = self.parts.iter().filter_map(|part| part.wasi.as_ref());
         granted
-            .map(|granted| wasi::Context::new(granted, &state.surroundings, &state.volume))
+            .map(|granted| {
+                let files = limits.open_files;
+                wasi::Context::new(granted, files, &state.surroundings, &state.volume)
+            })
             .collect()
     }
 
@@ -178,6 +186,10 @@ fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Par
                 .module
                 .export(export)
                 .ok_or_else(|| refuse(export, missing(&nodes[callee].module, export)))?;
+            if found.convention == Convention::Command {
+                let reason = "it is a whole program, which only runs as a function".to_owned();
+                return Err(refuse(export, reason));
+            }
             let (name, convention) = (export.clone(), found.convention.clone());
             let entry = move |caller: &mut wasmtime::Caller<'_, State>, callee: usize| {
                 let instance = caller.data().instances[callee].instance;

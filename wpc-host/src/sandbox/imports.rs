@@ -7,11 +7,12 @@
 use super::invoke::{Entry, invoke};
 use super::memory;
 use super::state::{Failure, State, Surroundings};
+use super::wasi;
 use crate::call::{Call, encode_reply};
 use crate::event::{Draft, EventDetails, EventSource, Severity};
 use crate::host_function::HostContext;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::{Caller, Engine, Extern, Linker, Memory};
 use wpc_abi::GuestError;
 use wpc_abi::names::{self, LogLevel};
@@ -71,11 +72,7 @@ pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker
         host,
         names::RANDOM_IMPORT,
         move |mut caller: Caller<'_, State>, room: u32, len: u32| {
-            let memory = memory_of(&mut caller, at).map_err(wasmtime::Error::new)?;
-            let room = memory::room(memory, &mut caller, room, len, "the room for random bytes")
-                .map_err(wasmtime::Error::new)?;
-            rand::fill(room);
-            Ok(())
+            fill_with_random(&mut caller, at, room, len).map_err(wasmtime::Error::new)
         },
     )?;
     linker.func_wrap(host, names::CLOCK_IMPORT, |caller: Caller<'_, State>, kind: i32| -> i64 {
@@ -87,6 +84,30 @@ pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker
         i64::try_from(nanos.as_nanos()).unwrap_or(i64::MAX)
     })?;
     Ok(linker)
+}
+
+/// Fills the guest's room with random bytes, however much it is, as long as its call may take.
+pub(super) fn fill_with_random(
+    caller: &mut Caller<'_, State>,
+    at: usize,
+    room: u32,
+    len: u32,
+) -> Result<(), Failure> {
+    // A few milliseconds' worth.
+    const STEP: u32 = 1 << 20;
+    const WHAT: &str = "the room for random bytes";
+    let memory = memory_of(caller, at)?;
+    memory::room(memory, caller, room, len, WHAT)?;
+    let mut done = 0;
+    while done < len {
+        if let Some(interrupt) = caller.data().interrupt(Instant::now()) {
+            return Err(Failure::Interrupted(interrupt));
+        }
+        let step = STEP.min(len - done);
+        rand::fill(memory::room(memory, caller, room + done, step, WHAT)?);
+        done += step;
+    }
+    Ok(())
 }
 
 /// Lets the module at `at` call something with bytes: `answer` gives the reply to its arguments.
@@ -171,8 +192,7 @@ pub(super) fn link_host_function(
                 &GuestError::new("HostFunctionNotDefined", message),
             ));
         };
-        host_function
-            .run(&context, &arguments)
+        wasi::outside(|| host_function.run(&context, &arguments))
             .map_err(|interrupted| wasmtime::Error::new(Failure::Interrupted(interrupted.0)))
     })
 }

@@ -6,7 +6,6 @@ use super::state::{Failure, State};
 use crate::module::{Convention, Scalar};
 use std::borrow::Cow;
 use wasmtime::{AsContext as _, AsContextMut, Func, TypedFunc, Val};
-use wasmtime_wasi::I32Exit;
 use wpc_abi::GuestError;
 use wpc_abi::reply::{Reply, TAG_VALUE, unpack};
 
@@ -70,8 +69,14 @@ pub(super) fn invoke(
         Entry::Command(function) => {
             decode(&[], arguments.as_ref()).map_err(wasmtime::Error::new)?;
             match function.call(&mut store, ()) {
-                Err(error) if !matches!(error.downcast_ref(), Some(I32Exit(0))) => Err(error),
-                _ => Ok(encode(None)),
+                Ok(()) => Ok(encode(None)),
+                Err(error) => match error.downcast_ref() {
+                    // Its own end, not one of its dependencies'.
+                    Some(Failure::Exited { at: whose, status: 0 }) if *whose == at => {
+                        Ok(encode(None))
+                    }
+                    _ => Err(error),
+                },
             }
         }
     }

@@ -84,7 +84,8 @@ impl Sandbox {
             calls: 0,
             is_fresh: false,
         };
-        let made = sandbox.blueprint.wasi(sandbox.store.data()).map_err(wasmtime::Error::new);
+        let made =
+            sandbox.blueprint.wasi(sandbox.store.data(), limits).map_err(wasmtime::Error::new);
         let made = made.and_then(|wasi| {
             sandbox.store.data_mut().wasi = wasi;
             sandbox.within(request, |sandbox| sandbox.blueprint.instantiate(&mut sandbox.store))
@@ -157,7 +158,7 @@ impl Sandbox {
         state.meter.begin_call();
         state.wasi.iter().for_each(|context| context.begin_call(request.call));
         let result = {
-            let _entered = if state.wasi.is_empty() { None } else { wasi::enter() };
+            let _entered = (!state.wasi.is_empty()).then(wasi::enter);
             run(self)
         };
         let state = self.store.data_mut();
@@ -201,6 +202,9 @@ impl Sandbox {
                 let limit = self.store.data().result_limit;
                 return Error::ResultTooLarge { function, limit, found: *found };
             }
+            Some(Failure::Exited { status, .. }) => {
+                return Error::Exited { function, status: *status };
+            }
             Some(Failure::LogLimit { used }) => {
                 let limit = self.store.data().volume.limit;
                 return Error::LogLimit { function, limit, used: *used };
@@ -224,9 +228,6 @@ impl Sandbox {
                 limit,
                 option: "Options::max_live_instances",
             };
-        }
-        if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
-            return Error::Exited { function, status: exit.0 };
         }
         let trap = error.downcast_ref::<Trap>().copied();
         match trap {

@@ -28,6 +28,8 @@ pub(crate) enum Failure {
     Contract(String),
     #[error("the result has {found} bytes")]
     ResultTooLarge { found: usize },
+    #[error("the program of module {at} exited with {status}")]
+    Exited { at: usize, status: i32 },
     #[error("{used} bytes were logged")]
     LogLimit { used: usize },
     #[error("the arguments do not fit: {0}")]
@@ -79,10 +81,17 @@ pub(crate) struct State {
 impl State {
     /// Why the running call should end now, if it should.
     pub(super) fn interrupt(&self, now: Instant) -> Option<Interrupt> {
-        if self.surroundings.stopping.load(Ordering::Acquire) {
+        self.surroundings.interrupt(self.call.as_deref(), now)
+    }
+}
+
+impl Surroundings {
+    /// Why the call should end now, if it should.
+    pub(super) fn interrupt(&self, call: Option<&Call>, now: Instant) -> Option<Interrupt> {
+        if self.stopping.load(Ordering::Acquire) {
             return Some(Interrupt::Stopped);
         }
-        self.call.as_ref().and_then(|call| call.interrupted(now))
+        call.and_then(|call| call.interrupted(now))
     }
 }
 

@@ -1,14 +1,16 @@
 //! WASI preview 1 in a sandbox: `wasmtime_wasi` carries it, confined to what was granted. What waits
 //! is ours, so that a sleep ends with its call; so are the two outputs, which become events.
 
-use super::imports::{LINE_COST, MAX_TEXT, memory_of, tell_line};
+use super::imports::{LINE_COST, MAX_TEXT, fill_with_random, memory_of, tell_line};
 use super::memory;
 use super::state::{Failure, State, Surroundings, Volume};
 use crate::call::Call;
 use crate::event::Severity;
-use crate::wasi::{Target, WASI_MODULE, Wasi};
+use crate::wasi::{Output, Target, WASI_MODULE, Wasi};
+use std::cell::RefCell;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::io::AsyncWrite;
 use tokio::runtime::{Builder, EnterGuard, Runtime};
@@ -19,8 +21,12 @@ use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::{FsPerms, HostMonotonicClock, WasiCtxBuilder, WasiView};
 
-/// How many things of the host's a guest may hold at once: open files, above all.
-const MAX_RESOURCES: usize = 256;
+/// How many things of the host's a guest may hold beside files and granted directories: its three
+/// streams, and what one call of it needs for a moment.
+const OTHER_RESOURCES: usize = 8;
+
+/// The most subscriptions a guest may wait for at once: they are kept while it does.
+const MAX_SUBSCRIPTIONS: u32 = 4096;
 
 /// How often a sleeping guest looks whether its call should end.
 const LOOK: Duration = Duration::from_millis(1);
@@ -33,9 +39,39 @@ const MAX_WRITE: usize = 64 * 1024;
 static RUNTIME: LazyLock<Option<Runtime>> =
     LazyLock::new(|| Builder::new_current_thread().build().ok());
 
+thread_local! {
+    static ENTERED: RefCell<Option<EnterGuard<'static>>> = const { RefCell::new(None) };
+}
+
+/// Ends what [`enter`] began.
+pub(super) struct Entered;
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        ENTERED.set(None);
+    }
+}
+
 /// To be held while a guest with WASI runs.
-pub(super) fn enter() -> Option<EnterGuard<'static>> {
-    RUNTIME.as_ref().map(Runtime::enter)
+pub(super) fn enter() -> Entered {
+    ENTERED.set(RUNTIME.as_ref().map(Runtime::enter));
+    Entered
+}
+
+/// Runs what is the embedder's, and must not take the runtime for one that drives anything.
+pub(super) fn outside<T>(run: impl FnOnce() -> T) -> T {
+    if ENTERED.take().is_none() {
+        return run();
+    }
+    // Entered again should it panic, too: the guest may go on.
+    struct Again;
+    impl Drop for Again {
+        fn drop(&mut self) {
+            std::mem::forget(enter());
+        }
+    }
+    let _again = Again;
+    run()
 }
 
 /// What one module of a sandbox has of WASI.
@@ -48,6 +84,7 @@ impl Context {
     /// A context with what `granted` has; fails where a directory cannot be opened any more.
     pub(super) fn new(
         granted: &Wasi,
+        open_files: usize,
         surroundings: &Arc<Surroundings>,
         volume: &Arc<Volume>,
     ) -> Result<Self, Failure> {
@@ -64,11 +101,11 @@ impl Context {
             builder.stdin(MemoryInputPipe::new(bytes::Bytes::from_owner(Arc::clone(bytes))));
         }
         let mut outputs = Vec::new();
-        let mut pipe = |stream, severity, target: &Target| {
+        let mut pipe = |stream, severity, target| {
             let pipe = Arc::new(Pipe {
                 stream,
                 severity,
-                target: target.clone(),
+                target,
                 surroundings: Arc::clone(surroundings),
                 volume: Arc::clone(volume),
                 line: Mutex::default(),
@@ -76,16 +113,15 @@ impl Context {
             outputs.push(Arc::clone(&pipe));
             Stream(pipe)
         };
-        if let Some(output) = &granted.stdout {
-            builder.stdout(pipe("stdout", Severity::Info, &output.0));
-        }
-        if let Some(output) = &granted.stderr {
-            builder.stderr(pipe("stderr", Severity::Warn, &output.0));
-        }
+        let target = |output: &Option<Output>| {
+            output.as_ref().map_or(Target::Nowhere, |output| output.0.clone())
+        };
+        builder.stdout(pipe("stdout", Severity::Info, target(&granted.stdout)));
+        builder.stderr(pipe("stderr", Severity::Warn, target(&granted.stderr)));
         for directory in &granted.directories {
             let permission =
                 if directory.is_writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
-            builder.preopened_dir(&directory.host, &directory.guest, permission).map_err(
+            builder.preopened_dir(directory.path(), &directory.guest, permission).map_err(
                 |error| {
                     let shown = directory.host.display();
                     Failure::Link(format!("the directory `{shown}` cannot be opened: {error:#}"))
@@ -93,7 +129,8 @@ impl Context {
             )?;
         }
         let mut inner = builder.build_p1();
-        inner.ctx().table.set_max_capacity(MAX_RESOURCES);
+        let most = open_files.saturating_add(granted.directories.len() + OTHER_RESOURCES);
+        inner.ctx().table.set_max_capacity(most);
         Ok(Self { inner, outputs })
     }
 
@@ -123,6 +160,19 @@ pub(super) fn link(linker: &mut Linker<State>, at: usize, nth: usize) -> wasmtim
             poll_oneoff(caller, at, wanted, events, count, found).map_err(wasmtime::Error::new)
         },
     )?;
+    // Theirs draws byte by byte, into a buffer of the host's first.
+    linker.func_wrap(
+        WASI_MODULE,
+        "random_get",
+        move |mut caller: Caller<'_, State>, room: u32, len: u32| {
+            fill_with_random(&mut caller, at, room, len).map_err(wasmtime::Error::new)?;
+            Ok(SUCCESS)
+        },
+    )?;
+    // Tells whose program ended, and takes any status.
+    linker.func_wrap(WASI_MODULE, "proc_exit", move |status: i32| -> wasmtime::Result<()> {
+        Err(wasmtime::Error::new(Failure::Exited { at, status }))
+    })?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -167,12 +217,12 @@ impl Pipe {
 
     fn write(&self, bytes: &[u8]) -> StreamResult<()> {
         match &self.target {
-            Target::Nowhere => Ok(()),
+            Target::Nowhere => self.count(bytes.len()),
             Target::Events => self.write_lines(bytes),
             Target::Writer(writer) => {
                 self.count(bytes.len() + LINE_COST)?;
+                let mut writer = self.wait_for(writer)?;
                 let write = || {
-                    let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
                     writer.write_all(bytes)?;
                     writer.flush()
                 };
@@ -180,6 +230,26 @@ impl Pipe {
                     .unwrap_or_else(|_| Err(std::io::Error::other("the writer panicked")))
                     .map_err(|error| StreamError::LastOperationFailed(error.into()))
             }
+        }
+    }
+
+    /// Waits for its turn, but no longer than the call may take: another's write may block for ever.
+    fn wait_for<'a>(
+        &self,
+        writer: &'a Mutex<dyn Write + Send>,
+    ) -> StreamResult<MutexGuard<'a, dyn Write + Send + 'static>> {
+        loop {
+            match writer.try_lock() {
+                Ok(writer) => return Ok(writer),
+                Err(TryLockError::Poisoned(writer)) => return Ok(writer.into_inner()),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            let call = self.lock().call.clone();
+            if let Some(interrupt) = self.surroundings.interrupt(call.as_deref(), Instant::now()) {
+                let failure = wasmtime::Error::new(Failure::Interrupted(interrupt));
+                return Err(StreamError::Trap(failure));
+            }
+            std::thread::park_timeout(LOOK);
         }
     }
 
@@ -194,13 +264,20 @@ impl Pipe {
             for chunk in text.chunks(MAX_TEXT) {
                 if line.text.len() + chunk.len() > MAX_TEXT {
                     self.count(LINE_COST)?;
-                    self.tell(&mut line);
+                    // A character that is not whole yet goes with the next piece.
+                    let whole = match std::str::from_utf8(&line.text) {
+                        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+                        _ => line.text.len(),
+                    };
+                    let rest = line.text.split_off(whole);
+                    self.tell(&mut line)?;
+                    line.text = rest;
                 }
                 line.text.extend_from_slice(chunk);
             }
             if is_whole {
                 self.count(LINE_COST)?;
-                self.tell(&mut line);
+                self.tell(&mut line)?;
             }
         }
         Ok(())
@@ -210,19 +287,24 @@ impl Pipe {
         self.volume.add(bytes).map_err(|failure| StreamError::Trap(wasmtime::Error::new(failure)))
     }
 
-    fn tell(&self, line: &mut Line) {
+    fn tell(&self, line: &mut Line) -> StreamResult<()> {
         let text = String::from_utf8_lossy(&line.text).into_owned();
+        // What is no text becomes longer.
+        self.count(text.len() - line.text.len().min(text.len()))?;
         line.text.clear();
         if let Some(call) = &line.call {
             tell_line(&self.surroundings, call, self.severity, self.stream, text);
         }
+        Ok(())
     }
 
     fn end_call(&self) {
         let mut line = self.lock();
         if !line.text.is_empty() {
-            self.tell(&mut line);
+            // The call is over: a line too much is only not told.
+            drop(self.tell(&mut line));
         }
+        line.text.clear();
         line.call = None;
     }
 }
@@ -273,12 +355,24 @@ const EVENT: u32 = 32;
 const SUCCESS: i32 = 0;
 const INVALID: i32 = 28;
 
-/// What is waited for.
-enum Awaited {
+/// The kind of a subscription to a clock; 1 and 2 are reading and writing.
+const CLOCK: u8 = 0;
+
+/// What one subscription waits for.
+struct Awaited {
+    user_data: [u8; 8],
+    kind: u8,
+    what: What,
+}
+
+#[derive(Clone, Copy)]
+enum What {
     /// Input and output never make a guest wait here.
     Ready,
+    /// `None` is for ever.
     Until(Option<Instant>),
-    NoSuchClock,
+    /// No clock of this number, or nothing of this kind.
+    Unknown,
 }
 
 /// Waits until one of `count` subscriptions at `wanted` has come about, and writes those that have to
@@ -291,52 +385,46 @@ fn poll_oneoff(
     count: u32,
     found: u32,
 ) -> Result<i32, Failure> {
-    let (Some(wanted_len), Some(_)) = (count.checked_mul(SUBSCRIPTION), count.checked_mul(EVENT))
-    else {
-        return Ok(INVALID);
-    };
-    if count == 0 {
+    if count == 0 || count > MAX_SUBSCRIPTIONS {
         return Ok(INVALID);
     }
     let memory = memory_of(&mut caller, at)?;
-    let subscription = |caller: &Caller<'_, State>, nth: u32| -> Result<[u8; 48], Failure> {
-        let all = memory::read(memory, caller, wanted, wanted_len, "its subscriptions")?;
-        let start = nth as usize * SUBSCRIPTION as usize;
-        Ok(std::array::from_fn(|byte| all[start + byte]))
-    };
+    let all = memory::read(memory, &caller, wanted, count * SUBSCRIPTION, "its subscriptions")?;
+    let (subscriptions, _) = all.as_chunks::<{ SUBSCRIPTION as usize }>();
+    let now = Instant::now();
     let started = caller.data().surroundings.started;
-    let begun = Instant::now();
-    let mut until: Option<Instant> = None;
+    let awaited: Vec<_> =
+        subscriptions.iter().map(|subscription| awaited(subscription, started, now)).collect();
+    let mut until = None;
     let mut waits = true;
-    for nth in 0..count {
-        match awaited(&subscription(&caller, nth)?, started, begun) {
-            Awaited::Ready | Awaited::NoSuchClock => waits = false,
-            Awaited::Until(Some(moment)) => {
-                until = Some(until.map_or(moment, |until| until.min(moment)));
+    for awaited in &awaited {
+        match awaited.what {
+            What::Ready | What::Unknown => waits = false,
+            What::Until(Some(moment)) => {
+                until = Some(until.map_or(moment, |until: Instant| until.min(moment)));
             }
-            Awaited::Until(None) => {}
+            What::Until(None) => {}
         }
     }
     if waits {
         sleep(caller.data(), until)?;
     }
     let now = Instant::now();
-    let mut written = 0;
-    for nth in 0..count {
-        let subscription = subscription(&caller, nth)?;
-        let errno = match awaited(&subscription, started, begun) {
-            Awaited::Ready => SUCCESS,
-            Awaited::Until(Some(moment)) if moment <= now => SUCCESS,
-            Awaited::Until(_) => continue,
-            Awaited::NoSuchClock => INVALID,
+    let mut written: u32 = 0;
+    for awaited in awaited {
+        let errno = match awaited.what {
+            What::Ready => SUCCESS,
+            What::Until(Some(moment)) if moment <= now => SUCCESS,
+            What::Until(_) => continue,
+            What::Unknown => INVALID,
         };
         let mut event = [0; EVENT as usize];
-        event[..8].copy_from_slice(&subscription[..8]);
+        event[..8].copy_from_slice(&awaited.user_data);
         event[8] = u8::try_from(errno).unwrap_or_default();
-        event[10] = subscription[8];
+        event[10] = awaited.kind;
         // At least one byte can be read or written.
-        event[16] = u8::from(subscription[8] != 0);
-        let place = events.wrapping_add(written * EVENT);
+        event[16] = u8::from(awaited.kind != CLOCK);
+        let place = events.saturating_add(written * EVENT);
         memory::room(memory, &mut caller, place, EVENT, "the room for events")?
             .copy_from_slice(&event);
         written += 1;
@@ -346,23 +434,23 @@ fn poll_oneoff(
     Ok(SUCCESS)
 }
 
-fn awaited(subscription: &[u8; 48], started: Instant, begun: Instant) -> Awaited {
-    let field = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| subscription[at + byte]));
-    if subscription[8] != 0 {
-        return Awaited::Ready;
-    }
-    let timeout = Duration::from_nanos(field(24));
+fn awaited(subscription: &[u8; SUBSCRIPTION as usize], started: Instant, now: Instant) -> Awaited {
+    let bytes = |at: usize| std::array::from_fn(|byte| subscription[at + byte]);
+    let timeout = Duration::from_nanos(u64::from_le_bytes(bytes(24)));
     let is_absolute = subscription[40] & 1 == 1;
     let clock = u32::from_le_bytes(std::array::from_fn(|byte| subscription[16 + byte]));
-    Awaited::Until(match (clock, is_absolute) {
-        (0 | 1, false) => begun.checked_add(timeout),
-        (0, true) => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            begun.checked_add(timeout.saturating_sub(now))
+    let kind = subscription[8];
+    let what = match (kind, clock, is_absolute) {
+        (CLOCK, 0 | 1, false) => What::Until(now.checked_add(timeout)),
+        (CLOCK, 0, true) => {
+            let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            What::Until(now.checked_add(timeout.saturating_sub(wall)))
         }
-        (1, true) => started.checked_add(timeout),
-        _ => return Awaited::NoSuchClock,
-    })
+        (CLOCK, 1, true) => What::Until(started.checked_add(timeout)),
+        (1 | 2, ..) => What::Ready,
+        _ => What::Unknown,
+    };
+    Awaited { user_data: bytes(0), kind, what }
 }
 
 /// Sleeps until the moment, or for ever, but no longer than the call may take.
