@@ -314,3 +314,24 @@ fn the_same_call_gives_the_same_value_for_the_same_fuel_in_any_pool() {
     assert_eq!(run(), first);
     assert!(first.3.iter().all(|fuel| fuel.is_some_and(|fuel| fuel > 0)), "{:?}", first.3);
 }
+
+#[test]
+fn fuel_is_told_whatever_the_call_ends_with() {
+    let wpc = pool_with(1, hasty());
+    let limits = Limits { fuel: Some(1_000_000), ..Limits::default() };
+    let module = wat(r#"(module
+            (func (export "good"))
+            (func (export "traps") unreachable)
+            (func (export "uses_up") (loop br 0)))"#);
+    wpc.define_worker_module(module.limits(limits)).unwrap();
+    wpc.define_worker_function("free", wat(r#"(module (func (export "free")))"#)).unwrap();
+    let metered = |name: &str| {
+        let (result, fuel) = wpc.submit::<()>(name, ()).unwrap().wait_metered();
+        (result.map_err(|error| error.code().as_str()), fuel)
+    };
+    assert!(matches!(metered("good"), (Ok(()), Some(1..100))));
+    assert!(matches!(metered("traps"), (Err("trap"), Some(1..100))));
+    let (result, fuel) = metered("uses_up");
+    assert_eq!((result, fuel), (Err("out_of_fuel"), Some(1_000_000)));
+    assert_eq!(metered("free"), (Ok(()), None));
+}

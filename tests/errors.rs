@@ -130,6 +130,7 @@ fn every_error() -> Vec<Error> {
             stack: "at resize".to_owned(),
         },
         Error::Exited { function: f(), status: 3 },
+        Error::TooManyOpenFiles { function: f(), limit: 32 },
         Error::OutOfFuel { function: f(), limit: 1000 },
         Error::LogLimit { function: f(), limit: 100, used: 120 },
         Error::OutOfMemory { function: f(), requested: 131_072, limit: 65_536 },

@@ -321,3 +321,84 @@ fn a_replaced_one_may_use_the_pool_as_it_goes() {
     wpc.define_host_function("h", |_, (): ()| Ok::<_, String>(())).unwrap();
     assert!(wpc.get_worker_constants().is_empty());
 }
+
+/// A gate that threads wait at until it is opened.
+type Gate = Arc<(Mutex<bool>, std::sync::Condvar)>;
+
+fn open(gate: &Gate) {
+    *gate.0.lock().unwrap() = true;
+    gate.1.notify_all();
+}
+
+/// A pool with the function `f`, which tells that it runs, and does not come back before the gate opens.
+fn stuck_at_a_gate(
+    workers: usize,
+    options: Options,
+) -> (WorkerProcedureCall, Gate, std::sync::mpsc::Receiver<()>) {
+    let gate = Gate::default();
+    let (runs, running) = sync_channel(100);
+    let wpc = pool_with(workers, options);
+    let its_own = Arc::clone(&gate);
+    let waits = move |_: &_, (): ()| {
+        runs.send(()).unwrap();
+        drop(its_own.1.wait_while(its_own.0.lock().unwrap(), |is_open| !*is_open));
+        Ok::<_, String>(())
+    };
+    wpc.define_host_function("waits", waits).unwrap();
+    let module = wat(r#"(module
+            (import "wpc-host" "waits" (func $waits (param i32 i32 i32 i32) (result i64)))
+            (memory (export "memory") 1)
+            (func (export "f") (drop (call $waits (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))))"#);
+    wpc.define_worker_function("f", module.grant_host_function("waits")).unwrap();
+    (wpc, gate, running)
+}
+
+#[test]
+fn one_that_costs_worker_after_worker_is_held_and_its_neighbours_serve_on() {
+    let options = Options {
+        lost_worker_grace: Duration::from_millis(1),
+        max_restarts_per_worker: 2,
+        ..hasty()
+    };
+    let (wpc, gate, _running) = stuck_at_a_gate(2, options);
+    let events = Recorder::new(&wpc);
+    define_sdk(&wpc, &["add"]);
+    let limit = CallOptions::new().time_limit(Duration::from_millis(5));
+    let mut lost = 0;
+    loop {
+        match wpc.call_with::<()>("f", (), &limit).unwrap_err() {
+            Error::Held { .. } => break,
+            Error::Timeout { ran: true, .. } | Error::WorkerLost { .. } => {
+                let error = events.wait_for_name("worker_error");
+                assert!(error.correlation_id.is_some(), "it says which call");
+                lost += 1;
+            }
+            // It waited while its function backed off.
+            Error::Timeout { .. } => {}
+            other => panic!("{other}"),
+        }
+        assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+        assert!(lost <= 3, "it is held after two restarts");
+    }
+    open(&gate);
+    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+    assert!(wpc.revive_worker_function("f").unwrap());
+    wpc.call::<()>("f", ()).unwrap();
+}
+
+#[test]
+fn one_that_never_returns_after_its_call_was_cancelled_costs_its_worker_too() {
+    let options = Options { lost_worker_grace: Duration::from_millis(1), ..hasty() };
+    let (wpc, gate, running) = stuck_at_a_gate(1, options);
+    let events = Recorder::new(&wpc);
+    define_sdk(&wpc, &["add"]);
+    let limit = CallOptions::new().time_limit(Duration::from_secs(3600));
+    let call = wpc.submit_with::<()>("f", (), &limit).unwrap();
+    running.recv_timeout(PATIENCE).unwrap();
+    let behind = wpc.submit::<i32>("add", (1, 2)).unwrap();
+    call.cancel();
+    assert_eq!(code(call.wait()), "cancelled");
+    assert_eq!(behind.wait().unwrap(), 3, "it went to the worker that took the place");
+    events.wait_for_name("worker_restart_completed");
+    open(&gate);
+}

@@ -14,6 +14,7 @@ mod contract;
 mod defects;
 mod definitions;
 mod dependencies;
+mod documents;
 mod errors;
 mod events;
 mod host_functions;

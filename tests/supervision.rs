@@ -234,3 +234,18 @@ fn workers_that_are_lost_again_and_again_are_given_up_by_name_and_at_once() {
     define_sdk(&wpc, &["add"]);
     assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
 }
+
+#[test]
+fn a_worker_whose_restarts_were_used_up_is_tried_again_after_its_cool_down() {
+    treacherous_subscriber::install();
+    let options =
+        Options { max_restarts_per_worker: 0, hold_cool_down: Duration::from_millis(1), ..hasty() };
+    let wpc = pool_with(1, options);
+    let events = Recorder::new(&wpc);
+    define_sdk(&wpc, &["add"]);
+    wpc.define_worker_function("f", treacherous_subscriber::logs("panic the host")).unwrap();
+    assert_eq!(code(wpc.call::<()>("f", ())), "worker_lost");
+    events.wait_for_name("worker_restart_exhausted");
+    events.wait_for_name("worker_restart_completed");
+    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+}

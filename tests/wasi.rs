@@ -284,7 +284,7 @@ fn a_guest_holds_so_many_files_and_no_more() {
     let limits = Limits { open_files: 5, ..Limits::default() };
     wpc.define_worker_module(tool(everything(&folder)).limits(limits)).unwrap();
     let error = wpc.call::<u32>("hoard", ("/data/a.txt",)).unwrap_err();
-    assert_eq!(error.code().as_str(), "trap", "{error}");
+    assert!(matches!(error, Error::TooManyOpenFiles { limit: 5, .. }), "{error}");
     wpc.call::<Vec<String>>("list_folder", ("/data",)).unwrap();
 }
 
@@ -528,4 +528,60 @@ fn threads_of_its_own_are_none() {
         .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
     let foreign: Vec<_> = names.filter(|name| name.contains("tokio")).collect();
     assert!(foreign.is_empty(), "{foreign:?}");
+}
+
+/// A writer that uses its pool as it goes, and panics.
+struct Parting(WorkerProcedureCall);
+
+impl Write for Parting {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Parting {
+    fn drop(&mut self) {
+        self.0.undefine_worker_constant("word");
+        panic!("as a test wants it to");
+    }
+}
+
+#[test]
+fn a_replaced_writer_may_use_the_pool_as_it_goes_and_panic() {
+    let wpc = pool(1);
+    let module = |wpc: &WorkerProcedureCall| {
+        let output = Output::writer(Parting(wpc.clone()));
+        imports("sched_yield", "(result i32)").grant_wasi(Wasi::new().stdout(output))
+    };
+    wpc.define_worker_constant("word", &1_u8).unwrap();
+    wpc.define_worker_function("f", module(&wpc)).unwrap();
+    wpc.call::<()>("f", ()).unwrap();
+    wpc.define_worker_function("f", module(&wpc)).unwrap();
+    wpc.call::<()>("f", ()).unwrap();
+    wpc.undefine_worker_function("f");
+    for health in wpc.get_worker_health_states() {
+        assert_eq!(health.restart_attempt, 0, "no worker was lost");
+    }
+    wpc.define_worker_function("f", imports("sched_yield", "(result i32)").grant_wasi(Wasi::new()))
+        .unwrap();
+    wpc.call::<()>("f", ()).unwrap();
+}
+
+#[test]
+fn what_is_written_while_a_sandbox_is_made_counts_for_its_first_call() {
+    let wpc = pool_with(1, hasty());
+    let module = contract(
+        r#"(func $start (call $log (i32.const 2) (i32.const 0) (i32.const 500)))
+        (start $start)
+        (func (export "f") (param i32 i32) (result i64)
+            (call $log (i32.const 2) (i32.const 0) (i32.const 500)) i64.const 68719476737)"#,
+    );
+    let limits = Limits { log: 1_000, ..Limits::default() };
+    wpc.define_worker_function("f", module.limits(limits)).unwrap();
+    let error = wpc.call::<()>("f", ()).unwrap_err();
+    assert!(matches!(error, Error::LogLimit { limit: 1_000, .. }), "{error}");
 }

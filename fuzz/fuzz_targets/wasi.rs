@@ -13,7 +13,7 @@ use wpc_host::{
 };
 
 /// Each import with its parameters: `i` is an i32, `I` an i64.
-const IMPORTS: [(&str, &str); 40] = [
+const IMPORTS: [(&str, &str); 42] = [
     ("args_get", "ii"),
     ("args_sizes_get", "ii"),
     ("environ_get", "ii"),
@@ -52,6 +52,8 @@ const IMPORTS: [(&str, &str); 40] = [
     ("path_symlink", "iiiii"),
     ("path_unlink_file", "iii"),
     ("poll_oneoff", "iiii"),
+    ("proc_exit", "i"),
+    ("proc_raise", "i"),
     ("random_get", "ii"),
     ("sched_yield", ""),
 ];
@@ -75,6 +77,8 @@ struct Step {
 struct Program {
     data: Vec<u8>,
     steps: Vec<Step>,
+    /// Of memory, less one.
+    pages: u8,
 }
 
 static POOL: LazyLock<WorkerProcedureCall> = LazyLock::new(|| {
@@ -96,20 +100,23 @@ fuzz_target!(|program: Program| {
     for (at, (name, parameters)) in IMPORTS.iter().enumerate() {
         let types = parameters.chars().map(|ty| if ty == 'i' { " i32" } else { " i64" });
         let types: String = types.collect();
-        let result = if *name == "sched_yield" || !parameters.is_empty() { "(result i32)" } else { "" };
+        let result = if *name == "proc_exit" { "" } else { "(result i32)" };
         let _ = writeln!(
             text,
             r#"(import "wasi_snapshot_preview1" "{name}" (func $w{at} (param{types}) {result}))"#
         );
     }
-    text.push_str("(memory (export \"memory\") 1)\n(data (i32.const 256) \"");
+    let pages = u32::from(program.pages) + 1;
+    let _ = write!(text, "(memory (export \"memory\") {pages})");
+    text.push_str("\n(data (i32.const 256) \"");
     for byte in program.data.iter().take(4096) {
         let _ = write!(text, "\\{byte:02x}");
     }
     text.push_str("\")\n(data (i32.const 0) \"a\\00b/../a\\00..\")\n(func (export \"f\")\n");
     for step in program.steps.iter().take(16) {
         let at = usize::from(step.import) % IMPORTS.len();
-        let _ = write!(text, "(drop (call $w{at}");
+        let ends = IMPORTS[at].0 == "proc_exit";
+        let _ = write!(text, "{}(call $w{at}", if ends { "" } else { "(drop " });
         for (ty, number) in IMPORTS[at].1.chars().zip(&step.arguments) {
             let number = match number {
                 Number::Small(number) => i64::from(*number) % 8,
@@ -121,7 +128,7 @@ fuzz_target!(|program: Program| {
                 _ => write!(text, " (i64.const {number})"),
             };
         }
-        text.push_str("))\n");
+        text.push_str(if ends { ")\n" } else { "))\n" });
     }
     text.push_str("))");
     let wasi = Wasi::minimal()
@@ -141,7 +148,12 @@ fuzz_target!(|program: Program| {
     let lawful = matches!(
         result,
         Ok(()) | Err(
-            Error::Trap { .. } | Error::Timeout { .. } | Error::BadReply { .. } | Error::LogLimit { .. }
+            Error::Trap { .. }
+                | Error::Timeout { .. }
+                | Error::BadReply { .. }
+                | Error::LogLimit { .. }
+                | Error::Exited { .. }
+                | Error::TooManyOpenFiles { .. }
         )
     );
     assert!(lawful, "{result:?}");

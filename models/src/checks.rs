@@ -4,7 +4,7 @@
 use crate::call::{Call, Interrupt};
 use crate::config::{CallOptions, Options};
 use crate::error::Error;
-use crate::id::{CallId, FunctionHash};
+use crate::id::{CallId, FunctionHash, Generation};
 use crate::intake;
 use crate::lifecycle::Lifecycle;
 use crate::module::WasmModule;
@@ -148,7 +148,13 @@ pub fn queue_of_a_worker_given_up() {
 
 /// However many want to answer a call, one does, and who waits for it learns of it.
 pub fn call() {
-    let call = Arc::new(Call::new(CallId(1), "f".into(), time::now(), Duration::from_secs(60)));
+    let call = Arc::new(Call::new(
+        CallId(1),
+        "f".into(),
+        Generation(1),
+        time::now(),
+        Duration::from_secs(60),
+    ));
     let answers = Arc::new(AtomicUsize::new(0));
     let count = |answers: &AtomicUsize| {
         answers.fetch_add(1, Ordering::SeqCst);

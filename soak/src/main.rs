@@ -2,7 +2,8 @@
 //!
 //! What must hold: every call ends, with an outcome that is lawful for what was called; a value
 //! belongs to a definition that was current at some time between the call's acceptance and its
-//! answer; in the end nothing is in flight, and threads and memory are what they were.
+//! answer; nothing panics; in the end nothing is in flight, no sandbox is left, and threads and memory
+//! are what they were.
 #![forbid(unsafe_code)]
 
 mod scene;
@@ -13,7 +14,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use scene::{Scene, Tally};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// How many callers: a few more than workers, so that some wait.
@@ -39,6 +41,15 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let seed = arguments.seed.unwrap_or_else(rand::random);
     println!("soak of {} s, seed {seed}", arguments.seconds);
+
+    // A panic on one of the pool's threads would be mended, and go unnoticed.
+    let panics = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&panics);
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        usual(panic);
+    }));
 
     let scene = Scene::new(seed)?;
     scene.start()?;
@@ -89,7 +100,9 @@ fn main() -> Result<()> {
     // Threads that were given up end by themselves when their host function returns.
     let patience = Instant::now() + Duration::from_secs(10);
     let mut after = Usage::now()?;
-    while after.threads >= before.threads && Instant::now() < patience {
+    while (after.threads >= before.threads || !scene.has_no_sandboxes())
+        && Instant::now() < patience
+    {
         std::thread::sleep(Duration::from_millis(10));
         after = Usage::now()?;
     }
@@ -99,6 +112,9 @@ fn main() -> Result<()> {
         before.threads, after.threads, before.memory, after.memory
     );
     ensure!(after.threads < before.threads, "threads were left behind");
+    ensure!(scene.has_no_sandboxes(), "sandboxes were left behind");
+    let panics = panics.load(Ordering::Relaxed);
+    ensure!(panics == 0, "{panics} panics");
     ensure!(after.memory < before.memory + MEMORY_SLACK, "memory was left behind");
     println!("everything held");
     Ok(())

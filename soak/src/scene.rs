@@ -164,7 +164,7 @@ impl Scene {
             940..960 => self.mischief("spin", &["timeout"], cancels, tally),
             960..980 => self.mischief("recurse", &["stack_overflow"], cancels, tally),
             980..999 => self.mischief("hoard", &["out_of_memory"], cancels, tally),
-            _ => self.mischief("lose", &["timeout", "worker_lost"], cancels, tally),
+            _ => self.mischief("lose", &["timeout"], cancels, tally),
         }
     }
 
@@ -185,7 +185,7 @@ impl Scene {
                 "{kind} gave {number}, and {oldest} to {newest} were current"
             );
         }
-        lawful(kind, result.map(drop), &["value", "worker_lost"], cancels, tally)
+        lawful(kind, result.map(drop), &["value"], cancels, tally)
     }
 
     fn mischief(
@@ -202,7 +202,7 @@ impl Scene {
         });
         let result = self.outcome::<()>(kind, options, cancels)?;
         // Held, or not served within its limit because it backs off, is lawful for what keeps failing.
-        let outcomes = [outcomes, &["held", "timeout", "worker_lost"]].concat();
+        let outcomes = [outcomes, &["held", "timeout"]].concat();
         lawful(kind, result, &outcomes, cancels, tally)
     }
 
@@ -242,6 +242,14 @@ impl Scene {
             ensure!(Instant::now() < patience, "{} has calls in flight", busy.worker_id);
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+}
+
+impl Scene {
+    /// Whether every sandbox is gone, those of threads that were given up among them.
+    pub(crate) fn has_no_sandboxes(&self) -> bool {
+        let usage = self.wpc.get_sandbox_usage();
+        usage.live_instances == 0 && usage.live_memories == 0
     }
 }
 

@@ -13,6 +13,10 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::time::Instant;
 
+/// Stands for all workers, where a failure cost the worker itself: whichever comes next would be lost
+/// in the same way.
+const EVERYWHERE: WorkerId = WorkerId(u64::MAX);
+
 #[derive(Debug, Default)]
 pub(crate) struct Bulkhead {
     troubled: AtomicUsize,
@@ -43,7 +47,17 @@ impl Bulkhead {
         if self.is_whole() {
             return Admission::Yes;
         }
-        self.lock().get(&worker).map_or(Admission::Yes, |trouble| trouble.state.admission(now))
+        let troubles = self.lock();
+        let of = |worker| {
+            troubles.get(&worker).map_or(Admission::Yes, |trouble| trouble.state.admission(now))
+        };
+        match (of(worker), of(EVERYWHERE)) {
+            (Admission::Yes, other) | (other, Admission::Yes) => other,
+            (held @ Admission::Held { .. }, _) | (_, held @ Admission::Held { .. }) => held,
+            (Admission::From(one), Admission::From(other)) => Admission::From(one.max(other)),
+            (from @ Admission::From(_), _) | (_, from @ Admission::From(_)) => from,
+            (Admission::Trial, Admission::Trial) => Admission::Trial,
+        }
     }
 
     /// Takes note of a failure on `worker`.
@@ -66,32 +80,51 @@ impl Bulkhead {
         decision
     }
 
+    /// Takes note of a failure that cost a worker.
+    pub(crate) fn lost_a_worker(
+        &self,
+        error: &Error,
+        policy: &RestartPolicy,
+        now: Instant,
+        random: &mut impl rand::Rng,
+    ) -> Decision {
+        self.failed(EVERYWHERE, false, error, policy, now, random)
+    }
+
     /// Takes note of an answer on `worker`; tells whether there was trouble.
     pub(crate) fn recovered(&self, worker: WorkerId) -> bool {
         let mut troubles = self.lock();
         let was_troubled = troubles.remove(&worker).is_some();
+        troubles.remove(&EVERYWHERE);
         self.count(&troubles);
         was_troubled
     }
 
     /// Marks the one trial of a held entry.
     pub(crate) fn begin_trial(&self, worker: WorkerId, policy: &RestartPolicy, now: Instant) {
-        if let Some(trouble) = self.lock().get_mut(&worker) {
-            trouble.state.begin_trial(policy, now);
+        let mut troubles = self.lock();
+        for worker in [worker, EVERYWHERE] {
+            if let Some(trouble) = troubles.get_mut(&worker) {
+                trouble.state.begin_trial(policy, now);
+            }
         }
     }
 
     /// Lets the trial of a held entry be made again.
     pub(crate) fn abandon_trial(&self, worker: WorkerId, now: Instant) {
-        if let Some(trouble) = self.lock().get_mut(&worker) {
-            trouble.state.abandon_trial(now);
+        let mut troubles = self.lock();
+        for worker in [worker, EVERYWHERE] {
+            if let Some(trouble) = troubles.get_mut(&worker) {
+                trouble.state.abandon_trial(now);
+            }
         }
     }
 
-    /// Forgets all trouble; tells on which workers there was some.
-    pub(crate) fn revive(&self) -> Vec<WorkerId> {
+    /// Forgets all trouble; tells on which workers there was some, `None` standing for all.
+    pub(crate) fn revive(&self) -> Vec<Option<WorkerId>> {
         let mut troubles = self.lock();
-        let workers = troubles.keys().copied().collect();
+        let named = |worker: &WorkerId| (*worker != EVERYWHERE).then_some(*worker);
+        let workers = troubles.keys().map(named).collect();
         troubles.clear();
         self.count(&troubles);
         workers
@@ -103,7 +136,7 @@ impl Bulkhead {
             return;
         }
         let mut troubles = self.lock();
-        troubles.retain(|worker, _| is_there(*worker));
+        troubles.retain(|worker, _| *worker == EVERYWHERE || is_there(*worker));
         self.count(&troubles);
     }
 

@@ -10,8 +10,8 @@
 //! like. Nothing here knows what a function is or who runs it.
 
 use crate::error::Error;
-use crate::id::{CallId, FunctionHash, WorkerId};
-use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::id::{CallId, FunctionHash, Generation, WorkerId};
+use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use crate::sync::thread::Thread;
 use crate::sync::{AtomicWaker, Backoff, thread, thread_local, time};
 use serde::Serialize;
@@ -27,6 +27,9 @@ use wpc_abi::reply::{Reply as Split, TAG_ERROR};
 const GO_ON: u8 = 0;
 const CANCEL: u8 = 1;
 const STOP: u8 = 2;
+
+/// More than any call has.
+const NO_FUEL: u64 = u64::MAX;
 
 const QUEUED: u8 = 0;
 const RUNNING: u8 = 1;
@@ -108,12 +111,16 @@ pub(crate) enum Interrupt {
 pub(crate) struct Call {
     pub(crate) id: CallId,
     pub(crate) function: Arc<str>,
+    /// Of the definition it was accepted with.
+    pub(crate) generation: Generation,
     pub(crate) deadline: Instant,
     pub(crate) time_limit: Duration,
     phase: AtomicU8,
     /// Whether somebody asked for an early end; the deadline is not written here.
     interrupt: AtomicU8,
     outcome: OnceLock<Outcome>,
+    /// What it has used so far; `NO_FUEL` where it is not metered.
+    fuel_used: AtomicU64,
     waiter: AtomicWaker,
 }
 
@@ -121,17 +128,20 @@ impl Call {
     pub(crate) fn new(
         id: CallId,
         function: Arc<str>,
+        generation: Generation,
         accepted: Instant,
         time_limit: Duration,
     ) -> Self {
         Self {
             id,
             function,
+            generation,
             deadline: accepted + time_limit,
             time_limit,
             phase: AtomicU8::new(QUEUED),
             interrupt: AtomicU8::new(GO_ON),
             outcome: OnceLock::new(),
+            fuel_used: AtomicU64::new(NO_FUEL),
             waiter: AtomicWaker::new(),
         }
     }
@@ -172,6 +182,15 @@ impl Call {
         let _ = self.outcome.set(outcome);
         // A waker is foreign code, and may run on a thread that must not die of it.
         drop(catch_unwind(AssertUnwindSafe(|| self.waiter.wake())));
+    }
+
+    /// Takes note of how much fuel was used, before the answer.
+    pub(crate) fn note_fuel(&self, used: u64) {
+        self.fuel_used.store(used, Ordering::Relaxed);
+    }
+
+    pub(crate) fn fuel_used(&self) -> Option<u64> {
+        Some(self.fuel_used.load(Ordering::Relaxed)).filter(|used| *used != NO_FUEL)
     }
 
     pub(crate) fn outcome(&self) -> Option<&Outcome> {
@@ -281,7 +300,7 @@ mod tests {
     use super::*;
 
     fn call() -> Call {
-        Call::new(CallId(1), "f".into(), Instant::now(), Duration::from_secs(60))
+        Call::new(CallId(1), "f".into(), Generation(1), Instant::now(), Duration::from_secs(60))
     }
 
     fn lost(ran: bool) -> Outcome {
@@ -317,7 +336,13 @@ mod tests {
 
     #[test]
     fn a_limit_that_passes_in_the_queue_ends_the_call() {
-        let call = Call::new(CallId(1), "f".into(), Instant::now(), Duration::from_nanos(1));
+        let call = Call::new(
+            CallId(1),
+            "f".into(),
+            Generation(1),
+            Instant::now(),
+            Duration::from_nanos(1),
+        );
         assert!(matches!(call.wait(), Err(Error::Timeout { ran: false, .. })));
     }
 

@@ -75,6 +75,14 @@ impl<'a> Resolver<'a> {
         module: &Arc<Module>,
         wasi: &Arc<Wasi>,
     ) -> Result<Result<Vec<Node>, Arc<str>>, Error> {
+        // Nothing is compiled for a module that cannot be whole.
+        if self.profile != self.compiler.plain() {
+            let needed = reached(module, self.dependencies);
+            let missing = needed.into_iter().find(|alias| !self.dependencies.contains_key(*alias));
+            if let Some(missing) = missing {
+                return Ok(Err(missing.into()));
+            }
+        }
         let dependencies = self.visit_all(module)?;
         if let Some(missing) = self.missing {
             return Ok(Err(missing));

@@ -35,6 +35,9 @@ const MAX_TRAP_FRAMES: NonZeroUsize = NonZeroUsize::new(24).unwrap();
 /// it is wiped each time.
 const KEEP_RESIDENT: usize = 512 * 1024;
 
+/// How many tables a module may have; what they have together is limited by definition.
+const MAX_TABLES: u32 = 4;
+
 #[derive(Debug)]
 pub(crate) struct Engines {
     /// Few, and read at each tick.
@@ -130,9 +133,9 @@ impl Engines {
         let mut pool = PoolingAllocationConfig::new();
         pool.total_core_instances(self.max_live_instances)
             .total_memories(self.max_live_instances)
-            .total_tables(self.max_live_instances)
+            .total_tables(self.max_live_instances.saturating_mul(MAX_TABLES))
             .max_memories_per_module(1)
-            .max_tables_per_module(1)
+            .max_tables_per_module(MAX_TABLES)
             .table_elements(MAX_TABLE_ELEMENTS)
             .pagemap_scan(Enabled::Auto);
         if PoolingAllocationConfig::is_pagemap_scan_available() {

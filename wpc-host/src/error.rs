@@ -390,7 +390,7 @@ pub enum Error {
 
     /// No worker is left to take the call, and none is coming.
     #[error(
-        "no worker is ready for function \"{function}\": their restarts are used up; stop and start the workers"
+        "no worker is ready for function \"{function}\": their restarts are used up; they are tried again after `Options::hold_cool_down`, or stop and start them"
     )]
     NoReadyWorkers {
         /// The function.
@@ -483,6 +483,16 @@ pub enum Error {
         function: String,
         /// What it exited with; 0 where it meant no harm.
         status: i32,
+    },
+    /// The guest has more open through WASI than it may.
+    #[error(
+        "function \"{function}\" has {limit} files open and wanted another; raise `Limits::open_files`"
+    )]
+    TooManyOpenFiles {
+        /// The function.
+        function: String,
+        /// How many it may have open.
+        limit: usize,
     },
     /// The guest used up its fuel.
     #[error(

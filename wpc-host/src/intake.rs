@@ -3,7 +3,7 @@
 use crate::call::Call;
 use crate::config::{CallOptions, MAX_DURATION};
 use crate::error::Error;
-use crate::id::CallId;
+use crate::id::{CallId, Generation};
 use crate::job::Job;
 use crate::pending::PendingCall;
 use crate::pool::Pool;
@@ -43,7 +43,7 @@ pub(crate) fn submit<R: DeserializeOwned>(
         });
     }
     let job = Job {
-        call: new_call(pool, &function, time_limit),
+        call: new_call(pool, &function, definition.generation, time_limit),
         function,
         arguments,
         fuel: options.fuel,
@@ -57,9 +57,14 @@ pub(crate) fn submit<R: DeserializeOwned>(
     Ok(PendingCall::new(call))
 }
 
-fn new_call(pool: &Pool, function: &Function, time_limit: Duration) -> Arc<Call> {
+fn new_call(
+    pool: &Pool,
+    function: &Function,
+    generation: Generation,
+    time_limit: Duration,
+) -> Arc<Call> {
     let id = CallId(pool.call_ids.next());
-    Arc::new(Call::new(id, Arc::clone(&function.name), time::now(), time_limit))
+    Arc::new(Call::new(id, Arc::clone(&function.name), generation, time::now(), time_limit))
 }
 
 /// Makes a sandbox of `function` ready on every worker, and waits until all are.
@@ -74,7 +79,7 @@ pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<(), Error> {
         .iter()
         .filter_map(|worker| {
             let job = Job {
-                call: new_call(pool, function, time_limit),
+                call: new_call(pool, function, definition.generation, time_limit),
                 function: Arc::clone(function),
                 arguments: Vec::new(),
                 fuel: None,

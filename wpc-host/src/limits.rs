@@ -31,7 +31,7 @@ pub struct Limits {
     /// How many bytes the memories of a sandbox may have together. Default 256 MiB.
     pub memory: usize,
     /// How many elements the tables of a sandbox may have together. Default 100,000, and at most
-    /// that.
+    /// that. A module has at most 4 tables.
     pub table_elements: usize,
     /// How many bytes of stack a guest may use, rounded up to a power of two; going past it ends its
     /// sandbox. From 16 KiB to the pool's
@@ -40,7 +40,8 @@ pub struct Limits {
     /// How many module instances a sandbox may have: its own module's, and one for each dependency
     /// that it reaches. Default 64.
     pub instances: usize,
-    /// How many files and directories a module may have open at once through WASI, in each sandbox.
+    /// How many files and directories each module of a sandbox may have open at once through WASI,
+    /// beside those it was granted. The process's own limit must allow for as many in every live sandbox.
     /// Default 32.
     pub open_files: usize,
     /// How many bytes a call's encoded arguments may have. Default 64 MiB.

@@ -308,6 +308,12 @@ pub(crate) fn compile(
         .map_err(|error| Error::InvalidModule { what: what.to_owned(), reason: causes(&error) })?;
     let has_buffer = check_version(what, &wasm)?;
     let exports = read_exports(&wasm, has_buffer, section.functions);
+    if exports.len() > MAX_EXPORTS {
+        return Err(Error::InvalidModule {
+            what: what.to_owned(),
+            reason: format!("it exports more than {MAX_EXPORTS} functions that could be called"),
+        });
+    }
     let requirements = read_imports(what, &wasm, section.constants)?;
     Ok(Module {
         hash: FunctionHash::of(bytes),
@@ -452,7 +458,8 @@ fn read_exports(
         let convention = convention(&ty, has_buffer)?;
         Some(Export { name: name.to_owned(), convention, signature: signatures.remove(name) })
     });
-    let mut callable: Vec<_> = callable.take(MAX_EXPORTS).collect();
+    // One too many is enough to be refused.
+    let mut callable: Vec<_> = callable.take(MAX_EXPORTS + 1).collect();
     // A program offers nothing but itself.
     if callable.is_empty()
         && matches!(wasm.get_export(COMMAND), Some(ExternType::Func(ty)) if is_type(&ty, &[], &[]))

@@ -95,6 +95,15 @@ impl<R: DeserializeOwned> PendingCall<R> {
         answer
     }
 
+    /// Like [`wait`](Self::wait), with how much fuel the call used whatever it ended with: a guest's
+    /// error, a trap and an interrupted loop cost as well. `None` where the function is not metered, or
+    /// the call never ran.
+    pub fn wait_metered(mut self) -> (Result<R, Error>, Option<u64>) {
+        let answer = read(&self.call, self.call.wait());
+        self.is_over = true;
+        (answer.map(|answer| answer.value), self.call.fuel_used())
+    }
+
     /// The answer as a future, with what is known of the call.
     ///
     /// # Errors

@@ -3,7 +3,6 @@
 //! The set is an immutable snapshot that callers read without a lock. The supervisor replaces it
 //! when a worker is lost; start and stop replace it as a whole.
 
-use crate::call::Call;
 use crate::config::Options;
 use crate::engine::Engines;
 use crate::error::Error;
@@ -427,11 +426,11 @@ impl Pool {
         abandoned.push(Arc::clone(worker));
     }
 
-    /// Whether some thread that was given up is still there.
-    pub(crate) fn has_abandoned(&self) -> bool {
+    /// How many threads that were given up are still there.
+    pub(crate) fn abandoned(&self) -> usize {
         let mut abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
         abandoned.retain(|worker| !worker.has_exited());
-        !abandoned.is_empty()
+        abandoned.len()
     }
 
     /// Lets a waiting stop look whether the pool is drained.
@@ -441,18 +440,6 @@ impl Pool {
 
     pub(crate) fn tell(&self, worker: &Worker, details: EventDetails) {
         self.events.emit(Draft::by(EventSource::Parent, details).worker(worker.id));
-    }
-
-    /// Answers a call whose worker was lost under it.
-    pub(crate) fn answer_lost(&self, worker: &Worker, call: &Call, reason: &str) {
-        call.answer_with(|ran| {
-            Err(Error::WorkerLost {
-                function: call.function.to_string(),
-                worker: worker.id,
-                reason: reason.to_owned(),
-                ran,
-            })
-        });
     }
 }
 

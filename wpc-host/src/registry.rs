@@ -18,6 +18,7 @@ use crate::sandbox::{Blueprint, Constants, HostFunctions, Node};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{ArcSwap, ArcSwapOption, Mutex, MutexGuard};
 use crate::wasi::Wasi;
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};
 
@@ -84,6 +85,20 @@ struct Sources {
     /// Which group defines a function.
     functions: BTreeMap<Arc<str>, u64>,
     dependencies: Dependencies,
+}
+
+/// A writer's turn. What it replaces is dropped when the turn is over: what the embedder's closures and
+/// writers hold may use the pool as it goes.
+struct Turn<'a> {
+    // Dropped in this order.
+    sources: MutexGuard<'a, Sources>,
+    replaced: Vec<Box<dyn Any + Send + Sync>>,
+}
+
+impl Turn<'_> {
+    fn replace(&mut self, what: impl Any + Send + Sync) {
+        self.replaced.push(Box::new(what));
+    }
 }
 
 /// Functions defined together, which share their sandboxes.
@@ -202,6 +217,10 @@ impl Registry {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn turn(&self) -> Turn<'_> {
+        Turn { sources: self.lock(), replaced: Vec::new() }
+    }
+
     /// Defines one function.
     pub(crate) fn define_function(
         &self,
@@ -257,29 +276,34 @@ impl Registry {
         // before it, and kept until it is over.
         let dependencies = self.lock().dependencies.clone();
         let _made = self.resolve(&group, &dependencies)?;
-        let mut sources = self.lock();
-        let defined = self.link(&group, &sources.dependencies)?;
+        let mut turn = self.turn();
+        let defined = self.link(&group, &turn.sources.dependencies)?;
         let id = self.generations.next();
-        sources.forget_functions(group.functions.iter().map(|(name, _)| Arc::clone(name)));
+        let names = group.functions.iter().map(|(name, _)| Arc::clone(name));
+        let forgotten = turn.sources.forget_functions(names);
+        turn.replace(forgotten);
         for (name, _) in &group.functions {
-            sources.functions.insert(Arc::clone(name), id);
+            turn.sources.functions.insert(Arc::clone(name), id);
         }
-        sources.groups.insert(id, Arc::new(group));
-        self.publish(&defined);
+        turn.sources.groups.insert(id, Arc::new(group));
+        self.publish(&defined, &mut turn);
         Ok(defined)
     }
 
     /// Forgets a function; false where there was none.
     pub(crate) fn undefine_function(&self, name: &str) -> bool {
-        let mut sources = self.lock();
-        if !sources.forget_functions(std::iter::once(Arc::from(name))) {
+        let mut turn = self.turn();
+        let forgotten = turn.sources.forget_functions(std::iter::once(Arc::from(name)));
+        if forgotten.is_empty() {
             return false;
         }
+        turn.replace(forgotten);
         let mut names = HashMap::clone(&self.functions.load());
         let slot = names.remove(name);
-        self.functions.store(Arc::new(names));
+        turn.replace(self.functions.swap(Arc::new(names)));
         if let Some(function) = slot.and_then(|slot| slot.swap(None)) {
             take_away(&function);
+            turn.replace(function);
         }
         true
     }
@@ -308,48 +332,56 @@ impl Registry {
         let plain = self.engines.plain();
         let module = self.compiler.compile(&what, source, plain)?;
         let wasi = source.grants.wasi.clone().unwrap_or_default().open(&what)?;
-        let profiles = self.lock().profiles_reaching(alias);
-        let compile = |profile| self.compiler.compile(&what, source, profile);
-        let _made = profiles.into_iter().map(compile).collect::<Result<Vec<_>, _>>()?;
-        let mut sources = self.lock();
-        let mut dependencies = sources.dependencies.clone();
-        let dependency = Dependency { module, source: source.clone(), wasi };
-        dependencies.insert(alias.into(), Arc::new(dependency));
+        let dependency = Arc::new(Dependency { module, source: source.clone(), wasi });
+        let (groups, mut dependencies) = {
+            let sources = self.lock();
+            (sources.groups.clone(), sources.dependencies.clone())
+        };
+        dependencies.insert(alias.into(), Arc::clone(&dependency));
+        let reaching =
+            groups.values().filter(|group| reached(&group.module, &dependencies).contains(alias));
+        let _made = reaching
+            .map(|group| self.resolve(group, &dependencies))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut turn = self.turn();
+        let mut dependencies = turn.sources.dependencies.clone();
+        dependencies.insert(alias.into(), dependency);
         // Circles and links that do not fit are refused even where no function reaches them yet.
         let resolver = Resolver::new(&dependencies, &self.compiler, plain);
         if let Some(nodes) = resolver.resolve_alias(alias)? {
             self.blueprint(&what, plain, self.max_instances, &nodes)?;
         }
-        self.relink(&mut sources, dependencies, alias)
+        self.relink(&mut turn, dependencies, alias)
     }
 
     /// Forgets a dependency; false where there was none.
     pub(crate) fn undefine_dependency(&self, alias: &str) -> Result<bool, Error> {
-        let mut sources = self.lock();
-        let mut dependencies = sources.dependencies.clone();
+        let mut turn = self.turn();
+        let mut dependencies = turn.sources.dependencies.clone();
         if dependencies.remove(alias).is_none() {
             return Ok(false);
         }
-        self.relink(&mut sources, dependencies, alias)?;
+        self.relink(&mut turn, dependencies, alias)?;
         Ok(true)
     }
 
     /// Links every group that reaches `alias` with `dependencies`, and publishes all or nothing.
     fn relink(
         &self,
-        sources: &mut Sources,
+        turn: &mut Turn<'_>,
         dependencies: Dependencies,
         alias: &str,
     ) -> Result<(), Error> {
         let mut defined = Vec::new();
-        for group in sources.groups.values() {
+        for group in turn.sources.groups.values() {
             // What is above the alias does not change with it.
-            if reached(&group.module, &sources.dependencies).contains(alias) {
+            if reached(&group.module, &turn.sources.dependencies).contains(alias) {
                 defined.extend(self.link(group, &dependencies)?);
             }
         }
-        sources.dependencies = dependencies;
-        self.publish(&defined);
+        let replaced = std::mem::replace(&mut turn.sources.dependencies, dependencies);
+        turn.replace(replaced);
+        self.publish(&defined, turn);
         Ok(())
     }
 
@@ -473,8 +505,8 @@ impl Registry {
     }
 
     /// Puts functions in the place of what was under their names.
-    fn publish(&self, defined: &[Arc<Function>]) {
-        let names = self.functions.load();
+    fn publish(&self, defined: &[Arc<Function>], turn: &mut Turn<'_>) {
+        let names = self.functions.load_full();
         if defined.iter().any(|function| !names.contains_key(&function.name)) {
             let mut names = HashMap::clone(&names);
             for function in defined {
@@ -483,10 +515,13 @@ impl Registry {
             self.functions.store(Arc::new(names));
         }
         let names = self.functions.load();
-        let replaced = defined.iter().filter_map(|function| {
-            names.get(&function.name).and_then(|slot| slot.swap(Some(Arc::clone(function))))
-        });
-        replaced.for_each(|function| take_away(&function));
+        for function in defined {
+            let slot = names.get(&function.name);
+            if let Some(replaced) = slot.and_then(|slot| slot.swap(Some(Arc::clone(function)))) {
+                take_away(&replaced);
+                turn.replace(replaced);
+            }
+        }
     }
 }
 
@@ -498,23 +533,15 @@ fn take_away(function: &Function) {
 }
 
 impl Sources {
-    /// The profiles of the functions that reach `alias`.
-    fn profiles_reaching(&self, alias: &str) -> BTreeSet<Profile> {
-        let reaching = self
-            .groups
-            .values()
-            .filter(|group| reached(&group.module, &self.dependencies).contains(alias));
-        reaching.map(|group| group.profile).collect()
-    }
-
-    /// Takes functions out of the groups that defined them; false where there was none.
-    fn forget_functions(&mut self, names: impl Iterator<Item = Arc<str>>) -> bool {
+    /// Takes functions out of the groups that defined them; gives those groups back.
+    fn forget_functions(&mut self, names: impl Iterator<Item = Arc<str>>) -> Vec<Arc<Group>> {
         let mut forgotten: BTreeMap<u64, BTreeSet<Arc<str>>> = BTreeMap::new();
         for name in names {
             if let Some(id) = self.functions.remove(&name) {
                 forgotten.entry(id).or_default().insert(name);
             }
         }
+        let mut replaced = Vec::new();
         for (id, names) in &forgotten {
             let Some(group) = self.groups.remove(id) else { continue };
             let left = group.functions.iter().filter(|(name, _)| !names.contains(name));
@@ -523,8 +550,9 @@ impl Sources {
                 let group = Group { functions: left, ..Group::clone(&group) };
                 self.groups.insert(*id, Arc::new(group));
             }
+            replaced.push(group);
         }
-        !forgotten.is_empty()
+        replaced
     }
 }
 

@@ -142,6 +142,14 @@ impl RestartState {
         }
     }
 
+    /// When it may be tried again at the earliest.
+    pub(crate) fn opens_at(&self) -> Instant {
+        match self.phase {
+            Phase::Open { from } => from,
+            Phase::Held { trial_from, .. } => trial_from,
+        }
+    }
+
     /// Lets the trial be made again, since the last one ended without a verdict.
     pub(crate) fn abandon_trial(&mut self, now: Instant) {
         if let Phase::Held { trial_from, .. } = &mut self.phase {

@@ -129,7 +129,11 @@ impl WorkerProcedureCall {
         let workers = definition.bulkhead.revive();
         for worker in &workers {
             let details = EventDetails::SandboxRevived { function_name: name.to_owned() };
-            self.0.pool.events.emit(Draft::by(EventSource::Parent, details).worker(*worker));
+            let draft = Draft::by(EventSource::Parent, details);
+            self.0.pool.events.emit(match worker {
+                Some(worker) => draft.worker(*worker),
+                None => draft,
+            });
         }
         self.0.pool.nudge_workers();
         Ok(!workers.is_empty())

@@ -7,11 +7,12 @@
 
 use crate::call::{Call, Interrupt};
 use crate::config::Options;
-use crate::event::{EventDetails, HealthState};
+use crate::error::Error;
+use crate::event::{Draft, EventDetails, EventSource, HealthState};
 use crate::id::WorkerId;
 use crate::information::WorkerHealth;
 use crate::pool::Pool;
-use crate::restart_policy::{Admission, Decision, RestartState};
+use crate::restart_policy::{Decision, RestartState};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::JoinHandle;
 use crate::sync::{thread, time};
@@ -30,6 +31,10 @@ const TICK: Duration = Duration::from_millis(1);
 /// For how many ticks the supervisor stays awake after the last work: waking it costs the caller of
 /// the next call a few microseconds, which calls in quick succession should not pay each time.
 const LINGER_TICKS: u32 = 64;
+
+/// How many threads may be left behind by workers that were given up. Each hangs in a host function;
+/// while there are so many, no further worker is replaced.
+const MAX_ABANDONED: usize = 64;
 
 /// How long after its limit a call is answered although its worker has not come back from it. A guest
 /// comes back within a tick or two.
@@ -76,7 +81,7 @@ impl Supervisor {
         self.thread.thread().unpark();
         // With abandoned threads about it stays behind, until the last of them has ended.
         let is_other = self.thread.thread().id() != thread::current().id();
-        if is_other && !self.pool.has_abandoned() {
+        if is_other && self.pool.abandoned() == 0 {
             // It does not panic: what foreign code it runs is caught.
             let _ = self.thread.join();
         }
@@ -109,6 +114,13 @@ struct Absent {
     id: WorkerId,
     state: RestartState,
     attempt: u32,
+    /// Whether calls wait for it. They do not for one that is tried again after a long time.
+    is_awaited: bool,
+}
+
+fn lost(worker: &Worker, call: &Call, reason: &str) -> Error {
+    let (function, reason) = (call.function.to_string(), reason.to_owned());
+    Error::WorkerLost { function, worker: worker.id, reason, ran: true }
 }
 
 impl Thread {
@@ -126,7 +138,7 @@ impl Thread {
                 drop(catch_unwind(AssertUnwindSafe(tell)));
             }
         }
-        while self.pool.has_abandoned() {
+        while self.pool.abandoned() > 0 {
             thread::park_timeout(ABANDONED_TICK);
             self.pool.engines.tick();
         }
@@ -198,11 +210,10 @@ impl Thread {
             return;
         }
         let now = time::now();
-        let dues = self.absent.iter().map(|absent| match absent.state.admission(now) {
-            Admission::From(due) => due.saturating_duration_since(now),
-            _ => Duration::ZERO,
-        });
-        let abandoned = pool.has_abandoned().then_some(ABANDONED_TICK);
+        let is_full = pool.abandoned() >= MAX_ABANDONED;
+        let absent = self.absent.iter().filter(|_| !is_full);
+        let dues = absent.map(|absent| absent.state.opens_at().saturating_duration_since(now));
+        let abandoned = (pool.abandoned() > 0).then_some(ABANDONED_TICK);
         pool.ticker.sleep(dues.chain(abandoned).min(), has_work);
     }
 
@@ -211,14 +222,15 @@ impl Thread {
         for worker in workers.iter() {
             if worker.has_exited() && self.pool.worker_is_up(worker.id) {
                 if self.pool.is_open.load(Ordering::Acquire) || worker.in_flight() > 0 {
-                    self.lose(worker, "its thread ended by a panic", now);
+                    self.lose(worker, None, "its thread ended by a panic", now);
                 }
                 continue;
             }
             if let Some(call) = self.steal_if_silent(worker, now) {
                 let reason = "it did not come back after the call's time limit";
-                self.pool.answer_lost(worker, &call, reason);
-                self.lose(worker, reason, now);
+                let error = lost(worker, &call, reason);
+                self.blame(&call, &error, now);
+                self.lose(worker, Some(&call), reason, now);
                 continue;
             }
             self.look_after_queue(worker, &workers, now);
@@ -227,7 +239,7 @@ impl Thread {
 
     /// Looks whether the running call should have ended, and answers it when its worker is busy with
     /// something that cannot be interrupted: a host function. Takes the answer away from the worker
-    /// once it has been silent past the call's deadline for as long as the grace.
+    /// once it has been silent past the call's deadline, or its cancel, for as long as the grace.
     ///
     /// Both are counted from when it was first seen: after the whole process was stopped for a
     /// while, every guest gets its chance to look at the clock.
@@ -241,8 +253,10 @@ impl Thread {
             *seen = (sequence, now);
         }
         let silent_for = now.duration_since(seen.1);
-        if interrupt == Interrupt::Deadline && silent_for >= self.pool.options.lost_worker_grace {
-            return worker.steal(sequence);
+        if interrupt != Interrupt::Stopped && silent_for >= self.pool.options.lost_worker_grace {
+            let call = worker.steal(sequence)?;
+            call.answer_with(|ran| Err(call.error_of(interrupt, ran)));
+            return Some(call);
         }
         if silent_for >= LATE
             && let Some(call) = worker.peek(sequence)
@@ -299,11 +313,45 @@ impl Thread {
         }
     }
 
+    /// Keeps a lost worker against the definition under whose call it was lost.
+    fn blame(&mut self, call: &Call, error: &Error, now: Instant) {
+        let Some(function) = self.pool.registry.function(&call.function) else { return };
+        let Ok(definition) = &function.definition else { return };
+        if definition.generation != call.generation {
+            return;
+        }
+        let decision =
+            definition.bulkhead.lost_a_worker(error, &self.pool.policy, now, &mut self.random);
+        let function_name = call.function.to_string();
+        let details = match decision {
+            Decision::RestartNow { attempt } => EventDetails::SandboxRestartScheduled {
+                function_name,
+                restart_attempt: attempt,
+                restart_delay: Duration::ZERO,
+            },
+            Decision::RestartAfter { attempt, delay } => EventDetails::SandboxRestartScheduled {
+                function_name,
+                restart_attempt: attempt,
+                restart_delay: delay,
+            },
+            Decision::Hold { attempts } => {
+                EventDetails::SandboxHeld { function_name, restart_attempts: attempts }
+            }
+        };
+        let draft = Draft::by(EventSource::Parent, details).call(call.id).error(error);
+        self.pool.events.emit(draft);
+    }
+
     /// Gives a worker up: nobody sends it calls any more, its queue is placed anew, and the policy
     /// says when another takes its place.
-    fn lose(&mut self, worker: &Arc<Worker>, reason: &str, now: Instant) {
+    fn lose(&mut self, worker: &Arc<Worker>, call: Option<&Call>, reason: &str, now: Instant) {
         let pool = Arc::clone(&self.pool);
-        pool.tell(worker, EventDetails::WorkerError { message: reason.to_owned() });
+        let message = EventDetails::WorkerError { message: reason.to_owned() };
+        let draft = Draft::by(EventSource::Parent, message).worker(worker.id);
+        pool.events.emit(match call {
+            Some(call) => draft.call(call.id),
+            None => draft,
+        });
         let mut state = self.restarts.remove(&worker.id).unwrap_or_else(|| RestartState::new(now));
         let decision = state.failed(worker.has_served(), &pool.policy, now, &mut self.random);
         let will_return = !matches!(decision, Decision::Hold { .. });
@@ -338,13 +386,18 @@ impl Thread {
                 self.expect(worker, state, attempt, Duration::ZERO);
             }
             Decision::RestartAfter { attempt, delay } => self.expect(worker, state, attempt, delay),
-            Decision::Hold { attempts } => pool.tell(
-                worker,
-                EventDetails::WorkerRestartExhausted {
-                    restart_attempt: attempts,
-                    max_restarts_per_worker: pool.options.max_restarts_per_worker,
-                },
-            ),
+            Decision::Hold { attempts } => {
+                pool.tell(
+                    worker,
+                    EventDetails::WorkerRestartExhausted {
+                        restart_attempt: attempts,
+                        max_restarts_per_worker: pool.options.max_restarts_per_worker,
+                    },
+                );
+                // Tried once more when its cool-down is over.
+                let attempt = attempts.saturating_add(1);
+                self.absent.push(Absent { id: worker.id, state, attempt, is_awaited: false });
+            }
         }
         for job in worker.take_queue() {
             self.place(job);
@@ -356,18 +409,25 @@ impl Thread {
             lost,
             EventDetails::WorkerRestartScheduled { restart_attempt: attempt, restart_delay: delay },
         );
-        self.absent.push(Absent { id: lost.id, state, attempt });
+        self.absent.push(Absent { id: lost.id, state, attempt, is_awaited: true });
     }
 
     /// Replaces lost workers whose time has come.
     fn replace(&mut self, now: Instant) {
+        // Each that was given up still has a thread; there is an end to what a pool may leave behind.
+        if self.absent.is_empty() || self.pool.abandoned() >= MAX_ABANDONED {
+            return;
+        }
         let mut at = 0;
         while at < self.absent.len() {
-            if self.absent[at].state.admission(now) != Admission::Yes {
+            if self.absent[at].state.opens_at() > now {
                 at += 1;
                 continue;
             }
             let absent = self.absent.swap_remove(at);
+            if !absent.is_awaited {
+                self.pool.returning.fetch_add(1, Ordering::AcqRel);
+            }
             self.replace_one(absent, now);
         }
     }
@@ -379,8 +439,8 @@ impl Thread {
             Err(_) => {
                 let decision = absent.state.failed(false, &pool.policy, now, &mut self.random);
                 let exhausted = matches!(decision, Decision::Hold { .. });
-                pool.events.emit(crate::event::Draft::by(
-                    crate::event::EventSource::Parent,
+                pool.events.emit(Draft::by(
+                    EventSource::Parent,
                     EventDetails::WorkerRestartFailed {
                         restart_attempt: absent.attempt,
                         exhausted,
@@ -388,17 +448,19 @@ impl Thread {
                 ));
                 match decision {
                     Decision::RestartNow { attempt } => {
-                        self.absent.push(Absent { attempt, ..absent });
+                        self.absent.push(Absent { attempt, is_awaited: true, ..absent });
                     }
                     Decision::RestartAfter { attempt, .. } => {
-                        self.absent.push(Absent { attempt, ..absent });
+                        self.absent.push(Absent { attempt, is_awaited: true, ..absent });
                     }
                     Decision::Hold { .. } => {
                         let mut lost = pool.lost.lock().unwrap_or_else(PoisonError::into_inner);
                         lost.iter_mut()
                             .filter(|lost| lost.worker_id == absent.id)
                             .for_each(|lost| lost.health_state = HealthState::Stopped);
+                        drop(lost);
                         pool.returning.fetch_sub(1, Ordering::AcqRel);
+                        self.absent.push(Absent { is_awaited: false, ..absent });
                     }
                 }
                 return;

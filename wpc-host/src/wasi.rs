@@ -5,8 +5,9 @@ use crate::capability::Capability;
 use crate::error::Error;
 use std::fs::File;
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The pieces of WASI preview 1 that a definition is granted, by
 /// [`WasmModule::grant_wasi`](crate::WasmModule::grant_wasi). None at first; each method adds one.
@@ -63,6 +64,11 @@ impl Directory {
     }
 }
 
+/// Keeps a directory open, where that is of use.
+fn open_directory(host: &Path) -> std::io::Result<Option<File>> {
+    if cfg!(target_os = "linux") { File::open(host).map(Some) } else { Ok(None) }
+}
+
 /// The most directories one definition may be granted.
 const MAX_DIRECTORIES: usize = 64;
 
@@ -74,8 +80,18 @@ pub struct Output(pub(crate) Target);
 #[derive(Clone)]
 pub(crate) enum Target {
     Events,
-    Writer(Arc<Mutex<dyn Write + Send>>),
+    Writer(Arc<Writer>),
     Nowhere,
+}
+
+/// The embedder's writer; one that panics as it is dropped hurts nobody.
+pub(crate) struct Writer(pub(crate) Mutex<Option<Box<dyn Write + Send>>>);
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let writer = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        drop(catch_unwind(AssertUnwindSafe(|| drop(writer))));
+    }
 }
 
 impl Output {
@@ -92,7 +108,7 @@ impl Output {
     /// entered, so it must not block on one. An error or a panic of its reaches the guest as an error.
     #[must_use]
     pub fn writer(writer: impl Write + Send + 'static) -> Self {
-        Self(Target::Writer(Arc::new(Mutex::new(writer))))
+        Self(Target::Writer(Arc::new(Writer(Mutex::new(Some(Box::new(writer)))))))
     }
 
     /// What is written is forgotten.
@@ -222,9 +238,13 @@ impl Wasi {
                 problems.push(format!("{what} cannot find a directory at {guest:?}"));
             }
             let shown = host.display();
-            let opened = File::open(&host).and_then(|file| Ok((file.metadata()?.is_dir(), file)));
-            match opened {
-                Ok((true, file)) => *handle = Some(Arc::new(file)),
+            match std::fs::metadata(&host) {
+                Ok(found) if found.is_dir() => match open_directory(host) {
+                    Ok(opened) => *handle = opened.map(Arc::new),
+                    Err(error) => problems.push(format!(
+                        "the directory `{shown}`, granted to {what}, cannot be opened: {error}"
+                    )),
+                },
                 Ok(_) => problems.push(format!("`{shown}`, granted to {what}, is no directory")),
                 Err(error) => problems.push(format!(
                     "the directory `{shown}`, granted to {what}, is not there: {error}"

@@ -27,6 +27,7 @@ use invoke::{Entry, invoke};
 use state::{Failure, Meter, State, Volume};
 use std::sync::Arc;
 use std::time::Instant;
+use wasmtime::component::ResourceTableError;
 use wasmtime::{Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
 
 /// After how many ticks of the engine's epoch a running guest looks at its deadline: at each.
@@ -47,6 +48,7 @@ pub(crate) struct Sandbox {
     /// Entries by export, looked up when first called.
     entries: Vec<(String, Entry)>,
     calls: u64,
+    open_files: usize,
     /// The call it was made for has not run yet, and goes on with the fuel that is left.
     is_fresh: bool,
 }
@@ -82,6 +84,7 @@ impl Sandbox {
             blueprint: Arc::clone(blueprint),
             entries: Vec::new(),
             calls: 0,
+            open_files: limits.open_files,
             is_fresh: false,
         };
         let made =
@@ -131,7 +134,7 @@ impl Sandbox {
                 let metadata = ReplyMetadata {
                     function_hash_sha1: self.blueprint.module().hash,
                     worker_id: self.store.data().surroundings.worker,
-                    fuel_used: self.fuel_used(request),
+                    fuel_used: request.call.fuel_used(),
                 };
                 Ok(Reply { bytes, metadata })
             }
@@ -146,15 +149,16 @@ impl Sandbox {
         run: impl FnOnce(&mut Self) -> wasmtime::Result<T>,
     ) -> wasmtime::Result<T> {
         self.store.set_epoch_deadline(TICKS_BETWEEN_LOOKS);
-        if let Some(fuel) = request.fuel.filter(|_| !self.is_fresh) {
+        let goes_on = std::mem::take(&mut self.is_fresh);
+        if let Some(fuel) = request.fuel.filter(|_| !goes_on) {
             self.store.set_fuel(fuel)?;
         }
-        self.is_fresh = false;
         let state = self.store.data_mut();
         state.call = Some(Arc::clone(request.call));
         state.panic = None;
-        state.pending = Vec::new();
-        state.volume.begin_call();
+        if !goes_on {
+            state.volume.begin_call();
+        }
         state.meter.begin_call();
         state.wasi.iter().for_each(|context| context.begin_call(request.call));
         let result = {
@@ -165,6 +169,10 @@ impl Sandbox {
         state.wasi.iter().for_each(wasi::Context::end_call);
         state.call = None;
         state.constants = None;
+        state.pending = Vec::new();
+        if let Some(used) = self.fuel_used(request) {
+            request.call.note_fuel(used);
+        }
         result
     }
 
@@ -228,6 +236,9 @@ impl Sandbox {
                 limit,
                 option: "Options::max_live_instances",
             };
+        }
+        if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) {
+            return Error::TooManyOpenFiles { function, limit: self.open_files };
         }
         let trap = error.downcast_ref::<Trap>().copied();
         match trap {

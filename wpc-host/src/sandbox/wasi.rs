@@ -221,10 +221,10 @@ impl Pipe {
             Target::Events => self.write_lines(bytes),
             Target::Writer(writer) => {
                 self.count(bytes.len() + LINE_COST)?;
-                let mut writer = self.wait_for(writer)?;
-                let write = || {
-                    writer.write_all(bytes)?;
-                    writer.flush()
+                let mut writer = self.wait_for(&writer.0)?;
+                let write = || match &mut *writer {
+                    Some(writer) => writer.write_all(bytes).and_then(|()| writer.flush()),
+                    None => Ok(()),
                 };
                 catch_unwind(AssertUnwindSafe(write))
                     .unwrap_or_else(|_| Err(std::io::Error::other("the writer panicked")))
@@ -236,8 +236,8 @@ impl Pipe {
     /// Waits for its turn, but no longer than the call may take: another's write may block for ever.
     fn wait_for<'a>(
         &self,
-        writer: &'a Mutex<dyn Write + Send>,
-    ) -> StreamResult<MutexGuard<'a, dyn Write + Send + 'static>> {
+        writer: &'a Mutex<Option<Box<dyn Write + Send>>>,
+    ) -> StreamResult<MutexGuard<'a, Option<Box<dyn Write + Send>>>> {
         loop {
             match writer.try_lock() {
                 Ok(writer) => return Ok(writer),
