@@ -93,6 +93,7 @@ fn every_error() -> Vec<Error> {
             expected: "String".to_owned(),
             found: "i32".to_owned(),
         },
+        Error::Untyped { function: f() },
         Error::ArgumentsEncode { function: f(), reason: "on purpose".to_owned() },
         Error::ArgumentsTooLarge { function: f(), limit: 10, found: 12 },
         Error::BadArguments {

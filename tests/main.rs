@@ -19,6 +19,7 @@ mod errors;
 mod events;
 mod host_functions;
 mod hostile;
+mod json;
 mod lifecycle;
 mod scheduling;
 mod supervision;

@@ -34,6 +34,7 @@ of_the_host! {
     error "../../wpc-host/src/error.rs",
     error_code "../../wpc-host/src/error_code.rs",
     event "../../wpc-host/src/event.rs",
+    grants "../../wpc-host/src/grants.rs",
     host_function "../../wpc-host/src/host_function.rs",
     id "../../wpc-host/src/id.rs",
     information "../../wpc-host/src/information.rs",
@@ -52,6 +53,7 @@ of_the_host! {
     ticker "../../wpc-host/src/ticker.rs",
     waiting "../../wpc-host/src/waiting.rs",
     wasi "../../wpc-host/src/wasi.rs",
+    wasm_module "../../wpc-host/src/wasm_module.rs",
     worker "../../wpc-host/src/worker/mod.rs",
 }
 
@@ -60,7 +62,7 @@ use config::{CallOptions, Options};
 use error::Error;
 use event::EventDetails;
 use limits::Limits;
-use module::WasmModule;
+use wasm_module::WasmModule;
 
 mod sandbox;
 mod sync;

@@ -3,9 +3,10 @@
 use crate::compiler::Compiler;
 use crate::engine::Profile;
 use crate::error::Error;
-use crate::module::{Module, WasmModule};
+use crate::module::Module;
 use crate::sandbox::Node;
 use crate::wasi::Wasi;
+use crate::wasm_module::WasmModule;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 

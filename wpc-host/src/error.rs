@@ -343,6 +343,14 @@ pub enum Error {
         /// The module's.
         found: String,
     },
+    /// The module does not tell the function's types, so JSON cannot be made of them.
+    #[error(
+        "function \"{function}\" does not tell its types; build it with an SDK that does, or call it with bytes"
+    )]
+    Untyped {
+        /// The function.
+        function: String,
+    },
     /// The arguments do not encode.
     #[error(
         "the arguments of function \"{function}\" do not encode: {reason}; pass a tuple of types that serde can serialize"

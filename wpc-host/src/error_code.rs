@@ -95,6 +95,7 @@ codes! {
     HostFunctionNotDefined "host_function_not_defined" false true,
     PinMismatch "pin_mismatch" false false,
     SignatureMismatch "signature_mismatch" false false,
+    Untyped "untyped" false false,
     ArgumentsEncode "arguments_encode" false false,
     ArgumentsTooLarge "arguments_too_large" false false,
     BadArguments "bad_arguments" false false,

@@ -23,6 +23,23 @@ pub(crate) fn submit<R: DeserializeOwned>(
     arguments: &impl Serialize,
     options: &CallOptions,
 ) -> Result<PendingCall<R>, Error> {
+    let encode = |_: &Function| {
+        postcard::to_allocvec(arguments).map_err(|error| Error::ArgumentsEncode {
+            function: name.to_owned(),
+            reason: error.to_string(),
+        })
+    };
+    submit_encoded(pool, function, name, encode, options).map(|(call, _)| PendingCall::new(call))
+}
+
+/// The same for arguments that `encode` makes for the function that was found.
+pub(crate) fn submit_encoded(
+    pool: &Pool,
+    function: Option<Arc<Function>>,
+    name: &str,
+    encode: impl FnOnce(&Function) -> Result<Vec<u8>, Error>,
+    options: &CallOptions,
+) -> Result<(Arc<Call>, Arc<Function>), Error> {
     if !pool.is_open.load(Ordering::Acquire) {
         return Err(Error::NotRunning);
     }
@@ -31,10 +48,7 @@ pub(crate) fn submit<R: DeserializeOwned>(
     let definition = check(pool, &function, options)?;
     let limits = &definition.limits;
     let time_limit = options.time_limit.or(limits.time).unwrap_or(pool.options.call_timeout);
-    let arguments = postcard::to_allocvec(arguments).map_err(|error| Error::ArgumentsEncode {
-        function: name.to_owned(),
-        reason: error.to_string(),
-    })?;
+    let arguments = encode(&function)?;
     if arguments.len() > limits.arguments {
         return Err(Error::ArgumentsTooLarge {
             function: name.to_owned(),
@@ -44,7 +58,7 @@ pub(crate) fn submit<R: DeserializeOwned>(
     }
     let job = Job {
         call: new_call(pool, &function, definition.generation, time_limit),
-        function,
+        function: Arc::clone(&function),
         arguments,
         fuel: options.fuel,
         affinity: options.affinity,
@@ -54,7 +68,7 @@ pub(crate) fn submit<R: DeserializeOwned>(
     };
     let call = Arc::clone(&job.call);
     pool.accept(job)?;
-    Ok(PendingCall::new(call))
+    Ok((call, function))
 }
 
 fn new_call(

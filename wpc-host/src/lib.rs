@@ -35,6 +35,21 @@
 //! * A *guest error* is a failure a function returned as a value; a *trap* is execution aborted.
 //! * A function is *held* on a worker when its restarts are used up there.
 //!
+//! # JSON
+//!
+//! [`call_json`](WorkerProcedureCall::call_json) takes and gives JSON, by the types that a module tells:
+//!
+//! | type | JSON |
+//! |---|---|
+//! | numbers | a number; one that JSON cannot hold (beyond 64 bits, `NaN`, `Infinity`) is a string |
+//! | `char`, `String` | a string |
+//! | `()` and unit structs | `null` |
+//! | `Option` | `null`, or the value; where the value itself may be `null`, `{"Some": value}` |
+//! | sequences, bytes, tuples | an array |
+//! | maps | an object where keys are strings, else an array of pairs |
+//! | structs | an object; a missing field is `None` where it may be |
+//! | enums | `"Name"`, or `{"Name": value}` |
+//!
 //! Start with [`WorkerProcedureCall`]. Functions are written with the crate `wpc-guest-sdk`, or in
 //! any language after `docs/abi.md`.
 #![forbid(unsafe_code)]
@@ -52,11 +67,14 @@ mod error;
 mod error_code;
 mod event;
 mod function;
+mod grants;
 mod host_function;
 mod id;
 mod information;
+mod inspection;
 mod intake;
 mod job;
+mod json;
 mod lifecycle;
 mod limits;
 mod module;
@@ -74,6 +92,7 @@ mod sync;
 mod ticker;
 mod waiting;
 mod wasi;
+mod wasm_module;
 mod worker;
 
 pub use arguments::{Argument, Arguments, Parameters};
@@ -89,12 +108,13 @@ pub use id::{CallId, FunctionHash, ListenerId, ParseHashError, Sha256Hash, Worke
 pub use information::{
     ConstantInformation, DependencyInformation, FunctionInformation, SandboxUsage, WorkerHealth,
 };
+pub use inspection::{ExportInformation, ModuleInformation, RequiredDependency};
 pub use limits::Limits;
-pub use module::WasmModule;
 pub use pending::{Answer, CancelHandle, PendingCall};
 pub use postcard_schema::Schema;
-pub use runtime::WorkerProcedureCall;
+pub use runtime::{PendingJson, WorkerProcedureCall};
 pub use wasi::{Output, Wasi};
+pub use wasm_module::WasmModule;
 pub use wpc_abi::GuestError;
 
 const _: () = {

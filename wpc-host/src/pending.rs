@@ -73,6 +73,23 @@ impl<R> PendingCall<R> {
     }
 }
 
+impl<R> PendingCall<R> {
+    /// Blocks until the call is answered and gives the value as it was encoded.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can end with but that its value is none, see [`Error`].
+    pub fn wait_encoded(mut self) -> Result<Answer<Vec<u8>>, Error> {
+        let outcome = self.call.wait();
+        self.is_over = true;
+        let reply = outcome.as_ref().map_err(Error::clone)?;
+        match reply.error(&self.call.function) {
+            Some(error) => Err(error),
+            None => Ok(Answer { value: reply.bytes[1..].to_vec(), metadata: reply.metadata }),
+        }
+    }
+}
+
 impl<R: DeserializeOwned> PendingCall<R> {
     /// Blocks until the call is answered: by its time limit, or a few milliseconds later where it has
     /// to be interrupted.

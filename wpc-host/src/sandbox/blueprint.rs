@@ -1,9 +1,11 @@
 //! What sandboxes of one definition are made from: its module and those of its dependencies, linked
 //! as far as that goes without a store.
 
+use super::context::Context;
 use super::imports;
 use super::invoke::{Entry, initialise};
-use super::state::{Buffer, Failure, Instance, State};
+use super::state::{Buffer, Instance, State};
+use super::surroundings::Failure;
 use super::wasi;
 use crate::error::Error;
 use crate::limits::Limits;
@@ -78,16 +80,12 @@ impl Blueprint {
     }
 
     /// What each module that uses WASI has of it in the sandbox of this state, in order.
-    pub(super) fn wasi(
-        &self,
-        state: &State,
-        limits: &Limits,
-    ) -> Result<Vec<wasi::Context>, Failure> {
+    pub(super) fn wasi(&self, state: &State, limits: &Limits) -> Result<Vec<Context>, Failure> {
         let granted = self.parts.iter().filter_map(|part| part.wasi.as_ref());
         granted
             .map(|granted| {
                 let files = limits.open_files;
-                wasi::Context::new(granted, files, &state.surroundings, &state.volume)
+                Context::new(granted, files, &state.surroundings, &state.volume)
             })
             .collect()
     }

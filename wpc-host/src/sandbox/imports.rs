@@ -4,12 +4,13 @@
 //! `module` tells which imports there are and checked their types; each of them is made here. A
 //! guest that passes a place outside its memory is ended, since it breaks the contract.
 
+use super::context;
 use super::invoke::{Entry, invoke};
 use super::memory;
-use super::state::{Failure, State, Surroundings};
-use super::wasi;
-use crate::call::{Call, encode_reply};
-use crate::event::{Draft, EventDetails, EventSource, Severity};
+use super::state::State;
+use super::surroundings::{Failure, LINE_COST, MAX_TEXT, tell_line};
+use crate::call::encode_reply;
+use crate::event::Severity;
 use crate::host_function::HostContext;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -17,13 +18,6 @@ use wasmtime::{Caller, Engine, Extern, Linker, Memory};
 use wpc_abi::GuestError;
 use wpc_abi::names::{self, LogLevel};
 use wpc_abi::reply::{TAG_BAD_ARGUMENTS, TAG_ERROR};
-
-/// The longest log line or panic message that is kept, in bytes; the rest of it is cut off. A line
-/// is for people, and thousands of these fit the events' queue.
-pub(super) const MAX_TEXT: usize = 16 * 1024;
-
-/// How many bytes a log line counts beyond its text: about what its event takes.
-pub(super) const LINE_COST: usize = 64;
 
 /// The linker of the module at `at` in its definition, with the host's functions.
 pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker<State>> {
@@ -192,7 +186,7 @@ pub(super) fn link_host_function(
                 &GuestError::new("HostFunctionNotDefined", message),
             ));
         };
-        wasi::outside(|| host_function.run(&context, &arguments))
+        context::outside(|| host_function.run(&context, &arguments))
             .map_err(|interrupted| wasmtime::Error::new(Failure::Interrupted(interrupted.0)))
     })
 }
@@ -270,21 +264,4 @@ const fn severity(level: LogLevel) -> (Severity, &'static str) {
         LogLevel::Debug => (Severity::Info, "debug"),
         LogLevel::Trace => (Severity::Info, "trace"),
     }
-}
-
-/// Tells of a line that a guest wrote for people.
-pub(super) fn tell_line(
-    surroundings: &Surroundings,
-    call: &Call,
-    severity: Severity,
-    level: &str,
-    message: String,
-) {
-    let details = EventDetails::GuestLog {
-        function_name: call.function.to_string(),
-        level: level.to_owned(),
-        message,
-    };
-    let draft = Draft::by(EventSource::Worker, details).severity(severity);
-    surroundings.events.emit(draft.worker(surroundings.worker).call(call.id));
 }

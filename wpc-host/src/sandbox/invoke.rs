@@ -2,7 +2,8 @@
 //! between dependencies go the same way.
 
 use super::memory;
-use super::state::{Failure, State};
+use super::state::State;
+use super::surroundings::Failure;
 use crate::module::{Convention, Scalar};
 use std::borrow::Cow;
 use wasmtime::{AsContext as _, AsContextMut, Func, TypedFunc, Val};

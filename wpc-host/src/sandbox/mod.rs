@@ -3,30 +3,35 @@
 //! of workers, queues or restarts.
 //!
 //! * `blueprint`: what it is made from.
+//! * `context`: what a module has of WASI, once it was granted some.
 //! * `imports`: what its guest can call.
 //! * `invoke`: how an export is called.
 //! * `memory`: the only code that touches guest memory.
 //! * `state`: what the store carries.
-//! * `wasi`: WASI preview 1, for those who were granted it.
+//! * `surroundings`: what sandboxes of a worker share; why a guest ends; lines for people.
+//! * `wasi`: the imports of WASI preview 1.
 
 mod blueprint;
+mod context;
 mod imports;
 mod invoke;
 mod memory;
 mod state;
+mod surroundings;
 mod wasi;
 
 pub(crate) use blueprint::{Blueprint, Node};
-pub(crate) use state::{Constants, HostFunctions, Surroundings};
+pub(crate) use surroundings::{Constants, HostFunctions, Surroundings};
 
 use crate::call::{Call, Reply, ReplyMetadata};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::module::Export;
 use invoke::{Entry, invoke};
-use state::{Failure, Meter, State, Volume};
+use state::{Meter, State};
 use std::sync::Arc;
 use std::time::Instant;
+use surroundings::{Failure, Volume};
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
 
@@ -162,11 +167,11 @@ impl Sandbox {
         state.meter.begin_call();
         state.wasi.iter().for_each(|context| context.begin_call(request.call));
         let result = {
-            let _entered = (!state.wasi.is_empty()).then(wasi::enter);
+            let _entered = (!state.wasi.is_empty()).then(context::enter);
             run(self)
         };
         let state = self.store.data_mut();
-        state.wasi.iter().for_each(wasi::Context::end_call);
+        state.wasi.iter().for_each(context::Context::end_call);
         state.call = None;
         state.constants = None;
         state.pending = Vec::new();

@@ -1,60 +1,12 @@
 //! What a store carries while its guest runs: whose call it is, what may be used, what came up.
 
-use super::wasi::Context;
+use super::context::Context;
+use super::surroundings::{Constants, Surroundings, Volume};
 use crate::call::{Call, Interrupt};
-use crate::event::Events;
-use crate::host_function::HostFunction;
-use crate::id::WorkerId;
 use crate::limits::{Limits, MAX_TABLE_ELEMENTS};
-use arc_swap::ArcSwap;
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 use wasmtime::{Memory, TypedFunc};
-
-/// The constants' values, encoded, by name.
-pub(crate) type Constants = HashMap<Arc<str>, Arc<[u8]>>;
-
-/// The embedder's functions, by name.
-pub(crate) type HostFunctions = HashMap<Arc<str>, Arc<HostFunction>>;
-
-/// Why a guest's execution ended without a reply. Travels through the engine as its error.
-#[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum Failure {
-    #[error("interrupted")]
-    Interrupted(Interrupt),
-    #[error("{0}")]
-    Contract(String),
-    #[error("the result has {found} bytes")]
-    ResultTooLarge { found: usize },
-    #[error("the program of module {at} exited with {status}")]
-    Exited { at: usize, status: i32 },
-    #[error("{used} bytes were logged")]
-    LogLimit { used: usize },
-    #[error("the arguments do not fit: {0}")]
-    BadArguments(String),
-    #[error("{0}")]
-    Link(String),
-    #[error("{0}")]
-    Init(String),
-}
-
-/// What every sandbox of a worker shares.
-#[derive(Debug)]
-pub(crate) struct Surroundings {
-    pub(crate) worker: WorkerId,
-    pub(crate) events: Events,
-    pub(crate) constants: Arc<ArcSwap<Constants>>,
-    pub(crate) host_functions: Arc<ArcSwap<HostFunctions>>,
-    /// Set when whatever runs on the worker has to end.
-    pub(crate) stopping: Arc<AtomicBool>,
-    /// Where the monotonic clock counts from.
-    pub(crate) started: Instant,
-    pub(crate) max_wasm_stack: usize,
-    /// How many instances the worker may keep alive.
-    pub(crate) max_instances: usize,
-}
 
 pub(crate) struct State {
     pub(super) surroundings: Arc<Surroundings>,
@@ -82,39 +34,6 @@ impl State {
     /// Why the running call should end now, if it should.
     pub(super) fn interrupt(&self, now: Instant) -> Option<Interrupt> {
         self.surroundings.interrupt(self.call.as_deref(), now)
-    }
-}
-
-impl Surroundings {
-    /// Why the call should end now, if it should.
-    pub(super) fn interrupt(&self, call: Option<&Call>, now: Instant) -> Option<Interrupt> {
-        if self.stopping.load(Ordering::Acquire) {
-            return Some(Interrupt::Stopped);
-        }
-        call.and_then(|call| call.interrupted(now))
-    }
-}
-
-/// Counts what a call writes for people. Only the worker's thread touches it, in several places.
-#[derive(Debug)]
-pub(super) struct Volume {
-    used: AtomicUsize,
-    pub(super) limit: usize,
-}
-
-impl Volume {
-    pub(super) const fn new(limit: usize) -> Self {
-        Self { used: AtomicUsize::new(0), limit }
-    }
-
-    pub(super) fn begin_call(&self) {
-        self.used.store(0, Ordering::Relaxed);
-    }
-
-    pub(super) fn add(&self, bytes: usize) -> Result<(), Failure> {
-        let used = self.used.load(Ordering::Relaxed).saturating_add(bytes);
-        self.used.store(used, Ordering::Relaxed);
-        if used > self.limit { Err(Failure::LogLimit { used }) } else { Ok(()) }
     }
 }
 

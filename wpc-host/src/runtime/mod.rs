@@ -1,7 +1,10 @@
 //! The handle of a pool: define, call, start, stop, observe.
 
+mod dynamic;
+
+pub use dynamic::PendingJson;
+
 use crate::arguments::Parameters;
-use crate::capability::Capability;
 use crate::config::{CallOptions, Options};
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, WorkerEvent};
@@ -13,12 +16,13 @@ use crate::information::{
 };
 use crate::intake;
 use crate::lifecycle::Lifecycle;
-use crate::module::{Module, WasmModule};
+use crate::module::Module;
 use crate::pending::PendingCall;
 use crate::registry::{self, Registry};
 use crate::restart_policy::Admission;
 use crate::signature;
 use crate::sync::time;
+use crate::wasm_module::WasmModule;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
@@ -178,7 +182,7 @@ impl WorkerProcedureCall {
             required_dependencies: self.registry().required_aliases(&function.module),
             required_constants,
             required_host_functions: host_functions(&function.module),
-            required_capabilities: capabilities(&function.module),
+            required_capabilities: function.module.capabilities(),
             required_wasi_imports: wasi_imports(&function.module),
         }
     }
@@ -236,7 +240,7 @@ impl WorkerProcedureCall {
                 required_dependencies: entry.needs,
                 required_constants: module.requirements.constants.clone(),
                 required_host_functions: host_functions(module),
-                required_capabilities: capabilities(module),
+                required_capabilities: module.capabilities(),
                 required_wasi_imports: wasi_imports(module),
             }
         });
@@ -546,14 +550,6 @@ impl WorkerProcedureCall {
     pub fn off_worker_event(&self, listener: ListenerId) -> bool {
         self.0.pool.events.remove_listener(listener)
     }
-}
-
-fn capabilities(module: &Module) -> Vec<Capability> {
-    let mut capabilities: Vec<_> =
-        module.requirements.capabilities.iter().map(|(capability, ..)| *capability).collect();
-    capabilities.sort_unstable();
-    capabilities.dedup();
-    capabilities
 }
 
 fn wasi_imports(module: &Module) -> Vec<String> {

@@ -1,0 +1,104 @@
+//! Calls by JSON, by the types a module tells.
+
+use crate::support::*;
+use serde_json::json;
+use wpc_host::{CallOptions, Error, Limits};
+
+#[test]
+fn structures_enums_and_maps_go_there_and_back() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["order", "join", "nothing", "echo_bytes"]);
+    let orders =
+        json!([{ "item": "tea", "count": 2 }, { "item": "cake", "count": 1, "note": null }]);
+    let prices = json!({ "tea": 3, "cake": 5 });
+    let answer = wpc.call_json("order", &[orders, prices]).unwrap();
+    assert_eq!(answer, json!({ "Accepted": { "total": 11 } }));
+    let refused =
+        wpc.call_json("order", &[json!([{ "item": "x", "count": 1 }]), json!({})]).unwrap();
+    assert_eq!(refused, json!({ "Refused": "no price for x" }));
+    assert_eq!(wpc.call_json("join", &[json!("a"), json!("\u{e9}")]).unwrap(), json!("a\u{e9}"));
+    assert_eq!(wpc.call_json("nothing", &[]).unwrap(), json!(null));
+    assert_eq!(wpc.call_json("echo_bytes", &[json!([1, 255])]).unwrap(), json!([1, 255]));
+}
+
+#[test]
+fn a_plain_export_takes_and_gives_numbers() {
+    let wpc = pool(1);
+    let module = wat(r#"(module (func (export "half") (param f64) (result f64)
+        (f64.div (local.get 0) (f64.const 2))))"#);
+    wpc.define_worker_function("half", module).unwrap();
+    assert_eq!(wpc.call_json("half", &[json!(3)]).unwrap(), json!(1.5));
+    assert_eq!(wpc.call_json("half", &[json!("NaN")]).unwrap(), json!("NaN"));
+}
+
+#[test]
+fn what_does_not_fit_is_refused_before_it_is_sent_and_named() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["order", "opaque", "add"]);
+    for (name, arguments, reason) in [
+        ("add", vec![json!(1)], "it takes 2 arguments, and 1 are given"),
+        ("add", vec![json!(1), json!("2x")], "`b` must be i32, and is \"2x\""),
+        (
+            "order",
+            vec![json!([{ "item": "tea", "count": -1 }]), json!({})],
+            "`orders[0].count` must be u32, and is -1",
+        ),
+        ("opaque", vec![json!(1)], "the type of `value` is not told"),
+    ] {
+        let error = wpc.call_json(name, &arguments).unwrap_err();
+        let Error::BadArguments { reason: found, .. } = &error else { panic!("{error}") };
+        assert_eq!(found, reason);
+    }
+    wpc.define_worker_function("f", replies("\\00", 1)).unwrap();
+    assert_eq!(code(wpc.call_json("f", &[])), "untyped");
+    assert_eq!(code(wpc.call_json("nobody", &[])), "function_not_defined");
+}
+
+#[test]
+fn bytes_go_in_and_out_as_they_are() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["join", "fails"]);
+    let options = CallOptions::new();
+    let call = wpc.submit_encoded("join", b"\x02ab\x01c", &options).unwrap();
+    assert_eq!(call.wait_encoded().unwrap().value, b"\x03abc");
+    let call = wpc.submit_encoded("fails", b"\x06", &options).unwrap();
+    let error = call.wait_encoded().unwrap_err();
+    assert!(matches!(&error, Error::Guest { error, .. } if error.name == "TooSmall"), "{error}");
+    let call = wpc.submit_encoded("join", b"\xff", &options).unwrap();
+    assert_eq!(code(call.wait_encoded()), "bad_arguments");
+}
+
+#[test]
+fn a_hostile_module_that_lies_about_its_types_is_only_refused() {
+    // It tells of a result that is a list of units, and claims to give four billion of them.
+    let mut module = wat::parse_str(
+        r#"(module (memory (export "memory") 1)
+            (data (i32.const 16) "\00\ff\ff\ff\ff\0f")
+            (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
+            (func (export "f") (param i32 i32) (result i64) i64.const 68719476742))"#,
+    )
+    .unwrap();
+    // A function: its name, no arguments, its result's type: its name, a sequence of `()`.
+    let record = b"\x01f\x00\x01\x07Vec<()>\x16\x02()\x13";
+    let mut section = b"\x03wpc\x01".to_vec();
+    section.push(u8::try_from(record.len()).unwrap());
+    section.extend(record);
+    module.push(0);
+    module.push(u8::try_from(section.len()).unwrap());
+    module.extend(section);
+    let wpc = pool(1);
+    let told = wpc.define_worker_function("f", module).unwrap();
+    assert_eq!(told.parameter_signature.as_deref(), Some("() -> Vec<()>"));
+    assert_eq!(code(wpc.call_json("f", &[])), "result_decode");
+}
+
+#[test]
+fn the_answers_metadata_comes_along() {
+    let wpc = pool(1);
+    let limits = Limits { fuel: Some(1_000), ..Limits::default() };
+    let module = wat(r#"(module (func (export "f") (result i32) i32.const 7))"#).limits(limits);
+    let hash = wpc.define_worker_function("f", module).unwrap().function_hash_sha1;
+    let answer = wpc.submit_json("f", &[], &CallOptions::new()).unwrap().wait().unwrap();
+    assert_eq!((answer.value, answer.metadata.function_hash_sha1), (json!(7), hash));
+    assert!(answer.metadata.fuel_used.is_some());
+}

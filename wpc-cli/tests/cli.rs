@@ -1,0 +1,187 @@
+//! The command as a shell sees it: what it prints, and what it exits with.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+fn root(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+fn sdk() -> String {
+    root("fixtures/wasm/sdk.wasm").display().to_string()
+}
+
+/// A module of this text, in a file that is named after the test.
+fn wat(test: &str, text: &str) -> String {
+    let path = std::env::temp_dir().join(format!("wpc-cli-{}-{test}.wasm", std::process::id()));
+    std::fs::write(&path, wat::parse_str(text).unwrap()).unwrap();
+    path.display().to_string()
+}
+
+fn wpc_with(input: &[u8], arguments: &[&str]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wpc"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may have ended without reading.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+fn wpc(arguments: &[&str]) -> Output {
+    wpc_with(b"", arguments)
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Sees that it failed with this code, and gives what it said.
+fn fails_with(code: i32, output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(code), "{}{}", out(output), err(output));
+    assert!(output.stdout.is_empty(), "{}", out(output));
+    err(output)
+}
+
+#[test]
+fn a_call_takes_json_and_prints_json() {
+    let sdk = sdk();
+    let sum = wpc(&["call", &sdk, "add", "40", "-2"]);
+    assert_eq!((sum.status.code(), out(&sum).as_str()), (Some(0), "38\n"), "{}", err(&sum));
+    let orders = r#"[{"item": "tea", "count": 2}]"#;
+    let answer = wpc(&["call", &sdk, "order", orders, r#"{"tea": 3}"#]);
+    assert_eq!(out(&answer), "{\"Accepted\":{\"total\":6}}\n");
+    let joined = wpc(&["call", &sdk, "join", "no quotes", "\" needed\""]);
+    assert_eq!(out(&joined), "\"no quotes needed\"\n");
+    let whole = wpc(&["--json", "call", &sdk, "add", "1", "2", "--fuel", "100000"]);
+    let told: serde_json::Value = serde_json::from_str(&out(&whole)).unwrap();
+    assert_eq!(told["value"], 3);
+    assert!(told["fuel_used"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn raw_bytes_go_in_and_out() {
+    let answer = wpc_with(b"\x02ab\x01c", &["call", &sdk(), "join", "--raw"]);
+    assert_eq!(answer.stdout, b"\x03abc", "{}", err(&answer));
+}
+
+#[test]
+fn constants_dependencies_and_log_lines() {
+    let guests = root("examples/guests/wasm");
+    let [function, path] =
+        ["function1", "path"].map(|name| guests.join(format!("{name}.wasm")).display().to_string());
+    let told = wpc(&["inspect", &function]);
+    let name = out(&told).lines().find(|line| line.starts_with("  ")).unwrap().trim().to_owned();
+    assert!(out(&told).contains("dependencies"), "{}", out(&told));
+    let dependency = format!("path_dep={path}");
+    let name = name.split('(').next().unwrap();
+    let lacks = wpc(&["call", &function, name, "/a/b.txt", "--dep", &dependency]);
+    assert!(fails_with(3, &lacks).contains("constant_not_defined"));
+    let spoken = wpc(&["call", &sdk(), "speak", "hello"]);
+    assert_eq!(err(&spoken), "[warn] hello\n");
+    let constant = wpc(&[
+        "call",
+        &sdk(),
+        "constant",
+        "WORD",
+        "--const",
+        "WORD=\"value\"",
+        "--const",
+        "N:u8=3",
+    ]);
+    assert_eq!(out(&constant), "\"value\"\n", "{}", err(&constant));
+}
+
+#[test]
+fn exit_codes_tell_kinds_of_failure_apart() {
+    let sdk = sdk();
+    let spins = wat("spins", r#"(module (func (export "spins") (loop br 0)))"#);
+    let asks = wat(
+        "asks",
+        r#"(module (import "wpc" "wpc_clock" (func (param i32) (result i64))) (func (export "f")))"#,
+    );
+    let traps = wat("traps", r#"(module (func (export "f") unreachable))"#);
+    for (code, word, arguments) in [
+        (1, "(machine)", vec!["call", "no-such-file.wasm", "f"]),
+        (2, "Usage", vec!["call"]),
+        (2, "`b` must be i32, and is \"x\"", vec!["call", &sdk, "add", "1", "x"]),
+        (2, "NAME=JSON", vec!["call", &sdk, "add", "1", "2", "--const", "WORD"]),
+        (2, "--grant everything", vec!["call", &sdk, "nothing", "--grant", "everything"]),
+        (3, "(not_granted)", vec!["call", &asks, "f"]),
+        (3, "(missing_export)", vec!["call", &sdk, "nobody"]),
+        (4, "-3 is too small", vec!["call", &sdk, "fails", "-3"]),
+        (5, "(trap)", vec!["call", &traps, "f"]),
+        (5, "(out_of_fuel)", vec!["call", &spins, "spins", "--fuel", "1000"]),
+        (6, "(timeout)", vec!["call", &spins, "spins", "--timeout", "50ms"]),
+    ] {
+        let said = fails_with(code, &wpc(&arguments));
+        assert!(said.contains(word), "{said}");
+        assert!(!said.contains('\u{1b}'), "colours are for terminals");
+    }
+    let granted = wpc(&["call", &asks, "f", "--grant", "clock"]);
+    assert_eq!(out(&granted), "null\n", "{}", err(&granted));
+}
+
+#[test]
+fn failures_are_json_where_that_is_wanted() {
+    let said = fails_with(4, &wpc(&["--json", "call", &sdk(), "fails", "7"]));
+    let told: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(told["error"]["code"], "guest_error");
+    assert_eq!(told["error"]["guest"]["name"], "TooSmall");
+}
+
+#[test]
+fn a_whole_program_reads_standard_input_and_prints() {
+    let program = root("fixtures/wasi/wasm/program.wasm").display().to_string();
+    let mut arguments = vec!["call", &program, "_start"];
+    for grant in ["wasi", "stdin", "arg=shout"] {
+        arguments.extend(["--grant", grant]);
+    }
+    let ran = wpc_with(b"some words", &arguments);
+    assert_eq!(ran.status.code(), Some(0), "{}", err(&ran));
+    assert_eq!((out(&ran).as_str(), err(&ran).as_str()), ("null\n", "SOME WORDS"));
+    let exits = [&arguments[..], &["--grant", "arg=9"]].concat();
+    assert!(fails_with(5, &wpc(&exits)).contains("status 9"));
+}
+
+#[test]
+fn inspect_tells_what_a_module_offers_and_needs() {
+    let told = out(&wpc(&["inspect", &sdk()]));
+    assert!(told.contains("contract        version 1"), "{told}");
+    assert!(told.contains("  add(a: i32, b: i32) -> i32"), "{told}");
+    let tool = root("fixtures/wasi/wasm/tool.wasm").display().to_string();
+    let told = out(&wpc(&["--json", "inspect", &tool]));
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert!(told["required_wasi_imports"].as_array().unwrap().contains(&"path_open".into()));
+    assert_eq!(told["required_capabilities"], serde_json::json!(["random", "clock"]));
+    let plain = wat(
+        "plain",
+        r#"(module (import "env" "x" (func)) (memory 1) (func (export "f") (param i64)))"#,
+    );
+    let told = out(&wpc(&["inspect", &plain]));
+    assert!(
+        told.contains("dependencies    env (x)") && told.contains("f(argument1: i64) -> ()"),
+        "{told}"
+    );
+    let not_wasm = root("README.md").display().to_string();
+    assert!(fails_with(3, &wpc(&["inspect", &not_wasm])).contains("not_wasm"));
+}
+
+#[test]
+fn completions_and_help_are_there() {
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(out(&wpc(&["completions", shell])).contains("wpc"));
+    }
+    let help = out(&wpc(&["call", "--help"]));
+    assert!(help.contains("Examples:") && help.contains("--grant"), "{help}");
+    assert!(out(&wpc(&["--help"])).contains("Exit codes:"));
+}

@@ -1,0 +1,572 @@
+//! JSON to and from what guests understand, by the types that a module tells.
+//! The table of what becomes what is in the crate's documentation.
+//!
+//! Types come from modules and bytes from guests: both are taken to be hostile. Encoding itself is
+//! postcard's.
+
+use crate::signature::type_text;
+use postcard_schema::schema::owned::{
+    OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType, OwnedNamedValue,
+};
+use serde::Serialize;
+use serde::de::Deserialize;
+use serde_json::{Map, Number, Value};
+use std::fmt::Write as _;
+use wpc_abi::section::Signature;
+
+/// The most values one result may become: as JSON each takes some tens of bytes, where the guest may
+/// have spent one, or none.
+const MAX_VALUES: usize = 4_000_000;
+
+/// Encodes arguments, or says which is wrong and how.
+pub(crate) fn encode_arguments(signature: &Signature, values: &[Value]) -> Result<Vec<u8>, String> {
+    let wanted = signature.arguments.len();
+    if values.len() != wanted {
+        return Err(format!("it takes {wanted} arguments, and {} are given", values.len()));
+    }
+    let mut writer = Writer { out: Vec::new(), path: String::new() };
+    for (argument, value) in signature.arguments.iter().zip(values) {
+        writer.path.clone_from(&argument.name);
+        let ty = argument.ty.as_ref();
+        let ty = ty.ok_or_else(|| format!("the type of `{}` is not told", argument.name))?;
+        writer.write(ty, value)?;
+    }
+    Ok(writer.out)
+}
+
+/// Encodes one value as its type says.
+#[cfg(test)]
+fn encode(ty: &OwnedNamedType, value: &Value) -> Result<Vec<u8>, String> {
+    let mut writer = Writer { out: Vec::new(), path: "it".to_owned() };
+    writer.write(ty, value)?;
+    Ok(writer.out)
+}
+
+/// Reads one value of the type, which must take all of the bytes.
+pub(crate) fn decode(ty: &OwnedNamedType, bytes: &[u8]) -> Result<Value, String> {
+    let mut reader = Reader { rest: bytes, values_left: MAX_VALUES };
+    let value = reader.read(ty)?;
+    match reader.rest.len() {
+        0 => Ok(value),
+        left => Err(format!("{left} bytes are left over")),
+    }
+}
+
+struct Writer {
+    out: Vec<u8>,
+    /// Where in the arguments it is, as a reader would write it.
+    path: String,
+}
+
+impl Writer {
+    fn write(&mut self, named: &OwnedNamedType, value: &Value) -> Result<(), String> {
+        match &named.ty {
+            Type::Bool => self.put_some(value.as_bool(), named, value),
+            Type::I8 => self.integer::<i8>(named, value),
+            Type::I16 => self.integer::<i16>(named, value),
+            Type::I32 => self.integer::<i32>(named, value),
+            Type::I64 | Type::Isize => self.integer::<i64>(named, value),
+            Type::I128 => self.integer::<i128>(named, value),
+            Type::U8 => self.integer::<u8>(named, value),
+            Type::U16 => self.integer::<u16>(named, value),
+            Type::U32 => self.integer::<u32>(named, value),
+            Type::U64 | Type::Usize => self.integer::<u64>(named, value),
+            Type::U128 => self.integer::<u128>(named, value),
+            Type::F32 => {
+                #[expect(clippy::cast_possible_truncation, reason = "the nearest is meant")]
+                let float = float(value).map(|float| float as f32);
+                self.put_some(float, named, value)
+            }
+            Type::F64 => self.put_some(float(value), named, value),
+            Type::Char => {
+                let mut characters = value.as_str().unwrap_or_default().chars();
+                let only = characters.next().filter(|_| characters.next().is_none());
+                self.put_some(only, named, value)
+            }
+            Type::String => self.put_some(value.as_str(), named, value),
+            Type::ByteArray => {
+                let byte = |value: &Value| u8::try_from(value.as_u64()?).ok();
+                let bytes: Option<Vec<u8>> =
+                    value.as_array().and_then(|all| all.iter().map(byte).collect());
+                self.put_some(bytes, named, value)
+            }
+            Type::Unit | Type::UnitStruct => self.put_some(value.as_null(), named, value),
+            Type::Option(inner) => {
+                if value.is_null() {
+                    self.put(&0_u8)
+                } else {
+                    self.put(&1_u8)?;
+                    match value {
+                        Value::Object(one) if may_be_null(inner) && one.len() == 1 => {
+                            let some = one.get("Some").unwrap_or(value);
+                            self.write(inner, some)
+                        }
+                        value => self.write(inner, value),
+                    }
+                }
+            }
+            Type::NewtypeStruct(inner) => self.write(inner, value),
+            Type::Seq(inner) => {
+                let items = value.as_array().ok_or_else(|| self.mismatch(named, value))?;
+                self.put(&items.len())?;
+                for (at, item) in items.iter().enumerate() {
+                    self.within(format_args!("[{at}]"), |writer| writer.write(inner, item))?;
+                }
+                Ok(())
+            }
+            Type::Tuple(types) | Type::TupleStruct(types) => self.tuple(types, named, value),
+            Type::Map { key, val } => self.map(key, val, named, value),
+            Type::Struct(fields) => self.fields(fields, named, value),
+            Type::Enum(_) => self.variant(named, value),
+            Type::Schema => Err(format!("`{}` is a type itself, which JSON cannot say", self.path)),
+        }
+    }
+
+    fn integer<T: TryFrom<i128> + TryFrom<u128> + Serialize>(
+        &mut self,
+        named: &OwnedNamedType,
+        value: &Value,
+    ) -> Result<(), String> {
+        let narrow = |number: &Number| {
+            let signed = number.as_i64().map(i128::from).and_then(|number| number.try_into().ok());
+            signed.or_else(|| u128::from(number.as_u64()?).try_into().ok())
+        };
+        let number: Option<T> = match value {
+            Value::Number(number) => narrow(number),
+            // Beyond 64 bits.
+            Value::String(text) => {
+                let signed = text.parse::<i128>().ok().and_then(|number| number.try_into().ok());
+                signed.or_else(|| text.parse::<u128>().ok()?.try_into().ok())
+            }
+            _ => None,
+        };
+        self.put_some(number, named, value)
+    }
+
+    fn tuple(
+        &mut self,
+        types: &[OwnedNamedType],
+        named: &OwnedNamedType,
+        value: &Value,
+    ) -> Result<(), String> {
+        let items = value.as_array().filter(|items| items.len() == types.len());
+        let items = items.ok_or_else(|| self.mismatch(named, value))?;
+        for (at, (ty, item)) in types.iter().zip(items).enumerate() {
+            self.within(format_args!("[{at}]"), |writer| writer.write(ty, item))?;
+        }
+        Ok(())
+    }
+
+    fn map(
+        &mut self,
+        key: &OwnedNamedType,
+        val: &OwnedNamedType,
+        named: &OwnedNamedType,
+        value: &Value,
+    ) -> Result<(), String> {
+        match value {
+            Value::Object(entries) if key.ty == Type::String => {
+                self.put(&entries.len())?;
+                for (name, item) in entries {
+                    self.put(name)?;
+                    self.within(format_args!("[{name:?}]"), |writer| writer.write(val, item))?;
+                }
+                Ok(())
+            }
+            Value::Array(pairs) if key.ty != Type::String => {
+                self.put(&pairs.len())?;
+                for (at, pair) in pairs.iter().enumerate() {
+                    let Some([name, item]) = pair.as_array().map(Vec::as_slice) else {
+                        return Err(self.mismatch(named, value));
+                    };
+                    self.within(format_args!("[{at}]"), |writer| {
+                        writer.write(key, name)?;
+                        writer.write(val, item)
+                    })?;
+                }
+                Ok(())
+            }
+            _ => Err(self.mismatch(named, value)),
+        }
+    }
+
+    fn fields(
+        &mut self,
+        fields: &[OwnedNamedValue],
+        named: &OwnedNamedType,
+        value: &Value,
+    ) -> Result<(), String> {
+        let object = value.as_object().ok_or_else(|| self.mismatch(named, value))?;
+        let unknown = object.keys().find(|name| fields.iter().all(|field| field.name != **name));
+        if let Some(unknown) = unknown {
+            let known: Vec<_> = fields.iter().map(|field| field.name.as_str()).collect();
+            return Err(format!(
+                "`{}` has a field `{unknown}`, and {} has {}",
+                self.path,
+                named.name,
+                known.join(", ")
+            ));
+        }
+        for field in fields {
+            let item = match object.get(&field.name) {
+                Some(item) => item,
+                None if matches!(field.ty.ty, Type::Option(_)) => &Value::Null,
+                None => return Err(format!("`{}` lacks its field `{}`", self.path, field.name)),
+            };
+            self.within(format_args!(".{}", field.name), |writer| writer.write(&field.ty, item))?;
+        }
+        Ok(())
+    }
+
+    fn variant(&mut self, named: &OwnedNamedType, value: &Value) -> Result<(), String> {
+        let Type::Enum(variants) = &named.ty else { return Ok(()) };
+        let (name, content) = match value {
+            Value::String(name) => (name, &Value::Null),
+            Value::Object(one) if one.len() == 1 => match one.iter().next() {
+                Some(entry) => entry,
+                None => return Err(self.mismatch(named, value)),
+            },
+            _ => return Err(self.mismatch(named, value)),
+        };
+        let Some(at) = variants.iter().position(|variant| variant.name == *name) else {
+            let known: Vec<_> = variants.iter().map(|variant| variant.name.as_str()).collect();
+            return Err(format!(
+                "`{}` is {name:?}, and {} is one of {}",
+                self.path,
+                named.name,
+                known.join(", ")
+            ));
+        };
+        self.put(&at)?;
+        self.within(format_args!(".{name}"), |writer| match &variants[at].ty {
+            Variant::UnitVariant if content.is_null() => Ok(()),
+            Variant::UnitVariant => Err(format!("`{}` carries nothing", writer.path)),
+            Variant::NewtypeVariant(inner) => writer.write(inner, content),
+            Variant::TupleVariant(types) => writer.tuple(types, named, content),
+            Variant::StructVariant(fields) => writer.fields(fields, named, content),
+        })
+    }
+
+    /// Goes on with a longer path.
+    fn within(
+        &mut self,
+        step: std::fmt::Arguments<'_>,
+        write: impl FnOnce(&mut Self) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let len = self.path.len();
+        let _ = self.path.write_fmt(step);
+        let result = write(self);
+        self.path.truncate(len);
+        result
+    }
+
+    fn put_some<T: Serialize>(
+        &mut self,
+        found: Option<T>,
+        named: &OwnedNamedType,
+        value: &Value,
+    ) -> Result<(), String> {
+        match found {
+            Some(found) => self.put(&found),
+            None => Err(self.mismatch(named, value)),
+        }
+    }
+
+    fn put<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), String> {
+        let out = std::mem::take(&mut self.out);
+        self.out = postcard::to_extend(value, out).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    fn mismatch(&self, named: &OwnedNamedType, value: &Value) -> String {
+        const MOST: usize = 60;
+        let mut found = value.to_string();
+        if found.len() > MOST {
+            found.truncate(found.floor_char_boundary(MOST));
+            found.push('…');
+        }
+        format!("`{}` must be {}, and is {found}", self.path, type_text(named))
+    }
+}
+
+fn float(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => match text.as_str() {
+            "NaN" => Some(f64::NAN),
+            "Infinity" => Some(f64::INFINITY),
+            "-Infinity" => Some(f64::NEG_INFINITY),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether a value of the type may be `null` by itself.
+fn may_be_null(named: &OwnedNamedType) -> bool {
+    match &named.ty {
+        Type::Unit | Type::UnitStruct | Type::Option(_) => true,
+        Type::NewtypeStruct(inner) => may_be_null(inner),
+        _ => false,
+    }
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+    values_left: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn read(&mut self, named: &OwnedNamedType) -> Result<Value, String> {
+        self.values_left =
+            self.values_left.checked_sub(1).ok_or("it has too many values to be JSON")?;
+        Ok(match &named.ty {
+            Type::Bool => Value::Bool(self.take()?),
+            Type::I8 => self.take::<i8>()?.into(),
+            Type::I16 => self.take::<i16>()?.into(),
+            Type::I32 => self.take::<i32>()?.into(),
+            Type::I64 | Type::Isize => self.take::<i64>()?.into(),
+            Type::U8 => self.take::<u8>()?.into(),
+            Type::U16 => self.take::<u16>()?.into(),
+            Type::U32 => self.take::<u32>()?.into(),
+            Type::U64 | Type::Usize => self.take::<u64>()?.into(),
+            Type::I128 => {
+                let number = self.take::<i128>()?;
+                i64::try_from(number).map_or_else(|_| number.to_string().into(), Value::from)
+            }
+            Type::U128 => {
+                let number = self.take::<u128>()?;
+                u64::try_from(number).map_or_else(|_| number.to_string().into(), Value::from)
+            }
+            Type::F32 => from_float(self.take::<f32>()?.into()),
+            Type::F64 => from_float(self.take()?),
+            Type::Char => Value::String(self.take::<char>()?.into()),
+            Type::String => Value::String(self.take()?),
+            Type::Unit | Type::UnitStruct => Value::Null,
+            Type::ByteArray => {
+                let len = self.len(1)?;
+                (0..len).map(|_| self.take::<u8>().map(Value::from)).collect::<Result<_, _>>()?
+            }
+            Type::Option(inner) => match self.take::<u8>()? {
+                0 => Value::Null,
+                1 if may_be_null(inner) => object("Some", self.read(inner)?),
+                1 => self.read(inner)?,
+                other => return Err(format!("{other} is no option")),
+            },
+            Type::NewtypeStruct(inner) => self.read(inner)?,
+            Type::Seq(inner) => {
+                let len = self.len(least(inner))?;
+                (0..len).map(|_| self.read(inner)).collect::<Result<_, _>>()?
+            }
+            Type::Tuple(types) | Type::TupleStruct(types) => self.tuple(types)?,
+            Type::Map { key, val } => {
+                let len = self.len(least(key) + least(val))?;
+                if key.ty == Type::String {
+                    let mut map = Map::new();
+                    for _ in 0..len {
+                        let name: String = self.take()?;
+                        map.insert(name, self.read(val)?);
+                    }
+                    Value::Object(map)
+                } else {
+                    let pair = |_| Ok(Value::Array(vec![self.read(key)?, self.read(val)?]));
+                    (0..len).map(pair).collect::<Result<_, String>>()?
+                }
+            }
+            Type::Struct(fields) => self.fields(fields)?,
+            Type::Enum(variants) => {
+                let at: usize = self.take()?;
+                let variant = variants.get(at).ok_or_else(|| {
+                    format!(
+                        "{} has {} variants, and none of number {at}",
+                        named.name,
+                        variants.len()
+                    )
+                })?;
+                let content = match &variant.ty {
+                    Variant::UnitVariant => return Ok(Value::String(variant.name.clone())),
+                    Variant::NewtypeVariant(inner) => self.read(inner)?,
+                    Variant::TupleVariant(types) => self.tuple(types)?,
+                    Variant::StructVariant(fields) => self.fields(fields)?,
+                };
+                object(&variant.name, content)
+            }
+            Type::Schema => return Err("a type itself cannot be JSON".to_owned()),
+        })
+    }
+
+    fn tuple(&mut self, types: &[OwnedNamedType]) -> Result<Value, String> {
+        types.iter().map(|ty| self.read(ty)).collect()
+    }
+
+    fn fields(&mut self, fields: &[OwnedNamedValue]) -> Result<Value, String> {
+        let mut map = Map::new();
+        for field in fields {
+            map.insert(field.name.clone(), self.read(&field.ty)?);
+        }
+        Ok(Value::Object(map))
+    }
+
+    /// How many items follow, each of `least` bytes or more: no more than there are bytes for.
+    fn len(&mut self, least: usize) -> Result<usize, String> {
+        let len: usize = self.take()?;
+        let most = self.rest.len().checked_div(least).unwrap_or(MAX_VALUES);
+        if len > most {
+            return Err(format!("{len} items cannot be in {} bytes", self.rest.len()));
+        }
+        Ok(len)
+    }
+
+    fn take<T: Deserialize<'a>>(&mut self) -> Result<T, String> {
+        let (value, rest) =
+            postcard::take_from_bytes(self.rest).map_err(|error| error.to_string())?;
+        self.rest = rest;
+        Ok(value)
+    }
+}
+
+/// The fewest bytes a value of the type takes; 0 or 1 is all that is asked.
+fn least(named: &OwnedNamedType) -> usize {
+    let all = |types: &[OwnedNamedType]| types.iter().map(least).max().unwrap_or(0);
+    match &named.ty {
+        Type::Unit | Type::UnitStruct => 0,
+        Type::NewtypeStruct(inner) => least(inner),
+        Type::Tuple(types) | Type::TupleStruct(types) => all(types),
+        Type::Struct(fields) => fields.iter().map(|field| least(&field.ty)).max().unwrap_or(0),
+        _ => 1,
+    }
+}
+
+fn object(name: &str, value: Value) -> Value {
+    Value::Object(Map::from_iter([(name.to_owned(), value)]))
+}
+
+fn from_float(float: f64) -> Value {
+    Number::from_f64(float).map_or_else(
+        || {
+            let name = if float.is_nan() { "NaN" } else { "Infinity" };
+            let sign = if float.is_sign_negative() && !float.is_nan() { "-" } else { "" };
+            Value::String(format!("{sign}{name}"))
+        },
+        Value::Number,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use postcard_schema::Schema;
+    use serde_json::json;
+    use std::collections::BTreeMap;
+
+    #[derive(Serialize, Schema)]
+    struct Leaf {
+        name: String,
+        size: Option<u32>,
+    }
+
+    #[derive(Serialize, Schema)]
+    enum Shape {
+        Nothing,
+        Round(f32),
+        Corner(i8, i64),
+        Named { leaf: Leaf, tag: char },
+    }
+
+    #[derive(Serialize, Schema)]
+    struct Unit;
+
+    fn there_and_back<T: Serialize + Schema>(value: T, expected: Value) {
+        let ty = OwnedNamedType::from(T::SCHEMA);
+        let bytes = postcard::to_allocvec(&value).unwrap();
+        assert_eq!(encode(&ty, &expected), Ok(bytes.clone()), "{expected}");
+        assert_eq!(decode(&ty, &bytes), Ok(expected));
+    }
+
+    #[test]
+    fn values_of_every_kind_go_there_and_back() {
+        there_and_back(true, json!(true));
+        there_and_back((-1_i8, 200_u8, -300_i16, 60_000_u16), json!([-1, 200, -300, 60_000]));
+        there_and_back((i64::MIN, u64::MAX), json!([i64::MIN, u64::MAX]));
+        there_and_back(
+            (i128::MIN, u128::MAX),
+            json!([i128::MIN.to_string(), u128::MAX.to_string()]),
+        );
+        there_and_back((0.5_f32, -0.25_f64), json!([0.5, -0.25]));
+        there_and_back((f64::INFINITY, f32::NEG_INFINITY), json!(["Infinity", "-Infinity"]));
+        there_and_back(('\u{e9}', "text".to_owned()), json!(["\u{e9}", "text"]));
+        there_and_back((), json!(null));
+        there_and_back(Unit, json!(null));
+        there_and_back(Some(3_u8), json!(3));
+        there_and_back(None::<u8>, json!(null));
+        there_and_back(Some(None::<u8>), json!({ "Some": null }));
+        there_and_back(Some(()), json!({ "Some": null }));
+        there_and_back(vec![vec![1_u8], vec![]], json!([[1], []]));
+        there_and_back((7_u8,), json!([7]));
+        there_and_back(BTreeMap::from([("a".to_owned(), 1_u8)]), json!({ "a": 1 }));
+        there_and_back(BTreeMap::from([(5_u8, true)]), json!([[5, true]]));
+        there_and_back(
+            Leaf { name: "n".to_owned(), size: None },
+            json!({ "name": "n", "size": null }),
+        );
+        there_and_back(
+            vec![
+                Shape::Nothing,
+                Shape::Round(0.5),
+                Shape::Corner(-1, 2),
+                Shape::Named { leaf: Leaf { name: String::new(), size: Some(1) }, tag: 'x' },
+            ],
+            json!([
+                "Nothing",
+                { "Round": 0.5 },
+                { "Corner": [-1, 2] },
+                { "Named": { "leaf": { "name": "", "size": 1 }, "tag": "x" } },
+            ]),
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_with_its_place_and_the_type() {
+        let told = |ty: OwnedNamedType, value: Value| encode(&ty, &value).unwrap_err();
+        let leaves = || OwnedNamedType::from(Vec::<Leaf>::SCHEMA);
+        let shape = || OwnedNamedType::from(Shape::SCHEMA);
+        for (found, expected) in [
+            (told(leaves(), json!([{ "name": 3 }])), "`it[0].name` must be String, and is 3"),
+            (told(leaves(), json!([{ "size": 3 }])), "`it[0]` lacks its field `name`"),
+            (
+                told(leaves(), json!([{ "name": "", "sise": 3 }])),
+                "`it[0]` has a field `sise`, and Leaf has name, size",
+            ),
+            (
+                told(leaves(), json!([{ "name": "", "size": -3 }])),
+                "`it[0].size` must be u32, and is -3",
+            ),
+            (
+                told(shape(), json!("Square")),
+                "`it` is \"Square\", and Shape is one of Nothing, Round, Corner, Named",
+            ),
+            (told(shape(), json!({ "Nothing": 1 })), "`it.Nothing` carries nothing"),
+            (told(shape(), json!({ "Corner": [1] })), "`it.Corner` must be Shape, and is [1]"),
+            (told(u8::SCHEMA.into(), json!(256)), "`it` must be u8, and is 256"),
+            (told(char::SCHEMA.into(), json!("ab")), "`it` must be char, and is \"ab\""),
+        ] {
+            assert_eq!(found, expected);
+        }
+        let long = told(u8::SCHEMA.into(), json!("\u{e9}".repeat(100)));
+        assert!(long.len() < 100 && long.ends_with('…'), "{long}");
+    }
+
+    #[test]
+    fn bytes_that_are_no_value_are_refused_however_large_they_claim_to_be() {
+        let refused = |ty: OwnedNamedType, bytes: &[u8]| decode(&ty, bytes).unwrap_err();
+        let many = [0xff, 0xff, 0xff, 0xff, 0x0f];
+        assert!(refused(Vec::<u8>::SCHEMA.into(), &many).contains("cannot be in 0 bytes"));
+        assert!(refused(Vec::<()>::SCHEMA.into(), &many).contains("cannot be in"));
+        assert!(refused(Vec::<((), ())>::SCHEMA.into(), &[0x80, 0x89, 0x7a]).contains("too many"));
+        assert!(refused(Shape::SCHEMA.into(), &[9]).contains("none of number 9"));
+        assert!(refused(Option::<u8>::SCHEMA.into(), &[2]).contains("no option"));
+        assert!(refused(u8::SCHEMA.into(), &[1, 2]).contains("left over"));
+        assert!(refused(String::SCHEMA.into(), &[1, 0xff]).len() > 5);
+        assert!(refused(char::SCHEMA.into(), &[]).len() > 5);
+    }
+}

@@ -1,0 +1,132 @@
+//! Calls whose types no compiler knows: JSON by the types a module tells, and bytes as they are.
+
+use super::WorkerProcedureCall;
+use crate::call::Call;
+use crate::config::CallOptions;
+use crate::error::Error;
+use crate::id::CallId;
+use crate::intake;
+use crate::json;
+use crate::pending::{Answer, CancelHandle, PendingCall};
+use crate::registry::Function;
+use crate::signature;
+use serde_json::Value;
+use std::sync::Arc;
+
+impl WorkerProcedureCall {
+    /// Calls a function with JSON and blocks until it is answered with JSON, by the types its module
+    /// tells. See the table in the [crate documentation](crate#json).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadArguments`] names the argument that does not fit, the place in it, and the type that is
+    /// wanted; [`Error::Untyped`] where the module tells no types; otherwise everything a call can be
+    /// refused with or end with.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use wpc_host::{Options, WorkerProcedureCall};
+    /// # let wpc = WorkerProcedureCall::new(Options::default())?;
+    /// # let wasm = wat::parse_str(r#"(module (func (export "half") (param f64) (result f64)
+    /// #     local.get 0 f64.const 2 f64.div))"#)?;
+    /// wpc.define_worker_function("half", &wasm)?;
+    /// wpc.start_workers(1)?;
+    /// assert_eq!(wpc.call_json("half", &[serde_json::json!(3)])?, serde_json::json!(1.5));
+    /// # Ok(()) }
+    /// ```
+    pub fn call_json(&self, name: &str, arguments: &[Value]) -> Result<Value, Error> {
+        let call = self.submit_json(name, arguments, &CallOptions::new())?;
+        call.wait().map(|answer| answer.value)
+    }
+
+    /// Like [`call_json`](Self::call_json), to be waited for later, with choices for this call.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can be refused with, see [`Error`].
+    pub fn submit_json(
+        &self,
+        name: &str,
+        arguments: &[Value],
+        options: &CallOptions,
+    ) -> Result<PendingJson, Error> {
+        let function = self.registry().function(name);
+        let (call, function) = intake::submit_encoded(
+            &self.0.pool,
+            function,
+            name,
+            |function| {
+                let untyped = || Error::Untyped { function: name.to_owned() };
+                let signature = signature::known(function.export()).ok_or_else(untyped)?;
+                json::encode_arguments(&signature, arguments)
+                    .map_err(|reason| Error::BadArguments { function: name.to_owned(), reason })
+            },
+            options,
+        )?;
+        Ok(PendingJson::new(call, function))
+    }
+
+    /// Calls a function with arguments that are encoded already, as `docs/abi.md` tells;
+    /// [`PendingCall::wait_encoded`] gives the answer likewise.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can be refused with, see [`Error`].
+    pub fn submit_encoded(
+        &self,
+        name: &str,
+        arguments: &[u8],
+        options: &CallOptions,
+    ) -> Result<PendingCall<()>, Error> {
+        let function = self.registry().function(name);
+        let encode = |_: &_| Ok(arguments.to_vec());
+        let submitted = intake::submit_encoded(&self.0.pool, function, name, encode, options)?;
+        Ok(PendingCall::new(submitted.0))
+    }
+}
+
+/// A call under way whose answer is JSON; otherwise like [`PendingCall`]. Dropping it cancels the call.
+#[must_use = "dropping a pending call cancels it"]
+#[derive(Debug)]
+pub struct PendingJson {
+    call: PendingCall<()>,
+    function: Arc<Function>,
+}
+
+impl PendingJson {
+    fn new(call: Arc<Call>, function: Arc<Function>) -> Self {
+        Self { call: PendingCall::new(call), function }
+    }
+
+    /// The call's number, as events about it carry it.
+    #[must_use]
+    pub fn id(&self) -> CallId {
+        self.call.id()
+    }
+
+    /// Something to cancel the call with while it is being waited for.
+    #[must_use]
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.call.cancel_handle()
+    }
+
+    /// Blocks until the call is answered, see [`PendingCall::wait`].
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can end with, see [`Error`].
+    pub fn wait(self) -> Result<Answer<Value>, Error> {
+        let function = Arc::clone(&self.function);
+        let answer = self.call.wait_encoded()?;
+        let signature = signature::known(function.export());
+        let ty = signature.as_ref().and_then(|signature| signature.result.as_ref());
+        let told = ty.ok_or_else(|| "the module does not tell its type".to_owned());
+        let value = told.and_then(|ty| json::decode(ty, &answer.value));
+        let value = value.map_err(|reason| Error::ResultDecode {
+            function: function.name.to_string(),
+            wanted: "JSON",
+            reason,
+        })?;
+        Ok(Answer { value, metadata: answer.metadata })
+    }
+}

@@ -1,0 +1,128 @@
+//! What an embedder gives to be defined: a module's bytes, and what it may use.
+
+use crate::capability::Capability;
+use crate::grants::Grants;
+use crate::id::Sha256Hash;
+use crate::limits::Limits;
+use crate::wasi::Wasi;
+use std::sync::Arc;
+
+/// A `.wasm` to be defined, with what its definition may use. Cheap to clone: clones share the bytes.
+///
+/// ```no_run
+/// use wpc_host::{Capability, Limits, WasmModule};
+///
+/// let module = WasmModule::new(std::fs::read("resize.wasm")?)
+///     .export("resize")
+///     .limits(Limits { memory: 64 << 20, ..Limits::default() })
+///     .grant(Capability::Clock);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct WasmModule {
+    pub(crate) bytes: Arc<[u8]>,
+    pub(crate) export: Option<String>,
+    pub(crate) sha256: Option<Sha256Hash>,
+    pub(crate) limits: Limits,
+    pub(crate) grants: Grants,
+    pub(crate) has_canonical_nans: bool,
+}
+
+impl WasmModule {
+    /// A module of these bytes, with default limits and nothing granted.
+    #[must_use]
+    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self {
+            bytes: bytes.into(),
+            export: None,
+            sha256: None,
+            limits: Limits::default(),
+            grants: Grants::default(),
+            has_canonical_nans: false,
+        }
+    }
+
+    /// The export that is meant, where it is not named like the function.
+    #[must_use]
+    pub fn export(mut self, export: impl Into<String>) -> Self {
+        self.export = Some(export.into());
+        self
+    }
+
+    /// The SHA-256 the bytes must have.
+    #[must_use]
+    pub fn sha256(mut self, hash: Sha256Hash) -> Self {
+        self.sha256 = Some(hash);
+        self
+    }
+
+    /// What the definition may use.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Grants a host function, see
+    /// [`define_host_function`](crate::WorkerProcedureCall::define_host_function).
+    #[must_use]
+    pub fn grant_host_function(mut self, name: impl Into<String>) -> Self {
+        self.grants.add_host_function(name.into());
+        self
+    }
+
+    /// Gives every NaN the same bits on every kind of processor, so that a function without clocks and
+    /// randomness gives the same bytes wherever it runs; on processors of one kind it does so anyway.
+    /// Arithmetic of floating point takes up to twice as long with it.
+    #[must_use]
+    pub fn canonical_nans(mut self) -> Self {
+        self.has_canonical_nans = true;
+        self
+    }
+
+    /// Gives every call a sandbox of its own, with fresh state; the same as
+    /// [`Limits::recycle_after_calls`] 1, so set other limits first.
+    #[must_use]
+    pub fn isolate_calls(mut self) -> Self {
+        self.limits.recycle_after_calls = Some(1);
+        self
+    }
+
+    /// Grants pieces of WASI preview 1, in the place of those granted before.
+    #[must_use]
+    pub fn grant_wasi(mut self, wasi: Wasi) -> Self {
+        self.grants.wasi = Some(wasi);
+        self
+    }
+
+    /// Grants a capability.
+    #[must_use]
+    pub fn grant(mut self, capability: Capability) -> Self {
+        self.grants.add(capability);
+        self
+    }
+}
+
+impl From<&[u8]> for WasmModule {
+    fn from(bytes: &[u8]) -> Self {
+        Self::new(bytes)
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for WasmModule {
+    fn from(bytes: &[u8; N]) -> Self {
+        Self::new(bytes.as_slice())
+    }
+}
+
+impl From<Vec<u8>> for WasmModule {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::new(bytes)
+    }
+}
+
+impl From<&Vec<u8>> for WasmModule {
+    fn from(bytes: &Vec<u8>) -> Self {
+        Self::new(bytes.as_slice())
+    }
+}
