@@ -1,10 +1,12 @@
 //! The command `wpc`.
 
+mod bench;
 mod call;
 mod constant;
 mod failure;
 mod grant;
 mod inspect;
+mod target;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -44,6 +46,11 @@ enum Command {
   wpc call label.wasm label /a/b.txt --const SERVICE_PREFIX='\"demo\"' --dep path_dep=path.wasm
   wpc call shout.wasm shout --grant stdin --grant output < notes.txt")]
     Call(call::Arguments),
+    /// Calls a function over and over, and tells how many calls a second it serves and how long they take.
+    #[command(after_help = "Examples:
+  wpc bench math.wasm add 40 2
+  wpc bench math.wasm add 40 2 --outstanding 1 --workers 1 --seconds 2")]
+    Bench(bench::Arguments),
     /// Prints the completions for a shell.
     #[command(after_help = "Example:\n  wpc completions bash > /etc/bash_completion.d/wpc")]
     Completions {
@@ -56,6 +63,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Inspect(inspected) => inspect::run(&inspected, arguments.json),
+        Command::Bench(measured) => bench::run(&measured, arguments.json),
         Command::Call(called) => call::run(&called, arguments.json),
         Command::Completions { shell } => {
             let mut command = Arguments::command();

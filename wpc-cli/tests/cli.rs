@@ -185,3 +185,19 @@ fn completions_and_help_are_there() {
     assert!(help.contains("Examples:") && help.contains("--grant"), "{help}");
     assert!(out(&wpc(&["--help"])).contains("Exit codes:"));
 }
+
+#[test]
+fn bench_tells_rate_and_latencies() {
+    let sdk = sdk();
+    let common = ["bench", &sdk, "add", "1", "2", "--seconds", "1", "--outstanding", "8"];
+    let told = wpc(&common);
+    assert_eq!(told.status.code(), Some(0), "{}", err(&told));
+    let told = out(&told);
+    assert!(told.contains("a second") && told.contains("p99.9") && told.contains('#'), "{told}");
+    let told = wpc(&[&["--json"], &common[..]].concat());
+    let told: serde_json::Value = serde_json::from_str(&out(&told)).unwrap();
+    assert!(told["calls"].as_u64().unwrap() > 100, "{told}");
+    let [half, most] = ["p50", "max"].map(|name| told["latency_ns"][name].as_u64().unwrap());
+    assert!(100 < half && half <= most, "{told}");
+    fails_with(4, &wpc(&["bench", &sdk, "fails", "3"]));
+}

@@ -28,6 +28,12 @@
 //! Types that derive [`Schema`] beside serde's traits tell the host what they look like, so that a
 //! typed handle there is checked once, when it is made. Everything else works without.
 //!
+//! # WASI
+//!
+//! `wasm32-wasip1` works as a target too, where the definition is granted the pieces that the standard
+//! library imports. An export is a symbol like any other there: a function named as one of the C
+//! library's, `read`, `write` or `exit`, takes that one's place, and what calls it breaks.
+//!
 //! # Outside a sandbox
 //!
 //! A guest crate compiles and tests natively too. What needs a host fails there with a

@@ -39,6 +39,17 @@ impl WorkerProcedureCall {
         call.wait().map(|answer| answer.value)
     }
 
+    /// The arguments of a function, encoded once for many calls of
+    /// [`submit_encoded`](Self::submit_encoded).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FunctionNotDefined`], [`Error::Untyped`], or [`Error::BadArguments`].
+    pub fn encode_json(&self, name: &str, arguments: &[Value]) -> Result<Vec<u8>, Error> {
+        let undefined = || Error::FunctionNotDefined { function: name.to_owned() };
+        encode(&*self.registry().function(name).ok_or_else(undefined)?, arguments)
+    }
+
     /// Like [`call_json`](Self::call_json), to be waited for later, with choices for this call.
     ///
     /// # Errors
@@ -55,12 +66,7 @@ impl WorkerProcedureCall {
             &self.0.pool,
             function,
             name,
-            |function| {
-                let untyped = || Error::Untyped { function: name.to_owned() };
-                let signature = signature::known(function.export()).ok_or_else(untyped)?;
-                json::encode_arguments(&signature, arguments)
-                    .map_err(|reason| Error::BadArguments { function: name.to_owned(), reason })
-            },
+            |function| encode(function, arguments),
             options,
         )?;
         Ok(PendingJson::new(call, function))
@@ -83,6 +89,14 @@ impl WorkerProcedureCall {
         let submitted = intake::submit_encoded(&self.0.pool, function, name, encode, options)?;
         Ok(PendingCall::new(submitted.0))
     }
+}
+
+fn encode(function: &Function, arguments: &[Value]) -> Result<Vec<u8>, Error> {
+    let name = || function.name.to_string();
+    let signature = signature::known(function.export());
+    let signature = signature.ok_or_else(|| Error::Untyped { function: name() })?;
+    json::encode_arguments(&signature, arguments)
+        .map_err(|reason| Error::BadArguments { function: name(), reason })
 }
 
 /// A call under way whose answer is JSON; otherwise like [`PendingCall`]. Dropping it cancels the call.

@@ -1,0 +1,66 @@
+//! Any types a module may tell, any JSON, any bytes: what fits is called, what does not is refused, and
+//! nothing panics or takes memory without end.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use std::sync::LazyLock;
+use wpc_fuzz::pool;
+use wpc_host::{CallOptions, Error, WorkerProcedureCall};
+
+static POOL: LazyLock<WorkerProcedureCall> = LazyLock::new(|| pool(u32::MAX));
+
+/// A function `f` of one argument, which hands its argument's bytes back, and what it tells of its
+/// types: the same for both, unless the bytes are more than one type's.
+fn echo(ty: &[u8]) -> Vec<u8> {
+    let mut wasm = wat::parse_str(
+        r#"(module (memory (export "memory") 4)
+            (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4097)
+            (func (export "f") (param i32 i32) (result i64)
+                (i32.store8 (i32.const 4096) (i32.const 0))
+                (i64.or (i64.shl (i64.const 4096) (i64.const 32))
+                    (i64.extend_i32_u (i32.add (local.get 1) (i32.const 1))))))"#,
+    )
+    .expect("it is a module");
+    let varint = |mut number: usize, out: &mut Vec<u8>| {
+        while number >= 0x80 {
+            out.push((number & 0x7f) as u8 | 0x80);
+            number >>= 7;
+        }
+        out.push(number as u8);
+    };
+    // Its name, one argument `x` of the type, and the type again for the result.
+    let mut record = b"\x01f\x01\x01x\x01".to_vec();
+    record.extend(ty);
+    record.push(1);
+    record.extend(ty);
+    let mut section = b"\x03wpc\x01".to_vec();
+    varint(record.len(), &mut section);
+    section.extend(record);
+    wasm.push(0);
+    varint(section.len(), &mut wasm);
+    wasm.extend(section);
+    wasm
+}
+
+fuzz_target!(|input: (Vec<u8>, String, Vec<u8>)| {
+    let (ty, json, bytes) = input;
+    // Most types do not decode, and the module is refused.
+    if POOL.define_worker_function("f", echo(&ty)).is_err() {
+        return;
+    }
+    let options = CallOptions::new();
+    if let Ok(value) = serde_json::from_str::<serde_json::Value>(&json) {
+        let result = POOL.call_json("f", &[value]);
+        let lawful = matches!(
+            result,
+            Ok(_) | Err(Error::BadArguments { .. } | Error::ResultDecode { .. } | Error::Untyped { .. })
+        );
+        assert!(lawful, "{result:?}");
+    }
+    if bytes.len() < 60_000 {
+        let call = POOL.submit_encoded("f", &bytes, &options).expect("any bytes are sent");
+        let echoed = call.wait_encoded().expect("it echoes").value;
+        assert_eq!(echoed, bytes);
+    }
+    let _: Result<_, Error> = POOL.call_json("f", &[serde_json::Value::String(json)]);
+});

@@ -1,0 +1,130 @@
+//! `wpc bench`: one call, over and over.
+
+use crate::failure::Failure;
+use crate::target::Target;
+use hdrhistogram::Histogram;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    target: Target,
+    /// How many calls are under way at once.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    outstanding: usize,
+    /// For how long.
+    #[arg(long, value_name = "S", default_value_t = 5)]
+    seconds: u64,
+}
+
+/// The quantiles that are told.
+const QUANTILES: [(&str, f64); 5] =
+    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
+
+pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
+    if arguments.outstanding == 0 || arguments.seconds == 0 {
+        return Err(Failure::usage("--outstanding and --seconds must be at least 1"));
+    }
+    let target = &arguments.target;
+    let wpc = target.pool()?;
+    let (name, options) = (&target.function, target.options().wait_for_room());
+    let encoded = wpc.encode_json(name, &target.values())?;
+    // What fails once would fail every time.
+    wpc.submit_encoded(name, &encoded, &options)?.wait_encoded()?;
+
+    // No call takes longer than an hour, or is told to.
+    const HOUR: u64 = 3_600_000_000_000;
+    let mut latencies = Histogram::<u64>::new_with_bounds(1, HOUR, 3)
+        .map_err(|error| Failure::machine(format!("no histogram: {error}")))?;
+    let bar = progress_bar(arguments.seconds);
+    let begun = Instant::now();
+    let end = begun + Duration::from_secs(arguments.seconds);
+    let mut calls = VecDeque::with_capacity(arguments.outstanding);
+    loop {
+        let now = Instant::now();
+        if calls.len() == arguments.outstanding || (now >= end && !calls.is_empty()) {
+            if let Some((sent, call)) = calls.pop_front() {
+                let call: wpc_host::PendingCall<()> = call;
+                call.wait_encoded()?;
+                let took: Duration = Instant::now() - sent;
+                latencies.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+            }
+        } else if now >= end {
+            break;
+        } else {
+            calls.push_back((now, wpc.submit_encoded(name, &encoded, &options)?));
+        }
+        if latencies.len().is_multiple_of(10_000) {
+            bar.set_position(begun.elapsed().as_secs());
+        }
+    }
+    let elapsed = begun.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+    wpc.stop_workers();
+    tell(arguments, &latencies, elapsed, as_json);
+    Ok(())
+}
+
+fn tell(arguments: &Arguments, latencies: &Histogram<u64>, elapsed: f64, as_json: bool) {
+    #[expect(clippy::cast_precision_loss, reason = "a rate is no count")]
+    let rate = latencies.len() as f64 / elapsed;
+    if as_json {
+        let quantiles = QUANTILES.map(|(name, quantile)| {
+            (name.to_owned(), json!(latencies.value_at_quantile(quantile)))
+        });
+        let told = json!({
+            "calls": latencies.len(),
+            "calls_per_second": rate,
+            "outstanding": arguments.outstanding,
+            "workers": arguments.target.workers,
+            "latency_ns": serde_json::Map::from_iter(quantiles),
+        });
+        println!("{told}");
+        return;
+    }
+    println!("{} calls in {elapsed:.2} s: {rate:.0} a second", latencies.len());
+    println!("{} outstanding, {} workers\n", arguments.outstanding, arguments.target.workers);
+    for (name, quantile) in QUANTILES {
+        println!("{name:>6}  {}", time(latencies.value_at_quantile(quantile)));
+    }
+    println!();
+    print!("{}", drawing(latencies));
+}
+
+/// A bar for each doubling of the latency.
+fn drawing(latencies: &Histogram<u64>) -> String {
+    const WIDTH: u64 = 50;
+    let steps: Vec<_> = latencies
+        .iter_log(latencies.min().max(1), 2.0)
+        .map(|step| (step.value_iterated_to(), step.count_since_last_iteration()))
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    let most = steps.iter().map(|(_, count)| *count).max().unwrap_or(1);
+    let bar = |(limit, count): &(u64, u64)| {
+        let width = usize::try_from(count * WIDTH / most).unwrap_or_default().max(1);
+        format!("up to {:>9}  {:<50}  {count}\n", time(*limit), "#".repeat(width))
+    };
+    steps.iter().map(bar).collect()
+}
+
+/// Nanoseconds as people read them.
+fn time(nanos: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let nanos = nanos as f64;
+    match nanos {
+        ..1e3 => format!("{nanos:.0} ns"),
+        1e3..1e6 => format!("{:.2} us", nanos / 1e3),
+        1e6..1e9 => format!("{:.2} ms", nanos / 1e6),
+        _ => format!("{:.2} s", nanos / 1e9),
+    }
+}
+
+/// On standard error, and only where that is a terminal.
+fn progress_bar(seconds: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} s");
+    let bar = ProgressBar::new(seconds);
+    style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style))
+}

@@ -1,0 +1,82 @@
+//! What is called on the command line: a function, what it needs, and a pool with both.
+
+use crate::failure::Failure;
+use crate::{constant, grant, read_module};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::time::Duration;
+use wpc_host::{CallOptions, EventDetails, Limits, Options, WorkerEvent, WorkerProcedureCall};
+
+#[derive(clap::Args)]
+pub(crate) struct Target {
+    /// The module's file.
+    file: PathBuf,
+    /// The function to call.
+    pub(crate) function: String,
+    /// Its arguments, each JSON. What is no JSON is taken as text.
+    #[arg(allow_negative_numbers = true)]
+    arguments: Vec<String>,
+    /// Defines a constant; a number other than i64 and f64 needs its type. May be given several times.
+    #[arg(long = "const", value_name = "NAME[:TYPE]=JSON")]
+    constants: Vec<String>,
+    /// Defines a dependency, with the same grants. May be given several times.
+    #[arg(long = "dep", value_name = "ALIAS=FILE")]
+    dependencies: Vec<String>,
+    #[arg(long = "grant", value_name = "GRANT", help = grant::HELP)]
+    grants: Vec<String>,
+    /// How long a call may take, as in `500ms` or `10s`.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// Meters fuel, and how much there is: about one unit an instruction.
+    #[arg(long, value_name = "N")]
+    fuel: Option<u64>,
+    /// How many bytes of memory the function may have.
+    #[arg(long, value_name = "BYTES")]
+    memory: Option<usize>,
+    /// How many workers there are.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) workers: usize,
+}
+
+impl Target {
+    /// A pool that is up and has everything defined. Guests' lines go to standard error.
+    pub(crate) fn pool(&self) -> Result<WorkerProcedureCall, Failure> {
+        let wpc = WorkerProcedureCall::new(Options::default())?;
+        wpc.on_worker_event(tell_line)
+            .map_err(|error| Failure::machine(format!("no thread for events: {error}")))?;
+        for text in &self.constants {
+            constant::define(&wpc, text)?;
+        }
+        for text in &self.dependencies {
+            let (alias, file) = text
+                .split_once('=')
+                .ok_or_else(|| Failure::usage(format!("--dep {text}: it must be ALIAS=FILE")))?;
+            let module = grant::apply(read_module(file.as_ref())?, &self.grants)?;
+            wpc.define_worker_dependency(alias, module)?;
+        }
+        let limits = Limits { fuel: self.fuel, ..Limits::default() };
+        let limits = Limits { memory: self.memory.unwrap_or(limits.memory), ..limits };
+        let module = read_module(&self.file)?.export(&self.function).limits(limits);
+        wpc.define_worker_function(&self.function, grant::apply(module, &self.grants)?)?;
+        wpc.start_workers(self.workers)?;
+        Ok(wpc)
+    }
+
+    pub(crate) fn options(&self) -> CallOptions {
+        CallOptions::new().time_limit(self.timeout)
+    }
+
+    /// The arguments as they were typed: JSON, or text that needs no quotes.
+    pub(crate) fn values(&self) -> Vec<Value> {
+        let value = |text: &String| {
+            serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()))
+        };
+        self.arguments.iter().map(value).collect()
+    }
+}
+
+fn tell_line(event: &WorkerEvent) {
+    if let EventDetails::GuestLog { level, message, .. } = &event.details {
+        anstream::eprintln!("[{level}] {message}");
+    }
+}
