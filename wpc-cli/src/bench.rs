@@ -64,11 +64,15 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
     let elapsed = begun.elapsed().as_secs_f64();
     bar.finish_and_clear();
     wpc.stop_workers();
-    tell(arguments, &latencies, elapsed, as_json);
-    Ok(())
+    crate::print(report(arguments, &latencies, elapsed, as_json).as_bytes())
 }
 
-fn tell(arguments: &Arguments, latencies: &Histogram<u64>, elapsed: f64, as_json: bool) {
+fn report(
+    arguments: &Arguments,
+    latencies: &Histogram<u64>,
+    elapsed: f64,
+    as_json: bool,
+) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a rate is no count")]
     let rate = latencies.len() as f64 / elapsed;
     if as_json {
@@ -82,16 +86,18 @@ fn tell(arguments: &Arguments, latencies: &Histogram<u64>, elapsed: f64, as_json
             "workers": arguments.target.workers,
             "latency_ns": serde_json::Map::from_iter(quantiles),
         });
-        println!("{told}");
-        return;
+        return format!("{told}\n");
     }
-    println!("{} calls in {elapsed:.2} s: {rate:.0} a second", latencies.len());
-    println!("{} outstanding, {} workers\n", arguments.outstanding, arguments.target.workers);
+    let mut text = format!(
+        "{} calls in {elapsed:.2} s: {rate:.0} a second\n{} outstanding, {} workers\n\n",
+        latencies.len(),
+        arguments.outstanding,
+        arguments.target.workers
+    );
     for (name, quantile) in QUANTILES {
-        println!("{name:>6}  {}", time(latencies.value_at_quantile(quantile)));
+        text += &format!("{name:>6}  {}\n", time(latencies.value_at_quantile(quantile)));
     }
-    println!();
-    print!("{}", drawing(latencies));
+    text + "\n" + &drawing(latencies)
 }
 
 /// A bar for each doubling of the latency.

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::target::Target;
 use serde_json::{Value, json};
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use wpc_host::ReplyMetadata;
 
 #[derive(clap::Args)]
@@ -36,10 +36,7 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
     wpc.stop_workers();
     drop(wpc);
     let (bytes, fuel_used) = result?;
-    let mut out = std::io::stdout();
-    out.write_all(&bytes)
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::machine(format!("standard output: {error}")))?;
+    crate::print(&bytes)?;
     if let Some(fuel) = fuel_used.filter(|_| !as_json) {
         anstream::eprintln!("fuel used: {fuel}");
     }

@@ -13,13 +13,13 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
     let told = crate::read_module(&arguments.file)?.inspect()?;
-    if as_json {
+    let text = if as_json {
         let json = serde_json::to_string(&told);
-        println!("{}", json.map_err(|error| Failure::machine(error.to_string()))?);
+        json.map_err(|error| Failure::machine(error.to_string()))? + "\n"
     } else {
-        print!("{}", text(&told));
-    }
-    Ok(())
+        text(&told)
+    };
+    crate::print(text.as_bytes())
 }
 
 fn text(told: &ModuleInformation) -> String {

@@ -67,14 +67,24 @@ fn main() -> ExitCode {
         Command::Call(called) => call::run(&called, arguments.json),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
-            clap_complete::generate(shell, &mut command, "wpc", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "wpc", &mut script);
+            print(&script)
         }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.tell(arguments.json),
     }
+}
+
+/// Writes to standard output; whoever reads it may be gone.
+fn print(bytes: &[u8]) -> Result<(), Failure> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout();
+    out.write_all(bytes)
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::machine(format!("standard output: {error}")))
 }
 
 /// The bytes of a module's file.
