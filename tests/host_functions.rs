@@ -402,3 +402,24 @@ fn one_that_never_returns_after_its_call_was_cancelled_costs_its_worker_too() {
     events.wait_for_name("worker_restart_completed");
     open(&gate);
 }
+
+#[test]
+fn threads_that_come_back_late_do_not_let_go_of_what_is_held() {
+    let options = Options {
+        lost_worker_grace: Duration::from_millis(1),
+        max_restarts_per_worker: 0,
+        ..hasty()
+    };
+    let (wpc, gate, running) = stuck_at_a_gate(2, options);
+    let events = Recorder::new(&wpc);
+    let limit = CallOptions::new().time_limit(Duration::from_millis(5));
+    assert_eq!(code(wpc.call_with::<()>("f", (), &limit)), "timeout");
+    running.recv_timeout(PATIENCE).unwrap();
+    events.wait_for_name("sandbox_held");
+    open(&gate);
+    // The lost one's thread ends; the cool-down of a minute has only begun.
+    while wpc.get_sandbox_usage().live_instances > 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(code(wpc.call::<()>("f", ())), "held");
+}

@@ -13,11 +13,11 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     target: Target,
     /// How many calls are under way at once.
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    outstanding: usize,
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    outstanding: u32,
     /// For how long.
-    #[arg(long, value_name = "S", default_value_t = 5)]
-    seconds: u64,
+    #[arg(long, value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    seconds: u32,
 }
 
 /// The quantiles that are told.
@@ -25,9 +25,8 @@ const QUANTILES: [(&str, f64); 5] =
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
 
 pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
-    if arguments.outstanding == 0 || arguments.seconds == 0 {
-        return Err(Failure::usage("--outstanding and --seconds must be at least 1"));
-    }
+    let seconds = u64::from(arguments.seconds);
+    let outstanding = arguments.outstanding as usize;
     let target = &arguments.target;
     let wpc = target.pool()?;
     let (name, options) = (&target.function, target.options().wait_for_room());
@@ -39,13 +38,13 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
     const HOUR: u64 = 3_600_000_000_000;
     let mut latencies = Histogram::<u64>::new_with_bounds(1, HOUR, 3)
         .map_err(|error| Failure::machine(format!("no histogram: {error}")))?;
-    let bar = progress_bar(arguments.seconds);
+    let bar = progress_bar(seconds);
     let begun = Instant::now();
-    let end = begun + Duration::from_secs(arguments.seconds);
-    let mut calls = VecDeque::with_capacity(arguments.outstanding);
+    let end = begun + Duration::from_secs(seconds);
+    let mut calls = VecDeque::with_capacity(outstanding);
     loop {
         let now = Instant::now();
-        if calls.len() == arguments.outstanding || (now >= end && !calls.is_empty()) {
+        if calls.len() == outstanding || (now >= end && !calls.is_empty()) {
             if let Some((sent, call)) = calls.pop_front() {
                 let call: wpc_host::PendingCall<()> = call;
                 call.wait_encoded()?;

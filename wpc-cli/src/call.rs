@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::target::Target;
 use serde_json::{Value, json};
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use wpc_host::ReplyMetadata;
 
 #[derive(clap::Args)]
@@ -17,6 +17,9 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
     let target = &arguments.target;
+    if arguments.raw && target.reads_input() {
+        return Err(Failure::usage("--raw and --grant stdin both want standard input"));
+    }
     let wpc = target.pool()?;
     let (name, options) = (&target.function, target.options());
     let result = if arguments.raw {
@@ -38,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
     let (bytes, fuel_used) = result?;
     crate::print(&bytes)?;
     if let Some(fuel) = fuel_used.filter(|_| !as_json) {
-        anstream::eprintln!("fuel used: {fuel}");
+        let _ = writeln!(anstream::stderr(), "fuel used: {fuel}");
     }
     Ok(())
 }

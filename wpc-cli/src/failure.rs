@@ -1,6 +1,7 @@
 //! How a failure is told: on standard error, for people or as JSON, and by the exit code.
 
 use serde_json::json;
+use std::io::Write as _;
 use std::process::ExitCode;
 use wpc_host::{Error, ErrorCode};
 
@@ -33,7 +34,13 @@ impl Failure {
             | ErrorCode::InvalidName
             | ErrorCode::BadArguments
             | ErrorCode::Untyped => 2,
-            ErrorCode::StartFailed | ErrorCode::CompilerBusy => 1,
+            ErrorCode::StartFailed
+            | ErrorCode::CompilerBusy
+            | ErrorCode::NotRunning
+            | ErrorCode::Saturated
+            | ErrorCode::NoReadyWorkers
+            | ErrorCode::Stopped
+            | ErrorCode::Cancelled => 1,
             ErrorCode::Guest => 4,
             ErrorCode::Timeout => 6,
             ErrorCode::Trap
@@ -48,6 +55,7 @@ impl Failure {
             | ErrorCode::ResultTooLarge
             | ErrorCode::ResultDecode
             | ErrorCode::Initialisation
+            | ErrorCode::Held
             | ErrorCode::WorkerLost => 5,
             // What is left is told before anything runs.
             _ => 3,
@@ -68,14 +76,16 @@ impl Failure {
                     "name": error.name, "message": error.message, "stack": error.stack
                 });
             }
-            eprintln!("{}", json!({ "error": told }));
+            // Whoever reads this may be gone.
+            let _ = writeln!(std::io::stderr(), "{}", json!({ "error": told }));
         } else {
             let red = "\u{1b}[1;31m";
-            anstream::eprintln!("{red}error\u{1b}[0m: {message} ({code})");
+            let mut err = anstream::stderr();
+            let _ = writeln!(err, "{red}error\u{1b}[0m: {message} ({code})");
             if let Self::Host(Error::Guest { error, .. }) = self
                 && !error.stack.is_empty()
             {
-                anstream::eprintln!("{}", error.stack);
+                let _ = writeln!(err, "{}", error.stack);
             }
         }
         ExitCode::from(self.exit_code())

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use std::io::{Read as _, stderr, stdin};
+use std::sync::{Arc, OnceLock};
 use wpc_host::{Capability, Output, Wasi, WasmModule};
 
 pub(crate) const HELP: &str = "Grants the module something; may be given several times:
@@ -12,6 +13,12 @@ clock, random, arg=TEXT, env=NAME=VALUE, stdin, output, read=FOLDER[:NAME], writ
 pub(crate) fn apply(mut module: WasmModule, grants: &[String]) -> Result<WasmModule, Failure> {
     let mut wasi: Option<Wasi> = None;
     let (mut arguments, mut environment) = (Vec::new(), Vec::new());
+    // What has nothing in it comes first, whatever was typed first.
+    if grants.iter().any(|grant| grant == "wasi") {
+        let nothing: [(&str, &str); 0] = [];
+        let pieces = Wasi::new().arguments([""; 0]).environment(nothing).stdin([].as_slice());
+        wasi = Some(with_output(pieces));
+    }
     for grant in grants {
         let (kind, value) = match grant.split_once('=') {
             Some((kind, value)) => (kind, Some(value)),
@@ -21,18 +28,10 @@ pub(crate) fn apply(mut module: WasmModule, grants: &[String]) -> Result<WasmMod
         match (kind, value) {
             ("clock", None) => module = module.grant(Capability::Clock),
             ("random", None) => module = module.grant(Capability::Random),
-            ("wasi", None) => {
-                let nothing: [(&str, &str); 0] = [];
-                let pieces = pieces.arguments([""; 0]).environment(nothing).stdin([].as_slice());
-                wasi = Some(with_output(pieces));
-            }
+            ("wasi", None) => {}
             ("output", None) => wasi = Some(with_output(pieces)),
             ("stdin", None) => {
-                let mut bytes = Vec::new();
-                stdin()
-                    .read_to_end(&mut bytes)
-                    .map_err(|error| Failure::machine(format!("standard input: {error}")))?;
-                wasi = Some(pieces.stdin(bytes));
+                wasi = Some(pieces.stdin(input()?));
             }
             ("arg", Some(text)) => arguments.push(text.to_owned()),
             ("env", Some(variable)) => {
@@ -62,6 +61,19 @@ pub(crate) fn apply(mut module: WasmModule, grants: &[String]) -> Result<WasmMod
         Some(wasi) => module.grant_wasi(wasi),
         None => module,
     })
+}
+
+/// Standard input, which can be read once and may be granted to several modules.
+fn input() -> Result<Arc<[u8]>, Failure> {
+    static INPUT: OnceLock<Arc<[u8]>> = OnceLock::new();
+    if let Some(bytes) = INPUT.get() {
+        return Ok(Arc::clone(bytes));
+    }
+    let mut bytes = Vec::new();
+    stdin()
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::machine(format!("standard input: {error}")))?;
+    Ok(Arc::clone(INPUT.get_or_init(|| bytes.into())))
 }
 
 /// Standard output belongs to the answer.

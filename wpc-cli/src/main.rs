@@ -60,7 +60,13 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() && std::env::args().any(|word| word == "--json") => {
+            return Failure::usage(error.render().to_string().trim_end()).tell(true);
+        }
+        Err(error) => error.exit(),
+    };
     let result = match arguments.command {
         Command::Inspect(inspected) => inspect::run(&inspected, arguments.json),
         Command::Bench(measured) => bench::run(&measured, arguments.json),

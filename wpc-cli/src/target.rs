@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::{constant, grant, read_module};
 use serde_json::Value;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 use wpc_host::{CallOptions, EventDetails, Limits, Options, WorkerEvent, WorkerProcedureCall};
@@ -62,6 +63,10 @@ impl Target {
         Ok(wpc)
     }
 
+    pub(crate) fn reads_input(&self) -> bool {
+        self.grants.iter().any(|grant| grant == "stdin")
+    }
+
     pub(crate) fn options(&self) -> CallOptions {
         CallOptions::new().time_limit(self.timeout)
     }
@@ -77,6 +82,7 @@ impl Target {
 
 fn tell_line(event: &WorkerEvent) {
     if let EventDetails::GuestLog { level, message, .. } = &event.details {
-        anstream::eprintln!("[{level}] {message}");
+        // Whoever reads this may be gone.
+        let _ = writeln!(anstream::stderr(), "[{level}] {message}");
     }
 }

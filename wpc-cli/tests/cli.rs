@@ -137,6 +137,12 @@ fn failures_are_json_where_that_is_wanted() {
     let told: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!(told["error"]["code"], "guest_error");
     assert_eq!(told["error"]["guest"]["name"], "TooSmall");
+    for wrong in [vec!["--json", "call"], vec!["--json", "bench", "x", "f", "--outstanding", "0"]] {
+        let told: serde_json::Value = serde_json::from_str(&fails_with(2, &wpc(&wrong))).unwrap();
+        assert_eq!(told["error"]["code"], "usage");
+    }
+    let both = ["call", &sdk(), "join", "--raw", "--grant", "stdin"];
+    assert!(fails_with(2, &wpc(&both)).contains("both want standard input"));
 }
 
 #[test]
@@ -149,6 +155,9 @@ fn a_whole_program_reads_standard_input_and_prints() {
     let ran = wpc_with(b"some words", &arguments);
     assert_eq!(ran.status.code(), Some(0), "{}", err(&ran));
     assert_eq!((out(&ran).as_str(), err(&ran).as_str()), ("null\n", "SOME WORDS"));
+    arguments.swap(4, 6);
+    let ran = wpc_with(b"in any order", &arguments);
+    assert_eq!(err(&ran), "IN ANY ORDER");
     let exits = [&arguments[..], &["--grant", "arg=9"]].concat();
     assert!(fails_with(5, &wpc(&exits)).contains("status 9"));
 }

@@ -47,17 +47,26 @@ impl Bulkhead {
         if self.is_whole() {
             return Admission::Yes;
         }
-        let troubles = self.lock();
-        let of = |worker| {
-            troubles.get(&worker).map_or(Admission::Yes, |trouble| trouble.state.admission(now))
-        };
-        match (of(worker), of(EVERYWHERE)) {
-            (Admission::Yes, other) | (other, Admission::Yes) => other,
-            (held @ Admission::Held { .. }, _) | (_, held @ Admission::Held { .. }) => held,
-            (Admission::From(one), Admission::From(other)) => Admission::From(one.max(other)),
-            (from @ Admission::From(_), _) | (_, from @ Admission::From(_)) => from,
-            (Admission::Trial, Admission::Trial) => Admission::Trial,
+        admission(&self.lock(), worker, now)
+    }
+
+    /// The same, and the one trial of what is held begins with it.
+    pub(crate) fn admit(
+        &self,
+        worker: WorkerId,
+        policy: &RestartPolicy,
+        now: Instant,
+    ) -> Admission {
+        let mut troubles = self.lock();
+        let admission = admission(&troubles, worker, now);
+        if admission == Admission::Trial {
+            for worker in [worker, EVERYWHERE] {
+                if let Some(trouble) = troubles.get_mut(&worker) {
+                    trouble.state.begin_trial(policy, now);
+                }
+            }
         }
+        admission
     }
 
     /// Takes note of a failure on `worker`.
@@ -94,20 +103,9 @@ impl Bulkhead {
     /// Takes note of an answer on `worker`; tells whether there was trouble.
     pub(crate) fn recovered(&self, worker: WorkerId) -> bool {
         let mut troubles = self.lock();
-        let was_troubled = troubles.remove(&worker).is_some();
-        troubles.remove(&EVERYWHERE);
+        let was_troubled = [worker, EVERYWHERE].map(|worker| troubles.remove(&worker).is_some());
         self.count(&troubles);
-        was_troubled
-    }
-
-    /// Marks the one trial of a held entry.
-    pub(crate) fn begin_trial(&self, worker: WorkerId, policy: &RestartPolicy, now: Instant) {
-        let mut troubles = self.lock();
-        for worker in [worker, EVERYWHERE] {
-            if let Some(trouble) = troubles.get_mut(&worker) {
-                trouble.state.begin_trial(policy, now);
-            }
-        }
+        was_troubled.contains(&true)
     }
 
     /// Lets the trial of a held entry be made again.
@@ -153,5 +151,18 @@ impl Bulkhead {
             _ => None,
         });
         held.min_by_key(|(since, _)| *since)
+    }
+}
+
+fn admission(troubles: &BTreeMap<WorkerId, Trouble>, worker: WorkerId, now: Instant) -> Admission {
+    let of = |worker| {
+        troubles.get(&worker).map_or(Admission::Yes, |trouble| trouble.state.admission(now))
+    };
+    match (of(worker), of(EVERYWHERE)) {
+        (Admission::Yes, other) | (other, Admission::Yes) => other,
+        (held @ Admission::Held { .. }, _) | (_, held @ Admission::Held { .. }) => held,
+        (Admission::From(one), Admission::From(other)) => Admission::From(one.max(other)),
+        (from @ Admission::From(_), _) | (_, from @ Admission::From(_)) => from,
+        (Admission::Trial, Admission::Trial) => Admission::Trial,
     }
 }

@@ -33,7 +33,8 @@ pub struct Options {
     /// that failed on a worker is held there until it is redefined or revived.
     pub restart_on_failure: bool,
     /// How many restarts in a row, without an answer in between, before a function is held on a
-    /// worker. Default 3; 0 never restarts.
+    /// worker, or a worker that is lost again and again is not replaced for the cool-down. Default 3; 0
+    /// waits for the cool-down each time.
     pub max_restarts_per_worker: u32,
     /// The delay before the first restart that is not immediate; doubles with each further one.
     /// Default 100 ms.
@@ -45,7 +46,8 @@ pub struct Options {
     pub restart_jitter: Duration,
     /// Makes the jitter repeatable. Default `None`: another one each time.
     pub restart_jitter_seed: Option<u64>,
-    /// How long a function is held on a worker before one trial call may go through. Default 60 s.
+    /// How long a function is held on a worker before one trial call may go through, and how long a
+    /// worker whose restarts are used up stays away before it is replaced once more. Default 60 s.
     pub hold_cool_down: Duration,
     /// How many accepted calls a worker may have unanswered. Default 10,000.
     pub max_pending_calls_per_worker: usize,

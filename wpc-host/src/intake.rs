@@ -64,6 +64,7 @@ pub(crate) fn submit_encoded(
         affinity: options.affinity,
         wait_for_room: options.wait_for_room,
         is_warm_up: false,
+        is_trial: false,
         is_disowned: false,
     };
     let call = Arc::clone(&job.call);
@@ -101,6 +102,7 @@ pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<(), Error> {
                 affinity: Some(worker.id.0),
                 wait_for_room: false,
                 is_warm_up: true,
+                is_trial: false,
                 is_disowned: false,
             };
             let call = Arc::clone(&job.call);

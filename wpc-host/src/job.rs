@@ -17,6 +17,8 @@ pub(crate) struct Job {
     pub(crate) wait_for_room: bool,
     /// Only makes the function's sandbox ready, and calls nothing.
     pub(crate) is_warm_up: bool,
+    /// The one trial of a definition that is held.
+    pub(crate) is_trial: bool,
     /// Somebody else owns the answer.
     pub(crate) is_disowned: bool,
 }

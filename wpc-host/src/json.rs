@@ -14,9 +14,15 @@ use serde_json::{Map, Number, Value};
 use std::fmt::Write as _;
 use wpc_abi::section::Signature;
 
-/// The most values one result may become: as JSON each takes some tens of bytes, where the guest may
-/// have spent one, or none.
-const MAX_VALUES: usize = 4_000_000;
+/// How many bytes one result may take as JSON, by the estimate of [`VALUE`] and [`ENTRY`]: a guest may
+/// have spent one byte on a value, or none, and names are the module's to choose.
+const BUDGET: usize = 256 << 20;
+
+/// About what a value takes, in bytes.
+const VALUE: usize = 72;
+
+/// About what an object's entry takes beyond its name and its value, the object's own share included.
+const ENTRY: usize = 256;
 
 /// Encodes arguments, or says which is wrong and how.
 pub(crate) fn encode_arguments(signature: &Signature, values: &[Value]) -> Result<Vec<u8>, String> {
@@ -44,7 +50,7 @@ fn encode(ty: &OwnedNamedType, value: &Value) -> Result<Vec<u8>, String> {
 
 /// Reads one value of the type, which must take all of the bytes.
 pub(crate) fn decode(ty: &OwnedNamedType, bytes: &[u8]) -> Result<Value, String> {
-    let mut reader = Reader { rest: bytes, values_left: MAX_VALUES };
+    let mut reader = Reader { rest: bytes, budget: BUDGET };
     let value = reader.read(ty)?;
     match reader.rest.len() {
         0 => Ok(value),
@@ -313,13 +319,13 @@ fn may_be_null(named: &OwnedNamedType) -> bool {
 
 struct Reader<'a> {
     rest: &'a [u8],
-    values_left: usize,
+    /// How many bytes of JSON it may still become.
+    budget: usize,
 }
 
 impl<'a> Reader<'a> {
     fn read(&mut self, named: &OwnedNamedType) -> Result<Value, String> {
-        self.values_left =
-            self.values_left.checked_sub(1).ok_or("it has too many values to be JSON")?;
+        self.charge(VALUE)?;
         Ok(match &named.ty {
             Type::Bool => Value::Bool(self.take()?),
             Type::I8 => self.take::<i8>()?.into(),
@@ -341,31 +347,40 @@ impl<'a> Reader<'a> {
             Type::F32 => from_float(self.take::<f32>()?.into()),
             Type::F64 => from_float(self.take()?),
             Type::Char => Value::String(self.take::<char>()?.into()),
-            Type::String => Value::String(self.take()?),
+            Type::String => {
+                let text: &str = self.take()?;
+                self.charge(text.len())?;
+                Value::String(text.to_owned())
+            }
             Type::Unit | Type::UnitStruct => Value::Null,
             Type::ByteArray => {
-                let len = self.len(1)?;
+                let len = self.len(|| false)?;
+                self.charge(len.saturating_mul(VALUE))?;
                 (0..len).map(|_| self.take::<u8>().map(Value::from)).collect::<Result<_, _>>()?
             }
             Type::Option(inner) => match self.take::<u8>()? {
                 0 => Value::Null,
-                1 if may_be_null(inner) => object("Some", self.read(inner)?),
+                1 if may_be_null(inner) => {
+                    self.charge(ENTRY)?;
+                    object("Some", self.read(inner)?)
+                }
                 1 => self.read(inner)?,
                 other => return Err(format!("{other} is no option")),
             },
             Type::NewtypeStruct(inner) => self.read(inner)?,
             Type::Seq(inner) => {
-                let len = self.len(least(inner))?;
+                let len = self.len(|| takes_nothing(inner))?;
                 (0..len).map(|_| self.read(inner)).collect::<Result<_, _>>()?
             }
             Type::Tuple(types) | Type::TupleStruct(types) => self.tuple(types)?,
             Type::Map { key, val } => {
-                let len = self.len(least(key) + least(val))?;
+                let len = self.len(|| takes_nothing(key) && takes_nothing(val))?;
                 if key.ty == Type::String {
                     let mut map = Map::new();
                     for _ in 0..len {
-                        let name: String = self.take()?;
-                        map.insert(name, self.read(val)?);
+                        let name: &str = self.take()?;
+                        self.charge(ENTRY + name.len())?;
+                        map.insert(name.to_owned(), self.read(val)?);
                     }
                     Value::Object(map)
                 } else {
@@ -383,6 +398,7 @@ impl<'a> Reader<'a> {
                         variants.len()
                     )
                 })?;
+                self.charge(ENTRY + variant.name.len())?;
                 let content = match &variant.ty {
                     Variant::UnitVariant => return Ok(Value::String(variant.name.clone())),
                     Variant::NewtypeVariant(inner) => self.read(inner)?,
@@ -402,19 +418,25 @@ impl<'a> Reader<'a> {
     fn fields(&mut self, fields: &[OwnedNamedValue]) -> Result<Value, String> {
         let mut map = Map::new();
         for field in fields {
+            self.charge(ENTRY + field.name.len())?;
             map.insert(field.name.clone(), self.read(&field.ty)?);
         }
         Ok(Value::Object(map))
     }
 
-    /// How many items follow, each of `least` bytes or more: no more than there are bytes for.
-    fn len(&mut self, least: usize) -> Result<usize, String> {
+    /// How many items follow: no more than there are bytes for, unless an item takes none.
+    fn len(&mut self, take_nothing: impl FnOnce() -> bool) -> Result<usize, String> {
         let len: usize = self.take()?;
-        let most = self.rest.len().checked_div(least).unwrap_or(MAX_VALUES);
-        if len > most {
+        if len > self.rest.len() && !take_nothing() {
             return Err(format!("{len} items cannot be in {} bytes", self.rest.len()));
         }
         Ok(len)
+    }
+
+    fn charge(&mut self, bytes: usize) -> Result<(), String> {
+        let left = self.budget.checked_sub(bytes);
+        self.budget = left.ok_or("it is too large to be JSON")?;
+        Ok(())
     }
 
     fn take<T: Deserialize<'a>>(&mut self) -> Result<T, String> {
@@ -425,15 +447,14 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The fewest bytes a value of the type takes; 0 or 1 is all that is asked.
-fn least(named: &OwnedNamedType) -> usize {
-    let all = |types: &[OwnedNamedType]| types.iter().map(least).max().unwrap_or(0);
+/// Whether values of the type take no bytes at all.
+fn takes_nothing(named: &OwnedNamedType) -> bool {
     match &named.ty {
-        Type::Unit | Type::UnitStruct => 0,
-        Type::NewtypeStruct(inner) => least(inner),
-        Type::Tuple(types) | Type::TupleStruct(types) => all(types),
-        Type::Struct(fields) => fields.iter().map(|field| least(&field.ty)).max().unwrap_or(0),
-        _ => 1,
+        Type::Unit | Type::UnitStruct => true,
+        Type::NewtypeStruct(inner) => takes_nothing(inner),
+        Type::Tuple(types) | Type::TupleStruct(types) => types.iter().all(takes_nothing),
+        Type::Struct(fields) => fields.iter().all(|field| takes_nothing(&field.ty)),
+        _ => false,
     }
 }
 
@@ -561,8 +582,19 @@ mod tests {
         let refused = |ty: OwnedNamedType, bytes: &[u8]| decode(&ty, bytes).unwrap_err();
         let many = [0xff, 0xff, 0xff, 0xff, 0x0f];
         assert!(refused(Vec::<u8>::SCHEMA.into(), &many).contains("cannot be in 0 bytes"));
-        assert!(refused(Vec::<()>::SCHEMA.into(), &many).contains("cannot be in"));
-        assert!(refused(Vec::<((), ())>::SCHEMA.into(), &[0x80, 0x89, 0x7a]).contains("too many"));
+        assert!(refused(Vec::<()>::SCHEMA.into(), &many).contains("too large"));
+        assert!(refused(Vec::<((), ())>::SCHEMA.into(), &many).contains("too large"));
+        let mut lists = OwnedNamedType::from(Vec::<Vec<()>>::SCHEMA);
+        assert_eq!(decode(&lists, &[2, 0, 1]), Ok(json!([[], [null]])));
+        // One byte a value, a megabyte of name each.
+        let mut named = OwnedNamedType::from(Shape::SCHEMA);
+        if let Type::Enum(variants) = &mut named.ty {
+            variants[0].name = "x".repeat(1 << 20);
+        }
+        lists.ty = Type::Seq(Box::new(named));
+        let mut bytes = postcard::to_allocvec(&1_000_u32).unwrap();
+        bytes.resize(bytes.len() + 1_000, 0);
+        assert!(refused(lists, &bytes).contains("too large"));
         assert!(refused(Shape::SCHEMA.into(), &[9]).contains("none of number 9"));
         assert!(refused(Option::<u8>::SCHEMA.into(), &[2]).contains("no option"));
         assert!(refused(u8::SCHEMA.into(), &[1, 2]).contains("left over"));

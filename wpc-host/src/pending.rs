@@ -113,8 +113,8 @@ impl<R: DeserializeOwned> PendingCall<R> {
     }
 
     /// Like [`wait`](Self::wait), with how much fuel the call used whatever it ended with: a guest's
-    /// error, a trap and an interrupted loop cost as well. `None` where the function is not metered, or
-    /// the call never ran.
+    /// error, a trap and an interrupted loop cost as well. `None` where the function is not metered,
+    /// the call never ran, or it was answered while a host function kept its guest from ending.
     pub fn wait_metered(mut self) -> (Result<R, Error>, Option<u64>) {
         let answer = read(&self.call, self.call.wait());
         self.is_over = true;

@@ -31,6 +31,11 @@ impl RestartPolicy {
         }
     }
 
+    /// Whether anything is tried again by itself.
+    pub(crate) const fn restarts(&self) -> bool {
+        self.restart
+    }
+
     /// `min(base * 2^(n-1) + jitter, max)`.
     fn delay(&self, nth: u32, random: &mut impl rand::Rng) -> Duration {
         let doubled =

@@ -396,7 +396,9 @@ impl Thread {
                 );
                 // Tried once more when its cool-down is over.
                 let attempt = attempts.saturating_add(1);
-                self.absent.push(Absent { id: worker.id, state, attempt, is_awaited: false });
+                if pool.policy.restarts() {
+                    self.absent.push(Absent { id: worker.id, state, attempt, is_awaited: false });
+                }
             }
         }
         for job in worker.take_queue() {

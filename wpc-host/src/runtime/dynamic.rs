@@ -99,7 +99,7 @@ fn encode(function: &Function, arguments: &[Value]) -> Result<Vec<u8>, Error> {
         .map_err(|reason| Error::BadArguments { function: name(), reason })
 }
 
-/// A call under way whose answer is JSON; otherwise like [`PendingCall`]. Dropping it cancels the call.
+/// A call under way whose answer is JSON. Dropping it cancels the call.
 #[must_use = "dropping a pending call cancels it"]
 #[derive(Debug)]
 pub struct PendingJson {

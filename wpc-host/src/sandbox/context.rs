@@ -192,9 +192,12 @@ impl Pipe {
                     Some(writer) => writer.write_all(bytes).and_then(|()| writer.flush()),
                     None => Ok(()),
                 };
-                catch_unwind(AssertUnwindSafe(write))
-                    .unwrap_or_else(|_| Err(std::io::Error::other("the writer panicked")))
-                    .map_err(|error| StreamError::LastOperationFailed(error.into()))
+                let written = catch_unwind(AssertUnwindSafe(write))
+                    .unwrap_or_else(|_| Err(std::io::Error::other("the writer panicked")));
+                drop(writer);
+                // One that took its time must not carry its call past the limit.
+                self.look()?;
+                written.map_err(|error| StreamError::LastOperationFailed(error.into()))
             }
         }
     }
@@ -210,12 +213,19 @@ impl Pipe {
                 Err(TryLockError::Poisoned(writer)) => return Ok(writer.into_inner()),
                 Err(TryLockError::WouldBlock) => {}
             }
-            let call = self.lock().call.clone();
-            if let Some(interrupt) = self.surroundings.interrupt(call.as_deref(), Instant::now()) {
-                let failure = wasmtime::Error::new(Failure::Interrupted(interrupt));
-                return Err(StreamError::Trap(failure));
-            }
+            self.look()?;
             std::thread::park_timeout(LOOK);
+        }
+    }
+
+    /// Ends the guest if its call should end.
+    fn look(&self) -> StreamResult<()> {
+        let call = self.lock().call.clone();
+        match self.surroundings.interrupt(call.as_deref(), Instant::now()) {
+            Some(interrupt) => {
+                Err(StreamError::Trap(wasmtime::Error::new(Failure::Interrupted(interrupt))))
+            }
+            None => Ok(()),
         }
     }
 

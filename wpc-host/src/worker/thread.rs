@@ -156,7 +156,7 @@ impl Thread {
             worker.give_back();
             return true;
         }
-        if !self.admits(&job) {
+        if !self.admits(&mut job) {
             if job.is_warm_up {
                 // Elsewhere it would be of no use.
                 let function = job.function.name.to_string();
@@ -203,15 +203,15 @@ impl Thread {
     }
 
     /// Whether the job's definition may be tried here now.
-    fn admits(&self, job: &Job) -> bool {
+    fn admits(&self, job: &mut Job) -> bool {
         let Some(bulkhead) = job.bulkhead().filter(|bulkhead| !bulkhead.is_whole()) else {
             return true;
         };
         let now = time::now();
-        match bulkhead.admission(self.worker.id, now) {
+        match bulkhead.admit(self.worker.id, &self.equipment.policy, now) {
             Admission::Yes => true,
             Admission::Trial => {
-                bulkhead.begin_trial(self.worker.id, &self.equipment.policy, now);
+                job.is_trial = true;
                 self.tell(
                     EventDetails::SandboxRevived { function_name: job.function.name.to_string() },
                     job,
@@ -340,7 +340,12 @@ impl Thread {
 
     fn succeeded(&mut self, job: &Job, definition: &Arc<Definition>, reply: &Reply) {
         self.kept(definition).has_answered = true;
-        if !definition.bulkhead.is_whole() && definition.bulkhead.recovered(self.worker.id) {
+        // A worker that was given up comes too late to say anything.
+        let counts = !self.worker.surroundings.stopping.load(Ordering::Acquire);
+        if counts
+            && !definition.bulkhead.is_whole()
+            && definition.bulkhead.recovered(self.worker.id)
+        {
             let function_name = job.function.name.to_string();
             self.tell(EventDetails::SandboxRecovered { function_name }, job, None);
             self.forget_troubles();
@@ -406,7 +411,7 @@ impl Thread {
 
     /// A trial that ended without a verdict may be made again.
     fn abandon_trial(&self, job: &Job) {
-        if let Some(bulkhead) = job.bulkhead().filter(|bulkhead| !bulkhead.is_whole()) {
+        if let Some(bulkhead) = job.bulkhead().filter(|_| job.is_trial) {
             bulkhead.abandon_trial(self.worker.id, time::now());
         }
     }
