@@ -120,9 +120,13 @@ impl RestartState {
         } else {
             self.fruitless = self.fruitless.saturating_add(1);
         }
-        let was_held = matches!(self.phase, Phase::Held { .. });
+        // Its trial went well, if it had succeeded since.
+        let was_held = !had_succeeded && matches!(self.phase, Phase::Held { .. });
         if !policy.restart || was_held || self.restarts >= policy.max_restarts {
-            let since = if let Phase::Held { since, .. } = self.phase { since } else { now };
+            let since = match self.phase {
+                Phase::Held { since, .. } if was_held => since,
+                _ => now,
+            };
             self.phase = Phase::Held { since, trial_from: now + policy.cool_down };
             return Decision::Hold { attempts: self.restarts };
         }
@@ -269,6 +273,17 @@ mod tests {
         assert_eq!(scene.fails(false), Decision::Hold { attempts: 0 });
         assert_eq!(scene.after(Duration::from_secs(59)), Admission::Held { since });
         assert_eq!(scene.after(Duration::from_secs(1)), Admission::Trial);
+    }
+
+    #[test]
+    fn what_worked_since_its_trial_has_its_budget_back() {
+        let mut scene = Scene::new(without_jitter());
+        for _ in 0..4 {
+            let _ = scene.fails(false);
+        }
+        assert_eq!(scene.after(Duration::from_secs(60)), Admission::Trial);
+        assert_eq!(scene.fails(true), Decision::RestartNow { attempt: 1 });
+        assert_eq!(scene.after(Duration::ZERO), Admission::Yes);
     }
 
     #[test]
