@@ -561,24 +561,18 @@ fn deep_dependency_chains() {
     let link = |next: &str| {
         wat(&format!(r#"(module (import "{next}" "f" (func $f)) (func (export "f") (call $f)))"#))
     };
-    attack_by(link("a0"))
-        .given(move |wpc| {
-            wpc.define_worker_dependency("a50", wat(r#"(module (func (export "f")))"#)).unwrap();
-            for at in (0..50).rev() {
-                wpc.define_worker_dependency(&format!("a{at}"), link(&format!("a{}", at + 1)))
-                    .unwrap();
+    let chain = |length: usize| {
+        attack_by(link("a0")).given(move |wpc| {
+            let end = wat(r#"(module (func (export "f")))"#);
+            wpc.define_worker_dependency(&format!("a{length}"), end).unwrap();
+            for at in (0..length).rev() {
+                let next = link(&format!("a{}", at + 1));
+                wpc.define_worker_dependency(&format!("a{at}"), next).unwrap();
             }
         })
-        .ends_with("value");
-    attack_by(link("a0"))
-        .given(move |wpc| {
-            wpc.define_worker_dependency("a100", wat(r#"(module (func (export "f")))"#)).unwrap();
-            for at in (0..100).rev() {
-                wpc.define_worker_dependency(&format!("a{at}"), link(&format!("a{}", at + 1)))
-                    .unwrap();
-            }
-        })
-        .refused_with("too_many_instances");
+    };
+    chain(50).ends_with("value");
+    chain(100).refused_with("too_many_instances");
 }
 
 #[test]

@@ -4,14 +4,14 @@
 //! * `loops` goes on until its call should end, as a guest does;
 //! * `stuck` goes on until its call was answered and the check lets it, as a host function does.
 
-use crate::call::{Call, Interrupt, Reply, ReplyMetadata};
+use crate::call::{Call, Reply, ReplyMetadata};
 use crate::error::Error;
 use crate::event::Events;
 use crate::host_function::HostFunction;
 use crate::id::WorkerId;
 use crate::limits::Limits;
 use crate::module::{Export, Module};
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::AtomicBool;
 use crate::sync::{ArcSwap, thread, time};
 use crate::wasi::Wasi;
 use std::cell::Cell;
@@ -115,10 +115,8 @@ impl Sandbox {
                 Ok(())
             }
             "loops" => loop {
-                if self.surroundings.stopping.load(Ordering::Acquire) {
-                    break Err(call.error_of(Interrupt::Stopped, true));
-                }
-                if let Some(interrupt) = call.interrupted(time::now()) {
+                let stopping = &self.surroundings.stopping;
+                if let Some(interrupt) = call.should_end(stopping, time::now()) {
                     break Err(call.error_of(interrupt, true));
                 }
                 thread::yield_now();

@@ -15,9 +15,7 @@ pub(crate) fn apply(mut module: WasmModule, grants: &[String]) -> Result<WasmMod
     let (mut arguments, mut environment) = (Vec::new(), Vec::new());
     // What has nothing in it comes first, whatever was typed first.
     if grants.iter().any(|grant| grant == "wasi") {
-        let nothing: [(&str, &str); 0] = [];
-        let pieces = Wasi::new().arguments([""; 0]).environment(nothing).stdin([].as_slice());
-        wasi = Some(with_output(pieces));
+        wasi = Some(with_output(Wasi::minimal()));
     }
     for grant in grants {
         let (kind, value) = match grant.split_once('=') {

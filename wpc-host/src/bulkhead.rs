@@ -5,13 +5,14 @@
 //! read, forget workers that are gone, and revive.
 
 use crate::error::Error;
+use crate::event::EventDetails;
 use crate::id::WorkerId;
 use crate::restart_policy::{Admission, Decision, RestartPolicy, RestartState};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Stands for all workers, where a failure cost the worker itself: whichever comes next would be lost
 /// in the same way.
@@ -151,6 +152,26 @@ impl Bulkhead {
             _ => None,
         });
         held.min_by_key(|(since, _)| *since)
+    }
+}
+
+/// How listeners hear of what follows from a failure.
+pub(crate) fn consequence(decision: Decision, function: &str) -> EventDetails {
+    let function_name = function.to_owned();
+    match decision {
+        Decision::Hold { attempts } => {
+            EventDetails::SandboxHeld { function_name, restart_attempts: attempts }
+        }
+        Decision::RestartNow { attempt } => EventDetails::SandboxRestartScheduled {
+            function_name,
+            restart_attempt: attempt,
+            restart_delay: Duration::ZERO,
+        },
+        Decision::RestartAfter { attempt, delay } => EventDetails::SandboxRestartScheduled {
+            function_name,
+            restart_attempt: attempt,
+            restart_delay: delay,
+        },
     }
 }
 

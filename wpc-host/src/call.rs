@@ -11,7 +11,7 @@
 
 use crate::error::Error;
 use crate::id::{CallId, FunctionHash, Generation, WorkerId};
-use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::sync::thread::Thread;
 use crate::sync::{AtomicWaker, Backoff, thread, thread_local, time};
 use serde::Serialize;
@@ -221,6 +221,14 @@ impl Call {
             STOP => Some(Interrupt::Stopped),
             _ => (now >= self.deadline).then_some(Interrupt::Deadline),
         }
+    }
+
+    /// The same on a worker that may have to end, which `stopping` says.
+    pub(crate) fn should_end(&self, stopping: &AtomicBool, now: Instant) -> Option<Interrupt> {
+        if stopping.load(Ordering::Acquire) {
+            return Some(Interrupt::Stopped);
+        }
+        self.interrupted(now)
     }
 
     pub(crate) fn error_of(&self, interrupt: Interrupt, ran: bool) -> Error {

@@ -82,16 +82,13 @@ impl Compiler {
             return Err(Error::Sha256Mismatch { what: what.to_owned(), expected, found });
         }
         let key = (found, profile);
-        let module = match self.known(key) {
-            Some(module) => module,
-            None => {
-                let module = Arc::new(self.compile_in_time(what, source, profile)?);
-                let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-                compiled.retain(|_, module| module.strong_count() > 0);
-                compiled.insert(key, Arc::downgrade(&module));
-                module
-            }
-        };
+        if let Some(module) = self.known(key) {
+            return Ok(module);
+        }
+        let module = Arc::new(self.compile_in_time(what, source, profile)?);
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        compiled.retain(|_, module| module.strong_count() > 0);
+        compiled.insert(key, Arc::downgrade(&module));
         Ok(module)
     }
 

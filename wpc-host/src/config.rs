@@ -25,7 +25,7 @@ pub struct Options {
     /// How long [`stop_workers`](crate::WorkerProcedureCall::stop_workers) lets accepted calls
     /// finish before it interrupts them. Default 10 s.
     pub stop_timeout: Duration,
-    /// How long past its limit a call's worker may stay silent before it is given up as lost and its
+    /// How long past its limit, or its cancel, a call's worker may stay silent before it is given up as lost and its
     /// thread replaced (its call is answered before); also how long a stop waits for interrupted calls
     /// before it gives their workers up. Default 1 s.
     pub lost_worker_grace: Duration,

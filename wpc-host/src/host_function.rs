@@ -7,7 +7,7 @@
 use crate::call::{Call, Interrupt, encode_reply};
 use crate::decode::decode;
 use crate::id::{CallId, WorkerId};
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::AtomicBool;
 use crate::sync::{thread, time};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 use wpc_abi::GuestError;
 use wpc_abi::reply::{TAG_BAD_ARGUMENTS, TAG_ERROR, TAG_VALUE};
 
-/// How often a waiting async host function looks whether its call should end.
-const LOOK: Duration = Duration::from_millis(1);
+/// How often what waits on a worker's thread for others looks whether its call should end.
+pub(crate) const LOOK: Duration = Duration::from_millis(1);
 
 /// Which call a host function works for. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -67,10 +67,7 @@ impl HostContext {
     }
 
     fn interrupt(&self) -> Option<Interrupt> {
-        if self.stopping.load(Ordering::Acquire) {
-            return Some(Interrupt::Stopped);
-        }
-        self.call.interrupted(time::now())
+        self.call.should_end(&self.stopping, time::now())
     }
 }
 

@@ -5,6 +5,7 @@
 //! It never waits for a worker, never runs a guest and never holds a lock while it answers a call.
 //! An idle pool does not wake it.
 
+use crate::bulkhead::consequence;
 use crate::call::{Call, Interrupt};
 use crate::config::Options;
 use crate::error::Error;
@@ -322,22 +323,7 @@ impl Thread {
         }
         let decision =
             definition.bulkhead.lost_a_worker(error, &self.pool.policy, now, &mut self.random);
-        let function_name = call.function.to_string();
-        let details = match decision {
-            Decision::RestartNow { attempt } => EventDetails::SandboxRestartScheduled {
-                function_name,
-                restart_attempt: attempt,
-                restart_delay: Duration::ZERO,
-            },
-            Decision::RestartAfter { attempt, delay } => EventDetails::SandboxRestartScheduled {
-                function_name,
-                restart_attempt: attempt,
-                restart_delay: delay,
-            },
-            Decision::Hold { attempts } => {
-                EventDetails::SandboxHeld { function_name, restart_attempts: attempts }
-            }
-        };
+        let details = consequence(decision, &call.function);
         let draft = Draft::by(EventSource::Parent, details).call(call.id).error(error);
         self.pool.events.emit(draft);
     }

@@ -4,6 +4,7 @@
 use super::surroundings::{Failure, LINE_COST, MAX_TEXT, Surroundings, Volume, tell_line};
 use crate::call::Call;
 use crate::event::Severity;
+use crate::host_function::LOOK;
 use crate::wasi::{Output, Target, Wasi};
 use std::cell::RefCell;
 use std::io::Write;
@@ -21,9 +22,6 @@ use wasmtime_wasi::{FsPerms, HostMonotonicClock, WasiCtxBuilder, WasiView};
 /// How many things of the host's a guest may hold beside files and granted directories: its three
 /// streams, and what one call of it needs for a moment.
 const OTHER_RESOURCES: usize = 8;
-
-/// How often who waits for its turn to write looks whether its call should end.
-const LOOK: Duration = Duration::from_millis(1);
 
 /// How many bytes one step of writing may have.
 const MAX_WRITE: usize = 64 * 1024;
@@ -48,8 +46,12 @@ impl Drop for Entered {
 
 /// To be held while a guest with WASI runs.
 pub(super) fn enter() -> Entered {
-    ENTERED.set(RUNTIME.as_ref().map(Runtime::enter));
+    go_in();
     Entered
+}
+
+fn go_in() {
+    ENTERED.set(RUNTIME.as_ref().map(Runtime::enter));
 }
 
 /// Runs what is the embedder's, and must not take the runtime for one that drives anything.
@@ -61,7 +63,7 @@ pub(super) fn outside<T>(run: impl FnOnce() -> T) -> T {
     struct Again;
     impl Drop for Again {
         fn drop(&mut self) {
-            std::mem::forget(enter());
+            go_in();
         }
     }
     let _again = Again;
@@ -266,7 +268,7 @@ impl Pipe {
     fn tell(&self, line: &mut Line) -> StreamResult<()> {
         let text = String::from_utf8_lossy(&line.text).into_owned();
         // What is no text becomes longer.
-        self.count(text.len() - line.text.len().min(text.len()))?;
+        self.count(text.len().saturating_sub(line.text.len()))?;
         line.text.clear();
         if let Some(call) = &line.call {
             tell_line(&self.surroundings, call, self.severity, self.stream, text);

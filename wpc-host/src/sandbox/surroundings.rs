@@ -64,10 +64,7 @@ pub(crate) struct Surroundings {
 impl Surroundings {
     /// Why the call should end now, if it should.
     pub(super) fn interrupt(&self, call: Option<&Call>, now: Instant) -> Option<Interrupt> {
-        if self.stopping.load(Ordering::Acquire) {
-            return Some(Interrupt::Stopped);
-        }
-        call.and_then(|call| call.interrupted(now))
+        call?.should_end(&self.stopping, now)
     }
 }
 

@@ -5,6 +5,7 @@ use super::imports::{fill_with_random, memory_of};
 use super::memory;
 use super::state::State;
 use super::surroundings::Failure;
+use crate::host_function::LOOK;
 use crate::wasi::WASI_MODULE;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::{Caller, Linker};
@@ -12,9 +13,6 @@ use wasmtime_wasi::p1::add_to_linker_sync;
 
 /// The most subscriptions a guest may wait for at once: they are kept while it does.
 const MAX_SUBSCRIPTIONS: u32 = 4096;
-
-/// How often a sleeping guest looks whether its call should end.
-const LOOK: Duration = Duration::from_millis(1);
 
 /// Links preview 1 for the module at `at`, whose context is the sandbox's `nth`.
 pub(super) fn link(linker: &mut Linker<State>, at: usize, nth: usize) -> wasmtime::Result<()> {

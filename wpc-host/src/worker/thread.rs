@@ -2,6 +2,7 @@
 //! the books of what failed. Nothing here is touched by another thread.
 
 use super::Worker;
+use crate::bulkhead::consequence;
 use crate::call::{Outcome, Reply, ReplyMetadata};
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, Events, HealthState};
@@ -18,7 +19,6 @@ use crate::waiting::WaitingRoom;
 use rand::rngs::SmallRng;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What a worker's thread needs beside the worker itself.
 pub(crate) struct Equipment {
@@ -373,9 +373,8 @@ impl Thread {
             self.abandon_trial(job);
             return;
         }
-        let function_name = job.function.name.to_string();
         self.tell(
-            EventDetails::SandboxFailed { function_name: function_name.clone() },
+            EventDetails::SandboxFailed { function_name: job.function.name.to_string() },
             job,
             Some(error),
         );
@@ -388,24 +387,14 @@ impl Thread {
             time::now(),
             &mut self.equipment.random,
         );
-        let (restart_attempt, restart_delay) = match decision {
-            Decision::RestartNow { attempt } => (attempt, Duration::ZERO),
-            Decision::RestartAfter { attempt, delay } => (attempt, delay),
-            Decision::Hold { attempts } => {
-                let held = EventDetails::SandboxHeld { function_name, restart_attempts: attempts };
-                self.tell(held, job, Some(error));
-                self.remember_trouble(definition, &job.function.name, "is held");
-                return;
-            }
+        let (error, trouble) = match decision {
+            Decision::Hold { .. } => (Some(error), Some("is held")),
+            Decision::RestartAfter { delay, .. } if !delay.is_zero() => (None, Some("backs off")),
+            Decision::RestartNow { .. } | Decision::RestartAfter { .. } => (None, None),
         };
-        let name = Arc::clone(&job.function.name);
-        self.tell(
-            EventDetails::SandboxRestartScheduled { function_name, restart_attempt, restart_delay },
-            job,
-            None,
-        );
-        if !restart_delay.is_zero() {
-            self.remember_trouble(definition, &name, "backs off");
+        self.tell(consequence(decision, &job.function.name), job, error);
+        if let Some(trouble) = trouble {
+            self.remember_trouble(definition, &job.function.name, trouble);
         }
     }
 
