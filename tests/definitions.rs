@@ -2,7 +2,7 @@
 //! the registry as it was.
 
 use crate::support::*;
-use wpc_host::{Error, Limits, Options, Sha256Hash, WasmModule};
+use wpc_host::{Error, Limits, Options, Sha256Hash, WasmModule, WorkerProcedureCall};
 
 fn refused(module: impl Into<WasmModule>) -> Error {
     let wpc = stopped(Options::default());
@@ -274,4 +274,60 @@ fn constants_that_do_not_encode() {
     wpc.define_worker_constant("A", &1).unwrap();
     assert_eq!(code(wpc.define_worker_constant("A", &Refuses)), "constant_encode");
     assert_eq!(wpc.get_worker_constants().len(), 1);
+}
+
+#[test]
+fn compiled_code_is_kept_for_other_pools_by_content_and_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = || Options {
+        compile_cache: Some(folder.path().join("made/when/missing")),
+        ..Options::default()
+    };
+    let module = || wat(r#"(module (func (export "f") (result i32) i32.const 7))"#);
+    let fared = |module: WasmModule| {
+        let wpc = stopped(options());
+        wpc.define_worker_function("f", module).unwrap();
+        wpc.start_workers(1).unwrap();
+        assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 7);
+        let usage = wpc.get_compile_cache_usage().unwrap();
+        (usage.hits, usage.misses)
+    };
+    assert_eq!(fared(module()), (0, 1));
+    assert_eq!(fared(module()), (1, 0));
+    let metered = Limits { fuel: Some(1_000_000), ..Limits::default() };
+    assert_eq!(fared(module().limits(metered)), (0, 1));
+    let other = r#"(module (func (export "f") (result i32) i32.const 7) (func))"#;
+    assert_eq!(fared(wat(other)), (0, 1));
+    // What lies there broken is compiled anew.
+    let mut open = vec![folder.path().to_owned()];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            std::fs::write(path, "broken").unwrap();
+        }
+    }
+    assert_eq!(fared(module()).0, 0);
+    module().inspect_with(&options()).unwrap();
+    assert_eq!(stopped(Options::default()).get_compile_cache_usage(), None);
+}
+
+#[test]
+fn a_compile_cache_that_cannot_be_used_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let refused = |folder: &std::path::Path| {
+        let options = Options { compile_cache: Some(folder.to_owned()), ..Options::default() };
+        WorkerProcedureCall::new(options).unwrap_err().to_string()
+    };
+    assert!(refused("relative".as_ref()).contains("absolute"));
+    assert!(refused(&file).contains("`compile_cache`"));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let all = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(folder.path(), all).unwrap();
+        assert!(refused(folder.path()).contains("chmod o-w"));
+    }
 }

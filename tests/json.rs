@@ -102,3 +102,32 @@ fn the_answers_metadata_comes_along() {
     assert_eq!((answer.value, answer.metadata.function_hash_sha1), (json!(7), hash));
     assert!(answer.metadata.fuel_used.is_some());
 }
+
+#[test]
+fn constants_are_defined_by_their_types_text() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["constant"]);
+    wpc.define_worker_constant_json("WORD", "String", &json!("value")).unwrap();
+    assert_eq!(wpc.call_json("constant", &[json!("WORD")]).unwrap(), "value");
+    let points = "Map<String, P { x: f64 }>";
+    for (ty, value, told) in [
+        ("u9", json!(3), "\"u9\" is no type: at byte 0: a type is wanted"),
+        ("Option<u8>", json!(300), "`N` must be u8, and is 300"),
+        (points, json!({ "a": { "y": 1 } }), "`N[\"a\"]` has a field `y`, and P has x"),
+    ] {
+        let refused = wpc.define_worker_constant_json("N", ty, &value).unwrap_err();
+        assert_eq!(refused.code().as_str(), "constant_encode");
+        assert!(refused.to_string().contains(told), "{refused}");
+    }
+    wpc.define_worker_constant_json("N", points, &json!({ "a": { "x": 1 } })).unwrap();
+}
+
+#[test]
+fn a_call_by_json_is_a_future_too() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["add"]);
+    let add = |a, b| wpc.submit_json("add", &[json!(a), json!(b)], &CallOptions::new()).unwrap();
+    assert_eq!(pollster::block_on(add(40, 2)).unwrap(), 42);
+    let answer = pollster::block_on(add(1, 2).answer()).unwrap();
+    assert!(answer.value == 3 && answer.metadata.function_hash_sha1.to_string().len() == 40);
+}

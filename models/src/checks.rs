@@ -35,7 +35,7 @@ impl Pool {
             restart_jitter: Duration::ZERO,
             ..options
         };
-        let lifecycle = Lifecycle::new(options);
+        let lifecycle = Lifecycle::new(options).unwrap();
         let pool = Self(Arc::new(lifecycle));
         pool.define("good", 1);
         pool.0.start(workers).expect("it starts");

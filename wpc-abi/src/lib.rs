@@ -8,6 +8,7 @@
 //! * [`reply`]: what a worker function hands back.
 //! * [`section`]: what a module tells about itself without being run.
 //! * [`schema`]: the types of arguments and results, as bytes.
+//! * [`text`]: the same types as text.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -17,6 +18,7 @@ pub mod names;
 pub mod reply;
 pub mod schema;
 pub mod section;
+pub mod text;
 
 pub use reply::GuestError;
 

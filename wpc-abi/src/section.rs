@@ -66,6 +66,60 @@ impl Section {
     }
 }
 
+impl Signature {
+    /// The signature as a record of the section, for whoever adds one to a module that is compiled.
+    ///
+    /// ```
+    /// use wpc_abi::section::Section;
+    /// use wpc_abi::text::parse_signature;
+    ///
+    /// let signature = parse_signature("greet", "(name: String) -> String").unwrap();
+    /// let mut section = Section::default();
+    /// section.read(&signature.record()).unwrap();
+    /// assert_eq!(section.functions, [signature]);
+    /// ```
+    #[must_use]
+    pub fn record(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        put_str(&mut body, &self.name);
+        put_varint(&mut body, self.arguments.len());
+        for argument in &self.arguments {
+            put_str(&mut body, &argument.name);
+            put_optional_type(&mut body, argument.ty.as_ref());
+        }
+        put_optional_type(&mut body, self.result.as_ref());
+        let mut record = Vec::new();
+        put_varint(&mut record, FUNCTION);
+        put_varint(&mut record, body.len());
+        record.append(&mut body);
+        record
+    }
+}
+
+fn put_varint(out: &mut Vec<u8>, number: usize) {
+    let mut room = [0; 10];
+    let mut sink = Sink::new(&mut room);
+    sink.varint(number);
+    let len = sink.len();
+    out.extend_from_slice(&room[..len]);
+}
+
+fn put_str(out: &mut Vec<u8>, text: &str) {
+    put_varint(out, text.len());
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn put_optional_type(out: &mut Vec<u8>, ty: Option<&OwnedNamedType>) {
+    // A type always encodes; were it not so, it is not told.
+    match ty.and_then(|ty| postcard::to_allocvec(ty).ok()) {
+        Some(mut bytes) => {
+            out.push(1);
+            out.append(&mut bytes);
+        }
+        None => out.push(0),
+    }
+}
+
 fn read_function(body: &mut Source<'_>) -> Result<Signature, Malformed> {
     Ok(Signature {
         name: body.str()?,

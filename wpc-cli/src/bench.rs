@@ -1,5 +1,6 @@
 //! `wpc bench`: one call, over and over.
 
+use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::target::Target;
 use hdrhistogram::Histogram;
@@ -24,11 +25,11 @@ pub(crate) struct Arguments {
 const QUANTILES: [(&str, f64); 5] =
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
 
-pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
     let seconds = u64::from(arguments.seconds);
     let outstanding = arguments.outstanding as usize;
     let target = &arguments.target;
-    let wpc = target.pool()?;
+    let wpc = target.pool(cache)?;
     let (name, options) = (&target.function, target.options().wait_for_room());
     let encoded = wpc.encode_json(name, &target.values())?;
     // What fails once would fail every time.

@@ -1,5 +1,6 @@
 //! `wpc call`: one call, from the command line.
 
+use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::target::Target;
 use serde_json::{Value, json};
@@ -15,12 +16,12 @@ pub(crate) struct Arguments {
     raw: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
     let target = &arguments.target;
     if arguments.raw && target.reads_input() {
         return Err(Failure::usage("--raw and --grant stdin both want standard input"));
     }
-    let wpc = target.pool()?;
+    let wpc = target.pool(cache)?;
     let (name, options) = (&target.function, target.options());
     let result = if arguments.raw {
         let mut encoded = Vec::new();

@@ -1,13 +1,14 @@
-//! A constant from the command line: `NAME=JSON`, or `NAME:TYPE=JSON`.
+//! A constant from a command line or a manifest: its JSON value, and its type where that is told.
 //!
 //! A guest decodes a constant as the type it expects, which no module tells. Text, truth values and
-//! lists of text say theirs; a number needs its type unless it is an `i64` or an `f64`.
+//! what is made of them say theirs; a number needs its type unless it is an `i64` or an `f64`.
 
 use crate::failure::Failure;
 use serde_json::Value;
-use wpc_host::WorkerProcedureCall;
+use wpc_host::{Error, WorkerProcedureCall};
 
-pub(crate) fn define(wpc: &WorkerProcedureCall, text: &str) -> Result<(), Failure> {
+/// From a command line: `NAME=JSON`, or `NAME:TYPE=JSON`.
+pub(crate) fn define_from(wpc: &WorkerProcedureCall, text: &str) -> Result<(), Failure> {
     let wrong = |why: String| Failure::usage(format!("--const {text}: {why}"));
     let (name, json) = text
         .split_once('=')
@@ -19,45 +20,42 @@ pub(crate) fn define(wpc: &WorkerProcedureCall, text: &str) -> Result<(), Failur
     let value: Value = serde_json::from_str(json).map_err(|error| {
         wrong(format!("{json} is no JSON: {error}; text needs quotes of its own: '\"text\"'"))
     })?;
-    let ty = match ty {
-        Some(ty) => ty,
-        None => natural_type(&value).ok_or_else(|| {
-            wrong("what type the guest expects cannot be told from this".to_owned())
-        })?,
-    };
-    macro_rules! by_type {
-        ($($name:literal $ty:ty),+ $(,)?) => {
-            match ty {
-                $($name => {
-                    let value = serde_json::from_value::<$ty>(value).map_err(|error| {
-                        wrong(format!("it is no {ty}: {error}"))
-                    })?;
-                    wpc.define_worker_constant(name, &value)
-                })+
-                _ => {
-                    let known = [$($name),+].join(", ");
-                    return Err(wrong(format!("the type is one of {known}")));
-                }
-            }
-        };
-    }
-    let defined = by_type! {
-        "bool" bool, "String" String, "f32" f32, "f64" f64,
-        "i8" i8, "i16" i16, "i32" i32, "i64" i64, "u8" u8, "u16" u16, "u32" u32, "u64" u64,
-        "Vec<String>" Vec<String>, "Vec<u8>" Vec<u8>, "Vec<i64>" Vec<i64>, "Vec<f64>" Vec<f64>,
-    };
-    Ok(defined?)
+    define(wpc, name, ty, &value).map_err(|error| match error {
+        Error::ConstantEncode { reason, .. } => wrong(reason),
+        error => error.into(),
+    })
 }
 
-fn natural_type(value: &Value) -> Option<&'static str> {
+pub(crate) fn define(
+    wpc: &WorkerProcedureCall,
+    name: &str,
+    ty: Option<&str>,
+    value: &Value,
+) -> Result<(), Error> {
+    let ty = match ty {
+        Some(ty) => ty.to_owned(),
+        None => natural_type(value).ok_or_else(|| Error::ConstantEncode {
+            constant: name.to_owned(),
+            reason: "what type the guest reads cannot be told from the value; say it, as in `Option<u32>`"
+                .to_owned(),
+        })?,
+    };
+    wpc.define_worker_constant_json(name, &ty, value)
+}
+
+fn natural_type(value: &Value) -> Option<String> {
     Some(match value {
-        Value::Bool(_) => "bool",
-        Value::String(_) => "String",
-        Value::Number(number) if number.is_f64() => "f64",
-        Value::Number(_) => "i64",
-        Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_string) => {
-            "Vec<String>"
-        }
-        _ => return None,
+        Value::Null => return None,
+        Value::Bool(_) => "bool".to_owned(),
+        Value::String(_) => "String".to_owned(),
+        Value::Number(number) if number.is_f64() => "f64".to_owned(),
+        Value::Number(_) => "i64".to_owned(),
+        Value::Array(items) => format!("Vec<{}>", common_type(items.iter())?),
+        Value::Object(entries) => format!("Map<String, {}>", common_type(entries.values())?),
     })
+}
+
+fn common_type<'a>(mut values: impl Iterator<Item = &'a Value>) -> Option<String> {
+    let first = natural_type(values.next()?)?;
+    values.all(|value| natural_type(value).as_ref() == Some(&first)).then_some(first)
 }

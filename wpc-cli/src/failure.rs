@@ -1,6 +1,8 @@
 //! How a failure is told: on standard error, for people or as JSON, and by the exit code.
 
-use serde_json::json;
+use crate::problem::{MACHINE, MANIFEST, Problem};
+use serde_json::{Value, json};
+use std::fmt;
 use std::io::Write as _;
 use std::process::ExitCode;
 use wpc_host::{Error, ErrorCode};
@@ -10,6 +12,8 @@ pub(crate) enum Failure {
     Machine(String),
     /// The command line does not make sense.
     Usage(String),
+    /// Things that are wrong in files, all of them.
+    Problems(Vec<Problem>),
     Host(Error),
 }
 
@@ -26,6 +30,14 @@ impl Failure {
         let error = match self {
             Self::Machine(_) => return 1,
             Self::Usage(_) => return 2,
+            Self::Problems(problems) => {
+                let codes = || problems.iter().map(|problem| problem.code);
+                return match () {
+                    () if codes().any(|code| code == MANIFEST) => 2,
+                    () if codes().all(|code| code == MACHINE) => 1,
+                    () => 3,
+                };
+            }
             Self::Host(error) => error,
         };
         match error.code() {
@@ -64,24 +76,15 @@ impl Failure {
 
     /// Tells of it and says what to exit with.
     pub(crate) fn tell(&self, as_json: bool) -> ExitCode {
-        let (code, message) = match self {
-            Self::Machine(message) => ("machine", message.clone()),
-            Self::Usage(message) => ("usage", message.clone()),
-            Self::Host(error) => (error.code().as_str(), error.to_string()),
-        };
+        // Whoever reads this may be gone.
         if as_json {
-            let mut told = json!({ "code": code, "message": message });
-            if let Self::Host(Error::Guest { error, .. }) = self {
-                told["guest"] = json!({
-                    "name": error.name, "message": error.message, "stack": error.stack
-                });
-            }
-            // Whoever reads this may be gone.
-            let _ = writeln!(std::io::stderr(), "{}", json!({ "error": told }));
+            let _ = writeln!(std::io::stderr(), "{}", json!({ "error": self.json() }));
         } else {
             let red = "\u{1b}[1;31m";
             let mut err = anstream::stderr();
-            let _ = writeln!(err, "{red}error\u{1b}[0m: {message} ({code})");
+            for line in self.to_string().lines() {
+                let _ = writeln!(err, "{red}error\u{1b}[0m: {line}");
+            }
             if let Self::Host(Error::Guest { error, .. }) = self
                 && !error.stack.is_empty()
             {
@@ -90,10 +93,65 @@ impl Failure {
         }
         ExitCode::from(self.exit_code())
     }
+
+    fn json(&self) -> Value {
+        match self {
+            Self::Machine(message) => json!({ "code": MACHINE, "message": message }),
+            Self::Usage(message) => json!({ "code": "usage", "message": message }),
+            Self::Problems(problems) => json!({
+                "code": "problems",
+                "message": self.to_string(),
+                "problems": problems.iter().map(problem_json).collect::<Vec<_>>(),
+            }),
+            Self::Host(error) => error_json(error),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Machine(message) => write!(f, "{message} ({MACHINE})"),
+            Self::Usage(message) => write!(f, "{message} (usage)"),
+            Self::Problems(problems) => {
+                for (at, problem) in problems.iter().enumerate() {
+                    let newline = if at > 0 { "\n" } else { "" };
+                    write!(f, "{newline}{problem}")?;
+                }
+                Ok(())
+            }
+            Self::Host(error) => write!(f, "{error} ({})", error.code().as_str()),
+        }
+    }
+}
+
+/// An error of the host as JSON.
+pub(crate) fn error_json(error: &Error) -> Value {
+    let mut told = json!({ "code": error.code().as_str(), "message": error.to_string() });
+    if let Error::Guest { error, .. } = error {
+        told["guest"] =
+            json!({ "name": error.name, "message": error.message, "stack": error.stack });
+    }
+    told
+}
+
+pub(crate) fn problem_json(problem: &Problem) -> Value {
+    json!({
+        "file": problem.file,
+        "line": problem.line,
+        "code": problem.code,
+        "message": problem.message,
+    })
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Host(error)
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Problems(vec![problem])
     }
 }

@@ -1,9 +1,10 @@
 //! `wpc inspect`: what a module tells.
 
+use crate::cache::Cache;
 use crate::failure::Failure;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use wpc_host::ModuleInformation;
+use wpc_host::{ExportInformation, ModuleInformation, Options};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -11,8 +12,9 @@ pub(crate) struct Arguments {
     file: PathBuf,
 }
 
-pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
-    let told = crate::read_module(&arguments.file)?.inspect()?;
+pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
+    let options = Options { compile_cache: cache.folder()?, ..Options::default() };
+    let told = crate::read_module(&arguments.file)?.inspect_with(&options)?;
     let text = if as_json {
         let json = serde_json::to_string(&told);
         json.map_err(|error| Failure::machine(error.to_string()))? + "\n"
@@ -35,7 +37,14 @@ fn text(told: &ModuleInformation) -> String {
     line("SHA-1", &told.hash_sha1.to_string());
     line("SHA-256", &told.hash_sha256.to_string());
     line("contract", &contract);
-    line("memory", &format!("{} bytes to begin with", told.initial_memory));
+    let memory = match told.maximum_memory {
+        Some(most) => format!("{} bytes to begin with, at most {most}", told.initial_memory),
+        None => format!("{} bytes to begin with, and no bound of its own", told.initial_memory),
+    };
+    line("memory", &memory);
+    if let Some(most) = told.maximum_table_elements {
+        line("tables", &format!("at most {most} elements each"));
+    }
     let dependencies = told.required_dependencies.iter();
     let dependencies =
         dependencies.map(|needed| format!("{} ({})", needed.alias, needed.imports.join(", ")));
@@ -53,12 +62,24 @@ fn text(told: &ModuleInformation) -> String {
     }
     text.push_str("\nfunctions\n");
     for function in &told.functions {
-        let signature = function.signature.as_deref().unwrap_or("(types are not told)");
-        let space = if function.signature.is_some() { "" } else { " " };
-        let _ = writeln!(text, "  {}{space}{signature}", function.name);
+        text.push_str(&function_line(function));
     }
     if told.functions.is_empty() {
         text.push_str("  none that could be called\n");
     }
+    if !told.types.is_empty() {
+        text.push_str("\ntypes\n");
+        for ty in &told.types {
+            let _ = writeln!(text, "  {}", ty.definition);
+        }
+    }
     text
+}
+
+/// A function's line: its name and its types.
+pub(crate) fn function_line(function: &ExportInformation) -> String {
+    match &function.signature {
+        Some(signature) => format!("  {}{signature}\n", function.name),
+        None => format!("  {} (types are not told)\n", function.name),
+    }
 }

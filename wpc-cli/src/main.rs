@@ -1,25 +1,39 @@
 //! The command `wpc`.
 
 mod bench;
+mod build;
+mod cache;
 mod call;
 mod constant;
+mod deployment;
 mod failure;
 mod grant;
 mod inspect;
+mod language;
+mod manifest;
+mod new;
+mod problem;
+mod run;
 mod target;
+mod test;
+mod toolchain;
+mod watch;
 
+use cache::Cache;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use failure::Failure;
 use std::process::ExitCode;
 
-/// Looks into WebAssembly functions, and calls them in their sandbox.
+/// Makes, builds, calls and runs WebAssembly functions, each in its sandbox.
 #[derive(Parser)]
 #[command(name = "wpc", version, after_help = EXIT_CODES)]
 struct Arguments {
     /// Prints JSON, errors included.
     #[arg(long, global = true)]
     json: bool,
+    #[command(flatten)]
+    cache: Cache,
     #[command(subcommand)]
     command: Command,
 }
@@ -36,6 +50,38 @@ Exit codes:
 
 #[derive(Subcommand)]
 enum Command {
+    /// Makes a project: a function that greets, and a test of it.
+    #[command(after_help = "Examples:
+  wpc new hello
+  wpc new hello --lang c")]
+    New(new::Arguments),
+    /// Compiles a project, or one source file, to a module.
+    #[command(after_help = "Examples:
+  wpc build
+  wpc build hello --output hello.wasm
+  wpc build math.wat
+
+Which language it is the folder tells: Cargo.toml is Rust, package.json AssemblyScript, and *.c, *.zig and *.wat
+are what they are. A `wpc.toml` there may choose the target, and tell types that a language cannot:
+
+  [build]
+  target = \"wasm32-wasip1\"
+  [build.signatures]
+  greet = \"(name: String) -> String\"")]
+    Build(build::Arguments),
+    /// Runs a pool as a manifest says: calls are JSON lines on standard input, answers on standard output.
+    #[command(after_help = run::HELP)]
+    Run(run::Arguments),
+    /// Runs the tests of a manifest.
+    #[command(after_help = "Example of a test in wpc.toml:
+  [[tests]]
+  function = \"greet\"
+  arguments = [\"Ada\"]
+  value = \"Hello, Ada!\"      # or: error = \"EmptyName\", a guest error's name or another's code")]
+    Test(test::Arguments),
+    /// Tells where compiled code is kept, and how much there is.
+    #[command(after_help = "Examples:\n  wpc cache\n  wpc cache --clear")]
+    Cache(cache::Arguments),
     /// Tells what a module offers and what it needs. Runs none of it.
     #[command(after_help = "Example:\n  wpc inspect resize.wasm")]
     Inspect(inspect::Arguments),
@@ -68,9 +114,14 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     let result = match arguments.command {
-        Command::Inspect(inspected) => inspect::run(&inspected, arguments.json),
-        Command::Bench(measured) => bench::run(&measured, arguments.json),
-        Command::Call(called) => call::run(&called, arguments.json),
+        Command::New(made) => new::run(&made, arguments.json),
+        Command::Build(built) => build::run(&built, &arguments.cache, arguments.json),
+        Command::Test(tested) => test::run(&tested, &arguments.cache, arguments.json),
+        Command::Run(served) => run::run(&served, &arguments.cache, arguments.json),
+        Command::Cache(asked) => cache::run(&asked, &arguments.cache, arguments.json),
+        Command::Inspect(inspected) => inspect::run(&inspected, &arguments.cache, arguments.json),
+        Command::Bench(measured) => bench::run(&measured, &arguments.cache, arguments.json),
+        Command::Call(called) => call::run(&called, &arguments.cache, arguments.json),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
             let mut script = Vec::new();

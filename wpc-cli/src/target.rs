@@ -1,7 +1,9 @@
 //! What is called on the command line: a function, what it needs, and a pool with both.
 
+use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::{constant, grant, read_module};
+use bytesize::ByteSize;
 use serde_json::Value;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -31,9 +33,9 @@ pub(crate) struct Target {
     /// Meters fuel, and how much there is: about one unit an instruction.
     #[arg(long, value_name = "N")]
     fuel: Option<u64>,
-    /// How many bytes of memory the function may have.
-    #[arg(long, value_name = "BYTES")]
-    memory: Option<usize>,
+    /// How much memory the function may have, as in `16MiB`.
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<ByteSize>,
     /// How many workers there are.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) workers: usize,
@@ -41,12 +43,13 @@ pub(crate) struct Target {
 
 impl Target {
     /// A pool that is up and has everything defined. Guests' lines go to standard error.
-    pub(crate) fn pool(&self) -> Result<WorkerProcedureCall, Failure> {
-        let wpc = WorkerProcedureCall::new(Options::default())?;
+    pub(crate) fn pool(&self, cache: &Cache) -> Result<WorkerProcedureCall, Failure> {
+        let options = Options { compile_cache: cache.folder()?, ..Options::default() };
+        let wpc = WorkerProcedureCall::new(options)?;
         wpc.on_worker_event(tell_line)
             .map_err(|error| Failure::machine(format!("no thread for events: {error}")))?;
         for text in &self.constants {
-            constant::define(&wpc, text)?;
+            constant::define_from(&wpc, text)?;
         }
         for text in &self.dependencies {
             let (alias, file) = text
@@ -56,7 +59,8 @@ impl Target {
             wpc.define_worker_dependency(alias, module)?;
         }
         let limits = Limits { fuel: self.fuel, ..Limits::default() };
-        let limits = Limits { memory: self.memory.unwrap_or(limits.memory), ..limits };
+        let memory = self.memory.map(|size| usize::try_from(size.as_u64()).unwrap_or(usize::MAX));
+        let limits = Limits { memory: memory.unwrap_or(limits.memory), ..limits };
         let module = read_module(&self.file)?.export(&self.function).limits(limits);
         wpc.define_worker_function(&self.function, grant::apply(module, &self.grants)?)?;
         wpc.start_workers(self.workers)?;
@@ -80,7 +84,8 @@ impl Target {
     }
 }
 
-fn tell_line(event: &WorkerEvent) {
+/// A guest's line, for people.
+pub(crate) fn tell_line(event: &WorkerEvent) {
     if let EventDetails::GuestLog { level, message, .. } = &event.details {
         // Whoever reads this may be gone.
         let _ = writeln!(anstream::stderr(), "[{level}] {message}");

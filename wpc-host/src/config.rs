@@ -3,6 +3,7 @@
 
 use crate::error::Error;
 use crate::id::FunctionHash;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The choices that hold for a whole pool. No duration may be longer than a year, and only the
@@ -63,6 +64,12 @@ pub struct Options {
     /// How much stack a guest may use, in bytes; going past it ends its sandbox. From 64 KiB to
     /// 64 MiB. Default 512 KiB.
     pub max_wasm_stack: usize,
+    /// The folder in which compiled code is kept, by its module's content and the compiler's settings, so
+    /// that no process compiles what another did. An absolute path; it is made where it is missing, and
+    /// what was not used for long is deleted once there are 512 MiB. Its files are native
+    /// code that is run as it is found: whoever can write there can do what this process can. Default
+    /// `None`: each process compiles for itself.
+    pub compile_cache: Option<PathBuf>,
     /// How many events may wait for slow listeners before further ones are dropped and counted.
     /// Default 4,096.
     pub max_waiting_events: usize,
@@ -86,6 +93,7 @@ impl Default for Options {
             max_waiting_calls: 10_000,
             max_live_instances: 1_000,
             max_wasm_stack: 512 * 1024,
+            compile_cache: None,
             max_waiting_events: 4_096,
         }
     }
@@ -135,6 +143,10 @@ impl Options {
         check(
             (64 * 1024..=64 * 1024 * 1024).contains(&self.max_wasm_stack),
             "`max_wasm_stack` must be from 64 KiB to 64 MiB",
+        );
+        check(
+            self.compile_cache.as_ref().is_none_or(|folder| folder.is_absolute()),
+            "`compile_cache` must be an absolute path",
         );
         check(
             (1..=1 << 20).contains(&self.max_waiting_events),

@@ -6,13 +6,15 @@
 
 use crate::config::Options;
 use crate::error::Error;
-use crate::information::SandboxUsage;
+use crate::information::{CompileCacheUsage, SandboxUsage};
 use crate::limits::{Limits, MAX_TABLE_ELEMENTS};
 use arc_swap::ArcSwap;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use wasmtime::{
-    Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
+    Cache, CacheConfig, Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig,
+    WasmBacktraceDetails,
 };
 
 /// How a module is compiled. Any can be interrupted, at a few per cent.
@@ -45,16 +47,23 @@ pub(crate) struct Engines {
     making: Mutex<()>,
     max_live_instances: u32,
     max_wasm_stack: usize,
+    /// Compiled code that other processes made or will use.
+    cache: Option<Cache>,
 }
 
 impl Engines {
-    pub(crate) fn new(options: &Options) -> Self {
-        Self {
+    /// # Errors
+    ///
+    /// [`Error::InvalidOptions`] where the cache's folder cannot be used.
+    pub(crate) fn new(options: &Options) -> Result<Self, Error> {
+        let cache = options.compile_cache.as_deref().map(open_cache).transpose()?;
+        Ok(Self {
             made: ArcSwap::default(),
             making: Mutex::default(),
             max_live_instances: options.max_live_instances,
             max_wasm_stack: options.max_wasm_stack,
-        }
+            cache,
+        })
     }
 
     pub(crate) fn max_wasm_stack(&self) -> usize {
@@ -120,6 +129,15 @@ impl Engines {
         usage
     }
 
+    /// How the compile cache fared; `None` where there is none.
+    pub(crate) fn cache_usage(&self) -> Option<CompileCacheUsage> {
+        self.cache.as_ref().map(|cache| CompileCacheUsage {
+            folder: cache.directory().clone(),
+            hits: cache.cache_hits(),
+            misses: cache.cache_misses(),
+        })
+    }
+
     /// Lets every running guest look at its deadline. Only the supervisor calls this, once a tick:
     /// the epoch belongs to all sandboxes, so hitting one call with it would hit all.
     pub(crate) fn tick(&self) {
@@ -160,7 +178,32 @@ impl Engines {
             .wasm_multi_memory(false)
             // The same call gives the same bytes on every machine, but for NaNs: canonical ones made a
             // loop of nothing but sums and products take 1.7 times as long, so they are asked for.
-            .relaxed_simd_deterministic(true);
+            .relaxed_simd_deterministic(true)
+            .cache(self.cache.clone());
         config
     }
+}
+
+/// Opens the folder of compiled code. What lies there is run as native code, so one that everybody may
+/// write to is refused.
+fn open_cache(folder: &Path) -> Result<Cache, Error> {
+    let wrong = |why: &str| Error::InvalidOptions {
+        problems: vec![format!("`compile_cache` {} cannot be used: {why}", folder.display())],
+    };
+    let mut config = CacheConfig::new();
+    config.with_directory(folder);
+    let cache = Cache::new(config).map_err(|error| wrong(&format!("{error:#}")))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        const WRITABLE_BY_ALL: u32 = 0o002;
+        let metadata =
+            std::fs::metadata(cache.directory()).map_err(|error| wrong(&error.to_string()))?;
+        if metadata.permissions().mode() & WRITABLE_BY_ALL != 0 {
+            return Err(wrong(
+                "everybody may write to it, and its files are run as native code; take that right away, as with `chmod o-w`",
+            ));
+        }
+    }
+    Ok(cache)
 }

@@ -271,13 +271,11 @@ pub enum Error {
         option: &'static str,
     },
     /// A constant's value does not encode.
-    #[error(
-        "constant \"{constant}\" does not encode: {reason}; its type must serialize, with the length of every sequence known beforehand"
-    )]
+    #[error("constant \"{constant}\" does not encode: {reason}")]
     ConstantEncode {
         /// The constant.
         constant: String,
-        /// What postcard says.
+        /// Why, and what would.
         reason: String,
     },
 

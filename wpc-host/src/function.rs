@@ -7,7 +7,7 @@ use crate::intake;
 use crate::lifecycle::Lifecycle;
 use crate::pending::PendingCall;
 use crate::registry;
-use crate::signature::{self, type_text};
+use crate::signature;
 use postcard_schema::schema::NamedType;
 use postcard_schema::schema::owned::OwnedNamedType;
 use serde::de::DeserializeOwned;
@@ -15,6 +15,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use wpc_abi::schema::agree;
 use wpc_abi::section::Signature;
+use wpc_abi::text::type_text;
 
 /// A function with the types of its arguments and its result; made by
 /// [`WorkerProcedureCall::function`](crate::WorkerProcedureCall::function), cheap to clone.

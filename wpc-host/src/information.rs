@@ -4,6 +4,7 @@ use crate::capability::Capability;
 use crate::event::HealthState;
 use crate::id::{FunctionHash, WorkerId};
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// What is told of a defined function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -89,4 +90,17 @@ pub struct SandboxUsage {
     pub live_memories: u64,
     /// How many bytes of memory are kept for the next sandboxes by nobody in particular.
     pub idle_bytes: u64,
+}
+
+/// How the compile cache fared since the pool was made, see
+/// [`Options::compile_cache`](crate::Options::compile_cache).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CompileCacheUsage {
+    /// Where the compiled code lies.
+    pub folder: PathBuf,
+    /// How many modules were not compiled, because their code lay there.
+    pub hits: usize,
+    /// How many were compiled, and their code put there.
+    pub misses: usize,
 }

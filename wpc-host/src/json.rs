@@ -4,7 +4,6 @@
 //! Types come from modules and bytes from guests: both are taken to be hostile. Encoding itself is
 //! postcard's.
 
-use crate::signature::type_text;
 use postcard_schema::schema::owned::{
     OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType, OwnedNamedValue,
 };
@@ -13,6 +12,7 @@ use serde::de::Deserialize;
 use serde_json::{Map, Number, Value};
 use std::fmt::Write as _;
 use wpc_abi::section::Signature;
+use wpc_abi::text::type_text;
 
 /// How many bytes one result may take as JSON, by the estimate of [`VALUE`] and [`ENTRY`]: a guest may
 /// have spent one byte on a value, or none, and names are the module's to choose.
@@ -40,10 +40,9 @@ pub(crate) fn encode_arguments(signature: &Signature, values: &[Value]) -> Resul
     Ok(writer.out)
 }
 
-/// Encodes one value as its type says.
-#[cfg(test)]
-fn encode(ty: &OwnedNamedType, value: &Value) -> Result<Vec<u8>, String> {
-    let mut writer = Writer { out: Vec::new(), path: "it".to_owned() };
+/// Encodes one value as its type says; `name` is what errors call it.
+pub(crate) fn encode(name: &str, ty: &OwnedNamedType, value: &Value) -> Result<Vec<u8>, String> {
+    let mut writer = Writer { out: Vec::new(), path: name.to_owned() };
     writer.write(ty, value)?;
     Ok(writer.out)
 }
@@ -500,7 +499,7 @@ mod tests {
     fn there_and_back<T: Serialize + Schema>(value: T, expected: Value) {
         let ty = OwnedNamedType::from(T::SCHEMA);
         let bytes = postcard::to_allocvec(&value).unwrap();
-        assert_eq!(encode(&ty, &expected), Ok(bytes.clone()), "{expected}");
+        assert_eq!(encode("it", &ty, &expected), Ok(bytes.clone()), "{expected}");
         assert_eq!(decode(&ty, &bytes), Ok(expected));
     }
 
@@ -548,7 +547,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_told_with_its_place_and_the_type() {
-        let told = |ty: OwnedNamedType, value: Value| encode(&ty, &value).unwrap_err();
+        let told = |ty: OwnedNamedType, value: Value| encode("it", &ty, &value).unwrap_err();
         let leaves = || OwnedNamedType::from(Vec::<Leaf>::SCHEMA);
         let shape = || OwnedNamedType::from(Shape::SCHEMA);
         for (found, expected) in [

@@ -35,12 +35,12 @@ impl std::fmt::Debug for Stage {
 }
 
 impl Lifecycle {
-    pub(crate) fn new(options: Options) -> Self {
-        Self {
-            pool: Arc::new(Pool::new(options)),
+    pub(crate) fn new(options: Options) -> Result<Self, Error> {
+        Ok(Self {
+            pool: Arc::new(Pool::new(options)?),
             stage: Mutex::new(Stage::Stopped),
             changed: Condvar::new(),
-        }
+        })
     }
 
     fn stage(&self) -> MutexGuard<'_, Stage> {

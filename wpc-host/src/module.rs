@@ -96,6 +96,16 @@ pub(crate) struct Module {
     pub(crate) has_initialize: bool,
     pub(crate) initial_memory: u64,
     initial_table: u64,
+    pub(crate) declared: DeclaredLimits,
+}
+
+/// How large the module says its memory and its tables may grow; `None` where it sets no bound.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct DeclaredLimits {
+    /// In bytes; `None` also where there is no memory.
+    pub(crate) maximum_memory: Option<u64>,
+    /// In elements, the largest table's; `None` also where there is no table.
+    pub(crate) maximum_table: Option<u64>,
 }
 
 impl Module {
@@ -190,7 +200,7 @@ pub(crate) fn compile(
     bytes: &[u8],
     engine: &wasmtime::Engine,
 ) -> Result<Module, Error> {
-    let section = read_section(what, bytes)?;
+    let (section, declared) = read_bytes(what, bytes)?;
     let wasm = wasmtime::Module::from_binary(engine, bytes)
         .map_err(|error| Error::InvalidModule { what: what.to_owned(), reason: causes(&error) })?;
     let has_buffer = check_version(what, &wasm)?;
@@ -211,6 +221,7 @@ pub(crate) fn compile(
         has_initialize: matches!(wasm.get_export("_initialize"), Some(ExternType::Func(_))),
         initial_memory: initial_memory(&wasm),
         initial_table: wasm.resources_required().max_initial_table_size.unwrap_or(0),
+        declared,
         wasm,
     })
 }
@@ -292,10 +303,11 @@ const MAX_SECTION: usize = 1 << 20;
 const MAX_EXPORTS: usize = 50_000;
 const MAX_PARAMETERS: usize = 64;
 
-/// What the module tells about itself. Tables that no limit allows are refused here, since the engine
-/// would do so without a word of limits.
-fn read_section(what: &str, bytes: &[u8]) -> Result<Section, Error> {
+/// What the module tells about itself, and the bounds that it sets itself. Tables that no limit allows are
+/// refused here, since the engine would do so without a word of limits.
+fn read_bytes(what: &str, bytes: &[u8]) -> Result<(Section, DeclaredLimits), Error> {
     let mut section = Section::default();
+    let mut declared = DeclaredLimits::default();
     let mut total = 0;
     let malformed = |reason: String| Error::MalformedSection { what: what.to_owned(), reason };
     for payload in wasmparser::Parser::new(0).parse_all(bytes) {
@@ -308,10 +320,19 @@ fn read_section(what: &str, bytes: &[u8]) -> Result<Section, Error> {
                 section.read(custom.data()).map_err(|error| malformed(error.to_string()))?;
             }
             Ok(wasmparser::Payload::TableSection(tables)) => {
-                let sizes = tables.into_iter().flatten().map(|table| table.ty.initial);
-                if let Some(found) = sizes.max().filter(|size| *size > MAX_TABLE_ELEMENTS as u64) {
-                    let (what, limit) = (what.to_owned(), MAX_TABLE_ELEMENTS);
-                    return Err(Error::TableTooLarge { what, limit, found });
+                for table in tables.into_iter().flatten() {
+                    declared.maximum_table = declared.maximum_table.max(table.ty.maximum);
+                    if table.ty.initial > MAX_TABLE_ELEMENTS as u64 {
+                        let (what, limit) = (what.to_owned(), MAX_TABLE_ELEMENTS);
+                        let found = table.ty.initial;
+                        return Err(Error::TableTooLarge { what, limit, found });
+                    }
+                }
+            }
+            Ok(wasmparser::Payload::MemorySection(memories)) => {
+                for memory in memories.into_iter().flatten() {
+                    declared.maximum_memory =
+                        memory.maximum.map(|pages| pages.saturating_mul(PAGE));
                 }
             }
             Ok(_) => {}
@@ -319,7 +340,7 @@ fn read_section(what: &str, bytes: &[u8]) -> Result<Section, Error> {
             Err(_) => break,
         }
     }
-    Ok(section)
+    Ok((section, declared))
 }
 
 /// The export that runs a whole program.
@@ -506,9 +527,11 @@ fn host_import(name: &str) -> Option<&'static HostImport> {
     HOST_IMPORTS.iter().find(|import| import.name == name)
 }
 
+/// What a memory grows by.
+const PAGE: u64 = 64 * 1024;
+
 fn initial_memory(wasm: &wasmtime::Module) -> u64 {
     let resources = wasm.resources_required();
-    const PAGE: u64 = 64 * 1024;
     resources.max_initial_memory_size.unwrap_or(0).saturating_mul(PAGE)
 }
 

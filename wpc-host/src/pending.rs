@@ -80,12 +80,38 @@ impl<R> PendingCall<R> {
     ///
     /// Everything a call can end with but that its value is none, see [`Error`].
     pub fn wait_encoded(mut self) -> Result<Answer<Vec<u8>>, Error> {
-        let outcome = self.call.wait();
+        let answer = read_encoded(&self.call, self.call.wait());
         self.is_over = true;
-        let reply = outcome.as_ref().map_err(Error::clone)?;
-        match reply.error(&self.call.function) {
-            Some(error) => Err(error),
-            None => Ok(Answer { value: reply.bytes[1..].to_vec(), metadata: reply.metadata }),
+        answer
+    }
+
+    /// Like [`wait_encoded`](Self::wait_encoded), as a future.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can end with but that its value is none, see [`Error`].
+    pub async fn answer_encoded(mut self) -> Result<Answer<Vec<u8>>, Error> {
+        std::future::poll_fn(|context| self.poll_encoded(context)).await
+    }
+
+    pub(crate) fn poll_encoded(
+        &mut self,
+        context: &Context<'_>,
+    ) -> Poll<Result<Answer<Vec<u8>>, Error>> {
+        self.poll_outcome(context, read_encoded)
+    }
+
+    fn poll_outcome<T>(
+        &mut self,
+        context: &Context<'_>,
+        read: impl FnOnce(&Call, &Outcome) -> Result<T, Error>,
+    ) -> Poll<Result<T, Error>> {
+        match self.call.poll(context.waker()) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(outcome) => {
+                self.is_over = true;
+                Poll::Ready(read(&self.call, outcome))
+            }
         }
     }
 }
@@ -127,17 +153,7 @@ impl<R: DeserializeOwned> PendingCall<R> {
     ///
     /// Everything a call can end with, see [`Error`].
     pub async fn answer(mut self) -> Result<Answer<R>, Error> {
-        std::future::poll_fn(|context| self.poll_answer(context)).await
-    }
-
-    fn poll_answer(&mut self, context: &Context<'_>) -> Poll<Result<Answer<R>, Error>> {
-        match self.call.poll(context.waker()) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(outcome) => {
-                self.is_over = true;
-                Poll::Ready(read(&self.call, outcome))
-            }
-        }
+        std::future::poll_fn(|context| self.poll_outcome(context, read)).await
     }
 }
 
@@ -145,7 +161,7 @@ impl<R: DeserializeOwned> Future for PendingCall<R> {
     type Output = Result<R, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_answer(context).map(|answer| answer.map(|answer| answer.value))
+        self.poll_outcome(context, read).map(|answer| answer.map(|answer: Answer<R>| answer.value))
     }
 }
 
@@ -154,6 +170,15 @@ impl<R> Drop for PendingCall<R> {
         if !self.is_over {
             self.call.cancel();
         }
+    }
+}
+
+/// The value of an outcome as it was encoded, the guest's error, or what the host has to say.
+fn read_encoded(call: &Call, outcome: &Outcome) -> Result<Answer<Vec<u8>>, Error> {
+    let reply = outcome.as_ref().map_err(Error::clone)?;
+    match reply.error(&call.function) {
+        Some(error) => Err(error),
+        None => Ok(Answer { value: reply.bytes[1..].to_vec(), metadata: reply.metadata }),
     }
 }
 

@@ -80,9 +80,9 @@ impl std::fmt::Debug for Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(options: Options) -> Self {
-        let engines = Arc::new(Engines::new(&options));
-        Self {
+    pub(crate) fn new(options: Options) -> Result<Self, Error> {
+        let engines = Arc::new(Engines::new(&options)?);
+        Ok(Self {
             policy: RestartPolicy::new(&options),
             events: Events::new(options.max_waiting_events),
             registry: Registry::new(
@@ -105,7 +105,7 @@ impl Pool {
             changes: Arc::default(),
             started: time::now(),
             options,
-        }
+        })
     }
 
     // Calls.

@@ -1,11 +1,10 @@
-//! Signatures as text, and those of plain exports.
+//! What is known of an export's types: what its module tells, or what its wasm type says.
 
 use crate::module::{Convention, Export, Scalar};
 use postcard_schema::schema::owned::{OwnedDataModelType as Type, OwnedNamedType};
 use std::borrow::Cow;
 use wpc_abi::section::{Argument, Signature};
 
-/// What is known of an export's types: what its module tells, or what its wasm type says.
 pub(crate) fn known(export: &Export) -> Option<Cow<'_, Signature>> {
     match (&export.signature, &export.convention) {
         (Some(told), _) => Some(Cow::Borrowed(told)),
@@ -38,33 +37,4 @@ fn type_of(scalar: Option<Scalar>) -> OwnedNamedType {
         None => ("()", Type::Unit),
     };
     OwnedNamedType { name: name.to_owned(), ty }
-}
-
-/// `(path: String, depth: ?) -> Vec<String>`, where `?` is a type the module does not tell.
-pub(crate) fn text(signature: &Signature) -> String {
-    let optional =
-        |ty: &Option<OwnedNamedType>| ty.as_ref().map_or_else(|| "?".to_owned(), type_text);
-    let arguments = signature
-        .arguments
-        .iter()
-        .map(|argument| format!("{}: {}", argument.name, optional(&argument.ty)));
-    let arguments = arguments.collect::<Vec<_>>().join(", ");
-    format!("({arguments}) -> {}", optional(&signature.result))
-}
-
-/// A type as a Rust author would write it: structures by their names.
-pub(crate) fn type_text(named: &OwnedNamedType) -> String {
-    let list =
-        |items: &[OwnedNamedType]| items.iter().map(type_text).collect::<Vec<_>>().join(", ");
-    match &named.ty {
-        Type::Option(inner) => format!("Option<{}>", type_text(inner)),
-        Type::Seq(inner) => format!("Vec<{}>", type_text(inner)),
-        Type::Map { key, val } => format!("Map<{}, {}>", type_text(key), type_text(val)),
-        Type::Tuple(items) => match items.as_slice() {
-            [only] => format!("({},)", type_text(only)),
-            items => format!("({})", list(items)),
-        },
-        Type::String => "String".to_owned(),
-        _ => named.name.clone(),
-    }
 }

@@ -11,7 +11,10 @@ use crate::pending::{Answer, CancelHandle, PendingCall};
 use crate::registry::Function;
 use crate::signature;
 use serde_json::Value;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use wpc_abi::text;
 
 impl WorkerProcedureCall {
     /// Calls a function with JSON and blocks until it is answered with JSON, by the types its module
@@ -37,6 +40,36 @@ impl WorkerProcedureCall {
     pub fn call_json(&self, name: &str, arguments: &[Value]) -> Result<Value, Error> {
         let call = self.submit_json(name, arguments, &CallOptions::new())?;
         call.wait().map(|answer| answer.value)
+    }
+
+    /// Like [`define_worker_constant`](Self::define_worker_constant), with a JSON value of the type that
+    /// guests read it as, which is written as [`wpc_abi::text::parse_type`] reads it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ConstantEncode`] where the type is none or the value does not fit it; otherwise what is wrong
+    /// with the name. Nothing is changed then.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use wpc_host::{Options, WorkerProcedureCall};
+    /// # let wpc = WorkerProcedureCall::new(Options::default())?;
+    /// let prices = serde_json::json!({ "tea": 3, "coffee": 4 });
+    /// wpc.define_worker_constant_json("PRICES", "Map<String, u32>", &prices)?;
+    /// # Ok(()) }
+    /// ```
+    pub fn define_worker_constant_json(
+        &self,
+        name: &str,
+        ty: &str,
+        value: &Value,
+    ) -> Result<(), Error> {
+        let refused = |reason| Error::ConstantEncode { constant: name.to_owned(), reason };
+        let ty =
+            text::parse_type(ty).map_err(|error| refused(format!("{ty:?} is no type: {error}")));
+        let encoded = ty.and_then(|ty| json::encode(name, &ty, value).map_err(refused));
+        let result = encoded.and_then(|value| self.registry().define_constant(name, value));
+        self.after_definition("constant", name, result)
     }
 
     /// The arguments of a function, encoded once for many calls of
@@ -99,7 +132,7 @@ fn encode(function: &Function, arguments: &[Value]) -> Result<Vec<u8>, Error> {
         .map_err(|reason| Error::BadArguments { function: name(), reason })
 }
 
-/// A call under way whose answer is JSON. Dropping it cancels the call.
+/// A call under way whose answer is JSON: a future, or to be waited for. Dropping it cancels the call.
 #[must_use = "dropping a pending call cancels it"]
 #[derive(Debug)]
 pub struct PendingJson {
@@ -130,17 +163,38 @@ impl PendingJson {
     ///
     /// Everything a call can end with, see [`Error`].
     pub fn wait(self) -> Result<Answer<Value>, Error> {
-        let function = Arc::clone(&self.function);
-        let answer = self.call.wait_encoded()?;
-        let signature = signature::known(function.export());
-        let ty = signature.as_ref().and_then(|signature| signature.result.as_ref());
-        let told = ty.ok_or_else(|| "the module does not tell its type".to_owned());
-        let value = told.and_then(|ty| json::decode(ty, &answer.value));
-        let value = value.map_err(|reason| Error::ResultDecode {
-            function: function.name.to_string(),
-            wanted: "JSON",
-            reason,
-        })?;
-        Ok(Answer { value, metadata: answer.metadata })
+        decode(&self.function, self.call.wait_encoded()?)
     }
+
+    /// The answer as a future, with what is known of the call.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can end with, see [`Error`].
+    pub async fn answer(self) -> Result<Answer<Value>, Error> {
+        decode(&self.function, self.call.answer_encoded().await?)
+    }
+}
+
+impl Future for PendingJson {
+    type Output = Result<Value, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { call, function } = &mut *self;
+        let answer = call.poll_encoded(context);
+        answer.map(|answer| decode(function, answer?).map(|answer| answer.value))
+    }
+}
+
+fn decode(function: &Function, answer: Answer<Vec<u8>>) -> Result<Answer<Value>, Error> {
+    let signature = signature::known(function.export());
+    let ty = signature.as_ref().and_then(|signature| signature.result.as_ref());
+    let told = ty.ok_or_else(|| "the module does not tell its type".to_owned());
+    let value = told.and_then(|ty| json::decode(ty, &answer.value));
+    let value = value.map_err(|reason| Error::ResultDecode {
+        function: function.name.to_string(),
+        wanted: "JSON",
+        reason,
+    })?;
+    Ok(Answer { value, metadata: answer.metadata })
 }

@@ -12,7 +12,8 @@ use crate::function::Function;
 use crate::host_function::{HostContext, HostFunction};
 use crate::id::{ListenerId, WorkerId};
 use crate::information::{
-    ConstantInformation, DependencyInformation, FunctionInformation, SandboxUsage, WorkerHealth,
+    CompileCacheUsage, ConstantInformation, DependencyInformation, FunctionInformation,
+    SandboxUsage, WorkerHealth,
 };
 use crate::intake;
 use crate::lifecycle::Lifecycle;
@@ -27,6 +28,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::sync::{Arc, PoisonError};
+use wpc_abi::text::signature_text;
 
 /// A pool of workers that run WebAssembly functions by name.
 ///
@@ -41,10 +43,11 @@ impl WorkerProcedureCall {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidOptions`] that names every option that is wrong.
+    /// [`Error::InvalidOptions`] that names every option that is wrong, or why the compile cache's folder
+    /// cannot be used.
     pub fn new(options: Options) -> Result<Self, Error> {
         options.validate()?;
-        Ok(Self(Arc::new(Lifecycle::new(options))))
+        Ok(Self(Arc::new(Lifecycle::new(options)?)))
     }
 
     fn registry(&self) -> &Registry {
@@ -158,7 +161,7 @@ impl WorkerProcedureCall {
 
     fn information(&self, function: &registry::Function) -> FunctionInformation {
         let export = function.export();
-        let signature = signature::known(export).map(|signature| signature::text(&signature));
+        let signature = signature::known(export).map(|signature| signature_text(&signature));
         let now = time::now();
         let (installed_worker_count, required_constants) = match &function.definition {
             Ok(definition)
@@ -253,6 +256,25 @@ impl WorkerProcedureCall {
         self.0.pool.engines.usage()
     }
 
+    /// How the compile cache fared; `None` where the pool has none.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = std::env::temp_dir().join("wpc-documentation");
+    /// use wpc_host::{Options, WorkerProcedureCall};
+    ///
+    /// let options = Options { compile_cache: Some(folder), ..Options::default() };
+    /// let wpc = WorkerProcedureCall::new(options)?;
+    /// wpc.define_worker_module(wat::parse_str(r#"(module (func (export "nothing")))"#)?)?;
+    /// let usage = wpc.get_compile_cache_usage().ok_or("there is one")?;
+    /// assert_eq!(usage.hits + usage.misses, 1);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn get_compile_cache_usage(&self) -> Option<CompileCacheUsage> {
+        self.0.pool.engines.cache_usage()
+    }
+
     // Constants.
 
     /// Defines a constant, or replaces its value. Every call accepted after this returned sees the
@@ -269,7 +291,9 @@ impl WorkerProcedureCall {
     ) -> Result<(), Error> {
         let encoded = postcard::to_allocvec(value).map_err(|error| Error::ConstantEncode {
             constant: name.to_owned(),
-            reason: error.to_string(),
+            reason: format!(
+                "{error}; its type must serialize, with the length of every sequence known beforehand"
+            ),
         });
         let result = encoded.and_then(|value| self.registry().define_constant(name, value));
         self.after_definition("constant", name, result)

@@ -1,56 +1,6 @@
-//! The command as a shell sees it: what it prints, and what it exits with.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+//! `call`, `bench`, `inspect`, `completions`, and what they exit with.
 
-use std::io::Write as _;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
-
-fn root(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
-}
-
-fn sdk() -> String {
-    root("fixtures/wasm/sdk.wasm").display().to_string()
-}
-
-/// A module of this text, in a file that is named after the test.
-fn wat(test: &str, text: &str) -> String {
-    let path = std::env::temp_dir().join(format!("wpc-cli-{}-{test}.wasm", std::process::id()));
-    std::fs::write(&path, wat::parse_str(text).unwrap()).unwrap();
-    path.display().to_string()
-}
-
-fn wpc_with(input: &[u8], arguments: &[&str]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_wpc"))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // It may have ended without reading.
-    let _ = child.stdin.take().unwrap().write_all(input);
-    child.wait_with_output().unwrap()
-}
-
-fn wpc(arguments: &[&str]) -> Output {
-    wpc_with(b"", arguments)
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-/// Sees that it failed with this code, and gives what it said.
-fn fails_with(code: i32, output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(code), "{}{}", out(output), err(output));
-    assert!(output.stdout.is_empty(), "{}", out(output));
-    err(output)
-}
+use crate::support::{err, fails_with, out, root, sdk, wat, wpc, wpc_with};
 
 #[test]
 fn a_call_takes_json_and_prints_json() {
@@ -104,12 +54,15 @@ fn constants_dependencies_and_log_lines() {
 #[test]
 fn exit_codes_tell_kinds_of_failure_apart() {
     let sdk = sdk();
-    let spins = wat("spins", r#"(module (func (export "spins") (loop br 0)))"#);
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let spins = wat(folder, "spins.wasm", r#"(module (func (export "spins") (loop br 0)))"#);
     let asks = wat(
-        "asks",
+        folder,
+        "asks.wasm",
         r#"(module (import "wpc" "wpc_clock" (func (param i32) (result i64))) (func (export "f")))"#,
     );
-    let traps = wat("traps", r#"(module (func (export "f") unreachable))"#);
+    let traps = wat(folder, "traps.wasm", r#"(module (func (export "f") unreachable))"#);
     for (code, word, arguments) in [
         (1, "(machine)", vec!["call", "no-such-file.wasm", "f"]),
         (2, "Usage", vec!["call"]),
@@ -167,20 +120,25 @@ fn inspect_tells_what_a_module_offers_and_needs() {
     let told = out(&wpc(&["inspect", &sdk()]));
     assert!(told.contains("contract        version 1"), "{told}");
     assert!(told.contains("  add(a: i32, b: i32) -> i32"), "{told}");
+    assert!(told.contains("  Order { item: String, count: u32, note: Option<String> }"), "{told}");
     let tool = root("fixtures/wasi/wasm/tool.wasm").display().to_string();
     let told = out(&wpc(&["--json", "inspect", &tool]));
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert!(told["required_wasi_imports"].as_array().unwrap().contains(&"path_open".into()));
     assert_eq!(told["required_capabilities"], serde_json::json!(["random", "clock"]));
+    let folder = tempfile::tempdir().unwrap();
     let plain = wat(
-        "plain",
-        r#"(module (import "env" "x" (func)) (memory 1) (func (export "f") (param i64)))"#,
+        folder.path(),
+        "plain.wasm",
+        r#"(module (import "env" "x" (func)) (memory 1 2) (table 3 4 funcref) (func (export "f") (param i64)))"#,
     );
     let told = out(&wpc(&["inspect", &plain]));
     assert!(
         told.contains("dependencies    env (x)") && told.contains("f(argument1: i64) -> ()"),
         "{told}"
     );
+    assert!(told.contains("65536 bytes to begin with, at most 131072"), "{told}");
+    assert!(told.contains("at most 4 elements each"), "{told}");
     let not_wasm = root("README.md").display().to_string();
     assert!(fails_with(3, &wpc(&["inspect", &not_wasm])).contains("not_wasm"));
 }
@@ -209,4 +167,27 @@ fn bench_tells_rate_and_latencies() {
     let [half, most] = ["p50", "max"].map(|name| told["latency_ns"][name].as_u64().unwrap());
     assert!(100 < half && half <= most, "{told}");
     fails_with(4, &wpc(&["bench", &sdk, "fails", "3"]));
+}
+
+#[test]
+fn a_module_is_compiled_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache").display().to_string();
+    let usage = || {
+        let told = out(&wpc(&["--json", "cache", "--cache", &cache]));
+        serde_json::from_str::<serde_json::Value>(&told).unwrap()
+    };
+    assert_eq!(usage()["files"], 0);
+    let kept = |more: &[&str]| {
+        let module = wat(folder.path(), "f.wasm", r#"(module (func (export "f")))"#);
+        let ran = wpc(&[&["call", &module, "f"], more].concat());
+        assert_eq!(out(&ran), "null\n", "{}", err(&ran));
+    };
+    kept(&["--no-cache"]);
+    assert_eq!(usage()["files"], 0);
+    kept(&["--cache", &cache]);
+    let once = usage();
+    assert!(once["files"].as_u64().unwrap() > 0 && once["folder"] == cache.as_str(), "{once}");
+    kept(&["--cache", &cache]);
+    assert!(out(&wpc(&["cache", "--cache", &cache, "--clear"])).contains("0 files"));
 }

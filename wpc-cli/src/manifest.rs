@@ -1,0 +1,227 @@
+//! `wpc.toml` as it is written: what a project builds, what a pool serves. It knows nothing of pools.
+
+use crate::problem::{MANIFEST, Problem};
+use bytesize::ByteSize;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::Spanned;
+use wpc_host::{Limits, Options};
+
+/// The file's name where none is given.
+pub(crate) const NAME: &str = "wpc.toml";
+
+/// What a manifest says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Manifest {
+    #[serde(default)]
+    pub(crate) build: Build,
+    #[serde(default)]
+    pub(crate) pool: Pool,
+    #[serde(default)]
+    pub(crate) constants: BTreeMap<String, Spanned<toml::Value>>,
+    #[serde(default)]
+    pub(crate) dependencies: BTreeMap<String, Spanned<Entry>>,
+    #[serde(default)]
+    pub(crate) functions: BTreeMap<String, Spanned<Entry>>,
+    #[serde(default)]
+    pub(crate) modules: BTreeMap<String, Spanned<Entry>>,
+    #[serde(default)]
+    pub(crate) tests: Vec<Spanned<Test>>,
+}
+
+/// A call, and what is to come of it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Test {
+    pub(crate) function: String,
+    #[serde(default)]
+    pub(crate) arguments: Vec<toml::Value>,
+    /// The result; without one any will do.
+    pub(crate) value: Option<toml::Value>,
+    /// The guest error's name, or the code of any other.
+    pub(crate) error: Option<String>,
+}
+
+/// How a project is built, where the usual is not meant.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Build {
+    pub(crate) target: Option<String>,
+    /// The types of functions whose language cannot tell them.
+    #[serde(default)]
+    pub(crate) signatures: BTreeMap<String, Spanned<String>>,
+}
+
+/// A module to define, and what it may use.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Entry {
+    pub(crate) file: PathBuf,
+    pub(crate) export: Option<String>,
+    pub(crate) sha256: Option<String>,
+    #[serde(default)]
+    pub(crate) grants: Vec<String>,
+    #[serde(default)]
+    pub(crate) limits: EntryLimits,
+    /// A sandbox of its own for each call.
+    #[serde(default)]
+    pub(crate) isolated: bool,
+    #[serde(default)]
+    pub(crate) canonical_nans: bool,
+}
+
+macro_rules! durations_and_sizes {
+    ($(#[$meta:meta])* $name:ident for $target:ident {
+        durations { $($duration:ident),* $(,)? }
+        optional_durations { $($optional:ident),* $(,)? }
+        sizes { $($size:ident),* $(,)? }
+        optional_sizes { $($optional_size:ident),* $(,)? }
+        plain { $($plain:ident: $type:ty),* $(,)? }
+        optional { $($optional_plain:ident: $optional_type:ty),* $(,)? }
+        beside { $($beside:ident: $beside_type:ty),* $(,)? }
+    }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub(crate) struct $name {
+            $(#[serde(with = "humantime_serde")] $duration: Option<Duration>,)*
+            $(#[serde(with = "humantime_serde")] $optional: Option<Duration>,)*
+            $($size: Option<ByteSize>,)*
+            $($optional_size: Option<ByteSize>,)*
+            $($plain: Option<$type>,)*
+            $($optional_plain: Option<$optional_type>,)*
+            $(pub(crate) $beside: Option<$beside_type>,)*
+        }
+
+        impl $name {
+            /// The choices that are made, and the usual ones for the rest.
+            #[allow(clippy::needless_update, reason = "one of the two has choices that are made elsewhere")]
+            pub(crate) fn chosen(&self) -> $target {
+                let usual = $target::default();
+                $target {
+                    $($duration: self.$duration.unwrap_or(usual.$duration),)*
+                    $($optional: self.$optional.or(usual.$optional),)*
+                    $($size: self.$size.map_or(usual.$size, bytes),)*
+                    $($optional_size: self.$optional_size.map(bytes).or(usual.$optional_size),)*
+                    $($plain: self.$plain.unwrap_or(usual.$plain),)*
+                    $($optional_plain: self.$optional_plain.or(usual.$optional_plain),)*
+                    ..usual
+                }
+            }
+        }
+    };
+}
+
+fn bytes(size: ByteSize) -> usize {
+    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
+}
+
+durations_and_sizes! {
+    /// The pool's options by their names, and how many workers there are.
+    Pool for Options {
+        durations {
+            call_timeout, start_timeout, stop_timeout, lost_worker_grace, restart_base_delay,
+            restart_max_delay, restart_jitter, hold_cool_down,
+        }
+        optional_durations {}
+        sizes { max_wasm_stack }
+        optional_sizes {}
+        plain {
+            restart_on_failure: bool, max_restarts_per_worker: u32,
+            max_pending_calls_per_worker: usize, max_waiting_calls: usize, max_live_instances: u32,
+            max_waiting_events: usize,
+        }
+        optional { restart_jitter_seed: u64 }
+        beside { workers: usize }
+    }
+}
+
+durations_and_sizes! {
+    /// A definition's limits by their names.
+    EntryLimits for Limits {
+        durations { compile_time }
+        optional_durations { time }
+        sizes { memory, arguments, result, module_size, log }
+        optional_sizes { stack, recycle_past_memory }
+        plain { table_elements: usize, instances: usize, open_files: usize }
+        optional { fuel: u64, recycle_after_calls: u64 }
+        beside {}
+    }
+}
+
+/// A manifest and where it lies.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    /// Reads a manifest's file; `path` may be the folder that has it.
+    pub(crate) fn read(path: &Path) -> Result<Self, Problem> {
+        let path = if path.is_dir() { path.join(NAME) } else { path.to_owned() };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Self { path, text }),
+            Err(error) => Err(Problem::machine(format!("{}: {error}", path.display()))),
+        }
+    }
+
+    pub(crate) fn parse(&self) -> Result<Manifest, Problem> {
+        toml::from_str(&self.text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            self.problem(at, MANIFEST, error.message())
+        })
+    }
+
+    /// The folder that the manifest's paths start from.
+    pub(crate) fn folder(&self) -> &Path {
+        self.path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    }
+
+    /// Something that is wrong at this place in the text.
+    pub(crate) fn problem(&self, at: usize, code: &'static str, message: &str) -> Problem {
+        let before = self.text.get(..at).unwrap_or(&self.text);
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        Problem {
+            file: Some(self.path.clone()),
+            line: Some(line),
+            code,
+            message: message.to_owned(),
+        }
+    }
+}
+
+/// A constant's type and value: `"text"`, or `{ type = "u32", value = 3 }`.
+pub(crate) fn constant(value: &toml::Value) -> (Option<&str>, Value) {
+    if let Some(table) = value.as_table()
+        && let (2, Some(ty), Some(value)) =
+            (table.len(), table.get("type").and_then(toml::Value::as_str), table.get("value"))
+    {
+        return (Some(ty), json(value));
+    }
+    (None, json(value))
+}
+
+/// A value of the manifest as JSON.
+pub(crate) fn json(value: &toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => Value::from(text.as_str()),
+        toml::Value::Integer(number) => Value::from(*number),
+        // JSON has no name for these; the host takes them as text.
+        toml::Value::Float(number) if number.is_nan() => Value::from("NaN"),
+        toml::Value::Float(number) if number.is_infinite() => {
+            Value::from(if *number > 0.0 { "Infinity" } else { "-Infinity" })
+        }
+        toml::Value::Float(number) => Value::from(*number),
+        toml::Value::Boolean(truth) => Value::from(*truth),
+        toml::Value::Datetime(moment) => Value::from(moment.to_string()),
+        toml::Value::Array(items) => items.iter().map(json).collect(),
+        toml::Value::Table(entries) => {
+            entries.iter().map(|(name, value)| (name.clone(), json(value))).collect()
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! `run` and `test`: pools as a manifest says.
+
+use crate::support::{err, fails_with, out, root, sdk, start, wat, wpc, wpc_with};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Lines, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+
+/// All at once, as careful writers do; readers never see half of it.
+fn write(folder: &Path, text: &str) -> String {
+    let path = folder.join("wpc.toml");
+    std::fs::write(folder.join("new"), text).unwrap();
+    std::fs::rename(folder.join("new"), &path).unwrap();
+    path.display().to_string()
+}
+
+/// The answers, sorted by their id.
+fn answers(output: &std::process::Output) -> Vec<Value> {
+    assert_eq!(output.status.code(), Some(0), "{}", err(output));
+    let mut answers: Vec<Value> =
+        out(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    answers.sort_by_key(|answer| answer["id"].as_i64());
+    answers
+}
+
+#[test]
+fn calls_are_lines_and_so_are_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let guests = root("examples/guests/wasm").display().to_string();
+    let manifest = write(
+        folder.path(),
+        &format!(
+            r#"
+            [pool]
+            workers = 2
+            call_timeout = "10s"
+            [constants]
+            SERVICE_PREFIX = "demo"
+            LIMIT = {{ type = "Option<u8>", value = 3 }}
+            [dependencies.path_dep]
+            file = "{guests}/path.wasm"
+            [functions.label]
+            file = "{guests}/function1.wasm"
+            export = "WPCFunction1"
+            limits = {{ time = "5s", memory = "16 MiB" }}
+            [modules.tools]
+            file = "{}"
+            "#,
+            sdk()
+        ),
+    );
+    let calls = r#"
+        {"id": 1, "function": "label", "arguments": ["/a/b.txt"]}
+        {"id": 2, "function": "add", "arguments": [40, 2], "timeout": "1s", "affinity": "a"}
+        {"id": 3, "function": "fails", "arguments": [3]}
+        {"id": 4, "function": "nobody"}
+        {"id": 5, "function": "add", "arguments": [1, "x"]}
+        {"id": 6, "function": "add", "argumentz": [1]}
+        {"id": 7, "function": "add", "arguments": [1, 2], "pin": "0000000000000000000000000000000000000000"}
+        {"id": 8, "function": "add", "arguments": [1, 2], "pin": "0"}
+        this is none
+    "#;
+    let ran = wpc_with(calls.as_bytes(), &["run", &manifest]);
+    let answers = answers(&ran);
+    let [broken, label, add, fails, nobody, mistyped, misspelt, pinned, ill_pinned] =
+        answers.as_slice()
+    else {
+        panic!("{answers:?}")
+    };
+    assert_eq!(label["value"], "demo:b.txt", "{label}");
+    assert!(label["function_hash_sha1"].as_str().unwrap().len() == 40, "{label}");
+    assert_eq!(add["value"], 42);
+    assert_eq!(fails["error"]["guest"]["name"], "TooSmall");
+    assert_eq!(nobody["error"]["code"], "function_not_defined");
+    assert!(mistyped["error"]["message"].as_str().unwrap().contains("`b` must be i32"));
+    assert!(misspelt["error"]["message"].as_str().unwrap().contains("line 7: unknown field"));
+    assert_eq!(pinned["error"]["code"], "pin_mismatch", "{pinned}");
+    assert_eq!(ill_pinned["error"]["code"], "usage");
+    assert!(broken["error"]["message"].as_str().unwrap().contains("line 10"), "{broken}");
+}
+
+#[test]
+fn answers_come_in_order_where_that_is_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest =
+        write(folder.path(), &format!("[modules.tools]\nfile = {:?}\n[pool]\nworkers = 4", sdk()));
+    let calls: String = (0..500)
+        .map(|id| format!("{}\n", json!({ "id": id, "function": "add", "arguments": [id, 1] })))
+        .collect();
+    let ran = wpc_with(calls.as_bytes(), &["run", &manifest, "--ordered", "--outstanding", "50"]);
+    let found: Vec<Value> =
+        out(&ran).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(found.len(), 500, "{}", err(&ran));
+    for (id, answer) in found.iter().enumerate() {
+        assert_eq!((&answer["id"], &answer["value"]), (&json!(id), &json!(id + 1)));
+    }
+}
+
+#[test]
+fn everything_that_is_wrong_with_a_manifest_is_told_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    wat(
+        folder,
+        "asks.wasm",
+        r#"(module (import "wpc" "wpc_clock" (func (param i32) (result i64))) (func (export "asks")))"#,
+    );
+    std::fs::copy(root("examples/guests/wasm/function1.wasm"), folder.join("f.wasm")).unwrap();
+    std::fs::copy(root("README.md"), folder.join("text.wasm")).unwrap();
+    let manifest = write(
+        folder,
+        r#"[constants]
+LIMIT = { type = "u9", value = 3 }
+NONE = []
+[functions.lost]
+file = "lost.wasm"
+[functions.text]
+file = "text.wasm"
+[functions.asks]
+file = "asks.wasm"
+[functions.stdin]
+file = "asks.wasm"
+grants = ["stdin"]
+[functions.label]
+file = "f.wasm"
+export = "WPCFunction1"
+[functions.WPCFunction1]
+file = "f.wasm"
+[modules.again]
+file = "f.wasm"
+"#,
+    );
+    let said = fails_with(2, &wpc(&["run", &manifest, "--check"]));
+    for told in [
+        "wpc.toml:2: constant \"LIMIT\"",
+        "wpc.toml:3: constant \"NONE\"",
+        "wpc.toml:4: function \"lost\"",
+        "(machine)",
+        "wpc.toml:6: function \"text\"",
+        "(not_wasm)",
+        "wpc.toml:8: function \"asks\"",
+        "(not_granted)",
+        "wpc.toml:10: function \"stdin\": `stdin` cannot be granted",
+        "wpc.toml:13: function \"label\" needs dependency \"path_dep\"",
+        "wpc.toml:13: function \"label\" needs constant \"SERVICE_PREFIX\"",
+        "wpc.toml:16: function \"WPCFunction1\": function \"WPCFunction1\" is defined by module \"again\" already",
+    ] {
+        assert!(said.contains(told), "{told} is not in:\n{said}");
+    }
+    let said = fails_with(2, &wpc(&["--json", "run", &manifest, "--check"]));
+    let told: Value = serde_json::from_str(&said).unwrap();
+    assert!(told["error"]["problems"].as_array().unwrap().len() >= 9, "{told}");
+    let only_refused = write(folder, "[functions.asks]\nfile = \"asks.wasm\"");
+    fails_with(3, &wpc(&["run", &only_refused]));
+}
+
+#[test]
+fn a_manifest_that_cannot_be_read_is_told_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    for (text, told) in [
+        ("[pool]\nworkers = 2\ncall_timeout = \"soon\"", "wpc.toml:3: "),
+        ("[pool]\nworker = 2", "wpc.toml:2: unknown field `worker`"),
+        ("[functions.f]\nfile = 3", "wpc.toml:2: "),
+        ("[functions.f]\n\n[functions.g\n", "wpc.toml:3: "),
+        ("[functions.f]\ngrants = []", "wpc.toml:1: missing field `file`"),
+    ] {
+        let manifest = write(folder.path(), text);
+        let said = fails_with(2, &wpc(&["run", &manifest]));
+        assert!(said.contains(told) && said.contains("(manifest)"), "{told}: {said}");
+    }
+    let options = write(folder.path(), "[pool]\ncall_timeout = \"0s\"\nmax_live_instances = 0");
+    let said = fails_with(2, &wpc(&["run", &options]));
+    assert!(said.contains("`call_timeout`") && said.contains("`max_live_instances`"), "{said}");
+    let nowhere = folder.path().join("nowhere").display().to_string();
+    assert!(fails_with(1, &wpc(&["run", &nowhere])).contains("nowhere"));
+}
+
+/// A pool that runs, and follows its files.
+struct Running {
+    child: Child,
+    calls: Option<ChildStdin>,
+    answers: Lines<BufReader<ChildStdout>>,
+    notices: Lines<BufReader<ChildStderr>>,
+}
+
+impl Running {
+    fn start(manifest: &str) -> Self {
+        let mut child = start(&["--json", "run", manifest, "--watch"]);
+        Self {
+            calls: child.stdin.take(),
+            answers: BufReader::new(child.stdout.take().unwrap()).lines(),
+            notices: BufReader::new(child.stderr.take().unwrap()).lines(),
+            child,
+        }
+    }
+
+    fn call(&mut self, function: &str) -> Value {
+        writeln!(self.calls.as_mut().unwrap(), "{}", json!({ "function": function })).unwrap();
+        let answer: Value = serde_json::from_str(&self.answers.next().unwrap().unwrap()).unwrap();
+        if answer["error"].is_null() {
+            answer["value"].clone()
+        } else {
+            answer["error"]["code"].clone()
+        }
+    }
+
+    /// Waits for a notice that says this.
+    fn wait_for(&mut self, event: &str, said: &str) {
+        loop {
+            let line = self.notices.next().unwrap().unwrap();
+            let notice: Value = serde_json::from_str(&line).unwrap();
+            if notice["event"] == event && line.contains(said) {
+                return;
+            }
+            assert!(event == "refused" || notice["event"] != "refused", "{line}");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn returns(folder: &Path, file: &str, number: i32) {
+    let text = format!(r#"(module (func (export "f") (result i32) i32.const {number}))"#);
+    wat(folder, "new", &text);
+    std::fs::rename(folder.join("new"), folder.join(file)).unwrap();
+}
+
+#[test]
+fn what_changes_is_defined_anew_and_what_is_broken_leaves_what_stood_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    returns(folder, "f.wasm", 1);
+    let one = "[functions.f]\nfile = \"f.wasm\"\n";
+    let mut running = Running::start(&write(folder, one));
+    assert_eq!(running.call("f"), 1);
+
+    returns(folder, "f.wasm", 2);
+    running.wait_for("defined", "function \\\"f\\\"");
+    assert_eq!(running.call("f"), 2);
+
+    std::fs::write(folder.join("f.wasm"), "broken").unwrap();
+    running.wait_for("refused", "not_wasm");
+    assert_eq!(running.call("f"), 2);
+
+    std::fs::remove_file(folder.join("f.wasm")).unwrap();
+    running.wait_for("refused", "machine");
+    assert_eq!(running.call("f"), 2);
+
+    returns(folder, "f.wasm", 3);
+    running.wait_for("defined", "function \\\"f\\\"");
+    assert_eq!(running.call("f"), 3);
+
+    returns(folder, "g.wasm", 4);
+    write(folder, &format!("{one}[functions.g]\nfile = \"g.wasm\"\nexport = \"f\"\n"));
+    running.wait_for("defined", "function \\\"g\\\"");
+    assert_eq!(running.call("g"), 4);
+
+    write(folder, "[functions.f");
+    running.wait_for("refused", "wpc.toml");
+    assert_eq!((running.call("f"), running.call("g")), (json!(3), json!(4)));
+
+    write(folder, "[functions.g]\nfile = \"g.wasm\"\nexport = \"f\"\n");
+    running.wait_for("removed", "function \\\"f\\\"");
+    assert_eq!((running.call("f"), running.call("g")), (json!("function_not_defined"), json!(4)));
+
+    drop(running.calls.take());
+    assert_eq!(running.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_dependency_and_what_uses_it_change_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let module = |file, text| {
+        wat(folder, "new", text);
+        std::fs::rename(folder.join("new"), folder.join(file)).unwrap();
+    };
+    module("lib.wasm", r#"(module (func (export "one") (result i32) i32.const 1))"#);
+    module(
+        "f.wasm",
+        r#"(module (import "lib" "one" (func $one (result i32))) (func (export "f") (result i32) call $one))"#,
+    );
+    let both = "[dependencies.lib]\nfile = \"lib.wasm\"\n[functions.f]\nfile = \"f.wasm\"\n";
+    let mut running = Running::start(&write(folder, both));
+    assert_eq!(running.call("f"), 1);
+    // Neither goes with the other's old version; the manifest, touched last, brings both.
+    module("lib2.wasm", r#"(module (func (export "two") (result i32) i32.const 2))"#);
+    module(
+        "f2.wasm",
+        r#"(module (import "lib" "two" (func $two (result i32))) (func (export "f") (result i32) call $two))"#,
+    );
+    write(folder, &both.replace(".wasm", "2.wasm"));
+    running.wait_for("defined", "function \\\"f\\\"");
+    assert_eq!(running.call("f"), 2);
+    // A pair that does not go together either leaves the pair that stood there.
+    module("f3.wasm", r#"(module (import "lib" "three" (func)) (func (export "f")))"#);
+    write(folder, &both.replace("f.wasm", "f3.wasm"));
+    running.wait_for("refused", "dependency");
+    assert_eq!(running.call("f"), 2);
+}
+
+#[test]
+fn a_manifests_tests_are_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let module = format!("[modules.tools]\nfile = {:?}\n", sdk());
+    let test = |text: &str| format!("[[tests]]\nfunction = \"add\"\narguments = [1, 2]\n{text}\n");
+    let good = [test("value = 3"), test("")].concat()
+        + "[[tests]]\nfunction = \"fails\"\narguments = [3]\nerror = \"TooSmall\"\n"
+        + "[[tests]]\nfunction = \"nobody\"\nerror = \"function_not_defined\"\n";
+    let manifest = write(folder.path(), &format!("{module}{good}"));
+    assert_eq!(out(&wpc(&["test", &manifest])), "4 tests passed\n");
+    let bad = [test("value = 4"), test("error = \"trap\"")].concat();
+    let manifest = write(folder.path(), &format!("{module}{bad}"));
+    let said = fails_with(3, &wpc(&["test", &manifest]));
+    assert!(said.contains("wpc.toml:3: \"add\" returned 3, not 4"), "{said}");
+    assert!(said.contains("wpc.toml:7: \"add\" returned 3, and no error trap"), "{said}");
+}

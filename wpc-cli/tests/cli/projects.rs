@@ -1,0 +1,151 @@
+//! `new` and `build`: from nothing to a module that answers, in each language.
+
+use crate::support::{err, fails_with, out, root, wat, wpc, wpc_from};
+use std::path::Path;
+use std::process::Command;
+
+/// Whether the machine is to have every compiler: then one that is not found is a failure. Without, the
+/// project is made, and the command is to say what is missing.
+fn expects_every_compiler() -> bool {
+    std::env::var_os("WPC_EVERY_COMPILER").is_some()
+}
+
+fn project(folder: &Path, lang: &str) -> String {
+    let made = wpc_from(folder, &["new", "hello-1", "--lang", lang]);
+    assert_eq!(made.status.code(), Some(0), "{}", err(&made));
+    assert!(out(&made).contains("wpc build"), "{}", out(&made));
+    let project = folder.join("hello-1");
+    if lang == "assemblyscript" && expects_every_compiler() {
+        let npm = Command::new("npm").args(["install", "--silent"]).current_dir(&project).status();
+        assert!(npm.unwrap().success());
+    }
+    project.display().to_string()
+}
+
+fn becomes_a_function(lang: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let project = project(folder.path(), lang);
+    let built = wpc(&["build", &project]);
+    if built.status.code() == Some(1) && !expects_every_compiler() {
+        let said = err(&built);
+        assert!(said.contains("there is no compiler of") && said.contains("install"), "{said}");
+        return;
+    }
+    assert_eq!(built.status.code(), Some(0), "{}", err(&built));
+    let said = out(&built);
+    assert!(
+        said.contains("built by") && said.contains("  greet(name: String) -> String"),
+        "{said}"
+    );
+    let tested = wpc(&["test", &project]);
+    assert_eq!(out(&tested), "2 tests passed\n", "{}", err(&tested));
+    let module = format!("{project}/hello-1.wasm");
+    let greeted = wpc(&["call", &module, "greet", "Ada"]);
+    assert_eq!(out(&greeted), "\"Hello, Ada!\"\n", "{}", err(&greeted));
+    fails_with(4, &wpc(&["call", &module, "greet", ""]));
+}
+
+#[test]
+fn a_project_in_rust_becomes_a_function() {
+    becomes_a_function("rust");
+}
+
+#[test]
+fn a_project_in_rust_tests_itself_natively() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = project(folder.path(), "rust");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let tested = Command::new(cargo).arg("test").current_dir(&project).output().unwrap();
+    assert!(out(&tested).contains("2 passed"), "{}{}", out(&tested), err(&tested));
+}
+
+#[test]
+fn a_project_in_c_becomes_a_function() {
+    becomes_a_function("c");
+}
+
+#[test]
+fn a_project_in_zig_becomes_a_function() {
+    becomes_a_function("zig");
+}
+
+#[test]
+fn a_project_in_assemblyscript_becomes_a_function() {
+    becomes_a_function("assemblyscript");
+}
+
+#[test]
+fn a_project_in_webassembly_text_becomes_a_function() {
+    becomes_a_function("wat");
+}
+
+#[test]
+fn a_project_is_made_where_nothing_is_and_by_a_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    project(folder, "wat");
+    let again = wpc_from(folder, &["new", "hello-1"]);
+    assert!(fails_with(2, &again).contains("is there already"));
+    for name in ["1st", "a b", ".", "a/..", "-"] {
+        let said = fails_with(2, &wpc_from(folder, &["new", "--", name]));
+        assert!(said.contains("a project's name is"), "{name}: {said}");
+    }
+    assert!(fails_with(2, &wpc_from(folder, &["new", "x", "--lang", "cobol"])).contains("rust"));
+}
+
+#[test]
+fn a_single_file_is_built_beside_itself_or_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(
+        folder.join("one.wat"),
+        r#"(module (func (export "one") (result i32) i32.const 1))"#,
+    )
+    .unwrap();
+    let told = wpc_from(folder, &["--json", "build", "one.wat"]);
+    let told: serde_json::Value = serde_json::from_str(&out(&told)).unwrap();
+    assert_eq!(told["module"]["functions"][0]["name"], "one", "{told}");
+    assert!(folder.join("one.wasm").is_file());
+    wpc_from(folder, &["build", "one.wat", "--output", "other.wasm"]);
+    assert_eq!(out(&wpc_from(folder, &["call", "other.wasm", "one"])), "1\n");
+}
+
+#[test]
+fn what_does_not_build_leaves_the_module_that_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    wat(folder, "main.wasm", r#"(module (func (export "f")))"#);
+    let before = std::fs::read(folder.join("main.wasm")).unwrap();
+    for text in ["(module (func (export \"f\") i32.add))", "(module"] {
+        std::fs::write(folder.join("main.wat"), text).unwrap();
+        let built = wpc_from(folder, &["build", "main.wat"]);
+        assert!(matches!(built.status.code(), Some(1 | 3)), "{}", err(&built));
+        assert!(err(&built).contains("main.wat") || err(&built).contains("invalid_module"));
+        assert_eq!(std::fs::read(folder.join("main.wasm")).unwrap(), before);
+    }
+    let left: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+}
+
+#[test]
+fn signatures_are_added_and_wrong_ones_told_with_their_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::copy(root("examples/languages/wat/greeter.wat"), folder.join("main.wat")).unwrap();
+    for (signatures, told) in [
+        (
+            "greet = \"(name: Strin) -> String\"",
+            "wpc.toml:2: the signature of \"greet\": at byte 7",
+        ),
+        ("nobody = \"()\"", "wpc.toml:2: the module has no function \"nobody\"; it has: greet"),
+    ] {
+        std::fs::write(folder.join("wpc.toml"), format!("[build.signatures]\n{signatures}"))
+            .unwrap();
+        let said = fails_with(2, &wpc_from(folder, &["build"]));
+        assert!(said.contains(told), "{said}");
+    }
+    assert!(fails_with(2, &wpc_from(folder, &["build", "wpc.toml"])).contains("a source file is"));
+    let empty = tempfile::tempdir().unwrap();
+    assert!(fails_with(2, &wpc_from(empty.path(), &["build"])).contains("there is no Cargo.toml"));
+}
