@@ -243,6 +243,48 @@ fn a_constants_value_may_be_larger_than_the_guests_first_room() {
 }
 
 #[test]
+fn a_guest_without_the_standard_library_does_what_others_do() {
+    let wpc = pool_with(1, hasty());
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_constant("GREETING", "Hello").unwrap();
+    wpc.define_worker_module(guest("no_std")).unwrap();
+    assert_eq!(wpc.call::<String>("shout", ("hear me",)).unwrap(), "HEAR ME");
+    events.wait_for_log("shouting hear me");
+    assert_eq!(wpc.call::<String>("greeting", ()).unwrap(), "Hello");
+    let Err(Error::Guest { error, .. }) = wpc.call::<()>("refuses", (3,)) else {
+        panic!("it refuses")
+    };
+    assert_eq!((error.name.as_str(), error.message.as_str()), ("TooSmall", "3 is too small"));
+    let Err(Error::BadArguments { reason, .. }) = wpc.call::<String>("shout", ("a", "b")) else {
+        panic!("one too many")
+    };
+    assert_eq!(reason, "2 bytes are left over after the last argument");
+}
+
+#[test]
+fn a_panic_is_told_with_its_place_with_and_without_the_standard_library() {
+    let wpc = pool_with(1, hasty());
+    wpc.define_worker_constant("GREETING", "Hello").unwrap();
+    wpc.define_worker_module(guest("no_std")).unwrap();
+    define_sdk(&wpc, &["panics"]);
+    let told = |result: Result<u32, Error>| match result {
+        Err(Error::Trap { reason, .. }) => reason,
+        other => panic!("it panics: {other:?}"),
+    };
+    for (message, place, text) in [
+        (told(wpc.call("panics", ("late",))), "sdk/src/lib.rs:", ":\nit was late"),
+        (told(wpc.call("panics_with", ("late",))), "no_std/src/lib.rs:", ":\nit was late"),
+        (told(wpc.call("panics_plainly", ())), "no_std/src/lib.rs:", ":\nit was plain"),
+    ] {
+        assert!(message.starts_with("panicked at "), "{message}");
+        assert!(message.contains(place) && message.ends_with(text), "{message}");
+    }
+    // An allocation that fails is a panic there, and a small one still has the room to tell it.
+    let failed = told(wpc.call("runs_out", ()));
+    assert!(failed.ends_with("memory allocation of 2147483647 bytes failed"), "{failed}");
+}
+
+#[test]
 fn a_wasi_reactor_is_initialised_before_its_first_call() {
     let wpc = pool(1);
     let module = wat(r#"(module

@@ -75,6 +75,13 @@ pub const fn is_valid(name: &str) -> bool {
 }
 
 /// How loud a guest's log line is, as [`LOG_IMPORT`]'s first argument tells it.
+///
+/// ```
+/// use wpc_abi::names::LogLevel;
+///
+/// assert_eq!(LogLevel::Warn as i32, 1);
+/// assert_eq!(LogLevel::from_wire(1), LogLevel::Warn);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
 pub enum LogLevel {
@@ -92,6 +99,12 @@ pub enum LogLevel {
 
 impl LogLevel {
     /// The level of a number a guest passed; numbers beyond the last are [`LogLevel::Trace`].
+    ///
+    /// ```
+    /// use wpc_abi::names::LogLevel;
+    ///
+    /// assert_eq!(LogLevel::from_wire(99), LogLevel::Trace);
+    /// ```
     #[must_use]
     pub const fn from_wire(level: i32) -> Self {
         match level {

@@ -16,6 +16,18 @@ pub const TAG_BAD_ARGUMENTS: u8 = 2;
 /// A failure that a function returned as a value.
 ///
 /// It is no failure of the sandbox: the function ran to its end and its state is kept.
+///
+/// ```
+/// use wpc_abi::GuestError;
+///
+/// fn price(item: &str) -> Result<u32, GuestError> {
+///     match item {
+///         "tea" => Ok(3),
+///         other => Err(GuestError::new("NoPrice", format!("there is no price for {other}"))),
+///     }
+/// }
+/// assert_eq!(price("ham").unwrap_err().to_string(), "NoPrice: there is no price for ham");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestError {
     /// What kind of failure, for a program to tell apart; the SDK takes the error type's name.

@@ -1,98 +1,148 @@
 //! The wall's inner side: the buffer that the host fills, and the reply that it reads.
-//!
-//! A sandbox runs one call at a time on one thread, and no call enters it again before its own end
-//! (circles of dependencies are refused), so both buffers have one user at any time.
 
+use crate::text;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::marker::PhantomData;
 use postcard_schema::Schema;
 use postcard_schema::schema::NamedType;
 use serde::{Deserialize, Serialize};
-use std::cell::RefCell;
-use std::marker::PhantomData;
 use wpc_abi::GuestError;
-use wpc_abi::reply::{TAG_BAD_ARGUMENTS, TAG_ERROR, TAG_VALUE, pack};
-
-thread_local! {
-    /// Where the last reply lies until the next call.
-    static REPLY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
+use wpc_abi::reply::{TAG_ERROR, TAG_VALUE};
 
 #[cfg(target_arch = "wasm32")]
-mod buffer {
-    use std::cell::RefCell;
+pub use wall::{arguments, decode, reply_error, reply_value};
 
-    thread_local! {
-        static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    }
+/// What has one user at any time, and is there in a sandbox only.
+#[cfg(target_arch = "wasm32")]
+mod wall {
+    use super::{decode_arguments, error_reply, strings_reply, value_reply};
+    use alloc::vec::Vec;
+    use core::cell::Cell;
+    use serde::{Deserialize, Serialize};
+    use wpc_abi::GuestError;
+    use wpc_abi::reply::{TAG_BAD_ARGUMENTS, pack};
+
+    /// State of a sandbox. A plain static is smaller than a thread-local one, and works without `std`.
+    pub(crate) struct OneThread<T>(pub(crate) T);
+
+    // SAFETY: a sandbox has one thread: the host offers no way to make another, and refuses modules
+    // whose memory could be shared with one.
+    unsafe impl<T> Sync for OneThread<T> {}
+
+    /// Where the host writes arguments.
+    static BUFFER: OneThread<Cell<Vec<u8>>> = OneThread(Cell::new(Vec::new()));
+
+    /// Where the last reply lies until the next call.
+    static REPLY: OneThread<Cell<Vec<u8>>> = OneThread(Cell::new(Vec::new()));
 
     /// The contract's buffer export; the host calls it before the first call.
     #[unsafe(no_mangle)]
     extern "C" fn wpc_buffer_v1(len: usize) -> *mut u8 {
-        crate::host::tell_of_panics();
-        BUFFER.with_borrow_mut(|buffer| {
-            // Nothing in the old buffer is of use: a new one is not copied into.
-            *buffer = Vec::new();
-            buffer.reserve_exact(len);
-            buffer.as_mut_ptr()
-        })
+        #[cfg(feature = "std")]
+        crate::panics::tell_of_panics();
+        // The old buffer goes before the new one comes, so that its memory can be used again.
+        BUFFER.0.set(Vec::new());
+        let mut buffer = Vec::with_capacity(len);
+        let place = buffer.as_mut_ptr();
+        BUFFER.0.set(buffer);
+        place
+    }
+
+    /// The arguments' bytes.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` and `len` are what the host passed to a worker function: a place in the buffer that
+    /// holds `len` bytes it wrote, untouched until the function returns.
+    pub unsafe fn arguments<'a>(ptr: *const u8, len: usize) -> &'a [u8] {
+        if len == 0 {
+            return &[];
+        }
+        // SAFETY: the caller's promise.
+        unsafe { core::slice::from_raw_parts(ptr, len) }
+    }
+
+    /// The arguments, or the reply that says why they are none.
+    ///
+    /// # Errors
+    ///
+    /// A packed reply, to be returned as it is.
+    pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, u64> {
+        decode_arguments(bytes)
+            .map_err(|why| keep(strings_reply(REPLY.0.take(), TAG_BAD_ARGUMENTS, &[&why])))
+    }
+
+    /// The reply that carries a function's value.
+    pub fn reply_value<T: Serialize>(value: &T) -> u64 {
+        keep(value_reply(REPLY.0.take(), value))
+    }
+
+    /// The reply that carries a guest error.
+    #[cold]
+    pub fn reply_error(error: &GuestError) -> u64 {
+        keep(error_reply(REPLY.0.take(), error))
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a guest's addresses have 32 bits")]
+    fn keep(reply: Vec<u8>) -> u64 {
+        let packed = pack(reply.as_ptr().addr() as u32, reply.len() as u32);
+        REPLY.0.set(reply);
+        packed
     }
 }
 
-/// The arguments' bytes.
-///
-/// # Safety
-///
-/// `ptr` and `len` are what the host passed to a worker function: a place in the buffer that holds
-/// `len` bytes it wrote, untouched until the function returns.
-pub unsafe fn arguments<'a>(ptr: *const u8, len: usize) -> &'a [u8] {
-    if len == 0 {
-        return &[];
+#[cfg(target_arch = "wasm32")]
+pub(crate) use wall::OneThread;
+
+/// A function's arguments: all there is in `bytes`.
+pub(crate) fn decode_arguments<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((arguments, [])) => Ok(arguments),
+        Ok((_, rest)) => Err(text::joined(&[
+            &text::decimal(rest.len()),
+            " bytes are left over after the last argument",
+        ])),
+        Err(error) => Err(text::decode_reason(&error).into()),
     }
-    // SAFETY: the caller's promise.
-    unsafe { std::slice::from_raw_parts(ptr, len) }
 }
 
-/// The arguments, or the reply that says why they are none.
-///
-/// # Errors
-///
-/// A packed reply, to be returned as it is.
-pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, u64> {
-    let why = match postcard::take_from_bytes(bytes) {
-        Ok((arguments, [])) => return Ok(arguments),
-        Ok((_, rest)) => format!("{} bytes are left over after the last argument", rest.len()),
-        Err(error) => error.to_string(),
-    };
-    Err(reply(TAG_BAD_ARGUMENTS, &why))
+/// The reply that carries a value, in a room that is used again.
+pub(crate) fn value_reply<T: Serialize>(mut room: Vec<u8>, value: &T) -> Vec<u8> {
+    room.clear();
+    room.push(TAG_VALUE);
+    postcard::to_extend(value, room).unwrap_or_else(|error| unencodable(&error))
 }
 
-/// The reply that carries a function's value.
-pub fn reply_value<T: Serialize>(value: &T) -> u64 {
-    reply(TAG_VALUE, value)
+/// The reply of a function whose result has no bytes.
+#[cold]
+fn unencodable(error: &postcard::Error) -> Vec<u8> {
+    let message = text::joined(&["the result does not encode: ", text::encode_reason(error)]);
+    strings_reply(Vec::new(), TAG_ERROR, &["EncodeError", &message, ""])
 }
 
 /// The reply that carries a guest error.
-pub fn reply_error(error: &GuestError) -> u64 {
-    reply(TAG_ERROR, error)
+pub(crate) fn error_reply(room: Vec<u8>, error: &GuestError) -> Vec<u8> {
+    strings_reply(room, TAG_ERROR, &[&error.name, &error.message, &error.stack])
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a guest's addresses have 32 bits")]
-fn reply<T: Serialize + ?Sized>(tag: u8, value: &T) -> u64 {
-    REPLY.with_borrow_mut(|bytes| {
-        let mut room = std::mem::take(bytes);
-        room.clear();
-        room.push(tag);
-        match postcard::to_extend(value, room) {
-            Ok(encoded) => *bytes = encoded,
-            Err(error) => {
-                let error =
-                    GuestError::new("EncodeError", format!("the result does not encode: {error}"));
-                let room = vec![TAG_ERROR];
-                // Three strings always encode; were it not so, an empty reply is refused by the host.
-                *bytes = postcard::to_extend(&error, room).unwrap_or_default();
-            }
+/// A reply of strings, in a room that is used again: postcard by hand, which is much smaller than what
+/// serde makes of it.
+#[inline(never)]
+#[expect(clippy::cast_possible_truncation, reason = "the low seven bits are what is meant")]
+pub(crate) fn strings_reply(mut reply: Vec<u8>, tag: u8, strings: &[&str]) -> Vec<u8> {
+    reply.clear();
+    reply.push(tag);
+    for string in strings {
+        let mut len = string.len();
+        while len >= 0x80 {
+            reply.push(len as u8 | 0x80);
+            len >>= 7;
         }
-        pack(bytes.as_ptr().addr() as u32, bytes.len() as u32)
-    })
+        reply.push(len as u8);
+        reply.extend_from_slice(string.as_bytes());
+    }
+    reply
 }
 
 /// Asks whether a type has a schema, without asking for one: an inherent constant goes before a
@@ -131,3 +181,47 @@ pub fn is_argument<T: Deserialize<'static>>() {}
 
 /// Only types that serde can serialize may be results.
 pub fn is_result<T: Serialize>() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use wpc_abi::reply::TAG_BAD_ARGUMENTS;
+
+    #[test]
+    fn replies_of_strings_are_postcards() {
+        for len in [0, 1, 127, 128, 16_383, 16_384, 70_000] {
+            let text = "x".repeat(len);
+            let error = GuestError { name: text.clone(), message: "m".into(), stack: text.clone() };
+            let postcard = postcard::to_allocvec(&(TAG_ERROR, &error)).unwrap();
+            assert_eq!(error_reply(vec![7], &error), postcard);
+            let postcard = postcard::to_allocvec(&(TAG_BAD_ARGUMENTS, &text)).unwrap();
+            assert_eq!(strings_reply(Vec::new(), TAG_BAD_ARGUMENTS, &[&text]), postcard);
+        }
+    }
+
+    #[test]
+    fn arguments_are_all_there_is() {
+        assert_eq!(decode_arguments(&[1, 2]), Ok((1_u8, 2_u8)));
+        assert_eq!(decode_arguments(&[]), Ok(()));
+        assert_eq!(decode_arguments::<u8>(&[]).unwrap_err(), "the bytes end too early");
+        assert_eq!(
+            decode_arguments::<u8>(&[1; 12]).unwrap_err(),
+            "11 bytes are left over after the last argument"
+        );
+    }
+
+    #[test]
+    fn a_result_without_bytes_is_a_guest_error() {
+        struct Refuses;
+        impl Serialize for Refuses {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                Err(serde::ser::Error::custom("never"))
+            }
+        }
+        let reply = value_reply(Vec::new(), &Refuses);
+        let (tag, error): (u8, GuestError) = postcard::from_bytes(&reply).unwrap();
+        assert_eq!((tag, error.name.as_str()), (TAG_ERROR, "EncodeError"));
+        assert!(error.message.ends_with("a type refuses to be encoded"), "{}", error.message);
+    }
+}

@@ -1,7 +1,10 @@
 //! How an error becomes a guest error: its type's name, what it displays, what caused it.
 
-use std::error::Error;
-use std::fmt::{Display, Write as _};
+use crate::text::joined;
+use alloc::borrow::ToOwned as _;
+use alloc::string::{String, ToString as _};
+use core::error::Error;
+use core::fmt::Display;
 use wpc_abi::GuestError;
 
 /// An error that can leave a function: anything that displays itself.
@@ -41,17 +44,19 @@ impl Caught<&GuestError> {
         if !error.stack.is_empty() {
             error.stack.push('\n');
         }
-        let _ = write!(error.stack, "in {place}");
+        error.stack.push_str("in ");
+        error.stack.push_str(place);
         error
     }
 }
 
 impl<E: Error + 'static> ChainOfError for Caught<&E> {
     fn into_guest_error(self, place: &str) -> GuestError {
-        let mut stack = format!("in {place}");
+        let mut stack = joined(&["in ", place]);
         let mut source = self.0.source();
         while let Some(cause) = source {
-            let _ = write!(stack, "\ncaused by: {cause}");
+            stack.push_str("\ncaused by: ");
+            stack.push_str(&cause.to_string());
             source = cause.source();
         }
         GuestError { name: short_name::<E>(), message: self.0.to_string(), stack }
@@ -63,16 +68,19 @@ impl<E: Display + 'static> ChainOfAny for &Caught<&E> {
         GuestError {
             name: short_name::<E>(),
             message: self.0.to_string(),
-            stack: format!("in {place}"),
+            stack: joined(&["in ", place]),
         }
     }
 }
 
 /// The type's name without its path and its arguments: `DivisionByZero`.
 fn short_name<E>() -> String {
-    let path = std::any::type_name::<E>();
-    let path = path.split('<').next().unwrap_or(path);
-    let name = path.rsplit("::").next().unwrap_or(path);
+    short(core::any::type_name::<E>())
+}
+
+fn short(path: &str) -> String {
+    let path = path.find('<').map_or(path, |end| &path[..end]);
+    let name = path.rfind(':').map_or(path, |colon| &path[colon + 1..]);
     // A text as an error says nothing by its type.
     if matches!(name, "String" | "&str" | "str") { "Error".to_owned() } else { name.to_owned() }
 }
@@ -80,6 +88,7 @@ fn short_name<E>() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::num::ParseIntError;
 
     #[test]
     fn an_error_tells_its_type_its_message_its_place_and_its_sources() {
@@ -90,9 +99,9 @@ mod tests {
         assert_eq!(error.stack, "in f at lib.rs:1");
 
         #[derive(Debug)]
-        struct Outer(std::num::ParseIntError);
+        struct Outer(ParseIntError);
         impl Display for Outer {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
                 f.write_str("no number")
             }
         }
@@ -104,6 +113,19 @@ mod tests {
         let outer = Outer("x".parse::<i32>().unwrap_err());
         let error = (Caught(&outer)).into_guest_error("f at lib.rs:1");
         assert_eq!(error.stack, "in f at lib.rs:1\ncaused by: invalid digit found in string");
+    }
+
+    #[test]
+    fn a_types_name_stands_without_its_path_and_its_arguments() {
+        for (path, name) in [
+            ("a::b::Failed", "Failed"),
+            ("Failed", "Failed"),
+            ("a::Failed<b::C<d::E>>", "Failed"),
+            ("alloc::string::String", "Error"),
+            ("&str", "Error"),
+        ] {
+            assert_eq!(short(path), name);
+        }
     }
 
     #[test]

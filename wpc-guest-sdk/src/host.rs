@@ -1,39 +1,38 @@
 //! What a guest may ask its host: constants, dependencies, the log, randomness and clocks.
 
+use crate::{import, text};
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::time::Duration;
 use wpc_abi::GuestError;
 use wpc_abi::names::ClockKind;
 use wpc_abi::reply::Reply;
 
+#[doc(inline)]
 pub use wpc_abi::names::LogLevel as Level;
 
 /// How much room an answer of the host is given at first. Most constants and small replies fit,
 /// and a larger one costs one more crossing.
 const FIRST_ROOM: usize = 512;
 
-#[cfg(target_arch = "wasm32")]
-mod import {
-    #[link(wasm_import_module = "wpc")]
-    unsafe extern "C" {
-        pub(super) fn wpc_constant(
-            name: *const u8,
-            len: usize,
-            room: *mut u8,
-            capacity: usize,
-        ) -> i64;
-        pub(super) fn wpc_take(room: *mut u8, capacity: usize) -> i64;
-        pub(super) fn wpc_log(level: i32, text: *const u8, len: usize);
-        pub(super) fn wpc_panic(text: *const u8, len: usize);
-        pub(super) fn wpc_random(room: *mut u8, len: usize);
-        pub(super) fn wpc_clock(kind: i32) -> i64;
-    }
-}
-
 /// The value of the constant `name`.
 ///
 /// [`constant!`](crate::constant!) is the better way for a name known when the guest is written.
+/// This one is for a name made at run time, and for a constant that may be missing:
+///
+/// ```
+/// fn greeting(language: &str) -> String {
+///     wpc::constant(&format!("GREETING_{language}")).unwrap_or_else(|_| "Hello".to_owned())
+/// }
+///
+/// let _host = wpc::testing::Host::new().constant("GREETING_fr", "Bonjour").install();
+/// assert_eq!(greeting("fr"), "Bonjour");
+/// assert_eq!(greeting("la"), "Hello");
+/// ```
 ///
 /// # Errors
 ///
@@ -41,26 +40,24 @@ mod import {
 /// another type.
 pub fn constant<T: DeserializeOwned>(name: &str) -> Result<T, GuestError> {
     let bytes = constant_bytes(name)?;
-    decode(&bytes).map_err(|error| {
-        GuestError::new(
-            "DecodeError",
-            format!("constant `{name}` is no `{}`: {error}", std::any::type_name::<T>()),
-        )
-    })
+    decode(&bytes).map_err(|why| no_such_constant(name, core::any::type_name::<T>(), &why))
 }
 
-#[cfg(target_arch = "wasm32")]
+#[cold]
+fn no_such_constant(name: &str, ty: &str, why: &str) -> GuestError {
+    GuestError::new("DecodeError", text::joined(&["constant `", name, "` is no `", ty, "`: ", why]))
+}
+
 fn constant_bytes(name: &str) -> Result<Vec<u8>, GuestError> {
+    #[cfg(not(target_arch = "wasm32"))]
+    import::require_host(&text::joined(&["constant `", name, "`"]))?;
     let mut room = vec![0; FIRST_ROOM];
     loop {
-        // SAFETY: both places are the slices' own.
-        let len = unsafe {
-            import::wpc_constant(name.as_ptr(), name.len(), room.as_mut_ptr(), room.len())
-        };
+        let len = import::constant(name, &mut room);
         let Ok(len) = usize::try_from(len) else {
             return Err(GuestError::new(
                 "ConstantNotDefined",
-                format!("constant `{name}` is not defined"),
+                text::joined(&["constant `", name, "` is not defined"]),
             ));
         };
         let fits = len <= room.len();
@@ -71,22 +68,59 @@ fn constant_bytes(name: &str) -> Result<Vec<u8>, GuestError> {
     }
 }
 
-#[cfg(not(target_arch = "wasm32"))]
-fn constant_bytes(name: &str) -> Result<Vec<u8>, GuestError> {
-    outside_a_sandbox(&format!("constant `{name}`"))
-}
-
 /// A value that is all there is in `bytes`.
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(format!("{} bytes are left over", rest.len())),
-        Err(error) => Err(error.to_string()),
+        Ok((_, rest)) => Err(text::joined(&[&text::decimal(rest.len()), " bytes are left over"])),
+        Err(error) => Err(text::decode_reason(&error).into()),
     }
 }
 
-/// Calls a dependency's function through `import`, which passes the arguments and gives room for
-/// the reply.
+/// A function elsewhere, as errors name it.
+#[derive(Debug, Clone, Copy)]
+struct Elsewhere<'a> {
+    alias: &'a str,
+    function: &'a str,
+}
+
+impl Elsewhere<'_> {
+    #[cold]
+    fn failed(self, name: &str, why: &str) -> GuestError {
+        let Self { alias, function } = self;
+        GuestError::new(name, text::joined(&["function `", alias, "::", function, "`: ", why]))
+    }
+
+    /// Passes the arguments, and gives the bytes of the value that comes back.
+    fn exchange(
+        self,
+        arguments: &[u8],
+        import: &mut dyn FnMut(&[u8], &mut [u8]) -> i64,
+    ) -> Result<Vec<u8>, GuestError> {
+        let mut room = vec![0; FIRST_ROOM];
+        let len = usize::try_from(import(arguments, &mut room))
+            .map_err(|_| self.failed("DecodeError", "the host gave no reply"))?;
+        let fits = len <= room.len();
+        room.resize(len, 0);
+        if !fits {
+            import::take(&mut room);
+        }
+        match Reply::split(&room) {
+            Some(Reply::Value(_)) => Ok(room),
+            Some(Reply::Error(error)) => {
+                Err(decode(error).unwrap_or_else(|why| self.failed("DecodeError", &why)))
+            }
+            Some(Reply::BadArguments(why)) => Err(self.failed(
+                "BadArguments",
+                postcard::from_bytes(why).unwrap_or("its arguments did not decode"),
+            )),
+            None => Err(self.failed("DecodeError", "the reply has no kind")),
+        }
+    }
+}
+
+/// Calls a function elsewhere through `import`, which passes the arguments and gives room for the
+/// reply.
 ///
 /// # Errors
 ///
@@ -96,83 +130,85 @@ pub fn call_dependency<T: DeserializeOwned>(
     alias: &str,
     function: &str,
     arguments: &impl Serialize,
-    import: impl FnOnce(&[u8], &mut [u8]) -> i64,
+    mut import: impl FnMut(&[u8], &mut [u8]) -> i64,
 ) -> Result<T, GuestError> {
-    let failed = |name: &str, why: &dyn std::fmt::Display| {
-        GuestError::new(name, format!("function `{alias}::{function}`: {why}"))
-    };
-    let arguments =
-        postcard::to_allocvec(arguments).map_err(|error| failed("EncodeError", &error))?;
-    let mut room = vec![0; FIRST_ROOM];
-    let len = import(&arguments, &mut room);
-    let len = usize::try_from(len).map_err(|_| failed("DecodeError", &"the host gave no reply"))?;
-    let fits = len <= room.len();
-    room.resize(len, 0);
-    if !fits {
-        take(&mut room);
-    }
-    match Reply::split(&room) {
-        Some(Reply::Value(value)) => decode(value).map_err(|error| failed("DecodeError", &error)),
-        Some(Reply::Error(error)) => {
-            Err(postcard::from_bytes(error).map_err(|error| failed("DecodeError", &error))?)
-        }
-        Some(Reply::BadArguments(why)) => Err(failed(
-            "BadArguments",
-            &postcard::from_bytes::<&str>(why).unwrap_or("its arguments did not decode"),
-        )),
-        None => Err(failed("DecodeError", &"the reply has no kind")),
-    }
-}
-
-fn take(room: &mut [u8]) {
-    #[cfg(target_arch = "wasm32")]
-    // SAFETY: the place is the slice's own.
-    unsafe {
-        import::wpc_take(room.as_mut_ptr(), room.len());
-    }
+    let elsewhere = Elsewhere { alias, function };
     #[cfg(not(target_arch = "wasm32"))]
-    let _ = room;
+    import::require_host(&text::joined(&["function `", alias, "::", function, "`"]))?;
+    let arguments = postcard::to_allocvec(arguments)
+        .map_err(|error| elsewhere.failed("EncodeError", text::encode_reason(&error)))?;
+    let reply = elsewhere.exchange(&arguments, &mut import)?;
+    // The first byte told that a value follows.
+    decode(&reply[1..]).map_err(|why| elsewhere.failed("DecodeError", &why))
 }
 
 /// Writes a line to the host's log: it reaches the host's `tracing` and its events. What is beyond
 /// 16 KiB is cut off.
+///
+/// The macros [`error!`](crate::error!), [`warn!`](crate::warn!), [`info!`](crate::info!),
+/// [`debug!`](crate::debug!) and [`trace!`](crate::trace!) format the line; this is for a text that
+/// is there, or a level that is chosen at run time.
+///
+/// ```
+/// use wpc::Level;
+///
+/// fn told(text: &str, urgent: bool) {
+///     wpc::log(if urgent { Level::Warn } else { Level::Debug }, text);
+/// }
+///
+/// let host = wpc::testing::Host::new().install();
+/// told("the store is full", true);
+/// assert_eq!(host.logs(), [(Level::Warn, "the store is full".to_owned())]);
+/// ```
 pub fn log(level: Level, text: &str) {
-    #[cfg(target_arch = "wasm32")]
-    // SAFETY: the place is the text's own.
-    unsafe {
-        import::wpc_log(level as i32, text.as_ptr(), text.len());
+    import::log(level, text);
+}
+
+/// What the log macros call. A text without arguments is not copied.
+pub fn log_formatted(level: Level, arguments: fmt::Arguments<'_>) {
+    match arguments.as_str() {
+        Some(text) => log(level, text),
+        None => log(level, &alloc::fmt::format(arguments)),
     }
-    #[cfg(not(target_arch = "wasm32"))]
-    eprintln!("{level:?}: {text}");
 }
 
 /// Random bytes, fit for keys; needs the capability `random`.
 ///
-/// ```no_run
-/// let id: [u8; 16] = wpc::random();
+/// ```
+/// fn token() -> u64 {
+///     u64::from_le_bytes(wpc::random())
+/// }
+///
+/// let _host = wpc::testing::Host::new().random_seed(1).install();
+/// assert_ne!(token(), token());
 /// ```
 ///
 /// # Panics
 ///
-/// Outside a sandbox.
+/// Outside a sandbox, unless a test gives a [seed](crate::testing::Host::random_seed).
 #[must_use]
 pub fn random<const N: usize>() -> [u8; N] {
-    #[cfg(target_arch = "wasm32")]
-    {
-        let mut room = [0; N];
-        // SAFETY: the place is the array's own.
-        unsafe { import::wpc_random(room.as_mut_ptr(), N) };
-        room
-    }
-    #[cfg(not(target_arch = "wasm32"))]
-    panic!("`wpc::random` needs a sandbox that was granted randomness")
+    let mut room = [0; N];
+    import::random(&mut room);
+    room
 }
 
 /// The time since 1970-01-01 00:00 UTC; needs the capability `clock`.
 ///
+/// ```
+/// use std::time::Duration;
+///
+/// fn is_past(seconds_since_1970: u64) -> bool {
+///     wpc::wall_clock() > Duration::from_secs(seconds_since_1970)
+/// }
+///
+/// let _host = wpc::testing::Host::new().clock(Duration::from_secs(1000)).install();
+/// assert!(is_past(999) && !is_past(1000));
+/// ```
+///
 /// # Panics
 ///
-/// Outside a sandbox.
+/// Outside a sandbox, unless a test gives a [clock](crate::testing::Host::clock).
 #[must_use]
 pub fn wall_clock() -> Duration {
     clock(ClockKind::Wall)
@@ -180,44 +216,28 @@ pub fn wall_clock() -> Duration {
 
 /// The time since some fixed moment; never goes backwards. Needs the capability `clock`.
 ///
+/// ```
+/// use std::time::Duration;
+///
+/// fn timed(work: impl FnOnce()) -> Duration {
+///     let start = wpc::monotonic_clock();
+///     work();
+///     wpc::monotonic_clock() - start
+/// }
+///
+/// let host = wpc::testing::Host::new().clock(Duration::ZERO).install();
+/// let took = timed(|| host.advance_clock(Duration::from_secs(3)));
+/// assert_eq!(took, Duration::from_secs(3));
+/// ```
+///
 /// # Panics
 ///
-/// Outside a sandbox.
+/// Outside a sandbox, unless a test gives a [clock](crate::testing::Host::clock).
 #[must_use]
 pub fn monotonic_clock() -> Duration {
     clock(ClockKind::Monotonic)
 }
 
 fn clock(kind: ClockKind) -> Duration {
-    #[cfg(target_arch = "wasm32")]
-    {
-        // SAFETY: the import takes a plain number.
-        let nanos = unsafe { import::wpc_clock(kind as i32) };
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
-    }
-    #[cfg(not(target_arch = "wasm32"))]
-    panic!("the {kind:?} clock needs a sandbox that was granted clocks")
-}
-
-/// Makes panics tell the host their message and place before they trap. Called before every first
-/// call; once is enough.
-#[cfg(target_arch = "wasm32")]
-pub(crate) fn tell_of_panics() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        std::panic::set_hook(Box::new(|panic| {
-            let text = panic.to_string();
-            // SAFETY: the place is the text's own.
-            unsafe { import::wpc_panic(text.as_ptr(), text.len()) };
-        }));
-    });
-}
-
-/// The error of what only a host can do.
-///
-/// # Errors
-///
-/// Always.
-pub fn outside_a_sandbox<T>(what: &str) -> Result<T, GuestError> {
-    Err(GuestError::new("OutsideSandbox", format!("{what} can be reached inside a sandbox only")))
+    Duration::from_nanos(u64::try_from(import::clock(kind)).unwrap_or(0))
 }

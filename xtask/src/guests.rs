@@ -41,30 +41,44 @@ pub(crate) fn build_into(root: &Path, out: &Path) -> Result<()> {
 }
 
 fn build(root: &Path, sources: &Path, target: &str, out: &Path) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let target_dir = root.join("target/guests");
-    let status = Command::new(cargo)
-        .args(["build", "--release", "--locked", "--target", target, "--target-dir"])
-        .arg(&target_dir)
-        // Panic messages carry paths: the machine's own must not get into what is committed.
-        .env("CARGO_ENCODED_RUSTFLAGS", remap_flags(root)?)
-        .current_dir(sources)
-        .status()
-        .context("cargo could not be started")?;
-    ensure!(
-        status.success(),
-        "the guests in `{}` did not build; if the target is missing: rustup target add {target}",
-        sources.display()
-    );
     std::fs::create_dir_all(out)?;
     for name in guest_names(sources)? {
-        let built = target_dir.join(target).join("release").join(format!("{name}.wasm"));
+        let built = build_guest(root, sources, &name, target, &[])?;
         let to = out.join(format!("{name}.wasm"));
         let size = std::fs::copy(&built, &to)
             .with_context(|| format!("`{}` was not built", built.display()))?;
         println!("{size:>9} bytes  {}", to.strip_prefix(root).unwrap_or(&to).display());
     }
     Ok(())
+}
+
+/// Builds one guest by itself, so that it gets no feature that another one asks for, and says where it
+/// lies.
+pub(crate) fn build_guest(
+    root: &Path,
+    sources: &Path,
+    name: &str,
+    target: &str,
+    environment: &[(&str, &str)],
+) -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let target_dir = root.join("target/guests");
+    let status = Command::new(cargo)
+        .args(["build", "--release", "--locked", "--package", name, "--target", target])
+        .arg("--target-dir")
+        .arg(&target_dir)
+        // Panic messages carry paths: the machine's own must not get into what is committed.
+        .env("CARGO_ENCODED_RUSTFLAGS", remap_flags(root)?)
+        .envs(environment.iter().copied())
+        .current_dir(sources)
+        .status()
+        .context("cargo could not be started")?;
+    ensure!(
+        status.success(),
+        "guest `{name}` in `{}` did not build; if the target is missing: rustup target add {target}",
+        sources.display()
+    );
+    Ok(target_dir.join(target).join("release").join(format!("{name}.wasm")))
 }
 
 fn remap_flags(root: &Path) -> Result<String> {

@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask` lists them.
 
 mod guests;
+mod sizes;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::process::Command;
 const USAGE: &str = "\
 cargo xtask guests              builds every guest and records what it was built from
 cargo xtask guests --out DIR    builds every guest into DIR and records nothing
+cargo xtask sizes               builds small guests and prints what of their size is the SDK's
 cargo xtask soak [--seconds N] [--seed S]
                                 mixes everything the host can meet and checks what must hold";
 
@@ -20,6 +22,7 @@ fn main() -> Result<()> {
         ["guests", "--out", folder] => {
             guests::build_into(&root()?, &std::env::current_dir()?.join(folder))
         }
+        ["sizes"] => sizes::print_table(&root()?),
         ["soak", arguments @ ..] => soak(arguments),
         [] => {
             println!("{USAGE}");

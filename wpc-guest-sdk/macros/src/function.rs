@@ -211,6 +211,7 @@ impl Function<'_> {
 
     /// Asks for the traits the entry needs, each at the type that lacks it.
     fn bounds(&self) -> TokenStream {
+        let function = &self.item.sig.ident;
         let arguments = self.arguments.iter().map(|(_, ty)| {
             let ty_static = with_lifetimes(ty, "'static");
             quote_spanned! { ty.span() => ::wpc::__private::is_argument::<#ty_static>(); }
@@ -252,7 +253,13 @@ impl Function<'_> {
         };
         quote! {
             #[allow(dead_code, reason = "only its bounds are of interest")]
-            fn __wpc_bounds() { #(#arguments)* #result }
+            fn __wpc_bounds() {
+                #(#arguments)*
+                #result
+                // Natively nothing calls the function, which is no reason to warn its author.
+                #[cfg(not(target_arch = "wasm32"))]
+                let _ = #function;
+            }
         }
     }
 }

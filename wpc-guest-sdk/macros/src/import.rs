@@ -149,23 +149,20 @@ impl Declaration {
             ///
             /// What the dependency's function returned as its error, and what does not decode.
             pub fn #name #generics (#inputs) -> ::core::result::Result<#value, ::wpc::GuestError> {
-                #[cfg(target_arch = "wasm32")]
-                {
-                    #[link(wasm_import_module = #import_module)]
-                    unsafe extern "C" {
-                        #[link_name = #export]
-                        fn __wpc_import(arguments: *const u8, len: usize, room: *mut u8, capacity: usize) -> i64;
-                    }
-                    ::wpc::__private::call_dependency(#alias, #export, &(#(#names,)*), |arguments, room| {
+                ::wpc::__private::call_dependency(#alias, #export, &(#(#names,)*), |arguments, room| {
+                    #[cfg(target_arch = "wasm32")]
+                    {
+                        #[link(wasm_import_module = #import_module)]
+                        unsafe extern "C" {
+                            #[link_name = #export]
+                            fn __wpc_import(arguments: *const u8, len: usize, room: *mut u8, capacity: usize) -> i64;
+                        }
                         // SAFETY: both places are the slices' own.
                         unsafe { __wpc_import(arguments.as_ptr(), arguments.len(), room.as_mut_ptr(), room.len()) }
-                    })
-                }
-                #[cfg(not(target_arch = "wasm32"))]
-                {
-                    let _ = (#(&#names,)*);
-                    ::wpc::__private::outside_a_sandbox(concat!("function `", #alias, "::", #export, "`"))
-                }
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    ::wpc::__private::faked(#import_module, #export, arguments, room)
+                })
             }
         }
     }

@@ -1,0 +1,94 @@
+//! Sentences without `core::fmt`, which would weigh more than everything else in a small guest.
+
+use alloc::string::String;
+#[cfg(any(target_arch = "wasm32", test))]
+use core::panic::Location;
+
+/// The parts as one text: as `concat` does, without its panic.
+#[inline(never)]
+pub(crate) fn joined(parts: &[&str]) -> String {
+    let mut text = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+    for part in parts {
+        text.push_str(part);
+    }
+    text
+}
+
+/// The number in decimal digits.
+pub(crate) fn decimal(number: usize) -> String {
+    let mut text = String::new();
+    push_decimal(&mut text, number);
+    text
+}
+
+#[inline(never)]
+fn push_decimal(text: &mut String, number: usize) {
+    // A number has twenty digits at most, and so many levels this has.
+    if number >= 10 {
+        push_decimal(text, number / 10);
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "it is below ten")]
+    text.push(char::from(b'0' + (number % 10) as u8));
+}
+
+/// Why bytes are no values of the types that were asked for.
+pub(crate) fn decode_reason(error: &postcard::Error) -> &'static str {
+    use postcard::Error as E;
+    match error {
+        E::WontImplement | E::NotYetImplemented => {
+            "the type can be read only from a format that tells types"
+        }
+        E::DeserializeUnexpectedEnd => "the bytes end too early",
+        E::DeserializeBadVarint => "a number is too large for its type",
+        E::DeserializeBadBool => "a bool is neither 0 nor 1",
+        E::DeserializeBadChar => "a char is none",
+        E::DeserializeBadUtf8 => "a string is not UTF-8",
+        E::DeserializeBadOption => "an option is neither 0 nor 1",
+        E::DeserializeBadEnum => "a variant's number is too large",
+        E::SerdeDeCustom => "a type refuses its value",
+        _ => "the bytes are no value of the type",
+    }
+}
+
+/// Why a value has no bytes.
+pub(crate) fn encode_reason(error: &postcard::Error) -> &'static str {
+    use postcard::Error as E;
+    match error {
+        E::SerializeSeqLengthUnknown => "the length of a sequence must be known before its items",
+        E::SerdeSerCustom => "a type refuses to be encoded",
+        E::CollectStrError => "a type failed to display itself",
+        _ => "its type has no bytes",
+    }
+}
+
+/// What a caller reads of a panic: the words of the standard library.
+#[cfg(any(target_arch = "wasm32", test))]
+pub(crate) fn panicked(place: Option<&Location<'_>>, message: Option<&str>) -> String {
+    let place = place.map_or_else(String::new, |place| {
+        let line = decimal(place.line() as usize);
+        let column = decimal(place.column() as usize);
+        joined(&[" at ", place.file(), ":", &line, ":", &column])
+    });
+    let (before, message) = message.map_or(("", ""), |message| ("\n", message));
+    joined(&["panicked", &place, ":", before, message])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString as _;
+
+    #[test]
+    fn numbers_are_written_as_the_standard_library_writes_them() {
+        for number in [0, 1, 9, 10, 19, 100, 65_535, usize::MAX - 1, usize::MAX] {
+            assert_eq!(decimal(number), number.to_string());
+        }
+    }
+
+    #[test]
+    fn a_panic_tells_its_place_and_its_message() {
+        let place = Location::caller();
+        assert_eq!(panicked(Some(place), Some("no")), std::format!("panicked at {place}:\nno"));
+        assert_eq!(panicked(Some(place), None), std::format!("panicked at {place}:"));
+    }
+}

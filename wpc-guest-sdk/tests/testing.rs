@@ -1,0 +1,195 @@
+//! What a guest's native tests may rely on.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+use wpc::testing::Host;
+use wpc::{GuestError, Level};
+
+wpc::import! {
+    mod shop {
+        fn price(item: &str, count: u32) -> u64;
+        fn list() -> Vec<String>;
+        fn close();
+    }
+    mod host {
+        fn lookup(key: &str) -> Option<String>;
+    }
+}
+
+wpc::host! {
+    fn lookup(key: &str) -> Option<String>;
+}
+
+#[wpc::function]
+fn bill(item: &str, count: u32) -> Result<String, GuestError> {
+    let currency: String = wpc::constant!("CURRENCY")?;
+    wpc::debug!("{count} of {item}");
+    Ok(format!("{} {currency}", shop::price(item, count)?))
+}
+
+#[test]
+fn constants_dependencies_and_host_functions_are_what_the_test_says() {
+    let host = Host::new()
+        .constant("CURRENCY", "crowns")
+        .dependency("shop", "price", |(_, count): (String, u64)| Ok(count * 3))
+        .host_function("lookup", |(key,): (String,)| Ok(Some(format!("the host's {key}"))))
+        .dependency("host", "lookup", |(_,): (String,)| Ok(None::<String>))
+        .install();
+    assert_eq!(bill("tea", 2).unwrap(), "6 crowns");
+    assert_eq!(host.logs(), [(Level::Debug, "2 of tea".to_owned())]);
+    assert_eq!(lookup("tea").unwrap().as_deref(), Some("the host's tea"));
+    assert_eq!(host::lookup("tea").unwrap(), None, "an alias may be called `host`");
+}
+
+#[test]
+fn without_a_host_the_error_says_what_is_missing_and_what_takes_its_place() {
+    let error = bill("tea", 2).unwrap_err();
+    assert_eq!(error.name, "OutsideSandbox");
+    assert!(error.message.starts_with("constant `CURRENCY` can be reached"), "{error}");
+    assert!(error.message.contains("`wpc::testing::Host`"), "{error}");
+    let error = shop::close().unwrap_err();
+    assert!(error.message.starts_with("function `shop::close` can be reached"), "{error}");
+    assert!(lookup("tea").unwrap_err().message.starts_with("function `host::lookup`"));
+}
+
+#[test]
+fn errors_are_those_of_a_sandbox() {
+    let _host = Host::new()
+        .constant("CURRENCY", 3.5_f32)
+        .dependency("shop", "list", |(): ()| Err::<(), _>(GuestError::new("Closed", "on Sundays")))
+        .dependency("shop", "close", |(_,): (u8,)| Ok(()))
+        .dependency("shop", "price", |(_,): (String,)| Ok(3_u64))
+        .host_function("lookup", |(_,): (String,)| Ok(3_u8))
+        .install();
+    assert_eq!(shop::list().unwrap_err(), GuestError::new("Closed", "on Sundays"));
+    for (error, name, message) in [
+        (
+            bill("tea", 2).unwrap_err(),
+            "DecodeError",
+            "constant `CURRENCY` is no `alloc::string::String`: 3 bytes are left over",
+        ),
+        (
+            wpc::constant::<u8>("OTHER").unwrap_err(),
+            "ConstantNotDefined",
+            "constant `OTHER` is not defined",
+        ),
+        (
+            shop::close().unwrap_err(),
+            "BadArguments",
+            "function `shop::close`: the bytes end too early",
+        ),
+        (
+            shop::price("tea", 2).unwrap_err(),
+            "BadArguments",
+            "function `shop::price`: 1 bytes are left over after the last argument",
+        ),
+        (
+            lookup("tea").unwrap_err(),
+            "DecodeError",
+            "function `host::lookup`: an option is neither 0 nor 1",
+        ),
+    ] {
+        assert_eq!((error.name.as_str(), error.message.as_str()), (name, message));
+    }
+}
+
+#[test]
+fn large_answers_arrive_whole() {
+    let long = "x".repeat(100_000);
+    let items = vec![long.clone(); 3];
+    let expected = items.clone();
+    let _host = Host::new()
+        .constant("LONG", &long)
+        .dependency("shop", "list", move |(): ()| Ok(items.clone()))
+        .install();
+    assert_eq!(wpc::constant::<String>("LONG").unwrap(), long);
+    assert_eq!(shop::list().unwrap(), expected);
+}
+
+#[test]
+fn the_last_installed_host_serves_whole_until_it_goes() {
+    let limit = || wpc::constant::<u8>("LIMIT");
+    let first = Host::new().constant("LIMIT", 1_u8).constant("OTHER", 1_u8).install();
+    let second = Host::new().constant("LIMIT", 2_u8).install();
+    wpc::info!("two");
+    assert_eq!(limit().unwrap(), 2);
+    assert_eq!(wpc::constant::<u8>("OTHER").unwrap_err().name, "ConstantNotDefined");
+    let third = Host::new().constant("LIMIT", 3_u8).install();
+    drop(second);
+    assert_eq!(limit().unwrap(), 3);
+    drop(third);
+    assert_eq!(limit().unwrap(), 1);
+    assert_eq!(first.logs(), []);
+    drop(first);
+    assert_eq!(limit().unwrap_err().name, "OutsideSandbox");
+}
+
+#[test]
+fn a_host_is_its_threads_own() {
+    let _host = Host::new().constant("LIMIT", 1_u8).install();
+    std::thread::scope(|scope| {
+        let elsewhere = scope.spawn(|| wpc::constant::<u8>("LIMIT").unwrap_err().name);
+        assert_eq!(elsewhere.join().unwrap(), "OutsideSandbox");
+    });
+}
+
+#[test]
+fn a_fake_may_ask_the_host_itself_and_keep_state() {
+    let calls = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&calls);
+    let host = Host::new()
+        .constant("CURRENCY", "crowns")
+        .dependency("shop", "close", |(): ()| {
+            wpc::info!("closed");
+            Ok(())
+        })
+        .dependency("shop", "price", move |(item, count): (String, u32)| {
+            counted.set(counted.get() + 1);
+            if count == 0 {
+                return Ok(0);
+            }
+            shop::close()?;
+            shop::price(&item, count - 1)
+        })
+        .install();
+    assert_eq!(bill("tea", 3).unwrap(), "0 crowns");
+    assert_eq!((calls.get(), host.logs().len()), (4, 4));
+}
+
+#[test]
+fn randomness_and_clocks_are_chosen() {
+    let host = Host::new().random_seed(7).clock(Duration::from_secs(100)).install();
+    let first: [u8; 32] = wpc::random();
+    assert_ne!(first, wpc::random());
+    {
+        let _same = Host::new().random_seed(7).install();
+        assert_eq!(wpc::random(), first);
+    }
+    host.advance_clock(Duration::from_millis(1));
+    assert_eq!(wpc::wall_clock(), Duration::from_millis(100_001));
+    assert_eq!(wpc::monotonic_clock(), Duration::from_millis(1));
+}
+
+fn panic_of(work: impl FnOnce() + std::panic::UnwindSafe) -> String {
+    let panic = std::panic::catch_unwind(work).expect_err("it panics");
+    panic.downcast_ref::<String>().expect("it has a text").clone()
+}
+
+#[test]
+fn what_a_sandbox_would_not_be_made_without_panics_and_says_what_to_add() {
+    let panicked = panic_of(|| _ = wpc::random::<4>());
+    assert!(panicked.contains("`wpc::testing::Host::new().random_seed(…)`"), "{panicked}");
+    let _host = Host::new().install();
+    for (work, add) in [
+        ((|| _ = wpc::random::<4>()) as fn(), "add `.random_seed(…)`"),
+        (|| _ = wpc::wall_clock(), "add `.clock(…)`"),
+        (|| drop(shop::list()), "add `.dependency(\"shop\", \"list\", …)`"),
+        (|| drop(lookup("tea")), "add `.host_function(\"lookup\", …)`"),
+        (|| drop(Host::new().constant("a b", 1)), "`a b` cannot name a constant"),
+        (|| drop(Host::new().dependency("", "f", |(): ()| Ok(()))), "`` cannot name a dependency"),
+    ] {
+        let panicked = panic_of(work);
+        assert!(panicked.contains(add), "{panicked}");
+    }
+}
