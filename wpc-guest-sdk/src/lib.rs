@@ -113,8 +113,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! Everything of this crate is there in both. A guest that other crates make link `std` cannot have a
-//! panic handler; it needs none.
+//! Everything of this crate is there in both. A guest that links `std` through another crate keeps the
+//! feature: `std` has a panic handler, and without the feature nobody would tell of panics.
 //!
 //! # Size
 //!
