@@ -20,6 +20,8 @@ mod events;
 mod host_functions;
 mod hostile;
 mod json;
+mod languages;
 mod lifecycle;
+mod plugins;
 mod scheduling;
 mod supervision;

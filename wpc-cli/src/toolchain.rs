@@ -167,16 +167,23 @@ fn find_clang(is_wasi: bool) -> Option<Tool> {
             Path::new(file.trim()).is_absolute()
         };
         let has_library = || {
-            let asked = "--target=wasm32-wasi";
-            let found = clang.says(&[asked, "--print-file-name=libc.a"]).unwrap_or_default();
-            Path::new(found.trim()).is_file()
+            ["--print-file-name=libc.a", "--print-libgcc-file-name"].iter().all(|asked| {
+                let found = clang.says(&["--target=wasm32-wasi", asked]).unwrap_or_default();
+                Path::new(found.trim()).is_file()
+            })
         };
         knows && has("--print-prog-name=wasm-ld") && (!is_wasi || has_library())
     })
 }
 
-/// What there is to know of C: how a module without a program's start is linked.
-const C_WITHOUT_LIBRARY: [&str; 4] = ["-ffreestanding", "-nostdlib", "-Wl,--no-entry", "-O2"];
+/// A module without a library, and without a program's start.
+const C_ALONE: [&str; 3] = ["-ffreestanding", "-nostdlib", "-Wl,--no-entry"];
+
+/// How much stack C has in its memory, before its data, so that running out of it is a trap.
+const CLANG_STACK: &str = "-Wl,--stack-first";
+
+/// Zig puts the stack first by itself, and would make it a megabyte or more.
+const ZIG_STACK: &str = "65536";
 
 fn c(sources: &Sources, target: Option<&str>, out: &Path) -> Result<String, Failure> {
     let is_wasi = is_wasi(target);
@@ -187,6 +194,7 @@ fn c(sources: &Sources, target: Option<&str>, out: &Path) -> Result<String, Fail
         } else {
             "--target=wasm32-unknown-unknown"
         });
+        command.arg(CLANG_STACK);
         (clang, command)
     } else if let Some(zig) = find_zig() {
         let mut command = zig.command();
@@ -195,6 +203,7 @@ fn c(sources: &Sources, target: Option<&str>, out: &Path) -> Result<String, Fail
             "-target",
             if is_wasi { "wasm32-wasi" } else { "wasm32-freestanding" },
         ]);
+        command.arg(format!("-Wl,-z,stack-size={ZIG_STACK}"));
         (zig, command)
     } else {
         return Err(missing(
@@ -204,11 +213,14 @@ fn c(sources: &Sources, target: Option<&str>, out: &Path) -> Result<String, Fail
     };
     command.current_dir(&sources.folder);
     if is_wasi {
-        command.args(["-mexec-model=reactor", "-O2"]);
+        command.arg("-mexec-model=reactor");
     } else {
-        command.args(C_WITHOUT_LIBRARY);
+        command.args(C_ALONE);
     }
-    command.args(["-Wl,--strip-all", "-o"]).arg(out).args(&sources.files);
+    command
+        .args(["-O2", "-Wall", "-Wextra", "-Wl,--strip-all", "-o"])
+        .arg(out)
+        .args(&sources.files);
     run(command, &tool.told())?;
     Ok(tool.told())
 }
@@ -225,6 +237,7 @@ fn zig(sources: &Sources, target: Option<&str>, out: &Path) -> Result<String, Fa
     let target = if is_wasi(target) { "wasm32-wasi" } else { "wasm32-freestanding" };
     command.arg("build-exe").args(&sources.files);
     command.args(["-target", target, "-fno-entry", "-rdynamic", "-O", "ReleaseSmall"]);
+    command.args(["--stack", ZIG_STACK]);
     let mut place = OsString::from("-femit-bin=");
     place.push(out);
     command.arg(place);
@@ -248,8 +261,12 @@ fn assemblyscript(sources: &Sources, out: &Path) -> Result<String, Failure> {
     })?;
     let mut command = asc.command();
     command.current_dir(&sources.folder);
-    command.args(&sources.files).arg("--outFile").arg(out);
-    command.args(["-O3", "--runtime", "minimal", "--use", "abort=assembly/wpc/abort"]);
+    command.args(&sources.files).arg("-O").arg("--outFile").arg(out);
+    // What `abort` usually imports no host of ours offers; the helper's tells the host why.
+    let helper = sources.files[0].with_file_name("wpc");
+    if sources.folder.join(&helper).with_extension("ts").is_file() {
+        command.arg("--use").arg(format!("abort={}/abort", helper.display()));
+    }
     run(command, &asc.told())?;
     Ok(asc.told())
 }

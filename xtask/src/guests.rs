@@ -17,9 +17,9 @@ const WORKSPACES: [(&str, &str, &str); 3] = [
 ];
 
 /// What every guest is built from, beside its own folder.
-const SHARED_SOURCES: [&str; 2] = ["wpc-abi", "wpc-guest-sdk"];
+pub(crate) const SHARED_SOURCES: [&str; 2] = ["wpc-abi", "wpc-guest-sdk"];
 
-const RECORD: &str = "sources.sha256";
+pub(crate) const RECORD: &str = "sources.sha256";
 
 /// Builds every guest, puts it where it is committed, and records what it was built from.
 pub(crate) fn rebuild(root: &Path) -> Result<()> {
@@ -63,7 +63,11 @@ pub(crate) fn build_guest(
 ) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let target_dir = root.join("target/guests");
-    let status = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    if let Some(compiler) = c_compiler(sources, target)? {
+        command.env(c_compiler_variable(target), compiler);
+    }
+    let status = command
         .args(["build", "--release", "--locked", "--package", name, "--target", target])
         .arg("--target-dir")
         .arg(&target_dir)
@@ -81,7 +85,7 @@ pub(crate) fn build_guest(
     Ok(target_dir.join(target).join("release").join(format!("{name}.wasm")))
 }
 
-fn remap_flags(root: &Path) -> Result<String> {
+pub(crate) fn remap_flags(root: &Path) -> Result<String> {
     let home = std::env::var("CARGO_HOME")
         .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")))
         .context("neither CARGO_HOME nor HOME is set")?;
@@ -90,6 +94,35 @@ fn remap_flags(root: &Path) -> Result<String> {
         format!("--remap-path-prefix={home}=cargo"),
     ];
     Ok(flags.join("\x1f"))
+}
+
+/// What compiles the C libraries that guests use through packages: a clang that knows WebAssembly,
+/// which Apple's does not. `None` where no guest has any, or where somebody chose already.
+fn c_compiler(sources: &Path, target: &str) -> Result<Option<String>> {
+    let lock = std::fs::read_to_string(sources.join("Cargo.lock"))?;
+    let variable = c_compiler_variable(target);
+    if !lock.contains("\nname = \"cc\"\n") || std::env::var_os(&variable).is_some() {
+        return Ok(None);
+    }
+    // Some systems have it under its version only; the newest first, down to one that Debian 12 has.
+    let numbered = (14..=30).rev().map(|version| format!("clang-{version}"));
+    let mut candidates = std::iter::once("clang".to_owned()).chain(numbered);
+    let found = candidates.find(|candidate| {
+        let output = Command::new(candidate).arg("--print-targets").output();
+        output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("wasm32"))
+    });
+    let found = found.with_context(|| {
+        format!(
+            "a guest in `{}` uses a C library, and there is no clang that compiles for WebAssembly; install one (`apt install clang`, `brew install llvm`), on the path or named in `{variable}`",
+            sources.display()
+        )
+    })?;
+    Ok(Some(found))
+}
+
+/// Where the crate `cc` looks for a target's compiler.
+fn c_compiler_variable(target: &str) -> String {
+    format!("CC_{}", target.replace('-', "_"))
 }
 
 fn guest_names(sources: &Path) -> Result<Vec<String>> {
@@ -115,21 +148,26 @@ fn record(root: &Path, sources: &Path, committed: &Path) -> Result<String> {
         for shared in SHARED_SOURCES {
             collect_files(&root.join(shared), &mut files)?;
         }
-        files.sort();
-        let mut hash = Sha256::new();
-        hash.update(inherited(root)?);
-        for file in files {
-            let path = file.strip_prefix(root)?.to_string_lossy().into_owned();
-            let bytes =
-                std::fs::read(&file).with_context(|| format!("`{path}` could not be read"))?;
-            hash.update(format!("{path}\n{}\n", bytes.len()));
-            hash.update(bytes);
-        }
+        let sources = hash_files(root, files)?;
         let built = std::fs::read(committed.join(format!("{name}.wasm")))
             .with_context(|| format!("guest `{name}` is not built; run `cargo xtask guests`"))?;
-        writeln!(lines, "{}  {}  {name}", hex(&hash.finalize()), hex(&Sha256::digest(built)))?;
+        writeln!(lines, "{sources}  {}  {name}", hex(&Sha256::digest(built)))?;
     }
     Ok(lines)
+}
+
+/// One hash of all these files, their names, and what they inherit from the workspace.
+pub(crate) fn hash_files(root: &Path, mut files: Vec<PathBuf>) -> Result<String> {
+    files.sort();
+    let mut hash = Sha256::new();
+    hash.update(inherited(root)?);
+    for file in files {
+        let path = file.strip_prefix(root)?.to_string_lossy().into_owned();
+        let bytes = std::fs::read(&file).with_context(|| format!("`{path}` could not be read"))?;
+        hash.update(format!("{path}\n{}\n", bytes.len()));
+        hash.update(bytes);
+    }
+    Ok(hex(&hash.finalize()))
 }
 
 /// The lines of the workspace's manifest that the shared crates inherit: the package's own and the
@@ -165,24 +203,28 @@ fn inherited(root: &Path) -> Result<String> {
 }
 
 /// Sources and manifests; tests of the shared crates change no guest.
-fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+pub(crate) fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in std::fs::read_dir(folder)
         .with_context(|| format!("`{}` could not be read", folder.display()))?
     {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() {
-            if name != "target" && name != "tests" {
+            if !matches!(name.as_str(), "target" | "tests" | "node_modules") {
                 collect_files(&path, files)?;
             }
-        } else if name.ends_with(".rs") || name == "Cargo.toml" {
-            files.push(path);
+        } else {
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            if matches!(extension, Some("rs" | "c" | "h" | "zig" | "ts" | "wat" | "toml" | "json"))
+            {
+                files.push(path);
+            }
         }
     }
     Ok(())
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask` lists them.
 
 mod guests;
+mod languages;
 mod sizes;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -10,6 +11,8 @@ use std::process::Command;
 const USAGE: &str = "\
 cargo xtask guests              builds every guest and records what it was built from
 cargo xtask guests --out DIR    builds every guest into DIR and records nothing
+cargo xtask languages [--out DIR]
+                                the same for the guests of examples/languages, with the compilers of each
 cargo xtask sizes               builds small guests and prints what of their size is the SDK's
 cargo xtask soak [--seconds N] [--seed S]
                                 mixes everything the host can meet and checks what must hold";
@@ -21,6 +24,10 @@ fn main() -> Result<()> {
         ["guests"] => guests::rebuild(&root()?),
         ["guests", "--out", folder] => {
             guests::build_into(&root()?, &std::env::current_dir()?.join(folder))
+        }
+        ["languages"] => languages::rebuild(&root()?),
+        ["languages", "--out", folder] => {
+            languages::build_into(&root()?, &std::env::current_dir()?.join(folder))
         }
         ["sizes"] => sizes::print_table(&root()?),
         ["soak", arguments @ ..] => soak(arguments),
@@ -43,13 +50,17 @@ fn soak(arguments: &[&str]) -> Result<()> {
         .status()
         .context("cargo could not be started")?;
     ensure!(built.success(), "the soak did not build");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root()?.join("target"), PathBuf::from);
-    let soaked = Command::new(target.join("release/wpc-soak"))
+    let soaked = Command::new(target_folder()?.join("release/wpc-soak"))
         .args(arguments)
         .status()
         .context("the soak could not be started")?;
     ensure!(soaked.success(), "the soak failed");
     Ok(())
+}
+
+/// Where cargo puts what it builds.
+fn target_folder() -> Result<PathBuf> {
+    Ok(std::env::var_os("CARGO_TARGET_DIR").map_or(root()?.join("target"), PathBuf::from))
 }
 
 fn root() -> Result<PathBuf> {

@@ -4,4 +4,6 @@
 mod calls;
 mod manifests;
 mod projects;
+#[cfg(unix)]
+mod readme;
 mod support;

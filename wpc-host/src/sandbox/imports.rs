@@ -35,7 +35,12 @@ pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker
         names::TAKE_IMPORT,
         move |mut caller: Caller<'_, State>, room: u32, capacity: u32| -> wasmtime::Result<i64> {
             let reply = std::mem::take(&mut caller.data_mut().pending);
-            hand_over(&mut caller, at, &reply, (room, capacity)).map_err(wasmtime::Error::new)
+            let len = hand_over(&mut caller, at, &reply, (room, capacity))
+                .map_err(wasmtime::Error::new)?;
+            if reply.len() > capacity as usize {
+                caller.data_mut().pending = reply;
+            }
+            Ok(len)
         },
     )?;
     linker.func_wrap(

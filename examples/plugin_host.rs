@@ -1,0 +1,256 @@
+//! An application that hosts plug-ins: each with grants and limits of its own, replaced while calls
+//! run, and none able to hurt the others. It checks what it tells.
+//!
+//! cargo run --release --example plugin_host
+
+use anyhow::{Context as _, Result, bail, ensure};
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use wpc_host::{CallOptions, Error, EventDetails, HealthState, Limits, Options, PendingCall};
+use wpc_host::{WasmModule, WorkerEvent, WorkerProcedureCall};
+
+const WORKERS: usize = 2;
+
+/// How long an event is waited for. Far beyond what it takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn main() -> Result<()> {
+    let wpc = WorkerProcedureCall::new(Options {
+        // A plug-in that fails at once three times in a row on a worker is not tried there any more.
+        max_restarts_per_worker: 2,
+        restart_base_delay: Duration::from_millis(10),
+        restart_jitter: Duration::ZERO,
+        ..Options::default()
+    })?;
+    let events = events(&wpc)?;
+    define_store(&wpc)?;
+    define_plugins(&wpc)?;
+    wpc.start_workers(WORKERS)?;
+
+    publish_a_note(&wpc)?;
+    count_visits(&wpc)?;
+    replace_while_calls_run(&wpc)?;
+    outlive_a_bad_version(&wpc, &events)?;
+
+    wpc.stop_workers();
+    println!("everything was as told");
+    Ok(())
+}
+
+/// What the application offers its plug-ins: a store that all of them share.
+fn define_store(wpc: &WorkerProcedureCall) -> Result<()> {
+    let store = Arc::new(Mutex::new(HashMap::<String, String>::new()));
+    let reads = Arc::clone(&store);
+    wpc.define_host_function("kv_get", move |_, (key,): (String,)| {
+        let store = reads.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok::<_, String>(store.get(&key).cloned())
+    })?;
+    wpc.define_host_function("kv_set", move |context, (key, value): (String, String)| {
+        println!("  store: {} sets {key}", context.function_name());
+        store.lock().unwrap_or_else(PoisonError::into_inner).insert(key, value);
+        Ok::<_, String>(())
+    })?;
+    Ok(())
+}
+
+fn define_plugins(wpc: &WorkerProcedureCall) -> Result<()> {
+    println!("plug-ins, each with what it needs and no more:");
+    let small =
+        Limits { memory: 32 << 20, time: Some(Duration::from_secs(2)), ..Limits::default() };
+    // Pixels need room.
+    let large = Limits { memory: 256 << 20, time: Some(Duration::from_secs(5)), ..small.clone() };
+
+    wpc.define_worker_dependency("markdown", guest("markdown")?)?;
+    wpc.define_worker_dependency("compression", guest("compression")?)?;
+    wpc.define_worker_constant("REDACT_PATTERNS", &[r"\w+@\w+\.\w+"][..])?;
+    wpc.define_worker_module(guest("redactor")?.limits(small.clone()))?;
+    wpc.define_worker_module(guest("thumbnail")?.limits(large.clone()))?;
+    wpc.define_worker_module(guest("archive")?.limits(large))?;
+    let visits = guest("counter")?.export("count").limits(small.clone());
+    wpc.define_worker_function("visits", visits.clone())?;
+    wpc.define_worker_function("visits_of_one_call", visits.isolate_calls())?;
+
+    // What was not granted is refused, and says which line would grant it.
+    let notes = guest("notes")?.limits(small).grant_host_function("kv_get");
+    let Err(refused) = wpc.define_worker_module(notes.clone()) else {
+        bail!("`notes` was not granted the store's `kv_set`")
+    };
+    println!("  refused: {refused}");
+    wpc.define_worker_module(notes.grant_host_function("kv_set"))?;
+
+    for function in wpc.get_remote_functions() {
+        let signature = function.parameter_signature.context("the SDK tells signatures")?;
+        let needs = [
+            function.required_host_functions,
+            function.required_constants,
+            function.required_dependencies,
+        ];
+        println!("  {}{signature}  needs {:?}", function.name, needs.concat());
+    }
+    Ok(())
+}
+
+/// Five plug-ins in a row, two of them through dependencies.
+fn publish_a_note(wpc: &WorkerProcedureCall) -> Result<()> {
+    println!("a note is redacted, kept, rendered, and packed with a picture:");
+    let text = "# Hills\n\nAsk ann@example.org <script>alert(1)</script>";
+    let redacted: String = wpc.call("redact", (text,))?;
+    wpc.call::<()>("write_note", ("hills", redacted))?;
+    let html: String = wpc.call("show_note", ("hills",))?;
+    println!("  {}", html.trim_end().replace('\n', ""));
+    ensure!(!html.contains("ann@") && !html.contains("<script>"), "the page is safe");
+
+    let picture = read("fixtures/images/hills.jpg")?;
+    let small: Vec<u8> = wpc.call("thumbnail", (&picture, 64_u32))?;
+    let (width, height): (u32, u32) = wpc.call("dimensions", (&small,))?;
+    println!("  the thumbnail is {width} by {height}");
+    ensure!((width, height) == (64, 40), "it keeps the picture's ratio");
+
+    let files = vec![("hills.html", html.into_bytes()), ("hills.png", small)];
+    let packed: Vec<u8> = wpc.call("pack", (&files,))?;
+    let unpacked: Vec<(String, Vec<u8>)> = wpc.call("unpack", (&packed, 1_u32 << 20))?;
+    println!("  the archive has {:?}", unpacked.iter().map(|(name, _)| name).collect::<Vec<_>>());
+    let is_same = |(a, b): (&(&str, _), &(String, _))| a.0 == b.0 && a.1 == b.1;
+    ensure!(unpacked.len() == 2 && files.iter().zip(&unpacked).all(is_same), "all of it is there");
+
+    // Guest errors are values: their sandboxes go on.
+    match wpc.call::<Vec<u8>>("unpack", (&packed, 100_u32)) {
+        Err(Error::Guest { error, .. }) if error.name == "TooLarge" => println!("  {error}"),
+        other => bail!("what unpacks to too much is refused, and not {other:?}"),
+    }
+    Ok(())
+}
+
+/// State lasts as long as a sandbox: a worker's own, or a call's own.
+fn count_visits(wpc: &WorkerProcedureCall) -> Result<()> {
+    let same_worker = CallOptions::new().affinity("a visitor");
+    let count = |function: &str| -> Result<Vec<u64>, Error> {
+        (0..3).map(|_| wpc.call_with(function, (), &same_worker)).collect()
+    };
+    let (by_worker, by_call) = (count("visits")?, count("visits_of_one_call")?);
+    println!("a counter kept by a worker: {by_worker:?}; by each call: {by_call:?}");
+    ensure!(by_worker == [1, 2, 3] && by_call == [1, 1, 1], "isolation is as defined");
+    Ok(())
+}
+
+/// A third party's plug-in: a price with tax. `rest` is what it does beside.
+fn price(percent: u32, rest: &str) -> Result<WasmModule> {
+    let text = format!(
+        r#"(module (func (export "price") (param $net i64) (result i64) (local $n i32)
+            {rest}
+            (i64.div_u (i64.mul (local.get $net) (i64.const {percent})) (i64.const 100))))"#
+    );
+    Ok(WasmModule::new(wat::parse_str(text)?))
+}
+
+fn replace_while_calls_run(wpc: &WorkerProcedureCall) -> Result<()> {
+    // The first version takes some milliseconds, so that it is still busy when it is replaced.
+    let busy = "(loop $on (br_if $on (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 10000000))))";
+    let old = wpc.define_worker_function("price", price(119, busy)?)?.function_hash_sha1;
+    let before = submit_prices(wpc, 50)?;
+    let new = wpc.define_worker_function("price", price(120, "")?)?.function_hash_sha1;
+    let still_busy = before.iter().any(|call| !call.is_answered());
+    let after = submit_prices(wpc, 50)?;
+
+    ensure!(still_busy && old != new, "it was replaced while calls ran");
+    for (version, calls, expected) in [(old, before, 1190), (new, after, 1200)] {
+        let count = calls.len();
+        for call in calls {
+            let answer = call.wait_answer().context("no call fails")?;
+            ensure!(answer.value == expected, "by its own version's rule");
+            ensure!(answer.metadata.function_hash_sha1 == version, "by the version of its time");
+        }
+        println!("{count} prices of {expected} by {version}");
+    }
+    Ok(())
+}
+
+fn submit_prices(wpc: &WorkerProcedureCall, count: usize) -> Result<Vec<PendingCall<i64>>> {
+    (0..count).map(|_| Ok(wpc.submit("price", (1000_i64,))?)).collect()
+}
+
+fn outlive_a_bad_version(wpc: &WorkerProcedureCall, events: &Receiver<WorkerEvent>) -> Result<()> {
+    println!("a version that traps, or never returns:");
+    let bad = "(loop $on (br_if $on (i32.wrap_i64 (i64.rem_u (local.get $net) (i64.const 2))))) unreachable";
+    let limits = Limits { time: Some(Duration::from_millis(100)), ..Limits::default() };
+    wpc.define_worker_function("price", price(0, bad)?.limits(limits))?;
+    let mut net = 0_i64;
+    loop {
+        match wpc.call::<i64>("price", (net,)) {
+            Err(Error::Held { .. }) => break,
+            Err(Error::Trap { .. } | Error::Timeout { .. }) => net += 1,
+            other => bail!("it fails until it is held, and not {other:?}"),
+        }
+        // The others serve on, on the same workers.
+        ensure!(wpc.call::<String>("show_note", ("hills",))?.starts_with("<h1>"));
+    }
+    wait_for_each_worker(events, |event| matches!(event, EventDetails::SandboxHeld { .. }))?;
+    let health = || wpc.get_worker_health_states().into_iter().map(|worker| worker.health_state);
+    let installed = |name: &str| {
+        let functions = wpc.get_remote_functions();
+        functions.iter().find(|function| function.name == name).map(|it| it.installed_worker_count)
+    };
+    println!("  workers: {:?}", health().collect::<Vec<_>>());
+    ensure!(health().all(|state| state == HealthState::Degraded), "one function fails on them");
+    ensure!(installed("price") == Some(0) && installed("redact") == Some(WORKERS));
+
+    wpc.define_worker_function("price", price(121, "")?)?;
+    let ready = HealthState::Ready;
+    wait_for_each_worker(
+        events,
+        |event| matches!(event, EventDetails::WorkerHealthStateChanged { health_state, .. } if *health_state == ready),
+    )?;
+    println!("a good version again; workers: {:?}", health().collect::<Vec<_>>());
+    ensure!(health().all(|state| state == ready), "nothing fails on them any more");
+    ensure!(wpc.call::<i64>("price", (1000_i64,))? == 1210, "it serves again");
+    Ok(())
+}
+
+/// Waits for as many such events as there are workers, and tells of what happens to `price` until then.
+fn wait_for_each_worker(
+    events: &Receiver<WorkerEvent>,
+    is_meant: impl Fn(&EventDetails) -> bool,
+) -> Result<()> {
+    let mut left = WORKERS;
+    while left > 0 {
+        let event = events.recv_timeout(PATIENCE).context("the event did not come")?;
+        left -= usize::from(is_meant(&event.details));
+        match (&event.details, &event.error) {
+            (EventDetails::CallExecutionFailed { function_name }, Some(error))
+                if function_name == "price" =>
+            {
+                println!("  failed: {}", error.code);
+            }
+            (EventDetails::SandboxRestartScheduled { restart_delay, .. }, _) => {
+                println!("  backs off for {} ms", restart_delay.as_millis());
+            }
+            (EventDetails::SandboxHeld { restart_attempts, .. }, _) => {
+                println!("  held after {restart_attempts} restarts");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The pool's events, to be waited for.
+fn events(wpc: &WorkerProcedureCall) -> Result<Receiver<WorkerEvent>> {
+    // More than there are here. A listener that waited for room would cost events.
+    let (sender, receiver) = sync_channel(4096);
+    wpc.on_worker_event(move |event| {
+        let _ = sender.try_send(event.clone());
+    })?;
+    Ok(receiver)
+}
+
+/// A guest that `cargo xtask guests` built from `examples/guests`.
+fn guest(name: &str) -> Result<WasmModule> {
+    Ok(WasmModule::new(read(&format!("examples/guests/wasm/{name}.wasm"))?))
+}
+
+fn read(path: &str) -> Result<Vec<u8>> {
+    let path = format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read(&path).with_context(|| format!("`{path}` could not be read"))
+}

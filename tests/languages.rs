@@ -1,0 +1,242 @@
+//! The guests of `examples/languages`: the same three functions in each language, and the same contract.
+//!
+//! What they have to do is in [`behaviour`], a function each; a module a language runs all of them.
+
+use crate::support::*;
+use std::path::PathBuf;
+use wpc_host::{CallOptions, Error, GuestError, Limits, Wasi, WasmModule, WorkerProcedureCall};
+
+/// A guest of `examples/languages/wasm`.
+struct Guest {
+    file: &'static str,
+    needs_wasi: bool,
+    /// Written by hand, one need not look at every character.
+    checks_utf8: bool,
+}
+
+impl Guest {
+    const fn new(file: &'static str) -> Self {
+        Self { file, needs_wasi: false, checks_utf8: true }
+    }
+
+    const fn with_wasi(file: &'static str) -> Self {
+        Self { needs_wasi: true, ..Self::new(file) }
+    }
+
+    fn module(&self) -> WasmModule {
+        let root = std::env::var_os("WPC_GUESTS")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".."), PathBuf::from);
+        let path = root.join("examples/languages/wasm").join(self.file).with_extension("wasm");
+        let module = WasmModule::new(std::fs::read(path).unwrap());
+        if self.needs_wasi { module.grant_wasi(Wasi::minimal()) } else { module }
+    }
+
+    /// A worker with the guest, what it depends on, and a greeting.
+    fn pool(&self, limits: Limits, path: WasmModule) -> WorkerProcedureCall {
+        let wpc = pool(1);
+        wpc.define_worker_dependency("path_dep", path).unwrap();
+        wpc.define_worker_constant("GREETING", "Hello").unwrap();
+        wpc.define_worker_module(self.module().limits(limits)).unwrap();
+        wpc
+    }
+
+    fn ready(&self) -> WorkerProcedureCall {
+        self.pool(Limits::default(), guest("path"))
+    }
+}
+
+fn greet(wpc: &WorkerProcedureCall, name: &str) -> Result<String, Error> {
+    wpc.call("greet", (name,))
+}
+
+fn reverse(wpc: &WorkerProcedureCall, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    wpc.call("reverse", (bytes,))
+}
+
+fn title(wpc: &WorkerProcedureCall, path: &str) -> Result<String, Error> {
+    wpc.call("title", (path,))
+}
+
+#[track_caller]
+fn guest_error<T: std::fmt::Debug>(result: Result<T, Error>) -> GuestError {
+    match result {
+        Err(Error::Guest { error, .. }) => error,
+        other => panic!("it should be a guest error, and is {other:?}"),
+    }
+}
+
+#[track_caller]
+fn check_refused(wpc: &WorkerProcedureCall, function: &str, arguments: &[u8]) {
+    let call = wpc.submit_encoded(function, arguments, &CallOptions::new()).unwrap();
+    match call.wait_encoded() {
+        Err(Error::BadArguments { reason, .. }) if !reason.is_empty() => {}
+        other => panic!("`{function}` of {arguments:x?}: {other:?}"),
+    }
+}
+
+/// What is expected. Where memory counts, a limit ends guests that keep what they should not.
+mod behaviour {
+    use super::*;
+
+    pub(super) fn somebody_is_greeted(language: &Guest) {
+        let wpc = language.ready();
+        assert_eq!(greet(&wpc, "Ada").unwrap(), "Hello, Ada!");
+        for name in ["a", "\u{c4}da \u{1f980}", "a\0b", &"long ".repeat(2_000)] {
+            assert_eq!(greet(&wpc, name).unwrap(), format!("Hello, {name}!"));
+        }
+    }
+
+    pub(super) fn nobody_is_not_greeted(language: &Guest) {
+        let wpc = language.ready();
+        let error = guest_error(greet(&wpc, ""));
+        assert_eq!((&*error.name, &*error.message), ("EmptyName", "there is nobody to greet"));
+        assert_eq!(greet(&wpc, "Ada").unwrap(), "Hello, Ada!");
+    }
+
+    pub(super) fn the_greeting_is_whatever_the_constant_is_now(language: &Guest) {
+        let wpc = language.ready();
+        for greeting in ["Hi", "", &"Hello ".repeat(834)] {
+            wpc.define_worker_constant("GREETING", greeting).unwrap();
+            assert_eq!(greet(&wpc, "Ada").unwrap(), format!("{greeting}, Ada!"));
+        }
+        wpc.define_worker_constant("GREETING", &5_u32).unwrap();
+        assert_eq!(guest_error(greet(&wpc, "Ada")).name, "DecodeError");
+        wpc.undefine_worker_constant("GREETING");
+        assert_eq!(guest_error(greet(&wpc, "Ada")).name, "ConstantNotDefined");
+    }
+
+    pub(super) fn bytes_are_reversed(language: &Guest) {
+        let wpc = language.ready();
+        assert!(reverse(&wpc, &[]).unwrap().is_empty());
+        assert_eq!(reverse(&wpc, &[0, 255, 3]).unwrap(), [3, 255, 0]);
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(reverse(&wpc, &reverse(&wpc, &all).unwrap()).unwrap(), all);
+    }
+
+    pub(super) fn megabytes_are_reversed_and_memory_is_used_again(language: &Guest) {
+        let wpc = language.pool(Limits { memory: 16 << 20, ..Limits::default() }, guest("path"));
+        let bytes: Vec<u8> =
+            (0..1 << 20).map(|at: u32| at.to_le_bytes()[at as usize % 3]).collect();
+        let reversed: Vec<u8> = bytes.iter().rev().copied().collect();
+        for _ in 0..40 {
+            assert!(reverse(&wpc, &bytes).unwrap() == reversed);
+            assert_eq!(reverse(&wpc, &[1, 2]).unwrap(), [2, 1]);
+            assert_eq!(greet(&wpc, "Ada").unwrap(), "Hello, Ada!");
+        }
+    }
+
+    pub(super) fn a_dependency_tells_the_name_of_a_file(language: &Guest) {
+        let wpc = language.ready();
+        assert_eq!(title(&wpc, "/home/ada/todo.txt").unwrap(), "file: todo.txt");
+        assert_eq!(title(&wpc, "").unwrap(), "file: ");
+        let name = "n".repeat(3_000);
+        assert_eq!(title(&wpc, &format!("/a/{name}")).unwrap(), format!("file: {name}"));
+    }
+
+    pub(super) fn an_error_of_the_dependency_goes_on_as_it_is(language: &Guest) {
+        let failing = contract(
+            r#"(data (i32.const 16) "\01\06NoFile\07no such\05there")
+            (func (export "basename") (param i32 i32) (result i64)
+                i64.const 68719476758)"#,
+        );
+        let wpc = language.pool(Limits::default(), failing);
+        let error = guest_error(title(&wpc, "/a"));
+        assert_eq!((&*error.name, &*error.message), ("NoFile", "no such"));
+        // The SDK adds its own place.
+        assert!(error.stack.starts_with("there"), "{}", error.stack);
+    }
+
+    pub(super) fn what_the_dependency_cannot_read_is_no_fault_of_the_caller(language: &Guest) {
+        let refusing = contract(
+            r#"(data (i32.const 16) "\02\02no")
+            (func (export "basename") (param i32 i32) (result i64)
+                i64.const 68719476740)"#,
+        );
+        let wpc = language.pool(Limits::default(), refusing);
+        assert_eq!(guest_error(title(&wpc, "/a")).name, "BadArguments");
+    }
+
+    pub(super) fn arguments_that_do_not_decode_are_refused(language: &Guest) {
+        let wpc = language.ready();
+        for function in ["greet", "reverse", "title"] {
+            for arguments in [
+                b"".as_slice(),
+                b"\x83",
+                b"\x05abc",
+                b"\x02abc",
+                b"\x00\x00",
+                b"\xff\xff\xff\xff\x0fabc",
+                b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00",
+            ] {
+                check_refused(&wpc, function, arguments);
+            }
+        }
+        assert_eq!(greet(&wpc, "Ada").unwrap(), "Hello, Ada!");
+    }
+
+    pub(super) fn text_that_is_no_utf8_is_refused(language: &Guest) {
+        let wpc = language.ready();
+        // A stray byte, a character cut off, one too long, half of a pair, one beyond Unicode.
+        for text in [
+            b"\x01\xff".as_slice(),
+            b"\x02\xe2\x82",
+            b"\x02\xc0\x80",
+            b"\x03\xed\xa0\x80",
+            b"\x04\xf4\x90\x80\x80",
+        ] {
+            if language.checks_utf8 {
+                check_refused(&wpc, "greet", text);
+            }
+        }
+        assert_eq!(reverse(&wpc, &[0xff]).unwrap(), [0xff], "bytes may be anything");
+    }
+
+    pub(super) fn many_calls_need_no_more_memory_than_one(language: &Guest) {
+        let wpc = language.pool(Limits { memory: 4 << 20, ..Limits::default() }, guest("path"));
+        for _ in 0..10_000 {
+            assert_eq!(greet(&wpc, "Ada").unwrap(), "Hello, Ada!");
+            assert_eq!(title(&wpc, "/todo.txt").unwrap(), "file: todo.txt");
+        }
+    }
+}
+
+macro_rules! languages {
+    ($($language:ident: $guest:expr;)+) => { $(
+        mod $language {
+            use super::{Guest, behaviour};
+
+            const GUEST: Guest = $guest;
+
+            languages!(@tests
+                somebody_is_greeted
+                nobody_is_not_greeted
+                the_greeting_is_whatever_the_constant_is_now
+                bytes_are_reversed
+                megabytes_are_reversed_and_memory_is_used_again
+                a_dependency_tells_the_name_of_a_file
+                an_error_of_the_dependency_goes_on_as_it_is
+                what_the_dependency_cannot_read_is_no_fault_of_the_caller
+                arguments_that_do_not_decode_are_refused
+                text_that_is_no_utf8_is_refused
+                many_calls_need_no_more_memory_than_one
+            );
+        }
+    )+ };
+    (@tests $($behaviour:ident)+) => { $(
+        #[test]
+        fn $behaviour() {
+            behaviour::$behaviour(&GUEST);
+        }
+    )+ };
+}
+
+languages! {
+    assemblyscript: Guest::new("assemblyscript");
+    c: Guest::new("c");
+    // Neither `open_memstream` nor `malloc` needs anything of WASI, so nothing has to be granted.
+    c_wasi: Guest::new("c-wasi");
+    rust: Guest::new("rust");
+    rust_wasip1: Guest::with_wasi("rust-wasip1");
+    wat: Guest { checks_utf8: false, ..Guest::new("wat") };
+    zig: Guest::new("zig");
+}

@@ -1,0 +1,109 @@
+//! Owns how the guests in other languages become `.wasm`: by `wpc build`, as their authors would make
+//! them, with the compilers that the machine has.
+
+use crate::guests::{RECORD, SHARED_SOURCES, collect_files, hash_files, hex, remap_flags};
+use anyhow::{Context as _, Result, ensure};
+use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const SOURCES: &str = "examples/languages";
+const BUILT: &str = "examples/languages/wasm";
+
+/// A project, what it is built for where it does not tell that itself, and what the module is called.
+const PROJECTS: [(&str, Option<&str>, &str); 7] = [
+    ("assemblyscript", None, "assemblyscript"),
+    ("c", None, "c"),
+    ("c-wasi", None, "c-wasi"),
+    ("rust", None, "rust"),
+    ("rust", Some("wasm32-wasip1"), "rust-wasip1"),
+    ("wat", None, "wat"),
+    ("zig", None, "zig"),
+];
+
+/// Builds every guest where it is committed, and records what it was built from.
+pub(crate) fn rebuild(root: &Path) -> Result<()> {
+    build_into(root, root)?;
+    std::fs::write(root.join(BUILT).join(RECORD), record(root)?)?;
+    Ok(())
+}
+
+/// Builds every guest into `out`, in a folder named as the committed one is.
+pub(crate) fn build_into(root: &Path, out: &Path) -> Result<()> {
+    let wpc = command(root)?;
+    let npm = Command::new("npm")
+        .args(["ci", "--silent"])
+        .current_dir(root.join(SOURCES).join("assemblyscript"))
+        .status()
+        .context("npm, which AssemblyScript comes by, could not be started")?;
+    ensure!(npm.success(), "AssemblyScript's compiler could not be installed");
+    let out = out.join(BUILT);
+    std::fs::create_dir_all(&out)?;
+    for (project, target, name) in PROJECTS {
+        let mut build = Command::new(&wpc);
+        build.arg("build").arg(root.join(SOURCES).join(project));
+        build.arg("--output").arg(out.join(format!("{name}.wasm")));
+        build.args(target.iter().flat_map(|target| ["--target", target]));
+        let built = build
+            .arg("--no-cache")
+            .env("CARGO_TARGET_DIR", root.join("target/guests"))
+            .env("CARGO_ENCODED_RUSTFLAGS", remap_flags(root)?)
+            .status()
+            .context("`wpc` could not be started")?;
+        ensure!(built.success(), "`{name}` did not build");
+    }
+    Ok(())
+}
+
+/// The command, as the tests have it too: one set of features serves both.
+fn command(root: &Path) -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--quiet", "--locked", "--workspace", "--bins"])
+        .current_dir(root)
+        .status()
+        .context("cargo could not be started")?;
+    ensure!(built.success(), "the command did not build");
+    Ok(crate::target_folder()?.join("debug/wpc"))
+}
+
+/// A line for each module: the hash of all it is built from, that of what was built, and its name.
+fn record(root: &Path) -> Result<String> {
+    let mut lines = String::new();
+    for (project, _, name) in PROJECTS {
+        let mut files = Vec::new();
+        collect_files(&root.join(SOURCES).join(project), &mut files)?;
+        match project {
+            "c-wasi" => files.push(root.join(SOURCES).join("c/wpc.h")),
+            "rust" => {
+                files.push(root.join(SOURCES).join("rust/Cargo.lock"));
+                for shared in SHARED_SOURCES {
+                    collect_files(&root.join(shared), &mut files)?;
+                }
+            }
+            _ => {}
+        }
+        let sources = hash_files(root, files)?;
+        let built = std::fs::read(root.join(BUILT).join(format!("{name}.wasm")))
+            .with_context(|| format!("guest `{name}` is not built; run `cargo xtask languages`"))?;
+        writeln!(lines, "{sources}  {}  {name}", hex(&Sha256::digest(built)))?;
+    }
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_committed_guest_is_of_todays_sources() {
+        let root = crate::root().unwrap();
+        let recorded = std::fs::read_to_string(root.join(BUILT).join(RECORD)).unwrap();
+        assert_eq!(
+            recorded,
+            record(&root).unwrap(),
+            "a guest in `{SOURCES}` was not rebuilt since its sources changed; run `cargo xtask languages` and commit"
+        );
+    }
+}
