@@ -3,6 +3,7 @@
 use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::target::Target;
+use crate::terminal;
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -64,7 +65,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let elapsed = begun.elapsed().as_secs_f64();
     bar.finish_and_clear();
     wpc.stop_workers();
-    crate::print(report(arguments, &latencies, elapsed, as_json).as_bytes())
+    terminal::print(report(arguments, &latencies, elapsed, as_json).as_bytes())
 }
 
 fn report(

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::language::Sources;
 use crate::manifest::{self, Build, Source};
 use crate::problem::{MANIFEST, Problem};
-use crate::{inspect, toolchain};
+use crate::{inspect, terminal, toolchain};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use wpc_abi::section::SECTION;
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         let functions: String = told.functions.iter().map(inspect::function_line).collect();
         format!("{}\n{} bytes, built by {tool}\n{functions}", out.display(), told.size)
     };
-    crate::print(format!("{}\n", text.trim_end()).as_bytes())
+    terminal::print(format!("{}\n", text.trim_end()).as_bytes())
 }
 
 fn read_manifest(folder: &Path) -> Result<Option<(Source, Build)>, Failure> {

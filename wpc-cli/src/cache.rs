@@ -1,6 +1,7 @@
 //! Where compiled code is kept between runs of the command.
 
 use crate::failure::Failure;
+use crate::terminal;
 use etcetera::BaseStrategy as _;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -60,7 +61,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         let bytes = bytesize::ByteSize(bytes);
         format!("{}\n{files} files, {bytes}", folder.display())
     };
-    crate::print(format!("{text}\n").as_bytes())
+    terminal::print(format!("{text}\n").as_bytes())
 }
 
 /// How many files there are, and their bytes together. What cannot be read does not count.

@@ -3,6 +3,7 @@
 use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::target::Target;
+use crate::terminal;
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use wpc_host::ReplyMetadata;
@@ -40,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     wpc.stop_workers();
     drop(wpc);
     let (bytes, fuel_used) = result?;
-    crate::print(&bytes)?;
+    terminal::print(&bytes)?;
     if let Some(fuel) = fuel_used.filter(|_| !as_json) {
         let _ = writeln!(anstream::stderr(), "fuel used: {fuel}");
     }

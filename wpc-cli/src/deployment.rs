@@ -5,7 +5,7 @@ use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::manifest::{self, Entry, Manifest, Source};
 use crate::problem::{MACHINE, MANIFEST, Problem};
-use crate::target::tell_line;
+use crate::terminal::tell_line;
 use crate::{constant, grant};
 use std::collections::BTreeMap;
 use std::fmt;

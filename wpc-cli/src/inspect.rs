@@ -2,6 +2,7 @@
 
 use crate::cache::Cache;
 use crate::failure::Failure;
+use crate::terminal;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use wpc_host::{ExportInformation, ModuleInformation, Options};
@@ -14,14 +15,14 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
     let options = Options { compile_cache: cache.folder()?, ..Options::default() };
-    let told = crate::read_module(&arguments.file)?.inspect_with(&options)?;
+    let told = terminal::read_module(&arguments.file)?.inspect_with(&options)?;
     let text = if as_json {
         let json = serde_json::to_string(&told);
         json.map_err(|error| Failure::machine(error.to_string()))? + "\n"
     } else {
         text(&told)
     };
-    crate::print(text.as_bytes())
+    terminal::print(text.as_bytes())
 }
 
 fn text(told: &ModuleInformation) -> String {

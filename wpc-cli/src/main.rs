@@ -15,6 +15,7 @@ mod new;
 mod problem;
 mod run;
 mod target;
+mod terminal;
 mod test;
 mod toolchain;
 mod watch;
@@ -126,27 +127,11 @@ fn main() -> ExitCode {
             let mut command = Arguments::command();
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command, "wpc", &mut script);
-            print(&script)
+            terminal::print(&script)
         }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.tell(arguments.json),
     }
-}
-
-/// Writes to standard output; whoever reads it may be gone.
-fn print(bytes: &[u8]) -> Result<(), Failure> {
-    use std::io::Write as _;
-    let mut out = std::io::stdout();
-    out.write_all(bytes)
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::machine(format!("standard output: {error}")))
-}
-
-/// The bytes of a module's file.
-fn read_module(path: &std::path::Path) -> Result<wpc_host::WasmModule, Failure> {
-    let bytes = std::fs::read(path)
-        .map_err(|error| Failure::machine(format!("`{}`: {error}", path.display())))?;
-    Ok(wpc_host::WasmModule::new(bytes))
 }

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::language::Language;
+use crate::terminal;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -66,7 +67,7 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
             path.display()
         )
     };
-    crate::print(format!("{said}\n").as_bytes())
+    terminal::print(format!("{said}\n").as_bytes())
 }
 
 fn is_project_name(name: &str) -> bool {

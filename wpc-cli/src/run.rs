@@ -5,6 +5,7 @@ use crate::cache::Cache;
 use crate::deployment::{Deployment, Report};
 use crate::failure::{self, Failure};
 use crate::manifest::{Manifest, Source};
+use crate::terminal;
 use crate::watch::{self, Watch};
 use futures::channel::mpsc;
 use futures::future::Either;
@@ -101,7 +102,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
                 wpc.get_remote_functions().len()
             )
         };
-        return crate::print(format!("{said}\n").as_bytes());
+        return terminal::print(format!("{said}\n").as_bytes());
     }
     wpc.start_workers(workers)?;
     if let Some(watch) = watch {
@@ -184,7 +185,7 @@ fn serve(wpc: &WorkerProcedureCall, arguments: &Arguments) -> Result<(), Failure
     };
     futures::executor::block_on(async {
         while let Some(answer) = answers.next().await {
-            crate::print(format!("{answer}\n").as_bytes())?;
+            terminal::print(format!("{answer}\n").as_bytes())?;
         }
         Ok(())
     })

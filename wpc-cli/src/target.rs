@@ -2,13 +2,13 @@
 
 use crate::cache::Cache;
 use crate::failure::Failure;
-use crate::{constant, grant, read_module};
+use crate::terminal::{read_module, tell_line};
+use crate::{constant, grant};
 use bytesize::ByteSize;
 use serde_json::Value;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
-use wpc_host::{CallOptions, EventDetails, Limits, Options, WorkerEvent, WorkerProcedureCall};
+use wpc_host::{CallOptions, Limits, Options, WorkerProcedureCall};
 
 #[derive(clap::Args)]
 pub(crate) struct Target {
@@ -81,13 +81,5 @@ impl Target {
             serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()))
         };
         self.arguments.iter().map(value).collect()
-    }
-}
-
-/// A guest's line, for people.
-pub(crate) fn tell_line(event: &WorkerEvent) {
-    if let EventDetails::GuestLog { level, message, .. } = &event.details {
-        // Whoever reads this may be gone.
-        let _ = writeln!(anstream::stderr(), "[{level}] {message}");
     }
 }

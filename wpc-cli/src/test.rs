@@ -4,6 +4,7 @@ use crate::cache::Cache;
 use crate::deployment::Deployment;
 use crate::failure::Failure;
 use crate::manifest::{self, Source, Test};
+use crate::terminal;
 use serde_json::json;
 use std::path::PathBuf;
 use wpc_host::{Error, WorkerProcedureCall};
@@ -38,7 +39,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     } else {
         format!("{count} tests passed")
     };
-    crate::print(format!("{text}\n").as_bytes())
+    terminal::print(format!("{text}\n").as_bytes())
 }
 
 /// Says what came in place of what was to come.

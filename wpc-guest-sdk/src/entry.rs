@@ -17,18 +17,12 @@ pub use wall::{arguments, decode, reply_error, reply_value};
 #[cfg(target_arch = "wasm32")]
 mod wall {
     use super::{decode_arguments, error_reply, strings_reply, value_reply};
+    use crate::one_thread::OneThread;
     use alloc::vec::Vec;
     use core::cell::Cell;
     use serde::{Deserialize, Serialize};
     use wpc_abi::GuestError;
     use wpc_abi::reply::{TAG_BAD_ARGUMENTS, pack};
-
-    /// State of a sandbox. A plain static is smaller than a thread-local one, and works without `std`.
-    pub(crate) struct OneThread<T>(pub(crate) T);
-
-    // SAFETY: a sandbox has one thread: the host offers no way to make another, and refuses modules
-    // whose memory could be shared with one.
-    unsafe impl<T> Sync for OneThread<T> {}
 
     /// Where the host writes arguments.
     static BUFFER: OneThread<Cell<Vec<u8>>> = OneThread(Cell::new(Vec::new()));
@@ -91,9 +85,6 @@ mod wall {
         packed
     }
 }
-
-#[cfg(target_arch = "wasm32")]
-pub(crate) use wall::OneThread;
 
 /// A function's arguments: all there is in `bytes`.
 pub(crate) fn decode_arguments<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {

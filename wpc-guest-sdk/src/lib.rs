@@ -155,6 +155,8 @@ mod failure;
 mod host;
 #[cfg(target_arch = "wasm32")]
 mod import;
+#[cfg(target_arch = "wasm32")]
+mod one_thread;
 mod panics;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;

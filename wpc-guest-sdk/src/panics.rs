@@ -20,7 +20,7 @@ use core::panic::PanicInfo;
 pub fn panic(info: &PanicInfo<'_>) -> ! {
     #[cfg(target_arch = "wasm32")]
     {
-        use crate::entry::OneThread;
+        use crate::one_thread::OneThread;
         use alloc::string::String;
         use core::cell::Cell;
         use core::fmt::Write as _;
@@ -50,7 +50,7 @@ pub fn panic(info: &PanicInfo<'_>) -> ! {
 /// later an author's own hook may be in its place.
 #[cfg(all(target_arch = "wasm32", feature = "std"))]
 pub(crate) fn tell_of_panics() {
-    use crate::entry::OneThread;
+    use crate::one_thread::OneThread;
     use core::cell::Cell;
 
     static TOLD: OneThread<Cell<bool>> = OneThread(Cell::new(false));
