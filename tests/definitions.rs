@@ -331,3 +331,19 @@ fn a_compile_cache_that_cannot_be_used_is_refused() {
         assert!(refused(folder.path()).contains("chmod o-w"));
     }
 }
+
+#[test]
+fn a_module_that_tells_functions_offers_those_and_no_more() {
+    let wpc = stopped(Options::default());
+    let module = wat(r#"(module
+        (@custom "wpc" "\01\0e\03add\01\01a\01\03i32\04\00")
+        (func (export "add") (param i32) (result i32) local.get 0)
+        (func (export "malloc") (param i32) (result i32) local.get 0))"#);
+    let told = module.inspect().unwrap();
+    assert_eq!(told.functions.len(), 1, "{told:?}");
+    let defined = wpc.define_worker_module(module.clone()).unwrap();
+    assert!(defined.len() == 1 && defined[0].name == "add", "{defined:?}");
+    let alone = wpc.define_worker_function("sum", module.clone()).unwrap();
+    assert_eq!(alone.parameter_signature.unwrap(), "(a: i32) -> ?");
+    wpc.define_worker_function("malloc", module).unwrap();
+}

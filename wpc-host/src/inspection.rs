@@ -30,7 +30,8 @@ pub struct ModuleInformation {
     pub size: usize,
     /// The version of the contract it keeps; `None` where it keeps none, and offers numbers only.
     pub abi_version: Option<u32>,
-    /// What can be called.
+    /// What it offers: the functions whose types it tells, or where it tells none, every export that can
+    /// be called.
     pub functions: Vec<ExportInformation>,
     /// The constants it cannot do without.
     pub required_constants: Vec<String>,
@@ -118,7 +119,7 @@ impl WasmModule {
 
 fn information(module: &Module, bytes: &[u8]) -> ModuleInformation {
     let requirements = &module.requirements;
-    let functions = module.exports.iter().map(|export| ExportInformation {
+    let functions = module.offers().into_iter().map(|(_, export)| ExportInformation {
         name: export.name.clone(),
         signature: signature::known(export).map(|signature| text::signature_text(&signature)),
     });

@@ -121,6 +121,24 @@ impl Module {
         self.exports.iter().find(|export| export.name == name)
     }
 
+    /// What it offers as a whole, each with its place among the exports: what it tells the types of, where it
+    /// tells any. Beside those a linker may have exported what nobody meant to be called; by its name it
+    /// still can be.
+    pub(crate) fn offers(&self) -> Vec<(usize, &Export)> {
+        let tells = self.exports.iter().any(|export| export.signature.is_some());
+        let exports = self.exports.iter().enumerate();
+        exports.filter(|(_, export)| !tells || export.signature.is_some()).collect()
+    }
+
+    /// The names of what it offers, for messages: the first few, and how many more there are.
+    pub(crate) fn offered_names(&self) -> Vec<String> {
+        const MOST: usize = 10;
+        let offers = self.offers();
+        let first = offers.iter().take(MOST).map(|(_, export)| export.name.clone());
+        let more = offers.len().checked_sub(MOST).filter(|more| *more > 0);
+        first.chain(more.map(|more| format!("and {more} more"))).collect()
+    }
+
     /// The export a function means: the chosen one, else its namesake, else the only one.
     pub(crate) fn export_for(
         &self,
@@ -139,9 +157,9 @@ impl Module {
                 found: describe(&found),
             });
         }
-        let offered = offered(&self.exports);
-        match (chosen, self.exports.as_slice()) {
-            (None, [only]) => Ok(only),
+        let offered = self.offered_names();
+        match (chosen, self.offers().as_slice()) {
+            (None, [(_, only)]) => Ok(only),
             (None, [_, _, ..]) => Err(Error::AmbiguousExport { what: what.to_owned(), offered }),
             _ => Err(Error::MissingExport {
                 what: what.to_owned(),
@@ -234,16 +252,6 @@ fn causes(error: &wasmtime::Error) -> String {
         text.push_str(&cause.to_string());
     }
     text
-}
-
-/// The names of what a module offers, for messages: the first few, and how many more there are.
-pub(crate) fn offered(exports: &[Export]) -> Vec<String> {
-    const MOST: usize = 10;
-    let mut names: Vec<_> = exports.iter().take(MOST).map(|export| export.name.clone()).collect();
-    if exports.len() > MOST {
-        names.push(format!("and {} more", exports.len() - MOST));
-    }
-    names
 }
 
 /// Whether the module keeps the contract; refuses it where it keeps another version.

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::host_function::HostFunction;
 use crate::id::{Counter, Generation};
 use crate::limits::Limits;
-use crate::module::{Convention, Export, Module, offered};
+use crate::module::{Convention, Export, Module};
 use crate::sandbox::{Blueprint, Constants, HostFunctions, Node};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{ArcSwap, ArcSwapOption, Mutex, MutexGuard};
@@ -252,8 +252,8 @@ impl Registry {
         }
         let profile = self.profile(source);
         let module = self.compiler.compile("several functions", source, profile)?;
-        let what = format!("functions {}", offered(&module.exports).join(", "));
-        if module.exports.is_empty() {
+        let what = format!("functions {}", module.offered_names().join(", "));
+        if module.offers().is_empty() {
             return Err(Error::MissingExport {
                 what,
                 wanted: "any".to_owned(),
@@ -261,7 +261,7 @@ impl Registry {
             });
         }
         let mut functions = Vec::new();
-        for (at, export) in module.exports.iter().enumerate() {
+        for (at, export) in module.offers() {
             check_name("function", &export.name)?;
             functions.push((Arc::from(export.name.as_str()), at));
         }

@@ -92,7 +92,8 @@ impl WorkerProcedureCall {
         Ok(self.information(&function))
     }
 
-    /// Defines every function a module offers, under its export's name. They share their sandboxes,
+    /// Defines every function a module offers, under its export's name: those whose types it tells, or where
+    /// it tells none, every export that can be called. They share their sandboxes,
     /// so that what one of them keeps in memory the others see.
     ///
     /// # Errors
@@ -238,7 +239,7 @@ impl WorkerProcedureCall {
             DependencyInformation {
                 alias: entry.alias.to_string(),
                 module_hash_sha1: module.hash,
-                exports: module.exports.iter().map(|export| export.name.clone()).collect(),
+                exports: module.offers().iter().map(|(_, export)| export.name.clone()).collect(),
                 installed_worker_count: if is_usable { self.count_workers(|_| true) } else { 0 },
                 required_dependencies: entry.needs,
                 required_constants: module.requirements.constants.clone(),
@@ -410,6 +411,10 @@ impl WorkerProcedureCall {
     /// Calls a function and blocks until it is answered, see [`PendingCall::wait`]. `arguments` is a
     /// tuple: `(a, b)`, `(a,)`, `()`.
     ///
+    /// Types are not compared here: bytes of one integer type may decode as another's number, so each must
+    /// be just the function's, `1_u64` where it takes a `u64`. [`function`](Self::function) makes a handle that
+    /// compares them once, and [`call_json`](Self::call_json) goes by the module's.
+    ///
     /// # Errors
     ///
     /// Everything a call can be refused with or end with, see [`Error`].
@@ -529,7 +534,8 @@ impl WorkerProcedureCall {
     }
 
     /// How every worker is, by number; lost ones as `restarting` until they are replaced, as
-    /// `stopped` where they are not replaced any more. Empty while stopped.
+    /// `stopped` where they are not replaced any more. Empty while stopped. A worker looks around between
+    /// calls, so a change may show a moment after its cause: `worker_health_state_changed` tells when.
     #[doc(alias = "getWorkerHealthStates")]
     #[must_use]
     pub fn get_worker_health_states(&self) -> Vec<WorkerHealth> {

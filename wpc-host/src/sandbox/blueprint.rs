@@ -9,7 +9,7 @@ use super::surroundings::Failure;
 use super::wasi;
 use crate::error::Error;
 use crate::limits::Limits;
-use crate::module::{Convention, Module, describe, offered};
+use crate::module::{Convention, Module, describe};
 use crate::wasi::Wasi;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -239,7 +239,7 @@ fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Par
 }
 
 fn missing(module: &Module, export: &str) -> String {
-    let offered = offered(&module.exports);
+    let offered = module.offered_names();
     let offered = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
     match module.wasm.get_export(export) {
         Some(found) => format!("it cannot be called, being {}", describe(&found)),
