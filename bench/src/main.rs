@@ -88,7 +88,6 @@ fn figure(unit: Unit, value: f64) -> String {
     match unit {
         Unit::Nanoseconds => scaled([("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9)]),
         Unit::CallsPerSecond => scaled([("/s", 1.0), ("k/s", 1e3), ("M/s", 1e6), ("G/s", 1e9)]),
-        Unit::Bytes => scaled([("B", 1.0), ("KB", 1e3), ("MB", 1e6), ("GB", 1e9)]),
     }
 }
 
@@ -100,7 +99,6 @@ fn as_json(row: &Row) -> serde_json::Value {
     let unit = match row.unit {
         Unit::Nanoseconds => "ns",
         Unit::CallsPerSecond => "calls/s",
-        Unit::Bytes => "bytes",
     };
     json!({
         "row": row.name,

@@ -15,7 +15,6 @@ use wpc_host::{CallOptions, Function, Limits, Options, PendingCall, WasmModule};
 pub(crate) enum Unit {
     Nanoseconds,
     CallsPerSecond,
-    Bytes,
 }
 
 /// What is to be reached.
