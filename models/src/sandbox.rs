@@ -4,7 +4,7 @@
 //! * `loops` goes on until its call should end, as a guest does;
 //! * `stuck` goes on until its call was answered and the check lets it, as a host function does.
 
-use crate::call::{Call, Reply, ReplyMetadata};
+use crate::call::{Call, ReplyMetadata};
 use crate::error::Error;
 use crate::event::Events;
 use crate::host_function::HostFunction;
@@ -103,7 +103,11 @@ impl Sandbox {
         false
     }
 
-    pub(crate) fn call(&mut self, request: &Request<'_>) -> Result<Reply, Error> {
+    pub(crate) fn call<T>(
+        &mut self,
+        request: &Request<'_>,
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> Result<(T, ReplyMetadata), Error> {
         assert!(!self.is_broken, "a sandbox that failed is never used again");
         let call = request.call;
         let mut bytes = vec![TAG_VALUE];
@@ -134,14 +138,13 @@ impl Sandbox {
             }),
         };
         self.is_broken = result.is_err();
-        result.map(|()| Reply {
-            bytes,
-            metadata: ReplyMetadata {
-                function_hash_sha1: self.blueprint.module.hash,
-                worker_id: self.surroundings.worker,
-                fuel_used: None,
-            },
-        })
+        result?;
+        let metadata = ReplyMetadata {
+            function_hash_sha1: self.blueprint.module.hash,
+            worker_id: self.surroundings.worker,
+            fuel_used: None,
+        };
+        Ok((read(&bytes), metadata))
     }
 }
 

@@ -15,6 +15,9 @@ use postcard_schema::schema::owned::{
     OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType, OwnedNamedValue,
 };
 
+/// What types there are, for who wrote something else.
+const TYPES: &str = "a type (bool, an integer, f32, f64, char, String, Option<T>, Vec<T>, Map<K, V>, a tuple, or Name { field: T })";
+
 /// Text that is no type or no signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAType {
@@ -112,7 +115,7 @@ pub fn signature_text(signature: &Signature) -> String {
 ///
 /// let point = parse_type("Point { x: f64, y: f64 }").unwrap();
 /// assert_eq!(definition(&point).unwrap(), "Point { x: f64, y: f64 }");
-/// assert_eq!(parse_type("Vec<u9>").unwrap_err().to_string(), "at byte 4: a type is wanted");
+/// assert_eq!(parse_type("Vec<u9>").unwrap_err().at, 4);
 /// ```
 pub fn parse_type(text: &str) -> Result<OwnedNamedType, NotAType> {
     let mut parser = Parser { text, at: 0 };
@@ -198,9 +201,14 @@ impl<'a> Parser<'a> {
         if self.eat("(") {
             return self.tuple(depth);
         }
+        // As in Rust, where a borrowed text is one as well.
+        if self.eat("&") {
+            self.want("str", "`&str`, or a type without a reference")?;
+            return Ok(OwnedNamedType { name: "String".to_owned(), ty: Type::String });
+        }
         self.skip_space();
         let start = self.at;
-        let name = self.name("a type")?;
+        let name = self.name(TYPES)?;
         let plain = |ty| Ok(OwnedNamedType { name: name.to_owned(), ty });
         match name {
             "bool" => plain(Type::Bool),
@@ -233,7 +241,7 @@ impl<'a> Parser<'a> {
                 plain(Type::Map { key: Box::new(key), val: Box::new(val) })
             }
             _ if self.eat("{") => plain(Type::Struct(self.fields(depth)?)),
-            _ => Err(NotAType { at: start, wanted: "a type" }),
+            _ => Err(NotAType { at: start, wanted: TYPES }),
         }
     }
 
@@ -252,7 +260,7 @@ impl<'a> Parser<'a> {
         }
         self.eat(",");
         self.want(">", "a closing angle bracket")?;
-        found.try_into().map_err(|_| NotAType { at: self.at, wanted: "a type" })
+        found.try_into().map_err(|_| NotAType { at: self.at, wanted: TYPES })
     }
 
     /// What follows an opening parenthesis: `()`, `(T)` that is `T`, `(T,)`, `(T, U)`.
@@ -323,7 +331,7 @@ mod tests {
             ("", "at byte 0: an opening parenthesis is wanted"),
             ("(a)", "at byte 2: a colon is wanted"),
             ("(a: Vec<u8) -> ()", "at byte 10: a closing angle bracket is wanted"),
-            ("(a: Thing)", "at byte 4: a type is wanted"),
+            ("(a: &u8)", "at byte 5: `&str`, or a type without a reference is wanted"),
             ("(a: u8) -> u8 more", "at byte 14: the end is wanted"),
             ("(1: u8)", "at byte 1: an argument's name is wanted"),
             ("(a: P { x u8 })", "at byte 10: a colon is wanted"),

@@ -8,7 +8,11 @@ use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::collections::VecDeque;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use wpc_host::EventDetails;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -22,6 +26,9 @@ pub(crate) struct Arguments {
     seconds: u32,
 }
 
+/// How often the bar moves.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
 /// The quantiles that are told.
 const QUANTILES: [(&str, f64); 5] =
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
@@ -30,9 +37,16 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let seconds = u64::from(arguments.seconds);
     let outstanding = arguments.outstanding as usize;
     let target = &arguments.target;
-    let wpc = target.pool(cache)?;
+    // Counted, not shown: there may be as many as calls.
+    let lines = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&lines);
+    let wpc = target.pool(cache, false, move |event| {
+        if matches!(event.details, EventDetails::GuestLog { .. }) {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    })?;
     let (name, options) = (&target.function, target.options().wait_for_room());
-    let encoded = wpc.encode_json(name, &target.values())?;
+    let encoded = wpc.encode_json(name, &target.values(&wpc)?)?;
     // What fails once would fail every time.
     wpc.submit_encoded(name, &encoded, &options)?.wait_encoded()?;
 
@@ -43,6 +57,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let bar = progress_bar(seconds);
     let begun = Instant::now();
     let end = begun + Duration::from_secs(seconds);
+    let mut looks = begun;
     let mut calls = VecDeque::with_capacity(outstanding);
     loop {
         let now = Instant::now();
@@ -58,14 +73,24 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         } else {
             calls.push_back((now, wpc.submit_encoded(name, &encoded, &options)?));
         }
-        if latencies.len().is_multiple_of(10_000) {
+        if now >= looks {
             bar.set_position(begun.elapsed().as_secs());
+            looks = now + BETWEEN_LOOKS;
         }
     }
     let elapsed = begun.elapsed().as_secs_f64();
     bar.finish_and_clear();
     wpc.stop_workers();
-    terminal::print(report(arguments, &latencies, elapsed, as_json).as_bytes())
+    terminal::print(report(arguments, &latencies, elapsed, as_json).as_bytes())?;
+    let lines = lines.load(Ordering::Relaxed);
+    if lines > 0 && !as_json {
+        // Whoever reads this may be gone.
+        let _ = writeln!(
+            std::io::stderr(),
+            "the function wrote {lines} lines, or more, which are not shown"
+        );
+    }
+    Ok(())
 }
 
 fn report(

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::language::Sources;
 use crate::manifest::{self, Build, Source};
 use crate::problem::{MANIFEST, Problem};
+use crate::words::in_our_words;
 use crate::{inspect, terminal, toolchain};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,23 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
     let sources = Sources::at(&arguments.path)?;
+    let text = build(&sources, arguments, cache, as_json)?;
+    terminal::print(format!("{}\n", text.trim_end()).as_bytes())
+}
+
+/// Builds the project of a folder where its module usually lies; nothing where there is no project.
+pub(crate) fn build_folder(folder: &Path, cache: &Cache) -> Result<(), Failure> {
+    let Ok(sources) = Sources::at(folder) else { return Ok(()) };
+    let arguments = Arguments { path: folder.to_owned(), output: None, target: None };
+    build(&sources, &arguments, cache, false).map(drop)
+}
+
+fn build(
+    sources: &Sources,
+    arguments: &Arguments,
+    cache: &Cache,
+    as_json: bool,
+) -> Result<String, Failure> {
     let manifest = read_manifest(&sources.folder)?;
     let build = manifest.as_ref().map(|(_, build)| build);
     let target = arguments.target.as_deref().or(build.and_then(|build| build.target.as_deref()));
@@ -34,15 +52,23 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         Some(out) => out.clone(),
         None => sources.folder.join(format!("{}.wasm", sources.name)),
     };
-    let out = std::path::absolute(&out)
-        .map_err(|error| Failure::usage(format!("{}: {error}", out.display())))?;
+    let out = place(&out, sources)?;
+    let cannot = |error: std::io::Error| Failure::machine(format!("{}: {error}", out.display()));
     // Only what is whole comes to its place: somebody may be serving what lies there.
-    let partial = out.with_extension("wasm.part");
-    let told = toolchain::compile(&sources, target, &partial)
-        .and_then(|tool| Ok((tool, finish(&partial, &out, manifest.as_ref(), cache)?)));
-    // It is there only where something went wrong, or else it has moved.
-    let _ = std::fs::remove_file(&partial);
-    let (tool, told) = told?;
+    let mut partial = tempfile::Builder::new();
+    partial.prefix(".wpc-build-").suffix(".wasm");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        // As any file that is made, and not for its owner alone.
+        partial.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let partial = partial.tempfile_in(out.parent().unwrap_or(Path::new("/"))).map_err(cannot)?;
+    let tool = toolchain::compile(sources, target, partial.path())?;
+    let mut bytes = std::fs::read(partial.path()).map_err(cannot)?;
+    let told = finish(&mut bytes, manifest.as_ref(), cache)?;
+    std::fs::write(partial.path(), bytes).map_err(cannot)?;
+    partial.persist(&out).map_err(|error| cannot(error.error))?;
     let text = if as_json {
         let language = sources.language.name();
         json!({ "file": out, "language": language, "toolchain": tool, "module": told }).to_string()
@@ -50,7 +76,23 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         let functions: String = told.functions.iter().map(inspect::function_line).collect();
         format!("{}\n{} bytes, built by {tool}\n{functions}", out.display(), told.size)
     };
-    terminal::print(format!("{}\n", text.trim_end()).as_bytes())
+    Ok(text)
+}
+
+/// Where the module goes: what a link leads to, and never in the place of what is no module.
+fn place(out: &Path, sources: &Sources) -> Result<PathBuf, Failure> {
+    let cannot = |why: &str| Failure::usage(format!("{}: {why}", out.display()));
+    let out = match std::fs::canonicalize(out) {
+        Ok(out) => out,
+        Err(_) => std::path::absolute(out).map_err(|error| cannot(&error.to_string()))?,
+    };
+    if out.exists() && !out.is_file() {
+        return Err(cannot("it is no file that could be replaced"));
+    }
+    if sources.files.iter().any(|file| sources.folder.join(file) == out) {
+        return Err(cannot("it is the source"));
+    }
+    Ok(out)
 }
 
 fn read_manifest(folder: &Path) -> Result<Option<(Source, Build)>, Failure> {
@@ -65,33 +107,32 @@ fn read_manifest(folder: &Path) -> Result<Option<(Source, Build)>, Failure> {
 
 /// Adds the types, and sees that the module is one.
 fn finish(
-    partial: &Path,
-    out: &Path,
+    bytes: &mut Vec<u8>,
     manifest: Option<&(Source, Build)>,
     cache: &Cache,
 ) -> Result<ModuleInformation, Failure> {
-    let cannot = |path: &Path, error: &std::io::Error| {
-        Failure::machine(format!("{}: {error}", path.display()))
-    };
-    let mut bytes = std::fs::read(partial).map_err(|error| cannot(partial, &error))?;
-    if let Some((source, build)) = manifest {
-        add_signatures(&mut bytes, source, build)?;
-    }
     let options = Options { compile_cache: cache.folder()?, ..Options::default() };
-    let told = WasmModule::new(bytes.as_slice()).inspect_with(&options)?;
-    if let Some((source, build)) = manifest {
-        let unknown = unknown_functions(&told, source, build);
-        if !unknown.is_empty() {
-            return Err(Failure::Problems(unknown));
+    if let Some((source, build)) = manifest.filter(|(_, build)| !build.signatures.is_empty()) {
+        let records = records(source, build)?;
+        let told = WasmModule::new(bytes.as_slice()).inspect_with(&options)?;
+        let wrong = wrong_signatures(&told, source, build);
+        if !wrong.is_empty() {
+            return Err(Failure::Problems(wrong));
         }
+        append_custom_section(bytes, SECTION, &records);
     }
-    std::fs::write(partial, bytes).map_err(|error| cannot(partial, &error))?;
-    std::fs::rename(partial, out).map_err(|error| cannot(out, &error))?;
-    Ok(told)
+    let told = WasmModule::new(bytes.as_slice()).inspect_with(&options)?;
+    match &told.refused {
+        Some(why) => {
+            let why = in_our_words(why);
+            Err(Failure::Project(format!("what was built is of no use: {why}")))
+        }
+        None => Ok(told),
+    }
 }
 
-/// Appends the custom section that tells the manifest's signatures.
-fn add_signatures(module: &mut Vec<u8>, source: &Source, build: &Build) -> Result<(), Failure> {
+/// What a module's section tells by the manifest's signatures.
+fn records(source: &Source, build: &Build) -> Result<Vec<u8>, Failure> {
     let mut records = Vec::new();
     let mut problems = Vec::new();
     for (name, text) in &build.signatures {
@@ -103,13 +144,7 @@ fn add_signatures(module: &mut Vec<u8>, source: &Source, build: &Build) -> Resul
             }
         }
     }
-    if !problems.is_empty() {
-        return Err(Failure::Problems(problems));
-    }
-    if !records.is_empty() {
-        append_custom_section(module, SECTION, &records);
-    }
-    Ok(())
+    if problems.is_empty() { Ok(records) } else { Err(Failure::Problems(problems)) }
 }
 
 /// A custom section: the number 0, its length, and in that its name with a length, and its bytes.
@@ -135,14 +170,21 @@ fn leb128(mut number: usize) -> Vec<u8> {
     }
 }
 
-fn unknown_functions(told: &ModuleInformation, source: &Source, build: &Build) -> Vec<Problem> {
-    let is_there = |name: &str| told.functions.iter().any(|function| function.name == name);
-    let unknown = build.signatures.iter().filter(|(name, _)| !is_there(name));
-    let problem = unknown.map(|(name, text)| {
-        let there: Vec<_> = told.functions.iter().map(|function| function.name.as_str()).collect();
-        let message =
-            format!("the module has no function \"{name}\"; it has: {}", there.join(", "));
-        source.problem(text.span().start, MANIFEST, &message)
+/// Signatures of functions that are not there, or that tell their types by themselves: those of numbers do.
+fn wrong_signatures(told: &ModuleInformation, source: &Source, build: &Build) -> Vec<Problem> {
+    let wrong = build.signatures.iter().filter_map(|(name, text)| {
+        let message = match told.functions.iter().find(|function| function.name == *name) {
+            Some(function) => {
+                let own = function.signature.as_ref()?;
+                format!("\"{name}\" tells its types itself: {own}; take its line out")
+            }
+            None => {
+                let functions = told.functions.iter();
+                let there: Vec<_> = functions.map(|function| function.name.as_str()).collect();
+                format!("the module has no function \"{name}\"; it has: {}", there.join(", "))
+            }
+        };
+        Some(source.problem(text.span().start, MANIFEST, &message))
     });
-    problem.collect()
+    wrong.collect()
 }

@@ -4,12 +4,14 @@ use crate::failure::Failure;
 use crate::terminal;
 use etcetera::BaseStrategy as _;
 use serde_json::json;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(crate) struct Cache {
     /// The folder that keeps compiled code; `wpc cache` tells which it is.
-    #[arg(long, global = true, value_name = "FOLDER", env = "WPC_CACHE")]
+    /// The environment's WPC_CACHE chooses it as well.
+    #[arg(long, global = true, value_name = "FOLDER")]
     cache: Option<PathBuf>,
     /// Compiles anew, and keeps nothing.
     #[arg(long, global = true)]
@@ -29,13 +31,9 @@ impl Cache {
         if self.no_cache {
             return Ok(None);
         }
-        let folder = match &self.cache {
-            Some(folder) => folder.clone(),
-            None => match etcetera::choose_base_strategy() {
-                Ok(strategy) => strategy.cache_dir().join("wpc"),
-                // Nobody's home: a service, perhaps.
-                Err(_) => return Ok(None),
-            },
+        let chosen = || std::env::var_os("WPC_CACHE").filter(|folder| !folder.is_empty());
+        let Some(folder) = self.cache.clone().or_else(|| chosen().map(PathBuf::from)) else {
+            return Ok(usual_folder());
         };
         let absolute = std::path::absolute(&folder);
         absolute
@@ -44,15 +42,39 @@ impl Cache {
     }
 }
 
+/// Where nobody chose. What cannot be kept there is compiled anew each time.
+fn usual_folder() -> Option<PathBuf> {
+    // Without a home it is a service, perhaps.
+    let folder = etcetera::choose_base_strategy().ok()?.cache_dir().join("wpc");
+    let mut made = std::fs::DirBuilder::new();
+    made.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt as _;
+        // Its files are run as native code.
+        made.mode(0o700);
+    }
+    match made.create(&folder) {
+        Ok(()) => Some(folder),
+        Err(error) => {
+            // Whoever reads this may be gone.
+            let _ = writeln!(
+                std::io::stderr(),
+                "nothing that is compiled is kept: {}: {error} (--cache FOLDER chooses another place, --no-cache asks for none)",
+                folder.display()
+            );
+            None
+        }
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
     let folder = cache.folder()?.ok_or_else(|| {
         Failure::usage("nothing is kept: --no-cache was given, or there is no home folder; --cache FOLDER chooses one")
     })?;
-    // What wpc keeps lies in a folder of that, so that nothing else is deleted with it.
     let kept = folder.join("modules");
-    if arguments.clear && kept.exists() {
-        std::fs::remove_dir_all(&kept)
-            .map_err(|error| Failure::machine(format!("{}: {error}", kept.display())))?;
+    if arguments.clear {
+        clear(&kept).map_err(|error| Failure::machine(format!("{}: {error}", kept.display())))?;
     }
     let (files, bytes) = usage(&kept);
     let text = if as_json {
@@ -62,6 +84,23 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         format!("{}\n{files} files, {bytes}", folder.display())
     };
     terminal::print(format!("{text}\n").as_bytes())
+}
+
+/// Deletes the folders that the compiler keeps its code in, one for each version of it, and nothing else that
+/// may lie beside them.
+fn clear(kept: &Path) -> std::io::Result<()> {
+    let entries = match std::fs::read_dir(kept) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("wasmtime-") {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// How many files there are, and their bytes together. What cannot be read does not count.

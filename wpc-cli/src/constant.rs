@@ -1,7 +1,8 @@
 //! A constant from a command line or a manifest: its JSON value, and its type where that is told.
 //!
-//! A guest decodes a constant as the type it expects, which no module tells. Text, truth values and
-//! what is made of them say theirs; a number needs its type unless it is an `i64` or an `f64`.
+//! A guest decodes a constant as the type it expects, which no module tells. Text, truth values, fractions and
+//! what is made of them say theirs. An integer does not: the bytes of one type are another number of the
+//! next.
 
 use crate::failure::Failure;
 use serde_json::Value;
@@ -36,8 +37,9 @@ pub(crate) fn define(
         Some(ty) => ty.to_owned(),
         None => natural_type(value).ok_or_else(|| Error::ConstantEncode {
             constant: name.to_owned(),
-            reason: "what type the guest reads cannot be told from the value; say it, as in `Option<u32>`"
-                .to_owned(),
+            reason: format!(
+                "the value does not tell the type that the guest reads; say it, as in {name}:u32={value} or {name} = {{ type = \"u32\", value = {value} }}"
+            ),
         })?,
     };
     wpc.define_worker_constant_json(name, &ty, value)
@@ -49,7 +51,7 @@ fn natural_type(value: &Value) -> Option<String> {
         Value::Bool(_) => "bool".to_owned(),
         Value::String(_) => "String".to_owned(),
         Value::Number(number) if number.is_f64() => "f64".to_owned(),
-        Value::Number(_) => "i64".to_owned(),
+        Value::Number(_) => return None,
         Value::Array(items) => format!("Vec<{}>", common_type(items.iter())?),
         Value::Object(entries) => format!("Map<String, {}>", common_type(entries.values())?),
     })

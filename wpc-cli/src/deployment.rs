@@ -3,14 +3,15 @@
 
 use crate::cache::Cache;
 use crate::failure::Failure;
-use crate::manifest::{self, Entry, Manifest, Source};
+use crate::manifest::{self, Entry, Manifest, Pool, Source};
 use crate::problem::{MACHINE, MANIFEST, Problem};
 use crate::terminal::tell_line;
+use crate::words::in_our_words;
 use crate::{constant, grant};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use wpc_host::{Error, Options, WasmModule, WorkerProcedureCall};
+use wpc_host::{Error, ErrorCode, Options, WasmModule, WorkerProcedureCall};
 
 /// A table of the manifest that names things to define, in the order in which they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,9 +67,16 @@ pub(crate) struct Report {
 /// What a pool was brought to.
 pub(crate) struct Deployment {
     wpc: WorkerProcedureCall,
+    options: Options,
+    /// How many there are to be.
+    pub(crate) workers: usize,
+    /// The manifest's choices for the pool, which are made once.
+    pool_choices: Pool,
     standing: BTreeMap<Item, Content>,
     /// By function, the item that defined it.
     owners: BTreeMap<String, Item>,
+    /// All that the manifest says now.
+    named: Vec<Item>,
 }
 
 impl Deployment {
@@ -79,11 +87,20 @@ impl Deployment {
         manifest: &Manifest,
         cache: &Cache,
     ) -> Result<Self, Failure> {
-        let options = Options { compile_cache: cache.folder()?, ..manifest.pool.chosen() };
-        let wpc = WorkerProcedureCall::new(options)?;
+        let (options, workers) = manifest.chosen(source)?;
+        let options = Options { compile_cache: cache.folder()?, ..options };
+        let wpc = WorkerProcedureCall::new(options.clone())?;
         wpc.on_worker_event(tell_line)
             .map_err(|error| Failure::machine(format!("no thread for events: {error}")))?;
-        let mut deployment = Self { wpc, standing: BTreeMap::new(), owners: BTreeMap::new() };
+        let mut deployment = Self {
+            wpc,
+            options,
+            workers,
+            pool_choices: manifest.pool(),
+            standing: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            named: Vec::new(),
+        };
         let problems = deployment.bring_to(source, manifest).problems;
         if problems.is_empty() { Ok(deployment) } else { Err(Failure::Problems(problems)) }
     }
@@ -101,11 +118,16 @@ impl Deployment {
             .into_iter()
             .filter(|wanted| self.standing.get(&wanted.item) != Some(&wanted.content))
             .collect();
+        self.named = named;
         let (stuck, refused) = self.define_all(source, open, &mut report.defined);
-        if refused.is_empty() || !self.define_together(source, &stuck, &mut report.defined) {
+        if refused.is_empty() || !self.define_together(source, &stuck, &refused, &mut report) {
             report.problems.extend(refused);
         }
-        self.forget_all_but(&named, &mut report);
+        if self.pool_choices != manifest.pool() {
+            let message = "[pool] is chosen once; start anew for what it says now";
+            report.problems.push(source.problem(0, MANIFEST, message));
+        }
+        self.forget_unnamed(source, &mut report);
         self.find_unmet(source, manifest, &mut report.problems);
         report
     }
@@ -139,16 +161,22 @@ impl Deployment {
     }
 
     /// A new dependency that does not go with the functions there are, and new functions that do not go
-    /// with the dependency there is: the functions are taken away for that moment. Where that does not
-    /// help either, everything is put back as it was.
+    /// with the dependency there is: the functions are taken away for the moment in which both are
+    /// defined. Where that does not help either, everything is put back as it was.
     fn define_together(
         &mut self,
         source: &Source,
         stuck: &[Wanted],
-        defined: &mut Vec<Item>,
+        refused: &[Problem],
+        report: &mut Report,
     ) -> bool {
-        let is = |kinds: &[Kind]| stuck.iter().any(|wanted| kinds.contains(&wanted.item.kind));
-        if !is(&[Kind::Dependency]) || !is(&[Kind::Module, Kind::Function]) {
+        // Only what does not link may link together; anything else is wrong by itself.
+        let links = |problem: &Problem| problem.code == ErrorCode::DependencyExport.as_str();
+        let has = |kinds: &[Kind]| stuck.iter().any(|wanted| kinds.contains(&wanted.item.kind));
+        if !refused.iter().all(links)
+            || !has(&[Kind::Dependency])
+            || !has(&[Kind::Module, Kind::Function])
+        {
             return false;
         }
         let old = stuck.iter().filter_map(|wanted| {
@@ -156,6 +184,8 @@ impl Deployment {
             Some(Wanted { item: wanted.item.clone(), content, at: wanted.at })
         });
         let old: Vec<_> = old.collect();
+        // With a compile cache it takes but a moment then.
+        stuck.iter().for_each(|wanted| self.compile(&wanted.content));
         let take_away = |deployment: &mut Self| {
             for wanted in stuck {
                 deployment.disown(&wanted.item, |_| true);
@@ -165,19 +195,36 @@ impl Deployment {
         let mut now = Vec::new();
         let (left, _) = self.define_all(source, stuck.to_vec(), &mut now);
         if left.is_empty() {
-            defined.append(&mut now);
+            report.defined.append(&mut now);
             return true;
         }
         take_away(self);
         // These went together before.
-        self.define_all(source, old, &mut Vec::new());
+        let (lost, why) = self.define_all(source, old, &mut Vec::new());
+        for wanted in lost {
+            self.standing.remove(&wanted.item);
+        }
+        report.problems.extend(why);
         false
+    }
+
+    /// Compiles a module for the cache. What is wrong with it is told where it is defined.
+    fn compile(&self, content: &Content) {
+        if let Content::Module(entry, bytes) = content
+            && let Ok(module) = self.module(entry, bytes)
+        {
+            let _ = module.inspect_with(&self.options);
+        }
     }
 
     fn define(&mut self, source: &Source, wanted: &Wanted) -> Result<(), Problem> {
         let Item { kind, name } = &wanted.item;
         let problem = |error: &Error| {
-            source.problem(wanted.at, error.code().as_str(), &format!("{}: {error}", wanted.item))
+            source.problem(
+                wanted.at,
+                error.code().as_str(),
+                &format!("{}: {}", wanted.item, in_our_words(&error.to_string())),
+            )
         };
         let (entry, bytes) = match &wanted.content {
             Content::Constant(value) => {
@@ -196,13 +243,16 @@ impl Deployment {
                 return defined.map_err(|error| problem(&error));
             }
             Kind::Module => {
-                let told = module.inspect().map_err(|error| problem(&error))?;
+                let told = module.inspect_with(&self.options).map_err(|error| problem(&error))?;
                 told.functions.into_iter().map(|function| function.name).collect()
             }
             Kind::Function => vec![name.clone()],
         };
+        // One that is said no more gives its functions up.
         let other = |function: &&String| {
-            self.owners.get(*function).is_some_and(|owner| *owner != wanted.item)
+            self.owners
+                .get(*function)
+                .is_some_and(|owner| *owner != wanted.item && self.named.contains(owner))
         };
         if let Some(twice) = functions.iter().find(other) {
             let message = format!(
@@ -238,7 +288,7 @@ impl Deployment {
         if entry.grants.iter().any(|grant| grant == "stdin") {
             return Err("`stdin` cannot be granted: the calls come from there".to_owned());
         }
-        grant::apply(module, &entry.grants).map_err(|failure| failure.to_string())
+        grant::apply(module, &entry.grants, false).map_err(|failure| failure.message())
     }
 
     /// Forgets the item's functions that are meant.
@@ -253,10 +303,18 @@ impl Deployment {
         });
     }
 
-    fn forget_all_but(&mut self, named: &[Item], report: &mut Report) {
+    /// Forgets what is said no more, unless something that is said needs it.
+    fn forget_unnamed(&mut self, source: &Source, report: &mut Report) {
         let gone: Vec<_> =
-            self.standing.keys().filter(|item| !named.contains(item)).cloned().collect();
-        for item in gone {
+            self.standing.keys().filter(|item| !self.named.contains(item)).cloned().collect();
+        // Functions first: what only they needed can go with them.
+        for item in gone.into_iter().rev() {
+            if let Some(function) = self.who_needs(&item) {
+                let message =
+                    format!("{item} is said no more, and function \"{function}\" needs it");
+                report.problems.push(source.problem(0, MANIFEST, &message));
+                continue;
+            }
             self.standing.remove(&item);
             match item.kind {
                 Kind::Constant => {
@@ -269,6 +327,16 @@ impl Deployment {
             }
             report.removed.push(item);
         }
+    }
+
+    fn who_needs(&self, item: &Item) -> Option<String> {
+        let functions = self.wpc.get_remote_functions().into_iter();
+        let mut needing = functions.filter(|function| match item.kind {
+            Kind::Constant => function.required_constants.contains(&item.name),
+            Kind::Dependency => function.required_dependencies.contains(&item.name),
+            Kind::Module | Kind::Function => false,
+        });
+        needing.next().map(|function| function.name)
     }
 
     /// What functions need and nobody defined.
@@ -337,7 +405,7 @@ fn wanted(
                     all.push(Wanted { item, content, at });
                 }
                 Err(error) => {
-                    let message = format!("{item}: {}: {error}", path.display());
+                    let message = format!("{item}: {}: {error}; is it built?", path.display());
                     problems.push(source.problem(at, MACHINE, &message));
                 }
             }

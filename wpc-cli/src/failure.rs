@@ -1,6 +1,7 @@
 //! How a failure is told: on standard error, for people or as JSON, and by the exit code.
 
-use crate::problem::{MACHINE, MANIFEST, Problem};
+use crate::problem::{MACHINE, MANIFEST, Problem, TEST};
+use crate::words::{in_our_words, printable};
 use serde_json::{Value, json};
 use std::fmt;
 use std::io::Write as _;
@@ -12,6 +13,8 @@ pub(crate) enum Failure {
     Machine(String),
     /// The command line does not make sense.
     Usage(String),
+    /// A project did not build.
+    Project(String),
     /// Things that are wrong in files, all of them.
     Problems(Vec<Problem>),
     Host(Error),
@@ -26,13 +29,26 @@ impl Failure {
         Self::Usage(message.into())
     }
 
+    /// What went wrong, without its code.
+    pub(crate) fn message(&self) -> String {
+        match self {
+            Self::Machine(message) | Self::Usage(message) | Self::Project(message) => {
+                message.clone()
+            }
+            Self::Problems(_) => self.to_string(),
+            Self::Host(error) => in_our_words(&error.to_string()),
+        }
+    }
+
     fn exit_code(&self) -> u8 {
         let error = match self {
             Self::Machine(_) => return 1,
             Self::Usage(_) => return 2,
+            Self::Project(_) => return 7,
             Self::Problems(problems) => {
                 let codes = || problems.iter().map(|problem| problem.code);
                 return match () {
+                    () if codes().any(|code| code == TEST) => 7,
                     () if codes().any(|code| code == MANIFEST) => 2,
                     () if codes().all(|code| code == MACHINE) => 1,
                     () => 3,
@@ -82,13 +98,21 @@ impl Failure {
         } else {
             let red = "\u{1b}[1;31m";
             let mut err = anstream::stderr();
-            for line in self.to_string().lines() {
-                let _ = writeln!(err, "{red}error\u{1b}[0m: {line}");
+            match self {
+                Self::Problems(problems) => {
+                    for problem in problems {
+                        let _ = writeln!(err, "{red}error\u{1b}[0m: {problem}");
+                    }
+                }
+                failure => {
+                    let failure = printable(&failure.to_string());
+                    let _ = writeln!(err, "{red}error\u{1b}[0m: {failure}");
+                }
             }
             if let Self::Host(Error::Guest { error, .. }) = self
                 && !error.stack.is_empty()
             {
-                let _ = writeln!(err, "{}", error.stack);
+                let _ = writeln!(err, "{}", printable(&error.stack));
             }
         }
         ExitCode::from(self.exit_code())
@@ -98,6 +122,7 @@ impl Failure {
         match self {
             Self::Machine(message) => json!({ "code": MACHINE, "message": message }),
             Self::Usage(message) => json!({ "code": "usage", "message": message }),
+            Self::Project(message) => json!({ "code": "project", "message": message }),
             Self::Problems(problems) => json!({
                 "code": "problems",
                 "message": self.to_string(),
@@ -113,6 +138,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Machine(message) => write!(f, "{message} ({MACHINE})"),
             Self::Usage(message) => write!(f, "{message} (usage)"),
+            Self::Project(message) => write!(f, "{message} (project)"),
             Self::Problems(problems) => {
                 for (at, problem) in problems.iter().enumerate() {
                     let newline = if at > 0 { "\n" } else { "" };
@@ -120,14 +146,17 @@ impl fmt::Display for Failure {
                 }
                 Ok(())
             }
-            Self::Host(error) => write!(f, "{error} ({})", error.code().as_str()),
+            Self::Host(error) => {
+                write!(f, "{} ({})", in_our_words(&error.to_string()), error.code().as_str())
+            }
         }
     }
 }
 
 /// An error of the host as JSON.
 pub(crate) fn error_json(error: &Error) -> Value {
-    let mut told = json!({ "code": error.code().as_str(), "message": error.to_string() });
+    let mut told =
+        json!({ "code": error.code().as_str(), "message": in_our_words(&error.to_string()) });
     if let Error::Guest { error, .. } = error {
         told["guest"] =
             json!({ "name": error.name, "message": error.message, "stack": error.stack });

@@ -1,16 +1,28 @@
 //! What a module is granted on the command line.
 
 use crate::failure::Failure;
-use std::io::{Read as _, stderr, stdin};
+use std::io::{Read as _, stderr, stdin, stdout};
 use std::sync::{Arc, OnceLock};
 use wpc_host::{Capability, Output, Wasi, WasmModule};
 
 pub(crate) const HELP: &str = "Grants the module something; may be given several times:
 clock, random, arg=TEXT, env=NAME=VALUE, stdin, output, read=FOLDER[:NAME], write=FOLDER[:NAME], wasi
-(`wasi`: what standard libraries import anyway, with nothing in it)";
+(`wasi`: what standard libraries import anyway, with nothing in it). What `_start` prints goes to standard\noutput, what other functions print to standard error";
 
-/// Grants everything at once: later pieces of WASI add to earlier ones.
-pub(crate) fn apply(mut module: WasmModule, grants: &[String]) -> Result<WasmModule, Failure> {
+/// What there is, for who asks for something else.
+const KNOWN: &str = "clock, random, wasi, stdin, output, arg=TEXT, env=NAME=VALUE, read=FOLDER[:NAME], write=FOLDER[:NAME]";
+
+/// Grants everything at once: later pieces of WASI add to earlier ones. What a whole program prints is what
+/// was called for; beside a function's result it goes to standard error.
+pub(crate) fn apply(
+    mut module: WasmModule,
+    grants: &[String],
+    is_program: bool,
+) -> Result<WasmModule, Failure> {
+    let with_output = |wasi: Wasi| {
+        let out = if is_program { Output::writer(stdout()) } else { Output::writer(stderr()) };
+        wasi.stdout(out).stderr(Output::writer(stderr()))
+    };
     let mut wasi: Option<Wasi> = None;
     let (mut arguments, mut environment) = (Vec::new(), Vec::new());
     // What has nothing in it comes first, whatever was typed first.
@@ -34,7 +46,7 @@ pub(crate) fn apply(mut module: WasmModule, grants: &[String]) -> Result<WasmMod
             ("arg", Some(text)) => arguments.push(text.to_owned()),
             ("env", Some(variable)) => {
                 let variable = variable.split_once('=').ok_or_else(|| {
-                    Failure::usage(format!("--grant {grant}: it must be env=NAME=VALUE"))
+                    Failure::usage(format!("grant `{grant}` must be env=NAME=VALUE"))
                 })?;
                 environment.push(variable);
             }
@@ -46,7 +58,7 @@ pub(crate) fn apply(mut module: WasmModule, grants: &[String]) -> Result<WasmMod
                     pieces.write_directory(host, guest)
                 });
             }
-            _ => return Err(Failure::usage(format!("--grant {grant}: {HELP}"))),
+            _ => return Err(Failure::usage(format!("unknown grant `{grant}`; there are {KNOWN}"))),
         }
     }
     if !arguments.is_empty() {
@@ -72,9 +84,4 @@ fn input() -> Result<Arc<[u8]>, Failure> {
         .read_to_end(&mut bytes)
         .map_err(|error| Failure::machine(format!("standard input: {error}")))?;
     Ok(Arc::clone(INPUT.get_or_init(|| bytes.into())))
-}
-
-/// Standard output belongs to the answer.
-fn with_output(wasi: Wasi) -> Wasi {
-    wasi.stdout(Output::writer(stderr())).stderr(Output::writer(stderr()))
 }

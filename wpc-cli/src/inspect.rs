@@ -3,9 +3,11 @@
 use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::terminal;
+use crate::words::in_our_words;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use wpc_host::{ExportInformation, ModuleInformation, Options};
+use wpc_host::{Error, ExportInformation, ModuleInformation, Options};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -15,7 +17,14 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
     let options = Options { compile_cache: cache.folder()?, ..Options::default() };
-    let told = terminal::read_module(&arguments.file)?.inspect_with(&options)?;
+    let told = terminal::read_module(&arguments.file)?.inspect_with(&options);
+    let mut told = told.map_err(|error| match error {
+        Error::NotWasm { reason, .. } => {
+            Error::NotWasm { what: format!("`{}`", arguments.file.display()), reason }
+        }
+        error => error,
+    })?;
+    told.refused = told.refused.map(|why| in_our_words(&why));
     let text = if as_json {
         let json = serde_json::to_string(&told);
         json.map_err(|error| Failure::machine(error.to_string()))? + "\n"
@@ -27,35 +36,48 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
 
 fn text(told: &ModuleInformation) -> String {
     let mut text = String::new();
-    let contract = told.abi_version.map_or_else(
-        || "none of wpc's; numbers only".to_owned(),
-        |version| format!("version {version}"),
-    );
-    let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "{name:<16}{value}");
+    let contract = match (told.abi_version, &told.refused) {
+        (Some(version), _) => format!("version {version}"),
+        (None, None) => "none of wpc's; numbers only".to_owned(),
+        (None, Some(_)) => "none of wpc's".to_owned(),
     };
-    line("size", &format!("{} bytes", told.size));
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "{name:<16}{}", printable(value));
+    };
+    if let Some(why) = &told.refused {
+        line("refused", why);
+    }
+    line("size", &count(told.size as u64, "byte"));
     line("SHA-1", &told.hash_sha1.to_string());
     line("SHA-256", &told.hash_sha256.to_string());
     line("contract", &contract);
+    let initial = count(told.initial_memory, "byte");
     let memory = match told.maximum_memory {
-        Some(most) => format!("{} bytes to begin with, at most {most}", told.initial_memory),
-        None => format!("{} bytes to begin with, and no bound of its own", told.initial_memory),
+        Some(most) => format!("{initial} to begin with, at most {most}"),
+        None => format!("{initial} to begin with, and no bound of its own"),
     };
-    line("memory", &memory);
+    // Of a component nothing is known.
+    if told.refused.is_none() || told.initial_memory > 0 || told.maximum_memory.is_some() {
+        line("memory", &memory);
+    }
     if let Some(most) = told.maximum_table_elements {
-        line("tables", &format!("at most {most} elements each"));
+        line("tables", &format!("at most {} each", count(most, "element")));
     }
     let dependencies = told.required_dependencies.iter();
     let dependencies =
         dependencies.map(|needed| format!("{} ({})", needed.alias, needed.imports.join(", ")));
-    let capabilities = told.required_capabilities.iter().map(|needed| format!("{needed:?}"));
+    // As `--grant` takes them.
+    let capabilities = told.required_capabilities.iter();
+    let capabilities = capabilities.map(|needed| format!("{needed:?}").to_lowercase());
     for (name, needed) in [
         ("constants", told.required_constants.clone()),
         ("dependencies", dependencies.collect()),
         ("host functions", told.required_host_functions.clone()),
         ("capabilities", capabilities.collect()),
         ("WASI", told.required_wasi_imports.clone()),
+        ("WASI grants", wasi_grants(told)),
+        ("imports", other_imports(told)),
+        ("other exports", told.other_exports.clone()),
     ] {
         if !needed.is_empty() {
             line(name, &needed.join(", "));
@@ -71,16 +93,64 @@ fn text(told: &ModuleInformation) -> String {
     if !told.types.is_empty() {
         text.push_str("\ntypes\n");
         for ty in &told.types {
-            let _ = writeln!(text, "  {}", ty.definition);
+            let _ = writeln!(text, "  {}", printable(&ty.definition));
         }
     }
     text
 }
 
+/// What `--grant` must be given for the module's imports of WASI, beside capabilities.
+fn wasi_grants(told: &ModuleInformation) -> Vec<String> {
+    let is_folder = |piece: &String| piece == "read_directory";
+    let (folders, others): (Vec<_>, Vec<_>) =
+        told.required_wasi_grants.iter().partition(|piece| is_folder(piece));
+    let wasi = (!others.is_empty()).then(|| "wasi".to_owned());
+    let folder = (!folders.is_empty()).then(|| "read=FOLDER or write=FOLDER".to_owned());
+    wasi.into_iter().chain(folder).collect()
+}
+
+/// The imports that no other line tells. There are none where the module can be defined.
+fn other_imports(told: &ModuleInformation) -> Vec<String> {
+    if told.refused.is_none() {
+        return Vec::new();
+    }
+    let dependencies = told.required_dependencies.iter().flat_map(|needed| {
+        let alias = &needed.alias;
+        needed
+            .imports
+            .iter()
+            .flat_map(move |name| [format!("{alias}.{name}"), format!("wpc:{alias}.{name}")])
+    });
+    let host_functions = told.required_host_functions.iter().map(|name| format!("wpc-host.{name}"));
+    let wasi =
+        told.required_wasi_imports.iter().map(|name| format!("wasi_snapshot_preview1.{name}"));
+    let elsewhere: HashSet<_> = dependencies.chain(host_functions).chain(wasi).collect();
+    let is_new = |import: &&String| {
+        import.rsplit_once(": ").is_none_or(|(name, _)| !elsewhere.contains(name))
+    };
+    told.imports.iter().filter(is_new).cloned().collect()
+}
+
+/// So many of them.
+fn count(number: u64, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A module's own words with what would steer a terminal or begin a line escaped.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            printable.extend(character.escape_debug());
+        } else {
+            printable.push(character);
+        }
+    }
+    printable
+}
+
 /// A function's line: its name and its types.
 pub(crate) fn function_line(function: &ExportInformation) -> String {
-    match &function.signature {
-        Some(signature) => format!("  {}{signature}\n", function.name),
-        None => format!("  {} (types are not told)\n", function.name),
-    }
+    let types = function.signature.as_deref().unwrap_or(" (types are not told)");
+    format!("  {}\n", printable(&format!("{}{types}", function.name)))
 }

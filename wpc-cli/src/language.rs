@@ -78,8 +78,11 @@ impl Sources {
         }
         names.sort();
         let of = |extension: &str| -> Vec<PathBuf> {
-            let is_meant =
-                |name: &&PathBuf| name.extension().is_some_and(|found| found == extension);
+            // Editors keep locks under names that begin with a dot.
+            let is_meant = |name: &&PathBuf| {
+                name.extension().is_some_and(|found| found == extension)
+                    && !name.to_string_lossy().starts_with('.')
+            };
             names.iter().filter(is_meant).cloned().collect()
         };
         // The main file, or the only one beside the helper that `wpc new` puts there.

@@ -19,6 +19,7 @@ mod terminal;
 mod test;
 mod toolchain;
 mod watch;
+mod words;
 
 use cache::Cache;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -47,7 +48,8 @@ Exit codes:
   3  the module, or what it was to be given, was refused
   4  the function returned an error
   5  the function trapped or went past a limit
-  6  the function reached its time limit";
+  6  the function reached its time limit
+  7  the project did not build, or a test of it failed";
 
 #[derive(Subcommand)]
 enum Command {

@@ -1,6 +1,7 @@
 //! `wpc.toml` as it is written: what a project builds, what a pool serves. It knows nothing of pools.
 
 use crate::problem::{MANIFEST, Problem};
+use crate::words::in_our_words;
 use bytesize::ByteSize;
 use serde::Deserialize;
 use serde_json::Value;
@@ -19,8 +20,7 @@ pub(crate) const NAME: &str = "wpc.toml";
 pub(crate) struct Manifest {
     #[serde(default)]
     pub(crate) build: Build,
-    #[serde(default)]
-    pub(crate) pool: Pool,
+    pool: Option<Spanned<Pool>>,
     #[serde(default)]
     pub(crate) constants: BTreeMap<String, Spanned<toml::Value>>,
     #[serde(default)]
@@ -31,6 +31,30 @@ pub(crate) struct Manifest {
     pub(crate) modules: BTreeMap<String, Spanned<Entry>>,
     #[serde(default)]
     pub(crate) tests: Vec<Spanned<Test>>,
+}
+
+impl Manifest {
+    pub(crate) fn pool(&self) -> Pool {
+        self.pool.as_ref().map(|pool| pool.get_ref().clone()).unwrap_or_default()
+    }
+
+    /// The pool's options and how many workers it has, if they can be used.
+    pub(crate) fn chosen(&self, source: &Source) -> Result<(Options, usize), Problem> {
+        let pool = self.pool();
+        let options = pool.chosen();
+        let at = self.pool.as_ref().map_or(0, |pool| pool.span().start);
+        options
+            .validate()
+            .map_err(|error| source.problem(at, MANIFEST, &in_our_words(&error.to_string())))?;
+        let usual = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let workers = pool.workers.unwrap_or_else(usual);
+        let most = options.max_live_instances as usize;
+        if !(1..=most).contains(&workers) {
+            let message = format!("`workers` must be from 1 to `max_live_instances`, {most}");
+            return Err(source.problem(at, MANIFEST, &message));
+        }
+        Ok((options, workers))
+    }
 }
 
 /// A call, and what is to come of it.

@@ -31,7 +31,7 @@ macro_rules! example {
     };
 }
 
-/// The SDK that this command was built beside. Where that is gone, cargo is to find one by its version.
+/// The SDK that this command was built beside.
 const SDK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../wpc-guest-sdk");
 
 pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
@@ -134,14 +134,15 @@ fn files(
 }
 
 fn sdk_dependency(sdk: Option<&Path>) -> Result<String, Failure> {
-    let folder = match sdk {
-        Some(folder) => std::fs::canonicalize(folder)
-            .map_err(|error| Failure::usage(format!("--sdk {}: {error}", folder.display())))?,
-        None => match std::fs::canonicalize(SDK) {
-            Ok(folder) => folder,
-            Err(_) => return Ok(format!("\"{}\"", env!("CARGO_PKG_VERSION"))),
-        },
-    };
+    let folder = sdk.unwrap_or(Path::new(SDK));
+    let folder =
+        std::fs::canonicalize(folder).ok().filter(|folder| folder.join("Cargo.toml").is_file());
+    let folder = folder.ok_or_else(|| {
+        let place = sdk.unwrap_or(Path::new(SDK)).display();
+        Failure::usage(format!(
+            "the SDK for Rust does not lie in {place}; say where its folder `wpc-guest-sdk` is, with --sdk"
+        ))
+    })?;
     // A literal of TOML, whatever the path has in it.
     Ok(format!("{{ path = {} }}", toml::Value::from(folder.to_string_lossy().into_owned())))
 }

@@ -9,13 +9,16 @@ pub(crate) const MACHINE: &str = "machine";
 /// The code of what a manifest says wrongly.
 pub(crate) const MANIFEST: &str = "manifest";
 
+/// The code of a test that failed.
+pub(crate) const TEST: &str = "test";
+
 /// One of the things that are wrong with what was given: they are told together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub(crate) file: Option<PathBuf>,
     /// From 1.
     pub(crate) line: Option<usize>,
-    /// What kind it is of: one of the host's codes, [`MANIFEST`] or [`MACHINE`].
+    /// What kind it is of: one of the host's codes, [`MANIFEST`], [`MACHINE`] or [`TEST`].
     pub(crate) code: &'static str,
     pub(crate) message: String,
 }

@@ -4,13 +4,15 @@
 use crate::cache::Cache;
 use crate::deployment::{Deployment, Report};
 use crate::failure::{self, Failure};
-use crate::manifest::{Manifest, Source};
+use crate::manifest::{Pool, Source};
+use crate::problem::Problem;
 use crate::terminal;
 use crate::watch::{self, Watch};
 use futures::channel::mpsc;
 use futures::future::Either;
 use futures::{SinkExt as _, StreamExt as _};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -64,9 +66,10 @@ The manifest, paths from its own folder:
 /// A call as a line of standard input says it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
-    #[serde(default)]
-    id: Value,
+struct Line<'a> {
+    /// Given back as it was written.
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
     function: String,
     #[serde(default)]
     arguments: Vec<Value>,
@@ -78,17 +81,19 @@ struct Line {
     affinity: Option<String>,
 }
 
+/// What is wanted of a line that is no call.
+#[derive(Default, Deserialize)]
+struct OnlyId<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+}
+
 /// The longest line that is read, in bytes.
 const MAX_LINE: u64 = 256 << 20;
 
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
     let source = Source::read(&arguments.manifest)?;
     let manifest = source.parse()?;
-    let workers = manifest
-        .pool
-        .workers
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-    // Followed from before it is read: a change in between is not missed.
     let watch = if arguments.watch { Some(Watch::new(&source, &manifest)?) } else { None };
     let mut deployment = Deployment::open(&source, &manifest, cache)?;
     let wpc = deployment.pool().clone();
@@ -104,29 +109,46 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         };
         return terminal::print(format!("{said}\n").as_bytes());
     }
-    wpc.start_workers(workers)?;
+    let most = most_outstanding(&manifest.pool(), deployment.workers);
+    wpc.start_workers(deployment.workers)?;
     if let Some(watch) = watch {
         let path = source.path.clone();
-        watch.follow(move || reload(&mut deployment, &path, as_json))?;
+        let mut told = Vec::new();
+        watch.follow(move || reload(&mut deployment, &path, &mut told, as_json))?;
     }
-    let served = serve(&wpc, arguments);
+    let served = serve(&wpc, arguments, most.min(arguments.outstanding as usize));
     wpc.stop_workers();
     served
 }
 
-/// Reads the manifest anew and brings the pool to it; gives what is to be followed from now on.
-fn reload(deployment: &mut Deployment, path: &Path, as_json: bool) -> Option<watch::Followed> {
+/// How many calls a pool takes in, running, queued and waiting: with more under way some would be refused.
+fn most_outstanding(pool: &Pool, workers: usize) -> usize {
+    let options = pool.chosen();
+    let queued = options.max_pending_calls_per_worker.saturating_mul(workers);
+    queued.saturating_add(options.max_waiting_calls).max(1)
+}
+
+/// Reads the manifest anew and brings the pool to it; gives what is to be followed from now on. Problems that
+/// were `told` the last time are not told again.
+fn reload(
+    deployment: &mut Deployment,
+    path: &Path,
+    told: &mut Vec<Problem>,
+    as_json: bool,
+) -> Option<watch::Followed> {
     let read = Source::read(path).and_then(|source| Ok((source.parse()?, source)));
-    let (manifest, source): (Manifest, Source) = match read {
-        Ok(read) => read,
-        Err(problem) => {
-            tell(&Report { problems: vec![problem], ..Report::default() }, as_json);
-            return None;
+    let (mut report, followed) = match read {
+        Ok((manifest, source)) => {
+            let followed = watch::Followed::of(&source, &manifest);
+            (deployment.bring_to(&source, &manifest), Some(followed))
         }
+        Err(problem) => (Report { problems: vec![problem], ..Report::default() }, None),
     };
-    let followed = watch::Followed::of(&source, &manifest);
-    tell(&deployment.bring_to(&source, &manifest), as_json);
-    Some(followed)
+    let problems = report.problems.clone();
+    report.problems.retain(|problem| !told.contains(problem));
+    *told = problems;
+    tell(&report, as_json);
+    followed
 }
 
 /// What changed, a line each on standard error.
@@ -146,7 +168,7 @@ fn tell(report: &Report, as_json: bool) {
         lines.push(if as_json {
             json!({ "event": "refused", "problem": failure::problem_json(problem) }).to_string()
         } else {
-            format!("refused, what stood there stays: {problem}")
+            format!("not so, and what stood there stays: {problem}")
         });
     }
     for line in lines {
@@ -155,7 +177,20 @@ fn tell(report: &Report, as_json: bool) {
     }
 }
 
-fn serve(wpc: &WorkerProcedureCall, arguments: &Arguments) -> Result<(), Failure> {
+/// Until standard input ends, or somebody asks for an end: then no more lines are taken, and what was taken is
+/// answered.
+fn serve(
+    wpc: &WorkerProcedureCall,
+    arguments: &Arguments,
+    outstanding: usize,
+) -> Result<(), Failure> {
+    let (mut end, ended) = mpsc::channel::<()>(1);
+    ctrlc::set_handler(move || {
+        // Asked again, it is under way already.
+        let _ = end.try_send(());
+    })
+    .map_err(|error| Failure::machine(format!("no handler for signals: {error}")))?;
+    let ended = ended.into_future();
     // Room for one: who writes calls is held up when enough are under way.
     let (sender, lines) = mpsc::channel(0);
     #[expect(clippy::disallowed_methods, reason = "ends with standard input, or the process")]
@@ -163,17 +198,20 @@ fn serve(wpc: &WorkerProcedureCall, arguments: &Arguments) -> Result<(), Failure
         .name("wpc-input".to_owned())
         .spawn(move || read_lines(sender))
         .map_err(|error| Failure::machine(format!("no thread for standard input: {error}")))?;
-    let outstanding = arguments.outstanding as usize;
-    let calls = lines.map(|line| match submit(wpc, line) {
+    let calls = lines.take_until(ended).map(|line| match submit(wpc, line) {
         Ok((id, call)) => Either::Left(async move {
             match call.answer().await {
-                Ok(answer) => json!({
-                    "id": id,
-                    "value": answer.value,
-                    "function_hash_sha1": answer.metadata.function_hash_sha1,
-                    "fuel_used": answer.metadata.fuel_used,
-                }),
-                Err(error) => json!({ "id": id, "error": failure::error_json(&error) }),
+                Ok(answer) => {
+                    let mut told = json!({
+                        "value": answer.value,
+                        "function_hash_sha1": answer.metadata.function_hash_sha1,
+                    });
+                    if let Some(fuel) = answer.metadata.fuel_used {
+                        told["fuel_used"] = fuel.into();
+                    }
+                    with_id(&id, &told)
+                }
+                Err(error) => with_id(&id, &json!({ "error": failure::error_json(&error) })),
             }
         }),
         Err(answer) => Either::Right(std::future::ready(answer)),
@@ -216,17 +254,34 @@ fn read_lines(mut sender: mpsc::Sender<Input>) {
     }
 }
 
+/// Puts the call's id before the rest of an object.
+fn with_id(id: &str, rest: &Value) -> String {
+    format!("{{\"id\":{id},{}", &rest.to_string()[1..])
+}
+
 /// Sends a line's call off, or gives the answer that says why not.
-fn submit(wpc: &WorkerProcedureCall, (number, line): Input) -> Result<(Value, PendingJson), Value> {
-    let wrong = |id: &Value, why: String| {
+fn submit(
+    wpc: &WorkerProcedureCall,
+    (number, line): Input,
+) -> Result<(String, PendingJson), String> {
+    let wrong = |id: &str, why: String| {
         let message = format!("line {number}: {why}");
-        json!({ "id": id, "error": { "code": "usage", "message": message } })
+        with_id(id, &json!({ "error": { "code": "usage", "message": message } }))
     };
-    let line = line.map_err(|why| wrong(&Value::Null, why))?;
-    let call: Value =
-        serde_json::from_slice(&line).map_err(|error| wrong(&Value::Null, error.to_string()))?;
-    let id = call.get("id").cloned().unwrap_or_default();
-    let call = Line::deserialize(call).map_err(|error| wrong(&id, error.to_string()))?;
+    const NO_ID: &str = "null";
+    let line = line.map_err(|why| wrong(NO_ID, why))?;
+    // What reads a structure would also take a list.
+    if !line.trim_ascii_start().starts_with(b"{") {
+        return Err(wrong(
+            NO_ID,
+            "a call is a JSON object, as in {\"function\": \"f\"}".to_owned(),
+        ));
+    }
+    let call: Line<'_> = serde_json::from_slice(&line).map_err(|error| {
+        let only: OnlyId<'_> = serde_json::from_slice(&line).unwrap_or_default();
+        wrong(only.id.map_or(NO_ID, RawValue::get), error.to_string())
+    })?;
+    let id = call.id.map_or(NO_ID, RawValue::get);
     let mut options = CallOptions::new().wait_for_room();
     if let Some(timeout) = call.timeout {
         options = options.time_limit(timeout);
@@ -235,13 +290,13 @@ fn submit(wpc: &WorkerProcedureCall, (number, line): Input) -> Result<(Value, Pe
         options = options.fuel(fuel);
     }
     if let Some(pin) = &call.pin {
-        options = options.pin(pin.parse().map_err(|error| wrong(&id, format!("`pin`: {error}")))?);
+        options = options.pin(pin.parse().map_err(|error| wrong(id, format!("`pin`: {error}")))?);
     }
     if let Some(key) = &call.affinity {
         options = options.affinity(key);
     }
     match wpc.submit_json(&call.function, &call.arguments, &options) {
-        Ok(pending) => Ok((call.id, pending)),
-        Err(error) => Err(json!({ "id": call.id, "error": failure::error_json(&error) })),
+        Ok(pending) => Ok((id.to_owned(), pending)),
+        Err(error) => Err(with_id(id, &json!({ "error": failure::error_json(&error) }))),
     }
 }

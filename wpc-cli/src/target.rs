@@ -2,13 +2,13 @@
 
 use crate::cache::Cache;
 use crate::failure::Failure;
-use crate::terminal::{read_module, tell_line};
+use crate::terminal::read_module;
 use crate::{constant, grant};
 use bytesize::ByteSize;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
-use wpc_host::{CallOptions, Limits, Options, WorkerProcedureCall};
+use wpc_host::{CallOptions, Limits, Options, WorkerEvent, WorkerProcedureCall};
 
 #[derive(clap::Args)]
 pub(crate) struct Target {
@@ -16,13 +16,14 @@ pub(crate) struct Target {
     file: PathBuf,
     /// The function to call.
     pub(crate) function: String,
-    /// Its arguments, each JSON. What is no JSON is taken as text.
+    /// Its arguments, each JSON. Text needs no quotes; `@FILE` gives a file's bytes to a `Vec<u8>`, and its JSON to
+    /// other types but text.
     #[arg(allow_negative_numbers = true)]
     arguments: Vec<String>,
-    /// Defines a constant; a number other than i64 and f64 needs its type. May be given several times.
+    /// Defines a constant. One with integers needs its type, as in `LIMIT:u32=3`. May be given several times.
     #[arg(long = "const", value_name = "NAME[:TYPE]=JSON")]
     constants: Vec<String>,
-    /// Defines a dependency, with the same grants. May be given several times.
+    /// Defines a dependency; it is granted what the function is. May be given several times.
     #[arg(long = "dep", value_name = "ALIAS=FILE")]
     dependencies: Vec<String>,
     #[arg(long = "grant", value_name = "GRANT", help = grant::HELP)]
@@ -42,11 +43,16 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// A pool that is up and has everything defined. Guests' lines go to standard error.
-    pub(crate) fn pool(&self, cache: &Cache) -> Result<WorkerProcedureCall, Failure> {
+    /// A pool that is up and has everything defined. `listener` is told of events.
+    pub(crate) fn pool(
+        &self,
+        cache: &Cache,
+        shows_output: bool,
+        listener: impl Fn(&WorkerEvent) + Send + Sync + 'static,
+    ) -> Result<WorkerProcedureCall, Failure> {
         let options = Options { compile_cache: cache.folder()?, ..Options::default() };
         let wpc = WorkerProcedureCall::new(options)?;
-        wpc.on_worker_event(tell_line)
+        wpc.on_worker_event(listener)
             .map_err(|error| Failure::machine(format!("no thread for events: {error}")))?;
         for text in &self.constants {
             constant::define_from(&wpc, text)?;
@@ -55,14 +61,17 @@ impl Target {
             let (alias, file) = text
                 .split_once('=')
                 .ok_or_else(|| Failure::usage(format!("--dep {text}: it must be ALIAS=FILE")))?;
-            let module = grant::apply(read_module(file.as_ref())?, &self.grants)?;
+            let module = grant::apply(read_module(file.as_ref())?, &self.grants, false)?;
             wpc.define_worker_dependency(alias, module)?;
         }
         let limits = Limits { fuel: self.fuel, ..Limits::default() };
         let memory = self.memory.map(|size| usize::try_from(size.as_u64()).unwrap_or(usize::MAX));
         let limits = Limits { memory: memory.unwrap_or(limits.memory), ..limits };
         let module = read_module(&self.file)?.export(&self.function).limits(limits);
-        wpc.define_worker_function(&self.function, grant::apply(module, &self.grants)?)?;
+        wpc.define_worker_function(
+            &self.function,
+            grant::apply(module, &self.grants, self.is_program() && shows_output)?,
+        )?;
         wpc.start_workers(self.workers)?;
         Ok(wpc)
     }
@@ -75,11 +84,87 @@ impl Target {
         CallOptions::new().time_limit(self.timeout)
     }
 
-    /// The arguments as they were typed: JSON, or text that needs no quotes.
-    pub(crate) fn values(&self) -> Vec<Value> {
-        let value = |text: &String| {
-            serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()))
-        };
-        self.arguments.iter().map(value).collect()
+    /// Whether a whole program is called, whose result is what it prints.
+    pub(crate) fn is_program(&self) -> bool {
+        self.function == "_start"
+    }
+
+    /// The arguments as they were typed, by the function's types.
+    pub(crate) fn values(&self, wpc: &WorkerProcedureCall) -> Result<Vec<Value>, Failure> {
+        let functions = wpc.get_remote_functions();
+        let function = functions.iter().find(|function| function.name == self.function);
+        let signature = function.and_then(|function| function.parameter_signature.as_deref());
+        let types = signature.map(argument_types).unwrap_or_default();
+        let types = types.into_iter().map(Some).chain(std::iter::repeat(None));
+        self.arguments.iter().zip(types).map(|(text, ty)| value(text, ty)).collect()
+    }
+}
+
+/// An argument by its type: text is text, whatever it looks like, unless it has JSON's quotes.
+fn value(text: &str, ty: Option<&str>) -> Result<Value, Failure> {
+    let is_text = matches!(ty, Some("String" | "char"));
+    if is_text && !text.starts_with('"') {
+        return Ok(Value::from(text));
+    }
+    if let Some(path) = text.strip_prefix('@').filter(|_| !is_text) {
+        let bytes =
+            std::fs::read(path).map_err(|error| Failure::machine(format!("{path}: {error}")))?;
+        if ty == Some("Vec<u8>") {
+            return Ok(Value::from(bytes));
+        }
+        return serde_json::from_slice(&bytes)
+            .map_err(|error| Failure::usage(format!("{path} is no JSON: {error}")));
+    }
+    match serde_json::from_str(text) {
+        Ok(value) => Ok(value),
+        // What begins like JSON was meant to be some.
+        Err(error) if text.starts_with(['{', '[', '"']) => {
+            Err(Failure::usage(format!("{text} is no JSON: {error}")))
+        }
+        Err(_) => Ok(Value::from(text)),
+    }
+}
+
+/// The types of a signature's arguments: what stands between its commas, but for those within a type.
+fn argument_types(signature: &str) -> Vec<&str> {
+    let mut types = Vec::new();
+    let (mut depth, mut start) = (0_usize, 1);
+    for (at, character) in signature.char_indices() {
+        match character {
+            '(' | '<' => depth += 1,
+            '>' if signature[..at].ends_with('-') => break,
+            ')' | '>' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let is_end = (character == ',' && depth == 1) || depth == 0;
+        if is_end {
+            if let Some((_, ty)) = signature[start..at].split_once(':') {
+                types.push(ty.trim());
+            }
+            start = at + 1;
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    types
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signatures_types_are_what_stands_between_its_commas() {
+        for (signature, types) in [
+            ("() -> ()", vec![]),
+            ("(a: i32) -> String", vec!["i32"]),
+            (
+                "(a: Map<String, u32>, b: (u8, u8), c: ?) -> ()",
+                vec!["Map<String, u32>", "(u8, u8)", "?"],
+            ),
+        ] {
+            assert_eq!(argument_types(signature), types, "{signature}");
+        }
     }
 }

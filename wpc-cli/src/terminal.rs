@@ -1,6 +1,7 @@
 //! What the command reads and writes: modules' files, standard output, guests' lines.
 
 use crate::failure::Failure;
+use crate::words::printable;
 use std::io::Write as _;
 use std::path::Path;
 use wpc_host::{EventDetails, WasmModule, WorkerEvent};
@@ -24,6 +25,6 @@ pub(crate) fn read_module(path: &Path) -> Result<WasmModule, Failure> {
 pub(crate) fn tell_line(event: &WorkerEvent) {
     if let EventDetails::GuestLog { level, message, .. } = &event.details {
         // Whoever reads this may be gone.
-        let _ = writeln!(anstream::stderr(), "[{level}] {message}");
+        let _ = writeln!(anstream::stderr(), "[{level}] {}", printable(message));
     }
 }

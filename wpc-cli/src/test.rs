@@ -4,8 +4,9 @@ use crate::cache::Cache;
 use crate::deployment::Deployment;
 use crate::failure::Failure;
 use crate::manifest::{self, Source, Test};
-use crate::terminal;
-use serde_json::json;
+use crate::problem::TEST;
+use crate::{build, terminal};
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use wpc_host::{Error, WorkerProcedureCall};
 
@@ -14,11 +15,17 @@ pub(crate) struct Arguments {
     /// The manifest, or the folder that has one.
     #[arg(default_value = crate::manifest::NAME)]
     manifest: PathBuf,
+    /// Tests what was built before. Usually the project in the manifest's folder is built first.
+    #[arg(long)]
+    no_build: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
     let source = Source::read(&arguments.manifest)?;
     let manifest = source.parse()?;
+    if !arguments.no_build {
+        build::build_folder(source.folder(), cache)?;
+    }
     let wpc = Deployment::open(&source, &manifest, cache)?.pool().clone();
     wpc.start_workers(1)?;
     let mut problems = Vec::new();
@@ -26,7 +33,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         let (test, at) = (test.get_ref(), test.span().start);
         if let Err(why) = check(&wpc, test) {
             let message = format!("\"{}\" {why}", test.function);
-            problems.push(source.problem(at, "test", &message));
+            problems.push(source.problem(at, TEST, &message));
         }
     }
     wpc.stop_workers();
@@ -37,7 +44,11 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let text = if as_json {
         json!({ "passed": count }).to_string()
     } else {
-        format!("{count} tests passed")
+        match count {
+            0 => format!("{} has no tests", source.path.display()),
+            1 => "1 test passed".to_owned(),
+            count => format!("{count} tests passed"),
+        }
     };
     terminal::print(format!("{text}\n").as_bytes())
 }
@@ -48,13 +59,48 @@ fn check(wpc: &WorkerProcedureCall, test: &Test) -> Result<(), String> {
     let answer = wpc.call_json(&test.function, &arguments);
     match (&test.error, &test.value, answer) {
         (None, None, Ok(_)) => Ok(()),
+        (Some(_), Some(_), _) => {
+            Err("has a `value` and an `error`; one of them can come".to_owned())
+        }
         (None, Some(wanted), Ok(found)) => {
             let wanted = manifest::json(wanted);
-            if wanted == found { Ok(()) } else { Err(format!("returned {found}, not {wanted}")) }
+            if is_same(&wanted, &found) {
+                Ok(())
+            } else {
+                Err(format!("returned {found}, not {wanted}"))
+            }
         }
-        (Some(wanted), _, Ok(found)) => Err(format!("returned {found}, and no error {wanted}")),
-        (Some(wanted), _, Err(error)) if is_called(&error, wanted) => Ok(()),
+        (Some(wanted), None, Ok(found)) => Err(format!("returned {found}, and no error {wanted}")),
+        (Some(wanted), None, Err(error)) if is_called(&error, wanted) => Ok(()),
         (_, _, Err(error)) => Err(format!("failed: {error}")),
+    }
+}
+
+/// Whether they are the same, where a number may be written as another kind of number is: 1 for 1.0, and
+/// 0.1 for what is nearest to it in 32 bits.
+fn is_same(wanted: &Value, found: &Value) -> bool {
+    match (wanted, found) {
+        (Value::Number(wanted), Value::Number(found)) if wanted.is_f64() || found.is_f64() => {
+            #[expect(clippy::cast_possible_truncation, reason = "the nearest is meant")]
+            let narrow = |number: f64| number as f32;
+            match (wanted.as_f64(), found.as_f64()) {
+                (Some(wanted), Some(found)) => {
+                    wanted == found || f64::from(narrow(wanted)) == found
+                }
+                _ => false,
+            }
+        }
+        (Value::Array(wanted), Value::Array(found)) => {
+            wanted.len() == found.len()
+                && wanted.iter().zip(found).all(|(wanted, found)| is_same(wanted, found))
+        }
+        (Value::Object(wanted), Value::Object(found)) => {
+            wanted.len() == found.len()
+                && wanted.iter().all(|(name, wanted)| {
+                    found.get(name).is_some_and(|found| is_same(wanted, found))
+                })
+        }
+        _ => wanted == found,
     }
 }
 

@@ -46,7 +46,13 @@ impl Tool {
     /// As it is told to people: what was started, and its version.
     fn told(&self) -> String {
         let words: Vec<_> = self.words.iter().map(|word| word.to_string_lossy()).collect();
-        format!("{} ({})", words.join(" "), self.version)
+        let words = words.join(" ");
+        // Most say their name themselves.
+        if self.version.starts_with(&words) {
+            self.version.clone()
+        } else {
+            format!("{words} ({})", self.version)
+        }
     }
 }
 
@@ -64,6 +70,7 @@ pub(crate) fn compile(
     target: Option<&str>,
     out: &Path,
 ) -> Result<String, Failure> {
+    check_target(sources.language, target)?;
     match sources.language {
         Language::Rust => rust(sources, target.unwrap_or(RUST_TARGET), out),
         Language::C => c(sources, target, out),
@@ -73,41 +80,85 @@ pub(crate) fn compile(
     }
 }
 
+/// Refuses a target that the language's compiler would never hear of. Rust's knows its own.
+fn check_target(language: Language, target: Option<&str>) -> Result<(), Failure> {
+    const TARGETS: [&str; 3] = [RUST_TARGET, "wasm32-wasi", "wasm32-wasip1"];
+    let (Some(target), false) = (target, language == Language::Rust) else { return Ok(()) };
+    let known: &[&str] = match language {
+        Language::C | Language::Zig => &TARGETS,
+        _ => &[],
+    };
+    if known.contains(&target) {
+        return Ok(());
+    }
+    let known = if known.is_empty() { "no target to choose".to_owned() } else { known.join(", ") };
+    Err(Failure::usage(format!("target `{target}`: {} has {known}", language.name())))
+}
+
+/// The files as a compiler is given them: none can be taken for an option.
+fn files(sources: &Sources) -> impl Iterator<Item = PathBuf> {
+    sources.files.iter().map(|file| Path::new(".").join(file))
+}
+
 fn missing(language: Language, what: &str) -> Failure {
     Failure::machine(format!("there is no compiler of {} here; {what}", language.name()))
 }
 
-/// Runs a compiler to its end; what it says of mistakes it says by itself.
-fn run(mut command: Command, told: &str) -> Result<Vec<u8>, Failure> {
+/// Runs a compiler to its end; what it says of mistakes it says by itself. Gives what it printed.
+fn run(mut command: Command, told: &str, prints: Stdio) -> Result<Vec<u8>, Failure> {
     let output = command
         .stdin(Stdio::null())
+        .stdout(prints)
         .stderr(Stdio::inherit())
-        .output()
+        .spawn()
+        .and_then(std::process::Child::wait_with_output)
         .map_err(|error| Failure::machine(format!("{told}: {error}")))?;
     if output.status.success() {
         return Ok(output.stdout);
     }
-    // What some compilers write there are mistakes as well.
-    eprint!("{}", String::from_utf8_lossy(&output.stdout));
-    Err(Failure::machine(format!("{told} did not compile it: {}", output.status)))
+    Err(Failure::Project(format!("{told} did not compile it: {}", output.status)))
+}
+
+/// Standard output is the command's own: what a compiler prints there goes where mistakes go.
+fn beside() -> Stdio {
+    std::io::stderr().into()
 }
 
 fn rust(sources: &Sources, target: &str, out: &Path) -> Result<String, Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let cargo = Tool::first([vec![cargo]], "--version", |_| true)
         .ok_or_else(|| missing(Language::Rust, "install it from https://rustup.rs"))?;
+    let manifest = std::fs::read_to_string(sources.folder.join("Cargo.toml")).unwrap_or_default();
+    let has = |table: &str| manifest.lines().any(|line| line.trim() == table);
+    if !has("[package]") {
+        return Err(Failure::usage(format!(
+            "{}: it is a workspace; build the folder of one of its packages",
+            sources.folder.display()
+        )));
+    }
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let libraries = Tool::first([vec![rustc]], "--version", |_| true)
-        .and_then(|rustc| rustc.says(&["--print", "target-libdir", "--target", target]));
+    // In the project's folder, which may choose its toolchain.
+    let libraries = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", target])
+        .current_dir(&sources.folder)
+        .output()
+        .ok()
+        .filter(|output| output.status.success())
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     if !libraries.is_some_and(|folder| Path::new(folder.trim()).is_dir()) {
-        let install = format!("the target {target} is missing: rustup target add {target}");
-        return Err(missing(Language::Rust, &install));
+        return Err(Failure::machine(format!(
+            "the compiler has no libraries for {target}: rustup target add {target}"
+        )));
     }
     let mut command = cargo.command();
     command.current_dir(&sources.folder);
     command.args(["build", "--release", "--target", target]);
     command.args(["--message-format", "json-render-diagnostics"]);
-    let messages = run(command, &cargo.told())?;
+    // Beside a program, the library's functions are meant; both would be one file.
+    if has("[lib]") || sources.folder.join("src/lib.rs").is_file() {
+        command.arg("--lib");
+    }
+    let messages = run(command, &cargo.told(), Stdio::piped())?;
     let modules = built_modules(&messages, &sources.folder);
     let [module] = modules.as_slice() else {
         let names: Vec<_> = modules.iter().map(|module| module.display().to_string()).collect();
@@ -220,8 +271,8 @@ fn c(sources: &Sources, target: Option<&str>, out: &Path) -> Result<String, Fail
     command
         .args(["-O2", "-Wall", "-Wextra", "-Wl,--strip-all", "-o"])
         .arg(out)
-        .args(&sources.files);
-    run(command, &tool.told())?;
+        .args(files(sources));
+    run(command, &tool.told(), beside())?;
     Ok(tool.told())
 }
 
@@ -235,13 +286,13 @@ fn zig(sources: &Sources, target: Option<&str>, out: &Path) -> Result<String, Fa
     let mut command = zig.command();
     command.current_dir(&sources.folder);
     let target = if is_wasi(target) { "wasm32-wasi" } else { "wasm32-freestanding" };
-    command.arg("build-exe").args(&sources.files);
+    command.arg("build-exe").args(files(sources));
     command.args(["-target", target, "-fno-entry", "-rdynamic", "-O", "ReleaseSmall"]);
     command.args(["--stack", ZIG_STACK]);
     let mut place = OsString::from("-femit-bin=");
     place.push(out);
     command.arg(place);
-    run(command, &zig.told())?;
+    run(command, &zig.told(), beside())?;
     Ok(zig.told())
 }
 
@@ -261,20 +312,20 @@ fn assemblyscript(sources: &Sources, out: &Path) -> Result<String, Failure> {
     })?;
     let mut command = asc.command();
     command.current_dir(&sources.folder);
-    command.args(&sources.files).arg("-O").arg("--outFile").arg(out);
+    command.args(files(sources)).arg("-O").arg("--outFile").arg(out);
     // What `abort` usually imports no host of ours offers; the helper's tells the host why.
     let helper = sources.files[0].with_file_name("wpc");
     if sources.folder.join(&helper).with_extension("ts").is_file() {
         command.arg("--use").arg(format!("abort={}/abort", helper.display()));
     }
-    run(command, &asc.told())?;
+    run(command, &asc.told(), beside())?;
     Ok(asc.told())
 }
 
 fn wat(sources: &Sources, out: &Path) -> Result<String, Failure> {
     let file = sources.folder.join(&sources.files[0]);
-    let bytes = ::wat::parse_file(&file).map_err(|error| Failure::machine(error.to_string()))?;
+    let bytes = ::wat::parse_file(&file).map_err(|error| Failure::Project(error.to_string()))?;
     std::fs::write(out, bytes)
         .map_err(|error| Failure::machine(format!("{}: {error}", out.display())))?;
-    Ok("this command itself".to_owned())
+    Ok(concat!("wpc ", env!("CARGO_PKG_VERSION")).to_owned())
 }

@@ -181,7 +181,8 @@ mod schema {
 ///
 /// The derive takes structs and enums, also generic ones. It knows `#[serde(rename = "…")]`, and
 /// refuses attributes by which serde would write other bytes than the fields tell. For the common
-/// types of the standard library the trait is there.
+/// types of the standard library the trait is there. A type that holds itself, such as a tree, has no
+/// schema, which would have no end: everything but signatures works without.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};

@@ -46,34 +46,27 @@ pub(crate) struct Reply {
     pub(crate) metadata: ReplyMetadata,
 }
 
-impl Reply {
-    /// Whether it carries an error instead of a value.
-    pub(crate) fn is_error(&self) -> bool {
-        !matches!(Split::split(&self.bytes), Some(Split::Value(_)))
-    }
-
-    /// The error it carries, if it carries one instead of a value.
-    pub(crate) fn error(&self, function: &str) -> Option<Error> {
-        let function = || function.to_owned();
-        let broken = |error| Error::BadReply {
+/// The error that a reply carries, if it carries one instead of a value.
+pub(crate) fn reply_error(bytes: &[u8], function: &str) -> Option<Error> {
+    let function = || function.to_owned();
+    let broken = |error| Error::BadReply {
+        function: function(),
+        reason: format!("its error does not decode: {error}"),
+    };
+    match Split::split(bytes) {
+        Some(Split::Value(_)) => None,
+        Some(Split::Error(error)) => Some(match postcard::from_bytes(error) {
+            Ok(error) => Error::Guest { function: function(), error },
+            Err(error) => broken(error),
+        }),
+        Some(Split::BadArguments(reason)) => Some(match postcard::from_bytes(reason) {
+            Ok(reason) => Error::BadArguments { function: function(), reason },
+            Err(error) => broken(error),
+        }),
+        None => Some(Error::BadReply {
             function: function(),
-            reason: format!("its error does not decode: {error}"),
-        };
-        match Split::split(&self.bytes) {
-            Some(Split::Value(_)) => None,
-            Some(Split::Error(error)) => Some(match postcard::from_bytes(error) {
-                Ok(error) => Error::Guest { function: function(), error },
-                Err(error) => broken(error),
-            }),
-            Some(Split::BadArguments(reason)) => Some(match postcard::from_bytes(reason) {
-                Ok(reason) => Error::BadArguments { function: function(), reason },
-                Err(error) => broken(error),
-            }),
-            None => Some(Error::BadReply {
-                function: function(),
-                reason: "its reply has no kind".to_owned(),
-            }),
-        }
+            reason: "its reply has no kind".to_owned(),
+        }),
     }
 }
 
@@ -113,7 +106,7 @@ pub(crate) struct Call {
     pub(crate) function: Arc<str>,
     /// Of the definition it was accepted with.
     pub(crate) generation: Generation,
-    pub(crate) deadline: Instant,
+    deadline: OnceLock<Instant>,
     pub(crate) time_limit: Duration,
     phase: AtomicU8,
     /// Whether somebody asked for an early end; the deadline is not written here.
@@ -132,11 +125,25 @@ impl Call {
         accepted: Instant,
         time_limit: Duration,
     ) -> Self {
+        let call = Self::unhurried(id, function, generation, time_limit);
+        // It is empty: this is the first value.
+        let _ = call.deadline.set(accepted + time_limit);
+        call
+    }
+
+    /// A call whose limit counts from when somebody first asks for its deadline. While it runs that is
+    /// the supervisor's next tick: so a call that is shorter never looks at the clock.
+    pub(crate) fn unhurried(
+        id: CallId,
+        function: Arc<str>,
+        generation: Generation,
+        time_limit: Duration,
+    ) -> Self {
         Self {
             id,
             function,
             generation,
-            deadline: accepted + time_limit,
+            deadline: OnceLock::new(),
             time_limit,
             phase: AtomicU8::new(QUEUED),
             interrupt: AtomicU8::new(GO_ON),
@@ -144,6 +151,11 @@ impl Call {
             fuel_used: AtomicU64::new(NO_FUEL),
             waiter: AtomicWaker::new(),
         }
+    }
+
+    /// The moment by which it is to end.
+    pub(crate) fn deadline(&self) -> Instant {
+        *self.deadline.get_or_init(|| time::now() + self.time_limit)
     }
 
     /// Takes the call to run it; false where it is answered already.
@@ -211,7 +223,8 @@ impl Call {
 
     /// Ends the call if its limit passed before it began.
     pub(crate) fn expire(&self, now: Instant) -> bool {
-        now >= self.deadline && self.answer_unstarted(|| self.error_of(Interrupt::Deadline, false))
+        now >= self.deadline()
+            && self.answer_unstarted(|| self.error_of(Interrupt::Deadline, false))
     }
 
     /// Why the call should not go on, if it should not.
@@ -219,7 +232,7 @@ impl Call {
         match self.interrupt.load(Ordering::Acquire) {
             CANCEL => Some(Interrupt::Cancelled),
             STOP => Some(Interrupt::Stopped),
-            _ => (now >= self.deadline).then_some(Interrupt::Deadline),
+            _ => (now >= self.deadline()).then_some(Interrupt::Deadline),
         }
     }
 
@@ -266,7 +279,7 @@ impl Call {
             if self.outcome.get().is_none() {
                 let now = time::now();
                 self.expire(now);
-                patience = match self.deadline.saturating_duration_since(now) {
+                patience = match self.deadline().saturating_duration_since(now) {
                     // It runs past its limit: somebody else is at it.
                     Duration::ZERO => Duration::from_secs(1),
                     left => left,

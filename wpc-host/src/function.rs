@@ -47,6 +47,16 @@ impl<P, R> Clone for Function<P, R> {
     }
 }
 
+impl<P, R> Function<P, R> {
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub(crate) fn slot(&self) -> &registry::Slot {
+        &self.slot
+    }
+}
+
 impl<P: Parameters, R: DeserializeOwned + postcard_schema::Schema> Function<P, R> {
     pub(crate) fn new(lifecycle: Arc<Lifecycle>, name: &str) -> Result<Self, Error> {
         let undefined = || Error::FunctionNotDefined { function: name.to_owned() };

@@ -55,7 +55,7 @@ impl HostContext {
     /// When the call ends, whatever the host function does.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        self.call.deadline
+        self.call.deadline()
     }
 
     /// Whether the call should end now: its limit passed, somebody cancelled it, or the workers stop.

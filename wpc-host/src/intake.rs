@@ -5,6 +5,7 @@ use crate::config::{CallOptions, MAX_DURATION};
 use crate::error::Error;
 use crate::id::{CallId, Generation};
 use crate::job::Job;
+use crate::limits::Limits;
 use crate::pending::PendingCall;
 use crate::pool::Pool;
 use crate::registry::{Definition, Function};
@@ -23,13 +24,33 @@ pub(crate) fn submit<R: DeserializeOwned>(
     arguments: &impl Serialize,
     options: &CallOptions,
 ) -> Result<PendingCall<R>, Error> {
-    let encode = |_: &Function| {
-        postcard::to_allocvec(arguments).map_err(|error| Error::ArgumentsEncode {
+    let encode = |_: &Function, limits: &Limits| encode(name, arguments, Vec::new(), limits);
+    submit_with(pool, function, name, encode, options).map(|(call, _)| PendingCall::new(call))
+}
+
+/// Encodes arguments into `room`, if they are no larger than they may be.
+pub(crate) fn encode(
+    name: &str,
+    arguments: &impl Serialize,
+    room: Vec<u8>,
+    limits: &Limits,
+) -> Result<Vec<u8>, Error> {
+    let encoded = postcard::to_extend(arguments, room).map_err(|error| Error::ArgumentsEncode {
+        function: name.to_owned(),
+        reason: error.to_string(),
+    })?;
+    check_size(name, encoded, limits)
+}
+
+fn check_size(name: &str, arguments: Vec<u8>, limits: &Limits) -> Result<Vec<u8>, Error> {
+    if arguments.len() > limits.arguments {
+        return Err(Error::ArgumentsTooLarge {
             function: name.to_owned(),
-            reason: error.to_string(),
-        })
-    };
-    submit_encoded(pool, function, name, encode, options).map(|(call, _)| PendingCall::new(call))
+            limit: limits.arguments,
+            found: arguments.len(),
+        });
+    }
+    Ok(arguments)
 }
 
 /// The same for arguments that `encode` makes for the function that was found.
@@ -40,22 +61,24 @@ pub(crate) fn submit_encoded(
     encode: impl FnOnce(&Function) -> Result<Vec<u8>, Error>,
     options: &CallOptions,
 ) -> Result<(Arc<Call>, Arc<Function>), Error> {
+    let encode = |function: &Function, limits: &Limits| check_size(name, encode(function)?, limits);
+    submit_with(pool, function, name, encode, options)
+}
+
+fn submit_with(
+    pool: &Pool,
+    function: Option<Arc<Function>>,
+    name: &str,
+    encode: impl FnOnce(&Function, &Limits) -> Result<Vec<u8>, Error>,
+    options: &CallOptions,
+) -> Result<(Arc<Call>, Arc<Function>), Error> {
     if !pool.is_open.load(Ordering::Acquire) {
         return Err(Error::NotRunning);
     }
     let function =
         function.ok_or_else(|| Error::FunctionNotDefined { function: name.to_owned() })?;
-    let definition = check(pool, &function, options)?;
-    let limits = &definition.limits;
-    let time_limit = options.time_limit.or(limits.time).unwrap_or(pool.options.call_timeout);
-    let arguments = encode(&function)?;
-    if arguments.len() > limits.arguments {
-        return Err(Error::ArgumentsTooLarge {
-            function: name.to_owned(),
-            limit: limits.arguments,
-            found: arguments.len(),
-        });
-    }
+    let (definition, time_limit) = prepare(pool, &function, options)?;
+    let arguments = encode(&function, &definition.limits)?;
     let job = Job {
         call: new_call(pool, &function, definition.generation, time_limit),
         function: Arc::clone(&function),
@@ -70,6 +93,17 @@ pub(crate) fn submit_encoded(
     let call = Arc::clone(&job.call);
     pool.accept(job)?;
     Ok((call, function))
+}
+
+/// What a call runs by and how long it may take, if it can be served.
+pub(crate) fn prepare<'a>(
+    pool: &Pool,
+    function: &'a Function,
+    options: &CallOptions,
+) -> Result<(&'a Arc<Definition>, Duration), Error> {
+    let definition = check(pool, function, options)?;
+    let limit = options.time_limit.or(definition.limits.time);
+    Ok((definition, limit.unwrap_or(pool.options.call_timeout)))
 }
 
 fn new_call(

@@ -113,7 +113,7 @@ pub use inspection::{ExportInformation, ModuleInformation, RequiredDependency, T
 pub use limits::Limits;
 pub use pending::{Answer, CancelHandle, PendingCall};
 pub use postcard_schema::Schema;
-pub use runtime::{PendingJson, WorkerProcedureCall};
+pub use runtime::{LocalWorker, PendingJson, WorkerProcedureCall};
 pub use wasi::{Output, Wasi};
 pub use wasm_module::WasmModule;
 pub use wpc_abi::GuestError;

@@ -94,18 +94,8 @@ pub(crate) struct Module {
     pub(crate) has_init: bool,
     /// Whether it exports WASI's reactor initialiser.
     pub(crate) has_initialize: bool,
-    pub(crate) initial_memory: u64,
+    initial_memory: u64,
     initial_table: u64,
-    pub(crate) declared: DeclaredLimits,
-}
-
-/// How large the module says its memory and its tables may grow; `None` where it sets no bound.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct DeclaredLimits {
-    /// In bytes; `None` also where there is no memory.
-    pub(crate) maximum_memory: Option<u64>,
-    /// In elements, the largest table's; `None` also where there is no table.
-    pub(crate) maximum_table: Option<u64>,
 }
 
 impl Module {
@@ -121,13 +111,9 @@ impl Module {
         self.exports.iter().find(|export| export.name == name)
     }
 
-    /// What it offers as a whole, each with its place among the exports: what it tells the types of, where it
-    /// tells any. Beside those a linker may have exported what nobody meant to be called; by its name it
-    /// still can be.
+    /// What it offers as a whole, each with its place among the exports.
     pub(crate) fn offers(&self) -> Vec<(usize, &Export)> {
-        let tells = self.exports.iter().any(|export| export.signature.is_some());
-        let exports = self.exports.iter().enumerate();
-        exports.filter(|(_, export)| !tells || export.signature.is_some()).collect()
+        offers(&self.exports)
     }
 
     /// The names of what it offers, for messages: the first few, and how many more there are.
@@ -194,6 +180,11 @@ impl Module {
                 return refuse(names::HOST_FUNCTIONS_MODULE, name, grant);
             }
         }
+        self.check_sizes(what, limits)
+    }
+
+    /// Whether what it starts with is within the limits.
+    pub(crate) fn check_sizes(&self, what: &str, limits: &Limits) -> Result<(), Error> {
         if self.initial_memory > limits.memory as u64 {
             return Err(Error::MemoryTooLarge {
                 what: what.to_owned(),
@@ -212,17 +203,32 @@ impl Module {
     }
 }
 
+/// What a module with these exports offers as a whole, each with its place among them: what it tells the
+/// types of, where it tells any. Beside those a linker may have exported what nobody meant to be called;
+/// by its name it still can be.
+pub(crate) fn offers(exports: &[Export]) -> Vec<(usize, &Export)> {
+    let tells = exports.iter().any(|export| export.signature.is_some());
+    let exports = exports.iter().enumerate();
+    exports.filter(|(_, export)| !tells || export.signature.is_some()).collect()
+}
+
 /// Compiles `bytes` and reads what they tell; `what` names them in errors.
 pub(crate) fn compile(
     what: &str,
     bytes: &[u8],
     engine: &wasmtime::Engine,
 ) -> Result<Module, Error> {
-    let (section, declared) = read_bytes(what, bytes)?;
+    let section = read_bytes(what, bytes)?;
     let wasm = wasmtime::Module::from_binary(engine, bytes)
         .map_err(|error| Error::InvalidModule { what: what.to_owned(), reason: causes(&error) })?;
     let has_buffer = check_version(what, &wasm)?;
-    let exports = read_exports(&wasm, has_buffer, section.functions);
+    let exports = wasm.exports().map(|export| {
+        let ExternType::Func(ty) = export.ty() else { return (export.name(), None) };
+        let parameters = ty.params().map(|ty| Scalar::of(&ty));
+        let results = ty.results().map(|ty| Scalar::of(&ty));
+        (export.name(), convention(parameters, results, has_buffer))
+    });
+    let exports = callable(exports, section.functions);
     if exports.len() > MAX_EXPORTS {
         return Err(Error::InvalidModule {
             what: what.to_owned(),
@@ -239,7 +245,6 @@ pub(crate) fn compile(
         has_initialize: matches!(wasm.get_export("_initialize"), Some(ExternType::Func(_))),
         initial_memory: initial_memory(&wasm),
         initial_table: wasm.resources_required().max_initial_table_size.unwrap_or(0),
-        declared,
         wasm,
     })
 }
@@ -304,18 +309,17 @@ fn check_init(what: &str, wasm: &wasmtime::Module) -> Result<bool, Error> {
 
 /// The most bytes a module may use to tell about itself: read, they take some tens of times as much.
 /// A function of the SDK takes about a hundred.
-const MAX_SECTION: usize = 1 << 20;
+pub(crate) const MAX_SECTION: usize = 1 << 20;
 
 /// The most exports that can be called, and the most parameters of one: the host keeps a few dozen
 /// bytes for each, whatever a module says in one.
-const MAX_EXPORTS: usize = 50_000;
-const MAX_PARAMETERS: usize = 64;
+pub(crate) const MAX_EXPORTS: usize = 50_000;
+pub(crate) const MAX_PARAMETERS: usize = 64;
 
-/// What the module tells about itself, and the bounds that it sets itself. Tables that no limit allows are
-/// refused here, since the engine would do so without a word of limits.
-fn read_bytes(what: &str, bytes: &[u8]) -> Result<(Section, DeclaredLimits), Error> {
+/// What the module tells about itself. Tables that no limit allows are refused here, since the engine would
+/// do so without a word of limits.
+fn read_bytes(what: &str, bytes: &[u8]) -> Result<Section, Error> {
     let mut section = Section::default();
-    let mut declared = DeclaredLimits::default();
     let mut total = 0;
     let malformed = |reason: String| Error::MalformedSection { what: what.to_owned(), reason };
     for payload in wasmparser::Parser::new(0).parse_all(bytes) {
@@ -329,7 +333,6 @@ fn read_bytes(what: &str, bytes: &[u8]) -> Result<(Section, DeclaredLimits), Err
             }
             Ok(wasmparser::Payload::TableSection(tables)) => {
                 for table in tables.into_iter().flatten() {
-                    declared.maximum_table = declared.maximum_table.max(table.ty.maximum);
                     if table.ty.initial > MAX_TABLE_ELEMENTS as u64 {
                         let (what, limit) = (what.to_owned(), MAX_TABLE_ELEMENTS);
                         let found = table.ty.initial;
@@ -337,32 +340,31 @@ fn read_bytes(what: &str, bytes: &[u8]) -> Result<(Section, DeclaredLimits), Err
                     }
                 }
             }
-            Ok(wasmparser::Payload::MemorySection(memories)) => {
-                for memory in memories.into_iter().flatten() {
-                    declared.maximum_memory =
-                        memory.maximum.map(|pages| pages.saturating_mul(PAGE));
-                }
-            }
             Ok(_) => {}
             // The engine says it better.
             Err(_) => break,
         }
     }
-    Ok((section, declared))
+    Ok(section)
 }
 
 /// The export that runs a whole program.
 const COMMAND: &str = "_start";
 
-fn read_exports(
-    wasm: &wasmtime::Module,
-    has_buffer: bool,
+/// The exports that can be called, of all that there are, each with how it could be called by its type.
+/// One more than there may be is enough to be refused.
+pub(crate) fn callable<'a>(
+    exports: impl Iterator<Item = (&'a str, Option<Convention>)>,
     signatures: Vec<Signature>,
 ) -> Vec<Export> {
     let mut signatures: HashMap<_, _> =
         signatures.into_iter().map(|signature| (signature.name.clone(), signature)).collect();
-    let callable = wasm.exports().filter_map(|export| {
-        let name = export.name();
+    let mut is_program = false;
+    let callable = exports.filter_map(|(name, convention)| {
+        let convention = convention?;
+        if name == COMMAND {
+            is_program = convention == Convention::Scalars { parameters: Vec::new(), result: None };
+        }
         // The contract's own exports and those of the toolchains are not the author's.
         if name.starts_with("wpc_")
             || name.starts_with("__")
@@ -370,36 +372,32 @@ fn read_exports(
         {
             return None;
         }
-        let ExternType::Func(ty) = export.ty() else { return None };
-        let convention = convention(&ty, has_buffer)?;
         Some(Export { name: name.to_owned(), convention, signature: signatures.remove(name) })
     });
-    // One too many is enough to be refused.
     let mut callable: Vec<_> = callable.take(MAX_EXPORTS + 1).collect();
     // A program offers nothing but itself.
-    if callable.is_empty()
-        && matches!(wasm.get_export(COMMAND), Some(ExternType::Func(ty)) if is_type(&ty, &[], &[]))
-    {
+    if callable.is_empty() && is_program {
         let (name, convention) = (COMMAND.to_owned(), Convention::Command);
         callable.push(Export { name, convention, signature: None });
     }
     callable
 }
 
-fn convention(ty: &FuncType, has_buffer: bool) -> Option<Convention> {
-    if has_buffer && is_type(ty, &[Scalar::I32, Scalar::I32], &[Scalar::I64]) {
-        return Some(Convention::Wpc);
-    }
-    if ty.params().len() > MAX_PARAMETERS {
+/// How a function of these types can be called, if it can; `None` is a type that cannot be passed.
+pub(crate) fn convention(
+    parameters: impl ExactSizeIterator<Item = Option<Scalar>>,
+    results: impl ExactSizeIterator<Item = Option<Scalar>>,
+    has_buffer: bool,
+) -> Option<Convention> {
+    if parameters.len() > MAX_PARAMETERS || results.len() > 1 {
         return None;
     }
-    let parameters = ty.params().map(|ty| Scalar::of(&ty)).collect::<Option<_>>()?;
-    let results = ty.results().map(|ty| Scalar::of(&ty)).collect::<Option<Vec<_>>>()?;
-    match results.as_slice() {
-        [] => Some(Convention::Scalars { parameters, result: None }),
-        [result] => Some(Convention::Scalars { parameters, result: Some(*result) }),
-        _ => None,
+    let parameters: Vec<_> = parameters.collect::<Option<_>>()?;
+    let result = results.collect::<Option<Vec<_>>>()?.first().copied();
+    if has_buffer && parameters == [Scalar::I32; 2] && result == Some(Scalar::I64) {
+        return Some(Convention::Wpc);
     }
+    Some(Convention::Scalars { parameters, result })
 }
 
 fn is_type(ty: &FuncType, parameters: &[Scalar], results: &[Scalar]) -> bool {
@@ -425,64 +423,80 @@ fn read_imports(
             name: name.to_owned(),
             reason,
         };
-        if module == names::HOST_MODULE {
-            let offered = host_import(name).ok_or_else(|| {
-                unknown(format!(
-                    "\"{module}\" has {}",
-                    HOST_IMPORTS.map(|import| import.name).join(", ")
-                ))
-            })?;
-            let fits = matches!(import.ty(), ExternType::Func(ty) if is_type(&ty, offered.parameters, offered.results));
-            if !fits {
-                return Err(unknown(format!(
-                    "the host's is ({}) -> ({}), and this is {}",
-                    scalars(offered.parameters),
-                    scalars(offered.results),
-                    describe(&import.ty())
-                )));
+        match origin(module, name).map_err(&unknown)? {
+            Origin::Host(offered) => {
+                let fits = matches!(import.ty(), ExternType::Func(ty) if is_type(&ty, offered.parameters, offered.results));
+                if !fits {
+                    return Err(unknown(format!(
+                        "the host's is ({}) -> ({}), and this is {}",
+                        scalars(offered.parameters),
+                        scalars(offered.results),
+                        describe(&import.ty())
+                    )));
+                }
+                if let Some(capability) = offered.capability {
+                    let import = (capability, names::HOST_MODULE, name.to_owned());
+                    requirements.capabilities.push(import);
+                }
             }
-            if let Some(capability) = offered.capability {
-                requirements.capabilities.push((capability, names::HOST_MODULE, name.to_owned()));
+            Origin::Typed(alias) => {
+                check_carried(&import.ty()).map_err(&unknown)?;
+                let imports = requirements.dependencies.entry(alias.to_owned()).or_default();
+                imports.typed.insert(name.to_owned());
             }
-        } else if let Some(alias) = module.strip_prefix(names::TYPED_DEPENDENCY_PREFIX) {
-            check_alias(alias).map_err(&unknown)?;
-            check_carried(&import.ty()).map_err(&unknown)?;
-            requirements
-                .dependencies
-                .entry(alias.to_owned())
-                .or_default()
-                .typed
-                .insert(name.to_owned());
-        } else if module == names::HOST_FUNCTIONS_MODULE {
-            check_alias(name)
-                .map_err(|_| unknown(format!("a host function's name is {}", names::NAME_RULE)))?;
-            check_carried(&import.ty()).map_err(&unknown)?;
-            requirements.host_functions.insert(name.to_owned());
-        } else if module == WASI_MODULE {
-            match need(name) {
-                Some(Need::Piece(_)) => {}
-                Some(Need::Capability(capability)) => {
+            Origin::HostFunction => {
+                check_carried(&import.ty()).map_err(&unknown)?;
+                requirements.host_functions.insert(name.to_owned());
+            }
+            Origin::Wasi(need) => {
+                if let Need::Capability(capability) = need {
                     requirements.capabilities.push((capability, WASI_MODULE, name.to_owned()));
                 }
-                None => {
-                    return Err(unknown(
-                        "there are no sockets, and nothing beside WASI preview 1".to_owned(),
-                    ));
-                }
+                requirements.wasi.insert(name.to_owned());
             }
-            requirements.wasi.insert(name.to_owned());
-        } else if module.starts_with("wasi_") {
-            return Err(unknown(format!(
-                "of WASI there is preview 1, \"{WASI_MODULE}\"; build for wasm32-wasip1"
-            )));
-        } else {
-            check_alias(module).map_err(&unknown)?;
-            let linked =
-                &mut requirements.dependencies.entry(module.to_owned()).or_default().linked;
-            linked.push((name.to_owned(), import.ty()));
+            Origin::Linked(alias) => {
+                let imports = requirements.dependencies.entry(alias.to_owned()).or_default();
+                imports.linked.push((name.to_owned(), import.ty()));
+            }
         }
     }
     Ok(requirements)
+}
+
+/// Where an import comes from, by its names; what it must be there is checked besides.
+pub(crate) enum Origin<'a> {
+    Host(&'static HostImport),
+    /// A dependency by its alias, through the host and with bytes.
+    Typed(&'a str),
+    HostFunction,
+    Wasi(Need),
+    /// A dependency by its alias, linked directly.
+    Linked(&'a str),
+}
+
+/// Where an import comes from, or why from nowhere.
+pub(crate) fn origin<'a>(module: &'a str, name: &str) -> Result<Origin<'a>, String> {
+    if module == names::HOST_MODULE {
+        let offered = host_import(name).ok_or_else(|| {
+            format!("\"{module}\" has {}", HOST_IMPORTS.map(|import| import.name).join(", "))
+        })?;
+        Ok(Origin::Host(offered))
+    } else if let Some(alias) = module.strip_prefix(names::TYPED_DEPENDENCY_PREFIX) {
+        check_alias(alias)?;
+        Ok(Origin::Typed(alias))
+    } else if module == names::HOST_FUNCTIONS_MODULE {
+        check_alias(name).map_err(|_| format!("a host function's name is {}", names::NAME_RULE))?;
+        Ok(Origin::HostFunction)
+    } else if module == WASI_MODULE {
+        let need = need(name)
+            .ok_or_else(|| "there are no sockets, and nothing beside WASI preview 1".to_owned())?;
+        Ok(Origin::Wasi(need))
+    } else if module.starts_with("wasi_") {
+        Err(format!("of WASI there is preview 1, \"{WASI_MODULE}\"; build for wasm32-wasip1"))
+    } else {
+        check_alias(module)?;
+        Ok(Origin::Linked(module))
+    }
 }
 
 /// The type of functions to which the host carries bytes: typed dependencies and host functions.
@@ -505,11 +519,11 @@ fn check_alias(alias: &str) -> Result<(), String> {
 }
 
 /// A function the host offers to guests.
-struct HostImport {
+pub(crate) struct HostImport {
     name: &'static str,
     parameters: &'static [Scalar],
     results: &'static [Scalar],
-    capability: Option<Capability>,
+    pub(crate) capability: Option<Capability>,
 }
 
 const fn offer(

@@ -1,6 +1,6 @@
 //! A call under way, as its caller holds it.
 
-use crate::call::{Call, Outcome, ReplyMetadata};
+use crate::call::{Call, Outcome, ReplyMetadata, reply_error};
 use crate::decode::decode;
 use crate::error::Error;
 use crate::id::CallId;
@@ -176,7 +176,7 @@ impl<R> Drop for PendingCall<R> {
 /// The value of an outcome as it was encoded, the guest's error, or what the host has to say.
 fn read_encoded(call: &Call, outcome: &Outcome) -> Result<Answer<Vec<u8>>, Error> {
     let reply = outcome.as_ref().map_err(Error::clone)?;
-    match reply.error(&call.function) {
+    match reply_error(&reply.bytes, &call.function) {
         Some(error) => Err(error),
         None => Ok(Answer { value: reply.bytes[1..].to_vec(), metadata: reply.metadata }),
     }
@@ -185,13 +185,18 @@ fn read_encoded(call: &Call, outcome: &Outcome) -> Result<Answer<Vec<u8>>, Error
 /// Takes an outcome apart: the value, the guest's error, or what the host has to say.
 fn read<R: DeserializeOwned>(call: &Call, outcome: &Outcome) -> Result<Answer<R>, Error> {
     let reply = outcome.as_ref().map_err(Error::clone)?;
-    if let Some(error) = reply.error(&call.function) {
+    let value = value(&reply.bytes, &call.function)?;
+    Ok(Answer { value, metadata: reply.metadata })
+}
+
+/// The value of a reply, or the error that it carries.
+pub(crate) fn value<R: DeserializeOwned>(bytes: &[u8], function: &str) -> Result<R, Error> {
+    if let Some(error) = reply_error(bytes, function) {
         return Err(error);
     }
-    let reason = match decode(&reply.bytes[1..]) {
-        Ok(value) => return Ok(Answer { value, metadata: reply.metadata }),
-        Err(reason) => reason,
-    };
-    let wanted = std::any::type_name::<R>();
-    Err(Error::ResultDecode { function: call.function.to_string(), wanted, reason })
+    decode(&bytes[1..]).map_err(|reason| Error::ResultDecode {
+        function: function.to_owned(),
+        wanted: std::any::type_name::<R>(),
+        reason,
+    })
 }

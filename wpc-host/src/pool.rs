@@ -14,11 +14,11 @@ use crate::registry::Registry;
 use crate::restart_policy::{Admission, RestartPolicy};
 use crate::sandbox::Surroundings;
 use crate::scheduler::{self, Candidate};
-use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::{ArcSwap, Condvar, Mutex, time};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use crate::sync::{ArcSwap, Condvar, Mutex, MutexGuard, time};
 use crate::ticker::Ticker;
 use crate::waiting::WaitingRoom;
-use crate::worker::{self, Equipment, Worker};
+use crate::worker::{self, Equipment, Local, Worker};
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use std::cell::Cell;
@@ -34,6 +34,8 @@ pub(crate) struct Pool {
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) waiting: Arc<WaitingRoom>,
     pub(crate) workers: ArcSwap<Vec<Arc<Worker>>>,
+    /// Those without a thread, which run on their callers'.
+    locals: Mutex<Vec<Arc<Worker>>>,
     /// Workers that were lost, until they are replaced; for `get_worker_health_states`.
     pub(crate) lost: Mutex<Vec<WorkerHealth>>,
     /// Threads that were given up and may still come back, to be stopped then.
@@ -93,6 +95,7 @@ impl Pool {
             ticker: Arc::new(Ticker::new()),
             waiting: Arc::new(WaitingRoom::new(options.max_waiting_calls)),
             workers: ArcSwap::default(),
+            locals: Mutex::default(),
             lost: Mutex::default(),
             abandoned: Mutex::default(),
             is_frozen: Mutex::new(true),
@@ -282,7 +285,7 @@ impl Pool {
 
     /// Makes every worker drop what is retired.
     pub(crate) fn nudge_workers(&self) {
-        for worker in self.workers.load().iter() {
+        for worker in self.workers.load().iter().chain(self.locals().iter()) {
             worker.nudge();
         }
     }
@@ -295,6 +298,37 @@ impl Pool {
 
     /// Starts a worker's thread; it is in no set yet.
     pub(crate) fn spawn_worker(&self, restart_attempt: u32) -> std::io::Result<Arc<Worker>> {
+        let (worker, equipment) = self.make_worker(restart_attempt);
+        // The thread is not joined: its end is told by `has_exited`, and a lost one never ends.
+        drop(worker::spawn(&worker, equipment)?);
+        Ok(worker)
+    }
+
+    /// A worker that runs on whatever thread uses it.
+    pub(crate) fn local(&self) -> Local {
+        let (worker, equipment) = self.make_worker(0);
+        self.locals().push(Arc::clone(&worker));
+        let local = Local::new(worker, equipment);
+        self.tell(local.worker(), EventDetails::WorkerReady {});
+        local
+    }
+
+    pub(crate) fn forget_local(&self, worker: &Arc<Worker>) {
+        self.locals().retain(|other| other.id != worker.id);
+        self.registry.forget_worker(worker.id);
+        self.tell(worker, EventDetails::WorkerExited { failure_reason: None });
+    }
+
+    fn locals(&self) -> MutexGuard<'_, Vec<Arc<Worker>>> {
+        self.locals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a call runs on its caller's thread.
+    pub(crate) fn is_locally_busy(&self) -> bool {
+        self.locals().iter().any(|worker| worker.is_busy())
+    }
+
+    fn make_worker(&self, restart_attempt: u32) -> (Arc<Worker>, Equipment) {
         let id = WorkerId(self.worker_ids.next());
         let surroundings = Arc::new(Surroundings {
             worker: id,
@@ -320,9 +354,7 @@ impl Pool {
             on_change: Arc::new(move || changes.tell()),
         };
         self.tell(&worker, EventDetails::WorkerSpawned { restart_attempt });
-        // The thread is not joined: its end is told by `has_exited`, and a lost one never ends.
-        drop(worker::spawn(&worker, equipment)?);
-        Ok(worker)
+        (worker, equipment)
     }
 
     /// Brings `count` workers up, or none.
@@ -364,7 +396,9 @@ impl Pool {
     /// Takes no more calls, lets the accepted ones end until `patience` is over, interrupts the
     /// rest, and returns when the workers are gone or given up.
     pub(crate) fn stop(&self, patience: Duration) {
-        self.is_open.store(false, Ordering::Release);
+        self.is_open.store(false, Ordering::SeqCst);
+        // Whoever begins a call on its own thread says so, and then looks whether this is open.
+        fence(Ordering::SeqCst);
         let workers = self.workers.load_full();
         for worker in workers.iter() {
             self.tell(worker, EventDetails::WorkerShutdownRequested {});
@@ -374,6 +408,7 @@ impl Pool {
         let left = || deadline.saturating_duration_since(time::now());
         let is_drained = || {
             self.waiting.is_empty()
+                && !self.is_locally_busy()
                 && self.workers.load().iter().all(|worker| worker.in_flight() == 0)
         };
         self.changes.wait_until(left(), is_drained);
@@ -382,8 +417,12 @@ impl Pool {
         let workers = self.workers.load_full();
         workers.iter().for_each(|worker| worker.drain());
         // Whoever looked before the pool closed may have pushed a call since: it has time too.
-        let have_exited = || workers.iter().all(|worker| worker.has_exited());
+        let have_exited =
+            || !self.is_locally_busy() && workers.iter().all(|worker| worker.has_exited());
         if !self.changes.wait_until(left(), have_exited) {
+            for worker in self.locals().iter().filter(|worker| worker.is_busy()) {
+                worker.interrupt();
+            }
             for worker in workers.iter() {
                 worker.interrupt();
                 worker.take_queue().iter().for_each(|job| job.call.stop());

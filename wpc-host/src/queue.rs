@@ -73,6 +73,11 @@ impl<T> Queue<T> {
         self.wake();
     }
 
+    /// Whether somebody wants the worker to look around, for one that never sleeps here.
+    pub(crate) fn take_nudge(&self) -> bool {
+        self.is_nudged.load(Ordering::Relaxed) && self.is_nudged.swap(false, Ordering::SeqCst)
+    }
+
     /// Only the queue's worker calls this. `before_sleep` runs each time before it sleeps,
     /// `after_sleep` each time after.
     pub(crate) fn take(&self, before_sleep: impl Fn(), after_sleep: impl Fn()) -> Taken<T> {
@@ -82,9 +87,7 @@ impl<T> Queue<T> {
         let mut patience = Backoff::new();
         loop {
             // Looked at first: under load the queue may never be empty.
-            if self.is_nudged.load(Ordering::Relaxed)
-                && self.is_nudged.swap(false, Ordering::SeqCst)
-            {
+            if self.take_nudge() {
                 return Taken::Nudge;
             }
             match self.items.pop() {

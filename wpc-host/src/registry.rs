@@ -11,7 +11,7 @@ use crate::dependency::{Dependencies, Dependency, Resolver, reached};
 use crate::engine::{Engines, Profile};
 use crate::error::Error;
 use crate::host_function::HostFunction;
-use crate::id::{Counter, Generation};
+use crate::id::{Counter, Generation, WorkerId};
 use crate::limits::Limits;
 use crate::module::{Convention, Export, Module};
 use crate::sandbox::{Blueprint, Constants, HostFunctions, Node};
@@ -174,6 +174,15 @@ impl Registry {
             functions.values().filter_map(|slot| slot.load_full()).collect();
         functions.sort_by(|one, other| one.name.cmp(&other.name));
         functions
+    }
+
+    /// Forgets how every definition fared on a worker that is no more.
+    pub(crate) fn forget_worker(&self, worker: WorkerId) {
+        for function in self.functions() {
+            if let Ok(definition) = &function.definition {
+                definition.bulkhead.retain(|id| id != worker);
+            }
+        }
     }
 
     pub(crate) fn dependencies(&self) -> Vec<DependencyEntry> {

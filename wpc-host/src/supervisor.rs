@@ -196,6 +196,7 @@ impl Thread {
         let has_work = || {
             self.ends.load(Ordering::SeqCst)
                 || !pool.waiting.is_empty()
+                || pool.is_locally_busy()
                 || pool.workers.load().iter().any(|worker| worker.is_busy() || worker.has_exited())
         };
         if has_work() {
@@ -361,11 +362,7 @@ impl Thread {
         }
         self.progress.remove(&worker.id);
         self.overdue.remove(&worker.id);
-        for function in pool.registry.functions() {
-            if let Ok(definition) = &function.definition {
-                definition.bulkhead.retain(|id| id != worker.id);
-            }
-        }
+        pool.registry.forget_worker(worker.id);
         pool.tell(worker, EventDetails::WorkerExited { failure_reason: Some(reason.to_owned()) });
         match decision {
             Decision::RestartNow { attempt } => {

@@ -274,7 +274,7 @@ impl Wasi {
 }
 
 /// What is granted at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Piece {
     /// Ending the program, yielding: whoever has WASI at all has this.
     Process,
@@ -300,6 +300,19 @@ impl Piece {
             Self::Output => ".grant_wasi(Wasi::new().stdout(Output::events()))",
             Self::Descriptors => ".grant_wasi(Wasi::minimal())",
             Self::Directories => ".grant_wasi(Wasi::new().read_directory(…, …))",
+        }
+    }
+
+    /// The method of [`Wasi`] that grants it.
+    pub(crate) const fn method(self) -> &'static str {
+        match self {
+            Self::Process => "new",
+            Self::Arguments => "arguments",
+            Self::Environment => "environment",
+            Self::Input => "stdin",
+            Self::Output => "stdout",
+            Self::Descriptors => "minimal",
+            Self::Directories => "read_directory",
         }
     }
 }

@@ -42,6 +42,7 @@ pub fn function(comptime name: []const u8, comptime body: anytype) void {
             // More than most calls need is given back; less would be asked for again and again.
             _ = arena.reset(.{ .retain_with_limit = 64 * 1024 });
             message_of = null;
+            dependency_reply = null;
             return place(reply(ptr[0..len]) catch |err| switch (err) {
                 error.OutOfMemory => panicked("out of memory", null),
             });
@@ -55,7 +56,9 @@ pub fn function(comptime name: []const u8, comptime body: anytype) void {
             const result = @call(.auto, body, arguments);
             if (@typeInfo(@TypeOf(result)) != .error_union) return encoded(.{ @as(u8, 0), result });
             const value = result catch |err| {
-                if (@as(anyerror, err) == error.DependencyFailed) return dependency_reply;
+                if (@as(anyerror, err) == error.DependencyFailed) {
+                    if (dependency_reply) |as_it_is| return as_it_is;
+                }
                 return encoded(.{ @as(u8, 1), @as([]const u8, @errorName(err)), messageOf(err), "" });
             };
             return encoded(.{ @as(u8, 0), value });
@@ -65,13 +68,20 @@ pub fn function(comptime name: []const u8, comptime body: anytype) void {
 }
 
 /// An error with a message: `return wpc.fail(error.EmptyName, "there is nobody to greet");`
+///
+/// An error in Zig is its name and no more, so the message belongs to that name for the rest of the
+/// call. Where an error with a message was caught and the function then returns the same one for
+/// another reason, a plain `return error.EmptyName` would tell the caught one's message: return that
+/// too with `fail`, whose latest message counts, `""` being none. The errors of `Error` come with
+/// messages as well.
 pub fn fail(err: anytype, why: []const u8) @TypeOf(err) {
+    if (@as(anyerror, err) == error.DependencyFailed) dependency_reply = null;
     message = why;
     message_of = err;
     return err;
 }
 
-// An error in Zig carries nothing, so what was told of the last one waits here.
+// What was told of the last error waits here, at most until the next call.
 var message: []const u8 = "";
 var message_of: ?anyerror = null;
 
@@ -123,7 +133,7 @@ pub fn constant(comptime T: type, comptime name: []const u8) Error!T {
 ///     const name = try basename(.{path});
 ///
 /// `Result` is what it returns; arguments are passed as a tuple. Its own error is
-/// `error.DependencyFailed`, and goes on as it is where a function returns that.
+/// `error.DependencyFailed`, and goes on as it is where a function returns that; of several the last.
 pub fn dependency(comptime alias: []const u8, comptime name: []const u8, comptime Result: type) fn (anytype) Error!Result {
     return callable("wpc:" ++ alias, alias ++ "::" ++ name, name, Result);
 }
@@ -133,7 +143,7 @@ pub fn hostFunction(comptime name: []const u8, comptime Result: type) fn (anytyp
     return callable("wpc-host", name, name, Result);
 }
 
-var dependency_reply: []const u8 = "";
+var dependency_reply: ?[]const u8 = null;
 
 fn callable(
     comptime module: []const u8,
@@ -255,7 +265,9 @@ fn encode(out: *std.ArrayList(u8), value: anytype) error{OutOfMemory}!void {
             try encode(out, value != null);
             if (value) |some| try encode(out, some);
         },
-        .@"enum" => try encodeVarint(out, @intFromEnum(value)),
+        .@"enum" => for (variants(T), 0..) |variant, position| {
+            if (variant == value) return encodeVarint(out, position);
+        } else unreachable,
         .array => for (value) |item| try encode(out, item),
         .pointer => |pointer| if (pointer.size == .one) {
             // A literal: a pointer to an array of bytes.
@@ -283,6 +295,14 @@ fn encodeVarint(out: *std.ArrayList(u8), value: u64) error{OutOfMemory}!void {
     var rest = value;
     while (rest >= 128) : (rest >>= 7) try out.append(allocator, @truncate(rest | 128));
     try out.append(allocator, @intCast(rest));
+}
+
+/// An enum's variants in their order. A variant is encoded by its position there, whatever value it was
+/// declared with: that is what a schema counts.
+fn variants(comptime T: type) []const T {
+    if (@typeInfo(T).@"enum".mode == .nonexhaustive)
+        @compileError("wpc cannot carry " ++ @typeName(T) ++ ": its `_` are values without a variant");
+    return std.enums.values(T);
 }
 
 // Decoding. What is malformed is told in `message`.
@@ -323,7 +343,11 @@ fn decode(comptime T: type, in: *[]const u8) DecodeError!T {
             (try decodeRaw(in, @sizeOf(T)))[0..@sizeOf(T)],
         )),
         .optional => |optional| return if (try decode(bool, in)) try decode(optional.child, in) else null,
-        .@"enum" => return std.enums.fromInt(T, try decodeVarint(in)) orelse malformed("there is no such variant"),
+        .@"enum" => {
+            const position = try decodeVarint(in);
+            const all = variants(T);
+            return if (position < all.len) all[@intCast(position)] else malformed("there is no such variant");
+        },
         .array => |array| {
             var items: T = undefined;
             for (&items) |*item| item.* = try decode(array.child, in);

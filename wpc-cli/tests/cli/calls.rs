@@ -68,7 +68,11 @@ fn exit_codes_tell_kinds_of_failure_apart() {
         (2, "Usage", vec!["call"]),
         (2, "`b` must be i32, and is \"x\"", vec!["call", &sdk, "add", "1", "x"]),
         (2, "NAME=JSON", vec!["call", &sdk, "add", "1", "2", "--const", "WORD"]),
-        (2, "--grant everything", vec!["call", &sdk, "nothing", "--grant", "everything"]),
+        (
+            2,
+            "unknown grant `everything`; there are clock",
+            vec!["call", &sdk, "nothing", "--grant", "everything"],
+        ),
         (3, "(not_granted)", vec!["call", &asks, "f"]),
         (3, "(missing_export)", vec!["call", &sdk, "nobody"]),
         (4, "-3 is too small", vec!["call", &sdk, "fails", "-3"]),
@@ -107,10 +111,10 @@ fn a_whole_program_reads_standard_input_and_prints() {
     }
     let ran = wpc_with(b"some words", &arguments);
     assert_eq!(ran.status.code(), Some(0), "{}", err(&ran));
-    assert_eq!((out(&ran).as_str(), err(&ran).as_str()), ("null\n", "SOME WORDS"));
+    assert_eq!((out(&ran).as_str(), err(&ran).as_str()), ("SOME WORDS", ""));
     arguments.swap(4, 6);
     let ran = wpc_with(b"in any order", &arguments);
-    assert_eq!(err(&ran), "IN ANY ORDER");
+    assert_eq!(out(&ran), "IN ANY ORDER");
     let exits = [&arguments[..], &["--grant", "arg=9"]].concat();
     assert!(fails_with(5, &wpc(&exits)).contains("status 9"));
 }
@@ -140,7 +144,48 @@ fn inspect_tells_what_a_module_offers_and_needs() {
     assert!(told.contains("65536 bytes to begin with, at most 131072"), "{told}");
     assert!(told.contains("at most 4 elements each"), "{told}");
     let not_wasm = root("README.md").display().to_string();
-    assert!(fails_with(3, &wpc(&["inspect", &not_wasm])).contains("not_wasm"));
+    let said = fails_with(3, &wpc(&["inspect", &not_wasm]));
+    assert!(said.contains("README.md` is not WebAssembly") && said.contains("not_wasm"), "{said}");
+}
+
+#[test]
+fn inspect_tells_of_modules_that_wpc_cannot_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let inspected = |text: &str| {
+        let told = wpc(&["inspect", &wat(folder.path(), "module.wasm", text)]);
+        assert_eq!(told.status.code(), Some(0), "{}", err(&told));
+        out(&told)
+    };
+    let told = inspected(
+        r#"(module
+            (import "./app_bg.js" "__wbg_alert" (func (param i32)))
+            (import "env" "log" (func))
+            (import "wasi_snapshot_preview1" "path_open" (func))
+            (import "wasi_snapshot_preview1" "fd_write" (func))
+            (import "wasi_snapshot_preview1" "random_get" (func))
+            (table 0 1 funcref)
+            (memory (export "memory") 1)
+            (func (export "greet"))
+            (func (export "x\1b[31m\n  fake()")))"#,
+    );
+    for line in [
+        r#"refused         this module imports "./app_bg.js" "__wbg_alert", which cannot be linked"#,
+        "contract        none of wpc's\n",
+        "tables          at most 1 element each\n",
+        "dependencies    env (log)\n",
+        "capabilities    random\n",
+        "WASI grants     wasi, read=FOLDER or write=FOLDER\n",
+        "imports         ./app_bg.js.__wbg_alert: a function (i32) -> ()\n",
+        "other exports   memory: a memory\n",
+        "  greet() -> ()\n",
+        "  x\\u{1b}[31m\\n  fake()() -> ()\n",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+    let told = inspected(r#"(component (import "wasi:cli/run@0.2.0" (instance)))"#);
+    assert!(told.contains("refused         this is a WebAssembly component"), "{told}");
+    assert!(told.contains("imports         wasi:cli/run@0.2.0: an instance\n"), "{told}");
+    assert!(!told.contains("memory"), "{told}");
 }
 
 #[test]
@@ -167,6 +212,51 @@ fn bench_tells_rate_and_latencies() {
     let [half, most] = ["p50", "max"].map(|name| told["latency_ns"][name].as_u64().unwrap());
     assert!(100 < half && half <= most, "{told}");
     fails_with(4, &wpc(&["bench", &sdk, "fails", "3"]));
+}
+
+#[test]
+fn arguments_are_taken_by_the_functions_types_and_results_go_to_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("in"), [0, 255, 7]).unwrap();
+    std::fs::write(path("orders.json"), r#"[{"item": "tea", "count": 2}]"#).unwrap();
+    let echoed =
+        wpc(&["call", &sdk(), "echo_bytes", &format!("@{}", path("in")), "-o", &path("out")]);
+    assert_eq!((out(&echoed).as_str(), err(&echoed).as_str()), ("", ""));
+    assert_eq!(std::fs::read(path("out")).unwrap(), [0, 255, 7]);
+    let orders = format!("@{}", path("orders.json"));
+    let answer = wpc(&["call", &sdk(), "order", &orders, r#"{"tea": 3}"#]);
+    assert_eq!(out(&answer), "{\"Accepted\":{\"total\":6}}\n", "{}", err(&answer));
+    // What looks like a number or a file is text where text is wanted.
+    assert_eq!(out(&wpc(&["call", &sdk(), "join", "42", "@null"])), "\"42@null\"\n");
+    let broken = wpc(&["call", &sdk(), "order", "[{", "{}"]);
+    assert!(fails_with(2, &broken).contains("[{ is no JSON: EOF"));
+    let lost = wpc(&["call", &sdk(), "echo_bytes", "@nowhere"]);
+    assert!(fails_with(1, &lost).contains("nowhere: No such file"));
+}
+
+#[test]
+fn an_integer_for_a_constant_needs_its_type() {
+    let with = |constant: &str| wpc(&["call", &sdk(), "nothing", "--const", constant]);
+    for untold in ["N=3", "N=[1]", "N={\"a\": 1}", "N=null"] {
+        assert!(fails_with(2, &with(untold)).contains("say it, as in N:u32="), "{untold}");
+    }
+    for told in ["N:u32=3", "N:Map<String, u8>={\"a\": 1}", "N=1.5", "N=[\"a\"]", "N={\"a\": true}"]
+    {
+        assert_eq!(out(&with(told)), "null\n", "{told}");
+    }
+    assert!(fails_with(2, &with("N:u8=300")).contains("`N` must be u8, and is 300"));
+}
+
+#[test]
+fn only_compiled_code_is_cleared_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("modules/mine.wasm");
+    std::fs::create_dir_all(own.parent().unwrap()).unwrap();
+    std::fs::write(&own, "precious").unwrap();
+    let cleared = wpc(&["cache", "--clear", "--cache", &folder.path().display().to_string()]);
+    assert_eq!(cleared.status.code(), Some(0), "{}", err(&cleared));
+    assert!(own.exists());
 }
 
 #[test]

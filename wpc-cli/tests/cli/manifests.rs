@@ -2,9 +2,11 @@
 
 use crate::support::{err, fails_with, out, root, sdk, start, wat, wpc, wpc_with};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Lines, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use std::process::{Child, ChildStdin};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
 
 /// All at once, as careful writers do; readers never see half of it.
 fn write(folder: &Path, text: &str) -> String {
@@ -175,12 +177,26 @@ fn a_manifest_that_cannot_be_read_is_told_with_its_line() {
     assert!(fails_with(1, &wpc(&["run", &nowhere])).contains("nowhere"));
 }
 
+/// How long anything is waited for. Far beyond what it takes: reaching it is the failure.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The lines that come out of there, each as it comes.
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = sync_channel(1000);
+    #[expect(clippy::disallowed_methods, reason = "ends with the process that it reads from")]
+    std::thread::spawn(move || {
+        // The test may be over.
+        BufReader::new(from).lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
+    });
+    lines
+}
+
 /// A pool that runs, and follows its files.
 struct Running {
     child: Child,
     calls: Option<ChildStdin>,
-    answers: Lines<BufReader<ChildStdout>>,
-    notices: Lines<BufReader<ChildStderr>>,
+    answers: Receiver<String>,
+    notices: Receiver<String>,
 }
 
 impl Running {
@@ -188,15 +204,16 @@ impl Running {
         let mut child = start(&["--json", "run", manifest, "--watch"]);
         Self {
             calls: child.stdin.take(),
-            answers: BufReader::new(child.stdout.take().unwrap()).lines(),
-            notices: BufReader::new(child.stderr.take().unwrap()).lines(),
+            answers: lines(child.stdout.take().unwrap()),
+            notices: lines(child.stderr.take().unwrap()),
             child,
         }
     }
 
     fn call(&mut self, function: &str) -> Value {
         writeln!(self.calls.as_mut().unwrap(), "{}", json!({ "function": function })).unwrap();
-        let answer: Value = serde_json::from_str(&self.answers.next().unwrap().unwrap()).unwrap();
+        let answer: Value =
+            serde_json::from_str(&self.answers.recv_timeout(PATIENCE).unwrap()).unwrap();
         if answer["error"].is_null() {
             answer["value"].clone()
         } else {
@@ -207,7 +224,7 @@ impl Running {
     /// Waits for a notice that says this.
     fn wait_for(&mut self, event: &str, said: &str) {
         loop {
-            let line = self.notices.next().unwrap().unwrap();
+            let line = self.notices.recv_timeout(PATIENCE).unwrap();
             let notice: Value = serde_json::from_str(&line).unwrap();
             if notice["event"] == event && line.contains(said) {
                 return;
@@ -306,6 +323,47 @@ fn a_dependency_and_what_uses_it_change_together() {
 }
 
 #[test]
+fn what_is_renamed_or_still_needed_goes_on_serving() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    returns(folder, "f.wasm", 1);
+    let mut running = Running::start(&write(folder, "[modules.old]\nfile = \"f.wasm\"\n"));
+    assert_eq!(running.call("f"), 1);
+    write(folder, "[modules.new]\nfile = \"f.wasm\"\n");
+    running.wait_for("removed", "module \\\"old\\\"");
+    assert_eq!(running.call("f"), 1);
+
+    wat(folder, "lib.wasm", r#"(module (func (export "one") (result i32) i32.const 1))"#);
+    wat(
+        folder,
+        "g.wasm",
+        r#"(module (import "lib" "one" (func $one (result i32))) (func (export "g") (result i32) call $one))"#,
+    );
+    let g = "[functions.g]\nfile = \"g.wasm\"\n";
+    write(folder, &format!("[dependencies.lib]\nfile = \"lib.wasm\"\n{g}"));
+    running.wait_for("removed", "module \\\"new\\\"");
+    assert_eq!(running.call("g"), 1);
+    write(folder, g);
+    running.wait_for("refused", "function \\\"g\\\" needs it");
+    assert_eq!(running.call("g"), 1);
+    write(folder, &format!("[pool]\nworkers = 3\n[dependencies.lib]\nfile = \"lib.wasm\"\n{g}"));
+    running.wait_for("refused", "[pool] is chosen once");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_pool_that_is_asked_to_end_answers_what_it_took() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    returns(folder, "f.wasm", 1);
+    let mut running = Running::start(&write(folder, "[functions.f]\nfile = \"f.wasm\"\n"));
+    assert_eq!(running.call("f"), 1);
+    let id = running.child.id().to_string();
+    assert!(std::process::Command::new("kill").arg(&id).status().unwrap().success());
+    assert_eq!(running.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn a_manifests_tests_are_run() {
     let folder = tempfile::tempdir().unwrap();
     let module = format!("[modules.tools]\nfile = {:?}\n", sdk());
@@ -317,7 +375,7 @@ fn a_manifests_tests_are_run() {
     assert_eq!(out(&wpc(&["test", &manifest])), "4 tests passed\n");
     let bad = [test("value = 4"), test("error = \"trap\"")].concat();
     let manifest = write(folder.path(), &format!("{module}{bad}"));
-    let said = fails_with(3, &wpc(&["test", &manifest]));
+    let said = fails_with(7, &wpc(&["test", &manifest]));
     assert!(said.contains("wpc.toml:3: \"add\" returned 3, not 4"), "{said}");
     assert!(said.contains("wpc.toml:7: \"add\" returned 3, and no error trap"), "{said}");
 }

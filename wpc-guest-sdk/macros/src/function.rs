@@ -196,16 +196,17 @@ impl Function<'_> {
             Value::Type(ty) => schema(ty),
             Value::Hidden => quote! { ::core::option::Option::None },
         };
+        // The types in it are the author's, whose arrays may be as long as a constant called `BYTES`.
         quote! {
             use ::wpc::__private::NoSchema as _;
-            const RECORD: ::wpc::__private::Record<'static> = ::wpc::__private::Record::Function {
+            const __WPC_RECORD: ::wpc::__private::Record<'static> = ::wpc::__private::Record::Function {
                 name: #export,
                 arguments: &[#(#arguments),*],
                 result: #result,
             };
             #[used]
             #[unsafe(link_section = "wpc")]
-            static BYTES: [u8; RECORD.encoded_len()] = RECORD.encode();
+            static __WPC_BYTES: [u8; __WPC_RECORD.encoded_len()] = __WPC_RECORD.encode();
         }
     }
 

@@ -5,7 +5,10 @@ use crate::mistakes::Mistakes;
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned as _;
-use syn::{Attribute, Data, DeriveInput, Field, Fields, Ident, Token, parse_quote};
+use syn::{
+    Attribute, Data, DeriveInput, Field, Fields, GenericArgument, Ident, PathArguments, Token,
+    Type, TypePath, parse_quote,
+};
 
 /// Attributes of serde's after which the bytes are no longer those of the fields.
 const CHANGES_BYTES: [&str; 15] = [
@@ -26,6 +29,10 @@ const CHANGES_BYTES: [&str; 15] = [
     "with",
 ];
 
+/// The generic types whose schema holds those of their arguments.
+const HOLDS_ITS_ARGUMENTS: [&str; 9] =
+    ["BTreeMap", "BTreeSet", "Box", "Cow", "HashMap", "HashSet", "Option", "Result", "Vec"];
+
 pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     let input = match syn::parse2::<DeriveInput>(tokens) {
         Ok(input) => input,
@@ -39,7 +46,12 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
             let variants = data.variants.iter().map(|variant| {
                 let name = self::name(&variant.ident, &variant.attrs, &mut mistakes);
                 let kind = self::kind("Variant", &variant.fields, &mut mistakes);
-                quote! { &NamedVariant { name: #name, ty: &DataModelVariant::#kind } }
+                quote! {
+                    &::wpc::__private::schema::NamedVariant {
+                        name: #name,
+                        ty: &::wpc::__private::schema::DataModelVariant::#kind,
+                    }
+                }
             });
             let variants = variants.collect::<Vec<_>>();
             quote! { Enum(&[#(#variants),*]) }
@@ -50,6 +62,7 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
             TokenStream::new()
         }
     };
+    refuse_itself(&input, &mut mistakes);
     if let Some(errors) = mistakes.into_tokens() {
         return errors;
     }
@@ -59,14 +72,65 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     }
     let (impl_generics, arguments, bounds) = generics.split_for_impl();
     let ident = &input.ident;
+    // Full paths throughout: a `use` would also reach the author's field types, and take the place of
+    // those that have the same name.
     quote! {
-        const _: () = {
-            use ::wpc::__private::schema::{DataModelType, DataModelVariant, NamedType, NamedValue, NamedVariant};
-            #[automatically_derived]
-            impl #impl_generics ::wpc::Schema for #ident #arguments #bounds {
-                const SCHEMA: &'static NamedType = &NamedType { name: #name, ty: &DataModelType::#kind };
+        #[automatically_derived]
+        impl #impl_generics ::wpc::Schema for #ident #arguments #bounds {
+            const SCHEMA: &'static ::wpc::__private::schema::NamedType =
+                &::wpc::__private::schema::NamedType {
+                    name: #name,
+                    ty: &::wpc::__private::schema::DataModelType::#kind,
+                };
+        }
+    }
+}
+
+/// Refuses a type that holds itself, for which the compiler's own words are about a cycle in `SCHEMA`.
+/// Once is enough, since one thing mends it: a tree would be told of each branch.
+fn refuse_itself(input: &DeriveInput, mistakes: &mut Mistakes) {
+    let fields: Vec<&Field> = match &input.data {
+        Data::Struct(data) => data.fields.iter().collect(),
+        Data::Enum(data) => data.variants.iter().flat_map(|variant| &variant.fields).collect(),
+        // Refused as it is.
+        Data::Union(_) => return,
+    };
+    let ident = &input.ident;
+    if let Some(at) = fields.into_iter().find_map(|field| itself(&field.ty, ident)) {
+        mistakes.add(
+            at,
+            format!("`{ident}` holds itself, so its schema would have no end; leave `Schema` out of the derive: everything but signatures works without it"),
+        );
+    }
+}
+
+/// Where the type names the one it is a field of, seen through what surely asks for its schema.
+/// Elsewhere the name may do no harm: a `Key<Node>` need not hold a `Node`, and `other::Node` is
+/// another type.
+fn itself<'a>(ty: &'a Type, name: &Ident) -> Option<&'a Type> {
+    match ty {
+        Type::Array(array) => itself(&array.elem, name),
+        Type::Group(group) => itself(&group.elem, name),
+        Type::Paren(paren) => itself(&paren.elem, name),
+        Type::Reference(reference) => itself(&reference.elem, name),
+        Type::Slice(slice) => itself(&slice.elem, name),
+        Type::Tuple(tuple) => tuple.elems.iter().find_map(|item| itself(item, name)),
+        Type::Path(TypePath { qself: None, path }) => {
+            let last = path.segments.last()?;
+            let is_bare = path.leading_colon.is_none() && path.segments.len() == 1;
+            if is_bare && (last.ident == "Self" || last.ident == *name) {
+                return Some(ty);
             }
-        };
+            if !HOLDS_ITS_ARGUMENTS.iter().any(|holder| last.ident == holder) {
+                return None;
+            }
+            let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+            arguments.args.iter().find_map(|argument| match argument {
+                GenericArgument::Type(ty) => itself(ty, name),
+                _ => None,
+            })
+        }
+        _ => None,
     }
 }
 
@@ -91,7 +155,7 @@ fn kind(holder: &str, fields: &Fields, mistakes: &mut Mistakes) -> TokenStream {
             let fields = fields.named.iter().filter_map(|field| {
                 let name = name(field.ident.as_ref()?, &field.attrs, mistakes);
                 let schema = schema(field, mistakes);
-                Some(quote! { &NamedValue { name: #name, ty: #schema } })
+                Some(quote! { &::wpc::__private::schema::NamedValue { name: #name, ty: #schema } })
             });
             let fields = fields.collect::<Vec<_>>();
             let kind = if holder == "Struct" { kind("") } else { kind("Struct") };

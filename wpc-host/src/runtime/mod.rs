@@ -1,8 +1,10 @@
 //! The handle of a pool: define, call, start, stop, observe.
 
 mod dynamic;
+mod local;
 
 pub use dynamic::PendingJson;
+pub use local::LocalWorker;
 
 use crate::arguments::Parameters;
 use crate::config::{CallOptions, Options};

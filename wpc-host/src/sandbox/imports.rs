@@ -158,7 +158,7 @@ pub(super) fn link_typed(
 ) -> wasmtime::Result<()> {
     link_carried(linker, at, import, move |caller, arguments| {
         let entry = entry(caller, callee).map_err(wasmtime::Error::new)?;
-        invoke(&mut *caller, callee, &entry, arguments).or_else(|error| {
+        invoke(&mut *caller, callee, &entry, arguments, <[u8]>::to_vec).or_else(|error| {
             match error.downcast::<Failure>()? {
                 // The caller's mistake, not the end of it: it learns of it as a reply.
                 Failure::BadArguments(reason) => Ok(bad_arguments(&reason)),

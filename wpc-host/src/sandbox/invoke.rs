@@ -50,31 +50,33 @@ impl Entry {
     }
 }
 
-/// Calls `entry` of the instance at `at` and gives the reply's bytes, which have a kind.
-pub(super) fn invoke(
+/// Calls `entry` of the instance at `at` and gives what `read` takes of the reply's bytes, which have a
+/// kind.
+pub(super) fn invoke<T>(
     mut store: impl AsContextMut<Data = State>,
     at: usize,
     entry: &Entry,
     arguments: impl AsRef<[u8]>,
-) -> wasmtime::Result<Vec<u8>> {
+    read: impl FnOnce(&[u8]) -> T,
+) -> wasmtime::Result<T> {
     match entry {
-        Entry::Wpc(function) => invoke_wpc(store, at, function, arguments),
+        Entry::Wpc(function) => invoke_wpc(store, at, function, arguments, read),
         Entry::Scalars { function, parameters, result } => {
             let parameters =
                 decode(parameters, arguments.as_ref()).map_err(wasmtime::Error::new)?;
             let mut results = [Val::I32(0)];
             let results = &mut results[..usize::from(result.is_some())];
             function.call(&mut store, &parameters, results)?;
-            Ok(encode(results.first()))
+            Ok(read(&encode(results.first())))
         }
         Entry::Command(function) => {
             decode(&[], arguments.as_ref()).map_err(wasmtime::Error::new)?;
             match function.call(&mut store, ()) {
-                Ok(()) => Ok(encode(None)),
+                Ok(()) => Ok(read(&encode(None))),
                 Err(error) => match error.downcast_ref() {
                     // Its own end, not one of its dependencies'.
                     Some(Failure::Exited { at: whose, status: 0 }) if *whose == at => {
-                        Ok(encode(None))
+                        Ok(read(&encode(None)))
                     }
                     _ => Err(error),
                 },
@@ -83,12 +85,13 @@ pub(super) fn invoke(
     }
 }
 
-fn invoke_wpc(
+fn invoke_wpc<T>(
     mut store: impl AsContextMut<Data = State>,
     at: usize,
     function: &TypedFunc<(u32, u32), u64>,
     arguments: impl AsRef<[u8]>,
-) -> wasmtime::Result<Vec<u8>> {
+    read: impl FnOnce(&[u8]) -> T,
+) -> wasmtime::Result<T> {
     let mut store = store.as_context_mut();
     let len = u32::try_from(arguments.as_ref().len()).map_err(|_| {
         wasmtime::Error::new(Failure::BadArguments("they have 4 GiB or more".to_owned()))
@@ -101,7 +104,7 @@ fn invoke_wpc(
     // What is owned goes now: calls between dependencies may nest, and each would keep its bytes.
     drop(arguments);
     let packed = function.call(&mut store, (buffer, len))?;
-    take_reply(&mut store, at, packed)
+    take_reply(&store, at, packed).map(read)
 }
 
 /// Runs the init hook of the instance at `at`.
@@ -114,8 +117,8 @@ pub(super) fn initialise(
     // As before a call: guests prepare themselves when they are first asked for their buffer.
     reserve(&mut store, at, 0)?;
     let packed = hook.call(&mut store, ())?;
-    let reply = take_reply(&mut store, at, packed)?;
-    match Reply::split(&reply) {
+    let reply = take_reply(&store, at, packed)?;
+    match Reply::split(reply) {
         Some(Reply::Value(_)) => Ok(()),
         Some(Reply::Error(error)) => {
             let why = postcard::from_bytes::<GuestError>(error).map_or_else(
@@ -132,11 +135,11 @@ pub(super) fn initialise(
 }
 
 /// The reply at the place that a function returned, which has a kind.
-fn take_reply(
-    store: &mut wasmtime::StoreContextMut<'_, State>,
+fn take_reply<'a>(
+    store: &'a wasmtime::StoreContextMut<'_, State>,
     at: usize,
     packed: u64,
-) -> wasmtime::Result<Vec<u8>> {
+) -> wasmtime::Result<&'a [u8]> {
     let (ptr, len) = unpack(packed);
     let memory = memory_at(store.data(), at)?;
     let limit = store.data().result_limit;
@@ -150,7 +153,7 @@ fn take_reply(
         });
         return Err(wasmtime::Error::new(Failure::Contract(format!("its reply {begin}"))));
     }
-    Ok(reply.to_vec())
+    Ok(reply)
 }
 
 fn memory_at(state: &State, at: usize) -> wasmtime::Result<wasmtime::Memory> {
@@ -222,15 +225,26 @@ fn scalar(ty: Scalar, bytes: &mut &[u8]) -> postcard::Result<Val> {
     })
 }
 
-/// A number as a reply. Numbers always encode; were it not so, an empty reply is no value.
-fn encode(value: Option<&Val>) -> Vec<u8> {
-    let reply = vec![TAG_VALUE];
-    match value {
-        Some(Val::I32(value)) => postcard::to_extend(value, reply),
-        Some(Val::I64(value)) => postcard::to_extend(value, reply),
-        Some(Val::F32(bits)) => postcard::to_extend(&f32::from_bits(*bits), reply),
-        Some(Val::F64(bits)) => postcard::to_extend(&f64::from_bits(*bits), reply),
-        _ => Ok(reply),
+/// A number as a reply: at most a kind and ten bytes. Numbers always encode; were it not so, an empty
+/// reply is no value.
+fn encode(value: Option<&Val>) -> impl std::ops::Deref<Target = [u8]> {
+    const MOST: usize = 11;
+    struct Short([u8; MOST], usize);
+    impl std::ops::Deref for Short {
+        type Target = [u8];
+        fn deref(&self) -> &[u8] {
+            &self.0[..self.1]
+        }
     }
-    .unwrap_or_default()
+    let mut reply = [TAG_VALUE; MOST];
+    let rest = &mut reply[1..];
+    let used = match value {
+        Some(Val::I32(value)) => postcard::to_slice(value, rest),
+        Some(Val::I64(value)) => postcard::to_slice(value, rest),
+        Some(Val::F32(bits)) => postcard::to_slice(&f32::from_bits(*bits), rest),
+        Some(Val::F64(bits)) => postcard::to_slice(&f64::from_bits(*bits), rest),
+        _ => Ok(&mut [][..]),
+    };
+    let len = used.map_or(0, |used| used.len() + 1);
+    Short(reply, len)
 }

@@ -23,7 +23,7 @@ mod wasi;
 pub(crate) use blueprint::{Blueprint, Node};
 pub(crate) use surroundings::{Constants, HostFunctions, Surroundings};
 
-use crate::call::{Call, Reply, ReplyMetadata};
+use crate::call::{Call, ReplyMetadata};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::module::Export;
@@ -125,23 +125,29 @@ impl Sandbox {
                 .is_some_and(|most| self.store.data().meter.memory.used > most)
     }
 
-    /// Carries one call across the wall. After an error the sandbox may be in any state and must
-    /// be dropped, unless [`keeps_sandbox`] says otherwise.
-    pub(crate) fn call(&mut self, request: &Request<'_>) -> Result<Reply, Error> {
+    /// Carries one call across the wall; `read` takes what is wanted of the reply's bytes, which have a kind,
+    /// where they lie. After an error the sandbox may be in any state and must be dropped, unless
+    /// [`keeps_sandbox`] says otherwise.
+    pub(crate) fn call<T>(
+        &mut self,
+        request: &Request<'_>,
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> Result<(T, ReplyMetadata), Error> {
         self.calls += 1;
         let at = self.blueprint.instances() - 1;
         let result = self.within(request, |sandbox| {
-            let entry = sandbox.entry(at, request.export)?;
-            invoke(&mut sandbox.store, at, &entry, request.arguments)
+            let known = sandbox.entry(at, request.export)?;
+            let Self { store, entries, .. } = sandbox;
+            invoke(store, at, &entries[known].1, request.arguments, read)
         });
         match result {
-            Ok(bytes) => {
+            Ok(read) => {
                 let metadata = ReplyMetadata {
                     function_hash_sha1: self.blueprint.module().hash,
                     worker_id: self.store.data().surroundings.worker,
                     fuel_used: request.call.fuel_used(),
                 };
-                Ok(Reply { bytes, metadata })
+                Ok((read, metadata))
             }
             Err(error) => Err(self.error(error, request)),
         }
@@ -181,20 +187,23 @@ impl Sandbox {
         result
     }
 
-    fn entry(&mut self, at: usize, export: &Export) -> wasmtime::Result<Entry> {
-        if let Some((_, entry)) = self.entries.iter().find(|(name, _)| *name == export.name) {
-            return Ok(entry.clone());
+    /// Where among the entries the export is.
+    fn entry(&mut self, at: usize, export: &Export) -> wasmtime::Result<usize> {
+        if let Some(known) = self.entries.iter().position(|(name, _)| *name == export.name) {
+            return Ok(known);
         }
         let instance = self.store.data().instances[at].instance;
         let entry = Entry::new(&mut self.store, instance, &export.name, &export.convention)
             .map_err(wasmtime::Error::new)?;
-        self.entries.push((export.name.clone(), entry.clone()));
-        Ok(entry)
+        self.entries.push((export.name.clone(), entry));
+        Ok(self.entries.len() - 1)
     }
 
     fn fuel_used(&self, request: &Request<'_>) -> Option<u64> {
+        // A store that is not metered would make an error of the question.
+        let fuel = request.fuel?;
         let left = self.store.get_fuel().ok()?;
-        request.fuel.map(|fuel| fuel.saturating_sub(left))
+        Some(fuel.saturating_sub(left))
     }
 
     /// Says what ended the guest.

@@ -1,4 +1,4 @@
-//! A worker: a thread, its queue, and its sandboxes.
+//! A worker: a thread, its queue, and its sandboxes. `local` is one without a thread.
 //!
 //! # Protocol
 //!
@@ -11,8 +11,10 @@
 //!   given up, and ends.
 //! * Everything else here is touched by the worker's own thread only.
 
+mod local;
 mod thread;
 
+pub(crate) use local::Local;
 pub(crate) use thread::{Equipment, spawn};
 
 use crate::call::Call;
@@ -148,7 +150,7 @@ impl Worker {
     /// Gives the worker a job for which a place was reserved; back comes what it cannot take any
     /// more.
     pub(crate) fn push(&self, job: Job) -> Result<(), Job> {
-        let deadline = self.ticker.nanos(job.call.deadline);
+        let deadline = self.ticker.nanos(job.call.deadline());
         if let Err(job) = self.queue.push(job) {
             self.give_back();
             return Err(job);
@@ -245,6 +247,10 @@ impl Worker {
     pub(crate) fn drain(&self) {
         self.takes_calls.store(false, Ordering::Release);
         self.queue.close();
+    }
+
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.surroundings.stopping.load(Ordering::Acquire)
     }
 
     /// Interrupts what runs and everything that will.

@@ -3,7 +3,7 @@
 
 use super::Worker;
 use crate::bulkhead::consequence;
-use crate::call::{Outcome, Reply, ReplyMetadata};
+use crate::call::{Outcome, Reply, ReplyMetadata, reply_error};
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, Events, HealthState};
 use crate::id::Generation;
@@ -31,15 +31,7 @@ pub(crate) struct Equipment {
 
 /// Starts the worker's thread.
 pub(crate) fn spawn(worker: &Arc<Worker>, equipment: Equipment) -> std::io::Result<JoinHandle<()>> {
-    let thread = Thread {
-        worker: Arc::clone(worker),
-        equipment,
-        sandboxes: FxHashMap::default(),
-        instances: 0,
-        clock: 0,
-        troubled: Vec::new(),
-        has_stale: false,
-    };
+    let thread = Thread::new(worker, equipment);
     // A guest's stack lies on its worker's.
     let stack = worker.surroundings.max_wasm_stack + 2 * 1024 * 1024;
     #[expect(clippy::disallowed_methods, reason = "workers are what threads are for")]
@@ -50,7 +42,7 @@ pub(crate) fn spawn(worker: &Arc<Worker>, equipment: Equipment) -> std::io::Resu
 }
 
 /// What only the worker's own thread touches.
-struct Thread {
+pub(super) struct Thread {
     worker: Arc<Worker>,
     equipment: Equipment,
     sandboxes: FxHashMap<Generation, Kept>,
@@ -61,17 +53,42 @@ struct Thread {
     /// Definitions that back off or are held here.
     troubled: Vec<Arc<Definition>>,
     /// Whether it may keep sandboxes of retired definitions.
-    has_stale: bool,
+    pub(super) has_stale: bool,
 }
 
 /// A definition that was called here.
 struct Kept {
     /// Its sandbox, unless it failed, served its time or made room since.
     sandbox: Option<Sandbox>,
+    definition: Arc<Definition>,
+    books: Books,
+}
+
+/// How a definition fared on a worker.
+#[derive(Default)]
+struct Books {
     /// Whether it has answered since it last failed here.
     has_answered: bool,
-    definition: Arc<Definition>,
+    /// Whether its sandbox has served its time.
+    is_spent: bool,
     last_used: u64,
+}
+
+/// The definition that a job's call was accepted with.
+fn definition(job: &Job) -> Result<&Arc<Definition>, Error> {
+    job.function.definition.as_ref().map_err(|alias| Error::DependencyNotDefined {
+        function: job.function.name.to_string(),
+        alias: alias.to_string(),
+    })
+}
+
+fn request<'a>(job: &'a Job, definition: &Definition) -> Request<'a> {
+    Request {
+        call: &job.call,
+        export: job.function.export(),
+        arguments: &job.arguments,
+        fuel: definition.limits.fuel.map(|fuel| job.fuel.unwrap_or(fuel)),
+    }
 }
 
 /// Says that the thread is gone, however it goes.
@@ -110,6 +127,18 @@ impl Drop for Unanswered<'_> {
 }
 
 impl Thread {
+    pub(super) fn new(worker: &Arc<Worker>, equipment: Equipment) -> Self {
+        Self {
+            worker: Arc::clone(worker),
+            equipment,
+            sandboxes: FxHashMap::default(),
+            instances: 0,
+            clock: 0,
+            troubled: Vec::new(),
+            has_stale: false,
+        }
+    }
+
     fn run(self) {
         let worker = Arc::clone(&self.worker);
         let on_change = Arc::clone(&self.equipment.on_change);
@@ -149,7 +178,7 @@ impl Thread {
     /// Runs a job's call and answers it; false where the worker was given up meanwhile.
     #[must_use]
     fn serve(&mut self, worker: &Worker, mut job: Job) -> bool {
-        if worker.ticker.coarse_now() > worker.ticker.nanos(job.call.deadline) {
+        if worker.ticker.coarse_now() > worker.ticker.nanos(job.call.deadline()) {
             job.call.expire(time::now());
         }
         if job.call.is_answered() {
@@ -180,11 +209,11 @@ impl Thread {
         let current = &worker.current;
         let sequence = current.sequence.load(Ordering::Relaxed) + 1;
         current.call.store(Some(Arc::clone(&job.call)));
-        current.deadline_nanos.store(worker.ticker.nanos(job.call.deadline), Ordering::Release);
+        current.deadline_nanos.store(worker.ticker.nanos(job.call.deadline()), Ordering::Release);
         current.sequence.store(sequence, Ordering::Release);
         let unanswered = Unanswered(worker);
 
-        let outcome = self.execute(&job);
+        let outcome = if job.is_warm_up { self.warm(&job) } else { self.answer(&job) };
 
         std::mem::forget(unanswered);
         if !current.end(sequence) {
@@ -203,7 +232,7 @@ impl Thread {
     }
 
     /// Whether the job's definition may be tried here now.
-    fn admits(&self, job: &mut Job) -> bool {
+    pub(super) fn admits(&self, job: &mut Job) -> bool {
         let Some(bulkhead) = job.bulkhead().filter(|bulkhead| !bulkhead.is_whole()) else {
             return true;
         };
@@ -223,55 +252,67 @@ impl Thread {
         }
     }
 
-    fn execute(&mut self, job: &Job) -> Outcome {
-        let definition = match &job.function.definition {
-            Ok(definition) => Arc::clone(definition),
-            Err(alias) => {
-                return Err(Error::DependencyNotDefined {
-                    function: job.function.name.to_string(),
-                    alias: alias.to_string(),
-                });
-            }
-        };
-        let request = Request {
-            call: &job.call,
-            export: job.function.export(),
-            arguments: &job.arguments,
-            fuel: definition.limits.fuel.map(|fuel| job.fuel.unwrap_or(fuel)),
-        };
+    /// The reply for whoever waits for it.
+    fn answer(&mut self, job: &Job) -> Outcome {
+        let error = |bytes: &Vec<u8>| reply_error(bytes, &job.function.name);
+        let (bytes, metadata) = self.execute(job, <[u8]>::to_vec, error)?;
+        Ok(Reply { bytes, metadata })
+    }
+
+    /// Runs the job's call. `read` takes what is wanted of the reply where it lies; `error` tells listeners
+    /// which error it carries, if any.
+    pub(super) fn execute<T>(
+        &mut self,
+        job: &Job,
+        read: impl FnOnce(&[u8]) -> T,
+        error: impl FnOnce(&T) -> Option<Error>,
+    ) -> Result<(T, ReplyMetadata), Error> {
+        let definition = definition(job)?;
+        let request = request(job, definition);
         self.has_stale |= definition.is_retired();
-        let result = match self.sandbox(&definition, &request) {
-            Ok(sandbox) if job.is_warm_up => {
-                sandbox.settle();
-                return Ok(self.warmed(job));
+        let result = match self.kept_with_sandbox(definition, &request) {
+            Ok((kept, sandbox)) => {
+                let result = sandbox.call(&request, read);
+                kept.has_answered |= result.is_ok();
+                kept.is_spent = sandbox.is_spent(&definition.limits);
+                result
             }
-            Ok(sandbox) => sandbox.call(&request),
             Err(error) => Err(error),
         };
         match &result {
-            Ok(reply) => self.succeeded(job, &definition, reply),
-            Err(error) => self.failed(job, &definition, error),
+            Ok((read, _)) => self.succeeded(job, definition, || error(read)),
+            Err(error) => self.failed(job, definition, error),
         }
         result
     }
 
-    /// The reply to a warm-up, which is no verdict on the function.
-    fn warmed(&self, job: &Job) -> Reply {
+    /// Makes the sandbox of a warm-up, which is no verdict on the function.
+    fn warm(&mut self, job: &Job) -> Outcome {
+        let definition = definition(job)?;
+        let request = request(job, definition);
+        self.has_stale |= definition.is_retired();
+        match self.kept_with_sandbox(definition, &request) {
+            Ok((_, sandbox)) => sandbox.settle(),
+            Err(error) => {
+                self.failed(job, definition, &error);
+                return Err(error);
+            }
+        }
         self.abandon_trial(job);
         let metadata = ReplyMetadata {
             function_hash_sha1: job.function.module.hash,
             worker_id: self.worker.id,
             fuel_used: None,
         };
-        Reply { bytes: vec![wpc_abi::reply::TAG_VALUE], metadata }
+        Ok(Reply { bytes: vec![wpc_abi::reply::TAG_VALUE], metadata })
     }
 
-    /// The definition's sandbox here, made now if there is none.
-    fn sandbox(
+    /// The definition's sandbox here, made now if there is none, and what is kept of the definition.
+    fn kept_with_sandbox(
         &mut self,
         definition: &Arc<Definition>,
         request: &Request<'_>,
-    ) -> Result<&mut Sandbox, Error> {
+    ) -> Result<(&mut Books, &mut Sandbox), Error> {
         self.clock += 1;
         let generation = definition.generation;
         let is_there = self.sandboxes.get(&generation).is_some_and(|kept| kept.sandbox.is_some());
@@ -284,10 +325,10 @@ impl Thread {
             self.kept(definition).sandbox = Some(sandbox);
         }
         let clock = self.clock;
-        let kept = self.kept(definition);
-        kept.last_used = clock;
-        match &mut kept.sandbox {
-            Some(sandbox) => Ok(sandbox),
+        let Kept { sandbox, books, .. } = self.kept(definition);
+        books.last_used = clock;
+        match sandbox {
+            Some(sandbox) => Ok((books, sandbox)),
             None => unreachable!("it was just made"),
         }
     }
@@ -295,9 +336,8 @@ impl Thread {
     fn kept(&mut self, definition: &Arc<Definition>) -> &mut Kept {
         self.sandboxes.entry(definition.generation).or_insert_with(|| Kept {
             sandbox: None,
-            has_answered: false,
             definition: Arc::clone(definition),
-            last_used: 0,
+            books: Books::default(),
         })
     }
 
@@ -311,7 +351,7 @@ impl Thread {
         }
         while self.instances + needed > limit {
             let made = self.sandboxes.iter().filter(|(_, kept)| kept.sandbox.is_some());
-            let idle = made.min_by_key(|(_, kept)| kept.last_used);
+            let idle = made.min_by_key(|(_, kept)| kept.books.last_used);
             let Some(generation) = idle.map(|(generation, _)| *generation) else { break };
             self.discard(generation);
         }
@@ -319,27 +359,29 @@ impl Thread {
     }
 
     /// Drops the sandbox that ran the job if it has served its time. Its caller has the answer.
-    fn recycle(&mut self, job: &Job) {
+    pub(super) fn recycle(&mut self, job: &Job) {
         let Ok(definition) = &job.function.definition else { return };
         let kept = self.sandboxes.get(&definition.generation);
-        if kept
-            .and_then(|kept| kept.sandbox.as_ref())
-            .is_some_and(|sandbox| sandbox.is_spent(&definition.limits))
-        {
+        if kept.is_some_and(|kept| kept.books.is_spent) {
             self.discard(definition.generation);
         }
     }
 
     /// Drops a definition's sandbox, and remembers how the definition fared.
     fn discard(&mut self, generation: Generation) {
-        let kept = self.sandboxes.get_mut(&generation);
-        if let Some(sandbox) = kept.and_then(|kept| kept.sandbox.take()) {
+        let Some(kept) = self.sandboxes.get_mut(&generation) else { return };
+        kept.books.is_spent = false;
+        if let Some(sandbox) = kept.sandbox.take() {
             self.instances -= sandbox.instances();
         }
     }
 
-    fn succeeded(&mut self, job: &Job, definition: &Arc<Definition>, reply: &Reply) {
-        self.kept(definition).has_answered = true;
+    fn succeeded(
+        &mut self,
+        job: &Job,
+        definition: &Arc<Definition>,
+        error: impl FnOnce() -> Option<Error>,
+    ) {
         // A worker that was given up comes too late to say anything.
         let counts = !self.worker.surroundings.stopping.load(Ordering::Acquire);
         if counts
@@ -351,9 +393,8 @@ impl Thread {
             self.forget_troubles();
         }
         // The guest ended by itself, but its caller gets an error: listeners hear of that.
-        if reply.is_error()
-            && self.events().is_heard()
-            && let Some(error) = reply.error(&job.function.name)
+        if self.events().is_heard()
+            && let Some(error) = error()
         {
             self.tell_failed_call(job, &error);
         }
@@ -378,7 +419,7 @@ impl Thread {
             job,
             Some(error),
         );
-        let had_answered = std::mem::take(&mut self.kept(definition).has_answered);
+        let had_answered = std::mem::take(&mut self.kept(definition).books.has_answered);
         let decision = definition.bulkhead.failed(
             self.worker.id,
             had_answered,
@@ -435,7 +476,7 @@ impl Thread {
     }
 
     /// Drops what is no longer needed.
-    fn look_around(&mut self) {
+    pub(super) fn look_around(&mut self) {
         self.has_stale = false;
         let retired = self.sandboxes.iter().filter(|(_, kept)| kept.definition.is_retired());
         let retired = retired.map(|(generation, _)| *generation).collect::<Vec<_>>();

@@ -1,0 +1,310 @@
+//! What `inspect` tells: of every module and component, whether wpc can run it or not.
+
+use crate::support::*;
+use std::time::{Duration, Instant};
+use wpc_host::{Capability, Limits, ModuleInformation, Options, Sha256Hash, WasmModule};
+
+fn told(text: &str) -> ModuleInformation {
+    wat(text).inspect().unwrap()
+}
+
+/// Why it is refused.
+fn why(told: &ModuleInformation) -> &str {
+    told.refused.as_deref().unwrap_or_else(|| panic!("it is not refused: {told:?}"))
+}
+
+fn names(told: &ModuleInformation) -> Vec<&str> {
+    told.functions.iter().map(|function| function.name.as_str()).collect()
+}
+
+#[test]
+fn a_module_of_wasm_bindgen_tells_its_imports() {
+    let told = told(
+        r#"(module
+            (import "./app_bg.js" "__wbg_alert" (func (param i32 i32)))
+            (import "./app_bg.js" "__wbindgen_throw" (func (param i32) (result f32)))
+            (import "env" "log" (func (param i32)))
+            (import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 17)
+            (func (export "greet") (param i32 f64) (result i64) i64.const 0))"#,
+    );
+    assert!(
+        why(&told).starts_with(r#"this module imports "./app_bg.js" "__wbg_alert", which cannot"#),
+        "{told:?}"
+    );
+    assert_eq!(
+        told.imports,
+        [
+            "./app_bg.js.__wbg_alert: a function (i32, i32) -> ()",
+            "./app_bg.js.__wbindgen_throw: a function (i32) -> (f32)",
+            "env.log: a function (i32) -> ()",
+            "wasi_snapshot_preview1.fd_write: a function (i32, i32, i32, i32) -> (i32)",
+        ]
+    );
+    let signature = told.functions[0].signature.as_deref();
+    assert_eq!(signature, Some("(argument1: i32, argument2: f64) -> i64"));
+    assert_eq!(names(&told), ["greet"]);
+    assert_eq!(told.other_exports, ["memory: a memory"]);
+    assert_eq!(told.initial_memory, 17 * 65_536);
+    // What would be understood of it is told as of any module.
+    assert_eq!(told.required_dependencies[0].alias, "env");
+    assert_eq!(told.required_wasi_imports, ["fd_write"]);
+    assert_eq!(told.required_wasi_grants, ["stdout"]);
+}
+
+#[test]
+fn what_wpc_does_not_have_is_read_all_the_same() {
+    for (module, reason, other_exports) in [
+        (
+            r#"(import "wasi_snapshot_preview1" "sock_accept" (func (param i32 i32 i32) (result i32)))"#,
+            "no sockets",
+            vec![],
+        ),
+        (
+            r#"(import "wasi_unstable" "fd_write" (func (param i32 i32 i32 i32) (result i32)))"#,
+            "build for wasm32-wasip1",
+            vec![],
+        ),
+        (
+            r#"(import "wpc" "wpc_teleport" (func)) (global (export "g") (mut f32) (f32.const 0))"#,
+            "wpc_constant, wpc_take",
+            vec!["g: a global of f32"],
+        ),
+        (
+            r#"(memory (export "m") 1 2 shared)"#,
+            "this module cannot be used",
+            vec!["m: a shared memory"],
+        ),
+        (r#"(memory (export "m") i64 1 2)"#, "memory64", vec!["m: a 64-bit memory"]),
+        (r#"(memory (export "m") 1 1) (memory 1)"#, "multiple memories", vec!["m: a memory"]),
+        (
+            r#"(func (export "e") (param externref))"#,
+            "gc types",
+            vec!["e: a function (externref) -> ()"],
+        ),
+        (r#"(tag (export "t") (param i32))"#, "exceptions", vec!["t: a tag"]),
+        (
+            r#"(type $point (struct (field i32))) (func (export "p") (result (ref null $point)) ref.null $point)"#,
+            "this module cannot be used",
+            vec!["p: a function () -> ((ref null (module 0)))"],
+        ),
+        (
+            r#"(memory (export "memory") 1) (func (export "wpc_buffer_v2") (param i32) (result i32) i32.const 0)"#,
+            "this module speaks version 2",
+            vec!["memory: a memory", "wpc_buffer_v2: a function (i32) -> (i32)"],
+        ),
+        (r#"(@custom "wpc" "\01\ff\ff")"#, r#"the custom section "wpc" of this module"#, vec![]),
+        (r#"(table (export "t") 1000000 funcref)"#, "1000000", vec!["t: a table of funcref"]),
+    ] {
+        let told = told(&format!(r#"(module {module} (func (export "f") (param i32)))"#));
+        assert!(why(&told).contains(reason), "{told:?}");
+        assert_eq!(told.other_exports, other_exports, "{told:?}");
+        assert_eq!(names(&told), ["f"], "{told:?}");
+        assert!(told.size > 8);
+    }
+}
+
+#[test]
+fn a_later_version_of_the_contract_is_told() {
+    let told = told(
+        r#"(module (memory (export "memory") 1)
+            (func (export "wpc_buffer_v2") (param i32) (result i32) i32.const 0)
+            (func (export "f") (param i32 i32) (result i64) i64.const 0))"#,
+    );
+    assert_eq!(told.abi_version, Some(2));
+    assert_eq!((names(&told), &told.functions[0].signature), (vec!["f"], &None));
+}
+
+#[test]
+fn a_component_tells_what_it_imports_and_exports() {
+    let bytes = wat::parse_str(
+        r#"(component
+            (import "wasi:cli/environment@0.2.0" (instance))
+            (import "res" (type (sub resource)))
+            (import "f" (func $f (param "x" u32)))
+            (core module $m (memory 1))
+            (export "run" (func $f))
+            (export "inner" (core module $m)))"#,
+    )
+    .unwrap();
+    let told = WasmModule::new(bytes.as_slice()).inspect().unwrap();
+    assert!(why(&told).starts_with("this is a WebAssembly component"), "{told:?}");
+    assert_eq!((told.size, told.hash_sha256), (bytes.len(), Sha256Hash::of(&bytes)));
+    let imports = ["wasi:cli/environment@0.2.0: an instance", "res: a type", "f: a function"];
+    assert_eq!(told.imports, imports);
+    assert_eq!(told.other_exports, ["run: a function", "inner: a core module"]);
+    assert!(told.functions.is_empty());
+    for end in 8..bytes.len() {
+        WasmModule::new(&bytes[..end]).inspect().unwrap();
+    }
+}
+
+#[test]
+fn a_module_that_can_be_defined_is_not_refused() {
+    let told = told(
+        r#"(module
+            (import "wasi_snapshot_preview1" "args_get" (func (param i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "proc_exit" (func (param i32)))
+            (import "wasi_snapshot_preview1" "fd_close" (func (param i32) (result i32)))
+            (import "wasi_snapshot_preview1" "path_open" (func))
+            (import "wpc" "wpc_random" (func (param i32 i32)))
+            (import "wpc-host" "ask" (func (param i32 i32 i32 i32) (result i64)))
+            (import "wpc:dep" "typed" (func (param i32 i32 i32 i32) (result i64)))
+            (import "dep" "table" (table 5 funcref))
+            (table 1 7 funcref)
+            (memory (export "memory") 1 3)
+            (global (export "__heap_base") i32 (i32.const 0))
+            (func (export "two") (result i32 i32) i32.const 1 i32.const 2)
+            (func (export "wide") (param v128))
+            (func (export "_initialize"))
+            (func (export "f")))"#,
+    );
+    assert_eq!(told.refused, None);
+    assert_eq!(names(&told), ["f"]);
+    assert_eq!(
+        told.other_exports,
+        [
+            "memory: a memory",
+            "__heap_base: a global of i32",
+            "two: a function () -> (i32, i32)",
+            "wide: a function (v128) -> ()",
+            "_initialize: a function () -> ()",
+        ]
+    );
+    assert_eq!(told.imports.len(), 8);
+    assert_eq!(told.imports[7], "dep.table: a table of funcref");
+    assert_eq!(told.required_dependencies.len(), 1);
+    assert_eq!(told.required_dependencies[0].imports, ["table", "typed"]);
+    assert_eq!(told.required_host_functions, ["ask"]);
+    assert_eq!(told.required_capabilities, [Capability::Random]);
+    assert_eq!(told.required_wasi_grants, ["arguments", "read_directory"]);
+    assert_eq!((told.initial_memory, told.maximum_memory), (65_536, Some(3 * 65_536)));
+    assert_eq!(told.maximum_table_elements, Some(7));
+}
+
+#[test]
+fn a_table_without_a_bound_leaves_none_to_tell() {
+    let told = told("(module (table 1 4 funcref) (table 1 funcref))");
+    assert_eq!(told.maximum_table_elements, None);
+}
+
+#[test]
+fn what_the_limits_and_the_seal_refuse_is_told_too() {
+    let module = || wat(r#"(module (memory 1) (table 10 funcref) (func (export "f")))"#);
+    let why = |module: WasmModule| {
+        let told = module.inspect().unwrap();
+        assert_eq!(names(&told), ["f"]);
+        why(&told).to_owned()
+    };
+    let limits = Limits::default;
+    assert!(
+        why(module().limits(Limits { memory: 1, ..limits() }))
+            .starts_with("this module starts with 65536 bytes of memory")
+    );
+    let few = Limits { table_elements: 9, ..limits() };
+    assert!(why(module().limits(few)).contains("a table of 10 elements"));
+    let small = Limits { module_size: 20, ..limits() };
+    assert!(why(module().limits(small)).contains("the limit is 20"));
+    assert!(why(module().sha256(Sha256Hash::of(b"other"))).contains("not the expected one"));
+}
+
+#[test]
+fn only_other_bytes_and_wrong_options_fail() {
+    for bytes in [&b""[..], b"\0as", b"\0asm\x01", b"#!/bin/sh", b"\0asm\x02\0\0\0"] {
+        let error = WasmModule::new(bytes).inspect().unwrap_err();
+        assert_eq!(error.code().as_str(), "not_wasm");
+        assert!(error.to_string().starts_with("this is not WebAssembly"), "{error}");
+    }
+    let module = wat("(module)");
+    let wrong = Options { max_live_instances: 0, ..Options::default() };
+    assert_eq!(code(module.inspect_with(&wrong)), "invalid_options");
+    let wrong = Limits { compile_time: Duration::ZERO, ..Limits::default() };
+    assert_eq!(code(module.limits(wrong).inspect()), "invalid_options");
+}
+
+#[test]
+fn a_module_cut_anywhere_is_read_as_far_as_it_goes() {
+    let bytes = wat::parse_str(
+        r#"(module (import "a" "b" (func (param i32))) (memory 1) (table 1 funcref)
+            (global i32 (i32.const 1)) (func (export "f") (result i32) i32.const 1)
+            (@custom "wpc" "\01\06\01f\00\00"))"#,
+    )
+    .unwrap();
+    for end in 8..=bytes.len() {
+        for flipped in [0, 0xff] {
+            let mut bytes = bytes[..end].to_vec();
+            if let Some(last) = bytes[8..].last_mut() {
+                *last ^= flipped;
+            }
+            WasmModule::new(bytes).inspect().unwrap();
+        }
+    }
+}
+
+/// A section of a module.
+fn section(id: u8, content: &[u8]) -> Vec<u8> {
+    [&[id][..], &leb(content.len()), content].concat()
+}
+
+fn leb(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = number.to_le_bytes()[0] & 0x7f;
+        number >>= 7;
+        if number == 0 {
+            bytes.push(low);
+            return bytes;
+        }
+        bytes.push(low | 0x80);
+    }
+}
+
+fn module(sections: &[Vec<u8>]) -> WasmModule {
+    WasmModule::new([&b"\0asm\x01\0\0\0"[..], &sections.concat()].concat())
+}
+
+#[test]
+fn hostile_modules_are_told_in_few_words() {
+    let began = Instant::now();
+    // Many items that share one long name, as compact imports do.
+    let long = vec![b'x'; 90_000];
+    let many = 200_000;
+    let mut imports = [&[1][..], &leb(long.len()), &long, &[0, 0x7e, 0, 0], &leb(many)].concat();
+    imports.extend(vec![0; many]);
+    let types = section(1, &[1, 0x60, 0, 0]);
+    let told = module(&[types.clone(), section(2, &imports)]).inspect().unwrap();
+    assert_eq!(told.imports.len(), 1_001);
+    assert_eq!(told.imports[1_000], "and 199000 more");
+    assert!(told.imports.iter().all(|import| import.len() < 400));
+    assert!(told.refused.is_some() && told.required_dependencies.is_empty());
+    // A million exports of a thousand parameters each.
+    let wide = [&[1, 0x60][..], &leb(1_000), &[0x7f; 1_000], &[0]].concat();
+    let mut exports = leb(1_000_000);
+    exports.extend([0, 0, 0].repeat(1_000_000));
+    let told = module(&[section(1, &wide), section(3, &[1, 0]), section(7, &exports)]);
+    let told = told.inspect().unwrap();
+    assert_eq!(told.other_exports.len(), 1_001);
+    assert_eq!(told.other_exports[0], ": a function of 1000 parameters and 0 results");
+    // More callable exports than there may be, and indices that lead nowhere.
+    let mut exports = leb(60_001);
+    (0..60_000_usize).for_each(|at| {
+        let name = format!("{at:05}");
+        exports.extend([&[5], name.as_bytes(), &[0, 0]].concat());
+    });
+    exports.extend([&[1, b'x', 3][..], &leb(u32::MAX as usize)].concat());
+    let code = section(10, &[1, 2, 0, 0x0b]);
+    let told = module(&[types, section(3, &[1, 0]), section(7, &exports), code]);
+    let told = told.inspect().unwrap();
+    assert_eq!(told.functions.len(), 50_000);
+    assert!(told.refused.is_some());
+    assert!(began.elapsed() < PATIENCE);
+}
+
+#[test]
+fn a_page_of_any_size_is_counted_without_going_over() {
+    // Pages of 2^63 bytes, and as many as a 64-bit memory can name.
+    let most = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
+    let memory = [&[2, 0x0d][..], &most, &most, &[63], &[0x0d], &most, &most, &[63]].concat();
+    let told = module(&[section(5, &memory)]).inspect().unwrap();
+    assert_eq!((told.initial_memory, told.maximum_memory), (u64::MAX, Some(u64::MAX)));
+}

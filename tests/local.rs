@@ -1,0 +1,204 @@
+//! Calls on the caller's own thread: everything holds there as on the pool's workers.
+
+use crate::support::*;
+use std::sync::Arc;
+use std::time::Duration;
+use wpc_host::{CallOptions, Error, EventDetails, Limits, LocalWorker, Options};
+
+/// Counts its calls.
+fn counter() -> wpc_host::WasmModule {
+    wat(r#"(module (global $n (mut i32) (i32.const 0))
+        (func (export "count") (result i32)
+            (global.set $n (i32.add (global.get $n) (i32.const 1)))
+            global.get $n))"#)
+}
+
+fn count(here: &mut LocalWorker) -> i32 {
+    here.call("count", ()).unwrap()
+}
+
+#[test]
+fn values_errors_and_bytes_come_back_by_name_and_by_handle() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["add", "join", "fails", "echo_bytes"]);
+    let mut here = wpc.local_worker();
+    assert_eq!(here.call::<i32>("add", (40, 2)).unwrap(), 42);
+    assert_eq!(here.call::<String>("join", ("a", "b")).unwrap(), "ab");
+    let add = wpc.function::<(i32, i32), i32>("add").unwrap();
+    for n in 0..1_000 {
+        assert_eq!(here.call_function(&add, (n, 1)).unwrap(), n + 1);
+    }
+    let large = vec![7_u8; 1 << 20];
+    assert_eq!(here.call::<Vec<u8>>("echo_bytes", (&large,)).unwrap(), large);
+    let Err(Error::Guest { error, .. }) = here.call::<i32>("fails", (-3,)) else {
+        panic!("it returns an error")
+    };
+    assert_eq!(error.name, "TooSmall");
+    assert_eq!(code(here.call::<i32>("nobody", ())), "function_not_defined");
+    assert_eq!(code(here.call::<i32>("add", (1,))), "bad_arguments");
+    assert_eq!(here.call::<i32>("add", (1, 2)).unwrap(), 3, "its sandbox is fine");
+}
+
+#[test]
+fn it_has_sandboxes_of_its_own_and_its_replies_tell_which_code_answered() {
+    let wpc = pool(1);
+    let defined = wpc.define_worker_function("count", counter()).unwrap();
+    assert_eq!(wpc.call::<i32>("count", ()).unwrap(), 1);
+    let (mut here, mut other) = (wpc.local_worker(), wpc.local_worker());
+    assert_eq!((count(&mut here), count(&mut here), count(&mut other)), (1, 2, 1));
+    assert_eq!(wpc.call::<i32>("count", ()).unwrap(), 2);
+    let answer = here.call_with::<i32>("count", (), &CallOptions::new()).unwrap();
+    assert_eq!(answer.metadata.function_hash_sha1, defined.function_hash_sha1);
+    assert_eq!(Some(answer.metadata.worker_id), here.id());
+    let pinned = CallOptions::new().pin("0".repeat(40).parse().unwrap());
+    assert_eq!(code(here.call_with::<i32>("count", (), &pinned)), "pin_mismatch");
+    let live = wpc.get_sandbox_usage().live_instances;
+    drop((here, other));
+    assert_eq!(wpc.get_sandbox_usage().live_instances, live - 2);
+}
+
+#[test]
+fn a_redefinition_and_a_constant_are_seen_by_the_next_call() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["constant"]);
+    wpc.define_worker_function("count", counter()).unwrap();
+    let mut here = wpc.local_worker();
+    let handle = wpc.function::<(), i32>("count").unwrap();
+    assert_eq!((count(&mut here), count(&mut here)), (1, 2));
+    wpc.define_worker_function(
+        "count",
+        wat(r#"(module (func (export "count") (result i32) i32.const 100))"#),
+    )
+    .unwrap();
+    assert_eq!((count(&mut here), here.call_function(&handle, ()).unwrap()), (100, 100));
+    assert_eq!(wpc.get_sandbox_usage().live_instances, 1, "the old sandbox is gone");
+    for word in ["one", "two"] {
+        wpc.define_worker_constant("WORD", word).unwrap();
+        assert_eq!(here.call::<String>("constant", ("WORD",)).unwrap(), word);
+    }
+    wpc.undefine_worker_function("count");
+    assert_eq!(code(here.call_function(&handle, ())), "function_not_defined");
+}
+
+#[test]
+fn limits_hold_and_a_failure_hurts_its_own_function_only() {
+    let wpc = pool(1);
+    wpc.define_worker_module(spinner()).unwrap();
+    wpc.define_worker_function("count", counter()).unwrap();
+    let fuel = Limits { fuel: Some(1_000), ..Limits::default() };
+    wpc.define_worker_function("burns", spinner().export("spins").limits(fuel)).unwrap();
+    let mut here = wpc.local_worker();
+    assert_eq!(count(&mut here), 1);
+    let limit = CallOptions::new().time_limit(Duration::from_millis(20));
+    assert_eq!(code(here.call_with::<()>("spins", (), &limit)), "timeout");
+    assert_eq!(here.call::<i32>("quick", ()).unwrap(), 7);
+    assert_eq!(code(here.call::<()>("burns", ())), "out_of_fuel");
+    assert_eq!(count(&mut here), 2, "its neighbour kept its state");
+}
+
+#[test]
+fn a_function_that_is_held_here_is_called_on_the_pool() {
+    let options = Options {
+        max_restarts_per_worker: 0,
+        restart_jitter: Duration::ZERO,
+        ..Options::default()
+    };
+    let wpc = pool_with(1, options);
+    let module = wat(r#"(module (global $n (mut i32) (i32.const 0))
+        (func (export "f") (param $fails i32) (result i32)
+            (if (local.get $fails) (then unreachable))
+            (global.set $n (i32.add (global.get $n) (i32.const 1)))
+            global.get $n))"#);
+    wpc.define_worker_function("f", module).unwrap();
+    let events = Recorder::new(&wpc);
+    let mut here = wpc.local_worker();
+    assert_eq!(code(here.call::<i32>("f", (1,))), "trap");
+    let held = events.wait_for_name("sandbox_held");
+    assert_eq!(held.worker_id, here.id());
+    let answer = here.call_with::<i32>("f", (0,), &CallOptions::new()).unwrap();
+    assert_ne!(Some(answer.metadata.worker_id), here.id());
+    assert!(wpc.revive_worker_function("f").unwrap());
+    let answer = here.call_with::<i32>("f", (0,), &CallOptions::new()).unwrap();
+    assert_eq!(Some(answer.metadata.worker_id), here.id());
+}
+
+#[test]
+fn events_and_log_lines_tell_of_it() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["speak", "panics"]);
+    let events = Recorder::new(&wpc);
+    let mut here = wpc.local_worker();
+    here.call::<()>("speak", ("hello",)).unwrap();
+    assert_eq!(events.wait_for_log("hello").worker_id, here.id());
+    assert_eq!(code(here.call::<()>("panics", ("why",))), "trap");
+    let failed =
+        events.wait_for(|event| matches!(event.details, EventDetails::CallExecutionFailed { .. }));
+    assert_eq!(failed.worker_id, here.id());
+    let id = here.id();
+    drop(here);
+    assert_eq!(events.wait_for_name("worker_exited").worker_id, id);
+}
+
+#[test]
+fn a_stop_lets_a_call_end_and_then_interrupts_it() {
+    let wpc =
+        pool_with(1, Options { stop_timeout: Duration::from_millis(1), ..Options::default() });
+    wpc.define_worker_module(spinner()).unwrap();
+    let events = Recorder::new(&wpc);
+    let mut here = wpc.local_worker();
+    assert_eq!(here.call::<i32>("quick", ()).unwrap(), 7);
+    let spinning = std::thread::spawn(move || {
+        let ended = here.call::<()>("spins", ());
+        (here, ended)
+    });
+    events.wait_for_log("in");
+    wpc.stop_workers();
+    let (mut here, ended) = spinning.join().unwrap();
+    assert_eq!(code(ended), "stopped");
+    assert_eq!(code(here.call::<i32>("quick", ())), "not_running");
+    wpc.start_workers(1).unwrap();
+    assert_eq!(here.call::<i32>("quick", ()).unwrap(), 7);
+}
+
+#[test]
+fn a_host_function_that_panics_is_the_guests_error_here_too() {
+    let wpc = pool(1);
+    wpc.define_worker_function("count", counter()).unwrap();
+    wpc.define_host_function("lookup", |_, (key,): (String,)| -> Result<Option<String>, String> {
+        panic!("{key}, a test wants it to")
+    })
+    .unwrap();
+    wpc.define_host_function("store", |_, _: (String, String)| Ok::<_, String>(())).unwrap();
+    let hosted = guest("hosted").grant_host_function("lookup").grant_host_function("store");
+    wpc.define_worker_function("error_of_lookup", hosted).unwrap();
+    let mut here = wpc.local_worker();
+    assert_eq!(count(&mut here), 1);
+    assert!(here.call::<String>("error_of_lookup", ("bad",)).is_ok());
+    assert_eq!(count(&mut here), 2);
+}
+
+#[test]
+fn a_thread_without_the_stack_for_it_is_refused() {
+    let wpc = pool(1);
+    wpc.define_worker_function("count", counter()).unwrap();
+    let wpc = Arc::new(wpc);
+    let small = {
+        let wpc = Arc::clone(&wpc);
+        std::thread::Builder::new()
+            .stack_size(256 * 1024)
+            .spawn(move || code(wpc.local_worker().call::<i32>("count", ())))
+    };
+    assert_eq!(small.unwrap().join().unwrap(), "invalid_call_options");
+    // Recursion without an end is the guest's failure, on whatever thread it runs.
+    wpc.define_worker_function("deep", wat(r#"(module (func $f (export "deep") call $f))"#))
+        .unwrap();
+    assert_eq!(code(wpc.local_worker().call::<()>("deep", ())), "stack_overflow");
+}
+
+#[test]
+fn calls_can_be_isolated_here_too() {
+    let wpc = pool(1);
+    wpc.define_worker_function("count", counter().isolate_calls()).unwrap();
+    let mut here = wpc.local_worker();
+    assert_eq!((count(&mut here), count(&mut here)), (1, 1));
+}

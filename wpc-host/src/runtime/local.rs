@@ -1,0 +1,243 @@
+//! Calls on the caller's own thread.
+
+use super::WorkerProcedureCall;
+use crate::arguments::Arguments;
+use crate::call::Call;
+use crate::config::CallOptions;
+use crate::error::Error;
+use crate::function::Function;
+use crate::id::{CallId, WorkerId};
+use crate::intake;
+use crate::job::Job;
+use crate::lifecycle::Lifecycle;
+use crate::pending::{Answer, value};
+use crate::pool::Pool;
+use crate::registry;
+use crate::sync::atomic::Ordering;
+use crate::worker::Local;
+use postcard_schema::Schema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// A worker without a thread: functions run on the thread that calls them, in sandboxes of this worker's own.
+///
+/// A call costs no hop between threads, no wake-up, and no copy outside the sandbox's wall. Everything else holds as
+/// on the pool's workers: registry, grants, limits, events, restarts. A function that backs off or is held
+/// here is called on the pool instead.
+///
+/// What is different is what a thread is for. A guest is interrupted at its time limit as everywhere,
+/// though up to two milliseconds late; a host function that does not return keeps the caller. The
+/// guest's stack is the caller's: where less of it is left than
+/// [`max_wasm_stack`](crate::Options::max_wasm_stack) and 256 KiB, the call is refused. Its sandboxes count
+/// towards [`max_live_instances`](crate::Options::max_live_instances) beside those of the pool's workers.
+///
+/// Made by [`WorkerProcedureCall::local_worker`]; one for each thread that wants one.
+#[derive(Debug)]
+pub struct LocalWorker {
+    lifecycle: Arc<Lifecycle>,
+    /// Taken out while a call runs: should the host panic, nothing of it is used again.
+    state: Option<Box<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    local: Local,
+    /// The last call's, whose room the next one uses.
+    job: Option<Job>,
+}
+
+/// How much stack the host's own code may need beside a guest's.
+const HOST_STACK: usize = 256 * 1024;
+
+impl WorkerProcedureCall {
+    /// A worker that runs functions on whatever thread calls them, for the lowest latency. The pool must be
+    /// up while it is used, with at least one worker.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use wpc_host::{Options, WorkerProcedureCall};
+    ///
+    /// let wpc = WorkerProcedureCall::new(Options::default())?;
+    /// let wasm = wat::parse_str(
+    ///     r#"(module (func (export "add") (param i32 i32) (result i32)
+    ///         local.get 0 local.get 1 i32.add))"#,
+    /// )?;
+    /// wpc.define_worker_function("add", &wasm)?;
+    /// wpc.start_workers(1)?;
+    ///
+    /// let mut here = wpc.local_worker();
+    /// assert_eq!(here.call::<i32>("add", (40, 2))?, 42);
+    /// let add = wpc.function::<(i32, i32), i32>("add")?;
+    /// assert_eq!(here.call_function(&add, (40, 2))?, 42);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn local_worker(&self) -> LocalWorker {
+        LocalWorker { lifecycle: Arc::clone(&self.0), state: None }
+    }
+}
+
+impl LocalWorker {
+    /// Calls a function here and returns its value; as [`WorkerProcedureCall::call`] otherwise.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can be refused with or end with, see [`Error`].
+    pub fn call<R: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        arguments: impl Serialize,
+    ) -> Result<R, Error> {
+        self.call_with(name, arguments, &CallOptions::new()).map(|answer| answer.value)
+    }
+
+    /// Like [`call`](Self::call), with choices for this call, and with what is known of it. An affinity key
+    /// has no meaning here, and there is no room to wait for.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can be refused with or end with, see [`Error`].
+    pub fn call_with<R: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        arguments: impl Serialize,
+        options: &CallOptions,
+    ) -> Result<Answer<R>, Error> {
+        let function = self.lifecycle.pool.registry.function(name);
+        self.run(function.as_ref(), name, &arguments, options)
+    }
+
+    /// Calls a function here whose types were checked when its handle was made.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can be refused with or end with, see [`Error`].
+    pub fn call_function<P, R: DeserializeOwned + Schema>(
+        &mut self,
+        function: &Function<P, R>,
+        arguments: impl Arguments<P>,
+    ) -> Result<R, Error> {
+        let options = CallOptions::new();
+        let answer = match &*function.slot().load() {
+            Some(found) => self.run(Some(found), function.name(), &arguments, &options),
+            // Undefined and defined again, the name may stand elsewhere.
+            None => return self.call(function.name(), arguments),
+        };
+        answer.map(|answer| answer.value)
+    }
+
+    /// Its number, as events and replies carry it; `None` until it has run a call.
+    #[must_use]
+    pub fn id(&self) -> Option<WorkerId> {
+        self.state.as_ref().map(|state| state.local.worker().id)
+    }
+
+    fn run<R: DeserializeOwned>(
+        &mut self,
+        function: Option<&Arc<registry::Function>>,
+        name: &str,
+        arguments: &impl Serialize,
+        options: &CallOptions,
+    ) -> Result<Answer<R>, Error> {
+        let pool = &self.lifecycle.pool;
+        if !pool.is_open.load(Ordering::Acquire) {
+            return Err(Error::NotRunning);
+        }
+        let function =
+            function.ok_or_else(|| Error::FunctionNotDefined { function: name.to_owned() })?;
+        check_stack(pool, name)?;
+        let mut state = self.state.take();
+        if state.as_ref().is_some_and(|state| state.local.worker().is_interrupted()) {
+            // A stop that had no more patience ended what ran on it. The pool is up again.
+            state = None;
+        }
+        let mut state = state.unwrap_or_else(|| {
+            let (pool, job) = (Arc::clone(pool), None);
+            Box::new(State { local: pool.local(), job })
+        });
+        let ran = prepare(pool, &mut state.job, function, arguments, options).map(|job| {
+            state.local.run(
+                job,
+                || pool.is_open.load(Ordering::SeqCst),
+                |bytes| value::<R>(bytes, &function.name),
+                |value| value.as_ref().err().cloned(),
+            )
+        });
+        self.state = Some(state);
+        match ran? {
+            Some(Ok((value, metadata))) => Ok(Answer { value: value?, metadata }),
+            Some(Err(error)) => Err(error),
+            None => intake::submit(pool, Some(Arc::clone(function)), name, arguments, options)?
+                .wait_answer(),
+        }
+    }
+}
+
+impl Drop for LocalWorker {
+    fn drop(&mut self) {
+        if let Some(state) = self.state.take() {
+            self.lifecycle.pool.forget_local(state.local.worker());
+        }
+    }
+}
+
+/// The job of a call, in the place of the last one.
+fn prepare<'a>(
+    pool: &Pool,
+    job: &'a mut Option<Job>,
+    function: &Arc<registry::Function>,
+    arguments: &impl Serialize,
+    options: &CallOptions,
+) -> Result<&'a mut Job, Error> {
+    let (definition, time_limit) = intake::prepare(pool, function, options)?;
+    let call = || {
+        let (id, name) = (CallId(pool.call_ids.next()), Arc::clone(&function.name));
+        Call::unhurried(id, name, definition.generation, time_limit)
+    };
+    let job = match job {
+        Some(job) => {
+            match Arc::get_mut(&mut job.call) {
+                Some(last) => *last = call(),
+                // Somebody keeps it: an async host function, perhaps.
+                None => job.call = Arc::new(call()),
+            }
+            if !Arc::ptr_eq(&job.function, function) {
+                job.function = Arc::clone(function);
+            }
+            job.arguments.clear();
+            job
+        }
+        None => job.insert(Job {
+            call: Arc::new(call()),
+            function: Arc::clone(function),
+            arguments: Vec::new(),
+            fuel: None,
+            affinity: None,
+            wait_for_room: false,
+            is_warm_up: false,
+            is_trial: false,
+            // Its caller has the answer from the hand that ran it.
+            is_disowned: true,
+        }),
+    };
+    (job.fuel, job.is_trial) = (options.fuel, false);
+    let room = std::mem::take(&mut job.arguments);
+    job.arguments = intake::encode(&function.name, arguments, room, &definition.limits)?;
+    Ok(job)
+}
+
+/// Refuses a call that might end the thread's stack. Where the system does not tell how much there is, it is
+/// taken to be enough.
+fn check_stack(pool: &Pool, function: &str) -> Result<(), Error> {
+    let needed = pool.options.max_wasm_stack + HOST_STACK;
+    match stacker::remaining_stack() {
+        Some(left) if left < needed => Err(Error::InvalidCallOptions {
+            function: function.to_owned(),
+            problem: format!(
+                "this thread has {left} bytes of stack left, and a call on it needs {needed}: `Options::max_wasm_stack` and {HOST_STACK}; give the thread more, or call on the pool"
+            ),
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,76 @@
+//! A worker without a thread: it runs calls on the thread that asks, one at a time, and keeps the books as
+//! any worker does.
+//!
+//! # Protocol
+//!
+//! Nobody else answers its calls, so nothing is laid where others could take it away. The supervisor
+//! ticks while it is busy; it says so first, rings, and then looks whether the pool is open. A stop closes
+//! the pool first and then looks who is busy. With a full fence between the two steps on either side, one
+//! of them sees the other.
+
+use super::Worker;
+use super::thread::{Equipment, Thread};
+use crate::call::ReplyMetadata;
+use crate::error::Error;
+use crate::job::Job;
+use crate::sync::atomic::Ordering;
+use std::sync::Arc;
+
+pub(crate) struct Local {
+    worker: Arc<Worker>,
+    thread: Thread,
+}
+
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Local").field("worker", &self.worker.id).finish_non_exhaustive()
+    }
+}
+
+/// Says that nothing runs any more, however it ended.
+struct Rest<'a>(&'a Worker);
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        self.0.is_busy.store(false, Ordering::Release);
+    }
+}
+
+impl Local {
+    pub(crate) fn new(worker: Arc<Worker>, equipment: Equipment) -> Self {
+        worker.is_busy.store(false, Ordering::Release);
+        Self { thread: Thread::new(&worker, equipment), worker }
+    }
+
+    pub(crate) fn worker(&self) -> &Arc<Worker> {
+        &self.worker
+    }
+
+    /// Runs the job's call here, if its definition may be tried here now; `None` where it may not.
+    pub(crate) fn run<T>(
+        &mut self,
+        job: &mut Job,
+        is_open: impl FnOnce() -> bool,
+        read: impl FnOnce(&[u8]) -> T,
+        error: impl FnOnce(&T) -> Option<Error>,
+    ) -> Option<Result<(T, ReplyMetadata), Error>> {
+        let Self { worker, thread } = self;
+        worker.is_busy.store(true, Ordering::Relaxed);
+        let rest = Rest(worker);
+        // Fences.
+        worker.ticker.ring();
+        if !is_open() {
+            return Some(Err(Error::NotRunning));
+        }
+        if thread.has_stale || worker.queue.take_nudge() {
+            thread.look_around();
+        }
+        if !thread.admits(job) {
+            return None;
+        }
+        let result = thread.execute(job, read, error);
+        drop(rest);
+        thread.recycle(job);
+        Some(result)
+    }
+}
