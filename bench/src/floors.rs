@@ -42,6 +42,16 @@ impl Bare {
         Ok(Self { pre: linker.instantiate_pre(&module)?, engine: engine.clone() })
     }
 
+    /// A typed call of `add`, over and over in one store.
+    pub(crate) fn add(
+        &self,
+    ) -> wasmtime::Result<impl FnMut(i32, i32) -> wasmtime::Result<i32> + use<>> {
+        let mut store = store(&self.engine);
+        let instance = self.pre.instantiate(&mut store)?;
+        let add: TypedFunc<(i32, i32), i32> = instance.get_typed_func(&mut store, "add")?;
+        Ok(move |a, b| add.call(&mut store, (a, b)))
+    }
+
     /// A new instance, and one typed call of `add` in it.
     pub(crate) fn fresh_add(&self, a: i32, b: i32) -> wasmtime::Result<i32> {
         let mut store = store(&self.engine);

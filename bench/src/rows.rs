@@ -56,7 +56,10 @@ impl Row {
 pub(crate) type Measure = fn(&Guests, &mut dyn FnMut()) -> Result<Row>;
 
 /// Every row, with how many steps it reports.
-pub(crate) const ROWS: [(Measure, u64); 10] = [
+pub(crate) const ROWS: [(Measure, u64); 13] = [
+    (local_add, PAIRS),
+    (local_echo_1k, PAIRS),
+    (local_isolated, PAIRS),
     (round_trip, PAIRS),
     (echo_1k, PAIRS),
     (echo_1m, PAIRS),
@@ -129,6 +132,65 @@ fn add(wpc: &WorkerProcedureCall) -> Result<Add> {
 fn check(sum: i32) -> Result<()> {
     ensure!(sum == 42, "40 and 2 are {sum}");
     Ok(())
+}
+
+fn local_add(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
+    let wpc = guests.pool(1)?;
+    let (add, mut here) = (add(&wpc)?, wpc.local_worker());
+    let mut bare_add = bare(engine().and_then(|engine| Bare::new(&engine, &guests.bare)?.add()))?;
+    let mut ours = batched(10_000, || check(here.call_function(&add, (40, 2))?));
+    let mut floor = batched(10_000, || check(bare(bare_add(40, 2))?));
+    let (ours, floor) = by_turns(100, &mut ours, &mut floor, tick)?;
+    Ok(Row {
+        name: "typed `add` on the caller's thread",
+        unit: Unit::Nanoseconds,
+        ours,
+        floor: Some(floor),
+        goal: Goal::Ratio(5.0),
+    })
+}
+
+fn local_echo_1k(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
+    const LEN: usize = 1 << 10;
+    let wpc = guests.pool(1)?;
+    let mut here = wpc.local_worker();
+    let bytes = vec![7; LEN];
+    let mut echo = bare(engine().and_then(|engine| Bare::new(&engine, &guests.bare)?.echo(LEN)))?;
+    let mut ours = batched(1_000, || {
+        let back: Vec<u8> = here.call("echo_bytes", (Bytes(&bytes),))?;
+        ensure!(back == bytes, "other bytes came back");
+        Ok(())
+    });
+    let mut floor = batched(1_000, || {
+        ensure!(bare(echo(&bytes))? == bytes, "other bytes came back");
+        Ok(())
+    });
+    let (ours, floor) = by_turns(100, &mut ours, &mut floor, tick)?;
+    Ok(Row {
+        name: "1 KiB of bytes there and back on the caller's thread",
+        unit: Unit::Nanoseconds,
+        ours,
+        floor: Some(floor),
+        goal: Goal::Ratio(2.0),
+    })
+}
+
+fn local_isolated(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
+    let wpc = guests.pool(1)?;
+    let module = WasmModule::new(guests.bare.as_slice()).export("add").isolate_calls();
+    wpc.define_worker_function("fresh", module)?;
+    let (fresh, mut here) = (wpc.function::<(i32, i32), i32>("fresh")?, wpc.local_worker());
+    let module = bare(engine().and_then(|engine| Bare::new(&engine, &guests.bare)))?;
+    let mut ours = batched(100, || check(here.call_function(&fresh, (40, 2))?));
+    let mut floor = batched(100, || check(bare(module.fresh_add(40, 2))?));
+    let (ours, floor) = by_turns(100, &mut ours, &mut floor, tick)?;
+    Ok(Row {
+        name: "a new sandbox for each call, on the caller's thread",
+        unit: Unit::Nanoseconds,
+        ours,
+        floor: Some(floor),
+        goal: Goal::Ratio(1.3),
+    })
 }
 
 fn round_trip(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {

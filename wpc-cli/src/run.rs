@@ -61,7 +61,9 @@ The manifest, paths from its own folder:
   limits = { time = \"1s\", memory = \"16 MiB\", fuel = 1000000 }
   isolated = true            # a fresh sandbox for each call
   [modules.tools]            # every function of a module
-  file = \"tools.wasm\"";
+  file = \"tools.wasm\"
+
+docs/manifest.md tells all of it.";
 
 /// A call as a line of standard input says it.
 #[derive(Deserialize)]

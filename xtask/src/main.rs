@@ -14,6 +14,7 @@ cargo xtask guests --out DIR    builds every guest into DIR and records nothing
 cargo xtask languages [--out DIR]
                                 the same for the guests of examples/languages, with the compilers of each
 cargo xtask sizes               builds small guests and prints what of their size is the SDK's
+cargo xtask bench [--json FILE] what calls cost, each row against its floor in the same run
 cargo xtask soak [--seconds N] [--seed S]
                                 mixes everything the host can meet and checks what must hold";
 
@@ -30,7 +31,8 @@ fn main() -> Result<()> {
             languages::build_into(&root()?, &std::env::current_dir()?.join(folder))
         }
         ["sizes"] => sizes::print_table(&root()?),
-        ["soak", arguments @ ..] => soak(arguments),
+        ["bench", arguments @ ..] => run_release("wpc-bench", arguments),
+        ["soak", arguments @ ..] => run_release("wpc-soak", arguments),
         [] => {
             println!("{USAGE}");
             Ok(())
@@ -39,22 +41,23 @@ fn main() -> Result<()> {
     }
 }
 
-/// A crate of its own, so that the other chores need not wait for Wasmtime. It is built together with
-/// the workspace's examples: one set of features serves both, and Wasmtime is compiled once.
-fn soak(arguments: &[&str]) -> Result<()> {
+/// Runs a crate of its own, so that the other chores need not wait for Wasmtime. It is built together with the
+/// workspace's examples: one set of features serves all, and Wasmtime is compiled once.
+fn run_release(program: &str, arguments: &[&str]) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
-        .args(["build", "--quiet", "--release", "--locked", "--workspace"])
-        .args(["--bin", "wpc-soak", "--examples"])
+        .args(["build", "--quiet", "--release", "--locked", "--workspace", "--bins", "--examples"])
         .current_dir(root()?)
         .status()
         .context("cargo could not be started")?;
-    ensure!(built.success(), "the soak did not build");
-    let soaked = Command::new(target_folder()?.join("release/wpc-soak"))
+    ensure!(built.success(), "`{program}` did not build");
+    let ran = Command::new(target_folder()?.join("release").join(program))
         .args(arguments)
+        // A trace would be looked for at every error that is made.
+        .env("RUST_BACKTRACE", "0")
         .status()
-        .context("the soak could not be started")?;
-    ensure!(soaked.success(), "the soak failed");
+        .with_context(|| format!("`{program}` could not be started"))?;
+    ensure!(ran.success(), "`{program}` failed");
     Ok(())
 }
 

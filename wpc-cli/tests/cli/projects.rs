@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// Whether the machine is to have every compiler: then one that is not found is a failure. Without, the
 /// project is made, and the command is to say what is missing.
-fn expects_every_compiler() -> bool {
+pub(crate) fn expects_every_compiler() -> bool {
     std::env::var_os("WPC_EVERY_COMPILER").is_some()
 }
 

@@ -1,52 +1,111 @@
-//! The README's commands, run as a new user would type them.
+//! The commands of README and its like, run as a new user would type them.
 
-use crate::support::root;
-use std::path::Path;
+use crate::projects::expects_every_compiler;
+use crate::support::{err, out, root, wpc_from};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Those that CI runs itself, or that install what the tests need before there is a test.
-const NOT_HERE: [&str; 5] = [
-    "cargo run --release --example quickstart",
-    "cargo run --release --example plugin_host",
-    "cargo test --workspace",
-    "cargo install --locked --path wpc-cli",
-    "rustup target add wasm32-unknown-unknown",
-];
+/// What CI runs itself, or what installs something.
+const NOT_HERE: [&str; 4] = ["cargo ", "rustup ", "pip ", "npm install "];
 
-fn link_everything(from: &Path, to: &Path) {
-    for entry in std::fs::read_dir(from).unwrap() {
-        let name = entry.unwrap().file_name();
-        std::os::unix::fs::symlink(from.join(&name), to.join(&name)).unwrap();
+/// The repository, as a folder of its own in which anything may be written.
+struct Copy(tempfile::TempDir);
+
+impl Copy {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = std::fs::canonicalize(root("")).unwrap();
+        let (examples, languages) = ("examples", "examples/languages");
+        link_all_but(&repository, folder.path(), "examples");
+        link_all_but(&repository.join(examples), &folder.path().join(examples), "languages");
+        copy_all(&repository.join(languages), &folder.path().join(languages));
+        Self(folder)
+    }
+
+    /// Runs each block of commands in a document, from this folder of the repository.
+    fn run_blocks(&self, document: &str, from: &str) {
+        let text = std::fs::read_to_string(root(document)).unwrap();
+        let blocks: Vec<_> = text.split("```sh\n").skip(1).collect();
+        assert!(!blocks.is_empty(), "{document} has commands");
+        let command = Path::new(env!("CARGO_BIN_EXE_wpc")).parent().unwrap();
+        let path = std::env::var("PATH").unwrap();
+        for block in blocks {
+            let block = block.split("```").next().unwrap();
+            let is_here = |line: &&str| NOT_HERE.iter().all(|not| !line.starts_with(not));
+            let script = block.lines().filter(is_here).collect::<Vec<_>>().join("\n");
+            let ran = Command::new("sh")
+                .args(["-eu", "-c", &script])
+                .current_dir(self.0.path().join(from))
+                .env("PATH", format!("{}:{path}", command.display()))
+                .env("WPC_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
+                .output()
+                .unwrap();
+            assert!(ran.status.success(), "{document}:\n{script}\n{}", err(&ran));
+        }
+    }
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+fn link_all_but(from: &Path, to: &Path, but: &str) {
+    std::fs::create_dir_all(to).unwrap();
+    for path in entries(from) {
+        let name = path.file_name().unwrap();
+        if name != but {
+            std::os::unix::fs::symlink(&path, to.join(name)).unwrap();
+        }
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for path in entries(from) {
+        let to = to.join(path.file_name().unwrap());
+        if !path.is_dir() {
+            std::fs::copy(&path, to).unwrap();
+        } else if !path.ends_with("node_modules") && !path.ends_with("target") {
+            copy_all(&path, &to);
+        }
     }
 }
 
 #[test]
 fn every_command_of_the_readme_works() {
-    let repository = std::fs::canonicalize(root("")).unwrap();
-    let readme = std::fs::read_to_string(repository.join("README.md")).unwrap();
-    let blocks: Vec<_> = readme.split("```sh\n").skip(1).collect();
-    assert!(blocks.len() >= 5, "they are found");
-    let command = Path::new(env!("CARGO_BIN_EXE_wpc")).parent().unwrap();
-    let path = std::env::var("PATH").unwrap();
-    for block in blocks {
-        let block = block.split("```").next().unwrap();
-        let lines = block.lines().filter(|line| !NOT_HERE.contains(line));
-        let script = lines.collect::<Vec<_>>().join("\n");
-        // What a block writes is its own.
-        let folder = tempfile::tempdir().unwrap();
-        link_everything(&repository, folder.path());
-        let ran = Command::new("sh")
-            .args(["-eu", "-c", &script])
-            .current_dir(folder.path())
-            .env("PATH", format!("{}:{path}", command.display()))
-            .env("WPC_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&ran.stderr);
-        assert!(ran.status.success(), "{script}\n{said}");
-    }
-    let ci = std::fs::read_to_string(repository.join(".ci/run")).unwrap();
+    Copy::new().run_blocks("README.md", "");
+    let ci = std::fs::read_to_string(root(".ci/run")).unwrap();
     for line in ["cargo test --workspace", "examples/quickstart", "examples/plugin_host"] {
         assert!(ci.contains(line), "CI runs `{line}`");
     }
+}
+
+#[test]
+fn every_command_of_the_languages_works() {
+    let copy = Copy::new();
+    copy.run_blocks("examples/languages/README.md", "");
+    if expects_every_compiler() {
+        for language in ["assemblyscript", "c", "c-wasi", "wat", "zig"] {
+            let folder = format!("examples/languages/{language}");
+            copy.run_blocks(&format!("{folder}/README.md"), &folder);
+        }
+    }
+}
+
+#[test]
+fn the_manifest_of_the_documentation_is_one() {
+    let text = std::fs::read_to_string(root("docs/manifest.md")).unwrap();
+    let manifest = text.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("wpc.toml"), manifest).unwrap();
+    for (name, from) in [
+        ("path.wasm", "examples/guests/wasm/path.wasm"),
+        ("greeter.wasm", "examples/languages/wasm/wat.wasm"),
+        ("tools.wasm", "fixtures/wasm/sdk.wasm"),
+    ] {
+        std::fs::copy(root(from), folder.join(name)).unwrap();
+    }
+    let tested = wpc_from(folder, &["test"]);
+    assert_eq!(out(&tested), "1 test passed\n", "{}", err(&tested));
 }
