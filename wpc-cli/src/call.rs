@@ -3,7 +3,7 @@
 use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::target::Target;
-use crate::terminal::{self, tell_line};
+use crate::terminal;
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     if arguments.raw && target.reads_input() {
         return Err(Failure::usage("--raw and --grant stdin both want standard input"));
     }
-    let wpc = target.pool(cache, !as_json, tell_line)?;
+    let wpc = target.pool(cache, !as_json, terminal::lines(as_json))?;
     let (name, options) = (&target.function, target.options());
     let answer = if arguments.raw {
         let mut encoded = Vec::new();

@@ -5,7 +5,7 @@ use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::manifest::{self, Entry, Manifest, Pool, Source};
 use crate::problem::{MACHINE, MANIFEST, Problem};
-use crate::terminal::tell_line;
+use crate::terminal;
 use crate::words::in_our_words;
 use crate::{constant, grant};
 use std::collections::BTreeMap;
@@ -86,11 +86,12 @@ impl Deployment {
         source: &Source,
         manifest: &Manifest,
         cache: &Cache,
+        as_json: bool,
     ) -> Result<Self, Failure> {
         let (options, workers) = manifest.chosen(source)?;
         let options = Options { compile_cache: cache.folder()?, ..options };
         let wpc = WorkerProcedureCall::new(options.clone())?;
-        wpc.on_worker_event(tell_line)
+        wpc.on_worker_event(terminal::lines(as_json))
             .map_err(|error| Failure::machine(format!("no thread for events: {error}")))?;
         let mut deployment = Self {
             wpc,

@@ -97,7 +97,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let source = Source::read(&arguments.manifest)?;
     let manifest = source.parse()?;
     let watch = if arguments.watch { Some(Watch::new(&source, &manifest)?) } else { None };
-    let mut deployment = Deployment::open(&source, &manifest, cache)?;
+    let mut deployment = Deployment::open(&source, &manifest, cache, as_json)?;
     let wpc = deployment.pool().clone();
     if arguments.check {
         let said = if as_json {

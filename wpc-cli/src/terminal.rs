@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::words::printable;
+use serde_json::json;
 use std::io::Write as _;
 use std::path::Path;
 use wpc_host::{EventDetails, WasmModule, WorkerEvent};
@@ -21,10 +22,20 @@ pub(crate) fn read_module(path: &Path) -> Result<WasmModule, Failure> {
     Ok(WasmModule::new(bytes))
 }
 
-/// A guest's line, for people.
-pub(crate) fn tell_line(event: &WorkerEvent) {
-    if let EventDetails::GuestLog { level, message, .. } = &event.details {
+/// Tells guests' lines on standard error, as they come.
+pub(crate) fn lines(as_json: bool) -> impl Fn(&WorkerEvent) + Send + Sync + 'static {
+    move |event| {
+        let EventDetails::GuestLog { function_name, level, message } = &event.details else {
+            return;
+        };
+        let line = if as_json {
+            let function = function_name;
+            json!({ "event": "log", "function": function, "level": level, "message": message })
+                .to_string()
+        } else {
+            format!("[{level}] {}", printable(message))
+        };
         // Whoever reads this may be gone.
-        let _ = writeln!(anstream::stderr(), "[{level}] {}", printable(message));
+        let _ = writeln!(anstream::stderr(), "{line}");
     }
 }

@@ -38,6 +38,9 @@ fn constants_dependencies_and_log_lines() {
     assert!(fails_with(3, &lacks).contains("constant_not_defined"));
     let spoken = wpc(&["call", &sdk(), "speak", "hello"]);
     assert_eq!(err(&spoken), "[warn] hello\n");
+    let line: serde_json::Value =
+        serde_json::from_str(&err(&wpc(&["--json", "call", &sdk(), "speak", "hello"]))).unwrap();
+    assert_eq!((&line["level"], &line["message"]), (&"warn".into(), &"hello".into()));
     let constant = wpc(&[
         "call",
         &sdk(),
