@@ -2,7 +2,7 @@
 //! where nothing bare does the same.
 
 use crate::floors::{Bare, PingPong, engine};
-use crate::sampling::{Samples, alone, batched, by_turns};
+use crate::sampling::{Samples, Timed, WARM_UP, alone, batched, by_turns};
 use anyhow::{Context as _, Result, ensure};
 use std::collections::VecDeque;
 use std::path::Path;
@@ -57,22 +57,22 @@ pub(crate) type Measure = fn(&Guests, &mut dyn FnMut()) -> Result<Row>;
 
 /// Every row, with how many steps it reports.
 pub(crate) const ROWS: [(Measure, u64); 13] = [
-    (local_add, PAIRS),
-    (local_echo_1k, PAIRS),
-    (local_isolated, PAIRS),
-    (round_trip, PAIRS),
-    (echo_1k, PAIRS),
-    (echo_1m, PAIRS),
+    (local_add, PAIRS + WARM_UP),
+    (local_echo_1k, PAIRS + WARM_UP),
+    (local_isolated, PAIRS + WARM_UP),
+    (round_trip, PAIRS + WARM_UP),
+    (echo_1k, PAIRS + WARM_UP),
+    (echo_1m, PAIRS + WARM_UP),
     (throughput, THROUGHPUTS),
-    (isolated, PAIRS),
+    (isolated, PAIRS + WARM_UP),
     (after_a_trap, TRAPS),
     (time_limit, LIMITS),
     (after_a_limit, LIMITS),
     (start, STARTS),
-    (many_functions, PAIRS),
+    (many_functions, PAIRS + WARM_UP),
 ];
 
-const PAIRS: u64 = 103;
+const PAIRS: u64 = 100;
 const THROUGHPUTS: u64 = 11;
 const TRAPS: u64 = 40;
 const LIMITS: u64 = 5;
@@ -123,6 +123,31 @@ impl Guests {
     }
 }
 
+/// The row of something that is to take at most so many times as long as its floor.
+fn against(
+    name: &'static str,
+    most: f64,
+    ours: Timed<'_>,
+    floor: Timed<'_>,
+    tick: &mut dyn FnMut(),
+) -> Result<Row> {
+    let (ours, floor) = by_turns(PAIRS, ours, floor, tick)?;
+    let (unit, goal) = (Unit::Nanoseconds, Goal::Ratio(most));
+    Ok(Row { name, unit, ours, floor: Some(floor), goal })
+}
+
+/// The row of something that is to take at most so many nanoseconds.
+fn within(
+    name: &'static str,
+    most: f64,
+    rounds: u64,
+    ours: Timed<'_>,
+    tick: &mut dyn FnMut(),
+) -> Result<Row> {
+    let (unit, goal) = (Unit::Nanoseconds, Goal::Absolute(most));
+    Ok(Row { name, unit, ours: alone(rounds, ours, tick)?, floor: None, goal })
+}
+
 type Add = Function<(i32, i32), i32>;
 
 fn add(wpc: &WorkerProcedureCall) -> Result<Add> {
@@ -140,14 +165,7 @@ fn local_add(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
     let mut bare_add = bare(engine().and_then(|engine| Bare::new(&engine, &guests.bare)?.add()))?;
     let mut ours = batched(10_000, || check(here.call_function(&add, (40, 2))?));
     let mut floor = batched(10_000, || check(bare(bare_add(40, 2))?));
-    let (ours, floor) = by_turns(100, &mut ours, &mut floor, tick)?;
-    Ok(Row {
-        name: "typed `add` on the caller's thread",
-        unit: Unit::Nanoseconds,
-        ours,
-        floor: Some(floor),
-        goal: Goal::Ratio(5.0),
-    })
+    against("typed `add` on the caller's thread", 5.0, &mut ours, &mut floor, tick)
 }
 
 fn local_echo_1k(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
@@ -165,14 +183,13 @@ fn local_echo_1k(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
         ensure!(bare(echo(&bytes))? == bytes, "other bytes came back");
         Ok(())
     });
-    let (ours, floor) = by_turns(100, &mut ours, &mut floor, tick)?;
-    Ok(Row {
-        name: "1 KiB of bytes there and back on the caller's thread",
-        unit: Unit::Nanoseconds,
-        ours,
-        floor: Some(floor),
-        goal: Goal::Ratio(2.0),
-    })
+    against(
+        "1 KiB of bytes there and back on the caller's thread",
+        2.0,
+        &mut ours,
+        &mut floor,
+        tick,
+    )
 }
 
 fn local_isolated(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
@@ -183,14 +200,7 @@ fn local_isolated(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
     let module = bare(engine().and_then(|engine| Bare::new(&engine, &guests.bare)))?;
     let mut ours = batched(100, || check(here.call_function(&fresh, (40, 2))?));
     let mut floor = batched(100, || check(bare(module.fresh_add(40, 2))?));
-    let (ours, floor) = by_turns(100, &mut ours, &mut floor, tick)?;
-    Ok(Row {
-        name: "a new sandbox for each call, on the caller's thread",
-        unit: Unit::Nanoseconds,
-        ours,
-        floor: Some(floor),
-        goal: Goal::Ratio(1.3),
-    })
+    against("a new sandbox for each call, on the caller's thread", 1.3, &mut ours, &mut floor, tick)
 }
 
 fn round_trip(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
@@ -198,14 +208,7 @@ fn round_trip(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
     let (add, ball) = (add(&wpc)?, PingPong::start()?);
     let mut ours = batched(500, || check(add.call((40, 2))?));
     let mut floor = batched(500, || check(ball.round(42)?));
-    let (ours, floor) = by_turns(100, &mut ours, &mut floor, tick)?;
-    Ok(Row {
-        name: "round trip across threads, one outstanding",
-        unit: Unit::Nanoseconds,
-        ours,
-        floor: Some(floor),
-        goal: Goal::Ratio(1.2),
-    })
+    against("round trip across threads, one outstanding", 1.2, &mut ours, &mut floor, tick)
 }
 
 /// Wasmtime's errors are of a kind of their own.
@@ -241,8 +244,7 @@ fn echo(
         ensure!(bare(echo(&bytes))? == bytes, "other bytes came back");
         Ok(())
     });
-    let (ours, floor) = by_turns(100, &mut ours, &mut floor, tick)?;
-    Ok(Row { name, unit: Unit::Nanoseconds, ours, floor: Some(floor), goal: Goal::Ratio(goal) })
+    against(name, goal, &mut ours, &mut floor, tick)
 }
 
 fn echo_1k(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
@@ -297,14 +299,7 @@ fn isolated(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
         ball.round(42)?;
         check(bare(module.fresh_add(40, 2))?)
     });
-    let (ours, floor) = by_turns(100, &mut ours, &mut floor, tick)?;
-    Ok(Row {
-        name: "a new sandbox for each call, across threads",
-        unit: Unit::Nanoseconds,
-        ours,
-        floor: Some(floor),
-        goal: Goal::Ratio(1.3),
-    })
+    against("a new sandbox for each call, across threads", 1.3, &mut ours, &mut floor, tick)
 }
 
 fn after_a_trap(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
@@ -320,13 +315,7 @@ fn after_a_trap(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
         check(sum)?;
         Ok(begun.elapsed())
     };
-    Ok(Row {
-        name: "first good answer after a trap, one worker, fresh state",
-        unit: Unit::Nanoseconds,
-        ours: alone(40, &mut ours, tick)?,
-        floor: None,
-        goal: Goal::Absolute(50e3),
-    })
+    within("first good answer after a trap, one worker, fresh state", 50e3, TRAPS, &mut ours, tick)
 }
 
 const LIMIT: Duration = Duration::from_millis(500);
@@ -342,13 +331,13 @@ fn end_a_loop(wpc: &WorkerProcedureCall) -> Result<Duration> {
 
 fn time_limit(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
     let wpc = guests.pool(1)?;
-    Ok(Row {
-        name: "500 ms limit on an endless loop: until its caller knows",
-        unit: Unit::Nanoseconds,
-        ours: alone(5, &mut || end_a_loop(&wpc), tick)?,
-        floor: None,
-        goal: Goal::Absolute(501e6),
-    })
+    within(
+        "500 ms limit on an endless loop: until its caller knows",
+        501e6,
+        LIMITS,
+        &mut || end_a_loop(&wpc),
+        tick,
+    )
 }
 
 fn after_a_limit(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
@@ -361,13 +350,7 @@ fn after_a_limit(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
         check(add.call((40, 2))?)?;
         Ok(begun.elapsed())
     };
-    Ok(Row {
-        name: "500 ms limit on an endless loop: the next good call",
-        unit: Unit::Nanoseconds,
-        ours: alone(5, &mut ours, tick)?,
-        floor: None,
-        goal: Goal::Absolute(1e6),
-    })
+    within("500 ms limit on an endless loop: the next good call", 1e6, LIMITS, &mut ours, tick)
 }
 
 fn start(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
@@ -380,13 +363,7 @@ fn start(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
         wpc.stop_workers();
         Ok(took)
     };
-    Ok(Row {
-        name: "4 workers up and answering, the module compiled",
-        unit: Unit::Nanoseconds,
-        ours: alone(40, &mut ours, tick)?,
-        floor: None,
-        goal: Goal::Absolute(2e6),
-    })
+    within("4 workers up and answering, the module compiled", 2e6, STARTS, &mut ours, tick)
 }
 
 /// The floor is the same pool with ten functions.
@@ -407,12 +384,11 @@ fn many_functions(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
         batched(50, move || functions.iter().try_for_each(|add| check(add.call((40, 2))?)))
     };
     let (mut ours, mut floor) = (round(of_many), round(of_few));
-    let (ours, floor) = by_turns(100, &mut ours, &mut floor, tick)?;
-    Ok(Row {
-        name: "10 calls with 10,000 functions defined (floor: with 10)",
-        unit: Unit::Nanoseconds,
-        ours,
-        floor: Some(floor),
-        goal: Goal::Ratio(1.1),
-    })
+    against(
+        "10 calls with 10,000 functions defined (floor: with 10)",
+        1.1,
+        &mut ours,
+        &mut floor,
+        tick,
+    )
 }

@@ -55,15 +55,17 @@ pub(crate) fn batched(
     }
 }
 
+/// How many runs of each come first and do not count.
+pub(crate) const WARM_UP: u64 = 3;
+
 /// Runs ours and the floor by turns, so that what else the machine does meets both alike, and half of
-/// the time each first. The first runs warm up and do not count.
+/// the time each first, after some that warm up.
 pub(crate) fn by_turns(
-    rounds: usize,
+    rounds: u64,
     ours: Timed<'_>,
     floor: Timed<'_>,
     mut tick: impl FnMut(),
 ) -> anyhow::Result<(Samples, Samples)> {
-    const WARM_UP: usize = 3;
     let (mut of_ours, mut of_floor) = (Vec::new(), Vec::new());
     for round in 0..WARM_UP + rounds {
         let (first, second) = if round % 2 == 0 {
@@ -83,7 +85,7 @@ pub(crate) fn by_turns(
 }
 
 pub(crate) fn alone(
-    rounds: usize,
+    rounds: u64,
     ours: Timed<'_>,
     mut tick: impl FnMut(),
 ) -> anyhow::Result<Samples> {
