@@ -96,6 +96,20 @@ impl Signature {
     }
 }
 
+/// The custom section that holds these records, to be appended to a module that is compiled.
+#[must_use]
+pub fn custom_section(records: &[u8]) -> Vec<u8> {
+    /// What WebAssembly calls custom sections by. Its lengths are varints like postcard's.
+    const CUSTOM: u8 = 0;
+    let mut body = Vec::new();
+    put_str(&mut body, SECTION);
+    body.extend_from_slice(records);
+    let mut section = Vec::from([CUSTOM]);
+    put_varint(&mut section, body.len());
+    section.append(&mut body);
+    section
+}
+
 fn put_varint(out: &mut Vec<u8>, number: usize) {
     let mut room = [0; 10];
     let mut sink = Sink::new(&mut room);

@@ -9,9 +9,9 @@ use crate::words::in_our_words;
 use crate::{inspect, terminal, toolchain};
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use wpc_abi::section::SECTION;
+use wpc_abi::section::custom_section;
 use wpc_abi::text::parse_signature;
-use wpc_host::{ModuleInformation, Options, WasmModule};
+use wpc_host::{ModuleInformation, WasmModule};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -111,7 +111,7 @@ fn finish(
     manifest: Option<&(Source, Build)>,
     cache: &Cache,
 ) -> Result<ModuleInformation, Failure> {
-    let options = Options { compile_cache: cache.folder()?, ..Options::default() };
+    let options = cache.options()?;
     if let Some((source, build)) = manifest.filter(|(_, build)| !build.signatures.is_empty()) {
         let records = records(source, build)?;
         let told = WasmModule::new(bytes.as_slice()).inspect_with(&options)?;
@@ -119,7 +119,7 @@ fn finish(
         if !wrong.is_empty() {
             return Err(Failure::Problems(wrong));
         }
-        append_custom_section(bytes, SECTION, &records);
+        bytes.extend(custom_section(&records));
     }
     let told = WasmModule::new(bytes.as_slice()).inspect_with(&options)?;
     match &told.refused {
@@ -145,29 +145,6 @@ fn records(source: &Source, build: &Build) -> Result<Vec<u8>, Failure> {
         }
     }
     if problems.is_empty() { Ok(records) } else { Err(Failure::Problems(problems)) }
-}
-
-/// A custom section: the number 0, its length, and in that its name with a length, and its bytes.
-fn append_custom_section(module: &mut Vec<u8>, name: &str, bytes: &[u8]) {
-    let mut body = leb128(name.len());
-    body.extend_from_slice(name.as_bytes());
-    body.extend_from_slice(bytes);
-    module.push(0);
-    module.extend(leb128(body.len()));
-    module.append(&mut body);
-}
-
-fn leb128(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = u8::try_from(number & 0x7f).unwrap_or_default();
-        number >>= 7;
-        if number == 0 {
-            bytes.push(low);
-            return bytes;
-        }
-        bytes.push(low | 0x80);
-    }
 }
 
 /// Signatures of functions that are not there, or that tell their types by themselves: those of numbers do.

@@ -6,6 +6,7 @@ use etcetera::BaseStrategy as _;
 use serde_json::json;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use wpc_host::Options;
 
 #[derive(clap::Args)]
 pub(crate) struct Cache {
@@ -26,6 +27,11 @@ pub(crate) struct Arguments {
 }
 
 impl Cache {
+    /// The usual options of a pool, with what is compiled kept there.
+    pub(crate) fn options(&self) -> Result<Options, Failure> {
+        Ok(Options { compile_cache: self.folder()?, ..Options::default() })
+    }
+
     /// The folder; `None` where nothing is to be kept.
     pub(crate) fn folder(&self) -> Result<Option<PathBuf>, Failure> {
         if self.no_cache {

@@ -110,6 +110,13 @@ impl Deployment {
         &self.wpc
     }
 
+    /// How many calls the pool takes in, running, queued and waiting: with more under way some would be
+    /// refused.
+    pub(crate) fn room(&self) -> usize {
+        let queued = self.options.max_pending_calls_per_worker.saturating_mul(self.workers);
+        queued.saturating_add(self.options.max_waiting_calls).max(1)
+    }
+
     /// Defines what is new or another than it was, and forgets what is said no more.
     pub(crate) fn bring_to(&mut self, source: &Source, manifest: &Manifest) -> Report {
         let mut report = Report::default();

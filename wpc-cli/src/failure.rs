@@ -35,8 +35,20 @@ impl Failure {
             Self::Machine(message) | Self::Usage(message) | Self::Project(message) => {
                 message.clone()
             }
-            Self::Problems(_) => self.to_string(),
+            Self::Problems(problems) => {
+                problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+            }
             Self::Host(error) => in_our_words(&error.to_string()),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Machine(_) => MACHINE,
+            Self::Usage(_) => "usage",
+            Self::Project(_) => "project",
+            Self::Problems(_) => "problems",
+            Self::Host(error) => error.code().as_str(),
         }
     }
 
@@ -46,12 +58,15 @@ impl Failure {
             Self::Usage(_) => return 2,
             Self::Project(_) => return 7,
             Self::Problems(problems) => {
-                let codes = || problems.iter().map(|problem| problem.code);
-                return match () {
-                    () if codes().any(|code| code == TEST) => 7,
-                    () if codes().any(|code| code == MANIFEST) => 2,
-                    () if codes().all(|code| code == MACHINE) => 1,
-                    () => 3,
+                let has = |code| problems.iter().any(|problem| problem.code == code);
+                return if has(TEST) {
+                    7
+                } else if has(MANIFEST) {
+                    2
+                } else if problems.iter().all(|problem| problem.code == MACHINE) {
+                    1
+                } else {
+                    3
                 };
             }
             Self::Host(error) => error,
@@ -98,16 +113,12 @@ impl Failure {
         } else {
             let red = "\u{1b}[1;31m";
             let mut err = anstream::stderr();
-            match self {
-                Self::Problems(problems) => {
-                    for problem in problems {
-                        let _ = writeln!(err, "{red}error\u{1b}[0m: {problem}");
-                    }
-                }
-                failure => {
-                    let failure = printable(&failure.to_string());
-                    let _ = writeln!(err, "{red}error\u{1b}[0m: {failure}");
-                }
+            let said = match self {
+                Self::Problems(problems) => problems.iter().map(Problem::to_string).collect(),
+                failure => vec![failure.to_string()],
+            };
+            for said in said {
+                let _ = writeln!(err, "{red}error\u{1b}[0m: {}", printable(&said));
             }
             if let Self::Host(Error::Guest { error, .. }) = self
                 && !error.stack.is_empty()
@@ -120,15 +131,13 @@ impl Failure {
 
     fn json(&self) -> Value {
         match self {
-            Self::Machine(message) => json!({ "code": MACHINE, "message": message }),
-            Self::Usage(message) => json!({ "code": "usage", "message": message }),
-            Self::Project(message) => json!({ "code": "project", "message": message }),
+            Self::Host(error) => error_json(error),
             Self::Problems(problems) => json!({
-                "code": "problems",
-                "message": self.to_string(),
+                "code": self.code(),
+                "message": self.message(),
                 "problems": problems.iter().map(problem_json).collect::<Vec<_>>(),
             }),
-            Self::Host(error) => error_json(error),
+            failure => json!({ "code": failure.code(), "message": failure.message() }),
         }
     }
 }
@@ -136,19 +145,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Machine(message) => write!(f, "{message} ({MACHINE})"),
-            Self::Usage(message) => write!(f, "{message} (usage)"),
-            Self::Project(message) => write!(f, "{message} (project)"),
-            Self::Problems(problems) => {
-                for (at, problem) in problems.iter().enumerate() {
-                    let newline = if at > 0 { "\n" } else { "" };
-                    write!(f, "{newline}{problem}")?;
-                }
-                Ok(())
-            }
-            Self::Host(error) => {
-                write!(f, "{} ({})", in_our_words(&error.to_string()), error.code().as_str())
-            }
+            // Each tells its own code.
+            Self::Problems(_) => f.write_str(&self.message()),
+            failure => write!(f, "{} ({})", failure.message(), failure.code()),
         }
     }
 }

@@ -3,11 +3,11 @@
 use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::terminal;
-use crate::words::in_our_words;
+use crate::words::{in_our_words, on_one_line};
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use wpc_host::{Error, ExportInformation, ModuleInformation, Options};
+use wpc_host::{Error, ExportInformation, ModuleInformation};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -16,8 +16,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
-    let options = Options { compile_cache: cache.folder()?, ..Options::default() };
-    let told = terminal::read_module(&arguments.file)?.inspect_with(&options);
+    let told = terminal::read_module(&arguments.file)?.inspect_with(&cache.options()?);
     let mut told = told.map_err(|error| match error {
         Error::NotWasm { reason, .. } => {
             Error::NotWasm { what: format!("`{}`", arguments.file.display()), reason }
@@ -42,7 +41,7 @@ fn text(told: &ModuleInformation) -> String {
         (None, Some(_)) => "none of wpc's".to_owned(),
     };
     let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "{name:<16}{}", printable(value));
+        let _ = writeln!(text, "{name:<16}{}", on_one_line(value));
     };
     if let Some(why) = &told.refused {
         line("refused", why);
@@ -93,7 +92,7 @@ fn text(told: &ModuleInformation) -> String {
     if !told.types.is_empty() {
         text.push_str("\ntypes\n");
         for ty in &told.types {
-            let _ = writeln!(text, "  {}", printable(&ty.definition));
+            let _ = writeln!(text, "  {}", on_one_line(&ty.definition));
         }
     }
     text
@@ -136,21 +135,8 @@ fn count(number: u64, one: &str) -> String {
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
-/// A module's own words with what would steer a terminal or begin a line escaped.
-fn printable(text: &str) -> String {
-    let mut printable = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            printable.extend(character.escape_debug());
-        } else {
-            printable.push(character);
-        }
-    }
-    printable
-}
-
 /// A function's line: its name and its types.
 pub(crate) fn function_line(function: &ExportInformation) -> String {
     let types = function.signature.as_deref().unwrap_or(" (types are not told)");
-    format!("  {}\n", printable(&format!("{}{types}", function.name)))
+    format!("  {}\n", on_one_line(&format!("{}{types}", function.name)))
 }

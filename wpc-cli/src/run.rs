@@ -4,7 +4,7 @@
 use crate::cache::Cache;
 use crate::deployment::{Deployment, Report};
 use crate::failure::{self, Failure};
-use crate::manifest::{Pool, Source};
+use crate::manifest::Source;
 use crate::problem::Problem;
 use crate::terminal;
 use crate::watch::{self, Watch};
@@ -111,23 +111,16 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         };
         return terminal::print(format!("{said}\n").as_bytes());
     }
-    let most = most_outstanding(&manifest.pool(), deployment.workers);
+    let outstanding = deployment.room().min(arguments.outstanding as usize);
     wpc.start_workers(deployment.workers)?;
     if let Some(watch) = watch {
         let path = source.path.clone();
         let mut told = Vec::new();
         watch.follow(move || reload(&mut deployment, &path, &mut told, as_json))?;
     }
-    let served = serve(&wpc, arguments, most.min(arguments.outstanding as usize));
+    let served = serve(&wpc, arguments.ordered, outstanding);
     wpc.stop_workers();
     served
-}
-
-/// How many calls a pool takes in, running, queued and waiting: with more under way some would be refused.
-fn most_outstanding(pool: &Pool, workers: usize) -> usize {
-    let options = pool.chosen();
-    let queued = options.max_pending_calls_per_worker.saturating_mul(workers);
-    queued.saturating_add(options.max_waiting_calls).max(1)
 }
 
 /// Reads the manifest anew and brings the pool to it; gives what is to be followed from now on. Problems that
@@ -181,11 +174,7 @@ fn tell(report: &Report, as_json: bool) {
 
 /// Until standard input ends, or somebody asks for an end: then no more lines are taken, and what was taken is
 /// answered.
-fn serve(
-    wpc: &WorkerProcedureCall,
-    arguments: &Arguments,
-    outstanding: usize,
-) -> Result<(), Failure> {
+fn serve(wpc: &WorkerProcedureCall, is_ordered: bool, outstanding: usize) -> Result<(), Failure> {
     let (mut end, ended) = mpsc::channel::<()>(1);
     ctrlc::set_handler(move || {
         // Asked again, it is under way already.
@@ -218,7 +207,7 @@ fn serve(
         }),
         Err(answer) => Either::Right(std::future::ready(answer)),
     });
-    let mut answers = if arguments.ordered {
+    let mut answers = if is_ordered {
         calls.buffered(outstanding).left_stream()
     } else {
         calls.buffer_unordered(outstanding).right_stream()

@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
-use wpc_host::{CallOptions, Limits, Options, WorkerEvent, WorkerProcedureCall};
+use wpc_host::{CallOptions, Limits, WorkerEvent, WorkerProcedureCall};
 
 #[derive(clap::Args)]
 pub(crate) struct Target {
@@ -50,8 +50,7 @@ impl Target {
         shows_output: bool,
         listener: impl Fn(&WorkerEvent) + Send + Sync + 'static,
     ) -> Result<WorkerProcedureCall, Failure> {
-        let options = Options { compile_cache: cache.folder()?, ..Options::default() };
-        let wpc = WorkerProcedureCall::new(options)?;
+        let wpc = WorkerProcedureCall::new(cache.options()?)?;
         wpc.on_worker_event(listener)
             .map_err(|error| Failure::machine(format!("no thread for events: {error}")))?;
         for text in &self.constants {

@@ -67,13 +67,26 @@ pub(crate) fn in_our_words(message: &str) -> String {
     WORDS.iter().fold(message, |message, (theirs, ours)| message.replace(theirs, ours))
 }
 
-/// A guest's text without what a terminal would obey.
+/// A guest's text without what a terminal would obey; it may have several lines.
 pub(crate) fn printable(text: &str) -> String {
-    let shown = |character: char| {
-        let obeyed = character.is_control() && !matches!(character, '\n' | '\t');
-        if obeyed { character.escape_default().to_string() } else { character.to_string() }
-    };
-    text.chars().map(shown).collect()
+    escaped(text, |character| character.is_control() && !matches!(character, '\n' | '\t'))
+}
+
+/// The same on one line.
+pub(crate) fn on_one_line(text: &str) -> String {
+    escaped(text, char::is_control)
+}
+
+fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_escaped(character) {
+            shown.extend(character.escape_debug());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
 }
 
 #[cfg(test)]
