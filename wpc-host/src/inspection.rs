@@ -9,6 +9,9 @@ use crate::config::Options;
 use crate::engine::Engines;
 use crate::error::Error;
 use crate::id::{FunctionHash, Sha256Hash};
+use crate::information::{
+    ExportInformation, ModuleInformation, RequiredDependency, TypeInformation,
+};
 use crate::module::{
     Convention, MAX_EXPORTS, MAX_PARAMETERS, MAX_SECTION, Origin, Scalar, callable, convention,
     offers, origin,
@@ -19,7 +22,6 @@ use crate::wasm_module::WasmModule;
 use postcard_schema::schema::owned::{
     OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType,
 };
-use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use wasmparser::{
@@ -29,84 +31,6 @@ use wasmparser::{
 use wpc_abi::names;
 use wpc_abi::section::{SECTION, Section, Signature};
 use wpc_abi::text;
-
-/// What a module tells about itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct ModuleInformation {
-    /// Its name for callers and logs; `sha1sum` prints the same.
-    pub hash_sha1: FunctionHash,
-    /// What a definition can be sealed with.
-    pub hash_sha256: Sha256Hash,
-    /// In bytes.
-    pub size: usize,
-    /// The version of the contract it keeps; `None` where it keeps none, and offers numbers only.
-    pub abi_version: Option<u32>,
-    /// Why a definition with its limits would be refused whatever it is granted; `None` where it would not
-    /// be. What else is told here is then what the bytes say, and nobody has checked it.
-    pub refused: Option<String>,
-    /// What it offers: the functions whose types it tells, or where it tells none, every export that can
-    /// be called.
-    pub functions: Vec<ExportInformation>,
-    /// What it exports beside those, each as `name: what it is`: memories, tables, globals, functions that
-    /// cannot be called or are nobody's but a toolchain's. The first thousand; where there are more, the
-    /// last item says how many.
-    pub other_exports: Vec<String>,
-    /// All that it imports, each as `module.name: what it is`; what of it is needed by name, the fields
-    /// below tell. The first thousand; where there are more, the last item says how many.
-    pub imports: Vec<String>,
-    /// The constants it cannot do without.
-    pub required_constants: Vec<String>,
-    /// The aliases it imports from, each with what.
-    pub required_dependencies: Vec<RequiredDependency>,
-    /// The host functions it imports.
-    pub required_host_functions: Vec<String>,
-    /// The capabilities it must be granted.
-    pub required_capabilities: Vec<Capability>,
-    /// What it imports of WASI preview 1.
-    pub required_wasi_imports: Vec<String>,
-    /// What must be granted for those, beside capabilities: the names of the methods of
-    /// [`Wasi`](crate::Wasi) that grant it, such as `arguments` or `read_directory`.
-    pub required_wasi_grants: Vec<String>,
-    /// The structures and enums that the signatures name, by name.
-    pub types: Vec<TypeInformation>,
-    /// How many bytes of memory it starts with.
-    pub initial_memory: u64,
-    /// How many bytes of memory it says it will never go past; `None` where it does not say.
-    pub maximum_memory: Option<u64>,
-    /// How many elements it says that no table of its will go past; `None` where it does not say.
-    pub maximum_table_elements: Option<u64>,
-}
-
-/// A structure or an enum of a signature.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct TypeInformation {
-    /// Its name.
-    pub name: String,
-    /// What it is made of, such as `Point { x: f64, y: f64 }` or `Colour = Red | Other(String)`.
-    pub definition: String,
-}
-
-/// An export that can be called.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct ExportInformation {
-    /// Its name.
-    pub name: String,
-    /// Its types, such as `(path: String) -> String`; `None` where the module does not tell them.
-    pub signature: Option<String>,
-}
-
-/// What a module imports from one alias.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct RequiredDependency {
-    /// The alias.
-    pub alias: String,
-    /// The imports' names.
-    pub imports: Vec<String>,
-}
 
 impl WasmModule {
     /// Reads what the module tells, and compiles it to see whether it could be defined. Grants and

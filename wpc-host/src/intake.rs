@@ -79,17 +79,11 @@ fn submit_with(
         function.ok_or_else(|| Error::FunctionNotDefined { function: name.to_owned() })?;
     let (definition, time_limit) = prepare(pool, &function, options)?;
     let arguments = encode(&function, &definition.limits)?;
-    let job = Job {
-        call: new_call(pool, &function, definition.generation, time_limit),
-        function: Arc::clone(&function),
-        arguments,
-        fuel: options.fuel,
-        affinity: options.affinity,
-        wait_for_room: options.wait_for_room,
-        is_warm_up: false,
-        is_trial: false,
-        is_disowned: false,
-    };
+    let call = new_call(pool, &function, definition.generation, time_limit);
+    let mut job = Job::new(call, Arc::clone(&function), arguments);
+    job.fuel = options.fuel;
+    job.affinity = options.affinity;
+    job.wait_for_room = options.wait_for_room;
     let call = Arc::clone(&job.call);
     pool.accept(job)?;
     Ok((call, function))
@@ -127,18 +121,11 @@ pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<(), Error> {
     let calls: Vec<_> = workers
         .iter()
         .filter_map(|worker| {
-            let job = Job {
-                call: new_call(pool, function, definition.generation, time_limit),
-                function: Arc::clone(function),
-                arguments: Vec::new(),
-                fuel: None,
-                // Another worker's sandbox is of no use.
-                affinity: Some(worker.id.0),
-                wait_for_room: false,
-                is_warm_up: true,
-                is_trial: false,
-                is_disowned: false,
-            };
+            let call = new_call(pool, function, definition.generation, time_limit);
+            let mut job = Job::new(call, Arc::clone(function), Vec::new());
+            // Another worker's sandbox is of no use.
+            job.affinity = Some(worker.id.0);
+            job.is_warm_up = true;
             let call = Arc::clone(&job.call);
             // One that closes meanwhile is none to be warmed.
             (worker.reserve(usize::MAX) && worker.push(job).is_ok()).then_some(call)

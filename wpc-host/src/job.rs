@@ -24,6 +24,21 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// A job of a call with the usual choices.
+    pub(crate) fn new(call: Arc<Call>, function: Arc<Function>, arguments: Vec<u8>) -> Self {
+        Self {
+            call,
+            function,
+            arguments,
+            fuel: None,
+            affinity: None,
+            wait_for_room: false,
+            is_warm_up: false,
+            is_trial: false,
+            is_disowned: false,
+        }
+    }
+
     /// The definition the call was accepted with. Calls of a function without one are refused.
     pub(crate) fn bulkhead(&self) -> Option<&Bulkhead> {
         self.function.definition.as_ref().ok().map(|definition| &definition.bulkhead)

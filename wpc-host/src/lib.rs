@@ -106,10 +106,10 @@ pub use function::Function;
 pub use host_function::HostContext;
 pub use id::{CallId, FunctionHash, ListenerId, ParseHashError, Sha256Hash, WorkerId};
 pub use information::{
-    CompileCacheUsage, ConstantInformation, DependencyInformation, FunctionInformation,
-    SandboxUsage, WorkerHealth,
+    CompileCacheUsage, ConstantInformation, DependencyInformation, ExportInformation,
+    FunctionInformation, ModuleInformation, RequiredDependency, SandboxUsage, TypeInformation,
+    WorkerHealth,
 };
-pub use inspection::{ExportInformation, ModuleInformation, RequiredDependency, TypeInformation};
 pub use limits::Limits;
 pub use pending::{Answer, CancelHandle, PendingCall};
 pub use postcard_schema::Schema;

@@ -208,18 +208,12 @@ fn prepare<'a>(
             job.arguments.clear();
             job
         }
-        None => job.insert(Job {
-            call: Arc::new(call()),
-            function: Arc::clone(function),
-            arguments: Vec::new(),
-            fuel: None,
-            affinity: None,
-            wait_for_room: false,
-            is_warm_up: false,
-            is_trial: false,
+        None => {
+            let new = job.insert(Job::new(Arc::new(call()), Arc::clone(function), Vec::new()));
             // Its caller has the answer from the hand that ran it.
-            is_disowned: true,
-        }),
+            new.is_disowned = true;
+            new
+        }
     };
     (job.fuel, job.is_trial) = (options.fuel, false);
     let room = std::mem::take(&mut job.arguments);
