@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
-use wpc_abi::section::Section;
+use wpc_abi::section::{Section, custom_section};
 use wpc_host::{Options, WorkerProcedureCall};
 
 static POOL: LazyLock<WorkerProcedureCall> =
@@ -15,16 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
 
     // An empty module with one function `f`, and the section.
     let mut wasm = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x07\x05\x01\x01f\0\0\x0a\x04\x01\x02\0\x0b".to_vec();
-    let mut body = b"\x03wpc".to_vec();
-    body.extend(bytes);
-    wasm.push(0);
-    let mut len = body.len();
-    while len >= 0x80 {
-        wasm.push((len & 0x7f) as u8 | 0x80);
-        len >>= 7;
-    }
-    wasm.push(len as u8);
-    wasm.extend(body);
+    wasm.extend(custom_section(bytes));
     let defined = POOL.define_worker_function("f", wasm);
     assert_eq!(defined.is_ok(), is_well_formed, "{defined:?}");
     let _ = POOL.get_remote_functions();
