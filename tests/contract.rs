@@ -48,6 +48,59 @@ fn any_serde_types_are_carried_borrowed_ones_too() {
 }
 
 #[test]
+fn strings_and_bytes_of_every_length_come_back_as_they_went() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["borrow", "join", "echo_bytes", "first_bytes"]);
+    let first = wpc.function::<(Vec<u8>, u32), Vec<u8>>("first_bytes").unwrap();
+    let mut here = wpc.local_worker();
+    for len in [0, 1, 127, 128, 1_000, 16_384, 200_000] {
+        let text = "é".repeat(len);
+        let bytes = (0..=255).cycle().take(len).collect::<Vec<u8>>();
+        assert_eq!(wpc.call::<String>("borrow", (&text,)).unwrap(), text);
+        assert_eq!(wpc.call::<Box<str>>("borrow", (&text,)).unwrap(), text.as_str().into());
+        assert_eq!(wpc.call::<String>("join", (&text, &text)).unwrap(), text.repeat(2));
+        assert_eq!(here.call::<String>("join", (&text, "")).unwrap(), text);
+        assert_eq!(wpc.call::<Vec<u8>>("echo_bytes", (&bytes,)).unwrap(), bytes);
+        assert_eq!(here.call::<Vec<u8>>("echo_bytes", (&bytes,)).unwrap(), bytes);
+        assert_eq!(here.call::<Box<[u8]>>("echo_bytes", (&bytes,)).unwrap(), bytes.clone().into());
+        assert_eq!(first.call((&bytes, bytes.len() as u32)).unwrap(), bytes);
+        assert_eq!(
+            here.call_function(&first, (&bytes, bytes.len() as u32 / 2)).unwrap(),
+            bytes[..len / 2]
+        );
+        assert_eq!(code(first.call((&bytes, bytes.len() as u32 + 1))), "guest_error");
+        let encoded = wpc.submit::<()>("echo_bytes", (&bytes,)).unwrap().wait_encoded().unwrap();
+        assert_eq!(encoded.value, postcard::to_allocvec(&bytes).unwrap());
+    }
+    let text = vec![0xff_u8; 300];
+    assert_eq!(code(wpc.call::<String>("echo_bytes", (&text,))), "result_decode");
+    assert_eq!(code(here.call::<String>("echo_bytes", (&text,))), "result_decode");
+    assert_eq!(code(wpc.call::<u32>("echo_bytes", (&text,))), "result_decode");
+}
+
+#[test]
+fn a_value_may_lie_anywhere_in_the_guests_memory() {
+    let wpc = pool(1);
+    // Hands back its arguments' bytes, of which the first is their length.
+    let module = contract(
+        r#"(func (export "f") (param i32 i32) (result i64)
+            (i32.store8 (i32.const 64) (i32.const 3))
+            (i32.store (i32.const 65) (i32.add (local.get 0) (i32.const 1)))
+            (i32.store (i32.const 69) (i32.sub (local.get 1) (i32.const 1)))
+            (i64.or (i64.shl (i64.const 64) (i64.const 32)) (i64.const 9)))"#,
+    );
+    wpc.define_worker_function("f", module.limits(Limits { result: 100, ..Limits::default() }))
+        .unwrap();
+    let mut here = wpc.local_worker();
+    for text in ["", "a", &"b".repeat(100)] {
+        assert_eq!(wpc.call::<String>("f", (text,)).unwrap(), text);
+        assert_eq!(wpc.call::<Vec<u8>>("f", (text,)).unwrap(), text.as_bytes());
+        assert_eq!(here.call::<String>("f", (text,)).unwrap(), text);
+    }
+    assert_eq!(code(wpc.call::<String>("f", ("c".repeat(101),))), "result_too_large");
+}
+
+#[test]
 fn an_authors_names_are_not_taken_for_the_macros() {
     let wpc = pool(1);
     define_sdk(&wpc, &["bytes", "entry", "bounds"]);

@@ -276,6 +276,17 @@ fn typed_imports_of_the_sdk_hand_errors_on() {
 }
 
 #[test]
+fn bytes_of_every_length_travel_between_modules() {
+    let wpc = pool(1);
+    wpc.define_worker_dependency("dep", guest("sdk")).unwrap();
+    wpc.define_worker_constant("PREFIX", "p").unwrap();
+    wpc.define_worker_module(guest("needy")).unwrap();
+    for len in [0_u32, 127, 128, 5_000, 300_000] {
+        assert!(wpc.call::<bool>("echoes", (len,)).unwrap(), "{len}");
+    }
+}
+
+#[test]
 fn a_call_is_refused_while_a_constant_it_needs_is_missing() {
     let wpc = pool(1);
     wpc.define_worker_dependency("dep", guest("sdk")).unwrap();

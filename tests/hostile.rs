@@ -279,6 +279,36 @@ fn reply_with_garbage_refusal() {
 }
 
 #[test]
+fn value_outside() {
+    attack("value-outside").ends_with("bad_reply");
+}
+
+#[test]
+fn value_overflows() {
+    attack("value-overflows").ends_with("bad_reply");
+}
+
+#[test]
+fn value_of_4_gib() {
+    attack("value-of-4-gib").ends_with("result_too_large");
+}
+
+#[test]
+fn value_without_length() {
+    attack("value-without-length").ends_with("bad_reply");
+}
+
+#[test]
+fn value_place_is_cut() {
+    attack("value-place-is-cut").ends_with("bad_reply");
+}
+
+#[test]
+fn value_is_its_own_place() {
+    attack("value-is-its-own-place").ends_with("result_decode");
+}
+
+#[test]
 fn reply_is_the_argument_buffer() {
     attack("reply-is-the-argument-buffer").ends_with("value");
 }
@@ -613,6 +643,11 @@ fn the_places_guests_name_are_told() {
         ("log-outside", "a text for the host lies outside its memory"),
         ("reply-empty", "its reply is empty"),
         ("reply-of-no-kind", "begins with 7"),
+        (
+            "value-outside",
+            "the value that its reply tells of lies outside its memory: 2 bytes at 131071",
+        ),
+        ("value-place-is-cut", "its reply tells where the value lies in 8 bytes, and those are 9"),
         ("pointers-without-a-memory", "exports no memory"),
     ] {
         wpc.define_worker_function("f", hostile(name)).unwrap();

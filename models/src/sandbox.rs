@@ -4,13 +4,14 @@
 //! * `loops` goes on until its call should end, as a guest does;
 //! * `stuck` goes on until its call was answered and the check lets it, as a host function does.
 
-use crate::call::{Call, ReplyMetadata};
+use crate::call::Call;
 use crate::error::Error;
 use crate::event::Events;
 use crate::host_function::HostFunction;
 use crate::id::WorkerId;
 use crate::limits::Limits;
 use crate::module::{Export, Module};
+use crate::reply::{RawReply, ReplyMetadata};
 use crate::sync::atomic::AtomicBool;
 use crate::sync::{ArcSwap, thread, time};
 use crate::wasi::Wasi;
@@ -70,6 +71,7 @@ impl Blueprint {
 pub(crate) struct Request<'a> {
     pub(crate) call: &'a Arc<Call>,
     pub(crate) export: &'a Export,
+    pub(crate) export_at: usize,
     pub(crate) arguments: &'a [u8],
     pub(crate) fuel: Option<u64>,
 }
@@ -103,11 +105,11 @@ impl Sandbox {
         false
     }
 
-    pub(crate) fn call<T>(
+    pub(crate) fn call(
         &mut self,
         request: &Request<'_>,
-        read: impl FnOnce(&[u8]) -> T,
-    ) -> Result<(T, ReplyMetadata), Error> {
+        read: impl FnOnce(RawReply<'_>),
+    ) -> Result<ReplyMetadata, Box<Error>> {
         assert!(!self.is_broken, "a sandbox that failed is never used again");
         let call = request.call;
         let mut bytes = vec![TAG_VALUE];
@@ -144,7 +146,8 @@ impl Sandbox {
             worker_id: self.surroundings.worker,
             fuel_used: None,
         };
-        Ok((read(&bytes), metadata))
+        read(RawReply::Encoded(&bytes));
+        Ok(metadata)
     }
 }
 

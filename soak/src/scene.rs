@@ -206,7 +206,7 @@ impl Scene {
         lawful(kind, result, &outcomes, cancels, tally)
     }
 
-    fn outcome<R: for<'a> Deserialize<'a>>(
+    fn outcome<R: for<'a> Deserialize<'a> + 'static>(
         &self,
         name: &str,
         options: CallOptions,

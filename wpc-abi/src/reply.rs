@@ -12,6 +12,9 @@ pub const TAG_VALUE: u8 = 0;
 pub const TAG_ERROR: u8 = 1;
 /// First byte of a reply that tells that the arguments did not decode; a string says why.
 pub const TAG_BAD_ARGUMENTS: u8 = 2;
+/// First byte of a reply whose value is one string or one sequence of bytes that lies elsewhere in the
+/// guest's memory, without the length that postcard puts before it: [`elsewhere`] makes it.
+pub const TAG_ELSEWHERE: u8 = 3;
 
 /// A failure that a function returned as a value.
 ///
@@ -62,6 +65,13 @@ pub enum Reply<'a> {
     Error(&'a [u8]),
     /// The postcard of a string that says why the arguments did not decode.
     BadArguments(&'a [u8]),
+    /// Where the function's value lies, which is a string or bytes.
+    Elsewhere {
+        /// Where it begins.
+        ptr: u32,
+        /// How many bytes it has.
+        len: u32,
+    },
 }
 
 impl<'a> Reply<'a> {
@@ -72,9 +82,37 @@ impl<'a> Reply<'a> {
             [TAG_VALUE, rest @ ..] => Some(Self::Value(rest)),
             [TAG_ERROR, rest @ ..] => Some(Self::Error(rest)),
             [TAG_BAD_ARGUMENTS, rest @ ..] => Some(Self::BadArguments(rest)),
+            [TAG_ELSEWHERE, p0, p1, p2, p3, l0, l1, l2, l3] => Some(Self::Elsewhere {
+                ptr: u32::from_le_bytes([*p0, *p1, *p2, *p3]),
+                len: u32::from_le_bytes([*l0, *l1, *l2, *l3]),
+            }),
             _ => None,
         }
     }
+}
+
+/// The reply whose value lies at `ptr`: its first byte, then both numbers, their lowest byte first.
+#[must_use]
+pub const fn elsewhere(ptr: u32, len: u32) -> [u8; 9] {
+    let (ptr, len) = (ptr.to_le_bytes(), len.to_le_bytes());
+    [TAG_ELSEWHERE, ptr[0], ptr[1], ptr[2], ptr[3], len[0], len[1], len[2], len[3]]
+}
+
+/// The most bytes that [`length`] takes.
+pub const MAX_LENGTH: usize = usize::BITS.div_ceil(7) as usize;
+
+/// A length as postcard puts it before strings and bytes, and how many bytes of it count.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "the low seven bits are what is meant")]
+pub const fn length(mut len: usize) -> ([u8; MAX_LENGTH], usize) {
+    let (mut bytes, mut used) = ([0; MAX_LENGTH], 0);
+    while len >= 0x80 {
+        bytes[used] = len as u8 | 0x80;
+        len >>= 7;
+        used += 1;
+    }
+    bytes[used] = len as u8;
+    (bytes, used + 1)
 }
 
 /// Packs a reply's place in the guest's memory into a worker function's result.
@@ -113,6 +151,24 @@ mod tests {
         assert_eq!(Reply::split(&[]), None);
         for tag in 3..=255 {
             assert_eq!(Reply::split(&[tag; 3]), None);
+        }
+    }
+
+    #[test]
+    fn a_value_elsewhere_is_told_by_its_place_and_nothing_else() {
+        let reply = elsewhere(0x0102_0304, u32::MAX);
+        let expected = Reply::Elsewhere { ptr: 0x0102_0304, len: u32::MAX };
+        assert_eq!(Reply::split(&reply), Some(expected));
+        assert_eq!(reply, [3, 4, 3, 2, 1, 255, 255, 255, 255]);
+        assert_eq!(Reply::split(&reply[..8]), None);
+        assert_eq!(Reply::split(&[reply.as_slice(), &[0]].concat()), None);
+    }
+
+    #[test]
+    fn lengths_are_postcards() {
+        for len in [0, 1, 127, 128, 16_383, 16_384, u32::MAX as usize, usize::MAX] {
+            let (bytes, used) = length(len);
+            assert_eq!(&bytes[..used], postcard::to_allocvec(&len).unwrap());
         }
     }
 

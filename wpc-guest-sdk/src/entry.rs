@@ -4,31 +4,37 @@ use crate::text;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
+use postcard::ser_flavors::Flavor;
 use postcard_schema::Schema;
 use postcard_schema::schema::NamedType;
 use serde::{Deserialize, Serialize};
 use wpc_abi::GuestError;
-use wpc_abi::reply::{TAG_ERROR, TAG_VALUE};
+use wpc_abi::reply::{TAG_ERROR, TAG_VALUE, length};
 
 #[cfg(target_arch = "wasm32")]
-pub use wall::{arguments, decode, reply_error, reply_value};
+pub use wall::{ReplyOfAny, Value, arguments, reply_bad_arguments, reply_error, reply_left_over};
 
 /// What has one user at any time, and is there in a sandbox only.
 #[cfg(target_arch = "wasm32")]
 mod wall {
-    use super::{decode_arguments, error_reply, strings_reply, value_reply};
+    use super::{error_reply, left_over, strings_reply, value_reply};
     use crate::one_thread::OneThread;
+    use crate::text;
+    use alloc::string::String;
     use alloc::vec::Vec;
     use core::cell::Cell;
-    use serde::{Deserialize, Serialize};
+    use serde::Serialize;
     use wpc_abi::GuestError;
-    use wpc_abi::reply::{TAG_BAD_ARGUMENTS, pack};
+    use wpc_abi::reply::{TAG_BAD_ARGUMENTS, TAG_VALUE, elsewhere, pack};
 
     /// Where the host writes arguments.
     static BUFFER: OneThread<Cell<Vec<u8>>> = OneThread(Cell::new(Vec::new()));
 
     /// Where the last reply lies until the next call.
     static REPLY: OneThread<Cell<Vec<u8>>> = OneThread(Cell::new(Vec::new()));
+
+    /// The value that the last reply tells the place of, where the function gave it away.
+    static VALUE: OneThread<Cell<Vec<u8>>> = OneThread(Cell::new(Vec::new()));
 
     /// The contract's buffer export; the host calls it before the first call.
     #[unsafe(no_mangle)]
@@ -57,19 +63,84 @@ mod wall {
         unsafe { core::slice::from_raw_parts(ptr, len) }
     }
 
-    /// The arguments, or the reply that says why they are none.
-    ///
-    /// # Errors
-    ///
-    /// A packed reply, to be returned as it is.
-    pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, u64> {
-        decode_arguments(bytes)
-            .map_err(|why| keep(strings_reply(REPLY.0.take(), TAG_BAD_ARGUMENTS, &[&why])))
+    /// The reply that says why an argument is none.
+    #[cold]
+    pub fn reply_bad_arguments(error: &postcard::Error) -> u64 {
+        let why = text::decode_reason(error);
+        keep(strings_reply(REPLY.0.take(), TAG_BAD_ARGUMENTS, &[why]))
     }
 
-    /// The reply that carries a function's value.
-    pub fn reply_value<T: Serialize>(value: &T) -> u64 {
-        keep(value_reply(REPLY.0.take(), value))
+    /// The reply that says that there is more than the arguments.
+    #[cold]
+    pub fn reply_left_over(rest: &[u8]) -> u64 {
+        keep(strings_reply(REPLY.0.take(), TAG_BAD_ARGUMENTS, &[&left_over(rest)]))
+    }
+
+    /// A function's value on its way out. The right `into_reply` is found by its type: a string or bytes
+    /// stay where they are, and their place is told; anything else is encoded.
+    ///
+    /// What a function returns by reference lies in the arguments' buffer or for ever: everything else it
+    /// was given went into it, and is gone when it returns.
+    #[derive(Debug)]
+    pub struct Value<T>(pub T);
+
+    /// For every value that can be encoded.
+    pub trait ReplyOfAny {
+        /// The reply, packed.
+        fn into_reply(self) -> u64;
+    }
+
+    impl<T: Serialize> ReplyOfAny for Value<T> {
+        fn into_reply(self) -> u64 {
+            keep(value_reply(REPLY.0.take(), &self.0))
+        }
+    }
+
+    impl Value<&[u8]> {
+        /// The reply, packed.
+        #[must_use]
+        #[expect(clippy::cast_possible_truncation, reason = "a guest's addresses have 32 bits")]
+        pub fn into_reply(self) -> u64 {
+            // Where it is short, the host is spared the second look, and the length is one byte.
+            const SHORT: usize = 127;
+            let mut reply = REPLY.0.take();
+            reply.clear();
+            if self.0.len() <= SHORT {
+                reply.push(TAG_VALUE);
+                reply.push(self.0.len() as u8);
+                reply.extend_from_slice(self.0);
+            } else {
+                let place = self.0.as_ptr().addr() as u32;
+                reply.extend_from_slice(&elsewhere(place, self.0.len() as u32));
+            }
+            keep(reply)
+        }
+    }
+
+    impl Value<&str> {
+        /// The reply, packed.
+        #[must_use]
+        pub fn into_reply(self) -> u64 {
+            Value(self.0.as_bytes()).into_reply()
+        }
+    }
+
+    impl Value<Vec<u8>> {
+        /// The reply, packed.
+        #[must_use]
+        pub fn into_reply(self) -> u64 {
+            let reply = Value(self.0.as_slice()).into_reply();
+            VALUE.0.set(self.0);
+            reply
+        }
+    }
+
+    impl Value<String> {
+        /// The reply, packed.
+        #[must_use]
+        pub fn into_reply(self) -> u64 {
+            Value(self.0.into_bytes()).into_reply()
+        }
     }
 
     /// The reply that carries a guest error.
@@ -87,14 +158,50 @@ mod wall {
 }
 
 /// A function's arguments: all there is in `bytes`.
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn decode_arguments<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
     match postcard::take_from_bytes(bytes) {
         Ok((arguments, [])) => Ok(arguments),
-        Ok((_, rest)) => Err(text::joined(&[
-            &text::decimal(rest.len()),
-            " bytes are left over after the last argument",
-        ])),
+        Ok((_, rest)) => Err(left_over(rest)),
         Err(error) => Err(text::decode_reason(&error).into()),
+    }
+}
+
+fn left_over(rest: &[u8]) -> String {
+    text::joined(&[&text::decimal(rest.len()), " bytes are left over after the last argument"])
+}
+
+/// Takes an argument off the front of what is left of them.
+pub trait TakeAny<'a>: Sized {
+    /// What the argument is.
+    type Argument;
+
+    /// The argument.
+    ///
+    /// # Errors
+    ///
+    /// Why the bytes are none.
+    fn take(rest: &mut &'a [u8]) -> postcard::Result<Self::Argument>;
+}
+
+impl<'a, T: Deserialize<'a>> TakeAny<'a> for Probe<T> {
+    type Argument = T;
+
+    fn take(rest: &mut &'a [u8]) -> postcard::Result<T> {
+        let (argument, left) = postcard::take_from_bytes(rest)?;
+        *rest = left;
+        Ok(argument)
+    }
+}
+
+impl Probe<Vec<u8>> {
+    /// Bytes are copied in one piece, which serde would take apart.
+    ///
+    /// # Errors
+    ///
+    /// Why there are none.
+    pub fn take(rest: &mut &[u8]) -> postcard::Result<Vec<u8>> {
+        <Probe<&[u8]> as TakeAny<'_>>::take(rest).map(<[u8]>::to_vec)
     }
 }
 
@@ -102,7 +209,38 @@ pub(crate) fn decode_arguments<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Resul
 pub(crate) fn value_reply<T: Serialize>(mut room: Vec<u8>, value: &T) -> Vec<u8> {
     room.clear();
     room.push(TAG_VALUE);
-    postcard::to_extend(value, room).unwrap_or_else(|error| unencodable(&error))
+    match postcard::serialize_with_flavor(value, Room(room)) {
+        Ok(reply) => reply,
+        Err(error) => unencodable(&error),
+    }
+}
+
+/// Where a value's bytes go. Most come as numbers of a few bytes: copying those one by one is much cheaper than
+/// asking the engine for a copy.
+struct Room(Vec<u8>);
+
+impl Flavor for Room {
+    type Output = Vec<u8>;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        /// The longest number.
+        const SHORT: usize = 19;
+        if bytes.len() > SHORT {
+            self.0.extend_from_slice(bytes);
+        } else {
+            bytes.iter().for_each(|byte| self.0.push(*byte));
+        }
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Vec<u8>> {
+        Ok(self.0)
+    }
 }
 
 /// The reply of a function whose result has no bytes.
@@ -120,17 +258,12 @@ pub(crate) fn error_reply(room: Vec<u8>, error: &GuestError) -> Vec<u8> {
 /// A reply of strings, in a room that is used again: postcard by hand, which is much smaller than what
 /// serde makes of it.
 #[inline(never)]
-#[expect(clippy::cast_possible_truncation, reason = "the low seven bits are what is meant")]
 pub(crate) fn strings_reply(mut reply: Vec<u8>, tag: u8, strings: &[&str]) -> Vec<u8> {
     reply.clear();
     reply.push(tag);
     for string in strings {
-        let mut len = string.len();
-        while len >= 0x80 {
-            reply.push(len as u8 | 0x80);
-            len >>= 7;
-        }
-        reply.push(len as u8);
+        let (length, used) = length(string.len());
+        reply.extend_from_slice(&length[..used]);
         reply.extend_from_slice(string.as_bytes());
     }
     reply
@@ -200,6 +333,20 @@ mod tests {
             decode_arguments::<u8>(&[1; 12]).unwrap_err(),
             "11 bytes are left over after the last argument"
         );
+    }
+
+    #[test]
+    fn arguments_are_taken_one_after_another() {
+        let bytes = postcard::to_allocvec(&(7_u16, &[1_u8, 2][..], "text", vec![3_u8])).unwrap();
+        let mut rest = bytes.as_slice();
+        assert_eq!(<Probe<u16>>::take(&mut rest), Ok(7));
+        assert_eq!(<Probe<Vec<u8>>>::take(&mut rest), Ok(vec![1, 2]));
+        assert_eq!(<Probe<&str>>::take(&mut rest), Ok("text"));
+        let last = rest;
+        assert_eq!(<Probe<Vec<u8>>>::take(&mut rest), Ok(vec![3]));
+        assert!(rest.is_empty());
+        assert!(<Probe<Vec<u8>>>::take(&mut &last[..1]).is_err());
+        assert!(<Probe<Vec<u8>>>::take(&mut rest).is_err());
     }
 
     #[test]

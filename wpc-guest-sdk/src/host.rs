@@ -114,7 +114,10 @@ impl Elsewhere<'_> {
                 "BadArguments",
                 postcard::from_bytes(why).unwrap_or("its arguments did not decode"),
             )),
-            None => Err(self.failed("DecodeError", "the reply has no kind")),
+            // The host tells no places: it writes values into the room.
+            Some(Reply::Elsewhere { .. }) | None => {
+                Err(self.failed("DecodeError", "the reply has no kind"))
+            }
         }
     }
 }

@@ -410,9 +410,11 @@ macro_rules! trace {
 /// What the macros' expansions call; no part of the public surface.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::entry::{NoSchema, NotAResult, Probe, is_argument, is_result};
+    pub use crate::entry::{NoSchema, NotAResult, Probe, TakeAny, is_argument, is_result};
     #[cfg(target_arch = "wasm32")]
-    pub use crate::entry::{arguments, decode, reply_error, reply_value};
+    pub use crate::entry::{
+        ReplyOfAny, Value, arguments, reply_bad_arguments, reply_error, reply_left_over,
+    };
     pub use crate::failure::{Caught, ChainOfAny, ChainOfError, Failure, is_failure};
     pub use crate::host::{call_dependency, log_formatted};
     #[cfg(not(target_arch = "wasm32"))]

@@ -10,18 +10,16 @@
 //! like. Nothing here knows what a function is or who runs it.
 
 use crate::error::Error;
-use crate::id::{CallId, FunctionHash, Generation, WorkerId};
+use crate::id::{CallId, Generation};
+use crate::reply::{Body, ReplyMetadata};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::sync::thread::Thread;
 use crate::sync::{AtomicWaker, Backoff, thread, thread_local, time};
-use serde::Serialize;
 use std::cell::OnceCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Wake, Waker};
 use std::time::{Duration, Instant};
-use wpc_abi::GuestError;
-use wpc_abi::reply::{Reply as Split, TAG_ERROR};
 
 /// Nobody asked for an early end.
 const GO_ON: u8 = 0;
@@ -35,61 +33,14 @@ const QUEUED: u8 = 0;
 const RUNNING: u8 = 1;
 const ANSWERED: u8 = 2;
 
-/// What a call ends with: the reply's bytes, or why there are none.
+/// What a call ends with: the reply, or why there is none.
 pub(crate) type Outcome = Result<Reply, Error>;
 
-/// An answer as it came across the sandbox's wall, and which code gave it.
+/// An answer, and which code gave it.
 #[derive(Debug)]
 pub(crate) struct Reply {
-    /// One byte of kind, then postcard: see `wpc_abi::reply`.
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) body: Body,
     pub(crate) metadata: ReplyMetadata,
-}
-
-/// The error that a reply carries, if it carries one instead of a value.
-pub(crate) fn reply_error(bytes: &[u8], function: &str) -> Option<Error> {
-    let function = || function.to_owned();
-    let broken = |error| Error::BadReply {
-        function: function(),
-        reason: format!("its error does not decode: {error}"),
-    };
-    match Split::split(bytes) {
-        Some(Split::Value(_)) => None,
-        Some(Split::Error(error)) => Some(match postcard::from_bytes(error) {
-            Ok(error) => Error::Guest { function: function(), error },
-            Err(error) => broken(error),
-        }),
-        Some(Split::BadArguments(reason)) => Some(match postcard::from_bytes(reason) {
-            Ok(reason) => Error::BadArguments { function: function(), reason },
-            Err(error) => broken(error),
-        }),
-        None => Some(Error::BadReply {
-            function: function(),
-            reason: "its reply has no kind".to_owned(),
-        }),
-    }
-}
-
-/// A reply of the host's own to a guest that called it: the kind, then the value.
-pub(crate) fn encode_reply<T: Serialize + ?Sized>(tag: u8, value: &T) -> Vec<u8> {
-    postcard::to_extend(value, vec![tag]).unwrap_or_else(|error| {
-        let message = format!("the host function's result does not encode: {error}");
-        // Three strings always encode; were it not so, an empty reply has no kind.
-        postcard::to_extend(&GuestError::new("EncodeError", message), vec![TAG_ERROR])
-            .unwrap_or_default()
-    })
-}
-
-/// Which code answered a call, and what it took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ReplyMetadata {
-    /// The SHA-1 of the function's module.
-    pub function_hash_sha1: FunctionHash,
-    /// The worker that ran it.
-    pub worker_id: WorkerId,
-    /// The fuel it used; `None` where the definition does not meter fuel.
-    pub fuel_used: Option<u64>,
 }
 
 /// Why a running call is to end early.
@@ -151,6 +102,25 @@ impl Call {
             fuel_used: AtomicU64::new(NO_FUEL),
             waiter: AtomicWaker::new(),
         }
+    }
+
+    /// Makes the call, which nobody else holds any more, the next one.
+    pub(crate) fn renew(
+        &mut self,
+        id: CallId,
+        function: &Arc<str>,
+        generation: Generation,
+        time_limit: Duration,
+    ) {
+        (self.id, self.generation, self.time_limit) = (id, generation, time_limit);
+        if !Arc::ptr_eq(&self.function, function) {
+            self.function = Arc::clone(function);
+        }
+        self.deadline.take();
+        self.outcome.take();
+        *self.phase.get_mut() = QUEUED;
+        *self.interrupt.get_mut() = GO_ON;
+        *self.fuel_used.get_mut() = NO_FUEL;
     }
 
     /// The moment by which it is to end.

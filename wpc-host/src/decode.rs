@@ -4,17 +4,22 @@
 //! would end a caller's thread by its stack, and with it the process. Here every value that holds
 //! others counts as a level, and there are [`MAX_DEPTH`] of them.
 
+use postcard::de_flavors::Flavor;
 use serde::Deserialize;
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
 };
+use std::any::{Any, TypeId};
 use std::fmt;
+use wpc_abi::reply::{MAX_LENGTH, length};
 
 /// How deep values may nest. Types written by people rarely reach a dozen; a level takes at most a
 /// few kilobytes of stack even where nothing is optimised.
 const MAX_DEPTH: usize = 128;
 
 /// A value that is all there is in `bytes`.
+#[inline]
 pub(crate) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, String> {
     let mut postcard = postcard::Deserializer::from_bytes(bytes);
     let value = T::deserialize(Level { inner: &mut postcard, left: MAX_DEPTH });
@@ -23,6 +28,97 @@ pub(crate) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, St
         Ok([]) => Ok(value),
         Ok(rest) => Err(format!("{} bytes are left over", rest.len())),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The same for a value that owns what it is made of. A `Vec<u8>` is copied in one piece, which serde would
+/// take apart.
+#[inline]
+pub(crate) fn decode_owned<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, String> {
+    if TypeId::of::<T>() == TypeId::of::<Vec<u8>>() {
+        return from_vec(decode::<&[u8]>(bytes)?.to_vec());
+    }
+    decode(bytes)
+}
+
+/// A value that is one string or sequence of bytes, which are all there is in `bytes`, without a length.
+pub(crate) fn decode_bytes<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, String> {
+    if TypeId::of::<T>() == TypeId::of::<Vec<u8>>() {
+        return from_vec(bytes.to_vec());
+    }
+    let (head, end) = length(bytes.len());
+    let parts = Parts { head, head_left: 0..end, body: bytes };
+    let mut postcard = postcard::Deserializer::from_flavor(parts);
+    let value = T::deserialize(Level { inner: &mut postcard, left: MAX_DEPTH });
+    let value = value.map_err(|error| error.to_string())?;
+    match postcard.finalize() {
+        Ok(0) => Ok(value),
+        Ok(left) => Err(format!("{left} bytes are left over")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The same of bytes that are owned, which a `Vec<u8>` and a `String` take over.
+pub(crate) fn from_vec<T: DeserializeOwned + 'static>(bytes: Vec<u8>) -> Result<T, String> {
+    let bytes = match cast(bytes) {
+        Ok(bytes) => return Ok(bytes),
+        Err(bytes) => bytes,
+    };
+    if TypeId::of::<T>() == TypeId::of::<String>() {
+        let text = String::from_utf8(bytes).map_err(|error| error.to_string())?;
+        return cast(text).map_err(|_| unreachable!("a string is one"));
+    }
+    decode_bytes(&bytes)
+}
+
+/// The value, if that is what a `T` is.
+fn cast<U: 'static, T: 'static>(value: U) -> Result<T, U> {
+    let mut value = Some(value);
+    let cast = (&mut value as &mut dyn Any).downcast_mut::<Option<T>>().and_then(Option::take);
+    match (cast, value) {
+        (Some(cast), _) => Ok(cast),
+        (None, Some(value)) => Err(value),
+        (None, None) => unreachable!("it was there"),
+    }
+}
+
+/// Bytes whose length lies elsewhere, as postcard would have them in a row.
+struct Parts<'de> {
+    head: [u8; MAX_LENGTH],
+    head_left: std::ops::Range<usize>,
+    body: &'de [u8],
+}
+
+impl<'de> Flavor<'de> for Parts<'de> {
+    type Remainder = usize;
+    type Source = &'de [u8];
+
+    fn pop(&mut self) -> postcard::Result<u8> {
+        if let Some(at) = self.head_left.next() {
+            return Ok(self.head[at]);
+        }
+        let (first, rest) =
+            self.body.split_first().ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
+        self.body = rest;
+        Ok(*first)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.body.len())
+    }
+
+    fn try_take_n(&mut self, count: usize) -> postcard::Result<&'de [u8]> {
+        // Whatever takes its bytes before the length is read is no string and no bytes.
+        if !self.head_left.is_empty() || count > self.body.len() {
+            return Err(postcard::Error::DeserializeUnexpectedEnd);
+        }
+        let (taken, rest) = self.body.split_at(count);
+        self.body = rest;
+        Ok(taken)
+    }
+
+    fn finalize(self) -> postcard::Result<usize> {
+        Ok(self.head_left.len() + self.body.len())
     }
 }
 
@@ -352,6 +448,34 @@ mod tests {
         // A variant and its box are one level each at most: what people write fits.
         let deep = [vec![1; MAX_DEPTH - 1], vec![0]].concat();
         assert!(decode::<Tree>(&deep).is_ok());
+    }
+
+    #[test]
+    fn one_string_or_bytes_are_read_without_a_length() {
+        for len in [0, 1, 127, 128, 20_000] {
+            let bytes = "a".repeat(len).into_bytes();
+            let text = "a".repeat(len);
+            assert_eq!(decode_bytes::<Vec<u8>>(&bytes).unwrap(), bytes);
+            assert_eq!(decode_bytes::<String>(&bytes).unwrap(), text);
+            assert_eq!(decode_bytes::<Box<str>>(&bytes).unwrap(), text.as_str().into());
+            assert_eq!(decode_bytes::<std::collections::VecDeque<u8>>(&bytes).unwrap(), bytes);
+            assert_eq!(from_vec::<Vec<u8>>(bytes.clone()).unwrap(), bytes);
+            assert_eq!(from_vec::<String>(bytes.clone()).unwrap(), text);
+            assert_eq!(from_vec::<Box<[u8]>>(bytes.clone()).unwrap(), bytes.clone().into());
+        }
+        assert!(decode_bytes::<String>(&[0xff]).is_err());
+        assert!(from_vec::<String>(vec![0xff]).is_err());
+        assert!(decode_bytes::<f32>(&[0; 8]).is_err());
+        assert_eq!(decode_bytes::<u8>(&[1, 2]).unwrap_err(), "2 bytes are left over");
+    }
+
+    #[test]
+    fn owned_bytes_are_all_there_is() {
+        let bytes = postcard::to_allocvec(&vec![1_u8, 2]).unwrap();
+        assert_eq!(decode_owned::<Vec<u8>>(&bytes).unwrap(), [1, 2]);
+        assert!(decode_owned::<Vec<u8>>(&bytes[..2]).is_err());
+        let longer = [bytes.as_slice(), &[9]].concat();
+        assert_eq!(decode_owned::<Vec<u8>>(&longer).unwrap_err(), "1 bytes are left over");
     }
 
     #[test]

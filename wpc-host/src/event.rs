@@ -423,12 +423,6 @@ impl Events {
         }
     }
 
-    /// Whether anybody would hear of an error.
-    pub(crate) fn is_heard(&self) -> bool {
-        !self.0.listeners.load().is_empty()
-            || tracing::enabled!(target: "wpc", tracing::Level::ERROR)
-    }
-
     /// Lets the thread tell what waits and end. Waits for it a little, but not for a listener that
     /// blocks, nor for itself.
     pub(crate) fn close(&self) {

@@ -57,7 +57,7 @@ impl<P, R> Function<P, R> {
     }
 }
 
-impl<P: Parameters, R: DeserializeOwned + postcard_schema::Schema> Function<P, R> {
+impl<P: Parameters, R: DeserializeOwned + postcard_schema::Schema + 'static> Function<P, R> {
     pub(crate) fn new(lifecycle: Arc<Lifecycle>, name: &str) -> Result<Self, Error> {
         let undefined = || Error::FunctionNotDefined { function: name.to_owned() };
         let slot = lifecycle.pool.registry.slot(name).ok_or_else(undefined)?;

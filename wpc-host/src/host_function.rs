@@ -4,9 +4,10 @@
 //! code, so its panics are caught and its slowness is bounded from outside: an async one is dropped
 //! when its call should end, a blocking one costs its worker if it does not come back.
 
-use crate::call::{Call, Interrupt, encode_reply};
+use crate::call::{Call, Interrupt};
 use crate::decode::decode;
 use crate::id::{CallId, WorkerId};
+use crate::reply::encode_reply;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::{thread, time};
 use serde::Serialize;

@@ -42,6 +42,12 @@ impl Counter {
     pub(crate) fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
+
+    /// So many numbers at once.
+    pub(crate) fn next_many(&self, count: u64) -> std::ops::Range<u64> {
+        let last = self.0.fetch_add(count, Ordering::Relaxed);
+        last + 1..last + 1 + count
+    }
 }
 
 /// The SHA-1 of a module's bytes: `sha1sum file.wasm` prints the same.

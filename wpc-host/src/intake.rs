@@ -2,6 +2,7 @@
 
 use crate::call::Call;
 use crate::config::{CallOptions, MAX_DURATION};
+use crate::encode;
 use crate::error::Error;
 use crate::id::{CallId, Generation};
 use crate::job::Job;
@@ -29,19 +30,21 @@ pub(crate) fn submit<R: DeserializeOwned>(
 }
 
 /// Encodes arguments into `room`, if they are no larger than they may be.
+#[inline]
 pub(crate) fn encode(
     name: &str,
     arguments: &impl Serialize,
     room: Vec<u8>,
     limits: &Limits,
 ) -> Result<Vec<u8>, Error> {
-    let encoded = postcard::to_extend(arguments, room).map_err(|error| Error::ArgumentsEncode {
+    let encoded = encode::encode(arguments, room).map_err(|error| Error::ArgumentsEncode {
         function: name.to_owned(),
         reason: error.to_string(),
     })?;
     check_size(name, encoded, limits)
 }
 
+#[inline]
 fn check_size(name: &str, arguments: Vec<u8>, limits: &Limits) -> Result<Vec<u8>, Error> {
     if arguments.len() > limits.arguments {
         return Err(Error::ArgumentsTooLarge {
@@ -90,6 +93,7 @@ fn submit_with(
 }
 
 /// What a call runs by and how long it may take, if it can be served.
+#[inline]
 pub(crate) fn prepare<'a>(
     pool: &Pool,
     function: &'a Function,

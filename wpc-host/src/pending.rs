@@ -1,9 +1,9 @@
 //! A call under way, as its caller holds it.
 
-use crate::call::{Call, Outcome, ReplyMetadata, reply_error};
-use crate::decode::decode;
+use crate::call::{Call, Outcome};
 use crate::error::Error;
 use crate::id::CallId;
+use crate::reply::ReplyMetadata;
 use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -116,7 +116,7 @@ impl<R> PendingCall<R> {
     }
 }
 
-impl<R: DeserializeOwned> PendingCall<R> {
+impl<R: DeserializeOwned + 'static> PendingCall<R> {
     /// Blocks until the call is answered: by its time limit, or a few milliseconds later where it has
     /// to be interrupted.
     ///
@@ -157,7 +157,7 @@ impl<R: DeserializeOwned> PendingCall<R> {
     }
 }
 
-impl<R: DeserializeOwned> Future for PendingCall<R> {
+impl<R: DeserializeOwned + 'static> Future for PendingCall<R> {
     type Output = Result<R, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -176,27 +176,11 @@ impl<R> Drop for PendingCall<R> {
 /// The value of an outcome as it was encoded, the guest's error, or what the host has to say.
 fn read_encoded(call: &Call, outcome: &Outcome) -> Result<Answer<Vec<u8>>, Error> {
     let reply = outcome.as_ref().map_err(Error::clone)?;
-    match reply_error(&reply.bytes, &call.function) {
-        Some(error) => Err(error),
-        None => Ok(Answer { value: reply.bytes[1..].to_vec(), metadata: reply.metadata }),
-    }
+    Ok(Answer { value: reply.body.take_encoded(&call.function)?, metadata: reply.metadata })
 }
 
 /// Takes an outcome apart: the value, the guest's error, or what the host has to say.
-fn read<R: DeserializeOwned>(call: &Call, outcome: &Outcome) -> Result<Answer<R>, Error> {
+fn read<R: DeserializeOwned + 'static>(call: &Call, outcome: &Outcome) -> Result<Answer<R>, Error> {
     let reply = outcome.as_ref().map_err(Error::clone)?;
-    let value = value(&reply.bytes, &call.function)?;
-    Ok(Answer { value, metadata: reply.metadata })
-}
-
-/// The value of a reply, or the error that it carries.
-pub(crate) fn value<R: DeserializeOwned>(bytes: &[u8], function: &str) -> Result<R, Error> {
-    if let Some(error) = reply_error(bytes, function) {
-        return Err(error);
-    }
-    decode(&bytes[1..]).map_err(|reason| Error::ResultDecode {
-        function: function.to_owned(),
-        wanted: std::any::type_name::<R>(),
-        reason,
-    })
+    Ok(Answer { value: reply.body.take(&call.function)?, metadata: reply.metadata })
 }

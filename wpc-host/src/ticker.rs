@@ -29,10 +29,17 @@ impl Ticker {
         }
     }
 
-    /// Wakes the supervisor if it sleeps.
+    /// Wakes the supervisor if it sleeps, whatever was written before.
     pub(crate) fn ring(&self) {
         fence(Ordering::SeqCst);
-        if self.is_asleep.load(Ordering::Relaxed)
+        self.ring_after_flag();
+    }
+
+    /// The same after a flag that was written, and is looked at, sequentially consistent: that is all the
+    /// order it takes.
+    #[inline]
+    pub(crate) fn ring_after_flag(&self) {
+        if self.is_asleep.load(Ordering::SeqCst)
             && self.is_asleep.swap(false, Ordering::SeqCst)
             && let Some(supervisor) = &*self.supervisor.load()
         {

@@ -81,6 +81,8 @@ pub(crate) fn expand_init(attribute: TokenStream, tokens: TokenStream) -> TokenS
             #[cfg(target_arch = "wasm32")]
             #[unsafe(export_name = "wpc_init")]
             extern "C" fn __wpc_init() -> u64 {
+                #[allow(unused_imports, reason = "there may be nothing it is for")]
+                use ::wpc::__private::ReplyOfAny as _;
                 let result = #function();
                 #reply
             }
@@ -145,17 +147,27 @@ impl Function<'_> {
         // The author's names stay out of here: an argument may be called like the function.
         let names =
             (0..arguments.len()).map(|at| format_ident!("__wpc_argument{at}")).collect::<Vec<_>>();
-        let types = arguments.iter().map(|(_, ty)| with_lifetimes(ty, "'_"));
+        let types = arguments.iter().map(|(_, ty)| with_lifetimes(ty, "'_")).collect::<Vec<_>>();
         let reply = self.reply();
         quote! {
             #[unsafe(export_name = #export)]
             extern "C" fn __wpc_entry(__wpc_ptr: *const u8, __wpc_len: usize) -> u64 {
                 // SAFETY: the host passes the place it filled in the buffer it was given.
-                let __wpc_bytes = unsafe { ::wpc::__private::arguments(__wpc_ptr, __wpc_len) };
-                let (#(#names,)*): (#(#types,)*) = match ::wpc::__private::decode(__wpc_bytes) {
-                    ::core::result::Result::Ok(arguments) => arguments,
-                    ::core::result::Result::Err(reply) => return reply,
-                };
+                #[allow(unused_mut, reason = "there may be no arguments")]
+                let mut __wpc_rest = unsafe { ::wpc::__private::arguments(__wpc_ptr, __wpc_len) };
+                #[allow(unused_imports, reason = "there may be none it is for")]
+                use ::wpc::__private::{ReplyOfAny as _, TakeAny as _};
+                #(
+                    let #names: #types = match <::wpc::__private::Probe<#types>>::take(&mut __wpc_rest) {
+                        ::core::result::Result::Ok(argument) => argument,
+                        ::core::result::Result::Err(error) => {
+                            return ::wpc::__private::reply_bad_arguments(&error);
+                        }
+                    };
+                )*
+                if !__wpc_rest.is_empty() {
+                    return ::wpc::__private::reply_left_over(__wpc_rest);
+                }
                 let result = #function(#(#names),*);
                 #reply
             }
@@ -168,7 +180,7 @@ impl Function<'_> {
         match &item.sig.output {
             ReturnType::Type(_, ty) if is_result(ty) => quote! {
                 match result {
-                    ::core::result::Result::Ok(value) => ::wpc::__private::reply_value(&value),
+                    ::core::result::Result::Ok(value) => ::wpc::__private::Value(value).into_reply(),
                     ::core::result::Result::Err(error) => {
                         use ::wpc::__private::{Caught, ChainOfAny as _, ChainOfError as _};
                         let place = concat!(#export, " at ", file!(), ":", line!());
@@ -176,7 +188,7 @@ impl Function<'_> {
                     }
                 }
             },
-            _ => quote! { ::wpc::__private::reply_value(&result) },
+            _ => quote! { ::wpc::__private::Value(result).into_reply() },
         }
     }
 

@@ -10,7 +10,7 @@ use crate::id::{CallId, WorkerId};
 use crate::intake;
 use crate::job::Job;
 use crate::lifecycle::Lifecycle;
-use crate::pending::{Answer, value};
+use crate::pending::Answer;
 use crate::pool::Pool;
 use crate::registry;
 use crate::sync::atomic::Ordering;
@@ -18,6 +18,7 @@ use crate::worker::Local;
 use postcard_schema::Schema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A worker without a thread: functions run on the thread that calls them, in sandboxes of this worker's own.
@@ -45,7 +46,12 @@ struct State {
     local: Local,
     /// The last call's, whose room the next one uses.
     job: Option<Job>,
+    /// The numbers of the next calls.
+    ids: Range<u64>,
 }
+
+/// How many numbers for calls are taken at once.
+const IDS: u64 = 1024;
 
 /// How much stack the host's own code may need beside a guest's.
 const HOST_STACK: usize = 256 * 1024;
@@ -84,7 +90,7 @@ impl LocalWorker {
     /// # Errors
     ///
     /// Everything a call can be refused with or end with, see [`Error`].
-    pub fn call<R: DeserializeOwned>(
+    pub fn call<R: DeserializeOwned + 'static>(
         &mut self,
         name: &str,
         arguments: impl Serialize,
@@ -98,14 +104,14 @@ impl LocalWorker {
     /// # Errors
     ///
     /// Everything a call can be refused with or end with, see [`Error`].
-    pub fn call_with<R: DeserializeOwned>(
+    pub fn call_with<R: DeserializeOwned + 'static>(
         &mut self,
         name: &str,
         arguments: impl Serialize,
         options: &CallOptions,
     ) -> Result<Answer<R>, Error> {
         let function = self.lifecycle.pool.registry.function(name);
-        self.run(function.as_ref(), name, &arguments, options)
+        self.run(function.as_ref(), name, &arguments, options).map_err(|error| *error)
     }
 
     /// Calls a function here whose types were checked when its handle was made.
@@ -113,7 +119,7 @@ impl LocalWorker {
     /// # Errors
     ///
     /// Everything a call can be refused with or end with, see [`Error`].
-    pub fn call_function<P, R: DeserializeOwned + Schema>(
+    pub fn call_function<P, R: DeserializeOwned + Schema + 'static>(
         &mut self,
         function: &Function<P, R>,
         arguments: impl Arguments<P>,
@@ -124,7 +130,7 @@ impl LocalWorker {
             // Undefined and defined again, the name may stand elsewhere.
             None => return self.call(function.name(), arguments),
         };
-        answer.map(|answer| answer.value)
+        answer.map(|answer| answer.value).map_err(|error| *error)
     }
 
     /// Its number, as events and replies carry it; `None` until it has run a call.
@@ -133,16 +139,16 @@ impl LocalWorker {
         self.state.as_ref().map(|state| state.local.worker().id)
     }
 
-    fn run<R: DeserializeOwned>(
+    fn run<R: DeserializeOwned + 'static>(
         &mut self,
         function: Option<&Arc<registry::Function>>,
         name: &str,
         arguments: &impl Serialize,
         options: &CallOptions,
-    ) -> Result<Answer<R>, Error> {
+    ) -> Result<Answer<R>, Box<Error>> {
         let pool = &self.lifecycle.pool;
         if !pool.is_open.load(Ordering::Acquire) {
-            return Err(Error::NotRunning);
+            return Err(Error::NotRunning.into());
         }
         let function =
             function.ok_or_else(|| Error::FunctionNotDefined { function: name.to_owned() })?;
@@ -153,23 +159,25 @@ impl LocalWorker {
             state = None;
         }
         let mut state = state.unwrap_or_else(|| {
-            let (pool, job) = (Arc::clone(pool), None);
-            Box::new(State { local: pool.local(), job })
+            Box::new(State { local: Arc::clone(pool).local(), job: None, ids: 0..0 })
         });
-        let ran = prepare(pool, &mut state.job, function, arguments, options).map(|job| {
-            state.local.run(
+        let State { local, job, ids } = &mut *state;
+        let mut value = None;
+        let ran = prepare(pool, (job, ids), function, arguments, options).map(|job| {
+            local.run(
                 job,
-                || pool.is_open.load(Ordering::SeqCst),
-                |bytes| value::<R>(bytes, &function.name),
-                |value| value.as_ref().err().cloned(),
+                &pool.is_open,
+                &mut value,
+                |reply| reply.value::<R>(&function.name),
+                |value| value.as_ref().err().map(|error| Error::clone(error)),
             )
         });
         self.state = Some(state);
-        match ran? {
-            Some(Ok((value, metadata))) => Ok(Answer { value: value?, metadata }),
-            Some(Err(error)) => Err(error),
-            None => intake::submit(pool, Some(Arc::clone(function)), name, arguments, options)?
-                .wait_answer(),
+        match (ran?, value) {
+            (Some(Ok(metadata)), Some(value)) => Ok(Answer { value: value?, metadata }),
+            (Some(Err(error)), _) => Err(error),
+            _ => Ok(intake::submit(pool, Some(Arc::clone(function)), name, arguments, options)?
+                .wait_answer()?),
         }
     }
 }
@@ -185,22 +193,25 @@ impl Drop for LocalWorker {
 /// The job of a call, in the place of the last one.
 fn prepare<'a>(
     pool: &Pool,
-    job: &'a mut Option<Job>,
+    (job, ids): (&'a mut Option<Job>, &mut Range<u64>),
     function: &Arc<registry::Function>,
     arguments: &impl Serialize,
     options: &CallOptions,
 ) -> Result<&'a mut Job, Error> {
     let (definition, time_limit) = intake::prepare(pool, function, options)?;
-    let call = || {
-        let (id, name) = (CallId(pool.call_ids.next()), Arc::clone(&function.name));
-        Call::unhurried(id, name, definition.generation, time_limit)
-    };
+    let id = CallId(ids.next().unwrap_or_else(|| {
+        *ids = pool.call_ids.next_many(IDS);
+        // There is a first one of many.
+        ids.next().unwrap_or_default()
+    }));
+    let (name, generation) = (&function.name, definition.generation);
+    let call = || Arc::new(Call::unhurried(id, Arc::clone(name), generation, time_limit));
     let job = match job {
         Some(job) => {
             match Arc::get_mut(&mut job.call) {
-                Some(last) => *last = call(),
+                Some(last) => last.renew(id, name, generation, time_limit),
                 // Somebody keeps it: an async host function, perhaps.
-                None => job.call = Arc::new(call()),
+                None => job.call = call(),
             }
             if !Arc::ptr_eq(&job.function, function) {
                 job.function = Arc::clone(function);
@@ -209,7 +220,7 @@ fn prepare<'a>(
             job
         }
         None => {
-            let new = job.insert(Job::new(Arc::new(call()), Arc::clone(function), Vec::new()));
+            let new = job.insert(Job::new(call(), Arc::clone(function), Vec::new()));
             // Its caller has the answer from the hand that ran it.
             new.is_disowned = true;
             new

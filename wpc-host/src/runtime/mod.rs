@@ -420,7 +420,7 @@ impl WorkerProcedureCall {
     /// # Errors
     ///
     /// Everything a call can be refused with or end with, see [`Error`].
-    pub fn call<R: DeserializeOwned>(
+    pub fn call<R: DeserializeOwned + 'static>(
         &self,
         name: &str,
         arguments: impl Serialize,
@@ -433,7 +433,7 @@ impl WorkerProcedureCall {
     /// # Errors
     ///
     /// Everything a call can be refused with or end with, see [`Error`].
-    pub fn call_with<R: DeserializeOwned>(
+    pub fn call_with<R: DeserializeOwned + 'static>(
         &self,
         name: &str,
         arguments: impl Serialize,
@@ -448,7 +448,7 @@ impl WorkerProcedureCall {
     /// # Errors
     ///
     /// Everything a call can be refused with or end with, see [`Error`].
-    pub async fn call_async<R: DeserializeOwned>(
+    pub async fn call_async<R: DeserializeOwned + 'static>(
         &self,
         name: &str,
         arguments: impl Serialize,
@@ -461,7 +461,7 @@ impl WorkerProcedureCall {
     /// # Errors
     ///
     /// Everything a call can be refused with, see [`Error`].
-    pub fn submit<R: DeserializeOwned>(
+    pub fn submit<R: DeserializeOwned + 'static>(
         &self,
         name: &str,
         arguments: impl Serialize,
@@ -474,7 +474,7 @@ impl WorkerProcedureCall {
     /// # Errors
     ///
     /// Everything a call can be refused with, see [`Error`].
-    pub fn submit_with<R: DeserializeOwned>(
+    pub fn submit_with<R: DeserializeOwned + 'static>(
         &self,
         name: &str,
         arguments: impl Serialize,
@@ -503,7 +503,7 @@ impl WorkerProcedureCall {
     /// assert!(wpc.function::<(String,), f64>("half").is_err());
     /// # Ok(()) }
     /// ```
-    pub fn function<P: Parameters, R: DeserializeOwned + postcard_schema::Schema>(
+    pub fn function<P: Parameters, R: DeserializeOwned + postcard_schema::Schema + 'static>(
         &self,
         name: &str,
     ) -> Result<Function<P, R>, Error> {

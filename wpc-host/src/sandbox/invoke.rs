@@ -5,10 +5,10 @@ use super::memory;
 use super::state::State;
 use super::surroundings::Failure;
 use crate::module::{Convention, Scalar};
-use std::borrow::Cow;
+use crate::reply::RawReply;
 use wasmtime::{AsContext as _, AsContextMut, Func, TypedFunc, Val};
 use wpc_abi::GuestError;
-use wpc_abi::reply::{Reply, TAG_VALUE, unpack};
+use wpc_abi::reply::{Reply, TAG_ELSEWHERE, TAG_VALUE, elsewhere, unpack};
 
 /// The least the guest's buffer is asked for: most payloads fit, and it is asked once.
 const MIN_BUFFER: u32 = 1024;
@@ -50,14 +50,13 @@ impl Entry {
     }
 }
 
-/// Calls `entry` of the instance at `at` and gives what `read` takes of the reply's bytes, which have a
-/// kind.
+/// Calls `entry` of the instance at `at` and gives what `read` takes of the reply, which has a kind.
 pub(super) fn invoke<T>(
     mut store: impl AsContextMut<Data = State>,
     at: usize,
     entry: &Entry,
     arguments: impl AsRef<[u8]>,
-    read: impl FnOnce(&[u8]) -> T,
+    read: impl FnOnce(RawReply<'_>) -> T,
 ) -> wasmtime::Result<T> {
     match entry {
         Entry::Wpc(function) => invoke_wpc(store, at, function, arguments, read),
@@ -67,16 +66,16 @@ pub(super) fn invoke<T>(
             let mut results = [Val::I32(0)];
             let results = &mut results[..usize::from(result.is_some())];
             function.call(&mut store, &parameters, results)?;
-            Ok(read(&encode(results.first())))
+            Ok(read(RawReply::Encoded(&encode(results.first()))))
         }
         Entry::Command(function) => {
             decode(&[], arguments.as_ref()).map_err(wasmtime::Error::new)?;
             match function.call(&mut store, ()) {
-                Ok(()) => Ok(read(&encode(None))),
+                Ok(()) => Ok(read(RawReply::Encoded(&encode(None)))),
                 Err(error) => match error.downcast_ref() {
                     // Its own end, not one of its dependencies'.
                     Some(Failure::Exited { at: whose, status: 0 }) if *whose == at => {
-                        Ok(read(&encode(None)))
+                        Ok(read(RawReply::Encoded(&encode(None))))
                     }
                     _ => Err(error),
                 },
@@ -90,12 +89,10 @@ fn invoke_wpc<T>(
     at: usize,
     function: &TypedFunc<(u32, u32), u64>,
     arguments: impl AsRef<[u8]>,
-    read: impl FnOnce(&[u8]) -> T,
+    read: impl FnOnce(RawReply<'_>) -> T,
 ) -> wasmtime::Result<T> {
     let mut store = store.as_context_mut();
-    let len = u32::try_from(arguments.as_ref().len()).map_err(|_| {
-        wasmtime::Error::new(Failure::BadArguments("they have 4 GiB or more".to_owned()))
-    })?;
+    let len = u32::try_from(arguments.as_ref().len()).map_err(|_| too_many_arguments())?;
     let buffer = reserve(&mut store, at, len)?;
     let memory = memory_at(store.data(), at)?;
     memory::room(memory, &mut store, buffer, len, "its argument buffer")
@@ -105,6 +102,11 @@ fn invoke_wpc<T>(
     drop(arguments);
     let packed = function.call(&mut store, (buffer, len))?;
     take_reply(&store, at, packed).map(read)
+}
+
+#[cold]
+fn too_many_arguments() -> wasmtime::Error {
+    wasmtime::Error::new(Failure::BadArguments("they have 4 GiB or more".to_owned()))
 }
 
 /// Runs the init hook of the instance at `at`.
@@ -117,7 +119,7 @@ pub(super) fn initialise(
     // As before a call: guests prepare themselves when they are first asked for their buffer.
     reserve(&mut store, at, 0)?;
     let packed = hook.call(&mut store, ())?;
-    let reply = take_reply(&store, at, packed)?;
+    let RawReply::Encoded(reply) = take_reply(&store, at, packed)? else { return Ok(()) };
     match Reply::split(reply) {
         Some(Reply::Value(_)) => Ok(()),
         Some(Reply::Error(error)) => {
@@ -135,47 +137,85 @@ pub(super) fn initialise(
 }
 
 /// The reply at the place that a function returned, which has a kind.
+#[inline]
 fn take_reply<'a>(
     store: &'a wasmtime::StoreContextMut<'_, State>,
     at: usize,
     packed: u64,
-) -> wasmtime::Result<&'a [u8]> {
-    let (ptr, len) = unpack(packed);
+) -> wasmtime::Result<RawReply<'a>> {
     let memory = memory_at(store.data(), at)?;
-    let limit = store.data().result_limit;
-    if len as usize > limit {
-        return Err(wasmtime::Error::new(Failure::ResultTooLarge { found: len as usize }));
-    }
-    let reply = memory::read(memory, store, ptr, len, "its reply").map_err(wasmtime::Error::new)?;
-    if Reply::split(reply).is_none() {
-        let begin = reply.first().map_or(Cow::Borrowed("is empty"), |kind| {
-            Cow::Owned(format!("begins with {kind}, which is no kind of reply"))
-        });
-        return Err(wasmtime::Error::new(Failure::Contract(format!("its reply {begin}"))));
-    }
-    Ok(reply)
+    let read = |ptr, len, what| {
+        if len as usize > store.data().result_limit {
+            return Err(Failure::ResultTooLarge { found: len as usize });
+        }
+        memory::read(memory, store, ptr, len, what)
+    };
+    let take = || {
+        let (ptr, len) = unpack(packed);
+        let reply = read(ptr, len, "its reply")?;
+        match Reply::split(reply) {
+            Some(Reply::Elsewhere { ptr, len }) => {
+                Ok(RawReply::Bytes(read(ptr, len, "the value that its reply tells of")?))
+            }
+            Some(_) => Ok(RawReply::Encoded(reply)),
+            None => Err(no_reply(reply)),
+        }
+    };
+    take().map_err(wasmtime::Error::new)
 }
 
-fn memory_at(state: &State, at: usize) -> wasmtime::Result<wasmtime::Memory> {
-    state.instances.get(at).and_then(|instance| instance.memory).ok_or_else(|| {
-        wasmtime::Error::new(Failure::Contract("it exports no memory called \"memory\"".to_owned()))
+#[cold]
+fn no_reply(bytes: &[u8]) -> Failure {
+    Failure::Contract(match bytes {
+        [] => "its reply is empty".to_owned(),
+        [TAG_ELSEWHERE, ..] => format!(
+            "its reply tells where the value lies in {} bytes, and those are {}",
+            bytes.len(),
+            elsewhere(0, 0).len()
+        ),
+        [kind, ..] => format!("its reply begins with {kind}, which is no kind of reply"),
     })
+}
+
+#[inline]
+fn memory_at(state: &State, at: usize) -> wasmtime::Result<wasmtime::Memory> {
+    state.instances.get(at).and_then(|instance| instance.memory).ok_or_else(no_memory)
+}
+
+#[cold]
+fn no_memory() -> wasmtime::Error {
+    wasmtime::Error::new(Failure::Contract("it exports no memory called \"memory\"".to_owned()))
+}
+
+#[cold]
+fn no_buffer() -> wasmtime::Error {
+    wasmtime::Error::new(Failure::Contract("it exports no buffer".to_owned()))
 }
 
 /// The guest's buffer, with room for `len` bytes. The guest is asked only when it has to grow, and
 /// before its first call whatever the length, so that guests can prepare themselves then.
+#[inline]
 fn reserve(
     store: &mut wasmtime::StoreContextMut<'_, State>,
     at: usize,
     len: u32,
 ) -> wasmtime::Result<u32> {
-    let no_buffer = || wasmtime::Error::new(Failure::Contract("it exports no buffer".to_owned()));
     let instance = store.data().instances.get(at).ok_or_else(no_buffer)?;
     let buffer = instance.buffer.as_ref().ok_or_else(no_buffer)?;
     if buffer.capacity >= len.max(1) {
         return Ok(buffer.ptr);
     }
-    let function = buffer.function.clone();
+    grow(store, at, len)
+}
+
+#[cold]
+fn grow(
+    store: &mut wasmtime::StoreContextMut<'_, State>,
+    at: usize,
+    len: u32,
+) -> wasmtime::Result<u32> {
+    let buffer = store.data().instances.get(at).and_then(|instance| instance.buffer.as_ref());
+    let function = buffer.ok_or_else(no_buffer)?.function.clone();
     let capacity = len.checked_next_power_of_two().unwrap_or(len).max(MIN_BUFFER);
     let ptr = function.call(&mut *store, capacity)?;
     let memory = memory_at(store.data(), at)?;

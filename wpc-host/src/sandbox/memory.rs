@@ -6,6 +6,7 @@ use super::surroundings::Failure;
 use wasmtime::{AsContext, AsContextMut, Memory};
 
 /// The bytes at `ptr`, or the failure that names who passed what.
+#[inline]
 pub(super) fn read<'a>(
     memory: Memory,
     store: &'a impl AsContext<Data = State>,
@@ -19,6 +20,7 @@ pub(super) fn read<'a>(
 }
 
 /// The room at `ptr`, or the failure that names who passed what.
+#[inline]
 pub(super) fn room<'a>(
     memory: Memory,
     store: &'a mut impl AsContextMut<Data = State>,
@@ -38,6 +40,7 @@ fn range(ptr: u32, len: u32) -> Option<std::ops::Range<usize>> {
     Some(start..start.checked_add(len)?)
 }
 
+#[cold]
 fn outside(what: &str, ptr: u32, len: u32, size: usize) -> Failure {
     Failure::Contract(format!(
         "{what} lies outside its memory: {len} bytes at {ptr}, and the memory has {size}"

@@ -23,10 +23,11 @@ mod wasi;
 pub(crate) use blueprint::{Blueprint, Node};
 pub(crate) use surroundings::{Constants, HostFunctions, Surroundings};
 
-use crate::call::{Call, ReplyMetadata};
+use crate::call::Call;
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::module::Export;
+use crate::reply::{RawReply, ReplyMetadata};
 use invoke::{Entry, invoke};
 use state::{Meter, State};
 use std::sync::Arc;
@@ -42,6 +43,8 @@ const TICKS_BETWEEN_LOOKS: u64 = 1;
 pub(crate) struct Request<'a> {
     pub(crate) call: &'a Arc<Call>,
     pub(crate) export: &'a Export,
+    /// Which of its module's.
+    pub(crate) export_at: usize,
     pub(crate) arguments: &'a [u8],
     /// How much fuel it may use; `None` where the definition does not meter it.
     pub(crate) fuel: Option<u64>,
@@ -50,8 +53,8 @@ pub(crate) struct Request<'a> {
 pub(crate) struct Sandbox {
     store: Store<State>,
     blueprint: Arc<Blueprint>,
-    /// Entries by export, looked up when first called.
-    entries: Vec<(String, Entry)>,
+    /// By export, looked up when first called.
+    entries: Vec<Option<Entry>>,
     calls: u64,
     open_files: usize,
     /// The call it was made for has not run yet, and goes on with the fuel that is left.
@@ -125,31 +128,32 @@ impl Sandbox {
                 .is_some_and(|most| self.store.data().meter.memory.used > most)
     }
 
-    /// Carries one call across the wall; `read` takes what is wanted of the reply's bytes, which have a kind,
-    /// where they lie. After an error the sandbox may be in any state and must be dropped, unless
+    /// Carries one call across the wall; `read` is given the reply, which has a kind, where it lies. After an error the sandbox may be in any state and must be dropped, unless
     /// [`keeps_sandbox`] says otherwise.
-    pub(crate) fn call<T>(
+    pub(crate) fn call(
         &mut self,
         request: &Request<'_>,
-        read: impl FnOnce(&[u8]) -> T,
-    ) -> Result<(T, ReplyMetadata), Error> {
+        read: impl FnOnce(RawReply<'_>),
+    ) -> Result<ReplyMetadata, Box<Error>> {
         self.calls += 1;
         let at = self.blueprint.instances() - 1;
         let result = self.within(request, |sandbox| {
-            let known = sandbox.entry(at, request.export)?;
+            if sandbox.entries.get(request.export_at).is_none_or(Option::is_none) {
+                sandbox.look_up(at, request)?;
+            }
             let Self { store, entries, .. } = sandbox;
-            invoke(store, at, &entries[known].1, request.arguments, read)
+            match &entries[request.export_at] {
+                Some(entry) => invoke(store, at, entry, request.arguments, read),
+                None => unreachable!("it was just looked up"),
+            }
         });
         match result {
-            Ok(read) => {
-                let metadata = ReplyMetadata {
-                    function_hash_sha1: self.blueprint.module().hash,
-                    worker_id: self.store.data().surroundings.worker,
-                    fuel_used: request.call.fuel_used(),
-                };
-                Ok((read, metadata))
-            }
-            Err(error) => Err(self.error(error, request)),
+            Ok(()) => Ok(ReplyMetadata {
+                function_hash_sha1: self.blueprint.module().hash,
+                worker_id: self.store.data().surroundings.worker,
+                fuel_used: request.call.fuel_used(),
+            }),
+            Err(error) => Err(self.error(error, request).into()),
         }
     }
 
@@ -187,16 +191,16 @@ impl Sandbox {
         result
     }
 
-    /// Where among the entries the export is.
-    fn entry(&mut self, at: usize, export: &Export) -> wasmtime::Result<usize> {
-        if let Some(known) = self.entries.iter().position(|(name, _)| *name == export.name) {
-            return Ok(known);
-        }
-        let instance = self.store.data().instances[at].instance;
+    /// Looks up what the request calls.
+    #[cold]
+    fn look_up(&mut self, at: usize, request: &Request<'_>) -> wasmtime::Result<()> {
+        let (instance, export) = (self.store.data().instances[at].instance, request.export);
         let entry = Entry::new(&mut self.store, instance, &export.name, &export.convention)
             .map_err(wasmtime::Error::new)?;
-        self.entries.push((export.name.clone(), entry));
-        Ok(self.entries.len() - 1)
+        let known = self.entries.len().max(request.export_at + 1);
+        self.entries.resize(known, None);
+        self.entries[request.export_at] = Some(entry);
+        Ok(())
     }
 
     fn fuel_used(&self, request: &Request<'_>) -> Option<u64> {
@@ -207,6 +211,7 @@ impl Sandbox {
     }
 
     /// Says what ended the guest.
+    #[cold]
     fn error(&mut self, error: wasmtime::Error, request: &Request<'_>) -> Error {
         let function = request.call.function.to_string();
         let stack = error.downcast_ref::<WasmBacktrace>().map(describe_stack).unwrap_or_default();

@@ -5,15 +5,15 @@
 //!
 //! Nobody else answers its calls, so nothing is laid where others could take it away. The supervisor
 //! ticks while it is busy; it says so first, rings, and then looks whether the pool is open. A stop closes
-//! the pool first and then looks who is busy. With a full fence between the two steps on either side, one
-//! of them sees the other.
+//! the pool first and then looks who is busy. All four are sequentially consistent, so that one of them
+//! sees the other.
 
 use super::Worker;
 use super::thread::{Equipment, Thread};
-use crate::call::ReplyMetadata;
 use crate::error::Error;
 use crate::job::Job;
-use crate::sync::atomic::Ordering;
+use crate::reply::{RawReply, ReplyMetadata};
+use crate::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 pub(crate) struct Local {
@@ -46,21 +46,22 @@ impl Local {
         &self.worker
     }
 
-    /// Runs the job's call here, if its definition may be tried here now; `None` where it may not.
+    /// Runs the job's call here, if its definition may be tried here now; `None` where it may not. What `read`
+    /// takes of the reply goes into `value`.
     pub(crate) fn run<T>(
         &mut self,
         job: &mut Job,
-        is_open: impl FnOnce() -> bool,
-        read: impl FnOnce(&[u8]) -> T,
+        is_open: &AtomicBool,
+        value: &mut Option<T>,
+        read: impl FnOnce(RawReply<'_>) -> T,
         error: impl FnOnce(&T) -> Option<Error>,
-    ) -> Option<Result<(T, ReplyMetadata), Error>> {
+    ) -> Option<Result<ReplyMetadata, Box<Error>>> {
         let Self { worker, thread } = self;
-        worker.is_busy.store(true, Ordering::Relaxed);
+        worker.is_busy.store(true, Ordering::SeqCst);
         let rest = Rest(worker);
-        // Fences.
-        worker.ticker.ring();
-        if !is_open() {
-            return Some(Err(Error::NotRunning));
+        worker.ticker.ring_after_flag();
+        if !is_open.load(Ordering::SeqCst) {
+            return Some(Err(Error::NotRunning.into()));
         }
         if thread.has_stale || worker.queue.take_nudge() {
             thread.look_around();
@@ -68,9 +69,9 @@ impl Local {
         if !thread.admits(job) {
             return None;
         }
-        let result = thread.execute(job, read, error);
+        let result = thread.execute(job, value, read, error);
         drop(rest);
-        thread.recycle(job);
+        thread.recycle();
         Some(result)
     }
 }

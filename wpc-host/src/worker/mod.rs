@@ -12,6 +12,7 @@
 //! * Everything else here is touched by the worker's own thread only.
 
 mod local;
+mod shelf;
 mod thread;
 
 pub(crate) use local::Local;

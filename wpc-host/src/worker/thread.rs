@@ -2,14 +2,15 @@
 //! the books of what failed. Nothing here is touched by another thread.
 
 use super::Worker;
+use super::shelf::Shelf;
 use crate::bulkhead::consequence;
-use crate::call::{Outcome, Reply, ReplyMetadata, reply_error};
+use crate::call::{Outcome, Reply};
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, Events, HealthState};
-use crate::id::Generation;
 use crate::job::Job;
 use crate::queue::Taken;
 use crate::registry::Definition;
+use crate::reply::{Body, RawReply, ReplyMetadata};
 use crate::restart_policy::{Admission, Decision, RestartPolicy};
 use crate::sandbox::{Request, Sandbox, keeps_sandbox};
 use crate::sync::atomic::Ordering;
@@ -17,7 +18,6 @@ use crate::sync::thread::JoinHandle;
 use crate::sync::{thread, time};
 use crate::waiting::WaitingRoom;
 use rand::rngs::SmallRng;
-use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 /// What a worker's thread needs beside the worker itself.
@@ -45,40 +45,21 @@ pub(crate) fn spawn(worker: &Arc<Worker>, equipment: Equipment) -> std::io::Resu
 pub(super) struct Thread {
     worker: Arc<Worker>,
     equipment: Equipment,
-    sandboxes: FxHashMap<Generation, Kept>,
-    /// How many instances its sandboxes have together.
-    instances: usize,
-    /// Counts calls, to tell which sandbox was idle longest.
-    clock: u64,
+    shelf: Shelf,
+    /// The definition whose sandbox has served its time.
+    spent: Option<Arc<Definition>>,
     /// Definitions that back off or are held here.
     troubled: Vec<Arc<Definition>>,
     /// Whether it may keep sandboxes of retired definitions.
     pub(super) has_stale: bool,
 }
 
-/// A definition that was called here.
-struct Kept {
-    /// Its sandbox, unless it failed, served its time or made room since.
-    sandbox: Option<Sandbox>,
-    definition: Arc<Definition>,
-    books: Books,
-}
-
-/// How a definition fared on a worker.
-#[derive(Default)]
-struct Books {
-    /// Whether it has answered since it last failed here.
-    has_answered: bool,
-    /// Whether its sandbox has served its time.
-    is_spent: bool,
-    last_used: u64,
-}
-
 /// The definition that a job's call was accepted with.
-fn definition(job: &Job) -> Result<&Arc<Definition>, Error> {
-    job.function.definition.as_ref().map_err(|alias| Error::DependencyNotDefined {
-        function: job.function.name.to_string(),
-        alias: alias.to_string(),
+#[inline]
+fn definition(job: &Job) -> Result<&Arc<Definition>, Box<Error>> {
+    job.function.definition.as_ref().map_err(|alias| {
+        let (function, alias) = (job.function.name.to_string(), alias.to_string());
+        Error::DependencyNotDefined { function, alias }.into()
     })
 }
 
@@ -86,6 +67,7 @@ fn request<'a>(job: &'a Job, definition: &Definition) -> Request<'a> {
     Request {
         call: &job.call,
         export: job.function.export(),
+        export_at: job.function.export,
         arguments: &job.arguments,
         fuel: definition.limits.fuel.map(|fuel| job.fuel.unwrap_or(fuel)),
     }
@@ -131,9 +113,8 @@ impl Thread {
         Self {
             worker: Arc::clone(worker),
             equipment,
-            sandboxes: FxHashMap::default(),
-            instances: 0,
-            clock: 0,
+            shelf: Shelf::default(),
+            spent: None,
             troubled: Vec::new(),
             has_stale: false,
         }
@@ -224,7 +205,7 @@ impl Thread {
         worker.served.fetch_add(1, Ordering::Relaxed);
         worker.give_back();
         job.call.answer_with(|_| outcome);
-        self.recycle(&job);
+        self.recycle();
         if !self.equipment.waiting.is_empty() {
             worker.ticker.ring();
         }
@@ -254,33 +235,37 @@ impl Thread {
 
     /// The reply for whoever waits for it.
     fn answer(&mut self, job: &Job) -> Outcome {
-        let error = |bytes: &Vec<u8>| reply_error(bytes, &job.function.name);
-        let (bytes, metadata) = self.execute(job, <[u8]>::to_vec, error)?;
-        Ok(Reply { bytes, metadata })
+        let mut body = None;
+        let error = |body: &Body| body.error(&job.function.name);
+        let metadata = self.execute(job, &mut body, |reply| reply.to_body(), error);
+        let metadata = metadata.map_err(|error| *error)?;
+        Ok(Reply { body: body.unwrap_or_else(Body::nothing), metadata })
     }
 
-    /// Runs the job's call. `read` takes what is wanted of the reply where it lies; `error` tells listeners
-    /// which error it carries, if any.
+    /// Runs the job's call. `read` takes what is wanted of the reply where it lies, which goes into `value`;
+    /// `error` tells listeners which error it carries, if any.
     pub(super) fn execute<T>(
         &mut self,
         job: &Job,
-        read: impl FnOnce(&[u8]) -> T,
+        value: &mut Option<T>,
+        read: impl FnOnce(RawReply<'_>) -> T,
         error: impl FnOnce(&T) -> Option<Error>,
-    ) -> Result<(T, ReplyMetadata), Error> {
+    ) -> Result<ReplyMetadata, Box<Error>> {
         let definition = definition(job)?;
         let request = request(job, definition);
         self.has_stale |= definition.is_retired();
-        let result = match self.kept_with_sandbox(definition, &request) {
-            Ok((kept, sandbox)) => {
-                let result = sandbox.call(&request, read);
-                kept.has_answered |= result.is_ok();
-                kept.is_spent = sandbox.is_spent(&definition.limits);
-                result
-            }
-            Err(error) => Err(error),
-        };
+        let mut is_spent = false;
+        let result = self.sandbox(definition, &request).and_then(|(sandbox, has_answered)| {
+            let result = sandbox.call(&request, |reply| *value = Some(read(reply)));
+            *has_answered |= result.is_ok();
+            is_spent = sandbox.is_spent(&definition.limits);
+            result
+        });
+        if is_spent {
+            self.spent = Some(Arc::clone(definition));
+        }
         match &result {
-            Ok((read, _)) => self.succeeded(job, definition, || error(read)),
+            Ok(_) => self.succeeded(job, definition, || value.as_ref().and_then(error)),
             Err(error) => self.failed(job, definition, error),
         }
         result
@@ -288,14 +273,14 @@ impl Thread {
 
     /// Makes the sandbox of a warm-up, which is no verdict on the function.
     fn warm(&mut self, job: &Job) -> Outcome {
-        let definition = definition(job)?;
+        let definition = definition(job).map_err(|error| *error)?;
         let request = request(job, definition);
         self.has_stale |= definition.is_retired();
-        match self.kept_with_sandbox(definition, &request) {
-            Ok((_, sandbox)) => sandbox.settle(),
+        match self.sandbox(definition, &request) {
+            Ok((sandbox, _)) => sandbox.settle(),
             Err(error) => {
                 self.failed(job, definition, &error);
-                return Err(error);
+                return Err(*error);
             }
         }
         self.abandon_trial(job);
@@ -304,75 +289,49 @@ impl Thread {
             worker_id: self.worker.id,
             fuel_used: None,
         };
-        Ok(Reply { bytes: vec![wpc_abi::reply::TAG_VALUE], metadata })
+        Ok(Reply { body: Body::nothing(), metadata })
     }
 
-    /// The definition's sandbox here, made now if there is none, and what is kept of the definition.
-    fn kept_with_sandbox(
+    /// The definition's sandbox here, made now if there is none, and whether it has answered since it last
+    /// failed.
+    fn sandbox(
         &mut self,
         definition: &Arc<Definition>,
         request: &Request<'_>,
-    ) -> Result<(&mut Books, &mut Sandbox), Error> {
-        self.clock += 1;
-        let generation = definition.generation;
-        let is_there = self.sandboxes.get(&generation).is_some_and(|kept| kept.sandbox.is_some());
-        if !is_there {
-            let blueprint = &definition.blueprint;
-            self.make_room(blueprint.instances(), request)?;
-            let sandbox =
-                Sandbox::new(blueprint, &definition.limits, &self.worker.surroundings, request)?;
-            self.instances += sandbox.instances();
-            self.kept(definition).sandbox = Some(sandbox);
+    ) -> Result<(&mut Sandbox, &mut bool), Box<Error>> {
+        if self.shelf.used(definition).sandbox.is_none() {
+            self.make_sandbox(definition, request)?;
         }
-        let clock = self.clock;
-        let Kept { sandbox, books, .. } = self.kept(definition);
-        books.last_used = clock;
-        match sandbox {
-            Some(sandbox) => Ok((books, sandbox)),
+        let kept = self.shelf.of(definition);
+        match &mut kept.sandbox {
+            Some(sandbox) => Ok((sandbox, &mut kept.has_answered)),
             None => unreachable!("it was just made"),
         }
     }
 
-    fn kept(&mut self, definition: &Arc<Definition>) -> &mut Kept {
-        self.sandboxes.entry(definition.generation).or_insert_with(|| Kept {
-            sandbox: None,
-            definition: Arc::clone(definition),
-            books: Books::default(),
-        })
-    }
-
-    /// Drops the longest idle sandboxes until `needed` instances more fit the worker's share.
-    fn make_room(&mut self, needed: usize, request: &Request<'_>) -> Result<(), Error> {
-        let limit = self.worker.surroundings.max_instances;
+    #[cold]
+    fn make_sandbox(
+        &mut self,
+        definition: &Arc<Definition>,
+        request: &Request<'_>,
+    ) -> Result<(), Box<Error>> {
+        let (surroundings, blueprint) = (&self.worker.surroundings, &definition.blueprint);
+        let (needed, limit) = (blueprint.instances(), surroundings.max_instances);
         if needed > limit {
             let what = format!("function \"{}\"", request.call.function);
             let option = "Options::max_live_instances";
-            return Err(Error::TooManyInstances { what, needed, limit, option });
+            return Err(Error::TooManyInstances { what, needed, limit, option }.into());
         }
-        while self.instances + needed > limit {
-            let made = self.sandboxes.iter().filter(|(_, kept)| kept.sandbox.is_some());
-            let idle = made.min_by_key(|(_, kept)| kept.books.last_used);
-            let Some(generation) = idle.map(|(generation, _)| *generation) else { break };
-            self.discard(generation);
-        }
+        self.shelf.make_room(needed, limit);
+        let sandbox = Sandbox::new(blueprint, &definition.limits, surroundings, request)?;
+        self.shelf.put(definition, sandbox);
         Ok(())
     }
 
-    /// Drops the sandbox that ran the job if it has served its time. Its caller has the answer.
-    pub(super) fn recycle(&mut self, job: &Job) {
-        let Ok(definition) = &job.function.definition else { return };
-        let kept = self.sandboxes.get(&definition.generation);
-        if kept.is_some_and(|kept| kept.books.is_spent) {
-            self.discard(definition.generation);
-        }
-    }
-
-    /// Drops a definition's sandbox, and remembers how the definition fared.
-    fn discard(&mut self, generation: Generation) {
-        let Some(kept) = self.sandboxes.get_mut(&generation) else { return };
-        kept.books.is_spent = false;
-        if let Some(sandbox) = kept.sandbox.take() {
-            self.instances -= sandbox.instances();
+    /// Drops the sandbox that ran the last job if it has served its time. Its caller has the answer.
+    pub(super) fn recycle(&mut self) {
+        if let Some(definition) = self.spent.take() {
+            self.shelf.discard(&definition);
         }
     }
 
@@ -393,9 +352,7 @@ impl Thread {
             self.forget_troubles();
         }
         // The guest ended by itself, but its caller gets an error: listeners hear of that.
-        if self.events().is_heard()
-            && let Some(error) = error()
-        {
+        if let Some(error) = error() {
             self.tell_failed_call(job, &error);
         }
     }
@@ -407,7 +364,7 @@ impl Thread {
             self.abandon_trial(job);
             return;
         }
-        self.discard(definition.generation);
+        self.shelf.discard(definition);
         // What the caller or the operator asked for is no failure of the function.
         let was_asked_for = matches!(error, Error::Cancelled { .. } | Error::Stopped { .. });
         if was_asked_for || self.worker.surroundings.stopping.load(Ordering::Acquire) {
@@ -419,7 +376,7 @@ impl Thread {
             job,
             Some(error),
         );
-        let had_answered = std::mem::take(&mut self.kept(definition).books.has_answered);
+        let had_answered = std::mem::take(&mut self.shelf.of(definition).has_answered);
         let decision = definition.bulkhead.failed(
             self.worker.id,
             had_answered,
@@ -478,12 +435,7 @@ impl Thread {
     /// Drops what is no longer needed.
     pub(super) fn look_around(&mut self) {
         self.has_stale = false;
-        let retired = self.sandboxes.iter().filter(|(_, kept)| kept.definition.is_retired());
-        let retired = retired.map(|(generation, _)| *generation).collect::<Vec<_>>();
-        for generation in retired {
-            self.discard(generation);
-            self.sandboxes.remove(&generation);
-        }
+        self.shelf.forget_retired();
         self.forget_troubles();
     }
 

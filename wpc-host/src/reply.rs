@@ -1,0 +1,169 @@
+//! What comes back across a sandbox's wall: where it lies, as it is kept for its caller, and the error it
+//! may carry. It knows nothing of who reads it.
+
+use crate::decode::{decode_bytes, decode_owned, from_vec};
+use crate::encode::encode;
+use crate::error::Error;
+use crate::id::{FunctionHash, WorkerId};
+use concurrent_queue::ConcurrentQueue;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wpc_abi::GuestError;
+use wpc_abi::reply::{Reply as Split, TAG_ERROR, TAG_VALUE, length};
+
+/// A reply where it lies in a guest's memory, whose kind is known to be one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum RawReply<'a> {
+    /// The kind, then postcard.
+    Encoded(&'a [u8]),
+    /// A value that is one string or sequence of bytes, without the length that postcard puts before it.
+    Bytes(&'a [u8]),
+}
+
+impl RawReply<'_> {
+    /// The kind, then postcard, whichever it was.
+    pub(crate) fn to_encoded(self) -> Vec<u8> {
+        match self {
+            Self::Encoded(bytes) => bytes.to_vec(),
+            Self::Bytes(bytes) => {
+                let (length, used) = length(bytes.len());
+                [&[TAG_VALUE], &length[..used], bytes].concat()
+            }
+        }
+    }
+
+    /// What is kept of it for its caller: one copy.
+    pub(crate) fn to_body(self) -> Body {
+        match self {
+            Self::Encoded(bytes) => Body::Encoded(bytes.to_vec()),
+            Self::Bytes(bytes) => {
+                let kept = ConcurrentQueue::bounded(1);
+                // It is empty and open: the one value finds its place.
+                let _ = kept.push(bytes.to_vec());
+                Body::Bytes(Box::new(kept))
+            }
+        }
+    }
+
+    /// The error that it carries, if it carries one instead of a value.
+    pub(crate) fn error(self, function: &str) -> Option<Error> {
+        let Self::Encoded(bytes) = self else { return None };
+        let function = || function.to_owned();
+        let broken = |error| Error::BadReply {
+            function: function(),
+            reason: format!("its error does not decode: {error}"),
+        };
+        match Split::split(bytes) {
+            Some(Split::Value(_)) => None,
+            Some(Split::Error(error)) => Some(match postcard::from_bytes(error) {
+                Ok(error) => Error::Guest { function: function(), error },
+                Err(error) => broken(error),
+            }),
+            Some(Split::BadArguments(reason)) => Some(match postcard::from_bytes(reason) {
+                Ok(reason) => Error::BadArguments { function: function(), reason },
+                Err(error) => broken(error),
+            }),
+            Some(Split::Elsewhere { .. }) | None => Some(Error::BadReply {
+                function: function(),
+                reason: "its reply has no kind".to_owned(),
+            }),
+        }
+    }
+
+    /// The value, or the error that it carries.
+    #[inline]
+    pub(crate) fn value<R: DeserializeOwned + 'static>(
+        self,
+        function: &str,
+    ) -> Result<R, Box<Error>> {
+        match self {
+            Self::Encoded([TAG_VALUE, value @ ..]) => decode_owned(value),
+            Self::Bytes(bytes) => decode_bytes(bytes),
+            Self::Encoded(_) => match self.error(function) {
+                Some(error) => return Err(error.into()),
+                None => unreachable!("whatever is no value is an error"),
+            },
+        }
+        .map_err(|reason| not_decoded::<R>(function, reason))
+    }
+}
+
+/// A reply as it is kept for its caller.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// The kind, then postcard.
+    Encoded(Vec<u8>),
+    /// The bytes of a [`RawReply::Bytes`], until its one reader takes them. There is only the one: what holds
+    /// the call too, to cancel or to answer it, does not read.
+    Bytes(Box<ConcurrentQueue<Vec<u8>>>),
+}
+
+impl Body {
+    /// The reply of a function that returns nothing.
+    pub(crate) fn nothing() -> Self {
+        Self::Encoded(vec![TAG_VALUE])
+    }
+
+    /// The error that it carries, if it carries one instead of a value.
+    pub(crate) fn error(&self, function: &str) -> Option<Error> {
+        match self {
+            Self::Encoded(bytes) => RawReply::Encoded(bytes).error(function),
+            Self::Bytes(_) => None,
+        }
+    }
+
+    /// The value, or the error that it carries.
+    pub(crate) fn take<R: DeserializeOwned + 'static>(&self, function: &str) -> Result<R, Error> {
+        match self {
+            Self::Encoded(bytes) => RawReply::Encoded(bytes).value(function),
+            Self::Bytes(kept) => {
+                from_vec(taken(kept)).map_err(|reason| not_decoded::<R>(function, reason))
+            }
+        }
+        .map_err(|error| *error)
+    }
+
+    /// The value's postcard, or the error that it carries.
+    pub(crate) fn take_encoded(&self, function: &str) -> Result<Vec<u8>, Error> {
+        if let Some(error) = self.error(function) {
+            return Err(error);
+        }
+        let mut encoded = match self {
+            Self::Encoded(bytes) => bytes.clone(),
+            Self::Bytes(kept) => RawReply::Bytes(&taken(kept)).to_encoded(),
+        };
+        encoded.remove(0);
+        Ok(encoded)
+    }
+}
+
+fn taken(kept: &ConcurrentQueue<Vec<u8>>) -> Vec<u8> {
+    kept.pop().unwrap_or_else(|_| panic!("a call's answer is taken once"))
+}
+
+#[cold]
+fn not_decoded<R>(function: &str, reason: String) -> Box<Error> {
+    let (function, wanted) = (function.to_owned(), std::any::type_name::<R>());
+    Error::ResultDecode { function, wanted, reason }.into()
+}
+
+/// A reply of the host's own to a guest that called it: the kind, then the value.
+pub(crate) fn encode_reply<T: Serialize + ?Sized>(tag: u8, value: &T) -> Vec<u8> {
+    encode(value, vec![tag]).unwrap_or_else(|error| {
+        let message = format!("the host function's result does not encode: {error}");
+        // Three strings always encode; were it not so, an empty reply has no kind.
+        encode(&GuestError::new("EncodeError", message), vec![TAG_ERROR]).unwrap_or_default()
+    })
+}
+
+/// Which code answered a call, and what it took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplyMetadata {
+    /// The SHA-1 of the function's module.
+    pub function_hash_sha1: FunctionHash,
+    /// The worker that ran it.
+    pub worker_id: WorkerId,
+    /// The fuel it used; `None` where the definition does not meter fuel.
+    pub fuel_used: Option<u64>,
+}
