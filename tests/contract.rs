@@ -54,6 +54,7 @@ fn strings_and_bytes_of_every_length_come_back_as_they_went() {
     let first = wpc.function::<(Vec<u8>, u32), Vec<u8>>("first_bytes").unwrap();
     let mut here = wpc.local_worker();
     for len in [0, 1, 127, 128, 1_000, 16_384, 200_000] {
+        let count = u32::try_from(len).unwrap();
         let text = "é".repeat(len);
         let bytes = (0..=255).cycle().take(len).collect::<Vec<u8>>();
         assert_eq!(wpc.call::<String>("borrow", (&text,)).unwrap(), text);
@@ -63,12 +64,9 @@ fn strings_and_bytes_of_every_length_come_back_as_they_went() {
         assert_eq!(wpc.call::<Vec<u8>>("echo_bytes", (&bytes,)).unwrap(), bytes);
         assert_eq!(here.call::<Vec<u8>>("echo_bytes", (&bytes,)).unwrap(), bytes);
         assert_eq!(here.call::<Box<[u8]>>("echo_bytes", (&bytes,)).unwrap(), bytes.clone().into());
-        assert_eq!(first.call((&bytes, bytes.len() as u32)).unwrap(), bytes);
-        assert_eq!(
-            here.call_function(&first, (&bytes, bytes.len() as u32 / 2)).unwrap(),
-            bytes[..len / 2]
-        );
-        assert_eq!(code(first.call((&bytes, bytes.len() as u32 + 1))), "guest_error");
+        assert_eq!(first.call((&bytes, count)).unwrap(), bytes);
+        assert_eq!(here.call_function(&first, (&bytes, count / 2)).unwrap(), bytes[..len / 2]);
+        assert_eq!(code(first.call((&bytes, count + 1))), "guest_error");
         let encoded = wpc.submit::<()>("echo_bytes", (&bytes,)).unwrap().wait_encoded().unwrap();
         assert_eq!(encoded.value, postcard::to_allocvec(&bytes).unwrap());
     }
