@@ -52,6 +52,12 @@ impl Bare {
         Ok(move |a, b| add.call(&mut store, (a, b)))
     }
 
+    /// A new instance, with its store, and their end.
+    pub(crate) fn fresh(&self) -> wasmtime::Result<()> {
+        self.pre.instantiate(store(&self.engine))?;
+        Ok(())
+    }
+
     /// A new instance, and one typed call of `add` in it.
     pub(crate) fn fresh_add(&self, a: i32, b: i32) -> wasmtime::Result<i32> {
         let mut store = store(&self.engine);

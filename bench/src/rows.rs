@@ -1,163 +1,48 @@
-//! What is measured: a row of the table each. A goal is a ratio to the row's floor, or an absolute figure
+//! What is measured: a row of the table each. A goal is a ratio to the floor of the row, or an absolute figure
 //! where nothing bare does the same.
 
+use crate::child::Task;
 use crate::floors::{Bare, PingPong, engine};
-use crate::sampling::{Samples, Timed, WARM_UP, alone, batched, by_turns};
-use anyhow::{Context as _, Result, ensure};
-use std::collections::VecDeque;
-use std::path::Path;
+use crate::guests::{Add, Guests, add, check};
+use crate::row::{Goal, PAIRS, Row, against, within};
+use crate::sampling::{Samples, WARM_UP, batched};
+use crate::unit::Unit;
+use crate::{load, process};
+use anyhow::{Result, ensure};
 use std::time::{Duration, Instant};
-use wpc_host::WorkerProcedureCall;
-use wpc_host::{CallOptions, Function, Limits, Options, PendingCall, WasmModule};
-
-/// What the figures of a row are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unit {
-    Nanoseconds,
-    CallsPerSecond,
-}
-
-/// What is to be reached.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Goal {
-    /// At most so many times the floor.
-    Ratio(f64),
-    /// At most so much, in the row's unit; at least, where more is better.
-    Absolute(f64),
-}
-
-#[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) name: &'static str,
-    pub(crate) unit: Unit,
-    pub(crate) ours: Samples,
-    pub(crate) floor: Option<Samples>,
-    pub(crate) goal: Goal,
-}
-
-impl Row {
-    /// Ours by the floor.
-    pub(crate) fn ratio(&self) -> Option<f64> {
-        self.floor.as_ref().map(|floor| self.ours.median() / floor.median())
-    }
-
-    pub(crate) fn is_met(&self) -> bool {
-        match self.goal {
-            Goal::Ratio(most) => self.ratio().is_some_and(|ratio| ratio <= most),
-            Goal::Absolute(least) if self.unit == Unit::CallsPerSecond => {
-                self.ours.median() >= least
-            }
-            Goal::Absolute(most) => self.ours.median() <= most,
-        }
-    }
-}
+use wpc_host::{CallOptions, Limits, WasmModule, WorkerProcedureCall};
 
 /// A row's measurement: it is given what to call after each step.
 pub(crate) type Measure = fn(&Guests, &mut dyn FnMut()) -> Result<Row>;
 
 /// Every row, with how many steps it reports.
-pub(crate) const ROWS: [(Measure, u64); 13] = [
+pub(crate) const ROWS: [(Measure, u64); 18] = [
     (local_add, PAIRS + WARM_UP),
     (local_echo_1k, PAIRS + WARM_UP),
+    (new_sandbox, PAIRS + WARM_UP),
     (local_isolated, PAIRS + WARM_UP),
     (round_trip, PAIRS + WARM_UP),
     (echo_1k, PAIRS + WARM_UP),
     (echo_1m, PAIRS + WARM_UP),
     (throughput, THROUGHPUTS),
+    (many_at_once, PAIRS + WARM_UP),
     (isolated, PAIRS + WARM_UP),
     (after_a_trap, TRAPS),
     (time_limit, LIMITS),
     (after_a_limit, LIMITS),
     (start, STARTS),
     (many_functions, PAIRS + WARM_UP),
+    (resident, CHILDREN),
+    (resident_by_sandbox, CHILDREN),
+    (resident_by_function, CHILDREN),
 ];
 
-const PAIRS: u64 = 100;
 const THROUGHPUTS: u64 = 11;
 const TRAPS: u64 = 40;
 const LIMITS: u64 = 5;
 const STARTS: u64 = 40;
-
-/// The modules that are measured.
-pub(crate) struct Guests {
-    /// The SDK's, with `add` and `echo_bytes`.
-    sdk: Vec<u8>,
-    /// Without the SDK: the floors.
-    bare: Vec<u8>,
-}
-
-const BARE: &str = r#"(module
-    (memory (export "memory") 64)
-    (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 65536)
-    (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add)
-    (func (export "hand_back") (param i32 i32) (result i64)
-        (i64.or (i64.shl (i64.extend_i32_u (local.get 0)) (i64.const 32))
-            (i64.extend_i32_u (local.get 1))))
-    (func (export "traps") unreachable)
-    (func (export "spins") (loop br 0)))"#;
-
-impl Guests {
-    pub(crate) fn read(root: &Path) -> Result<Self> {
-        let path = root.join("fixtures/wasm/sdk.wasm");
-        let sdk = std::fs::read(&path)
-            .with_context(|| format!("{}; `cargo xtask guests` builds it", path.display()))?;
-        Ok(Self { sdk, bare: wat::parse_str(BARE)? })
-    }
-
-    fn pool(&self, workers: usize) -> Result<WorkerProcedureCall> {
-        let wpc = WorkerProcedureCall::new(Options {
-            restart_base_delay: Duration::from_nanos(1),
-            restart_jitter: Duration::ZERO,
-            ..Options::default()
-        })?;
-        for function in ["add", "echo_bytes"] {
-            wpc.define_worker_function(function, self.sdk.as_slice())?;
-        }
-        for function in ["traps", "spins"] {
-            wpc.define_worker_function(function, self.bare.as_slice())?;
-        }
-        if workers > 0 {
-            wpc.start_workers(workers)?;
-        }
-        Ok(wpc)
-    }
-}
-
-/// The row of something that is to take at most so many times as long as its floor.
-fn against(
-    name: &'static str,
-    most: f64,
-    ours: Timed<'_>,
-    floor: Timed<'_>,
-    tick: &mut dyn FnMut(),
-) -> Result<Row> {
-    let (ours, floor) = by_turns(PAIRS, ours, floor, tick)?;
-    let (unit, goal) = (Unit::Nanoseconds, Goal::Ratio(most));
-    Ok(Row { name, unit, ours, floor: Some(floor), goal })
-}
-
-/// The row of something that is to take at most so many nanoseconds.
-fn within(
-    name: &'static str,
-    most: f64,
-    rounds: u64,
-    ours: Timed<'_>,
-    tick: &mut dyn FnMut(),
-) -> Result<Row> {
-    let (unit, goal) = (Unit::Nanoseconds, Goal::Absolute(most));
-    Ok(Row { name, unit, ours: alone(rounds, ours, tick)?, floor: None, goal })
-}
-
-type Add = Function<(i32, i32), i32>;
-
-fn add(wpc: &WorkerProcedureCall) -> Result<Add> {
-    Ok(wpc.function("add")?)
-}
-
-fn check(sum: i32) -> Result<()> {
-    ensure!(sum == 42, "40 and 2 are {sum}");
-    Ok(())
-}
+/// Each is a process that lives for a tenth of a second or longer.
+const CHILDREN: u64 = 9;
 
 fn local_add(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
     let wpc = guests.pool(1)?;
@@ -186,6 +71,28 @@ fn local_echo_1k(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
     against(
         "1 KiB of bytes there and back on the caller's thread",
         2.0,
+        &mut ours,
+        &mut floor,
+        tick,
+    )
+}
+
+/// Nothing public makes a sandbox alone, so ours has what a call costs besides, which is a tenth of it. The
+/// floor has no call.
+fn new_sandbox(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
+    let wpc = guests.pool(1)?;
+    let module = WasmModule::new(guests.bare.as_slice()).export("nothing").isolate_calls();
+    wpc.define_worker_function("fresh", module)?;
+    let (fresh, mut here) = (wpc.function::<(), ()>("fresh")?, wpc.local_worker());
+    let module = bare(engine().and_then(|engine| Bare::new(&engine, &guests.bare)))?;
+    let mut ours = batched(100, || {
+        here.call_function(&fresh, ())?;
+        Ok(())
+    });
+    let mut floor = batched(100, || bare(module.fresh()));
+    against(
+        "a new sandbox and a call of nothing in it (floor: no call)",
+        1.5,
         &mut ours,
         &mut floor,
         tick,
@@ -256,26 +163,11 @@ fn echo_1m(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
 }
 
 fn throughput(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
-    const OUTSTANDING: usize = 64;
-    const CALLS: u32 = 200_000;
     let wpc = guests.pool(1)?;
     let add = add(&wpc)?;
     let mut rates = Vec::new();
     for _ in 0..THROUGHPUTS {
-        let mut calls: VecDeque<PendingCall<i32>> = VecDeque::with_capacity(OUTSTANDING);
-        let begun = Instant::now();
-        for _ in 0..CALLS {
-            if calls.len() == OUTSTANDING
-                && let Some(call) = calls.pop_front()
-            {
-                check(call.wait()?)?;
-            }
-            calls.push_back(add.submit((40, 2))?);
-        }
-        for call in calls {
-            check(call.wait()?)?;
-        }
-        rates.push(f64::from(CALLS) / begun.elapsed().as_secs_f64());
+        rates.push(load::rate(&add, 64, 200_000)?);
         tick();
     }
     Ok(Row {
@@ -285,6 +177,29 @@ fn throughput(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
         floor: None,
         goal: Goal::Absolute(2e6),
     })
+}
+
+/// Of many calls at once only the first is to pay for waking the worker. The floor pays each time.
+fn many_at_once(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
+    const AT_ONCE: u32 = 64;
+    let wpc = guests.pool(1)?;
+    let add = add(&wpc)?;
+    let submitted = |count: u32| -> Result<Duration> {
+        // Long enough that the worker has stopped looking and sleeps.
+        std::thread::sleep(Duration::from_micros(500));
+        let begun = Instant::now();
+        let calls = (0..count).map(|_| add.submit((40, 2))).collect::<Result<Vec<_>, _>>()?;
+        let took = begun.elapsed() / count;
+        calls.into_iter().try_for_each(|call| check(call.wait()?))?;
+        Ok(took)
+    };
+    against(
+        "a submit among 64 to a sleeping worker (floor: one alone)",
+        0.5,
+        &mut || submitted(AT_ONCE),
+        &mut || submitted(1),
+        tick,
+    )
 }
 
 fn isolated(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
@@ -391,4 +306,45 @@ fn many_functions(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
         &mut floor,
         tick,
     )
+}
+
+/// The row of what is measured in a process of its own each time.
+fn of_children(
+    (name, unit, most): (&'static str, Unit, f64),
+    ours: &Task,
+    floor: Option<&Task>,
+    tick: &mut dyn FnMut(),
+) -> Result<Row> {
+    let (mut of_ours, mut of_floor) = (Vec::new(), Vec::new());
+    for _ in 0..CHILDREN {
+        of_ours.push(process::ask(ours)?);
+        if let Some(floor) = floor {
+            of_floor.push(process::ask(floor)?);
+        }
+        tick();
+    }
+    Ok(Row {
+        name,
+        unit,
+        ours: Samples::of(of_ours),
+        floor: floor.map(|_| Samples::of(of_floor)),
+        goal: Goal::Absolute(most),
+    })
+}
+
+fn resident(_: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
+    let what = ("resident, 4 workers, one function used", Unit::Megabytes, 25.0);
+    of_children(what, &Task::Workers { workers: 4 }, Some(&Task::Nothing), tick)
+}
+
+fn resident_by_sandbox(_: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
+    let what = ("resident for each live sandbox of the SDK's guest", Unit::Kilobytes, 16.0);
+    of_children(what, &Task::Sandbox, None, tick)
+}
+
+/// A function costs a worker nothing until it is called there, so with one worker this is the most there is
+/// by function and worker.
+fn resident_by_function(_: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
+    let what = ("resident for each idle function of 10,000", Unit::Bytes, 2048.0);
+    of_children(what, &Task::IdleFunction, None, tick)
 }

@@ -1,0 +1,60 @@
+//! What figures are measured in, and how they are written.
+
+/// What a figure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Nanoseconds,
+    CallsPerSecond,
+    /// Of 1,048,576 bytes.
+    Megabytes,
+    /// Of 1,024 bytes.
+    Kilobytes,
+    Bytes,
+}
+
+/// Every unit as files have it.
+const UNITS: [(Unit, &str); 5] = [
+    (Unit::Nanoseconds, "ns"),
+    (Unit::CallsPerSecond, "calls/s"),
+    (Unit::Megabytes, "MB"),
+    (Unit::Kilobytes, "KB"),
+    (Unit::Bytes, "bytes"),
+];
+
+impl Unit {
+    /// As files have it.
+    pub(crate) fn as_str(self) -> &'static str {
+        UNITS.iter().find(|(unit, _)| *unit == self).map_or("", |(_, name)| name)
+    }
+
+    pub(crate) fn is_better_when_more(self) -> bool {
+        self == Self::CallsPerSecond
+    }
+
+    /// A figure with so many decimals, in whatever multiple of the unit keeps it short.
+    pub(crate) fn figure(self, value: f64, decimals: usize) -> String {
+        let scaled = |steps: [(&str, f64); 4]| {
+            let step = steps.iter().rev().find(|(_, size)| value >= *size).unwrap_or(&steps[0]);
+            format!("{:.decimals$} {}", value / step.1, step.0)
+        };
+        match self {
+            Self::Nanoseconds => scaled([("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9)]),
+            Self::CallsPerSecond => scaled([("/s", 1.0), ("k/s", 1e3), ("M/s", 1e6), ("G/s", 1e9)]),
+            Self::Megabytes | Self::Kilobytes | Self::Bytes => {
+                format!("{value:.decimals$} {}", self.as_str())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_short() {
+        assert_eq!(Unit::Nanoseconds.figure(1_234.0, 2), "1.23 us");
+        assert_eq!(Unit::CallsPerSecond.figure(2.5e6, 1), "2.5 M/s");
+        assert_eq!(Unit::Megabytes.figure(17.0, 2), "17.00 MB");
+    }
+}

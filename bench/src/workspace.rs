@@ -1,0 +1,9 @@
+//! Where the repository lies.
+
+use anyhow::{Context as _, Result};
+use std::path::Path;
+
+/// Its folder.
+pub(crate) fn root() -> Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("it lies in the workspace")
+}
