@@ -1,9 +1,13 @@
-//! `cargo xtask bench`: what wpc costs, each row against its floor in the same run.
+//! `cargo xtask bench`: what wpc costs, each row against its floor in the same run; how that
+//! grows.
 
 mod child;
+mod figure;
 mod floors;
+mod growth;
 mod guests;
 mod load;
+mod point;
 mod process;
 mod row;
 mod rows;
@@ -16,6 +20,7 @@ use child::Task;
 use clap::{Parser, Subcommand};
 use guests::Guests;
 use indicatif::{ProgressBar, ProgressStyle};
+use point::About;
 use row::Row;
 use rows::ROWS;
 use std::fs::File;
@@ -34,6 +39,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// How costs grow with what there is more of, in figures of many points; four minutes.
+    Growth {
+        /// Writes a line of JSON for each point to this file, after one about the run.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
     /// What a process of its own measures; the others start it.
     #[command(name = process::CHILD, hide = true)]
     Child { task: String },
@@ -43,6 +54,7 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     match arguments.command {
         None => print_rows(arguments.json.as_deref()),
+        Some(Command::Growth { json }) => print_growth(json.as_deref()),
         Some(Command::Child { task }) => {
             println!("{}", serde_json::from_str::<Task>(&task)?.run()?);
             Ok(())
@@ -60,6 +72,27 @@ fn print_rows(json: Option<&Path>) -> Result<()> {
         bar.suspend(|| println!("{}", row.line()));
         if let Some(file) = &mut file {
             writeln!(file, "{}", row.as_json())?;
+        }
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+fn print_growth(json: Option<&Path>) -> Result<()> {
+    let mut file = json.map(create).transpose()?;
+    if let Some(file) = &mut file {
+        writeln!(file, "{}", serde_json::to_string(&About::now())?)?;
+    }
+    let guests = Guests::read()?;
+    let bar = bar(growth::FIGURES.iter().map(|(_, steps)| steps).sum())?;
+    for (measure, _) in growth::FIGURES {
+        for series in measure(&guests, &mut || bar.inc(1))? {
+            bar.suspend(|| println!("{}\n", series.lines().join("\n")));
+            for point in series.points() {
+                if let Some(file) = &mut file {
+                    writeln!(file, "{}", serde_json::to_string(&point)?)?;
+                }
+            }
         }
     }
     bar.finish_and_clear();

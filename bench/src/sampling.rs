@@ -100,3 +100,34 @@ pub(crate) fn alone(
 fn nanos(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e9
 }
+
+/// Something that gives a figure each time.
+pub(crate) type Sampled<'a> = Box<dyn FnMut() -> anyhow::Result<f64> + 'a>;
+
+/// The same for something that is timed: nanoseconds.
+pub(crate) fn timed<'a>(mut measure: impl FnMut() -> anyhow::Result<Duration> + 'a) -> Sampled<'a> {
+    Box::new(move || measure().map(nanos))
+}
+
+/// Samples each of many by turns, to and fro, after one round that warms up.
+pub(crate) fn in_turns(
+    rounds: u64,
+    measures: &mut [Sampled<'_>],
+    mut tick: impl FnMut(),
+) -> anyhow::Result<Vec<Samples>> {
+    let mut samples = vec![Vec::new(); measures.len()];
+    for round in 0..=rounds {
+        let mut order: Vec<_> = measures.iter_mut().zip(&mut samples).collect();
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for (measure, samples) in order {
+            let figure = measure()?;
+            if round > 0 {
+                samples.push(figure);
+            }
+        }
+        tick();
+    }
+    Ok(samples.into_iter().map(Samples::of).collect())
+}

@@ -47,14 +47,28 @@ impl Unit {
     }
 }
 
+/// A count with commas.
+pub(crate) fn count(value: f64) -> String {
+    let whole = format!("{:.0}", value.abs());
+    let mut text = String::new();
+    for (at, digit) in whole.chars().enumerate() {
+        if at > 0 && (whole.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_short() {
+    fn figures_are_short_and_counts_have_commas() {
         assert_eq!(Unit::Nanoseconds.figure(1_234.0, 2), "1.23 us");
         assert_eq!(Unit::CallsPerSecond.figure(2.5e6, 1), "2.5 M/s");
         assert_eq!(Unit::Megabytes.figure(17.0, 2), "17.00 MB");
+        assert_eq!([1.0, 999.0, 1e3, 1e6].map(count), ["1", "999", "1,000", "1,000,000"]);
     }
 }

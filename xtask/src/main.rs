@@ -15,6 +15,8 @@ cargo xtask languages [--out DIR]
                                 the same for the guests of examples/languages, with the compilers of each
 cargo xtask sizes               builds small guests and prints what of their size is the SDK's
 cargo xtask bench [--json FILE] what calls cost, each row against its floor in the same run
+cargo xtask bench growth [--json FILE]
+                                how costs grow with functions, workers, calls, dependencies, definitions
 cargo xtask soak [--seconds N] [--seed S]
                                 mixes everything the host can meet and checks what must hold";
 

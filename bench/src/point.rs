@@ -1,0 +1,113 @@
+//! What files of growth have: a line of JSON for each point, after one about the run.
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A point of a figure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Point {
+    pub(crate) figure: String,
+    pub(crate) series: String,
+    pub(crate) x: f64,
+    /// The median of the samples.
+    pub(crate) y: f64,
+    /// Of times, what 99 of 100 samples lie below. A sample is a call where each was timed, else the mean of a run of some
+    /// hundred.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) p99: Option<f64>,
+    pub(crate) unit: String,
+    #[serde(default)]
+    pub(crate) samples: usize,
+}
+
+/// What the `figure` of the line about the run is.
+const ABOUT: &str = "about";
+
+/// What a run was: when, where, of what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct About {
+    figure: String,
+    pub(crate) date: String,
+    pub(crate) machine: String,
+    #[serde(default)]
+    pub(crate) versions: BTreeMap<String, String>,
+}
+
+/// The lock file that this program was built with: Wasmtime does not tell its version.
+const LOCK: &str = include_str!("../../Cargo.lock");
+
+impl About {
+    /// This run.
+    pub(crate) fn now() -> Self {
+        let date = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+        let versions = [("wpc", env!("CARGO_PKG_VERSION")), ("wasmtime", locked("wasmtime"))];
+        Self {
+            figure: ABOUT.to_owned(),
+            // Without the time of day.
+            date: date.chars().take(10).collect(),
+            machine: machine(),
+            versions: versions.map(|(name, version)| (name.to_owned(), version.to_owned())).into(),
+        }
+    }
+}
+
+fn locked(package: &str) -> &'static str {
+    let mut lines = LOCK.lines().skip_while(|line| *line != format!("name = \"{package}\""));
+    let version = lines.nth(1).and_then(|line| line.strip_prefix("version = \""));
+    version.map_or("unknown", |version| version.trim_end_matches('"'))
+}
+
+fn machine() -> String {
+    let unknown = || "unknown".to_owned();
+    let cores = std::thread::available_parallelism().map_or_else(|_| unknown(), |n| n.to_string());
+    let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model =
+        processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let model = model.map_or_else(unknown, |(_, model)| model.trim().to_owned());
+    let kernel =
+        std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_else(|_| unknown());
+    let system = if cfg!(target_os = "linux") { "Linux" } else { std::env::consts::OS };
+    format!("{cores} cores, {model}, {system} {}", kernel.trim())
+}
+
+/// Reads a file's points, and what it says of the run.
+pub(crate) fn read(path: &Path) -> Result<(Option<About>, Vec<Point>)> {
+    let file = || path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(file)?;
+    let (mut about, mut points) = (None, Vec::new());
+    for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let place = || format!("{}:{}", file(), at + 1);
+        let value: serde_json::Value = serde_json::from_str(line).with_context(place)?;
+        if value["figure"] == ABOUT {
+            about = Some(serde_json::from_value(value).with_context(place)?);
+        } else {
+            points.push(serde_json::from_value(value).with_context(place)?);
+        }
+    }
+    Ok((about, points))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let file = std::env::temp_dir().join(format!("wpc-bench-{}.jsonl", std::process::id()));
+        let about = About::now();
+        let point = r#"{"figure":"f","series":"s","x":100,"y":231.0,"unit":"ns"}"#;
+        let lines = format!("{}\n{point}\n", serde_json::to_string(&about).unwrap());
+        std::fs::write(&file, lines).unwrap();
+        let (read_about, points) = read(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(read_about, Some(about));
+        assert_eq!((points[0].x, points[0].p99), (100.0, None));
+    }
+
+    #[test]
+    fn the_version_of_wasmtime_is_known() {
+        assert!(locked("wasmtime").starts_with(|digit: char| digit.is_ascii_digit()));
+    }
+}
