@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: what wpc costs, each row against its floor in the same run; how that
-//! grows.
+//! `cargo xtask bench`: what wpc costs, each row against its floor in the same run; how that grows; and
+//! plots of it.
 
 mod child;
 mod figure;
@@ -7,6 +7,7 @@ mod floors;
 mod growth;
 mod guests;
 mod load;
+mod plot;
 mod point;
 mod process;
 mod row;
@@ -45,6 +46,15 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
+    /// Draws what files of `growth` have, and of other programs that write the same, as SVG.
+    Plot {
+        /// Lines of JSON, a point each.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Where the pictures go, in the place of docs/performance.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// What a process of its own measures; the others start it.
     #[command(name = process::CHILD, hide = true)]
     Child { task: String },
@@ -55,6 +65,14 @@ fn main() -> Result<()> {
     match arguments.command {
         None => print_rows(arguments.json.as_deref()),
         Some(Command::Growth { json }) => print_growth(json.as_deref()),
+        Some(Command::Plot { files, out }) => {
+            let out =
+                out.map_or_else(|| anyhow::Ok(workspace::root()?.join("docs/performance")), Ok);
+            for path in plot::draw(&files, &out?)? {
+                println!("{}", path.display());
+            }
+            Ok(())
+        }
         Some(Command::Child { task }) => {
             println!("{}", serde_json::from_str::<Task>(&task)?.run()?);
             Ok(())

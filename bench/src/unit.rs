@@ -27,6 +27,10 @@ impl Unit {
         UNITS.iter().find(|(unit, _)| *unit == self).map_or("", |(_, name)| name)
     }
 
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        UNITS.iter().find(|(_, other)| *other == name).map(|(unit, _)| *unit)
+    }
+
     pub(crate) fn is_better_when_more(self) -> bool {
         self == Self::CallsPerSecond
     }
@@ -70,5 +74,12 @@ mod tests {
         assert_eq!(Unit::CallsPerSecond.figure(2.5e6, 1), "2.5 M/s");
         assert_eq!(Unit::Megabytes.figure(17.0, 2), "17.00 MB");
         assert_eq!([1.0, 999.0, 1e3, 1e6].map(count), ["1", "999", "1,000", "1,000,000"]);
+    }
+
+    #[test]
+    fn every_unit_is_read_as_it_is_written() {
+        for (unit, name) in UNITS {
+            assert_eq!((unit.as_str(), Unit::of(name)), (name, Some(unit)));
+        }
     }
 }
