@@ -1,0 +1,84 @@
+//! When, where, and which versions: without these a figure means nothing.
+
+use crate::guests::here;
+use crate::node::{LIBRARIES, folder};
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::path::Path;
+use std::time::SystemTime;
+
+/// The first line of the JSON; `node` is Node's version where it takes part.
+pub(crate) fn line(node: Option<&str>) -> Result<Value> {
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let date = now.split('T').next().unwrap_or_default();
+    Ok(json!({
+        "figure": "about",
+        "date": date,
+        "machine": machine()?,
+        "versions": versions(node)?,
+    }))
+}
+
+fn machine() -> Result<String> {
+    let cores = std::thread::available_parallelism()?;
+    let told = std::fs::read_to_string("/proc/cpuinfo")?;
+    let model = told.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("a processor without a name", |(_, model)| model);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    Ok(format!("{cores} cores, {model}, Linux {}", kernel.trim()))
+}
+
+#[derive(Deserialize)]
+struct Lock {
+    package: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    version: String,
+    #[serde(default)]
+    dependencies: Vec<String>,
+}
+
+impl Lock {
+    fn package(&self, name: &str) -> Result<&Package> {
+        let found = self.package.iter().find(|package| package.name == name);
+        found.with_context(|| format!("the lock file has no {name}"))
+    }
+
+    /// The Wasmtime that a package brings: told with its version where there are several.
+    fn wasmtime_of(&self, name: &str) -> Result<&str> {
+        let mut dependencies = self.package(name)?.dependencies.iter();
+        match dependencies.find_map(|dependency| dependency.strip_prefix("wasmtime ")) {
+            Some(version) => Ok(version),
+            None => Ok(&self.package("wasmtime")?.version),
+        }
+    }
+}
+
+fn versions(node: Option<&str>) -> Result<Map<String, Value>> {
+    let lock: Lock = toml::from_str(&std::fs::read_to_string(here().join("Cargo.lock"))?)?;
+    let mut versions = Map::new();
+    let mut tell = |name: &str, version: &str| versions.insert(name.to_owned(), version.into());
+    tell("wpc", &lock.package("wpc-host")?.version);
+    tell("wasmtime", lock.wasmtime_of("wpc-host")?);
+    for name in ["extism", "wapc", "wasmtime-provider"] {
+        tell(name, &lock.package(name)?.version);
+    }
+    tell("wasmtime of extism", lock.wasmtime_of("extism")?);
+    tell("wasmtime of wapc", lock.wasmtime_of("wasmtime-provider")?);
+    if let Some(version) = node {
+        tell("node", version);
+        for library in LIBRARIES {
+            tell(library, &installed(&folder().join("node_modules").join(library))?);
+        }
+    }
+    Ok(versions)
+}
+
+fn installed(library: &Path) -> Result<String> {
+    let told: Value = serde_json::from_slice(&std::fs::read(library.join("package.json"))?)?;
+    Ok(told["version"].as_str().context("a library has no version")?.to_owned())
+}

@@ -1,0 +1,164 @@
+//! Extism: a plug-in on the caller's thread, and its pool with threads of ours around it, as its users
+//! have to bring them.
+
+use crate::contestant::{
+    Contestant, Load, Work, as_bytes, check_echo, check_sum_bytes, payload, timed,
+};
+use anyhow::{Context as _, Result, bail, ensure};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use extism::{CompiledPlugin, Manifest, Plugin, PluginBuilder, PoolBuilder, Wasm};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Compiled once, for every plug-in. Without WASI, which the guest does not need and which makes
+/// plug-ins slower to start. Without the cache of compiled code, which only serves a next process.
+pub(crate) fn compile(guest: &[u8]) -> Result<CompiledPlugin> {
+    PluginBuilder::new(Manifest::new([Wasm::data(guest)])).with_cache_disabled().compile()
+}
+
+/// A plug-in. No time limit: there is none unless the manifest has one.
+pub(crate) struct Local {
+    compiled: CompiledPlugin,
+    plugin: Plugin,
+}
+
+impl Local {
+    pub(crate) fn start(compiled: &CompiledPlugin) -> Result<Self> {
+        let plugin = Plugin::new_from_compiled(compiled)?;
+        Ok(Self { compiled: compiled.clone(), plugin })
+    }
+}
+
+/// The answer is looked at where it lies in the plug-in's memory: Extism's cheapest way.
+fn sum(plugin: &mut Plugin, number: i32) -> Result<()> {
+    check_sum_bytes(number, plugin.call::<&[u8], &[u8]>("add", &as_bytes(number))?)
+}
+
+impl Contestant for Local {
+    fn series(&self) -> &'static str {
+        "Extism, caller's thread"
+    }
+
+    fn run(&mut self, load: Load) -> Result<Duration> {
+        let Self { compiled, plugin } = self;
+        match load.work {
+            Work::Add => timed(|| load.numbers().try_for_each(|number| sum(plugin, number))),
+            Work::Echo(len) => {
+                let bytes = payload(len);
+                timed(|| {
+                    (0..load.calls).try_for_each(|_| {
+                        check_echo(&bytes, plugin.call::<&[u8], &[u8]>("echo", &bytes)?)
+                    })
+                })
+            }
+            Work::Fresh => timed(|| {
+                load.numbers()
+                    .try_for_each(|number| sum(&mut Plugin::new_from_compiled(compiled)?, number))
+            }),
+            // Extism would go on with the instance that trapped; a sound one is its user's to make.
+            Work::AfterTrap => load
+                .numbers()
+                .map(|number| {
+                    ensure!(plugin.call::<&[u8], &[u8]>("traps", &[]).is_err(), "it traps");
+                    timed(|| {
+                        *plugin = Plugin::new_from_compiled(compiled)?;
+                        sum(plugin, number)
+                    })
+                })
+                .sum(),
+        }
+    }
+}
+
+/// The most calls that are ever outstanding; so many fit into the channels.
+const ROOM: usize = 1_000;
+
+/// How long a thread waits for one of the pool's plug-ins. There is one for each, so it never does.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Extism's pool hands a plug-in to whichever thread asks and blocks the others. A thousand outstanding
+/// calls would be a thousand blocked threads, so its user has as many threads as plug-ins, which take
+/// work from a channel. All answers come back through one channel, in any order: cheaper for Extism than
+/// one for each call.
+pub(crate) struct Pool {
+    jobs: Sender<Job>,
+    answers: Receiver<Result<Answer>>,
+}
+
+enum Job {
+    Add(i32),
+    /// Shared, so that sending it copies nothing.
+    Echo(Arc<[u8]>),
+}
+
+enum Answer {
+    Sum(i32, i32),
+    Echo(Vec<u8>),
+}
+
+impl Pool {
+    pub(crate) fn start(compiled: &CompiledPlugin, workers: usize) -> Result<Self> {
+        let compiled = compiled.clone();
+        let pool = PoolBuilder::new()
+            .with_max_instances(workers)
+            .build(move || Plugin::new_from_compiled(&compiled));
+        // All plug-ins are made now: taken at once, then given back.
+        let plugins = (0..workers).map(|_| pool.get(PATIENCE)).collect::<Result<Vec<_>>>()?;
+        drop(plugins);
+        let (jobs, taken) = bounded::<Job>(ROOM);
+        let (answered, answers) = bounded(ROOM);
+        for _ in 0..workers {
+            let (pool, taken, answered) = (pool.clone(), taken.clone(), answered.clone());
+            #[expect(clippy::disallowed_methods, reason = "ends when the pool drops its jobs")]
+            std::thread::Builder::new().spawn(move || {
+                for job in taken {
+                    if answered.send(answer(&pool, job)).is_err() {
+                        break;
+                    }
+                }
+            })?;
+        }
+        Ok(Self { jobs, answers })
+    }
+
+    fn check_next(&self, bytes: &[u8]) -> Result<()> {
+        match self.answers.recv()?? {
+            Answer::Sum(number, sum) => crate::contestant::check_sum(number, sum),
+            Answer::Echo(back) => check_echo(bytes, &back),
+        }
+    }
+}
+
+fn answer(pool: &extism::Pool, job: Job) -> Result<Answer> {
+    let mut plugin = pool.get(PATIENCE)?.context("no plug-in came free")?;
+    Ok(match job {
+        Job::Add(number) => Answer::Sum(number, plugin.call("add", as_bytes(number).as_slice())?),
+        Job::Echo(bytes) => Answer::Echo(plugin.call("echo", &*bytes)?),
+    })
+}
+
+impl Contestant for Pool {
+    fn series(&self) -> &'static str {
+        "Extism"
+    }
+
+    fn run(&mut self, load: Load) -> Result<Duration> {
+        let bytes: Arc<[u8]> = match load.work {
+            Work::Add => Arc::default(),
+            Work::Echo(len) => payload(len).into(),
+            Work::Fresh | Work::AfterTrap => bail!("Extism's pool keeps its plug-ins"),
+        };
+        timed(|| {
+            for (sent, number) in load.numbers().enumerate() {
+                if sent >= load.outstanding {
+                    self.check_next(&bytes)?;
+                }
+                self.jobs.send(match load.work {
+                    Work::Echo(_) => Job::Echo(Arc::clone(&bytes)),
+                    _ => Job::Add(number),
+                })?;
+            }
+            (0..load.outstanding.min(load.calls as usize)).try_for_each(|_| self.check_next(&bytes))
+        })
+    }
+}

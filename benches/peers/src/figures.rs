@@ -1,0 +1,135 @@
+//! What is measured: a figure each, with a point for every contestant and place on its axis.
+
+use crate::contestant::Work;
+use crate::peers::{Contestants, Peers};
+use crate::report::{Point, Unit};
+use crate::sampling::{Rounds, Samples, WARM_UP, by_turns};
+use anyhow::Result;
+use std::time::Duration;
+
+pub(crate) struct Figure {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    unit: Unit,
+    /// The places on its axis.
+    places: &'static [usize],
+    /// What a place means: the work, and how many calls are outstanding.
+    load: fn(usize) -> (Work, usize),
+    contestants: fn(&Peers) -> Result<Contestants>,
+    rounds: Rounds,
+}
+
+/// In bytes: a few numbers, a small message, a page of text, a picture, a document.
+const PAYLOADS: [usize; 5] = [16, 1 << 10, 16 << 10, 128 << 10, 1 << 20];
+
+/// So many workers have the pools whose throughput is measured.
+const WORKERS: usize = 2;
+
+const LATENCY: Rounds = Rounds { count: 40, turn: Duration::from_millis(8) };
+
+/// Longer turns: a pool has to get going, and a thousand calls to be let in.
+const THROUGHPUT: Rounds = Rounds { count: 15, turn: Duration::from_millis(50) };
+
+pub(crate) const FIGURES: [Figure; 7] = [
+    Figure {
+        name: "latency-payload",
+        about: "bytes there and back, one call outstanding, one worker; by payload",
+        unit: Unit::Nanoseconds,
+        places: &PAYLOADS,
+        load: |len| (Work::Echo(len), 1),
+        contestants: Peers::all,
+        rounds: LATENCY,
+    },
+    Figure {
+        name: "latency-add",
+        about: "the sum of two numbers, one call outstanding, one worker",
+        unit: Unit::Nanoseconds,
+        places: &[0],
+        load: |_| (Work::Add, 1),
+        contestants: Peers::all,
+        rounds: LATENCY,
+    },
+    Figure {
+        name: "throughput-outstanding",
+        about: "sums of two numbers, two workers; by how many calls are outstanding",
+        unit: Unit::CallsPerSecond,
+        places: &[1, 4, 16, 64, 256, 1_000],
+        load: |outstanding| (Work::Add, outstanding),
+        contestants: |peers| peers.pools(WORKERS),
+        rounds: THROUGHPUT,
+    },
+    Figure {
+        name: "throughput-payload-1",
+        about: "bytes there and back, two workers, one call outstanding; by payload",
+        unit: Unit::CallsPerSecond,
+        places: &PAYLOADS,
+        load: |len| (Work::Echo(len), 1),
+        contestants: |peers| peers.pools(WORKERS),
+        rounds: THROUGHPUT,
+    },
+    Figure {
+        name: "throughput-payload-64",
+        about: "bytes there and back, two workers, 64 calls outstanding; by payload",
+        unit: Unit::CallsPerSecond,
+        places: &PAYLOADS,
+        load: |len| (Work::Echo(len), 64),
+        contestants: |peers| peers.pools(WORKERS),
+        rounds: THROUGHPUT,
+    },
+    Figure {
+        name: "fresh",
+        about: "a sum in a sandbox that is made for the call",
+        unit: Unit::Nanoseconds,
+        places: &[0],
+        load: |_| (Work::Fresh, 1),
+        contestants: Peers::sandboxes,
+        rounds: LATENCY,
+    },
+    Figure {
+        name: "after-trap",
+        about: "the first good answer of a sound sandbox after a trap",
+        unit: Unit::Nanoseconds,
+        places: &[0],
+        load: |_| (Work::AfterTrap, 1),
+        contestants: Peers::sandboxes,
+        rounds: LATENCY,
+    },
+];
+
+impl Figure {
+    /// How often its measurement ticks.
+    pub(crate) fn ticks(&self, quick: bool) -> u64 {
+        self.places.len() as u64 * u64::from(WARM_UP + self.rounds(quick).count)
+    }
+
+    fn rounds(&self, quick: bool) -> Rounds {
+        // A smoke run: everything once through, figures of no worth.
+        let quickly = Rounds { count: 2, turn: self.rounds.turn / 5 };
+        if quick { quickly } else { self.rounds }
+    }
+
+    pub(crate) fn measure(
+        &self,
+        peers: &Peers,
+        quick: bool,
+        mut tick: impl FnMut(),
+    ) -> Result<Vec<Point>> {
+        let mut contestants = (self.contestants)(peers)?;
+        let mut points = Vec::new();
+        for &place in self.places {
+            let (work, outstanding) = (self.load)(place);
+            let took =
+                by_turns(&mut contestants, work, outstanding, self.rounds(quick), &mut tick)?;
+            for (contestant, took) in contestants.iter().zip(took) {
+                let (more_is_better, figure): (bool, fn(f64) -> f64) = match self.unit {
+                    Unit::CallsPerSecond => (true, |seconds| 1.0 / seconds),
+                    _ => (false, |seconds| seconds * 1e9),
+                };
+                let samples = took.into_iter().map(figure).collect();
+                let samples = Samples::of(samples, more_is_better);
+                points.push(Point::new(self.name, contestant.series(), place, self.unit, &samples));
+            }
+        }
+        Ok(points)
+    }
+}

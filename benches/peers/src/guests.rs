@@ -1,0 +1,45 @@
+//! The modules that everybody runs: wpc's is committed, the peers' are built when the run starts.
+
+use anyhow::{Context as _, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The folder of this package.
+pub(crate) fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+pub(crate) struct Guests {
+    pub(crate) wpc: Vec<u8>,
+    pub(crate) extism: Vec<u8>,
+    pub(crate) wapc: Vec<u8>,
+}
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+impl Guests {
+    /// Builds what is not built yet: optimised, without unwinding.
+    pub(crate) fn build() -> Result<()> {
+        let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["build", "--quiet", "--release", "--locked", "--target", TARGET])
+            .arg("--manifest-path")
+            .arg(here().join("guests/Cargo.toml"))
+            .status()
+            .context("cargo could not be run")?;
+        ensure!(built.success(), "the guests were not built; `rustup target add {TARGET}`?");
+        Ok(())
+    }
+
+    pub(crate) fn read() -> Result<Self> {
+        let built = here().join("guests/target").join(TARGET).join("release");
+        Ok(Self {
+            wpc: read(here().join("../../fixtures/wasm/sdk.wasm"))?,
+            extism: read(built.join("extism_guest.wasm"))?,
+            wapc: read(built.join("wapc_guest_functions.wasm"))?,
+        })
+    }
+}
+
+fn read(path: PathBuf) -> Result<Vec<u8>> {
+    std::fs::read(&path).with_context(|| format!("{} could not be read", path.display()))
+}

@@ -1,0 +1,134 @@
+//! Node's pools: a process that lives as long as the run and takes commands, a line of JSON each.
+
+use crate::contestant::{Contestant, Load, Work};
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::rc::Rc;
+use std::time::Duration;
+
+pub(crate) const LIBRARIES: [&str; 3] = ["piscina", "tinypool", "workerpool"];
+
+/// Where its scripts lie, and what they need.
+pub(crate) fn folder() -> PathBuf {
+    crate::guests::here().join("node")
+}
+
+/// Node's version, where there is Node and the libraries are installed.
+pub(crate) fn version() -> Option<String> {
+    let told = Command::new("node").arg("--version").output().ok()?;
+    let installed =
+        LIBRARIES.iter().all(|library| folder().join("node_modules").join(library).is_dir());
+    let version = String::from_utf8(told.stdout).ok()?;
+    (told.status.success() && installed).then(|| version.trim().trim_start_matches('v').to_owned())
+}
+
+/// The process.
+pub(crate) struct Node {
+    process: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+/// What a process takes, in bytes.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct Memory {
+    pub(crate) resident: f64,
+    pub(crate) peak: f64,
+}
+
+impl Node {
+    pub(crate) fn start() -> Result<Self> {
+        let mut process = Command::new("node")
+            .arg(folder().join("peers.mjs"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let answers = BufReader::new(process.stdout.take().context("it was asked to be piped")?);
+        Ok(Self { process, answers })
+    }
+
+    fn ask<T: DeserializeOwned>(&mut self, command: &Value) -> Result<T> {
+        let commands = self.process.stdin.as_mut().context("Node is being ended")?;
+        writeln!(commands, "{command}")?;
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        let answer: Value = serde_json::from_str(&line).context("Node gave no answer")?;
+        if let Some(error) = answer.get("error") {
+            bail!("Node: {error}");
+        }
+        Ok(serde_json::from_value(answer)?)
+    }
+
+    pub(crate) fn memory(&mut self) -> Result<Memory> {
+        self.ask(&json!({ "command": "memory" }))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // The end of its input ends it.
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+}
+
+/// One library's pool in the process.
+pub(crate) struct Pool {
+    node: Rc<RefCell<Node>>,
+    library: &'static str,
+    number: u64,
+}
+
+impl Pool {
+    pub(crate) fn start(
+        node: &Rc<RefCell<Node>>,
+        library: &'static str,
+        threads: usize,
+    ) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Opened {
+            pool: u64,
+        }
+        let open = json!({ "command": "open", "library": library, "threads": threads });
+        let opened: Opened = node.borrow_mut().ask(&open)?;
+        Ok(Self { node: Rc::clone(node), library, number: opened.pool })
+    }
+}
+
+impl Contestant for Pool {
+    fn series(&self) -> &'static str {
+        self.library
+    }
+
+    /// Node holds the watch, so that its lines of JSON are not in the time.
+    fn run(&mut self, load: Load) -> Result<Duration> {
+        #[derive(Deserialize)]
+        struct Ran {
+            nanoseconds: u64,
+        }
+        let echo = match load.work {
+            Work::Add => None,
+            Work::Echo(len) => Some(len),
+            Work::Fresh | Work::AfterTrap => bail!("Node's pools have no sandboxes"),
+        };
+        let load = json!({ "echo": echo, "outstanding": load.outstanding, "calls": load.calls });
+        let run = json!({ "command": "run", "pool": self.number, "load": load });
+        let ran: Ran = self.node.borrow_mut().ask(&run)?;
+        Ok(Duration::from_nanos(ran.nanoseconds))
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let close = json!({ "command": "close", "pool": self.number });
+        let closed: Result<Value> = self.node.borrow_mut().ask(&close);
+        if let Err(error) = closed {
+            eprintln!("{} was not closed: {error:#}", self.library);
+        }
+    }
+}

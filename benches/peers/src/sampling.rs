@@ -1,0 +1,106 @@
+//! Rounds in which everybody has a turn, and what is said of them. It knows nothing of what is measured.
+
+use crate::contestant::{Contestant, Load, Work};
+use crate::peers::Contestants;
+use anyhow::Result;
+use std::time::Duration;
+
+/// One figure of each round, the best first.
+pub(crate) struct Samples(Vec<f64>);
+
+impl Samples {
+    pub(crate) fn of(mut samples: Vec<f64>, more_is_better: bool) -> Self {
+        samples.sort_by(f64::total_cmp);
+        if more_is_better {
+            samples.reverse();
+        }
+        Self(samples)
+    }
+
+    /// The figure that this part of the rounds is at least as good as; `NaN` where there are none.
+    pub(crate) fn quantile(&self, part: f64) -> f64 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a place among some dozen samples"
+        )]
+        let at = (self.0.len().saturating_sub(1) as f64 * part).round() as usize;
+        self.0.get(at).copied().unwrap_or(f64::NAN)
+    }
+
+    pub(crate) fn median(&self) -> f64 {
+        self.quantile(0.5)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// How long and how often.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rounds {
+    /// How many count.
+    pub(crate) count: u32,
+    /// About how long each contestant's turn takes: long against the clock and a time slice, short
+    /// against the machine's drift.
+    pub(crate) turn: Duration,
+}
+
+/// How many rounds come first and do not count: compilers that watch and branch predictors settle.
+pub(crate) const WARM_UP: u32 = 3;
+
+/// Runs all by turns, A B C A B C, so that what else the machine does meets them alike; gives how long a
+/// call took, in seconds, by contestant and round.
+pub(crate) fn by_turns(
+    contestants: &mut Contestants,
+    work: Work,
+    outstanding: usize,
+    rounds: Rounds,
+    mut tick: impl FnMut(),
+) -> Result<Vec<Vec<f64>>> {
+    let mut loads = Vec::new();
+    for contestant in contestants.iter_mut() {
+        loads.push(fitted(contestant.as_mut(), work, outstanding, rounds.turn)?);
+    }
+    let mut samples = vec![Vec::new(); contestants.len()];
+    for round in 0..WARM_UP + rounds.count {
+        for ((contestant, load), samples) in contestants.iter_mut().zip(&loads).zip(&mut samples) {
+            let took = contestant.run(*load)?;
+            if round >= WARM_UP {
+                samples.push(took.as_secs_f64() / f64::from(load.calls));
+            }
+        }
+        tick();
+    }
+    Ok(samples)
+}
+
+/// As many calls as fill a turn. At least twice as many as are outstanding, so that filling and draining
+/// is not all there is.
+fn fitted(
+    contestant: &mut dyn Contestant,
+    work: Work,
+    outstanding: usize,
+    turn: Duration,
+) -> Result<Load> {
+    /// As far as a load grows from one try to the next.
+    const STEP: f64 = 10.0;
+    let least = if outstanding == 1 { 1 } else { u32::try_from(outstanding)? * 2 };
+    let mut load = Load { work, outstanding, calls: least };
+    loop {
+        let took = contestant.run(load)?.as_secs_f64().max(1e-9);
+        let missing = turn.as_secs_f64() / took;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a positive number; where it is too large, the largest is taken"
+        )]
+        let calls = (f64::from(load.calls) * missing.min(STEP)) as u32;
+        load.calls = calls.max(least);
+        if missing < STEP {
+            return Ok(load);
+        }
+    }
+}

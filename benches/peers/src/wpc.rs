@@ -1,0 +1,154 @@
+//! wpc: a typed handle for `add`, bytes as serde's bytes, options as they come.
+
+use crate::contestant::{ADDED, Contestant, Load, Work, check_echo, check_sum, payload, timed};
+use anyhow::{Result, ensure};
+use serde_bytes::{ByteBuf, Bytes};
+use std::collections::VecDeque;
+use std::time::Duration;
+use wpc_host::{Function, LocalWorker, Options, PendingCall, WasmModule, WorkerProcedureCall};
+
+type Add = Function<(i32, i32), i32>;
+
+/// What both ways in share. Its guest is the SDK's, with a time limit on every call: both are what
+/// wpc's users have unless they choose otherwise.
+struct Functions {
+    wpc: WorkerProcedureCall,
+    add: Add,
+    fresh: Add,
+}
+
+impl Functions {
+    fn define(guest: &[u8], workers: usize) -> Result<Self> {
+        let wpc = WorkerProcedureCall::new(Options::default())?;
+        wpc.define_worker_module(guest)?;
+        wpc.define_worker_function("fresh", WasmModule::new(guest).export("add").isolate_calls())?;
+        wpc.start_workers(workers)?;
+        let (add, fresh) = (wpc.function("add")?, wpc.function("fresh")?);
+        Ok(Self { wpc, add, fresh })
+    }
+}
+
+/// The pool.
+pub(crate) struct Pool(Functions);
+
+impl Pool {
+    pub(crate) fn start(guest: &[u8], workers: usize) -> Result<Self> {
+        let functions = Functions::define(guest, workers)?;
+        // Each worker makes its sandbox now, not in the first calls.
+        functions.wpc.warm_worker_function("add")?;
+        Ok(Self(functions))
+    }
+
+    /// Numbers, one call after the other where one is to be outstanding: then a blocking call is the
+    /// way; otherwise calls are sent off and the oldest is waited for.
+    fn sums(&self, function: &Add, load: Load) -> Result<()> {
+        if load.outstanding == 1 {
+            return load
+                .numbers()
+                .try_for_each(|number| check_sum(number, function.call((number, ADDED))?));
+        }
+        let mut calls: VecDeque<(i32, PendingCall<i32>)> =
+            VecDeque::with_capacity(load.outstanding);
+        for number in load.numbers() {
+            if calls.len() == load.outstanding
+                && let Some((number, call)) = calls.pop_front()
+            {
+                check_sum(number, call.wait()?)?;
+            }
+            calls.push_back((number, function.submit((number, ADDED))?));
+        }
+        calls.into_iter().try_for_each(|(number, call)| check_sum(number, call.wait()?))
+    }
+
+    fn echoes(&self, bytes: &[u8], load: Load) -> Result<()> {
+        let wpc = &self.0.wpc;
+        let mut calls: VecDeque<PendingCall<ByteBuf>> = VecDeque::with_capacity(load.outstanding);
+        for _ in 0..load.calls {
+            if load.outstanding == 1 {
+                let back: ByteBuf = wpc.call("echo_bytes", (Bytes::new(bytes),))?;
+                check_echo(bytes, &back)?;
+                continue;
+            }
+            if calls.len() == load.outstanding
+                && let Some(call) = calls.pop_front()
+            {
+                check_echo(bytes, &call.wait()?)?;
+            }
+            calls.push_back(wpc.submit("echo_bytes", (Bytes::new(bytes),))?);
+        }
+        calls.into_iter().try_for_each(|call| check_echo(bytes, &call.wait()?))
+    }
+}
+
+impl Contestant for Pool {
+    fn series(&self) -> &'static str {
+        "wpc"
+    }
+
+    fn run(&mut self, load: Load) -> Result<Duration> {
+        let Functions { wpc, add, fresh } = &self.0;
+        match load.work {
+            Work::Add => timed(|| self.sums(add, load)),
+            Work::Fresh => timed(|| self.sums(fresh, load)),
+            Work::Echo(len) => {
+                let bytes = payload(len);
+                timed(|| self.echoes(&bytes, load))
+            }
+            Work::AfterTrap => load
+                .numbers()
+                .map(|number| {
+                    ensure!(wpc.call::<()>("panics", ("asked to",)).is_err(), "it traps");
+                    timed(|| check_sum(number, add.call((number, ADDED))?))
+                })
+                .sum(),
+        }
+    }
+}
+
+/// The worker on the caller's thread.
+pub(crate) struct Local {
+    functions: Functions,
+    here: LocalWorker,
+}
+
+impl Local {
+    pub(crate) fn start(guest: &[u8]) -> Result<Self> {
+        // A local worker wants a pool of at least one.
+        let functions = Functions::define(guest, 1)?;
+        let here = functions.wpc.local_worker();
+        Ok(Self { functions, here })
+    }
+}
+
+impl Contestant for Local {
+    fn series(&self) -> &'static str {
+        "wpc, caller's thread"
+    }
+
+    fn run(&mut self, load: Load) -> Result<Duration> {
+        let Self { functions: Functions { add, fresh, .. }, here } = self;
+        let mut sum = |function: &Add, number| {
+            check_sum(number, here.call_function(function, (number, ADDED))?)
+        };
+        match load.work {
+            Work::Add => timed(|| load.numbers().try_for_each(|number| sum(add, number))),
+            Work::Fresh => timed(|| load.numbers().try_for_each(|number| sum(fresh, number))),
+            Work::Echo(len) => {
+                let bytes = payload(len);
+                timed(|| {
+                    (0..load.calls).try_for_each(|_| {
+                        let back: ByteBuf = here.call("echo_bytes", (Bytes::new(&bytes),))?;
+                        check_echo(&bytes, &back)
+                    })
+                })
+            }
+            Work::AfterTrap => load
+                .numbers()
+                .map(|number| {
+                    ensure!(here.call::<()>("panics", ("asked to",)).is_err(), "it traps");
+                    timed(|| check_sum(number, here.call_function(add, (number, ADDED))?))
+                })
+                .sum(),
+        }
+    }
+}
