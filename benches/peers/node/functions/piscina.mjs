@@ -1,0 +1,7 @@
+// What piscina's threads run.
+
+import { move as transferred } from 'piscina';
+
+export const add = ([a, b]) => a + b;
+export const echo = (bytes) => bytes;
+export const move = (bytes) => transferred(bytes);

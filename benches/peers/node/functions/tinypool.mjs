@@ -1,0 +1,7 @@
+// What tinypool's threads run.
+
+import Tinypool from 'tinypool';
+
+export const add = ([a, b]) => a + b;
+export const echo = (bytes) => bytes;
+export const move = (bytes) => Tinypool.move(bytes);

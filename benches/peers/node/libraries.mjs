@@ -1,0 +1,84 @@
+// The three libraries, each with as many threads as asked for, all of them up before the first call.
+//
+// Bytes: a caller keeps what it sends, as with everybody else. Small ones are cloned by Node; from
+// `TRANSFER` bytes on it is faster to copy them once and to transfer the copy there and back, which all
+// three document.
+
+import Piscina from 'piscina';
+import Tinypool from 'tinypool';
+import workerpool from 'workerpool';
+
+const TRANSFER = 16 * 1024;
+
+const file = (name) => new URL(`./functions/${name}.mjs`, import.meta.url).href;
+
+// piscina and tinypool, which began as a fork of it, are called alike.
+function piscinaLike(pool) {
+  const moved = (bytes) => {
+    const copy = bytes.slice();
+    return pool.run(copy, { name: 'move', transferList: [copy.buffer] });
+  };
+  return {
+    add: (a, b) => pool.run([a, b], { name: 'add' }),
+    echo: (bytes) => (bytes.length < TRANSFER ? pool.run(bytes, { name: 'echo' }) : moved(bytes)),
+    close: () => pool.destroy(),
+  };
+}
+
+async function warm(pool, threads) {
+  await Promise.all(Array.from({ length: threads * 8 }, () => pool.add(1, 2)));
+  return pool;
+}
+
+export const libraries = {
+  // Atomics wake its threads fastest; histograms of its calls are switched off.
+  piscina: (threads) =>
+    warm(
+      piscinaLike(
+        new Piscina({
+          filename: file('piscina'),
+          minThreads: threads,
+          maxThreads: threads,
+          idleTimeout: Infinity,
+          atomics: 'sync',
+          recordTiming: false,
+        }),
+      ),
+      threads,
+    ),
+
+  // Atomics are its default.
+  tinypool: (threads) =>
+    warm(
+      piscinaLike(
+        new Tinypool({
+          filename: file('tinypool'),
+          minThreads: threads,
+          maxThreads: threads,
+          idleTimeout: Infinity,
+        }),
+      ),
+      threads,
+    ),
+
+  // Threads; by default it would take processes on some platforms.
+  workerpool: (threads) => {
+    const pool = workerpool.pool(new URL('./functions/workerpool.mjs', import.meta.url).pathname, {
+      minWorkers: threads,
+      maxWorkers: threads,
+      workerType: 'thread',
+    });
+    const moved = (bytes) => {
+      const copy = bytes.slice();
+      return pool.exec('move', [copy], { transfer: [copy.buffer] });
+    };
+    return warm(
+      {
+        add: (a, b) => pool.exec('add', [a, b]),
+        echo: (bytes) => (bytes.length < TRANSFER ? pool.exec('echo', [bytes]) : moved(bytes)),
+        close: () => pool.terminate(true),
+      },
+      threads,
+    );
+  },
+};

@@ -1,0 +1,29 @@
+// Puts a load on a pool: as many lanes as calls are outstanding, each with one call after the other.
+
+import { hrtime } from 'node:process';
+
+const ADDED = 2;
+
+export async function run(pool, { echo, outstanding, calls }) {
+  const bytes = echo === null ? undefined : payload(echo);
+  let sent = 0;
+  const lane = async () => {
+    while (sent < calls) {
+      const number = sent;
+      sent += 1;
+      if (bytes === undefined) {
+        const sum = await pool.add(number, ADDED);
+        if (sum !== number + ADDED) throw new Error(`${number} and ${ADDED} are ${sum}`);
+      } else if (Buffer.compare(bytes, await pool.echo(bytes)) !== 0) {
+        throw new Error('other bytes came back');
+      }
+    }
+  };
+  const begun = hrtime.bigint();
+  await Promise.all(Array.from({ length: outstanding }, lane));
+  return hrtime.bigint() - begun;
+}
+
+function payload(length) {
+  return Uint8Array.from({ length }, (_, at) => at % 251);
+}
