@@ -4,34 +4,43 @@ mod axis;
 mod chart;
 
 use crate::figure;
-use crate::point::{About, Point, read};
+use crate::point::{Point, read};
 use crate::unit::Unit;
 use anyhow::{Context as _, Result};
 use chart::{Chart, Line};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// What a picture shows, and which runs it is from.
+#[derive(Default)]
+struct Shown {
+    lines: Vec<Line>,
+    runs: Vec<String>,
+}
+
 /// Draws what the files have into the folder, a picture for each figure and unit; gives their paths.
 pub(crate) fn draw(files: &[PathBuf], folder: &Path) -> Result<Vec<PathBuf>> {
-    let (mut abouts, mut points): (Vec<About>, Vec<Point>) = Default::default();
+    let mut pictures: BTreeMap<String, BTreeMap<String, Shown>> = BTreeMap::new();
     for file in files {
-        let (about, of_file) = read(file)?;
-        abouts.extend(about);
-        points.extend(of_file);
+        let (about, points) = read(file)?;
+        let run = about.map(|about| format!("{}, {}", about.machine, about.date));
+        for point in points {
+            let units = pictures.entry(point.figure.clone()).or_default();
+            let shown = units.entry(point.unit.clone()).or_default();
+            if let Some(run) = run.as_ref().filter(|run| !shown.runs.contains(run)) {
+                shown.runs.push(run.clone());
+            }
+            add(&mut shown.lines, &point);
+        }
     }
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    let mut pictures: BTreeMap<&str, BTreeMap<&str, Vec<Line>>> = BTreeMap::new();
-    for point in &points {
-        let lines = pictures.entry(&point.figure).or_default().entry(&point.unit).or_default();
-        add(lines, point);
-    }
     let mut drawn = Vec::new();
     for (name, units) in pictures {
         let is_only = units.len() == 1;
-        for (unit, lines) in units {
-            let suffix = if is_only { String::new() } else { format!("-{}", slug(unit)) };
+        for (unit, shown) in units {
+            let suffix = if is_only { String::new() } else { format!("-{}", slug(&unit)) };
             let path = folder.join(format!("{name}{suffix}.svg"));
-            chart(name, unit, lines, &abouts).draw(&path)?;
+            chart(&name, &unit, shown).draw(&path)?;
             drawn.push(path);
         }
     }
@@ -52,7 +61,7 @@ fn add(lines: &mut Vec<Line>, point: &Point) {
     points.sort_by(|(one, ..), (other, ..)| one.total_cmp(other));
 }
 
-fn chart(name: &str, unit: &str, lines: Vec<Line>, abouts: &[About]) -> Chart {
+fn chart(name: &str, unit: &str, shown: Shown) -> Chart {
     let figure = figure::of(name);
     let what = match Unit::of(unit) {
         Some(Unit::Nanoseconds) => "time",
@@ -61,16 +70,13 @@ fn chart(name: &str, unit: &str, lines: Vec<Line>, abouts: &[About]) -> Chart {
         Some(Unit::Kilobytes | Unit::Bytes) => "memory",
         None => unit,
     };
-    let mut runs: Vec<_> =
-        abouts.iter().map(|about| format!("{}, {}", about.machine, about.date)).collect();
-    runs.dedup();
     Chart {
         title: figure.map_or(name, |figure| figure.title).to_owned(),
-        subtitle: runs.join("; "),
+        subtitle: shown.runs.join("; "),
         x: figure.map_or("", |figure| figure.x).to_owned(),
         y: what.to_owned(),
         unit: Unit::of(unit),
-        lines,
+        lines: shown.lines,
     }
 }
 
