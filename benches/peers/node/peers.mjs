@@ -1,8 +1,9 @@
 // Keeps Node's pools and does what it is told: a command is a line of JSON on standard input, its answer a
 // line on standard output. One process serves the whole run, so that its rounds alternate with the others'.
 
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { memoryUsage, resourceUsage, stdin, stdout } from 'node:process';
+import { stdin, stdout } from 'node:process';
 import { libraries } from './libraries.mjs';
 import { run } from './load.mjs';
 
@@ -24,8 +25,10 @@ const commands = {
     return {};
   },
   async memory() {
-    // `maxRSS` is in units of 1024 bytes.
-    return { resident: memoryUsage.rss(), peak: resourceUsage().maxRSS * 1024 };
+    // As the other processes are read. `resourceUsage` would begin with the peak of whoever started this one.
+    const status = readFileSync('/proc/self/status', 'utf8');
+    const bytes = (name) => Number(status.match(new RegExp(`${name}:\\s+(\\d+) kB`))[1]) * 1024;
+    return { resident: bytes('VmRSS'), peak: bytes('VmHWM') };
   },
 };
 

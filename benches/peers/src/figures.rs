@@ -68,7 +68,7 @@ pub(crate) const FIGURES: [Figure; 7] = [
         rounds: THROUGHPUT,
     },
     Figure {
-        name: "throughput-payload-64",
+        name: "throughput-payload",
         about: "bytes there and back, two workers, 64 calls outstanding; by payload",
         unit: Unit::CallsPerSecond,
         places: &PAYLOADS,
