@@ -11,7 +11,7 @@ use crate::host_function::HostFunction;
 use crate::id::WorkerId;
 use crate::limits::Limits;
 use crate::module::{Export, Module};
-use crate::reply::{RawReply, ReplyMetadata};
+use crate::reply::RawReply;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::{ArcSwap, thread, time};
 use crate::wasi::Wasi;
@@ -72,7 +72,6 @@ pub(crate) struct Request<'a> {
     pub(crate) call: &'a Arc<Call>,
     pub(crate) export: &'a Export,
     pub(crate) export_at: usize,
-    pub(crate) arguments: &'a [u8],
     pub(crate) fuel: Option<u64>,
 }
 
@@ -108,8 +107,9 @@ impl Sandbox {
     pub(crate) fn call(
         &mut self,
         request: &Request<'_>,
-        read: impl FnOnce(RawReply<'_>),
-    ) -> Result<ReplyMetadata, Box<Error>> {
+        arguments: Vec<u8>,
+        read: impl FnOnce(RawReply<'_>, Vec<u8>),
+    ) -> Result<(), Box<Error>> {
         assert!(!self.is_broken, "a sandbox that failed is never used again");
         let call = request.call;
         let mut bytes = vec![TAG_VALUE];
@@ -141,13 +141,8 @@ impl Sandbox {
         };
         self.is_broken = result.is_err();
         result?;
-        let metadata = ReplyMetadata {
-            function_hash_sha1: self.blueprint.module.hash,
-            worker_id: self.surroundings.worker,
-            fuel_used: None,
-        };
-        read(RawReply::Encoded(&bytes));
-        Ok(metadata)
+        read(RawReply::Encoded(&bytes), arguments);
+        Ok(())
     }
 }
 

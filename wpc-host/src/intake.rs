@@ -142,14 +142,15 @@ pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<(), Error> {
 }
 
 /// Refuses a call that cannot be served, before anything of it is encoded or queued.
+#[inline]
 fn check<'a>(
     pool: &Pool,
     function: &'a Function,
     options: &CallOptions,
 ) -> Result<&'a Arc<Definition>, Error> {
     let name = || function.name.to_string();
-    let found = function.module.hash;
-    if let Some(expected) = options.pin.filter(|pin| *pin != found) {
+    if let Some(expected) = options.pin.filter(|pin| *pin != function.module.hash) {
+        let found = function.module.hash;
         return Err(Error::PinMismatch { function: name(), expected, found });
     }
     let definition = function.definition.as_ref().map_err(|alias| Error::DependencyNotDefined {

@@ -21,25 +21,25 @@ pub(crate) enum RawReply<'a> {
 }
 
 impl RawReply<'_> {
-    /// The kind, then postcard, whichever it was.
-    pub(crate) fn to_encoded(self) -> Vec<u8> {
+    /// The kind, then postcard, whichever it was, in `room` where it fits there.
+    pub(crate) fn to_encoded(self, room: Vec<u8>) -> Vec<u8> {
         match self {
-            Self::Encoded(bytes) => bytes.to_vec(),
+            Self::Encoded(bytes) => written(room, &[bytes]),
             Self::Bytes(bytes) => {
                 let (length, used) = length(bytes.len());
-                [&[TAG_VALUE], &length[..used], bytes].concat()
+                written(room, &[&[TAG_VALUE], &length[..used], bytes])
             }
         }
     }
 
-    /// What is kept of it for its caller: one copy.
-    pub(crate) fn to_body(self) -> Body {
+    /// What is kept of it for its caller, in `room` where it fits there: one copy.
+    pub(crate) fn to_body(self, room: Vec<u8>) -> Body {
         match self {
-            Self::Encoded(bytes) => Body::Encoded(bytes.to_vec()),
+            Self::Encoded(_) => Body::Encoded(self.to_encoded(room)),
             Self::Bytes(bytes) => {
                 let kept = ConcurrentQueue::bounded(1);
                 // It is empty and open: the one value finds its place.
-                let _ = kept.push(bytes.to_vec());
+                let _ = kept.push(written(room, &[bytes]));
                 Body::Bytes(Box::new(kept))
             }
         }
@@ -130,11 +130,24 @@ impl Body {
         }
         let mut encoded = match self {
             Self::Encoded(bytes) => bytes.clone(),
-            Self::Bytes(kept) => RawReply::Bytes(&taken(kept)).to_encoded(),
+            Self::Bytes(kept) => RawReply::Bytes(&taken(kept)).to_encoded(Vec::new()),
         };
         encoded.remove(0);
         Ok(encoded)
     }
+}
+
+/// The parts in a row, in `room` where they fit and leave no more than as much of it unused: the memory is there,
+/// and goes back to the thread that it came from.
+fn written(mut room: Vec<u8>, parts: &[&[u8]]) -> Vec<u8> {
+    let len = parts.iter().map(|part| part.len()).sum::<usize>();
+    if (len..=2 * len).contains(&room.capacity()) {
+        room.clear();
+    } else {
+        room = Vec::with_capacity(len);
+    }
+    parts.iter().for_each(|part| room.extend_from_slice(part));
+    room
 }
 
 fn taken(kept: &ConcurrentQueue<Vec<u8>>) -> Vec<u8> {

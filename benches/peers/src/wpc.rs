@@ -1,13 +1,13 @@
-//! wpc: a typed handle for `add`, bytes as serde's bytes, options as they come.
+//! wpc: typed handles, options as they come.
 
 use crate::contestant::{ADDED, Contestant, Load, Work, check_echo, check_sum, payload, timed};
 use anyhow::{Result, ensure};
-use serde_bytes::{ByteBuf, Bytes};
 use std::collections::VecDeque;
 use std::time::Duration;
 use wpc_host::{Function, LocalWorker, Options, PendingCall, WasmModule, WorkerProcedureCall};
 
 type Add = Function<(i32, i32), i32>;
+type Echo = Function<(Vec<u8>,), Vec<u8>>;
 
 /// What both ways in share. Its guest is the SDK's, with a time limit on every call: both are what
 /// wpc's users have unless they choose otherwise.
@@ -15,6 +15,7 @@ struct Functions {
     wpc: WorkerProcedureCall,
     add: Add,
     fresh: Add,
+    echo: Echo,
 }
 
 impl Functions {
@@ -24,7 +25,7 @@ impl Functions {
         wpc.define_worker_function("fresh", WasmModule::new(guest).export("add").isolate_calls())?;
         wpc.start_workers(workers)?;
         let (add, fresh) = (wpc.function("add")?, wpc.function("fresh")?);
-        Ok(Self { wpc, add, fresh })
+        Ok(Self { echo: wpc.function("echo_bytes")?, wpc, add, fresh })
     }
 }
 
@@ -61,12 +62,11 @@ impl Pool {
     }
 
     fn echoes(&self, bytes: &[u8], load: Load) -> Result<()> {
-        let wpc = &self.0.wpc;
-        let mut calls: VecDeque<PendingCall<ByteBuf>> = VecDeque::with_capacity(load.outstanding);
+        let echo = &self.0.echo;
+        let mut calls: VecDeque<PendingCall<Vec<u8>>> = VecDeque::with_capacity(load.outstanding);
         for _ in 0..load.calls {
             if load.outstanding == 1 {
-                let back: ByteBuf = wpc.call("echo_bytes", (Bytes::new(bytes),))?;
-                check_echo(bytes, &back)?;
+                check_echo(bytes, &echo.call((bytes,))?)?;
                 continue;
             }
             if calls.len() == load.outstanding
@@ -74,7 +74,7 @@ impl Pool {
             {
                 check_echo(bytes, &call.wait()?)?;
             }
-            calls.push_back(wpc.submit("echo_bytes", (Bytes::new(bytes),))?);
+            calls.push_back(echo.submit((bytes,))?);
         }
         calls.into_iter().try_for_each(|call| check_echo(bytes, &call.wait()?))
     }
@@ -86,7 +86,7 @@ impl Contestant for Pool {
     }
 
     fn run(&mut self, load: Load) -> Result<Duration> {
-        let Functions { wpc, add, fresh } = &self.0;
+        let Functions { wpc, add, fresh, .. } = &self.0;
         match load.work {
             Work::Add => timed(|| self.sums(add, load)),
             Work::Fresh => timed(|| self.sums(fresh, load)),
@@ -126,7 +126,7 @@ impl Contestant for Local {
     }
 
     fn run(&mut self, load: Load) -> Result<Duration> {
-        let Self { functions: Functions { add, fresh, .. }, here } = self;
+        let Self { functions: Functions { add, fresh, echo, .. }, here } = self;
         let mut sum = |function: &Add, number| {
             check_sum(number, here.call_function(function, (number, ADDED))?)
         };
@@ -137,8 +137,7 @@ impl Contestant for Local {
                 let bytes = payload(len);
                 timed(|| {
                     (0..load.calls).try_for_each(|_| {
-                        let back: ByteBuf = here.call("echo_bytes", (Bytes::new(&bytes),))?;
-                        check_echo(&bytes, &back)
+                        check_echo(&bytes, &here.call_function(echo, (bytes.as_slice(),))?)
                     })
                 })
             }

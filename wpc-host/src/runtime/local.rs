@@ -13,6 +13,7 @@ use crate::lifecycle::Lifecycle;
 use crate::pending::Answer;
 use crate::pool::Pool;
 use crate::registry;
+use crate::reply::ReplyMetadata;
 use crate::sync::atomic::Ordering;
 use crate::worker::Local;
 use postcard_schema::Schema;
@@ -48,6 +49,13 @@ struct State {
     job: Option<Job>,
     /// The numbers of the next calls.
     ids: Range<u64>,
+}
+
+impl State {
+    /// What is known of the last call.
+    fn metadata(&self) -> Option<ReplyMetadata> {
+        self.job.as_ref().map(|job| self.local.metadata(job))
+    }
 }
 
 /// How many numbers for calls are taken at once.
@@ -111,7 +119,13 @@ impl LocalWorker {
         options: &CallOptions,
     ) -> Result<Answer<R>, Error> {
         let function = self.lifecycle.pool.registry.function(name);
-        self.run(function.as_ref(), name, &arguments, options).map_err(|error| *error)
+        let (value, elsewhere) =
+            self.run(function.as_ref(), name, &arguments, options).map_err(|error| *error)?;
+        let here = || self.state.as_ref().and_then(|state| state.metadata());
+        match elsewhere.or_else(here) {
+            Some(metadata) => Ok(Answer { value, metadata }),
+            None => unreachable!("it ran somewhere"),
+        }
     }
 
     /// Calls a function here whose types were checked when its handle was made.
@@ -125,12 +139,12 @@ impl LocalWorker {
         arguments: impl Arguments<P>,
     ) -> Result<R, Error> {
         let options = CallOptions::new();
-        let answer = match &*function.slot().load() {
+        let ran = match &*function.slot().load() {
             Some(found) => self.run(Some(found), function.name(), &arguments, &options),
             // Undefined and defined again, the name may stand elsewhere.
             None => return self.call(function.name(), arguments),
         };
-        answer.map(|answer| answer.value).map_err(|error| *error)
+        ran.map(|(value, _)| value).map_err(|error| *error)
     }
 
     /// Its number, as events and replies carry it; `None` until it has run a call.
@@ -139,13 +153,15 @@ impl LocalWorker {
         self.state.as_ref().map(|state| state.local.worker().id)
     }
 
+    /// The value, and what is known of its call where that was answered on the pool.
+    #[inline]
     fn run<R: DeserializeOwned + 'static>(
         &mut self,
         function: Option<&Arc<registry::Function>>,
         name: &str,
         arguments: &impl Serialize,
         options: &CallOptions,
-    ) -> Result<Answer<R>, Box<Error>> {
+    ) -> Result<(R, Option<ReplyMetadata>), Box<Error>> {
         let pool = &self.lifecycle.pool;
         if !pool.is_open.load(Ordering::Acquire) {
             return Err(Error::NotRunning.into());
@@ -174,10 +190,14 @@ impl LocalWorker {
         });
         self.state = Some(state);
         match (ran?, value) {
-            (Some(Ok(metadata)), Some(value)) => Ok(Answer { value: value?, metadata }),
+            (Some(Ok(())), Some(value)) => Ok((value?, None)),
             (Some(Err(error)), _) => Err(error),
-            _ => Ok(intake::submit(pool, Some(Arc::clone(function)), name, arguments, options)?
-                .wait_answer()?),
+            _ => {
+                let function = Some(Arc::clone(function));
+                let call = intake::submit(pool, function, name, arguments, options)?;
+                let Answer { value, metadata } = call.wait_answer()?;
+                Ok((value, Some(metadata)))
+            }
         }
     }
 }
@@ -234,15 +254,19 @@ fn prepare<'a>(
 
 /// Refuses a call that might end the thread's stack. Where the system does not tell how much there is, it is
 /// taken to be enough.
+#[inline]
 fn check_stack(pool: &Pool, function: &str) -> Result<(), Error> {
     let needed = pool.options.max_wasm_stack + HOST_STACK;
     match stacker::remaining_stack() {
-        Some(left) if left < needed => Err(Error::InvalidCallOptions {
-            function: function.to_owned(),
-            problem: format!(
-                "this thread has {left} bytes of stack left, and a call on it needs {needed}: `Options::max_wasm_stack` and {HOST_STACK}; give the thread more, or call on the pool"
-            ),
-        }),
+        Some(left) if left < needed => Err(too_little_stack(function, left, needed)),
         _ => Ok(()),
     }
+}
+
+#[cold]
+fn too_little_stack(function: &str, left: usize, needed: usize) -> Error {
+    let problem = format!(
+        "this thread has {left} bytes of stack left, and a call on it needs {needed}: `Options::max_wasm_stack` and {HOST_STACK}; give the thread more, or call on the pool"
+    );
+    Error::InvalidCallOptions { function: function.to_owned(), problem }
 }

@@ -95,12 +95,6 @@ impl Blueprint {
         self.parts.len()
     }
 
-    /// The definition's own module.
-    pub(crate) fn module(&self) -> &Module {
-        // There is a part for each node, and the registry always gives the definition's own.
-        &self.parts[self.parts.len() - 1].module
-    }
-
     /// Makes every instance in `store`, start functions and initialisers included.
     pub(super) fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<()> {
         for (at, part) in self.parts.iter().enumerate() {

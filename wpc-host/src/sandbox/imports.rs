@@ -11,7 +11,7 @@ use super::state::State;
 use super::surroundings::{Failure, LINE_COST, MAX_TEXT, tell_line};
 use crate::event::Severity;
 use crate::host_function::HostContext;
-use crate::reply::encode_reply;
+use crate::reply::{RawReply, encode_reply};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::{Caller, Engine, Extern, Linker, Memory};
@@ -158,15 +158,15 @@ pub(super) fn link_typed(
 ) -> wasmtime::Result<()> {
     link_carried(linker, at, import, move |caller, arguments| {
         let entry = entry(caller, callee).map_err(wasmtime::Error::new)?;
-        invoke(&mut *caller, callee, &entry, arguments, |reply| reply.to_encoded()).or_else(
-            |error| {
-                match error.downcast::<Failure>()? {
-                    // The caller's mistake, not the end of it: it learns of it as a reply.
-                    Failure::BadArguments(reason) => Ok(bad_arguments(&reason)),
-                    failure => Err(wasmtime::Error::new(failure)),
-                }
-            },
-        )
+        // What is owned goes before the call: calls between dependencies may nest, and each would keep its
+        // bytes.
+        let reply = |reply: RawReply<'_>, ()| reply.to_encoded(Vec::new());
+        let called = invoke(&mut *caller, callee, &entry, arguments, drop, reply);
+        called.or_else(|error| match error.downcast::<Failure>()? {
+            // The caller's mistake, not the end of it: it learns of it as a reply.
+            Failure::BadArguments(reason) => Ok(bad_arguments(&reason)),
+            failure => Err(wasmtime::Error::new(failure)),
+        })
     })
 }
 

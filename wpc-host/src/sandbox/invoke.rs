@@ -50,46 +50,51 @@ impl Entry {
     }
 }
 
-/// Calls `entry` of the instance at `at` and gives what `read` takes of the reply, which has a kind.
-pub(super) fn invoke<T>(
+/// Calls `entry` of the instance at `at` and gives what `read` takes of the reply, which has a kind. What `keep`
+/// makes of the arguments, once the guest has them, goes along.
+#[inline(always)]
+pub(super) fn invoke<A: AsRef<[u8]>, K, T>(
     mut store: impl AsContextMut<Data = State>,
     at: usize,
     entry: &Entry,
-    arguments: impl AsRef<[u8]>,
-    read: impl FnOnce(RawReply<'_>) -> T,
+    arguments: A,
+    keep: impl FnOnce(A) -> K,
+    read: impl FnOnce(RawReply<'_>, K) -> T,
 ) -> wasmtime::Result<T> {
     match entry {
-        Entry::Wpc(function) => invoke_wpc(store, at, function, arguments, read),
+        Entry::Wpc(function) => invoke_wpc(store, at, function, arguments, keep, read),
         Entry::Scalars { function, parameters, result } => {
             let parameters =
                 decode(parameters, arguments.as_ref()).map_err(wasmtime::Error::new)?;
+            let kept = keep(arguments);
             let mut results = [Val::I32(0)];
             let results = &mut results[..usize::from(result.is_some())];
             function.call(&mut store, &parameters, results)?;
-            Ok(read(RawReply::Encoded(&encode(results.first()))))
+            Ok(read(RawReply::Encoded(&encode(results.first())), kept))
         }
         Entry::Command(function) => {
             decode(&[], arguments.as_ref()).map_err(wasmtime::Error::new)?;
             match function.call(&mut store, ()) {
-                Ok(()) => Ok(read(RawReply::Encoded(&encode(None)))),
+                Ok(()) => {}
                 Err(error) => match error.downcast_ref() {
                     // Its own end, not one of its dependencies'.
-                    Some(Failure::Exited { at: whose, status: 0 }) if *whose == at => {
-                        Ok(read(RawReply::Encoded(&encode(None))))
-                    }
-                    _ => Err(error),
+                    Some(Failure::Exited { at: whose, status: 0 }) if *whose == at => {}
+                    _ => return Err(error),
                 },
             }
+            Ok(read(RawReply::Encoded(&encode(None)), keep(arguments)))
         }
     }
 }
 
-fn invoke_wpc<T>(
+#[inline(always)]
+fn invoke_wpc<A: AsRef<[u8]>, K, T>(
     mut store: impl AsContextMut<Data = State>,
     at: usize,
     function: &TypedFunc<(u32, u32), u64>,
-    arguments: impl AsRef<[u8]>,
-    read: impl FnOnce(RawReply<'_>) -> T,
+    arguments: A,
+    keep: impl FnOnce(A) -> K,
+    read: impl FnOnce(RawReply<'_>, K) -> T,
 ) -> wasmtime::Result<T> {
     let mut store = store.as_context_mut();
     let len = u32::try_from(arguments.as_ref().len()).map_err(|_| too_many_arguments())?;
@@ -98,10 +103,9 @@ fn invoke_wpc<T>(
     memory::room(memory, &mut store, buffer, len, "its argument buffer")
         .map_err(wasmtime::Error::new)?
         .copy_from_slice(arguments.as_ref());
-    // What is owned goes now: calls between dependencies may nest, and each would keep its bytes.
-    drop(arguments);
+    let kept = keep(arguments);
     let packed = function.call(&mut store, (buffer, len))?;
-    take_reply(&store, at, packed).map(read)
+    take_reply(&store, at, packed).map(|reply| read(reply, kept))
 }
 
 #[cold]
@@ -137,7 +141,7 @@ pub(super) fn initialise(
 }
 
 /// The reply at the place that a function returned, which has a kind.
-#[inline]
+#[inline(always)]
 fn take_reply<'a>(
     store: &'a wasmtime::StoreContextMut<'_, State>,
     at: usize,

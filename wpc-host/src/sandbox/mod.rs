@@ -27,7 +27,7 @@ use crate::call::Call;
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::module::Export;
-use crate::reply::{RawReply, ReplyMetadata};
+use crate::reply::RawReply;
 use invoke::{Entry, invoke};
 use state::{Meter, State};
 use std::sync::Arc;
@@ -45,7 +45,6 @@ pub(crate) struct Request<'a> {
     pub(crate) export: &'a Export,
     /// Which of its module's.
     pub(crate) export_at: usize,
-    pub(crate) arguments: &'a [u8],
     /// How much fuel it may use; `None` where the definition does not meter it.
     pub(crate) fuel: Option<u64>,
 }
@@ -128,13 +127,16 @@ impl Sandbox {
                 .is_some_and(|most| self.store.data().meter.memory.used > most)
     }
 
-    /// Carries one call across the wall; `read` is given the reply, which has a kind, where it lies. After an error the sandbox may be in any state and must be dropped, unless
+    /// Carries one call across the wall; `read` is given the reply, which has a kind, where it lies, and what room
+    /// the arguments took. After an error the sandbox may be in any state and must be dropped, unless
     /// [`keeps_sandbox`] says otherwise.
+    #[inline(always)]
     pub(crate) fn call(
         &mut self,
         request: &Request<'_>,
-        read: impl FnOnce(RawReply<'_>),
-    ) -> Result<ReplyMetadata, Box<Error>> {
+        arguments: Vec<u8>,
+        read: impl FnOnce(RawReply<'_>, Vec<u8>),
+    ) -> Result<(), Box<Error>> {
         self.calls += 1;
         let at = self.blueprint.instances() - 1;
         let result = self.within(request, |sandbox| {
@@ -143,21 +145,15 @@ impl Sandbox {
             }
             let Self { store, entries, .. } = sandbox;
             match &entries[request.export_at] {
-                Some(entry) => invoke(store, at, entry, request.arguments, read),
+                Some(entry) => invoke(store, at, entry, arguments, |room| room, read),
                 None => unreachable!("it was just looked up"),
             }
         });
-        match result {
-            Ok(()) => Ok(ReplyMetadata {
-                function_hash_sha1: self.blueprint.module().hash,
-                worker_id: self.store.data().surroundings.worker,
-                fuel_used: request.call.fuel_used(),
-            }),
-            Err(error) => Err(self.error(error, request).into()),
-        }
+        result.map_err(|error| self.error(error, request).into())
     }
 
     /// Runs the guest on behalf of a call: its deadline, its fuel, and nothing left of the last.
+    #[inline(always)]
     fn within<T>(
         &mut self,
         request: &Request<'_>,

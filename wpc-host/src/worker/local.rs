@@ -9,7 +9,7 @@
 //! sees the other.
 
 use super::Worker;
-use super::thread::{Equipment, Thread};
+use super::thread::{Equipment, Thread, metadata};
 use crate::error::Error;
 use crate::job::Job;
 use crate::reply::{RawReply, ReplyMetadata};
@@ -42,12 +42,18 @@ impl Local {
         Self { thread: Thread::new(&worker, equipment), worker }
     }
 
+    /// What is known of the call that was answered last, which was the job's.
+    pub(crate) fn metadata(&self, job: &Job) -> ReplyMetadata {
+        metadata(job, &self.worker)
+    }
+
     pub(crate) fn worker(&self) -> &Arc<Worker> {
         &self.worker
     }
 
     /// Runs the job's call here, if its definition may be tried here now; `None` where it may not. What `read`
     /// takes of the reply goes into `value`.
+    #[inline(always)]
     pub(crate) fn run<T>(
         &mut self,
         job: &mut Job,
@@ -55,7 +61,7 @@ impl Local {
         value: &mut Option<T>,
         read: impl FnOnce(RawReply<'_>) -> T,
         error: impl FnOnce(&T) -> Option<Error>,
-    ) -> Option<Result<ReplyMetadata, Box<Error>>> {
+    ) -> Option<Result<(), Box<Error>>> {
         let Self { worker, thread } = self;
         worker.is_busy.store(true, Ordering::SeqCst);
         let rest = Rest(worker);
@@ -69,7 +75,19 @@ impl Local {
         if !thread.admits(job) {
             return None;
         }
-        let result = thread.execute(job, value, read, error);
+        let (arguments, mut room_again) = (std::mem::take(&mut job.arguments), Vec::new());
+        let result = thread.execute(
+            job,
+            arguments,
+            value,
+            |reply, room| {
+                room_again = room;
+                read(reply)
+            },
+            error,
+        );
+        // For the next call's.
+        job.arguments = room_again;
         drop(rest);
         thread.recycle();
         Some(result)

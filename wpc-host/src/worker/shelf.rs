@@ -30,9 +30,15 @@ pub(super) struct Shelf {
 }
 
 impl Shelf {
-    /// What is kept of the definition, from now on if it was new.
-    #[inline]
+    /// What is kept of the definition.
     pub(super) fn of(&mut self, definition: &Arc<Definition>) -> &mut Kept {
+        let at = self.place(definition);
+        &mut self.kept[at]
+    }
+
+    /// Where the definition stands, from now on if it was new.
+    #[inline]
+    fn place(&mut self, definition: &Arc<Definition>) -> usize {
         let generation = definition.generation;
         if self.kept.get(self.last).is_none_or(|last| last.definition.generation != generation) {
             self.last = *self.places.entry(generation).or_insert_with(|| {
@@ -46,16 +52,22 @@ impl Shelf {
                 self.kept.len() - 1
             });
         }
-        &mut self.kept[self.last]
+        self.last
     }
 
-    /// The same, with its sandbox to be used.
-    pub(super) fn used(&mut self, definition: &Arc<Definition>) -> &mut Kept {
+    /// Where the definition stands whose sandbox is to be used now. The place is its own until retired ones are
+    /// forgotten.
+    #[inline]
+    pub(super) fn use_of(&mut self, definition: &Arc<Definition>) -> usize {
+        let at = self.place(definition);
         self.clock += 1;
-        let clock = self.clock;
-        let kept = self.of(definition);
-        kept.last_used = clock;
-        kept
+        self.kept[at].last_used = self.clock;
+        at
+    }
+
+    #[inline]
+    pub(super) fn at(&mut self, place: usize) -> &mut Kept {
+        &mut self.kept[place]
     }
 
     /// Drops the longest idle sandboxes until `needed` instances more are within `limit`, or none is left.

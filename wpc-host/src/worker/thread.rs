@@ -68,8 +68,16 @@ fn request<'a>(job: &'a Job, definition: &Definition) -> Request<'a> {
         call: &job.call,
         export: job.function.export(),
         export_at: job.function.export,
-        arguments: &job.arguments,
         fuel: definition.limits.fuel.map(|fuel| job.fuel.unwrap_or(fuel)),
+    }
+}
+
+/// What is known of a call that was answered here.
+pub(super) fn metadata(job: &Job, worker: &Worker) -> ReplyMetadata {
+    ReplyMetadata {
+        function_hash_sha1: job.function.module.hash,
+        worker_id: worker.id,
+        fuel_used: job.call.fuel_used(),
     }
 }
 
@@ -194,7 +202,7 @@ impl Thread {
         current.sequence.store(sequence, Ordering::Release);
         let unanswered = Unanswered(worker);
 
-        let outcome = if job.is_warm_up { self.warm(&job) } else { self.answer(&job) };
+        let outcome = if job.is_warm_up { self.warm(&job) } else { self.answer(&mut job) };
 
         std::mem::forget(unanswered);
         if !current.end(sequence) {
@@ -234,29 +242,35 @@ impl Thread {
     }
 
     /// The reply for whoever waits for it.
-    fn answer(&mut self, job: &Job) -> Outcome {
+    fn answer(&mut self, job: &mut Job) -> Outcome {
         let mut body = None;
+        let arguments = std::mem::take(&mut job.arguments);
         let error = |body: &Body| body.error(&job.function.name);
-        let metadata = self.execute(job, &mut body, |reply| reply.to_body(), error);
-        let metadata = metadata.map_err(|error| *error)?;
-        Ok(Reply { body: body.unwrap_or_else(Body::nothing), metadata })
+        let read = |reply: RawReply<'_>, room| reply.to_body(room);
+        self.execute(job, arguments, &mut body, read, error).map_err(|error| *error)?;
+        let body = body.unwrap_or_else(Body::nothing);
+        Ok(Reply { body, metadata: metadata(job, &self.worker) })
     }
 
-    /// Runs the job's call. `read` takes what is wanted of the reply where it lies, which goes into `value`;
-    /// `error` tells listeners which error it carries, if any.
+    /// Runs the job's call. `read` takes what is wanted of the reply where it lies, which goes into `value`, and has
+    /// the arguments' room; `error` tells listeners which error it carries, if any.
+    #[inline(always)]
     pub(super) fn execute<T>(
         &mut self,
         job: &Job,
+        arguments: Vec<u8>,
         value: &mut Option<T>,
-        read: impl FnOnce(RawReply<'_>) -> T,
+        read: impl FnOnce(RawReply<'_>, Vec<u8>) -> T,
         error: impl FnOnce(&T) -> Option<Error>,
-    ) -> Result<ReplyMetadata, Box<Error>> {
+    ) -> Result<(), Box<Error>> {
         let definition = definition(job)?;
         let request = request(job, definition);
         self.has_stale |= definition.is_retired();
         let mut is_spent = false;
         let result = self.sandbox(definition, &request).and_then(|(sandbox, has_answered)| {
-            let result = sandbox.call(&request, |reply| *value = Some(read(reply)));
+            let result = sandbox.call(&request, arguments, |reply, room| {
+                *value = Some(read(reply, room));
+            });
             *has_answered |= result.is_ok();
             is_spent = sandbox.is_spent(&definition.limits);
             result
@@ -265,7 +279,7 @@ impl Thread {
             self.spent = Some(Arc::clone(definition));
         }
         match &result {
-            Ok(_) => self.succeeded(job, definition, || value.as_ref().and_then(error)),
+            Ok(()) => self.succeeded(job, definition, || value.as_ref().and_then(error)),
             Err(error) => self.failed(job, definition, error),
         }
         result
@@ -284,25 +298,22 @@ impl Thread {
             }
         }
         self.abandon_trial(job);
-        let metadata = ReplyMetadata {
-            function_hash_sha1: job.function.module.hash,
-            worker_id: self.worker.id,
-            fuel_used: None,
-        };
-        Ok(Reply { body: Body::nothing(), metadata })
+        Ok(Reply { body: Body::nothing(), metadata: metadata(job, &self.worker) })
     }
 
     /// The definition's sandbox here, made now if there is none, and whether it has answered since it last
     /// failed.
+    #[inline(always)]
     fn sandbox(
         &mut self,
         definition: &Arc<Definition>,
         request: &Request<'_>,
     ) -> Result<(&mut Sandbox, &mut bool), Box<Error>> {
-        if self.shelf.used(definition).sandbox.is_none() {
+        let at = self.shelf.use_of(definition);
+        if self.shelf.at(at).sandbox.is_none() {
             self.make_sandbox(definition, request)?;
         }
-        let kept = self.shelf.of(definition);
+        let kept = self.shelf.at(at);
         match &mut kept.sandbox {
             Some(sandbox) => Ok((sandbox, &mut kept.has_answered)),
             None => unreachable!("it was just made"),
