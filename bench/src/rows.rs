@@ -60,7 +60,7 @@ fn local_echo_1k(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
     let bytes = vec![7; LEN];
     let mut echo = bare(engine().and_then(|engine| Bare::new(&engine, &guests.bare)?.echo(LEN)))?;
     let mut ours = batched(1_000, || {
-        let back: Vec<u8> = here.call("echo_bytes", (Bytes(&bytes),))?;
+        let back: Vec<u8> = here.call("echo_bytes", (bytes.as_slice(),))?;
         ensure!(back == bytes, "other bytes came back");
         Ok(())
     });
@@ -123,15 +123,6 @@ fn bare<T>(result: wasmtime::Result<T>) -> Result<T> {
     result.map_err(|error| anyhow::anyhow!("{error:?}"))
 }
 
-/// Bytes whose encoding is a copy.
-struct Bytes<'a>(&'a [u8]);
-
-impl serde::Serialize for Bytes<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self.0)
-    }
-}
-
 fn echo(
     guests: &Guests,
     (name, len, batch, goal): (&'static str, usize, u32, f64),
@@ -142,7 +133,7 @@ fn echo(
     let mut echo = bare(engine().and_then(|engine| Bare::new(&engine, &guests.bare)?.echo(len)))?;
     let ball = PingPong::start()?;
     let mut ours = batched(batch, || {
-        let back: Vec<u8> = wpc.call("echo_bytes", (Bytes(&bytes),))?;
+        let back: Vec<u8> = wpc.call("echo_bytes", (bytes.as_slice(),))?;
         ensure!(back == bytes, "other bytes came back");
         Ok(())
     });

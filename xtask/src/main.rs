@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask` lists them.
 
 mod guests;
+mod instructions;
 mod languages;
 mod sizes;
 
@@ -19,6 +20,8 @@ cargo xtask bench growth [--json FILE]
                                 how costs grow with functions, workers, calls, dependencies, definitions
 cargo xtask bench plot FILE... [--out DIR]
                                 draws what growth wrote, as SVG into docs/performance
+cargo xtask instructions [--record]
+                                how many instructions calls take, against the recorded numbers
 cargo xtask soak [--seconds N] [--seed S]
                                 mixes everything the host can meet and checks what must hold";
 
@@ -36,6 +39,8 @@ fn main() -> Result<()> {
         }
         ["sizes"] => sizes::print_table(&root()?),
         ["bench", arguments @ ..] => run_release("wpc-bench", arguments),
+        ["instructions"] => instructions::check(&root()?, &built("wpc-counted")?),
+        ["instructions", "--record"] => instructions::record(&root()?, &built("wpc-counted")?),
         ["soak", arguments @ ..] => run_release("wpc-soak", arguments),
         [] => {
             println!("{USAGE}");
@@ -45,17 +50,8 @@ fn main() -> Result<()> {
     }
 }
 
-/// Runs a crate of its own, so that the other chores need not wait for Wasmtime. It is built together with the
-/// workspace's examples: one set of features serves all, and Wasmtime is compiled once.
 fn run_release(program: &str, arguments: &[&str]) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args(["build", "--quiet", "--release", "--locked", "--workspace", "--bins", "--examples"])
-        .current_dir(root()?)
-        .status()
-        .context("cargo could not be started")?;
-    ensure!(built.success(), "`{program}` did not build");
-    let ran = Command::new(target_folder()?.join("release").join(program))
+    let ran = Command::new(built(program)?)
         .args(arguments)
         // A trace would be looked for at every error that is made.
         .env("RUST_BACKTRACE", "0")
@@ -63,6 +59,19 @@ fn run_release(program: &str, arguments: &[&str]) -> Result<()> {
         .with_context(|| format!("`{program}` could not be started"))?;
     ensure!(ran.success(), "`{program}` failed");
     Ok(())
+}
+
+/// A program of a crate of its own, so that the other chores need not wait for Wasmtime. It is built together with
+/// the workspace's examples: one set of features serves all, and Wasmtime is compiled once.
+fn built(program: &str) -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--quiet", "--release", "--locked", "--workspace", "--bins", "--examples"])
+        .current_dir(root()?)
+        .status()
+        .context("cargo could not be started")?;
+    ensure!(built.success(), "`{program}` did not build");
+    Ok(target_folder()?.join("release").join(program))
 }
 
 /// Where cargo puts what it builds.
