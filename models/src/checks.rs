@@ -6,6 +6,7 @@ use crate::config::{CallOptions, Options};
 use crate::error::Error;
 use crate::id::{CallId, FunctionHash, Generation};
 use crate::intake;
+use crate::job::Job;
 use crate::lifecycle::Lifecycle;
 use crate::pending::PendingCall;
 use crate::queue::{Queue, Taken};
@@ -233,6 +234,31 @@ pub fn pool_that_stops_while_a_guest_loops() {
     pool.0.stop(Duration::from_millis(2));
     assert!(matches!(loops.wait(), Err(Error::Stopped { .. })));
     assert!(matches!(behind.wait(), Ok(()) | Err(Error::Stopped { ran: false, .. })));
+    pool.stop();
+}
+
+/// A stop sees a call on its caller's own thread, or that call sees the stop.
+pub fn local_worker_and_a_stop() {
+    let pool = Pool::new(1, Options::default());
+    pool.define("loops", 1);
+    let (caller, stopper) = (pool.share(), pool.share());
+    in_parallel(vec![
+        Box::new(move || {
+            let pool = &caller.0.pool;
+            let function = pool.registry.function("loops").expect("it is defined");
+            let generation = function.definition.as_ref().expect("it is whole").generation;
+            let (name, limit) = (Arc::clone(&function.name), Duration::from_secs(3600));
+            let call = Arc::new(Call::unhurried(CallId(1), name, generation, limit));
+            let mut job = Job::new(call, function, Vec::new());
+            job.is_disowned = true;
+            let (mut local, mut value) = (pool.local(), None);
+            let ran = local.run(&mut job, &pool.is_open, &mut value, |_| (), |()| None);
+            let error = ran.expect("nothing failed before").expect_err("it has no end of its own");
+            assert!(matches!(*error, Error::NotRunning | Error::Stopped { .. }), "{error}");
+            pool.forget_local(local.worker());
+        }),
+        Box::new(move || stopper.0.stop(Duration::from_millis(2))),
+    ]);
     pool.stop();
 }
 

@@ -35,6 +35,7 @@ checks! {
     pool 100,
     pool_that_stops 100,
     pool_that_stops_while_a_guest_loops 100,
+    local_worker_and_a_stop 300,
     cancel 100,
     redefinition 100,
     constants 100,

@@ -65,9 +65,9 @@ fn main() -> Result<()> {
                 let (scene, ends) = (&scene, &ends);
                 scope.spawn(move || -> Result<Tally> {
                     let mut random = SmallRng::seed_from_u64(seed.wrapping_add(number));
-                    let mut tally = Tally::default();
+                    let (mut here, mut tally) = (scene.local_worker(), Tally::default());
                     while !ends.load(Ordering::Relaxed) {
-                        scene.call(&mut random, &mut tally)?;
+                        scene.call(&mut random, &mut here, &mut tally)?;
                     }
                     Ok(tally)
                 })

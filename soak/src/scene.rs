@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use wpc_host::{CallOptions, Error, Limits, Options, WasmModule, WorkerProcedureCall};
+use wpc_host::{
+    CallOptions, Error, Limits, LocalWorker, Options, PendingCall, WasmModule, WorkerProcedureCall,
+};
 
 const WORKERS: usize = 4;
 
@@ -41,6 +43,21 @@ pub(crate) struct Scene {
     function: Versions,
     dependency: Versions,
     constant: Versions,
+}
+
+/// How a call is made.
+enum Way<'a> {
+    Pool,
+    /// On the caller's thread.
+    Here(&'a mut LocalWorker),
+    /// And cancelled at once.
+    Cancelled,
+}
+
+impl Way<'_> {
+    const fn cancels(&self) -> bool {
+        matches!(self, Self::Cancelled)
+    }
 }
 
 /// How often each kind of call had each outcome.
@@ -112,6 +129,11 @@ impl Scene {
         Ok(self.wpc.start_workers(WORKERS)?)
     }
 
+    /// A worker for one of the callers' threads.
+    pub(crate) fn local_worker(&self) -> LocalWorker {
+        self.wpc.local_worker()
+    }
+
     pub(crate) fn stop(&self) {
         self.wpc.stop_workers();
     }
@@ -154,17 +176,26 @@ impl Scene {
     }
 
     /// One call, and whether its outcome is lawful.
-    pub(crate) fn call(&self, random: &mut SmallRng, tally: &mut Tally) -> Result<()> {
-        let cancels = random.random_bool(0.02);
+    pub(crate) fn call(
+        &self,
+        random: &mut SmallRng,
+        here: &mut LocalWorker,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let way = match random.random_range(0..50) {
+            0 => Way::Cancelled,
+            1..10 => Way::Here(here),
+            _ => Way::Pool,
+        };
         match random.random_range(0..1000) {
-            0..300 => self.versioned("current", &self.function, cancels, tally),
-            300..550 => self.versioned("linked", &self.dependency, cancels, tally),
-            550..900 => self.versioned("constant", &self.constant, cancels, tally),
-            900..940 => self.mischief("trap", &["trap"], cancels, tally),
-            940..960 => self.mischief("spin", &["timeout"], cancels, tally),
-            960..980 => self.mischief("recurse", &["stack_overflow"], cancels, tally),
-            980..999 => self.mischief("hoard", &["out_of_memory"], cancels, tally),
-            _ => self.mischief("lose", &["timeout"], cancels, tally),
+            0..300 => self.versioned("current", &self.function, way, tally),
+            300..550 => self.versioned("linked", &self.dependency, way, tally),
+            550..900 => self.versioned("constant", &self.constant, way, tally),
+            900..940 => self.mischief("trap", &["trap"], way, tally),
+            940..960 => self.mischief("spin", &["timeout"], way, tally),
+            960..980 => self.mischief("recurse", &["stack_overflow"], way, tally),
+            980..999 => self.mischief("hoard", &["out_of_memory"], way, tally),
+            _ => self.mischief("lose", &["timeout"], way, tally),
         }
     }
 
@@ -172,11 +203,11 @@ impl Scene {
         &self,
         kind: &'static str,
         versions: &Versions,
-        cancels: bool,
+        way: Way<'_>,
         tally: &mut Tally,
     ) -> Result<()> {
-        let oldest = versions.done.load(Ordering::SeqCst);
-        let result = self.outcome::<i32>(kind, CallOptions::new().wait_for_room(), cancels)?;
+        let (cancels, oldest) = (way.cancels(), versions.done.load(Ordering::SeqCst));
+        let result = self.outcome::<i32>(kind, CallOptions::new().wait_for_room(), way)?;
         let newest = versions.begun.load(Ordering::SeqCst);
         if let Ok(number) = &result {
             let number = number.cast_unsigned();
@@ -192,15 +223,16 @@ impl Scene {
         &self,
         kind: &'static str,
         outcomes: &[&str],
-        cancels: bool,
+        way: Way<'_>,
         tally: &mut Tally,
     ) -> Result<()> {
+        let cancels = way.cancels();
         let options = CallOptions::new().time_limit(if kind == "spin" || kind == "lose" {
             SHORT
         } else {
             20 * SHORT
         });
-        let result = self.outcome::<()>(kind, options, cancels)?;
+        let result = self.outcome::<()>(kind, options, way)?;
         // Held, or not served within its limit because it backs off, is lawful for what keeps failing.
         let outcomes = [outcomes, &["held", "timeout"]].concat();
         lawful(kind, result, &outcomes, cancels, tally)
@@ -210,15 +242,18 @@ impl Scene {
         &self,
         name: &str,
         options: CallOptions,
-        cancels: bool,
+        way: Way<'_>,
     ) -> Result<Result<R, Error>> {
         let begun = Instant::now();
-        let result = self.wpc.submit_with::<R>(name, (), &options).and_then(|call| {
-            if cancels {
+        let submit = || self.wpc.submit_with::<R>(name, (), &options);
+        let result = match way {
+            Way::Pool => submit().and_then(PendingCall::wait),
+            Way::Here(here) => here.call_with(name, (), &options).map(|answer| answer.value),
+            Way::Cancelled => submit().and_then(|call| {
                 call.cancel();
-            }
-            call.wait()
-        });
+                call.wait()
+            }),
+        };
         if matches!(result, Err(Error::NotRunning)) {
             // Between a stop and a start there is nothing to be learned by asking faster.
             std::thread::sleep(Duration::from_millis(1));
