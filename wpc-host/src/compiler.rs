@@ -9,16 +9,35 @@ use crate::wasm_module::WasmModule;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Compiles modules, each content once as long as somebody uses it.
 #[derive(Debug)]
 pub(crate) struct Compiler {
     engines: Arc<Engines>,
-    /// By SHA-256, because two modules can be made that share a SHA-1.
-    compiled: Mutex<HashMap<(Sha256Hash, Profile), Weak<Module>>>,
+    compiled: Mutex<Compiled>,
     /// How many compilations are under way, those that were left behind among them.
     busy: Arc<AtomicUsize>,
+}
+
+/// What is compiled already, as long as somebody uses it.
+#[derive(Debug, Default)]
+struct Compiled {
+    /// By SHA-256, because two modules can be made that share a SHA-1.
+    modules: HashMap<(Sha256Hash, Profile), Weak<Module>>,
+    /// At how many those that nobody uses any more are looked for: at twice as many as the last time were
+    /// used, so that each compilation pays for a few of them and not for all.
+    most: usize,
+}
+
+impl Compiled {
+    fn add(&mut self, key: (Sha256Hash, Profile), module: &Arc<Module>) {
+        if self.modules.len() >= self.most {
+            self.modules.retain(|_, module| module.strong_count() > 0);
+            self.most = self.modules.len() * 2;
+        }
+        self.modules.insert(key, Arc::downgrade(module));
+    }
 }
 
 /// How many compilations may be under way. Who waits for one is a caller's thread, so only modules
@@ -86,9 +105,7 @@ impl Compiler {
             return Ok(module);
         }
         let module = Arc::new(self.compile_in_time(what, source, profile)?);
-        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        compiled.retain(|_, module| module.strong_count() > 0);
-        compiled.insert(key, Arc::downgrade(&module));
+        self.compiled().add(key, &module);
         Ok(module)
     }
 
@@ -134,8 +151,11 @@ impl Compiler {
     }
 
     fn known(&self, key: (Sha256Hash, Profile)) -> Option<Arc<Module>> {
-        let compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        compiled.get(&key).and_then(Weak::upgrade)
+        self.compiled().modules.get(&key).and_then(Weak::upgrade)
+    }
+
+    fn compiled(&self) -> MutexGuard<'_, Compiled> {
+        self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
