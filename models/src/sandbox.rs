@@ -15,6 +15,7 @@ use crate::reply::RawReply;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::{ArcSwap, thread, time};
 use crate::wasi::Wasi;
+use rpds::HashTrieMapSync;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,8 +28,8 @@ std::thread_local! {
     pub(crate) static RELEASED: Cell<bool> = const { Cell::new(false) };
 }
 
-pub(crate) type Constants = HashMap<Arc<str>, Arc<[u8]>>;
-pub(crate) type HostFunctions = HashMap<Arc<str>, Arc<HostFunction>>;
+pub(crate) type Constants = HashTrieMapSync<Arc<str>, Arc<[u8]>>;
+pub(crate) type HostFunctions = HashTrieMapSync<Arc<str>, Arc<HostFunction>>;
 
 #[derive(Debug)]
 pub(crate) struct Surroundings {
@@ -44,10 +45,10 @@ pub(crate) struct Surroundings {
 
 #[derive(Debug)]
 pub(crate) struct Node {
-    pub(crate) what: String,
+    pub(crate) what: Arc<str>,
     pub(crate) module: Arc<Module>,
     pub(crate) dependencies: HashMap<String, usize>,
-    pub(crate) wasi: Arc<Wasi>,
+    pub(crate) wasi: Option<Arc<Wasi>>,
 }
 
 #[derive(Debug)]

@@ -7,18 +7,19 @@ use crate::module::Module;
 use crate::sandbox::Node;
 use crate::wasi::Wasi;
 use crate::wasm_module::WasmModule;
+use rpds::RedBlackTreeMapSync;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// Every defined dependency, by alias.
-pub(crate) type Dependencies = BTreeMap<Arc<str>, Arc<Dependency>>;
+/// Every defined dependency, by alias. Copies cost nothing.
+pub(crate) type Dependencies = RedBlackTreeMapSync<Arc<str>, Arc<Dependency>>;
 
 #[derive(Debug)]
 pub(crate) struct Dependency {
     pub(crate) module: Arc<Module>,
     /// To compile it again for definitions of other profiles.
     pub(crate) source: WasmModule,
-    pub(crate) wasi: Arc<Wasi>,
+    pub(crate) wasi: Option<Arc<Wasi>>,
 }
 
 /// Every alias `module` needs, itself and through others. Circles end the search.
@@ -33,6 +34,58 @@ pub(crate) fn reached<'a>(module: &'a Module, dependencies: &'a Dependencies) ->
         }
     }
     seen
+}
+
+/// Who imports from each alias directly, so that what reaches one is found without a look at all that is
+/// defined. Aliases that nobody has defined are here too.
+#[derive(Debug, Default)]
+pub(crate) struct Importers(BTreeMap<Arc<str>, BTreeSet<Importer>>);
+
+/// Whose module imports.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Importer {
+    /// A dependency, by its alias.
+    Dependency(Arc<str>),
+    /// A group of functions, by its number.
+    Group(u64),
+}
+
+impl Importers {
+    pub(crate) fn add(&mut self, importer: &Importer, module: &Module) {
+        for alias in module.requirements.dependencies.keys() {
+            let of_alias = match self.0.get_mut(alias.as_str()) {
+                Some(of_alias) => of_alias,
+                None => self.0.entry(alias.as_str().into()).or_default(),
+            };
+            of_alias.insert(importer.clone());
+        }
+    }
+
+    pub(crate) fn remove(&mut self, importer: &Importer, module: &Module) {
+        for alias in module.requirements.dependencies.keys() {
+            let Some(of_alias) = self.0.get_mut(alias.as_str()) else { continue };
+            of_alias.remove(importer);
+            if of_alias.is_empty() {
+                self.0.remove(alias.as_str());
+            }
+        }
+    }
+
+    /// The groups whose modules need `alias`, themselves or through others. Circles end the search.
+    pub(crate) fn groups_above(&self, alias: &str) -> BTreeSet<u64> {
+        let (mut groups, mut seen) = (BTreeSet::new(), BTreeSet::from([alias]));
+        let mut open = vec![alias];
+        while let Some(next) = open.pop() {
+            for importer in self.0.get(next).into_iter().flatten() {
+                match importer {
+                    Importer::Group(id) => drop(groups.insert(*id)),
+                    Importer::Dependency(other) if seen.insert(other) => open.push(other),
+                    Importer::Dependency(_) => {}
+                }
+            }
+        }
+        groups
+    }
 }
 
 /// How long a chain of dependencies may be: each link takes an instance, and some host stack while
@@ -72,9 +125,9 @@ impl<'a> Resolver<'a> {
     /// The nodes that a module needs, its own last; or the first alias that is missing.
     pub(crate) fn resolve(
         mut self,
-        what: &str,
+        what: &Arc<str>,
         module: &Arc<Module>,
-        wasi: &Arc<Wasi>,
+        wasi: &Option<Arc<Wasi>>,
     ) -> Result<Result<Vec<Node>, Arc<str>>, Error> {
         // Nothing is compiled for a module that cannot be whole.
         if self.profile != self.compiler.plain() {
@@ -88,7 +141,7 @@ impl<'a> Resolver<'a> {
         if let Some(missing) = self.missing {
             return Ok(Err(missing));
         }
-        let (what, module, wasi) = (what.to_owned(), Arc::clone(module), Arc::clone(wasi));
+        let (what, module, wasi) = (Arc::clone(what), Arc::clone(module), wasi.clone());
         self.nodes.push(Node { what, module, dependencies, wasi });
         Ok(Ok(self.nodes))
     }
@@ -138,7 +191,7 @@ impl<'a> Resolver<'a> {
         let is_whole = dependencies.len() == module.requirements.dependencies.len();
         let at = is_whole.then_some(self.nodes.len());
         if is_whole {
-            let wasi = Arc::clone(&dependency.wasi);
+            let (what, wasi) = (what.into(), dependency.wasi.clone());
             self.nodes.push(Node { what, module, dependencies, wasi });
         }
         self.at.insert(alias.to_owned(), at);

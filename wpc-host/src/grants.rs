@@ -1,8 +1,10 @@
 //! All that one definition was granted.
 
 use crate::capability::Capability;
+use crate::error::Error;
 use crate::wasi::Wasi;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// What one definition was granted.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +32,15 @@ impl Grants {
             Capability::Random => self.random,
             Capability::Clock => self.clock,
         }
+    }
+
+    /// What was granted of WASI, with its directories open; `what` is granted it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOptions`] with everything that is wrong with it.
+    pub(crate) fn open_wasi(&self, what: &str) -> Result<Option<Arc<Wasi>>, Error> {
+        self.wasi.clone().map(|wasi| wasi.open(what)).transpose()
     }
 
     pub(crate) fn has_host_function(&self, name: &str) -> bool {

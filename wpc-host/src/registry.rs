@@ -7,7 +7,7 @@
 
 use crate::bulkhead::Bulkhead;
 use crate::compiler::Compiler;
-use crate::dependency::{Dependencies, Dependency, Resolver, reached};
+use crate::dependency::{Dependencies, Dependency, Importer, Importers, Resolver, reached};
 use crate::engine::{Engines, Profile};
 use crate::error::Error;
 use crate::host_function::HostFunction;
@@ -19,8 +19,9 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{ArcSwap, ArcSwapOption, Mutex, MutexGuard};
 use crate::wasi::Wasi;
 use crate::wasm_module::WasmModule;
+use rpds::HashTrieMapSync;
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
 /// One generation of a definition: what a sandbox is made from, and how it fared.
@@ -28,7 +29,7 @@ use std::sync::{Arc, PoisonError};
 pub(crate) struct Definition {
     pub(crate) generation: Generation,
     pub(crate) blueprint: Arc<Blueprint>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     /// Every constant that the module or a dependency needs.
     pub(crate) constants: Vec<String>,
     /// Every host function that the module or a dependency needs.
@@ -65,13 +66,17 @@ impl Function {
 /// Where a name's current function stands; handles keep it across redefinitions.
 pub(crate) type Slot = ArcSwapOption<Function>;
 
+/// A snapshot of the names. The next one shares with it all but the few nodes above what changed. Hashes are
+/// the standard library's, seeded at random: a module's exports may be names, and somebody else chose those.
+type Names = HashTrieMapSync<Arc<str>, Arc<Slot>>;
+
 #[derive(Debug)]
 pub(crate) struct Registry {
     engines: Arc<Engines>,
     /// How many instances there may be at once.
     max_instances: usize,
     compiler: Compiler,
-    functions: ArcSwap<HashMap<Arc<str>, Arc<Slot>>>,
+    functions: ArcSwap<Names>,
     constants: Arc<ArcSwap<Constants>>,
     host_functions: Arc<ArcSwap<HostFunctions>>,
     sources: Mutex<Sources>,
@@ -86,6 +91,7 @@ struct Sources {
     /// Which group defines a function.
     functions: BTreeMap<Arc<str>, u64>,
     dependencies: Dependencies,
+    importers: Importers,
 }
 
 /// A writer's turn. What it replaces is dropped when the turn is over: what the embedder's closures and
@@ -105,11 +111,11 @@ impl Turn<'_> {
 /// Functions defined together, which share their sandboxes.
 #[derive(Debug, Clone)]
 struct Group {
-    what: String,
+    what: Arc<str>,
     module: Arc<Module>,
     profile: Profile,
-    limits: Limits,
-    wasi: Arc<Wasi>,
+    limits: Arc<Limits>,
+    wasi: Option<Arc<Wasi>>,
     /// Each with the index of its export.
     functions: Vec<(Arc<str>, usize)>,
 }
@@ -133,13 +139,13 @@ impl Group {
         profile: Profile,
         functions: Vec<(Arc<str>, usize)>,
     ) -> Result<Self, Error> {
-        let mut limits = source.limits.clone();
+        let mut limits = Arc::clone(&source.limits);
         // A program runs once.
         if functions.iter().any(|(_, at)| module.exports[*at].convention == Convention::Command) {
-            limits.recycle_after_calls = Some(1);
+            Arc::make_mut(&mut limits).recycle_after_calls = Some(1);
         }
-        let wasi = source.grants.wasi.clone().unwrap_or_default().open(&what)?;
-        Ok(Self { what, module, profile, limits, wasi, functions })
+        let wasi = source.grants.open_wasi(&what)?;
+        Ok(Self { what: what.into(), module, profile, limits, wasi, functions })
     }
 }
 
@@ -295,6 +301,7 @@ impl Registry {
         for (name, _) in &group.functions {
             turn.sources.functions.insert(Arc::clone(name), id);
         }
+        turn.sources.importers.add(&Importer::Group(id), &group.module);
         turn.sources.groups.insert(id, Arc::new(group));
         self.publish(&defined, &mut turn);
         Ok(defined)
@@ -308,10 +315,9 @@ impl Registry {
             return false;
         }
         turn.replace(forgotten);
-        let mut names = HashMap::clone(&self.functions.load());
-        let slot = names.remove(name);
-        turn.replace(self.functions.swap(Arc::new(names)));
-        if let Some(function) = slot.and_then(|slot| slot.swap(None)) {
+        let names = self.functions.load_full();
+        self.functions.store(Arc::new(names.remove(name)));
+        if let Some(function) = names.get(name).and_then(|slot| slot.swap(None)) {
             take_away(&function);
             turn.replace(function);
         }
@@ -341,21 +347,19 @@ impl Registry {
         // needs is made before it.
         let plain = self.engines.plain();
         let module = self.compiler.compile(&what, source, plain)?;
-        let wasi = source.grants.wasi.clone().unwrap_or_default().open(&what)?;
+        let wasi = source.grants.open_wasi(&what)?;
         let dependency = Arc::new(Dependency { module, source: source.clone(), wasi });
-        let (groups, mut dependencies) = {
+        let (groups, dependencies) = {
             let sources = self.lock();
-            (sources.groups.clone(), sources.dependencies.clone())
+            let dependencies = sources.dependencies.insert(alias.into(), Arc::clone(&dependency));
+            (sources.groups_above(alias), dependencies)
         };
-        dependencies.insert(alias.into(), Arc::clone(&dependency));
-        let reaching =
-            groups.values().filter(|group| reached(&group.module, &dependencies).contains(alias));
-        let _made = reaching
+        let _made = groups
+            .iter()
             .map(|group| self.resolve(group, &dependencies))
             .collect::<Result<Vec<_>, _>>()?;
         let mut turn = self.turn();
-        let mut dependencies = turn.sources.dependencies.clone();
-        dependencies.insert(alias.into(), dependency);
+        let dependencies = turn.sources.dependencies.insert(alias.into(), dependency);
         // Circles and links that do not fit are refused even where no function reaches them yet.
         let resolver = Resolver::new(&dependencies, &self.compiler, plain);
         if let Some(nodes) = resolver.resolve_alias(alias)? {
@@ -367,10 +371,10 @@ impl Registry {
     /// Forgets a dependency; false where there was none.
     pub(crate) fn undefine_dependency(&self, alias: &str) -> Result<bool, Error> {
         let mut turn = self.turn();
-        let mut dependencies = turn.sources.dependencies.clone();
-        if dependencies.remove(alias).is_none() {
+        if !turn.sources.dependencies.contains_key(alias) {
             return Ok(false);
         }
+        let dependencies = turn.sources.dependencies.remove(alias);
         self.relink(&mut turn, dependencies, alias)?;
         Ok(true)
     }
@@ -383,13 +387,19 @@ impl Registry {
         alias: &str,
     ) -> Result<(), Error> {
         let mut defined = Vec::new();
-        for group in turn.sources.groups.values() {
-            // What is above the alias does not change with it.
-            if reached(&group.module, &turn.sources.dependencies).contains(alias) {
-                defined.extend(self.link(group, &dependencies)?);
-            }
+        // What is above the alias does not change with it.
+        for group in turn.sources.groups_above(alias) {
+            defined.extend(self.link(&group, &dependencies)?);
         }
-        let replaced = std::mem::replace(&mut turn.sources.dependencies, dependencies);
+        let sources = &mut *turn.sources;
+        let importer = Importer::Dependency(alias.into());
+        if let Some(dependency) = sources.dependencies.get(alias) {
+            sources.importers.remove(&importer, &dependency.module);
+        }
+        if let Some(dependency) = dependencies.get(alias) {
+            sources.importers.add(&importer, &dependency.module);
+        }
+        let replaced = std::mem::replace(&mut sources.dependencies, dependencies);
         turn.replace(replaced);
         self.publish(&defined, turn);
         Ok(())
@@ -398,8 +408,7 @@ impl Registry {
     pub(crate) fn define_constant(&self, name: &str, value: Vec<u8>) -> Result<(), Error> {
         check_name("constant", name)?;
         let _turn = self.lock();
-        let mut constants = Constants::clone(&self.constants.load());
-        constants.insert(name.into(), value.into());
+        let constants = self.constants.load().insert(name.into(), value.into());
         self.constants.store(Arc::new(constants));
         Ok(())
     }
@@ -407,10 +416,9 @@ impl Registry {
     /// Forgets a constant; false where there was none.
     pub(crate) fn undefine_constant(&self, name: &str) -> bool {
         let _turn = self.lock();
-        let mut constants = Constants::clone(&self.constants.load());
-        let was_there = constants.remove(name).is_some();
-        self.constants.store(Arc::new(constants));
-        was_there
+        let constants = self.constants.load_full();
+        self.constants.store(Arc::new(constants.remove(name)));
+        constants.contains_key(name)
     }
 
     pub(crate) fn host_functions(&self) -> &Arc<ArcSwap<HostFunctions>> {
@@ -424,8 +432,7 @@ impl Registry {
     ) -> Result<(), Error> {
         check_name("host function", name)?;
         let turn = self.lock();
-        let mut functions = HostFunctions::clone(&self.host_functions.load());
-        functions.insert(name.into(), Arc::new(function));
+        let functions = self.host_functions.load().insert(name.into(), Arc::new(function));
         let replaced = self.host_functions.swap(Arc::new(functions));
         // What a closure holds may use the pool when it is dropped.
         drop(turn);
@@ -436,12 +443,10 @@ impl Registry {
     /// Forgets a host function; false where there was none.
     pub(crate) fn undefine_host_function(&self, name: &str) -> bool {
         let turn = self.lock();
-        let mut functions = HostFunctions::clone(&self.host_functions.load());
-        let removed = functions.remove(name);
+        let functions = self.host_functions.load().remove(name);
         let replaced = self.host_functions.swap(Arc::new(functions));
         drop(turn);
-        drop(replaced);
-        removed.is_some()
+        replaced.contains_key(name)
     }
 
     /// The group's functions, linked as far as its dependencies are there.
@@ -464,7 +469,7 @@ impl Registry {
                 Ok(Arc::new(Definition {
                     generation: Generation(self.generations.next()),
                     blueprint: Arc::new(blueprint),
-                    limits: group.limits.clone(),
+                    limits: Arc::clone(&group.limits),
                     constants,
                     host_functions: nodes
                         .iter()
@@ -516,21 +521,23 @@ impl Registry {
 
     /// Puts functions in the place of what was under their names.
     fn publish(&self, defined: &[Arc<Function>], turn: &mut Turn<'_>) {
-        let names = self.functions.load_full();
-        if defined.iter().any(|function| !names.contains_key(&function.name)) {
-            let mut names = HashMap::clone(&names);
-            for function in defined {
-                names.entry(Arc::clone(&function.name)).or_default();
-            }
-            self.functions.store(Arc::new(names));
-        }
-        let names = self.functions.load();
+        let before = self.functions.load_full();
+        let mut names = Names::clone(&before);
         for function in defined {
-            let slot = names.get(&function.name);
-            if let Some(replaced) = slot.and_then(|slot| slot.swap(Some(Arc::clone(function)))) {
-                take_away(&replaced);
-                turn.replace(replaced);
+            if let Some(slot) = before.get(&function.name) {
+                if let Some(replaced) = slot.swap(Some(Arc::clone(function))) {
+                    take_away(&replaced);
+                    turn.replace(replaced);
+                }
+            } else {
+                let slot = Arc::<Slot>::default();
+                slot.store(Some(Arc::clone(function)));
+                names.insert_mut(Arc::clone(&function.name), slot);
             }
+        }
+        // New names are all there at once.
+        if names.size() > before.size() {
+            self.functions.store(Arc::new(names));
         }
     }
 }
@@ -543,6 +550,12 @@ fn take_away(function: &Function) {
 }
 
 impl Sources {
+    /// The groups that reach a dependency, in the order in which they were defined.
+    fn groups_above(&self, alias: &str) -> Vec<Arc<Group>> {
+        let groups = self.importers.groups_above(alias);
+        groups.iter().filter_map(|id| self.groups.get(id).cloned()).collect()
+    }
+
     /// Takes functions out of the groups that defined them; gives those groups back.
     fn forget_functions(&mut self, names: impl Iterator<Item = Arc<str>>) -> Vec<Arc<Group>> {
         let mut forgotten: BTreeMap<u64, BTreeSet<Arc<str>>> = BTreeMap::new();
@@ -556,7 +569,9 @@ impl Sources {
             let Some(group) = self.groups.remove(id) else { continue };
             let left = group.functions.iter().filter(|(name, _)| !names.contains(name));
             let left = left.cloned().collect::<Vec<_>>();
-            if !left.is_empty() {
+            if left.is_empty() {
+                self.importers.remove(&Importer::Group(*id), &group.module);
+            } else {
                 let group = Group { functions: left, ..Group::clone(&group) };
                 self.groups.insert(*id, Arc::new(group));
             }

@@ -23,7 +23,8 @@ pub struct WasmModule {
     pub(crate) bytes: Arc<[u8]>,
     pub(crate) export: Option<String>,
     pub(crate) sha256: Option<Sha256Hash>,
-    pub(crate) limits: Limits,
+    /// Clones share them, and so do definitions of clones.
+    pub(crate) limits: Arc<Limits>,
     pub(crate) grants: Grants,
     pub(crate) has_canonical_nans: bool,
 }
@@ -36,7 +37,7 @@ impl WasmModule {
             bytes: bytes.into(),
             export: None,
             sha256: None,
-            limits: Limits::default(),
+            limits: Arc::default(),
             grants: Grants::default(),
             has_canonical_nans: false,
         }
@@ -59,7 +60,7 @@ impl WasmModule {
     /// What the definition may use.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.limits = Arc::new(limits);
         self
     }
 
@@ -84,7 +85,7 @@ impl WasmModule {
     /// [`Limits::recycle_after_calls`] 1, so set other limits first.
     #[must_use]
     pub fn isolate_calls(mut self) -> Self {
-        self.limits.recycle_after_calls = Some(1);
+        Arc::make_mut(&mut self.limits).recycle_after_calls = Some(1);
         self
     }
 

@@ -20,12 +20,12 @@ use wpc_abi::names;
 #[derive(Debug)]
 pub(crate) struct Node {
     /// How errors name it.
-    pub(crate) what: String,
+    pub(crate) what: Arc<str>,
     pub(crate) module: Arc<Module>,
     /// Where the module of each alias stands; always before this one.
     pub(crate) dependencies: HashMap<String, usize>,
     /// What its definition was granted of WASI.
-    pub(crate) wasi: Arc<Wasi>,
+    pub(crate) wasi: Option<Arc<Wasi>>,
 }
 
 /// Dependencies first, the definition's own module last.
@@ -37,15 +37,24 @@ pub(crate) struct Blueprint {
 }
 
 struct Part {
-    what: String,
+    what: Arc<str>,
     module: Arc<Module>,
-    linker: Linker<State>,
-    /// Ready to be instantiated, unless it imports items of other instances.
-    pre: Option<InstancePre<State>>,
-    /// Otherwise where each import comes from.
-    sources: Vec<Source>,
+    imports: Imports,
     /// Set where the module imports from WASI.
     wasi: Option<Arc<Wasi>>,
+}
+
+/// Where a module's imports come from.
+enum Imports {
+    /// All from the host, so that it is ready to be instantiated.
+    Ready(InstancePre<State>),
+    /// Some from other instances. In a box, as the exception, and the larger one.
+    Mixed(Box<Mixed>),
+}
+
+struct Mixed {
+    linker: Linker<State>,
+    sources: Vec<Source>,
 }
 
 enum Source {
@@ -98,7 +107,7 @@ impl Blueprint {
     /// Makes every instance in `store`, start functions and initialisers included.
     pub(super) fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<()> {
         for (at, part) in self.parts.iter().enumerate() {
-            store.data_mut().making = Some(part.what.clone());
+            store.data_mut().making = Some(part.what.to_string());
             let instance = part.instantiate(store)?;
             let memory = instance.get_memory(&mut *store, "memory");
             let buffer = if part.module.has_buffer {
@@ -124,14 +133,18 @@ impl Blueprint {
 
 impl Part {
     fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<wasmtime::Instance> {
-        if let Some(pre) = &self.pre {
-            return pre.instantiate(store);
+        match &self.imports {
+            Imports::Ready(pre) => pre.instantiate(store),
+            Imports::Mixed(mixed) => {
+                let imports = mixed.sources.iter().map(|source| mixed.import(store, source));
+                let imports = imports.collect::<Result<Vec<_>, _>>()?;
+                wasmtime::Instance::new(store, &self.module.wasm, &imports)
+            }
         }
-        let imports = self.sources.iter().map(|source| self.import(store, source));
-        let imports = imports.collect::<Result<Vec<_>, _>>()?;
-        wasmtime::Instance::new(store, &self.module.wasm, &imports)
     }
+}
 
+impl Mixed {
     fn import(&self, store: &mut Store<State>, source: &Source) -> wasmtime::Result<Extern> {
         let (found, name) = match source {
             Source::Host { module, name } => {
@@ -151,7 +164,7 @@ impl Part {
 fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Part, Error> {
     let Node { what, module, dependencies, wasi: granted } = &nodes[at];
     let internal = |error: wasmtime::Error| Error::InvalidModule {
-        what: what.clone(),
+        what: what.to_string(),
         reason: format!("it does not link: {error:#}"),
     };
     let mut linker = imports::host_linker(engine, at).map_err(internal)?;
@@ -159,7 +172,7 @@ fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Par
         imports::link_host_function(&mut linker, at, name).map_err(internal)?;
     }
     let uses_wasi = |node: &Node| !node.module.requirements.wasi.is_empty();
-    let wasi = uses_wasi(&nodes[at]).then(|| Arc::clone(granted));
+    let wasi = uses_wasi(&nodes[at]).then(|| granted.clone().unwrap_or_default());
     if wasi.is_some() {
         let before = nodes[..at].iter().filter(|node| uses_wasi(node)).count();
         wasi::link(&mut linker, at, before).map_err(internal)?;
@@ -168,7 +181,7 @@ fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Par
     for (alias, imported) in &module.requirements.dependencies {
         let callee = dependencies[alias];
         let refuse = |export: &str, reason: String| Error::DependencyExport {
-            importer: what.clone(),
+            importer: what.to_string(),
             alias: alias.clone(),
             export: export.to_owned(),
             reason,
@@ -204,32 +217,20 @@ fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Par
             }
         }
     }
-    if !links_directly {
-        let pre = linker.instantiate_pre(&module.wasm).map_err(internal)?;
-        return Ok(Part {
-            what: what.clone(),
-            module: Arc::clone(module),
-            linker,
-            pre: Some(pre),
-            sources: Vec::new(),
-            wasi,
+    let imports = if links_directly {
+        let sources = module.wasm.imports().map(|import| {
+            let name = import.name().to_owned();
+            match dependencies.get(import.module()) {
+                Some(&at) => Source::Instance { at, name },
+                None => Source::Host { module: import.module().to_owned(), name },
+            }
         });
-    }
-    let sources = module.wasm.imports().map(|import| {
-        let name = import.name().to_owned();
-        match dependencies.get(import.module()) {
-            Some(&at) => Source::Instance { at, name },
-            None => Source::Host { module: import.module().to_owned(), name },
-        }
-    });
-    Ok(Part {
-        what: what.clone(),
-        module: Arc::clone(module),
-        linker,
-        pre: None,
-        sources: sources.collect(),
-        wasi,
-    })
+        let sources = sources.collect();
+        Imports::Mixed(Box::new(Mixed { linker, sources }))
+    } else {
+        Imports::Ready(linker.instantiate_pre(&module.wasm).map_err(internal)?)
+    };
+    Ok(Part { what: Arc::clone(what), module: Arc::clone(module), imports, wasi })
 }
 
 fn missing(module: &Module, export: &str) -> String {
