@@ -27,6 +27,7 @@ macro_rules! of_the_host {
 of_the_host! {
     arguments "../../wpc-host/src/arguments.rs",
     bulkhead "../../wpc-host/src/bulkhead.rs",
+    by_name "../../wpc-host/src/by_name.rs",
     call "../../wpc-host/src/call.rs",
     capability "../../wpc-host/src/capability.rs",
     compiler "../../wpc-host/src/compiler.rs",

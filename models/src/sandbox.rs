@@ -4,6 +4,7 @@
 //! * `loops` goes on until its call should end, as a guest does;
 //! * `stuck` goes on until its call was answered and the check lets it, as a host function does.
 
+use crate::by_name::ByName;
 use crate::call::Call;
 use crate::error::Error;
 use crate::event::Events;
@@ -15,7 +16,6 @@ use crate::reply::RawReply;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::{ArcSwap, thread, time};
 use crate::wasi::Wasi;
-use rpds::HashTrieMapSync;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,8 +28,8 @@ std::thread_local! {
     pub(crate) static RELEASED: Cell<bool> = const { Cell::new(false) };
 }
 
-pub(crate) type Constants = HashTrieMapSync<Arc<str>, Arc<[u8]>>;
-pub(crate) type HostFunctions = HashTrieMapSync<Arc<str>, Arc<HostFunction>>;
+pub(crate) type Constants = ByName<[u8]>;
+pub(crate) type HostFunctions = ByName<HostFunction>;
 
 #[derive(Debug)]
 pub(crate) struct Surroundings {

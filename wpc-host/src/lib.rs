@@ -56,6 +56,7 @@
 
 mod arguments;
 mod bulkhead;
+mod by_name;
 mod call;
 mod capability;
 mod compiler;

@@ -6,6 +6,7 @@
 //! generation; calls that were accepted keep the generation they were accepted with.
 
 use crate::bulkhead::Bulkhead;
+use crate::by_name::ByName;
 use crate::compiler::Compiler;
 use crate::dependency::{Dependencies, Dependency, Importer, Importers, Resolver, reached};
 use crate::engine::{Engines, Profile};
@@ -19,7 +20,6 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{ArcSwap, ArcSwapOption, Mutex, MutexGuard};
 use crate::wasi::Wasi;
 use crate::wasm_module::WasmModule;
-use rpds::HashTrieMapSync;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
@@ -66,17 +66,13 @@ impl Function {
 /// Where a name's current function stands; handles keep it across redefinitions.
 pub(crate) type Slot = ArcSwapOption<Function>;
 
-/// A snapshot of the names. The next one shares with it all but the few nodes above what changed. Hashes are
-/// the standard library's, seeded at random: a module's exports may be names, and somebody else chose those.
-type Names = HashTrieMapSync<Arc<str>, Arc<Slot>>;
-
 #[derive(Debug)]
 pub(crate) struct Registry {
     engines: Arc<Engines>,
     /// How many instances there may be at once.
     max_instances: usize,
     compiler: Compiler,
-    functions: ArcSwap<Names>,
+    functions: ArcSwap<ByName<Slot>>,
     constants: Arc<ArcSwap<Constants>>,
     host_functions: Arc<ArcSwap<HostFunctions>>,
     sources: Mutex<Sources>,
@@ -522,7 +518,7 @@ impl Registry {
     /// Puts functions in the place of what was under their names.
     fn publish(&self, defined: &[Arc<Function>], turn: &mut Turn<'_>) {
         let before = self.functions.load_full();
-        let mut names = Names::clone(&before);
+        let mut names = ByName::clone(&before);
         for function in defined {
             if let Some(slot) = before.get(&function.name) {
                 if let Some(replaced) = slot.swap(Some(Arc::clone(function))) {

@@ -1,12 +1,12 @@
 //! What the sandboxes of a worker share, why a guest ends without a reply, and how its lines for people
 //! are told and counted.
 
+use crate::by_name::ByName;
 use crate::call::{Call, Interrupt};
 use crate::event::{Draft, EventDetails, EventSource, Events, Severity};
 use crate::host_function::HostFunction;
 use crate::id::WorkerId;
 use arc_swap::ArcSwap;
-use rpds::HashTrieMapSync;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -18,11 +18,11 @@ pub(super) const MAX_TEXT: usize = 16 * 1024;
 /// How many bytes a log line counts beyond its text: about what its event takes.
 pub(super) const LINE_COST: usize = 64;
 
-/// The constants' values, encoded, by name. Copies share what they have in common.
-pub(crate) type Constants = HashTrieMapSync<Arc<str>, Arc<[u8]>>;
+/// The constants' values, encoded, by name.
+pub(crate) type Constants = ByName<[u8]>;
 
-/// The embedder's functions, by name. Copies share what they have in common.
-pub(crate) type HostFunctions = HashTrieMapSync<Arc<str>, Arc<HostFunction>>;
+/// The embedder's functions, by name.
+pub(crate) type HostFunctions = ByName<HostFunction>;
 
 /// Why a guest's execution ended without a reply. Travels through the engine as its error.
 #[derive(Debug, Clone, thiserror::Error)]
