@@ -54,8 +54,9 @@ mod wall {
     /// # Safety
     ///
     /// `ptr` and `len` are what the host passed to a worker function: a place in the buffer that
-    /// holds `len` bytes it wrote, untouched until the function returns.
-    pub unsafe fn arguments<'a>(ptr: *const u8, len: usize) -> &'a [u8] {
+    /// holds `len` bytes it wrote, untouched until the function returns; `scope` is a local of that function, so
+    /// that nothing keeps them longer.
+    pub unsafe fn arguments<'a>(_scope: &'a (), ptr: *const u8, len: usize) -> &'a [u8] {
         if len == 0 {
             return &[];
         }
@@ -79,8 +80,8 @@ mod wall {
     /// A function's value on its way out. The right `into_reply` is found by its type: a string or bytes
     /// stay where they are, and their place is told; anything else is encoded.
     ///
-    /// What a function returns by reference lies in the arguments' buffer or for ever: everything else it
-    /// was given went into it, and is gone when it returns.
+    /// What a function returns by reference lies in the arguments' buffer, where it stays until the next call, or
+    /// for ever: everything else it was given went into it, and is gone when it returns.
     #[derive(Debug)]
     pub struct Value<T>(pub T);
 

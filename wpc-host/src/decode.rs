@@ -18,11 +18,14 @@ use wpc_abi::reply::{MAX_LENGTH, length};
 /// few kilobytes of stack even where nothing is optimised.
 const MAX_DEPTH: usize = 128;
 
+/// How many items that take no bytes a sequence may have: a guest may claim any number of those.
+const MAX_NOTHINGS: usize = 1 << 16;
+
 /// A value that is all there is in `bytes`.
 #[inline]
 pub(crate) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, String> {
     let mut postcard = postcard::Deserializer::from_bytes(bytes);
-    let value = T::deserialize(Level { inner: &mut postcard, left: MAX_DEPTH });
+    let value = T::deserialize(Level { inner: &mut postcard, left: MAX_DEPTH, nothings: 0 });
     let value = value.map_err(|error| error.to_string())?;
     match postcard.finalize() {
         Ok([]) => Ok(value),
@@ -49,7 +52,7 @@ pub(crate) fn decode_bytes<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Resul
     let (head, end) = length(bytes.len());
     let parts = Parts { head, head_left: 0..end, body: bytes };
     let mut postcard = postcard::Deserializer::from_flavor(parts);
-    let value = T::deserialize(Level { inner: &mut postcard, left: MAX_DEPTH });
+    let value = T::deserialize(Level { inner: &mut postcard, left: MAX_DEPTH, nothings: 0 });
     let value = value.map_err(|error| error.to_string())?;
     match postcard.finalize() {
         Ok(0) => Ok(value),
@@ -126,19 +129,33 @@ impl<'de> Flavor<'de> for Parts<'de> {
 struct Level<T> {
     inner: T,
     left: usize,
+    /// How many items without bytes it handed out, where it is a sequence.
+    nothings: usize,
 }
 
 impl<T> Level<T> {
     fn with<U>(&self, inner: U) -> Level<U> {
-        Level { inner, left: self.left }
+        Level { inner, left: self.left, nothings: 0 }
     }
 
     /// One level further down.
     fn deeper<U, E: serde::de::Error>(&self, inner: U) -> Result<Level<U>, E> {
         match self.left.checked_sub(1) {
-            Some(left) => Ok(Level { inner, left }),
+            Some(left) => Ok(Level { inner, left, nothings: 0 }),
             None => Err(E::custom(TooDeep)),
         }
+    }
+}
+
+impl<T> Level<T> {
+    fn count_nothing<E: serde::de::Error>(&mut self) -> Result<(), E> {
+        self.nothings += 1;
+        if self.nothings > MAX_NOTHINGS {
+            return Err(E::custom(format_args!(
+                "it has more than {MAX_NOTHINGS} items that take no bytes"
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -308,6 +325,9 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Level<A> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
+        if size_of::<S::Value>() == 0 {
+            self.count_nothing()?;
+        }
         let seed = self.with(seed);
         self.inner.next_element_seed(seed)
     }
@@ -324,6 +344,9 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Level<A> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
+        if size_of::<S::Value>() == 0 {
+            self.count_nothing()?;
+        }
         let seed = self.with(seed);
         self.inner.next_key_seed(seed)
     }
@@ -349,7 +372,7 @@ impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for Level<A> {
         let left = self.left;
         let seed = self.with(seed);
         let (value, variant) = self.inner.variant_seed(seed)?;
-        Ok((value, Level { inner: variant, left }))
+        Ok((value, Level { inner: variant, left, nothings: 0 }))
     }
 }
 
@@ -448,6 +471,15 @@ mod tests {
         // A variant and its box are one level each at most: what people write fits.
         let deep = [vec![1; MAX_DEPTH - 1], vec![0]].concat();
         assert!(decode::<Tree>(&deep).is_ok());
+    }
+
+    #[test]
+    fn items_that_take_no_bytes_are_counted() {
+        let many = |count: u64| postcard::to_allocvec(&count).unwrap();
+        assert_eq!(decode::<Vec<()>>(&many(60_000)).unwrap().len(), 60_000);
+        assert!(decode::<Vec<()>>(&many(u64::MAX)).is_err());
+        assert!(decode::<BTreeMap<(), ()>>(&many(u64::MAX)).is_err());
+        assert!(decode::<Vec<Vec<()>>>(&[many(1), many(u64::MAX)].concat()).is_err());
     }
 
     #[test]

@@ -13,6 +13,10 @@ use std::task::{Context, Poll};
 
 /// A submitted call: [`wait`](Self::wait) for it on this thread, or `await` it under any async
 /// runtime, or under none. Dropping it cancels the call.
+///
+/// An answer is read once. A future that was polled to its end by reference has read it: waiting after that gives
+/// it again where it is a small value, and [`Error::ResultDecode`] where it was a string or bytes, which whoever
+/// reads first takes over.
 #[must_use = "dropping a pending call cancels it"]
 #[derive(Debug)]
 pub struct PendingCall<R> {

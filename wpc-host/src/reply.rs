@@ -93,8 +93,8 @@ impl RawReply<'_> {
 pub(crate) enum Body {
     /// The kind, then postcard.
     Encoded(Vec<u8>),
-    /// The bytes of a [`RawReply::Bytes`], until its one reader takes them. There is only the one: what holds
-    /// the call too, to cancel or to answer it, does not read.
+    /// The bytes of a [`RawReply::Bytes`], until its first reader takes them over. The queue is the place that they
+    /// can be taken from although the call is shared; it is boxed since it is large.
     Bytes(Box<ConcurrentQueue<Vec<u8>>>),
 }
 
@@ -116,9 +116,11 @@ impl Body {
     pub(crate) fn take<R: DeserializeOwned + 'static>(&self, function: &str) -> Result<R, Error> {
         match self {
             Self::Encoded(bytes) => RawReply::Encoded(bytes).value(function),
-            Self::Bytes(kept) => {
-                from_vec(taken(kept)).map_err(|reason| not_decoded::<R>(function, reason))
-            }
+            Self::Bytes(kept) => kept
+                .pop()
+                .map_err(|_| TAKEN.to_owned())
+                .and_then(from_vec)
+                .map_err(|reason| not_decoded::<R>(function, reason)),
         }
         .map_err(|error| *error)
     }
@@ -130,7 +132,11 @@ impl Body {
         }
         let mut encoded = match self {
             Self::Encoded(bytes) => bytes.clone(),
-            Self::Bytes(kept) => RawReply::Bytes(&taken(kept)).to_encoded(Vec::new()),
+            Self::Bytes(kept) => {
+                let bytes =
+                    kept.pop().map_err(|_| *not_decoded::<()>(function, TAKEN.to_owned()))?;
+                RawReply::Bytes(&bytes).to_encoded(Vec::new())
+            }
         };
         encoded.remove(0);
         Ok(encoded)
@@ -150,9 +156,7 @@ fn written(mut room: Vec<u8>, parts: &[&[u8]]) -> Vec<u8> {
     room
 }
 
-fn taken(kept: &ConcurrentQueue<Vec<u8>>) -> Vec<u8> {
-    kept.pop().unwrap_or_else(|_| panic!("a call's answer is taken once"))
-}
+const TAKEN: &str = "the answer was read before, and its bytes went to whoever read it first";
 
 #[cold]
 fn not_decoded<R>(function: &str, reason: String) -> Box<Error> {

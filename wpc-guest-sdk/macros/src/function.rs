@@ -152,9 +152,12 @@ impl Function<'_> {
         quote! {
             #[unsafe(export_name = #export)]
             extern "C" fn __wpc_entry(__wpc_ptr: *const u8, __wpc_len: usize) -> u64 {
-                // SAFETY: the host passes the place it filled in the buffer it was given.
+                let __wpc_scope = ();
+                // SAFETY: the host passes the place it filled in the buffer it was given, and the scope is this
+                // function's.
                 #[allow(unused_mut, reason = "there may be no arguments")]
-                let mut __wpc_rest = unsafe { ::wpc::__private::arguments(__wpc_ptr, __wpc_len) };
+                let mut __wpc_rest =
+                    unsafe { ::wpc::__private::arguments(&__wpc_scope, __wpc_ptr, __wpc_len) };
                 #[allow(unused_imports, reason = "there may be none it is for")]
                 use ::wpc::__private::{ReplyOfAny as _, TakeAny as _};
                 #(

@@ -82,6 +82,14 @@ impl Mistakes {
             FnArg::Typed(argument) => argument,
         };
         self.check_type(&argument.ty, "argument");
+        if let Type::Reference(ty) = &*argument.ty
+            && ty.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static")
+        {
+            self.add(
+                ty,
+                "an argument that is borrowed lasts as long as its call: leave `'static` out, or take an owned type",
+            );
+        }
         match &*argument.pat {
             Pat::Ident(name) if name.subpat.is_none() && name.by_ref.is_none() => {
                 Some((name.ident.clone(), (*argument.ty).clone()))

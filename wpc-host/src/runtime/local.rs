@@ -44,6 +44,7 @@ pub struct LocalWorker {
 
 #[derive(Debug)]
 struct State {
+    pool: Arc<Pool>,
     local: Local,
     /// The last call's, whose room the next one uses.
     job: Option<Job>,
@@ -175,9 +176,10 @@ impl LocalWorker {
             state = None;
         }
         let mut state = state.unwrap_or_else(|| {
-            Box::new(State { local: Arc::clone(pool).local(), job: None, ids: 0..0 })
+            let (local, pool) = (pool.local(), Arc::clone(pool));
+            Box::new(State { pool, local, job: None, ids: 0..0 })
         });
-        let State { local, job, ids } = &mut *state;
+        let State { local, job, ids, .. } = &mut *state;
         let mut value = None;
         let ran = prepare(pool, (job, ids), function, arguments, options).map(|job| {
             local.run(
@@ -191,8 +193,9 @@ impl LocalWorker {
         self.state = Some(state);
         match (ran?, value) {
             (Some(Ok(())), Some(value)) => Ok((value?, None)),
+            (Some(Ok(())), None) => unreachable!("an answered call's reply was read"),
             (Some(Err(error)), _) => Err(error),
-            _ => {
+            (None, _) => {
                 let function = Some(Arc::clone(function));
                 let call = intake::submit(pool, function, name, arguments, options)?;
                 let Answer { value, metadata } = call.wait_answer()?;
@@ -202,11 +205,9 @@ impl LocalWorker {
     }
 }
 
-impl Drop for LocalWorker {
+impl Drop for State {
     fn drop(&mut self) {
-        if let Some(state) = self.state.take() {
-            self.lifecycle.pool.forget_local(state.local.worker());
-        }
+        self.pool.forget_local(self.local.worker());
     }
 }
 

@@ -8,7 +8,7 @@ use crate::module::{Convention, Scalar};
 use crate::reply::RawReply;
 use wasmtime::{AsContext as _, AsContextMut, Func, TypedFunc, Val};
 use wpc_abi::GuestError;
-use wpc_abi::reply::{Reply, TAG_ELSEWHERE, TAG_VALUE, elsewhere, unpack};
+use wpc_abi::reply::{Reply, TAG_ELSEWHERE, TAG_VALUE, elsewhere, length, unpack};
 
 /// The least the guest's buffer is asked for: most payloads fit, and it is asked once.
 const MIN_BUFFER: u32 = 1024;
@@ -148,18 +148,21 @@ fn take_reply<'a>(
     packed: u64,
 ) -> wasmtime::Result<RawReply<'a>> {
     let memory = memory_at(store.data(), at)?;
-    let read = |ptr, len, what| {
-        if len as usize > store.data().result_limit {
-            return Err(Failure::ResultTooLarge { found: len as usize });
-        }
-        memory::read(memory, store, ptr, len, what)
+    let limit = store.data().result_limit;
+    let within = |found| match found <= limit {
+        true => Ok(()),
+        false => Err(Failure::ResultTooLarge { found }),
     };
     let take = || {
         let (ptr, len) = unpack(packed);
-        let reply = read(ptr, len, "its reply")?;
+        within(len as usize)?;
+        let reply = memory::read(memory, store, ptr, len, "its reply")?;
         match Reply::split(reply) {
             Some(Reply::Elsewhere { ptr, len }) => {
-                Ok(RawReply::Bytes(read(ptr, len, "the value that its reply tells of")?))
+                // As long as its encoding would be.
+                within(1 + length(len as usize).1 + len as usize)?;
+                let what = "the value that its reply tells of";
+                Ok(RawReply::Bytes(memory::read(memory, store, ptr, len, what)?))
             }
             Some(_) => Ok(RawReply::Encoded(reply)),
             None => Err(no_reply(reply)),

@@ -248,12 +248,15 @@ impl Thread {
         let error = |body: &Body| body.error(&job.function.name);
         let read = |reply: RawReply<'_>, room| reply.to_body(room);
         self.execute(job, arguments, &mut body, read, error).map_err(|error| *error)?;
-        let body = body.unwrap_or_else(Body::nothing);
-        Ok(Reply { body, metadata: metadata(job, &self.worker) })
+        match body {
+            Some(body) => Ok(Reply { body, metadata: metadata(job, &self.worker) }),
+            None => unreachable!("an answered call's reply was read"),
+        }
     }
 
     /// Runs the job's call. `read` takes what is wanted of the reply where it lies, which goes into `value`, and has
     /// the arguments' room; `error` tells listeners which error it carries, if any.
+    // Here and below: one way in, taken by every call. What a call frame costs counts, and results move less.
     #[inline(always)]
     pub(super) fn execute<T>(
         &mut self,

@@ -1,0 +1,3 @@
+#[wpc::function]
+fn keep(text: &'static str) {}
+fn main() {}
