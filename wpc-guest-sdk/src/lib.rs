@@ -15,7 +15,8 @@
 //! # Words
 //!
 //! * A *function* is what the host calls by name. Its arguments and its result are any serde types;
-//!   arguments may borrow (`&str`, `&[u8]`) from the buffer the host filled.
+//!   arguments may borrow (`&str`, `&[u8]`) from the buffer the host filled. A `String`, a `&str`, a `Vec<u8>` or
+//!   a `&[u8]` that is the whole result stays where it is: the host copies it from there.
 //! * A *guest error* is a failure returned as a value: the `E` of a `Result<T, E>`, which needs
 //!   [`Display`](core::fmt::Display) only. The sandbox keeps its state.
 //! * A *panic* ends the sandbox; the caller reads its message and its place.
@@ -124,10 +125,10 @@
 //!
 //! | `opt-level` | `3` | `"s"` | `"z"` |
 //! |---|---|---|---|
-//! | `fn nothing()` | 17.2, 8.7 | 15.7, 7.8 | 15.6, 7.7 |
-//! | `fn echo(text: &str) -> String` | 19.2, 6.6 | 18.5, 7.2 | 18.4, 7.2 |
-//! | a struct to a struct, with `Schema` | 20.6, 6.6 | 19.9, 6.2 | 20.1, 5.9 |
-//! | `echo` without the standard library | 19.1 | 15.5 | 14.7 |
+//! | `fn nothing()` | 17.5, 8.9 | 16.6, 8.7 | 16.4, 8.5 |
+//! | `fn echo(text: &str) -> String` | 19.1, 6.5 | 18.3, 7.1 | 17.7, 6.6 |
+//! | a struct to a struct, with `Schema` | 21.9, 7.8 | 20.1, 6.4 | 20.1, 5.9 |
+//! | `echo` without the standard library | 19.0 | 15.3 | 14.0 |
 //!
 //! Measured with rustc 1.95.0 on 2026-11-25. The sources are `fixtures/guests/size_*`,
 //! `cargo xtask sizes` measures anew, and a test fails where a share reaches 10 KB. What a guest formats

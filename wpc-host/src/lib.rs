@@ -50,6 +50,12 @@
 //! | structs | an object; a missing field is `None` where it may be |
 //! | enums | `"Name"`, or `{"Name": value}` |
 //!
+//! # Strings and bytes
+//!
+//! `String` and `Vec<u8>` are the fast way for what is large: among arguments they are copied in one piece wherever they
+//! stand, and a result that is one as a whole is handed over without being encoded. Inside of other results `serde_bytes` does
+//! what it does everywhere. Results are `'static`, so that bytes can be handed over as they are.
+//!
 //! Start with [`WorkerProcedureCall`]. Functions are written with the crate `wpc-guest-sdk`, or in
 //! any language after `docs/abi.md`.
 #![forbid(unsafe_code)]
