@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 use wpc_fuzz::{Raw, pool};
-use wpc_host::{WorkerProcedureCall};
+use wpc_host::WorkerProcedureCall;
 
 static POOL: LazyLock<WorkerProcedureCall> = LazyLock::new(|| {
     let wpc = pool(u32::MAX);
@@ -46,5 +46,8 @@ fuzz_target!(|input: (Vec<u8>, Option<u64>)| {
     let mut text = String::new();
     let _ = write!(text, "{result:?}");
     let _ = POOL.call::<(String, Vec<Option<u32>>)>("f", &arguments);
+    let _ = POOL.call::<String>("f", &arguments);
+    // Bytes in one piece have a way of their own.
+    let _ = POOL.call::<Vec<u8>>("f", &arguments);
     let _ = POOL.call::<()>("f", &arguments);
 });
