@@ -4,6 +4,7 @@
 // `TRANSFER` bytes on it is faster to copy them once and to transfer the copy there and back, which all
 // three document.
 
+import { fileURLToPath } from 'node:url';
 import Piscina from 'piscina';
 import Tinypool from 'tinypool';
 import workerpool from 'workerpool';
@@ -63,7 +64,7 @@ export const libraries = {
 
   // Threads; by default it would take processes on some platforms.
   workerpool: (threads) => {
-    const pool = workerpool.pool(new URL('./functions/workerpool.mjs', import.meta.url).pathname, {
+    const pool = workerpool.pool(fileURLToPath(file('workerpool')), {
       minWorkers: threads,
       maxWorkers: threads,
       workerType: 'thread',

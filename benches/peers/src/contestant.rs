@@ -39,6 +39,9 @@ pub(crate) trait Contestant {
     fn run(&mut self, load: Load) -> Result<Duration>;
 }
 
+/// The most calls that are ever outstanding: whoever brings channels has room for so many.
+pub(crate) const MOST_OUTSTANDING: usize = 1_000;
+
 /// What is added to each call's number.
 pub(crate) const ADDED: i32 = 2;
 

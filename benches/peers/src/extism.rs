@@ -2,7 +2,7 @@
 //! have to bring them.
 
 use crate::contestant::{
-    Contestant, Load, Work, as_bytes, check_echo, check_sum_bytes, payload, timed,
+    Contestant, Load, MOST_OUTSTANDING, Work, as_bytes, check_echo, check_sum_bytes, payload, timed,
 };
 use anyhow::{Context as _, Result, bail, ensure};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -70,9 +70,6 @@ impl Contestant for Local {
     }
 }
 
-/// The most calls that are ever outstanding; so many fit into the channels.
-const ROOM: usize = 1_000;
-
 /// How long a thread waits for one of the pool's plug-ins. There is one for each, so it never does.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -105,8 +102,8 @@ impl Pool {
         // All plug-ins are made now: taken at once, then given back.
         let plugins = (0..workers).map(|_| pool.get(PATIENCE)).collect::<Result<Vec<_>>>()?;
         drop(plugins);
-        let (jobs, taken) = bounded::<Job>(ROOM);
-        let (answered, answers) = bounded(ROOM);
+        let (jobs, taken) = bounded::<Job>(MOST_OUTSTANDING);
+        let (answered, answers) = bounded(MOST_OUTSTANDING);
         for _ in 0..workers {
             let (pool, taken, answered) = (pool.clone(), taken.clone(), answered.clone());
             #[expect(clippy::disallowed_methods, reason = "ends when the pool drops its jobs")]

@@ -1,6 +1,6 @@
 //! What is measured: a figure each, with a point for every contestant and place on its axis.
 
-use crate::contestant::Work;
+use crate::contestant::{MOST_OUTSTANDING, Work};
 use crate::peers::{Contestants, Peers};
 use crate::report::{Point, Unit};
 use crate::sampling::{Rounds, Samples, WARM_UP, by_turns};
@@ -53,7 +53,7 @@ pub(crate) const FIGURES: [Figure; 7] = [
         name: "throughput-outstanding",
         about: "sums of two numbers, two workers; by how many calls are outstanding",
         unit: Unit::CallsPerSecond,
-        places: &[1, 4, 16, 64, 256, 1_000],
+        places: &[1, 4, 16, 64, 256, MOST_OUTSTANDING],
         load: |outstanding| (Work::Add, outstanding),
         contestants: |peers| peers.pools(WORKERS),
         rounds: THROUGHPUT,

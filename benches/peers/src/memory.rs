@@ -14,6 +14,8 @@ use std::rc::Rc;
 
 const WORKERS: usize = 4;
 
+const MEGABYTE: f64 = 1024.0 * 1024.0;
+
 /// So that every worker has answered.
 const LOAD: Load = Load { work: Work::Add, outstanding: 64, calls: 1_000 };
 
@@ -50,7 +52,7 @@ pub(crate) fn measure(
     }
     let figure = |name: &'static str, bytes: fn(&Memory) -> f64| {
         let point = |(series, taken): &(&str, Vec<Memory>)| {
-            let megabytes = taken.iter().map(|taken| bytes(taken) / 1e6).collect();
+            let megabytes = taken.iter().map(|taken| bytes(taken) / MEGABYTE).collect();
             let samples = Samples::of(megabytes, false);
             Point::new(name, series, WORKERS, Unit::Megabytes, &samples)
         };

@@ -10,7 +10,7 @@ pub(crate) enum Unit {
     Nanoseconds,
     #[serde(rename = "calls/s")]
     CallsPerSecond,
-    /// Millions of bytes.
+    /// Of 1,048,576 bytes, as in `cargo xtask bench`.
     #[serde(rename = "MB")]
     Megabytes,
 }
@@ -22,7 +22,8 @@ pub(crate) struct Point {
     x: usize,
     /// The median of the rounds.
     y: f64,
-    /// What 99 of 100 rounds are at least as good as: slower ones in nanoseconds, fewer calls a second.
+    /// What 99 of 100 rounds are at least as good as: so many nanoseconds or fewer, so many calls a second or more. A
+    /// round is the mean of a batch: of single calls it says nothing.
     p99: f64,
     unit: Unit,
     samples: usize,
