@@ -6,7 +6,7 @@ pub(crate) struct Figure {
     /// As files have it.
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
-    /// What its `x` counts.
+    /// What its `x` counts; nothing where it has only one.
     pub(crate) x: &'static str,
 }
 
@@ -27,7 +27,7 @@ pub(crate) const START_UP: Figure =
     figure("start-up", "From making a pool to its first answer", "modules defined before");
 
 /// Every figure that is known, those of the other programs of the same format among them.
-const FIGURES: [Figure; 9] = [
+const FIGURES: [Figure; 15] = [
     FUNCTIONS,
     WORKERS,
     OUTSTANDING,
@@ -35,8 +35,18 @@ const FIGURES: [Figure; 9] = [
     DEFINITIONS,
     START_UP,
     figure("latency-payload", "A call with more to carry", "bytes there and back"),
+    figure("latency-add", "The sum of two numbers", ""),
     figure("throughput-outstanding", "Calls a second, beside others", "calls outstanding"),
     figure("throughput-payload", "Calls a second with more to carry", "bytes there and back"),
+    figure(
+        "throughput-payload-1",
+        "Calls a second with more to carry, one outstanding",
+        "bytes there and back",
+    ),
+    figure("fresh", "A call in a sandbox made for it", ""),
+    figure("after-trap", "The first good answer after a trap", ""),
+    figure("memory", "Memory that is resident", "workers"),
+    figure("memory-peak", "The most memory that was resident", "workers"),
 ];
 
 /// The figure of this name, if it is known.

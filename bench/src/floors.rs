@@ -1,4 +1,5 @@
-//! What the same work costs without wpc: bare Wasmtime, a bare pair of channels, a bare copy.
+//! What the same work costs without wpc: bare Wasmtime, with copies into a guest and out of
+//! it, and a bare pair of channels.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use wasmtime::{
@@ -6,7 +7,10 @@ use wasmtime::{
     PoolingAllocationConfig, Store, TypedFunc,
 };
 
-/// An engine as wpc makes it: pooled, and every guest can be interrupted.
+/// Pooled, keeps as much of a slot resident, and every guest can be interrupted: as wpc's engine in all that a call
+/// or a new sandbox pays for. That one has more slots, more and larger tables in each, limits of its own on stacks
+/// and on what a trap tells, refuses proposals that its contract has no place for, and makes relaxed SIMD
+/// deterministic; none of the guests here comes near any of it.
 pub(crate) fn engine() -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(100).total_memories(100).pagemap_scan(Enabled::Auto);

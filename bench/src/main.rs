@@ -68,8 +68,8 @@ fn main() -> Result<()> {
         Some(Command::Plot { files, out }) => {
             let out =
                 out.map_or_else(|| anyhow::Ok(workspace::root()?.join("docs/performance")), Ok);
-            for path in plot::draw(&files, &out?)? {
-                println!("{}", path.display());
+            for line in plot::draw(&files, &out?)? {
+                println!("{line}");
             }
             Ok(())
         }

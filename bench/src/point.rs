@@ -13,8 +13,8 @@ pub(crate) struct Point {
     pub(crate) x: f64,
     /// The median of the samples.
     pub(crate) y: f64,
-    /// Of times, what 99 of 100 samples lie below. A sample is a call where each was timed, else the mean of a run of some
-    /// hundred.
+    /// What 99 of 100 samples are at least as good as: the slow end. `growth` tells it of times only, the peers'
+    /// program of rates and memory too. A sample is a call where each was timed, else the mean of a batch of calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) p99: Option<f64>,
     pub(crate) unit: String,

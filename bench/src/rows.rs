@@ -9,16 +9,18 @@ use crate::sampling::{Samples, WARM_UP, batched};
 use crate::unit::Unit;
 use crate::{load, process};
 use anyhow::{Result, ensure};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
-use wpc_host::{CallOptions, Limits, WasmModule, WorkerProcedureCall};
+use wpc_host::{CallOptions, WasmModule, WorkerProcedureCall};
 
 /// A row's measurement: it is given what to call after each step.
 pub(crate) type Measure = fn(&Guests, &mut dyn FnMut()) -> Result<Row>;
 
 /// Every row, with how many steps it reports.
-pub(crate) const ROWS: [(Measure, u64); 18] = [
+pub(crate) const ROWS: [(Measure, u64); 19] = [
     (local_add, PAIRS + WARM_UP),
     (local_echo_1k, PAIRS + WARM_UP),
+    (local_echo_1m, PAIRS + WARM_UP),
     (new_sandbox, PAIRS + WARM_UP),
     (local_isolated, PAIRS + WARM_UP),
     (round_trip, PAIRS + WARM_UP),
@@ -71,6 +73,31 @@ fn local_echo_1k(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
     against(
         "1 KiB of bytes there and back on the caller's thread",
         2.0,
+        &mut ours,
+        &mut floor,
+        tick,
+    )
+}
+
+fn local_echo_1m(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
+    const LEN: usize = 1 << 20;
+    let wpc = guests.pool(1)?;
+    let mut here = wpc.local_worker();
+    let function = wpc.function::<(Vec<u8>,), Vec<u8>>("echo_bytes")?;
+    let bytes = vec![7; LEN];
+    let mut echo = bare(engine().and_then(|engine| Bare::new(&engine, &guests.bare)?.echo(LEN)))?;
+    let mut ours = batched(2, || {
+        let back = here.call_function(&function, (bytes.as_slice(),))?;
+        ensure!(back == bytes, "other bytes came back");
+        Ok(())
+    });
+    let mut floor = batched(2, || {
+        ensure!(bare(echo(&bytes))? == bytes, "other bytes came back");
+        Ok(())
+    });
+    against(
+        "1 MiB of bytes there and back on the caller's thread",
+        1.5,
         &mut ours,
         &mut floor,
         tick,
@@ -260,26 +287,37 @@ fn after_a_limit(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
 }
 
 fn start(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
+    const WORKERS: usize = 4;
     let wpc = guests.pool(0)?;
+    let add = add(&wpc)?;
     let mut ours = || {
         let begun = Instant::now();
-        wpc.start_workers(4)?;
+        wpc.start_workers(WORKERS)?;
         wpc.warm_worker_function("add")?;
+        // Calls go round, so the first four are answered by one worker each.
+        let mut answered = BTreeSet::new();
+        while answered.len() < WORKERS {
+            let calls = (0..WORKERS).map(|_| add.submit((40, 2)));
+            for call in calls.collect::<Result<Vec<_>, _>>()? {
+                let answer = call.wait_answer()?;
+                check(answer.value)?;
+                answered.insert(answer.metadata.worker_id);
+            }
+        }
         let took = begun.elapsed();
         wpc.stop_workers();
         Ok(took)
     };
-    within("4 workers up and answering, the module compiled", 2e6, STARTS, &mut ours, tick)
+    within("4 workers up, each has answered, the module compiled", 2e6, STARTS, &mut ours, tick)
 }
 
 /// The floor is the same pool with ten functions.
 fn many_functions(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
     let pool = |functions: usize| -> Result<(WorkerProcedureCall, Vec<Add>)> {
         let wpc = guests.pool(1)?;
-        let limits = Limits::default();
         for at in 0..functions {
             let module = WasmModule::new(guests.bare.as_slice()).export("add");
-            wpc.define_worker_function(&format!("add{at}"), module.limits(limits.clone()))?;
+            wpc.define_worker_function(&format!("add{at}"), module)?;
         }
         let used = (0..10).map(|at| Ok(wpc.function(&format!("add{at}"))?));
         let used = used.collect::<Result<_>>()?;

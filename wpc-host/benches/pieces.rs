@@ -80,28 +80,21 @@ fn many_calls(criterion: &mut Criterion) -> Result<()> {
     Ok(())
 }
 
-/// Bytes whose encoding is a copy.
-struct Bytes<'a>(&'a [u8]);
-
-impl Serialize for Bytes<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self.0)
-    }
-}
-
+/// Plain slices and vectors through a typed handle, as users have them.
 fn bytes(criterion: &mut Criterion) -> Result<()> {
     let wpc = pool()?;
+    let echo = wpc.function::<(Vec<u8>,), Vec<u8>>("echo_bytes")?;
     let mut here = wpc.local_worker();
     let mut group = criterion.benchmark_group("bytes there and back");
     for len in [16, 1 << 10, 64 << 10, 1 << 20] {
         let sent = vec![7; len];
-        assert_eq!(wpc.call::<Vec<u8>>("echo_bytes", (Bytes(&sent),))?, sent);
+        assert_eq!(echo.call((&sent,))?, sent);
         group.throughput(Throughput::Bytes(2 * len as u64));
         group.bench_function(BenchmarkId::new("here", len), |b| {
-            b.iter(|| here.call::<Vec<u8>>("echo_bytes", (Bytes(&sent),)));
+            b.iter(|| here.call_function(&echo, (sent.as_slice(),)));
         });
         group.bench_function(BenchmarkId::new("on a worker", len), |b| {
-            b.iter(|| wpc.call::<Vec<u8>>("echo_bytes", (Bytes(&sent),)));
+            b.iter(|| echo.call((sent.as_slice(),)));
         });
     }
     group.finish();
@@ -116,7 +109,8 @@ struct Order {
     note: Option<String>,
 }
 
-/// Arguments of some structure on their way to bytes: from Rust's types, and from JSON by the module's.
+/// Arguments of some structure: calls with them from Rust's types and from JSON, and JSON's way to bytes by the
+/// module's types. Rust's types become bytes only within a call.
 fn arguments(criterion: &mut Criterion) -> Result<()> {
     let wpc = pool()?;
     let items: Vec<_> = (0..20).map(|at| format!("item {at}")).collect();
@@ -130,9 +124,6 @@ fn arguments(criterion: &mut Criterion) -> Result<()> {
 
     let mut group = criterion.benchmark_group("arguments of `order`");
     group.throughput(Throughput::Bytes(encoded.len() as u64));
-    group.bench_function("from Rust's types to bytes", |b| {
-        b.iter(|| postcard::to_allocvec(black_box(&(&orders, &prices))));
-    });
     group.bench_function("from JSON to bytes", |b| b.iter(|| wpc.encode_json("order", &values)));
     group.bench_function("from text to JSON", |b| {
         let text = serde_json::Value::from(values.to_vec()).to_string();

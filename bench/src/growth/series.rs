@@ -10,7 +10,7 @@ use crate::unit::{Unit, count};
 pub(crate) enum Expected {
     /// Not at all: the last median is at most so many times the first.
     Flat(f64),
-    /// At most as `x` does.
+    /// At most about as `x` does, see [`STEEP`].
     Linear,
     /// More is better: no median is below this part of the one before.
     Kept(f64),
@@ -34,6 +34,7 @@ pub(crate) struct Series {
 }
 
 /// Up to which power of `x` growth is taken for linear: what is measured is not exact, and two would be a square.
+/// Words about growth tell it.
 const STEEP: f64 = 1.5;
 
 impl Series {
@@ -49,7 +50,7 @@ impl Series {
         })
     }
 
-    /// Of times only: of a rate it would be the best that happened.
+    /// Of times only: of a rate the 99th percentile of the samples would be the best that happened.
     fn p99(&self, samples: &Samples) -> Option<f64> {
         (self.what.unit == Unit::Nanoseconds).then(|| samples.quantile(0.99))
     }
@@ -85,7 +86,7 @@ impl Series {
             }
             Expected::Linear => (
                 factor(y),
-                "it may grow as that at most".to_owned(),
+                format!("it may grow as the power of {STEEP} of that at most"),
                 self.exponent().is_none_or(|found| found <= STEEP),
             ),
             Expected::Kept(least) => {
@@ -122,10 +123,13 @@ impl Series {
         else {
             return None;
         };
-        let (before, last) = (before.median() - first.median(), last.median() - first.median());
+        let first = first.median();
         // Half of the first may come and go.
-        let is_told = before > 0.0 && last > first.median() * 0.5;
-        is_told.then(|| (last / before).ln() / ((last_x - first_x) / (before_x - first_x)).ln())
+        let last = last.median() - first;
+        // What may have come or gone of the point before makes nothing of the last one steep.
+        let before = (before.median() - first).max(first * 0.25);
+        (last > first * 0.5)
+            .then(|| (last / before).ln() / ((last_x - first_x) / (before_x - first_x)).ln())
     }
 }
 
@@ -157,6 +161,33 @@ mod tests {
         assert!(!is_met(Expected::Linear, &[(1.0, 10.0), (10.0, 11.0), (100.0, 110.0)]));
         assert!(is_met(Expected::Kept(0.8), &[(1.0, 1.0), (2.0, 9.0), (4.0, 8.0)]));
         assert!(!is_met(Expected::Kept(0.8), &[(1.0, 1.0), (2.0, 9.0), (4.0, 5.0)]));
+    }
+
+    #[test]
+    fn what_is_too_little_to_tell_is_linear_and_a_late_explosion_is_not() {
+        let linear = |points: &[(f64, f64)]| word(Expected::Linear, points);
+        let is_met = |points: &[(f64, f64)]| linear(points).ends_with("as it should");
+        // Nothing comes on top of the first but noise.
+        assert!(is_met(&[(1.0, 10.0), (10.0, 9.0), (100.0, 14.0)]));
+        assert!(is_met(&[(1.0, 10.0), (10.0, 10.01), (100.0, 14.0)]));
+        // Two points tell no power.
+        assert!(is_met(&[(1.0, 10.0), (100.0, 10_000.0)]));
+        // The point before the last lies in the noise, on either side.
+        assert!(is_met(&[(1.0, 10.0), (10.0, 9.0), (100.0, 30.0)]));
+        assert!(is_met(&[(32.0, 10.0), (64.0, 10.01), (128.0, 17.0)]));
+        assert!(!is_met(&[(1.0, 10.0), (10.0, 10.0), (100.0, 1_000.0)]));
+        assert!(!is_met(&[(1.0, 10.0), (10.0, 9.0), (100.0, 1_000.0)]));
+        assert!(linear(&[(1.0, 10.0), (100.0, 14.0)]).contains("power of 1.5"));
+    }
+
+    #[test]
+    fn a_tail_may_be_long_nowhere() {
+        let tail = |points: &[(f64, f64)]| word(Expected::Tail(3.0), points);
+        let is_met = |points: &[(f64, f64)]| tail(points).ends_with("as it should");
+        assert!(is_met(&[(0.0, 10.0), (1.0, 30.0), (2.0, 11.0)]));
+        assert!(!is_met(&[(0.0, 10.0), (1.0, 31.0), (2.0, 11.0)]));
+        assert!(!is_met(&[(0.0, 10.0), (1.0, 10.0), (2.0, 31.0)]));
+        assert!(tail(&[(0.0, 10.0), (2.0, 20.0)]).contains("(p99 x2.00 at worst) from none to 2"));
     }
 
     #[test]

@@ -22,8 +22,9 @@ pub(super) struct Chart {
     pub(super) lines: Vec<Line>,
 }
 
-/// Colours that are told apart by nearly everybody, on white (Okabe and Ito's, without the yellow).
-const COLOURS: [RGBColor; 7] = [
+/// Colours that are told apart by nearly everybody, on white: Okabe and Ito's, with Tol's indigo in the place of
+/// the yellow. As many as the series of the figure that has most.
+const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -31,6 +32,7 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
     RGBColor(60, 60, 60),
+    RGBColor(51, 34, 136),
 ];
 
 // In pixels of a picture that is shown at its own size.

@@ -1,4 +1,5 @@
-//! `cargo xtask bench plot`: what was measured, as pictures.
+//! `cargo xtask bench plot`: what was measured, as pictures: lines over something that grows. Figures with a single
+//! place on their axis have no lines, and are passed over.
 
 mod axis;
 mod chart;
@@ -18,8 +19,17 @@ struct Shown {
     runs: Vec<String>,
 }
 
-/// Draws what the files have into the folder, a picture for each figure and unit; gives their paths.
-pub(crate) fn draw(files: &[PathBuf], folder: &Path) -> Result<Vec<PathBuf>> {
+impl Shown {
+    /// Whether there is more than one place on its axis.
+    fn has_places(&self) -> bool {
+        let mut places = self.lines.iter().flat_map(|line| &line.points).map(|(x, ..)| *x);
+        places.next().is_some_and(|first| places.any(|other| other != first))
+    }
+}
+
+/// Draws what the files have into the folder, a picture for each figure and unit; gives a line for each: its path,
+/// or why there is none.
+pub(crate) fn draw(files: &[PathBuf], folder: &Path) -> Result<Vec<String>> {
     let mut pictures: BTreeMap<String, BTreeMap<String, Shown>> = BTreeMap::new();
     for file in files {
         let (about, points) = read(file)?;
@@ -34,17 +44,21 @@ pub(crate) fn draw(files: &[PathBuf], folder: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    let mut drawn = Vec::new();
+    let mut told = Vec::new();
     for (name, units) in pictures {
         let is_only = units.len() == 1;
         for (unit, shown) in units {
+            if !shown.has_places() {
+                told.push(format!("{name}, {unit}: not drawn, it has one place on its axis"));
+                continue;
+            }
             let suffix = if is_only { String::new() } else { format!("-{}", slug(&unit)) };
             let path = folder.join(format!("{name}{suffix}.svg"));
             chart(&name, &unit, shown).draw(&path)?;
-            drawn.push(path);
+            told.push(path.display().to_string());
         }
     }
-    Ok(drawn)
+    Ok(told)
 }
 
 /// Adds a point to the line of its series. Of two for the same place the later one counts.
@@ -55,7 +69,7 @@ fn add(lines: &mut Vec<Line>, point: &Point) {
     });
     let points = &mut lines[at].points;
     points.retain(|(x, _, _)| *x != point.x);
-    // Of a rate it is the best that happened.
+    // Of a rate it lies below the median, if a file has it at all: the picture tells of tails that go up.
     let p99 = point.p99.filter(|_| Unit::of(&point.unit) == Some(Unit::Nanoseconds));
     points.push((point.x, point.y, p99));
     points.sort_by(|(one, ..), (other, ..)| one.total_cmp(other));
@@ -87,5 +101,29 @@ fn slug(unit: &str) -> String {
         Some(Unit::CallsPerSecond) => "throughput".to_owned(),
         Some(_) => "memory".to_owned(),
         None => unit.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_one_place_is_told_and_not_drawn() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("points.jsonl");
+        let point = |figure: &str, x: f64| {
+            format!(
+                r#"{{"figure":"{figure}","series":"s","x":{x},"y":2.0,"p99":1.0,"unit":"calls/s"}}"#
+            )
+        };
+        let points = [point("fresh", 0.0), point("f", 1.0), point("f", 2.0)];
+        std::fs::write(&file, points.join("\n")).unwrap();
+        let told = draw(&[file], folder.path()).unwrap();
+        let path = folder.path().join("f.svg");
+        assert!(path.exists());
+        assert!(!folder.path().join("fresh.svg").exists());
+        let passed_over = "fresh, calls/s: not drawn, it has one place on its axis";
+        assert_eq!(told, [path.display().to_string(), passed_over.to_owned()]);
     }
 }
