@@ -170,18 +170,18 @@ impl AtomicWaker {
 }
 
 /// Looks once.
-pub(crate) struct Backoff(std::cell::Cell<bool>);
+pub(crate) struct Patience(std::cell::Cell<bool>);
 
-impl Backoff {
+impl Patience {
     pub(crate) fn new() -> Self {
         Self(std::cell::Cell::new(false))
     }
 
-    pub(crate) fn is_completed(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.0.get()
     }
 
-    pub(crate) fn snooze(&self) {
+    pub(crate) fn wait(&self) {
         self.0.set(true);
         thread::yield_now();
     }

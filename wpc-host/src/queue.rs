@@ -12,7 +12,7 @@
 
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
 use crate::sync::thread::Thread;
-use crate::sync::{Backoff, ConcurrentQueue, thread};
+use crate::sync::{ConcurrentQueue, Patience, thread};
 use concurrent_queue::PopError;
 use std::sync::OnceLock;
 
@@ -84,7 +84,7 @@ impl<T> Queue<T> {
         let _ = self.sleeper.get_or_init(thread::current);
         // A few microseconds of looking again, which in quick succession of calls cost less than a
         // sleep and a wake-up; it yields the core meanwhile, and ends.
-        let mut patience = Backoff::new();
+        let mut patience = Patience::new();
         loop {
             // Looked at first: under load the queue may never be empty.
             if self.take_nudge() {
@@ -95,8 +95,8 @@ impl<T> Queue<T> {
                 Err(PopError::Closed) => return Taken::Closed,
                 Err(PopError::Empty) => {}
             }
-            if !patience.is_completed() {
-                patience.snooze();
+            if !patience.is_over() {
+                patience.wait();
                 continue;
             }
             before_sleep();
@@ -110,7 +110,7 @@ impl<T> Queue<T> {
             }
             self.is_asleep.store(false, Ordering::SeqCst);
             after_sleep();
-            patience = Backoff::new();
+            patience = Patience::new();
         }
     }
 

@@ -5,10 +5,39 @@
 pub(crate) use arc_swap::{ArcSwap, ArcSwapOption};
 pub(crate) use atomic_waker::AtomicWaker;
 pub(crate) use concurrent_queue::ConcurrentQueue;
-pub(crate) use crossbeam_utils::Backoff;
 pub(crate) use std::hint::spin_loop;
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, atomic, mpsc};
 pub(crate) use std::{thread, thread_local};
+
+/// How long somebody looks again before sleeping: a few microseconds of shorter looks, then some in which others
+/// have the core.
+pub(crate) struct Patience {
+    looks: crossbeam_utils::Backoff,
+    yields: std::cell::Cell<u32>,
+}
+
+impl Patience {
+    /// Longer than a wake-up takes as a rule: who was just woken is answered before the other side sleeps, and
+    /// not one wake-up after another.
+    const YIELDS: u32 = 50;
+
+    pub(crate) fn new() -> Self {
+        Self { looks: crossbeam_utils::Backoff::new(), yields: std::cell::Cell::new(0) }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.yields.get() >= Self::YIELDS
+    }
+
+    pub(crate) fn wait(&self) {
+        if self.looks.is_completed() {
+            self.yields.set(self.yields.get() + 1);
+            thread::yield_now();
+        } else {
+            self.looks.snooze();
+        }
+    }
+}
 
 pub(crate) mod time {
     use std::time::Instant;
