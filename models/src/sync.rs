@@ -172,6 +172,23 @@ impl AtomicWaker {
 /// Looks once.
 pub(crate) struct Patience(std::cell::Cell<bool>);
 
+/// The same where a caller looks.
+pub(crate) struct Backoff(Patience);
+
+impl Backoff {
+    pub(crate) fn new() -> Self {
+        Self(Patience::new())
+    }
+
+    pub(crate) fn is_completed(&self) -> bool {
+        self.0.is_over()
+    }
+
+    pub(crate) fn snooze(&self) {
+        self.0.wait();
+    }
+}
+
 impl Patience {
     pub(crate) fn new() -> Self {
         Self(std::cell::Cell::new(false))

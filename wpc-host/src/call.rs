@@ -14,7 +14,7 @@ use crate::id::{CallId, Generation};
 use crate::reply::{Body, ReplyMetadata};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::sync::thread::Thread;
-use crate::sync::{AtomicWaker, Patience, thread, thread_local, time};
+use crate::sync::{AtomicWaker, Backoff, thread, thread_local, time};
 use std::cell::OnceCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -229,12 +229,12 @@ impl Call {
     /// worker or, should that fall silent, the supervisor answers.
     pub(crate) fn wait(&self) -> &Outcome {
         // Most answers come within microseconds: looking a few times is cheaper than sleeping.
-        let look = Patience::new();
-        while !look.is_over() {
+        let look = Backoff::new();
+        while !look.is_completed() {
             if let Some(outcome) = self.outcome() {
                 return outcome;
             }
-            look.wait();
+            look.snooze();
         }
         let mut patience = self.time_limit;
         loop {

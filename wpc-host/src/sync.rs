@@ -5,24 +5,25 @@
 pub(crate) use arc_swap::{ArcSwap, ArcSwapOption};
 pub(crate) use atomic_waker::AtomicWaker;
 pub(crate) use concurrent_queue::ConcurrentQueue;
+pub(crate) use crossbeam_utils::Backoff;
 pub(crate) use std::hint::spin_loop;
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, atomic, mpsc};
 pub(crate) use std::{thread, thread_local};
 
-/// How long somebody looks again before sleeping: a few microseconds of shorter looks, then some in which others
+/// How long a worker looks again before sleeping: a few microseconds of shorter looks, then some in which others
 /// have the core.
 pub(crate) struct Patience {
-    looks: crossbeam_utils::Backoff,
+    looks: Backoff,
     yields: std::cell::Cell<u32>,
 }
 
 impl Patience {
-    /// Longer than a wake-up takes as a rule: who was just woken is answered before the other side sleeps, and
-    /// not one wake-up after another.
+    /// Longer than a wake-up takes as a rule. Its callers sleep sooner, so that answers come in bursts where many are
+    /// outstanding; once woken, they find it awake, and not one wake-up follows another for ever.
     const YIELDS: u32 = 50;
 
     pub(crate) fn new() -> Self {
-        Self { looks: crossbeam_utils::Backoff::new(), yields: std::cell::Cell::new(0) }
+        Self { looks: Backoff::new(), yields: std::cell::Cell::new(0) }
     }
 
     pub(crate) fn is_over(&self) -> bool {
