@@ -82,7 +82,7 @@ impl<T> Queue<T> {
     /// `after_sleep` each time after.
     pub(crate) fn take(&self, before_sleep: impl Fn(), after_sleep: impl Fn()) -> Taken<T> {
         let _ = self.sleeper.get_or_init(thread::current);
-        // A few microseconds of looking again, which in quick succession of calls cost less than a
+        // Some twenty microseconds of looking again, which in quick succession of calls cost less than a
         // sleep and a wake-up; it yields the core meanwhile, and ends.
         let mut patience = Patience::new();
         loop {

@@ -1,5 +1,6 @@
-//! How many instructions a call takes, which says what clocks on shared machines cannot: the same work
-//! takes the same number everywhere. The numbers are recorded in the repository and compared with.
+//! How many instructions a call takes, which says what clocks on shared machines cannot: by the same compiler, for
+//! the same kind of processor, the same work takes about the same number. The numbers are recorded in the repository and
+//! compared with.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use std::fmt::Write as _;

@@ -149,10 +149,8 @@ fn take_reply<'a>(
 ) -> wasmtime::Result<RawReply<'a>> {
     let memory = memory_at(store.data(), at)?;
     let limit = store.data().result_limit;
-    let within = |found| match found <= limit {
-        true => Ok(()),
-        false => Err(Failure::ResultTooLarge { found }),
-    };
+    let within =
+        |found| if found > limit { Err(Failure::ResultTooLarge { found }) } else { Ok(()) };
     let take = || {
         let (ptr, len) = unpack(packed);
         within(len as usize)?;
