@@ -3,6 +3,8 @@
 use crate::text;
 use alloc::string::String;
 use alloc::vec::Vec;
+#[cfg(any(test, target_arch = "wasm32"))]
+use core::cell::Cell;
 use core::marker::PhantomData;
 use postcard::ser_flavors::Flavor;
 use postcard_schema::Schema;
@@ -17,7 +19,7 @@ pub use wall::{ReplyOfAny, Value, arguments, reply_bad_arguments, reply_error, r
 /// What has one user at any time, and is there in a sandbox only.
 #[cfg(target_arch = "wasm32")]
 mod wall {
-    use super::{error_reply, left_over, strings_reply, value_reply};
+    use super::{error_reply, left_over, strings_reply, value_reply, write_number, zigzag};
     use crate::one_thread::OneThread;
     use crate::text;
     use alloc::string::String;
@@ -32,6 +34,9 @@ mod wall {
 
     /// Where the last reply lies until the next call.
     static REPLY: OneThread<Cell<Vec<u8>>> = OneThread(Cell::new(Vec::new()));
+
+    /// Where a number lies as the last reply: its kind and the number, at most ten bytes.
+    static NUMBER: OneThread<Cell<[u8; 11]>> = OneThread(Cell::new([TAG_VALUE; 11]));
 
     /// The value that the last reply tells the place of, where the function gave it away.
     static VALUE: OneThread<Cell<Vec<u8>>> = OneThread(Cell::new(Vec::new()));
@@ -96,6 +101,28 @@ mod wall {
             keep(value_reply(REPLY.0.take(), &self.0))
         }
     }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a guest's addresses have 32 bits")]
+    fn reply_number(number: u64) -> u64 {
+        let reply: &Cell<[u8]> = &NUMBER.0;
+        let used = write_number(&reply.as_slice_of_cells()[1..], number);
+        pack(reply.as_ptr().addr() as u32, 1 + used)
+    }
+
+    macro_rules! numbers {
+        ($($type:ident)* => $encoded:expr) => {
+            $(impl Value<$type> {
+                /// The reply, packed.
+                #[must_use]
+                pub fn into_reply(self) -> u64 {
+                    reply_number($encoded(self.0.into()))
+                }
+            })*
+        };
+    }
+
+    numbers!(u16 u32 u64 => core::convert::identity);
+    numbers!(i16 i32 i64 => zigzag);
 
     impl Value<&[u8]> {
         /// The reply, packed.
@@ -216,6 +243,29 @@ pub(crate) fn value_reply<T: Serialize>(mut room: Vec<u8>, value: &T) -> Vec<u8>
     }
 }
 
+/// A number as postcard has it, seven bits to a byte, and how many bytes those are.
+#[cfg(any(test, target_arch = "wasm32"))]
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are meant")]
+fn write_number(place: &[Cell<u8>], number: u64) -> u32 {
+    let (mut left, mut used) = (number, 0);
+    for byte in place {
+        used += 1;
+        if left < 0x80 {
+            byte.set(left as u8);
+            break;
+        }
+        byte.set(left as u8 | 0x80);
+        left >>= 7;
+    }
+    used
+}
+
+/// A signed number as postcard has it: its sign comes last, so that small ones are short.
+#[cfg(any(test, target_arch = "wasm32"))]
+fn zigzag(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)).cast_unsigned()
+}
+
 /// Where a value's bytes go. Most come as numbers of a few bytes: copying those one by one is much cheaper than
 /// asking the engine for a copy.
 struct Room(Vec<u8>);
@@ -323,6 +373,26 @@ mod tests {
             let postcard = postcard::to_allocvec(&(TAG_BAD_ARGUMENTS, &text)).unwrap();
             assert_eq!(strings_reply(Vec::new(), TAG_BAD_ARGUMENTS, &[&text]), postcard);
         }
+    }
+
+    #[test]
+    fn numbers_are_postcards() {
+        fn check(number: u64, postcard: &[u8]) {
+            let place = [const { Cell::new(0) }; 10];
+            let used = write_number(&place, number) as usize;
+            assert_eq!(place[..used].iter().map(Cell::get).collect::<Vec<_>>(), postcard);
+        }
+        for shift in 0..64 {
+            for number in [1 << shift, (1 << shift) - 1, u64::MAX >> shift] {
+                check(number, &postcard::to_allocvec(&number).unwrap());
+                let number = number.cast_signed();
+                for number in [number, number.wrapping_neg()] {
+                    check(zigzag(number), &postcard::to_allocvec(&number).unwrap());
+                }
+            }
+        }
+        check(zigzag(i16::MIN.into()), &postcard::to_allocvec(&i16::MIN).unwrap());
+        check(zigzag(i32::MIN.into()), &postcard::to_allocvec(&i32::MIN).unwrap());
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(crate) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, St
     let value = value.map_err(|error| error.to_string())?;
     match postcard.finalize() {
         Ok([]) => Ok(value),
-        Ok(rest) => Err(format!("{} bytes are left over", rest.len())),
+        Ok(rest) => Err(left_over(rest.len())),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -41,7 +41,44 @@ pub(crate) fn decode_owned<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Resul
     if TypeId::of::<T>() == TypeId::of::<Vec<u8>>() {
         return from_vec(decode::<&[u8]>(bytes)?.to_vec());
     }
+    if is_number::<T>() {
+        // It holds nothing, and is spared the levels.
+        return all(postcard::take_from_bytes(bytes));
+    }
     decode(bytes)
+}
+
+fn all<T>(taken: postcard::Result<(T, &[u8])>) -> Result<T, String> {
+    match taken {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(left_over(rest.len())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cold]
+fn left_over(bytes: usize) -> String {
+    format!("{bytes} bytes are left over")
+}
+
+/// Known when it is compiled, as is all that depends on it.
+fn is_number<T: 'static>() -> bool {
+    fn is<T: 'static, U: 'static>() -> bool {
+        TypeId::of::<T>() == TypeId::of::<U>()
+    }
+    is::<T, u8>()
+        || is::<T, u16>()
+        || is::<T, u32>()
+        || is::<T, u64>()
+        || is::<T, usize>()
+        || is::<T, i8>()
+        || is::<T, i16>()
+        || is::<T, i32>()
+        || is::<T, i64>()
+        || is::<T, isize>()
+        || is::<T, f32>()
+        || is::<T, f64>()
+        || is::<T, bool>()
 }
 
 /// A value that is one string or sequence of bytes, which are all there is in `bytes`, without a length.
@@ -56,7 +93,7 @@ pub(crate) fn decode_bytes<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Resul
     let value = value.map_err(|error| error.to_string())?;
     match postcard.finalize() {
         Ok(0) => Ok(value),
-        Ok(left) => Err(format!("{left} bytes are left over")),
+        Ok(left) => Err(left_over(left)),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -52,7 +52,11 @@ impl<P, R> Function<P, R> {
         &self.name
     }
 
-    pub(crate) fn slot(&self) -> &registry::Slot {
+    pub(crate) fn lifecycle(&self) -> &Arc<Lifecycle> {
+        &self.lifecycle
+    }
+
+    pub(crate) fn slot(&self) -> &Arc<registry::Slot> {
         &self.slot
     }
 }

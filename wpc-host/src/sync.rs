@@ -2,7 +2,7 @@
 //! threads. Here they are the standard library's and those of crates made for it; the model checks in
 //! `models/` compile the same files with others in their place, whose every step they order.
 
-pub(crate) use arc_swap::{ArcSwap, ArcSwapOption};
+pub(crate) use arc_swap::{ArcSwap, ArcSwapOption, Cache};
 pub(crate) use atomic_waker::AtomicWaker;
 pub(crate) use concurrent_queue::ConcurrentQueue;
 pub(crate) use crossbeam_utils::Backoff;

@@ -12,8 +12,9 @@ use crate::job::Job;
 use crate::lifecycle::Lifecycle;
 use crate::pending::Answer;
 use crate::pool::Pool;
-use crate::registry;
+use crate::registry::{self, Slot};
 use crate::reply::ReplyMetadata;
+use crate::sync::Cache;
 use crate::sync::atomic::Ordering;
 use crate::worker::Local;
 use postcard_schema::Schema;
@@ -40,6 +41,8 @@ pub struct LocalWorker {
     lifecycle: Arc<Lifecycle>,
     /// Taken out while a call runs: should the host panic, nothing of it is used again.
     state: Option<Box<State>>,
+    /// What the last typed handle led to: as a rule it leads there again, which is seen without counting a reference.
+    last: Option<Cache<Arc<Slot>, Option<Arc<registry::Function>>>>,
 }
 
 #[derive(Debug)]
@@ -89,7 +92,7 @@ impl WorkerProcedureCall {
     /// ```
     #[must_use]
     pub fn local_worker(&self) -> LocalWorker {
-        LocalWorker { lifecycle: Arc::clone(&self.0), state: None }
+        LocalWorker { lifecycle: Arc::clone(&self.0), state: None, last: None }
     }
 }
 
@@ -120,8 +123,15 @@ impl LocalWorker {
         options: &CallOptions,
     ) -> Result<Answer<R>, Error> {
         let function = self.lifecycle.pool.registry.function(name);
-        let (value, elsewhere) =
-            self.run(function.as_ref(), name, &arguments, options).map_err(|error| *error)?;
+        let (value, elsewhere) = run(
+            &self.lifecycle.pool,
+            &mut self.state,
+            function.as_ref(),
+            name,
+            &arguments,
+            options,
+        )
+        .map_err(|error| *error)?;
         let here = || self.state.as_ref().and_then(|state| state.metadata());
         match elsewhere.or_else(here) {
             Some(metadata) => Ok(Answer { value, metadata }),
@@ -129,7 +139,7 @@ impl LocalWorker {
         }
     }
 
-    /// Calls a function here whose types were checked when its handle was made.
+    /// Calls a function here whose types were checked when its handle was made, by the same pool.
     ///
     /// # Errors
     ///
@@ -139,13 +149,33 @@ impl LocalWorker {
         function: &Function<P, R>,
         arguments: impl Arguments<P>,
     ) -> Result<R, Error> {
-        let options = CallOptions::new();
-        let ran = match &*function.slot().load() {
-            Some(found) => self.run(Some(found), function.name(), &arguments, &options),
-            // Undefined and defined again, the name may stand elsewhere.
-            None => return self.call(function.name(), arguments),
+        let slot: *const Slot = &raw const **function.slot();
+        if !self.last.as_ref().is_some_and(|last| std::ptr::eq(last.arc_swap(), slot)) {
+            self.turn_to(function)?;
+        }
+        // Undefined and defined again, the name may stand elsewhere.
+        let Some(found) = self.last.as_mut().and_then(|last| last.load().as_ref()) else {
+            return self.call(function.name(), arguments);
         };
-        ran.map(|(value, _)| value).map_err(|error| *error)
+        let (pool, options) = (&self.lifecycle.pool, CallOptions::new());
+        run(pool, &mut self.state, Some(found), function.name(), &arguments, &options)
+            .map(|(value, _)| value)
+            .map_err(|error| *error)
+    }
+
+    /// Makes the handle's function the last that was called.
+    #[cold]
+    fn turn_to<P, R>(&mut self, function: &Function<P, R>) -> Result<(), Error> {
+        if !Arc::ptr_eq(function.lifecycle(), &self.lifecycle) {
+            // Nobody here would interrupt its guest.
+            return Err(Error::InvalidCallOptions {
+                function: function.name().to_string(),
+                problem: "its handle was made by another pool than this local worker; call it with one of that pool"
+                    .to_owned(),
+            });
+        }
+        self.last = Some(Cache::new(Arc::clone(function.slot())));
+        Ok(())
     }
 
     /// Its number, as events and replies carry it; `None` until it has run a call.
@@ -153,61 +183,61 @@ impl LocalWorker {
     pub fn id(&self) -> Option<WorkerId> {
         self.state.as_ref().map(|state| state.local.worker().id)
     }
-
-    /// The value, and what is known of its call where that was answered on the pool.
-    #[inline]
-    fn run<R: DeserializeOwned + 'static>(
-        &mut self,
-        function: Option<&Arc<registry::Function>>,
-        name: &str,
-        arguments: &impl Serialize,
-        options: &CallOptions,
-    ) -> Result<(R, Option<ReplyMetadata>), Box<Error>> {
-        let pool = &self.lifecycle.pool;
-        if !pool.is_open.load(Ordering::Acquire) {
-            return Err(Error::NotRunning.into());
-        }
-        let function =
-            function.ok_or_else(|| Error::FunctionNotDefined { function: name.to_owned() })?;
-        check_stack(pool, name)?;
-        let mut state = self.state.take();
-        if state.as_ref().is_some_and(|state| state.local.worker().is_interrupted()) {
-            // A stop that had no more patience ended what ran on it. The pool is up again.
-            state = None;
-        }
-        let mut state = state.unwrap_or_else(|| {
-            let (local, pool) = (pool.local(), Arc::clone(pool));
-            Box::new(State { pool, local, job: None, ids: 0..0 })
-        });
-        let State { local, job, ids, .. } = &mut *state;
-        let mut value = None;
-        let ran = prepare(pool, (job, ids), function, arguments, options).map(|job| {
-            local.run(
-                job,
-                &pool.is_open,
-                &mut value,
-                |reply| reply.value::<R>(&function.name),
-                |value| value.as_ref().err().map(|error| Error::clone(error)),
-            )
-        });
-        self.state = Some(state);
-        match (ran?, value) {
-            (Some(Ok(())), Some(value)) => Ok((value?, None)),
-            (Some(Ok(())), None) => unreachable!("an answered call's reply was read"),
-            (Some(Err(error)), _) => Err(error),
-            (None, _) => {
-                let function = Some(Arc::clone(function));
-                let call = intake::submit(pool, function, name, arguments, options)?;
-                let Answer { value, metadata } = call.wait_answer()?;
-                Ok((value, Some(metadata)))
-            }
-        }
-    }
 }
 
 impl Drop for State {
     fn drop(&mut self) {
         self.pool.forget_local(self.local.worker());
+    }
+}
+
+/// The value, and what is known of its call where that was answered on the pool.
+#[inline]
+fn run<R: DeserializeOwned + 'static>(
+    pool: &Arc<Pool>,
+    kept: &mut Option<Box<State>>,
+    function: Option<&Arc<registry::Function>>,
+    name: &str,
+    arguments: &impl Serialize,
+    options: &CallOptions,
+) -> Result<(R, Option<ReplyMetadata>), Box<Error>> {
+    if !pool.is_open.load(Ordering::Acquire) {
+        return Err(Error::NotRunning.into());
+    }
+    let function =
+        function.ok_or_else(|| Error::FunctionNotDefined { function: name.to_owned() })?;
+    check_stack(pool, name)?;
+    let mut state = kept.take();
+    if state.as_ref().is_some_and(|state| state.local.worker().is_interrupted()) {
+        // A stop that had no more patience ended what ran on it. The pool is up again.
+        state = None;
+    }
+    let mut state = state.unwrap_or_else(|| {
+        let (local, pool) = (pool.local(), Arc::clone(pool));
+        Box::new(State { pool, local, job: None, ids: 0..0 })
+    });
+    let State { local, job, ids, .. } = &mut *state;
+    let mut value = None;
+    let ran = prepare(pool, (job, ids), function, arguments, options).map(|job| {
+        local.run(
+            job,
+            &pool.is_open,
+            &mut value,
+            |reply| reply.value::<R>(&function.name),
+            |value| value.as_ref().err().map(|error| Error::clone(error)),
+        )
+    });
+    *kept = Some(state);
+    match (ran?, value) {
+        (Some(Ok(())), Some(value)) => Ok((value?, None)),
+        (Some(Ok(())), None) => unreachable!("an answered call's reply was read"),
+        (Some(Err(error)), _) => Err(error),
+        (None, _) => {
+            let function = Some(Arc::clone(function));
+            let call = intake::submit(pool, function, name, arguments, options)?;
+            let Answer { value, metadata } = call.wait_answer()?;
+            Ok((value, Some(metadata)))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use super::state::State;
 use super::surroundings::Failure;
 use crate::module::{Convention, Scalar};
 use crate::reply::RawReply;
+use smallvec::SmallVec;
 use wasmtime::{AsContext as _, AsContextMut, Func, TypedFunc, Val};
 use wpc_abi::GuestError;
 use wpc_abi::reply::{Reply, TAG_ELSEWHERE, TAG_VALUE, elsewhere, length, unpack};
@@ -234,9 +235,12 @@ fn grow(
     Ok(ptr)
 }
 
-fn decode(parameters: &[Scalar], arguments: &[u8]) -> Result<Vec<Val>, Failure> {
+/// A plain export's arguments: few functions take more, and those allocate.
+type Values = SmallVec<[Val; 8]>;
+
+fn decode(parameters: &[Scalar], arguments: &[u8]) -> Result<Values, Failure> {
     let mut rest = arguments;
-    let mut values = Vec::with_capacity(parameters.len());
+    let mut values = Values::with_capacity(parameters.len());
     for (at, parameter) in parameters.iter().enumerate() {
         values.push(scalar(*parameter, &mut rest).map_err(|error| {
             Failure::BadArguments(format!(
