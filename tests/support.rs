@@ -141,6 +141,20 @@ impl Recorder {
     }
 }
 
+/// The workers that calls of many keys go to: all that take the function.
+pub(crate) fn homes<R: serde::de::DeserializeOwned + 'static>(
+    wpc: &WorkerProcedureCall,
+    function: &str,
+    arguments: impl serde::Serialize + Copy,
+) -> std::collections::BTreeSet<wpc_host::WorkerId> {
+    let home = |key: u32| {
+        let options = wpc_host::CallOptions::new().affinity(key);
+        let call = wpc.submit_with::<R>(function, arguments, &options).unwrap();
+        call.wait_answer().unwrap().metadata.worker_id
+    };
+    (0..100).map(home).collect()
+}
+
 /// Sends a call off to a [`spinner`] and waits until it runs.
 pub(crate) fn spin(wpc: &WorkerProcedureCall, events: &Recorder) -> PendingCall<()> {
     let call = wpc.submit("spins", ()).unwrap();

@@ -15,7 +15,7 @@ use crate::restart_policy::{Admission, RestartPolicy};
 use crate::sandbox::Surroundings;
 use crate::scheduler::{self, Candidate};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use crate::sync::{ArcSwap, Condvar, Mutex, MutexGuard, time};
+use crate::sync::{ArcSwap, Condvar, Mutex, MutexGuard, thread, time};
 use crate::ticker::Ticker;
 use crate::waiting::WaitingRoom;
 use crate::worker::{self, Equipment, Local, Worker};
@@ -47,6 +47,8 @@ pub(crate) struct Pool {
     /// Lost workers that will be replaced.
     pub(crate) returning: AtomicUsize,
     last_pick: AtomicUsize,
+    /// How many threads can run at once.
+    cores: usize,
     worker_ids: Counter,
     pub(crate) call_ids: Counter,
     /// How many workers `start_workers` was asked for.
@@ -102,6 +104,7 @@ impl Pool {
             is_open: AtomicBool::new(false),
             returning: AtomicUsize::new(0),
             last_pick: AtomicUsize::new(0),
+            cores: thread::available_parallelism().map_or(1, usize::from),
             worker_ids: Counter::default(),
             call_ids: Counter::default(),
             size: AtomicUsize::new(0),
@@ -174,7 +177,7 @@ impl Pool {
                     some_are_full.set(true);
                     return Candidate::Unfit;
                 }
-                Candidate::Ready { in_flight }
+                Candidate::Ready { in_flight, wait: worker.wait_behind(in_flight) }
             };
             let picked = match job.affinity {
                 Some(key) => {
@@ -182,7 +185,7 @@ impl Pool {
                 }
                 None => {
                     let last = self.last_pick.load(Ordering::Relaxed);
-                    scheduler::least_loaded(workers.len(), last, candidate)
+                    scheduler::least_loaded(workers.len(), last, self.cores, candidate)
                 }
             };
             let Some(at) = picked else {

@@ -58,6 +58,11 @@ impl<T> Queue<T> {
         self.items.pop().ok()
     }
 
+    /// Whether the worker sleeps, or is about to; it may have changed meanwhile.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.is_asleep.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }

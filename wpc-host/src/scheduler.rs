@@ -2,39 +2,63 @@
 //!
 //! It knows no thread and no queue; the caller reserves the place and asks again when it is gone.
 
+use std::time::Duration;
+
 /// A worker as a call sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Candidate {
-    /// It can take the call and has this many unanswered calls.
+    /// It can take the call.
     Ready {
         /// Accepted and not yet answered.
         in_flight: usize,
+        /// How long a call is likely to wait there; `None` where the worker has to be woken first.
+        wait: Option<Duration>,
     },
     /// It cannot take this function now.
     Unfit,
 }
 
-/// The least loaded candidate. Among equals it is the first one after `last`, so that calls go
-/// round; the same candidates and the same `last` always give the same answer.
+/// How long a wake-up takes where a core is free, of the caller's time and then of the worker's.
+const WAKE_UP: Duration = Duration::from_micros(5);
+
+/// The same where the cores are busy.
+const BUSY_WAKE_UP: Duration = Duration::from_micros(50);
+
+/// The least loaded candidate; among equals it is the first one after `last`, so that calls go round.
+///
+/// But nobody is woken as long as one who is awake comes to the call no later: among the first `cores` who are awake,
+/// who are as many as can run at once, it goes to the first who is idle, or else to the least loaded of those where
+/// the wait is short. The same candidates and the same `last` always give the same answer.
 pub(crate) fn least_loaded(
     count: usize,
     last: usize,
+    cores: usize,
     candidate: impl Fn(usize) -> Candidate,
 ) -> Option<usize> {
-    let mut best = None;
-    for step in 1..=count {
-        let at = (last + step) % count;
-        if let Candidate::Ready { in_flight } = candidate(at) {
+    let (mut awake, mut soonest, mut least) = (0, None, None);
+    for at in 0..count {
+        let Candidate::Ready { in_flight, wait } = candidate(at) else { continue };
+        if let Some(wait) = wait
+            && awake < cores
+        {
             if in_flight == 0 {
-                // Nobody has less.
                 return Some(at);
             }
-            if best.is_none_or(|(least, _)| in_flight < least) {
-                best = Some((in_flight, at));
+            awake += 1;
+            if soonest.is_none_or(|(least, _)| wait < least) {
+                soonest = Some((wait, at));
             }
         }
+        let rank = (in_flight, (at + count - last - 1) % count);
+        if least.is_none_or(|(least, _)| rank < least) {
+            least = Some((rank, at));
+        }
     }
-    best.map(|(_, at)| at)
+    let wake_up = if awake < cores { WAKE_UP } else { BUSY_WAKE_UP };
+    match soonest {
+        Some((wait, at)) if wait <= wake_up => Some(at),
+        _ => least.map(|(_, at)| at),
+    }
 }
 
 /// The worker that `key` belongs to among the candidates.
@@ -64,11 +88,11 @@ mod tests {
     use super::*;
 
     fn pick(last: usize, loads: &[Option<usize>]) -> Option<usize> {
-        least_loaded(loads.len(), last, |at| candidate(loads[at]))
+        least_loaded(loads.len(), last, 2, |at| candidate(loads[at]))
     }
 
     fn candidate(load: Option<usize>) -> Candidate {
-        load.map_or(Candidate::Unfit, |in_flight| Candidate::Ready { in_flight })
+        load.map_or(Candidate::Unfit, |in_flight| Candidate::Ready { in_flight, wait: None })
     }
 
     #[test]
@@ -90,6 +114,39 @@ mod tests {
             .collect();
         assert_eq!(turns, [1, 2, 0, 1, 2, 0]);
         assert_eq!(pick(1, &[Some(5), Some(5), Some(7)]), Some(0));
+    }
+
+    /// With two cores; of each worker its load, and after how many microseconds it would come to a call.
+    fn pick_soonest(last: usize, workers: &[(usize, Option<u64>)]) -> Option<usize> {
+        least_loaded(workers.len(), last, 2, |at| {
+            let (in_flight, wait) = workers[at];
+            Candidate::Ready { in_flight, wait: wait.map(Duration::from_micros) }
+        })
+    }
+
+    #[test]
+    fn nobody_is_woken_while_somebody_is_awake_and_idle() {
+        for last in 0..4 {
+            let workers = [(0, None), (1, Some(1)), (0, Some(0)), (0, Some(0))];
+            assert_eq!(pick_soonest(last, &workers), Some(2));
+        }
+    }
+
+    #[test]
+    fn a_sleeper_is_woken_where_the_wait_would_be_longer() {
+        assert_eq!(pick_soonest(0, &[(0, None), (9, Some(4))]), Some(1));
+        assert_eq!(pick_soonest(0, &[(0, None), (9, Some(6))]), Some(0));
+        // It would take a core from those who have them.
+        assert_eq!(pick_soonest(0, &[(0, None), (9, Some(40)), (8, Some(30))]), Some(2));
+        assert_eq!(pick_soonest(0, &[(0, None), (9, Some(60)), (8, Some(60))]), Some(0));
+    }
+
+    #[test]
+    fn who_is_awake_beyond_the_cores_gets_nothing_and_may_sleep() {
+        for last in 0..4 {
+            let workers = [(2, Some(1)), (1, Some(200)), (0, Some(0)), (0, None)];
+            assert_eq!(pick_soonest(last, &workers), Some(0));
+        }
     }
 
     #[test]

@@ -298,6 +298,7 @@ impl Thread {
         if !is_stuck {
             return;
         }
+        worker.note_stuck();
         let is_better =
             |other: &Arc<Worker>| other.takes_calls() && other.in_flight() + 1 < worker.in_flight();
         if workers.iter().any(is_better) {

@@ -12,10 +12,12 @@
 //! * Everything else here is touched by the worker's own thread only.
 
 mod local;
+mod pace;
 mod shelf;
 mod thread;
 
 pub(crate) use local::Local;
+use pace::Pace;
 pub(crate) use thread::{Equipment, spawn};
 
 use crate::call::Call;
@@ -30,7 +32,7 @@ use crate::ticker::Ticker;
 use crossbeam_utils::CachePadded;
 use crossbeam_utils::atomic::AtomicCell;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What others see of a worker.
 pub(crate) struct Worker {
@@ -48,6 +50,7 @@ pub(crate) struct Worker {
     /// How many definitions back off or are held here.
     troubled: AtomicUsize,
     served: AtomicU64,
+    pace: Pace,
     has_exited: AtomicBool,
     surroundings: Arc<Surroundings>,
     ticker: Arc<Ticker>,
@@ -118,6 +121,7 @@ impl Worker {
             takes_calls: AtomicBool::new(false),
             troubled: AtomicUsize::new(0),
             served: AtomicU64::new(0),
+            pace: Pace::new(),
             has_exited: AtomicBool::new(false),
             surroundings,
             ticker,
@@ -132,6 +136,12 @@ impl Worker {
 
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// How long a call is likely to wait behind `calls` others; `None` where the worker sleeps. Should it be wrong,
+    /// the supervisor moves the call at the tick after the next.
+    pub(crate) fn wait_behind(&self, calls: usize) -> Option<Duration> {
+        (!self.queue.is_asleep()).then(|| self.pace.of(calls))
     }
 
     /// Reserves a place; false where `limit` are taken.
@@ -177,6 +187,11 @@ impl Worker {
 
     pub(crate) fn has_served(&self) -> bool {
         self.served.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes note that it is stuck in a call, so that others do not count on it.
+    pub(crate) fn note_stuck(&self) {
+        self.pace.note_stuck();
     }
 
     pub(crate) fn has_exited(&self) -> bool {

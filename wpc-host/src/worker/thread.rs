@@ -2,6 +2,7 @@
 //! the books of what failed. Nothing here is touched by another thread.
 
 use super::Worker;
+use super::pace::Sampler;
 use super::shelf::Shelf;
 use crate::bulkhead::consequence;
 use crate::call::{Outcome, Reply};
@@ -46,6 +47,7 @@ pub(super) struct Thread {
     worker: Arc<Worker>,
     equipment: Equipment,
     shelf: Shelf,
+    sampler: Sampler,
     /// The definition whose sandbox has served its time.
     spent: Option<Arc<Definition>>,
     /// Definitions that back off or are held here.
@@ -122,6 +124,7 @@ impl Thread {
             worker: Arc::clone(worker),
             equipment,
             shelf: Shelf::default(),
+            sampler: Sampler::default(),
             spent: None,
             troubled: Vec::new(),
             has_stale: false,
@@ -202,7 +205,12 @@ impl Thread {
         current.sequence.store(sequence, Ordering::Release);
         let unanswered = Unanswered(worker);
 
+        let begun = self.sampler.is_due(&worker.pace).then(time::now);
         let outcome = if job.is_warm_up { self.warm(&job) } else { self.answer(&mut job) };
+
+        if let Some(begun) = begun {
+            worker.pace.note(time::now().saturating_duration_since(begun));
+        }
 
         std::mem::forget(unanswered);
         if !current.end(sequence) {
@@ -210,7 +218,8 @@ impl Thread {
             return false;
         }
         current.call.store(None);
-        worker.served.fetch_add(1, Ordering::Relaxed);
+        // Nobody else writes it.
+        worker.served.store(worker.served.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         worker.give_back();
         job.call.answer_with(|_| outcome);
         self.recycle();
