@@ -105,11 +105,11 @@ impl Sandbox {
         false
     }
 
-    pub(crate) fn call(
+    pub(crate) fn call<A: AsRef<[u8]>>(
         &mut self,
         request: &Request<'_>,
-        arguments: Vec<u8>,
-        read: impl FnOnce(RawReply<'_>, Vec<u8>),
+        arguments: A,
+        read: impl FnOnce(RawReply<'_>, A),
     ) -> Result<(), Box<Error>> {
         assert!(!self.is_broken, "a sandbox that failed is never used again");
         let call = request.call;

@@ -8,18 +8,17 @@ use postcard::{Error, Result};
 use serde::ser::{self, Serialize};
 use std::fmt::Display;
 
-/// The value's bytes, after what `room` has.
-pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, room: Vec<u8>) -> Result<Vec<u8>> {
+/// Writes the value's bytes after what `room` has.
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, room: &mut Vec<u8>) -> Result<()> {
     let mut postcard = postcard::Serializer { output: Room(room) };
-    value.serialize(Encoder(&mut postcard))?;
-    Ok(postcard.output.0)
+    value.serialize(Encoder(&mut postcard))
 }
 
 /// Where the bytes go.
-struct Room(Vec<u8>);
+struct Room<'a>(&'a mut Vec<u8>);
 
-impl Flavor for Room {
-    type Output = Vec<u8>;
+impl Flavor for Room<'_> {
+    type Output = ();
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> Result<()> {
@@ -37,8 +36,8 @@ impl Flavor for Room {
         Ok(())
     }
 
-    fn finalize(self) -> Result<Vec<u8>> {
-        Ok(self.0)
+    fn finalize(self) -> Result<()> {
+        Ok(())
     }
 }
 
@@ -66,9 +65,9 @@ fn are_bytes<T>() -> bool {
 }
 
 /// Postcard's serializer, but for sequences.
-struct Encoder<'a>(&'a mut postcard::Serializer<Room>);
+struct Encoder<'a, 'room>(&'a mut postcard::Serializer<Room<'room>>);
 
-impl Encoder<'_> {
+impl Encoder<'_, '_> {
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
         value.serialize(Encoder(self.0))
     }
@@ -93,7 +92,7 @@ macro_rules! forward_compounds {
     };
 }
 
-impl ser::Serializer for Encoder<'_> {
+impl ser::Serializer for Encoder<'_, '_> {
     type Ok = ();
     type Error = Error;
     type SerializeSeq = Self;
@@ -187,7 +186,7 @@ impl ser::Serializer for Encoder<'_> {
 
 macro_rules! compounds {
     ($($trait:ident $method:ident($($name:ident: $ty:ty)?))*) => {
-        $(impl ser::$trait for Encoder<'_> {
+        $(impl ser::$trait for Encoder<'_, '_> {
             type Ok = ();
             type Error = Error;
 
@@ -213,7 +212,7 @@ compounds! {
     SerializeStructVariant serialize_field(_name: &'static str)
 }
 
-impl ser::SerializeMap for Encoder<'_> {
+impl ser::SerializeMap for Encoder<'_, '_> {
     type Ok = ();
     type Error = Error;
 
@@ -255,7 +254,9 @@ mod tests {
 
     fn same(value: &impl Serialize) {
         let expected = postcard::to_extend(value, vec![7]).unwrap();
-        assert_eq!(encode(value, vec![7]).unwrap(), expected);
+        let mut room = vec![7];
+        encode(value, &mut room).unwrap();
+        assert_eq!(room, expected);
     }
 
     #[test]

@@ -25,27 +25,30 @@ pub(crate) fn submit<R: DeserializeOwned>(
     arguments: &impl Serialize,
     options: &CallOptions,
 ) -> Result<PendingCall<R>, Error> {
-    let encode = |_: &Function, limits: &Limits| encode(name, arguments, Vec::new(), limits);
+    let encode = |_: &Function, limits: &Limits| {
+        let mut room = Vec::new();
+        encode(name, arguments, &mut room, limits).map(|()| room)
+    };
     submit_with(pool, function, name, encode, options).map(|(call, _)| PendingCall::new(call))
 }
 
-/// Encodes arguments into `room`, if they are no larger than they may be.
+/// Encodes arguments into `room`, which is empty, if they are no larger than they may be.
 #[inline]
 pub(crate) fn encode(
     name: &str,
     arguments: &impl Serialize,
-    room: Vec<u8>,
+    room: &mut Vec<u8>,
     limits: &Limits,
-) -> Result<Vec<u8>, Error> {
-    let encoded = encode::encode(arguments, room).map_err(|error| Error::ArgumentsEncode {
+) -> Result<(), Error> {
+    encode::encode(arguments, room).map_err(|error| Error::ArgumentsEncode {
         function: name.to_owned(),
         reason: error.to_string(),
     })?;
-    check_size(name, encoded, limits)
+    check_size(name, room, limits)
 }
 
 #[inline]
-fn check_size(name: &str, arguments: Vec<u8>, limits: &Limits) -> Result<Vec<u8>, Error> {
+fn check_size(name: &str, arguments: &[u8], limits: &Limits) -> Result<(), Error> {
     if arguments.len() > limits.arguments {
         return Err(Error::ArgumentsTooLarge {
             function: name.to_owned(),
@@ -53,7 +56,7 @@ fn check_size(name: &str, arguments: Vec<u8>, limits: &Limits) -> Result<Vec<u8>
             found: arguments.len(),
         });
     }
-    Ok(arguments)
+    Ok(())
 }
 
 /// The same for arguments that `encode` makes for the function that was found.
@@ -64,7 +67,10 @@ pub(crate) fn submit_encoded(
     encode: impl FnOnce(&Function) -> Result<Vec<u8>, Error>,
     options: &CallOptions,
 ) -> Result<(Arc<Call>, Arc<Function>), Error> {
-    let encode = |function: &Function, limits: &Limits| check_size(name, encode(function)?, limits);
+    let encode = |function: &Function, limits: &Limits| {
+        let arguments = encode(function)?;
+        check_size(name, &arguments, limits).map(|()| arguments)
+    };
     submit_with(pool, function, name, encode, options)
 }
 

@@ -5,9 +5,9 @@ use crate::decode::{decode_bytes, decode_owned, from_vec};
 use crate::encode::encode;
 use crate::error::Error;
 use crate::id::{FunctionHash, WorkerId};
-use concurrent_queue::ConcurrentQueue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::sync::Mutex;
 use wpc_abi::GuestError;
 use wpc_abi::reply::{Reply as Split, TAG_ERROR, TAG_VALUE, length};
 
@@ -36,12 +36,7 @@ impl RawReply<'_> {
     pub(crate) fn to_body(self, room: Vec<u8>) -> Body {
         match self {
             Self::Encoded(_) => Body::Encoded(self.to_encoded(room)),
-            Self::Bytes(bytes) => {
-                let kept = ConcurrentQueue::bounded(1);
-                // It is empty and open: the one value finds its place.
-                let _ = kept.push(written(room, &[bytes]));
-                Body::Bytes(Box::new(kept))
-            }
+            Self::Bytes(bytes) => Body::Bytes(Mutex::new(Some(written(room, &[bytes])))),
         }
     }
 
@@ -93,9 +88,9 @@ impl RawReply<'_> {
 pub(crate) enum Body {
     /// The kind, then postcard.
     Encoded(Vec<u8>),
-    /// The bytes of a [`RawReply::Bytes`], until its first reader takes them over. The queue is the place that they
-    /// can be taken from although the call is shared; it is boxed since it is large.
-    Bytes(Box<ConcurrentQueue<Vec<u8>>>),
+    /// The bytes of a [`RawReply::Bytes`], until its first reader takes them over. Nobody waits for the lock: who finds
+    /// it held came second.
+    Bytes(Mutex<Option<Vec<u8>>>),
 }
 
 impl Body {
@@ -116,9 +111,8 @@ impl Body {
     pub(crate) fn take<R: DeserializeOwned + 'static>(&self, function: &str) -> Result<R, Error> {
         match self {
             Self::Encoded(bytes) => RawReply::Encoded(bytes).value(function),
-            Self::Bytes(kept) => kept
-                .pop()
-                .map_err(|_| TAKEN.to_owned())
+            Self::Bytes(kept) => take_over(kept)
+                .ok_or_else(|| TAKEN.to_owned())
                 .and_then(from_vec)
                 .map_err(|reason| not_decoded::<R>(function, reason)),
         }
@@ -133,14 +127,19 @@ impl Body {
         let mut encoded = match self {
             Self::Encoded(bytes) => bytes.clone(),
             Self::Bytes(kept) => {
-                let bytes =
-                    kept.pop().map_err(|_| *not_decoded::<()>(function, TAKEN.to_owned()))?;
+                let bytes = take_over(kept)
+                    .ok_or_else(|| *not_decoded::<()>(function, TAKEN.to_owned()))?;
                 RawReply::Bytes(&bytes).to_encoded(Vec::new())
             }
         };
         encoded.remove(0);
         Ok(encoded)
     }
+}
+
+/// The bytes, for the first who asks.
+fn take_over(kept: &Mutex<Option<Vec<u8>>>) -> Option<Vec<u8>> {
+    kept.try_lock().ok()?.take()
 }
 
 /// The parts in a row, in `room` where they fit and leave no more than as much of it unused: the memory is there,
@@ -166,11 +165,16 @@ fn not_decoded<R>(function: &str, reason: String) -> Box<Error> {
 
 /// A reply of the host's own to a guest that called it: the kind, then the value.
 pub(crate) fn encode_reply<T: Serialize + ?Sized>(tag: u8, value: &T) -> Vec<u8> {
-    encode(value, vec![tag]).unwrap_or_else(|error| {
+    let mut reply = vec![tag];
+    if let Err(error) = encode(value, &mut reply) {
         let message = format!("the host function's result does not encode: {error}");
-        // Three strings always encode; were it not so, an empty reply has no kind.
-        encode(&GuestError::new("EncodeError", message), vec![TAG_ERROR]).unwrap_or_default()
-    })
+        reply = vec![TAG_ERROR];
+        if encode(&GuestError::new("EncodeError", message), &mut reply).is_err() {
+            // Three strings always encode; were it not so, an empty reply has no kind.
+            reply.clear();
+        }
+    }
+    reply
 }
 
 /// Which code answered a call, and what it took.

@@ -278,8 +278,7 @@ fn prepare<'a>(
         }
     };
     (job.fuel, job.is_trial) = (options.fuel, false);
-    let room = std::mem::take(&mut job.arguments);
-    job.arguments = intake::encode(&function.name, arguments, room, &definition.limits)?;
+    intake::encode(&function.name, arguments, &mut job.arguments, &definition.limits)?;
     Ok(job)
 }
 

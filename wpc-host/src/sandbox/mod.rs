@@ -127,15 +127,15 @@ impl Sandbox {
                 .is_some_and(|most| self.store.data().meter.memory.used > most)
     }
 
-    /// Carries one call across the wall; `read` is given the reply, which has a kind, where it lies, and what room
-    /// the arguments took. After an error the sandbox may be in any state and must be dropped, unless
+    /// Carries one call across the wall; `read` is given the reply, which has a kind, where it lies, and the arguments,
+    /// whose room may be of use. After an error the sandbox may be in any state and must be dropped, unless
     /// [`keeps_sandbox`] says otherwise.
     #[inline(always)]
-    pub(crate) fn call(
+    pub(crate) fn call<A: AsRef<[u8]>>(
         &mut self,
         request: &Request<'_>,
-        arguments: Vec<u8>,
-        read: impl FnOnce(RawReply<'_>, Vec<u8>),
+        arguments: A,
+        read: impl FnOnce(RawReply<'_>, A),
     ) -> Result<(), Box<Error>> {
         self.calls += 1;
         let at = self.blueprint.instances() - 1;
@@ -145,7 +145,7 @@ impl Sandbox {
             }
             let Self { store, entries, .. } = sandbox;
             match &entries[request.export_at] {
-                Some(entry) => invoke(store, at, entry, arguments, |room| room, read),
+                Some(entry) => invoke(store, at, entry, arguments, |arguments| arguments, read),
                 None => unreachable!("it was just looked up"),
             }
         });

@@ -75,19 +75,8 @@ impl Local {
         if !thread.admits(job) {
             return None;
         }
-        let (arguments, mut room_again) = (std::mem::take(&mut job.arguments), Vec::new());
-        let result = thread.execute(
-            job,
-            arguments,
-            value,
-            |reply, room| {
-                room_again = room;
-                read(reply)
-            },
-            error,
-        );
-        // For the next call's.
-        job.arguments = room_again;
+        let result =
+            thread.execute(job, job.arguments.as_slice(), value, |reply, _| read(reply), error);
         drop(rest);
         thread.recycle();
         Some(result)

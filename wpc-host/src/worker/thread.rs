@@ -4,7 +4,7 @@
 use super::Worker;
 use super::pace::Sampler;
 use super::shelf::Shelf;
-use crate::bulkhead::consequence;
+use crate::bulkhead::{Bulkhead, consequence};
 use crate::call::{Outcome, Reply};
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, Events, HealthState};
@@ -57,7 +57,7 @@ pub(super) struct Thread {
 }
 
 /// The definition that a job's call was accepted with.
-#[inline]
+#[inline(always)]
 fn definition(job: &Job) -> Result<&Arc<Definition>, Box<Error>> {
     job.function.definition.as_ref().map_err(|alias| {
         let (function, alias) = (job.function.name.to_string(), alias.to_string());
@@ -230,10 +230,14 @@ impl Thread {
     }
 
     /// Whether the job's definition may be tried here now.
+    #[inline(always)]
     pub(super) fn admits(&self, job: &mut Job) -> bool {
-        let Some(bulkhead) = job.bulkhead().filter(|bulkhead| !bulkhead.is_whole()) else {
-            return true;
-        };
+        job.bulkhead().is_none_or(Bulkhead::is_whole) || self.admits_after_failures(job)
+    }
+
+    #[cold]
+    fn admits_after_failures(&self, job: &mut Job) -> bool {
+        let Some(bulkhead) = job.bulkhead() else { return true };
         let now = time::now();
         match bulkhead.admit(self.worker.id, &self.equipment.policy, now) {
             Admission::Yes => true,
@@ -263,16 +267,16 @@ impl Thread {
         }
     }
 
-    /// Runs the job's call. `read` takes what is wanted of the reply where it lies, which goes into `value`, and has
-    /// the arguments' room; `error` tells listeners which error it carries, if any.
+    /// Runs the job's call with its arguments, which `read` has back when it takes what is wanted of the reply where
+    /// that lies, and that goes into `value`; `error` tells listeners which error it carries, if any.
     // Here and below: one way in, taken by every call. What a call frame costs counts, and results move less.
     #[inline(always)]
-    pub(super) fn execute<T>(
+    pub(super) fn execute<A: AsRef<[u8]>, T>(
         &mut self,
         job: &Job,
-        arguments: Vec<u8>,
+        arguments: A,
         value: &mut Option<T>,
-        read: impl FnOnce(RawReply<'_>, Vec<u8>) -> T,
+        read: impl FnOnce(RawReply<'_>, A) -> T,
         error: impl FnOnce(&T) -> Option<Error>,
     ) -> Result<(), Box<Error>> {
         let definition = definition(job)?;
@@ -352,6 +356,7 @@ impl Thread {
     }
 
     /// Drops the sandbox that ran the last job if it has served its time. Its caller has the answer.
+    #[inline]
     pub(super) fn recycle(&mut self) {
         if let Some(definition) = self.spent.take() {
             self.shelf.discard(&definition);
