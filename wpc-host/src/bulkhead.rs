@@ -39,6 +39,7 @@ impl Bulkhead {
         self.troubled.store(troubles.len(), Ordering::Release);
     }
 
+    #[inline]
     pub(crate) fn is_whole(&self) -> bool {
         self.troubled.load(Ordering::Acquire) == 0
     }

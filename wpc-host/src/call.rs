@@ -105,6 +105,7 @@ impl Call {
     }
 
     /// Makes the call, which nobody else holds any more, the next one.
+    #[inline]
     pub(crate) fn renew(
         &mut self,
         id: CallId,

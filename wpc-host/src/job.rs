@@ -40,6 +40,7 @@ impl Job {
     }
 
     /// The definition the call was accepted with. Calls of a function without one are refused.
+    #[inline]
     pub(crate) fn bulkhead(&self) -> Option<&Bulkhead> {
         self.function.definition.as_ref().ok().map(|definition| &definition.bulkhead)
     }

@@ -41,6 +41,7 @@ pub(crate) struct Definition {
 
 impl Definition {
     /// Whether another generation took its place, so that its sandboxes can go.
+    #[inline]
     pub(crate) fn is_retired(&self) -> bool {
         self.users.load(Ordering::Acquire) == 0
     }

@@ -120,6 +120,7 @@ impl Sandbox {
     }
 
     /// Whether it has served its time, by its definition's limits.
+    #[inline]
     pub(crate) fn is_spent(&self, limits: &Limits) -> bool {
         limits.recycle_after_calls.is_some_and(|most| self.calls >= most)
             || limits
@@ -199,6 +200,7 @@ impl Sandbox {
         Ok(())
     }
 
+    #[inline]
     fn fuel_used(&self, request: &Request<'_>) -> Option<u64> {
         // A store that is not metered would make an error of the question.
         let fuel = request.fuel?;

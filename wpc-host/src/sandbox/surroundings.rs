@@ -80,6 +80,7 @@ impl Volume {
         Self { used: AtomicUsize::new(0), limit }
     }
 
+    #[inline]
     pub(super) fn begin_call(&self) {
         self.used.store(0, Ordering::Relaxed);
     }

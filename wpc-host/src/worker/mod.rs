@@ -265,6 +265,7 @@ impl Worker {
         self.queue.close();
     }
 
+    #[inline]
     pub(crate) fn is_interrupted(&self) -> bool {
         self.surroundings.stopping.load(Ordering::Acquire)
     }

@@ -363,6 +363,7 @@ impl Thread {
         }
     }
 
+    #[inline]
     fn succeeded(
         &mut self,
         job: &Job,
