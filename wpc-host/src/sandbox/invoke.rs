@@ -102,7 +102,7 @@ fn invoke_wpc<A: AsRef<[u8]>, K, T>(
     let buffer = reserve(&mut store, at, len)?;
     let memory = memory_at(store.data(), at)?;
     memory::room(memory, &mut store, buffer, len, "its argument buffer")
-        .map_err(wasmtime::Error::new)?
+        .map_err(failed)?
         .copy_from_slice(arguments.as_ref());
     let kept = keep(arguments);
     let packed = function.call(&mut store, (buffer, len))?;
@@ -150,29 +150,35 @@ fn take_reply<'a>(
 ) -> wasmtime::Result<RawReply<'a>> {
     let memory = memory_at(store.data(), at)?;
     let limit = store.data().result_limit;
-    let within =
-        |found| if found > limit { Err(Failure::ResultTooLarge { found }) } else { Ok(()) };
-    let take = || {
-        let (ptr, len) = unpack(packed);
-        within(len as usize)?;
-        let reply = memory::read(memory, store, ptr, len, "its reply")?;
-        match Reply::split(reply) {
-            Some(Reply::Elsewhere { ptr, len }) => {
-                // As long as its encoding would be.
-                within(1 + length(len as usize).1 + len as usize)?;
-                let what = "the value that its reply tells of";
-                Ok(RawReply::Bytes(memory::read(memory, store, ptr, len, what)?))
-            }
-            Some(_) => Ok(RawReply::Encoded(reply)),
-            None => Err(no_reply(reply)),
+    let within = |found| if found > limit { Err(too_large(found)) } else { Ok(()) };
+    let (ptr, len) = unpack(packed);
+    within(len as usize)?;
+    let reply = memory::read(memory, store, ptr, len, "its reply").map_err(failed)?;
+    match Reply::split(reply) {
+        Some(Reply::Elsewhere { ptr, len }) => {
+            // As long as its encoding would be.
+            within(1 + length(len as usize).1 + len as usize)?;
+            let what = "the value that its reply tells of";
+            Ok(RawReply::Bytes(memory::read(memory, store, ptr, len, what).map_err(failed)?))
         }
-    };
-    take().map_err(wasmtime::Error::new)
+        Some(_) => Ok(RawReply::Encoded(reply)),
+        None => Err(no_reply(reply)),
+    }
 }
 
 #[cold]
-fn no_reply(bytes: &[u8]) -> Failure {
-    Failure::Contract(match bytes {
+fn failed(failure: Failure) -> wasmtime::Error {
+    wasmtime::Error::new(failure)
+}
+
+#[cold]
+fn too_large(found: usize) -> wasmtime::Error {
+    failed(Failure::ResultTooLarge { found })
+}
+
+#[cold]
+fn no_reply(bytes: &[u8]) -> wasmtime::Error {
+    failed(Failure::Contract(match bytes {
         [] => "its reply is empty".to_owned(),
         [TAG_ELSEWHERE, ..] => format!(
             "its reply tells where the value lies in {} bytes, and those are {}",
@@ -180,7 +186,7 @@ fn no_reply(bytes: &[u8]) -> Failure {
             elsewhere(0, 0).len()
         ),
         [kind, ..] => format!("its reply begins with {kind}, which is no kind of reply"),
-    })
+    }))
 }
 
 #[inline]

@@ -39,20 +39,21 @@ impl Shelf {
     /// Where the definition stands, from now on if it was new.
     #[inline]
     fn place(&mut self, definition: &Arc<Definition>) -> usize {
-        let generation = definition.generation;
-        if self.kept.get(self.last).is_none_or(|last| last.definition.generation != generation) {
-            self.last = *self.places.entry(generation).or_insert_with(|| {
-                let definition = Arc::clone(definition);
-                self.kept.push(Kept {
-                    sandbox: None,
-                    has_answered: false,
-                    definition,
-                    last_used: 0,
-                });
-                self.kept.len() - 1
-            });
+        let last = self.kept.get(self.last);
+        if last.is_none_or(|last| last.definition.generation != definition.generation) {
+            self.turn_to(definition);
         }
         self.last
+    }
+
+    #[inline(never)]
+    fn turn_to(&mut self, definition: &Arc<Definition>) {
+        self.last = *self.places.entry(definition.generation).or_insert_with(|| {
+            let definition = Arc::clone(definition);
+            let kept = Kept { sandbox: None, has_answered: false, definition, last_used: 0 };
+            self.kept.push(kept);
+            self.kept.len() - 1
+        });
     }
 
     /// Where the definition stands whose sandbox is to be used now. The place is its own until retired ones are
