@@ -48,6 +48,7 @@ of_the_host! {
     lifecycle "../../wpc-host/src/lifecycle.rs",
     limits "../../wpc-host/src/limits.rs",
     module "../../wpc-host/src/module.rs",
+    payload "../../wpc-host/src/payload.rs",
     pending "../../wpc-host/src/pending.rs",
     pool "../../wpc-host/src/pool.rs",
     queue "../../wpc-host/src/queue.rs",

@@ -12,6 +12,7 @@ use crate::host_function::HostFunction;
 use crate::id::WorkerId;
 use crate::limits::Limits;
 use crate::module::{Export, Module};
+use crate::payload::Payload;
 use crate::reply::RawReply;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::{ArcSwap, thread, time};
@@ -105,7 +106,7 @@ impl Sandbox {
         false
     }
 
-    pub(crate) fn call<A: AsRef<[u8]>>(
+    pub(crate) fn call<A: Payload>(
         &mut self,
         request: &Request<'_>,
         arguments: A,

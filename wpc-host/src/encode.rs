@@ -10,19 +10,60 @@ use std::fmt::Display;
 
 /// Writes the value's bytes after what `room` has.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, room: &mut Vec<u8>) -> Result<()> {
-    let mut postcard = postcard::Serializer { output: Room(room) };
-    value.serialize(Encoder(&mut postcard))
+    encode_into(value, &mut [], room).map(drop)
+}
+
+/// Writes the value's bytes to the front of `place` and tells how many they are; where there are more, all of them go
+/// after what `spare` has.
+#[inline]
+pub(crate) fn encode_into<T: Serialize + ?Sized>(
+    value: &T,
+    place: &mut [u8],
+    spare: &mut Vec<u8>,
+) -> Result<Option<usize>> {
+    let mut postcard = postcard::Serializer { output: Room { place, used: 0, spare } };
+    value.serialize(Encoder(&mut postcard))?;
+    let Room { place, used, .. } = postcard.output;
+    Ok((!place.is_empty()).then_some(used))
 }
 
 /// Where the bytes go.
-struct Room<'a>(&'a mut Vec<u8>);
+struct Room<'a> {
+    /// Empty once something did not fit.
+    place: &'a mut [u8],
+    used: usize,
+    spare: &'a mut Vec<u8>,
+}
+
+impl Room<'_> {
+    /// Goes on in the spare room, with what is written already.
+    fn spill(&mut self) -> &mut Vec<u8> {
+        let place = std::mem::take(&mut self.place);
+        self.spare.extend_from_slice(&place[..std::mem::take(&mut self.used)]);
+        self.spare
+    }
+
+    /// Where so many bytes go, if that is not the spare room.
+    #[inline]
+    fn take(&mut self, len: usize) -> Option<&mut [u8]> {
+        let place = self.place.get_mut(self.used..)?.get_mut(..len)?;
+        self.used += len;
+        Some(place)
+    }
+}
 
 impl Flavor for Room<'_> {
     type Output = ();
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> Result<()> {
-        self.0.push(byte);
+        match self.place.get_mut(self.used) {
+            Some(to) => {
+                *to = byte;
+                self.used += 1;
+            }
+            None => self.spill().push(byte),
+        }
         Ok(())
     }
 
@@ -30,8 +71,11 @@ impl Flavor for Room<'_> {
     fn try_extend(&mut self, bytes: &[u8]) -> Result<()> {
         match bytes {
             // Most numbers are small.
-            [byte] => self.0.push(*byte),
-            bytes => self.0.extend_from_slice(bytes),
+            [byte] => return self.try_push(*byte),
+            bytes => match self.take(bytes.len()) {
+                Some(place) => place.copy_from_slice(bytes),
+                None => self.spill().extend_from_slice(bytes),
+            },
         }
         Ok(())
     }
@@ -170,12 +214,17 @@ impl ser::Serializer for Encoder<'_, '_> {
             return items.try_for_each(|item| self.part(&item));
         }
         let mut are_all = true;
-        self.0.output.0.extend(items.map(|item| {
+        let bytes = items.map(|item| {
             let mut byte = postcard::Serializer { output: OneByte(None) };
             let done = item.serialize(&mut byte);
             are_all &= done.is_ok() && byte.output.0.is_some();
             byte.output.0.unwrap_or_default()
-        }));
+        });
+        let room = &mut self.0.output;
+        match len.and_then(|len| room.take(len)) {
+            Some(place) => place.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte),
+            None => room.spill().extend(bytes),
+        }
         if are_all { Ok(()) } else { Err(ser::Error::custom("a byte is none")) }
     }
 

@@ -2,11 +2,11 @@
 
 use crate::call::Call;
 use crate::config::{CallOptions, MAX_DURATION};
-use crate::encode;
 use crate::error::Error;
 use crate::id::{CallId, Generation};
 use crate::job::Job;
 use crate::limits::Limits;
+use crate::payload::{Payload as _, Unencoded, check_size};
 use crate::pending::PendingCall;
 use crate::pool::Pool;
 use crate::registry::{Definition, Function};
@@ -27,36 +27,12 @@ pub(crate) fn submit<R: DeserializeOwned>(
 ) -> Result<PendingCall<R>, Error> {
     let encode = |_: &Function, limits: &Limits| {
         let mut room = Vec::new();
-        encode(name, arguments, &mut room, limits).map(|()| room)
+        match Unencoded::new(arguments, &mut room, limits.arguments).bytes() {
+            Ok(_) => Ok(room),
+            Err(refused) => Err(refused.error(name)),
+        }
     };
     submit_with(pool, function, name, encode, options).map(|(call, _)| PendingCall::new(call))
-}
-
-/// Encodes arguments into `room`, which is empty, if they are no larger than they may be.
-#[inline]
-pub(crate) fn encode(
-    name: &str,
-    arguments: &impl Serialize,
-    room: &mut Vec<u8>,
-    limits: &Limits,
-) -> Result<(), Error> {
-    encode::encode(arguments, room).map_err(|error| Error::ArgumentsEncode {
-        function: name.to_owned(),
-        reason: error.to_string(),
-    })?;
-    check_size(name, room, limits)
-}
-
-#[inline]
-fn check_size(name: &str, arguments: &[u8], limits: &Limits) -> Result<(), Error> {
-    if arguments.len() > limits.arguments {
-        return Err(Error::ArgumentsTooLarge {
-            function: name.to_owned(),
-            limit: limits.arguments,
-            found: arguments.len(),
-        });
-    }
-    Ok(())
 }
 
 /// The same for arguments that `encode` makes for the function that was found.
@@ -69,7 +45,8 @@ pub(crate) fn submit_encoded(
 ) -> Result<(Arc<Call>, Arc<Function>), Error> {
     let encode = |function: &Function, limits: &Limits| {
         let arguments = encode(function)?;
-        check_size(name, &arguments, limits).map(|()| arguments)
+        check_size(arguments.len(), limits.arguments).map_err(|refused| refused.error(name))?;
+        Ok(arguments)
     };
     submit_with(pool, function, name, encode, options)
 }

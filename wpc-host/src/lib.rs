@@ -86,6 +86,7 @@ mod json;
 mod lifecycle;
 mod limits;
 mod module;
+mod payload;
 mod pending;
 mod pool;
 mod queue;

@@ -10,6 +10,7 @@ use crate::id::{CallId, WorkerId};
 use crate::intake;
 use crate::job::Job;
 use crate::lifecycle::Lifecycle;
+use crate::payload::Unencoded;
 use crate::pending::Answer;
 use crate::pool::Pool;
 use crate::registry::{self, Slot};
@@ -49,8 +50,10 @@ pub struct LocalWorker {
 struct State {
     pool: Arc<Pool>,
     local: Local,
-    /// The last call's, whose room the next one uses.
+    /// The last call's, which the next one renews.
     job: Option<Job>,
+    /// Where arguments go that do not fit the guest's buffer.
+    spare: Vec<u8>,
     /// The numbers of the next calls.
     ids: Range<u64>,
 }
@@ -214,13 +217,14 @@ fn run<R: DeserializeOwned + 'static>(
     }
     let mut state = state.unwrap_or_else(|| {
         let (local, pool) = (pool.local(), Arc::clone(pool));
-        Box::new(State { pool, local, job: None, ids: 0..0 })
+        Box::new(State { pool, local, job: None, spare: Vec::new(), ids: 0..0 })
     });
-    let State { local, job, ids, .. } = &mut *state;
+    let State { local, job, spare, ids, .. } = &mut *state;
     let mut value = None;
-    let ran = prepare(pool, (job, ids), function, arguments, options).map(|job| {
+    let ran = prepare(pool, (job, ids), function, options).map(|(job, limit)| {
         local.run(
             job,
+            Unencoded::new(arguments, spare, limit),
             &pool.is_open,
             &mut value,
             |reply| reply.value::<R>(&function.name),
@@ -241,14 +245,14 @@ fn run<R: DeserializeOwned + 'static>(
     }
 }
 
-/// The job of a call, in the place of the last one.
+/// The job of a call, in the place of the last one, and how many bytes its arguments may have.
+#[inline]
 fn prepare<'a>(
     pool: &Pool,
     (job, ids): (&'a mut Option<Job>, &mut Range<u64>),
     function: &Arc<registry::Function>,
-    arguments: &impl Serialize,
     options: &CallOptions,
-) -> Result<&'a mut Job, Error> {
+) -> Result<(&'a mut Job, usize), Error> {
     let (definition, time_limit) = intake::prepare(pool, function, options)?;
     let id = CallId(ids.next().unwrap_or_else(|| {
         *ids = pool.call_ids.next_many(IDS);
@@ -267,7 +271,6 @@ fn prepare<'a>(
             if !Arc::ptr_eq(&job.function, function) {
                 job.function = Arc::clone(function);
             }
-            job.arguments.clear();
             job
         }
         None => {
@@ -278,8 +281,7 @@ fn prepare<'a>(
         }
     };
     (job.fuel, job.is_trial) = (options.fuel, false);
-    intake::encode(&function.name, arguments, &mut job.arguments, &definition.limits)?;
-    Ok(job)
+    Ok((job, definition.limits.arguments))
 }
 
 /// Refuses a call that might end the thread's stack. Where the system does not tell how much there is, it is

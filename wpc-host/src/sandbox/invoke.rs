@@ -5,6 +5,7 @@ use super::memory;
 use super::state::State;
 use super::surroundings::Failure;
 use crate::module::{Convention, Scalar};
+use crate::payload::{Payload, Refused};
 use crate::reply::RawReply;
 use smallvec::SmallVec;
 use wasmtime::{AsContext as _, AsContextMut, Func, TypedFunc, Val};
@@ -54,19 +55,19 @@ impl Entry {
 /// Calls `entry` of the instance at `at` and gives what `read` takes of the reply, which has a kind. What `keep`
 /// makes of the arguments, once the guest has them, goes along.
 #[inline(always)]
-pub(super) fn invoke<A: AsRef<[u8]>, K, T>(
+pub(super) fn invoke<A: Payload, K, T>(
     mut store: impl AsContextMut<Data = State>,
     at: usize,
     entry: &Entry,
-    arguments: A,
+    mut arguments: A,
     keep: impl FnOnce(A) -> K,
     read: impl FnOnce(RawReply<'_>, K) -> T,
 ) -> wasmtime::Result<T> {
     match entry {
         Entry::Wpc(function) => invoke_wpc(store, at, function, arguments, keep, read),
         Entry::Scalars { function, parameters, result } => {
-            let parameters =
-                decode(parameters, arguments.as_ref()).map_err(wasmtime::Error::new)?;
+            let bytes = arguments.bytes().map_err(refused)?;
+            let parameters = decode(parameters, bytes).map_err(failed)?;
             let kept = keep(arguments);
             let mut results = [Val::I32(0)];
             let results = &mut results[..usize::from(result.is_some())];
@@ -74,7 +75,7 @@ pub(super) fn invoke<A: AsRef<[u8]>, K, T>(
             Ok(read(RawReply::Encoded(&encode(results.first())), kept))
         }
         Entry::Command(function) => {
-            decode(&[], arguments.as_ref()).map_err(wasmtime::Error::new)?;
+            decode(&[], arguments.bytes().map_err(refused)?).map_err(failed)?;
             match function.call(&mut store, ()) {
                 Ok(()) => {}
                 Err(error) => match error.downcast_ref() {
@@ -89,24 +90,48 @@ pub(super) fn invoke<A: AsRef<[u8]>, K, T>(
 }
 
 #[inline(always)]
-fn invoke_wpc<A: AsRef<[u8]>, K, T>(
+fn invoke_wpc<A: Payload, K, T>(
     mut store: impl AsContextMut<Data = State>,
     at: usize,
     function: &TypedFunc<(u32, u32), u64>,
-    arguments: A,
+    mut arguments: A,
     keep: impl FnOnce(A) -> K,
     read: impl FnOnce(RawReply<'_>, K) -> T,
 ) -> wasmtime::Result<T> {
     let mut store = store.as_context_mut();
-    let len = u32::try_from(arguments.as_ref().len()).map_err(|_| too_many_arguments())?;
-    let buffer = reserve(&mut store, at, len)?;
+    let (buffer, capacity) = reserve(&mut store, at, 0)?;
     let memory = memory_at(store.data(), at)?;
-    memory::room(memory, &mut store, buffer, len, "its argument buffer")
-        .map_err(failed)?
-        .copy_from_slice(arguments.as_ref());
+    let what = "its argument buffer";
+    let place = memory::room(memory, &mut store, buffer, capacity, what).map_err(failed)?;
+    let (buffer, len) = match arguments.write(place).map_err(refused)? {
+        // It is no longer than the buffer.
+        Some(len) => (buffer, u32::try_from(len).unwrap_or(capacity)),
+        None => copy_in(&mut store, at, arguments.bytes().map_err(refused)?)?,
+    };
     let kept = keep(arguments);
     let packed = function.call(&mut store, (buffer, len))?;
     take_reply(&store, at, packed).map(|reply| read(reply, kept))
+}
+
+/// Copies the arguments into a buffer that has room for them; where it lies, and their length.
+#[inline(never)]
+fn copy_in(
+    store: &mut wasmtime::StoreContextMut<'_, State>,
+    at: usize,
+    arguments: &[u8],
+) -> wasmtime::Result<(u32, u32)> {
+    let len = u32::try_from(arguments.len()).map_err(|_| too_many_arguments())?;
+    let (buffer, _) = reserve(store, at, len)?;
+    let memory = memory_at(store.data(), at)?;
+    memory::room(memory, store, buffer, len, "its argument buffer")
+        .map_err(failed)?
+        .copy_from_slice(arguments);
+    Ok((buffer, len))
+}
+
+#[cold]
+fn refused(refused: Refused) -> wasmtime::Error {
+    failed(Failure::Refused(refused))
 }
 
 #[cold]
@@ -204,18 +229,18 @@ fn no_buffer() -> wasmtime::Error {
     wasmtime::Error::new(Failure::Contract("it exports no buffer".to_owned()))
 }
 
-/// The guest's buffer, with room for `len` bytes. The guest is asked only when it has to grow, and
+/// Where the guest's buffer lies and how much room it has, at least `len` bytes. The guest is asked only when it has to grow, and
 /// before its first call whatever the length, so that guests can prepare themselves then.
 #[inline]
 fn reserve(
     store: &mut wasmtime::StoreContextMut<'_, State>,
     at: usize,
     len: u32,
-) -> wasmtime::Result<u32> {
+) -> wasmtime::Result<(u32, u32)> {
     let instance = store.data().instances.get(at).ok_or_else(no_buffer)?;
     let buffer = instance.buffer.as_ref().ok_or_else(no_buffer)?;
     if buffer.capacity >= len.max(1) {
-        return Ok(buffer.ptr);
+        return Ok((buffer.ptr, buffer.capacity));
     }
     grow(store, at, len)
 }
@@ -225,7 +250,7 @@ fn grow(
     store: &mut wasmtime::StoreContextMut<'_, State>,
     at: usize,
     len: u32,
-) -> wasmtime::Result<u32> {
+) -> wasmtime::Result<(u32, u32)> {
     let buffer = store.data().instances.get(at).and_then(|instance| instance.buffer.as_ref());
     let function = buffer.ok_or_else(no_buffer)?.function.clone();
     let capacity = len.checked_next_power_of_two().unwrap_or(len).max(MIN_BUFFER);
@@ -238,7 +263,7 @@ fn grow(
     {
         (buffer.ptr, buffer.capacity) = (ptr, capacity);
     }
-    Ok(ptr)
+    Ok((ptr, capacity))
 }
 
 /// A plain export's arguments: few functions take more, and those allocate.

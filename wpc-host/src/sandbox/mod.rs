@@ -27,6 +27,7 @@ use crate::call::Call;
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::module::Export;
+use crate::payload::Payload;
 use crate::reply::RawReply;
 use invoke::{Entry, invoke};
 use state::{Meter, State};
@@ -132,7 +133,7 @@ impl Sandbox {
     /// whose room may be of use. After an error the sandbox may be in any state and must be dropped, unless
     /// [`keeps_sandbox`] says otherwise.
     #[inline(always)]
-    pub(crate) fn call<A: AsRef<[u8]>>(
+    pub(crate) fn call<A: Payload>(
         &mut self,
         request: &Request<'_>,
         arguments: A,
@@ -220,6 +221,7 @@ impl Sandbox {
             Some(Failure::Contract(reason)) => {
                 return Error::BadReply { function, reason: reason.clone() };
             }
+            Some(Failure::Refused(refused)) => return refused.clone().error(&function),
             Some(Failure::BadArguments(reason)) => {
                 return Error::BadArguments { function, reason: reason.clone() };
             }
@@ -301,7 +303,13 @@ impl Sandbox {
 
 /// Whether the error is none of the sandbox's: it is as good as before, or was never made.
 pub(crate) fn keeps_sandbox(error: &Error) -> bool {
-    matches!(error, Error::BadArguments { .. } | Error::TooManyInstances { .. })
+    is_refusal(error)
+        || matches!(error, Error::BadArguments { .. } | Error::TooManyInstances { .. })
+}
+
+/// Whether there was no call, since it has no arguments.
+pub(crate) fn is_refusal(error: &Error) -> bool {
+    matches!(error, Error::ArgumentsEncode { .. } | Error::ArgumentsTooLarge { .. })
 }
 
 fn look_at_the_deadline(store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {

@@ -6,6 +6,7 @@ use crate::call::{Call, Interrupt};
 use crate::event::{Draft, EventDetails, EventSource, Events, Severity};
 use crate::host_function::HostFunction;
 use crate::id::WorkerId;
+use crate::payload::Refused;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -37,6 +38,8 @@ pub(crate) enum Failure {
     Exited { at: usize, status: i32 },
     #[error("{used} bytes were logged")]
     LogLimit { used: usize },
+    #[error(transparent)]
+    Refused(Refused),
     #[error("the arguments do not fit: {0}")]
     BadArguments(String),
     #[error("{0}")]

@@ -12,6 +12,7 @@ use super::Worker;
 use super::thread::{Equipment, Thread, metadata};
 use crate::error::Error;
 use crate::job::Job;
+use crate::payload::Payload;
 use crate::reply::{RawReply, ReplyMetadata};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -57,6 +58,7 @@ impl Local {
     pub(crate) fn run<T>(
         &mut self,
         job: &mut Job,
+        arguments: impl Payload,
         is_open: &AtomicBool,
         value: &mut Option<T>,
         read: impl FnOnce(RawReply<'_>) -> T,
@@ -75,8 +77,7 @@ impl Local {
         if !thread.admits(job) {
             return None;
         }
-        let result =
-            thread.execute(job, job.arguments.as_slice(), value, |reply, _| read(reply), error);
+        let result = thread.execute(job, arguments, value, |reply, _| read(reply), error);
         drop(rest);
         thread.recycle();
         Some(result)

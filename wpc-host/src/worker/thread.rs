@@ -9,11 +9,12 @@ use crate::call::{Outcome, Reply};
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, Events, HealthState};
 use crate::job::Job;
+use crate::payload::Payload;
 use crate::queue::Taken;
 use crate::registry::Definition;
 use crate::reply::{Body, RawReply, ReplyMetadata};
 use crate::restart_policy::{Admission, Decision, RestartPolicy};
-use crate::sandbox::{Request, Sandbox, keeps_sandbox};
+use crate::sandbox::{Request, Sandbox, is_refusal, keeps_sandbox};
 use crate::sync::atomic::Ordering;
 use crate::sync::thread::JoinHandle;
 use crate::sync::{thread, time};
@@ -271,7 +272,7 @@ impl Thread {
     /// that lies, and that goes into `value`; `error` tells listeners which error it carries, if any.
     // Here and below: one way in, taken by every call. What a call frame costs counts, and results move less.
     #[inline(always)]
-    pub(super) fn execute<A: AsRef<[u8]>, T>(
+    pub(super) fn execute<A: Payload, T>(
         &mut self,
         job: &Job,
         arguments: A,
@@ -388,7 +389,9 @@ impl Thread {
 
     /// Takes note of a failure: the sandbox goes, and the policy says when the next one may come.
     fn failed(&mut self, job: &Job, definition: &Arc<Definition>, error: &Error) {
-        self.tell_failed_call(job, error);
+        if !is_refusal(error) {
+            self.tell_failed_call(job, error);
+        }
         if keeps_sandbox(error) {
             self.abandon_trial(job);
             return;
