@@ -39,6 +39,65 @@ fn values_errors_and_bytes_come_back_by_name_and_by_handle() {
     assert_eq!(here.call::<i32>("add", (1, 2)).unwrap(), 3, "its sandbox is fine");
 }
 
+/// They are written right into the guest's buffer, as far as it reaches.
+#[test]
+fn arguments_of_any_length_arrive() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["join"]);
+    let mut here = wpc.local_worker();
+    for size in [0, 1, 1018, 1019, 1020, 1021, 1022, 1023, 1024, 1025, 100_000, 5_000_000, 10] {
+        let text = "x".repeat(size);
+        assert_eq!(here.call::<String>("join", (&text, "y")).unwrap(), text + "y");
+    }
+    // A function of numbers has no buffer.
+    wpc.define_worker_function("count", counter()).unwrap();
+    assert_eq!(count(&mut here), 1);
+    assert_eq!(code(here.call::<i32>("count", (1,))), "bad_arguments");
+}
+
+#[test]
+fn arguments_that_are_none_are_refused_as_on_the_pool() {
+    struct Broken;
+    impl serde::Serialize for Broken {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("it is broken"))
+        }
+    }
+    let wpc = pool(1);
+    let limits = Limits { arguments: 10, ..Limits::default() };
+    for name in ["count", "join", "fails"] {
+        wpc.define_worker_function(name, guest("sdk").export(name).limits(limits.clone())).unwrap();
+    }
+    let mut here = wpc.local_worker();
+    assert_eq!(here.call::<u64>("count", ()).unwrap(), 1);
+    let events = Recorder::new(&wpc);
+    let Err(Error::ArgumentsTooLarge { limit, found, .. }) =
+        here.call::<String>("join", ("0123456789", ""))
+    else {
+        panic!("they are too large")
+    };
+    assert_eq!((limit, found), (10, 12));
+    assert_eq!(code(here.call::<u64>("count", (Broken,))), "arguments_encode");
+    assert_eq!(here.call::<u64>("count", ()).unwrap(), 2, "its sandbox is the same");
+    // Nothing was called before, so listeners hear of this one first.
+    assert_eq!(code(here.call::<()>("fails", (3,))), "guest_error");
+    let failed = events.wait_for_name("call_execution_failed").details;
+    let EventDetails::CallExecutionFailed { function_name } = failed else { panic!("{failed:?}") };
+    assert_eq!(function_name, "fails");
+}
+
+#[test]
+fn a_handle_of_another_pool_is_refused() {
+    let (wpc, other) = (pool(1), pool(1));
+    define_sdk(&wpc, &["add"]);
+    define_sdk(&other, &["add"]);
+    let [add, others] = [&wpc, &other].map(|wpc| wpc.function::<(i32, i32), i32>("add").unwrap());
+    let mut here = wpc.local_worker();
+    assert_eq!(here.call_function(&add, (1, 2)).unwrap(), 3);
+    assert_eq!(code(here.call_function(&others, (1, 2))), "invalid_call_options");
+    assert_eq!(here.call_function(&add, (1, 2)).unwrap(), 3);
+}
+
 #[test]
 fn it_has_sandboxes_of_its_own_and_its_replies_tell_which_code_answered() {
     let wpc = pool(1);

@@ -252,7 +252,7 @@ pub fn local_worker_and_a_stop() {
             let mut job = Job::new(call, function, Vec::new());
             job.is_disowned = true;
             let (mut local, mut value) = (pool.local(), None);
-            let ran = local.run(&mut job, &pool.is_open, &mut value, |_| (), |()| None);
+            let ran = local.run(&mut job, [], &pool.is_open, &mut value, |_| (), |()| None);
             let error = ran.expect("nothing failed before").expect_err("it has no end of its own");
             assert!(matches!(*error, Error::NotRunning | Error::Stopped { .. }), "{error}");
             pool.forget_local(local.worker());

@@ -340,6 +340,6 @@ mod tests {
                 serializer.collect_seq((0_u8..9).filter(|byte| byte % 2 == 1))
             }
         }
-        assert_eq!(encode(&Odd, Vec::new()), Err(postcard::to_allocvec(&Odd).unwrap_err()));
+        assert_eq!(encode(&Odd, &mut Vec::new()), Err(postcard::to_allocvec(&Odd).unwrap_err()));
     }
 }

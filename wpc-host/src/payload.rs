@@ -25,6 +25,11 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
+    /// Whether the error says that there was no call, for want of a payload.
+    pub(crate) fn is(error: &Error) -> bool {
+        matches!(error, Error::ArgumentsEncode { .. } | Error::ArgumentsTooLarge { .. })
+    }
+
     pub(crate) fn error(self, function: &str) -> Error {
         let function = function.to_owned();
         match self {

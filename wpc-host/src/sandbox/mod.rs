@@ -27,7 +27,7 @@ use crate::call::Call;
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::module::Export;
-use crate::payload::Payload;
+use crate::payload::{Payload, Refused};
 use crate::reply::RawReply;
 use invoke::{Entry, invoke};
 use state::{Meter, State};
@@ -303,13 +303,8 @@ impl Sandbox {
 
 /// Whether the error is none of the sandbox's: it is as good as before, or was never made.
 pub(crate) fn keeps_sandbox(error: &Error) -> bool {
-    is_refusal(error)
+    Refused::is(error)
         || matches!(error, Error::BadArguments { .. } | Error::TooManyInstances { .. })
-}
-
-/// Whether there was no call, since it has no arguments.
-pub(crate) fn is_refusal(error: &Error) -> bool {
-    matches!(error, Error::ArgumentsEncode { .. } | Error::ArgumentsTooLarge { .. })
 }
 
 fn look_at_the_deadline(store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {

@@ -9,12 +9,12 @@ use crate::call::{Outcome, Reply};
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, Events, HealthState};
 use crate::job::Job;
-use crate::payload::Payload;
+use crate::payload::{Payload, Refused};
 use crate::queue::Taken;
 use crate::registry::Definition;
 use crate::reply::{Body, RawReply, ReplyMetadata};
 use crate::restart_policy::{Admission, Decision, RestartPolicy};
-use crate::sandbox::{Request, Sandbox, is_refusal, keeps_sandbox};
+use crate::sandbox::{Request, Sandbox, keeps_sandbox};
 use crate::sync::atomic::Ordering;
 use crate::sync::thread::JoinHandle;
 use crate::sync::{thread, time};
@@ -389,7 +389,7 @@ impl Thread {
 
     /// Takes note of a failure: the sandbox goes, and the policy says when the next one may come.
     fn failed(&mut self, job: &Job, definition: &Arc<Definition>, error: &Error) {
-        if !is_refusal(error) {
+        if !Refused::is(error) {
             self.tell_failed_call(job, error);
         }
         if keeps_sandbox(error) {
