@@ -294,11 +294,15 @@ fn start(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
         let begun = Instant::now();
         wpc.start_workers(WORKERS)?;
         wpc.warm_worker_function("add")?;
-        // Calls go round, so the first four are answered by one worker each.
+        // Keys reach every worker; each is asked for a few until all have answered.
         let mut answered = BTreeSet::new();
+        let mut keys = 0_u32..;
         while answered.len() < WORKERS {
-            let calls = (0..WORKERS).map(|_| add.submit((40, 2)));
-            for call in calls.collect::<Result<Vec<_>, _>>()? {
+            let calls = keys.by_ref().take(WORKERS);
+            let calls = calls
+                .map(|key| add.submit_with((40, 2), &CallOptions::new().affinity(key)))
+                .collect::<Result<Vec<_>, _>>()?;
+            for call in calls {
                 let answer = call.wait_answer()?;
                 check(answer.value)?;
                 answered.insert(answer.metadata.worker_id);

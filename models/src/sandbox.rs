@@ -39,6 +39,7 @@ pub(crate) struct Surroundings {
     pub(crate) constants: Arc<ArcSwap<Constants>>,
     pub(crate) host_functions: Arc<ArcSwap<HostFunctions>>,
     pub(crate) stopping: Arc<AtomicBool>,
+    pub(crate) is_occupied: AtomicBool,
     pub(crate) started: Instant,
     pub(crate) max_wasm_stack: usize,
     pub(crate) max_instances: usize,

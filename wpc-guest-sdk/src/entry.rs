@@ -83,7 +83,7 @@ mod wall {
     }
 
     /// A function's value on its way out. The right `into_reply` is found by its type: a string or bytes
-    /// stay where they are, and their place is told; anything else is encoded.
+    /// stay where they are, and their place is told; numbers of several bytes are written by hand; anything else is encoded.
     ///
     /// What a function returns by reference lies in the arguments' buffer, where it stays until the next call, or
     /// for ever: everything else it was given went into it, and is gone when it returns.

@@ -41,8 +41,8 @@ pub(crate) fn decode_owned<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Resul
     if TypeId::of::<T>() == TypeId::of::<Vec<u8>>() {
         return from_vec(decode::<&[u8]>(bytes)?.to_vec());
     }
-    if is_number::<T>() {
-        // It holds nothing, and is spared the levels.
+    if is_primitive::<T>() {
+        // It has no parts, so nesting need not be counted.
         return all(postcard::take_from_bytes(bytes));
     }
     decode(bytes)
@@ -62,7 +62,7 @@ fn left_over(bytes: usize) -> String {
 }
 
 /// Known when it is compiled, as is all that depends on it.
-fn is_number<T: 'static>() -> bool {
+fn is_primitive<T: 'static>() -> bool {
     fn is<T: 'static, U: 'static>() -> bool {
         TypeId::of::<T>() == TypeId::of::<U>()
     }

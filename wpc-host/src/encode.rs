@@ -29,7 +29,7 @@ pub(crate) fn encode_into<T: Serialize + ?Sized>(
 
 /// Where the bytes go.
 struct Room<'a> {
-    /// Empty once something did not fit.
+    /// Empty where all goes into the spare room, and once something did not fit.
     place: &'a mut [u8],
     used: usize,
     spare: &'a mut Vec<u8>,
@@ -45,7 +45,7 @@ impl Room<'_> {
 
     /// Where so many bytes go, if that is not the spare room.
     #[inline]
-    fn take(&mut self, len: usize) -> Option<&mut [u8]> {
+    fn claim(&mut self, len: usize) -> Option<&mut [u8]> {
         let place = self.place.get_mut(self.used..)?.get_mut(..len)?;
         self.used += len;
         Some(place)
@@ -72,7 +72,7 @@ impl Flavor for Room<'_> {
         match bytes {
             // Most numbers are small.
             [byte] => return self.try_push(*byte),
-            bytes => match self.take(bytes.len()) {
+            bytes => match self.claim(bytes.len()) {
                 Some(place) => place.copy_from_slice(bytes),
                 None => self.spill().extend_from_slice(bytes),
             },
@@ -221,8 +221,11 @@ impl ser::Serializer for Encoder<'_, '_> {
             byte.output.0.unwrap_or_default()
         });
         let room = &mut self.0.output;
-        match len.and_then(|len| room.take(len)) {
-            Some(place) => place.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte),
+        match len.and_then(|len| room.claim(len)) {
+            Some(place) => {
+                let written = place.iter_mut().zip(bytes).map(|(to, byte)| *to = byte).count();
+                are_all &= Some(written) == len;
+            }
             None => room.spill().extend(bytes),
         }
         if are_all { Ok(()) } else { Err(ser::Error::custom("a byte is none")) }
@@ -306,6 +309,15 @@ mod tests {
         let mut room = vec![7];
         encode(value, &mut room).unwrap();
         assert_eq!(room, expected);
+        // Whole, or up to anywhere, and then all of it elsewhere.
+        let len = expected.len() - 1;
+        for fits in (0..len.min(400)).chain([len]) {
+            let (mut place, mut spare) = (vec![0; fits], vec![7]);
+            match encode_into(value, &mut place, &mut spare).unwrap() {
+                Some(used) => assert_eq!((&place[..used], fits), (&expected[1..], len)),
+                None => assert_eq!(spare, expected),
+            }
+        }
     }
 
     #[test]

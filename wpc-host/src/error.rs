@@ -18,7 +18,8 @@ pub enum Error {
         /// Each with the option's name and what it must be.
         problems: Vec<String>,
     },
-    /// A call's options do not fit the function.
+    /// A call cannot be made so: its options do not fit the function, its handle is of another pool, or its thread has too
+    /// little stack left.
     #[error("function \"{function}\" cannot be called so: {problem}")]
     InvalidCallOptions {
         /// The function.

@@ -27,10 +27,8 @@ pub(crate) fn submit<R: DeserializeOwned>(
 ) -> Result<PendingCall<R>, Error> {
     let encode = |_: &Function, limits: &Limits| {
         let mut room = Vec::new();
-        match Unencoded::new(arguments, &mut room, limits.arguments).bytes() {
-            Ok(_) => Ok(room),
-            Err(refused) => Err(refused.error(name)),
-        }
+        let encoded = Unencoded::new(arguments, &mut room, limits.arguments).bytes().map(drop);
+        encoded.map(|()| room).map_err(|refused| refused.error(name))
     };
     submit_with(pool, function, name, encode, options).map(|(call, _)| PendingCall::new(call))
 }

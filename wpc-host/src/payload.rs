@@ -1,5 +1,5 @@
 //! Arguments on their way into a guest: encoded already, or encoded right where the guest reads them. It knows nothing
-//! of guests, nor of how a call is refused.
+//! of guests.
 
 use crate::encode::encode_into;
 use crate::error::Error;
@@ -7,11 +7,14 @@ use serde::Serialize;
 
 /// What a guest is called with.
 pub(crate) trait Payload {
+    /// How many bytes it has at least, as far as is known.
+    fn least(&self) -> usize;
+
     /// Writes it to the front of `place` and tells how many bytes it is; `None` where it does not fit there, and only
     /// [`bytes`](Self::bytes) has it.
     fn write(&mut self, place: &mut [u8]) -> Result<Option<usize>, Refused>;
 
-    /// Its bytes.
+    /// Its bytes, unless they were written elsewhere.
     fn bytes(&mut self) -> Result<&[u8], Refused>;
 }
 
@@ -26,7 +29,7 @@ pub(crate) enum Refused {
 
 impl Refused {
     /// Whether the error says that there was no call, for want of a payload.
-    pub(crate) fn is(error: &Error) -> bool {
+    pub(crate) fn caused(error: &Error) -> bool {
         matches!(error, Error::ArgumentsEncode { .. } | Error::ArgumentsTooLarge { .. })
     }
 
@@ -46,6 +49,11 @@ pub(crate) fn check_size(found: usize, limit: usize) -> Result<(), Refused> {
 }
 
 impl<A: AsRef<[u8]>> Payload for A {
+    #[inline]
+    fn least(&self) -> usize {
+        self.as_ref().len()
+    }
+
     #[inline]
     fn write(&mut self, place: &mut [u8]) -> Result<Option<usize>, Refused> {
         let bytes = (*self).as_ref();
@@ -78,6 +86,11 @@ impl<'a, T: Serialize> Unencoded<'a, T> {
 }
 
 impl<T: Serialize> Payload for Unencoded<'_, T> {
+    #[inline]
+    fn least(&self) -> usize {
+        0
+    }
+
     #[inline]
     fn write(&mut self, place: &mut [u8]) -> Result<Option<usize>, Refused> {
         self.is_encoded = true;

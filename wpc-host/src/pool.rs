@@ -185,7 +185,7 @@ impl Pool {
                 }
                 None => {
                     let last = self.last_pick.load(Ordering::Relaxed);
-                    scheduler::least_loaded(workers.len(), last, self.cores, candidate)
+                    scheduler::soonest(workers.len(), last, self.cores, candidate)
                 }
             };
             let Some(at) = picked else {
@@ -339,6 +339,7 @@ impl Pool {
             constants: Arc::clone(self.registry.constants()),
             host_functions: Arc::clone(self.registry.host_functions()),
             stopping: Arc::default(),
+            is_occupied: AtomicBool::new(false),
             started: self.started,
             max_wasm_stack: self.engines.max_wasm_stack(),
             max_instances: self.instances_per_worker(),

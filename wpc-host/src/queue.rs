@@ -58,7 +58,7 @@ impl<T> Queue<T> {
         self.items.pop().ok()
     }
 
-    /// Whether the worker sleeps, or is about to; it may have changed meanwhile.
+    /// Whether the worker sleeps, or is about to; one just woken does no more. It may have changed meanwhile.
     pub(crate) fn is_asleep(&self) -> bool {
         self.is_asleep.load(Ordering::Relaxed)
     }

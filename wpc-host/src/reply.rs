@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::id::{FunctionHash, WorkerId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::sync::Mutex;
+use std::sync::{Mutex, TryLockError};
 use wpc_abi::GuestError;
 use wpc_abi::reply::{Reply as Split, TAG_ERROR, TAG_VALUE, length};
 
@@ -84,13 +84,22 @@ impl RawReply<'_> {
 }
 
 /// A reply as it is kept for its caller.
-#[derive(Debug)]
 pub(crate) enum Body {
     /// The kind, then postcard.
     Encoded(Vec<u8>),
     /// The bytes of a [`RawReply::Bytes`], until its first reader takes them over. Nobody waits for the lock: who finds
     /// it held came second.
     Bytes(Mutex<Option<Vec<u8>>>),
+}
+
+impl std::fmt::Debug for Body {
+    /// Without the bytes, which may be many, and whose lock only their readers may hold.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Encoded(_) => "Encoded(..)",
+            Self::Bytes(_) => "Bytes(..)",
+        })
+    }
 }
 
 impl Body {
@@ -139,7 +148,11 @@ impl Body {
 
 /// The bytes, for the first who asks.
 fn take_over(kept: &Mutex<Option<Vec<u8>>>) -> Option<Vec<u8>> {
-    kept.try_lock().ok()?.take()
+    match kept.try_lock() {
+        Ok(mut kept) => kept.take(),
+        Err(TryLockError::Poisoned(kept)) => kept.into_inner().take(),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 /// The parts in a row, in `room` where they fit and leave no more than as much of it unused: the memory is there,

@@ -282,11 +282,14 @@ impl Thread {
         Some((sequence, interrupt))
     }
 
-    /// Moves calls from behind one that runs on and on to idle workers, and ends those whose limit
+    /// Moves calls from behind one that runs on and on to less loaded workers, and ends those whose limit
     /// passes there.
     fn look_after_queue(&mut self, worker: &Worker, workers: &[Arc<Worker>], now: Instant) {
         let progress = worker.progress();
         let is_stuck = self.progress.insert(worker.id, progress) == Some(progress);
+        if is_stuck {
+            worker.note_stuck();
+        }
         if !worker.has_queued() || !(is_stuck || worker.may_expire(now)) {
             return;
         }
@@ -298,11 +301,11 @@ impl Thread {
         if !is_stuck {
             return;
         }
-        worker.note_stuck();
-        let is_better =
-            |other: &Arc<Worker>| other.takes_calls() && other.in_flight() + 1 < worker.in_flight();
+        // One that is stuck between two calls runs none of those it has.
+        let load = worker.in_flight() + usize::from(worker.running().is_none());
+        let is_better = |other: &Arc<Worker>| other.takes_calls() && other.in_flight() + 1 < load;
         if workers.iter().any(is_better) {
-            // Least loaded first: some may come back to this one, at the end of its queue.
+            // Some may come back to this one, at the end of its queue.
             for job in worker.take_movable() {
                 self.place(job);
             }

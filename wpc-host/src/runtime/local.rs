@@ -26,7 +26,8 @@ use std::sync::Arc;
 
 /// A worker without a thread: functions run on the thread that calls them, in sandboxes of this worker's own.
 ///
-/// A call costs no hop between threads, no wake-up, and no copy outside the sandbox's wall. Everything else holds as
+/// A call costs no hop between threads, no wake-up, and no copy outside the sandbox's wall but for arguments that
+/// outgrow the guest's buffer, which grows then. Everything else holds as
 /// on the pool's workers: registry, grants, limits, events, restarts. A function that backs off or is held
 /// here is called on the pool instead.
 ///
@@ -146,14 +147,16 @@ impl LocalWorker {
     ///
     /// # Errors
     ///
-    /// Everything a call can be refused with or end with, see [`Error`].
+    /// Everything a call can be refused with or end with, see [`Error`]; [`Error::InvalidCallOptions`] for a handle of
+    /// another pool.
     pub fn call_function<P, R: DeserializeOwned + Schema + 'static>(
         &mut self,
         function: &Function<P, R>,
         arguments: impl Arguments<P>,
     ) -> Result<R, Error> {
-        let slot: *const Slot = &raw const **function.slot();
-        if !self.last.as_ref().is_some_and(|last| std::ptr::eq(last.arc_swap(), slot)) {
+        let is_last =
+            |last: &Cache<_, _>| std::ptr::eq(last.arc_swap(), &raw const **function.slot());
+        if !self.last.as_ref().is_some_and(is_last) {
             self.turn_to(function)?;
         }
         // Undefined and defined again, the name may stand elsewhere.
@@ -173,7 +176,7 @@ impl LocalWorker {
             // Nobody here would interrupt its guest.
             return Err(Error::InvalidCallOptions {
                 function: function.name().to_string(),
-                problem: "its handle was made by another pool than this local worker; call it with one of that pool"
+                problem: "its handle belongs to another pool than this local worker; make one with `function` of this worker's pool"
                     .to_owned(),
             });
         }

@@ -514,6 +514,11 @@ impl WorkerProcedureCall {
 
     /// Starts `count` workers, each a thread, and returns when all are ready.
     ///
+    /// A call goes to whichever worker comes to it soonest: one that is awake and soon free, or else the least loaded one.
+    /// So some may get none while calls are few or tiny, and what guests keep in their memories is not spread evenly; a key
+    /// ([`CallOptions::affinity`]) ties calls to a worker. As many workers as cores are enough, unless guests wait for host
+    /// functions.
+    ///
     /// # Errors
     ///
     /// [`Error::AlreadyStarted`]; [`Error::InvalidOptions`] for a count of 0 or one beyond

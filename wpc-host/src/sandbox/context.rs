@@ -54,20 +54,20 @@ fn go_in() {
     ENTERED.set(RUNTIME.as_ref().map(Runtime::enter));
 }
 
-/// Runs what is the embedder's, and must not take the runtime for one that drives anything.
-pub(super) fn outside<T>(run: impl FnOnce() -> T) -> T {
-    if ENTERED.take().is_none() {
-        return run();
-    }
-    // Entered again should it panic, too: the guest may go on.
-    struct Again;
-    impl Drop for Again {
-        fn drop(&mut self) {
+/// Entered again when it ends, should there be a panic, too: the guest may go on.
+pub(super) struct Outside(bool);
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        if self.0 {
             go_in();
         }
     }
-    let _again = Again;
-    run()
+}
+
+/// To be held while what is the embedder's runs, which must not take the runtime for one that drives anything.
+pub(super) fn leave() -> Outside {
+    Outside(ENTERED.take().is_some())
 }
 
 /// What one module of a sandbox has of WASI.

@@ -13,6 +13,7 @@ use crate::event::Severity;
 use crate::host_function::HostContext;
 use crate::reply::{RawReply, encode_reply};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::{Caller, Engine, Extern, Linker, Memory};
 use wpc_abi::GuestError;
@@ -193,8 +194,14 @@ pub(super) fn link_host_function(
                 &GuestError::new("HostFunctionNotDefined", message),
             ));
         };
-        context::outside(|| host_function.run(&context, &arguments))
-            .map_err(|interrupted| wasmtime::Error::new(Failure::Interrupted(interrupted.0)))
+        let surroundings = Arc::clone(&state.surroundings);
+        // It may wait for anything, for another call of this pool too.
+        surroundings.is_occupied.store(true, Ordering::Relaxed);
+        let outside = context::leave();
+        let ran = host_function.run(&context, &arguments);
+        drop(outside);
+        surroundings.is_occupied.store(false, Ordering::Relaxed);
+        ran.map_err(|interrupted| wasmtime::Error::new(Failure::Interrupted(interrupted.0)))
     })
 }
 

@@ -1,19 +1,25 @@
 //! One call across the wall, by whichever convention the export keeps. The host's calls and calls
 //! between dependencies go the same way.
 
+use super::context;
 use super::memory;
 use super::state::State;
 use super::surroundings::Failure;
+use crate::call::Interrupt;
 use crate::module::{Convention, Scalar};
 use crate::payload::{Payload, Refused};
 use crate::reply::RawReply;
 use smallvec::SmallVec;
+use std::sync::atomic::Ordering;
 use wasmtime::{AsContext as _, AsContextMut, Func, TypedFunc, Val};
 use wpc_abi::GuestError;
 use wpc_abi::reply::{Reply, TAG_ELSEWHERE, TAG_VALUE, elsewhere, length, unpack};
 
 /// The least the guest's buffer is asked for: most payloads fit, and it is asked once.
 const MIN_BUFFER: u32 = 1024;
+
+/// How errors name it.
+const BUFFER: &str = "its argument buffer";
 
 /// The most bytes that are kept of why an init hook failed.
 const MAX_TEXT: usize = 16 * 1024;
@@ -63,19 +69,22 @@ pub(super) fn invoke<A: Payload, K, T>(
     keep: impl FnOnce(A) -> K,
     read: impl FnOnce(RawReply<'_>, K) -> T,
 ) -> wasmtime::Result<T> {
+    let has_wasi = !store.as_context().data().wasi.is_empty();
     match entry {
-        Entry::Wpc(function) => invoke_wpc(store, at, function, arguments, keep, read),
+        Entry::Wpc(function) => invoke_wpc(store, (at, has_wasi), function, arguments, keep, read),
         Entry::Scalars { function, parameters, result } => {
-            let bytes = arguments.bytes().map_err(refused)?;
+            let bytes = outside(has_wasi, || arguments.bytes()).map_err(refused)?;
             let parameters = decode(parameters, bytes).map_err(failed)?;
             let kept = keep(arguments);
             let mut results = [Val::I32(0)];
             let results = &mut results[..usize::from(result.is_some())];
             function.call(&mut store, &parameters, results)?;
-            Ok(read(RawReply::Encoded(&encode(results.first())), kept))
+            let reply = encode(results.first());
+            Ok(outside(has_wasi, || read(RawReply::Encoded(&reply), kept)))
         }
         Entry::Command(function) => {
-            decode(&[], arguments.bytes().map_err(refused)?).map_err(failed)?;
+            let bytes = outside(has_wasi, || arguments.bytes()).map_err(refused)?;
+            decode(&[], bytes).map_err(failed)?;
             match function.call(&mut store, ()) {
                 Ok(()) => {}
                 Err(error) => match error.downcast_ref() {
@@ -84,33 +93,46 @@ pub(super) fn invoke<A: Payload, K, T>(
                     _ => return Err(error),
                 },
             }
-            Ok(read(RawReply::Encoded(&encode(None)), keep(arguments)))
+            let (reply, kept) = (encode(None), keep(arguments));
+            Ok(outside(has_wasi, || read(RawReply::Encoded(&reply), kept)))
         }
     }
+}
+
+/// Runs what is the embedder's: how arguments are encoded and results decoded.
+#[inline(always)]
+fn outside<T>(has_wasi: bool, run: impl FnOnce() -> T) -> T {
+    let _outside = has_wasi.then(context::leave);
+    run()
 }
 
 #[inline(always)]
 fn invoke_wpc<A: Payload, K, T>(
     mut store: impl AsContextMut<Data = State>,
-    at: usize,
+    (at, has_wasi): (usize, bool),
     function: &TypedFunc<(u32, u32), u64>,
     mut arguments: A,
     keep: impl FnOnce(A) -> K,
     read: impl FnOnce(RawReply<'_>, K) -> T,
 ) -> wasmtime::Result<T> {
     let mut store = store.as_context_mut();
-    let (buffer, capacity) = reserve(&mut store, at, 0)?;
+    let least = u32::try_from(arguments.least()).map_err(|_| too_many_arguments())?;
+    let (buffer, capacity) = reserve(&mut store, at, least)?;
     let memory = memory_at(store.data(), at)?;
-    let what = "its argument buffer";
-    let place = memory::room(memory, &mut store, buffer, capacity, what).map_err(failed)?;
-    let (buffer, len) = match arguments.write(place).map_err(refused)? {
+    let place = memory::room(memory, &mut store, buffer, capacity, BUFFER).map_err(failed)?;
+    let (buffer, len) = match outside(has_wasi, || arguments.write(place)).map_err(refused)? {
         // It is no longer than the buffer.
         Some(len) => (buffer, u32::try_from(len).unwrap_or(capacity)),
         None => copy_in(&mut store, at, arguments.bytes().map_err(refused)?)?,
     };
+    // Encoding may have taken any time: a pool that stopped meanwhile ends no loop of a guest.
+    if store.data().surroundings.stopping.load(Ordering::Acquire) {
+        return Err(failed(Failure::Interrupted(Interrupt::Stopped)));
+    }
     let kept = keep(arguments);
     let packed = function.call(&mut store, (buffer, len))?;
-    take_reply(&store, at, packed).map(|reply| read(reply, kept))
+    let reply = take_reply(&store, at, packed)?;
+    Ok(outside(has_wasi, || read(reply, kept)))
 }
 
 /// Copies the arguments into a buffer that has room for them; where it lies, and their length.
@@ -123,9 +145,7 @@ fn copy_in(
     let len = u32::try_from(arguments.len()).map_err(|_| too_many_arguments())?;
     let (buffer, _) = reserve(store, at, len)?;
     let memory = memory_at(store.data(), at)?;
-    memory::room(memory, store, buffer, len, "its argument buffer")
-        .map_err(failed)?
-        .copy_from_slice(arguments);
+    memory::room(memory, store, buffer, len, BUFFER).map_err(failed)?.copy_from_slice(arguments);
     Ok((buffer, len))
 }
 
@@ -256,7 +276,7 @@ fn grow(
     let capacity = len.checked_next_power_of_two().unwrap_or(len).max(MIN_BUFFER);
     let ptr = function.call(&mut *store, capacity)?;
     let memory = memory_at(store.data(), at)?;
-    memory::read(memory, &store.as_context(), ptr, capacity, "its argument buffer")
+    memory::read(memory, &store.as_context(), ptr, capacity, BUFFER)
         .map_err(wasmtime::Error::new)?;
     if let Some(buffer) =
         store.data_mut().instances.get_mut(at).and_then(|instance| instance.buffer.as_mut())

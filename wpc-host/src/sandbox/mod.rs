@@ -139,7 +139,6 @@ impl Sandbox {
         arguments: A,
         read: impl FnOnce(RawReply<'_>, A),
     ) -> Result<(), Box<Error>> {
-        self.calls += 1;
         let at = self.blueprint.instances() - 1;
         let result = self.within(request, |sandbox| {
             if sandbox.entries.get(request.export_at).is_none_or(Option::is_none) {
@@ -151,6 +150,8 @@ impl Sandbox {
                 None => unreachable!("it was just looked up"),
             }
         });
+        let was_refused = || matches!(&result, Err(error) if matches!(error.downcast_ref(), Some(Failure::Refused(_))));
+        self.calls += u64::from(!was_refused());
         result.map_err(|error| self.error(error, request).into())
     }
 
@@ -303,7 +304,7 @@ impl Sandbox {
 
 /// Whether the error is none of the sandbox's: it is as good as before, or was never made.
 pub(crate) fn keeps_sandbox(error: &Error) -> bool {
-    Refused::is(error)
+    Refused::caused(error)
         || matches!(error, Error::BadArguments { .. } | Error::TooManyInstances { .. })
 }
 

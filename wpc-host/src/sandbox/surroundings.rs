@@ -57,6 +57,8 @@ pub(crate) struct Surroundings {
     pub(crate) host_functions: Arc<ArcSwap<HostFunctions>>,
     /// Set when whatever runs on the worker has to end.
     pub(crate) stopping: Arc<AtomicBool>,
+    /// Whether the worker's thread does what may take any time, and is no call: nobody is to count on it.
+    pub(crate) is_occupied: AtomicBool,
     /// Where the monotonic clock counts from.
     pub(crate) started: Instant,
     pub(crate) max_wasm_stack: usize,

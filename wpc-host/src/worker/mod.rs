@@ -9,6 +9,7 @@
 //!   *running* to something else owns the call's answer: the worker itself when the guest is done,
 //!   or the supervisor when the worker has fallen silent. A worker that finds its place stolen was
 //!   given up, and ends.
+//! * *Pace* is a hint: the worker and the supervisor write it, callers read it, and a lost update does no harm.
 //! * Everything else here is touched by the worker's own thread only.
 
 mod local;
@@ -138,10 +139,13 @@ impl Worker {
         self.in_flight.load(Ordering::Acquire)
     }
 
-    /// How long a call is likely to wait behind `calls` others; `None` where the worker sleeps. Should it be wrong,
-    /// the supervisor moves the call at the tick after the next.
+    /// How long a call is likely to wait behind `calls` others; `None` where the worker sleeps or is occupied otherwise. Should it be wrong,
+    /// the supervisor moves the call
+    /// at the tick after the next, unless a key ties it to this worker.
     pub(crate) fn wait_behind(&self, calls: usize) -> Option<Duration> {
-        (!self.queue.is_asleep()).then(|| self.pace.of(calls))
+        let is_there =
+            !self.queue.is_asleep() && !self.surroundings.is_occupied.load(Ordering::Relaxed);
+        is_there.then(|| self.pace.of(calls))
     }
 
     /// Reserves a place; false where `limit` are taken.
@@ -189,9 +193,14 @@ impl Worker {
         self.served.load(Ordering::Relaxed) > 0
     }
 
-    /// Takes note that it is stuck in a call, so that others do not count on it.
+    /// Takes note that it is stuck, so that nobody counts on it: in a call, or between two of them, where it runs a
+    /// waker that does not return.
     pub(crate) fn note_stuck(&self) {
-        self.pace.note_stuck();
+        if self.running().is_some() {
+            self.pace.note_stuck();
+        } else if self.has_queued() {
+            self.surroundings.is_occupied.store(true, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn has_exited(&self) -> bool {

@@ -1,15 +1,16 @@
-//! How quick a worker's calls are, as its thread samples them and callers go by. It knows nothing of what they are.
+//! How long a worker's calls take: its thread samples it, callers go by it. It knows nothing of what they are.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What counts of a sample: one call that was long must not outweigh many, nor one that lost its core.
+/// The longest a sample counts: one long call, or one whose core was taken, must not outweigh many. Longer than a wake-up
+/// may take: who is slow is not waited for.
 const MOST: Duration = Duration::from_micros(200);
 
-/// Of how many calls one is timed, which costs more than an eighth of a tiny call.
+/// One call in so many is timed, which costs more than an eighth of a tiny one.
 const SAMPLED: u32 = 64;
 
-/// Where they take longer than this all are timed, to notice soon that they do no more.
+/// Where they take longer than this, each is timed, to notice soon when they get quicker.
 const SLOW: Duration = Duration::from_micros(50);
 
 /// The mean, of which each sample makes an eighth, in nanoseconds.

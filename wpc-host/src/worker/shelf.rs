@@ -41,13 +41,13 @@ impl Shelf {
     fn place(&mut self, definition: &Arc<Definition>) -> usize {
         let last = self.kept.get(self.last);
         if last.is_none_or(|last| last.definition.generation != definition.generation) {
-            self.turn_to(definition);
+            self.find(definition);
         }
         self.last
     }
 
     #[inline(never)]
-    fn turn_to(&mut self, definition: &Arc<Definition>) {
+    fn find(&mut self, definition: &Arc<Definition>) {
         self.last = *self.places.entry(definition.generation).or_insert_with(|| {
             let definition = Arc::clone(definition);
             let kept = Kept { sandbox: None, has_answered: false, definition, last_used: 0 };

@@ -171,6 +171,7 @@ impl Thread {
     /// Runs a job's call and answers it; false where the worker was given up meanwhile.
     #[must_use]
     fn serve(&mut self, worker: &Worker, mut job: Job) -> bool {
+        worker.surroundings.is_occupied.store(false, Ordering::Relaxed);
         if worker.ticker.coarse_now() > worker.ticker.nanos(job.call.deadline()) {
             job.call.expire(time::now());
         }
@@ -206,7 +207,8 @@ impl Thread {
         current.sequence.store(sequence, Ordering::Release);
         let unanswered = Unanswered(worker);
 
-        let begun = self.sampler.is_due(&worker.pace).then(time::now);
+        let is_timed = !job.is_warm_up && self.sampler.is_due(&worker.pace);
+        let begun = is_timed.then(time::now);
         let outcome = if job.is_warm_up { self.warm(&job) } else { self.answer(&mut job) };
 
         if let Some(begun) = begun {
@@ -221,9 +223,12 @@ impl Thread {
         current.call.store(None);
         // Nobody else writes it.
         worker.served.store(worker.served.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        // Dropping a sandbox takes longer than a tiny call: nobody is to queue behind that.
+        worker.surroundings.is_occupied.store(self.spent.is_some(), Ordering::Relaxed);
         worker.give_back();
         job.call.answer_with(|_| outcome);
         self.recycle();
+        worker.surroundings.is_occupied.store(false, Ordering::Relaxed);
         if !self.equipment.waiting.is_empty() {
             worker.ticker.ring();
         }
@@ -389,7 +394,7 @@ impl Thread {
 
     /// Takes note of a failure: the sandbox goes, and the policy says when the next one may come.
     fn failed(&mut self, job: &Job, definition: &Arc<Definition>, error: &Error) {
-        if !Refused::is(error) {
+        if !Refused::caused(error) {
             self.tell_failed_call(job, error);
         }
         if keeps_sandbox(error) {
