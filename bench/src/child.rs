@@ -1,7 +1,7 @@
 //! What child processes do. Each task answers with one number.
 
 use crate::guests::{Guests, add, check, never_seen};
-use crate::process::resident;
+use crate::process::{resident, resident_once};
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub(crate) enum Task {
         /// Whether each has a module of its own.
         are_distinct: bool,
     },
-    /// How many KB more are resident for each live sandbox of the SDK's guest.
+    /// How many KB more are resident for each live sandbox of the SDK's guest, pages that they share counted once.
     Sandbox,
     /// How many bytes more are resident for each function of 10,000 that is not used.
     IdleFunction,
@@ -114,11 +114,11 @@ fn resident_by_sandbox(guests: &Guests) -> Result<f64> {
     wpc.start_workers(1)?;
     define(&wpc, &guests.sdk, 0..FIRST + MORE, false)?;
     call_each(&wpc, 0..FIRST)?;
-    let before = resident()?;
+    let before = resident_once()?;
     call_each(&wpc, FIRST..FIRST + MORE)?;
     let alive = wpc.get_sandbox_usage().live_instances;
     ensure!(alive == (FIRST + MORE) as u64, "{alive} sandboxes are alive");
-    Ok((resident()? - before) / MORE as f64 / 1024.0)
+    Ok((resident_once()? - before) / MORE as f64 / 1024.0)
 }
 
 fn resident_by_function(guests: &Guests) -> Result<f64> {
