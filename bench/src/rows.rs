@@ -17,10 +17,11 @@ use wpc_host::{CallOptions, WasmModule, WorkerProcedureCall};
 pub(crate) type Measure = fn(&Guests, &mut dyn FnMut()) -> Result<Row>;
 
 /// Every row, with how many steps it reports.
-pub(crate) const ROWS: [(Measure, u64); 19] = [
+pub(crate) const ROWS: [(Measure, u64); 20] = [
     (local_add, PAIRS + WARM_UP),
     (local_echo_1k, PAIRS + WARM_UP),
     (local_echo_1m, PAIRS + WARM_UP),
+    (local_echo_copied, PAIRS + WARM_UP),
     (new_sandbox, PAIRS + WARM_UP),
     (local_isolated, PAIRS + WARM_UP),
     (round_trip, PAIRS + WARM_UP),
@@ -59,10 +60,11 @@ fn local_echo_1k(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
     const LEN: usize = 1 << 10;
     let wpc = guests.pool(1)?;
     let mut here = wpc.local_worker();
+    let function = wpc.function::<(Vec<u8>,), Vec<u8>>("echo_bytes")?;
     let bytes = vec![7; LEN];
     let mut echo = bare(engine().and_then(|engine| Bare::new(&engine, &guests.bare)?.echo(LEN)))?;
     let mut ours = batched(1_000, || {
-        let back: Vec<u8> = here.call("echo_bytes", (bytes.as_slice(),))?;
+        let back = here.call_function(&function, (bytes.as_slice(),))?;
         ensure!(back == bytes, "other bytes came back");
         Ok(())
     });
@@ -102,6 +104,28 @@ fn local_echo_1m(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
         &mut floor,
         tick,
     )
+}
+
+/// The floor is one copy, as any call that hands bytes to somebody has to make. The goal is that of the row before,
+/// where the bare guest's own floor is 2.75 copies.
+fn local_echo_copied(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
+    const LEN: usize = 1 << 20;
+    let wpc = guests.pool(1)?;
+    let mut here = wpc.local_worker();
+    let function = wpc.function::<(Vec<u8>,), Vec<u8>>("echo_bytes")?;
+    let bytes = vec![7; LEN];
+    let mut copy = vec![0; LEN];
+    let mut ours = batched(2, || {
+        ensure!(here.call_function(&function, (bytes.as_slice(),))?.len() == LEN, "it is shorter");
+        Ok(())
+    });
+    let mut floor = batched(2, || {
+        copy.copy_from_slice(std::hint::black_box(&bytes));
+        std::hint::black_box(&mut copy);
+        Ok(())
+    });
+    let row = "1 MiB there and back, caller's thread (floor: a `memcpy`)";
+    against(row, 4.1, &mut ours, &mut floor, tick)
 }
 
 /// Nothing public makes a sandbox alone, so ours has what a call costs besides, which is a tenth of it. The
@@ -159,8 +183,9 @@ fn echo(
     let bytes = vec![7; len];
     let mut echo = bare(engine().and_then(|engine| Bare::new(&engine, &guests.bare)?.echo(len)))?;
     let ball = PingPong::start()?;
+    let function = wpc.function::<(Vec<u8>,), Vec<u8>>("echo_bytes")?;
     let mut ours = batched(batch, || {
-        let back: Vec<u8> = wpc.call("echo_bytes", (bytes.as_slice(),))?;
+        let back = function.call((bytes.as_slice(),))?;
         ensure!(back == bytes, "other bytes came back");
         Ok(())
     });

@@ -139,9 +139,9 @@ impl Worker {
         self.in_flight.load(Ordering::Acquire)
     }
 
-    /// How long a call is likely to wait behind `calls` others; `None` where the worker sleeps or is occupied otherwise. Should it be wrong,
-    /// the supervisor moves the call
-    /// at the tick after the next, unless a key ties it to this worker.
+    /// How long a call is likely to wait behind `calls` others; `None` where the worker sleeps or is occupied otherwise.
+    /// Should it be wrong, the supervisor moves the call at the tick after the next, if it has a better place for it and
+    /// no key ties it to this worker.
     pub(crate) fn wait_behind(&self, calls: usize) -> Option<Duration> {
         let is_there =
             !self.queue.is_asleep() && !self.surroundings.is_occupied.load(Ordering::Relaxed);
