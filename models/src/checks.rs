@@ -432,3 +432,20 @@ pub fn lost_worker() {
     assert_eq!(lost.in_flight(), 0, "it gave back what it had, once");
     pool.stop();
 }
+
+/// A stop that abandons its worker answers the call that runs there, also while the supervisor looks at that call.
+pub fn stop_that_abandons_a_worker() {
+    let options = Options { lost_worker_grace: Duration::from_millis(3), ..Options::default() };
+    let pool = Pool::new(1, options);
+    pool.define("stuck", 1);
+    let abandoned = Arc::clone(&pool.0.pool.workers.load()[0]);
+    let stuck = pool.submit::<()>("stuck").expect("it is accepted");
+    pool.0.stop(Duration::from_millis(1));
+    assert!(matches!(stuck.wait(), Err(Error::Stopped { .. })));
+    RELEASED.set(true);
+    while !abandoned.has_exited() {
+        thread::yield_now();
+    }
+    assert_eq!(abandoned.in_flight(), 0, "it released its slot once");
+    pool.stop();
+}

@@ -16,6 +16,7 @@ use crate::payload::Payload;
 use crate::reply::RawReply;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::{ArcSwap, thread, time};
+use crate::ticker::Ticker;
 use crate::wasi::Wasi;
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -40,6 +41,7 @@ pub(crate) struct Surroundings {
     pub(crate) host_functions: Arc<ArcSwap<HostFunctions>>,
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) is_occupied: AtomicBool,
+    pub(crate) ticker: Arc<Ticker>,
     pub(crate) started: Instant,
     pub(crate) max_wasm_stack: usize,
     pub(crate) max_instances: usize,

@@ -168,9 +168,9 @@ impl AtomicWaker {
         self.0.register(waker);
     }
 
-    pub(crate) fn wake(&self) {
+    pub(crate) fn take(&self) -> Option<std::task::Waker> {
         self.1.pass();
-        self.0.wake();
+        self.0.take()
     }
 }
 

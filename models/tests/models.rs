@@ -45,4 +45,5 @@ checks! {
     ticker 3000,
     supervisor_that_sleeps 300,
     lost_worker 30,
+    stop_that_abandons_a_worker 300,
 }

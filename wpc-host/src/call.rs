@@ -11,12 +11,12 @@
 
 use crate::error::Error;
 use crate::id::{CallId, Generation};
+use crate::offload::foreign;
 use crate::reply::{Body, ReplyMetadata};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::sync::thread::Thread;
 use crate::sync::{AtomicWaker, Backoff, thread, thread_local, time};
 use std::cell::OnceCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Wake, Waker};
 use std::time::{Duration, Instant};
@@ -163,8 +163,9 @@ impl Call {
     fn write(&self, outcome: Outcome) {
         // The phase lets one writer through.
         let _ = self.outcome.set(outcome);
-        // A waker is foreign code, and may run on a thread that must not die of it.
-        drop(catch_unwind(AssertUnwindSafe(|| self.waiter.wake())));
+        if let Some(waker) = self.waiter.take() {
+            foreign(move || waker.wake());
+        }
     }
 
     /// Takes note of how much fuel was used, before the answer.

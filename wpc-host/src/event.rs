@@ -5,17 +5,20 @@
 //! listeners in the order they were added. A slow listener fills the queue, and what does not fit
 //! is dropped and counted; a panicking one is reported and stays.
 
+use crate::contain::contain;
 use crate::error::Error;
 use crate::error_code::ErrorCode;
 use crate::id::{CallId, Counter, ListenerId, WorkerId};
+use crate::offload::{keeps_time, observe};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::mpsc::{Receiver, sync_channel};
 use crate::sync::thread::Thread;
 use crate::sync::{ArcSwap, ConcurrentQueue, Mutex, thread};
 use serde::Serialize;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
 
 /// How long the end of a pool waits for listeners to hear what is left. A listener that blocks is
 /// left behind with its thread.
@@ -272,6 +275,7 @@ details! {
 }
 
 /// An event before it has its number.
+#[derive(Clone)]
 pub(crate) struct Draft {
     source: EventSource,
     worker: Option<WorkerId>,
@@ -305,6 +309,61 @@ impl Draft {
     pub(crate) fn severity(mut self, severity: Severity) -> Self {
         self.severity = severity;
         self
+    }
+}
+
+impl Draft {
+    /// Passes the event to `tracing`.
+    ///
+    /// A subscriber is the embedder's code. One that panics on a guest's line costs the worker whose guest wrote it, which
+    /// is replaced; elsewhere its panic is contained. A thread that keeps time does not wait for it.
+    fn trace(&self) {
+        if self.level() > LevelFilter::current() {
+            return;
+        }
+        if keeps_time() {
+            let draft = self.clone();
+            observe(move || draft.pass_to_subscriber());
+        } else if matches!(self.details, EventDetails::GuestLog { .. }) {
+            self.pass_to_subscriber();
+        } else {
+            drop(contain(|| self.pass_to_subscriber()));
+        }
+    }
+
+    /// A guest's line has more levels than events have.
+    fn level(&self) -> Level {
+        let level = match &self.details {
+            EventDetails::GuestLog { level, .. } => level.as_str(),
+            _ => "",
+        };
+        match (self.severity, level) {
+            (_, "debug") => Level::DEBUG,
+            (_, "trace") => Level::TRACE,
+            (Severity::Info, _) => Level::INFO,
+            (Severity::Warn, _) => Level::WARN,
+            (Severity::Error, _) => Level::ERROR,
+        }
+    }
+
+    fn pass_to_subscriber(&self) {
+        let worker = self.worker.map(|id| id.0);
+        let call = self.call.map(|id| id.0);
+        let error = self.error.as_ref().map(|error| error.message.as_str());
+        let details = &self.details;
+        let name = details.event_name();
+        macro_rules! at {
+            ($level:ident) => {
+                tracing::$level!(target: "wpc", worker, call, error, ?details, "{name}")
+            };
+        }
+        match self.level() {
+            Level::TRACE => at!(trace),
+            Level::DEBUG => at!(debug),
+            Level::INFO => at!(info),
+            Level::WARN => at!(warn),
+            Level::ERROR => at!(error),
+        }
     }
 }
 
@@ -394,14 +453,8 @@ impl Events {
     }
 
     pub(crate) fn emit(&self, draft: Draft) {
+        draft.trace();
         let Draft { source, worker, call, error, severity, details } = draft;
-        let mirror = || mirror(worker, call, error.as_ref(), severity, &details);
-        match source {
-            // A subscriber is foreign code. If it panics on a worker's thread that worker is lost
-            // and replaced; the supervisor and callers must not die of it.
-            EventSource::Worker => mirror(),
-            EventSource::Parent => drop(catch_unwind(AssertUnwindSafe(mirror))),
-        }
         if self.0.listeners.load().is_empty() {
             return;
         }
@@ -454,17 +507,17 @@ impl Shared {
 
     /// An event of this thread's own, told at once: in the queue it could be dropped itself.
     fn tell_own(&self, details: EventDetails) {
-        let severity = details.usual_severity();
-        drop(catch_unwind(AssertUnwindSafe(|| mirror(None, None, None, severity, &details))));
+        let draft = Draft::by(EventSource::Parent, details);
+        draft.trace();
         self.tell_all(&WorkerEvent {
             event_id: self.event_ids.next(),
             worker_id: None,
-            source: EventSource::Parent,
-            severity,
+            source: draft.source,
+            severity: draft.severity,
             timestamp: SystemTime::now(),
             correlation_id: None,
             error: None,
-            details,
+            details: draft.details,
         });
     }
 
@@ -474,41 +527,11 @@ impl Shared {
             if !listener.active.load(Ordering::SeqCst) {
                 continue;
             }
-            let told = catch_unwind(AssertUnwindSafe(|| (listener.listen)(event)));
+            let told = contain(|| (listener.listen)(event));
             let about_panics = matches!(event.details, EventDetails::ListenerPanicked { .. });
             if told.is_err() && !about_panics {
                 self.tell_own(EventDetails::ListenerPanicked { listener_id: listener.id });
             }
         }
-    }
-}
-
-fn mirror(
-    worker: Option<WorkerId>,
-    call: Option<CallId>,
-    error: Option<&EventError>,
-    severity: Severity,
-    details: &EventDetails,
-) {
-    let worker = worker.map(|id| id.0);
-    let call = call.map(|id| id.0);
-    let error = error.map(|error| error.message.as_str());
-    let name = details.event_name();
-    macro_rules! at {
-        ($level:ident) => {
-            tracing::$level!(target: "wpc", worker, call, error, ?details, "{name}")
-        };
-    }
-    // A guest's line has more levels than events have.
-    let level = match details {
-        EventDetails::GuestLog { level, .. } => level.as_str(),
-        _ => "",
-    };
-    match (severity, level) {
-        (_, "debug") => at!(debug),
-        (_, "trace") => at!(trace),
-        (Severity::Info, _) => at!(info),
-        (Severity::Warn, _) => at!(warn),
-        (Severity::Error, _) => at!(error),
     }
 }

@@ -5,8 +5,10 @@
 //! when its call should end, a blocking one costs its worker if it does not come back.
 
 use crate::call::{Call, Interrupt};
+use crate::contain::contain;
 use crate::decode::decode;
 use crate::id::{CallId, WorkerId};
+use crate::offload::foreign;
 use crate::reply::encode_reply;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::{thread, time};
@@ -14,7 +16,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Display;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -76,7 +77,16 @@ impl HostContext {
 pub(crate) struct Interrupted(pub(crate) Interrupt);
 
 /// A host function as sandboxes see it.
-pub(crate) struct HostFunction(Box<Run>);
+///
+/// What the embedder's closure owns is dropped as the embedder's code is run.
+pub(crate) struct HostFunction(Option<Box<Run>>);
+
+impl Drop for HostFunction {
+    fn drop(&mut self) {
+        let run = self.0.take();
+        foreign(move || drop(run));
+    }
+}
 
 type Run = dyn Fn(&HostContext, &[u8]) -> Result<Vec<u8>, Interrupted> + Send + Sync;
 
@@ -96,12 +106,12 @@ impl HostFunction {
         F: Fn(&HostContext, A) -> Result<R, E> + Send + Sync + 'static,
     {
         let name = name.to_owned();
-        Self(Box::new(move |context, arguments| {
-            Ok(contain(&name, || match decode(arguments) {
+        Self(Some(Box::new(move |context, arguments| {
+            Ok(contained(&name, || match decode(arguments) {
                 Err(reason) => encode_reply(TAG_BAD_ARGUMENTS, &reason),
                 Ok(arguments) => reply(&name, &function(context, arguments)),
             }))
-        }))
+        })))
     }
 
     /// A closure whose future is polled on the worker's thread.
@@ -114,9 +124,9 @@ impl HostFunction {
         T: Future<Output = Result<R, E>>,
     {
         let name = name.to_owned();
-        Self(Box::new(move |context, arguments| {
+        Self(Some(Box::new(move |context, arguments| {
             let mut interrupted = None;
-            let bytes = contain(&name, || {
+            let bytes = contained(&name, || {
                 let arguments = match decode(arguments) {
                     Ok(arguments) => arguments,
                     Err(reason) => return encode_reply(TAG_BAD_ARGUMENTS, &reason),
@@ -130,7 +140,7 @@ impl HostFunction {
                 }
             });
             interrupted.map_or(Ok(bytes), |interrupt| Err(Interrupted(interrupt)))
-        }))
+        })))
     }
 
     pub(crate) fn run(
@@ -138,7 +148,9 @@ impl HostFunction {
         context: &HostContext,
         arguments: &[u8],
     ) -> Result<Vec<u8>, Interrupted> {
-        let reply = (self.0)(context, arguments)?;
+        // Only its drop takes it out.
+        let Some(run) = &self.0 else { return Ok(Vec::new()) };
+        let reply = run(context, arguments)?;
         // One that took its time must not carry its call past the limit.
         context.interrupt().map_or(Ok(reply), |interrupt| Err(Interrupted(interrupt)))
     }
@@ -161,14 +173,11 @@ fn drive<T>(context: &HostContext, future: impl Future<Output = T>) -> Result<T,
     })
 }
 
-fn contain(name: &str, run: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        let text = panic
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "it does not say why".to_owned());
-        let message = format!("host function `{name}` panicked: {text}");
+/// The reply that `run` encodes; a panic of it is an error that its guest receives.
+fn contained(name: &str, run: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
+    contain(run).unwrap_or_else(|message| {
+        let message = message.unwrap_or_else(|| "the panic has no message".to_owned());
+        let message = format!("host function `{name}` panicked: {message}");
         encode_reply(TAG_ERROR, &GuestError::new("HostFunctionPanicked", message))
     })
 }

@@ -340,6 +340,7 @@ impl Pool {
             host_functions: Arc::clone(self.registry.host_functions()),
             stopping: Arc::default(),
             is_occupied: AtomicBool::new(false),
+            ticker: Arc::clone(&self.ticker),
             started: self.started,
             max_wasm_stack: self.engines.max_wasm_stack(),
             max_instances: self.instances_per_worker(),
@@ -378,11 +379,19 @@ impl Pool {
             }
         }
         let timeout = self.options.start_timeout;
-        let are_up = || workers.iter().all(|worker| worker.takes_calls());
-        if cause.is_none() && !self.changes.wait_until(timeout, are_up) {
-            let late = workers.iter().find(|worker| !worker.takes_calls());
-            let name = late.map_or_else(|| "a worker".to_owned(), |worker| worker.id.to_string());
-            cause = Some(format!("{name} was not ready within {} ms", timeout.as_millis()));
+        let is_decided = || {
+            workers.iter().all(|worker| worker.takes_calls())
+                || workers.iter().any(|worker| worker.has_exited())
+        };
+        if cause.is_none() {
+            self.changes.wait_until(timeout, is_decided);
+            cause = workers.iter().find(|worker| !worker.takes_calls()).map(|worker| {
+                if worker.has_exited() {
+                    format!("{} panicked as it started", worker.id)
+                } else {
+                    format!("{} was not ready within {} ms", worker.id, timeout.as_millis())
+                }
+            });
         }
         if let Some(cause) = cause {
             workers.iter().for_each(|worker| worker.drain());
@@ -466,7 +475,10 @@ impl Pool {
     pub(crate) fn abandon(&self, worker: &Arc<Worker>) {
         worker.interrupt();
         let mut abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
-        abandoned.push(Arc::clone(worker));
+        // The supervisor and a stop may both come to it.
+        if !abandoned.iter().any(|other| other.id == worker.id) {
+            abandoned.push(Arc::clone(worker));
+        }
     }
 
     /// How many threads that were given up are still there.

@@ -2,26 +2,28 @@
 //! lets guests look at their deadlines; in between it looks after what no worker can see by itself:
 //! workers that are lost, calls that are stuck behind another, calls that wait.
 //!
-//! It never waits for a worker, never runs a guest and never holds a lock while it answers a call.
-//! An idle pool does not wake it.
+//! It never waits for a worker, never runs a guest or the embedder's code, and never holds a lock while it answers a
+//! call: wakers, `tracing` subscribers and what is dropped with a definition run on the threads of `offload`. An idle pool
+//! does not wake it.
 
 use crate::bulkhead::consequence;
 use crate::call::{Call, Interrupt};
 use crate::config::Options;
+use crate::contain::contain;
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, HealthState};
 use crate::id::WorkerId;
 use crate::information::WorkerHealth;
+use crate::offload::{Offload, observe};
 use crate::pool::Pool;
 use crate::restart_policy::{Decision, RestartState};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::JoinHandle;
 use crate::sync::{thread, time};
-use crate::worker::Worker;
+use crate::worker::{Running, Worker};
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use std::collections::{HashMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -61,6 +63,7 @@ impl Supervisor {
         let thread = Thread {
             pool: Arc::clone(pool),
             ends: Arc::clone(&ends),
+            offload: Offload::default(),
             random: random(&pool.options),
             absent: Vec::new(),
             restarts: HashMap::new(),
@@ -96,6 +99,7 @@ fn random(options: &Options) -> SmallRng {
 struct Thread {
     pool: Arc<Pool>,
     ends: Arc<AtomicBool>,
+    offload: Offload,
     random: SmallRng,
     /// Lost workers that are to be replaced.
     absent: Vec<Absent>,
@@ -104,7 +108,7 @@ struct Thread {
     /// How far each worker was at the last tick.
     progress: HashMap<WorkerId, u64>,
     /// Which call each silent worker is at, and since when.
-    overdue: HashMap<WorkerId, (u64, Instant)>,
+    overdue: HashMap<WorkerId, (Running, Instant)>,
     idle_ticks: u32,
     ticks: u32,
     last_tick: Instant,
@@ -127,18 +131,20 @@ fn lost(worker: &Worker, call: &Call, reason: &str) -> Error {
 impl Thread {
     fn run(mut self) {
         self.pool.ticker.adopt();
+        self.offload.adopt();
         while !self.ends.load(Ordering::SeqCst) {
             self.rest();
             if self.ends.load(Ordering::SeqCst) {
                 break;
             }
             // Whatever goes wrong in one round, the next one ticks.
-            let round = catch_unwind(AssertUnwindSafe(|| self.round()));
-            if round.is_err() {
-                let tell = || tracing::error!(target: "wpc", "the supervisor panicked; this is a bug of wpc");
-                drop(catch_unwind(AssertUnwindSafe(tell)));
+            if contain(|| self.round()).is_err() {
+                observe(
+                    || tracing::error!(target: "wpc", "the supervisor panicked; this is a bug of wpc"),
+                );
             }
         }
+        self.offload.finish();
         while self.pool.abandoned() > 0 {
             thread::park_timeout(ABANDONED_TICK);
             self.pool.engines.tick();
@@ -157,6 +163,7 @@ impl Thread {
         self.idle_ticks = self.idle_ticks.saturating_add(1);
         self.pool.ticker.tick(now);
         self.pool.engines.tick();
+        self.offload.look();
         self.look_after_workers(now);
         self.replace(now);
         self.serve_waiting(now);
@@ -197,6 +204,7 @@ impl Thread {
             self.ends.load(Ordering::SeqCst)
                 || !pool.waiting.is_empty()
                 || pool.is_locally_busy()
+                || self.offload.is_behind()
                 || pool.workers.load().iter().any(|worker| worker.is_busy() || worker.has_exited())
         };
         if has_work() {
@@ -246,22 +254,22 @@ impl Thread {
     /// Both are counted from when it was first seen: after the whole process was stopped for a
     /// while, every guest gets its chance to look at the clock.
     fn steal_if_silent(&mut self, worker: &Worker, now: Instant) -> Option<Arc<Call>> {
-        let Some((sequence, interrupt)) = self.should_have_ended(worker, now) else {
+        let Some((running, interrupt)) = self.should_have_ended(worker, now) else {
             self.overdue.remove(&worker.id);
             return None;
         };
-        let seen = self.overdue.entry(worker.id).or_insert((sequence, now));
-        if seen.0 != sequence {
-            *seen = (sequence, now);
+        let seen = self.overdue.entry(worker.id).or_insert((running, now));
+        if seen.0 != running {
+            *seen = (running, now);
         }
         let silent_for = now.duration_since(seen.1);
         if interrupt != Interrupt::Stopped && silent_for >= self.pool.options.lost_worker_grace {
-            let call = worker.steal(sequence)?;
+            let call = worker.steal(running)?;
             call.answer_with(|ran| Err(call.error_of(interrupt, ran)));
             return Some(call);
         }
         if silent_for >= LATE
-            && let Some(call) = worker.peek(sequence)
+            && let Some(call) = worker.peek(running)
         {
             call.answer_with(|ran| Err(call.error_of(interrupt, ran)));
         }
@@ -270,16 +278,16 @@ impl Thread {
 
     /// The running call's number and why it should have ended by now. Whether it was cancelled is
     /// only looked at when it has run since the last tick.
-    fn should_have_ended(&self, worker: &Worker, now: Instant) -> Option<(u64, Interrupt)> {
-        if let Some(sequence) = worker.overdue(now) {
-            return Some((sequence, Interrupt::Deadline));
+    fn should_have_ended(&self, worker: &Worker, now: Instant) -> Option<(Running, Interrupt)> {
+        if let Some(running) = worker.overdue(now) {
+            return Some((running, Interrupt::Deadline));
         }
-        let sequence = worker.running()?;
-        if self.progress.get(&worker.id) != Some(&sequence) {
+        let running = worker.running()?;
+        if self.progress.get(&worker.id) != Some(&worker.progress()) {
             return None;
         }
-        let interrupt = worker.peek(sequence)?.interrupted(now)?;
-        Some((sequence, interrupt))
+        let interrupt = worker.peek(running)?.interrupted(now)?;
+        Some((running, interrupt))
     }
 
     /// Moves calls from behind one that runs on and on to less loaded workers, and ends those whose limit

@@ -58,6 +58,12 @@ impl Ticker {
         self.now_nanos.load(Ordering::Relaxed)
     }
 
+    /// The same as a moment.
+    #[inline]
+    pub(crate) fn last_tick(&self) -> Instant {
+        self.origin + Duration::from_nanos(self.coarse_now())
+    }
+
     /// Only the supervisor calls this.
     pub(crate) fn tick(&self, now: Instant) {
         self.now_nanos.store(self.nanos(now), Ordering::Relaxed);

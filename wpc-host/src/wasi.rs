@@ -3,9 +3,9 @@
 
 use crate::capability::Capability;
 use crate::error::Error;
+use crate::offload::foreign;
 use std::fs::File;
 use std::io::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -84,13 +84,13 @@ pub(crate) enum Target {
     Nowhere,
 }
 
-/// The embedder's writer; one that panics as it is dropped hurts nobody.
+/// The embedder's writer, whose drop is the embedder's code too.
 pub(crate) struct Writer(pub(crate) Mutex<Option<Box<dyn Write + Send>>>);
 
 impl Drop for Writer {
     fn drop(&mut self) {
         let writer = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        drop(catch_unwind(AssertUnwindSafe(|| drop(writer))));
+        foreign(move || drop(writer));
     }
 }
 

@@ -3,12 +3,12 @@
 
 use super::surroundings::{Failure, LINE_COST, MAX_TEXT, Surroundings, Volume, tell_line};
 use crate::call::Call;
+use crate::contain::contain;
 use crate::event::Severity;
 use crate::host_function::LOOK;
 use crate::wasi::{Output, Target, Wasi};
 use std::cell::RefCell;
 use std::io::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWrite;
@@ -194,7 +194,7 @@ impl Pipe {
                     Some(writer) => writer.write_all(bytes).and_then(|()| writer.flush()),
                     None => Ok(()),
                 };
-                let written = catch_unwind(AssertUnwindSafe(write))
+                let written = contain(write)
                     .unwrap_or_else(|_| Err(std::io::Error::other("the writer panicked")));
                 drop(writer);
                 // One that took its time must not carry its call past the limit.

@@ -20,6 +20,14 @@ use wpc_abi::GuestError;
 use wpc_abi::names::{self, LogLevel};
 use wpc_abi::reply::{TAG_BAD_ARGUMENTS, TAG_ERROR};
 
+/// Ends the guest if its call should end.
+///
+/// Every function that the host links begins with it: a guest that does nothing but call the host reaches no loop and no
+/// function of its own, which is where compiled code looks at the epoch.
+pub(super) fn check_interrupt(caller: &Caller<'_, State>) -> wasmtime::Result<()> {
+    caller.data().check_interrupt().map_err(wasmtime::Error::new)
+}
+
 /// The linker of the module at `at` in its definition, with the host's functions.
 pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
@@ -28,6 +36,7 @@ pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker
         host,
         names::CONSTANT_IMPORT,
         move |caller: Caller<'_, State>, name: u32, len: u32, room: u32, capacity: u32| {
+            check_interrupt(&caller)?;
             constant(caller, at, (name, len), (room, capacity)).map_err(wasmtime::Error::new)
         },
     )?;
@@ -35,6 +44,7 @@ pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker
         host,
         names::TAKE_IMPORT,
         move |mut caller: Caller<'_, State>, room: u32, capacity: u32| -> wasmtime::Result<i64> {
+            check_interrupt(&caller)?;
             let reply = std::mem::take(&mut caller.data_mut().pending);
             let len = hand_over(&mut caller, at, &reply, (room, capacity))
                 .map_err(wasmtime::Error::new)?;
@@ -48,6 +58,7 @@ pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker
         host,
         names::LOG_IMPORT,
         move |mut caller: Caller<'_, State>, level: i32, text: u32, len: u32| {
+            check_interrupt(&caller)?;
             let text = read_text(&mut caller, at, text, len).map_err(wasmtime::Error::new)?;
             let state = caller.data();
             // A line costs its host something whatever its length.
@@ -63,6 +74,7 @@ pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker
         host,
         names::PANIC_IMPORT,
         move |mut caller: Caller<'_, State>, text: u32, len: u32| {
+            check_interrupt(&caller)?;
             let text = read_text(&mut caller, at, text, len).map_err(wasmtime::Error::new)?;
             caller.data_mut().panic = Some(text);
             Ok(())
@@ -72,17 +84,20 @@ pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker
         host,
         names::RANDOM_IMPORT,
         move |mut caller: Caller<'_, State>, room: u32, len: u32| {
+            check_interrupt(&caller)?;
             fill_with_random(&mut caller, at, room, len).map_err(wasmtime::Error::new)
         },
     )?;
-    linker.func_wrap(host, names::CLOCK_IMPORT, |caller: Caller<'_, State>, kind: i32| -> i64 {
+    let clock = |caller: Caller<'_, State>, kind: i32| -> wasmtime::Result<i64> {
+        check_interrupt(&caller)?;
         let nanos = if kind == names::ClockKind::Wall as i32 {
             SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
         } else {
             caller.data().surroundings.started.elapsed()
         };
-        i64::try_from(nanos.as_nanos()).unwrap_or(i64::MAX)
-    })?;
+        Ok(i64::try_from(nanos.as_nanos()).unwrap_or(i64::MAX))
+    };
+    linker.func_wrap(host, names::CLOCK_IMPORT, clock)?;
     Ok(linker)
 }
 
@@ -124,6 +139,7 @@ fn link_carried(
         import.0,
         import.1,
         move |mut caller: Caller<'_, State>, arguments: u32, len: u32, room: u32, capacity: u32| {
+            check_interrupt(&caller)?;
             let memory = memory_of(&mut caller, at).map_err(wasmtime::Error::new)?;
             let arguments =
                 memory::read(memory, &caller, arguments, len, "the arguments it passes")

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use surroundings::{Failure, Volume};
 use wasmtime::component::ResourceTableError;
-use wasmtime::{Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime::{CallHook, Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
 
 /// After how many ticks of the engine's epoch a running guest looks at its deadline: at each.
 const TICKS_BETWEEN_LOOKS: u64 = 1;
@@ -98,6 +98,10 @@ impl Sandbox {
         let made =
             sandbox.blueprint.wasi(sandbox.store.data(), limits).map_err(wasmtime::Error::new);
         let made = made.and_then(|wasi| {
+            if !wasi.is_empty() {
+                // Those functions are linked by a library: the engine itself asks before each.
+                sandbox.store.call_hook(check_before_host_functions);
+            }
             sandbox.store.data_mut().wasi = wasi;
             sandbox.within(request, |sandbox| sandbox.blueprint.instantiate(&mut sandbox.store))
         });
@@ -312,6 +316,16 @@ fn look_at_the_deadline(store: StoreContextMut<'_, State>) -> wasmtime::Result<U
     match store.data().interrupt(Instant::now()) {
         Some(interrupt) => Err(wasmtime::Error::new(Failure::Interrupted(interrupt))),
         None => Ok(UpdateDeadline::Continue(TICKS_BETWEEN_LOOKS)),
+    }
+}
+
+fn check_before_host_functions(
+    store: StoreContextMut<'_, State>,
+    transition: CallHook,
+) -> wasmtime::Result<()> {
+    match transition {
+        CallHook::CallingHost => store.data().check_interrupt().map_err(wasmtime::Error::new),
+        _ => Ok(()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a store carries while its guest runs: whose call it is, what may be used, what came up.
 
 use super::context::Context;
-use super::surroundings::{Constants, Surroundings, Volume};
+use super::surroundings::{Constants, Failure, Surroundings, Volume};
 use crate::call::{Call, Interrupt};
 use crate::limits::{Limits, MAX_TABLE_ELEMENTS};
 use std::sync::Arc;
@@ -34,6 +34,16 @@ impl State {
     /// Why the running call should end now, if it should.
     pub(super) fn interrupt(&self, now: Instant) -> Option<Interrupt> {
         self.surroundings.interrupt(self.call.as_deref(), now)
+    }
+
+    /// Fails if the running call should end. It reads the supervisor's clock instead of the system's: behind by a tick at
+    /// most, as the epoch is, and cheap enough for each call of a host function.
+    #[inline]
+    pub(super) fn check_interrupt(&self) -> Result<(), Failure> {
+        match self.interrupt(self.surroundings.ticker.last_tick()) {
+            Some(interrupt) => Err(Failure::Interrupted(interrupt)),
+            None => Ok(()),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::event::{Draft, EventDetails, EventSource, Events, Severity};
 use crate::host_function::HostFunction;
 use crate::id::WorkerId;
 use crate::payload::Refused;
+use crate::ticker::Ticker;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -59,6 +60,8 @@ pub(crate) struct Surroundings {
     pub(crate) stopping: Arc<AtomicBool>,
     /// Whether the worker's thread does what may take any time, and is no call: nobody is to count on it.
     pub(crate) is_occupied: AtomicBool,
+    /// The supervisor's clock.
+    pub(crate) ticker: Arc<Ticker>,
     /// Where the monotonic clock counts from.
     pub(crate) started: Instant,
     pub(crate) max_wasm_stack: usize,

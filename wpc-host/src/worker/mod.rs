@@ -5,18 +5,19 @@
 //! * *In flight* counts the jobs a worker was given and has not let go of. A place is reserved
 //!   before a job is pushed and given back before the job is answered, so that whoever saw the
 //!   answer also sees the place free.
-//! * While a call runs, the worker lays it into its `current` place. Whoever moves that place from
-//!   *running* to something else owns the call's answer: the worker itself when the guest is done,
-//!   or the supervisor when the worker has fallen silent. A worker that finds its place stolen was
-//!   given up, and ends.
+//! * From when the worker takes a job until it is done with it, the job's call is its *current* one. The thread that
+//!   takes it from there owns its answer, see `current`. A worker whose call was stolen is abandoned, and ends.
 //! * *Pace* is a hint: the worker and the supervisor write it, callers read it, and a lost update does no harm.
 //! * Everything else here is touched by the worker's own thread only.
 
+mod current;
 mod local;
 mod pace;
 mod shelf;
 mod thread;
 
+use current::Current;
+pub(crate) use current::Running;
 pub(crate) use local::Local;
 use pace::Pace;
 pub(crate) use thread::{Equipment, spawn};
@@ -27,11 +28,10 @@ use crate::id::WorkerId;
 use crate::job::Job;
 use crate::queue::Queue;
 use crate::sandbox::Surroundings;
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{Mutex, spin_loop};
 use crate::ticker::Ticker;
 use crossbeam_utils::CachePadded;
-use crossbeam_utils::atomic::AtomicCell;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -57,39 +57,6 @@ pub(crate) struct Worker {
     ticker: Arc<Ticker>,
 }
 
-/// The place of the call that runs: an even number while none does, an odd one while one does.
-struct Current {
-    sequence: AtomicU64,
-    deadline_nanos: AtomicU64,
-    call: AtomicCell<Option<Arc<Call>>>,
-}
-
-/// What [`Current::sequence`] is for good once the worker is lost; even, since nothing runs.
-const STOLEN: u64 = u64::MAX - 1;
-
-/// Set in [`Current::sequence`] for the moment in which somebody looks at the call. The worker waits
-/// that moment out.
-const LENT: u64 = 1 << 63;
-
-impl Current {
-    /// Ends the running call; false where somebody has taken its answer away.
-    fn end(&self, sequence: u64) -> bool {
-        loop {
-            let ended = self.sequence.compare_exchange(
-                sequence,
-                sequence + 1,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            );
-            match ended {
-                Ok(_) => return true,
-                Err(found) if found == sequence | LENT => spin_loop(),
-                Err(_) => return false,
-            }
-        }
-    }
-}
-
 impl std::fmt::Debug for Worker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Worker")
@@ -112,11 +79,7 @@ impl Worker {
             queue: Queue::new(),
             in_flight: CachePadded::new(AtomicUsize::new(0)),
             next_expiry: AtomicU64::new(u64::MAX),
-            current: CachePadded::new(Current {
-                sequence: AtomicU64::new(0),
-                deadline_nanos: AtomicU64::new(0),
-                call: AtomicCell::new(None),
-            }),
+            current: CachePadded::new(Current::new()),
             is_busy: AtomicBool::new(true),
             health: Mutex::new(HealthState::Starting),
             takes_calls: AtomicBool::new(false),
@@ -214,58 +177,33 @@ impl Worker {
     /// A number that changes when a call begins and when it ends: while it stays and something is
     /// queued, the worker is stuck.
     pub(crate) fn progress(&self) -> u64 {
-        self.current.sequence.load(Ordering::Acquire)
+        self.current.progress()
     }
 
-    /// The number while a call runs.
-    pub(crate) fn running(&self) -> Option<u64> {
-        let sequence = loop {
-            let sequence = self.progress();
-            if sequence & LENT == 0 || sequence == STOLEN {
-                break sequence;
-            }
-            spin_loop();
-        };
-        (sequence % 2 == 1).then_some(sequence)
+    /// The call that runs, if one does.
+    pub(crate) fn running(&self) -> Option<Running> {
+        self.current.running()
     }
 
-    /// The number of the running call if its deadline has passed.
-    pub(crate) fn overdue(&self, now: Instant) -> Option<u64> {
-        let sequence = self.running()?;
-        let deadline = self.current.deadline_nanos.load(Ordering::Acquire);
-        (self.ticker.nanos(now) >= deadline).then_some(sequence)
+    /// The running call if its deadline has passed.
+    pub(crate) fn overdue(&self, now: Instant) -> Option<Running> {
+        let running = self.running()?;
+        (self.ticker.nanos(now) >= self.current.deadline_nanos()).then_some(running)
     }
 
-    /// Takes the running call's answer away from the worker, whatever its deadline.
+    /// This call, which stays the worker's; `None` where it has ended.
+    pub(crate) fn peek(&self, running: Running) -> Option<Arc<Call>> {
+        self.current.peek(running)
+    }
+
+    /// Takes the answer of this call away from the worker, which is abandoned then.
+    pub(crate) fn steal(&self, running: Running) -> Option<Arc<Call>> {
+        self.current.steal(running).inspect(|_| self.give_back())
+    }
+
+    /// Takes the answer of whichever call runs away from the worker.
     pub(crate) fn steal_running(&self) -> Option<Arc<Call>> {
-        self.steal(self.running()?)
-    }
-
-    /// The running call of this number, without taking it away from the worker.
-    pub(crate) fn peek(&self, sequence: u64) -> Option<Arc<Call>> {
-        let lent = sequence | LENT;
-        let current = &self.current;
-        current
-            .sequence
-            .compare_exchange(sequence, lent, Ordering::AcqRel, Ordering::Acquire)
-            .ok()?;
-        let call = current.call.take();
-        current.call.store(call.clone());
-        current.sequence.store(sequence, Ordering::Release);
-        call
-    }
-
-    /// Takes the answer of the call of this number away from the worker; it is lost then.
-    pub(crate) fn steal(&self, sequence: u64) -> Option<Arc<Call>> {
-        let stolen = self.current.sequence.compare_exchange(
-            sequence,
-            STOLEN,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
-        stolen.ok()?;
-        self.give_back();
-        self.current.call.take()
+        self.current.steal_running().inspect(|_| self.give_back())
     }
 
     /// Closes the queue to new calls. What is in it is still run.

@@ -2,6 +2,7 @@
 //! the books of what failed. Nothing here is touched by another thread.
 
 use super::Worker;
+use super::current::{Finish, Running};
 use super::pace::Sampler;
 use super::shelf::Shelf;
 use crate::bulkhead::{Bulkhead, consequence};
@@ -100,6 +101,14 @@ impl Drop for Farewell {
     }
 }
 
+/// Why a job was not run.
+enum Unserved {
+    /// Its call has been answered.
+    Answered,
+    /// Its definition failed here, and may not be tried yet.
+    NotAdmitted,
+}
+
 /// Answers the running call should the host panic under it.
 struct Unanswered<'a>(&'a Worker);
 
@@ -168,44 +177,20 @@ impl Thread {
         &self.worker.surroundings.events
     }
 
-    /// Runs a job's call and answers it; false where the worker was given up meanwhile.
+    /// Runs a job's call and answers it; false where the worker was abandoned meanwhile.
     #[must_use]
     fn serve(&mut self, worker: &Worker, mut job: Job) -> bool {
         worker.surroundings.is_occupied.store(false, Ordering::Relaxed);
-        if worker.ticker.coarse_now() > worker.ticker.nanos(job.call.deadline()) {
+        let deadline = worker.ticker.nanos(job.call.deadline());
+        let running = worker.current.begin(&job.call, deadline);
+        let unanswered = Unanswered(worker);
+        if worker.ticker.coarse_now() > deadline {
             job.call.expire(time::now());
         }
-        if job.call.is_answered() {
-            worker.give_back();
-            return true;
+        if let Err(unserved) = self.take_up(&mut job) {
+            std::mem::forget(unanswered);
+            return self.put_down(worker, running, job, unserved);
         }
-        if !self.admits(&mut job) {
-            if job.is_warm_up {
-                // Elsewhere it would be of no use.
-                let function = job.function.name.to_string();
-                let reason = format!(
-                    "it backs off or is held on {} after failures; try again later",
-                    worker.id
-                );
-                job.call.answer_with(|_| Err(Error::Initialisation { function, reason }));
-            } else {
-                self.equipment.waiting.return_to(job);
-            }
-            worker.give_back();
-            worker.ticker.ring();
-            return true;
-        }
-        if !job.call.begin() {
-            self.abandon_trial(&job);
-            worker.give_back();
-            return true;
-        }
-        let current = &worker.current;
-        let sequence = current.sequence.load(Ordering::Relaxed) + 1;
-        current.call.store(Some(Arc::clone(&job.call)));
-        current.deadline_nanos.store(worker.ticker.nanos(job.call.deadline()), Ordering::Release);
-        current.sequence.store(sequence, Ordering::Release);
-        let unanswered = Unanswered(worker);
 
         let is_timed = !job.is_warm_up && self.sampler.is_due(&worker.pace);
         let begun = is_timed.then(time::now);
@@ -216,14 +201,13 @@ impl Thread {
         }
 
         std::mem::forget(unanswered);
-        if !current.end(sequence) {
+        if worker.current.finish(running) == Finish::Stolen {
             job.is_disowned = true;
             return false;
         }
-        current.call.store(None);
-        // Nobody else writes it.
+        // Only this thread writes it.
         worker.served.store(worker.served.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        // Dropping a sandbox takes longer than a tiny call: nobody is to queue behind that.
+        // Dropping a sandbox takes longer than a tiny call: no call is to queue behind that.
         worker.surroundings.is_occupied.store(self.spent.is_some(), Ordering::Relaxed);
         worker.give_back();
         job.call.answer_with(|_| outcome);
@@ -231,6 +215,56 @@ impl Thread {
         worker.surroundings.is_occupied.store(false, Ordering::Relaxed);
         if !self.equipment.waiting.is_empty() {
             worker.ticker.ring();
+        }
+        true
+    }
+
+    /// Begins the job's call, if it is still to be answered and may be tried here now.
+    #[inline]
+    fn take_up(&self, job: &mut Job) -> Result<(), Unserved> {
+        if job.call.is_answered() {
+            return Err(Unserved::Answered);
+        }
+        if !self.admits(job) {
+            return Err(Unserved::NotAdmitted);
+        }
+        if job.call.begin() {
+            return Ok(());
+        }
+        self.abandon_trial(job);
+        Err(Unserved::Answered)
+    }
+
+    /// Lets go of a job that was not run; false where the worker was abandoned meanwhile.
+    #[cold]
+    fn put_down(
+        &self,
+        worker: &Worker,
+        running: Running,
+        mut job: Job,
+        unserved: Unserved,
+    ) -> bool {
+        if worker.current.finish(running) == Finish::Stolen {
+            job.is_disowned = true;
+            return false;
+        }
+        match unserved {
+            Unserved::Answered => worker.give_back(),
+            Unserved::NotAdmitted => {
+                if job.is_warm_up {
+                    // Another worker's sandbox is of no use.
+                    let function = job.function.name.to_string();
+                    let reason = format!(
+                        "it backs off or is held on {} after failures; try again later",
+                        worker.id
+                    );
+                    job.call.answer_with(|_| Err(Error::Initialisation { function, reason }));
+                } else {
+                    self.equipment.waiting.return_to(job);
+                }
+                worker.give_back();
+                worker.ticker.ring();
+            }
         }
         true
     }
