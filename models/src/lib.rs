@@ -30,6 +30,8 @@ of_the_host! {
     by_name "../../wpc-host/src/by_name.rs",
     call "../../wpc-host/src/call.rs",
     capability "../../wpc-host/src/capability.rs",
+    capacity "../../wpc-host/src/capacity.rs",
+    changes "../../wpc-host/src/changes.rs",
     compiler "../../wpc-host/src/compiler.rs",
     config "../../wpc-host/src/config.rs",
     contain "../../wpc-host/src/contain.rs",

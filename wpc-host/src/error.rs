@@ -259,7 +259,7 @@ pub enum Error {
     },
     /// A sandbox would need more instances than there may be.
     #[error(
-        "{what} needs {needed} module instances with its dependencies, and it may have {limit} at once on a worker; raise `{option}`"
+        "{what} needs {needed} module instances with its dependencies, and may have at most {limit} at once; raise `{option}`"
     )]
     TooManyInstances {
         /// What needs them.
@@ -270,6 +270,18 @@ pub enum Error {
         limit: usize,
         /// What sets the limit.
         option: &'static str,
+    },
+    /// All module instances that the pool may have are used by calls that run, by local workers, and by abandoned threads.
+    #[error(
+        "function \"{function}\" needs {needed} free module instances, and all {limit} are used by running calls, local workers or abandoned threads; call again later, or raise `Options::max_live_instances`"
+    )]
+    InstancesInUse {
+        /// The function whose sandbox was to be instantiated.
+        function: String,
+        /// How many it needs, its dependencies' included.
+        needed: usize,
+        /// How many there may be in the pool.
+        limit: usize,
     },
     /// A constant's value does not encode.
     #[error("constant \"{constant}\" does not encode: {reason}")]

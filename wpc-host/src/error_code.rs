@@ -88,6 +88,7 @@ codes! {
     DependencyExport "dependency_export" false false,
     DependencyChain "dependency_chain" false false,
     TooManyInstances "too_many_instances" false true,
+    InstancesInUse "instances_in_use" false true,
     ConstantEncode "constant_encode" false false,
     FunctionNotDefined "function_not_defined" false true,
     DependencyNotDefined "dependency_not_defined" false true,

@@ -65,6 +65,8 @@ mod bulkhead;
 mod by_name;
 mod call;
 mod capability;
+mod capacity;
+mod changes;
 mod compiler;
 mod config;
 mod contain;

@@ -3,6 +3,8 @@
 //! The set is an immutable snapshot that callers read without a lock. The supervisor replaces it
 //! when a worker is lost; start and stop replace it as a whole.
 
+use crate::capacity::Capacity;
+use crate::changes::Changes;
 use crate::config::Options;
 use crate::engine::Engines;
 use crate::error::Error;
@@ -15,7 +17,7 @@ use crate::restart_policy::{Admission, RestartPolicy};
 use crate::sandbox::Surroundings;
 use crate::scheduler::{self, Candidate};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use crate::sync::{ArcSwap, Condvar, Mutex, MutexGuard, thread, time};
+use crate::sync::{ArcSwap, Mutex, MutexGuard, thread, time};
 use crate::ticker::Ticker;
 use crate::waiting::WaitingRoom;
 use crate::worker::{self, Equipment, Local, Worker};
@@ -25,12 +27,17 @@ use std::cell::Cell;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+/// How many abandoned threads there may be. Each hangs in a host function; while there are so many, no worker is replaced, and
+/// calls that no other worker takes are refused.
+pub(crate) const MAX_ABANDONED: usize = 64;
+
 pub(crate) struct Pool {
     pub(crate) options: Options,
     pub(crate) policy: RestartPolicy,
     pub(crate) events: Events,
     pub(crate) engines: Arc<Engines>,
     pub(crate) registry: Registry,
+    pub(crate) capacity: Arc<Capacity>,
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) waiting: Arc<WaitingRoom>,
     pub(crate) workers: ArcSwap<Vec<Arc<Worker>>>,
@@ -57,13 +64,6 @@ pub(crate) struct Pool {
     started: Instant,
 }
 
-/// Lets start and stop wait for workers.
-#[derive(Default)]
-struct Changes {
-    lock: Mutex<()>,
-    changed: Condvar,
-}
-
 /// Why no worker takes a job at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -86,13 +86,12 @@ impl std::fmt::Debug for Pool {
 impl Pool {
     pub(crate) fn new(options: Options) -> Result<Self, Error> {
         let engines = Arc::new(Engines::new(&options)?);
+        let max_live_instances = usize::try_from(options.max_live_instances).unwrap_or(usize::MAX);
         Ok(Self {
             policy: RestartPolicy::new(&options),
             events: Events::new(options.max_waiting_events),
-            registry: Registry::new(
-                Arc::clone(&engines),
-                usize::try_from(options.max_live_instances).unwrap_or(usize::MAX),
-            ),
+            registry: Registry::new(Arc::clone(&engines), max_live_instances),
+            capacity: Arc::new(Capacity::new(max_live_instances)),
             engines,
             ticker: Arc::new(Ticker::new()),
             waiting: Arc::new(WaitingRoom::new(options.max_waiting_calls)),
@@ -221,7 +220,9 @@ impl Pool {
         });
         // One that takes no calls is starting, or has died and the supervisor has not seen it yet.
         let is_changing = workers.iter().any(|worker| !worker.takes_calls());
-        if is_changing || self.returning.load(Ordering::Acquire) > 0 {
+        let returns =
+            || self.returning.load(Ordering::Acquire) > 0 && self.abandoned() < MAX_ABANDONED;
+        if is_changing || returns() {
             return Refusal::Later;
         }
         let Some(first) = admissions.next() else { return Refusal::NoWorkers };
@@ -293,10 +294,9 @@ impl Pool {
         }
     }
 
-    /// How many instances a worker may keep alive.
-    pub(crate) fn instances_per_worker(&self) -> usize {
-        let total = usize::try_from(self.options.max_live_instances).unwrap_or(usize::MAX);
-        total / self.size.load(Ordering::Acquire).max(1)
+    /// How many instances a worker may keep alive while others need some.
+    fn instances_per_worker(&self) -> usize {
+        self.capacity.total() / self.size.load(Ordering::Acquire).max(1)
     }
 
     /// Starts a worker's thread; it is in no set yet.
@@ -343,10 +343,11 @@ impl Pool {
             ticker: Arc::clone(&self.ticker),
             started: self.started,
             max_wasm_stack: self.engines.max_wasm_stack(),
-            max_instances: self.instances_per_worker(),
+            max_instances: self.capacity.total(),
         });
-        let worker =
-            Arc::new(Worker::new(id, restart_attempt, surroundings, Arc::clone(&self.ticker)));
+        let idle = self.capacity.add_cache(self.instances_per_worker());
+        let ticker = Arc::clone(&self.ticker);
+        let worker = Arc::new(Worker::new(id, restart_attempt, surroundings, ticker, idle));
         let random = match self.options.restart_jitter_seed {
             Some(seed) => SmallRng::seed_from_u64(seed ^ id.0),
             None => rand::make_rng(),
@@ -356,6 +357,7 @@ impl Pool {
             policy: self.policy.clone(),
             random,
             waiting: Arc::clone(&self.waiting),
+            capacity: Arc::clone(&self.capacity),
             on_change: Arc::new(move || changes.tell()),
         };
         self.tell(&worker, EventDetails::WorkerSpawned { restart_attempt });
@@ -450,6 +452,7 @@ impl Pool {
             worker.set_health(HealthState::Stopped, Some("stop_workers requested"));
         }
         self.workers.store(Arc::default());
+        self.capacity.drop_orphans();
         for function in self.registry.functions() {
             if let Ok(definition) = &function.definition {
                 definition.bulkhead.revive();
@@ -474,6 +477,7 @@ impl Pool {
     /// guest must be interrupted.
     pub(crate) fn abandon(&self, worker: &Arc<Worker>) {
         worker.interrupt();
+        worker.orphan_idle_sandboxes();
         let mut abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
         // The supervisor and a stop may both come to it.
         if !abandoned.iter().any(|other| other.id == worker.id) {
@@ -495,21 +499,5 @@ impl Pool {
 
     pub(crate) fn tell(&self, worker: &Worker, details: EventDetails) {
         self.events.emit(Draft::by(EventSource::Parent, details).worker(worker.id));
-    }
-}
-
-impl Changes {
-    /// Whoever waits looks after this. Taking the lock closes the gap between its look and its wait.
-    fn tell(&self) {
-        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
-        self.changed.notify_all();
-    }
-
-    /// Waits until `holds`; false where it did not in time.
-    fn wait_until(&self, timeout: Duration, holds: impl Fn() -> bool) -> bool {
-        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.changed.wait_timeout_while(lock, timeout, |()| !holds());
-        drop(waited);
-        holds()
     }
 }

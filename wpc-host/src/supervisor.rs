@@ -15,7 +15,7 @@ use crate::event::{Draft, EventDetails, EventSource, HealthState};
 use crate::id::WorkerId;
 use crate::information::WorkerHealth;
 use crate::offload::{Offload, observe};
-use crate::pool::Pool;
+use crate::pool::{MAX_ABANDONED, Pool};
 use crate::restart_policy::{Decision, RestartState};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::JoinHandle;
@@ -34,10 +34,6 @@ const TICK: Duration = Duration::from_millis(1);
 /// For how many ticks the supervisor stays awake after the last work: waking it costs the caller of
 /// the next call a few microseconds, which calls in quick succession should not pay each time.
 const LINGER_TICKS: u32 = 64;
-
-/// How many threads may be left behind by workers that were given up. Each hangs in a host function;
-/// while there are so many, no further worker is replaced.
-const MAX_ABANDONED: usize = 64;
 
 /// How long after its limit a call is answered although its worker has not come back from it. A guest
 /// comes back within a tick or two.
@@ -164,6 +160,9 @@ impl Thread {
         self.pool.ticker.tick(now);
         self.pool.engines.tick();
         self.offload.look();
+        if self.pool.capacity.is_wanted() {
+            self.pool.nudge_workers();
+        }
         self.look_after_workers(now);
         self.replace(now);
         self.serve_waiting(now);

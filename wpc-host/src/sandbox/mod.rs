@@ -250,16 +250,9 @@ impl Sandbox {
             None => {}
         }
         if error.is::<wasmtime::PoolConcurrencyLimitError>() {
-            // Workers that were given up still have theirs.
             let needed = self.blueprint.instances();
-            let what = format!("function \"{function}\"");
             let limit = self.store.data().surroundings.max_instances;
-            return Error::TooManyInstances {
-                what,
-                needed,
-                limit,
-                option: "Options::max_live_instances",
-            };
+            return Error::InstancesInUse { function, needed, limit };
         }
         if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) {
             return Error::TooManyOpenFiles { function, limit: self.open_files };
@@ -309,7 +302,7 @@ impl Sandbox {
 /// Whether the error is none of the sandbox's: it is as good as before, or was never made.
 pub(crate) fn keeps_sandbox(error: &Error) -> bool {
     Refused::caused(error)
-        || matches!(error, Error::BadArguments { .. } | Error::TooManyInstances { .. })
+        || matches!(error, Error::BadArguments { .. } | Error::InstancesInUse { .. })
 }
 
 fn look_at_the_deadline(store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {

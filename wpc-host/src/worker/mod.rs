@@ -23,6 +23,7 @@ use pace::Pace;
 pub(crate) use thread::{Equipment, spawn};
 
 use crate::call::Call;
+use crate::capacity::IdleSandboxes;
 use crate::event::{Draft, EventDetails, EventSource, HealthState, Severity};
 use crate::id::WorkerId;
 use crate::job::Job;
@@ -55,6 +56,7 @@ pub(crate) struct Worker {
     has_exited: AtomicBool,
     surroundings: Arc<Surroundings>,
     ticker: Arc<Ticker>,
+    idle: Arc<IdleSandboxes>,
 }
 
 impl std::fmt::Debug for Worker {
@@ -72,6 +74,7 @@ impl Worker {
         restart_attempt: u32,
         surroundings: Arc<Surroundings>,
         ticker: Arc<Ticker>,
+        idle: Arc<IdleSandboxes>,
     ) -> Self {
         Self {
             id,
@@ -89,6 +92,7 @@ impl Worker {
             has_exited: AtomicBool::new(false),
             surroundings,
             ticker,
+            idle,
         }
     }
 
@@ -260,6 +264,11 @@ impl Worker {
             movable.extend(self.push(job).err());
         }
         movable
+    }
+
+    /// Leaves the idle sandboxes of a worker that is abandoned to others.
+    pub(crate) fn orphan_idle_sandboxes(&self) {
+        self.idle.orphan();
     }
 
     /// Makes the worker drop sandboxes of retired definitions.

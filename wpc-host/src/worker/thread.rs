@@ -7,6 +7,7 @@ use super::pace::Sampler;
 use super::shelf::Shelf;
 use crate::bulkhead::{Bulkhead, consequence};
 use crate::call::{Outcome, Reply};
+use crate::capacity::{Capacity, LiveSandbox};
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, Events, HealthState};
 use crate::job::Job;
@@ -28,6 +29,7 @@ pub(crate) struct Equipment {
     pub(crate) policy: RestartPolicy,
     pub(crate) random: SmallRng,
     pub(crate) waiting: Arc<WaitingRoom>,
+    pub(crate) capacity: Arc<Capacity>,
     /// Called when the thread is up, and again when it is about to end.
     pub(crate) on_change: Arc<dyn Fn() + Send + Sync>,
 }
@@ -130,10 +132,11 @@ impl Drop for Unanswered<'_> {
 
 impl Thread {
     pub(super) fn new(worker: &Arc<Worker>, equipment: Equipment) -> Self {
+        let shelf = Shelf::new(Arc::clone(&worker.idle), Arc::clone(&equipment.capacity));
         Self {
             worker: Arc::clone(worker),
             equipment,
-            shelf: Shelf::default(),
+            shelf,
             sampler: Sampler::default(),
             spent: None,
             troubled: Vec::new(),
@@ -147,6 +150,9 @@ impl Thread {
         let _farewell = Farewell { worker: Arc::clone(&worker), on_change: Arc::clone(&on_change) };
         // Dropped before the farewell is said: whoever hears it may use the sandboxes' room.
         let mut thread = self;
+        if worker.restart_attempt > 0 {
+            thread.shelf.drop_orphans();
+        }
         worker.set_health(HealthState::Ready, None);
         let ready = Draft::by(EventSource::Worker, EventDetails::WorkerReady {});
         thread.events().emit(ready.worker(worker.id));
@@ -365,13 +371,12 @@ impl Thread {
         definition: &Arc<Definition>,
         request: &Request<'_>,
     ) -> Result<(&mut Sandbox, &mut bool), Box<Error>> {
-        let at = self.shelf.use_of(definition);
-        if self.shelf.at(at).sandbox.is_none() {
+        if self.shelf.of(definition).sandbox.is_none() {
             self.make_sandbox(definition, request)?;
         }
-        let kept = self.shelf.at(at);
+        let kept = self.shelf.of(definition);
         match &mut kept.sandbox {
-            Some(sandbox) => Ok((sandbox, &mut kept.has_answered)),
+            Some(live) => Ok((&mut live.sandbox, &mut kept.has_answered)),
             None => unreachable!("it was just made"),
         }
     }
@@ -383,15 +388,19 @@ impl Thread {
         request: &Request<'_>,
     ) -> Result<(), Box<Error>> {
         let (surroundings, blueprint) = (&self.worker.surroundings, &definition.blueprint);
-        let (needed, limit) = (blueprint.instances(), surroundings.max_instances);
-        if needed > limit {
-            let what = format!("function \"{}\"", request.call.function);
-            let option = "Options::max_live_instances";
-            return Err(Error::TooManyInstances { what, needed, limit, option }.into());
-        }
-        self.shelf.make_room(needed, limit);
+        let interrupt = || request.call.should_end(&surroundings.stopping, time::now());
+        let (needed, ticker) = (blueprint.instances(), &self.worker.ticker);
+        let reserved = self.shelf.reserve(needed, || interrupt().is_some(), || ticker.ring());
+        let Ok(reservation) = reserved else {
+            if let Some(interrupt) = interrupt() {
+                return Err(request.call.error_of(interrupt, false).into());
+            }
+            let function = request.call.function.to_string();
+            let limit = self.shelf.capacity();
+            return Err(Error::InstancesInUse { function, needed, limit }.into());
+        };
         let sandbox = Sandbox::new(blueprint, &definition.limits, surroundings, request)?;
-        self.shelf.put(definition, sandbox);
+        self.shelf.of(definition).sandbox = Some(LiveSandbox::new(sandbox, reservation));
         Ok(())
     }
 
@@ -507,6 +516,7 @@ impl Thread {
     pub(super) fn look_around(&mut self) {
         self.has_stale = false;
         self.shelf.forget_retired();
+        self.shelf.yield_to_others();
         self.forget_troubles();
     }
 
