@@ -77,6 +77,7 @@ fn every_error() -> Vec<Error> {
             limit: 2,
             option: "Options::max_live_instances",
         },
+        Error::InstancesInUse { function: "resize".to_owned(), needed: 3, limit: 8 },
         Error::ConstantEncode { constant: "PREFIX".to_owned(), reason: "on purpose".to_owned() },
         Error::FunctionNotDefined { function: f() },
         Error::DependencyNotDefined { function: f(), alias: "codec".to_owned() },

@@ -10,6 +10,7 @@ mod wasi;
 
 mod acceptance;
 mod calls;
+mod capacity;
 mod contract;
 mod defects;
 mod definitions;
@@ -17,6 +18,7 @@ mod dependencies;
 mod documents;
 mod errors;
 mod events;
+mod foreign_code;
 mod host_functions;
 mod hostile;
 mod inspection;

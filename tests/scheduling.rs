@@ -176,3 +176,29 @@ fn one_call_with_a_key_does_not_hold_the_others_back_behind_a_stuck_worker() {
     spinning.cancel();
     assert_eq!(affine.wait_answer().unwrap().metadata.worker_id, home);
 }
+
+#[test]
+fn calls_that_were_cancelled_in_a_queue_leave_their_slots_to_others() {
+    let options =
+        Options { max_pending_calls_per_worker: 100, max_waiting_calls: 10, ..Options::default() };
+    let wpc = pool_with(1, options);
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_module(spinner()).unwrap();
+    let spinning = spin(&wpc, &events);
+    let cancelled = |options: &CallOptions| {
+        for number in 0..1_000 {
+            let call = wpc.submit_with::<i32>("quick", (), options);
+            call.unwrap_or_else(|error| panic!("{number}: {error}")).cancel();
+        }
+    };
+    cancelled(&CallOptions::new());
+    cancelled(&CallOptions::new().affinity("key"));
+    // What is not cancelled keeps its slot, in order; beyond that calls are refused, or wait.
+    let kept: Vec<_> = (0..99).map(|_| wpc.submit::<i32>("quick", ()).unwrap()).collect();
+    assert_eq!(code(wpc.submit::<i32>("quick", ())), "saturated");
+    cancelled(&CallOptions::new().wait_for_room());
+    spinning.cancel();
+    for call in kept {
+        assert_eq!(call.wait().unwrap(), 7);
+    }
+}

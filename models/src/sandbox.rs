@@ -101,10 +101,6 @@ impl Sandbox {
 
     pub(crate) fn settle(&mut self) {}
 
-    pub(crate) fn instances(&self) -> usize {
-        self.blueprint.instances()
-    }
-
     pub(crate) fn is_spent(&self, _: &Limits) -> bool {
         false
     }

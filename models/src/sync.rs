@@ -8,7 +8,6 @@ use shuttle::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LockResult};
 use std::time::Duration;
 
-pub(crate) use shuttle::hint::spin_loop;
 pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic, mpsc};
 pub(crate) use shuttle::thread_local;
 

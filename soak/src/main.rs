@@ -6,6 +6,7 @@
 //! are what they were.
 #![forbid(unsafe_code)]
 
+mod attacks;
 mod scene;
 
 use anyhow::{Context as _, Result, ensure};
@@ -25,6 +26,9 @@ const CALLERS: u64 = 6;
 /// the allocator and the instance pool keep for later.
 const MEMORY_SLACK: u64 = 96 * 1024;
 
+/// How many more memory maps the process may have in the end: the allocator's, for threads that there were.
+const MAPS_SLACK: usize = 200;
+
 /// Mixes everything the host can meet and checks what must hold.
 #[derive(Parser)]
 #[command(name = "cargo xtask soak")]
@@ -32,6 +36,12 @@ struct Arguments {
     /// For how long.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
+    /// For how long workers are abandoned by stops.
+    #[arg(long, default_value_t = 60)]
+    stops: u64,
+    /// For how long guests flood the host with calls.
+    #[arg(long, default_value_t = 12)]
+    floods: u64,
     /// What to begin the randomness with; the same seed makes the same choices.
     #[arg(long)]
     seed: Option<u64>,
@@ -51,6 +61,30 @@ fn main() -> Result<()> {
         usual(panic);
     }));
 
+    let start = Usage::now()?;
+    chaos(&arguments, seed)?;
+    for (attack, seconds) in [
+        (attacks::stops as fn(Duration) -> Result<()>, arguments.stops),
+        (attacks::floods, arguments.floods),
+    ] {
+        attack(Duration::from_secs(seconds))?;
+        let left = Usage::once_settled(start.threads)?;
+        println!(
+            "threads {} -> {}, maps {} -> {}, memory {} -> {} KiB",
+            start.threads, left.threads, start.maps, left.maps, start.memory, left.memory
+        );
+        ensure!(left.threads <= start.threads, "threads were left behind");
+        ensure!(left.maps < start.maps + MAPS_SLACK, "memory maps were left behind");
+        ensure!(left.memory < start.memory + MEMORY_SLACK, "memory was left behind");
+    }
+    let panics = panics.load(Ordering::Relaxed);
+    ensure!(panics == 0, "{panics} panics");
+    println!("everything held");
+    Ok(())
+}
+
+/// The chaos run itself.
+fn chaos(arguments: &Arguments, seed: u64) -> Result<()> {
     let scene = Scene::new(seed)?;
     scene.start()?;
     scene.warm_up()?;
@@ -97,15 +131,7 @@ fn main() -> Result<()> {
 
     scene.check_idle()?;
     scene.stop();
-    // Threads that were given up end by themselves when their host function returns.
-    let patience = Instant::now() + Duration::from_secs(10);
-    let mut after = Usage::now()?;
-    while (after.threads >= before.threads || !scene.has_no_sandboxes())
-        && Instant::now() < patience
-    {
-        std::thread::sleep(Duration::from_millis(10));
-        after = Usage::now()?;
-    }
+    let after = Usage::once_settled(before.threads - 1)?;
     println!("{tally}");
     println!(
         "threads {} -> {}, memory {} -> {} KiB",
@@ -113,10 +139,7 @@ fn main() -> Result<()> {
     );
     ensure!(after.threads < before.threads, "threads were left behind");
     ensure!(scene.has_no_sandboxes(), "sandboxes were left behind");
-    let panics = panics.load(Ordering::Relaxed);
-    ensure!(panics == 0, "{panics} panics");
     ensure!(after.memory < before.memory + MEMORY_SLACK, "memory was left behind");
-    println!("everything held");
     Ok(())
 }
 
@@ -129,9 +152,22 @@ fn progress_bar(seconds: u64) -> Result<ProgressBar> {
 struct Usage {
     threads: u64,
     memory: u64,
+    maps: usize,
 }
 
 impl Usage {
+    /// What is left once no more than so many threads are: abandoned ones end by themselves when their host function
+    /// returns.
+    fn once_settled(threads: u64) -> Result<Self> {
+        let patience = Instant::now() + Duration::from_secs(10);
+        let mut usage = Self::now()?;
+        while usage.threads > threads && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(10));
+            usage = Self::now()?;
+        }
+        Ok(usage)
+    }
+
     fn now() -> Result<Self> {
         let status =
             std::fs::read_to_string("/proc/self/status").context("the soak needs Linux's /proc")?;
@@ -141,6 +177,7 @@ impl Usage {
             let number = line.split_whitespace().nth(1).context("no number")?;
             Ok(number.parse()?)
         };
-        Ok(Self { threads: number("Threads:")?, memory: number("VmRSS:")? })
+        let maps = std::fs::read_to_string("/proc/self/maps")?.lines().count();
+        Ok(Self { threads: number("Threads:")?, memory: number("VmRSS:")?, maps })
     }
 }

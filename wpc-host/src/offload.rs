@@ -188,7 +188,7 @@ mod tests {
         let (release, released) = channel::<()>();
         let (send, receive) = channel();
         on_a_thread_that_keeps_time(&offload, move || {
-            foreign(move || drop(released.recv()));
+            foreign(move || assert!(released.recv().is_err()));
             foreign(move || send.send(()).unwrap());
         });
         while receive.try_recv().is_err() {

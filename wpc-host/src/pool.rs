@@ -188,6 +188,9 @@ impl Pool {
                 }
             };
             let Some(at) = picked else {
+                if some_are_full.get() && self.reclaim(workers.iter()) {
+                    continue;
+                }
                 let refusal = if some_are_full.get() {
                     Refusal::Saturated
                 } else {
@@ -197,7 +200,7 @@ impl Pool {
             };
             let worker = &workers[at];
             if !worker.reserve(limit) {
-                if job.affinity.is_some() {
+                if job.affinity.is_some() && !self.reclaim(std::iter::once(worker)) {
                     return Err((job, Refusal::Saturated));
                 }
                 // Somebody took the place meanwhile: look again.
@@ -210,6 +213,23 @@ impl Pool {
                 Err(returned) => job = returned,
             }
         }
+    }
+
+    /// Frees the slots that answered calls still have in the queues of full workers; false where there are none.
+    #[cold]
+    fn reclaim<'a>(&self, workers: impl Iterator<Item = &'a Arc<Worker>>) -> bool {
+        let limit = self.options.max_pending_calls_per_worker;
+        let mut homeless = Vec::new();
+        let mut has_freed = false;
+        for worker in workers.filter(|worker| worker.in_flight() >= limit) {
+            has_freed |= worker.reclaim(&mut homeless);
+        }
+        for job in homeless {
+            if let Some(job) = self.redispatch(job) {
+                self.waiting.return_to(job);
+            }
+        }
+        has_freed
     }
 
     fn why_nobody(&self, workers: &[Arc<Worker>], job: &Job) -> Refusal {

@@ -6,7 +6,6 @@ pub(crate) use arc_swap::{ArcSwap, ArcSwapOption, Cache};
 pub(crate) use atomic_waker::AtomicWaker;
 pub(crate) use concurrent_queue::ConcurrentQueue;
 pub(crate) use crossbeam_utils::Backoff;
-pub(crate) use std::hint::spin_loop;
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, atomic, mpsc};
 pub(crate) use std::{thread, thread_local};
 

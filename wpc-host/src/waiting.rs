@@ -23,6 +23,27 @@ struct Jobs {
     /// How many are being offered to workers at this moment; they count.
     outside: usize,
     is_closed: bool,
+    /// Whether a look for answered calls found none since the last round.
+    is_fruitless: bool,
+}
+
+impl Jobs {
+    fn is_full(&self, capacity: usize) -> bool {
+        self.queue.len() + self.outside >= capacity
+    }
+
+    /// Takes out the calls that were answered meanwhile. Looking takes as long as the queue, so it is done once a round
+    /// while it finds nothing.
+    fn take_answered(&mut self) -> Vec<Job> {
+        if self.is_fruitless {
+            return Vec::new();
+        }
+        let (answered, left): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.queue).into_iter().partition(|job| job.call.is_answered());
+        self.queue = left.into();
+        self.is_fruitless = answered.is_empty();
+        answered
+    }
 }
 
 impl WaitingRoom {
@@ -54,14 +75,24 @@ impl WaitingRoom {
         self.for_room.store(for_room, Ordering::SeqCst);
     }
 
-    /// Lets a new call wait; gives it back when the room is full or closed.
+    /// Lets a new call wait; gives it back when the queue is full or closed. Calls that were answered meanwhile take no
+    /// capacity.
     pub(crate) fn enter(&self, job: Job) -> Result<(), Job> {
         let mut jobs = self.lock();
-        if jobs.is_closed || jobs.queue.len() + jobs.outside >= self.capacity {
-            return Err(job);
+        let mut answered = Vec::new();
+        if !jobs.is_closed && jobs.is_full(self.capacity) {
+            answered = jobs.take_answered();
+            self.note(&jobs);
         }
-        self.push(&mut jobs, job);
-        Ok(())
+        let result = if jobs.is_closed || jobs.is_full(self.capacity) {
+            Err(job)
+        } else {
+            self.push(&mut jobs, job);
+            Ok(())
+        };
+        drop(jobs);
+        drop(answered);
+        result
     }
 
     /// Lets a call wait that was accepted and dispatched before, whatever the capacity: it was
@@ -90,7 +121,7 @@ impl WaitingRoom {
         };
         let mut left: VecDeque<Job> = taken.into_iter().filter_map(&mut serve).collect();
         let mut jobs = self.lock();
-        jobs.outside = 0;
+        (jobs.outside, jobs.is_fruitless) = (0, false);
         left.append(&mut jobs.queue);
         jobs.queue = left;
         let closed = jobs.is_closed.then(|| std::mem::take(&mut jobs.queue));

@@ -104,8 +104,8 @@ impl Output {
 
     /// Bytes are written as they come, by every sandbox of the definition, one write at a time. The
     /// writer runs on a worker's thread, one at a time: while it blocks, that worker's other calls wait,
-    /// and whoever else writes waits too, until its own call ends. It runs where a `tokio` runtime is
-    /// entered, so it must not block on one. An error or a panic of its reaches the guest as an error.
+    /// and other calls that write wait too, each until its own limit. It may use the pool, and a local worker of its own. An
+    /// error or a panic of it reaches the guest as an error.
     #[must_use]
     pub fn writer(writer: impl Write + Send + 'static) -> Self {
         Self(Target::Writer(Arc::new(Writer(Mutex::new(Some(Box::new(writer)))))))

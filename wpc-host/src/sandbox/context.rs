@@ -7,12 +7,10 @@ use crate::contain::contain;
 use crate::event::Severity;
 use crate::host_function::LOOK;
 use crate::wasi::{Output, Target, Wasi};
-use std::cell::RefCell;
 use std::io::Write;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWrite;
-use tokio::runtime::{Builder, EnterGuard, Runtime};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
@@ -25,50 +23,6 @@ const OTHER_RESOURCES: usize = 8;
 
 /// How many bytes one step of writing may have.
 const MAX_WRITE: usize = 64 * 1024;
-
-/// Keeps `wasmtime_wasi` from starting threads of its own: all that it does here is done at once, on
-/// the worker's thread, and needs a runtime only in name.
-static RUNTIME: LazyLock<Option<Runtime>> =
-    LazyLock::new(|| Builder::new_current_thread().build().ok());
-
-thread_local! {
-    static ENTERED: RefCell<Option<EnterGuard<'static>>> = const { RefCell::new(None) };
-}
-
-/// Ends what [`enter`] began.
-pub(super) struct Entered;
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        ENTERED.set(None);
-    }
-}
-
-/// To be held while a guest with WASI runs.
-pub(super) fn enter() -> Entered {
-    go_in();
-    Entered
-}
-
-fn go_in() {
-    ENTERED.set(RUNTIME.as_ref().map(Runtime::enter));
-}
-
-/// Entered again when it ends, should there be a panic, too: the guest may go on.
-pub(super) struct Outside(bool);
-
-impl Drop for Outside {
-    fn drop(&mut self) {
-        if self.0 {
-            go_in();
-        }
-    }
-}
-
-/// To be held while what is the embedder's runs, which must not take the runtime for one that drives anything.
-pub(super) fn leave() -> Outside {
-    Outside(ENTERED.take().is_some())
-}
 
 /// What one module of a sandbox has of WASI.
 pub(super) struct Context {
@@ -85,6 +39,7 @@ impl Context {
         volume: &Arc<Volume>,
     ) -> Result<Self, Failure> {
         let mut builder = WasiCtxBuilder::new();
+        // Whatever waits does so here, on the worker's thread: `wasmtime_wasi` starts none of its own.
         builder.allow_blocking_current_thread(true);
         builder.monotonic_clock(MonotonicClock(surroundings.started));
         for argument in granted.arguments.iter().flatten() {

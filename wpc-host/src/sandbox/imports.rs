@@ -4,7 +4,6 @@
 //! `module` tells which imports there are and checked their types; each of them is made here. A
 //! guest that passes a place outside its memory is ended, since it breaks the contract.
 
-use super::context;
 use super::invoke::{Entry, invoke};
 use super::memory;
 use super::state::State;
@@ -213,9 +212,7 @@ pub(super) fn link_host_function(
         let surroundings = Arc::clone(&state.surroundings);
         // It may wait for anything, for another call of this pool too.
         surroundings.is_occupied.store(true, Ordering::Relaxed);
-        let outside = context::leave();
         let ran = host_function.run(&context, &arguments);
-        drop(outside);
         surroundings.is_occupied.store(false, Ordering::Relaxed);
         ran.map_err(|interrupted| wasmtime::Error::new(Failure::Interrupted(interrupted.0)))
     })

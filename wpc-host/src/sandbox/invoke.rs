@@ -1,7 +1,6 @@
 //! One call across the wall, by whichever convention the export keeps. The host's calls and calls
 //! between dependencies go the same way.
 
-use super::context;
 use super::memory;
 use super::state::State;
 use super::surroundings::Failure;
@@ -69,21 +68,20 @@ pub(super) fn invoke<A: Payload, K, T>(
     keep: impl FnOnce(A) -> K,
     read: impl FnOnce(RawReply<'_>, K) -> T,
 ) -> wasmtime::Result<T> {
-    let has_wasi = !store.as_context().data().wasi.is_empty();
     match entry {
-        Entry::Wpc(function) => invoke_wpc(store, (at, has_wasi), function, arguments, keep, read),
+        Entry::Wpc(function) => invoke_wpc(store, at, function, arguments, keep, read),
         Entry::Scalars { function, parameters, result } => {
-            let bytes = outside(has_wasi, || arguments.bytes()).map_err(refused)?;
+            let bytes = arguments.bytes().map_err(refused)?;
             let parameters = decode(parameters, bytes).map_err(failed)?;
             let kept = keep(arguments);
             let mut results = [Val::I32(0)];
             let results = &mut results[..usize::from(result.is_some())];
             function.call(&mut store, &parameters, results)?;
             let reply = encode(results.first());
-            Ok(outside(has_wasi, || read(RawReply::Encoded(&reply), kept)))
+            Ok(read(RawReply::Encoded(&reply), kept))
         }
         Entry::Command(function) => {
-            let bytes = outside(has_wasi, || arguments.bytes()).map_err(refused)?;
+            let bytes = arguments.bytes().map_err(refused)?;
             decode(&[], bytes).map_err(failed)?;
             match function.call(&mut store, ()) {
                 Ok(()) => {}
@@ -94,22 +92,15 @@ pub(super) fn invoke<A: Payload, K, T>(
                 },
             }
             let (reply, kept) = (encode(None), keep(arguments));
-            Ok(outside(has_wasi, || read(RawReply::Encoded(&reply), kept)))
+            Ok(read(RawReply::Encoded(&reply), kept))
         }
     }
-}
-
-/// Runs what is the embedder's: how arguments are encoded and results decoded.
-#[inline(always)]
-fn outside<T>(has_wasi: bool, run: impl FnOnce() -> T) -> T {
-    let _outside = has_wasi.then(context::leave);
-    run()
 }
 
 #[inline(always)]
 fn invoke_wpc<A: Payload, K, T>(
     mut store: impl AsContextMut<Data = State>,
-    (at, has_wasi): (usize, bool),
+    at: usize,
     function: &TypedFunc<(u32, u32), u64>,
     mut arguments: A,
     keep: impl FnOnce(A) -> K,
@@ -120,7 +111,7 @@ fn invoke_wpc<A: Payload, K, T>(
     let (buffer, capacity) = reserve(&mut store, at, least)?;
     let memory = memory_at(store.data(), at)?;
     let place = memory::room(memory, &mut store, buffer, capacity, BUFFER).map_err(failed)?;
-    let (buffer, len) = match outside(has_wasi, || arguments.write(place)).map_err(refused)? {
+    let (buffer, len) = match arguments.write(place).map_err(refused)? {
         // It is no longer than the buffer.
         Some(len) => (buffer, u32::try_from(len).unwrap_or(capacity)),
         None => copy_in(&mut store, at, arguments.bytes().map_err(refused)?)?,
@@ -132,7 +123,7 @@ fn invoke_wpc<A: Payload, K, T>(
     let kept = keep(arguments);
     let packed = function.call(&mut store, (buffer, len))?;
     let reply = take_reply(&store, at, packed)?;
-    Ok(outside(has_wasi, || read(reply, kept)))
+    Ok(read(reply, kept))
 }
 
 /// Copies the arguments into a buffer that has room for them; where it lies, and their length.

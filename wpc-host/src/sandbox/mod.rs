@@ -6,6 +6,7 @@
 //! * `context`: what a module has of WASI, once it was granted some.
 //! * `imports`: what its guest can call.
 //! * `invoke`: how an export is called.
+//! * `poll`: how a guest of WASI waits for clocks.
 //! * `memory`: the only code that touches guest memory.
 //! * `state`: what the store carries.
 //! * `surroundings`: what sandboxes of a worker share; why a guest ends; lines for people.
@@ -16,6 +17,7 @@ mod context;
 mod imports;
 mod invoke;
 mod memory;
+mod poll;
 mod state;
 mod surroundings;
 mod wasi;
@@ -30,12 +32,12 @@ use crate::module::Export;
 use crate::payload::{Payload, Refused};
 use crate::reply::RawReply;
 use invoke::{Entry, invoke};
-use state::{Meter, State};
+use state::State;
 use std::sync::Arc;
 use std::time::Instant;
-use surroundings::{Failure, Volume};
+use surroundings::Failure;
 use wasmtime::component::ResourceTableError;
-use wasmtime::{CallHook, Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime::{Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
 
 /// After how many ticks of the engine's epoch a running guest looks at its deadline: at each.
 const TICKS_BETWEEN_LOOKS: u64 = 1;
@@ -70,20 +72,7 @@ impl Sandbox {
         surroundings: &Arc<Surroundings>,
         request: &Request<'_>,
     ) -> Result<Self, Error> {
-        let state = State {
-            surroundings: Arc::clone(surroundings),
-            call: None,
-            constants: None,
-            pending: Vec::new(),
-            panic: None,
-            making: None,
-            meter: Meter::new(limits),
-            volume: Arc::new(Volume::new(limits.log)),
-            wasi: Vec::new(),
-            argument_limit: limits.arguments,
-            result_limit: limits.result,
-            instances: Vec::with_capacity(blueprint.instances()),
-        };
+        let state = State::new(limits, surroundings, blueprint.instances());
         let mut store = Store::new(blueprint.engine(), state);
         store.limiter(|state| &mut state.meter);
         store.epoch_deadline_callback(look_at_the_deadline);
@@ -98,10 +87,6 @@ impl Sandbox {
         let made =
             sandbox.blueprint.wasi(sandbox.store.data(), limits).map_err(wasmtime::Error::new);
         let made = made.and_then(|wasi| {
-            if !wasi.is_empty() {
-                // Those functions are linked by a library: the engine itself asks before each.
-                sandbox.store.call_hook(check_before_host_functions);
-            }
             sandbox.store.data_mut().wasi = wasi;
             sandbox.within(request, |sandbox| sandbox.blueprint.instantiate(&mut sandbox.store))
         });
@@ -117,11 +102,6 @@ impl Sandbox {
     /// Says that no call follows the making: the next one has its own fuel.
     pub(crate) fn settle(&mut self) {
         self.is_fresh = false;
-    }
-
-    /// How many instances it has.
-    pub(crate) fn instances(&self) -> usize {
-        self.blueprint.instances()
     }
 
     /// Whether it has served its time, by its definition's limits.
@@ -179,10 +159,7 @@ impl Sandbox {
         }
         state.meter.begin_call();
         state.wasi.iter().for_each(|context| context.begin_call(request.call));
-        let result = {
-            let _entered = (!state.wasi.is_empty()).then(context::enter);
-            run(self)
-        };
+        let result = run(self);
         let state = self.store.data_mut();
         state.wasi.iter().for_each(context::Context::end_call);
         state.call = None;
@@ -312,16 +289,6 @@ fn look_at_the_deadline(store: StoreContextMut<'_, State>) -> wasmtime::Result<U
     }
 }
 
-fn check_before_host_functions(
-    store: StoreContextMut<'_, State>,
-    transition: CallHook,
-) -> wasmtime::Result<()> {
-    match transition {
-        CallHook::CallingHost => store.data().check_interrupt().map_err(wasmtime::Error::new),
-        _ => Ok(()),
-    }
-}
-
 fn describe_stack(stack: &WasmBacktrace) -> String {
     let frames = stack.frames().iter().map(|frame| match frame.func_name() {
         // A name may be as long as its module likes.
@@ -329,4 +296,111 @@ fn describe_stack(stack: &WasmBacktrace) -> String {
         None => format!("at function {}", frame.func_index()),
     });
     frames.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Options;
+    use crate::engine::Engines;
+    use crate::event::Events;
+    use crate::id::{CallId, Generation, WorkerId};
+    use crate::ticker::Ticker;
+    use crate::wasi::{Output, Wasi};
+    use std::sync::atomic::AtomicBool;
+    use wasmtime::{Extern, Func, Linker, Val, ValType};
+
+    fn surroundings() -> Arc<Surroundings> {
+        Arc::new(Surroundings {
+            worker: WorkerId(1),
+            events: Events::new(1),
+            constants: Arc::default(),
+            host_functions: Arc::default(),
+            stopping: Arc::default(),
+            is_occupied: AtomicBool::new(false),
+            ticker: Arc::new(Ticker::new()),
+            started: Instant::now(),
+            max_wasm_stack: 1 << 20,
+            max_instances: 1,
+        })
+    }
+
+    /// Everything that any module can be linked to. A new way to link functions belongs here.
+    fn every_import(engine: &wasmtime::Engine) -> Linker<State> {
+        let mut linker = imports::host_linker(engine, 0).unwrap();
+        imports::link_host_function(&mut linker, 0, "host_function").unwrap();
+        let never = |_: &mut wasmtime::Caller<'_, State>, _| panic!("a dependency is called");
+        imports::link_typed(&mut linker, 0, 0, ("wpc:dependency", "function"), never).unwrap();
+        wasi::link(&mut linker, 0, 0).unwrap();
+        linker
+    }
+
+    /// A guest that calls nothing but this, and then traps.
+    fn calls_once(module: &str, name: &str, function: &Func, store: &Store<State>) -> Vec<u8> {
+        let ty = function.ty(store);
+        let list = |types: &mut dyn Iterator<Item = ValType>| {
+            types.map(|ty| ty.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        let (parameters, results) = (list(&mut ty.params()), list(&mut ty.results()));
+        let arguments: String = ty.params().map(|ty| format!("({ty}.const 8)")).collect();
+        let drops = "drop ".repeat(ty.results().len());
+        wat::parse_str(format!(
+            r#"(module
+                (import "{module}" "{name}" (func $import (param {parameters}) (result {results})))
+                (memory (export "memory") 1)
+                (func (export "f") {arguments} call $import {drops} unreachable))"#
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn every_linked_function_ends_a_guest_whose_call_should_end() {
+        let engines =
+            Engines::new(&Options { max_live_instances: 1, ..Options::default() }).unwrap();
+        let engine = engines.get(engines.plain()).unwrap();
+        let linker = every_import(&engine);
+        let surroundings = surroundings();
+        let limits = Limits::default();
+        let new_store = || {
+            let mut state = State::new(&limits, &surroundings, 1);
+            let granted = Wasi::minimal().stdout(Output::discard());
+            let volume = Arc::clone(&state.volume);
+            state.wasi.push(context::Context::new(&granted, 8, &surroundings, &volume).unwrap());
+            let mut store = Store::new(&engine, state);
+            store.set_epoch_deadline(1);
+            store
+        };
+        let mut listing = new_store();
+        let linked: Vec<_> = linker
+            .iter(&mut listing)
+            .map(|(module, name, found)| (module.to_owned(), name.to_owned(), found))
+            .collect();
+        for name in
+            ["wpc_constant", "wpc_panic", "host_function", "function", "fd_write", "poll_oneoff"]
+        {
+            assert!(linked.iter().any(|(_, linked, _)| linked == name), "{name} is linked");
+        }
+        let mut wasm = Vec::new();
+        for (module, name, found) in linked {
+            let Extern::Func(function) = found else { panic!("{name} is a function") };
+            wasm.push((calls_once(&module, &name, &function, &listing), name));
+        }
+        drop(listing);
+        for (bytes, name) in wasm {
+            let mut store = new_store();
+            let module = wasmtime::Module::new(&engine, bytes).unwrap();
+            let instance = linker.instantiate(&mut store, &module).unwrap();
+            let limit = std::time::Duration::from_secs(60);
+            let call = Call::new(CallId(1), "f".into(), Generation(1), Instant::now(), limit);
+            assert!(call.begin());
+            call.cancel();
+            store.data_mut().call = Some(Arc::new(call));
+            let function = instance.get_func(&mut store, "f").unwrap();
+            let error = function.call(&mut store, &[], &mut [] as &mut [Val]).unwrap_err();
+            assert!(
+                matches!(error.downcast_ref(), Some(Failure::Interrupted(_))),
+                "{name} does not look: {error:#}"
+            );
+        }
+    }
 }

@@ -31,6 +31,24 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// The state of a sandbox with so many instances, before any of them is there.
+    pub(super) fn new(limits: &Limits, surroundings: &Arc<Surroundings>, instances: usize) -> Self {
+        Self {
+            surroundings: Arc::clone(surroundings),
+            call: None,
+            constants: None,
+            pending: Vec::new(),
+            panic: None,
+            making: None,
+            meter: Meter::new(limits),
+            volume: Arc::new(Volume::new(limits.log)),
+            wasi: Vec::new(),
+            argument_limit: limits.arguments,
+            result_limit: limits.result,
+            instances: Vec::with_capacity(instances),
+        }
+    }
+
     /// Why the running call should end now, if it should.
     pub(super) fn interrupt(&self, now: Instant) -> Option<Interrupt> {
         self.surroundings.interrupt(self.call.as_deref(), now)

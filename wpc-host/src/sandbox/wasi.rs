@@ -1,27 +1,107 @@
-//! WASI preview 1 in a sandbox: `wasmtime_wasi` carries it, confined to what was granted. What waits or
-//! works for long is ours, so that it ends with its call.
+//! WASI preview 1 in a sandbox: `wasmtime_wasi` implements it, confined to what was granted. What waits or works for long
+//! is ours, so that it ends with its call.
+//!
+//! The functions are linked here one by one instead of by `wasmtime_wasi`'s own linker, which blocks on a `tokio` runtime: on a
+//! thread that runs an async task, as callers' threads may, that panics. Nothing here waits for another thread, so each of
+//! their futures is ready when it is first polled. It also lets each function look whether its call should end.
 
-use super::imports::{fill_with_random, memory_of};
-use super::memory;
+use super::imports::{check_interrupt, fill_with_random, memory_of};
+use super::poll::{SUCCESS, poll_oneoff};
 use super::state::State;
 use super::surroundings::Failure;
+use crate::call::with_thread_waker;
 use crate::host_function::LOOK;
 use crate::wasi::WASI_MODULE;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use wasmtime::{Caller, Linker};
-use wasmtime_wasi::p1::add_to_linker_sync;
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+use wasmtime::{AsContextMut as _, Caller, Linker};
+use wasmtime_wasi::p1::wasi_snapshot_preview1::{self as preview1, WasiSnapshotPreview1 as _};
+use wiggle::GuestMemory;
 
-/// The most subscriptions a guest may wait for at once: they are kept while it does.
-const MAX_SUBSCRIPTIONS: u32 = 4096;
+/// Links functions of preview 1 that `wasmtime_wasi` implements, each with the types of its parameters: those that return at
+/// once, and those that are futures.
+macro_rules! link_functions {
+    ($linker:ident, $at:ident, $nth:ident; at_once { $($sync:ident($($sync_ty:ident),*);)+ } futures { $($name:ident($($ty:ident),*);)+ }) => {
+        $(link_functions!(@one $linker, $at, $nth, $sync, ready, ($($sync_ty),*) (a b c d e f g h i) ());)+
+        $(link_functions!(@one $linker, $at, $nth, $name, drive, ($($ty),*) (a b c d e f g h i) ());)+
+    };
+    // Gives each parameter a name.
+    (@one $linker:ident, $at:ident, $nth:ident, $name:ident, $how:ident, ($ty:ident $(, $rest:ident)*) ($letter:ident $($letters:ident)*) ($($done:tt)*)) => {
+        link_functions!(@one $linker, $at, $nth, $name, $how, ($($rest),*) ($($letters)*) ($($done)* ($letter: $ty)))
+    };
+    (@one $linker:ident, $at:ident, $nth:ident, $name:ident, $how:ident, () ($($letters:ident)*) ($(($letter:ident: $ty:ident))*)) => {
+        $linker.func_wrap(
+            WASI_MODULE,
+            stringify!($name),
+            move |mut caller: Caller<'_, State> $(, $letter: $ty)*| -> wasmtime::Result<i32> {
+                check_interrupt(&caller)?;
+                let memory = memory_of(&mut caller, $at).map_err(wasmtime::Error::new)?;
+                let fuel = caller.as_context_mut().hostcall_fuel();
+                let (bytes, state) = memory.data_and_store_mut(&mut caller);
+                let State { wasi, call, surroundings, .. } = state;
+                let context = &mut wasi[$nth].inner;
+                context.set_hostcall_fuel(fuel);
+                let mut memory = GuestMemory::Unshared(bytes);
+                let answer = preview1::$name(context, &mut memory $(, $letter)*);
+                $how(answer, || surroundings.interrupt(call.as_deref(), Instant::now()))
+            },
+        )?
+    };
+}
 
 /// Links preview 1 for the module at `at`, whose context is the sandbox's `nth`.
 pub(super) fn link(linker: &mut Linker<State>, at: usize, nth: usize) -> wasmtime::Result<()> {
-    add_to_linker_sync(linker, move |state: &mut State| &mut state.wasi[nth].inner)?;
-    linker.allow_shadowing(true);
+    link_functions! { linker, at, nth;
+        at_once {
+            args_get(i32, i32);
+            args_sizes_get(i32, i32);
+            clock_res_get(i32, i32);
+            clock_time_get(i32, i64, i32);
+            environ_get(i32, i32);
+            environ_sizes_get(i32, i32);
+            fd_allocate(i32, i64, i64);
+            fd_fdstat_set_flags(i32, i32);
+            fd_fdstat_set_rights(i32, i64, i64);
+            fd_prestat_dir_name(i32, i32, i32);
+            fd_prestat_get(i32, i32);
+            fd_tell(i32, i32);
+            proc_raise(i32);
+            sched_yield();
+        }
+        futures {
+            fd_advise(i32, i64, i64, i32);
+            fd_close(i32);
+            fd_datasync(i32);
+            fd_fdstat_get(i32, i32);
+            fd_filestat_get(i32, i32);
+            fd_filestat_set_size(i32, i64);
+            fd_filestat_set_times(i32, i64, i64, i32);
+            fd_pread(i32, i32, i32, i64, i32);
+            fd_pwrite(i32, i32, i32, i64, i32);
+            fd_read(i32, i32, i32, i32);
+            fd_readdir(i32, i32, i32, i64, i32);
+            fd_renumber(i32, i32);
+            fd_seek(i32, i64, i32, i32);
+            fd_sync(i32);
+            fd_write(i32, i32, i32, i32);
+            path_create_directory(i32, i32, i32);
+            path_filestat_get(i32, i32, i32, i32, i32);
+            path_filestat_set_times(i32, i32, i32, i32, i64, i64, i32);
+            path_link(i32, i32, i32, i32, i32, i32, i32);
+            path_open(i32, i32, i32, i32, i32, i64, i64, i32, i32);
+            path_readlink(i32, i32, i32, i32, i32, i32);
+            path_remove_directory(i32, i32, i32);
+            path_rename(i32, i32, i32, i32, i32, i32);
+            path_symlink(i32, i32, i32, i32, i32);
+            path_unlink_file(i32, i32, i32);
+        }
+    }
     linker.func_wrap(
         WASI_MODULE,
         "poll_oneoff",
         move |caller: Caller<'_, State>, wanted: u32, events: u32, count: u32, found: u32| {
+            check_interrupt(&caller)?;
             poll_oneoff(caller, at, wanted, events, count, found).map_err(wasmtime::Error::new)
         },
     )?;
@@ -30,134 +110,47 @@ pub(super) fn link(linker: &mut Linker<State>, at: usize, nth: usize) -> wasmtim
         WASI_MODULE,
         "random_get",
         move |mut caller: Caller<'_, State>, room: u32, len: u32| {
+            check_interrupt(&caller)?;
             fill_with_random(&mut caller, at, room, len).map_err(wasmtime::Error::new)?;
             Ok(SUCCESS)
         },
     )?;
-    // Tells whose program ended, and takes any status.
-    linker.func_wrap(WASI_MODULE, "proc_exit", move |status: i32| -> wasmtime::Result<()> {
-        Err(wasmtime::Error::new(Failure::Exited { at, status }))
-    })?;
-    linker.allow_shadowing(false);
+    // Says whose program ended, and takes any status.
+    linker.func_wrap(
+        WASI_MODULE,
+        "proc_exit",
+        move |caller: Caller<'_, State>, status: i32| -> wasmtime::Result<()> {
+            check_interrupt(&caller)?;
+            Err(wasmtime::Error::new(Failure::Exited { at, status }))
+        },
+    )?;
     Ok(())
 }
 
-/// A subscription and an event, as preview 1 lays them out in memory.
-const SUBSCRIPTION: u32 = 48;
-const EVENT: u32 = 32;
-
-const SUCCESS: i32 = 0;
-const INVALID: i32 = 28;
-
-/// The kind of a subscription to a clock; 1 and 2 are reading and writing.
-const CLOCK: u8 = 0;
-
-/// What one subscription waits for.
-struct Awaited {
-    user_data: [u8; 8],
-    kind: u8,
-    what: What,
+/// The answer of a function that returns at once.
+fn ready(
+    answer: wasmtime::Result<i32>,
+    _: impl Fn() -> Option<crate::call::Interrupt>,
+) -> wasmtime::Result<i32> {
+    answer
 }
 
-#[derive(Clone, Copy)]
-enum What {
-    /// Input and output never make a guest wait here.
-    Ready,
-    /// `None` is for ever.
-    Until(Option<Instant>),
-    /// No clock of this number, or nothing of this kind.
-    Unknown,
-}
-
-/// Waits until one of `count` subscriptions at `wanted` has come about, and writes those that have to
-/// `events`, their number to `found`. Ends with the call.
-fn poll_oneoff(
-    mut caller: Caller<'_, State>,
-    at: usize,
-    wanted: u32,
-    events: u32,
-    count: u32,
-    found: u32,
-) -> Result<i32, Failure> {
-    if count == 0 || count > MAX_SUBSCRIPTIONS {
-        return Ok(INVALID);
-    }
-    let memory = memory_of(&mut caller, at)?;
-    let all = memory::read(memory, &caller, wanted, count * SUBSCRIPTION, "its subscriptions")?;
-    let (subscriptions, _) = all.as_chunks::<{ SUBSCRIPTION as usize }>();
-    let now = Instant::now();
-    let started = caller.data().surroundings.started;
-    let awaited: Vec<_> =
-        subscriptions.iter().map(|subscription| awaited(subscription, started, now)).collect();
-    let mut until = None;
-    let mut waits = true;
-    for awaited in &awaited {
-        match awaited.what {
-            What::Ready | What::Unknown => waits = false,
-            What::Until(Some(moment)) => {
-                until = Some(until.map_or(moment, |until: Instant| until.min(moment)));
+/// The answer of a future, which is ready when it is first polled; were it not, it would be awaited until its call should end.
+fn drive(
+    future: impl Future<Output = wasmtime::Result<i32>>,
+    interrupt: impl Fn() -> Option<crate::call::Interrupt>,
+) -> wasmtime::Result<i32> {
+    let mut future = pin!(future);
+    with_thread_waker(|waker| {
+        let mut task = Context::from_waker(waker);
+        loop {
+            if let Poll::Ready(answer) = future.as_mut().poll(&mut task) {
+                return answer;
             }
-            What::Until(None) => {}
+            if let Some(interrupt) = interrupt() {
+                return Err(wasmtime::Error::new(Failure::Interrupted(interrupt)));
+            }
+            std::thread::park_timeout(LOOK);
         }
-    }
-    if waits {
-        sleep(caller.data(), until)?;
-    }
-    let now = Instant::now();
-    let mut written: u32 = 0;
-    for awaited in awaited {
-        let errno = match awaited.what {
-            What::Ready => SUCCESS,
-            What::Until(Some(moment)) if moment <= now => SUCCESS,
-            What::Until(_) => continue,
-            What::Unknown => INVALID,
-        };
-        let mut event = [0; EVENT as usize];
-        event[..8].copy_from_slice(&awaited.user_data);
-        event[8] = u8::try_from(errno).unwrap_or_default();
-        event[10] = awaited.kind;
-        // At least one byte can be read or written.
-        event[16] = u8::from(awaited.kind != CLOCK);
-        let place = events.saturating_add(written * EVENT);
-        memory::room(memory, &mut caller, place, EVENT, "the room for events")?
-            .copy_from_slice(&event);
-        written += 1;
-    }
-    memory::room(memory, &mut caller, found, 4, "the room for the number of events")?
-        .copy_from_slice(&written.to_le_bytes());
-    Ok(SUCCESS)
-}
-
-fn awaited(subscription: &[u8; SUBSCRIPTION as usize], started: Instant, now: Instant) -> Awaited {
-    let bytes = |at: usize| std::array::from_fn(|byte| subscription[at + byte]);
-    let timeout = Duration::from_nanos(u64::from_le_bytes(bytes(24)));
-    let is_absolute = subscription[40] & 1 == 1;
-    let clock = u32::from_le_bytes(std::array::from_fn(|byte| subscription[16 + byte]));
-    let kind = subscription[8];
-    let what = match (kind, clock, is_absolute) {
-        (CLOCK, 0 | 1, false) => What::Until(now.checked_add(timeout)),
-        (CLOCK, 0, true) => {
-            let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            What::Until(now.checked_add(timeout.saturating_sub(wall)))
-        }
-        (CLOCK, 1, true) => What::Until(started.checked_add(timeout)),
-        (1 | 2, ..) => What::Ready,
-        _ => What::Unknown,
-    };
-    Awaited { user_data: bytes(0), kind, what }
-}
-
-/// Sleeps until the moment, or for ever, but no longer than the call may take.
-fn sleep(state: &State, until: Option<Instant>) -> Result<(), Failure> {
-    loop {
-        let now = Instant::now();
-        if until.is_some_and(|until| until <= now) {
-            return Ok(());
-        }
-        if let Some(interrupt) = state.interrupt(now) {
-            return Err(Failure::Interrupted(interrupt));
-        }
-        let left = until.map_or(LOOK, |until| until - now);
-        std::thread::park_timeout(left.min(LOOK));
-    }
+    })
 }

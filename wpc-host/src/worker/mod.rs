@@ -45,6 +45,8 @@ pub(crate) struct Worker {
     in_flight: CachePadded<AtomicUsize>,
     /// The earliest deadline among those in the queue, or earlier.
     next_expiry: AtomicU64,
+    /// The tick, plus one, at which a reclaim last found nothing; a hint.
+    fruitless_reclaim: AtomicU64,
     current: CachePadded<Current>,
     is_busy: AtomicBool,
     health: Mutex<HealthState>,
@@ -82,6 +84,7 @@ impl Worker {
             queue: Queue::new(),
             in_flight: CachePadded::new(AtomicUsize::new(0)),
             next_expiry: AtomicU64::new(u64::MAX),
+            fruitless_reclaim: AtomicU64::new(0),
             current: CachePadded::new(Current::new()),
             is_busy: AtomicBool::new(true),
             health: Mutex::new(HealthState::Starting),
@@ -236,15 +239,38 @@ impl Worker {
         self.ticker.nanos(now) >= self.next_expiry.load(Ordering::Acquire)
     }
 
-    /// Ends queued calls whose limit passed, and frees the places of those that were answered; the
-    /// others keep their order. Gives back what found the queue closed.
+    /// Ends queued calls whose limit passed, and frees the slots of those that were answered; the
+    /// others keep their order. Returns what found the queue closed.
     pub(crate) fn sweep_queue(&self, now: Instant) -> Vec<Job> {
         // Reset first: a push that is missed below lowers it again, since pushes do so last.
         self.next_expiry.store(u64::MAX, Ordering::Release);
+        self.sweep(|job| job.call.is_answered() || job.call.expire(now))
+    }
+
+    /// Frees the slots of queued calls that were answered, for a caller that finds the worker full. It looks at every
+    /// queued call, so it is tried once a tick while it frees nothing; `homeless` are jobs that found the queue closed.
+    pub(crate) fn reclaim(&self, homeless: &mut Vec<Job>) -> bool {
+        let tick = self.ticker.coarse_now() + 1;
+        if self.fruitless_reclaim.load(Ordering::Relaxed) == tick {
+            return false;
+        }
+        let mut has_freed = false;
+        homeless.append(&mut self.sweep(|job| {
+            let is_answered = job.call.is_answered();
+            has_freed |= is_answered;
+            is_answered
+        }));
+        if !has_freed {
+            self.fruitless_reclaim.store(tick, Ordering::Relaxed);
+        }
+        has_freed
+    }
+
+    fn sweep(&self, mut is_over: impl FnMut(&Job) -> bool) -> Vec<Job> {
         let mut homeless = Vec::new();
         let taken: Vec<_> = std::iter::from_fn(|| self.queue.pop()).collect();
         for job in taken {
-            if job.call.is_answered() || job.call.expire(now) {
+            if is_over(&job) {
                 self.give_back();
             } else if let Err(job) = self.push(job) {
                 homeless.push(job);

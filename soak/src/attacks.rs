@@ -1,0 +1,161 @@
+//! Attacks on single promises, each repeated for as long as it is given: what every round must leave behind is checked at
+//! its end.
+
+use anyhow::{Result, ensure};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use wpc_host::{CallOptions, Error, Limits, Options, WasmModule, WorkerProcedureCall};
+
+/// How long any call may take to be answered before it counts as lost.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A gate that threads wait at until it is opened.
+#[derive(Clone, Default)]
+struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    fn set(&self, is_open: bool) {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = is_open;
+        self.0.1.notify_all();
+    }
+
+    fn wait(&self) {
+        let is_open = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.0.1.wait_while(is_open, |is_open| !*is_open));
+    }
+}
+
+/// Stops that abandon every worker in a host function that does not return: each call is answered all the same.
+pub(crate) fn stops(duration: Duration) -> Result<()> {
+    const WORKERS: usize = 32;
+    let wpc = WorkerProcedureCall::new(Options {
+        stop_timeout: Duration::from_millis(1),
+        lost_worker_grace: Duration::from_millis(1),
+        max_live_instances: 256,
+        ..Options::default()
+    })?;
+    let gate = Gate::default();
+    let its_own = gate.clone();
+    wpc.define_host_function("blocks", move |_, (): ()| {
+        its_own.wait();
+        Ok::<_, String>(())
+    })?;
+    let module = wat::parse_str(
+        r#"(module
+            (import "wpc-host" "blocks" (func $blocks (param i32 i32 i32 i32) (result i64)))
+            (memory (export "memory") 1)
+            (func (export "f")
+                (drop (call $blocks (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))))"#,
+    )?;
+    wpc.define_worker_function("f", WasmModule::new(module).grant_host_function("blocks"))?;
+    let (end, mut rounds, mut calls) = (Instant::now() + duration, 0_u64, 0_u64);
+    while Instant::now() < end {
+        gate.set(false);
+        wpc.start_workers(WORKERS)?;
+        let submitted = (0..WORKERS).map(|_| wpc.submit::<()>("f", ()));
+        let submitted = submitted.collect::<Result<Vec<_>, _>>()?;
+        wpc.stop_workers();
+        let patience = Instant::now() + PATIENCE;
+        for call in &submitted {
+            while !call.is_answered() {
+                ensure!(
+                    Instant::now() < patience,
+                    "a call was not answered by a stop (round {rounds})"
+                );
+                std::thread::yield_now();
+            }
+        }
+        (rounds, calls) = (rounds + 1, calls + submitted.len() as u64);
+        // The abandoned threads end.
+        gate.set(true);
+    }
+    println!("{calls} calls in {rounds} stops that abandoned their workers: each was answered");
+    Ok(())
+}
+
+/// Guests that do nothing but call the host, without a loop: none outruns its limit.
+pub(crate) fn floods(duration: Duration) -> Result<()> {
+    const CALLS: usize = 100_000;
+    let wpc = WorkerProcedureCall::new(Options {
+        lost_worker_grace: Duration::from_millis(500),
+        max_restarts_per_worker: u32::MAX,
+        restart_base_delay: Duration::from_nanos(1),
+        restart_max_delay: Duration::from_nanos(1),
+        restart_jitter: Duration::ZERO,
+        ..Options::default()
+    })?;
+    wpc.define_worker_constant("K", &vec![7_u8; 1 << 20])?;
+    wpc.define_host_function("nothing", |_, (): ()| Ok::<_, String>(()))?;
+    let place = "(i32.const 0) (i32.const 1) (i32.const 16) (i32.const 0x200000)";
+    let floods = [
+        ("constant", "wpc", "wpc_constant", "(param i32 i32 i32 i32) (result i64)", place, "drop"),
+        (
+            "take",
+            "wpc",
+            "wpc_take",
+            "(param i32 i32) (result i64)",
+            "(i32.const 0) (i32.const 64)",
+            "drop",
+        ),
+        ("panic", "wpc", "wpc_panic", "(param i32 i32)", "(i32.const 0) (i32.const 16384)", ""),
+        (
+            "log",
+            "wpc",
+            "wpc_log",
+            "(param i32 i32 i32)",
+            "(i32.const 2) (i32.const 0) (i32.const 512)",
+            "",
+        ),
+        (
+            "hosted",
+            "wpc-host",
+            "nothing",
+            "(param i32 i32 i32 i32) (result i64)",
+            "(i32.const 0) (i32.const 0) (i32.const 16) (i32.const 64)",
+            "drop",
+        ),
+        ("yields", "wasi_snapshot_preview1", "sched_yield", "(result i32)", "", "drop"),
+    ];
+    for (name, module, import, ty, arguments, drops) in floods {
+        let calls = format!("(call $flood {arguments}) {drops}\n").repeat(CALLS);
+        let wasm = wat::parse_str(format!(
+            r#"(module (import "{module}" "{import}" (func $flood {ty}))
+                (memory (export "memory") 64) (data (i32.const 0) "K")
+                (func (export "f") {calls}))"#
+        ))?;
+        let limits = Limits { log: usize::MAX, ..Limits::default() };
+        let wasm = WasmModule::new(wasm)
+            .grant_host_function("nothing")
+            .grant_wasi(wpc_host::Wasi::minimal())
+            .limits(limits);
+        wpc.define_worker_function(name, wasm)?;
+    }
+    let add = wat::parse_str(
+        r#"(module (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))"#,
+    )?;
+    wpc.define_worker_function("add", &add)?;
+    wpc.start_workers(2)?;
+    let (end, mut timeouts, mut neighbours) = (Instant::now() + duration, 0_u64, 0_u64);
+    let limit = CallOptions::new().time_limit(Duration::from_millis(50));
+    while Instant::now() < end {
+        let calls: Vec<_> =
+            floods.iter().map(|(name, ..)| wpc.submit_with::<()>(name, (), &limit)).collect();
+        neighbours += 1;
+        ensure!(wpc.call::<i32>("add", (40, 2))? == 42, "a neighbour's answer is wrong");
+        for call in calls {
+            match call?.wait() {
+                Err(Error::Timeout { .. }) => timeouts += 1,
+                Ok(()) | Err(Error::Held { .. }) => {}
+                Err(other) => return Err(other.into()),
+            }
+        }
+        for health in wpc.get_worker_health_states() {
+            ensure!(health.restart_attempt == 0, "{} was lost", health.worker_id);
+        }
+    }
+    wpc.stop_workers();
+    println!(
+        "{timeouts} floods of host calls ended at their limit, beside {neighbours} other calls; no worker was lost"
+    );
+    Ok(())
+}

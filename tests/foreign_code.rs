@@ -1,0 +1,244 @@
+//! The embedder's code where the pool runs it: wakers, listeners and host functions that are slow or panic, and async
+//! runtimes around everything.
+
+use crate::support::*;
+use std::future::Future;
+use std::panic::panic_any;
+use std::pin::pin;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Condvar, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+use wpc_host::{CallOptions, Options, Output, Wasi, WorkerProcedureCall};
+
+/// What a panic carries, and what panics once more when it is dropped.
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic_any("dropped");
+    }
+}
+
+/// Blocks the thread that wakes until it is released.
+#[derive(Default)]
+struct Blocks(Mutex<bool>, Condvar);
+
+impl Blocks {
+    fn release(&self) {
+        *self.0.lock().unwrap() = true;
+        self.1.notify_all();
+    }
+}
+
+impl Wake for Blocks {
+    fn wake(self: Arc<Self>) {
+        drop(self.1.wait_while(self.0.lock().unwrap(), |released| !*released));
+    }
+}
+
+/// Reports that it was woken.
+struct Reports(Mutex<Sender<()>>);
+
+impl Wake for Reports {
+    fn wake(self: Arc<Self>) {
+        // The test may be over.
+        let _ = self.0.lock().unwrap().send(());
+    }
+}
+
+#[test]
+fn a_waker_that_blocks_delays_the_limit_of_no_other_call() {
+    let wpc = pool(1);
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_module(spinner()).unwrap();
+    let spinning = spin(&wpc, &events);
+    // Both wait behind it, and their limits pass there.
+    let limit = CallOptions::new().time_limit(Duration::from_millis(20));
+    let (blocks, (woken, wakes)) = (Arc::new(Blocks::default()), channel());
+    let wakers = [
+        Waker::from(Arc::clone(&blocks)),
+        Waker::from(Arc::clone(&blocks)),
+        Waker::from(Arc::new(Reports(Mutex::new(woken)))),
+    ];
+    let mut calls: Vec<_> = wakers
+        .iter()
+        .map(|_| Box::pin(wpc.submit_with::<i32>("quick", (), &limit).unwrap().answer()))
+        .collect();
+    for (call, waker) in calls.iter_mut().zip(&wakers) {
+        assert!(call.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+    }
+    wakes.recv_timeout(PATIENCE).unwrap();
+    let answer = calls[2].as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    let Poll::Ready(answer) = answer else { panic!("it was woken") };
+    assert_eq!(code(answer), "timeout");
+    blocks.release();
+    spinning.cancel();
+}
+
+#[test]
+fn a_panic_whose_payload_panics_too_ends_where_it_came_up() {
+    let wpc = pool(1);
+    wpc.on_worker_event(|_| panic_any(PanicsWhenDropped)).unwrap();
+    let events = Recorder::new(&wpc);
+    wpc.define_host_function("waits", |_, (): ()| -> Result<(), String> {
+        panic_any(PanicsWhenDropped)
+    })
+    .unwrap();
+    let module = wat(r#"(module
+        (import "wpc-host" "waits" (func $waits (param i32 i32 i32 i32) (result i64)))
+        (memory (export "memory") 1)
+        (func (export "f") (result i64)
+            (call $waits (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))))"#);
+    wpc.define_worker_function("f", module.grant_host_function("waits")).unwrap();
+    let length: i64 = wpc.call("f", ()).unwrap();
+    assert!(length > 0, "the guest received an error");
+    for health in wpc.get_worker_health_states() {
+        assert_eq!(health.restart_attempt, 0, "no worker was lost");
+    }
+    // The listener before has panicked by now, and this one still hears.
+    assert_eq!(code(wpc.define_worker_function("g", b"".as_slice())), "not_wasm");
+    events.wait_for_name("definition_refused");
+    events.wait_for_name("listener_panicked");
+}
+
+/// A program that writes `hello` to its standard output.
+fn writes() -> wpc_host::WasmModule {
+    wat(r#"(module
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 0) "\08\00\00\00\05\00\00\00hello")
+        (func (export "writes") (result i32)
+            (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 32))))"#)
+}
+
+/// What is done in each surroundings: every way to run a guest of WASI, and guests run by what guests call.
+fn use_everything() {
+    let wpc = Arc::new(pool_with(2, Options::default()));
+    wpc.define_worker_function("quick", spinner()).unwrap();
+    let discards = Wasi::minimal().stdout(Output::discard());
+    wpc.define_worker_function("writes", writes().grant_wasi(discards)).unwrap();
+    // A writer and a host function that run guests themselves, here and on the pool.
+    let runs_guests = {
+        let wpc = Arc::downgrade(&wpc);
+        move || {
+            let Some(wpc) = wpc.upgrade() else { return };
+            assert_eq!(wpc.local_worker().call::<i32>("writes", ()).unwrap(), 0);
+            assert_eq!(wpc.call::<i32>("writes", ()).unwrap(), 0);
+        }
+    };
+    struct Writer<F>(F);
+    impl<F: Fn()> std::io::Write for Writer<F> {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            (self.0)();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let nests = Wasi::minimal().stdout(Output::writer(Writer(runs_guests.clone())));
+    wpc.define_worker_function("nests", writes().export("writes").grant_wasi(nests)).unwrap();
+    wpc.define_host_function("runs", move |_, (): ()| {
+        runs_guests();
+        Ok::<_, String>(())
+    })
+    .unwrap();
+    let calls_host = wat(r#"(module
+        (import "wpc-host" "runs" (func $runs (param i32 i32 i32 i32) (result i64)))
+        (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
+        (memory (export "memory") 1)
+        (func (export "runs") (result i64)
+            (drop (call $yield))
+            (call $runs (i32.const 0) (i32.const 0) (i32.const 64) (i32.const 64))))"#);
+    let granted = calls_host.grant_host_function("runs").grant_wasi(Wasi::minimal());
+    wpc.define_worker_function("runs", granted).unwrap();
+
+    let mut here = wpc.local_worker();
+    assert_eq!(here.call::<i32>("writes", ()).unwrap(), 0);
+    assert_eq!(here.call::<i32>("nests", ()).unwrap(), 0);
+    assert!(here.call::<i64>("runs", ()).unwrap() > 0);
+    assert_eq!(wpc.call::<i32>("writes", ()).unwrap(), 0);
+    assert_eq!(wpc.call::<i32>("nests", ()).unwrap(), 0);
+    assert!(wpc.call::<i64>("runs", ()).unwrap() > 0);
+    assert_eq!(here.call::<i32>("writes", ()).unwrap(), 0);
+    stop(wpc);
+}
+
+fn stop(wpc: Arc<WorkerProcedureCall>) {
+    wpc.stop_workers();
+}
+
+fn runtimes() -> [tokio::runtime::Runtime; 2] {
+    [
+        tokio::runtime::Builder::new_current_thread().build().unwrap(),
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap(),
+    ]
+}
+
+#[test]
+fn everything_runs_on_a_plain_thread() {
+    use_everything();
+}
+
+#[test]
+fn everything_runs_where_a_runtime_is_entered() {
+    for runtime in runtimes() {
+        let _entered = runtime.enter();
+        use_everything();
+    }
+}
+
+#[test]
+fn everything_runs_inside_block_on() {
+    for runtime in runtimes() {
+        runtime.block_on(async { use_everything() });
+    }
+}
+
+#[test]
+fn everything_runs_inside_a_task() {
+    for runtime in runtimes() {
+        runtime.block_on(async { tokio::spawn(async { use_everything() }).await.unwrap() });
+    }
+}
+
+#[test]
+fn everything_runs_inside_a_local_set() {
+    for runtime in runtimes() {
+        let set = tokio::task::LocalSet::new();
+        set.block_on(&runtime, async {
+            tokio::task::spawn_local(async { use_everything() }).await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn everything_runs_on_the_threads_for_blocking_work() {
+    for runtime in runtimes() {
+        runtime.block_on(async { tokio::task::spawn_blocking(use_everything).await.unwrap() });
+    }
+}
+
+#[test]
+fn everything_runs_inside_block_in_place() {
+    let [_, runtime] = runtimes();
+    runtime.block_on(async {
+        let task = async { tokio::task::block_in_place(use_everything) };
+        tokio::spawn(task).await.unwrap();
+    });
+}
+
+#[test]
+fn a_task_awaits_a_call_that_runs_a_guest_of_wasi() {
+    for runtime in runtimes() {
+        let wpc = pool(1);
+        let discards = Wasi::minimal().stdout(Output::discard());
+        wpc.define_worker_function("writes", writes().grant_wasi(discards)).unwrap();
+        let status = runtime.block_on(async {
+            let call = pin!(wpc.call_async::<i32>("writes", ()));
+            call.await.unwrap()
+        });
+        assert_eq!(status, 0);
+    }
+}

@@ -1,0 +1,132 @@
+//! `poll_oneoff` of WASI preview 1: waiting for clocks, which ends with the call. Input and output are always ready.
+
+use super::imports::memory_of;
+use super::memory;
+use super::state::State;
+use super::surroundings::Failure;
+use crate::host_function::LOOK;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use wasmtime::Caller;
+
+/// The most subscriptions a guest may wait for at once: they are kept while it does.
+const MAX_SUBSCRIPTIONS: u32 = 4096;
+
+/// A subscription and an event, as preview 1 lays them out in memory.
+const SUBSCRIPTION: u32 = 48;
+const EVENT: u32 = 32;
+
+pub(super) const SUCCESS: i32 = 0;
+const INVALID: i32 = 28;
+
+/// The kind of a subscription to a clock; 1 and 2 are reading and writing.
+const CLOCK: u8 = 0;
+
+/// What one subscription waits for.
+struct Awaited {
+    user_data: [u8; 8],
+    kind: u8,
+    what: What,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    /// Input and output never make a guest wait here.
+    Ready,
+    /// `None` is for ever.
+    Until(Option<Instant>),
+    /// No clock of this number, or nothing of this kind.
+    Unknown,
+}
+
+/// Waits until one of `count` subscriptions at `wanted` has come about, and writes those that have to
+/// `events`, their number to `found`. Ends with the call.
+pub(super) fn poll_oneoff(
+    mut caller: Caller<'_, State>,
+    at: usize,
+    wanted: u32,
+    events: u32,
+    count: u32,
+    found: u32,
+) -> Result<i32, Failure> {
+    if count == 0 || count > MAX_SUBSCRIPTIONS {
+        return Ok(INVALID);
+    }
+    let memory = memory_of(&mut caller, at)?;
+    let all = memory::read(memory, &caller, wanted, count * SUBSCRIPTION, "its subscriptions")?;
+    let (subscriptions, _) = all.as_chunks::<{ SUBSCRIPTION as usize }>();
+    let now = Instant::now();
+    let started = caller.data().surroundings.started;
+    let awaited: Vec<_> =
+        subscriptions.iter().map(|subscription| awaited(subscription, started, now)).collect();
+    let mut until = None;
+    let mut waits = true;
+    for awaited in &awaited {
+        match awaited.what {
+            What::Ready | What::Unknown => waits = false,
+            What::Until(Some(moment)) => {
+                until = Some(until.map_or(moment, |until: Instant| until.min(moment)));
+            }
+            What::Until(None) => {}
+        }
+    }
+    if waits {
+        sleep(caller.data(), until)?;
+    }
+    let now = Instant::now();
+    let mut written: u32 = 0;
+    for awaited in awaited {
+        let errno = match awaited.what {
+            What::Ready => SUCCESS,
+            What::Until(Some(moment)) if moment <= now => SUCCESS,
+            What::Until(_) => continue,
+            What::Unknown => INVALID,
+        };
+        let mut event = [0; EVENT as usize];
+        event[..8].copy_from_slice(&awaited.user_data);
+        event[8] = u8::try_from(errno).unwrap_or_default();
+        event[10] = awaited.kind;
+        // At least one byte can be read or written.
+        event[16] = u8::from(awaited.kind != CLOCK);
+        let place = events.saturating_add(written * EVENT);
+        memory::room(memory, &mut caller, place, EVENT, "the room for events")?
+            .copy_from_slice(&event);
+        written += 1;
+    }
+    memory::room(memory, &mut caller, found, 4, "the room for the number of events")?
+        .copy_from_slice(&written.to_le_bytes());
+    Ok(SUCCESS)
+}
+
+fn awaited(subscription: &[u8; SUBSCRIPTION as usize], started: Instant, now: Instant) -> Awaited {
+    let bytes = |at: usize| std::array::from_fn(|byte| subscription[at + byte]);
+    let timeout = Duration::from_nanos(u64::from_le_bytes(bytes(24)));
+    let is_absolute = subscription[40] & 1 == 1;
+    let clock = u32::from_le_bytes(std::array::from_fn(|byte| subscription[16 + byte]));
+    let kind = subscription[8];
+    let what = match (kind, clock, is_absolute) {
+        (CLOCK, 0 | 1, false) => What::Until(now.checked_add(timeout)),
+        (CLOCK, 0, true) => {
+            let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            What::Until(now.checked_add(timeout.saturating_sub(wall)))
+        }
+        (CLOCK, 1, true) => What::Until(started.checked_add(timeout)),
+        (1 | 2, ..) => What::Ready,
+        _ => What::Unknown,
+    };
+    Awaited { user_data: bytes(0), kind, what }
+}
+
+/// Sleeps until the moment, or for ever, but no longer than the call may take.
+fn sleep(state: &State, until: Option<Instant>) -> Result<(), Failure> {
+    loop {
+        let now = Instant::now();
+        if until.is_some_and(|until| until <= now) {
+            return Ok(());
+        }
+        if let Some(interrupt) = state.interrupt(now) {
+            return Err(Failure::Interrupted(interrupt));
+        }
+        let left = until.map_or(LOOK, |until| until - now);
+        std::thread::park_timeout(left.min(LOOK));
+    }
+}
