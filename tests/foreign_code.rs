@@ -96,10 +96,10 @@ fn a_panic_whose_payload_panics_too_ends_where_it_came_up() {
     for health in wpc.get_worker_health_states() {
         assert_eq!(health.restart_attempt, 0, "no worker was lost");
     }
-    // The listener before has panicked by now, and this one still hears.
+    // The listener before panics at each event, and this one still hears of it.
     assert_eq!(code(wpc.define_worker_function("g", b"".as_slice())), "not_wasm");
-    events.wait_for_name("definition_refused");
     events.wait_for_name("listener_panicked");
+    events.wait_for_name("definition_refused");
 }
 
 /// A program that writes `hello` to its standard output.
