@@ -63,8 +63,12 @@ fn quick_to_lose(max_live_instances: u32) -> Options {
     }
 }
 
-fn soon() -> CallOptions {
-    CallOptions::new().time_limit(Duration::from_millis(5))
+/// Cancels a call of `stuck` that runs: its worker does not come back from it.
+fn abandon_a_worker(wpc: &WorkerProcedureCall, running: &Receiver<()>) {
+    let stuck = wpc.submit::<()>("stuck", ()).unwrap();
+    running.recv_timeout(PATIENCE).unwrap();
+    stuck.cancel();
+    assert_eq!(code(stuck.wait()), "cancelled");
 }
 
 #[test]
@@ -73,8 +77,7 @@ fn an_abandoned_thread_keeps_no_instances_but_those_of_its_call() {
     define_live(&wpc, 7);
     let (gate, running) = define_stuck(&wpc);
     let events = Recorder::new(&wpc);
-    assert_eq!(code(wpc.call_with::<()>("stuck", (), &soon())), "timeout");
-    running.recv_timeout(PATIENCE).unwrap();
+    abandon_a_worker(&wpc, &running);
     events.wait_for_name("worker_restart_completed");
     for value in 0..7 {
         assert_eq!(wpc.call::<i32>(&format!("f{value}"), ()).unwrap(), value);
@@ -135,8 +138,7 @@ fn with_as_many_abandoned_threads_as_there_may_be_calls_are_refused_at_once() {
     let (gate, running) = define_stuck(&wpc);
     let events = Recorder::new(&wpc);
     for abandoned in 1..=64 {
-        assert_eq!(code(wpc.call_with::<()>("stuck", (), &soon())), "timeout");
-        running.recv_timeout(PATIENCE).unwrap();
+        abandon_a_worker(&wpc, &running);
         events.wait_for_name("worker_error");
         if abandoned < 64 {
             events.wait_for_name("worker_restart_completed");

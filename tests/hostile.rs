@@ -123,6 +123,16 @@ fn eventually(holds: impl Fn() -> bool) {
     }
 }
 
+/// A guest that does nothing but call this import, 100,000 times without a loop.
+fn flood(module: &str, import: &str, ty: &str, arguments: &str, drops: &str) -> WasmModule {
+    let calls = format!("(call $flood {arguments}) {drops}\n").repeat(100_000);
+    wat(&format!(
+        r#"(module (import "{module}" "{import}" (func $flood {ty}))
+            (memory (export "memory") 64) (data (i32.const 0) "K")
+            (func (export "f") {calls}))"#
+    ))
+}
+
 fn with_memory(bytes: usize) -> impl FnOnce(WasmModule) -> WasmModule {
     move |module| module.limits(Limits { memory: bytes, ..Limits::default() })
 }
@@ -682,4 +692,31 @@ fn a_flood_of_lines_that_is_allowed_drops_events_and_is_cut_into_pieces() {
         panic!("it is a line")
     };
     assert!(message.len() <= 16 * 1024);
+}
+
+#[test]
+fn floods_of_every_import() {
+    // Each flood takes seconds where nothing ends it: more than the grace after which its worker would be lost.
+    let options = Options { lost_worker_grace: Duration::from_secs(1), ..hasty() };
+    let wpc = pool_with(1, options);
+    wpc.define_worker_constant("K", &vec![7_u8; 1 << 20]).unwrap();
+    let room = "(i32.const 0) (i32.const 1) (i32.const 16) (i32.const 0x200000)";
+    let carried = "(param i32 i32 i32 i32) (result i64)";
+    let floods = [
+        ("constant", flood("wpc", "wpc_constant", carried, room, "drop")),
+        (
+            "panic",
+            flood("wpc", "wpc_panic", "(param i32 i32)", "(i32.const 0) (i32.const 16384)", ""),
+        ),
+    ];
+    let limit = CallOptions::new().time_limit(Duration::from_millis(20));
+    for (name, module) in floods {
+        wpc.define_worker_function(name, module.export("f")).unwrap();
+        assert_eq!(code(wpc.call_with::<()>(name, (), &limit)), "timeout");
+    }
+    define_sdk(&wpc, &["add"]);
+    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+    for health in wpc.get_worker_health_states() {
+        assert_eq!(health.restart_attempt, 0, "no worker was lost");
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use std::time::Duration;
-use wpc_host::{CallOptions, Error, EventDetails, HealthState, Options, PendingCall};
+use wpc_host::{CallOptions, Error, EventDetails, HealthState, Limits, Options, PendingCall};
 
 /// Restarts that never come by themselves within a test.
 fn patient() -> Options {
@@ -249,4 +249,29 @@ fn a_worker_whose_restarts_were_used_up_is_tried_again_after_its_cool_down() {
     events.wait_for_name("worker_restart_exhausted");
     events.wait_for_name("worker_restart_completed");
     assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+}
+
+#[test]
+fn bounds_that_a_caller_chose_are_no_evidence_against_the_function() {
+    let wpc = pool_with(1, hasty());
+    wpc.define_worker_module(spinner()).unwrap();
+    let limits = Limits { fuel: Some(1_000_000), ..Limits::default() };
+    let counts = wat(r#"(module (func (export "counts") (param i32) (result i32) (local i32)
+        (loop (br_if 0 (i32.lt_u
+            (local.tee 1 (i32.add (local.get 1) (i32.const 1))) (local.get 0))))
+        (local.get 1)))"#);
+    wpc.define_worker_function("counts", counts.limits(limits)).unwrap();
+    for _ in 0..10 {
+        let short = CallOptions::new().time_limit(Duration::from_millis(1));
+        assert_eq!(code(wpc.call_with::<()>("spins", (), &short)), "timeout");
+        let little = CallOptions::new().fuel(100);
+        assert_eq!(code(wpc.call_with::<i32>("counts", (1_000,), &little)), "out_of_fuel");
+    }
+    assert_eq!(wpc.call::<i32>("quick", ()).unwrap(), 7);
+    assert_eq!(wpc.call::<i32>("counts", (1_000,)).unwrap(), 1_000);
+    // The definition's own bound is evidence.
+    for _ in 0..4 {
+        assert_eq!(code(wpc.call::<i32>("counts", (1_000_000,))), "out_of_fuel");
+    }
+    assert_eq!(code(wpc.call::<i32>("counts", (1_000,))), "held");
 }

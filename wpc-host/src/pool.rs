@@ -375,6 +375,7 @@ impl Pool {
         let changes = Arc::clone(&self.changes);
         let equipment = Equipment {
             policy: self.policy.clone(),
+            call_timeout: self.options.call_timeout,
             random,
             waiting: Arc::clone(&self.waiting),
             capacity: Arc::clone(&self.capacity),

@@ -23,10 +23,13 @@ use crate::sync::{thread, time};
 use crate::waiting::WaitingRoom;
 use rand::rngs::SmallRng;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a worker's thread needs beside the worker itself.
 pub(crate) struct Equipment {
     pub(crate) policy: RestartPolicy,
+    /// How long a call may take where its definition does not say.
+    pub(crate) call_timeout: Duration,
     pub(crate) random: SmallRng,
     pub(crate) waiting: Arc<WaitingRoom>,
     pub(crate) capacity: Arc<Capacity>,
@@ -445,9 +448,9 @@ impl Thread {
             return;
         }
         self.shelf.discard(definition);
-        // What the caller or the operator asked for is no failure of the function.
-        let was_asked_for = matches!(error, Error::Cancelled { .. } | Error::Stopped { .. });
-        if was_asked_for || self.worker.surroundings.stopping.load(Ordering::Acquire) {
+        if self.was_asked_for(job, definition, error)
+            || self.worker.surroundings.stopping.load(Ordering::Acquire)
+        {
             self.abandon_trial(job);
             return;
         }
@@ -473,6 +476,19 @@ impl Thread {
         self.tell(consequence(decision, &job.function.name), job, error);
         if let Some(trouble) = trouble {
             self.remember_trouble(definition, &job.function.name, trouble);
+        }
+    }
+
+    /// Whether the caller or the operator asked for this end, so that it is not evidence against the function: by a cancel, a
+    /// stop, or a bound below the definition's own.
+    fn was_asked_for(&self, job: &Job, definition: &Definition, error: &Error) -> bool {
+        match error {
+            Error::Cancelled { .. } | Error::Stopped { .. } => true,
+            Error::Timeout { limit, .. } => {
+                *limit < definition.limits.time.unwrap_or(self.equipment.call_timeout)
+            }
+            Error::OutOfFuel { .. } => job.fuel < definition.limits.fuel && job.fuel.is_some(),
+            _ => false,
         }
     }
 
