@@ -4,7 +4,8 @@ use crate::support::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex};
-use wpc_host::{EventDetails, EventSource, HealthState, Options, Severity};
+use std::time::Duration;
+use wpc_host::{CallOptions, ErrorCode, EventDetails, EventSource, HealthState, Options, Severity};
 
 #[test]
 fn a_start_and_a_stop_tell_each_step_in_order() {
@@ -160,4 +161,33 @@ fn a_listener_may_use_the_pool_and_drop_it_last() {
     wpc.call::<()>("speak", ("x",)).unwrap();
     assert_eq!(receive.recv_timeout(PATIENCE).unwrap(), 3);
     wpc.off_worker_event(listener);
+}
+
+#[test]
+fn every_call_that_has_run_is_observed_with_what_it_took() {
+    let wpc = pool_with(1, hasty());
+    wpc.define_worker_module(spinner()).unwrap();
+    let (send, finished) = std::sync::mpsc::channel();
+    let send = std::sync::Mutex::new(send);
+    wpc.observe_finished_calls(move |call| send.lock().unwrap().send(call.clone()).unwrap());
+    let answer = wpc.submit::<i32>("quick", ()).unwrap().wait_answer().unwrap();
+    let call = finished.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((&*call.function_name, call.error), ("quick", None));
+    assert_eq!(call.function_hash_sha1, answer.metadata.function_hash_sha1);
+    assert_eq!(call.worker_id, answer.metadata.worker_id);
+    let limit = CallOptions::new().time_limit(Duration::from_millis(20));
+    let spinning = wpc.submit_with::<()>("spins", (), &limit).unwrap();
+    let id = spinning.id();
+    assert_eq!(code(spinning.wait()), "timeout");
+    let call = finished.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((call.call_id, call.error), (id, Some(ErrorCode::Timeout)));
+    assert!(call.queued + call.ran >= Duration::from_millis(20));
+    assert_eq!(wpc.local_worker().call::<i32>("quick", ()).unwrap(), 7);
+    assert_eq!(finished.recv_timeout(PATIENCE).unwrap().queued, Duration::ZERO);
+    // One that panics costs nothing, and one that is removed hears nothing.
+    wpc.observe_finished_calls(|_| panic!("on purpose"));
+    assert_eq!(wpc.call::<i32>("quick", ()).unwrap(), 7);
+    wpc.stop_observing_finished_calls();
+    assert_eq!(wpc.call::<i32>("quick", ()).unwrap(), 7);
+    assert!(finished.try_recv().is_err());
 }

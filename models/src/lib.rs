@@ -51,6 +51,7 @@ of_the_host! {
     lifecycle "../../wpc-host/src/lifecycle.rs",
     limits "../../wpc-host/src/limits.rs",
     module "../../wpc-host/src/module.rs",
+    observer "../../wpc-host/src/observer.rs",
     offload "../../wpc-host/src/offload.rs",
     payload "../../wpc-host/src/payload.rs",
     pending "../../wpc-host/src/pending.rs",

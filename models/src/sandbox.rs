@@ -12,6 +12,7 @@ use crate::host_function::HostFunction;
 use crate::id::WorkerId;
 use crate::limits::Limits;
 use crate::module::{Export, Module};
+use crate::observer::Observer;
 use crate::payload::Payload;
 use crate::reply::RawReply;
 use crate::sync::atomic::AtomicBool;
@@ -42,6 +43,7 @@ pub(crate) struct Surroundings {
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) is_occupied: AtomicBool,
     pub(crate) ticker: Arc<Ticker>,
+    pub(crate) observer: Arc<Observer>,
     pub(crate) started: Instant,
     pub(crate) max_wasm_stack: usize,
     pub(crate) max_instances: usize,

@@ -129,6 +129,13 @@ impl Call {
         *self.deadline.get_or_init(|| time::now() + self.time_limit)
     }
 
+    /// How long the call had been accepted when it was begun, where its limit counts from its acceptance.
+    pub(crate) fn queued(&self, begun: Instant) -> Duration {
+        let accepted =
+            self.deadline.get().and_then(|deadline| deadline.checked_sub(self.time_limit));
+        accepted.map_or(Duration::ZERO, |accepted| begun.saturating_duration_since(accepted))
+    }
+
     /// Takes the call to run it; false where it is answered already.
     #[must_use]
     pub(crate) fn begin(&self) -> bool {

@@ -89,6 +89,7 @@ mod json;
 mod lifecycle;
 mod limits;
 mod module;
+mod observer;
 mod offload;
 mod payload;
 mod pending;
@@ -124,6 +125,7 @@ pub use information::{
     WorkerHealth,
 };
 pub use limits::Limits;
+pub use observer::FinishedCall;
 pub use pending::{Answer, CancelHandle, PendingCall};
 pub use postcard_schema::Schema;
 pub use reply::ReplyMetadata;

@@ -12,6 +12,7 @@ use crate::event::{Draft, EventDetails, EventSource, Events, HealthState};
 use crate::id::{Counter, WorkerId};
 use crate::information::WorkerHealth;
 use crate::job::Job;
+use crate::observer::Observer;
 use crate::registry::Registry;
 use crate::restart_policy::{Admission, RestartPolicy};
 use crate::sandbox::Surroundings;
@@ -39,6 +40,7 @@ pub(crate) struct Pool {
     pub(crate) registry: Registry,
     pub(crate) capacity: Arc<Capacity>,
     pub(crate) ticker: Arc<Ticker>,
+    pub(crate) observer: Arc<Observer>,
     pub(crate) waiting: Arc<WaitingRoom>,
     pub(crate) workers: ArcSwap<Vec<Arc<Worker>>>,
     /// Those without a thread, which run on their callers'.
@@ -94,6 +96,7 @@ impl Pool {
             capacity: Arc::new(Capacity::new(max_live_instances)),
             engines,
             ticker: Arc::new(Ticker::new()),
+            observer: Arc::default(),
             waiting: Arc::new(WaitingRoom::new(options.max_waiting_calls)),
             workers: ArcSwap::default(),
             locals: Mutex::default(),
@@ -222,7 +225,7 @@ impl Pool {
         let mut homeless = Vec::new();
         let mut has_freed = false;
         for worker in workers.filter(|worker| worker.in_flight() >= limit) {
-            has_freed |= worker.reclaim(&mut homeless);
+            has_freed |= worker.reclaim(limit, &mut homeless);
         }
         for job in homeless {
             if let Some(job) = self.redispatch(job) {
@@ -361,6 +364,7 @@ impl Pool {
             stopping: Arc::default(),
             is_occupied: AtomicBool::new(false),
             ticker: Arc::clone(&self.ticker),
+            observer: Arc::clone(&self.observer),
             started: self.started,
             max_wasm_stack: self.engines.max_wasm_stack(),
             max_instances: self.capacity.total(),

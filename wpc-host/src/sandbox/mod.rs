@@ -319,6 +319,7 @@ mod tests {
             stopping: Arc::default(),
             is_occupied: AtomicBool::new(false),
             ticker: Arc::new(Ticker::new()),
+            observer: Arc::default(),
             started: Instant::now(),
             max_wasm_stack: 1 << 20,
             max_instances: 1,

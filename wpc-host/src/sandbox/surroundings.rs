@@ -6,6 +6,7 @@ use crate::call::{Call, Interrupt};
 use crate::event::{Draft, EventDetails, EventSource, Events, Severity};
 use crate::host_function::HostFunction;
 use crate::id::WorkerId;
+use crate::observer::Observer;
 use crate::payload::Refused;
 use crate::ticker::Ticker;
 use arc_swap::ArcSwap;
@@ -62,6 +63,8 @@ pub(crate) struct Surroundings {
     pub(crate) is_occupied: AtomicBool,
     /// The supervisor's clock.
     pub(crate) ticker: Arc<Ticker>,
+    /// Who observes calls that have run.
+    pub(crate) observer: Arc<Observer>,
     /// Where the monotonic clock counts from.
     pub(crate) started: Instant,
     pub(crate) max_wasm_stack: usize,

@@ -79,6 +79,7 @@ impl Local {
         }
         let result = thread.execute(job, arguments, value, |reply, _| read(reply), error);
         drop(rest);
+        thread.report(job);
         thread.recycle();
         Some(result)
     }

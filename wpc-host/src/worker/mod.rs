@@ -47,6 +47,8 @@ pub(crate) struct Worker {
     next_expiry: AtomicU64,
     /// The tick, plus one, at which a reclaim last found nothing; a hint.
     fruitless_reclaim: AtomicU64,
+    /// Held while jobs of the queue are looked at outside it.
+    sweeping: Mutex<()>,
     current: CachePadded<Current>,
     is_busy: AtomicBool,
     health: Mutex<HealthState>,
@@ -85,6 +87,7 @@ impl Worker {
             in_flight: CachePadded::new(AtomicUsize::new(0)),
             next_expiry: AtomicU64::new(u64::MAX),
             fruitless_reclaim: AtomicU64::new(0),
+            sweeping: Mutex::default(),
             current: CachePadded::new(Current::new()),
             is_busy: AtomicBool::new(true),
             health: Mutex::new(HealthState::Starting),
@@ -249,39 +252,42 @@ impl Worker {
 
     /// Frees the slots of queued calls that were answered, for a caller that finds the worker full. It looks at every
     /// queued call, so it is tried once a tick while it frees nothing; `homeless` are jobs that found the queue closed.
-    pub(crate) fn reclaim(&self, homeless: &mut Vec<Job>) -> bool {
+    pub(crate) fn reclaim(&self, limit: usize, homeless: &mut Vec<Job>) -> bool {
         let tick = self.ticker.coarse_now() + 1;
         if self.fruitless_reclaim.load(Ordering::Relaxed) == tick {
             return false;
         }
-        let mut has_freed = false;
-        homeless.append(&mut self.sweep(|job| {
-            let is_answered = job.call.is_answered();
-            has_freed |= is_answered;
-            is_answered
-        }));
+        homeless.append(&mut self.sweep(|job| job.call.is_answered()));
+        let has_freed = self.in_flight() < limit;
         if !has_freed {
             self.fruitless_reclaim.store(tick, Ordering::Relaxed);
         }
         has_freed
     }
 
-    fn sweep(&self, mut is_over: impl FnMut(&Job) -> bool) -> Vec<Job> {
-        let mut homeless = Vec::new();
+    fn sweep(&self, is_over: impl Fn(&Job) -> bool) -> Vec<Job> {
+        let (mut over, mut homeless) = (Vec::new(), Vec::new());
+        // No other thread may take the queue for empty while its jobs are outside it.
+        let sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
         let taken: Vec<_> = std::iter::from_fn(|| self.queue.pop()).collect();
         for job in taken {
             if is_over(&job) {
                 self.give_back();
+                over.push(job);
             } else if let Err(job) = self.push(job) {
                 homeless.push(job);
             }
         }
+        drop(sweeping);
+        // What is dropped with a job may be the embedder's.
+        drop(over);
         homeless
     }
 
     /// Takes out the queued jobs that may go to another worker; those with an affinity stay, in
     /// order. Gives back all of them once the queue is closed.
     pub(crate) fn take_movable(&self) -> Vec<Job> {
+        let _sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
         let taken: Vec<_> = std::iter::from_fn(|| self.pop()).collect();
         let (affine, mut movable): (Vec<_>, Vec<_>) =
             taken.into_iter().partition(|job| job.affinity.is_some());

@@ -9,8 +9,10 @@ use crate::bulkhead::{Bulkhead, consequence};
 use crate::call::{Outcome, Reply};
 use crate::capacity::{Capacity, LiveSandbox};
 use crate::error::Error;
+use crate::error_code::ErrorCode;
 use crate::event::{Draft, EventDetails, EventSource, Events, HealthState};
 use crate::job::Job;
+use crate::observer::FinishedCall;
 use crate::payload::{Payload, Refused};
 use crate::queue::Taken;
 use crate::registry::Definition;
@@ -23,7 +25,7 @@ use crate::sync::{thread, time};
 use crate::waiting::WaitingRoom;
 use rand::rngs::SmallRng;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a worker's thread needs beside the worker itself.
 pub(crate) struct Equipment {
@@ -57,6 +59,8 @@ pub(super) struct Thread {
     sampler: Sampler,
     /// The definition whose sandbox has served its time.
     spent: Option<Arc<Definition>>,
+    /// What is known of the call that runs, where calls are observed.
+    observed: Option<Observed>,
     /// Definitions that back off or are held here.
     troubled: Vec<Arc<Definition>>,
     /// Whether it may keep sandboxes of retired definitions.
@@ -106,6 +110,13 @@ impl Drop for Farewell {
     }
 }
 
+/// When a call was begun, and the error it ended with.
+struct Observed {
+    begun: Instant,
+    took: Duration,
+    error: Option<ErrorCode>,
+}
+
 /// Why a job was not run.
 enum Unserved {
     /// Its call has been answered.
@@ -142,6 +153,7 @@ impl Thread {
             shelf,
             sampler: Sampler::default(),
             spent: None,
+            observed: None,
             troubled: Vec::new(),
             has_stale: false,
         }
@@ -220,6 +232,7 @@ impl Thread {
         worker.surroundings.is_occupied.store(self.spent.is_some(), Ordering::Relaxed);
         worker.give_back();
         job.call.answer_with(|_| outcome);
+        self.report(&job);
         self.recycle();
         worker.surroundings.is_occupied.store(false, Ordering::Relaxed);
         if !self.equipment.waiting.is_empty() {
@@ -328,6 +341,9 @@ impl Thread {
         read: impl FnOnce(RawReply<'_>, A) -> T,
         error: impl FnOnce(&T) -> Option<Error>,
     ) -> Result<(), Box<Error>> {
+        if self.worker.surroundings.observer.is_set() {
+            self.observe();
+        }
         let definition = definition(job)?;
         let request = request(job, definition);
         self.has_stale |= definition.is_retired();
@@ -345,7 +361,10 @@ impl Thread {
         }
         match &result {
             Ok(()) => self.succeeded(job, definition, || value.as_ref().and_then(error)),
-            Err(error) => self.failed(job, definition, error),
+            Err(error) => {
+                self.note_outcome(Some(error));
+                self.failed(job, definition, error);
+            }
         }
         result
     }
@@ -433,9 +452,50 @@ impl Thread {
             self.forget_troubles();
         }
         // The guest ended by itself, but its caller gets an error: listeners hear of that.
-        if let Some(error) = error() {
-            self.tell_failed_call(job, &error);
+        let error = error();
+        if let Some(error) = &error {
+            self.tell_failed_call(job, error);
         }
+        self.note_outcome(error.as_ref());
+    }
+
+    #[cold]
+    fn observe(&mut self) {
+        let begun = time::now();
+        self.observed = Some(Observed { begun, took: Duration::ZERO, error: None });
+    }
+
+    #[inline]
+    fn note_outcome(&mut self, error: Option<&Error>) {
+        if let Some(observed) = &mut self.observed {
+            observed.took = time::now().saturating_duration_since(observed.begun);
+            observed.error = error.map(Error::code);
+        }
+    }
+
+    /// Reports the call that was answered, where calls are observed.
+    #[inline]
+    pub(super) fn report(&mut self, job: &Job) {
+        if let Some(observed) = self.observed.take() {
+            self.report_observed(job, &observed);
+        }
+    }
+
+    #[cold]
+    fn report_observed(&self, job: &Job, observed: &Observed) {
+        let surroundings = &self.worker.surroundings;
+        surroundings.is_occupied.store(true, Ordering::Relaxed);
+        surroundings.observer.report(&FinishedCall {
+            call_id: job.call.id,
+            function_name: Arc::clone(&job.function.name),
+            function_hash_sha1: job.function.module.hash,
+            worker_id: self.worker.id,
+            error: observed.error,
+            queued: job.call.queued(observed.begun),
+            ran: observed.took,
+            fuel_used: job.call.fuel_used(),
+        });
+        surroundings.is_occupied.store(false, Ordering::Relaxed);
     }
 
     /// Takes note of a failure: the sandbox goes, and the policy says when the next one may come.
