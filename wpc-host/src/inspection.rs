@@ -62,7 +62,9 @@ impl WasmModule {
     /// the machine: [`Error::StartFailed`].
     pub fn inspect_with(&self, options: &Options) -> Result<ModuleInformation, Error> {
         options.validate()?;
-        let engines = Arc::new(Engines::new(options)?);
+        // Nothing is instantiated, and address space is reserved for each instance that there may be.
+        let options = Options { max_live_instances: 1, ..options.clone() };
+        let engines = Arc::new(Engines::new(&options)?);
         let profile = engines.profile(&self.limits, self.has_canonical_nans);
         let compiled = Compiler::new(engines).compile_ungranted(NAME, self, profile);
         let what = || "this".to_owned();
