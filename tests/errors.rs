@@ -50,6 +50,7 @@ fn every_error() -> Vec<Error> {
         },
         Error::AmbiguousExport { what: what(), offered: vec!["one".to_owned(), "two".to_owned()] },
         Error::ExportType { what: what(), export: f(), found: "a memory".to_owned() },
+        Error::ExportOfCommand { what: what(), export: "malloc".to_owned() },
         Error::UnknownImport {
             what: what(),
             module: "wpc".to_owned(),

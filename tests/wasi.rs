@@ -5,8 +5,8 @@ use std::io::Write;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 use wpc_host::{
-    CallOptions, Capability, Error, EventDetails, Limits, Options, Output, Wasi, WasmModule,
-    WorkerProcedureCall,
+    CallOptions, Capability, Error, ErrorCode, EventDetails, Limits, Options, Output, Wasi,
+    WasmModule, WorkerProcedureCall,
 };
 
 /// A folder of this test's own, gone with it.
@@ -490,6 +490,83 @@ fn the_exit_of_a_dependency_is_not_the_programs() {
     );
     let error = wpc.define_worker_function("f", imports).unwrap_err();
     assert!(error.to_string().contains("whole program"), "{error}");
+}
+
+/// A program with the exports that toolchains add to one.
+fn program_with_exports() -> WasmModule {
+    wat(r#"(module
+        (global $ready (mut i32) (i32.const 0))
+        (memory (export "memory") 1)
+        (func (export "_start")
+            (if (global.get $ready) (then unreachable))
+            (global.set $ready (i32.const 1)))
+        (func (export "stackSave") (result i32) global.get $ready)
+        (func (export "malloc") (param i32) (result i32) global.get $ready))"#)
+}
+
+#[test]
+fn a_command_offers_itself_whatever_else_it_exports() {
+    let wpc = pool(1);
+    for (name, module) in [
+        ("_start", program_with_exports()),
+        ("_start", program_with_exports().export("_start")),
+        ("program", program_with_exports()),
+    ] {
+        let defined = wpc.define_worker_function(name, module).unwrap();
+        assert_eq!(defined.parameter_signature.as_deref(), Some("() -> ()"));
+        // Each call has a fresh sandbox.
+        for _ in 0..2 {
+            wpc.call::<()>(name, ()).unwrap();
+        }
+    }
+    let defined = wpc.define_worker_module(program_with_exports()).unwrap();
+    let names: Vec<_> = defined.iter().map(|function| function.name.as_str()).collect();
+    assert_eq!(names, ["_start"]);
+}
+
+#[test]
+fn no_other_export_of_a_command_is_reached_before_its_start() {
+    let wpc = pool(1);
+    for chosen in ["stackSave", "malloc"] {
+        for result in [
+            wpc.define_worker_function(chosen, program_with_exports()),
+            wpc.define_worker_function("f", program_with_exports().export(chosen)),
+        ] {
+            let error = result.unwrap_err();
+            assert!(
+                matches!(&error, Error::ExportOfCommand { export, .. } if export == chosen),
+                "{error}"
+            );
+        }
+    }
+    // Neither linked nor with bytes.
+    wpc.define_worker_dependency("program", program_with_exports()).unwrap();
+    for imports in [
+        r#"(module (import "program" "stackSave" (func (result i32))) (func (export "f")))"#,
+        r#"(module (import "program" "memory" (memory 1)) (func (export "f")))"#,
+        r#"(module (import "wpc:program" "malloc" (func (param i32 i32 i32 i32) (result i64))) (func (export "f")))"#,
+    ] {
+        let error = wpc.define_worker_function("f", wat(imports)).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::DependencyExport, "{error}");
+        assert!(error.to_string().contains("WASI command"), "{error}");
+    }
+    let told = program_with_exports().inspect().unwrap();
+    let names: Vec<_> = told.functions.iter().map(|function| function.name.as_str()).collect();
+    assert_eq!(names, ["_start"]);
+    assert!(told.other_exports.iter().any(|export| export.starts_with("malloc: ")));
+}
+
+#[test]
+fn the_exports_of_a_reactor_are_initialised_first() {
+    let wpc = pool(1);
+    let reactor = wat(r#"(module
+        (global $ready (mut i32) (i32.const 0))
+        (memory (export "memory") 1)
+        (func (export "_initialize") (global.set $ready (i32.const 1)))
+        (func (export "_start") unreachable)
+        (func (export "ready") (result i32) global.get $ready))"#);
+    wpc.define_worker_function("ready", reactor).unwrap();
+    assert_eq!(wpc.call::<i32>("ready", ()).unwrap(), 1);
 }
 
 #[test]

@@ -177,6 +177,16 @@ pub enum Error {
         /// What it is.
         found: String,
     },
+    /// The export belongs to a WASI command, which only its `_start` initialises.
+    #[error(
+        "the export \"{export}\" of the module of {what} cannot be called: the module is a WASI command, which only its `_start` initialises; call `_start`, or build the module as a reactor (clang: `-mexec-model=reactor`, emcc: `--no-entry`, Rust: crate type `cdylib`)"
+    )]
+    ExportOfCommand {
+        /// What was to be defined.
+        what: String,
+        /// The export.
+        export: String,
+    },
     /// The module imports what nobody offers.
     #[error(
         "the module of {what} imports \"{module}\" \"{name}\", which cannot be linked: {reason}"

@@ -80,6 +80,7 @@ codes! {
     MissingExport "missing_export" false false,
     AmbiguousExport "ambiguous_export" false false,
     ExportType "export_type" false false,
+    ExportOfCommand "export_of_command" false false,
     UnknownImport "unknown_import" false false,
     NotGranted "not_granted" false false,
     MemoryTooLarge "memory_too_large" false false,

@@ -111,6 +111,11 @@ impl Module {
         self.exports.iter().find(|export| export.name == name)
     }
 
+    /// Whether it is a WASI command: a program that only its `_start` initialises.
+    pub(crate) fn is_command(&self) -> bool {
+        matches!(self.exports.as_slice(), [only] if only.convention == Convention::Command)
+    }
+
     /// What it offers as a whole, each with its place among the exports.
     pub(crate) fn offers(&self) -> Vec<(usize, &Export)> {
         offers(&self.exports)
@@ -137,6 +142,10 @@ impl Module {
             return Ok(export);
         }
         if let Some(found) = self.wasm.get_export(wanted) {
+            if self.is_command() && matches!(found, ExternType::Func(_)) {
+                let (what, export) = (what.to_owned(), wanted.to_owned());
+                return Err(Error::ExportOfCommand { what, export });
+            }
             return Err(Error::ExportType {
                 what: what.to_owned(),
                 export: wanted.to_owned(),
@@ -242,7 +251,7 @@ pub(crate) fn compile(
         requirements,
         has_buffer,
         has_init: has_buffer && check_init(what, &wasm)?,
-        has_initialize: matches!(wasm.get_export("_initialize"), Some(ExternType::Func(_))),
+        has_initialize: matches!(wasm.get_export(REACTOR), Some(ExternType::Func(_))),
         initial_memory: initial_memory(&wasm),
         initial_table: wasm.resources_required().max_initial_table_size.unwrap_or(0),
         wasm,
@@ -348,37 +357,44 @@ fn read_bytes(what: &str, bytes: &[u8]) -> Result<Section, Error> {
     Ok(section)
 }
 
-/// The export that runs a whole program.
+/// The export that runs a WASI command, and initialises it.
 const COMMAND: &str = "_start";
+
+/// The export that initialises a WASI reactor, whose other exports may be called after it.
+const REACTOR: &str = "_initialize";
 
 /// The exports that can be called, of all that there are, each with how it could be called by its type.
 /// One more than there may be is enough to be refused.
+///
+/// A WASI command offers nothing but itself: its other exports, such as the allocator that linkers add, find
+/// memory that only `_start` initialises, and `_start` ends the program.
 pub(crate) fn callable<'a>(
     exports: impl Iterator<Item = (&'a str, Option<Convention>)>,
     signatures: Vec<Signature>,
 ) -> Vec<Export> {
     let mut signatures: HashMap<_, _> =
         signatures.into_iter().map(|signature| (signature.name.clone(), signature)).collect();
-    let mut is_program = false;
-    let callable = exports.filter_map(|(name, convention)| {
-        let convention = convention?;
-        if name == COMMAND {
-            is_program = convention == Convention::Scalars { parameters: Vec::new(), result: None };
+    let (mut is_program, mut is_reactor) = (false, false);
+    let nothing = Convention::Scalars { parameters: Vec::new(), result: None };
+    let mut callable = Vec::new();
+    for (name, convention) in exports {
+        match name {
+            COMMAND => is_program = convention.as_ref() == Some(&nothing),
+            REACTOR => is_reactor = convention.is_some(),
+            // The contract's own exports and those of the toolchains are not the author's.
+            _ if name.starts_with("wpc_") || name.starts_with("__") => {}
+            _ => {
+                let Some(convention) = convention.filter(|_| callable.len() <= MAX_EXPORTS) else {
+                    continue;
+                };
+                let signature = signatures.remove(name);
+                callable.push(Export { name: name.to_owned(), convention, signature });
+            }
         }
-        // The contract's own exports and those of the toolchains are not the author's.
-        if name.starts_with("wpc_")
-            || name.starts_with("__")
-            || matches!(name, COMMAND | "_initialize")
-        {
-            return None;
-        }
-        Some(Export { name: name.to_owned(), convention, signature: signatures.remove(name) })
-    });
-    let mut callable: Vec<_> = callable.take(MAX_EXPORTS + 1).collect();
-    // A program offers nothing but itself.
-    if callable.is_empty() && is_program {
+    }
+    if is_program && (!is_reactor || callable.is_empty()) {
         let (name, convention) = (COMMAND.to_owned(), Convention::Command);
-        callable.push(Export { name, convention, signature: None });
+        return vec![Export { name, convention, signature: None }];
     }
     callable
 }

@@ -9,7 +9,7 @@ use super::surroundings::Failure;
 use super::wasi;
 use crate::error::Error;
 use crate::limits::Limits;
-use crate::module::{Convention, Module, describe};
+use crate::module::{Module, describe};
 use crate::wasi::Wasi;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -186,15 +186,18 @@ fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Par
             export: export.to_owned(),
             reason,
         };
+        let linked = imported.linked.iter().map(|(export, _)| export);
+        if let Some(export) = imported.typed.iter().chain(linked).next()
+            && nodes[callee].module.is_command()
+        {
+            let reason = "it is a WASI command, a whole program, which only its `_start` initialises, and which only runs as a function; build it as a reactor";
+            return Err(refuse(export, reason.to_owned()));
+        }
         for export in &imported.typed {
             let found = nodes[callee]
                 .module
                 .export(export)
                 .ok_or_else(|| refuse(export, missing(&nodes[callee].module, export)))?;
-            if found.convention == Convention::Command {
-                let reason = "it is a whole program, which only runs as a function".to_owned();
-                return Err(refuse(export, reason));
-            }
             let (name, convention) = (export.clone(), found.convention.clone());
             let entry = move |caller: &mut wasmtime::Caller<'_, State>, callee: usize| {
                 let instance = caller.data().instances[callee].instance;
