@@ -16,14 +16,15 @@ use wpc_host::EventDetails;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    #[command(flatten)]
-    target: Target,
     /// How many calls are under way at once.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     outstanding: u32,
     /// For how long.
     #[arg(long, value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
+    // Last, since the headings of its options hold for what follows.
+    #[command(flatten)]
+    target: Target,
 }
 
 /// How often the bar moves.
@@ -40,12 +41,13 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     // Counted, not shown: there may be as many as calls.
     let lines = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&lines);
-    let wpc = target.pool(cache, false, move |event| {
+    target.check_input(false)?;
+    let wpc = target.pool(cache, outstanding, false, move |event| {
         if matches!(event.details, EventDetails::GuestLog { .. }) {
             counted.fetch_add(1, Ordering::Relaxed);
         }
     })?;
-    let (name, options) = (&target.function, target.options().wait_for_room());
+    let (name, options) = (&target.name(), target.options().wait_for_room());
     let encoded = wpc.encode_json(name, &target.values(&wpc)?)?;
     // What fails once would fail every time.
     wpc.submit_encoded(name, &encoded, &options)?.wait_encoded()?;

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::language::Sources;
 use crate::manifest::{self, Build, Source};
 use crate::problem::{MANIFEST, Problem};
-use crate::words::in_our_words;
+use crate::remedy::{Interface, translate};
 use crate::{inspect, terminal, toolchain};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -124,7 +124,7 @@ fn finish(
     let told = WasmModule::new(bytes.as_slice()).inspect_with(&options)?;
     match &told.refused {
         Some(why) => {
-            let why = in_our_words(why);
+            let why = translate(why, Interface::Options);
             Err(Failure::Project(format!("what was built is of no use: {why}")))
         }
         None => Ok(told),

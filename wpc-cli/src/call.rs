@@ -3,36 +3,32 @@
 use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::target::Target;
-use crate::terminal;
+use crate::{file, terminal, text};
 use serde_json::{Value, json};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use wpc_host::ReplyMetadata;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    #[command(flatten)]
-    target: Target,
     /// Takes the encoded arguments from standard input and writes the encoded result to standard output.
     #[arg(long, conflicts_with = "arguments")]
     raw: bool,
     /// Writes the result to a file: bytes and text as they are, anything else as JSON.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    // Last, since the headings of its options hold for what follows.
+    #[command(flatten)]
+    target: Target,
 }
 
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
     let target = &arguments.target;
-    if arguments.raw && target.reads_input() {
-        return Err(Failure::usage("--raw and --grant stdin both want standard input"));
-    }
-    let wpc = target.pool(cache, !as_json, terminal::lines(as_json))?;
-    let (name, options) = (&target.function, target.options());
+    target.check_input(arguments.raw)?;
+    let wpc = target.pool(cache, 1, !as_json, terminal::lines(as_json))?;
+    let (name, options) = (&target.name(), target.options());
     let answer = if arguments.raw {
-        let mut encoded = Vec::new();
-        std::io::stdin()
-            .read_to_end(&mut encoded)
-            .map_err(|error| Failure::machine(format!("standard input: {error}")))?;
+        let encoded = file::read_standard_input(target.arguments_limit())?;
         let answer = wpc.submit_encoded(name, &encoded, &options)?.wait_encoded();
         answer.map(|answer| (answer.value, None))
     } else {
@@ -78,13 +74,14 @@ fn as_it_is(value: &Value) -> Vec<u8> {
 
 fn line(value: &Value, metadata: &ReplyMetadata, as_json: bool) -> Vec<u8> {
     let line = if as_json {
-        json!({
+        let json = json!({
             "value": value,
             "function_hash_sha1": metadata.function_hash_sha1,
             "fuel_used": metadata.fuel_used,
-        })
+        });
+        json.to_string()
     } else {
-        value.clone()
+        text::escape_json(&value.to_string())
     };
-    format!("{line}\n").into_bytes()
+    (line + "\n").into_bytes()
 }

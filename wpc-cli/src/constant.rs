@@ -19,7 +19,7 @@ pub(crate) fn define_from(wpc: &WorkerProcedureCall, text: &str) -> Result<(), F
         None => (name, None),
     };
     let value: Value = serde_json::from_str(json).map_err(|error| {
-        wrong(format!("{json} is no JSON: {error}; text needs quotes of its own: '\"text\"'"))
+        wrong(format!("{json} is not JSON: {error}; text needs quotes of its own: '\"text\"'"))
     })?;
     define(wpc, name, ty, &value).map_err(|error| match error {
         Error::ConstantEncode { reason, .. } => wrong(reason),

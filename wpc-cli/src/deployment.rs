@@ -1,45 +1,18 @@
-//! Brings a pool to what a manifest says, and tells what of it could not be done. What is as it was is
+//! Brings a pool to what a manifest says, and reports what of it could not be done. What is as it was is
 //! left alone; what is refused leaves what stood there.
 
 use crate::cache::Cache;
 use crate::failure::Failure;
+use crate::item::{Item, Kind};
 use crate::manifest::{self, Entry, Manifest, Pool, Source};
-use crate::problem::{MACHINE, MANIFEST, Problem};
-use crate::terminal;
-use crate::words::in_our_words;
-use crate::{constant, grant};
-use std::collections::BTreeMap;
-use std::fmt;
+use crate::owners::Owners;
+use crate::problem::{MANIFEST, Problem};
+use crate::remedy::{Interface, translate};
+use crate::{constant, file, grant, module_file, terminal};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 use wpc_host::{Error, ErrorCode, Options, WasmModule, WorkerProcedureCall};
-
-/// A table of the manifest that names things to define, in the order in which they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Constant,
-    Dependency,
-    Module,
-    Function,
-}
-
-/// What a line of the manifest defines.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Item {
-    kind: Kind,
-    name: String,
-}
-
-impl fmt::Display for Item {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            Kind::Constant => "constant",
-            Kind::Dependency => "dependency",
-            Kind::Module => "module",
-            Kind::Function => "function",
-        };
-        write!(f, "{kind} \"{}\"", self.name)
-    }
-}
 
 /// What an item is to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,14 +46,13 @@ pub(crate) struct Deployment {
     /// The manifest's choices for the pool, which are made once.
     pool_choices: Pool,
     standing: BTreeMap<Item, Content>,
-    /// By function, the item that defined it.
-    owners: BTreeMap<String, Item>,
+    owners: Owners,
     /// All that the manifest says now.
-    named: Vec<Item>,
+    named: BTreeSet<Item>,
 }
 
 impl Deployment {
-    /// A pool that is not up yet, with all that the manifest says; whatever is wrong with it is told.
+    /// A pool that is not up yet, with all that the manifest says; everything that is wrong with it is reported.
     /// Guests' lines go to standard error.
     pub(crate) fn open(
         source: &Source,
@@ -93,17 +65,21 @@ impl Deployment {
         let wpc = WorkerProcedureCall::new(options.clone())?;
         wpc.on_worker_event(terminal::lines(as_json))
             .map_err(|error| Failure::machine(format!("no thread for events: {error}")))?;
-        let mut deployment = Self {
+        let mut deployment = Self::new(wpc, options, workers, manifest.pool());
+        let problems = deployment.bring_to(source, manifest).problems;
+        if problems.is_empty() { Ok(deployment) } else { Err(Failure::Problems(problems)) }
+    }
+
+    fn new(wpc: WorkerProcedureCall, options: Options, workers: usize, pool_choices: Pool) -> Self {
+        Self {
             wpc,
             options,
             workers,
-            pool_choices: manifest.pool(),
+            pool_choices,
             standing: BTreeMap::new(),
-            owners: BTreeMap::new(),
-            named: Vec::new(),
-        };
-        let problems = deployment.bring_to(source, manifest).problems;
-        if problems.is_empty() { Ok(deployment) } else { Err(Failure::Problems(problems)) }
+            owners: Owners::default(),
+            named: BTreeSet::new(),
+        }
     }
 
     pub(crate) fn pool(&self) -> &WorkerProcedureCall {
@@ -117,10 +93,15 @@ impl Deployment {
         queued.saturating_add(self.options.max_waiting_calls).max(1)
     }
 
+    /// How long a stop lets calls finish.
+    pub(crate) fn stop_timeout(&self) -> Duration {
+        self.options.stop_timeout
+    }
+
     /// Defines what is new or another than it was, and forgets what is said no more.
     pub(crate) fn bring_to(&mut self, source: &Source, manifest: &Manifest) -> Report {
         let mut report = Report::default();
-        let mut named = Vec::new();
+        let mut named = BTreeSet::new();
         let wanted = wanted(source, manifest, &mut named, &mut report.problems);
         let open: Vec<_> = wanted
             .into_iter()
@@ -196,7 +177,7 @@ impl Deployment {
         stuck.iter().for_each(|wanted| self.compile(&wanted.content));
         let take_away = |deployment: &mut Self| {
             for wanted in stuck {
-                deployment.disown(&wanted.item, |_| true);
+                deployment.disown(&wanted.item);
             }
         };
         take_away(self);
@@ -231,7 +212,7 @@ impl Deployment {
             source.problem(
                 wanted.at,
                 error.code().as_str(),
-                &format!("{}: {}", wanted.item, in_our_words(&error.to_string())),
+                &format!("{}: {}", wanted.item, translate(&error.to_string(), Interface::Manifest)),
             )
         };
         let (entry, bytes) = match &wanted.content {
@@ -245,7 +226,7 @@ impl Deployment {
         let module = self.module(entry, bytes).map_err(|why| {
             source.problem(wanted.at, MANIFEST, &format!("{}: {why}", wanted.item))
         })?;
-        let functions = match kind {
+        let functions: BTreeSet<String> = match kind {
             Kind::Constant | Kind::Dependency => {
                 let defined = self.wpc.define_worker_dependency(name, module);
                 return defined.map_err(|error| problem(&error));
@@ -254,28 +235,29 @@ impl Deployment {
                 let told = module.inspect_with(&self.options).map_err(|error| problem(&error))?;
                 told.functions.into_iter().map(|function| function.name).collect()
             }
-            Kind::Function => vec![name.clone()],
+            Kind::Function => BTreeSet::from([name.clone()]),
         };
         // One that is said no more gives its functions up.
-        let other = |function: &&String| {
-            self.owners
-                .get(*function)
-                .is_some_and(|owner| *owner != wanted.item && self.named.contains(owner))
+        let other = |function: &String| {
+            let owner = self.owners.of(function)?;
+            (*owner != wanted.item && self.named.contains(owner)).then_some(owner)
         };
-        if let Some(twice) = functions.iter().find(other) {
-            let message = format!(
-                "{}: function \"{twice}\" is defined by {} already",
-                wanted.item, self.owners[twice]
-            );
+        let twice = functions.iter().find_map(|function| Some((function, other(function)?)));
+        if let Some((twice, owner)) = twice {
+            let message =
+                format!("{}: function \"{twice}\" is defined by {owner} already", wanted.item);
             return Err(source.problem(wanted.at, MANIFEST, &message));
         }
-        if *kind == Kind::Module {
-            self.wpc.define_worker_module(module).map_err(|error| problem(&error))?;
+        let defined = if *kind == Kind::Module {
+            self.wpc.define_worker_module(module)
         } else {
-            self.wpc.define_worker_function(name, module).map_err(|error| problem(&error))?;
+            self.wpc.define_worker_function(name, module).map(|function| vec![function])
+        };
+        let defined = defined.map_err(|error| problem(&error))?;
+        let defined = defined.into_iter().map(|function| function.name).collect();
+        for lost in self.owners.replace(&wanted.item, defined) {
+            self.wpc.undefine_worker_function(&lost);
         }
-        self.disown(&wanted.item, |function| !functions.contains(function));
-        self.owners.extend(functions.into_iter().map(|function| (function, wanted.item.clone())));
         Ok(())
     }
 
@@ -296,74 +278,63 @@ impl Deployment {
         if entry.grants.iter().any(|grant| grant == "stdin") {
             return Err("`stdin` cannot be granted: the calls come from there".to_owned());
         }
-        grant::apply(module, &entry.grants, false).map_err(|failure| failure.message())
+        grant::apply(module, &entry.grants, false)
+            .map_err(|failure| failure.message(Interface::Manifest))
     }
 
-    /// Forgets the item's functions that are meant.
-    fn disown(&mut self, item: &Item, is_meant: impl Fn(&String) -> bool) {
-        let wpc = &self.wpc;
-        self.owners.retain(|function, owner| {
-            let goes = owner == item && is_meant(function);
-            if goes {
-                wpc.undefine_worker_function(function);
-            }
-            !goes
-        });
+    /// Forgets the item's functions.
+    fn disown(&mut self, item: &Item) {
+        for function in self.owners.release(item) {
+            self.wpc.undefine_worker_function(&function);
+        }
     }
 
     /// Forgets what is said no more, unless something that is said needs it.
     fn forget_unnamed(&mut self, source: &Source, report: &mut Report) {
-        let gone: Vec<_> =
-            self.standing.keys().filter(|item| !self.named.contains(item)).cloned().collect();
+        let is_gone = |item: &&Item| !self.named.contains(item);
+        let gone: Vec<_> = self.standing.keys().filter(is_gone).cloned().collect();
+        let (functions, needed): (Vec<_>, Vec<_>) =
+            gone.into_iter().partition(|item| matches!(item.kind, Kind::Module | Kind::Function));
         // Functions first: what only they needed can go with them.
-        for item in gone.into_iter().rev() {
-            if let Some(function) = self.who_needs(&item) {
+        for item in functions.into_iter().rev() {
+            self.disown(&item);
+            self.standing.remove(&item);
+            report.removed.push(item);
+        }
+        if needed.is_empty() {
+            return;
+        }
+        let needs = Needs::of(&self.wpc);
+        for item in needed.into_iter().rev() {
+            if let Some(function) = needs.who_needs(&item) {
                 let message =
                     format!("{item} is said no more, and function \"{function}\" needs it");
                 report.problems.push(source.problem(0, MANIFEST, &message));
                 continue;
             }
             self.standing.remove(&item);
-            match item.kind {
-                Kind::Constant => {
-                    self.wpc.undefine_worker_constant(&item.name);
-                }
-                Kind::Dependency => {
-                    self.wpc.undefine_worker_dependency(&item.name);
-                }
-                Kind::Module | Kind::Function => self.disown(&item, |_| true),
+            if item.kind == Kind::Constant {
+                self.wpc.undefine_worker_constant(&item.name);
+            } else {
+                self.wpc.undefine_worker_dependency(&item.name);
             }
             report.removed.push(item);
         }
     }
 
-    fn who_needs(&self, item: &Item) -> Option<String> {
-        let functions = self.wpc.get_remote_functions().into_iter();
-        let mut needing = functions.filter(|function| match item.kind {
-            Kind::Constant => function.required_constants.contains(&item.name),
-            Kind::Dependency => function.required_dependencies.contains(&item.name),
-            Kind::Module | Kind::Function => false,
-        });
-        needing.next().map(|function| function.name)
-    }
-
-    /// What functions need and nobody defined.
+    /// Reports what functions need and the manifest does not define.
     fn find_unmet(&self, source: &Source, manifest: &Manifest, problems: &mut Vec<Problem>) {
-        let aliases: Vec<_> = self
-            .wpc
-            .get_worker_dependencies()
-            .into_iter()
-            .map(|dependency| dependency.alias)
-            .collect();
-        let constants: Vec<_> =
-            self.wpc.get_worker_constants().into_iter().map(|constant| constant.name).collect();
+        let dependencies = self.wpc.get_worker_dependencies().into_iter();
+        let aliases: HashSet<_> = dependencies.map(|dependency| dependency.alias).collect();
+        let constants = self.wpc.get_worker_constants().into_iter();
+        let constants: HashSet<_> = constants.map(|constant| constant.name).collect();
         for function in self.wpc.get_remote_functions() {
-            let Some(owner) = self.owners.get(&function.name) else { continue };
+            let Some(owner) = self.owners.of(&function.name) else { continue };
             let table =
                 if owner.kind == Kind::Module { &manifest.modules } else { &manifest.functions };
             let at = table.get(&owner.name).map_or(0, |entry| entry.span().start);
-            let mut lacks = |kind: &str, code, needed: &[String], there: &[String]| {
-                for name in needed.iter().filter(|name| !there.contains(name)) {
+            let mut lacks = |kind: &str, code, needed: &[String], there: &HashSet<String>| {
+                for name in needed.iter().filter(|name| !there.contains(*name)) {
                     let message = format!(
                         "function \"{}\" needs {kind} \"{name}\", which is not defined; add it",
                         function.name
@@ -382,18 +353,50 @@ impl Deployment {
     }
 }
 
+/// What the functions there are need, each with one that needs it.
+struct Needs {
+    dependencies: HashMap<String, String>,
+    constants: HashMap<String, String>,
+}
+
+impl Needs {
+    fn of(wpc: &WorkerProcedureCall) -> Self {
+        let (mut dependencies, mut constants) = (HashMap::new(), HashMap::new());
+        for function in wpc.get_remote_functions() {
+            for (needed, needs) in [
+                (function.required_dependencies, &mut dependencies),
+                (function.required_constants, &mut constants),
+            ] {
+                for name in needed {
+                    needs.entry(name).or_insert_with(|| function.name.clone());
+                }
+            }
+        }
+        Self { dependencies, constants }
+    }
+
+    fn who_needs(&self, item: &Item) -> Option<&str> {
+        let needs = match item.kind {
+            Kind::Constant => &self.constants,
+            Kind::Dependency => &self.dependencies,
+            Kind::Module | Kind::Function => return None,
+        };
+        needs.get(&item.name).map(String::as_str)
+    }
+}
+
 /// All that the manifest says, in the order in which it is defined. `named` gets also what cannot be
 /// had, so that what stands there stays.
 fn wanted(
     source: &Source,
     manifest: &Manifest,
-    named: &mut Vec<Item>,
+    named: &mut BTreeSet<Item>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Wanted> {
     let mut all = Vec::new();
     for (name, value) in &manifest.constants {
         let item = Item { kind: Kind::Constant, name: name.clone() };
-        named.push(item.clone());
+        named.insert(item.clone());
         let content = Content::Constant(value.get_ref().clone());
         all.push(Wanted { item, content, at: value.span().start });
     }
@@ -404,20 +407,56 @@ fn wanted(
     ] {
         for (name, entry) in entries {
             let item = Item { kind, name: name.clone() };
-            named.push(item.clone());
+            named.insert(item.clone());
             let path = source.folder().join(&entry.get_ref().file);
             let at = entry.span().start;
-            match std::fs::read(&path) {
+            match file::read(&path, entry.get_ref().limits.chosen().module_size) {
                 Ok(bytes) => {
                     let content = Content::Module(Box::new(entry.get_ref().clone()), bytes.into());
                     all.push(Wanted { item, content, at });
                 }
                 Err(error) => {
-                    let message = format!("{item}: {}: {error}; is it built?", path.display());
-                    problems.push(source.problem(at, MACHINE, &message));
+                    let (code, why) = module_file::problem(&error, Interface::Manifest);
+                    let hint = if error.is_not_found() { "; is it built?" } else { "" };
+                    problems.push(source.problem(at, code, &format!("{item}: {why}{hint}")));
                 }
             }
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::item::COMPARISONS;
+
+    /// How often items are compared while a pool is brought to a manifest of so many constants, and back to
+    /// one of none.
+    fn comparisons(constants: usize) -> u64 {
+        let parse = |text: String| {
+            let source = Source::new("wpc.toml".into(), text);
+            let manifest = source.parse().unwrap();
+            (source, manifest)
+        };
+        let options = Options::default();
+        let wpc = WorkerProcedureCall::new(options.clone()).unwrap();
+        let mut deployment = Deployment::new(wpc, options, 1, Pool::default());
+        let lines: String = (0..constants).map(|at| format!("C{at} = \"v\"\n")).collect();
+        COMPARISONS.set(0);
+        let (source, manifest) = parse(format!("[constants]\n{lines}"));
+        let report = deployment.bring_to(&source, &manifest);
+        assert_eq!((report.defined.len(), report.problems.len()), (constants, 0));
+        let (source, manifest) = parse(String::new());
+        let report = deployment.bring_to(&source, &manifest);
+        assert_eq!((report.removed.len(), report.problems.len()), (constants, 0));
+        COMPARISONS.get()
+    }
+
+    #[test]
+    fn work_grows_with_the_manifest_and_not_with_its_square() {
+        let (few, many) = (comparisons(500), comparisons(4_000));
+        // Eight times as many items, and a search among them takes a few steps more.
+        assert!(many < few * 16, "{few} comparisons for 500 constants, {many} for 4,000");
+    }
 }

@@ -1,13 +1,14 @@
-//! How a failure is told: on standard error, for people or as JSON, and by the exit code.
+//! How a failure is reported: on standard error, for people or as JSON, and by the exit code.
 
 use crate::problem::{MACHINE, MANIFEST, Problem, TEST};
-use crate::words::{in_our_words, printable};
+use crate::remedy::{Interface, translate};
+use crate::text::escape;
 use serde_json::{Value, json};
-use std::fmt;
 use std::io::Write as _;
 use std::process::ExitCode;
 use wpc_host::{Error, ErrorCode};
 
+#[derive(Debug)]
 pub(crate) enum Failure {
     /// Something of the machine's.
     Machine(String),
@@ -18,6 +19,11 @@ pub(crate) enum Failure {
     /// Things that are wrong in files, all of them.
     Problems(Vec<Problem>),
     Host(Error),
+    /// The module has no such function, and one of a similar name.
+    Misspelt {
+        error: Box<Error>,
+        nearest: String,
+    },
 }
 
 impl Failure {
@@ -29,8 +35,8 @@ impl Failure {
         Self::Usage(message.into())
     }
 
-    /// What went wrong, without its code.
-    pub(crate) fn message(&self) -> String {
+    /// What went wrong, without its code, in the terms of the interface.
+    pub(crate) fn message(&self, interface: Interface) -> String {
         match self {
             Self::Machine(message) | Self::Usage(message) | Self::Project(message) => {
                 message.clone()
@@ -38,7 +44,11 @@ impl Failure {
             Self::Problems(problems) => {
                 problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
             }
-            Self::Host(error) => in_our_words(&error.to_string()),
+            Self::Host(error) => translate(&error.to_string(), interface),
+            Self::Misspelt { error, nearest } => {
+                let message = translate(&error.to_string(), interface);
+                format!("{message}; did you mean \"{nearest}\"?")
+            }
         }
     }
 
@@ -49,6 +59,7 @@ impl Failure {
             Self::Project(_) => "project",
             Self::Problems(_) => "problems",
             Self::Host(error) => error.code().as_str(),
+            Self::Misspelt { error, .. } => error.code().as_str(),
         }
     }
 
@@ -70,6 +81,7 @@ impl Failure {
                 };
             }
             Self::Host(error) => error,
+            Self::Misspelt { error, .. } => error,
         };
         match error.code() {
             ErrorCode::InvalidOptions
@@ -100,67 +112,69 @@ impl Failure {
             | ErrorCode::Initialisation
             | ErrorCode::Held
             | ErrorCode::WorkerLost => 5,
-            // What is left is told before anything runs.
+            // What is left is reported before anything runs.
             _ => 3,
         }
     }
 
-    /// Tells of it and says what to exit with.
-    pub(crate) fn tell(&self, as_json: bool) -> ExitCode {
-        // Whoever reads this may be gone.
-        if as_json {
-            let _ = writeln!(std::io::stderr(), "{}", json!({ "error": self.json() }));
-        } else {
-            let red = "\u{1b}[1;31m";
-            let mut err = anstream::stderr();
-            let said = match self {
-                Self::Problems(problems) => problems.iter().map(Problem::to_string).collect(),
-                failure => vec![failure.to_string()],
-            };
-            for said in said {
-                let _ = writeln!(err, "{red}error\u{1b}[0m: {}", printable(&said));
-            }
-            if let Self::Host(Error::Guest { error, .. }) = self
-                && !error.stack.is_empty()
-            {
-                let _ = writeln!(err, "{}", printable(&error.stack));
-            }
-        }
+    /// Reports it in the terms of the interface, and returns the exit code.
+    pub(crate) fn report(&self, as_json: bool, interface: Interface) -> ExitCode {
+        self.write(as_json, interface);
         ExitCode::from(self.exit_code())
     }
 
-    fn json(&self) -> Value {
+    /// Writes it to standard error, whose reader may be gone.
+    pub(crate) fn write(&self, as_json: bool, interface: Interface) {
+        if as_json {
+            let _ = writeln!(std::io::stderr(), "{}", json!({ "error": self.json(interface) }));
+            return;
+        }
+        let red = "\u{1b}[1;31m";
+        let mut err = anstream::stderr();
+        let lines = match self {
+            Self::Problems(problems) => problems.iter().map(Problem::to_string).collect(),
+            failure => vec![format!("{} ({})", failure.message(interface), failure.code())],
+        };
+        for line in lines {
+            let _ = writeln!(err, "{red}error\u{1b}[0m: {}", escape(&line));
+        }
+        if let Self::Host(Error::Guest { error, .. }) = self {
+            // Indented, so that no line of it looks like one of ours.
+            for line in error.stack.lines() {
+                let _ = writeln!(err, "    {}", escape(line));
+            }
+        }
+    }
+
+    fn json(&self, interface: Interface) -> Value {
         match self {
-            Self::Host(error) => error_json(error),
+            Self::Host(error) => error_json(error, interface),
+            Self::Misspelt { error, nearest } => {
+                let mut json = error_json(error, interface);
+                json["nearest"] = nearest.as_str().into();
+                json
+            }
             Self::Problems(problems) => json!({
                 "code": self.code(),
-                "message": self.message(),
+                "message": self.message(interface),
                 "problems": problems.iter().map(problem_json).collect::<Vec<_>>(),
             }),
-            failure => json!({ "code": failure.code(), "message": failure.message() }),
+            failure => json!({ "code": failure.code(), "message": failure.message(interface) }),
         }
     }
 }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            // Each tells its own code.
-            Self::Problems(_) => f.write_str(&self.message()),
-            failure => write!(f, "{} ({})", failure.message(), failure.code()),
-        }
-    }
-}
-
-/// An error of the host as JSON.
-pub(crate) fn error_json(error: &Error) -> Value {
-    let mut told =
-        json!({ "code": error.code().as_str(), "message": in_our_words(&error.to_string()) });
+/// An error of the host as JSON, in the terms of the interface.
+pub(crate) fn error_json(error: &Error, interface: Interface) -> Value {
+    let mut json = json!({
+        "code": error.code().as_str(),
+        "message": translate(&error.to_string(), interface),
+    });
     if let Error::Guest { error, .. } = error {
-        told["guest"] =
+        json["guest"] =
             json!({ "name": error.name, "message": error.message, "stack": error.stack });
     }
-    told
+    json
 }
 
 pub(crate) fn problem_json(problem: &Problem) -> Value {

@@ -1,27 +1,35 @@
 //! What a module is granted on the command line.
 
 use crate::failure::Failure;
-use std::io::{Read as _, stderr, stdin, stdout};
+use crate::file;
+use std::io::{stderr, stdout};
 use std::sync::{Arc, OnceLock};
 use wpc_host::{Capability, Output, Wasi, WasmModule};
 
 pub(crate) const HELP: &str = "Grants the module something; may be given several times:
 clock, random, arg=TEXT, env=NAME=VALUE, stdin, output, read=FOLDER[:NAME], write=FOLDER[:NAME], wasi
-(`wasi`: what standard libraries import anyway, with nothing in it). What `_start` prints goes to standard\noutput, what other functions print to standard error";
+(`wasi`: what standard libraries import anyway, with nothing in it). What `_start` prints goes to standard\noutput and standard error as it is; what other functions print is shown as log lines";
 
 /// What there is, for who asks for something else.
 const KNOWN: &str = "clock, random, wasi, stdin, output, arg=TEXT, env=NAME=VALUE, read=FOLDER[:NAME], write=FOLDER[:NAME]";
 
+/// The most bytes of standard input that are given to guests, which get it as a whole.
+const MAX_INPUT: usize = 1 << 30;
+
 /// Grants everything at once: later pieces of WASI add to earlier ones. What a whole program prints is what
-/// was called for; beside a function's result it goes to standard error.
+/// was called for, and is passed on as it is; what a function prints beside its result is shown as log lines, so
+/// that none of it looks like a line of this command.
 pub(crate) fn apply(
     mut module: WasmModule,
     grants: &[String],
     is_program: bool,
 ) -> Result<WasmModule, Failure> {
     let with_output = |wasi: Wasi| {
-        let out = if is_program { Output::writer(stdout()) } else { Output::writer(stderr()) };
-        wasi.stdout(out).stderr(Output::writer(stderr()))
+        if is_program {
+            wasi.stdout(Output::writer(stdout())).stderr(Output::writer(stderr()))
+        } else {
+            wasi.stdout(Output::events()).stderr(Output::events())
+        }
     };
     let mut wasi: Option<Wasi> = None;
     let (mut arguments, mut environment) = (Vec::new(), Vec::new());
@@ -79,9 +87,6 @@ fn input() -> Result<Arc<[u8]>, Failure> {
     if let Some(bytes) = INPUT.get() {
         return Ok(Arc::clone(bytes));
     }
-    let mut bytes = Vec::new();
-    stdin()
-        .read_to_end(&mut bytes)
-        .map_err(|error| Failure::machine(format!("standard input: {error}")))?;
+    let bytes = file::read_standard_input(MAX_INPUT)?;
     Ok(Arc::clone(INPUT.get_or_init(|| bytes.into())))
 }

@@ -2,28 +2,37 @@
 
 use crate::cache::Cache;
 use crate::failure::Failure;
-use crate::terminal;
-use crate::words::{in_our_words, on_one_line};
+use crate::limit_options::ModuleLimits;
+use crate::remedy::{Interface, translate};
+use crate::text::escape;
+use crate::{module_file, terminal};
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use wpc_host::{Error, ExportInformation, ModuleInformation};
+use wpc_host::{Error, ExportInformation, ModuleInformation, Options};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The module's file.
+    /// The module's file; `-` is standard input.
     file: PathBuf,
+    #[command(flatten)]
+    limits: ModuleLimits,
 }
 
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
-    let told = terminal::read_module(&arguments.file)?.inspect_with(&cache.options()?);
+    let limits = arguments.limits.limits();
+    let options = cache.options()?;
+    let max_wasm_stack = arguments.limits.pool_stack(options.max_wasm_stack);
+    let options = Options { max_wasm_stack, ..options };
+    let module = module_file::read(&arguments.file, &limits)?.limits(limits);
+    let told = module.inspect_with(&options);
     let mut told = told.map_err(|error| match error {
         Error::NotWasm { reason, .. } => {
             Error::NotWasm { what: format!("`{}`", arguments.file.display()), reason }
         }
         error => error,
     })?;
-    told.refused = told.refused.map(|why| in_our_words(&why));
+    told.refused = told.refused.map(|why| translate(&why, Interface::Options));
     let text = if as_json {
         let json = serde_json::to_string(&told);
         json.map_err(|error| Failure::machine(error.to_string()))? + "\n"
@@ -41,7 +50,7 @@ fn text(told: &ModuleInformation) -> String {
         (None, Some(_)) => "none of wpc's".to_owned(),
     };
     let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "{name:<16}{}", on_one_line(value));
+        let _ = writeln!(text, "{name:<16}{}", escape(value));
     };
     if let Some(why) = &told.refused {
         line("refused", why);
@@ -92,7 +101,7 @@ fn text(told: &ModuleInformation) -> String {
     if !told.types.is_empty() {
         text.push_str("\ntypes\n");
         for ty in &told.types {
-            let _ = writeln!(text, "  {}", on_one_line(&ty.definition));
+            let _ = writeln!(text, "  {}", escape(&ty.definition));
         }
     }
     text
@@ -138,5 +147,5 @@ fn count(number: u64, one: &str) -> String {
 /// A function's line: its name and its types.
 pub(crate) fn function_line(function: &ExportInformation) -> String {
     let types = function.signature.as_deref().unwrap_or(" (types are not told)");
-    format!("  {}\n", on_one_line(&format!("{}{types}", function.name)))
+    format!("  {}\n", escape(&format!("{}{types}", function.name)))
 }

@@ -51,6 +51,11 @@ impl Sources {
                 ))
             });
         }
+        // A compiler would wait for a pipe, or read a device for ever.
+        if !path.is_file() {
+            let message = format!("\"{}\": a regular file or a folder is expected", path.display());
+            return Err(Failure::machine(message));
+        }
         let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
         let file = path.file_name().map(PathBuf::from).unwrap_or_default();
         let language = match path.extension().and_then(|extension| extension.to_str()) {
@@ -82,6 +87,7 @@ impl Sources {
             let is_meant = |name: &&PathBuf| {
                 name.extension().is_some_and(|found| found == extension)
                     && !name.to_string_lossy().starts_with('.')
+                    && folder.join(name).is_file()
             };
             names.iter().filter(is_meant).cloned().collect()
         };

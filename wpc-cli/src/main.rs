@@ -1,5 +1,6 @@
 //! The command `wpc`.
 
+mod answer_writer;
 mod bench;
 mod build;
 mod cache;
@@ -7,24 +8,34 @@ mod call;
 mod constant;
 mod deployment;
 mod failure;
+mod file;
 mod grant;
 mod inspect;
+mod item;
 mod language;
+mod limit_options;
 mod manifest;
+mod module_file;
+mod nearest;
 mod new;
+mod owners;
 mod problem;
+mod remedy;
 mod run;
+mod serve;
+mod signals;
 mod target;
 mod terminal;
 mod test;
+mod text;
 mod toolchain;
 mod watch;
-mod words;
 
 use cache::Cache;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use failure::Failure;
+use remedy::Interface;
 use std::process::ExitCode;
 
 /// Makes, builds, calls and runs WebAssembly functions, each in its sandbox.
@@ -43,13 +54,14 @@ struct Arguments {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  it worked
-  1  something of the machine's did not: a file, a thread
+  1  something of the machine's did not: a file, a thread, standard input or output
   2  the command line is wrong
   3  the module, or what it was to be given, was refused
   4  the function returned an error
   5  the function trapped or went past a limit
   6  the function reached its time limit
-  7  the project did not build, or a test of it failed";
+  7  the project did not build, or a test of it failed
+130  a second signal ended `wpc run` at once";
 
 #[derive(Subcommand)]
 enum Command {
@@ -112,9 +124,14 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() && std::env::args().any(|word| word == "--json") => {
-            return Failure::usage(error.render().to_string().trim_end()).tell(true);
+            return Failure::usage(error.render().to_string().trim_end())
+                .report(true, Interface::Options);
         }
         Err(error) => error.exit(),
+    };
+    let interface = match arguments.command {
+        Command::Run(_) | Command::Test(_) => Interface::Manifest,
+        _ => Interface::Options,
     };
     let result = match arguments.command {
         Command::New(made) => new::run(&made, arguments.json),
@@ -134,6 +151,6 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.tell(arguments.json),
+        Err(failure) => failure.report(arguments.json, interface),
     }
 }

@@ -1,7 +1,8 @@
 //! `wpc.toml` as it is written: what a project builds, what a pool serves. It knows nothing of pools.
 
+use crate::file;
 use crate::problem::{MANIFEST, Problem};
-use crate::words::in_our_words;
+use crate::remedy::{Interface, translate};
 use bytesize::ByteSize;
 use serde::Deserialize;
 use serde_json::Value;
@@ -43,9 +44,10 @@ impl Manifest {
         let pool = self.pool();
         let options = pool.chosen();
         let at = self.pool.as_ref().map_or(0, |pool| pool.span().start);
-        options
-            .validate()
-            .map_err(|error| source.problem(at, MANIFEST, &in_our_words(&error.to_string())))?;
+        options.validate().map_err(|error| {
+            let message = translate(&error.to_string(), Interface::Manifest);
+            source.problem(at, MANIFEST, &message)
+        })?;
         let usual = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let workers = pool.workers.unwrap_or_else(usual);
         let most = options.max_live_instances as usize;
@@ -182,16 +184,36 @@ durations_and_sizes! {
 pub(crate) struct Source {
     pub(crate) path: PathBuf,
     text: String,
+    /// Where each line ends in the text.
+    line_ends: Vec<usize>,
 }
+
+/// The most bytes a manifest may have: a few hundred thousand entries.
+const MAX_MANIFEST: usize = 64 << 20;
 
 impl Source {
     /// Reads a manifest's file; `path` may be the folder that has it.
     pub(crate) fn read(path: &Path) -> Result<Self, Problem> {
-        let path = if path.is_dir() { path.join(NAME) } else { path.to_owned() };
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(Self { path, text }),
-            Err(error) => Err(Problem::machine(format!("{}: {error}", path.display()))),
-        }
+        let path = Self::path(path);
+        let bytes =
+            file::read(&path, MAX_MANIFEST).map_err(|error| Problem::machine(error.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            Problem::machine(format!(
+                "cannot read \"{}\": it is not UTF-8: {error}",
+                path.display()
+            ))
+        })?;
+        Ok(Self::new(path, text))
+    }
+
+    /// The manifest's file; `path` may be the folder that has it.
+    pub(crate) fn path(path: &Path) -> PathBuf {
+        if path.is_dir() { path.join(NAME) } else { path.to_owned() }
+    }
+
+    pub(crate) fn new(path: PathBuf, text: String) -> Self {
+        let line_ends = text.match_indices('\n').map(|(at, _)| at).collect();
+        Self { path, text, line_ends }
     }
 
     pub(crate) fn parse(&self) -> Result<Manifest, Problem> {
@@ -208,8 +230,7 @@ impl Source {
 
     /// Something that is wrong at this place in the text.
     pub(crate) fn problem(&self, at: usize, code: &'static str, message: &str) -> Problem {
-        let before = self.text.get(..at).unwrap_or(&self.text);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let line = self.line_ends.partition_point(|end| *end < at) + 1;
         Problem {
             file: Some(self.path.clone()),
             line: Some(line),

@@ -13,7 +13,7 @@ pub(crate) const MANIFEST: &str = "manifest";
 pub(crate) const TEST: &str = "test";
 
 /// One of the things that are wrong with what was given: they are told together.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Problem {
     pub(crate) file: Option<PathBuf>,
     /// From 1.

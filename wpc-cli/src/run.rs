@@ -4,20 +4,18 @@
 use crate::cache::Cache;
 use crate::deployment::{Deployment, Report};
 use crate::failure::{self, Failure};
+use crate::file::MAX_JSON;
 use crate::manifest::Source;
 use crate::problem::Problem;
+use crate::serve::{Service, serve};
 use crate::terminal;
-use crate::watch::{self, Watch};
-use futures::channel::mpsc;
-use futures::future::Either;
-use futures::{SinkExt as _, StreamExt as _};
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
-use std::io::{BufRead as _, Read as _, Write as _};
+use crate::text::escape;
+use crate::watch::{Files, Watch};
+use bytesize::ByteSize;
+use serde_json::json;
+use std::collections::HashSet;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-use wpc_host::{CallOptions, PendingJson, WorkerProcedureCall};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -37,6 +35,10 @@ pub(crate) struct Arguments {
     /// How many calls are under way at once; no more lines are read while there are so many.
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     outstanding: u32,
+    /// How many bytes a line of standard input may have, as in `256MiB`, which is the default. At a longer one
+    /// reading ends, and the exit code is 1.
+    #[arg(long, value_name = "SIZE")]
+    max_line: Option<ByteSize>,
 }
 
 pub(crate) const HELP: &str = "\
@@ -63,35 +65,10 @@ The manifest, paths from its own folder:
   [modules.tools]            # every function of a module
   file = \"tools.wasm\"
 
+On SIGINT, SIGTERM or SIGHUP no more lines are read, and calls have the pool's `stop_timeout` to end before they
+are interrupted. A second signal ends the process at once, with exit code 130.
+
 docs/manifest.md tells all of it.";
-
-/// A call as a line of standard input says it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line<'a> {
-    /// Given back as it was written.
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    function: String,
-    #[serde(default)]
-    arguments: Vec<Value>,
-    #[serde(default, with = "humantime_serde")]
-    timeout: Option<Duration>,
-    fuel: Option<u64>,
-    /// The SHA-1 that the function must have.
-    pin: Option<String>,
-    affinity: Option<String>,
-}
-
-/// What is wanted of a line that is no call.
-#[derive(Default, Deserialize)]
-struct OnlyId<'a> {
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-}
-
-/// The longest line that is read, in bytes.
-const MAX_LINE: u64 = 256 << 20;
 
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
     let source = Source::read(&arguments.manifest)?;
@@ -111,39 +88,46 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         };
         return terminal::print(format!("{said}\n").as_bytes());
     }
-    let outstanding = deployment.room().min(arguments.outstanding as usize);
+    let limit = |size: ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
+    let service = Service {
+        is_ordered: arguments.ordered,
+        outstanding: deployment.room().min(arguments.outstanding as usize),
+        stop_timeout: deployment.stop_timeout(),
+        max_line: arguments.max_line.map_or(MAX_JSON, limit),
+        as_json,
+    };
     wpc.start_workers(deployment.workers)?;
     if let Some(watch) = watch {
-        let path = source.path.clone();
-        let mut told = Vec::new();
-        watch.follow(move || reload(&mut deployment, &path, &mut told, as_json))?;
+        let path = arguments.manifest.clone();
+        let mut reported = HashSet::new();
+        watch.follow(move || reload(&mut deployment, &path, &mut reported, as_json))?;
     }
-    let served = serve(&wpc, arguments.ordered, outstanding);
+    let served = serve(&wpc, &service);
     wpc.stop_workers();
     served
 }
 
-/// Reads the manifest anew and brings the pool to it; gives what is to be followed from now on. Problems that
-/// were `told` the last time are not told again.
+/// Reads the manifest anew and brings the pool to it; returns the files to follow from now on. Problems that
+/// were `reported` the last time are not reported again.
 fn reload(
     deployment: &mut Deployment,
     path: &Path,
-    told: &mut Vec<Problem>,
+    reported: &mut HashSet<Problem>,
     as_json: bool,
-) -> Option<watch::Followed> {
+) -> Option<Files> {
     let read = Source::read(path).and_then(|source| Ok((source.parse()?, source)));
-    let (mut report, followed) = match read {
+    let (mut report, files) = match read {
         Ok((manifest, source)) => {
-            let followed = watch::Followed::of(&source, &manifest);
-            (deployment.bring_to(&source, &manifest), Some(followed))
+            let files = Files::of(&source, &manifest);
+            (deployment.bring_to(&source, &manifest), Some(files))
         }
         Err(problem) => (Report { problems: vec![problem], ..Report::default() }, None),
     };
-    let problems = report.problems.clone();
-    report.problems.retain(|problem| !told.contains(problem));
-    *told = problems;
+    let problems = report.problems.iter().cloned().collect();
+    report.problems.retain(|problem| !reported.contains(problem));
+    *reported = problems;
     tell(&report, as_json);
-    followed
+    files
 }
 
 /// What changed, a line each on standard error.
@@ -155,7 +139,7 @@ fn tell(report: &Report, as_json: bool) {
             lines.push(if as_json {
                 json!({ "event": what, "what": item.to_string() }).to_string()
             } else {
-                format!("{what} {item}")
+                escape(&format!("{what} {item}"))
             });
         }
     }
@@ -163,131 +147,11 @@ fn tell(report: &Report, as_json: bool) {
         lines.push(if as_json {
             json!({ "event": "refused", "problem": failure::problem_json(problem) }).to_string()
         } else {
-            format!("not so, and what stood there stays: {problem}")
+            escape(&format!("update rejected; the previous definition stays active: {problem}"))
         });
     }
     for line in lines {
-        // Whoever reads this may be gone.
+        // The reader of standard error may be gone.
         let _ = writeln!(std::io::stderr(), "{line}");
-    }
-}
-
-/// Until standard input ends, or somebody asks for an end: then no more lines are taken, and what was taken is
-/// answered.
-fn serve(wpc: &WorkerProcedureCall, is_ordered: bool, outstanding: usize) -> Result<(), Failure> {
-    let (mut end, ended) = mpsc::channel::<()>(1);
-    ctrlc::set_handler(move || {
-        // Asked again, it is under way already.
-        let _ = end.try_send(());
-    })
-    .map_err(|error| Failure::machine(format!("no handler for signals: {error}")))?;
-    let ended = ended.into_future();
-    // Room for one: who writes calls is held up when enough are under way.
-    let (sender, lines) = mpsc::channel(0);
-    #[expect(clippy::disallowed_methods, reason = "ends with standard input, or the process")]
-    std::thread::Builder::new()
-        .name("wpc-input".to_owned())
-        .spawn(move || read_lines(sender))
-        .map_err(|error| Failure::machine(format!("no thread for standard input: {error}")))?;
-    let calls = lines.take_until(ended).map(|line| match submit(wpc, line) {
-        Ok((id, call)) => Either::Left(async move {
-            match call.answer().await {
-                Ok(answer) => {
-                    let mut told = json!({
-                        "value": answer.value,
-                        "function_hash_sha1": answer.metadata.function_hash_sha1,
-                    });
-                    if let Some(fuel) = answer.metadata.fuel_used {
-                        told["fuel_used"] = fuel.into();
-                    }
-                    with_id(&id, &told)
-                }
-                Err(error) => with_id(&id, &json!({ "error": failure::error_json(&error) })),
-            }
-        }),
-        Err(answer) => Either::Right(std::future::ready(answer)),
-    });
-    let mut answers = if is_ordered {
-        calls.buffered(outstanding).left_stream()
-    } else {
-        calls.buffer_unordered(outstanding).right_stream()
-    };
-    futures::executor::block_on(async {
-        while let Some(answer) = answers.next().await {
-            terminal::print(format!("{answer}\n").as_bytes())?;
-        }
-        Ok(())
-    })
-}
-
-/// A line with its number, or why there is none.
-type Input = (usize, Result<Vec<u8>, String>);
-
-fn read_lines(mut sender: mpsc::Sender<Input>) {
-    let mut input = std::io::stdin().lock();
-    for number in 1.. {
-        let mut line = Vec::new();
-        let read = input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line);
-        let is_cut = line.len() as u64 == MAX_LINE && line.last() != Some(&b'\n');
-        let (line, is_last) = match read {
-            Ok(0) => return,
-            Ok(_) if is_cut => {
-                (Err(format!("it has more than {MAX_LINE} bytes, and no more is read")), true)
-            }
-            Ok(_) if line.trim_ascii().is_empty() => continue,
-            Ok(_) => (Ok(line), false),
-            Err(error) => (Err(error.to_string()), true),
-        };
-        // Nobody listens any more once standard output is gone.
-        if futures::executor::block_on(sender.send((number, line))).is_err() || is_last {
-            return;
-        }
-    }
-}
-
-/// Puts the call's id before the rest of an object.
-fn with_id(id: &str, rest: &Value) -> String {
-    format!("{{\"id\":{id},{}", &rest.to_string()[1..])
-}
-
-/// Sends a line's call off, or gives the answer that says why not.
-fn submit(
-    wpc: &WorkerProcedureCall,
-    (number, line): Input,
-) -> Result<(String, PendingJson), String> {
-    let wrong = |id: &str, why: String| {
-        let message = format!("line {number}: {why}");
-        with_id(id, &json!({ "error": { "code": "usage", "message": message } }))
-    };
-    const NO_ID: &str = "null";
-    let line = line.map_err(|why| wrong(NO_ID, why))?;
-    // What reads a structure would also take a list.
-    if !line.trim_ascii_start().starts_with(b"{") {
-        return Err(wrong(
-            NO_ID,
-            "a call is a JSON object, as in {\"function\": \"f\"}".to_owned(),
-        ));
-    }
-    let call: Line<'_> = serde_json::from_slice(&line).map_err(|error| {
-        let only: OnlyId<'_> = serde_json::from_slice(&line).unwrap_or_default();
-        wrong(only.id.map_or(NO_ID, RawValue::get), error.to_string())
-    })?;
-    let id = call.id.map_or(NO_ID, RawValue::get);
-    let mut options = CallOptions::new().wait_for_room();
-    if let Some(timeout) = call.timeout {
-        options = options.time_limit(timeout);
-    }
-    if let Some(fuel) = call.fuel {
-        options = options.fuel(fuel);
-    }
-    if let Some(pin) = &call.pin {
-        options = options.pin(pin.parse().map_err(|error| wrong(id, format!("`pin`: {error}")))?);
-    }
-    if let Some(key) = &call.affinity {
-        options = options.affinity(key);
-    }
-    match wpc.submit_json(&call.function, &call.arguments, &options) {
-        Ok(pending) => Ok((id.to_owned(), pending)),
-        Err(error) => Err(with_id(id, &json!({ "error": failure::error_json(&error) }))),
     }
 }

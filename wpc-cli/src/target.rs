@@ -2,22 +2,22 @@
 
 use crate::cache::Cache;
 use crate::failure::Failure;
-use crate::terminal::read_module;
-use crate::{constant, grant};
-use bytesize::ByteSize;
+use crate::file::{self, MAX_JSON, STANDARD_INPUT};
+use crate::limit_options::CallLimits;
+use crate::nearest::nearest;
+use crate::{constant, grant, module_file};
 use serde_json::Value;
-use std::path::PathBuf;
-use std::time::Duration;
-use wpc_host::{CallOptions, Limits, WorkerEvent, WorkerProcedureCall};
+use std::path::{Path, PathBuf};
+use wpc_host::{CallOptions, Error, Limits, Options, WasmModule, WorkerEvent, WorkerProcedureCall};
 
 #[derive(clap::Args)]
 pub(crate) struct Target {
-    /// The module's file.
+    /// The module's file; `-` is standard input.
     file: PathBuf,
-    /// The function to call.
-    pub(crate) function: String,
+    /// The export to call, as `wpc inspect` lists it.
+    function: String,
     /// Its arguments, each JSON. Text needs no quotes; `@FILE` gives a file's bytes to a `Vec<u8>`, and its JSON to
-    /// other types but text.
+    /// other types but text; `@-` reads standard input.
     #[arg(allow_negative_numbers = true)]
     arguments: Vec<String>,
     /// Defines a constant. One with integers needs its type, as in `LIMIT:u32=3`. May be given several times.
@@ -28,97 +28,171 @@ pub(crate) struct Target {
     dependencies: Vec<String>,
     #[arg(long = "grant", value_name = "GRANT", help = grant::HELP)]
     grants: Vec<String>,
-    /// How long a call may take, as in `500ms` or `10s`.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
-    timeout: Duration,
-    /// Meters fuel, and how much there is: about one unit an instruction.
-    #[arg(long, value_name = "N")]
-    fuel: Option<u64>,
-    /// How much memory the function may have, as in `16MiB`.
-    #[arg(long, value_name = "SIZE")]
-    memory: Option<ByteSize>,
     /// How many workers there are.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) workers: usize,
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) workers: u16,
+    #[command(flatten)]
+    limits: CallLimits,
 }
 
+/// The export that runs a whole program.
+const PROGRAM: &str = "_start";
+
 impl Target {
-    /// A pool that is up and has everything defined. `listener` is told of events.
+    /// A pool that is up and has everything defined, and takes so many calls at once. `listener` is called with
+    /// its events.
     pub(crate) fn pool(
         &self,
         cache: &Cache,
+        outstanding: usize,
         shows_output: bool,
         listener: impl Fn(&WorkerEvent) + Send + Sync + 'static,
     ) -> Result<WorkerProcedureCall, Failure> {
-        let wpc = WorkerProcedureCall::new(cache.options()?)?;
+        let options = self.pool_options(cache, outstanding)?;
+        let wpc = WorkerProcedureCall::new(options.clone())?;
         wpc.on_worker_event(listener)
             .map_err(|error| Failure::machine(format!("no thread for events: {error}")))?;
         for text in &self.constants {
             constant::define_from(&wpc, text)?;
         }
+        let limits = self.limits.limits();
         for text in &self.dependencies {
-            let (alias, file) = text
-                .split_once('=')
-                .ok_or_else(|| Failure::usage(format!("--dep {text}: it must be ALIAS=FILE")))?;
-            let module = grant::apply(read_module(file.as_ref())?, &self.grants, false)?;
-            wpc.define_worker_dependency(alias, module)?;
+            let (alias, file) = split_dependency(text)?;
+            let module = module_file::read(file, &limits)?.limits(limits.clone());
+            wpc.define_worker_dependency(alias, grant::apply(module, &self.grants, false)?)?;
         }
-        let limits = Limits { fuel: self.fuel, ..Limits::default() };
-        let memory = self.memory.map(|size| usize::try_from(size.as_u64()).unwrap_or(usize::MAX));
-        let limits = Limits { memory: memory.unwrap_or(limits.memory), ..limits };
-        let module = read_module(&self.file)?.export(&self.function).limits(limits);
-        wpc.define_worker_function(
-            &self.function,
-            grant::apply(module, &self.grants, self.is_program() && shows_output)?,
-        )?;
-        wpc.start_workers(self.workers)?;
+        let module = module_file::read(&self.file, &limits)?.export(&self.function).limits(limits);
+        let module = grant::apply(module, &self.grants, self.is_program() && shows_output)?;
+        wpc.define_worker_function(&self.name(), module.clone())
+            .map_err(|error| self.with_nearest(error, &module, &options))?;
+        wpc.start_workers(self.workers.into())?;
         Ok(wpc)
     }
 
-    pub(crate) fn reads_input(&self) -> bool {
-        self.grants.iter().any(|grant| grant == "stdin")
+    /// What the pool may use: no more instances than its workers need for one function, since address space is
+    /// reserved for each.
+    fn pool_options(&self, cache: &Cache, outstanding: usize) -> Result<Options, Failure> {
+        /// The most that a pool may have.
+        const MOST: usize = 10_000;
+        let usual = cache.options()?;
+        let instances = usize::from(self.workers).saturating_mul(self.dependencies.len() + 1);
+        Ok(Options {
+            max_live_instances: u32::try_from(instances.min(MOST)).unwrap_or(u32::MAX),
+            max_wasm_stack: self.limits.pool_stack(usual.max_wasm_stack),
+            max_waiting_calls: usual.max_waiting_calls.max(outstanding),
+            ..usual
+        })
+    }
+
+    /// A name that may be defined, and is like the export's, which may be any text.
+    pub(crate) fn name(&self) -> String {
+        if wpc_abi::names::is_valid(&self.function) {
+            return self.function.clone();
+        }
+        let fits = |character: char| character.is_ascii_alphanumeric();
+        let name: String = self.function.chars().map(|c| if fits(c) { c } else { '_' }).collect();
+        // Neither empty nor longer than a name may be.
+        format!("export_{}", &name[..name.len().min(100)])
+    }
+
+    /// The failure of a definition, with the name that was probably meant.
+    fn with_nearest(&self, error: Error, module: &WasmModule, options: &Options) -> Failure {
+        let nearest = match &error {
+            Error::MissingExport { .. } => module.inspect_with(options).ok().and_then(|told| {
+                let names = told.functions.iter().map(|function| function.name.as_str());
+                nearest(&self.function, names).map(str::to_owned)
+            }),
+            _ => None,
+        };
+        match nearest {
+            Some(nearest) => Failure::Misspelt { error: Box::new(error), nearest },
+            None => error.into(),
+        }
+    }
+
+    /// Checks that standard input is read once; `raw` where the arguments are read from there.
+    pub(crate) fn check_input(&self, raw: bool) -> Result<(), Failure> {
+        let is_input = |file: &Path| file.as_os_str() == STANDARD_INPUT;
+        let mut uses = Vec::new();
+        if is_input(&self.file) {
+            uses.push("the module `-`".to_owned());
+        }
+        for text in &self.dependencies {
+            let (alias, file) = split_dependency(text)?;
+            if is_input(file) {
+                uses.push(format!("--dep {alias}=-"));
+            }
+        }
+        uses.extend(self.arguments.iter().filter(|text| *text == "@-").cloned());
+        if raw {
+            uses.push("--raw".to_owned());
+        }
+        if self.grants.iter().any(|grant| grant == "stdin") {
+            uses.push("--grant stdin".to_owned());
+        }
+        match uses.as_slice() {
+            [] | [_] => Ok(()),
+            [one, other, ..] => {
+                Err(Failure::usage(format!("{one} and {other} both read standard input")))
+            }
+        }
     }
 
     pub(crate) fn options(&self) -> CallOptions {
-        CallOptions::new().time_limit(self.timeout)
+        CallOptions::new().time_limit(self.limits.time_limit())
     }
 
     /// Whether a whole program is called, whose result is what it prints.
     pub(crate) fn is_program(&self) -> bool {
-        self.function == "_start"
+        self.function == PROGRAM
+    }
+
+    /// How many bytes the encoded arguments may have.
+    pub(crate) fn arguments_limit(&self) -> usize {
+        self.limits.limits().arguments
     }
 
     /// The arguments as they were typed, by the function's types.
     pub(crate) fn values(&self, wpc: &WorkerProcedureCall) -> Result<Vec<Value>, Failure> {
         let functions = wpc.get_remote_functions();
-        let function = functions.iter().find(|function| function.name == self.function);
+        let name = self.name();
+        let function = functions.iter().find(|function| function.name == name);
         let signature = function.and_then(|function| function.parameter_signature.as_deref());
         let types = signature.map(argument_types).unwrap_or_default();
         let types = types.into_iter().map(Some).chain(std::iter::repeat(None));
-        self.arguments.iter().zip(types).map(|(text, ty)| value(text, ty)).collect()
+        let limits = self.limits.limits();
+        self.arguments.iter().zip(types).map(|(text, ty)| value(text, ty, &limits)).collect()
     }
 }
 
+fn split_dependency(text: &str) -> Result<(&str, &Path), Failure> {
+    let parts = text.split_once('=');
+    let (alias, file) =
+        parts.ok_or_else(|| Failure::usage(format!("--dep {text}: it must be ALIAS=FILE")))?;
+    Ok((alias, file.as_ref()))
+}
+
 /// An argument by its type: text is text, whatever it looks like, unless it has JSON's quotes.
-fn value(text: &str, ty: Option<&str>) -> Result<Value, Failure> {
+fn value(text: &str, ty: Option<&str>, limits: &Limits) -> Result<Value, Failure> {
     let is_text = matches!(ty, Some("String" | "char"));
     if is_text && !text.starts_with('"') {
         return Ok(Value::from(text));
     }
     if let Some(path) = text.strip_prefix('@').filter(|_| !is_text) {
-        let bytes =
-            std::fs::read(path).map_err(|error| Failure::machine(format!("{path}: {error}")))?;
-        if ty == Some("Vec<u8>") {
+        let is_bytes = ty == Some("Vec<u8>");
+        let limit = if is_bytes { limits.arguments } else { MAX_JSON };
+        let bytes = file::read_given(path.as_ref(), limit)?;
+        if is_bytes {
             return Ok(Value::from(bytes));
         }
         return serde_json::from_slice(&bytes)
-            .map_err(|error| Failure::usage(format!("{path} is no JSON: {error}")));
+            .map_err(|error| Failure::usage(format!("{path} is not JSON: {error}")));
     }
     match serde_json::from_str(text) {
         Ok(value) => Ok(value),
         // What begins like JSON was meant to be some.
         Err(error) if text.starts_with(['{', '[', '"']) => {
-            Err(Failure::usage(format!("{text} is no JSON: {error}")))
+            Err(Failure::usage(format!("{text} is not JSON: {error}")))
         }
         Err(_) => Ok(Value::from(text)),
     }

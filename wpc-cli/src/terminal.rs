@@ -1,13 +1,12 @@
-//! What the command reads and writes: modules' files, standard output, guests' lines.
+//! What the command writes for people and programs: standard output, and guests' lines on standard error.
 
 use crate::failure::Failure;
-use crate::words::printable;
+use crate::text::escape;
 use serde_json::json;
 use std::io::Write as _;
-use std::path::Path;
-use wpc_host::{EventDetails, WasmModule, WorkerEvent};
+use wpc_host::{EventDetails, WorkerEvent};
 
-/// Writes to standard output; whoever reads it may be gone.
+/// Writes to standard output; its reader may be gone.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout();
     out.write_all(bytes)
@@ -15,14 +14,7 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
         .map_err(|error| Failure::machine(format!("standard output: {error}")))
 }
 
-/// The bytes of a module's file.
-pub(crate) fn read_module(path: &Path) -> Result<WasmModule, Failure> {
-    let bytes = std::fs::read(path)
-        .map_err(|error| Failure::machine(format!("`{}`: {error}", path.display())))?;
-    Ok(WasmModule::new(bytes))
-}
-
-/// Tells guests' lines on standard error, as they come.
+/// Writes guests' lines to standard error, as they come.
 pub(crate) fn lines(as_json: bool) -> impl Fn(&WorkerEvent) + Send + Sync + 'static {
     move |event| {
         let EventDetails::GuestLog { function_name, level, message } = &event.details else {
@@ -33,9 +25,9 @@ pub(crate) fn lines(as_json: bool) -> impl Fn(&WorkerEvent) + Send + Sync + 'sta
             json!({ "event": "log", "function": function, "level": level, "message": message })
                 .to_string()
         } else {
-            format!("[{level}] {}", printable(message))
+            format!("[{level}] {}", escape(message))
         };
-        // Whoever reads this may be gone.
+        // The reader of standard error may be gone.
         let _ = writeln!(anstream::stderr(), "{line}");
     }
 }

@@ -5,6 +5,7 @@ use crate::deployment::Deployment;
 use crate::failure::Failure;
 use crate::manifest::{self, Source, Test};
 use crate::problem::TEST;
+use crate::remedy::{Interface, translate};
 use crate::{build, terminal};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -72,7 +73,9 @@ fn check(wpc: &WorkerProcedureCall, test: &Test) -> Result<(), String> {
         }
         (Some(wanted), None, Ok(found)) => Err(format!("returned {found}, and no error {wanted}")),
         (Some(wanted), None, Err(error)) if is_called(&error, wanted) => Ok(()),
-        (_, _, Err(error)) => Err(format!("failed: {error}")),
+        (_, _, Err(error)) => {
+            Err(format!("failed: {}", translate(&error.to_string(), Interface::Manifest)))
+        }
     }
 }
 

@@ -2,8 +2,11 @@
 //! install where there is none.
 
 use crate::failure::Failure;
+use crate::file;
 use crate::language::{Language, Sources};
+use crate::text::escape;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -55,6 +58,9 @@ impl Tool {
         }
     }
 }
+
+/// The most bytes of a source that is read here; text of a module is several times as long as the module.
+const MAX_SOURCE: usize = 256 << 20;
 
 /// Where Rust compiles for, where nothing is said.
 const RUST_TARGET: &str = "wasm32-unknown-unknown";
@@ -128,7 +134,8 @@ fn rust(sources: &Sources, target: &str, out: &Path) -> Result<String, Failure> 
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let cargo = Tool::first([vec![cargo]], "--version", |_| true)
         .ok_or_else(|| missing(Language::Rust, "install it from https://rustup.rs"))?;
-    let manifest = std::fs::read_to_string(sources.folder.join("Cargo.toml")).unwrap_or_default();
+    let manifest = file::read(&sources.folder.join("Cargo.toml"), MAX_SOURCE).unwrap_or_default();
+    let manifest = String::from_utf8_lossy(&manifest);
     let has = |table: &str| manifest.lines().any(|line| line.trim() == table);
     if !has("[package]") {
         return Err(Failure::usage(format!(
@@ -323,8 +330,15 @@ fn assemblyscript(sources: &Sources, out: &Path) -> Result<String, Failure> {
 }
 
 fn wat(sources: &Sources, out: &Path) -> Result<String, Failure> {
-    let file = sources.folder.join(&sources.files[0]);
-    let bytes = ::wat::parse_file(&file).map_err(|error| Failure::Project(error.to_string()))?;
+    let path = sources.folder.join(&sources.files[0]);
+    let text = file::read(&path, MAX_SOURCE)?;
+    let bytes = ::wat::Parser::new().parse_bytes(Some(&path), &text).map_err(|error| {
+        // As other compilers do, it shows the place on several lines.
+        for line in error.to_string().lines() {
+            let _ = writeln!(std::io::stderr(), "{}", escape(line));
+        }
+        Failure::Project(format!("\"{}\" did not compile", path.display()))
+    })?;
     std::fs::write(out, bytes)
         .map_err(|error| Failure::machine(format!("{}: {error}", out.display())))?;
     Ok(concat!("wpc ", env!("CARGO_PKG_VERSION")).to_owned())

@@ -3,9 +3,9 @@
 use crate::failure::Failure;
 use crate::manifest::{Manifest, Source};
 use notify::{RecursiveMode, Watcher as _};
-use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeSet, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::path::{Component, Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,44 +16,114 @@ const QUIET: Duration = Duration::from_millis(100);
 /// How long is waited for that at most: somebody may write beside them all the time.
 const IMPATIENT: Duration = Duration::from_secs(1);
 
+/// How many links a path may lead through, as many as Linux follows. More are a cycle.
+const MAX_LINKS: usize = 40;
+
+/// The files to follow, as the manifest names them. Links on the way are followed each time anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Files {
+    manifest: PathBuf,
+    modules: BTreeSet<PathBuf>,
+}
+
+impl Files {
+    pub(crate) fn of(source: &Source, manifest: &Manifest) -> Self {
+        let entries = [&manifest.dependencies, &manifest.modules, &manifest.functions];
+        let entries = entries.into_iter().flat_map(|entries| entries.values());
+        let modules = entries.map(|entry| source.folder().join(&entry.get_ref().file));
+        Self { manifest: source.path.clone(), modules: modules.collect() }
+    }
+}
+
 /// What is followed: folders, since a file that is replaced is another file, and a folder that is made anew
 /// another folder.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Followed {
+struct Followed {
+    /// Without links in their paths: two paths of one folder would share its watch.
     folders: BTreeSet<PathBuf>,
-    /// The names of files and folders whose changes count.
+    /// The names of files, folders and links whose changes count.
     names: BTreeSet<OsString>,
 }
 
 impl Followed {
-    pub(crate) fn of(source: &Source, manifest: &Manifest) -> Self {
-        let entries = [&manifest.dependencies, &manifest.modules, &manifest.functions];
-        let files = entries.into_iter().flat_map(|entries| entries.values());
-        let files = files.map(|entry| source.folder().join(&entry.get_ref().file));
+    /// What the files' paths lead through at the moment.
+    fn of(files: &Files) -> Self {
         let mut followed = Self::default();
-        for file in files.chain([source.path.clone()]) {
-            followed.add(&file);
-            // A link changes with what it leads to.
-            if let Ok(target) = std::fs::canonicalize(&file) {
-                followed.add(&target);
-            }
+        let manifest = followed.add(&files.manifest, None);
+        let root = manifest.as_deref().and_then(Path::parent);
+        for file in &files.modules {
+            followed.add(file, root);
         }
         followed
     }
 
-    fn add(&mut self, file: &Path) {
-        let Ok(file) = std::path::absolute(file) else { return };
-        let Some(folder) = file.parent() else { return };
-        self.names
-            .extend([&*file, folder].into_iter().filter_map(Path::file_name).map(OsString::from));
-        self.folders.insert(folder.to_owned());
-        self.folders.extend(folder.parent().map(Path::to_owned));
+    /// Follows everything whose change may make `path` lead elsewhere: each link on its way, the file, its
+    /// folder, the folders below `root`, and what should be there and is not. Returns where the path leads.
+    fn add(&mut self, path: &Path, root: Option<&Path>) -> Option<PathBuf> {
+        let path = std::path::absolute(path).ok()?;
+        let mut open: VecDeque<OsString> = parts(&path).collect();
+        let mut at = PathBuf::new();
+        let mut links = 0;
+        while let Some(part) = open.pop_front() {
+            if part == ".." {
+                at.pop();
+                continue;
+            }
+            let next = at.join(&part);
+            match std::fs::read_link(&next) {
+                Ok(target) => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return None;
+                    }
+                    self.entry(&at, &part);
+                    if target.is_absolute() {
+                        at = PathBuf::new();
+                    }
+                    for part in parts(&target).collect::<Vec<_>>().into_iter().rev() {
+                        open.push_front(part);
+                    }
+                }
+                Err(_) => {
+                    // The file and its folder, and what was put beside the manifest.
+                    if open.len() < 2 || root.is_some_and(|root| at.starts_with(root)) {
+                        self.entry(&at, &part);
+                    }
+                    if std::fs::symlink_metadata(&next).is_err() {
+                        // It may come, and all that is below it with it; and what it should be in may become
+                        // a folder.
+                        self.entry(&at, &part);
+                        if let (Some(folder), Some(name)) = (at.parent(), at.file_name()) {
+                            self.entry(folder, name);
+                        }
+                        return None;
+                    }
+                    at = next;
+                }
+            }
+        }
+        Some(at)
     }
+
+    fn entry(&mut self, folder: &Path, name: &OsStr) {
+        // The root of the file system is in no folder.
+        if !folder.as_os_str().is_empty() {
+            self.folders.insert(folder.to_owned());
+            self.names.insert(name.to_owned());
+        }
+    }
+}
+
+/// The parts of a path, without those that lead nowhere.
+fn parts(path: &Path) -> impl Iterator<Item = OsString> {
+    let parts = path.components().filter(|part| *part != Component::CurDir);
+    parts.map(|part| part.as_os_str().to_owned())
 }
 
 pub(crate) struct Watch {
     watcher: notify::RecommendedWatcher,
     changes: Receiver<()>,
+    files: Files,
     followed: Followed,
     names: Arc<Mutex<BTreeSet<OsString>>>,
 }
@@ -77,44 +147,45 @@ impl Watch {
             }
         });
         let watcher = watcher.map_err(|error| cannot(&error))?;
-        let mut watch = Self { watcher, changes, followed: Followed::of(source, manifest), names };
+        let (files, followed) = (Files::of(source, manifest), Followed::default());
+        let mut watch = Self { watcher, changes, files, followed, names };
         watch.take_up();
         Ok(watch)
     }
 
-    /// Follows what is there under the names now. A folder that is not there cannot be: where it should be is
-    /// followed, and who reads it will say so.
+    /// Follows what the files' paths lead through now, and folders that were made anew under their names.
     fn take_up(&mut self) {
-        let Self { watcher, followed, names, .. } = self;
-        names.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&followed.names);
-        for folder in &followed.folders {
-            // Another one may stand there than the one that was followed, or none.
-            let _ = watcher.unwatch(folder);
-            let _ = watcher.watch(folder, RecursiveMode::NonRecursive);
-        }
-    }
-
-    fn move_to(&mut self, to: Followed) {
-        for folder in self.followed.folders.difference(&to.folders) {
+        let followed = Followed::of(&self.files);
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.clone_from(&followed.names);
+        drop(names);
+        for folder in self.followed.folders.union(&followed.folders) {
             // It may be gone itself.
             let _ = self.watcher.unwatch(folder);
         }
-        self.followed = to;
+        for folder in &followed.folders {
+            // One that is gone meanwhile is missed in the folder that it was in.
+            let _ = self.watcher.watch(folder, RecursiveMode::NonRecursive);
+        }
+        self.followed = followed;
     }
 
     /// Calls `reload` now and after each change, on a thread of its own, for as long as the process lives.
+    /// `reload` returns the files to follow from now on, or none where the same are to be followed.
     pub(crate) fn follow(
         mut self,
-        mut reload: impl FnMut() -> Option<Followed> + Send + 'static,
+        mut reload: impl FnMut() -> Option<Files> + Send + 'static,
     ) -> Result<(), Failure> {
         let follow = move || {
             loop {
                 loop {
                     // What is read is followed before: a change in between is not missed.
                     self.take_up();
-                    match reload() {
-                        Some(followed) if followed != self.followed => self.move_to(followed),
-                        _ => break,
+                    if let Some(files) = reload() {
+                        self.files = files;
+                    }
+                    if Followed::of(&self.files) == self.followed {
+                        break;
                     }
                 }
                 if self.changes.recv().is_err() {
@@ -132,4 +203,50 @@ impl Watch {
 
 fn cannot(error: &notify::Error) -> Failure {
     Failure::machine(format!("files cannot be watched: {error}"))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn each_link_on_the_way_is_followed() {
+        let root = tempfile::tempdir().unwrap();
+        let root = std::fs::canonicalize(root.path()).unwrap();
+        std::fs::create_dir_all(root.join("store/v1/deep")).unwrap();
+        std::fs::write(root.join("store/v1/deep/f.wasm"), "").unwrap();
+        std::fs::create_dir(root.join("links")).unwrap();
+        symlink("../store/v1", root.join("links/current")).unwrap();
+        symlink(root.join("links/current"), root.join("app")).unwrap();
+        symlink("f.wasm", root.join("store/v1/deep/alias.wasm")).unwrap();
+        let mut followed = Followed::default();
+        let file = followed.add(&root.join("app/deep/alias.wasm"), None);
+        assert_eq!(file, Some(root.join("store/v1/deep/f.wasm")));
+        let folder = |path: &str| if path.is_empty() { root.clone() } else { root.join(path) };
+        for (path, name) in [
+            ("", "app"),
+            ("links", "current"),
+            ("store/v1/deep", "alias.wasm"),
+            ("store/v1/deep", "f.wasm"),
+            ("store/v1", "deep"),
+        ] {
+            assert!(followed.folders.contains(&folder(path)), "{path} {followed:?}");
+            assert!(followed.names.contains(OsStr::new(name)), "{name} {followed:?}");
+        }
+        assert!(followed.folders.iter().all(|path| std::fs::canonicalize(path).unwrap() == *path));
+    }
+
+    #[test]
+    fn what_is_missing_or_a_cycle_is_followed_as_far_as_it_goes() {
+        let root = tempfile::tempdir().unwrap();
+        let root = std::fs::canonicalize(root.path()).unwrap();
+        let mut followed = Followed::default();
+        assert_eq!(followed.add(&root.join("a/b/c/f.wasm"), None), None);
+        assert!(followed.folders.contains(&root) && followed.names.contains(OsStr::new("a")));
+        symlink("two", root.join("one")).unwrap();
+        symlink("one", root.join("two")).unwrap();
+        assert_eq!(followed.add(&root.join("one/f.wasm"), None), None);
+        assert!(followed.names.contains(OsStr::new("one")));
+    }
 }

@@ -102,7 +102,9 @@ fn failures_are_json_where_that_is_wanted() {
         assert_eq!(told["error"]["code"], "usage");
     }
     let both = ["call", &sdk(), "join", "--raw", "--grant", "stdin"];
-    assert!(fails_with(2, &wpc(&both)).contains("both want standard input"));
+    assert!(
+        fails_with(2, &wpc(&both)).contains("--raw and --grant stdin both read standard input")
+    );
 }
 
 #[test]
@@ -233,9 +235,9 @@ fn arguments_are_taken_by_the_functions_types_and_results_go_to_files() {
     // What looks like a number or a file is text where text is wanted.
     assert_eq!(out(&wpc(&["call", &sdk(), "join", "42", "@null"])), "\"42@null\"\n");
     let broken = wpc(&["call", &sdk(), "order", "[{", "{}"]);
-    assert!(fails_with(2, &broken).contains("[{ is no JSON: EOF"));
+    assert!(fails_with(2, &broken).contains("[{ is not JSON: EOF"));
     let lost = wpc(&["call", &sdk(), "echo_bytes", "@nowhere"]);
-    assert!(fails_with(1, &lost).contains("nowhere: No such file"));
+    assert!(fails_with(1, &lost).contains("\"nowhere\": No such file"));
 }
 
 #[test]

@@ -2,8 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 mod calls;
+#[cfg(unix)]
+mod files;
+mod limits;
 mod manifests;
+mod names;
 mod projects;
 #[cfg(unix)]
 mod readme;
+mod running;
+#[cfg(unix)]
+mod signals;
 mod support;
+mod texts;

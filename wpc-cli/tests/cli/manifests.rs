@@ -1,20 +1,9 @@
 //! `run` and `test`: pools as a manifest says.
 
-use crate::support::{err, fails_with, out, root, sdk, start, wat, wpc, wpc_with};
+use crate::running::{Running, write};
+use crate::support::{err, fails_with, out, root, sdk, wat, wpc, wpc_with};
 use serde_json::{Value, json};
-use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdin};
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::Duration;
-
-/// All at once, as careful writers do; readers never see half of it.
-fn write(folder: &Path, text: &str) -> String {
-    let path = folder.join("wpc.toml");
-    std::fs::write(folder.join("new"), text).unwrap();
-    std::fs::rename(folder.join("new"), &path).unwrap();
-    path.display().to_string()
-}
 
 /// The answers, sorted by their id.
 fn answers(output: &std::process::Output) -> Vec<Value> {
@@ -177,72 +166,8 @@ fn a_manifest_that_cannot_be_read_is_told_with_its_line() {
     assert!(fails_with(1, &wpc(&["run", &nowhere])).contains("nowhere"));
 }
 
-/// How long anything is waited for. Far beyond what it takes: reaching it is the failure.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The lines that come out of there, each as it comes.
-fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, lines) = sync_channel(1000);
-    #[expect(clippy::disallowed_methods, reason = "ends with the process that it reads from")]
-    std::thread::spawn(move || {
-        // The test may be over.
-        BufReader::new(from).lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
-    });
-    lines
-}
-
-/// A pool that runs, and follows its files.
-struct Running {
-    child: Child,
-    calls: Option<ChildStdin>,
-    answers: Receiver<String>,
-    notices: Receiver<String>,
-}
-
-impl Running {
-    fn start(manifest: &str) -> Self {
-        let mut child = start(&["--json", "run", manifest, "--watch"]);
-        Self {
-            calls: child.stdin.take(),
-            answers: lines(child.stdout.take().unwrap()),
-            notices: lines(child.stderr.take().unwrap()),
-            child,
-        }
-    }
-
-    fn call(&mut self, function: &str) -> Value {
-        writeln!(self.calls.as_mut().unwrap(), "{}", json!({ "function": function })).unwrap();
-        let answer: Value =
-            serde_json::from_str(&self.answers.recv_timeout(PATIENCE).unwrap()).unwrap();
-        if answer["error"].is_null() {
-            answer["value"].clone()
-        } else {
-            answer["error"]["code"].clone()
-        }
-    }
-
-    /// Waits for a notice that says this.
-    fn wait_for(&mut self, event: &str, said: &str) {
-        loop {
-            let line = self.notices.recv_timeout(PATIENCE).unwrap();
-            let notice: Value = serde_json::from_str(&line).unwrap();
-            if notice["event"] == event && line.contains(said) {
-                return;
-            }
-            assert!(event == "refused" || notice["event"] != "refused", "{line}");
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn returns(folder: &Path, file: &str, number: i32) {
+/// A module whose `f` returns the number.
+pub(crate) fn returns(folder: &Path, file: &str, number: i32) {
     let text = format!(r#"(module (func (export "f") (result i32) i32.const {number}))"#);
     wat(folder, "new", &text);
     std::fs::rename(folder.join("new"), folder.join(file)).unwrap();
@@ -254,7 +179,7 @@ fn what_changes_is_defined_anew_and_what_is_broken_leaves_what_stood_there() {
     let folder = folder.path();
     returns(folder, "f.wasm", 1);
     let one = "[functions.f]\nfile = \"f.wasm\"\n";
-    let mut running = Running::start(&write(folder, one));
+    let mut running = Running::watch(&write(folder, one));
     assert_eq!(running.call("f"), 1);
 
     returns(folder, "f.wasm", 2);
@@ -304,7 +229,7 @@ fn a_dependency_and_what_uses_it_change_together() {
         r#"(module (import "lib" "one" (func $one (result i32))) (func (export "f") (result i32) call $one))"#,
     );
     let both = "[dependencies.lib]\nfile = \"lib.wasm\"\n[functions.f]\nfile = \"f.wasm\"\n";
-    let mut running = Running::start(&write(folder, both));
+    let mut running = Running::watch(&write(folder, both));
     assert_eq!(running.call("f"), 1);
     // Neither goes with the other's old version; the manifest, touched last, brings both.
     module("lib2.wasm", r#"(module (func (export "two") (result i32) i32.const 2))"#);
@@ -327,7 +252,7 @@ fn what_is_renamed_or_still_needed_goes_on_serving() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     returns(folder, "f.wasm", 1);
-    let mut running = Running::start(&write(folder, "[modules.old]\nfile = \"f.wasm\"\n"));
+    let mut running = Running::watch(&write(folder, "[modules.old]\nfile = \"f.wasm\"\n"));
     assert_eq!(running.call("f"), 1);
     write(folder, "[modules.new]\nfile = \"f.wasm\"\n");
     running.wait_for("removed", "module \\\"old\\\"");
@@ -356,7 +281,7 @@ fn a_pool_that_is_asked_to_end_answers_what_it_took() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     returns(folder, "f.wasm", 1);
-    let mut running = Running::start(&write(folder, "[functions.f]\nfile = \"f.wasm\"\n"));
+    let mut running = Running::watch(&write(folder, "[functions.f]\nfile = \"f.wasm\"\n"));
     assert_eq!(running.call("f"), 1);
     let id = running.child.id().to_string();
     assert!(std::process::Command::new("kill").arg(&id).status().unwrap().success());

@@ -1,0 +1,168 @@
+//! Files that are given by path: regular ones, of a bounded size. A pipe or a device at such a path is refused
+//! before it is read, since reading it may never end. Standard input is read where it is asked for, as `-`.
+
+use crate::failure::Failure;
+use std::fmt;
+use std::fs::{File, FileType, OpenOptions};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// What stands for standard input in the place of a file.
+pub(crate) const STANDARD_INPUT: &str = "-";
+
+/// The most bytes of JSON that are read at once: from an argument's file, or as a line of `wpc run`.
+pub(crate) const MAX_JSON: usize = 256 << 20;
+
+/// Why a file was not read.
+#[derive(Debug)]
+pub(crate) enum FileError {
+    /// The system's reason.
+    System { path: PathBuf, error: io::Error },
+    /// It is something else.
+    NotRegular { path: PathBuf, found: &'static str },
+    /// It has more bytes than are allowed.
+    TooLarge { what: String, limit: usize },
+}
+
+impl FileError {
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::System { error, .. } if error.kind() == io::ErrorKind::NotFound)
+    }
+
+    pub(crate) fn is_too_large(&self) -> bool {
+        matches!(self, Self::TooLarge { .. })
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System { path, error } => {
+                write!(f, "cannot read \"{}\": {error}", path.display())
+            }
+            Self::NotRegular { path, found } => write!(
+                f,
+                "cannot read \"{}\": a regular file is expected, and it is {found}",
+                path.display()
+            ),
+            Self::TooLarge { what, limit } => {
+                write!(f, "{what} has more than {limit} bytes, which is the limit")
+            }
+        }
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::machine(error.to_string())
+    }
+}
+
+/// Reads a regular file of at most `limit` bytes.
+pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
+    let failed = |error| FileError::System { path: path.to_owned(), error };
+    let regular = |ty: FileType| {
+        if ty.is_file() {
+            Ok(())
+        } else {
+            Err(FileError::NotRegular { path: path.to_owned(), found: kind(ty) })
+        }
+    };
+    // Opening a device may already do something, so it is looked at before.
+    regular(std::fs::metadata(path).map_err(failed)?.file_type())?;
+    let file = open(path).map_err(failed)?;
+    // Another may have taken its place meanwhile.
+    let metadata = file.metadata().map_err(failed)?;
+    regular(metadata.file_type())?;
+    let too_large = || FileError::TooLarge { what: format!("\"{}\"", path.display()), limit };
+    if metadata.len() > limit as u64 {
+        return Err(too_large());
+    }
+    let capacity = usize::try_from(metadata.len()).unwrap_or_default();
+    // It may grow while it is read.
+    read_at_most(file, capacity, limit).map_err(failed)?.ok_or_else(too_large)
+}
+
+/// Reads standard input to its end, at most `limit` bytes.
+pub(crate) fn read_standard_input(limit: usize) -> Result<Vec<u8>, FileError> {
+    let failed = |error| FileError::System { path: PathBuf::from(STANDARD_INPUT), error };
+    let read = read_at_most(io::stdin().lock(), 0, limit).map_err(failed)?;
+    read.ok_or_else(|| FileError::TooLarge { what: "standard input".to_owned(), limit })
+}
+
+/// Reads a file, or standard input where the path is `-`.
+pub(crate) fn read_given(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
+    if path.as_os_str() == STANDARD_INPUT { read_standard_input(limit) } else { read(path, limit) }
+}
+
+/// All there is; `None` where that is more than `limit` bytes.
+fn read_at_most(from: impl Read, capacity: usize, limit: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::with_capacity(capacity.min(limit));
+    from.take((limit as u64).saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok((bytes.len() <= limit).then_some(bytes))
+}
+
+#[cfg(unix)]
+fn open(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    // A pipe that took the file's place would be waited for.
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
+}
+
+#[cfg(not(unix))]
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).open(path)
+}
+
+fn kind(ty: FileType) -> &'static str {
+    if ty.is_dir() {
+        return "a directory";
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt as _;
+        if ty.is_fifo() {
+            return "a pipe; use `-` for standard input";
+        } else if ty.is_char_device() {
+            return "a character device; use `-` for standard input";
+        } else if ty.is_block_device() {
+            return "a block device";
+        } else if ty.is_socket() {
+            return "a socket";
+        }
+    }
+    "something else"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_up_to_its_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, [7; 10]).unwrap();
+        assert_eq!(read(&path, 10).unwrap(), [7; 10]);
+        assert!(read(&path, 9).unwrap_err().is_too_large());
+        assert!(read(&folder.path().join("none"), 9).unwrap_err().is_not_found());
+        assert!(read(folder.path(), 9).unwrap_err().to_string().contains("it is a directory"));
+        // A size that the system does not know before it is read.
+        #[cfg(target_os = "linux")]
+        assert!(read(Path::new("/proc/self/status"), 9).unwrap_err().is_too_large());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_may_never_end_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(read(&pipe, 9).unwrap_err().to_string().contains("it is a pipe"));
+        let zero = read(Path::new("/dev/zero"), usize::MAX).unwrap_err();
+        assert!(zero.to_string().contains("it is a character device"), "{zero}");
+        // A pipe that took the place of a file after it was looked at.
+        let mut opened = open(&pipe).unwrap();
+        assert_eq!(opened.read(&mut [0]).unwrap(), 0);
+    }
+}

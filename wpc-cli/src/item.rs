@@ -1,0 +1,60 @@
+//! What a table of a manifest defines.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+/// A table of the manifest that names things to define, in the order in which they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Constant,
+    Dependency,
+    Module,
+    Function,
+}
+
+/// What a line of the manifest defines.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::Constant => "constant",
+            Kind::Dependency => "dependency",
+            Kind::Module => "module",
+            Kind::Function => "function",
+        };
+        write!(f, "{kind} \"{}\"", self.name)
+    }
+}
+
+impl Ord for Item {
+    fn cmp(&self, other: &Self) -> Ordering {
+        #[cfg(test)]
+        COMPARISONS.with(|count| count.set(count.get() + 1));
+        (self.kind, &self.name).cmp(&(other.kind, &other.name))
+    }
+}
+
+impl PartialOrd for Item {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Item {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Item {}
+
+#[cfg(test)]
+thread_local! {
+    /// How often two items were compared on this thread: the work of a deployment grows with it.
+    pub(crate) static COMPARISONS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}

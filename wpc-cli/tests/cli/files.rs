@@ -1,0 +1,195 @@
+//! Files that are given by path: regular ones of a bounded size, and links to them.
+
+use crate::manifests::returns;
+use crate::running::{Running, write};
+use crate::support::{err, fails_with, out, sdk, wat, wpc, wpc_with};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+fn pipe(folder: &Path, name: &str) -> String {
+    let path = folder.join(name);
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    path.display().to_string()
+}
+
+#[test]
+fn what_may_never_end_is_refused_wherever_a_path_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let sdk = sdk();
+    for name in ["main.c", "main.zig", "main.wat"] {
+        let source = pipe(folder, name);
+        let said = fails_with(1, &wpc(&["build", &source]));
+        assert!(said.contains(name) && said.contains("regular file"), "{said}");
+    }
+    let pipe = pipe(folder, "pipe");
+    for (path, kind) in [(pipe.as_str(), "a pipe"), ("/dev/zero", "a character device")] {
+        let manifest = write(folder, &format!("[functions.f]\nfile = {path:?}\n"));
+        for arguments in [
+            &["call", path, "f"][..],
+            &["bench", path, "f"],
+            &["inspect", path],
+            &["call", &sdk, "nothing", "--dep", &format!("alias={path}")],
+            &["call", &sdk, "echo_bytes", &format!("@{path}")],
+            &["call", &sdk, "order", &format!("@{path}"), "{}"],
+            &["run", path],
+            &["test", path],
+            &["run", &manifest, "--check"],
+        ] {
+            let said = fails_with(1, &wpc(arguments));
+            assert!(said.contains(path) && said.contains(kind), "{arguments:?} {said}");
+        }
+    }
+}
+
+#[test]
+fn standard_input_is_read_where_it_is_asked_for() {
+    let module = std::fs::read(sdk()).unwrap();
+    let ran = wpc_with(&module, &["call", "-", "add", "40", "2"]);
+    assert_eq!(out(&ran), "42\n", "{}", err(&ran));
+    assert!(out(&wpc_with(&module, &["inspect", "-"])).contains("  add(a: i32, b: i32)"));
+    let ran = wpc_with(&[1, 2], &["call", &sdk(), "echo_bytes", "@-"]);
+    assert_eq!(out(&ran), "[1,2]\n", "{}", err(&ran));
+    let said = fails_with(2, &wpc(&["call", "-", "echo_bytes", "@-"]));
+    assert!(said.contains("the module `-` and @- both read standard input"), "{said}");
+    let ran = wpc_with(&module, &["call", "-", "add", "1", "2", "--module-size", "100B"]);
+    let said = fails_with(3, &ran);
+    assert!(said.contains("standard input has more than 100 bytes"), "{said}");
+}
+
+#[test]
+fn a_file_beyond_its_limit_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    // A terabyte that takes no space.
+    let path = folder.path().join("sparse.wasm");
+    std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    let path = path.display().to_string();
+    let said = fails_with(3, &wpc(&["call", &path, "f"]));
+    assert!(said.contains("raise `--module-size` (module_too_large)"), "{said}");
+    let manifest = write(folder.path(), &format!("[modules.all]\nfile = {path:?}\n"));
+    let said = fails_with(3, &wpc(&["run", &manifest, "--check"]));
+    assert!(said.contains("raise `module_size` in its limits (module_too_large)"), "{said}");
+    fails_with(1, &wpc(&["run", &path, "--check"]));
+    for function in ["echo_bytes", "order"] {
+        fails_with(1, &wpc(&["call", &sdk(), function, &format!("@{path}"), "{}"]));
+    }
+}
+
+#[test]
+fn a_link_in_the_middle_of_a_path_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for (release, number) in [("v1", 1), ("v2", 2), ("v3", 3)] {
+        let release = folder.join("releases").join(release).join("app/modules");
+        std::fs::create_dir_all(&release).unwrap();
+        returns(&release, "f.wasm", number);
+    }
+    // Two links on the way, neither in the folder of the file.
+    let swap = |name: &str, target: &Path| {
+        symlink(target, folder.join("new-link")).unwrap();
+        std::fs::rename(folder.join("new-link"), folder.join(name)).unwrap();
+    };
+    swap("current", Path::new("releases/v1"));
+    swap("live", &folder.join("current"));
+    let etc = folder.join("etc");
+    std::fs::create_dir(&etc).unwrap();
+    let module = folder.join("live/app/modules/f.wasm");
+    let manifest = write(&etc, &format!("[functions.f]\nfile = {module:?}\n"));
+    let mut running = Running::watch(&manifest);
+    assert_eq!(running.call("f"), 1);
+    swap("current", Path::new("releases/v2"));
+    running.wait_for("defined", "function \\\"f\\\"");
+    assert_eq!(running.call("f"), 2);
+    swap("live", Path::new("releases/v3"));
+    running.wait_for("defined", "function \\\"f\\\"");
+    assert_eq!(running.call("f"), 3);
+    // The new file is followed now.
+    returns(&folder.join("releases/v3/app/modules"), "f.wasm", 4);
+    running.wait_for("defined", "function \\\"f\\\"");
+    assert_eq!(running.call("f"), 4);
+}
+
+#[test]
+fn a_manifest_that_a_link_swaps_for_a_broken_one_is_followed_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for (release, number) in [("v1", 1), ("v2", 2)] {
+        let release = folder.join("releases").join(release);
+        std::fs::create_dir_all(&release).unwrap();
+        returns(&release, "f.wasm", number);
+        write(&release, "[functions.f]\nfile = \"f.wasm\"\n");
+    }
+    write(&folder.join("releases/v2"), "[functions.f");
+    symlink("releases/v1", folder.join("current")).unwrap();
+    let mut running = Running::watch(&folder.join("current").display().to_string());
+    assert_eq!(running.call("f"), 1);
+    symlink("releases/v2", folder.join("new-link")).unwrap();
+    std::fs::rename(folder.join("new-link"), folder.join("current")).unwrap();
+    running.wait_for("refused", "wpc.toml");
+    write(&folder.join("releases/v2"), "[functions.f]\nfile = \"f.wasm\"\n");
+    running.wait_for("defined", "function \\\"f\\\"");
+    assert_eq!(running.call("f"), 2);
+}
+
+#[test]
+fn a_file_that_another_kind_of_file_replaces_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let file = folder.join("f.wasm");
+    returns(folder, "f.wasm", 1);
+    let mut running = Running::watch(&write(folder, "[functions.f]\nfile = \"f.wasm\"\n"));
+    assert_eq!(running.call("f"), 1);
+
+    pipe(folder, "pipe");
+    std::fs::rename(folder.join("pipe"), &file).unwrap();
+    running.wait_for("refused", "a pipe");
+    assert_eq!(running.call("f"), 1);
+    returns(folder, "f.wasm", 2);
+    running.wait_for("defined", "function \\\"f\\\"");
+    assert_eq!(running.call("f"), 2);
+
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    running.wait_for("refused", "a directory");
+    std::fs::remove_dir(&file).unwrap();
+    symlink("/dev/zero", &file).unwrap();
+    running.wait_for("refused", "a character device");
+    assert_eq!(running.call("f"), 2);
+    returns(folder, "f.wasm", 3);
+    running.wait_for("defined", "function \\\"f\\\"");
+    assert_eq!(running.call("f"), 3);
+}
+
+#[test]
+fn input_that_is_given_up_and_output_that_is_gone_are_failures() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = write(folder.path(), &format!("[modules.tools]\nfile = {:?}\n", sdk()));
+    let call = "{\"function\": \"add\", \"arguments\": [1, 2]}\n";
+    let long = format!("{call}{{\"function\": \"{}\"}}\n{call}", "f".repeat(200));
+    let ran = wpc_with(long.as_bytes(), &["run", &manifest, "--max-line", "100B", "--ordered"]);
+    assert_eq!(ran.status.code(), Some(1), "{}", err(&ran));
+    let (answers, said) = (out(&ran), err(&ran));
+    assert!(answers.lines().count() == 2 && answers.contains("\"value\":3"), "{answers}");
+    assert!(said.contains("standard input was given up: line 2: it has more than 100"), "{said}");
+    // As long as it may be, and without an end.
+    let exact = format!("{}{}", " ".repeat(101 - call.len()), call.trim_end());
+    let ran = wpc_with(exact.as_bytes(), &["run", &manifest, "--max-line", "100B"]);
+    assert_eq!(ran.status.code(), Some(0), "{}", err(&ran));
+
+    let mut running = Running::start_unread(&["run", &manifest]);
+    drop(running.child.stdout.take());
+    running.send("add", serde_json::json!([1, 2]));
+    assert!(running.notice().contains("standard output: Broken pipe"));
+    assert_eq!(running.exit_code(), Some(1));
+}
+
+#[test]
+fn a_wat_file_with_a_mistake_is_shown_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("main.wat");
+    std::fs::write(&path, "(module\n  (func (export \"f\") nonsense))").unwrap();
+    let said = fails_with(7, &wpc(&["build", &path.display().to_string()]));
+    assert!(said.contains("main.wat:2:") && said.contains("(project)"), "{said}");
+    wat(folder.path(), "unused.wasm", "(module)");
+}

@@ -1,0 +1,124 @@
+//! Limits as options of commands and keys of manifests, and what errors call them.
+
+use crate::running::write;
+use crate::support::{err, fails_with, out, sdk, wat, wpc, wpc_with};
+
+#[test]
+fn an_error_names_the_option_of_the_interface_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let sdk = sdk();
+    let large =
+        wat(folder, "large.wasm", r#"(module (memory 2) (table 20 funcref) (func (export "f")))"#);
+    let deep = wat(
+        folder,
+        "deep.wasm",
+        r#"(module (func $f (export "f") (result i32) (i32.add (call $f) (i32.const 1))))"#,
+    );
+    let spins = wat(folder, "spins.wasm", r#"(module (func (export "f") (loop br 0)))"#);
+    for (file, function, arguments, option, value, key, code) in [
+        (&sdk, "speak", "[\"a text\"]", "--log-limit", "10B", "log = 10", "log_limit"),
+        (
+            &sdk,
+            "echo_bytes",
+            "[[1, 2, 3]]",
+            "--arguments-limit",
+            "2B",
+            "arguments = 2",
+            "arguments_too_large",
+        ),
+        (
+            &sdk,
+            "echo_bytes",
+            "[[1, 2, 3]]",
+            "--result-limit",
+            "2B",
+            "result = 2",
+            "result_too_large",
+        ),
+        (&spins, "f", "[]", "--fuel", "1000", "fuel = 1000", "out_of_fuel"),
+        (&deep, "f", "[]", "--stack", "32KiB", "stack = \"32 KiB\"", "stack_overflow"),
+        (&large, "f", "[]", "--memory", "1B", "memory = 1", "memory_too_large"),
+        (&large, "f", "[]", "--table-elements", "10", "table_elements = 10", "table_too_large"),
+        (&large, "f", "[]", "--module-size", "10B", "module_size = 10", "module_too_large"),
+        (&large, "f", "[]", "--instances", "0", "instances = 0", "invalid_options"),
+        (
+            &large,
+            "f",
+            "[]",
+            "--recycle-after-calls",
+            "0",
+            "recycle_after_calls = 0",
+            "invalid_options",
+        ),
+        (&large, "f", "[]", "--compile-time", "0s", "compile_time = \"0s\"", "invalid_options"),
+    ] {
+        let said: Vec<serde_json::Value> = serde_json::from_str(arguments).unwrap();
+        let said: Vec<_> = said
+            .iter()
+            .map(|argument| match argument {
+                serde_json::Value::String(text) => text.clone(),
+                other => other.to_string(),
+            })
+            .collect();
+        let said: Vec<_> = said.iter().map(String::as_str).collect();
+        let ran = wpc(&[&["call", file, function], &said[..], &[option, value]].concat());
+        let said = err(&ran);
+        assert!(!ran.status.success() && said.contains(&format!("`{option}`")), "{option}: {said}");
+        assert!(said.contains(&format!("({code})")) && !said.contains("imits"), "{option}: {said}");
+
+        let entry = format!("[functions.{function}]\nfile = {file:?}\nlimits = {{ {key} }}\n");
+        let call = format!("{{\"function\": \"{function}\", \"arguments\": {arguments}}}\n");
+        let ran = wpc_with(call.as_bytes(), &["run", &write(folder, &entry)]);
+        let said = format!("{}{}", out(&ran), err(&ran));
+        let key = key.split(' ').next().unwrap();
+        assert!(said.contains(&format!("`{key}` in its limits")), "{key}: {said}");
+        assert!(said.contains(code) && !said.contains("--"), "{key}: {said}");
+    }
+    let said = fails_with(2, &wpc(&["call", &spins, "f", "--timeout", "0s"]));
+    assert!(said.contains("`--timeout` must be longer than zero"), "{said}");
+    for option in ["--memory", "--table-elements", "--module-size"] {
+        let ran = wpc(&["inspect", &large, option, "1"]);
+        let said = format!("{}{}", out(&ran), err(&ran));
+        assert!(said.contains(&format!("`{option}`")), "{said}");
+    }
+}
+
+#[test]
+fn a_limit_can_be_raised_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    // Some 200 KiB of stack for each thousand laps.
+    let deep = wat(
+        folder.path(),
+        "deep.wasm",
+        r#"(module (func $f (export "f") (param i32) (result i32)
+            (if (result i32) (local.get 0)
+                (then (i32.add (call $f (i32.sub (local.get 0) (i32.const 1))) (i32.const 1)))
+                (else (i32.const 0)))))"#,
+    );
+    assert!(fails_with(5, &wpc(&["call", &deep, "f", "20000"])).contains("raise `--stack`"));
+    let ran = wpc(&["call", &deep, "f", "20000", "--stack", "2MiB"]);
+    assert_eq!(out(&ran), "20000\n", "{}", err(&ran));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn one_call_needs_no_more_than_8_gib_of_address_space() {
+    let limited = |arguments: &[&str]| {
+        let script = "ulimit -v 8388608 && exec \"$@\"";
+        let ran = std::process::Command::new("sh")
+            .args(["-c", script, "sh", env!("CARGO_BIN_EXE_wpc")])
+            .args(arguments)
+            .env("WPC_CACHE", std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
+            .output()
+            .unwrap();
+        assert_eq!(ran.status.code(), Some(0), "{}", err(&ran));
+        out(&ran)
+    };
+    let sdk = sdk();
+    assert_eq!(limited(&["call", &sdk, "add", "40", "2"]), "42\n");
+    assert_eq!(limited(&["call", &sdk, "add", "40", "2", "--fuel", "100000"]), "42\n");
+    assert_eq!(limited(&["call", &sdk, "add", "40", "2", "--no-cache"]), "42\n");
+    assert!(limited(&["inspect", &sdk]).contains("add(a: i32, b: i32) -> i32"));
+    limited(&["bench", &sdk, "add", "40", "2", "--seconds", "1"]);
+}

@@ -1,0 +1,115 @@
+//! A pool of `wpc run` that is under way: calls go in, answers and notices come out.
+
+use crate::support::start;
+use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+/// Writes a manifest all at once, as careful writers do; readers never see half of it.
+pub(crate) fn write(folder: &Path, text: &str) -> String {
+    let path = folder.join("wpc.toml");
+    std::fs::write(folder.join("new"), text).unwrap();
+    std::fs::rename(folder.join("new"), &path).unwrap();
+    path.display().to_string()
+}
+
+/// How long anything is waited for. Far beyond what it takes: reaching it is the failure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The lines that come out of there, each as it comes.
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = sync_channel(1000);
+    #[expect(clippy::disallowed_methods, reason = "ends with the process that it reads from")]
+    std::thread::spawn(move || {
+        // The test may be over.
+        BufReader::new(from).lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
+    });
+    lines
+}
+
+/// A pool that runs.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) calls: Option<ChildStdin>,
+    pub(crate) answers: Receiver<String>,
+    notices: Receiver<String>,
+}
+
+impl Running {
+    /// One that follows its files.
+    pub(crate) fn watch(manifest: &str) -> Self {
+        Self::start(&["--json", "run", manifest, "--watch"])
+    }
+
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut running = Self::start_unread(arguments);
+        running.answers = lines(running.child.stdout.take().unwrap());
+        running
+    }
+
+    /// One whose answers nobody reads.
+    pub(crate) fn start_unread(arguments: &[&str]) -> Self {
+        let mut child = start(arguments);
+        Self {
+            calls: child.stdin.take(),
+            answers: sync_channel(0).1,
+            notices: lines(child.stderr.take().unwrap()),
+            child,
+        }
+    }
+
+    /// Writes a call, without waiting for its answer.
+    pub(crate) fn send(&mut self, function: &str, arguments: Value) {
+        let call = json!({ "function": function, "arguments": arguments });
+        writeln!(self.calls.as_mut().unwrap(), "{call}").unwrap();
+    }
+
+    /// The next answer.
+    pub(crate) fn answer(&self) -> Value {
+        serde_json::from_str(&self.answers.recv_timeout(PATIENCE).unwrap()).unwrap()
+    }
+
+    /// The result of a call, or the code of its error.
+    pub(crate) fn call(&mut self, function: &str) -> Value {
+        self.send(function, json!([]));
+        let answer = self.answer();
+        if answer["error"].is_null() {
+            answer["value"].clone()
+        } else {
+            answer["error"]["code"].clone()
+        }
+    }
+
+    /// Waits for a notice that says this.
+    pub(crate) fn wait_for(&mut self, event: &str, said: &str) {
+        loop {
+            let line = self.notice();
+            let notice: Value = serde_json::from_str(&line).unwrap();
+            if notice["event"] == event && line.contains(said) {
+                return;
+            }
+            assert!(event == "refused" || notice["event"] != "refused", "{line}");
+        }
+    }
+
+    /// The next line of standard error.
+    pub(crate) fn notice(&self) -> String {
+        self.notices.recv_timeout(PATIENCE).unwrap()
+    }
+
+    /// What it exits with.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,101 @@
+//! How `wpc run` ends when a signal asks for it.
+
+use crate::running::{Running, write};
+use crate::support::{sdk, wat};
+use serde_json::json;
+use std::path::Path;
+
+/// A manifest with `spin`, which logs a line and never ends, and the functions of the SDK's fixture.
+fn manifest(folder: &Path, stop_timeout: &str) -> String {
+    wat(
+        folder,
+        "spin.wasm",
+        r#"(module
+            (import "wpc" "wpc_log" (func $log (param i32 i32 i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "in")
+            (func (export "spin")
+                (call $log (i32.const 2) (i32.const 0) (i32.const 2))
+                (loop br 0)))"#,
+    );
+    let pool = format!("workers = 2\ncall_timeout = \"1h\"\nstop_timeout = \"{stop_timeout}\"\n");
+    write(
+        folder,
+        &format!(
+            "[pool]\n{pool}[functions.spin]\nfile = \"spin.wasm\"\n[modules.tools]\nfile = {:?}",
+            sdk()
+        ),
+    )
+}
+
+fn signal(running: &Running, name: &str) {
+    let kill = std::process::Command::new("kill")
+        .args(["-s", name, &running.child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+}
+
+#[test]
+fn a_signal_interrupts_what_still_runs_after_the_stop_timeout() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = Running::start(&["--json", "run", &manifest(folder.path(), "50ms")]);
+    running.send("spin", json!([]));
+    running.wait_for("log", "in");
+    signal(&running, "TERM");
+    running.wait_for("stopping", "50ms");
+    assert_eq!(running.answer()["error"]["code"], "stopped");
+    assert_eq!(running.exit_code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = Running::start(&["--json", "run", &manifest(folder.path(), "1h")]);
+    running.send("spin", json!([]));
+    running.wait_for("log", "in");
+    signal(&running, "TERM");
+    running.wait_for("stopping", "1h");
+    signal(&running, "INT");
+    assert_eq!(running.exit_code(), Some(130));
+}
+
+/// A pool whose standard output is full, and nobody reads it. It serves calls still.
+fn stalled(folder: &Path, stop_timeout: &str) -> Running {
+    let mut running = Running::start_unread(&["--json", "run", &manifest(folder, stop_timeout)]);
+    // More than any pipe holds.
+    running.send("join", json!(["a".repeat(4 << 20), ""]));
+    running.send("speak", json!(["served"]));
+    running.wait_for("log", "served");
+    running
+}
+
+#[test]
+fn a_stalled_reader_does_not_hold_up_a_second_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = stalled(folder.path(), "1h");
+    signal(&running, "TERM");
+    running.wait_for("stopping", "1h");
+    signal(&running, "TERM");
+    assert_eq!(running.exit_code(), Some(130));
+}
+
+#[test]
+fn a_stalled_reader_does_not_hold_up_the_end_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = stalled(folder.path(), "50ms");
+    signal(&running, "TERM");
+    running.wait_for("stopping", "50ms");
+    assert!(running.notice().contains("its reader took nothing for 1s"));
+    assert_eq!(running.exit_code(), Some(1));
+}
+
+#[test]
+fn a_stalled_reader_and_an_input_that_ended_leave_signals_their_effect() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = stalled(folder.path(), "1h");
+    drop(running.calls.take());
+    signal(&running, "TERM");
+    running.wait_for("stopping", "1h");
+    signal(&running, "TERM");
+    assert_eq!(running.exit_code(), Some(130));
+}
