@@ -11,7 +11,8 @@ fn every_test_that_a_promise_names_exists() {
     // Every other piece stands between backticks.
     for name in text.split('`').skip(1).step_by(2) {
         let Some((module, pattern)) = name.split_once("::") else { continue };
-        let Ok(source) = std::fs::read_to_string(root.join(format!("tests/{module}.rs"))) else {
+        let read = |folder| std::fs::read_to_string(root.join(format!("{folder}/{module}.rs")));
+        let Ok(source) = read("tests").or_else(|_| read("wpc-cli/tests/cli")) else {
             // A type of the host's.
             assert!(
                 module.starts_with(char::is_uppercase),
