@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
-use wpc_host::{CallOptions, ErrorCode, EventDetails, EventSource, HealthState, Options, Severity};
+use wpc_host::{
+    CallOptions, ErrorCode, EventDetails, EventSource, FailureSeverities, HealthState, Options,
+    Severity,
+};
 
 #[test]
 fn a_start_and_a_stop_tell_each_step_in_order() {
@@ -190,4 +193,24 @@ fn every_call_that_has_run_is_observed_with_what_it_took() {
     wpc.stop_observing_finished_calls();
     assert_eq!(wpc.call::<i32>("quick", ()).unwrap(), 7);
     assert!(finished.try_recv().is_err());
+}
+
+#[test]
+fn a_failed_call_matters_as_much_as_what_ended_it() {
+    let severities = FailureSeverities::new().limit(Severity::Error);
+    let wpc = pool_with(1, Options { failure_severities: severities, ..hasty() });
+    let events = Recorder::new(&wpc);
+    let error_of = |function: &str| {
+        let limit = CallOptions::new().time_limit(Duration::from_millis(20));
+        assert!(wpc.call_with::<()>(function, (), &limit).is_err());
+        let event = events.wait_for_name("call_execution_failed");
+        (event.error.unwrap().code, event.severity)
+    };
+    wpc.define_worker_module(spinner()).unwrap();
+    wpc.define_worker_function("errs", replies("\\01\\01E\\01m\\00", 6).export("f")).unwrap();
+    wpc.define_worker_function("traps", wat(r#"(module (func (export "f") unreachable))"#))
+        .unwrap();
+    assert_eq!(error_of("errs"), (ErrorCode::Guest, Severity::Info));
+    assert_eq!(error_of("spins"), (ErrorCode::Timeout, Severity::Error));
+    assert_eq!(error_of("traps"), (ErrorCode::Trap, Severity::Error));
 }

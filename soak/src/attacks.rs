@@ -1,6 +1,7 @@
 //! Attacks on single promises, each repeated for as long as it is given: what every round must leave behind is checked at
-//! its end.
+//! its end. Each returns what the process had once everything was defined, to be compared with what is left.
 
+use crate::Usage;
 use anyhow::{Result, ensure};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,7 +27,7 @@ impl Gate {
 }
 
 /// Stops that abandon every worker in a host function that does not return: each call is answered all the same.
-pub(crate) fn stops(duration: Duration) -> Result<()> {
+pub(crate) fn stops(duration: Duration) -> Result<Usage> {
     const WORKERS: usize = 32;
     let wpc = WorkerProcedureCall::new(Options {
         stop_timeout: Duration::from_millis(1),
@@ -48,6 +49,7 @@ pub(crate) fn stops(duration: Duration) -> Result<()> {
                 (drop (call $blocks (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))))"#,
     )?;
     wpc.define_worker_function("f", WasmModule::new(module).grant_host_function("blocks"))?;
+    let before = Usage::now()?;
     let (end, mut rounds, mut calls) = (Instant::now() + duration, 0_u64, 0_u64);
     while Instant::now() < end {
         gate.set(false);
@@ -70,11 +72,11 @@ pub(crate) fn stops(duration: Duration) -> Result<()> {
         gate.set(true);
     }
     println!("{calls} calls in {rounds} stops that abandoned their workers: each was answered");
-    Ok(())
+    Ok(before)
 }
 
 /// Guests that do nothing but call the host, without a loop: none outruns its limit.
-pub(crate) fn floods(duration: Duration) -> Result<()> {
+pub(crate) fn floods(duration: Duration) -> Result<Usage> {
     const CALLS: usize = 100_000;
     let wpc = WorkerProcedureCall::new(Options {
         lost_worker_grace: Duration::from_millis(500),
@@ -134,6 +136,7 @@ pub(crate) fn floods(duration: Duration) -> Result<()> {
         r#"(module (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))"#,
     )?;
     wpc.define_worker_function("add", &add)?;
+    let before = Usage::now()?;
     wpc.start_workers(2)?;
     let (end, mut timeouts, mut neighbours) = (Instant::now() + duration, 0_u64, 0_u64);
     let limit = CallOptions::new().time_limit(Duration::from_millis(50));
@@ -157,5 +160,5 @@ pub(crate) fn floods(duration: Duration) -> Result<()> {
     println!(
         "{timeouts} floods of host calls ended at their limit, beside {neighbours} other calls; no worker was lost"
     );
-    Ok(())
+    Ok(before)
 }

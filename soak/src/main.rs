@@ -64,18 +64,18 @@ fn main() -> Result<()> {
     let start = Usage::now()?;
     chaos(&arguments, seed)?;
     for (attack, seconds) in [
-        (attacks::stops as fn(Duration) -> Result<()>, arguments.stops),
+        (attacks::stops as fn(Duration) -> Result<Usage>, arguments.stops),
         (attacks::floods, arguments.floods),
     ] {
-        attack(Duration::from_secs(seconds))?;
-        let left = Usage::once_settled(start.threads)?;
+        let before = attack(Duration::from_secs(seconds))?;
+        let after = Usage::once_settled(start.threads)?;
         println!(
             "threads {} -> {}, maps {} -> {}, memory {} -> {} KiB",
-            start.threads, left.threads, start.maps, left.maps, start.memory, left.memory
+            start.threads, after.threads, before.maps, after.maps, before.memory, after.memory
         );
-        ensure!(left.threads <= start.threads, "threads were left behind");
-        ensure!(left.maps < start.maps + MAPS_SLACK, "memory maps were left behind");
-        ensure!(left.memory < start.memory + MEMORY_SLACK, "memory was left behind");
+        ensure!(after.threads <= start.threads, "threads were left behind");
+        ensure!(after.maps < before.maps + MAPS_SLACK, "memory maps were left behind");
+        ensure!(after.memory < before.memory + MEMORY_SLACK, "memory was left behind");
     }
     let panics = panics.load(Ordering::Relaxed);
     ensure!(panics == 0, "{panics} panics");

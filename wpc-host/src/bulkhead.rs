@@ -145,6 +145,14 @@ impl Bulkhead {
         !self.is_whole() && self.lock().contains_key(&worker)
     }
 
+    /// The failure of the worker that failed first, if one did.
+    pub(crate) fn last_failure(&self) -> Option<Error> {
+        if self.is_whole() {
+            return None;
+        }
+        self.lock().values().next().map(|trouble| trouble.last.clone())
+    }
+
     /// The last failure, and since when the definition is held on the worker that holds it longest.
     pub(crate) fn held(&self, now: Instant) -> Option<(Instant, Error)> {
         let troubles = self.lock();

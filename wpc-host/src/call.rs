@@ -65,6 +65,8 @@ pub(crate) struct Call {
     outcome: OnceLock<Outcome>,
     /// What it has used so far; `NO_FUEL` where it is not metered.
     fuel_used: AtomicU64,
+    /// The failure because of which it waits for its function's sandbox to restart.
+    waits_after: OnceLock<Box<str>>,
     waiter: AtomicWaker,
 }
 
@@ -100,6 +102,7 @@ impl Call {
             interrupt: AtomicU8::new(GO_ON),
             outcome: OnceLock::new(),
             fuel_used: AtomicU64::new(NO_FUEL),
+            waits_after: OnceLock::new(),
             waiter: AtomicWaker::new(),
         }
     }
@@ -119,6 +122,7 @@ impl Call {
         }
         self.deadline.take();
         self.outcome.take();
+        self.waits_after.take();
         *self.phase.get_mut() = QUEUED;
         *self.interrupt.get_mut() = GO_ON;
         *self.fuel_used.get_mut() = NO_FUEL;
@@ -175,6 +179,11 @@ impl Call {
         }
     }
 
+    /// Takes note of the first failure because of which the call waits.
+    pub(crate) fn note_wait(&self, cause: &Error) {
+        let _ = self.waits_after.set(cause.to_string().into());
+    }
+
     /// Takes note of how much fuel was used, before the answer.
     pub(crate) fn note_fuel(&self, used: u64) {
         self.fuel_used.store(used, Ordering::Relaxed);
@@ -228,7 +237,11 @@ impl Call {
         match interrupt {
             Interrupt::Cancelled => Error::Cancelled { function, ran },
             Interrupt::Stopped => Error::Stopped { function, ran },
-            Interrupt::Deadline => Error::Timeout { function, limit: self.time_limit, ran },
+            Interrupt::Deadline => {
+                let cause =
+                    if ran { None } else { self.waits_after.get().map(|cause| cause.to_string()) };
+                Error::Timeout { function, limit: self.time_limit, ran, cause }
+            }
         }
     }
 

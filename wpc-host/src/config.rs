@@ -2,6 +2,7 @@
 //! changes.
 
 use crate::error::Error;
+use crate::event::FailureSeverities;
 use crate::id::FunctionHash;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -70,6 +71,9 @@ pub struct Options {
     /// code that is run as it is found: whoever can write there can do what this process can. Default
     /// `None`: each process compiles for itself.
     pub compile_cache: Option<PathBuf>,
+    /// How much the events of failed calls matter, by what ended the call. Default: a guest's own error is
+    /// information, a reached limit a warning, a trap an error.
+    pub failure_severities: FailureSeverities,
     /// How many events may wait for slow listeners before further ones are dropped and counted.
     /// Default 4,096.
     pub max_waiting_events: usize,
@@ -94,6 +98,7 @@ impl Default for Options {
             max_live_instances: 1_000,
             max_wasm_stack: 512 * 1024,
             compile_cache: None,
+            failure_severities: FailureSeverities::default(),
             max_waiting_events: 4_096,
         }
     }

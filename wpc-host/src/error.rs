@@ -447,7 +447,12 @@ pub enum Error {
     },
 
     /// The call reached its time limit.
-    #[error("the call of function \"{function}\" reached its time limit of {} ms {}", limit.as_millis(), if *ran { "while it ran; it was interrupted" } else { "before it could run" })]
+    #[error(
+        "the call of function \"{function}\" reached its time limit of {} ms {}{}",
+        limit.as_millis(),
+        if *ran { "while it ran; it was interrupted" } else { "before it could run" },
+        cause.as_ref().map(|cause| format!(": its sandbox was restarting after this failure: {cause}")).unwrap_or_default()
+    )]
     Timeout {
         /// The function.
         function: String,
@@ -455,6 +460,10 @@ pub enum Error {
         limit: Duration,
         /// Whether the function had begun.
         ran: bool,
+        /// Where the call waited because its function's sandbox was restarting: the failure that it restarted after.
+        /// Functions that share their sandboxes share this, see
+        /// [`WasmModule::separate_sandboxes`](crate::WasmModule::separate_sandboxes).
+        cause: Option<String>,
     },
     /// The caller cancelled the call.
     #[error("the call of function \"{function}\" was cancelled {}", if *ran { "while it ran; it was interrupted" } else { "before it ran" })]

@@ -79,6 +79,79 @@ pub enum Severity {
     Error,
 }
 
+/// How much the event of a failed call matters, by what ended the call.
+///
+/// ```
+/// use wpc_host::{FailureSeverities, Options, Severity};
+///
+/// let severities = FailureSeverities::new().guest_error(Severity::Warn);
+/// let options = Options { failure_severities: severities, ..Options::default() };
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FailureSeverities {
+    /// An error that the function returned, or that its caller caused: arguments that do not fit. Default
+    /// [`Severity::Info`]: it is what a validator is for.
+    pub guest_error: Severity,
+    /// A limit that the call reached, a cancel, a stop. Default [`Severity::Warn`].
+    pub limit: Severity,
+    /// A trap, or a reply that breaks the contract. Default [`Severity::Error`].
+    pub trap: Severity,
+}
+
+impl Default for FailureSeverities {
+    fn default() -> Self {
+        Self { guest_error: Severity::Info, limit: Severity::Warn, trap: Severity::Error }
+    }
+}
+
+impl FailureSeverities {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets how much a function's own error matters.
+    #[must_use]
+    pub fn guest_error(mut self, severity: Severity) -> Self {
+        self.guest_error = severity;
+        self
+    }
+
+    /// Sets how much a reached limit matters.
+    #[must_use]
+    pub fn limit(mut self, severity: Severity) -> Self {
+        self.limit = severity;
+        self
+    }
+
+    /// Sets how much a trap matters.
+    #[must_use]
+    pub fn trap(mut self, severity: Severity) -> Self {
+        self.trap = severity;
+        self
+    }
+
+    pub(crate) fn of(&self, error: &Error) -> Severity {
+        match error {
+            Error::Guest { .. } | Error::BadArguments { .. } => self.guest_error,
+            Error::Timeout { .. }
+            | Error::OutOfFuel { .. }
+            | Error::OutOfMemory { .. }
+            | Error::OutOfTableElements { .. }
+            | Error::StackOverflow { .. }
+            | Error::LogLimit { .. }
+            | Error::ResultTooLarge { .. }
+            | Error::TooManyOpenFiles { .. }
+            | Error::InstancesInUse { .. }
+            | Error::Cancelled { .. }
+            | Error::Stopped { .. } => self.limit,
+            _ => self.trap,
+        }
+    }
+}
+
 /// The failure an event tells of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -210,7 +283,8 @@ details! {
         /// How many there may be.
         max_restarts_per_worker: u32,
     },
-    /// A call ended with a failure of its function: a guest error or a failure of its sandbox.
+    /// A call ended with a failure of its function: a guest error or a failure of its sandbox. Its severity depends on which,
+    /// see [`FailureSeverities`].
     CallExecutionFailed "call_execution_failed" Error {
         /// The function.
         function_name: String,

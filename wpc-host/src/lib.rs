@@ -115,7 +115,9 @@ pub use capability::Capability;
 pub use config::{CallOptions, Options};
 pub use error::Error;
 pub use error_code::{ErrorCode, UnknownErrorCode};
-pub use event::{EventDetails, EventError, EventSource, HealthState, Severity, WorkerEvent};
+pub use event::{
+    EventDetails, EventError, EventSource, FailureSeverities, HealthState, Severity, WorkerEvent,
+};
 pub use function::Function;
 pub use host_function::HostContext;
 pub use id::{CallId, FunctionHash, ListenerId, ParseHashError, Sha256Hash, WorkerId};

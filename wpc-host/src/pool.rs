@@ -380,6 +380,7 @@ impl Pool {
         let equipment = Equipment {
             policy: self.policy.clone(),
             call_timeout: self.options.call_timeout,
+            failure_severities: self.options.failure_severities,
             random,
             waiting: Arc::clone(&self.waiting),
             capacity: Arc::clone(&self.capacity),

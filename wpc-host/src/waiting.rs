@@ -1,6 +1,7 @@
 //! The waiting room: accepted calls that no worker can take at the moment, because all are full or
 //! because their function backs off everywhere. The supervisor serves it in order of arrival.
 
+use crate::bulkhead::Bulkhead;
 use crate::job::Job;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
@@ -105,6 +106,9 @@ impl WaitingRoom {
     }
 
     fn push(&self, jobs: &mut Jobs, job: Job) {
+        if let Some(failure) = job.bulkhead().and_then(Bulkhead::last_failure) {
+            job.call.note_wait(&failure);
+        }
         self.count.fetch_add(1, Ordering::SeqCst);
         self.for_room.fetch_add(usize::from(job.wait_for_room), Ordering::SeqCst);
         jobs.queue.push_back(job);

@@ -10,7 +10,7 @@ use crate::call::{Outcome, Reply};
 use crate::capacity::{Capacity, LiveSandbox};
 use crate::error::Error;
 use crate::error_code::ErrorCode;
-use crate::event::{Draft, EventDetails, EventSource, Events, HealthState};
+use crate::event::{Draft, EventDetails, EventSource, Events, FailureSeverities, HealthState};
 use crate::job::Job;
 use crate::observer::FinishedCall;
 use crate::payload::{Payload, Refused};
@@ -32,6 +32,7 @@ pub(crate) struct Equipment {
     pub(crate) policy: RestartPolicy,
     /// How long a call may take where its definition does not say.
     pub(crate) call_timeout: Duration,
+    pub(crate) failure_severities: FailureSeverities,
     pub(crate) random: SmallRng,
     pub(crate) waiting: Arc<WaitingRoom>,
     pub(crate) capacity: Arc<Capacity>,
@@ -598,16 +599,20 @@ impl Thread {
 
     fn tell_failed_call(&self, job: &Job, error: &Error) {
         let function_name = job.function.name.to_string();
-        self.tell(EventDetails::CallExecutionFailed { function_name }, job, Some(error));
+        let severity = self.equipment.failure_severities.of(error);
+        let draft = self.draft(EventDetails::CallExecutionFailed { function_name }, job);
+        self.events().emit(draft.error(error).severity(severity));
     }
 
     fn tell(&self, details: EventDetails, job: &Job, error: Option<&Error>) {
-        let draft =
-            Draft::by(EventSource::Worker, details).worker(self.worker.id).call(job.call.id);
-        let draft = match error {
+        let draft = self.draft(details, job);
+        self.events().emit(match error {
             Some(error) => draft.error(error),
             None => draft,
-        };
-        self.events().emit(draft);
+        });
+    }
+
+    fn draft(&self, details: EventDetails, job: &Job) -> Draft {
+        Draft::by(EventSource::Worker, details).worker(self.worker.id).call(job.call.id)
     }
 }
