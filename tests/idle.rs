@@ -6,8 +6,9 @@
 use std::time::{Duration, Instant};
 use wpc_host::{Options, WorkerProcedureCall};
 
-/// How often the pool's threads have run so far: each run ends in a switch to another thread.
-fn runs_of_the_pools_threads() -> u64 {
+/// How often the pool's threads have run so far: each run ends in a switch to another thread. `None` while not all of
+/// them have their names, which each gives itself once it runs.
+fn runs_of_the_pools_threads() -> Option<u64> {
     let mut threads = 0;
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let statuses =
@@ -21,8 +22,9 @@ fn runs_of_the_pools_threads() -> u64 {
             .sum::<u64>()
     });
     let runs = runs.sum();
-    assert_eq!(threads, 5, "four workers and the supervisor");
-    runs
+    // Four workers and the supervisor.
+    assert!(threads <= 5, "{threads} threads");
+    (threads == 5).then_some(runs)
 }
 
 #[test]
@@ -43,7 +45,7 @@ fn an_idle_pool_is_never_woken() {
     loop {
         let before = runs_of_the_pools_threads();
         std::thread::sleep(Duration::from_millis(500));
-        if runs_of_the_pools_threads() == before {
+        if before.is_some() && runs_of_the_pools_threads() == before {
             break;
         }
         assert!(Instant::now() < patience, "its threads keep running");

@@ -4,7 +4,7 @@
 use crate::bulkhead::Bulkhead;
 use crate::job::Job;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::PoisonError;
 
@@ -15,6 +15,8 @@ pub(crate) struct WaitingRoom {
     count: AtomicUsize,
     /// How many of them wait because their caller chose to wait for room.
     for_room: AtomicUsize,
+    /// Notified when no call is being offered any more.
+    served: Condvar,
     capacity: usize,
 }
 
@@ -53,6 +55,7 @@ impl WaitingRoom {
             jobs: Mutex::default(),
             count: AtomicUsize::new(0),
             for_room: AtomicUsize::new(0),
+            served: Condvar::new(),
             capacity,
         }
     }
@@ -80,6 +83,10 @@ impl WaitingRoom {
     /// capacity.
     pub(crate) fn enter(&self, job: Job) -> Result<(), Job> {
         let mut jobs = self.lock();
+        // Calls that are being offered at this moment may have been answered: it is known in a moment.
+        while !jobs.is_closed && jobs.outside > 0 && jobs.is_full(self.capacity) {
+            jobs = self.served.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+        }
         let mut answered = Vec::new();
         if !jobs.is_closed && jobs.is_full(self.capacity) {
             answered = jobs.take_answered();
@@ -116,7 +123,8 @@ impl WaitingRoom {
 
     /// Offers every call to `serve`, in order; those it gives back keep their order and wait on.
     ///
-    /// The lock is not held meanwhile: answering a call may run its waker, which may call again.
+    /// The lock is not held meanwhile: a job that a worker does not take any more may come back here. Only the supervisor
+    /// calls this, on whose thread no waker runs, so that no thread that waits in [`Self::enter`] waits for itself.
     pub(crate) fn serve(&self, mut serve: impl FnMut(Job) -> Option<Job>) {
         let taken = {
             let mut jobs = self.lock();
@@ -131,6 +139,7 @@ impl WaitingRoom {
         let closed = jobs.is_closed.then(|| std::mem::take(&mut jobs.queue));
         self.note(&jobs);
         drop(jobs);
+        self.served.notify_all();
         drop(closed);
     }
 
