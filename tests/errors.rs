@@ -1,7 +1,7 @@
 //! Every error's code, what it says of outcome and retry, and its text, reviewed as a whole.
 
 use std::time::Duration;
-use wpc_host::{Error, ErrorCode, FunctionHash, GuestError, Sha256Hash};
+use wpc_host::{Error, ErrorCode, FunctionHash, GuestError, OsResource, Sha256Hash};
 
 fn every_error() -> Vec<Error> {
     let f = || "resize".to_owned();
@@ -27,6 +27,38 @@ fn every_error() -> Vec<Error> {
         Error::NotRunning,
         Error::AlreadyStarted,
         Error::StartFailed { cause: "worker_3 was not ready within 10000 ms".to_owned() },
+        Error::OsLimit {
+            what: "the thread of worker_3".to_owned(),
+            resource: OsResource::MemoryMaps,
+            needed: 8,
+            used: 61_440,
+            limit: 65_530,
+            reserve: 4_095,
+        },
+        Error::OsLimit {
+            what: "the engine for `max_live_instances` 1000".to_owned(),
+            resource: OsResource::AddressSpace,
+            needed: 4_329_327_034_368,
+            used: 536_870_912,
+            limit: 8_589_934_592,
+            reserve: 67_108_864,
+        },
+        Error::OsLimit {
+            what: "the code of function \"resize\"".to_owned(),
+            resource: OsResource::FileDescriptors,
+            needed: 1,
+            used: 1010,
+            limit: 1024,
+            reserve: 16,
+        },
+        Error::OsLimit {
+            what: "the thread of worker_3".to_owned(),
+            resource: OsResource::Threads,
+            needed: 1,
+            used: 512,
+            limit: 512,
+            reserve: 0,
+        },
         Error::NotWasm { what: what(), reason: "there are no bytes" },
         Error::Component { what: what() },
         Error::InvalidModule {

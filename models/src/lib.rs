@@ -32,6 +32,7 @@ of_the_host! {
     capability "../../wpc-host/src/capability.rs",
     capacity "../../wpc-host/src/capacity.rs",
     changes "../../wpc-host/src/changes.rs",
+    compile_cache "../../wpc-host/src/compile_cache.rs",
     compiler "../../wpc-host/src/compiler.rs",
     config "../../wpc-host/src/config.rs",
     contain "../../wpc-host/src/contain.rs",
@@ -53,6 +54,7 @@ of_the_host! {
     module "../../wpc-host/src/module.rs",
     observer "../../wpc-host/src/observer.rs",
     offload "../../wpc-host/src/offload.rs",
+    os_limits "../../wpc-host/src/os_limits.rs",
     payload "../../wpc-host/src/payload.rs",
     pending "../../wpc-host/src/pending.rs",
     pool "../../wpc-host/src/pool.rs",
@@ -74,6 +76,7 @@ use config::{CallOptions, Options};
 use error::Error;
 use event::EventDetails;
 use limits::Limits;
+use os_limits::OsResource;
 use wasm_module::WasmModule;
 
 mod sandbox;

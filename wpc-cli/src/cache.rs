@@ -102,7 +102,10 @@ fn clear(kept: &Path) -> std::io::Result<()> {
     };
     for entry in entries {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with("wasmtime-") {
+        let name = entry.file_name();
+        let is_ours = |start| name.to_string_lossy().starts_with(start);
+        // Versions before 0.2 had Wasmtime keep the code.
+        if is_ours("wpc-") || is_ours("wasmtime-") {
             std::fs::remove_dir_all(entry.path())?;
         }
     }

@@ -90,6 +90,7 @@ impl Failure {
             | ErrorCode::BadArguments
             | ErrorCode::Untyped => 2,
             ErrorCode::StartFailed
+            | ErrorCode::OsLimit
             | ErrorCode::CompilerBusy
             | ErrorCode::NotRunning
             | ErrorCode::Saturated

@@ -5,6 +5,7 @@ use crate::engine::{Engines, Profile};
 use crate::error::Error;
 use crate::id::Sha256Hash;
 use crate::module::{Module, compile};
+use crate::os_limits;
 use crate::wasm_module::WasmModule;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -122,30 +123,31 @@ impl Compiler {
         if busy >= MAX_COMPILATIONS {
             return Err(Error::CompilerBusy { what: what.to_owned(), busy });
         }
+        os_limits::check_code(format_args!("the code of {what}"))?;
         let engine = self.engines.get(profile)?;
+        let cache = self.engines.cache();
         let (name, bytes) = (what.to_owned(), Arc::clone(&source.bytes));
         let (send, receive) = sync_channel(1);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "ends with the compilation; bounded by permits"
-        )]
-        let thread = std::thread::Builder::new().name("wpc-compiler".to_owned()).spawn(move || {
-            let _permit = permit;
-            // Nobody may wait any more.
-            let _ = send.send(compile(&name, &bytes, &engine));
-        });
+        os_limits::start_thread("the compiler's thread", os_limits::USUAL_STACK, || {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "ends with the compilation; bounded by permits"
+            )]
+            std::thread::Builder::new().name("wpc-compiler".to_owned()).spawn(move || {
+                let _permit = permit;
+                // Nobody may wait any more.
+                let _ = send.send(compile(&name, &bytes, &engine, cache.as_deref()));
+            })
+        })?;
         let limit = source.limits.compile_time;
-        match thread.map(|_| receive.recv_timeout(limit)) {
-            Ok(Ok(result)) => result,
-            Ok(Err(RecvTimeoutError::Timeout)) => {
+        match receive.recv_timeout(limit) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout) => {
                 Err(Error::CompileTimeout { what: what.to_owned(), limit })
             }
-            Ok(Err(RecvTimeoutError::Disconnected)) => Err(Error::InvalidModule {
+            Err(RecvTimeoutError::Disconnected) => Err(Error::InvalidModule {
                 what: what.to_owned(),
                 reason: "the compiler panicked".to_owned(),
-            }),
-            Err(error) => Err(Error::StartFailed {
-                cause: format!("the compiler's thread could not be made: {error}"),
             }),
         }
     }

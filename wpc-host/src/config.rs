@@ -66,10 +66,11 @@ pub struct Options {
     /// 64 MiB. Default 512 KiB.
     pub max_wasm_stack: usize,
     /// The folder in which compiled code is kept, by its module's content and the compiler's settings, so
-    /// that no process compiles what another did. An absolute path; it is made where it is missing, and
-    /// what was not used for long is deleted once there are 512 MiB. Its files are native
-    /// code that is run as it is found: whoever can write there can do what this process can. Default
-    /// `None`: each process compiles for itself.
+    /// that no process compiles what another did. An absolute path; it is created where it is missing, and
+    /// what was not used for longest is deleted once there are 512 MiB. Its files are native code. Each is verified
+    /// with a key of the folder before it is loaded: a damaged file, or one of another module, is replaced and reported.
+    /// A folder in which other users than this one and root can change anything is refused. Default `None`: each
+    /// process compiles for itself.
     pub compile_cache: Option<PathBuf>,
     /// How much the events of failed calls matter, by what ended the call. Default: a guest's own error is
     /// information, a reached limit a warning, a trap an error.

@@ -4,16 +4,18 @@
 //! it pay, and how much stack a guest has is fixed for all code of an engine. Each profile is a
 //! Wasmtime engine with an instance pool of its own, made when it is first needed.
 
+use crate::compile_cache::CompileCache;
 use crate::config::Options;
 use crate::error::Error;
+use crate::event::Events;
 use crate::information::{CompileCacheUsage, SandboxUsage};
 use crate::limits::{Limits, MAX_TABLE_ELEMENTS};
+use crate::os_limits;
 use arc_swap::ArcSwap;
 use std::num::NonZeroUsize;
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use wasmtime::{
-    Cache, CacheConfig, Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig,
+    Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig,
     WasmBacktraceDetails,
 };
 
@@ -37,6 +39,14 @@ const MAX_TRAP_FRAMES: NonZeroUsize = NonZeroUsize::new(24).unwrap();
 /// it is wiped each time.
 const KEEP_RESIDENT: usize = 512 * 1024;
 
+/// How much address space Wasmtime sets aside for an instance where nothing else is chosen: what a 32-bit memory can
+/// become, and the guard region behind it, with which an access past the end needs no check.
+const MEMORY_RESERVATION: u64 = 4 << 30;
+const MEMORY_GUARD: u64 = 32 << 20;
+
+/// The stack of a fiber where a guest's needs less: that of Wasmtime.
+const MIN_FIBER_STACK: usize = 2 << 20;
+
 /// How many tables a module may have; what they have together is limited by definition.
 const MAX_TABLES: u32 = 4;
 
@@ -48,21 +58,22 @@ pub(crate) struct Engines {
     max_live_instances: u32,
     max_wasm_stack: usize,
     /// Compiled code that other processes made or will use.
-    cache: Option<Cache>,
+    cache: Option<Arc<CompileCache>>,
 }
 
 impl Engines {
     /// # Errors
     ///
     /// [`Error::InvalidOptions`] where the cache's folder cannot be used.
-    pub(crate) fn new(options: &Options) -> Result<Self, Error> {
-        let cache = options.compile_cache.as_deref().map(open_cache).transpose()?;
+    pub(crate) fn new(options: &Options, events: Option<&Events>) -> Result<Self, Error> {
+        let folder = options.compile_cache.as_deref();
+        let cache = folder.map(|folder| CompileCache::open(folder, events)).transpose()?;
         Ok(Self {
             made: ArcSwap::default(),
             making: Mutex::default(),
             max_live_instances: options.max_live_instances,
             max_wasm_stack: options.max_wasm_stack,
-            cache,
+            cache: cache.map(Arc::new),
         })
     }
 
@@ -86,7 +97,8 @@ impl Engines {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidOptions`] where the system does not give the address space for the pool.
+    /// [`Error::OsLimit`] if the operating system does not allow as much as the pool of its instances takes;
+    /// [`Error::InvalidOptions`] if Wasmtime refuses it for another reason.
     pub(crate) fn get(&self, profile: Profile) -> Result<wasmtime::Engine, Error> {
         let known = |made: &[(Profile, wasmtime::Engine)]| {
             made.iter().find(|(other, _)| *other == profile).map(|(_, engine)| engine.clone())
@@ -98,16 +110,17 @@ impl Engines {
         if let Some(engine) = known(&self.made.load()) {
             return Ok(engine);
         }
+        let what = format!(
+            "an engine for a stack of {} bytes{} and `max_live_instances` {}, beside the pool's {} others,",
+            profile.stack,
+            if profile.is_metered { " with fuel" } else { "" },
+            self.max_live_instances,
+            self.made.load().len(),
+        );
+        let instances = u64::from(self.max_live_instances);
+        os_limits::check_engine(&what, instances * (MEMORY_RESERVATION + MEMORY_GUARD))?;
         let made = wasmtime::Engine::new(&self.config(profile)).map_err(|error| {
-            Error::InvalidOptions {
-                problems: vec![format!(
-                    "no engine can be made for a stack of {} bytes{} and `max_live_instances` {}, beside the {} that there are: each sets aside 4 GiB of address space for an instance: {error:#}",
-                    profile.stack,
-                    if profile.is_metered { " with fuel" } else { "" },
-                    self.max_live_instances,
-                    self.made.load().len(),
-                )],
-            }
+            Error::InvalidOptions { problems: vec![format!("{what} cannot be created: {error:#}")] }
         })?;
         let mut all = Vec::clone(&self.made.load());
         all.push((profile, made.clone()));
@@ -131,11 +144,12 @@ impl Engines {
 
     /// How the compile cache fared; `None` where there is none.
     pub(crate) fn cache_usage(&self) -> Option<CompileCacheUsage> {
-        self.cache.as_ref().map(|cache| CompileCacheUsage {
-            folder: cache.directory().clone(),
-            hits: cache.cache_hits(),
-            misses: cache.cache_misses(),
-        })
+        self.cache.as_ref().map(|cache| cache.usage())
+    }
+
+    /// Where compiled code is kept; `None` where it is not.
+    pub(crate) fn cache(&self) -> Option<Arc<CompileCache>> {
+        self.cache.clone()
     }
 
     /// Lets every running guest look at its deadline. Only the supervisor calls this, once a tick:
@@ -155,6 +169,8 @@ impl Engines {
             .max_memories_per_module(1)
             .max_tables_per_module(MAX_TABLES)
             .table_elements(MAX_TABLE_ELEMENTS)
+            // Stacks of fibers, on which nothing runs yet: each would take two memory maps.
+            .total_stacks(0)
             .pagemap_scan(Enabled::Auto);
         if PoolingAllocationConfig::is_pagemap_scan_available() {
             pool.linear_memory_keep_resident(KEEP_RESIDENT).table_keep_resident(KEEP_RESIDENT);
@@ -171,6 +187,8 @@ impl Engines {
             .consume_fuel(profile.is_metered)
             .cranelift_nan_canonicalization(profile.has_canonical_nans)
             .max_wasm_stack(profile.stack)
+            // Wasmtime demands that a fiber's stack holds a guest's, though there are none.
+            .async_stack_size(profile.stack.max(MIN_FIBER_STACK))
             .wasm_backtrace_max_frames(Some(MAX_TRAP_FRAMES))
             .wasm_backtrace_details(WasmBacktraceDetails::Disable)
             // The contract's pointers have 32 bits, and one memory.
@@ -178,32 +196,7 @@ impl Engines {
             .wasm_multi_memory(false)
             // The same call gives the same bytes on every machine, but for NaNs: canonical ones made a
             // loop of nothing but sums and products take 1.7 times as long, so they are asked for.
-            .relaxed_simd_deterministic(true)
-            .cache(self.cache.clone());
+            .relaxed_simd_deterministic(true);
         config
     }
-}
-
-/// Opens the folder of compiled code. What lies there is run as native code, so one that everybody may
-/// write to is refused.
-fn open_cache(folder: &Path) -> Result<Cache, Error> {
-    let wrong = |why: &str| Error::InvalidOptions {
-        problems: vec![format!("`compile_cache` {} cannot be used: {why}", folder.display())],
-    };
-    let mut config = CacheConfig::new();
-    config.with_directory(folder);
-    let cache = Cache::new(config).map_err(|error| wrong(&format!("{error:#}")))?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        const WRITABLE_BY_ALL: u32 = 0o002;
-        let metadata =
-            std::fs::metadata(cache.directory()).map_err(|error| wrong(&error.to_string()))?;
-        if metadata.permissions().mode() & WRITABLE_BY_ALL != 0 {
-            return Err(wrong(
-                "everybody may write to it, and its files are run as native code; take that right away, as with `chmod o-w`",
-            ));
-        }
-    }
-    Ok(cache)
 }

@@ -5,6 +5,7 @@
 //! a caller may do about each.
 
 use crate::id::{FunctionHash, Sha256Hash, WorkerId};
+use crate::os_limits::OsResource;
 use std::time::Duration;
 use wpc_abi::GuestError;
 
@@ -51,6 +52,27 @@ pub enum Error {
     StartFailed {
         /// Why.
         cause: String,
+    },
+
+    /// The process has used up what the operating system allows it, or would with what was asked for. A part is kept
+    /// free, because a process that runs out of it may be aborted where nothing can be caught.
+    #[error(
+        "{what} cannot be created: it needs {}, and the process uses {} of {} (of which {} stay free); {}",
+        resource.amount(*needed), resource.bare(*used), resource.amount(*limit), resource.bare(*reserve), resource.remedy()
+    )]
+    OsLimit {
+        /// What was to be created.
+        what: String,
+        /// What there is too little of.
+        resource: OsResource,
+        /// How much it needs, in the resource's own unit.
+        needed: u64,
+        /// How much the process uses.
+        used: u64,
+        /// How much the operating system allows.
+        limit: u64,
+        /// How much of that is kept free.
+        reserve: u64,
     },
 
     /// The bytes are no WebAssembly at all.

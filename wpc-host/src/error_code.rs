@@ -68,6 +68,7 @@ codes! {
     NotRunning "not_running" false true,
     AlreadyStarted "already_started" false true,
     StartFailed "start_failed" false true,
+    OsLimit "os_limit" false true,
     NotWasm "not_wasm" false false,
     Component "component" false false,
     InvalidModule "invalid_module" false false,

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::error_code::ErrorCode;
 use crate::id::{CallId, Counter, ListenerId, WorkerId};
 use crate::offload::{keeps_time, observe};
+use crate::os_limits;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::mpsc::{Receiver, sync_channel};
 use crate::sync::thread::Thread;
@@ -336,6 +337,20 @@ details! {
         /// The line.
         message: String,
     },
+    /// An entry of the compile cache was damaged or is not ours; the module was compiled and the entry replaced.
+    CompileCacheEntryRejected "compile_cache_entry_rejected" Warn {
+        /// The entry's file.
+        entry: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A module was compiled, and its code could not be kept in the compile cache.
+    CompileCacheWriteFailed "compile_cache_write_failed" Warn {
+        /// The entry's file.
+        entry: String,
+        /// Why not.
+        reason: String,
+    },
     /// Events were dropped, because listeners were too slow for them.
     EventsDropped "events_dropped" Warn {
         /// How many.
@@ -489,15 +504,18 @@ impl Events {
         }))
     }
 
-    pub(crate) fn add_listener(&self, listen: Arc<Listen>) -> std::io::Result<ListenerId> {
+    pub(crate) fn add_listener(&self, listen: Arc<Listen>) -> Result<ListenerId, Error> {
         let mut teller = self.0.teller.lock().unwrap_or_else(PoisonError::into_inner);
         if teller.is_none() {
             let shared = Arc::clone(&self.0);
             let (ends, ended) = sync_channel(1);
-            #[expect(clippy::disallowed_methods, reason = "the one thread that calls listeners")]
-            let handle = thread::Builder::new().name("wpc-events".to_owned()).spawn(move || {
-                shared.tell();
-                let _ = ends.send(());
+            let what = "the listeners' thread";
+            let handle = os_limits::start_thread(what, os_limits::USUAL_STACK, || {
+                #[expect(clippy::disallowed_methods, reason = "the one thread that calls listeners")]
+                thread::Builder::new().name("wpc-events".to_owned()).spawn(move || {
+                    shared.tell();
+                    let _ = ends.send(());
+                })
             })?;
             let thread = handle.thread().clone();
             let _ = self.0.teller_thread.set(thread.clone());

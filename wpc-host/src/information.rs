@@ -103,6 +103,12 @@ pub struct CompileCacheUsage {
     pub hits: usize,
     /// How many were compiled, and their code put there.
     pub misses: usize,
+    /// How many of the misses had an entry that did not verify: it was not loaded, but replaced. Each is reported by
+    /// [`EventDetails::CompileCacheEntryRejected`](crate::EventDetails::CompileCacheEntryRejected).
+    pub rejected: usize,
+    /// How many of the misses could not be put there. Each is reported by
+    /// [`EventDetails::CompileCacheWriteFailed`](crate::EventDetails::CompileCacheWriteFailed).
+    pub not_kept: usize,
 }
 
 /// What a module tells about itself.

@@ -59,12 +59,12 @@ impl WasmModule {
     /// # Errors
     ///
     /// As of [`inspect`](Self::inspect), or what is wrong with the options or the module's limits, or with
-    /// the machine: [`Error::StartFailed`].
+    /// the machine: [`Error::StartFailed`], [`Error::OsLimit`].
     pub fn inspect_with(&self, options: &Options) -> Result<ModuleInformation, Error> {
         options.validate()?;
         // Nothing is instantiated, and address space is reserved for each instance that there may be.
         let options = Options { max_live_instances: 1, ..options.clone() };
-        let engines = Arc::new(Engines::new(&options)?);
+        let engines = Arc::new(Engines::new(&options, None)?);
         let profile = engines.profile(&self.limits, self.has_canonical_nans);
         let compiled = Compiler::new(engines).compile_ungranted(NAME, self, profile);
         let what = || "this".to_owned();
@@ -74,6 +74,7 @@ impl WasmModule {
             Err(
                 error @ (Error::InvalidOptions { .. }
                 | Error::StartFailed { .. }
+                | Error::OsLimit { .. }
                 | Error::CompilerBusy { .. }),
             ) => Err(error),
             Err(Error::Component { .. }) => {

@@ -80,9 +80,7 @@ impl Lifecycle {
     }
 
     fn bring_up(&self, count: usize) -> Result<Supervisor, Error> {
-        let supervisor = Supervisor::start(&self.pool).map_err(|error| Error::StartFailed {
-            cause: format!("the supervisor's thread could not be made: {error}"),
-        })?;
+        let supervisor = Supervisor::start(&self.pool)?;
         if let Err(error) = self.pool.start(count) {
             supervisor.end();
             return Err(error);

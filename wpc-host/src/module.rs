@@ -2,6 +2,7 @@
 //! types are. Nothing of the guest runs here.
 
 use crate::capability::Capability;
+use crate::compile_cache::CompileCache;
 use crate::error::Error;
 use crate::grants::Grants;
 use crate::id::FunctionHash;
@@ -226,9 +227,14 @@ pub(crate) fn compile(
     what: &str,
     bytes: &[u8],
     engine: &wasmtime::Engine,
+    cache: Option<&CompileCache>,
 ) -> Result<Module, Error> {
     let section = read_bytes(what, bytes)?;
-    let wasm = wasmtime::Module::from_binary(engine, bytes)
+    let compiled = match cache {
+        Some(cache) => cache.compile(engine, bytes),
+        None => wasmtime::Module::from_binary(engine, bytes),
+    };
+    let wasm = compiled
         .map_err(|error| Error::InvalidModule { what: what.to_owned(), reason: causes(&error) })?;
     let has_buffer = check_version(what, &wasm)?;
     let exports = wasm.exports().map(|export| {

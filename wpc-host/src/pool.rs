@@ -87,11 +87,12 @@ impl std::fmt::Debug for Pool {
 
 impl Pool {
     pub(crate) fn new(options: Options) -> Result<Self, Error> {
-        let engines = Arc::new(Engines::new(&options)?);
+        let events = Events::new(options.max_waiting_events);
+        let engines = Arc::new(Engines::new(&options, Some(&events))?);
         let max_live_instances = usize::try_from(options.max_live_instances).unwrap_or(usize::MAX);
         Ok(Self {
             policy: RestartPolicy::new(&options),
-            events: Events::new(options.max_waiting_events),
+            events,
             registry: Registry::new(Arc::clone(&engines), max_live_instances),
             capacity: Arc::new(Capacity::new(max_live_instances)),
             engines,
@@ -323,7 +324,7 @@ impl Pool {
     }
 
     /// Starts a worker's thread; it is in no set yet.
-    pub(crate) fn spawn_worker(&self, restart_attempt: u32) -> std::io::Result<Arc<Worker>> {
+    pub(crate) fn spawn_worker(&self, restart_attempt: u32) -> Result<Arc<Worker>, Error> {
         let (worker, equipment) = self.make_worker(restart_attempt);
         // The thread is not joined: its end is told by `has_exited`, and a lost one never ends.
         drop(worker::spawn(&worker, equipment)?);
@@ -395,13 +396,12 @@ impl Pool {
         self.size.store(count, Ordering::Release);
         self.waiting.open();
         let mut workers = Vec::with_capacity(count);
-        let mut cause = None;
+        let mut failure = None;
         for _ in 0..count {
             match self.spawn_worker(0) {
                 Ok(worker) => workers.push(worker),
                 Err(error) => {
-                    cause =
-                        Some(format!("thread {} could not be made: {error}", workers.len() + 1));
+                    failure = Some(error);
                     break;
                 }
             }
@@ -411,19 +411,20 @@ impl Pool {
             workers.iter().all(|worker| worker.takes_calls())
                 || workers.iter().any(|worker| worker.has_exited())
         };
-        if cause.is_none() {
+        if failure.is_none() {
             self.changes.wait_until(timeout, is_decided);
-            cause = workers.iter().find(|worker| !worker.takes_calls()).map(|worker| {
-                if worker.has_exited() {
+            let late = workers.iter().find(|worker| !worker.takes_calls());
+            failure = late.map(|worker| Error::StartFailed {
+                cause: if worker.has_exited() {
                     format!("{} panicked as it started", worker.id)
                 } else {
                     format!("{} was not ready within {} ms", worker.id, timeout.as_millis())
-                }
+                },
             });
         }
-        if let Some(cause) = cause {
+        if let Some(error) = failure {
             workers.iter().for_each(|worker| worker.drain());
-            return Err(Error::StartFailed { cause });
+            return Err(error);
         }
         self.returning.store(0, Ordering::Release);
         *self.is_frozen.lock().unwrap_or_else(PoisonError::into_inner) = false;

@@ -15,6 +15,7 @@ use crate::event::{Draft, EventDetails, EventSource, HealthState};
 use crate::id::WorkerId;
 use crate::information::WorkerHealth;
 use crate::offload::{Offload, observe};
+use crate::os_limits;
 use crate::pool::{MAX_ABANDONED, Pool};
 use crate::restart_policy::{Decision, RestartState};
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -54,7 +55,7 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(crate) fn start(pool: &Arc<Pool>) -> std::io::Result<Self> {
+    pub(crate) fn start(pool: &Arc<Pool>) -> Result<Self, Error> {
         let ends = Arc::new(AtomicBool::new(false));
         let thread = Thread {
             pool: Arc::clone(pool),
@@ -69,9 +70,11 @@ impl Supervisor {
             ticks: 0,
             last_tick: time::now(),
         };
-        #[expect(clippy::disallowed_methods, reason = "the one timer thread")]
-        let thread =
-            thread::Builder::new().name("wpc-supervisor".to_owned()).spawn(|| thread.run())?;
+        let what = "the supervisor's thread";
+        let thread = os_limits::start_thread(what, os_limits::USUAL_STACK, || {
+            #[expect(clippy::disallowed_methods, reason = "the one timer thread")]
+            thread::Builder::new().name("wpc-supervisor".to_owned()).spawn(|| thread.run())
+        })?;
         Ok(Self { thread, ends, pool: Arc::clone(pool) })
     }
 
@@ -432,16 +435,14 @@ impl Thread {
         let pool = Arc::clone(&self.pool);
         let worker = match pool.spawn_worker(absent.attempt) {
             Ok(worker) => worker,
-            Err(_) => {
+            Err(error) => {
                 let decision = absent.state.failed(false, &pool.policy, now, &mut self.random);
                 let exhausted = matches!(decision, Decision::Hold { .. });
-                pool.events.emit(Draft::by(
-                    EventSource::Parent,
-                    EventDetails::WorkerRestartFailed {
-                        restart_attempt: absent.attempt,
-                        exhausted,
-                    },
-                ));
+                let details = EventDetails::WorkerRestartFailed {
+                    restart_attempt: absent.attempt,
+                    exhausted,
+                };
+                pool.events.emit(Draft::by(EventSource::Parent, details).error(&error));
                 match decision {
                     Decision::RestartNow { attempt } => {
                         self.absent.push(Absent { attempt, is_awaited: true, ..absent });

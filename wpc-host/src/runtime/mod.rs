@@ -523,8 +523,8 @@ impl WorkerProcedureCall {
     /// # Errors
     ///
     /// [`Error::AlreadyStarted`]; [`Error::InvalidOptions`] for a count of 0 or one beyond
-    /// `max_live_instances`; [`Error::StartFailed`] where a thread did not come up in time; those that
-    /// did are told to end.
+    /// `max_live_instances`; [`Error::StartFailed`] if a thread did not come up in time, [`Error::OsLimit`] if
+    /// one could not be created. Those that came up end.
     #[doc(alias = "startWorkers")]
     pub fn start_workers(&self, count: usize) -> Result<(), Error> {
         self.0.start(count)
@@ -572,15 +572,13 @@ impl WorkerProcedureCall {
     ///
     /// # Errors
     ///
-    /// [`Error::StartFailed`] where the listeners' thread could not be made.
+    /// [`Error::OsLimit`] or [`Error::StartFailed`] if the listeners' thread could not be created.
     #[doc(alias = "onWorkerEvent")]
     pub fn on_worker_event(
         &self,
         listener: impl Fn(&WorkerEvent) + Send + Sync + 'static,
     ) -> Result<ListenerId, Error> {
-        self.0.pool.events.add_listener(Arc::new(listener)).map_err(|error| Error::StartFailed {
-            cause: format!("the listeners' thread could not be made: {error}"),
-        })
+        self.0.pool.events.add_listener(Arc::new(listener))
     }
 
     /// Observes every call that has run, whether it succeeded or not; in place of an earlier observer.

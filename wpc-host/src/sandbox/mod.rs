@@ -29,6 +29,7 @@ use crate::call::Call;
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::module::Export;
+use crate::os_limits;
 use crate::payload::{Payload, Refused};
 use crate::reply::RawReply;
 use invoke::{Entry, invoke};
@@ -72,6 +73,8 @@ impl Sandbox {
         surroundings: &Arc<Surroundings>,
         request: &Request<'_>,
     ) -> Result<Self, Error> {
+        let what = format_args!("a sandbox of function \"{}\"", request.call.function);
+        os_limits::check_instances(what, blueprint.instances())?;
         let state = State::new(limits, surroundings, blueprint.instances());
         let mut store = Store::new(blueprint.engine(), state);
         store.limiter(|state| &mut state.meter);
@@ -279,7 +282,10 @@ impl Sandbox {
 /// Whether the error is none of the sandbox's: it is as good as before, or was never made.
 pub(crate) fn keeps_sandbox(error: &Error) -> bool {
     Refused::caused(error)
-        || matches!(error, Error::BadArguments { .. } | Error::InstancesInUse { .. })
+        || matches!(
+            error,
+            Error::BadArguments { .. } | Error::InstancesInUse { .. } | Error::OsLimit { .. }
+        )
 }
 
 fn look_at_the_deadline(store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {

@@ -13,6 +13,7 @@ use crate::error_code::ErrorCode;
 use crate::event::{Draft, EventDetails, EventSource, Events, FailureSeverities, HealthState};
 use crate::job::Job;
 use crate::observer::FinishedCall;
+use crate::os_limits;
 use crate::payload::{Payload, Refused};
 use crate::queue::Taken;
 use crate::registry::Definition;
@@ -41,15 +42,17 @@ pub(crate) struct Equipment {
 }
 
 /// Starts the worker's thread.
-pub(crate) fn spawn(worker: &Arc<Worker>, equipment: Equipment) -> std::io::Result<JoinHandle<()>> {
+pub(crate) fn spawn(worker: &Arc<Worker>, equipment: Equipment) -> Result<JoinHandle<()>, Error> {
     let thread = Thread::new(worker, equipment);
     // A guest's stack lies on its worker's.
     let stack = worker.surroundings.max_wasm_stack + 2 * 1024 * 1024;
-    #[expect(clippy::disallowed_methods, reason = "workers are what threads are for")]
-    thread::Builder::new()
-        .name(format!("wpc-{}", worker.id))
-        .stack_size(stack)
-        .spawn(move || thread.run())
+    os_limits::start_thread(format_args!("the thread of {}", worker.id), stack, || {
+        #[expect(clippy::disallowed_methods, reason = "workers are what threads are for")]
+        thread::Builder::new()
+            .name(format!("wpc-{}", worker.id))
+            .stack_size(stack)
+            .spawn(move || thread.run())
+    })
 }
 
 /// What only the worker's own thread touches.

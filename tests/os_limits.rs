@@ -1,0 +1,203 @@
+//! What the operating system limits ends in an error that names the limit, and never in an abort. Each case runs in a
+//! process of its own, which is this binary again: a limit is the whole process's.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+use std::process::Command;
+use wpc_host::{Error, Options, OsResource, WorkerProcedureCall};
+
+/// Which case a child is to run.
+const CASE: &str = "WPC_OS_LIMITS_CASE";
+
+/// Runs a case in a child, under what the shell sets first.
+fn under(limit: &str, case: &str) {
+    let test = std::env::current_exe().unwrap();
+    let child = Command::new("sh")
+        .args(["-c", &format!("{limit} exec \"$0\" --exact child --nocapture")])
+        .arg(test)
+        .env(CASE, case)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success(), "{case}: {}\n{text}", child.status);
+    assert!(text.contains("the case has ended"), "{text}");
+}
+
+#[test]
+fn a_pool_takes_few_memory_maps() {
+    under("", "few_maps");
+}
+
+#[test]
+fn pools_are_refused_before_memory_maps_run_out() {
+    under("", "maps_run_out");
+}
+
+#[test]
+fn pools_are_refused_before_the_processors_address_space_runs_out() {
+    under("", "many_pools");
+}
+
+#[test]
+fn a_pool_that_needs_more_address_space_than_allowed_is_refused() {
+    under("ulimit -v 8388608;", "little_address_space");
+}
+
+#[test]
+fn threads_are_refused_before_address_space_runs_out() {
+    under("ulimit -v 8388608;", "stacks_without_space");
+}
+
+#[test]
+fn modules_are_refused_before_file_descriptors_run_out() {
+    under("ulimit -n 64;", "few_descriptors");
+}
+
+/// What a child does; nothing in the process of the other tests.
+#[test]
+fn child() {
+    let Some(case) = std::env::var_os(CASE) else { return };
+    match case.to_str().unwrap() {
+        "few_maps" => few_maps(),
+        "maps_run_out" => maps_run_out(),
+        "many_pools" => many_pools(),
+        "little_address_space" => little_address_space(),
+        "stacks_without_space" => stacks_without_space(),
+        "few_descriptors" => few_descriptors(),
+        other => panic!("{other} is not a case"),
+    }
+    eprintln!("the case has ended");
+}
+
+fn maps() -> usize {
+    std::fs::read_to_string("/proc/self/maps").unwrap().lines().count()
+}
+
+/// A pool with a function that answers 7, which is called.
+fn working_pool(options: Options, workers: usize) -> Result<WorkerProcedureCall, Error> {
+    let wpc = WorkerProcedureCall::new(options)?;
+    let module = r#"(module (memory 1) (data (i32.const 8) "x")
+        (func (export "f") (result i32) i32.const 7))"#;
+    wpc.define_worker_function("f", wat::parse_str(module).unwrap())?;
+    wpc.start_workers(workers)?;
+    assert_eq!(wpc.call::<i32>("f", ())?, 7);
+    Ok(wpc)
+}
+
+#[track_caller]
+fn limited(result: Result<WorkerProcedureCall, Error>, expected: OsResource) -> String {
+    let error = result.unwrap_err();
+    assert!(error.retry_can_help() && !error.outcome_unknown());
+    let text = error.to_string();
+    match error {
+        Error::OsLimit { resource, .. } if resource == expected => text,
+        other => panic!("{other}"),
+    }
+}
+
+fn few_maps() {
+    let before = maps();
+    let wpc = working_pool(Options::default(), 2).unwrap();
+    let taken = maps() - before;
+    // Two workers, the supervisor, an engine, a module and its sandbox.
+    assert!(taken < 64, "{taken} memory maps");
+    drop(wpc);
+}
+
+fn maps_run_out() {
+    // The embedder's own: engines with fibers, of which each takes two.
+    let limit: usize =
+        std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap().trim().parse().unwrap();
+    let mut others = Vec::new();
+    // On a machine that allows millions there is nothing to be seen.
+    if limit > 1 << 20 {
+        return;
+    }
+    while maps() < limit - limit / 8 {
+        let mut pool = wasmtime::PoolingAllocationConfig::new();
+        pool.total_stacks(1000).total_core_instances(1).total_memories(1).total_tables(1);
+        let mut config = wasmtime::Config::new();
+        config.async_stack_size(64 << 10).max_wasm_stack(32 << 10);
+        config.allocation_strategy(wasmtime::InstanceAllocationStrategy::Pooling(pool));
+        others.push(wasmtime::Engine::new(&config).unwrap());
+    }
+    let small = || Options { max_live_instances: 8, ..Options::default() };
+    let mut pools = Vec::new();
+    let refused = loop {
+        match working_pool(small(), 8) {
+            Ok(wpc) => pools.push(wpc),
+            Err(error) => break Err(error),
+        }
+    };
+    let text = limited(refused, OsResource::MemoryMaps);
+    assert!(text.contains("memory maps") && text.contains("sysctl vm.max_map_count"), "{text}");
+    assert!(maps() < limit - 128, "a reserve is left");
+    // Those that are there work on, and new ones as soon as there is room.
+    assert_eq!(pools[0].call::<i32>("f", ()).unwrap(), 7);
+    drop(others);
+    loop {
+        match working_pool(small(), 8) {
+            Ok(_) => break,
+            // A count that ended in a refusal holds for a moment.
+            Err(Error::OsLimit { .. }) => std::thread::yield_now(),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+fn many_pools() {
+    let mut pools = Vec::new();
+    let refused = loop {
+        match working_pool(Options::default(), 2) {
+            Ok(wpc) => pools.push(wpc),
+            Err(error) => break Err(error),
+        }
+    };
+    let text = limited(refused, OsResource::AddressSpace);
+    assert!(text.contains("address space") && text.contains("max_live_instances"), "{text}");
+    assert!(pools.len() > 8, "{} pools", pools.len());
+    assert_eq!(pools[0].call::<i32>("f", ()).unwrap(), 7);
+    drop(pools);
+    working_pool(Options::default(), 2).unwrap();
+}
+
+fn little_address_space() {
+    let text = limited(working_pool(Options::default(), 1), OsResource::AddressSpace);
+    assert!(text.contains("ulimit -v") && text.contains("8192 MiB"), "{text}");
+    let options = Options { max_live_instances: 1, ..Options::default() };
+    working_pool(options, 1).unwrap();
+}
+
+fn stacks_without_space() {
+    let wpc = WorkerProcedureCall::new(Options {
+        max_live_instances: 1000,
+        max_wasm_stack: 64 << 20,
+        ..Options::default()
+    });
+    let wpc = wpc.unwrap();
+    let refused = wpc.start_workers(200).map(|()| wpc.clone());
+    limited(refused, OsResource::AddressSpace);
+    wpc.start_workers(2).unwrap();
+}
+
+fn few_descriptors() {
+    let wpc = WorkerProcedureCall::new(Options::default()).unwrap();
+    wpc.start_workers(1).unwrap();
+    let mut defined = 0;
+    let refused = loop {
+        let name = format!("f{defined}");
+        let module = format!(
+            r#"(module (memory 1) (data (i32.const 8) "{name}") (func (export "f") (result i32) i32.const 7))"#
+        );
+        let module = wpc_host::WasmModule::new(wat::parse_str(module).unwrap()).export("f");
+        match wpc.define_worker_function(&name, module) {
+            Ok(_) => assert_eq!(wpc.call::<i32>(&name, ()).unwrap(), 7),
+            Err(error) => break Err(error),
+        }
+        defined += 1;
+    };
+    let text = limited(refused, OsResource::FileDescriptors);
+    assert!(text.contains("of 64 file descriptors") && text.contains("ulimit -n"), "{text}");
+    assert!(defined > 8, "{defined} modules");
+    assert_eq!(wpc.call::<i32>("f0", ()).unwrap(), 7);
+}

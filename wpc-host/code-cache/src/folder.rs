@@ -1,0 +1,182 @@
+//! Which folders can be trusted, and the key that lies in one.
+
+use crate::entry::Key;
+use std::fs;
+use std::io;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+/// The file of the key. It stays when entries are deleted.
+const KEY: &str = "key";
+
+/// Why a folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// A file or folder cannot be created, read or written.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A user beside this one and root can change what lies there.
+    #[error("{} {problem}; its files are run as native code, so only this user and root may change them: {remedy}", path.display())]
+    Untrusted {
+        /// The folder, or one above it.
+        path: PathBuf,
+        /// Who can.
+        problem: String,
+        /// How to change that.
+        remedy: String,
+    },
+}
+
+fn io_error(path: &Path) -> impl Fn(io::Error) -> OpenError {
+    move |error| OpenError::Io { path: path.to_owned(), error }
+}
+
+/// Creates the folder where it is missing, and sees that only this user and root can change what lies in it: every
+/// folder from the root on belongs to one of them, and no group and no other user can write to it, unless its sticky
+/// bit keeps them from replacing what is not theirs. The path that is returned has no symbolic links, which could be
+/// changed later.
+pub(crate) fn open(folder: &Path) -> Result<PathBuf, OpenError> {
+    let folder = create(folder)?;
+    for folder in folder.ancestors() {
+        trust(folder)?;
+    }
+    Ok(folder)
+}
+
+/// Creates a folder where it is missing; its path without symbolic links.
+pub(crate) fn create(folder: &Path) -> Result<PathBuf, OpenError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt as _;
+        builder.mode(0o700);
+    }
+    builder.create(folder).map_err(io_error(folder))?;
+    let path = fs::canonicalize(folder).map_err(io_error(folder))?;
+    trust_inside(&path)?;
+    Ok(path)
+}
+
+#[cfg(unix)]
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// Whether the folder itself is this user's, and only this user can write to it.
+#[cfg(unix)]
+fn trust_inside(folder: &Path) -> Result<(), OpenError> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = fs::metadata(folder).map_err(io_error(folder))?;
+    check_owner(folder, metadata.uid())?;
+    // The sticky bit keeps others from replacing entries, and not from adding some.
+    if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
+        return Err(writable(folder, metadata.mode()));
+    }
+    Ok(())
+}
+
+/// Whether only this user and root can replace what lies in a folder above.
+#[cfg(unix)]
+fn trust(folder: &Path) -> Result<(), OpenError> {
+    use std::os::unix::fs::MetadataExt as _;
+    const STICKY: u32 = 0o1000;
+    let metadata = fs::metadata(folder).map_err(io_error(folder))?;
+    check_owner(folder, metadata.uid())?;
+    if metadata.mode() & WRITABLE_BY_OTHERS != 0 && metadata.mode() & STICKY == 0 {
+        return Err(writable(folder, metadata.mode()));
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn check_owner(folder: &Path, owner: u32) -> Result<(), OpenError> {
+    const ROOT: u32 = 0;
+    let user = rustix::process::geteuid().as_raw();
+    if owner == user || owner == ROOT {
+        return Ok(());
+    }
+    Err(OpenError::Untrusted {
+        path: folder.to_owned(),
+        problem: format!("belongs to user {owner}, and this process runs as user {user}"),
+        remedy: "choose another folder".to_owned(),
+    })
+}
+
+#[cfg(unix)]
+fn writable(folder: &Path, mode: u32) -> OpenError {
+    let (who, right) =
+        if mode & 0o002 != 0 { ("every user", "go-w") } else { ("its group", "g-w") };
+    OpenError::Untrusted {
+        path: folder.to_owned(),
+        problem: format!("can be written to by {who}"),
+        remedy: format!("take that right away with `chmod {right}`, or choose another folder"),
+    }
+}
+
+#[cfg(not(unix))]
+fn trust(_: &Path) -> Result<(), OpenError> {
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn trust_inside(_: &Path) -> Result<(), OpenError> {
+    Ok(())
+}
+
+/// The folder's key, which is made where it is missing or damaged. Entries of another key do not verify any more.
+pub(crate) fn key(folder: &Path) -> Result<Key, OpenError> {
+    let path = folder.join(KEY);
+    // Of two processes that make one at once, both use the one that came first.
+    for is_damaged in [false, true] {
+        match read_key(&path).map_err(io_error(&path))? {
+            Some(key) => return Ok(key),
+            None => write_key(folder, &path, is_damaged).map_err(io_error(&path))?,
+        }
+    }
+    let damaged = io::Error::new(io::ErrorKind::InvalidData, "the key is replaced again and again");
+    read_key(&path).and_then(|key| key.ok_or(damaged)).map_err(io_error(&path))
+}
+
+/// `None` where there is no key, or one that others could have read or written.
+fn read_key(path: &Path) -> io::Result<Option<Key>> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() && is_private(&metadata) => {}
+        Ok(_) => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(Key::LENGTH as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(<[u8; Key::LENGTH]>::try_from(bytes).ok().map(Key::new))
+}
+
+#[cfg(unix)]
+fn is_private(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o077 == 0
+}
+
+#[cfg(not(unix))]
+fn is_private(_: &fs::Metadata) -> bool {
+    true
+}
+
+fn write_key(folder: &Path, path: &Path, replace: bool) -> io::Result<()> {
+    let mut bytes = [0; Key::LENGTH];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    let mut file = tempfile::Builder::new().prefix(crate::store::TEMPORARY).tempfile_in(folder)?;
+    file.write_all(&bytes)?;
+    if replace {
+        file.persist(path)?;
+        return Ok(());
+    }
+    match file.persist_noclobber(path) {
+        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,77 @@
+//! Compiled code that is kept for other processes: how it fares is counted and reported here. What is trusted, and how
+//! an entry is verified, is in the crate `wpc-code-cache`.
+
+use crate::error::Error;
+use crate::event::{Draft, EventDetails, EventSource, Events};
+use crate::information::CompileCacheUsage;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use wpc_code_cache::{CodeCache, EntryProblem};
+
+#[derive(Debug)]
+pub(crate) struct CompileCache {
+    code: CodeCache,
+    /// `None` without a pool, where no listener can be.
+    events: Option<Events>,
+    hits: AtomicUsize,
+    misses: AtomicUsize,
+    rejected: AtomicUsize,
+    not_kept: AtomicUsize,
+}
+
+impl CompileCache {
+    /// # Errors
+    ///
+    /// [`Error::InvalidOptions`] if the folder cannot be used, or not be trusted.
+    pub(crate) fn open(folder: &Path, events: Option<&Events>) -> Result<Self, Error> {
+        let code = CodeCache::open(folder).map_err(|error| Error::InvalidOptions {
+            problems: vec![format!("`compile_cache` {} cannot be used: {error}", folder.display())],
+        })?;
+        Ok(Self {
+            code,
+            events: events.cloned(),
+            hits: AtomicUsize::default(),
+            misses: AtomicUsize::default(),
+            rejected: AtomicUsize::default(),
+            not_kept: AtomicUsize::default(),
+        })
+    }
+
+    /// Loads or compiles a module.
+    pub(crate) fn compile(
+        &self,
+        engine: &wasmtime::Engine,
+        wasm: &[u8],
+    ) -> wasmtime::Result<wasmtime::Module> {
+        let compiled = self.code.compile(engine, wasm)?;
+        let count = if compiled.is_hit { &self.hits } else { &self.misses };
+        count.fetch_add(1, Ordering::Relaxed);
+        if let Some(EntryProblem { entry, reason, .. }) = compiled.rejected {
+            self.rejected.fetch_add(1, Ordering::Relaxed);
+            let entry = entry.display().to_string();
+            self.report(EventDetails::CompileCacheEntryRejected { entry, reason });
+        }
+        if let Some(EntryProblem { entry, reason, .. }) = compiled.not_kept {
+            self.not_kept.fetch_add(1, Ordering::Relaxed);
+            let entry = entry.display().to_string();
+            self.report(EventDetails::CompileCacheWriteFailed { entry, reason });
+        }
+        Ok(compiled.module)
+    }
+
+    fn report(&self, details: EventDetails) {
+        if let Some(events) = &self.events {
+            events.emit(Draft::by(EventSource::Parent, details));
+        }
+    }
+
+    pub(crate) fn usage(&self) -> CompileCacheUsage {
+        CompileCacheUsage {
+            folder: self.code.folder().to_owned(),
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+            rejected: self.rejected.load(Ordering::Relaxed),
+            not_kept: self.not_kept.load(Ordering::Relaxed),
+        }
+    }
+}

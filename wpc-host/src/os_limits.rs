@@ -1,0 +1,320 @@
+//! What the operating system still allows this process: memory maps, threads, address space and file
+//! descriptors. Whatever takes much of one of them asks here first.
+//!
+//! Running out of one in the wrong place aborts the process: a new thread maps the stack of its signal handlers before
+//! any of our code runs on it, and unmapping a part of a mapping may need a further one. So a reserve of each is kept,
+//! and a request that would cut into it is refused by name. Other code of the process takes from the same limits: the
+//! reserve is what it has until the next count.
+//!
+//! Only Linux is asked; elsewhere everything is allowed, and what the operating system refuses is reported as it says.
+
+use crate::error::Error;
+use std::fmt::Display;
+
+/// Something that the operating system limits for a process, see [`Error::OsLimit`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OsResource {
+    /// Parts of the address space with attributes of their own: `vm.max_map_count`.
+    MemoryMaps,
+    /// Threads of the process, its user or its control group: `ulimit -u`, `pids.max`, `kernel.threads-max`.
+    Threads,
+    /// Bytes of address space: `ulimit -v`, or what the processor can address.
+    AddressSpace,
+    /// Open files and the like: `ulimit -n`.
+    FileDescriptors,
+}
+
+impl OsResource {
+    /// So many of it, with their unit.
+    pub(crate) fn amount(self, number: u64) -> String {
+        let unit = match self {
+            Self::MemoryMaps => "memory map",
+            Self::Threads => "thread",
+            Self::AddressSpace => return format!("{} of address space", self.bare(number)),
+            Self::FileDescriptors => "file descriptor",
+        };
+        format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
+    }
+
+    /// So many of it, where the unit is clear.
+    pub(crate) fn bare(self, number: u64) -> String {
+        match self {
+            Self::AddressSpace => format!("{} MiB", number.div_ceil(1 << 20)),
+            _ => number.to_string(),
+        }
+    }
+
+    /// How to come by more, or by with less.
+    pub(crate) const fn remedy(self) -> &'static str {
+        match self {
+            Self::MemoryMaps => {
+                "raise the limit with `sysctl vm.max_map_count=…`, or use fewer pools, fewer workers or a lower `Options::max_live_instances`"
+            }
+            Self::Threads => {
+                "raise the limit (`ulimit -u`, `pids.max` of the control group, `sysctl kernel.threads-max=…`), or use fewer workers"
+            }
+            Self::AddressSpace => {
+                "raise the limit with `ulimit -v`, or use fewer pools, fewer workers or a lower `Options::max_live_instances`"
+            }
+            Self::FileDescriptors => {
+                "raise the limit with `ulimit -n`, or define fewer modules, or close files"
+            }
+        }
+    }
+}
+
+/// How many memory maps an engine takes when it is made: the pools of its instances' memories and tables, and what the
+/// allocator maps for its books. *Seen*: 9.
+const MAPS_OF_ENGINE: u64 = 16;
+
+/// How many a thread takes: its stack, the stack of its signal handlers, a guard page each, and an arena of the
+/// allocator's.
+const MAPS_OF_THREAD: u64 = 8;
+
+/// How many a module's code takes: its text, what is read only, and the image of its memory.
+const MAPS_OF_CODE: u64 = 8;
+
+/// How many an instance takes: its memory's image, what follows that, what is not accessible yet, and as much for
+/// tables.
+const MAPS_OF_INSTANCE: u64 = 8;
+
+/// How many file descriptors an engine or a module's code takes: for the image of a memory, and to ask the kernel which
+/// pages were written.
+const DESCRIPTORS: u64 = 1;
+
+/// Sees that an engine can be made whose instances have this much address space.
+pub(crate) fn check_engine(what: impl Display, address_space: u64) -> Result<(), Error> {
+    linux::check_maps(&what, MAPS_OF_ENGINE)?;
+    linux::check_descriptors(&what, DESCRIPTORS)?;
+    linux::check_address_space(&what, address_space)
+}
+
+/// Sees that a module's code can be loaded.
+pub(crate) fn check_code(what: impl Display) -> Result<(), Error> {
+    linux::check_maps(&what, MAPS_OF_CODE)?;
+    linux::check_descriptors(&what, DESCRIPTORS)
+}
+
+/// Sees that so many instances can be made. Costs an atomic subtraction as a rule.
+pub(crate) fn check_instances(what: impl Display, instances: usize) -> Result<(), Error> {
+    linux::check_maps(&what, MAPS_OF_INSTANCE.saturating_mul(instances as u64))
+}
+
+/// Starts a thread by `spawn` where there is enough for one, with a stack of so many bytes.
+pub(crate) fn start_thread<T>(
+    what: impl Display,
+    stack: usize,
+    spawn: impl FnOnce() -> std::io::Result<T>,
+) -> Result<T, Error> {
+    linux::check_maps(&what, MAPS_OF_THREAD)?;
+    linux::check_address_space(&what, stack as u64)?;
+    spawn().map_err(|error| {
+        linux::exhausted_threads(&what).unwrap_or_else(|| Error::StartFailed {
+            cause: format!("{what} could not be created: {error}"),
+        })
+    })
+}
+
+/// How large the stack of a thread is for which no size was chosen: that of the standard library.
+pub(crate) const USUAL_STACK: usize = 2 * 1024 * 1024;
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use super::OsResource;
+    use crate::error::Error;
+    use rustix::process::{Resource, getrlimit, getuid};
+    use std::fmt::Display;
+    use std::fs;
+    use std::io::Read as _;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::sync::{Mutex, PoisonError};
+    use std::time::{Duration, Instant};
+
+    /// How many memory maps may still be taken before they are counted again: half of what was free at the last count,
+    /// since other code takes some as well. To count means to read a line for each.
+    static MAPS_LEFT: AtomicI64 = AtomicI64::new(0);
+
+    /// The last count that ended in a refusal.
+    static LAST_REFUSAL: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
+
+    /// For how long a count that ended in a refusal holds: counting 60,000 maps takes some tens of milliseconds, and
+    /// calls may fail one after another.
+    const REFUSAL_HOLDS: Duration = Duration::from_millis(100);
+
+    /// How many threads may start beside the one that was counted for, before the next count.
+    const MIN_RESERVED_MAPS: u64 = 256;
+    const MAX_RESERVED_MAPS: u64 = 4096;
+
+    /// An arena of the allocator, which it maps for a new thread.
+    const RESERVED_ADDRESS_SPACE: u64 = 64 << 20;
+
+    /// What the embedder opens between two counts, and what starting a process takes.
+    const RESERVED_DESCRIPTORS: u64 = 16;
+
+    /// What a process may address on the usual kernels.
+    const ADDRESSABLE: u64 = 1 << if cfg!(target_arch = "x86_64") { 47 } else { 48 };
+
+    fn number(path: impl AsRef<Path>) -> Option<u64> {
+        // `max` stands for no limit.
+        fs::read_to_string(path).ok()?.trim().parse().ok()
+    }
+
+    fn refusal(
+        what: &impl Display,
+        resource: OsResource,
+        needed: u64,
+        (used, limit, reserve): (u64, u64, u64),
+    ) -> Error {
+        Error::OsLimit { what: what.to_string(), resource, needed, used, limit, reserve }
+    }
+
+    pub(super) fn check_maps(what: &impl Display, needed: u64) -> Result<(), Error> {
+        let wanted = i64::try_from(needed).unwrap_or(i64::MAX);
+        let take = || MAPS_LEFT.fetch_sub(wanted, Ordering::Relaxed) >= wanted;
+        if take() { Ok(()) } else { count_for(what, needed, take) }
+    }
+
+    #[cold]
+    fn count_for(
+        what: &impl Display,
+        needed: u64,
+        take: impl FnOnce() -> bool,
+    ) -> Result<(), Error> {
+        let mut last = LAST_REFUSAL.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have counted meanwhile.
+        if take() {
+            return Ok(());
+        }
+        MAPS_LEFT.store(0, Ordering::Relaxed);
+        let Some(limit) = number("/proc/sys/vm/max_map_count") else {
+            return Ok(());
+        };
+        let held = last.filter(|(when, _)| when.elapsed() < REFUSAL_HOLDS).map(|(_, used)| used);
+        let Some(used) = held.or_else(|| count_lines("/proc/self/maps")) else {
+            return Ok(());
+        };
+        let reserve = (limit / 16).clamp(MIN_RESERVED_MAPS, MAX_RESERVED_MAPS).min(limit);
+        let free = (limit - reserve).saturating_sub(used);
+        if free < needed {
+            if held.is_none() {
+                *last = Some((Instant::now(), used));
+            }
+            return Err(refusal(what, OsResource::MemoryMaps, needed, (used, limit, reserve)));
+        }
+        let left = i64::try_from((free - needed) / 2).unwrap_or(i64::MAX);
+        MAPS_LEFT.store(left, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn count_lines(path: &str) -> Option<u64> {
+        let mut file = fs::File::open(path).ok()?;
+        let mut buffer = vec![0; 64 * 1024];
+        let mut lines = 0;
+        loop {
+            match file.read(&mut buffer).ok()? {
+                0 => return Some(lines),
+                read => lines += buffer[..read].iter().filter(|byte| **byte == b'\n').count() as u64,
+            }
+        }
+    }
+
+    pub(super) fn check_address_space(what: &impl Display, needed: u64) -> Result<(), Error> {
+        let limit = getrlimit(Resource::As).current.unwrap_or(u64::MAX).min(ADDRESSABLE);
+        let Some(used) = address_space() else { return Ok(()) };
+        let reserve = RESERVED_ADDRESS_SPACE;
+        if needed.saturating_add(used).saturating_add(reserve) <= limit {
+            return Ok(());
+        }
+        Err(refusal(what, OsResource::AddressSpace, needed, (used, limit, reserve)))
+    }
+
+    fn address_space() -> Option<u64> {
+        let pages = fs::read_to_string("/proc/self/statm").ok()?;
+        let pages: u64 = pages.split_whitespace().next()?.parse().ok()?;
+        Some(pages.saturating_mul(rustix::param::page_size() as u64))
+    }
+
+    pub(super) fn check_descriptors(what: &impl Display, needed: u64) -> Result<(), Error> {
+        let Some(limit) = getrlimit(Resource::Nofile).current else { return Ok(()) };
+        // The one that reads the folder is counted as well, and gone at once.
+        let Ok(open) = fs::read_dir("/proc/self/fd") else { return Ok(()) };
+        let used = (open.count() as u64).saturating_sub(1);
+        let reserve = RESERVED_DESCRIPTORS.min(limit);
+        if used + needed + reserve <= limit {
+            return Ok(());
+        }
+        Err(refusal(what, OsResource::FileDescriptors, needed, (used, limit, reserve)))
+    }
+
+    /// The limit on threads that is used up, if one is: asked after one could not be started.
+    pub(super) fn exhausted_threads(what: &impl Display) -> Option<Error> {
+        let of_user = || Some((threads(Some(getuid().as_raw())), getrlimit(Resource::Nproc).current?));
+        let of_all = || Some((threads(None), number("/proc/sys/kernel/threads-max")?));
+        let (used, limit) = [of_group(), of_user(), of_all()]
+            .into_iter()
+            .flatten()
+            .find(|(used, limit)| used >= limit)?;
+        Some(refusal(what, OsResource::Threads, 1, (used, limit, 0)))
+    }
+
+    /// How many threads all processes have, or those of one user.
+    fn threads(of_user: Option<u32>) -> u64 {
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let statuses =
+            processes.filter_map(|entry| fs::read_to_string(entry.path().join("status")).ok());
+        let field = |status: &str, name: &str| -> Option<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse().ok()
+        };
+        statuses
+            .filter(|status| {
+                of_user.is_none_or(|user| field(status, "Uid:") == Some(u64::from(user)))
+            })
+            .filter_map(|status| field(&status, "Threads:"))
+            .sum()
+    }
+
+    /// How many threads the control group has, or one above it, and how many it may have; the first that is full.
+    fn of_group() -> Option<(u64, u64)> {
+        let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+        groups.lines().find_map(|line| {
+            let mut parts = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (parts.next()?, parts.next()?);
+            let root = match controllers {
+                "" => Path::new("/sys/fs/cgroup").to_owned(),
+                "pids" => Path::new("/sys/fs/cgroup/pids").to_owned(),
+                _ => return None,
+            };
+            let own = root.join(path.trim_start_matches('/'));
+            own.ancestors().take_while(|group| group.starts_with(&root)).find_map(|group| {
+                let (used, limit) =
+                    (number(group.join("pids.current"))?, number(group.join("pids.max"))?);
+                (used >= limit).then_some((used, limit))
+            })
+        })
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod linux {
+    use crate::error::Error;
+    use std::fmt::Display;
+
+    pub(super) fn check_maps(_: &impl Display, _: u64) -> Result<(), Error> {
+        Ok(())
+    }
+
+    pub(super) fn check_address_space(_: &impl Display, _: u64) -> Result<(), Error> {
+        Ok(())
+    }
+
+    pub(super) fn check_descriptors(_: &impl Display, _: u64) -> Result<(), Error> {
+        Ok(())
+    }
+
+    pub(super) fn exhausted_threads(_: &impl Display) -> Option<Error> {
+        None
+    }
+}
