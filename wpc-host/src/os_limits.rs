@@ -90,6 +90,22 @@ pub(crate) fn check_engine(what: impl Display, address_space: u64) -> Result<(),
     linux::check_address_space(&what, address_space)
 }
 
+/// The error of an engine for which there was too little address space in one piece; `None` if it is not known how
+/// much there is.
+pub(crate) fn no_space(what: impl Display, address_space: u64) -> Option<Error> {
+    linux::no_address_space(&what, address_space)
+}
+
+/// Whether this is the operating system's answer that it has no memory, or no address space.
+pub(crate) fn is_out_of_memory(error: &(dyn std::error::Error + 'static)) -> bool {
+    #[cfg(target_os = "linux")]
+    if error.downcast_ref() == Some(&rustix::io::Errno::NOMEM) {
+        return true;
+    }
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| error.kind() == std::io::ErrorKind::OutOfMemory)
+}
+
 /// Sees that a module's code can be loaded.
 pub(crate) fn check_code(what: impl Display) -> Result<(), Error> {
     linux::check_maps(&what, MAPS_OF_CODE)?;
@@ -221,19 +237,24 @@ mod linux {
     }
 
     pub(super) fn check_address_space(what: &impl Display, needed: u64) -> Result<(), Error> {
-        let limit = getrlimit(Resource::As).current.unwrap_or(u64::MAX).min(ADDRESSABLE);
-        let Some(used) = address_space() else { return Ok(()) };
-        let reserve = RESERVED_ADDRESS_SPACE;
+        let Some(state @ (used, limit, reserve)) = address_space() else { return Ok(()) };
         if needed.saturating_add(used).saturating_add(reserve) <= limit {
             return Ok(());
         }
-        Err(refusal(what, OsResource::AddressSpace, needed, (used, limit, reserve)))
+        Err(refusal(what, OsResource::AddressSpace, needed, state))
     }
 
-    fn address_space() -> Option<u64> {
+    pub(super) fn no_address_space(what: &impl Display, needed: u64) -> Option<Error> {
+        Some(refusal(what, OsResource::AddressSpace, needed, address_space()?))
+    }
+
+    /// How much is used, how much is allowed, and how much of that is kept free.
+    fn address_space() -> Option<(u64, u64, u64)> {
+        let limit = getrlimit(Resource::As).current.unwrap_or(u64::MAX).min(ADDRESSABLE);
         let pages = fs::read_to_string("/proc/self/statm").ok()?;
         let pages: u64 = pages.split_whitespace().next()?.parse().ok()?;
-        Some(pages.saturating_mul(rustix::param::page_size() as u64))
+        let used = pages.saturating_mul(rustix::param::page_size() as u64);
+        Some((used, limit, RESERVED_ADDRESS_SPACE))
     }
 
     pub(super) fn check_descriptors(what: &impl Display, needed: u64) -> Result<(), Error> {
@@ -308,6 +329,10 @@ mod linux {
 
     pub(super) fn check_address_space(_: &impl Display, _: u64) -> Result<(), Error> {
         Ok(())
+    }
+
+    pub(super) fn no_address_space(_: &impl Display, _: u64) -> Option<Error> {
+        None
     }
 
     pub(super) fn check_descriptors(_: &impl Display, _: u64) -> Result<(), Error> {
