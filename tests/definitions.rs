@@ -258,7 +258,7 @@ fn features_that_are_switched_off() {
         r#"(module (memory 1 1 shared) (func (export "f")))"#,
         r#"(module (memory 1) (memory 1) (func (export "f")))"#,
     ] {
-        assert_eq!(refused(wat(module)).code().as_str(), "invalid_module");
+        assert_eq!(refused(wat(module)).code().as_str(), "unsupported_proposal");
     }
 }
 
@@ -277,58 +277,22 @@ fn constants_that_do_not_encode() {
 }
 
 #[test]
-fn compiled_code_is_kept_for_other_pools_by_content_and_settings() {
-    let folder = tempfile::tempdir().unwrap();
-    let options = || Options {
-        compile_cache: Some(folder.path().join("made/when/missing")),
-        ..Options::default()
-    };
-    let module = || wat(r#"(module (func (export "f") (result i32) i32.const 7))"#);
-    let fared = |module: WasmModule| {
-        let wpc = stopped(options());
-        wpc.define_worker_function("f", module).unwrap();
-        wpc.start_workers(1).unwrap();
-        assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 7);
-        let usage = wpc.get_compile_cache_usage().unwrap();
-        (usage.hits, usage.misses)
-    };
-    assert_eq!(fared(module()), (0, 1));
-    assert_eq!(fared(module()), (1, 0));
-    let metered = Limits { fuel: Some(1_000_000), ..Limits::default() };
-    assert_eq!(fared(module().limits(metered)), (0, 1));
-    let other = r#"(module (func (export "f") (result i32) i32.const 7) (func))"#;
-    assert_eq!(fared(wat(other)), (0, 1));
-    // What lies there broken is compiled anew.
-    let mut open = vec![folder.path().to_owned()];
-    while let Some(path) = open.pop() {
-        if path.is_dir() {
-            open.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
-        } else {
-            std::fs::write(path, "broken").unwrap();
-        }
-    }
-    assert_eq!(fared(module()).0, 0);
-    module().inspect_with(&options()).unwrap();
-    assert_eq!(stopped(Options::default()).get_compile_cache_usage(), None);
-}
-
-#[test]
-fn a_compile_cache_that_cannot_be_used_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("file");
-    std::fs::write(&file, "").unwrap();
-    let refused = |folder: &std::path::Path| {
-        let options = Options { compile_cache: Some(folder.to_owned()), ..Options::default() };
-        WorkerProcedureCall::new(options).unwrap_err().to_string()
-    };
-    assert!(refused("relative".as_ref()).contains("absolute"));
-    assert!(refused(&file).contains("`compile_cache`"));
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let all = std::fs::Permissions::from_mode(0o777);
-        std::fs::set_permissions(folder.path(), all).unwrap();
-        assert!(refused(folder.path()).contains("chmod o-w"));
+fn every_stack_that_the_options_allow_can_be_used() {
+    // Each call takes some tens of bytes of stack; the deepest here, some 60 MiB.
+    let recursion = r#"(module (func $f (export "f") (param i32) (result i32)
+        (if (result i32) (i32.eqz (local.get 0)) (then (i32.const 0))
+            (else (i32.add (i32.const 1) (call $f (i32.sub (local.get 0) (i32.const 1))))))))"#;
+    for mebibytes in [1, 2, 3, 4, 16, 64] {
+        let max_wasm_stack = mebibytes << 20;
+        let options = Options { max_wasm_stack, max_live_instances: 2, ..Options::default() };
+        let wpc = pool_with(1, options);
+        wpc.define_worker_function("f", wat(recursion)).unwrap();
+        let depth = i32::try_from(max_wasm_stack / 128).unwrap();
+        assert_eq!(wpc.call::<i32>("f", (depth,)).unwrap(), depth, "{mebibytes} MiB");
+        assert_eq!(code(wpc.call::<i32>("f", (i32::MAX,))), "stack_overflow");
+        let limits = Limits { stack: Some(max_wasm_stack), ..Limits::default() };
+        wpc.define_worker_function("g", wat(recursion).export("f").limits(limits)).unwrap();
+        assert_eq!(wpc.call::<i32>("g", (depth,)).unwrap(), depth, "{mebibytes} MiB");
     }
 }
 

@@ -65,6 +65,11 @@ fn every_error() -> Vec<Error> {
             what: what(),
             reason: "unexpected end-of-file (at offset 0x9)".to_owned(),
         },
+        Error::UnsupportedProposal {
+            what: what(),
+            proposal: "64-bit memory",
+            reason: "pointers of the contract have 32 bits; build for wasm32",
+        },
         Error::ModuleTooLarge { what: what(), limit: 100, found: 101 },
         Error::CompileTimeout { what: what(), limit: Duration::from_secs(30) },
         Error::CompilerBusy { what: what(), busy: 64 },

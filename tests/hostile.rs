@@ -483,22 +483,22 @@ fn wasi_exits() {
 
 #[test]
 fn uses_memory64() {
-    attack("uses-memory64").refused_with("invalid_module");
+    attack("uses-memory64").refused_with("unsupported_proposal");
 }
 
 #[test]
 fn uses_shared_memory() {
-    attack("uses-shared-memory").refused_with("invalid_module");
+    attack("uses-shared-memory").refused_with("unsupported_proposal");
 }
 
 #[test]
 fn uses_two_memories() {
-    attack("uses-two-memories").refused_with("invalid_module");
+    attack("uses-two-memories").refused_with("unsupported_proposal");
 }
 
 #[test]
 fn uses_garbage_collection() {
-    attack("uses-garbage-collection").refused_with("invalid_module");
+    attack("uses-garbage-collection").refused_with("unsupported_proposal");
 }
 
 #[test]

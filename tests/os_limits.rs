@@ -183,7 +183,7 @@ fn many_pools() {
 
 fn little_address_space() {
     let text = limited(working_pool(Options::default(), 1), OsResource::AddressSpace);
-    assert!(text.contains("ulimit -v") && text.contains("8192 MiB"), "{text}");
+    assert!(text.contains("ulimit -v") && text.contains("of 8192 MiB are in use"), "{text}");
     let options = Options { max_live_instances: 1, ..Options::default() };
     working_pool(options, 1).unwrap();
 }
@@ -203,7 +203,7 @@ fn stacks_without_space() {
 fn no_threads() {
     let wpc = WorkerProcedureCall::new(Options::default()).unwrap();
     let text = limited(wpc.start_workers(64).map(|()| wpc.clone()), OsResource::Threads);
-    assert!(text.contains("of 1 thread ") && text.contains("ulimit -u"), "{text}");
+    assert!(text.contains("of 1 are in use") && text.contains("ulimit -u"), "{text}");
 }
 
 fn few_descriptors() {
@@ -223,7 +223,7 @@ fn few_descriptors() {
         defined += 1;
     };
     let text = limited(refused, OsResource::FileDescriptors);
-    assert!(text.contains("of 64 file descriptors") && text.contains("ulimit -n"), "{text}");
+    assert!(text.contains("of 64 are in use") && text.contains("ulimit -n"), "{text}");
     assert!(defined > 8, "{defined} modules");
     assert_eq!(wpc.call::<i32>("f0", ()).unwrap(), 7);
 }

@@ -58,6 +58,7 @@ of_the_host! {
     payload "../../wpc-host/src/payload.rs",
     pending "../../wpc-host/src/pending.rs",
     pool "../../wpc-host/src/pool.rs",
+    proposal "../../wpc-host/src/proposal.rs",
     queue "../../wpc-host/src/queue.rs",
     registry "../../wpc-host/src/registry.rs",
     reply "../../wpc-host/src/reply.rs",

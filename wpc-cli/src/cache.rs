@@ -6,7 +6,7 @@ use etcetera::BaseStrategy as _;
 use serde_json::json;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use wpc_host::Options;
+use wpc_host::{Options, WorkerProcedureCall};
 
 #[derive(clap::Args)]
 pub(crate) struct Cache {
@@ -52,22 +52,15 @@ impl Cache {
 fn usual_folder() -> Option<PathBuf> {
     // Without a home it is a service, perhaps.
     let folder = etcetera::choose_base_strategy().ok()?.cache_dir().join("wpc");
-    let mut made = std::fs::DirBuilder::new();
-    made.recursive(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::DirBuilderExt as _;
-        // Its files are run as native code.
-        made.mode(0o700);
-    }
-    match made.create(&folder) {
-        Ok(()) => Some(folder),
+    // A pool creates it, and sees whether it can be trusted. One that is not started costs next to nothing.
+    let options = Options { compile_cache: Some(folder.clone()), ..Options::default() };
+    match WorkerProcedureCall::new(options) {
+        Ok(_) => Some(folder),
         Err(error) => {
-            // Whoever reads this may be gone.
+            // The reader of standard error may be gone.
             let _ = writeln!(
                 std::io::stderr(),
-                "nothing that is compiled is kept: {}: {error} (--cache FOLDER chooses another place, --no-cache asks for none)",
-                folder.display()
+                "compiled code is not kept: {error} (choose another folder with --cache FOLDER, or none with --no-cache)"
             );
             None
         }

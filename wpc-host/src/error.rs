@@ -57,8 +57,8 @@ pub enum Error {
     /// The process has used up what the operating system allows it, or would with what was asked for. A part is kept
     /// free, because a process that runs out of it may be aborted where nothing can be caught.
     #[error(
-        "{what} cannot be created: it needs {}, and the process uses {} of {} (of which {} stay free); {}",
-        resource.amount(*needed), resource.bare(*used), resource.amount(*limit), resource.bare(*reserve), resource.remedy()
+        "{what} cannot be created: it needs {}, and {} of {} are in use{}; {}",
+        resource.amount(*needed), resource.bare(*used), resource.bare(*limit), kept_free(*resource, *reserve), resource.remedy()
     )]
     OsLimit {
         /// What was to be created.
@@ -67,7 +67,7 @@ pub enum Error {
         resource: OsResource,
         /// How much it needs, in the resource's own unit.
         needed: u64,
-        /// How much the process uses.
+        /// How much is in use: by the process, or where threads are limited for them, by its user or control group.
         used: u64,
         /// How much the operating system allows.
         limit: u64,
@@ -91,13 +91,25 @@ pub enum Error {
         /// What was to be defined.
         what: String,
     },
-    /// The module does not validate or uses a feature that is switched off.
+    /// The module does not validate.
     #[error("the module of {what} cannot be used: {reason}; `wasm-tools validate` tells more")]
     InvalidModule {
         /// What was to be defined.
         what: String,
         /// What the compiler says.
         reason: String,
+    },
+    /// The module uses a WebAssembly proposal that is not accepted, see `docs/webassembly.md`.
+    #[error(
+        "the module of {what} uses {proposal}, which is not accepted: {reason}"
+    )]
+    UnsupportedProposal {
+        /// What was to be defined.
+        what: String,
+        /// The proposal's name; where there are several, the first.
+        proposal: &'static str,
+        /// Why it is not accepted, and what to do.
+        reason: &'static str,
     },
     /// The module is larger than the limit.
     #[error(
@@ -638,6 +650,10 @@ pub enum Error {
         /// Why: its start function failed, or a dependency does not link.
         reason: String,
     },
+}
+
+fn kept_free(resource: OsResource, reserve: u64) -> String {
+    if reserve == 0 { String::new() } else { format!(" ({} stay free)", resource.bare(reserve)) }
 }
 
 fn list(names: &[String]) -> String {

@@ -72,6 +72,7 @@ codes! {
     NotWasm "not_wasm" false false,
     Component "component" false false,
     InvalidModule "invalid_module" false false,
+    UnsupportedProposal "unsupported_proposal" false false,
     ModuleTooLarge "module_too_large" false false,
     CompileTimeout "compile_timeout" false true,
     CompilerBusy "compiler_busy" false true,

@@ -96,6 +96,7 @@ mod os_limits;
 mod payload;
 mod pending;
 mod pool;
+mod proposal;
 mod queue;
 mod registry;
 mod reply;

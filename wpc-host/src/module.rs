@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::grants::Grants;
 use crate::id::FunctionHash;
 use crate::limits::{Limits, MAX_TABLE_ELEMENTS};
+use crate::proposal::{Proposal, refused_in};
 use crate::wasi::{Need, WASI_MODULE, need};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use wasmtime::{ExternType, FuncType, ValType};
@@ -234,8 +235,7 @@ pub(crate) fn compile(
         Some(cache) => cache.compile(engine, bytes),
         None => wasmtime::Module::from_binary(engine, bytes),
     };
-    let wasm = compiled
-        .map_err(|error| Error::InvalidModule { what: what.to_owned(), reason: causes(&error) })?;
+    let wasm = compiled.map_err(|error| invalid(what, bytes, &error))?;
     let has_buffer = check_version(what, &wasm)?;
     let exports = wasm.exports().map(|export| {
         let ExternType::Func(ty) = export.ty() else { return (export.name(), None) };
@@ -262,6 +262,17 @@ pub(crate) fn compile(
         initial_table: wasm.resources_required().max_initial_table_size.unwrap_or(0),
         wasm,
     })
+}
+
+/// Why the compiler refused the bytes: the proposal that they use and that is not accepted, else what it reports.
+fn invalid(what: &str, bytes: &[u8], error: &wasmtime::Error) -> Error {
+    let what = what.to_owned();
+    match refused_in(bytes).first() {
+        Some(Proposal { name, reason, .. }) => {
+            Error::UnsupportedProposal { what, proposal: name, reason }
+        }
+        None => Error::InvalidModule { what, reason: causes(error) },
+    }
 }
 
 /// An error and its causes on one line.

@@ -1,0 +1,268 @@
+//! The table of WebAssembly proposals in `docs/webassembly.md` is true, row by row.
+
+use crate::support::{code, stopped, wat};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use wpc_host::{Error, Options, WasmModule, WorkerProcedureCall};
+
+/// What a row of the table says, and a module that uses the proposal.
+struct Row {
+    proposal: &'static str,
+    outcome: Outcome,
+    /// Each defined as `f`; where it is accepted, called for 7.
+    modules: &'static [&'static str],
+}
+
+#[derive(Clone, Copy)]
+enum Outcome {
+    Accepted,
+    /// With the name in the error.
+    Refused(&'static str),
+    /// With this code: it is not a matter of the proposal alone.
+    Otherwise(&'static str),
+}
+use Outcome::{Accepted, Otherwise, Refused};
+
+const fn row(proposal: &'static str, outcome: Outcome, modules: &'static [&'static str]) -> Row {
+    Row { proposal, outcome, modules }
+}
+
+const ROWS: &[Row] = &[
+    row(
+        "mutable globals",
+        Accepted,
+        &[r#"(module (global (export "g") (mut i32) (i32.const 7))
+            (func (export "f") (result i32) global.get 0))"#],
+    ),
+    row(
+        "sign extension",
+        Accepted,
+        &[r#"(module (func (export "f") (result i32) (i32.extend8_s (i32.const 0x107))))"#],
+    ),
+    row(
+        "non-trapping float to int",
+        Accepted,
+        &[r#"(module (func (export "f") (result i32) (i32.trunc_sat_f64_s (f64.const 7.9))))"#],
+    ),
+    row(
+        "multiple values",
+        Accepted,
+        &[r#"(module (func $two (result i32 i32) i32.const 3 i32.const 4)
+            (func (export "f") (result i32) call $two i32.add))"#],
+    ),
+    row(
+        "bulk memory",
+        Accepted,
+        &[r#"(module (memory 1) (func (export "f") (result i32)
+            (memory.fill (i32.const 0) (i32.const 7) (i32.const 9))
+            (memory.copy (i32.const 100) (i32.const 0) (i32.const 4))
+            (i32.load8_u (i32.const 101))))"#],
+    ),
+    row(
+        "reference types (`funcref`)",
+        Accepted,
+        &[r#"(module (table $one 1 funcref) (table $two 1 funcref) (elem declare func $seven)
+            (func $seven (result i32) i32.const 7)
+            (func (export "f") (result i32)
+                (table.set $two (i32.const 0) (ref.func $seven))
+                (call_indirect $two (result i32) (i32.const 0))))"#],
+    ),
+    row(
+        "reference types (`externref`)",
+        Refused("reference types (`externref`)"),
+        &[
+            r#"(module (table 1 externref) (func (export "f")))"#,
+            r#"(module (func (export "f") (param externref)))"#,
+            r#"(module (import "host" "f" (func (param externref))) (func (export "f")))"#,
+        ],
+    ),
+    row(
+        "fixed-width SIMD",
+        Accepted,
+        &[r#"(module (func (export "f") (result i32)
+            (i32x4.extract_lane 0 (i32x4.add (v128.const i32x4 3 0 0 0) (v128.const i32x4 4 0 0 0)))))"#],
+    ),
+    row(
+        "relaxed SIMD",
+        Accepted,
+        &[r#"(module (func (export "f") (result i32)
+            (i32x4.extract_lane 0 (i32x4.relaxed_trunc_f32x4_s (v128.const f32x4 7 0 0 0)))))"#],
+    ),
+    row(
+        "tail calls",
+        Accepted,
+        &[r#"(module (func $g (param i32) (result i32)
+                (if (result i32) (i32.eqz (local.get 0)) (then i32.const 7)
+                    (else (return_call $g (i32.sub (local.get 0) (i32.const 1))))))
+            (func (export "f") (result i32) (return_call $g (i32.const 1000000))))"#],
+    ),
+    row(
+        "extended constant expressions",
+        Accepted,
+        &[r#"(module (global i32 (i32.add (i32.const 3) (i32.const 4)))
+            (func (export "f") (result i32) global.get 0))"#],
+    ),
+    row(
+        "typed function references",
+        Accepted,
+        &[r#"(module (type $t (func (result i32))) (elem declare func $seven)
+            (func $seven (type $t) i32.const 7)
+            (func (export "f") (result i32) (call_ref $t (ref.func $seven))))"#],
+    ),
+    row(
+        "branch hinting",
+        Accepted,
+        &[r#"(module (func (export "f") (result i32)
+            (@metadata.code.branch_hint "\00") (if (i32.const 0) (then unreachable)) i32.const 7))"#],
+    ),
+    row(
+        "custom annotations",
+        Accepted,
+        &[r#"(module (@custom "note" "text") (func (export "f") (result i32) i32.const 7))"#],
+    ),
+    row(
+        "garbage collection",
+        Refused("garbage collection"),
+        &[
+            r#"(module (type $s (struct (field i32)))
+                (func (export "f") (drop (struct.new $s (i32.const 1)))))"#,
+            r#"(module (func (export "f") (drop (ref.i31 (i32.const 1)))))"#,
+        ],
+    ),
+    row(
+        "exception handling",
+        Refused("exception handling"),
+        &[
+            r#"(module (tag $t) (func (export "f") (throw $t)))"#,
+            r#"(module (func (export "f") (block $h (result exnref)
+                (try_table (catch_all_ref $h)) return) drop))"#,
+        ],
+    ),
+    row(
+        "exception handling (legacy)",
+        Refused("exception handling (legacy)"),
+        &[r#"(module (tag $t) (func (export "f") (try (do (throw $t)) (catch_all))))"#],
+    ),
+    row(
+        "threads and atomics",
+        Refused("threads and atomics"),
+        &[
+            r#"(module (memory 1 1 shared) (func (export "f")))"#,
+            r#"(module (memory 1) (func (export "f") (drop (i32.atomic.load (i32.const 0)))))"#,
+            r#"(module (func (export "f") atomic.fence))"#,
+        ],
+    ),
+    row(
+        "shared-everything threads",
+        Refused("shared-everything threads"),
+        &[r#"(module (table shared 1 (ref null (shared func))) (func (export "f")))"#],
+    ),
+    row(
+        "64-bit memory",
+        Refused("64-bit memory"),
+        &[
+            r#"(module (memory i64 1) (func (export "f")))"#,
+            r#"(module (table i64 1 funcref) (func (export "f")))"#,
+        ],
+    ),
+    row(
+        "multiple memories",
+        Refused("multiple memories"),
+        &[r#"(module (memory 1) (memory 1) (func (export "f")))"#],
+    ),
+    row(
+        "custom page sizes",
+        Refused("custom page sizes"),
+        &[r#"(module (memory 1 (pagesize 1)) (func (export "f")))"#],
+    ),
+    row(
+        "wide arithmetic",
+        Refused("wide arithmetic"),
+        &[r#"(module (func (export "f") (param i64 i64)
+            local.get 0 local.get 1 i64.mul_wide_u drop drop))"#],
+    ),
+    row(
+        "stack switching",
+        Refused("stack switching"),
+        &[r#"(module (type $f (func)) (type $c (cont $f)) (elem declare func $g) (func $g)
+            (func (export "f") (resume $c (cont.new $c (ref.func $g)))))"#],
+    ),
+    row(
+        "memory control",
+        Refused("memory control"),
+        &[r#"(module (memory 1) (func (export "f")
+            (memory.discard (i32.const 0) (i32.const 65536))))"#],
+    ),
+    row(
+        "custom descriptors",
+        Refused("custom descriptors"),
+        &[r#"(module (rec (type $s (descriptor $d) (struct)) (type $d (describes $s) (struct)))
+            (func (export "f")))"#],
+    ),
+    row(
+        "JS string builtins",
+        Otherwise("unknown_import"),
+        &[r#"(module (import "wasm:js-string" "length" (func (param i32) (result i32)))
+            (func (export "f")))"#],
+    ),
+    row("component model", Otherwise("component"), &[r#"(component)"#]),
+];
+
+fn define(wpc: &WorkerProcedureCall, text: &str) -> Result<(), Error> {
+    let module = WasmModule::new(wat::parse_str(text).unwrap());
+    wpc.define_worker_function("f", module).map(drop)
+}
+
+#[test]
+fn every_row_is_true() {
+    let wpc = stopped(Options::default());
+    wpc.start_workers(1).unwrap();
+    for Row { proposal, outcome, modules } in ROWS {
+        for module in *modules {
+            let defined = define(&wpc, module);
+            match outcome {
+                Accepted => {
+                    defined.unwrap_or_else(|error| panic!("{proposal}: {error}"));
+                    assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 7, "{proposal}");
+                }
+                Refused(name) => match defined.unwrap_err() {
+                    Error::UnsupportedProposal { proposal: found, .. } => {
+                        assert_eq!(found, *name, "{module}");
+                    }
+                    error => panic!("{proposal}: {error}"),
+                },
+                Otherwise(expected) => assert_eq!(code(defined), *expected, "{proposal}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_document_has_these_rows() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let text = std::fs::read_to_string(root.join("docs/webassembly.md")).unwrap();
+    let cells = |line: &str| -> Vec<String> {
+        line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
+    };
+    let rows = text.lines().filter(|line| line.starts_with("| ")).map(cells);
+    let told: BTreeMap<_, _> =
+        rows.skip(1).map(|cells| (cells[0].clone(), cells[1].clone())).collect();
+    let is: BTreeMap<_, _> = ROWS
+        .iter()
+        .map(|row| {
+            let accepted = if matches!(row.outcome, Accepted) { "yes" } else { "no" };
+            (row.proposal.to_owned(), accepted.to_owned())
+        })
+        .collect();
+    assert_eq!(told, is);
+}
+
+#[test]
+fn what_is_wrong_beside_a_proposal_is_reported_as_that() {
+    let wpc = stopped(Options::default());
+    let invalid = r#"(module (memory i64 1) (func (export "f") (result i32)))"#;
+    assert_eq!(code(define(&wpc, invalid)), "invalid_module");
+    let both = wat(r#"(module (memory i64 1) (memory 1) (func (export "f")))"#);
+    let error = wpc.define_worker_function("f", both).unwrap_err().to_string();
+    assert!(error.contains("64-bit memory"), "{error}");
+}

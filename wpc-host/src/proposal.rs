@@ -1,0 +1,120 @@
+//! WebAssembly proposals that are not accepted: how a module that uses one is recognised, and why it is refused.
+//! `docs/webassembly.md` lists every proposal; a test holds the two against each other.
+
+use wasmparser::{Validator, WasmFeatures};
+
+/// A proposal that is not accepted.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Proposal {
+    /// Its name, as the proposals' overview has it.
+    pub(crate) name: &'static str,
+    /// What the validator enables for it.
+    features: WasmFeatures,
+    /// What it cannot be used without, so that it need not be named as well.
+    implied: WasmFeatures,
+    /// Why it is not accepted, and what to do.
+    pub(crate) reason: &'static str,
+}
+
+const fn refused(name: &'static str, features: WasmFeatures, reason: &'static str) -> Proposal {
+    Proposal { name, features, implied: WasmFeatures::empty(), reason }
+}
+
+impl Proposal {
+    const fn implies(mut self, implied: WasmFeatures) -> Self {
+        self.implied = implied;
+        self
+    }
+}
+
+const UNFINISHED: &str = "the proposal is not finished, and Wasmtime leaves it switched off; build without it";
+
+/// All that is not accepted. What implies others stands before them.
+const REFUSED: &[Proposal] = &[
+    refused(
+        "custom descriptors",
+        WasmFeatures::CUSTOM_DESCRIPTORS,
+        "it needs a garbage collector, which this host is built without",
+    )
+    .implies(WasmFeatures::GC.union(WasmFeatures::GC_TYPES)),
+    refused(
+        "shared-everything threads",
+        WasmFeatures::SHARED_EVERYTHING_THREADS,
+        "a guest that waits for another thread cannot be interrupted; build for a single thread",
+    )
+    .implies(WasmFeatures::THREADS.union(WasmFeatures::GC_TYPES)),
+    refused(
+        "stack switching",
+        WasmFeatures::STACK_SWITCHING,
+        "the stacks that a guest makes would not be bounded by its limits; build without it",
+    )
+    .implies(WasmFeatures::EXCEPTIONS),
+    refused(
+        "garbage collection",
+        WasmFeatures::GC,
+        "it needs a garbage collector, which this host is built without; use linear memory",
+    )
+    .implies(WasmFeatures::GC_TYPES),
+    refused(
+        "exception handling (legacy)",
+        WasmFeatures::LEGACY_EXCEPTIONS,
+        "Wasmtime does not implement the old encoding; build without exceptions, as with `-fno-exceptions`",
+    )
+    .implies(WasmFeatures::EXCEPTIONS.union(WasmFeatures::GC_TYPES)),
+    refused(
+        "exception handling",
+        WasmFeatures::EXCEPTIONS,
+        "an exception is an object of a garbage collector, which this host is built without; build without exceptions, as with `-fno-exceptions`",
+    )
+    .implies(WasmFeatures::GC_TYPES),
+    refused(
+        "reference types (`externref`)",
+        WasmFeatures::GC_TYPES,
+        "references to the host's objects need a garbage collector, which this host is built without; use numbers in their place (`funcref` is accepted)",
+    ),
+    refused(
+        "threads and atomics",
+        WasmFeatures::THREADS,
+        "a guest that waits for another thread cannot be interrupted; build for a single thread, without `-pthread` and `+atomics`",
+    ),
+    refused(
+        "64-bit memory",
+        WasmFeatures::MEMORY64,
+        "pointers of the contract have 32 bits; build for wasm32",
+    ),
+    refused(
+        "multiple memories",
+        WasmFeatures::MULTI_MEMORY,
+        "the contract has one memory; link into one",
+    ),
+    refused("custom page sizes", WasmFeatures::CUSTOM_PAGE_SIZES, UNFINISHED),
+    refused("wide arithmetic", WasmFeatures::WIDE_ARITHMETIC, UNFINISHED),
+    refused("memory control", WasmFeatures::MEMORY_CONTROL, UNFINISHED),
+    refused("compact import section", WasmFeatures::COMPACT_IMPORTS, UNFINISHED),
+];
+
+/// What the module uses of [`REFUSED`]; nothing where that is not what is wrong with it. Validates it once for each
+/// proposal: for modules that the compiler has refused.
+pub(crate) fn refused_in(bytes: &[u8]) -> Vec<&'static Proposal> {
+    let is_valid =
+        |features| Validator::new_with_features(features).validate_all(bytes).is_ok();
+    let mut features = WasmFeatures::all();
+    if !is_valid(features) {
+        return Vec::new();
+    }
+    let mut implied = WasmFeatures::empty();
+    let mut used = Vec::new();
+    for proposal in REFUSED {
+        if implied.contains(proposal.features) {
+            continue;
+        }
+        let without = features.difference(proposal.features);
+        if is_valid(without) {
+            features = without;
+        } else {
+            implied |= proposal.implied;
+            used.push(proposal);
+        }
+    }
+    used
+}
