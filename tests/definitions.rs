@@ -2,7 +2,7 @@
 //! the registry as it was.
 
 use crate::support::*;
-use wpc_host::{Error, Limits, Options, Sha256Hash, WasmModule, WorkerProcedureCall};
+use wpc_host::{Error, Limits, Options, Sha256Hash, WasmModule};
 
 fn refused(module: impl Into<WasmModule>) -> Error {
     let wpc = stopped(Options::default());
@@ -274,6 +274,20 @@ fn constants_that_do_not_encode() {
     wpc.define_worker_constant("A", &1).unwrap();
     assert_eq!(code(wpc.define_worker_constant("A", &Refuses)), "constant_encode");
     assert_eq!(wpc.get_worker_constants().len(), 1);
+}
+
+#[test]
+fn fuel_pays_for_bulk_instructions_by_the_byte() {
+    let wpc = pool(1);
+    let module = r#"(module (memory 256)
+        (func (export "fill") (param i32) (memory.fill (i32.const 0) (i32.const 1) (local.get 0)))
+        (func (export "copy") (param i32) (memory.copy (i32.const 0) (i32.const 1) (local.get 0))))"#;
+    let limits = Limits { fuel: Some(100_000), ..Limits::default() };
+    for export in ["fill", "copy"] {
+        wpc.define_worker_function("f", wat(module).export(export).limits(limits.clone())).unwrap();
+        wpc.call::<()>("f", (90_000,)).unwrap();
+        assert_eq!(code(wpc.call::<()>("f", (110_000,))), "out_of_fuel");
+    }
 }
 
 #[test]

@@ -16,12 +16,8 @@ fn under(limit: &str, case: &str) {
 
 fn run(command: &str, case: &str) {
     let test = std::env::current_exe().unwrap();
-    let child = Command::new("sh")
-        .args(["-c", command])
-        .arg(test)
-        .env(CASE, case)
-        .output()
-        .unwrap();
+    let child =
+        Command::new("sh").args(["-c", command]).arg(test).env(CASE, case).output().unwrap();
     let text = String::from_utf8_lossy(&child.stderr);
     assert!(child.status.success(), "{case}: {}\n{text}", child.status);
     assert!(text.contains("the case has ended"), "{text}");

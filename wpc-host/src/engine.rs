@@ -15,8 +15,7 @@ use arc_swap::ArcSwap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use wasmtime::{
-    Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig,
-    WasmBacktraceDetails,
+    Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
 };
 
 /// How a module is compiled. Any can be interrupted, at a few per cent.
@@ -122,7 +121,10 @@ impl Engines {
         os_limits::check_engine(&what, address_space)?;
         let made = wasmtime::Engine::new(&self.config(profile)).map_err(|error| {
             // What is free may be in pieces that are too small.
-            let limit = error.chain().any(os_limits::is_out_of_memory).then(|| os_limits::no_space(&what, address_space));
+            let limit = error
+                .chain()
+                .any(os_limits::is_out_of_memory)
+                .then(|| os_limits::no_space(&what, address_space));
             limit.flatten().unwrap_or_else(|| Error::InvalidOptions {
                 problems: vec![format!("{what} cannot be created: {error:#}")],
             })
@@ -196,6 +198,8 @@ impl Engines {
             .async_stack_size(profile.stack.max(MIN_FIBER_STACK))
             .wasm_backtrace_max_frames(Some(MAX_TRAP_FRAMES))
             .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+            // Without a collector most of it is refused anyway; this is the rest, such as `ref.i31`.
+            .wasm_gc(false)
             // The contract's pointers have 32 bits, and one memory.
             .wasm_memory64(false)
             .wasm_multi_memory(false)

@@ -511,7 +511,10 @@ impl Events {
             let (ends, ended) = sync_channel(1);
             let what = "the listeners' thread";
             let handle = os_limits::start_thread(what, os_limits::USUAL_STACK, || {
-                #[expect(clippy::disallowed_methods, reason = "the one thread that calls listeners")]
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "the one thread that calls listeners"
+                )]
                 thread::Builder::new().name("wpc-events".to_owned()).spawn(move || {
                     shared.tell();
                     let _ = ends.send(());

@@ -24,7 +24,8 @@ pub struct Limits {
     /// How long a call may take from its acceptance to its answer. Default `None`: the pool's
     /// [`call_timeout`](crate::Options::call_timeout).
     pub time: Option<Duration>,
-    /// How much fuel a call may use, roughly one unit an instruction; making the sandbox for it
+    /// How much fuel a call may use, roughly one unit an instruction, and one a byte for `memory.fill` and the like,
+    /// taken before they begin; making the sandbox for it
     /// counts. Metering needs code compiled
     /// for it, which is slower; without it nothing is paid. Default `None`: not metered.
     pub fuel: Option<u64>,

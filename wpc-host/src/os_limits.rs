@@ -231,7 +231,9 @@ mod linux {
         loop {
             match file.read(&mut buffer).ok()? {
                 0 => return Some(lines),
-                read => lines += buffer[..read].iter().filter(|byte| **byte == b'\n').count() as u64,
+                read => {
+                    lines += buffer[..read].iter().filter(|byte| **byte == b'\n').count() as u64
+                }
             }
         }
     }
@@ -271,7 +273,8 @@ mod linux {
 
     /// The limit on threads that is used up, if one is: asked after one could not be started.
     pub(super) fn exhausted_threads(what: &impl Display) -> Option<Error> {
-        let of_user = || Some((threads(Some(getuid().as_raw())), getrlimit(Resource::Nproc).current?));
+        let of_user =
+            || Some((threads(Some(getuid().as_raw())), getrlimit(Resource::Nproc).current?));
         let of_all = || Some((threads(None), number("/proc/sys/kernel/threads-max")?));
         let (used, limit) = [of_group(), of_user(), of_all()]
             .into_iter()

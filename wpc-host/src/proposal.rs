@@ -27,7 +27,8 @@ impl Proposal {
     }
 }
 
-const UNFINISHED: &str = "the proposal is not finished, and Wasmtime leaves it switched off; build without it";
+const UNFINISHED: &str =
+    "the proposal is not finished, and Wasmtime leaves it switched off; build without it";
 
 /// All that is not accepted. What implies others stands before them.
 const REFUSED: &[Proposal] = &[
@@ -96,8 +97,7 @@ const REFUSED: &[Proposal] = &[
 /// What the module uses of [`REFUSED`]; nothing where that is not what is wrong with it. Validates it once for each
 /// proposal: for modules that the compiler has refused.
 pub(crate) fn refused_in(bytes: &[u8]) -> Vec<&'static Proposal> {
-    let is_valid =
-        |features| Validator::new_with_features(features).validate_all(bytes).is_ok();
+    let is_valid = |features| Validator::new_with_features(features).validate_all(bytes).is_ok();
     let mut features = WasmFeatures::all();
     if !is_valid(features) {
         return Vec::new();

@@ -96,7 +96,8 @@ impl Store {
     pub(crate) fn write(&self, name: &str, entry: &[u8]) -> io::Result<()> {
         let length = entry.len() as u64;
         if length > KEPT_TOTAL {
-            let reason = format!("it has {length} bytes, and all entries have {KEPT_TOTAL} at most");
+            let reason =
+                format!("it has {length} bytes, and all entries have {KEPT_TOTAL} at most");
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
         }
         let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(&self.folder)?;
@@ -121,7 +122,10 @@ impl Store {
         let is_due = size.until_look == 0 || size.bytes > MAX_TOTAL;
         if is_due {
             // Where the folder cannot be read, nothing can be deleted either.
-            *size = Size { bytes: prune(&self.folder, MAX_TOTAL, KEPT_TOTAL).unwrap_or(0), until_look: LOOK_AFTER };
+            *size = Size {
+                bytes: prune(&self.folder, MAX_TOTAL, KEPT_TOTAL).unwrap_or(0),
+                until_look: LOOK_AFTER,
+            };
         }
         size.until_look -= 1;
     }
