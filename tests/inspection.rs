@@ -72,20 +72,20 @@ fn what_wpc_does_not_have_is_read_all_the_same() {
         ),
         (
             r#"(memory (export "m") 1 2 shared)"#,
-            "this module cannot be used",
+            "the WebAssembly proposal \"threads and atomics\"",
             vec!["m: a shared memory"],
         ),
-        (r#"(memory (export "m") i64 1 2)"#, "memory64", vec!["m: a 64-bit memory"]),
+        (r#"(memory (export "m") i64 1 2)"#, "64-bit memory", vec!["m: a 64-bit memory"]),
         (r#"(memory (export "m") 1 1) (memory 1)"#, "multiple memories", vec!["m: a memory"]),
         (
             r#"(func (export "e") (param externref))"#,
-            "gc types",
+            "reference types (`externref`)",
             vec!["e: a function (externref) -> ()"],
         ),
-        (r#"(tag (export "t") (param i32))"#, "exceptions", vec!["t: a tag"]),
+        (r#"(tag (export "t") (param i32))"#, "exception handling", vec!["t: a tag"]),
         (
             r#"(type $point (struct (field i32))) (func (export "p") (result (ref null $point)) ref.null $point)"#,
-            "this module cannot be used",
+            "this module uses the WebAssembly proposal \"garbage collection\"",
             vec!["p: a function () -> ((ref null (module 0)))"],
         ),
         (

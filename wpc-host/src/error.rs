@@ -100,7 +100,9 @@ pub enum Error {
         reason: String,
     },
     /// The module uses a WebAssembly proposal that is not accepted, see `docs/webassembly.md`.
-    #[error("the module of {what} uses {proposal}, which is not accepted: {reason}")]
+    #[error(
+        "the module of {what} uses the WebAssembly proposal \"{proposal}\", which is not accepted: {reason}"
+    )]
     UnsupportedProposal {
         /// What was to be defined.
         what: String,

@@ -265,6 +265,28 @@ fn only_compiled_code_is_cleared_away() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_usual_folder_that_others_can_change_is_not_used_and_calls_go_on() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = tempfile::tempdir().unwrap();
+    let module = wat(home.path(), "f.wasm", r#"(module (func (export "f")))"#);
+    let called = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_wpc"));
+        command.args(["call", &module, "f"]).env_remove("WPC_CACHE");
+        command.env("HOME", home.path()).env_remove("XDG_CACHE_HOME");
+        command.output().unwrap()
+    };
+    let ran = called();
+    assert_eq!((out(&ran), err(&ran)), ("null\n".to_owned(), String::new()));
+    let folder = home.path().join(".cache/wpc");
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let ran = called();
+    assert_eq!(out(&ran), "null\n");
+    assert!(err(&ran).starts_with("compiled code is not kept: "), "{}", err(&ran));
+    assert!(err(&ran).contains("chmod go-w") && err(&ran).contains("--no-cache"), "{}", err(&ran));
+}
+
+#[test]
 fn a_module_is_compiled_once() {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("cache").display().to_string();
