@@ -135,8 +135,8 @@ impl Compiler {
             )]
             std::thread::Builder::new().name("wpc-compiler".to_owned()).spawn(move || {
                 let _permit = permit;
-                // Nobody may wait any more.
-                let _ = send.send(compile(&name, &bytes, &engine, cache.as_deref()));
+                // The caller may have given up.
+                let _ = send.send(compile(&name, &bytes, &engine, cache.as_deref(), profile.is_metered));
             })
         })?;
         let limit = source.limits.compile_time;

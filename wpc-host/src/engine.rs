@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::event::Events;
 use crate::information::{CompileCacheUsage, SandboxUsage};
 use crate::limits::{Limits, MAX_TABLE_ELEMENTS};
+use crate::metering;
 use crate::os_limits;
 use arc_swap::ArcSwap;
 use std::num::NonZeroUsize;
@@ -22,7 +23,7 @@ use wasmtime::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Profile {
     /// Whether it counts fuel.
-    is_metered: bool,
+    pub(crate) is_metered: bool,
     /// Whether every NaN has the same bits on every kind of processor.
     has_canonical_nans: bool,
     /// How much stack a guest may use, in bytes.
@@ -206,6 +207,9 @@ impl Engines {
             // The same call gives the same bytes on every machine, but for NaNs: canonical ones made a
             // loop of nothing but sums and products take 1.7 times as long, so they are asked for.
             .relaxed_simd_deterministic(true);
+        if profile.is_metered {
+            config.operator_cost(metering::operator_cost());
+        }
         config
     }
 }

@@ -89,6 +89,7 @@ mod job;
 mod json;
 mod lifecycle;
 mod limits;
+mod metering;
 mod module;
 mod observer;
 mod offload;
@@ -130,6 +131,7 @@ pub use information::{
     WorkerHealth,
 };
 pub use limits::Limits;
+pub use metering::MAX_UNCOUNTED_FUEL;
 pub use observer::FinishedCall;
 pub use os_limits::OsResource;
 pub use pending::{Answer, CancelHandle, PendingCall};

@@ -7,8 +7,10 @@ use crate::error::Error;
 use crate::grants::Grants;
 use crate::id::FunctionHash;
 use crate::limits::{Limits, MAX_TABLE_ELEMENTS};
+use crate::metering;
 use crate::proposal::{Proposal, refused_in};
 use crate::wasi::{Need, WASI_MODULE, need};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use wasmtime::{ExternType, FuncType, ValType};
 use wpc_abi::names;
@@ -223,17 +225,29 @@ pub(crate) fn offers(exports: &[Export]) -> Vec<(usize, &Export)> {
     exports.filter(|(_, export)| !tells || export.signature.is_some()).collect()
 }
 
-/// Compiles `bytes` and reads what they tell; `what` names them in errors.
+/// Compiles `bytes` and reads what they tell; `what` names them in errors. For an engine that counts
+/// fuel, `is_metered`.
 pub(crate) fn compile(
     what: &str,
     bytes: &[u8],
     engine: &wasmtime::Engine,
     cache: Option<&CompileCache>,
+    is_metered: bool,
 ) -> Result<Module, Error> {
     let section = read_bytes(what, bytes)?;
+    let code = if is_metered {
+        wasmtime::Module::validate(engine, bytes).map_err(|error| invalid(what, bytes, &error))?;
+        let rewritten = metering::rewrite(bytes).map_err(|reason| Error::InvalidModule {
+            what: what.to_owned(),
+            reason: format!("its fuel cannot be counted: {reason}"),
+        })?;
+        Cow::Owned(rewritten)
+    } else {
+        Cow::Borrowed(bytes)
+    };
     let compiled = match cache {
-        Some(cache) => cache.compile(engine, bytes),
-        None => wasmtime::Module::from_binary(engine, bytes),
+        Some(cache) => cache.compile(engine, &code),
+        None => wasmtime::Module::from_binary(engine, &code),
     };
     let wasm = compiled.map_err(|error| invalid(what, bytes, &error))?;
     let has_buffer = check_version(what, &wasm)?;
