@@ -27,6 +27,7 @@ mod json;
 mod languages;
 mod lifecycle;
 mod local;
+mod metering;
 mod plugins;
 mod proposals;
 mod scheduling;

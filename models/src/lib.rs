@@ -51,7 +51,7 @@ of_the_host! {
     job "../../wpc-host/src/job.rs",
     lifecycle "../../wpc-host/src/lifecycle.rs",
     limits "../../wpc-host/src/limits.rs",
-    metering "../../wpc-host/src/metering.rs",
+    metering "../../wpc-host/src/metering/mod.rs",
     module "../../wpc-host/src/module.rs",
     observer "../../wpc-host/src/observer.rs",
     offload "../../wpc-host/src/offload.rs",

@@ -24,10 +24,12 @@ pub struct Limits {
     /// How long a call may take from its acceptance to its answer. Default `None`: the pool's
     /// [`call_timeout`](crate::Options::call_timeout).
     pub time: Option<Duration>,
-    /// How much fuel a call may use, roughly one unit an instruction, and one a byte for `memory.fill` and the like,
-    /// taken before they begin; making the sandbox for it
-    /// counts. Metering needs code compiled
-    /// for it, which is slower; without it nothing is paid. Default `None`: not metered.
+    /// How much fuel a call may use: about one unit an operator, one a byte of `memory.fill` and
+    /// `memory.copy`, taken before they begin, and one an element of a table operation. Instantiating the sandbox for the call
+    /// counts. The same work uses the same fuel. If a call traps or is interrupted, up to
+    /// [`MAX_UNCOUNTED_FUEL`](crate::MAX_UNCOUNTED_FUEL) units are missing from its reported fuel.
+    /// Metering needs code compiled for it, which is slower; definitions without it are not affected.
+    /// Default `None`: not metered.
     pub fuel: Option<u64>,
     /// How many bytes the memories of a sandbox may have together. Default 256 MiB.
     pub memory: usize,

@@ -142,8 +142,12 @@ impl<R: DeserializeOwned + 'static> PendingCall<R> {
         answer
     }
 
-    /// Like [`wait`](Self::wait), with how much fuel the call used whatever it ended with: a guest's
-    /// error, a trap and an interrupted loop cost as well. `None` where the function is not metered,
+    /// Like [`wait`](Self::wait), with the fuel that the call used, also where it failed: with a guest's
+    /// error, a trap, or an interrupt.
+    ///
+    /// The fuel of a call that returned or used up its fuel is exact. The fuel of a call that
+    /// trapped or was interrupted is a lower bound: its operators used at most
+    /// [`MAX_UNCOUNTED_FUEL`](crate::MAX_UNCOUNTED_FUEL) more. `None` where the function is not metered,
     /// the call never ran, or it was answered while a host function kept its guest from ending.
     pub fn wait_metered(mut self) -> (Result<R, Error>, Option<u64>) {
         let answer = read(&self.call, self.call.wait());

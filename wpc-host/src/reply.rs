@@ -198,6 +198,7 @@ pub struct ReplyMetadata {
     pub function_hash_sha1: FunctionHash,
     /// The worker that ran it.
     pub worker_id: WorkerId,
-    /// The fuel it used; `None` where the definition does not meter fuel.
+    /// The fuel it used, exactly; `None` where the definition does not meter fuel. For calls that
+    /// fail, see [`PendingCall::wait_metered`](crate::PendingCall::wait_metered).
     pub fuel_used: Option<u64>,
 }

@@ -197,7 +197,7 @@ const EVASIONS: [(&str, &str); 14] = [
         r#"(func $r (param i32)
             (if (i32.eqz (local.get 0)) (then TRAP))
             (call $r (i32.sub (local.get 0) (i32.const 1))))
-        (func (export "f") (param i32) (call $r (i32.rem_u (local.get 0) (i32.const 1000))))"#,
+        (func (export "f") (param i32) (call $r (i32.div_u (local.get 0) (i32.const 1000))))"#,
     ),
     (
         "tail calls",
