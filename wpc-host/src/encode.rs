@@ -3,6 +3,7 @@
 //! Serde hands out a `Vec<u8>` element by element, which takes a thousand times as long as a copy. Here
 //! such a sequence is noticed by the type of its items.
 
+use crate::buffers::{Buffers, LARGE};
 use postcard::ser_flavors::Flavor;
 use postcard::{Error, Result};
 use serde::ser::{self, Serialize};
@@ -10,18 +11,19 @@ use std::fmt::Display;
 
 /// Writes the value's bytes after what `room` has.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, room: &mut Vec<u8>) -> Result<()> {
-    encode_into(value, &mut [], room).map(drop)
+    encode_into(value, &mut [], room, None).map(drop)
 }
 
-/// Writes the value's bytes to the front of `place` and tells how many they are; where there are more, all of them go
-/// after what `spare` has.
+/// Writes the value's bytes to the front of `place` and returns how many they are; where there are more, all of them go
+/// after what `spare` has. Where that has to grow for one large piece, its memory comes from `buffers`.
 #[inline]
 pub(crate) fn encode_into<T: Serialize + ?Sized>(
     value: &T,
     place: &mut [u8],
     spare: &mut Vec<u8>,
+    buffers: Option<&Buffers>,
 ) -> Result<Option<usize>> {
-    let mut postcard = postcard::Serializer { output: Room { place, used: 0, spare } };
+    let mut postcard = postcard::Serializer { output: Room { place, used: 0, spare, buffers } };
     value.serialize(Encoder(&mut postcard))?;
     let Room { place, used, .. } = postcard.output;
     Ok((!place.is_empty()).then_some(used))
@@ -33,14 +35,33 @@ struct Room<'a> {
     place: &'a mut [u8],
     used: usize,
     spare: &'a mut Vec<u8>,
+    buffers: Option<&'a Buffers>,
 }
 
+/// How much capacity a buffer has beyond its large piece: what mostly comes after it does not make it grow, which copies
+/// it.
+const BESIDE: usize = 1024;
+
 impl Room<'_> {
-    /// Goes on in the spare room, with what is written already.
-    fn spill(&mut self) -> &mut Vec<u8> {
+    /// Goes on in the spare room, with what is written already. The next piece has `more` bytes.
+    #[inline]
+    fn spill(&mut self, more: usize) -> &mut Vec<u8> {
         let place = std::mem::take(&mut self.place);
         self.spare.extend_from_slice(&place[..std::mem::take(&mut self.used)]);
+        if more >= LARGE {
+            self.grow(more);
+        }
         self.spare
+    }
+
+    #[cold]
+    fn grow(&mut self, more: usize) {
+        let needed = self.spare.len().saturating_add(more);
+        if let Some(buffers) = self.buffers.filter(|_| self.spare.capacity() < needed) {
+            let mut buffer = buffers.take(needed.saturating_add(BESIDE));
+            buffer.extend_from_slice(self.spare);
+            buffers.put(std::mem::replace(self.spare, buffer));
+        }
     }
 
     /// Where so many bytes go, if that is not the spare room.
@@ -62,7 +83,7 @@ impl Flavor for Room<'_> {
                 *to = byte;
                 self.used += 1;
             }
-            None => self.spill().push(byte),
+            None => self.spill(1).push(byte),
         }
         Ok(())
     }
@@ -74,7 +95,7 @@ impl Flavor for Room<'_> {
             [byte] => return self.try_push(*byte),
             bytes => match self.claim(bytes.len()) {
                 Some(place) => place.copy_from_slice(bytes),
-                None => self.spill().extend_from_slice(bytes),
+                None => self.spill(bytes.len()).extend_from_slice(bytes),
             },
         }
         Ok(())
@@ -226,7 +247,7 @@ impl ser::Serializer for Encoder<'_, '_> {
                 let written = place.iter_mut().zip(bytes).map(|(to, byte)| *to = byte).count();
                 are_all &= Some(written) == len;
             }
-            None => room.spill().extend(bytes),
+            None => room.spill(len.unwrap_or_default()).extend(bytes),
         }
         if are_all { Ok(()) } else { Err(ser::Error::custom("a byte is none")) }
     }
@@ -313,7 +334,7 @@ mod tests {
         let len = expected.len() - 1;
         for fits in (0..len.min(400)).chain([len]) {
             let (mut place, mut spare) = (vec![0; fits], vec![7]);
-            match encode_into(value, &mut place, &mut spare).unwrap() {
+            match encode_into(value, &mut place, &mut spare, None).unwrap() {
                 Some(used) => assert_eq!((&place[..used], fits), (&expected[1..], len)),
                 None => assert_eq!(spare, expected),
             }

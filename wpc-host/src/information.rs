@@ -92,6 +92,16 @@ pub struct SandboxUsage {
     pub idle_bytes: u64,
 }
 
+/// What a pool keeps of large buffers for the payloads of later calls.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct BufferUsage {
+    /// How many buffers are not in use; at most 256.
+    pub idle_buffers: usize,
+    /// Their capacities together, in bytes; at most 64 MiB. 0 two seconds after the last large call, and in a stopped pool.
+    pub idle_bytes: usize,
+}
+
 /// How the compile cache fared since the pool was made, see
 /// [`Options::compile_cache`](crate::Options::compile_cache).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -27,7 +27,10 @@ pub(crate) fn submit<R: DeserializeOwned>(
 ) -> Result<PendingCall<R>, Error> {
     let encode = |_: &Function, limits: &Limits| {
         let mut room = Vec::new();
-        let encoded = Unencoded::new(arguments, &mut room, limits.arguments).bytes().map(drop);
+        let encoded = Unencoded::new(arguments, &mut room, limits.arguments)
+            .in_buffers(&pool.buffers)
+            .bytes()
+            .map(drop);
         encoded.map(|()| room).map_err(|refused| refused.error(name))
     };
     submit_with(pool, function, name, encode, options).map(|(call, _)| PendingCall::new(call))

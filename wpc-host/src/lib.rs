@@ -56,11 +56,17 @@
 //! stand, and a result that is one as a whole is handed over without being encoded. Inside of other results `serde_bytes` does
 //! what it does everywhere. Results are `'static`, so that bytes can be handed over as they are.
 //!
+//! Where many large calls are outstanding, fresh memory costs more than copying: a megabyte takes 256 page faults. A pool
+//! reuses its buffers of 128 KiB or more. [`PendingCall::wait_into`] exchanges the result's buffer for one that the caller
+//! has read already, so that no call allocates. The pool holds at most 64 MiB that are not in use, frees what it did
+//! not use for two seconds, and reports it with [`get_buffer_usage`](WorkerProcedureCall::get_buffer_usage).
+//!
 //! Start with [`WorkerProcedureCall`]. Functions are written with the crate `wpc-guest-sdk`, or in
 //! any language after `docs/abi.md`.
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod buffers;
 mod bulkhead;
 mod by_name;
 mod call;
@@ -126,7 +132,7 @@ pub use function::Function;
 pub use host_function::HostContext;
 pub use id::{CallId, FunctionHash, ListenerId, ParseHashError, Sha256Hash, WorkerId};
 pub use information::{
-    CompileCacheUsage, ConstantInformation, DependencyInformation, ExportInformation,
+    BufferUsage, CompileCacheUsage, ConstantInformation, DependencyInformation, ExportInformation,
     FunctionInformation, ModuleInformation, RequiredDependency, SandboxUsage, TypeInformation,
     WorkerHealth,
 };

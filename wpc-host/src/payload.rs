@@ -1,6 +1,7 @@
 //! Arguments on their way into a guest: encoded already, or encoded right where the guest reads them. It knows nothing
 //! of guests.
 
+use crate::buffers::Buffers;
 use crate::encode::encode_into;
 use crate::error::Error;
 use serde::Serialize;
@@ -75,13 +76,20 @@ pub(crate) struct Unencoded<'a, T> {
     /// Where they go that do not fit elsewhere.
     spare: &'a mut Vec<u8>,
     limit: usize,
+    /// Where memory for large ones comes from.
+    buffers: Option<&'a Buffers>,
     is_encoded: bool,
 }
 
 impl<'a, T: Serialize> Unencoded<'a, T> {
     pub(crate) fn new(value: &'a T, spare: &'a mut Vec<u8>, limit: usize) -> Self {
         spare.clear();
-        Self { value, spare, limit, is_encoded: false }
+        Self { value, spare, limit, buffers: None, is_encoded: false }
+    }
+
+    /// The same with memory from `buffers`.
+    pub(crate) fn in_buffers(self, buffers: &'a Buffers) -> Self {
+        Self { buffers: Some(buffers), ..self }
     }
 }
 
@@ -94,7 +102,7 @@ impl<T: Serialize> Payload for Unencoded<'_, T> {
     #[inline]
     fn write(&mut self, place: &mut [u8]) -> Result<Option<usize>, Refused> {
         self.is_encoded = true;
-        let written = encode_into(self.value, place, self.spare)
+        let written = encode_into(self.value, place, self.spare, self.buffers)
             .map_err(|error| Refused::Unencodable(error.to_string()))?;
         check_size(written.unwrap_or(self.spare.len()), self.limit)?;
         Ok(written)

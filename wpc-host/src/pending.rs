@@ -120,6 +120,51 @@ impl<R> PendingCall<R> {
     }
 }
 
+impl PendingCall<Vec<u8>> {
+    /// Like [`wait`](Self::wait), into a buffer that the caller has: `into` holds the value then, and nothing of what it
+    /// held before. After an error it is as it was.
+    ///
+    /// A value of 128 KiB or more is not copied: its buffer changes places with the caller's, which the pool reuses for
+    /// the payload of another call. So a caller that passes the same variable each time makes large calls without
+    /// allocating, with any number of them outstanding.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can end with, see [`Error`].
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wpc = wpc_host::WorkerProcedureCall::new(wpc_host::Options::default())?;
+    /// # let pages: [Vec<u8>; 0] = [];
+    /// let compress = wpc.function::<(Vec<u8>,), Vec<u8>>("compress")?;
+    /// let calls = pages.iter().map(|page| compress.submit((page.as_slice(),)));
+    /// let calls = calls.collect::<Result<Vec<_>, _>>()?;
+    /// let mut compressed = Vec::new();
+    /// for call in calls {
+    ///     call.wait_into(&mut compressed)?;
+    ///     println!("{} bytes", compressed.len());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn wait_into(mut self, into: &mut Vec<u8>) -> Result<ReplyMetadata, Error> {
+        let answer = read_into(&self.call, self.call.wait(), into);
+        self.is_over = true;
+        answer
+    }
+
+    /// Like [`wait_into`](Self::wait_into), as a future.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can end with, see [`Error`].
+    pub async fn answer_into(mut self, into: &mut Vec<u8>) -> Result<ReplyMetadata, Error> {
+        std::future::poll_fn(|context| {
+            self.poll_outcome(context, |call, outcome| read_into(call, outcome, into))
+        })
+        .await
+    }
+}
+
 impl<R: DeserializeOwned + 'static> PendingCall<R> {
     /// Blocks until the call is answered: by its time limit, or a few milliseconds later where it has
     /// to be interrupted.
@@ -185,6 +230,13 @@ impl<R> Drop for PendingCall<R> {
 fn read_encoded(call: &Call, outcome: &Outcome) -> Result<Answer<Vec<u8>>, Error> {
     let reply = outcome.as_ref().map_err(Error::clone)?;
     Ok(Answer { value: reply.body.take_encoded(&call.function)?, metadata: reply.metadata })
+}
+
+/// The same for bytes that take the place of those in `into`.
+fn read_into(call: &Call, outcome: &Outcome, into: &mut Vec<u8>) -> Result<ReplyMetadata, Error> {
+    let reply = outcome.as_ref().map_err(Error::clone)?;
+    reply.body.take_into(&call.function, into)?;
+    Ok(reply.metadata)
 }
 
 /// Takes an outcome apart: the value, the guest's error, or what the host has to say.

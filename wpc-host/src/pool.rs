@@ -5,6 +5,7 @@
 
 use crate::capacity::Capacity;
 use crate::changes::Changes;
+use crate::buffers::Buffers;
 use crate::config::Options;
 use crate::engine::Engines;
 use crate::error::Error;
@@ -42,6 +43,7 @@ pub(crate) struct Pool {
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) observer: Arc<Observer>,
     pub(crate) waiting: Arc<WaitingRoom>,
+    pub(crate) buffers: Arc<Buffers>,
     pub(crate) workers: ArcSwap<Vec<Arc<Worker>>>,
     /// Those without a thread, which run on their callers'.
     locals: Mutex<Vec<Arc<Worker>>>,
@@ -90,13 +92,15 @@ impl Pool {
         let events = Events::new(options.max_waiting_events);
         let engines = Arc::new(Engines::new(&options, Some(&events))?);
         let max_live_instances = usize::try_from(options.max_live_instances).unwrap_or(usize::MAX);
+        let ticker = Arc::new(Ticker::new());
         Ok(Self {
             policy: RestartPolicy::new(&options),
             events,
             registry: Registry::new(Arc::clone(&engines), max_live_instances),
             capacity: Arc::new(Capacity::new(max_live_instances)),
             engines,
-            ticker: Arc::new(Ticker::new()),
+            buffers: Arc::new(Buffers::new(Arc::clone(&ticker))),
+            ticker,
             observer: Arc::default(),
             waiting: Arc::new(WaitingRoom::new(options.max_waiting_calls)),
             workers: ArcSwap::default(),
@@ -385,6 +389,7 @@ impl Pool {
             random,
             waiting: Arc::clone(&self.waiting),
             capacity: Arc::clone(&self.capacity),
+            buffers: Arc::clone(&self.buffers),
             on_change: Arc::new(move || changes.tell()),
         };
         self.tell(&worker, EventDetails::WorkerSpawned { restart_attempt });
@@ -395,6 +400,7 @@ impl Pool {
     pub(crate) fn start(&self, count: usize) -> Result<(), Error> {
         self.size.store(count, Ordering::Release);
         self.waiting.open();
+        self.buffers.open();
         let mut workers = Vec::with_capacity(count);
         let mut failure = None;
         for _ in 0..count {
@@ -486,6 +492,7 @@ impl Pool {
             }
         }
         self.lost.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.buffers.close();
     }
 
     fn give_up(&self, worker: &Arc<Worker>) {

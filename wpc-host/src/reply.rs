@@ -1,13 +1,14 @@
 //! What comes back across a sandbox's wall: where it lies, as it is kept for its caller, and the error it
 //! may carry. It knows nothing of who reads it.
 
+use crate::buffers::{Buffers, LARGE, fits};
 use crate::decode::{decode_bytes, decode_owned, from_vec};
 use crate::encode::encode;
 use crate::error::Error;
 use crate::id::{FunctionHash, WorkerId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::sync::{Mutex, TryLockError};
+use std::sync::{Arc, Mutex, TryLockError};
 use wpc_abi::GuestError;
 use wpc_abi::reply::{Reply as Split, TAG_ERROR, TAG_VALUE, length};
 
@@ -24,19 +25,24 @@ impl RawReply<'_> {
     /// The kind, then postcard, whichever it was, in `room` where it fits there.
     pub(crate) fn to_encoded(self, room: Vec<u8>) -> Vec<u8> {
         match self {
-            Self::Encoded(bytes) => written(room, &[bytes]),
+            Self::Encoded(bytes) => written(room, &[bytes], None),
             Self::Bytes(bytes) => {
                 let (length, used) = length(bytes.len());
-                written(room, &[&[TAG_VALUE], &length[..used], bytes])
+                written(room, &[&[TAG_VALUE], &length[..used], bytes], None)
             }
         }
     }
 
-    /// What is kept of it for its caller, in `room` where it fits there: one copy.
-    pub(crate) fn to_body(self, room: Vec<u8>) -> Body {
+    /// What is kept of it for its caller, in `room` where it fits there: one copy. Otherwise large memory is taken from
+    /// `buffers`, and goes there.
+    pub(crate) fn to_body(self, room: Vec<u8>, buffers: &Arc<Buffers>) -> Body {
         match self {
-            Self::Encoded(_) => Body::Encoded(self.to_encoded(room)),
-            Self::Bytes(bytes) => Body::Bytes(Mutex::new(Some(written(room, &[bytes])))),
+            Self::Encoded(bytes) => Body::Encoded(written(room, &[bytes], Some(buffers))),
+            Self::Bytes(bytes) => {
+                let home = (bytes.len() >= LARGE).then(|| Arc::clone(buffers));
+                let bytes = written(room, &[bytes], Some(buffers));
+                Body::Bytes(Mutex::new(Some(Kept { bytes, home })))
+            }
         }
     }
 
@@ -89,7 +95,14 @@ pub(crate) enum Body {
     Encoded(Vec<u8>),
     /// The bytes of a [`RawReply::Bytes`], until its first reader takes them over. Nobody waits for the lock: who finds
     /// it held came second.
-    Bytes(Mutex<Option<Vec<u8>>>),
+    Bytes(Mutex<Option<Kept>>),
+}
+
+/// The bytes of a [`RawReply::Bytes`].
+pub(crate) struct Kept {
+    bytes: Vec<u8>,
+    /// Where a buffer goes that was exchanged for theirs; `None` where they are few.
+    home: Option<Arc<Buffers>>,
 }
 
 impl std::fmt::Debug for Body {
@@ -122,10 +135,28 @@ impl Body {
             Self::Encoded(bytes) => RawReply::Encoded(bytes).value(function),
             Self::Bytes(kept) => take_over(kept)
                 .ok_or_else(|| TAKEN.to_owned())
-                .and_then(from_vec)
+                .and_then(|kept| from_vec(kept.bytes))
                 .map_err(|reason| not_decoded::<R>(function, reason)),
         }
         .map_err(|error| *error)
+    }
+
+    /// Makes `into` the bytes that are the value. Many of them change places with what `into` had; few are copied, so that
+    /// it keeps its capacity. Leaves it as it is where there is an error.
+    pub(crate) fn take_into(&self, function: &str, into: &mut Vec<u8>) -> Result<(), Error> {
+        match self {
+            Self::Encoded(bytes) => {
+                let value: Vec<u8> =
+                    RawReply::Encoded(bytes).value(function).map_err(|error| *error)?;
+                replace(into, value, None);
+            }
+            Self::Bytes(kept) => {
+                let kept = take_over(kept)
+                    .ok_or_else(|| *not_decoded::<Vec<u8>>(function, TAKEN.to_owned()))?;
+                replace(into, kept.bytes, kept.home.as_deref());
+            }
+        }
+        Ok(())
     }
 
     /// The value's postcard, or the error that it carries.
@@ -133,21 +164,36 @@ impl Body {
         if let Some(error) = self.error(function) {
             return Err(error);
         }
-        let mut encoded = match self {
-            Self::Encoded(bytes) => bytes.clone(),
+        match self {
+            Self::Encoded(bytes) => Ok(bytes.get(1..).unwrap_or_default().to_vec()),
             Self::Bytes(kept) => {
-                let bytes = take_over(kept)
+                let Kept { bytes, home } = take_over(kept)
                     .ok_or_else(|| *not_decoded::<()>(function, TAKEN.to_owned()))?;
-                RawReply::Bytes(&bytes).to_encoded(Vec::new())
+                let (length, used) = length(bytes.len());
+                let encoded = written(Vec::new(), &[&length[..used], &bytes], None);
+                if let Some(home) = home {
+                    home.put(bytes);
+                }
+                Ok(encoded)
             }
-        };
-        encoded.remove(0);
-        Ok(encoded)
+        }
+    }
+}
+
+fn replace(into: &mut Vec<u8>, value: Vec<u8>, home: Option<&Buffers>) {
+    if value.len() < LARGE && value.len() <= into.capacity() {
+        into.clear();
+        into.extend_from_slice(&value);
+        return;
+    }
+    let read = std::mem::replace(into, value);
+    if let Some(home) = home {
+        home.put(read);
     }
 }
 
 /// The bytes, for the first who asks.
-fn take_over(kept: &Mutex<Option<Vec<u8>>>) -> Option<Vec<u8>> {
+fn take_over(kept: &Mutex<Option<Kept>>) -> Option<Kept> {
     match kept.try_lock() {
         Ok(mut kept) => kept.take(),
         Err(TryLockError::Poisoned(kept)) => kept.into_inner().take(),
@@ -156,11 +202,14 @@ fn take_over(kept: &Mutex<Option<Vec<u8>>>) -> Option<Vec<u8>> {
 }
 
 /// The parts in a row, in `room` where they fit and leave no more than as much of it unused: the memory is there,
-/// and goes back to the thread that it came from.
-fn written(mut room: Vec<u8>, parts: &[&[u8]]) -> Vec<u8> {
+/// and goes back to the thread that it came from. Otherwise what is large comes from `buffers`, and goes there.
+#[inline]
+fn written(mut room: Vec<u8>, parts: &[&[u8]], buffers: Option<&Buffers>) -> Vec<u8> {
     let len = parts.iter().map(|part| part.len()).sum::<usize>();
-    if (len..=2 * len).contains(&room.capacity()) {
+    if fits(&room, len) {
         room.clear();
+    } else if let Some(buffers) = buffers {
+        buffers.put(std::mem::replace(&mut room, buffers.take(len)));
     } else {
         room = Vec::with_capacity(len);
     }

@@ -169,6 +169,7 @@ impl Thread {
         self.look_after_workers(now);
         self.replace(now);
         self.serve_waiting(now);
+        self.pool.buffers.age(now);
         if !self.pool.is_open.load(Ordering::Acquire) {
             self.pool.tell_change();
         }
@@ -226,7 +227,11 @@ impl Thread {
         let absent = self.absent.iter().filter(|_| !is_full);
         let dues = absent.map(|absent| absent.state.opens_at().saturating_duration_since(now));
         let abandoned = (pool.abandoned() > 0).then_some(ABANDONED_TICK);
-        pool.ticker.sleep(dues.chain(abandoned).min(), has_work);
+        let buffers = pool.buffers.due(now);
+        // One that was put since is not counted on below.
+        let is_due = || buffers.is_none() && !pool.buffers.is_empty();
+        let at_most = dues.chain(abandoned).chain(buffers).min();
+        pool.ticker.sleep(at_most, || has_work() || is_due());
     }
 
     fn look_after_workers(&mut self, now: Instant) {

@@ -11,6 +11,7 @@ use crate::pending::{Answer, CancelHandle, PendingCall};
 use crate::registry::Function;
 use crate::signature;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -106,19 +107,28 @@ impl WorkerProcedureCall {
     }
 
     /// Calls a function with arguments that are encoded already, as `docs/abi.md` tells;
-    /// [`PendingCall::wait_encoded`] gives the answer likewise.
+    /// [`PendingCall::wait_encoded`] gives the answer likewise. A `Vec<u8>` is passed on as it is; a slice is copied.
     ///
     /// # Errors
     ///
     /// Everything a call can be refused with, see [`Error`].
-    pub fn submit_encoded(
+    pub fn submit_encoded<'a>(
         &self,
         name: &str,
-        arguments: &[u8],
+        arguments: impl Into<Cow<'a, [u8]>>,
         options: &CallOptions,
     ) -> Result<PendingCall<()>, Error> {
         let function = self.registry().function(name);
-        let encode = |_: &_| Ok(arguments.to_vec());
+        let encode = |_: &_| {
+            Ok(match arguments.into() {
+                Cow::Owned(arguments) => arguments,
+                Cow::Borrowed(arguments) => {
+                    let mut room = self.0.pool.buffers.take(arguments.len());
+                    room.extend_from_slice(arguments);
+                    room
+                }
+            })
+        };
         let submitted = intake::submit_encoded(&self.0.pool, function, name, encode, options)?;
         Ok(PendingCall::new(submitted.0))
     }

@@ -14,8 +14,8 @@ use crate::function::Function;
 use crate::host_function::{HostContext, HostFunction};
 use crate::id::{ListenerId, WorkerId};
 use crate::information::{
-    CompileCacheUsage, ConstantInformation, DependencyInformation, FunctionInformation,
-    SandboxUsage, WorkerHealth,
+    BufferUsage, CompileCacheUsage, ConstantInformation, DependencyInformation,
+    FunctionInformation, SandboxUsage, WorkerHealth,
 };
 use crate::intake;
 use crate::lifecycle::Lifecycle;
@@ -258,6 +258,12 @@ impl WorkerProcedureCall {
     #[must_use]
     pub fn get_sandbox_usage(&self) -> SandboxUsage {
         self.0.pool.engines.usage()
+    }
+
+    /// What large buffers the pool keeps for the payloads of later calls at this moment.
+    #[must_use]
+    pub fn get_buffer_usage(&self) -> BufferUsage {
+        self.0.pool.buffers.usage()
     }
 
     /// How the compile cache fared; `None` where the pool has none.

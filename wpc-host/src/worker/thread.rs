@@ -5,6 +5,7 @@ use super::Worker;
 use super::current::{Finish, Running};
 use super::pace::Sampler;
 use super::shelf::Shelf;
+use crate::buffers::Buffers;
 use crate::bulkhead::{Bulkhead, consequence};
 use crate::call::{Outcome, Reply};
 use crate::capacity::{Capacity, LiveSandbox};
@@ -37,6 +38,7 @@ pub(crate) struct Equipment {
     pub(crate) random: SmallRng,
     pub(crate) waiting: Arc<WaitingRoom>,
     pub(crate) capacity: Arc<Capacity>,
+    pub(crate) buffers: Arc<Buffers>,
     /// Called when the thread is up, and again when it is about to end.
     pub(crate) on_change: Arc<dyn Fn() + Send + Sync>,
 }
@@ -166,6 +168,7 @@ impl Thread {
     fn run(self) {
         let worker = Arc::clone(&self.worker);
         let on_change = Arc::clone(&self.equipment.on_change);
+        let buffers = Arc::clone(&self.equipment.buffers);
         let _farewell = Farewell { worker: Arc::clone(&worker), on_change: Arc::clone(&on_change) };
         // Dropped before the farewell is said: whoever hears it may use the sandboxes' room.
         let mut thread = self;
@@ -185,7 +188,7 @@ impl Thread {
         loop {
             match worker.queue.take(rest, resume) {
                 Taken::Item(job) => {
-                    if !thread.serve(&worker, job) {
+                    if !thread.serve(&worker, &buffers, job) {
                         return;
                     }
                     if thread.has_stale && !worker.has_queued() {
@@ -204,7 +207,7 @@ impl Thread {
 
     /// Runs a job's call and answers it; false where the worker was abandoned meanwhile.
     #[must_use]
-    fn serve(&mut self, worker: &Worker, mut job: Job) -> bool {
+    fn serve(&mut self, worker: &Worker, buffers: &Arc<Buffers>, mut job: Job) -> bool {
         worker.surroundings.is_occupied.store(false, Ordering::Relaxed);
         let deadline = worker.ticker.nanos(job.call.deadline());
         let running = worker.current.begin(&job.call, deadline);
@@ -219,7 +222,7 @@ impl Thread {
 
         let is_timed = !job.is_warm_up && self.sampler.is_due(&worker.pace);
         let begun = is_timed.then(time::now);
-        let outcome = if job.is_warm_up { self.warm(&job) } else { self.answer(&mut job) };
+        let outcome = if job.is_warm_up { self.warm(&job) } else { self.answer(&mut job, buffers) };
 
         if let Some(begun) = begun {
             worker.pace.note(time::now().saturating_duration_since(begun));
@@ -321,11 +324,11 @@ impl Thread {
     }
 
     /// The reply for whoever waits for it.
-    fn answer(&mut self, job: &mut Job) -> Outcome {
+    fn answer(&mut self, job: &mut Job, buffers: &Arc<Buffers>) -> Outcome {
         let mut body = None;
         let arguments = std::mem::take(&mut job.arguments);
         let error = |body: &Body| body.error(&job.function.name);
-        let read = |reply: RawReply<'_>, room| reply.to_body(room);
+        let read = |reply: RawReply<'_>, room| reply.to_body(room, buffers);
         self.execute(job, arguments, &mut body, read, error).map_err(|error| *error)?;
         match body {
             Some(body) => Ok(Reply { body, metadata: metadata(job, &self.worker) }),
