@@ -1,10 +1,10 @@
 //! Many calls at once, of one caller.
 
 use crate::guests::{Add, check};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use std::collections::VecDeque;
-use std::time::Instant;
-use wpc_host::PendingCall;
+use std::time::{Duration, Instant};
+use wpc_host::{Function, PendingCall};
 
 /// Makes `calls` calls with so many always outstanding; `answered` is told when each was sent off.
 fn stream(
@@ -46,4 +46,47 @@ pub(crate) fn latencies(add: &Add, outstanding: usize, calls: u32) -> Result<Vec
     let answered = |at: Instant| latencies.push(at.elapsed().as_secs_f64() * 1e9);
     stream(add, outstanding, calls, answered, Instant::now)?;
     Ok(latencies)
+}
+
+/// Bytes there and back.
+pub(crate) type Echo = Function<(Vec<u8>,), Vec<u8>>;
+
+/// How a caller takes its results.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Results {
+    /// Each as a new `Vec`.
+    New,
+    /// All of them into the same one.
+    Into,
+}
+
+/// How long a call of a burst takes: `calls` calls, of which up to `outstanding` are unanswered at a time, with none
+/// before and none after.
+pub(crate) fn burst(
+    echo: &Echo,
+    bytes: &[u8],
+    (outstanding, calls): (usize, u32),
+    results: Results,
+) -> Result<Duration> {
+    let mut back = Vec::new();
+    let mut read = |call: PendingCall<Vec<u8>>| -> Result<()> {
+        match results {
+            Results::New => back = call.wait()?,
+            Results::Into => drop(call.wait_into(&mut back)?),
+        }
+        ensure!(back == bytes, "other bytes came back");
+        Ok(())
+    };
+    let begun = Instant::now();
+    let mut waiting = VecDeque::with_capacity(outstanding);
+    for _ in 0..calls {
+        if waiting.len() == outstanding
+            && let Some(call) = waiting.pop_front()
+        {
+            read(call)?;
+        }
+        waiting.push_back(echo.submit((bytes,))?);
+    }
+    waiting.into_iter().try_for_each(read)?;
+    Ok(begun.elapsed() / calls)
 }

@@ -86,7 +86,7 @@ impl Row {
         let floor = self.floor.as_ref();
         let figure = |value| self.unit.figure(value, 2);
         let goal = match self.goal {
-            Goal::Ratio(most) => format!("<= {most}x"),
+            Goal::Ratio(most) => format!("<= {most:.3}x"),
             Goal::Absolute(least) if self.unit.is_better_when_more() => {
                 format!(">= {}", figure(least))
             }

@@ -4,6 +4,7 @@
 use crate::child::Task;
 use crate::floors::{Bare, PingPong, engine};
 use crate::guests::{Add, Guests, add, check};
+use crate::load::{Echo, Results};
 use crate::row::{Goal, PAIRS, Row, against, within};
 use crate::sampling::{Samples, WARM_UP, batched};
 use crate::unit::Unit;
@@ -17,7 +18,7 @@ use wpc_host::{CallOptions, WasmModule, WorkerProcedureCall};
 pub(crate) type Measure = fn(&Guests, &mut dyn FnMut()) -> Result<Row>;
 
 /// Every row, with how many steps it reports.
-pub(crate) const ROWS: [(Measure, u64); 20] = [
+pub(crate) const ROWS: [(Measure, u64); 22] = [
     (local_add, PAIRS + WARM_UP),
     (local_echo_1k, PAIRS + WARM_UP),
     (local_echo_1m, PAIRS + WARM_UP),
@@ -27,6 +28,8 @@ pub(crate) const ROWS: [(Measure, u64); 20] = [
     (round_trip, PAIRS + WARM_UP),
     (echo_1k, PAIRS + WARM_UP),
     (echo_1m, PAIRS + WARM_UP),
+    (burst_1m, PAIRS + WARM_UP),
+    (burst_1m_into, PAIRS + WARM_UP),
     (throughput, THROUGHPUTS),
     (many_at_once, PAIRS + WARM_UP),
     (isolated, PAIRS + WARM_UP),
@@ -203,6 +206,31 @@ fn echo_1k(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
 
 fn echo_1m(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
     echo(guests, ("1 MiB of bytes there and back, across threads", 1 << 20, 2, 1.5), tick)
+}
+
+/// Bursts of 1 MiB there and back on two workers, twice as long as many are outstanding. The baseline has one outstanding.
+/// At least 0.7 of its rate is to be left.
+fn bursts_1m(
+    guests: &Guests,
+    name: &'static str,
+    results: Results,
+    tick: &mut dyn FnMut(),
+) -> Result<Row> {
+    let wpc = guests.pool(2)?;
+    let echo: Echo = wpc.function("echo_bytes")?;
+    let bytes: Vec<u8> = (0..=250).cycle().take(1 << 20).collect();
+    let mut ours = || load::burst(&echo, &bytes, (64, 128), results);
+    let mut one = || load::burst(&echo, &bytes, (1, 32), results);
+    against(name, 1.0 / 0.7, &mut ours, &mut one, tick)
+}
+
+fn burst_1m(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
+    let name = "1 MiB there and back, 64 outstanding (baseline: one)";
+    bursts_1m(guests, name, Results::New, tick)
+}
+
+fn burst_1m_into(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
+    bursts_1m(guests, "the same with `wait_into` (baseline: one)", Results::Into, tick)
 }
 
 fn throughput(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {

@@ -6,7 +6,8 @@
 //! A buffer belongs to whoever holds it; the list only holds those that are not in use. The caller's thread takes one to
 //! encode arguments into. The worker writes the reply into the arguments' buffer where it fits, and otherwise puts that
 //! back and takes another. [`PendingCall::wait_into`](crate::PendingCall::wait_into) exchanges the reply's buffer for its
-//! caller's, and puts that one back. A buffer that is lost on the way (a cancelled call, a result that its caller keeps)
+//! caller's, and puts that one back. Any other reader of a string or bytes takes the reply's buffer as the value; or, while a
+//! burst is drained, copies the bytes and puts the buffer back. A [`Loan`] counts a large reply until it is read. A buffer that is lost on the way (a cancelled call, a result that its caller keeps)
 //! is freed as any other; nothing counts on its return.
 //!
 //! # Bounds
@@ -42,12 +43,50 @@ pub(crate) const MAX_IDLE_BUFFERS: usize = 256;
 /// How long a buffer stays at least without being taken: longer than the pauses of a caller that sends burst after burst.
 const PERIOD: Duration = Duration::from_secs(1);
 
+/// With fewer large replies unread than these, their readers take the buffers along: the allocator keeps the memory of so
+/// few for the next calls.
+const BURST: usize = 16;
+
 #[derive(Debug)]
 pub(crate) struct Buffers {
     list: Mutex<List>,
     /// How many the list has; read without the lock.
     count: AtomicUsize,
+    /// How many large replies were written and are not read yet: a hint, as is the next.
+    unread: AtomicUsize,
+    /// How many of a burst were read since a large buffer was wanted.
+    reads: AtomicUsize,
     ticker: Arc<Ticker>,
+}
+
+/// A large reply that is not read yet.
+#[derive(Debug)]
+pub(crate) struct Loan {
+    buffers: Arc<Buffers>,
+    is_of_burst: bool,
+}
+
+impl Loan {
+    /// Whether the reader is to leave its buffer to the pool, and copy it.
+    ///
+    /// That costs a quarter of the page faults of a new buffer, so it is done where a burst is drained, and the memory would
+    /// go back to the system before the next. As long as each read is followed by another call, the allocator has the
+    /// memory of the one for the other.
+    pub(crate) fn is_wanted_back(&self) -> bool {
+        let is_of_burst = self.is_of_burst || self.buffers.unread.load(Ordering::Relaxed) > BURST;
+        is_of_burst && self.buffers.reads.fetch_add(1, Ordering::Relaxed) > 0
+    }
+
+    /// Ends the loan with a buffer for the pool.
+    pub(crate) fn put(self, buffer: Vec<u8>) {
+        self.buffers.put(buffer);
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        self.buffers.unread.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -79,7 +118,13 @@ impl Buffers {
             period_began: time::now(),
             is_closed: false,
         };
-        Self { list: Mutex::new(list), count: AtomicUsize::new(0), ticker }
+        Self {
+            list: Mutex::new(list),
+            count: AtomicUsize::new(0),
+            unread: AtomicUsize::new(0),
+            reads: AtomicUsize::new(0),
+            ticker,
+        }
     }
 
     /// An empty buffer with a capacity of at least `len` bytes; of at most twice as many where it comes from the list.
@@ -93,6 +138,7 @@ impl Buffers {
 
     #[cold]
     fn take_idle(&self, len: usize) -> Option<Vec<u8>> {
+        self.reads.store(0, Ordering::Relaxed);
         if self.is_empty() {
             return None;
         }
@@ -132,6 +178,12 @@ impl Buffers {
         if was_empty {
             self.ticker.ring();
         }
+    }
+
+    /// Counts a large reply.
+    pub(crate) fn lend(buffers: &Arc<Self>) -> Loan {
+        let is_of_burst = buffers.unread.fetch_add(1, Ordering::Relaxed) >= BURST;
+        Loan { buffers: Arc::clone(buffers), is_of_burst }
     }
 
     /// Whether there is none at the moment.

@@ -1,7 +1,7 @@
 //! What comes back across a sandbox's wall: where it lies, as it is kept for its caller, and the error it
 //! may carry. It knows nothing of who reads it.
 
-use crate::buffers::{Buffers, LARGE, fits};
+use crate::buffers::{Buffers, LARGE, Loan, fits};
 use crate::decode::{decode_bytes, decode_owned, from_vec};
 use crate::encode::encode;
 use crate::error::Error;
@@ -39,9 +39,9 @@ impl RawReply<'_> {
         match self {
             Self::Encoded(bytes) => Body::Encoded(written(room, &[bytes], Some(buffers))),
             Self::Bytes(bytes) => {
-                let home = (bytes.len() >= LARGE).then(|| Arc::clone(buffers));
+                let loan = (bytes.len() >= LARGE).then(|| Buffers::lend(buffers));
                 let bytes = written(room, &[bytes], Some(buffers));
-                Body::Bytes(Mutex::new(Some(Kept { bytes, home })))
+                Body::Bytes(Mutex::new(Some(Kept { bytes, loan })))
             }
         }
     }
@@ -101,8 +101,21 @@ pub(crate) enum Body {
 /// The bytes of a [`RawReply::Bytes`].
 pub(crate) struct Kept {
     bytes: Vec<u8>,
-    /// Where a buffer goes that was exchanged for theirs; `None` where they are few.
-    home: Option<Arc<Buffers>>,
+    /// Where their buffer goes, or one that was exchanged for it; `None` where they are few.
+    loan: Option<Loan>,
+}
+
+impl Kept {
+    fn value<R: DeserializeOwned + 'static>(self) -> Result<R, String> {
+        match self.loan {
+            Some(loan) if loan.is_wanted_back() => {
+                let value = decode_bytes(&self.bytes);
+                loan.put(self.bytes);
+                value
+            }
+            _ => from_vec(self.bytes),
+        }
+    }
 }
 
 impl std::fmt::Debug for Body {
@@ -135,7 +148,7 @@ impl Body {
             Self::Encoded(bytes) => RawReply::Encoded(bytes).value(function),
             Self::Bytes(kept) => take_over(kept)
                 .ok_or_else(|| TAKEN.to_owned())
-                .and_then(|kept| from_vec(kept.bytes))
+                .and_then(Kept::value)
                 .map_err(|reason| not_decoded::<R>(function, reason)),
         }
         .map_err(|error| *error)
@@ -153,7 +166,7 @@ impl Body {
             Self::Bytes(kept) => {
                 let kept = take_over(kept)
                     .ok_or_else(|| *not_decoded::<Vec<u8>>(function, TAKEN.to_owned()))?;
-                replace(into, kept.bytes, kept.home.as_deref());
+                replace(into, kept.bytes, kept.loan);
             }
         }
         Ok(())
@@ -167,12 +180,12 @@ impl Body {
         match self {
             Self::Encoded(bytes) => Ok(bytes.get(1..).unwrap_or_default().to_vec()),
             Self::Bytes(kept) => {
-                let Kept { bytes, home } = take_over(kept)
+                let Kept { bytes, loan } = take_over(kept)
                     .ok_or_else(|| *not_decoded::<()>(function, TAKEN.to_owned()))?;
                 let (length, used) = length(bytes.len());
                 let encoded = written(Vec::new(), &[&length[..used], &bytes], None);
-                if let Some(home) = home {
-                    home.put(bytes);
+                if let Some(loan) = loan {
+                    loan.put(bytes);
                 }
                 Ok(encoded)
             }
@@ -180,15 +193,15 @@ impl Body {
     }
 }
 
-fn replace(into: &mut Vec<u8>, value: Vec<u8>, home: Option<&Buffers>) {
+fn replace(into: &mut Vec<u8>, value: Vec<u8>, loan: Option<Loan>) {
     if value.len() < LARGE && value.len() <= into.capacity() {
         into.clear();
         into.extend_from_slice(&value);
         return;
     }
     let read = std::mem::replace(into, value);
-    if let Some(home) = home {
-        home.put(read);
+    if let Some(loan) = loan {
+        loan.put(read);
     }
 }
 
