@@ -136,7 +136,13 @@ impl Compiler {
             std::thread::Builder::new().name("wpc-compiler".to_owned()).spawn(move || {
                 let _permit = permit;
                 // The caller may have given up.
-                let _ = send.send(compile(&name, &bytes, &engine, cache.as_deref(), profile.is_metered));
+                let _ = send.send(compile(
+                    &name,
+                    &bytes,
+                    &engine,
+                    cache.as_deref(),
+                    profile.is_metered,
+                ));
             })
         })?;
         let limit = source.limits.compile_time;

@@ -3,9 +3,9 @@
 //! The set is an immutable snapshot that callers read without a lock. The supervisor replaces it
 //! when a worker is lost; start and stop replace it as a whole.
 
+use crate::buffers::Buffers;
 use crate::capacity::Capacity;
 use crate::changes::Changes;
-use crate::buffers::Buffers;
 use crate::config::Options;
 use crate::engine::Engines;
 use crate::error::Error;
