@@ -128,10 +128,6 @@ fn names_outside_the_rule() {
     for name in ["_", "then", "class", "__proto__", &long[1..]] {
         wpc.define_worker_function(name, module()).unwrap();
     }
-    assert_eq!(
-        code(wpc.define_worker_module(wat(r#"(module (func (export "a-b")))"#))),
-        "invalid_name"
-    );
     assert_eq!(code(wpc.define_worker_dependency("wpc", module())), "invalid_name");
 }
 

@@ -12,6 +12,13 @@ pub const BUFFER_EXPORT_PREFIX: &str = "wpc_buffer_v";
 /// The export that prepares a sandbox before its first call: `() -> i64`, a reply like a function's.
 pub const INIT_EXPORT: &str = "wpc_init";
 
+/// What the export of a function may start with; the function's name follows: `wpc:fn:log` is the function `log`.
+///
+/// In most languages the name of an export is a linker symbol too. The prefix keeps the symbol apart from every
+/// symbol of a C library, a toolchain or this contract, whatever the function is called. Exports without it keep
+/// working.
+pub const FUNCTION_EXPORT_PREFIX: &str = "wpc:fn:";
+
 /// The import module of the host's own functions.
 pub const HOST_MODULE: &str = "wpc";
 
@@ -72,6 +79,28 @@ pub const fn is_valid(name: &str) -> bool {
         at += 1;
     }
     true
+}
+
+/// The rule for the names of exports under which functions may be defined, see [`is_export_name`].
+pub const EXPORT_NAME_RULE: &str =
+    "between 1 and 255 bytes, without control characters and bidirectional controls";
+
+/// Whether the export of that name may be defined under it, with all the others of its module. Such a name is a
+/// toolchain's choice, as `get-answer` or `ns:pkg/iface#fn`, so the rule refuses only what could forge a line
+/// of a log.
+///
+/// ```
+/// assert!(wpc_abi::names::is_export_name("ns:pkg/iface#fn"));
+/// assert!(!wpc_abi::names::is_export_name("two\nlines"));
+/// ```
+#[must_use]
+pub fn is_export_name(name: &str) -> bool {
+    let forges = |character: char| {
+        character.is_control()
+            || matches!(character,
+                '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    !name.is_empty() && name.len() <= MAX_NAME_LEN && !name.chars().any(forges)
 }
 
 /// How loud a guest's log line is, as [`LOG_IMPORT`]'s first argument tells it.

@@ -187,6 +187,12 @@ pub struct ExportInformation {
     pub name: String,
     /// Its types, such as `(path: String) -> String`; `None` where the module does not tell them.
     pub signature: Option<String>,
+    /// How to call it although its name cannot be a definition's own; `None` if it can be. Such exports are
+    /// defined under their own names by
+    /// [`define_worker_module`](crate::WorkerProcedureCall::define_worker_module), and under a name of the
+    /// embedder's choice with [`WasmModule::export`](crate::WasmModule::export).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub how_to_call: Option<String>,
 }
 
 /// What a module imports from one alias.

@@ -13,8 +13,8 @@ use crate::information::{
     ExportInformation, ModuleInformation, RequiredDependency, TypeInformation,
 };
 use crate::module::{
-    Convention, MAX_EXPORTS, MAX_PARAMETERS, MAX_SECTION, Origin, Scalar, callable, convention,
-    offers, origin,
+    Convention, Export, MAX_EXPORTS, MAX_PARAMETERS, MAX_SECTION, Origin, Scalar, callable,
+    convention, offers, origin,
 };
 use crate::signature;
 use crate::wasi::{Need, Piece};
@@ -398,14 +398,16 @@ impl<'a> Told<'a> {
         });
         let callable = callable(exports, signatures);
         let offered = offers(&callable);
-        let functions = offered.iter().take(MAX_EXPORTS).map(|(_, export)| ExportInformation {
+        let offered = || offered.iter().take(MAX_EXPORTS).map(|(_, export)| *export);
+        let functions = offered().map(|export| ExportInformation {
             name: export.name.clone(),
             signature: signature::known(export).map(|signature| text::signature_text(&signature)),
+            how_to_call: how_to_call(&export.name),
         });
         let functions: Vec<_> = functions.collect();
-        let told: HashSet<_> = functions.iter().map(|function| function.name.as_str()).collect();
+        let told: HashSet<_> = offered().map(Export::item).collect();
         let mut other_exports = std::mem::take(&mut self.component_exports);
-        for export in self.exports().filter(|export| !told.contains(export.name)) {
+        for export in self.exports().filter(|export| !told.contains(&*export.name)) {
             other_exports.push(|| {
                 let what = self.exported(&export).map(|ty| describe(&self.types, ty));
                 let what = what.unwrap_or_else(|| "nothing that there is".to_owned());
@@ -467,6 +469,22 @@ fn grants(mut pieces: BTreeSet<Piece>) -> Vec<String> {
         pieces.remove(&Piece::Descriptors);
     }
     pieces.into_iter().map(|piece| piece.method().to_owned()).collect()
+}
+
+/// How a function is called whose name cannot be a definition's own; `None` for every other one.
+fn how_to_call(name: &str) -> Option<String> {
+    let name_rule = names::NAME_RULE;
+    if names::is_valid(name) {
+        None
+    } else if names::is_export_name(name) {
+        Some(format!(
+            "define the whole module and call it by this name, or define it alone with `export` set to this name, under a name that is {name_rule}"
+        ))
+    } else {
+        Some(format!(
+            "define it alone with `export` set to this name, under a name that is {name_rule}"
+        ))
+    }
 }
 
 /// How long the header of a module or a component is.

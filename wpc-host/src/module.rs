@@ -11,7 +11,7 @@ use crate::metering;
 use crate::proposal::{Proposal, refused_in};
 use crate::wasi::{Need, WASI_MODULE, need};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use wasmtime::{ExternType, FuncType, ValType};
 use wpc_abi::names;
 use wpc_abi::section::{SECTION, Section, Signature};
@@ -59,10 +59,24 @@ impl Scalar {
 /// An export that can be called.
 #[derive(Debug)]
 pub(crate) struct Export {
+    /// The function's name, without [`names::FUNCTION_EXPORT_PREFIX`].
     pub(crate) name: String,
+    /// Whether the module exports it with that prefix.
+    pub(crate) is_prefixed: bool,
     pub(crate) convention: Convention,
     /// What the module tells of its types, if it does.
     pub(crate) signature: Option<Signature>,
+}
+
+impl Export {
+    /// The name by which the module exports it.
+    pub(crate) fn item(&self) -> Cow<'_, str> {
+        if self.is_prefixed { prefixed(&self.name).into() } else { self.name.as_str().into() }
+    }
+}
+
+fn prefixed(function: &str) -> String {
+    format!("{}{function}", names::FUNCTION_EXPORT_PREFIX)
 }
 
 /// What a module imports from dependencies, by alias.
@@ -118,6 +132,16 @@ impl Module {
     /// Whether it is a WASI command: a program that only its `_start` initialises.
     pub(crate) fn is_command(&self) -> bool {
         matches!(self.exports.as_slice(), [only] if only.convention == Convention::Command)
+    }
+
+    /// What a direct import of `name` is linked to: the export of that name, else the function of that name.
+    pub(crate) fn linked<'a>(&self, name: &'a str) -> Option<(Cow<'a, str>, ExternType)> {
+        if let Some(found) = self.wasm.get_export(name) {
+            return Some((name.into(), found));
+        }
+        let item = prefixed(name);
+        let found = self.wasm.get_export(&item)?;
+        Some((item.into(), found))
     }
 
     /// What it offers as a whole, each with its place among the exports.
@@ -408,24 +432,37 @@ pub(crate) fn callable<'a>(
     let (mut is_program, mut is_reactor) = (false, false);
     let nothing = Convention::Scalars { parameters: Vec::new(), result: None };
     let mut callable = Vec::new();
-    for (name, convention) in exports {
-        match name {
+    for (item, convention) in exports {
+        let (name, is_prefixed) = match item.strip_prefix(names::FUNCTION_EXPORT_PREFIX) {
+            Some(function) => (function, true),
+            None => (item, false),
+        };
+        match item {
             COMMAND => is_program = convention.as_ref() == Some(&nothing),
             REACTOR => is_reactor = convention.is_some(),
             // The contract's own exports and those of the toolchains are not the author's.
-            _ if name.starts_with("wpc_") || name.starts_with("__") => {}
+            _ if name.starts_with("wpc_") || item.starts_with("__") => {}
             _ => {
                 let Some(convention) = convention.filter(|_| callable.len() <= MAX_EXPORTS) else {
                     continue;
                 };
-                let signature = signatures.remove(name);
-                callable.push(Export { name: name.to_owned(), convention, signature });
+                let name = name.to_owned();
+                callable.push(Export { name, is_prefixed, convention, signature: None });
             }
         }
     }
+    // Beside the author's function `log` there may be the export of a C library's.
+    let prefixed = callable.iter().filter(|export| export.is_prefixed);
+    let prefixed: HashSet<_> = prefixed.map(|export| export.name.clone()).collect();
+    if !prefixed.is_empty() {
+        callable.retain(|export| export.is_prefixed || !prefixed.contains(&export.name));
+    }
+    for export in &mut callable {
+        export.signature = signatures.remove(&export.name);
+    }
     if is_program && (!is_reactor || callable.is_empty()) {
         let (name, convention) = (COMMAND.to_owned(), Convention::Command);
-        return vec![Export { name, convention, signature: None }];
+        return vec![Export { name, is_prefixed: false, convention, signature: None }];
     }
     callable
 }

@@ -253,7 +253,8 @@ impl Registry {
         Ok(functions.remove(0))
     }
 
-    /// Defines every function a module offers, under its export's name.
+    /// Defines every function a module offers, under its export's name. An export whose name could forge a line
+    /// of a log is left out; by [`WasmModule::export`] it can be defined under another.
     pub(crate) fn define_module(&self, source: &WasmModule) -> Result<Vec<Arc<Function>>, Error> {
         if let Some(export) = &source.export {
             return Err(Error::InvalidOptions {
@@ -272,11 +273,19 @@ impl Registry {
                 offered: Vec::new(),
             });
         }
-        let mut functions = Vec::new();
-        for (at, export) in module.offers() {
-            check_name("function", &export.name)?;
-            functions.push((Arc::from(export.name.as_str()), at));
+        let (offered, left_out): (Vec<_>, Vec<_>) = module
+            .offers()
+            .into_iter()
+            .partition(|(_, export)| wpc_abi::names::is_export_name(&export.name));
+        if let ([], [(_, export), ..]) = (offered.as_slice(), left_out.as_slice()) {
+            return Err(Error::InvalidName {
+                what: "function",
+                name: export.name.clone(),
+                rule: wpc_abi::names::EXPORT_NAME_RULE,
+            });
         }
+        let functions = offered.iter().map(|(at, export)| (export.name.as_str().into(), *at));
+        let functions = functions.collect();
         self.define_group(Group::new(what, module, source, profile, functions)?)
     }
 

@@ -4,6 +4,7 @@
 use crate::mistakes::Mistakes;
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
@@ -102,7 +103,7 @@ fn with_mistakes(tokens: TokenStream, mistakes: Mistakes) -> TokenStream {
 
 fn export_name(attribute: TokenStream, item: &ItemFn, mistakes: &mut Mistakes) -> String {
     let ident = &item.sig.ident;
-    let mut name = (ident.to_string().trim_start_matches("r#").to_owned(), ident.to_token_stream());
+    let mut name = (ident.unraw().to_string(), ident.to_token_stream());
     match Punctuated::<Setting, Token![,]>::parse_terminated.parse2(attribute) {
         Ok(settings) => {
             for Setting { key, value } in settings {
@@ -149,8 +150,11 @@ impl Function<'_> {
             (0..arguments.len()).map(|at| format_ident!("__wpc_argument{at}")).collect::<Vec<_>>();
         let types = arguments.iter().map(|(_, ty)| with_lifetimes(ty, "'_")).collect::<Vec<_>>();
         let reply = self.reply();
+        // The name of an export is the linker's symbol: without the prefix a function called `read` would take the
+        // place of the C library's.
+        let symbol = format!("{}{export}", wpc_abi::names::FUNCTION_EXPORT_PREFIX);
         quote! {
-            #[unsafe(export_name = #export)]
+            #[unsafe(export_name = #symbol)]
             extern "C" fn __wpc_entry(__wpc_ptr: *const u8, __wpc_len: usize) -> u64 {
                 let __wpc_scope = ();
                 // SAFETY: the host passes the place it filled in the buffer it was given, and the scope is this
@@ -202,7 +206,7 @@ impl Function<'_> {
             quote! { ::wpc::__private::Probe::<#ty>::SCHEMA }
         };
         let arguments = self.arguments.iter().map(|(name, ty)| {
-            let name = name.to_string();
+            let name = name.unraw().to_string();
             let schema = schema(ty);
             quote! { (#name, #schema) }
         });

@@ -4,6 +4,7 @@
 use crate::mistakes::Mistakes;
 use proc_macro2::TokenStream;
 use quote::quote;
+use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, Ident, ReturnType, Signature, Token, Visibility, braced};
 
@@ -111,11 +112,12 @@ pub(crate) fn expand_host(tokens: TokenStream) -> TokenStream {
 impl Dependency {
     fn expansion(&self, mistakes: &mut Mistakes) -> TokenStream {
         let Self { attributes, visibility, alias, functions } = self;
-        mistakes.check_name("dependency", &alias.to_string(), alias);
+        let alias_name = alias.unraw().to_string();
+        mistakes.check_name("dependency", &alias_name, alias);
         let functions = functions.iter().map(|function| {
-            let alias = alias.to_string();
+            let alias = &alias_name;
             let module = format!("{}{alias}", wpc_abi::names::TYPED_DEPENDENCY_PREFIX);
-            function.expansion(&alias, &module, mistakes)
+            function.expansion(alias, &module, mistakes)
         });
         quote! {
             #(#attributes)*
@@ -133,7 +135,7 @@ impl Declaration {
         let Self { attributes, signature } = self;
         let arguments = mistakes.arguments(signature);
         let name = &signature.ident;
-        let export = name.to_string();
+        let export = name.unraw().to_string();
         mistakes.check_name("function", &export, name);
         let names = arguments.iter().map(|(name, _)| name).collect::<Vec<_>>();
         let inputs = &signature.inputs;

@@ -99,9 +99,24 @@ impl WorkerProcedureCall {
     /// it tells none, every export that can be called. They share their sandboxes,
     /// so that what one of them keeps in memory the others see.
     ///
+    /// A function keeps its export's name even where that is not an identifier, such as `get-answer` or
+    /// `ns:pkg/iface#fn`. Exports whose names are empty, longer than 255 bytes or contain control characters are
+    /// left out; [`WasmModule::export`] defines each of them under another name.
+    ///
     /// # Errors
     ///
     /// What is wrong with the module or what it wants; nothing is changed then.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use wpc_host::{Options, WorkerProcedureCall};
+    /// # let wpc = WorkerProcedureCall::new(Options::default())?;
+    /// let wasm = wat::parse_str(r#"(module (func (export "get-answer") (result i32) i32.const 42))"#)?;
+    /// wpc.define_worker_module(&wasm)?;
+    /// wpc.start_workers(1)?;
+    /// assert_eq!(wpc.call::<i32>("get-answer", ())?, 42);
+    /// # Ok(()) }
+    /// ```
     pub fn define_worker_module(
         &self,
         module: impl Into<WasmModule>,

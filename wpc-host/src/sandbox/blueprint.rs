@@ -198,7 +198,7 @@ fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Par
                 .module
                 .export(export)
                 .ok_or_else(|| refuse(export, missing(&nodes[callee].module, export)))?;
-            let (name, convention) = (export.clone(), found.convention.clone());
+            let (name, convention) = (found.item().into_owned(), found.convention.clone());
             let entry = move |caller: &mut wasmtime::Caller<'_, State>, callee: usize| {
                 let instance = caller.data().instances[callee].instance;
                 Entry::new(caller, instance, &name, &convention)
@@ -209,10 +209,9 @@ fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Par
         }
         for (export, wanted) in &imported.linked {
             links_directly = true;
-            let found = nodes[callee]
+            let (_, found) = nodes[callee]
                 .module
-                .wasm
-                .get_export(export)
+                .linked(export)
                 .ok_or_else(|| refuse(export, missing(&nodes[callee].module, export)))?;
             if !fits(&found, wanted) {
                 let (found, wanted) = (describe(&found), describe(wanted));
@@ -224,7 +223,11 @@ fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Par
         let sources = module.wasm.imports().map(|import| {
             let name = import.name().to_owned();
             match dependencies.get(import.module()) {
-                Some(&at) => Source::Instance { at, name },
+                Some(&at) => {
+                    let linked = nodes[at].module.linked(&name);
+                    let name = linked.map_or(name.clone(), |(item, _)| item.into_owned());
+                    Source::Instance { at, name }
+                }
                 None => Source::Host { module: import.module().to_owned(), name },
             }
         });

@@ -178,7 +178,7 @@ impl Sandbox {
     #[cold]
     fn look_up(&mut self, at: usize, request: &Request<'_>) -> wasmtime::Result<()> {
         let (instance, export) = (self.store.data().instances[at].instance, request.export);
-        let entry = Entry::new(&mut self.store, instance, &export.name, &export.convention)
+        let entry = Entry::new(&mut self.store, instance, &export.item(), &export.convention)
             .map_err(wasmtime::Error::new)?;
         let known = self.entries.len().max(request.export_at + 1);
         self.entries.resize(known, None);
