@@ -69,19 +69,16 @@ impl Writer {
             Type::Bool => self.put_some(value.as_bool(), named, value),
             Type::I8 => self.integer::<i8>(named, value),
             Type::I16 => self.integer::<i16>(named, value),
-            Type::I32 => self.integer::<i32>(named, value),
-            Type::I64 | Type::Isize => self.integer::<i64>(named, value),
+            // A guest's addresses have 32 bits, and postcard writes integers of every width alike.
+            Type::I32 | Type::Isize => self.integer::<i32>(named, value),
+            Type::I64 => self.integer::<i64>(named, value),
             Type::I128 => self.integer::<i128>(named, value),
             Type::U8 => self.integer::<u8>(named, value),
             Type::U16 => self.integer::<u16>(named, value),
-            Type::U32 => self.integer::<u32>(named, value),
-            Type::U64 | Type::Usize => self.integer::<u64>(named, value),
+            Type::U32 | Type::Usize => self.integer::<u32>(named, value),
+            Type::U64 => self.integer::<u64>(named, value),
             Type::U128 => self.integer::<u128>(named, value),
-            Type::F32 => {
-                #[expect(clippy::cast_possible_truncation, reason = "the nearest is meant")]
-                let float = float(value).map(|float| float as f32);
-                self.put_some(float, named, value)
-            }
+            Type::F32 => self.put_some(float(value).and_then(single), named, value),
             Type::F64 => self.put_some(float(value), named, value),
             Type::Char => {
                 let mut characters = value.as_str().unwrap_or_default().chars();
@@ -307,6 +304,23 @@ fn float(value: &Value) -> Option<f64> {
     }
 }
 
+/// The nearest `f32`; `None` for a finite number that is out of its range.
+fn single(float: f64) -> Option<f32> {
+    #[expect(clippy::cast_possible_truncation, reason = "the nearest is meant")]
+    let single = float as f32;
+    (single.is_finite() || !float.is_finite()).then_some(single)
+}
+
+/// The `f64` whose shortest decimal form is that of the `f32`: 0.1 for 0.1, and not 0.10000000149011612.
+fn shortest(single: f32) -> f64 {
+    /// The integers below have one form in both.
+    const EXACT: f32 = 16_777_216.0;
+    if !single.is_finite() || (single.fract() == 0.0 && single.abs() < EXACT) {
+        return single.into();
+    }
+    format!("{single:e}").parse().unwrap_or_else(|_| single.into())
+}
+
 /// Whether a value of the type may be `null` by itself.
 fn may_be_null(named: &OwnedNamedType) -> bool {
     match &named.ty {
@@ -329,12 +343,12 @@ impl<'a> Reader<'a> {
             Type::Bool => Value::Bool(self.take()?),
             Type::I8 => self.take::<i8>()?.into(),
             Type::I16 => self.take::<i16>()?.into(),
-            Type::I32 => self.take::<i32>()?.into(),
-            Type::I64 | Type::Isize => self.take::<i64>()?.into(),
+            Type::I32 | Type::Isize => self.take::<i32>()?.into(),
+            Type::I64 => self.take::<i64>()?.into(),
             Type::U8 => self.take::<u8>()?.into(),
             Type::U16 => self.take::<u16>()?.into(),
-            Type::U32 => self.take::<u32>()?.into(),
-            Type::U64 | Type::Usize => self.take::<u64>()?.into(),
+            Type::U32 | Type::Usize => self.take::<u32>()?.into(),
+            Type::U64 => self.take::<u64>()?.into(),
             Type::I128 => {
                 let number = self.take::<i128>()?;
                 i64::try_from(number).map_or_else(|_| number.to_string().into(), Value::from)
@@ -343,7 +357,7 @@ impl<'a> Reader<'a> {
                 let number = self.take::<u128>()?;
                 u64::try_from(number).map_or_else(|_| number.to_string().into(), Value::from)
             }
-            Type::F32 => from_float(self.take::<f32>()?.into()),
+            Type::F32 => from_float(shortest(self.take()?)),
             Type::F64 => from_float(self.take()?),
             Type::Char => Value::String(self.take::<char>()?.into()),
             Type::String => {
@@ -543,6 +557,68 @@ mod tests {
                 { "Named": { "leaf": { "name": "", "size": 1 }, "tag": "x" } },
             ]),
         );
+    }
+
+    #[test]
+    fn an_f32_is_written_in_its_shortest_form_and_refused_out_of_its_range() {
+        for (single, shortest) in [
+            (0.1_f32, "0.1"),
+            (-3.3, "-3.3"),
+            (1.0, "1.0"),
+            (16_777_216.0, "16777216.0"),
+            (16_777_218.0, "16777218.0"),
+            (f32::MAX, "3.4028235e+38"),
+            (f32::MIN_POSITIVE, "1.1754944e-38"),
+            (1e-45, "1e-45"),
+            (-0.0, "-0.0"),
+        ] {
+            let value = decode(&f32::SCHEMA.into(), &single.to_le_bytes()).unwrap();
+            assert_eq!(value.to_string(), shortest);
+            let bytes = encode("it", &f32::SCHEMA.into(), &value).unwrap();
+            assert_eq!(bytes, single.to_le_bytes(), "{shortest}");
+        }
+        let encoded = |json: &str| encode("it", &f32::SCHEMA.into(), &json.parse().unwrap());
+        for out_of_range in ["1e39", "-1e39", "1e308", "3.4028236e38"] {
+            let refused = encoded(out_of_range).unwrap_err();
+            assert!(refused.starts_with("`it` must be f32, and is "), "{refused}");
+        }
+        // What rounds to the largest or to zero is near enough, as it is in an `f64`.
+        assert_eq!(encoded("3.40282351e38").unwrap(), f32::MAX.to_le_bytes());
+        assert_eq!(encoded("1e-60").unwrap(), 0_f32.to_le_bytes());
+        assert_eq!(encoded("\"-Infinity\"").unwrap(), f32::NEG_INFINITY.to_le_bytes());
+    }
+
+    #[test]
+    fn every_f32_comes_back_as_it_went() {
+        /// A prime, so that every exponent and sign is among those looked at.
+        const STEP: usize = 99_991;
+        for bits in (0..=u32::MAX).step_by(STEP) {
+            let single = f32::from_bits(bits);
+            let value = decode(&f32::SCHEMA.into(), &single.to_le_bytes()).unwrap();
+            let bytes = encode("it", &f32::SCHEMA.into(), &value).unwrap();
+            let back = f32::from_le_bytes(bytes.try_into().unwrap());
+            assert!(back.to_bits() == bits || (back.is_nan() && single.is_nan()), "{bits:x}");
+            if single.is_finite() {
+                let text = value.to_string();
+                assert_eq!(text.parse(), Ok(single));
+                let digits = text.split('e').next().unwrap().replace(['-', '.'], "");
+                assert!(digits.trim_matches('0').len() <= 9, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_have_the_width_that_they_have_in_a_guest() {
+        let size = OwnedNamedType { name: "usize".to_owned(), ty: Type::Usize };
+        let largest = postcard::to_allocvec(&u32::MAX).unwrap();
+        assert_eq!(encode("it", &size, &json!(u32::MAX)), Ok(largest.clone()));
+        assert_eq!(decode(&size, &largest), Ok(json!(u32::MAX)));
+        let refused = encode("it", &size, &json!(1_u64 << 32)).unwrap_err();
+        assert_eq!(refused, "`it` must be usize, and is 4294967296");
+        let size = OwnedNamedType { name: "isize".to_owned(), ty: Type::Isize };
+        let least = postcard::to_allocvec(&i32::MIN).unwrap();
+        assert_eq!(encode("it", &size, &json!(i32::MIN)), Ok(least.clone()));
+        assert_eq!(decode(&size, &least), Ok(json!(i32::MIN)));
     }
 
     #[test]
