@@ -2,7 +2,64 @@
 
 use crate::support::*;
 use serde_json::json;
-use wpc_host::{CallOptions, Error, Limits};
+use wpc_host::{CallOptions, Error, Limits, Schema};
+
+#[path = "../fixtures/guests/types/src/naming.rs"]
+mod naming;
+
+#[test]
+fn json_has_the_names_that_serde_gives() {
+    let wpc = pool(1);
+    wpc.define_worker_function("named", guest("types")).unwrap();
+    let every = naming::Naming::every();
+    let json = serde_json::to_value(&every).unwrap();
+    assert_eq!(wpc.call_json("named", std::slice::from_ref(&json)).unwrap(), json);
+    // A typed handle finds that both sides have the same type.
+    let typed = wpc.function::<(naming::Naming,), naming::Naming>("named").unwrap();
+    assert_eq!(typed.call((every.clone(),)).unwrap(), every);
+}
+
+#[test]
+fn raw_identifiers_have_no_prefix() {
+    #[derive(serde::Serialize, serde::Deserialize, postcard_schema::Schema)]
+    struct Raw {
+        r#fn: u8,
+    }
+    let wpc = pool(1);
+    wpc.define_worker_module(guest("types")).unwrap();
+    let signature = wpc.get_remote_functions().into_iter().find(|one| one.name == "match");
+    let signature = signature.unwrap().parameter_signature.unwrap();
+    assert_eq!(signature, "(type: u8, in: Raw) -> Raw");
+    let answer = wpc.call_json("match", &[json!(1), json!({ "fn": 2 })]).unwrap();
+    assert_eq!(answer, json!({ "fn": 3 }));
+    // The derive of another crate leaves the prefix, which is not a difference.
+    let typed = wpc.function::<(u8, Raw), Raw>("match").unwrap();
+    assert_eq!(typed.call((1, Raw { r#fn: 2 })).unwrap().r#fn, 3);
+}
+
+#[test]
+fn sizes_have_types_and_go_there_and_back() {
+    let wpc = pool(1);
+    wpc.define_worker_module(guest("types")).unwrap();
+    let signature = |name: &str| {
+        let functions = wpc.get_remote_functions();
+        let found = functions.into_iter().find(|one| one.name == name).unwrap();
+        found.parameter_signature.unwrap()
+    };
+    assert_eq!(signature("length"), "(items: Vec<u32>, more: u32) -> u32");
+    assert_eq!(signature("difference"), "(sizes: Sizes, other: Option<i32>) -> u32");
+    let most = u32::MAX;
+    assert_eq!(wpc.call_json("length", &[json!([1, 2]), json!(most - 3)]).unwrap(), json!(most));
+    let sizes = json!({ "size": most, "signed": i32::MIN });
+    let error = wpc.call_json("difference", &[sizes, json!(null)]).unwrap_err();
+    let Error::Guest { error, .. } = &error else { panic!("{error}") };
+    assert_eq!(error.message, "-2147483648 of 4294967295");
+    let error = wpc.call_json("length", &[json!([]), json!(1_u64 << 32)]).unwrap_err();
+    assert!(error.to_string().contains("`more` must be u32"), "{error}");
+    assert_eq!(wpc.call::<usize>("length", (vec![1_usize, 2], 3_usize)).unwrap(), 6);
+    let typed = wpc.function::<(Vec<u32>, u32), u32>("length").unwrap();
+    assert_eq!(typed.call((vec![1, 2], 3)).unwrap(), 6);
+}
 
 #[test]
 fn structures_enums_and_maps_go_there_and_back() {

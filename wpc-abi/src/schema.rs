@@ -20,6 +20,9 @@ use postcard_schema::schema::{
 /// Types written by people nest a handful of levels; 64 costs a few KiB of stack.
 pub const MAX_DEPTH: usize = 64;
 
+/// What a raw identifier starts with.
+const RAW: &str = "r#";
+
 /// Counts bytes, and writes them as long as there is room: one pass measures, a second one fills.
 #[derive(Debug)]
 pub(crate) struct Sink<'a> {
@@ -238,6 +241,12 @@ impl<'a> Source<'a> {
         core::str::from_utf8(self.bytes()?).map(String::from).map_err(|_| Malformed::NotUtf8)
     }
 
+    /// A name. The derive of `postcard-schema` leaves raw identifiers their `r#`, which is not part of a name.
+    pub(crate) fn name(&mut self) -> Result<String, Malformed> {
+        let name = self.str()?;
+        Ok(name.strip_prefix(RAW).map(String::from).unwrap_or(name))
+    }
+
     /// As many items as the bytes say, which cannot be more than there are bytes.
     pub(crate) fn list<T>(
         &mut self,
@@ -252,7 +261,7 @@ impl<'a> Source<'a> {
 
     pub(crate) fn named_type(&mut self, depth: usize) -> Result<OwnedNamedType, Malformed> {
         let depth = depth.checked_sub(1).ok_or(Malformed::TooDeep)?;
-        let name = self.str()?;
+        let name = self.name()?;
         let ty = match self.varint()? {
             0 => OwnedType::Bool,
             1 => OwnedType::I8,
@@ -292,11 +301,11 @@ impl<'a> Source<'a> {
     }
 
     fn field(&mut self, depth: usize) -> Result<OwnedNamedValue, Malformed> {
-        Ok(OwnedNamedValue { name: self.str()?, ty: self.named_type(depth)? })
+        Ok(OwnedNamedValue { name: self.name()?, ty: self.named_type(depth)? })
     }
 
     fn variant(&mut self, depth: usize) -> Result<OwnedNamedVariant, Malformed> {
-        let name = self.str()?;
+        let name = self.name()?;
         let ty = match self.varint()? {
             0 => OwnedVariantType::UnitVariant,
             1 => OwnedVariantType::NewtypeVariant(Box::new(self.named_type(depth)?)),
@@ -311,7 +320,8 @@ impl<'a> Source<'a> {
 /// Whether values of both types have the same bytes and mean the same.
 ///
 /// Names of types do not count (`str` is `String`), nor do newtypes; names of fields and variants
-/// do, because two fields of one type that changed places would go unnoticed otherwise.
+/// do, because two fields of one type that changed places would go unnoticed otherwise. `usize` and `isize` are the
+/// `u32` and `i32` that they are in a guest.
 #[must_use]
 pub fn agree(one: &OwnedNamedType, other: &OwnedNamedType) -> bool {
     types_agree(&one.ty, &other.ty)
@@ -322,6 +332,7 @@ fn types_agree(one: &OwnedType, other: &OwnedType) -> bool {
     match (one, other) {
         (T::NewtypeStruct(inner), other) => types_agree(&inner.ty, other),
         (one, T::NewtypeStruct(inner)) => types_agree(one, &inner.ty),
+        (T::Usize, T::U32) | (T::U32, T::Usize) | (T::Isize, T::I32) | (T::I32, T::Isize) => true,
         (T::ByteArray, T::Seq(item)) | (T::Seq(item), T::ByteArray) => item.ty == T::U8,
         (T::Option(one), T::Option(other)) | (T::Seq(one), T::Seq(other)) => agree(one, other),
         (T::Tuple(one) | T::TupleStruct(one), T::Tuple(other) | T::TupleStruct(other)) => {
@@ -334,11 +345,16 @@ fn types_agree(one: &OwnedType, other: &OwnedType) -> bool {
         (T::Enum(one), T::Enum(other)) => {
             one.len() == other.len()
                 && one.iter().zip(other).all(|(one, other)| {
-                    one.name == other.name && variants_agree(&one.ty, &other.ty)
+                    names_agree(&one.name, &other.name) && variants_agree(&one.ty, &other.ty)
                 })
         }
         (one, other) => one == other,
     }
+}
+
+fn names_agree(one: &str, other: &str) -> bool {
+    let plain = |name| str::strip_prefix(name, RAW).unwrap_or(name);
+    plain(one) == plain(other)
 }
 
 fn variants_agree(one: &OwnedVariantType, other: &OwnedVariantType) -> bool {
@@ -360,7 +376,7 @@ fn fields_agree(one: &[OwnedNamedValue], other: &[OwnedNamedValue]) -> bool {
         && one
             .iter()
             .zip(other)
-            .all(|(one, other)| one.name == other.name && agree(&one.ty, &other.ty))
+            .all(|(one, other)| names_agree(&one.name, &other.name) && agree(&one.ty, &other.ty))
 }
 
 #[cfg(test)]

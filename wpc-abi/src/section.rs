@@ -138,7 +138,7 @@ fn read_function(body: &mut Source<'_>) -> Result<Signature, Malformed> {
     Ok(Signature {
         name: body.str()?,
         arguments: body
-            .list(|body| Ok(Argument { name: body.str()?, ty: read_optional_type(body)? }))?,
+            .list(|body| Ok(Argument { name: body.name()?, ty: read_optional_type(body)? }))?,
         result: read_optional_type(body)?,
     })
 }

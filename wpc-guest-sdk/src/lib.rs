@@ -137,8 +137,7 @@
 //! # WASI
 //!
 //! `wasm32-wasip1` works as a target too, where the definition is granted the pieces that the standard
-//! library imports. An export is a symbol like any other there: a function named as one of the C
-//! library's, `read`, `write` or `exit`, takes that one's place, and what calls it breaks.
+//! library imports.
 //!
 //! # Features
 //!
@@ -175,15 +174,24 @@ pub use wpc_abi::GuestError;
 mod schema {
     // A glob gives way to what is named: the derive is ours, so that guests need no other crate.
     pub use postcard_schema::*;
-    pub use wpc_guest_macros::Schema;
+    pub use wpc_schema_macros::GuestSchema as Schema;
 }
 
 /// Tells what a type looks like: a trait, and its derive.
 ///
-/// The derive takes structs and enums, also generic ones. It knows `#[serde(rename = "…")]`, and
-/// refuses attributes by which serde would write other bytes than the fields tell. For the common
-/// types of the standard library the trait is there. A type that holds itself, such as a tree, has no
-/// schema, which would have no end: everything but signatures works without.
+/// The derive takes structs and enums, also generic ones. For the common types of the standard library the trait
+/// is there. A type that holds itself, such as a tree, has no schema, which would have no end: everything but
+/// signatures works without.
+///
+/// | `#[serde(…)]` | the derive |
+/// |---|---|
+/// | `rename`, `rename_all`, `rename_all_fields`, the same in both directions | uses those names |
+/// | `transparent` | describes the only field that is not skipped |
+/// | `default` on an `Option` | nothing to do: JSON may leave an `Option` out |
+/// | `borrow`, `bound`, `crate`, `deny_unknown_fields`, `expecting` | nothing to do |
+/// | everything else, such as `flatten`, `skip`, `tag`, `untagged`, `with`, `from`, `alias`, `default` | refuses it at compile time |
+///
+/// Raw identifiers lose their `r#`. `usize` and `isize` are described as `u32` and `i32`, which they are in a guest.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -206,8 +214,10 @@ pub use schema::Schema;
 
 /// Makes a function callable through the pool.
 ///
-/// The export has the function's name, or another one: `#[wpc::function(name = "other")]`. The
-/// function itself stays as it is and can be called and tested like any other.
+/// Callers use the function's name, or another one: `#[wpc::function(name = "other")]`. The
+/// function itself stays as it is and can be called and tested like any other. Its linker symbol is `wpc:fn:` and
+/// the name, so a function may have the name of any other symbol, such as `log`, `read` or `memory`; only names that
+/// start with `wpc_` are reserved.
 ///
 /// Arguments are at most twelve, each of a type that serde can deserialize; the result's type can be
 /// serialized. A result type named `Result` tells that its error becomes a guest error: its
@@ -423,4 +433,5 @@ pub mod __private {
     pub use postcard_schema::schema;
     pub use wpc_abi::names::is_valid as is_valid_name;
     pub use wpc_abi::section::Record;
+    pub use wpc_schema_macros::portable;
 }

@@ -28,7 +28,7 @@ both! {
         #[serde(rename = "firstOne")]
         one: Vec<T>,
         #[serde(default)]
-        r#type: Option<(U, bool)>,
+        third: Option<(U, bool)>,
     }
     pub(crate) struct Borrowed<'a> {
         text: &'a str,
@@ -36,7 +36,7 @@ both! {
     }
     pub(crate) enum Variants {
         Unit,
-        #[serde(rename = "new", alias = "old")]
+        #[serde(rename = "new")]
         Newtype(i64),
         Tuple(char, f32),
         Fields { map: std::collections::BTreeMap<String, u64>, #[serde(rename(serialize = "b", deserialize = "b"))] b: () },
@@ -166,4 +166,122 @@ mod about_itself {
 #[test]
 fn a_type_that_only_seems_to_hold_itself_has_a_schema() {
     assert_eq!(<about_itself::Node as wpc::Schema>::SCHEMA.name, "Node");
+}
+
+/// What serde's attributes and Rust's syntax make of names, and sizes.
+#[expect(dead_code, reason = "only the schemas are of interest")]
+mod named {
+    use super::*;
+    use std::marker::PhantomData;
+    use std::num::NonZero;
+
+    #[derive(wpc::Schema)]
+    #[expect(non_camel_case_types, reason = "a keyword as a name")]
+    pub(crate) struct r#struct {
+        pub(crate) r#type: u8,
+        pub(crate) r#fn: u8,
+        pub(crate) plain: u8,
+    }
+
+    #[derive(wpc::Schema)]
+    #[serde(rename_all(serialize = "camelCase", deserialize = "camelCase"), deny_unknown_fields)]
+    pub(crate) struct Fields {
+        pub(crate) one_two: u8,
+        pub(crate) r#for_each: u8,
+        #[serde(rename = "kept_as_it_is")]
+        pub(crate) three_four: u8,
+    }
+
+    #[derive(wpc::Schema)]
+    #[serde(rename_all = "kebab-case", rename_all_fields = "SCREAMING_SNAKE_CASE")]
+    pub(crate) enum Variants {
+        OneTwo {
+            some_field: u8,
+        },
+        #[serde(rename_all = "PascalCase")]
+        ThreeFour {
+            some_field: u8,
+        },
+        #[serde(rename(serialize = "5", deserialize = "5"))]
+        Five,
+        r#Six,
+    }
+
+    #[derive(wpc::Schema, Serialize, Deserialize)]
+    #[serde(transparent)]
+    pub(crate) struct Meters<T> {
+        #[serde(skip)]
+        pub(crate) skipped: u64,
+        pub(crate) meters: u32,
+        pub(crate) of: PhantomData<T>,
+    }
+
+    #[derive(wpc::Schema)]
+    pub(crate) struct Sizes {
+        pub(crate) size: usize,
+        pub(crate) list: Vec<(core::primitive::isize, [u8; 4 as usize])>,
+        pub(crate) nonzero: Option<NonZero<usize>>,
+    }
+
+    #[derive(wpc::Schema)]
+    pub(crate) struct FixedSizes {
+        pub(crate) size: u32,
+        pub(crate) list: Vec<(i32, [u8; 4])>,
+        pub(crate) nonzero: Option<NonZero<u32>>,
+    }
+}
+
+#[test]
+fn names_are_those_that_serde_writes_without_the_raw_prefix() {
+    use postcard_schema::schema::owned::{
+        OwnedDataModelType as Kind, OwnedDataModelVariant as Variant, OwnedNamedType,
+        OwnedNamedValue,
+    };
+    fn names(fields: &[OwnedNamedValue]) -> Vec<&str> {
+        fields.iter().map(|field| field.name.as_str()).collect()
+    }
+    let raw = OwnedNamedType::from(<named::r#struct as wpc::Schema>::SCHEMA);
+    let Kind::Struct(fields) = &raw.ty else { panic!("not a struct") };
+    assert_eq!((raw.name.as_str(), names(fields)), ("struct", vec!["type", "fn", "plain"]));
+
+    let fields = OwnedNamedType::from(<named::Fields as wpc::Schema>::SCHEMA);
+    let Kind::Struct(fields) = &fields.ty else { panic!("not a struct") };
+    assert_eq!(names(fields), ["oneTwo", "forEach", "kept_as_it_is"]);
+
+    let variants = OwnedNamedType::from(<named::Variants as wpc::Schema>::SCHEMA);
+    let Kind::Enum(variants) = &variants.ty else { panic!("not an enum") };
+    let found: Vec<_> = variants
+        .iter()
+        .map(|variant| match &variant.ty {
+            Variant::StructVariant(fields) => (variant.name.as_str(), names(fields)),
+            _ => (variant.name.as_str(), Vec::new()),
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("one-two", vec!["SOME_FIELD"]),
+            ("three-four", vec!["SomeField"]),
+            ("5", vec![]),
+            ("six", vec![])
+        ]
+    );
+}
+
+#[test]
+fn a_transparent_struct_is_described_as_its_field() {
+    use postcard_schema::schema::{DataModelType, NamedType};
+    let NamedType { name: "Meters", ty: DataModelType::NewtypeStruct(inner) } =
+        <named::Meters<u8> as wpc::Schema>::SCHEMA
+    else {
+        panic!("not a newtype")
+    };
+    assert_eq!(*inner, <u32 as wpc::Schema>::SCHEMA);
+}
+
+#[test]
+fn sizes_are_described_as_they_are_in_a_guest() {
+    let (sizes, fixed) =
+        (<named::Sizes as wpc::Schema>::SCHEMA.ty, <named::FixedSizes as wpc::Schema>::SCHEMA.ty);
+    assert_eq!(sizes, fixed);
 }

@@ -41,7 +41,7 @@
 //!
 //! | type | JSON |
 //! |---|---|
-//! | numbers | a number; one that JSON cannot hold (beyond 64 bits, `NaN`, `Infinity`) is a string |
+//! | numbers | a number; one that JSON cannot hold (beyond 64 bits, `NaN`, `Infinity`) is a string; an `f32` has its shortest form, and a number out of its range is refused; `usize` and `isize` have 32 bits, as in a guest |
 //! | `char`, `String` | a string |
 //! | `()` and unit structs | `null` |
 //! | `Option` | `null`, or the value; where the value itself may be `null`, `{"Some": value}` |
@@ -141,12 +141,42 @@ pub use metering::MAX_UNCOUNTED_FUEL;
 pub use observer::FinishedCall;
 pub use os_limits::OsResource;
 pub use pending::{Answer, CancelHandle, PendingCall};
-pub use postcard_schema::Schema;
 pub use reply::ReplyMetadata;
 pub use runtime::{LocalWorker, PendingJson, WorkerProcedureCall};
+/// What a type looks like: a trait, and its derive. Typed handles compare it with what a module declares.
+///
+/// The derive follows serde's attributes as the derive of guests does: it uses `rename`, `rename_all`,
+/// `rename_all_fields` and `transparent`, and refuses at compile time every attribute that changes the encoded bytes
+/// or the JSON form in another way. Raw identifiers lose their `r#`. `usize` and `isize` are described as `u32` and
+/// `i32`, which they are in a guest.
+///
+/// ```
+/// use wpc_host::Schema;
+///
+/// #[derive(serde::Serialize, Schema)]
+/// #[serde(rename_all = "camelCase")]
+/// struct Order {
+///     item_name: String,
+/// }
+/// assert_eq!(Order::SCHEMA.name, "Order");
+/// ```
+pub use schema::Schema;
 pub use wasi::{Output, Wasi};
 pub use wasm_module::WasmModule;
 pub use wpc_abi::GuestError;
+
+/// The trait of one crate and the derive of another, under one name.
+mod schema {
+    // A glob gives way to what is named: the derive is ours.
+    pub use postcard_schema::*;
+    pub use wpc_schema_macros::HostSchema as Schema;
+}
+
+/// What the derive's expansion names; not part of the public surface.
+#[doc(hidden)]
+pub mod __private {
+    pub use postcard_schema::schema;
+}
 
 const _: () = {
     const fn is_send_and_sync<T: Send + Sync>() {}

@@ -173,7 +173,7 @@ pub(crate) fn hash_files(root: &Path, mut files: Vec<PathBuf>) -> Result<String>
 /// The lines of the workspace's manifest that the shared crates inherit: the package's own and the
 /// dependencies'. What else changes there changes no guest.
 fn inherited(root: &Path) -> Result<String> {
-    const DEPENDENCIES: [&str; 8] = [
+    const DEPENDENCIES: [&str; 9] = [
         "postcard ",
         "postcard-schema ",
         "proc-macro2 ",
@@ -182,6 +182,7 @@ fn inherited(root: &Path) -> Result<String> {
         "syn ",
         "wpc-abi ",
         "wpc-guest-macros ",
+        "wpc-schema-macros ",
     ];
     let manifest = std::fs::read_to_string(root.join("Cargo.toml"))?;
     let mut section = "";

@@ -203,7 +203,14 @@ impl Function<'_> {
         let export = &self.export;
         let schema = |ty: &Type| {
             let ty = with_lifetimes(ty, "'static");
-            quote! { ::wpc::__private::Probe::<#ty>::SCHEMA }
+            // A size has the width that it has in a guest; under another name only its type shows that it is one.
+            quote! {
+                match ::wpc::__private::Probe::<#ty>::PORTABLE {
+                    ::core::option::Option::None =>
+                        ::wpc::__private::Probe::<::wpc::__private::portable!(#ty)>::SCHEMA,
+                    portable => portable,
+                }
+            }
         };
         let arguments = self.arguments.iter().map(|(name, ty)| {
             let name = name.unraw().to_string();

@@ -7,7 +7,6 @@
 mod function;
 mod import;
 mod mistakes;
-mod schema;
 
 use proc_macro::TokenStream;
 
@@ -33,10 +32,4 @@ pub fn host(tokens: TokenStream) -> TokenStream {
 #[proc_macro]
 pub fn import(tokens: TokenStream) -> TokenStream {
     import::expand(tokens.into()).into()
-}
-
-/// Tells what a type looks like; see the crate documentation of `wpc`.
-#[proc_macro_derive(Schema, attributes(serde))]
-pub fn schema(item: TokenStream) -> TokenStream {
-    schema::expand(item.into()).into()
 }

@@ -1,0 +1,222 @@
+//! `#[derive(Schema)]`: a type as a constant. Its users need no other crate for it, and it refuses what the
+//! constant cannot express.
+
+use crate::mistakes::Mistakes;
+use crate::portable::portable;
+use crate::serde::{Attributes, Cases, Named, Position};
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned as _;
+use syn::{
+    Data, DeriveInput, Field, Fields, GenericArgument, Ident, PathArguments, Type, TypePath,
+    parse_quote,
+};
+
+/// The generic types whose schema holds those of their arguments.
+const HOLDS_ITS_ARGUMENTS: [&str; 9] =
+    ["BTreeMap", "BTreeSet", "Box", "Cow", "HashMap", "HashSet", "Option", "Result", "Vec"];
+
+/// The expansion; `root` is the crate that re-exports the derive.
+pub(crate) fn expand(tokens: TokenStream, root: &TokenStream) -> TokenStream {
+    let input = match syn::parse2::<DeriveInput>(tokens) {
+        Ok(input) => input,
+        Err(error) => return error.into_compile_error(),
+    };
+    let mut mistakes = Mistakes::default();
+    let position =
+        Position { is_struct: matches!(input.data, Data::Struct(_)), ..Position::default() };
+    let attributes = Attributes::read(&input.attrs, position, &mut mistakes);
+    let name = attributes.name(&input.ident, Named::Type, &Cases::default(), &mut mistakes);
+    let mut expansion = Expansion { root, mistakes };
+    let kind = match &input.data {
+        Data::Struct(data) if attributes.is_transparent => {
+            expansion.transparent(&input.ident, &data.fields)
+        }
+        Data::Struct(data) => expansion.kind("Struct", &data.fields, &attributes.cases()),
+        Data::Enum(data) => {
+            let variants = data.variants.iter().map(|variant| {
+                let of_variant =
+                    Attributes::read(&variant.attrs, Position::default(), &mut expansion.mistakes);
+                let name = of_variant.name(
+                    &variant.ident,
+                    Named::Variant,
+                    &attributes.cases(),
+                    &mut expansion.mistakes,
+                );
+                let cases = attributes.cases_of_fields(&of_variant);
+                let kind = expansion.kind("Variant", &variant.fields, &cases);
+                quote! {
+                    &#root::__private::schema::NamedVariant {
+                        name: #name,
+                        ty: &#root::__private::schema::DataModelVariant::#kind,
+                    }
+                }
+            });
+            let variants = variants.collect::<Vec<_>>();
+            quote! { Enum(&[#(#variants),*]) }
+        }
+        Data::Union(_) => {
+            expansion
+                .mistakes
+                .add(&input.ident, "a union cannot be carried: its bytes do not tell what it is");
+            TokenStream::new()
+        }
+    };
+    let Expansion { mut mistakes, .. } = expansion;
+    refuse_itself(&input, &mut mistakes);
+    if let Some(errors) = mistakes.into_tokens() {
+        return errors;
+    }
+    let mut generics = input.generics;
+    for parameter in generics.type_params_mut() {
+        parameter.bounds.push(parse_quote!(#root::Schema));
+    }
+    let (impl_generics, arguments, bounds) = generics.split_for_impl();
+    let ident = &input.ident;
+    // Full paths throughout: a `use` would also reach the author's field types, and take the place of
+    // those that have the same name.
+    quote! {
+        #[automatically_derived]
+        impl #impl_generics #root::Schema for #ident #arguments #bounds {
+            const SCHEMA: &'static #root::__private::schema::NamedType =
+                &#root::__private::schema::NamedType {
+                    name: #name,
+                    ty: &#root::__private::schema::DataModelType::#kind,
+                };
+        }
+    }
+}
+
+/// Refuses a type that holds itself, for which the compiler's own words are about a cycle in `SCHEMA`.
+/// Once is enough, since one thing mends it: a tree would be told of each branch.
+fn refuse_itself(input: &DeriveInput, mistakes: &mut Mistakes) {
+    let fields: Vec<&Field> = match &input.data {
+        Data::Struct(data) => data.fields.iter().collect(),
+        Data::Enum(data) => data.variants.iter().flat_map(|variant| &variant.fields).collect(),
+        // Refused as it is.
+        Data::Union(_) => return,
+    };
+    let ident = &input.ident;
+    if let Some(at) = fields.into_iter().find_map(|field| itself(&field.ty, ident)) {
+        mistakes.add(
+            at,
+            format!("`{ident}` holds itself, so its schema would have no end; leave `Schema` out of the derive: everything but signatures works without it"),
+        );
+    }
+}
+
+/// Where the type names the one it is a field of, seen through what surely asks for its schema.
+/// Elsewhere the name may do no harm: a `Key<Node>` need not hold a `Node`, and `other::Node` is
+/// another type.
+fn itself<'a>(ty: &'a Type, name: &Ident) -> Option<&'a Type> {
+    match ty {
+        Type::Array(array) => itself(&array.elem, name),
+        Type::Group(group) => itself(&group.elem, name),
+        Type::Paren(paren) => itself(&paren.elem, name),
+        Type::Reference(reference) => itself(&reference.elem, name),
+        Type::Slice(slice) => itself(&slice.elem, name),
+        Type::Tuple(tuple) => tuple.elems.iter().find_map(|item| itself(item, name)),
+        Type::Path(TypePath { qself: None, path }) => {
+            let last = path.segments.last()?;
+            let is_bare = path.leading_colon.is_none() && path.segments.len() == 1;
+            if is_bare && (last.ident == "Self" || last.ident == *name) {
+                return Some(ty);
+            }
+            if !HOLDS_ITS_ARGUMENTS.iter().any(|holder| last.ident == holder) {
+                return None;
+            }
+            let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+            arguments.args.iter().find_map(|argument| match argument {
+                GenericArgument::Type(ty) => itself(ty, name),
+                _ => None,
+            })
+        }
+        _ => None,
+    }
+}
+
+struct Expansion<'a> {
+    /// The crate that re-exports the derive.
+    root: &'a TokenStream,
+    mistakes: Mistakes,
+}
+
+impl Expansion<'_> {
+    /// What holds the fields: a `Struct` or a `Variant`.
+    fn kind(&mut self, holder: &str, fields: &Fields, cases: &Cases) -> TokenStream {
+        let kind = |prefix: &str| Ident::new(&format!("{prefix}{holder}"), fields.span());
+        match fields {
+            Fields::Unit => {
+                let kind = kind("Unit");
+                quote! { #kind }
+            }
+            Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
+                let field = &fields.unnamed[0];
+                self.attributes(field);
+                let (kind, field) = (kind("Newtype"), self.schema(field));
+                quote! { #kind(#field) }
+            }
+            Fields::Unnamed(fields) => {
+                let fields = fields.unnamed.iter().map(|field| {
+                    self.attributes(field);
+                    self.schema(field)
+                });
+                let (fields, kind) = (fields.collect::<Vec<_>>(), kind("Tuple"));
+                quote! { #kind(&[#(#fields),*]) }
+            }
+            Fields::Named(fields) => {
+                let fields = fields.named.iter().filter_map(|field| {
+                    let attributes = self.attributes(field);
+                    let ident = field.ident.as_ref()?;
+                    let name = attributes.name(ident, Named::Field, cases, &mut self.mistakes);
+                    let (root, schema) = (self.root, self.schema(field));
+                    Some(quote! {
+                        &#root::__private::schema::NamedValue { name: #name, ty: #schema }
+                    })
+                });
+                let fields = fields.collect::<Vec<_>>();
+                let kind = if holder == "Struct" { kind("") } else { kind("Struct") };
+                quote! { #kind(&[#(#fields),*]) }
+            }
+        }
+    }
+
+    /// A struct that serde writes as its only field is a newtype of that.
+    fn transparent(&mut self, ident: &Ident, fields: &Fields) -> TokenStream {
+        let position = Position { is_transparent: true, ..Position::default() };
+        let kept = fields.iter().filter(|field| {
+            let attributes = Attributes::read(&field.attrs, position, &mut self.mistakes);
+            !attributes.is_skipped && !is(&field.ty, "PhantomData")
+        });
+        match kept.collect::<Vec<_>>().as_slice() {
+            [only] => {
+                let schema = self.schema(only);
+                quote! { NewtypeStruct(#schema) }
+            }
+            other => {
+                let found = other.len();
+                self.mistakes.add(
+                    ident,
+                    format!("a `#[serde(transparent)]` struct has one field that is not skipped, and `{ident}` has {found}"),
+                );
+                TokenStream::new()
+            }
+        }
+    }
+
+    fn attributes(&mut self, field: &Field) -> Attributes {
+        let position = Position { is_option: is(&field.ty, "Option"), ..Position::default() };
+        Attributes::read(&field.attrs, position, &mut self.mistakes)
+    }
+
+    /// The schema of a field's type; the place of an error is that type.
+    fn schema(&self, field: &Field) -> TokenStream {
+        let (root, ty) = (self.root, portable(&field.ty));
+        quote_spanned! { field.ty.span() => <#ty as #root::Schema>::SCHEMA }
+    }
+}
+
+/// Whether a type has this name, as far as its tokens show.
+fn is(ty: &Type, name: &str) -> bool {
+    matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == name))
+}

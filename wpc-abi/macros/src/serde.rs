@@ -1,0 +1,253 @@
+//! The attributes of serde that a schema can express, and the refusal of all others.
+
+use crate::case::Case;
+use crate::mistakes::Mistakes;
+use syn::ext::IdentExt as _;
+use syn::meta::ParseNestedMeta;
+use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Path, Token};
+
+/// Attributes after which the encoded bytes are no longer those of the fields.
+const CHANGES_BYTES: [&str; 20] = [
+    "content",
+    "deserialize_with",
+    "field_identifier",
+    "flatten",
+    "from",
+    "getter",
+    "into",
+    "other",
+    "remote",
+    "serialize_with",
+    "skip",
+    "skip_deserializing",
+    "skip_serializing",
+    "skip_serializing_if",
+    "tag",
+    "transparent",
+    "try_from",
+    "untagged",
+    "variant_identifier",
+    "with",
+];
+
+/// Attributes that change neither the bytes nor the JSON form. The host refuses unknown fields of JSON anyway.
+const CHANGES_NOTHING: [&str; 5] = ["borrow", "bound", "crate", "deny_unknown_fields", "expecting"];
+
+/// What serde does in one direction and in the other.
+#[derive(Debug, Clone)]
+struct Both<T> {
+    serialize: Option<T>,
+    deserialize: Option<T>,
+}
+
+impl<T> Default for Both<T> {
+    fn default() -> Self {
+        Self { serialize: None, deserialize: None }
+    }
+}
+
+impl<T: Clone> Both<T> {
+    fn or(&self, other: &Self) -> Self {
+        Self {
+            serialize: self.serialize.clone().or_else(|| other.serialize.clone()),
+            deserialize: self.deserialize.clone().or_else(|| other.deserialize.clone()),
+        }
+    }
+}
+
+/// What `#[serde(…)]` says of a type, a variant or a field.
+#[derive(Debug, Default)]
+pub(crate) struct Attributes {
+    rename: Both<String>,
+    rename_all: Both<Case>,
+    rename_all_fields: Both<Case>,
+    pub(crate) is_transparent: bool,
+    pub(crate) is_skipped: bool,
+}
+
+/// Which names a `rename_all` applies to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Named {
+    /// A type, whose name no case changes.
+    Type,
+    Variant,
+    Field,
+}
+
+/// Which cases apply to the names below a type or a variant.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cases(Both<Case>);
+
+/// Where attributes stand, as far as it matters to what they may say.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Position {
+    /// On a struct, which may be `transparent`.
+    pub(crate) is_struct: bool,
+    /// On a field of the type `Option`, which JSON may leave out.
+    pub(crate) is_option: bool,
+    /// On a field of a transparent struct, of which all but one may be skipped.
+    pub(crate) is_transparent: bool,
+}
+
+impl Attributes {
+    pub(crate) fn read(
+        attributes: &[Attribute],
+        position: Position,
+        mistakes: &mut Mistakes,
+    ) -> Self {
+        let mut read = Self::default();
+        for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("serde")) {
+            // Attributes that do not parse are serde's to report.
+            let _ = attribute.parse_nested_meta(|meta| read.add(&meta, position, mistakes));
+        }
+        read
+    }
+
+    fn add(
+        &mut self,
+        meta: &ParseNestedMeta<'_>,
+        position: Position,
+        mistakes: &mut Mistakes,
+    ) -> syn::Result<()> {
+        let path = &meta.path;
+        if path.is_ident("rename") {
+            self.rename = values(meta)?.map(|text| Some(text.value()));
+        } else if path.is_ident("rename_all") {
+            self.rename_all = cases(meta, mistakes)?;
+        } else if path.is_ident("rename_all_fields") {
+            self.rename_all_fields = cases(meta, mistakes)?;
+        } else {
+            let has_value = skip_value(meta)?;
+            if path.is_ident("transparent") && position.is_struct {
+                self.is_transparent = true;
+            } else if path.is_ident("skip") && position.is_transparent {
+                self.is_skipped = true;
+            } else if path.is_ident("default") && position.is_option && !has_value {
+                // JSON may leave it out, and then it is `None`: both say the same.
+            } else if let Some(why) = refusal(path) {
+                mistakes.add(path, why);
+            }
+        }
+        Ok(())
+    }
+
+    /// The one name that both directions use.
+    pub(crate) fn name(
+        &self,
+        ident: &Ident,
+        named: Named,
+        cases: &Cases,
+        mistakes: &mut Mistakes,
+    ) -> String {
+        let plain = ident.unraw().to_string();
+        let name = |renamed: &Option<String>, case: Option<Case>| match (renamed, case, named) {
+            (Some(name), ..) => name.clone(),
+            (None, Some(case), Named::Variant) => case.of_variant(&plain),
+            (None, Some(case), Named::Field) => case.of_field(&plain),
+            (None, ..) => plain.clone(),
+        };
+        let written = name(&self.rename.serialize, cases.0.serialize);
+        let read = name(&self.rename.deserialize, cases.0.deserialize);
+        // The name of a type is for people only.
+        if written != read && !matches!(named, Named::Type) {
+            mistakes.add(
+                ident,
+                format!("`Schema` has one name for `{plain}`, and serde writes `{written}` and reads `{read}`; use one name in both directions, or remove `Schema` from the derive"),
+            );
+        }
+        written
+    }
+
+    /// What applies to the variants of an enum, or to the fields of a struct.
+    pub(crate) fn cases(&self) -> Cases {
+        Cases(self.rename_all.clone())
+    }
+
+    /// What applies to the fields of a variant, of which these are the enum's attributes.
+    pub(crate) fn cases_of_fields(&self, variant: &Self) -> Cases {
+        Cases(variant.rename_all.or(&self.rename_all_fields))
+    }
+}
+
+/// Why an attribute is refused; `None` if it changes nothing.
+fn refusal(path: &Path) -> Option<String> {
+    let name = path.get_ident()?.unraw().to_string();
+    if CHANGES_NOTHING.contains(&name.as_str()) {
+        return None;
+    }
+    let why = if CHANGES_BYTES.contains(&name.as_str()) {
+        "it makes the encoded bytes differ from the fields"
+    } else if name == "default" {
+        "callers by JSON must give every field but an `Option`"
+    } else if name == "alias" {
+        "callers by JSON know one name"
+    } else {
+        "it may change the encoded bytes or the JSON form"
+    };
+    Some(format!(
+        "`Schema` cannot express `#[serde({name})]`: {why}; remove the attribute, or `Schema` from the derive"
+    ))
+}
+
+impl<T> Both<T> {
+    fn map<U>(self, map: impl Fn(T) -> Option<U>) -> Both<U> {
+        Both {
+            serialize: self.serialize.and_then(&map),
+            deserialize: self.deserialize.and_then(&map),
+        }
+    }
+}
+
+/// `= "value"`, or `(serialize = "value", deserialize = "value")`.
+fn values(meta: &ParseNestedMeta<'_>) -> syn::Result<Both<LitStr>> {
+    if meta.input.peek(Token![=]) {
+        let value = text(meta)?;
+        return Ok(Both { serialize: value.clone(), deserialize: value });
+    }
+    let mut both = Both::default();
+    meta.parse_nested_meta(|inner| {
+        let is_written = inner.path.is_ident("serialize");
+        *(if is_written { &mut both.serialize } else { &mut both.deserialize }) = text(&inner)?;
+        Ok(())
+    })?;
+    Ok(both)
+}
+
+/// A value; `None` where it is not a text, which serde reports.
+fn text(meta: &ParseNestedMeta<'_>) -> syn::Result<Option<LitStr>> {
+    let mut value = meta.value()?.parse()?;
+    // What a macro puts in has a group around it.
+    while let Expr::Group(group) = value {
+        value = *group.expr;
+    }
+    Ok(match value {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text),
+        _ => None,
+    })
+}
+
+fn cases(meta: &ParseNestedMeta<'_>, mistakes: &mut Mistakes) -> syn::Result<Both<Case>> {
+    let values = values(meta)?;
+    for value in values.serialize.iter().chain(&values.deserialize) {
+        if Case::of(&value.value()).is_none() {
+            let known = Case::names();
+            mistakes.add(value, format!("unknown case {:?}; there are {known}", value.value()));
+            break;
+        }
+    }
+    Ok(values.map(|value| Case::of(&value.value())))
+}
+
+/// Passes over what follows a path; whether there is anything.
+fn skip_value(meta: &ParseNestedMeta<'_>) -> syn::Result<bool> {
+    if meta.input.peek(Token![=]) {
+        meta.value()?.parse::<Expr>()?;
+    } else if meta.input.peek(syn::token::Paren) {
+        let content;
+        syn::parenthesized!(content in meta.input);
+        content.parse::<proc_macro2::TokenStream>()?;
+    } else {
+        return Ok(false);
+    }
+    Ok(true)
+}
