@@ -20,7 +20,6 @@ pub(crate) fn engine() -> wasmtime::Result<Engine> {
     let mut config = Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .parallel_compilation(false)
         .epoch_interruption(true);
     Engine::new(&config)
 }

@@ -186,8 +186,6 @@ impl Engines {
         let mut config = Config::new();
         config
             .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-            // One module's compilation, however long, must not hold up another's.
-            .parallel_compilation(false)
             // Beside fuel as well. A fuel yield interval could look at deadlines in its place, and
             // would make tight loops over memory up to 13 % faster; but it needs a fiber under each
             // call, and a small one took ten times as long with it.
