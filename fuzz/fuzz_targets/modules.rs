@@ -16,7 +16,8 @@ fuzz_target!(|input: (wasm_smith::Module, Vec<u8>)| {
     if module.ensure_termination(10_000).is_err() {
         return;
     }
-    let limits = Limits { memory: 4 << 20, table_elements: 1000, ..Limits::default() };
+    let fuel = (arguments.len() % 2 == 0).then_some(1 << 40);
+    let limits = Limits { memory: 4 << 20, table_elements: 1000, fuel, ..Limits::default() };
     let module = WasmModule::new(module.to_bytes())
         .limits(limits)
         .grant(Capability::Random)
