@@ -275,3 +275,29 @@ fn bounds_that_a_caller_chose_are_no_evidence_against_the_function() {
     }
     assert_eq!(code(wpc.call::<i32>("counts", (1_000,))), "held");
 }
+
+/// A module of the functions `traps` and `good`.
+fn siblings() -> wpc_host::WasmModule {
+    wat(r#"(module
+        (func (export "traps") unreachable)
+        (func (export "good") (result i32) i32.const 7))"#)
+}
+
+#[test]
+fn functions_of_one_module_share_a_sandbox_and_a_waiting_call_names_the_failure() {
+    let wpc = pool_with(1, patient());
+    wpc.define_worker_module(siblings()).unwrap();
+    assert_eq!(code(wpc.call::<()>("traps", ())), "trap");
+    let limit = CallOptions::new().time_limit(Duration::from_millis(20));
+    let error = wpc.call_with::<i32>("good", (), &limit).unwrap_err();
+    let Error::Timeout { ran: false, cause: Some(cause), .. } = &error else { panic!("{error}") };
+    assert!(cause.contains("\"traps\""), "{cause}");
+}
+
+#[test]
+fn functions_with_separate_sandboxes_share_no_failure() {
+    let wpc = pool_with(1, patient());
+    wpc.define_worker_module(siblings().separate_sandboxes()).unwrap();
+    assert_eq!(code(wpc.call::<()>("traps", ())), "trap");
+    assert_eq!(wpc.call::<i32>("good", ()).unwrap(), 7);
+}

@@ -18,9 +18,7 @@ pub(crate) fn engine() -> wasmtime::Result<Engine> {
         pool.linear_memory_keep_resident(512 * 1024).table_keep_resident(512 * 1024);
     }
     let mut config = Config::new();
-    config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .epoch_interruption(true);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool)).epoch_interruption(true);
     Engine::new(&config)
 }
 

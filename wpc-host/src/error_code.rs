@@ -4,7 +4,7 @@
 use crate::error::Error;
 
 macro_rules! codes {
-    ($($variant:ident $code:literal $unknown:literal $retry:literal),+ $(,)?) => {
+    ($($variant:ident $code:literal $unknown:literal $retry:literal $kind:ident),+ $(,)?) => {
         /// An [`Error`]'s stable name, for programs, logs and metrics.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
@@ -42,8 +42,43 @@ macro_rules! codes {
             pub const fn retry_can_help(&self) -> bool {
                 match self { $(Self::$variant { .. } => $retry),+ }
             }
+
+            /// Whose affair the error is. A time limit that passed before the function began is a matter of capacity.
+            ///
+            /// ```
+            /// use wpc_host::{Error, ErrorKind};
+            ///
+            /// let error = Error::FunctionNotDefined { function: "resize".to_owned() };
+            /// assert_eq!(error.kind(), ErrorKind::Caller);
+            /// ```
+            #[must_use]
+            pub const fn kind(&self) -> ErrorKind {
+                match self {
+                    Self::Timeout { ran: false, .. } => ErrorKind::Capacity,
+                    $(Self::$variant { .. } => ErrorKind::$kind),+
+                }
+            }
         }
     };
+}
+
+/// Whose affair an [`Error`] is, to decide who is told and what is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The caller's: the function's name, its arguments, their types, or the choices for the call.
+    Caller,
+    /// The author's or the operator's: a module or definition that is refused.
+    Definition,
+    /// The function's: it returned an error, trapped, or reached a limit.
+    Function,
+    /// There is too little capacity at the moment, or the function's circuit breaker is open: a later call may succeed.
+    Capacity,
+    /// The host's: it is not running, lacks something that the function needs, or lost a worker.
+    Host,
+    /// The caller cancelled the call, or the workers stopped.
+    Cancelled,
 }
 
 impl Error {
@@ -60,69 +95,69 @@ impl Error {
     }
 }
 
-// The variant, its code, whether the outcome is unknown once it ran, whether a retry can help.
+// The variant, its code, whether the outcome is unknown once it ran, whether a retry can help, whose affair it is.
 codes! {
-    InvalidOptions "invalid_options" false false,
-    InvalidCallOptions "invalid_call_options" false false,
-    InvalidName "invalid_name" false false,
-    NotRunning "not_running" false true,
-    AlreadyStarted "already_started" false true,
-    StartFailed "start_failed" false true,
-    OsLimit "os_limit" false true,
-    NotWasm "not_wasm" false false,
-    Component "component" false false,
-    InvalidModule "invalid_module" false false,
-    UnsupportedProposal "unsupported_proposal" false false,
-    ModuleTooLarge "module_too_large" false false,
-    CompileTimeout "compile_timeout" false true,
-    CompilerBusy "compiler_busy" false true,
-    Sha256Mismatch "sha256_mismatch" false false,
-    AbiVersion "abi_version" false false,
-    MalformedSection "malformed_section" false false,
-    MissingExport "missing_export" false false,
-    AmbiguousExport "ambiguous_export" false false,
-    ExportType "export_type" false false,
-    ExportOfCommand "export_of_command" false false,
-    UnknownImport "unknown_import" false false,
-    NotGranted "not_granted" false false,
-    MemoryTooLarge "memory_too_large" false false,
-    TableTooLarge "table_too_large" false false,
-    DependencyCircle "dependency_circle" false false,
-    DependencyExport "dependency_export" false false,
-    DependencyChain "dependency_chain" false false,
-    TooManyInstances "too_many_instances" false true,
-    InstancesInUse "instances_in_use" false true,
-    ConstantEncode "constant_encode" false false,
-    FunctionNotDefined "function_not_defined" false true,
-    DependencyNotDefined "dependency_not_defined" false true,
-    ConstantNotDefined "constant_not_defined" false true,
-    HostFunctionNotDefined "host_function_not_defined" false true,
-    PinMismatch "pin_mismatch" false false,
-    SignatureMismatch "signature_mismatch" false false,
-    Untyped "untyped" false false,
-    ArgumentsEncode "arguments_encode" false false,
-    ArgumentsTooLarge "arguments_too_large" false false,
-    BadArguments "bad_arguments" false false,
-    ResultDecode "result_decode" false false,
-    NoReadyWorkers "no_ready_workers" false true,
-    Saturated "saturated" false true,
-    Held "held" false true,
-    Timeout "timeout" true true,
-    Cancelled "cancelled" true false,
-    Stopped "stopped" true true,
-    WorkerLost "worker_lost" true true,
-    Guest "guest_error" false false,
-    Trap "trap" true true,
-    Exited "exited" true false,
-    TooManyOpenFiles "too_many_open_files" true false,
-    OutOfFuel "out_of_fuel" true false,
-    LogLimit "log_limit" true false,
-    OutOfMemory "out_of_memory" true true,
-    OutOfTableElements "out_of_table_elements" true true,
-    StackOverflow "stack_overflow" true false,
-    BadReply "bad_reply" true false,
-    ResultTooLarge "result_too_large" true false,
-    Initialisation "initialisation" false true,
+    InvalidOptions "invalid_options" false false Host,
+    InvalidCallOptions "invalid_call_options" false false Caller,
+    InvalidName "invalid_name" false false Definition,
+    NotRunning "not_running" false true Host,
+    AlreadyStarted "already_started" false true Host,
+    StartFailed "start_failed" false true Host,
+    OsLimit "os_limit" false true Host,
+    NotWasm "not_wasm" false false Definition,
+    Component "component" false false Definition,
+    InvalidModule "invalid_module" false false Definition,
+    UnsupportedProposal "unsupported_proposal" false false Definition,
+    ModuleTooLarge "module_too_large" false false Definition,
+    CompileTimeout "compile_timeout" false true Definition,
+    CompilerBusy "compiler_busy" false true Capacity,
+    Sha256Mismatch "sha256_mismatch" false false Definition,
+    AbiVersion "abi_version" false false Definition,
+    MalformedSection "malformed_section" false false Definition,
+    MissingExport "missing_export" false false Definition,
+    AmbiguousExport "ambiguous_export" false false Definition,
+    ExportType "export_type" false false Definition,
+    ExportOfCommand "export_of_command" false false Definition,
+    UnknownImport "unknown_import" false false Definition,
+    NotGranted "not_granted" false false Definition,
+    MemoryTooLarge "memory_too_large" false false Definition,
+    TableTooLarge "table_too_large" false false Definition,
+    DependencyCircle "dependency_circle" false false Definition,
+    DependencyExport "dependency_export" false false Definition,
+    DependencyChain "dependency_chain" false false Definition,
+    TooManyInstances "too_many_instances" false true Definition,
+    InstancesInUse "instances_in_use" false true Capacity,
+    ConstantEncode "constant_encode" false false Host,
+    FunctionNotDefined "function_not_defined" false true Caller,
+    DependencyNotDefined "dependency_not_defined" false true Host,
+    ConstantNotDefined "constant_not_defined" false true Host,
+    HostFunctionNotDefined "host_function_not_defined" false true Host,
+    PinMismatch "pin_mismatch" false false Caller,
+    SignatureMismatch "signature_mismatch" false false Caller,
+    Untyped "untyped" false false Caller,
+    ArgumentsEncode "arguments_encode" false false Caller,
+    ArgumentsTooLarge "arguments_too_large" false false Caller,
+    BadArguments "bad_arguments" false false Caller,
+    ResultDecode "result_decode" false false Caller,
+    NoReadyWorkers "no_ready_workers" false true Host,
+    Saturated "saturated" false true Capacity,
+    Held "held" false true Capacity,
+    Timeout "timeout" true true Function,
+    Cancelled "cancelled" true false Cancelled,
+    Stopped "stopped" true true Cancelled,
+    WorkerLost "worker_lost" true true Host,
+    Guest "guest_error" false false Function,
+    Trap "trap" true true Function,
+    Exited "exited" true false Function,
+    TooManyOpenFiles "too_many_open_files" true false Function,
+    OutOfFuel "out_of_fuel" true false Function,
+    LogLimit "log_limit" true false Function,
+    OutOfMemory "out_of_memory" true true Function,
+    OutOfTableElements "out_of_table_elements" true true Function,
+    StackOverflow "stack_overflow" true false Function,
+    BadReply "bad_reply" true false Function,
+    ResultTooLarge "result_too_large" true false Function,
+    Initialisation "initialisation" false true Function,
 }
 
 impl serde::Serialize for ErrorCode {

@@ -124,7 +124,7 @@ pub use arguments::{Argument, Arguments, Parameters};
 pub use capability::Capability;
 pub use config::{CallOptions, Options};
 pub use error::Error;
-pub use error_code::{ErrorCode, UnknownErrorCode};
+pub use error_code::{ErrorCode, ErrorKind, UnknownErrorCode};
 pub use event::{
     EventDetails, EventError, EventSource, FailureSeverities, HealthState, Severity, WorkerEvent,
 };

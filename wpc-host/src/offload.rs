@@ -11,6 +11,7 @@
 //! [`Offload::look`] at each tick: where tasks wait and none was begun since the last look, another thread is started.
 
 use crate::contain::contain;
+use crate::os_limits;
 use crate::sync::{Mutex, MutexGuard, thread, thread_local};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -119,9 +120,12 @@ impl Offload {
         state.threads += 1;
         drop(state);
         let shared = Arc::clone(&self.0);
-        let builder = thread::Builder::new().name("wpc-offload".to_owned());
-        #[expect(clippy::disallowed_methods, reason = "bounded, and ends when there are no tasks")]
-        let started = builder.spawn(move || shared.run());
+        let spawn = || {
+            let builder = thread::Builder::new().name("wpc-offload".to_owned());
+            #[expect(clippy::disallowed_methods, reason = "bounded, and ends when no task is left")]
+            builder.spawn(move || shared.run())
+        };
+        let started = os_limits::start_thread("a thread for wakers", os_limits::USUAL_STACK, spawn);
         if started.is_err() {
             // Tried again at the next look.
             self.0.lock().threads -= 1;

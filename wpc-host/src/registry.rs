@@ -284,9 +284,16 @@ impl Registry {
                 rule: wpc_abi::names::EXPORT_NAME_RULE,
             });
         }
-        let functions = offered.iter().map(|(at, export)| (export.name.as_str().into(), *at));
-        let functions = functions.collect();
-        self.define_group(Group::new(what, module, source, profile, functions)?)
+        let functions = offered.iter().map(|(at, export)| (Arc::from(export.name.as_str()), *at));
+        if !source.has_separate_sandboxes {
+            let functions = functions.collect();
+            return self.define_group(Group::new(what, module, source, profile, functions)?);
+        }
+        let groups = functions.map(|(name, at)| {
+            let what = format!("function \"{name}\"");
+            Group::new(what, Arc::clone(&module), source, profile, vec![(name, at)])
+        });
+        self.define_groups(groups.collect::<Result<_, _>>()?)
     }
 
     fn profile(&self, source: &WasmModule) -> Profile {
@@ -294,23 +301,32 @@ impl Registry {
     }
 
     fn define_group(&self, group: Group) -> Result<Vec<Arc<Function>>, Error> {
+        self.define_groups(vec![group])
+    }
+
+    /// Defines all groups or none.
+    fn define_groups(&self, groups: Vec<Group>) -> Result<Vec<Arc<Function>>, Error> {
         // Compiling takes its time, and others may define meanwhile: what the turn needs is made
         // before it, and kept until it is over.
         let dependencies = self.lock().dependencies.clone();
-        let _made = self.resolve(&group, &dependencies)?;
+        let resolved = groups.iter().map(|group| self.resolve(group, &dependencies));
+        let _made = resolved.collect::<Result<Vec<_>, _>>()?;
         let mut turn = self.turn();
-        let defined = self.link(&group, &turn.sources.dependencies)?;
-        let id = self.generations.next();
-        let names = group.functions.iter().map(|(name, _)| Arc::clone(name));
-        let forgotten = turn.sources.forget_functions(names);
-        turn.replace(forgotten);
-        for (name, _) in &group.functions {
-            turn.sources.functions.insert(Arc::clone(name), id);
+        let linked = groups.iter().map(|group| self.link(group, &turn.sources.dependencies));
+        let linked = linked.collect::<Result<Vec<_>, _>>()?;
+        for (group, defined) in groups.into_iter().zip(&linked) {
+            let id = self.generations.next();
+            let names = group.functions.iter().map(|(name, _)| Arc::clone(name));
+            let forgotten = turn.sources.forget_functions(names);
+            turn.replace(forgotten);
+            for (name, _) in &group.functions {
+                turn.sources.functions.insert(Arc::clone(name), id);
+            }
+            turn.sources.importers.add(&Importer::Group(id), &group.module);
+            turn.sources.groups.insert(id, Arc::new(group));
+            self.publish(defined, &mut turn);
         }
-        turn.sources.importers.add(&Importer::Group(id), &group.module);
-        turn.sources.groups.insert(id, Arc::new(group));
-        self.publish(&defined, &mut turn);
-        Ok(defined)
+        Ok(linked.into_iter().flatten().collect())
     }
 
     /// Forgets a function; false where there was none.

@@ -27,6 +27,7 @@ pub struct WasmModule {
     pub(crate) limits: Arc<Limits>,
     pub(crate) grants: Grants,
     pub(crate) has_canonical_nans: bool,
+    pub(crate) has_separate_sandboxes: bool,
 }
 
 impl WasmModule {
@@ -40,6 +41,7 @@ impl WasmModule {
             limits: Arc::default(),
             grants: Grants::default(),
             has_canonical_nans: false,
+            has_separate_sandboxes: false,
         }
     }
 
@@ -78,6 +80,18 @@ impl WasmModule {
     #[must_use]
     pub fn canonical_nans(mut self) -> Self {
         self.has_canonical_nans = true;
+        self
+    }
+
+    /// Gives every function of [`define_worker_module`](crate::WorkerProcedureCall::define_worker_module) sandboxes of
+    /// its own.
+    ///
+    /// Without it the functions of a module share one sandbox on each worker, and so its state, its restarts and its
+    /// circuit breaker: where one traps, calls of the others wait until the sandbox restarts. With it each has its own, at
+    /// the price of a sandbox for each function. Functions that are defined one by one never share.
+    #[must_use]
+    pub fn separate_sandboxes(mut self) -> Self {
+        self.has_separate_sandboxes = true;
         self
     }
 
