@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn every_linked_function_ends_a_guest_whose_call_should_end() {
         let engines =
-            Engines::new(&Options { max_live_instances: 1, ..Options::default() }).unwrap();
+            Engines::new(&Options { max_live_instances: 1, ..Options::default() }, None).unwrap();
         let engine = engines.get(engines.plain()).unwrap();
         let linker = every_import(&engine);
         let surroundings = surroundings();
