@@ -175,6 +175,8 @@ mod named {
     use std::marker::PhantomData;
     use std::num::NonZero;
 
+    const LENGTH: u32 = 4;
+
     #[derive(wpc::Schema)]
     #[expect(non_camel_case_types, reason = "a keyword as a name")]
     pub(crate) struct r#struct {
@@ -219,7 +221,7 @@ mod named {
     #[derive(wpc::Schema)]
     pub(crate) struct Sizes {
         pub(crate) size: usize,
-        pub(crate) list: Vec<(core::primitive::isize, [u8; 4 as usize])>,
+        pub(crate) list: Vec<(core::primitive::isize, [u8; LENGTH as usize])>,
         pub(crate) nonzero: Option<NonZero<usize>>,
     }
 

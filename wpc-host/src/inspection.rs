@@ -407,7 +407,7 @@ impl<'a> Told<'a> {
         let functions: Vec<_> = functions.collect();
         let told: HashSet<_> = offered().map(Export::item).collect();
         let mut other_exports = std::mem::take(&mut self.component_exports);
-        for export in self.exports().filter(|export| !told.contains(&*export.name)) {
+        for export in self.exports().filter(|export| !told.contains(export.name)) {
             other_exports.push(|| {
                 let what = self.exported(&export).map(|ty| describe(&self.types, ty));
                 let what = what.unwrap_or_else(|| "nothing that there is".to_owned());
