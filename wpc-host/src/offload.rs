@@ -153,7 +153,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::sync_channel;
 
     /// Runs `run` on a thread that keeps time.
     #[expect(clippy::disallowed_methods, reason = "a test of what a thread may not do")]
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_keeps_time_runs_no_foreign_code() {
-        let (send, receive) = channel();
+        let (send, receive) = sync_channel(1);
         let offload = Offload::default();
         on_a_thread_that_keeps_time(&offload, move || {
             let here = std::thread::current().id();
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn other_threads_run_it_themselves_and_survive_its_panic() {
         let here = std::thread::current().id();
-        let (send, receive) = channel();
+        let (send, receive) = sync_channel(1);
         foreign(move || send.send(std::thread::current().id()).unwrap());
         assert_eq!(receive.try_recv().unwrap(), here);
         foreign(|| panic!("foreign"));
@@ -189,8 +189,8 @@ mod tests {
     #[test]
     fn a_task_that_does_not_return_holds_no_other_one_up() {
         let offload = Offload::default();
-        let (release, released) = channel::<()>();
-        let (send, receive) = channel();
+        let (release, released) = sync_channel::<()>(1);
+        let (send, receive) = sync_channel(1);
         on_a_thread_that_keeps_time(&offload, move || {
             foreign(move || assert!(released.recv().is_err()));
             foreign(move || send.send(()).unwrap());
