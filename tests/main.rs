@@ -29,6 +29,7 @@ mod languages;
 mod lifecycle;
 mod local;
 mod metering;
+mod payloads;
 mod plugins;
 mod proposals;
 mod scheduling;

@@ -1,6 +1,7 @@
 //! What must hold in whichever order threads take their steps. Each check is run many times, each time
 //! with another order; a thread that waits for what never comes is a deadlock, which fails it too.
 
+use crate::buffers::LARGE;
 use crate::call::{Call, Interrupt};
 use crate::config::{CallOptions, Options};
 use crate::error::Error;
@@ -405,6 +406,20 @@ pub fn supervisor_that_sleeps() {
     let limit = CallOptions::new().time_limit(Duration::from_millis(1));
     let stuck = pool.submit_with::<()>("stuck", &limit).expect("it is accepted");
     assert!(matches!(stuck.wait(), Err(Error::Timeout { .. })));
+    pool.stop();
+}
+
+/// A large buffer that comes back to the pool is freed, though the pool was idle before and is after.
+pub fn buffers_of_an_idle_pool() {
+    let pool = Pool::new(1, Options::default());
+    // The supervisor lingers for some ticks before it sleeps: the buffer comes before, about then, or after.
+    for _ in 0..shuttle::rand::Rng::gen_range(&mut shuttle::rand::thread_rng(), 0..500) {
+        thread::yield_now();
+    }
+    pool.0.pool.buffers.put(Vec::with_capacity(LARGE));
+    while !pool.0.pool.buffers.is_empty() {
+        thread::yield_now();
+    }
     pool.stop();
 }
 

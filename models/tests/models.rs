@@ -44,6 +44,7 @@ checks! {
     waiting_for_room 100,
     ticker 3000,
     supervisor_that_sleeps 300,
+    buffers_of_an_idle_pool 100,
     lost_worker 30,
     stop_that_abandons_a_worker 300,
 }

@@ -40,8 +40,9 @@ pub(crate) const MAX_IDLE_BYTES: usize = 64 * 1024 * 1024;
 /// microsecond.
 pub(crate) const MAX_IDLE_BUFFERS: usize = 256;
 
-/// How long a buffer stays at least without being taken: longer than the pauses of a caller that sends burst after burst.
-const PERIOD: Duration = Duration::from_secs(1);
+/// How long a buffer stays at least without being taken, and half of how long it does at most: longer than the pauses of a
+/// caller that sends burst after burst.
+const PERIOD: Duration = Duration::from_millis(750);
 
 /// With fewer large replies unread than these, their readers take the buffers along: the allocator keeps the memory of so
 /// few for the next calls.

@@ -98,7 +98,7 @@ pub struct SandboxUsage {
 pub struct BufferUsage {
     /// How many buffers are not in use; at most 256.
     pub idle_buffers: usize,
-    /// Their capacities together, in bytes; at most 64 MiB. 0 two seconds after the last large call, and in a stopped pool.
+    /// Their capacities together, in bytes; at most 64 MiB. 0 within 1.5 seconds after the last large call, and in a stopped pool.
     pub idle_bytes: usize,
 }
 

@@ -59,7 +59,7 @@
 //! Where many large calls are outstanding, fresh memory costs more than copying: a megabyte takes 256 page faults. A pool
 //! reuses its buffers of 128 KiB or more. [`PendingCall::wait_into`] exchanges the result's buffer for one that the caller
 //! has read already, so that no call allocates. The pool holds at most 64 MiB that are not in use, frees what it did
-//! not use for two seconds, and reports it with [`get_buffer_usage`](WorkerProcedureCall::get_buffer_usage).
+//! not use for 1.5 seconds, and reports it with [`get_buffer_usage`](WorkerProcedureCall::get_buffer_usage).
 //!
 //! Start with [`WorkerProcedureCall`]. Functions are written with the crate `wpc-guest-sdk`, or in
 //! any language after `docs/abi.md`.
