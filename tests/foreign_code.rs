@@ -5,6 +5,7 @@ use crate::support::*;
 use std::future::Future;
 use std::panic::panic_any;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
@@ -102,6 +103,31 @@ fn a_panic_whose_payload_panics_too_ends_where_it_came_up() {
     events.wait_for_name("definition_refused");
 }
 
+#[test]
+fn a_subscriber_that_panics_while_workers_start_does_not_keep_them_from_it() {
+    treacherous_subscriber::install();
+    treacherous_subscriber::PANICS_AT_START.store(true, Ordering::SeqCst);
+    let wpc = pool(2);
+    treacherous_subscriber::PANICS_AT_START.store(false, Ordering::SeqCst);
+    wpc.define_worker_function("quick", spinner()).unwrap();
+    assert_eq!(wpc.call::<i32>("quick", ()).unwrap(), 7);
+}
+
+/// A program that opens a file of its only directory, and reads its standard input.
+fn reads() -> wpc_host::WasmModule {
+    wat(r#"(module
+        (import "wasi_snapshot_preview1" "path_open"
+            (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 0) "\40\00\00\00\05\00\00\00" "Cargo.toml")
+        (func (export "reads") (result i32)
+            (i32.or
+                (call $open (i32.const 3) (i32.const 0) (i32.const 8) (i32.const 10) (i32.const 0)
+                    (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 32))
+                (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 36)))))"#)
+}
+
 /// A program that writes `hello` to its standard output.
 fn writes() -> wpc_host::WasmModule {
     wat(r#"(module
@@ -154,8 +180,27 @@ fn use_everything() {
     let granted = calls_host.grant_host_function("runs").grant_wasi(Wasi::minimal());
     wpc.define_worker_function("runs", granted).unwrap();
 
+    let granted =
+        Wasi::minimal().stdin(b"Ada".as_slice()).read_directory(env!("CARGO_MANIFEST_DIR"), "/");
+    wpc.define_worker_function("reads", reads().grant_wasi(granted)).unwrap();
+    // A listener that runs guests, once.
+    let (heard, hears) = channel();
+    let listens = {
+        let (wpc, heard) = (Arc::downgrade(&wpc), Mutex::new(Some(heard)));
+        move |_: &wpc_host::WorkerEvent| {
+            let Some(heard) = heard.lock().unwrap().take() else { return };
+            let Some(wpc) = wpc.upgrade() else { return };
+            let status = wpc.local_worker().call::<i32>("reads", ()).unwrap();
+            heard.send(status + wpc.call::<i32>("reads", ()).unwrap()).unwrap();
+        }
+    };
+    wpc.on_worker_event(listens).unwrap();
+
     let mut here = wpc.local_worker();
     assert_eq!(here.call::<i32>("writes", ()).unwrap(), 0);
+    assert_eq!(here.call::<i32>("reads", ()).unwrap(), 0);
+    assert_eq!(wpc.call::<i32>("reads", ()).unwrap(), 0);
+    assert_eq!(hears.recv_timeout(PATIENCE).unwrap(), 0);
     assert_eq!(here.call::<i32>("nests", ()).unwrap(), 0);
     assert!(here.call::<i64>("runs", ()).unwrap() > 0);
     assert_eq!(wpc.call::<i32>("writes", ()).unwrap(), 0);

@@ -412,9 +412,10 @@ fn threads_that_come_back_late_do_not_let_go_of_what_is_held() {
     };
     let (wpc, gate, running) = stuck_at_a_gate(2, options);
     let events = Recorder::new(&wpc);
-    let limit = CallOptions::new().time_limit(Duration::from_millis(5));
-    assert_eq!(code(wpc.call_with::<()>("f", (), &limit)), "timeout");
+    let call = wpc.submit::<()>("f", ()).unwrap();
     running.recv_timeout(PATIENCE).unwrap();
+    call.cancel();
+    assert_eq!(code(call.wait()), "cancelled");
     events.wait_for_name("sandbox_held");
     open(&gate);
     // The lost one's thread ends; the cool-down of a minute has only begun.

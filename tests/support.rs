@@ -169,11 +169,14 @@ pub(crate) fn code<T: std::fmt::Debug>(result: Result<T, wpc_host::Error>) -> &'
 /// A global `tracing` subscriber that lets a guest's log line hurt the host: the one piece of
 /// foreign code that runs on a worker's thread. Lines: `panic the host`, `block the host`.
 pub(crate) mod treacherous_subscriber {
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Condvar, Mutex, Once};
     use tracing::field::{Field, Visit};
     use tracing::span;
     use tracing::{Event, Metadata, Subscriber};
 
+    /// Whether it panics when a worker reports that it is ready.
+    pub(crate) static PANICS_AT_START: AtomicBool = AtomicBool::new(false);
     static BLOCKED: Mutex<bool> = Mutex::new(true);
     static UNBLOCKED: Condvar = Condvar::new();
 
@@ -195,6 +198,9 @@ pub(crate) mod treacherous_subscriber {
     impl Visit for Look {
         fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
             let text = format!("{value:?}");
+            if text.starts_with("WorkerReady") && PANICS_AT_START.load(Ordering::SeqCst) {
+                panic!("the start of a worker panics the subscriber, as a test wants it to");
+            }
             if field.name() != "details" || !text.starts_with("GuestLog") {
                 return;
             }

@@ -57,8 +57,8 @@ pub struct Options {
     /// would wait is refused as saturated. Default 10,000.
     pub max_waiting_calls: usize,
     /// How many module instances may be alive in the whole pool; a sandbox has one, and one more
-    /// for each of its dependencies. Each worker has an equal share and drops its longest idle
-    /// sandbox when that is used up. Address space, not memory, is set aside for them: 4 GiB each,
+    /// for each of its dependencies. Where all are used, the longest idle sandbox is dropped for a new one: a worker
+    /// that has its equal share or more drops one of its own, others one of the worker that has most. Address space, not memory, is set aside for them: 4 GiB each,
     /// and as much again for each other kind of code that is defined: with fuel, with a stack of its
     /// own, with canonical NaNs. From 1 to 10,000. Default 1,000.
     pub max_live_instances: u32,

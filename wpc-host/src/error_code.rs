@@ -43,7 +43,7 @@ macro_rules! codes {
                 match self { $(Self::$variant { .. } => $retry),+ }
             }
 
-            /// Whose affair the error is. A time limit that passed before the function began is a matter of capacity.
+            /// Who can act on the error. A time limit that passed before the function began is a matter of capacity.
             ///
             /// ```
             /// use wpc_host::{Error, ErrorKind};
@@ -62,20 +62,20 @@ macro_rules! codes {
     };
 }
 
-/// Whose affair an [`Error`] is, to decide who is told and what is done.
+/// Who can act on an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The caller's: the function's name, its arguments, their types, or the choices for the call.
+    /// The caller: it chose the function's name, its arguments, their types, or the options of the call.
     Caller,
-    /// The author's or the operator's: a module or definition that is refused.
+    /// The author or the operator: a module or definition is refused.
     Definition,
-    /// The function's: it returned an error, trapped, or reached a limit.
+    /// The function's author: it returned an error, trapped, or reached a limit.
     Function,
     /// There is too little capacity at the moment, or the function's circuit breaker is open: a later call may succeed.
     Capacity,
-    /// The host's: it is not running, lacks something that the function needs, or lost a worker.
+    /// The embedder: the pool is not running, lacks something that the function needs, or lost a worker.
     Host,
     /// The caller cancelled the call, or the workers stopped.
     Cancelled,
@@ -95,7 +95,7 @@ impl Error {
     }
 }
 
-// The variant, its code, whether the outcome is unknown once it ran, whether a retry can help, whose affair it is.
+// The variant, its code, whether the outcome is unknown once it ran, whether a retry can help, who can act on it.
 codes! {
     InvalidOptions "invalid_options" false false Host,
     InvalidCallOptions "invalid_call_options" false false Caller,

@@ -4,6 +4,7 @@
 use crate::contain::contain;
 use crate::error_code::ErrorCode;
 use crate::id::{CallId, FunctionHash, WorkerId};
+use crate::offload::foreign;
 use crate::sync::ArcSwapOption;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -50,7 +51,6 @@ impl std::fmt::Debug for Observer {
 impl Observer {
     pub(crate) fn set(&self, observe: Option<Observe>) {
         let is_set = observe.is_some();
-        // What it replaces is the embedder's, and is dropped here, on the embedder's thread.
         self.observe.store(observe.map(Arc::new));
         self.is_set.store(is_set, Ordering::Release);
     }
@@ -61,8 +61,10 @@ impl Observer {
     }
 
     pub(crate) fn report(&self, finished: &FinishedCall) {
-        if let Some(observe) = &*self.observe.load() {
+        if let Some(observe) = self.observe.load_full() {
             drop(contain(|| observe(finished)));
+            // It may have been replaced meanwhile: then this is its last owner.
+            foreign(move || drop(observe));
         }
     }
 }

@@ -40,6 +40,8 @@ struct State {
     begun: u64,
     /// How many had been begun at the last look.
     begun_before: u64,
+    /// Whether no thread could be started since the last look: the system has none, and is not asked at each push.
+    has_failed: bool,
 }
 
 thread_local! {
@@ -85,7 +87,7 @@ impl Offload {
     fn push(&self, task: Task) {
         let mut state = self.0.lock();
         state.tasks.push_back(task);
-        if state.threads == 0 {
+        if state.threads == 0 && !state.has_failed {
             self.start(state);
         }
     }
@@ -94,7 +96,7 @@ impl Offload {
     pub(crate) fn look(&self) {
         let mut state = self.0.lock();
         let is_stuck = !state.tasks.is_empty() && state.begun == state.begun_before;
-        state.begun_before = state.begun;
+        (state.begun_before, state.has_failed) = (state.begun, false);
         if is_stuck && state.threads < MAX_THREADS {
             self.start(state);
         }
@@ -120,16 +122,16 @@ impl Offload {
         state.threads += 1;
         drop(state);
         let shared = Arc::clone(&self.0);
-        let spawn = || {
-            let builder = thread::Builder::new().name("wpc-offload".to_owned());
-            #[expect(clippy::disallowed_methods, reason = "bounded, and ends when no task is left")]
-            builder.spawn(move || shared.run())
-        };
-        let started = os_limits::start_thread("a thread for wakers", os_limits::USUAL_STACK, spawn);
-        if started.is_err() {
-            // Tried again at the next look.
-            self.0.lock().threads -= 1;
+        let builder = thread::Builder::new().name("wpc-offload".to_owned());
+        #[expect(clippy::disallowed_methods, reason = "bounded, and ends when no task is left")]
+        let spawn = || builder.spawn(move || shared.run());
+        if os_limits::has_maps_for_thread() && spawn().is_ok() {
+            return;
         }
+        // Tried again at the next look.
+        let mut state = self.0.lock();
+        state.threads -= 1;
+        state.has_failed = true;
     }
 }
 

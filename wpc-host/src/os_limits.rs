@@ -132,6 +132,11 @@ pub(crate) fn start_thread<T>(
     })
 }
 
+/// Whether a thread can be started without the process being aborted, for a caller that needs no reason.
+pub(crate) fn has_maps_for_thread() -> bool {
+    linux::check_maps(&"a thread", MAPS_OF_THREAD).is_ok()
+}
+
 /// How large the stack of a thread is for which no size was chosen: that of the standard library.
 pub(crate) const USUAL_STACK: usize = 2 * 1024 * 1024;
 
@@ -207,18 +212,24 @@ mod linux {
         let Some(limit) = number("/proc/sys/vm/max_map_count") else {
             return Ok(());
         };
-        let held = last.filter(|(when, _)| when.elapsed() < REFUSAL_HOLDS).map(|(_, used)| used);
-        let Some(used) = held.or_else(|| count_lines("/proc/self/maps")) else {
+        let reserve = (limit / 16).clamp(MIN_RESERVED_MAPS, MAX_RESERVED_MAPS).min(limit);
+        let free = |used| (limit - reserve).saturating_sub(used);
+        let refused = |used| refusal(what, OsResource::MemoryMaps, needed, (used, limit, reserve));
+        // A count that ended in a refusal may refuse again. It allows nothing: maps were taken since.
+        if let Some((_, used)) =
+            last.filter(|(when, used)| when.elapsed() < REFUSAL_HOLDS && free(*used) < needed)
+        {
+            return Err(refused(used));
+        }
+        let Some(used) = count_lines("/proc/self/maps") else {
             return Ok(());
         };
-        let reserve = (limit / 16).clamp(MIN_RESERVED_MAPS, MAX_RESERVED_MAPS).min(limit);
-        let free = (limit - reserve).saturating_sub(used);
-        if free < needed {
-            if held.is_none() {
-                *last = Some((Instant::now(), used));
-            }
-            return Err(refusal(what, OsResource::MemoryMaps, needed, (used, limit, reserve)));
+        if free(used) < needed {
+            *last = Some((Instant::now(), used));
+            return Err(refused(used));
         }
+        *last = None;
+        let free = free(used);
         let left = i64::try_from((free - needed) / 2).unwrap_or(i64::MAX);
         MAPS_LEFT.store(left, Ordering::Relaxed);
         Ok(())
@@ -276,10 +287,11 @@ mod linux {
         let of_user =
             || Some((threads(Some(getuid().as_raw())), getrlimit(Resource::Nproc).current?));
         let of_all = || Some((threads(None), number("/proc/sys/kernel/threads-max")?));
-        let (used, limit) = [of_group(), of_user(), of_all()]
-            .into_iter()
-            .flatten()
-            .find(|(used, limit)| used >= limit)?;
+        let is_used_up = |(used, limit): &(u64, u64)| used >= limit;
+        let (used, limit) = of_group()
+            .filter(is_used_up)
+            .or_else(|| of_user().filter(is_used_up))
+            .or_else(|| of_all().filter(is_used_up))?;
         Some(refusal(what, OsResource::Threads, 1, (used, limit, 0)))
     }
 

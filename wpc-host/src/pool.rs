@@ -430,6 +430,8 @@ impl Pool {
         }
         if let Some(error) = failure {
             workers.iter().for_each(|worker| worker.drain());
+            self.waiting.close();
+            self.buffers.close();
             return Err(error);
         }
         self.returning.store(0, Ordering::Release);

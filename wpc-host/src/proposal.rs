@@ -1,5 +1,5 @@
 //! WebAssembly proposals that are not accepted: how a module that uses one is recognised, and why it is refused.
-//! `docs/webassembly.md` lists every proposal; a test holds the two against each other.
+//! `docs/webassembly.md` lists the proposals; a test holds that list against what the host accepts.
 
 use wasmparser::{Validator, WasmFeatures};
 

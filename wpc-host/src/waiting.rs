@@ -90,7 +90,9 @@ impl WaitingRoom {
         let mut answered = Vec::new();
         if !jobs.is_closed && jobs.is_full(self.capacity) {
             answered = jobs.take_answered();
-            self.note(&jobs);
+            if !answered.is_empty() {
+                self.note(&jobs);
+            }
         }
         let result = if jobs.is_closed || jobs.is_full(self.capacity) {
             Err(job)

@@ -230,6 +230,12 @@ impl Module {
             rewritten.operator(&operator, start, operators.original_position())?;
         }
         let (instructions, has_checks) = rewritten.finish(operators.original_position())?;
+        if has_checks && weight_local >= MAX_LOCALS {
+            return Err(format!("a function of it would have more than {MAX_LOCALS} locals"));
+        }
+        if added_function >= MAX_FUNCTIONS {
+            return Err(format!("it would have more than {MAX_FUNCTIONS} functions"));
+        }
 
         let mut start = Vec::with_capacity(groups_bytes.len() + 8);
         push_u32(&mut start, groups.saturating_add(u32::from(has_checks)));
@@ -238,12 +244,21 @@ impl Module {
             // One more local, of 64 bits.
             start.extend([1, 0x7e]);
         }
+        if start.len() + instructions.len() > MAX_BODY {
+            return Err(format!("a function of it would have more than {MAX_BODY} bytes"));
+        }
         push_length(code, start.len() + instructions.len())?;
         code.extend(start);
         code.extend(instructions);
         Ok(())
     }
 }
+
+/// What the engine accepts: locals of a function, its parameters included; functions, imported ones included; and bytes of
+/// a function.
+const MAX_LOCALS: u32 = 50_000;
+const MAX_FUNCTIONS: u32 = 1_000_000;
+const MAX_BODY: usize = 7_654_321;
 
 /// Appends `value` as unsigned LEB128.
 fn push_u32(bytes: &mut Vec<u8>, mut value: u32) {

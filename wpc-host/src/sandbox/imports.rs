@@ -142,15 +142,13 @@ fn link_carried(
             let memory = memory_of(&mut caller, at).map_err(wasmtime::Error::new)?;
             let arguments =
                 memory::read(memory, &caller, arguments, len, "the arguments it passes")
-                    .map_err(wasmtime::Error::new)?
-                    .to_vec();
-            let limit = caller.data().argument_limit;
-            let reply = if arguments.len() > limit {
-                bad_arguments(&format!(
-                    "they have {} bytes, and the limit is {limit}",
-                    arguments.len()
-                ))
+                    .map_err(wasmtime::Error::new)?;
+            let (found, limit) = (arguments.len(), caller.data().argument_limit);
+            // Before they are copied: a guest chooses their length.
+            let reply = if found > limit {
+                bad_arguments(&format!("they have {found} bytes, and the limit is {limit}"))
             } else {
+                let arguments = arguments.to_vec();
                 answer(&mut caller, arguments)?
             };
             let len = hand_over(&mut caller, at, &reply, (room, capacity))
@@ -245,6 +243,10 @@ fn constant(
 ) -> Result<i64, Failure> {
     let memory = memory_of(&mut caller, at)?;
     let name = memory::read(memory, &caller, name, len, "the name of a constant")?;
+    // A guest chooses its length, and it is looked at and copied.
+    if name.len() > names::MAX_NAME_LEN {
+        return Ok(names::NOT_DEFINED);
+    }
     // A name of other bytes is the name of no constant.
     let Ok(name) = std::str::from_utf8(name).map(str::to_owned) else {
         return Ok(names::NOT_DEFINED);

@@ -288,11 +288,12 @@ impl Worker {
     /// order. Gives back all of them once the queue is closed.
     pub(crate) fn take_movable(&self) -> Vec<Job> {
         let _sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken: Vec<_> = std::iter::from_fn(|| self.pop()).collect();
+        let taken: Vec<_> = std::iter::from_fn(|| self.queue.pop()).collect();
         let (affine, mut movable): (Vec<_>, Vec<_>) =
             taken.into_iter().partition(|job| job.affinity.is_some());
+        movable.iter().for_each(|_| self.give_back());
         for job in affine {
-            self.in_flight.fetch_add(1, Ordering::AcqRel);
+            // It keeps its slot, unless it finds the queue closed.
             movable.extend(self.push(job).err());
         }
         movable

@@ -9,6 +9,7 @@ use crate::buffers::Buffers;
 use crate::bulkhead::{Bulkhead, consequence};
 use crate::call::{Outcome, Reply};
 use crate::capacity::{Capacity, LiveSandbox};
+use crate::contain::contain;
 use crate::error::Error;
 use crate::error_code::ErrorCode;
 use crate::event::{Draft, EventDetails, EventSource, Events, FailureSeverities, HealthState};
@@ -53,7 +54,8 @@ pub(crate) fn spawn(worker: &Arc<Worker>, equipment: Equipment) -> Result<JoinHa
         thread::Builder::new()
             .name(format!("wpc-{}", worker.id))
             .stack_size(stack)
-            .spawn(move || thread.run())
+            // What a panic carries may panic as the thread's result is dropped, which would abort the process.
+            .spawn(move || drop(contain(|| thread.run())))
     })
 }
 
@@ -287,11 +289,13 @@ impl Thread {
                         "it backs off or is held on {} after failures; try again later",
                         worker.id
                     );
+                    worker.give_back();
                     job.call.answer_with(|_| Err(Error::Initialisation { function, reason }));
                 } else {
+                    // A stop that finds no slot taken finds the call in the overflow queue.
                     self.equipment.waiting.return_to(job);
+                    worker.give_back();
                 }
-                worker.give_back();
                 worker.ticker.ring();
             }
         }
@@ -502,7 +506,8 @@ impl Thread {
             ran: observed.took,
             fuel_used: job.call.fuel_used(),
         });
-        surroundings.is_occupied.store(false, Ordering::Relaxed);
+        // Dropping a spent sandbox comes next.
+        surroundings.is_occupied.store(self.spent.is_some(), Ordering::Relaxed);
     }
 
     /// Takes note of a failure: the sandbox goes, and the policy says when the next one may come.
