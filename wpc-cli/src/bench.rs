@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         }
     })?;
     let (name, options) = (&target.name(), target.options().wait_for_room());
-    let encoded = wpc.encode_json(name, &target.values(&wpc)?)?;
+    let encoded = target.encoded(&wpc)?;
     // What fails once would fail every time.
     wpc.submit_encoded(name, &encoded, &options)?.wait_encoded()?;
 

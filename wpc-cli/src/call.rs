@@ -5,16 +5,17 @@ use crate::failure::Failure;
 use crate::target::Target;
 use crate::{file, terminal, text};
 use serde_json::{Value, json};
-use std::io::Write as _;
-use std::path::PathBuf;
-use wpc_host::ReplyMetadata;
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use wpc_host::{ReplyMetadata, WorkerProcedureCall};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Takes the encoded arguments from standard input and writes the encoded result to standard output.
     #[arg(long, conflicts_with = "arguments")]
     raw: bool,
-    /// Writes the result to a file: bytes and text as they are, anything else as JSON.
+    /// Writes the result to a file: a `Vec<u8>` or a `String` as it is, any other type as JSON.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     // Last, since the headings of its options hold for what follows.
@@ -30,16 +31,25 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let answer = if arguments.raw {
         let encoded = file::read_standard_input(target.arguments_limit())?;
         let answer = wpc.submit_encoded(name, &encoded, &options)?.wait_encoded();
-        answer.map(|answer| (answer.value, None))
+        answer.map(|answer| (Shown::Bytes { bytes: answer.value, skipped: 0 }, None))
+    } else if arguments.output.is_some() && is_bytes_or_text(&wpc, name) {
+        // Not through JSON, in which each byte takes several times its size.
+        let encoded = target.encoded(&wpc)?;
+        let answer = wpc.submit_encoded(name, &encoded, &options)?.wait_encoded();
+        answer.map(|answer| {
+            let skipped = length_prefix(&answer.value);
+            (Shown::Bytes { bytes: answer.value, skipped }, answer.metadata.fuel_used)
+        })
     } else {
         let answer = wpc.submit_json(name, &target.values(&wpc)?, &options)?.wait();
         answer.map(|answer| {
             let shown = if arguments.output.is_some() {
-                as_it_is(&answer.value)
+                Shown::Json(answer.value)
             } else if target.is_program() && !as_json {
-                Vec::new()
+                Shown::Bytes { bytes: Vec::new(), skipped: 0 }
             } else {
-                line(&answer.value, &answer.metadata, as_json)
+                let bytes = line(&answer.value, &answer.metadata, as_json);
+                Shown::Bytes { bytes, skipped: 0 }
             };
             (shown, answer.metadata.fuel_used)
         })
@@ -47,11 +57,13 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     // Lines that were logged come before the answer.
     wpc.stop_workers();
     drop(wpc);
-    let (bytes, fuel_used) = answer?;
-    match &arguments.output {
-        Some(path) => std::fs::write(path, bytes)
+    let (shown, fuel_used) = answer?;
+    match (&arguments.output, &shown) {
+        (Some(path), shown) => shown
+            .write_to(path)
             .map_err(|error| Failure::machine(format!("{}: {error}", path.display())))?,
-        None => terminal::print(&bytes)?,
+        (None, Shown::Bytes { bytes, skipped }) => terminal::print(&bytes[*skipped..])?,
+        (None, Shown::Json(value)) => terminal::print(value.to_string().as_bytes())?,
     }
     if let Some(fuel) = fuel_used.filter(|_| !as_json) {
         let _ = writeln!(anstream::stderr(), "fuel used: {fuel}");
@@ -59,17 +71,41 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     Ok(())
 }
 
-/// Bytes and text without JSON's signs around them.
-fn as_it_is(value: &Value) -> Vec<u8> {
-    let byte = |item: &Value| item.as_u64().and_then(|byte| u8::try_from(byte).ok());
-    match value {
-        Value::String(text) => text.clone().into_bytes(),
-        Value::Array(items) => match items.iter().map(byte).collect::<Option<Vec<u8>>>() {
-            Some(bytes) => bytes,
-            None => value.to_string().into_bytes(),
-        },
-        value => value.to_string().into_bytes(),
+/// What is written of an answer.
+enum Shown {
+    /// Bytes as they are, after those that are skipped.
+    Bytes {
+        bytes: Vec<u8>,
+        skipped: usize,
+    },
+    Json(Value),
+}
+
+impl Shown {
+    /// Writes it without a second copy of it in memory.
+    fn write_to(&self, path: &Path) -> io::Result<()> {
+        let mut file = BufWriter::new(File::create(path)?);
+        match self {
+            Self::Bytes { bytes, skipped } => file.write_all(&bytes[*skipped..])?,
+            Self::Json(value) => serde_json::to_writer(&mut file, value)?,
+        }
+        file.flush()
     }
+}
+
+/// Whether the function declares that it returns bytes or text.
+fn is_bytes_or_text(wpc: &WorkerProcedureCall, name: &str) -> bool {
+    let functions = wpc.get_remote_functions();
+    let function = functions.iter().find(|function| function.name == name);
+    let signature = function.and_then(|function| function.parameter_signature.as_deref());
+    let result = signature.and_then(|signature| signature.rsplit_once(" -> "));
+    matches!(result, Some((_, "String" | "Vec<u8>")))
+}
+
+/// How many bytes the length takes that stands before encoded bytes and text: a varint.
+fn length_prefix(encoded: &[u8]) -> usize {
+    let more = encoded.iter().take_while(|byte| **byte >= 0x80).count();
+    (more + 1).min(encoded.len())
 }
 
 fn line(value: &Value, metadata: &ReplyMetadata, as_json: bool) -> Vec<u8> {

@@ -28,7 +28,7 @@ const fn both(library: &'static str, command: &'static str) -> Remedy {
 }
 
 /// Each is replaced wherever it stands, in this order: what contains another comes before it.
-const REMEDIES: [Remedy; 26] = [
+const REMEDIES: [Remedy; 27] = [
     remedy(
         "define it with `define_worker_function`",
         "`wpc inspect` lists a module's functions",
@@ -121,6 +121,11 @@ const REMEDIES: [Remedy; 26] = [
         "raise `max_pending_calls_per_worker` under [pool]",
     ),
     both("call `start_workers` first", "the process is stopping"),
+    remedy(
+        "it is too large to be JSON",
+        "it is too large to be JSON; bytes and text can be written to a file with `--output`",
+        "it is too large to be JSON",
+    ),
     remedy("`time_limit`", "`--timeout`", "`timeout`"),
     remedy("the pool's `Options::", "the pool's `", "the pool's `"),
     remedy("`CallOptions::fuel`", "`--fuel`", "`fuel` in the call"),

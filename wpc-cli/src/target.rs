@@ -152,13 +152,43 @@ impl Target {
         self.limits.limits().arguments
     }
 
+    /// The arguments encoded. Where all of them are bytes and text, they do not go through JSON.
+    pub(crate) fn encoded(&self, wpc: &WorkerProcedureCall) -> Result<Vec<u8>, Failure> {
+        let signature = self.signature(wpc);
+        let types = signature.as_deref().map(argument_types).unwrap_or_default();
+        let is_large = |ty: &&str| matches!(*ty, "String" | "Vec<u8>");
+        if types.len() != self.arguments.len() || !types.iter().all(is_large) {
+            return Ok(wpc.encode_json(&self.name(), &self.values(wpc)?)?);
+        }
+        let limits = self.limits.limits();
+        let mut encoded = Vec::new();
+        for (text, ty) in self.arguments.iter().zip(types) {
+            let bytes = match text.strip_prefix('@') {
+                Some(path) if ty == "Vec<u8>" => file::read_given(path.as_ref(), limits.arguments)?,
+                _ => match value(text, Some(ty), &limits)? {
+                    Value::String(text) if ty == "String" => text.into_bytes(),
+                    // Bytes that were typed as a list, or something that the error is to name.
+                    _ => return Ok(wpc.encode_json(&self.name(), &self.values(wpc)?)?),
+                },
+            };
+            let (length, used) = wpc_abi::reply::length(bytes.len());
+            encoded.extend_from_slice(&length[..used]);
+            encoded.extend_from_slice(&bytes);
+        }
+        Ok(encoded)
+    }
+
+    /// The function's types, where its module declares them.
+    fn signature(&self, wpc: &WorkerProcedureCall) -> Option<String> {
+        let name = self.name();
+        let mut functions = wpc.get_remote_functions().into_iter();
+        functions.find(|function| function.name == name)?.parameter_signature
+    }
+
     /// The arguments as they were typed, by the function's types.
     pub(crate) fn values(&self, wpc: &WorkerProcedureCall) -> Result<Vec<Value>, Failure> {
-        let functions = wpc.get_remote_functions();
-        let name = self.name();
-        let function = functions.iter().find(|function| function.name == name);
-        let signature = function.and_then(|function| function.parameter_signature.as_deref());
-        let types = signature.map(argument_types).unwrap_or_default();
+        let signature = self.signature(wpc);
+        let types = signature.as_deref().map(argument_types).unwrap_or_default();
         let types = types.into_iter().map(Some).chain(std::iter::repeat(None));
         let limits = self.limits.limits();
         self.arguments.iter().zip(types).map(|(text, ty)| value(text, ty, &limits)).collect()

@@ -241,6 +241,26 @@ fn arguments_are_taken_by_the_functions_types_and_results_go_to_files() {
 }
 
 #[test]
+fn bytes_and_text_of_any_size_go_to_a_file_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    // Far beyond what fits into JSON, and still below the limits of arguments and results.
+    let large: Vec<u8> = (0..20_u32 << 20).map(|at| at.to_le_bytes()[0]).collect();
+    std::fs::write(path("in"), &large).unwrap();
+    let echoed =
+        wpc(&["call", &sdk(), "echo_bytes", &format!("@{}", path("in")), "-o", &path("out")]);
+    assert_eq!(echoed.status.code(), Some(0), "{}", err(&echoed));
+    assert!(std::fs::read(path("out")).unwrap() == large);
+    let joined = wpc(&["call", &sdk(), "join", "4\u{e4}", "2", "-o", &path("text")]);
+    assert_eq!(joined.status.code(), Some(0), "{}", err(&joined));
+    assert_eq!(std::fs::read_to_string(path("text")).unwrap(), "4\u{e4}2");
+    // What only looks like bytes is not taken for some.
+    let listed = wpc(&["call", &sdk(), "order", "[]", "{}", "-o", &path("json")]);
+    assert_eq!(listed.status.code(), Some(0), "{}", err(&listed));
+    assert_eq!(std::fs::read_to_string(path("json")).unwrap(), r#"{"Accepted":{"total":0}}"#);
+}
+
+#[test]
 fn an_integer_for_a_constant_needs_its_type() {
     let with = |constant: &str| wpc(&["call", &sdk(), "nothing", "--const", constant]);
     for untold in ["N=3", "N=[1]", "N={\"a\": 1}", "N=null"] {
