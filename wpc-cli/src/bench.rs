@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     seconds: u32,
     // Last, since the headings of its options hold for what follows.
     #[command(flatten)]
-    target: Target,
+    pub(crate) target: Target,
 }
 
 /// How often the bar moves.

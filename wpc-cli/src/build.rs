@@ -24,18 +24,86 @@ pub(crate) struct Arguments {
     /// What it is compiled for, as in `wasm32-wasip1`; instead of what `wpc.toml` says.
     #[arg(long)]
     target: Option<String>,
+    /// Builds the projects of the modules that the manifest names as well, each after what its own manifest names.
+    #[arg(long, conflicts_with_all = ["output", "target"])]
+    all: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
+    if arguments.all {
+        return build_all(arguments, cache, as_json);
+    }
     let sources = Sources::at(&arguments.path)?;
     let text = build(&sources, arguments, cache, as_json)?;
     terminal::print(format!("{}\n", text.trim_end()).as_bytes())
 }
 
+/// Builds the project and, before it, those of the modules that its manifest names. With JSON each is a line.
+fn build_all(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
+    let mut order = Vec::new();
+    add_projects(&arguments.path, &mut Vec::new(), &mut order)?;
+    if order.is_empty() {
+        // The error says what a project is.
+        order.push(Sources::at(&arguments.path)?);
+    }
+    for sources in &order {
+        let path = sources.folder.clone();
+        let one = Arguments { path, output: None, target: None, all: false };
+        let text = build(sources, &one, cache, as_json)?;
+        terminal::print(format!("{}\n", text.trim_end()).as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Adds the folder's project to `order` after the projects whose modules its manifest names. `open` has the folders
+/// from which this one is reached.
+fn add_projects(
+    folder: &Path,
+    open: &mut Vec<PathBuf>,
+    order: &mut Vec<Sources>,
+) -> Result<(), Failure> {
+    let cannot = |error| Failure::machine(format!("{}: {error}", folder.display()));
+    let folder = std::fs::canonicalize(folder).map_err(cannot)?;
+    if let Some(start) = open.iter().position(|other| *other == folder) {
+        let cycle = open[start..].iter().chain([&folder]);
+        let cycle: Vec<_> = cycle.map(|folder| folder.display().to_string()).collect();
+        return Err(Failure::usage(format!(
+            "dependency cycle of projects: {}",
+            cycle.join(" -> ")
+        )));
+    }
+    if order.iter().any(|sources| sources.folder == folder) {
+        return Ok(());
+    }
+    if folder.join(manifest::NAME).is_file() {
+        open.push(folder.clone());
+        let source = Source::read(&folder)?;
+        for file in source.parse()?.files() {
+            let file = source.folder().join(file);
+            let Some(other) = file.parent().and_then(|other| std::fs::canonicalize(other).ok())
+            else {
+                continue;
+            };
+            // A project's module is named like its folder and lies there; others are not built here.
+            let is_built = other != folder
+                && other.file_name().is_some()
+                && other.file_name() == file.file_stem();
+            if is_built && Sources::at(&other).is_ok() {
+                add_projects(&other, open, order)?;
+            }
+        }
+        open.pop();
+    }
+    if let Ok(sources) = Sources::at(&folder) {
+        order.push(sources);
+    }
+    Ok(())
+}
+
 /// Builds the project of a folder where its module usually lies; nothing where there is no project.
 pub(crate) fn build_folder(folder: &Path, cache: &Cache) -> Result<(), Failure> {
     let Ok(sources) = Sources::at(folder) else { return Ok(()) };
-    let arguments = Arguments { path: folder.to_owned(), output: None, target: None };
+    let arguments = Arguments { path: folder.to_owned(), output: None, target: None, all: false };
     build(&sources, &arguments, cache, false).map(drop)
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     output: Option<PathBuf>,
     // Last, since the headings of its options hold for what follows.
     #[command(flatten)]
-    target: Target,
+    pub(crate) target: Target,
 }
 
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {

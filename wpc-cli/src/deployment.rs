@@ -8,11 +8,11 @@ use crate::manifest::{self, Entry, Manifest, Pool, Source};
 use crate::owners::Owners;
 use crate::problem::{MANIFEST, Problem};
 use crate::remedy::{Interface, translate};
-use crate::{constant, file, grant, module_file, terminal};
+use crate::{constant, grant, module_file};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use wpc_host::{Error, ErrorCode, Options, WasmModule, WorkerProcedureCall};
+use wpc_host::{Error, ErrorCode, Options, WasmModule, WorkerEvent, WorkerProcedureCall};
 
 /// What an item is to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,17 +53,17 @@ pub(crate) struct Deployment {
 
 impl Deployment {
     /// A pool that is not up yet, with all that the manifest says; everything that is wrong with it is reported.
-    /// Guests' lines go to standard error.
+    /// `listener` is called with its events.
     pub(crate) fn open(
         source: &Source,
         manifest: &Manifest,
         cache: &Cache,
-        as_json: bool,
+        listener: impl Fn(&WorkerEvent) + Send + Sync + 'static,
     ) -> Result<Self, Failure> {
         let (options, workers) = manifest.chosen(source)?;
         let options = Options { compile_cache: cache.folder()?, ..options };
         let wpc = WorkerProcedureCall::new(options.clone())?;
-        wpc.on_worker_event(terminal::lines(as_json))
+        wpc.on_worker_event(listener)
             .map_err(|error| Failure::machine(format!("no thread for events: {error}")))?;
         let mut deployment = Self::new(wpc, options, workers, manifest.pool());
         let problems = deployment.bring_to(source, manifest).problems;
@@ -410,13 +410,13 @@ fn wanted(
             named.insert(item.clone());
             let path = source.folder().join(&entry.get_ref().file);
             let at = entry.span().start;
-            match file::read(&path, entry.get_ref().limits.chosen().module_size) {
+            match module_file::bytes(&path, entry.get_ref().limits.chosen().module_size) {
                 Ok(bytes) => {
                     let content = Content::Module(Box::new(entry.get_ref().clone()), bytes.into());
                     all.push(Wanted { item, content, at });
                 }
                 Err(error) => {
-                    let (code, why) = module_file::problem(&error, Interface::Manifest);
+                    let (code, why) = error.problem(Interface::Manifest);
                     let hint = if error.is_not_found() { "; is it built?" } else { "" };
                     problems.push(source.problem(at, code, &format!("{item}: {why}{hint}")));
                 }

@@ -170,6 +170,7 @@ pub(crate) fn error_json(error: &Error, interface: Interface) -> Value {
     let mut json = json!({
         "code": error.code().as_str(),
         "message": translate(&error.to_string(), interface),
+        "retry_can_help": error.retry_can_help(),
     });
     if let Error::Guest { error, .. } = error {
         json["guest"] =

@@ -95,6 +95,11 @@ pub(crate) fn read_given(path: &Path, limit: usize) -> Result<Vec<u8>, FileError
     if path.as_os_str() == STANDARD_INPUT { read_standard_input(limit) } else { read(path, limit) }
 }
 
+/// The bytes without the byte-order mark that some editors put before UTF-8.
+pub(crate) fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
+}
+
 /// All there is; `None` where that is more than `limit` bytes.
 fn read_at_most(from: impl Read, capacity: usize, limit: usize) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::with_capacity(capacity.min(limit));

@@ -2,44 +2,93 @@
 
 use crate::cache::Cache;
 use crate::failure::Failure;
+use crate::file::STANDARD_INPUT;
 use crate::limit_options::ModuleLimits;
+use crate::manifest::Source;
 use crate::remedy::{Interface, translate};
 use crate::text::escape;
 use crate::{module_file, terminal};
+use serde_json::json;
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use wpc_host::{Error, ExportInformation, ModuleInformation, Options};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The module's file; `-` is standard input.
-    file: PathBuf,
+    /// The module's file; `-` is standard input. Of a project's folder or a manifest every module is inspected.
+    #[arg(required_unless_present = "manifest")]
+    file: Option<PathBuf>,
+    /// Inspects every module of this manifest, or of the one in this folder.
+    #[arg(long, value_name = "MANIFEST", conflicts_with = "file")]
+    manifest: Option<PathBuf>,
     #[command(flatten)]
     limits: ModuleLimits,
 }
 
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
+    let file = arguments.file.as_deref();
+    if let Some(manifest) =
+        file.filter(|file| Source::is_at(file)).or(arguments.manifest.as_deref())
+    {
+        return inspect_all(manifest, arguments, cache, as_json);
+    }
+    // Without a manifest the command line has a file.
+    let told = inspect(file.unwrap_or(Path::new(STANDARD_INPUT)), arguments, cache)?;
+    let text = if as_json { as_json_text(&told)? + "\n" } else { text(&told) };
+    terminal::print(text.as_bytes())
+}
+
+fn inspect(
+    file: &Path,
+    arguments: &Arguments,
+    cache: &Cache,
+) -> Result<ModuleInformation, Failure> {
     let limits = arguments.limits.limits();
     let options = cache.options()?;
     let max_wasm_stack = arguments.limits.pool_stack(options.max_wasm_stack);
     let options = Options { max_wasm_stack, ..options };
-    let module = module_file::read(&arguments.file, &limits)?.limits(limits);
+    let module = module_file::read(file, &limits)?.limits(limits);
     let told = module.inspect_with(&options);
     let mut told = told.map_err(|error| match error {
         Error::NotWasm { reason, .. } => {
-            Error::NotWasm { what: format!("`{}`", arguments.file.display()), reason }
+            Error::NotWasm { what: format!("`{}`", file.display()), reason }
         }
         error => error,
     })?;
     told.refused = told.refused.map(|why| translate(&why, Interface::Options));
-    let text = if as_json {
-        let json = serde_json::to_string(&told);
-        json.map_err(|error| Failure::machine(error.to_string()))? + "\n"
-    } else {
-        text(&told)
-    };
-    terminal::print(text.as_bytes())
+    Ok(told)
+}
+
+/// Every module that a manifest names, each once.
+fn inspect_all(
+    manifest: &Path,
+    arguments: &Arguments,
+    cache: &Cache,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let source = Source::read(manifest)?;
+    let files = source.parse()?.files();
+    let mut modules = Vec::new();
+    let mut shown = String::new();
+    for file in files {
+        let told = inspect(&source.folder().join(&file), arguments, cache)?;
+        if as_json {
+            modules.push(json!({ "file": file, "module": told }));
+        } else {
+            let separator = if shown.is_empty() { "" } else { "\n" };
+            shown += &format!("{separator}file            {}\n", escape(&file.to_string_lossy()));
+            shown += &text(&told);
+        }
+    }
+    if as_json {
+        shown = json!({ "modules": modules }).to_string() + "\n";
+    }
+    terminal::print(shown.as_bytes())
+}
+
+fn as_json_text(told: &ModuleInformation) -> Result<String, Failure> {
+    serde_json::to_string(told).map_err(|error| Failure::machine(error.to_string()))
 }
 
 fn text(told: &ModuleInformation) -> String {

@@ -47,9 +47,9 @@ pub(crate) struct ModuleLimits {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct CallLimits {
-    /// How long a call may take, as in `500ms` or `10s`.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
-    timeout: Duration,
+    /// How long a call may take, as in `500ms` or `10s`. Default 30s, or what a manifest chooses.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
     /// Meters fuel, and how much a call may use: about one unit an instruction. Default: not metered.
     #[arg(long, value_name = "N")]
     fuel: Option<u64>,
@@ -125,9 +125,20 @@ impl CallLimits {
         }
     }
 
-    /// How long a call may take.
-    pub(crate) fn time_limit(&self) -> Duration {
+    /// How long a call may take, if that was chosen.
+    pub(crate) fn time_limit(&self) -> Option<Duration> {
         self.timeout
+    }
+
+    /// How much fuel a call may use, if that was chosen.
+    pub(crate) fn fuel(&self) -> Option<u64> {
+        self.fuel
+    }
+
+    /// Whether a limit was chosen that belongs to a definition, and not to a call.
+    pub(crate) fn has_limit_of_definition(&self) -> bool {
+        let chosen = Limits { fuel: None, ..self.limits() };
+        chosen != Limits::default()
     }
 
     /// As [`ModuleLimits::pool_stack`].

@@ -7,6 +7,7 @@ mod cache;
 mod call;
 mod constant;
 mod deployment;
+mod event_log;
 mod failure;
 mod file;
 mod grant;
@@ -75,6 +76,7 @@ enum Command {
   wpc build
   wpc build hello --output hello.wasm
   wpc build math.wat
+  wpc build --all              # with the projects of the manifest's modules, dependencies first
 
 Which language it is the folder tells: Cargo.toml is Rust, package.json AssemblyScript, and *.c, *.zig and *.wat
 are what they are. A `wpc.toml` there may choose the target, and tell types that a language cannot:
@@ -98,11 +100,15 @@ are what they are. A `wpc.toml` there may choose the target, and tell types that
     #[command(after_help = "Examples:\n  wpc cache\n  wpc cache --clear")]
     Cache(cache::Arguments),
     /// Tells what a module offers and what it needs. Runs none of it.
-    #[command(after_help = "Example:\n  wpc inspect resize.wasm")]
+    #[command(
+        after_help = "Examples:\n  wpc inspect resize.wasm\n  wpc inspect .               # every module of ./wpc.toml"
+    )]
     Inspect(inspect::Arguments),
     /// Calls a function with JSON, and prints what it returns as JSON.
     #[command(after_help = "Examples:
   wpc call math.wasm add 40 2
+  wpc call . moderate 'some text'            # as ./wpc.toml defines it
+  wpc call --manifest wpc.toml moderate 'some text'
   wpc call shop.wasm order '[{\"item\": \"tea\", \"count\": 2}]' '{\"tea\": 3}'
   wpc call label.wasm label /a/b.txt --const SERVICE_PREFIX='\"demo\"' --dep path_dep=path.wasm
   wpc call shout.wasm shout --grant stdin --grant output < notes.txt")]
@@ -121,7 +127,7 @@ are what they are. A `wpc.toml` there may choose the target, and tell types that
 }
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let mut arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() && std::env::args().any(|word| word == "--json") => {
             return Failure::usage(error.render().to_string().trim_end())
@@ -129,8 +135,15 @@ fn main() -> ExitCode {
         }
         Err(error) => error.exit(),
     };
-    let interface = match arguments.command {
+    match &mut arguments.command {
+        Command::Call(called) => called.target.sort_out(),
+        Command::Bench(measured) => measured.target.sort_out(),
+        _ => {}
+    }
+    let interface = match &arguments.command {
         Command::Run(_) | Command::Test(_) => Interface::Manifest,
+        Command::Call(called) => called.target.interface(),
+        Command::Bench(measured) => measured.target.interface(),
         _ => Interface::Options,
     };
     let result = match arguments.command {

@@ -39,6 +39,37 @@ impl Manifest {
         self.pool.as_ref().map(|pool| pool.get_ref().clone()).unwrap_or_default()
     }
 
+    /// The modules' files as the manifest names them, each once: dependencies, modules, functions.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for entries in [&self.dependencies, &self.modules, &self.functions] {
+            for entry in entries.values() {
+                let file = &entry.get_ref().file;
+                if !files.contains(file) {
+                    files.push(file.clone());
+                }
+            }
+        }
+        files
+    }
+
+    /// Leaves out what does not define the function; without an entry of its own, a module may define it.
+    pub(crate) fn keep_function(&mut self, name: &str) {
+        let is_function = self.functions.contains_key(name);
+        self.functions.retain(|other, _| other == name);
+        if is_function {
+            self.modules.clear();
+        }
+    }
+
+    /// Makes the pool take so many calls at once.
+    pub(crate) fn take_calls(&mut self, outstanding: usize) {
+        let mut pool = self.pool();
+        let usual = pool.max_waiting_calls.unwrap_or(Options::default().max_waiting_calls);
+        pool.max_waiting_calls = Some(usual.max(outstanding));
+        self.pool = Some(Spanned::new(0..0, pool));
+    }
+
     /// The pool's options and how many workers it has, if they can be used.
     pub(crate) fn chosen(&self, source: &Source) -> Result<(Options, usize), Problem> {
         let pool = self.pool();
@@ -197,6 +228,7 @@ impl Source {
         let path = Self::path(path);
         let bytes =
             file::read(&path, MAX_MANIFEST).map_err(|error| Problem::machine(error.to_string()))?;
+        let bytes = file::without_byte_order_mark(&bytes).to_vec();
         let text = String::from_utf8(bytes).map_err(|error| {
             Problem::machine(format!(
                 "cannot read \"{}\": it is not UTF-8: {error}",
@@ -204,6 +236,11 @@ impl Source {
             ))
         })?;
         Ok(Self::new(path, text))
+    }
+
+    /// Whether a path leads to a manifest, and not to a module: a folder, or a file of TOML.
+    pub(crate) fn is_at(path: &Path) -> bool {
+        path.is_dir() || path.extension().is_some_and(|found| found == "toml")
     }
 
     /// The manifest's file; `path` may be the folder that has it.

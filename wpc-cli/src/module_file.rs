@@ -1,29 +1,81 @@
-//! A module's file: read within the limit of a module's size.
+//! A module's file, binary or as text: read within the limit of a module's size.
 
 use crate::failure::Failure;
-use crate::file;
+use crate::file::{self, FileError, STANDARD_INPUT};
 use crate::problem::{MACHINE, Problem};
 use crate::remedy::{Interface, limit};
 use std::path::Path;
 use wpc_host::{ErrorCode, Limits, WasmModule};
 
+/// Why there is no module.
+#[derive(Debug)]
+pub(crate) enum ModuleError {
+    /// The file was not read.
+    File(FileError),
+    /// It has text, which is not that of a module.
+    Text(String),
+}
+
+impl ModuleError {
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::File(error) if error.is_not_found())
+    }
+
+    /// Its code, and what it is, in the terms of the interface.
+    pub(crate) fn problem(&self, interface: Interface) -> (&'static str, String) {
+        match self {
+            Self::File(error) if error.is_too_large() => {
+                let option = limit("module_size", interface);
+                (ErrorCode::ModuleTooLarge.as_str(), format!("{error}; raise {option}"))
+            }
+            Self::File(error) => (MACHINE, error.to_string()),
+            Self::Text(why) => (ErrorCode::NotWasm.as_str(), why.clone()),
+        }
+    }
+}
+
 /// Reads the module that a command line names; `-` is standard input.
 pub(crate) fn read(path: &Path, limits: &Limits) -> Result<WasmModule, Failure> {
-    match file::read_given(path, limits.module_size) {
+    let read = file::read_given(path, limits.module_size).map_err(ModuleError::File);
+    match read.and_then(|bytes| compiled(path, bytes)) {
         Ok(bytes) => Ok(WasmModule::new(bytes)),
         Err(error) => {
-            let (code, message) = problem(&error, Interface::Options);
+            let (code, message) = error.problem(Interface::Options);
             Err(Problem { code, ..Problem::machine(message) }.into())
         }
     }
 }
 
-/// The code of a module's file that was not read, and why it was not.
-pub(crate) fn problem(error: &file::FileError, interface: Interface) -> (&'static str, String) {
-    if error.is_too_large() {
-        let option = limit("module_size", interface);
-        (ErrorCode::ModuleTooLarge.as_str(), format!("{error}; raise {option}"))
-    } else {
-        (MACHINE, error.to_string())
+/// Reads the module of a file.
+pub(crate) fn bytes(path: &Path, limit: usize) -> Result<Vec<u8>, ModuleError> {
+    compiled(path, file::read(path, limit).map_err(ModuleError::File)?)
+}
+
+/// Compiles WebAssembly text to its binary form; anything else stays as it is, for the host to judge. A `.wat`
+/// file has text, and standard input has it where it begins like that.
+fn compiled(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, ModuleError> {
+    let text = file::without_byte_order_mark(&bytes);
+    let is_input = path.as_os_str() == STANDARD_INPUT;
+    let begins_as_text = || {
+        let start = text.trim_ascii_start();
+        start.starts_with(b"(module")
+            || start.starts_with(b"(component")
+            || start.starts_with(b";;")
+    };
+    let is_binary = bytes.starts_with(b"\0asm");
+    let is_text =
+        path.extension().is_some_and(|found| found == "wat") || (is_input && begins_as_text());
+    if is_binary || !is_text {
+        return Ok(bytes);
     }
+    let named = if is_input { "standard input" } else { &*path.to_string_lossy() };
+    wat::Parser::new()
+        .parse_bytes(Some(Path::new(named)), text)
+        .map(|bytes| bytes.into_owned())
+        .map_err(|error| {
+            // The parser shows the place on several lines.
+            let lines: Vec<_> =
+                error.to_string().lines().map(|line| line.trim().to_owned()).collect();
+            ModuleError::Text(format!("\"{named}\" is not WebAssembly text: {}", lines.join(" ")))
+        })
 }

@@ -28,7 +28,7 @@ const fn both(library: &'static str, command: &'static str) -> Remedy {
 }
 
 /// Each is replaced wherever it stands, in this order: what contains another comes before it.
-const REMEDIES: [Remedy; 27] = [
+const REMEDIES: [Remedy; 28] = [
     remedy(
         "define it with `define_worker_function`",
         "`wpc inspect` lists a module's functions",
@@ -125,6 +125,11 @@ const REMEDIES: [Remedy; 27] = [
         "it is too large to be JSON",
         "it is too large to be JSON; bytes and text can be written to a file with `--output`",
         "it is too large to be JSON",
+    ),
+    remedy(
+        "lower `Options::max_live_instances`",
+        "lower `--workers`",
+        "lower `max_live_instances` under [pool]",
     ),
     remedy("`time_limit`", "`--timeout`", "`timeout`"),
     remedy("the pool's `Options::", "the pool's `", "the pool's `"),

@@ -3,11 +3,13 @@
 
 use crate::cache::Cache;
 use crate::deployment::{Deployment, Report};
+use crate::event_log::{self, Level};
 use crate::failure::{self, Failure};
 use crate::file::MAX_JSON;
 use crate::manifest::Source;
 use crate::problem::Problem;
 use crate::serve::{Service, serve};
+use crate::signals::Signals;
 use crate::terminal;
 use crate::text::escape;
 use crate::watch::{Files, Watch};
@@ -16,6 +18,7 @@ use serde_json::json;
 use std::collections::HashSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -39,14 +42,18 @@ pub(crate) struct Arguments {
     /// reading ends, and the exit code is 1.
     #[arg(long, value_name = "SIZE")]
     max_line: Option<ByteSize>,
+    /// Which log lines and events of the pool are written to standard error: those of this level and of the more
+    /// severe ones.
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Level::Info)]
+    log_level: Level,
 }
 
 pub(crate) const HELP: &str = "\
 Example:
   echo '{\"id\": 1, \"function\": \"greet\", \"arguments\": [\"Ada\"]}' | wpc run wpc.toml
 
-A line may also have \"timeout\" (\"500ms\"), \"fuel\", \"pin\" (a SHA-1) and \"affinity\" (a text). Its answer has its id, and
-\"value\", or \"error\" with code and message.
+A line may also have \"timeout\" (\"500ms\"), \"fuel\", \"pin\" (a SHA-1) and \"affinity\" (a text). Its answer has its id,
+\"call\" (the number of the call in log lines), and \"value\", or \"error\" with code, message and \"retry_can_help\".
 
 The manifest, paths from its own folder:
   [pool]                     # workers, and the options of the library by their names
@@ -65,7 +72,7 @@ The manifest, paths from its own folder:
   [modules.tools]            # every function of a module
   file = \"tools.wasm\"
 
-On SIGINT, SIGTERM or SIGHUP no more lines are read, and calls have the pool's `stop_timeout` to end before they
+On SIGHUP the manifest and its files are read anew, as `--watch` does when they change. On SIGINT or SIGTERM no more lines are read, and calls have the pool's `stop_timeout` to end before they
 are interrupted. A second signal ends the process at once, with exit code 130.
 
 docs/manifest.md tells all of it.";
@@ -74,7 +81,12 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let source = Source::read(&arguments.manifest)?;
     let manifest = source.parse()?;
     let watch = if arguments.watch { Some(Watch::new(&source, &manifest)?) } else { None };
-    let mut deployment = Deployment::open(&source, &manifest, cache, as_json)?;
+    let mut deployment = Deployment::open(
+        &source,
+        &manifest,
+        cache,
+        event_log::lines(as_json, arguments.log_level),
+    )?;
     let wpc = deployment.pool().clone();
     if arguments.check {
         let said = if as_json {
@@ -97,12 +109,27 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         as_json,
     };
     wpc.start_workers(deployment.workers)?;
-    if let Some(watch) = watch {
-        let path = arguments.manifest.clone();
-        let mut reported = HashSet::new();
+    report_ready(&wpc, deployment.workers, as_json);
+    let path = arguments.manifest.clone();
+    let mut reported = HashSet::new();
+    let signals = if let Some(watch) = watch {
+        let signals = Signals::handle(watch.change())?;
         watch.follow(move || reload(&mut deployment, &path, &mut reported, as_json))?;
-    }
-    let served = serve(&wpc, &service);
+        signals
+    } else {
+        let (ask, asked) = sync_channel(1);
+        let signals = Signals::handle(ask)?;
+        let follow = move || {
+            while asked.recv().is_ok() {
+                reload(&mut deployment, &path, &mut reported, as_json);
+            }
+        };
+        #[expect(clippy::disallowed_methods, reason = "one, as long as the process")]
+        let thread = std::thread::Builder::new().name("wpc-reload".to_owned()).spawn(follow);
+        thread.map_err(|error| Failure::machine(format!("no thread to reload: {error}")))?;
+        signals
+    };
+    let served = serve(&wpc, &service, signals);
     wpc.stop_workers();
     served
 }
@@ -125,9 +152,45 @@ fn reload(
     };
     let problems = report.problems.iter().cloned().collect();
     report.problems.retain(|problem| !reported.contains(problem));
+    let was_refused = !reported.is_empty();
     *reported = problems;
     tell(&report, as_json);
+    if was_refused && reported.is_empty() {
+        report_recovered(path, as_json);
+    }
     files
+}
+
+/// Calls are taken from now on.
+fn report_ready(wpc: &wpc_host::WorkerProcedureCall, workers: usize, as_json: bool) {
+    let functions = wpc.get_remote_functions().len();
+    let line = if as_json {
+        let time = event_log::time(std::time::SystemTime::now());
+        json!({ "event": "ready", "time": time, "functions": functions, "workers": workers })
+            .to_string()
+    } else {
+        let plural = |count| if count == 1 { "" } else { "s" };
+        format!(
+            "ready: {functions} function{} on {workers} worker{}",
+            plural(functions),
+            plural(workers)
+        )
+    };
+    // The reader of standard error may be gone.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Nothing of the manifest is refused any more.
+fn report_recovered(path: &Path, as_json: bool) {
+    let path = Source::path(path);
+    let line = if as_json {
+        let time = event_log::time(std::time::SystemTime::now());
+        json!({ "event": "recovered", "time": time, "manifest": path }).to_string()
+    } else {
+        escape(&format!("recovered: everything in {} is in effect", path.display()))
+    };
+    // The reader of standard error may be gone.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// What changed, a line each on standard error.

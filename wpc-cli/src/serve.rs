@@ -3,6 +3,7 @@
 
 use crate::answer_writer::{AnswerWriter, Progress};
 use crate::failure::{self, Failure};
+use crate::file;
 use crate::remedy::Interface;
 use crate::signals::Signals;
 use futures::channel::mpsc;
@@ -68,8 +69,11 @@ const LAST_MESSAGE: Duration = Duration::from_millis(500);
 
 /// Serves until standard input ends, and answers what was taken. A signal ends it too: then no more lines are
 /// taken, and calls have the stop timeout to end before they are interrupted.
-pub(crate) fn serve(wpc: &WorkerProcedureCall, service: &Service) -> Result<(), Failure> {
-    let mut signals = Signals::handle()?;
+pub(crate) fn serve(
+    wpc: &WorkerProcedureCall,
+    service: &Service,
+    mut signals: Signals,
+) -> Result<(), Failure> {
     // Room for one: who writes calls is held up when enough are under way.
     let (sender, lines) = mpsc::channel(0);
     let given_up = Arc::<OnceLock<String>>::default();
@@ -167,10 +171,14 @@ fn report_stop(service: &Service) {
 }
 
 async fn answer(id: String, call: PendingJson) -> String {
+    // As log lines and events have it.
+    let number = call.id();
     match call.answer().await {
         Ok(answer) => {
             let mut json = json!({
                 "value": answer.value,
+                "call": number,
+                "worker": answer.metadata.worker_id,
                 "function_hash_sha1": answer.metadata.function_hash_sha1,
             });
             if let Some(fuel) = answer.metadata.fuel_used {
@@ -179,7 +187,8 @@ async fn answer(id: String, call: PendingJson) -> String {
             with_id(&id, &json)
         }
         Err(error) => {
-            with_id(&id, &json!({ "error": failure::error_json(&error, Interface::Manifest) }))
+            let error = failure::error_json(&error, Interface::Manifest);
+            with_id(&id, &json!({ "call": number, "error": error }))
         }
     }
 }
@@ -227,10 +236,12 @@ fn submit(
 ) -> Result<(String, PendingJson), String> {
     let wrong = |id: &str, why: String| {
         let message = format!("line {number}: {why}");
-        with_id(id, &json!({ "error": { "code": "usage", "message": message } }))
+        let error = json!({ "code": "usage", "message": message, "retry_can_help": false });
+        with_id(id, &json!({ "error": error }))
     };
     const NO_ID: &str = "null";
     let line = line.map_err(|why| wrong(NO_ID, why))?;
+    let line = file::without_byte_order_mark(&line);
     // What reads a structure would also take a list.
     if !line.trim_ascii_start().starts_with(b"{") {
         return Err(wrong(
@@ -238,8 +249,8 @@ fn submit(
             "a call is a JSON object, as in {\"function\": \"f\"}".to_owned(),
         ));
     }
-    let call: Line<'_> = serde_json::from_slice(&line).map_err(|error| {
-        let only: OnlyId<'_> = serde_json::from_slice(&line).unwrap_or_default();
+    let call: Line<'_> = serde_json::from_slice(line).map_err(|error| {
+        let only: OnlyId<'_> = serde_json::from_slice(line).unwrap_or_default();
         wrong(only.id.map_or(NO_ID, RawValue::get), error.to_string())
     })?;
     let id = call.id.map_or(NO_ID, RawValue::get);

@@ -1,25 +1,34 @@
 //! What is called on the command line: a function, what it needs, and a pool with both.
 
 use crate::cache::Cache;
+use crate::deployment::Deployment;
 use crate::failure::Failure;
 use crate::file::{self, MAX_JSON, STANDARD_INPUT};
 use crate::limit_options::CallLimits;
+use crate::manifest::Source;
 use crate::nearest::nearest;
+use crate::remedy::Interface;
 use crate::{constant, grant, module_file};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use wpc_host::{CallOptions, Error, Limits, Options, WasmModule, WorkerEvent, WorkerProcedureCall};
 
 #[derive(clap::Args)]
 pub(crate) struct Target {
-    /// The module's file; `-` is standard input.
+    /// The module's file; `-` is standard input. A project's folder or a manifest defines the function with its
+    /// constants, dependencies, grants and limits.
     file: PathBuf,
-    /// The export to call, as `wpc inspect` lists it.
+    /// The export to call, as `wpc inspect` lists it; with a manifest, the function's name there.
+    #[arg(required_unless_present = "manifest", default_value = "", hide_default_value = true)]
     function: String,
     /// Its arguments, each JSON. Text needs no quotes; `@FILE` gives a file's bytes to a `Vec<u8>`, and its JSON to
     /// other types but text; `@-` reads standard input.
     #[arg(allow_negative_numbers = true)]
     arguments: Vec<String>,
+    /// Takes the definitions from this manifest, or the one in this folder; no FILE is given then.
+    #[arg(long, value_name = "MANIFEST")]
+    manifest: Option<PathBuf>,
     /// Defines a constant. One with integers needs its type, as in `LIMIT:u32=3`. May be given several times.
     #[arg(long = "const", value_name = "NAME[:TYPE]=JSON")]
     constants: Vec<String>,
@@ -35,10 +44,77 @@ pub(crate) struct Target {
     limits: CallLimits,
 }
 
+/// How long a call may take where nothing is chosen.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
 /// The export that runs a whole program.
 const PROGRAM: &str = "_start";
 
 impl Target {
+    /// Sorts the words out: with `--manifest` there is no file before the function.
+    pub(crate) fn sort_out(&mut self) {
+        if self.manifest.is_none() {
+            if Source::is_at(&self.file) {
+                self.manifest = Some(self.file.clone());
+            }
+            return;
+        }
+        let function = self.file.to_string_lossy().into_owned();
+        let first = std::mem::replace(&mut self.function, function);
+        if !first.is_empty() {
+            self.arguments.insert(0, first);
+        }
+    }
+
+    /// What the function and its options are called by.
+    pub(crate) fn interface(&self) -> Interface {
+        if self.manifest.is_some() { Interface::Manifest } else { Interface::Options }
+    }
+
+    /// As [`Self::pool`], by a manifest: with all its constants and dependencies, and the function or the modules.
+    fn pool_of(
+        &self,
+        manifest: &Path,
+        cache: &Cache,
+        outstanding: usize,
+        listener: impl Fn(&WorkerEvent) + Send + Sync + 'static,
+    ) -> Result<WorkerProcedureCall, Failure> {
+        for (option, is_given) in [
+            ("--dep", !self.dependencies.is_empty()),
+            ("--grant", !self.grants.is_empty()),
+            ("a limit of the definition", self.limits.has_limit_of_definition()),
+        ] {
+            if is_given {
+                return Err(Failure::usage(format!(
+                    "{option} and a manifest: write it in \"{}\"",
+                    Source::path(manifest).display()
+                )));
+            }
+        }
+        let source = Source::read(manifest)?;
+        let mut manifest = source.parse()?;
+        manifest.keep_function(&self.function);
+        manifest.take_calls(outstanding);
+        let deployment = Deployment::open(&source, &manifest, cache, listener)?;
+        let wpc = deployment.pool().clone();
+        for text in &self.constants {
+            constant::define_from(&wpc, text)?;
+        }
+        wpc.start_workers(self.workers.into())?;
+        let functions = wpc.get_remote_functions();
+        let mut names = functions.iter().map(|function| function.name.as_str());
+        if names.clone().all(|name| name != self.function) {
+            let error = Error::FunctionNotDefined { function: self.function.clone() };
+            return Err(match nearest(&self.function, &mut names) {
+                Some(nearest) => {
+                    Failure::Misspelt { error: Box::new(error), nearest: nearest.to_owned() }
+                }
+                None => error.into(),
+            });
+        }
+        Ok(wpc)
+    }
+
     /// A pool that is up and has everything defined, and takes so many calls at once. `listener` is called with
     /// its events.
     pub(crate) fn pool(
@@ -48,6 +124,9 @@ impl Target {
         shows_output: bool,
         listener: impl Fn(&WorkerEvent) + Send + Sync + 'static,
     ) -> Result<WorkerProcedureCall, Failure> {
+        if let Some(manifest) = &self.manifest {
+            return self.pool_of(manifest, cache, outstanding, listener);
+        }
         let options = self.pool_options(cache, outstanding)?;
         let wpc = WorkerProcedureCall::new(options.clone())?;
         wpc.on_worker_event(listener)
@@ -139,7 +218,16 @@ impl Target {
     }
 
     pub(crate) fn options(&self) -> CallOptions {
-        CallOptions::new().time_limit(self.limits.time_limit())
+        // A manifest chooses others.
+        let usual = self.manifest.is_none().then_some(TIME_LIMIT);
+        let mut options = CallOptions::new();
+        if let Some(limit) = self.limits.time_limit().or(usual) {
+            options = options.time_limit(limit);
+        }
+        if let Some(fuel) = self.limits.fuel().filter(|_| self.manifest.is_some()) {
+            options = options.fuel(fuel);
+        }
+        options
     }
 
     /// Whether a whole program is called, whose result is what it prints.
@@ -215,7 +303,7 @@ fn value(text: &str, ty: Option<&str>, limits: &Limits) -> Result<Value, Failure
         if is_bytes {
             return Ok(Value::from(bytes));
         }
-        return serde_json::from_slice(&bytes)
+        return serde_json::from_slice(file::without_byte_order_mark(&bytes))
             .map_err(|error| Failure::usage(format!("{path} is not JSON: {error}")));
     }
     match serde_json::from_str(text) {

@@ -27,7 +27,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     if !arguments.no_build {
         build::build_folder(source.folder(), cache)?;
     }
-    let wpc = Deployment::open(&source, &manifest, cache, as_json)?.pool().clone();
+    let wpc = Deployment::open(&source, &manifest, cache, terminal::lines(as_json))?.pool().clone();
     wpc.start_workers(1)?;
     let mut problems = Vec::new();
     for test in &manifest.tests {

@@ -6,7 +6,7 @@ use notify::{RecursiveMode, Watcher as _};
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -123,6 +123,7 @@ fn parts(path: &Path) -> impl Iterator<Item = OsString> {
 pub(crate) struct Watch {
     watcher: notify::RecommendedWatcher,
     changes: Receiver<()>,
+    change: SyncSender<()>,
     files: Files,
     followed: Followed,
     names: Arc<Mutex<BTreeSet<OsString>>>,
@@ -132,6 +133,7 @@ impl Watch {
     pub(crate) fn new(source: &Source, manifest: &Manifest) -> Result<Self, Failure> {
         // One change that waits is as good as many.
         let (sender, changes) = sync_channel(1);
+        let change = sender.clone();
         let names = Arc::<Mutex<BTreeSet<OsString>>>::default();
         let counted = Arc::clone(&names);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -148,9 +150,14 @@ impl Watch {
         });
         let watcher = watcher.map_err(|error| cannot(&error))?;
         let (files, followed) = (Files::of(source, manifest), Followed::default());
-        let mut watch = Self { watcher, changes, files, followed, names };
+        let mut watch = Self { watcher, changes, change, files, followed, names };
         watch.take_up();
         Ok(watch)
+    }
+
+    /// What is sent here counts as a change.
+    pub(crate) fn change(&self) -> SyncSender<()> {
+        self.change.clone()
     }
 
     /// Follows what the files' paths lead through now, and folders that were made anew under their names.

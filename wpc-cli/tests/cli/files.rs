@@ -180,6 +180,7 @@ fn input_that_is_given_up_and_output_that_is_gone_are_failures() {
     let mut running = Running::start_unread(&["run", &manifest]);
     drop(running.child.stdout.take());
     running.send("add", serde_json::json!([1, 2]));
+    assert!(running.notice().starts_with("ready: "));
     assert!(running.notice().contains("standard output: Broken pipe"));
     assert_eq!(running.exit_code(), Some(1));
 }

@@ -1,7 +1,9 @@
 //! The command as a shell sees it: what it prints, and what it exits with.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+mod by_manifest;
 mod calls;
+mod events;
 #[cfg(unix)]
 mod files;
 mod limits;

@@ -1,5 +1,6 @@
 //! How `wpc run` ends when a signal asks for it.
 
+use crate::manifests::returns;
 use crate::running::{Running, write};
 use crate::support::{sdk, wat};
 use serde_json::json;
@@ -98,4 +99,30 @@ fn a_stalled_reader_and_an_input_that_ended_leave_signals_their_effect() {
     running.wait_for("stopping", "1h");
     signal(&running, "TERM");
     assert_eq!(running.exit_code(), Some(130));
+}
+
+#[test]
+fn sighup_reloads_and_a_refusal_that_ends_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    returns(folder, "f.wasm", 1);
+    let mut running =
+        Running::start(&["--json", "run", &write(folder, "[functions.f]\nfile = \"f.wasm\"\n")]);
+    running.wait_for("ready", "\"functions\":1");
+    assert_eq!(running.call("f"), 1);
+    returns(folder, "f.wasm", 2);
+    signal(&running, "HUP");
+    running.wait_for("defined", "function \\\"f\\\"");
+    assert_eq!(running.call("f"), 2);
+    std::fs::write(folder.join("f.wasm"), "broken").unwrap();
+    signal(&running, "HUP");
+    running.wait_for("refused", "not_wasm");
+    assert_eq!(running.call("f"), 2);
+    // What stood there all the time: nothing is defined anew.
+    returns(folder, "f.wasm", 2);
+    signal(&running, "HUP");
+    running.wait_for("recovered", "wpc.toml");
+    assert_eq!(running.call("f"), 2);
+    drop(running.calls.take());
+    assert_eq!(running.exit_code(), Some(0));
 }

@@ -33,7 +33,8 @@ fn log_lines_errors_and_results_are_one_line_each() {
     let manifest = write(folder.path(), &format!("[modules.tools]\nfile = {sdk:?}\n"));
     let call = serde_json::json!({ "function": "speak", "arguments": [FORGED] });
     let ran = wpc_with(format!("{call}\n").as_bytes(), &["run", &manifest]);
-    assert_harmless(&err(&ran), &["[warn] "]);
+    // A line with its time, in this century.
+    assert_harmless(&err(&ran), &["ready: ", "20"]);
 }
 
 /// A text in a WAT string.

@@ -1,0 +1,170 @@
+//! Events of a pool as lines on standard error: guests' log lines, failures and restarts, with time, level, worker,
+//! call and function.
+
+use crate::text::escape;
+use serde_json::{Value, json};
+use std::io::Write as _;
+use std::time::SystemTime;
+use wpc_host::{ErrorCode, EventDetails, Severity, WorkerEvent};
+
+/// Which lines are written: those of this level and of the more severe ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(crate) enum Level {
+    /// Nothing that the pool or a function reports.
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Level {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+
+    fn of(event: &WorkerEvent) -> Self {
+        match &event.details {
+            EventDetails::GuestLog { level, .. } => match level.as_str() {
+                "error" => Self::Error,
+                "warn" => Self::Warn,
+                "debug" => Self::Debug,
+                "trace" => Self::Trace,
+                // What is printed has no level.
+                _ => Self::Info,
+            },
+            // What happens at every start and stop of a worker.
+            EventDetails::WorkerSpawned { .. }
+            | EventDetails::WorkerReady {}
+            | EventDetails::WorkerHealthStateChanged { .. }
+            | EventDetails::WorkerShutdownRequested {}
+            | EventDetails::WorkerExited { failure_reason: None } => Self::Debug,
+            // Its caller receives it as the answer.
+            EventDetails::CallExecutionFailed { .. }
+                if event.error.as_ref().is_some_and(|error| error.code == ErrorCode::Guest) =>
+            {
+                Self::Debug
+            }
+            // A refused definition is reported with its place in the manifest.
+            EventDetails::DefinitionRefused { .. } => Self::Debug,
+            _ => match event.severity {
+                Severity::Info => Self::Info,
+                Severity::Warn => Self::Warn,
+                Severity::Error => Self::Error,
+            },
+        }
+    }
+}
+
+/// Writes the events of this level and of the more severe ones to standard error, as they come.
+pub(crate) fn lines(as_json: bool, level: Level) -> impl Fn(&WorkerEvent) + Send + Sync + 'static {
+    move |event| {
+        let found = Level::of(event);
+        if found <= level {
+            let line = if as_json { json_line(event, found) } else { text_line(event, found) };
+            // The reader of standard error may be gone.
+            let _ = writeln!(anstream::stderr(), "{line}");
+        }
+    }
+}
+
+/// A moment as log lines have it, in UTC.
+pub(crate) fn time(moment: SystemTime) -> String {
+    humantime::format_rfc3339_millis(moment).to_string()
+}
+
+fn json_line(event: &WorkerEvent, level: Level) -> String {
+    let mut line = json!({
+        "event": event.event_name(),
+        "time": time(event.timestamp),
+        "level": level.name(),
+        "worker": event.worker_id,
+        "call": event.correlation_id,
+    });
+    if let EventDetails::GuestLog { function_name, level, message } = &event.details {
+        line["event"] = "log".into();
+        line["function"] = function_name.as_str().into();
+        // As the function chose it: `stdout` and `stderr` are no levels.
+        line["level"] = level.as_str().into();
+        line["message"] = message.as_str().into();
+        return line.to_string();
+    }
+    if let Ok(Value::Object(details)) = serde_json::to_value(&event.details) {
+        for (name, value) in details {
+            let (name, value) = match name.as_str() {
+                "function_name" => ("function", value),
+                // The library writes durations as seconds and nanoseconds.
+                "restart_delay" => ("restart_delay_ms", milliseconds(&value)),
+                other => (other, value),
+            };
+            line[name] = value;
+        }
+    }
+    if let Some(error) = &event.error {
+        line["error"] = json!({
+            "code": error.code.as_str(),
+            "name": error.name,
+            "message": error.message,
+            "stack": error.stack,
+        });
+    }
+    line.to_string()
+}
+
+fn milliseconds(duration: &Value) -> Value {
+    let part = |name: &str| duration[name].as_u64().unwrap_or_default();
+    Value::from(part("secs").saturating_mul(1_000) + part("nanos") / 1_000_000)
+}
+
+fn text_line(event: &WorkerEvent, level: Level) -> String {
+    let mut line = time(event.timestamp);
+    let mut details = match serde_json::to_value(&event.details) {
+        Ok(Value::Object(details)) => details,
+        _ => serde_json::Map::new(),
+    };
+    let mut take =
+        |name: &str| details.remove(name).and_then(|value| Some(value.as_str()?.to_owned()));
+    let function = take("function_name");
+    let said = match &event.details {
+        EventDetails::GuestLog { level, message, .. } => {
+            line += &format!(" [{level}]");
+            details.clear();
+            message.clone()
+        }
+        _ => {
+            line += &format!(" [{}]", level.name());
+            event.event_name().replace('_', " ")
+        }
+    };
+    if let Some(worker) = event.worker_id {
+        line += &format!(" {worker}");
+    }
+    if let Some(call) = event.correlation_id {
+        line += &format!(" {call}");
+    }
+    if let Some(function) = function {
+        line += &format!(" {function}");
+    }
+    line += &format!(": {said}");
+    for (name, value) in details {
+        let value = match &value {
+            Value::Null => continue,
+            Value::String(text) => text.clone(),
+            duration @ Value::Object(_) => format!("{}ms", milliseconds(duration)),
+            other => other.to_string(),
+        };
+        line += &format!(", {} {value}", name.replace('_', " "));
+    }
+    if let Some(error) = &event.error {
+        line += &format!(": {} ({})", error.message, error.code.as_str());
+    }
+    escape(&line)
+}

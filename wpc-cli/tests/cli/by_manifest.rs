@@ -1,0 +1,106 @@
+//! `call`, `bench`, `inspect`, `build --all` and `test` by a manifest.
+
+use crate::running::write;
+use crate::support::{err, fails_with, out, root, sdk, wpc, wpc_from};
+use std::path::Path;
+
+fn manifest(folder: &Path) -> String {
+    let guests = root("examples/guests/wasm").display().to_string();
+    let text = format!(
+        r#"
+        [constants]
+        SERVICE_PREFIX = "demo"
+        [dependencies.path_dep]
+        file = "{guests}/path.wasm"
+        [functions.label]
+        file = "{guests}/function1.wasm"
+        export = "WPCFunction1"
+        [functions.unbuilt]
+        file = "unbuilt.wasm"
+        [modules.tools]
+        file = "{}"
+        "#,
+        sdk()
+    );
+    write(folder, &text)
+}
+
+#[test]
+fn a_function_is_called_as_its_manifest_defines_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let manifest = manifest(folder);
+    let called = wpc_from(folder, &["call", ".", "label", "/a/b.txt"]);
+    assert_eq!(out(&called), "\"demo:b.txt\"\n", "{}", err(&called));
+    let prefix = ["--const", "SERVICE_PREFIX=\"other\""];
+    let called =
+        wpc(&[&["call", "--manifest", &manifest, "label", "/a/b.txt"], &prefix[..]].concat());
+    assert_eq!(out(&called), "\"other:b.txt\"\n", "{}", err(&called));
+    let called = wpc_from(folder, &["call", "--manifest", ".", "label"]);
+    assert!(fails_with(2, &called).contains("bad_arguments"));
+    for (arguments, code, said) in [
+        (vec!["call", ".", "lable", "x"], 3, "add it under [functions] or [modules]"),
+        (vec!["call", ".", "ad", "1", "2"], 3, "did you mean \"add\"?"),
+        (vec!["call", ".", "unbuilt"], 1, "is it built?"),
+        (vec!["call", ".", "label", "x", "--grant", "clock"], 2, "--grant and a manifest"),
+        (vec!["call", ".", "label", "x", "--memory", "1MiB"], 2, "a limit of the definition"),
+        (vec!["call", "wpc.wasm"], 2, "<FUNCTION>"),
+    ] {
+        let message = fails_with(code, &wpc_from(folder, &arguments));
+        assert!(message.contains(said), "{arguments:?}: {message}");
+    }
+    let sum = wpc_from(folder, &["--json", "bench", ".", "add", "1", "2", "--seconds", "1"]);
+    assert!(out(&sum).contains("calls_per_second"), "{}", err(&sum));
+}
+
+#[test]
+fn every_module_of_a_manifest_is_inspected() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let text = std::fs::read_to_string(manifest(folder)).unwrap();
+    write(folder, &text.replace("[functions.unbuilt]", "").replace("file = \"unbuilt.wasm\"", ""));
+    let told = wpc_from(folder, &["inspect", "."]);
+    assert_eq!(told.status.code(), Some(0), "{}", err(&told));
+    let files = out(&told).lines().filter(|line| line.starts_with("file ")).count();
+    assert_eq!(files, 3, "{}", out(&told));
+    let told = out(&wpc_from(folder, &["--json", "inspect", "--manifest", "wpc.toml"]));
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["modules"].as_array().unwrap().len(), 3, "{told}");
+    assert!(told["modules"][0]["module"]["functions"].is_array(), "{told}");
+}
+
+#[test]
+fn projects_are_built_after_those_they_depend_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let project = |name: &str, wat: &str, manifest: &str| {
+        std::fs::create_dir(folder.join(name)).unwrap();
+        std::fs::write(folder.join(name).join("main.wat"), wat).unwrap();
+        std::fs::write(folder.join(name).join("wpc.toml"), manifest).unwrap();
+    };
+    let export =
+        |name: &str| format!(r#"(module (func (export "{name}") (result i32) i32.const 7))"#);
+    project("base", &export("seven"), "[functions.seven]\nfile = \"base.wasm\"\n");
+    project("middle", &export("middle"), "[dependencies.base]\nfile = \"../base/base.wasm\"\n");
+    project(
+        "app",
+        r#"(module (import "base" "seven" (func $seven (result i32))) (func (export "f") (result i32) call $seven))"#,
+        "[dependencies.middle]\nfile = \"../middle/middle.wasm\"\n[dependencies.base]\nfile = \"../base/base.wasm\"\n\
+         [functions.f]\nfile = \"app.wasm\"\n[[tests]]\nfunction = \"f\"\nvalue = 7\n",
+    );
+    let built = wpc_from(folder, &["--json", "build", "app", "--all"]);
+    assert_eq!(built.status.code(), Some(0), "{}", err(&built));
+    let names: Vec<_> = out(&built)
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|told| Path::new(told["file"].as_str().unwrap()).file_stem().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["base", "middle", "app"]);
+    let tested = wpc_from(folder, &["test", "app"]);
+    assert_eq!(out(&tested), "1 test passed\n", "{}", err(&tested));
+    assert_eq!(out(&wpc_from(folder, &["call", "app", "f"])), "7\n");
+    let cycle = "[dependencies.app]\nfile = \"../app/app.wasm\"\n";
+    std::fs::write(folder.join("base/wpc.toml"), cycle).unwrap();
+    let said = fails_with(2, &wpc_from(folder, &["build", "app", "--all"]));
+    assert!(said.contains("dependency cycle of projects"), "{said}");
+}

@@ -1,0 +1,117 @@
+//! What `wpc run` writes to standard error: log lines, failures and restarts, by their level.
+
+use crate::running::write;
+use crate::support::{err, out, root, sdk, wat, wpc, wpc_with};
+use serde_json::Value;
+use std::path::Path;
+
+const TRAPS: &str = r#"(module (func (export "traps") unreachable))"#;
+
+fn manifest(folder: &Path) -> String {
+    wat(folder, "traps.wasm", TRAPS);
+    let text = format!(
+        "[pool]\nworkers = 1\nrestart_jitter = \"0s\"\n[functions.traps]\nfile = \"traps.wasm\"\n[modules.tools]\nfile = {:?}\n",
+        sdk()
+    );
+    write(folder, &text)
+}
+
+const CALLS: &[u8] = br#"{"id": "a", "function": "speak", "arguments": ["hello"]}
+{"id": "b", "function": "traps"}
+{"id": "c", "function": "fails", "arguments": [3]}
+"#;
+
+#[test]
+fn json_lines_have_time_level_worker_call_and_function() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = manifest(folder.path());
+    let ran = wpc_with(CALLS, &["--json", "run", &manifest, "--ordered"]);
+    let parse = |text: String| -> Vec<Value> {
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let (answers, notices) = (parse(out(&ran)), parse(err(&ran)));
+    assert_eq!(notices[0]["event"], "ready", "{notices:?}");
+    let event = |name: &str| {
+        let found = notices.iter().find(|notice| notice["event"] == name);
+        found.unwrap_or_else(|| panic!("{name} is not in {notices:?}"))
+    };
+    let log = event("log");
+    assert_eq!((&log["level"], &log["function"]), (&"warn".into(), &"speak".into()), "{log}");
+    assert_eq!((&log["call"], &log["worker"]), (&answers[0]["call"], &answers[0]["worker"]));
+    assert!(log["call"].is_u64() && log["time"].as_str().unwrap().ends_with('Z'), "{log}");
+    let failed = event("sandbox_failed");
+    assert_eq!((&failed["function"], &failed["call"]), (&"traps".into(), &answers[1]["call"]));
+    assert!(event("sandbox_restart_scheduled")["restart_delay_ms"].is_u64());
+    assert_eq!(event("call_execution_failed")["error"]["code"], "trap");
+    assert_eq!(answers[1]["error"]["retry_can_help"], Value::Bool(true), "{}", answers[1]);
+    // A function's own error is the answer, and no more.
+    assert_eq!(answers[2]["error"]["code"], "guest_error");
+    assert_eq!(answers[2]["error"]["retry_can_help"], Value::Bool(false), "{}", answers[2]);
+    let of_guest = |notice: &&Value| notice["error"]["code"] == "guest_error";
+    assert!(!notices.iter().any(|notice| of_guest(&notice)), "{notices:?}");
+}
+
+#[test]
+fn text_lines_have_the_same_and_a_level_leaves_lines_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = manifest(folder.path());
+    let said = err(&wpc_with(CALLS, &["run", &manifest, "--ordered"]));
+    assert!(said.starts_with("ready: "), "{said}");
+    let has = |said: &str, text: &str| said.lines().any(|line| line.contains(text));
+    assert!(
+        said.lines()
+            .any(|line| line.contains("Z [warn] worker_") && line.ends_with(" speak: hello")),
+        "{said}"
+    );
+    assert!(has(&said, " traps: sandbox failed"), "{said}");
+    assert!(!has(&said, "worker ready"), "{said}");
+    let quiet = err(&wpc_with(CALLS, &["run", &manifest, "--ordered", "--log-level", "off"]));
+    assert_eq!(quiet.lines().count(), 1, "{quiet}");
+    let errors = err(&wpc_with(CALLS, &["run", &manifest, "--ordered", "--log-level", "error"]));
+    assert!(!has(&errors, "hello") && has(&errors, "call execution failed"), "{errors}");
+    let all = err(&wpc_with(CALLS, &["run", &manifest, "--ordered", "--log-level", "debug"]));
+    assert!(has(&all, "worker ready") && has(&all, "guest_error"), "{all}");
+}
+
+#[test]
+fn text_modules_are_taken_wherever_modules_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let text = "\u{feff}(module (func (export \"one\") (result i32) i32.const 1))";
+    std::fs::write(path("one.wat"), text).unwrap();
+    assert_eq!(out(&wpc(&["call", &path("one.wat"), "one"])), "1\n");
+    assert!(out(&wpc(&["inspect", &path("one.wat")])).contains("one() -> i32"));
+    assert_eq!(out(&wpc_with(text.as_bytes(), &["call", "-", "one"])), "1\n");
+    let uses = r#"(module (import "lib" "one" (func $one (result i32))) (func (export "f") (result i32) call $one))"#;
+    std::fs::write(path("uses.wat"), uses).unwrap();
+    let dependency = format!("lib={}", path("one.wat"));
+    assert_eq!(out(&wpc(&["call", &path("uses.wat"), "f", "--dep", &dependency])), "1\n");
+    let manifest = write(folder.path(), "\u{feff}[functions.one]\nfile = \"one.wat\"\n");
+    let ran = wpc_with("\u{feff}{\"function\": \"one\"}\n".as_bytes(), &["run", &manifest]);
+    assert!(out(&ran).contains("\"value\":1"), "{}{}", out(&ran), err(&ran));
+    std::fs::write(path("broken.wat"), "(module\n  nonsense)").unwrap();
+    let broken = wpc(&["call", &path("broken.wat"), "one"]);
+    assert_eq!(broken.status.code(), Some(3), "{}", err(&broken));
+    assert!(err(&broken).contains("broken.wat:2:") && err(&broken).contains("(not_wasm)"));
+    assert_eq!(
+        wpc(&["call", &root("README.md").display().to_string(), "f"]).status.code(),
+        Some(3)
+    );
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_error_about_address_space_names_what_to_lower() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = manifest(folder.path());
+    // 64 GiB, where a thousand instances take 4 TiB.
+    let script = "ulimit -v 67108864; exec \"$0\" run \"$1\"";
+    let ran = std::process::Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_wpc"), &manifest])
+        .env("WPC_CACHE", folder.path().join("cache"))
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let said = err(&ran);
+    assert!(said.contains("lower `max_live_instances` under [pool]"), "{said}");
+}
