@@ -23,6 +23,7 @@ mod owners;
 mod problem;
 mod remedy;
 mod run;
+mod sdk;
 mod serve;
 mod signals;
 mod target;
@@ -69,6 +70,8 @@ enum Command {
     /// Makes a project: a function that greets, and a test of it.
     #[command(after_help = "Examples:
   wpc new hello
+  wpc new hello --template serde
+  wpc new hello --sdk 0.1
   wpc new hello --lang c")]
     New(new::Arguments),
     /// Compiles a project, or one source file, to a module.

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::language::Language;
+use crate::sdk::Sdk;
 use crate::terminal;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -13,9 +14,42 @@ pub(crate) struct Arguments {
     /// The language that its function is written in.
     #[arg(long, value_enum, default_value_t = Language::Rust)]
     lang: Language,
-    /// Where the SDK for Rust lies.
-    #[arg(long, value_name = "FOLDER")]
-    sdk: Option<PathBuf>,
+    /// What the project begins as; `serde` is in Rust.
+    #[arg(long, value_enum, default_value_t = Template::Greeting)]
+    template: Template,
+    /// The SDK for Rust: the path of its folder, or a published version, as in `0.1`. Without it, the sources that
+    /// this command was built with are put into the project's folder `vendor`.
+    #[arg(long, value_name = "PATH|VERSION")]
+    sdk: Option<String>,
+}
+
+/// What a project begins as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Template {
+    /// A function of text that greets.
+    Greeting,
+    /// A function of structures of its own.
+    Serde,
+}
+
+impl Template {
+    /// How its function is called on a command line.
+    const fn call(self) -> &'static str {
+        match self {
+            Self::Greeting => "greet Ada",
+            Self::Serde => r#"order '[{"name": "tea", "count": 2, "price": 300}]'"#,
+        }
+    }
+
+    /// How its function is called by a line of `wpc run`.
+    const fn line(self) -> &'static str {
+        match self {
+            Self::Greeting => r#"{"id": 1, "function": "greet", "arguments": ["Ada"]}"#,
+            Self::Serde => {
+                r#"{"id": 1, "function": "order", "arguments": [[{"name": "tea", "count": 2, "price": 300}]]}"#
+            }
+        }
+    }
 }
 
 macro_rules! template {
@@ -24,18 +58,8 @@ macro_rules! template {
     };
 }
 
-/// What the example guests have too: one text for both.
-macro_rules! example {
-    ($path:literal) => {
-        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/languages/", $path))
-    };
-}
-
-/// The SDK that this command was built beside.
-const SDK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../wpc-guest-sdk");
-
 pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
-    let Arguments { path, lang, sdk } = arguments;
+    let Arguments { path, lang, template, sdk } = arguments;
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if !is_project_name(name) {
         return Err(Failure::usage(format!(
@@ -50,7 +74,13 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
     if is_taken || path.is_file() {
         return Err(Failure::usage(format!("{} is there already, and not empty", path.display())));
     }
-    let files = files(*lang, name, sdk.as_deref())?;
+    if *template == Template::Serde && *lang != Language::Rust {
+        return Err(Failure::usage(format!(
+            "template `serde` is in Rust, and not in {}",
+            lang.name()
+        )));
+    }
+    let files = files(*lang, *template, name, sdk.as_deref())?;
     for (file, text) in &files {
         let file = path.join(file);
         let folder = file.parent().unwrap_or(path);
@@ -63,8 +93,9 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
     } else {
         let steps = steps(*lang).join("\n  ");
         format!(
-            "{} is made. Now:\n\n  cd {0}\n  {steps}\n  wpc test\n  wpc call {name}.wasm greet Ada",
-            path.display()
+            "{} is made. Now:\n\n  cd {0}\n  {steps}\n  wpc test\n  wpc call {name}.wasm {}",
+            path.display(),
+            template.call()
         )
     };
     terminal::print(format!("{said}\n").as_bytes())
@@ -87,33 +118,48 @@ fn steps(lang: Language) -> &'static [&'static str] {
 /// A project's files: where each lies, and its text.
 fn files(
     lang: Language,
+    template: Template,
     name: &str,
-    sdk: Option<&Path>,
-) -> Result<Vec<(&'static str, String)>, Failure> {
-    let mut manifest = template!("wpc.toml.in").to_owned();
+    sdk: Option<&str>,
+) -> Result<Vec<(PathBuf, String)>, Failure> {
+    let mut manifest = match template {
+        Template::Greeting => template!("wpc.toml.in").to_owned(),
+        Template::Serde => template!("serde/wpc.toml.in").to_owned(),
+    };
     let mut ignored = format!("/{name}.wasm\n");
-    let mut files: Vec<(&'static str, String)> = match lang {
+    let mut brought = Vec::new();
+    let mut files: Vec<(&str, String)> = match lang {
         Language::Rust => {
             ignored.push_str("/target\n");
-            let cargo = template!("rust/Cargo.toml.in").replace("{{sdk}}", &sdk_dependency(sdk)?);
-            vec![("Cargo.toml", cargo), ("src/lib.rs", template!("rust/src/lib.rs").to_owned())]
+            let sdk = Sdk::chosen(sdk)?;
+            brought = sdk.files;
+            let (code, dependencies) = match template {
+                Template::Greeting => (template!("rust/src/lib.rs"), ""),
+                Template::Serde => (
+                    template!("serde/lib.rs"),
+                    "serde = { version = \"1\", features = [\"derive\"] }\n",
+                ),
+            };
+            let cargo = template!("rust/Cargo.toml.in").replace("{{sdk}}", &sdk.dependency);
+            let cargo = cargo.replace("{{dependencies}}", dependencies);
+            vec![("Cargo.toml", cargo), ("src/lib.rs", code.to_owned())]
         }
         Language::C => vec![
             ("main.c", template!("c/main.c").to_owned()),
-            ("wpc.h", example!("c/wpc.h").to_owned()),
+            ("wpc.h", template!("c/wpc.h").to_owned()),
         ],
         Language::Zig => vec![
             ("main.zig", template!("zig/main.zig").to_owned()),
-            ("wpc.zig", example!("zig/wpc.zig").to_owned()),
+            ("wpc.zig", template!("zig/wpc.zig").to_owned()),
         ],
         Language::AssemblyScript => {
             ignored.push_str("/node_modules\n");
-            let package = example!("assemblyscript/package.json");
+            let package = template!("assemblyscript/package.json");
             let package = package.replace("wpc-example-greeter", "{{name}}");
             vec![
                 ("package.json", package),
                 ("assembly/index.ts", template!("assemblyscript/assembly/index.ts").to_owned()),
-                ("assembly/wpc.ts", example!("assemblyscript/assembly/wpc.ts").to_owned()),
+                ("assembly/wpc.ts", template!("assemblyscript/assembly/wpc.ts").to_owned()),
             ]
         }
         Language::Wat => vec![("main.wat", template!("wat/main.wat").to_owned())],
@@ -124,25 +170,13 @@ fn files(
     files.push(("wpc.toml", manifest));
     files.push((".gitignore", ignored));
     files.push(("README.md", template!("README.md.in").to_owned()));
-    for (_, text) in &mut files {
-        *text = text
-            .replace("{{name}}", name)
+    let fill = |text: String| {
+        text.replace("{{name}}", name)
             .replace("{{language}}", lang.name())
-            .replace("{{steps}}", &steps(lang).join("\n"));
-    }
-    Ok(files)
-}
-
-fn sdk_dependency(sdk: Option<&Path>) -> Result<String, Failure> {
-    let folder = sdk.unwrap_or(Path::new(SDK));
-    let folder =
-        std::fs::canonicalize(folder).ok().filter(|folder| folder.join("Cargo.toml").is_file());
-    let folder = folder.ok_or_else(|| {
-        let place = sdk.unwrap_or(Path::new(SDK)).display();
-        Failure::usage(format!(
-            "the SDK for Rust does not lie in {place}; say where its folder `wpc-guest-sdk` is, with --sdk"
-        ))
-    })?;
-    // A literal of TOML, whatever the path has in it.
-    Ok(format!("{{ path = {} }}", toml::Value::from(folder.to_string_lossy().into_owned())))
+            .replace("{{steps}}", &steps(lang).join("\n"))
+            .replace("{{call}}", template.call())
+            .replace("{{line}}", template.line())
+    };
+    let files = files.into_iter().map(|(path, text)| (PathBuf::from(path), fill(text)));
+    Ok(files.chain(brought).collect())
 }

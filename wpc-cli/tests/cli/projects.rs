@@ -64,6 +64,73 @@ fn a_project_in_rust_tests_itself_natively() {
 }
 
 #[test]
+fn a_project_takes_its_sdk_from_itself_a_folder_or_a_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let made = |name: &str, more: &[&str]| {
+        let made = wpc_from(folder, &[&["new", name], more].concat());
+        assert_eq!(made.status.code(), Some(0), "{}", err(&made));
+        std::fs::read_to_string(folder.join(name).join("Cargo.toml")).unwrap()
+    };
+    let cargo = made("alone", &[]);
+    assert!(cargo.contains("{ path = \"vendor/wpc-guest-sdk\" }"), "{cargo}");
+    let sdk = std::fs::canonicalize(root("wpc-guest-sdk")).unwrap();
+    let repository = sdk.parent().unwrap().display().to_string();
+    // Nothing in the project leads to where the command was built.
+    let mut open = vec![folder.join("alone")];
+    while let Some(next) = open.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                assert!(!std::fs::read_to_string(&path).unwrap().contains(&repository), "{path:?}");
+            }
+        }
+    }
+    assert!(made("published", &["--sdk", "0.1"]).contains("wpc-guest-sdk = \"0.1\""));
+    assert!(!folder.join("published/vendor").exists());
+    let cargo = made("beside", &["--sdk", &sdk.display().to_string()]);
+    assert!(cargo.contains(&sdk.display().to_string()), "{cargo}");
+    let said = fails_with(2, &wpc_from(folder, &["new", "lost", "--sdk", "nowhere"]));
+    assert!(said.contains("--sdk \"nowhere\": a version"), "{said}");
+}
+
+#[test]
+fn a_project_with_structures_becomes_a_function() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let made = wpc_from(folder, &["new", "shop", "--template", "serde"]);
+    assert_eq!(made.status.code(), Some(0), "{}", err(&made));
+    let project = folder.join("shop");
+    std::fs::copy(root("Cargo.lock"), project.join("Cargo.lock")).unwrap();
+    // Projects below one folder share what is compiled, by cargo's own configuration.
+    std::fs::create_dir(folder.join(".cargo")).unwrap();
+    std::fs::write(folder.join(".cargo/config.toml"), "[build]\ntarget-dir = \"target\"\n")
+        .unwrap();
+    let tested = wpc_from(&project, &["test"]);
+    assert_eq!(out(&tested), "2 tests passed\n", "{}", err(&tested));
+    assert!(folder.join("target").is_dir() && !project.join("target").exists());
+    let ordered = wpc_from(
+        &project,
+        &["call", ".", "order", r#"[{"name": "tea", "count": 2, "price": 300}]"#],
+    );
+    assert_eq!(out(&ordered), "{\"items\":2,\"notes\":[],\"total\":600}\n", "{}", err(&ordered));
+    let said = wpc_from(folder, &["new", "other", "--template", "serde", "--lang", "c"]);
+    assert!(fails_with(2, &said).contains("`serde` is in Rust"));
+}
+
+#[test]
+fn templates_and_examples_have_the_same_helpers() {
+    for file in
+        ["c/wpc.h", "zig/wpc.zig", "assemblyscript/package.json", "assemblyscript/assembly/wpc.ts"]
+    {
+        let read = |folder: &str| std::fs::read(root(folder).join(file)).unwrap();
+        assert!(read("wpc-cli/templates") == read("examples/languages"), "{file}");
+    }
+}
+
+#[test]
 fn a_project_in_c_becomes_a_function() {
     becomes_a_function("c");
 }

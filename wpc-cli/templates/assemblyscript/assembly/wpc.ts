@@ -1,0 +1,478 @@
+/**
+ * Write functions for wpc in AssemblyScript.
+ *
+ *     import { Reader, Reply, replyText } from "./wpc";
+ *     export { wpc_buffer_v1 } from "./wpc";
+ *
+ *     export function greet(at: usize, len: usize): Reply {
+ *       const args = new Reader(at, len);
+ *       const name = args.text();
+ *       if (!args.end()) return args.failure();
+ *       return replyText("Hello, " + name);
+ *     }
+ *
+ * A reader walks over encoded values: arguments, a constant, a dependency's reply. Its first failure
+ * stays: later reads give nothing, `end()` is false, and `failure()` is the reply that tells of it. So
+ * read everything, then ask once.
+ *
+ * Exceptions cannot be caught in AssemblyScript: `throw` ends the sandbox, and its message reaches the
+ * caller. Return `fail(name, message)` where a call fails and the sandbox is fine.
+ */
+
+// @ts-ignore: decorator
+@external("wpc", "wpc_constant")
+declare function hostConstant(name: usize, len: usize, room: usize, capacity: usize): i64;
+// @ts-ignore: decorator
+@external("wpc", "wpc_take")
+declare function hostTake(room: usize, capacity: usize): i64;
+// @ts-ignore: decorator
+@external("wpc", "wpc_log")
+declare function hostLog(level: i32, at: usize, len: usize): void;
+// @ts-ignore: decorator
+@external("wpc", "wpc_panic")
+declare function hostPanic(at: usize, len: usize): void;
+// @ts-ignore: decorator
+@external("wpc", "wpc_random")
+declare function hostRandom(at: usize, len: usize): void;
+// @ts-ignore: decorator
+@external("wpc", "wpc_clock")
+declare function hostClock(kind: i32): i64;
+
+/** What a function returns: where its encoded reply lies. Never zero. */
+export type Reply = u64;
+
+/** How much room an answer is given at first. Most fit; a larger one costs a second question. */
+const FIRST_ROOM: i32 = 512;
+
+// Functions.
+
+// Outside the collector's reach, since only the host knows of it.
+let buffer: usize = 0;
+
+/** The contract's buffer, which the host fills with arguments. The main file exports it again. */
+export function wpc_buffer_v1(len: usize): usize {
+  if (buffer) heap.free(buffer);
+  buffer = heap.alloc(len);
+  return buffer;
+}
+
+// Kept until the next reply, so that the collector leaves its bytes where they are.
+let lastReply: ArrayBuffer = new ArrayBuffer(0);
+
+/** A guest error: this call failed, the sandbox is fine. `name` is for programs, `message` for people. */
+export function fail(name: string, message: string): Reply {
+  const out = new Writer();
+  out.u8(1);
+  out.text(name);
+  out.text(message);
+  out.text(""); // There is no stack to tell.
+  return out.finish();
+}
+
+/** A reply of nothing: `()`. */
+export function replyNothing(): Reply {
+  return Writer.value().finish();
+}
+
+/** A reply of one text. */
+export function replyText(text: string): Reply {
+  const out = Writer.value();
+  out.text(text);
+  return out.finish();
+}
+
+/** A reply of bytes. */
+export function replyBytes(bytes: Uint8Array): Reply {
+  const out = Writer.value();
+  out.bytes(bytes);
+  return out.finish();
+}
+
+/** A reply of one `bool`. */
+export function replyBool(value: bool): Reply {
+  const out = Writer.value();
+  out.bool(value);
+  return out.finish();
+}
+
+/** A reply of one `u16`, `u32` or `u64`. */
+export function replyU64(value: u64): Reply {
+  const out = Writer.value();
+  out.u64(value);
+  return out.finish();
+}
+
+/** A reply of one `i16`, `i32` or `i64`. */
+export function replyI64(value: i64): Reply {
+  const out = Writer.value();
+  out.i64(value);
+  return out.finish();
+}
+
+/** A reply of one `f64`. */
+export function replyF64(value: f64): Reply {
+  const out = Writer.value();
+  out.f64(value);
+  return out.finish();
+}
+
+// Constants and dependencies.
+
+/** The value of a constant, to be read like arguments. */
+export function constant(name: string): Reader {
+  const key = String.UTF8.encode(name);
+  const at = changetype<usize>(key);
+  const what = "constant `" + name + "`";
+  let room = new ArrayBuffer(FIRST_ROOM);
+  let len = hostConstant(at, key.byteLength, changetype<usize>(room), room.byteLength);
+  if (len > room.byteLength) {
+    room = new ArrayBuffer(<i32>len);
+    len = hostConstant(at, key.byteLength, changetype<usize>(room), room.byteLength);
+  }
+  if (len < 0) return Reader.failed(fail("ConstantNotDefined", what + " is not defined"));
+  return Reader.over(room, <usize>len, what);
+}
+
+/**
+ * Calls a function of a dependency, or of the embedder (import module `wpc-host`):
+ *
+ *     // @ts-ignore: decorator
+ *     @external("wpc:path_dep", "basename")
+ *     declare function basename(at: usize, len: usize, room: usize, capacity: usize): i64;
+ *
+ *     const reply = call("path_dep::basename", basename, args);
+ *
+ * The reply is to be read like arguments; its failure is the dependency's own error, as it is.
+ */
+export function call(
+  name: string,
+  imported: (at: usize, len: usize, room: usize, capacity: usize) => i64,
+  args: Writer,
+): Reader {
+  const what = "function `" + name + "`";
+  let room = new ArrayBuffer(FIRST_ROOM);
+  const len = imported(args.at, args.len, changetype<usize>(room), room.byteLength);
+  if (len > room.byteLength) {
+    room = new ArrayBuffer(<i32>len);
+    hostTake(changetype<usize>(room), room.byteLength);
+  }
+  const reply = Reader.over(room, <usize>len, what);
+  const kind = reply.u8();
+  if (kind == 1) {
+    lastReply = room;
+    return Reader.failed((<u64>changetype<usize>(room) << 32) | len);
+  }
+  if (kind == 2) {
+    // Not our caller's arguments were wrong but ours.
+    const why = reply.text();
+    if (reply.end()) return Reader.failed(fail("BadArguments", what + ": " + why));
+  } else if (kind != 0) {
+    reply.refuse("the reply has no kind");
+  }
+  return reply;
+}
+
+// Log, panics, randomness, clocks.
+
+/** How important a line of the log is. */
+export enum Level { Error, Warn, Info, Debug, Trace }
+
+/** Writes a line to the host's log. */
+export function log(level: Level, line: string): void {
+  const text = String.UTF8.encode(line, false, String.UTF8.ErrorMode.REPLACE);
+  hostLog(level, changetype<usize>(text), text.byteLength);
+}
+
+/** What `throw` and failed assertions do: `--use abort=assembly/wpc/abort` puts it in their place. */
+export function abort(message: string | null, file: string | null, line: u32, column: u32): void {
+  let why = message ? message : "abort";
+  if (file) why += " at " + file + ":" + line.toString() + ":" + column.toString();
+  const text = String.UTF8.encode(why, false, String.UTF8.ErrorMode.REPLACE);
+  hostPanic(changetype<usize>(text), text.byteLength);
+  unreachable();
+}
+
+/** Random bytes. The definition needs the capability `random`. */
+export function random(count: i32): Uint8Array {
+  const bytes = new Uint8Array(count);
+  hostRandom(bytes.dataStart, count);
+  return bytes;
+}
+
+/** Nanoseconds since 1970 UTC. The definition needs the capability `clock`. */
+export function wallClock(): i64 {
+  return hostClock(0);
+}
+
+/** Nanoseconds since some fixed moment. The definition needs the capability `clock`. */
+export function monotonicClock(): i64 {
+  return hostClock(1);
+}
+
+/** Collects encoded values: a reply, or the arguments of a dependency. */
+export class Writer {
+  private buffer: ArrayBuffer = new ArrayBuffer(64);
+  /** How many bytes were written. */
+  len: i32 = 0;
+
+  /** Begins a reply with a value: write it, then return `finish()`. */
+  static value(): Writer {
+    const out = new Writer();
+    out.u8(0);
+    return out;
+  }
+
+  /** The reply that was written. */
+  finish(): Reply {
+    lastReply = this.buffer;
+    return (<u64>this.at << 32) | this.len;
+  }
+
+  /** Where the bytes are, until more are written. */
+  get at(): usize {
+    return changetype<usize>(this.buffer);
+  }
+
+  /** Room for `len` bytes at the end, for the caller to fill; it moves when more is written. */
+  room(len: i32): usize {
+    const needed = <i64>this.len + len;
+    if (needed > this.buffer.byteLength) {
+      assert(needed <= i32.MAX_VALUE, "out of memory");
+      // At least double, so that copies stay few.
+      const larger = new ArrayBuffer(<i32>min<i64>(max<i64>(needed, <i64>this.len * 2), i32.MAX_VALUE));
+      memory.copy(changetype<usize>(larger), this.at, this.len);
+      this.buffer = larger;
+    }
+    this.len += len;
+    return this.at + this.len - len;
+  }
+
+  /** One byte: a `u8`, or an `i8`. */
+  u8(value: u8): void {
+    store<u8>(this.room(1), value);
+  }
+
+  /** A `bool`; before an optional value, whether there is one. */
+  bool(value: bool): void {
+    this.u8(value ? 1 : 0);
+  }
+
+  /** A `u16`, `u32` or `u64`; before a sequence, how many items follow. */
+  u64(value: u64): void {
+    for (; value >= 128; value >>= 7) this.u8(<u8>value | 128);
+    this.u8(<u8>value);
+  }
+
+  /** An `i16`, `i32` or `i64`. */
+  i64(value: i64): void {
+    this.u64((value << 1) ^ (value >> 63));
+  }
+
+  /** An `f32`. */
+  f32(value: f32): void {
+    store<f32>(this.room(4), value);
+  }
+
+  /** An `f64`. */
+  f64(value: f64): void {
+    store<f64>(this.room(8), value);
+  }
+
+  /** Bytes: a `Vec<u8>`. */
+  bytes(value: Uint8Array): void {
+    this.u64(value.length);
+    memory.copy(this.room(value.length), value.dataStart, value.length);
+  }
+
+  /** Text: a `String`. Half of a surrogate pair becomes U+FFFD. */
+  text(value: string): void {
+    const len = String.UTF8.byteLength(value);
+    this.u64(len);
+    String.UTF8.encodeUnsafe(changetype<usize>(value), value.length, this.room(len), false, String.UTF8.ErrorMode.REPLACE);
+  }
+}
+
+/** Walks over encoded values. */
+export class Reader {
+  private stop: usize;
+  private failed: Reply = 0;
+  // Both are kept from the collector by this; arguments are in the host's buffer and need no keeping.
+  private room: ArrayBuffer | null = null;
+  private failedBytes: ArrayBuffer | null = null;
+
+  /** Reads the arguments, whose place the host passed. `what` is empty for them. */
+  constructor(private at: usize, len: usize, private what: string = "") {
+    this.stop = at + len;
+  }
+
+  /** Reads something else. */
+  static over(room: ArrayBuffer, len: usize, what: string): Reader {
+    const reader = new Reader(changetype<usize>(room), len, what);
+    reader.room = room;
+    return reader;
+  }
+
+  /** A reader of nothing, which failed. */
+  static failed(failure: Reply): Reader {
+    const reader = new Reader(0, 0);
+    reader.failBy(failure);
+    return reader;
+  }
+
+  /** Whether all was read and nothing failed; bytes that are left over are a failure. */
+  end(): bool {
+    if (this.at != this.stop) this.refuse("bytes are left over after the last value");
+    return this.failed == 0;
+  }
+
+  /** The reply that tells what failed, once `end()` was false. */
+  failure(): Reply {
+    const bytes = this.failedBytes;
+    if (bytes) lastReply = bytes;
+    return this.failed;
+  }
+
+  private failBy(failure: Reply): void {
+    this.failed = failure;
+    this.failedBytes = lastReply;
+  }
+
+  /** Makes the reader fail, unless it did before: for values that decode and still make no sense. */
+  refuse(why: string): void {
+    if (this.failed) return;
+    this.at = this.stop;
+    if (this.what.length) {
+      this.failBy(fail("DecodeError", this.what + ": " + why));
+    } else {
+      const out = new Writer();
+      out.u8(2);
+      out.text(why);
+      this.failBy(out.finish());
+    }
+  }
+
+  /** The place of the next `len` bytes; zero, and a failure, where there are fewer. */
+  raw(len: usize): usize {
+    const at = this.at;
+    if (len > this.stop - at) {
+      this.refuse("a value reaches beyond the end");
+      return 0;
+    }
+    this.at = at + len;
+    return at;
+  }
+
+  /** One byte: a `u8`, or an `i8`. */
+  u8(): u8 {
+    const at = this.raw(1);
+    return at ? load<u8>(at) : 0;
+  }
+
+  /** A `bool`; before an optional value, whether there is one. */
+  bool(): bool {
+    const byte = this.u8();
+    if (byte > 1) this.refuse("a bool is neither 0 nor 1");
+    return byte == 1;
+  }
+
+  /** A `u64`. */
+  u64(): u64 {
+    let value: u64 = 0;
+    for (let shift = 0; shift < 64; shift += 7) {
+      const byte = this.u8();
+      if (shift == 63 && byte > 1) break;
+      value |= (<u64>byte & 127) << shift;
+      if (byte < 128) return this.failed ? 0 : value;
+    }
+    this.refuse("a number is too large");
+    return 0;
+  }
+
+  private atMost(most: u64): u64 {
+    const value = this.u64();
+    if (value <= most) return value;
+    this.refuse("a number is too large");
+    return 0;
+  }
+
+  /** A `u32`. */
+  u32(): u32 {
+    return <u32>this.atMost(u32.MAX_VALUE);
+  }
+
+  /** A `u16`. */
+  u16(): u16 {
+    return <u16>this.atMost(u16.MAX_VALUE);
+  }
+
+  /** An `i64`. */
+  i64(): i64 {
+    const value = this.u64();
+    return <i64>(value >> 1) ^ -<i64>(value & 1);
+  }
+
+  /** An `i32`. */
+  i32(): i32 {
+    const value = this.u32();
+    return <i32>(value >> 1) ^ -<i32>(value & 1);
+  }
+
+  /** An `f32`. */
+  f32(): f32 {
+    const at = this.raw(4);
+    return at ? load<f32>(at) : 0;
+  }
+
+  /** An `f64`. */
+  f64(): f64 {
+    const at = this.raw(8);
+    return at ? load<f64>(at) : 0;
+  }
+
+  /**
+   * How many items of a sequence follow. An item may have no bytes, so it can be any number: do not
+   * set memory aside for as many, and stop where `failure()` is not zero.
+   */
+  count(): u32 {
+    return this.u32();
+  }
+
+  /** Bytes: a `Vec<u8>`, copied. */
+  bytes(): Uint8Array {
+    const len = this.count();
+    const at = this.raw(len);
+    const bytes = new Uint8Array(at ? len : 0);
+    if (at) memory.copy(bytes.dataStart, at, len);
+    return bytes;
+  }
+
+  /** Text: a `String`. */
+  text(): string {
+    const len = this.count();
+    const at = this.raw(len);
+    if (!at) return "";
+    if (isUtf8(at, at + len)) return String.UTF8.decodeUnsafe(at, len);
+    this.refuse("a text is no UTF-8");
+    return "";
+  }
+}
+
+/** The library decodes whatever the bytes are, so this looks first. */
+function isUtf8(at: usize, end: usize): bool {
+  while (at < end) {
+    const first = <u32>load<u8>(at++);
+    if (first < 0x80) continue;
+    const more: usize = first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
+    if (first < 0xc2 || first > 0xf4 || more > end - at) return false;
+    let character = first & (0x3f >> <u32>more);
+    for (const next = at + more; at < next; at++) {
+      const byte = <u32>load<u8>(at);
+      if ((byte & 0xc0) != 0x80) return false;
+      character = (character << 6) | (byte & 0x3f);
+    }
+    // Written longer than needed, half of a surrogate pair, or beyond Unicode.
+    if (more == 2 && (character < 0x800 || character >> 11 == 0x1b)) return false;
+    if (more == 3 && (character < 0x10000 || character > 0x10ffff)) return false;
+  }
+  return true;
+}

@@ -1,0 +1,801 @@
+/* wpc.h: write functions for wpc in C.
+ *
+ *     #include "wpc.h"
+ *
+ *     WPC_FUNCTION(greet)
+ *     {
+ *         wpc_text name = wpc_read_text(args);
+ *         if (!wpc_end(args)) return wpc_failure(args);
+ *         return wpc_reply_text(WPC_CONCAT(wpc_str("Hello, "), name));
+ *     }
+ *
+ * One header, C99, for clang's WebAssembly target. It keeps the contract between host and guest
+ * (`docs/abi.md`) and needs no library, not even libc. With libc, `#define WPC_LIBC` first: memory
+ * comes from `malloc` then.
+ *
+ * Words:
+ *  - A reader walks over encoded values: the arguments, a constant, a dependency's reply. Its first
+ *    failure stays: later reads give nothing, `wpc_end` is false, and `wpc_failure` is the reply
+ *    that tells of it. So read everything, then ask once.
+ *  - A writer collects encoded values: a reply, or the arguments of a dependency.
+ *  - A reply is what a function returns. Build one by `wpc_reply_…`, `wpc_error` or a writer.
+ *
+ * Memory: all that the functions below give lives until the call ends, and is free then; there is
+ * nothing to release. What should outlast a call belongs in static variables, or, with libc, in
+ * memory from `malloc`. Without libc the memory from `__heap_base` on is this header's.
+ *
+ * Several source files may include it; they share one heap. Names that end with `_` are its own.
+ */
+#ifndef WPC_H
+#define WPC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#ifdef WPC_LIBC
+#include <stdlib.h>
+#include <string.h>
+#endif
+
+/* Marks what not every source file uses (what is large is not to be inlined), and what all source
+ * files share. */
+#define WPC_API_ static inline __attribute__((unused))
+#define WPC_LARGE_ static __attribute__((unused, noinline))
+#define WPC_SHARED_ __attribute__((weak))
+
+/* ---- Types ------------------------------------------------------------------------------- */
+
+/* Text: UTF-8, not ended by a zero. */
+typedef struct wpc_text {
+    const char *at;
+    size_t len;
+} wpc_text;
+
+/* Bytes of any kind. */
+typedef struct wpc_bytes {
+    const uint8_t *at;
+    size_t len;
+} wpc_bytes;
+
+/* What a function returns: where its encoded reply lies. Never zero. */
+typedef uint64_t wpc_reply;
+
+/* Walks over encoded values. */
+typedef struct wpc_reader {
+    const uint8_t *at;
+    const uint8_t *end;
+    const char *what;  /* whose values they are; NULL: the arguments */
+    wpc_reply failure; /* zero while nothing failed */
+} wpc_reader;
+
+/* Collects encoded values. All zero is an empty one. */
+typedef struct wpc_writer {
+    uint8_t *at;
+    size_t len;
+    size_t room;
+} wpc_writer;
+
+/* How important a line of the log is. */
+typedef enum wpc_level { WPC_ERROR, WPC_WARN, WPC_INFO, WPC_DEBUG, WPC_TRACE } wpc_level;
+
+/* ---- What the host offers ---------------------------------------------------------------- */
+
+#define WPC_HOST_(name) __attribute__((import_module("wpc"), import_name(#name)))
+
+WPC_HOST_(wpc_constant) int64_t wpc_host_constant_(const char *, size_t, uint8_t *, size_t);
+WPC_HOST_(wpc_take) int64_t wpc_host_take_(uint8_t *, size_t);
+WPC_HOST_(wpc_log) void wpc_host_log_(int32_t, const char *, size_t);
+WPC_HOST_(wpc_panic) void wpc_host_panic_(const char *, size_t);
+WPC_HOST_(wpc_random) void wpc_host_random_(void *, size_t);
+WPC_HOST_(wpc_clock) int64_t wpc_host_clock_(int32_t);
+
+/* ---- Text, log, panic -------------------------------------------------------------------- */
+
+/* The text of a C string. It is not copied. */
+WPC_API_ wpc_text wpc_str(const char *string)
+{
+    wpc_text text = {string, 0};
+    while (string[text.len] != '\0') text.len++;
+    return text;
+}
+
+/* Whether two texts are the same. */
+WPC_API_ bool wpc_same(wpc_text a, wpc_text b)
+{
+    size_t at = 0;
+    if (a.len != b.len) return false;
+    while (at < a.len && a.at[at] == b.at[at]) at++;
+    return at == a.len;
+}
+
+/* Writes a line to the host's log. */
+WPC_API_ void wpc_log(wpc_level level, wpc_text line)
+{
+    wpc_host_log_((int32_t)level, line.at, line.len);
+}
+
+/* Ends the sandbox; the caller reads why. For what must not happen, where a failed call is no
+ * answer: `wpc_error` is for all else. */
+WPC_API_ __attribute__((noreturn)) void wpc_panic(const char *why)
+{
+    wpc_host_panic_(why, wpc_str(why).len);
+    __builtin_trap();
+}
+
+/* Fills a place with random bytes. The definition needs the capability `random`. */
+WPC_API_ void wpc_random(void *at, size_t len)
+{
+    wpc_host_random_(at, len);
+}
+
+/* Nanoseconds since 1970 UTC. The definition needs the capability `clock`. */
+WPC_API_ int64_t wpc_wall_clock(void)
+{
+    return wpc_host_clock_(0);
+}
+
+/* Nanoseconds since some fixed moment. The definition needs the capability `clock`. */
+WPC_API_ int64_t wpc_monotonic_clock(void)
+{
+    return wpc_host_clock_(1);
+}
+
+/* ---- Memory ------------------------------------------------------------------------------ */
+
+#ifdef WPC_LIBC
+
+/* A piece of the call's memory, before its bytes. They form a list, to be freed together. */
+typedef union wpc_piece_ {
+    union wpc_piece_ *before;
+    long double alignment; /* the strictest there is */
+} wpc_piece_;
+
+WPC_SHARED_ wpc_piece_ *wpc_pieces_;
+WPC_SHARED_ uint8_t *wpc_buffer_;
+
+/* Frees the memory of the call before. */
+WPC_API_ void wpc_reset_(void)
+{
+    while (wpc_pieces_ != NULL) {
+        wpc_piece_ *piece = wpc_pieces_;
+        wpc_pieces_ = piece->before;
+        free(piece);
+    }
+}
+
+/* Gives `at`, from `wpc_alloc` or NULL, another size. It may move; its first `old` bytes stay. */
+WPC_LARGE_ void *wpc_resize_(void *at, size_t old, size_t size)
+{
+    bool is_last = at != NULL && (wpc_piece_ *)at - 1 == wpc_pieces_;
+    wpc_piece_ *before = is_last ? wpc_pieces_->before : wpc_pieces_;
+    wpc_piece_ *piece = NULL;
+    if (size <= SIZE_MAX - sizeof(wpc_piece_)) {
+        piece = (wpc_piece_ *)realloc(is_last ? wpc_pieces_ : NULL, sizeof(wpc_piece_) + size);
+    }
+    if (piece == NULL) wpc_panic("out of memory");
+    if (at != NULL && !is_last) memcpy(piece + 1, at, old);
+    piece->before = before;
+    wpc_pieces_ = piece;
+    return piece + 1;
+}
+
+/* The contract's buffer, which the host fills with arguments. */
+WPC_SHARED_ __attribute__((export_name("wpc_buffer_v1"))) uint8_t *wpc_buffer_v1(size_t len)
+{
+    free(wpc_buffer_);
+    wpc_buffer_ = (uint8_t *)malloc(len);
+    if (wpc_buffer_ == NULL) wpc_panic("out of memory");
+    return wpc_buffer_;
+}
+
+#else
+
+/* The heap is the host's buffer, then the memory of the call. Nothing of a call outlasts it, so the
+ * buffer may grow over it between calls, and memory is as large as the largest call needed. */
+extern uint8_t __heap_base;
+WPC_SHARED_ uint64_t wpc_buffer_end_;
+WPC_SHARED_ uint64_t wpc_heap_end_;
+
+#define WPC_ALIGN_(address) (((uint64_t)(address) + 15) & ~(uint64_t)15)
+
+/* Frees the memory of the call before. */
+WPC_API_ void wpc_reset_(void)
+{
+    wpc_heap_end_ = wpc_buffer_end_;
+}
+
+/* Makes the memory reach to `end`. */
+WPC_API_ void wpc_reach_(uint64_t end)
+{
+    uint64_t pages = (end + 65535) >> 16;
+    uint64_t now = __builtin_wasm_memory_size(0);
+    if (pages <= now) return;
+    if (pages > 65536 || __builtin_wasm_memory_grow(0, (size_t)(pages - now)) == SIZE_MAX) {
+        wpc_panic("out of memory");
+    }
+}
+
+/* Copies and fills: a compiler may call these even where there is no libc. They are weak: a libc's
+ * own would take their place. Eight bytes at a time, since no alignment is needed here. */
+typedef struct __attribute__((packed, may_alias)) wpc_word_ {
+    uint64_t bits;
+} wpc_word_;
+
+WPC_SHARED_ __attribute__((no_builtin)) void *memcpy(void *to, const void *from, size_t len)
+{
+    uint8_t *out = (uint8_t *)to;
+    const uint8_t *in = (const uint8_t *)from;
+    for (; len >= 8; len -= 8, out += 8, in += 8) *(wpc_word_ *)out = *(const wpc_word_ *)in;
+    while (len-- > 0) *out++ = *in++;
+    return to;
+}
+
+WPC_SHARED_ __attribute__((no_builtin)) void *memmove(void *to, const void *from, size_t len)
+{
+    uint8_t *out = (uint8_t *)to;
+    const uint8_t *in = (const uint8_t *)from;
+    if (out <= in || out >= in + len) {
+        for (; len > 0; len--) *out++ = *in++;
+    } else {
+        while (len-- > 0) out[len] = in[len];
+    }
+    return to;
+}
+
+WPC_SHARED_ __attribute__((no_builtin)) void *memset(void *at, int value, size_t len)
+{
+    uint8_t *out = (uint8_t *)at;
+    wpc_word_ word = {0x0101010101010101u * (uint8_t)value};
+    for (; len >= 8; len -= 8, out += 8) *(wpc_word_ *)out = word;
+    while (len-- > 0) *out++ = (uint8_t)value;
+    return at;
+}
+
+WPC_SHARED_ __attribute__((no_builtin)) int memcmp(const void *a, const void *b, size_t len)
+{
+    const uint8_t *left = (const uint8_t *)a;
+    const uint8_t *right = (const uint8_t *)b;
+    for (; len > 0; len--, left++, right++) {
+        if (*left != *right) return *left - *right;
+    }
+    return 0;
+}
+
+/* Gives `at`, from `wpc_alloc` or NULL, another size. It may move; its first `old` bytes stay. */
+WPC_LARGE_ void *wpc_resize_(void *at, size_t old, size_t size)
+{
+    uint64_t begin = wpc_heap_end_;
+    /* What was given last grows where it is. */
+    bool is_last = at != NULL && WPC_ALIGN_((uintptr_t)at + (uint64_t)old) == wpc_heap_end_;
+    if (wpc_heap_end_ == 0) begin = WPC_ALIGN_((uintptr_t)&__heap_base);
+    if (is_last) begin = (uintptr_t)at;
+    wpc_heap_end_ = WPC_ALIGN_(begin + size);
+    wpc_reach_(wpc_heap_end_);
+    if (at != NULL && !is_last) memcpy((void *)(uintptr_t)begin, at, old);
+    return (void *)(uintptr_t)begin;
+}
+
+/* The contract's buffer, which the host fills with arguments. */
+WPC_SHARED_ __attribute__((export_name("wpc_buffer_v1"))) uint8_t *wpc_buffer_v1(size_t len)
+{
+    uint64_t begin = WPC_ALIGN_((uintptr_t)&__heap_base);
+    wpc_buffer_end_ = WPC_ALIGN_(begin + len);
+    wpc_reach_(wpc_buffer_end_);
+    wpc_reset_();
+    return (uint8_t *)(uintptr_t)begin;
+}
+
+#endif /* WPC_LIBC */
+
+/* Memory for this call, aligned to 16 bytes. Its bytes are whatever was there. Where there is no
+ * memory left the sandbox ends, so it never gives NULL. */
+WPC_API_ void *wpc_alloc(size_t size)
+{
+    return wpc_resize_(NULL, 0, size);
+}
+
+/* The texts one after another; see `WPC_CONCAT`. */
+WPC_LARGE_ wpc_text wpc_concat(const wpc_text *texts, size_t count)
+{
+    uint64_t len = 0;
+    size_t done = 0, at;
+    char *all;
+    for (at = 0; at < count; at++) len += texts[at].len;
+    if (len > SIZE_MAX) wpc_panic("out of memory");
+    all = (char *)wpc_alloc((size_t)len);
+    for (at = 0; at < count; at++) {
+        __builtin_memcpy(all + done, texts[at].at, texts[at].len);
+        done += texts[at].len;
+    }
+    return (wpc_text){all, (size_t)len};
+}
+
+/* The given texts, one after another, as one: `WPC_CONCAT(first, wpc_str(", "), second)`. */
+#define WPC_CONCAT(...) \
+    wpc_concat((const wpc_text[]){__VA_ARGS__}, sizeof((const wpc_text[]){__VA_ARGS__}) / sizeof(wpc_text))
+
+/* ---- Writing ----------------------------------------------------------------------------- */
+
+/* Sees that `more` bytes can be written without moving. */
+WPC_LARGE_ void wpc_reserve_(wpc_writer *out, uint64_t more)
+{
+    /* The first room is exactly what is needed; later it doubles, so that copies stay few. */
+    uint64_t room = (uint64_t)out->room * 2;
+    if (out->len + more <= out->room) return;
+    if (room < out->len + more) room = out->len + more;
+    if (room > SIZE_MAX) wpc_panic("out of memory");
+    out->at = (uint8_t *)wpc_resize_(out->at, out->room, (size_t)room);
+    out->room = (size_t)room;
+}
+
+/* Room for `len` bytes at the end of what is written, for the caller to fill. */
+WPC_API_ uint8_t *wpc_write_room(wpc_writer *out, size_t len)
+{
+    wpc_reserve_(out, len);
+    out->len += len;
+    return out->at + out->len - len;
+}
+
+/* One byte: a `u8`, or an `i8`. */
+WPC_API_ void wpc_write_u8(wpc_writer *out, uint8_t value)
+{
+    *wpc_write_room(out, 1) = value;
+}
+
+/* A `bool`. */
+WPC_API_ void wpc_write_bool(wpc_writer *out, bool value)
+{
+    wpc_write_u8(out, value);
+}
+
+/* An unsigned integer: `u16`, `u32` and `u64` are written alike, and so is the number of an enum's
+ * variant. */
+WPC_LARGE_ void wpc_write_u64(wpc_writer *out, uint64_t value)
+{
+    for (; value >= 128; value >>= 7) wpc_write_u8(out, (uint8_t)(value | 128));
+    wpc_write_u8(out, (uint8_t)value);
+}
+
+/* A signed integer: `i16`, `i32` and `i64` are written alike. */
+WPC_API_ void wpc_write_i64(wpc_writer *out, int64_t value)
+{
+    wpc_write_u64(out, ((uint64_t)value << 1) ^ (value < 0 ? UINT64_MAX : 0));
+}
+
+/* An `f32`. */
+WPC_API_ void wpc_write_f32(wpc_writer *out, float value)
+{
+    __builtin_memcpy(wpc_write_room(out, sizeof value), &value, sizeof value);
+}
+
+/* An `f64`. */
+WPC_API_ void wpc_write_f64(wpc_writer *out, double value)
+{
+    __builtin_memcpy(wpc_write_room(out, sizeof value), &value, sizeof value);
+}
+
+/* How many items of a sequence follow. */
+WPC_API_ void wpc_write_count(wpc_writer *out, size_t count)
+{
+    wpc_write_u64(out, count);
+}
+
+/* An optional value: whether there is one. If so, the value follows. */
+WPC_API_ void wpc_write_option(wpc_writer *out, bool is_there)
+{
+    wpc_write_bool(out, is_there);
+}
+
+/* Bytes that the caller fills: their count, then room for them. */
+WPC_LARGE_ uint8_t *wpc_write_bytes_room(wpc_writer *out, size_t len)
+{
+    wpc_reserve_(out, (uint64_t)len + 5); /* A count has five bytes at most. */
+    wpc_write_count(out, len);
+    return wpc_write_room(out, len);
+}
+
+/* Bytes: a `Vec<u8>`. */
+WPC_LARGE_ void wpc_write_bytes(wpc_writer *out, wpc_bytes bytes)
+{
+    __builtin_memcpy(wpc_write_bytes_room(out, bytes.len), bytes.at, bytes.len);
+}
+
+/* Text: a `String`. */
+WPC_API_ void wpc_write_text(wpc_writer *out, wpc_text text)
+{
+    wpc_write_bytes(out, (wpc_bytes){(const uint8_t *)text.at, text.len});
+}
+
+/* ---- Replies ----------------------------------------------------------------------------- */
+
+/* Begins a reply with a value: `wpc_writer out = wpc_value();`, then write it, then
+ * `return wpc_finish(&out);`. */
+WPC_API_ wpc_writer wpc_value(void)
+{
+    wpc_writer out = {NULL, 0, 0};
+    /* Room for a number, or for the kind of a longer reply. */
+    out.at = (uint8_t *)wpc_alloc(16);
+    out.room = 16;
+    wpc_write_u8(&out, 0);
+    return out;
+}
+
+/* The reply that was written. */
+WPC_API_ wpc_reply wpc_finish(const wpc_writer *out)
+{
+    return (uint64_t)(uintptr_t)out->at << 32 | out->len;
+}
+
+/* The reply of a function that returns nothing: `()`. */
+WPC_API_ wpc_reply wpc_reply_nothing(void)
+{
+    wpc_writer out = wpc_value();
+    return wpc_finish(&out);
+}
+
+/* A reply of one text. */
+WPC_API_ wpc_reply wpc_reply_text(wpc_text text)
+{
+    wpc_writer out = wpc_value();
+    wpc_write_text(&out, text);
+    return wpc_finish(&out);
+}
+
+/* A reply of bytes. */
+WPC_API_ wpc_reply wpc_reply_bytes(wpc_bytes bytes)
+{
+    wpc_writer out = wpc_value();
+    wpc_write_bytes(&out, bytes);
+    return wpc_finish(&out);
+}
+
+/* A reply of one `bool`. */
+WPC_API_ wpc_reply wpc_reply_bool(bool value)
+{
+    wpc_writer out = wpc_value();
+    wpc_write_bool(&out, value);
+    return wpc_finish(&out);
+}
+
+/* A reply of one `u16`, `u32` or `u64`. */
+WPC_API_ wpc_reply wpc_reply_u64(uint64_t value)
+{
+    wpc_writer out = wpc_value();
+    wpc_write_u64(&out, value);
+    return wpc_finish(&out);
+}
+
+/* A reply of one `i16`, `i32` or `i64`. */
+WPC_API_ wpc_reply wpc_reply_i64(int64_t value)
+{
+    wpc_writer out = wpc_value();
+    wpc_write_i64(&out, value);
+    return wpc_finish(&out);
+}
+
+/* A reply of one `f64`. */
+WPC_API_ wpc_reply wpc_reply_f64(double value)
+{
+    wpc_writer out = wpc_value();
+    wpc_write_f64(&out, value);
+    return wpc_finish(&out);
+}
+
+/* A guest error whose message is made at run time. */
+WPC_LARGE_ wpc_reply wpc_error_text(const char *name, wpc_text message)
+{
+    wpc_writer out = {NULL, 0, 0};
+    wpc_write_u8(&out, 1);
+    wpc_write_text(&out, wpc_str(name));
+    wpc_write_text(&out, message);
+    wpc_write_text(&out, wpc_str("")); /* C has no stack to tell. */
+    return wpc_finish(&out);
+}
+
+/* A guest error: this call failed, and the sandbox is fine. `name` is for programs, `message` for
+ * people. */
+WPC_API_ wpc_reply wpc_error(const char *name, const char *message)
+{
+    return wpc_error_text(name, wpc_str(message));
+}
+
+/* ---- Reading ----------------------------------------------------------------------------- */
+
+/* Makes the reader fail, unless it did before: for values that decode and still make no sense. */
+WPC_LARGE_ void wpc_refuse(wpc_reader *in, const char *why)
+{
+    if (in->failure != 0) return;
+    in->at = in->end;
+    if (in->what == NULL) {
+        wpc_writer out = {NULL, 0, 0};
+        wpc_write_u8(&out, 2);
+        wpc_write_text(&out, wpc_str(why));
+        in->failure = wpc_finish(&out);
+    } else {
+        in->failure = wpc_error_text("DecodeError", WPC_CONCAT(wpc_str(in->what), wpc_str(": "), wpc_str(why)));
+    }
+}
+
+/* Whether all was read and nothing failed; bytes that are left over are a failure. */
+WPC_API_ bool wpc_end(wpc_reader *in)
+{
+    if (in->at != in->end) wpc_refuse(in, "bytes are left over after the last value");
+    return in->failure == 0;
+}
+
+/* The reply that tells what failed, once `wpc_end` was false: arguments that do not decode, a
+ * constant that is missing, the error of a dependency. */
+WPC_API_ wpc_reply wpc_failure(const wpc_reader *in)
+{
+    return in->failure;
+}
+
+/* The next `len` bytes as they are; NULL, and a failure, where there are fewer. */
+WPC_API_ const uint8_t *wpc_read_raw(wpc_reader *in, uint64_t len)
+{
+    const uint8_t *at = in->at;
+    if (len > (uint64_t)(in->end - in->at)) {
+        wpc_refuse(in, "a value reaches beyond the end");
+        return NULL;
+    }
+    in->at += len;
+    return at;
+}
+
+/* One byte: a `u8`, or an `i8`. */
+WPC_API_ uint8_t wpc_read_u8(wpc_reader *in)
+{
+    const uint8_t *at = wpc_read_raw(in, 1);
+    return at == NULL ? 0 : *at;
+}
+
+/* A `bool`. */
+WPC_API_ bool wpc_read_bool(wpc_reader *in)
+{
+    uint8_t byte = wpc_read_u8(in);
+    if (byte > 1) wpc_refuse(in, "a bool is neither 0 nor 1");
+    return byte == 1;
+}
+
+/* A `u64`. */
+WPC_LARGE_ uint64_t wpc_read_u64(wpc_reader *in)
+{
+    uint64_t value = 0;
+    int shift;
+    for (shift = 0; shift < 64; shift += 7) {
+        uint8_t byte = wpc_read_u8(in);
+        if (shift == 63 && byte > 1) break;
+        value |= (uint64_t)(byte & 127) << shift;
+        if (byte < 128) return in->failure == 0 ? value : 0;
+    }
+    wpc_refuse(in, "a number is too large");
+    return 0;
+}
+
+/* A number of at most `most`. */
+WPC_API_ uint64_t wpc_read_at_most_(wpc_reader *in, uint64_t most)
+{
+    uint64_t value = wpc_read_u64(in);
+    if (value <= most) return value;
+    wpc_refuse(in, "a number is too large");
+    return 0;
+}
+
+/* A `u32`, or the number of an enum's variant. */
+WPC_API_ uint32_t wpc_read_u32(wpc_reader *in)
+{
+    return (uint32_t)wpc_read_at_most_(in, UINT32_MAX);
+}
+
+/* A `u16`. */
+WPC_API_ uint16_t wpc_read_u16(wpc_reader *in)
+{
+    return (uint16_t)wpc_read_at_most_(in, UINT16_MAX);
+}
+
+/* The signed number that an unsigned one stands for: 0, -1, 1, -2, 2, ... */
+WPC_API_ int64_t wpc_signed_(uint64_t value)
+{
+    return (int64_t)(value >> 1 ^ (value & 1 ? UINT64_MAX : 0));
+}
+
+/* An `i64`. */
+WPC_API_ int64_t wpc_read_i64(wpc_reader *in)
+{
+    return wpc_signed_(wpc_read_u64(in));
+}
+
+/* An `i32`. */
+WPC_API_ int32_t wpc_read_i32(wpc_reader *in)
+{
+    return (int32_t)wpc_signed_(wpc_read_at_most_(in, UINT32_MAX));
+}
+
+/* An `i16`. */
+WPC_API_ int16_t wpc_read_i16(wpc_reader *in)
+{
+    return (int16_t)wpc_signed_(wpc_read_at_most_(in, UINT16_MAX));
+}
+
+/* An `f32`. */
+WPC_API_ float wpc_read_f32(wpc_reader *in)
+{
+    float value = 0;
+    const uint8_t *at = wpc_read_raw(in, sizeof value);
+    if (at != NULL) __builtin_memcpy(&value, at, sizeof value);
+    return value;
+}
+
+/* An `f64`. */
+WPC_API_ double wpc_read_f64(wpc_reader *in)
+{
+    double value = 0;
+    const uint8_t *at = wpc_read_raw(in, sizeof value);
+    if (at != NULL) __builtin_memcpy(&value, at, sizeof value);
+    return value;
+}
+
+/* How many items of a sequence follow. An item may have no bytes, so it can be any number: do not
+ * set memory aside for as many, and stop where `in->failure` is not zero. */
+WPC_API_ size_t wpc_read_count(wpc_reader *in)
+{
+    return wpc_read_u32(in);
+}
+
+/* Whether an optional value is there. If so, the value follows. */
+WPC_API_ bool wpc_read_option(wpc_reader *in)
+{
+    return wpc_read_bool(in);
+}
+
+/* Bytes: a `Vec<u8>`. They are not copied; those of arguments may be changed until the call ends. */
+WPC_API_ wpc_bytes wpc_read_bytes(wpc_reader *in)
+{
+    size_t len = wpc_read_count(in);
+    const uint8_t *at = wpc_read_raw(in, len);
+    if (at == NULL) return (wpc_bytes){(const uint8_t *)"", 0};
+    return (wpc_bytes){at, len};
+}
+
+/* How many bytes the character at `at` has; 0 where they are no UTF-8. */
+WPC_LARGE_ size_t wpc_utf8_len_(const uint8_t *at, size_t left)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t len = at[0] < 0x80 ? 1 : at[0] < 0xc0 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : at[0] < 0xf8 ? 4 : 0;
+    uint32_t character = len < 2 ? 0 : at[0] & (0x7fu >> len);
+    size_t next;
+    if (len < 2) return len;
+    if (len > left) return 0;
+    for (next = 1; next < len; next++) {
+        if ((at[next] & 0xc0) != 0x80) return 0;
+        character = character << 6 | (at[next] & 0x3fu);
+    }
+    /* Written longer than needed, beyond Unicode, or half of a pair. */
+    if (character < least[len] || character > 0x10ffff || character >> 11 == 0x1b) return 0;
+    return len;
+}
+
+/* Text: a `String`. It is not copied. */
+WPC_LARGE_ wpc_text wpc_read_text(wpc_reader *in)
+{
+    wpc_bytes bytes = wpc_read_bytes(in);
+    size_t at = 0, len;
+    for (; at < bytes.len; at += len) {
+        len = wpc_utf8_len_(bytes.at + at, bytes.len - at);
+        if (len == 0) {
+            wpc_refuse(in, "a text is no UTF-8");
+            return wpc_str("");
+        }
+    }
+    return (wpc_text){(const char *)bytes.at, bytes.len};
+}
+
+/* ---- Constants and dependencies ---------------------------------------------------------- */
+
+/* How much room an answer is given at first. Most fit; a larger one costs a second question. */
+#define WPC_FIRST_ROOM_ 512
+
+/* The value of a constant, to be read like arguments. Where the host has none of the name, the
+ * reader's failure is the guest error `ConstantNotDefined`. */
+WPC_LARGE_ wpc_reader wpc_constant(const char *name)
+{
+    size_t room = WPC_FIRST_ROOM_;
+    uint8_t *at = (uint8_t *)wpc_alloc(room);
+    /* With the zero that ends a C string. */
+    wpc_text what = WPC_CONCAT(wpc_str("constant `"), wpc_str(name), (wpc_text){"`", 2});
+    wpc_reader value = {at, at, what.at, 0};
+    int64_t len = wpc_host_constant_(name, wpc_str(name).len, at, room);
+    if (len > (int64_t)room) {
+        room = (size_t)len;
+        at = (uint8_t *)wpc_alloc(room);
+        len = wpc_host_constant_(name, wpc_str(name).len, at, room);
+    }
+    if (len < 0) {
+        value.failure = wpc_error_text(
+            "ConstantNotDefined", WPC_CONCAT(wpc_str(value.what), wpc_str(" is not defined")));
+        return value;
+    }
+    value.at = at;
+    value.end = at + len;
+    return value;
+}
+
+/* The reply of a dependency, of which the host told the length. */
+WPC_LARGE_ wpc_reader wpc_answer_(const char *what, uint8_t *at, size_t room, int64_t len)
+{
+    wpc_reader reply = {at, at, what, 0};
+    uint8_t kind;
+    if (len > (int64_t)room) {
+        at = (uint8_t *)wpc_alloc((size_t)len);
+        wpc_host_take_(at, (size_t)len);
+    }
+    reply.at = at;
+    reply.end = at + len;
+    kind = wpc_read_u8(&reply);
+    if (kind == 1) {
+        /* The error goes on as it is. */
+        reply.at = reply.end;
+        reply.failure = (uint64_t)(uintptr_t)at << 32 | (uint64_t)len;
+    } else if (kind == 2) {
+        /* Not our caller's arguments were wrong but ours. */
+        wpc_text why = wpc_read_text(&reply);
+        if (wpc_end(&reply)) {
+            reply.failure = wpc_error_text("BadArguments", WPC_CONCAT(wpc_str(what), wpc_str(": "), why));
+        }
+    } else if (kind != 0) {
+        wpc_refuse(&reply, "the reply has no kind");
+    }
+    return reply;
+}
+
+#define WPC_CALLABLE_(module, text, c_name, function)                                              \
+    __attribute__((import_module(module), import_name(#function))) int64_t wpc_import_##c_name(    \
+        const uint8_t *, size_t, uint8_t *, size_t);                                               \
+    WPC_API_ wpc_reader c_name(const wpc_writer *arguments)                                        \
+    {                                                                                              \
+        uint8_t *room = (uint8_t *)wpc_alloc(WPC_FIRST_ROOM_);                                     \
+        int64_t len = wpc_import_##c_name(arguments->at, arguments->len, room, WPC_FIRST_ROOM_);   \
+        return wpc_answer_("function `" text "`", room, WPC_FIRST_ROOM_, len);                     \
+    }
+
+/* Declares a function of a dependency: `WPC_IMPORT(path_dep, basename)` makes
+ * `wpc_reader path_dep_basename(const wpc_writer *arguments)`. What it gives is read like arguments;
+ * its failure is the dependency's own error, to be handed on by `wpc_failure`. */
+#define WPC_IMPORT(alias, function) \
+    WPC_CALLABLE_("wpc:" #alias, #alias "::" #function, alias##_##function, function)
+
+/* Declares a function of the embedder, which the definition was granted: `WPC_HOST_IMPORT(lookup)`
+ * makes `wpc_reader wpc_host_lookup(const wpc_writer *arguments)`. */
+#define WPC_HOST_IMPORT(function) WPC_CALLABLE_("wpc-host", #function, wpc_host_##function, function)
+
+/* ---- Functions --------------------------------------------------------------------------- */
+
+/* A function that the host can call. Its body has the arguments as `wpc_reader *args` and returns a
+ * reply. Where the arguments did not decode to their end, the caller learns that whatever the body
+ * returned; a function that does more than compute should ask `wpc_end(args)` before it. */
+#define WPC_FUNCTION(name)                                                                         \
+    static wpc_reply wpc_function_##name(wpc_reader *args);                                        \
+    __attribute__((export_name(#name))) wpc_reply wpc_export_##name(const uint8_t *, size_t);      \
+    wpc_reply wpc_export_##name(const uint8_t *at, size_t len)                                     \
+    {                                                                                              \
+        wpc_reader args = {at, at + len, NULL, 0};                                                 \
+        wpc_reply reply;                                                                           \
+        wpc_reset_();                                                                              \
+        reply = wpc_function_##name(&args);                                                        \
+        return wpc_end(&args) ? reply : wpc_failure(&args);                                        \
+    }                                                                                              \
+    static wpc_reply wpc_function_##name(wpc_reader *args __attribute__((unused)))
+
+/* What runs once, before a sandbox's first call: `WPC_INIT { ... return wpc_reply_nothing(); }`.
+ * Where it returns an error, the sandbox is not made and the caller reads why. */
+#define WPC_INIT                                                                                   \
+    static wpc_reply wpc_init_(void);                                                              \
+    __attribute__((export_name("wpc_init"))) wpc_reply wpc_export_init_(void);                     \
+    wpc_reply wpc_export_init_(void)                                                               \
+    {                                                                                              \
+        wpc_reset_();                                                                              \
+        return wpc_init_();                                                                        \
+    }                                                                                              \
+    static wpc_reply wpc_init_(void)
+
+#endif /* WPC_H */
