@@ -6,8 +6,10 @@ use crate::language::Sources;
 use crate::manifest::{self, Build, Source};
 use crate::problem::{MANIFEST, Problem};
 use crate::remedy::{Interface, translate};
-use crate::{inspect, terminal, toolchain};
+use crate::text::escape;
+use crate::{inspect, source_check, terminal, toolchain};
 use serde_json::json;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use wpc_abi::section::custom_section;
 use wpc_abi::text::parse_signature;
@@ -137,10 +139,22 @@ fn build(
     let told = finish(&mut bytes, manifest.as_ref(), cache)?;
     std::fs::write(partial.path(), bytes).map_err(cannot)?;
     partial.persist(&out).map_err(|error| cannot(error.error))?;
+    let warnings = source_check::warnings(sources, &told, toolchain::is_wasi(target));
     let text = if as_json {
         let language = sources.language.name();
-        json!({ "file": out, "language": language, "toolchain": tool, "module": told }).to_string()
+        json!({
+            "file": out,
+            "language": language,
+            "toolchain": tool,
+            "module": told,
+            "warnings": warnings,
+        })
+        .to_string()
     } else {
+        for warning in warnings {
+            // The reader of standard error may be gone.
+            let _ = writeln!(std::io::stderr(), "warning: {}", escape(&warning));
+        }
         let functions: String = told.functions.iter().map(inspect::function_line).collect();
         format!("{}\n{} bytes, built by {tool}\n{functions}", out.display(), told.size)
     };

@@ -26,6 +26,7 @@ mod run;
 mod sdk;
 mod serve;
 mod signals;
+mod source_check;
 mod target;
 mod terminal;
 mod test;

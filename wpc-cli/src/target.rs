@@ -316,9 +316,14 @@ fn value(text: &str, ty: Option<&str>, limits: &Limits) -> Result<Value, Failure
     }
 }
 
-/// The types of a signature's arguments: what stands between its commas, but for those within a type.
+/// The types of a signature's arguments.
 fn argument_types(signature: &str) -> Vec<&str> {
-    let mut types = Vec::new();
+    arguments_of(signature).into_iter().map(|(_, ty)| ty).collect()
+}
+
+/// A signature's arguments and their types: what stands between its commas, but for those within a type.
+pub(crate) fn arguments_of(signature: &str) -> Vec<(&str, &str)> {
+    let mut arguments = Vec::new();
     let (mut depth, mut start) = (0_usize, 1);
     for (at, character) in signature.char_indices() {
         match character {
@@ -329,8 +334,8 @@ fn argument_types(signature: &str) -> Vec<&str> {
         }
         let is_end = (character == ',' && depth == 1) || depth == 0;
         if is_end {
-            if let Some((_, ty)) = signature[start..at].split_once(':') {
-                types.push(ty.trim());
+            if let Some((name, ty)) = signature[start..at].split_once(':') {
+                arguments.push((name.trim(), ty.trim()));
             }
             start = at + 1;
         }
@@ -338,7 +343,7 @@ fn argument_types(signature: &str) -> Vec<&str> {
             break;
         }
     }
-    types
+    arguments
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ const MAX_SOURCE: usize = 256 << 20;
 const RUST_TARGET: &str = "wasm32-unknown-unknown";
 
 /// The targets with a C library, by their names then and now.
-fn is_wasi(target: Option<&str>) -> bool {
+pub(crate) fn is_wasi(target: Option<&str>) -> bool {
     target.is_some_and(|target| target.contains("wasi"))
 }
 

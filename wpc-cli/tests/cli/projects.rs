@@ -121,6 +121,54 @@ fn a_project_with_structures_becomes_a_function() {
 }
 
 #[test]
+fn a_build_warns_of_types_without_schema_and_of_output_that_goes_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    assert_eq!(wpc_from(folder, &["new", "shop", "--template", "serde"]).status.code(), Some(0));
+    let project = folder.join("shop");
+    std::fs::copy(root("Cargo.lock"), project.join("Cargo.lock")).unwrap();
+    let manifest = std::fs::read_to_string(project.join("Cargo.toml")).unwrap();
+    assert!(manifest.contains("overflow-checks = true"), "{manifest}");
+    let code = r#"
+#[derive(serde::Serialize, serde::Deserialize)]
+pub struct Point { x: f64, y: f64 }
+
+#[wpc::function]
+fn mirror(point: Point, factor: u32) -> Point {
+    println!("{}", point.x);
+    let _ = factor;
+    Point { x: point.y, y: point.x }
+}
+
+#[wpc::function]
+fn overflows(by: u8) -> u8 {
+    200 + by
+}
+"#;
+    std::fs::write(project.join("src/lib.rs"), code).unwrap();
+    std::fs::write(project.join("wpc.toml"), "").unwrap();
+    let built = wpc_from(&project, &["build"]);
+    assert_eq!(built.status.code(), Some(0), "{}", err(&built));
+    let warned = err(&built);
+    let warned: Vec<_> = warned.lines().filter(|line| line.starts_with("warning: src/")).collect();
+    let [argument, result, printed] = warned.as_slice() else { panic!("{warned:?}") };
+    assert!(
+        argument
+            .contains("src/lib.rs:6: function \"mirror\": argument `point: Point` has no schema")
+    );
+    assert!(
+        result.contains("result `Point` has no schema") && result.contains("derive(wpc::Schema)")
+    );
+    assert!(printed.contains("src/lib.rs:7: `println!`") && printed.contains("wpc::info!"));
+    let told: serde_json::Value =
+        serde_json::from_str(&out(&wpc_from(&project, &["--json", "build"]))).unwrap();
+    assert_eq!(told["warnings"].as_array().unwrap().len(), 3, "{told}");
+    let module = project.join("shop.wasm").display().to_string();
+    let overflowed = wpc(&["call", &module, "overflows", "100"]);
+    assert!(fails_with(5, &overflowed).contains("overflow"));
+}
+
+#[test]
 fn templates_and_examples_have_the_same_helpers() {
     for file in
         ["c/wpc.h", "zig/wpc.zig", "assemblyscript/package.json", "assemblyscript/assembly/wpc.ts"]
