@@ -4,15 +4,18 @@
 use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::item::{Item, Kind};
-use crate::manifest::{self, Entry, Manifest, Pool, Source};
+use crate::manifest::{self, Entry, Fake, Manifest, Pool, Source};
 use crate::owners::Owners;
 use crate::problem::{MANIFEST, Problem};
 use crate::remedy::{Interface, translate};
 use crate::{constant, grant, module_file};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use wpc_host::{Error, ErrorCode, Options, WasmModule, WorkerEvent, WorkerProcedureCall};
+use wpc_host::{
+    Error, ErrorCode, GuestError, Options, WasmModule, WorkerEvent, WorkerProcedureCall,
+};
 
 /// What an item is to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +50,8 @@ pub(crate) struct Deployment {
     pool_choices: Pool,
     standing: BTreeMap<Item, Content>,
     owners: Owners,
+    /// The host functions that every module is granted.
+    host_functions: Vec<String>,
     /// All that the manifest says now.
     named: BTreeSet<Item>,
 }
@@ -60,12 +65,27 @@ impl Deployment {
         cache: &Cache,
         listener: impl Fn(&WorkerEvent) + Send + Sync + 'static,
     ) -> Result<Self, Failure> {
+        Self::open_with(source, manifest, cache, listener, &BTreeMap::new())
+    }
+
+    /// As [`Self::open`], with host functions that are granted to every module.
+    pub(crate) fn open_with(
+        source: &Source,
+        manifest: &Manifest,
+        cache: &Cache,
+        listener: impl Fn(&WorkerEvent) + Send + Sync + 'static,
+        host_functions: &BTreeMap<String, Fake>,
+    ) -> Result<Self, Failure> {
         let (options, workers) = manifest.chosen(source)?;
         let options = Options { compile_cache: cache.folder()?, ..options };
         let wpc = WorkerProcedureCall::new(options.clone())?;
         wpc.on_worker_event(listener)
             .map_err(|error| Failure::machine(format!("no thread for events: {error}")))?;
+        for (name, fake) in host_functions {
+            define_fake(&wpc, name, fake)?;
+        }
         let mut deployment = Self::new(wpc, options, workers, manifest.pool());
+        deployment.host_functions = host_functions.keys().cloned().collect();
         let problems = deployment.bring_to(source, manifest).problems;
         if problems.is_empty() { Ok(deployment) } else { Err(Failure::Problems(problems)) }
     }
@@ -78,6 +98,7 @@ impl Deployment {
             pool_choices,
             standing: BTreeMap::new(),
             owners: Owners::default(),
+            host_functions: Vec::new(),
             named: BTreeSet::new(),
         }
     }
@@ -263,6 +284,9 @@ impl Deployment {
 
     fn module(&self, entry: &Entry, bytes: &Arc<[u8]>) -> Result<WasmModule, String> {
         let mut module = WasmModule::new(Arc::clone(bytes)).limits(entry.limits.chosen());
+        for name in &self.host_functions {
+            module = module.grant_host_function(name);
+        }
         if let Some(export) = &entry.export {
             module = module.export(export);
         }
@@ -351,6 +375,15 @@ impl Deployment {
             lacks("constant", "constant_not_defined", &function.required_constants, &constants);
         }
     }
+}
+
+/// Defines a host function that gives one answer.
+fn define_fake(wpc: &WorkerProcedureCall, name: &str, fake: &Fake) -> Result<(), Error> {
+    let answer = match (&fake.error, &fake.value) {
+        (Some(error), _) => Err(GuestError::new(error, "the test's host function returned it")),
+        (None, value) => Ok(value.as_ref().map_or(Value::Null, manifest::json)),
+    };
+    wpc.define_host_function_json(name, &fake.signature, move |_, _| answer.clone())
 }
 
 /// What the functions there are need, each with one that needs it.

@@ -62,6 +62,24 @@ impl Manifest {
         }
     }
 
+    /// Leaves out the functions that only tests with fakes call: they may need what only those have.
+    pub(crate) fn drop_faked(&mut self) {
+        let is_faked = |name: &String| {
+            let mut tests = self.tests.iter().map(Spanned::get_ref);
+            let mut own = tests.by_ref().filter(|test| test.function == *name).peekable();
+            own.peek().is_some() && own.all(Test::has_fakes)
+        };
+        let faked: Vec<_> = self.functions.keys().filter(|name| is_faked(name)).cloned().collect();
+        self.functions.retain(|name, _| !faked.contains(name));
+    }
+
+    /// Replaces constants by those of a test.
+    pub(crate) fn fake_constants(&mut self, test: &Test) {
+        for (name, value) in &test.constants {
+            self.constants.insert(name.clone(), Spanned::new(0..0, value.clone()));
+        }
+    }
+
     /// Makes the pool take so many calls at once.
     pub(crate) fn take_calls(&mut self, outstanding: usize) {
         let mut pool = self.pool();
@@ -100,6 +118,29 @@ pub(crate) struct Test {
     /// The result; without one any will do.
     pub(crate) value: Option<toml::Value>,
     /// The guest error's name, or the code of any other.
+    pub(crate) error: Option<String>,
+    /// Constants of this test, in the place of those of the manifest.
+    #[serde(default)]
+    pub(crate) constants: BTreeMap<String, toml::Value>,
+    /// What the host functions of this test answer.
+    #[serde(default)]
+    pub(crate) host_functions: BTreeMap<String, Fake>,
+}
+
+impl Test {
+    /// Whether it needs a pool of its own.
+    pub(crate) fn has_fakes(&self) -> bool {
+        !self.constants.is_empty() || !self.host_functions.is_empty()
+    }
+}
+
+/// A host function of a test: its types, and the one answer that it gives.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Fake {
+    pub(crate) signature: String,
+    pub(crate) value: Option<toml::Value>,
+    /// The name of the error that it returns instead.
     pub(crate) error: Option<String>,
 }
 

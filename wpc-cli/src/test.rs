@@ -27,17 +27,46 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     if !arguments.no_build {
         build::build_folder(source.folder(), cache)?;
     }
-    let wpc = Deployment::open(&source, &manifest, cache, terminal::lines(as_json))?.pool().clone();
-    wpc.start_workers(1)?;
+    let lines = || terminal::lines(as_json);
+    let mut common = None;
+    if manifest.tests.is_empty() || manifest.tests.iter().any(|test| !test.get_ref().has_fakes()) {
+        let mut without_faked = source.parse()?;
+        without_faked.drop_faked();
+        let wpc = Deployment::open(&source, &without_faked, cache, lines())?.pool().clone();
+        wpc.start_workers(1)?;
+        common = Some(wpc);
+    }
     let mut problems = Vec::new();
     for test in &manifest.tests {
         let (test, at) = (test.get_ref(), test.span().start);
-        if let Err(why) = check(&wpc, test) {
+        let own = || -> Result<_, Failure> {
+            let mut manifest = source.parse()?;
+            manifest.keep_function(&test.function);
+            manifest.fake_constants(test);
+            let fakes = &test.host_functions;
+            let deployment = Deployment::open_with(&source, &manifest, cache, lines(), fakes)?;
+            deployment.pool().start_workers(1)?;
+            Ok(deployment.pool().clone())
+        };
+        let result = match &common {
+            Some(wpc) if !test.has_fakes() => check(wpc, test),
+            _ => match own() {
+                Ok(wpc) => {
+                    let result = check(&wpc, test);
+                    wpc.stop_workers();
+                    result
+                }
+                Err(failure) => Err(format!("failed: {}", failure.message(Interface::Manifest))),
+            },
+        };
+        if let Err(why) = result {
             let message = format!("\"{}\" {why}", test.function);
             problems.push(source.problem(at, TEST, &message));
         }
     }
-    wpc.stop_workers();
+    if let Some(wpc) = common {
+        wpc.stop_workers();
+    }
     if !problems.is_empty() {
         return Err(Failure::Problems(problems));
     }

@@ -114,6 +114,17 @@ impl HostFunction {
         })))
     }
 
+    /// A closure that takes encoded arguments and returns an encoded reply.
+    pub(crate) fn encoded<F>(name: &str, function: F) -> Self
+    where
+        F: Fn(&HostContext, &[u8]) -> Vec<u8> + Send + Sync + 'static,
+    {
+        let name = name.to_owned();
+        Self(Some(Box::new(move |context, arguments| {
+            Ok(contained(&name, || function(context, arguments)))
+        })))
+    }
+
     /// A closure whose future is polled on the worker's thread.
     pub(crate) fn asynchronous<A, R, E, F, T>(name: &str, function: F) -> Self
     where

@@ -104,3 +104,61 @@ fn projects_are_built_after_those_they_depend_on() {
     let said = fails_with(2, &wpc_from(folder, &["build", "app", "--all"]));
     assert!(said.contains("dependency cycle of projects"), "{said}");
 }
+
+#[test]
+fn a_test_fakes_constants_and_host_functions() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let hosted = root("fixtures/wasm/hosted.wasm");
+    let text = format!(
+        r#"
+        [constants]
+        WORD = "usual"
+        [functions.copy]
+        file = {hosted:?}
+        [functions.error_of_lookup]
+        file = {hosted:?}
+        [functions.constant]
+        file = {:?}
+
+        [[tests]]
+        function = "copy"
+        arguments = ["tea", "cup"]
+        value = true
+        [tests.host_functions.lookup]
+        signature = "(key: String) -> Option<String>"
+        value = "green"
+        [tests.host_functions.store]
+        signature = "(key: String, value: String) -> ()"
+
+        [[tests]]
+        function = "error_of_lookup"
+        arguments = ["tea"]
+        value = "Broken"
+        host_functions.lookup = {{ signature = "(key: String) -> Option<String>", error = "Broken" }}
+        host_functions.store = {{ signature = "(key: String, value: String) -> ()" }}
+
+        [[tests]]
+        function = "constant"
+        arguments = ["WORD"]
+        value = "usual"
+
+        [[tests]]
+        function = "constant"
+        arguments = ["WORD"]
+        value = "another"
+        constants = {{ WORD = "another" }}
+        "#,
+        sdk()
+    );
+    write(folder, &text);
+    let tested = wpc_from(folder, &["test"]);
+    assert_eq!(out(&tested), "4 tests passed\n", "{}", err(&tested));
+    // A wrong answer, and a signature that is none, are failures of their test alone.
+    let wrong =
+        text.replace("value = \"green\"", "value = 7").replacen("-> ()\"", "-> nothing\"", 2);
+    write(folder, &wrong);
+    let said = fails_with(7, &wpc_from(folder, &["test"]));
+    assert_eq!(said.lines().count(), 2, "{said}");
+    assert!(said.contains("the signature of host function \"store\""), "{said}");
+}

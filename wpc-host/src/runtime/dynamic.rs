@@ -4,18 +4,22 @@ use super::WorkerProcedureCall;
 use crate::call::Call;
 use crate::config::CallOptions;
 use crate::error::Error;
+use crate::host_function::{HostContext, HostFunction};
 use crate::id::CallId;
 use crate::intake;
 use crate::json;
 use crate::pending::{Answer, CancelHandle, PendingCall};
 use crate::registry::Function;
+use crate::reply::encode_reply;
 use crate::signature;
+use postcard_schema::schema::owned::{OwnedDataModelType, OwnedNamedType};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use wpc_abi::text;
+use wpc_abi::reply::{TAG_BAD_ARGUMENTS, TAG_ERROR, TAG_VALUE};
+use wpc_abi::{GuestError, text};
 
 impl WorkerProcedureCall {
     /// Calls a function with JSON and blocks until it is answered with JSON, by the types its module
@@ -71,6 +75,65 @@ impl WorkerProcedureCall {
         let encoded = ty.and_then(|ty| json::encode(name, &ty, value).map_err(refused));
         let result = encoded.and_then(|value| self.registry().define_constant(name, value));
         self.after_definition("constant", name, result)
+    }
+
+    /// Like [`define_host_function`](Self::define_host_function), with JSON by a signature that is written as
+    /// [`wpc_abi::text::parse_signature`] reads it. Tools and tests use it; a program declares types.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOptions`] if the signature cannot be read, or [`Error::InvalidName`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use wpc_host::{Options, WorkerProcedureCall};
+    /// # let wpc = WorkerProcedureCall::new(Options::default())?;
+    /// wpc.define_host_function_json("price", "(item: String) -> u32", |_, arguments| {
+    ///     match arguments[0].as_str() {
+    ///         Some("tea") => Ok(serde_json::json!(3)),
+    ///         _ => Err(wpc_host::GuestError::new("NoPrice", "the item has no price")),
+    ///     }
+    /// })?;
+    /// # Ok(()) }
+    /// ```
+    pub fn define_host_function_json<F>(
+        &self,
+        name: &str,
+        signature: &str,
+        function: F,
+    ) -> Result<(), Error>
+    where
+        F: Fn(&HostContext, &[Value]) -> Result<Value, GuestError> + Send + Sync + 'static,
+    {
+        let refused = |reason: &str| Error::InvalidOptions {
+            problems: vec![format!("the signature of host function \"{name}\": {reason}")],
+        };
+        let signature =
+            text::parse_signature(name, signature).map_err(|error| refused(&error.to_string()))?;
+        let types: Option<Vec<_>> =
+            signature.arguments.into_iter().map(|argument| argument.ty).collect();
+        let (Some(types), Some(result)) = (types, signature.result) else {
+            return Err(refused("each argument and the result need a type"));
+        };
+        let arguments =
+            OwnedNamedType { name: "arguments".to_owned(), ty: OwnedDataModelType::Tuple(types) };
+        let function = HostFunction::encoded(name, move |context, encoded| {
+            let values = match json::decode(&arguments, encoded) {
+                Ok(Value::Array(values)) => values,
+                Ok(_) => Vec::new(),
+                Err(reason) => return encode_reply(TAG_BAD_ARGUMENTS, &reason),
+            };
+            let value = function(context, &values).and_then(|value| {
+                json::encode("result", &result, &value)
+                    .map_err(|reason| GuestError::new("EncodeError", reason))
+            });
+            match value {
+                Ok(value) => [&[TAG_VALUE], value.as_slice()].concat(),
+                Err(error) => encode_reply(TAG_ERROR, &error),
+            }
+        });
+        let result = self.registry().define_host_function(name, function);
+        self.after_definition("host function", name, result)
     }
 
     /// The arguments of a function, encoded once for many calls of
