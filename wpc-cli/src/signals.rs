@@ -15,7 +15,7 @@ pub(crate) struct Signals(mpsc::Receiver<()>);
 /// What a signal asks for.
 enum Asked {
     End,
-    #[cfg(unix)]
+    #[cfg_attr(not(unix), expect(dead_code, reason = "no other system has such a signal"))]
     Reload,
 }
 
@@ -34,7 +34,6 @@ impl Signals {
                 // The service may have ended by itself.
                 let _ = sender.try_send(());
             }
-            #[cfg(unix)]
             Asked::Reload => {
                 let _ = reload.try_send(());
             }
