@@ -206,7 +206,7 @@ fn finish(
     let told = WasmModule::new(bytes.as_slice()).inspect_with(&options)?;
     match &told.refused {
         Some(why) => {
-            let why = translate(why, Interface::Options);
+            let why = translate(why, Interface::Manifest);
             Err(Failure::Project(format!("what was built is of no use: {why}")))
         }
         None => Ok(told),

@@ -145,7 +145,7 @@ fn main() -> ExitCode {
         _ => {}
     }
     let interface = match &arguments.command {
-        Command::Run(_) | Command::Test(_) => Interface::Manifest,
+        Command::Run(_) | Command::Test(_) | Command::Build(_) => Interface::Manifest,
         Command::Call(called) => called.target.interface(),
         Command::Bench(measured) => measured.target.interface(),
         _ => Interface::Options,

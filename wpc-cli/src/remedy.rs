@@ -6,9 +6,9 @@ use crate::limit_options;
 /// How the library is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interface {
-    /// By a command's options: `call`, `bench`, `inspect`, `build`.
+    /// By a command's options: `call`, `bench`, `inspect`.
     Options,
-    /// By a manifest: `run`, `test`.
+    /// By a manifest: `run`, `test`, `build`.
     Manifest,
 }
 
