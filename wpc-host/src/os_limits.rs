@@ -264,10 +264,10 @@ mod linux {
     /// How much is used, how much is allowed, and how much of that is kept free.
     fn address_space() -> Option<(u64, u64, u64)> {
         let limit = getrlimit(Resource::As).current.unwrap_or(u64::MAX).min(ADDRESSABLE);
-        let pages = fs::read_to_string("/proc/self/statm").ok()?;
-        let pages: u64 = pages.split_whitespace().next()?.parse().ok()?;
-        let used = pages.saturating_mul(rustix::param::page_size() as u64);
-        Some((used, limit, RESERVED_ADDRESS_SPACE))
+        let status = fs::read_to_string("/proc/self/status").ok()?;
+        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"))?;
+        let kib: u64 = size.split_whitespace().next()?.parse().ok()?;
+        Some((kib.saturating_mul(1024), limit, RESERVED_ADDRESS_SPACE))
     }
 
     pub(super) fn check_descriptors(what: &impl Display, needed: u64) -> Result<(), Error> {
