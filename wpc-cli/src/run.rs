@@ -19,6 +19,7 @@ use std::collections::HashSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -81,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let source = Source::read(&arguments.manifest)?;
     let manifest = source.parse()?;
     let watch = if arguments.watch { Some(Watch::new(&source, &manifest)?) } else { None };
-    let mut deployment = Deployment::open(
+    let deployment = Deployment::open(
         &source,
         &manifest,
         cache,
@@ -112,16 +113,23 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     report_ready(&wpc, deployment.workers, as_json);
     let path = arguments.manifest.clone();
     let mut reported = HashSet::new();
+    let deployment = Arc::new(Mutex::new(Some(deployment)));
+    let shared = Arc::clone(&deployment);
+    let mut reload = move || {
+        let mut deployment = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        // There is none when the process ends.
+        reload(deployment.as_mut()?, &path, &mut reported, as_json)
+    };
     let signals = if let Some(watch) = watch {
         let signals = Signals::handle(watch.change())?;
-        watch.follow(move || reload(&mut deployment, &path, &mut reported, as_json))?;
+        watch.follow(reload)?;
         signals
     } else {
         let (ask, asked) = sync_channel(1);
         let signals = Signals::handle(ask)?;
         let follow = move || {
             while asked.recv().is_ok() {
-                reload(&mut deployment, &path, &mut reported, as_json);
+                reload();
             }
         };
         #[expect(clippy::disallowed_methods, reason = "one, as long as the process")]
@@ -131,6 +139,11 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     };
     let served = serve(&wpc, &service, signals);
     wpc.stop_workers();
+    // The end of the pool's last handle writes the events that wait. A reload that is under way is not waited for.
+    if let Ok(mut deployment) = deployment.try_lock() {
+        drop(deployment.take());
+    }
+    drop(wpc);
     served
 }
 
