@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// What a project needs, by path from the repository's root.
-const FOLDERS: [&str; 3] = ["wpc-abi/src", "wpc-guest-sdk/src", "wpc-guest-sdk/macros/src"];
-const FILES: [&str; 6] = [
+const FOLDERS: [&str; 4] =
+    ["wpc-abi/src", "wpc-abi/macros/src", "wpc-guest-sdk/src", "wpc-guest-sdk/macros/src"];
+const FILES: [&str; 7] = [
     "Cargo.toml",
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "wpc-abi/Cargo.toml",
+    "wpc-abi/macros/Cargo.toml",
     "wpc-guest-sdk/Cargo.toml",
     "wpc-guest-sdk/macros/Cargo.toml",
 ];

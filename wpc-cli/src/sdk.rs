@@ -11,7 +11,7 @@ const SOURCES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk_sources
 pub(crate) const VENDOR: &str = "vendor";
 
 /// The crates of the SDK, by path in the repository and in [`VENDOR`].
-const CRATES: [&str; 3] = ["wpc-abi", "wpc-guest-sdk", "wpc-guest-sdk/macros"];
+const CRATES: [&str; 4] = ["wpc-abi", "wpc-abi/macros", "wpc-guest-sdk", "wpc-guest-sdk/macros"];
 
 /// What a project's `Cargo.toml` says of the SDK, and the files that the project has for it.
 pub(crate) struct Sdk {
