@@ -299,6 +299,9 @@ impl Deployment {
         if entry.canonical_nans {
             module = module.canonical_nans();
         }
+        if entry.separate_sandboxes {
+            module = module.separate_sandboxes();
+        }
         if entry.grants.iter().any(|grant| grant == "stdin") {
             return Err("`stdin` cannot be granted: the calls come from there".to_owned());
         }

@@ -170,6 +170,9 @@ pub(crate) struct Entry {
     pub(crate) isolated: bool,
     #[serde(default)]
     pub(crate) canonical_nans: bool,
+    /// For a module: sandboxes of its own for each function.
+    #[serde(default)]
+    pub(crate) separate_sandboxes: bool,
 }
 
 macro_rules! durations_and_sizes {

@@ -71,6 +71,38 @@ fn calls_are_lines_and_so_are_answers() {
 }
 
 #[test]
+fn functions_of_a_module_have_the_names_of_their_exports_and_sandboxes_of_their_own_if_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    wat(
+        folder,
+        "siblings.wasm",
+        r#"(module
+            (func (export "traps") unreachable)
+            (func (export "get-answer") (result i32) i32.const 42))"#,
+    );
+    let calls = r#"
+        {"id": 1, "function": "traps"}
+        {"id": 2, "function": "get-answer", "timeout": "50ms"}
+    "#;
+    // The first failure opens the circuit breaker.
+    let pool = "[pool]\nworkers = 1\nmax_restarts_per_worker = 0";
+    let answer = |separate: bool| {
+        let manifest = write(
+            folder,
+            &format!(
+                "{pool}\n[modules.siblings]\nfile = \"siblings.wasm\"\nseparate_sandboxes = {separate}"
+            ),
+        );
+        let ran =
+            wpc_with(calls.as_bytes(), &["run", &manifest, "--ordered", "--outstanding", "1"]);
+        answers(&ran)[1].clone()
+    };
+    assert_eq!(answer(true)["value"], 42);
+    assert_eq!(answer(false)["error"]["code"], "held");
+}
+
+#[test]
 fn answers_come_in_order_where_that_is_wanted() {
     let folder = tempfile::tempdir().unwrap();
     let manifest =
