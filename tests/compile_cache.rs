@@ -1,5 +1,5 @@
 //! Compiled code that is kept in a folder: found by content and settings, verified before it is loaded, and kept only
-//! where nobody else can change it.
+//! where no other user can change it.
 
 use crate::support::{Recorder, code, stopped, wat};
 use std::path::{Path, PathBuf};

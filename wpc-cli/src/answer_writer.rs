@@ -164,7 +164,7 @@ mod tests {
         let mut work = pin!(writer.write_all(answers));
         assert!(block_on(futures::future::poll_immediate(&mut work)).is_none());
         assert_eq!(written.recv().unwrap().len(), CHUNK);
-        // It has the second piece, and nobody takes it.
+        // It has the second piece, which no reader takes.
         assert!(progress.wait_for_stall(Duration::from_millis(1)));
         let rest: Vec<u8> = written.iter().take(2).flatten().collect();
         assert_eq!(rest.len(), CHUNK + 1);

@@ -7,7 +7,7 @@ use crate::remedy::{Interface, limit};
 use std::path::Path;
 use wpc_host::{ErrorCode, Limits, WasmModule};
 
-/// Why there is no module.
+/// Why a module could not be read.
 #[derive(Debug)]
 pub(crate) enum ModuleError {
     /// The file was not read.

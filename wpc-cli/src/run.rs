@@ -76,7 +76,7 @@ The manifest, paths from its own folder:
 On SIGHUP the manifest and its files are read anew, as `--watch` does when they change. On SIGINT or SIGTERM no more lines are read, and calls have the pool's `stop_timeout` to end before they
 are interrupted. A second signal ends the process at once, with exit code 130.
 
-docs/manifest.md tells all of it.";
+docs/manifest.md documents the manifest.";
 
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
     let source = Source::read(&arguments.manifest)?;

@@ -53,7 +53,7 @@ struct Line<'a> {
     affinity: Option<String>,
 }
 
-/// What is wanted of a line that is no call.
+/// What a line that is not a call should have been.
 #[derive(Default, Deserialize)]
 struct OnlyId<'a> {
     #[serde(borrow)]

@@ -3,7 +3,7 @@
 //!
 //! # Ownership
 //!
-//! A buffer belongs to whoever holds it; the list only holds those that are not in use. The caller's thread takes one to
+//! A buffer belongs to the thread that holds it; the list only holds those that are not in use. The caller's thread takes one to
 //! encode arguments into. The worker writes the reply into the arguments' buffer where it fits, and otherwise puts that
 //! back and takes another. [`PendingCall::wait_into`](crate::PendingCall::wait_into) exchanges the reply's buffer for its
 //! caller's, and puts that one back. Any other reader of a string or bytes takes the reply's buffer as the value; or, while a

@@ -50,7 +50,7 @@ impl Running {
         running
     }
 
-    /// One whose answers nobody reads.
+    /// A process whose answers are not read.
     pub(crate) fn start_unread(arguments: &[&str]) -> Self {
         let mut child = start(arguments);
         Self {

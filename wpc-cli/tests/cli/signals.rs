@@ -60,7 +60,7 @@ fn a_second_signal_ends_at_once() {
     assert_eq!(running.exit_code(), Some(130));
 }
 
-/// A pool whose standard output is full, and nobody reads it. It serves calls still.
+/// A pool whose standard output is full and not read. It still serves calls.
 fn stalled(folder: &Path, stop_timeout: &str) -> Running {
     let mut running = Running::start_unread(&["--json", "run", &manifest(folder, stop_timeout)]);
     // More than any pipe holds.
