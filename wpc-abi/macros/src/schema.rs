@@ -88,7 +88,7 @@ pub(crate) fn expand(tokens: TokenStream, root: &TokenStream) -> TokenStream {
 }
 
 /// Refuses a type that holds itself, for which the compiler's own words are about a cycle in `SCHEMA`.
-/// Reported once: one change repairs it, and a recursive type would report it for each branch.
+/// Once is enough, since one thing mends it: a tree would be told of each branch.
 fn refuse_itself(input: &DeriveInput, mistakes: &mut Mistakes) {
     let fields: Vec<&Field> = match &input.data {
         Data::Struct(data) => data.fields.iter().collect(),
