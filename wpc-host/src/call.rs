@@ -107,7 +107,8 @@ impl Call {
         }
     }
 
-    /// Makes the call, which nobody else holds any more, the next one.
+    /// Makes the call, which no other thread holds any more, the next one. It has never waited: only calls of the caller's own
+    /// thread are renewed.
     #[inline]
     pub(crate) fn renew(
         &mut self,
@@ -122,7 +123,6 @@ impl Call {
         }
         self.deadline.take();
         self.outcome.take();
-        self.waits_after.take();
         *self.phase.get_mut() = QUEUED;
         *self.interrupt.get_mut() = GO_ON;
         *self.fuel_used.get_mut() = NO_FUEL;

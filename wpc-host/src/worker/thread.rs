@@ -463,11 +463,12 @@ impl Thread {
             self.forget_troubles();
         }
         // The guest ended by itself, but its caller gets an error: listeners hear of that.
-        let error = error();
-        if let Some(error) = &error {
-            self.tell_failed_call(job, error);
+        if let Some(error) = error() {
+            self.tell_failed_call(job, &error);
+            self.note_outcome(Some(&error));
+        } else {
+            self.note_outcome(None);
         }
-        self.note_outcome(error.as_ref());
     }
 
     #[cold]
@@ -478,6 +479,13 @@ impl Thread {
 
     #[inline]
     fn note_outcome(&mut self, error: Option<&Error>) {
+        if self.observed.is_some() {
+            self.note_observed(error);
+        }
+    }
+
+    #[cold]
+    fn note_observed(&mut self, error: Option<&Error>) {
         if let Some(observed) = &mut self.observed {
             observed.took = time::now().saturating_duration_since(observed.begun);
             observed.error = error.map(Error::code);
@@ -487,13 +495,14 @@ impl Thread {
     /// Reports the call that was answered, where calls are observed.
     #[inline]
     pub(super) fn report(&mut self, job: &Job) {
-        if let Some(observed) = self.observed.take() {
-            self.report_observed(job, &observed);
+        if self.observed.is_some() {
+            self.report_observed(job);
         }
     }
 
     #[cold]
-    fn report_observed(&self, job: &Job, observed: &Observed) {
+    fn report_observed(&mut self, job: &Job) {
+        let Some(observed) = self.observed.take() else { return };
         let surroundings = &self.worker.surroundings;
         surroundings.is_occupied.store(true, Ordering::Relaxed);
         surroundings.observer.report(&FinishedCall {
