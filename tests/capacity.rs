@@ -1,45 +1,9 @@
 //! Module instances: who has them, and who gives them up for others.
 
 use crate::support::*;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 use wpc_host::{CallOptions, Error, Options, WorkerProcedureCall};
-
-/// A gate that threads wait at until it is opened.
-#[derive(Clone, Default)]
-struct Gate(Arc<(Mutex<bool>, Condvar)>);
-
-impl Gate {
-    fn open(&self) {
-        *self.0.0.lock().unwrap() = true;
-        self.0.1.notify_all();
-    }
-
-    fn wait(&self) {
-        drop(self.0.1.wait_while(self.0.0.lock().unwrap(), |is_open| !*is_open));
-    }
-}
-
-/// Defines `stuck`, whose host function waits at the gate and reports that it does.
-fn define_stuck(wpc: &WorkerProcedureCall) -> (Gate, Receiver<()>) {
-    let gate = Gate::default();
-    let (runs, running) = sync_channel(1_000);
-    let its_own = gate.clone();
-    wpc.define_host_function("waits", move |_, (): ()| {
-        runs.send(()).unwrap();
-        its_own.wait();
-        Ok::<_, String>(())
-    })
-    .unwrap();
-    let module = wat(r#"(module
-        (import "wpc-host" "waits" (func $waits (param i32 i32 i32 i32) (result i64)))
-        (memory (export "memory") 1)
-        (func (export "stuck")
-            (drop (call $waits (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))))"#);
-    wpc.define_worker_function("stuck", module.grant_host_function("waits")).unwrap();
-    (gate, running)
-}
 
 fn returns(value: i32) -> wpc_host::WasmModule {
     wat(&format!(r#"(module (func (export "get") (result i32) i32.const {value}))"#))
@@ -75,7 +39,7 @@ fn abandon_a_worker(wpc: &WorkerProcedureCall, running: &Receiver<()>) {
 fn an_abandoned_thread_keeps_no_instances_but_those_of_its_call() {
     let wpc = pool_with(1, quick_to_lose(8));
     define_live(&wpc, 7);
-    let (gate, running) = define_stuck(&wpc);
+    let (gate, running) = define_stuck(&wpc, "stuck");
     let events = Recorder::new(&wpc);
     abandon_a_worker(&wpc, &running);
     events.wait_for_name("worker_restart_completed");
@@ -107,7 +71,7 @@ fn idle_workers_give_up_even_the_sandbox_they_used_last() {
 fn instances_that_running_calls_use_are_not_to_be_had() {
     let wpc = pool_with(1, Options { max_live_instances: 1, ..Options::default() });
     define_live(&wpc, 1);
-    let (gate, running) = define_stuck(&wpc);
+    let (gate, running) = define_stuck(&wpc, "stuck");
     let stuck = wpc.submit::<()>("stuck", ()).unwrap();
     running.recv_timeout(PATIENCE).unwrap();
     let error = wpc.local_worker().call::<i32>("f0", ()).unwrap_err();
@@ -135,7 +99,7 @@ fn a_sandbox_may_take_more_than_one_workers_share() {
 fn with_as_many_abandoned_threads_as_there_may_be_calls_are_refused_at_once() {
     let wpc = pool_with(1, quick_to_lose(1_000));
     define_live(&wpc, 1);
-    let (gate, running) = define_stuck(&wpc);
+    let (gate, running) = define_stuck(&wpc, "stuck");
     let events = Recorder::new(&wpc);
     for abandoned in 1..=64 {
         abandon_a_worker(&wpc, &running);

@@ -7,7 +7,7 @@ use std::panic::panic_any;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use wpc_host::{CallOptions, Options, Output, Wasi, WorkerProcedureCall};
@@ -21,20 +21,12 @@ impl Drop for PanicsWhenDropped {
     }
 }
 
-/// Blocks the thread that wakes until it is released.
-#[derive(Default)]
-struct Blocks(Mutex<bool>, Condvar);
-
-impl Blocks {
-    fn release(&self) {
-        *self.0.lock().unwrap() = true;
-        self.1.notify_all();
-    }
-}
+/// Blocks the thread that wakes until the gate is opened.
+struct Blocks(Gate);
 
 impl Wake for Blocks {
     fn wake(self: Arc<Self>) {
-        drop(self.1.wait_while(self.0.lock().unwrap(), |released| !*released));
+        self.0.wait();
     }
 }
 
@@ -56,7 +48,8 @@ fn a_waker_that_blocks_delays_the_limit_of_no_other_call() {
     let spinning = spin(&wpc, &events);
     // Both wait behind it, and their limits pass there.
     let limit = CallOptions::new().time_limit(Duration::from_millis(20));
-    let (blocks, (woken, wakes)) = (Arc::new(Blocks::default()), channel());
+    let (gate, (woken, wakes)) = (Gate::default(), channel());
+    let blocks = Arc::new(Blocks(gate.clone()));
     let wakers = [
         Waker::from(Arc::clone(&blocks)),
         Waker::from(Arc::clone(&blocks)),
@@ -73,7 +66,7 @@ fn a_waker_that_blocks_delays_the_limit_of_no_other_call() {
     let answer = calls[2].as_mut().poll(&mut Context::from_waker(Waker::noop()));
     let Poll::Ready(answer) = answer else { panic!("it was woken") };
     assert_eq!(code(answer), "timeout");
-    blocks.release();
+    gate.open();
     spinning.cancel();
 }
 

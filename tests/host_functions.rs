@@ -322,34 +322,13 @@ fn a_replaced_one_may_use_the_pool_as_it_goes() {
     assert!(wpc.get_worker_constants().is_empty());
 }
 
-/// A gate that threads wait at until it is opened.
-type Gate = Arc<(Mutex<bool>, std::sync::Condvar)>;
-
-fn open(gate: &Gate) {
-    *gate.0.lock().unwrap() = true;
-    gate.1.notify_all();
-}
-
-/// A pool with the function `f`, which tells that it runs, and does not come back before the gate opens.
+/// A pool with the function `f`, which reports that it runs, and does not come back before the gate opens.
 fn stuck_at_a_gate(
     workers: usize,
     options: Options,
 ) -> (WorkerProcedureCall, Gate, std::sync::mpsc::Receiver<()>) {
-    let gate = Gate::default();
-    let (runs, running) = sync_channel(100);
     let wpc = pool_with(workers, options);
-    let its_own = Arc::clone(&gate);
-    let waits = move |_: &_, (): ()| {
-        runs.send(()).unwrap();
-        drop(its_own.1.wait_while(its_own.0.lock().unwrap(), |is_open| !*is_open));
-        Ok::<_, String>(())
-    };
-    wpc.define_host_function("waits", waits).unwrap();
-    let module = wat(r#"(module
-            (import "wpc-host" "waits" (func $waits (param i32 i32 i32 i32) (result i64)))
-            (memory (export "memory") 1)
-            (func (export "f") (drop (call $waits (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))))"#);
-    wpc.define_worker_function("f", module.grant_host_function("waits")).unwrap();
+    let (gate, running) = define_stuck(&wpc, "f");
     (wpc, gate, running)
 }
 
@@ -380,7 +359,7 @@ fn one_that_costs_worker_after_worker_is_held_and_its_neighbours_serve_on() {
         assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
         assert!(lost <= 3, "it is held after two restarts");
     }
-    open(&gate);
+    gate.open();
     assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
     assert!(wpc.revive_worker_function("f").unwrap());
     wpc.call::<()>("f", ()).unwrap();
@@ -400,7 +379,7 @@ fn one_that_never_returns_after_its_call_was_cancelled_costs_its_worker_too() {
     assert_eq!(code(call.wait()), "cancelled");
     assert_eq!(behind.wait().unwrap(), 3, "it went to the worker that took the place");
     events.wait_for_name("worker_restart_completed");
-    open(&gate);
+    gate.open();
 }
 
 #[test]
@@ -417,7 +396,7 @@ fn threads_that_come_back_late_do_not_let_go_of_what_is_held() {
     call.cancel();
     assert_eq!(code(call.wait()), "cancelled");
     events.wait_for_name("sandbox_held");
-    open(&gate);
+    gate.open();
     // The lost one's thread ends; the cool-down of a minute has only begun.
     while wpc.get_sandbox_usage().live_instances > 0 {
         std::thread::yield_now();

@@ -1,8 +1,8 @@
 //! What the tests share: guests, pools, and a way to wait for what happens without sleeping.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, channel, sync_channel};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use wpc_host::{EventDetails, Options, PendingCall, WasmModule, WorkerEvent, WorkerProcedureCall};
 
@@ -164,6 +164,41 @@ pub(crate) fn spin(wpc: &WorkerProcedureCall, events: &Recorder) -> PendingCall<
 
 pub(crate) fn code<T: std::fmt::Debug>(result: Result<T, wpc_host::Error>) -> &'static str {
     result.unwrap_err().code().as_str()
+}
+
+/// A gate that threads wait at until it is opened.
+#[derive(Clone, Default)]
+pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    pub(crate) fn open(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+
+    pub(crate) fn wait(&self) {
+        drop(self.0.1.wait_while(self.0.0.lock().unwrap(), |is_open| !*is_open));
+    }
+}
+
+/// Defines a function whose host function reports that it runs, and waits at the gate.
+pub(crate) fn define_stuck(wpc: &WorkerProcedureCall, name: &str) -> (Gate, Receiver<()>) {
+    let gate = Gate::default();
+    let (runs, running) = sync_channel(1_000);
+    let its_own = gate.clone();
+    wpc.define_host_function("waits", move |_, (): ()| {
+        runs.send(()).unwrap();
+        its_own.wait();
+        Ok::<_, String>(())
+    })
+    .unwrap();
+    let module = wat(r#"(module
+        (import "wpc-host" "waits" (func $waits (param i32 i32 i32 i32) (result i64)))
+        (memory (export "memory") 1)
+        (func (export "stuck")
+            (drop (call $waits (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))))"#);
+    wpc.define_worker_function(name, module.grant_host_function("waits")).unwrap();
+    (gate, running)
 }
 
 /// A global `tracing` subscriber that lets a guest's log line hurt the host: the one piece of

@@ -142,7 +142,8 @@ impl HostFunction {
                     Ok(arguments) => arguments,
                     Err(reason) => return encode_reply(TAG_BAD_ARGUMENTS, &reason),
                 };
-                match drive(context, function(context.clone(), arguments)) {
+                let future = function(context.clone(), arguments);
+                match drive(future, || context.interrupt()) {
                     Ok(result) => reply(&name, &result),
                     Err(interrupt) => {
                         interrupted = Some(interrupt);
@@ -167,8 +168,11 @@ impl HostFunction {
     }
 }
 
-/// Polls a future until it is ready or its call should end; it is dropped then.
-fn drive<T>(context: &HostContext, future: impl Future<Output = T>) -> Result<T, Interrupt> {
+/// Polls a future on this thread until it is ready or its call should end; it is dropped then.
+pub(crate) fn drive<T>(
+    future: impl Future<Output = T>,
+    interrupt: impl Fn() -> Option<Interrupt>,
+) -> Result<T, Interrupt> {
     let mut future = pin!(future);
     crate::call::with_thread_waker(|waker| {
         let mut task = Context::from_waker(waker);
@@ -176,7 +180,7 @@ fn drive<T>(context: &HostContext, future: impl Future<Output = T>) -> Result<T,
             if let Poll::Ready(value) = future.as_mut().poll(&mut task) {
                 return Ok(value);
             }
-            if let Some(interrupt) = context.interrupt() {
+            if let Some(interrupt) = interrupt() {
                 return Err(interrupt);
             }
             thread::park_timeout(LOOK);

@@ -233,9 +233,7 @@ impl Pool {
             has_freed |= worker.reclaim(limit, &mut homeless);
         }
         for job in homeless {
-            if let Some(job) = self.redispatch(job) {
-                self.waiting.return_to(job);
-            }
+            self.place(job);
         }
         has_freed
     }
@@ -294,6 +292,13 @@ impl Pool {
                 job.call.answer_unstarted(|| self.hopeless(&job, refusal));
                 None
             }
+        }
+    }
+
+    /// Gives a job that left its worker another one, or lets it wait.
+    pub(crate) fn place(&self, job: Job) {
+        if let Some(job) = self.redispatch(job) {
+            self.waiting.return_to(job);
         }
     }
 

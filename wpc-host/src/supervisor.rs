@@ -310,7 +310,7 @@ impl Thread {
         }
         if worker.may_expire(now) || self.ticks.is_multiple_of(SWEEP_TICKS) {
             for job in worker.sweep_queue(now) {
-                self.place(job);
+                self.pool.place(job);
             }
         }
         if !is_stuck {
@@ -322,15 +322,8 @@ impl Thread {
         if workers.iter().any(is_better) {
             // Some may come back to this one, at the end of its queue.
             for job in worker.take_movable() {
-                self.place(job);
+                self.pool.place(job);
             }
-        }
-    }
-
-    /// Gives a job a new place: a worker, or the waiting room.
-    fn place(&self, job: crate::job::Job) {
-        if let Some(job) = self.pool.redispatch(job) {
-            self.pool.waiting.return_to(job);
         }
     }
 
@@ -404,7 +397,7 @@ impl Thread {
             }
         }
         for job in worker.take_queue() {
-            self.place(job);
+            self.pool.place(job);
         }
     }
 

@@ -9,11 +9,9 @@ use super::imports::{check_interrupt, fill_with_random, memory_of};
 use super::poll::{SUCCESS, poll_oneoff};
 use super::state::State;
 use super::surroundings::Failure;
-use crate::call::with_thread_waker;
-use crate::host_function::LOOK;
+use crate::call::Interrupt;
+use crate::host_function::drive;
 use crate::wasi::WASI_MODULE;
-use std::pin::pin;
-use std::task::{Context, Poll};
 use std::time::Instant;
 use wasmtime::{AsContextMut as _, Caller, Linker};
 use wasmtime_wasi::p1::wasi_snapshot_preview1::{self as preview1, WasiSnapshotPreview1 as _};
@@ -24,7 +22,7 @@ use wiggle::GuestMemory;
 macro_rules! link_functions {
     ($linker:ident, $at:ident, $nth:ident; at_once { $($sync:ident($($sync_ty:ident),*);)+ } futures { $($name:ident($($ty:ident),*);)+ }) => {
         $(link_functions!(@one $linker, $at, $nth, $sync, ready, ($($sync_ty),*) (a b c d e f g h i) ());)+
-        $(link_functions!(@one $linker, $at, $nth, $name, drive, ($($ty),*) (a b c d e f g h i) ());)+
+        $(link_functions!(@one $linker, $at, $nth, $name, awaited, ($($ty),*) (a b c d e f g h i) ());)+
     };
     // Gives each parameter a name.
     (@one $linker:ident, $at:ident, $nth:ident, $name:ident, $how:ident, ($ty:ident $(, $rest:ident)*) ($letter:ident $($letters:ident)*) ($($done:tt)*)) => {
@@ -130,27 +128,16 @@ pub(super) fn link(linker: &mut Linker<State>, at: usize, nth: usize) -> wasmtim
 /// The answer of a function that returns at once.
 fn ready(
     answer: wasmtime::Result<i32>,
-    _: impl Fn() -> Option<crate::call::Interrupt>,
+    _: impl Fn() -> Option<Interrupt>,
 ) -> wasmtime::Result<i32> {
     answer
 }
 
 /// The answer of a future, which is ready when it is first polled; were it not, it would be awaited until its call should end.
-fn drive(
+fn awaited(
     future: impl Future<Output = wasmtime::Result<i32>>,
-    interrupt: impl Fn() -> Option<crate::call::Interrupt>,
+    interrupt: impl Fn() -> Option<Interrupt>,
 ) -> wasmtime::Result<i32> {
-    let mut future = pin!(future);
-    with_thread_waker(|waker| {
-        let mut task = Context::from_waker(waker);
-        loop {
-            if let Poll::Ready(answer) = future.as_mut().poll(&mut task) {
-                return answer;
-            }
-            if let Some(interrupt) = interrupt() {
-                return Err(wasmtime::Error::new(Failure::Interrupted(interrupt)));
-            }
-            std::thread::park_timeout(LOOK);
-        }
-    })
+    drive(future, interrupt)
+        .unwrap_or_else(|interrupt| Err(wasmtime::Error::new(Failure::Interrupted(interrupt))))
 }
