@@ -175,6 +175,11 @@ fn every_error() -> Vec<Error> {
             reason: "panicked at src/lib.rs:7:5: it was planned".to_owned(),
             stack: "at resize".to_owned(),
         },
+        Error::UncaughtException {
+            function: f(),
+            exception: "an exception with the payload (1048)".to_owned(),
+            stack: "at resize".to_owned(),
+        },
         Error::Exited { function: f(), status: 3 },
         Error::TooManyOpenFiles { function: f(), limit: 32 },
         Error::OutOfFuel { function: f(), limit: 1000 },

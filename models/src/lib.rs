@@ -44,6 +44,7 @@ of_the_host! {
     error "../../wpc-host/src/error.rs",
     error_code "../../wpc-host/src/error_code.rs",
     event "../../wpc-host/src/event.rs",
+    gc_heap "../../wpc-host/src/gc_heap.rs",
     grants "../../wpc-host/src/grants.rs",
     host_function "../../wpc-host/src/host_function.rs",
     id "../../wpc-host/src/id.rs",

@@ -6,6 +6,7 @@
 
 use crate::by_name::ByName;
 use crate::call::Call;
+use crate::engine::WithoutPool;
 use crate::error::Error;
 use crate::event::Events;
 use crate::host_function::HostFunction;
@@ -64,7 +65,12 @@ pub(crate) struct Blueprint {
 }
 
 impl Blueprint {
-    pub(crate) fn link(_: &wasmtime::Engine, _: usize, nodes: &[Node]) -> Result<Self, Error> {
+    pub(crate) fn link(
+        _: &wasmtime::Engine,
+        _: usize,
+        _: Option<Arc<WithoutPool>>,
+        nodes: &[Node],
+    ) -> Result<Self, Error> {
         let module = nodes.last().map(|node| Arc::clone(&node.module));
         let module = module.ok_or_else(|| Error::StartFailed { cause: "no module".to_owned() })?;
         Ok(Self { instances: nodes.len(), module })

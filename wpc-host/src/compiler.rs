@@ -3,6 +3,7 @@
 
 use crate::engine::{Engines, Profile};
 use crate::error::Error;
+use crate::gc_heap;
 use crate::id::Sha256Hash;
 use crate::module::{Module, compile};
 use crate::os_limits;
@@ -65,7 +66,7 @@ impl Compiler {
     }
 
     /// Compiles and reads `source`, which may have no more than it was granted; `what` names it in
-    /// errors.
+    /// errors. A module that uses exceptions is compiled for the profile's counterpart with a heap for them.
     pub(crate) fn compile(
         &self,
         what: &str,
@@ -101,12 +102,25 @@ impl Compiler {
         if let Some(expected) = source.sha256.filter(|expected| *expected != found) {
             return Err(Error::Sha256Mismatch { what: what.to_owned(), expected, found });
         }
-        let key = (found, profile);
-        if let Some(module) = self.known(key) {
+        let with_gc_heap = profile.with_gc_heap();
+        let known = self
+            .known((found, profile))
+            .or_else(|| self.known((found, with_gc_heap)).filter(|module| module.needs_gc_heap));
+        if let Some(module) = known {
             return Ok(module);
         }
-        let module = Arc::new(self.compile_in_time(what, source, profile)?);
-        self.compiled().add(key, &module);
+        let profile = if gc_heap::is_declared(bytes) { with_gc_heap } else { profile };
+        let module = match self.compile_in_time(what, source, profile) {
+            // Exceptions may occur in the code alone, which is too long to be searched each time.
+            Err(Error::InvalidModule { .. })
+                if !profile.has_gc_heap && gc_heap::is_needed(bytes) =>
+            {
+                self.compile_in_time(what, source, with_gc_heap)?
+            }
+            compiled => compiled?,
+        };
+        let module = Arc::new(module);
+        self.compiled().add((found, module.profile), &module);
         Ok(module)
     }
 
@@ -136,13 +150,7 @@ impl Compiler {
             std::thread::Builder::new().name("wpc-compiler".to_owned()).spawn(move || {
                 let _permit = permit;
                 // The caller may have given up.
-                let _ = send.send(compile(
-                    &name,
-                    &bytes,
-                    &engine,
-                    cache.as_deref(),
-                    profile.is_metered,
-                ));
+                let _ = send.send(compile(&name, &bytes, &engine, cache.as_deref(), profile));
             })
         })?;
         let limit = source.limits.compile_time;

@@ -36,6 +36,23 @@ pub(crate) fn reached<'a>(module: &'a Module, dependencies: &'a Dependencies) ->
     seen
 }
 
+/// The profile in which `module` and all that it reaches can be linked: that of `profile`, with a heap for exceptions if
+/// one of them needs it.
+pub(crate) fn common_profile(
+    profile: Profile,
+    module: &Module,
+    dependencies: &Dependencies,
+) -> Profile {
+    let needs = |alias: &str| {
+        dependencies.get(alias).is_some_and(|dependency| dependency.module.needs_gc_heap)
+    };
+    if module.needs_gc_heap || reached(module, dependencies).into_iter().any(needs) {
+        profile.with_gc_heap()
+    } else {
+        profile
+    }
+}
+
 /// Who imports from each alias directly, so that what reaches one is found without a look at all that is
 /// defined. Aliases that nobody has defined are here too.
 #[derive(Debug, Default)]
@@ -180,7 +197,7 @@ impl<'a> Resolver<'a> {
             return Ok(None);
         };
         let what = format!("dependency \"{alias}\"");
-        let module = if self.profile == self.compiler.plain() {
+        let module = if dependency.module.profile == self.profile {
             Arc::clone(&dependency.module)
         } else {
             self.compiler.compile(&what, &dependency.source, self.profile)?

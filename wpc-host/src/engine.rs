@@ -3,6 +3,10 @@
 //! Profiles differ in fuel and in stack: metering slows code down, so only definitions that ask for
 //! it pay, and how much stack a guest has is fixed for all code of an engine. Each profile is a
 //! Wasmtime engine with an instance pool of its own, made when it is first needed.
+//!
+//! Modules that use exceptions or `externref` need a further heap, which Wasmtime's collector frees. Wasmtime's instance
+//! pool would reserve 4 GiB of address space for each such heap, as it does for a memory. The profiles with a heap
+//! therefore have no pool: each of their instances is mapped when it is created, which takes longer.
 
 use crate::compile_cache::CompileCache;
 use crate::config::Options;
@@ -14,9 +18,11 @@ use crate::metering;
 use crate::os_limits;
 use arc_swap::ArcSwap;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use wasmtime::{
-    Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
+    Collector, Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig,
+    WasmBacktraceDetails,
 };
 
 /// How a module is compiled. Any can be interrupted, at a few per cent.
@@ -26,8 +32,17 @@ pub(crate) struct Profile {
     pub(crate) is_metered: bool,
     /// Whether every NaN has the same bits on every kind of processor.
     has_canonical_nans: bool,
+    /// Whether its code may use exceptions and `externref`, and its sandboxes have a heap for them.
+    pub(crate) has_gc_heap: bool,
     /// How much stack a guest may use, in bytes.
     pub(crate) stack: usize,
+}
+
+impl Profile {
+    /// The profile that differs from this one in that it has a heap for exceptions.
+    pub(crate) const fn with_gc_heap(self) -> Self {
+        Self { has_gc_heap: true, ..self }
+    }
 }
 
 /// How many of a guest's functions a trap tells: two screens. Deep recursion would tell thousands.
@@ -44,11 +59,23 @@ const KEEP_RESIDENT: usize = 512 * 1024;
 const MEMORY_RESERVATION: u64 = 4 << 30;
 const MEMORY_GUARD: u64 = 32 << 20;
 
+/// How much address space is reserved for a heap of exceptions when it is created. One that outgrows it is moved, and
+/// copied. A guest that throws and catches in a loop stays below: the collector runs when 64 KiB are used.
+const GC_HEAP_RESERVATION: u64 = 1 << 20;
+
+/// The guard region behind it: a page. Accesses have explicit bounds checks.
+const GC_HEAP_GUARD: u64 = 64 << 10;
+
+/// How much address space an instance outside of a pool takes: its memory, with a guard region on either side, and the
+/// sandbox's heap.
+pub(crate) const INSTANCE_WITHOUT_POOL: u64 =
+    MEMORY_RESERVATION + 2 * MEMORY_GUARD + GC_HEAP_RESERVATION + 2 * GC_HEAP_GUARD;
+
 /// The stack of a fiber where a guest's needs less: that of Wasmtime.
 const MIN_FIBER_STACK: usize = 2 << 20;
 
 /// How many tables a module may have; what they have together is limited by definition.
-const MAX_TABLES: u32 = 4;
+pub(crate) const MAX_TABLES: u32 = 4;
 
 #[derive(Debug)]
 pub(crate) struct Engines {
@@ -59,6 +86,37 @@ pub(crate) struct Engines {
     max_wasm_stack: usize,
     /// Compiled code that other processes made or will use.
     cache: Option<Arc<CompileCache>>,
+    without_pool: Arc<WithoutPool>,
+}
+
+/// What lives outside of the instance pools, in sandboxes with a heap for exceptions.
+#[derive(Debug, Default)]
+pub(crate) struct WithoutPool {
+    instances: AtomicU64,
+    memories: AtomicU64,
+}
+
+/// A sandbox outside of the pools; counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct CountedSandbox {
+    counts: Arc<WithoutPool>,
+    instances: u64,
+    memories: u64,
+}
+
+impl WithoutPool {
+    pub(crate) fn count(self: &Arc<Self>, instances: u64, memories: u64) -> CountedSandbox {
+        self.instances.fetch_add(instances, Ordering::Relaxed);
+        self.memories.fetch_add(memories, Ordering::Relaxed);
+        CountedSandbox { counts: Arc::clone(self), instances, memories }
+    }
+}
+
+impl Drop for CountedSandbox {
+    fn drop(&mut self) {
+        self.counts.instances.fetch_sub(self.instances, Ordering::Relaxed);
+        self.counts.memories.fetch_sub(self.memories, Ordering::Relaxed);
+    }
 }
 
 impl Engines {
@@ -74,6 +132,7 @@ impl Engines {
             max_live_instances: options.max_live_instances,
             max_wasm_stack: options.max_wasm_stack,
             cache: cache.map(Arc::new),
+            without_pool: Arc::default(),
         })
     }
 
@@ -83,14 +142,20 @@ impl Engines {
 
     /// The profile of definitions that ask for nothing special.
     pub(crate) const fn plain(&self) -> Profile {
-        Profile { is_metered: false, has_canonical_nans: false, stack: self.max_wasm_stack }
+        Profile {
+            is_metered: false,
+            has_canonical_nans: false,
+            has_gc_heap: false,
+            stack: self.max_wasm_stack,
+        }
     }
 
     /// The profile for these limits. Stacks are rounded up, so that there are few.
     pub(crate) fn profile(&self, limits: &Limits, has_canonical_nans: bool) -> Profile {
         let most = self.max_wasm_stack;
         let stack = limits.stack.map_or(most, |stack| stack.next_power_of_two().min(most));
-        Profile { is_metered: limits.fuel.is_some(), has_canonical_nans, stack }
+        let is_metered = limits.fuel.is_some();
+        Profile { is_metered, has_canonical_nans, has_gc_heap: false, stack }
     }
 
     /// The profile's engine.
@@ -111,13 +176,15 @@ impl Engines {
             return Ok(engine);
         }
         let what = format!(
-            "an engine for a stack of {} bytes{} and `max_live_instances` {}, beside the pool's {} others,",
+            "an engine for a stack of {} bytes{}{} and `max_live_instances` {}, beside the pool's {} others,",
             profile.stack,
             if profile.is_metered { " with fuel" } else { "" },
+            if profile.has_gc_heap { " with exceptions" } else { "" },
             self.max_live_instances,
             self.made.load().len(),
         );
-        let instances = u64::from(self.max_live_instances);
+        let pooled = if profile.has_gc_heap { 0 } else { self.max_live_instances };
+        let instances = u64::from(pooled);
         let address_space = instances * (MEMORY_RESERVATION + MEMORY_GUARD);
         os_limits::check_engine(&what, address_space)?;
         let made = wasmtime::Engine::new(&self.config(profile)).map_err(|error| {
@@ -138,7 +205,11 @@ impl Engines {
 
     /// What the instances of all profiles hold.
     pub(crate) fn usage(&self) -> SandboxUsage {
-        let mut usage = SandboxUsage::default();
+        let mut usage = SandboxUsage {
+            live_instances: self.without_pool.instances.load(Ordering::Relaxed),
+            live_memories: self.without_pool.memories.load(Ordering::Relaxed),
+            ..SandboxUsage::default()
+        };
         let count = |found: usize| u64::try_from(found).unwrap_or(u64::MAX);
         for (_, engine) in self.made.load().iter() {
             let Some(metrics) = engine.pooling_allocator_metrics() else { continue };
@@ -148,6 +219,11 @@ impl Engines {
             usage.idle_bytes += count(metrics.unused_table_bytes_resident());
         }
         usage
+    }
+
+    /// What counts the sandboxes of this profile; `None` where their instances lie in a pool.
+    pub(crate) fn without_pool(&self, profile: Profile) -> Option<Arc<WithoutPool>> {
+        profile.has_gc_heap.then(|| Arc::clone(&self.without_pool))
     }
 
     /// How the compile cache fared; `None` where there is none.
@@ -185,7 +261,11 @@ impl Engines {
         }
         let mut config = Config::new();
         config
-            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+            .allocation_strategy(if profile.has_gc_heap {
+                InstanceAllocationStrategy::OnDemand
+            } else {
+                InstanceAllocationStrategy::Pooling(pool)
+            })
             // Beside fuel as well. A fuel yield interval could look at deadlines in its place, and
             // would make tight loops over memory up to 13 % faster; but it needs a fiber under each
             // call, and a small one took ten times as long with it.
@@ -197,14 +277,25 @@ impl Engines {
             .async_stack_size(profile.stack.max(MIN_FIBER_STACK))
             .wasm_backtrace_max_frames(Some(MAX_TRAP_FRAMES))
             .wasm_backtrace_details(WasmBacktraceDetails::Disable)
-            // Without a collector most of it is refused anyway; this is the rest, such as `ref.i31`.
+            // Exceptions and `externref` are all that the heap is for: no structs, arrays and `i31`.
             .wasm_gc(false)
+            .gc_support(profile.has_gc_heap)
+            .wasm_exceptions(profile.has_gc_heap)
             // The contract's pointers have 32 bits, and one memory.
             .wasm_memory64(false)
             .wasm_multi_memory(false)
             // The same call gives the same bytes on every machine, but for NaNs: canonical ones made a
             // loop of nothing but sums and products take 1.7 times as long, so they are asked for.
             .relaxed_simd_deterministic(true);
+        if profile.has_gc_heap {
+            config
+                // It frees what a guest no longer uses, in time proportional to what it still uses.
+                .collector(Collector::Copying)
+                .gc_heap_reservation(GC_HEAP_RESERVATION)
+                .gc_heap_reservation_for_growth(GC_HEAP_RESERVATION)
+                .gc_heap_guard_size(GC_HEAP_GUARD)
+                .gc_heap_may_move(true);
+        }
         if profile.is_metered {
             config.operator_cost(metering::operator_cost());
         }

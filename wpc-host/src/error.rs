@@ -546,6 +546,18 @@ pub enum Error {
         /// The guest's functions on its stack, innermost first, a line each; may be empty.
         stack: String,
     },
+    /// The guest threw an exception, and did not catch it before it left the function's export.
+    #[error(
+        "function \"{function}\" did not catch {exception}; catch it in the guest, and return an error"
+    )]
+    UncaughtException {
+        /// The function.
+        function: String,
+        /// Its payload, and which dependency threw it if that was called with bytes. With C++ the payload is an address.
+        exception: String,
+        /// The guest's functions on its stack, innermost first, a line each; may be empty.
+        stack: String,
+    },
     /// The guest ended its program through WASI instead of returning.
     #[error(
         "function \"{function}\" exited with status {status} instead of returning; its output may say why"

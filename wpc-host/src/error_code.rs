@@ -148,6 +148,7 @@ codes! {
     WorkerLost "worker_lost" true true Host,
     Guest "guest_error" false false Function,
     Trap "trap" true true Function,
+    UncaughtException "uncaught_exception" true true Function,
     Exited "exited" true false Function,
     TooManyOpenFiles "too_many_open_files" true false Function,
     OutOfFuel "out_of_fuel" true false Function,

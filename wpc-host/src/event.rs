@@ -172,7 +172,9 @@ impl From<&Error> for EventError {
         let code = error.code();
         let (name, stack) = match error {
             Error::Guest { error, .. } => (error.name.clone(), error.stack.clone()),
-            Error::Trap { stack, .. } => (code.as_str().to_owned(), stack.clone()),
+            Error::Trap { stack, .. } | Error::UncaughtException { stack, .. } => {
+                (code.as_str().to_owned(), stack.clone())
+            }
             _ => (code.as_str().to_owned(), String::new()),
         };
         let [name, message, stack] = [name, error.to_string(), stack].map(cut);

@@ -85,6 +85,7 @@ mod error;
 mod error_code;
 mod event;
 mod function;
+mod gc_heap;
 mod grants;
 mod host_function;
 mod id;

@@ -3,7 +3,9 @@
 
 use crate::capability::Capability;
 use crate::compile_cache::CompileCache;
+use crate::engine::{MAX_TABLES, Profile};
 use crate::error::Error;
+use crate::gc_heap;
 use crate::grants::Grants;
 use crate::id::FunctionHash;
 use crate::limits::{Limits, MAX_TABLE_ELEMENTS};
@@ -103,6 +105,10 @@ pub(crate) struct Requirements {
 #[derive(Debug)]
 pub(crate) struct Module {
     pub(crate) wasm: wasmtime::Module,
+    /// What it is compiled for. It has a heap for exceptions where the module, or one that it is linked with, needs it.
+    pub(crate) profile: Profile,
+    /// Whether the module itself needs a heap for exceptions.
+    pub(crate) needs_gc_heap: bool,
     pub(crate) hash: FunctionHash,
     pub(crate) exports: Vec<Export>,
     pub(crate) requirements: Requirements,
@@ -249,17 +255,19 @@ pub(crate) fn offers(exports: &[Export]) -> Vec<(usize, &Export)> {
     exports.filter(|(_, export)| !tells || export.signature.is_some()).collect()
 }
 
-/// Compiles `bytes` and reads what they tell; `what` names them in errors. For an engine that counts
-/// fuel, `is_metered`.
+/// Compiles `bytes` for the engine of `profile`, and reads what they tell; `what` names them in errors.
 pub(crate) fn compile(
     what: &str,
     bytes: &[u8],
     engine: &wasmtime::Engine,
     cache: Option<&CompileCache>,
-    is_metered: bool,
+    profile: Profile,
 ) -> Result<Module, Error> {
     let section = read_bytes(what, bytes)?;
-    let code = if is_metered {
+    if profile.has_gc_heap {
+        gc_heap::check_sizes(what, bytes, MAX_TABLES)?;
+    }
+    let code = if profile.is_metered {
         wasmtime::Module::validate(engine, bytes).map_err(|error| invalid(what, bytes, &error))?;
         let rewritten = metering::rewrite(bytes).map_err(|reason| Error::InvalidModule {
             what: what.to_owned(),
@@ -298,6 +306,9 @@ pub(crate) fn compile(
         has_initialize: matches!(wasm.get_export(REACTOR), Some(ExternType::Func(_))),
         initial_memory: initial_memory(&wasm),
         initial_table: wasm.resources_required().max_initial_table_size.unwrap_or(0),
+        profile,
+        needs_gc_heap: profile.has_gc_heap
+            && (gc_heap::is_declared(bytes) || gc_heap::is_needed(bytes)),
         wasm,
     })
 }

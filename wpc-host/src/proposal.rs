@@ -35,43 +35,29 @@ const REFUSED: &[Proposal] = &[
     refused(
         "custom descriptors",
         WasmFeatures::CUSTOM_DESCRIPTORS,
-        "it needs a garbage collector, which this host is built without",
+        "it needs the garbage collection proposal; use linear memory",
     )
-    .implies(WasmFeatures::GC.union(WasmFeatures::GC_TYPES)),
+    .implies(WasmFeatures::GC),
     refused(
         "shared-everything threads",
         WasmFeatures::SHARED_EVERYTHING_THREADS,
         "a guest that waits for another thread cannot be interrupted; build for a single thread",
     )
-    .implies(WasmFeatures::THREADS.union(WasmFeatures::GC_TYPES)),
+    .implies(WasmFeatures::THREADS),
     refused(
         "stack switching",
         WasmFeatures::STACK_SWITCHING,
         "the stacks that a guest makes would not be bounded by its limits; build without it",
-    )
-    .implies(WasmFeatures::EXCEPTIONS),
+    ),
     refused(
         "garbage collection",
         WasmFeatures::GC,
-        "it needs a garbage collector, which this host is built without; use linear memory",
-    )
-    .implies(WasmFeatures::GC_TYPES),
+        "a collection cannot be interrupted, so the collector serves exceptions only; use linear memory",
+    ),
     refused(
         "exception handling (legacy)",
         WasmFeatures::LEGACY_EXCEPTIONS,
-        "Wasmtime does not implement the old encoding; build without exceptions, as with `-fno-exceptions`",
-    )
-    .implies(WasmFeatures::EXCEPTIONS.union(WasmFeatures::GC_TYPES)),
-    refused(
-        "exception handling",
-        WasmFeatures::EXCEPTIONS,
-        "an exception is an object of a garbage collector, which this host is built without; build without exceptions, as with `-fno-exceptions`",
-    )
-    .implies(WasmFeatures::GC_TYPES),
-    refused(
-        "reference types (`externref`)",
-        WasmFeatures::GC_TYPES,
-        "references to the host's objects need a garbage collector, which this host is built without; use numbers in their place (`funcref` is accepted)",
+        "Wasmtime does not implement the encoding that was replaced; build for the standard one, with Clang by `-mllvm -wasm-use-legacy-eh=false`, or convert the module with `wasm-opt --translate-to-exnref`",
     ),
     refused(
         "threads and atomics",

@@ -8,7 +8,9 @@
 use crate::bulkhead::Bulkhead;
 use crate::by_name::ByName;
 use crate::compiler::Compiler;
-use crate::dependency::{Dependencies, Dependency, Importer, Importers, Resolver, reached};
+use crate::dependency::{
+    Dependencies, Dependency, Importer, Importers, Resolver, common_profile, reached,
+};
 use crate::engine::{Engines, Profile};
 use crate::error::Error;
 use crate::host_function::HostFunction;
@@ -111,6 +113,8 @@ struct Group {
     what: Arc<str>,
     module: Arc<Module>,
     profile: Profile,
+    /// To compile it again where a dependency needs a heap for exceptions; `None` where it has no dependencies.
+    source: Option<WasmModule>,
     limits: Arc<Limits>,
     wasi: Option<Arc<Wasi>>,
     /// Each with the index of its export.
@@ -142,7 +146,9 @@ impl Group {
             Arc::make_mut(&mut limits).recycle_after_calls = Some(1);
         }
         let wasi = source.grants.open_wasi(&what)?;
-        Ok(Self { what: what.into(), module, profile, limits, wasi, functions })
+        let has_dependencies = !module.requirements.dependencies.is_empty();
+        let source = has_dependencies.then(|| source.clone());
+        Ok(Self { what: what.into(), module, profile, source, limits, wasi, functions })
     }
 }
 
@@ -383,9 +389,13 @@ impl Registry {
         let mut turn = self.turn();
         let dependencies = turn.sources.dependencies.insert(alias.into(), dependency);
         // Circles and links that do not fit are refused even where no function reaches them yet.
-        let resolver = Resolver::new(&dependencies, &self.compiler, plain);
+        let profile = match dependencies.get(alias) {
+            Some(dependency) => common_profile(plain, &dependency.module, &dependencies),
+            None => plain,
+        };
+        let resolver = Resolver::new(&dependencies, &self.compiler, profile);
         if let Some(nodes) = resolver.resolve_alias(alias)? {
-            self.blueprint(&what, plain, self.max_instances, &nodes)?;
+            self.blueprint(&what, profile, self.max_instances, &nodes)?;
         }
         self.relink(&mut turn, dependencies, alias)
     }
@@ -477,11 +487,12 @@ impl Registry {
         group: &Group,
         dependencies: &Dependencies,
     ) -> Result<Vec<Arc<Function>>, Error> {
+        let profile = common_profile(group.profile, &group.module, dependencies);
         let definition = match self.resolve(group, dependencies)? {
             Err(missing) => Err(missing),
             Ok(nodes) => {
                 let blueprint =
-                    self.blueprint(&group.what, group.profile, group.limits.instances, &nodes)?;
+                    self.blueprint(&group.what, profile, group.limits.instances, &nodes)?;
                 let mut constants: Vec<_> = nodes
                     .iter()
                     .flat_map(|node| node.module.requirements.constants.clone())
@@ -519,8 +530,15 @@ impl Registry {
         group: &Group,
         dependencies: &Dependencies,
     ) -> Result<Result<Vec<Node>, Arc<str>>, Error> {
-        let resolver = Resolver::new(dependencies, &self.compiler, group.profile);
-        resolver.resolve(&group.what, &group.module, &group.wasi)
+        let profile = common_profile(group.profile, &group.module, dependencies);
+        let module = match &group.source {
+            Some(source) if group.module.profile != profile => {
+                &self.compiler.compile(&group.what, source, profile)?
+            }
+            _ => &group.module,
+        };
+        let resolver = Resolver::new(dependencies, &self.compiler, profile);
+        resolver.resolve(&group.what, module, &group.wasi)
     }
 
     fn blueprint(
@@ -538,7 +556,8 @@ impl Registry {
                 return Err(Error::TooManyInstances { what, needed, limit, option });
             }
         }
-        Blueprint::link(&self.engines.get(profile)?, profile.stack, nodes)
+        let counter = self.engines.without_pool(profile);
+        Blueprint::link(&self.engines.get(profile)?, profile.stack, counter, nodes)
     }
 
     /// Puts functions in the place of what was under their names.

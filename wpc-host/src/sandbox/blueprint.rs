@@ -7,13 +7,14 @@ use super::invoke::{Entry, initialise};
 use super::state::{Buffer, Instance, State};
 use super::surroundings::Failure;
 use super::wasi;
+use crate::engine::{CountedSandbox, WithoutPool};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::module::{Module, describe};
 use crate::wasi::Wasi;
 use std::collections::HashMap;
 use std::sync::Arc;
-use wasmtime::{Extern, ExternType, InstancePre, Linker, Store};
+use wasmtime::{Extern, ExternType, FuncType, InstancePre, Linker, Store};
 use wpc_abi::names;
 
 /// A module of a definition, as the registry resolved it.
@@ -33,6 +34,8 @@ pub(crate) struct Blueprint {
     engine: wasmtime::Engine,
     /// How much stack the engine gives a guest, in bytes.
     stack: usize,
+    /// What counts its sandboxes, where they have a heap for exceptions and so lie outside of an instance pool.
+    without_pool: Option<Arc<WithoutPool>>,
     parts: Vec<Part>,
 }
 
@@ -73,11 +76,12 @@ impl Blueprint {
     pub(crate) fn link(
         engine: &wasmtime::Engine,
         stack: usize,
+        without_pool: Option<Arc<WithoutPool>>,
         nodes: &[Node],
     ) -> Result<Self, Error> {
         let parts =
             (0..nodes.len()).map(|at| link_part(engine, nodes, at)).collect::<Result<_, _>>()?;
-        Ok(Self { engine: engine.clone(), stack, parts })
+        Ok(Self { engine: engine.clone(), stack, without_pool, parts })
     }
 
     pub(crate) fn engine(&self) -> &wasmtime::Engine {
@@ -102,6 +106,20 @@ impl Blueprint {
     /// How many instances a sandbox has.
     pub(crate) fn instances(&self) -> usize {
         self.parts.len()
+    }
+
+    /// Whether its sandboxes have a heap for exceptions, and so no place in an instance pool.
+    pub(super) fn is_without_pool(&self) -> bool {
+        self.without_pool.is_some()
+    }
+
+    /// Counts a sandbox that has no place in an instance pool.
+    pub(super) fn count(&self) -> Option<CountedSandbox> {
+        let counter = self.without_pool.as_ref()?;
+        let memories = self.parts.iter().map(|part| part.module.wasm.resources_required());
+        let memories: u64 = memories.map(|resources| u64::from(resources.num_memories)).sum();
+        // And the heap.
+        Some(counter.count(self.parts.len() as u64, memories + 1))
     }
 
     /// Makes every instance in `store`, start functions and initialisers included.
@@ -256,6 +274,7 @@ fn fits(found: &ExternType, wanted: &ExternType) -> bool {
         (ExternType::Global(found), ExternType::Global(wanted)) => {
             found.mutability() == wanted.mutability() && found.content().matches(wanted.content())
         }
+        (ExternType::Tag(found), ExternType::Tag(wanted)) => FuncType::eq(found.ty(), wanted.ty()),
         (ExternType::Memory(_), ExternType::Memory(_))
         | (ExternType::Table(_), ExternType::Table(_)) => true,
         _ => false,

@@ -4,6 +4,7 @@
 //! `module` tells which imports there are and checked their types; each of them is made here. A
 //! guest that passes a place outside its memory is ended, since it breaks the contract.
 
+use super::exception;
 use super::invoke::{Entry, invoke};
 use super::memory;
 use super::state::State;
@@ -170,12 +171,22 @@ pub(super) fn link_typed(
     import: (&str, &str),
     entry: impl Fn(&mut Caller<'_, State>, usize) -> Result<Entry, Failure> + Send + Sync + 'static,
 ) -> wasmtime::Result<()> {
+    let alias = import.0.strip_prefix(names::TYPED_DEPENDENCY_PREFIX).unwrap_or(import.0);
+    let callee_name = format!("dependency \"{alias}\", which it called with bytes");
     link_carried(linker, at, import, move |caller, arguments| {
         let entry = entry(caller, callee).map_err(wasmtime::Error::new)?;
         // What is owned goes before the call: calls between dependencies may nest, and each would keep its
         // bytes.
         let reply = |reply: RawReply<'_>, ()| reply.to_encoded(Vec::new());
         let called = invoke(&mut *caller, callee, &entry, arguments, drop, reply);
+        // An exception does not cross bytes: Wasmtime would throw it again in the module that called.
+        let called = called.map_err(|error| {
+            if !error.is::<wasmtime::ThrownException>() {
+                return error;
+            }
+            let exception = exception::take(&mut *caller);
+            wasmtime::Error::new(Failure::Exception(format!("{exception} of {callee_name}")))
+        });
         called.or_else(|error| match error.downcast::<Failure>()? {
             // The caller's mistake, not the end of it: it learns of it as a reply.
             Failure::BadArguments(reason) => Ok(bad_arguments(&reason)),

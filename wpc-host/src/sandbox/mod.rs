@@ -4,6 +4,7 @@
 //!
 //! * `blueprint`: what it is made from.
 //! * `context`: what a module has of WASI, once it was granted some.
+//! * `exception`: exceptions that a guest did not catch.
 //! * `imports`: what its guest can call.
 //! * `invoke`: how an export is called.
 //! * `poll`: how a guest of WASI waits for clocks.
@@ -14,6 +15,7 @@
 
 mod blueprint;
 mod context;
+mod exception;
 mod imports;
 mod invoke;
 mod memory;
@@ -26,6 +28,7 @@ pub(crate) use blueprint::{Blueprint, Node};
 pub(crate) use surroundings::{Constants, HostFunctions, Surroundings};
 
 use crate::call::Call;
+use crate::engine::{CountedSandbox, INSTANCE_WITHOUT_POOL};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::module::Export;
@@ -38,7 +41,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use surroundings::Failure;
 use wasmtime::component::ResourceTableError;
-use wasmtime::{Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime::{Store, StoreContextMut, ThrownException, Trap, UpdateDeadline, WasmBacktrace};
 
 /// After how many ticks of the engine's epoch a running guest looks at its deadline: at each.
 const TICKS_BETWEEN_LOOKS: u64 = 1;
@@ -62,6 +65,8 @@ pub(crate) struct Sandbox {
     open_files: usize,
     /// The call it was made for has not run yet, and goes on with the fuel that is left.
     is_fresh: bool,
+    /// Where it has no place in an instance pool.
+    _counted: Option<CountedSandbox>,
 }
 
 impl Sandbox {
@@ -86,6 +91,7 @@ impl Sandbox {
             calls: 0,
             open_files: limits.open_files,
             is_fresh: false,
+            _counted: blueprint.count(),
         };
         let made =
             sandbox.blueprint.wasi(sandbox.store.data(), limits).map_err(wasmtime::Error::new);
@@ -221,6 +227,9 @@ impl Sandbox {
                 let limit = self.store.data().volume.limit;
                 return Error::LogLimit { function, limit, used: *used };
             }
+            Some(Failure::Exception(exception)) => {
+                return Error::UncaughtException { function, exception: exception.clone(), stack };
+            }
             Some(Failure::Init(reason)) => {
                 return Error::Trap { function, reason: reason.clone(), stack: String::new() };
             }
@@ -236,6 +245,19 @@ impl Sandbox {
         }
         if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) {
             return Error::TooManyOpenFiles { function, limit: self.open_files };
+        }
+        if error.is::<ThrownException>() {
+            let exception = exception::take(&mut self.store);
+            return Error::UncaughtException { function, exception, stack };
+        }
+        if self.blueprint.is_without_pool()
+            && error.chain().any(os_limits::is_out_of_memory)
+            && let Some(error) = os_limits::no_space(
+                format_args!("a sandbox of function \"{function}\""),
+                INSTANCE_WITHOUT_POOL * self.blueprint.instances() as u64,
+            )
+        {
+            return error;
         }
         let trap = error.downcast_ref::<Trap>().copied();
         match trap {
@@ -268,14 +290,16 @@ impl Sandbox {
     /// A failure before the first call. What the caller asked for stays what it is; the rest is
     /// the definition's failure to come up.
     fn initialisation_error(&mut self, error: wasmtime::Error, request: &Request<'_>) -> Error {
-        match self.error(error, request) {
-            Error::Trap { function, reason, .. } => {
-                let making = self.store.data_mut().making.take();
-                let making = making.unwrap_or_else(|| "its module".to_owned());
-                Error::Initialisation { function, reason: format!("{making}: {reason}") }
+        let (function, reason) = match self.error(error, request) {
+            Error::UncaughtException { function, exception, .. } => {
+                (function, format!("it did not catch {exception}"))
             }
-            other => other,
-        }
+            Error::Trap { function, reason, .. } => (function, reason),
+            other => return other,
+        };
+        let making = self.store.data_mut().making.take();
+        let making = making.unwrap_or_else(|| "its module".to_owned());
+        Error::Initialisation { function, reason: format!("{making}: {reason}") }
     }
 }
 

@@ -48,6 +48,8 @@ pub(crate) enum Failure {
     Link(String),
     #[error("{0}")]
     Init(String),
+    #[error("{0}")]
+    Exception(String),
 }
 
 /// What every sandbox of a worker shares.
