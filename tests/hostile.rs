@@ -482,6 +482,21 @@ fn wasi_exits() {
 }
 
 #[test]
+fn throws_for_ever() {
+    attack("throws-for-ever").ends_with("timeout");
+}
+
+#[test]
+fn exception_bomb() {
+    attack("exception-bomb").granted(with_memory(4 << 20)).ends_with("out_of_memory");
+}
+
+#[test]
+fn exception_escapes() {
+    attack("exception-escapes").ends_with("uncaught_exception");
+}
+
+#[test]
 fn uses_memory64() {
     attack("uses-memory64").refused_with("unsupported_proposal");
 }

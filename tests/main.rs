@@ -19,6 +19,7 @@ mod dependencies;
 mod documents;
 mod errors;
 mod events;
+mod exceptions;
 mod exports;
 mod foreign_code;
 mod host_functions;

@@ -69,11 +69,13 @@ const ROWS: &[Row] = &[
     ),
     row(
         "reference types (`externref`)",
-        Refused("reference types (`externref`)"),
+        Accepted,
         &[
-            r#"(module (table 1 externref) (func (export "f")))"#,
-            r#"(module (func (export "f") (param externref)))"#,
-            r#"(module (import "host" "f" (func (param externref))) (func (export "f")))"#,
+            r#"(module (table 1 externref) (func (export "f") (result i32)
+                (select (i32.const 7) (i32.const 0) (ref.is_null (table.get 0 (i32.const 0))))))"#,
+            r#"(module (func $g (param externref) (result i32)
+                    (i32.mul (i32.const 7) (ref.is_null (local.get 0))))
+                (func (export "f") (result i32) (call $g (ref.null extern))))"#,
         ],
     ),
     row(
@@ -127,15 +129,25 @@ const ROWS: &[Row] = &[
             r#"(module (type $s (struct (field i32)))
                 (func (export "f") (drop (struct.new $s (i32.const 1)))))"#,
             r#"(module (func (export "f") (drop (ref.i31 (i32.const 1)))))"#,
+            r#"(module (func (export "f") (drop (ref.null any))))"#,
+            r#"(module (tag $t (param anyref)) (func (export "f")))"#,
+            r#"(module (tag $t) (func (export "f") (throw $t) (drop (ref.i31 (i32.const 1)))))"#,
+            r#"(module (func (export "f") (drop (any.convert_extern (ref.null extern)))))"#,
+            r#"(module (rec (type $a (func)) (type (func))) (type $s (sub (func))) (func (export "f")))"#,
         ],
     ),
     row(
         "exception handling",
-        Refused("exception handling"),
+        Accepted,
         &[
-            r#"(module (tag $t) (func (export "f") (throw $t)))"#,
-            r#"(module (func (export "f") (block $h (result exnref)
-                (try_table (catch_all_ref $h)) return) drop))"#,
+            r#"(module (tag $t (param i32)) (func (export "f") (result i32)
+                (block $h (result i32) (try_table (catch $t $h) (throw $t (i32.const 7))) unreachable)))"#,
+            r#"(module (tag $t) (func (export "f") (result i32)
+                (block $outer
+                    (try_table (catch_all $outer)
+                        (block $h (result exnref) (try_table (catch_all_ref $h) (throw $t)) unreachable)
+                        throw_ref))
+                (i32.const 7)))"#,
         ],
     ),
     row(
@@ -196,6 +208,14 @@ const ROWS: &[Row] = &[
         Refused("memory control"),
         &[r#"(module (memory 1) (func (export "f")
             (memory.discard (i32.const 0) (i32.const 65536))))"#],
+    ),
+    row(
+        "compact import section",
+        Refused("compact import section"),
+        &[
+            r#"(module (import "a" (item "b" (func)) (item "c" (func))) (func (export "f")))"#,
+            r#"(module (import "a" (item "b") (item "c") (func)) (func (export "f")))"#,
+        ],
     ),
     row(
         "custom descriptors",

@@ -128,7 +128,7 @@ mod tests {
         for text in [
             "(module (table 1 funcref) (global i32 (i32.const 0)) (func (param funcref i64)))",
             "(module (type $f (func)) (func (param (ref $f))) (table 1 (ref null $f)))",
-            "(module (func (param (ref func) nullfuncref)))",
+            "(module (func (param (ref func))))",
             "(module (func $f) (elem declare func $f))",
         ] {
             assert!(!is_declared(&wasm(text)), "{text}");

@@ -120,5 +120,9 @@ fn one_call_needs_no_more_than_8_gib_of_address_space() {
     assert_eq!(limited(&["call", &sdk, "add", "40", "2", "--fuel", "100000"]), "42\n");
     assert_eq!(limited(&["call", &sdk, "add", "40", "2", "--no-cache"]), "42\n");
     assert!(limited(&["inspect", &sdk]).contains("add(a: i32, b: i32) -> i32"));
+    // Its sandbox has a second heap, for exceptions.
+    let throws = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/exceptions/throws.wasm");
+    assert_eq!(limited(&["call", throws, "caught", "5"]), "52\n");
+    assert_eq!(limited(&["call", throws, "caught", "5", "--fuel", "100000"]), "52\n");
     limited(&["bench", &sdk, "add", "40", "2", "--seconds", "1"]);
 }
