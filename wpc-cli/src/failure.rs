@@ -100,6 +100,7 @@ impl Failure {
             ErrorCode::Guest => 4,
             ErrorCode::Timeout => 6,
             ErrorCode::Trap
+            | ErrorCode::UncaughtException
             | ErrorCode::Exited
             | ErrorCode::OutOfFuel
             | ErrorCode::OutOfMemory

@@ -124,5 +124,6 @@ fn one_call_needs_no_more_than_8_gib_of_address_space() {
     let throws = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/exceptions/throws.wasm");
     assert_eq!(limited(&["call", throws, "caught", "5"]), "52\n");
     assert_eq!(limited(&["call", throws, "caught", "5", "--fuel", "100000"]), "52\n");
+    fails_with(5, &wpc(&["call", throws, "uncaught", "5"]));
     limited(&["bench", &sdk, "add", "40", "2", "--seconds", "1"]);
 }
