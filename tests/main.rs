@@ -9,6 +9,7 @@ mod support;
 mod wasi;
 
 mod acceptance;
+mod asynchronous;
 mod calls;
 mod capacity;
 mod compile_cache;

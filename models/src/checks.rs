@@ -1,6 +1,7 @@
 //! What must hold in whichever order threads take their steps. Each check is run many times, each time
 //! with another order; a thread that waits for what never comes is a deadlock, which fails it too.
 
+use crate::background::Interest;
 use crate::buffers::LARGE;
 use crate::call::{Call, Interrupt};
 use crate::config::{CallOptions, Options};
@@ -54,7 +55,11 @@ impl Pool {
             r#"(module (func (export "{name}")) (func (export "version") (result i32) i32.const {version}))"#
         );
         let bytes = wat::parse_str(text).expect("it is a module");
-        let function = self.0.pool.registry.define_function(name, &WasmModule::new(bytes));
+        let function = self.0.pool.registry.define_function(
+            name,
+            &WasmModule::new(bytes),
+            &Interest::default(),
+        );
         self.0.pool.nudge_workers();
         function.expect("it is defined").module.hash
     }

@@ -26,6 +26,7 @@ macro_rules! of_the_host {
 
 of_the_host! {
     arguments "../../wpc-host/src/arguments.rs",
+    background "../../wpc-host/src/background.rs",
     buffers "../../wpc-host/src/buffers.rs",
     bulkhead "../../wpc-host/src/bulkhead.rs",
     by_name "../../wpc-host/src/by_name.rs",

@@ -1,6 +1,7 @@
 //! A typed handle: a function looked up and checked once, called many times.
 
 use crate::arguments::{Arguments, Parameters};
+use crate::call_future::CallFuture;
 use crate::config::CallOptions;
 use crate::error::Error;
 use crate::intake;
@@ -81,13 +82,39 @@ impl<P: Parameters, R: DeserializeOwned + postcard_schema::Schema + 'static> Fun
         self.submit(arguments)?.wait()
     }
 
-    /// Calls the function and waits for its answer as a future.
+    /// Like [`call`](Self::call), with options for this call.
     ///
     /// # Errors
     ///
     /// Everything a call can be refused with or end with, see [`Error`].
-    pub async fn call_async(&self, arguments: impl Arguments<P>) -> Result<R, Error> {
-        self.submit(arguments)?.await
+    pub fn call_with(
+        &self,
+        arguments: impl Arguments<P>,
+        options: &CallOptions,
+    ) -> Result<R, Error> {
+        self.submit_with(arguments, options)?.wait()
+    }
+
+    /// Submits a call and returns its answer as a future, under any async runtime. Dropping the future cancels the call.
+    ///
+    /// # Errors
+    ///
+    /// The future ends with everything a call can be refused with or end with, see [`Error`].
+    pub fn call_async(&self, arguments: impl Arguments<P>) -> CallFuture<R> {
+        CallFuture::new(self.submit(arguments))
+    }
+
+    /// Like [`call_async`](Self::call_async), with options for this call.
+    ///
+    /// # Errors
+    ///
+    /// The future ends with everything a call can be refused with or end with, see [`Error`].
+    pub fn call_async_with(
+        &self,
+        arguments: impl Arguments<P>,
+        options: &CallOptions,
+    ) -> CallFuture<R> {
+        CallFuture::new(self.submit_with(arguments, options))
     }
 
     /// Sends a call off, to be waited for later.

@@ -98,8 +98,8 @@ fn new_call(
     Arc::new(Call::new(id, Arc::clone(&function.name), generation, time::now(), time_limit))
 }
 
-/// Makes a sandbox of `function` ready on every worker, and waits until all are.
-pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<(), Error> {
+/// Lets every worker make a sandbox of `function` ready. Each call is answered when its worker has one.
+pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<Vec<PendingCall<()>>, Error> {
     if !pool.is_open.load(Ordering::Acquire) {
         return Err(Error::NotRunning);
     }
@@ -116,13 +116,13 @@ pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<(), Error> {
             job.is_warm_up = true;
             let call = Arc::clone(&job.call);
             // One that closes meanwhile is none to be warmed.
-            (worker.reserve(usize::MAX) && worker.push(job).is_ok()).then_some(call)
+            (worker.reserve(usize::MAX) && worker.push(job).is_ok()).then(|| PendingCall::new(call))
         })
         .collect();
     if calls.is_empty() {
         return Err(Error::NoReadyWorkers { function: function.name.to_string() });
     }
-    calls.iter().try_for_each(|call| call.wait().as_ref().map(drop).map_err(Error::clone))
+    Ok(calls)
 }
 
 /// Refuses a call that cannot be served, before anything of it is encoded or queued.

@@ -66,10 +66,12 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod background;
 mod buffers;
 mod bulkhead;
 mod by_name;
 mod call;
+mod call_future;
 mod capability;
 mod capacity;
 mod changes;
@@ -122,6 +124,7 @@ mod wasm_module;
 mod worker;
 
 pub use arguments::{Argument, Arguments, Parameters};
+pub use call_future::CallFuture;
 pub use capability::Capability;
 pub use config::{CallOptions, Options};
 pub use error::Error;
@@ -143,7 +146,7 @@ pub use observer::FinishedCall;
 pub use os_limits::OsResource;
 pub use pending::{Answer, CancelHandle, PendingCall};
 pub use reply::ReplyMetadata;
-pub use runtime::{LocalWorker, PendingJson, WorkerProcedureCall};
+pub use runtime::{LocalWorker, Operation, PendingJson, WorkerProcedureCall};
 /// What a type looks like: a trait, and its derive. Typed handles compare it with what a module declares.
 ///
 /// The derive follows serde's attributes as the derive of guests does: it uses `rename`, `rename_all`,

@@ -1,5 +1,6 @@
 //! Where a pool stands between stopped and running, and its end.
 
+use crate::background::Background;
 use crate::config::Options;
 use crate::error::Error;
 use crate::pool::Pool;
@@ -12,9 +13,19 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
     pub(crate) pool: Arc<Pool>,
+    /// Makes the definitions of async tasks.
+    pub(crate) definitions: Background,
+    /// Starts and stops for async tasks.
+    pub(crate) changes: Background,
     stage: Mutex<Stage>,
     changed: Condvar,
 }
+
+/// How many definitions of async tasks are made at a time: as many as compile side by side on usual machines.
+const MAX_DEFINITIONS: usize = 4;
+
+/// How many starts and stops of async tasks are under way at a time: a stop waits for a start to be over.
+const MAX_CHANGES: usize = 2;
 
 enum Stage {
     Stopped,
@@ -38,6 +49,8 @@ impl Lifecycle {
     pub(crate) fn new(options: Options) -> Result<Self, Error> {
         Ok(Self {
             pool: Arc::new(Pool::new(options)?),
+            definitions: Background::new("wpc-definition", MAX_DEFINITIONS),
+            changes: Background::new("wpc-start-stop", MAX_CHANGES),
             stage: Mutex::new(Stage::Stopped),
             changed: Condvar::new(),
         })

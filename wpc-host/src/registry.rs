@@ -5,6 +5,7 @@
 //! a dependency changes, every definition that reaches it is linked anew and published under a new
 //! generation; calls that were accepted keep the generation they were accepted with.
 
+use crate::background::Interest;
 use crate::bulkhead::Bulkhead;
 use crate::by_name::ByName;
 use crate::compiler::Compiler;
@@ -240,11 +241,22 @@ impl Registry {
         Turn { sources: self.lock(), replaced: Vec::new() }
     }
 
+    /// The turn of a definition, unless its caller has withdrawn it. What is defined after the withdrawal has a later turn,
+    /// so that it is never replaced by what was withdrawn.
+    fn turn_to_define(&self, what: &str, interest: &Interest) -> Result<Turn<'_>, Error> {
+        let turn = self.turn();
+        if interest.has_ended() {
+            return Err(Error::Cancelled { function: what.to_owned(), ran: false });
+        }
+        Ok(turn)
+    }
+
     /// Defines one function.
     pub(crate) fn define_function(
         &self,
         name: &str,
         source: &WasmModule,
+        interest: &Interest,
     ) -> Result<Arc<Function>, Error> {
         check_name("function", name)?;
         let what = format!("function \"{name}\"");
@@ -254,14 +266,18 @@ impl Registry {
         let export = position(&module, &export);
         let functions = vec![(name.into(), export)];
         let mut functions =
-            self.define_group(Group::new(what, module, source, profile, functions)?)?;
+            self.define_group(Group::new(what, module, source, profile, functions)?, interest)?;
         // One function was defined.
         Ok(functions.remove(0))
     }
 
     /// Defines every function a module offers, under its export's name. An export whose name could forge a line
     /// of a log is left out; by [`WasmModule::export`] it can be defined under another.
-    pub(crate) fn define_module(&self, source: &WasmModule) -> Result<Vec<Arc<Function>>, Error> {
+    pub(crate) fn define_module(
+        &self,
+        source: &WasmModule,
+        interest: &Interest,
+    ) -> Result<Vec<Arc<Function>>, Error> {
         if let Some(export) = &source.export {
             return Err(Error::InvalidOptions {
                 problems: vec![format!(
@@ -293,31 +309,37 @@ impl Registry {
         let functions = offered.iter().map(|(at, export)| (Arc::from(export.name.as_str()), *at));
         if !source.has_separate_sandboxes {
             let functions = functions.collect();
-            return self.define_group(Group::new(what, module, source, profile, functions)?);
+            let group = Group::new(what, module, source, profile, functions)?;
+            return self.define_group(group, interest);
         }
         let groups = functions.map(|(name, at)| {
             let what = format!("function \"{name}\"");
             Group::new(what, Arc::clone(&module), source, profile, vec![(name, at)])
         });
-        self.define_groups(groups.collect::<Result<_, _>>()?)
+        self.define_groups(groups.collect::<Result<_, _>>()?, interest)
     }
 
     fn profile(&self, source: &WasmModule) -> Profile {
         self.engines.profile(&source.limits, source.has_canonical_nans)
     }
 
-    fn define_group(&self, group: Group) -> Result<Vec<Arc<Function>>, Error> {
-        self.define_groups(vec![group])
+    fn define_group(&self, group: Group, interest: &Interest) -> Result<Vec<Arc<Function>>, Error> {
+        self.define_groups(vec![group], interest)
     }
 
     /// Defines all groups or none.
-    fn define_groups(&self, groups: Vec<Group>) -> Result<Vec<Arc<Function>>, Error> {
+    fn define_groups(
+        &self,
+        groups: Vec<Group>,
+        interest: &Interest,
+    ) -> Result<Vec<Arc<Function>>, Error> {
         // Compiling takes its time, and others may define meanwhile: what the turn needs is made
         // before it, and kept until it is over.
         let dependencies = self.lock().dependencies.clone();
         let resolved = groups.iter().map(|group| self.resolve(group, &dependencies));
         let _made = resolved.collect::<Result<Vec<_>, _>>()?;
-        let mut turn = self.turn();
+        let what = groups.first().map_or("no function", |group| &group.what);
+        let mut turn = self.turn_to_define(what, interest)?;
         let linked = groups.iter().map(|group| self.link(group, &turn.sources.dependencies));
         let linked = linked.collect::<Result<Vec<_>, _>>()?;
         for (group, defined) in groups.into_iter().zip(&linked) {
@@ -353,7 +375,12 @@ impl Registry {
     }
 
     /// Defines a dependency and links everything anew that reaches it.
-    pub(crate) fn define_dependency(&self, alias: &str, source: &WasmModule) -> Result<(), Error> {
+    pub(crate) fn define_dependency(
+        &self,
+        alias: &str,
+        source: &WasmModule,
+        interest: &Interest,
+    ) -> Result<(), Error> {
         check_name("dependency", alias)?;
         if alias == wpc_abi::names::HOST_MODULE {
             let (what, name) = ("dependency", alias.to_owned());
@@ -386,7 +413,7 @@ impl Registry {
             .iter()
             .map(|group| self.resolve(group, &dependencies))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut turn = self.turn();
+        let mut turn = self.turn_to_define(&what, interest)?;
         let dependencies = turn.sources.dependencies.insert(alias.into(), dependency);
         // Circles and links that do not fit are refused even where no function reaches them yet.
         let profile = match dependencies.get(alias) {

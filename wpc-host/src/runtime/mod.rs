@@ -1,12 +1,16 @@
 //! The handle of a pool: define, call, start, stop, observe.
 
+mod asynchronous;
 mod dynamic;
 mod local;
 
+pub use asynchronous::Operation;
 pub use dynamic::PendingJson;
 pub use local::LocalWorker;
 
 use crate::arguments::Parameters;
+use crate::background::Interest;
+use crate::call_future::CallFuture;
 use crate::config::{CallOptions, Options};
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, WorkerEvent};
@@ -35,8 +39,21 @@ use wpc_abi::text::signature_text;
 
 /// A pool of workers that run WebAssembly functions by name.
 ///
-/// Cheap to clone, and every method can be called from any thread at any time. When the last clone
-/// is dropped the workers are stopped at once, running calls interrupted.
+/// Cheap to clone, and every method can be called from any thread at any time.
+///
+/// # Dropping the last handle
+///
+/// Clones, [`Function`]s, [`LocalWorker`]s and [`Operation`]s are handles. When the last one is dropped, the workers are
+/// stopped at once: running calls are interrupted. The drop returns when the threads of the workers have ended, usually
+/// within a few milliseconds. It waits for a host function that does not return for at most
+/// [`Options::lost_worker_grace`], and for a listener of events at most one second more. An async task awaits
+/// [`stop_workers_async`](Self::stop_workers_async) first; the drop then waits for the listeners only.
+///
+/// # Async tasks
+///
+/// [`call_async`](Self::call_async) and the methods named `…_async` never block their thread. Methods without that name may:
+/// those that compile, start, stop or warm do; those that define or undefine a constant or host function, or list
+/// what is defined, wait at most for another definition to be published.
 #[derive(Debug, Clone)]
 #[doc(alias = "workerprocedurecall")]
 pub struct WorkerProcedureCall(Arc<Lifecycle>);
@@ -90,7 +107,7 @@ impl WorkerProcedureCall {
         name: &str,
         module: impl Into<WasmModule>,
     ) -> Result<FunctionInformation, Error> {
-        let result = self.registry().define_function(name, &module.into());
+        let result = self.registry().define_function(name, &module.into(), &Interest::default());
         let function = self.after_definition("function", name, result)?;
         Ok(self.information(&function))
     }
@@ -121,7 +138,7 @@ impl WorkerProcedureCall {
         &self,
         module: impl Into<WasmModule>,
     ) -> Result<Vec<FunctionInformation>, Error> {
-        let result = self.registry().define_module(&module.into());
+        let result = self.registry().define_module(&module.into(), &Interest::default());
         let functions = self.after_definition("function", "the module's functions", result)?;
         Ok(functions.iter().map(|function| self.information(function)).collect())
     }
@@ -175,7 +192,10 @@ impl WorkerProcedureCall {
     pub fn warm_worker_function(&self, name: &str) -> Result<(), Error> {
         let undefined = || Error::FunctionNotDefined { function: name.to_owned() };
         let function = self.registry().function(name).ok_or_else(undefined)?;
-        intake::warm(&self.0.pool, &function)
+        let calls = intake::warm(&self.0.pool, &function)?;
+        // All of them are waited for, whatever one ends with.
+        let results = calls.into_iter().map(|call| call.wait_encoded().map(drop));
+        results.fold(Ok(()), Result::and)
     }
 
     fn information(&self, function: &registry::Function) -> FunctionInformation {
@@ -230,7 +250,7 @@ impl WorkerProcedureCall {
         alias: &str,
         module: impl Into<WasmModule>,
     ) -> Result<(), Error> {
-        let result = self.registry().define_dependency(alias, &module.into());
+        let result = self.registry().define_dependency(alias, &module.into(), &Interest::default());
         self.after_definition("dependency", alias, result)
     }
 
@@ -464,18 +484,46 @@ impl WorkerProcedureCall {
         self.submit_with(name, arguments, options)?.wait()
     }
 
-    /// Calls a function and waits for its answer as a future, under any async runtime. Dropping the
-    /// future cancels the call.
+    /// Submits a call and returns its answer as a future, under any async runtime. The call is submitted now, not when the
+    /// future is first polled. Dropping the future cancels the call.
     ///
     /// # Errors
     ///
-    /// Everything a call can be refused with or end with, see [`Error`].
-    pub async fn call_async<R: DeserializeOwned + 'static>(
+    /// The future ends with everything a call can be refused with or end with, see [`Error`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use wpc_host::{Options, WorkerProcedureCall};
+    /// # let wpc = WorkerProcedureCall::new(Options::default())?;
+    /// # wpc.define_worker_function("add", wat::parse_str(r#"(module (func (export "add") (param i32 i32) (result i32)
+    /// #     local.get 0 local.get 1 i32.add))"#)?)?;
+    /// # wpc.start_workers(2)?;
+    /// # pollster::block_on(async {
+    /// // Both run at the same time.
+    /// let (one, other) = (wpc.call_async::<i32>("add", (1, 2)), wpc.call_async("add", (30, 4)));
+    /// assert_eq!(one.await? + other.await?, 37);
+    /// # Ok(()) }) }
+    /// ```
+    pub fn call_async<R: DeserializeOwned + 'static>(
         &self,
         name: &str,
         arguments: impl Serialize,
-    ) -> Result<R, Error> {
-        self.submit(name, arguments)?.await
+    ) -> CallFuture<R> {
+        CallFuture::new(self.submit(name, arguments))
+    }
+
+    /// Like [`call_async`](Self::call_async), with options for this call.
+    ///
+    /// # Errors
+    ///
+    /// The future ends with everything a call can be refused with or end with, see [`Error`].
+    pub fn call_async_with<R: DeserializeOwned + 'static>(
+        &self,
+        name: &str,
+        arguments: impl Serialize,
+        options: &CallOptions,
+    ) -> CallFuture<R> {
+        CallFuture::new(self.submit_with(name, arguments, options))
     }
 
     /// Sends a call off, to be waited for later: submit many, then collect.

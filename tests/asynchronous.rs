@@ -1,0 +1,255 @@
+//! What async tasks do: calls with options, and definitions, starts, stops and warming that do not block their thread.
+
+use crate::support::*;
+use std::future::Future as _;
+use std::pin::{Pin, pin};
+use std::sync::mpsc::{Sender, channel};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use wpc_host::{CallOptions, Error, FunctionHash, Operation, Options, Output, Wasi, WasmModule};
+
+fn poll<T>(operation: &mut Operation<T>) -> Poll<Result<T, Error>> {
+    Pin::new(operation).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// A module whose compilation takes long enough to be seen under way; its function `f` returns `version`.
+fn slow(version: u32) -> Vec<u8> {
+    let body = "(local.set 0 (i32.add (local.get 0) (i32.const 7)))".repeat(20_000);
+    let text = format!(
+        r#"(module (func (export "long") (param i32) {body})
+            (func (export "f") (result i32) i32.const {version}))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+/// Reports that it is dropped.
+struct Reports(Sender<()>);
+
+impl Drop for Reports {
+    fn drop(&mut self) {
+        // The test may be over.
+        let _ = self.0.send(());
+    }
+}
+
+impl std::io::Write for Reports {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_pool_is_started_defined_warmed_called_and_stopped_without_any_runtime() {
+    let wpc = stopped(Options::default());
+    pollster::block_on(async {
+        wpc.start_workers_async(2).await?;
+        wpc.define_worker_dependency_async("path_dep", guest("path")).await?;
+        wpc.define_worker_constant("SERVICE_PREFIX", "demo")?;
+        let functions = wpc.define_worker_module_async(guest("function1")).await?;
+        assert_eq!(functions[0].name, "WPCFunction1");
+        assert_eq!(functions[0].installed_worker_count, 2);
+        wpc.warm_worker_function_async("WPCFunction1").await?;
+        let add = wpc.define_worker_function_async("add", guest("sdk")).await?;
+        assert_eq!(add.name, "add");
+        assert_eq!(wpc.call_async::<i32>("add", (40, 2)).await?, 42);
+        wpc.stop_workers_async().await
+    })
+    .unwrap();
+    assert_eq!(code(wpc.call::<i32>("add", (40, 2))), "not_running");
+}
+
+#[test]
+fn calls_are_served_while_a_definition_is_compiled() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["add"]);
+    let mut definition = wpc.define_worker_function_async("f", slow(1));
+    assert!(poll(&mut definition).is_pending());
+    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+    assert_eq!(code(wpc.call::<i32>("f", ())), "function_not_defined");
+    pollster::block_on(definition).unwrap();
+    assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 1);
+}
+
+#[test]
+fn more_definitions_than_are_made_at_a_time_wait_for_their_turn() {
+    let wpc = pool(1);
+    let text = |n| format!(r#"(module (func (export "f") (result i32) i32.const {n}))"#);
+    let definitions: Vec<_> = (0..100)
+        .map(|n| wpc.define_worker_function_async(&format!("f{n}"), wat(&text(n))))
+        .collect();
+    for definition in definitions {
+        pollster::block_on(definition).unwrap();
+    }
+    for n in 0..100 {
+        assert_eq!(wpc.call::<i32>(&format!("f{n}"), ()).unwrap(), n);
+    }
+}
+
+#[test]
+fn a_withdrawn_definition_never_replaces_a_later_one() {
+    let wpc = pool(1);
+    let good = wat(r#"(module (func (export "f") (result i32) i32.const 0))"#);
+    for round in 0..16_u32 {
+        let (report, dropped) = channel();
+        // Each is another module, so that each is compiled. It keeps its writer as long as it is defined or may be.
+        let output = Wasi::minimal().stdout(Output::writer(Reports(report)));
+        let module = WasmModule::new(slow_if(round % 4 == 0, round + 1)).grant_wasi(output);
+        let mut withdrawn = wpc.define_worker_function_async("f", module);
+        let was_over = {
+            std::thread::sleep(Duration::from_micros(100) * (round % 8));
+            poll(&mut withdrawn).is_ready()
+        };
+        drop(withdrawn);
+        let after: Option<i32> = wpc.call("f", ()).ok();
+        if was_over {
+            assert_eq!(after, i32::try_from(round + 1).ok(), "it was defined as a whole");
+        }
+        let hash = wpc.define_worker_function("f", good.clone()).unwrap().function_hash_sha1;
+        dropped.recv_timeout(PATIENCE).expect("it is neither defined nor being defined");
+        assert_eq!(current(&wpc, "f"), Some(hash), "round {round}");
+        assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 0);
+        wpc.undefine_worker_function("f");
+    }
+}
+
+fn slow_if(is_slow: bool, version: u32) -> Vec<u8> {
+    if is_slow {
+        return slow(version);
+    }
+    let text = format!(r#"(module (func (export "f") (result i32) i32.const {version}))"#);
+    wat::parse_str(text).unwrap()
+}
+
+fn current(wpc: &wpc_host::WorkerProcedureCall, name: &str) -> Option<FunctionHash> {
+    let functions = wpc.get_remote_functions();
+    functions.iter().find(|function| function.name == name).map(|it| it.function_hash_sha1)
+}
+
+#[test]
+fn a_refused_definition_is_an_error_and_an_event() {
+    let wpc = pool(1);
+    let events = Recorder::new(&wpc);
+    let refused = pollster::block_on(wpc.define_worker_function_async("f", b"text".as_slice()));
+    assert_eq!(code(refused), "not_wasm");
+    events.wait_for_name("definition_refused");
+}
+
+#[test]
+fn a_stop_lets_calls_end_and_its_task_do_other_work() {
+    let wpc = pool_with(1, Options { stop_timeout: PATIENCE, ..Options::default() });
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_module(spinner()).unwrap();
+    let spinning = spin(&wpc, &events);
+    let mut stop = wpc.stop_workers_async();
+    events.wait_for_name("worker_shutdown_requested");
+    assert!(poll(&mut stop).is_pending());
+    spinning.cancel();
+    pollster::block_on(stop).unwrap();
+    assert!(wpc.get_worker_health_states().is_empty());
+}
+
+#[test]
+fn a_stop_goes_on_when_its_future_is_dropped() {
+    let wpc = pool(1);
+    let events = Recorder::new(&wpc);
+    drop(wpc.stop_workers_async());
+    events.wait_for_name("worker_exited");
+    assert_eq!(code(wpc.submit::<()>("f", ())), "not_running");
+}
+
+#[test]
+fn a_start_goes_on_when_its_future_is_dropped() {
+    let wpc = stopped(Options::default());
+    let events = Recorder::new(&wpc);
+    drop(wpc.start_workers_async(1));
+    events.wait_for_name("worker_ready");
+    assert_eq!(code(pollster::block_on(wpc.start_workers_async(1))), "already_started");
+    assert_eq!(
+        code(pollster::block_on(stopped(Options::default()).start_workers_async(0))),
+        "invalid_options"
+    );
+}
+
+#[test]
+fn a_dropped_pool_does_not_wait_for_a_definition_under_way() {
+    let wpc = pool(1);
+    let (report, dropped) = channel();
+    let output = Wasi::minimal().stdout(Output::writer(Reports(report)));
+    let module = WasmModule::new(slow(9)).grant_wasi(output);
+    let mut definition = wpc.define_worker_function_async("f", module);
+    assert!(poll(&mut definition).is_pending());
+    let (send, events) = channel();
+    wpc.on_worker_event(move |event| send.send(event.event_name()).unwrap()).unwrap();
+    drop((definition, wpc));
+    assert!(events.try_iter().any(|name| name == "worker_exited"), "the workers are gone");
+    dropped.recv_timeout(PATIENCE).expect("the definition's thread ends");
+}
+
+#[test]
+fn warming_is_awaited_and_fails_as_the_blocking_form_does() {
+    let wpc = pool(2);
+    let failing = wat(r#"(module (func $start unreachable) (start $start) (func (export "f")))"#);
+    wpc.define_worker_function("f", failing).unwrap();
+    assert_eq!(code(pollster::block_on(wpc.warm_worker_function_async("f"))), "initialisation");
+    let undefined = pollster::block_on(wpc.warm_worker_function_async("nothing"));
+    assert_eq!(code(undefined), "function_not_defined");
+}
+
+#[test]
+fn a_dropped_warming_is_cancelled() {
+    let wpc = pool(1);
+    let endless = wat(r#"(module (func $start (loop br 0)) (start $start) (func (export "f")))"#);
+    wpc.define_worker_function("f", endless).unwrap();
+    let mut warming = wpc.warm_worker_function_async("f");
+    assert!(poll(&mut warming).is_pending());
+    drop(warming);
+    define_sdk(&wpc, &["add"]);
+    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3, "the worker is free again");
+}
+
+#[test]
+fn a_call_is_submitted_before_its_future_is_polled() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["add"]);
+    let (finish, finished) = channel();
+    wpc.observe_finished_calls(move |call| finish.send(call.clone()).unwrap());
+    let call = wpc.call_async::<i32>("add", (1, 2));
+    assert_eq!(finished.recv_timeout(PATIENCE).unwrap().error, None);
+    assert_eq!(pollster::block_on(call).unwrap(), 3);
+    wpc.stop_observing_finished_calls();
+}
+
+#[test]
+fn a_call_can_be_sent_to_another_task_without_its_pool() {
+    fn task(_: impl Future<Output = Result<i32, Error>> + Send + 'static) {}
+    let wpc = pool(1);
+    define_sdk(&wpc, &["add"]);
+    task(wpc.call_async::<i32>("add", (1, 2)));
+    let call = wpc.call_async::<i32>("add", (1, 2));
+    drop(wpc);
+    let result = pollster::block_on(call);
+    assert!(matches!(result, Ok(3) | Err(Error::Stopped { .. })), "{result:?}");
+}
+
+#[test]
+fn awaited_calls_have_options() {
+    let wpc = pool(1);
+    wpc.define_worker_module(spinner()).unwrap();
+    let limit = CallOptions::new().time_limit(Duration::from_millis(5));
+    let result = pollster::block_on(wpc.call_async_with::<()>("spins", (), &limit));
+    assert!(matches!(result, Err(Error::Timeout { ran: true, .. })), "{result:?}");
+    let undefined = pin!(wpc.call_async_with::<()>("nothing", (), &limit));
+    assert_eq!(code(pollster::block_on(undefined)), "function_not_defined");
+
+    let endless = wat(r#"(module (func (export "endless") (loop br 0)))"#);
+    wpc.define_worker_module(endless).unwrap();
+    let endless = wpc.function::<(), ()>("endless").unwrap();
+    let result = pollster::block_on(endless.call_async_with((), &limit));
+    assert!(matches!(result, Err(Error::Timeout { ran: true, .. })), "{result:?}");
+    let result = endless.call_with((), &limit);
+    assert!(matches!(result, Err(Error::Timeout { ran: true, .. })), "{result:?}");
+}
