@@ -1,7 +1,7 @@
 //! What must hold in whichever order threads take their steps. Each check is run many times, each time
 //! with another order; a thread that waits for what never comes is a deadlock, which fails it too.
 
-use crate::background::Interest;
+use crate::background::{Background, Dropped, Interest};
 use crate::buffers::LARGE;
 use crate::call::{Call, Interrupt};
 use crate::config::{CallOptions, Options};
@@ -304,6 +304,47 @@ pub fn redefinition() {
             }
         }),
     ]);
+    pool.stop();
+}
+
+/// Every task that is run in the background ends at its caller, with fewer threads than tasks; a dropped one may be
+/// withdrawn, and takes no other one with it.
+pub fn background() {
+    let background = Background::new("wpc-model", 2);
+    let run = |value: u32| -> Box<dyn FnOnce() + Send> {
+        let background = background.clone();
+        Box::new(move || {
+            let outcome = background.run(Dropped::GoesOn, move |_| Ok(value)).expect("it is run");
+            assert_eq!(shuttle::future::block_on(outcome).expect("it is well"), value);
+        })
+    };
+    let withdrawing = background.clone();
+    in_parallel(vec![
+        run(1),
+        run(2),
+        run(3),
+        Box::new(move || drop(withdrawing.run(Dropped::IsWithdrawn, |_| Ok(())))),
+    ]);
+}
+
+/// A definition whose caller dropped it never replaces one that is begun after that.
+pub fn withdrawn_definition() {
+    let pool = Pool::new(1, Options::default());
+    let background = Background::new("wpc-model", 1);
+    let definer = pool.share();
+    let withdrawn = background.run(Dropped::IsWithdrawn, move |interest| {
+        let text = r#"(module (func (export "good") (result i32) i32.const 7))"#;
+        let module = WasmModule::new(wat::parse_str(text).expect("it is a module"));
+        definer.0.pool.registry.define_function("good", &module, interest).map(drop)
+    });
+    thread::yield_now();
+    drop(withdrawn.expect("it is run"));
+    let new = pool.define("good", 2);
+    // The only thread comes to this one afterwards.
+    let last = background.run(Dropped::GoesOn, |_| Ok(())).expect("it is run");
+    shuttle::future::block_on(last).expect("it is well");
+    let function = pool.0.pool.registry.function("good").expect("it is defined");
+    assert_eq!(function.module.hash, new);
     pool.stop();
 }
 

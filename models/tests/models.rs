@@ -38,6 +38,8 @@ checks! {
     local_worker_and_a_stop 300,
     cancel 100,
     redefinition 100,
+    background 1000,
+    withdrawn_definition 100,
     constants 100,
     writers 100,
     failures 100,

@@ -6,6 +6,8 @@ mod calls;
 mod events;
 #[cfg(unix)]
 mod files;
+#[cfg(unix)]
+mod guides;
 mod limits;
 mod manifests;
 mod names;
@@ -17,3 +19,5 @@ mod running;
 mod signals;
 mod support;
 mod texts;
+#[cfg(unix)]
+mod transcript;

@@ -1,0 +1,51 @@
+//! The guides of `docs/` for authors and operators, followed from an empty folder.
+
+use crate::support::root;
+use crate::transcript::Reader;
+use std::path::Path;
+
+/// What installs something, or fetches the repository.
+const INSTALLS: [&str; 3] = ["cargo install ", "git clone ", "rustup "];
+
+fn follow(guide: &str) {
+    let here = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let repository = std::fs::canonicalize(root("")).unwrap();
+    Reader {
+        folder: here.join(guide),
+        path: Path::new(env!("CARGO_BIN_EXE_wpc")).parent().unwrap(),
+        environment: vec![
+            ("WPC_CACHE", here.join("cache")),
+            // It stays, so that the crates of others are compiled once.
+            ("CARGO_TARGET_DIR", here.join("guides-target")),
+        ],
+        skipped: &INSTALLS,
+        replaced: vec![("../wpc/", format!("{}/", repository.display()))],
+        lock: &repository.join("Cargo.lock"),
+    }
+    .follow(&repository.join("docs").join(format!("{guide}.md")));
+}
+
+#[test]
+fn an_author_follows_the_guide() {
+    follow("author");
+}
+
+#[test]
+fn an_operator_follows_the_guide() {
+    follow("operator");
+}
+
+/// What the operator's table advises about exists.
+#[test]
+fn the_codes_of_the_guide_are_codes() {
+    let text = std::fs::read_to_string(root("docs/operator.md")).unwrap();
+    let table = text.split("| code | what happened | what to do |\n").nth(1).unwrap();
+    let rows = table.lines().skip(1).take_while(|line| !line.is_empty());
+    let codes: Vec<_> =
+        rows.flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2)).collect();
+    assert!(codes.len() > 10);
+    for code in codes {
+        let is_code = wpc_host::ErrorCode::ALL.iter().any(|known| known.as_str() == code);
+        assert!(is_code, "`{code}` is not the code of an error");
+    }
+}
