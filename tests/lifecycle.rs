@@ -96,6 +96,25 @@ fn dropping_the_last_handle_ends_everything_at_once() {
 }
 
 #[test]
+fn dropping_the_last_handle_waits_neither_for_a_stuck_host_function_nor_for_a_stuck_listener() {
+    let options = Options {
+        stop_timeout: Duration::from_secs(86_400),
+        lost_worker_grace: Duration::from_millis(1),
+        ..Options::default()
+    };
+    let wpc = pool_with(1, options);
+    let (gate, running) = define_stuck(&wpc, "f");
+    let call = wpc.submit::<()>("f", ()).unwrap();
+    running.recv_timeout(PATIENCE).unwrap();
+    let listener = gate.clone();
+    wpc.on_worker_event(move |_| listener.wait()).unwrap();
+    drop(wpc);
+    assert!(matches!(call.wait(), Err(Error::Stopped { ran: true, .. })));
+    // Both are stuck until now.
+    gate.open();
+}
+
+#[test]
 fn a_handle_works_from_many_threads_at_once() {
     let wpc = pool(2);
     define_sdk(&wpc, &["add", "constant"]);

@@ -21,6 +21,9 @@ use std::task::{Context, Poll};
 
 type Task = Box<dyn FnOnce() + Send>;
 
+/// What a task ended with: its result, or what its panic carries.
+type Ended<T> = Result<Result<T, Error>, Box<dyn Any + Send>>;
+
 /// What becomes of a task whose outcome is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dropped {
@@ -146,7 +149,7 @@ impl Interest {
 /// Where a task leaves its result: a panic is passed on to the caller.
 struct Answer<T> {
     interest: Interest,
-    result: Mutex<Option<Result<Result<T, Error>, Box<dyn Any + Send>>>>,
+    result: Mutex<Option<Ended<T>>>,
     waker: AtomicWaker,
 }
 
@@ -157,7 +160,7 @@ impl<T> Default for Answer<T> {
 }
 
 impl<T> Answer<T> {
-    fn give(&self, result: Result<Result<T, Error>, Box<dyn Any + Send>>) {
+    fn give(&self, result: Ended<T>) {
         *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         if let Some(waker) = self.waker.take() {
             waker.wake();

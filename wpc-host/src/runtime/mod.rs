@@ -500,8 +500,9 @@ impl WorkerProcedureCall {
     /// # wpc.start_workers(2)?;
     /// # pollster::block_on(async {
     /// // Both run at the same time.
-    /// let (one, other) = (wpc.call_async::<i32>("add", (1, 2)), wpc.call_async("add", (30, 4)));
-    /// assert_eq!(one.await? + other.await?, 37);
+    /// let (one, other) = (wpc.call_async("add", (1, 2)), wpc.call_async("add", (30, 4)));
+    /// let (one, other): (i32, i32) = (one.await?, other.await?);
+    /// assert_eq!(one + other, 37);
     /// # Ok(()) }) }
     /// ```
     pub fn call_async<R: DeserializeOwned + 'static>(
