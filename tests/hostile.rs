@@ -709,28 +709,76 @@ fn a_flood_of_lines_that_is_allowed_drops_events_and_is_cut_into_pieces() {
     assert!(message.len() <= 16 * 1024);
 }
 
+/// Each import that a flood calls: its module, its name, its type, its arguments, and how many results are dropped.
+const FLOODS: [(&str, &str, &str, &str, usize); 12] = [
+    (
+        "wpc",
+        "wpc_constant",
+        CARRIED,
+        "(i32.const 0) (i32.const 1) (i32.const 16) (i32.const 0x200000)",
+        1,
+    ),
+    ("wpc", "wpc_take", "(param i32 i32) (result i64)", "(i32.const 16) (i32.const 64)", 1),
+    ("wpc", "wpc_log", "(param i32 i32 i32)", "(i32.const 2) (i32.const 0) (i32.const 16384)", 0),
+    ("wpc", "wpc_panic", "(param i32 i32)", "(i32.const 0) (i32.const 16384)", 0),
+    ("wpc", "wpc_random", "(param i32 i32)", "(i32.const 16) (i32.const 16384)", 0),
+    ("wpc", "wpc_clock", "(param i32) (result i64)", "(i32.const 0)", 1),
+    (
+        "wpc-host",
+        "nothing",
+        CARRIED,
+        "(i32.const 0) (i32.const 0) (i32.const 16) (i32.const 64)",
+        1,
+    ),
+    ("wpc:nothing", "f", CARRIED, "(i32.const 0) (i32.const 0) (i32.const 16) (i32.const 64)", 1),
+    (WASI, "sched_yield", "(result i32)", "", 1),
+    (WASI, "random_get", "(param i32 i32) (result i32)", "(i32.const 16) (i32.const 16384)", 1),
+    (
+        WASI,
+        "fd_write",
+        "(param i32 i32 i32 i32) (result i32)",
+        "(i32.const 1) (i32.const 8) (i32.const 1) (i32.const 16)",
+        1,
+    ),
+    (WASI, "environ_sizes_get", "(param i32 i32) (result i32)", "(i32.const 16) (i32.const 20)", 1),
+];
+
+/// The type of functions to which the host carries bytes, and of `wpc_constant`.
+const CARRIED: &str = "(param i32 i32 i32 i32) (result i64)";
+const WASI: &str = "wasi_snapshot_preview1";
+
 #[test]
 fn floods_of_every_import() {
     // Each flood takes seconds where nothing ends it: more than the grace after which its worker would be lost.
     let options = Options { lost_worker_grace: Duration::from_secs(1), ..hasty() };
-    let wpc = pool_with(1, options);
+    let wpc = pool_with(2, options);
     wpc.define_worker_constant("K", &vec![7_u8; 1 << 20]).unwrap();
-    let room = "(i32.const 0) (i32.const 1) (i32.const 16) (i32.const 0x200000)";
-    let carried = "(param i32 i32 i32 i32) (result i64)";
-    let floods = [
-        ("constant", flood("wpc", "wpc_constant", carried, room, "drop")),
-        (
-            "panic",
-            flood("wpc", "wpc_panic", "(param i32 i32)", "(i32.const 0) (i32.const 16384)", ""),
-        ),
-    ];
-    let limit = CallOptions::new().time_limit(Duration::from_millis(20));
-    for (name, module) in floods {
-        wpc.define_worker_function(name, module.export("f")).unwrap();
-        assert_eq!(code(wpc.call_with::<()>(name, (), &limit)), "timeout");
-    }
+    wpc.define_host_function("nothing", |_, (): ()| Ok::<_, String>(())).unwrap();
+    wpc.define_worker_dependency("nothing", wat(r#"(module (func (export "f")))"#)).unwrap();
     define_sdk(&wpc, &["add"]);
-    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+    // The error of an import that there is not lists those of the contract.
+    let unknown = wat(r#"(module (import "wpc" "nothing" (func)) (func (export "f")))"#);
+    let text = wpc.define_worker_function("unknown", unknown).unwrap_err().to_string();
+    let (_, offered) = text.split_once("\"wpc\" has ").unwrap();
+    for name in offered.split(", ") {
+        assert!(FLOODS.iter().any(|flood| flood.1 == name), "{name} is not flooded");
+    }
+    let limit = CallOptions::new().time_limit(Duration::from_millis(2));
+    for (module, name, ty, arguments, results) in FLOODS {
+        let flood = flood(module, name, ty, arguments, &"drop ".repeat(results))
+            .limits(Limits { log: usize::MAX, ..Limits::default() })
+            .grant(Capability::Random)
+            .grant(Capability::Clock)
+            .grant_host_function("nothing")
+            .grant_wasi(Wasi::minimal().stdout(Output::discard()));
+        wpc.define_worker_function(name, flood.export("f")).unwrap();
+        let call = wpc.submit_with::<()>(name, (), &limit).unwrap();
+        // Beside it, and behind it on its worker.
+        for _ in 0..4 {
+            assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3, "beside {name}");
+        }
+        assert_eq!(code(call.wait()), "timeout", "{name}");
+    }
     for health in wpc.get_worker_health_states() {
         assert_eq!(health.restart_attempt, 0, "no worker was lost");
     }

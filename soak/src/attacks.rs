@@ -3,6 +3,7 @@
 
 use crate::Usage;
 use anyhow::{Result, ensure};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use wpc_host::{CallOptions, Error, Limits, Options, WasmModule, WorkerProcedureCall};
@@ -138,14 +139,31 @@ pub(crate) fn floods(duration: Duration) -> Result<Usage> {
     wpc.define_worker_function("add", &add)?;
     let before = Usage::now()?;
     wpc.start_workers(2)?;
-    let (end, mut timeouts, mut neighbours) = (Instant::now() + duration, 0_u64, 0_u64);
+    let names = floods.map(|(name, ..)| name);
+    let ends = AtomicBool::new(false);
+    let (timeouts, latencies) = std::thread::scope(|scope| -> Result<_> {
+        let neighbour = scope.spawn(|| neighbour(&wpc, &ends));
+        let timeouts = flood(&wpc, &names, duration);
+        ends.store(true, Ordering::Relaxed);
+        let latencies = neighbour.join();
+        Ok((timeouts?, latencies.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?))
+    })?;
+    wpc.stop_workers();
+    let [median, high] = [50, 99].map(|percent| latencies[latencies.len() * percent / 100]);
+    println!(
+        "{timeouts} floods of host calls ended at their limit and no worker was lost; {} calls of a neighbour were answered, in {median:.1?} at the median and {high:.1?} at p99",
+        latencies.len()
+    );
+    Ok(before)
+}
+
+/// Calls these functions, all at once and over and over; how many ended at their limit.
+fn flood(wpc: &WorkerProcedureCall, names: &[&str], duration: Duration) -> Result<u64> {
+    let (end, mut timeouts) = (Instant::now() + duration, 0);
     let limit = CallOptions::new().time_limit(Duration::from_millis(50));
     while Instant::now() < end {
-        let calls: Vec<_> =
-            floods.iter().map(|(name, ..)| wpc.submit_with::<()>(name, (), &limit)).collect();
-        neighbours += 1;
-        ensure!(wpc.call::<i32>("add", (40, 2))? == 42, "a neighbour's answer is wrong");
-        for call in calls {
+        let submit = |name: &&str| wpc.submit_with::<()>(name, (), &limit);
+        for call in names.iter().map(submit).collect::<Vec<_>>() {
             match call?.wait() {
                 Err(Error::Timeout { .. }) => timeouts += 1,
                 Ok(()) | Err(Error::Held { .. }) => {}
@@ -156,9 +174,23 @@ pub(crate) fn floods(duration: Duration) -> Result<Usage> {
             ensure!(health.restart_attempt == 0, "{} was lost", health.worker_id);
         }
     }
-    wpc.stop_workers();
-    println!(
-        "{timeouts} floods of host calls ended at their limit, beside {neighbours} other calls; no worker was lost"
-    );
-    Ok(before)
+    Ok(timeouts)
+}
+
+/// Calls another function beside an attack, one call at a time, until `ends`. Each call must be answered with the right
+/// value; returned is how long they took, in order.
+fn neighbour(wpc: &WorkerProcedureCall, ends: &AtomicBool) -> Result<Vec<Duration>> {
+    let mut latencies = Vec::new();
+    while latencies.is_empty() || !ends.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        let call = wpc.submit::<i32>("add", (40, 2))?;
+        while !call.is_answered() {
+            ensure!(begun.elapsed() < PATIENCE, "a neighbour's call was not answered");
+            std::thread::sleep(Duration::from_micros(20));
+        }
+        latencies.push(begun.elapsed());
+        ensure!(call.wait()? == 42, "a neighbour's answer is wrong");
+    }
+    latencies.sort_unstable();
+    Ok(latencies)
 }

@@ -179,12 +179,23 @@ impl Mixed {
     }
 }
 
-fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Part, Error> {
+/// The functions that the host links for a module: all that it can call beside other guests' items.
+pub(super) struct HostSide {
+    pub(super) linker: Linker<State>,
+    /// Set where the module imports from WASI.
+    wasi: Option<Arc<Wasi>>,
+    /// Whether it imports items of its dependencies directly.
+    links_directly: bool,
+}
+
+/// Links everything that the host offers the module. Each way of linking belongs here: a test walks the linker.
+pub(super) fn link_host_side(
+    engine: &wasmtime::Engine,
+    nodes: &[Node],
+    at: usize,
+) -> Result<HostSide, Error> {
     let Node { what, module, dependencies, wasi: granted } = &nodes[at];
-    let internal = |error: wasmtime::Error| Error::InvalidModule {
-        what: what.to_string(),
-        reason: format!("it does not link: {error:#}"),
-    };
+    let internal = |error: wasmtime::Error| does_not_link(what, &error);
     let mut linker = imports::host_linker(engine, at).map_err(internal)?;
     for name in &module.requirements.host_functions {
         imports::link_host_function(&mut linker, at, name).map_err(internal)?;
@@ -237,6 +248,12 @@ fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Par
             }
         }
     }
+    Ok(HostSide { linker, wasi, links_directly })
+}
+
+fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Part, Error> {
+    let Node { what, module, dependencies, .. } = &nodes[at];
+    let HostSide { linker, wasi, links_directly } = link_host_side(engine, nodes, at)?;
     let imports = if links_directly {
         let sources = module.wasm.imports().map(|import| {
             let name = import.name().to_owned();
@@ -252,9 +269,14 @@ fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Par
         let sources = sources.collect();
         Imports::Mixed(Box::new(Mixed { linker, sources }))
     } else {
-        Imports::Ready(linker.instantiate_pre(&module.wasm).map_err(internal)?)
+        let pre = linker.instantiate_pre(&module.wasm);
+        Imports::Ready(pre.map_err(|error| does_not_link(what, &error))?)
     };
     Ok(Part { what: Arc::clone(what), module: Arc::clone(module), imports, wasi })
+}
+
+fn does_not_link(what: &str, error: &wasmtime::Error) -> Error {
+    Error::InvalidModule { what: what.to_owned(), reason: format!("it does not link: {error:#}") }
 }
 
 fn missing(module: &Module, export: &str) -> String {

@@ -335,8 +335,10 @@ mod tests {
     use crate::engine::Engines;
     use crate::event::Events;
     use crate::id::{CallId, Generation, WorkerId};
+    use crate::module::{self, DependencyImports, Origin, Requirements};
     use crate::ticker::Ticker;
     use crate::wasi::{Output, Wasi};
+    use std::collections::{BTreeSet, HashMap};
     use std::sync::atomic::AtomicBool;
     use wasmtime::{Extern, Func, Linker, Val, ValType};
 
@@ -356,14 +358,50 @@ mod tests {
         })
     }
 
-    /// Everything that any module can be linked to. A new way to link functions belongs here.
+    /// Everything that the host links, for a module with an import of each origin.
     fn every_import(engine: &wasmtime::Engine) -> Linker<State> {
-        let mut linker = imports::host_linker(engine, 0).unwrap();
-        imports::link_host_function(&mut linker, 0, "host_function").unwrap();
-        let never = |_: &mut wasmtime::Caller<'_, State>, _| panic!("a dependency is called");
-        imports::link_typed(&mut linker, 0, 0, ("wpc:dependency", "function"), never).unwrap();
-        wasi::link(&mut linker, 0, 0).unwrap();
-        linker
+        let compiled = |what: &str, text: &str| {
+            let bytes = wat::parse_str(text).unwrap();
+            Arc::new(module::compile(what, &bytes, engine, None, false).unwrap())
+        };
+        let callee = compiled("a dependency", r#"(module (func (export "function")))"#);
+        let importer = compiled(
+            "every import",
+            r#"(module
+                (import "wpc" "wpc_take" (func (param i32 i32) (result i64)))
+                (import "wpc-host" "host_function" (func (param i32 i32 i32 i32) (result i64)))
+                (import "wpc:callee" "function" (func (param i32 i32 i32 i32) (result i64)))
+                (import "callee" "function" (func))
+                (import "wasi_snapshot_preview1" "sched_yield" (func (result i32))))"#,
+        );
+        // Each field by name: an import of a new kind is added above.
+        let Requirements { constants: _, capabilities: _, dependencies, host_functions, wasi } =
+            &importer.requirements;
+        let DependencyImports { typed, linked } = &dependencies["callee"];
+        assert!(!(host_functions.is_empty() || wasi.is_empty()), "host functions and WASI");
+        assert!(!(typed.is_empty() || linked.is_empty()), "a dependency in both ways");
+        // The same for where imports come from; the host links nothing of the last, which is a guest's.
+        let origins = importer.wasm.imports().map(|import| {
+            match module::origin(import.module(), import.name()).unwrap() {
+                Origin::Host(_) => 0,
+                Origin::HostFunction => 1,
+                Origin::Typed(_) => 2,
+                Origin::Wasi(_) => 3,
+                Origin::Linked(_) => 4,
+            }
+        });
+        assert_eq!(origins.collect::<BTreeSet<_>>(), (0..=4).collect());
+        let node = |what: &str, module, dependencies| Node {
+            what: what.into(),
+            module,
+            dependencies,
+            wasi: None,
+        };
+        let nodes = [
+            node("a dependency", callee, HashMap::new()),
+            node("every import", importer, HashMap::from([("callee".to_owned(), 0)])),
+        ];
+        blueprint::link_host_side(engine, &nodes, 1).unwrap().linker
     }
 
     /// A guest that calls nothing but this, and then traps.
