@@ -3,8 +3,9 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+use std::path::Path;
 use std::process::Command;
-use wpc_host::{Error, Options, OsResource, WorkerProcedureCall};
+use wpc_host::{Error, Limits, Options, OsResource, Wasi, WasmModule, WorkerProcedureCall};
 
 /// Which case a child is to run.
 const CASE: &str = "WPC_OS_LIMITS_CASE";
@@ -15,7 +16,10 @@ fn under(limit: &str, case: &str) {
 }
 
 fn run(command: &str, case: &str) {
-    let test = std::env::current_exe().unwrap();
+    run_binary(&std::env::current_exe().unwrap(), command, case);
+}
+
+fn run_binary(test: &Path, command: &str, case: &str) {
     let child =
         Command::new("sh").args(["-c", command]).arg(test).env(CASE, case).output().unwrap();
     let text = String::from_utf8_lossy(&child.stderr);
@@ -54,18 +58,44 @@ fn modules_are_refused_before_file_descriptors_run_out() {
 }
 
 #[test]
-fn a_limit_on_threads_is_named() {
-    // Root has no such limit: another user has it.
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
+fn guests_are_refused_files_before_file_descriptors_run_out() {
+    under("ulimit -n 64;", "files_of_guests");
+}
+
+#[test]
+fn directories_are_refused_before_file_descriptors_run_out() {
+    under("ulimit -n 64;", "granted_directories");
+}
+
+#[test]
+fn a_limit_on_threads_is_named_before_it_is_reached() {
+    // Root has no such limit: another user has it, who may not be able to read where this binary lies.
+    let folder = tempfile::tempdir().unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open).unwrap();
+    let (test, copy) = (std::env::current_exe().unwrap(), folder.path().join("os_limits"));
+    std::fs::hard_link(&test, &copy).or_else(|_| std::fs::copy(&test, &copy).map(drop)).unwrap();
+    let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
     let user = if is_root { "setpriv --reuid 65534 --regid 65534 --clear-groups" } else { "" };
-    let limited = format!("{user} prlimit --nproc=1");
-    // Where the commands are missing, or the other user cannot read this binary, there is nothing to be seen.
-    let test = std::env::current_exe().unwrap();
-    let list = format!("exec {limited} \"$0\" --list");
-    let can = Command::new("sh").args(["-c", &list]).arg(test).output().unwrap();
-    if can.status.success() {
-        run(&format!("exec {limited} \"$0\" --exact child --nocapture"), "no_threads");
+    let run_limited = |limit: u32, case: &str| {
+        run_binary(
+            &copy,
+            &format!("cd /; exec {user} prlimit --nproc={limit} \"$0\" --exact child --nocapture"),
+            case,
+        );
+    };
+    for tool in ["setpriv", "prlimit"] {
+        if !Command::new(tool).arg("--version").output().is_ok_and(|run| run.status.success()) {
+            let must =
+                ["CI", "WPC_EVERY_COMPILER"].iter().any(|name| std::env::var_os(name).is_some());
+            assert!(!must, "install `{tool}`, of util-linux");
+            eprintln!("skipped: `{tool}`, of util-linux, is not installed");
+            return;
+        }
     }
+    // One after the other: what one user's processes have together is limited.
+    run_limited(1, "no_threads");
+    run_limited(40, "few_threads");
 }
 
 /// What a child does; nothing in the process of the other tests.
@@ -80,6 +110,9 @@ fn child() {
         "stacks_without_space" => stacks_without_space(),
         "few_descriptors" => few_descriptors(),
         "no_threads" => no_threads(),
+        "few_threads" => few_threads(),
+        "files_of_guests" => files_of_guests(),
+        "granted_directories" => granted_directories(),
         other => panic!("{other} is not a case"),
     }
     eprintln!("the case has ended");
@@ -222,4 +255,80 @@ fn few_descriptors() {
     assert!(text.contains("of 64 are in use") && text.contains("ulimit -n"), "{text}");
     assert!(defined > 8, "{defined} modules");
     assert_eq!(wpc.call::<i32>("f0", ()).unwrap(), 7);
+}
+
+fn few_threads() {
+    let mut pools = Vec::new();
+    let refused = loop {
+        match working_pool(Options { max_live_instances: 8, ..Options::default() }, 2) {
+            Ok(wpc) => pools.push(wpc),
+            Err(error) => break Err(error),
+        }
+    };
+    let text = limited(refused, OsResource::Threads);
+    assert!(text.contains("of 40 are in use (4 stay free)"), "{text}");
+    assert!(pools.len() > 2, "{} pools", pools.len());
+    // The reserve is there for others.
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Arc::new(std::sync::Mutex::new(released));
+    for _ in 0..4 {
+        let released = std::sync::Arc::clone(&released);
+        std::thread::Builder::new().spawn(move || released.lock().unwrap().recv()).unwrap();
+    }
+    drop(release);
+    assert_eq!(pools[0].call::<i32>("f", ()).unwrap(), 7);
+}
+
+/// A function that opens the only directory granted to it `count` times, and returns the first error.
+const OPENS: &str = r#"(module
+    (import "wasi_snapshot_preview1" "path_open"
+        (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 8) ".")
+    (func (export "opens") (param $count i32) (result i32) (local $error i32)
+        (loop
+            (local.set $error
+                (call $open (i32.const 3) (i32.const 0) (i32.const 8) (i32.const 1) (i32.const 2)
+                    (i64.const 0) (i64.const 0) (i32.const 0) (i32.const 32)))
+            (local.set $count (i32.sub (local.get $count) (i32.const 1)))
+            (br_if 0 (i32.and (i32.eqz (local.get $error)) (i32.gt_s (local.get $count) (i32.const 0)))))
+        local.get $error))"#;
+
+fn files_of_guests() {
+    const TOO_MANY_FILES: i32 = 33;
+    let wpc = WorkerProcedureCall::new(Options::default()).unwrap();
+    wpc.start_workers(1).unwrap();
+    let module = WasmModule::new(wat::parse_str(OPENS).unwrap())
+        .limits(Limits { open_files: 1000, ..Limits::default() })
+        .grant_wasi(Wasi::new().read_directory("/", "/"));
+    wpc.define_worker_function("opens", module).unwrap();
+    assert_eq!(wpc.call::<i32>("opens", (8,)).unwrap(), 0);
+    assert_eq!(wpc.call::<i32>("opens", (1000,)).unwrap(), TOO_MANY_FILES);
+    // The reserve is there for others, who are counted as well.
+    let others: Vec<_> = (0..16).map(|_| std::fs::File::open("/").unwrap()).collect();
+    assert_eq!(wpc.call::<i32>("opens", (1,)).unwrap(), TOO_MANY_FILES);
+    drop(others);
+}
+
+fn granted_directories() {
+    let wpc = WorkerProcedureCall::new(Options::default()).unwrap();
+    wpc.start_workers(1).unwrap();
+    let granted = |count| {
+        let wasi =
+            (0..count).fold(Wasi::new(), |wasi, at| wasi.read_directory("/", format!("/{at}")));
+        WasmModule::new(wat::parse_str(OPENS).unwrap()).grant_wasi(wasi)
+    };
+    let refused = wpc.define_worker_function("opens", granted(60)).map(|_| wpc.clone());
+    let text = limited(refused, OsResource::FileDescriptors);
+    assert!(text.contains("it needs 60 file descriptors"), "{text}");
+    // The definition keeps them open, and each sandbox opens them once more.
+    wpc.define_worker_function("opens", granted(20)).unwrap();
+    let text =
+        limited(wpc.call::<i32>("opens", (1,)).map(|_| wpc.clone()), OsResource::FileDescriptors);
+    assert!(
+        text.contains("a sandbox of function \"opens\"") && text.contains("ulimit -n"),
+        "{text}"
+    );
+    wpc.define_worker_function("opens", granted(2)).unwrap();
+    assert_eq!(wpc.call::<i32>("opens", (1,)).unwrap(), 0);
 }

@@ -510,3 +510,27 @@ pub fn stop_that_abandons_a_worker() {
     assert_eq!(abandoned.in_flight(), 0, "it released its slot once");
     pool.stop();
 }
+
+/// A call under which the host panics is answered once, whether its worker, the supervisor or nobody else looks at it or
+/// takes it over at that moment; its worker is replaced.
+pub fn host_that_panics() {
+    let options = Options { lost_worker_grace: Duration::from_millis(2), ..Options::default() };
+    let pool = Pool::new(1, options);
+    pool.define("panics", 1);
+    let lost = Arc::clone(&pool.0.pool.workers.load()[0]);
+    let limit = CallOptions::new().time_limit(Duration::from_millis(1));
+    let call = pool.submit_with::<()>("panics", &limit).expect("it is accepted");
+    let behind = pool.submit::<()>("good").expect("it is accepted");
+    let began = match call.wait() {
+        Err(Error::Timeout { ran, .. }) => ran,
+        Err(Error::WorkerLost { .. }) => true,
+        other => panic!("{other:?}"),
+    };
+    behind.wait().expect("it went to the other");
+    pool.call("good").expect("there is another");
+    while began && !lost.has_exited() {
+        thread::yield_now();
+    }
+    assert_eq!(lost.in_flight(), 0, "it gave back what it had, once");
+    pool.stop();
+}

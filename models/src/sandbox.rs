@@ -2,7 +2,8 @@
 //!
 //! * `good` answers with nothing, `reads` with the constant `word`, `fails` traps;
 //! * `loops` goes on until its call should end, as a guest does;
-//! * `stuck` goes on until its call was answered and the check lets it, as a host function does.
+//! * `stuck` goes on until its call was answered and the check lets it, as a host function does;
+//! * `panics` panics after a while, as the host does by a bug.
 
 use crate::by_name::ByName;
 use crate::call::Call;
@@ -20,6 +21,7 @@ use crate::sync::atomic::AtomicBool;
 use crate::sync::{ArcSwap, thread, time};
 use crate::ticker::Ticker;
 use crate::wasi::Wasi;
+use shuttle::rand::{Rng as _, thread_rng};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -141,6 +143,14 @@ impl Sandbox {
                     thread::yield_now();
                 }
                 Ok(())
+            }
+            "panics" => {
+                // Before its deadline, while the supervisor looks at it, after it was answered, or when it is stolen.
+                for _ in 0..thread_rng().gen_range(0..200) {
+                    thread::yield_now();
+                }
+                // Without the hook of panics, which would print each.
+                std::panic::resume_unwind(Box::new("a bug of the host"));
             }
             _ => Err(Error::Trap {
                 function: call.function.to_string(),

@@ -49,4 +49,5 @@ checks! {
     buffers_of_an_idle_pool 100,
     lost_worker 30,
     stop_that_abandons_a_worker 300,
+    host_that_panics 100,
 }

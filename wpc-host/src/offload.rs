@@ -125,7 +125,7 @@ impl Offload {
         let builder = thread::Builder::new().name("wpc-offload".to_owned());
         #[expect(clippy::disallowed_methods, reason = "bounded, and ends when no task is left")]
         let spawn = || builder.spawn(move || shared.run());
-        if os_limits::has_maps_for_thread() && spawn().is_ok() {
+        if os_limits::has_room_for_thread() && spawn().is_ok() {
             return;
         }
         // Tried again at the next look.

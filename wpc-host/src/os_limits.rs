@@ -112,9 +112,19 @@ pub(crate) fn check_code(what: impl Display) -> Result<(), Error> {
     linux::check_descriptors(&what, DESCRIPTORS)
 }
 
-/// Sees that so many instances can be made. Costs an atomic subtraction as a rule.
-pub(crate) fn check_instances(what: impl Display, instances: usize) -> Result<(), Error> {
-    linux::check_maps(&what, MAPS_OF_INSTANCE.saturating_mul(instances as u64))
+/// Sees that so many instances can be made, which open so many files. Costs an atomic subtraction of each as a rule.
+pub(crate) fn check_instances(
+    what: impl Display,
+    instances: usize,
+    files: usize,
+) -> Result<(), Error> {
+    linux::check_maps(&what, MAPS_OF_INSTANCE.saturating_mul(instances as u64))?;
+    check_files(what, files)
+}
+
+/// Sees that so many files can be opened.
+pub(crate) fn check_files(what: impl Display, files: usize) -> Result<(), Error> {
+    if files == 0 { Ok(()) } else { linux::check_descriptors(&what, files as u64) }
 }
 
 /// Starts a thread by `spawn` where there is enough for one, with a stack of so many bytes.
@@ -124,6 +134,7 @@ pub(crate) fn start_thread<T>(
     spawn: impl FnOnce() -> std::io::Result<T>,
 ) -> Result<T, Error> {
     linux::check_maps(&what, MAPS_OF_THREAD)?;
+    linux::check_threads(&what)?;
     linux::check_address_space(&what, stack as u64)?;
     spawn().map_err(|error| {
         linux::exhausted_threads(&what).unwrap_or_else(|| Error::StartFailed {
@@ -133,8 +144,9 @@ pub(crate) fn start_thread<T>(
 }
 
 /// Whether a thread can be started without the process being aborted, for a caller that needs no reason.
-pub(crate) fn has_maps_for_thread() -> bool {
+pub(crate) fn has_room_for_thread() -> bool {
     linux::check_maps(&"a thread", MAPS_OF_THREAD).is_ok()
+        && linux::check_threads(&"a thread").is_ok()
 }
 
 /// How large the stack of a thread is for which no size was chosen: that of the standard library.
@@ -144,6 +156,7 @@ pub(crate) const USUAL_STACK: usize = 2 * 1024 * 1024;
 mod linux {
     use super::OsResource;
     use crate::error::Error;
+    use rustix::io::Errno;
     use rustix::process::{Resource, getrlimit, getuid};
     use std::fmt::Display;
     use std::fs;
@@ -151,22 +164,23 @@ mod linux {
     use std::path::Path;
     use std::sync::atomic::{AtomicI64, Ordering};
     use std::sync::{Mutex, PoisonError};
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
-    /// How many memory maps may still be taken before they are counted again: half of what was free at the last count,
-    /// since other code takes some as well. To count means to read a line for each.
-    static MAPS_LEFT: AtomicI64 = AtomicI64::new(0);
+    static MAPS: Allowance = Allowance::new(OsResource::MemoryMaps);
+    static THREADS: Allowance = Allowance::new(OsResource::Threads);
+    static DESCRIPTORS: Allowance = Allowance::new(OsResource::FileDescriptors);
 
-    /// The last count that ended in a refusal.
-    static LAST_REFUSAL: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
-
-    /// For how long a count that ended in a refusal holds: counting 60,000 maps takes some tens of milliseconds, and
-    /// calls may fail one after another.
-    const REFUSAL_HOLDS: Duration = Duration::from_millis(100);
+    /// For how many times as long as it took a count that ended in a refusal holds: counting 60,000 maps takes some tens
+    /// of milliseconds, and calls may fail one after another.
+    const REFUSAL_HOLDS: u32 = 8;
 
     /// How many threads may start beside the one that was counted for, before the next count.
     const MIN_RESERVED_MAPS: u64 = 256;
     const MAX_RESERVED_MAPS: u64 = 4096;
+
+    /// What the embedder starts between two counts.
+    const MIN_RESERVED_THREADS: u64 = 4;
+    const MAX_RESERVED_THREADS: u64 = 64;
 
     /// An arena of the allocator, which it maps for a new thread.
     const RESERVED_ADDRESS_SPACE: u64 = 64 << 20;
@@ -186,53 +200,94 @@ mod linux {
         what: &impl Display,
         resource: OsResource,
         needed: u64,
-        (used, limit, reserve): (u64, u64, u64),
+        (used, limit, reserve): Count,
     ) -> Error {
         Error::OsLimit { what: what.to_string(), resource, needed, used, limit, reserve }
     }
 
-    pub(super) fn check_maps(what: &impl Display, needed: u64) -> Result<(), Error> {
-        let wanted = i64::try_from(needed).unwrap_or(i64::MAX);
-        let take = || MAPS_LEFT.fetch_sub(wanted, Ordering::Relaxed) >= wanted;
-        if take() { Ok(()) } else { count_for(what, needed, take) }
+    /// How much is in use, how much is allowed, and how much of that is kept free.
+    type Count = (u64, u64, u64);
+
+    /// How much of a resource may still be taken before it is counted again.
+    struct Allowance {
+        resource: OsResource,
+        /// Half of what was free at the last count, since other code takes some as well.
+        left: AtomicI64,
+        /// The last count, if it ended in a refusal, and until when it holds.
+        refused: Mutex<Option<(Instant, Count)>>,
     }
 
-    #[cold]
-    fn count_for(
-        what: &impl Display,
-        needed: u64,
-        take: impl FnOnce() -> bool,
-    ) -> Result<(), Error> {
-        let mut last = LAST_REFUSAL.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another thread may have counted meanwhile.
-        if take() {
-            return Ok(());
+    impl Allowance {
+        const fn new(resource: OsResource) -> Self {
+            Self { resource, left: AtomicI64::new(0), refused: Mutex::new(None) }
         }
-        MAPS_LEFT.store(0, Ordering::Relaxed);
-        let Some(limit) = number("/proc/sys/vm/max_map_count") else {
-            return Ok(());
-        };
-        let reserve = (limit / 16).clamp(MIN_RESERVED_MAPS, MAX_RESERVED_MAPS).min(limit);
-        let free = |used| (limit - reserve).saturating_sub(used);
-        let refused = |used| refusal(what, OsResource::MemoryMaps, needed, (used, limit, reserve));
-        // A count that ended in a refusal may refuse again. It allows nothing: maps were taken since.
-        if let Some((_, used)) =
-            last.filter(|(when, used)| when.elapsed() < REFUSAL_HOLDS && free(*used) < needed)
-        {
-            return Err(refused(used));
+
+        /// Takes so much of it, or refuses. `count` is asked where the last count does not suffice; without an answer,
+        /// everything is allowed.
+        fn take(
+            &self,
+            what: &impl Display,
+            needed: u64,
+            count: impl FnOnce() -> Option<Count>,
+        ) -> Result<(), Error> {
+            let wanted = i64::try_from(needed).unwrap_or(i64::MAX);
+            let take = || self.left.fetch_sub(wanted, Ordering::Relaxed) >= wanted;
+            if take() { Ok(()) } else { self.count(what, needed, take, count) }
         }
-        let Some(used) = count_lines("/proc/self/maps") else {
-            return Ok(());
-        };
-        if free(used) < needed {
-            *last = Some((Instant::now(), used));
-            return Err(refused(used));
+
+        #[cold]
+        fn count(
+            &self,
+            what: &impl Display,
+            needed: u64,
+            take: impl FnOnce() -> bool,
+            count: impl FnOnce() -> Option<Count>,
+        ) -> Result<(), Error> {
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            // Another thread may have counted meanwhile.
+            if take() {
+                return Ok(());
+            }
+            self.left.store(0, Ordering::Relaxed);
+            let free = |(used, limit, reserve): Count| (limit - reserve).saturating_sub(used);
+            let refusal = |count| Err(refusal(what, self.resource, needed, count));
+            let begun = Instant::now();
+            // A count that ended in a refusal may refuse again. It allows nothing: more was taken since.
+            if let Some((_, count)) =
+                refused.filter(|(until, count)| begun < *until && free(*count) < needed)
+            {
+                return refusal(count);
+            }
+            let Some(count) = count() else { return Ok(()) };
+            if free(count) < needed {
+                *refused = Some((begun + begun.elapsed() * (1 + REFUSAL_HOLDS), count));
+                return refusal(count);
+            }
+            *refused = None;
+            let left = i64::try_from((free(count) - needed) / 2).unwrap_or(i64::MAX);
+            self.left.store(left, Ordering::Relaxed);
+            Ok(())
         }
-        *last = None;
-        let free = free(used);
-        let left = i64::try_from((free - needed) / 2).unwrap_or(i64::MAX);
-        MAPS_LEFT.store(left, Ordering::Relaxed);
-        Ok(())
+    }
+
+    pub(super) fn check_maps(what: &impl Display, needed: u64) -> Result<(), Error> {
+        MAPS.take(what, needed, || {
+            let limit = number("/proc/sys/vm/max_map_count")?;
+            let reserve = (limit / 16).clamp(MIN_RESERVED_MAPS, MAX_RESERVED_MAPS).min(limit);
+            Some((count_lines("/proc/self/maps")?, limit, reserve))
+        })
+    }
+
+    /// Sees that one more thread can be started.
+    pub(super) fn check_threads(what: &impl Display) -> Result<(), Error> {
+        THREADS.take(what, 1, || {
+            let kept = |(used, limit): (u64, u64)| {
+                let reserve = (limit / 16).clamp(MIN_RESERVED_THREADS, MAX_RESERVED_THREADS);
+                (used, limit, reserve.min(limit))
+            };
+            let counts = thread_limits().into_iter().map(kept);
+            counts.min_by_key(|(used, limit, reserve)| (limit - reserve).saturating_sub(*used))
+        })
     }
 
     fn count_lines(path: &str) -> Option<u64> {
@@ -262,7 +317,7 @@ mod linux {
     }
 
     /// How much is used, how much is allowed, and how much of that is kept free.
-    fn address_space() -> Option<(u64, u64, u64)> {
+    fn address_space() -> Option<Count> {
         let limit = getrlimit(Resource::As).current.unwrap_or(u64::MAX).min(ADDRESSABLE);
         let status = fs::read_to_string("/proc/self/status").ok()?;
         let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"))?;
@@ -271,32 +326,56 @@ mod linux {
     }
 
     pub(super) fn check_descriptors(what: &impl Display, needed: u64) -> Result<(), Error> {
-        let Some(limit) = getrlimit(Resource::Nofile).current else { return Ok(()) };
-        // The one that reads the folder is counted as well, and gone at once.
-        let Ok(open) = fs::read_dir("/proc/self/fd") else { return Ok(()) };
-        let used = (open.count() as u64).saturating_sub(1);
-        let reserve = RESERVED_DESCRIPTORS.min(limit);
-        if used + needed + reserve <= limit {
-            return Ok(());
-        }
-        Err(refusal(what, OsResource::FileDescriptors, needed, (used, limit, reserve)))
+        DESCRIPTORS.take(what, needed, || {
+            let limit = getrlimit(Resource::Nofile).current?;
+            let used = match fs::read_dir("/proc/self/fd") {
+                // The one that reads the folder is counted as well, and gone at once.
+                Ok(open) => (open.count() as u64).saturating_sub(1),
+                // Not even that one can be opened.
+                Err(error) if error.raw_os_error() == Some(Errno::MFILE.raw_os_error()) => limit,
+                Err(_) => return None,
+            };
+            Some((used, limit, RESERVED_DESCRIPTORS.min(limit)))
+        })
     }
 
     /// The limit on threads that is used up, if one is: asked after one could not be started.
     pub(super) fn exhausted_threads(what: &impl Display) -> Option<Error> {
-        let of_user =
-            || Some((threads(Some(getuid().as_raw())), getrlimit(Resource::Nproc).current?));
-        let of_all = || Some((threads(None), number("/proc/sys/kernel/threads-max")?));
-        let is_used_up = |(used, limit): &(u64, u64)| used >= limit;
-        let (used, limit) = of_group()
-            .filter(is_used_up)
-            .or_else(|| of_user().filter(is_used_up))
-            .or_else(|| of_all().filter(is_used_up))?;
-        Some(refusal(what, OsResource::Threads, 1, (used, limit, 0)))
+        let full = thread_limits().into_iter().find(|(used, limit)| used >= limit);
+        full.map(|(used, limit)| refusal(what, OsResource::Threads, 1, (used, limit, 0)))
     }
 
-    /// How many threads all processes have, or those of one user.
-    fn threads(of_user: Option<u32>) -> u64 {
+    /// How many threads there are of those that each limit counts, and the limit: of the control group and those above
+    /// it, of the user, of all processes.
+    fn thread_limits() -> Vec<(u64, u64)> {
+        let of_user = || {
+            let limit = getrlimit(Resource::Nproc).current.filter(|_| is_limited())?;
+            Some((threads_of(getuid().as_raw()), limit))
+        };
+        let of_all = || {
+            // `running/all`, the fourth field.
+            let load = fs::read_to_string("/proc/loadavg").ok()?;
+            let (_, all) = load.split_whitespace().nth(3)?.split_once('/')?;
+            Some((all.parse().ok()?, number("/proc/sys/kernel/threads-max")?))
+        };
+        let mut limits = of_groups();
+        limits.extend(of_user());
+        limits.extend(of_all());
+        limits
+    }
+
+    /// Whether the limit of the user holds for this process: not for root, nor with the capabilities to exceed it.
+    fn is_limited() -> bool {
+        const ADMIN: u64 = 1 << 21;
+        const RESOURCE: u64 = 1 << 24;
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+        let effective = effective.and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
+        !getuid().is_root() && effective.unwrap_or(0) & (ADMIN | RESOURCE) == 0
+    }
+
+    /// How many threads the processes of a user have.
+    fn threads_of(user: u32) -> u64 {
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
         let statuses =
             processes.filter_map(|entry| fs::read_to_string(entry.path().join("status")).ok());
@@ -305,17 +384,15 @@ mod linux {
             line.split_whitespace().next()?.parse().ok()
         };
         statuses
-            .filter(|status| {
-                of_user.is_none_or(|user| field(status, "Uid:") == Some(u64::from(user)))
-            })
+            .filter(|status| field(status, "Uid:") == Some(u64::from(user)))
             .filter_map(|status| field(&status, "Threads:"))
             .sum()
     }
 
-    /// How many threads the control group has, or one above it, and how many it may have; the first that is full.
-    fn of_group() -> Option<(u64, u64)> {
-        let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-        groups.lines().find_map(|line| {
+    /// How many threads the control group has and how many it may have, and the same of each above it.
+    fn of_groups() -> Vec<(u64, u64)> {
+        let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let limits = groups.lines().filter_map(|line| {
             let mut parts = line.splitn(3, ':').skip(1);
             let (controllers, path) = (parts.next()?, parts.next()?);
             let root = match controllers {
@@ -324,12 +401,13 @@ mod linux {
                 _ => return None,
             };
             let own = root.join(path.trim_start_matches('/'));
-            own.ancestors().take_while(|group| group.starts_with(&root)).find_map(|group| {
-                let (used, limit) =
-                    (number(group.join("pids.current"))?, number(group.join("pids.max"))?);
-                (used >= limit).then_some((used, limit))
-            })
-        })
+            let all = own.ancestors().take_while(|group| group.starts_with(&root));
+            let limit = |group: &Path| {
+                Some((number(group.join("pids.current"))?, number(group.join("pids.max"))?))
+            };
+            Some(all.filter_map(limit).collect::<Vec<_>>())
+        });
+        limits.flatten().collect()
     }
 }
 
@@ -351,6 +429,10 @@ mod linux {
     }
 
     pub(super) fn check_descriptors(_: &impl Display, _: u64) -> Result<(), Error> {
+        Ok(())
+    }
+
+    pub(super) fn check_threads(_: &impl Display) -> Result<(), Error> {
         Ok(())
     }
 

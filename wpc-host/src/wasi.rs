@@ -4,6 +4,7 @@
 use crate::capability::Capability;
 use crate::error::Error;
 use crate::offload::foreign;
+use crate::os_limits;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -218,7 +219,8 @@ impl Wasi {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidOptions`] with everything that is wrong with it.
+    /// [`Error::InvalidOptions`] with everything that is wrong with it; [`Error::OsLimit`] where the process may not open
+    /// so many.
     pub(crate) fn open(mut self, what: &str) -> Result<Arc<Self>, Error> {
         let mut problems = Vec::new();
         if self.directories.len() > MAX_DIRECTORIES {
@@ -232,6 +234,10 @@ impl Wasi {
             if name.is_empty() || name.contains('=') || has_nul(name) || has_nul(value) {
                 problems.push(format!("the environment of {what} cannot have {name:?}: a name is not empty and has no `=`, and neither it nor its value has a NUL"));
             }
+        }
+        if problems.is_empty() {
+            let what = format_args!("what {what} is granted");
+            os_limits::check_files(what, self.directories.len())?;
         }
         for Directory { host, guest, handle, .. } in &mut self.directories {
             if guest.is_empty() || guest.contains('\0') {

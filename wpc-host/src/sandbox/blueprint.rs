@@ -122,6 +122,12 @@ impl Blueprint {
         Some(counter.count(self.parts.len() as u64, memories + 1))
     }
 
+    /// How many directories a sandbox opens.
+    pub(super) fn directories(&self) -> usize {
+        let granted = self.parts.iter().filter_map(|part| part.wasi.as_ref());
+        granted.map(|granted| granted.directories.len()).sum()
+    }
+
     /// Makes every instance in `store`, start functions and initialisers included.
     pub(super) fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<()> {
         for (at, part) in self.parts.iter().enumerate() {

@@ -79,7 +79,7 @@ impl Sandbox {
         request: &Request<'_>,
     ) -> Result<Self, Error> {
         let what = format_args!("a sandbox of function \"{}\"", request.call.function);
-        os_limits::check_instances(what, blueprint.instances())?;
+        os_limits::check_instances(what, blueprint.instances(), blueprint.directories())?;
         let state = State::new(limits, surroundings, blueprint.instances());
         let mut store = Store::new(blueprint.engine(), state);
         store.limiter(|state| &mut state.meter);

@@ -11,6 +11,7 @@ use super::state::State;
 use super::surroundings::Failure;
 use crate::call::Interrupt;
 use crate::host_function::drive;
+use crate::os_limits;
 use crate::wasi::WASI_MODULE;
 use std::time::Instant;
 use wasmtime::{AsContextMut as _, Caller, Linker};
@@ -34,6 +35,9 @@ macro_rules! link_functions {
             stringify!($name),
             move |mut caller: Caller<'_, State> $(, $letter: $ty)*| -> wasmtime::Result<i32> {
                 check_interrupt(&caller)?;
+                if stringify!($name) == "path_open" && !has_room_for_file() {
+                    return Ok(TOO_MANY_FILES);
+                }
                 let memory = memory_of(&mut caller, $at).map_err(wasmtime::Error::new)?;
                 let fuel = caller.as_context_mut().hostcall_fuel();
                 let (bytes, state) = memory.data_and_store_mut(&mut caller);
@@ -46,6 +50,15 @@ macro_rules! link_functions {
             },
         )?
     };
+}
+
+/// Preview 1's `errno` of a process that may open no more files.
+const TOO_MANY_FILES: i32 = 33;
+
+/// Whether the process may open another file without cutting into the descriptors that are kept free. The guest learns of
+/// it as from any operating system: part of it has run, so its call does not end as refused.
+fn has_room_for_file() -> bool {
+    os_limits::check_files("a file of a guest", 1).is_ok()
 }
 
 /// Links preview 1 for the module at `at`, whose context is the sandbox's `nth`.

@@ -134,21 +134,26 @@ enum Unserved {
 }
 
 /// Answers the running call should the host panic under it.
-struct Unanswered<'a>(&'a Worker);
+struct Unanswered<'a> {
+    worker: &'a Worker,
+    job: &'a mut Job,
+}
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
-        if let Some(call) = self.0.steal_running() {
-            call.answer_with(|ran| {
-                Err(Error::WorkerLost {
-                    function: call.function.to_string(),
-                    worker: self.0.id,
-                    reason: "the host panicked; this is a bug of wpc or of a host function"
-                        .to_owned(),
-                    ran,
-                })
-            });
-        }
+        let Some(call) = self.worker.steal_running() else {
+            // The thread that has taken it over answers it.
+            self.job.is_disowned = true;
+            return;
+        };
+        call.answer_with(|ran| {
+            Err(Error::WorkerLost {
+                function: call.function.to_string(),
+                worker: self.worker.id,
+                reason: "the host panicked; this is a bug of wpc or of a host function".to_owned(),
+                ran,
+            })
+        });
     }
 }
 
@@ -213,18 +218,22 @@ impl Thread {
         worker.surroundings.is_occupied.store(false, Ordering::Relaxed);
         let deadline = worker.ticker.nanos(job.call.deadline());
         let running = worker.current.begin(&job.call, deadline);
-        let unanswered = Unanswered(worker);
+        let unanswered = Unanswered { worker, job: &mut job };
         if worker.ticker.coarse_now() > deadline {
-            job.call.expire(time::now());
+            unanswered.job.call.expire(time::now());
         }
-        if let Err(unserved) = self.take_up(&mut job) {
+        if let Err(unserved) = self.take_up(unanswered.job) {
             std::mem::forget(unanswered);
             return self.put_down(worker, running, job, unserved);
         }
 
-        let is_timed = !job.is_warm_up && self.sampler.is_due(&worker.pace);
+        let is_timed = !unanswered.job.is_warm_up && self.sampler.is_due(&worker.pace);
         let begun = is_timed.then(time::now);
-        let outcome = if job.is_warm_up { self.warm(&job) } else { self.answer(&mut job, buffers) };
+        let outcome = if unanswered.job.is_warm_up {
+            self.warm(unanswered.job)
+        } else {
+            self.answer(unanswered.job, buffers)
+        };
 
         if let Some(begun) = begun {
             worker.pace.note(time::now().saturating_duration_since(begun));
