@@ -7,13 +7,13 @@ use crate::manifest::{self, Build, Source};
 use crate::problem::{MANIFEST, Problem};
 use crate::remedy::{Interface, translate};
 use crate::text::escape;
-use crate::{inspect, source_check, terminal, toolchain};
+use crate::{file, inspect, source_check, terminal, toolchain};
 use serde_json::json;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use wpc_abi::section::custom_section;
 use wpc_abi::text::parse_signature;
-use wpc_host::{ModuleInformation, WasmModule};
+use wpc_host::{Limits, ModuleInformation, WasmModule};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -135,7 +135,7 @@ fn build(
     }
     let partial = partial.tempfile_in(out.parent().unwrap_or(Path::new("/"))).map_err(cannot)?;
     let tool = toolchain::compile(sources, target, partial.path())?;
-    let mut bytes = std::fs::read(partial.path()).map_err(cannot)?;
+    let mut bytes = read_built(partial.path())?;
     let told = finish(&mut bytes, manifest.as_ref(), cache)?;
     std::fs::write(partial.path(), bytes).map_err(cannot)?;
     partial.persist(&out).map_err(|error| cannot(error.error))?;
@@ -159,6 +159,19 @@ fn build(
         format!("{}\n{} bytes, built by {tool}\n{functions}", out.display(), told.size)
     };
     Ok(text)
+}
+
+/// What the compiler wrote, as far as a module may be long.
+fn read_built(path: &Path) -> Result<Vec<u8>, Failure> {
+    let limit = Limits::default().module_size;
+    file::read(path, limit).map_err(|error| {
+        if error.is_too_large() {
+            let why = format!("it has more than {limit} bytes, which a module may have");
+            Failure::Project(format!("what was built is of no use: {why}"))
+        } else {
+            error.into()
+        }
+    })
 }
 
 /// Where the module goes: what a link leads to, and never in the place of what is no module.

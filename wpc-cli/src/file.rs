@@ -101,7 +101,11 @@ pub(crate) fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
 }
 
 /// All there is; `None` where that is more than `limit` bytes.
-fn read_at_most(from: impl Read, capacity: usize, limit: usize) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read_at_most(
+    from: impl Read,
+    capacity: usize,
+    limit: usize,
+) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::with_capacity(capacity.min(limit));
     from.take((limit as u64).saturating_add(1)).read_to_end(&mut bytes)?;
     Ok((bytes.len() <= limit).then_some(bytes))

@@ -3,7 +3,7 @@
 use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::file::STANDARD_INPUT;
-use crate::limit_options::ModuleLimits;
+use crate::limit_options::LimitOptions;
 use crate::manifest::Source;
 use crate::remedy::{Interface, translate};
 use crate::text::escape;
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "MANIFEST", conflicts_with = "file")]
     manifest: Option<PathBuf>,
     #[command(flatten)]
-    limits: ModuleLimits,
+    limits: LimitOptions,
 }
 
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
@@ -44,7 +44,9 @@ fn inspect(
     arguments: &Arguments,
     cache: &Cache,
 ) -> Result<ModuleInformation, Failure> {
-    let limits = arguments.limits.limits();
+    let mut limits = arguments.limits.limits();
+    // Checked as a definition's, since nothing is called.
+    limits.time = arguments.limits.time_limit().or(limits.time);
     let options = cache.options()?;
     let max_wasm_stack = arguments.limits.pool_stack(options.max_wasm_stack);
     let options = Options { max_wasm_stack, ..options };
@@ -193,8 +195,12 @@ fn count(number: u64, one: &str) -> String {
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
-/// A function's line: its name and its types.
+/// A function's line: its name and its types; a second one where its name needs to be said how to call it.
 pub(crate) fn function_line(function: &ExportInformation) -> String {
     let types = function.signature.as_deref().unwrap_or(" (types are not told)");
-    format!("  {}\n", escape(&format!("{}{types}", function.name)))
+    let mut line = format!("  {}\n", escape(&format!("{}{types}", function.name)));
+    if let Some(how) = &function.how_to_call {
+        let _ = writeln!(line, "      how to call it: {how}");
+    }
+    line
 }

@@ -22,10 +22,16 @@ pub(crate) const OPTIONS: [(&str, &str); 14] = [
     ("recycle_past_memory", "--recycle-past-memory"),
 ];
 
-/// The limits that count before anything runs.
+/// Every limit of a function.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Limits")]
-pub(crate) struct ModuleLimits {
+pub(crate) struct LimitOptions {
+    /// How long a call may take, as in `500ms` or `10s`. Default 30s, or what a manifest chooses.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+    /// Meters fuel, and how much a call may use: about one unit an instruction. Default: not metered.
+    #[arg(long, value_name = "N")]
+    fuel: Option<u64>,
     /// How many bytes of memory a sandbox may have, as in `16MiB`. Default 256 MiB.
     #[arg(long, value_name = "SIZE")]
     memory: Option<ByteSize>,
@@ -41,20 +47,6 @@ pub(crate) struct ModuleLimits {
     /// How long compiling a module may take, as in `30s`, which is the default.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     compile_time: Option<Duration>,
-}
-
-/// Every limit of a function.
-#[derive(clap::Args)]
-#[command(next_help_heading = "Limits")]
-pub(crate) struct CallLimits {
-    /// How long a call may take, as in `500ms` or `10s`. Default 30s, or what a manifest chooses.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    timeout: Option<Duration>,
-    /// Meters fuel, and how much a call may use: about one unit an instruction. Default: not metered.
-    #[arg(long, value_name = "N")]
-    fuel: Option<u64>,
-    #[command(flatten)]
-    module: ModuleLimits,
     /// How many module instances a sandbox may have: one, and one for each dependency. Default 64.
     #[arg(long, value_name = "N")]
     instances: Option<usize>,
@@ -78,48 +70,24 @@ pub(crate) struct CallLimits {
     recycle_past_memory: Option<ByteSize>,
 }
 
-impl ModuleLimits {
-    /// These limits, and the library's defaults for the rest.
-    pub(crate) fn limits(&self) -> Limits {
-        let usual = Limits::default();
-        Limits {
-            memory: self.memory.map_or(usual.memory, bytes),
-            table_elements: self.table_elements.unwrap_or(usual.table_elements),
-            stack: self.stack.map(bytes),
-            module_size: self.module_size.map_or(usual.module_size, bytes),
-            compile_time: self.compile_time.unwrap_or(usual.compile_time),
-            ..usual
-        }
-    }
-
-    /// How much stack the pool must allow for them, from what it allows by itself.
-    pub(crate) fn pool_stack(&self, usual: usize) -> usize {
-        // More than a pool may allow is reported as a wrong limit.
-        const MOST: usize = 64 << 20;
-        self.stack.map_or(usual, bytes).clamp(usual, MOST)
-    }
-}
-
-impl CallLimits {
+impl LimitOptions {
     pub(crate) fn limits(&self) -> Limits {
         let usual = Limits::default();
         // Each field by name: one that is new in the library needs an option here.
-        let Limits { memory, table_elements, stack, module_size, compile_time, .. } =
-            self.module.limits();
         Limits {
             // Each call is given it; see `time_limit`.
             time: usual.time,
             fuel: self.fuel,
-            memory,
-            table_elements,
-            stack,
+            memory: self.memory.map_or(usual.memory, bytes),
+            table_elements: self.table_elements.unwrap_or(usual.table_elements),
+            stack: self.stack.map(bytes),
             instances: self.instances.unwrap_or(usual.instances),
             open_files: self.open_files.unwrap_or(usual.open_files),
             arguments: self.arguments_limit.map_or(usual.arguments, bytes),
             result: self.result_limit.map_or(usual.result, bytes),
-            module_size,
+            module_size: self.module_size.map_or(usual.module_size, bytes),
             log: self.log_limit.map_or(usual.log, bytes),
-            compile_time,
+            compile_time: self.compile_time.unwrap_or(usual.compile_time),
             recycle_after_calls: self.recycle_after_calls,
             recycle_past_memory: self.recycle_past_memory.map(bytes),
         }
@@ -141,9 +109,11 @@ impl CallLimits {
         chosen != Limits::default()
     }
 
-    /// As [`ModuleLimits::pool_stack`].
+    /// How much stack the pool must allow for them, from what it allows by itself.
     pub(crate) fn pool_stack(&self, usual: usize) -> usize {
-        self.module.pool_stack(usual)
+        // More than a pool may allow is reported as a wrong limit.
+        const MOST: usize = 64 << 20;
+        self.stack.map_or(usual, bytes).clamp(usual, MOST)
     }
 }
 

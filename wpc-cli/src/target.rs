@@ -4,7 +4,7 @@ use crate::cache::Cache;
 use crate::deployment::Deployment;
 use crate::failure::Failure;
 use crate::file::{self, MAX_JSON, STANDARD_INPUT};
-use crate::limit_options::CallLimits;
+use crate::limit_options::LimitOptions;
 use crate::manifest::Source;
 use crate::nearest::nearest;
 use crate::remedy::Interface;
@@ -41,7 +41,7 @@ pub(crate) struct Target {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) workers: u16,
     #[command(flatten)]
-    limits: CallLimits,
+    limits: LimitOptions,
 }
 
 /// How long a call may take where nothing is chosen.

@@ -6,9 +6,9 @@ use crate::file;
 use crate::language::{Language, Sources};
 use crate::text::escape;
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 /// A compiler that is there.
 struct Tool {
@@ -36,8 +36,7 @@ impl Tool {
 
     /// What it prints when it is asked; `None` where it is not there, or fails.
     fn says(&self, asked: &[&str]) -> Option<String> {
-        let output = self.command().args(asked).stdin(Stdio::null()).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+        says(self.command().args(asked))
     }
 
     fn command(&self) -> Command {
@@ -112,17 +111,39 @@ fn missing(language: Language, what: &str) -> Failure {
 
 /// Runs a compiler to its end; what it says of mistakes it says by itself. Gives what it printed.
 fn run(mut command: Command, told: &str, prints: Stdio) -> Result<Vec<u8>, Failure> {
-    let output = command
-        .stdin(Stdio::null())
-        .stdout(prints)
-        .stderr(Stdio::inherit())
-        .spawn()
-        .and_then(std::process::Child::wait_with_output)
+    command.stdout(prints).stderr(Stdio::inherit());
+    let (status, printed) = wait_with_output(&mut command)
         .map_err(|error| Failure::machine(format!("{told}: {error}")))?;
-    if output.status.success() {
-        return Ok(output.stdout);
+    if status.success() {
+        return Ok(printed);
     }
-    Err(Failure::Project(format!("{told} did not compile it: {}", output.status)))
+    Err(Failure::Project(format!("{told} did not compile it: {status}")))
+}
+
+/// What a command prints; `None` where it is not there, or fails.
+fn says(command: &mut Command) -> Option<String> {
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let (status, printed) = wait_with_output(command).ok()?;
+    status.success().then(|| String::from_utf8_lossy(&printed).into_owned())
+}
+
+/// The most bytes that are taken of what a compiler prints: cargo prints some hundred bytes a dependency.
+const MAX_PRINTED: usize = 64 << 20;
+
+/// Runs a command without input, and gives what it printed to its standard output where that is piped. One that prints
+/// too much is killed.
+fn wait_with_output(command: &mut Command) -> io::Result<(ExitStatus, Vec<u8>)> {
+    let mut child = command.stdin(Stdio::null()).spawn()?;
+    let printed = match child.stdout.take() {
+        Some(printed) => file::read_at_most(printed, 0, MAX_PRINTED)?,
+        None => Some(Vec::new()),
+    };
+    let Some(printed) = printed else {
+        child.kill()?;
+        child.wait()?;
+        return Err(io::Error::other(format!("it printed more than {MAX_PRINTED} bytes")));
+    };
+    Ok((child.wait()?, printed))
 }
 
 /// Standard output is the command's own: what a compiler prints there goes where mistakes go.
@@ -145,13 +166,11 @@ fn rust(sources: &Sources, target: &str, out: &Path) -> Result<String, Failure> 
     }
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     // In the project's folder, which may choose its toolchain.
-    let libraries = Command::new(rustc)
-        .args(["--print", "target-libdir", "--target", target])
-        .current_dir(&sources.folder)
-        .output()
-        .ok()
-        .filter(|output| output.status.success())
-        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let libraries = says(
+        Command::new(rustc)
+            .args(["--print", "target-libdir", "--target", target])
+            .current_dir(&sources.folder),
+    );
     if !libraries.is_some_and(|folder| Path::new(folder.trim()).is_dir()) {
         return Err(Failure::machine(format!(
             "the compiler has no libraries for {target}: rustup target add {target}"

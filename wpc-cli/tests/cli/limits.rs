@@ -77,11 +77,34 @@ fn an_error_names_the_option_of_the_interface_in_use() {
     }
     let said = fails_with(2, &wpc(&["call", &spins, "f", "--timeout", "0s"]));
     assert!(said.contains("`--timeout` must be longer than zero"), "{said}");
-    for option in ["--memory", "--table-elements", "--module-size"] {
-        let ran = wpc(&["inspect", &large, option, "1"]);
+    for (option, value) in [
+        ("--memory", "1"),
+        ("--table-elements", "1"),
+        ("--module-size", "1"),
+        ("--stack", "1TiB"),
+        ("--compile-time", "0s"),
+        ("--instances", "0"),
+        ("--timeout", "0s"),
+        ("--recycle-after-calls", "0"),
+    ] {
+        let ran = wpc(&["inspect", &large, option, value]);
         let said = format!("{}{}", out(&ran), err(&ran));
-        assert!(said.contains(&format!("`{option}`")), "{said}");
+        assert!(said.contains(&format!("`{option}`")), "{option}: {said}");
     }
+}
+
+#[test]
+fn every_limit_is_an_option_of_each_command_that_takes_a_module() {
+    let options = |command: &str| -> Vec<String> {
+        let help = out(&wpc(&[command, "--help"]));
+        let (_, limits) = help.split_once("Limits:").unwrap();
+        let options = limits.lines().filter_map(|line| line.trim().strip_prefix("--"));
+        options.map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    };
+    let all = options("call");
+    assert_eq!(all.len(), 14, "{all:?}");
+    assert_eq!(options("bench"), all);
+    assert_eq!(options("inspect"), all);
 }
 
 #[test]

@@ -38,6 +38,10 @@ fn an_export_of_any_name_is_called_by_it() {
         assert_eq!(out(&ran), format!("{value}\n"), "{}", err(&ran));
     }
     assert_eq!(out(&wpc(&["call", &module, "ü", "-4"])), "-4\n");
+    let told = out(&wpc(&["inspect", &module]));
+    let how = "\n      how to call it: define the whole module and call it by this name";
+    assert!(told.contains(&format!("  get-answer() -> i32{how}")), "{told}");
+    assert!(told.contains(&format!("  ns:pkg/iface#fn() -> i32{how}")), "{told}");
     let said = fails_with(3, &wpc(&["call", &module, "get_answer"]));
     assert!(said.contains("did you mean \"get-answer\"?"), "{said}");
     let ran = wpc(&["bench", &module, "get-answer", "--seconds", "1"]);

@@ -293,3 +293,41 @@ fn a_module_goes_where_it_may_and_nowhere_else() {
     let target = wpc_from(folder, &["build", "./-one.wat", "--target", "banana"]);
     assert!(fails_with(2, &target).contains("`banana`"));
 }
+
+#[test]
+#[cfg(unix)]
+fn what_a_compiler_writes_and_prints_is_read_within_bounds() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let folder = std::fs::canonicalize(folder.path()).unwrap();
+    std::fs::create_dir(folder.join("src")).unwrap();
+    std::fs::write(folder.join("src/lib.rs"), "").unwrap();
+    std::fs::write(folder.join("Cargo.toml"), "[package]\n").unwrap();
+    let large = std::fs::File::create(folder.join("large.wasm")).unwrap();
+    large.set_len((64 << 20) + 1).unwrap();
+    let artifact = serde_json::json!({
+        "reason": "compiler-artifact",
+        "manifest_path": folder.join("Cargo.toml"),
+        "filenames": [folder.join("large.wasm")],
+    });
+    let build = |prints: &str| {
+        let script = |name: &str, text: &str| {
+            let path = folder.join(name);
+            std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+            path
+        };
+        let cargo = format!("[ \"$1\" = --version ] && echo cargo 1 && exit\n{prints}");
+        Command::new(env!("CARGO_BIN_EXE_wpc"))
+            .args(["build", &folder.display().to_string()])
+            .env("CARGO", script("cargo", &cargo))
+            .env("RUSTC", script("rustc", "echo /"))
+            .output()
+            .unwrap()
+    };
+    let said = fails_with(7, &build(&format!("echo '{artifact}'")));
+    assert!(said.contains("it has more than 67108864 bytes"), "{said}");
+    let said = fails_with(1, &build("exec yes"));
+    assert!(said.contains("cargo 1: it printed more than 67108864 bytes"), "{said}");
+}
