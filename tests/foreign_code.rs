@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
-use wpc_host::{CallOptions, Options, Output, Wasi, WorkerProcedureCall};
+use std::time::{Duration, Instant};
+use wpc_host::{CallOptions, Options, Output, PendingCall, Wasi, WorkerProcedureCall};
 
 /// What a panic carries, and what panics once more when it is dropped.
 struct PanicsWhenDropped;
@@ -68,6 +68,111 @@ fn a_waker_that_blocks_delays_the_limit_of_no_other_call() {
     assert_eq!(code(answer), "timeout");
     gate.open();
     spinning.cancel();
+}
+
+/// Sees that calls of a pool whose only free worker may be busy end at their limit.
+fn limits_are_kept(wpc: &WorkerProcedureCall) {
+    let limit = CallOptions::new().time_limit(Duration::from_millis(20));
+    for _ in 0..3 {
+        let call = wpc.submit_with::<()>("spins", (), &limit).unwrap();
+        answered(&call);
+        assert_eq!(code(call.wait()), "timeout");
+    }
+}
+
+/// Waits until the call is answered; where the thread that keeps time is blocked, it never is.
+fn answered<R>(call: &PendingCall<R>) {
+    let begun = Instant::now();
+    while !call.is_answered() {
+        assert!(begun.elapsed() < PATIENCE, "the call was not answered");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_subscriber_that_blocks_delays_the_limit_of_no_other_call() {
+    treacherous_subscriber::install();
+    let wpc = pool_with(2, Options { lost_worker_grace: Duration::from_millis(20), ..hasty() });
+    wpc.define_worker_module(spinner()).unwrap();
+    let (gate, running) = define_stuck(&wpc, treacherous_subscriber::BLOCKING_FUNCTION);
+    let limit = CallOptions::new().time_limit(Duration::from_millis(20));
+    let name = treacherous_subscriber::BLOCKING_FUNCTION;
+    let stuck = wpc.submit_with::<()>(name, (), &limit).unwrap();
+    running.recv_timeout(PATIENCE).unwrap();
+    // What the supervisor reports of the function when it loses the worker blocks the subscriber.
+    treacherous_subscriber::wait_for_blocked_report();
+    answered(&stuck);
+    limits_are_kept(&wpc);
+    treacherous_subscriber::release_report();
+    gate.open();
+}
+
+/// Reports that it is dropped, and blocks the thread that does so until the gate is opened.
+struct BlocksWhenDropped(Gate, Mutex<Sender<()>>);
+
+impl Drop for BlocksWhenDropped {
+    fn drop(&mut self) {
+        self.1.lock().unwrap().send(()).unwrap();
+        self.0.wait();
+    }
+}
+
+impl std::io::Write for BlocksWhenDropped {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_writer_whose_drop_blocks_delays_the_limit_of_no_other_call() {
+    let wpc = pool(1);
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_module(spinner()).unwrap();
+    let (gate, (dropped, drops)) = (Gate::default(), channel());
+    let output = Output::writer(BlocksWhenDropped(gate.clone(), Mutex::new(dropped)));
+    let granted = writes().grant_wasi(Wasi::minimal().stdout(output));
+    wpc.define_worker_function("writes", granted).unwrap();
+    let spinning = spin(&wpc, &events);
+    let limit = CallOptions::new().time_limit(Duration::from_millis(20));
+    let queued = wpc.submit_with::<i32>("writes", (), &limit).unwrap();
+    // The definition goes with its last call, which the supervisor ends in the queue.
+    assert!(wpc.undefine_worker_function("writes"));
+    answered(&queued);
+    drops.recv_timeout(PATIENCE).unwrap();
+    limits_are_kept(&wpc);
+    gate.open();
+    spinning.cancel();
+}
+
+#[test]
+fn a_host_function_whose_drop_blocks_delays_nothing_but_its_removal() {
+    let wpc = pool(1);
+    let (gate, (dropped, drops)) = (Gate::default(), channel());
+    let captured = BlocksWhenDropped(gate.clone(), Mutex::new(dropped));
+    wpc.define_host_function("waits", move |_, (): ()| {
+        let _ = &captured;
+        Ok::<_, String>(())
+    })
+    .unwrap();
+    let replaced = {
+        let wpc = wpc.clone();
+        // Defined again, which drops the one before.
+        on_a_thread(move || drop(define_stuck(&wpc, "stuck")))
+    };
+    drops.recv_timeout(PATIENCE).unwrap();
+    wpc.define_worker_module(spinner()).unwrap();
+    assert_eq!(wpc.call::<i32>("quick", ()).unwrap(), 7);
+    limits_are_kept(&wpc);
+    gate.open();
+    replaced.join().unwrap();
+}
+
+fn on_a_thread(run: impl FnOnce() + Send + 'static) -> std::thread::JoinHandle<()> {
+    #[expect(clippy::disallowed_methods, reason = "a thread of the embedder's")]
+    std::thread::spawn(run)
 }
 
 #[test]

@@ -322,7 +322,7 @@ fn granted_directories() {
     let text = limited(refused, OsResource::FileDescriptors);
     assert!(text.contains("it needs 60 file descriptors"), "{text}");
     // The definition keeps them open, and each sandbox opens them once more.
-    wpc.define_worker_function("opens", granted(20)).unwrap();
+    wpc.define_worker_function("opens", granted(24)).unwrap();
     let text =
         limited(wpc.call::<i32>("opens", (1,)).map(|_| wpc.clone()), OsResource::FileDescriptors);
     assert!(

@@ -220,6 +220,46 @@ pub(crate) mod treacherous_subscriber {
         ONCE.call_once(|| tracing::subscriber::set_global_default(Treacherous).unwrap());
     }
 
+    /// A function of which the supervisor's first report blocks the subscriber.
+    pub(crate) const BLOCKING_FUNCTION: &str = "block_the_report";
+    static REPORT: Mutex<Report> = Mutex::new(Report::Awaited);
+    static REPORT_CHANGED: Condvar = Condvar::new();
+
+    #[derive(Debug, PartialEq)]
+    enum Report {
+        Awaited,
+        Blocked,
+        Released,
+    }
+
+    pub(crate) fn wait_for_blocked_report() {
+        let report = REPORT.lock().unwrap();
+        let awaited = |report: &mut Report| *report == Report::Awaited;
+        let (report, _) =
+            REPORT_CHANGED.wait_timeout_while(report, super::PATIENCE, awaited).unwrap();
+        assert_eq!(*report, Report::Blocked);
+    }
+
+    pub(crate) fn release_report() {
+        *REPORT.lock().unwrap() = Report::Released;
+        REPORT_CHANGED.notify_all();
+    }
+
+    fn block_report() {
+        let mut report = REPORT.lock().unwrap();
+        if *report == Report::Awaited {
+            *report = Report::Blocked;
+            REPORT_CHANGED.notify_all();
+        }
+        drop(REPORT_CHANGED.wait_while(report, |report| *report == Report::Blocked));
+    }
+
+    /// Whether this thread is the supervisor's, or one that runs the embedder's code in its place.
+    fn reports_for_supervisor() -> bool {
+        let thread = std::thread::current();
+        matches!(thread.name(), Some("wpc-supervisor" | "wpc-offload"))
+    }
+
     /// Lets every blocked thread go on, for good.
     pub(crate) fn unblock() {
         *BLOCKED.lock().unwrap() = false;
@@ -235,6 +275,9 @@ pub(crate) mod treacherous_subscriber {
             let text = format!("{value:?}");
             if text.starts_with("WorkerReady") && PANICS_AT_START.load(Ordering::SeqCst) {
                 panic!("the start of a worker panics the subscriber, as a test wants it to");
+            }
+            if text.contains(BLOCKING_FUNCTION) && reports_for_supervisor() {
+                block_report();
             }
             if field.name() != "details" || !text.starts_with("GuestLog") {
                 return;

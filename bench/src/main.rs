@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what wpc costs, each row against its floor in the same run; how that grows; and
 //! plots of it.
 
+mod bulk;
 mod child;
 mod figure;
 mod floors;
@@ -55,6 +56,8 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
+    /// How long `memory.fill` and `memory.copy` keep a worker past the limit of their call.
+    Bulk,
     /// What a process of its own measures; the others start it.
     #[command(name = process::CHILD, hide = true)]
     Child { task: String },
@@ -73,6 +76,7 @@ fn main() -> Result<()> {
             }
             Ok(())
         }
+        Some(Command::Bulk) => bulk::print(),
         Some(Command::Child { task }) => {
             println!("{}", serde_json::from_str::<Task>(&task)?.run()?);
             Ok(())

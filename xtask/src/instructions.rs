@@ -17,8 +17,9 @@ const KINDS: [(&str, [u64; 2], u64); 3] = [
 
 const RECORD: &str = "bench/instructions.txt";
 
-/// How far a number may lie from the recorded one.
-const TOLERANCE: f64 = 0.05;
+/// How far a number may lie from the recorded one. *Seen* without a cause in the code: +0.9, +0.4 and -1.7 %; the size of
+/// the environment moves the stack, and with it what is counted.
+const TOLERANCE: f64 = 0.02;
 
 const HEAD: &str = "\
 # Instructions per call, guest and Wasmtime included: `cargo xtask instructions` compares, with `--record` it

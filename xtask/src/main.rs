@@ -18,6 +18,7 @@ cargo xtask sizes               builds small guests and prints what of their siz
 cargo xtask bench [--json FILE] what calls cost, each row against its floor in the same run
 cargo xtask bench growth [--json FILE]
                                 how costs grow with functions, workers, calls, dependencies, definitions
+cargo xtask bench bulk          how long bulk memory instructions keep a worker past a limit
 cargo xtask bench plot FILE... [--out DIR]
                                 draws what growth wrote, as SVG into docs/performance
 cargo xtask instructions [--record]

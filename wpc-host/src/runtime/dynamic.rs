@@ -172,6 +172,29 @@ impl WorkerProcedureCall {
     /// Calls a function with arguments that are encoded already, as `docs/abi.md` tells;
     /// [`PendingCall::wait_encoded`] gives the answer likewise. A `Vec<u8>` is passed on as it is; a slice is copied.
     ///
+    /// Typed arguments are written behind the length of each sequence, so even an owned `Vec<u8>` is copied once. A caller
+    /// that fills the buffer itself saves that copy by writing the length first:
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wpc = wpc_host::WorkerProcedureCall::new(wpc_host::Options::default())?;
+    /// use std::io::Read as _;
+    ///
+    /// let file = std::fs::File::open("photo.jpg")?;
+    /// let mut len = file.metadata()?.len();
+    /// // As `docs/abi.md` has it: seven bits a byte, the lowest first.
+    /// let mut arguments = Vec::new();
+    /// while len > 127 {
+    ///     arguments.push(len.to_le_bytes()[0] | 128);
+    ///     len >>= 7;
+    /// }
+    /// arguments.push(len.to_le_bytes()[0]);
+    /// let size = file.metadata()?.len();
+    /// file.take(size).read_to_end(&mut arguments)?;
+    /// let call = wpc.submit_encoded("resize", arguments, &wpc_host::CallOptions::new())?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Everything a call can be refused with, see [`Error`].
