@@ -332,7 +332,7 @@ fn describe_stack(stack: &WasmBacktrace) -> String {
 mod tests {
     use super::*;
     use crate::config::Options;
-    use crate::engine::Engines;
+    use crate::engine::{Engines, Profile};
     use crate::event::Events;
     use crate::id::{CallId, Generation, WorkerId};
     use crate::module::{self, DependencyImports, Origin, Requirements};
@@ -359,10 +359,10 @@ mod tests {
     }
 
     /// Everything that the host links, for a module with an import of each origin.
-    fn every_import(engine: &wasmtime::Engine) -> Linker<State> {
+    fn every_import(engine: &wasmtime::Engine, profile: Profile) -> Linker<State> {
         let compiled = |what: &str, text: &str| {
             let bytes = wat::parse_str(text).unwrap();
-            Arc::new(module::compile(what, &bytes, engine, None, false).unwrap())
+            Arc::new(module::compile(what, &bytes, engine, None, profile).unwrap())
         };
         let callee = compiled("a dependency", r#"(module (func (export "function")))"#);
         let importer = compiled(
@@ -427,7 +427,7 @@ mod tests {
         let engines =
             Engines::new(&Options { max_live_instances: 1, ..Options::default() }, None).unwrap();
         let engine = engines.get(engines.plain()).unwrap();
-        let linker = every_import(&engine);
+        let linker = every_import(&engine, engines.plain());
         let surroundings = surroundings();
         let limits = Limits::default();
         let new_store = || {
