@@ -8,12 +8,14 @@
 //! * [`reply`]: what a worker function hands back.
 //! * [`section`]: what a module tells about itself without being run.
 //! * [`schema`]: the types of arguments and results, as bytes.
+//! * [`compare`]: whether two types agree, and where they first differ.
 //! * [`text`]: the same types as text.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+pub mod compare;
 pub mod names;
 pub mod reply;
 pub mod schema;

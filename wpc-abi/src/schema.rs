@@ -317,66 +317,10 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Whether values of both types have the same bytes and mean the same.
-///
-/// Names of types do not count (`str` is `String`), nor do newtypes; names of fields and variants
-/// do, because two fields of one type that changed places would go unnoticed otherwise. `usize` and `isize` are the
-/// `u32` and `i32` that they are in a guest.
+/// Whether both types agree, see [`compare`](crate::compare).
 #[must_use]
 pub fn agree(one: &OwnedNamedType, other: &OwnedNamedType) -> bool {
-    types_agree(&one.ty, &other.ty)
-}
-
-fn types_agree(one: &OwnedType, other: &OwnedType) -> bool {
-    use OwnedType as T;
-    match (one, other) {
-        (T::NewtypeStruct(inner), other) => types_agree(&inner.ty, other),
-        (one, T::NewtypeStruct(inner)) => types_agree(one, &inner.ty),
-        (T::Usize, T::U32) | (T::U32, T::Usize) | (T::Isize, T::I32) | (T::I32, T::Isize) => true,
-        (T::ByteArray, T::Seq(item)) | (T::Seq(item), T::ByteArray) => item.ty == T::U8,
-        (T::Option(one), T::Option(other)) | (T::Seq(one), T::Seq(other)) => agree(one, other),
-        (T::Tuple(one) | T::TupleStruct(one), T::Tuple(other) | T::TupleStruct(other)) => {
-            all_agree(one, other)
-        }
-        (T::Map { key, val }, T::Map { key: other_key, val: other_val }) => {
-            agree(key, other_key) && agree(val, other_val)
-        }
-        (T::Struct(one), T::Struct(other)) => fields_agree(one, other),
-        (T::Enum(one), T::Enum(other)) => {
-            one.len() == other.len()
-                && one.iter().zip(other).all(|(one, other)| {
-                    names_agree(&one.name, &other.name) && variants_agree(&one.ty, &other.ty)
-                })
-        }
-        (one, other) => one == other,
-    }
-}
-
-fn names_agree(one: &str, other: &str) -> bool {
-    let plain = |name| str::strip_prefix(name, RAW).unwrap_or(name);
-    plain(one) == plain(other)
-}
-
-fn variants_agree(one: &OwnedVariantType, other: &OwnedVariantType) -> bool {
-    use OwnedVariantType as V;
-    match (one, other) {
-        (V::NewtypeVariant(one), V::NewtypeVariant(other)) => agree(one, other),
-        (V::TupleVariant(one), V::TupleVariant(other)) => all_agree(one, other),
-        (V::StructVariant(one), V::StructVariant(other)) => fields_agree(one, other),
-        (one, other) => one == other,
-    }
-}
-
-fn all_agree(one: &[OwnedNamedType], other: &[OwnedNamedType]) -> bool {
-    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| agree(one, other))
-}
-
-fn fields_agree(one: &[OwnedNamedValue], other: &[OwnedNamedValue]) -> bool {
-    one.len() == other.len()
-        && one
-            .iter()
-            .zip(other)
-            .all(|(one, other)| names_agree(&one.name, &other.name) && agree(&one.ty, &other.ty))
+    crate::compare::compare(one, other).is_ok()
 }
 
 #[cfg(test)]
