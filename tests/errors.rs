@@ -109,6 +109,20 @@ fn every_error() -> Vec<Error> {
             export: "encode".to_owned(),
             reason: "it has no such export, but offers decode".to_owned(),
         },
+        Error::TypeMismatch {
+            module: what(),
+            item: "constant \"LIMIT\"".to_owned(),
+            place: String::new(),
+            expected: "`u32`".to_owned(),
+            found: "`i64`".to_owned(),
+        },
+        Error::TypeMismatch {
+            module: what(),
+            item: "function \"stem\" of dependency \"stemmer\"".to_owned(),
+            place: "parameter 1, field `tags` of `Comment`".to_owned(),
+            expected: "`Vec<String>`".to_owned(),
+            found: "`u32`".to_owned(),
+        },
         Error::TooManyInstances {
             what: what(),
             needed: 3,

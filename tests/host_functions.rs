@@ -100,8 +100,10 @@ fn its_errors_and_panics_reach_the_guest_as_values() {
     );
 
     // Asked with other arguments than it takes.
-    wpc.define_host_function("lookup", |_, (_, _): (String, u8)| Ok::<_, String>(Some("x")))
-        .unwrap();
+    wpc.define_untyped_host_function("lookup", |_, (_, _): (String, u8)| {
+        Ok::<_, String>(Some("x"))
+    })
+    .unwrap();
     assert_eq!(error("x"), "BadArguments");
     assert_eq!(wpc.get_worker_health_states()[0].restart_attempt, 0);
 }

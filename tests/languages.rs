@@ -4,6 +4,8 @@
 
 use crate::support::*;
 use std::path::PathBuf;
+use wpc_abi::section::custom_section;
+use wpc_abi::text::parse_signature;
 use wpc_host::{CallOptions, Error, GuestError, Limits, Wasi, WasmModule, WorkerProcedureCall};
 
 /// A guest of `examples/languages/wasm`.
@@ -156,6 +158,23 @@ mod behaviour {
         assert_eq!(guest_error(title(&wpc, "/a")).name, "BadArguments");
     }
 
+    pub(super) fn a_dependency_of_other_types_is_refused(language: &Guest) {
+        let wpc = language.ready();
+        let other = r#"(module (memory (export "memory") 1)
+            (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 64)
+            (func (export "basename") (param i32 i32) (result i64) i64.const 1))"#;
+        let mut other = ::wat::parse_str(other).unwrap();
+        let signature = parse_signature("basename", "(path: Vec<u8>) -> u32").unwrap();
+        other.extend(custom_section(&signature.record()));
+        let error = wpc.define_worker_dependency("path_dep", other).unwrap_err();
+        let Error::TypeMismatch { item, place, expected, found, .. } = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(item, "function \"basename\" of dependency \"path_dep\"");
+        assert_eq!([&**place, expected, found], ["parameter 1", "`String`", "`Vec<u8>`"]);
+        assert_eq!(title(&wpc, "/home/ada/todo.txt").unwrap(), "file: todo.txt");
+    }
+
     pub(super) fn arguments_that_do_not_decode_are_refused(language: &Guest) {
         let wpc = language.ready();
         for function in ["greet", "reverse", "title"] {
@@ -216,6 +235,7 @@ macro_rules! languages {
                 a_dependency_tells_the_name_of_a_file
                 an_error_of_the_dependency_goes_on_as_it_is
                 what_the_dependency_cannot_read_is_no_fault_of_the_caller
+                a_dependency_of_other_types_is_refused
                 arguments_that_do_not_decode_are_refused
                 text_that_is_no_utf8_is_refused
                 many_calls_need_no_more_memory_than_one

@@ -36,3 +36,4 @@ mod plugins;
 mod proposals;
 mod scheduling;
 mod supervision;
+mod types;

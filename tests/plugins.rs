@@ -132,8 +132,9 @@ fn the_redactor_follows_its_constant_and_compiles_it_once() {
     define(&["fine", "(open"]).unwrap();
     let message = check_guest_error(redact(), "BadPattern");
     assert!(message.contains("`(open`"), "{message}");
-    wpc.define_worker_constant("REDACT_PATTERNS", &5_u64).unwrap();
-    check_guest_error(redact(), "DecodeError");
+    // A constant of another type is refused, and the previous one stays.
+    assert_eq!(code(wpc.define_worker_constant("REDACT_PATTERNS", &5_u64)), "type_mismatch");
+    check_guest_error(redact(), "BadPattern");
     define(&[]).unwrap();
     assert_eq!(redact().unwrap(), text);
     check_unharmed(&wpc);

@@ -352,12 +352,17 @@ pub fn withdrawn_definition() {
 pub fn constants() {
     let pool = Pool::new(2, Options::default());
     pool.define("reads", 1);
-    pool.0.pool.registry.define_constant("word", vec![1]).expect("it is defined");
+    pool.0.pool.registry.define_constant("word", untyped(), vec![1]).expect("it is defined");
     let (writer, reader) = (pool.share(), pool.share());
     let read = |pool: &Pool| pool.submit::<u8>("reads").and_then(PendingCall::wait).expect("reads");
     in_parallel(vec![
         Box::new(move || {
-            writer.0.pool.registry.define_constant("word", vec![2]).expect("it is defined");
+            writer
+                .0
+                .pool
+                .registry
+                .define_constant("word", untyped(), vec![2])
+                .expect("it is defined");
             assert_eq!(read(&writer), 2);
         }),
         Box::new(move || {
@@ -374,7 +379,7 @@ pub fn writers() {
     let writer = |name: &'static str| -> Box<dyn FnOnce() + Send> {
         let pool = pool.share();
         Box::new(move || {
-            pool.0.pool.registry.define_constant(name, vec![1]).expect("it is defined");
+            pool.0.pool.registry.define_constant(name, untyped(), vec![1]).expect("it is defined");
             pool.define(name, 1);
         })
     };
@@ -533,4 +538,9 @@ pub fn host_that_panics() {
     }
     assert_eq!(lost.in_flight(), 0, "it gave back what it had, once");
     pool.stop();
+}
+
+/// The type of a constant that no module declares one for.
+fn untyped() -> crate::types::ConstantType {
+    crate::types::ConstantType::Shown(wpc_abi::compare::unknown())
 }

@@ -1,17 +1,17 @@
 //! Whether two types are the same to callers, and where they first differ.
 //!
-//! Two types agree if their values have the same bytes and the same JSON form. These may differ:
+//! Two types agree if their values have the same bytes and mean the same. These may differ:
 //!
 //! * the names of types, and of parameters;
 //! * newtypes, which are their content;
 //! * `usize` and `u32`, `isize` and `i32`: a guest's addresses have 32 bits;
-//! * byte arrays and `Vec<u8>`, tuples and tuple structs, `()` and unit structs.
+//! * byte arrays and `Vec<u8>`, tuples and tuple structs, `()` and unit structs, a variant's only item and a tuple of it.
 //!
 //! Names of fields and variants and their order must be equal: two fields of one type that changed places would
 //! otherwise be mixed up silently. A type that is not declared agrees with every type.
 
 use crate::section::Signature;
-use crate::text::{definition, type_text};
+use crate::text::type_text;
 use alloc::borrow::ToOwned as _;
 use alloc::format;
 use alloc::string::{String, ToString as _};
@@ -178,14 +178,29 @@ fn types(expected: &OwnedNamedType, found: &OwnedNamedType, mode: Mode) -> Resul
     }
 }
 
-/// Two types that differ as a whole. Equal names say nothing, so that their definitions are shown.
+/// Two types that differ as a whole. Equal names alone would not show how.
 fn differ(expected: &OwnedNamedType, found: &OwnedNamedType) -> Difference {
-    let [mut one, mut other] = [expected, found].map(type_text);
+    let [one, other] = [expected, found].map(type_text);
     if one == other {
-        [one, other] =
-            [expected, found].map(|ty| definition(ty).unwrap_or_else(|| format!("{:?}", ty.ty)));
+        let [one, other] =
+            [expected, found].map(|ty| format!("`{}` ({})", type_text(ty), kind(ty)));
+        return Difference::here(one, other);
     }
     Difference::here(format!("`{one}`"), format!("`{other}`"))
+}
+
+fn kind(named: &OwnedNamedType) -> &'static str {
+    match &named.ty {
+        Type::Option(_) => "an option",
+        Type::NewtypeStruct(_) => "a newtype",
+        Type::UnitStruct => "a unit structure",
+        Type::Seq(_) => "a sequence",
+        Type::Tuple(_) | Type::TupleStruct(_) => "a tuple",
+        Type::Map { .. } => "a map",
+        Type::Struct(_) => "a structure",
+        Type::Enum(_) => "an enum",
+        _ => "a primitive type",
+    }
 }
 
 fn items(
@@ -279,14 +294,24 @@ fn contents(
     use Variant as V;
     match (&expected.ty, &found.ty) {
         (V::UnitVariant, V::UnitVariant) => Ok(()),
-        (V::NewtypeVariant(expected), V::NewtypeVariant(found)) => types(expected, found, mode),
-        (V::TupleVariant(expected), V::TupleVariant(found)) if expected.len() == found.len() => {
-            items(expected, found, mode)
+        (V::NewtypeVariant(_) | V::TupleVariant(_), V::NewtypeVariant(_) | V::TupleVariant(_))
+            if unnamed(expected).len() == unnamed(found).len() =>
+        {
+            items(unnamed(expected), unnamed(found), mode)
         }
         (V::StructVariant(fields), V::StructVariant(found)) => {
             fields_of(&expected.name, fields, found, mode)
         }
         _ => Err(Difference::here(content_text(&expected.ty), content_text(&found.ty))),
+    }
+}
+
+/// A variant's items without names; one item is no tuple.
+fn unnamed(variant: &OwnedNamedVariant) -> &[OwnedNamedType] {
+    match &variant.ty {
+        Variant::NewtypeVariant(inner) => core::slice::from_ref(inner),
+        Variant::TupleVariant(items) => items,
+        Variant::UnitVariant | Variant::StructVariant(_) => &[],
     }
 }
 
@@ -369,11 +394,19 @@ mod tests {
         #[derive(Schema)]
         #[expect(dead_code, reason = "only its schema is of interest")]
         struct Pair(u8, String);
+        #[derive(Schema)]
+        #[expect(dead_code, reason = "only its schema is of interest")]
+        enum Outcome {
+            Ok(u8),
+            Err(()),
+        }
         for (expected, found) in [
             (<&str>::SCHEMA, String::SCHEMA),
             (<Vec<Meters>>::SCHEMA, <Vec<u32>>::SCHEMA),
             (<()>::SCHEMA, Nothing::SCHEMA),
             (<(u8, &str)>::SCHEMA, Pair::SCHEMA),
+            // The crate that declares `Result` makes a tuple of one item; a derive does not.
+            (<Result<u8, ()>>::SCHEMA, Outcome::SCHEMA),
         ] {
             assert_eq!(compare(&owned(expected), &owned(found)), Ok(()));
             assert_eq!(compare(&owned(found), &owned(expected)), Ok(()));
@@ -451,7 +484,7 @@ mod tests {
         }
         assert_eq!(
             told(&ty("P { x: u8 }"), &OwnedNamedType { name: "P".into(), ty: Type::UnitStruct }),
-            "expected `P { x: u8 }`, found `UnitStruct`"
+            "expected `P` (a structure), found `P` (a unit structure)"
         );
     }
 

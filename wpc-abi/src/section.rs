@@ -15,6 +15,7 @@ pub const SECTION: &str = "wpc";
 
 const FUNCTION: usize = 1;
 const CONSTANT: usize = 2;
+const IMPORT: usize = 3;
 
 /// What a module tells of one of its functions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,13 +37,35 @@ pub struct Argument {
     pub ty: Option<OwnedNamedType>,
 }
 
+/// A constant that a module needs in order to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Constant {
+    /// Its name.
+    pub name: String,
+    /// The type that the module reads it as; `None` if it declares none.
+    pub ty: Option<OwnedNamedType>,
+}
+
+/// The types that a module declares for a function that it imports with bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Import {
+    /// The import module: that of a typed dependency, or of the host's functions.
+    pub module: String,
+    /// The function's name and types.
+    pub signature: Signature,
+}
+
 /// Everything the section tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Section {
     /// The functions whose types are told.
     pub functions: Vec<Signature>,
     /// The constants the module needs in order to run.
-    pub constants: Vec<String>,
+    pub constants: Vec<Constant>,
+    /// The functions that it imports and declares types for. It need not import each of them.
+    pub imports: Vec<Import>,
 }
 
 impl Section {
@@ -58,7 +81,10 @@ impl Section {
             let mut body = Source::new(section.bytes()?);
             match kind {
                 FUNCTION => self.functions.push(read_function(&mut body)?),
-                CONSTANT => self.constants.push(body.str()?),
+                CONSTANT => self.constants.push(read_constant(&mut body)?),
+                IMPORT => self
+                    .imports
+                    .push(Import { module: body.str()?, signature: read_function(&mut body)? }),
                 _ => {}
             }
         }
@@ -81,19 +107,61 @@ impl Signature {
     #[must_use]
     pub fn record(&self) -> Vec<u8> {
         let mut body = Vec::new();
-        put_str(&mut body, &self.name);
-        put_varint(&mut body, self.arguments.len());
-        for argument in &self.arguments {
-            put_str(&mut body, &argument.name);
-            put_optional_type(&mut body, argument.ty.as_ref());
-        }
-        put_optional_type(&mut body, self.result.as_ref());
-        let mut record = Vec::new();
-        put_varint(&mut record, FUNCTION);
-        put_varint(&mut record, body.len());
-        record.append(&mut body);
-        record
+        self.put(&mut body);
+        record(FUNCTION, &body)
     }
+
+    fn put(&self, body: &mut Vec<u8>) {
+        put_str(body, &self.name);
+        put_varint(body, self.arguments.len());
+        for argument in &self.arguments {
+            put_str(body, &argument.name);
+            put_optional_type(body, argument.ty.as_ref());
+        }
+        put_optional_type(body, self.result.as_ref());
+    }
+}
+
+impl Constant {
+    /// A constant of this type.
+    #[must_use]
+    pub fn new(name: &str, ty: Option<OwnedNamedType>) -> Self {
+        Self { name: name.into(), ty }
+    }
+
+    /// The constant as a record of the section, see [`Signature::record`].
+    #[must_use]
+    pub fn record(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        put_str(&mut body, &self.name);
+        put_optional_type(&mut body, self.ty.as_ref());
+        record(CONSTANT, &body)
+    }
+}
+
+impl Import {
+    /// A function of an import module, with the types that its importer declares.
+    #[must_use]
+    pub fn new(module: &str, signature: Signature) -> Self {
+        Self { module: module.into(), signature }
+    }
+
+    /// The import as a record of the section, see [`Signature::record`].
+    #[must_use]
+    pub fn record(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        put_str(&mut body, &self.module);
+        self.signature.put(&mut body);
+        record(IMPORT, &body)
+    }
+}
+
+fn record(kind: usize, body: &[u8]) -> Vec<u8> {
+    let mut record = Vec::new();
+    put_varint(&mut record, kind);
+    put_varint(&mut record, body.len());
+    record.extend_from_slice(body);
+    record
 }
 
 /// The custom section that holds these records, to be appended to a module that is compiled.
@@ -143,6 +211,13 @@ fn read_function(body: &mut Source<'_>) -> Result<Signature, Malformed> {
     })
 }
 
+fn read_constant(body: &mut Source<'_>) -> Result<Constant, Malformed> {
+    let name = body.str()?;
+    // Without a type, the record ends here.
+    let ty = if body.is_empty() { None } else { read_optional_type(body)? };
+    Ok(Constant { name, ty })
+}
+
 fn read_optional_type(body: &mut Source<'_>) -> Result<Option<OwnedNamedType>, Malformed> {
     match body.byte()? {
         0 => Ok(None),
@@ -167,6 +242,19 @@ pub enum Record<'a> {
     Constant {
         /// The constant's name.
         name: &'a str,
+        /// The type that it is read as.
+        ty: Option<&'a NamedType>,
+    },
+    /// An imported function's types.
+    Import {
+        /// The import module.
+        module: &'a str,
+        /// The import's name.
+        name: &'a str,
+        /// The arguments' names and types.
+        arguments: &'a [(&'a str, Option<&'a NamedType>)],
+        /// The result's type.
+        result: Option<&'a NamedType>,
     },
 }
 
@@ -197,6 +285,7 @@ impl Record<'_> {
         sink.varint(match self {
             Self::Function { .. } => FUNCTION,
             Self::Constant { .. } => CONSTANT,
+            Self::Import { .. } => IMPORT,
         });
         let mut measure = Sink::new(&mut []);
         self.write_body(&mut measure);
@@ -207,19 +296,35 @@ impl Record<'_> {
     const fn write_body(&self, sink: &mut Sink<'_>) {
         match self {
             Self::Function { name, arguments, result } => {
-                sink.str(name);
-                sink.varint(arguments.len());
-                let mut at = 0;
-                while at < arguments.len() {
-                    sink.str(arguments[at].0);
-                    write_optional_type(sink, arguments[at].1);
-                    at += 1;
-                }
-                write_optional_type(sink, *result);
+                write_signature(sink, name, arguments, *result);
             }
-            Self::Constant { name } => sink.str(name),
+            Self::Constant { name, ty } => {
+                sink.str(name);
+                write_optional_type(sink, *ty);
+            }
+            Self::Import { module, name, arguments, result } => {
+                sink.str(module);
+                write_signature(sink, name, arguments, *result);
+            }
         }
     }
+}
+
+const fn write_signature(
+    sink: &mut Sink<'_>,
+    name: &str,
+    arguments: &[(&str, Option<&NamedType>)],
+    result: Option<&NamedType>,
+) {
+    sink.str(name);
+    sink.varint(arguments.len());
+    let mut at = 0;
+    while at < arguments.len() {
+        sink.str(arguments[at].0);
+        write_optional_type(sink, arguments[at].1);
+        at += 1;
+    }
+    write_optional_type(sink, result);
 }
 
 const fn write_optional_type(sink: &mut Sink<'_>, ty: Option<&NamedType>) {
@@ -246,33 +351,56 @@ mod tests {
     };
     const BYTES: [u8; RECORD.encoded_len()] = RECORD.encode();
 
+    const IMPORTED: Record<'static> = Record::Import {
+        module: "wpc:shapes",
+        name: "area",
+        arguments: &[("width", Some(u32::SCHEMA)), ("opaque", None)],
+        result: Some(<Option<u64>>::SCHEMA),
+    };
+    const IMPORTED_BYTES: [u8; IMPORTED.encoded_len()] = IMPORTED.encode();
+    const LIMIT: Record<'static> = Record::Constant { name: "LIMIT", ty: Some(u32::SCHEMA) };
+    const LIMIT_BYTES: [u8; LIMIT.encoded_len()] = LIMIT.encode();
+
     #[test]
     fn a_section_written_by_the_compiler_reads_back() {
-        let constant = Record::Constant { name: "PREFIX" };
         let mut bytes = BYTES.to_vec();
-        bytes.extend(constant.encode::<9>());
+        bytes.extend(LIMIT_BYTES);
+        bytes.extend(IMPORTED_BYTES);
         bytes.extend([99, 2, 1, 2]);
 
         let mut section = Section::default();
         section.read(&bytes).unwrap();
-        assert_eq!(section.constants, ["PREFIX"]);
-        assert_eq!(
-            section.functions,
-            [Signature {
-                name: "area".into(),
-                arguments: vec![
-                    Argument { name: "width".into(), ty: Some(u32::SCHEMA.into()) },
-                    Argument { name: "opaque".into(), ty: None },
-                ],
-                result: Some(<Option<u64>>::SCHEMA.into()),
-            }]
-        );
+        assert_eq!(section.constants, [Constant::new("LIMIT", Some(u32::SCHEMA.into()))]);
+        let signature = Signature {
+            name: "area".into(),
+            arguments: vec![
+                Argument { name: "width".into(), ty: Some(u32::SCHEMA.into()) },
+                Argument { name: "opaque".into(), ty: None },
+            ],
+            result: Some(<Option<u64>>::SCHEMA.into()),
+        };
+        assert_eq!(section.functions, [signature.clone()]);
+        assert_eq!(section.imports, [Import::new("wpc:shapes", signature)]);
+
+        let mut written = section.functions[0].record();
+        written.extend(section.constants[0].record());
+        written.extend(section.imports[0].record());
+        assert_eq!(written, bytes[..bytes.len() - 4], "both writers write the same");
+    }
+
+    #[test]
+    fn a_constant_without_type_reads_as_older_guests_write_it() {
+        let mut section = Section::default();
+        section.read(b"\x02\x07\x06PREFIX\x02\x08\x06PREFIX\x00").unwrap();
+        assert_eq!(section.constants, [(); 2].map(|()| Constant::new("PREFIX", None)));
     }
 
     #[test]
     fn every_cut_of_a_record_is_refused() {
-        for end in 1..BYTES.len() {
-            assert!(Section::default().read(&BYTES[..end]).is_err(), "cut at {end}");
+        for record in [&BYTES[..], &LIMIT_BYTES, &IMPORTED_BYTES] {
+            for end in 1..record.len() {
+                assert!(Section::default().read(&record[..end]).is_err(), "cut at {end}");
+            }
         }
     }
 

@@ -4,15 +4,13 @@ use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::language::Sources;
 use crate::manifest::{self, Build, Source};
-use crate::problem::{MANIFEST, Problem};
 use crate::remedy::{Interface, translate};
 use crate::text::escape;
-use crate::{file, inspect, source_check, terminal, toolchain};
+use crate::{declarations, file, inspect, source_check, terminal, toolchain};
 use serde_json::json;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use wpc_abi::section::custom_section;
-use wpc_abi::text::parse_signature;
 use wpc_host::{Limits, ModuleInformation, WasmModule};
 
 #[derive(clap::Args)]
@@ -207,10 +205,10 @@ fn finish(
     cache: &Cache,
 ) -> Result<ModuleInformation, Failure> {
     let options = cache.options()?;
-    if let Some((source, build)) = manifest.filter(|(_, build)| !build.signatures.is_empty()) {
-        let records = records(source, build)?;
+    if let Some((source, build)) = manifest.filter(|(_, build)| build.declares_types()) {
+        let records = declarations::records(source, build).map_err(Failure::Problems)?;
         let told = WasmModule::new(bytes.as_slice()).inspect_with(&options)?;
-        let wrong = wrong_signatures(&told, source, build);
+        let wrong = declarations::wrong(&told, source, build);
         if !wrong.is_empty() {
             return Err(Failure::Problems(wrong));
         }
@@ -224,39 +222,4 @@ fn finish(
         }
         None => Ok(told),
     }
-}
-
-/// What a module's section tells by the manifest's signatures.
-fn records(source: &Source, build: &Build) -> Result<Vec<u8>, Failure> {
-    let mut records = Vec::new();
-    let mut problems = Vec::new();
-    for (name, text) in &build.signatures {
-        match parse_signature(name, text.get_ref()) {
-            Ok(signature) => records.extend(signature.record()),
-            Err(error) => {
-                let message = format!("the signature of \"{name}\": {error}");
-                problems.push(source.problem(text.span().start, MANIFEST, &message));
-            }
-        }
-    }
-    if problems.is_empty() { Ok(records) } else { Err(Failure::Problems(problems)) }
-}
-
-/// Signatures of functions that are not there, or that tell their types by themselves: those of numbers do.
-fn wrong_signatures(told: &ModuleInformation, source: &Source, build: &Build) -> Vec<Problem> {
-    let wrong = build.signatures.iter().filter_map(|(name, text)| {
-        let message = match told.functions.iter().find(|function| function.name == *name) {
-            Some(function) => {
-                let own = function.signature.as_ref()?;
-                format!("\"{name}\" tells its types itself: {own}; take its line out")
-            }
-            None => {
-                let functions = told.functions.iter();
-                let there: Vec<_> = functions.map(|function| function.name.as_str()).collect();
-                format!("the module has no function \"{name}\"; it has: {}", there.join(", "))
-            }
-        };
-        Some(source.problem(text.span().start, MANIFEST, &message))
-    });
-    wrong.collect()
 }

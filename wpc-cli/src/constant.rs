@@ -1,15 +1,37 @@
-//! A constant from a command line or a manifest: its JSON value, and its type where that is told.
+//! A constant from a command line or a manifest: its JSON value, and its type.
 //!
-//! A guest decodes a constant as the type it expects, which no module tells. Text, truth values, fractions and
-//! what is made of them say theirs. An integer does not: the bytes of one type are another number of the
+//! The type is the one that is stated, or that a module declares, or that the value shows. Text, truth values, fractions
+//! and what is made of them show theirs. An integer does not: the bytes of one type are another number of the
 //! next.
 
 use crate::failure::Failure;
 use serde_json::Value;
-use wpc_host::{Error, WorkerProcedureCall};
+use std::collections::BTreeMap;
+use wpc_host::{DeclaredType, Error, WasmModule, WorkerProcedureCall};
+
+/// The types that modules declare for constants. Of types that differ the first one counts: the other module is refused.
+#[derive(Debug, Default)]
+pub(crate) struct Declared(BTreeMap<String, DeclaredType>);
+
+impl Declared {
+    /// Adds what a module declares. What is wrong with it is reported where it is defined.
+    pub(crate) fn add(&mut self, module: &WasmModule) {
+        for (name, ty) in module.constant_types().unwrap_or_default() {
+            self.0.entry(name).or_insert(ty);
+        }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&DeclaredType> {
+        self.0.get(name)
+    }
+}
 
 /// From a command line: `NAME=JSON`, or `NAME:TYPE=JSON`.
-pub(crate) fn define_from(wpc: &WorkerProcedureCall, text: &str) -> Result<(), Failure> {
+pub(crate) fn define_from(
+    wpc: &WorkerProcedureCall,
+    declared: &Declared,
+    text: &str,
+) -> Result<(), Failure> {
     let wrong = |why: String| Failure::usage(format!("--const {text}: {why}"));
     let (name, json) = text
         .split_once('=')
@@ -21,7 +43,7 @@ pub(crate) fn define_from(wpc: &WorkerProcedureCall, text: &str) -> Result<(), F
     let value: Value = serde_json::from_str(json).map_err(|error| {
         wrong(format!("{json} is not JSON: {error}; text needs quotes of its own: '\"text\"'"))
     })?;
-    define(wpc, name, ty, &value).map_err(|error| match error {
+    define(wpc, name, ty, declared.get(name), &value).map_err(|error| match error {
         Error::ConstantEncode { reason, .. } => wrong(reason),
         error => error.into(),
     })
@@ -31,14 +53,16 @@ pub(crate) fn define(
     wpc: &WorkerProcedureCall,
     name: &str,
     ty: Option<&str>,
+    declared: Option<&DeclaredType>,
     value: &Value,
 ) -> Result<(), Error> {
-    let ty = match ty {
-        Some(ty) => ty.to_owned(),
-        None => natural_type(value).ok_or_else(|| Error::ConstantEncode {
+    let ty = match (ty, declared) {
+        (Some(ty), _) => ty.to_owned(),
+        (None, Some(declared)) => return wpc.define_worker_constant_as(name, declared, value),
+        (None, None) => natural_type(value).ok_or_else(|| Error::ConstantEncode {
             constant: name.to_owned(),
             reason: format!(
-                "the value does not tell the type that the guest reads; say it, as in {name}:u32={value} or {name} = {{ type = \"u32\", value = {value} }}"
+                "no module declares its type, and the value does not show it; state it, as in {name}:u32={value} or {name} = {{ type = \"u32\", value = {value} }}"
             ),
         })?,
     };

@@ -2,25 +2,28 @@
 //! left alone; what is refused leaves what stood there.
 
 use crate::cache::Cache;
+use crate::constant::{self, Declared};
 use crate::failure::Failure;
 use crate::item::{Item, Kind};
 use crate::manifest::{self, Entry, Fake, Manifest, Pool, Source};
 use crate::owners::Owners;
 use crate::problem::{MANIFEST, Problem};
 use crate::remedy::{Interface, translate};
-use crate::{constant, grant, module_file};
+use crate::{grant, module_file};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use wpc_host::{
-    Error, ErrorCode, GuestError, Options, WasmModule, WorkerEvent, WorkerProcedureCall,
+    DeclaredType, Error, ErrorCode, GuestError, Options, WasmModule, WorkerEvent,
+    WorkerProcedureCall,
 };
 
 /// What an item is to be.
 #[derive(Debug, Clone, PartialEq)]
 enum Content {
-    Constant(toml::Value),
+    /// Its value, and the type that a module declares for it, unless the manifest states one.
+    Constant(toml::Value, Option<DeclaredType>),
     Module(Box<Entry>, Arc<[u8]>),
 }
 
@@ -107,6 +110,11 @@ impl Deployment {
         &self.wpc
     }
 
+    /// The types that its modules declare for constants.
+    pub(crate) fn declared_constants(&self) -> Declared {
+        declared(self.standing.values())
+    }
+
     /// How many calls the pool takes in, running, queued and waiting: with more under way some would be
     /// refused.
     pub(crate) fn room(&self) -> usize {
@@ -170,8 +178,8 @@ impl Deployment {
         }
     }
 
-    /// A new dependency that does not go with the functions there are, and new functions that do not go
-    /// with the dependency there is: the functions are taken away for the moment in which both are
+    /// A new dependency or constant that does not fit the functions there are, and new functions that do not fit
+    /// what is there: functions and constants are undefined for the moment in which all of them are
     /// defined. Where that does not help either, everything is put back as it was.
     fn define_together(
         &mut self,
@@ -181,12 +189,12 @@ impl Deployment {
         report: &mut Report,
     ) -> bool {
         // Only what does not link may link together; anything else is wrong by itself.
-        let links = |problem: &Problem| problem.code == ErrorCode::DependencyExport.as_str();
+        let of_links =
+            [ErrorCode::DependencyExport, ErrorCode::TypeMismatch].map(ErrorCode::as_str);
+        let links = |problem: &Problem| of_links.contains(&problem.code);
         let has = |kinds: &[Kind]| stuck.iter().any(|wanted| kinds.contains(&wanted.item.kind));
-        if !refused.iter().all(links)
-            || !has(&[Kind::Dependency])
-            || !has(&[Kind::Module, Kind::Function])
-        {
+        let sides = [&[Kind::Constant][..], &[Kind::Dependency], &[Kind::Module, Kind::Function]];
+        if !refused.iter().all(links) || sides.into_iter().filter(|side| has(side)).count() < 2 {
             return false;
         }
         let old = stuck.iter().filter_map(|wanted| {
@@ -197,8 +205,11 @@ impl Deployment {
         // With a compile cache it takes but a moment then.
         stuck.iter().for_each(|wanted| self.compile(&wanted.content));
         let take_away = |deployment: &mut Self| {
-            for wanted in stuck {
-                deployment.disown(&wanted.item);
+            for Wanted { item, .. } in stuck {
+                deployment.disown(item);
+                if item.kind == Kind::Constant {
+                    deployment.wpc.undefine_worker_constant(&item.name);
+                }
             }
         };
         take_away(self);
@@ -237,9 +248,9 @@ impl Deployment {
             )
         };
         let (entry, bytes) = match &wanted.content {
-            Content::Constant(value) => {
+            Content::Constant(value, declared) => {
                 let (ty, value) = manifest::constant(value);
-                return constant::define(&self.wpc, name, ty, &value)
+                return constant::define(&self.wpc, name, ty, declared.as_ref(), &value)
                     .map_err(|error| problem(&error));
             }
             Content::Module(entry, bytes) => (entry, bytes),
@@ -429,13 +440,7 @@ fn wanted(
     named: &mut BTreeSet<Item>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Wanted> {
-    let mut all = Vec::new();
-    for (name, value) in &manifest.constants {
-        let item = Item { kind: Kind::Constant, name: name.clone() };
-        named.insert(item.clone());
-        let content = Content::Constant(value.get_ref().clone());
-        all.push(Wanted { item, content, at: value.span().start });
-    }
+    let mut modules = Vec::new();
     for (kind, entries) in [
         (Kind::Dependency, &manifest.dependencies),
         (Kind::Module, &manifest.modules),
@@ -449,7 +454,7 @@ fn wanted(
             match module_file::bytes(&path, entry.get_ref().limits.chosen().module_size) {
                 Ok(bytes) => {
                     let content = Content::Module(Box::new(entry.get_ref().clone()), bytes.into());
-                    all.push(Wanted { item, content, at });
+                    modules.push(Wanted { item, content, at });
                 }
                 Err(error) => {
                     let (code, why) = error.problem(Interface::Manifest);
@@ -459,7 +464,27 @@ fn wanted(
             }
         }
     }
-    all
+    let declared = declared(modules.iter().map(|wanted| &wanted.content));
+    let constants = manifest.constants.iter().map(|(name, value)| {
+        let item = Item { kind: Kind::Constant, name: name.clone() };
+        named.insert(item.clone());
+        let (stated, _) = manifest::constant(value.get_ref());
+        let ty = declared.get(name).filter(|_| stated.is_none()).cloned();
+        let content = Content::Constant(value.get_ref().clone(), ty);
+        Wanted { item, content, at: value.span().start }
+    });
+    constants.collect::<Vec<_>>().into_iter().chain(modules).collect()
+}
+
+/// The types that modules declare for constants.
+fn declared<'a>(contents: impl Iterator<Item = &'a Content>) -> Declared {
+    let mut declared = Declared::default();
+    for content in contents {
+        if let Content::Module(_, bytes) = content {
+            declared.add(&WasmModule::new(Arc::clone(bytes)));
+        }
+    }
+    declared
 }
 
 #[cfg(test)]
@@ -487,6 +512,45 @@ mod tests {
         let report = deployment.bring_to(&source, &manifest);
         assert_eq!((report.removed.len(), report.problems.len()), (constants, 0));
         COMPARISONS.get()
+    }
+
+    /// A module with a function `f` that declares this type for the constant LIMIT.
+    fn reads_limit(ty: &str) -> Vec<u8> {
+        let ty = wpc_abi::text::parse_type(ty).unwrap();
+        let mut module = wat::parse_str(r#"(module (func (export "f")))"#).unwrap();
+        let record = wpc_abi::section::Constant::new("LIMIT", Some(ty)).record();
+        module.extend(wpc_abi::section::custom_section(&record));
+        module
+    }
+
+    #[test]
+    fn a_constant_changes_its_type_together_with_the_modules_that_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::default();
+        let wpc = WorkerProcedureCall::new(options.clone()).unwrap();
+        let mut deployment = Deployment::new(wpc, options, 1, Pool::default());
+        let mut bring_to = |function: &str, dependency: &str| {
+            for (file, ty) in [("f.wasm", function), ("d.wasm", dependency)] {
+                std::fs::write(folder.path().join(file), reads_limit(ty)).unwrap();
+            }
+            let text = "[constants]\nLIMIT = 3\n[dependencies.d]\nfile = \"d.wasm\"\n[functions.f]\nfile = \"f.wasm\"\n";
+            let source = Source::new(folder.path().join("wpc.toml"), text.to_owned());
+            let manifest = source.parse().unwrap();
+            let report = deployment.bring_to(&source, &manifest);
+            let codes: Vec<_> = report.problems.iter().map(|problem| problem.code).collect();
+            (report.defined.len(), codes)
+        };
+        assert_eq!(bring_to("u32", "u32"), (3, vec![]));
+        assert_eq!(bring_to("u64", "u64"), (3, vec![]));
+        // The two do not agree: what was there stays.
+        let (_, codes) = bring_to("i64", "i32");
+        assert!(
+            !codes.is_empty() && codes.iter().all(|code| *code == "type_mismatch"),
+            "{codes:?}"
+        );
+        let wpc = deployment.pool();
+        assert_eq!(wpc.get_remote_functions()[0].required_constants, ["LIMIT"]);
+        assert_eq!(wpc.get_worker_constants().len(), 1);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::remedy::{Interface, translate};
 use crate::text::escape;
 use crate::{module_file, terminal};
 use serde_json::json;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use wpc_host::{Error, ExportInformation, ModuleInformation, Options};
@@ -122,16 +122,30 @@ fn text(told: &ModuleInformation) -> String {
     if let Some(most) = told.maximum_table_elements {
         line("tables", &format!("at most {} each", count(most, "element")));
     }
-    let dependencies = told.required_dependencies.iter();
-    let dependencies =
-        dependencies.map(|needed| format!("{} ({})", needed.alias, needed.imports.join(", ")));
+    let constants =
+        told.required_constants.iter().map(|name| match told.constant_types.get(name) {
+            Some(ty) => format!("{name}: {ty}"),
+            None => name.clone(),
+        });
+    let with_signature = |name: &String, signatures: &BTreeMap<String, String>| {
+        format!("{name}{}", signatures.get(name).map_or("", String::as_str))
+    };
+    let dependencies = told.required_dependencies.iter().map(|needed| {
+        let imports = needed.imports.iter();
+        let imports: Vec<_> =
+            imports.map(|name| with_signature(name, &needed.signatures)).collect();
+        format!("{} ({})", needed.alias, imports.join(", "))
+    });
+    let host_functions = told.required_host_functions.iter();
+    let host_functions =
+        host_functions.map(|name| with_signature(name, &told.host_function_signatures));
     // As `--grant` takes them.
     let capabilities = told.required_capabilities.iter();
     let capabilities = capabilities.map(|needed| format!("{needed:?}").to_lowercase());
     for (name, needed) in [
-        ("constants", told.required_constants.clone()),
+        ("constants", constants.collect()),
         ("dependencies", dependencies.collect()),
-        ("host functions", told.required_host_functions.clone()),
+        ("host functions", host_functions.collect()),
         ("capabilities", capabilities.collect()),
         ("WASI", told.required_wasi_imports.clone()),
         ("WASI grants", wasi_grants(told)),

@@ -6,6 +6,7 @@ mod build;
 mod cache;
 mod call;
 mod constant;
+mod declarations;
 mod deployment;
 mod event_log;
 mod failure;

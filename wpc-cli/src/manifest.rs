@@ -152,6 +152,25 @@ pub(crate) struct Build {
     /// The types of functions whose language cannot tell them.
     #[serde(default)]
     pub(crate) signatures: BTreeMap<String, Spanned<String>>,
+    /// The types of the constants that the module cannot do without.
+    #[serde(default)]
+    pub(crate) constants: BTreeMap<String, Spanned<String>>,
+    /// The types of functions that it imports from dependencies, by alias.
+    #[serde(default)]
+    pub(crate) dependencies: BTreeMap<String, BTreeMap<String, Spanned<String>>>,
+    /// The types of host functions that it imports.
+    #[serde(default)]
+    pub(crate) host_functions: BTreeMap<String, Spanned<String>>,
+}
+
+impl Build {
+    /// Whether it declares types, which are added to the module.
+    pub(crate) fn declares_types(&self) -> bool {
+        !(self.signatures.is_empty()
+            && self.constants.is_empty()
+            && self.dependencies.is_empty()
+            && self.host_functions.is_empty())
+    }
 }
 
 /// A module to define, and what it may use.

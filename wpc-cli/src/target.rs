@@ -1,6 +1,7 @@
 //! What is called on the command line: a function, what it needs, and a pool with both.
 
 use crate::cache::Cache;
+use crate::constant::{self, Declared};
 use crate::deployment::Deployment;
 use crate::failure::Failure;
 use crate::file::{self, MAX_JSON, STANDARD_INPUT};
@@ -8,7 +9,7 @@ use crate::limit_options::LimitOptions;
 use crate::manifest::Source;
 use crate::nearest::nearest;
 use crate::remedy::Interface;
-use crate::{constant, grant, module_file};
+use crate::{grant, module_file};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,7 +30,8 @@ pub(crate) struct Target {
     /// Takes the definitions from this manifest, or the one in this folder; no FILE is given then.
     #[arg(long, value_name = "MANIFEST")]
     manifest: Option<PathBuf>,
-    /// Defines a constant. One with integers needs its type, as in `LIMIT:u32=3`. May be given several times.
+    /// Defines a constant, of the type that the module declares; `wpc inspect` lists it. Where it declares none, one with
+    /// integers needs its type, as in `LIMIT:u32=3`. May be given several times.
     #[arg(long = "const", value_name = "NAME[:TYPE]=JSON")]
     constants: Vec<String>,
     /// Defines a dependency; it is granted what the function is. May be given several times.
@@ -97,8 +99,9 @@ impl Target {
         manifest.take_calls(outstanding);
         let deployment = Deployment::open(&source, &manifest, cache, listener)?;
         let wpc = deployment.pool().clone();
+        let declared = deployment.declared_constants();
         for text in &self.constants {
-            constant::define_from(&wpc, text)?;
+            constant::define_from(&wpc, &declared, text)?;
         }
         wpc.start_workers(self.workers.into())?;
         let functions = wpc.get_remote_functions();
@@ -131,17 +134,24 @@ impl Target {
         let wpc = WorkerProcedureCall::new(options.clone())?;
         wpc.on_worker_event(listener)
             .map_err(|error| Failure::machine(format!("no thread for events: {error}")))?;
-        for text in &self.constants {
-            constant::define_from(&wpc, text)?;
-        }
         let limits = self.limits.limits();
+        let mut declared = Declared::default();
+        let mut dependencies = Vec::new();
         for text in &self.dependencies {
             let (alias, file) = split_dependency(text)?;
             let module = module_file::read(file, &limits)?.limits(limits.clone());
-            wpc.define_worker_dependency(alias, grant::apply(module, &self.grants, false)?)?;
+            declared.add(&module);
+            dependencies.push((alias, grant::apply(module, &self.grants, false)?));
         }
         let module = module_file::read(&self.file, &limits)?.export(&self.function).limits(limits);
         let module = grant::apply(module, &self.grants, self.is_program() && shows_output)?;
+        declared.add(&module);
+        for text in &self.constants {
+            constant::define_from(&wpc, &declared, text)?;
+        }
+        for (alias, module) in dependencies {
+            wpc.define_worker_dependency(alias, module)?;
+        }
         wpc.define_worker_function(&self.name(), module.clone())
             .map_err(|error| self.with_nearest(error, &module, &options))?;
         wpc.start_workers(self.workers.into())?;

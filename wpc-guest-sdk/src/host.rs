@@ -22,7 +22,8 @@ const FIRST_ROOM: usize = 512;
 /// The value of the constant `name`.
 ///
 /// [`constant!`](crate::constant!) is the better way for a name known when the guest is written.
-/// This one is for a name made at run time, and for a constant that may be missing:
+/// This one is for a name made at run time, and for a constant that may be missing. The module does not record its
+/// type, so the host cannot check it: a constant of another integer type may decode to a different value.
 ///
 /// ```
 /// fn greeting(language: &str) -> String {

@@ -6,7 +6,7 @@
 //! /// Greets in the words of the constant `GREETING`.
 //! #[wpc::function]
 //! fn greet(name: &str) -> Result<String, wpc::GuestError> {
-//!     let greeting: String = wpc::constant!("GREETING")?;
+//!     let greeting = wpc::constant!("GREETING": String)?;
 //!     wpc::info!("greeting {name}");
 //!     Ok(format!("{greeting}, {name}"))
 //! }
@@ -71,7 +71,7 @@
 //! ```
 //! # #[wpc::function]
 //! # fn greet(name: &str) -> Result<String, wpc::GuestError> {
-//! #     let greeting: String = wpc::constant!("GREETING")?;
+//! #     let greeting = wpc::constant!("GREETING": String)?;
 //! #     wpc::info!("greeting {name}");
 //! #     Ok(format!("{greeting}, {name}"))
 //! # }
@@ -181,7 +181,7 @@ mod schema {
 ///
 /// The derive takes structs and enums, also generic ones. For the common types of the standard library the trait
 /// is there. A type that holds itself, such as a tree, has no schema, which would have no end: everything but
-/// signatures works without.
+/// signatures and checks of types works without.
 ///
 /// | `#[serde(…)]` | the derive |
 /// |---|---|
@@ -244,7 +244,9 @@ pub use wpc_guest_macros::function;
 /// Declares functions of dependencies, which the host links by their alias.
 ///
 /// Each declaration becomes a function of a module named like the alias. It returns a
-/// `Result<T, GuestError>`, since the other function may return an error.
+/// `Result<T, GuestError>`, since the other function may return an error. The declared types are recorded in the
+/// module, and the host refuses to link a dependency whose function has other types. Types without
+/// [`Schema`](trait@Schema) are not compared.
 ///
 /// ```
 /// wpc::import! {
@@ -267,7 +269,7 @@ pub use wpc_guest_macros::import;
 /// ```
 /// #[wpc::init]
 /// fn prepare() -> Result<(), wpc::GuestError> {
-///     let path: String = wpc::constant!("TABLE")?;
+///     let path = wpc::constant!("TABLE": String)?;
 ///     // Build what every call will use.
 ///     Ok(())
 /// }
@@ -277,7 +279,7 @@ pub use wpc_guest_macros::init;
 /// Declares functions of the host, which the embedder defined and the definition was granted.
 ///
 /// Each declaration becomes a function that returns a `Result<T, GuestError>`: the host's function
-/// may fail.
+/// may fail. The declared types are compared as those of [`import!`](crate::import!) are.
 ///
 /// ```
 /// wpc::host! {
@@ -292,30 +294,49 @@ pub use wpc_guest_macros::init;
 /// ```
 pub use wpc_guest_macros::host;
 
-/// The value of a constant the module cannot do without.
+/// The value of a constant the module cannot do without, as a `Result<T, GuestError>`.
 ///
-/// The name is told in the module, so that the host refuses calls while the constant is not
-/// defined. [`constant()`] is for names that are made at run time or that may be missing.
+/// Its name and its type are recorded in the module. The host refuses a constant of another type when it is
+/// defined, a module that declares another type for a constant that is there, and calls while the constant is not
+/// defined. A type without [`Schema`](trait@Schema) is not checked. [`constant()`] is for names that are made at
+/// run time or that may be missing.
 ///
 /// ```
 /// fn limit() -> Result<u32, wpc::GuestError> {
-///     wpc::constant!("LIMIT")
+///     wpc::constant!("LIMIT": u32)
 /// }
 /// ```
 #[macro_export]
 macro_rules! constant {
-    ($name:literal) => {{
+    ($name:literal : $ty:ty) => {{
         #[cfg(target_arch = "wasm32")]
         const _: () = {
-            const RECORD: $crate::__private::Record<'static> =
-                $crate::__private::Record::Constant { name: $name };
+            #[allow(unused_imports, reason = "the type may have a schema")]
+            use $crate::__private::NoSchema as _;
+            const __WPC_RECORD: $crate::__private::Record<'static> =
+                $crate::__private::Record::Constant {
+                    name: $name,
+                    ty: match $crate::__private::Probe::<$ty>::PORTABLE {
+                        ::core::option::Option::None => {
+                            $crate::__private::Probe::<$crate::__private::portable!($ty)>::SCHEMA
+                        }
+                        portable => portable,
+                    },
+                };
             #[used]
             #[unsafe(link_section = "wpc")]
-            static BYTES: [u8; RECORD.encoded_len()] = RECORD.encode();
+            static __WPC_BYTES: [u8; __WPC_RECORD.encoded_len()] = __WPC_RECORD.encode();
         };
         const _: () = assert!($crate::__private::is_valid_name($name), "a constant's name is a letter or underscore, then letters, digits or underscores, at most 255 bytes");
-        $crate::constant($name)
+        $crate::constant::<$ty>($name)
     }};
+    ($name:literal) => {
+        ::core::compile_error!(::core::concat!(
+            "the constant needs its type, which the host checks: `wpc::constant!(\"",
+            $name,
+            "\": String)`"
+        ))
+    };
 }
 
 /// Makes the panic handler of a guest without the standard library: the caller reads the message and

@@ -23,7 +23,7 @@ wpc::host! {
 
 #[wpc::function]
 fn bill(item: &str, count: u32) -> Result<String, GuestError> {
-    let currency: String = wpc::constant!("CURRENCY")?;
+    let currency = wpc::constant!("CURRENCY": String)?;
     wpc::debug!("{count} of {item}");
     Ok(format!("{} {currency}", shop::price(item, count)?))
 }

@@ -293,6 +293,24 @@ pub enum Error {
         /// Why it does not fit.
         reason: String,
     },
+    /// A constant, a dependency's function or a host function has another type than a module declares for it.
+    #[error(
+        "{item} does not have the type that is declared by {module}: {}expected {expected}, found {found}; give both the same type",
+        if place.is_empty() { String::new() } else { format!("{place}: ") }
+    )]
+    TypeMismatch {
+        /// Whose module declares the type.
+        module: String,
+        /// What has another type, such as `constant "LIMIT"`.
+        item: String,
+        /// The first place that differs, such as ``parameter 1, field `tags` of `Comment` ``; empty if it is the whole
+        /// type.
+        place: String,
+        /// What the module declares there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
     /// Dependencies depend on each other in too long a chain.
     #[error("the chain of dependencies from \"{alias}\" is longer than {limit}; join some of them")]
     DependencyChain {

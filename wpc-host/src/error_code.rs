@@ -124,6 +124,7 @@ codes! {
     TableTooLarge "table_too_large" false false Definition,
     DependencyCircle "dependency_circle" false false Definition,
     DependencyExport "dependency_export" false false Definition,
+    TypeMismatch "type_mismatch" false false Definition,
     DependencyChain "dependency_chain" false false Definition,
     TooManyInstances "too_many_instances" false true Definition,
     InstancesInUse "instances_in_use" false true Capacity,

@@ -4,6 +4,7 @@ use crate::capability::Capability;
 use crate::event::HealthState;
 use crate::id::{FunctionHash, Sha256Hash, WorkerId};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What is told of a defined function.
@@ -148,10 +149,14 @@ pub struct ModuleInformation {
     pub imports: Vec<String>,
     /// The constants it cannot do without.
     pub required_constants: Vec<String>,
+    /// The types that it declares for constants, by name, such as `u32`.
+    pub constant_types: BTreeMap<String, String>,
     /// The aliases it imports from, each with what.
     pub required_dependencies: Vec<RequiredDependency>,
     /// The host functions it imports.
     pub required_host_functions: Vec<String>,
+    /// The signatures that it declares for host functions, by name, such as `(key: String) -> Option<String>`.
+    pub host_function_signatures: BTreeMap<String, String>,
     /// The capabilities it must be granted.
     pub required_capabilities: Vec<Capability>,
     /// What it imports of WASI preview 1.
@@ -203,4 +208,6 @@ pub struct RequiredDependency {
     pub alias: String,
     /// The imports' names.
     pub imports: Vec<String>,
+    /// The signatures that the module declares for functions among them, by name.
+    pub signatures: BTreeMap<String, String>,
 }

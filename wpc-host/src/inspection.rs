@@ -13,8 +13,8 @@ use crate::information::{
     ExportInformation, ModuleInformation, RequiredDependency, TypeInformation,
 };
 use crate::module::{
-    Convention, Export, MAX_EXPORTS, MAX_PARAMETERS, MAX_SECTION, Origin, Scalar, callable,
-    convention, offers, origin,
+    Convention, DeclaredImports, Export, MAX_EXPORTS, MAX_PARAMETERS, MAX_SECTION, Origin, Scalar,
+    callable, convention, offers, origin, read_constants,
 };
 use crate::signature;
 use crate::wasi::{Need, Piece};
@@ -416,16 +416,40 @@ impl<'a> Told<'a> {
         }
         let mut types = BTreeMap::new();
         for signature in callable.iter().take(MAX_EXPORTS).filter_map(signature::known) {
-            collect_types(&signature, &mut types);
+            collect_types(parts(&signature), &mut types);
         }
+        let (constants, constant_types) =
+            read_constants(std::mem::take(&mut self.section.constants));
+        collect_types(constant_types.values().flatten(), &mut types);
+        let constant_types = constant_types.into_iter().map(|(name, declared)| {
+            let declared = declared.iter().map(text::type_text).collect();
+            (name, distinct(declared))
+        });
+        let mut declared = DeclaredImports::new(std::mem::take(&mut self.section.imports));
+        let mut signatures = |module: &str, names: &BTreeSet<&str>| {
+            let mut of_module = BTreeMap::new();
+            for name in names {
+                let declared = declared.take(module, name);
+                for signature in &declared {
+                    collect_types(parts(signature), &mut types);
+                }
+                if !declared.is_empty() {
+                    let declared = declared.iter().map(text::signature_text).collect();
+                    of_module.insert((*name).to_owned(), distinct(declared));
+                }
+            }
+            of_module
+        };
+        let host_function_signatures =
+            signatures(names::HOST_FUNCTIONS_MODULE, &self.host_functions);
+        let dependencies = self.dependencies.into_iter().map(|(alias, imports)| {
+            let module = format!("{}{alias}", names::TYPED_DEPENDENCY_PREFIX);
+            let signatures = signatures(&module, &imports);
+            RequiredDependency { alias: alias.to_owned(), imports: owned(imports), signatures }
+        });
+        let dependencies = dependencies.collect();
         let types =
             types.into_iter().map(|(definition, name)| TypeInformation { name, definition });
-        let mut constants = self.section.constants;
-        constants.sort();
-        constants.dedup();
-        let dependencies = self.dependencies.into_iter().map(|(alias, imports)| {
-            RequiredDependency { alias: alias.to_owned(), imports: owned(imports) }
-        });
         ModuleInformation {
             hash_sha1: FunctionHash::of(bytes),
             hash_sha256: Sha256Hash::of(bytes),
@@ -436,8 +460,10 @@ impl<'a> Told<'a> {
             other_exports: other_exports.finish(),
             imports: self.imports.finish(),
             required_constants: constants,
-            required_dependencies: dependencies.collect(),
+            constant_types: constant_types.collect(),
+            required_dependencies: dependencies,
             required_host_functions: owned(self.host_functions),
+            host_function_signatures,
             required_capabilities: self.capabilities.into_iter().collect(),
             required_wasi_imports: owned(self.wasi),
             required_wasi_grants: grants(self.pieces),
@@ -447,6 +473,17 @@ impl<'a> Told<'a> {
             maximum_table_elements,
         }
     }
+}
+
+/// What is declared for one item. Parts of one module that do not agree are shown side by side.
+fn distinct(declared: BTreeSet<String>) -> String {
+    declared.into_iter().collect::<Vec<_>>().join(" and ")
+}
+
+/// The types of a signature, as far as they are declared.
+fn parts(signature: &Signature) -> impl Iterator<Item = &OwnedNamedType> {
+    let arguments = signature.arguments.iter().filter_map(|argument| argument.ty.as_ref());
+    arguments.chain(&signature.result)
 }
 
 fn owned(names: BTreeSet<&str>) -> Vec<String> {
@@ -549,12 +586,14 @@ fn component_type(reader: &mut BinaryReader<'_>) -> Option<&'static str> {
     Some(what)
 }
 
-/// The structures and enums of a signature, by their definitions: two modules of one guest may each have
+/// The structures and enums in these types, by their definitions: two modules of one guest may each have
 /// a `Point`.
-fn collect_types(signature: &Signature, types: &mut BTreeMap<String, String>) {
-    let arguments = signature.arguments.iter().filter_map(|argument| argument.ty.as_ref());
+fn collect_types<'a>(
+    of: impl Iterator<Item = &'a OwnedNamedType>,
+    types: &mut BTreeMap<String, String>,
+) {
     // How deep types nest is bounded where they are read.
-    let mut open: Vec<&OwnedNamedType> = arguments.chain(&signature.result).collect();
+    let mut open: Vec<&OwnedNamedType> = of.collect();
     while let Some(named) = open.pop() {
         if let Some(definition) = text::definition(named) {
             types.insert(definition, named.name.clone());

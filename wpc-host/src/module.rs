@@ -12,11 +12,12 @@ use crate::limits::{Limits, MAX_TABLE_ELEMENTS};
 use crate::metering;
 use crate::proposal::{Proposal, refused_in};
 use crate::wasi::{Need, WASI_MODULE, need};
+use postcard_schema::schema::owned::OwnedNamedType;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use wasmtime::{ExternType, FuncType, ValType};
 use wpc_abi::names;
-use wpc_abi::section::{SECTION, Section, Signature};
+use wpc_abi::section::{Constant, Import, SECTION, Section, Signature};
 
 /// How an export wants to be called. Other guests' contracts would be further variants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,8 +85,8 @@ fn prefixed(function: &str) -> String {
 /// What a module imports from dependencies, by alias.
 #[derive(Debug, Default)]
 pub(crate) struct DependencyImports {
-    /// Functions called through the host, with bytes.
-    pub(crate) typed: BTreeSet<String>,
+    /// Functions called through the host, with bytes; each with the types that the module declares for it.
+    pub(crate) typed: BTreeMap<String, Vec<Signature>>,
     /// Items linked directly, by name.
     pub(crate) linked: Vec<(String, ExternType)>,
 }
@@ -94,8 +95,12 @@ pub(crate) struct DependencyImports {
 #[derive(Debug, Default)]
 pub(crate) struct Requirements {
     pub(crate) constants: Vec<String>,
+    /// The types that it reads constants as. One module may be built of parts that do not agree.
+    pub(crate) constant_types: BTreeMap<String, Vec<OwnedNamedType>>,
     pub(crate) dependencies: BTreeMap<String, DependencyImports>,
     pub(crate) host_functions: BTreeSet<String>,
+    /// The types that it declares for host functions.
+    pub(crate) host_function_types: BTreeMap<String, Vec<Signature>>,
     /// Each with the import that needs it: its module and its name.
     pub(crate) capabilities: Vec<(Capability, &'static str, String)>,
     /// What is imported of WASI, each once.
@@ -296,7 +301,7 @@ pub(crate) fn compile(
             reason: format!("it exports more than {MAX_EXPORTS} functions that could be called"),
         });
     }
-    let requirements = read_imports(what, &wasm, section.constants)?;
+    let requirements = read_imports(what, &wasm, section.constants, section.imports)?;
     Ok(Module {
         hash: FunctionHash::of(bytes),
         exports,
@@ -393,7 +398,7 @@ pub(crate) const MAX_PARAMETERS: usize = 64;
 
 /// What the module tells about itself. Tables that no limit allows are refused here, since the engine would
 /// do so without a word of limits.
-fn read_bytes(what: &str, bytes: &[u8]) -> Result<Section, Error> {
+pub(crate) fn read_bytes(what: &str, bytes: &[u8]) -> Result<Section, Error> {
     let mut section = Section::default();
     let mut total = 0;
     let malformed = |reason: String| Error::MalformedSection { what: what.to_owned(), reason };
@@ -502,14 +507,48 @@ fn is_type(ty: &FuncType, parameters: &[Scalar], results: &[Scalar]) -> bool {
     equal(&mut ty.params(), parameters) && equal(&mut ty.results(), results)
 }
 
+/// The types that a module declares for what it imports: by import module and name.
+pub(crate) struct DeclaredImports(HashMap<(String, String), Vec<Signature>>);
+
+impl DeclaredImports {
+    pub(crate) fn new(imports: Vec<Import>) -> Self {
+        let mut by_name = HashMap::<_, Vec<_>>::new();
+        for Import { module, signature, .. } in imports {
+            by_name.entry((module, signature.name.clone())).or_default().push(signature);
+        }
+        Self(by_name)
+    }
+
+    /// What is declared for an import.
+    pub(crate) fn take(&mut self, module: &str, name: &str) -> Vec<Signature> {
+        self.0.remove(&(module.to_owned(), name.to_owned())).unwrap_or_default()
+    }
+}
+
+/// The names of constants, and the types that are declared for them.
+pub(crate) fn read_constants(
+    constants: Vec<Constant>,
+) -> (Vec<String>, BTreeMap<String, Vec<OwnedNamedType>>) {
+    let mut names = BTreeSet::new();
+    let mut types = BTreeMap::<String, Vec<_>>::new();
+    for Constant { name, ty, .. } in constants {
+        if let Some(ty) = ty {
+            types.entry(name.clone()).or_default().push(ty);
+        }
+        names.insert(name);
+    }
+    (names.into_iter().collect(), types)
+}
+
 fn read_imports(
     what: &str,
     wasm: &wasmtime::Module,
-    mut constants: Vec<String>,
+    constants: Vec<Constant>,
+    imports: Vec<Import>,
 ) -> Result<Requirements, Error> {
-    constants.sort();
-    constants.dedup();
-    let mut requirements = Requirements { constants, ..Requirements::default() };
+    let (constants, constant_types) = read_constants(constants);
+    let mut declared = DeclaredImports::new(imports);
+    let mut requirements = Requirements { constants, constant_types, ..Requirements::default() };
     for import in wasm.imports() {
         let (module, name) = (import.module(), import.name());
         let unknown = |reason: String| Error::UnknownImport {
@@ -537,11 +576,16 @@ fn read_imports(
             Origin::Typed(alias) => {
                 check_carried(&import.ty()).map_err(&unknown)?;
                 let imports = requirements.dependencies.entry(alias.to_owned()).or_default();
-                imports.typed.insert(name.to_owned());
+                let types = imports.typed.entry(name.to_owned()).or_default();
+                types.extend(declared.take(module, name));
             }
             Origin::HostFunction => {
                 check_carried(&import.ty()).map_err(&unknown)?;
                 requirements.host_functions.insert(name.to_owned());
+                let types = declared.take(module, name);
+                if !types.is_empty() {
+                    requirements.host_function_types.insert(name.to_owned(), types);
+                }
             }
             Origin::Wasi(need) => {
                 if let Need::Capability(capability) = need {

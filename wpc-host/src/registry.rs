@@ -21,11 +21,13 @@ use crate::module::{Convention, Export, Module};
 use crate::sandbox::{Blueprint, Constants, HostFunctions, Node};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{ArcSwap, ArcSwapOption, Mutex, MutexGuard};
+use crate::types::{ConstantType, Types};
 use crate::wasi::Wasi;
 use crate::wasm_module::WasmModule;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
+use wpc_abi::section::Signature;
 
 /// One generation of a definition: what a sandbox is made from, and how it fared.
 #[derive(Debug)]
@@ -92,6 +94,7 @@ struct Sources {
     functions: BTreeMap<Arc<str>, u64>,
     dependencies: Dependencies,
     importers: Importers,
+    types: Types,
 }
 
 /// A writer's turn. What it replaces is dropped when the turn is over: what the embedder's closures and
@@ -340,6 +343,9 @@ impl Registry {
         let _made = resolved.collect::<Result<Vec<_>, _>>()?;
         let what = groups.first().map_or("no function", |group| &group.what);
         let mut turn = self.turn_to_define(what, interest)?;
+        for group in &groups {
+            turn.sources.types.check_module(&group.what, &group.module)?;
+        }
         let linked = groups.iter().map(|group| self.link(group, &turn.sources.dependencies));
         let linked = linked.collect::<Result<Vec<_>, _>>()?;
         for (group, defined) in groups.into_iter().zip(&linked) {
@@ -350,7 +356,9 @@ impl Registry {
             for (name, _) in &group.functions {
                 turn.sources.functions.insert(Arc::clone(name), id);
             }
-            turn.sources.importers.add(&Importer::Group(id), &group.module);
+            let importer = Importer::Group(id);
+            turn.sources.importers.add(&importer, &group.module);
+            turn.sources.types.add(&importer, &group.what, &group.module);
             turn.sources.groups.insert(id, Arc::new(group));
             self.publish(defined, &mut turn);
         }
@@ -414,6 +422,7 @@ impl Registry {
             .map(|group| self.resolve(group, &dependencies))
             .collect::<Result<Vec<_>, _>>()?;
         let mut turn = self.turn_to_define(&what, interest)?;
+        turn.sources.types.check_module(&what, &dependency.module)?;
         let dependencies = turn.sources.dependencies.insert(alias.into(), dependency);
         // Circles and links that do not fit are refused even where no function reaches them yet.
         let profile = match dependencies.get(alias) {
@@ -454,9 +463,12 @@ impl Registry {
         let importer = Importer::Dependency(alias.into());
         if let Some(dependency) = sources.dependencies.get(alias) {
             sources.importers.remove(&importer, &dependency.module);
+            sources.types.remove(&importer, &dependency.module);
         }
         if let Some(dependency) = dependencies.get(alias) {
             sources.importers.add(&importer, &dependency.module);
+            let what = format!("dependency \"{alias}\"").into();
+            sources.types.add(&importer, &what, &dependency.module);
         }
         let replaced = std::mem::replace(&mut sources.dependencies, dependencies);
         turn.replace(replaced);
@@ -464,9 +476,16 @@ impl Registry {
         Ok(())
     }
 
-    pub(crate) fn define_constant(&self, name: &str, value: Vec<u8>) -> Result<(), Error> {
+    /// Defines a constant, if its type is the one that defined modules declare.
+    pub(crate) fn define_constant(
+        &self,
+        name: &str,
+        ty: ConstantType,
+        value: Vec<u8>,
+    ) -> Result<(), Error> {
         check_name("constant", name)?;
-        let _turn = self.lock();
+        let mut sources = self.lock();
+        sources.types.define_constant(name, ty)?;
         let constants = self.constants.load().insert(name.into(), value.into());
         self.constants.store(Arc::new(constants));
         Ok(())
@@ -474,7 +493,8 @@ impl Registry {
 
     /// Forgets a constant; false where there was none.
     pub(crate) fn undefine_constant(&self, name: &str) -> bool {
-        let _turn = self.lock();
+        let mut sources = self.lock();
+        sources.types.undefine_constant(name);
         let constants = self.constants.load_full();
         self.constants.store(Arc::new(constants.remove(name)));
         constants.contains_key(name)
@@ -484,13 +504,16 @@ impl Registry {
         &self.host_functions
     }
 
+    /// Defines a host function, if its types are those that defined modules declare.
     pub(crate) fn define_host_function(
         &self,
         name: &str,
+        signature: Option<Signature>,
         function: HostFunction,
     ) -> Result<(), Error> {
         check_name("host function", name)?;
-        let turn = self.lock();
+        let mut turn = self.lock();
+        turn.types.define_host_function(name, signature)?;
         let functions = self.host_functions.load().insert(name.into(), Arc::new(function));
         let replaced = self.host_functions.swap(Arc::new(functions));
         // What a closure holds may use the pool when it is dropped.
@@ -501,7 +524,8 @@ impl Registry {
 
     /// Forgets a host function; false where there was none.
     pub(crate) fn undefine_host_function(&self, name: &str) -> bool {
-        let turn = self.lock();
+        let mut turn = self.lock();
+        turn.types.undefine_host_function(name);
         let functions = self.host_functions.load().remove(name);
         let replaced = self.host_functions.swap(Arc::new(functions));
         drop(turn);
@@ -638,7 +662,9 @@ impl Sources {
             let left = group.functions.iter().filter(|(name, _)| !names.contains(name));
             let left = left.cloned().collect::<Vec<_>>();
             if left.is_empty() {
-                self.importers.remove(&Importer::Group(*id), &group.module);
+                let importer = Importer::Group(*id);
+                self.importers.remove(&importer, &group.module);
+                self.types.remove(&importer, &group.module);
             } else {
                 let group = Group { functions: left, ..Group::clone(&group) };
                 self.groups.insert(*id, Arc::new(group));

@@ -1,8 +1,13 @@
-//! What is known of an export's types: what its module tells, or what its wasm type says.
+//! What is known of an export's types: what its module tells, or what its wasm type says; and whether it is what an
+//! importer declares.
 
+use crate::arguments::Parameters;
+use crate::error::Error;
 use crate::module::{Convention, Export, Scalar};
+use postcard_schema::Schema;
 use postcard_schema::schema::owned::{OwnedDataModelType as Type, OwnedNamedType};
 use std::borrow::Cow;
+use wpc_abi::compare::{Difference, compare_signatures};
 use wpc_abi::section::{Argument, Signature};
 
 pub(crate) fn known(export: &Export) -> Option<Cow<'_, Signature>> {
@@ -14,6 +19,38 @@ pub(crate) fn known(export: &Export) -> Option<Cow<'_, Signature>> {
         (None, Convention::Command) => Some(Cow::Owned(of_scalars(&export.name, &[], None))),
         (None, Convention::Wpc) => None,
     }
+}
+
+/// The signature of a function of these Rust types.
+pub(crate) fn of_types<P: Parameters, R: Schema>(name: &str) -> Signature {
+    let arguments = P::schemas().into_iter().enumerate().map(|(at, schema)| Argument {
+        name: format!("argument{}", at + 1),
+        ty: Some(schema.into()),
+    });
+    Signature {
+        name: name.to_owned(),
+        arguments: arguments.collect(),
+        result: Some(R::SCHEMA.into()),
+    }
+}
+
+/// Compares each declaration of a function by its importer, `what`, with the function's own types.
+pub(crate) fn check(
+    what: &str,
+    function: impl FnOnce() -> String,
+    expected: &[Signature],
+    found: &Signature,
+) -> Result<(), Error> {
+    expected
+        .iter()
+        .try_for_each(|expected| compare_signatures(expected, found))
+        .map_err(|difference| mismatch(what, function(), difference))
+}
+
+/// The error of a difference from what a module, `what`, declares.
+pub(crate) fn mismatch(what: &str, item: String, difference: Difference) -> Error {
+    let Difference { place, expected, found, .. } = difference;
+    Error::TypeMismatch { module: what.to_owned(), item, place, expected, found }
 }
 
 fn of_scalars(name: &str, parameters: &[Scalar], result: Option<Scalar>) -> Signature {

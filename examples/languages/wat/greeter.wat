@@ -14,10 +14,12 @@
   ;; The signatures, so that the functions can be called with JSON. A record: kind 1, the length of the
   ;; rest; the function's name; how many arguments, and for each its name and type; the result's type.
   ;; A type: 1, its name, then 16 for a string, or 22 for a sequence of the type that follows: u8, 2.
+  ;; The last record is of kind 3, for an import: the import module, then as kind 1.
   (@custom "wpc"
     "\01\1e" "\05greet" "\01" "\04name" "\01\06String\10" "\01\06String\10"
     "\01\23" "\07reverse" "\01" "\05bytes" "\01\03Vec\16\02u8\02" "\01\03Vec\16\02u8\02"
-    "\01\1e" "\05title" "\01" "\04path" "\01\06String\10" "\01\06String\10")
+    "\01\1e" "\05title" "\01" "\04path" "\01\06String\10" "\01\06String\10"
+    "\03\2e" "\0cwpc:path_dep" "\08basename" "\01" "\04path" "\01\06String\10" "\01\06String\10")
 
   ;; ---- Texts -------------------------------------------------------------------------------------
 

@@ -264,7 +264,7 @@ fn bytes_and_text_of_any_size_go_to_a_file_as_they_are() {
 fn an_integer_for_a_constant_needs_its_type() {
     let with = |constant: &str| wpc(&["call", &sdk(), "nothing", "--const", constant]);
     for untold in ["N=3", "N=[1]", "N={\"a\": 1}", "N=null"] {
-        assert!(fails_with(2, &with(untold)).contains("say it, as in N:u32="), "{untold}");
+        assert!(fails_with(2, &with(untold)).contains("state it, as in N:u32="), "{untold}");
     }
     for told in ["N:u32=3", "N:Map<String, u8>={\"a\": 1}", "N=1.5", "N=[\"a\"]", "N={\"a\": true}"]
     {

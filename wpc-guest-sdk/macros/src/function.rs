@@ -201,22 +201,7 @@ impl Function<'_> {
 
     fn record(&self) -> TokenStream {
         let export = &self.export;
-        let schema = |ty: &Type| {
-            let ty = with_lifetimes(ty, "'static");
-            // A size has the width that it has in a guest; under another name only its type shows that it is one.
-            quote! {
-                match ::wpc::__private::Probe::<#ty>::PORTABLE {
-                    ::core::option::Option::None =>
-                        ::wpc::__private::Probe::<::wpc::__private::portable!(#ty)>::SCHEMA,
-                    portable => portable,
-                }
-            }
-        };
-        let arguments = self.arguments.iter().map(|(name, ty)| {
-            let name = name.unraw().to_string();
-            let schema = schema(ty);
-            quote! { (#name, #schema) }
-        });
+        let arguments = schemas(&self.arguments);
         let result = match value_type(&self.item.sig.output) {
             Value::Unit => quote! { ::wpc::__private::Probe::<()>::SCHEMA },
             Value::Type(ty) => schema(ty),
@@ -227,7 +212,7 @@ impl Function<'_> {
             use ::wpc::__private::NoSchema as _;
             const __WPC_RECORD: ::wpc::__private::Record<'static> = ::wpc::__private::Record::Function {
                 name: #export,
-                arguments: &[#(#arguments),*],
+                arguments: #arguments,
                 result: #result,
             };
             #[used]
@@ -287,6 +272,29 @@ impl Function<'_> {
                 #[cfg(not(target_arch = "wasm32"))]
                 let _ = #function;
             }
+        }
+    }
+}
+
+/// The names and schemas of arguments, as a record has them.
+pub(crate) fn schemas(arguments: &[(Ident, Type)]) -> TokenStream {
+    let arguments = arguments.iter().map(|(name, ty)| {
+        let name = name.unraw().to_string();
+        let schema = schema(ty);
+        quote! { (#name, #schema) }
+    });
+    quote! { &[#(#arguments),*] }
+}
+
+/// A type's schema, if it has one.
+pub(crate) fn schema(ty: &Type) -> TokenStream {
+    let ty = with_lifetimes(ty, "'static");
+    // A size has the width that it has in a guest; under another name only its type shows that it is one.
+    quote! {
+        match ::wpc::__private::Probe::<#ty>::PORTABLE {
+            ::core::option::Option::None =>
+                ::wpc::__private::Probe::<::wpc::__private::portable!(#ty)>::SCHEMA,
+            portable => portable,
         }
     }
 }

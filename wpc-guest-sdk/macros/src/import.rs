@@ -1,6 +1,7 @@
 //! `wpc::import!`: functions of dependencies, as ordinary functions of a module named like the
 //! alias. `wpc::host!`: functions of the host, as ordinary functions.
 
+use crate::function::{schema, schemas};
 use crate::mistakes::Mistakes;
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -144,7 +145,26 @@ impl Declaration {
             ReturnType::Default => quote! { () },
             ReturnType::Type(_, ty) => quote! { #ty },
         };
+        let schemas = schemas(&arguments);
+        let result = match &signature.output {
+            ReturnType::Default => quote! { ::wpc::__private::Probe::<()>::SCHEMA },
+            ReturnType::Type(_, ty) => schema(ty),
+        };
         quote! {
+            #[cfg(target_arch = "wasm32")]
+            const _: () = {
+                #[allow(unused_imports, reason = "every type may have a schema")]
+                use ::wpc::__private::NoSchema as _;
+                const __WPC_RECORD: ::wpc::__private::Record<'static> = ::wpc::__private::Record::Import {
+                    module: #import_module,
+                    name: #export,
+                    arguments: #schemas,
+                    result: #result,
+                };
+                #[used]
+                #[unsafe(link_section = "wpc")]
+                static __WPC_BYTES: [u8; __WPC_RECORD.encoded_len()] = __WPC_RECORD.encode();
+            };
             #(#attributes)*
             ///
             /// # Errors

@@ -10,7 +10,7 @@
 //!
 //! #[wpc::function]
 //! fn label(path: &str) -> Result<String, wpc::GuestError> {
-//!     let prefix: String = wpc::constant!("SERVICE_PREFIX")?;
+//!     let prefix = wpc::constant!("SERVICE_PREFIX": String)?;
 //!     wpc::info!("labelling {path}");
 //!     Ok(format!("{prefix}:{}", path_dep::basename(path)?))
 //! }

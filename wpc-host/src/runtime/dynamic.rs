@@ -3,6 +3,7 @@
 use super::WorkerProcedureCall;
 use crate::call::Call;
 use crate::config::CallOptions;
+use crate::declared_type::DeclaredType;
 use crate::error::Error;
 use crate::host_function::{HostContext, HostFunction};
 use crate::id::CallId;
@@ -12,6 +13,7 @@ use crate::pending::{Answer, CancelHandle, PendingCall};
 use crate::registry::Function;
 use crate::reply::encode_reply;
 use crate::signature;
+use crate::types::ConstantType;
 use postcard_schema::schema::owned::{OwnedDataModelType, OwnedNamedType};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -52,8 +54,8 @@ impl WorkerProcedureCall {
     ///
     /// # Errors
     ///
-    /// [`Error::ConstantEncode`] where the type is none or the value does not fit it; otherwise what is wrong
-    /// with the name. Nothing is changed then.
+    /// [`Error::ConstantEncode`] if the text is not a type or the value does not fit it; otherwise as of
+    /// [`define_worker_constant`](Self::define_worker_constant). Nothing is changed then.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -69,11 +71,33 @@ impl WorkerProcedureCall {
         ty: &str,
         value: &Value,
     ) -> Result<(), Error> {
-        let refused = |reason| Error::ConstantEncode { constant: name.to_owned(), reason };
-        let ty =
-            text::parse_type(ty).map_err(|error| refused(format!("{ty:?} is no type: {error}")));
-        let encoded = ty.and_then(|ty| json::encode(name, &ty, value).map_err(refused));
-        let result = encoded.and_then(|value| self.registry().define_constant(name, value));
+        match ty.parse() {
+            Ok(ty) => self.define_worker_constant_as(name, &ty, value),
+            Err(error) => {
+                let reason = format!("{ty:?} is no type: {error}");
+                let refused = Error::ConstantEncode { constant: name.to_owned(), reason };
+                self.after_definition("constant", name, Err(refused))
+            }
+        }
+    }
+
+    /// Like [`define_worker_constant_json`](Self::define_worker_constant_json), with a type that a module
+    /// [declares](crate::WasmModule::constant_types).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ConstantEncode`] if the value does not fit the type; otherwise as of
+    /// [`define_worker_constant`](Self::define_worker_constant). Nothing is changed then.
+    pub fn define_worker_constant_as(
+        &self,
+        name: &str,
+        ty: &DeclaredType,
+        value: &Value,
+    ) -> Result<(), Error> {
+        let encoded = json::encode(name, &ty.0, value)
+            .map_err(|reason| Error::ConstantEncode { constant: name.to_owned(), reason });
+        let ty = ConstantType::Declared(ty.0.clone());
+        let result = encoded.and_then(|value| self.registry().define_constant(name, ty, value));
         self.after_definition("constant", name, result)
     }
 
@@ -82,7 +106,8 @@ impl WorkerProcedureCall {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidOptions`] if the signature cannot be read, or [`Error::InvalidName`].
+    /// [`Error::InvalidOptions`] if the signature cannot be read, [`Error::InvalidName`], or [`Error::TypeMismatch`] if a
+    /// defined module imports it with other types.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -111,8 +136,8 @@ impl WorkerProcedureCall {
         let signature =
             text::parse_signature(name, signature).map_err(|error| refused(&error.to_string()))?;
         let types: Option<Vec<_>> =
-            signature.arguments.into_iter().map(|argument| argument.ty).collect();
-        let (Some(types), Some(result)) = (types, signature.result) else {
+            signature.arguments.iter().map(|argument| argument.ty.clone()).collect();
+        let (Some(types), Some(result)) = (types, signature.result.clone()) else {
             return Err(refused("each argument and the result need a type"));
         };
         let arguments =
@@ -132,7 +157,7 @@ impl WorkerProcedureCall {
                 Err(error) => encode_reply(TAG_ERROR, &error),
             }
         });
-        let result = self.registry().define_host_function(name, function);
+        let result = self.registry().define_host_function(name, Some(signature), function);
         self.after_definition("host function", name, result)
     }
 

@@ -30,11 +30,15 @@ use crate::registry::{self, Registry};
 use crate::restart_policy::Admission;
 use crate::signature;
 use crate::sync::time;
+use crate::types::ConstantType;
+use crate::value_type::type_of;
 use crate::wasm_module::WasmModule;
+use postcard_schema::Schema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::sync::{Arc, PoisonError};
+use wpc_abi::compare::unknown;
 use wpc_abi::text::signature_text;
 
 /// A pool of workers that run WebAssembly functions by name.
@@ -325,9 +329,14 @@ impl WorkerProcedureCall {
     /// Defines a constant, or replaces its value. Every call accepted after this returned sees the
     /// new value; a running call keeps the values it saw first.
     ///
+    /// The value must have the type that modules declare for the constant (`wpc::constant!` declares one): an integer
+    /// of the same width and sign (`usize` serializes as `u64`), a structure with the same fields. What the value does not show, such as the items'
+    /// type of an empty `Vec`, is not compared. A module that is defined later is compared as well.
+    ///
     /// # Errors
     ///
-    /// What is wrong with the name or the value; nothing is changed then.
+    /// [`Error::InvalidName`]; [`Error::ConstantEncode`] if the value does not serialize; [`Error::TypeMismatch`] if a
+    /// defined module declares another type. The previous value stays then.
     #[doc(alias = "defineWorkerConstant")]
     pub fn define_worker_constant<T: Serialize + ?Sized>(
         &self,
@@ -340,7 +349,9 @@ impl WorkerProcedureCall {
                 "{error}; its type must serialize, with the length of every sequence known beforehand"
             ),
         });
-        let result = encoded.and_then(|value| self.registry().define_constant(name, value));
+        // What encodes shows its type.
+        let ty = ConstantType::Shown(type_of(value).unwrap_or_else(unknown));
+        let result = encoded.and_then(|value| self.registry().define_constant(name, ty, value));
         self.after_definition("constant", name, result)
     }
 
@@ -366,7 +377,9 @@ impl WorkerProcedureCall {
 
     /// Defines a function of the embedder's own that guests can call, or replaces it. Only
     /// definitions with [`WasmModule::grant_host_function`] may import it; a guest written with the
-    /// SDK declares it in `wpc::host!`. `A` is the tuple of its arguments.
+    /// SDK declares it in `wpc::host!`. `A` is the tuple of its arguments. Its types are compared with those that modules
+    /// declare for it; [`define_untyped_host_function`](Self::define_untyped_host_function) takes types without
+    /// [`Schema`](trait@crate::Schema).
     ///
     /// It runs on the worker's thread. Its error reaches the guest as a value, and so does a panic.
     /// A slow one should look at [`HostContext::should_end`]: its caller is answered at the call's
@@ -376,7 +389,8 @@ impl WorkerProcedureCall {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidName`].
+    /// [`Error::InvalidName`], or [`Error::TypeMismatch`] if a defined module imports it with other types. The previous
+    /// one stays then.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -391,23 +405,40 @@ impl WorkerProcedureCall {
     /// ```
     pub fn define_host_function<A, R, E, F>(&self, name: &str, function: F) -> Result<(), Error>
     where
-        A: DeserializeOwned,
-        R: Serialize,
+        A: DeserializeOwned + Parameters,
+        R: Serialize + Schema,
         E: std::fmt::Display,
         F: Fn(&HostContext, A) -> Result<R, E> + Send + Sync + 'static,
     {
-        let result =
-            self.registry().define_host_function(name, HostFunction::blocking(name, function));
+        let signature = Some(signature::of_types::<A, R>(name));
+        let function = HostFunction::blocking(name, function);
+        let result = self.registry().define_host_function(name, signature, function);
         self.after_definition("host function", name, result)
     }
 
-    /// Like [`define_host_function`](Self::define_host_function) for a closure that returns a
-    /// future. The worker waits for it; it is dropped when its call should end.
+    /// Like [`define_host_function`](Self::define_host_function) for types without
+    /// [`Schema`](trait@crate::Schema). They are not compared with those that modules declare: if they differ, the
+    /// arguments may decode to other values silently.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidName`].
-    pub fn define_async_host_function<A, R, E, F, T>(
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wpc = wpc_host::WorkerProcedureCall::new(wpc_host::Options::default())?;
+    /// // A type that holds itself has no schema.
+    /// #[derive(serde::Deserialize)]
+    /// struct Tree {
+    ///     branches: Vec<Tree>,
+    /// }
+    ///
+    /// wpc.define_untyped_host_function("count", |_, (tree,): (Tree,)| {
+    ///     Ok::<_, String>(tree.branches.len() as u32)
+    /// })?;
+    /// # Ok(()) }
+    /// ```
+    pub fn define_untyped_host_function<A, R, E, F>(
         &self,
         name: &str,
         function: F,
@@ -416,11 +447,35 @@ impl WorkerProcedureCall {
         A: DeserializeOwned,
         R: Serialize,
         E: std::fmt::Display,
+        F: Fn(&HostContext, A) -> Result<R, E> + Send + Sync + 'static,
+    {
+        let function = HostFunction::blocking(name, function);
+        let result = self.registry().define_host_function(name, None, function);
+        self.after_definition("host function", name, result)
+    }
+
+    /// Like [`define_host_function`](Self::define_host_function) for a closure that returns a
+    /// future. The worker waits for it; it is dropped when its call should end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidName`], or [`Error::TypeMismatch`] if a defined module imports it with other types. The previous
+    /// one stays then.
+    pub fn define_async_host_function<A, R, E, F, T>(
+        &self,
+        name: &str,
+        function: F,
+    ) -> Result<(), Error>
+    where
+        A: DeserializeOwned + Parameters,
+        R: Serialize + Schema,
+        E: std::fmt::Display,
         F: Fn(HostContext, A) -> T + Send + Sync + 'static,
         T: Future<Output = Result<R, E>>,
     {
+        let signature = Some(signature::of_types::<A, R>(name));
         let function = HostFunction::asynchronous(name, function);
-        let result = self.registry().define_host_function(name, function);
+        let result = self.registry().define_host_function(name, signature, function);
         self.after_definition("host function", name, result)
     }
 

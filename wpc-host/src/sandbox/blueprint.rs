@@ -11,6 +11,7 @@ use crate::engine::{CountedSandbox, WithoutPool};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::module::{Module, describe};
+use crate::signature;
 use crate::wasi::Wasi;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -222,17 +223,21 @@ pub(super) fn link_host_side(
             reason,
         };
         let linked = imported.linked.iter().map(|(export, _)| export);
-        if let Some(export) = imported.typed.iter().chain(linked).next()
+        if let Some(export) = imported.typed.keys().chain(linked).next()
             && nodes[callee].module.is_command()
         {
             let reason = "it is a WASI command, a whole program, which only its `_start` initialises, and which only runs as a function; build it as a reactor";
             return Err(refuse(export, reason.to_owned()));
         }
-        for export in &imported.typed {
+        for (export, declared) in &imported.typed {
             let found = nodes[callee]
                 .module
                 .export(export)
                 .ok_or_else(|| refuse(export, missing(&nodes[callee].module, export)))?;
+            if let Some(signature) = signature::known(found) {
+                let function = || format!("function \"{export}\" of dependency \"{alias}\"");
+                signature::check(what, function, declared, &signature)?;
+            }
             let (name, convention) = (found.item().into_owned(), found.convention.clone());
             let entry = move |caller: &mut wasmtime::Caller<'_, State>, callee: usize| {
                 let instance = caller.data().instances[callee].instance;

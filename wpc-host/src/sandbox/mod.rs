@@ -375,8 +375,15 @@ mod tests {
                 (import "wasi_snapshot_preview1" "sched_yield" (func (result i32))))"#,
         );
         // Each field by name: an import of a new kind is added above.
-        let Requirements { constants: _, capabilities: _, dependencies, host_functions, wasi } =
-            &importer.requirements;
+        let Requirements {
+            constants: _,
+            constant_types: _,
+            capabilities: _,
+            dependencies,
+            host_functions,
+            host_function_types: _,
+            wasi,
+        } = &importer.requirements;
         let DependencyImports { typed, linked } = &dependencies["callee"];
         assert!(!(host_functions.is_empty() || wasi.is_empty()), "host functions and WASI");
         assert!(!(typed.is_empty() || linked.is_empty()), "a dependency in both ways");

@@ -28,7 +28,7 @@ thread_local! {
 /// the others then: half a list would let through what nobody notices.
 #[wpc::function]
 fn redact(text: &str) -> Result<String, GuestError> {
-    let patterns: Vec<String> = wpc::constant!("REDACT_PATTERNS")?;
+    let patterns = wpc::constant!("REDACT_PATTERNS": Vec<String>)?;
     REDACTOR.with_borrow_mut(|redactor| {
         if redactor.patterns != patterns {
             *redactor = Redactor::new(patterns)?;

@@ -1,0 +1,4 @@
+fn limit() -> Result<u32, wpc::GuestError> {
+    wpc::constant!("LIMIT")
+}
+fn main() {}

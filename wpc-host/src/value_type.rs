@@ -1,0 +1,501 @@
+//! What a value shows of its type, found by serializing it: a constant is given as any value that serde can
+//! serialize, and guests declare the type that they read it as.
+//!
+//! What the value does not show is [`unknown`]: the items of an empty sequence, the content of `None`, the variants
+//! that it does not have. Its bytes decode as whatever type those have.
+
+use postcard_schema::schema::owned::{
+    OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType, OwnedNamedValue,
+    OwnedNamedVariant,
+};
+use serde::ser::{self, Serialize};
+use std::fmt::Display;
+use wpc_abi::compare::unknown;
+
+/// The value's type as far as the value shows it; `None` if it does not serialize.
+pub(crate) fn type_of<T: Serialize + ?Sized>(value: &T) -> Option<OwnedNamedType> {
+    let mut ty = unknown();
+    value.serialize(Tracer(&mut ty)).ok().map(|()| ty)
+}
+
+/// Why a value does not serialize: its encoding reports it.
+#[derive(Debug)]
+pub(crate) struct Refused;
+
+impl Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the type refuses to be encoded")
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl ser::Error for Refused {
+    fn custom<T: Display>(_: T) -> Self {
+        Self
+    }
+}
+
+/// Adds what a value shows to what others of its type have shown.
+struct Tracer<'a>(&'a mut OwnedNamedType);
+
+impl<'a> Tracer<'a> {
+    fn is_unknown(&self) -> bool {
+        self.0.ty == Type::Schema
+    }
+
+    fn set(&mut self, name: &str, ty: Type) {
+        *self.0 = OwnedNamedType { name: name.to_owned(), ty };
+    }
+
+    /// A type without parts. Only a serializer written by hand gives the items of one sequence different types; such
+    /// an item shows nothing.
+    fn leaf(mut self, name: &str, ty: Type) -> Result<(), Refused> {
+        if self.is_unknown() {
+            self.set(name, ty);
+        } else if self.0.ty != ty {
+            *self.0 = unknown();
+        }
+        Ok(())
+    }
+
+    fn items(mut self, name: &str, len: usize) -> Items<'a> {
+        if self.is_unknown() {
+            self.set(name, Type::Tuple(vec![unknown(); len]));
+        }
+        match &mut self.0.ty {
+            Type::Tuple(items) => Items(items.iter_mut()),
+            _ => Items([].iter_mut()),
+        }
+    }
+
+    fn fields(mut self, name: &str) -> Fields<'a> {
+        if self.is_unknown() {
+            self.set(name, Type::Struct(Vec::new()));
+        }
+        match &mut self.0.ty {
+            Type::Struct(fields) => Fields { fields: Some(fields), next: 0 },
+            _ => Fields { fields: None, next: 0 },
+        }
+    }
+
+    /// The content of a variant, which is `empty` where it was not shown before.
+    fn variant(
+        mut self,
+        name: &str,
+        index: u32,
+        variant: &str,
+        empty: Variant,
+    ) -> Option<&'a mut Variant> {
+        /// Serde numbers variants as an enum lists them; a number beyond this is a serializer's own.
+        const MOST: usize = 4096;
+        if self.is_unknown() {
+            self.set(name, Type::Enum(Vec::new()));
+        }
+        let Type::Enum(variants) = &mut self.0.ty else { return None };
+        let index = usize::try_from(index).ok().filter(|index| *index < MOST)?;
+        while variants.len() <= index {
+            let ty = Variant::NewtypeVariant(Box::new(unknown()));
+            variants.push(OwnedNamedVariant { name: HIDDEN.to_owned(), ty });
+        }
+        let found = &mut variants[index];
+        if found.name == HIDDEN {
+            *found = OwnedNamedVariant { name: variant.to_owned(), ty: empty };
+        }
+        Some(&mut found.ty)
+    }
+}
+
+/// The name of a variant that was not shown.
+const HIDDEN: &str = "?";
+
+macro_rules! leaves {
+    ($($method:ident($ty:ty) $name:literal $kind:ident)*) => {
+        $(fn $method(self, _: $ty) -> Result<(), Refused> {
+            self.leaf($name, Type::$kind)
+        })*
+    };
+}
+
+impl<'a> ser::Serializer for Tracer<'a> {
+    type Ok = ();
+    type Error = Refused;
+    type SerializeSeq = Sequence<'a>;
+    type SerializeTuple = Items<'a>;
+    type SerializeTupleStruct = Items<'a>;
+    type SerializeTupleVariant = Items<'a>;
+    type SerializeMap = Map<'a>;
+    type SerializeStruct = Fields<'a>;
+    type SerializeStructVariant = Fields<'a>;
+
+    leaves! {
+        serialize_bool(bool) "bool" Bool
+        serialize_i8(i8) "i8" I8
+        serialize_i16(i16) "i16" I16
+        serialize_i32(i32) "i32" I32
+        serialize_i64(i64) "i64" I64
+        serialize_i128(i128) "i128" I128
+        serialize_u8(u8) "u8" U8
+        serialize_u16(u16) "u16" U16
+        serialize_u32(u32) "u32" U32
+        serialize_u64(u64) "u64" U64
+        serialize_u128(u128) "u128" U128
+        serialize_f32(f32) "f32" F32
+        serialize_f64(f64) "f64" F64
+        serialize_char(char) "char" Char
+        serialize_str(&str) "String" String
+        serialize_bytes(&[u8]) "Vec<u8>" ByteArray
+    }
+
+    fn serialize_none(mut self) -> Result<(), Refused> {
+        if self.is_unknown() {
+            self.set("Option", Type::Option(Box::new(unknown())));
+        }
+        Ok(())
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(mut self, value: &T) -> Result<(), Refused> {
+        if self.is_unknown() {
+            self.set("Option", Type::Option(Box::new(unknown())));
+        }
+        match &mut self.0.ty {
+            Type::Option(inner) => value.serialize(Tracer(inner)),
+            _ => Ok(()),
+        }
+    }
+
+    fn serialize_unit(self) -> Result<(), Refused> {
+        self.leaf("()", Type::Unit)
+    }
+
+    fn serialize_unit_struct(self, name: &'static str) -> Result<(), Refused> {
+        self.leaf(name, Type::UnitStruct)
+    }
+
+    fn serialize_unit_variant(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+    ) -> Result<(), Refused> {
+        self.variant(name, index, variant, Variant::UnitVariant);
+        Ok(())
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), Refused> {
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<(), Refused> {
+        let empty = Variant::NewtypeVariant(Box::new(unknown()));
+        match self.variant(name, index, variant, empty) {
+            Some(Variant::NewtypeVariant(inner)) => value.serialize(Tracer(inner)),
+            _ => Ok(()),
+        }
+    }
+
+    fn serialize_seq(mut self, _: Option<usize>) -> Result<Sequence<'a>, Refused> {
+        if self.is_unknown() {
+            self.set("Vec", Type::Seq(Box::new(unknown())));
+        }
+        Ok(Sequence(match &mut self.0.ty {
+            Type::Seq(item) => Some(item),
+            _ => None,
+        }))
+    }
+
+    fn serialize_tuple(self, len: usize) -> Result<Items<'a>, Refused> {
+        Ok(self.items("tuple", len))
+    }
+
+    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<Items<'a>, Refused> {
+        Ok(self.items(name, len))
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Items<'a>, Refused> {
+        let empty = Variant::TupleVariant(vec![unknown(); len]);
+        Ok(match self.variant(name, index, variant, empty) {
+            Some(Variant::TupleVariant(items)) => Items(items.iter_mut()),
+            _ => Items([].iter_mut()),
+        })
+    }
+
+    fn serialize_map(mut self, _: Option<usize>) -> Result<Map<'a>, Refused> {
+        if self.is_unknown() {
+            let [key, val] = [(); 2].map(|()| Box::new(unknown()));
+            self.set("Map", Type::Map { key, val });
+        }
+        Ok(Map(match &mut self.0.ty {
+            Type::Map { key, val } => Some((key, val)),
+            _ => None,
+        }))
+    }
+
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Fields<'a>, Refused> {
+        Ok(self.fields(name))
+    }
+
+    fn serialize_struct_variant(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Fields<'a>, Refused> {
+        let fields = match self.variant(name, index, variant, Variant::StructVariant(Vec::new())) {
+            Some(Variant::StructVariant(fields)) => Some(fields),
+            _ => None,
+        };
+        Ok(Fields { fields, next: 0 })
+    }
+
+    fn collect_str<T: Display + ?Sized>(self, _: &T) -> Result<(), Refused> {
+        self.leaf("String", Type::String)
+    }
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+}
+
+/// The items of a sequence, which have one type.
+pub(crate) struct Sequence<'a>(Option<&'a mut OwnedNamedType>);
+
+impl ser::SerializeSeq for Sequence<'_> {
+    type Ok = ();
+    type Error = Refused;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refused> {
+        match &mut self.0 {
+            Some(item) => value.serialize(Tracer(item)),
+            None => Ok(()),
+        }
+    }
+
+    fn end(self) -> Result<(), Refused> {
+        Ok(())
+    }
+}
+
+/// The items of a tuple, one after another.
+pub(crate) struct Items<'a>(std::slice::IterMut<'a, OwnedNamedType>);
+
+impl Items<'_> {
+    fn next<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refused> {
+        match self.0.next() {
+            Some(item) => value.serialize(Tracer(item)),
+            None => Ok(()),
+        }
+    }
+}
+
+macro_rules! items {
+    ($($trait:ident $method:ident)*) => {
+        $(impl ser::$trait for Items<'_> {
+            type Ok = ();
+            type Error = Refused;
+
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refused> {
+                self.next(value)
+            }
+
+            fn end(self) -> Result<(), Refused> {
+                Ok(())
+            }
+        })*
+    };
+}
+
+items! {
+    SerializeTuple serialize_element
+    SerializeTupleStruct serialize_field
+    SerializeTupleVariant serialize_field
+}
+
+/// The keys and the values of a map.
+pub(crate) struct Map<'a>(Option<(&'a mut OwnedNamedType, &'a mut OwnedNamedType)>);
+
+impl ser::SerializeMap for Map<'_> {
+    type Ok = ();
+    type Error = Refused;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Refused> {
+        match &mut self.0 {
+            Some((ty, _)) => key.serialize(Tracer(ty)),
+            None => Ok(()),
+        }
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refused> {
+        match &mut self.0 {
+            Some((_, ty)) => value.serialize(Tracer(ty)),
+            None => Ok(()),
+        }
+    }
+
+    fn end(self) -> Result<(), Refused> {
+        Ok(())
+    }
+}
+
+/// The fields of a structure, which each value of its type shows in the same order.
+pub(crate) struct Fields<'a> {
+    fields: Option<&'a mut Vec<OwnedNamedValue>>,
+    next: usize,
+}
+
+impl Fields<'_> {
+    fn next<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Refused> {
+        let Some(fields) = &mut self.fields else { return Ok(()) };
+        if self.next == fields.len() {
+            fields.push(OwnedNamedValue { name: name.to_owned(), ty: unknown() });
+        }
+        let field = &mut fields[self.next];
+        self.next += 1;
+        value.serialize(Tracer(&mut field.ty))
+    }
+}
+
+macro_rules! fields {
+    ($($trait:ident)*) => {
+        $(impl ser::$trait for Fields<'_> {
+            type Ok = ();
+            type Error = Refused;
+
+            fn serialize_field<T: Serialize + ?Sized>(
+                &mut self,
+                name: &'static str,
+                value: &T,
+            ) -> Result<(), Refused> {
+                self.next(name, value)
+            }
+
+            fn end(self) -> Result<(), Refused> {
+                Ok(())
+            }
+        })*
+    };
+}
+
+fields! { SerializeStruct SerializeStructVariant }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Schema;
+    use serde::Serialize;
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+    use wpc_abi::compare::compare_value;
+    use wpc_abi::text::type_text;
+
+    #[derive(Serialize)]
+    enum Shape {
+        Nothing,
+        Line(u32),
+        Box(i64, f32),
+        Named { name: String, tags: BTreeMap<String, Option<bool>> },
+    }
+
+    // As the derive makes it; the host's own crate cannot use its derive.
+    const SHAPE: &str = "Shape";
+
+    fn shape() -> OwnedNamedType {
+        let ty = |text| wpc_abi::text::parse_type(text).unwrap();
+        let variant = |name: &str, ty| OwnedNamedVariant { name: name.to_owned(), ty };
+        let field = |name: &str, text| OwnedNamedValue { name: name.to_owned(), ty: ty(text) };
+        let fields = vec![field("name", "String"), field("tags", "Map<String, Option<bool>>")];
+        let variants = vec![
+            variant("Nothing", Variant::UnitVariant),
+            variant("Line", Variant::NewtypeVariant(Box::new(ty("u32")))),
+            variant("Box", Variant::TupleVariant(vec![ty("i64"), ty("f32")])),
+            variant("Named", Variant::StructVariant(fields)),
+        ];
+        OwnedNamedType { name: SHAPE.to_owned(), ty: Type::Enum(variants) }
+    }
+
+    fn fits<T: Schema, V: Serialize + ?Sized>(value: &V) -> bool {
+        compare_value(&T::SCHEMA.into(), &type_of(value).unwrap()).is_ok()
+    }
+
+    #[test]
+    fn a_value_fits_its_own_type_and_no_other() {
+        assert!(fits::<u32, _>(&3_u32) && !fits::<u32, _>(&3_i64) && !fits::<i64, _>(&3_u32));
+        assert!(fits::<String, _>("text") && !fits::<Vec<String>, _>(&3_u32));
+        assert!(fits::<Vec<u8>, _>(&[1_u8, 2][..]) && !fits::<Vec<i8>, _>(&[1_u8][..]));
+        assert!(fits::<(u8, char), _>(&(1_u8, 'c')) && !fits::<(u8, u8), _>(&(1_u8, 'c')));
+        assert!(fits::<[u16; 3], _>(&[1_u16; 3]) && !fits::<[u16; 2], _>(&[1_u16; 3]));
+        let map = BTreeMap::from([("a", 1_u64)]);
+        assert!(fits::<BTreeMap<String, u64>, _>(&map));
+        assert!(!fits::<BTreeMap<String, i64>, _>(&map));
+        assert!(fits::<(), _>(&()) && fits::<Result<u8, String>, _>(&Ok::<_, String>(1_u8)));
+    }
+
+    #[test]
+    fn what_a_value_does_not_show_fits_every_type() {
+        assert!(fits::<Option<u8>, _>(&None::<i64>) && fits::<Vec<String>, _>(&Vec::<u8>::new()));
+        // Other items of a sequence show it.
+        assert!(!fits::<Vec<Option<u8>>, _>(&[None, Some(1_i64)][..]));
+        assert!(fits::<Vec<Option<u8>>, _>(&[None, Some(1_u8), None][..]));
+    }
+
+    #[test]
+    fn variants_are_compared_as_far_as_they_are_shown() {
+        let fits = |value: &[Shape]| {
+            compare_value(
+                &OwnedNamedType { name: "Vec".to_owned(), ty: Type::Seq(Box::new(shape())) },
+                &type_of(value).unwrap(),
+            )
+        };
+        let tags = BTreeMap::from([("a".to_owned(), Some(true)), ("b".to_owned(), None)]);
+        let named = Shape::Named { name: "n".to_owned(), tags };
+        assert_eq!(fits(&[Shape::Line(1)]), Ok(()));
+        assert_eq!(fits(&[named, Shape::Box(1, 0.5), Shape::Nothing, Shape::Line(1)]), Ok(()));
+        #[derive(Serialize)]
+        #[expect(dead_code, reason = "only the second one is of interest")]
+        enum Other {
+            Nothing,
+            Line(u64),
+        }
+        let difference = compare_value(&shape(), &type_of(&Other::Line(1)).unwrap()).unwrap_err();
+        assert_eq!(
+            difference.to_string(),
+            "variant `Line` of `Shape`: expected `u32`, found `u64`"
+        );
+    }
+
+    #[test]
+    fn structures_show_their_fields() {
+        let ty = type_of(&[Duration::from_secs(1); 2][..]).unwrap();
+        assert_eq!(type_text(&ty), "Vec<Duration>");
+        let Type::Seq(item) = ty.ty else { panic!("a sequence") };
+        assert_eq!(wpc_abi::text::definition(&item).unwrap(), "Duration { secs: u64, nanos: u32 }");
+    }
+
+    #[test]
+    fn a_value_that_does_not_serialize_has_no_type() {
+        struct Refuses;
+        impl Serialize for Refuses {
+            fn serialize<S: ser::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                Err(ser::Error::custom("on purpose"))
+            }
+        }
+        assert_eq!(type_of(&Refuses), None);
+    }
+}
