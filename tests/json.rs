@@ -21,7 +21,7 @@ fn json_has_the_names_that_serde_gives() {
 
 #[test]
 fn raw_identifiers_have_no_prefix() {
-    #[derive(serde::Serialize, serde::Deserialize, postcard_schema::Schema)]
+    #[derive(serde::Serialize, serde::Deserialize, Schema)]
     struct Raw {
         r#fn: u8,
     }
@@ -32,7 +32,6 @@ fn raw_identifiers_have_no_prefix() {
     assert_eq!(signature, "(type: u8, in: Raw) -> Raw");
     let answer = wpc.call_json("match", &[json!(1), json!({ "fn": 2 })]).unwrap();
     assert_eq!(answer, json!({ "fn": 3 }));
-    // The derive of another crate leaves the prefix, which is not a difference.
     let typed = wpc.function::<(u8, Raw), Raw>("match").unwrap();
     assert_eq!(typed.call((1, Raw { r#fn: 2 })).unwrap().r#fn, 3);
 }

@@ -332,10 +332,10 @@ fn plain(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Schema;
     use crate::text::{parse_signature, parse_type};
     use alloc::vec::Vec;
     use alloc::{boxed::Box, vec};
-    use postcard_schema::Schema;
     use postcard_schema::schema::NamedType;
 
     fn owned(schema: &NamedType) -> OwnedNamedType {

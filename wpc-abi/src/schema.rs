@@ -309,7 +309,17 @@ impl<'a> Source<'a> {
         let ty = match self.varint()? {
             0 => OwnedVariantType::UnitVariant,
             1 => OwnedVariantType::NewtypeVariant(Box::new(self.named_type(depth)?)),
-            2 => OwnedVariantType::TupleVariant(self.list(|source| source.named_type(depth))?),
+            2 => {
+                let mut items = self.list(|source| source.named_type(depth))?;
+                // To serde a tuple of one is a newtype. `postcard-schema` describes `Result` as tuples.
+                match (items.pop(), items.is_empty()) {
+                    (Some(only), true) => OwnedVariantType::NewtypeVariant(Box::new(only)),
+                    (last, _) => {
+                        items.extend(last);
+                        OwnedVariantType::TupleVariant(items)
+                    }
+                }
+            }
             3 => OwnedVariantType::StructVariant(self.list(|source| source.field(depth))?),
             _ => return Err(Malformed::OutOfRange),
         };
@@ -326,9 +336,9 @@ pub fn agree(one: &OwnedNamedType, other: &OwnedNamedType) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Schema;
     use alloc::collections::BTreeMap;
     use alloc::vec;
-    use postcard_schema::Schema;
     use proptest::prelude::*;
 
     #[derive(Schema)]

@@ -340,8 +340,8 @@ const fn write_optional_type(sink: &mut Sink<'_>, ty: Option<&NamedType>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Schema;
     use alloc::vec;
-    use postcard_schema::Schema;
     use proptest::prelude::*;
 
     const RECORD: Record<'static> = Record::Function {

@@ -3,6 +3,7 @@
 //! `(path: String, depth: u32) -> Vec<String>`. Text names structures and enums where it shows them;
 //! where it is read, a structure tells its fields: `Point { x: f64, y: f64 }`.
 
+use crate::describe::DEFAULTED;
 use crate::schema::MAX_DEPTH;
 use crate::section::{Argument, Signature};
 use alloc::borrow::ToOwned;
@@ -13,6 +14,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use postcard_schema::schema::owned::{
     OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType, OwnedNamedValue,
+    OwnedNamedVariant,
 };
 
 /// What types there are, for who wrote something else.
@@ -49,17 +51,21 @@ pub fn type_text(named: &OwnedNamedType) -> String {
         Type::Option(inner) => format!("Option<{}>", type_text(inner)),
         Type::Seq(inner) => format!("Vec<{}>", type_text(inner)),
         Type::Map { key, val } => format!("Map<{}, {}>", type_text(key), type_text(val)),
-        Type::Tuple(items) => tuple_text(items),
+        Type::Tuple(items) => array_text(named, items).unwrap_or_else(|| tuple_text(items)),
         Type::String => "String".to_owned(),
+        Type::NewtypeStruct(inner) if named.name == DEFAULTED => type_text(inner),
+        Type::Enum(variants) => result_text(named, variants).unwrap_or_else(|| named.name.clone()),
         _ => named.name.clone(),
     }
 }
 
-/// What a structure or an enum is made of, as text; `None` for every other type.
+/// What a structure or an enum is made of, as text; `None` for every other type, and for `Result`.
 #[must_use]
 pub fn definition(named: &OwnedNamedType) -> Option<String> {
     let name = &named.name;
     match &named.ty {
+        Type::NewtypeStruct(_) if named.name == DEFAULTED => None,
+        Type::Enum(variants) if result_text(named, variants).is_some() => None,
         Type::Struct(fields) => Some(format!("{name} {}", fields_text(fields))),
         Type::NewtypeStruct(inner) => Some(format!("{name}({})", type_text(inner))),
         Type::TupleStruct(items) => Some(format!("{name}{}", tuple_text(items))),
@@ -85,8 +91,29 @@ fn tuple_text(items: &[OwnedNamedType]) -> String {
     }
 }
 
+/// The one enum that Rust's authors write with its types.
+fn result_text(named: &OwnedNamedType, variants: &[OwnedNamedVariant]) -> Option<String> {
+    let [ok, err] = variants else { return None };
+    let (Variant::NewtypeVariant(value), Variant::NewtypeVariant(error)) = (&ok.ty, &err.ty) else {
+        return None;
+    };
+    let name = named.name.split('<').next();
+    let is_result = (name, &*ok.name, &*err.name) == (Some("Result"), "Ok", "Err");
+    is_result.then(|| format!("Result<{}, {}>", type_text(value), type_text(error)))
+}
+
+/// An array is a tuple whose name starts like that of one; its items have the same type.
+fn array_text(named: &OwnedNamedType, items: &[OwnedNamedType]) -> Option<String> {
+    let first = items.first().filter(|_| named.name.starts_with('['))?;
+    let is_array = items.iter().all(|item| item == first);
+    is_array.then(|| format!("[{}; {}]", type_text(first), items.len()))
+}
+
 fn fields_text(fields: &[OwnedNamedValue]) -> String {
-    let fields = fields.iter().map(|field| format!("{}: {}", field.name, type_text(&field.ty)));
+    let fields = fields.iter().map(|field| {
+        let attribute = if field.ty.name == DEFAULTED { "#[serde(default)] " } else { "" };
+        format!("{attribute}{}: {}", field.name, type_text(&field.ty))
+    });
     format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))
 }
 
@@ -318,8 +345,8 @@ mod tests {
 
     #[test]
     fn a_type_agrees_with_the_one_that_a_derive_makes() {
+        use crate::Schema as _;
         use crate::schema::agree;
-        use postcard_schema::Schema as _;
         use postcard_schema::schema::owned::OwnedNamedType;
         let derived = OwnedNamedType::from(<Vec<(String, Option<u64>)>>::SCHEMA);
         assert!(agree(&parse_type("Vec<(String, Option<u64>)>").unwrap(), &derived));

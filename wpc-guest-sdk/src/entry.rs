@@ -7,10 +7,9 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::marker::PhantomData;
 use postcard::ser_flavors::Flavor;
-use postcard_schema::Schema;
-use postcard_schema::schema::NamedType;
 use serde::{Deserialize, Serialize};
 use wpc_abi::GuestError;
+use wpc_abi::describe::{NamedType, Schema};
 use wpc_abi::reply::{TAG_ERROR, TAG_VALUE, length};
 
 #[cfg(target_arch = "wasm32")]
@@ -336,16 +335,6 @@ impl<T: Schema> Probe<T> {
     pub const SCHEMA: Option<&'static NamedType> = Some(T::SCHEMA);
 }
 
-impl Probe<usize> {
-    /// The schema of what a `usize` is in a guest.
-    pub const PORTABLE: Option<&'static NamedType> = Some(u32::SCHEMA);
-}
-
-impl Probe<isize> {
-    /// The schema of what an `isize` is in a guest.
-    pub const PORTABLE: Option<&'static NamedType> = Some(i32::SCHEMA);
-}
-
 impl<T, E> Probe<Result<T, E>> {
     /// Whether the type is a `Result`.
     pub const IS_RESULT: bool = true;
@@ -355,9 +344,6 @@ impl<T, E> Probe<Result<T, E>> {
 pub trait NoSchema {
     /// No schema.
     const SCHEMA: Option<&'static NamedType> = None;
-
-    /// No type whose width depends on the machine.
-    const PORTABLE: Option<&'static NamedType> = None;
 }
 
 impl<T> NoSchema for Probe<T> {}

@@ -170,28 +170,11 @@ pub use panics::panic;
 #[doc(inline)]
 pub use wpc_abi::GuestError;
 
-/// The trait of one crate and the derive of another, under one name.
-mod schema {
-    // A glob gives way to what is named: the derive is ours, so that guests need no other crate.
-    pub use postcard_schema::*;
-    pub use wpc_schema_macros::GuestSchema as Schema;
-}
-
-/// Tells what a type looks like: a trait, and its derive.
+/// Describes how a type is encoded: a trait, and its derive.
 ///
-/// The derive takes structs and enums, also generic ones. For the common types of the standard library the trait
-/// is there. A type that holds itself, such as a tree, has no schema, which would have no end: everything but
-/// signatures and checks of types works without.
-///
-/// | `#[serde(…)]` | the derive |
-/// |---|---|
-/// | `rename`, `rename_all`, `rename_all_fields`, the same in both directions | uses those names |
-/// | `transparent` | describes the only field that is not skipped |
-/// | `default` on an `Option` | nothing to do: JSON may leave an `Option` out |
-/// | `borrow`, `bound`, `crate`, `deny_unknown_fields`, `expecting` | nothing to do |
-/// | everything else, such as `flatten`, `skip`, `tag`, `untagged`, `with`, `from`, `alias`, `default` | refuses it at compile time |
-///
-/// Raw identifiers lose their `r#`. `usize` and `isize` are described as `u32` and `i32`, which they are in a guest.
+/// The derive takes structs and enums, also generic ones. It is the trait and the derive of [`wpc_abi::Schema`], where
+/// serde's attributes are listed. A crate of types that host and plug-in share derives `wpc_abi::Schema` and does not
+/// depend on this crate.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -210,7 +193,8 @@ mod schema {
 /// }
 /// # assert_eq!(<Page<String>>::SCHEMA.name, "Page");
 /// ```
-pub use schema::Schema;
+pub use wpc_abi::describe::Schema;
+pub use wpc_schema_macros::GuestSchema as Schema;
 
 /// Makes a function callable through the pool.
 ///
@@ -316,12 +300,7 @@ macro_rules! constant {
             const __WPC_RECORD: $crate::__private::Record<'static> =
                 $crate::__private::Record::Constant {
                     name: $name,
-                    ty: match $crate::__private::Probe::<$ty>::PORTABLE {
-                        ::core::option::Option::None => {
-                            $crate::__private::Probe::<$crate::__private::portable!($ty)>::SCHEMA
-                        }
-                        portable => portable,
-                    },
+                    ty: $crate::__private::Probe::<$ty>::SCHEMA,
                 };
             #[used]
             #[unsafe(link_section = "wpc")]
@@ -451,8 +430,7 @@ pub mod __private {
     pub use crate::host::{call_dependency, log_formatted};
     #[cfg(not(target_arch = "wasm32"))]
     pub use crate::testing::import::faked;
-    pub use postcard_schema::schema;
+    pub use wpc_abi::__private::{DEFAULTED, schema};
     pub use wpc_abi::names::is_valid as is_valid_name;
     pub use wpc_abi::section::Record;
-    pub use wpc_schema_macros::portable;
 }

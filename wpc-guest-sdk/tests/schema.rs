@@ -1,60 +1,123 @@
-//! The derive tells the same as that of `postcard-schema`, which the host's side uses.
+//! What the derive of `Schema` makes of types.
 
 use serde::{Deserialize, Serialize};
+use wpc_abi::text::{definition, type_text};
 
-macro_rules! both {
-    ($($item:item)+) => {
-        mod ours {
-            use super::*;
-            $(#[derive(wpc::Schema, Serialize, Deserialize)] $item)+
-        }
-        mod theirs {
-            use super::*;
-            $(#[derive(postcard_schema::Schema, Serialize, Deserialize)] $item)+
-        }
-    };
+/// What a type is made of, as text.
+fn described<T: wpc::Schema>() -> String {
+    let schema = T::SCHEMA.into();
+    definition(&schema).unwrap_or_else(|| type_text(&schema))
 }
 
-both! {
+#[expect(dead_code, reason = "only the schemas are of interest")]
+mod shapes {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[derive(wpc::Schema)]
     pub(crate) struct Unit;
+    #[derive(wpc::Schema)]
     pub(crate) struct Newtype(pub(crate) u8);
+    #[derive(wpc::Schema)]
     pub(crate) struct Tuple(u8, String);
+    #[derive(wpc::Schema)]
     pub(crate) struct Empty {}
+    #[derive(wpc::Schema, Serialize, Deserialize)]
     #[serde(rename = "Other")]
     pub(crate) struct Fields<T, U>
     where
         U: Clone,
     {
         #[serde(rename = "firstOne")]
-        one: Vec<T>,
+        pub(crate) one: Vec<T>,
         #[serde(default)]
-        third: Option<(U, bool)>,
+        pub(crate) third: Option<(U, bool)>,
     }
-    pub(crate) struct Borrowed<'a> {
-        text: &'a str,
-        bytes: &'a [u8],
+    #[derive(wpc::Schema)]
+    pub(crate) struct Borrowed<'a, const N: usize> {
+        pub(crate) text: &'a str,
+        pub(crate) bytes: &'a [u8],
+        pub(crate) digest: [u8; N],
     }
+    #[derive(wpc::Schema, Serialize, Deserialize)]
     pub(crate) enum Variants {
         Unit,
         #[serde(rename = "new")]
         Newtype(i64),
         Tuple(char, f32),
-        Fields { map: std::collections::BTreeMap<String, u64>, #[serde(rename(serialize = "b", deserialize = "b"))] b: () },
+        Fields {
+            map: BTreeMap<String, u64>,
+            #[serde(rename(serialize = "b", deserialize = "b"))]
+            other: (),
+        },
     }
 }
 
 #[test]
-fn both_derives_tell_the_same() {
-    fn same<Ours: wpc::Schema, Theirs: postcard_schema::Schema>() {
-        assert_eq!(Ours::SCHEMA, Theirs::SCHEMA);
+fn every_shape_has_a_schema() {
+    use shapes::*;
+    assert_eq!(described::<Unit>(), "Unit");
+    assert_eq!(described::<Newtype>(), "Newtype(u8)");
+    assert_eq!(described::<Tuple>(), "Tuple(u8, String)");
+    assert_eq!(described::<Empty>(), "Empty {  }");
+    assert_eq!(
+        described::<Fields<u8, Vec<u16>>>(),
+        "Other { firstOne: Vec<u8>, third: Option<(Vec<u16>, bool)> }"
+    );
+    assert_eq!(
+        described::<Borrowed<'static, 32>>(),
+        "Borrowed { text: String, bytes: Vec<u8>, digest: [u8; 32] }"
+    );
+    assert_eq!(
+        described::<Variants>(),
+        "Variants = Unit | new(i64) | Tuple(char, f32) | Fields { map: Map<String, u64>, b: () }"
+    );
+}
+
+/// Types that are encoded like others.
+#[expect(dead_code, reason = "only the schemas are of interest")]
+mod declared {
+    /// Of another crate, which derives no schema.
+    pub(crate) struct Uuid([u8; 16]);
+
+    #[derive(wpc::Schema)]
+    pub(crate) struct Item {
+        #[schema(as = Vec<u8>)]
+        pub(crate) id: Uuid,
+        #[schema(as = String)]
+        #[serde(with = "elsewhere")]
+        pub(crate) price: u64,
     }
-    same::<ours::Unit, theirs::Unit>();
-    same::<ours::Newtype, theirs::Newtype>();
-    same::<ours::Tuple, theirs::Tuple>();
-    same::<ours::Empty, theirs::Empty>();
-    same::<ours::Fields<u8, Vec<u16>>, theirs::Fields<u8, Vec<u16>>>();
-    same::<ours::Borrowed<'static>, theirs::Borrowed<'static>>();
-    same::<ours::Variants, theirs::Variants>();
+
+    #[derive(wpc::Schema)]
+    #[schema(as = String)]
+    #[serde(try_from = "String", into = "String")]
+    pub(crate) struct Name {
+        pub(crate) first: Uuid,
+        pub(crate) inner: Option<Box<Name>>,
+    }
+
+    #[derive(wpc::Schema)]
+    pub(crate) struct Settings {
+        #[serde(default)]
+        pub(crate) retries: u32,
+        #[serde(default)]
+        pub(crate) tags: Vec<String>,
+    }
+}
+
+#[test]
+fn a_type_takes_the_schema_that_is_declared() {
+    assert_eq!(described::<declared::Item>(), "Item { id: Vec<u8>, price: String }");
+    assert_eq!(described::<declared::Name>(), "Name(String)");
+}
+
+#[test]
+fn a_default_that_the_host_knows_is_recorded() {
+    assert_eq!(
+        described::<declared::Settings>(),
+        "Settings { #[serde(default)] retries: u32, #[serde(default)] tags: Vec<String> }"
+    );
 }
 
 /// Types with the names of those that the expansion is made of, and a field for each.

@@ -1,8 +1,7 @@
 //! What a typed handle accepts as arguments.
 
-use postcard_schema::Schema;
-use postcard_schema::schema::NamedType;
 use serde::Serialize;
+use wpc_abi::describe::{NamedType, Schema};
 
 /// A tuple of types that a function takes: `()`, `(A,)`, `(A, B)`, … up to twelve.
 pub trait Parameters {

@@ -9,11 +9,11 @@ use crate::lifecycle::Lifecycle;
 use crate::pending::PendingCall;
 use crate::registry;
 use crate::signature;
-use postcard_schema::schema::NamedType;
 use postcard_schema::schema::owned::OwnedNamedType;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use wpc_abi::describe::NamedType;
 use wpc_abi::schema::agree;
 use wpc_abi::section::Signature;
 use wpc_abi::text::type_text;
@@ -62,7 +62,7 @@ impl<P, R> Function<P, R> {
     }
 }
 
-impl<P: Parameters, R: DeserializeOwned + postcard_schema::Schema + 'static> Function<P, R> {
+impl<P: Parameters, R: DeserializeOwned + wpc_abi::Schema + 'static> Function<P, R> {
     pub(crate) fn new(lifecycle: Arc<Lifecycle>, name: &str) -> Result<Self, Error> {
         let undefined = || Error::FunctionNotDefined { function: name.to_owned() };
         let slot = lifecycle.pool.registry.slot(name).ok_or_else(undefined)?;
@@ -143,10 +143,7 @@ impl<P: Parameters, R: DeserializeOwned + postcard_schema::Schema + 'static> Fun
     }
 }
 
-fn check<P: Parameters, R: postcard_schema::Schema>(
-    name: &str,
-    told: &Signature,
-) -> Result<(), Error> {
+fn check<P: Parameters, R: wpc_abi::Schema>(name: &str, told: &Signature) -> Result<(), Error> {
     let mismatch = |part: String, expected: String, found: String| Error::SignatureMismatch {
         function: name.to_owned(),
         part,

@@ -489,9 +489,9 @@ fn from_float(float: f64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use postcard_schema::Schema;
     use serde_json::json;
     use std::collections::BTreeMap;
+    use wpc_abi::Schema;
 
     #[derive(Serialize, Schema)]
     struct Leaf {

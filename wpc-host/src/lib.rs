@@ -151,12 +151,13 @@ pub use os_limits::OsResource;
 pub use pending::{Answer, CancelHandle, PendingCall};
 pub use reply::ReplyMetadata;
 pub use runtime::{LocalWorker, Operation, PendingJson, WorkerProcedureCall};
-/// What a type looks like: a trait, and its derive. Typed handles compare it with what a module declares.
+pub use wasi::{Output, Wasi};
+pub use wasm_module::WasmModule;
+pub use wpc_abi::GuestError;
+/// Describes how a type is encoded: a trait, and its derive. Typed handles compare it with what a module declares.
 ///
-/// The derive follows serde's attributes as the derive of guests does: it uses `rename`, `rename_all`,
-/// `rename_all_fields` and `transparent`, and refuses at compile time every attribute that changes the encoded bytes
-/// or the JSON form in another way. Raw identifiers lose their `r#`. `usize` and `isize` are described as `u32` and
-/// `i32`, which they are in a guest.
+/// It is the trait and the derive of [`wpc_abi::Schema`], where serde's attributes and the types that have a schema are
+/// listed. A crate of types that host and plug-in share derives `wpc_abi::Schema`, and depends on neither.
 ///
 /// ```
 /// use wpc_host::Schema;
@@ -168,22 +169,13 @@ pub use runtime::{LocalWorker, Operation, PendingJson, WorkerProcedureCall};
 /// }
 /// assert_eq!(Order::SCHEMA.name, "Order");
 /// ```
-pub use schema::Schema;
-pub use wasi::{Output, Wasi};
-pub use wasm_module::WasmModule;
-pub use wpc_abi::GuestError;
-
-/// The trait of one crate and the derive of another, under one name.
-mod schema {
-    // A glob gives way to what is named: the derive is ours.
-    pub use postcard_schema::*;
-    pub use wpc_schema_macros::HostSchema as Schema;
-}
+pub use wpc_abi::describe::Schema;
+pub use wpc_schema_macros::HostSchema as Schema;
 
 /// What the derive's expansion names; not part of the public surface.
 #[doc(hidden)]
 pub mod __private {
-    pub use postcard_schema::schema;
+    pub use wpc_abi::__private::{DEFAULTED, schema};
 }
 
 const _: () = {

@@ -4,9 +4,9 @@
 use crate::arguments::Parameters;
 use crate::error::Error;
 use crate::module::{Convention, Export, Scalar};
-use postcard_schema::Schema;
 use postcard_schema::schema::owned::{OwnedDataModelType as Type, OwnedNamedType};
 use std::borrow::Cow;
+use wpc_abi::Schema;
 use wpc_abi::compare::{Difference, compare_signatures};
 use wpc_abi::section::{Argument, Signature};
 

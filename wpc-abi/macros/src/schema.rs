@@ -1,8 +1,9 @@
 //! `#[derive(Schema)]`: a type as a constant. Its users need no other crate for it, and it refuses what the
 //! constant cannot express.
 
+use crate::declared::declared;
+use crate::default;
 use crate::mistakes::Mistakes;
-use crate::portable::portable;
 use crate::serde::{Attributes, Cases, Named, Position};
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -23,12 +24,21 @@ pub(crate) fn expand(tokens: TokenStream, root: &TokenStream) -> TokenStream {
         Err(error) => return error.into_compile_error(),
     };
     let mut mistakes = Mistakes::default();
-    let position =
-        Position { is_struct: matches!(input.data, Data::Struct(_)), ..Position::default() };
+    let declared = declared(&input.attrs, &mut mistakes);
+    let position = Position {
+        is_struct: matches!(input.data, Data::Struct(_)),
+        is_declared_as_whole: declared.is_some(),
+        ..Position::default()
+    };
     let attributes = Attributes::read(&input.attrs, position, &mut mistakes);
     let name = attributes.name(&input.ident, Named::Type, &Cases::default(), &mut mistakes);
     let mut expansion = Expansion { root, mistakes };
     let kind = match &input.data {
+        // What its fields are does not matter.
+        _ if let Some(ty) = &declared => {
+            let schema = expansion.schema_of(ty);
+            quote! { NewtypeStruct(#schema) }
+        }
         Data::Struct(data) if attributes.is_transparent => {
             expansion.transparent(&input.ident, &data.fields)
         }
@@ -63,7 +73,9 @@ pub(crate) fn expand(tokens: TokenStream, root: &TokenStream) -> TokenStream {
         }
     };
     let Expansion { mut mistakes, .. } = expansion;
-    refuse_itself(&input, &mut mistakes);
+    if declared.is_none() {
+        refuse_itself(&input, &mut mistakes);
+    }
     if let Some(errors) = mistakes.into_tokens() {
         return errors;
     }
@@ -169,7 +181,15 @@ impl Expansion<'_> {
                     let attributes = self.attributes(field);
                     let ident = field.ident.as_ref()?;
                     let name = attributes.name(ident, Named::Field, cases, &mut self.mistakes);
-                    let (root, schema) = (self.root, self.schema(field));
+                    let (root, mut schema) = (self.root, self.schema(field));
+                    if attributes.is_defaulted {
+                        schema = quote! {
+                            &#root::__private::schema::NamedType {
+                                name: #root::__private::DEFAULTED,
+                                ty: &#root::__private::schema::DataModelType::NewtypeStruct(#schema),
+                            }
+                        };
+                    }
                     Some(quote! {
                         &#root::__private::schema::NamedValue { name: #name, ty: #schema }
                     })
@@ -205,14 +225,26 @@ impl Expansion<'_> {
     }
 
     fn attributes(&mut self, field: &Field) -> Attributes {
-        let position = Position { is_option: is(&field.ty, "Option"), ..Position::default() };
+        let is_declared = declared(&field.attrs, &mut Mistakes::default()).is_some();
+        let position = Position {
+            is_declared,
+            is_option: !is_declared && is(&field.ty, "Option"),
+            has_known_default: !is_declared && default::is_known(&field.ty),
+            ..Position::default()
+        };
         Attributes::read(&field.attrs, position, &mut self.mistakes)
     }
 
-    /// The schema of a field's type; the place of an error is that type.
-    fn schema(&self, field: &Field) -> TokenStream {
-        let (root, ty) = (self.root, portable(&field.ty));
-        quote_spanned! { field.ty.span() => <#ty as #root::Schema>::SCHEMA }
+    /// The schema of a field's type, or of the type that is declared in its place.
+    fn schema(&mut self, field: &Field) -> TokenStream {
+        let declared = declared(&field.attrs, &mut self.mistakes);
+        self.schema_of(declared.as_ref().unwrap_or(&field.ty))
+    }
+
+    /// The schema of a type; the place of an error is that type.
+    fn schema_of(&self, ty: &Type) -> TokenStream {
+        let root = self.root;
+        quote_spanned! { ty.span() => <#ty as #root::Schema>::SCHEMA }
     }
 }
 

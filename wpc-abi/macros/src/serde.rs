@@ -30,6 +30,9 @@ const CHANGES_BYTES: [&str; 20] = [
     "with",
 ];
 
+/// Those of them that encode a field in another way, and nothing else.
+const CHANGES_ONE_FIELD: [&str; 4] = ["deserialize_with", "getter", "serialize_with", "with"];
+
 /// Attributes that change neither the bytes nor the JSON form. The host refuses unknown fields of JSON anyway.
 const CHANGES_NOTHING: [&str; 5] = ["borrow", "bound", "crate", "deny_unknown_fields", "expecting"];
 
@@ -63,6 +66,8 @@ pub(crate) struct Attributes {
     rename_all_fields: Both<Case>,
     pub(crate) is_transparent: bool,
     pub(crate) is_skipped: bool,
+    /// JSON may omit the field, whose value is then the default of its type.
+    pub(crate) is_defaulted: bool,
 }
 
 /// Which names a `rename_all` applies to.
@@ -87,6 +92,12 @@ pub(crate) struct Position {
     pub(crate) is_option: bool,
     /// On a field of a transparent struct, of which all but one may be skipped.
     pub(crate) is_transparent: bool,
+    /// On a field whose type has a default that the host knows.
+    pub(crate) has_known_default: bool,
+    /// On a field whose bytes are declared to be those of another type.
+    pub(crate) is_declared: bool,
+    /// On a type whose bytes are declared to be those of another type.
+    pub(crate) is_declared_as_whole: bool,
 }
 
 impl Attributes {
@@ -123,7 +134,14 @@ impl Attributes {
             } else if path.is_ident("skip") && position.is_transparent {
                 self.is_skipped = true;
             } else if path.is_ident("default") && position.is_option && !has_value {
-                // JSON may leave it out, and then it is `None`: both say the same.
+                // JSON may omit it, which means `None` with the attribute and without.
+            } else if path.is_ident("default") && position.has_known_default && !has_value {
+                self.is_defaulted = true;
+            } else if position.is_declared_as_whole
+                || (position.is_declared
+                    && CHANGES_ONE_FIELD.iter().any(|name| path.is_ident(name)))
+            {
+                // The declaration says what the bytes are.
             } else if let Some(why) = refusal(path) {
                 mistakes.add(path, why);
             }
@@ -178,7 +196,7 @@ fn refusal(path: &Path) -> Option<String> {
     let why = if CHANGES_BYTES.contains(&name.as_str()) {
         "it makes the encoded bytes differ from the fields"
     } else if name == "default" {
-        "callers by JSON must give every field but an `Option`"
+        "the host does not know that default; the default of a number, `bool`, `char`, `String`, collection or `Option` can be omitted in JSON"
     } else if name == "alias" {
         "callers by JSON know one name"
     } else {

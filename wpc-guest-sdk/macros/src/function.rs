@@ -289,14 +289,7 @@ pub(crate) fn schemas(arguments: &[(Ident, Type)]) -> TokenStream {
 /// A type's schema, if it has one.
 pub(crate) fn schema(ty: &Type) -> TokenStream {
     let ty = with_lifetimes(ty, "'static");
-    // A size has the width that it has in a guest; under another name only its type shows that it is one.
-    quote! {
-        match ::wpc::__private::Probe::<#ty>::PORTABLE {
-            ::core::option::Option::None =>
-                ::wpc::__private::Probe::<::wpc::__private::portable!(#ty)>::SCHEMA,
-            portable => portable,
-        }
-    }
+    quote! { ::wpc::__private::Probe::<#ty>::SCHEMA }
 }
 
 enum Value<'a> {

@@ -18,11 +18,11 @@ use crate::reply::ReplyMetadata;
 use crate::sync::Cache;
 use crate::sync::atomic::Ordering;
 use crate::worker::Local;
-use postcard_schema::Schema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ops::Range;
 use std::sync::Arc;
+use wpc_abi::Schema;
 
 /// A worker without a thread: functions run on the thread that calls them, in sandboxes of this worker's own.
 ///

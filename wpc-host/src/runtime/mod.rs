@@ -33,11 +33,11 @@ use crate::sync::time;
 use crate::types::ConstantType;
 use crate::value_type::type_of;
 use crate::wasm_module::WasmModule;
-use postcard_schema::Schema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::sync::{Arc, PoisonError};
+use wpc_abi::Schema;
 use wpc_abi::compare::unknown;
 use wpc_abi::text::signature_text;
 
@@ -629,7 +629,7 @@ impl WorkerProcedureCall {
     /// assert!(wpc.function::<(String,), f64>("half").is_err());
     /// # Ok(()) }
     /// ```
-    pub fn function<P: Parameters, R: DeserializeOwned + postcard_schema::Schema + 'static>(
+    pub fn function<P: Parameters, R: DeserializeOwned + wpc_abi::Schema + 'static>(
         &self,
         name: &str,
     ) -> Result<Function<P, R>, Error> {
