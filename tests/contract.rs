@@ -325,7 +325,7 @@ fn a_guest_without_the_standard_library_does_what_others_do() {
     let Err(Error::BadArguments { reason, .. }) = wpc.call::<String>("shout", ("a", "b")) else {
         panic!("one too many")
     };
-    assert_eq!(reason, "2 bytes are left over after the last argument");
+    assert_eq!(reason, "2 trailing bytes after the last argument");
 }
 
 #[test]

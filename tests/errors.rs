@@ -142,22 +142,18 @@ fn every_error() -> Vec<Error> {
         },
         Error::SignatureMismatch {
             function: f(),
-            part: "type of argument 2 (`b`)".to_owned(),
-            expected: "String".to_owned(),
-            found: "i32".to_owned(),
+            part: "parameter 2".to_owned(),
+            expected: "`String`".to_owned(),
+            found: "`i32`".to_owned(),
         },
         Error::Untyped { function: f() },
         Error::ArgumentsEncode { function: f(), reason: "on purpose".to_owned() },
         Error::ArgumentsTooLarge { function: f(), limit: 10, found: 12 },
         Error::BadArguments {
             function: f(),
-            reason: "2 bytes are left over after the last argument".to_owned(),
+            reason: "2 trailing bytes after the last argument".to_owned(),
         },
-        Error::ResultDecode {
-            function: f(),
-            wanted: "u8",
-            reason: "2 bytes are left over".to_owned(),
-        },
+        Error::ResultDecode { function: f(), wanted: "u8", reason: "2 trailing bytes".to_owned() },
         Error::NoReadyWorkers { function: f() },
         Error::Saturated { function: f(), limit: 1000 },
         Error::Held {

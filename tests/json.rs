@@ -92,7 +92,7 @@ fn what_does_not_fit_is_refused_before_it_is_sent_and_named() {
     let wpc = pool(1);
     define_sdk(&wpc, &["order", "opaque", "add"]);
     for (name, arguments, reason) in [
-        ("add", vec![json!(1)], "it takes 2 arguments, and 1 are given"),
+        ("add", vec![json!(1)], "it takes 2 arguments, and 1 is given"),
         ("add", vec![json!(1), json!("2x")], "`b` must be i32, and is \"2x\""),
         (
             "order",
@@ -169,7 +169,7 @@ fn constants_are_defined_by_their_types_text() {
     for (ty, value, told) in [
         ("u9", json!(3), "\"u9\" is no type: at byte 0: a type (bool"),
         ("Option<u8>", json!(300), "`N` must be u8, and is 300"),
-        (points, json!({ "a": { "y": 1 } }), "`N[\"a\"]` has a field `y`, and P has x"),
+        (points, json!({ "a": { "y": 1 } }), "unknown field `y` in `N[\"a\"]`: `P` has `x`"),
     ] {
         let refused = wpc.define_worker_constant_json("N", ty, &value).unwrap_err();
         assert_eq!(refused.code().as_str(), "constant_encode");

@@ -20,6 +20,7 @@ mod dependencies;
 mod documents;
 mod errors;
 mod events;
+mod evolution;
 mod exceptions;
 mod exports;
 mod foreign_code;

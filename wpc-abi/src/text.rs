@@ -10,6 +10,7 @@ use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString as _};
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 use postcard_schema::schema::owned::{
@@ -18,7 +19,7 @@ use postcard_schema::schema::owned::{
 };
 
 /// What types there are, for who wrote something else.
-const TYPES: &str = "a type (bool, an integer, f32, f64, char, String, Option<T>, Vec<T>, Map<K, V>, a tuple, or Name { field: T })";
+const TYPES: &str = "a type (bool, an integer, f32, f64, char, String, Option<T>, Vec<T>, Map<K, V>, a tuple, an array, or Name { field: T })";
 
 /// Text that is no type or no signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +131,7 @@ pub fn signature_text(signature: &Signature) -> String {
     format!("({arguments}) -> {}", optional(&signature.result))
 }
 
-/// Reads a type: `bool`, the integers, `f32`, `f64`, `char`, `String`, `()`, tuples, `Option<T>`,
+/// Reads a type: `bool`, the integers, `f32`, `f64`, `char`, `String`, `()`, tuples, arrays, `Option<T>`,
 /// `Vec<T>`, `Map<K, V>` (or `HashMap`, or `BTreeMap`), and structures with their fields.
 ///
 /// # Errors
@@ -145,7 +146,7 @@ pub fn signature_text(signature: &Signature) -> String {
 /// assert_eq!(parse_type("Vec<u9>").unwrap_err().at, 4);
 /// ```
 pub fn parse_type(text: &str) -> Result<OwnedNamedType, NotAType> {
-    let mut parser = Parser { text, at: 0 };
+    let mut parser = Parser { text, at: 0, items: MAX_ITEMS };
     let ty = parser.ty(MAX_DEPTH)?;
     parser.end()?;
     Ok(ty)
@@ -158,7 +159,7 @@ pub fn parse_type(text: &str) -> Result<OwnedNamedType, NotAType> {
 ///
 /// [`NotAType`], with the place.
 pub fn parse_signature(name: &str, text: &str) -> Result<Signature, NotAType> {
-    let mut parser = Parser { text, at: 0 };
+    let mut parser = Parser { text, at: 0, items: MAX_ITEMS };
     parser.want("(", "an opening parenthesis")?;
     let mut arguments = Vec::new();
     while !parser.eat(")") {
@@ -180,9 +181,14 @@ fn unit() -> OwnedNamedType {
     OwnedNamedType { name: "()".to_owned(), ty: Type::Unit }
 }
 
+/// How many types the items of all arrays of a text may be. A type is kept for each item, however short the text.
+const MAX_ITEMS: usize = 1 << 16;
+
 struct Parser<'a> {
     text: &'a str,
     at: usize,
+    /// How many more items arrays may have.
+    items: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -227,6 +233,9 @@ impl<'a> Parser<'a> {
         };
         if self.eat("(") {
             return self.tuple(depth);
+        }
+        if self.eat("[") {
+            return self.array(depth);
         }
         // As in Rust, where a borrowed text is one as well.
         if self.eat("&") {
@@ -309,6 +318,22 @@ impl<'a> Parser<'a> {
         })
     }
 
+    /// What follows an opening bracket: `T; N]`.
+    fn array(&mut self, depth: usize) -> Result<OwnedNamedType, NotAType> {
+        let item = self.ty(depth)?;
+        self.want(";", "a semicolon")?;
+        self.skip_space();
+        let (at, rest) = (self.at, &self.text[self.at..]);
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        self.at += digits;
+        let len = rest[..digits].parse::<usize>().ok();
+        let len = len.ok_or(NotAType { at, wanted: "the array's length" })?;
+        let items = len.checked_mul(types_in(&item)).and_then(|new| self.items.checked_sub(new));
+        self.items = items.ok_or(NotAType { at, wanted: "a shorter array" })?;
+        self.want("]", "a closing bracket")?;
+        Ok(OwnedNamedType { name: "[T; N]".to_owned(), ty: Type::Tuple(vec![item; len]) })
+    }
+
     fn fields(&mut self, depth: usize) -> Result<Vec<OwnedNamedValue>, NotAType> {
         let mut fields = Vec::new();
         while !self.eat("}") {
@@ -324,6 +349,18 @@ impl<'a> Parser<'a> {
     }
 }
 
+/// How many types a type that was read consists of.
+fn types_in(named: &OwnedNamedType) -> usize {
+    let inner = match &named.ty {
+        Type::Option(inner) | Type::Seq(inner) => types_in(inner),
+        Type::Map { key, val } => types_in(key) + types_in(val),
+        Type::Tuple(items) => items.iter().map(types_in).sum(),
+        Type::Struct(fields) => fields.iter().map(|field| types_in(&field.ty)).sum(),
+        _ => 0,
+    };
+    1 + inner
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -335,6 +372,7 @@ mod tests {
             "() -> ()",
             "(path: String, depth: u32) -> Vec<String>",
             "(a: (i8, u16), b: (f64,), c: Map<String, Option<char>>) -> (bool, ())",
+            "(a: [u8; 16]) -> Vec<[[f32; 2]; 3]>",
         ] {
             assert_eq!(signature_text(&parse_signature("f", text).unwrap()), text);
         }
@@ -362,6 +400,10 @@ mod tests {
             ("(a: u8) -> u8 more", "at byte 14: the end is wanted"),
             ("(1: u8)", "at byte 1: an argument's name is wanted"),
             ("(a: P { x u8 })", "at byte 10: a colon is wanted"),
+            ("(a: [u8])", "at byte 7: a semicolon is wanted"),
+            ("(a: [u8; n])", "at byte 9: the array's length is wanted"),
+            ("(a: [[u8; 9999]; 9999])", "at byte 17: a shorter array is wanted"),
+            ("(a: ([u8; 40000], [u8; 40000]))", "at byte 23: a shorter array is wanted"),
         ] {
             assert_eq!(parse_signature("f", text).unwrap_err().to_string(), told, "{text}");
         }
@@ -377,7 +419,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_of_the_languages_own_signs_panics(text in "[(){}<>,:a-zA-Z0-9 é]{0,40}") {
+        fn no_text_of_the_languages_own_signs_panics(text in "[(){}<>\\[\\];,:a-zA-Z0-9 é]{0,40}") {
             let _ = parse_signature("f", &text);
             let _ = parse_type(&text);
         }

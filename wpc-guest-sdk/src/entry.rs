@@ -201,7 +201,7 @@ pub(crate) fn decode_arguments<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Resul
 }
 
 fn left_over(rest: &[u8]) -> String {
-    text::joined(&[&text::decimal(rest.len()), " bytes are left over after the last argument"])
+    text::joined(&[&text::trailing(rest.len()), " after the last argument"])
 }
 
 /// Takes an argument off the front of what is left of them.
@@ -407,7 +407,7 @@ mod tests {
         assert_eq!(decode_arguments::<u8>(&[]).unwrap_err(), "the bytes end too early");
         assert_eq!(
             decode_arguments::<u8>(&[1; 12]).unwrap_err(),
-            "11 bytes are left over after the last argument"
+            "11 trailing bytes after the last argument"
         );
     }
 

@@ -73,7 +73,7 @@ fn constant_bytes(name: &str) -> Result<Vec<u8>, GuestError> {
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(text::joined(&[&text::decimal(rest.len()), " bytes are left over"])),
+        Ok((_, rest)) => Err(text::trailing(rest.len())),
         Err(error) => Err(text::decode_reason(&error).into()),
     }
 }

@@ -21,6 +21,11 @@ pub(crate) fn decimal(number: usize) -> String {
     text
 }
 
+/// How many bytes are there after a value.
+pub(crate) fn trailing(bytes: usize) -> String {
+    joined(&[&decimal(bytes), if bytes == 1 { " trailing byte" } else { " trailing bytes" }])
+}
+
 #[inline(never)]
 fn push_decimal(text: &mut String, number: usize) {
     // A number has twenty digits at most, and so many levels this has.

@@ -67,7 +67,7 @@ fn errors_are_those_of_a_sandbox() {
         (
             bill("tea", 2).unwrap_err(),
             "DecodeError",
-            "constant `CURRENCY` is no `alloc::string::String`: 3 bytes are left over",
+            "constant `CURRENCY` is no `alloc::string::String`: 3 trailing bytes",
         ),
         (
             wpc::constant::<u8>("OTHER").unwrap_err(),
@@ -82,7 +82,7 @@ fn errors_are_those_of_a_sandbox() {
         (
             shop::price("tea", 2).unwrap_err(),
             "BadArguments",
-            "function `shop::price`: 1 bytes are left over after the last argument",
+            "function `shop::price`: 1 trailing byte after the last argument",
         ),
         (
             lookup("tea").unwrap_err(),

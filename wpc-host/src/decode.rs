@@ -29,7 +29,7 @@ pub(crate) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, St
     let value = value.map_err(|error| error.to_string())?;
     match postcard.finalize() {
         Ok([]) => Ok(value),
-        Ok(rest) => Err(left_over(rest.len())),
+        Ok(rest) => Err(trailing(rest.len())),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -51,14 +51,21 @@ pub(crate) fn decode_owned<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Resul
 fn all<T>(taken: postcard::Result<(T, &[u8])>) -> Result<T, String> {
     match taken {
         Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(left_over(rest.len())),
+        Ok((_, rest)) => Err(trailing(rest.len())),
         Err(error) => Err(error.to_string()),
     }
 }
 
+/// Why a value does not take all of the bytes.
 #[cold]
-fn left_over(bytes: usize) -> String {
-    format!("{bytes} bytes are left over")
+pub(crate) fn trailing(bytes: usize) -> String {
+    counted(bytes, "trailing byte")
+}
+
+/// A number of things, in the singular or the plural.
+pub(crate) fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 /// Known when it is compiled, as is all that depends on it.
@@ -93,7 +100,7 @@ pub(crate) fn decode_bytes<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Resul
     let value = value.map_err(|error| error.to_string())?;
     match postcard.finalize() {
         Ok(0) => Ok(value),
-        Ok(left) => Err(left_over(left)),
+        Ok(left) => Err(trailing(left)),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -535,7 +542,7 @@ mod tests {
         assert!(decode_bytes::<String>(&[0xff]).is_err());
         assert!(from_vec::<String>(vec![0xff]).is_err());
         assert!(decode_bytes::<f32>(&[0; 8]).is_err());
-        assert_eq!(decode_bytes::<u8>(&[1, 2]).unwrap_err(), "2 bytes are left over");
+        assert_eq!(decode_bytes::<u8>(&[1, 2]).unwrap_err(), "2 trailing bytes");
     }
 
     #[test]
@@ -544,11 +551,11 @@ mod tests {
         assert_eq!(decode_owned::<Vec<u8>>(&bytes).unwrap(), [1, 2]);
         assert!(decode_owned::<Vec<u8>>(&bytes[..2]).is_err());
         let longer = [bytes.as_slice(), &[9]].concat();
-        assert_eq!(decode_owned::<Vec<u8>>(&longer).unwrap_err(), "1 bytes are left over");
+        assert_eq!(decode_owned::<Vec<u8>>(&longer).unwrap_err(), "1 trailing byte");
     }
 
     #[test]
     fn bytes_left_over_are_told() {
-        assert_eq!(decode::<u8>(&[1, 2, 3]).unwrap_err(), "2 bytes are left over");
+        assert_eq!(decode::<u8>(&[1, 2, 3]).unwrap_err(), "2 trailing bytes");
     }
 }

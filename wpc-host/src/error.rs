@@ -404,16 +404,16 @@ pub enum Error {
     },
     /// A typed handle's types are not the function's.
     #[error(
-        "function \"{function}\" has another {part}: the handle expects `{expected}`, the module tells `{found}`; `get_remote_functions` tells its signature"
+        "function \"{function}\" does not have the types of its handle: {part}: expected {expected}, found {found}; `get_remote_functions` lists its signature"
     )]
     SignatureMismatch {
         /// The function.
         function: String,
-        /// Which argument, or the result.
+        /// The first place that differs, such as ``parameter 2, field `tags` of `Comment` ``.
         part: String,
-        /// The handle's type.
+        /// What the handle has there, such as `` `Vec<String>` ``.
         expected: String,
-        /// The module's.
+        /// What the module declares there.
         found: String,
     },
     /// The module does not tell the function's types, so JSON cannot be made of them.

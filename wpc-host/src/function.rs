@@ -1,4 +1,4 @@
-//! A typed handle: a function looked up and checked once, called many times.
+//! A typed handle: a function that is looked up once, checked once for each definition, and called many times.
 
 use crate::arguments::{Arguments, Parameters};
 use crate::call_future::CallFuture;
@@ -13,21 +13,25 @@ use postcard_schema::schema::owned::OwnedNamedType;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use wpc_abi::describe::NamedType;
-use wpc_abi::schema::agree;
-use wpc_abi::section::Signature;
-use wpc_abi::text::type_text;
+use std::sync::atomic::{AtomicU64, Ordering};
+use wpc_abi::compare::compare_signatures;
+use wpc_abi::section::{Argument, Signature};
 
 /// A function with the types of its arguments and its result; made by
 /// [`WorkerProcedureCall::function`](crate::WorkerProcedureCall::function), cheap to clone.
 ///
-/// It follows redefinitions: calls go to what is defined at that moment. The types were checked
-/// when the handle was made; a redefinition with others is noticed when bytes do not decode.
+/// It follows redefinitions: calls go to what is defined at that moment. The types are checked when the handle is
+/// made, and again at the first call after a redefinition: where they differ then, calls are rejected with
+/// [`Error::SignatureMismatch`] until the function is defined with the handle's types again. `docs/types.md` lists what
+/// may change.
 pub struct Function<P, R> {
     /// Keeps the pool alive.
     lifecycle: Arc<Lifecycle>,
     name: Arc<str>,
     slot: Arc<registry::Slot>,
+    /// The generation whose types were compared last, and agree. It guards nothing: a handle that reads an old one
+    /// compares once more.
+    checked: AtomicU64,
     types: PhantomData<fn(P) -> R>,
 }
 
@@ -43,6 +47,7 @@ impl<P, R> Clone for Function<P, R> {
             lifecycle: Arc::clone(&self.lifecycle),
             name: Arc::clone(&self.name),
             slot: Arc::clone(&self.slot),
+            checked: AtomicU64::new(self.checked.load(Ordering::Relaxed)),
             types: PhantomData,
         }
     }
@@ -67,10 +72,30 @@ impl<P: Parameters, R: DeserializeOwned + wpc_abi::Schema + 'static> Function<P,
         let undefined = || Error::FunctionNotDefined { function: name.to_owned() };
         let slot = lifecycle.pool.registry.slot(name).ok_or_else(undefined)?;
         let function = slot.load_full().ok_or_else(undefined)?;
-        if let Some(signature) = signature::known(function.export()) {
-            check::<P, R>(name, &signature)?;
+        let name = Arc::clone(&function.name);
+        let handle = Self { name, slot, lifecycle, checked: AtomicU64::new(0), types: PhantomData };
+        handle.check(&function)?;
+        Ok(handle)
+    }
+
+    /// Whether what is defined now still has the handle's types.
+    #[inline]
+    pub(crate) fn check_again(&self, function: &registry::Function) -> Result<(), Error> {
+        match &function.definition {
+            Ok(definition) if definition.generation.0 == self.checked.load(Ordering::Relaxed) => {
+                Ok(())
+            }
+            _ => self.check(function),
         }
-        Ok(Self { name: Arc::clone(&function.name), slot, lifecycle, types: PhantomData })
+    }
+
+    #[cold]
+    fn check(&self, function: &registry::Function) -> Result<(), Error> {
+        check::<P, R>(function)?;
+        if let Ok(definition) = &function.definition {
+            self.checked.store(definition.generation.0, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Calls the function and blocks until it is answered.
@@ -139,37 +164,28 @@ impl<P: Parameters, R: DeserializeOwned + wpc_abi::Schema + 'static> Function<P,
         let pool = &self.lifecycle.pool;
         // Undefined and defined again, the name may stand elsewhere.
         let function = self.slot.load_full().or_else(|| pool.registry.function(&self.name));
+        if let Some(function) = &function {
+            self.check_again(function)?;
+        }
         intake::submit(pool, function, &self.name, &arguments, options)
     }
 }
 
-fn check<P: Parameters, R: wpc_abi::Schema>(name: &str, told: &Signature) -> Result<(), Error> {
-    let mismatch = |part: String, expected: String, found: String| Error::SignatureMismatch {
-        function: name.to_owned(),
-        part,
-        expected,
-        found,
+/// Compares the types of the handle with those that the function's module declares.
+fn check<P: Parameters, R: wpc_abi::Schema>(function: &registry::Function) -> Result<(), Error> {
+    let Some(declared) = signature::known(function.export()) else { return Ok(()) };
+    let expected = P::schemas()
+        .into_iter()
+        .map(|ty| Argument { name: String::new(), ty: Some(OwnedNamedType::from(ty)) });
+    let expected = Signature {
+        name: declared.name.clone(),
+        arguments: expected.collect(),
+        result: Some(OwnedNamedType::from(R::SCHEMA)),
     };
-    let expected = P::schemas();
-    if expected.len() != told.arguments.len() {
-        let expected = format!("{} arguments", expected.len());
-        let found = format!("{} arguments", told.arguments.len());
-        return Err(mismatch("number of arguments".to_owned(), expected, found));
-    }
-    for (at, (expected, told)) in expected.iter().zip(&told.arguments).enumerate() {
-        compare(expected, told.ty.as_ref()).map_err(|(expected, found)| {
-            mismatch(format!("type of argument {} (`{}`)", at + 1, told.name), expected, found)
-        })?;
-    }
-    compare(R::SCHEMA, told.result.as_ref())
-        .map_err(|(expected, found)| mismatch("result type".to_owned(), expected, found))
-}
-
-fn compare(expected: &NamedType, told: Option<&OwnedNamedType>) -> Result<(), (String, String)> {
-    let Some(told) = told else { return Ok(()) };
-    let expected = OwnedNamedType::from(expected);
-    if agree(&expected, told) {
-        return Ok(());
-    }
-    Err((type_text(&expected), type_text(told)))
+    compare_signatures(&expected, &declared).map_err(|difference| Error::SignatureMismatch {
+        function: function.name.to_string(),
+        part: difference.place,
+        expected: difference.expected,
+        found: difference.found,
+    })
 }

@@ -4,6 +4,7 @@
 //! Types come from modules and bytes from guests: both are taken to be hostile. Encoding itself is
 //! postcard's.
 
+use crate::decode::{counted, trailing};
 use postcard_schema::schema::owned::{
     OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType, OwnedNamedValue,
 };
@@ -11,6 +12,7 @@ use serde::Serialize;
 use serde::de::Deserialize;
 use serde_json::{Map, Number, Value};
 use std::fmt::Write as _;
+use wpc_abi::describe::DEFAULTED;
 use wpc_abi::section::Signature;
 use wpc_abi::text::type_text;
 
@@ -28,7 +30,9 @@ const ENTRY: usize = 256;
 pub(crate) fn encode_arguments(signature: &Signature, values: &[Value]) -> Result<Vec<u8>, String> {
     let wanted = signature.arguments.len();
     if values.len() != wanted {
-        return Err(format!("it takes {wanted} arguments, and {} are given", values.len()));
+        let given = values.len();
+        let is = if given == 1 { "is" } else { "are" };
+        return Err(format!("it takes {}, and {given} {is} given", counted(wanted, "argument")));
     }
     let mut writer = Writer { out: Vec::new(), path: String::new() };
     for (argument, value) in signature.arguments.iter().zip(values) {
@@ -53,7 +57,7 @@ pub(crate) fn decode(ty: &OwnedNamedType, bytes: &[u8]) -> Result<Value, String>
     let value = reader.read(ty)?;
     match reader.rest.len() {
         0 => Ok(value),
-        left => Err(format!("{left} bytes are left over")),
+        left => Err(trailing(left)),
     }
 }
 
@@ -167,7 +171,7 @@ impl Writer {
         value: &Value,
     ) -> Result<(), String> {
         match value {
-            Value::Object(entries) if key.ty == Type::String => {
+            Value::Object(entries) if is_text(key) => {
                 self.put(&entries.len())?;
                 for (name, item) in entries {
                     self.put(name)?;
@@ -175,7 +179,7 @@ impl Writer {
                 }
                 Ok(())
             }
-            Value::Array(pairs) if key.ty != Type::String => {
+            Value::Array(pairs) if !is_text(key) => {
                 self.put(&pairs.len())?;
                 for (at, pair) in pairs.iter().enumerate() {
                     let Some([name, item]) = pair.as_array().map(Vec::as_slice) else {
@@ -199,25 +203,66 @@ impl Writer {
         value: &Value,
     ) -> Result<(), String> {
         let object = value.as_object().ok_or_else(|| self.mismatch(named, value))?;
-        let unknown = object.keys().find(|name| fields.iter().all(|field| field.name != **name));
-        if let Some(unknown) = unknown {
-            let known: Vec<_> = fields.iter().map(|field| field.name.as_str()).collect();
+        // `null` is the same as no field: a caller's `Option` that the module does not know yet is lost only if it
+        // has a value.
+        let unknown = object.iter().find(|(name, value)| {
+            !value.is_null() && fields.iter().all(|field| field.name != **name)
+        });
+        if let Some((unknown, _)) = unknown {
             return Err(format!(
-                "`{}` has a field `{unknown}`, and {} has {}",
+                "unknown field `{unknown}` in `{}`: {}",
                 self.path,
-                named.name,
-                known.join(", ")
+                listed(&named.name, fields.iter().map(|field| &field.name))
             ));
         }
         for field in fields {
-            let item = match object.get(&field.name) {
-                Some(item) => item,
-                None if matches!(field.ty.ty, Type::Option(_)) => &Value::Null,
-                None => return Err(format!("`{}` lacks its field `{}`", self.path, field.name)),
+            let Some(item) = object.get(&field.name) else {
+                if self.default(&field.ty)? {
+                    continue;
+                }
+                return Err(format!("missing field `{}` in `{}`", field.name, self.path));
             };
             self.within(format_args!(".{}", field.name), |writer| writer.write(&field.ty, item))?;
         }
         Ok(())
+    }
+
+    /// Writes what stands for a missing field, if there is a value that the type's author declared or serde takes:
+    /// the default of the types that the derive of `Schema` records a default of.
+    fn default(&mut self, named: &OwnedNamedType) -> Result<bool, String> {
+        let inner = match &named.ty {
+            Type::Option(_) => named,
+            Type::NewtypeStruct(inner) if named.name == DEFAULTED => inner,
+            _ => return Ok(false),
+        };
+        match &inner.ty {
+            Type::F32 => self.put(&0_f32)?,
+            Type::F64 => self.put(&0_f64)?,
+            Type::Char => self.put(&'\0')?,
+            Type::Unit | Type::UnitStruct => {}
+            // Zero, `false`, `None`, and the length of what is empty are one byte alike.
+            Type::Bool
+            | Type::I8
+            | Type::I16
+            | Type::I32
+            | Type::I64
+            | Type::I128
+            | Type::Isize
+            | Type::U8
+            | Type::U16
+            | Type::U32
+            | Type::U64
+            | Type::U128
+            | Type::Usize
+            | Type::String
+            | Type::ByteArray
+            | Type::Option(_)
+            | Type::Seq(_)
+            | Type::Map { .. } => self.put(&0_u8)?,
+            // A module that the derive did not write: what its default is has to be known from elsewhere.
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 
     fn variant(&mut self, named: &OwnedNamedType, value: &Value) -> Result<(), String> {
@@ -231,12 +276,10 @@ impl Writer {
             _ => return Err(self.mismatch(named, value)),
         };
         let Some(at) = variants.iter().position(|variant| variant.name == *name) else {
-            let known: Vec<_> = variants.iter().map(|variant| variant.name.as_str()).collect();
             return Err(format!(
-                "`{}` is {name:?}, and {} is one of {}",
+                "unknown variant `{name}` in `{}`: {}",
                 self.path,
-                named.name,
-                known.join(", ")
+                listed(&named.name, variants.iter().map(|variant| &variant.name))
             ));
         };
         self.put(&at)?;
@@ -291,6 +334,18 @@ impl Writer {
     }
 }
 
+/// What a structure or an enum has, for who named something else.
+fn listed<'a>(name: &str, names: impl Iterator<Item = &'a String>) -> String {
+    let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+    match names.as_slice() {
+        [] => format!("`{name}` has none"),
+        [names @ .., last] if !names.is_empty() => {
+            format!("`{name}` has {} and {last}", names.join(", "))
+        }
+        [only] | [.., only] => format!("`{name}` has {only}"),
+    }
+}
+
 fn float(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64(),
@@ -319,6 +374,15 @@ fn shortest(single: f32) -> f64 {
         return single.into();
     }
     format!("{single:e}").parse().unwrap_or_else(|_| single.into())
+}
+
+/// Whether the type's values are strings, which are keys of an object.
+fn is_text(named: &OwnedNamedType) -> bool {
+    match &named.ty {
+        Type::String => true,
+        Type::NewtypeStruct(inner) => is_text(inner),
+        _ => false,
+    }
 }
 
 /// Whether a value of the type may be `null` by itself.
@@ -388,7 +452,7 @@ impl<'a> Reader<'a> {
             Type::Tuple(types) | Type::TupleStruct(types) => self.tuple(types)?,
             Type::Map { key, val } => {
                 let len = self.len(|| takes_nothing(key) && takes_nothing(val))?;
-                if key.ty == Type::String {
+                if is_text(key) {
                     let mut map = Map::new();
                     for _ in 0..len {
                         let name: &str = self.take()?;
@@ -628,10 +692,10 @@ mod tests {
         let shape = || OwnedNamedType::from(Shape::SCHEMA);
         for (found, expected) in [
             (told(leaves(), json!([{ "name": 3 }])), "`it[0].name` must be String, and is 3"),
-            (told(leaves(), json!([{ "size": 3 }])), "`it[0]` lacks its field `name`"),
+            (told(leaves(), json!([{ "size": 3 }])), "missing field `name` in `it[0]`"),
             (
                 told(leaves(), json!([{ "name": "", "sise": 3 }])),
-                "`it[0]` has a field `sise`, and Leaf has name, size",
+                "unknown field `sise` in `it[0]`: `Leaf` has `name` and `size`",
             ),
             (
                 told(leaves(), json!([{ "name": "", "size": -3 }])),
@@ -639,7 +703,7 @@ mod tests {
             ),
             (
                 told(shape(), json!("Square")),
-                "`it` is \"Square\", and Shape is one of Nothing, Round, Corner, Named",
+                "unknown variant `Square` in `it`: `Shape` has `Nothing`, `Round`, `Corner` and `Named`",
             ),
             (told(shape(), json!({ "Nothing": 1 })), "`it.Nothing` carries nothing"),
             (told(shape(), json!({ "Corner": [1] })), "`it.Corner` must be Shape, and is [1]"),
@@ -672,7 +736,7 @@ mod tests {
         assert!(refused(lists, &bytes).contains("too large"));
         assert!(refused(Shape::SCHEMA.into(), &[9]).contains("none of number 9"));
         assert!(refused(Option::<u8>::SCHEMA.into(), &[2]).contains("no option"));
-        assert!(refused(u8::SCHEMA.into(), &[1, 2]).contains("left over"));
+        assert!(refused(u8::SCHEMA.into(), &[1, 2]).contains("trailing"));
         assert!(refused(String::SCHEMA.into(), &[1, 0xff]).len() > 5);
         assert!(refused(char::SCHEMA.into(), &[]).len() > 5);
     }

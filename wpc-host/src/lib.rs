@@ -47,8 +47,11 @@
 //! | `Option` | `null`, or the value; where the value itself may be `null`, `{"Some": value}` |
 //! | sequences, bytes, tuples | an array |
 //! | maps | an object where keys are strings, else an array of pairs |
-//! | structs | an object; a missing field is `None` where it may be |
-//! | enums | `"Name"`, or `{"Name": value}` |
+//! | structs | an object; a missing field is `None` or the default of a field with `#[serde(default)]`; an unknown field is rejected unless it is `null` |
+//! | enums | `"Name"`, or `{"Name": value}`; an unknown variant is rejected |
+//!
+//! `docs/types.md` lists the types of the standard library, and what happens where host and module have different
+//! versions of a type.
 //!
 //! # Strings and bytes
 //!
@@ -190,3 +193,8 @@ const _: () = {
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}
+
+/// The code of the document on types, likewise.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/types.md")]
+mod types {}

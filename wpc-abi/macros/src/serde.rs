@@ -196,7 +196,7 @@ fn refusal(path: &Path) -> Option<String> {
     let why = if CHANGES_BYTES.contains(&name.as_str()) {
         "it makes the encoded bytes differ from the fields"
     } else if name == "default" {
-        "the host does not know that default; the default of a number, `bool`, `char`, `String`, collection or `Option` can be omitted in JSON"
+        "the host knows the defaults of numbers, `bool`, `char`, `String`, collections and `Option` only"
     } else if name == "alias" {
         "callers by JSON know one name"
     } else {

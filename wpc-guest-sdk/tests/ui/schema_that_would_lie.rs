@@ -34,6 +34,10 @@ struct Settings {
     two: u8,
     #[serde(of_next_year)]
     three: u8,
+    #[serde(default)]
+    four: std::time::Duration,
+    #[schema(like = u8)]
+    five: Opaque,
 }
 
 #[derive(wpc::Schema)]

@@ -1,7 +1,7 @@
 //! Calls on the caller's own thread.
 
 use super::WorkerProcedureCall;
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Parameters};
 use crate::call::Call;
 use crate::config::CallOptions;
 use crate::error::Error;
@@ -143,13 +143,13 @@ impl LocalWorker {
         }
     }
 
-    /// Calls a function here whose types were checked when its handle was made, by the same pool.
+    /// Calls a function here by a handle of the same pool, which checks its types once for each definition.
     ///
     /// # Errors
     ///
     /// Everything a call can be refused with or end with, see [`Error`]; [`Error::InvalidCallOptions`] for a handle of
     /// another pool.
-    pub fn call_function<P, R: DeserializeOwned + Schema + 'static>(
+    pub fn call_function<P: Parameters, R: DeserializeOwned + Schema + 'static>(
         &mut self,
         function: &Function<P, R>,
         arguments: impl Arguments<P>,
@@ -161,8 +161,12 @@ impl LocalWorker {
         }
         // Undefined and defined again, the name may stand elsewhere.
         let Some(found) = self.last.as_mut().and_then(|last| last.load().as_ref()) else {
+            if let Some(found) = self.lifecycle.pool.registry.function(function.name()) {
+                function.check_again(&found)?;
+            }
             return self.call(function.name(), arguments);
         };
+        function.check_again(found)?;
         let (pool, options) = (&self.lifecycle.pool, CallOptions::new());
         run(pool, &mut self.state, Some(found), function.name(), &arguments, &options)
             .map(|(value, _)| value)

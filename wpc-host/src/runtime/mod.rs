@@ -609,12 +609,13 @@ impl WorkerProcedureCall {
         intake::submit(&self.0.pool, self.registry().function(name), name, &arguments, options)
     }
 
-    /// A handle that is looked up once, and whose types are checked once against what the module
-    /// tells of them. `P` is the tuple of its parameters.
+    /// A handle that is looked up once, and whose types are compared once for each definition with those that the module
+    /// declares. `P` is the tuple of its parameters.
     ///
     /// # Errors
     ///
-    /// [`Error::FunctionNotDefined`], or [`Error::SignatureMismatch`] with both types.
+    /// [`Error::FunctionNotDefined`], or [`Error::SignatureMismatch`] with the first place in which the types
+    /// differ.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -5,6 +5,7 @@ use super::memory;
 use super::state::State;
 use super::surroundings::Failure;
 use crate::call::Interrupt;
+use crate::decode::{counted, trailing};
 use crate::module::{Convention, Scalar};
 use crate::payload::{Payload, Refused};
 use crate::reply::RawReply;
@@ -296,9 +297,10 @@ fn decode(parameters: &[Scalar], arguments: &[u8]) -> Result<Values, Failure> {
         return Ok(values);
     }
     Err(Failure::BadArguments(format!(
-        "it takes {}, and {} bytes are left over",
-        parameters.len(),
-        rest.len()
+        "it takes {}, and after them there {} {}",
+        counted(parameters.len(), "argument"),
+        if rest.len() == 1 { "is" } else { "are" },
+        trailing(rest.len())
     )))
 }
 
