@@ -6,9 +6,9 @@ use crate::file;
 use crate::language::{Language, Sources};
 use crate::text::escape;
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// A compiler that is there.
 struct Tool {
@@ -130,10 +130,14 @@ fn says(command: &mut Command) -> Option<String> {
 /// The most bytes that are taken of what a compiler prints: cargo prints some hundred bytes a dependency.
 const MAX_PRINTED: usize = 64 << 20;
 
-/// Runs a command without input, and gives what it printed to its standard output where that is piped. One that prints
-/// too much is killed.
+/// Runs a command without input, and returns what it printed to its standard output if that is piped. A command that
+/// prints too much is killed.
 fn wait_with_output(command: &mut Command) -> io::Result<(ExitStatus, Vec<u8>)> {
-    let mut child = command.stdin(Stdio::null()).spawn()?;
+    wait(command.stdin(Stdio::null()).spawn()?)
+}
+
+/// Waits for a command that was started, as [`wait_with_output`] does.
+fn wait(mut child: Child) -> io::Result<(ExitStatus, Vec<u8>)> {
     let printed = match child.stdout.take() {
         Some(printed) => file::read_at_most(printed, 0, MAX_PRINTED)?,
         None => Some(Vec::new()),
@@ -144,6 +148,49 @@ fn wait_with_output(command: &mut Command) -> io::Result<(ExitStatus, Vec<u8>)> 
         return Err(io::Error::other(format!("it printed more than {MAX_PRINTED} bytes")));
     };
     Ok((child.wait()?, printed))
+}
+
+/// How the compiler names a function's symbol where two functions have it.
+const TAKEN: (&str, &str) = ("symbol `wpc:fn:", "` is already defined");
+
+/// As [`run`], for cargo, whose lines are looked through as they pass: two functions of one name are known to the compiler
+/// by their symbols alone.
+fn run_cargo(mut command: Command, told: &str) -> Result<Vec<u8>, Failure> {
+    if std::io::stderr().is_terminal() {
+        command.args(["--color", "always"]);
+    }
+    let cannot = |error: io::Error| Failure::machine(format!("{told}: {error}"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(cannot)?;
+    let errors = child.stderr.take();
+    let (output, taken) = std::thread::scope(|scope| {
+        let taken = scope.spawn(|| errors.and_then(pass_on));
+        (wait(child), taken.join().unwrap_or_default())
+    });
+    let (status, printed) = output.map_err(cannot)?;
+    if status.success() {
+        return Ok(printed);
+    }
+    let remedy = taken.map(|name| {
+        format!(
+            "; two functions are called \"{name}\": give one of them another name with `#[wpc::function(name = \"…\")]`"
+        )
+    });
+    let remedy = remedy.unwrap_or_default();
+    Err(Failure::Project(format!("{told} did not compile it: {status}{remedy}")))
+}
+
+/// Writes a compiler's lines to standard error; returns the function's name that is taken, if the lines report one.
+fn pass_on(lines: impl std::io::Read) -> Option<String> {
+    let mut taken = None;
+    for line in BufReader::new(lines).split(b'\n').map_while(Result::ok) {
+        // Its reader may be gone.
+        let _ = std::io::stderr().write_all(&[line.as_slice(), b"\n"].concat());
+        let line = String::from_utf8_lossy(&line);
+        let name = line.split_once(TAKEN.0).and_then(|(_, rest)| rest.split_once(TAKEN.1));
+        taken = taken.or_else(|| name.map(|(name, _)| name.to_owned()));
+    }
+    taken
 }
 
 /// Standard output is the command's own: what a compiler prints there goes where mistakes go.
@@ -184,7 +231,7 @@ fn rust(sources: &Sources, target: &str, out: &Path) -> Result<String, Failure> 
     if has("[lib]") || sources.folder.join("src/lib.rs").is_file() {
         command.arg("--lib");
     }
-    let messages = run(command, &cargo.told(), Stdio::piped())?;
+    let messages = run_cargo(command, &cargo.told())?;
     let modules = built_modules(&messages, &sources.folder);
     let [module] = modules.as_slice() else {
         let names: Vec<_> = modules.iter().map(|module| module.display().to_string()).collect();

@@ -434,3 +434,19 @@ fn what_a_compiler_writes_and_prints_is_read_within_bounds() {
     let said = fails_with(1, &build("exec yes"));
     assert!(said.contains("cargo 1: it printed more than 67108864 bytes"), "{said}");
 }
+
+#[test]
+fn two_functions_of_one_name_are_told_what_gives_one_another_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = project(folder.path(), "rust");
+    let code = r#"
+mod one { #[wpc::function] fn greet() -> u8 { 1 } }
+mod other { #[wpc::function] fn greet() -> u8 { 2 } }
+"#;
+    std::fs::write(Path::new(&project).join("src/lib.rs"), code).unwrap();
+    let said = fails_with(7, &wpc(&["build", &project]));
+    assert!(
+        said.contains("two functions are called \"greet\": give one of them another name with `#[wpc::function(name = \"…\")]`"),
+        "{said}"
+    );
+}
