@@ -72,12 +72,13 @@ fn define_plugins(wpc: &WorkerProcedureCall) -> Result<()> {
     wpc.define_worker_function("visits", visits.clone())?;
     wpc.define_worker_function("visits_of_one_call", visits.isolate_calls())?;
 
-    // What was not granted is refused, and says which line would grant it.
+    // What was not granted is refused, and the remedy is the line that would grant it.
     let notes = guest("notes")?.limits(small).grant_host_function("kv_get");
     let Err(refused) = wpc.define_worker_module(notes.clone()) else {
         bail!("`notes` was not granted the store's `kv_set`")
     };
-    println!("  refused: {refused}");
+    let remedy = refused.remedy().context("it can be granted")?;
+    println!("  refused: {refused}; {remedy}");
     wpc.define_worker_module(notes.grant_host_function("kv_set"))?;
 
     for function in wpc.get_remote_functions() {

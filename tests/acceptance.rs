@@ -42,7 +42,7 @@ fn case_03_function_hash_is_stable_for_an_unchanged_module_and_changes_when_rede
 fn case_04_function_errors_propagate_with_name_message_and_stack() {
     let wpc = pool(1);
     define_sdk(&wpc, &["fails"]);
-    let Err(Error::Guest { function, error }) = wpc.call::<()>("fails", (3,)) else {
+    let Err(Error::Guest { function, error, .. }) = wpc.call::<()>("fails", (3,)) else {
         panic!("it fails")
     };
     assert_eq!(function, "fails");

@@ -3,7 +3,7 @@
 use crate::support::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use wpc_host::{CallOptions, Capability, Error, EventDetails, Limits, Schema, Severity};
+use wpc_host::{CallOptions, Capability, Error, EventDetails, Grant, Limits, Schema, Severity};
 
 #[derive(Serialize, Schema)]
 struct Order {
@@ -278,13 +278,13 @@ fn clocks_and_randomness_are_granted_or_refused_by_name() {
     else {
         panic!("nothing is granted")
     };
-    assert_eq!((name.as_str(), grant.as_str()), ("wpc_clock", ".grant(Capability::Clock)"));
+    assert_eq!((name.as_str(), grant), ("wpc_clock", Grant::Capability(Capability::Clock)));
     let Err(Error::NotGranted { grant, .. }) =
         wpc.define_worker_module(wat(wants_both).grant(Capability::Clock))
     else {
         panic!("one is missing")
     };
-    assert_eq!(grant, ".grant(Capability::Random)");
+    assert_eq!(grant, Grant::Capability(Capability::Random));
 
     wpc.define_worker_module(wat(wants_both).grant(Capability::Clock).grant(Capability::Random))
         .unwrap();

@@ -2,7 +2,7 @@
 //! the registry as it was.
 
 use crate::support::*;
-use wpc_host::{Error, Limits, Options, Sha256Hash, WasmModule};
+use wpc_host::{Error, Limits, Options, Setting, Sha256Hash, WasmModule};
 
 fn refused(module: impl Into<WasmModule>) -> Error {
     let wpc = stopped(Options::default());
@@ -21,6 +21,34 @@ fn bytes_that_are_no_module() {
         assert_eq!(error.code().as_str(), "not_wasm", "{error}");
         assert!(error.to_string().contains("function \"f\""), "{error}");
     }
+}
+
+#[test]
+fn errors_name_a_module_by_its_name_or_its_hash() {
+    let wpc = stopped(Options::default());
+    let small = |module: WasmModule| module.limits(Limits { module_size: 10, ..Limits::default() });
+    let two = wat(r#"(module (func (export "one")) (func (export "two")))"#);
+    let hash = wpc_host::FunctionHash::of(
+        &wat::parse_str(r#"(module (func (export "one")) (func (export "two")))"#).unwrap(),
+    );
+    let refused = |module: WasmModule| wpc.define_worker_module(module).unwrap_err().to_string();
+    let start = format!("the module with the SHA-1 {hash} has ");
+    assert!(refused(small(two.clone())).starts_with(&start));
+    let named = small(two.clone().name("plugins/two.wasm"));
+    assert!(refused(named.clone()).starts_with("module \"plugins/two.wasm\" has "));
+    assert!(
+        refused(WasmModule::new(*b"no").name("no.wasm")).starts_with("module \"no.wasm\" is not")
+    );
+    let needs =
+        wat(r#"(module (import "env" "f" (func)) (func (export "g")) (func (export "h")))"#);
+    wpc.define_worker_dependency("env", wat("(module)")).unwrap();
+    let refused_link = refused(needs.name("needs.wasm"));
+    assert!(refused_link.starts_with("module \"needs.wasm\" imports \"f\""), "{refused_link}");
+    let told = named.inspect().unwrap();
+    assert!(told.refused.unwrap().starts_with("module \"plugins/two.wasm\" has "));
+    assert_eq!(told.remedy, Some(wpc_host::Remedy::Raise(vec![Setting::Limits("module_size")])));
+    let one = wpc.define_worker_function("one", small(two)).unwrap_err();
+    assert!(one.to_string().starts_with("the module of function \"one\" has "), "{one}");
 }
 
 #[test]
@@ -201,7 +229,7 @@ fn more_instances_than_the_definition_allows() {
     let Error::TooManyInstances { needed: 2, limit: 1, option, .. } = error else {
         panic!("{error}")
     };
-    assert_eq!(option, "Limits::instances");
+    assert_eq!(option, Setting::Limits("instances"));
     wpc.define_worker_function("f", module.limits(limits(2))).unwrap();
     wpc.call::<()>("f", ()).unwrap();
 }

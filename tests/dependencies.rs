@@ -286,26 +286,112 @@ fn bytes_of_every_length_travel_between_modules() {
     }
 }
 
+/// A call that reads `C`, or a constant of the name `D` that the module does not declare, and fails without it; and one
+/// that reads none. `init` is the body of an init hook.
+fn reads_constants(init: &str) -> WasmModule {
+    let error = r"\01\12ConstantNotDefined\00\00";
+    wat(&format!(
+        r#"(module
+        (import "wpc" "wpc_constant" (func $constant (param i32 i32 i32 i32) (result i64)))
+        (memory (export "memory") 1)
+        (@custom "wpc" "\02\02\01C")
+        (data (i32.const 16) "CD")
+        (data (i32.const 32) "{error}")
+        (global $calls (mut i64) (i64.const 0))
+        (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
+        (func $read (param i32) (result i64)
+            (global.set $calls (i64.add (global.get $calls) (i64.const 1)))
+            (if (result i64) (i64.lt_s (call $constant (local.get 0) (i32.const 1) (i32.const 64) (i32.const 8)) (i64.const 0))
+                (then (i64.const {}))
+                (else (i64.const 1))))
+        (func (export "reads") (param i32 i32) (result i64) (call $read (i32.const 16)))
+        (func (export "reads_undeclared") (param i32 i32) (result i64) (call $read (i32.const 17)))
+        (func (export "handles") (param i32 i32) (result i64) (drop (call $read (i32.const 16))) i64.const 1)
+        (func (export "calls") (result i64) global.get $calls)
+        {init})"#,
+        32_u64 << 32 | 22
+    ))
+}
+
 #[test]
-fn a_call_is_refused_while_a_constant_it_needs_is_missing() {
+fn only_calls_that_read_a_missing_constant_fail_and_name_it() {
+    let wpc = pool(1);
+    wpc.define_worker_module(reads_constants("")).unwrap();
+    let reads = || wpc.call::<()>("reads", ());
+    for _ in 0..10 {
+        let Err(Error::ConstantNotDefined { function, constant }) = reads() else {
+            panic!("the constant is missing")
+        };
+        assert_eq!((function.as_str(), constant.as_str()), ("reads", "C"));
+    }
+    wpc.call::<()>("handles", ()).unwrap();
+    assert_eq!(code(wpc.call::<()>("reads_undeclared", ())), "guest_error");
+    // It is not a failure of the sandbox: that keeps its state, and nothing backs off.
+    assert_eq!(wpc.call::<i64>("calls", ()).unwrap(), 12);
+    assert_eq!(wpc.get_remote_functions()[0].required_constants, ["C"]);
+    assert_eq!(wpc.get_remote_functions()[0].installed_worker_count, 1);
+    wpc.define_worker_constant("C", &1_u8).unwrap();
+    reads().unwrap();
+    assert_eq!(wpc.call::<i64>("calls", ()).unwrap(), 13);
+    wpc.undefine_worker_constant("C");
+    assert_eq!(code(reads()), "constant_not_defined");
+}
+
+#[test]
+fn a_constant_that_an_init_hook_lacks_is_named_and_defined_later() {
+    let init = r#"(func (export "wpc_init") (result i64) (call $read (i32.const 16)))"#;
+    let wpc = pool(1);
+    wpc.define_worker_module(reads_constants(init)).unwrap();
+    for _ in 0..10 {
+        let Err(Error::ConstantNotDefined { function, constant }) = wpc.call::<i64>("calls", ())
+        else {
+            panic!("the constant is missing")
+        };
+        assert_eq!((function.as_str(), constant.as_str()), ("calls", "C"));
+    }
+    wpc.define_worker_constant("C", &1_u8).unwrap();
+    assert_eq!(wpc.call::<i64>("calls", ()).unwrap(), 1);
+}
+
+#[test]
+fn a_constant_of_the_sdks_guest_stops_no_other_function() {
     let wpc = pool(1);
     wpc.define_worker_dependency("dep", guest("sdk")).unwrap();
     wpc.define_worker_module(guest("needy")).unwrap();
-    let information = || {
-        wpc.get_remote_functions().into_iter().find(|function| function.name == "prefix").unwrap()
-    };
-    assert_eq!(information().required_constants, ["PREFIX"]);
-    assert_eq!(information().installed_worker_count, 0);
+    assert!(wpc.call::<bool>("is_prepared", ()).unwrap());
     let Err(Error::ConstantNotDefined { function, constant }) = wpc.call::<String>("prefix", ())
     else {
-        panic!("it is refused")
+        panic!("the constant is missing")
     };
     assert_eq!((function.as_str(), constant.as_str()), ("prefix", "PREFIX"));
     wpc.define_worker_constant("PREFIX", "p").unwrap();
-    assert_eq!(information().installed_worker_count, 1);
     assert_eq!(wpc.call::<String>("prefix", ()).unwrap(), "p");
-    wpc.undefine_worker_constant("PREFIX");
-    assert_eq!(code(wpc.call::<String>("prefix", ())), "constant_not_defined");
+}
+
+#[test]
+fn a_missing_constant_of_a_dependency_is_its_importers_to_handle() {
+    let wpc = pool(1);
+    wpc.define_worker_dependency("dep", reads_constants("")).unwrap();
+    let importer = |reply: &str| {
+        wat(&format!(
+            r#"(module
+            (import "wpc:dep" "reads" (func $reads (param i32 i32 i32 i32) (result i64)))
+            (memory (export "memory") 1)
+            (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
+            (func (export "f") (param i32 i32) (result i64) (local $len i64)
+                (local.set $len (call $reads (i32.const 0) (i32.const 0) (i32.const 64) (i32.const 64)))
+                {reply}))"#
+        ))
+    };
+    wpc.define_worker_function("handles", importer("i64.const 1").export("f")).unwrap();
+    let passes_on = format!("(i64.or (i64.const {}) (local.get $len))", 64_u64 << 32);
+    wpc.define_worker_function("passes_on", importer(&passes_on).export("f")).unwrap();
+    wpc.call::<()>("handles", ()).unwrap();
+    let Err(Error::ConstantNotDefined { function, constant }) = wpc.call::<()>("passes_on", ())
+    else {
+        panic!("the constant is missing")
+    };
+    assert_eq!((function.as_str(), constant.as_str()), ("passes_on", "C"));
 }
 
 #[test]

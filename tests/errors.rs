@@ -1,11 +1,13 @@
 //! Every error's code, what it says of outcome and retry, and its text, reviewed as a whole.
 
 use std::time::Duration;
-use wpc_host::{Error, ErrorCode, FunctionHash, GuestError, OsResource, Sha256Hash};
+use wpc_host::{
+    Capability, Error, ErrorCode, FunctionHash, Grant, GuestError, OsResource, Setting, Sha256Hash,
+};
 
 fn every_error() -> Vec<Error> {
     let f = || "resize".to_owned();
-    let what = || "function \"resize\"".to_owned();
+    let what = || "module \"resize.wasm\"".to_owned();
     let some_worker = {
         let wpc = crate::support::pool(1);
         wpc.get_worker_health_states()[0].worker_id
@@ -98,7 +100,7 @@ fn every_error() -> Vec<Error> {
             what: what(),
             module: "wpc".to_owned(),
             name: "wpc_clock".to_owned(),
-            grant: ".grant(Capability::Clock)".to_owned(),
+            grant: Grant::Capability(Capability::Clock),
         },
         Error::MemoryTooLarge { what: what(), limit: 65_536, found: 131_072 },
         Error::TableTooLarge { what: what(), limit: 10, found: 12 },
@@ -127,7 +129,7 @@ fn every_error() -> Vec<Error> {
             what: what(),
             needed: 3,
             limit: 2,
-            option: "Options::max_live_instances",
+            option: Setting::Options("max_live_instances"),
         },
         Error::InstancesInUse { function: "resize".to_owned(), needed: 3, limit: 8 },
         Error::ConstantEncode { constant: "PREFIX".to_owned(), reason: "on purpose".to_owned() },
@@ -154,6 +156,11 @@ fn every_error() -> Vec<Error> {
             reason: "2 trailing bytes after the last argument".to_owned(),
         },
         Error::ResultDecode { function: f(), wanted: "u8", reason: "2 trailing bytes".to_owned() },
+        Error::PayloadDecode {
+            function: f(),
+            wanted: "Why".to_owned(),
+            reason: "the module declares `Other`".to_owned(),
+        },
         Error::NoReadyWorkers { function: f() },
         Error::Saturated { function: f(), limit: 1000 },
         Error::Held {
@@ -179,7 +186,11 @@ fn every_error() -> Vec<Error> {
             reason: "it did not come back after the call's time limit".to_owned(),
             ran: true,
         },
-        Error::Guest { function: f(), error: GuestError::new("TooSmall", "3 is too small") },
+        Error::Guest {
+            function: f(),
+            error: GuestError::new("TooSmall", "3 is too small").into(),
+            payload_type: None,
+        },
         Error::Trap {
             function: f(),
             reason: "panicked at src/lib.rs:7:5: it was planned".to_owned(),
@@ -210,10 +221,12 @@ fn every_error() -> Vec<Error> {
 fn every_error_reads_as_it_should() {
     let lines = every_error().into_iter().map(|error| {
         format!(
-            "{}\n  outcome unknown: {}, retry can help: {}\n  {error}",
+            "{}\n  kind: {:?}, outcome unknown: {}, retry can help: {}\n  {error}{}",
             error.code(),
+            error.kind(),
             error.outcome_unknown(),
-            error.retry_can_help()
+            error.retry_can_help(),
+            error.remedy().map(|remedy| format!("\n  remedy: {remedy}")).unwrap_or_default(),
         )
     });
     let text = lines.collect::<Vec<_>>().join("\n\n");

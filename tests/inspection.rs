@@ -90,7 +90,7 @@ fn what_wpc_does_not_have_is_read_all_the_same() {
         ),
         (
             r#"(memory (export "memory") 1) (func (export "wpc_buffer_v2") (param i32) (result i32) i32.const 0)"#,
-            "this module speaks version 2",
+            "this module was built for version 2",
             vec!["memory: a memory", "wpc_buffer_v2: a function (i32) -> (i32)"],
         ),
         (r#"(@custom "wpc" "\01\ff\ff")"#, r#"the custom section "wpc" of this module"#, vec![]),

@@ -62,7 +62,7 @@ fn title(wpc: &WorkerProcedureCall, path: &str) -> Result<String, Error> {
 #[track_caller]
 fn guest_error<T: std::fmt::Debug>(result: Result<T, Error>) -> GuestError {
     match result {
-        Err(Error::Guest { error, .. }) => error,
+        Err(Error::Guest { error, .. }) => *error,
         other => panic!("it should be a guest error, and is {other:?}"),
     }
 }

@@ -24,6 +24,7 @@ mod evolution;
 mod exceptions;
 mod exports;
 mod foreign_code;
+mod guest_errors;
 mod host_functions;
 mod hostile;
 mod inspection;

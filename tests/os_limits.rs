@@ -136,7 +136,7 @@ fn working_pool(options: Options, workers: usize) -> Result<WorkerProcedureCall,
 #[track_caller]
 fn limited(result: Result<WorkerProcedureCall, Error>, expected: OsResource) -> String {
     let error = result.unwrap_err();
-    let text = error.to_string();
+    let text = format!("{error}; {}", error.remedy().expect("more can be allowed"));
     assert!(error.retry_can_help() && !error.outcome_unknown(), "{text}");
     match error {
         Error::OsLimit { resource, .. } if resource == expected => text,

@@ -17,10 +17,10 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddr
 use core::num::{NonZero, Saturating, Wrapping};
 use core::ops::{Bound, Range, RangeFrom, RangeInclusive, RangeTo};
 use core::time::Duration;
-pub use postcard_schema::schema::NamedType;
 use postcard_schema::schema::{
     DataModelType as Type, DataModelVariant as Variant, NamedValue, NamedVariant,
 };
+pub use postcard_schema::schema::{DataModelType, NamedType};
 
 /// Describes how a type is encoded.
 ///

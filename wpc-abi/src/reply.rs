@@ -3,6 +3,7 @@
 //! The first two kinds are postcard's own encoding of a `Result<value, GuestError>`.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,12 @@ pub const TAG_BAD_ARGUMENTS: u8 = 2;
 /// First byte of a reply whose value is one string or one sequence of bytes that lies elsewhere in the
 /// guest's memory, without the length that postcard puts before it: [`elsewhere`] makes it.
 pub const TAG_ELSEWHERE: u8 = 3;
+
+/// The name of the error of a function that read a constant which is not defined.
+pub const CONSTANT_NOT_DEFINED: &str = "ConstantNotDefined";
+
+/// The most bytes of an encoded error that a [`GuestError`] carries. A longer one is left out.
+pub const MAX_PAYLOAD: usize = 64 * 1024;
 
 /// A failure that a function returned as a value.
 ///
@@ -32,6 +39,7 @@ pub const TAG_ELSEWHERE: u8 = 3;
 /// assert_eq!(price("ham").unwrap_err().to_string(), "NoPrice: there is no price for ham");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct GuestError {
     /// What kind of failure, for a program to tell apart; the SDK takes the error type's name.
     pub name: String,
@@ -39,18 +47,65 @@ pub struct GuestError {
     pub message: String,
     /// Where it happened and what caused it, a line each; empty where the guest tells nothing.
     pub stack: String,
+    /// The variant of the error's type; empty if the type has none, or is not known to have any.
+    #[serde(skip)]
+    pub variant: String,
+    /// The error itself, in postcard, where its type can be encoded and has a schema. At most [`MAX_PAYLOAD`] bytes
+    /// reach the caller.
+    #[serde(skip)]
+    pub payload: Option<Vec<u8>>,
 }
 
 impl GuestError {
-    /// An error without a stack.
+    /// An error of a name and a message, without anything else.
     pub fn new(name: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { name: name.into(), message: message.into(), stack: String::new() }
+        Self {
+            name: name.into(),
+            message: message.into(),
+            stack: String::new(),
+            variant: String::new(),
+            payload: None,
+        }
+    }
+
+    /// The same error with another stack.
+    #[must_use]
+    pub fn with_stack(mut self, stack: impl Into<String>) -> Self {
+        self.stack = stack.into();
+        self
+    }
+
+    /// Reads the bytes of a [`Reply::Error`]: three strings, and where the guest reports more, the variant and the
+    /// payload. What follows those is passed over.
+    ///
+    /// # Errors
+    ///
+    /// Why the bytes are not an error.
+    pub fn decode(bytes: &[u8]) -> postcard::Result<Self> {
+        let (mut error, rest) = postcard::take_from_bytes::<Self>(bytes)?;
+        if !rest.is_empty() {
+            let ((variant, payload), _) = postcard::take_from_bytes::<(&str, Option<&[u8]>)>(rest)?;
+            error.variant = variant.into();
+            error.payload = payload.filter(|bytes| bytes.len() <= MAX_PAYLOAD).map(Into::into);
+        }
+        Ok(error)
+    }
+
+    /// Whether a program that was told this name means the error: its name, its variant, or both as in `Why::Empty`.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        let is_variant = |variant| !self.variant.is_empty() && self.variant == variant;
+        match name.rsplit_once("::") {
+            Some((ty, variant)) => ty == self.name && is_variant(variant),
+            None => name == self.name || is_variant(name),
+        }
     }
 }
 
 impl fmt::Display for GuestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.name, self.message)
+        let colons = if self.variant.is_empty() { "" } else { "::" };
+        write!(f, "{}{colons}{}: {}", self.name, self.variant, self.message)
     }
 }
 
@@ -88,6 +143,17 @@ impl<'a> Reply<'a> {
             }),
             _ => None,
         }
+    }
+}
+
+/// The bytes of a [`Reply::Error`] without variant and payload. This is what a guest that called another one is given:
+/// it may have been built before there was more, and the payload's type is not its own.
+#[must_use]
+pub fn plain_error(bytes: &[u8]) -> &[u8] {
+    match postcard::take_from_bytes::<(&str, &str, &str)>(bytes) {
+        Ok((_, rest)) => &bytes[..bytes.len() - rest.len()],
+        // Its reader finds that it is not an error.
+        Err(_) => bytes,
     }
 }
 
@@ -134,6 +200,7 @@ pub const fn unpack(packed: u64) -> (u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString as _;
 
     #[test]
     fn a_reply_is_the_postcard_of_a_result() {
@@ -144,6 +211,56 @@ mod tests {
         let error: Result<u32, GuestError> = Err(GuestError::new("a", "b"));
         let bytes = postcard::to_allocvec(&error).unwrap();
         assert_eq!(Reply::split(&bytes), Some(Reply::Error(&[1, b'a', 1, b'b', 0])));
+    }
+
+    #[test]
+    fn an_error_reads_back_with_and_without_its_payload() {
+        let plain = GuestError::new("Why", "too long").with_stack("in f");
+        let old = postcard::to_allocvec(&plain).unwrap();
+        assert_eq!(GuestError::decode(&old), Ok(plain.clone()));
+        assert_eq!(plain_error(&old), old);
+
+        let more = |payload: Option<&[u8]>| {
+            [old.clone(), postcard::to_allocvec(&("TooLong", payload)).unwrap()].concat()
+        };
+        let full = more(Some(&[1, 9]));
+        let error = GuestError::decode(&full).unwrap();
+        assert_eq!(
+            (error.variant.as_str(), error.payload.as_deref()),
+            ("TooLong", Some(&[1, 9][..]))
+        );
+        assert_eq!(error.to_string(), "Why::TooLong: too long");
+        assert_eq!(plain_error(&full), old);
+        // What was built before there was more reads the strings, and stops there.
+        assert_eq!(postcard::from_bytes::<GuestError>(&full), Ok(plain));
+        let later = [full.as_slice(), &[7, 7]].concat();
+        assert_eq!(GuestError::decode(&later), Ok(error));
+        for end in 0..full.len() {
+            // Either a whole error of the old form or none.
+            assert_eq!(GuestError::decode(&full[..end]).is_ok(), end == old.len(), "cut at {end}");
+        }
+        assert_eq!(GuestError::decode(&more(None)).unwrap().payload, None);
+        let largest = alloc::vec![0; MAX_PAYLOAD];
+        assert_eq!(GuestError::decode(&more(Some(&largest))).unwrap().payload, Some(largest));
+        let larger = alloc::vec![0; MAX_PAYLOAD + 1];
+        let error = GuestError::decode(&more(Some(&larger))).unwrap();
+        assert_eq!((error.variant.as_str(), error.payload), ("TooLong", None));
+    }
+
+    #[test]
+    fn an_error_is_called_by_its_type_its_variant_or_both() {
+        let mut error = GuestError::new("Why", "");
+        assert!(error.is_called("Why") && !error.is_called("") && !error.is_called("Why::"));
+        error.variant = "Empty".into();
+        for (name, is_meant) in [
+            ("Why", true),
+            ("Empty", true),
+            ("Why::Empty", true),
+            ("Other::Empty", false),
+            ("Why::Why", false),
+        ] {
+            assert_eq!(error.is_called(name), is_meant, "{name}");
+        }
     }
 
     #[test]

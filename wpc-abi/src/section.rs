@@ -26,6 +26,8 @@ pub struct Signature {
     pub arguments: Vec<Argument>,
     /// The result's type; `None` where it has no schema.
     pub result: Option<OwnedNamedType>,
+    /// The type of the errors that it returns; `None` where it has no schema, or there are none.
+    pub error: Option<OwnedNamedType>,
 }
 
 /// One argument of a [`Signature`].
@@ -119,6 +121,9 @@ impl Signature {
             put_optional_type(body, argument.ty.as_ref());
         }
         put_optional_type(body, self.result.as_ref());
+        if self.error.is_some() {
+            put_optional_type(body, self.error.as_ref());
+        }
     }
 }
 
@@ -208,6 +213,8 @@ fn read_function(body: &mut Source<'_>) -> Result<Signature, Malformed> {
         arguments: body
             .list(|body| Ok(Argument { name: body.name()?, ty: read_optional_type(body)? }))?,
         result: read_optional_type(body)?,
+        // It came later, and most functions have none.
+        error: if body.is_empty() { None } else { read_optional_type(body)? },
     })
 }
 
@@ -237,6 +244,8 @@ pub enum Record<'a> {
         arguments: &'a [(&'a str, Option<&'a NamedType>)],
         /// The result's type.
         result: Option<&'a NamedType>,
+        /// The type of the errors that it returns.
+        error: Option<&'a NamedType>,
     },
     /// A constant the module needs.
     Constant {
@@ -295,8 +304,11 @@ impl Record<'_> {
 
     const fn write_body(&self, sink: &mut Sink<'_>) {
         match self {
-            Self::Function { name, arguments, result } => {
+            Self::Function { name, arguments, result, error } => {
                 write_signature(sink, name, arguments, *result);
+                if error.is_some() {
+                    write_optional_type(sink, *error);
+                }
             }
             Self::Constant { name, ty } => {
                 sink.str(name);
@@ -348,6 +360,7 @@ mod tests {
         name: "area",
         arguments: &[("width", Some(u32::SCHEMA)), ("opaque", None)],
         result: Some(<Option<u64>>::SCHEMA),
+        error: None,
     };
     const BYTES: [u8; RECORD.encoded_len()] = RECORD.encode();
 
@@ -378,6 +391,7 @@ mod tests {
                 Argument { name: "opaque".into(), ty: None },
             ],
             result: Some(<Option<u64>>::SCHEMA.into()),
+            error: None,
         };
         assert_eq!(section.functions, [signature.clone()]);
         assert_eq!(section.imports, [Import::new("wpc:shapes", signature)]);
@@ -393,6 +407,30 @@ mod tests {
         let mut section = Section::default();
         section.read(b"\x02\x07\x06PREFIX\x02\x08\x06PREFIX\x00").unwrap();
         assert_eq!(section.constants, [(); 2].map(|()| Constant::new("PREFIX", None)));
+    }
+
+    #[test]
+    fn the_type_of_errors_may_follow_the_result() {
+        #[derive(Schema)]
+        #[expect(dead_code, reason = "only the schema is of interest")]
+        enum Why {
+            Empty,
+            TooLong { limit: u32 },
+        }
+        const FAILS: Record<'static> = Record::Function {
+            name: "fails",
+            arguments: &[],
+            result: Some(u32::SCHEMA),
+            error: Some(Why::SCHEMA),
+        };
+        let bytes: [u8; FAILS.encoded_len()] = FAILS.encode();
+        let mut section = Section::default();
+        section.read(&bytes).unwrap();
+        assert_eq!(section.functions[0].error, Some(Why::SCHEMA.into()));
+        assert_eq!(section.functions[0].record(), bytes);
+        for end in 1..bytes.len() {
+            assert!(Section::default().read(&bytes[..end]).is_err(), "cut at {end}");
+        }
     }
 
     #[test]

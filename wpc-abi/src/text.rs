@@ -174,7 +174,7 @@ pub fn parse_signature(name: &str, text: &str) -> Result<Signature, NotAType> {
     }
     let result = if parser.eat("->") { parser.ty(MAX_DEPTH)? } else { unit() };
     parser.end()?;
-    Ok(Signature { name: name.to_owned(), arguments, result: Some(result) })
+    Ok(Signature { name: name.to_owned(), arguments, result: Some(result), error: None })
 }
 
 fn unit() -> OwnedNamedType {

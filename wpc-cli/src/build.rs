@@ -4,7 +4,7 @@ use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::language::Sources;
 use crate::manifest::{self, Build, Source};
-use crate::remedy::{Interface, translate};
+use crate::remedy::{Interface, remedy_text};
 use crate::text::escape;
 use crate::{declarations, file, inspect, source_check, terminal, toolchain};
 use serde_json::json;
@@ -217,8 +217,11 @@ fn finish(
     let told = WasmModule::new(bytes.as_slice()).inspect_with(&options)?;
     match &told.refused {
         Some(why) => {
-            let why = translate(why, Interface::Manifest);
-            Err(Failure::Project(format!("what was built is of no use: {why}")))
+            let remedy = told.remedy.as_ref();
+            let remedy =
+                remedy.map(|remedy| format!("; {}", remedy_text(remedy, Interface::Manifest)));
+            let remedy = remedy.unwrap_or_default();
+            Err(Failure::Project(format!("what was built cannot be used: {why}{remedy}")))
         }
         None => Ok(told),
     }

@@ -8,7 +8,7 @@ use crate::item::{Item, Kind};
 use crate::manifest::{self, Entry, Fake, Manifest, Pool, Source};
 use crate::owners::Owners;
 use crate::problem::{MANIFEST, Problem};
-use crate::remedy::{Interface, translate};
+use crate::remedy::{Interface, full_text};
 use crate::{grant, module_file};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -244,7 +244,7 @@ impl Deployment {
             source.problem(
                 wanted.at,
                 error.code().as_str(),
-                &format!("{}: {}", wanted.item, translate(&error.to_string(), Interface::Manifest)),
+                &format!("{}: {}", wanted.item, full_text(error, Interface::Manifest)),
             )
         };
         let (entry, bytes) = match &wanted.content {
@@ -276,8 +276,10 @@ impl Deployment {
         };
         let twice = functions.iter().find_map(|function| Some((function, other(function)?)));
         if let Some((twice, owner)) = twice {
-            let message =
-                format!("{}: function \"{twice}\" is defined by {owner} already", wanted.item);
+            let message = format!(
+                "{}: function \"{twice}\" is defined by {owner} already; give one of them another name, in Rust with `#[wpc::function(name = \"…\")]`",
+                wanted.item
+            );
             return Err(source.problem(wanted.at, MANIFEST, &message));
         }
         let defined = if *kind == Kind::Module {
@@ -294,7 +296,9 @@ impl Deployment {
     }
 
     fn module(&self, entry: &Entry, bytes: &Arc<[u8]>) -> Result<WasmModule, String> {
-        let mut module = WasmModule::new(Arc::clone(bytes)).limits(entry.limits.chosen());
+        let mut module = WasmModule::new(Arc::clone(bytes))
+            .name(entry.file.display().to_string())
+            .limits(entry.limits.chosen());
         for name in &self.host_functions {
             module = module.grant_host_function(name);
         }
@@ -373,11 +377,13 @@ impl Deployment {
             let at = table.get(&owner.name).map_or(0, |entry| entry.span().start);
             let mut lacks = |kind: &str, code, needed: &[String], there: &HashSet<String>| {
                 for name in needed.iter().filter(|name| !there.contains(*name)) {
-                    let message = format!(
-                        "function \"{}\" needs {kind} \"{name}\", which is not defined; add it",
-                        function.name
-                    );
-                    problems.push(source.problem(at, code, &message));
+                    let message =
+                        format!("{owner} needs {kind} \"{name}\", which is not defined; add it");
+                    let problem = source.problem(at, code, &message);
+                    // The functions of a module need the same.
+                    if !problems.contains(&problem) {
+                        problems.push(problem);
+                    }
                 }
             };
             lacks(

@@ -1,7 +1,7 @@
 //! How a failure is reported: on standard error, for people or as JSON, and by the exit code.
 
 use crate::problem::{MACHINE, MANIFEST, Problem, TEST};
-use crate::remedy::{Interface, translate};
+use crate::remedy::{self, Interface, advice, full_text};
 use crate::text::escape;
 use serde_json::{Value, json};
 use std::io::Write as _;
@@ -44,10 +44,9 @@ impl Failure {
             Self::Problems(problems) => {
                 problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
             }
-            Self::Host(error) => translate(&error.to_string(), interface),
+            Self::Host(error) => full_text(error, interface),
             Self::Misspelt { error, nearest } => {
-                let message = translate(&error.to_string(), interface);
-                format!("{message}; did you mean \"{nearest}\"?")
+                format!("{}; did you mean \"{nearest}\"?", full_text(error, interface))
             }
         }
     }
@@ -111,6 +110,7 @@ impl Failure {
             | ErrorCode::BadReply
             | ErrorCode::ResultTooLarge
             | ErrorCode::ResultDecode
+            | ErrorCode::PayloadDecode
             | ErrorCode::Initialisation
             | ErrorCode::Held
             | ErrorCode::WorkerLost => 5,
@@ -170,12 +170,24 @@ impl Failure {
 pub(crate) fn error_json(error: &Error, interface: Interface) -> Value {
     let mut json = json!({
         "code": error.code().as_str(),
-        "message": translate(&error.to_string(), interface),
+        "kind": error.kind(),
+        "message": remedy::text(error, interface),
         "retry_can_help": error.retry_can_help(),
     });
+    if let Some(advice) = advice(error, interface) {
+        json["remedy"] = advice.into();
+    }
+    // A payload that is not what its module declares is not shown; the rest of the error is.
+    let payload = error.guest_payload_json().ok().flatten();
     if let Error::Guest { error, .. } = error {
         json["guest"] =
             json!({ "name": error.name, "message": error.message, "stack": error.stack });
+        if !error.variant.is_empty() {
+            json["guest"]["variant"] = error.variant.as_str().into();
+        }
+        if let Some(payload) = payload {
+            json["guest"]["payload"] = payload;
+        }
     }
     json
 }

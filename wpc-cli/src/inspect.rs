@@ -5,14 +5,14 @@ use crate::failure::Failure;
 use crate::file::STANDARD_INPUT;
 use crate::limit_options::LimitOptions;
 use crate::manifest::Source;
-use crate::remedy::{Interface, translate};
+use crate::remedy::{Interface, remedy_text};
 use crate::text::escape;
 use crate::{module_file, terminal};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use wpc_host::{Error, ExportInformation, ModuleInformation, Options};
+use wpc_host::{ExportInformation, ModuleInformation, Options};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     }
     // Without a manifest the command line has a file.
     let told = inspect(file.unwrap_or(Path::new(STANDARD_INPUT)), arguments, cache)?;
-    let text = if as_json { as_json_text(&told)? + "\n" } else { text(&told) };
+    let text = if as_json { format!("{}\n", self::as_json(&told)?) } else { text(&told) };
     terminal::print(text.as_bytes())
 }
 
@@ -51,15 +51,12 @@ fn inspect(
     let max_wasm_stack = arguments.limits.pool_stack(options.max_wasm_stack);
     let options = Options { max_wasm_stack, ..options };
     let module = module_file::read(file, &limits)?.limits(limits);
-    let told = module.inspect_with(&options);
-    let mut told = told.map_err(|error| match error {
-        Error::NotWasm { reason, .. } => {
-            Error::NotWasm { what: format!("`{}`", file.display()), reason }
-        }
-        error => error,
-    })?;
-    told.refused = told.refused.map(|why| translate(&why, Interface::Options));
-    Ok(told)
+    Ok(module.inspect_with(&options)?)
+}
+
+/// What helps where the module is refused.
+fn remedy(told: &ModuleInformation) -> Option<String> {
+    told.remedy.as_ref().map(|remedy| remedy_text(remedy, Interface::Options))
 }
 
 /// Every module that a manifest names, each once.
@@ -76,7 +73,7 @@ fn inspect_all(
     for file in files {
         let told = inspect(&source.folder().join(&file), arguments, cache)?;
         if as_json {
-            modules.push(json!({ "file": file, "module": told }));
+            modules.push(json!({ "file": file, "module": self::as_json(&told)? }));
         } else {
             let separator = if shown.is_empty() { "" } else { "\n" };
             shown += &format!("{separator}file            {}\n", escape(&file.to_string_lossy()));
@@ -89,8 +86,13 @@ fn inspect_all(
     terminal::print(shown.as_bytes())
 }
 
-fn as_json_text(told: &ModuleInformation) -> Result<String, Failure> {
-    serde_json::to_string(told).map_err(|error| Failure::machine(error.to_string()))
+fn as_json(told: &ModuleInformation) -> Result<Value, Failure> {
+    let mut json =
+        serde_json::to_value(told).map_err(|error| Failure::machine(error.to_string()))?;
+    if let Some(remedy) = remedy(told) {
+        json["remedy"] = remedy.into();
+    }
+    Ok(json)
 }
 
 fn text(told: &ModuleInformation) -> String {
@@ -104,7 +106,8 @@ fn text(told: &ModuleInformation) -> String {
         let _ = writeln!(text, "{name:<16}{}", escape(value));
     };
     if let Some(why) = &told.refused {
-        line("refused", why);
+        let remedy = remedy(told).map(|remedy| format!("; {remedy}")).unwrap_or_default();
+        line("refused", &format!("{why}{remedy}"));
     }
     line("size", &count(told.size as u64, "byte"));
     line("SHA-1", &told.hash_sha1.to_string());
@@ -212,7 +215,9 @@ fn count(number: u64, one: &str) -> String {
 /// A function's line: its name and its types; a second one where its name needs to be said how to call it.
 pub(crate) fn function_line(function: &ExportInformation) -> String {
     let types = function.signature.as_deref().unwrap_or(" (types are not told)");
-    let mut line = format!("  {}\n", escape(&format!("{}{types}", function.name)));
+    let error = function.error_type.as_ref();
+    let error = error.map(|error| format!(", or error {error}")).unwrap_or_default();
+    let mut line = format!("  {}\n", escape(&format!("{}{types}{error}", function.name)));
     if let Some(how) = &function.how_to_call {
         let _ = writeln!(line, "      how to call it: {how}");
     }

@@ -2,7 +2,7 @@
 
 use crate::file;
 use crate::problem::{MANIFEST, Problem};
-use crate::remedy::{Interface, translate};
+use crate::remedy::{Interface, full_text};
 use bytesize::ByteSize;
 use serde::Deserialize;
 use serde_json::Value;
@@ -94,7 +94,7 @@ impl Manifest {
         let options = pool.chosen();
         let at = self.pool.as_ref().map_or(0, |pool| pool.span().start);
         options.validate().map_err(|error| {
-            let message = translate(&error.to_string(), Interface::Manifest);
+            let message = full_text(&error, Interface::Manifest);
             source.problem(at, MANIFEST, &message)
         })?;
         let usual = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

@@ -38,12 +38,18 @@ impl ModuleError {
 pub(crate) fn read(path: &Path, limits: &Limits) -> Result<WasmModule, Failure> {
     let read = file::read_given(path, limits.module_size).map_err(ModuleError::File);
     match read.and_then(|bytes| compiled(path, bytes)) {
-        Ok(bytes) => Ok(WasmModule::new(bytes)),
+        Ok(bytes) => Ok(WasmModule::new(bytes).name(name(path))),
         Err(error) => {
             let (code, message) = error.problem(Interface::Options);
             Err(Problem { code, ..Problem::machine(message) }.into())
         }
     }
+}
+
+/// What messages call the module of this file.
+fn name(path: &Path) -> String {
+    let is_input = path.as_os_str() == STANDARD_INPUT;
+    if is_input { "standard input".to_owned() } else { path.display().to_string() }
 }
 
 /// Reads the module of a file.
@@ -68,9 +74,9 @@ fn compiled(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, ModuleError> {
     if is_binary || !is_text {
         return Ok(bytes);
     }
-    let named = if is_input { "standard input" } else { &*path.to_string_lossy() };
+    let named = name(path);
     wat::Parser::new()
-        .parse_bytes(Some(Path::new(named)), text)
+        .parse_bytes(Some(Path::new(&named)), text)
         .map(|bytes| bytes.into_owned())
         .map_err(|error| {
             // The parser shows the place on several lines.

@@ -1,7 +1,8 @@
-//! What an error advises, in the terms of the interface that is in use: the library's errors name its
-//! methods and fields, a command has options, a manifest has keys.
+//! What an error advises, in the terms of the interface that is in use: the library's remedies are data, a command has
+//! options, a manifest has keys.
 
 use crate::limit_options;
+use wpc_host::{Capability, Definable, Error, Grant, Remedy, Setting};
 
 /// How the library is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,219 +13,261 @@ pub(crate) enum Interface {
     Manifest,
 }
 
-/// What the library's errors advise, what a command does, and what a manifest does.
-struct Remedy {
-    library: &'static str,
-    options: &'static str,
-    manifest: &'static str,
-}
+use Interface::{Manifest, Options};
 
-const fn remedy(library: &'static str, options: &'static str, manifest: &'static str) -> Remedy {
-    Remedy { library, options, manifest }
-}
+/// Why a result is not JSON that could be bytes or text.
+const TOO_LARGE: &str = "it is too large to be JSON";
 
-const fn both(library: &'static str, command: &'static str) -> Remedy {
-    Remedy { library, options: command, manifest: command }
-}
-
-/// Each is replaced wherever it stands, in this order: what contains another comes before it.
-const REMEDIES: [Remedy; 28] = [
-    remedy(
-        "define it with `define_worker_function`",
-        "`wpc inspect` lists a module's functions",
-        "add it under [functions] or [modules]",
-    ),
-    remedy(
-        "define it with `define_worker_dependency`",
-        "define it with --dep ALIAS=FILE",
-        "define it under [dependencies]",
-    ),
-    remedy(
-        "define it with `define_worker_constant`",
-        "define it with --const NAME=JSON",
-        "define it under [constants]",
-    ),
-    both(
-        "which is not defined; define it with `define_host_function`",
-        "which only a program that hosts it can define",
-    ),
-    both("`get_remote_functions` tells its signature", "`wpc inspect` lists its signature"),
-    remedy("choose one with `.export(…)`", "name one of them", "choose one with `export`"),
-    remedy(
-        "grant it with `.grant(Capability::Clock)`",
-        "grant it with --grant clock",
-        "grant it with `grants = [\"clock\"]`",
-    ),
-    remedy(
-        "grant it with `.grant(Capability::Random)`",
-        "grant it with --grant random",
-        "grant it with `grants = [\"random\"]`",
-    ),
-    remedy(
-        "grant it with `.grant_wasi(Wasi::new())`",
-        "grant it with --grant wasi",
-        "grant it with `grants = [\"wasi\"]`",
-    ),
-    remedy(
-        "grant it with `.grant_wasi(Wasi::minimal())`",
-        "grant it with --grant wasi",
-        "grant it with `grants = [\"wasi\"]`",
-    ),
-    remedy(
-        "grant it with `.grant_wasi(Wasi::new().arguments([…]))`",
-        "grant it with --grant wasi or --grant arg=TEXT",
-        "grant it with `grants = [\"wasi\"]` or `[\"arg=TEXT\"]`",
-    ),
-    remedy(
-        "grant it with `.grant_wasi(Wasi::new().environment([…]))`",
-        "grant it with --grant wasi or --grant env=NAME=VALUE",
-        "grant it with `grants = [\"wasi\"]` or `[\"env=NAME=VALUE\"]`",
-    ),
-    remedy(
-        "grant it with `.grant_wasi(Wasi::new().stdin(…))`",
-        "grant it with --grant wasi or --grant stdin",
-        "grant it with `grants = [\"wasi\"]`",
-    ),
-    remedy(
-        "grant it with `.grant_wasi(Wasi::new().stdout(Output::events()))`",
-        "grant it with --grant wasi or --grant output",
-        "grant it with `grants = [\"wasi\"]` or `[\"output\"]`",
-    ),
-    remedy(
-        "grant it with `.grant_wasi(Wasi::new().read_directory(…, …))`",
-        "grant it with --grant read=FOLDER or --grant write=FOLDER",
-        "grant it with `grants = [\"read=FOLDER\"]` or `[\"write=FOLDER\"]`",
-    ),
-    remedy(
-        "raise `Limits::fuel` or `CallOptions::fuel`",
-        "raise `--fuel`",
-        "raise `fuel` in its limits, or in the call",
-    ),
-    remedy(
-        "define the function with `Limits::fuel`",
-        "meter it with `--fuel`",
-        "meter it with `fuel` in its limits",
-    ),
-    remedy(
-        "raise `Limits::stack` or the pool's `Options::max_wasm_stack`",
-        "raise `--stack`",
-        "raise `stack` in its limits or `max_wasm_stack` under [pool]",
-    ),
-    remedy(
-        "to `Options::max_wasm_stack`, which is ",
-        "to ",
-        "to `max_wasm_stack` under [pool], which is ",
-    ),
-    remedy(
-        "call with `wait_for_room`, or raise `Options::max_pending_calls_per_worker`",
-        "lower `--outstanding`",
-        "raise `max_pending_calls_per_worker` under [pool]",
-    ),
-    both("call `start_workers` first", "the process is stopping"),
-    remedy(
-        "it is too large to be JSON",
-        "it is too large to be JSON; bytes and text can be written to a file with `--output`",
-        "it is too large to be JSON",
-    ),
-    remedy(
-        "lower `Options::max_live_instances`",
-        "lower `--workers`",
-        "lower `max_live_instances` under [pool]",
-    ),
-    remedy("`time_limit`", "`--timeout`", "`timeout`"),
-    remedy("the pool's `Options::", "the pool's `", "the pool's `"),
-    remedy("`CallOptions::fuel`", "`--fuel`", "`fuel` in the call"),
-    remedy("`CallOptions::time_limit`", "`--timeout`", "`timeout` in the call"),
-    remedy("`CallOptions::", "`", "`"),
-];
-
-/// What only a program can grant.
-const HOST_FUNCTION: &str = "; grant it with `.grant_host_function(";
-
-/// A message of the library in the terms of this interface.
-pub(crate) fn translate(message: &str, interface: Interface) -> String {
-    let mut message = message.to_owned();
-    if let Some(at) = message.find(HOST_FUNCTION) {
-        message.truncate(at);
-        message.push_str("; only a program that hosts the module can grant it");
+/// What failed, and what helps.
+pub(crate) fn full_text(error: &Error, interface: Interface) -> String {
+    let text = text(error, interface);
+    match advice(error, interface) {
+        Some(advice) => format!("{text}; {advice}"),
+        None => text,
     }
-    for Remedy { library, options, manifest } in &REMEDIES {
-        if message.contains(library) {
-            let ours = if interface == Interface::Options { options } else { manifest };
-            message = message.replace(library, ours);
+}
+
+/// What failed. Where that is a setting, it has the interface's name.
+pub(crate) fn text(error: &Error, interface: Interface) -> String {
+    rename_settings(&error.to_string(), interface)
+}
+
+/// What helps, if something does.
+pub(crate) fn advice(error: &Error, interface: Interface) -> Option<String> {
+    if let Error::ResultDecode { reason, .. } = error
+        && reason == TOO_LARGE
+    {
+        return (interface == Options)
+            .then(|| "write bytes and text to a file with `--output`".to_owned());
+    }
+    error.remedy().map(|remedy| remedy_text(&remedy, interface))
+}
+
+/// A remedy in the terms of the interface.
+pub(crate) fn remedy_text(remedy: &Remedy, interface: Interface) -> String {
+    let text = match (remedy, interface) {
+        (Remedy::StartWorkers, _) => "the process is stopping",
+        (Remedy::AwaitRoom, Options) => "lower `--outstanding`",
+        (Remedy::AwaitRoom, Manifest) => "raise `max_pending_calls_per_worker` under [pool]",
+        (Remedy::RestartWorkers, Options) => "start the command again",
+        (Remedy::RestartWorkers, Manifest) => {
+            "wait for `hold_cool_down` under [pool], or start the command again"
         }
-    }
-    let message = rename(&message, "Limits", |field| limit(field, interface));
-    rename(&message, "Options", |field| match interface {
-        Interface::Options => format!("`{field}`"),
-        Interface::Manifest => format!("`{field}` under [pool]"),
-    })
+        (Remedy::Revive, Options) => "start the command again",
+        (Remedy::Revive, Manifest) => {
+            "replace its module, or wait for `hold_cool_down` under [pool]"
+        }
+        (Remedy::CompareSignature, _) => "`wpc inspect` lists its signature",
+        (Remedy::ChooseExport, Options) => "name one of them",
+        (Remedy::ChooseExport, Manifest) => "choose one with `export`",
+        (Remedy::Define(what), _) => definition(*what, interface),
+        (Remedy::Grant(grant), _) => return grant_text(grant, interface),
+        (Remedy::Raise(settings), _) => {
+            let names = settings.iter().map(|setting| setting_text(*setting, interface));
+            let mut names: Vec<_> = names.collect();
+            // One option may set several.
+            names.dedup();
+            return format!("raise {}", names.join(" or "));
+        }
+        (remedy, _) => return rename_settings(&remedy.to_string(), interface),
+    };
+    text.to_owned()
 }
 
-/// Replaces each `` `Type::field` `` of the message.
-fn rename(message: &str, ty: &str, name: impl Fn(&str) -> String) -> String {
-    let start = format!("`{ty}::");
-    let mut renamed = String::with_capacity(message.len());
-    let mut rest = message;
-    while let Some((before, after)) = rest.split_once(&start) {
-        let Some((field, after)) = after.split_once('`') else { break };
-        renamed.push_str(before);
-        renamed.push_str(&name(field));
-        rest = after;
+fn definition(what: Definable, interface: Interface) -> &'static str {
+    match (what, interface) {
+        (Definable::Function, Options) => "`wpc inspect` lists a module's functions",
+        (Definable::Function, Manifest) => "add it under [functions] or [modules]",
+        (Definable::Dependency, Options) => "define it with --dep ALIAS=FILE",
+        (Definable::Dependency, Manifest) => "define it under [dependencies]",
+        (Definable::Constant, Options) => "define it with --const NAME=JSON",
+        (Definable::Constant, Manifest) => "define it under [constants]",
+        _ => "only a program that hosts it can define it",
     }
-    renamed + rest
+}
+
+fn grant_text(grant: &Grant, interface: Interface) -> String {
+    let (options, manifest) = match grant {
+        Grant::Capability(Capability::Clock) => ("--grant clock", "`grants = [\"clock\"]`"),
+        Grant::Capability(Capability::Random) => ("--grant random", "`grants = [\"random\"]`"),
+        Grant::Wasi("arguments") => {
+            ("--grant wasi or --grant arg=TEXT", "`grants = [\"wasi\"]` or `[\"arg=TEXT\"]`")
+        }
+        Grant::Wasi("environment") => (
+            "--grant wasi or --grant env=NAME=VALUE",
+            "`grants = [\"wasi\"]` or `[\"env=NAME=VALUE\"]`",
+        ),
+        Grant::Wasi("stdin") => ("--grant wasi or --grant stdin", "`grants = [\"wasi\"]`"),
+        Grant::Wasi("stdout") => {
+            ("--grant wasi or --grant output", "`grants = [\"wasi\"]` or `[\"output\"]`")
+        }
+        Grant::Wasi("read_directory") => (
+            "--grant read=FOLDER or --grant write=FOLDER",
+            "`grants = [\"read=FOLDER\"]` or `[\"write=FOLDER\"]`",
+        ),
+        Grant::Wasi(_) => ("--grant wasi", "`grants = [\"wasi\"]`"),
+        _ => return "only a program that hosts the module can grant it".to_owned(),
+    };
+    format!("grant it with {}", if interface == Options { options } else { manifest })
+}
+
+/// What sets a setting of the library.
+fn setting_text(setting: Setting, interface: Interface) -> String {
+    match setting {
+        Setting::Limits(field) => limit(field, interface),
+        Setting::Options(field) => pool_option(field, interface),
+        Setting::CallOptions(field) => call_option(field, interface),
+        other => other.to_string(),
+    }
 }
 
 /// What sets a field of `Limits`.
 pub(crate) fn limit(field: &str, interface: Interface) -> String {
     match interface {
-        Interface::Manifest => format!("`{field}` in its limits"),
-        Interface::Options => {
+        Manifest => format!("`{field}` in its limits"),
+        Options => {
             let known = limit_options::OPTIONS.iter().find(|(known, _)| *known == field);
             format!("`{}`", known.map_or(field, |(_, option)| option))
         }
     }
 }
 
+/// What sets a field of `Options`.
+fn pool_option(field: &str, interface: Interface) -> String {
+    match (field, interface) {
+        (_, Manifest) => format!("`{field}` under [pool]"),
+        ("max_live_instances", Options) => "`--workers`".to_owned(),
+        // The option raises what the pool allows as well.
+        ("max_wasm_stack", Options) => limit("stack", interface),
+        (_, Options) => format!("`{field}`"),
+    }
+}
+
+/// What sets a choice of `CallOptions`.
+fn call_option(field: &str, interface: Interface) -> String {
+    match (field, interface) {
+        ("time_limit", Manifest) => "`timeout` in the call".to_owned(),
+        ("time_limit", Options) => "`--timeout`".to_owned(),
+        (_, Manifest) => format!("`{field}` in the call"),
+        (_, Options) => format!("`--{}`", field.replace('_', "-")),
+    }
+}
+
+/// The text with the interface's name of each setting that the library names, such as `` `Limits::fuel` ``.
+fn rename_settings(text: &str, interface: Interface) -> String {
+    type Name = fn(&str, Interface) -> String;
+    let kinds: [(&str, Name); 3] =
+        [("`Limits::", limit), ("`Options::", pool_option), ("`CallOptions::", call_option)];
+    kinds.into_iter().fold(text.to_owned(), |text, (start, name)| {
+        let mut renamed = String::with_capacity(text.len());
+        let mut rest = text.as_str();
+        while let Some((before, after)) = rest.split_once(start) {
+            let Some((field, after)) = after.split_once('`') else { break };
+            renamed.push_str(before);
+            renamed.push_str(&name(field, interface));
+            rest = after;
+        }
+        renamed + rest
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory as _;
+    use wpc_host::OsResource;
 
-    const INTERFACES: [Interface; 2] = [Interface::Options, Interface::Manifest];
+    const INTERFACES: [Interface; 2] = [Options, Manifest];
+
+    /// Every error of the library with its remedy.
+    const ERRORS: &str = include_str!("../../tests/snapshots/errors.snap");
+
+    fn remedies() -> Vec<Remedy> {
+        let settings = [
+            Setting::Options("max_live_instances"),
+            Setting::CallOptions("fuel"),
+            Setting::CallOptions("time_limit"),
+        ];
+        let limits = limit_options::OPTIONS.map(|(field, _)| Setting::Limits(field));
+        let raise = settings.into_iter().chain(limits).map(|setting| Remedy::Raise(vec![setting]));
+        let wasi =
+            ["new", "minimal", "arguments", "environment", "stdin", "stdout", "read_directory"];
+        let wasi = wasi.map(|method| Remedy::Grant(Grant::Wasi(method)));
+        let others = [
+            Remedy::StartWorkers,
+            Remedy::RestartWorkers,
+            Remedy::AwaitRoom,
+            Remedy::Revive,
+            Remedy::Retry,
+            Remedy::Define(Definable::Function),
+            Remedy::Define(Definable::Dependency),
+            Remedy::Define(Definable::Constant),
+            Remedy::Define(Definable::HostFunction),
+            Remedy::CompareSignature,
+            Remedy::ChooseExport,
+            Remedy::Grant(Grant::Capability(Capability::Clock)),
+            Remedy::Grant(Grant::Capability(Capability::Random)),
+            Remedy::Grant(Grant::HostFunction("lookup".to_owned())),
+            Remedy::Raise(vec![Setting::Limits("fuel"), Setting::CallOptions("fuel")]),
+            Remedy::Raise(vec![Setting::Limits("stack"), Setting::Options("max_wasm_stack")]),
+            Remedy::RaiseOsLimit(OsResource::MemoryMaps),
+            Remedy::RaiseOsLimit(OsResource::Threads),
+            Remedy::RaiseOsLimit(OsResource::AddressSpace),
+            Remedy::RaiseOsLimit(OsResource::FileDescriptors),
+        ];
+        others.into_iter().chain(raise).chain(wasi).collect()
+    }
+
+    /// The texts of errors and remedies in the terms of an interface.
+    fn texts(interface: Interface) -> Vec<String> {
+        let is_text = |line: &&str| line.starts_with("  ") && !line.starts_with("  remedy: ");
+        let errors = ERRORS.lines().filter(is_text).map(|line| rename_settings(line, interface));
+        errors.chain(remedies().iter().map(|remedy| remedy_text(remedy, interface))).collect()
+    }
 
     #[test]
-    fn no_error_names_a_method_of_the_library() {
-        let errors = include_str!("../../tests/snapshots/errors.snap");
-        for interface in INTERFACES {
-            let ours = translate(errors, interface);
+    fn every_remedy_that_names_the_library_is_known_here() {
+        let known: Vec<_> = remedies().iter().map(ToString::to_string).collect();
+        let advised = ERRORS.lines().filter_map(|line| line.strip_prefix("  remedy: "));
+        // A command starts its workers once.
+        let of_the_library = [
+            "`define_",
+            "`Limits::",
+            "Options::",
+            "`.grant",
+            "_worker",
+            "WasmModule::",
+            "get_remote",
+        ];
+        let unknown = advised.filter(|advice| {
+            of_the_library.iter().any(|theirs| advice.contains(theirs))
+                && !known.iter().any(|known| known == advice)
+                && *advice != Remedy::AwaitStop.to_string()
+        });
+        assert_eq!(unknown.collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn no_text_names_a_method_of_the_library() {
+        for text in INTERFACES.into_iter().flat_map(texts) {
             for theirs in [
                 "define_",
                 "Limits::",
                 "Options::",
                 ".grant",
-                ".export",
+                "WasmModule",
                 "get_remote",
                 "start_workers",
+                "revive_",
             ] {
-                let line =
-                    ours.lines().find(|line| line.contains(theirs) && line.starts_with("  "));
-                assert_eq!(line, None, "{theirs}");
+                assert!(!text.contains(theirs), "{text}");
             }
-        }
-        let pieces = include_str!("../../wpc-host/src/wasi.rs").lines();
-        for piece in pieces.filter(|line| line.contains("=> \".grant_wasi")) {
-            let grant = piece.split('"').nth(1).unwrap();
-            let advised = format!("it was not granted; grant it with `{grant}`");
-            assert!(translate(&advised, Interface::Options).contains("--grant "), "{grant}");
-            assert!(translate(&advised, Interface::Manifest).contains("`grants = ["), "{grant}");
         }
     }
 
     #[test]
     fn each_interface_is_advised_only_what_it_has() {
-        let errors = include_str!("../../tests/snapshots/errors.snap");
-        let options = translate(errors, Interface::Options);
+        let options = texts(Options).join("\n");
         assert!(!options.contains("[pool]") && !options.contains("[functions]"));
         let command = crate::Arguments::command();
         let has = |name: &str, option: &str| {
@@ -234,7 +277,7 @@ mod tests {
         for (field, option) in limit_options::OPTIONS {
             let option = option.strip_prefix("--").unwrap();
             assert!(has("call", option) && has("bench", option), "{option} of {field}");
-            assert_eq!(limit(field, Interface::Options), format!("`--{option}`"));
+            assert_eq!(limit(field, Options), format!("`--{option}`"));
         }
         // Compilers have options too.
         let advised = |text: &str| {
@@ -246,19 +289,30 @@ mod tests {
         for option in advised(&options) {
             assert!(has("call", &option) || has("bench", &option), "{option}");
         }
-        assert_eq!(advised(&translate(errors, Interface::Manifest)), Vec::<String>::new());
+        assert_eq!(advised(&texts(Manifest).join("\n")), Vec::<String>::new());
     }
 
     #[test]
-    fn a_field_is_named_by_what_sets_it() {
-        let message = "the result has 12 bytes; raise `Limits::result`, or `Options::call_timeout`";
+    fn a_setting_is_named_by_what_sets_it() {
+        let error = Error::InvalidOptions {
+            problems: vec!["`Limits::result` or `Options::call_timeout` is wrong".to_owned()],
+        };
+        for (interface, expected) in [
+            (Options, "`--result-limit` or `call_timeout` is wrong"),
+            (Manifest, "`result` in its limits or `call_timeout` under [pool] is wrong"),
+        ] {
+            assert!(full_text(&error, interface).ends_with(expected));
+        }
+    }
+
+    #[test]
+    fn what_failed_stands_apart_from_what_helps() {
+        let error = Error::FunctionNotDefined { function: "resize".to_owned() };
+        assert_eq!(text(&error, Manifest), "function \"resize\" is not defined");
+        assert_eq!(advice(&error, Manifest).unwrap(), "add it under [functions] or [modules]");
         assert_eq!(
-            translate(message, Interface::Options),
-            "the result has 12 bytes; raise `--result-limit`, or `call_timeout`"
-        );
-        assert_eq!(
-            translate(message, Interface::Manifest),
-            "the result has 12 bytes; raise `result` in its limits, or `call_timeout` under [pool]"
+            full_text(&error, Options),
+            "function \"resize\" is not defined; `wpc inspect` lists a module's functions"
         );
     }
 }

@@ -5,7 +5,7 @@ use crate::deployment::Deployment;
 use crate::failure::Failure;
 use crate::manifest::{self, Source, Test};
 use crate::problem::TEST;
-use crate::remedy::{Interface, translate};
+use crate::remedy::{Interface, full_text};
 use crate::{build, terminal};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -102,9 +102,7 @@ fn check(wpc: &WorkerProcedureCall, test: &Test) -> Result<(), String> {
         }
         (Some(wanted), None, Ok(found)) => Err(format!("returned {found}, and no error {wanted}")),
         (Some(wanted), None, Err(error)) if is_called(&error, wanted) => Ok(()),
-        (_, _, Err(error)) => {
-            Err(format!("failed: {}", translate(&error.to_string(), Interface::Manifest)))
-        }
+        (_, _, Err(error)) => Err(format!("failed: {}", full_text(&error, Interface::Manifest))),
     }
 }
 
@@ -139,7 +137,7 @@ fn is_same(wanted: &Value, found: &Value) -> bool {
 /// A guest's error goes by its own name, every other by its code.
 fn is_called(error: &Error, name: &str) -> bool {
     match error {
-        Error::Guest { error, .. } => error.name == name,
+        Error::Guest { error, .. } => error.is_called(name),
         error => error.code().as_str() == name,
     }
 }

@@ -306,9 +306,25 @@ fn unencodable(error: &postcard::Error) -> Vec<u8> {
     strings_reply(Vec::new(), TAG_ERROR, &["EncodeError", &message, ""])
 }
 
-/// The reply that carries a guest error.
-pub(crate) fn error_reply(room: Vec<u8>, error: &GuestError) -> Vec<u8> {
+/// The reply that carries a guest error, without what only callers outside are given: variant and payload.
+#[cfg(any(test, not(target_arch = "wasm32")))]
+pub(crate) fn plain_error_reply(room: Vec<u8>, error: &GuestError) -> Vec<u8> {
     strings_reply(room, TAG_ERROR, &[&error.name, &error.message, &error.stack])
+}
+
+/// The reply that carries a guest error.
+#[cfg(any(test, target_arch = "wasm32"))]
+pub(crate) fn error_reply(room: Vec<u8>, error: &GuestError) -> Vec<u8> {
+    let GuestError { name, message, stack, variant, payload, .. } = error;
+    let mut reply = strings_reply(room, TAG_ERROR, &[name, message, stack]);
+    if !variant.is_empty() || payload.is_some() {
+        push_bytes(&mut reply, variant.as_bytes());
+        reply.push(u8::from(payload.is_some()));
+        if let Some(payload) = payload {
+            push_bytes(&mut reply, payload);
+        }
+    }
+    reply
 }
 
 /// A reply of strings, in a room that is used again: postcard by hand, which is much smaller than what
@@ -318,11 +334,15 @@ pub(crate) fn strings_reply(mut reply: Vec<u8>, tag: u8, strings: &[&str]) -> Ve
     reply.clear();
     reply.push(tag);
     for string in strings {
-        let (length, used) = length(string.len());
-        reply.extend_from_slice(&length[..used]);
-        reply.extend_from_slice(string.as_bytes());
+        push_bytes(&mut reply, string.as_bytes());
     }
     reply
+}
+
+fn push_bytes(reply: &mut Vec<u8>, bytes: &[u8]) {
+    let (length, used) = length(bytes.len());
+    reply.extend_from_slice(&length[..used]);
+    reply.extend_from_slice(bytes);
 }
 
 /// Asks whether a type has a schema, without asking for one: an inherent constant goes before a
@@ -338,6 +358,28 @@ impl<T: Schema> Probe<T> {
 impl<T, E> Probe<Result<T, E>> {
     /// Whether the type is a `Result`.
     pub const IS_RESULT: bool = true;
+}
+
+/// The schema of an error, where the type is the author's own. A text, say, has nothing to add to what it displays.
+#[must_use]
+pub const fn error_schema(schema: Option<&'static NamedType>) -> Option<&'static NamedType> {
+    match schema {
+        Some(schema) if is_own(schema) => Some(schema),
+        _ => None,
+    }
+}
+
+/// Whether the type is a structure or an enum.
+pub(crate) const fn is_own(schema: &NamedType) -> bool {
+    use wpc_abi::describe::DataModelType as Type;
+    matches!(
+        schema.ty,
+        Type::UnitStruct
+            | Type::NewtypeStruct(_)
+            | Type::TupleStruct(_)
+            | Type::Struct(_)
+            | Type::Enum(_)
+    )
 }
 
 /// What [`Probe`] answers for types without a schema.
@@ -366,15 +408,23 @@ pub fn is_result<T: Serialize>() {}
 mod tests {
     use super::*;
     use alloc::vec;
-    use wpc_abi::reply::TAG_BAD_ARGUMENTS;
+    use wpc_abi::reply::{MAX_PAYLOAD, TAG_BAD_ARGUMENTS};
 
     #[test]
     fn replies_of_strings_are_postcards() {
         for len in [0, 1, 127, 128, 16_383, 16_384, 70_000] {
             let text = "x".repeat(len);
-            let error = GuestError { name: text.clone(), message: "m".into(), stack: text.clone() };
+            let mut error = GuestError::new(text.clone(), "m").with_stack(text.clone());
             let postcard = postcard::to_allocvec(&(TAG_ERROR, &error)).unwrap();
             assert_eq!(error_reply(vec![7], &error), postcard);
+            for payload in [None, Some(vec![5; len])] {
+                (error.variant, error.payload) = ("V".into(), payload);
+                assert_eq!(plain_error_reply(vec![7], &error), postcard);
+                let reply = error_reply(vec![7], &error);
+                assert_eq!(wpc_abi::reply::plain_error(&reply[1..]), &postcard[1..]);
+                error.payload = error.payload.filter(|payload| payload.len() <= MAX_PAYLOAD);
+                assert_eq!(GuestError::decode(&reply[1..]), Ok(error.clone()));
+            }
             let postcard = postcard::to_allocvec(&(TAG_BAD_ARGUMENTS, &text)).unwrap();
             assert_eq!(strings_reply(Vec::new(), TAG_BAD_ARGUMENTS, &[&text]), postcard);
         }

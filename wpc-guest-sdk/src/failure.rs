@@ -1,11 +1,16 @@
-//! How an error becomes a guest error: its type's name, what it displays, what caused it.
+//! How an error becomes a guest error: its type's name and its variant's, what it displays, what caused it, and the
+//! error itself.
 
+use crate::entry::is_own;
 use crate::text::joined;
 use alloc::borrow::ToOwned as _;
 use alloc::string::{String, ToString as _};
 use core::error::Error;
 use core::fmt::Display;
+use serde::Serialize;
 use wpc_abi::GuestError;
+use wpc_abi::describe::{DataModelType, Schema};
+use wpc_abi::reply::MAX_PAYLOAD;
 
 /// An error that can leave a function: anything that displays itself.
 #[diagnostic::on_unimplemented(
@@ -59,18 +64,79 @@ impl<E: Error + 'static> ChainOfError for Caught<&E> {
             stack.push_str(&cause.to_string());
             source = cause.source();
         }
-        GuestError { name: short_name::<E>(), message: self.0.to_string(), stack }
+        GuestError::new(short_name::<E>(), self.0.to_string()).with_stack(stack)
     }
 }
 
 impl<E: Display + 'static> ChainOfAny for &Caught<&E> {
     fn into_guest_error(self, place: &str) -> GuestError {
-        GuestError {
-            name: short_name::<E>(),
-            message: self.0.to_string(),
-            stack: joined(&["in ", place]),
-        }
+        let stack = joined(&["in ", place]);
+        GuestError::new(short_name::<E>(), self.0.to_string()).with_stack(stack)
     }
+}
+
+/// Names an error's variant. The [derive](macro@crate::Error) implements it; a struct has none.
+pub trait Variant {
+    /// The variant's name, or nothing.
+    fn variant(&self) -> &'static str;
+}
+
+/// An error of which the right `add_to` adds what its type makes known: variant and payload by its schema, the variant
+/// alone by the derive of `wpc::Error`, or nothing.
+#[derive(Debug)]
+pub struct Detail<'a, E>(pub &'a E);
+
+impl<E> Clone for Detail<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for Detail<'_, E> {}
+
+/// For errors that can be encoded and have a schema.
+pub trait DetailOfSchema {
+    /// Adds variant and payload.
+    fn add_to(self, error: &mut GuestError);
+}
+
+/// For errors with the derive.
+pub trait DetailOfVariant {
+    /// Adds the variant.
+    fn add_to(self, error: &mut GuestError);
+}
+
+/// For all others.
+pub trait NoDetail {
+    /// Adds nothing.
+    fn add_to(self, error: &mut GuestError);
+}
+
+impl<E: Serialize + Schema> DetailOfSchema for &Detail<'_, E> {
+    fn add_to(self, error: &mut GuestError) {
+        if !is_own(E::SCHEMA) {
+            return;
+        }
+        // Without its bytes an error still has its name and what it displays.
+        let Ok(payload) = postcard::to_allocvec(self.0) else { return };
+        if let DataModelType::Enum(variants) = E::SCHEMA.ty
+            && let Ok((at, _)) = postcard::take_from_bytes::<u32>(&payload)
+            && let Some(variant) = variants.get(at as usize)
+        {
+            error.variant = variant.name.strip_prefix("r#").unwrap_or(variant.name).to_owned();
+        }
+        error.payload = Some(payload).filter(|payload| payload.len() <= MAX_PAYLOAD);
+    }
+}
+
+impl<E: Variant> DetailOfVariant for &&Detail<'_, E> {
+    fn add_to(self, error: &mut GuestError) {
+        error.variant = self.0.variant().to_owned();
+    }
+}
+
+impl<E> NoDetail for Detail<'_, E> {
+    fn add_to(self, _: &mut GuestError) {}
 }
 
 /// The type's name without its path and its arguments: `DivisionByZero`.
@@ -81,8 +147,12 @@ fn short_name<E>() -> String {
 fn short(path: &str) -> String {
     let path = path.find('<').map_or(path, |end| &path[..end]);
     let name = path.rfind(':').map_or(path, |colon| &path[colon + 1..]);
-    // A text as an error says nothing by its type.
-    if matches!(name, "String" | "&str" | "str") { "Error".to_owned() } else { name.to_owned() }
+    // A text and a box as errors say nothing by their types.
+    if matches!(name, "String" | "&str" | "str" | "Box") {
+        "Error".to_owned()
+    } else {
+        name.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -123,6 +193,7 @@ mod tests {
             ("a::Failed<b::C<d::E>>", "Failed"),
             ("alloc::string::String", "Error"),
             ("&str", "Error"),
+            ("alloc::boxed::Box<dyn core::error::Error>", "Error"),
         ] {
             assert_eq!(short(path), name);
         }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wpc_abi::GuestError;
 use wpc_abi::names::ClockKind;
-use wpc_abi::reply::Reply;
+use wpc_abi::reply::{CONSTANT_NOT_DEFINED, Reply};
 
 #[doc(inline)]
 pub use wpc_abi::names::LogLevel as Level;
@@ -57,7 +57,7 @@ fn constant_bytes(name: &str) -> Result<Vec<u8>, GuestError> {
         let len = import::constant(name, &mut room);
         let Ok(len) = usize::try_from(len) else {
             return Err(GuestError::new(
-                "ConstantNotDefined",
+                CONSTANT_NOT_DEFINED,
                 text::joined(&["constant `", name, "` is not defined"]),
             ));
         };

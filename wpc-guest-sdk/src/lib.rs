@@ -18,7 +18,8 @@
 //!   arguments may borrow (`&str`, `&[u8]`) from the buffer the host filled. A `String`, a `&str`, a `Vec<u8>` or
 //!   a `&[u8]` that is the whole result stays where it is: the host copies it from there.
 //! * A *guest error* is a failure returned as a value: the `E` of a `Result<T, E>`, which needs
-//!   [`Display`](core::fmt::Display) only. The sandbox keeps its state.
+//!   [`Display`](core::fmt::Display) only; [`macro@Error`] lets callers tell its variants apart and read its fields. The
+//!   sandbox keeps its state.
 //! * A *panic* ends the sandbox; the caller reads its message and its place.
 //! * A *constant* is a named value of the host: [`constant!`], or [`constant()`] for a name made at
 //!   run time.
@@ -204,9 +205,9 @@ pub use wpc_schema_macros::GuestSchema as Schema;
 /// start with `wpc_` are reserved.
 ///
 /// Arguments are at most twelve, each of a type that serde can deserialize; the result's type can be
-/// serialized. A result type named `Result` tells that its error becomes a guest error: its
-/// name is the error type's, its message is what it displays, its stack tells the function's place
-/// and what caused the error.
+/// serialized. The error of a result type named `Result` becomes a guest error: its
+/// name is the error type's, its message is what it displays, its stack lists the function's place
+/// and what caused the error. [`macro@Error`] adds the variant and the fields.
 ///
 /// ```
 /// #[derive(Debug)]
@@ -224,6 +225,47 @@ pub use wpc_schema_macros::GuestSchema as Schema;
 /// assert_eq!(divide(6, 3).unwrap(), 2);
 /// ```
 pub use wpc_guest_macros::function;
+
+/// Reports an error's variant to callers: `Why::Empty` arrives as the name `Why` and the variant `Empty`.
+///
+/// It is derived beside `Display`, such as that of `thiserror`. It also makes a [`GuestError`] of the error, so that `?`
+/// works in functions that return one, and a native test sees what a caller would.
+///
+/// An error that derives `Serialize` and [`Schema`] reports its variant without this. Its fields reach the caller
+/// too: `Error::guest_payload` of the host decodes them, and answers in JSON show them by the declared type. They take
+/// up to 64 KiB; of a larger error only name, variant and message arrive. What an [imported](import!) function returned
+/// has none of it.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, wpc::Error, wpc::Schema, Serialize, Deserialize)]
+/// enum Why {
+///     Empty,
+///     TooLong { limit: u32 },
+/// }
+/// impl std::fmt::Display for Why {
+///     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+///         match self {
+///             Self::Empty => f.write_str("the text is empty"),
+///             Self::TooLong { limit } => write!(f, "the text has more than {limit} bytes"),
+///         }
+///     }
+/// }
+///
+/// #[wpc::function]
+/// fn check(text: &str) -> Result<(), Why> {
+///     match text.len() {
+///         0 => Err(Why::Empty),
+///         1..=10 => Ok(()),
+///         _ => Err(Why::TooLong { limit: 10 }),
+///     }
+/// }
+///
+/// let error = wpc::GuestError::from(check("").unwrap_err());
+/// assert_eq!(error.to_string(), "Why::Empty: the text is empty");
+/// ```
+pub use wpc_guest_macros::Error;
 
 /// Declares functions of dependencies, which the host links by their alias.
 ///
@@ -280,10 +322,11 @@ pub use wpc_guest_macros::host;
 
 /// The value of a constant the module cannot do without, as a `Result<T, GuestError>`.
 ///
-/// Its name and its type are recorded in the module. The host refuses a constant of another type when it is
-/// defined, a module that declares another type for a constant that is there, and calls while the constant is not
-/// defined. A type without [`Schema`](trait@Schema) is not checked. [`constant()`] is for names that are made at
-/// run time or that may be missing.
+/// Its name and its type are recorded in the module, so that the host lists them. The host refuses a constant of another
+/// type when it is defined, and a module that declares another type for a constant that is there. A call that reads the
+/// constant while it is not defined, and returns the error, ends with `constant_not_defined`, which names function and
+/// constant; other functions of the module are not affected. A type without [`Schema`](trait@Schema) is not checked.
+/// [`constant()`] is for names that are made at run time or that may be missing.
 ///
 /// ```
 /// fn limit() -> Result<u32, wpc::GuestError> {
@@ -418,15 +461,36 @@ macro_rules! trace {
     };
 }
 
+/// The guest error of an error whose type is known where this stands: the methods are found by what the type can do.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! guest_error {
+    ($error:expr, $place:expr) => {{
+        #[allow(unused_imports, reason = "one of them is meant")]
+        use $crate::__private::{
+            ChainOfAny as _, ChainOfError as _, DetailOfSchema as _, DetailOfVariant as _,
+            NoDetail as _,
+        };
+        let mut guest_error = ($crate::__private::Caught(&$error)).into_guest_error($place);
+        (&$crate::__private::Detail(&$error)).add_to(&mut guest_error);
+        guest_error
+    }};
+}
+
 /// What the macros' expansions call; no part of the public surface.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::entry::error_schema;
     pub use crate::entry::{NoSchema, NotAResult, Probe, TakeAny, is_argument, is_result};
     #[cfg(target_arch = "wasm32")]
     pub use crate::entry::{
         ReplyOfAny, Value, arguments, reply_bad_arguments, reply_error, reply_left_over,
     };
-    pub use crate::failure::{Caught, ChainOfAny, ChainOfError, Failure, is_failure};
+    pub use crate::failure::{
+        Caught, ChainOfAny, ChainOfError, Detail, DetailOfSchema, DetailOfVariant, Failure,
+        NoDetail, Variant, is_failure,
+    };
+    pub use crate::guest_error;
     pub use crate::host::{call_dependency, log_formatted};
     #[cfg(not(target_arch = "wasm32"))]
     pub use crate::testing::import::faked;

@@ -193,3 +193,61 @@ fn what_a_sandbox_would_not_be_made_without_panics_and_says_what_to_add() {
         assert!(panicked.contains(add), "{panicked}");
     }
 }
+
+#[derive(Debug, wpc::Error, wpc::Schema, serde::Serialize, serde::Deserialize)]
+enum Why {
+    Empty,
+    TooLong { limit: u32 },
+    Large(Vec<u8>),
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("why")
+    }
+}
+
+#[derive(Debug, wpc::Error)]
+struct NotEncodable(std::num::ParseIntError);
+
+impl std::fmt::Display for NotEncodable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no number")
+    }
+}
+
+impl std::error::Error for NotEncodable {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+#[test]
+fn an_error_becomes_the_guest_error_that_a_caller_sees() {
+    let too_long = GuestError::from(Why::TooLong { limit: 300 });
+    assert_eq!((too_long.name.as_str(), too_long.variant.as_str()), ("Why", "TooLong"));
+    assert_eq!(too_long.payload.as_deref(), Some(&[1, 0xac, 2][..]));
+    assert!(too_long.stack.starts_with("in ") && too_long.stack.contains("testing.rs"));
+    assert_eq!(GuestError::from(Why::Empty).to_string(), "Why::Empty: why");
+    let large = GuestError::from(Why::Large(vec![0; 1 << 16]));
+    assert_eq!((large.variant.as_str(), large.payload), ("Large", None));
+
+    fn parse(text: &str) -> Result<i32, GuestError> {
+        Ok(text.parse().map_err(NotEncodable)?)
+    }
+    let error = parse("x").unwrap_err();
+    assert_eq!(
+        (error.name.as_str(), error.variant.as_str(), &error.payload),
+        ("NotEncodable", "", &None)
+    );
+    assert!(error.stack.contains("caused by: invalid digit"), "{}", error.stack);
+}
+
+#[test]
+fn an_importer_is_given_an_error_without_its_payload() {
+    let _host =
+        Host::new().dependency("shop", "list", |(): ()| Err::<(), _>(Why::Empty.into())).install();
+    let error = shop::list().unwrap_err();
+    assert_eq!((error.name.as_str(), error.message.as_str()), ("Why", "why"));
+    assert_eq!((error.variant.as_str(), error.payload), ("", None));
+}

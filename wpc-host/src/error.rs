@@ -1,15 +1,19 @@
 //! Every way in which something can be refused or fail, with stable codes.
 //!
-//! Three kinds are told apart: the embedder's mistake (refused before anything changed), the
-//! guest's failure, and the pool's own state. `error_code` has the table of their codes and of what
-//! a caller may do about each.
+//! A text states what failed, in words that may be shown to the caller of a function. What an operator or a developer can
+//! do about it is data, see `remedy`. `error_code` has the table of the codes.
 
 use crate::id::{FunctionHash, Sha256Hash, WorkerId};
 use crate::os_limits::OsResource;
+use crate::payload_type::PayloadType;
+use crate::remedy::{Grant, Setting};
 use std::time::Duration;
 use wpc_abi::GuestError;
 
 /// What went wrong.
+///
+/// Its text states what failed. [`remedy`](Self::remedy) has what to do about it, [`kind`](Self::kind) who can act on it,
+/// [`code`](Self::code) its stable name.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -21,7 +25,7 @@ pub enum Error {
     },
     /// A call cannot be made so: its options do not fit the function, its handle is of another pool, or its thread has too
     /// little stack left.
-    #[error("function \"{function}\" cannot be called so: {problem}")]
+    #[error("invalid call options for function \"{function}\": {problem}")]
     InvalidCallOptions {
         /// The function.
         function: String,
@@ -40,15 +44,13 @@ pub enum Error {
     },
 
     /// The pool is stopped or stopping.
-    #[error("the workers are not running; call `start_workers` first")]
+    #[error("the workers are not running")]
     NotRunning,
     /// The pool is already up, or on its way up or down.
-    #[error(
-        "the workers are already started, or are starting or stopping; wait for `stop_workers` to return"
-    )]
+    #[error("the workers are already started, or are starting or stopping")]
     AlreadyStarted,
     /// A thread did not come up. Workers that did are told to end.
-    #[error("starting failed: {cause}")]
+    #[error("the workers failed to start: {cause}")]
     StartFailed {
         /// Why.
         cause: String,
@@ -57,8 +59,8 @@ pub enum Error {
     /// The process has used up what the operating system allows it, or would with what was asked for. A part is kept
     /// free, because a process that runs out of it may be aborted where nothing can be caught.
     #[error(
-        "{what} cannot be created: it needs {}, and {} of {} are in use{}; {}",
-        resource.amount(*needed), resource.bare(*used), resource.bare(*limit), kept_free(*resource, *reserve), resource.remedy()
+        "{what} cannot be created: it needs {}, and {} of {} are in use{}",
+        resource.amount(*needed), resource.bare(*used), resource.bare(*limit), kept_free(*resource, *reserve)
     )]
     OsLimit {
         /// What was to be created.
@@ -76,35 +78,31 @@ pub enum Error {
     },
 
     /// The bytes are no WebAssembly at all.
-    #[error("{what} is not WebAssembly: {reason}; pass the bytes of a compiled `.wasm` file")]
+    #[error("{what} is not WebAssembly: {reason}")]
     NotWasm {
-        /// What was to be defined.
+        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// What is wrong with the bytes.
         reason: &'static str,
     },
     /// The bytes are a WebAssembly component.
-    #[error(
-        "{what} is a WebAssembly component, and wpc runs core modules; build for wasm32-unknown-unknown, or unwrap the component's module"
-    )]
+    #[error("{what} is a WebAssembly component, and only core modules can be used")]
     Component {
-        /// What was to be defined.
+        /// The module, by its name or by what was to be defined of it.
         what: String,
     },
     /// The module does not validate.
-    #[error("the module of {what} cannot be used: {reason}; `wasm-tools validate` tells more")]
+    #[error("{what} cannot be used: {reason}")]
     InvalidModule {
-        /// What was to be defined.
+        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// What the compiler says.
         reason: String,
     },
     /// The module uses a WebAssembly proposal that is not accepted, see `docs/webassembly.md`.
-    #[error(
-        "the module of {what} uses the WebAssembly proposal \"{proposal}\", which is not accepted: {reason}"
-    )]
+    #[error("{what} uses the WebAssembly proposal \"{proposal}\", which is not accepted: {reason}")]
     UnsupportedProposal {
-        /// What was to be defined.
+        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// The proposal's name; where there are several, the first.
         proposal: &'static str,
@@ -112,11 +110,9 @@ pub enum Error {
         reason: &'static str,
     },
     /// The module is larger than the limit.
-    #[error(
-        "the module of {what} has {found} bytes, and the limit is {limit}; raise `Limits::module_size`"
-    )]
+    #[error("{what} has {found} bytes, and the limit is {limit}")]
     ModuleTooLarge {
-        /// What was to be defined.
+        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// In bytes.
         limit: usize,
@@ -124,29 +120,25 @@ pub enum Error {
         found: usize,
     },
     /// Compiling the module takes too long.
-    #[error("the module of {what} did not compile within {} ms; raise `Limits::compile_time`", limit.as_millis())]
+    #[error("{what} did not compile within {} ms", limit.as_millis())]
     CompileTimeout {
-        /// What was to be defined.
+        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// The limit.
         limit: Duration,
     },
     /// Too many modules are being compiled at once, or still, past their limit.
-    #[error(
-        "{what} cannot be compiled now: {busy} other modules are being compiled; try again later"
-    )]
+    #[error("{what} cannot be compiled now: {busy} other modules are being compiled")]
     CompilerBusy {
-        /// What was to be defined.
+        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// How many.
         busy: usize,
     },
     /// The bytes do not have the SHA-256 they must have.
-    #[error(
-        "the module of {what} is not the expected one: its SHA-256 must be {expected}, and is {found}"
-    )]
+    #[error("{what} is not the expected one: its SHA-256 must be {expected}, and is {found}")]
     Sha256Mismatch {
-        /// What was to be defined.
+        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// The hash given with the definition.
         expected: Sha256Hash,
@@ -155,10 +147,10 @@ pub enum Error {
     },
     /// The guest was built for another version of the contract.
     #[error(
-        "the module of {what} speaks version {found} of the contract, and this host speaks {expected}; rebuild it with a matching SDK"
+        "{what} was built for version {found} of the contract, and this host supports version {expected}"
     )]
     AbiVersion {
-        /// What was to be defined.
+        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// The host's version.
         expected: u32,
@@ -166,22 +158,17 @@ pub enum Error {
         found: String,
     },
     /// The module's section about itself cannot be read.
-    #[error(
-        "the custom section \"wpc\" of the module of {what} cannot be read: {reason}; rebuild it with a matching SDK, or leave the section out"
-    )]
+    #[error("the custom section \"wpc\" of {what} cannot be read: {reason}")]
     MalformedSection {
-        /// What was to be defined.
+        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// Where reading failed.
         reason: String,
     },
     /// The module does not offer the wanted function.
-    #[error(
-        "the module of {what} has no export \"{wanted}\" that could be used; it offers {}",
-        list(offered)
-    )]
+    #[error("{what} has no export \"{wanted}\" that could be used; it offers {}", list(offered))]
     MissingExport {
-        /// What was to be defined.
+        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// The export looked for.
         wanted: String,
@@ -189,22 +176,19 @@ pub enum Error {
         offered: Vec<String>,
     },
     /// Several functions could be meant.
-    #[error(
-        "the module of {what} has several functions, and none of that name; choose one with `.export(…)`: {}",
-        list(offered)
-    )]
+    #[error("{what} has several functions, and none of that name: {}", list(offered))]
     AmbiguousExport {
-        /// What was to be defined.
+        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// The functions that can be called.
         offered: Vec<String>,
     },
     /// The export is there, but cannot be called.
     #[error(
-        "the export \"{export}\" of the module of {what} cannot be called: it is {found}; a function takes and returns i32, i64, f32 or f64 and returns at most one, or keeps the contract of docs/abi.md"
+        "the export \"{export}\" of {what} cannot be called: it is {found}; a function takes and returns i32, i64, f32 or f64 and returns at most one, or keeps the contract of docs/abi.md"
     )]
     ExportType {
-        /// What was to be defined.
+        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// The export.
         export: String,
@@ -213,20 +197,18 @@ pub enum Error {
     },
     /// The export belongs to a WASI command, which only its `_start` initialises.
     #[error(
-        "the export \"{export}\" of the module of {what} cannot be called: the module is a WASI command, which only its `_start` initialises; call `_start`, or build the module as a reactor (clang: `-mexec-model=reactor`, emcc: `--no-entry`, Rust: crate type `cdylib`)"
+        "the export \"{export}\" of {what} cannot be called: the module is a WASI command, which only its `_start` initialises"
     )]
     ExportOfCommand {
-        /// What was to be defined.
+        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// The export.
         export: String,
     },
     /// The module imports what nobody offers.
-    #[error(
-        "the module of {what} imports \"{module}\" \"{name}\", which cannot be linked: {reason}"
-    )]
+    #[error("{what} imports \"{module}\" \"{name}\", which cannot be linked: {reason}")]
     UnknownImport {
-        /// What was to be defined.
+        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// The import's module.
         module: String,
@@ -236,25 +218,21 @@ pub enum Error {
         reason: String,
     },
     /// The module imports what it was not granted.
-    #[error(
-        "the module of {what} imports \"{module}\" \"{name}\", which it was not granted; grant it with `{grant}`"
-    )]
+    #[error("{what} imports \"{module}\" \"{name}\", which it was not granted")]
     NotGranted {
-        /// What was to be defined.
+        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// The import's module.
         module: String,
         /// The import's name.
         name: String,
-        /// What to write at the definition.
-        grant: String,
+        /// What the definition lacks.
+        grant: Grant,
     },
     /// The module's memory starts larger than it may become.
-    #[error(
-        "the module of {what} starts with {found} bytes of memory, and its limit is {limit}; raise `Limits::memory`"
-    )]
+    #[error("{what} starts with {found} bytes of memory, and its limit is {limit}")]
     MemoryTooLarge {
-        /// What was to be defined.
+        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// In bytes.
         limit: usize,
@@ -262,11 +240,9 @@ pub enum Error {
         found: u64,
     },
     /// The module's tables start larger than they may become.
-    #[error(
-        "the module of {what} starts with a table of {found} elements, and its limit is {limit}; raise `Limits::table_elements`, or use smaller tables"
-    )]
+    #[error("{what} starts with a table of {found} elements, and its limit is {limit}")]
     TableTooLarge {
-        /// What was to be defined.
+        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// How many elements there may be.
         limit: usize,
@@ -274,14 +250,14 @@ pub enum Error {
         found: u64,
     },
     /// Dependencies lead back to themselves.
-    #[error("the dependencies go in a circle: {}; take one of these imports out", path.join(" -> "))]
+    #[error("dependency cycle: {}", path.join(" -> "))]
     DependencyCircle {
         /// The aliases, the first one again at the end.
         path: Vec<String>,
     },
     /// A dependency does not offer what a module imports from it.
     #[error(
-        "{importer} imports \"{export}\" from dependency \"{alias}\", and the two do not fit: {reason}; define the one that fits first"
+        "{importer} imports \"{export}\" from dependency \"{alias}\", and the two do not fit: {reason}"
     )]
     DependencyExport {
         /// Who imports.
@@ -295,7 +271,7 @@ pub enum Error {
     },
     /// A constant, a dependency's function or a host function has another type than a module declares for it.
     #[error(
-        "{item} does not have the type that is declared by {module}: {}expected {expected}, found {found}; give both the same type",
+        "{item} does not have the type that is declared by {module}: {}expected {expected}, found {found}",
         if place.is_empty() { String::new() } else { format!("{place}: ") }
     )]
     TypeMismatch {
@@ -312,7 +288,7 @@ pub enum Error {
         found: String,
     },
     /// Dependencies depend on each other in too long a chain.
-    #[error("the chain of dependencies from \"{alias}\" is longer than {limit}; join some of them")]
+    #[error("the chain of dependencies from \"{alias}\" is longer than {limit}")]
     DependencyChain {
         /// Where it begins.
         alias: String,
@@ -321,7 +297,7 @@ pub enum Error {
     },
     /// A sandbox would need more instances than there may be.
     #[error(
-        "{what} needs {needed} module instances with its dependencies, and may have at most {limit} at once; raise `{option}`"
+        "{what} needs {needed} module instances with its dependencies, and may have at most {limit} at once"
     )]
     TooManyInstances {
         /// What needs them.
@@ -331,11 +307,11 @@ pub enum Error {
         /// How many there may be.
         limit: usize,
         /// What sets the limit.
-        option: &'static str,
+        option: Setting,
     },
     /// All module instances that the pool may have are used by calls that run, by local workers, and by abandoned threads.
     #[error(
-        "function \"{function}\" needs {needed} free module instances, and all {limit} are used by running calls, local workers or abandoned threads; call again later, or raise `Options::max_live_instances`"
+        "function \"{function}\" needs {needed} free module instances, and all {limit} are used by running calls, local workers or abandoned threads"
     )]
     InstancesInUse {
         /// The function whose sandbox was to be instantiated.
@@ -355,25 +331,22 @@ pub enum Error {
     },
 
     /// No function has the name.
-    #[error("function \"{function}\" is not defined; define it with `define_worker_function`")]
+    #[error("function \"{function}\" is not defined")]
     FunctionNotDefined {
         /// The function.
         function: String,
     },
     /// The function, or a dependency of its, needs an alias that is not defined.
-    #[error(
-        "function \"{function}\" requires dependency \"{alias}\", which is not defined; define it with `define_worker_dependency`"
-    )]
+    #[error("function \"{function}\" requires dependency \"{alias}\", which is not defined")]
     DependencyNotDefined {
         /// The function.
         function: String,
         /// The missing alias.
         alias: String,
     },
-    /// The function, or a dependency of its, needs a constant that is not defined.
-    #[error(
-        "function \"{function}\" requires constant \"{constant}\", which is not defined; define it with `define_worker_constant`"
-    )]
+    /// The function, or a dependency of its, read a constant that is not defined and that its module declares. The call
+    /// ended with that; calls that do not read it are not affected.
+    #[error("function \"{function}\" requires constant \"{constant}\", which is not defined")]
     ConstantNotDefined {
         /// The function.
         function: String,
@@ -382,7 +355,7 @@ pub enum Error {
     },
     /// The function, or a dependency of its, needs a host function that is not defined.
     #[error(
-        "function \"{function}\" requires host function \"{host_function}\", which is not defined; define it with `define_host_function`"
+        "function \"{function}\" requires host function \"{host_function}\", which is not defined"
     )]
     HostFunctionNotDefined {
         /// The function.
@@ -391,9 +364,7 @@ pub enum Error {
         host_function: String,
     },
     /// The function is defined in another version than the call demands.
-    #[error(
-        "function \"{function}\" is pinned to {expected}, and the defined one is {found}; define that version, or pin this one"
-    )]
+    #[error("function \"{function}\" is pinned to {expected}, and the defined one is {found}")]
     PinMismatch {
         /// The function.
         function: String,
@@ -404,7 +375,7 @@ pub enum Error {
     },
     /// A typed handle's types are not the function's.
     #[error(
-        "function \"{function}\" does not have the types of its handle: {part}: expected {expected}, found {found}; `get_remote_functions` lists its signature"
+        "function \"{function}\" does not have the types of its handle: {part}: expected {expected}, found {found}"
     )]
     SignatureMismatch {
         /// The function.
@@ -417,17 +388,13 @@ pub enum Error {
         found: String,
     },
     /// The module does not tell the function's types, so JSON cannot be made of them.
-    #[error(
-        "function \"{function}\" does not tell its types; build it with an SDK that does, or call it with bytes"
-    )]
+    #[error("function \"{function}\" does not declare its types, so it cannot be called with JSON")]
     Untyped {
         /// The function.
         function: String,
     },
     /// The arguments do not encode.
-    #[error(
-        "the arguments of function \"{function}\" do not encode: {reason}; pass a tuple of types that serde can serialize"
-    )]
+    #[error("the arguments of function \"{function}\" do not encode: {reason}")]
     ArgumentsEncode {
         /// The function.
         function: String,
@@ -436,7 +403,7 @@ pub enum Error {
     },
     /// The arguments are larger than the limit.
     #[error(
-        "the arguments of function \"{function}\" have {found} bytes, and the limit is {limit}; raise `Limits::arguments`"
+        "the arguments of function \"{function}\" have {found} bytes, and the limit is {limit}"
     )]
     ArgumentsTooLarge {
         /// The function.
@@ -447,9 +414,7 @@ pub enum Error {
         found: usize,
     },
     /// The arguments are not the function's.
-    #[error(
-        "the arguments of function \"{function}\" do not fit it: {reason}; `get_remote_functions` tells its signature"
-    )]
+    #[error("the arguments of function \"{function}\" do not fit it: {reason}")]
     BadArguments {
         /// The function.
         function: String,
@@ -457,9 +422,7 @@ pub enum Error {
         reason: String,
     },
     /// The result is not of the wanted type.
-    #[error(
-        "the result of function \"{function}\" is no `{wanted}`: {reason}; `get_remote_functions` tells its signature"
-    )]
+    #[error("failed to decode the result of function \"{function}\" as `{wanted}`: {reason}")]
     ResultDecode {
         /// The function.
         function: String,
@@ -469,9 +432,20 @@ pub enum Error {
         reason: String,
     },
 
+    /// The payload of a guest error is not of the wanted type.
+    #[error("failed to decode the error of function \"{function}\" as `{wanted}`: {reason}")]
+    PayloadDecode {
+        /// The function.
+        function: String,
+        /// The type the caller wants.
+        wanted: String,
+        /// What the module declares, or why the bytes are not such a value.
+        reason: String,
+    },
+
     /// No worker is left to take the call, and none is coming.
     #[error(
-        "no worker is ready for function \"{function}\": their restarts are used up; they are tried again after `Options::hold_cool_down`, or stop and start them"
+        "no worker is ready for function \"{function}\": all of them failed, and their restarts are used up"
     )]
     NoReadyWorkers {
         /// The function.
@@ -479,7 +453,7 @@ pub enum Error {
     },
     /// Every worker has as many unanswered calls as it may have, or too many calls wait already.
     #[error(
-        "every worker is saturated for function \"{function}\" ({limit} unanswered calls each); call with `wait_for_room`, or raise `Options::max_pending_calls_per_worker`"
+        "every worker is saturated for function \"{function}\" ({limit} unanswered calls each)"
     )]
     Saturated {
         /// The function.
@@ -488,11 +462,14 @@ pub enum Error {
         limit: usize,
     },
     /// The function failed so often on every worker that it is not tried any more.
-    #[error("function \"{function}\" is held on every worker for {:.1} s after repeated failures, the last: {reason}; redefine it, revive it, or wait for its cool-down", held_for.as_secs_f64())]
+    #[error(
+        "function \"{function}\" is suspended after repeated failures: its circuit breaker has been open on every worker for {:.1} s; the last failure: {reason}",
+        held_for.as_secs_f64()
+    )]
     Held {
         /// The function.
         function: String,
-        /// How long ago the first worker that still holds it began to.
+        /// How long ago the first worker whose circuit breaker is still open opened it.
         held_for: Duration,
         /// The last failure.
         reason: String,
@@ -551,8 +528,10 @@ pub enum Error {
     Guest {
         /// The function.
         function: String,
-        /// What it returned.
-        error: GuestError,
+        /// What it returned. In a box, as the largest part of any error.
+        error: Box<GuestError>,
+        /// The type of its payload; `None` if there is no payload, or the module does not declare a type.
+        payload_type: Option<PayloadType>,
     },
     /// The guest's execution was aborted.
     #[error("function \"{function}\" trapped: {reason}")]
@@ -565,9 +544,7 @@ pub enum Error {
         stack: String,
     },
     /// The guest threw an exception, and did not catch it before it left the function's export.
-    #[error(
-        "function \"{function}\" did not catch {exception}; catch it in the guest, and return an error"
-    )]
+    #[error("function \"{function}\" did not catch {exception}")]
     UncaughtException {
         /// The function.
         function: String,
@@ -577,9 +554,7 @@ pub enum Error {
         stack: String,
     },
     /// The guest ended its program through WASI instead of returning.
-    #[error(
-        "function \"{function}\" exited with status {status} instead of returning; its output may say why"
-    )]
+    #[error("function \"{function}\" exited with status {status} instead of returning")]
     Exited {
         /// The function.
         function: String,
@@ -587,9 +562,7 @@ pub enum Error {
         status: i32,
     },
     /// The guest has more open through WASI than it may.
-    #[error(
-        "function \"{function}\" has {limit} files open and wanted another; raise `Limits::open_files`"
-    )]
+    #[error("function \"{function}\" has {limit} files open and wanted another")]
     TooManyOpenFiles {
         /// The function.
         function: String,
@@ -597,9 +570,7 @@ pub enum Error {
         limit: usize,
     },
     /// The guest used up its fuel.
-    #[error(
-        "function \"{function}\" used up its fuel of {limit}; raise `Limits::fuel` or `CallOptions::fuel`"
-    )]
+    #[error("function \"{function}\" used up its fuel of {limit}")]
     OutOfFuel {
         /// The function.
         function: String,
@@ -608,7 +579,7 @@ pub enum Error {
     },
     /// The guest wrote too many log lines, or too much output.
     #[error(
-        "function \"{function}\" wrote {used} bytes of log lines and output, and the limit is {limit}; raise `Limits::log`"
+        "function \"{function}\" wrote {used} bytes of log lines and output, and the limit is {limit}"
     )]
     LogLimit {
         /// The function.
@@ -620,7 +591,7 @@ pub enum Error {
     },
     /// The guest died after it was refused memory.
     #[error(
-        "function \"{function}\" was refused memory past its limit of {limit} bytes, and trapped: it wanted {requested} in all; raise `Limits::memory`"
+        "function \"{function}\" was refused memory past its limit of {limit} bytes, and trapped: it wanted {requested} in all"
     )]
     OutOfMemory {
         /// The function.
@@ -632,7 +603,7 @@ pub enum Error {
     },
     /// The guest died after it was refused table elements.
     #[error(
-        "function \"{function}\" was refused table elements past its limit of {limit}, and trapped: it wanted {requested} in all; raise `Limits::table_elements`"
+        "function \"{function}\" was refused table elements past its limit of {limit}, and trapped: it wanted {requested} in all"
     )]
     OutOfTableElements {
         /// The function.
@@ -643,9 +614,7 @@ pub enum Error {
         limit: usize,
     },
     /// The guest nested its calls too deep.
-    #[error(
-        "function \"{function}\" used up its stack of {limit} bytes; raise `Limits::stack` or the pool's `Options::max_wasm_stack`, or recurse less"
-    )]
+    #[error("function \"{function}\" used up its stack of {limit} bytes")]
     StackOverflow {
         /// The function.
         function: String,
@@ -661,9 +630,7 @@ pub enum Error {
         reason: String,
     },
     /// The result is larger than the limit.
-    #[error(
-        "the result of function \"{function}\" has {found} bytes, and the limit is {limit}; raise `Limits::result`"
-    )]
+    #[error("the result of function \"{function}\" has {found} bytes, and the limit is {limit}")]
     ResultTooLarge {
         /// The function.
         function: String,
@@ -673,7 +640,7 @@ pub enum Error {
         found: usize,
     },
     /// The function's sandbox could not be made.
-    #[error("the sandbox of function \"{function}\" could not be made: {reason}")]
+    #[error("the sandbox of function \"{function}\" could not be instantiated: {reason}")]
     Initialisation {
         /// The function.
         function: String,

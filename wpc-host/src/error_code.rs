@@ -140,6 +140,7 @@ codes! {
     ArgumentsTooLarge "arguments_too_large" false false Caller,
     BadArguments "bad_arguments" false false Caller,
     ResultDecode "result_decode" false false Caller,
+    PayloadDecode "payload_decode" false false Caller,
     NoReadyWorkers "no_ready_workers" false true Host,
     Saturated "saturated" false true Capacity,
     Held "held" false true Capacity,

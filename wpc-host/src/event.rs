@@ -146,6 +146,7 @@ impl FailureSeverities {
             | Error::ResultTooLarge { .. }
             | Error::TooManyOpenFiles { .. }
             | Error::InstancesInUse { .. }
+            | Error::ConstantNotDefined { .. }
             | Error::Cancelled { .. }
             | Error::Stopped { .. } => self.limit,
             _ => self.trap,

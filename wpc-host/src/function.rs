@@ -181,6 +181,7 @@ fn check<P: Parameters, R: wpc_abi::Schema>(function: &registry::Function) -> Re
         name: declared.name.clone(),
         arguments: expected.collect(),
         result: Some(OwnedNamedType::from(R::SCHEMA)),
+        error: None,
     };
     compare_signatures(&expected, &declared).map_err(|difference| Error::SignatureMismatch {
         function: function.name.to_string(),

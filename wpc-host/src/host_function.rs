@@ -207,7 +207,7 @@ fn reply<R: Serialize, E: Display>(name: &str, result: &Result<R, E>) -> Vec<u8>
                 kind => kind,
             };
             let stack = format!("in host function {name}");
-            let error = GuestError { name: kind.to_owned(), message: error.to_string(), stack };
+            let error = GuestError::new(kind, error.to_string()).with_stack(stack);
             encode_reply(TAG_ERROR, &error)
         }
     }

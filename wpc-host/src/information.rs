@@ -3,6 +3,7 @@
 use crate::capability::Capability;
 use crate::event::HealthState;
 use crate::id::{FunctionHash, Sha256Hash, WorkerId};
+use crate::remedy::Remedy;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,13 +17,16 @@ pub struct FunctionInformation {
     /// Its arguments and result, such as `(path: String) -> String`; `None` where the module does
     /// not tell them.
     pub parameter_signature: Option<String>,
+    /// The type of the errors that it returns, such as `Why`; `None` where the module does not declare one.
+    pub error_type: Option<String>,
     /// The SHA-1 of its module.
     pub function_hash_sha1: FunctionHash,
     /// On how many workers it can be called at this moment.
     pub installed_worker_count: usize,
     /// The aliases it needs, itself and through others.
     pub required_dependencies: Vec<String>,
-    /// The constants it needs, itself and through its dependencies.
+    /// The constants that its module declares, itself and through its dependencies. A call that reads one that is not
+    /// defined fails, see [`Error::ConstantNotDefined`](crate::Error::ConstantNotDefined).
     pub required_constants: Vec<String>,
     /// The host functions its own module needs, which it was granted.
     pub required_host_functions: Vec<String>,
@@ -137,6 +141,9 @@ pub struct ModuleInformation {
     /// Why a definition with its limits would be refused whatever it is granted; `None` where it would not
     /// be. What else is told here is then what the bytes say, and nobody has checked it.
     pub refused: Option<String>,
+    /// What helps against that, where something surely does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<Remedy>,
     /// What it offers: the functions whose types it tells, or where it tells none, every export that can
     /// be called.
     pub functions: Vec<ExportInformation>,
@@ -192,6 +199,10 @@ pub struct ExportInformation {
     pub name: String,
     /// Its types, such as `(path: String) -> String`; `None` where the module does not tell them.
     pub signature: Option<String>,
+    /// The type of the errors that it returns, such as `Why`; `None` where the module does not declare one. The types
+    /// of [`ModuleInformation::types`] have what it is made of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_type: Option<String>,
     /// How to call it although its name cannot be a definition's own; `None` if it can be. Such exports are
     /// defined under their own names by
     /// [`define_worker_module`](crate::WorkerProcedureCall::define_worker_module), and under a name of the

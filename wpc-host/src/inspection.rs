@@ -66,29 +66,27 @@ impl WasmModule {
         let options = Options { max_live_instances: 1, ..options.clone() };
         let engines = Arc::new(Engines::new(&options, None)?);
         let profile = engines.profile(&self.limits, self.has_canonical_nans);
-        let compiled = Compiler::new(engines).compile_ungranted(NAME, self, profile);
-        let what = || "this".to_owned();
-        match compiled.and_then(|module| module.check_sizes(NAME, &self.limits)) {
+        let title = self.title(|| NAME.to_owned());
+        // Those are not modules.
+        let what = || self.title(|| "this".to_owned());
+        let compiled = Compiler::new(engines).compile_ungranted(&title, self, profile);
+        match compiled.and_then(|module| module.check_sizes(&title, &self.limits)) {
             Ok(()) => Ok(information(&self.bytes, None)),
-            Err(Error::NotWasm { reason, .. }) => Err(Error::NotWasm { what: what(), reason }),
             Err(
                 error @ (Error::InvalidOptions { .. }
                 | Error::StartFailed { .. }
                 | Error::OsLimit { .. }
                 | Error::CompilerBusy { .. }),
             ) => Err(error),
+            Err(Error::NotWasm { reason, .. }) => Err(Error::NotWasm { what: what(), reason }),
             Err(Error::Component { .. }) => {
+                let error = Error::Component { what: what() };
                 let mut told = Told::default();
                 // What could be read before the component breaks off is told.
                 let _ = told.read_component(&self.bytes);
-                let refused = Error::Component { what: what() }.to_string();
-                Ok(told.information(&self.bytes, Some(refused)))
+                Ok(told.information(&self.bytes, Some(&error)))
             }
-            Err(error) => {
-                // The errors say "the module of" whatever was to be defined of it.
-                let refused = error.to_string().replacen(&format!("the module of {NAME}"), NAME, 1);
-                Ok(information(&self.bytes, Some(refused)))
-            }
+            Err(error) => Ok(information(&self.bytes, Some(&error))),
         }
     }
 }
@@ -232,7 +230,7 @@ struct Told<'a> {
     pieces: BTreeSet<Piece>,
 }
 
-fn information(bytes: &[u8], refused: Option<String>) -> ModuleInformation {
+fn information(bytes: &[u8], refused: Option<&Error>) -> ModuleInformation {
     let mut told = Told::default();
     told.read(bytes);
     told.information(bytes, refused)
@@ -374,7 +372,7 @@ impl<'a> Told<'a> {
         Some(())
     }
 
-    fn information(mut self, bytes: &[u8], refused: Option<String>) -> ModuleInformation {
+    fn information(mut self, bytes: &[u8], refused: Option<&Error>) -> ModuleInformation {
         let abi_version = self.abi_version();
         let own_memories = self.memories.get(self.imported_memories..).unwrap_or_default();
         let initial = own_memories.iter().map(|memory| in_bytes(memory, memory.initial));
@@ -402,6 +400,7 @@ impl<'a> Told<'a> {
         let functions = offered().map(|export| ExportInformation {
             name: export.name.clone(),
             signature: signature::known(export).map(|signature| text::signature_text(&signature)),
+            error_type: export.payload_type.as_ref().map(ToString::to_string),
             how_to_call: how_to_call(&export.name),
         });
         let functions: Vec<_> = functions.collect();
@@ -455,7 +454,8 @@ impl<'a> Told<'a> {
             hash_sha256: Sha256Hash::of(bytes),
             size: bytes.len(),
             abi_version,
-            refused,
+            refused: refused.map(ToString::to_string),
+            remedy: refused.and_then(Error::remedy),
             functions,
             other_exports: other_exports.finish(),
             imports: self.imports.finish(),

@@ -141,14 +141,6 @@ fn check<'a>(
         function: name(),
         alias: alias.to_string(),
     })?;
-    if !definition.constants.is_empty() {
-        let constants = pool.registry.constants().load();
-        let missing =
-            definition.constants.iter().find(|name| !constants.contains_key(name.as_str()));
-        if let Some(constant) = missing {
-            return Err(Error::ConstantNotDefined { function: name(), constant: constant.clone() });
-        }
-    }
     if !definition.host_functions.is_empty() {
         let defined = pool.registry.host_functions().load();
         let missing =
@@ -162,11 +154,11 @@ fn check<'a>(
         Err(Error::InvalidCallOptions { function: name(), problem: problem.to_owned() })
     };
     if options.time_limit.is_some_and(|limit| limit.is_zero() || limit > MAX_DURATION) {
-        return invalid("`time_limit` must be longer than zero and at most a year");
+        return invalid("`CallOptions::time_limit` must be longer than zero and at most a year");
     }
     if options.fuel.is_some() && definition.limits.fuel.is_none() {
         return invalid(
-            "`fuel` needs a definition that meters it; define the function with `Limits::fuel`",
+            "`CallOptions::fuel` needs a definition that is metered, by `Limits::fuel`",
         );
     }
     Ok(definition)

@@ -35,6 +35,12 @@
 //! * A *guest error* is a failure a function returned as a value; a *trap* is execution aborted.
 //! * A function is *held* on a worker when its restarts are used up there.
 //!
+//! # Errors
+//!
+//! The text of an [`Error`] states what failed, in words that may be shown to users. [`Error::remedy`] is what helps, as data, and its
+//! text names this library's methods. [`Error::kind`] is who can act on it, [`Error::code`] its stable name. What a function returned
+//! as an error of its own type is read with [`Error::guest_payload`].
+//!
 //! # JSON
 //!
 //! [`call_json`](WorkerProcedureCall::call_json) takes and gives JSON, by the types that a module tells:
@@ -89,10 +95,12 @@ mod encode;
 mod engine;
 mod error;
 mod error_code;
+mod error_remedy;
 mod event;
 mod function;
 mod gc_heap;
 mod grants;
+mod guest_payload;
 mod host_function;
 mod id;
 mod information;
@@ -108,11 +116,13 @@ mod observer;
 mod offload;
 mod os_limits;
 mod payload;
+mod payload_type;
 mod pending;
 mod pool;
 mod proposal;
 mod queue;
 mod registry;
+mod remedy;
 mod reply;
 mod restart_policy;
 mod runtime;
@@ -151,7 +161,9 @@ pub use limits::Limits;
 pub use metering::MAX_UNCOUNTED_FUEL;
 pub use observer::FinishedCall;
 pub use os_limits::OsResource;
+pub use payload_type::PayloadType;
 pub use pending::{Answer, CancelHandle, PendingCall};
+pub use remedy::{Definable, Grant, Remedy, Setting};
 pub use reply::ReplyMetadata;
 pub use runtime::{LocalWorker, Operation, PendingJson, WorkerProcedureCall};
 pub use wasi::{Output, Wasi};

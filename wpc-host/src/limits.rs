@@ -95,7 +95,7 @@ impl Limits {
         let mut problems = Vec::new();
         if self.stack.is_some_and(|stack| !(MIN_STACK..=max_wasm_stack).contains(&stack)) {
             problems.push(format!(
-                "`Limits::stack` of {what} must be from {MIN_STACK} to `Options::max_wasm_stack`, which is {max_wasm_stack}"
+                "`Limits::stack` of {what} must be from {MIN_STACK} to {max_wasm_stack}, which `Options::max_wasm_stack` sets"
             ));
         }
         if self.instances == 0 {

@@ -10,7 +10,9 @@ use crate::grants::Grants;
 use crate::id::FunctionHash;
 use crate::limits::{Limits, MAX_TABLE_ELEMENTS};
 use crate::metering;
+use crate::payload_type::PayloadType;
 use crate::proposal::{Proposal, refused_in};
+use crate::remedy::Grant;
 use crate::wasi::{Need, WASI_MODULE, need};
 use postcard_schema::schema::owned::OwnedNamedType;
 use std::borrow::Cow;
@@ -69,9 +71,16 @@ pub(crate) struct Export {
     pub(crate) convention: Convention,
     /// What the module tells of its types, if it does.
     pub(crate) signature: Option<Signature>,
+    /// The type of its errors, as the signature has it.
+    pub(crate) payload_type: Option<PayloadType>,
 }
 
 impl Export {
+    /// One of which no types are known.
+    fn new(name: String, is_prefixed: bool, convention: Convention) -> Self {
+        Self { name, is_prefixed, convention, signature: None, payload_type: None }
+    }
+
     /// The name by which the module exports it.
     pub(crate) fn item(&self) -> Cow<'_, str> {
         if self.is_prefixed { prefixed(&self.name).into() } else { self.name.as_str().into() }
@@ -205,26 +214,25 @@ impl Module {
 
     /// Whether a definition with these grants and limits may use the module.
     pub(crate) fn permit(&self, what: &str, grants: &Grants, limits: &Limits) -> Result<(), Error> {
-        let refuse = |module: &str, name: &str, grant: String| {
+        let refuse = |module: &str, name: &str, grant: Grant| {
             let (what, module, name) = (what.to_owned(), module.to_owned(), name.to_owned());
             Err(Error::NotGranted { what, module, name, grant })
         };
         for (capability, module, import) in &self.requirements.capabilities {
             if !grants.has(*capability) {
-                let grant = format!(".grant(Capability::{})", capability.name());
-                return refuse(module, import, grant);
+                return refuse(module, import, Grant::Capability(*capability));
             }
         }
         for import in &self.requirements.wasi {
             if let Some(Need::Piece(piece)) = need(import)
                 && !grants.wasi.as_ref().is_some_and(|wasi| wasi.has(piece))
             {
-                return refuse(WASI_MODULE, import, piece.grant().to_owned());
+                return refuse(WASI_MODULE, import, Grant::Wasi(piece.method()));
             }
         }
         for name in &self.requirements.host_functions {
             if !grants.has_host_function(name) {
-                let grant = format!(".grant_host_function(\"{name}\")");
+                let grant = Grant::HostFunction(name.clone());
                 return refuse(names::HOST_FUNCTIONS_MODULE, name, grant);
             }
         }
@@ -463,7 +471,7 @@ pub(crate) fn callable<'a>(
                     continue;
                 };
                 let name = name.to_owned();
-                callable.push(Export { name, is_prefixed, convention, signature: None });
+                callable.push(Export::new(name, is_prefixed, convention));
             }
         }
     }
@@ -475,10 +483,12 @@ pub(crate) fn callable<'a>(
     }
     for export in &mut callable {
         export.signature = signatures.remove(&export.name);
+        let error = export.signature.as_ref().and_then(|signature| signature.error.clone());
+        export.payload_type = error.map(PayloadType::new);
     }
     if is_program && (!is_reactor || callable.is_empty()) {
         let (name, convention) = (COMMAND.to_owned(), Convention::Command);
-        return vec![Export { name, is_prefixed: false, convention, signature: None }];
+        return vec![Export::new(name, false, convention)];
     }
     callable
 }

@@ -15,9 +15,11 @@ use crate::dependency::{
 use crate::engine::{Engines, Profile};
 use crate::error::Error;
 use crate::host_function::HostFunction;
-use crate::id::{Counter, Generation, WorkerId};
+use crate::id::{Counter, FunctionHash, Generation, WorkerId};
 use crate::limits::Limits;
 use crate::module::{Convention, Export, Module};
+use crate::remedy::Setting;
+use crate::reply::Callee;
 use crate::sandbox::{Blueprint, Constants, HostFunctions, Node};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{ArcSwap, ArcSwapOption, Mutex, MutexGuard};
@@ -35,7 +37,7 @@ pub(crate) struct Definition {
     pub(crate) generation: Generation,
     pub(crate) blueprint: Arc<Blueprint>,
     pub(crate) limits: Arc<Limits>,
-    /// Every constant that the module or a dependency needs.
+    /// Every constant that the module or a dependency declares.
     pub(crate) constants: Vec<String>,
     /// Every host function that the module or a dependency needs.
     pub(crate) host_functions: BTreeSet<String>,
@@ -66,6 +68,12 @@ pub(crate) struct Function {
 impl Function {
     pub(crate) fn export(&self) -> &Export {
         &self.module.exports[self.export]
+    }
+
+    /// As errors report it.
+    #[inline]
+    pub(crate) fn callee(&self) -> Callee<'_> {
+        Callee { name: &self.name, payload_type: self.export().payload_type.as_ref() }
     }
 }
 
@@ -222,12 +230,6 @@ impl Registry {
         &self.constants
     }
 
-    /// Whether constants of all these names are defined.
-    pub(crate) fn has_constants(&self, names: &[String]) -> bool {
-        let constants = self.constants.load();
-        names.iter().all(|name| constants.contains_key(name.as_str()))
-    }
-
     /// Whether host functions of all these names are defined.
     pub(crate) fn has_host_functions(&self, names: &BTreeSet<String>) -> bool {
         let defined = self.host_functions.load();
@@ -263,9 +265,10 @@ impl Registry {
     ) -> Result<Arc<Function>, Error> {
         check_name("function", name)?;
         let what = format!("function \"{name}\"");
+        let title = source.title(|| format!("the module of {what}"));
         let profile = self.profile(source);
-        let module = self.compiler.compile(&what, source, profile)?;
-        let export = module.export_for(&what, name, source.export.as_deref())?.name.clone();
+        let module = self.compiler.compile(&title, source, profile)?;
+        let export = module.export_for(&title, name, source.export.as_deref())?.name.clone();
         let export = position(&module, &export);
         let functions = vec![(name.into(), export)];
         let mut functions =
@@ -289,11 +292,13 @@ impl Registry {
             });
         }
         let profile = self.profile(source);
-        let module = self.compiler.compile("several functions", source, profile)?;
-        let what = format!("functions {}", module.offered_names().join(", "));
+        let title = source
+            .title(|| format!("the module with the SHA-1 {}", FunctionHash::of(&source.bytes)));
+        let module = self.compiler.compile(&title, source, profile)?;
+        let what = source.title(|| format!("functions {}", module.offered_names().join(", ")));
         if module.offers().is_empty() {
             return Err(Error::MissingExport {
-                what,
+                what: title,
                 wanted: "any".to_owned(),
                 offered: Vec::new(),
             });
@@ -409,7 +414,8 @@ impl Registry {
         // How its code is made is up to the functions that use it. As with functions, what the turn
         // needs is made before it.
         let plain = self.engines.plain();
-        let module = self.compiler.compile(&what, source, plain)?;
+        let title = source.title(|| format!("the module of {what}"));
+        let module = self.compiler.compile(&title, source, plain)?;
         let wasi = source.grants.open_wasi(&what)?;
         let dependency = Arc::new(Dependency { module, source: source.clone(), wasi });
         let (groups, dependencies) = {
@@ -599,9 +605,10 @@ impl Registry {
         most: usize,
         nodes: &[Node],
     ) -> Result<Blueprint, Error> {
-        for (limit, option) in
-            [(self.max_instances, "Options::max_live_instances"), (most, "Limits::instances")]
-        {
+        for (limit, option) in [
+            (self.max_instances, Setting::Options("max_live_instances")),
+            (most, Setting::Limits("instances")),
+        ] {
             if nodes.len() > limit {
                 let (what, needed) = (what.to_owned(), nodes.len());
                 return Err(Error::TooManyInstances { what, needed, limit, option });

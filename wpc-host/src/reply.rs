@@ -6,11 +6,20 @@ use crate::decode::{decode_bytes, decode_owned, from_vec};
 use crate::encode::encode;
 use crate::error::Error;
 use crate::id::{FunctionHash, WorkerId};
+use crate::payload_type::PayloadType;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::{Arc, Mutex, TryLockError};
 use wpc_abi::GuestError;
-use wpc_abi::reply::{Reply as Split, TAG_ERROR, TAG_VALUE, length};
+use wpc_abi::reply::{Reply as Split, TAG_ERROR, TAG_VALUE, length, plain_error};
+
+/// The function whose reply it is, as far as errors report it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Callee<'a> {
+    pub(crate) name: &'a str,
+    /// The type of its errors, where it declares one.
+    pub(crate) payload_type: Option<&'a PayloadType>,
+}
 
 /// A reply where it lies in a guest's memory, whose kind is known to be one.
 #[derive(Debug, Clone, Copy)]
@@ -22,9 +31,13 @@ pub(crate) enum RawReply<'a> {
 }
 
 impl RawReply<'_> {
-    /// The kind, then postcard, whichever it was, in `room` where it fits there.
+    /// The kind, then postcard, whichever it was, in `room` where it fits there: for another guest, which gets no error's
+    /// payload.
     pub(crate) fn to_encoded(self, room: Vec<u8>) -> Vec<u8> {
         match self {
+            Self::Encoded([TAG_ERROR, error @ ..]) => {
+                written(room, &[&[TAG_ERROR], plain_error(error)], None)
+            }
             Self::Encoded(bytes) => written(room, &[bytes], None),
             Self::Bytes(bytes) => {
                 let (length, used) = length(bytes.len());
@@ -35,9 +48,17 @@ impl RawReply<'_> {
 
     /// What is kept of it for its caller, in `room` where it fits there: one copy. Otherwise large memory is taken from
     /// `buffers`, and goes there.
-    pub(crate) fn to_body(self, room: Vec<u8>, buffers: &Arc<Buffers>) -> Body {
+    pub(crate) fn to_body<'c>(
+        self,
+        room: Vec<u8>,
+        buffers: &Arc<Buffers>,
+        callee: impl FnOnce() -> Callee<'c>,
+    ) -> Body {
         match self {
-            Self::Encoded(bytes) => Body::Encoded(written(room, &[bytes], Some(buffers))),
+            Self::Encoded(bytes @ [TAG_VALUE, ..]) => {
+                Body::Encoded(written(room, &[bytes], Some(buffers)))
+            }
+            Self::Encoded(_) => Body::Failed(self.failure(callee())),
             Self::Bytes(bytes) => {
                 let loan = (bytes.len() >= LARGE).then(|| Buffers::lend(buffers));
                 let bytes = written(room, &[bytes], Some(buffers));
@@ -46,53 +67,56 @@ impl RawReply<'_> {
         }
     }
 
-    /// The error that it carries, if it carries one instead of a value.
-    pub(crate) fn error(self, function: &str) -> Option<Error> {
-        let Self::Encoded(bytes) = self else { return None };
-        let function = || function.to_owned();
-        let broken = |error| Error::BadReply {
-            function: function(),
-            reason: format!("its error does not decode: {error}"),
+    /// The error that a reply without a value carries.
+    #[cold]
+    fn failure(self, callee: Callee<'_>) -> Box<Error> {
+        let function = callee.name.to_owned();
+        let split = match self {
+            Self::Encoded(bytes) => Split::split(bytes),
+            Self::Bytes(_) => None,
         };
-        match Split::split(bytes) {
-            Some(Split::Value(_)) => None,
-            Some(Split::Error(error)) => Some(match postcard::from_bytes(error) {
-                Ok(error) => Error::Guest { function: function(), error },
+        let broken = |error| format!("its error does not decode: {error}");
+        let reason = match split {
+            Some(Split::Error(error)) => match GuestError::decode(error) {
+                Ok(error) => {
+                    let payload_type = callee.payload_type.filter(|_| error.payload.is_some());
+                    let payload_type = payload_type.cloned();
+                    return Error::Guest { function, error: error.into(), payload_type }.into();
+                }
                 Err(error) => broken(error),
-            }),
-            Some(Split::BadArguments(reason)) => Some(match postcard::from_bytes(reason) {
-                Ok(reason) => Error::BadArguments { function: function(), reason },
+            },
+            Some(Split::BadArguments(reason)) => match postcard::from_bytes(reason) {
+                Ok(reason) => return Error::BadArguments { function, reason }.into(),
                 Err(error) => broken(error),
-            }),
-            Some(Split::Elsewhere { .. }) | None => Some(Error::BadReply {
-                function: function(),
-                reason: "its reply has no kind".to_owned(),
-            }),
-        }
+            },
+            Some(Split::Value(_) | Split::Elsewhere { .. }) | None => {
+                "its reply has no kind".to_owned()
+            }
+        };
+        Error::BadReply { function, reason }.into()
     }
 
     /// The value, or the error that it carries.
     #[inline]
-    pub(crate) fn value<R: DeserializeOwned + 'static>(
+    pub(crate) fn value<'c, R: DeserializeOwned + 'static>(
         self,
-        function: &str,
+        callee: impl Fn() -> Callee<'c>,
     ) -> Result<R, Box<Error>> {
         match self {
             Self::Encoded([TAG_VALUE, value @ ..]) => decode_owned(value),
             Self::Bytes(bytes) => decode_bytes(bytes),
-            Self::Encoded(_) => match self.error(function) {
-                Some(error) => return Err(error.into()),
-                None => unreachable!("whatever is no value is an error"),
-            },
+            Self::Encoded(_) => return Err(self.failure(callee())),
         }
-        .map_err(|reason| not_decoded::<R>(function, reason))
+        .map_err(|reason| not_decoded::<R>(callee().name, reason))
     }
 }
 
 /// A reply as it is kept for its caller.
 pub(crate) enum Body {
-    /// The kind, then postcard.
+    /// A value: the kind, then postcard.
     Encoded(Vec<u8>),
+    /// The error that came in place of a value.
+    Failed(Box<Error>),
     /// The bytes of a [`RawReply::Bytes`], until its first reader takes them over. Nobody waits for the lock: who finds
     /// it held came second.
     Bytes(Mutex<Option<Kept>>),
@@ -123,6 +147,7 @@ impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Encoded(_) => "Encoded(..)",
+            Self::Failed(_) => "Failed(..)",
             Self::Bytes(_) => "Bytes(..)",
         })
     }
@@ -135,17 +160,18 @@ impl Body {
     }
 
     /// The error that it carries, if it carries one instead of a value.
-    pub(crate) fn error(&self, function: &str) -> Option<Error> {
+    pub(crate) fn error(&self) -> Option<&Error> {
         match self {
-            Self::Encoded(bytes) => RawReply::Encoded(bytes).error(function),
-            Self::Bytes(_) => None,
+            Self::Failed(error) => Some(error),
+            Self::Encoded(_) | Self::Bytes(_) => None,
         }
     }
 
     /// The value, or the error that it carries.
     pub(crate) fn take<R: DeserializeOwned + 'static>(&self, function: &str) -> Result<R, Error> {
         match self {
-            Self::Encoded(bytes) => RawReply::Encoded(bytes).value(function),
+            Self::Encoded(bytes) => RawReply::Encoded(bytes).value(|| value_of(function)),
+            Self::Failed(error) => Err(error.clone()),
             Self::Bytes(kept) => take_over(kept)
                 .ok_or_else(|| TAKEN.to_owned())
                 .and_then(Kept::value)
@@ -159,10 +185,12 @@ impl Body {
     pub(crate) fn take_into(&self, function: &str, into: &mut Vec<u8>) -> Result<(), Error> {
         match self {
             Self::Encoded(bytes) => {
-                let value: Vec<u8> =
-                    RawReply::Encoded(bytes).value(function).map_err(|error| *error)?;
+                let value: Vec<u8> = RawReply::Encoded(bytes)
+                    .value(|| value_of(function))
+                    .map_err(|error| *error)?;
                 replace(into, value, None);
             }
+            Self::Failed(error) => return Err(Error::clone(error)),
             Self::Bytes(kept) => {
                 let kept = take_over(kept)
                     .ok_or_else(|| *not_decoded::<Vec<u8>>(function, TAKEN.to_owned()))?;
@@ -174,11 +202,9 @@ impl Body {
 
     /// The value's postcard, or the error that it carries.
     pub(crate) fn take_encoded(&self, function: &str) -> Result<Vec<u8>, Error> {
-        if let Some(error) = self.error(function) {
-            return Err(error);
-        }
         match self {
             Self::Encoded(bytes) => Ok(bytes.get(1..).unwrap_or_default().to_vec()),
+            Self::Failed(error) => Err(Error::clone(error)),
             Self::Bytes(kept) => {
                 let Kept { bytes, loan } = take_over(kept)
                     .ok_or_else(|| *not_decoded::<()>(function, TAKEN.to_owned()))?;
@@ -191,6 +217,11 @@ impl Body {
             }
         }
     }
+}
+
+/// The function of a reply that carries a value.
+fn value_of(function: &str) -> Callee<'_> {
+    Callee { name: function, payload_type: None }
 }
 
 fn replace(into: &mut Vec<u8>, value: Vec<u8>, loan: Option<Loan>) {

@@ -31,6 +31,7 @@ pub(crate) fn of_types<P: Parameters, R: Schema>(name: &str) -> Signature {
         name: name.to_owned(),
         arguments: arguments.collect(),
         result: Some(R::SCHEMA.into()),
+        error: None,
     }
 }
 
@@ -62,6 +63,7 @@ fn of_scalars(name: &str, parameters: &[Scalar], result: Option<Scalar>) -> Sign
         name: name.to_owned(),
         arguments: arguments.collect(),
         result: Some(type_of(result)),
+        error: None,
     }
 }
 

@@ -296,19 +296,6 @@ pub(crate) enum Piece {
 }
 
 impl Piece {
-    /// What to write at the definition to grant it.
-    pub(crate) const fn grant(self) -> &'static str {
-        match self {
-            Self::Process => ".grant_wasi(Wasi::new())",
-            Self::Arguments => ".grant_wasi(Wasi::new().arguments([…]))",
-            Self::Environment => ".grant_wasi(Wasi::new().environment([…]))",
-            Self::Input => ".grant_wasi(Wasi::new().stdin(…))",
-            Self::Output => ".grant_wasi(Wasi::new().stdout(Output::events()))",
-            Self::Descriptors => ".grant_wasi(Wasi::minimal())",
-            Self::Directories => ".grant_wasi(Wasi::new().read_directory(…, …))",
-        }
-    }
-
     /// The method of [`Wasi`] that grants it.
     pub(crate) const fn method(self) -> &'static str {
         match self {

@@ -21,6 +21,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct WasmModule {
     pub(crate) bytes: Arc<[u8]>,
+    pub(crate) name: Option<Arc<str>>,
     pub(crate) export: Option<String>,
     pub(crate) sha256: Option<Sha256Hash>,
     /// Clones share them, and so do definitions of clones.
@@ -36,12 +37,37 @@ impl WasmModule {
     pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
         Self {
             bytes: bytes.into(),
+            name: None,
             export: None,
             sha256: None,
             limits: Arc::default(),
             grants: Grants::default(),
             has_canonical_nans: false,
             has_separate_sandboxes: false,
+        }
+    }
+
+    /// What errors call the module, such as the name of its file. Without a name they call it by what is defined of it.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), wpc_host::Error> {
+    /// # let wpc = wpc_host::WorkerProcedureCall::new(wpc_host::Options::default())?;
+    /// let module = wpc_host::WasmModule::new(b"no module".as_slice()).name("resize.wasm");
+    /// let error = wpc.define_worker_module(module).unwrap_err();
+    /// assert!(error.to_string().starts_with("module \"resize.wasm\" is not WebAssembly"));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How errors name the module.
+    pub(crate) fn title(&self, otherwise: impl FnOnce() -> String) -> String {
+        match &self.name {
+            Some(name) => format!("module {name:?}"),
+            None => otherwise(),
         }
     }
 

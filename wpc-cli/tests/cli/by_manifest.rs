@@ -162,3 +162,34 @@ fn a_test_fakes_constants_and_host_functions() {
     assert_eq!(said.lines().count(), 2, "{said}");
     assert!(said.contains("the signature of host function \"store\""), "{said}");
 }
+
+#[test]
+fn a_module_lacks_a_constant_once_whatever_functions_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let needy = root("fixtures/wasm/needy.wasm").display().to_string();
+    let manifest = write(
+        folder,
+        &format!("[dependencies.dep]\nfile = {:?}\n[modules.needy]\nfile = {needy:?}\n", sdk()),
+    );
+    let said = fails_with(3, &wpc(&["run", &manifest, "--check"]));
+    assert!(said.contains("wpc.toml:3: module \"needy\" needs constant \"PREFIX\""), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn a_test_expects_an_error_by_its_type_or_its_variant() {
+    let folder = tempfile::tempdir().unwrap();
+    let types = root("fixtures/wasm/types.wasm").display().to_string();
+    let test = |error: &str| {
+        format!("[[tests]]\nfunction = \"check\"\narguments = [\"\", 3]\nerror = \"{error}\"\n")
+    };
+    let module = format!("[modules.types]\nfile = {types:?}\n");
+    let right = ["Why", "Empty", "Why::Empty"].map(test).concat();
+    let manifest = write(folder.path(), &(module.clone() + &right));
+    let ran = wpc(&["test", &manifest]);
+    assert_eq!(out(&ran), "3 tests passed\n", "{}", err(&ran));
+    let manifest = write(folder.path(), &(module + &test("TooLong")));
+    let said = fails_with(7, &wpc(&["test", &manifest]));
+    assert!(said.contains("Why::Empty: the text is empty"), "{said}");
+}

@@ -150,7 +150,7 @@ fn inspect_tells_what_a_module_offers_and_needs() {
     assert!(told.contains("at most 4 elements each"), "{told}");
     let not_wasm = root("README.md").display().to_string();
     let said = fails_with(3, &wpc(&["inspect", &not_wasm]));
-    assert!(said.contains("README.md` is not WebAssembly") && said.contains("not_wasm"), "{said}");
+    assert!(said.contains("README.md\" is not WebAssembly") && said.contains("not_wasm"), "{said}");
 }
 
 #[test]
@@ -174,7 +174,8 @@ fn inspect_tells_of_modules_that_wpc_cannot_run() {
             (func (export "x\1b[31m\n  fake()")))"#,
     );
     for line in [
-        r#"refused         this module imports "./app_bg.js" "__wbg_alert", which cannot be linked"#,
+        "refused         module \"",
+        r#"module.wasm" imports "./app_bg.js" "__wbg_alert", which cannot be linked"#,
         "contract        none of wpc's\n",
         "tables          at most 1 element each\n",
         "dependencies    env (log)\n",
@@ -188,7 +189,7 @@ fn inspect_tells_of_modules_that_wpc_cannot_run() {
         assert!(told.contains(line), "{line}\n{told}");
     }
     let told = inspected(r#"(component (import "wasi:cli/run@0.2.0" (instance)))"#);
-    assert!(told.contains("refused         this is a WebAssembly component"), "{told}");
+    assert!(told.contains("module.wasm\" is a WebAssembly component"), "{told}");
     assert!(told.contains("imports         wasi:cli/run@0.2.0: an instance\n"), "{told}");
     assert!(!told.contains("memory"), "{told}");
 }
@@ -327,4 +328,56 @@ fn a_module_is_compiled_once() {
     assert!(once["files"].as_u64().unwrap() > 0 && once["folder"] == cache.as_str(), "{once}");
     kept(&["--cache", &cache]);
     assert!(out(&wpc(&["cache", "--cache", &cache, "--clear"])).contains("0 files"));
+}
+
+#[test]
+fn a_guest_error_is_json_by_its_declared_type() {
+    let types = root("fixtures/wasm/types.wasm").display().to_string();
+    let error = |arguments: &[&str]| -> serde_json::Value {
+        let ran = wpc(&[&["--json", "call", &types], arguments].concat());
+        let told: serde_json::Value = serde_json::from_str(&fails_with(4, &ran)).unwrap();
+        told["error"].clone()
+    };
+    let long = error(&["check", "long", "3"]);
+    assert_eq!((&long["code"], &long["kind"]), (&"guest_error".into(), &"function".into()));
+    assert_eq!(
+        (&long["guest"]["name"], &long["guest"]["variant"]),
+        (&"Why".into(), &"TooLong".into())
+    );
+    let payload = serde_json::json!({ "TooLong": { "limit": 3, "found": 4 } });
+    assert_eq!(long["guest"]["payload"], payload);
+    assert_eq!(error(&["check", "", "3"])["guest"]["payload"], "Empty");
+    let other = error(&["parse", "x"]);
+    assert_eq!(other["guest"]["variant"], "NotANumber");
+    assert!(other["guest"].get("payload").is_none(), "{other}");
+
+    let call =
+        "{\"function\": \"check\", \"arguments\": [\"long\", 3]}\n{\"function\": \"chek\"}\n";
+    let folder = tempfile::tempdir().unwrap();
+    let manifest =
+        crate::running::write(folder.path(), &format!("[modules.types]\nfile = {types:?}\n"));
+    let ran = wpc_with(call.as_bytes(), &["run", &manifest, "--ordered"]);
+    let answers: Vec<serde_json::Value> =
+        out(&ran).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers[0]["error"]["guest"]["payload"], payload, "{answers:?}");
+    let undefined = &answers[1]["error"];
+    assert_eq!(undefined["message"], "function \"chek\" is not defined");
+    assert_eq!(undefined["remedy"], "add it under [functions] or [modules]");
+    assert_eq!(undefined["kind"], "caller");
+
+    let told = out(&wpc(&["inspect", &types]));
+    assert!(told.contains("  check(text: String, limit: u32) -> u32, or error Why\n"), "{told}");
+    assert!(told.contains("  Why = Empty | TooLong { limit: u32, found: u32 }"), "{told}");
+}
+
+#[test]
+fn a_refused_module_is_named_by_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = wat(folder.path(), "large.wasm", r#"(module (memory 2) (func (export "f")))"#);
+    let said = fails_with(3, &wpc(&["call", &large, "f", "--memory", "1B"]));
+    assert!(said.contains("large.wasm\" starts with 131072 bytes of memory"), "{said}");
+    let said = out(&wpc(&["--json", "inspect", &large, "--memory", "1B"]));
+    let told: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert!(told["refused"].as_str().unwrap().contains("large.wasm\" starts with"), "{told}");
+    assert_eq!(told["remedy"], "raise `--memory`");
 }

@@ -24,7 +24,7 @@ fn log_lines_errors_and_results_are_one_line_each() {
     let sdk = sdk();
     assert_harmless(&err(&wpc(&["call", &sdk, "speak", FORGED])), &["[warn] "]);
     assert_harmless(&fails_with(5, &wpc(&["call", &sdk, "panics", FORGED])), &["error: function"]);
-    assert_harmless(&fails_with(3, &wpc(&["call", &sdk, FORGED])), &["error: the module"]);
+    assert_harmless(&fails_with(3, &wpc(&["call", &sdk, FORGED])), &["error: module"]);
     let result = wpc(&["call", &sdk, "join", FORGED, ""]);
     assert_harmless(&out(&result), &["\"text"]);
     assert_eq!(serde_json::from_str::<String>(&out(&result)).unwrap(), FORGED);

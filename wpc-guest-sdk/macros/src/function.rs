@@ -189,9 +189,8 @@ impl Function<'_> {
                 match result {
                     ::core::result::Result::Ok(value) => ::wpc::__private::Value(value).into_reply(),
                     ::core::result::Result::Err(error) => {
-                        use ::wpc::__private::{Caught, ChainOfAny as _, ChainOfError as _};
                         let place = concat!(#export, " at ", file!(), ":", line!());
-                        ::wpc::__private::reply_error(&(Caught(&error)).into_guest_error(place))
+                        ::wpc::__private::reply_error(&::wpc::__private::guest_error!(error, place))
                     }
                 }
             },
@@ -207,6 +206,11 @@ impl Function<'_> {
             Value::Type(ty) => schema(ty),
             Value::Hidden => quote! { ::core::option::Option::None },
         };
+        let error = match &self.item.sig.output {
+            ReturnType::Type(_, ty) => error_type(ty).map(schema),
+            ReturnType::Default => None,
+        };
+        let error = error.unwrap_or_else(|| quote! { ::core::option::Option::None });
         // The types in it are the author's, whose arrays may be as long as a constant called `BYTES`.
         quote! {
             use ::wpc::__private::NoSchema as _;
@@ -214,6 +218,7 @@ impl Function<'_> {
                 name: #export,
                 arguments: #arguments,
                 result: #result,
+                error: ::wpc::__private::error_schema(#error),
             };
             #[used]
             #[unsafe(link_section = "wpc")]

@@ -4,6 +4,7 @@
 //! report every mistake at once, expand the description.
 #![forbid(unsafe_code)]
 
+mod error;
 mod function;
 mod import;
 mod mistakes;
@@ -20,6 +21,12 @@ pub fn function(attribute: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn init(attribute: TokenStream, item: TokenStream) -> TokenStream {
     function::expand_init(attribute.into(), item.into()).into()
+}
+
+/// Derives `wpc::Error`; see the crate documentation of `wpc`.
+#[proc_macro_derive(Error)]
+pub fn error(item: TokenStream) -> TokenStream {
+    error::expand(item.into()).into()
 }
 
 /// Declares functions of the host; see the crate documentation of `wpc`.

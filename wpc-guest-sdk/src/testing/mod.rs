@@ -39,13 +39,16 @@
 //! dependency's function, a host function, a capability. A constant that is missing is the error it
 //! is there.
 //!
+//! What a caller sees of an error that derives [`macro@crate::Error`] is [`GuestError::from`] of it. A dependency's or a host
+//! function's error arrives without variant and payload, as it does there.
+//!
 //! A host is its thread's own, so tests that run at the same time do not meet. Where one is installed
 //! while another is, the last one serves until it is dropped, whole: nothing is looked up in the one
 //! below.
 
 pub(crate) mod import;
 
-use crate::entry::{decode_arguments, error_reply, strings_reply, value_reply};
+use crate::entry::{decode_arguments, plain_error_reply, strings_reply, value_reply};
 use crate::host::Level;
 use crate::text::joined;
 use alloc::collections::BTreeMap;
@@ -208,7 +211,7 @@ impl Host {
         check_name("function", name);
         let fake: Fake = Rc::new(move |bytes| match decode_arguments(bytes).map(&fake) {
             Ok(Ok(value)) => value_reply(Vec::new(), &value),
-            Ok(Err(error)) => error_reply(Vec::new(), &error),
+            Ok(Err(error)) => plain_error_reply(Vec::new(), &error),
             Err(why) => strings_reply(Vec::new(), TAG_BAD_ARGUMENTS, &[&why]),
         });
         self.0.functions.insert((module, name.to_owned()), fake);

@@ -234,7 +234,7 @@ fn run<R: DeserializeOwned + 'static>(
             Unencoded::new(arguments, spare, limit),
             &pool.is_open,
             &mut value,
-            |reply| reply.value::<R>(&function.name),
+            |reply| reply.value::<R>(|| function.callee()),
             |value| value.as_ref().err().map(|error| Error::clone(error)),
         )
     });

@@ -207,10 +207,7 @@ impl WorkerProcedureCall {
         let signature = signature::known(export).map(|signature| signature_text(&signature));
         let now = time::now();
         let (installed_worker_count, required_constants) = match &function.definition {
-            Ok(definition)
-                if !self.registry().has_constants(&definition.constants)
-                    || !self.registry().has_host_functions(&definition.host_functions) =>
-            {
+            Ok(definition) if !self.registry().has_host_functions(&definition.host_functions) => {
                 (0, definition.constants.clone())
             }
             Ok(definition) => {
@@ -223,6 +220,7 @@ impl WorkerProcedureCall {
         FunctionInformation {
             name: function.name.to_string(),
             parameter_signature: signature,
+            error_type: export.payload_type.as_ref().map(ToString::to_string),
             function_hash_sha1: function.module.hash,
             installed_worker_count,
             required_dependencies: self.registry().required_aliases(&function.module),
@@ -276,7 +274,6 @@ impl WorkerProcedureCall {
         let information = entries.map(|entry| {
             let module = &entry.module;
             let is_usable = entry.is_whole
-                && self.registry().has_constants(&module.requirements.constants)
                 && self.registry().has_host_functions(&module.requirements.host_functions);
             DependencyInformation {
                 alias: entry.alias.to_string(),
@@ -355,8 +352,7 @@ impl WorkerProcedureCall {
         self.after_definition("constant", name, result)
     }
 
-    /// Forgets a constant; false where there was none. Functions that need it are refused until it
-    /// is defined again.
+    /// Forgets a constant; false where there was none. Calls that read it fail until it is defined again.
     #[doc(alias = "undefineWorkerConstant")]
     pub fn undefine_worker_constant(&self, name: &str) -> bool {
         self.registry().undefine_constant(name)

@@ -38,6 +38,8 @@ pub(crate) struct Blueprint {
     /// What counts its sandboxes, where they have a heap for exceptions and so lie outside of an instance pool.
     without_pool: Option<Arc<WithoutPool>>,
     parts: Vec<Part>,
+    /// The constants that the modules declare.
+    constants: Arc<[String]>,
 }
 
 struct Part {
@@ -82,7 +84,15 @@ impl Blueprint {
     ) -> Result<Self, Error> {
         let parts =
             (0..nodes.len()).map(|at| link_part(engine, nodes, at)).collect::<Result<_, _>>()?;
-        Ok(Self { engine: engine.clone(), stack, without_pool, parts })
+        let constants = nodes.iter().flat_map(|node| node.module.requirements.constants.clone());
+        let mut constants: Vec<_> = constants.collect();
+        constants.sort();
+        Ok(Self { engine: engine.clone(), stack, without_pool, parts, constants: constants.into() })
+    }
+
+    /// In order.
+    pub(super) fn constants(&self) -> &Arc<[String]> {
+        &self.constants
     }
 
     pub(crate) fn engine(&self) -> &wasmtime::Engine {

@@ -262,9 +262,7 @@ fn constant(
     let Ok(name) = std::str::from_utf8(name).map(str::to_owned) else {
         return Ok(names::NOT_DEFINED);
     };
-    let state = caller.data_mut();
-    let all = state.constants.get_or_insert_with(|| state.surroundings.constants.load_full());
-    let Some(value) = all.get(name.as_str()).cloned() else { return Ok(names::NOT_DEFINED) };
+    let Some(value) = caller.data_mut().constant(&name) else { return Ok(names::NOT_DEFINED) };
     hand_over(&mut caller, at, &value, room)
 }
 

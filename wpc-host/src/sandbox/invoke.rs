@@ -13,7 +13,9 @@ use smallvec::SmallVec;
 use std::sync::atomic::Ordering;
 use wasmtime::{AsContext as _, AsContextMut, Func, TypedFunc, Val};
 use wpc_abi::GuestError;
-use wpc_abi::reply::{Reply, TAG_ELSEWHERE, TAG_VALUE, elsewhere, length, unpack};
+use wpc_abi::reply::{
+    CONSTANT_NOT_DEFINED, Reply, TAG_ELSEWHERE, TAG_VALUE, elsewhere, length, unpack,
+};
 
 /// The least the guest's buffer is asked for: most payloads fit, and it is asked once.
 const MIN_BUFFER: u32 = 1024;
@@ -165,7 +167,7 @@ pub(super) fn initialise(
     match Reply::split(reply) {
         Some(Reply::Value(_)) => Ok(()),
         Some(Reply::Error(error)) => {
-            let why = postcard::from_bytes::<GuestError>(error).map_or_else(
+            let why = GuestError::decode(error).map_or_else(
                 |_| "an error that does not decode".to_owned(),
                 |error| error.to_string(),
             );
@@ -198,9 +200,22 @@ fn take_reply<'a>(
             let what = "the value that its reply tells of";
             Ok(RawReply::Bytes(memory::read(memory, store, ptr, len, what).map_err(failed)?))
         }
+        Some(Reply::Error(error)) => match missing_constant(store.data(), at, error) {
+            Some(constant) => Err(failed(Failure::ConstantNotDefined(constant))),
+            None => Ok(RawReply::Encoded(reply)),
+        },
         Some(_) => Ok(RawReply::Encoded(reply)),
         None => Err(no_reply(reply)),
     }
+}
+
+/// The declared constant for whose absence the module at `at` failed, if it did. An error of a dependency is its
+/// importer's to handle: only the outermost one ends the call.
+#[cold]
+fn missing_constant(state: &State, at: usize, error: &[u8]) -> Option<String> {
+    let constant = state.missing_constant().filter(|_| at + 1 == state.instances.len())?;
+    let error = GuestError::decode(error).ok()?;
+    (error.name == CONSTANT_NOT_DEFINED).then(|| constant.to_owned())
 }
 
 #[cold]

@@ -80,7 +80,7 @@ impl Sandbox {
     ) -> Result<Self, Error> {
         let what = format_args!("a sandbox of function \"{}\"", request.call.function);
         os_limits::check_instances(what, blueprint.instances(), blueprint.directories())?;
-        let state = State::new(limits, surroundings, blueprint.instances());
+        let state = State::new(limits, surroundings, blueprint.constants(), blueprint.instances());
         let mut store = Store::new(blueprint.engine(), state);
         store.limiter(|state| &mut state.meter);
         store.epoch_deadline_callback(look_at_the_deadline);
@@ -230,6 +230,9 @@ impl Sandbox {
             Some(Failure::Exception(exception)) => {
                 return Error::UncaughtException { function, exception: exception.clone(), stack };
             }
+            Some(Failure::ConstantNotDefined(constant)) => {
+                return Error::ConstantNotDefined { function, constant: constant.clone() };
+            }
             Some(Failure::Init(reason)) => {
                 return Error::Trap { function, reason: reason.clone(), stack: String::new() };
             }
@@ -308,7 +311,10 @@ pub(crate) fn keeps_sandbox(error: &Error) -> bool {
     Refused::caused(error)
         || matches!(
             error,
-            Error::BadArguments { .. } | Error::InstancesInUse { .. } | Error::OsLimit { .. }
+            Error::BadArguments { .. }
+                | Error::ConstantNotDefined { .. }
+                | Error::InstancesInUse { .. }
+                | Error::OsLimit { .. }
         )
 }
 
@@ -438,7 +444,7 @@ mod tests {
         let surroundings = surroundings();
         let limits = Limits::default();
         let new_store = || {
-            let mut state = State::new(&limits, &surroundings, 1);
+            let mut state = State::new(&limits, &surroundings, &Arc::default(), 1);
             let granted = Wasi::minimal().stdout(Output::discard());
             let volume = Arc::clone(&state.volume);
             state.wasi.push(context::Context::new(&granted, 8, &surroundings, &volume).unwrap());

@@ -13,7 +13,9 @@ pub(crate) struct State {
     /// The call that runs.
     pub(super) call: Option<Arc<Call>>,
     /// The constants as the running call first saw them.
-    pub(super) constants: Option<Arc<Constants>>,
+    pub(super) constants: Option<SeenConstants>,
+    /// The constants that its modules declare, in order: a hostile one may declare many.
+    declared: Arc<[String]>,
     /// A reply of a dependency that did not fit the room it was given.
     pub(super) pending: Vec<u8>,
     /// Why the guest said it would trap.
@@ -32,11 +34,17 @@ pub(crate) struct State {
 
 impl State {
     /// The state of a sandbox with so many instances, before any of them is there.
-    pub(super) fn new(limits: &Limits, surroundings: &Arc<Surroundings>, instances: usize) -> Self {
+    pub(super) fn new(
+        limits: &Limits,
+        surroundings: &Arc<Surroundings>,
+        declared: &Arc<[String]>,
+        instances: usize,
+    ) -> Self {
         Self {
             surroundings: Arc::clone(surroundings),
             call: None,
             constants: None,
+            declared: Arc::clone(declared),
             pending: Vec::new(),
             panic: None,
             making: None,
@@ -47,6 +55,25 @@ impl State {
             result_limit: limits.result,
             instances: Vec::with_capacity(instances),
         }
+    }
+
+    /// The value of a constant, by those that the running call first saw.
+    pub(super) fn constant(&mut self, name: &str) -> Option<Arc<[u8]>> {
+        let Self { constants, surroundings, declared, .. } = self;
+        let seen = constants.get_or_insert_with(|| SeenConstants {
+            all: surroundings.constants.load_full(),
+            missing: None,
+        });
+        let value = seen.all.get(name).cloned();
+        if value.is_none() && is_declared(declared, name) {
+            seen.missing = Some(name.to_owned());
+        }
+        value
+    }
+
+    /// The declared constant that the running call read last without finding it.
+    pub(super) fn missing_constant(&self) -> Option<&str> {
+        self.constants.as_ref()?.missing.as_deref()
     }
 
     /// Why the running call should end now, if it should.
@@ -63,6 +90,16 @@ impl State {
             None => Ok(()),
         }
     }
+}
+
+fn is_declared(declared: &[String], name: &str) -> bool {
+    declared.binary_search_by(|declared| declared.as_str().cmp(name)).is_ok()
+}
+
+/// What the running call has seen of the constants.
+pub(super) struct SeenConstants {
+    all: Arc<Constants>,
+    missing: Option<String>,
 }
 
 /// An instance with what the host needs of it at every call.

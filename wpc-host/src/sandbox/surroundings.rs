@@ -44,6 +44,8 @@ pub(crate) enum Failure {
     Refused(Refused),
     #[error("the arguments do not fit: {0}")]
     BadArguments(String),
+    #[error("constant \"{0}\" is not defined")]
+    ConstantNotDefined(String),
     #[error("{0}")]
     Link(String),
     #[error("{0}")]

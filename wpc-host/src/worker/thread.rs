@@ -340,8 +340,9 @@ impl Thread {
     fn answer(&mut self, job: &mut Job, buffers: &Arc<Buffers>) -> Outcome {
         let mut body = None;
         let arguments = std::mem::take(&mut job.arguments);
-        let error = |body: &Body| body.error(&job.function.name);
-        let read = |reply: RawReply<'_>, room| reply.to_body(room, buffers);
+        let error = |body: &Body| body.error().cloned();
+        let read =
+            |reply: RawReply<'_>, room| reply.to_body(room, buffers, || job.function.callee());
         self.execute(job, arguments, &mut body, read, error).map_err(|error| *error)?;
         match body {
             Some(body) => Ok(Reply { body, metadata: metadata(job, &self.worker) }),
