@@ -53,6 +53,11 @@ fn threads_are_refused_before_address_space_runs_out() {
 }
 
 #[test]
+fn sandboxes_with_exceptions_are_refused_when_address_space_runs_out() {
+    under("ulimit -v 8388608;", "exceptions_without_space");
+}
+
+#[test]
 fn modules_are_refused_before_file_descriptors_run_out() {
     under("ulimit -n 64;", "few_descriptors");
 }
@@ -108,6 +113,7 @@ fn child() {
         "many_pools" => many_pools(),
         "little_address_space" => little_address_space(),
         "stacks_without_space" => stacks_without_space(),
+        "exceptions_without_space" => exceptions_without_space(),
         "few_descriptors" => few_descriptors(),
         "no_threads" => no_threads(),
         "few_threads" => few_threads(),
@@ -227,6 +233,28 @@ fn stacks_without_space() {
     let refused = wpc.start_workers(200).map(|()| wpc.clone());
     limited(refused, OsResource::AddressSpace);
     wpc.start_workers(2).unwrap();
+}
+
+/// Sandboxes with a heap for exceptions have no pool that would reserve their address space: 4 GiB each.
+fn exceptions_without_space() {
+    let wpc = WorkerProcedureCall::new(Options::default()).unwrap();
+    wpc.start_workers(1).unwrap();
+    let module = r#"(module (memory 1) (tag) (func (export "f") (result i32) i32.const 7))"#;
+    let module = || wpc_host::WasmModule::new(wat::parse_str(module).unwrap()).export("f");
+    wpc.define_worker_function("one", module()).unwrap();
+    wpc.define_worker_function("two", module()).unwrap();
+    assert_eq!(wpc.call::<i32>("one", ()).unwrap(), 7);
+    let refused = wpc.call::<i32>("two", ()).map(|_| wpc.clone());
+    let text = limited(refused, OsResource::AddressSpace);
+    assert!(text.contains("a sandbox of function \"two\""), "{text}");
+    assert_eq!(wpc.call::<i32>("one", ()).unwrap(), 7);
+    // Its worker drops the sandbox when it next looks.
+    assert!(wpc.undefine_worker_function("one"));
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while let Err(error) = wpc.call::<i32>("two", ()) {
+        assert!(std::time::Instant::now() < until, "{error}");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
 }
 
 fn no_threads() {

@@ -57,7 +57,7 @@ const REFUSED: &[Proposal] = &[
     refused(
         "exception handling (legacy)",
         WasmFeatures::LEGACY_EXCEPTIONS,
-        "Wasmtime does not implement the encoding that was replaced; build for the standard one, with Clang by `-mllvm -wasm-use-legacy-eh=false`, or convert the module with `wasm-opt --translate-to-exnref`",
+        "Wasmtime does not implement the encoding that was replaced; build for the standard one, from Clang 20 on with `-mllvm -wasm-use-legacy-eh=false`, or convert the module with `wasm-opt --translate-to-exnref`",
     ),
     refused(
         "threads and atomics",
