@@ -220,7 +220,6 @@ fn an_exception_is_caught_across_a_direct_link() {
     // Of another type it does not link.
     let other = wat(&user
         .replace("(tag $t (param i32))", "(tag $t (param i64))")
-        .replace("(result i32)\n", "(result i32)\n")
         .replace("(block $caught (result i32)", "(block $caught (result i64)")
         .replace("unreachable)))", "unreachable) i32.wrap_i64))"));
     assert_eq!(code(wpc.define_worker_function("g", other)), "dependency_export");
