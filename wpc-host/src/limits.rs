@@ -32,7 +32,7 @@ pub struct Limits {
     /// Default `None`: not metered.
     pub fuel: Option<u64>,
     /// How many bytes the memories of a sandbox may have together. The heap in which a guest's exceptions lie counts as
-    /// one of them; it starts with none, and has 128 KiB once the guest has thrown. Default 256 MiB.
+    /// one of them: none until the guest throws, then at least 64 KiB. Default 256 MiB.
     pub memory: usize,
     /// How many elements the tables of a sandbox may have together. Default 100,000, and at most
     /// that. A module has at most 4 tables.
