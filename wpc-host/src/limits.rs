@@ -45,8 +45,8 @@ pub struct Limits {
     /// that it reaches. Default 64.
     pub instances: usize,
     /// How many files and directories each module of a sandbox may have open at once through WASI,
-    /// beside those it was granted. The process's own limit must allow for as many in every live sandbox.
-    /// Default 32.
+    /// beside those it was granted. The process's own limit must allow for as many in every live sandbox; a guest
+    /// that would open the process's last descriptors receives WASI's error `mfile`. Default 32.
     pub open_files: usize,
     /// How many bytes a call's encoded arguments may have. Default 64 MiB.
     pub arguments: usize,
