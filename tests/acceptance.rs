@@ -119,7 +119,7 @@ fn case_10_malformed_arguments_are_reported_and_the_worker_goes_on() {
     define_sdk(&wpc, &["join", "count"]);
     assert_eq!(wpc.call::<u64>("count", ()).unwrap(), 1);
     for arguments in [(255_u8, 255_u8, 255_u8), (1, 0, 1)] {
-        assert_eq!(code(wpc.call::<String>("join", arguments)), "bad_arguments");
+        assert_eq!(code(call_encoded(&wpc, "join", &arguments)), "bad_arguments");
         events.wait_for_name("call_execution_failed");
     }
     assert_eq!(wpc.call::<String>("join", ("a", "b")).unwrap(), "ab");

@@ -221,7 +221,7 @@ fn a_typed_handle_checks_its_types_once_and_says_what_it_expected() {
     };
     assert_eq!(
         (part.as_str(), expected.as_str(), found.as_str()),
-        ("parameter 2", "`String`", "`i32`")
+        ("parameter 2 (`b`)", "`i32`", "`String`")
     );
     let error = wpc.function::<(i32, i32), Option<String>>("add").unwrap_err().to_string();
     assert!(error.contains("`Option<String>`"), "{error}");
@@ -248,10 +248,12 @@ fn a_typed_handle_takes_borrowed_arguments_and_follows_redefinitions() {
 fn a_result_of_another_type_is_told_with_the_type() {
     let wpc = pool(1);
     define_sdk(&wpc, &["join"]);
-    let Err(Error::ResultDecode { wanted, .. }) = wpc.call::<u8>("join", ("a", "b")) else {
+    let Err(Error::SignatureMismatch { part, expected, found, .. }) =
+        wpc.call::<u8>("join", ("a", "b"))
+    else {
         panic!("it differs")
     };
-    assert_eq!(wanted, "u8");
+    assert_eq!((part.as_str(), expected.as_str(), found.as_str()), ("result", "`String`", "`u8`"));
 }
 
 #[test]

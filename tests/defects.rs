@@ -174,9 +174,9 @@ fn defect_08_a_graceful_stop_lets_running_calls_finish() {
 fn defect_09_nothing_is_put_into_omitted_arguments() {
     let wpc = pool(1);
     define_sdk(&wpc, &["sum", "nothing"]);
-    assert_eq!(code(wpc.call::<u64>("sum", ())), "bad_arguments");
+    assert_eq!(code(call_encoded(&wpc, "sum", &())), "bad_arguments");
     wpc.call::<()>("nothing", ()).unwrap();
-    assert_eq!(code(wpc.call::<()>("nothing", (1_u8,))), "bad_arguments");
+    assert_eq!(code(call_encoded(&wpc, "nothing", &(1_u8,))), "bad_arguments");
 }
 
 #[test]

@@ -144,9 +144,10 @@ fn every_error() -> Vec<Error> {
         },
         Error::SignatureMismatch {
             function: f(),
-            part: "parameter 2".to_owned(),
-            expected: "`String`".to_owned(),
+            part: "parameter 2 (`b`)".to_owned(),
+            expected: "`u32`".to_owned(),
             found: "`i32`".to_owned(),
+            hint: Some("write the literal with its type, as in `40u32`".to_owned()),
         },
         Error::Untyped { function: f() },
         Error::ArgumentsEncode { function: f(), reason: "on purpose".to_owned() },

@@ -12,6 +12,7 @@ mod acceptance;
 mod asynchronous;
 mod calls;
 mod capacity;
+mod checked_calls;
 mod compile_cache;
 mod contract;
 mod defects;

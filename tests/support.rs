@@ -24,6 +24,17 @@ pub(crate) fn guest(name: &str) -> WasmModule {
     WasmModule::new(std::fs::read(path).unwrap())
 }
 
+/// Calls with arguments that nothing compares with the function's types.
+pub(crate) fn call_encoded(
+    wpc: &WorkerProcedureCall,
+    function: &str,
+    arguments: &impl serde::Serialize,
+) -> Result<Vec<u8>, wpc_host::Error> {
+    let arguments = postcard::to_allocvec(arguments).unwrap();
+    let call = wpc.submit_encoded(function, arguments, &wpc_host::CallOptions::new())?;
+    call.wait_encoded().map(|answer| answer.value)
+}
+
 /// The functions of the fixture `sdk`, each defined by itself.
 pub(crate) fn define_sdk(wpc: &WorkerProcedureCall, functions: &[&str]) {
     for function in functions {

@@ -74,6 +74,7 @@ of_the_host! {
     supervisor "../../wpc-host/src/supervisor.rs",
     ticker "../../wpc-host/src/ticker.rs",
     types "../../wpc-host/src/types.rs",
+    type_check "../../wpc-host/src/type_check/mod.rs",
     waiting "../../wpc-host/src/waiting.rs",
     wasi "../../wpc-host/src/wasi.rs",
     wasm_module "../../wpc-host/src/wasm_module.rs",

@@ -19,7 +19,7 @@ use wpc_abi::reply::{MAX_LENGTH, length};
 const MAX_DEPTH: usize = 128;
 
 /// How many items that take no bytes a sequence may have: a guest may claim any number of those.
-const MAX_NOTHINGS: usize = 1 << 16;
+pub(crate) const MAX_NOTHINGS: usize = 1 << 16;
 
 /// A value that is all there is in `bytes`.
 #[inline]

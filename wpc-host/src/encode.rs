@@ -258,7 +258,7 @@ impl ser::Serializer for Encoder<'_, '_> {
 }
 
 macro_rules! compounds {
-    ($($trait:ident $method:ident($($name:ident: $ty:ty)?))*) => {
+    ($($trait:ident $method:ident($($name:ident: $ty:ty)?) $(, $skip_field:ident)?;)*) => {
         $(impl ser::$trait for Encoder<'_, '_> {
             type Ok = ();
             type Error = Error;
@@ -267,6 +267,11 @@ macro_rules! compounds {
             fn $method<T: Serialize + ?Sized>(&mut self, $($name: $ty,)? value: &T) -> Result<()> {
                 self.part(value)
             }
+
+            // Its reader would take what comes next for the field.
+            $(fn $skip_field(&mut self, _name: &'static str) -> Result<()> {
+                Err(Error::WontImplement)
+            })?
 
             #[inline]
             fn end(self) -> Result<()> {
@@ -277,12 +282,12 @@ macro_rules! compounds {
 }
 
 compounds! {
-    SerializeSeq serialize_element()
-    SerializeTuple serialize_element()
-    SerializeTupleStruct serialize_field()
-    SerializeTupleVariant serialize_field()
-    SerializeStruct serialize_field(_name: &'static str)
-    SerializeStructVariant serialize_field(_name: &'static str)
+    SerializeSeq serialize_element();
+    SerializeTuple serialize_element();
+    SerializeTupleStruct serialize_field();
+    SerializeTupleVariant serialize_field();
+    SerializeStruct serialize_field(_name: &'static str), skip_field;
+    SerializeStructVariant serialize_field(_name: &'static str), skip_field;
 }
 
 impl ser::SerializeMap for Encoder<'_, '_> {
@@ -360,6 +365,17 @@ mod tests {
             let bytes = (0..=255).cycle().take(len).collect::<Vec<u8>>();
             same(&(&bytes, bytes.as_slice(), 7));
         }
+    }
+
+    #[test]
+    fn a_field_that_is_skipped_is_refused() {
+        #[derive(Serialize)]
+        struct Skips {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            a: Option<u8>,
+        }
+        assert_eq!(encode(&Skips { a: None }, &mut Vec::new()), Err(Error::WontImplement));
+        same(&Skips { a: Some(1) });
     }
 
     #[test]

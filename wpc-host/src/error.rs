@@ -373,19 +373,20 @@ pub enum Error {
         /// The definition's hash.
         found: FunctionHash,
     },
-    /// A typed handle's types are not the function's.
-    #[error(
-        "function \"{function}\" does not have the types of its handle: {part}: expected {expected}, found {found}"
-    )]
+    /// The types of a call or of a typed handle are not those that the function declares. The function did not run,
+    /// unless only a value of the reply could show that the result's type differs.
+    #[error("wrong types for function \"{function}\": {part}: expected {expected}, found {found}")]
     SignatureMismatch {
         /// The function.
         function: String,
         /// The first place that differs, such as ``parameter 2, field `tags` of `Comment` ``.
         part: String,
-        /// What the handle has there, such as `` `Vec<String>` ``.
+        /// What the function declares.
         expected: String,
-        /// What the module declares there.
+        /// What the caller has.
         found: String,
+        /// What the caller may write instead, where that is known.
+        hint: Option<String>,
     },
     /// The module does not tell the function's types, so JSON cannot be made of them.
     #[error("function \"{function}\" does not declare its types, so it cannot be called with JSON")]

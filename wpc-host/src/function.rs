@@ -111,7 +111,20 @@ impl<P: Parameters, R: DeserializeOwned + wpc_abi::Schema + 'static> Function<P,
     ///
     /// # Errors
     ///
-    /// Everything a call can be refused with or end with, see [`Error`].
+    /// Every reason to refuse a call, and every way in which one can fail, see [`Error`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use std::time::Duration;
+    /// # use wpc_host::{CallOptions, Error, Options, WorkerProcedureCall};
+    /// # let wpc = WorkerProcedureCall::new(Options::default())?;
+    /// # wpc.define_worker_function("spin", wat::parse_str(r#"(module (func (export "spin") (loop br 0)))"#)?)?;
+    /// # wpc.start_workers(1)?;
+    /// let spin = wpc.function::<(), ()>("spin")?;
+    /// let limit = CallOptions::new().time_limit(Duration::from_millis(20));
+    /// assert!(matches!(spin.call_with((), &limit), Err(Error::Timeout { .. })));
+    /// # Ok(()) }
+    /// ```
     pub fn call_with(
         &self,
         arguments: impl Arguments<P>,
@@ -174,19 +187,20 @@ impl<P: Parameters, R: DeserializeOwned + wpc_abi::Schema + 'static> Function<P,
 /// Compares the types of the handle with those that the function's module declares.
 fn check<P: Parameters, R: wpc_abi::Schema>(function: &registry::Function) -> Result<(), Error> {
     let Some(declared) = signature::known(function.export()) else { return Ok(()) };
-    let expected = P::schemas()
+    let found = P::schemas()
         .into_iter()
         .map(|ty| Argument { name: String::new(), ty: Some(OwnedNamedType::from(ty)) });
-    let expected = Signature {
+    let found = Signature {
         name: declared.name.clone(),
-        arguments: expected.collect(),
+        arguments: found.collect(),
         result: Some(OwnedNamedType::from(R::SCHEMA)),
         error: None,
     };
-    compare_signatures(&expected, &declared).map_err(|difference| Error::SignatureMismatch {
+    compare_signatures(&declared, &found).map_err(|difference| Error::SignatureMismatch {
         function: function.name.to_string(),
         part: difference.place,
         expected: difference.expected,
         found: difference.found,
+        hint: None,
     })
 }

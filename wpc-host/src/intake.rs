@@ -10,8 +10,10 @@ use crate::payload::{Payload as _, Unencoded, check_size};
 use crate::pending::PendingCall;
 use crate::pool::Pool;
 use crate::registry::{Definition, Function};
+use crate::signature;
 use crate::sync::atomic::Ordering;
 use crate::sync::time;
+use crate::type_check::Check;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -25,15 +27,63 @@ pub(crate) fn submit<R: DeserializeOwned>(
     arguments: &impl Serialize,
     options: &CallOptions,
 ) -> Result<PendingCall<R>, Error> {
-    let encode = |_: &Function, limits: &Limits| {
-        let mut room = Vec::new();
-        let encoded = Unencoded::new(arguments, &mut room, limits.arguments)
-            .in_buffers(&pool.buffers)
-            .bytes()
-            .map(drop);
-        encoded.map(|()| room).map_err(|refused| refused.error(name))
-    };
+    let encode = |_: &Function, limits: &Limits| encode(pool, name, arguments, limits);
     submit_with(pool, function, name, encode, options).map(|(call, _)| PendingCall::new(call))
+}
+
+/// The same for a call by name: its types are compared with those that the function declares, until they are proven.
+pub(crate) fn submit_by_name<A: Serialize, R: DeserializeOwned>(
+    pool: &Pool,
+    function: Option<Arc<Function>>,
+    name: &str,
+    arguments: &A,
+    options: &CallOptions,
+) -> Result<PendingCall<R>, Error> {
+    if function.as_ref().is_none_or(|function| function.types.covers::<A, R>(arguments)) {
+        submit(pool, function, name, arguments, options)
+    } else {
+        submit_compared(pool, function, name, arguments, options)
+    }
+}
+
+#[cold]
+fn submit_compared<A: Serialize, R: DeserializeOwned>(
+    pool: &Pool,
+    function: Option<Arc<Function>>,
+    name: &str,
+    arguments: &A,
+    options: &CallOptions,
+) -> Result<PendingCall<R>, Error> {
+    let mut unproven = None;
+    let encode = |function: &Function, limits: &Limits| {
+        let check = compare::<A, R>(function, name)?;
+        unproven = check.unproven_result();
+        check.arguments(arguments, |arguments| encode(pool, name, arguments, limits))
+    };
+    let (call, _) = submit_with(pool, function, name, encode, options)?;
+    Ok(PendingCall::new(call).compared(unproven))
+}
+
+/// Compares a call's types with those that the function declares.
+pub(crate) fn compare<'a, A, R: DeserializeOwned>(
+    function: &'a Function,
+    name: &'a str,
+) -> Result<Check<'a>, Error> {
+    function.types.begin::<A, R>(name, signature::known(function.export()).as_deref())
+}
+
+fn encode(
+    pool: &Pool,
+    name: &str,
+    arguments: &impl Serialize,
+    limits: &Limits,
+) -> Result<Vec<u8>, Error> {
+    let mut room = Vec::new();
+    let encoded = Unencoded::new(arguments, &mut room, limits.arguments)
+        .in_buffers(&pool.buffers)
+        .bytes()
+        .map(drop);
+    encoded.map(|()| room).map_err(|refused| refused.error(name))
 }
 
 /// The same for arguments that `encode` makes for the function that was found.

@@ -40,6 +40,26 @@
 //! The text of an [`Error`] states what failed, in words that may be shown to users. [`Error::remedy`] is what helps, as data, and its
 //! text names this library's methods. [`Error::kind`] is who can act on it, [`Error::code`] its stable name. What a function returned
 //! as an error of its own type is read with [`Error::guest_payload`].
+//! # Checked calls
+//!
+//! A call by name ([`call`](WorkerProcedureCall::call), `call_with`, `call_async`, `submit`, and those of a [`LocalWorker`])
+//! compares the types of its arguments and of its result with those that the function declares. A guest of the SDK declares
+//! them, and so does every export of WebAssembly numbers. If they differ, the call is refused with
+//! [`Error::SignatureMismatch`]: it names the place, the expected and the found type.
+//!
+//! * Each integer and each float must have exactly the declared type: an integer literal without a type is an `i32`, so write
+//!   `40u32` for a `u32`. Nothing is converted.
+//! * Structures are compared by the names of their fields in order, enums by the names of their variants in order. The names
+//!   of types and newtypes do not count. `usize` and `isize` have 32 bits in a guest; a host's may be passed for them, for
+//!   32 and for 64 bits, and a guest refuses a value that does not fit.
+//! * Arguments are compared while they are encoded. What a value does not show, such as the items of an empty list, is
+//!   compared when another value shows it. Once values of a type have shown everything, its further calls are not compared any
+//!   more and cost one look-up. Types whose values differ in shape, such as `serde_json::Value`, are compared in every call.
+//! * The result's type is compared before the function runs. Where only real values can show it, because a type refuses others as it is
+//!   decoded, each reply is compared; then the error comes after the function ran.
+//!
+//! [`function`](WorkerProcedureCall::function) compares the types once, when the handle is made, by their
+//! [`Schema`]. Modules that declare no types, and calls with bytes that are encoded already, are not checked.
 //!
 //! # JSON
 //!
@@ -132,6 +152,7 @@ mod signature;
 mod supervisor;
 mod sync;
 mod ticker;
+mod type_check;
 mod types;
 mod value_type;
 mod waiting;

@@ -4,6 +4,7 @@ use crate::call::{Call, Outcome};
 use crate::error::Error;
 use crate::id::CallId;
 use crate::reply::ReplyMetadata;
+use crate::type_check::Declared;
 use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -22,6 +23,8 @@ use std::task::{Context, Poll};
 pub struct PendingCall<R> {
     call: Arc<Call>,
     is_over: bool,
+    /// What the reply is compared with, if the result's type is not proven.
+    unproven: Option<Arc<Declared>>,
     result: PhantomData<fn() -> R>,
 }
 
@@ -49,7 +52,14 @@ impl CancelHandle {
 
 impl<R> PendingCall<R> {
     pub(crate) fn new(call: Arc<Call>) -> Self {
-        Self { call, is_over: false, result: PhantomData }
+        Self { call, is_over: false, unproven: None, result: PhantomData }
+    }
+
+    /// The same, whose reply is compared with what is declared.
+    pub(crate) fn compared(self, unproven: Option<Arc<Declared>>) -> Self {
+        let mut call = self;
+        call.unproven = unproven;
+        call
     }
 
     /// The call's number, as events about it carry it.
@@ -102,19 +112,19 @@ impl<R> PendingCall<R> {
         &mut self,
         context: &Context<'_>,
     ) -> Poll<Result<Answer<Vec<u8>>, Error>> {
-        self.poll_outcome(context, read_encoded)
+        self.poll_outcome(context, |call, outcome| read_encoded(&call.call, outcome))
     }
 
     fn poll_outcome<T>(
         &mut self,
         context: &Context<'_>,
-        read: impl FnOnce(&Call, &Outcome) -> Result<T, Error>,
+        read: impl FnOnce(&Self, &Outcome) -> Result<T, Error>,
     ) -> Poll<Result<T, Error>> {
         match self.call.poll(context.waker()) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(outcome) => {
                 self.is_over = true;
-                Poll::Ready(read(&self.call, outcome))
+                Poll::Ready(read(self, outcome))
             }
         }
     }
@@ -159,13 +169,24 @@ impl PendingCall<Vec<u8>> {
     /// Everything a call can end with, see [`Error`].
     pub async fn answer_into(mut self, into: &mut Vec<u8>) -> Result<ReplyMetadata, Error> {
         std::future::poll_fn(|context| {
-            self.poll_outcome(context, |call, outcome| read_into(call, outcome, into))
+            self.poll_outcome(context, |call, outcome| read_into(&call.call, outcome, into))
         })
         .await
     }
 }
 
 impl<R: DeserializeOwned + 'static> PendingCall<R> {
+    /// Takes an outcome apart: the value, the guest's error, or the host's.
+    fn read(&self, outcome: &Outcome) -> Result<Answer<R>, Error> {
+        let reply = outcome.as_ref().map_err(Error::clone)?;
+        let function = &self.call.function;
+        let value = match &self.unproven {
+            None => reply.body.take(function)?,
+            Some(declared) => declared.decode(function, &reply.body.take_encoded(function)?)?,
+        };
+        Ok(Answer { value, metadata: reply.metadata })
+    }
+
     /// Blocks until the call is answered: by its time limit, or a few milliseconds later where it has
     /// to be interrupted.
     ///
@@ -182,7 +203,7 @@ impl<R: DeserializeOwned + 'static> PendingCall<R> {
     ///
     /// Everything a call can end with, see [`Error`].
     pub fn wait_answer(mut self) -> Result<Answer<R>, Error> {
-        let answer = read(&self.call, self.call.wait());
+        let answer = self.read(self.call.wait());
         self.is_over = true;
         answer
     }
@@ -195,7 +216,7 @@ impl<R: DeserializeOwned + 'static> PendingCall<R> {
     /// [`MAX_UNCOUNTED_FUEL`](crate::MAX_UNCOUNTED_FUEL) more. `None` where the function is not metered,
     /// the call never ran, or it was answered while a host function kept its guest from ending.
     pub fn wait_metered(mut self) -> (Result<R, Error>, Option<u64>) {
-        let answer = read(&self.call, self.call.wait());
+        let answer = self.read(self.call.wait());
         self.is_over = true;
         (answer.map(|answer| answer.value), self.call.fuel_used())
     }
@@ -206,7 +227,7 @@ impl<R: DeserializeOwned + 'static> PendingCall<R> {
     ///
     /// Everything a call can end with, see [`Error`].
     pub async fn answer(mut self) -> Result<Answer<R>, Error> {
-        std::future::poll_fn(|context| self.poll_outcome(context, read)).await
+        std::future::poll_fn(|context| self.poll_outcome(context, Self::read)).await
     }
 }
 
@@ -214,7 +235,8 @@ impl<R: DeserializeOwned + 'static> Future for PendingCall<R> {
     type Output = Result<R, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_outcome(context, read).map(|answer| answer.map(|answer: Answer<R>| answer.value))
+        self.poll_outcome(context, Self::read)
+            .map(|answer| answer.map(|answer: Answer<R>| answer.value))
     }
 }
 
@@ -237,10 +259,4 @@ fn read_into(call: &Call, outcome: &Outcome, into: &mut Vec<u8>) -> Result<Reply
     let reply = outcome.as_ref().map_err(Error::clone)?;
     reply.body.take_into(&call.function, into)?;
     Ok(reply.metadata)
-}
-
-/// Takes an outcome apart: the value, the guest's error, or what the host has to say.
-fn read<R: DeserializeOwned + 'static>(call: &Call, outcome: &Outcome) -> Result<Answer<R>, Error> {
-    let reply = outcome.as_ref().map_err(Error::clone)?;
-    Ok(Answer { value: reply.body.take(&call.function)?, metadata: reply.metadata })
 }

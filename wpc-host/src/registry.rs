@@ -23,6 +23,7 @@ use crate::reply::Callee;
 use crate::sandbox::{Blueprint, Constants, HostFunctions, Node};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{ArcSwap, ArcSwapOption, Mutex, MutexGuard};
+use crate::type_check::TypeCheck;
 use crate::types::{ConstantType, Types};
 use crate::wasi::Wasi;
 use crate::wasm_module::WasmModule;
@@ -63,6 +64,8 @@ pub(crate) struct Function {
     pub(crate) export: usize,
     /// `Err` with the alias that is missing.
     pub(crate) definition: Result<Arc<Definition>, Arc<str>>,
+    /// Which types it was called with by name.
+    pub(crate) types: TypeCheck,
 }
 
 impl Function {
@@ -576,6 +579,7 @@ impl Registry {
                 module: Arc::clone(&group.module),
                 export: *export,
                 definition: definition.clone(),
+                types: TypeCheck::default(),
             })
         };
         Ok(group.functions.iter().map(function).collect())

@@ -32,6 +32,8 @@ pub enum Remedy {
     Define(Definable),
     /// Compare the types with those that the function declares.
     CompareSignature,
+    /// Write the call in another way: an instruction with an example.
+    WriteCall(String),
     /// Choose one of the module's exports.
     ChooseExport,
     /// Grant what the module imports.
@@ -98,6 +100,7 @@ impl fmt::Display for Remedy {
             ),
             Self::Retry => f.write_str("try again later"),
             Self::Define(what) => write!(f, "define it with `{}`", what.method()),
+            Self::WriteCall(how) => f.write_str(how),
             Self::CompareSignature => {
                 f.write_str("compare with its signature, which `get_remote_functions` lists")
             }

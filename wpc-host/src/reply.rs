@@ -7,6 +7,7 @@ use crate::encode::encode;
 use crate::error::Error;
 use crate::id::{FunctionHash, WorkerId};
 use crate::payload_type::PayloadType;
+use crate::type_check::Declared;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::{Arc, Mutex, TryLockError};
@@ -108,6 +109,21 @@ impl RawReply<'_> {
             Self::Encoded(_) => return Err(self.failure(callee())),
         }
         .map_err(|reason| not_decoded::<R>(callee().name, reason))
+    }
+}
+
+impl RawReply<'_> {
+    /// The value, which is compared with the declared type, or the error that it carries.
+    pub(crate) fn compared<R: DeserializeOwned>(
+        self,
+        callee: Callee<'_>,
+        declared: &Declared,
+    ) -> Result<R, Box<Error>> {
+        if !matches!(self, Self::Encoded([TAG_VALUE, ..]) | Self::Bytes(_)) {
+            return Err(self.failure(callee));
+        }
+        let encoded = self.to_encoded(Vec::new());
+        Ok(declared.decode(callee.name, encoded.get(1..).unwrap_or_default())?)
     }
 }
 
@@ -220,7 +236,7 @@ impl Body {
 }
 
 /// The function of a reply that carries a value.
-fn value_of(function: &str) -> Callee<'_> {
+pub(crate) fn value_of(function: &str) -> Callee<'_> {
     Callee { name: function, payload_type: None }
 }
 

@@ -14,7 +14,7 @@ use crate::payload::Unencoded;
 use crate::pending::Answer;
 use crate::pool::Pool;
 use crate::registry::{self, Slot};
-use crate::reply::ReplyMetadata;
+use crate::reply::{RawReply, ReplyMetadata, value_of};
 use crate::sync::Cache;
 use crate::sync::atomic::Ordering;
 use crate::worker::Local;
@@ -126,20 +126,26 @@ impl LocalWorker {
         arguments: impl Serialize,
         options: &CallOptions,
     ) -> Result<Answer<R>, Error> {
-        let function = self.lifecycle.pool.registry.function(name);
-        let (value, elsewhere) = run(
-            &self.lifecycle.pool,
-            &mut self.state,
-            function.as_ref(),
-            name,
-            &arguments,
-            options,
-        )
-        .map_err(|error| *error)?;
-        let here = || self.state.as_ref().and_then(|state| state.metadata());
-        match elsewhere.or_else(here) {
+        let Self { lifecycle, state, .. } = self;
+        let pool = &lifecycle.pool;
+        let function = pool.registry.function(name);
+        let value = match &function {
+            Some(function) if !function.types.covers::<_, R>(&arguments) => {
+                run_compared(pool, state, function, name, &arguments, options)
+            }
+            found => {
+                let callee = || found.as_ref().map_or(value_of(name), |found| found.callee());
+                let read = |reply: RawReply<'_>| reply.value(callee);
+                run(pool, state, function.as_ref(), name, &arguments, options, read)
+            }
+        };
+        let Some(value) = value.map_err(|error| *error)? else {
+            return intake::submit_by_name(pool, function, name, &arguments, options)?
+                .wait_answer();
+        };
+        match state.as_ref().and_then(|state| state.metadata()) {
             Some(metadata) => Ok(Answer { value, metadata }),
-            None => unreachable!("it ran somewhere"),
+            None => unreachable!("a call that was answered here has its metadata"),
         }
     }
 
@@ -168,9 +174,15 @@ impl LocalWorker {
         };
         function.check_again(found)?;
         let (pool, options) = (&self.lifecycle.pool, CallOptions::new());
-        run(pool, &mut self.state, Some(found), function.name(), &arguments, &options)
-            .map(|(value, _)| value)
-            .map_err(|error| *error)
+        let (name, read) = (function.name(), |reply: RawReply<'_>| reply.value(|| found.callee()));
+        match run(pool, &mut self.state, Some(found), name, &arguments, &options, read) {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => {
+                let found = Some(Arc::clone(found));
+                intake::submit(pool, found, name, &arguments, &options)?.wait()
+            }
+            Err(error) => Err(*error),
+        }
     }
 
     /// Makes the handle's function the last that was called.
@@ -201,16 +213,38 @@ impl Drop for State {
     }
 }
 
-/// The value, and what is known of its call where that was answered on the pool.
+/// Like [`run`], and compares the types with those that the function declares.
+#[cold]
+fn run_compared<A: Serialize, R: DeserializeOwned + 'static>(
+    pool: &Arc<Pool>,
+    kept: &mut Option<Box<State>>,
+    function: &Arc<registry::Function>,
+    name: &str,
+    arguments: &A,
+    options: &CallOptions,
+) -> Result<Option<R>, Box<Error>> {
+    let check = intake::compare::<A, R>(function, name)?;
+    let unproven = check.unproven_result();
+    let read = |reply: RawReply<'_>| match &unproven {
+        None => reply.value(|| function.callee()),
+        Some(declared) => reply.compared(function.callee(), declared),
+    };
+    check.arguments(arguments, |arguments| {
+        run(pool, kept, Some(function), name, arguments, options, read)
+    })
+}
+
+/// The value, or `None` where the function cannot be tried here now.
 #[inline]
-fn run<R: DeserializeOwned + 'static>(
+fn run<R>(
     pool: &Arc<Pool>,
     kept: &mut Option<Box<State>>,
     function: Option<&Arc<registry::Function>>,
     name: &str,
     arguments: &impl Serialize,
     options: &CallOptions,
-) -> Result<(R, Option<ReplyMetadata>), Box<Error>> {
+    read: impl FnOnce(RawReply<'_>) -> Result<R, Box<Error>>,
+) -> Result<Option<R>, Box<Error>> {
     if !pool.is_open.load(Ordering::Acquire) {
         return Err(Error::NotRunning.into());
     }
@@ -234,21 +268,16 @@ fn run<R: DeserializeOwned + 'static>(
             Unencoded::new(arguments, spare, limit),
             &pool.is_open,
             &mut value,
-            |reply| reply.value::<R>(|| function.callee()),
+            read,
             |value| value.as_ref().err().map(|error| Error::clone(error)),
         )
     });
     *kept = Some(state);
     match (ran?, value) {
-        (Some(Ok(())), Some(value)) => Ok((value?, None)),
+        (Some(Ok(())), Some(value)) => value.map(Some),
         (Some(Ok(())), None) => unreachable!("an answered call's reply was read"),
         (Some(Err(error)), _) => Err(error),
-        (None, _) => {
-            let function = Some(Arc::clone(function));
-            let call = intake::submit(pool, function, name, arguments, options)?;
-            let Answer { value, metadata } = call.wait_answer()?;
-            Ok((value, Some(metadata)))
-        }
+        (None, _) => Ok(None),
     }
 }
 

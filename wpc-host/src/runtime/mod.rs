@@ -506,13 +506,29 @@ impl WorkerProcedureCall {
     /// Calls a function and blocks until it is answered, see [`PendingCall::wait`]. `arguments` is a
     /// tuple: `(a, b)`, `(a,)`, `()`.
     ///
-    /// Types are not compared here: bytes of one integer type may decode as another's number, so each must
-    /// be just the function's, `1_u64` where it takes a `u64`. [`function`](Self::function) makes a handle that
-    /// compares them once, and [`call_json`](Self::call_json) goes by the module's.
+    /// The types of the arguments and of the result are compared with those that the function declares, until they are
+    /// proven; see [checked calls](crate#checked-calls). Each integer must have exactly the declared type: write
+    /// `1u64` for a `u64`. A module that declares no types is not checked.
     ///
     /// # Errors
     ///
-    /// Everything a call can be refused with or end with, see [`Error`].
+    /// [`Error::SignatureMismatch`] if the types differ; otherwise everything a call can be refused with or end with, see
+    /// [`Error`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use wpc_host::{Error, Options, WorkerProcedureCall};
+    /// # let wpc = WorkerProcedureCall::new(Options::default())?;
+    /// # let wasm = wat::parse_str(r#"(module (func (export "double") (param i64) (result i64)
+    /// #     local.get 0 i64.const 2 i64.mul))"#)?;
+    /// wpc.define_worker_function("double", &wasm)?;
+    /// wpc.start_workers(1)?;
+    /// assert_eq!(wpc.call::<i64>("double", (21i64,))?, 42);
+    /// // The literal is an `i32`.
+    /// let refused = wpc.call::<i64>("double", (21,));
+    /// assert!(matches!(refused, Err(Error::SignatureMismatch { .. })));
+    /// # Ok(()) }
+    /// ```
     pub fn call<R: DeserializeOwned + 'static>(
         &self,
         name: &str,
@@ -602,7 +618,8 @@ impl WorkerProcedureCall {
         arguments: impl Serialize,
         options: &CallOptions,
     ) -> Result<PendingCall<R>, Error> {
-        intake::submit(&self.0.pool, self.registry().function(name), name, &arguments, options)
+        let function = self.registry().function(name);
+        intake::submit_by_name(&self.0.pool, function, name, &arguments, options)
     }
 
     /// A handle that is looked up once, and whose types are compared once for each definition with those that the module
