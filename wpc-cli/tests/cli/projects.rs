@@ -432,7 +432,7 @@ fn what_a_compiler_writes_and_prints_is_read_within_bounds() {
     let said = fails_with(7, &build(&format!("echo '{artifact}'")));
     assert!(said.contains("it has more than 67108864 bytes"), "{said}");
     let said = fails_with(1, &build("exec yes"));
-    assert!(said.contains("cargo 1: it printed more than 67108864 bytes"), "{said}");
+    assert!(said.contains("(cargo 1): it printed more than 67108864 bytes"), "{said}");
 }
 
 #[test]
