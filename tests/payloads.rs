@@ -179,12 +179,8 @@ fn encoded_arguments_may_be_owned_or_borrowed() {
     let options = CallOptions::new();
     let borrowed = wpc.submit_encoded("echo_bytes", &sent, &options).unwrap();
     assert!(borrowed.wait_encoded().unwrap().value == sent);
-    let owned = sent.clone();
-    let place = owned.as_ptr();
-    let owned = wpc.submit_encoded("echo_bytes", owned, &options).unwrap().wait_encoded().unwrap();
-    assert!(owned.value == sent);
-    // It was moved to the worker, which wrote the result in its place.
-    assert_eq!(owned.value.as_ptr(), place);
+    let owned = wpc.submit_encoded("echo_bytes", sent.clone(), &options).unwrap();
+    assert!(owned.wait_encoded().unwrap().value == sent);
 }
 
 /// As `docs/abi.md` has it: the length, seven bits a byte, then the bytes.
