@@ -393,7 +393,7 @@ mod tests {
             result: Some(<Option<u64>>::SCHEMA.into()),
             error: None,
         };
-        assert_eq!(section.functions, [signature.clone()]);
+        assert_eq!(section.functions, core::slice::from_ref(&signature));
         assert_eq!(section.imports, [Import::new("wpc:shapes", signature)]);
 
         let mut written = section.functions[0].record();
