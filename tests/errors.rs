@@ -18,7 +18,8 @@ fn every_error() -> Vec<Error> {
         },
         Error::InvalidCallOptions {
             function: f(),
-            problem: "`CallOptions::time_limit` must be longer than zero and at most a year".to_owned(),
+            problem: "`CallOptions::time_limit` must be longer than zero and at most a year"
+                .to_owned(),
         },
         Error::InvalidName {
             what: "function",

@@ -1,22 +1,22 @@
 //! What must hold in whichever order threads take their steps. Each check is run many times, each time
 //! with another order; a thread that waits for what never comes is a deadlock, which fails it too.
 
-use crate::background::{Background, Dropped, Interest};
-use crate::buffers::LARGE;
+use crate::call::pending::PendingCall;
 use crate::call::{Call, Interrupt};
-use crate::config::{CallOptions, Options};
+use crate::definition::WasmModule;
 use crate::error::Error;
 use crate::id::{CallId, FunctionHash, Generation};
-use crate::intake;
-use crate::job::Job;
-use crate::lifecycle::Lifecycle;
-use crate::pending::PendingCall;
-use crate::queue::{Queue, Taken};
+use crate::options::{CallOptions, Options};
+use crate::pool::intake;
+use crate::pool::lifecycle::Lifecycle;
 use crate::sandbox::{LIVE, RELEASED};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::time;
-use crate::ticker::Ticker;
-use crate::wasm_module::WasmModule;
+use crate::system::background::{Background, Dropped, Interest};
+use crate::system::buffers::LARGE;
+use crate::system::epoch_ticker::Ticker;
+use crate::worker::job::Job;
+use crate::worker::queue::{Queue, Taken};
 use serde::de::DeserializeOwned;
 use shuttle::thread;
 use std::sync::Arc;
@@ -542,6 +542,6 @@ pub fn host_that_panics() {
 }
 
 /// The type of a constant that no module declares one for.
-fn untyped() -> crate::types::ConstantType {
-    crate::types::ConstantType::Shown(wpc_abi::compare::unknown())
+fn untyped() -> crate::registry::types::ConstantType {
+    crate::registry::types::ConstantType::Shown(wpc_abi::compare::unknown())
 }

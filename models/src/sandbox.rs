@@ -5,22 +5,22 @@
 //! * `stuck` goes on until its call was answered and the check lets it, as a host function does;
 //! * `panics` panics after a while, as the host does by a bug.
 
-use crate::by_name::ByName;
 use crate::call::Call;
-use crate::engine::WithoutPool;
+use crate::call::reply::RawReply;
+use crate::codec::payload::Payload;
+use crate::definition::limits::Limits;
+use crate::definition::wasi::Wasi;
 use crate::error::Error;
 use crate::event::Events;
+use crate::event::observer::Observer;
 use crate::host_function::HostFunction;
 use crate::id::WorkerId;
-use crate::limits::Limits;
+use crate::module::engine::WithoutPool;
 use crate::module::{Export, Module};
-use crate::observer::Observer;
-use crate::payload::Payload;
-use crate::reply::RawReply;
+use crate::name_map::ByName;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::{ArcSwap, thread, time};
-use crate::ticker::Ticker;
-use crate::wasi::Wasi;
+use crate::system::epoch_ticker::Ticker;
 use shuttle::rand::{Rng as _, thread_rng};
 use std::cell::Cell;
 use std::collections::HashMap;

@@ -4,14 +4,14 @@
 //! code, so its panics are caught and its slowness is bounded from outside: an async one is dropped
 //! when its call should end, a blocking one costs its worker if it does not come back.
 
+use crate::call::reply::encode_reply;
 use crate::call::{Call, Interrupt};
-use crate::contain::contain;
-use crate::decode::decode;
+use crate::codec::decode::decode;
 use crate::id::{CallId, WorkerId};
-use crate::offload::foreign;
-use crate::reply::encode_reply;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::{thread, time};
+use crate::system::contain::contain;
+use crate::system::offload::foreign;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Display;

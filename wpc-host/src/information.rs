@@ -1,9 +1,9 @@
 //! What is told of a pool, of what is defined in it, and of modules, as plain data.
 
 use crate::capability::Capability;
+use crate::error::remedy::Remedy;
 use crate::event::HealthState;
 use crate::id::{FunctionHash, Sha256Hash, WorkerId};
-use crate::remedy::Remedy;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -95,16 +95,6 @@ pub struct SandboxUsage {
     pub live_memories: u64,
     /// How many bytes of memory are kept for the next sandboxes by nobody in particular.
     pub idle_bytes: u64,
-}
-
-/// What a pool keeps of large buffers for the payloads of later calls.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct BufferUsage {
-    /// How many buffers are not in use; at most 256.
-    pub idle_buffers: usize,
-    /// Their capacities together, in bytes; at most 64 MiB. 0 within 1.5 seconds after the last large call, and in a stopped pool.
-    pub idle_bytes: usize,
 }
 
 /// How the compile cache fared since the pool was made, see

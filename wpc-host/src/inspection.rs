@@ -4,21 +4,21 @@
 //! told of every module, those among them that wpc cannot run.
 
 use crate::capability::Capability;
-use crate::compiler::Compiler;
-use crate::config::Options;
-use crate::engine::Engines;
+use crate::definition::WasmModule;
+use crate::definition::wasi::{Need, Piece};
 use crate::error::Error;
 use crate::id::{FunctionHash, Sha256Hash};
 use crate::information::{
     ExportInformation, ModuleInformation, RequiredDependency, TypeInformation,
 };
+use crate::module::compiler::Compiler;
+use crate::module::engine::Engines;
+use crate::module::signature;
 use crate::module::{
     Convention, DeclaredImports, Export, MAX_EXPORTS, MAX_PARAMETERS, MAX_SECTION, Origin, Scalar,
     callable, convention, offers, origin, read_constants,
 };
-use crate::signature;
-use crate::wasi::{Need, Piece};
-use crate::wasm_module::WasmModule;
+use crate::options::Options;
 use postcard_schema::schema::owned::{
     OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType,
 };

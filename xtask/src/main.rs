@@ -3,6 +3,8 @@
 mod guests;
 mod instructions;
 mod languages;
+#[cfg(test)]
+mod layers;
 mod sizes;
 
 use anyhow::{Context as _, Result, bail, ensure};

@@ -3,10 +3,10 @@
 
 use super::surroundings::{Failure, LINE_COST, MAX_TEXT, Surroundings, Volume, tell_line};
 use crate::call::Call;
-use crate::contain::contain;
+use crate::definition::wasi::{Output, Target, Wasi};
 use crate::event::Severity;
 use crate::host_function::LOOK;
-use crate::wasi::{Output, Target, Wasi};
+use crate::system::contain::contain;
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};

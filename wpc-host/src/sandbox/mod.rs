@@ -28,13 +28,13 @@ pub(crate) use blueprint::{Blueprint, Node};
 pub(crate) use surroundings::{Constants, HostFunctions, Surroundings};
 
 use crate::call::Call;
-use crate::engine::{CountedSandbox, INSTANCE_WITHOUT_POOL};
+use crate::call::reply::RawReply;
+use crate::codec::payload::{Payload, Refused};
+use crate::definition::limits::Limits;
 use crate::error::Error;
-use crate::limits::Limits;
 use crate::module::Export;
-use crate::os_limits;
-use crate::payload::{Payload, Refused};
-use crate::reply::RawReply;
+use crate::module::engine::{CountedSandbox, INSTANCE_WITHOUT_POOL};
+use crate::system::os_limits;
 use invoke::{Entry, invoke};
 use state::State;
 use std::sync::Arc;
@@ -337,13 +337,13 @@ fn describe_stack(stack: &WasmBacktrace) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Options;
-    use crate::engine::{Engines, Profile};
+    use crate::definition::wasi::{Output, Wasi};
     use crate::event::Events;
     use crate::id::{CallId, Generation, WorkerId};
+    use crate::module::engine::{Engines, Profile};
     use crate::module::{self, DependencyImports, Origin, Requirements};
-    use crate::ticker::Ticker;
-    use crate::wasi::{Output, Wasi};
+    use crate::options::Options;
+    use crate::system::epoch_ticker::Ticker;
     use std::collections::{BTreeSet, HashMap};
     use std::sync::atomic::AtomicBool;
     use wasmtime::{Extern, Func, Linker, Val, ValType};

@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::surroundings::{Constants, Failure, Surroundings, Volume};
 use crate::call::{Call, Interrupt};
-use crate::limits::{Limits, MAX_TABLE_ELEMENTS};
+use crate::definition::limits::{Limits, MAX_TABLE_ELEMENTS};
 use std::sync::Arc;
 use std::time::Instant;
 use wasmtime::{Memory, TypedFunc};

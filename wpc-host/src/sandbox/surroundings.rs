@@ -1,14 +1,14 @@
 //! What the sandboxes of a worker share, why a guest ends without a reply, and how its lines for people
 //! are told and counted.
 
-use crate::by_name::ByName;
 use crate::call::{Call, Interrupt};
+use crate::codec::payload::Refused;
+use crate::event::observer::Observer;
 use crate::event::{Draft, EventDetails, EventSource, Events, Severity};
 use crate::host_function::HostFunction;
 use crate::id::WorkerId;
-use crate::observer::Observer;
-use crate::payload::Refused;
-use crate::ticker::Ticker;
+use crate::name_map::ByName;
+use crate::system::epoch_ticker::Ticker;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -10,11 +10,11 @@
 
 use super::Worker;
 use super::thread::{Equipment, Thread, metadata};
+use crate::call::reply::{RawReply, ReplyMetadata};
+use crate::codec::payload::Payload;
 use crate::error::Error;
-use crate::job::Job;
-use crate::payload::Payload;
-use crate::reply::{RawReply, ReplyMetadata};
 use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::worker::job::Job;
 use std::sync::Arc;
 
 pub(crate) struct Local {

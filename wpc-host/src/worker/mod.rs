@@ -10,28 +10,33 @@
 //! * *Pace* is a hint: the worker and the supervisor write it, callers read it, and a lost update does no harm.
 //! * Everything else here is touched by the worker's own thread only.
 
+pub(crate) mod capacity;
+pub(crate) mod job;
+pub(crate) mod overflow_queue;
+pub(crate) mod queue;
+
 mod current;
 mod local;
-mod pace;
-mod shelf;
+mod sandbox_cache;
+mod service_time;
 mod thread;
 
 use current::Current;
 pub(crate) use current::Running;
 pub(crate) use local::Local;
-use pace::Pace;
+use service_time::Pace;
 pub(crate) use thread::{Equipment, spawn};
 
 use crate::call::Call;
-use crate::capacity::IdleSandboxes;
 use crate::event::{Draft, EventDetails, EventSource, HealthState, Severity};
 use crate::id::WorkerId;
-use crate::job::Job;
-use crate::queue::Queue;
 use crate::sandbox::Surroundings;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use crate::ticker::Ticker;
+use crate::system::epoch_ticker::Ticker;
+use crate::worker::capacity::IdleSandboxes;
+use crate::worker::job::Job;
+use crate::worker::queue::Queue;
 use crossbeam_utils::CachePadded;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,0 +1,44 @@
+//! A call as an async caller holds it: submitted, or refused.
+
+use crate::call::pending::PendingCall;
+use crate::error::Error;
+use serde::de::DeserializeOwned;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// A call as a future, under any async runtime; made by
+/// [`call_async`](crate::WorkerProcedureCall::call_async).
+///
+/// The call was submitted when this was made, so that it runs whether this is polled or not. Dropping it cancels the
+/// call. It borrows nothing and does not keep the pool alive: if the pool's last handle is dropped first, the call ends
+/// with [`Error::Stopped`].
+#[must_use = "dropping it cancels the call"]
+#[derive(Debug)]
+pub struct CallFuture<R>(State<R>);
+
+#[derive(Debug)]
+enum State<R> {
+    Submitted(PendingCall<R>),
+    Refused(Error),
+}
+
+impl<R> CallFuture<R> {
+    pub(crate) fn new(submitted: Result<PendingCall<R>, Error>) -> Self {
+        Self(match submitted {
+            Ok(call) => State::Submitted(call),
+            Err(error) => State::Refused(error),
+        })
+    }
+}
+
+impl<R: DeserializeOwned + 'static> Future for CallFuture<R> {
+    type Output = Result<R, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Submitted(call) => Pin::new(call).poll(context),
+            State::Refused(error) => Poll::Ready(Err(error.clone())),
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Compares the Rust types of a call by name with the types that the function declares.
+//!
+//! A value tells its shape only while it is serialized, so arguments are compared while they are encoded, until
+//! values of the type have covered everything that is declared: an empty list has no item to compare. A
+//! result's type is compared before the call, with values made up for what is declared; where the type
+//! refuses those, each reply is compared while it is decoded. A pair of types that is proven is remembered beside the
+//! function, which a redefinition replaces.
+
+mod arguments;
+mod place;
+mod result;
+mod rust_type;
+mod sample;
+
+use crate::error::Error;
+pub(crate) use arguments::Checked;
+use place::{Mismatch, Part, Step, Trace, every_part};
+use postcard_schema::schema::owned::{OwnedDataModelType as Type, OwnedNamedType};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::any::TypeId;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, TryLockError};
+use wpc_abi::section::Signature;
+
+/// How many pairs of types are remembered for a function. A caller with more of them, as generic code may have, has its
+/// further calls compared each time.
+const MAX_PAIRS: usize = 32;
+
+/// What a function declares, and the types that it was called with.
+#[derive(Debug, Default)]
+pub(crate) struct TypeCheck {
+    /// `None` where the module declares no types.
+    declared: OnceLock<Option<Arc<Declared>>>,
+    /// The first of a list that only grows, so that it is read without a lock.
+    first: OnceLock<Box<Pair>>,
+}
+
+/// The types of a call's arguments and result, and what is known of them.
+#[derive(Debug)]
+struct Pair {
+    types: TypeId,
+    is_proven: AtomicBool,
+    is_result_proven: bool,
+    /// The places of the declared arguments that values had something for.
+    seen: Mutex<HashSet<usize>>,
+    next: OnceLock<Box<Pair>>,
+}
+
+/// A signature as values are compared with it. What has no type stands as [`Type::Schema`].
+#[derive(Debug)]
+pub(crate) struct Declared {
+    arguments: OwnedNamedType,
+    names: Vec<String>,
+    result: Option<OwnedNamedType>,
+}
+
+impl Declared {
+    fn new(signature: &Signature) -> Self {
+        let types = signature.arguments.iter();
+        let types = types
+            .map(|argument| argument.ty.clone().unwrap_or_else(|| OwnedNamedType::clone(&UNKNOWN)))
+            .collect();
+        let is_known = |result: &OwnedNamedType| {
+            every_part(result, &mut |part| {
+                !matches!(part, Part::Type(OwnedNamedType { ty: Type::Schema, .. }))
+            })
+        };
+        Self {
+            arguments: OwnedNamedType { name: "arguments".to_owned(), ty: Type::Tuple(types) },
+            names: signature.arguments.iter().map(|argument| argument.name.clone()).collect(),
+            result: signature.result.clone().filter(is_known),
+        }
+    }
+
+    /// The value of a reply, which is compared with the declared type.
+    pub(crate) fn decode<R: DeserializeOwned>(
+        &self,
+        function: &str,
+        encoded: &[u8],
+    ) -> Result<R, Error> {
+        let trace = Trace::default();
+        let value = match &self.result {
+            Some(result) => result::decode(encoded, result, &trace).map_err(|error| error.0),
+            None => crate::codec::decode::decode(encoded),
+        };
+        match trace.take_mismatch() {
+            Some(mismatch) => Err(result_error(function, mismatch)),
+            None => value.map_err(|reason| Error::ResultDecode {
+                function: function.to_owned(),
+                wanted: std::any::type_name::<R>(),
+                reason,
+            }),
+        }
+    }
+}
+
+impl TypeCheck {
+    /// Whether calls with arguments as these and a result `R` need no check any more.
+    #[inline]
+    pub(crate) fn covers<A, R>(&self, _: &A) -> bool {
+        let types = typeid::of::<(A, R)>();
+        let mut next = self.first.get();
+        while let Some(pair) = next {
+            if pair.types == types {
+                return pair.is_proven.load(Ordering::Acquire);
+            }
+            next = pair.next.get();
+        }
+        false
+    }
+
+    /// Begins the check of a call of the function `name`, with its result. `signature` is what it declares.
+    #[cold]
+    pub(crate) fn begin<'a, A, R: DeserializeOwned>(
+        &'a self,
+        name: &'a str,
+        signature: Option<&Signature>,
+    ) -> Result<Check<'a>, Error> {
+        let declare = || signature.map(|signature| Arc::new(Declared::new(signature)));
+        let declared = self.declared.get_or_init(declare).as_ref();
+        let types = typeid::of::<(A, R)>();
+        let (mut place, mut count) = (&self.first, 0);
+        while let Some(pair) = place.get() {
+            if pair.types == types {
+                let (pair, is_result_proven) = (Some(&**pair), pair.is_result_proven);
+                return Ok(Check { name, declared, pair, is_result_proven });
+            }
+            (place, count) = (&pair.next, count + 1);
+        }
+        let is_result_proven = match declared.and_then(|declared| declared.result.as_ref()) {
+            Some(result) => {
+                sample::proves::<R>(result).map_err(|mismatch| result_error(name, mismatch))?
+            }
+            None => true,
+        };
+        let pair = (count < MAX_PAIRS).then(|| {
+            let pair = || {
+                Box::new(Pair {
+                    types,
+                    is_proven: AtomicBool::new(declared.is_none()),
+                    is_result_proven,
+                    seen: Mutex::default(),
+                    next: OnceLock::new(),
+                })
+            };
+            &**place.get_or_init(pair)
+        });
+        // Another thread may have been quicker, with other types.
+        let pair = pair.filter(|pair| pair.types == types);
+        Ok(Check { name, declared, pair, is_result_proven })
+    }
+}
+
+/// The check of one call.
+pub(crate) struct Check<'a> {
+    name: &'a str,
+    declared: Option<&'a Arc<Declared>>,
+    pair: Option<&'a Pair>,
+    is_result_proven: bool,
+}
+
+impl Check<'_> {
+    /// What the reply is to be decoded by, if its type is not proven.
+    pub(crate) fn unproven_result(&self) -> Option<Arc<Declared>> {
+        self.declared.filter(|_| !self.is_result_proven).cloned()
+    }
+
+    /// Lets `encode` serialize the arguments, which are compared meanwhile.
+    pub(crate) fn arguments<A: Serialize, T, E: From<Error>>(
+        &self,
+        arguments: &A,
+        encode: impl FnOnce(&Checked<'_, A>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let trace = Trace::default();
+        // Nothing is compared with what is not declared.
+        let declared = self.declared.map_or(&*UNKNOWN, |declared| &declared.arguments);
+        let done = encode(&Checked::new(arguments, declared, &trace));
+        if let (Some(mismatch), Some(declared)) = (trace.take_mismatch(), self.declared) {
+            return Err(arguments_error(self.name, declared, mismatch).into());
+        }
+        if let Some(pair) = self.pair.filter(|_| !trace.is_variable()) {
+            pair.learn(trace.take_seen(), declared);
+        }
+        done
+    }
+}
+
+/// What is not declared.
+static UNKNOWN: LazyLock<OwnedNamedType> =
+    LazyLock::new(|| OwnedNamedType { name: "?".to_owned(), ty: Type::Schema });
+
+impl Pair {
+    /// Takes note of the places that a call's arguments had something for.
+    fn learn(&self, places: HashSet<usize>, declared: &OwnedNamedType) {
+        let mut seen = match self.seen.try_lock() {
+            Ok(seen) => seen,
+            Err(TryLockError::Poisoned(seen)) => seen.into_inner(),
+            // There will be other calls.
+            Err(TryLockError::WouldBlock) => return,
+        };
+        seen.extend(places);
+        if self.is_result_proven && every_part(declared, &mut |part| seen.contains(&part.address()))
+        {
+            self.is_proven.store(true, Ordering::Release);
+            *seen = HashSet::new();
+        }
+    }
+}
+
+#[cold]
+fn arguments_error(function: &str, declared: &Declared, mismatch: Mismatch) -> Error {
+    let Mismatch { mut path, expected, found } = mismatch;
+    let (part, hint) = match path.pop() {
+        Some(Step::Item(at)) => {
+            let name = declared.names.get(at).map_or("", String::as_str);
+            let part = format!("parameter {} (`{name}{}`)", at + 1, steps(&path));
+            (part, literal_hint(expected.trim_matches('`'), found.trim_matches('`')))
+        }
+        _ => {
+            let is_tuple = found.starts_with("`(");
+            let hint = "pass the arguments as a tuple, as in `(value,)`".to_owned();
+            ("parameters".to_owned(), (!is_tuple).then_some(hint))
+        }
+    };
+    Error::SignatureMismatch { function: function.to_owned(), part, expected, found, hint }
+}
+
+#[cold]
+fn result_error(function: &str, mismatch: Mismatch) -> Error {
+    let Mismatch { path, expected, found } = mismatch;
+    let part = match path.as_slice() {
+        [] => "result".to_owned(),
+        path => format!("result (`result{}`)", steps(path)),
+    };
+    Error::SignatureMismatch { function: function.to_owned(), part, expected, found, hint: None }
+}
+
+/// The way from the outside in.
+fn steps(path: &[Step]) -> String {
+    path.iter().rev().map(ToString::to_string).collect()
+}
+
+/// How a number of the expected type is written, where the found one is what a literal without a type is.
+fn literal_hint(expected: &str, found: &str) -> Option<String> {
+    const INTEGERS: [&str; 12] =
+        ["i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16", "u32", "u64", "u128", "usize"];
+    let literal = match (expected, found) {
+        (expected, "i32") if INTEGERS.contains(&expected) => "40",
+        ("f32", "f64") | ("f64", "f32") => "0.5",
+        ("f32" | "f64", "i32") => "40.0",
+        _ => return None,
+    };
+    Some(format!("write the literal with its type, as in `{literal}{expected}`"))
+}
+
+#[cfg(test)]
+mod tests;

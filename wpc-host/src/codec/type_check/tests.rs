@@ -1,0 +1,210 @@
+use super::*;
+use serde::Deserialize;
+use wpc_abi::text::parse_signature;
+
+struct Function {
+    check: TypeCheck,
+    signature: Option<Signature>,
+}
+
+fn function(signature: &str) -> Function {
+    let signature = Some(parse_signature("f", signature).unwrap());
+    Function { check: TypeCheck::default(), signature }
+}
+
+impl Function {
+    /// Whether a call is compared, if its types are those that are declared.
+    fn compares<A: Serialize, R: DeserializeOwned>(&self, arguments: &A) -> Result<bool, Error> {
+        if self.check.covers::<A, R>(arguments) {
+            return Ok(false);
+        }
+        let check = self.check.begin::<A, R>("f", self.signature.as_ref())?;
+        check.arguments(arguments, |arguments| {
+            let encode = |error: postcard::Error| Error::ArgumentsEncode {
+                function: "f".to_owned(),
+                reason: error.to_string(),
+            };
+            crate::codec::encode::encode(arguments, &mut Vec::new()).map_err(encode)
+        })?;
+        Ok(true)
+    }
+
+    fn calls<A: Serialize, R: DeserializeOwned>(&self, calls: &[A]) -> Vec<bool> {
+        calls.iter().map(|arguments| self.compares::<A, R>(arguments).unwrap()).collect()
+    }
+}
+
+#[test]
+fn a_proven_pair_of_types_is_not_compared_again() {
+    let f = function("(a: u32, b: String) -> Vec<u8>");
+    assert_eq!(f.calls::<_, Vec<u8>>(&[(1_u32, "b"), (2, "c"), (3, "d")]), [true, false, false]);
+    // Another result, and other arguments, are other pairs.
+    assert!(f.compares::<_, Box<[u8]>>(&(1_u32, "b")).unwrap());
+    assert!(f.compares::<_, Vec<u8>>(&(1_u32, "b".to_owned())).unwrap());
+    assert!(f.compares::<_, Vec<u8>>(&(1_i32, "b")).is_err());
+    assert!(f.compares::<_, Vec<u8>>(&(1_i32, "b")).is_err());
+    assert!(f.compares::<_, String>(&(1_u32, "b")).is_err());
+}
+
+#[test]
+fn types_that_borrow_are_remembered_too() {
+    let f = function("(a: String) -> ()");
+    for call in 0..3 {
+        let text = call.to_string();
+        assert_eq!(f.compares::<_, ()>(&(text.as_str(),)).unwrap(), call == 0);
+    }
+}
+
+#[test]
+fn a_type_is_proven_once_its_values_have_shown_everything() {
+    let f = function("(a: Vec<Option<u32>>) -> ()");
+    let calls = [(vec![],), (vec![None],), (vec![None, Some(1_u32)],), (vec![],)];
+    assert_eq!(f.calls::<_, ()>(&calls), [true, true, true, false]);
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+enum Shape {
+    Nothing,
+    Round(f32),
+    Corner(i8, i64),
+    Named { tag: char },
+}
+
+fn shapes() -> OwnedNamedType {
+    use postcard_schema::schema::owned::{
+        OwnedDataModelVariant as Variant, OwnedNamedValue, OwnedNamedVariant,
+    };
+    let ty = |name: &str, ty| OwnedNamedType { name: name.to_owned(), ty };
+    let variant = |name: &str, ty| OwnedNamedVariant { name: name.to_owned(), ty };
+    let tag = OwnedNamedValue { name: "tag".to_owned(), ty: ty("char", Type::Char) };
+    let variants = vec![
+        variant("Nothing", Variant::UnitVariant),
+        variant("Round", Variant::NewtypeVariant(Box::new(ty("f32", Type::F32)))),
+        variant("Corner", Variant::TupleVariant(vec![ty("i8", Type::I8), ty("i64", Type::I64)])),
+        variant("Named", Variant::StructVariant(vec![tag])),
+    ];
+    ty("Shape", Type::Enum(variants))
+}
+
+fn of_shapes() -> Function {
+    let mut f = function("(a: u8) -> u8");
+    let signature = f.signature.as_mut().unwrap();
+    signature.arguments[0].ty = Some(shapes());
+    signature.result = Some(shapes());
+    f
+}
+
+#[test]
+fn an_enum_is_proven_once_every_variant_was_seen() {
+    let all = [Shape::Nothing, Shape::Round(0.5), Shape::Corner(1, 2), Shape::Named { tag: 't' }];
+    let mut calls: Vec<_> = all.iter().cloned().map(|shape| (shape,)).collect();
+    calls.extend_from_within(..);
+    let compared = of_shapes().calls::<_, Shape>(&calls);
+    assert_eq!(compared, [true, true, true, true, false, false, false, false]);
+}
+
+#[test]
+fn every_variant_of_a_result_is_compared_before_the_call() {
+    #[derive(Deserialize)]
+    #[expect(dead_code, reason = "only how it decodes is of interest")]
+    enum Other {
+        Nothing,
+        Round(f32),
+        Corner(i8, i64),
+        Named { tag: String },
+    }
+    let refused = of_shapes().compares::<_, Other>(&(Shape::Nothing,)).unwrap_err();
+    let Error::SignatureMismatch { part, expected, found, .. } = refused else {
+        panic!("the types differ")
+    };
+    assert_eq!((expected.as_str(), found.as_str()), ("`char`", "`String`"));
+    assert_eq!(part, "result (`result.Named.tag`)");
+}
+
+#[test]
+fn a_variant_of_another_form_or_number_is_refused() {
+    #[derive(Serialize)]
+    enum Other {
+        Nothing(u8),
+        Corner(i8, i64),
+    }
+    let f = of_shapes();
+    assert!(f.compares::<_, Shape>(&(Other::Nothing(1),)).is_err());
+    assert!(f.compares::<_, Shape>(&(Other::Corner(1, 2),)).is_err());
+    assert!(f.compares::<_, Shape>(&("Nothing",)).is_err());
+}
+
+#[test]
+fn fields_that_are_skipped_are_refused() {
+    #[derive(Serialize)]
+    struct Skips {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        a: Option<u8>,
+        b: u8,
+    }
+    let f = function("(a: Skips { a: Option<u8>, b: u8 }) -> ()");
+    assert!(f.compares::<_, ()>(&(Skips { a: None, b: 1 },)).is_err());
+    assert!(f.compares::<_, ()>(&(Skips { a: Some(1), b: 1 },)).unwrap());
+}
+
+#[test]
+fn a_result_may_read_old_names_too() {
+    #[derive(Deserialize)]
+    #[expect(dead_code, reason = "only how it decodes is of interest")]
+    struct Aliased {
+        #[serde(alias = "former", alias = "a_former")]
+        a: u8,
+        b: u16,
+    }
+    let f = function("() -> Aliased { a: u8, b: u16 }");
+    assert!(f.compares::<_, Aliased>(&()).unwrap());
+    assert!(!f.compares::<_, Aliased>(&()).unwrap());
+    // A field that the function does not have would read what comes after.
+    let f = function("() -> Vec<Aliased { a: u8 }>");
+    assert!(f.compares::<_, Vec<Aliased>>(&()).is_err());
+}
+
+#[test]
+fn an_untagged_enum_is_compared_in_every_call() {
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Number {
+        Unsigned(u64),
+        Signed(i64),
+    }
+    let f = function("(a: u64) -> ()");
+    for _ in 0..2 {
+        assert!(f.compares::<_, ()>(&(Number::Unsigned(1),)).unwrap());
+        assert!(f.compares::<_, ()>(&(Number::Signed(1),)).is_err());
+    }
+}
+
+#[test]
+fn what_is_not_declared_is_not_compared() {
+    let f = Function { check: TypeCheck::default(), signature: None };
+    assert_eq!(f.calls::<_, u8>(&[(1, "x"), (2, "y")]), [true, false]);
+    let mut f = function("(a: u8, b: u8) -> u8");
+    let signature = f.signature.as_mut().unwrap();
+    (signature.arguments[0].ty, signature.result) = (None, None);
+    assert_eq!(f.calls::<_, String>(&[("x", 1_u8), ("y", 2)]), [true, false]);
+    assert!(f.compares::<_, String>(&("x", 1_i8)).is_err());
+}
+
+#[test]
+fn pairs_beyond_those_that_are_remembered_are_compared_each_time() {
+    let f = function("(a: ()) -> ()");
+    let mut remembered = 0;
+    macro_rules! each {
+        ($($newtype:ident)*) => {$(
+            #[derive(Serialize)]
+            struct $newtype(());
+            assert!(f.compares::<_, ()>(&($newtype(()),)).unwrap());
+            remembered += usize::from(!f.compares::<_, ()>(&($newtype(()),)).unwrap());
+        )*};
+    }
+    each!(
+        A0 A1 A2 A3 A4 A5 A6 A7 A8 A9 B0 B1 B2 B3 B4 B5 B6 B7 B8 B9
+        C0 C1 C2 C3 C4 C5 C6 C7 C8 C9 D0 D1 D2 D3 D4 D5 D6 D7 D8 D9
+    );
+    assert_eq!(remembered, MAX_PAIRS);
+}

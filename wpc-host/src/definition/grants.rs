@@ -1,0 +1,49 @@
+//! All that one definition was granted.
+
+use crate::capability::Capability;
+use crate::definition::wasi::Wasi;
+use crate::error::Error;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What one definition was granted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Grants {
+    random: bool,
+    clock: bool,
+    host_functions: BTreeSet<String>,
+    pub(crate) wasi: Option<Wasi>,
+}
+
+impl Grants {
+    pub(crate) fn add(&mut self, capability: Capability) {
+        match capability {
+            Capability::Random => self.random = true,
+            Capability::Clock => self.clock = true,
+        }
+    }
+
+    pub(crate) fn add_host_function(&mut self, name: String) {
+        self.host_functions.insert(name);
+    }
+
+    pub(crate) fn has(&self, capability: Capability) -> bool {
+        match capability {
+            Capability::Random => self.random,
+            Capability::Clock => self.clock,
+        }
+    }
+
+    /// What was granted of WASI, with its directories open; `what` is granted it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOptions`] with everything that is wrong with it.
+    pub(crate) fn open_wasi(&self, what: &str) -> Result<Option<Arc<Wasi>>, Error> {
+        self.wasi.clone().map(|wasi| wasi.open(what)).transpose()
+    }
+
+    pub(crate) fn has_host_function(&self, name: &str) -> bool {
+        self.host_functions.contains(name)
+    }
+}

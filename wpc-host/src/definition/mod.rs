@@ -1,0 +1,173 @@
+//! What an embedder gives to be defined: a module's bytes, and what it may use.
+
+pub(crate) mod grants;
+pub(crate) mod limits;
+pub(crate) mod wasi;
+
+use crate::capability::Capability;
+use crate::definition::grants::Grants;
+use crate::definition::limits::Limits;
+use crate::definition::wasi::Wasi;
+use crate::id::Sha256Hash;
+use std::sync::Arc;
+
+/// A `.wasm` to be defined, with what its definition may use. Cheap to clone: clones share the bytes.
+///
+/// ```no_run
+/// use wpc_host::{Capability, Limits, WasmModule};
+///
+/// let module = WasmModule::new(std::fs::read("resize.wasm")?)
+///     .export("resize")
+///     .limits(Limits { memory: 64 << 20, ..Limits::default() })
+///     .grant(Capability::Clock);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct WasmModule {
+    pub(crate) bytes: Arc<[u8]>,
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) export: Option<String>,
+    pub(crate) sha256: Option<Sha256Hash>,
+    /// Clones share them, and so do definitions of clones.
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) grants: Grants,
+    pub(crate) has_canonical_nans: bool,
+    pub(crate) has_separate_sandboxes: bool,
+}
+
+impl WasmModule {
+    /// A module of these bytes, with default limits and nothing granted.
+    #[must_use]
+    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self {
+            bytes: bytes.into(),
+            name: None,
+            export: None,
+            sha256: None,
+            limits: Arc::default(),
+            grants: Grants::default(),
+            has_canonical_nans: false,
+            has_separate_sandboxes: false,
+        }
+    }
+
+    /// What errors call the module, such as the name of its file. Without a name they call it by what is defined of it.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), wpc_host::Error> {
+    /// # let wpc = wpc_host::WorkerProcedureCall::new(wpc_host::Options::default())?;
+    /// let module = wpc_host::WasmModule::new(b"no module".as_slice()).name("resize.wasm");
+    /// let error = wpc.define_worker_module(module).unwrap_err();
+    /// assert!(error.to_string().starts_with("module \"resize.wasm\" is not WebAssembly"));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How errors name the module.
+    pub(crate) fn title(&self, otherwise: impl FnOnce() -> String) -> String {
+        match &self.name {
+            Some(name) => format!("module {name:?}"),
+            None => otherwise(),
+        }
+    }
+
+    /// The export that is meant, where it is not named like the function.
+    #[must_use]
+    pub fn export(mut self, export: impl Into<String>) -> Self {
+        self.export = Some(export.into());
+        self
+    }
+
+    /// The SHA-256 the bytes must have.
+    #[must_use]
+    pub fn sha256(mut self, hash: Sha256Hash) -> Self {
+        self.sha256 = Some(hash);
+        self
+    }
+
+    /// What the definition may use.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = Arc::new(limits);
+        self
+    }
+
+    /// Grants a host function, see
+    /// [`define_host_function`](crate::WorkerProcedureCall::define_host_function).
+    #[must_use]
+    pub fn grant_host_function(mut self, name: impl Into<String>) -> Self {
+        self.grants.add_host_function(name.into());
+        self
+    }
+
+    /// Gives every NaN the same bits on every kind of processor, so that a function without clocks and
+    /// randomness gives the same bytes wherever it runs; on processors of one kind it does so anyway.
+    /// Arithmetic of floating point takes up to twice as long with it.
+    #[must_use]
+    pub fn canonical_nans(mut self) -> Self {
+        self.has_canonical_nans = true;
+        self
+    }
+
+    /// Gives every function of [`define_worker_module`](crate::WorkerProcedureCall::define_worker_module) sandboxes of
+    /// its own.
+    ///
+    /// Without it the functions of a module share one sandbox on each worker, and so its state, its restarts and its
+    /// circuit breaker: where one traps, calls of the others wait until the sandbox restarts. With it each has its own, at
+    /// the price of a sandbox for each function. Functions that are defined one by one never share.
+    #[must_use]
+    pub fn separate_sandboxes(mut self) -> Self {
+        self.has_separate_sandboxes = true;
+        self
+    }
+
+    /// Gives every call a sandbox of its own, with fresh state; the same as
+    /// [`Limits::recycle_after_calls`] 1, so set other limits first.
+    #[must_use]
+    pub fn isolate_calls(mut self) -> Self {
+        Arc::make_mut(&mut self.limits).recycle_after_calls = Some(1);
+        self
+    }
+
+    /// Grants pieces of WASI preview 1, in the place of those granted before.
+    #[must_use]
+    pub fn grant_wasi(mut self, wasi: Wasi) -> Self {
+        self.grants.wasi = Some(wasi);
+        self
+    }
+
+    /// Grants a capability.
+    #[must_use]
+    pub fn grant(mut self, capability: Capability) -> Self {
+        self.grants.add(capability);
+        self
+    }
+}
+
+impl From<&[u8]> for WasmModule {
+    fn from(bytes: &[u8]) -> Self {
+        Self::new(bytes)
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for WasmModule {
+    fn from(bytes: &[u8; N]) -> Self {
+        Self::new(bytes.as_slice())
+    }
+}
+
+impl From<Vec<u8>> for WasmModule {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::new(bytes)
+    }
+}
+
+impl From<&Vec<u8>> for WasmModule {
+    fn from(bytes: &Vec<u8>) -> Self {
+        Self::new(bytes.as_slice())
+    }
+}

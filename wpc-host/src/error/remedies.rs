@@ -1,0 +1,96 @@
+//! The table of what helps against each error.
+
+use crate::error::Error;
+use crate::error::remedy::{Definable, Remedy, Setting};
+
+impl Error {
+    /// What helps against it, where something surely does.
+    #[must_use]
+    pub fn remedy(&self) -> Option<Remedy> {
+        use Setting::{CallOptions, Limits, Options};
+        let raise = |setting| Remedy::Raise(vec![setting]);
+        Some(match self {
+            Self::NotRunning => Remedy::StartWorkers,
+            Self::AlreadyStarted => Remedy::AwaitStop,
+            Self::OsLimit { resource, .. } => Remedy::RaiseOsLimit(*resource),
+            Self::NotWasm { .. } => Remedy::Advice("pass the bytes of a compiled `.wasm` file"),
+            Self::Component { .. } => {
+                Remedy::Advice("build for wasm32-unknown-unknown, or unwrap the component's module")
+            }
+            Self::InvalidModule { .. } => {
+                Remedy::Advice("run `wasm-tools validate`, which reports more")
+            }
+            Self::ModuleTooLarge { .. } => raise(Limits("module_size")),
+            Self::CompileTimeout { .. } => raise(Limits("compile_time")),
+            Self::CompilerBusy { .. } => Remedy::Retry,
+            Self::AbiVersion { .. } => Remedy::Advice("rebuild it with a matching SDK"),
+            Self::MalformedSection { .. } => {
+                Remedy::Advice("rebuild it with a matching SDK, or leave the section out")
+            }
+            Self::AmbiguousExport { .. } => Remedy::ChooseExport,
+            Self::ExportOfCommand { .. } => Remedy::Advice(
+                "call `_start`, or build the module as a reactor (clang: `-mexec-model=reactor`, emcc: `--no-entry`, Rust: crate type `cdylib`)",
+            ),
+            Self::NotGranted { grant, .. } => Remedy::Grant(grant.clone()),
+            Self::MemoryTooLarge { .. } | Self::OutOfMemory { .. } => raise(Limits("memory")),
+            Self::TableTooLarge { .. } | Self::OutOfTableElements { .. } => {
+                raise(Limits("table_elements"))
+            }
+            Self::DependencyCircle { .. } => Remedy::Advice("remove one of these imports"),
+            Self::DependencyExport { .. } => Remedy::Advice("define the one that fits first"),
+            Self::DependencyChain { .. } => Remedy::Advice("merge some of these dependencies"),
+            Self::TooManyInstances { option, .. } => raise(*option),
+            Self::InstancesInUse { .. } => raise(Options("max_live_instances")),
+            Self::FunctionNotDefined { .. } => Remedy::Define(Definable::Function),
+            Self::DependencyNotDefined { .. } => Remedy::Define(Definable::Dependency),
+            Self::ConstantNotDefined { .. } => Remedy::Define(Definable::Constant),
+            Self::HostFunctionNotDefined { .. } => Remedy::Define(Definable::HostFunction),
+            Self::PinMismatch { .. } => Remedy::Advice("define that version, or pin this one"),
+            Self::SignatureMismatch { hint: Some(hint), .. } => Remedy::WriteCall(hint.clone()),
+            Self::SignatureMismatch { .. }
+            | Self::BadArguments { .. }
+            | Self::ResultDecode { .. }
+            | Self::PayloadDecode { .. } => Remedy::CompareSignature,
+            Self::Untyped { .. } => Remedy::Advice(
+                "build it with an SDK that declares types, or call it with encoded arguments",
+            ),
+            Self::ArgumentsEncode { .. } => {
+                Remedy::Advice("pass a tuple of types that serde can serialize")
+            }
+            Self::ArgumentsTooLarge { .. } => raise(Limits("arguments")),
+            Self::NoReadyWorkers { .. } => Remedy::RestartWorkers,
+            Self::Saturated { .. } => Remedy::AwaitRoom,
+            Self::Held { .. } => Remedy::Revive,
+            Self::TypeMismatch { .. } => Remedy::Advice("give both the same type"),
+            Self::UncaughtException { .. } => {
+                Remedy::Advice("catch it in the guest, and return an error")
+            }
+            Self::Exited { .. } => Remedy::Advice("read its output, which may say why"),
+            Self::TooManyOpenFiles { .. } => raise(Limits("open_files")),
+            Self::OutOfFuel { .. } => Remedy::Raise(vec![Limits("fuel"), CallOptions("fuel")]),
+            Self::LogLimit { .. } => raise(Limits("log")),
+            Self::StackOverflow { .. } => {
+                Remedy::Raise(vec![Limits("stack"), Options("max_wasm_stack")])
+            }
+            Self::ResultTooLarge { .. } => raise(Limits("result")),
+            Self::InvalidOptions { .. }
+            | Self::InvalidCallOptions { .. }
+            | Self::InvalidName { .. }
+            | Self::StartFailed { .. }
+            | Self::UnsupportedProposal { .. }
+            | Self::Sha256Mismatch { .. }
+            | Self::MissingExport { .. }
+            | Self::ExportType { .. }
+            | Self::UnknownImport { .. }
+            | Self::ConstantEncode { .. }
+            | Self::Timeout { .. }
+            | Self::Cancelled { .. }
+            | Self::Stopped { .. }
+            | Self::WorkerLost { .. }
+            | Self::Guest { .. }
+            | Self::Trap { .. }
+            | Self::BadReply { .. }
+            | Self::Initialisation { .. } => return None,
+        })
+    }
+}

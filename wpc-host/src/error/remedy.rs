@@ -1,0 +1,166 @@
+//! What helps against an error, as data: the library, a command and a manifest each have their own way to do it.
+
+use crate::capability::Capability;
+use crate::error::OsResource;
+use std::fmt;
+
+/// What helps against an [`Error`](crate::Error). Its text says it in the terms of this library; other interfaces match on it.
+///
+/// ```
+/// use wpc_host::{Definable, Error, Remedy};
+///
+/// let error = Error::FunctionNotDefined { function: "resize".to_owned() };
+/// assert_eq!(error.to_string(), "function \"resize\" is not defined");
+/// assert_eq!(error.remedy(), Some(Remedy::Define(Definable::Function)));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Remedy {
+    /// Start the workers.
+    StartWorkers,
+    /// Wait until the workers have stopped.
+    AwaitStop,
+    /// Wait until lost workers are tried again, or stop and start them.
+    RestartWorkers,
+    /// Let calls wait until a worker takes them, or let workers take more.
+    AwaitRoom,
+    /// Redefine the function, close its circuit breaker, or wait until that closes by itself.
+    Revive,
+    /// Try again later.
+    Retry,
+    /// Define what is missing.
+    Define(Definable),
+    /// Compare the types with those that the function declares.
+    CompareSignature,
+    /// Write the call in another way: an instruction with an example.
+    WriteCall(String),
+    /// Choose one of the module's exports.
+    ChooseExport,
+    /// Grant what the module imports.
+    Grant(Grant),
+    /// Raise one of these.
+    Raise(Vec<Setting>),
+    /// Raise a limit of the operating system, or use less.
+    RaiseOsLimit(OsResource),
+    /// Something to do outside wpc: an instruction without a subject.
+    Advice(&'static str),
+}
+
+/// What can be missing in a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Definable {
+    /// A function.
+    Function,
+    /// A dependency.
+    Dependency,
+    /// A constant.
+    Constant,
+    /// A host function.
+    HostFunction,
+}
+
+/// What a definition can be granted. Its text is the method of [`WasmModule`](crate::WasmModule) that grants it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Grant {
+    /// A capability.
+    Capability(Capability),
+    /// A host function, by name.
+    HostFunction(String),
+    /// A piece of WASI, by the method of [`Wasi`](crate::Wasi) that grants it.
+    Wasi(&'static str),
+}
+
+/// A setting that an embedder can choose, by the type that has it and its field or method there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Setting {
+    /// A field of [`Limits`](crate::Limits).
+    Limits(&'static str),
+    /// A field of [`Options`](crate::Options).
+    Options(&'static str),
+    /// A method of [`CallOptions`](crate::CallOptions).
+    CallOptions(&'static str),
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StartWorkers => f.write_str("call `start_workers` first"),
+            Self::AwaitStop => f.write_str("wait until `stop_workers` returns"),
+            Self::RestartWorkers => f.write_str(
+                "stop and start the workers, or wait for `Options::hold_cool_down`",
+            ),
+            Self::AwaitRoom => f.write_str(
+                "call with `CallOptions::wait_for_room`, or raise `Options::max_pending_calls_per_worker`",
+            ),
+            Self::Revive => f.write_str(
+                "redefine the function, call `revive_worker_function`, or wait for `Options::hold_cool_down`",
+            ),
+            Self::Retry => f.write_str("try again later"),
+            Self::Define(what) => write!(f, "define it with `{}`", what.method()),
+            Self::WriteCall(how) => f.write_str(how),
+            Self::CompareSignature => {
+                f.write_str("compare with its signature, which `get_remote_functions` lists")
+            }
+            Self::ChooseExport => f.write_str("choose one with `WasmModule::export`"),
+            Self::Grant(grant) => write!(f, "grant it with `{grant}`"),
+            Self::Raise(settings) => {
+                let settings = settings.iter().map(ToString::to_string).collect::<Vec<_>>();
+                write!(f, "raise {}", settings.join(" or "))
+            }
+            Self::RaiseOsLimit(resource) => f.write_str(resource.remedy()),
+            Self::Advice(advice) => f.write_str(advice),
+        }
+    }
+}
+
+impl Definable {
+    /// The method that defines it.
+    const fn method(self) -> &'static str {
+        match self {
+            Self::Function => "define_worker_function",
+            Self::Dependency => "define_worker_dependency",
+            Self::Constant => "define_worker_constant",
+            Self::HostFunction => "define_host_function",
+        }
+    }
+}
+
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Capability(capability) => write!(f, ".grant(Capability::{})", capability.name()),
+            Self::HostFunction(name) => write!(f, ".grant_host_function({name:?})"),
+            Self::Wasi(method) => {
+                let call = match *method {
+                    "new" | "minimal" => return write!(f, ".grant_wasi(Wasi::{method}())"),
+                    "arguments" | "environment" => "[…]",
+                    "stdout" => "Output::events()",
+                    "read_directory" => "…, …",
+                    _ => "…",
+                };
+                write!(f, ".grant_wasi(Wasi::new().{method}({call}))")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (of, name) = match self {
+            Self::Limits(name) => ("Limits", name),
+            Self::Options(name) => ("Options", name),
+            Self::CallOptions(name) => ("CallOptions", name),
+        };
+        write!(f, "`{of}::{name}`")
+    }
+}
+
+/// As its text.
+impl serde::Serialize for Remedy {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

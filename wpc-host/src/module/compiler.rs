@@ -1,0 +1,192 @@
+//! Compiles what is defined: checks the bytes, keeps what is compiled already, and lets nobody wait
+//! for ever. What a module is, `module` knows.
+
+use crate::definition::WasmModule;
+use crate::error::Error;
+use crate::id::Sha256Hash;
+use crate::module::engine::{Engines, Profile};
+use crate::module::gc_heap;
+use crate::module::{Module, compile};
+use crate::system::os_limits;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Compiles modules, each content once as long as somebody uses it.
+#[derive(Debug)]
+pub(crate) struct Compiler {
+    engines: Arc<Engines>,
+    compiled: Mutex<Compiled>,
+    /// How many compilations are under way, those that were left behind among them.
+    busy: Arc<AtomicUsize>,
+}
+
+/// What is compiled already, as long as somebody uses it.
+#[derive(Debug, Default)]
+struct Compiled {
+    /// By SHA-256, because two modules can be made that share a SHA-1.
+    modules: HashMap<(Sha256Hash, Profile), Weak<Module>>,
+    /// At how many those that nobody uses any more are looked for: at twice as many as the last time were
+    /// used, so that each compilation pays for a few of them and not for all.
+    most: usize,
+}
+
+impl Compiled {
+    fn add(&mut self, key: (Sha256Hash, Profile), module: &Arc<Module>) {
+        if self.modules.len() >= self.most {
+            self.modules.retain(|_, module| module.strong_count() > 0);
+            self.most = self.modules.len() * 2;
+        }
+        self.modules.insert(key, Arc::downgrade(module));
+    }
+}
+
+/// How many compilations may be under way. Who waits for one is a caller's thread, so only modules
+/// that take too long come near this.
+const MAX_COMPILATIONS: usize = 64;
+
+/// One of the compilations under way.
+struct Permit(Arc<AtomicUsize>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Compiler {
+    pub(crate) fn new(engines: Arc<Engines>) -> Self {
+        Self { engines, compiled: Mutex::default(), busy: Arc::default() }
+    }
+
+    /// The profile of definitions that ask for nothing special.
+    pub(crate) fn plain(&self) -> Profile {
+        self.engines.plain()
+    }
+
+    /// Compiles and reads `source`, which may have no more than it was granted; `what` names it in
+    /// errors. A module that uses exceptions is compiled for the profile's counterpart with a heap for them.
+    pub(crate) fn compile(
+        &self,
+        what: &str,
+        source: &WasmModule,
+        profile: Profile,
+    ) -> Result<Arc<Module>, Error> {
+        let module = self.compile_ungranted(what, source, profile)?;
+        module.permit(what, &source.grants, &source.limits)?;
+        Ok(module)
+    }
+
+    /// Compiles and reads `source`, whatever it wants.
+    pub(crate) fn compile_ungranted(
+        &self,
+        what: &str,
+        source: &WasmModule,
+        profile: Profile,
+    ) -> Result<Arc<Module>, Error> {
+        let problems = source.limits.problems(what, self.engines.max_wasm_stack());
+        if !problems.is_empty() {
+            return Err(Error::InvalidOptions { problems });
+        }
+        let bytes = &*source.bytes;
+        check_header(what, bytes)?;
+        if bytes.len() > source.limits.module_size {
+            return Err(Error::ModuleTooLarge {
+                what: what.to_owned(),
+                limit: source.limits.module_size,
+                found: bytes.len(),
+            });
+        }
+        let found = Sha256Hash::of(bytes);
+        if let Some(expected) = source.sha256.filter(|expected| *expected != found) {
+            return Err(Error::Sha256Mismatch { what: what.to_owned(), expected, found });
+        }
+        let with_gc_heap = profile.with_gc_heap();
+        let known = self
+            .known((found, profile))
+            .or_else(|| self.known((found, with_gc_heap)).filter(|module| module.needs_gc_heap));
+        if let Some(module) = known {
+            return Ok(module);
+        }
+        let profile = if gc_heap::is_declared(bytes) { with_gc_heap } else { profile };
+        let module = match self.compile_in_time(what, source, profile) {
+            // Exceptions may occur in the code alone, which is too long to be searched each time.
+            Err(Error::InvalidModule { .. })
+                if !profile.has_gc_heap && gc_heap::is_needed(bytes) =>
+            {
+                self.compile_in_time(what, source, with_gc_heap)?
+            }
+            compiled => compiled?,
+        };
+        let module = Arc::new(module);
+        self.compiled().add((found, module.profile), &module);
+        Ok(module)
+    }
+
+    /// Compiles on a thread of its own, which is left behind when it takes too long: a compilation
+    /// cannot be interrupted. How many may be left behind is bounded.
+    fn compile_in_time(
+        &self,
+        what: &str,
+        source: &WasmModule,
+        profile: Profile,
+    ) -> Result<Module, Error> {
+        let busy = self.busy.fetch_add(1, Ordering::AcqRel);
+        let permit = Permit(Arc::clone(&self.busy));
+        if busy >= MAX_COMPILATIONS {
+            return Err(Error::CompilerBusy { what: what.to_owned(), busy });
+        }
+        os_limits::check_code(format_args!("the code of {what}"))?;
+        let engine = self.engines.get(profile)?;
+        let cache = self.engines.cache();
+        let (name, bytes) = (what.to_owned(), Arc::clone(&source.bytes));
+        let (send, receive) = sync_channel(1);
+        os_limits::start_thread("the compiler's thread", os_limits::USUAL_STACK, || {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "ends with the compilation; bounded by permits"
+            )]
+            std::thread::Builder::new().name("wpc-compiler".to_owned()).spawn(move || {
+                let _permit = permit;
+                // The caller may have given up.
+                let _ = send.send(compile(&name, &bytes, &engine, cache.as_deref(), profile));
+            })
+        })?;
+        let limit = source.limits.compile_time;
+        match receive.recv_timeout(limit) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout) => {
+                Err(Error::CompileTimeout { what: what.to_owned(), limit })
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(Error::InvalidModule {
+                what: what.to_owned(),
+                reason: "the compiler panicked".to_owned(),
+            }),
+        }
+    }
+
+    fn known(&self, key: (Sha256Hash, Profile)) -> Option<Arc<Module>> {
+        self.compiled().modules.get(&key).and_then(Weak::upgrade)
+    }
+
+    fn compiled(&self) -> MutexGuard<'_, Compiled> {
+        self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn check_header(what: &str, bytes: &[u8]) -> Result<(), Error> {
+    let not_wasm = |reason| Err(Error::NotWasm { what: what.to_owned(), reason });
+    match bytes {
+        [] => not_wasm("there are no bytes"),
+        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Ok(()),
+        [b'\0', b'a', b's', b'm', _, 0, 1, 0, ..] => {
+            Err(Error::Component { what: what.to_owned() })
+        }
+        [b'\0', b'a', b's', b'm', _, _, _, _, ..] => not_wasm("its version is none that exists"),
+        [b'\0', b'a', b's', b'm', ..] | [b'\0'] | [b'\0', b'a'] | [b'\0', b'a', b's'] => {
+            not_wasm("it ends inside its header")
+        }
+        _ => not_wasm("it does not begin with the bytes \"\\0asm\""),
+    }
+}

@@ -1,0 +1,251 @@
+//! Definitions, starts, stops and warming for async tasks: nothing here blocks its caller's thread.
+
+use super::WorkerProcedureCall;
+use crate::definition::WasmModule;
+use crate::error::Error;
+use crate::information::FunctionInformation;
+use crate::pool::intake;
+use crate::pool::lifecycle::Lifecycle;
+use crate::registry::Registry;
+use crate::system::background::{Dropped, Interest};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// A definition, a start, a stop or a warming under way, as a future under any async runtime.
+///
+/// It was begun when this was made, on a thread of the pool, and keeps the pool alive. What dropping it does is documented
+/// where it is made.
+#[must_use = "await it to learn the result"]
+pub struct Operation<T> {
+    // Dropped in this order: the last handle waits for the workers.
+    future: Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>,
+    _pool: Arc<Lifecycle>,
+}
+
+impl<T> std::fmt::Debug for Operation<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Operation").finish_non_exhaustive()
+    }
+}
+
+impl<T> Future for Operation<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.future.as_mut().poll(context)
+    }
+}
+
+/// Async forms of what blocks its thread. Each returns at once; the work is done on threads of the pool, which end when
+/// there is none.
+impl WorkerProcedureCall {
+    /// Like [`define_worker_function`](Self::define_worker_function), for async tasks. Up to four definitions are made at a
+    /// time; further ones wait for their turn.
+    ///
+    /// Dropping the future withdraws the definition: it is made as a whole if it was already being published, and otherwise
+    /// nothing is changed. It never replaces a definition of the same name that is begun after the drop. A compilation
+    /// that has begun runs to its end.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`define_worker_function`](Self::define_worker_function); [`Error::OsLimit`] or [`Error::StartFailed`] if no
+    /// thread could be created.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use wpc_host::{Options, WorkerProcedureCall};
+    /// # let wpc = WorkerProcedureCall::new(Options::default())?;
+    /// # let wasm = wat::parse_str(r#"(module (func (export "add") (param i32 i32) (result i32)
+    /// #     local.get 0 local.get 1 i32.add))"#)?;
+    /// # pollster::block_on(async {
+    /// wpc.start_workers_async(2).await?;
+    /// wpc.define_worker_function_async("add", wasm).await?;
+    /// assert_eq!(wpc.call_async::<i32>("add", (40, 2)).await?, 42);
+    /// wpc.stop_workers_async().await?;
+    /// # Ok(()) }) }
+    /// ```
+    pub fn define_worker_function_async(
+        &self,
+        name: &str,
+        module: impl Into<WasmModule>,
+    ) -> Operation<FunctionInformation> {
+        let (name, module) = (name.to_owned(), module.into());
+        let defined = name.clone();
+        self.define_in_background(
+            move |registry, interest| registry.define_function(&defined, &module, interest),
+            move |wpc, result| {
+                let function = wpc.after_definition("function", &name, result)?;
+                Ok(wpc.information(&function))
+            },
+        )
+    }
+
+    /// Like [`define_worker_module`](Self::define_worker_module), for async tasks. Dropping the future withdraws the
+    /// definition, see [`define_worker_function_async`](Self::define_worker_function_async): all of the module's functions
+    /// are defined, or none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`define_worker_module`](Self::define_worker_module); [`Error::OsLimit`] or [`Error::StartFailed`] if no
+    /// thread could be created.
+    pub fn define_worker_module_async(
+        &self,
+        module: impl Into<WasmModule>,
+    ) -> Operation<Vec<FunctionInformation>> {
+        let module = module.into();
+        self.define_in_background(
+            move |registry, interest| registry.define_module(&module, interest),
+            |wpc, result| {
+                let functions =
+                    wpc.after_definition("function", "the module's functions", result)?;
+                Ok(functions.iter().map(|function| wpc.information(function)).collect())
+            },
+        )
+    }
+
+    /// Like [`define_worker_dependency`](Self::define_worker_dependency), for async tasks. Dropping the future withdraws the
+    /// definition, see [`define_worker_function_async`](Self::define_worker_function_async): all functions that reach the
+    /// dependency are linked to it, or none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`define_worker_dependency`](Self::define_worker_dependency); [`Error::OsLimit`] or
+    /// [`Error::StartFailed`] if no thread could be created.
+    pub fn define_worker_dependency_async(
+        &self,
+        alias: &str,
+        module: impl Into<WasmModule>,
+    ) -> Operation<()> {
+        let (alias, module) = (alias.to_owned(), module.into());
+        let defined = alias.clone();
+        self.define_in_background(
+            move |registry, interest| registry.define_dependency(&defined, &module, interest),
+            move |wpc, result| wpc.after_definition("dependency", &alias, result),
+        )
+    }
+
+    /// Like [`start_workers`](Self::start_workers), for async tasks. Dropping the future does not stop the start: the pool
+    /// will run unless the start fails.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`start_workers`](Self::start_workers).
+    pub fn start_workers_async(&self, count: usize) -> Operation<()> {
+        self.change_in_background(move |lifecycle| lifecycle.start(count))
+    }
+
+    /// Like [`stop_workers`](Self::stop_workers), for async tasks. Dropping the future does not end the stop, which goes on
+    /// until all workers are gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OsLimit`] or [`Error::StartFailed`] if no thread could be created to wait for the workers; nothing is
+    /// stopped then.
+    pub fn stop_workers_async(&self) -> Operation<()> {
+        self.change_in_background(|lifecycle| {
+            lifecycle.stop(lifecycle.pool.options.stop_timeout);
+            Ok(())
+        })
+    }
+
+    /// Like [`warm_worker_function`](Self::warm_worker_function), for async tasks. Dropping the future cancels what is not
+    /// ready yet.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`warm_worker_function`](Self::warm_worker_function).
+    pub fn warm_worker_function_async(&self, name: &str) -> Operation<()> {
+        let undefined = || Error::FunctionNotDefined { function: name.to_owned() };
+        let function = self.registry().function(name).ok_or_else(undefined);
+        let calls = function.and_then(|function| intake::warm(&self.0.pool, &function));
+        self.operation(async move {
+            // All of them are awaited, whatever one ends with.
+            let mut result = Ok(());
+            for call in calls? {
+                result = result.and(call.answer_encoded().await.map(drop));
+            }
+            result
+        })
+    }
+
+    fn operation<T>(
+        &self,
+        future: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Operation<T> {
+        Operation { future: Box::pin(future), _pool: Arc::clone(&self.0) }
+    }
+
+    /// Runs `define` on a thread of the pool, then `finish` with what it returned.
+    fn define_in_background<D, T: Send + 'static>(
+        &self,
+        define: impl FnOnce(&Registry, &Interest) -> Result<D, Error> + Send + 'static,
+        finish: impl FnOnce(&Self, Result<D, Error>) -> Result<T, Error> + Send + 'static,
+    ) -> Operation<T> {
+        // A compilation whose caller has dropped every handle must not keep the workers running.
+        let (pool, lifecycle) = (Arc::clone(&self.0.pool), Arc::downgrade(&self.0));
+        let outcome = self.0.definitions.run(Dropped::IsWithdrawn, move |interest| {
+            let defined = define(&pool.registry, interest);
+            match lifecycle.upgrade() {
+                Some(lifecycle) if defined.is_ok() || !interest.has_ended() => {
+                    finish(&Self(lifecycle), defined)
+                }
+                // No caller is left to read this.
+                _ => Err(Error::NotRunning),
+            }
+        });
+        self.operation(async move { outcome?.await })
+    }
+
+    fn change_in_background(
+        &self,
+        change: impl FnOnce(&Lifecycle) -> Result<(), Error> + Send + 'static,
+    ) -> Operation<()> {
+        let lifecycle = Arc::clone(&self.0);
+        let outcome = self.0.changes.run(Dropped::GoesOn, move |_| change(&lifecycle));
+        self.operation(async move { outcome?.await })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+    use crate::system::background::Background;
+    use std::sync::mpsc::sync_channel;
+
+    /// An interest that has ended, as it is when a running task's outcome is dropped.
+    fn with_ended_interest<T: Send + 'static>(
+        run: impl FnOnce(&Interest) -> T + Send + 'static,
+    ) -> T {
+        let (go, gone) = sync_channel::<()>(1);
+        let (begin, begun) = sync_channel(1);
+        let (give, given) = sync_channel(1);
+        let outcome = Background::new("wpc-test", 1).run(Dropped::IsWithdrawn, move |interest| {
+            begin.send(()).unwrap();
+            gone.recv().unwrap();
+            give.send(run(interest)).unwrap();
+            Ok(())
+        });
+        begun.recv().unwrap();
+        drop(outcome);
+        go.send(()).unwrap();
+        given.recv().unwrap()
+    }
+
+    #[test]
+    fn what_is_withdrawn_before_it_is_published_changes_nothing() {
+        let wpc = WorkerProcedureCall::new(Options::default()).unwrap();
+        let module = WasmModule::new(wat::parse_str(r#"(module (func (export "f")))"#).unwrap());
+        let pool = Arc::clone(&wpc.0.pool);
+        with_ended_interest(move |interest| {
+            let registry = &pool.registry;
+            assert!(registry.define_function("f", &module, interest).is_err());
+            assert!(registry.define_module(&module, interest).is_err());
+            assert!(registry.define_dependency("d", &module, interest).is_err());
+        });
+        assert_eq!(wpc.get_remote_functions(), []);
+        assert_eq!(wpc.get_worker_dependencies(), []);
+    }
+}

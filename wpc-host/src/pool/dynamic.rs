@@ -1,0 +1,321 @@
+//! Calls whose types no compiler knows: JSON by the types a module tells, and bytes as they are.
+
+use super::WorkerProcedureCall;
+use crate::call::Call;
+use crate::call::pending::{Answer, CancelHandle, PendingCall};
+use crate::call::reply::encode_reply;
+use crate::codec::json;
+use crate::error::Error;
+use crate::host_function::{HostContext, HostFunction};
+use crate::id::CallId;
+use crate::module::declared_type::DeclaredType;
+use crate::module::signature;
+use crate::options::CallOptions;
+use crate::pool::intake;
+use crate::registry::Function;
+use crate::registry::types::ConstantType;
+use postcard_schema::schema::owned::{OwnedDataModelType, OwnedNamedType};
+use serde_json::Value;
+use std::borrow::Cow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use wpc_abi::reply::{TAG_BAD_ARGUMENTS, TAG_ERROR, TAG_VALUE};
+use wpc_abi::{GuestError, text};
+
+impl WorkerProcedureCall {
+    /// Calls a function with JSON and blocks until it is answered with JSON, by the types its module
+    /// tells. See the table in the [crate documentation](crate#json).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadArguments`] names the argument that does not fit, the place in it, and the type that is
+    /// wanted; [`Error::Untyped`] where the module tells no types; otherwise everything a call can be
+    /// refused with or end with.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use wpc_host::{Options, WorkerProcedureCall};
+    /// # let wpc = WorkerProcedureCall::new(Options::default())?;
+    /// # let wasm = wat::parse_str(r#"(module (func (export "half") (param f64) (result f64)
+    /// #     local.get 0 f64.const 2 f64.div))"#)?;
+    /// wpc.define_worker_function("half", &wasm)?;
+    /// wpc.start_workers(1)?;
+    /// assert_eq!(wpc.call_json("half", &[serde_json::json!(3)])?, serde_json::json!(1.5));
+    /// # Ok(()) }
+    /// ```
+    pub fn call_json(&self, name: &str, arguments: &[Value]) -> Result<Value, Error> {
+        let call = self.submit_json(name, arguments, &CallOptions::new())?;
+        call.wait().map(|answer| answer.value)
+    }
+
+    /// Like [`define_worker_constant`](Self::define_worker_constant), with a JSON value of the type that
+    /// guests read it as, which is written as [`wpc_abi::text::parse_type`] reads it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ConstantEncode`] if the text is not a type or the value does not fit it; otherwise as of
+    /// [`define_worker_constant`](Self::define_worker_constant). Nothing is changed then.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use wpc_host::{Options, WorkerProcedureCall};
+    /// # let wpc = WorkerProcedureCall::new(Options::default())?;
+    /// let prices = serde_json::json!({ "tea": 3, "coffee": 4 });
+    /// wpc.define_worker_constant_json("PRICES", "Map<String, u32>", &prices)?;
+    /// # Ok(()) }
+    /// ```
+    pub fn define_worker_constant_json(
+        &self,
+        name: &str,
+        ty: &str,
+        value: &Value,
+    ) -> Result<(), Error> {
+        match ty.parse() {
+            Ok(ty) => self.define_worker_constant_as(name, &ty, value),
+            Err(error) => {
+                let reason = format!("{ty:?} is no type: {error}");
+                let refused = Error::ConstantEncode { constant: name.to_owned(), reason };
+                self.after_definition("constant", name, Err(refused))
+            }
+        }
+    }
+
+    /// Like [`define_worker_constant_json`](Self::define_worker_constant_json), with a type that a module
+    /// [declares](crate::WasmModule::constant_types).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ConstantEncode`] if the value does not fit the type; otherwise as of
+    /// [`define_worker_constant`](Self::define_worker_constant). Nothing is changed then.
+    pub fn define_worker_constant_as(
+        &self,
+        name: &str,
+        ty: &DeclaredType,
+        value: &Value,
+    ) -> Result<(), Error> {
+        let encoded = json::encode(name, &ty.0, value)
+            .map_err(|reason| Error::ConstantEncode { constant: name.to_owned(), reason });
+        let ty = ConstantType::Declared(ty.0.clone());
+        let result = encoded.and_then(|value| self.registry().define_constant(name, ty, value));
+        self.after_definition("constant", name, result)
+    }
+
+    /// Like [`define_host_function`](Self::define_host_function), with JSON by a signature that is written as
+    /// [`wpc_abi::text::parse_signature`] reads it. Tools and tests use it; a program declares types.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOptions`] if the signature cannot be read, [`Error::InvalidName`], or [`Error::TypeMismatch`] if a
+    /// defined module imports it with other types.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use wpc_host::{Options, WorkerProcedureCall};
+    /// # let wpc = WorkerProcedureCall::new(Options::default())?;
+    /// wpc.define_host_function_json("price", "(item: String) -> u32", |_, arguments| {
+    ///     match arguments[0].as_str() {
+    ///         Some("tea") => Ok(serde_json::json!(3)),
+    ///         _ => Err(wpc_host::GuestError::new("NoPrice", "the item has no price")),
+    ///     }
+    /// })?;
+    /// # Ok(()) }
+    /// ```
+    pub fn define_host_function_json<F>(
+        &self,
+        name: &str,
+        signature: &str,
+        function: F,
+    ) -> Result<(), Error>
+    where
+        F: Fn(&HostContext, &[Value]) -> Result<Value, GuestError> + Send + Sync + 'static,
+    {
+        let refused = |reason: &str| Error::InvalidOptions {
+            problems: vec![format!("the signature of host function \"{name}\": {reason}")],
+        };
+        let signature =
+            text::parse_signature(name, signature).map_err(|error| refused(&error.to_string()))?;
+        let types: Option<Vec<_>> =
+            signature.arguments.iter().map(|argument| argument.ty.clone()).collect();
+        let (Some(types), Some(result)) = (types, signature.result.clone()) else {
+            return Err(refused("each argument and the result need a type"));
+        };
+        let arguments =
+            OwnedNamedType { name: "arguments".to_owned(), ty: OwnedDataModelType::Tuple(types) };
+        let function = HostFunction::encoded(name, move |context, encoded| {
+            let values = match json::decode(&arguments, encoded) {
+                Ok(Value::Array(values)) => values,
+                Ok(_) => Vec::new(),
+                Err(reason) => return encode_reply(TAG_BAD_ARGUMENTS, &reason),
+            };
+            let value = function(context, &values).and_then(|value| {
+                json::encode("result", &result, &value)
+                    .map_err(|reason| GuestError::new("EncodeError", reason))
+            });
+            match value {
+                Ok(value) => [&[TAG_VALUE], value.as_slice()].concat(),
+                Err(error) => encode_reply(TAG_ERROR, &error),
+            }
+        });
+        let result = self.registry().define_host_function(name, Some(signature), function);
+        self.after_definition("host function", name, result)
+    }
+
+    /// The arguments of a function, encoded once for many calls of
+    /// [`submit_encoded`](Self::submit_encoded).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FunctionNotDefined`], [`Error::Untyped`], or [`Error::BadArguments`].
+    pub fn encode_json(&self, name: &str, arguments: &[Value]) -> Result<Vec<u8>, Error> {
+        let undefined = || Error::FunctionNotDefined { function: name.to_owned() };
+        encode(&*self.registry().function(name).ok_or_else(undefined)?, arguments)
+    }
+
+    /// Like [`call_json`](Self::call_json), to be waited for later, with choices for this call.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can be refused with, see [`Error`].
+    pub fn submit_json(
+        &self,
+        name: &str,
+        arguments: &[Value],
+        options: &CallOptions,
+    ) -> Result<PendingJson, Error> {
+        let function = self.registry().function(name);
+        let (call, function) = intake::submit_encoded(
+            &self.0.pool,
+            function,
+            name,
+            |function| encode(function, arguments),
+            options,
+        )?;
+        Ok(PendingJson::new(call, function))
+    }
+
+    /// Calls a function with arguments that are encoded already, as `docs/abi.md` tells;
+    /// [`PendingCall::wait_encoded`] gives the answer likewise. A `Vec<u8>` is passed on as it is; a slice is copied.
+    ///
+    /// Typed arguments are written behind the length of each sequence, so even an owned `Vec<u8>` is copied once. A caller
+    /// that fills the buffer itself saves that copy by writing the length first:
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wpc = wpc_host::WorkerProcedureCall::new(wpc_host::Options::default())?;
+    /// use std::io::Read as _;
+    ///
+    /// let file = std::fs::File::open("photo.jpg")?;
+    /// let mut len = file.metadata()?.len();
+    /// // As `docs/abi.md` has it: seven bits a byte, the lowest first.
+    /// let mut arguments = Vec::new();
+    /// while len > 127 {
+    ///     arguments.push(len.to_le_bytes()[0] | 128);
+    ///     len >>= 7;
+    /// }
+    /// arguments.push(len.to_le_bytes()[0]);
+    /// let size = file.metadata()?.len();
+    /// file.take(size).read_to_end(&mut arguments)?;
+    /// let call = wpc.submit_encoded("resize", arguments, &wpc_host::CallOptions::new())?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can be refused with, see [`Error`].
+    pub fn submit_encoded<'a>(
+        &self,
+        name: &str,
+        arguments: impl Into<Cow<'a, [u8]>>,
+        options: &CallOptions,
+    ) -> Result<PendingCall<()>, Error> {
+        let function = self.registry().function(name);
+        let encode = |_: &_| {
+            Ok(match arguments.into() {
+                Cow::Owned(arguments) => arguments,
+                Cow::Borrowed(arguments) => {
+                    let mut room = self.0.pool.buffers.take(arguments.len());
+                    room.extend_from_slice(arguments);
+                    room
+                }
+            })
+        };
+        let submitted = intake::submit_encoded(&self.0.pool, function, name, encode, options)?;
+        Ok(PendingCall::new(submitted.0))
+    }
+}
+
+fn encode(function: &Function, arguments: &[Value]) -> Result<Vec<u8>, Error> {
+    let name = || function.name.to_string();
+    let signature = signature::known(function.export());
+    let signature = signature.ok_or_else(|| Error::Untyped { function: name() })?;
+    json::encode_arguments(&signature, arguments)
+        .map_err(|reason| Error::BadArguments { function: name(), reason })
+}
+
+/// A call under way whose answer is JSON: a future, or to be waited for. Dropping it cancels the call.
+#[must_use = "dropping a pending call cancels it"]
+#[derive(Debug)]
+pub struct PendingJson {
+    call: PendingCall<()>,
+    function: Arc<Function>,
+}
+
+impl PendingJson {
+    fn new(call: Arc<Call>, function: Arc<Function>) -> Self {
+        Self { call: PendingCall::new(call), function }
+    }
+
+    /// The call's number, as events about it carry it.
+    #[must_use]
+    pub fn id(&self) -> CallId {
+        self.call.id()
+    }
+
+    /// Something to cancel the call with while it is being waited for.
+    #[must_use]
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.call.cancel_handle()
+    }
+
+    /// Blocks until the call is answered, see [`PendingCall::wait`].
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can end with, see [`Error`].
+    pub fn wait(self) -> Result<Answer<Value>, Error> {
+        decode(&self.function, self.call.wait_encoded()?)
+    }
+
+    /// The answer as a future, with what is known of the call.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can end with, see [`Error`].
+    pub async fn answer(self) -> Result<Answer<Value>, Error> {
+        decode(&self.function, self.call.answer_encoded().await?)
+    }
+}
+
+impl Future for PendingJson {
+    type Output = Result<Value, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { call, function } = &mut *self;
+        let answer = call.poll_encoded(context);
+        answer.map(|answer| decode(function, answer?).map(|answer| answer.value))
+    }
+}
+
+fn decode(function: &Function, answer: Answer<Vec<u8>>) -> Result<Answer<Value>, Error> {
+    let signature = signature::known(function.export());
+    let ty = signature.as_ref().and_then(|signature| signature.result.as_ref());
+    let told = ty.ok_or_else(|| "the module does not tell its type".to_owned());
+    let value = told.and_then(|ty| json::decode(ty, &answer.value));
+    let value = value.map_err(|reason| Error::ResultDecode {
+        function: function.name.to_string(),
+        wanted: "JSON",
+        reason,
+    })?;
+    Ok(Answer { value, metadata: answer.metadata })
+}

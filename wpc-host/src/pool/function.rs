@@ -1,0 +1,206 @@
+//! A typed handle: a function that is looked up once, checked once for each definition, and called many times.
+
+use crate::call::future::CallFuture;
+use crate::call::pending::PendingCall;
+use crate::codec::arguments::{Arguments, Parameters};
+use crate::error::Error;
+use crate::module::signature;
+use crate::options::CallOptions;
+use crate::pool::intake;
+use crate::pool::lifecycle::Lifecycle;
+use crate::registry;
+use postcard_schema::schema::owned::OwnedNamedType;
+use serde::de::DeserializeOwned;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use wpc_abi::compare::compare_signatures;
+use wpc_abi::section::{Argument, Signature};
+
+/// A function with the types of its arguments and its result; made by
+/// [`WorkerProcedureCall::function`](crate::WorkerProcedureCall::function), cheap to clone.
+///
+/// It follows redefinitions: calls go to what is defined at that moment. The types are checked when the handle is
+/// made, and again at the first call after a redefinition: where they differ then, calls are rejected with
+/// [`Error::SignatureMismatch`] until the function is defined with the handle's types again. `docs/types.md` lists what
+/// may change.
+pub struct Function<P, R> {
+    /// Keeps the pool alive.
+    lifecycle: Arc<Lifecycle>,
+    name: Arc<str>,
+    slot: Arc<registry::Slot>,
+    /// The generation whose types were compared last, and agree. It guards nothing: a handle that reads an old one
+    /// compares once more.
+    checked: AtomicU64,
+    types: PhantomData<fn(P) -> R>,
+}
+
+impl<P, R> std::fmt::Debug for Function<P, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Function").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<P, R> Clone for Function<P, R> {
+    fn clone(&self) -> Self {
+        Self {
+            lifecycle: Arc::clone(&self.lifecycle),
+            name: Arc::clone(&self.name),
+            slot: Arc::clone(&self.slot),
+            checked: AtomicU64::new(self.checked.load(Ordering::Relaxed)),
+            types: PhantomData,
+        }
+    }
+}
+
+impl<P, R> Function<P, R> {
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub(crate) fn lifecycle(&self) -> &Arc<Lifecycle> {
+        &self.lifecycle
+    }
+
+    pub(crate) fn slot(&self) -> &Arc<registry::Slot> {
+        &self.slot
+    }
+}
+
+impl<P: Parameters, R: DeserializeOwned + wpc_abi::Schema + 'static> Function<P, R> {
+    pub(crate) fn new(lifecycle: Arc<Lifecycle>, name: &str) -> Result<Self, Error> {
+        let undefined = || Error::FunctionNotDefined { function: name.to_owned() };
+        let slot = lifecycle.pool.registry.slot(name).ok_or_else(undefined)?;
+        let function = slot.load_full().ok_or_else(undefined)?;
+        let name = Arc::clone(&function.name);
+        let handle = Self { name, slot, lifecycle, checked: AtomicU64::new(0), types: PhantomData };
+        handle.check(&function)?;
+        Ok(handle)
+    }
+
+    /// Whether what is defined now still has the handle's types.
+    #[inline]
+    pub(crate) fn check_again(&self, function: &registry::Function) -> Result<(), Error> {
+        match &function.definition {
+            Ok(definition) if definition.generation.0 == self.checked.load(Ordering::Relaxed) => {
+                Ok(())
+            }
+            _ => self.check(function),
+        }
+    }
+
+    #[cold]
+    fn check(&self, function: &registry::Function) -> Result<(), Error> {
+        check::<P, R>(function)?;
+        if let Ok(definition) = &function.definition {
+            self.checked.store(definition.generation.0, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Calls the function and blocks until it is answered.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can be refused with or end with, see [`Error`].
+    pub fn call(&self, arguments: impl Arguments<P>) -> Result<R, Error> {
+        self.submit(arguments)?.wait()
+    }
+
+    /// Like [`call`](Self::call), with options for this call.
+    ///
+    /// # Errors
+    ///
+    /// Every reason to refuse a call, and every way in which one can fail, see [`Error`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use std::time::Duration;
+    /// # use wpc_host::{CallOptions, Error, Options, WorkerProcedureCall};
+    /// # let wpc = WorkerProcedureCall::new(Options::default())?;
+    /// # wpc.define_worker_function("spin", wat::parse_str(r#"(module (func (export "spin") (loop br 0)))"#)?)?;
+    /// # wpc.start_workers(1)?;
+    /// let spin = wpc.function::<(), ()>("spin")?;
+    /// let limit = CallOptions::new().time_limit(Duration::from_millis(20));
+    /// assert!(matches!(spin.call_with((), &limit), Err(Error::Timeout { .. })));
+    /// # Ok(()) }
+    /// ```
+    pub fn call_with(
+        &self,
+        arguments: impl Arguments<P>,
+        options: &CallOptions,
+    ) -> Result<R, Error> {
+        self.submit_with(arguments, options)?.wait()
+    }
+
+    /// Submits a call and returns its answer as a future, under any async runtime. Dropping the future cancels the call.
+    ///
+    /// # Errors
+    ///
+    /// The future ends with everything a call can be refused with or end with, see [`Error`].
+    pub fn call_async(&self, arguments: impl Arguments<P>) -> CallFuture<R> {
+        CallFuture::new(self.submit(arguments))
+    }
+
+    /// Like [`call_async`](Self::call_async), with options for this call.
+    ///
+    /// # Errors
+    ///
+    /// The future ends with everything a call can be refused with or end with, see [`Error`].
+    pub fn call_async_with(
+        &self,
+        arguments: impl Arguments<P>,
+        options: &CallOptions,
+    ) -> CallFuture<R> {
+        CallFuture::new(self.submit_with(arguments, options))
+    }
+
+    /// Sends a call off, to be waited for later.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can be refused with, see [`Error`].
+    pub fn submit(&self, arguments: impl Arguments<P>) -> Result<PendingCall<R>, Error> {
+        self.submit_with(arguments, &CallOptions::new())
+    }
+
+    /// Sends a call off with choices of its own, to be waited for later.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can be refused with, see [`Error`].
+    pub fn submit_with(
+        &self,
+        arguments: impl Arguments<P>,
+        options: &CallOptions,
+    ) -> Result<PendingCall<R>, Error> {
+        let pool = &self.lifecycle.pool;
+        // Undefined and defined again, the name may stand elsewhere.
+        let function = self.slot.load_full().or_else(|| pool.registry.function(&self.name));
+        if let Some(function) = &function {
+            self.check_again(function)?;
+        }
+        intake::submit(pool, function, &self.name, &arguments, options)
+    }
+}
+
+/// Compares the types of the handle with those that the function's module declares.
+fn check<P: Parameters, R: wpc_abi::Schema>(function: &registry::Function) -> Result<(), Error> {
+    let Some(declared) = signature::known(function.export()) else { return Ok(()) };
+    let found = P::schemas()
+        .into_iter()
+        .map(|ty| Argument { name: String::new(), ty: Some(OwnedNamedType::from(ty)) });
+    let found = Signature {
+        name: declared.name.clone(),
+        arguments: found.collect(),
+        result: Some(OwnedNamedType::from(R::SCHEMA)),
+        error: None,
+    };
+    compare_signatures(&declared, &found).map_err(|difference| Error::SignatureMismatch {
+        function: function.name.to_string(),
+        part: difference.place,
+        expected: difference.expected,
+        found: difference.found,
+        hint: None,
+    })
+}

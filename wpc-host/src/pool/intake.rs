@@ -1,0 +1,215 @@
+//! The way in: a call is checked, encoded and accepted, or refused with the reason.
+
+use crate::call::Call;
+use crate::call::pending::PendingCall;
+use crate::codec::payload::{Payload as _, Unencoded, check_size};
+use crate::codec::type_check::Check;
+use crate::definition::limits::Limits;
+use crate::error::Error;
+use crate::id::{CallId, Generation};
+use crate::module::signature;
+use crate::options::{CallOptions, MAX_DURATION};
+use crate::registry::{Definition, Function};
+use crate::supervisor::workers::Pool;
+use crate::sync::atomic::Ordering;
+use crate::sync::time;
+use crate::worker::job::Job;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Accepts a call of `function`, which was looked up under `name`, or says why not.
+pub(crate) fn submit<R: DeserializeOwned>(
+    pool: &Pool,
+    function: Option<Arc<Function>>,
+    name: &str,
+    arguments: &impl Serialize,
+    options: &CallOptions,
+) -> Result<PendingCall<R>, Error> {
+    let encode = |_: &Function, limits: &Limits| encode(pool, name, arguments, limits);
+    submit_with(pool, function, name, encode, options).map(|(call, _)| PendingCall::new(call))
+}
+
+/// The same for a call by name: its types are compared with those that the function declares, until they are proven.
+pub(crate) fn submit_by_name<A: Serialize, R: DeserializeOwned>(
+    pool: &Pool,
+    function: Option<Arc<Function>>,
+    name: &str,
+    arguments: &A,
+    options: &CallOptions,
+) -> Result<PendingCall<R>, Error> {
+    if function.as_ref().is_none_or(|function| function.types.covers::<A, R>(arguments)) {
+        submit(pool, function, name, arguments, options)
+    } else {
+        submit_compared(pool, function, name, arguments, options)
+    }
+}
+
+#[cold]
+fn submit_compared<A: Serialize, R: DeserializeOwned>(
+    pool: &Pool,
+    function: Option<Arc<Function>>,
+    name: &str,
+    arguments: &A,
+    options: &CallOptions,
+) -> Result<PendingCall<R>, Error> {
+    let mut unproven = None;
+    let encode = |function: &Function, limits: &Limits| {
+        let check = compare::<A, R>(function, name)?;
+        unproven = check.unproven_result();
+        check.arguments(arguments, |arguments| encode(pool, name, arguments, limits))
+    };
+    let (call, _) = submit_with(pool, function, name, encode, options)?;
+    Ok(PendingCall::new(call).compared(unproven))
+}
+
+/// Compares a call's types with those that the function declares.
+pub(crate) fn compare<'a, A, R: DeserializeOwned>(
+    function: &'a Function,
+    name: &'a str,
+) -> Result<Check<'a>, Error> {
+    function.types.begin::<A, R>(name, signature::known(function.export()).as_deref())
+}
+
+fn encode(
+    pool: &Pool,
+    name: &str,
+    arguments: &impl Serialize,
+    limits: &Limits,
+) -> Result<Vec<u8>, Error> {
+    let mut room = Vec::new();
+    let encoded = Unencoded::new(arguments, &mut room, limits.arguments)
+        .in_buffers(&pool.buffers)
+        .bytes()
+        .map(drop);
+    encoded.map(|()| room).map_err(|refused| refused.error(name))
+}
+
+/// The same for arguments that `encode` makes for the function that was found.
+pub(crate) fn submit_encoded(
+    pool: &Pool,
+    function: Option<Arc<Function>>,
+    name: &str,
+    encode: impl FnOnce(&Function) -> Result<Vec<u8>, Error>,
+    options: &CallOptions,
+) -> Result<(Arc<Call>, Arc<Function>), Error> {
+    let encode = |function: &Function, limits: &Limits| {
+        let arguments = encode(function)?;
+        check_size(arguments.len(), limits.arguments).map_err(|refused| refused.error(name))?;
+        Ok(arguments)
+    };
+    submit_with(pool, function, name, encode, options)
+}
+
+fn submit_with(
+    pool: &Pool,
+    function: Option<Arc<Function>>,
+    name: &str,
+    encode: impl FnOnce(&Function, &Limits) -> Result<Vec<u8>, Error>,
+    options: &CallOptions,
+) -> Result<(Arc<Call>, Arc<Function>), Error> {
+    if !pool.is_open.load(Ordering::Acquire) {
+        return Err(Error::NotRunning);
+    }
+    let function =
+        function.ok_or_else(|| Error::FunctionNotDefined { function: name.to_owned() })?;
+    let (definition, time_limit) = prepare(pool, &function, options)?;
+    let arguments = encode(&function, &definition.limits)?;
+    let call = new_call(pool, &function, definition.generation, time_limit);
+    let mut job = Job::new(call, Arc::clone(&function), arguments);
+    job.fuel = options.fuel;
+    job.affinity = options.affinity;
+    job.wait_for_room = options.wait_for_room;
+    let call = Arc::clone(&job.call);
+    pool.accept(job)?;
+    Ok((call, function))
+}
+
+/// What a call runs by and how long it may take, if it can be served.
+#[inline]
+pub(crate) fn prepare<'a>(
+    pool: &Pool,
+    function: &'a Function,
+    options: &CallOptions,
+) -> Result<(&'a Arc<Definition>, Duration), Error> {
+    let definition = check(pool, function, options)?;
+    let limit = options.time_limit.or(definition.limits.time);
+    Ok((definition, limit.unwrap_or(pool.options.call_timeout)))
+}
+
+fn new_call(
+    pool: &Pool,
+    function: &Function,
+    generation: Generation,
+    time_limit: Duration,
+) -> Arc<Call> {
+    let id = CallId(pool.call_ids.next());
+    Arc::new(Call::new(id, Arc::clone(&function.name), generation, time::now(), time_limit))
+}
+
+/// Lets every worker make a sandbox of `function` ready. Each call is answered when its worker has one.
+pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<Vec<PendingCall<()>>, Error> {
+    if !pool.is_open.load(Ordering::Acquire) {
+        return Err(Error::NotRunning);
+    }
+    let definition = check(pool, function, &CallOptions::new())?;
+    let time_limit = definition.limits.time.unwrap_or(pool.options.call_timeout);
+    let workers = pool.workers.load_full();
+    let calls: Vec<_> = workers
+        .iter()
+        .filter_map(|worker| {
+            let call = new_call(pool, function, definition.generation, time_limit);
+            let mut job = Job::new(call, Arc::clone(function), Vec::new());
+            // Another worker's sandbox is of no use.
+            job.affinity = Some(worker.id.0);
+            job.is_warm_up = true;
+            let call = Arc::clone(&job.call);
+            // One that closes meanwhile is none to be warmed.
+            (worker.reserve(usize::MAX) && worker.push(job).is_ok()).then(|| PendingCall::new(call))
+        })
+        .collect();
+    if calls.is_empty() {
+        return Err(Error::NoReadyWorkers { function: function.name.to_string() });
+    }
+    Ok(calls)
+}
+
+/// Refuses a call that cannot be served, before anything of it is encoded or queued.
+#[inline]
+fn check<'a>(
+    pool: &Pool,
+    function: &'a Function,
+    options: &CallOptions,
+) -> Result<&'a Arc<Definition>, Error> {
+    let name = || function.name.to_string();
+    if let Some(expected) = options.pin.filter(|pin| *pin != function.module.hash) {
+        let found = function.module.hash;
+        return Err(Error::PinMismatch { function: name(), expected, found });
+    }
+    let definition = function.definition.as_ref().map_err(|alias| Error::DependencyNotDefined {
+        function: name(),
+        alias: alias.to_string(),
+    })?;
+    if !definition.host_functions.is_empty() {
+        let defined = pool.registry.host_functions().load();
+        let missing =
+            definition.host_functions.iter().find(|name| !defined.contains_key(name.as_str()));
+        if let Some(missing) = missing {
+            let host_function = missing.clone();
+            return Err(Error::HostFunctionNotDefined { function: name(), host_function });
+        }
+    }
+    let invalid = |problem: &str| {
+        Err(Error::InvalidCallOptions { function: name(), problem: problem.to_owned() })
+    };
+    if options.time_limit.is_some_and(|limit| limit.is_zero() || limit > MAX_DURATION) {
+        return invalid("`CallOptions::time_limit` must be longer than zero and at most a year");
+    }
+    if options.fuel.is_some() && definition.limits.fuel.is_none() {
+        return invalid(
+            "`CallOptions::fuel` needs a definition that is metered, by `Limits::fuel`",
+        );
+    }
+    Ok(definition)
+}

@@ -1,0 +1,134 @@
+//! Where a pool stands between stopped and running, and its end.
+
+use crate::error::Error;
+use crate::options::Options;
+use crate::supervisor::Supervisor;
+use crate::supervisor::workers::Pool;
+use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::system::background::Background;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// A pool with the state that start and stop move. Dropping it stops the pool at once.
+#[derive(Debug)]
+pub(crate) struct Lifecycle {
+    pub(crate) pool: Arc<Pool>,
+    /// Makes the definitions of async tasks.
+    pub(crate) definitions: Background,
+    /// Starts and stops for async tasks.
+    pub(crate) changes: Background,
+    stage: Mutex<Stage>,
+    changed: Condvar,
+}
+
+/// How many definitions of async tasks are made at a time: as many as compile side by side on usual machines.
+const MAX_DEFINITIONS: usize = 4;
+
+/// How many starts and stops of async tasks are under way at a time: a stop waits for a start to be over.
+const MAX_CHANGES: usize = 2;
+
+enum Stage {
+    Stopped,
+    Starting,
+    Running(Supervisor),
+    Stopping,
+}
+
+impl std::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Stopped => "Stopped",
+            Self::Starting => "Starting",
+            Self::Running(_) => "Running",
+            Self::Stopping => "Stopping",
+        })
+    }
+}
+
+impl Lifecycle {
+    pub(crate) fn new(options: Options) -> Result<Self, Error> {
+        Ok(Self {
+            pool: Arc::new(Pool::new(options)?),
+            definitions: Background::new("wpc-definition", MAX_DEFINITIONS),
+            changes: Background::new("wpc-start-stop", MAX_CHANGES),
+            stage: Mutex::new(Stage::Stopped),
+            changed: Condvar::new(),
+        })
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn move_to(&self, stage: Stage) {
+        *self.stage() = stage;
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn start(&self, count: usize) -> Result<(), Error> {
+        let most = usize::try_from(self.pool.options.max_live_instances).unwrap_or(usize::MAX);
+        if count == 0 || count > most {
+            let problem = format!(
+                "the count of workers must be from 1 to `max_live_instances`, {most}, and is {count}"
+            );
+            return Err(Error::InvalidOptions { problems: vec![problem] });
+        }
+        {
+            let mut stage = self.stage();
+            if !matches!(*stage, Stage::Stopped) {
+                return Err(Error::AlreadyStarted);
+            }
+            *stage = Stage::Starting;
+        }
+        match self.bring_up(count) {
+            Ok(supervisor) => {
+                self.move_to(Stage::Running(supervisor));
+                Ok(())
+            }
+            Err(error) => {
+                self.move_to(Stage::Stopped);
+                Err(error)
+            }
+        }
+    }
+
+    fn bring_up(&self, count: usize) -> Result<Supervisor, Error> {
+        let supervisor = Supervisor::start(&self.pool)?;
+        if let Err(error) = self.pool.start(count) {
+            supervisor.end();
+            return Err(error);
+        }
+        Ok(supervisor)
+    }
+
+    pub(crate) fn stop(&self, patience: Duration) {
+        let mut stage = self.stage();
+        loop {
+            match std::mem::replace(&mut *stage, Stage::Stopping) {
+                Stage::Running(supervisor) => {
+                    drop(stage);
+                    self.pool.stop(patience);
+                    supervisor.end();
+                    self.move_to(Stage::Stopped);
+                    return;
+                }
+                Stage::Stopped => {
+                    *stage = Stage::Stopped;
+                    return;
+                }
+                in_between => {
+                    // Somebody else starts or stops: look again when that is over.
+                    *stage = in_between;
+                    stage = self.changed.wait(stage).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Lifecycle {
+    fn drop(&mut self) {
+        self.stop(Duration::ZERO);
+        self.pool.events.close();
+    }
+}

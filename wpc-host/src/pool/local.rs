@@ -1,0 +1,340 @@
+//! Calls on the caller's own thread.
+
+use super::WorkerProcedureCall;
+use crate::call::Call;
+use crate::call::pending::Answer;
+use crate::call::reply::{RawReply, ReplyMetadata, value_of};
+use crate::codec::arguments::{Arguments, Parameters};
+use crate::codec::payload::Unencoded;
+use crate::error::Error;
+use crate::id::{CallId, WorkerId};
+use crate::options::CallOptions;
+use crate::pool::function::Function;
+use crate::pool::intake;
+use crate::pool::lifecycle::Lifecycle;
+use crate::registry::{self, Slot};
+use crate::supervisor::workers::Pool;
+use crate::sync::Cache;
+use crate::sync::atomic::Ordering;
+use crate::worker::Local;
+use crate::worker::job::Job;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::ops::Range;
+use std::sync::Arc;
+use wpc_abi::Schema;
+
+/// A worker without a thread: functions run on the thread that calls them, in sandboxes of this worker's own.
+///
+/// A call costs no hop between threads, no wake-up, and no copy outside the sandbox's wall but for arguments that
+/// outgrow the guest's buffer, which grows then. Everything else holds as
+/// on the pool's workers: registry, grants, limits, events, restarts. A function that backs off or is held
+/// here is called on the pool instead.
+///
+/// What is different is what a thread is for. A guest is interrupted at its time limit as everywhere,
+/// though up to two milliseconds late; a host function that does not return keeps the caller. The
+/// guest's stack is the caller's: where less of it is left than
+/// [`max_wasm_stack`](crate::Options::max_wasm_stack) and 256 KiB, the call is refused. Its sandboxes count
+/// towards [`max_live_instances`](crate::Options::max_live_instances) beside those of the pool's workers.
+///
+/// Made by [`WorkerProcedureCall::local_worker`]; one for each thread that wants one.
+#[derive(Debug)]
+pub struct LocalWorker {
+    lifecycle: Arc<Lifecycle>,
+    /// Taken out while a call runs: should the host panic, nothing of it is used again.
+    state: Option<Box<State>>,
+    /// What the last typed handle led to: as a rule it leads there again, which is seen without counting a reference.
+    last: Option<Cache<Arc<Slot>, Option<Arc<registry::Function>>>>,
+}
+
+#[derive(Debug)]
+struct State {
+    pool: Arc<Pool>,
+    local: Local,
+    /// The last call's, which the next one renews.
+    job: Option<Job>,
+    /// Where arguments go that do not fit the guest's buffer.
+    spare: Vec<u8>,
+    /// The numbers of the next calls.
+    ids: Range<u64>,
+}
+
+impl State {
+    /// What is known of the last call.
+    fn metadata(&self) -> Option<ReplyMetadata> {
+        self.job.as_ref().map(|job| self.local.metadata(job))
+    }
+}
+
+/// How many numbers for calls are taken at once.
+const IDS: u64 = 1024;
+
+/// How much stack the host's own code may need beside a guest's.
+const HOST_STACK: usize = 256 * 1024;
+
+impl WorkerProcedureCall {
+    /// A worker that runs functions on whatever thread calls them, for the lowest latency. The pool must be
+    /// up while it is used, with at least one worker.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use wpc_host::{Options, WorkerProcedureCall};
+    ///
+    /// let wpc = WorkerProcedureCall::new(Options::default())?;
+    /// let wasm = wat::parse_str(
+    ///     r#"(module (func (export "add") (param i32 i32) (result i32)
+    ///         local.get 0 local.get 1 i32.add))"#,
+    /// )?;
+    /// wpc.define_worker_function("add", &wasm)?;
+    /// wpc.start_workers(1)?;
+    ///
+    /// let mut here = wpc.local_worker();
+    /// assert_eq!(here.call::<i32>("add", (40, 2))?, 42);
+    /// let add = wpc.function::<(i32, i32), i32>("add")?;
+    /// assert_eq!(here.call_function(&add, (40, 2))?, 42);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn local_worker(&self) -> LocalWorker {
+        LocalWorker { lifecycle: Arc::clone(&self.0), state: None, last: None }
+    }
+}
+
+impl LocalWorker {
+    /// Calls a function here and returns its value; as [`WorkerProcedureCall::call`] otherwise.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can be refused with or end with, see [`Error`].
+    pub fn call<R: DeserializeOwned + 'static>(
+        &mut self,
+        name: &str,
+        arguments: impl Serialize,
+    ) -> Result<R, Error> {
+        self.call_with(name, arguments, &CallOptions::new()).map(|answer| answer.value)
+    }
+
+    /// Like [`call`](Self::call), with choices for this call, and with what is known of it. An affinity key
+    /// has no meaning here, and there is no room to wait for.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can be refused with or end with, see [`Error`].
+    pub fn call_with<R: DeserializeOwned + 'static>(
+        &mut self,
+        name: &str,
+        arguments: impl Serialize,
+        options: &CallOptions,
+    ) -> Result<Answer<R>, Error> {
+        let Self { lifecycle, state, .. } = self;
+        let pool = &lifecycle.pool;
+        let function = pool.registry.function(name);
+        let value = match &function {
+            Some(function) if !function.types.covers::<_, R>(&arguments) => {
+                run_compared(pool, state, function, name, &arguments, options)
+            }
+            found => {
+                let callee = || found.as_ref().map_or(value_of(name), |found| found.callee());
+                let read = |reply: RawReply<'_>| reply.value(callee);
+                run(pool, state, function.as_ref(), name, &arguments, options, read)
+            }
+        };
+        let Some(value) = value.map_err(|error| *error)? else {
+            return intake::submit_by_name(pool, function, name, &arguments, options)?
+                .wait_answer();
+        };
+        match state.as_ref().and_then(|state| state.metadata()) {
+            Some(metadata) => Ok(Answer { value, metadata }),
+            None => unreachable!("a call that was answered here has its metadata"),
+        }
+    }
+
+    /// Calls a function here by a handle of the same pool, which checks its types once for each definition.
+    ///
+    /// # Errors
+    ///
+    /// Everything a call can be refused with or end with, see [`Error`]; [`Error::InvalidCallOptions`] for a handle of
+    /// another pool.
+    pub fn call_function<P: Parameters, R: DeserializeOwned + Schema + 'static>(
+        &mut self,
+        function: &Function<P, R>,
+        arguments: impl Arguments<P>,
+    ) -> Result<R, Error> {
+        let is_last =
+            |last: &Cache<_, _>| std::ptr::eq(last.arc_swap(), &raw const **function.slot());
+        if !self.last.as_ref().is_some_and(is_last) {
+            self.turn_to(function)?;
+        }
+        // Undefined and defined again, the name may stand elsewhere.
+        let Some(found) = self.last.as_mut().and_then(|last| last.load().as_ref()) else {
+            if let Some(found) = self.lifecycle.pool.registry.function(function.name()) {
+                function.check_again(&found)?;
+            }
+            return self.call(function.name(), arguments);
+        };
+        function.check_again(found)?;
+        let (pool, options) = (&self.lifecycle.pool, CallOptions::new());
+        let (name, read) = (function.name(), |reply: RawReply<'_>| reply.value(|| found.callee()));
+        match run(pool, &mut self.state, Some(found), name, &arguments, &options, read) {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => {
+                let found = Some(Arc::clone(found));
+                intake::submit(pool, found, name, &arguments, &options)?.wait()
+            }
+            Err(error) => Err(*error),
+        }
+    }
+
+    /// Makes the handle's function the last that was called.
+    #[cold]
+    fn turn_to<P, R>(&mut self, function: &Function<P, R>) -> Result<(), Error> {
+        if !Arc::ptr_eq(function.lifecycle(), &self.lifecycle) {
+            // Nobody here would interrupt its guest.
+            return Err(Error::InvalidCallOptions {
+                function: function.name().to_string(),
+                problem: "its handle belongs to another pool than this local worker; make one with `function` of this worker's pool"
+                    .to_owned(),
+            });
+        }
+        self.last = Some(Cache::new(Arc::clone(function.slot())));
+        Ok(())
+    }
+
+    /// Its number, as events and replies carry it; `None` until it has run a call.
+    #[must_use]
+    pub fn id(&self) -> Option<WorkerId> {
+        self.state.as_ref().map(|state| state.local.worker().id)
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.pool.forget_local(self.local.worker());
+    }
+}
+
+/// Like [`run`], and compares the types with those that the function declares.
+#[cold]
+fn run_compared<A: Serialize, R: DeserializeOwned + 'static>(
+    pool: &Arc<Pool>,
+    kept: &mut Option<Box<State>>,
+    function: &Arc<registry::Function>,
+    name: &str,
+    arguments: &A,
+    options: &CallOptions,
+) -> Result<Option<R>, Box<Error>> {
+    let check = intake::compare::<A, R>(function, name)?;
+    let unproven = check.unproven_result();
+    let read = |reply: RawReply<'_>| match &unproven {
+        None => reply.value(|| function.callee()),
+        Some(declared) => reply.compared(function.callee(), declared),
+    };
+    check.arguments(arguments, |arguments| {
+        run(pool, kept, Some(function), name, arguments, options, read)
+    })
+}
+
+/// The value, or `None` where the function cannot be tried here now.
+#[inline]
+fn run<R>(
+    pool: &Arc<Pool>,
+    kept: &mut Option<Box<State>>,
+    function: Option<&Arc<registry::Function>>,
+    name: &str,
+    arguments: &impl Serialize,
+    options: &CallOptions,
+    read: impl FnOnce(RawReply<'_>) -> Result<R, Box<Error>>,
+) -> Result<Option<R>, Box<Error>> {
+    if !pool.is_open.load(Ordering::Acquire) {
+        return Err(Error::NotRunning.into());
+    }
+    let function =
+        function.ok_or_else(|| Error::FunctionNotDefined { function: name.to_owned() })?;
+    check_stack(pool, name)?;
+    let mut state = kept.take();
+    if state.as_ref().is_some_and(|state| state.local.worker().is_interrupted()) {
+        // A stop that had no more patience ended what ran on it. The pool is up again.
+        state = None;
+    }
+    let mut state = state.unwrap_or_else(|| {
+        let (local, pool) = (pool.local(), Arc::clone(pool));
+        Box::new(State { pool, local, job: None, spare: Vec::new(), ids: 0..0 })
+    });
+    let State { local, job, spare, ids, .. } = &mut *state;
+    let mut value = None;
+    let ran = prepare(pool, (job, ids), function, options).map(|(job, limit)| {
+        local.run(
+            job,
+            Unencoded::new(arguments, spare, limit),
+            &pool.is_open,
+            &mut value,
+            read,
+            |value| value.as_ref().err().map(|error| Error::clone(error)),
+        )
+    });
+    *kept = Some(state);
+    match (ran?, value) {
+        (Some(Ok(())), Some(value)) => value.map(Some),
+        (Some(Ok(())), None) => unreachable!("an answered call's reply was read"),
+        (Some(Err(error)), _) => Err(error),
+        (None, _) => Ok(None),
+    }
+}
+
+/// The job of a call, in the place of the last one, and how many bytes its arguments may have.
+#[inline]
+fn prepare<'a>(
+    pool: &Pool,
+    (job, ids): (&'a mut Option<Job>, &mut Range<u64>),
+    function: &Arc<registry::Function>,
+    options: &CallOptions,
+) -> Result<(&'a mut Job, usize), Error> {
+    let (definition, time_limit) = intake::prepare(pool, function, options)?;
+    let id = CallId(ids.next().unwrap_or_else(|| {
+        *ids = pool.call_ids.next_many(IDS);
+        // There is a first one of many.
+        ids.next().unwrap_or_default()
+    }));
+    let (name, generation) = (&function.name, definition.generation);
+    let call = || Arc::new(Call::unhurried(id, Arc::clone(name), generation, time_limit));
+    let job = match job {
+        Some(job) => {
+            match Arc::get_mut(&mut job.call) {
+                Some(last) => last.renew(id, name, generation, time_limit),
+                // Somebody keeps it: an async host function, perhaps.
+                None => job.call = call(),
+            }
+            if !Arc::ptr_eq(&job.function, function) {
+                job.function = Arc::clone(function);
+            }
+            job
+        }
+        None => {
+            let new = job.insert(Job::new(call(), Arc::clone(function), Vec::new()));
+            // Its caller has the answer from the hand that ran it.
+            new.is_disowned = true;
+            new
+        }
+    };
+    (job.fuel, job.is_trial) = (options.fuel, false);
+    Ok((job, definition.limits.arguments))
+}
+
+/// Refuses a call that might end the thread's stack. Where the system does not tell how much there is, it is
+/// taken to be enough.
+#[inline]
+fn check_stack(pool: &Pool, function: &str) -> Result<(), Error> {
+    let needed = pool.options.max_wasm_stack + HOST_STACK;
+    match stacker::remaining_stack() {
+        Some(left) if left < needed => Err(too_little_stack(function, left, needed)),
+        _ => Ok(()),
+    }
+}
+
+#[cold]
+fn too_little_stack(function: &str, left: usize, needed: usize) -> Error {
+    let problem = format!(
+        "this thread has {left} bytes of stack left, and a call on it needs {needed}: `Options::max_wasm_stack` and {HOST_STACK}; give the thread more, or call on the pool"
+    );
+    Error::InvalidCallOptions { function: function.to_owned(), problem }
+}

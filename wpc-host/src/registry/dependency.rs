@@ -1,0 +1,217 @@
+//! Dependencies as they were defined, and the order in which a module's are instantiated.
+
+use crate::definition::WasmModule;
+use crate::definition::wasi::Wasi;
+use crate::error::Error;
+use crate::module::Module;
+use crate::module::compiler::Compiler;
+use crate::module::engine::Profile;
+use crate::sandbox::Node;
+use rpds::RedBlackTreeMapSync;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Every defined dependency, by alias. Copies cost nothing.
+pub(crate) type Dependencies = RedBlackTreeMapSync<Arc<str>, Arc<Dependency>>;
+
+#[derive(Debug)]
+pub(crate) struct Dependency {
+    pub(crate) module: Arc<Module>,
+    /// To compile it again for definitions of other profiles.
+    pub(crate) source: WasmModule,
+    pub(crate) wasi: Option<Arc<Wasi>>,
+}
+
+/// Every alias `module` needs, itself and through others. Circles end the search.
+pub(crate) fn reached<'a>(module: &'a Module, dependencies: &'a Dependencies) -> BTreeSet<&'a str> {
+    let mut seen = BTreeSet::new();
+    let mut open: Vec<&str> = module.requirements.dependencies.keys().map(String::as_str).collect();
+    while let Some(next) = open.pop() {
+        if seen.insert(next)
+            && let Some(dependency) = dependencies.get(next)
+        {
+            open.extend(dependency.module.requirements.dependencies.keys().map(String::as_str));
+        }
+    }
+    seen
+}
+
+/// The profile in which `module` and all that it reaches can be linked: that of `profile`, with a heap for exceptions if
+/// one of them needs it.
+pub(crate) fn common_profile(
+    profile: Profile,
+    module: &Module,
+    dependencies: &Dependencies,
+) -> Profile {
+    let needs = |alias: &str| {
+        dependencies.get(alias).is_some_and(|dependency| dependency.module.needs_gc_heap)
+    };
+    if module.needs_gc_heap || reached(module, dependencies).into_iter().any(needs) {
+        profile.with_gc_heap()
+    } else {
+        profile
+    }
+}
+
+/// Who imports from each alias directly, so that what reaches one is found without a look at all that is
+/// defined. Aliases that nobody has defined are here too.
+#[derive(Debug, Default)]
+pub(crate) struct Importers(BTreeMap<Arc<str>, BTreeSet<Importer>>);
+
+/// Whose module imports.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Importer {
+    /// A dependency, by its alias.
+    Dependency(Arc<str>),
+    /// A group of functions, by its number.
+    Group(u64),
+}
+
+impl Importers {
+    pub(crate) fn add(&mut self, importer: &Importer, module: &Module) {
+        for alias in module.requirements.dependencies.keys() {
+            let of_alias = match self.0.get_mut(alias.as_str()) {
+                Some(of_alias) => of_alias,
+                None => self.0.entry(alias.as_str().into()).or_default(),
+            };
+            of_alias.insert(importer.clone());
+        }
+    }
+
+    pub(crate) fn remove(&mut self, importer: &Importer, module: &Module) {
+        for alias in module.requirements.dependencies.keys() {
+            let Some(of_alias) = self.0.get_mut(alias.as_str()) else { continue };
+            of_alias.remove(importer);
+            if of_alias.is_empty() {
+                self.0.remove(alias.as_str());
+            }
+        }
+    }
+
+    /// The groups whose modules need `alias`, themselves or through others. Circles end the search.
+    pub(crate) fn groups_above(&self, alias: &str) -> BTreeSet<u64> {
+        let (mut groups, mut seen) = (BTreeSet::new(), BTreeSet::from([alias]));
+        let mut open = vec![alias];
+        while let Some(next) = open.pop() {
+            for importer in self.0.get(next).into_iter().flatten() {
+                match importer {
+                    Importer::Group(id) => drop(groups.insert(*id)),
+                    Importer::Dependency(other) if seen.insert(other) => open.push(other),
+                    Importer::Dependency(_) => {}
+                }
+            }
+        }
+        groups
+    }
+}
+
+/// How long a chain of dependencies may be: each link takes an instance, and some host stack while
+/// it is resolved.
+const MAX_CHAIN: usize = 256;
+
+/// Brings a module's dependencies into the order in which they are instantiated.
+pub(crate) struct Resolver<'a> {
+    dependencies: &'a Dependencies,
+    compiler: &'a Compiler,
+    profile: Profile,
+    nodes: Vec<Node>,
+    /// Where each visited alias is; `None` where something is missing below it.
+    at: HashMap<String, Option<usize>>,
+    /// The aliases being visited, outermost first.
+    path: Vec<String>,
+    missing: Option<Arc<str>>,
+}
+
+impl<'a> Resolver<'a> {
+    pub(crate) fn new(
+        dependencies: &'a Dependencies,
+        compiler: &'a Compiler,
+        profile: Profile,
+    ) -> Self {
+        Self {
+            dependencies,
+            compiler,
+            profile,
+            nodes: Vec::new(),
+            at: HashMap::new(),
+            path: Vec::new(),
+            missing: None,
+        }
+    }
+
+    /// The nodes that a module needs, its own last; or the first alias that is missing.
+    pub(crate) fn resolve(
+        mut self,
+        what: &Arc<str>,
+        module: &Arc<Module>,
+        wasi: &Option<Arc<Wasi>>,
+    ) -> Result<Result<Vec<Node>, Arc<str>>, Error> {
+        // Nothing is compiled for a module that cannot be whole.
+        if self.profile != self.compiler.plain() {
+            let needed = reached(module, self.dependencies);
+            let missing = needed.into_iter().find(|alias| !self.dependencies.contains_key(*alias));
+            if let Some(missing) = missing {
+                return Ok(Err(missing.into()));
+            }
+        }
+        let dependencies = self.visit_all(module)?;
+        if let Some(missing) = self.missing {
+            return Ok(Err(missing));
+        }
+        let (what, module, wasi) = (Arc::clone(what), Arc::clone(module), wasi.clone());
+        self.nodes.push(Node { what, module, dependencies, wasi });
+        Ok(Ok(self.nodes))
+    }
+
+    /// The nodes of a dependency, its own last; `None` where an alias is missing.
+    pub(crate) fn resolve_alias(mut self, alias: &str) -> Result<Option<Vec<Node>>, Error> {
+        Ok(self.visit_alias(alias)?.map(|_| self.nodes))
+    }
+
+    fn visit_all(&mut self, module: &Module) -> Result<HashMap<String, usize>, Error> {
+        let mut found = HashMap::new();
+        for alias in module.requirements.dependencies.keys() {
+            if let Some(at) = self.visit_alias(alias)? {
+                found.insert(alias.clone(), at);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Where the alias's node is; `None` where it, or something it needs, is missing.
+    fn visit_alias(&mut self, alias: &str) -> Result<Option<usize>, Error> {
+        if let Some(at) = self.at.get(alias) {
+            return Ok(*at);
+        }
+        if self.path.len() >= MAX_CHAIN {
+            return Err(Error::DependencyChain { alias: self.path[0].clone(), limit: MAX_CHAIN });
+        }
+        if let Some(start) = self.path.iter().position(|other| other == alias) {
+            let mut path = self.path.split_off(start);
+            path.push(alias.to_owned());
+            return Err(Error::DependencyCircle { path });
+        }
+        let Some(dependency) = self.dependencies.get(alias) else {
+            self.missing.get_or_insert_with(|| alias.into());
+            self.at.insert(alias.to_owned(), None);
+            return Ok(None);
+        };
+        let what = format!("dependency \"{alias}\"");
+        let module = if dependency.module.profile == self.profile {
+            Arc::clone(&dependency.module)
+        } else {
+            self.compiler.compile(&what, &dependency.source, self.profile)?
+        };
+        self.path.push(alias.to_owned());
+        let dependencies = self.visit_all(&module)?;
+        self.path.pop();
+        let is_whole = dependencies.len() == module.requirements.dependencies.len();
+        let at = is_whole.then_some(self.nodes.len());
+        if is_whole {
+            let (what, wasi) = (what.into(), dependency.wasi.clone());
+            self.nodes.push(Node { what, module, dependencies, wasi });
+        }
+        self.at.insert(alias.to_owned(), at);
+        Ok(at)
+    }
+}

@@ -1,0 +1,290 @@
+//! How many module instances are alive in the whole pool, and which idle sandboxes are dropped for new ones.
+//!
+//! A worker keeps the sandbox that it used last to itself; its other ones are idle, and lie where every thread that needs
+//! instances can take them. It knows nothing of calls, restarts or health.
+//!
+//! # Protocol
+//!
+//! *Used* counts the instances of every sandbox from before it is instantiated until after it is dropped; a
+//! [`Reservation`] releases them. Where all are used, the thread that needs some drops idle sandboxes, the longest idle
+//! first: those of abandoned workers, then its own if it has more than its share, then those of the worker that has most.
+//! If there are none, it asks every worker to give up the sandbox that it used last, and waits for a moment. No lock is held
+//! while a sandbox is dropped.
+
+use crate::id::Generation;
+use crate::sandbox::Sandbox;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard, time};
+use crate::system::changes::Changes;
+use rustc_hash::FxHashMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// For how long a thread waits for instances that are all in use: workers come between two calls meanwhile, and the
+/// supervisor asks them at its next tick.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// How often it looks again.
+const LOOK: Duration = Duration::from_millis(1);
+
+pub(crate) struct Capacity {
+    total: usize,
+    used: AtomicUsize,
+    /// How many threads wait for instances.
+    waiting: AtomicUsize,
+    caches: Mutex<Vec<Arc<IdleSandboxes>>>,
+    freed: Changes,
+}
+
+/// Every instance is used, and none is idle.
+#[derive(Debug)]
+pub(crate) struct Exhausted;
+
+impl Capacity {
+    pub(crate) fn new(total: usize) -> Self {
+        Self {
+            total,
+            used: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            caches: Mutex::default(),
+            freed: Changes::default(),
+        }
+    }
+
+    /// How many instances there may be.
+    pub(crate) fn total(&self) -> usize {
+        self.total
+    }
+
+    fn caches(&self) -> MutexGuard<'_, Vec<Arc<IdleSandboxes>>> {
+        self.caches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The cache of a new worker, whose fair share is so many instances.
+    pub(crate) fn add_cache(&self, share: usize) -> Arc<IdleSandboxes> {
+        let cache = Arc::new(IdleSandboxes {
+            share,
+            is_orphaned: AtomicBool::new(false),
+            state: Mutex::default(),
+        });
+        self.caches().push(Arc::clone(&cache));
+        cache
+    }
+
+    /// Forgets the cache of a worker that has ended, and drops what it has.
+    pub(crate) fn remove_cache(&self, cache: &Arc<IdleSandboxes>) {
+        self.caches().retain(|other| !Arc::ptr_eq(other, cache));
+        cache.clear();
+        self.freed.tell();
+    }
+
+    /// Drops what abandoned workers have left idle.
+    pub(crate) fn drop_orphans(&self) {
+        let orphans: Vec<_> =
+            self.caches().iter().filter(|cache| cache.is_orphaned()).cloned().collect();
+        if !orphans.is_empty() {
+            orphans.iter().for_each(|orphan| orphan.clear());
+            self.freed.tell();
+        }
+    }
+
+    /// Whether a thread waits for instances, so that workers give up what they do not use at the moment.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// Lets threads that wait look again.
+    pub(crate) fn tell_freed(&self) {
+        self.freed.tell();
+    }
+
+    /// Reserves instances for a worker that has `own` idle sandboxes, and drops idle ones where that takes it. It waits
+    /// where none is idle, until `gives_up` or for a moment.
+    pub(crate) fn reserve(
+        self: &Arc<Self>,
+        instances: usize,
+        own: &Arc<IdleSandboxes>,
+        gives_up: impl Fn() -> bool,
+        ask: impl FnOnce(),
+    ) -> Result<Reservation, Exhausted> {
+        if let Some(reservation) = self.reserve_now(instances, own) {
+            return Ok(reservation);
+        }
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        ask();
+        let until = time::now() + PATIENCE;
+        let reservation = loop {
+            if let Some(reservation) = self.reserve_now(instances, own) {
+                break Ok(reservation);
+            }
+            if gives_up() || time::now() >= until {
+                break Err(Exhausted);
+            }
+            self.freed.wait_until(LOOK, || self.fits(instances) || self.has_idle());
+        };
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        reservation
+    }
+
+    fn fits(&self, instances: usize) -> bool {
+        self.used.load(Ordering::SeqCst) + instances <= self.total
+    }
+
+    fn has_idle(&self) -> bool {
+        self.caches().iter().any(|cache| cache.instances() > 0)
+    }
+
+    fn reserve_now(
+        self: &Arc<Self>,
+        instances: usize,
+        own: &Arc<IdleSandboxes>,
+    ) -> Option<Reservation> {
+        loop {
+            let fits = |used: usize| Some(used + instances).filter(|sum| *sum <= self.total);
+            if self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).is_ok() {
+                return Some(Reservation { capacity: Arc::clone(self), instances });
+            }
+            drop(self.victim(own)?.pop_longest_idle());
+        }
+    }
+
+    /// The cache whose longest idle sandbox is the next to go.
+    fn victim(&self, own: &Arc<IdleSandboxes>) -> Option<Arc<IdleSandboxes>> {
+        let caches = self.caches();
+        let mut most: Option<(usize, &Arc<IdleSandboxes>)> = None;
+        for cache in caches.iter() {
+            let instances = cache.instances();
+            if instances == 0 {
+                continue;
+            }
+            if cache.is_orphaned() {
+                return Some(Arc::clone(cache));
+            }
+            if most.is_none_or(|(found, _)| instances > found) {
+                most = Some((instances, cache));
+            }
+        }
+        // Its own share is not for others to reach into by keeping fewer, larger ones.
+        let own_instances = own.instances();
+        if own_instances > 0 && own_instances >= own.share {
+            return Some(Arc::clone(own));
+        }
+        most.map(|(_, cache)| Arc::clone(cache))
+    }
+}
+
+impl std::fmt::Debug for Capacity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Capacity").field("used", &self.used).finish_non_exhaustive()
+    }
+}
+
+/// The instances of one sandbox; dropping it releases them.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    capacity: Arc<Capacity>,
+    instances: usize,
+}
+
+impl Reservation {
+    pub(crate) fn instances(&self) -> usize {
+        self.instances
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.capacity.used.fetch_sub(self.instances, Ordering::SeqCst);
+        if self.capacity.is_wanted() {
+            self.capacity.freed.tell();
+        }
+    }
+}
+
+/// A sandbox with the instances that were reserved for it.
+pub(crate) struct LiveSandbox {
+    // Dropped in this order: the instances are free once the sandbox is gone.
+    pub(crate) sandbox: Sandbox,
+    reservation: Reservation,
+}
+
+impl LiveSandbox {
+    pub(crate) fn new(sandbox: Sandbox, reservation: Reservation) -> Self {
+        Self { sandbox, reservation }
+    }
+}
+
+/// A worker's idle sandboxes, by definition.
+pub(crate) struct IdleSandboxes {
+    share: usize,
+    /// Whether its worker was abandoned.
+    is_orphaned: AtomicBool,
+    state: Mutex<Idle>,
+}
+
+#[derive(Default)]
+struct Idle {
+    sandboxes: FxHashMap<Generation, (LiveSandbox, u64)>,
+    instances: usize,
+    /// Counts what became idle, to find the longest idle one.
+    clock: u64,
+}
+
+impl Idle {
+    fn remove(&mut self, generation: Generation) -> Option<LiveSandbox> {
+        let (live, _) = self.sandboxes.remove(&generation)?;
+        self.instances -= live.reservation.instances();
+        Some(live)
+    }
+}
+
+impl IdleSandboxes {
+    fn lock(&self) -> MutexGuard<'_, Idle> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn instances(&self) -> usize {
+        self.lock().instances
+    }
+
+    fn is_orphaned(&self) -> bool {
+        self.is_orphaned.load(Ordering::Acquire)
+    }
+
+    /// Marks what an abandoned worker has left: it goes first.
+    pub(crate) fn orphan(&self) {
+        self.is_orphaned.store(true, Ordering::Release);
+    }
+
+    /// Adds a sandbox that is not used at the moment.
+    pub(crate) fn put(&self, generation: Generation, live: LiveSandbox) {
+        let mut idle = self.lock();
+        idle.clock += 1;
+        idle.instances += live.reservation.instances();
+        let clock = idle.clock;
+        let replaced = idle.sandboxes.insert(generation, (live, clock));
+        drop(idle);
+        debug_assert!(replaced.is_none(), "a definition has one sandbox on a worker");
+    }
+
+    /// Takes the definition's sandbox out, if it is still there.
+    pub(crate) fn take(&self, generation: Generation) -> Option<LiveSandbox> {
+        self.lock().remove(generation)
+    }
+
+    fn pop_longest_idle(&self) -> Option<LiveSandbox> {
+        let mut idle = self.lock();
+        let longest = idle.sandboxes.iter().min_by_key(|(_, (_, since))| *since)?;
+        let generation = *longest.0;
+        idle.remove(generation)
+    }
+
+    fn clear(&self) {
+        let all = {
+            let mut idle = self.lock();
+            idle.instances = 0;
+            std::mem::take(&mut idle.sandboxes)
+        };
+        drop(all);
+    }
+}

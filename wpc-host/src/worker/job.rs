@@ -1,0 +1,57 @@
+//! A call on its way to a worker.
+
+use crate::call::Call;
+use crate::error::Error;
+use crate::registry::Function;
+use crate::registry::circuit_breaker::Bulkhead;
+use std::sync::Arc;
+
+/// A call on its way to a worker. Dropping it unanswered answers it.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) call: Arc<Call>,
+    pub(crate) function: Arc<Function>,
+    pub(crate) arguments: Vec<u8>,
+    pub(crate) fuel: Option<u64>,
+    pub(crate) affinity: Option<u64>,
+    pub(crate) wait_for_room: bool,
+    /// Only makes the function's sandbox ready, and calls nothing.
+    pub(crate) is_warm_up: bool,
+    /// The one trial of a definition that is held.
+    pub(crate) is_trial: bool,
+    /// Somebody else owns the answer.
+    pub(crate) is_disowned: bool,
+}
+
+impl Job {
+    /// A job of a call with the usual choices.
+    pub(crate) fn new(call: Arc<Call>, function: Arc<Function>, arguments: Vec<u8>) -> Self {
+        Self {
+            call,
+            function,
+            arguments,
+            fuel: None,
+            affinity: None,
+            wait_for_room: false,
+            is_warm_up: false,
+            is_trial: false,
+            is_disowned: false,
+        }
+    }
+
+    /// The definition the call was accepted with. Calls of a function without one are refused.
+    #[inline]
+    pub(crate) fn bulkhead(&self) -> Option<&Bulkhead> {
+        self.function.definition.as_ref().ok().map(|definition| &definition.bulkhead)
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if self.is_disowned {
+            return;
+        }
+        let call = &self.call;
+        call.answer_with(|ran| Err(Error::Stopped { function: call.function.to_string(), ran }));
+    }
+}

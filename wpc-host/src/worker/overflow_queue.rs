@@ -1,0 +1,162 @@
+//! The waiting room: accepted calls that no worker can take at the moment, because all are full or
+//! because their function backs off everywhere. The supervisor serves it in order of arrival.
+
+use crate::registry::circuit_breaker::Bulkhead;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::worker::job::Job;
+use std::collections::VecDeque;
+use std::sync::PoisonError;
+
+#[derive(Debug)]
+pub(crate) struct WaitingRoom {
+    jobs: Mutex<Jobs>,
+    /// Read without the lock, on every completion.
+    count: AtomicUsize,
+    /// How many of them wait because their caller chose to wait for room.
+    for_room: AtomicUsize,
+    /// Notified when no call is being offered any more.
+    served: Condvar,
+    capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct Jobs {
+    queue: VecDeque<Job>,
+    /// How many are being offered to workers at this moment; they count.
+    outside: usize,
+    is_closed: bool,
+    /// Whether a look for answered calls found none since the last round.
+    is_fruitless: bool,
+}
+
+impl Jobs {
+    fn is_full(&self, capacity: usize) -> bool {
+        self.queue.len() + self.outside >= capacity
+    }
+
+    /// Takes out the calls that were answered meanwhile. Looking takes as long as the queue, so it is done once a round
+    /// while it finds nothing.
+    fn take_answered(&mut self) -> Vec<Job> {
+        if self.is_fruitless {
+            return Vec::new();
+        }
+        let (answered, left): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.queue).into_iter().partition(|job| job.call.is_answered());
+        self.queue = left.into();
+        self.is_fruitless = answered.is_empty();
+        answered
+    }
+}
+
+impl WaitingRoom {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            jobs: Mutex::default(),
+            count: AtomicUsize::new(0),
+            for_room: AtomicUsize::new(0),
+            served: Condvar::new(),
+            capacity,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count.load(Ordering::SeqCst) == 0
+    }
+
+    /// Whether somebody waits for room.
+    pub(crate) fn has_waiters_for_room(&self) -> bool {
+        self.for_room.load(Ordering::SeqCst) > 0
+    }
+
+    fn note(&self, jobs: &Jobs) {
+        self.count.store(jobs.queue.len(), Ordering::SeqCst);
+        let for_room = jobs.queue.iter().filter(|job| job.wait_for_room).count();
+        self.for_room.store(for_room, Ordering::SeqCst);
+    }
+
+    /// Lets a new call wait; gives it back when the queue is full or closed. Calls that were answered meanwhile take no
+    /// capacity.
+    pub(crate) fn enter(&self, job: Job) -> Result<(), Job> {
+        let mut jobs = self.lock();
+        // Calls that are being offered at this moment may have been answered: it is known in a moment.
+        while !jobs.is_closed && jobs.outside > 0 && jobs.is_full(self.capacity) {
+            jobs = self.served.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut answered = Vec::new();
+        if !jobs.is_closed && jobs.is_full(self.capacity) {
+            answered = jobs.take_answered();
+            if !answered.is_empty() {
+                self.note(&jobs);
+            }
+        }
+        let result = if jobs.is_closed || jobs.is_full(self.capacity) {
+            Err(job)
+        } else {
+            self.push(&mut jobs, job);
+            Ok(())
+        };
+        drop(jobs);
+        drop(answered);
+        result
+    }
+
+    /// Lets a call wait that was accepted and dispatched before, whatever the capacity: it was
+    /// counted then. In a closed room it is dropped, which answers it.
+    pub(crate) fn return_to(&self, job: Job) {
+        let mut jobs = self.lock();
+        if !jobs.is_closed {
+            self.push(&mut jobs, job);
+        }
+    }
+
+    fn push(&self, jobs: &mut Jobs, job: Job) {
+        if let Some(failure) = job.bulkhead().and_then(Bulkhead::last_failure) {
+            job.call.note_wait(&failure);
+        }
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.for_room.fetch_add(usize::from(job.wait_for_room), Ordering::SeqCst);
+        jobs.queue.push_back(job);
+    }
+
+    /// Offers every call to `serve`, in order; those it gives back keep their order and wait on.
+    ///
+    /// The lock is not held meanwhile: a job that a worker does not take any more may come back here. Only the supervisor
+    /// calls this, on whose thread no waker runs, so that no thread that waits in [`Self::enter`] waits for itself.
+    pub(crate) fn serve(&self, mut serve: impl FnMut(Job) -> Option<Job>) {
+        let taken = {
+            let mut jobs = self.lock();
+            jobs.outside = jobs.queue.len();
+            std::mem::take(&mut jobs.queue)
+        };
+        let mut left: VecDeque<Job> = taken.into_iter().filter_map(&mut serve).collect();
+        let mut jobs = self.lock();
+        (jobs.outside, jobs.is_fruitless) = (0, false);
+        left.append(&mut jobs.queue);
+        jobs.queue = left;
+        let closed = jobs.is_closed.then(|| std::mem::take(&mut jobs.queue));
+        self.note(&jobs);
+        drop(jobs);
+        self.served.notify_all();
+        drop(closed);
+    }
+
+    /// Opens the room for a new run of the pool.
+    pub(crate) fn open(&self) {
+        self.lock().is_closed = false;
+    }
+
+    /// Lets nobody wait any more, and drops those who do, which answers them.
+    pub(crate) fn close(&self) {
+        let mut jobs = self.lock();
+        jobs.is_closed = true;
+        let dropped = std::mem::take(&mut jobs.queue);
+        self.note(&jobs);
+        drop(jobs);
+        drop(dropped);
+    }
+}
