@@ -113,7 +113,7 @@
 mod call;
 mod capability;
 #[cfg(wpc_model)]
-#[path = "../../models/src/checks.rs"]
+#[path = "../../tools/models/src/checks.rs"]
 pub mod checks;
 mod codec;
 mod definition;
@@ -128,10 +128,10 @@ mod name_map;
 mod options;
 mod pool;
 mod registry;
-#[cfg_attr(wpc_model, path = "../../models/src/sandbox.rs")]
+#[cfg_attr(wpc_model, path = "../../tools/models/src/sandbox.rs")]
 mod sandbox;
 mod supervisor;
-#[cfg_attr(wpc_model, path = "../../models/src/sync.rs")]
+#[cfg_attr(wpc_model, path = "../../tools/models/src/sync.rs")]
 mod sync;
 mod system;
 mod worker;

@@ -1,6 +1,6 @@
 //! Threads, locks, atomics and the structures without locks, for all that keeps a protocol between
 //! threads. Here they are the standard library's and those of crates made for it; the model checks in
-//! `models/` compile the same files with others in their place, whose every step they order.
+//! `tools/models/` compile the same files with others in their place, whose every step they order.
 
 pub(crate) use arc_swap::{ArcSwap, ArcSwapOption, Cache};
 pub(crate) use atomic_waker::AtomicWaker;

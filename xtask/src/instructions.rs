@@ -15,7 +15,7 @@ const KINDS: [(&str, [u64; 2], u64); 3] = [
     ("submit", [2, 12], 1_000),
 ];
 
-const RECORD: &str = "bench/instructions.txt";
+const RECORD: &str = "tools/bench/instructions.txt";
 
 /// How far a number may lie from the recorded one. *Seen* without a cause in the code: +0.9, +0.4 and -1.7 %; the size of
 /// the environment moves the stack, and with it what is counted.
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_record_has_a_number_for_everything_that_is_counted() {
-        let record = include_str!("../../bench/instructions.txt");
+        let record = include_str!("../../tools/bench/instructions.txt");
         for (kind, _, _) in KINDS {
             assert!(recorded(record, kind).unwrap() > 100.0, "{kind}");
         }

@@ -61,7 +61,7 @@ fn main() -> Result<()> {
     };
     let node = node::version();
     if node.is_none() {
-        eprintln!("without Node's pools: they want Node 20 and `npm ci` in benches/peers/node");
+        eprintln!("without Node's pools: they want Node 20 and `npm ci` in tools/peers/node");
     }
     let about = about::line(node.as_deref())?;
     println!("{about}");

@@ -11,7 +11,7 @@ fn main() -> Result<()> {
     let arguments = std::env::args().skip(1).collect::<Vec<_>>();
     let [kind, rounds] = arguments.as_slice() else { bail!("wpc-counted KIND ROUNDS") };
     let rounds: i32 = rounds.parse().context("ROUNDS is a number")?;
-    let wasm = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/wasm/sdk.wasm");
+    let wasm = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/wasm/sdk.wasm");
     // Each reserves gigabytes of addresses, of which valgrind has too few for the default number.
     let wpc = WorkerProcedureCall::new(Options { max_live_instances: 8, ..Options::default() })?;
     for function in ["add", "echo_bytes"] {

@@ -5,5 +5,5 @@ use std::path::Path;
 
 /// Its folder.
 pub(crate) fn root() -> Result<&'static Path> {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("it lies in the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("it lies in the workspace")
 }

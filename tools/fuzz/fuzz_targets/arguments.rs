@@ -12,7 +12,7 @@ const FUNCTIONS: [&str; 8] = ["add", "join", "borrow", "echo_bytes", "sum", "ord
 
 static POOL: LazyLock<WorkerProcedureCall> = LazyLock::new(|| {
     let wpc = pool(u32::MAX);
-    let sdk = WasmModule::new(include_bytes!("../../fixtures/wasm/sdk.wasm").as_slice());
+    let sdk = WasmModule::new(include_bytes!("../../../fixtures/wasm/sdk.wasm").as_slice());
     for function in FUNCTIONS {
         wpc.define_worker_function(function, sdk.clone()).expect("it is defined");
     }

@@ -36,7 +36,7 @@ pub(crate) struct About {
 }
 
 /// The lock file that this program was built with: Wasmtime does not tell its version.
-const LOCK: &str = include_str!("../../Cargo.lock");
+const LOCK: &str = include_str!("../../../Cargo.lock");
 
 impl About {
     /// This run.
