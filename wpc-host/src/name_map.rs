@@ -10,4 +10,4 @@ use std::sync::Arc;
 /// seeded anew by each process, from where things lie in its memory: a module's exports may be names, and whoever
 /// chose those saw none of it. Should they collide all the same, looking them up takes as long as a module may have
 /// exports, and no longer.
-pub(crate) type ByName<T> = HashTrieMapSync<Arc<str>, Arc<T>, foldhash::quality::RandomState>;
+pub(crate) type NameMap<T> = HashTrieMapSync<Arc<str>, Arc<T>, foldhash::quality::RandomState>;

@@ -11,12 +11,12 @@ pub(crate) use std::{thread, thread_local};
 
 /// How long a worker looks again before sleeping: a few microseconds of shorter looks, then some in which others
 /// have the core.
-pub(crate) struct Patience {
+pub(crate) struct SpinThenPark {
     looks: Backoff,
     yields: std::cell::Cell<u32>,
 }
 
-impl Patience {
+impl SpinThenPark {
     /// Longer than a wake-up takes as a rule. Its callers sleep sooner, so that answers come in bursts where many are
     /// outstanding; once woken, they find it awake, and not one wake-up follows another for ever.
     const YIELDS: u32 = 50;

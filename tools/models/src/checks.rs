@@ -14,7 +14,7 @@ use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::time;
 use crate::system::background::{Background, Dropped, Interest};
 use crate::system::buffers::LARGE;
-use crate::system::epoch_ticker::Ticker;
+use crate::system::epoch_ticker::EpochTicker;
 use crate::worker::job::Job;
 use crate::worker::queue::{Queue, Taken};
 use serde::de::DeserializeOwned;
@@ -432,7 +432,7 @@ pub fn waiting_for_room() {
 
 /// Who rings after there is work is heard, also at the moment of falling asleep.
 pub fn ticker() {
-    let ticker = Arc::new(Ticker::new());
+    let ticker = Arc::new(EpochTicker::new());
     let has_work = Arc::new(AtomicBool::new(false));
     let (its_ticker, its_work) = (Arc::clone(&ticker), Arc::clone(&has_work));
     let supervisor = thread::spawn(move || {

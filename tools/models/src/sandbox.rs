@@ -17,10 +17,10 @@ use crate::host_function::HostFunction;
 use crate::id::WorkerId;
 use crate::module::engine::WithoutPool;
 use crate::module::{Export, Module};
-use crate::name_map::ByName;
+use crate::name_map::NameMap;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::{ArcSwap, thread, time};
-use crate::system::epoch_ticker::Ticker;
+use crate::system::epoch_ticker::EpochTicker;
 use shuttle::rand::{Rng as _, thread_rng};
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -34,18 +34,18 @@ std::thread_local! {
     pub(crate) static RELEASED: Cell<bool> = const { Cell::new(false) };
 }
 
-pub(crate) type Constants = ByName<[u8]>;
-pub(crate) type HostFunctions = ByName<HostFunction>;
+pub(crate) type Constants = NameMap<[u8]>;
+pub(crate) type HostFunctions = NameMap<HostFunction>;
 
 #[derive(Debug)]
-pub(crate) struct Surroundings {
+pub(crate) struct Environment {
     pub(crate) worker: WorkerId,
     pub(crate) events: Events,
     pub(crate) constants: Arc<ArcSwap<Constants>>,
     pub(crate) host_functions: Arc<ArcSwap<HostFunctions>>,
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) is_occupied: AtomicBool,
-    pub(crate) ticker: Arc<Ticker>,
+    pub(crate) ticker: Arc<EpochTicker>,
     pub(crate) observer: Arc<Observer>,
     pub(crate) started: Instant,
     pub(crate) max_wasm_stack: usize,
@@ -92,7 +92,7 @@ pub(crate) struct Request<'a> {
 
 pub(crate) struct Sandbox {
     blueprint: Arc<Blueprint>,
-    surroundings: Arc<Surroundings>,
+    environment: Arc<Environment>,
     /// Whether it failed, and must not be called again.
     is_broken: bool,
 }
@@ -101,12 +101,12 @@ impl Sandbox {
     pub(crate) fn new(
         blueprint: &Arc<Blueprint>,
         _: &Limits,
-        surroundings: &Arc<Surroundings>,
+        environment: &Arc<Environment>,
         _: &Request<'_>,
     ) -> Result<Self, Error> {
         LIVE.set(LIVE.get() + 1);
-        let (blueprint, surroundings) = (Arc::clone(blueprint), Arc::clone(surroundings));
-        Ok(Self { blueprint, surroundings, is_broken: false })
+        let (blueprint, environment) = (Arc::clone(blueprint), Arc::clone(environment));
+        Ok(Self { blueprint, environment, is_broken: false })
     }
 
     pub(crate) fn settle(&mut self) {}
@@ -127,12 +127,12 @@ impl Sandbox {
         let result = match request.export.name.as_str() {
             "good" => Ok(()),
             "reads" => {
-                let constants = self.surroundings.constants.load_full();
+                let constants = self.environment.constants.load_full();
                 bytes.extend(constants.get("word").into_iter().flat_map(|word| word.iter()));
                 Ok(())
             }
             "loops" => loop {
-                let stopping = &self.surroundings.stopping;
+                let stopping = &self.environment.stopping;
                 if let Some(interrupt) = call.should_end(stopping, time::now()) {
                     break Err(call.error_of(interrupt, true));
                 }

@@ -174,14 +174,14 @@ impl AtomicWaker {
 }
 
 /// Looks once.
-pub(crate) struct Patience(std::cell::Cell<bool>);
+pub(crate) struct SpinThenPark(std::cell::Cell<bool>);
 
 /// The same where a caller looks.
-pub(crate) struct Backoff(Patience);
+pub(crate) struct Backoff(SpinThenPark);
 
 impl Backoff {
     pub(crate) fn new() -> Self {
-        Self(Patience::new())
+        Self(SpinThenPark::new())
     }
 
     pub(crate) fn is_completed(&self) -> bool {
@@ -193,7 +193,7 @@ impl Backoff {
     }
 }
 
-impl Patience {
+impl SpinThenPark {
     pub(crate) fn new() -> Self {
         Self(std::cell::Cell::new(false))
     }

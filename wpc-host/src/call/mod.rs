@@ -262,7 +262,7 @@ impl Call {
             }
             look.snooze();
         }
-        let mut patience = self.time_limit;
+        let mut spin = self.time_limit;
         loop {
             if let Some(outcome) = self.outcome() {
                 return outcome;
@@ -271,11 +271,11 @@ impl Call {
             if let Some(outcome) = self.outcome() {
                 return outcome;
             }
-            thread::park_timeout(patience);
+            thread::park_timeout(spin);
             if self.outcome.get().is_none() {
                 let now = time::now();
                 self.expire(now);
-                patience = match self.deadline().saturating_duration_since(now) {
+                spin = match self.deadline().saturating_duration_since(now) {
                     // It runs past its limit: somebody else is at it.
                     Duration::ZERO => Duration::from_secs(1),
                     left => left,

@@ -584,7 +584,7 @@ impl Events {
         let Some(Teller { thread, ended }) = teller else { return };
         thread.unpark();
         if thread.id() != thread::current().id() {
-            // An answer, a disconnection and the end of patience are all the same here.
+            // An answer, a disconnection and the end of spin-then-park policy are all the same here.
             let _ = ended.recv_timeout(LAST_WORDS);
         }
     }

@@ -101,13 +101,13 @@ impl Lifecycle {
         Ok(supervisor)
     }
 
-    pub(crate) fn stop(&self, patience: Duration) {
+    pub(crate) fn stop(&self, spin: Duration) {
         let mut stage = self.stage();
         loop {
             match std::mem::replace(&mut *stage, Stage::Stopping) {
                 Stage::Running(supervisor) => {
                     drop(stage);
-                    self.pool.stop(patience);
+                    self.pool.stop(spin);
                     supervisor.end();
                     self.move_to(Stage::Stopped);
                     return;

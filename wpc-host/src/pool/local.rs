@@ -253,7 +253,7 @@ fn run<R>(
     check_stack(pool, name)?;
     let mut state = kept.take();
     if state.as_ref().is_some_and(|state| state.local.worker().is_interrupted()) {
-        // A stop that had no more patience ended what ran on it. The pool is up again.
+        // A stop that had no more spin-then-park policy ended what ran on it. The pool is up again.
         state = None;
     }
     let mut state = state.unwrap_or_else(|| {

@@ -177,7 +177,7 @@ impl WorkerProcedureCall {
         let undefined = || Error::FunctionNotDefined { function: name.to_owned() };
         let function = self.registry().function(name).ok_or_else(undefined)?;
         let Ok(definition) = &function.definition else { return Ok(false) };
-        let workers = definition.bulkhead.revive();
+        let workers = definition.circuit_breaker.revive();
         for worker in &workers {
             let details = EventDetails::SandboxRevived { function_name: name.to_owned() };
             let draft = Draft::by(EventSource::Parent, details);
@@ -215,8 +215,9 @@ impl WorkerProcedureCall {
                 (0, definition.constants.clone())
             }
             Ok(definition) => {
-                let can =
-                    |worker: WorkerId| definition.bulkhead.admission(worker, now) == Admission::Yes;
+                let can = |worker: WorkerId| {
+                    definition.circuit_breaker.admission(worker, now) == Admission::Yes
+                };
                 (self.count_workers(can), definition.constants.clone())
             }
             Err(_) => (0, function.module.requirements.constants.clone()),

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 const EVERYWHERE: WorkerId = WorkerId(u64::MAX);
 
 #[derive(Debug, Default)]
-pub(crate) struct Bulkhead {
-    troubled: AtomicUsize,
+pub(crate) struct CircuitBreaker {
+    degraded: AtomicUsize,
     troubles: Mutex<BTreeMap<WorkerId, Trouble>>,
 }
 
@@ -30,18 +30,18 @@ struct Trouble {
     last: Error,
 }
 
-impl Bulkhead {
+impl CircuitBreaker {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<WorkerId, Trouble>> {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn count(&self, troubles: &BTreeMap<WorkerId, Trouble>) {
-        self.troubled.store(troubles.len(), Ordering::Release);
+        self.degraded.store(troubles.len(), Ordering::Release);
     }
 
     #[inline]
     pub(crate) fn is_whole(&self) -> bool {
-        self.troubled.load(Ordering::Acquire) == 0
+        self.degraded.load(Ordering::Acquire) == 0
     }
 
     /// Whether `worker` may try the definition now.
@@ -105,9 +105,9 @@ impl Bulkhead {
     /// Takes note of an answer on `worker`; tells whether there was trouble.
     pub(crate) fn recovered(&self, worker: WorkerId) -> bool {
         let mut troubles = self.lock();
-        let was_troubled = [worker, EVERYWHERE].map(|worker| troubles.remove(&worker).is_some());
+        let was_degraded = [worker, EVERYWHERE].map(|worker| troubles.remove(&worker).is_some());
         self.count(&troubles);
-        was_troubled.contains(&true)
+        was_degraded.contains(&true)
     }
 
     /// Lets the trial of a held entry be made again.

@@ -22,8 +22,8 @@ use crate::id::{Counter, FunctionHash, Generation, WorkerId};
 use crate::module::compiler::Compiler;
 use crate::module::engine::{Engines, Profile};
 use crate::module::{Convention, Export, Module};
-use crate::name_map::ByName;
-use crate::registry::circuit_breaker::Bulkhead;
+use crate::name_map::NameMap;
+use crate::registry::circuit_breaker::CircuitBreaker;
 use crate::registry::dependency::{
     Dependencies, Dependency, Importer, Importers, Resolver, common_profile, reached,
 };
@@ -47,7 +47,7 @@ pub(crate) struct Definition {
     pub(crate) constants: Vec<String>,
     /// Every host function that the module or a dependency needs.
     pub(crate) host_functions: BTreeSet<String>,
-    pub(crate) bulkhead: Bulkhead,
+    pub(crate) circuit_breaker: CircuitBreaker,
     /// How many published functions use it.
     users: AtomicUsize,
 }
@@ -94,7 +94,7 @@ pub(crate) struct Registry {
     /// How many instances there may be at once.
     max_instances: usize,
     compiler: Compiler,
-    functions: ArcSwap<ByName<Slot>>,
+    functions: ArcSwap<NameMap<Slot>>,
     constants: Arc<ArcSwap<Constants>>,
     host_functions: Arc<ArcSwap<HostFunctions>>,
     sources: Mutex<Sources>,
@@ -209,7 +209,7 @@ impl Registry {
     pub(crate) fn forget_worker(&self, worker: WorkerId) {
         for function in self.functions() {
             if let Ok(definition) = &function.definition {
-                definition.bulkhead.retain(|id| id != worker);
+                definition.circuit_breaker.retain(|id| id != worker);
             }
         }
     }
@@ -573,7 +573,7 @@ impl Registry {
                         .iter()
                         .flat_map(|node| node.module.requirements.host_functions.clone())
                         .collect(),
-                    bulkhead: Bulkhead::default(),
+                    circuit_breaker: CircuitBreaker::default(),
                     users: AtomicUsize::new(group.functions.len()),
                 }))
             }
@@ -630,7 +630,7 @@ impl Registry {
     /// Puts functions in the place of what was under their names.
     fn publish(&self, defined: &[Arc<Function>], turn: &mut Turn<'_>) {
         let before = self.functions.load_full();
-        let mut names = ByName::clone(&before);
+        let mut names = NameMap::clone(&before);
         for function in defined {
             if let Some(slot) = before.get(&function.name) {
                 if let Some(replaced) = slot.swap(Some(Arc::clone(function))) {

@@ -2,10 +2,10 @@
 //! as far as that goes without a store.
 
 use super::context::Context;
+use super::environment::Failure;
 use super::imports;
 use super::invoke::{Entry, initialise};
 use super::state::{Buffer, Instance, State};
-use super::surroundings::Failure;
 use super::wasi;
 use crate::definition::limits::Limits;
 use crate::definition::wasi::Wasi;
@@ -109,7 +109,7 @@ impl Blueprint {
         granted
             .map(|granted| {
                 let files = limits.open_files;
-                Context::new(granted, files, &state.surroundings, &state.volume)
+                Context::new(granted, files, &state.environment, &state.volume)
             })
             .collect()
     }

@@ -1,7 +1,7 @@
 //! What one module of a sandbox has of WASI: its arguments, files and clock, and its two outputs, which
 //! become lines or reach the embedder's writer.
 
-use super::surroundings::{Failure, LINE_COST, MAX_TEXT, Surroundings, Volume, tell_line};
+use super::environment::{Environment, Failure, LINE_COST, MAX_TEXT, Volume, tell_line};
 use crate::call::Call;
 use crate::definition::wasi::{Output, Target, Wasi};
 use crate::event::Severity;
@@ -35,13 +35,13 @@ impl Context {
     pub(super) fn new(
         granted: &Wasi,
         open_files: usize,
-        surroundings: &Arc<Surroundings>,
+        environment: &Arc<Environment>,
         volume: &Arc<Volume>,
     ) -> Result<Self, Failure> {
         let mut builder = WasiCtxBuilder::new();
         // Whatever waits does so here, on the worker's thread: `wasmtime_wasi` starts none of its own.
         builder.allow_blocking_current_thread(true);
-        builder.monotonic_clock(MonotonicClock(surroundings.started));
+        builder.monotonic_clock(MonotonicClock(environment.started));
         for argument in granted.arguments.iter().flatten() {
             builder.arg(argument);
         }
@@ -57,7 +57,7 @@ impl Context {
                 stream,
                 severity,
                 target,
-                surroundings: Arc::clone(surroundings),
+                environment: Arc::clone(environment),
                 volume: Arc::clone(volume),
                 line: Mutex::default(),
             });
@@ -121,7 +121,7 @@ struct Pipe {
     stream: &'static str,
     severity: Severity,
     target: Target,
-    surroundings: Arc<Surroundings>,
+    environment: Arc<Environment>,
     volume: Arc<Volume>,
     line: Mutex<Line>,
 }
@@ -178,7 +178,7 @@ impl Pipe {
     /// Ends the guest if its call should end.
     fn look(&self) -> StreamResult<()> {
         let call = self.lock().call.clone();
-        match self.surroundings.interrupt(call.as_deref(), Instant::now()) {
+        match self.environment.interrupt(call.as_deref(), Instant::now()) {
             Some(interrupt) => {
                 Err(StreamError::Trap(wasmtime::Error::new(Failure::Interrupted(interrupt))))
             }
@@ -226,7 +226,7 @@ impl Pipe {
         self.count(text.len().saturating_sub(line.text.len()))?;
         line.text.clear();
         if let Some(call) = &line.call {
-            tell_line(&self.surroundings, call, self.severity, self.stream, text);
+            tell_line(&self.environment, call, self.severity, self.stream, text);
         }
         Ok(())
     }

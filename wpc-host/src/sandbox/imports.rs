@@ -4,11 +4,11 @@
 //! `module` tells which imports there are and checked their types; each of them is made here. A
 //! guest that passes a place outside its memory is ended, since it breaks the contract.
 
+use super::environment::{Failure, LINE_COST, MAX_TEXT, tell_line};
 use super::exception;
 use super::invoke::{Entry, invoke};
 use super::memory;
 use super::state::State;
-use super::surroundings::{Failure, LINE_COST, MAX_TEXT, tell_line};
 use crate::call::reply::{RawReply, encode_reply};
 use crate::event::Severity;
 use crate::host_function::HostContext;
@@ -65,7 +65,7 @@ pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker
             state.volume.add(text.len() + LINE_COST).map_err(wasmtime::Error::new)?;
             if let Some(call) = &state.call {
                 let (severity, level) = severity(LogLevel::from_wire(level));
-                tell_line(&state.surroundings, call, severity, level, text);
+                tell_line(&state.environment, call, severity, level, text);
             }
             Ok(())
         },
@@ -93,7 +93,7 @@ pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker
         let nanos = if kind == names::ClockKind::Wall as i32 {
             SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
         } else {
-            caller.data().surroundings.started.elapsed()
+            caller.data().environment.started.elapsed()
         };
         Ok(i64::try_from(nanos.as_nanos()).unwrap_or(i64::MAX))
     };
@@ -207,10 +207,10 @@ pub(super) fn link_host_function(
         let Some(call) = state.call.clone() else { return Ok(Vec::new()) };
         let context = HostContext {
             call,
-            worker: state.surroundings.worker,
-            stopping: Arc::clone(&state.surroundings.stopping),
+            worker: state.environment.worker,
+            stopping: Arc::clone(&state.environment.stopping),
         };
-        let host_function = state.surroundings.host_functions.load().get(&function).cloned();
+        let host_function = state.environment.host_functions.load().get(&function).cloned();
         let Some(host_function) = host_function else {
             let message = format!("host function `{function}` is not defined any more");
             return Ok(encode_reply(
@@ -218,11 +218,11 @@ pub(super) fn link_host_function(
                 &GuestError::new("HostFunctionNotDefined", message),
             ));
         };
-        let surroundings = Arc::clone(&state.surroundings);
+        let environment = Arc::clone(&state.environment);
         // It may wait for anything, for another call of this pool too.
-        surroundings.is_occupied.store(true, Ordering::Relaxed);
+        environment.is_occupied.store(true, Ordering::Relaxed);
         let ran = host_function.run(&context, &arguments);
-        surroundings.is_occupied.store(false, Ordering::Relaxed);
+        environment.is_occupied.store(false, Ordering::Relaxed);
         ran.map_err(|interrupted| wasmtime::Error::new(Failure::Interrupted(interrupted.0)))
     })
 }

@@ -1,9 +1,9 @@
 //! One call across the wall, by whichever convention the export keeps. The host's calls and calls
 //! between dependencies go the same way.
 
+use super::environment::Failure;
 use super::memory;
 use super::state::State;
-use super::surroundings::Failure;
 use crate::call::Interrupt;
 use crate::call::reply::RawReply;
 use crate::codec::decode::{counted, trailing};
@@ -120,7 +120,7 @@ fn invoke_wpc<A: Payload, K, T>(
         None => copy_in(&mut store, at, arguments.bytes().map_err(refused)?)?,
     };
     // Encoding may have taken any time: a pool that stopped meanwhile ends no loop of a guest.
-    if store.data().surroundings.stopping.load(Ordering::Acquire) {
+    if store.data().environment.stopping.load(Ordering::Acquire) {
         return Err(failed(Failure::Interrupted(Interrupt::Stopped)));
     }
     let kept = keep(arguments);

@@ -1,8 +1,8 @@
 //! The only code that touches guest memory. Every place a guest names is checked against the memory
 //! as it is at that moment; nothing is kept across a call into the guest.
 
+use super::environment::Failure;
 use super::state::State;
-use super::surroundings::Failure;
 use wasmtime::{AsContext, AsContextMut, Memory};
 
 /// The bytes at `ptr`, or the failure that names who passed what.

@@ -10,22 +10,22 @@
 //! * `poll`: how a guest of WASI waits for clocks.
 //! * `memory`: the only code that touches guest memory.
 //! * `state`: what the store carries.
-//! * `surroundings`: what sandboxes of a worker share; why a guest ends; lines for people.
+//! * `environment`: what sandboxes of a worker share; why a guest ends; lines for people.
 //! * `wasi`: the imports of WASI preview 1.
 
 mod blueprint;
 mod context;
+mod environment;
 mod exception;
 mod imports;
 mod invoke;
 mod memory;
 mod poll;
 mod state;
-mod surroundings;
 mod wasi;
 
 pub(crate) use blueprint::{Blueprint, Node};
-pub(crate) use surroundings::{Constants, HostFunctions, Surroundings};
+pub(crate) use environment::{Constants, Environment, HostFunctions};
 
 use crate::call::Call;
 use crate::call::reply::RawReply;
@@ -35,11 +35,11 @@ use crate::error::Error;
 use crate::module::Export;
 use crate::module::engine::{CountedSandbox, INSTANCE_WITHOUT_POOL};
 use crate::system::os_limits;
+use environment::Failure;
 use invoke::{Entry, invoke};
 use state::State;
 use std::sync::Arc;
 use std::time::Instant;
-use surroundings::Failure;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Store, StoreContextMut, ThrownException, Trap, UpdateDeadline, WasmBacktrace};
 
@@ -75,12 +75,12 @@ impl Sandbox {
     pub(crate) fn new(
         blueprint: &Arc<Blueprint>,
         limits: &Limits,
-        surroundings: &Arc<Surroundings>,
+        environment: &Arc<Environment>,
         request: &Request<'_>,
     ) -> Result<Self, Error> {
         let what = format_args!("a sandbox of function \"{}\"", request.call.function);
         os_limits::check_instances(what, blueprint.instances(), blueprint.directories())?;
-        let state = State::new(limits, surroundings, blueprint.constants(), blueprint.instances());
+        let state = State::new(limits, environment, blueprint.constants(), blueprint.instances());
         let mut store = Store::new(blueprint.engine(), state);
         store.limiter(|state| &mut state.meter);
         store.epoch_deadline_callback(look_at_the_deadline);
@@ -243,7 +243,7 @@ impl Sandbox {
         }
         if error.is::<wasmtime::PoolConcurrencyLimitError>() {
             let needed = self.blueprint.instances();
-            let limit = self.store.data().surroundings.max_instances;
+            let limit = self.store.data().environment.max_instances;
             return Error::InstancesInUse { function, needed, limit };
         }
         if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) {
@@ -343,20 +343,20 @@ mod tests {
     use crate::module::engine::{Engines, Profile};
     use crate::module::{self, DependencyImports, Origin, Requirements};
     use crate::options::Options;
-    use crate::system::epoch_ticker::Ticker;
+    use crate::system::epoch_ticker::EpochTicker;
     use std::collections::{BTreeSet, HashMap};
     use std::sync::atomic::AtomicBool;
     use wasmtime::{Extern, Func, Linker, Val, ValType};
 
-    fn surroundings() -> Arc<Surroundings> {
-        Arc::new(Surroundings {
+    fn environment() -> Arc<Environment> {
+        Arc::new(Environment {
             worker: WorkerId(1),
             events: Events::new(1),
             constants: Arc::default(),
             host_functions: Arc::default(),
             stopping: Arc::default(),
             is_occupied: AtomicBool::new(false),
-            ticker: Arc::new(Ticker::new()),
+            ticker: Arc::new(EpochTicker::new()),
             observer: Arc::default(),
             started: Instant::now(),
             max_wasm_stack: 1 << 20,
@@ -441,13 +441,13 @@ mod tests {
             Engines::new(&Options { max_live_instances: 1, ..Options::default() }, None).unwrap();
         let engine = engines.get(engines.plain()).unwrap();
         let linker = every_import(&engine, engines.plain());
-        let surroundings = surroundings();
+        let environment = environment();
         let limits = Limits::default();
         let new_store = || {
-            let mut state = State::new(&limits, &surroundings, &Arc::default(), 1);
+            let mut state = State::new(&limits, &environment, &Arc::default(), 1);
             let granted = Wasi::minimal().stdout(Output::discard());
             let volume = Arc::clone(&state.volume);
-            state.wasi.push(context::Context::new(&granted, 8, &surroundings, &volume).unwrap());
+            state.wasi.push(context::Context::new(&granted, 8, &environment, &volume).unwrap());
             let mut store = Store::new(&engine, state);
             store.set_epoch_deadline(1);
             store

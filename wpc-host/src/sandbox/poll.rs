@@ -1,9 +1,9 @@
 //! `poll_oneoff` of WASI preview 1: waiting for clocks, which ends with the call. Input and output are always ready.
 
+use super::environment::Failure;
 use super::imports::memory_of;
 use super::memory;
 use super::state::State;
-use super::surroundings::Failure;
 use crate::host_function::LOOK;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::Caller;
@@ -55,7 +55,7 @@ pub(super) fn poll_oneoff(
     let all = memory::read(memory, &caller, wanted, count * SUBSCRIPTION, "its subscriptions")?;
     let (subscriptions, _) = all.as_chunks::<{ SUBSCRIPTION as usize }>();
     let now = Instant::now();
-    let started = caller.data().surroundings.started;
+    let started = caller.data().environment.started;
     let awaited: Vec<_> =
         subscriptions.iter().map(|subscription| awaited(subscription, started, now)).collect();
     let mut until = None;

@@ -1,7 +1,7 @@
 //! What a store carries while its guest runs: whose call it is, what may be used, what came up.
 
 use super::context::Context;
-use super::surroundings::{Constants, Failure, Surroundings, Volume};
+use super::environment::{Constants, Environment, Failure, Volume};
 use crate::call::{Call, Interrupt};
 use crate::definition::limits::{Limits, MAX_TABLE_ELEMENTS};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Instant;
 use wasmtime::{Memory, TypedFunc};
 
 pub(crate) struct State {
-    pub(super) surroundings: Arc<Surroundings>,
+    pub(super) environment: Arc<Environment>,
     /// The call that runs.
     pub(super) call: Option<Arc<Call>>,
     /// The constants as the running call first saw them.
@@ -36,12 +36,12 @@ impl State {
     /// The state of a sandbox with so many instances, before any of them is there.
     pub(super) fn new(
         limits: &Limits,
-        surroundings: &Arc<Surroundings>,
+        environment: &Arc<Environment>,
         declared: &Arc<[String]>,
         instances: usize,
     ) -> Self {
         Self {
-            surroundings: Arc::clone(surroundings),
+            environment: Arc::clone(environment),
             call: None,
             constants: None,
             declared: Arc::clone(declared),
@@ -59,9 +59,9 @@ impl State {
 
     /// The value of a constant, by those that the running call first saw.
     pub(super) fn constant(&mut self, name: &str) -> Option<Arc<[u8]>> {
-        let Self { constants, surroundings, declared, .. } = self;
+        let Self { constants, environment, declared, .. } = self;
         let seen = constants.get_or_insert_with(|| SeenConstants {
-            all: surroundings.constants.load_full(),
+            all: environment.constants.load_full(),
             missing: None,
         });
         let value = seen.all.get(name).cloned();
@@ -78,14 +78,14 @@ impl State {
 
     /// Why the running call should end now, if it should.
     pub(super) fn interrupt(&self, now: Instant) -> Option<Interrupt> {
-        self.surroundings.interrupt(self.call.as_deref(), now)
+        self.environment.interrupt(self.call.as_deref(), now)
     }
 
     /// Fails if the running call should end. It reads the supervisor's clock instead of the system's: behind by a tick at
     /// most, as the epoch is, and cheap enough for each call of a host function.
     #[inline]
     pub(super) fn check_interrupt(&self) -> Result<(), Failure> {
-        match self.interrupt(self.surroundings.ticker.last_tick()) {
+        match self.interrupt(self.environment.ticker.last_tick()) {
             Some(interrupt) => Err(Failure::Interrupted(interrupt)),
             None => Ok(()),
         }

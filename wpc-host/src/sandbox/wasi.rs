@@ -5,10 +5,10 @@
 //! thread that runs an async task, as callers' threads may, that panics. Nothing here waits for another thread, so each of
 //! their futures is ready when it is first polled. It also lets each function look whether its call should end.
 
+use super::environment::Failure;
 use super::imports::{check_interrupt, fill_with_random, memory_of};
 use super::poll::{SUCCESS, poll_oneoff};
 use super::state::State;
-use super::surroundings::Failure;
 use crate::call::Interrupt;
 use crate::definition::wasi::WASI_MODULE;
 use crate::host_function::drive;
@@ -41,12 +41,12 @@ macro_rules! link_functions {
                 let memory = memory_of(&mut caller, $at).map_err(wasmtime::Error::new)?;
                 let fuel = caller.as_context_mut().hostcall_fuel();
                 let (bytes, state) = memory.data_and_store_mut(&mut caller);
-                let State { wasi, call, surroundings, .. } = state;
+                let State { wasi, call, environment, .. } = state;
                 let context = &mut wasi[$nth].inner;
                 context.set_hostcall_fuel(fuel);
                 let mut memory = GuestMemory::Unshared(bytes);
                 let answer = preview1::$name(context, &mut memory $(, $letter)*);
-                $how(answer, || surroundings.interrupt(call.as_deref(), Instant::now()))
+                $how(answer, || environment.interrupt(call.as_deref(), Instant::now()))
             },
         )?
     };

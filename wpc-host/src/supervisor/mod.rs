@@ -337,8 +337,12 @@ impl Thread {
         if definition.generation != call.generation {
             return;
         }
-        let decision =
-            definition.bulkhead.lost_a_worker(error, &self.pool.policy, now, &mut self.random);
+        let decision = definition.circuit_breaker.lost_a_worker(
+            error,
+            &self.pool.policy,
+            now,
+            &mut self.random,
+        );
         let details = consequence(decision, &call.function);
         let draft = Draft::by(EventSource::Parent, details).call(call.id).error(error);
         self.pool.events.emit(draft);

@@ -12,16 +12,16 @@ use crate::module::engine::Engines;
 use crate::options::Options;
 use crate::registry::Registry;
 use crate::registry::restart_policy::{Admission, RestartPolicy};
-use crate::sandbox::Surroundings;
+use crate::sandbox::Environment;
 use crate::supervisor::scheduler::{self, Candidate};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use crate::sync::{ArcSwap, Mutex, MutexGuard, thread, time};
 use crate::system::buffers::Buffers;
 use crate::system::changes::Changes;
-use crate::system::epoch_ticker::Ticker;
+use crate::system::epoch_ticker::EpochTicker;
 use crate::worker::capacity::Capacity;
 use crate::worker::job::Job;
-use crate::worker::overflow_queue::WaitingRoom;
+use crate::worker::overflow_queue::OverflowQueue;
 use crate::worker::{self, Equipment, Local, Worker};
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
@@ -40,9 +40,9 @@ pub(crate) struct Pool {
     pub(crate) engines: Arc<Engines>,
     pub(crate) registry: Registry,
     pub(crate) capacity: Arc<Capacity>,
-    pub(crate) ticker: Arc<Ticker>,
+    pub(crate) ticker: Arc<EpochTicker>,
     pub(crate) observer: Arc<Observer>,
-    pub(crate) waiting: Arc<WaitingRoom>,
+    pub(crate) waiting: Arc<OverflowQueue>,
     pub(crate) buffers: Arc<Buffers>,
     pub(crate) workers: ArcSwap<Vec<Arc<Worker>>>,
     /// Those without a thread, which run on their callers'.
@@ -92,7 +92,7 @@ impl Pool {
         let events = Events::new(options.max_waiting_events);
         let engines = Arc::new(Engines::new(&options, Some(&events))?);
         let max_live_instances = usize::try_from(options.max_live_instances).unwrap_or(usize::MAX);
-        let ticker = Arc::new(Ticker::new());
+        let ticker = Arc::new(EpochTicker::new());
         Ok(Self {
             policy: RestartPolicy::new(&options),
             events,
@@ -102,7 +102,7 @@ impl Pool {
             buffers: Arc::new(Buffers::new(Arc::clone(&ticker))),
             ticker,
             observer: Arc::default(),
-            waiting: Arc::new(WaitingRoom::new(options.max_waiting_calls)),
+            waiting: Arc::new(OverflowQueue::new(options.max_waiting_calls)),
             workers: ArcSwap::default(),
             locals: Mutex::default(),
             lost: Mutex::default(),
@@ -148,7 +148,7 @@ impl Pool {
             Refusal::Saturated | Refusal::Later => self.let_wait(job).map_err(|_| {
                 if self.is_open.load(Ordering::Acquire) { saturated() } else { Error::NotRunning }
             }),
-            Refusal::Held | Refusal::NoWorkers => Err(self.hopeless(&job, refusal)),
+            Refusal::Held | Refusal::NoWorkers => Err(self.no_eligible_worker(&job, refusal)),
         }
     }
 
@@ -163,12 +163,16 @@ impl Pool {
         loop {
             let workers = self.workers.load();
             // Most definitions have no trouble anywhere, and nobody looks at the clock for them.
-            let troubled = job.bulkhead().filter(|bulkhead| !bulkhead.is_whole());
-            let troubled = troubled.map(|bulkhead| (bulkhead, time::now()));
-            let admits = |worker: &Worker| match &troubled {
+            let degraded =
+                job.circuit_breaker().filter(|circuit_breaker| !circuit_breaker.is_whole());
+            let degraded = degraded.map(|circuit_breaker| (circuit_breaker, time::now()));
+            let admits = |worker: &Worker| match &degraded {
                 None => true,
-                Some((bulkhead, now)) => {
-                    matches!(bulkhead.admission(worker.id, *now), Admission::Yes | Admission::Trial)
+                Some((circuit_breaker, now)) => {
+                    matches!(
+                        circuit_breaker.admission(worker.id, *now),
+                        Admission::Yes | Admission::Trial
+                    )
                 }
             };
             let limit = self.options.max_pending_calls_per_worker;
@@ -202,7 +206,7 @@ impl Pool {
                 let refusal = if some_are_full.get() {
                     Refusal::Saturated
                 } else {
-                    self.why_nobody(&workers, &job)
+                    self.why_no_worker(&workers, &job)
                 };
                 return Err((job, refusal));
             };
@@ -238,11 +242,12 @@ impl Pool {
         has_freed
     }
 
-    fn why_nobody(&self, workers: &[Arc<Worker>], job: &Job) -> Refusal {
+    fn why_no_worker(&self, workers: &[Arc<Worker>], job: &Job) -> Refusal {
         let now = time::now();
         let up = workers.iter().filter(|worker| worker.takes_calls());
         let mut admissions = up.map(|worker| {
-            job.bulkhead().map_or(Admission::Yes, |bulkhead| bulkhead.admission(worker.id, now))
+            job.circuit_breaker()
+                .map_or(Admission::Yes, |circuit_breaker| circuit_breaker.admission(worker.id, now))
         });
         // One that takes no calls is starting, or has died and the supervisor has not seen it yet.
         let is_changing = workers.iter().any(|worker| !worker.takes_calls());
@@ -258,9 +263,10 @@ impl Pool {
         if all_held { Refusal::Held } else { Refusal::Later }
     }
 
-    fn hopeless(&self, job: &Job, refusal: Refusal) -> Error {
+    fn no_eligible_worker(&self, job: &Job, refusal: Refusal) -> Error {
         let function = job.function.name.to_string();
-        let held = job.bulkhead().and_then(|bulkhead| bulkhead.held(time::now()));
+        let held =
+            job.circuit_breaker().and_then(|circuit_breaker| circuit_breaker.held(time::now()));
         match (refusal, held) {
             (Refusal::Held, Some((since, last))) => {
                 Error::Held { function, held_for: since.elapsed(), reason: last.to_string() }
@@ -276,7 +282,7 @@ impl Pool {
         }
     }
 
-    /// Gives jobs of a lost worker, or of the waiting room, to whoever can take them.
+    /// Gives jobs of a lost worker, or of the overflow queue, to whoever can take them.
     pub(crate) fn redispatch(&self, job: Job) -> Option<Job> {
         let now = time::now();
         if let Some(interrupt) = job.call.interrupted(now) {
@@ -289,7 +295,7 @@ impl Pool {
             Ok(()) => None,
             Err((job, Refusal::Saturated | Refusal::Later)) => Some(job),
             Err((job, refusal)) => {
-                job.call.answer_unstarted(|| self.hopeless(&job, refusal));
+                job.call.answer_unstarted(|| self.no_eligible_worker(&job, refusal));
                 None
             }
         }
@@ -366,7 +372,7 @@ impl Pool {
 
     fn make_worker(&self, restart_attempt: u32) -> (Arc<Worker>, Equipment) {
         let id = WorkerId(self.worker_ids.next());
-        let surroundings = Arc::new(Surroundings {
+        let environment = Arc::new(Environment {
             worker: id,
             events: self.events.clone(),
             constants: Arc::clone(self.registry.constants()),
@@ -381,7 +387,7 @@ impl Pool {
         });
         let idle = self.capacity.add_cache(self.instances_per_worker());
         let ticker = Arc::clone(&self.ticker);
-        let worker = Arc::new(Worker::new(id, restart_attempt, surroundings, ticker, idle));
+        let worker = Arc::new(Worker::new(id, restart_attempt, environment, ticker, idle));
         let random = match self.options.restart_jitter_seed {
             Some(seed) => SmallRng::seed_from_u64(seed ^ id.0),
             None => rand::make_rng(),
@@ -448,9 +454,9 @@ impl Pool {
         Ok(())
     }
 
-    /// Takes no more calls, lets the accepted ones end until `patience` is over, interrupts the
+    /// Takes no more calls, lets the accepted ones end until `spin-then-park policy` is over, interrupts the
     /// rest, and returns when the workers are gone or given up.
-    pub(crate) fn stop(&self, patience: Duration) {
+    pub(crate) fn stop(&self, spin: Duration) {
         self.is_open.store(false, Ordering::SeqCst);
         // Whoever begins a call on its own thread says so, and then looks whether this is open.
         fence(Ordering::SeqCst);
@@ -458,8 +464,8 @@ impl Pool {
         for worker in workers.iter() {
             self.tell(worker, EventDetails::WorkerShutdownRequested {});
         }
-        // The supervisor goes on meanwhile: it ticks, serves the waiting room, replaces the lost.
-        let deadline = time::now() + patience;
+        // The supervisor goes on meanwhile: it ticks, serves the overflow queue, replaces the lost.
+        let deadline = time::now() + spin;
         let left = || deadline.saturating_duration_since(time::now());
         let is_drained = || {
             self.waiting.is_empty()
@@ -495,7 +501,7 @@ impl Pool {
         self.capacity.drop_orphans();
         for function in self.registry.functions() {
             if let Ok(definition) = &function.definition {
-                definition.bulkhead.revive();
+                definition.circuit_breaker.revive();
             }
         }
         self.lost.lock().unwrap_or_else(PoisonError::into_inner).clear();

@@ -24,7 +24,7 @@
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, time};
-use crate::system::epoch_ticker::Ticker;
+use crate::system::epoch_ticker::EpochTicker;
 use serde::Serialize;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -67,7 +67,7 @@ pub(crate) struct Buffers {
     unread: AtomicUsize,
     /// How many of a burst were read since a large buffer was wanted.
     reads: AtomicUsize,
-    ticker: Arc<Ticker>,
+    ticker: Arc<EpochTicker>,
 }
 
 /// A large reply that is not read yet.
@@ -121,7 +121,7 @@ struct Idle {
 
 impl Buffers {
     /// An empty list. A put that makes it non-empty rings `ticker`.
-    pub(crate) fn new(ticker: Arc<Ticker>) -> Self {
+    pub(crate) fn new(ticker: Arc<EpochTicker>) -> Self {
         let list = List {
             idle: Vec::new(),
             bytes: 0,
@@ -308,7 +308,7 @@ mod tests {
     use super::*;
 
     fn buffers() -> Buffers {
-        Buffers::new(Arc::new(Ticker::new()))
+        Buffers::new(Arc::new(EpochTicker::new()))
     }
 
     fn usage(buffers: &Buffers) -> (usize, usize) {

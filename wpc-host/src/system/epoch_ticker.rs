@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
-pub(crate) struct Ticker {
+pub(crate) struct EpochTicker {
     origin: Instant,
     now_nanos: AtomicU64,
     is_asleep: AtomicBool,
@@ -19,7 +19,7 @@ pub(crate) struct Ticker {
     supervisor: ArcSwapOption<Thread>,
 }
 
-impl Ticker {
+impl EpochTicker {
     pub(crate) fn new() -> Self {
         Self {
             origin: time::now(),

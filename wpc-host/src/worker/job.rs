@@ -3,7 +3,7 @@
 use crate::call::Call;
 use crate::error::Error;
 use crate::registry::Function;
-use crate::registry::circuit_breaker::Bulkhead;
+use crate::registry::circuit_breaker::CircuitBreaker;
 use std::sync::Arc;
 
 /// A call on its way to a worker. Dropping it unanswered answers it.
@@ -41,8 +41,8 @@ impl Job {
 
     /// The definition the call was accepted with. Calls of a function without one are refused.
     #[inline]
-    pub(crate) fn bulkhead(&self) -> Option<&Bulkhead> {
-        self.function.definition.as_ref().ok().map(|definition| &definition.bulkhead)
+    pub(crate) fn circuit_breaker(&self) -> Option<&CircuitBreaker> {
+        self.function.definition.as_ref().ok().map(|definition| &definition.circuit_breaker)
     }
 }
 

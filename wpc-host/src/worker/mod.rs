@@ -7,7 +7,7 @@
 //!   answer also sees the place free.
 //! * From when the worker takes a job until it is done with it, the job's call is its *current* one. The thread that
 //!   takes it from there owns its answer, see `current`. A worker whose call was stolen is abandoned, and ends.
-//! * *Pace* is a hint: the worker and the supervisor write it, callers read it, and a lost update does no harm.
+//! * *Service time* is a hint: the worker and the supervisor write it, callers read it, and a lost update does no harm.
 //! * Everything else here is touched by the worker's own thread only.
 
 pub(crate) mod capacity;
@@ -24,16 +24,16 @@ mod thread;
 use current::Current;
 pub(crate) use current::Running;
 pub(crate) use local::Local;
-use service_time::Pace;
+use service_time::ServiceTime;
 pub(crate) use thread::{Equipment, spawn};
 
 use crate::call::Call;
 use crate::event::{Draft, EventDetails, EventSource, HealthState, Severity};
 use crate::id::WorkerId;
-use crate::sandbox::Surroundings;
+use crate::sandbox::Environment;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use crate::system::epoch_ticker::Ticker;
+use crate::system::epoch_ticker::EpochTicker;
 use crate::worker::capacity::IdleSandboxes;
 use crate::worker::job::Job;
 use crate::worker::queue::Queue;
@@ -59,12 +59,12 @@ pub(crate) struct Worker {
     health: Mutex<HealthState>,
     takes_calls: AtomicBool,
     /// How many definitions back off or are held here.
-    troubled: AtomicUsize,
+    degraded: AtomicUsize,
     served: AtomicU64,
-    pace: Pace,
+    service_time: ServiceTime,
     has_exited: AtomicBool,
-    surroundings: Arc<Surroundings>,
-    ticker: Arc<Ticker>,
+    environment: Arc<Environment>,
+    ticker: Arc<EpochTicker>,
     idle: Arc<IdleSandboxes>,
 }
 
@@ -81,8 +81,8 @@ impl Worker {
     pub(crate) fn new(
         id: WorkerId,
         restart_attempt: u32,
-        surroundings: Arc<Surroundings>,
-        ticker: Arc<Ticker>,
+        environment: Arc<Environment>,
+        ticker: Arc<EpochTicker>,
         idle: Arc<IdleSandboxes>,
     ) -> Self {
         Self {
@@ -97,11 +97,11 @@ impl Worker {
             is_busy: AtomicBool::new(true),
             health: Mutex::new(HealthState::Starting),
             takes_calls: AtomicBool::new(false),
-            troubled: AtomicUsize::new(0),
+            degraded: AtomicUsize::new(0),
             served: AtomicU64::new(0),
-            pace: Pace::new(),
+            service_time: ServiceTime::new(),
             has_exited: AtomicBool::new(false),
-            surroundings,
+            environment,
             ticker,
             idle,
         }
@@ -122,8 +122,8 @@ impl Worker {
     /// no key ties it to this worker.
     pub(crate) fn wait_behind(&self, calls: usize) -> Option<Duration> {
         let is_there =
-            !self.queue.is_asleep() && !self.surroundings.is_occupied.load(Ordering::Relaxed);
-        is_there.then(|| self.pace.of(calls))
+            !self.queue.is_asleep() && !self.environment.is_occupied.load(Ordering::Relaxed);
+        is_there.then(|| self.service_time.of(calls))
     }
 
     /// Reserves a place; false where `limit` are taken.
@@ -175,9 +175,9 @@ impl Worker {
     /// waker that does not return.
     pub(crate) fn note_stuck(&self) {
         if self.running().is_some() {
-            self.pace.note_stuck();
+            self.service_time.note_stuck();
         } else if self.has_queued() {
-            self.surroundings.is_occupied.store(true, Ordering::Relaxed);
+            self.environment.is_occupied.store(true, Ordering::Relaxed);
         }
     }
 
@@ -229,12 +229,12 @@ impl Worker {
 
     #[inline]
     pub(crate) fn is_interrupted(&self) -> bool {
-        self.surroundings.stopping.load(Ordering::Acquire)
+        self.environment.stopping.load(Ordering::Acquire)
     }
 
     /// Interrupts what runs and everything that will.
     pub(crate) fn interrupt(&self) {
-        self.surroundings.stopping.store(true, Ordering::Release);
+        self.environment.stopping.store(true, Ordering::Release);
     }
 
     /// Everything in the queue; close it first.
@@ -316,7 +316,7 @@ impl Worker {
 
     pub(crate) fn health(&self) -> HealthState {
         let health = *self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        if health == HealthState::Ready && self.troubled.load(Ordering::Acquire) > 0 {
+        if health == HealthState::Ready && self.degraded.load(Ordering::Acquire) > 0 {
             HealthState::Degraded
         } else {
             health
@@ -346,6 +346,6 @@ impl Worker {
             HealthState::Degraded | HealthState::Restarting => draft.severity(Severity::Warn),
             _ => draft,
         };
-        self.surroundings.events.emit(draft.worker(self.id));
+        self.environment.events.emit(draft.worker(self.id));
     }
 }

@@ -1,7 +1,7 @@
-//! The waiting room: accepted calls that no worker can take at the moment, because all are full or
+//! The overflow queue: accepted calls that no worker can take at the moment, because all are full or
 //! because their function backs off everywhere. The supervisor serves it in order of arrival.
 
-use crate::registry::circuit_breaker::Bulkhead;
+use crate::registry::circuit_breaker::CircuitBreaker;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::worker::job::Job;
@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::PoisonError;
 
 #[derive(Debug)]
-pub(crate) struct WaitingRoom {
+pub(crate) struct OverflowQueue {
     jobs: Mutex<Jobs>,
     /// Read without the lock, on every completion.
     count: AtomicUsize,
@@ -49,7 +49,7 @@ impl Jobs {
     }
 }
 
-impl WaitingRoom {
+impl OverflowQueue {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             jobs: Mutex::default(),
@@ -115,7 +115,7 @@ impl WaitingRoom {
     }
 
     fn push(&self, jobs: &mut Jobs, job: Job) {
-        if let Some(failure) = job.bulkhead().and_then(Bulkhead::last_failure) {
+        if let Some(failure) = job.circuit_breaker().and_then(CircuitBreaker::last_failure) {
             job.call.note_wait(&failure);
         }
         self.count.fetch_add(1, Ordering::SeqCst);

@@ -12,7 +12,7 @@
 
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
 use crate::sync::thread::Thread;
-use crate::sync::{ConcurrentQueue, Patience, thread};
+use crate::sync::{ConcurrentQueue, SpinThenPark, thread};
 use concurrent_queue::PopError;
 use std::sync::OnceLock;
 
@@ -89,7 +89,7 @@ impl<T> Queue<T> {
         let _ = self.sleeper.get_or_init(thread::current);
         // Some twenty microseconds of looking again, which in quick succession of calls cost less than a
         // sleep and a wake-up; it yields the core meanwhile, and ends.
-        let mut patience = Patience::new();
+        let mut spin = SpinThenPark::new();
         loop {
             // Looked at first: under load the queue may never be empty.
             if self.take_nudge() {
@@ -100,8 +100,8 @@ impl<T> Queue<T> {
                 Err(PopError::Closed) => return Taken::Closed,
                 Err(PopError::Empty) => {}
             }
-            if !patience.is_over() {
-                patience.wait();
+            if !spin.is_over() {
+                spin.wait();
                 continue;
             }
             before_sleep();
@@ -115,7 +115,7 @@ impl<T> Queue<T> {
             }
             self.is_asleep.store(false, Ordering::SeqCst);
             after_sleep();
-            patience = Patience::new();
+            spin = SpinThenPark::new();
         }
     }
 

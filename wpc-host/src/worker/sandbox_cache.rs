@@ -16,7 +16,7 @@ pub(super) struct Kept {
     definition: Arc<Definition>,
 }
 
-pub(super) struct Shelf {
+pub(super) struct SandboxCache {
     kept: Vec<Kept>,
     places: FxHashMap<Generation, usize>,
     /// Where the definition stands that was looked for last: as a rule it is looked for again.
@@ -25,14 +25,14 @@ pub(super) struct Shelf {
     capacity: Arc<Capacity>,
 }
 
-impl Drop for Shelf {
+impl Drop for SandboxCache {
     fn drop(&mut self) {
         self.kept.clear();
         self.capacity.remove_cache(&self.idle);
     }
 }
 
-impl Shelf {
+impl SandboxCache {
     pub(super) fn new(idle: Arc<IdleSandboxes>, capacity: Arc<Capacity>) -> Self {
         Self { kept: Vec::new(), places: FxHashMap::default(), last: 0, idle, capacity }
     }

@@ -14,9 +14,9 @@ const SAMPLED: u32 = 64;
 const SLOW: Duration = Duration::from_micros(50);
 
 /// The mean, of which each sample makes an eighth, in nanoseconds.
-pub(super) struct Pace(AtomicU64);
+pub(super) struct ServiceTime(AtomicU64);
 
-impl Pace {
+impl ServiceTime {
     /// One that is not known yet, and not trusted.
     pub(super) fn new() -> Self {
         Self(AtomicU64::new(nanos(MOST)))
@@ -49,8 +49,8 @@ pub(super) struct Sampler(u32);
 
 impl Sampler {
     /// Whether the next one is.
-    pub(super) fn is_due(&mut self, pace: &Pace) -> bool {
-        if self.0 > 0 && pace.of(1) < SLOW {
+    pub(super) fn is_due(&mut self, service_time: &ServiceTime) -> bool {
+        if self.0 > 0 && service_time.of(1) < SLOW {
             self.0 -= 1;
             return false;
         }
@@ -63,42 +63,43 @@ impl Sampler {
 mod tests {
     use super::*;
 
-    fn pace_of(calls: &[Duration]) -> Pace {
-        let pace = Pace::new();
-        calls.iter().for_each(|took| pace.note(*took));
-        pace
+    fn service_time_of(calls: &[Duration]) -> ServiceTime {
+        let service_time = ServiceTime::new();
+        calls.iter().for_each(|took| service_time.note(*took));
+        service_time
     }
 
     const TINY: Duration = Duration::from_micros(1);
 
     #[test]
     fn a_worker_is_slow_before_more_is_known() {
-        assert_eq!(pace_of(&[]).of(2), 2 * MOST);
-        assert_eq!(pace_of(&[]).of(0), Duration::ZERO);
+        assert_eq!(service_time_of(&[]).of(2), 2 * MOST);
+        assert_eq!(service_time_of(&[]).of(0), Duration::ZERO);
     }
 
     #[test]
     fn a_pace_follows_its_calls() {
-        assert!(pace_of(&[TINY; 100]).of(10) < 11 * TINY);
-        assert!(pace_of(&[Duration::from_secs(1); 100]).of(1) > MOST * 9 / 10);
+        assert!(service_time_of(&[TINY; 100]).of(10) < 11 * TINY);
+        assert!(service_time_of(&[Duration::from_secs(1); 100]).of(1) > MOST * 9 / 10);
     }
 
     #[test]
     fn one_long_call_is_forgiven_and_a_stuck_one_is_not() {
-        let pace = pace_of(&[TINY; 100]);
-        pace.note(Duration::from_secs(1));
-        assert!(pace.of(1) < SLOW);
-        pace.note_stuck();
-        assert!(pace.of(1) > SLOW);
-        (0..20).for_each(|_| pace.note(TINY));
-        assert!(pace.of(1) < SLOW);
+        let service_time = service_time_of(&[TINY; 100]);
+        service_time.note(Duration::from_secs(1));
+        assert!(service_time.of(1) < SLOW);
+        service_time.note_stuck();
+        assert!(service_time.of(1) > SLOW);
+        (0..20).for_each(|_| service_time.note(TINY));
+        assert!(service_time.of(1) < SLOW);
     }
 
     #[test]
     fn few_of_a_quick_workers_calls_are_timed_and_all_of_a_slow_ones() {
         let mut sampler = Sampler::default();
-        let mut timed = |pace: &Pace| (0..640).filter(|_| sampler.is_due(pace)).count();
-        assert_eq!(timed(&pace_of(&[TINY; 100])), 10);
-        assert_eq!(timed(&pace_of(&[])), 640);
+        let mut timed =
+            |service_time: &ServiceTime| (0..640).filter(|_| sampler.is_due(service_time)).count();
+        assert_eq!(timed(&service_time_of(&[TINY; 100])), 10);
+        assert_eq!(timed(&service_time_of(&[])), 640);
     }
 }

@@ -3,7 +3,7 @@
 
 use super::Worker;
 use super::current::{Finish, Running};
-use super::sandbox_cache::Shelf;
+use super::sandbox_cache::SandboxCache;
 use super::service_time::Sampler;
 use crate::call::reply::{Body, RawReply, ReplyMetadata};
 use crate::call::{Outcome, Reply};
@@ -13,7 +13,7 @@ use crate::error::code::ErrorCode;
 use crate::event::observer::FinishedCall;
 use crate::event::{Draft, EventDetails, EventSource, Events, FailureSeverities, HealthState};
 use crate::registry::Definition;
-use crate::registry::circuit_breaker::{Bulkhead, consequence};
+use crate::registry::circuit_breaker::{CircuitBreaker, consequence};
 use crate::registry::restart_policy::{Admission, Decision, RestartPolicy};
 use crate::sandbox::{Request, Sandbox, keeps_sandbox};
 use crate::sync::atomic::Ordering;
@@ -24,7 +24,7 @@ use crate::system::contain::contain;
 use crate::system::os_limits;
 use crate::worker::capacity::{Capacity, LiveSandbox};
 use crate::worker::job::Job;
-use crate::worker::overflow_queue::WaitingRoom;
+use crate::worker::overflow_queue::OverflowQueue;
 use crate::worker::queue::Taken;
 use rand::rngs::SmallRng;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub(crate) struct Equipment {
     pub(crate) call_timeout: Duration,
     pub(crate) failure_severities: FailureSeverities,
     pub(crate) random: SmallRng,
-    pub(crate) waiting: Arc<WaitingRoom>,
+    pub(crate) waiting: Arc<OverflowQueue>,
     pub(crate) capacity: Arc<Capacity>,
     pub(crate) buffers: Arc<Buffers>,
     /// Called when the thread is up, and again when it is about to end.
@@ -48,7 +48,7 @@ pub(crate) struct Equipment {
 pub(crate) fn spawn(worker: &Arc<Worker>, equipment: Equipment) -> Result<JoinHandle<()>, Error> {
     let thread = Thread::new(worker, equipment);
     // A guest's stack lies on its worker's.
-    let stack = worker.surroundings.max_wasm_stack + 2 * 1024 * 1024;
+    let stack = worker.environment.max_wasm_stack + 2 * 1024 * 1024;
     os_limits::start_thread(format_args!("the thread of {}", worker.id), stack, || {
         #[expect(clippy::disallowed_methods, reason = "workers are what threads are for")]
         thread::Builder::new()
@@ -63,14 +63,14 @@ pub(crate) fn spawn(worker: &Arc<Worker>, equipment: Equipment) -> Result<JoinHa
 pub(super) struct Thread {
     worker: Arc<Worker>,
     equipment: Equipment,
-    shelf: Shelf,
+    sandbox_cache: SandboxCache,
     sampler: Sampler,
     /// The definition whose sandbox has served its time.
     spent: Option<Arc<Definition>>,
     /// What is known of the call that runs, where calls are observed.
     observed: Option<Observed>,
     /// Definitions that back off or are held here.
-    troubled: Vec<Arc<Definition>>,
+    degraded: Vec<Arc<Definition>>,
     /// Whether it may keep sandboxes of retired definitions.
     pub(super) has_stale: bool,
 }
@@ -159,15 +159,16 @@ impl Drop for Unanswered<'_> {
 
 impl Thread {
     pub(super) fn new(worker: &Arc<Worker>, equipment: Equipment) -> Self {
-        let shelf = Shelf::new(Arc::clone(&worker.idle), Arc::clone(&equipment.capacity));
+        let sandbox_cache =
+            SandboxCache::new(Arc::clone(&worker.idle), Arc::clone(&equipment.capacity));
         Self {
             worker: Arc::clone(worker),
             equipment,
-            shelf,
+            sandbox_cache,
             sampler: Sampler::default(),
             spent: None,
             observed: None,
-            troubled: Vec::new(),
+            degraded: Vec::new(),
             has_stale: false,
         }
     }
@@ -180,7 +181,7 @@ impl Thread {
         // Dropped before the farewell is said: whoever hears it may use the sandboxes' room.
         let mut thread = self;
         if worker.restart_attempt > 0 {
-            thread.shelf.drop_orphans();
+            thread.sandbox_cache.drop_orphans();
         }
         worker.set_health(HealthState::Ready, None);
         let ready = Draft::by(EventSource::Worker, EventDetails::WorkerReady {});
@@ -209,13 +210,13 @@ impl Thread {
     }
 
     fn events(&self) -> &Events {
-        &self.worker.surroundings.events
+        &self.worker.environment.events
     }
 
     /// Runs a job's call and answers it; false where the worker was abandoned meanwhile.
     #[must_use]
     fn serve(&mut self, worker: &Worker, buffers: &Arc<Buffers>, mut job: Job) -> bool {
-        worker.surroundings.is_occupied.store(false, Ordering::Relaxed);
+        worker.environment.is_occupied.store(false, Ordering::Relaxed);
         let deadline = worker.ticker.nanos(job.call.deadline());
         let running = worker.current.begin(&job.call, deadline);
         let unanswered = Unanswered { worker, job: &mut job };
@@ -227,7 +228,7 @@ impl Thread {
             return self.put_down(worker, running, job, unserved);
         }
 
-        let is_timed = !unanswered.job.is_warm_up && self.sampler.is_due(&worker.pace);
+        let is_timed = !unanswered.job.is_warm_up && self.sampler.is_due(&worker.service_time);
         let begun = is_timed.then(time::now);
         let outcome = if unanswered.job.is_warm_up {
             self.warm(unanswered.job)
@@ -236,7 +237,7 @@ impl Thread {
         };
 
         if let Some(begun) = begun {
-            worker.pace.note(time::now().saturating_duration_since(begun));
+            worker.service_time.note(time::now().saturating_duration_since(begun));
         }
 
         std::mem::forget(unanswered);
@@ -247,12 +248,12 @@ impl Thread {
         // Only this thread writes it.
         worker.served.store(worker.served.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         // Dropping a sandbox takes longer than a tiny call: no call is to queue behind that.
-        worker.surroundings.is_occupied.store(self.spent.is_some(), Ordering::Relaxed);
+        worker.environment.is_occupied.store(self.spent.is_some(), Ordering::Relaxed);
         worker.give_back();
         job.call.answer_with(|_| outcome);
         self.report(&job);
         self.recycle();
-        worker.surroundings.is_occupied.store(false, Ordering::Relaxed);
+        worker.environment.is_occupied.store(false, Ordering::Relaxed);
         if !self.equipment.waiting.is_empty() {
             worker.ticker.ring();
         }
@@ -314,14 +315,15 @@ impl Thread {
     /// Whether the job's definition may be tried here now.
     #[inline(always)]
     pub(super) fn admits(&self, job: &mut Job) -> bool {
-        job.bulkhead().is_none_or(Bulkhead::is_whole) || self.admits_after_failures(job)
+        job.circuit_breaker().is_none_or(CircuitBreaker::is_whole)
+            || self.admits_after_failures(job)
     }
 
     #[cold]
     fn admits_after_failures(&self, job: &mut Job) -> bool {
-        let Some(bulkhead) = job.bulkhead() else { return true };
+        let Some(circuit_breaker) = job.circuit_breaker() else { return true };
         let now = time::now();
-        match bulkhead.admit(self.worker.id, &self.equipment.policy, now) {
+        match circuit_breaker.admit(self.worker.id, &self.equipment.policy, now) {
             Admission::Yes => true,
             Admission::Trial => {
                 job.is_trial = true;
@@ -362,7 +364,7 @@ impl Thread {
         read: impl FnOnce(RawReply<'_>, A) -> T,
         error: impl FnOnce(&T) -> Option<Error>,
     ) -> Result<(), Box<Error>> {
-        if self.worker.surroundings.observer.is_set() {
+        if self.worker.environment.observer.is_set() {
             self.observe();
         }
         let definition = definition(job)?;
@@ -414,10 +416,10 @@ impl Thread {
         definition: &Arc<Definition>,
         request: &Request<'_>,
     ) -> Result<(&mut Sandbox, &mut bool), Box<Error>> {
-        if self.shelf.of(definition).sandbox.is_none() {
+        if self.sandbox_cache.of(definition).sandbox.is_none() {
             self.make_sandbox(definition, request)?;
         }
-        let kept = self.shelf.of(definition);
+        let kept = self.sandbox_cache.of(definition);
         match &mut kept.sandbox {
             Some(live) => Ok((&mut live.sandbox, &mut kept.has_answered)),
             None => unreachable!("it was just made"),
@@ -430,20 +432,21 @@ impl Thread {
         definition: &Arc<Definition>,
         request: &Request<'_>,
     ) -> Result<(), Box<Error>> {
-        let (surroundings, blueprint) = (&self.worker.surroundings, &definition.blueprint);
-        let interrupt = || request.call.should_end(&surroundings.stopping, time::now());
+        let (environment, blueprint) = (&self.worker.environment, &definition.blueprint);
+        let interrupt = || request.call.should_end(&environment.stopping, time::now());
         let (needed, ticker) = (blueprint.instances(), &self.worker.ticker);
-        let reserved = self.shelf.reserve(needed, || interrupt().is_some(), || ticker.ring());
+        let reserved =
+            self.sandbox_cache.reserve(needed, || interrupt().is_some(), || ticker.ring());
         let Ok(reservation) = reserved else {
             if let Some(interrupt) = interrupt() {
                 return Err(request.call.error_of(interrupt, false).into());
             }
             let function = request.call.function.to_string();
-            let limit = self.shelf.capacity();
+            let limit = self.sandbox_cache.capacity();
             return Err(Error::InstancesInUse { function, needed, limit }.into());
         };
-        let sandbox = Sandbox::new(blueprint, &definition.limits, surroundings, request)?;
-        self.shelf.of(definition).sandbox = Some(LiveSandbox::new(sandbox, reservation));
+        let sandbox = Sandbox::new(blueprint, &definition.limits, environment, request)?;
+        self.sandbox_cache.of(definition).sandbox = Some(LiveSandbox::new(sandbox, reservation));
         Ok(())
     }
 
@@ -451,7 +454,7 @@ impl Thread {
     #[inline]
     pub(super) fn recycle(&mut self) {
         if let Some(definition) = self.spent.take() {
-            self.shelf.discard(&definition);
+            self.sandbox_cache.discard(&definition);
         }
     }
 
@@ -463,10 +466,10 @@ impl Thread {
         error: impl FnOnce() -> Option<Error>,
     ) {
         // A worker that was given up comes too late to say anything.
-        let counts = !self.worker.surroundings.stopping.load(Ordering::Acquire);
+        let counts = !self.worker.environment.stopping.load(Ordering::Acquire);
         if counts
-            && !definition.bulkhead.is_whole()
-            && definition.bulkhead.recovered(self.worker.id)
+            && !definition.circuit_breaker.is_whole()
+            && definition.circuit_breaker.recovered(self.worker.id)
         {
             let function_name = job.function.name.to_string();
             self.tell(EventDetails::SandboxRecovered { function_name }, job, None);
@@ -513,9 +516,9 @@ impl Thread {
     #[cold]
     fn report_observed(&mut self, job: &Job) {
         let Some(observed) = self.observed.take() else { return };
-        let surroundings = &self.worker.surroundings;
-        surroundings.is_occupied.store(true, Ordering::Relaxed);
-        surroundings.observer.report(&FinishedCall {
+        let environment = &self.worker.environment;
+        environment.is_occupied.store(true, Ordering::Relaxed);
+        environment.observer.report(&FinishedCall {
             call_id: job.call.id,
             function_name: Arc::clone(&job.function.name),
             function_hash_sha1: job.function.module.hash,
@@ -526,7 +529,7 @@ impl Thread {
             fuel_used: job.call.fuel_used(),
         });
         // Dropping a spent sandbox comes next.
-        surroundings.is_occupied.store(self.spent.is_some(), Ordering::Relaxed);
+        environment.is_occupied.store(self.spent.is_some(), Ordering::Relaxed);
     }
 
     /// Takes note of a failure: the sandbox goes, and the policy says when the next one may come.
@@ -538,9 +541,9 @@ impl Thread {
             self.abandon_trial(job);
             return;
         }
-        self.shelf.discard(definition);
+        self.sandbox_cache.discard(definition);
         if self.was_asked_for(job, definition, error)
-            || self.worker.surroundings.stopping.load(Ordering::Acquire)
+            || self.worker.environment.stopping.load(Ordering::Acquire)
         {
             self.abandon_trial(job);
             return;
@@ -550,8 +553,8 @@ impl Thread {
             job,
             Some(error),
         );
-        let had_answered = std::mem::take(&mut self.shelf.of(definition).has_answered);
-        let decision = definition.bulkhead.failed(
+        let had_answered = std::mem::take(&mut self.sandbox_cache.of(definition).has_answered);
+        let decision = definition.circuit_breaker.failed(
             self.worker.id,
             had_answered,
             error,
@@ -585,8 +588,8 @@ impl Thread {
 
     /// A trial that ended without a verdict may be made again.
     fn abandon_trial(&self, job: &Job) {
-        if let Some(bulkhead) = job.bulkhead().filter(|_| job.is_trial) {
-            bulkhead.abandon_trial(self.worker.id, time::now());
+        if let Some(circuit_breaker) = job.circuit_breaker().filter(|_| job.is_trial) {
+            circuit_breaker.abandon_trial(self.worker.id, time::now());
         }
     }
 
@@ -594,12 +597,12 @@ impl Thread {
         if definition.is_retired() {
             return;
         }
-        if self.troubled.iter().any(|other| other.generation == definition.generation) {
+        if self.degraded.iter().any(|other| other.generation == definition.generation) {
             return;
         }
-        self.troubled.push(Arc::clone(definition));
-        self.worker.troubled.store(self.troubled.len(), Ordering::Release);
-        if self.troubled.len() == 1 {
+        self.degraded.push(Arc::clone(definition));
+        self.worker.degraded.store(self.degraded.len(), Ordering::Release);
+        if self.degraded.len() == 1 {
             let reason = format!("function \"{function}\" {what}");
             self.worker.tell_health(HealthState::Degraded, Some(&reason));
         }
@@ -607,14 +610,15 @@ impl Thread {
 
     /// Forgets troubles that are over: answered again, redefined, revived.
     fn forget_troubles(&mut self) {
-        if self.troubled.is_empty() {
+        if self.degraded.is_empty() {
             return;
         }
         let id = self.worker.id;
-        self.troubled
-            .retain(|definition| !definition.is_retired() && definition.bulkhead.troubles(id));
-        self.worker.troubled.store(self.troubled.len(), Ordering::Release);
-        if self.troubled.is_empty() {
+        self.degraded.retain(|definition| {
+            !definition.is_retired() && definition.circuit_breaker.troubles(id)
+        });
+        self.worker.degraded.store(self.degraded.len(), Ordering::Release);
+        if self.degraded.is_empty() {
             self.worker.tell_health(HealthState::Ready, Some("every function serves again"));
         }
     }
@@ -622,8 +626,8 @@ impl Thread {
     /// Drops what is no longer needed.
     pub(super) fn look_around(&mut self) {
         self.has_stale = false;
-        self.shelf.forget_retired();
-        self.shelf.yield_to_others();
+        self.sandbox_cache.forget_retired();
+        self.sandbox_cache.yield_to_others();
         self.forget_troubles();
     }
 

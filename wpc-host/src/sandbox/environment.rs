@@ -7,8 +7,8 @@ use crate::event::observer::Observer;
 use crate::event::{Draft, EventDetails, EventSource, Events, Severity};
 use crate::host_function::HostFunction;
 use crate::id::WorkerId;
-use crate::name_map::ByName;
-use crate::system::epoch_ticker::Ticker;
+use crate::name_map::NameMap;
+use crate::system::epoch_ticker::EpochTicker;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,10 +22,10 @@ pub(super) const MAX_TEXT: usize = 16 * 1024;
 pub(super) const LINE_COST: usize = 64;
 
 /// The constants' values, encoded, by name.
-pub(crate) type Constants = ByName<[u8]>;
+pub(crate) type Constants = NameMap<[u8]>;
 
 /// The embedder's functions, by name.
-pub(crate) type HostFunctions = ByName<HostFunction>;
+pub(crate) type HostFunctions = NameMap<HostFunction>;
 
 /// Why a guest's execution ended without a reply. Travels through the engine as its error.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -56,7 +56,7 @@ pub(crate) enum Failure {
 
 /// What every sandbox of a worker shares.
 #[derive(Debug)]
-pub(crate) struct Surroundings {
+pub(crate) struct Environment {
     pub(crate) worker: WorkerId,
     pub(crate) events: Events,
     pub(crate) constants: Arc<ArcSwap<Constants>>,
@@ -66,7 +66,7 @@ pub(crate) struct Surroundings {
     /// Whether the worker's thread does what may take any time, and is no call: nobody is to count on it.
     pub(crate) is_occupied: AtomicBool,
     /// The supervisor's clock.
-    pub(crate) ticker: Arc<Ticker>,
+    pub(crate) ticker: Arc<EpochTicker>,
     /// Who observes calls that have run.
     pub(crate) observer: Arc<Observer>,
     /// Where the monotonic clock counts from.
@@ -76,7 +76,7 @@ pub(crate) struct Surroundings {
     pub(crate) max_instances: usize,
 }
 
-impl Surroundings {
+impl Environment {
     /// Why the call should end now, if it should.
     pub(super) fn interrupt(&self, call: Option<&Call>, now: Instant) -> Option<Interrupt> {
         call?.should_end(&self.stopping, now)
@@ -109,7 +109,7 @@ impl Volume {
 
 /// Tells of a line that a guest wrote for people.
 pub(super) fn tell_line(
-    surroundings: &Surroundings,
+    environment: &Environment,
     call: &Call,
     severity: Severity,
     level: &str,
@@ -121,5 +121,5 @@ pub(super) fn tell_line(
         message,
     };
     let draft = Draft::by(EventSource::Worker, details).severity(severity);
-    surroundings.events.emit(draft.worker(surroundings.worker).call(call.id));
+    environment.events.emit(draft.worker(environment.worker).call(call.id));
 }
