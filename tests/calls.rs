@@ -221,7 +221,7 @@ fn a_typed_handle_checks_its_types_once_and_says_what_it_expected() {
     };
     assert_eq!(
         (part.as_str(), expected.as_str(), found.as_str()),
-        ("parameter 2 (`b`)", "`i32`", "`String`")
+        ("parameter 2", "`i32`", "`String`")
     );
     let error = wpc.function::<(i32, i32), Option<String>>("add").unwrap_err().to_string();
     assert!(error.contains("`Option<String>`"), "{error}");

@@ -100,13 +100,14 @@ fn the_number_of_arguments_must_be_the_declared_one() {
     let wpc = pool(1);
     wpc.define_worker_function("f", declaring("(a: u8, b: String) -> ()", "")).unwrap();
     wpc.call::<()>("f", (1_u8, "b")).unwrap();
-    let part = "type of the arguments";
+    let part = "parameters";
     let expected = "(u8, String)";
     is(mismatch(wpc.call::<()>("f", (1_u8,))), (part, expected, "(u8,)"));
     is(mismatch(wpc.call::<()>("f", (1_u8, "b", 2_u8))), (part, expected, "(u8, &str, u8)"));
     is(mismatch(wpc.call::<()>("f", ())), (part, expected, "()"));
     let refused = wpc.call::<()>("f", 1_u8).unwrap_err();
-    assert!(refused.to_string().contains("as a tuple"), "{refused}");
+    let remedy = refused.remedy().expect("there is one").to_string();
+    assert!(remedy.contains("as a tuple"), "{remedy}");
     is(mismatch(returning("()").call::<()>("f", ((),))), (part, "()", "((),)"));
 }
 
@@ -190,7 +191,7 @@ fn bytes_and_strings_are_taken_in_each_of_their_forms() {
         );
     }
     let found = mismatch(wpc.call::<Vec<u8>>("echo_bytes", ([1_u8, 2, 3],)));
-    assert_eq!((found.1.as_str(), found.2.as_str()), ("Vec<u8>", "[u8; 3]"));
+    assert_eq!((found.1.as_str(), found.2.as_str()), ("`Vec<u8>`", "`[u8; 3]`"));
 }
 
 #[test]

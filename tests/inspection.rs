@@ -78,12 +78,6 @@ fn what_wpc_does_not_have_is_read_all_the_same() {
         (r#"(memory (export "m") i64 1 2)"#, "64-bit memory", vec!["m: a 64-bit memory"]),
         (r#"(memory (export "m") 1 1) (memory 1)"#, "multiple memories", vec!["m: a memory"]),
         (
-            r#"(func (export "e") (param externref))"#,
-            "reference types (`externref`)",
-            vec!["e: a function (externref) -> ()"],
-        ),
-        (r#"(tag (export "t") (param i32))"#, "exception handling", vec!["t: a tag"]),
-        (
             r#"(type $point (struct (field i32))) (func (export "p") (result (ref null $point)) ref.null $point)"#,
             "this module uses the WebAssembly proposal \"garbage collection\"",
             vec!["p: a function () -> ((ref null (module 0)))"],

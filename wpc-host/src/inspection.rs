@@ -483,7 +483,7 @@ fn distinct(declared: BTreeSet<String>) -> String {
 /// The types of a signature, as far as they are declared.
 fn parts(signature: &Signature) -> impl Iterator<Item = &OwnedNamedType> {
     let arguments = signature.arguments.iter().filter_map(|argument| argument.ty.as_ref());
-    arguments.chain(&signature.result)
+    arguments.chain(&signature.result).chain(&signature.error)
 }
 
 fn owned(names: BTreeSet<&str>) -> Vec<String> {
