@@ -3,7 +3,7 @@
 use crate::support::*;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
-use wpc_host::{CallOptions, Error, Options, WorkerProcedureCall};
+use wpc_host::{CallOptions, Error, Limits, Options, WorkerProcedureCall};
 
 fn returns(value: i32) -> wpc_host::WasmModule {
     wat(&format!(r#"(module (func (export "get") (result i32) i32.const {value}))"#))
@@ -27,9 +27,15 @@ fn quick_to_lose(max_live_instances: u32) -> Options {
     }
 }
 
+/// A definition's own limit, after which a worker that does not react is lost.
+fn short() -> Limits {
+    Limits { time: Some(Duration::from_millis(1)), ..Limits::default() }
+}
+
 /// Cancels a call of `stuck` that runs: its worker does not come back from it.
 fn abandon_a_worker(wpc: &WorkerProcedureCall, running: &Receiver<()>) {
-    let stuck = wpc.submit::<()>("stuck", ()).unwrap();
+    let long = CallOptions::new().time_limit(PATIENCE);
+    let stuck = wpc.submit_with::<()>("stuck", (), &long).unwrap();
     running.recv_timeout(PATIENCE).unwrap();
     stuck.cancel();
     assert_eq!(code(stuck.wait()), "cancelled");
@@ -39,7 +45,7 @@ fn abandon_a_worker(wpc: &WorkerProcedureCall, running: &Receiver<()>) {
 fn an_abandoned_thread_keeps_no_instances_but_those_of_its_call() {
     let wpc = pool_with(1, quick_to_lose(8));
     define_live(&wpc, 7);
-    let (gate, running) = define_stuck(&wpc, "stuck");
+    let (gate, running) = define_stuck(&wpc, "stuck", short());
     let events = Recorder::new(&wpc);
     abandon_a_worker(&wpc, &running);
     events.wait_for_name("worker_restart_completed");
@@ -71,8 +77,9 @@ fn idle_workers_give_up_even_the_sandbox_they_used_last() {
 fn instances_that_running_calls_use_are_not_to_be_had() {
     let wpc = pool_with(1, Options { max_live_instances: 1, ..Options::default() });
     define_live(&wpc, 1);
-    let (gate, running) = define_stuck(&wpc, "stuck");
-    let stuck = wpc.submit::<()>("stuck", ()).unwrap();
+    let (gate, running) = define_stuck(&wpc, "stuck", short());
+    let long = CallOptions::new().time_limit(PATIENCE);
+    let stuck = wpc.submit_with::<()>("stuck", (), &long).unwrap();
     running.recv_timeout(PATIENCE).unwrap();
     let error = wpc.local_worker().call::<i32>("f0", ()).unwrap_err();
     assert!(matches!(error, Error::InstancesInUse { needed: 1, limit: 1, .. }), "{error}");
@@ -99,7 +106,7 @@ fn a_sandbox_may_take_more_than_one_workers_share() {
 fn with_as_many_abandoned_threads_as_there_may_be_calls_are_refused_at_once() {
     let wpc = pool_with(1, quick_to_lose(1_000));
     define_live(&wpc, 1);
-    let (gate, running) = define_stuck(&wpc, "stuck");
+    let (gate, running) = define_stuck(&wpc, "stuck", short());
     let events = Recorder::new(&wpc);
     for abandoned in 1..=64 {
         abandon_a_worker(&wpc, &running);

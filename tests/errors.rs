@@ -148,7 +148,7 @@ fn every_error() -> Vec<Error> {
             part: "parameter 2 (`b`)".to_owned(),
             expected: "`u32`".to_owned(),
             found: "`i32`".to_owned(),
-            hint: Some("write the literal with its type, as in `40u32`".to_owned()),
+            hint: Some("write the literal with its type, as in `40u32`".into()),
         },
         Error::Untyped { function: f() },
         Error::ArgumentsEncode { function: f(), reason: "on purpose".to_owned() },

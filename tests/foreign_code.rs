@@ -10,7 +10,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
-use wpc_host::{CallOptions, Options, Output, PendingCall, Wasi, WorkerProcedureCall};
+use wpc_host::{CallOptions, Limits, Options, Output, PendingCall, Wasi, WorkerProcedureCall};
 
 /// What a panic carries, and what panics once more when it is dropped.
 struct PanicsWhenDropped;
@@ -94,7 +94,8 @@ fn a_subscriber_that_blocks_delays_the_limit_of_no_other_call() {
     treacherous_subscriber::install();
     let wpc = pool_with(2, Options { lost_worker_grace: Duration::from_millis(20), ..hasty() });
     wpc.define_worker_module(spinner()).unwrap();
-    let (gate, running) = define_stuck(&wpc, treacherous_subscriber::BLOCKING_FUNCTION);
+    let (gate, running) =
+        define_stuck(&wpc, treacherous_subscriber::BLOCKING_FUNCTION, Limits::default());
     let limit = CallOptions::new().time_limit(Duration::from_millis(20));
     let name = treacherous_subscriber::BLOCKING_FUNCTION;
     let stuck = wpc.submit_with::<()>(name, (), &limit).unwrap();
@@ -160,7 +161,7 @@ fn a_host_function_whose_drop_blocks_delays_nothing_but_its_removal() {
     let replaced = {
         let wpc = wpc.clone();
         // Defined again, which drops the one before.
-        on_a_thread(move || drop(define_stuck(&wpc, "stuck")))
+        on_a_thread(move || drop(define_stuck(&wpc, "stuck", Limits::default())))
     };
     drops.recv_timeout(PATIENCE).unwrap();
     wpc.define_worker_module(spinner()).unwrap();

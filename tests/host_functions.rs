@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
-use wpc_host::{CallOptions, Error, HostContext, Options, WasmModule, WorkerProcedureCall};
+use wpc_host::{CallOptions, Error, HostContext, Limits, Options, WasmModule, WorkerProcedureCall};
 
 type Store = Arc<Mutex<HashMap<String, String>>>;
 
@@ -330,13 +330,14 @@ fn stuck_at_a_gate(
     options: Options,
 ) -> (WorkerProcedureCall, Gate, std::sync::mpsc::Receiver<()>) {
     let wpc = pool_with(workers, options);
-    let (gate, running) = define_stuck(&wpc, "f");
+    let (gate, running) = define_stuck(&wpc, "f", Limits::default());
     (wpc, gate, running)
 }
 
 #[test]
 fn one_that_costs_worker_after_worker_is_held_and_its_neighbours_serve_on() {
     let options = Options {
+        call_timeout: Duration::from_millis(5),
         lost_worker_grace: Duration::from_millis(1),
         max_restarts_per_worker: 2,
         ..hasty()
@@ -344,10 +345,12 @@ fn one_that_costs_worker_after_worker_is_held_and_its_neighbours_serve_on() {
     let (wpc, gate, _running) = stuck_at_a_gate(2, options);
     let events = Recorder::new(&wpc);
     define_sdk(&wpc, &["add"]);
-    let limit = CallOptions::new().time_limit(Duration::from_millis(5));
+    // A limit that keeps out of the way of these calls on a busy machine.
+    let long = CallOptions::new().time_limit(PATIENCE);
+    let adds = || wpc.call_with::<i32>("add", (1, 2), &long).unwrap();
     let mut lost = 0;
     loop {
-        match wpc.call_with::<()>("f", (), &limit).unwrap_err() {
+        match wpc.call::<()>("f", ()).unwrap_err() {
             Error::Held { .. } => break,
             Error::Timeout { ran: true, .. } | Error::WorkerLost { .. } => {
                 let error = events.wait_for_name("worker_error");
@@ -358,25 +361,56 @@ fn one_that_costs_worker_after_worker_is_held_and_its_neighbours_serve_on() {
             Error::Timeout { .. } => {}
             other => panic!("{other}"),
         }
-        assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+        assert_eq!(adds(), 3);
         assert!(lost <= 3, "it is held after two restarts");
     }
     gate.open();
-    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+    assert_eq!(adds(), 3);
     assert!(wpc.revive_worker_function("f").unwrap());
+    wpc.call_with::<()>("f", (), &long).unwrap();
+}
+
+#[test]
+fn a_callers_short_limit_and_a_cancel_cost_no_worker_and_are_no_evidence() {
+    let options = Options {
+        lost_worker_grace: Duration::from_millis(1),
+        max_restarts_per_worker: 0,
+        ..hasty()
+    };
+    let (wpc, gate, running) = stuck_at_a_gate(2, options);
+    let limit = CallOptions::new().time_limit(Duration::from_millis(1));
+    // Each of two workers waits in the host function; the caller of one has a short limit, the other one cancels.
+    while !matches!(wpc.call_with::<()>("f", (), &limit), Err(Error::Timeout { ran: true, .. })) {}
+    running.recv_timeout(PATIENCE).unwrap();
+    let cancelled = wpc.submit::<()>("f", ()).unwrap();
+    running.recv_timeout(PATIENCE).unwrap();
+    cancelled.cancel();
+    assert_eq!(code(cancelled.wait()), "cancelled");
+    // The supervisor looks once a millisecond: this many of its looks are later than the grace.
+    let behind = wpc
+        .submit_with::<()>("f", (), &limit.clone().time_limit(Duration::from_millis(100)))
+        .unwrap();
+    assert_eq!(code(behind.wait()), "timeout");
+    assert!(wpc.get_worker_health_states().iter().all(|worker| worker.restart_attempt == 0));
+    gate.open();
     wpc.call::<()>("f", ()).unwrap();
+    assert!(wpc.get_worker_health_states().iter().all(|worker| worker.restart_attempt == 0));
 }
 
 #[test]
 fn one_that_never_returns_after_its_call_was_cancelled_costs_its_worker_too() {
-    let options = Options { lost_worker_grace: Duration::from_millis(1), ..hasty() };
+    let options = Options {
+        call_timeout: Duration::from_millis(5),
+        lost_worker_grace: Duration::from_millis(1),
+        ..hasty()
+    };
     let (wpc, gate, running) = stuck_at_a_gate(1, options);
     let events = Recorder::new(&wpc);
     define_sdk(&wpc, &["add"]);
     let limit = CallOptions::new().time_limit(Duration::from_secs(3600));
     let call = wpc.submit_with::<()>("f", (), &limit).unwrap();
     running.recv_timeout(PATIENCE).unwrap();
-    let behind = wpc.submit::<i32>("add", (1, 2)).unwrap();
+    let behind = wpc.submit_with::<i32>("add", (1, 2), &limit).unwrap();
     call.cancel();
     assert_eq!(code(call.wait()), "cancelled");
     assert_eq!(behind.wait().unwrap(), 3, "it went to the worker that took the place");
@@ -387,6 +421,7 @@ fn one_that_never_returns_after_its_call_was_cancelled_costs_its_worker_too() {
 #[test]
 fn threads_that_come_back_late_do_not_let_go_of_what_is_held() {
     let options = Options {
+        call_timeout: Duration::from_millis(5),
         lost_worker_grace: Duration::from_millis(1),
         max_restarts_per_worker: 0,
         ..hasty()
@@ -396,7 +431,7 @@ fn threads_that_come_back_late_do_not_let_go_of_what_is_held() {
     let call = wpc.submit::<()>("f", ()).unwrap();
     running.recv_timeout(PATIENCE).unwrap();
     call.cancel();
-    assert_eq!(code(call.wait()), "cancelled");
+    assert!(call.wait().is_err(), "it was cancelled, or its limit passed before");
     events.wait_for_name("sandbox_held");
     gate.open();
     // The lost one's thread ends; the cool-down of a minute has only begun.

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use std::time::Duration;
-use wpc_host::{Error, HealthState, Options, PendingCall};
+use wpc_host::{Error, HealthState, Limits, Options, PendingCall};
 
 #[test]
 fn a_pool_starts_again_with_its_definitions_and_new_workers() {
@@ -103,7 +103,7 @@ fn dropping_the_last_handle_waits_neither_for_a_stuck_host_function_nor_for_a_st
         ..Options::default()
     };
     let wpc = pool_with(1, options);
-    let (gate, running) = define_stuck(&wpc, "f");
+    let (gate, running) = define_stuck(&wpc, "f", Limits::default());
     let call = wpc.submit::<()>("f", ()).unwrap();
     running.recv_timeout(PATIENCE).unwrap();
     let listener = gate.clone();

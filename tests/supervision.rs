@@ -194,11 +194,12 @@ fn a_lost_worker_is_told_as_restarting_until_it_is_replaced() {
 fn a_worker_that_falls_silent_is_given_up_after_its_limit_and_grace() {
     treacherous_subscriber::install();
     let wpc = pool_with(1, Options { lost_worker_grace: Duration::from_millis(20), ..hasty() });
-    wpc.define_worker_function("f", treacherous_subscriber::logs("block the host")).unwrap();
+    let limits = Limits { time: Some(Duration::from_millis(300)), ..Limits::default() };
+    let logs = treacherous_subscriber::logs("block the host").limits(limits);
+    wpc.define_worker_function("f", logs).unwrap();
     define_sdk(&wpc, &["add"]);
     let events = Recorder::new(&wpc);
-    let options = CallOptions::new().time_limit(Duration::from_millis(300));
-    let silent = wpc.submit_with::<()>("f", (), &options).unwrap();
+    let silent = wpc.submit::<()>("f", ()).unwrap();
     let behind = wpc.submit::<i32>("add", (1, 2)).unwrap();
     // The caller is answered at its limit; the worker is given up only after the grace.
     let result = pollster::block_on(silent);

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
-use wpc_host::{EventDetails, Options, PendingCall, WasmModule, WorkerEvent, WorkerProcedureCall};
+use wpc_host::{
+    EventDetails, Limits, Options, PendingCall, WasmModule, WorkerEvent, WorkerProcedureCall,
+};
 
 /// How long anything is waited for. Far beyond what it takes: reaching it is the failure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -193,7 +195,11 @@ impl Gate {
 }
 
 /// Defines a function whose host function reports that it runs, and waits at the gate.
-pub(crate) fn define_stuck(wpc: &WorkerProcedureCall, name: &str) -> (Gate, Receiver<()>) {
+pub(crate) fn define_stuck(
+    wpc: &WorkerProcedureCall,
+    name: &str,
+    limits: Limits,
+) -> (Gate, Receiver<()>) {
     let gate = Gate::default();
     let (runs, running) = sync_channel(1_000);
     let its_own = gate.clone();
@@ -208,7 +214,8 @@ pub(crate) fn define_stuck(wpc: &WorkerProcedureCall, name: &str) -> (Gate, Rece
         (memory (export "memory") 1)
         (func (export "stuck")
             (drop (call $waits (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))))"#);
-    wpc.define_worker_function(name, module.grant_host_function("waits")).unwrap();
+    let module = module.grant_host_function("waits").limits(limits);
+    wpc.define_worker_function(name, module).unwrap();
     (gate, running)
 }
 

@@ -110,7 +110,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         as_json,
     };
     wpc.start_workers(deployment.workers)?;
-    report_ready(&wpc, deployment.workers, as_json);
+    let workers = deployment.workers;
     let path = arguments.manifest.clone();
     let mut reported = HashSet::new();
     let deployment = Arc::new(Mutex::new(Some(deployment)));
@@ -137,6 +137,8 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         thread.map_err(|error| Failure::machine(format!("no thread to reload: {error}")))?;
         signals
     };
+    // From here on signals are handled: a supervisor may send one as soon as it reads this line.
+    report_ready(&wpc, workers, as_json);
     let served = serve(&wpc, &service, signals);
     wpc.stop_workers();
     // The end of the pool's last handle writes the events that wait. A reload that is under way is not waited for.

@@ -4,6 +4,7 @@
 use crate::call::pending::PendingCall;
 use crate::call::{Call, Interrupt};
 use crate::definition::WasmModule;
+use crate::definition::limits::Limits;
 use crate::error::Error;
 use crate::id::{CallId, FunctionHash, Generation};
 use crate::options::{CallOptions, Options};
@@ -51,13 +52,23 @@ impl Pool {
 
     /// Defines the function of this name by a module that is another with each `version`.
     fn define(&self, name: &str, version: u32) -> FunctionHash {
+        self.define_with(name, version, Limits::default())
+    }
+
+    /// Like [`define`](Self::define), with a time limit of one millisecond.
+    fn define_hasty(&self, name: &str) {
+        let time = Some(Duration::from_millis(1));
+        self.define_with(name, 1, Limits { time, ..Limits::default() });
+    }
+
+    fn define_with(&self, name: &str, version: u32, limits: Limits) -> FunctionHash {
         let text = format!(
             r#"(module (func (export "{name}")) (func (export "version") (result i32) i32.const {version}))"#
         );
         let bytes = wat::parse_str(text).expect("it is a module");
         let function = self.0.pool.registry.define_function(
             name,
-            &WasmModule::new(bytes),
+            &WasmModule::new(bytes).limits(limits),
             &Interest::default(),
         );
         self.0.pool.nudge_workers();
@@ -480,10 +491,9 @@ pub fn buffers_of_an_idle_pool() {
 pub fn lost_worker() {
     let options = Options { lost_worker_grace: Duration::from_millis(6), ..Options::default() };
     let pool = Pool::new(1, options);
-    pool.define("stuck", 1);
+    pool.define_hasty("stuck");
     let lost = Arc::clone(&pool.0.pool.workers.load()[0]);
-    let limit = CallOptions::new().time_limit(Duration::from_millis(1));
-    let stuck = pool.submit_with::<()>("stuck", &limit).expect("it is accepted");
+    let stuck = pool.submit::<()>("stuck").expect("it is accepted");
     let behind = pool.submit::<()>("good").expect("it is accepted");
     let began = match stuck.wait() {
         Err(Error::Timeout { ran, .. }) => ran,
@@ -522,10 +532,9 @@ pub fn stop_that_abandons_a_worker() {
 pub fn host_that_panics() {
     let options = Options { lost_worker_grace: Duration::from_millis(2), ..Options::default() };
     let pool = Pool::new(1, options);
-    pool.define("panics", 1);
+    pool.define_hasty("panics");
     let lost = Arc::clone(&pool.0.pool.workers.load()[0]);
-    let limit = CallOptions::new().time_limit(Duration::from_millis(1));
-    let call = pool.submit_with::<()>("panics", &limit).expect("it is accepted");
+    let call = pool.submit::<()>("panics").expect("it is accepted");
     let behind = pool.submit::<()>("good").expect("it is accepted");
     let began = match call.wait() {
         Err(Error::Timeout { ran, .. }) => ran,

@@ -137,6 +137,12 @@ impl Call {
         *self.deadline.get_or_init(|| time::now() + self.time_limit)
     }
 
+    /// When its time limit began to count.
+    pub(crate) fn accepted(&self) -> Instant {
+        let deadline = self.deadline();
+        deadline.checked_sub(self.time_limit).unwrap_or(deadline)
+    }
+
     /// How long the call had been accepted when it was begun, where its limit counts from its acceptance.
     pub(crate) fn queued(&self, begun: Instant) -> Duration {
         let accepted =

@@ -393,7 +393,7 @@ pub enum Error {
         /// What the caller has.
         found: String,
         /// What the caller may write instead, where that is known.
-        hint: Option<String>,
+        hint: Option<Box<str>>,
     },
     /// The module does not tell the function's types, so JSON cannot be made of them.
     #[error("function \"{function}\" does not declare its types, so it cannot be called with JSON")]

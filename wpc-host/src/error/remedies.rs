@@ -46,7 +46,7 @@ impl Error {
             Self::ConstantNotDefined { .. } => Remedy::Define(Definable::Constant),
             Self::HostFunctionNotDefined { .. } => Remedy::Define(Definable::HostFunction),
             Self::PinMismatch { .. } => Remedy::Advice("define that version, or pin this one"),
-            Self::SignatureMismatch { hint: Some(hint), .. } => Remedy::WriteCall(hint.clone()),
+            Self::SignatureMismatch { hint: Some(hint), .. } => Remedy::WriteCall(hint.to_string()),
             Self::SignatureMismatch { .. }
             | Self::BadArguments { .. }
             | Self::ResultDecode { .. }

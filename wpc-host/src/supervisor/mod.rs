@@ -273,7 +273,10 @@ impl Thread {
             *seen = (running, now);
         }
         let silent_for = now.duration_since(seen.1);
-        if interrupt != Interrupt::Stopped && silent_for >= self.pool.options.lost_worker_grace {
+        let is_lost = interrupt != Interrupt::Stopped
+            && silent_for >= self.pool.options.lost_worker_grace
+            && worker.peek(running).is_some_and(|call| self.is_past_own_limit(&call, now));
+        if is_lost {
             let call = worker.steal(running)?;
             call.answer_with(|ran| Err(call.error_of(interrupt, ran)));
             return Some(call);
@@ -284,6 +287,18 @@ impl Thread {
             call.answer_with(|ran| Err(call.error_of(interrupt, ran)));
         }
         None
+    }
+
+    /// Whether the call has run for as long as its definition allows. Until then the worker is not lost, even if the caller
+    /// chose a shorter limit or cancelled: otherwise callers could cost workers, and have a healthy function suspended, by
+    /// passing on short limits of their own.
+    fn is_past_own_limit(&self, call: &Call, now: Instant) -> bool {
+        let Some(function) = self.pool.registry.function(&call.function) else { return true };
+        let own = match &function.definition {
+            Ok(definition) if definition.generation == call.generation => definition.limits.time,
+            _ => return true,
+        };
+        now >= call.accepted() + own.unwrap_or(self.pool.options.call_timeout)
     }
 
     /// The running call's number and why it should have ended by now. Whether it was cancelled is

@@ -220,7 +220,7 @@ fn arguments_error(function: &str, declared: &Declared, mismatch: Mismatch) -> E
         }
         _ => {
             let is_tuple = found.starts_with("`(");
-            let hint = "pass the arguments as a tuple, as in `(value,)`".to_owned();
+            let hint = "pass the arguments as a tuple, as in `(value,)`".into();
             ("parameters".to_owned(), (!is_tuple).then_some(hint))
         }
     };
@@ -243,7 +243,7 @@ fn steps(path: &[Step]) -> String {
 }
 
 /// How a number of the expected type is written, where the found one is what a literal without a type is.
-fn literal_hint(expected: &str, found: &str) -> Option<String> {
+fn literal_hint(expected: &str, found: &str) -> Option<Box<str>> {
     const INTEGERS: [&str; 12] =
         ["i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16", "u32", "u64", "u128", "usize"];
     let literal = match (expected, found) {
@@ -252,7 +252,7 @@ fn literal_hint(expected: &str, found: &str) -> Option<String> {
         ("f32" | "f64", "i32") => "40.0",
         _ => return None,
     };
-    Some(format!("write the literal with its type, as in `{literal}{expected}`"))
+    Some(format!("write the literal with its type, as in `{literal}{expected}`").into())
 }
 
 #[cfg(test)]
