@@ -17,17 +17,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use wpc_host::WorkerProcedureCall;
 use wpc_host::{CallOptions, Error, ErrorKind, FinishedCall, Limits, Options, WasmModule};
 
-/// The module of a plug-in with its grants and limits; `None` if the application does not know the plug-in.
+/// The module of a plug-in with its grants and limits; `None` for an unknown plug-in.
 fn plugin(name: &str, bytes: Vec<u8>) -> Option<WasmModule> {
     let limits =
         Limits { memory: 32 << 20, time: Some(Duration::from_secs(2)), ..Limits::default() };
     let module = WasmModule::new(bytes).limits(limits);
     match name {
-        // Text in, text out: it may do nothing else.
+        // Takes and returns text; needs no grant.
         "redactor" => Some(module),
         // The only one with access to the database.
         "notes" => Some(module.grant_host_function("kv_get").grant_host_function("kv_set")),
-        // Each call has a fresh sandbox, so that no request sees what another one left behind.
+        // Each call has a new sandbox, so that no request sees another one's state.
         "counter" => Some(module.isolate_calls()),
         _ => None,
     }
@@ -49,7 +49,7 @@ impl Database {
     }
 }
 
-/// The host functions that plug-ins may be granted. The pool polls their futures on its workers' threads, so that what
+/// The host functions that plug-ins may be granted. The pool polls their futures on its workers' threads, so work that
 /// needs the tokio runtime is spawned onto it.
 fn define_database(wpc: &WorkerProcedureCall) -> Result<(), Error> {
     let (runtime, database) = (Handle::current(), Arc::new(Database::default()));
@@ -64,7 +64,7 @@ fn define_database(wpc: &WorkerProcedureCall) -> Result<(), Error> {
     })
 }
 
-/// What the calls of all plug-ins took.
+/// Counts and times of the calls of all plug-ins.
 #[derive(Default)]
 struct Metrics {
     calls: AtomicU64,
@@ -74,7 +74,7 @@ struct Metrics {
 }
 
 impl Metrics {
-    /// Runs on the worker's thread after each call, so that it only counts.
+    /// Runs on the worker's thread after each call, so it only counts.
     fn add(&self, call: &FinishedCall) {
         let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.calls.fetch_add(1, Ordering::Relaxed);
@@ -90,7 +90,7 @@ struct Application {
     metrics: Arc<Metrics>,
 }
 
-/// An error as an answer: a status by who can act on it, and the stable code.
+/// An error as an HTTP response: a status by who can act on it, and the stable code.
 struct Refused(Error);
 
 impl IntoResponse for Refused {
@@ -104,7 +104,7 @@ impl IntoResponse for Refused {
             (ErrorKind::Capacity, _) => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        // The whole text names limits and options of the host: it is for the operator.
+        // The full text names limits of the host, so it is only logged.
         eprintln!("{error}");
         let mut answer = json!({ "code": error.code().as_str() });
         if let Error::Guest { error, .. } = &error {
@@ -115,8 +115,8 @@ impl IntoResponse for Refused {
     }
 }
 
-/// `POST /call/FUNCTION?timeout_ms=N` with the arguments as a JSON array. If the client disconnects, axum drops this future,
-/// which cancels the call.
+/// `POST /call/FUNCTION?timeout_ms=N` with the arguments as a JSON array. If the client disconnects, axum drops this
+/// future, which cancels the call.
 async fn call(
     State(application): State<Application>,
     Path(function): Path<String>,
@@ -143,7 +143,7 @@ async fn replace(
             let names: Vec<_> = functions.into_iter().map(|function| function.name).collect();
             Json(json!({ "defined": names })).into_response()
         }
-        // The version before serves on.
+        // The previous version stays active.
         Err(error) => Refused(error).into_response(),
     }
 }
@@ -172,7 +172,7 @@ async fn main() -> anyhow::Result<()> {
     };
 
     let wpc = WorkerProcedureCall::new(Options {
-        // Running requests have so long to end when the application stops.
+        // How long running requests may take to finish when the application stops.
         stop_timeout: Duration::from_secs(5),
         ..Options::default()
     })?;
@@ -205,7 +205,7 @@ async fn main() -> anyhow::Result<()> {
             _ = tokio::signal::ctrl_c() => {}
         }
     };
-    // Takes no more requests and lets the running ones end; then the workers are stopped.
+    // Accepts no more requests and lets the running ones finish; then the workers are stopped.
     axum::serve(listener, router).with_graceful_shutdown(stop).await?;
     wpc.stop_workers_async().await?;
     println!("stopped");
