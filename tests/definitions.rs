@@ -100,12 +100,15 @@ fn an_export_of_another_type() {
 fn imports_nobody_offers() {
     for (import, reason) in [
         (r#"(import "wpc" "wpc_teleport" (func))"#, "wpc_constant, wpc_take, wpc_log"),
-        (r#"(import "wpc" "wpc_log" (func (param i64)))"#, "the host's is (i32, i32, i32) -> ()"),
+        (
+            r#"(import "wpc" "wpc_log" (func (param i64)))"#,
+            "the host's function is (i32, i32, i32) -> ()",
+        ),
         (r#"(import "wpc:dep" "g" (func (param i32)))"#, "(i32, i32, i32, i32) -> i64"),
         (r#"(import "not a name" "g" (func))"#, "cannot be a dependency's alias"),
         (
             r#"(import "wasi_snapshot_preview1" "sock_accept" (func (param i32 i32 i32) (result i32)))"#,
-            "no sockets",
+            "without sockets",
         ),
     ] {
         let error = refused(wat(&format!(r#"(module {import} (func (export "f")))"#)));

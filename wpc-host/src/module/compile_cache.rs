@@ -1,5 +1,5 @@
-//! Compiled code that is kept for other processes: how it fares is counted and reported here. What is trusted, and how
-//! an entry is verified, is in the crate `wpc-code-cache`.
+//! Counts and reports how the compile cache is used. The crate `wpc-code-cache` stores compiled code for other processes
+//! and verifies it.
 
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, Events};
@@ -11,7 +11,7 @@ use wpc_code_cache::{CodeCache, EntryProblem};
 #[derive(Debug)]
 pub(crate) struct CompileCache {
     code: CodeCache,
-    /// `None` without a pool, where no listener can be.
+    /// `None` without a pool, because listeners belong to a pool.
     events: Option<Events>,
     hits: AtomicUsize,
     misses: AtomicUsize,
@@ -22,7 +22,7 @@ pub(crate) struct CompileCache {
 impl CompileCache {
     /// # Errors
     ///
-    /// [`Error::InvalidOptions`] if the folder cannot be used, or not be trusted.
+    /// [`Error::InvalidOptions`] if the folder cannot be used or trusted.
     pub(crate) fn open(folder: &Path, events: Option<&Events>) -> Result<Self, Error> {
         let code = CodeCache::open(folder).map_err(|error| Error::InvalidOptions {
             problems: vec![format!("`compile_cache` {} cannot be used: {error}", folder.display())],

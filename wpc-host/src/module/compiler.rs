@@ -1,5 +1,5 @@
-//! Compiles what is defined: checks the bytes, keeps what is compiled already, and lets nobody wait
-//! for ever. What a module is, `module` knows.
+//! Compiles modules in bounded time: checks their bytes, reuses modules that are already compiled, and abandons
+//! compilations that exceed their limit.
 
 use crate::definition::WasmModule;
 use crate::error::Error;
@@ -13,40 +13,40 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Compiles modules, each content once as long as somebody uses it.
+/// Compiles modules. While a module is used, its content is not compiled again.
 #[derive(Debug)]
 pub(crate) struct Compiler {
     engines: Arc<Engines>,
     compiled: Mutex<Compiled>,
-    /// How many compilations are under way, those that were left behind among them.
+    /// The number of running compilations, abandoned ones included.
     busy: Arc<AtomicUsize>,
 }
 
-/// What is compiled already, as long as somebody uses it.
+/// Compiled modules that are still used.
 #[derive(Debug, Default)]
 struct Compiled {
-    /// By SHA-256, because two modules can be made that share a SHA-1.
+    /// Keyed by SHA-256, because two modules can be constructed that share a SHA-1.
     modules: HashMap<(Sha256Hash, Profile), Weak<Module>>,
-    /// At how many those that nobody uses any more are looked for: at twice as many as the last time were
-    /// used, so that each compilation pays for a few of them and not for all.
-    most: usize,
+    /// At which number of entries unused ones are removed: twice as many as were used the last time, so that the cost per
+    /// compilation is amortized.
+    threshold: usize,
 }
 
 impl Compiled {
     fn add(&mut self, key: (Sha256Hash, Profile), module: &Arc<Module>) {
-        if self.modules.len() >= self.most {
+        if self.modules.len() >= self.threshold {
             self.modules.retain(|_, module| module.strong_count() > 0);
-            self.most = self.modules.len() * 2;
+            self.threshold = self.modules.len() * 2;
         }
         self.modules.insert(key, Arc::downgrade(module));
     }
 }
 
-/// How many compilations may be under way. Who waits for one is a caller's thread, so only modules
-/// that take too long come near this.
+/// The maximum number of running compilations. The callers' own threads wait for them, so only abandoned compilations
+/// approach this number.
 const MAX_COMPILATIONS: usize = 64;
 
-/// One of the compilations under way.
+/// A running compilation.
 struct Permit(Arc<AtomicUsize>);
 
 impl Drop for Permit {
@@ -60,13 +60,13 @@ impl Compiler {
         Self { engines, compiled: Mutex::default(), busy: Arc::default() }
     }
 
-    /// The profile of definitions that ask for nothing special.
+    /// The profile of definitions without special settings.
     pub(crate) fn plain(&self) -> Profile {
         self.engines.plain()
     }
 
-    /// Compiles and reads `source`, which may have no more than it was granted; `what` names it in
-    /// errors. A module that uses exceptions is compiled for the profile's counterpart with a heap for them.
+    /// Compiles and reads `source`, and checks that it requires only what it was granted. Errors name it by `what`. A
+    /// module that uses exceptions is compiled for the corresponding profile with a GC heap.
     pub(crate) fn compile(
         &self,
         what: &str,
@@ -78,7 +78,7 @@ impl Compiler {
         Ok(module)
     }
 
-    /// Compiles and reads `source`, whatever it wants.
+    /// Compiles and reads `source` without checking its grants.
     pub(crate) fn compile_ungranted(
         &self,
         what: &str,
@@ -111,7 +111,7 @@ impl Compiler {
         }
         let profile = if gc_heap::is_declared(bytes) { with_gc_heap } else { profile };
         let module = match self.compile_in_time(what, source, profile) {
-            // Exceptions may occur in the code alone, which is too long to be searched each time.
+            // Exceptions may occur only in the code, which is too long to be searched in every module.
             Err(Error::InvalidModule { .. })
                 if !profile.has_gc_heap && gc_heap::is_needed(bytes) =>
             {
@@ -124,8 +124,8 @@ impl Compiler {
         Ok(module)
     }
 
-    /// Compiles on a thread of its own, which is left behind when it takes too long: a compilation
-    /// cannot be interrupted. How many may be left behind is bounded.
+    /// Compiles on a separate thread, which is abandoned when it takes too long because a compilation cannot be
+    /// interrupted. [`MAX_COMPILATIONS`] bounds the number of abandoned threads.
     fn compile_in_time(
         &self,
         what: &str,
@@ -149,7 +149,7 @@ impl Compiler {
             )]
             std::thread::Builder::new().name("wpc-compiler".to_owned()).spawn(move || {
                 let _permit = permit;
-                // The caller may have given up.
+                // The caller may have stopped waiting.
                 let _ = send.send(compile(&name, &bytes, &engine, cache.as_deref(), profile));
             })
         })?;
@@ -178,12 +178,14 @@ impl Compiler {
 fn check_header(what: &str, bytes: &[u8]) -> Result<(), Error> {
     let not_wasm = |reason| Err(Error::NotWasm { what: what.to_owned(), reason });
     match bytes {
-        [] => not_wasm("there are no bytes"),
+        [] => not_wasm("it is empty"),
         [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Ok(()),
         [b'\0', b'a', b's', b'm', _, 0, 1, 0, ..] => {
             Err(Error::Component { what: what.to_owned() })
         }
-        [b'\0', b'a', b's', b'm', _, _, _, _, ..] => not_wasm("its version is none that exists"),
+        [b'\0', b'a', b's', b'm', _, _, _, _, ..] => {
+            not_wasm("unsupported WebAssembly binary version")
+        }
         [b'\0', b'a', b's', b'm', ..] | [b'\0'] | [b'\0', b'a'] | [b'\0', b'a', b's'] => {
             not_wasm("it ends inside its header")
         }

@@ -1,4 +1,4 @@
-//! The types that a module declares for its constants, to define them by JSON.
+//! The types that a module declares for its constants, for defining them from JSON.
 
 use crate::definition::WasmModule;
 use crate::error::Error;
@@ -7,7 +7,7 @@ use postcard_schema::schema::owned::OwnedNamedType;
 use std::collections::BTreeMap;
 use wpc_abi::text::{NotAType, parse_type, type_text};
 
-/// A type, as a module declares it or as it is written in text.
+/// A type that a module declares, or that was parsed from text.
 ///
 /// ```
 /// use wpc_host::DeclaredType;
@@ -34,10 +34,10 @@ impl std::str::FromStr for DeclaredType {
 }
 
 impl WasmModule {
-    /// The types that the module declares for its constants, by name. Nothing is compiled. Constants without a declared
-    /// type are not listed; of several types for one constant, the first one is.
+    /// The types that the module declares for its constants, by name. The module is not compiled. Constants without a
+    /// declared type are not listed. If a constant has several declared types, the first one is listed.
     ///
-    /// [`define_worker_constant_as`](crate::WorkerProcedureCall::define_worker_constant_as) takes them.
+    /// [`define_worker_constant_as`](crate::WorkerProcedureCall::define_worker_constant_as) accepts them.
     ///
     /// # Errors
     ///

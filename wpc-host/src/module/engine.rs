@@ -1,12 +1,12 @@
-//! The compiler's profiles: how modules become code, and where their instances live.
+//! Compiler profiles: how modules are compiled, and where their instances are allocated.
 //!
-//! Profiles differ in fuel and in stack: metering slows code down, so only definitions that ask for
-//! it pay, and how much stack a guest has is fixed for all code of an engine. Each profile is a
-//! Wasmtime engine with an instance pool of its own, made when it is first needed.
+//! Each profile is a Wasmtime engine with its own instance pool, created when it is first needed. Profiles differ in
+//! metering, because metered code is slower and only some definitions need it, and in stack size, which is fixed for all
+//! code of an engine.
 //!
-//! Modules that use exceptions or `externref` need a further heap, which Wasmtime's collector frees. Wasmtime's instance
-//! pool would reserve 4 GiB of address space for each such heap, as it does for a memory. The profiles with a heap
-//! therefore have no pool: each of their instances is mapped when it is created, which takes longer.
+//! Modules that use exceptions or `externref` need a GC heap. Wasmtime's instance pool would reserve 4 GiB of address
+//! space for each such heap, as it does for a memory. The profiles with a GC heap therefore have no pool: each of their
+//! instances is mapped when it is created, which takes longer.
 
 use crate::definition::limits::{Limits, MAX_TABLE_ELEMENTS};
 use crate::error::Error;
@@ -25,78 +25,77 @@ use wasmtime::{
     WasmBacktraceDetails,
 };
 
-/// How a module is compiled. Any can be interrupted, at a few per cent.
+/// How a module is compiled. Code of every profile can be interrupted, which costs a few per cent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Profile {
-    /// Whether it counts fuel.
+    /// Whether code counts fuel.
     pub(crate) is_metered: bool,
     /// Whether every NaN has the same bits on every kind of processor.
     has_canonical_nans: bool,
-    /// Whether its code may use exceptions and `externref`, and its sandboxes have a heap for them.
+    /// Whether code may use exceptions and `externref`, and sandboxes have a GC heap for them.
     pub(crate) has_gc_heap: bool,
-    /// How much stack a guest may use, in bytes.
+    /// The stack size of guests, in bytes.
     pub(crate) stack: usize,
 }
 
 impl Profile {
-    /// The profile that differs from this one in that it has a heap for exceptions.
+    /// The same profile with a GC heap.
     pub(crate) const fn with_gc_heap(self) -> Self {
         Self { has_gc_heap: true, ..self }
     }
 }
 
-/// How many of a guest's functions a trap tells: two screens. Deep recursion would tell thousands.
+/// How many frames of the guest's stack a trap lists at most. Deep recursion would list thousands.
 const MAX_TRAP_FRAMES: NonZeroUsize = NonZeroUsize::new(24).unwrap();
 
-/// How many bytes of a memory and of a table stay with their pool slot when a sandbox is dropped, so
-/// that the next one does not fault them in again: what a guest of the SDK touches in small calls
-/// lies within. Only worth it where the kernel can tell which pages were written, else every page of
-/// it is wiped each time.
+/// How many bytes of a memory and of a table stay resident in their pool slot when a sandbox is dropped, so that the next
+/// one does not fault them in again. A guest of the SDK uses less in small calls. It is enabled only if the kernel reports
+/// which pages were written; otherwise all of these pages would be zeroed each time.
 const KEEP_RESIDENT: usize = 512 * 1024;
 
-/// How much address space Wasmtime sets aside for an instance where nothing else is chosen: what a 32-bit memory can
-/// become, and the guard region behind it, with which an access past the end needs no check.
+/// The address space that Wasmtime reserves for a memory by default: the maximum size of a 32-bit memory, and the guard
+/// region behind it, which makes bounds checks unnecessary.
 const MEMORY_RESERVATION: u64 = 4 << 30;
 const MEMORY_GUARD: u64 = 32 << 20;
 
-/// How much address space is reserved for a heap of exceptions when it is created. One that outgrows it is moved, and
-/// copied. A guest that throws and catches in a loop stays below: the collector runs when 64 KiB are used.
+/// The address space that is reserved for a GC heap when it is created. A heap that outgrows it is copied to another
+/// place. A guest that throws and catches in a loop does not outgrow it: the collector runs when 64 KiB are used.
 const GC_HEAP_RESERVATION: u64 = 1 << 20;
 
-/// The guard region behind it: a page. Accesses have explicit bounds checks.
+/// The guard region behind a GC heap: 64 KiB. Accesses have explicit bounds checks.
 const GC_HEAP_GUARD: u64 = 64 << 10;
 
-/// How much address space an instance outside of a pool takes: its memory, with a guard region on either side, and the
-/// sandbox's heap.
+/// The address space of an instance outside of a pool: its memory with a guard region on either side, and the sandbox's
+/// GC heap.
 pub(crate) const INSTANCE_WITHOUT_POOL: u64 =
     MEMORY_RESERVATION + 2 * MEMORY_GUARD + GC_HEAP_RESERVATION + 2 * GC_HEAP_GUARD;
 
-/// The stack of a fiber where a guest's needs less: that of Wasmtime.
+/// The minimum stack size of a fiber, which is Wasmtime's default.
 const MIN_FIBER_STACK: usize = 2 << 20;
 
-/// How many tables a module may have; what they have together is limited by definition.
+/// The maximum number of tables in a module. Limits of the definition bound their total size.
 pub(crate) const MAX_TABLES: u32 = 4;
 
 #[derive(Debug)]
 pub(crate) struct Engines {
-    /// Few, and read at each tick.
-    made: ArcSwap<Vec<(Profile, wasmtime::Engine)>>,
-    making: Mutex<()>,
+    /// Created engines. They are few, and each epoch tick reads them.
+    created: ArcSwap<Vec<(Profile, wasmtime::Engine)>>,
+    creating: Mutex<()>,
     max_live_instances: u32,
     max_wasm_stack: usize,
-    /// Compiled code that other processes made or will use.
+    /// The cache of compiled code, shared with other processes.
     cache: Option<Arc<CompileCache>>,
     without_pool: Arc<WithoutPool>,
 }
 
-/// What lives outside of the instance pools, in sandboxes with a heap for exceptions.
+/// Counts of instances and memories outside of the instance pools, in sandboxes with a GC heap.
 #[derive(Debug, Default)]
 pub(crate) struct WithoutPool {
     instances: AtomicU64,
     memories: AtomicU64,
 }
 
-/// A sandbox outside of the pools; counted until it is dropped.
+/// A sandbox outside of the pools. It is counted until it is dropped.
 #[derive(Debug)]
 pub(crate) struct CountedSandbox {
     counts: Arc<WithoutPool>,
@@ -122,13 +121,13 @@ impl Drop for CountedSandbox {
 impl Engines {
     /// # Errors
     ///
-    /// [`Error::InvalidOptions`] where the cache's folder cannot be used.
+    /// [`Error::InvalidOptions`] if the cache's folder cannot be used.
     pub(crate) fn new(options: &Options, events: Option<&Events>) -> Result<Self, Error> {
         let folder = options.compile_cache.as_deref();
         let cache = folder.map(|folder| CompileCache::open(folder, events)).transpose()?;
         Ok(Self {
-            made: ArcSwap::default(),
-            making: Mutex::default(),
+            created: ArcSwap::default(),
+            creating: Mutex::default(),
             max_live_instances: options.max_live_instances,
             max_wasm_stack: options.max_wasm_stack,
             cache: cache.map(Arc::new),
@@ -140,7 +139,7 @@ impl Engines {
         self.max_wasm_stack
     }
 
-    /// The profile of definitions that ask for nothing special.
+    /// The profile of definitions without special settings.
     pub(crate) const fn plain(&self) -> Profile {
         Profile {
             is_metered: false,
@@ -150,7 +149,7 @@ impl Engines {
         }
     }
 
-    /// The profile for these limits. Stacks are rounded up, so that there are few.
+    /// The profile for these limits. Stack sizes are rounded up to powers of two, so that there are few profiles.
     pub(crate) fn profile(&self, limits: &Limits, has_canonical_nans: bool) -> Profile {
         let most = self.max_wasm_stack;
         let stack = limits.stack.map_or(most, |stack| stack.next_power_of_two().min(most));
@@ -162,33 +161,33 @@ impl Engines {
     ///
     /// # Errors
     ///
-    /// [`Error::OsLimit`] if the operating system does not allow as much as the pool of its instances takes;
-    /// [`Error::InvalidOptions`] if Wasmtime refuses it for another reason.
+    /// [`Error::OsLimit`] if the operating system does not allow the address space of the instance pool;
+    /// [`Error::InvalidOptions`] if Wasmtime refuses the engine for another reason.
     pub(crate) fn get(&self, profile: Profile) -> Result<wasmtime::Engine, Error> {
-        let known = |made: &[(Profile, wasmtime::Engine)]| {
-            made.iter().find(|(other, _)| *other == profile).map(|(_, engine)| engine.clone())
+        let known = |created: &[(Profile, wasmtime::Engine)]| {
+            created.iter().find(|(other, _)| *other == profile).map(|(_, engine)| engine.clone())
         };
-        if let Some(engine) = known(&self.made.load()) {
+        if let Some(engine) = known(&self.created.load()) {
             return Ok(engine);
         }
-        let _turn = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(engine) = known(&self.made.load()) {
+        let _creating = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = known(&self.created.load()) {
             return Ok(engine);
         }
         let what = format!(
-            "an engine for a stack of {} bytes{}{} and `max_live_instances` {}, beside the pool's {} others,",
+            "an engine for a stack of {} bytes{}{} and `max_live_instances` {}, in addition to the pool's {} others,",
             profile.stack,
             if profile.is_metered { " with fuel" } else { "" },
             if profile.has_gc_heap { " with exceptions" } else { "" },
             self.max_live_instances,
-            self.made.load().len(),
+            self.created.load().len(),
         );
         let pooled = if profile.has_gc_heap { 0 } else { self.max_live_instances };
         let instances = u64::from(pooled);
         let address_space = instances * (MEMORY_RESERVATION + MEMORY_GUARD);
         os_limits::check_engine(&what, address_space)?;
-        let made = wasmtime::Engine::new(&self.config(profile)).map_err(|error| {
-            // What is free may be in pieces that are too small.
+        let engine = wasmtime::Engine::new(&self.config(profile)).map_err(|error| {
+            // The free address space may be fragmented.
             let limit = error
                 .chain()
                 .any(os_limits::is_out_of_memory)
@@ -197,13 +196,13 @@ impl Engines {
                 problems: vec![format!("{what} cannot be created: {error:#}")],
             })
         })?;
-        let mut all = Vec::clone(&self.made.load());
-        all.push((profile, made.clone()));
-        self.made.store(all.into());
-        Ok(made)
+        let mut all = Vec::clone(&self.created.load());
+        all.push((profile, engine.clone()));
+        self.created.store(all.into());
+        Ok(engine)
     }
 
-    /// What the instances of all profiles hold.
+    /// The resources of all instances of all profiles.
     pub(crate) fn usage(&self) -> SandboxUsage {
         let mut usage = SandboxUsage {
             live_instances: self.without_pool.instances.load(Ordering::Relaxed),
@@ -211,7 +210,7 @@ impl Engines {
             ..SandboxUsage::default()
         };
         let count = |found: usize| u64::try_from(found).unwrap_or(u64::MAX);
-        for (_, engine) in self.made.load().iter() {
+        for (_, engine) in self.created.load().iter() {
             let Some(metrics) = engine.pooling_allocator_metrics() else { continue };
             usage.live_instances += metrics.core_instances();
             usage.live_memories += count(metrics.memories());
@@ -221,26 +220,26 @@ impl Engines {
         usage
     }
 
-    /// What counts the sandboxes of this profile; `None` where their instances lie in a pool.
+    /// The counter of this profile's sandboxes; `None` if their instances are in a pool.
     pub(crate) fn without_pool(&self, profile: Profile) -> Option<Arc<WithoutPool>> {
         profile.has_gc_heap.then(|| Arc::clone(&self.without_pool))
     }
 
-    /// How the compile cache fared; `None` where there is none.
+    /// The usage of the compile cache, if there is one.
     pub(crate) fn cache_usage(&self) -> Option<CompileCacheUsage> {
         self.cache.as_ref().map(|cache| cache.usage())
     }
 
-    /// Where compiled code is kept; `None` where it is not.
+    /// The compile cache, if there is one.
     pub(crate) fn cache(&self) -> Option<Arc<CompileCache>> {
         self.cache.clone()
     }
 
-    /// Lets every running guest look at its deadline. Only the supervisor calls this, once a tick:
-    /// the epoch belongs to all sandboxes, so hitting one call with it would hit all.
+    /// Lets every running guest check its deadline. Only the supervisor calls this, once per tick: all sandboxes share the
+    /// epoch, so advancing it for one call would affect all of them.
     pub(crate) fn tick(&self) {
-        for (_, engine) in self.made.load().iter() {
-            #[expect(clippy::disallowed_methods, reason = "the one ticker")]
+        for (_, engine) in self.created.load().iter() {
+            #[expect(clippy::disallowed_methods, reason = "the only epoch ticker")]
             engine.increment_epoch();
         }
     }
@@ -253,7 +252,7 @@ impl Engines {
             .max_memories_per_module(1)
             .max_tables_per_module(MAX_TABLES)
             .table_elements(MAX_TABLE_ELEMENTS)
-            // Stacks of fibers, on which nothing runs yet: each would take two memory maps.
+            // Fibers are not used; each of their stacks would take two memory maps.
             .total_stacks(0)
             .pagemap_scan(Enabled::Auto);
         if PoolingAllocationConfig::is_pagemap_scan_available() {
@@ -266,30 +265,30 @@ impl Engines {
             } else {
                 InstanceAllocationStrategy::Pooling(pool)
             })
-            // Beside fuel as well. A fuel yield interval could look at deadlines in its place, and
-            // would make tight loops over memory up to 13 % faster; but it needs a fiber under each
-            // call, and a small one took ten times as long with it.
+            // Also for metered code. A fuel yield interval could check deadlines instead, and would make tight loops
+            // over memory up to 13 % faster. But it needs a fiber for each call, with which a small call took ten
+            // times as long.
             .epoch_interruption(true)
             .consume_fuel(profile.is_metered)
             .cranelift_nan_canonicalization(profile.has_canonical_nans)
             .max_wasm_stack(profile.stack)
-            // Wasmtime demands that a fiber's stack holds a guest's, though there are none.
+            // Wasmtime requires that a fiber's stack is at least as large as a guest's, though fibers are not used.
             .async_stack_size(profile.stack.max(MIN_FIBER_STACK))
             .wasm_backtrace_max_frames(Some(MAX_TRAP_FRAMES))
             .wasm_backtrace_details(WasmBacktraceDetails::Disable)
-            // Exceptions and `externref` are all that the heap is for: no structs, arrays and `i31`.
+            // The GC heap is for exceptions and `externref` only, not for structs, arrays and `i31`.
             .wasm_gc(false)
             .gc_support(profile.has_gc_heap)
             .wasm_exceptions(profile.has_gc_heap)
-            // The contract's pointers have 32 bits, and one memory.
+            // The contract has 32-bit pointers and one memory.
             .wasm_memory64(false)
             .wasm_multi_memory(false)
-            // The same call gives the same bytes on every machine, but for NaNs: canonical ones made a
-            // loop of nothing but sums and products take 1.7 times as long, so they are asked for.
+            // The same call returns the same bytes on every machine, except for the bits of NaNs. Canonical NaNs are
+            // opt-in, because with them a loop of only sums and products took 1.7 times as long.
             .relaxed_simd_deterministic(true);
         if profile.has_gc_heap {
             config
-                // It frees what a guest no longer uses, in time proportional to what it still uses.
+                // A collection takes time proportional to the live objects.
                 .collector(Collector::Copying)
                 .gc_heap_reservation(GC_HEAP_RESERVATION)
                 .gc_heap_reservation_for_growth(GC_HEAP_RESERVATION)

@@ -1,5 +1,5 @@
-//! Which modules need a heap for exceptions and `externref`, and what their instances are checked for: sandboxes with
-//! such a heap do not lie in Wasmtime's instance pool, which would check the sizes.
+//! Which modules need a GC heap, for exceptions and `externref`; and checks of the sizes of their instances. Sandboxes
+//! with such a heap are not in Wasmtime's instance pool, which would check the sizes.
 
 use crate::error::Error;
 use wasmparser::{
@@ -7,8 +7,8 @@ use wasmparser::{
     TypeRef, ValType, Validator, WasmFeatures,
 };
 
-/// Whether the module's sections show that it needs the heap: it has tags, or a type of its has exceptions or `externref`.
-/// Looks at no code, so that other modules pay nothing. Malformed modules need none.
+/// Whether the module's sections show that it needs the heap: it has tags, or one of its types uses exceptions or
+/// `externref`. Code is not searched, so other modules cost nothing. The result is false for malformed modules.
 pub(crate) fn is_declared(bytes: &[u8]) -> bool {
     let payloads = Parser::new(0).parse_all(bytes).map_while(Result::ok);
     let mut before_code =
@@ -51,21 +51,20 @@ fn is_collected_reference(reference: RefType) -> bool {
     matches!(reference.heap_type(), HeapType::Abstract { ty, .. } if !matches!(ty, Func | NoFunc))
 }
 
-/// Whether the module, which an engine without the heap refused, is valid with it.
+/// Whether a module that an engine without the heap refused is valid with it.
 pub(crate) fn is_needed(bytes: &[u8]) -> bool {
     let is_valid = |features| Validator::new_with_features(features).validate_all(bytes).is_ok();
     let all = WasmFeatures::all();
     is_valid(all) && !is_valid(all.difference(WasmFeatures::EXCEPTIONS | WasmFeatures::GC_TYPES))
 }
 
-/// How many bytes an instance may have beside its memory and its tables: what Wasmtime's instance pool allows.
+/// The maximum size of an instance without its memory and tables, in bytes, as in Wasmtime's instance pool.
 const MAX_INSTANCE_SIZE: usize = 1 << 20;
 
-/// How many bytes an instance has for each import, and for each function to which there can be references. For each other
-/// item it has fewer.
+/// The size of an import in an instance, and of a function that can be referenced, in bytes. Other items are smaller.
 const ITEM_SIZE: usize = 32;
 
-/// Checks what Wasmtime's instance pool would check: how many tables the module defines, and how large its instances are.
+/// Checks what Wasmtime's instance pool would check: the number of tables, and the size of instances.
 pub(crate) fn check_sizes(what: &str, bytes: &[u8], max_tables: u32) -> Result<(), Error> {
     let refuse = |reason| Err(Error::InvalidModule { what: what.to_owned(), reason });
     let (mut items, mut references, mut functions) = (0_usize, 0_usize, 0_usize);
@@ -75,7 +74,7 @@ pub(crate) fn check_sizes(what: &str, bytes: &[u8], max_tables: u32) -> Result<(
             Payload::FunctionSection(section) => functions = section.count() as usize,
             Payload::TableSection(tables) if tables.count() > max_tables => {
                 let found = tables.count();
-                return refuse(format!("it defines {found} tables, and may define {max_tables}"));
+                return refuse(format!("it defines {found} tables, but the limit is {max_tables}"));
             }
             Payload::GlobalSection(globals) => {
                 items += globals.count() as usize;
@@ -97,7 +96,7 @@ pub(crate) fn check_sizes(what: &str, bytes: &[u8], max_tables: u32) -> Result<(
     let size = (items + references.min(functions)).saturating_mul(ITEM_SIZE);
     if size > MAX_INSTANCE_SIZE {
         return refuse(format!(
-            "an instance of it would have up to {size} bytes beside its memory, and may have {MAX_INSTANCE_SIZE}; use fewer imports, globals and functions whose references are taken"
+            "an instance would need up to {size} bytes in addition to its memory, but the limit is {MAX_INSTANCE_SIZE} bytes; use fewer imports, globals and functions whose references are taken"
         ));
     }
     Ok(())
@@ -137,14 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_in_the_code_alone_are_found_there() {
+    fn exceptions_only_in_code_are_found() {
         let text = "(module (func (block (try_table (catch_all 0)))))";
         assert!(!is_declared(&wasm(text)));
         assert!(is_needed(&wasm(text)));
     }
 
     #[test]
-    fn instances_are_as_bounded_as_in_a_pool() {
+    fn instances_have_the_same_bounds_as_in_a_pool() {
         let check = |text: &str| check_sizes("it", &wasm(text), 2);
         assert!(check("(module (table 1 funcref) (table 1 externref))").is_ok());
         let error = check("(module (table 1 funcref) (table 1 funcref) (table 1 funcref))");

@@ -1,18 +1,18 @@
-//! WebAssembly proposals that are not accepted: how a module that uses one is recognised, and why it is refused.
-//! `docs/webassembly.md` lists the proposals; a test holds that list against what the host accepts.
+//! WebAssembly proposals that are not supported: how a module that uses one is recognised, and why it is refused.
+//! `docs/webassembly.md` lists the proposals; a test compares that list with what the host accepts.
 
 use wasmparser::{Validator, WasmFeatures};
 
-/// A proposal that is not accepted.
+/// A proposal that is not supported.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Proposal {
-    /// Its name, as the proposals' overview has it.
+    /// Its name in the overview of proposals.
     pub(crate) name: &'static str,
-    /// What the validator enables for it.
+    /// The features of the validator that enable it.
     features: WasmFeatures,
-    /// What it cannot be used without, so that it need not be named as well.
+    /// Features that it requires, and which are therefore not reported in addition.
     implied: WasmFeatures,
-    /// Why it is not accepted, and what to do.
+    /// Why it is not supported, and what to do.
     pub(crate) reason: &'static str,
 }
 
@@ -28,9 +28,9 @@ impl Proposal {
 }
 
 const UNFINISHED: &str =
-    "the proposal is not finished, and Wasmtime leaves it switched off; build without it";
+    "the proposal is not finished and Wasmtime disables it by default; build without it";
 
-/// All that is not accepted. What implies others stands before them.
+/// All unsupported proposals. A proposal that implies others precedes them.
 const REFUSED: &[Proposal] = &[
     refused(
         "custom descriptors",
@@ -47,17 +47,17 @@ const REFUSED: &[Proposal] = &[
     refused(
         "stack switching",
         WasmFeatures::STACK_SWITCHING,
-        "the stacks that a guest makes would not be bounded by its limits; build without it",
+        "the stacks that a guest creates would not be bounded by its limits; build without it",
     ),
     refused(
         "garbage collection",
         WasmFeatures::GC,
-        "a collection cannot be interrupted, so the collector serves exceptions only; use linear memory",
+        "a collection cannot be interrupted, so the collector is used for exceptions only; use linear memory",
     ),
     refused(
         "exception handling (legacy)",
         WasmFeatures::LEGACY_EXCEPTIONS,
-        "Wasmtime does not implement the encoding that was replaced; build for the standard one, from Clang 20 on with `-mllvm -wasm-use-legacy-eh=false`, or convert the module with `wasm-opt --translate-to-exnref`",
+        "Wasmtime does not implement the legacy encoding; build for the standard one, from Clang 20 on with `-mllvm -wasm-use-legacy-eh=false`, or convert the module with `wasm-opt --translate-to-exnref`",
     ),
     refused(
         "threads and atomics",
@@ -72,7 +72,7 @@ const REFUSED: &[Proposal] = &[
     refused(
         "multiple memories",
         WasmFeatures::MULTI_MEMORY,
-        "the contract has one memory; link into one",
+        "the contract has one memory; merge them into one",
     ),
     refused("custom page sizes", WasmFeatures::CUSTOM_PAGE_SIZES, UNFINISHED),
     refused("wide arithmetic", WasmFeatures::WIDE_ARITHMETIC, UNFINISHED),
@@ -80,8 +80,8 @@ const REFUSED: &[Proposal] = &[
     refused("compact import section", WasmFeatures::COMPACT_IMPORTS, UNFINISHED),
 ];
 
-/// What the module uses of [`REFUSED`]; nothing where that is not what is wrong with it. Validates it once for each
-/// proposal: for modules that the compiler has refused.
+/// The proposals of [`REFUSED`] that a module uses; empty if it is invalid for another reason. It validates the module
+/// once for each proposal, so it is meant for modules that the compiler has refused.
 pub(crate) fn refused_in(bytes: &[u8]) -> Vec<&'static Proposal> {
     let is_valid = |features| Validator::new_with_features(features).validate_all(bytes).is_ok();
     let mut features = WasmFeatures::all();

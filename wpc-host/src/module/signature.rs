@@ -1,5 +1,5 @@
-//! What is known of an export's types: what its module tells, or what its wasm type says; and whether it is what an
-//! importer declares.
+//! The types of exports, as their module declares them or as their WebAssembly type implies; and their comparison with
+//! what an importer declares.
 
 use crate::codec::arguments::Parameters;
 use crate::error::Error;
@@ -10,9 +10,10 @@ use wpc_abi::Schema;
 use wpc_abi::compare::{Difference, compare_signatures};
 use wpc_abi::section::{Argument, Signature};
 
+/// The declared or implied types of an export, if there are any.
 pub(crate) fn known(export: &Export) -> Option<Cow<'_, Signature>> {
     match (&export.signature, &export.convention) {
-        (Some(told), _) => Some(Cow::Borrowed(told)),
+        (Some(declared), _) => Some(Cow::Borrowed(declared)),
         (None, Convention::Scalars { parameters, result }) => {
             Some(Cow::Owned(of_scalars(&export.name, parameters, *result)))
         }
@@ -21,7 +22,7 @@ pub(crate) fn known(export: &Export) -> Option<Cow<'_, Signature>> {
     }
 }
 
-/// The signature of a function of these Rust types.
+/// The signature of a function with these Rust types.
 pub(crate) fn of_types<P: Parameters, R: Schema>(name: &str) -> Signature {
     let arguments = P::schemas().into_iter().enumerate().map(|(at, schema)| Argument {
         name: format!("argument{}", at + 1),
@@ -48,7 +49,7 @@ pub(crate) fn check(
         .map_err(|difference| mismatch(what, function(), difference))
 }
 
-/// The error of a difference from what a module, `what`, declares.
+/// The error of a difference from what the module `what` declares.
 pub(crate) fn mismatch(what: &str, item: String, difference: Difference) -> Error {
     let Difference { place, expected, found, .. } = difference;
     Error::TypeMismatch { module: what.to_owned(), item, place, expected, found }

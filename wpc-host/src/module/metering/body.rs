@@ -1,17 +1,17 @@
-//! Rewrites a function's body: where its checks are, and what they consist of.
+//! Rewrites the body of a function: decides where checks are needed and generates them.
 
 use super::{MAX_PATH, MAX_SHORT_BULK, MAX_WEIGHT, push_u32};
 use wasmparser::{Catch, Operator};
 use wasmtime::OperatorCost;
 
-/// What Wasmtime's operators cost unless it is configured otherwise.
+/// Wasmtime's default costs of operators.
 static DEFAULT_COST: OperatorCost = OperatorCost::new();
 
-/// What operators cost in rewritten modules.
+/// The costs of operators in rewritten modules.
 pub(crate) fn operator_cost() -> OperatorCost {
     let mut cost = OperatorCost::new();
     cost.Nop = 1;
-    // Those of `is_free`.
+    // The operators of `is_free`.
     cost.LocalGet = 0;
     cost.LocalTee = 0;
     cost.I64Const = 0;
@@ -21,8 +21,8 @@ pub(crate) fn operator_cost() -> OperatorCost {
     cost
 }
 
-/// Whether checks use this kind of operator, so that a `nop` carries the cost of the guest's. Checks use
-/// 64-bit integers because most guests use 32-bit ones, and then need fewer `nop`s.
+/// Whether checks use this kind of operator. Where the guest uses it, a `nop` carries its cost. Checks use 64-bit integers
+/// because most guests use 32-bit ones, and then need fewer `nop`s.
 fn is_free(operator: &Operator<'_>) -> bool {
     matches!(
         operator,
@@ -35,14 +35,14 @@ fn is_free(operator: &Operator<'_>) -> bool {
     )
 }
 
-/// A function's body on its way through the rewriter.
+/// A function's body while it is rewritten.
 ///
 /// The invariant: at each operator, the fuel that was used and not yet written to the store is at most the
 /// weight, which is a local at run time, plus `path`. `path` is the maximum over all paths from the last
 /// check to the operator. It is `None` in unreachable code, which Wasmtime does not compile.
 pub(super) struct Body<'a> {
     wasm: &'a [u8],
-    /// The end of what was copied of `wasm`.
+    /// The end of the part of `wasm` that was copied.
     copied: usize,
     output: Vec<u8>,
     added_function: u32,
@@ -54,14 +54,14 @@ pub(super) struct Body<'a> {
     constant: Option<u64>,
 }
 
-/// A control structure that is open.
+/// An open control structure.
 enum Frame {
-    /// The most expensive path to its header, and the position of its check's weight in the output. There
-    /// is no check where the loop cannot be reached.
+    /// The most expensive path to its header, and the position of its check's weight in the output. An unreachable loop
+    /// has no check.
     Loop { path: Option<u64>, weight: Option<usize> },
     /// The most expensive path that branches to its end.
     Block { path: Option<u64> },
-    /// The same, and the path to its condition, from which the other branch starts.
+    /// Like a block, with the path to its condition, from which the other branch starts.
     If { path: Option<u64>, condition: Option<u64> },
 }
 
@@ -79,14 +79,14 @@ impl<'a> Body<'a> {
             added_function,
             weight_local,
             has_checks: false,
-            // Entering a function costs a unit.
+            // Entering a function costs one unit.
             path: Some(1),
             frames: vec![Frame::Block { path: None }],
             constant: None,
         }
     }
 
-    /// Copies the operator at `start..end`, with a check before it where one is due.
+    /// Copies the operator at `start..end`, and inserts a check before it if one is needed.
     pub(super) fn operator(
         &mut self,
         operator: &Operator<'_>,
@@ -171,7 +171,7 @@ impl<'a> Body<'a> {
             }
             other if is_unknown_control(other) => {
                 return Err(
-                    "it uses exceptions or stack switching of a kind whose fuel cannot be counted"
+                    "it uses operators of exceptions or stack switching whose fuel cannot be counted"
                         .to_owned(),
                 );
             }
@@ -185,7 +185,7 @@ impl<'a> Body<'a> {
         Ok(())
     }
 
-    /// Returns the operators of the body, which ends at `end`, and whether they need the local.
+    /// Returns the operators of the body, which ends at `end`, and whether they use the added local.
     pub(super) fn finish(mut self, end: usize) -> Result<(Vec<u8>, bool), String> {
         self.copy_to(end)?;
         Ok((self.output, self.has_checks))
@@ -219,7 +219,7 @@ impl<'a> Body<'a> {
         Ok(())
     }
 
-    /// Notes a branch to the label at `depth`.
+    /// Records a branch to the label at `depth`.
     fn branch(&mut self, depth: u32, by: Option<u64>) -> Result<(), String> {
         let at = self.frames.len().checked_sub(1).and_then(|last| last.checked_sub(depth as usize));
         let frame = at.and_then(|at| self.frames.get_mut(at)).ok_or("a branch has no target")?;
@@ -260,7 +260,7 @@ impl<'a> Body<'a> {
         push_u32(&mut self.output, self.added_function);
     }
 
-    /// Copies the bytes before `at` that were not copied yet.
+    /// Copies the bytes before `at` that have not been copied yet.
     fn copy_to(&mut self, at: usize) -> Result<(), String> {
         let bytes = self.wasm.get(self.copied..at).ok_or("an operator is outside its function")?;
         self.output.extend(bytes);

@@ -3,8 +3,8 @@
 //! Wasmtime keeps the count of a running function in a register. It writes the count to the store
 //! only before a call, a return and an `unreachable`, and when the fuel is used up. A guest that is
 //! interrupted inside a loop, or that divides by zero, loses all fuel since the last write. Metered
-//! modules therefore get one more function, which is empty, and call it before more than
-//! [`MAX_UNCOUNTED_FUEL`] could be lost: a call makes Wasmtime write the count.
+//! modules therefore get an additional, empty function. They call it before more than
+//! [`MAX_UNCOUNTED_FUEL`] could be lost, because a call makes Wasmtime write the count.
 //!
 //! # Where the calls are
 //!
@@ -19,7 +19,7 @@
 //! WebAssembly's control flow is structured, and only loop headers are targets of backward branches.
 //! One pass therefore knows the most expensive path to each operator, see [`Body`]. After
 //! bulk operators (`memory.fill`), whose fuel depends on a length, the added function is called directly.
-//! Calls of the guest's own need no check, since they write the count.
+//! The guest's own calls need no check, because they write the count.
 //!
 //! # Fuel
 //!
@@ -36,10 +36,10 @@
 //! laps, loops of tiny `memory.fill`s, and a loop that stores a byte, for which too few registers are left, 1.5 to 1.6 times;
 //! Zstandard compression 1.0 to 1.1 times, Markdown 1.1 times; recursion the same.
 //!
-//! # What stays
+//! # Unchanged parts
 //!
-//! The added function is the last one, so that no index changes. All sections but those of types, functions
-//! and code are copied. The caller validates a module first. If it did not, the rewriter fails or
+//! The added function is the last one, so that no index changes. All sections except types, functions and code are
+//! copied. The caller validates a module first. If it did not, the rewriter fails or
 //! returns bytes that the engine refuses; it does not panic.
 
 mod body;
@@ -49,7 +49,7 @@ pub(crate) use body::operator_cost;
 use body::Body;
 use wasmparser::{CompositeInnerType, FunctionBody, Parser, Payload, SubType, TypeRef};
 
-/// The most fuel that may be missing from the reported fuel of a call that did not return: 8,192 units.
+/// The maximum fuel that may be missing from the reported fuel of a call that did not return: 8,192 units.
 ///
 /// The fuel of a call that returns, or that uses up its fuel, is exact. If a call traps or is interrupted,
 /// the reported fuel is a lower bound: the operators that ran used at most this much more. An
@@ -59,35 +59,35 @@ use wasmparser::{CompositeInnerType, FunctionBody, Parser, Payload, SubType, Typ
 /// This much fuel is used in 2 to 4 microseconds. A smaller bound would slow guests down.
 pub const MAX_UNCOUNTED_FUEL: u64 = MAX_WEIGHT + MAX_PATH;
 
-/// Up to which weight a check does not call the added function. Seven times [`MAX_PATH`], so that a loop
+/// The maximum weight with which a check does not call the added function. Seven times [`MAX_PATH`], so that a loop
 /// with large and small branches, for example an interpreter's, calls it once in seven laps or more,
 /// although its weight is that of the largest branch. With three times, compression and Markdown took
 /// 5 % longer.
 const MAX_WEIGHT: u64 = 7 * MAX_PATH;
 
-/// The most fuel a path may use without a check. A check has about ten operators, so that straight-line
+/// The maximum fuel that a path may use without a check. A check has about ten operators, so that straight-line
 /// code becomes one per cent longer.
 const MAX_PATH: u64 = 1024;
 
-/// Up to which constant length a bulk operator is counted like any other. For copies up to this length,
+/// The maximum constant length with which a bulk operator is counted like any other. For copies up to this length,
 /// Wasmtime generates inline code, which a call would slow down.
 const MAX_SHORT_BULK: u64 = 128;
 
-/// How many times as large a rewritten module may be, beside [`SPARE_BYTES`]. A check takes about 30 bytes.
-/// The modules of this repository grow by up to a quarter; one of empty loops would grow tenfold.
+/// The maximum growth factor of a rewritten module, in addition to [`SPARE_BYTES`]. A check takes about 30 bytes.
+/// The modules of this repository grow by up to 25 %; one that consists of empty loops would grow tenfold.
 const MAX_GROWTH: usize = 4;
 
-/// How many bytes any module may grow by, so that a small one may consist of loops.
+/// The number of bytes that any module may grow by, so that a small module may consist of loops.
 const SPARE_BYTES: usize = 1 << 20;
 
 /// Returns the rewritten module.
 ///
 /// # Errors
 ///
-/// Why the module cannot be rewritten: its bytes are malformed, it uses operators of proposals that
-/// the rewriter does not support, or it would grow too much.
+/// The reason why the module cannot be rewritten: its bytes are malformed, it uses operators of proposals that the
+/// rewriter does not support, or it would grow too much.
 pub(crate) fn rewrite(wasm: &[u8]) -> Result<Vec<u8>, String> {
-    let most = wasm.len().saturating_mul(MAX_GROWTH).saturating_add(SPARE_BYTES);
+    let max = wasm.len().saturating_mul(MAX_GROWTH).saturating_add(SPARE_BYTES);
     let mut module = Module::default();
     let mut output = wasm.get(..HEADER).ok_or("it ends inside its header")?.to_vec();
     let mut code = Vec::new();
@@ -98,14 +98,14 @@ pub(crate) fn rewrite(wasm: &[u8]) -> Result<Vec<u8>, String> {
             module.rewrite_body(wasm, body, &mut code)?;
             bodies -= 1;
             if bodies == 0 {
-                // The added function: no locals, and only its end.
+                // The added function: no locals, only an `end`.
                 code.extend([2, 0, 0x0b]);
                 push_section(&mut output, CODE_SECTION, &code)?;
             }
         }
-        if output.len().saturating_add(code.len()) > most {
+        if output.len().saturating_add(code.len()) > max {
             return Err(format!(
-                "it consists of so many loops that the code that counts its fuel would make it more than {MAX_GROWTH} times as large as its {} bytes",
+                "it has so many loops that fuel metering would make it more than {MAX_GROWTH} times as large as its {} bytes",
                 wasm.len()
             ));
         }
@@ -148,15 +148,15 @@ pub(crate) fn rewrite(wasm: &[u8]) -> Result<Vec<u8>, String> {
     Ok(output)
 }
 
-/// How many bytes a module's header has.
+/// The size of a module's header, in bytes.
 const HEADER: usize = 8;
 
 const CODE_SECTION: u8 = 10;
 
-/// What is known of a module before its code.
+/// The parts of a module that precede its code.
 #[derive(Default)]
 struct Module {
-    /// How many parameters each type's functions have; none where it is not a function type.
+    /// The number of parameters of each type; 0 if it is not a function type.
     parameters: Vec<u32>,
     /// The type of functions without parameters and results.
     empty_type: Option<u32>,
@@ -165,7 +165,7 @@ struct Module {
     imported_functions: u32,
     /// The types of the functions that have bodies.
     functions: Vec<u32>,
-    /// How many of them were rewritten.
+    /// The number of rewritten functions.
     rewritten: usize,
 }
 
@@ -182,7 +182,7 @@ impl Module {
         self.parameters.push(parameters);
     }
 
-    /// The type section, with the added function's type where there is none that fits.
+    /// The type section. The added function's type is appended if no existing type matches.
     fn with_added_type(&mut self, count: u32, groups: &[u8]) -> Result<Vec<u8>, String> {
         let mut section = Vec::new();
         push_u32(&mut section, count.saturating_add(u32::from(self.empty_type.is_none())));
@@ -203,7 +203,7 @@ impl Module {
         body: &FunctionBody<'_>,
         code: &mut Vec<u8>,
     ) -> Result<(), String> {
-        let wrong = |error: wasmparser::BinaryReaderError| error.to_string();
+        let message = |error: wasmparser::BinaryReaderError| error.to_string();
         let ty = self.functions.get(self.rewritten).ok_or("a function has no type")?;
         self.rewritten += 1;
         let parameters = self.parameters.get(*ty as usize).ok_or("a function's type is missing")?;
@@ -212,40 +212,48 @@ impl Module {
             .and_then(|functions| functions.checked_add(self.imported_functions))
             .ok_or("it has too many functions")?;
 
-        let mut locals = body.get_locals_reader().map_err(wrong)?;
+        let mut locals = body.get_locals_reader().map_err(message)?;
         let (groups, groups_start) = (locals.get_count(), locals.original_position());
         let mut weight_local = *parameters;
         for _ in 0..groups {
-            let (count, _) = locals.read().map_err(wrong)?;
+            let (count, _) = locals.read().map_err(message)?;
             weight_local =
                 weight_local.checked_add(count).ok_or("a function has too many locals")?;
         }
         let groups_end = locals.original_position();
-        let groups_bytes = wasm.get(groups_start..groups_end).ok_or("locals lie outside")?;
+        let groups_bytes = wasm
+            .get(groups_start..groups_end)
+            .ok_or("the locals of a function are outside the module")?;
 
         let mut rewritten = Body::new(wasm, groups_end, added_function, weight_local);
-        let mut operators = body.get_operators_reader().map_err(wrong)?;
+        let mut operators = body.get_operators_reader().map_err(message)?;
         while !operators.eof() {
-            let (operator, start) = operators.read_with_offset().map_err(wrong)?;
+            let (operator, start) = operators.read_with_offset().map_err(message)?;
             rewritten.operator(&operator, start, operators.original_position())?;
         }
         let (instructions, has_checks) = rewritten.finish(operators.original_position())?;
         if has_checks && weight_local >= MAX_LOCALS {
-            return Err(format!("a function of it would have more than {MAX_LOCALS} locals"));
+            return Err(format!(
+                "with fuel metering, a function would have more than {MAX_LOCALS} locals"
+            ));
         }
         if added_function >= MAX_FUNCTIONS {
-            return Err(format!("it would have more than {MAX_FUNCTIONS} functions"));
+            return Err(format!(
+                "with fuel metering, it would have more than {MAX_FUNCTIONS} functions"
+            ));
         }
 
         let mut start = Vec::with_capacity(groups_bytes.len() + 8);
         push_u32(&mut start, groups.saturating_add(u32::from(has_checks)));
         start.extend(groups_bytes);
         if has_checks {
-            // One more local, of 64 bits.
+            // One more local, of type `i64`.
             start.extend([1, 0x7e]);
         }
         if start.len() + instructions.len() > MAX_BODY {
-            return Err(format!("a function of it would have more than {MAX_BODY} bytes"));
+            return Err(format!(
+                "with fuel metering, a function would have more than {MAX_BODY} bytes"
+            ));
         }
         push_length(code, start.len() + instructions.len())?;
         code.extend(start);
@@ -254,8 +262,8 @@ impl Module {
     }
 }
 
-/// What the engine accepts: locals of a function, its parameters included; functions, imported ones included; and bytes of
-/// a function.
+/// The engine's limits: locals of a function, its parameters included; functions, imported ones included; and bytes of a
+/// function.
 const MAX_LOCALS: u32 = 50_000;
 const MAX_FUNCTIONS: u32 = 1_000_000;
 const MAX_BODY: usize = 7_654_321;
@@ -274,8 +282,8 @@ fn push_u32(bytes: &mut Vec<u8>, mut value: u32) {
 }
 
 fn push_length(bytes: &mut Vec<u8>, length: usize) -> Result<(), String> {
-    let length = u32::try_from(length)
-        .map_err(|_| "with the code that counts its fuel it would have more than 4 GiB")?;
+    let length =
+        u32::try_from(length).map_err(|_| "with fuel metering, it would have more than 4 GiB")?;
     push_u32(bytes, length);
     Ok(())
 }
@@ -287,7 +295,7 @@ fn push_section(module: &mut Vec<u8>, id: u8, content: &[u8]) -> Result<(), Stri
     Ok(())
 }
 
-/// What follows the count with which a section begins.
+/// The bytes after the count at the start of a section.
 fn after_count(section: &[u8]) -> Result<&[u8], String> {
     let end = section.iter().position(|byte| byte & 0x80 == 0);
     end.and_then(|end| section.get(end + 1..)).ok_or_else(|| "a section has no count".to_owned())
