@@ -1,8 +1,8 @@
-//! Where one definition's failures are kept, worker by worker, so that they touch no other.
+//! The circuit breaker of one definition: its failures by worker, so that they do not affect other definitions.
 //!
-//! A healthy definition has no entry here and one load tells so; the lock is taken only after
-//! something failed. A worker writes its own entry and begins its trials; callers and the supervisor
-//! read, forget workers that are gone, and revive.
+//! The breaker of a healthy definition is closed: it has no entries, which a single atomic load shows. The lock is taken
+//! only after a failure. A worker writes its own entry and begins its trials (half-open). Callers and the supervisor read,
+//! remove the entries of workers that no longer exist, and reset the breaker.
 
 use crate::error::Error;
 use crate::event::EventDetails;
@@ -14,37 +14,38 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-/// Stands for all workers, where a failure cost the worker itself: whichever comes next would be lost
-/// in the same way.
+/// The key of failures that made a worker unresponsive. They count on all workers, because the next worker would become
+/// unresponsive too.
 const EVERYWHERE: WorkerId = WorkerId(u64::MAX);
 
 #[derive(Debug, Default)]
 pub(crate) struct CircuitBreaker {
     degraded: AtomicUsize,
-    troubles: Mutex<BTreeMap<WorkerId, Trouble>>,
+    failures: Mutex<BTreeMap<WorkerId, Failures>>,
 }
 
 #[derive(Debug)]
-struct Trouble {
+struct Failures {
     state: RestartState,
     last: Error,
 }
 
 impl CircuitBreaker {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<WorkerId, Trouble>> {
-        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<WorkerId, Failures>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn count(&self, troubles: &BTreeMap<WorkerId, Trouble>) {
-        self.degraded.store(troubles.len(), Ordering::Release);
+    fn count(&self, failures: &BTreeMap<WorkerId, Failures>) {
+        self.degraded.store(failures.len(), Ordering::Release);
     }
 
+    /// Whether it is closed on all workers: nothing failed since the last success.
     #[inline]
     pub(crate) fn is_whole(&self) -> bool {
         self.degraded.load(Ordering::Acquire) == 0
     }
 
-    /// Whether `worker` may try the definition now.
+    /// Whether `worker` may run the definition now.
     pub(crate) fn admission(&self, worker: WorkerId, now: Instant) -> Admission {
         if self.is_whole() {
             return Admission::Yes;
@@ -52,26 +53,26 @@ impl CircuitBreaker {
         admission(&self.lock(), worker, now)
     }
 
-    /// The same, and the one trial of what is held begins with it.
+    /// Like [`admission`](Self::admission); also begins the trial if the breaker is half-open.
     pub(crate) fn admit(
         &self,
         worker: WorkerId,
         policy: &RestartPolicy,
         now: Instant,
     ) -> Admission {
-        let mut troubles = self.lock();
-        let admission = admission(&troubles, worker, now);
+        let mut failures = self.lock();
+        let admission = admission(&failures, worker, now);
         if admission == Admission::Trial {
             for worker in [worker, EVERYWHERE] {
-                if let Some(trouble) = troubles.get_mut(&worker) {
-                    trouble.state.begin_trial(policy, now);
+                if let Some(entry) = failures.get_mut(&worker) {
+                    entry.state.begin_trial(policy, now);
                 }
             }
         }
         admission
     }
 
-    /// Takes note of a failure on `worker`.
+    /// Records a failure on `worker`.
     pub(crate) fn failed(
         &self,
         worker: WorkerId,
@@ -81,17 +82,17 @@ impl CircuitBreaker {
         now: Instant,
         random: &mut impl rand::Rng,
     ) -> Decision {
-        let mut troubles = self.lock();
-        let trouble = troubles
+        let mut failures = self.lock();
+        let entry = failures
             .entry(worker)
-            .or_insert_with(|| Trouble { state: RestartState::new(now), last: error.clone() });
-        trouble.last = error.clone();
-        let decision = trouble.state.failed(had_succeeded, policy, now, random);
-        self.count(&troubles);
+            .or_insert_with(|| Failures { state: RestartState::new(now), last: error.clone() });
+        entry.last = error.clone();
+        let decision = entry.state.failed(had_succeeded, policy, now, random);
+        self.count(&failures);
         decision
     }
 
-    /// Takes note of a failure that cost a worker.
+    /// Records a failure that made a worker unresponsive.
     pub(crate) fn lost_a_worker(
         &self,
         error: &Error,
@@ -102,69 +103,69 @@ impl CircuitBreaker {
         self.failed(EVERYWHERE, false, error, policy, now, random)
     }
 
-    /// Takes note of an answer on `worker`; tells whether there was trouble.
+    /// Records a success on `worker`; returns whether there were failures before it.
     pub(crate) fn recovered(&self, worker: WorkerId) -> bool {
-        let mut troubles = self.lock();
-        let was_degraded = [worker, EVERYWHERE].map(|worker| troubles.remove(&worker).is_some());
-        self.count(&troubles);
+        let mut failures = self.lock();
+        let was_degraded = [worker, EVERYWHERE].map(|worker| failures.remove(&worker).is_some());
+        self.count(&failures);
         was_degraded.contains(&true)
     }
 
-    /// Lets the trial of a held entry be made again.
+    /// Allows another trial, because the last one ended without a result.
     pub(crate) fn abandon_trial(&self, worker: WorkerId, now: Instant) {
-        let mut troubles = self.lock();
+        let mut failures = self.lock();
         for worker in [worker, EVERYWHERE] {
-            if let Some(trouble) = troubles.get_mut(&worker) {
-                trouble.state.abandon_trial(now);
+            if let Some(entry) = failures.get_mut(&worker) {
+                entry.state.abandon_trial(now);
             }
         }
     }
 
-    /// Forgets all trouble; tells on which workers there was some, `None` standing for all.
+    /// Resets the breaker; returns the workers that had failures, with `None` for all workers.
     pub(crate) fn revive(&self) -> Vec<Option<WorkerId>> {
-        let mut troubles = self.lock();
+        let mut failures = self.lock();
         let named = |worker: &WorkerId| (*worker != EVERYWHERE).then_some(*worker);
-        let workers = troubles.keys().map(named).collect();
-        troubles.clear();
-        self.count(&troubles);
+        let workers = failures.keys().map(named).collect();
+        failures.clear();
+        self.count(&failures);
         workers
     }
 
-    /// Forgets workers that are gone.
-    pub(crate) fn retain(&self, is_there: impl Fn(WorkerId) -> bool) {
+    /// Removes the failures of workers that no longer exist.
+    pub(crate) fn retain(&self, is_present: impl Fn(WorkerId) -> bool) {
         if self.is_whole() {
             return;
         }
-        let mut troubles = self.lock();
-        troubles.retain(|worker, _| *worker == EVERYWHERE || is_there(*worker));
-        self.count(&troubles);
+        let mut failures = self.lock();
+        failures.retain(|worker, _| *worker == EVERYWHERE || is_present(*worker));
+        self.count(&failures);
     }
 
-    /// Whether something failed on `worker` and has not been answered since.
+    /// Whether the definition failed on `worker` and has not succeeded since.
     pub(crate) fn troubles(&self, worker: WorkerId) -> bool {
         !self.is_whole() && self.lock().contains_key(&worker)
     }
 
-    /// The failure of the worker that failed first, if one did.
+    /// The last failure on the oldest worker that has one.
     pub(crate) fn last_failure(&self) -> Option<Error> {
         if self.is_whole() {
             return None;
         }
-        self.lock().values().next().map(|trouble| trouble.last.clone())
+        self.lock().values().next().map(|entry| entry.last.clone())
     }
 
-    /// The last failure, and since when the definition is held on the worker that holds it longest.
+    /// Since when the breaker is open, on the worker where it was opened first, and the last failure there.
     pub(crate) fn held(&self, now: Instant) -> Option<(Instant, Error)> {
-        let troubles = self.lock();
-        let held = troubles.values().filter_map(|trouble| match trouble.state.admission(now) {
-            Admission::Held { since } => Some((since, trouble.last.clone())),
+        let failures = self.lock();
+        let held = failures.values().filter_map(|entry| match entry.state.admission(now) {
+            Admission::Held { since } => Some((since, entry.last.clone())),
             _ => None,
         });
         held.min_by_key(|(since, _)| *since)
     }
 }
 
-/// How listeners hear of what follows from a failure.
+/// The event that reports the consequence of a failure.
 pub(crate) fn consequence(decision: Decision, function: &str) -> EventDetails {
     let function_name = function.to_owned();
     match decision {
@@ -184,10 +185,9 @@ pub(crate) fn consequence(decision: Decision, function: &str) -> EventDetails {
     }
 }
 
-fn admission(troubles: &BTreeMap<WorkerId, Trouble>, worker: WorkerId, now: Instant) -> Admission {
-    let of = |worker| {
-        troubles.get(&worker).map_or(Admission::Yes, |trouble| trouble.state.admission(now))
-    };
+fn admission(failures: &BTreeMap<WorkerId, Failures>, worker: WorkerId, now: Instant) -> Admission {
+    let of =
+        |worker| failures.get(&worker).map_or(Admission::Yes, |entry| entry.state.admission(now));
     match (of(worker), of(EVERYWHERE)) {
         (Admission::Yes, other) | (other, Admission::Yes) => other,
         (held @ Admission::Held { .. }, _) | (_, held @ Admission::Held { .. }) => held,

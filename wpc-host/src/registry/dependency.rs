@@ -1,4 +1,4 @@
-//! Dependencies as they were defined, and the order in which a module's are instantiated.
+//! Defined dependencies, and the order in which a module's dependencies are instantiated.
 
 use crate::definition::WasmModule;
 use crate::definition::wasi::Wasi;
@@ -11,18 +11,18 @@ use rpds::RedBlackTreeMapSync;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// Every defined dependency, by alias. Copies cost nothing.
+/// Every defined dependency, by alias. Cloning this persistent map takes constant time.
 pub(crate) type Dependencies = RedBlackTreeMapSync<Arc<str>, Arc<Dependency>>;
 
 #[derive(Debug)]
 pub(crate) struct Dependency {
     pub(crate) module: Arc<Module>,
-    /// To compile it again for definitions of other profiles.
+    /// Kept to compile the module again for definitions of other profiles.
     pub(crate) source: WasmModule,
     pub(crate) wasi: Option<Arc<Wasi>>,
 }
 
-/// Every alias `module` needs, itself and through others. Circles end the search.
+/// Every alias that `module` requires, directly or transitively. Cycles end the search.
 pub(crate) fn reached<'a>(module: &'a Module, dependencies: &'a Dependencies) -> BTreeSet<&'a str> {
     let mut seen = BTreeSet::new();
     let mut open: Vec<&str> = module.requirements.dependencies.keys().map(String::as_str).collect();
@@ -36,8 +36,8 @@ pub(crate) fn reached<'a>(module: &'a Module, dependencies: &'a Dependencies) ->
     seen
 }
 
-/// The profile in which `module` and all that it reaches can be linked: that of `profile`, with a heap for exceptions if
-/// one of them needs it.
+/// The profile in which `module` and its transitive dependencies can be linked: `profile`, with a GC heap if one of them
+/// needs it.
 pub(crate) fn common_profile(
     profile: Profile,
     module: &Module,
@@ -53,12 +53,12 @@ pub(crate) fn common_profile(
     }
 }
 
-/// Who imports from each alias directly, so that what reaches one is found without a look at all that is
-/// defined. Aliases that nobody has defined are here too.
+/// The direct importers of each alias, undefined aliases included. They make it unnecessary to search all definitions for
+/// those that require an alias.
 #[derive(Debug, Default)]
 pub(crate) struct Importers(BTreeMap<Arc<str>, BTreeSet<Importer>>);
 
-/// Whose module imports.
+/// The owner of an importing module.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Importer {
     /// A dependency, by its alias.
@@ -88,7 +88,7 @@ impl Importers {
         }
     }
 
-    /// The groups whose modules need `alias`, themselves or through others. Circles end the search.
+    /// The groups whose modules require `alias`, directly or transitively. Cycles end the search.
     pub(crate) fn groups_above(&self, alias: &str) -> BTreeSet<u64> {
         let (mut groups, mut seen) = (BTreeSet::new(), BTreeSet::from([alias]));
         let mut open = vec![alias];
@@ -105,17 +105,16 @@ impl Importers {
     }
 }
 
-/// How long a chain of dependencies may be: each link takes an instance, and some host stack while
-/// it is resolved.
+/// The maximum length of a chain of dependencies. Each link takes an instance, and host stack while it is resolved.
 const MAX_CHAIN: usize = 256;
 
-/// Brings a module's dependencies into the order in which they are instantiated.
+/// Sorts a module's dependencies into the order in which they are instantiated.
 pub(crate) struct Resolver<'a> {
     dependencies: &'a Dependencies,
     compiler: &'a Compiler,
     profile: Profile,
     nodes: Vec<Node>,
-    /// Where each visited alias is; `None` where something is missing below it.
+    /// The index of each visited alias; `None` if it or one of its dependencies is missing.
     at: HashMap<String, Option<usize>>,
     /// The aliases being visited, outermost first.
     path: Vec<String>,
@@ -139,14 +138,14 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// The nodes that a module needs, its own last; or the first alias that is missing.
+    /// The nodes that a module requires, its own last; or the first missing alias.
     pub(crate) fn resolve(
         mut self,
         what: &Arc<str>,
         module: &Arc<Module>,
         wasi: &Option<Arc<Wasi>>,
     ) -> Result<Result<Vec<Node>, Arc<str>>, Error> {
-        // Nothing is compiled for a module that cannot be whole.
+        // Nothing is compiled for a module whose dependencies are incomplete.
         if self.profile != self.compiler.plain() {
             let needed = reached(module, self.dependencies);
             let missing = needed.into_iter().find(|alias| !self.dependencies.contains_key(*alias));
@@ -163,7 +162,7 @@ impl<'a> Resolver<'a> {
         Ok(Ok(self.nodes))
     }
 
-    /// The nodes of a dependency, its own last; `None` where an alias is missing.
+    /// The nodes of a dependency, its own last; `None` if an alias is missing.
     pub(crate) fn resolve_alias(mut self, alias: &str) -> Result<Option<Vec<Node>>, Error> {
         Ok(self.visit_alias(alias)?.map(|_| self.nodes))
     }
@@ -178,7 +177,7 @@ impl<'a> Resolver<'a> {
         Ok(found)
     }
 
-    /// Where the alias's node is; `None` where it, or something it needs, is missing.
+    /// The index of the alias's node; `None` if it or one of its dependencies is missing.
     fn visit_alias(&mut self, alias: &str) -> Result<Option<usize>, Error> {
         if let Some(at) = self.at.get(alias) {
             return Ok(*at);

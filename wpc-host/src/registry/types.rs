@@ -1,5 +1,5 @@
-//! The types of constants and host functions, as they are defined and as modules declare them. Both sides are
-//! compared whenever one of them is defined, so that a difference is refused before a call meets it.
+//! The types of constants and host functions, as the embedder defines them and as modules declare them. They are compared
+//! whenever either side is defined, so that a mismatch is refused before a call uses it.
 
 use crate::error::Error;
 use crate::module::Module;
@@ -11,12 +11,12 @@ use std::sync::Arc;
 use wpc_abi::compare::{Difference, compare, compare_value};
 use wpc_abi::section::Signature;
 
-/// What is known of a constant's type.
+/// The known type of a constant.
 #[derive(Debug, Clone)]
 pub(crate) enum ConstantType {
-    /// The type that it was defined with.
+    /// The type that the embedder defined it with.
     Declared(OwnedNamedType),
-    /// What its value shows.
+    /// The type inferred from its value.
     Shown(OwnedNamedType),
 }
 
@@ -29,10 +29,10 @@ impl ConstantType {
     }
 }
 
-/// Whose declaration it is, as errors name it, and its module.
+/// The modules that declare a type, each with its name for errors.
 type Declarers = BTreeMap<Importer, (Arc<str>, Arc<Module>)>;
 
-/// Both sides, by name.
+/// The defined types, and the modules that declare types, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Types {
     constants: BTreeMap<Arc<str>, ConstantType>,
@@ -44,7 +44,7 @@ pub(crate) struct Types {
 }
 
 impl Types {
-    /// Adds what a module declares.
+    /// Adds the declarations of a module.
     pub(crate) fn add(&mut self, importer: &Importer, what: &Arc<str>, module: &Arc<Module>) {
         let requirements = &module.requirements;
         for (names, declarers) in [
@@ -58,7 +58,7 @@ impl Types {
         }
     }
 
-    /// Removes what a module declared.
+    /// Removes the declarations of a module.
     pub(crate) fn remove(&mut self, importer: &Importer, module: &Module) {
         let requirements = &module.requirements;
         for (names, declarers) in [
@@ -76,7 +76,7 @@ impl Types {
         }
     }
 
-    /// Compares what a module declares with what is defined.
+    /// Compares the declarations of a module with the defined types.
     pub(crate) fn check_module(&self, what: &str, module: &Module) -> Result<(), Error> {
         for (name, expected) in &module.requirements.constant_types {
             if let Some(found) = self.constants.get(name.as_str()) {
@@ -91,7 +91,7 @@ impl Types {
         Ok(())
     }
 
-    /// Compares a constant with what the modules that read it declare, and keeps its type.
+    /// Compares a constant with the declarations of the modules that read it, and stores its type.
     pub(crate) fn define_constant(&mut self, name: &str, ty: ConstantType) -> Result<(), Error> {
         for (what, module) in
             self.constant_declarers.get(name).into_iter().flat_map(BTreeMap::values)
@@ -108,8 +108,8 @@ impl Types {
         self.constants.remove(name);
     }
 
-    /// Compares a host function with what the modules that import it declare, and keeps its types; `None` if it has
-    /// none.
+    /// Compares a host function with the declarations of the modules that import it, and stores its types. `signature` is
+    /// `None` if it has no declared types.
     pub(crate) fn define_host_function(
         &mut self,
         name: &str,

@@ -1,0 +1,121 @@
+//! Links groups of functions with their dependencies, and publishes the result.
+
+use super::Registry;
+use super::circuit_breaker::CircuitBreaker;
+use super::dependency::{Dependencies, Resolver, common_profile};
+use super::function::{Definition, Function, Slot, release};
+use super::sources::{Group, WriteGuard};
+use crate::codec::type_check::TypeCheck;
+use crate::error::Error;
+use crate::error::remedy::Setting;
+use crate::id::Generation;
+use crate::module::engine::Profile;
+use crate::name_map::NameMap;
+use crate::sandbox::{Blueprint, Node};
+use crate::sync::atomic::AtomicUsize;
+use std::sync::Arc;
+
+impl Registry {
+    /// The group's functions. They are not linked if a dependency is missing.
+    pub(super) fn link(
+        &self,
+        group: &Group,
+        dependencies: &Dependencies,
+    ) -> Result<Vec<Arc<Function>>, Error> {
+        let profile = common_profile(group.profile, &group.module, dependencies);
+        let definition = match self.resolve(group, dependencies)? {
+            Err(missing) => Err(missing),
+            Ok(nodes) => {
+                let blueprint =
+                    self.blueprint(&group.what, profile, group.limits.instances, &nodes)?;
+                let mut constants: Vec<_> = nodes
+                    .iter()
+                    .flat_map(|node| node.module.requirements.constants.clone())
+                    .collect();
+                constants.sort();
+                constants.dedup();
+                Ok(Arc::new(Definition {
+                    generation: Generation(self.generations.next()),
+                    blueprint: Arc::new(blueprint),
+                    limits: Arc::clone(&group.limits),
+                    constants,
+                    host_functions: nodes
+                        .iter()
+                        .flat_map(|node| node.module.requirements.host_functions.clone())
+                        .collect(),
+                    circuit_breaker: CircuitBreaker::default(),
+                    users: AtomicUsize::new(group.functions.len()),
+                }))
+            }
+        };
+        let function = |(name, export): &(Arc<str>, usize)| {
+            Arc::new(Function {
+                name: Arc::clone(name),
+                module: Arc::clone(&group.module),
+                export: *export,
+                definition: definition.clone(),
+                types: TypeCheck::default(),
+            })
+        };
+        Ok(group.functions.iter().map(function).collect())
+    }
+
+    /// The modules that a group requires, or the alias of a missing dependency.
+    pub(super) fn resolve(
+        &self,
+        group: &Group,
+        dependencies: &Dependencies,
+    ) -> Result<Result<Vec<Node>, Arc<str>>, Error> {
+        let profile = common_profile(group.profile, &group.module, dependencies);
+        let module = match &group.source {
+            Some(source) if group.module.profile != profile => {
+                &self.compiler.compile(&group.what, source, profile)?
+            }
+            _ => &group.module,
+        };
+        let resolver = Resolver::new(dependencies, &self.compiler, profile);
+        resolver.resolve(&group.what, module, &group.wasi)
+    }
+
+    pub(super) fn blueprint(
+        &self,
+        what: &str,
+        profile: Profile,
+        max_instances: usize,
+        nodes: &[Node],
+    ) -> Result<Blueprint, Error> {
+        for (limit, option) in [
+            (self.max_instances, Setting::Options("max_live_instances")),
+            (max_instances, Setting::Limits("instances")),
+        ] {
+            if nodes.len() > limit {
+                let (what, needed) = (what.to_owned(), nodes.len());
+                return Err(Error::TooManyInstances { what, needed, limit, option });
+            }
+        }
+        let counter = self.engines.without_pool(profile);
+        Blueprint::link(&self.engines.get(profile)?, profile.stack, counter, nodes)
+    }
+
+    /// Publishes functions; each replaces the previous function of its name.
+    pub(super) fn publish(&self, defined: &[Arc<Function>], guard: &mut WriteGuard<'_>) {
+        let before = self.functions.load_full();
+        let mut names = NameMap::clone(&before);
+        for function in defined {
+            if let Some(slot) = before.get(&function.name) {
+                if let Some(replaced) = slot.swap(Some(Arc::clone(function))) {
+                    release(&replaced);
+                    guard.replace(replaced);
+                }
+            } else {
+                let slot = Arc::<Slot>::default();
+                slot.store(Some(Arc::clone(function)));
+                names.insert_mut(Arc::clone(&function.name), slot);
+            }
+        }
+        // All new names become visible at once.
+        if names.size() > before.size() {
+            self.functions.store(Arc::new(names));
+        }
+    }
+}
