@@ -137,13 +137,13 @@ fn a_dependency_that_would_break_a_function_is_refused() {
     let broken = [
         (
             r#"(module (func (export "other") (result i32) i32.const 1))"#,
-            "it has no such export, but offers other",
+            "it has no such export; it offers other",
         ),
         (
             r#"(module (func (export "get") (result i64) i64.const 1))"#,
             "it must be a function () -> (i32)",
         ),
-        (r#"(module (memory (export "get") 1))"#, "and is a memory"),
+        (r#"(module (memory (export "get") 1))"#, "but is a memory"),
     ];
     for (module, reason) in broken {
         let error = wpc.define_worker_dependency("base", wat(module)).unwrap_err();

@@ -663,17 +663,20 @@ fn bodies_that_take_too_long_to_compile_are_given_up_and_hold_nobody() {
 fn the_places_guests_name_are_told() {
     let wpc = pool_with(1, hasty());
     for (name, text) in [
-        ("reply-outside", "its reply lies outside its memory: 1 bytes at 131072"),
-        ("buffer-outside", "its argument buffer lies outside its memory"),
-        ("log-outside", "a text for the host lies outside its memory"),
+        ("reply-outside", "its reply is outside its memory: 1 byte at 131072"),
+        ("buffer-outside", "its argument buffer is outside its memory"),
+        ("log-outside", "a text for the host is outside its memory"),
         ("reply-empty", "its reply is empty"),
         ("reply-of-no-kind", "begins with 7"),
         (
             "value-outside",
-            "the value that its reply tells of lies outside its memory: 2 bytes at 131071",
+            "the value that its reply points to is outside its memory: 2 bytes at 131071",
         ),
-        ("value-place-is-cut", "its reply tells where the value lies in 8 bytes, and those are 9"),
-        ("pointers-without-a-memory", "exports no memory"),
+        (
+            "value-place-is-cut",
+            "its reply, which points to the value, must have 9 bytes, but has 8",
+        ),
+        ("pointers-without-a-memory", "does not export a memory"),
     ] {
         wpc.define_worker_function("f", hostile(name)).unwrap();
         let error = wpc.call::<()>("f", ()).unwrap_err().to_string();
@@ -759,7 +762,7 @@ fn floods_of_every_import() {
     // The error of an import that there is not lists those of the contract.
     let unknown = wat(r#"(module (import "wpc" "nothing" (func)) (func (export "f")))"#);
     let text = wpc.define_worker_function("unknown", unknown).unwrap_err().to_string();
-    let (_, offered) = text.split_once("\"wpc\" has ").unwrap();
+    let (_, offered) = text.split_once("\"wpc\" offers ").unwrap();
     for name in offered.split(", ") {
         assert!(FLOODS.iter().any(|flood| flood.1 == name), "{name} is not flooded");
     }

@@ -489,7 +489,7 @@ fn the_exit_of_a_dependency_is_not_the_programs() {
         r#"(module (import "wpc:program" "_start" (func (param i32 i32 i32 i32) (result i64))) (func (export "f")))"#,
     );
     let error = wpc.define_worker_function("f", imports).unwrap_err();
-    assert!(error.to_string().contains("whole program"), "{error}");
+    assert!(error.to_string().contains("it is a WASI command"), "{error}");
 }
 
 /// A program with the exports that toolchains add to one.

@@ -1,8 +1,8 @@
-//! What sandboxes of one definition are made from: its module and those of its dependencies, linked
-//! as far as that goes without a store.
+//! What the sandboxes of a definition are created from: its module and those of its dependencies, linked as far as
+//! possible without a store.
 
 use super::context::Context;
-use super::environment::Failure;
+use super::failure::Failure;
 use super::imports;
 use super::invoke::{Entry, initialise};
 use super::state::{Buffer, Instance, State};
@@ -18,27 +18,27 @@ use std::sync::Arc;
 use wasmtime::{Extern, ExternType, FuncType, InstancePre, Linker, Store};
 use wpc_abi::names;
 
-/// A module of a definition, as the registry resolved it.
+/// A module of a definition after the registry has resolved its dependencies.
 #[derive(Debug)]
 pub(crate) struct Node {
     /// How errors name it.
     pub(crate) what: Arc<str>,
     pub(crate) module: Arc<Module>,
-    /// Where the module of each alias stands; always before this one.
+    /// The index of each alias's module, which is always before this one.
     pub(crate) dependencies: HashMap<String, usize>,
-    /// What its definition was granted of WASI.
+    /// The definition's WASI grant.
     pub(crate) wasi: Option<Arc<Wasi>>,
 }
 
-/// Dependencies first, the definition's own module last.
+/// The linked modules of a definition: dependencies first, the definition's own module last.
 pub(crate) struct Blueprint {
     engine: wasmtime::Engine,
-    /// How much stack the engine gives a guest, in bytes.
+    /// The stack size of guests, in bytes.
     stack: usize,
-    /// What counts its sandboxes, where they have a heap for exceptions and so lie outside of an instance pool.
+    /// Counts its sandboxes if they have a GC heap, and so are outside of the instance pool.
     without_pool: Option<Arc<WithoutPool>>,
     parts: Vec<Part>,
-    /// The constants that the modules declare.
+    /// The constants that the modules declare, sorted.
     constants: Arc<[String]>,
 }
 
@@ -46,15 +46,15 @@ struct Part {
     what: Arc<str>,
     module: Arc<Module>,
     imports: Imports,
-    /// Set where the module imports from WASI.
+    /// Set if the module imports from WASI.
     wasi: Option<Arc<Wasi>>,
 }
 
-/// Where a module's imports come from.
+/// The sources of a module's imports.
 enum Imports {
-    /// All from the host, so that it is ready to be instantiated.
+    /// All from the host, so that the module is ready to be instantiated.
     Ready(InstancePre<State>),
-    /// Some from other instances. In a box, as the exception, and the larger one.
+    /// Some from other instances. Boxed because it is larger and rare.
     Mixed(Box<Mixed>),
 }
 
@@ -75,7 +75,7 @@ impl std::fmt::Debug for Blueprint {
 }
 
 impl Blueprint {
-    /// Links the modules; every import is found and of the right type afterwards.
+    /// Links the modules and checks that every import exists and has the expected type.
     pub(crate) fn link(
         engine: &wasmtime::Engine,
         stack: usize,
@@ -90,7 +90,7 @@ impl Blueprint {
         Ok(Self { engine: engine.clone(), stack, without_pool, parts, constants: constants.into() })
     }
 
-    /// In order.
+    /// The constants that the modules declare, sorted.
     pub(super) fn constants(&self) -> &Arc<[String]> {
         &self.constants
     }
@@ -103,7 +103,7 @@ impl Blueprint {
         self.stack
     }
 
-    /// What each module that uses WASI has of it in the sandbox of this state, in order.
+    /// Creates the WASI contexts of a sandbox, in the order of the modules that use WASI.
     pub(super) fn wasi(&self, state: &State, limits: &Limits) -> Result<Vec<Context>, Failure> {
         let granted = self.parts.iter().filter_map(|part| part.wasi.as_ref());
         granted
@@ -114,35 +114,35 @@ impl Blueprint {
             .collect()
     }
 
-    /// How many instances a sandbox has.
+    /// The number of instances in a sandbox.
     pub(crate) fn instances(&self) -> usize {
         self.parts.len()
     }
 
-    /// Whether its sandboxes have a heap for exceptions, and so no place in an instance pool.
+    /// Whether its sandboxes have a GC heap, and so are outside of the instance pool.
     pub(super) fn is_without_pool(&self) -> bool {
         self.without_pool.is_some()
     }
 
-    /// Counts a sandbox that has no place in an instance pool.
+    /// Counts a new sandbox if it is outside of the instance pool.
     pub(super) fn count(&self) -> Option<CountedSandbox> {
         let counter = self.without_pool.as_ref()?;
         let memories = self.parts.iter().map(|part| part.module.wasm.resources_required());
         let memories: u64 = memories.map(|resources| u64::from(resources.num_memories)).sum();
-        // And the heap.
+        // The GC heap is one more memory.
         Some(counter.count(self.parts.len() as u64, memories + 1))
     }
 
-    /// How many directories a sandbox opens.
+    /// The number of directories that a sandbox opens.
     pub(super) fn directories(&self) -> usize {
         let granted = self.parts.iter().filter_map(|part| part.wasi.as_ref());
         granted.map(|granted| granted.directories.len()).sum()
     }
 
-    /// Makes every instance in `store`, start functions and initialisers included.
+    /// Creates every instance in `store`, and runs start functions and initialisers.
     pub(super) fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<()> {
         for (at, part) in self.parts.iter().enumerate() {
-            store.data_mut().making = Some(part.what.to_string());
+            store.data_mut().instantiating = Some(part.what.to_string());
             let instance = part.instantiate(store)?;
             let memory = instance.get_memory(&mut *store, "memory");
             let buffer = if part.module.has_buffer {
@@ -191,28 +191,29 @@ impl Mixed {
             }
         };
         found.ok_or_else(|| {
-            wasmtime::Error::new(Failure::Link(format!("the import \"{name}\" is gone")))
+            wasmtime::Error::new(Failure::Link(format!("the import \"{name}\" no longer exists")))
         })
     }
 }
 
-/// The functions that the host links for a module: all that it can call beside other guests' items.
+/// The functions that the host links for a module: everything that it can call except items of other guests.
 pub(super) struct HostSide {
     pub(super) linker: Linker<State>,
-    /// Set where the module imports from WASI.
+    /// Set if the module imports from WASI.
     wasi: Option<Arc<Wasi>>,
     /// Whether it imports items of its dependencies directly.
     links_directly: bool,
 }
 
-/// Links everything that the host offers the module. Each way of linking belongs here: a test walks the linker.
+/// Links everything that the host offers the module. All linking of host functions belongs here, because a test walks this
+/// linker.
 pub(super) fn link_host_side(
     engine: &wasmtime::Engine,
     nodes: &[Node],
     at: usize,
 ) -> Result<HostSide, Error> {
     let Node { what, module, dependencies, wasi: granted } = &nodes[at];
-    let internal = |error: wasmtime::Error| does_not_link(what, &error);
+    let internal = |error: wasmtime::Error| link_error(what, &error);
     let mut linker = imports::host_linker(engine, at).map_err(internal)?;
     for name in &module.requirements.host_functions {
         imports::link_host_function(&mut linker, at, name).map_err(internal)?;
@@ -236,7 +237,7 @@ pub(super) fn link_host_side(
         if let Some(export) = imported.typed.keys().chain(linked).next()
             && nodes[callee].module.is_command()
         {
-            let reason = "it is a WASI command, a whole program, which only its `_start` initialises, and which only runs as a function; build it as a reactor";
+            let reason = "it is a WASI command, which only its `_start` initialises and which can only be defined as a function; build it as a reactor";
             return Err(refuse(export, reason.to_owned()));
         }
         for (export, declared) in &imported.typed {
@@ -265,7 +266,7 @@ pub(super) fn link_host_side(
                 .ok_or_else(|| refuse(export, missing(&nodes[callee].module, export)))?;
             if !fits(&found, wanted) {
                 let (found, wanted) = (describe(&found), describe(wanted));
-                return Err(refuse(export, format!("it must be {wanted}, and is {found}")));
+                return Err(refuse(export, format!("it must be {wanted}, but is {found}")));
             }
         }
     }
@@ -291,26 +292,29 @@ fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Par
         Imports::Mixed(Box::new(Mixed { linker, sources }))
     } else {
         let pre = linker.instantiate_pre(&module.wasm);
-        Imports::Ready(pre.map_err(|error| does_not_link(what, &error))?)
+        Imports::Ready(pre.map_err(|error| link_error(what, &error))?)
     };
     Ok(Part { what: Arc::clone(what), module: Arc::clone(module), imports, wasi })
 }
 
-fn does_not_link(what: &str, error: &wasmtime::Error) -> Error {
-    Error::InvalidModule { what: what.to_owned(), reason: format!("it does not link: {error:#}") }
+fn link_error(what: &str, error: &wasmtime::Error) -> Error {
+    Error::InvalidModule {
+        what: what.to_owned(),
+        reason: format!("it cannot be linked: {error:#}"),
+    }
 }
 
 fn missing(module: &Module, export: &str) -> String {
     let offered = module.offered_names();
     let offered = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
     match module.wasm.get_export(export) {
-        Some(found) => format!("it cannot be called, being {}", describe(&found)),
-        None => format!("it has no such export, but offers {offered}"),
+        Some(found) => format!("it cannot be called because it is {}", describe(&found)),
+        None => format!("it has no such export; it offers {offered}"),
     }
 }
 
-/// Whether an export can be linked to an import. Sizes of memories and tables are left to the
-/// engine, which checks them when the sandbox is made.
+/// Whether an export can be linked to an import. The engine checks sizes of memories and tables when the sandbox is
+/// created.
 fn fits(found: &ExternType, wanted: &ExternType) -> bool {
     match (found, wanted) {
         (ExternType::Func(found), ExternType::Func(wanted)) => found.matches(wanted),

@@ -1,7 +1,9 @@
-//! What one module of a sandbox has of WASI: its arguments, files and clock, and its two outputs, which
-//! become lines or reach the embedder's writer.
+//! The WASI context of one module of a sandbox: its arguments, files and clock, and its two outputs, which become log lines
+//! or go to the embedder's writer.
 
-use super::environment::{Environment, Failure, LINE_COST, MAX_TEXT, Volume, tell_line};
+use super::environment::Environment;
+use super::failure::Failure;
+use super::log_line::{LINE_COST, LogVolume, MAX_TEXT, emit_line};
 use crate::call::Call;
 use crate::definition::wasi::{Output, Target, Wasi};
 use crate::event::Severity;
@@ -17,29 +19,29 @@ use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::{FsPerms, HostMonotonicClock, WasiCtxBuilder, WasiView};
 
-/// How many things of the host's a guest may hold beside files and granted directories: its three
-/// streams, and what one call of it needs for a moment.
+/// How many resources of the host a guest may hold in addition to files and granted directories: its three streams, and
+/// temporary resources of a single WASI call.
 const OTHER_RESOURCES: usize = 8;
 
-/// How many bytes one step of writing may have.
+/// The maximum number of bytes in one write.
 const MAX_WRITE: usize = 64 * 1024;
 
-/// What one module of a sandbox has of WASI.
+/// The WASI context of one module of a sandbox.
 pub(super) struct Context {
     pub(super) inner: WasiP1Ctx,
     outputs: Vec<Arc<Pipe>>,
 }
 
 impl Context {
-    /// A context with what `granted` has; fails where a directory cannot be opened any more.
+    /// Creates a context with what was granted; fails if a directory can no longer be opened.
     pub(super) fn new(
         granted: &Wasi,
         open_files: usize,
         environment: &Arc<Environment>,
-        volume: &Arc<Volume>,
+        volume: &Arc<LogVolume>,
     ) -> Result<Self, Failure> {
         let mut builder = WasiCtxBuilder::new();
-        // Whatever waits does so here, on the worker's thread: `wasmtime_wasi` starts none of its own.
+        // Blocking operations run on the worker's thread, so that `wasmtime_wasi` starts no threads of its own.
         builder.allow_blocking_current_thread(true);
         builder.monotonic_clock(MonotonicClock(environment.started));
         for argument in granted.arguments.iter().flatten() {
@@ -85,14 +87,14 @@ impl Context {
         Ok(Self { inner, outputs })
     }
 
-    /// What is written from now on belongs to `call`.
+    /// Attributes further output to `call`.
     pub(super) fn begin_call(&self, call: &Arc<Call>) {
         for output in &self.outputs {
             output.lock().call = Some(Arc::clone(call));
         }
     }
 
-    /// Tells what has no line's end yet.
+    /// Emits lines that do not end with a newline.
     pub(super) fn end_call(&self) {
         for output in &self.outputs {
             output.end_call();
@@ -122,11 +124,11 @@ struct Pipe {
     severity: Severity,
     target: Target,
     environment: Arc<Environment>,
-    volume: Arc<Volume>,
+    volume: Arc<LogVolume>,
     line: Mutex<Line>,
 }
 
-/// What was written since the last line's end, and by whom.
+/// The output since the last newline, and the call that wrote it.
 #[derive(Default)]
 struct Line {
     call: Option<Arc<Call>>,
@@ -152,14 +154,14 @@ impl Pipe {
                 let written = contain(write)
                     .unwrap_or_else(|_| Err(std::io::Error::other("the writer panicked")));
                 drop(writer);
-                // One that took its time must not carry its call past the limit.
-                self.look()?;
+                // A slow writer must not let its call exceed its limit.
+                self.check_interrupt()?;
                 written.map_err(|error| StreamError::LastOperationFailed(error.into()))
             }
         }
     }
 
-    /// Waits for its turn, but no longer than the call may take: another's write may block for ever.
+    /// Waits for the lock of the writer, but not beyond the end of the call: another call's write may block forever.
     fn wait_for<'a>(
         &self,
         writer: &'a Mutex<Option<Box<dyn Write + Send>>>,
@@ -170,13 +172,13 @@ impl Pipe {
                 Err(TryLockError::Poisoned(writer)) => return Ok(writer.into_inner()),
                 Err(TryLockError::WouldBlock) => {}
             }
-            self.look()?;
+            self.check_interrupt()?;
             std::thread::park_timeout(LOOK);
         }
     }
 
     /// Ends the guest if its call should end.
-    fn look(&self) -> StreamResult<()> {
+    fn check_interrupt(&self) -> StreamResult<()> {
         let call = self.lock().call.clone();
         match self.environment.interrupt(call.as_deref(), Instant::now()) {
             Some(interrupt) => {
@@ -197,20 +199,20 @@ impl Pipe {
             for chunk in text.chunks(MAX_TEXT) {
                 if line.text.len() + chunk.len() > MAX_TEXT {
                     self.count(LINE_COST)?;
-                    // A character that is not whole yet goes with the next piece.
+                    // An incomplete character is moved to the next part.
                     let whole = match std::str::from_utf8(&line.text) {
                         Err(error) if error.error_len().is_none() => error.valid_up_to(),
                         _ => line.text.len(),
                     };
                     let rest = line.text.split_off(whole);
-                    self.tell(&mut line)?;
+                    self.emit(&mut line)?;
                     line.text = rest;
                 }
                 line.text.extend_from_slice(chunk);
             }
             if is_whole {
                 self.count(LINE_COST)?;
-                self.tell(&mut line)?;
+                self.emit(&mut line)?;
             }
         }
         Ok(())
@@ -220,13 +222,13 @@ impl Pipe {
         self.volume.add(bytes).map_err(|failure| StreamError::Trap(wasmtime::Error::new(failure)))
     }
 
-    fn tell(&self, line: &mut Line) -> StreamResult<()> {
+    fn emit(&self, line: &mut Line) -> StreamResult<()> {
         let text = String::from_utf8_lossy(&line.text).into_owned();
-        // What is no text becomes longer.
+        // Replacing invalid UTF-8 makes the text longer.
         self.count(text.len().saturating_sub(line.text.len()))?;
         line.text.clear();
         if let Some(call) = &line.call {
-            tell_line(&self.environment, call, self.severity, self.stream, text);
+            emit_line(&self.environment, call, self.severity, self.stream, text);
         }
         Ok(())
     }
@@ -234,8 +236,8 @@ impl Pipe {
     fn end_call(&self) {
         let mut line = self.lock();
         if !line.text.is_empty() {
-            // The call is over: a line too much is only not told.
-            drop(self.tell(&mut line));
+            // The call is over, so a line that exceeds the limit is only dropped.
+            drop(self.emit(&mut line));
         }
         line.text.clear();
         line.call = None;
@@ -255,7 +257,7 @@ impl StdoutStream for Stream {
         Box::new(Self(Arc::clone(&self.0)))
     }
 
-    /// Preview 1 never asks for this one.
+    /// Preview 1 does not use this stream.
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
         Box::new(MemoryOutputPipe::new(0))
     }

@@ -3,10 +3,10 @@
 use super::state::State;
 use wasmtime::{AsContextMut, Val};
 
-/// The most values of a payload that are described; C++ has one.
+/// How many values of an exception's payload are described at most. C++ exceptions have one.
 const MAX_VALUES: usize = 8;
 
-/// Takes the exception that left the guest out of the store, and describes it.
+/// Removes the uncaught exception from the store and describes it.
 #[cold]
 pub(super) fn take(mut store: impl AsContextMut<Data = State>) -> String {
     let mut store = store.as_context_mut();

@@ -1,12 +1,13 @@
-//! What a guest can call: the import module `wpc`, the functions of its typed dependencies, and those
-//! of the embedder.
+//! The functions that a guest can import: the import module `wpc`, functions of its typed dependencies, and the embedder's
+//! host functions.
 //!
-//! `module` tells which imports there are and checked their types; each of them is made here. A
-//! guest that passes a place outside its memory is ended, since it breaks the contract.
+//! The layer `module` lists the imports and has checked their types. A guest that passes a pointer outside its memory
+//! violates the contract and is ended.
 
-use super::environment::{Failure, LINE_COST, MAX_TEXT, tell_line};
 use super::exception;
+use super::failure::Failure;
 use super::invoke::{Entry, invoke};
+use super::log_line::{LINE_COST, MAX_TEXT, emit_line};
 use super::memory;
 use super::state::State;
 use crate::call::reply::{RawReply, encode_reply};
@@ -22,31 +23,31 @@ use wpc_abi::reply::{TAG_BAD_ARGUMENTS, TAG_ERROR};
 
 /// Ends the guest if its call should end.
 ///
-/// Every function that the host links begins with it: a guest that does nothing but call the host reaches no loop and no
-/// function of its own, which is where compiled code looks at the epoch.
+/// Every function that the host links calls it first. Compiled code checks the epoch in loops and at function entries; a
+/// guest that only calls the host reaches neither.
 pub(super) fn check_interrupt(caller: &Caller<'_, State>) -> wasmtime::Result<()> {
     caller.data().check_interrupt().map_err(wasmtime::Error::new)
 }
 
-/// The linker of the module at `at` in its definition, with the host's functions.
+/// A linker with the host's functions, for the module at `at` in its definition.
 pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     let host = names::HOST_MODULE;
     linker.func_wrap(
         host,
         names::CONSTANT_IMPORT,
-        move |caller: Caller<'_, State>, name: u32, len: u32, room: u32, capacity: u32| {
+        move |caller: Caller<'_, State>, name: u32, len: u32, buffer: u32, capacity: u32| {
             check_interrupt(&caller)?;
-            constant(caller, at, (name, len), (room, capacity)).map_err(wasmtime::Error::new)
+            constant(caller, at, (name, len), (buffer, capacity)).map_err(wasmtime::Error::new)
         },
     )?;
     linker.func_wrap(
         host,
         names::TAKE_IMPORT,
-        move |mut caller: Caller<'_, State>, room: u32, capacity: u32| -> wasmtime::Result<i64> {
+        move |mut caller: Caller<'_, State>, buffer: u32, capacity: u32| -> wasmtime::Result<i64> {
             check_interrupt(&caller)?;
             let reply = std::mem::take(&mut caller.data_mut().pending);
-            let len = hand_over(&mut caller, at, &reply, (room, capacity))
+            let len = write_bytes(&mut caller, at, &reply, (buffer, capacity))
                 .map_err(wasmtime::Error::new)?;
             if reply.len() > capacity as usize {
                 caller.data_mut().pending = reply;
@@ -61,11 +62,11 @@ pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker
             check_interrupt(&caller)?;
             let text = read_text(&mut caller, at, text, len).map_err(wasmtime::Error::new)?;
             let state = caller.data();
-            // A line costs its host something whatever its length.
+            // Each line takes resources of the host, whatever its length.
             state.volume.add(text.len() + LINE_COST).map_err(wasmtime::Error::new)?;
             if let Some(call) = &state.call {
                 let (severity, level) = severity(LogLevel::from_wire(level));
-                tell_line(&state.environment, call, severity, level, text);
+                emit_line(&state.environment, call, severity, level, text);
             }
             Ok(())
         },
@@ -83,9 +84,9 @@ pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker
     linker.func_wrap(
         host,
         names::RANDOM_IMPORT,
-        move |mut caller: Caller<'_, State>, room: u32, len: u32| {
+        move |mut caller: Caller<'_, State>, buffer: u32, len: u32| {
             check_interrupt(&caller)?;
-            fill_with_random(&mut caller, at, room, len).map_err(wasmtime::Error::new)
+            fill_with_random(&mut caller, at, buffer, len).map_err(wasmtime::Error::new)
         },
     )?;
     let clock = |caller: Caller<'_, State>, kind: i32| -> wasmtime::Result<i64> {
@@ -101,31 +102,31 @@ pub(super) fn host_linker(engine: &Engine, at: usize) -> wasmtime::Result<Linker
     Ok(linker)
 }
 
-/// Fills the guest's room with random bytes, however much it is, as long as its call may take.
+/// Fills the guest's buffer with random bytes. Large buffers are filled in steps, so that this ends with the call.
 pub(super) fn fill_with_random(
     caller: &mut Caller<'_, State>,
     at: usize,
-    room: u32,
+    buffer: u32,
     len: u32,
 ) -> Result<(), Failure> {
-    // A few milliseconds' worth.
+    // Takes a few milliseconds.
     const STEP: u32 = 1 << 20;
-    const WHAT: &str = "the room for random bytes";
+    const WHAT: &str = "the buffer for random bytes";
     let memory = memory_of(caller, at)?;
-    memory::room(memory, caller, room, len, WHAT)?;
+    memory::buffer(memory, caller, buffer, len, WHAT)?;
     let mut done = 0;
     while done < len {
         if let Some(interrupt) = caller.data().interrupt(Instant::now()) {
             return Err(Failure::Interrupted(interrupt));
         }
         let step = STEP.min(len - done);
-        rand::fill(memory::room(memory, caller, room + done, step, WHAT)?);
+        rand::fill(memory::buffer(memory, caller, buffer + done, step, WHAT)?);
         done += step;
     }
     Ok(())
 }
 
-/// Lets the module at `at` call something with bytes: `answer` gives the reply to its arguments.
+/// Links a function that the module at `at` calls with encoded arguments; `answer` returns the encoded reply.
 fn link_carried(
     linker: &mut Linker<State>,
     at: usize,
@@ -138,21 +139,25 @@ fn link_carried(
     linker.func_wrap(
         import.0,
         import.1,
-        move |mut caller: Caller<'_, State>, arguments: u32, len: u32, room: u32, capacity: u32| {
+        move |mut caller: Caller<'_, State>,
+              arguments: u32,
+              len: u32,
+              buffer: u32,
+              capacity: u32| {
             check_interrupt(&caller)?;
             let memory = memory_of(&mut caller, at).map_err(wasmtime::Error::new)?;
             let arguments =
                 memory::read(memory, &caller, arguments, len, "the arguments it passes")
                     .map_err(wasmtime::Error::new)?;
             let (found, limit) = (arguments.len(), caller.data().argument_limit);
-            // Before they are copied: a guest chooses their length.
+            // Checked before they are copied, because the guest chooses their length.
             let reply = if found > limit {
-                bad_arguments(&format!("they have {found} bytes, and the limit is {limit}"))
+                bad_arguments(&format!("they have {found} bytes, but the limit is {limit} bytes"))
             } else {
                 let arguments = arguments.to_vec();
                 answer(&mut caller, arguments)?
             };
-            let len = hand_over(&mut caller, at, &reply, (room, capacity))
+            let len = write_bytes(&mut caller, at, &reply, (buffer, capacity))
                 .map_err(wasmtime::Error::new)?;
             if reply.len() > capacity as usize {
                 caller.data_mut().pending = reply;
@@ -163,7 +168,7 @@ fn link_carried(
     Ok(())
 }
 
-/// Lets the module at `at` call an export of the module at `callee`.
+/// Links an export of the module at `callee` for the module at `at`.
 pub(super) fn link_typed(
     linker: &mut Linker<State>,
     at: usize,
@@ -175,11 +180,11 @@ pub(super) fn link_typed(
     let callee_name = format!("dependency \"{alias}\", which it called with bytes");
     link_carried(linker, at, import, move |caller, arguments| {
         let entry = entry(caller, callee).map_err(wasmtime::Error::new)?;
-        // What is owned goes before the call: calls between dependencies may nest, and each would keep its
-        // bytes.
+        // The arguments are dropped before the call: calls between dependencies may nest, and each would keep its
+        // arguments.
         let reply = |reply: RawReply<'_>, ()| reply.to_encoded(Vec::new());
         let called = invoke(&mut *caller, callee, &entry, arguments, drop, reply);
-        // An exception does not cross bytes: Wasmtime would throw it again in the module that called.
+        // An exception does not cross a call with encoded arguments: Wasmtime would throw it again in the calling module.
         let called = called.map_err(|error| {
             if !error.is::<wasmtime::ThrownException>() {
                 return error;
@@ -188,14 +193,14 @@ pub(super) fn link_typed(
             wasmtime::Error::new(Failure::Exception(format!("{exception} of {callee_name}")))
         });
         called.or_else(|error| match error.downcast::<Failure>()? {
-            // The caller's mistake, not the end of it: it learns of it as a reply.
+            // Invalid arguments do not end the calling module: it receives an error as the reply.
             Failure::BadArguments(reason) => Ok(bad_arguments(&reason)),
             failure => Err(wasmtime::Error::new(failure)),
         })
     })
 }
 
-/// Lets the module at `at` call a function of the embedder.
+/// Links a host function of the embedder for the module at `at`.
 pub(super) fn link_host_function(
     linker: &mut Linker<State>,
     at: usize,
@@ -212,14 +217,14 @@ pub(super) fn link_host_function(
         };
         let host_function = state.environment.host_functions.load().get(&function).cloned();
         let Some(host_function) = host_function else {
-            let message = format!("host function `{function}` is not defined any more");
+            let message = format!("host function `{function}` has been removed");
             return Ok(encode_reply(
                 TAG_ERROR,
                 &GuestError::new("HostFunctionNotDefined", message),
             ));
         };
         let environment = Arc::clone(&state.environment);
-        // It may wait for anything, for another call of this pool too.
+        // The function may block indefinitely, including on another call of this pool.
         environment.is_occupied.store(true, Ordering::Relaxed);
         let ran = host_function.run(&context, &arguments);
         environment.is_occupied.store(false, Ordering::Relaxed);
@@ -231,8 +236,8 @@ fn bad_arguments(reason: &str) -> Vec<u8> {
     encode_reply(TAG_BAD_ARGUMENTS, reason)
 }
 
-/// The memory of the instance that calls. Looked up by name only while it is being made, when its
-/// start function runs.
+/// The memory of the calling instance. It is looked up by name only while the instance is created and its start
+/// function runs.
 pub(super) fn memory_of(caller: &mut Caller<'_, State>, at: usize) -> Result<Memory, Failure> {
     if let Some(instance) = caller.data().instances.get(at) {
         return instance.memory.ok_or_else(no_memory);
@@ -242,7 +247,7 @@ pub(super) fn memory_of(caller: &mut Caller<'_, State>, at: usize) -> Result<Mem
 
 fn no_memory() -> Failure {
     Failure::Contract(
-        "it calls the host with pointers and exports no memory called \"memory\"".to_owned(),
+        "it passes pointers to the host but does not export a memory named \"memory\"".to_owned(),
     )
 }
 
@@ -250,34 +255,35 @@ fn constant(
     mut caller: Caller<'_, State>,
     at: usize,
     (name, len): (u32, u32),
-    room: (u32, u32),
+    buffer: (u32, u32),
 ) -> Result<i64, Failure> {
     let memory = memory_of(&mut caller, at)?;
     let name = memory::read(memory, &caller, name, len, "the name of a constant")?;
-    // A guest chooses its length, and it is looked at and copied.
+    // The guest chooses the length of the name, which is validated and copied.
     if name.len() > names::MAX_NAME_LEN {
         return Ok(names::NOT_DEFINED);
     }
-    // A name of other bytes is the name of no constant.
+    // Names of constants are UTF-8.
     let Ok(name) = std::str::from_utf8(name).map(str::to_owned) else {
         return Ok(names::NOT_DEFINED);
     };
     let Some(value) = caller.data_mut().constant(&name) else { return Ok(names::NOT_DEFINED) };
-    hand_over(&mut caller, at, &value, room)
+    write_bytes(&mut caller, at, &value, buffer)
 }
 
-/// Writes `bytes` into the guest's room if they fit, and tells how long they are.
-fn hand_over(
+/// Writes `bytes` into the guest's buffer if they fit; returns their length.
+fn write_bytes(
     caller: &mut Caller<'_, State>,
     at: usize,
     bytes: &[u8],
-    (room, capacity): (u32, u32),
+    (buffer, capacity): (u32, u32),
 ) -> Result<i64, Failure> {
     let memory = memory_of(caller, at)?;
     if let Ok(len) = u32::try_from(bytes.len())
         && len <= capacity
     {
-        memory::room(memory, caller, room, len, "the room for an answer")?.copy_from_slice(bytes);
+        memory::buffer(memory, caller, buffer, len, "the buffer for an answer")?
+            .copy_from_slice(bytes);
     }
     i64::try_from(bytes.len()).map_err(|_| Failure::ResultTooLarge { found: bytes.len() })
 }

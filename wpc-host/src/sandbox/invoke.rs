@@ -1,32 +1,29 @@
-//! One call across the wall, by whichever convention the export keeps. The host's calls and calls
-//! between dependencies go the same way.
+//! One call across the sandbox boundary, by the convention of the export. The host's calls and calls between dependencies
+//! take the same path.
 
-use super::environment::Failure;
+use super::failure::Failure;
 use super::memory;
+use super::scalars::{decode, encode};
 use super::state::State;
 use crate::call::Interrupt;
 use crate::call::reply::RawReply;
-use crate::codec::decode::{counted, trailing};
 use crate::codec::payload::{Payload, Refused};
 use crate::module::{Convention, Scalar};
-use smallvec::SmallVec;
 use std::sync::atomic::Ordering;
 use wasmtime::{AsContext as _, AsContextMut, Func, TypedFunc, Val};
 use wpc_abi::GuestError;
-use wpc_abi::reply::{
-    CONSTANT_NOT_DEFINED, Reply, TAG_ELSEWHERE, TAG_VALUE, elsewhere, length, unpack,
-};
+use wpc_abi::reply::{CONSTANT_NOT_DEFINED, Reply, TAG_ELSEWHERE, elsewhere, length, unpack};
 
-/// The least the guest's buffer is asked for: most payloads fit, and it is asked once.
+/// The minimum capacity that is requested of the guest's buffer. Most payloads fit, so it is requested once.
 const MIN_BUFFER: u32 = 1024;
 
-/// How errors name it.
+/// How errors name the buffer.
 const BUFFER: &str = "its argument buffer";
 
-/// The most bytes that are kept of why an init hook failed.
+/// How many bytes of an init hook's error are kept at most.
 const MAX_TEXT: usize = 16 * 1024;
 
-/// An export, ready to be called.
+/// An export that was looked up in its instance.
 #[derive(Clone)]
 pub(super) enum Entry {
     Wpc(TypedFunc<(u32, u32), u64>),
@@ -41,27 +38,27 @@ impl Entry {
         name: &str,
         convention: &Convention,
     ) -> Result<Self, Failure> {
-        let gone = || Failure::Link(format!("the export \"{name}\" is not there"));
+        let missing = || Failure::Link(format!("the export \"{name}\" does not exist"));
         match convention {
             Convention::Wpc => {
-                let function = instance.get_typed_func(&mut store, name).map_err(|_| gone())?;
+                let function = instance.get_typed_func(&mut store, name).map_err(|_| missing())?;
                 Ok(Self::Wpc(function))
             }
             Convention::Scalars { parameters, result } => Ok(Self::Scalars {
-                function: instance.get_func(&mut store, name).ok_or_else(gone)?,
+                function: instance.get_func(&mut store, name).ok_or_else(missing)?,
                 parameters: parameters.clone(),
                 result: *result,
             }),
             Convention::Command => {
-                let function = instance.get_typed_func(&mut store, name).map_err(|_| gone())?;
+                let function = instance.get_typed_func(&mut store, name).map_err(|_| missing())?;
                 Ok(Self::Command(function))
             }
         }
     }
 }
 
-/// Calls `entry` of the instance at `at` and gives what `read` takes of the reply, which has a kind. What `keep`
-/// makes of the arguments, once the guest has them, goes along.
+/// Calls `entry` of the instance at `at` and returns what `read` returns for the reply, which has a kind. `keep` receives
+/// the arguments once the guest has them; its result is passed to `read`.
 #[inline(always)]
 pub(super) fn invoke<A: Payload, K, T>(
     mut store: impl AsContextMut<Data = State>,
@@ -89,8 +86,8 @@ pub(super) fn invoke<A: Payload, K, T>(
             match function.call(&mut store, ()) {
                 Ok(()) => {}
                 Err(error) => match error.downcast_ref() {
-                    // Its own end, not one of its dependencies'.
-                    Some(Failure::Exited { at: whose, status: 0 }) if *whose == at => {}
+                    // This program exited, not one of its dependencies.
+                    Some(Failure::Exited { at: exited, status: 0 }) if *exited == at => {}
                     _ => return Err(error),
                 },
             }
@@ -113,13 +110,14 @@ fn invoke_wpc<A: Payload, K, T>(
     let least = u32::try_from(arguments.least()).map_err(|_| too_many_arguments())?;
     let (buffer, capacity) = reserve(&mut store, at, least)?;
     let memory = memory_at(store.data(), at)?;
-    let place = memory::room(memory, &mut store, buffer, capacity, BUFFER).map_err(failed)?;
-    let (buffer, len) = match arguments.write(place).map_err(refused)? {
-        // It is no longer than the buffer.
+    let target = memory::buffer(memory, &mut store, buffer, capacity, BUFFER).map_err(failed)?;
+    let (buffer, len) = match arguments.write(target).map_err(refused)? {
+        // The length is at most the capacity.
         Some(len) => (buffer, u32::try_from(len).unwrap_or(capacity)),
         None => copy_in(&mut store, at, arguments.bytes().map_err(refused)?)?,
     };
-    // Encoding may have taken any time: a pool that stopped meanwhile ends no loop of a guest.
+    // Encoding runs code of the caller and may take any time. If the pool was stopped meanwhile, the epoch no longer
+    // advances and could not interrupt the guest.
     if store.data().environment.stopping.load(Ordering::Acquire) {
         return Err(failed(Failure::Interrupted(Interrupt::Stopped)));
     }
@@ -129,7 +127,7 @@ fn invoke_wpc<A: Payload, K, T>(
     Ok(read(reply, kept))
 }
 
-/// Copies the arguments into a buffer that has room for them; where it lies, and their length.
+/// Copies the arguments into a buffer that is large enough; returns its pointer and their length.
 #[inline(never)]
 fn copy_in(
     store: &mut wasmtime::StoreContextMut<'_, State>,
@@ -139,7 +137,7 @@ fn copy_in(
     let len = u32::try_from(arguments.len()).map_err(|_| too_many_arguments())?;
     let (buffer, _) = reserve(store, at, len)?;
     let memory = memory_at(store.data(), at)?;
-    memory::room(memory, store, buffer, len, BUFFER).map_err(failed)?.copy_from_slice(arguments);
+    memory::buffer(memory, store, buffer, len, BUFFER).map_err(failed)?.copy_from_slice(arguments);
     Ok((buffer, len))
 }
 
@@ -160,27 +158,27 @@ pub(super) fn initialise(
     hook: &TypedFunc<(), u64>,
 ) -> wasmtime::Result<()> {
     let mut store = store.as_context_mut();
-    // As before a call: guests prepare themselves when they are first asked for their buffer.
+    // As before a call: guests initialise themselves when their buffer is first requested.
     reserve(&mut store, at, 0)?;
     let packed = hook.call(&mut store, ())?;
     let RawReply::Encoded(reply) = take_reply(&store, at, packed)? else { return Ok(()) };
     match Reply::split(reply) {
         Some(Reply::Value(_)) => Ok(()),
         Some(Reply::Error(error)) => {
-            let why = GuestError::decode(error).map_or_else(
-                |_| "an error that does not decode".to_owned(),
+            let reason = GuestError::decode(error).map_or_else(
+                |_| "an error that cannot be decoded".to_owned(),
                 |error| error.to_string(),
             );
-            let why = &why[..why.floor_char_boundary(MAX_TEXT)];
-            Err(wasmtime::Error::new(Failure::Init(format!("its init hook returned {why}"))))
+            let reason = &reason[..reason.floor_char_boundary(MAX_TEXT)];
+            Err(wasmtime::Error::new(Failure::Init(format!("its init hook returned {reason}"))))
         }
         _ => Err(wasmtime::Error::new(Failure::Contract(
-            "its init hook's reply has no kind".to_owned(),
+            "the reply of its init hook has no kind".to_owned(),
         ))),
     }
 }
 
-/// The reply at the place that a function returned, which has a kind.
+/// The reply at the (pointer, length) that a function returned; it has a kind.
 #[inline(always)]
 fn take_reply<'a>(
     store: &'a wasmtime::StoreContextMut<'_, State>,
@@ -195,9 +193,9 @@ fn take_reply<'a>(
     let reply = memory::read(memory, store, ptr, len, "its reply").map_err(failed)?;
     match Reply::split(reply) {
         Some(Reply::Elsewhere { ptr, len }) => {
-            // As long as its encoding would be.
+            // The limit applies to the length that the encoded value would have.
             within(1 + length(len as usize).1 + len as usize)?;
-            let what = "the value that its reply tells of";
+            let what = "the value that its reply points to";
             Ok(RawReply::Bytes(memory::read(memory, store, ptr, len, what).map_err(failed)?))
         }
         Some(Reply::Error(error)) => match missing_constant(store.data(), at, error) {
@@ -209,8 +207,8 @@ fn take_reply<'a>(
     }
 }
 
-/// The declared constant for whose absence the module at `at` failed, if it did. An error of a dependency is its
-/// importer's to handle: only the outermost one ends the call.
+/// The declared constant that is not defined and made the module at `at` fail, if there is one. Importers handle the
+/// errors of their dependencies: only an error of the definition's own module ends the call.
 #[cold]
 fn missing_constant(state: &State, at: usize, error: &[u8]) -> Option<String> {
     let constant = state.missing_constant().filter(|_| at + 1 == state.instances.len())?;
@@ -233,11 +231,11 @@ fn no_reply(bytes: &[u8]) -> wasmtime::Error {
     failed(Failure::Contract(match bytes {
         [] => "its reply is empty".to_owned(),
         [TAG_ELSEWHERE, ..] => format!(
-            "its reply tells where the value lies in {} bytes, and those are {}",
-            bytes.len(),
-            elsewhere(0, 0).len()
+            "its reply, which points to the value, must have {} bytes, but has {}",
+            elsewhere(0, 0).len(),
+            bytes.len()
         ),
-        [kind, ..] => format!("its reply begins with {kind}, which is no kind of reply"),
+        [kind, ..] => format!("its reply begins with {kind}, which is not a kind of reply"),
     }))
 }
 
@@ -248,16 +246,18 @@ fn memory_at(state: &State, at: usize) -> wasmtime::Result<wasmtime::Memory> {
 
 #[cold]
 fn no_memory() -> wasmtime::Error {
-    wasmtime::Error::new(Failure::Contract("it exports no memory called \"memory\"".to_owned()))
+    wasmtime::Error::new(Failure::Contract(
+        "it does not export a memory named \"memory\"".to_owned(),
+    ))
 }
 
 #[cold]
 fn no_buffer() -> wasmtime::Error {
-    wasmtime::Error::new(Failure::Contract("it exports no buffer".to_owned()))
+    wasmtime::Error::new(Failure::Contract("it does not export a buffer".to_owned()))
 }
 
-/// Where the guest's buffer lies and how much room it has, at least `len` bytes. The guest is asked only when it has to grow, and
-/// before its first call whatever the length, so that guests can prepare themselves then.
+/// The pointer and the capacity of the guest's buffer, at least `len` bytes. The guest's function is called only if the
+/// buffer must grow, and before the guest's first call whatever the length, so that the guest can initialise itself.
 #[inline]
 fn reserve(
     store: &mut wasmtime::StoreContextMut<'_, State>,
@@ -291,68 +291,4 @@ fn grow(
         (buffer.ptr, buffer.capacity) = (ptr, capacity);
     }
     Ok((ptr, capacity))
-}
-
-/// A plain export's arguments: few functions take more, and those allocate.
-type Values = SmallVec<[Val; 8]>;
-
-fn decode(parameters: &[Scalar], arguments: &[u8]) -> Result<Values, Failure> {
-    let mut rest = arguments;
-    let mut values = Values::with_capacity(parameters.len());
-    for (at, parameter) in parameters.iter().enumerate() {
-        values.push(scalar(*parameter, &mut rest).map_err(|error| {
-            Failure::BadArguments(format!(
-                "argument {} must be {}: {error}",
-                at + 1,
-                parameter.name()
-            ))
-        })?);
-    }
-    if rest.is_empty() {
-        return Ok(values);
-    }
-    Err(Failure::BadArguments(format!(
-        "it takes {}, and after them there {} {}",
-        counted(parameters.len(), "argument"),
-        if rest.len() == 1 { "is" } else { "are" },
-        trailing(rest.len())
-    )))
-}
-
-fn scalar(ty: Scalar, bytes: &mut &[u8]) -> postcard::Result<Val> {
-    fn take<'a, T: serde::Deserialize<'a>>(bytes: &mut &'a [u8]) -> postcard::Result<T> {
-        let (value, rest) = postcard::take_from_bytes(bytes)?;
-        *bytes = rest;
-        Ok(value)
-    }
-    Ok(match ty {
-        Scalar::I32 => Val::I32(take(bytes)?),
-        Scalar::I64 => Val::I64(take(bytes)?),
-        Scalar::F32 => Val::F32(take::<f32>(bytes)?.to_bits()),
-        Scalar::F64 => Val::F64(take::<f64>(bytes)?.to_bits()),
-    })
-}
-
-/// A number as a reply: at most a kind and ten bytes. Numbers always encode; were it not so, an empty
-/// reply is no value.
-fn encode(value: Option<&Val>) -> impl std::ops::Deref<Target = [u8]> {
-    const MOST: usize = 11;
-    struct Short([u8; MOST], usize);
-    impl std::ops::Deref for Short {
-        type Target = [u8];
-        fn deref(&self) -> &[u8] {
-            &self.0[..self.1]
-        }
-    }
-    let mut reply = [TAG_VALUE; MOST];
-    let rest = &mut reply[1..];
-    let used = match value {
-        Some(Val::I32(value)) => postcard::to_slice(value, rest),
-        Some(Val::I64(value)) => postcard::to_slice(value, rest),
-        Some(Val::F32(bits)) => postcard::to_slice(&f32::from_bits(*bits), rest),
-        Some(Val::F64(bits)) => postcard::to_slice(&f64::from_bits(*bits), rest),
-        _ => Ok(&mut [][..]),
-    };
-    let len = used.map_or(0, |used| used.len() + 1);
-    Short(reply, len)
 }

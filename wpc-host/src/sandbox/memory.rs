@@ -1,11 +1,12 @@
-//! The only code that touches guest memory. Every place a guest names is checked against the memory
-//! as it is at that moment; nothing is kept across a call into the guest.
+//! The only code that accesses guest memory. Every range that a guest passes is checked against the current size of the
+//! memory; no reference is kept across a call into the guest.
 
-use super::environment::Failure;
+use super::failure::Failure;
 use super::state::State;
+use crate::codec::decode::counted;
 use wasmtime::{AsContext, AsContextMut, Memory};
 
-/// The bytes at `ptr`, or the failure that names who passed what.
+/// The bytes at `ptr`; if they are out of bounds, the failure names them by `what`.
 #[inline]
 pub(super) fn read<'a>(
     memory: Memory,
@@ -19,9 +20,9 @@ pub(super) fn read<'a>(
     range(ptr, len).and_then(|range| data.get(range)).ok_or_else(|| outside(what, ptr, len, size))
 }
 
-/// The room at `ptr`, or the failure that names who passed what.
+/// The writable buffer at `ptr`; if it is out of bounds, the failure names it by `what`.
 #[inline]
-pub(super) fn room<'a>(
+pub(super) fn buffer<'a>(
     memory: Memory,
     store: &'a mut impl AsContextMut<Data = State>,
     ptr: u32,
@@ -43,6 +44,8 @@ fn range(ptr: u32, len: u32) -> Option<std::ops::Range<usize>> {
 #[cold]
 fn outside(what: &str, ptr: u32, len: u32, size: usize) -> Failure {
     Failure::Contract(format!(
-        "{what} lies outside its memory: {len} bytes at {ptr}, and the memory has {size}"
+        "{what} is outside its memory: {} at {ptr}, but the memory has {}",
+        counted(len as usize, "byte"),
+        counted(size, "byte")
     ))
 }

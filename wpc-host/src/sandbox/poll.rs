@@ -1,6 +1,6 @@
-//! `poll_oneoff` of WASI preview 1: waiting for clocks, which ends with the call. Input and output are always ready.
+//! `poll_oneoff` of WASI preview 1: guests wait for clocks until their call ends. Input and output are always ready.
 
-use super::environment::Failure;
+use super::failure::Failure;
 use super::imports::memory_of;
 use super::memory;
 use super::state::State;
@@ -8,20 +8,20 @@ use crate::host_function::LOOK;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::Caller;
 
-/// The most subscriptions a guest may wait for at once: they are kept while it does.
+/// The maximum number of subscriptions in one call; the host keeps a copy of them while it waits.
 const MAX_SUBSCRIPTIONS: u32 = 4096;
 
-/// A subscription and an event, as preview 1 lays them out in memory.
+/// The sizes of a subscription and of an event in the memory layout of preview 1.
 const SUBSCRIPTION: u32 = 48;
 const EVENT: u32 = 32;
 
 pub(super) const SUCCESS: i32 = 0;
 const INVALID: i32 = 28;
 
-/// The kind of a subscription to a clock; 1 and 2 are reading and writing.
+/// The kind of a subscription to a clock. Kinds 1 and 2 are reading and writing.
 const CLOCK: u8 = 0;
 
-/// What one subscription waits for.
+/// A decoded subscription.
 struct Awaited {
     user_data: [u8; 8],
     kind: u8,
@@ -30,16 +30,16 @@ struct Awaited {
 
 #[derive(Clone, Copy)]
 enum What {
-    /// Input and output never make a guest wait here.
+    /// Input or output, which are always ready.
     Ready,
-    /// `None` is for ever.
+    /// A moment; `None` is never.
     Until(Option<Instant>),
-    /// No clock of this number, or nothing of this kind.
+    /// An unknown clock or kind.
     Unknown,
 }
 
-/// Waits until one of `count` subscriptions at `wanted` has come about, and writes those that have to
-/// `events`, their number to `found`. Ends with the call.
+/// Waits until one of the `count` subscriptions at `wanted` is ready. Writes the events of those that are ready to
+/// `events`, and their number to `found`. Returns early if the call should end.
 pub(super) fn poll_oneoff(
     mut caller: Caller<'_, State>,
     at: usize,
@@ -87,12 +87,12 @@ pub(super) fn poll_oneoff(
         event[10] = awaited.kind;
         // At least one byte can be read or written.
         event[16] = u8::from(awaited.kind != CLOCK);
-        let place = events.saturating_add(written * EVENT);
-        memory::room(memory, &mut caller, place, EVENT, "the room for events")?
+        let ptr = events.saturating_add(written * EVENT);
+        memory::buffer(memory, &mut caller, ptr, EVENT, "the buffer for events")?
             .copy_from_slice(&event);
         written += 1;
     }
-    memory::room(memory, &mut caller, found, 4, "the room for the number of events")?
+    memory::buffer(memory, &mut caller, found, 4, "the buffer for the number of events")?
         .copy_from_slice(&written.to_le_bytes());
     Ok(SUCCESS)
 }
@@ -116,7 +116,7 @@ fn awaited(subscription: &[u8; SUBSCRIPTION as usize], started: Instant, now: In
     Awaited { user_data: bytes(0), kind, what }
 }
 
-/// Sleeps until the moment, or for ever, but no longer than the call may take.
+/// Sleeps until the moment, but not beyond the end of the call.
 fn sleep(state: &State, until: Option<Instant>) -> Result<(), Failure> {
     loop {
         let now = Instant::now();

@@ -1,7 +1,9 @@
-//! What a store carries while its guest runs: whose call it is, what may be used, what came up.
+//! The data of a store while its guest runs: the call, its limits, and its intermediate results.
 
 use super::context::Context;
-use super::environment::{Constants, Environment, Failure, Volume};
+use super::environment::{Constants, Environment};
+use super::failure::Failure;
+use super::log_line::LogVolume;
 use crate::call::{Call, Interrupt};
 use crate::definition::limits::{Limits, MAX_TABLE_ELEMENTS};
 use std::sync::Arc;
@@ -10,30 +12,30 @@ use wasmtime::{Memory, TypedFunc};
 
 pub(crate) struct State {
     pub(super) environment: Arc<Environment>,
-    /// The call that runs.
+    /// The running call.
     pub(super) call: Option<Arc<Call>>,
-    /// The constants as the running call first saw them.
-    pub(super) constants: Option<SeenConstants>,
-    /// The constants that its modules declare, in order: a hostile one may declare many.
+    /// The snapshot of the constants that the running call took at its first access.
+    pub(super) constants: Option<ConstantSnapshot>,
+    /// The constants that its modules declare, sorted for lookup because a hostile module may declare many.
     declared: Arc<[String]>,
-    /// A reply of a dependency that did not fit the room it was given.
+    /// A reply that did not fit the buffer that the guest passed for it.
     pub(super) pending: Vec<u8>,
-    /// Why the guest said it would trap.
+    /// The panic message that the guest reported before it traps.
     pub(super) panic: Option<String>,
-    /// Which module is being made, as errors name it.
-    pub(super) making: Option<String>,
+    /// The module that is being instantiated, as errors name it.
+    pub(super) instantiating: Option<String>,
     pub(super) meter: Meter,
-    pub(super) volume: Arc<Volume>,
-    /// What the modules that use WASI have of it.
+    pub(super) volume: Arc<LogVolume>,
+    /// The contexts of the modules that use WASI.
     pub(super) wasi: Vec<Context>,
     pub(super) argument_limit: usize,
     pub(super) result_limit: usize,
-    /// The finished instances, dependencies first; the index is the module's in the definition.
+    /// The finished instances, dependencies first, indexed by the position of their module in the definition.
     pub(super) instances: Vec<Instance>,
 }
 
 impl State {
-    /// The state of a sandbox with so many instances, before any of them is there.
+    /// The state of a sandbox before its `instances` instances are created.
     pub(super) fn new(
         limits: &Limits,
         environment: &Arc<Environment>,
@@ -47,9 +49,9 @@ impl State {
             declared: Arc::clone(declared),
             pending: Vec::new(),
             panic: None,
-            making: None,
+            instantiating: None,
             meter: Meter::new(limits),
-            volume: Arc::new(Volume::new(limits.log)),
+            volume: Arc::new(LogVolume::new(limits.log)),
             wasi: Vec::new(),
             argument_limit: limits.arguments,
             result_limit: limits.result,
@@ -57,32 +59,32 @@ impl State {
         }
     }
 
-    /// The value of a constant, by those that the running call first saw.
+    /// The value of a constant in the running call's snapshot.
     pub(super) fn constant(&mut self, name: &str) -> Option<Arc<[u8]>> {
         let Self { constants, environment, declared, .. } = self;
-        let seen = constants.get_or_insert_with(|| SeenConstants {
+        let snapshot = constants.get_or_insert_with(|| ConstantSnapshot {
             all: environment.constants.load_full(),
             missing: None,
         });
-        let value = seen.all.get(name).cloned();
+        let value = snapshot.all.get(name).cloned();
         if value.is_none() && is_declared(declared, name) {
-            seen.missing = Some(name.to_owned());
+            snapshot.missing = Some(name.to_owned());
         }
         value
     }
 
-    /// The declared constant that the running call read last without finding it.
+    /// The last declared constant that the running call read and that was not defined.
     pub(super) fn missing_constant(&self) -> Option<&str> {
         self.constants.as_ref()?.missing.as_deref()
     }
 
-    /// Why the running call should end now, if it should.
+    /// The reason why the running call should end now, if there is one.
     pub(super) fn interrupt(&self, now: Instant) -> Option<Interrupt> {
         self.environment.interrupt(self.call.as_deref(), now)
     }
 
-    /// Fails if the running call should end. It reads the supervisor's clock instead of the system's: behind by a tick at
-    /// most, as the epoch is, and cheap enough for each call of a host function.
+    /// Fails if the running call should end. It reads the epoch ticker's time instead of the system clock: that time is at
+    /// most one tick old, as the epoch is, and cheap enough to read in each call of a host function.
     #[inline]
     pub(super) fn check_interrupt(&self) -> Result<(), Failure> {
         match self.interrupt(self.environment.ticker.last_tick()) {
@@ -96,13 +98,13 @@ fn is_declared(declared: &[String], name: &str) -> bool {
     declared.binary_search_by(|declared| declared.as_str().cmp(name)).is_ok()
 }
 
-/// What the running call has seen of the constants.
-pub(super) struct SeenConstants {
+/// The running call's snapshot of the constants.
+pub(super) struct ConstantSnapshot {
     all: Arc<Constants>,
     missing: Option<String>,
 }
 
-/// An instance with what the host needs of it at every call.
+/// An instance with the items that the host uses in every call.
 #[derive(Clone)]
 pub(super) struct Instance {
     pub(super) instance: wasmtime::Instance,
@@ -118,7 +120,7 @@ pub(super) struct Buffer {
     pub(super) capacity: u32,
 }
 
-/// Counts what a sandbox's memories and tables have together.
+/// Counts the bytes of a sandbox's memories and the elements of its tables.
 #[derive(Debug)]
 pub(super) struct Meter {
     pub(super) memory: Tally,
@@ -129,7 +131,7 @@ pub(super) struct Meter {
 pub(super) struct Tally {
     pub(super) used: usize,
     limit: usize,
-    /// What was asked for when it was refused.
+    /// The total that was requested when it was refused.
     refused: Option<usize>,
 }
 
@@ -144,7 +146,7 @@ impl Tally {
         true
     }
 
-    /// What was refused, and the limit.
+    /// The refused total and the limit.
     pub(super) fn shortage(&self) -> Option<(usize, usize)> {
         self.refused.map(|requested| (requested, self.limit))
     }
@@ -156,7 +158,7 @@ impl Meter {
         Self { memory: tally(limits.memory), table_elements: tally(limits.table_elements) }
     }
 
-    /// Forgets what earlier calls were short of.
+    /// Clears the refusals of earlier calls.
     pub(super) fn begin_call(&mut self) {
         (self.memory.refused, self.table_elements.refused) = (None, None);
     }
@@ -178,14 +180,14 @@ impl wasmtime::ResourceLimiter for Meter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        // The pool's own maximum is no less than the limit: going past it is going past the limit.
+        // The pool's own maximum is at least the limit, so exceeding it also exceeds the limit.
         let own_maximum = maximum.filter(|maximum| *maximum < MAX_TABLE_ELEMENTS);
         Ok(is_refused_anyway(desired, own_maximum) || self.table_elements.grow(current, desired))
     }
 }
 
-/// Whether the engine refuses this by the module's own maximum, after it asked here: nothing grows
-/// then, and nothing must be counted.
+/// Whether the engine refuses the growth because of the module's own maximum. It asks the limiter first; nothing must be
+/// counted then.
 fn is_refused_anyway(desired: usize, maximum: Option<usize>) -> bool {
     maximum.is_some_and(|maximum| desired > maximum)
 }

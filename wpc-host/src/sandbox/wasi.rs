@@ -1,11 +1,12 @@
-//! WASI preview 1 in a sandbox: `wasmtime_wasi` implements it, confined to what was granted. What waits or works for long
-//! is ours, so that it ends with its call.
+//! WASI preview 1 in a sandbox. `wasmtime_wasi` implements it, limited to what was granted. Functions that may wait or
+//! run for long are implemented here, so that they end with their call.
 //!
-//! The functions are linked here one by one instead of by `wasmtime_wasi`'s own linker, which blocks on a `tokio` runtime: on a
-//! thread that runs an async task, as callers' threads may, that panics. Nothing here waits for another thread, so each of
-//! their futures is ready when it is first polled. It also lets each function look whether its call should end.
+//! The functions are linked one by one instead of by `wasmtime_wasi`'s own linker. That linker blocks on a `tokio` runtime,
+//! which panics on a thread that runs an async task, as callers' threads may. No function here waits for another thread,
+//! so each of their futures is ready at the first poll. Linking them here also lets each function check whether its call
+//! should end.
 
-use super::environment::Failure;
+use super::failure::Failure;
 use super::imports::{check_interrupt, fill_with_random, memory_of};
 use super::poll::{SUCCESS, poll_oneoff};
 use super::state::State;
@@ -18,10 +19,10 @@ use wasmtime::{AsContextMut as _, Caller, Linker};
 use wasmtime_wasi::p1::wasi_snapshot_preview1::{self as preview1, WasiSnapshotPreview1 as _};
 use wiggle::GuestMemory;
 
-/// Links functions of preview 1 that `wasmtime_wasi` implements, each with the types of its parameters: those that return at
-/// once, and those that are futures.
+/// Links functions of preview 1 that `wasmtime_wasi` implements, each with the types of its parameters: synchronous
+/// functions and those that return futures.
 macro_rules! link_functions {
-    ($linker:ident, $at:ident, $nth:ident; at_once { $($sync:ident($($sync_ty:ident),*);)+ } futures { $($name:ident($($ty:ident),*);)+ }) => {
+    ($linker:ident, $at:ident, $nth:ident; synchronous { $($sync:ident($($sync_ty:ident),*);)+ } futures { $($name:ident($($ty:ident),*);)+ }) => {
         $(link_functions!(@one $linker, $at, $nth, $sync, ready, ($($sync_ty),*) (a b c d e f g h i) ());)+
         $(link_functions!(@one $linker, $at, $nth, $name, awaited, ($($ty),*) (a b c d e f g h i) ());)+
     };
@@ -35,7 +36,7 @@ macro_rules! link_functions {
             stringify!($name),
             move |mut caller: Caller<'_, State> $(, $letter: $ty)*| -> wasmtime::Result<i32> {
                 check_interrupt(&caller)?;
-                if stringify!($name) == "path_open" && !has_room_for_file() {
+                if stringify!($name) == "path_open" && !can_open_file() {
                     return Ok(TOO_MANY_FILES);
                 }
                 let memory = memory_of(&mut caller, $at).map_err(wasmtime::Error::new)?;
@@ -52,19 +53,19 @@ macro_rules! link_functions {
     };
 }
 
-/// Preview 1's `errno` of a process that may open no more files.
+/// Preview 1's `errno` of a process that cannot open another file.
 const TOO_MANY_FILES: i32 = 33;
 
-/// Whether the process may open another file without cutting into the descriptors that are kept free. The guest learns of
-/// it as from any operating system: part of it has run, so its call does not end as refused.
-fn has_room_for_file() -> bool {
+/// Whether the process can open another file without using the descriptors that are kept in reserve. The guest receives
+/// an `errno`, as from any operating system: part of it has run, so its call is not refused.
+fn can_open_file() -> bool {
     os_limits::check_files("a file of a guest", 1).is_ok()
 }
 
-/// Links preview 1 for the module at `at`, whose context is the sandbox's `nth`.
+/// Links preview 1 for the module at `at`, which uses the sandbox's `nth` context.
 pub(super) fn link(linker: &mut Linker<State>, at: usize, nth: usize) -> wasmtime::Result<()> {
     link_functions! { linker, at, nth;
-        at_once {
+        synchronous {
             args_get(i32, i32);
             args_sizes_get(i32, i32);
             clock_res_get(i32, i32);
@@ -116,17 +117,17 @@ pub(super) fn link(linker: &mut Linker<State>, at: usize, nth: usize) -> wasmtim
             poll_oneoff(caller, at, wanted, events, count, found).map_err(wasmtime::Error::new)
         },
     )?;
-    // Theirs draws byte by byte, into a buffer of the host's first.
+    // The implementation of `wasmtime_wasi` generates byte by byte, and into a buffer of the host first.
     linker.func_wrap(
         WASI_MODULE,
         "random_get",
-        move |mut caller: Caller<'_, State>, room: u32, len: u32| {
+        move |mut caller: Caller<'_, State>, buffer: u32, len: u32| {
             check_interrupt(&caller)?;
-            fill_with_random(&mut caller, at, room, len).map_err(wasmtime::Error::new)?;
+            fill_with_random(&mut caller, at, buffer, len).map_err(wasmtime::Error::new)?;
             Ok(SUCCESS)
         },
     )?;
-    // Says whose program ended, and takes any status.
+    // Unlike that of `wasmtime_wasi`, it reports which module exited and accepts any status.
     linker.func_wrap(
         WASI_MODULE,
         "proc_exit",
@@ -138,7 +139,7 @@ pub(super) fn link(linker: &mut Linker<State>, at: usize, nth: usize) -> wasmtim
     Ok(())
 }
 
-/// The answer of a function that returns at once.
+/// The answer of a synchronous function.
 fn ready(
     answer: wasmtime::Result<i32>,
     _: impl Fn() -> Option<Interrupt>,
@@ -146,7 +147,7 @@ fn ready(
     answer
 }
 
-/// The answer of a future, which is ready when it is first polled; were it not, it would be awaited until its call should end.
+/// The answer of a future. It is ready at the first poll; if it were not, it would be polled until its call should end.
 fn awaited(
     future: impl Future<Output = wasmtime::Result<i32>>,
     interrupt: impl Fn() -> Option<Interrupt>,
