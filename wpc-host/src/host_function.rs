@@ -1,8 +1,8 @@
-//! Functions of the embedder that guests may call, where their definition was granted them.
+//! Functions of the embedder that guests may call if their definition was granted them.
 //!
-//! Bytes come in and bytes go out, as between modules; what the embedder's closure does is foreign
-//! code, so its panics are caught and its slowness is bounded from outside: an async one is dropped
-//! when its call should end, a blocking one costs its worker if it does not come back.
+//! Arguments and replies are encoded, as between modules. Panics of the embedder's closure are caught, and its running time
+//! is bounded from outside: an async function is dropped when its call should end; a blocking one that does not return
+//! makes its worker unresponsive, and the worker is replaced.
 
 use crate::call::reply::encode_reply;
 use crate::call::{Call, Interrupt};
@@ -23,46 +23,45 @@ use std::time::{Duration, Instant};
 use wpc_abi::GuestError;
 use wpc_abi::reply::{TAG_BAD_ARGUMENTS, TAG_ERROR, TAG_VALUE};
 
-/// How often what waits on a worker's thread for others looks whether its call should end.
+/// How often code that waits on a worker's thread checks whether its call should end.
 pub(crate) const LOOK: Duration = Duration::from_millis(1);
 
-/// Which call a host function works for. Cheap to clone.
+/// The call on whose behalf a host function runs. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct HostContext {
     pub(crate) call: Arc<Call>,
     pub(crate) worker: WorkerId,
-    /// Set when the worker has to end.
+    /// Set when the worker must end.
     pub(crate) stopping: Arc<AtomicBool>,
 }
 
 impl HostContext {
-    /// The call's number, as events about it carry it.
+    /// The call's id, which events about it contain.
     #[must_use]
     pub fn call_id(&self) -> CallId {
         self.call.id
     }
 
-    /// The function that was called; a dependency of its may be the one that called the host.
+    /// The function that was called. The caller of the host function may be one of its dependencies.
     #[must_use]
     pub fn function_name(&self) -> &str {
         &self.call.function
     }
 
-    /// The worker whose thread this runs on. Its other calls wait meanwhile.
+    /// The worker on whose thread the host function runs. The worker's other calls wait meanwhile.
     #[must_use]
     pub fn worker_id(&self) -> WorkerId {
         self.worker
     }
 
-    /// When the call ends, whatever the host function does.
+    /// When the call ends, whether or not the host function has returned.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.call.deadline()
     }
 
-    /// Whether the call should end now: its limit passed, somebody cancelled it, or the workers stop.
-    /// Its caller is answered within a few milliseconds, and what this function returns is lost: the
-    /// guest is interrupted in its place.
+    /// Whether the call should end now: its limit passed, it was cancelled, or the workers are stopping. Its caller is
+    /// answered within a few milliseconds. The result of the host function is discarded, and the guest is interrupted.
     #[must_use]
     pub fn should_end(&self) -> bool {
         self.interrupt().is_some()
@@ -73,12 +72,12 @@ impl HostContext {
     }
 }
 
-/// What ended a host function before it gave a reply.
+/// Why a host function ended without a reply.
 pub(crate) struct Interrupted(pub(crate) Interrupt);
 
-/// A host function as sandboxes see it.
+/// A host function as sandboxes call it.
 ///
-/// What the embedder's closure owns is dropped as the embedder's code is run.
+/// Dropping the closure runs code of the embedder, so it happens where such code may run.
 pub(crate) struct HostFunction(Option<Box<Run>>);
 
 impl Drop for HostFunction {
@@ -97,7 +96,7 @@ impl std::fmt::Debug for HostFunction {
 }
 
 impl HostFunction {
-    /// A closure that returns before long.
+    /// A closure that is expected to return soon.
     pub(crate) fn blocking<A, R, E, F>(name: &str, function: F) -> Self
     where
         A: DeserializeOwned,
@@ -160,15 +159,15 @@ impl HostFunction {
         context: &HostContext,
         arguments: &[u8],
     ) -> Result<Vec<u8>, Interrupted> {
-        // Only its drop takes it out.
+        // Only `drop` removes it.
         let Some(run) = &self.0 else { return Ok(Vec::new()) };
         let reply = run(context, arguments)?;
-        // One that took its time must not carry its call past the limit.
+        // A slow function must not let its call exceed its limit.
         context.interrupt().map_or(Ok(reply), |interrupt| Err(Interrupted(interrupt)))
     }
 }
 
-/// Polls a future on this thread until it is ready or its call should end; it is dropped then.
+/// Polls a future on this thread until it is ready or its call should end, and drops it.
 pub(crate) fn drive<T>(
     future: impl Future<Output = T>,
     interrupt: impl Fn() -> Option<Interrupt>,
@@ -188,7 +187,7 @@ pub(crate) fn drive<T>(
     })
 }
 
-/// The reply that `run` encodes; a panic of it is an error that its guest receives.
+/// The reply that `run` encodes. If it panics, the guest receives an error.
 fn contained(name: &str, run: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
     contain(run).unwrap_or_else(|message| {
         let message = message.unwrap_or_else(|| "the panic has no message".to_owned());

@@ -1,4 +1,4 @@
-//! All that one definition was granted.
+//! The grants of a definition.
 
 use crate::capability::Capability;
 use crate::definition::wasi::Wasi;
@@ -6,7 +6,7 @@ use crate::error::Error;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What one definition was granted.
+/// What a definition was granted.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Grants {
     random: bool,
@@ -34,11 +34,11 @@ impl Grants {
         }
     }
 
-    /// What was granted of WASI, with its directories open; `what` is granted it.
+    /// Opens the directories of the WASI grant. Errors name the definition by `what`.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidOptions`] with everything that is wrong with it.
+    /// [`Error::InvalidOptions`] with all problems of the grant.
     pub(crate) fn open_wasi(&self, what: &str) -> Result<Option<Arc<Wasi>>, Error> {
         self.wasi.clone().map(|wasi| wasi.open(what)).transpose()
     }

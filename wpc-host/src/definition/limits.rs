@@ -1,18 +1,18 @@
-//! What a definition may use. Every bound has a default, because every guest is hostile until shown
-//! otherwise.
+//! The limits of a definition. Every limit has a default, because every guest is treated as hostile.
 
 use crate::options::MAX_DURATION;
 use std::time::Duration;
 
-/// The largest table a sandbox may have; the address space of every pool slot is set aside for it.
+/// The maximum number of table elements in a sandbox. Every slot of the instance pool reserves address space for it.
 pub(crate) const MAX_TABLE_ELEMENTS: usize = 100_000;
 
-/// Less stack than this is of no use to anybody.
+/// The minimum stack size. A smaller stack would not be useful.
 const MIN_STACK: usize = 16 * 1024;
 
-/// The bounds of one definition. They hold for a sandbox as a whole, its dependencies included; of a
-/// dependency's own limits only those count that its definition is checked against (`module_size`,
-/// `compile_time`, what its memory and table start with), since it runs in the sandboxes of functions.
+/// The limits of one definition. They apply to a sandbox as a whole, its dependencies included.
+///
+/// A dependency runs in the sandboxes of functions. Its own limits therefore apply only when it is defined: `module_size`,
+/// `compile_time`, and the initial sizes of its memory and tables.
 ///
 /// ```
 /// use wpc_host::Limits;
@@ -21,50 +21,48 @@ const MIN_STACK: usize = 16 * 1024;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// How long a call may take from its acceptance to its answer. Default `None`: the pool's
+    /// The maximum time of a call from its acceptance to its answer. Default `None`: the pool's
     /// [`call_timeout`](crate::Options::call_timeout).
     pub time: Option<Duration>,
-    /// How much fuel a call may use: about one unit an operator, one a byte of `memory.fill` and
-    /// `memory.copy`, taken before they begin, and one an element of a table operation. Instantiating the sandbox for the call
-    /// counts. The same work uses the same fuel. If a call traps or is interrupted, up to
-    /// [`MAX_UNCOUNTED_FUEL`](crate::MAX_UNCOUNTED_FUEL) units are missing from its reported fuel.
-    /// Metering needs code compiled for it, which is slower; definitions without it are not affected.
-    /// Default `None`: not metered.
+    /// The maximum fuel of a call: about one unit per operator, one per byte of `memory.fill` and `memory.copy`, taken
+    /// before they begin, and one per element of a table operation. Instantiating the sandbox for the call counts. The
+    /// same work uses the same fuel. If a call traps or is interrupted, up to
+    /// [`MAX_UNCOUNTED_FUEL`](crate::MAX_UNCOUNTED_FUEL) units are missing from its reported fuel. Metered code is
+    /// compiled separately and is slower; definitions without metering are not affected. Default `None`: not metered.
     pub fuel: Option<u64>,
-    /// How many bytes the memories of a sandbox may have together. The heap in which a guest's exceptions lie counts as
-    /// one of them: none until the guest throws, then at least 64 KiB. Default 256 MiB.
+    /// The maximum total size of a sandbox's memories, in bytes. The heap of a guest's exceptions counts as a memory: it
+    /// is empty until the guest throws, then it has at least 64 KiB. Default 256 MiB.
     pub memory: usize,
-    /// How many elements the tables of a sandbox may have together. Default 100,000, and at most
-    /// that. A module has at most 4 tables.
+    /// The maximum total number of elements in a sandbox's tables. Default 100,000, which is also the maximum. A module
+    /// has at most 4 tables.
     pub table_elements: usize,
-    /// How many bytes of stack a guest may use, rounded up to a power of two; going past it ends its
-    /// sandbox. From 16 KiB to the pool's
-    /// [`max_wasm_stack`](crate::Options::max_wasm_stack). Default `None`: the pool's.
+    /// The stack size of a guest in bytes, rounded up to a power of two. Exceeding it ends the sandbox. Between 16 KiB and
+    /// the pool's [`max_wasm_stack`](crate::Options::max_wasm_stack). Default `None`: the pool's.
     pub stack: Option<usize>,
-    /// How many module instances a sandbox may have: its own module's, and one for each dependency
-    /// that it reaches. Default 64.
+    /// The maximum number of module instances in a sandbox: one of its own module, and one of each transitive dependency.
+    /// Default 64.
     pub instances: usize,
-    /// How many files and directories each module of a sandbox may have open at once through WASI,
-    /// beside those it was granted. The process's own limit must allow for as many in every live sandbox; a guest
-    /// that would open the process's last descriptors receives WASI's error `mfile`. Default 32.
+    /// The maximum number of files and directories that each module of a sandbox may have open at once through WASI, in
+    /// addition to those it was granted. The limit of the process must allow for as many in every live sandbox. A guest
+    /// that would open the last descriptors of the process receives WASI's error `mfile`. Default 32.
     pub open_files: usize,
-    /// How many bytes a call's encoded arguments may have. Default 64 MiB.
+    /// The maximum size of a call's encoded arguments, in bytes. Default 64 MiB.
     pub arguments: usize,
-    /// How many bytes a call's encoded result may have. A larger one ends the sandbox, and counts as
-    /// a failure of the function. Default 64 MiB.
+    /// The maximum size of a call's encoded result, in bytes. A larger result ends the sandbox and counts as a failure of
+    /// the function. Default 64 MiB.
     pub result: usize,
-    /// How many bytes a module may have. Default 64 MiB.
+    /// The maximum size of a module, in bytes. Default 64 MiB.
     pub module_size: usize,
-    /// How many bytes a call may write for people: log lines, and what goes to WASI's outputs. A line
-    /// counts 64 bytes beyond its text. One that writes more is ended. Default 1 MiB.
+    /// The maximum number of bytes that a call may write to logs and to WASI's outputs. Each line counts 64 bytes in
+    /// addition to its text. A call that writes more is ended. Default 1 MiB.
     pub log: usize,
-    /// How long compiling the module may take. Default 30 s.
+    /// The maximum time for compiling the module. Default 30 s.
     pub compile_time: Duration,
-    /// After how many calls a sandbox is replaced by a fresh one; 1 gives every call its own.
-    /// Default `None`: it is kept as long as it does not fail.
+    /// The number of calls after which a sandbox is replaced by a fresh one; 1 gives every call its own sandbox. Default
+    /// `None`: a sandbox is kept until it fails.
     pub recycle_after_calls: Option<u64>,
-    /// Past how many bytes of memory a sandbox is replaced by a fresh one after its call: memory
-    /// that one large call grew is kept otherwise. Default `None`: it is kept.
+    /// The memory size in bytes above which a sandbox is replaced by a fresh one after a call. This frees memory that one
+    /// large call has grown. Default `None`: the sandbox is kept.
     pub recycle_past_memory: Option<usize>,
 }
 
@@ -90,12 +88,12 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// What is wrong with them, an item each; `what` has them.
+    /// The problems of these limits, one item each, which name the definition by `what`.
     pub(crate) fn problems(&self, what: &str, max_wasm_stack: usize) -> Vec<String> {
         let mut problems = Vec::new();
         if self.stack.is_some_and(|stack| !(MIN_STACK..=max_wasm_stack).contains(&stack)) {
             problems.push(format!(
-                "`Limits::stack` of {what} must be from {MIN_STACK} to {max_wasm_stack}, which `Options::max_wasm_stack` sets"
+                "`Limits::stack` of {what} must be between {MIN_STACK} bytes and `Options::max_wasm_stack`, {max_wasm_stack} bytes"
             ));
         }
         if self.instances == 0 {
@@ -108,12 +106,12 @@ impl Limits {
         }
         if self.time.is_some_and(|time| time.is_zero() || time > MAX_DURATION) {
             problems.push(format!(
-                "`Limits::time` of {what} must be longer than zero and at most a year"
+                "`Limits::time` of {what} must be greater than zero and at most one year"
             ));
         }
         if self.compile_time.is_zero() || self.compile_time > MAX_DURATION {
             problems.push(format!(
-                "`Limits::compile_time` of {what} must be longer than zero and at most a year"
+                "`Limits::compile_time` of {what} must be greater than zero and at most one year"
             ));
         }
         if self.recycle_after_calls == Some(0) {
@@ -122,7 +120,7 @@ impl Limits {
         for (name, bytes) in [("arguments", self.arguments), ("result", self.result)] {
             if bytes > u32::MAX as usize {
                 problems.push(format!(
-                    "`Limits::{name}` of {what} must be less than 4 GiB, as a guest's memory is"
+                    "`Limits::{name}` of {what} must be less than 4 GiB, the maximum size of a guest's memory"
                 ));
             }
         }

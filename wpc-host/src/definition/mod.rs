@@ -1,4 +1,4 @@
-//! What an embedder gives to be defined: a module's bytes, and what it may use.
+//! What an embedder passes to define functions: the bytes of a module, its limits and its grants.
 
 pub(crate) mod grants;
 pub(crate) mod limits;
@@ -11,7 +11,7 @@ use crate::definition::wasi::Wasi;
 use crate::id::Sha256Hash;
 use std::sync::Arc;
 
-/// A `.wasm` to be defined, with what its definition may use. Cheap to clone: clones share the bytes.
+/// A WebAssembly module with the limits and grants of its definition. Cheap to clone: clones share the bytes.
 ///
 /// ```no_run
 /// use wpc_host::{Capability, Limits, WasmModule};
@@ -28,7 +28,7 @@ pub struct WasmModule {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) export: Option<String>,
     pub(crate) sha256: Option<Sha256Hash>,
-    /// Clones share them, and so do definitions of clones.
+    /// Shared by clones and by the definitions of clones.
     pub(crate) limits: Arc<Limits>,
     pub(crate) grants: Grants,
     pub(crate) has_canonical_nans: bool,
@@ -36,7 +36,7 @@ pub struct WasmModule {
 }
 
 impl WasmModule {
-    /// A module of these bytes, with default limits and nothing granted.
+    /// Creates a module from its bytes, with default limits and without grants.
     #[must_use]
     pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
         Self {
@@ -51,7 +51,8 @@ impl WasmModule {
         }
     }
 
-    /// What errors call the module, such as the name of its file. Without a name they call it by what is defined of it.
+    /// Sets the name of the module in errors, for example the name of its file. Without a name, errors name the module by
+    /// what is defined from it.
     ///
     /// ```
     /// # fn main() -> Result<(), wpc_host::Error> {
@@ -75,21 +76,21 @@ impl WasmModule {
         }
     }
 
-    /// The export that is meant, where it is not named like the function.
+    /// Selects the export, if its name differs from that of the function.
     #[must_use]
     pub fn export(mut self, export: impl Into<String>) -> Self {
         self.export = Some(export.into());
         self
     }
 
-    /// The SHA-256 the bytes must have.
+    /// Sets the SHA-256 that the bytes must have.
     #[must_use]
     pub fn sha256(mut self, hash: Sha256Hash) -> Self {
         self.sha256 = Some(hash);
         self
     }
 
-    /// What the definition may use.
+    /// Sets the limits of the definition.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = Arc::new(limits);
@@ -104,36 +105,37 @@ impl WasmModule {
         self
     }
 
-    /// Gives every NaN the same bits on every kind of processor, so that a function without clocks and
-    /// randomness gives the same bytes wherever it runs; on processors of one kind it does so anyway.
-    /// Arithmetic of floating point takes up to twice as long with it.
+    /// Canonicalizes NaNs: every NaN has the same bits on every processor architecture. A function without clocks and
+    /// randomness then returns the same bytes everywhere; on one architecture it does so without this setting.
+    /// Floating-point arithmetic takes up to twice as long.
     #[must_use]
     pub fn canonical_nans(mut self) -> Self {
         self.has_canonical_nans = true;
         self
     }
 
-    /// Gives every function of [`define_worker_module`](crate::WorkerProcedureCall::define_worker_module) sandboxes of
-    /// its own.
+    /// Gives every function of [`define_worker_module`](crate::WorkerProcedureCall::define_worker_module) its own
+    /// sandboxes.
     ///
-    /// Without it the functions of a module share one sandbox on each worker, and so its state, its restarts and its
-    /// circuit breaker: where one traps, calls of the others wait until the sandbox restarts. With it each has its own, at
-    /// the price of a sandbox for each function. Functions that are defined one by one never share.
+    /// By default, the functions of a module share one sandbox on each worker, and therefore its state, its restarts and
+    /// its circuit breaker: if one function traps, calls of the others wait until the sandbox restarts. With this setting
+    /// each function has its own, which takes one sandbox per function. Functions that are defined individually never
+    /// share sandboxes.
     #[must_use]
     pub fn separate_sandboxes(mut self) -> Self {
         self.has_separate_sandboxes = true;
         self
     }
 
-    /// Gives every call a sandbox of its own, with fresh state; the same as
-    /// [`Limits::recycle_after_calls`] 1, so set other limits first.
+    /// Gives every call its own sandbox with fresh state. This sets [`Limits::recycle_after_calls`] to 1, so set other
+    /// limits first.
     #[must_use]
     pub fn isolate_calls(mut self) -> Self {
         Arc::make_mut(&mut self.limits).recycle_after_calls = Some(1);
         self
     }
 
-    /// Grants pieces of WASI preview 1, in the place of those granted before.
+    /// Grants parts of WASI preview 1. Replaces an earlier WASI grant.
     #[must_use]
     pub fn grant_wasi(mut self, wasi: Wasi) -> Self {
         self.grants.wasi = Some(wasi);
