@@ -1,9 +1,9 @@
-//! What an entry consists of: a header, then the code. Bytes in, bytes out; no files.
+//! The format of an entry: a header, then the code. This module does not access files.
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! |---|---|
 //! | 8 | [`MAGIC`], with the format's version |
-//! | 32 | HMAC-SHA-256 over all that follows, and the magic before it |
+//! | 32 | HMAC-SHA-256 over the magic and everything after this field |
 //! | 32 | SHA-256 of the module |
 //! | 32 | digest of the compiler's settings and version |
 //! | 8 | length of the code, little-endian |
@@ -12,21 +12,21 @@
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-/// What an entry begins with. The last byte is the version of the format.
+/// The first bytes of an entry. The last byte is the version of the format.
 pub const MAGIC: [u8; 8] = *b"wpccode\x01";
 
-/// How long the header is, in bytes.
+/// The length of the header, in bytes.
 pub const HEADER: usize = 8 + 3 * 32 + 8;
 
-/// What entries are verified with: random bytes, as many as a block of SHA-256 has.
+/// The key that entries are verified with: as many random bytes as a block of SHA-256 has.
 #[derive(Clone)]
 pub struct Key([u8; Self::LENGTH]);
 
 impl Key {
-    /// How many bytes a key has.
+    /// The length of a key, in bytes.
     pub const LENGTH: usize = 64;
 
-    /// A key of these bytes, which should come from the operating system's source of random numbers.
+    /// Creates a key from bytes, which should come from the operating system's random number generator.
     #[must_use]
     pub const fn new(bytes: [u8; Self::LENGTH]) -> Self {
         Self(bytes)
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// What an entry is the code of.
+/// Identifies the module and the settings that an entry was compiled from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a further field would be a further format")]
 pub struct Identity {
@@ -50,7 +50,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The name of its file: 64 hexadecimal digits.
+    /// The name of the entry's file: 64 hexadecimal digits.
     #[must_use]
     pub fn name(&self) -> String {
         let digest = Sha256::new().chain_update(self.module).chain_update(self.settings).finalize();
@@ -58,12 +58,12 @@ impl Identity {
     }
 }
 
-/// Code that was verified.
+/// Verified code.
 #[derive(Debug)]
 pub struct Code<'a>(&'a [u8]);
 
 impl<'a> Code<'a> {
-    /// Its bytes, as they were sealed.
+    /// The bytes that were sealed.
     #[must_use]
     pub const fn bytes(&self) -> &'a [u8] {
         self.0
@@ -74,14 +74,14 @@ impl<'a> Code<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// It ends inside of its header.
-    #[error("it ends inside of its header, with {found} bytes of {HEADER}")]
+    /// It is shorter than its header.
+    #[error("it is truncated: its header has {HEADER} bytes, but it has {found}")]
     Truncated {
-        /// How many bytes there are.
+        /// The length of the entry.
         found: usize,
     },
     /// It does not begin with [`MAGIC`].
-    #[error("it does not begin as an entry of this version does")]
+    #[error("it does not begin with the magic bytes of this version of the format")]
     NotAnEntry,
     /// It is the code of another module.
     #[error("it is the code of another module")]
@@ -89,12 +89,12 @@ pub enum Rejection {
     /// It was compiled with other settings, or by another version of the compiler.
     #[error("its code was compiled with other settings")]
     OtherSettings,
-    /// It has more code than it declares, or less.
-    #[error("it declares {declared} bytes of code and has {found}")]
+    /// The length of its code differs from the declared length.
+    #[error("it declares {declared} bytes of code, but has {found}")]
     Length {
-        /// How many bytes its header declares.
+        /// The length that its header declares.
         declared: u64,
-        /// How many bytes follow the header.
+        /// The number of bytes after the header.
         found: u64,
     },
     /// Its digest is wrong: a bit has changed, or it was sealed with another key.
@@ -102,7 +102,7 @@ pub enum Rejection {
     Digest,
 }
 
-/// The entry of this code.
+/// Creates an entry.
 #[must_use]
 pub fn seal(code: &[u8], identity: &Identity, key: &Key) -> Vec<u8> {
     let mut entry = Vec::with_capacity(HEADER + code.len());
@@ -117,11 +117,11 @@ pub fn seal(code: &[u8], identity: &Identity, key: &Key) -> Vec<u8> {
     entry
 }
 
-/// The code of an entry, which is verified first.
+/// Verifies an entry and returns its code.
 ///
 /// # Errors
 ///
-/// [`Rejection`] with what is wrong with the entry.
+/// [`Rejection`] with the problem of the entry.
 pub fn open<'a>(entry: &'a [u8], identity: &Identity, key: &Key) -> Result<Code<'a>, Rejection> {
     let Some((header, code)) = entry.split_at_checked(HEADER) else {
         return Err(Rejection::Truncated { found: entry.len() });
@@ -144,7 +144,7 @@ pub fn open<'a>(entry: &'a [u8], identity: &Identity, key: &Key) -> Result<Code<
     Ok(Code(code))
 }
 
-/// Over all of an entry but its digest; it is at least as long as its header.
+/// The authentication code over an entry, except the field that contains it. `entry` is at least as long as a header.
 fn mac(entry: &[u8], key: &Key) -> Hmac<Sha256> {
     let mac = Hmac::<Sha256>::new(&key.0.into());
     mac.chain_update(&entry[..8]).chain_update(&entry[40..])
@@ -161,13 +161,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_opens() {
+    fn sealed_code_can_be_opened() {
         let (entry, identity, key) = sample();
         assert_eq!(open(&entry, &identity, &key).unwrap().bytes(), b"native code");
     }
 
     #[test]
-    fn every_flipped_bit_is_found() {
+    fn every_flipped_bit_is_detected() {
         let (entry, identity, key) = sample();
         for bit in 0..entry.len() * 8 {
             let mut flipped = entry.clone();
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_and_every_addition_is_found() {
+    fn every_truncation_and_extension_is_detected() {
         let (mut entry, identity, key) = sample();
         for length in 0..entry.len() {
             assert!(open(&entry[..length], &identity, &key).is_err(), "{length} bytes");
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn another_module_other_settings_and_another_key_are_found() {
+    fn another_module_other_settings_and_another_key_are_rejected() {
         let (entry, identity, key) = sample();
         let other_module = Identity { module: [9; 32], ..identity.clone() };
         assert_eq!(open(&entry, &other_module, &key).unwrap_err(), Rejection::OtherModule);
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_of_both_digests() {
+    fn names_depend_on_both_digests() {
         let (_, identity, _) = sample();
         let swapped = Identity { module: identity.settings, settings: identity.module };
         assert_eq!(identity.name().len(), 64);

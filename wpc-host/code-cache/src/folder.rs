@@ -1,4 +1,4 @@
-//! Which folders can be trusted, and the key that lies in one.
+//! Checks which folders are trusted, and manages the key in the folder.
 
 use crate::entry::Key;
 use std::fs;
@@ -6,7 +6,7 @@ use std::io;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-/// The file of the key. It stays when entries are deleted.
+/// The file of the key. It is kept when entries are deleted.
 const KEY: &str = "key";
 
 /// Why a folder cannot be used.
@@ -18,17 +18,17 @@ pub enum OpenError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// Why not.
+        /// The error of the operating system.
         error: io::Error,
     },
-    /// A user beside this one and root can change what lies there.
+    /// A user other than this one and root can change its contents.
     #[error("{} {problem}; its files are run as native code, so only this user and root may change them: {remedy}", path.display())]
     Untrusted {
-        /// The folder, or one above it.
+        /// The folder, or one of its ancestors.
         path: PathBuf,
-        /// Who can.
+        /// Which user can change it.
         problem: String,
-        /// How to change that.
+        /// How to solve the problem.
         remedy: String,
     },
 }
@@ -37,10 +37,9 @@ fn io_error(path: &Path) -> impl Fn(io::Error) -> OpenError {
     move |error| OpenError::Io { path: path.to_owned(), error }
 }
 
-/// Creates the folder where it is missing, and sees that only this user and root can change what lies in it: every
-/// folder from the root on belongs to one of them, and no group and no other user can write to it, unless its sticky
-/// bit keeps them from replacing what is not theirs. The path that is returned has no symbolic links, which could be
-/// changed later.
+/// Creates the folder if it is missing, and checks that only this user and root can change its contents. Every ancestor
+/// must belong to one of them, and must not be writable by a group or by other users unless its sticky bit prevents them
+/// from replacing files that they do not own. The returned path has no symbolic links, which could be changed later.
 pub(crate) fn open(folder: &Path) -> Result<PathBuf, OpenError> {
     let folder = create(folder)?;
     for folder in folder.ancestors() {
@@ -49,7 +48,7 @@ pub(crate) fn open(folder: &Path) -> Result<PathBuf, OpenError> {
     Ok(folder)
 }
 
-/// Creates a folder where it is missing; its path without symbolic links.
+/// Creates a folder if it is missing; returns its path without symbolic links.
 pub(crate) fn create(folder: &Path) -> Result<PathBuf, OpenError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -67,20 +66,20 @@ pub(crate) fn create(folder: &Path) -> Result<PathBuf, OpenError> {
 #[cfg(unix)]
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// Whether the folder itself is this user's, and only this user can write to it.
+/// Checks that the folder itself belongs to this user or root, and that no other user can write to it.
 #[cfg(unix)]
 fn trust_inside(folder: &Path) -> Result<(), OpenError> {
     use std::os::unix::fs::MetadataExt as _;
     let metadata = fs::metadata(folder).map_err(io_error(folder))?;
     check_owner(folder, metadata.uid())?;
-    // The sticky bit keeps others from replacing entries, and not from adding some.
+    // The sticky bit prevents others from replacing entries, but not from adding entries.
     if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
         return Err(writable(folder, metadata.mode()));
     }
     Ok(())
 }
 
-/// Whether only this user and root can replace what lies in a folder above.
+/// Checks that only this user and root can replace the contents of an ancestor.
 #[cfg(unix)]
 fn trust(folder: &Path) -> Result<(), OpenError> {
     use std::os::unix::fs::MetadataExt as _;
@@ -114,7 +113,7 @@ fn writable(folder: &Path, mode: u32) -> OpenError {
     OpenError::Untrusted {
         path: folder.to_owned(),
         problem: format!("can be written to by {who}"),
-        remedy: format!("take that right away with `chmod {right}`, or choose another folder"),
+        remedy: format!("remove that permission with `chmod {right}`, or choose another folder"),
     }
 }
 
@@ -128,21 +127,22 @@ fn trust_inside(_: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// The folder's key, which is made where it is missing or damaged. Entries of another key do not verify any more.
+/// The folder's key, which is created if it is missing or damaged. Entries with another key then fail verification.
 pub(crate) fn key(folder: &Path) -> Result<Key, OpenError> {
     let path = folder.join(KEY);
-    // Of two processes that make one at once, both use the one that came first.
+    // If two processes create a key at the same time, both use the first one.
     for is_damaged in [false, true] {
         match read_key(&path).map_err(io_error(&path))? {
             Some(key) => return Ok(key),
             None => write_key(folder, &path, is_damaged).map_err(io_error(&path))?,
         }
     }
-    let damaged = io::Error::new(io::ErrorKind::InvalidData, "the key is replaced again and again");
+    let damaged =
+        io::Error::new(io::ErrorKind::InvalidData, "other processes keep replacing the key");
     read_key(&path).and_then(|key| key.ok_or(damaged)).map_err(io_error(&path))
 }
 
-/// `None` where there is no key, or one that others could have read or written.
+/// Reads the key; `None` if it is missing or damaged, or if other users could have read or written it.
 fn read_key(path: &Path) -> io::Result<Option<Key>> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_file() && is_private(&metadata) => {}

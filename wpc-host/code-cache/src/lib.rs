@@ -1,17 +1,17 @@
-//! Keeps the compiled code of WebAssembly modules in a folder, so that no process compiles what another did, and
-//! verifies each entry before any of it is loaded.
+//! Stores the compiled code of WebAssembly modules in a folder, so that processes do not compile the same module twice, and
+//! verifies each entry before it is loaded.
 //!
 //! Compiled code is native code: an entry with one flipped bit may crash the process or compute wrong values, and one
-//! that belongs to another module computes that module's values. So an entry carries an HMAC-SHA-256 over its code, its
-//! length, the SHA-256 of its module, and the compiler's settings and version, under a random key that lies in the
-//! folder and that only its owner can read. An entry that does not verify is not loaded: its module is compiled, the
-//! entry replaced, and the reason reported.
+//! that belongs to another module computes that module's values. Each entry therefore contains an HMAC-SHA-256 over its
+//! code, its length, the SHA-256 of its module, and the compiler's settings and version. The random key is stored in the
+//! folder, and only its owner can read it. An entry that fails verification is not loaded: its module is compiled, the
+//! entry is replaced, and the reason is reported.
 //!
-//! * [`entry`]: what an entry consists of.
-//! * `folder`: which folders can be trusted, and the key.
-//! * `store`: files that are read, replaced and cleaned up.
+//! * [`entry`]: the format of an entry.
+//! * `folder`: which folders are trusted, and the key.
+//! * `store`: reads, replaces and deletes files.
 //!
-//! The crate is separate from `wpc-host` because loading native code needs one `unsafe` block, and `wpc-host` has none.
+//! The crate is separate from `wpc-host` because loading native code needs an `unsafe` block, and `wpc-host` forbids unsafe code.
 #![deny(unsafe_code)]
 
 pub mod entry;
@@ -42,31 +42,31 @@ pub struct CodeCache {
 pub struct Compiled {
     /// The module.
     pub module: Module,
-    /// Whether its code came from the folder.
+    /// Whether its code was loaded from the folder.
     pub is_hit: bool,
-    /// Why the entry in the folder was not loaded; `None` where there was no entry, or where it was loaded.
+    /// Why the entry in the folder was rejected; `None` if there was no entry, or if it was loaded.
     pub rejected: Option<EntryProblem>,
-    /// Why the code was not kept; `None` where it was, or did not have to be.
+    /// Why the code was not stored; `None` if it was stored, or was already.
     pub not_kept: Option<EntryProblem>,
 }
 
-/// What is wrong with an entry.
+/// A problem with an entry.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct EntryProblem {
     /// The entry's file.
     pub entry: PathBuf,
-    /// What is wrong with it, for a person.
+    /// A description of the problem.
     pub reason: String,
 }
 
 impl CodeCache {
-    /// Opens a folder, which is created where it is missing.
+    /// Opens a folder, which is created if it is missing.
     ///
     /// # Errors
     ///
-    /// [`OpenError`] if the folder cannot be created or its key not be read or written, or if another user can change
-    /// what lies in the folder.
+    /// [`OpenError`] if the folder cannot be created, its key cannot be read or written, or another user can change the
+    /// contents of the folder.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         let folder = folder::open(folder)?;
         let entries = store::FOLDER
@@ -76,17 +76,17 @@ impl CodeCache {
         Ok(Self { folder, key, store: Store::new(entries) })
     }
 
-    /// Where it lies, without symbolic links.
+    /// The path of the folder, without symbolic links.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Loads the code of `wasm` for `engine`, or compiles it and keeps the code for the next time.
+    /// Loads the code of `wasm` for `engine`, or compiles it and stores the code.
     ///
     /// # Errors
     ///
-    /// Whatever the compiler reports of `wasm`. Problems with the folder are reported in [`Compiled`].
+    /// The error of the compiler, if it refuses `wasm`. Problems with the folder are reported in [`Compiled`].
     pub fn compile(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Compiled> {
         let identity = Identity { module: Sha256::digest(wasm).into(), settings: settings(engine) };
         let name = identity.name();
@@ -104,7 +104,9 @@ impl CodeCache {
                             not_kept: None,
                         });
                     }
-                    Ok(Err(error)) => Some(problem(format!("its code does not load: {error:#}"))),
+                    Ok(Err(error)) => {
+                        Some(problem(format!("its code cannot be loaded: {error:#}")))
+                    }
                     Err(error) => Some(problem(error.to_string())),
                 }
             }
@@ -120,23 +122,23 @@ impl CodeCache {
     }
 }
 
-/// Loads code of this very engine's settings. That an entry has verified is what makes it safe, and only
-/// [`entry::open`] gives such code.
+/// Loads code that was compiled with the settings of this engine. It is safe because the code was verified: only
+/// [`entry::open`] returns a [`Code`](entry::Code).
 fn load(engine: &Engine, code: &entry::Code<'_>) -> wasmtime::Result<Module> {
-    // SAFETY: `deserialize` must be given nothing but what `Module::serialize` returned, unchanged. A `Code` is what
-    // `CodeCache::compile` sealed: it was verified with a key that only this user's processes can read, over every byte
-    // of the code, over the digest of its module, and over the engine's `precompile_compatibility_hash`, which covers
-    // the compiler's settings and Wasmtime's version. The bytes are this process's own copy: nothing can change them
-    // between the verification and here.
+    // SAFETY: `deserialize` requires the unchanged bytes that `Module::serialize` returned. A `Code` contains the bytes
+    // that `CodeCache::compile` sealed: it was verified with a key that only this user's processes can read, over every
+    // byte of the code, over the digest of its module, and over the engine's `precompile_compatibility_hash`, which covers
+    // the compiler's settings and Wasmtime's version. The bytes are a copy in this process's memory, so nothing can change
+    // them after the verification.
     #[expect(unsafe_code, reason = "loading native code; the only unsafe block of the host's side")]
     unsafe {
         Module::deserialize(engine, code.bytes())
     }
 }
 
-/// The digest of all that decides what code the compiler makes of a module.
+/// The digest of all settings that affect the compiled code.
 fn settings(engine: &Engine) -> [u8; 32] {
-    /// A hasher whose digest has enough bits to name a file.
+    /// A hasher whose digest has enough bits to identify a file.
     struct Sha(Sha256);
 
     impl Hasher for Sha {
@@ -145,7 +147,7 @@ fn settings(engine: &Engine) -> [u8; 32] {
         }
 
         fn finish(&self) -> u64 {
-            unreachable!("the digest is taken in its place")
+            unreachable!("`settings` reads the digest instead")
         }
     }
 

@@ -1,5 +1,5 @@
-//! Files that are read, replaced and cleaned up. They appear whole or not at all; what a crash leaves of one is found
-//! when it is read.
+//! Reads, replaces and deletes files. Files are replaced atomically; verification detects a file that a crash of the
+//! machine has damaged.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -7,25 +7,26 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// Where the entries lie, in the cache's folder: a folder in another. `wpc cache --clear` deletes the inner one.
+/// The path of the entries in the cache's folder. `wpc cache --clear` deletes the inner folder.
 pub(crate) const FOLDER: [&str; 2] = ["modules", "wpc-1"];
 
-/// What the names of files begin with that are being written.
+/// The prefix of the names of files that are being written.
 pub(crate) const TEMPORARY: &str = "writing-";
 
-/// How many bytes the entries may have together.
+/// The maximum total size of the entries, in bytes.
 const MAX_TOTAL: u64 = 512 << 20;
 
-/// How many are left after the least recently used were deleted, so that not each further entry costs a look at all.
+/// The maximum total size after the least recently used entries were deleted. It is smaller than [`MAX_TOTAL`], so that
+/// not every further entry requires a scan of the folder.
 const KEPT_TOTAL: u64 = MAX_TOTAL / 4 * 3;
 
-/// After how many entries the folder is looked through whatever this process wrote: others write there as well.
-const LOOK_AFTER: u32 = 64;
+/// After how many written entries the folder is scanned even if this process wrote little: other processes write there too.
+const SCAN_AFTER: u32 = 64;
 
-/// How old a file is that another process began and did not finish.
-const GIVEN_UP: Duration = Duration::from_secs(60 * 60);
+/// The age after which an unfinished file of another process is deleted.
+const ABANDONED_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// How exactly it is known when an entry was last used: not each use costs a write.
+/// The resolution of the time of the last use, so that not every use requires a write.
 const USE_RESOLUTION: Duration = Duration::from_secs(60 * 60);
 
 #[derive(Debug)]
@@ -34,16 +35,16 @@ pub(crate) struct Store {
     size: Mutex<Size>,
 }
 
-/// What is known of the folder's size.
+/// The estimated size of the folder.
 #[derive(Debug, Default)]
 struct Size {
-    /// At the last look, and what this process wrote since.
+    /// The size at the last scan, plus the bytes that this process has written since.
     bytes: u64,
-    /// How many entries this process may write until the next look.
-    until_look: u32,
+    /// How many entries this process may write until the next scan.
+    until_scan: u32,
 }
 
-/// What lies under a name.
+/// The result of looking up a name.
 pub(crate) enum Found {
     Nothing,
     Entry(Vec<u8>),
@@ -65,7 +66,7 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
             Err(error) => return Err(error),
         };
-        // To open a named pipe could take for ever.
+        // Opening a named pipe could block forever.
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a regular file"));
         }
@@ -75,14 +76,14 @@ impl Store {
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
         match fs::File::open(&path) {
             Ok(file) => file.take(MAX_TOTAL).read_to_end(&mut bytes)?,
-            // Another process cleaned up meanwhile.
+            // Another process deleted the entry meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
             Err(error) => return Err(error),
         };
         Ok(Found::Entry(bytes))
     }
 
-    /// Notes that the entry was used, for the clean-up; where that fails, it is deleted earlier.
+    /// Records that the entry was used. If that fails, the entry is deleted earlier.
     pub(crate) fn mark_used(&self, name: &str) {
         let mark = || -> io::Result<()> {
             let file = fs::File::open(self.path(name))?;
@@ -96,15 +97,16 @@ impl Store {
     pub(crate) fn write(&self, name: &str, entry: &[u8]) -> io::Result<()> {
         let length = entry.len() as u64;
         if length > KEPT_TOTAL {
-            let reason =
-                format!("it has {length} bytes, and all entries have {KEPT_TOTAL} at most");
+            let reason = format!(
+                "it has {length} bytes, but the limit of all entries is {KEPT_TOTAL} bytes"
+            );
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
         }
         let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(&self.folder)?;
         file.write_all(entry)?;
         let path = self.path(name);
         if let Err(error) = file.persist(&path) {
-            // A folder in its place would stay there for good.
+            // `persist` cannot replace a folder.
             if !path.is_dir() {
                 return Err(error.error);
             }
@@ -115,25 +117,25 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes what was not used for longest once there is too much.
+    /// Deletes the least recently used entries if the folder is too large.
     fn clean_up(&self, written: u64) {
         let mut size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
         size.bytes += written;
-        let is_due = size.until_look == 0 || size.bytes > MAX_TOTAL;
+        let is_due = size.until_scan == 0 || size.bytes > MAX_TOTAL;
         if is_due {
-            // Where the folder cannot be read, nothing can be deleted either.
+            // If the folder cannot be read, no entry can be deleted either.
             *size = Size {
                 bytes: prune(&self.folder, MAX_TOTAL, KEPT_TOTAL).unwrap_or(0),
-                until_look: LOOK_AFTER,
+                until_scan: SCAN_AFTER,
             };
         }
-        size.until_look -= 1;
+        size.until_scan -= 1;
     }
 }
 
-/// Deletes the least recently used entries if there are more than `most` bytes, until there are at most `kept`; returns
-/// how many are left. What other processes delete at the same time is gone, and that is all that was wanted.
-fn prune(folder: &Path, most: u64, kept: u64) -> io::Result<u64> {
+/// Deletes the least recently used entries if there are more than `max` bytes, until there are at most `kept`; returns the
+/// remaining bytes. Entries that other processes delete at the same time are skipped.
+fn prune(folder: &Path, max: u64, kept: u64) -> io::Result<u64> {
     let now = SystemTime::now();
     let mut entries = Vec::new();
     for file in fs::read_dir(folder)? {
@@ -141,7 +143,7 @@ fn prune(folder: &Path, most: u64, kept: u64) -> io::Result<u64> {
         let Ok(metadata) = file.metadata() else { continue };
         let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
         if file.file_name().to_string_lossy().starts_with(TEMPORARY) {
-            if now.duration_since(used).is_ok_and(|age| age > GIVEN_UP) {
+            if now.duration_since(used).is_ok_and(|age| age > ABANDONED_AFTER) {
                 let _ = fs::remove_file(file.path());
             }
         } else if metadata.is_file() {
@@ -149,7 +151,7 @@ fn prune(folder: &Path, most: u64, kept: u64) -> io::Result<u64> {
         }
     }
     let mut total: u64 = entries.iter().map(|(_, length, _)| length).sum();
-    if total > most {
+    if total > max {
         entries.sort();
         for (_, length, path) in entries {
             if total <= kept {
@@ -168,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_least_recently_used_are_deleted_and_files_that_were_given_up() {
+    fn the_least_recently_used_entries_and_abandoned_files_are_deleted() {
         let folder = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
         let write = |name: &str, hours: u64| {
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn using_an_entry_keeps_it() {
+    fn using_an_entry_updates_its_time_of_use() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path().to_owned());
         store.write("a", b"entry").unwrap();
