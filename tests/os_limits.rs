@@ -294,7 +294,7 @@ fn few_threads() {
         }
     };
     let text = limited(refused, OsResource::Threads);
-    assert!(text.contains("of 40 are in use (4 stay free)"), "{text}");
+    assert!(text.contains("of 40 are in use (4 are reserved)"), "{text}");
     assert!(pools.len() > 2, "{} pools", pools.len());
     // The reserve is there for others.
     let (release, released) = std::sync::mpsc::channel::<()>();

@@ -1,5 +1,5 @@
-//! The table of error codes: each error's stable name, whether its outcome is unknown, whether a retry
-//! can help.
+//! The table of error codes: each error's stable name, whether its outcome is unknown, whether a retry can help, and
+//! who can act on it.
 
 use crate::error::Error;
 
@@ -16,7 +16,7 @@ macro_rules! codes {
             /// Every code.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
-            /// The code as text; it never changes.
+            /// The code as text, which never changes between versions.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $code),+ }
@@ -30,20 +30,21 @@ macro_rules! codes {
                 match self { $(Self::$variant { .. } => ErrorCode::$variant),+ }
             }
 
-            /// Whether the function may have run, in whole or in part, without its result being
-            /// known: a call that must not happen twice must not be repeated then.
+            /// Whether the function may have run, in whole or in part, without its result being known. Do not repeat
+            /// such a call if it must not take effect twice.
             #[must_use]
             pub const fn outcome_unknown(&self) -> bool {
                 self.ran() && match self { $(Self::$variant { .. } => $unknown),+ }
             }
 
-            /// Whether the very same call may succeed when it is repeated later.
+            /// Whether the same call may succeed when it is repeated later.
             #[must_use]
             pub const fn retry_can_help(&self) -> bool {
                 match self { $(Self::$variant { .. } => $retry),+ }
             }
 
-            /// Who can act on the error. A time limit that passed before the function began is a matter of capacity.
+            /// Who can act on the error. A time limit that passed before the function began has the kind
+            /// [`Capacity`](ErrorKind::Capacity).
             ///
             /// ```
             /// use wpc_host::{Error, ErrorKind};
@@ -69,11 +70,11 @@ macro_rules! codes {
 pub enum ErrorKind {
     /// The caller: it chose the function's name, its arguments, their types, or the options of the call.
     Caller,
-    /// The author or the operator: a module or definition is refused.
+    /// The author or the operator: a module or definition was refused.
     Definition,
     /// The function's author: it returned an error, trapped, or reached a limit.
     Function,
-    /// There is too little capacity at the moment, or the function's circuit breaker is open: a later call may succeed.
+    /// Capacity is short at the moment, or the function's circuit breaker is open: a later call may succeed.
     Capacity,
     /// The embedder: the pool is not running, lacks something that the function needs, or lost a worker.
     Host,
@@ -82,8 +83,8 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    /// Whether the function had begun; errors that do not tell arise only after or before, as the
-    /// table says.
+    /// Whether the function had begun. Errors without this field occur only before it began or only after, as the table
+    /// states.
     const fn ran(&self) -> bool {
         match self {
             Self::Timeout { ran, .. }
@@ -184,9 +185,9 @@ impl std::str::FromStr for ErrorCode {
     }
 }
 
-/// Text that is no [`ErrorCode`].
+/// The error of parsing a text that is not an [`ErrorCode`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no error code of wpc")]
+#[error("{0:?} is not a wpc error code")]
 pub struct UnknownErrorCode(pub String);
 
 #[cfg(test)]

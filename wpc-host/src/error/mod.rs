@@ -1,15 +1,15 @@
-//! Every way in which something can be refused or fail, with stable codes.
+//! Every way in which a definition, a call or a pool can fail.
 //!
-//! A text states what failed, in words that may be shown to the caller of a function. What an operator or a developer can
-//! do about it is data, see `remedy`. `error_code` has the table of the codes.
+//! The parts of an error stand in one table each: `code` has the stable codes, `text` the texts, `remedies` the remedies.
 
 pub(crate) mod code;
 mod os_resource;
-
-pub use os_resource::OsResource;
 pub(crate) mod payload_type;
 pub(crate) mod remedies;
 pub(crate) mod remedy;
+mod text;
+
+pub use os_resource::OsResource;
 
 use crate::error::payload_type::PayloadType;
 use crate::error::remedy::{Grant, Setting};
@@ -19,648 +19,481 @@ use wpc_abi::GuestError;
 
 /// What went wrong.
 ///
-/// Its text states what failed. [`remedy`](Self::remedy) has what to do about it, [`kind`](Self::kind) who can act on it,
-/// [`code`](Self::code) its stable name.
-#[derive(Debug, Clone, thiserror::Error)]
+/// * The text states what failed, and may be shown to users.
+/// * [`remedy`](Self::remedy) states what to do about it.
+/// * [`kind`](Self::kind) states who can act on it.
+/// * [`code`](Self::code) is the error's stable name, for programs, logs and metrics.
+///
+/// In every variant `function` is the name of the called function. Where `what` is not documented, it names the module:
+/// by its own name, or by what it was to define.
+#[derive(Debug, Clone)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the fields `function` and `what` are documented at the enum")]
 pub enum Error {
     /// Options contradict each other or are out of range.
-    #[error("the options cannot be used: {}", problems.join("; "))]
     InvalidOptions {
-        /// Each with the option's name and what it must be.
+        /// One for each invalid option: its name and what it must be.
         problems: Vec<String>,
     },
-    /// A call cannot be made so: its options do not fit the function, its handle is of another pool, or its thread has too
-    /// little stack left.
-    #[error("invalid call options for function \"{function}\": {problem}")]
+    /// The call's options do not suit the function, its handle belongs to another pool, or its thread has too little
+    /// stack left.
     InvalidCallOptions {
-        /// The function.
         function: String,
-        /// What does not fit, and what would.
+        /// What is wrong, and what is expected.
         problem: String,
     },
-    /// A name is outside the rule.
-    #[error("{what} name {name:?} is not allowed: a name is {rule}")]
+    /// A name is not allowed.
     InvalidName {
-        /// What was to be named.
+        /// The kind of item: `function`, `dependency`, `constant` or `host function`.
         what: &'static str,
         /// The name.
         name: String,
-        /// What it must be.
+        /// What a name must be.
         rule: &'static str,
     },
 
-    /// The pool is stopped or stopping.
-    #[error("the workers are not running")]
+    /// The pool is not started, stopped or stopping.
     NotRunning,
-    /// The pool is already up, or on its way up or down.
-    #[error("the workers are already started, or are starting or stopping")]
+    /// The pool is already running, starting or stopping.
     AlreadyStarted,
-    /// A thread did not come up. Workers that did are told to end.
-    #[error("the workers failed to start: {cause}")]
+    /// A worker's thread did not start. The workers that did start are stopped.
     StartFailed {
-        /// Why.
+        /// Why it did not start.
         cause: String,
     },
 
-    /// The process has used up what the operating system allows it, or would with what was asked for. A part is kept
-    /// free, because a process that runs out of it may be aborted where nothing can be caught.
-    #[error(
-        "{what} cannot be created: it needs {}, and {} of {} are in use{}",
-        resource.amount(*needed), resource.bare(*used), resource.bare(*limit), kept_free(*resource, *reserve)
-    )]
+    /// The operation would exceed a limit of the operating system. Part of each resource is reserved, because exhausting
+    /// it may abort the process where no error can be returned.
     OsLimit {
         /// What was to be created.
         what: String,
-        /// What there is too little of.
+        /// The resource that is short.
         resource: OsResource,
-        /// How much it needs, in the resource's own unit.
+        /// How much the operation needs, in the resource's unit.
         needed: u64,
-        /// How much is in use: by the process, or where threads are limited for them, by its user or control group.
+        /// How much is in use by the process; for threads, by whichever of process, user and control group the limit is set.
         used: u64,
         /// How much the operating system allows.
         limit: u64,
-        /// How much of that is kept free.
+        /// How much of that is reserved.
         reserve: u64,
     },
 
-    /// The bytes are no WebAssembly at all.
-    #[error("{what} is not WebAssembly: {reason}")]
+    /// The bytes are not WebAssembly.
     NotWasm {
-        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// What is wrong with the bytes.
         reason: &'static str,
     },
     /// The bytes are a WebAssembly component.
-    #[error("{what} is a WebAssembly component, and only core modules can be used")]
-    Component {
-        /// The module, by its name or by what was to be defined of it.
-        what: String,
-    },
-    /// The module does not validate.
-    #[error("{what} cannot be used: {reason}")]
+    Component { what: String },
+    /// The module is invalid or cannot be compiled.
     InvalidModule {
-        /// The module, by its name or by what was to be defined of it.
         what: String,
-        /// What the compiler says.
+        /// What the validator or the compiler reported.
         reason: String,
     },
-    /// The module uses a WebAssembly proposal that is not accepted, see `docs/webassembly.md`.
-    #[error("{what} uses the WebAssembly proposal \"{proposal}\", which is not accepted: {reason}")]
+    /// The module uses a WebAssembly proposal that is not supported, see `docs/webassembly.md`.
     UnsupportedProposal {
-        /// The module, by its name or by what was to be defined of it.
         what: String,
-        /// The proposal's name; where there are several, the first.
+        /// The proposal's name; the first one if there are several.
         proposal: &'static str,
-        /// Why it is not accepted, and what to do.
+        /// Why it is not supported, and what to do instead.
         reason: &'static str,
     },
-    /// The module is larger than the limit.
-    #[error("{what} has {found} bytes, and the limit is {limit}")]
+    /// The module is larger than its size limit.
     ModuleTooLarge {
-        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// In bytes.
         limit: usize,
         /// In bytes.
         found: usize,
     },
-    /// Compiling the module takes too long.
-    #[error("{what} did not compile within {} ms", limit.as_millis())]
+    /// The module did not compile within its time limit.
     CompileTimeout {
-        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// The limit.
         limit: Duration,
     },
-    /// Too many modules are being compiled at once, or still, past their limit.
-    #[error("{what} cannot be compiled now: {busy} other modules are being compiled")]
+    /// Too many other modules are being compiled.
     CompilerBusy {
-        /// The module, by its name or by what was to be defined of it.
         what: String,
-        /// How many.
+        /// How many are being compiled.
         busy: usize,
     },
-    /// The bytes do not have the SHA-256 they must have.
-    #[error("{what} is not the expected one: its SHA-256 must be {expected}, and is {found}")]
+    /// The bytes do not have the required SHA-256.
     Sha256Mismatch {
-        /// The module, by its name or by what was to be defined of it.
         what: String,
-        /// The hash given with the definition.
+        /// The hash that the definition requires.
         expected: Sha256Hash,
         /// The hash of the bytes.
         found: Sha256Hash,
     },
-    /// The guest was built for another version of the contract.
-    #[error(
-        "{what} was built for version {found} of the contract, and this host supports version {expected}"
-    )]
+    /// The guest was built for another version of the guest contract.
     AbiVersion {
-        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// The host's version.
         expected: u32,
         /// The guest's.
         found: String,
     },
-    /// The module's section about itself cannot be read.
-    #[error("the custom section \"wpc\" of {what} cannot be read: {reason}")]
+    /// The module's custom section `wpc` is malformed.
     MalformedSection {
-        /// The module, by its name or by what was to be defined of it.
         what: String,
-        /// Where reading failed.
+        /// What is wrong with it.
         reason: String,
     },
-    /// The module does not offer the wanted function.
-    #[error("{what} has no export \"{wanted}\" that could be used; it offers {}", list(offered))]
+    /// The module does not export the function.
     MissingExport {
-        /// The module, by its name or by what was to be defined of it.
         what: String,
-        /// The export looked for.
+        /// The missing export.
         wanted: String,
         /// The functions that can be called.
         offered: Vec<String>,
     },
-    /// Several functions could be meant.
-    #[error("{what} has several functions, and none of that name: {}", list(offered))]
+    /// The module exports several functions, none of which has the definition's name.
     AmbiguousExport {
-        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// The functions that can be called.
         offered: Vec<String>,
     },
-    /// The export is there, but cannot be called.
-    #[error(
-        "the export \"{export}\" of {what} cannot be called: it is {found}; a function takes and returns i32, i64, f32 or f64 and returns at most one, or keeps the contract of docs/abi.md"
-    )]
+    /// The export cannot be called.
     ExportType {
-        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// The export.
         export: String,
-        /// What it is.
+        /// What it is, such as `a memory`.
         found: String,
     },
     /// The export belongs to a WASI command, which only its `_start` initialises.
-    #[error(
-        "the export \"{export}\" of {what} cannot be called: the module is a WASI command, which only its `_start` initialises"
-    )]
     ExportOfCommand {
-        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// The export.
         export: String,
     },
-    /// The module imports what nobody offers.
-    #[error("{what} imports \"{module}\" \"{name}\", which cannot be linked: {reason}")]
+    /// The module imports an item that does not exist.
     UnknownImport {
-        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// The import's module.
         module: String,
         /// The import's name.
         name: String,
-        /// Why not, and what is offered.
+        /// Why it cannot be linked, and what is available.
         reason: String,
     },
-    /// The module imports what it was not granted.
-    #[error("{what} imports \"{module}\" \"{name}\", which it was not granted")]
+    /// The module imports an item that it was not granted.
     NotGranted {
-        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// The import's module.
         module: String,
         /// The import's name.
         name: String,
-        /// What the definition lacks.
+        /// The missing grant.
         grant: Grant,
     },
-    /// The module's memory starts larger than it may become.
-    #[error("{what} starts with {found} bytes of memory, and its limit is {limit}")]
+    /// The module's initial memory exceeds its limit.
     MemoryTooLarge {
-        /// The module, by its name or by what was to be defined of it.
         what: String,
         /// In bytes.
         limit: usize,
         /// In bytes.
         found: u64,
     },
-    /// The module's tables start larger than they may become.
-    #[error("{what} starts with a table of {found} elements, and its limit is {limit}")]
+    /// A table's initial size exceeds the module's limit.
     TableTooLarge {
-        /// The module, by its name or by what was to be defined of it.
         what: String,
-        /// How many elements there may be.
+        /// In elements.
         limit: usize,
-        /// How many there are.
+        /// In elements.
         found: u64,
     },
-    /// Dependencies lead back to themselves.
-    #[error("dependency cycle: {}", path.join(" -> "))]
+    /// The dependencies form a cycle.
     DependencyCircle {
-        /// The aliases, the first one again at the end.
+        /// The aliases along the cycle; the last one is the first one again.
         path: Vec<String>,
     },
-    /// A dependency does not offer what a module imports from it.
-    #[error(
-        "{importer} imports \"{export}\" from dependency \"{alias}\", and the two do not fit: {reason}"
-    )]
+    /// A dependency does not provide what a module imports from it.
     DependencyExport {
-        /// Who imports.
+        /// The importing module.
         importer: String,
         /// The dependency.
         alias: String,
-        /// What it should export.
+        /// The import.
         export: String,
-        /// Why it does not fit.
+        /// Why the dependency cannot provide it.
         reason: String,
     },
-    /// A constant, a dependency's function or a host function has another type than a module declares for it.
-    #[error(
-        "{item} does not have the type that is declared by {module}: {}expected {expected}, found {found}",
-        if place.is_empty() { String::new() } else { format!("{place}: ") }
-    )]
+    /// A constant, a dependency's function or a host function does not have the type that a module declares for it.
     TypeMismatch {
-        /// Whose module declares the type.
+        /// The definition whose module declares the type.
         module: String,
-        /// What has another type, such as `constant "LIMIT"`.
+        /// The item that has another type, such as `constant "LIMIT"`.
         item: String,
-        /// The first place that differs, such as ``parameter 1, field `tags` of `Comment` ``; empty if it is the whole
-        /// type.
+        /// The first difference, such as ``parameter 1, field `tags` of `Comment` ``; empty if the whole types differ.
         place: String,
-        /// What the module declares there.
+        /// The declared type at this position.
         expected: String,
-        /// What is there.
+        /// The actual type.
         found: String,
     },
-    /// Dependencies depend on each other in too long a chain.
-    #[error("the chain of dependencies from \"{alias}\" is longer than {limit}")]
+    /// A chain of dependencies is too long.
     DependencyChain {
-        /// Where it begins.
+        /// The alias at which the chain starts.
         alias: String,
-        /// How long it may be.
+        /// The greatest length.
         limit: usize,
     },
-    /// A sandbox would need more instances than there may be.
-    #[error(
-        "{what} needs {needed} module instances with its dependencies, and may have at most {limit} at once"
-    )]
+    /// A sandbox would need more module instances than the limit allows.
     TooManyInstances {
-        /// What needs them.
+        /// The definition whose sandbox needs them.
         what: String,
-        /// How many.
+        /// How many it needs, including one for each dependency.
         needed: usize,
-        /// How many there may be.
+        /// The limit.
         limit: usize,
-        /// What sets the limit.
+        /// The setting that sets the limit.
         option: Setting,
     },
-    /// All module instances that the pool may have are used by calls that run, by local workers, and by abandoned threads.
-    #[error(
-        "function \"{function}\" needs {needed} free module instances, and all {limit} are used by running calls, local workers or abandoned threads"
-    )]
+    /// All of the pool's module instances are in use by running calls, local workers or abandoned threads.
     InstancesInUse {
-        /// The function whose sandbox was to be instantiated.
         function: String,
-        /// How many it needs, its dependencies' included.
+        /// How many its sandbox needs, including one for each dependency.
         needed: usize,
-        /// How many there may be in the pool.
+        /// How many the pool may have.
         limit: usize,
     },
-    /// A constant's value does not encode.
-    #[error("constant \"{constant}\" does not encode: {reason}")]
+    /// A constant's value cannot be encoded.
     ConstantEncode {
         /// The constant.
         constant: String,
-        /// Why, and what would.
+        /// Why it cannot be encoded.
         reason: String,
     },
 
-    /// No function has the name.
-    #[error("function \"{function}\" is not defined")]
-    FunctionNotDefined {
-        /// The function.
-        function: String,
-    },
-    /// The function, or a dependency of its, needs an alias that is not defined.
-    #[error("function \"{function}\" requires dependency \"{alias}\", which is not defined")]
+    /// No function of that name is defined.
+    FunctionNotDefined { function: String },
+    /// The function, or one of its dependencies, requires a dependency that is not defined.
     DependencyNotDefined {
-        /// The function.
         function: String,
         /// The missing alias.
         alias: String,
     },
-    /// The function, or a dependency of its, read a constant that is not defined and that its module declares. The call
-    /// ended with that; calls that do not read it are not affected.
-    #[error("function \"{function}\" requires constant \"{constant}\", which is not defined")]
+    /// The function, or one of its dependencies, read a declared constant that is not defined. Calls that do not read
+    /// the constant are not affected.
     ConstantNotDefined {
-        /// The function.
         function: String,
         /// The missing constant.
         constant: String,
     },
-    /// The function, or a dependency of its, needs a host function that is not defined.
-    #[error(
-        "function \"{function}\" requires host function \"{host_function}\", which is not defined"
-    )]
+    /// The function, or one of its dependencies, requires a host function that is not defined.
     HostFunctionNotDefined {
-        /// The function.
         function: String,
         /// The missing host function.
         host_function: String,
     },
-    /// The function is defined in another version than the call demands.
-    #[error("function \"{function}\" is pinned to {expected}, and the defined one is {found}")]
+    /// The defined version of the function is not the one that the call pins.
     PinMismatch {
-        /// The function.
         function: String,
-        /// The call's pin.
+        /// The pinned hash.
         expected: FunctionHash,
         /// The definition's hash.
         found: FunctionHash,
     },
-    /// The types of a call or of a typed handle are not those that the function declares. The function did not run,
-    /// unless only a value of the reply could show that the result's type differs.
-    #[error("wrong types for function \"{function}\": {part}: expected {expected}, found {found}")]
+    /// The types of a call or of a typed handle differ from those that the function declares. The function did not run,
+    /// unless the difference could only be found in a value of the result.
     SignatureMismatch {
-        /// The function.
         function: String,
-        /// The first place that differs, such as ``parameter 2, field `tags` of `Comment` ``.
+        /// The first difference, such as ``parameter 2, field `tags` of `Comment` ``.
         part: String,
-        /// What the function declares.
+        /// The declared type.
         expected: String,
-        /// What the caller has.
+        /// The caller's type.
         found: String,
-        /// What the caller may write instead, where that is known.
+        /// What the caller can write instead, if known.
         hint: Option<Box<str>>,
     },
-    /// The module does not tell the function's types, so JSON cannot be made of them.
-    #[error("function \"{function}\" does not declare its types, so it cannot be called with JSON")]
-    Untyped {
-        /// The function.
-        function: String,
-    },
-    /// The arguments do not encode.
-    #[error("the arguments of function \"{function}\" do not encode: {reason}")]
+    /// The module does not declare the function's types, so its values cannot be converted to and from JSON.
+    Untyped { function: String },
+    /// The arguments cannot be encoded.
     ArgumentsEncode {
-        /// The function.
         function: String,
-        /// What postcard says.
+        /// What the encoder reported.
         reason: String,
     },
-    /// The arguments are larger than the limit.
-    #[error(
-        "the arguments of function \"{function}\" have {found} bytes, and the limit is {limit}"
-    )]
+    /// The encoded arguments exceed the limit.
     ArgumentsTooLarge {
-        /// The function.
         function: String,
         /// In bytes.
         limit: usize,
         /// In bytes.
         found: usize,
     },
-    /// The arguments are not the function's.
-    #[error("the arguments of function \"{function}\" do not fit it: {reason}")]
+    /// The guest could not decode the arguments.
     BadArguments {
-        /// The function.
         function: String,
-        /// What did not decode.
+        /// What the guest reported.
         reason: String,
     },
-    /// The result is not of the wanted type.
-    #[error("failed to decode the result of function \"{function}\" as `{wanted}`: {reason}")]
+    /// The result cannot be decoded as the type that the caller expects.
     ResultDecode {
-        /// The function.
         function: String,
-        /// The type the caller wants.
+        /// The type that the caller expects.
         wanted: &'static str,
-        /// What postcard says.
+        /// What the decoder reported.
         reason: String,
     },
-
-    /// The payload of a guest error is not of the wanted type.
-    #[error("failed to decode the error of function \"{function}\" as `{wanted}`: {reason}")]
+    /// The payload of a guest error cannot be decoded as the type that the caller expects.
     PayloadDecode {
-        /// The function.
         function: String,
-        /// The type the caller wants.
+        /// The type that the caller expects.
         wanted: String,
-        /// What the module declares, or why the bytes are not such a value.
+        /// The type that the module declares, or what the decoder reported.
         reason: String,
     },
 
-    /// No worker is left to take the call, and none is coming.
-    #[error(
-        "no worker is ready for function \"{function}\": all of them failed, and their restarts are used up"
-    )]
-    NoReadyWorkers {
-        /// The function.
-        function: String,
-    },
-    /// Every worker has as many unanswered calls as it may have, or too many calls wait already.
-    #[error(
-        "every worker is saturated for function \"{function}\" ({limit} unanswered calls each)"
-    )]
+    /// All workers failed and used up their restarts, so none will take the call.
+    NoReadyWorkers { function: String },
+    /// Every worker has reached its limit of unanswered calls, or the overflow queue is full.
     Saturated {
-        /// The function.
         function: String,
-        /// How many a worker may have.
+        /// How many unanswered calls a worker may have.
         limit: usize,
     },
-    /// The function failed so often on every worker that it is not tried any more.
-    #[error(
-        "function \"{function}\" is suspended after repeated failures: its circuit breaker has been open on every worker for {:.1} s; the last failure: {reason}",
-        held_for.as_secs_f64()
-    )]
+    /// The function's circuit breaker is open on every worker, because the function failed repeatedly.
     Held {
-        /// The function.
         function: String,
-        /// How long ago the first worker whose circuit breaker is still open opened it.
+        /// How long the earliest of the open circuit breakers has been open.
         held_for: Duration,
         /// The last failure.
         reason: String,
     },
 
     /// The call reached its time limit.
-    #[error(
-        "the call of function \"{function}\" reached its time limit of {} ms {}{}",
-        limit.as_millis(),
-        if *ran { "while it ran; it was interrupted" } else { "before it could run" },
-        cause.as_ref().map(|cause| format!(": its sandbox was restarting after this failure: {cause}")).unwrap_or_default()
-    )]
     Timeout {
-        /// The function.
         function: String,
         /// The limit.
         limit: Duration,
         /// Whether the function had begun.
         ran: bool,
-        /// Where the call waited because its function's sandbox was restarting: the failure that it restarted after.
-        /// Functions that share their sandboxes share this, see
+        /// The failure after which the sandbox was restarting, if the call waited for that. It may be a failure of another
+        /// function that shares the sandbox, see
         /// [`WasmModule::separate_sandboxes`](crate::WasmModule::separate_sandboxes).
         cause: Option<String>,
     },
     /// The caller cancelled the call.
-    #[error("the call of function \"{function}\" was cancelled {}", if *ran { "while it ran; it was interrupted" } else { "before it ran" })]
     Cancelled {
-        /// The function.
         function: String,
         /// Whether the function had begun.
         ran: bool,
     },
-    /// The workers were stopped before the call could end.
-    #[error("the workers were stopped before the call of function \"{function}\" {}", if *ran { "ended; it was interrupted" } else { "could run" })]
+    /// The workers were stopped before the call ended.
     Stopped {
-        /// The function.
         function: String,
         /// Whether the function had begun.
         ran: bool,
     },
-    /// The worker died or fell silent.
-    #[error("{worker} was lost during the call of function \"{function}\": {reason}")]
+    /// The call's worker panicked or became unresponsive.
     WorkerLost {
-        /// The function.
         function: String,
         /// The worker.
         worker: WorkerId,
-        /// What is known.
+        /// What is known about the cause.
         reason: String,
         /// Whether the function had begun.
         ran: bool,
     },
 
     /// The function returned an error.
-    #[error("function \"{function}\" returned an error: {error}")]
     Guest {
-        /// The function.
         function: String,
-        /// What it returned. In a box, as the largest part of any error.
+        /// What it returned. Boxed, because it is the largest field of any variant.
         error: Box<GuestError>,
-        /// The type of its payload; `None` if there is no payload, or the module does not declare a type.
+        /// The payload's declared type; `None` without a payload or without a declared type.
         payload_type: Option<PayloadType>,
     },
     /// The guest's execution was aborted.
-    #[error("function \"{function}\" trapped: {reason}")]
     Trap {
-        /// The function.
         function: String,
-        /// The panic's message and place where the guest told it, the kind of trap otherwise.
+        /// The panic's message and location if the guest reported them, otherwise the kind of trap.
         reason: String,
         /// The guest's functions on its stack, innermost first, a line each; may be empty.
         stack: String,
     },
-    /// The guest threw an exception, and did not catch it before it left the function's export.
-    #[error("function \"{function}\" did not catch {exception}")]
+    /// An exception left the function's export without being caught.
     UncaughtException {
-        /// The function.
         function: String,
-        /// Its payload, and which dependency threw it if that was called with bytes. With C++ the payload is an address.
+        /// The exception's payload, and the dependency that threw it if that was called with bytes. In C++ the payload is an
+        /// address.
         exception: String,
         /// The guest's functions on its stack, innermost first, a line each; may be empty.
         stack: String,
     },
-    /// The guest ended its program through WASI instead of returning.
-    #[error("function \"{function}\" exited with status {status} instead of returning")]
+    /// The guest exited through WASI instead of returning.
     Exited {
-        /// The function.
         function: String,
-        /// What it exited with; 0 where it meant no harm.
+        /// The exit status; 0 stands for success.
         status: i32,
     },
-    /// The guest has more open through WASI than it may.
-    #[error("function \"{function}\" has {limit} files open and wanted another")]
+    /// The guest tried to open more files through WASI than its limit allows.
     TooManyOpenFiles {
-        /// The function.
         function: String,
-        /// How many it may have open.
+        /// How many files it may have open.
         limit: usize,
     },
     /// The guest used up its fuel.
-    #[error("function \"{function}\" used up its fuel of {limit}")]
     OutOfFuel {
-        /// The function.
         function: String,
-        /// What it had.
+        /// The fuel that it was given.
         limit: u64,
     },
-    /// The guest wrote too many log lines, or too much output.
-    #[error(
-        "function \"{function}\" wrote {used} bytes of log lines and output, and the limit is {limit}"
-    )]
+    /// The guest wrote more log lines and output than its limit allows.
     LogLimit {
-        /// The function.
         function: String,
         /// In bytes.
         limit: usize,
-        /// In bytes, with the line that was too much.
+        /// In bytes, including the line that exceeded the limit.
         used: usize,
     },
-    /// The guest died after it was refused memory.
-    #[error(
-        "function \"{function}\" was refused memory past its limit of {limit} bytes, and trapped: it wanted {requested} in all"
-    )]
+    /// The guest trapped after it was refused memory.
     OutOfMemory {
-        /// The function.
         function: String,
-        /// How many bytes it wanted in all.
+        /// The requested total, in bytes.
         requested: usize,
         /// In bytes.
         limit: usize,
     },
-    /// The guest died after it was refused table elements.
-    #[error(
-        "function \"{function}\" was refused table elements past its limit of {limit}, and trapped: it wanted {requested} in all"
-    )]
+    /// The guest trapped after it was refused table elements.
     OutOfTableElements {
-        /// The function.
         function: String,
-        /// How many it wanted in all.
+        /// The requested total.
         requested: usize,
-        /// How many it may have.
+        /// The limit.
         limit: usize,
     },
-    /// The guest nested its calls too deep.
-    #[error("function \"{function}\" used up its stack of {limit} bytes")]
+    /// The guest's calls nested too deeply for its stack.
     StackOverflow {
-        /// The function.
         function: String,
         /// In bytes.
         limit: usize,
     },
-    /// The guest broke the contract.
-    #[error("function \"{function}\" broke the contract of docs/abi.md: {reason}")]
+    /// The guest violated the guest contract.
     BadReply {
-        /// The function.
         function: String,
-        /// How.
+        /// What it did.
         reason: String,
     },
-    /// The result is larger than the limit.
-    #[error("the result of function \"{function}\" has {found} bytes, and the limit is {limit}")]
+    /// The result exceeds its size limit.
     ResultTooLarge {
-        /// The function.
         function: String,
         /// In bytes.
         limit: usize,
         /// In bytes.
         found: usize,
     },
-    /// The function's sandbox could not be made.
-    #[error("the sandbox of function \"{function}\" could not be instantiated: {reason}")]
+    /// The function's sandbox could not be instantiated.
     Initialisation {
-        /// The function.
         function: String,
-        /// Why: its start function failed, or a dependency does not link.
+        /// Why: its start function failed, or a dependency could not be linked.
         reason: String,
     },
-}
-
-fn kept_free(resource: OsResource, reserve: u64) -> String {
-    if reserve == 0 { String::new() } else { format!(" ({} stay free)", resource.bare(reserve)) }
-}
-
-fn list(names: &[String]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

@@ -1,21 +1,21 @@
-//! What the operating system limits for a process.
+//! The resources that the operating system limits.
 
-/// Something that the operating system limits for a process, see [`Error::OsLimit`](crate::Error::OsLimit).
+/// A resource that the operating system limits, see [`Error::OsLimit`](crate::Error::OsLimit).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OsResource {
-    /// Parts of the address space with attributes of their own: `vm.max_map_count`.
+    /// Memory mappings of the process: `vm.max_map_count`.
     MemoryMaps,
     /// Threads of the process, its user or its control group: `ulimit -u`, `pids.max`, `kernel.threads-max`.
     Threads,
-    /// Bytes of address space: `ulimit -v`, or what the processor can address.
+    /// Bytes of address space: `ulimit -v`, or the processor's address width.
     AddressSpace,
-    /// Open files and the like: `ulimit -n`.
+    /// Open files, sockets and other descriptors: `ulimit -n`.
     FileDescriptors,
 }
 
 impl OsResource {
-    /// So many of it, with their unit.
+    /// The amount with its unit.
     pub(crate) fn amount(self, number: u64) -> String {
         let unit = match self {
             Self::MemoryMaps => "memory map",
@@ -26,7 +26,7 @@ impl OsResource {
         format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
     }
 
-    /// So many of it, where the unit is clear.
+    /// The amount without its unit, except for address space.
     pub(crate) fn bare(self, number: u64) -> String {
         match self {
             Self::AddressSpace => format!("{} MiB", number.div_ceil(1 << 20)),
@@ -34,7 +34,7 @@ impl OsResource {
         }
     }
 
-    /// How to come by more, or by with less.
+    /// How to raise the limit, or how to need less.
     pub(crate) const fn remedy(self) -> &'static str {
         match self {
             Self::MemoryMaps => {
@@ -47,7 +47,7 @@ impl OsResource {
                 "raise the limit with `ulimit -v`, or use fewer pools, fewer workers or a lower `Options::max_live_instances`"
             }
             Self::FileDescriptors => {
-                "raise the limit with `ulimit -n`, or define fewer modules, or close files"
+                "raise the limit with `ulimit -n`, define fewer modules, or close files"
             }
         }
     }

@@ -1,11 +1,11 @@
-//! What functions declare about the payload of their errors.
+//! The type that a function declares for its errors.
 
 use postcard_schema::schema::owned::OwnedNamedType;
 use std::fmt;
 use std::sync::Arc;
 use wpc_abi::text::type_text;
 
-/// The type of the errors that a function declares to return, see [`Error::Guest`](crate::Error::Guest).
+/// The type that a function declares for its errors, see [`Error::Guest`](crate::Error::Guest).
 #[derive(Debug, Clone)]
 pub struct PayloadType(Arc<OwnedNamedType>);
 
@@ -19,7 +19,7 @@ impl PayloadType {
     }
 }
 
-/// Its name, or what it is made of, as signatures show it.
+/// Its name or its definition, as in signatures.
 impl fmt::Display for PayloadType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&type_text(&self.0))

@@ -1,10 +1,10 @@
-//! The table of what helps against each error.
+//! The table of remedies, by error.
 
 use crate::error::Error;
 use crate::error::remedy::{Definable, Remedy, Setting};
 
 impl Error {
-    /// What helps against it, where something surely does.
+    /// What to do about the error, if there is a known remedy.
     #[must_use]
     pub fn remedy(&self) -> Option<Remedy> {
         use Setting::{CallOptions, Limits, Options};
@@ -14,18 +14,16 @@ impl Error {
             Self::AlreadyStarted => Remedy::AwaitStop,
             Self::OsLimit { resource, .. } => Remedy::RaiseOsLimit(*resource),
             Self::NotWasm { .. } => Remedy::Advice("pass the bytes of a compiled `.wasm` file"),
-            Self::Component { .. } => {
-                Remedy::Advice("build for wasm32-unknown-unknown, or unwrap the component's module")
-            }
-            Self::InvalidModule { .. } => {
-                Remedy::Advice("run `wasm-tools validate`, which reports more")
-            }
+            Self::Component { .. } => Remedy::Advice(
+                "build for wasm32-unknown-unknown, or extract the core module from the component",
+            ),
+            Self::InvalidModule { .. } => Remedy::Advice("run `wasm-tools validate` for details"),
             Self::ModuleTooLarge { .. } => raise(Limits("module_size")),
             Self::CompileTimeout { .. } => raise(Limits("compile_time")),
             Self::CompilerBusy { .. } => Remedy::Retry,
             Self::AbiVersion { .. } => Remedy::Advice("rebuild it with a matching SDK"),
             Self::MalformedSection { .. } => {
-                Remedy::Advice("rebuild it with a matching SDK, or leave the section out")
+                Remedy::Advice("rebuild it with a matching SDK, or remove the section")
             }
             Self::AmbiguousExport { .. } => Remedy::ChooseExport,
             Self::ExportOfCommand { .. } => Remedy::Advice(
@@ -37,7 +35,9 @@ impl Error {
                 raise(Limits("table_elements"))
             }
             Self::DependencyCircle { .. } => Remedy::Advice("remove one of these imports"),
-            Self::DependencyExport { .. } => Remedy::Advice("define the one that fits first"),
+            Self::DependencyExport { .. } => Remedy::Advice(
+                "define matching versions of the importing module and the dependency",
+            ),
             Self::DependencyChain { .. } => Remedy::Advice("merge some of these dependencies"),
             Self::TooManyInstances { option, .. } => raise(*option),
             Self::InstancesInUse { .. } => raise(Options("max_live_instances")),
@@ -45,7 +45,9 @@ impl Error {
             Self::DependencyNotDefined { .. } => Remedy::Define(Definable::Dependency),
             Self::ConstantNotDefined { .. } => Remedy::Define(Definable::Constant),
             Self::HostFunctionNotDefined { .. } => Remedy::Define(Definable::HostFunction),
-            Self::PinMismatch { .. } => Remedy::Advice("define that version, or pin this one"),
+            Self::PinMismatch { .. } => {
+                Remedy::Advice("define the pinned version, or pin the defined one")
+            }
             Self::SignatureMismatch { hint: Some(hint), .. } => Remedy::WriteCall(hint.to_string()),
             Self::SignatureMismatch { .. }
             | Self::BadArguments { .. }
@@ -63,9 +65,9 @@ impl Error {
             Self::Held { .. } => Remedy::Revive,
             Self::TypeMismatch { .. } => Remedy::Advice("give both the same type"),
             Self::UncaughtException { .. } => {
-                Remedy::Advice("catch it in the guest, and return an error")
+                Remedy::Advice("catch it in the guest and return an error")
             }
-            Self::Exited { .. } => Remedy::Advice("read its output, which may say why"),
+            Self::Exited { .. } => Remedy::Advice("check its output for the reason"),
             Self::TooManyOpenFiles { .. } => raise(Limits("open_files")),
             Self::OutOfFuel { .. } => Remedy::Raise(vec![Limits("fuel"), CallOptions("fuel")]),
             Self::LogLimit { .. } => raise(Limits("log")),

@@ -1,10 +1,11 @@
-//! What helps against an error, as data: the library, a command and a manifest each have their own way to do it.
+//! Remedies for errors, as data, so that the library, the command and the manifest can each name their own options.
 
 use crate::capability::Capability;
 use crate::error::OsResource;
 use std::fmt;
 
-/// What helps against an [`Error`](crate::Error). Its text says it in the terms of this library; other interfaces match on it.
+/// What to do about an [`Error`](crate::Error). Its text names this library's methods and options; other interfaces match
+/// on the variants and name their own.
 ///
 /// ```
 /// use wpc_host::{Definable, Error, Remedy};
@@ -20,15 +21,15 @@ pub enum Remedy {
     StartWorkers,
     /// Wait until the workers have stopped.
     AwaitStop,
-    /// Wait until lost workers are tried again, or stop and start them.
+    /// Wait until unresponsive workers are replaced again, or stop and start the workers.
     RestartWorkers,
-    /// Let calls wait until a worker takes them, or let workers take more.
+    /// Let calls wait for capacity, or raise the workers' limit of unanswered calls.
     AwaitRoom,
-    /// Redefine the function, close its circuit breaker, or wait until that closes by itself.
+    /// Redefine the function, close its circuit breaker, or wait for the trial call after the cool-down.
     Revive,
     /// Try again later.
     Retry,
-    /// Define what is missing.
+    /// Define the missing item.
     Define(Definable),
     /// Compare the types with those that the function declares.
     CompareSignature,
@@ -36,17 +37,17 @@ pub enum Remedy {
     WriteCall(String),
     /// Choose one of the module's exports.
     ChooseExport,
-    /// Grant what the module imports.
+    /// Grant the import.
     Grant(Grant),
-    /// Raise one of these.
+    /// Raise one of these settings.
     Raise(Vec<Setting>),
-    /// Raise a limit of the operating system, or use less.
+    /// Raise a limit of the operating system, or use less of the resource.
     RaiseOsLimit(OsResource),
-    /// Something to do outside wpc: an instruction without a subject.
+    /// An instruction for something outside wpc, as an imperative sentence fragment.
     Advice(&'static str),
 }
 
-/// What can be missing in a pool.
+/// A kind of item that a pool can lack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Definable {
@@ -60,7 +61,7 @@ pub enum Definable {
     HostFunction,
 }
 
-/// What a definition can be granted. Its text is the method of [`WasmModule`](crate::WasmModule) that grants it.
+/// A permission that a definition can be granted. Its text is the method call on [`WasmModule`](crate::WasmModule) that grants it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Grant {
@@ -68,11 +69,11 @@ pub enum Grant {
     Capability(Capability),
     /// A host function, by name.
     HostFunction(String),
-    /// A piece of WASI, by the method of [`Wasi`](crate::Wasi) that grants it.
+    /// A part of WASI, by the method of [`Wasi`](crate::Wasi) that grants it.
     Wasi(&'static str),
 }
 
-/// A setting that an embedder can choose, by the type that has it and its field or method there.
+/// A setting of the embedder: the type that has it, and the name of its field or method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Setting {
@@ -102,7 +103,7 @@ impl fmt::Display for Remedy {
             Self::Define(what) => write!(f, "define it with `{}`", what.method()),
             Self::WriteCall(how) => f.write_str(how),
             Self::CompareSignature => {
-                f.write_str("compare with its signature, which `get_remote_functions` lists")
+                f.write_str("compare them with the signature listed by `get_remote_functions`")
             }
             Self::ChooseExport => f.write_str("choose one with `WasmModule::export`"),
             Self::Grant(grant) => write!(f, "grant it with `{grant}`"),
@@ -158,7 +159,7 @@ impl fmt::Display for Setting {
     }
 }
 
-/// As its text.
+/// Serializes as the text.
 impl serde::Serialize for Remedy {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
