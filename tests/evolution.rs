@@ -243,7 +243,7 @@ fn json_of_a_newer_host_is_accepted_where_nothing_is_lost() {
             json!({ "verdict": "Rejected" }),
             "unknown variant `Rejected` in `comment.verdict`: `Verdict` has `Open` and `Accepted`",
         ),
-        (json!({ "text": 1 }), "`comment.text` must be String, and is 1"),
+        (json!({ "text": 1 }), "`comment.text`: expected String, found 1"),
     ] {
         assert_eq!(reason(&wpc, "old_comment", comment(more)), expected);
     }
@@ -279,7 +279,7 @@ fn json_of_an_older_host_is_filled_with_what_may_be_missing() {
     );
     // `null` is a value, which a number does not have.
     let null = json!({ "text": "a", "verdict": "Open", "likes": null });
-    assert_eq!(reason(&wpc, "new_comment", null), "`comment.likes` must be u32, and is null");
+    assert_eq!(reason(&wpc, "new_comment", null), "`comment.likes`: expected u32, found null");
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn a_number_of_another_width_is_checked_by_its_value_in_json() {
     let json = json!({ "text": "a", "verdict": "Open", "likes": u64::MAX });
     assert_eq!(
         reason(&wpc, "new_comment", json),
-        "`comment.likes` must be u32, and is 18446744073709551615"
+        "`comment.likes`: expected u32, found 18446744073709551615"
     );
 }
 

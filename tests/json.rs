@@ -54,7 +54,7 @@ fn sizes_have_types_and_go_there_and_back() {
     let Error::Guest { error, .. } = &error else { panic!("{error}") };
     assert_eq!(error.message, "-2147483648 of 4294967295");
     let error = wpc.call_json("length", &[json!([]), json!(1_u64 << 32)]).unwrap_err();
-    assert!(error.to_string().contains("`more` must be u32"), "{error}");
+    assert!(error.to_string().contains("`more`: expected u32"), "{error}");
     assert_eq!(wpc.call::<usize>("length", (vec![1_usize, 2], 3_usize)).unwrap(), 6);
     let typed = wpc.function::<(Vec<u32>, u32), u32>("length").unwrap();
     assert_eq!(typed.call((vec![1, 2], 3)).unwrap(), 6);
@@ -92,14 +92,14 @@ fn what_does_not_fit_is_refused_before_it_is_sent_and_named() {
     let wpc = pool(1);
     define_sdk(&wpc, &["order", "opaque", "add"]);
     for (name, arguments, reason) in [
-        ("add", vec![json!(1)], "it takes 2 arguments, and 1 is given"),
-        ("add", vec![json!(1), json!("2x")], "`b` must be i32, and is \"2x\""),
+        ("add", vec![json!(1)], "expected 2 arguments, found 1"),
+        ("add", vec![json!(1), json!("2x")], "`b`: expected i32, found \"2x\""),
         (
             "order",
             vec![json!([{ "item": "tea", "count": -1 }]), json!({})],
-            "`orders[0].count` must be u32, and is -1",
+            "`orders[0].count`: expected u32, found -1",
         ),
-        ("opaque", vec![json!(1)], "the type of `value` is not told"),
+        ("opaque", vec![json!(1)], "the type of `value` is not declared"),
     ] {
         let error = wpc.call_json(name, &arguments).unwrap_err();
         let Error::BadArguments { reason: found, .. } = &error else { panic!("{error}") };
@@ -168,7 +168,7 @@ fn constants_are_defined_by_their_types_text() {
     let points = "Map<String, P { x: f64 }>";
     for (ty, value, told) in [
         ("u9", json!(3), "\"u9\" is no type: at byte 0: a type (bool"),
-        ("Option<u8>", json!(300), "`N` must be u8, and is 300"),
+        ("Option<u8>", json!(300), "`N`: expected u8, found 300"),
         (points, json!({ "a": { "y": 1 } }), "unknown field `y` in `N[\"a\"]`: `P` has `x`"),
     ] {
         let refused = wpc.define_worker_constant_json("N", ty, &value).unwrap_err();

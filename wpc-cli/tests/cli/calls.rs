@@ -69,7 +69,7 @@ fn exit_codes_tell_kinds_of_failure_apart() {
     for (code, word, arguments) in [
         (1, "(machine)", vec!["call", "no-such-file.wasm", "f"]),
         (2, "Usage", vec!["call"]),
-        (2, "`b` must be i32, and is \"x\"", vec!["call", &sdk, "add", "1", "x"]),
+        (2, "`b`: expected i32, found \"x\"", vec!["call", &sdk, "add", "1", "x"]),
         (2, "NAME=JSON", vec!["call", &sdk, "add", "1", "2", "--const", "WORD"]),
         (
             2,
@@ -271,7 +271,7 @@ fn an_integer_for_a_constant_needs_its_type() {
     {
         assert_eq!(out(&with(told)), "null\n", "{told}");
     }
-    assert!(fails_with(2, &with("N:u8=300")).contains("`N` must be u8, and is 300"));
+    assert!(fails_with(2, &with("N:u8=300")).contains("`N`: expected u8, found 300"));
 }
 
 #[test]

@@ -1,0 +1,44 @@
+//! Conversions between floats and numbers of JSON, which lack `NaN` and the infinities.
+
+use serde_json::{Number, Value};
+
+pub(super) fn float(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => match text.as_str() {
+            "NaN" => Some(f64::NAN),
+            "Infinity" => Some(f64::INFINITY),
+            "-Infinity" => Some(f64::NEG_INFINITY),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The nearest `f32`; `None` for a finite number that is out of its range.
+pub(super) fn single(float: f64) -> Option<f32> {
+    #[expect(clippy::cast_possible_truncation, reason = "rounding to the nearest is intended")]
+    let single = float as f32;
+    (single.is_finite() || !float.is_finite()).then_some(single)
+}
+
+/// The `f64` whose shortest decimal form is that of the `f32`: 0.1 for 0.1, and not 0.10000000149011612.
+pub(super) fn shortest(single: f32) -> f64 {
+    /// Integers below this have the same form in both.
+    const EXACT: f32 = 16_777_216.0;
+    if !single.is_finite() || (single.fract() == 0.0 && single.abs() < EXACT) {
+        return single.into();
+    }
+    format!("{single:e}").parse().unwrap_or_else(|_| single.into())
+}
+
+pub(super) fn from_float(float: f64) -> Value {
+    Number::from_f64(float).map_or_else(
+        || {
+            let name = if float.is_nan() { "NaN" } else { "Infinity" };
+            let sign = if float.is_sign_negative() && !float.is_nan() { "-" } else { "" };
+            Value::String(format!("{sign}{name}"))
+        },
+        Value::Number,
+    )
+}
