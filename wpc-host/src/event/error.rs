@@ -1,0 +1,47 @@
+//! The failure that an event reports.
+
+use crate::error::Error;
+use crate::error::code::ErrorCode;
+use serde::Serialize;
+
+/// The longest text of a guest that an event carries, in bytes. It is bounded because thousands of events may wait for a
+/// listener.
+const MAX_TEXT: usize = 16 * 1024;
+
+/// The failure that an event reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct EventError {
+    /// The error's stable code.
+    pub code: ErrorCode,
+    /// The name that the guest gave its error; for other errors the code as text.
+    pub name: String,
+    /// The error's text.
+    pub message: String,
+    /// The guest's stack; empty if it is not known.
+    pub stack: String,
+}
+
+impl From<&Error> for EventError {
+    fn from(error: &Error) -> Self {
+        let code = error.code();
+        let (name, stack) = match error {
+            Error::Guest { error, .. } => (error.name.clone(), error.stack.clone()),
+            Error::Trap { stack, .. } | Error::UncaughtException { stack, .. } => {
+                (code.as_str().to_owned(), stack.clone())
+            }
+            _ => (code.as_str().to_owned(), String::new()),
+        };
+        let [name, message, stack] = [name, error.to_string(), stack].map(cut);
+        Self { code, name, message, stack }
+    }
+}
+
+/// Truncates the text to [`MAX_TEXT`].
+fn cut(mut text: String) -> String {
+    if text.len() > MAX_TEXT {
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        text.shrink_to_fit();
+    }
+    text
+}
