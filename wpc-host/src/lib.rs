@@ -1,8 +1,8 @@
 //! Runs WebAssembly functions on a supervised pool of worker threads.
 //!
-//! Compiled `.wasm` is defined by name while the pool runs; any thread or async task calls it by
-//! name with typed arguments. A function that loops, traps, leaks or attacks is stopped and
-//! replaced, and nobody else notices.
+//! Modules are compiled and defined by name while the pool runs. Any thread or async task calls their functions by
+//! name, with typed arguments. A function that loops, traps, leaks or attacks the host is stopped and restarted without
+//! affecting other functions. Start with [`WorkerProcedureCall`].
 //!
 //! ```
 //! use wpc_host::{Options, WorkerProcedureCall};
@@ -24,76 +24,144 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # Words
+//! # Terms
 //!
-//! * A *function* is a named wasm export that can be called; a *module* is compiled wasm; a
-//!   *definition* is one defined generation of a function, dependency or constant.
-//! * A *dependency* is a module that others link to under an *alias*; a *constant* is a named value
-//!   that guests read; a *capability* is something granted to a definition.
-//! * A *worker* is a thread and its sandboxes; a *sandbox* is one instance of one definition with
-//!   its dependencies'.
-//! * A *guest error* is a failure a function returned as a value; a *trap* is execution aborted.
-//! * A function is *held* on a worker when its restarts are used up there.
+//! | term | meaning |
+//! |---|---|
+//! | module | a compiled `.wasm` file |
+//! | function | an exported function of a module, defined under a name |
+//! | dependency | a module that other modules link to, under an *alias* |
+//! | constant | a named value that guests read |
+//! | definition | one version of a function, a dependency or a constant |
+//! | capability | a permission that a definition is granted, such as reading clocks |
+//! | guest | the code of a module while it runs |
+//! | host function | a function of the embedding application that guests call |
+//! | worker | a thread and its sandboxes |
+//! | sandbox | one instance of one definition, with instances of its dependencies |
+//! | guest error | an error that a function returned as a value |
+//! | trap | an abort of the guest's execution |
+//! | circuit breaker | stops calls of a function on a worker after repeated failures; a function whose breaker is open is *held* |
+//!
+//! # Lifecycle
+//!
+//! 1. [`WorkerProcedureCall::new`] creates a stopped pool. Items can be defined, redefined and undefined from then on, in
+//!    every state of the pool.
+//! 2. [`start_workers`](WorkerProcedureCall::start_workers) starts the workers. Each worker instantiates a function's
+//!    sandbox at the function's first call there, and reuses it for later calls.
+//! 3. A failed sandbox is replaced with backoff. After [`Options::max_restarts_per_worker`] restarts in a row its circuit
+//!    breaker opens, and a trial call is let through after [`Options::hold_cool_down`].
+//! 4. [`stop_workers`](WorkerProcedureCall::stop_workers) refuses new calls, lets accepted calls finish within
+//!    [`Options::stop_timeout`], and then interrupts them. The pool can be started again.
+//!
+//! Every accepted call completes exactly once: with a result or with an error, at the latest shortly after its time limit.
+//!
+//! # Threads
+//!
+//! A call runs on a worker's thread; the caller blocks, awaits, or collects the result later with
+//! [`submit`](WorkerProcedureCall::submit). A [`LocalWorker`] runs calls on the caller's own thread instead, without the
+//! cost of two thread switches. A supervisor thread enforces time limits and replaces unresponsive workers. An idle pool
+//! wakes no thread.
+//!
+//! # Async
+//!
+//! [`call_async`](WorkerProcedureCall::call_async) and the methods named `…_async` return futures that work under any async
+//! runtime and never block. Dropping the future of a call cancels the call. Other methods may block their thread, as
+//! [`WorkerProcedureCall`] describes.
+//!
+//! # Host functions
+//!
+//! [`define_host_function`](WorkerProcedureCall::define_host_function) makes a closure callable for guests whose definition
+//! is [granted](WasmModule::grant_host_function) it. It runs on the worker's thread, and its panics are contained. It
+//! should check [`HostContext`] if it takes long, because it cannot be interrupted. Async closures are defined with
+//! [`define_async_host_function`](WorkerProcedureCall::define_async_host_function).
+//!
+//! # WASI
+//!
+//! Modules may import WASI preview 1. Everything in it is denied by default; [`Wasi`] grants arguments, environment
+//! variables, standard streams and directories one by one. Clocks and random numbers are granted as [`Capability`].
 //!
 //! # Errors
 //!
-//! The text of an [`Error`] states what failed, in words that may be shown to users. [`Error::remedy`] is what helps, as data, and its
-//! text names this library's methods. [`Error::kind`] is who can act on it, [`Error::code`] its stable name. What a function returned
-//! as an error of its own type is read with [`Error::guest_payload`].
+//! * The text of an [`Error`] states what failed, and may be shown to users.
+//! * [`Error::remedy`] states what to do, as data; its text names this library's methods.
+//! * [`Error::kind`] states who can act on it, and [`Error::code`] is its stable name.
+//! * [`Error::outcome_unknown`] and [`Error::retry_can_help`] help to decide about repeating a call.
+//! * [`Error::guest_payload`] decodes the error that a function returned as a value of its own type.
+//!
+//! # Security
+//!
+//! Guests are assumed to be hostile. A definition can use only what it was granted, and [`Limits`] bounds its time, memory,
+//! tables, stack, fuel, output and payload sizes. Guest memory is accessed only after bounds checks. This crate forbids
+//! unsafe code; the compile cache, which loads native code, verifies each entry with a key first. `docs/security.md` lists the
+//! guarantees with their tests, and what is not guaranteed.
+//!
+//! # Features and platforms
+//!
+//! The crate has no Cargo features. The operating system's limits on threads, memory maps, address space and descriptors
+//! are checked in advance on Linux only; see [`Error::OsLimit`].
+//!
+//! # Stability
+//!
+//! Error codes, event names and the guest contract of `docs/abi.md` are stable. Error texts are not: match on
+//! [`Error::code`]. Errors, events and information types are `#[non_exhaustive]`, so that variants and fields can be added.
+//!
 //! # Checked calls
 //!
 //! A call by name ([`call`](WorkerProcedureCall::call), `call_with`, `call_async`, `submit`, and those of a [`LocalWorker`])
-//! compares the types of its arguments and of its result with those that the function declares. A guest of the SDK declares
-//! them, and so does every export of WebAssembly numbers. If they differ, the call is refused with
-//! [`Error::SignatureMismatch`]: it names the place, the expected and the found type.
+//! compares the types of its arguments and of its result with those that the function declares. Functions built with the
+//! SDK declare them, and so does every export with WebAssembly number types. If they differ, the call is refused with
+//! [`Error::SignatureMismatch`], which names the position, the expected and the found type.
 //!
-//! * Each integer and each float must have exactly the declared type: an integer literal without a type is an `i32`, so write
+//! * Each integer and each float must have exactly the declared type. An integer literal without a type is an `i32`, so write
 //!   `40u32` for a `u32`. Nothing is converted.
-//! * Structures are compared by the names of their fields in order, enums by the names of their variants in order. The names
-//!   of types and newtypes do not count. `usize` and `isize` have 32 bits in a guest; a host's may be passed for them, for
-//!   32 and for 64 bits, and a guest refuses a value that does not fit.
-//! * Arguments are compared while they are encoded. What a value does not show, such as the items of an empty list, is
-//!   compared when another value shows it. Once values of a type have shown everything, its further calls are not compared any
-//!   more and cost one look-up. Types whose values differ in shape, such as `serde_json::Value`, are compared in every call.
-//! * The result's type is compared before the function runs. Where only real values can show it, because a type refuses others as it is
-//!   decoded, each reply is compared; then the error comes after the function ran.
+//! * Structures are compared by the names of their fields in order, and enums by the names of their variants in order. The
+//!   names of types and newtypes do not matter.
+//! * `usize` and `isize` have 32 bits in a guest. The host's `usize` and `isize` may be passed for them and for integers of 32
+//!   and 64 bits; a guest rejects a value that does not fit.
+//! * Arguments are compared while they are encoded. A type that a value does not show, such as that of the items of an empty
+//!   list, is compared when a later value shows it. Once the values of a type have shown everything, further calls with that
+//!   type cost one look-up. Types whose values differ in shape, such as `serde_json::Value`, are compared in every call.
+//! * The result's type is compared before the function runs, with sample values. If the type rejects the samples while it
+//!   decodes them, each reply is compared instead, so that the error comes after the function ran.
 //!
-//! [`function`](WorkerProcedureCall::function) compares the types once, when the handle is made, by their
-//! [`Schema`]. Modules that declare no types, and calls with bytes that are encoded already, are not checked.
+//! [`function`](WorkerProcedureCall::function) compares the types once, when the handle is created, by their
+//! [`Schema`]. Modules that declare no types, and calls with encoded bytes, are not checked.
 //!
 //! # JSON
 //!
-//! [`call_json`](WorkerProcedureCall::call_json) takes and gives JSON, by the types that a module tells:
+//! [`call_json`](WorkerProcedureCall::call_json) converts JSON to and from the types that a module declares:
 //!
 //! | type | JSON |
 //! |---|---|
-//! | numbers | a number; one that JSON cannot hold (beyond 64 bits, `NaN`, `Infinity`) is a string; an `f32` has its shortest form, and a number out of its range is refused; `usize` and `isize` have 32 bits, as in a guest |
+//! | numbers | a number; one that JSON cannot represent (beyond 64 bits, `NaN`, `Infinity`) is a string; an `f32` has its shortest form, and a number out of its range is rejected; `usize` and `isize` have 32 bits, as in a guest |
 //! | `char`, `String` | a string |
 //! | `()` and unit structs | `null` |
 //! | `Option` | `null`, or the value; where the value itself may be `null`, `{"Some": value}` |
 //! | sequences, bytes, tuples | an array |
-//! | maps | an object where keys are strings, else an array of pairs |
+//! | maps | an object if the keys are strings, otherwise an array of pairs |
 //! | structs | an object; a missing field is `None` or the default of a field with `#[serde(default)]`; an unknown field is rejected unless it is `null` |
 //! | enums | `"Name"`, or `{"Name": value}`; an unknown variant is rejected |
 //!
-//! `docs/types.md` lists the types of the standard library, and what happens where host and module have different
-//! versions of a type.
+//! `docs/types.md` lists the supported types of the standard library, and describes what happens if host and module have
+//! different versions of a type.
 //!
-//! # Strings and bytes
+//! # Large payloads
 //!
-//! `String` and `Vec<u8>` are the fast way for what is large: among arguments they are copied in one piece wherever they
-//! stand, and a result that is one as a whole is handed over without being encoded. Inside of other results `serde_bytes` does
-//! what it does everywhere. Results are `'static`, so that bytes can be handed over as they are.
+//! Use `String` and `Vec<u8>` for large payloads. Among arguments they are copied with a single memcpy at any depth. A result
+//! that consists of one of them is returned without decoding; inside of other results, use `serde_bytes`. Results are
+//! `'static`, so that such bytes need not be copied.
 //!
-//! Where many large calls are outstanding, fresh memory costs more than copying: a megabyte takes 256 page faults. A pool
-//! reuses its buffers of 128 KiB or more. [`PendingCall::wait_into`] exchanges the result's buffer for one that the caller
-//! has read already, so that no call allocates. The pool holds at most 64 MiB that are not in use, frees what it did
-//! not use for 1.5 seconds, and reports it with [`get_buffer_usage`](WorkerProcedureCall::get_buffer_usage).
+//! Where many large calls are outstanding, allocating costs more than copying: a fresh megabyte takes 256 page faults.
+//! Therefore a pool reuses its buffers of 128 KiB or more. It holds at most 64 MiB of unused buffers, and frees those that were
+//! not used for 1.5 seconds; see [`get_buffer_usage`](WorkerProcedureCall::get_buffer_usage).
+//! [`PendingCall::wait_into`] exchanges the result's buffer for one that the caller has read already, so that no call
+//! allocates.
 //!
-//! Start with [`WorkerProcedureCall`]. Functions are written with the crate `wpc-guest-sdk`, or in
-//! any language after `docs/abi.md`.
+//! # Writing functions
+//!
+//! Functions are written in Rust with the crate `wpc-guest-sdk`, or in any language by the contract of `docs/abi.md`.
 #![forbid(unsafe_code)]
-// The unit tests belong to the library; under the scheduler of the model checks they would find no schedule.
+// The unit tests run in the library only: the types of the model checks' scheduler work only inside of a model check.
 #![cfg(not(all(wpc_model, test)))]
 #![cfg_attr(
     wpc_model,
@@ -106,14 +174,14 @@
         missing_debug_implementations,
         clippy::disallowed_methods,
         unfulfilled_lint_expectations,
-        reason = "the model checks use a part of the library; it is checked where it is compiled whole"
+        reason = "the model checks use a part of the library; the lints apply to its regular build"
     )
 )]
 
 mod call;
 mod capability;
 #[cfg(wpc_model)]
-#[path = "../../tools/models/src/checks.rs"]
+#[path = "../../tools/models/src/checks/mod.rs"]
 pub mod checks;
 mod codec;
 mod definition;
@@ -167,10 +235,10 @@ pub use pool::function::Function;
 pub use pool::{LocalWorker, Operation, PendingJson, WorkerProcedureCall};
 pub use system::buffers::BufferUsage;
 pub use wpc_abi::GuestError;
-/// Describes how a type is encoded: a trait, and its derive. Typed handles compare it with what a module declares.
+/// The trait and derive that describe how a type is encoded. Typed handles compare it with what a module declares.
 ///
-/// It is the trait and the derive of [`wpc_abi::Schema`], where serde's attributes and the types that have a schema are
-/// listed. A crate of types that host and plug-in share derives `wpc_abi::Schema`, and depends on neither.
+/// It is the same trait as [`wpc_abi::Schema`], whose documentation lists the supported types and serde attributes. A crate
+/// of types that host and plug-in share derives `wpc_abi::Schema`, so that it depends on neither.
 ///
 /// ```
 /// use wpc_host::Schema;
@@ -185,7 +253,7 @@ pub use wpc_abi::GuestError;
 pub use wpc_abi::describe::Schema;
 pub use wpc_schema_macros::HostSchema as Schema;
 
-/// What the derive's expansion names; not part of the public surface.
+/// Items that the derive's expansion refers to; not part of the public API.
 #[doc(hidden)]
 pub mod __private {
     pub use wpc_abi::__private::{DEFAULTED, schema};
@@ -204,7 +272,7 @@ const _: () = {
 #[doc = include_str!("../../README.md")]
 mod readme {}
 
-/// The code of the document on types, likewise.
+/// The code of `docs/types.md`, compiled and run as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/types.md")]
 mod types {}

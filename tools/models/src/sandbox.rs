@@ -1,9 +1,9 @@
-//! A sandbox that only pretends. What it does is told by the name of the export it is asked for:
+//! A simulated sandbox, without Wasm code. The name of the called export determines what it does:
 //!
-//! * `good` answers with nothing, `reads` with the constant `word`, `fails` traps;
-//! * `loops` goes on until its call should end, as a guest does;
-//! * `stuck` goes on until its call was answered and the check lets it, as a host function does;
-//! * `panics` panics after a while, as the host does by a bug.
+//! * `good` returns nothing, `reads` returns the constant `word`, `fails` traps;
+//! * `loops` runs until its call should end, as a guest that is interrupted does;
+//! * `stuck` runs until its call was answered and the check sets `RELEASED`, as a blocking host function does;
+//! * `panics` panics after a while, as a bug in the host does.
 
 use crate::call::Call;
 use crate::call::reply::RawReply;
@@ -29,7 +29,7 @@ use std::time::Instant;
 use wpc_abi::reply::TAG_VALUE;
 
 std::thread_local! {
-    // All threads of a check share the one that it runs on.
+    // All threads of a check run on one OS thread, so that they share these.
     pub(crate) static LIVE: Cell<usize> = const { Cell::new(0) };
     pub(crate) static RELEASED: Cell<bool> = const { Cell::new(false) };
 }
@@ -145,16 +145,16 @@ impl Sandbox {
                 Ok(())
             }
             "panics" => {
-                // Before its deadline, while the supervisor looks at it, after it was answered, or when it is stolen.
+                // This may be before its deadline, while the supervisor examines it, after it was answered, or as it is stolen.
                 for _ in 0..thread_rng().gen_range(0..200) {
                     thread::yield_now();
                 }
-                // Without the hook of panics, which would print each.
-                std::panic::resume_unwind(Box::new("a bug of the host"));
+                // Skips the panic hook, which would print each panic.
+                std::panic::resume_unwind(Box::new("simulated bug in the host"));
             }
             _ => Err(Error::Trap {
                 function: call.function.to_string(),
-                reason: "it was asked to".to_owned(),
+                reason: "simulated".to_owned(),
                 stack: String::new(),
             }),
         };

@@ -1,8 +1,7 @@
-//! What the host's `sync` has, with a point in each step at which another thread may go on.
+//! Replaces the host's `sync`. Each operation has a point at which the scheduler may switch to another thread.
 //!
-//! Time goes on only where somebody waits for it: each wait of less than a second moves the clock by as
-//! much and ends. A longer one is taken to last for ever, so that a wake-up that never comes is found
-//! as a deadlock.
+//! The clock is simulated. A wait of less than a second advances it by that time and returns. A longer wait never times
+//! out, so that a lost wake-up is found as a deadlock.
 
 use shuttle::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LockResult};
@@ -13,8 +12,7 @@ pub(crate) use shuttle::thread_local;
 
 const FOR_EVER: Duration = Duration::from_secs(1);
 
-/// Threads that sleep until they are woken: shuttle's own may wake up by themselves at any time, so that
-/// a wake-up that never comes would not be missed.
+/// Threads whose `park` returns only after `unpark`. Shuttle's own may wake up spuriously, which would hide a lost wake-up.
 pub(crate) mod thread {
     use shuttle::sync::{Condvar, Mutex};
     use shuttle::thread::{self, ThreadId};
@@ -51,7 +49,7 @@ pub(crate) mod thread {
         }
     }
 
-    /// Fewer than some of the models' pools have workers.
+    /// Fewer than the workers of some pools in the checks.
     pub(crate) fn available_parallelism() -> std::io::Result<std::num::NonZero<usize>> {
         Ok(std::num::NonZero::<usize>::MIN)
     }
@@ -131,7 +129,7 @@ pub(crate) mod time {
     static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
     std::thread_local! {
-        // All threads of a check share the one that it runs on.
+        // All threads of a check run on one OS thread, so that they share this.
         static PASSED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     }
 
@@ -144,7 +142,7 @@ pub(crate) mod time {
     }
 }
 
-/// A point at which another thread may go on.
+/// A point at which the scheduler may switch to another thread.
 #[derive(Debug, Default)]
 struct Point(AtomicUsize);
 
@@ -173,10 +171,10 @@ impl AtomicWaker {
     }
 }
 
-/// Looks once.
+/// Spins once.
 pub(crate) struct SpinThenPark(std::cell::Cell<bool>);
 
-/// The same where a caller looks.
+/// The same for callers.
 pub(crate) struct Backoff(SpinThenPark);
 
 impl Backoff {
@@ -220,7 +218,7 @@ impl Condvar {
         self.0.wait(guard)
     }
 
-    /// A wait that may time out looks each millisecond.
+    /// A wait that may time out checks its condition each millisecond.
     pub(crate) fn wait_timeout_while<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
@@ -230,7 +228,7 @@ impl Condvar {
         if limit >= FOR_EVER {
             return self.0.wait_while(guard, waits);
         }
-        // The guard stays held: who waits here holds nothing that others change under it.
+        // The guard stays locked, because the waiting conditions do not depend on data under it.
         let mut guard = guard;
         for _ in 0..limit.as_millis() {
             if !waits(&mut guard) {
@@ -339,7 +337,7 @@ impl<T> ArcSwapOption<T> {
     }
 }
 
-/// Loads the value anew each time: keeping it from one load to the next would hide orders.
+/// Loads the value each time. Caching it between loads would hide some orders of steps.
 #[derive(Debug)]
 pub(crate) struct Cache<A, T> {
     swap: A,

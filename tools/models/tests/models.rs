@@ -1,16 +1,15 @@
-//! The checks, each under many orders of steps. A failure prints its schedule, which
-//! `shuttle::replay` follows again.
+//! Runs each check under many schedules. A failure prints its schedule, which `shuttle::replay` runs again.
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, FailurePersistence, Runner};
 use wpc_models::checks;
 
-/// As many orders as `WPC_MODEL_RUNS` says, or as a short while allows.
+/// Runs a check under `WPC_MODEL_RUNS` schedules, or under `usual` ones if that is not set.
 fn check(model: fn(), usual: usize) {
     let runs = std::env::var("WPC_MODEL_RUNS").ok().and_then(|runs| runs.parse().ok());
     let runs = runs.unwrap_or(usual);
     run(RandomScheduler::new(runs), model);
-    // Finds what needs a few ill-timed steps in a long row of ordinary ones.
+    // Finds bugs that need a few ill-timed steps within a long ordinary schedule.
     run(PctScheduler::new(3, runs), model);
 }
 
@@ -30,12 +29,12 @@ macro_rules! checks {
 
 checks! {
     queue 3000,
-    queue_of_a_worker_given_up 3000,
+    queue_of_an_abandoned_worker 3000,
     call 3000,
     pool 100,
-    pool_that_stops 100,
-    pool_that_stops_while_a_guest_loops 100,
-    local_worker_and_a_stop 300,
+    stop_during_calls 100,
+    stop_while_a_guest_loops 100,
+    stop_during_a_local_call 300,
     cancel 100,
     redefinition 100,
     background 1000,
@@ -43,11 +42,11 @@ checks! {
     constants 100,
     writers 100,
     failures 100,
-    waiting_for_room 100,
-    ticker 3000,
-    supervisor_that_sleeps 300,
+    waiting_for_capacity 100,
+    epoch_ticker 3000,
+    parked_supervisor 300,
     buffers_of_an_idle_pool 100,
-    lost_worker 30,
+    unresponsive_worker 30,
     stop_that_abandons_a_worker 300,
-    host_that_panics 100,
+    panic_of_the_host 100,
 }

@@ -1,0 +1,113 @@
+//! Properties that must hold in every order of the threads' steps. Each check runs many times, each time with another order.
+//! A check in which a thread waits forever is a deadlock and fails.
+
+mod definitions;
+mod failures;
+mod parts;
+mod pool;
+
+pub use definitions::*;
+pub use failures::*;
+pub use parts::*;
+pub use pool::*;
+
+use crate::call::pending::PendingCall;
+use crate::definition::WasmModule;
+use crate::definition::limits::Limits;
+use crate::error::Error;
+use crate::id::FunctionHash;
+use crate::options::{CallOptions, Options};
+use crate::pool::intake;
+use crate::pool::lifecycle::Lifecycle;
+use crate::sandbox::{LIVE, RELEASED};
+use crate::system::background::Interest;
+use serde::de::DeserializeOwned;
+use shuttle::thread;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A pool with running workers.
+struct Pool(Arc<Lifecycle>);
+
+impl Pool {
+    fn new(workers: usize, options: Options) -> Self {
+        LIVE.set(0);
+        RELEASED.set(false);
+        let options = Options {
+            max_live_instances: 8,
+            call_timeout: Duration::from_secs(3600),
+            restart_jitter_seed: Some(1),
+            restart_base_delay: Duration::from_nanos(1),
+            restart_max_delay: Duration::from_nanos(1),
+            restart_jitter: Duration::ZERO,
+            ..options
+        };
+        let lifecycle = Lifecycle::new(options).unwrap();
+        let pool = Self(Arc::new(lifecycle));
+        pool.define("good", 1);
+        pool.0.start(workers).expect("the workers start");
+        pool
+    }
+
+    fn share(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+
+    /// Defines the function of this name with a module that differs for each `version`.
+    fn define(&self, name: &str, version: u32) -> FunctionHash {
+        self.define_with(name, version, Limits::default())
+    }
+
+    /// Like [`define`](Self::define), with a time limit of one millisecond.
+    fn define_hasty(&self, name: &str) {
+        let time = Some(Duration::from_millis(1));
+        self.define_with(name, 1, Limits { time, ..Limits::default() });
+    }
+
+    fn define_with(&self, name: &str, version: u32, limits: Limits) -> FunctionHash {
+        let text = format!(
+            r#"(module (func (export "{name}")) (func (export "version") (result i32) i32.const {version}))"#
+        );
+        let bytes = wat::parse_str(text).expect("the module is valid");
+        let function = self.0.pool.registry.define_function(
+            name,
+            &WasmModule::new(bytes).limits(limits),
+            &Interest::default(),
+        );
+        self.0.pool.nudge_workers();
+        function.expect("the definition is valid").module.hash
+    }
+
+    fn submit<R: DeserializeOwned>(&self, name: &str) -> Result<PendingCall<R>, Error> {
+        self.submit_with(name, &CallOptions::new())
+    }
+
+    fn submit_with<R: DeserializeOwned>(
+        &self,
+        name: &str,
+        options: &CallOptions,
+    ) -> Result<PendingCall<R>, Error> {
+        let pool = &self.0.pool;
+        intake::submit(pool, pool.registry.function(name), name, &(), options)
+    }
+
+    fn call(&self, name: &str) -> Result<(), Error> {
+        self.submit::<()>(name)?.wait()
+    }
+
+    /// Stops the pool, and checks that it has neither workers nor sandboxes left.
+    fn stop(self) {
+        self.0.stop(Duration::from_millis(5));
+        let pool = &self.0.pool;
+        assert_eq!(pool.workers.load().len(), 0);
+        assert!(matches!(self.call("good"), Err(Error::NotRunning)));
+        assert_eq!(LIVE.get(), 0, "every sandbox is dropped");
+    }
+}
+
+fn in_parallel(tasks: Vec<Box<dyn FnOnce() + Send>>) {
+    let threads: Vec<_> = tasks.into_iter().map(thread::spawn).collect();
+    for thread in threads {
+        thread.join().expect("the thread does not panic");
+    }
+}
