@@ -1,7 +1,7 @@
-//! What the pieces of a call cost, one by one: `cargo bench -p wpc-host`.
+//! Benchmarks of the parts of a call: `cargo bench -p wpc-host`.
 //!
-//! These find where time goes while something is changed. What is promised, `cargo xtask bench` measures,
-//! against floors. Only the public surface is used.
+//! They show where time is spent while the code is changed. The published figures come from `cargo xtask bench`, which
+//! measures against baselines. Only the public API is used.
 
 use anyhow::Result;
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -14,11 +14,11 @@ use wpc_abi::section::Section;
 use wpc_abi::text;
 use wpc_host::{CallOptions, Options, PendingCall, WasmModule, WorkerProcedureCall};
 
-/// The SDK's guest, with `add`, `echo_bytes` and `order`.
+/// A guest built with the SDK, with `add`, `echo_bytes` and `order`.
 const GUEST: &[u8] = include_bytes!("../../fixtures/wasm/sdk.wasm");
 
 fn main() -> Result<()> {
-    // A piece is compared with itself before a change, where less than this does not show anyway.
+    // Benchmarks are compared with a run before the change. Longer measurements would not show smaller differences.
     let time = Duration::from_secs(2);
     let criterion = Criterion::default().measurement_time(time).warm_up_time(time / 4);
     let mut criterion = criterion.configure_from_args();
@@ -39,14 +39,14 @@ fn pool() -> Result<WorkerProcedureCall> {
     Ok(wpc)
 }
 
-/// The ways to one small function. What is called by name looks the name up.
+/// All kinds of calls of one small function. Calls by name include the look-up.
 fn calls(criterion: &mut Criterion) -> Result<()> {
     let wpc = pool()?;
     let add = wpc.function::<(i32, i32), i32>("add")?;
     let mut here = wpc.local_worker();
     let (values, options) = ([json!(40), json!(2)], CallOptions::new());
     let encoded = wpc.encode_json("add", &values)?;
-    // An error would be measured as readily as an answer.
+    // The measured closures do not check their results.
     assert_eq!(here.call_function(&add, (40, 2))?, 42);
     assert_eq!(wpc.call_json("add", &values)?, json!(42));
 
@@ -63,7 +63,7 @@ fn calls(criterion: &mut Criterion) -> Result<()> {
     Ok(())
 }
 
-/// What a call costs where nobody waits for each.
+/// The cost per call if calls are submitted in batches.
 fn many_calls(criterion: &mut Criterion) -> Result<()> {
     const MANY: u64 = 64;
     let wpc = pool()?;
@@ -80,12 +80,12 @@ fn many_calls(criterion: &mut Criterion) -> Result<()> {
     Ok(())
 }
 
-/// Plain slices and vectors through a typed handle, as users have them.
+/// Byte slices and vectors through a typed handle.
 fn bytes(criterion: &mut Criterion) -> Result<()> {
     let wpc = pool()?;
     let echo = wpc.function::<(Vec<u8>,), Vec<u8>>("echo_bytes")?;
     let mut here = wpc.local_worker();
-    let mut group = criterion.benchmark_group("bytes there and back");
+    let mut group = criterion.benchmark_group("bytes, round trip");
     for len in [16, 1 << 10, 64 << 10, 1 << 20] {
         let sent = vec![7; len];
         assert_eq!(echo.call((&sent,))?, sent);
@@ -101,7 +101,7 @@ fn bytes(criterion: &mut Criterion) -> Result<()> {
     Ok(())
 }
 
-/// As the guest's `order` takes it.
+/// An argument of the guest's `order`.
 #[derive(Serialize)]
 struct Order {
     item: String,
@@ -109,8 +109,8 @@ struct Order {
     note: Option<String>,
 }
 
-/// Arguments of some structure: calls with them from Rust's types and from JSON, and JSON's way to bytes by the
-/// module's types. Rust's types become bytes only within a call.
+/// Structured arguments: calls with Rust types and with JSON, and the encoding of JSON alone. Rust types can only be
+/// encoded as part of a call.
 fn arguments(criterion: &mut Criterion) -> Result<()> {
     let wpc = pool()?;
     let items: Vec<_> = (0..20).map(|at| format!("item {at}")).collect();
@@ -137,7 +137,7 @@ fn arguments(criterion: &mut Criterion) -> Result<()> {
     Ok(())
 }
 
-/// What is done of a module's bytes.
+/// Operations on a module's bytes.
 fn modules(criterion: &mut Criterion) -> Result<()> {
     let wpc = pool()?;
     let module = WasmModule::new(GUEST);
@@ -152,7 +152,7 @@ fn modules(criterion: &mut Criterion) -> Result<()> {
     // Compilations take milliseconds.
     group.sample_size(20);
     group.throughput(Throughput::Bytes(GUEST.len() as u64));
-    group.bench_function("given", |b| b.iter(|| WasmModule::new(black_box(GUEST))));
+    group.bench_function("created", |b| b.iter(|| WasmModule::new(black_box(GUEST))));
     group.bench_function("inspected", |b| b.iter(|| module.inspect()));
     group.bench_function("defined again, compiled before", |b| {
         b.iter(|| wpc.define_worker_function("add", module.clone()));
@@ -163,7 +163,7 @@ fn modules(criterion: &mut Criterion) -> Result<()> {
     Ok(())
 }
 
-/// Types as text, and as modules tell them.
+/// Signatures as text, and as bytes in a module's section.
 fn texts(criterion: &mut Criterion) -> Result<()> {
     const TEXT: &str = "(orders: Vec<Order { item: String, count: u32 }>, prices: Map<String, u64>, \
         place: Option<(f64, f64)>) -> Vec<(String, Option<u64>)>";

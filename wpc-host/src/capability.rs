@@ -1,18 +1,18 @@
-//! What a definition may be granted beyond computing. Nothing is granted by default.
+//! Capabilities that a definition can be granted. None is granted by default.
 
-/// Something a guest can do only when its definition was granted it.
+/// A permission that a definition must be granted before its guest can use it.
 ///
-/// A grant is not handed on: a function with a dependency that reads clocks needs none itself, the
-/// dependency's definition does.
+/// Grants are not transitive: if a dependency reads clocks, the dependency's definition needs the grant, and the function
+/// that uses it does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Capability {
-    /// Random bytes fit for keys, of a generator the operating system seeds (`wpc_random`, and
+    /// Cryptographically secure random bytes, from a generator that the operating system seeds (`wpc_random`, and
     /// `random_get` of WASI).
     Random,
-    /// The wall clock and a monotonic one (`wpc_clock`), and waiting for them (`clock_time_get`,
-    /// `clock_res_get` and `poll_oneoff` of WASI).
+    /// The real-time clock, a monotonic clock, and sleeping (`wpc_clock`; `clock_time_get`, `clock_res_get` and
+    /// `poll_oneoff` of WASI).
     Clock,
 }
 

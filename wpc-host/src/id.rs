@@ -1,4 +1,4 @@
-//! The numbers and hashes by which things are told apart. No number is used twice in a pool's life.
+//! Numbers and hashes that identify workers, calls, definitions and modules. A pool never reuses a number.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 use sha1::{Digest as _, Sha1};
@@ -6,19 +6,19 @@ use sha2::Sha256;
 use std::fmt;
 use std::str::FromStr;
 
-/// A worker. A replacement gets a new number.
+/// A worker's number. A replacement gets a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct WorkerId(pub(crate) u64);
 
-/// A call, from its acceptance to its answer; events about it carry this number.
+/// A call's number, which the events about the call carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct CallId(pub(crate) u64);
 
-/// A listener, as [`off_worker_event`](crate::WorkerProcedureCall::off_worker_event) takes it.
+/// A listener's number, for [`off_worker_event`](crate::WorkerProcedureCall::off_worker_event).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct ListenerId(pub(crate) u64);
 
-/// One linking of one definition: what a sandbox is made from.
+/// The number of one linking of a definition, from which sandboxes are instantiated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Generation(pub(crate) u64);
 
@@ -34,7 +34,7 @@ impl fmt::Display for CallId {
     }
 }
 
-/// Hands out numbers from 1.
+/// Counts up from 1.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -43,7 +43,7 @@ impl Counter {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// So many numbers at once.
+    /// Takes `count` numbers at once.
     pub(crate) fn next_many(&self, count: u64) -> std::ops::Range<u64> {
         let last = self.0.fetch_add(count, Ordering::Relaxed);
         last + 1..last + 1 + count
@@ -52,8 +52,8 @@ impl Counter {
 
 /// The SHA-1 of a module's bytes: `sha1sum file.wasm` prints the same.
 ///
-/// It names a version and tells drift. It is no seal: whoever must be sure of the bytes gives a
-/// [`Sha256Hash`] with the definition.
+/// It identifies versions, but does not authenticate them, because SHA-1 collisions can be constructed. To require exact
+/// bytes, pass a [`Sha256Hash`] with the definition.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FunctionHash([u8; 20]);
 
@@ -77,9 +77,9 @@ impl Sha256Hash {
     }
 }
 
-/// Text that is no hash of the wanted kind.
+/// The error of parsing a text that is not such a hash.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a hash is {expected} hexadecimal digits, found {found:?}")]
+#[error("expected a hash of {expected} hexadecimal digits, found {found:?}")]
 pub struct ParseHashError {
     /// How many digits the hash has.
     pub expected: usize,
@@ -137,14 +137,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hash_prints_what_sha1sum_prints_and_reads_it_back() {
+    fn a_hash_round_trips_in_the_format_of_sha1sum() {
         let hash = FunctionHash::of(b"abc");
         assert_eq!(hash.to_string(), "a9993e364706816aba3e25717850c26c9cd0d89d");
         assert_eq!(hash.to_string().parse(), Ok(hash));
     }
 
     #[test]
-    fn other_text_is_no_hash() {
+    fn other_text_is_rejected() {
         for text in ["", "a9993e36", &"g".repeat(40), &"é".repeat(20), &"+1".repeat(20)] {
             assert!(text.parse::<FunctionHash>().is_err(), "{text:?}");
         }

@@ -1,13 +1,12 @@
-//! Maps by name, of which calls take snapshots.
+//! Maps by name whose snapshots calls read.
 
 use rpds::HashTrieMapSync;
 use std::sync::Arc;
 
-/// A map of which each change makes another, that shares with it all but the few nodes above what changed:
-/// it costs no more where there are more names.
+/// A persistent map: a change creates a new map that shares all nodes with the old one except those on the path to the
+/// change. So a change costs about the same however many names there are.
 ///
-/// A call may look into three of these, and half of a look-up was the standard library's hash. This one is
-/// seeded anew by each process, from where things lie in its memory: a module's exports may be names, and whoever
-/// chose those saw none of it. Should they collide all the same, looking them up takes as long as a module may have
-/// exports, and no longer.
+/// A call may look into three of these, and the standard library's hash took half of each look-up. The hash used here is
+/// seeded in each process from memory addresses. Names may come from a module's exports, whose author cannot know the
+/// seed. If names collide nevertheless, a look-up takes time linear in the number of exports, which is limited.
 pub(crate) type NameMap<T> = HashTrieMapSync<Arc<str>, Arc<T>, foldhash::quality::RandomState>;

@@ -1,5 +1,4 @@
-//! What an embedder chooses: for the pool, and for one call. Checked all at once, before anything
-//! changes.
+//! The options of a pool and of a call. All of them are validated before they take effect.
 
 use crate::error::Error;
 use crate::event::FailureSeverities;
@@ -7,8 +6,7 @@ use crate::id::FunctionHash;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The choices that hold for a whole pool. No duration may be longer than a year, and only the
-/// jitter may be zero.
+/// The options of a pool. No duration may be longer than a year, and only the jitter may be zero.
 ///
 /// ```
 /// use std::time::Duration;
@@ -18,65 +16,60 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How long a call may take from its acceptance to its answer, waiting included, where neither
-    /// the call nor the function's definition says otherwise. Default 30 s.
+    /// How long a call may take from its acceptance to its answer, including waiting, unless the call or the function's
+    /// definition sets another limit. Default 30 s.
     pub call_timeout: Duration,
-    /// How long the threads of [`start_workers`](crate::WorkerProcedureCall::start_workers) may take
-    /// to come up, all together. Default 10 s.
+    /// How long [`start_workers`](crate::WorkerProcedureCall::start_workers) waits for all threads to be ready. Default
+    /// 10 s.
     pub start_timeout: Duration,
-    /// How long [`stop_workers`](crate::WorkerProcedureCall::stop_workers) lets accepted calls
+    /// How long [`stop_workers`](crate::WorkerProcedureCall::stop_workers) waits for accepted calls to
     /// finish before it interrupts them. Default 10 s.
     pub stop_timeout: Duration,
-    /// How long past its limit, or its cancel, a call's worker may stay silent before it is given up as lost and its
-    /// thread replaced (its call is answered before); also how long a stop waits for interrupted calls
-    /// before it gives their workers up. Default 1 s.
+    /// How long after a call's time limit or cancellation its worker may not react before it is considered unresponsive: its
+    /// thread is abandoned and replaced. The call is answered earlier. Also how long a stop waits for interrupted calls
+    /// before it abandons their workers. Default 1 s.
     pub lost_worker_grace: Duration,
-    /// Whether failed sandboxes and lost workers are replaced. Default true. Without it a function
-    /// that failed on a worker is held there until it is redefined or revived.
+    /// Whether failed sandboxes and unresponsive workers are replaced. Default true. If false, one failure of a function
+    /// opens its circuit breaker on that worker until the function is redefined or revived.
     pub restart_on_failure: bool,
-    /// How many restarts in a row, without an answer in between, before a function is held on a
-    /// worker, or a worker that is lost again and again is not replaced for the cool-down. Default 3; 0
-    /// waits for the cool-down each time.
+    /// How many restarts in a row, without an answer in between, are attempted before a function's circuit breaker opens on
+    /// a worker, or before an unresponsive worker is not replaced until the cool-down is over. Default 3; with 0, each
+    /// restart waits for the cool-down.
     pub max_restarts_per_worker: u32,
-    /// The delay before the first restart that is not immediate; doubles with each further one.
-    /// Default 100 ms.
+    /// The delay before the first restart that is not immediate. It doubles with each further restart. Default 100 ms.
     pub restart_base_delay: Duration,
-    /// The longest delay, jitter included. Default 5 s.
+    /// The longest delay, including jitter. Default 5 s.
     pub restart_max_delay: Duration,
-    /// Up to how much is added to a delay at random, so that workers do not restart in step.
-    /// Default 100 ms; zero adds nothing.
+    /// The maximum random addition to a delay, so that workers do not restart at the same time. Default 100 ms.
     pub restart_jitter: Duration,
-    /// Makes the jitter repeatable. Default `None`: another one each time.
+    /// The seed of the jitter, to make it reproducible. Default `None`: a random seed.
     pub restart_jitter_seed: Option<u64>,
-    /// How long a function is held on a worker before one trial call may go through, and how long a
-    /// worker whose restarts are used up stays away before it is replaced once more. Default 60 s.
+    /// How long a function's circuit breaker on a worker stays open before it lets one trial call through, and how long a
+    /// worker whose restarts are used up is missing before it is replaced again. Default 60 s.
     pub hold_cool_down: Duration,
-    /// How many accepted calls a worker may have unanswered. Default 10,000.
+    /// How many unanswered calls a worker may have. Default 10,000.
     pub max_pending_calls_per_worker: usize,
-    /// How many calls may wait for room or for a function to come back. At the bound a call that
-    /// would wait is refused as saturated. Default 10,000.
+    /// How many calls may wait in the overflow queue, for capacity or for a function's restart. Once it is full, such calls
+    /// are refused with [`Error::Saturated`]. Default 10,000.
     pub max_waiting_calls: usize,
-    /// How many module instances may be alive in the whole pool; a sandbox has one, and one more
-    /// for each of its dependencies. Where all are used, the longest idle sandbox is dropped for a new one: a worker
-    /// that has its equal share or more drops one of its own, others one of the worker that has most. Address space, not memory, is set aside for them: 4 GiB each,
-    /// and as much again for each other kind of code that is defined: with fuel, with a stack of its
-    /// own, with canonical NaNs. From 1 to 10,000. Default 1,000.
+    /// How many module instances may exist in the whole pool. A sandbox has one, and one more for each of its dependencies.
+    /// If all are used, a new sandbox replaces the one that was idle longest: a worker with at least its equal share drops
+    /// one of its own, other workers drop one of the worker with the most. Each instance reserves 4 GiB of address space, not
+    /// memory, and as much again for each other compiler setting in use: with fuel, with its own stack size, with canonical
+    /// NaNs. Between 1 and 10,000. Default 1,000.
     pub max_live_instances: u32,
-    /// How much stack a guest may use, in bytes; going past it ends its sandbox. From 64 KiB to
-    /// 64 MiB. Default 512 KiB.
+    /// The stack of a guest, in bytes. A guest that overflows it traps. Between 64 KiB and 64 MiB. Default 512 KiB.
     pub max_wasm_stack: usize,
-    /// The folder in which compiled code is kept, by its module's content and the compiler's settings, so
-    /// that no process compiles what another did. An absolute path; it is created where it is missing, and
-    /// what was not used for longest is deleted once there are 512 MiB. Its files are native code. Each is verified
-    /// with a key of the folder before it is loaded: a damaged file, or one of another module, is replaced and reported.
-    /// A folder in which other users than this one and root can change anything is refused. Default `None`: each
-    /// process compiles for itself.
+    /// The folder of the compile cache, which stores compiled code by the module's content and the compiler's settings, so
+    /// that later processes need not compile the module again. It must be an absolute path, and is created if it is missing.
+    /// The least recently used entries are deleted beyond 512 MiB. Entries are native code. Each is verified with a key of
+    /// the folder before it is loaded; a damaged entry, or one of another module, is replaced and reported. A folder that
+    /// users other than this one and root can change is refused. Default `None`: no cache.
     pub compile_cache: Option<PathBuf>,
-    /// How much the events of failed calls matter, by what ended the call. Default: a guest's own error is
-    /// information, a reached limit a warning, a trap an error.
+    /// The severities of the events of failed calls. Default: a guest error is `Info`, a reached limit `Warn`, a trap
+    /// `Error`.
     pub failure_severities: FailureSeverities,
-    /// How many events may wait for slow listeners before further ones are dropped and counted.
-    /// Default 4,096.
+    /// How many events may wait for slow listeners. Further events are dropped and counted. Default 4,096.
     pub max_waiting_events: usize,
 }
 
@@ -105,15 +98,15 @@ impl Default for Options {
     }
 }
 
-/// The longest any duration may be: a moment that far away can be told on every platform.
+/// The longest allowed duration. Every platform can represent a point in time that far away.
 pub(crate) const MAX_DURATION: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 impl Options {
-    /// Checks every choice.
+    /// Checks every option.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidOptions`] that names every choice that is wrong.
+    /// [`Error::InvalidOptions`], which names every invalid option.
     pub fn validate(&self) -> Result<(), Error> {
         let mut problems = Vec::new();
         let mut check = |holds: bool, problem: &str| {
@@ -162,7 +155,7 @@ impl Options {
     }
 }
 
-/// The choices that hold for one call.
+/// The options of one call.
 ///
 /// ```
 /// use std::time::Duration;
@@ -180,38 +173,37 @@ pub struct CallOptions {
 }
 
 impl CallOptions {
-    /// The function's own choices, then the pool's.
+    /// Options that use the function's settings, and otherwise the pool's.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How long the call may take from its acceptance to its answer, waiting included. Zero, and
-    /// more than a year, is refused with [`Error::InvalidCallOptions`].
+    /// How long the call may take from its acceptance to its answer, including waiting. Zero and more than a year are
+    /// refused with [`Error::InvalidCallOptions`].
     #[must_use]
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = Some(limit);
         self
     }
 
-    /// How much fuel the call may use. Needs a definition that meters fuel, see
-    /// [`Limits::fuel`](crate::Limits::fuel); without one it is refused with
-    /// [`Error::InvalidCallOptions`].
+    /// How much fuel the call may use. If the definition does not meter fuel, see [`Limits::fuel`](crate::Limits::fuel), the
+    /// call is refused with [`Error::InvalidCallOptions`].
     #[must_use]
     pub fn fuel(mut self, fuel: u64) -> Self {
         self.fuel = Some(fuel);
         self
     }
 
-    /// The module that must answer; another version is refused.
+    /// Requires this version of the function's module. If another one is defined, the call is refused.
     #[must_use]
     pub fn pin(mut self, hash: FunctionHash) -> Self {
         self.pin = Some(hash);
         self
     }
 
-    /// Sends calls of the same key to the same worker while that worker can take the function. When
-    /// that worker is full the call is refused as saturated, or waits, although others have room.
+    /// Dispatches calls with the same key to the same worker, as long as that worker admits the function. If that worker is
+    /// saturated, the call is refused or waits even if other workers have capacity.
     #[must_use]
     pub fn affinity(mut self, key: impl std::hash::Hash) -> Self {
         use std::hash::BuildHasher as _;
@@ -219,7 +211,7 @@ impl CallOptions {
         self
     }
 
-    /// At saturation, waits for room within the time limit instead of failing at once.
+    /// If the workers are saturated, waits for capacity within the time limit instead of failing at once.
     #[must_use]
     pub fn wait_for_room(mut self) -> Self {
         self.wait_for_room = true;
@@ -237,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_choice_is_named_at_once() {
+    fn all_invalid_options_are_reported_together() {
         let options = Options {
             call_timeout: Duration::ZERO,
             restart_base_delay: Duration::from_secs(9),
@@ -245,7 +237,7 @@ mod tests {
             ..Options::default()
         };
         let Err(Error::InvalidOptions { problems }) = options.validate() else {
-            panic!("it is refused")
+            panic!("the options are valid")
         };
         assert_eq!(problems.len(), 3, "{problems:?}");
     }

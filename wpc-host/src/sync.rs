@@ -1,6 +1,6 @@
-//! Threads, locks, atomics and the structures without locks, for all that keeps a protocol between
-//! threads. Here they are the standard library's and those of crates made for it; the model checks in
-//! `tools/models/` compile the same files with others in their place, whose every step they order.
+//! Threads, locks, atomics and lock-free structures for all protocols between threads. Here they come from the standard
+//! library and other crates. The model checks in `tools/models/` compile the same sources with replacements, whose steps
+//! their scheduler orders.
 
 pub(crate) use arc_swap::{ArcSwap, ArcSwapOption, Cache};
 pub(crate) use atomic_waker::AtomicWaker;
@@ -9,16 +9,16 @@ pub(crate) use crossbeam_utils::Backoff;
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, atomic, mpsc};
 pub(crate) use std::{thread, thread_local};
 
-/// How long a worker looks again before sleeping: a few microseconds of shorter looks, then some in which others
-/// have the core.
+/// The spin-then-park policy of a worker: it spins for a few microseconds, then yields [`YIELDS`](Self::YIELDS) times, and
+/// then parks.
 pub(crate) struct SpinThenPark {
     looks: Backoff,
     yields: std::cell::Cell<u32>,
 }
 
 impl SpinThenPark {
-    /// Longer than a wake-up takes as a rule. Its callers sleep sooner, so that answers come in bursts where many are
-    /// outstanding; once woken, they find it awake, and not one wake-up follows another for ever.
+    /// So many yields usually take longer than a wake-up. Callers park sooner, so that answers come in bursts if many calls
+    /// are outstanding. A caller that was woken then finds the worker running, so that not every call needs two wake-ups.
     const YIELDS: u32 = 50;
 
     pub(crate) fn new() -> Self {

@@ -1,4 +1,4 @@
-//! A call as an async caller holds it: submitted, or refused.
+//! The future of a call, which was submitted or refused.
 
 use crate::call::pending::PendingCall;
 use crate::error::Error;
@@ -7,12 +7,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// A call as a future, under any async runtime; made by
-/// [`call_async`](crate::WorkerProcedureCall::call_async).
+/// The future of a call, for any async runtime. Returned by [`call_async`](crate::WorkerProcedureCall::call_async).
 ///
-/// The call was submitted when this was made, so that it runs whether this is polled or not. Dropping it cancels the
-/// call. It borrows nothing and does not keep the pool alive: if the pool's last handle is dropped first, the call ends
-/// with [`Error::Stopped`].
+/// The call was submitted when the future was created, so that it runs even if the future is not polled. Dropping the
+/// future cancels the call. The future borrows nothing and does not keep the pool alive: if the pool's last handle is
+/// dropped first, the call ends with [`Error::Stopped`].
 #[must_use = "dropping it cancels the call"]
 #[derive(Debug)]
 pub struct CallFuture<R>(State<R>);

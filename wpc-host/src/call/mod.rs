@@ -1,13 +1,17 @@
-//! A call's life as its two sides share it: it is accepted, it may begin to run, it is answered.
+//! The state of a call, shared by its caller, its worker and the supervisor.
 //!
 //! # Protocol
 //!
-//! A call's *phase* goes `queued → running → answered`, or `queued → answered`. Whoever moves it to
-//! `answered` by a successful exchange, and nobody else, writes the outcome; so every call is
-//! answered exactly once, whoever tries to: its worker, its caller (a cancel, or a limit that
-//! passed before it ran), the supervisor (a lost worker), or [`Call`]'s owner being dropped.
-//! The outcome is written once and read in place, so both sides may hold the call as long as they
-//! like. Nothing here knows what a function is or who runs it.
+//! A call's *phase* goes `queued → running → answered`, or `queued → answered`. Several threads may try to answer a call:
+//!
+//! * its worker;
+//! * its caller, when it cancels the call, or when the time limit passes before the call runs;
+//! * the supervisor, when the worker is unresponsive;
+//! * the thread that drops the call's job.
+//!
+//! Only the thread that moves the phase to `answered` with an atomic exchange writes the outcome, so every call is answered
+//! exactly once. The outcome is read in place and never changes, so that all sides may hold the call for any time. This
+//! module knows neither functions nor workers.
 
 pub(crate) mod future;
 pub(crate) mod pending;
@@ -25,29 +29,29 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-/// Nobody asked for an early end.
+/// No early end was requested.
 const GO_ON: u8 = 0;
 const CANCEL: u8 = 1;
 const STOP: u8 = 2;
 
-/// More than any call has.
+/// Marks a call that is not metered: more fuel than any call has.
 const NO_FUEL: u64 = u64::MAX;
 
 const QUEUED: u8 = 0;
 const RUNNING: u8 = 1;
 const ANSWERED: u8 = 2;
 
-/// What a call ends with: the reply, or why there is none.
+/// What a call ends with: the reply or an error.
 pub(crate) type Outcome = Result<Reply, Error>;
 
-/// An answer, and which code gave it.
+/// A reply, with the module and worker that gave it.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) body: Body,
     pub(crate) metadata: ReplyMetadata,
 }
 
-/// Why a running call is to end early.
+/// Why a running call must end early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interrupt {
     Cancelled,
@@ -59,17 +63,17 @@ pub(crate) enum Interrupt {
 pub(crate) struct Call {
     pub(crate) id: CallId,
     pub(crate) function: Arc<str>,
-    /// Of the definition it was accepted with.
+    /// The generation of the definition with which it was accepted.
     pub(crate) generation: Generation,
     deadline: OnceLock<Instant>,
     pub(crate) time_limit: Duration,
     phase: AtomicU8,
-    /// Whether somebody asked for an early end; the deadline is not written here.
+    /// Whether an early end was requested. A passed deadline is not recorded here.
     interrupt: AtomicU8,
     outcome: OnceLock<Outcome>,
-    /// What it has used so far; `NO_FUEL` where it is not metered.
+    /// The fuel used so far; `NO_FUEL` if it is not metered.
     fuel_used: AtomicU64,
-    /// The failure because of which it waits for its function's sandbox to restart.
+    /// The failure after which its function's sandbox is restarting, if the call waits for that.
     waits_after: OnceLock<Box<str>>,
     waiter: AtomicWaker,
 }
@@ -83,13 +87,13 @@ impl Call {
         time_limit: Duration,
     ) -> Self {
         let call = Self::unhurried(id, function, generation, time_limit);
-        // It is empty: this is the first value.
+        // The cell is new, so this succeeds.
         let _ = call.deadline.set(accepted + time_limit);
         call
     }
 
-    /// A call whose limit counts from when somebody first asks for its deadline. While it runs that is
-    /// the supervisor's next tick: so a call that is shorter never looks at the clock.
+    /// A call whose time limit starts when its deadline is first read. While it runs, that is at the supervisor's next tick,
+    /// so that shorter calls never read the clock.
     pub(crate) fn unhurried(
         id: CallId,
         function: Arc<str>,
@@ -111,8 +115,8 @@ impl Call {
         }
     }
 
-    /// Makes the call, which no other thread holds any more, the next one. It has never waited: only calls of the caller's own
-    /// thread are renewed.
+    /// Reuses the call for the next one; no other thread holds it any more. `waits_after` and `waiter` need no reset, because
+    /// only calls on the caller's own thread are reused, and they never wait.
     #[inline]
     pub(crate) fn renew(
         &mut self,
@@ -132,7 +136,7 @@ impl Call {
         *self.fuel_used.get_mut() = NO_FUEL;
     }
 
-    /// The moment by which it is to end.
+    /// When the call must have ended.
     pub(crate) fn deadline(&self) -> Instant {
         *self.deadline.get_or_init(|| time::now() + self.time_limit)
     }
@@ -143,14 +147,14 @@ impl Call {
         deadline.checked_sub(self.time_limit).unwrap_or(deadline)
     }
 
-    /// How long the call had been accepted when it was begun, where its limit counts from its acceptance.
+    /// How long the call was queued when it began, if its time limit started at its acceptance; otherwise zero.
     pub(crate) fn queued(&self, begun: Instant) -> Duration {
         let accepted =
             self.deadline.get().and_then(|deadline| deadline.checked_sub(self.time_limit));
         accepted.map_or(Duration::ZERO, |accepted| begun.saturating_duration_since(accepted))
     }
 
-    /// Takes the call to run it; false where it is answered already.
+    /// Moves the call to `running`; false if it is already answered.
     #[must_use]
     pub(crate) fn begin(&self) -> bool {
         self.phase.compare_exchange(QUEUED, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_ok()
@@ -160,7 +164,7 @@ impl Call {
         self.phase.load(Ordering::Acquire) == ANSWERED
     }
 
-    /// Answers the call unless it is answered. `ran` tells the outcome whether it had begun.
+    /// Answers the call unless it is already answered. The argument of `outcome` is whether it had begun.
     pub(crate) fn answer_with(&self, outcome: impl FnOnce(bool) -> Outcome) {
         if self.is_answered() {
             return;
@@ -171,7 +175,7 @@ impl Call {
         }
     }
 
-    /// Answers the call if it has not begun; false where it has, or is answered.
+    /// Answers the call if it is queued; false if it has begun or is answered.
     pub(crate) fn answer_unstarted(&self, error: impl FnOnce() -> Error) -> bool {
         let exchanged =
             self.phase.compare_exchange(QUEUED, ANSWERED, Ordering::AcqRel, Ordering::Acquire);
@@ -182,19 +186,19 @@ impl Call {
     }
 
     fn write(&self, outcome: Outcome) {
-        // The phase lets one writer through.
+        // The phase admits one writer, so this succeeds.
         let _ = self.outcome.set(outcome);
         if let Some(waker) = self.waiter.take() {
             foreign(move || waker.wake());
         }
     }
 
-    /// Takes note of the first failure because of which the call waits.
+    /// Records the first failure because of which the call waits.
     pub(crate) fn note_wait(&self, cause: &Error) {
         let _ = self.waits_after.set(cause.to_string().into());
     }
 
-    /// Takes note of how much fuel was used, before the answer.
+    /// Records how much fuel was used. Must be called before the answer.
     pub(crate) fn note_fuel(&self, used: u64) {
         self.fuel_used.store(used, Ordering::Relaxed);
     }
@@ -207,7 +211,7 @@ impl Call {
         self.outcome.get()
     }
 
-    /// Asks for an early end: at once where it has not begun, soon where it runs.
+    /// Ends a queued call at once, and requests the end of a running one.
     pub(crate) fn cancel(&self) {
         self.interrupt.store(CANCEL, Ordering::Release);
         self.answer_unstarted(|| self.error_of(Interrupt::Cancelled, false));
@@ -219,13 +223,13 @@ impl Call {
         self.answer_unstarted(|| self.error_of(Interrupt::Stopped, false));
     }
 
-    /// Ends the call if its limit passed before it began.
+    /// Ends a queued call if its time limit has passed.
     pub(crate) fn expire(&self, now: Instant) -> bool {
         now >= self.deadline()
             && self.answer_unstarted(|| self.error_of(Interrupt::Deadline, false))
     }
 
-    /// Why the call should not go on, if it should not.
+    /// Why the call must end now, if it must.
     pub(crate) fn interrupted(&self, now: Instant) -> Option<Interrupt> {
         match self.interrupt.load(Ordering::Acquire) {
             CANCEL => Some(Interrupt::Cancelled),
@@ -234,7 +238,7 @@ impl Call {
         }
     }
 
-    /// The same on a worker that may have to end, which `stopping` says.
+    /// The same on a worker, which sets `stopping` when it must exit.
     pub(crate) fn should_end(&self, stopping: &AtomicBool, now: Instant) -> Option<Interrupt> {
         if stopping.load(Ordering::Acquire) {
             return Some(Interrupt::Stopped);
@@ -257,18 +261,18 @@ impl Call {
 
     /// Blocks this thread until the call is answered.
     ///
-    /// A limit that passes while the call waits in a queue is noticed here; once it runs, its
-    /// worker or, should that fall silent, the supervisor answers.
+    /// If the time limit passes while the call is queued, this thread answers the call itself. Once the call runs, its worker
+    /// answers, or the supervisor if the worker is unresponsive.
     pub(crate) fn wait(&self) -> &Outcome {
-        // Most answers come within microseconds: looking a few times is cheaper than sleeping.
-        let look = Backoff::new();
-        while !look.is_completed() {
+        // Most answers come within microseconds, so that spinning for a moment is cheaper than parking.
+        let backoff = Backoff::new();
+        while !backoff.is_completed() {
             if let Some(outcome) = self.outcome() {
                 return outcome;
             }
-            look.snooze();
+            backoff.snooze();
         }
-        let mut spin = self.time_limit;
+        let mut timeout = self.time_limit;
         loop {
             if let Some(outcome) = self.outcome() {
                 return outcome;
@@ -277,12 +281,12 @@ impl Call {
             if let Some(outcome) = self.outcome() {
                 return outcome;
             }
-            thread::park_timeout(spin);
+            thread::park_timeout(timeout);
             if self.outcome.get().is_none() {
                 let now = time::now();
                 self.expire(now);
-                spin = match self.deadline().saturating_duration_since(now) {
-                    // It runs past its limit: somebody else is at it.
+                timeout = match self.deadline().saturating_duration_since(now) {
+                    // It runs past its time limit, so that its worker or the supervisor will answer.
                     Duration::ZERO => Duration::from_secs(1),
                     left => left,
                 };
@@ -326,16 +330,16 @@ mod tests {
         Call::new(CallId(1), "f".into(), Generation(1), Instant::now(), Duration::from_secs(60))
     }
 
-    fn lost(ran: bool) -> Outcome {
+    fn stopped(ran: bool) -> Outcome {
         Err(Error::Stopped { function: "f".into(), ran })
     }
 
     #[test]
-    fn the_first_answer_stands() {
+    fn only_the_first_answer_counts() {
         let call = call();
         assert!(call.begin());
-        call.answer_with(lost);
-        call.answer_with(|_| panic!("it is answered"));
+        call.answer_with(stopped);
+        call.answer_with(|_| panic!("the call is already answered"));
         call.cancel();
         assert!(matches!(call.wait(), Err(Error::Stopped { ran: true, .. })));
     }
@@ -349,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_running_call_is_told_of_its_cancel_and_answered_by_who_runs_it() {
+    fn cancelling_a_running_call_leaves_the_answer_to_its_worker() {
         let call = call();
         assert!(call.begin());
         call.cancel();
@@ -358,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_passes_in_the_queue_ends_the_call() {
+    fn a_queued_call_ends_at_its_time_limit() {
         let call = Call::new(
             CallId(1),
             "f".into(),
@@ -370,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn racing_answers_leave_one() {
+    fn of_racing_answers_one_is_kept() {
         for _ in 0..200 {
             let call = Arc::new(call());
             #[expect(clippy::disallowed_methods, reason = "a test of racing threads")]
@@ -379,11 +383,11 @@ mod tests {
                 std::thread::spawn(move || match racer {
                     0 => {
                         if call.begin() {
-                            call.answer_with(lost);
+                            call.answer_with(stopped);
                         }
                     }
                     1 => call.cancel(),
-                    _ => call.answer_with(lost),
+                    _ => call.answer_with(stopped),
                 })
             });
             let first = call.wait().as_ref().unwrap_err().code();

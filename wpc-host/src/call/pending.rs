@@ -1,4 +1,4 @@
-//! A call under way, as its caller holds it.
+//! A submitted call, as its caller holds it.
 
 use crate::call::reply::ReplyMetadata;
 use crate::call::{Call, Outcome};
@@ -12,39 +12,39 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// A submitted call: [`wait`](Self::wait) for it on this thread, or `await` it under any async
-/// runtime, or under none. Dropping it cancels the call.
+/// A submitted call. [`wait`](Self::wait) blocks until it is answered; it is also a future for any async runtime. Dropping
+/// it cancels the call.
 ///
-/// An answer is read once. A future that was polled to its end by reference has read it: waiting after that gives
-/// it again where it is a small value, and [`Error::ResultDecode`] where it was a string or bytes, which whoever
-/// reads first takes over.
+/// The answer should be read once. If it is read again, after the future was polled to completion by reference, a result that
+/// is one string or byte sequence is gone, because the first reader took its buffer, and reading fails with
+/// [`Error::ResultDecode`]. Other results can be read again.
 #[must_use = "dropping a pending call cancels it"]
 #[derive(Debug)]
 pub struct PendingCall<R> {
     call: Arc<Call>,
     is_over: bool,
-    /// What the reply is compared with, if the result's type is not proven.
+    /// The declared type with which the reply is compared, unless the result's type is proven to match.
     unproven: Option<Arc<Declared>>,
     result: PhantomData<fn() -> R>,
 }
 
-/// A function's value with what is known of the call.
+/// A function's result with the reply's metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Answer<R> {
     /// The value.
     pub value: R,
-    /// Which code gave it, and what it took.
+    /// Which module and worker answered, and the fuel used.
     pub metadata: ReplyMetadata,
 }
 
-/// Cancels a call from anywhere; cheap to clone.
+/// Cancels a call from any thread. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CancelHandle(Arc<Call>);
 
 impl CancelHandle {
-    /// Ends the call: at once where it waits, within a few milliseconds where it runs. Nothing
-    /// where it is over.
+    /// Ends the call: at once if it is queued, within a few milliseconds if it runs. Has no effect on a call that was
+    /// answered.
     pub fn cancel(&self) {
         self.0.cancel();
     }
@@ -55,44 +55,43 @@ impl<R> PendingCall<R> {
         Self { call, is_over: false, unproven: None, result: PhantomData }
     }
 
-    /// The same, whose reply is compared with what is declared.
+    /// The same call, whose reply is compared with the declared type.
     pub(crate) fn compared(self, unproven: Option<Arc<Declared>>) -> Self {
         let mut call = self;
         call.unproven = unproven;
         call
     }
 
-    /// The call's number, as events about it carry it.
+    /// The call's number, which the events about it carry.
     #[must_use]
     pub fn id(&self) -> CallId {
         self.call.id
     }
 
-    /// Whether the answer is there, so that waiting for it would not block.
+    /// Whether the call is answered, so that waiting for it would not block.
     #[must_use]
     pub fn is_answered(&self) -> bool {
         self.call.outcome().is_some()
     }
 
-    /// Something to cancel the call with while it is being waited for.
+    /// A handle to cancel the call while another thread waits for it.
     #[must_use]
     pub fn cancel_handle(&self) -> CancelHandle {
         CancelHandle(Arc::clone(&self.call))
     }
 
-    /// Ends the call: at once where it waits, within a few milliseconds where it runs. What it
-    /// ended with is still to be had by waiting.
+    /// Ends the call: at once if it is queued, within a few milliseconds if it runs. Its outcome can still be waited for.
     pub fn cancel(&self) {
         self.call.cancel();
     }
 }
 
 impl<R> PendingCall<R> {
-    /// Blocks until the call is answered and gives the value as it was encoded.
+    /// Blocks until the call is answered, and returns the encoded value.
     ///
     /// # Errors
     ///
-    /// Everything a call can end with but that its value is none, see [`Error`].
+    /// Any call error except a result-decoding error, see [`Error`].
     pub fn wait_encoded(mut self) -> Result<Answer<Vec<u8>>, Error> {
         let answer = read_encoded(&self.call, self.call.wait());
         self.is_over = true;
@@ -103,7 +102,7 @@ impl<R> PendingCall<R> {
     ///
     /// # Errors
     ///
-    /// Everything a call can end with but that its value is none, see [`Error`].
+    /// Any call error except a result-decoding error, see [`Error`].
     pub async fn answer_encoded(mut self) -> Result<Answer<Vec<u8>>, Error> {
         std::future::poll_fn(|context| self.poll_encoded(context)).await
     }
@@ -131,16 +130,15 @@ impl<R> PendingCall<R> {
 }
 
 impl PendingCall<Vec<u8>> {
-    /// Like [`wait`](Self::wait), into a buffer that the caller has: `into` holds the value then, and nothing of what it
-    /// held before. After an error it is as it was.
+    /// Like [`wait`](Self::wait), but replaces the content of `into` with the value. After an error `into` is unchanged.
     ///
-    /// A value of 128 KiB or more is not copied: its buffer changes places with the caller's, which the pool reuses for
-    /// the payload of another call. So a caller that passes the same variable each time makes large calls without
-    /// allocating, with any number of them outstanding.
+    /// A value of 128 KiB or more is not copied. Its buffer is exchanged for the caller's, which the pool reuses for the
+    /// payload of another call. A caller that passes the same variable each time makes large calls without allocating, with
+    /// any number of them outstanding.
     ///
     /// # Errors
     ///
-    /// Everything a call can end with, see [`Error`].
+    /// Any call error, see [`Error`].
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -166,7 +164,7 @@ impl PendingCall<Vec<u8>> {
     ///
     /// # Errors
     ///
-    /// Everything a call can end with, see [`Error`].
+    /// Any call error, see [`Error`].
     pub async fn answer_into(mut self, into: &mut Vec<u8>) -> Result<ReplyMetadata, Error> {
         std::future::poll_fn(|context| {
             self.poll_outcome(context, |call, outcome| read_into(&call.call, outcome, into))
@@ -176,7 +174,7 @@ impl PendingCall<Vec<u8>> {
 }
 
 impl<R: DeserializeOwned + 'static> PendingCall<R> {
-    /// Takes an outcome apart: the value, the guest's error, or the host's.
+    /// The decoded value of an outcome, or its error.
     fn read(&self, outcome: &Outcome) -> Result<Answer<R>, Error> {
         let reply = outcome.as_ref().map_err(Error::clone)?;
         let function = &self.call.function;
@@ -187,45 +185,45 @@ impl<R: DeserializeOwned + 'static> PendingCall<R> {
         Ok(Answer { value, metadata: reply.metadata })
     }
 
-    /// Blocks until the call is answered: by its time limit, or a few milliseconds later where it has
-    /// to be interrupted.
+    /// Blocks until the call is answered, which is at the latest at its time limit, or a few milliseconds later if it must be
+    /// interrupted.
     ///
     /// # Errors
     ///
-    /// Everything a call can end with, see [`Error`].
+    /// Any call error, see [`Error`].
     pub fn wait(self) -> Result<R, Error> {
         self.wait_answer().map(|answer| answer.value)
     }
 
-    /// Like [`wait`](Self::wait), with what is known of the call.
+    /// Like [`wait`](Self::wait), with the reply's metadata.
     ///
     /// # Errors
     ///
-    /// Everything a call can end with, see [`Error`].
+    /// Any call error, see [`Error`].
     pub fn wait_answer(mut self) -> Result<Answer<R>, Error> {
         let answer = self.read(self.call.wait());
         self.is_over = true;
         answer
     }
 
-    /// Like [`wait`](Self::wait), with the fuel that the call used, also where it failed: with a guest's
-    /// error, a trap, or an interrupt.
+    /// Like [`wait`](Self::wait), with the fuel that the call used, even if it failed with a guest error, a trap or an
+    /// interruption.
     ///
     /// The fuel of a call that returned or used up its fuel is exact. The fuel of a call that
     /// trapped or was interrupted is a lower bound: its operators used at most
-    /// [`MAX_UNCOUNTED_FUEL`](crate::MAX_UNCOUNTED_FUEL) more. `None` where the function is not metered,
-    /// the call never ran, or it was answered while a host function kept its guest from ending.
+    /// [`MAX_UNCOUNTED_FUEL`](crate::MAX_UNCOUNTED_FUEL) more. `None` if the function is not metered,
+    /// if the call never ran, or if it was answered while a host function prevented the guest from ending.
     pub fn wait_metered(mut self) -> (Result<R, Error>, Option<u64>) {
         let answer = self.read(self.call.wait());
         self.is_over = true;
         (answer.map(|answer| answer.value), self.call.fuel_used())
     }
 
-    /// The answer as a future, with what is known of the call.
+    /// The answer as a future, with the reply's metadata.
     ///
     /// # Errors
     ///
-    /// Everything a call can end with, see [`Error`].
+    /// Any call error, see [`Error`].
     pub async fn answer(mut self) -> Result<Answer<R>, Error> {
         std::future::poll_fn(|context| self.poll_outcome(context, Self::read)).await
     }
@@ -248,13 +246,13 @@ impl<R> Drop for PendingCall<R> {
     }
 }
 
-/// The value of an outcome as it was encoded, the guest's error, or what the host has to say.
+/// The encoded value of an outcome, or its error.
 fn read_encoded(call: &Call, outcome: &Outcome) -> Result<Answer<Vec<u8>>, Error> {
     let reply = outcome.as_ref().map_err(Error::clone)?;
     Ok(Answer { value: reply.body.take_encoded(&call.function)?, metadata: reply.metadata })
 }
 
-/// The same for bytes that take the place of those in `into`.
+/// The same, with the value written to `into`.
 fn read_into(call: &Call, outcome: &Outcome, into: &mut Vec<u8>) -> Result<ReplyMetadata, Error> {
     let reply = outcome.as_ref().map_err(Error::clone)?;
     reply.body.take_into(&call.function, into)?;

@@ -1,5 +1,4 @@
-//! What comes back across a sandbox's wall: where it lies, as it is kept for its caller, and the error it
-//! may carry. It knows nothing of who reads it.
+//! A guest's reply: in the guest's memory, as it is kept for the caller, and the error that it may carry.
 
 use crate::codec::decode::{decode_bytes, decode_owned, from_vec};
 use crate::codec::encode::encode;
@@ -14,26 +13,26 @@ use std::sync::{Arc, Mutex, TryLockError};
 use wpc_abi::GuestError;
 use wpc_abi::reply::{Reply as Split, TAG_ERROR, TAG_VALUE, length, plain_error};
 
-/// The function whose reply it is, as far as errors report it.
+/// The function that replied, for error reports.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Callee<'a> {
     pub(crate) name: &'a str,
-    /// The type of its errors, where it declares one.
+    /// The declared type of its errors, if any.
     pub(crate) payload_type: Option<&'a PayloadType>,
 }
 
-/// A reply where it lies in a guest's memory, whose kind is known to be one.
+/// A reply in a guest's memory, whose tag is known to be valid.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum RawReply<'a> {
-    /// The kind, then postcard.
+    /// The tag, then postcard.
     Encoded(&'a [u8]),
-    /// A value that is one string or sequence of bytes, without the length that postcard puts before it.
+    /// A value that is one string or byte sequence, without the length that postcard puts before it.
     Bytes(&'a [u8]),
 }
 
 impl RawReply<'_> {
-    /// The kind, then postcard, whichever it was, in `room` where it fits there: for another guest, which gets no error's
-    /// payload.
+    /// The tag, then postcard, in the buffer `room` if it fits there. This form is for another guest, so that an error's
+    /// payload is left out.
     pub(crate) fn to_encoded(self, room: Vec<u8>) -> Vec<u8> {
         match self {
             Self::Encoded([TAG_ERROR, error @ ..]) => {
@@ -47,8 +46,8 @@ impl RawReply<'_> {
         }
     }
 
-    /// What is kept of it for its caller, in `room` where it fits there: one copy. Otherwise large memory is taken from
-    /// `buffers`, and goes there.
+    /// Copies the reply for its caller, into the buffer `room` if it fits there. Otherwise a large `room` goes to `buffers`,
+    /// and a large buffer is taken from there.
     pub(crate) fn to_body<'c>(
         self,
         room: Vec<u8>,
@@ -68,7 +67,7 @@ impl RawReply<'_> {
         }
     }
 
-    /// The error that a reply without a value carries.
+    /// The error of a reply without a value.
     #[cold]
     fn failure(self, callee: Callee<'_>) -> Box<Error> {
         let function = callee.name.to_owned();
@@ -76,7 +75,7 @@ impl RawReply<'_> {
             Self::Encoded(bytes) => Split::split(bytes),
             Self::Bytes(_) => None,
         };
-        let broken = |error| format!("its error does not decode: {error}");
+        let broken = |error| format!("failed to decode its error: {error}");
         let reason = match split {
             Some(Split::Error(error)) => match GuestError::decode(error) {
                 Ok(error) => {
@@ -91,13 +90,13 @@ impl RawReply<'_> {
                 Err(error) => broken(error),
             },
             Some(Split::Value(_) | Split::Elsewhere { .. }) | None => {
-                "its reply has no kind".to_owned()
+                "its reply has no valid tag".to_owned()
             }
         };
         Error::BadReply { function, reason }.into()
     }
 
-    /// The value, or the error that it carries.
+    /// The decoded value, or the error that the reply carries.
     #[inline]
     pub(crate) fn value<'c, R: DeserializeOwned + 'static>(
         self,
@@ -113,7 +112,7 @@ impl RawReply<'_> {
 }
 
 impl RawReply<'_> {
-    /// The value, which is compared with the declared type, or the error that it carries.
+    /// The decoded value, compared with the declared type, or the error that the reply carries.
     pub(crate) fn compared<R: DeserializeOwned>(
         self,
         callee: Callee<'_>,
@@ -127,21 +126,21 @@ impl RawReply<'_> {
     }
 }
 
-/// A reply as it is kept for its caller.
+/// A reply that is kept for its caller.
 pub(crate) enum Body {
-    /// A value: the kind, then postcard.
+    /// A value: the tag, then postcard.
     Encoded(Vec<u8>),
-    /// The error that came in place of a value.
+    /// The error that was returned instead of a value.
     Failed(Box<Error>),
-    /// The bytes of a [`RawReply::Bytes`], until its first reader takes them over. Nobody waits for the lock: who finds
-    /// it held came second.
+    /// The bytes of a [`RawReply::Bytes`], until the first reader takes them. Readers do not wait for the lock: if it is
+    /// held, another reader takes the bytes.
     Bytes(Mutex<Option<Kept>>),
 }
 
 /// The bytes of a [`RawReply::Bytes`].
 pub(crate) struct Kept {
     bytes: Vec<u8>,
-    /// Where their buffer goes, or one that was exchanged for it; `None` where they are few.
+    /// Returns the buffer, or the one exchanged for it, to the pool; `None` for small replies.
     loan: Option<Loan>,
 }
 
@@ -159,7 +158,7 @@ impl Kept {
 }
 
 impl std::fmt::Debug for Body {
-    /// Without the bytes, which may be many, and whose lock only their readers may hold.
+    /// Omits the bytes, which may be large, and whose lock only readers may hold.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Encoded(_) => "Encoded(..)",
@@ -175,7 +174,7 @@ impl Body {
         Self::Encoded(vec![TAG_VALUE])
     }
 
-    /// The error that it carries, if it carries one instead of a value.
+    /// The error that the reply carries, if any.
     pub(crate) fn error(&self) -> Option<&Error> {
         match self {
             Self::Failed(error) => Some(error),
@@ -183,7 +182,7 @@ impl Body {
         }
     }
 
-    /// The value, or the error that it carries.
+    /// The decoded value, or the error that the reply carries.
     pub(crate) fn take<R: DeserializeOwned + 'static>(&self, function: &str) -> Result<R, Error> {
         match self {
             Self::Encoded(bytes) => RawReply::Encoded(bytes).value(|| value_of(function)),
@@ -196,8 +195,8 @@ impl Body {
         .map_err(|error| *error)
     }
 
-    /// Makes `into` the bytes that are the value. Many of them change places with what `into` had; few are copied, so that
-    /// it keeps its capacity. Leaves it as it is where there is an error.
+    /// Replaces the content of `into` with the value. A large value's buffer is exchanged with that of `into`; a small value
+    /// is copied, so that `into` keeps its capacity. After an error `into` is unchanged.
     pub(crate) fn take_into(&self, function: &str, into: &mut Vec<u8>) -> Result<(), Error> {
         match self {
             Self::Encoded(bytes) => {
@@ -216,7 +215,7 @@ impl Body {
         Ok(())
     }
 
-    /// The value's postcard, or the error that it carries.
+    /// The encoded value, or the error that the reply carries.
     pub(crate) fn take_encoded(&self, function: &str) -> Result<Vec<u8>, Error> {
         match self {
             Self::Encoded(bytes) => Ok(bytes.get(1..).unwrap_or_default().to_vec()),
@@ -235,7 +234,7 @@ impl Body {
     }
 }
 
-/// The function of a reply that carries a value.
+/// The callee of a reply that carries a value, whose error type is not needed.
 pub(crate) fn value_of(function: &str) -> Callee<'_> {
     Callee { name: function, payload_type: None }
 }
@@ -252,7 +251,7 @@ fn replace(into: &mut Vec<u8>, value: Vec<u8>, loan: Option<Loan>) {
     }
 }
 
-/// The bytes, for the first who asks.
+/// The bytes, unless another reader has taken them.
 fn take_over(kept: &Mutex<Option<Kept>>) -> Option<Kept> {
     match kept.try_lock() {
         Ok(mut kept) => kept.take(),
@@ -261,8 +260,8 @@ fn take_over(kept: &Mutex<Option<Kept>>) -> Option<Kept> {
     }
 }
 
-/// The parts in a row, in `room` where they fit and leave no more than as much of it unused: the memory is there,
-/// and goes back to the thread that it came from. Otherwise what is large comes from `buffers`, and goes there.
+/// Concatenates the parts in the buffer `room` if they fit and use at least half of it, so that its memory is reused and
+/// returns to the thread that allocated it. Otherwise a large `room` goes to `buffers`, and a large buffer is taken from there.
 #[inline]
 fn written(mut room: Vec<u8>, parts: &[&[u8]], buffers: Option<&Buffers>) -> Vec<u8> {
     let len = parts.iter().map(|part| part.len()).sum::<usize>();
@@ -277,7 +276,7 @@ fn written(mut room: Vec<u8>, parts: &[&[u8]], buffers: Option<&Buffers>) -> Vec
     room
 }
 
-const TAKEN: &str = "the answer was read before, and its bytes went to whoever read it first";
+const TAKEN: &str = "the answer was already read, and the first reader took its bytes";
 
 #[cold]
 fn not_decoded<R>(function: &str, reason: String) -> Box<Error> {
@@ -285,21 +284,21 @@ fn not_decoded<R>(function: &str, reason: String) -> Box<Error> {
     Error::ResultDecode { function, wanted, reason }.into()
 }
 
-/// A reply of the host's own to a guest that called it: the kind, then the value.
+/// The reply of a host function to the guest that called it: the tag, then the value.
 pub(crate) fn encode_reply<T: Serialize + ?Sized>(tag: u8, value: &T) -> Vec<u8> {
     let mut reply = vec![tag];
     if let Err(error) = encode(value, &mut reply) {
-        let message = format!("the host function's result does not encode: {error}");
+        let message = format!("failed to encode the host function's result: {error}");
         reply = vec![TAG_ERROR];
         if encode(&GuestError::new("EncodeError", message), &mut reply).is_err() {
-            // Three strings always encode; were it not so, an empty reply has no kind.
+            // Three strings can always be encoded. If not, an empty reply is an error, because it has no tag.
             reply.clear();
         }
     }
     reply
 }
 
-/// Which code answered a call, and what it took.
+/// Which module and worker answered a call, and the fuel used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReplyMetadata {
@@ -307,7 +306,7 @@ pub struct ReplyMetadata {
     pub function_hash_sha1: FunctionHash,
     /// The worker that ran it.
     pub worker_id: WorkerId,
-    /// The fuel it used, exactly; `None` where the definition does not meter fuel. For calls that
+    /// The exact fuel used; `None` if the definition does not meter fuel. For calls that
     /// fail, see [`PendingCall::wait_metered`](crate::PendingCall::wait_metered).
     pub fuel_used: Option<u64>,
 }
