@@ -22,10 +22,10 @@ use std::time::Duration;
 
 /// For how long a thread waits for instances that are all in use: workers come between two calls meanwhile, and the
 /// supervisor asks them at its next tick.
-const PATIENCE: Duration = Duration::from_millis(50);
+const MAX_WAIT: Duration = Duration::from_millis(50);
 
 /// How often it looks again.
-const LOOK: Duration = Duration::from_millis(1);
+const RETRY_INTERVAL: Duration = Duration::from_millis(1);
 
 pub(crate) struct Capacity {
     total: usize,
@@ -112,7 +112,7 @@ impl Capacity {
         }
         self.waiting.fetch_add(1, Ordering::SeqCst);
         ask();
-        let until = time::now() + PATIENCE;
+        let until = time::now() + MAX_WAIT;
         let reservation = loop {
             if let Some(reservation) = self.reserve_now(instances, own) {
                 break Ok(reservation);
@@ -120,7 +120,7 @@ impl Capacity {
             if gives_up() || time::now() >= until {
                 break Err(Exhausted);
             }
-            self.freed.wait_until(LOOK, || self.fits(instances) || self.has_idle());
+            self.freed.wait_until(RETRY_INTERVAL, || self.fits(instances) || self.has_idle());
         };
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         reservation

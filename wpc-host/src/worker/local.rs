@@ -9,7 +9,7 @@
 //! sees the other.
 
 use super::Worker;
-use super::thread::{Equipment, Thread, metadata};
+use super::thread::{Thread, WorkerContext, metadata};
 use crate::call::reply::{RawReply, ReplyMetadata};
 use crate::codec::payload::Payload;
 use crate::error::Error;
@@ -29,18 +29,18 @@ impl std::fmt::Debug for Local {
 }
 
 /// Says that nothing runs any more, however it ended.
-struct Rest<'a>(&'a Worker);
+struct IdleGuard<'a>(&'a Worker);
 
-impl Drop for Rest<'_> {
+impl Drop for IdleGuard<'_> {
     fn drop(&mut self) {
         self.0.is_busy.store(false, Ordering::Release);
     }
 }
 
 impl Local {
-    pub(crate) fn new(worker: Arc<Worker>, equipment: Equipment) -> Self {
+    pub(crate) fn new(worker: Arc<Worker>, context: WorkerContext) -> Self {
         worker.is_busy.store(false, Ordering::Release);
-        Self { thread: Thread::new(&worker, equipment), worker }
+        Self { thread: Thread::new(&worker, context), worker }
     }
 
     /// What is known of the call that was answered last, which was the job's.
@@ -66,13 +66,13 @@ impl Local {
     ) -> Option<Result<(), Box<Error>>> {
         let Self { worker, thread } = self;
         worker.is_busy.store(true, Ordering::SeqCst);
-        let rest = Rest(worker);
+        let rest = IdleGuard(worker);
         worker.ticker.ring_after_flag();
         if !is_open.load(Ordering::SeqCst) {
             return Some(Err(Error::NotRunning.into()));
         }
         if thread.has_stale || worker.queue.take_nudge() {
-            thread.look_around();
+            thread.drop_unneeded();
         }
         if !thread.admits(job) {
             return None;

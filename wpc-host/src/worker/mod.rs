@@ -25,7 +25,7 @@ use current::Current;
 pub(crate) use current::Running;
 pub(crate) use local::Local;
 use service_time::ServiceTime;
-pub(crate) use thread::{Equipment, spawn};
+pub(crate) use thread::{WorkerContext, spawn};
 
 use crate::call::Call;
 use crate::event::{Draft, EventDetails, EventSource, HealthState, Severity};
@@ -132,11 +132,11 @@ impl Worker {
         if self.in_flight.fetch_add(1, Ordering::AcqRel) < limit {
             return true;
         }
-        self.give_back();
+        self.release_slot();
         false
     }
 
-    fn give_back(&self) {
+    fn release_slot(&self) {
         self.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 
@@ -145,7 +145,7 @@ impl Worker {
     pub(crate) fn push(&self, job: Job) -> Result<(), Job> {
         let deadline = self.ticker.nanos(job.call.deadline());
         if let Err(job) = self.queue.push(job) {
-            self.give_back();
+            self.release_slot();
             return Err(job);
         }
         if deadline < self.next_expiry.load(Ordering::Relaxed) {
@@ -159,7 +159,7 @@ impl Worker {
     /// Takes a job out of the queue and frees its place.
     fn pop(&self) -> Option<Job> {
         let job = self.queue.pop()?;
-        self.give_back();
+        self.release_slot();
         Some(job)
     }
 
@@ -213,12 +213,12 @@ impl Worker {
 
     /// Takes the answer of this call away from the worker, which is abandoned then.
     pub(crate) fn steal(&self, running: Running) -> Option<Arc<Call>> {
-        self.current.steal(running).inspect(|_| self.give_back())
+        self.current.steal(running).inspect(|_| self.release_slot())
     }
 
     /// Takes the answer of whichever call runs away from the worker.
     pub(crate) fn steal_running(&self) -> Option<Arc<Call>> {
-        self.current.steal_running().inspect(|_| self.give_back())
+        self.current.steal_running().inspect(|_| self.release_slot())
     }
 
     /// Closes the queue to new calls. What is in it is still run.
@@ -256,13 +256,13 @@ impl Worker {
     }
 
     /// Frees the slots of queued calls that were answered, for a caller that finds the worker full. It looks at every
-    /// queued call, so it is tried once a tick while it frees nothing; `homeless` are jobs that found the queue closed.
-    pub(crate) fn reclaim(&self, limit: usize, homeless: &mut Vec<Job>) -> bool {
+    /// queued call, so it is tried once a tick while it frees nothing; `displaced` are jobs that found the queue closed.
+    pub(crate) fn reclaim(&self, limit: usize, displaced: &mut Vec<Job>) -> bool {
         let tick = self.ticker.coarse_now() + 1;
         if self.fruitless_reclaim.load(Ordering::Relaxed) == tick {
             return false;
         }
-        homeless.append(&mut self.sweep(|job| job.call.is_answered()));
+        displaced.append(&mut self.sweep(|job| job.call.is_answered()));
         let has_freed = self.in_flight() < limit;
         if !has_freed {
             self.fruitless_reclaim.store(tick, Ordering::Relaxed);
@@ -271,22 +271,22 @@ impl Worker {
     }
 
     fn sweep(&self, is_over: impl Fn(&Job) -> bool) -> Vec<Job> {
-        let (mut over, mut homeless) = (Vec::new(), Vec::new());
+        let (mut over, mut displaced) = (Vec::new(), Vec::new());
         // No other thread may take the queue for empty while its jobs are outside it.
         let sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
         let taken: Vec<_> = std::iter::from_fn(|| self.queue.pop()).collect();
         for job in taken {
             if is_over(&job) {
-                self.give_back();
+                self.release_slot();
                 over.push(job);
             } else if let Err(job) = self.push(job) {
-                homeless.push(job);
+                displaced.push(job);
             }
         }
         drop(sweeping);
         // What is dropped with a job may be the embedder's.
         drop(over);
-        homeless
+        displaced
     }
 
     /// Takes out the queued jobs that may go to another worker; those with an affinity stay, in
@@ -296,7 +296,7 @@ impl Worker {
         let taken: Vec<_> = std::iter::from_fn(|| self.queue.pop()).collect();
         let (affine, mut movable): (Vec<_>, Vec<_>) =
             taken.into_iter().partition(|job| job.affinity.is_some());
-        movable.iter().for_each(|_| self.give_back());
+        movable.iter().for_each(|_| self.release_slot());
         for job in affine {
             // It keeps its slot, unless it finds the queue closed.
             movable.extend(self.push(job).err());
@@ -333,10 +333,10 @@ impl Worker {
             *health = to;
         }
         self.takes_calls.store(to == HealthState::Ready, Ordering::Release);
-        self.tell_health(to, reason);
+        self.emit_health(to, reason);
     }
 
-    fn tell_health(&self, health_state: HealthState, reason: Option<&str>) {
+    fn emit_health(&self, health_state: HealthState, reason: Option<&str>) {
         let reason = reason.map(str::to_owned);
         let draft = Draft::by(
             EventSource::Parent,

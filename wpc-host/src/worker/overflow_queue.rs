@@ -24,7 +24,7 @@ pub(crate) struct OverflowQueue {
 struct Jobs {
     queue: VecDeque<Job>,
     /// How many are being offered to workers at this moment; they count.
-    outside: usize,
+    offered: usize,
     is_closed: bool,
     /// Whether a look for answered calls found none since the last round.
     is_fruitless: bool,
@@ -32,7 +32,7 @@ struct Jobs {
 
 impl Jobs {
     fn is_full(&self, capacity: usize) -> bool {
-        self.queue.len() + self.outside >= capacity
+        self.queue.len() + self.offered >= capacity
     }
 
     /// Takes out the calls that were answered meanwhile. Looking takes as long as the queue, so it is done once a round
@@ -73,7 +73,7 @@ impl OverflowQueue {
         self.for_room.load(Ordering::SeqCst) > 0
     }
 
-    fn note(&self, jobs: &Jobs) {
+    fn update_counts(&self, jobs: &Jobs) {
         self.count.store(jobs.queue.len(), Ordering::SeqCst);
         let for_room = jobs.queue.iter().filter(|job| job.wait_for_room).count();
         self.for_room.store(for_room, Ordering::SeqCst);
@@ -84,14 +84,14 @@ impl OverflowQueue {
     pub(crate) fn enter(&self, job: Job) -> Result<(), Job> {
         let mut jobs = self.lock();
         // Calls that are being offered at this moment may have been answered: it is known in a moment.
-        while !jobs.is_closed && jobs.outside > 0 && jobs.is_full(self.capacity) {
+        while !jobs.is_closed && jobs.offered > 0 && jobs.is_full(self.capacity) {
             jobs = self.served.wait(jobs).unwrap_or_else(PoisonError::into_inner);
         }
         let mut answered = Vec::new();
         if !jobs.is_closed && jobs.is_full(self.capacity) {
             answered = jobs.take_answered();
             if !answered.is_empty() {
-                self.note(&jobs);
+                self.update_counts(&jobs);
             }
         }
         let result = if jobs.is_closed || jobs.is_full(self.capacity) {
@@ -130,16 +130,16 @@ impl OverflowQueue {
     pub(crate) fn serve(&self, mut serve: impl FnMut(Job) -> Option<Job>) {
         let taken = {
             let mut jobs = self.lock();
-            jobs.outside = jobs.queue.len();
+            jobs.offered = jobs.queue.len();
             std::mem::take(&mut jobs.queue)
         };
         let mut left: VecDeque<Job> = taken.into_iter().filter_map(&mut serve).collect();
         let mut jobs = self.lock();
-        (jobs.outside, jobs.is_fruitless) = (0, false);
+        (jobs.offered, jobs.is_fruitless) = (0, false);
         left.append(&mut jobs.queue);
         jobs.queue = left;
         let closed = jobs.is_closed.then(|| std::mem::take(&mut jobs.queue));
-        self.note(&jobs);
+        self.update_counts(&jobs);
         drop(jobs);
         self.served.notify_all();
         drop(closed);
@@ -155,7 +155,7 @@ impl OverflowQueue {
         let mut jobs = self.lock();
         jobs.is_closed = true;
         let dropped = std::mem::take(&mut jobs.queue);
-        self.note(&jobs);
+        self.update_counts(&jobs);
         drop(jobs);
         drop(dropped);
     }

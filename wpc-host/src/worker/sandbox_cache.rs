@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 /// A definition that was called here.
-pub(super) struct Kept {
+pub(super) struct Entry {
     /// Its sandbox while it is the one that was used last, unless it failed or served its time since.
     pub(super) sandbox: Option<LiveSandbox>,
     /// Whether it has answered since it last failed here.
@@ -17,8 +17,8 @@ pub(super) struct Kept {
 }
 
 pub(super) struct SandboxCache {
-    kept: Vec<Kept>,
-    places: FxHashMap<Generation, usize>,
+    entries: Vec<Entry>,
+    positions: FxHashMap<Generation, usize>,
     /// Where the definition stands that was looked for last: as a rule it is looked for again.
     last: usize,
     idle: Arc<IdleSandboxes>,
@@ -27,47 +27,47 @@ pub(super) struct SandboxCache {
 
 impl Drop for SandboxCache {
     fn drop(&mut self) {
-        self.kept.clear();
+        self.entries.clear();
         self.capacity.remove_cache(&self.idle);
     }
 }
 
 impl SandboxCache {
     pub(super) fn new(idle: Arc<IdleSandboxes>, capacity: Arc<Capacity>) -> Self {
-        Self { kept: Vec::new(), places: FxHashMap::default(), last: 0, idle, capacity }
+        Self { entries: Vec::new(), positions: FxHashMap::default(), last: 0, idle, capacity }
     }
 
-    /// What is kept of the definition, whose sandbox is here if there is one.
+    /// What is entries of the definition, whose sandbox is here if there is one.
     #[inline]
-    pub(super) fn of(&mut self, definition: &Arc<Definition>) -> &mut Kept {
-        let last = self.kept.get(self.last);
+    pub(super) fn entry(&mut self, definition: &Arc<Definition>) -> &mut Entry {
+        let last = self.entries.get(self.last);
         if last.is_none_or(|last| last.definition.generation != definition.generation) {
-            self.turn_to(definition);
+            self.switch_to(definition);
         }
-        &mut self.kept[self.last]
+        &mut self.entries[self.last]
     }
 
     #[inline(never)]
-    fn turn_to(&mut self, definition: &Arc<Definition>) {
-        self.put_away();
-        self.last = *self.places.entry(definition.generation).or_insert_with(|| {
+    fn switch_to(&mut self, definition: &Arc<Definition>) {
+        self.release_last();
+        self.last = *self.positions.entry(definition.generation).or_insert_with(|| {
             let definition = Arc::clone(definition);
-            self.kept.push(Kept { sandbox: None, has_answered: false, definition });
-            self.kept.len() - 1
+            self.entries.push(Entry { sandbox: None, has_answered: false, definition });
+            self.entries.len() - 1
         });
-        self.kept[self.last].sandbox = self.idle.take(definition.generation);
+        self.entries[self.last].sandbox = self.idle.take(definition.generation);
     }
 
     /// Makes the sandbox that was used last one of those that others may take.
-    fn put_away(&mut self) {
-        if let Some(last) = self.kept.get_mut(self.last)
+    fn release_last(&mut self) {
+        if let Some(last) = self.entries.get_mut(self.last)
             && let Some(sandbox) = last.sandbox.take()
         {
             self.idle.put(last.definition.generation, sandbox);
         }
     }
 
-    /// Reserves instances for a new sandbox. While it waits, nothing is kept from others.
+    /// Reserves instances for a new sandbox. While it waits, nothing is entries from others.
     pub(super) fn reserve(
         &mut self,
         instances: usize,
@@ -84,13 +84,13 @@ impl SandboxCache {
 
     /// Drops a definition's sandbox, and remembers how the definition fared.
     pub(super) fn discard(&mut self, definition: &Arc<Definition>) {
-        drop(self.of(definition).sandbox.take());
+        drop(self.entry(definition).sandbox.take());
     }
 
     /// Lets others have the sandbox that was used last, where they wait for instances.
     pub(super) fn yield_to_others(&mut self) {
         if self.capacity.is_wanted() {
-            self.put_away();
+            self.release_last();
             self.last = usize::MAX;
             self.capacity.tell_freed();
         }
@@ -103,16 +103,17 @@ impl SandboxCache {
 
     /// Forgets the definitions that nothing uses any more.
     pub(super) fn forget_retired(&mut self) {
-        self.put_away();
-        self.kept.retain(|kept| {
-            let is_retired = kept.definition.is_retired();
+        self.release_last();
+        self.entries.retain(|entries| {
+            let is_retired = entries.definition.is_retired();
             if is_retired {
-                drop(self.idle.take(kept.definition.generation));
+                drop(self.idle.take(entries.definition.generation));
             }
             !is_retired
         });
         self.last = usize::MAX;
-        let places = self.kept.iter().enumerate();
-        self.places = places.map(|(at, kept)| (kept.definition.generation, at)).collect();
+        let positions = self.entries.iter().enumerate();
+        self.positions =
+            positions.map(|(at, entries)| (entries.definition.generation, at)).collect();
     }
 }

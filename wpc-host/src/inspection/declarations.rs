@@ -1,0 +1,164 @@
+//! What the bytes of a module declare.
+
+use crate::capability::Capability;
+use crate::definition::wasi::{Need, Piece};
+use crate::inspection::description::{Shape, describe};
+use crate::inspection::list::{Listed, shown};
+use crate::module::{MAX_SECTION, Origin, origin};
+use std::collections::{BTreeMap, BTreeSet};
+use wasmparser::{
+    ExportSectionReader, ExternalKind, GlobalType, MemoryType, Parser, Payload, TableType, TagKind,
+    TagType, TypeRef,
+};
+use wpc_abi::names;
+use wpc_abi::section::{SECTION, Section};
+
+/// How many of anything are kept in mind; no module that could be used has more.
+const MAX_ITEMS: usize = 1_000_000;
+
+/// Adds an item of an index space, unless it has too many already.
+fn keep<T>(space: &mut Vec<T>, item: T) {
+    if space.len() < MAX_ITEMS {
+        space.push(item);
+    }
+}
+
+/// What a module's bytes tell. They need not be valid, and what comes after a mistake is not read.
+#[derive(Default)]
+pub(super) struct Declarations<'a> {
+    pub(super) types: Vec<Shape>,
+    /// The types of the functions, by their places. Imported ones come first, here and below.
+    pub(super) functions: Vec<u32>,
+    pub(super) tables: Vec<TableType>,
+    pub(super) memories: Vec<MemoryType>,
+    pub(super) globals: Vec<GlobalType>,
+    /// How many tables and memories are not its own.
+    pub(super) imported_tables: usize,
+    pub(super) imported_memories: usize,
+    pub(super) exports: Option<ExportSectionReader<'a>>,
+    pub(super) section: Section,
+    pub(super) import_count: usize,
+    pub(super) imports: Listed,
+    /// What a component exports.
+    pub(super) component_exports: Listed,
+    pub(super) dependencies: BTreeMap<&'a str, BTreeSet<&'a str>>,
+    pub(super) host_functions: BTreeSet<&'a str>,
+    pub(super) capabilities: BTreeSet<Capability>,
+    pub(super) wasi: BTreeSet<&'a str>,
+    pub(super) pieces: BTreeSet<Piece>,
+}
+
+impl<'a> Declarations<'a> {
+    pub(super) fn read(&mut self, bytes: &'a [u8]) {
+        let mut section_size = 0_usize;
+        for payload in Parser::new(0).parse_all(bytes).map_while(Result::ok) {
+            match payload {
+                Payload::CustomSection(custom) if custom.name() == SECTION => {
+                    section_size = section_size.saturating_add(custom.data().len());
+                    if section_size > MAX_SECTION || self.section.read(custom.data()).is_err() {
+                        // Half of what it means to tell might be wrong.
+                        self.section = Section::default();
+                        section_size = usize::MAX;
+                    }
+                }
+                Payload::TypeSection(groups) => {
+                    for group in groups.into_iter().map_while(Result::ok) {
+                        group.types().for_each(|ty| keep(&mut self.types, Shape::of(ty)));
+                    }
+                }
+                Payload::ImportSection(imports) => {
+                    for import in imports.into_imports().map_while(Result::ok) {
+                        self.read_import(import);
+                    }
+                }
+                Payload::FunctionSection(functions) => {
+                    for ty in functions.into_iter().map_while(Result::ok) {
+                        keep(&mut self.functions, ty);
+                    }
+                }
+                Payload::TableSection(tables) => {
+                    for table in tables.into_iter().map_while(Result::ok) {
+                        keep(&mut self.tables, table.ty);
+                    }
+                }
+                Payload::MemorySection(memories) => {
+                    for memory in memories.into_iter().map_while(Result::ok) {
+                        keep(&mut self.memories, memory);
+                    }
+                }
+                Payload::GlobalSection(globals) => {
+                    for global in globals.into_iter().map_while(Result::ok) {
+                        keep(&mut self.globals, global.ty);
+                    }
+                }
+                Payload::ExportSection(exports) => self.exports = Some(exports),
+                _ => {}
+            }
+        }
+    }
+
+    fn read_import(&mut self, import: wasmparser::Import<'a>) {
+        match import.ty {
+            TypeRef::Func(ty) | TypeRef::FuncExact(ty) => keep(&mut self.functions, ty),
+            TypeRef::Table(ty) => keep(&mut self.tables, ty),
+            TypeRef::Memory(ty) => keep(&mut self.memories, ty),
+            TypeRef::Global(ty) => keep(&mut self.globals, ty),
+            TypeRef::Tag(_) => {}
+        }
+        (self.imported_tables, self.imported_memories) = (self.tables.len(), self.memories.len());
+        let (module, name) = (import.module, import.name);
+        let what = || describe(&self.types, import.ty);
+        self.imports.push(|| format!("{}.{}: {}", shown(module), shown(name), what()));
+        self.import_count += 1;
+        // So long a name is nobody's; looked through once for each import that shares it, it would take long.
+        if self.import_count > MAX_ITEMS || module.len() > 2 * names::MAX_NAME_LEN {
+            return;
+        }
+        match origin(module, name) {
+            Ok(Origin::Host(offered)) => self.capabilities.extend(offered.capability),
+            Ok(Origin::Typed(alias) | Origin::Linked(alias)) => {
+                self.dependencies.entry(alias).or_default().insert(name);
+            }
+            Ok(Origin::HostFunction) => {
+                self.host_functions.insert(name);
+            }
+            Ok(Origin::Wasi(need)) => {
+                self.wasi.insert(name);
+                match need {
+                    Need::Piece(piece) => self.pieces.extend([piece]),
+                    Need::Capability(capability) => self.capabilities.extend([capability]),
+                }
+            }
+            // It is among the imports, and its like is why the module is refused.
+            Err(_) => {}
+        }
+    }
+
+    /// What an export is; `None` where its index leads nowhere.
+    pub(super) fn exported(&self, export: &wasmparser::Export<'_>) -> Option<TypeRef> {
+        let at = export.index as usize;
+        match export.kind {
+            ExternalKind::Func | ExternalKind::FuncExact => {
+                self.functions.get(at).map(|ty| TypeRef::Func(*ty))
+            }
+            ExternalKind::Table => self.tables.get(at).map(|ty| TypeRef::Table(*ty)),
+            ExternalKind::Memory => self.memories.get(at).map(|ty| TypeRef::Memory(*ty)),
+            ExternalKind::Global => self.globals.get(at).map(|ty| TypeRef::Global(*ty)),
+            ExternalKind::Tag => {
+                Some(TypeRef::Tag(TagType { kind: TagKind::Exception, func_type_idx: 0 }))
+            }
+        }
+    }
+
+    pub(super) fn exports(&self) -> impl Iterator<Item = wasmparser::Export<'a>> + use<'a> {
+        self.exports.clone().into_iter().flatten().map_while(Result::ok)
+    }
+
+    /// The version of the contract that its exports name.
+    pub(super) fn abi_version(&self) -> Option<u32> {
+        let version = |export: wasmparser::Export<'a>| {
+            export.name.strip_prefix(names::BUFFER_EXPORT_PREFIX)?.parse().ok()
+        };
+        self.exports().find_map(version)
+    }
+}

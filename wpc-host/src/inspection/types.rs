@@ -1,0 +1,53 @@
+//! The types that signatures and constants of a module use.
+
+use postcard_schema::schema::owned::{
+    OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use wpc_abi::section::Signature;
+use wpc_abi::text;
+
+/// What is declared for one item. Parts of one module that do not agree are shown side by side.
+pub(super) fn distinct(declared: BTreeSet<String>) -> String {
+    declared.into_iter().collect::<Vec<_>>().join(" and ")
+}
+
+/// The types of a signature, as far as they are declared.
+pub(super) fn parts(signature: &Signature) -> impl Iterator<Item = &OwnedNamedType> {
+    let arguments = signature.arguments.iter().filter_map(|argument| argument.ty.as_ref());
+    arguments.chain(&signature.result)
+}
+
+/// The structures and enums in these types, by their definitions: two modules of one guest may each have
+/// a `Point`.
+pub(super) fn collect_types<'a>(
+    of: impl Iterator<Item = &'a OwnedNamedType>,
+    types: &mut BTreeMap<String, String>,
+) {
+    // How deep types nest is bounded where they are read.
+    let mut open: Vec<&OwnedNamedType> = of.collect();
+    while let Some(named) = open.pop() {
+        if let Some(definition) = text::definition(named) {
+            types.insert(definition, named.name.clone());
+        }
+        match &named.ty {
+            Type::Option(inner) | Type::NewtypeStruct(inner) | Type::Seq(inner) => open.push(inner),
+            Type::Tuple(items) | Type::TupleStruct(items) => open.extend(items),
+            Type::Map { key, val } => open.extend([&**key, &**val]),
+            Type::Struct(fields) => open.extend(fields.iter().map(|field| &field.ty)),
+            Type::Enum(variants) => {
+                for variant in variants {
+                    match &variant.ty {
+                        Variant::UnitVariant => {}
+                        Variant::NewtypeVariant(inner) => open.push(inner),
+                        Variant::TupleVariant(items) => open.extend(items),
+                        Variant::StructVariant(fields) => {
+                            open.extend(fields.iter().map(|field| &field.ty));
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Defining, listing, restarting and warming functions.
+
+use crate::definition::WasmModule;
+use crate::error::Error;
+use crate::event::{Draft, EventDetails, EventSource};
+use crate::id::WorkerId;
+use crate::information::FunctionInformation;
+use crate::module::signature;
+use crate::pool::definitions::{host_functions, wasi_imports};
+use crate::pool::{WorkerProcedureCall, intake};
+use crate::registry;
+use crate::registry::restart_policy::Admission;
+use crate::sync::time;
+use crate::system::background::Interest;
+use wpc_abi::text::signature_text;
+
+impl WorkerProcedureCall {
+    /// Defines a function, or replaces what its name stood for. Blocks while the module is compiled,
+    /// which takes tens of milliseconds for a large one. Calls accepted before go to the end with what
+    /// they were accepted with; calls accepted after this returned run the new definition.
+    ///
+    /// The export is the one chosen with [`WasmModule::export`], else the one named like the
+    /// function, else the only one.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the name, the module or what it wants; nothing is changed then.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use wpc_host::{Options, WorkerProcedureCall};
+    ///
+    /// let wpc = WorkerProcedureCall::new(Options::default())?;
+    /// let wasm = wat::parse_str(
+    ///     r#"(module (func (export "add") (param i32 i32) (result i32)
+    ///         local.get 0 local.get 1 i32.add))"#,
+    /// )?;
+    /// wpc.define_worker_function("add", &wasm)?;
+    /// wpc.start_workers(2)?;
+    /// assert_eq!(wpc.call::<i32>("add", (40, 2))?, 42);
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "defineWorkerFunction")]
+    pub fn define_worker_function(
+        &self,
+        name: &str,
+        module: impl Into<WasmModule>,
+    ) -> Result<FunctionInformation, Error> {
+        let result = self.registry().define_function(name, &module.into(), &Interest::default());
+        let function = self.after_definition("function", name, result)?;
+        Ok(self.information(&function))
+    }
+
+    /// Defines every function a module offers, under its export's name: those whose types it tells, or where
+    /// it tells none, every export that can be called. They share their sandboxes,
+    /// so that what one of them keeps in memory the others see.
+    ///
+    /// A function keeps its export's name even where that is not an identifier, such as `get-answer` or
+    /// `ns:pkg/iface#fn`. Exports whose names are empty, longer than 255 bytes or contain control characters are
+    /// left out; [`WasmModule::export`] defines each of them under another name.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the module or what it wants; nothing is changed then.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use wpc_host::{Options, WorkerProcedureCall};
+    /// # let wpc = WorkerProcedureCall::new(Options::default())?;
+    /// let wasm = wat::parse_str(r#"(module (func (export "get-answer") (result i32) i32.const 42))"#)?;
+    /// wpc.define_worker_module(&wasm)?;
+    /// wpc.start_workers(1)?;
+    /// assert_eq!(wpc.call::<i32>("get-answer", ())?, 42);
+    /// # Ok(()) }
+    /// ```
+    pub fn define_worker_module(
+        &self,
+        module: impl Into<WasmModule>,
+    ) -> Result<Vec<FunctionInformation>, Error> {
+        let result = self.registry().define_module(&module.into(), &Interest::default());
+        let functions = self.after_definition("function", "the module's functions", result)?;
+        Ok(functions.iter().map(|function| self.information(function)).collect())
+    }
+
+    /// Forgets a function; false where there was none. Calls accepted before go to their end.
+    #[doc(alias = "undefineWorkerFunction")]
+    #[doc(alias = "undefineWokerFunction")]
+    pub fn undefine_worker_function(&self, name: &str) -> bool {
+        let was_there = self.registry().undefine_function(name);
+        self.0.pool.nudge_workers();
+        was_there
+    }
+
+    /// Every defined function, by name.
+    #[doc(alias = "getRemoteFunctions")]
+    #[must_use]
+    pub fn get_remote_functions(&self) -> Vec<FunctionInformation> {
+        self.registry().functions().iter().map(|function| self.information(function)).collect()
+    }
+
+    /// Lets a function that is held or backs off be tried again on every worker at once; false
+    /// where it is neither.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FunctionNotDefined`].
+    pub fn revive_worker_function(&self, name: &str) -> Result<bool, Error> {
+        let undefined = || Error::FunctionNotDefined { function: name.to_owned() };
+        let function = self.registry().function(name).ok_or_else(undefined)?;
+        let Ok(definition) = &function.definition else { return Ok(false) };
+        let workers = definition.circuit_breaker.revive();
+        for worker in &workers {
+            let details = EventDetails::SandboxRevived { function_name: name.to_owned() };
+            let draft = Draft::by(EventSource::Parent, details);
+            self.0.pool.events.emit(match worker {
+                Some(worker) => draft.worker(*worker),
+                None => draft,
+            });
+        }
+        self.0.pool.nudge_workers();
+        Ok(!workers.is_empty())
+    }
+
+    /// Makes a sandbox of the function ready on every worker ahead of its first call, start functions
+    /// included, and returns when all are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FunctionNotDefined`], what a call would be refused with, or why the first of them
+    /// could not be made; that counts as a failure of the function, as in a call.
+    pub fn warm_worker_function(&self, name: &str) -> Result<(), Error> {
+        let undefined = || Error::FunctionNotDefined { function: name.to_owned() };
+        let function = self.registry().function(name).ok_or_else(undefined)?;
+        let calls = intake::warm(&self.0.pool, &function)?;
+        // All of them are waited for, whatever one ends with.
+        let results = calls.into_iter().map(|call| call.wait_encoded().map(drop));
+        results.fold(Ok(()), Result::and)
+    }
+
+    pub(in crate::pool) fn information(
+        &self,
+        function: &registry::Function,
+    ) -> FunctionInformation {
+        let export = function.export();
+        let signature = signature::known(export).map(|signature| signature_text(&signature));
+        let now = time::now();
+        let (installed_worker_count, required_constants) = match &function.definition {
+            Ok(definition) if !self.registry().has_host_functions(&definition.host_functions) => {
+                (0, definition.constants.clone())
+            }
+            Ok(definition) => {
+                let can = |worker: WorkerId| {
+                    definition.circuit_breaker.admission(worker, now) == Admission::Yes
+                };
+                (self.count_workers(can), definition.constants.clone())
+            }
+            Err(_) => (0, function.module.requirements.constants.clone()),
+        };
+        FunctionInformation {
+            name: function.name.to_string(),
+            parameter_signature: signature,
+            error_type: export.payload_type.as_ref().map(ToString::to_string),
+            function_hash_sha1: function.module.hash,
+            installed_worker_count,
+            required_dependencies: self.registry().required_aliases(&function.module),
+            required_constants,
+            required_host_functions: host_functions(&function.module),
+            required_capabilities: function.module.capabilities(),
+            required_wasi_imports: wasi_imports(&function.module),
+        }
+    }
+}

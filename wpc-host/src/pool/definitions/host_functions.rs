@@ -1,0 +1,123 @@
+//! Defining functions of the embedder that guests can call.
+
+use crate::codec::arguments::Parameters;
+use crate::error::Error;
+use crate::host_function::{HostContext, HostFunction};
+use crate::module::signature;
+use crate::pool::WorkerProcedureCall;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::future::Future;
+use wpc_abi::Schema;
+
+impl WorkerProcedureCall {
+    /// Defines a function of the embedder's own that guests can call, or replaces it. Only
+    /// definitions with [`WasmModule::grant_host_function`](crate::WasmModule::grant_host_function) may import it; a guest written with the
+    /// SDK declares it in `wpc::host!`. `A` is the tuple of its arguments. Its types are compared with those that modules
+    /// declare for it; [`define_untyped_host_function`](Self::define_untyped_host_function) takes types without
+    /// [`Schema`](trait@crate::Schema).
+    ///
+    /// It runs on the worker's thread. Its error reaches the guest as a value, and so does a panic.
+    /// A slow one should look at [`HostContext::should_end`]: its caller is answered at the call's
+    /// limit whatever it does, and a worker that does not come back within
+    /// [`lost_worker_grace`](crate::Options::lost_worker_grace) after is given up and replaced. A closure
+    /// that holds a clone of the pool keeps it alive.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidName`], or [`Error::TypeMismatch`] if a defined module imports it with other types. The previous
+    /// one stays then.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wpc = wpc_host::WorkerProcedureCall::new(wpc_host::Options::default())?;
+    /// use std::collections::HashMap;
+    ///
+    /// let store = HashMap::from([("answer".to_owned(), 42)]);
+    /// wpc.define_host_function("lookup", move |_, (key,): (String,)| {
+    ///     store.get(&key).copied().ok_or("there is no such key")
+    /// })?;
+    /// # Ok(()) }
+    /// ```
+    pub fn define_host_function<A, R, E, F>(&self, name: &str, function: F) -> Result<(), Error>
+    where
+        A: DeserializeOwned + Parameters,
+        R: Serialize + Schema,
+        E: std::fmt::Display,
+        F: Fn(&HostContext, A) -> Result<R, E> + Send + Sync + 'static,
+    {
+        let signature = Some(signature::of_types::<A, R>(name));
+        let function = HostFunction::blocking(name, function);
+        let result = self.registry().define_host_function(name, signature, function);
+        self.after_definition("host function", name, result)
+    }
+
+    /// Like [`define_host_function`](Self::define_host_function) for types without
+    /// [`Schema`](trait@crate::Schema). They are not compared with those that modules declare: if they differ, the
+    /// arguments may decode to other values silently.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidName`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wpc = wpc_host::WorkerProcedureCall::new(wpc_host::Options::default())?;
+    /// // A type that holds itself has no schema.
+    /// #[derive(serde::Deserialize)]
+    /// struct Tree {
+    ///     branches: Vec<Tree>,
+    /// }
+    ///
+    /// wpc.define_untyped_host_function("count", |_, (tree,): (Tree,)| {
+    ///     Ok::<_, String>(tree.branches.len() as u32)
+    /// })?;
+    /// # Ok(()) }
+    /// ```
+    pub fn define_untyped_host_function<A, R, E, F>(
+        &self,
+        name: &str,
+        function: F,
+    ) -> Result<(), Error>
+    where
+        A: DeserializeOwned,
+        R: Serialize,
+        E: std::fmt::Display,
+        F: Fn(&HostContext, A) -> Result<R, E> + Send + Sync + 'static,
+    {
+        let function = HostFunction::blocking(name, function);
+        let result = self.registry().define_host_function(name, None, function);
+        self.after_definition("host function", name, result)
+    }
+
+    /// Like [`define_host_function`](Self::define_host_function) for a closure that returns a
+    /// future. The worker waits for it; it is dropped when its call should end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidName`], or [`Error::TypeMismatch`] if a defined module imports it with other types. The previous
+    /// one stays then.
+    pub fn define_async_host_function<A, R, E, F, T>(
+        &self,
+        name: &str,
+        function: F,
+    ) -> Result<(), Error>
+    where
+        A: DeserializeOwned + Parameters,
+        R: Serialize + Schema,
+        E: std::fmt::Display,
+        F: Fn(HostContext, A) -> T + Send + Sync + 'static,
+        T: Future<Output = Result<R, E>>,
+    {
+        let signature = Some(signature::of_types::<A, R>(name));
+        let function = HostFunction::asynchronous(name, function);
+        let result = self.registry().define_host_function(name, signature, function);
+        self.after_definition("host function", name, result)
+    }
+
+    /// Forgets a host function; false where there was none. Functions that need it are refused
+    /// until it is defined again.
+    pub fn undefine_host_function(&self, name: &str) -> bool {
+        self.registry().undefine_host_function(name)
+    }
+}

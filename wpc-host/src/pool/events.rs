@@ -1,0 +1,60 @@
+//! Listeners of events, and the observer of finished calls.
+
+use crate::error::Error;
+use crate::event::WorkerEvent;
+use crate::event::observer::FinishedCall;
+use crate::id::ListenerId;
+use crate::pool::WorkerProcedureCall;
+use std::sync::Arc;
+
+impl WorkerProcedureCall {
+    /// Adds a listener for everything that happens. Listeners run one after another on a thread of
+    /// their own; a slow one delays the others and costs events, never calls. A listener that holds
+    /// a clone of the pool keeps it alive.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OsLimit`] or [`Error::StartFailed`] if the listeners' thread could not be created.
+    #[doc(alias = "onWorkerEvent")]
+    pub fn on_worker_event(
+        &self,
+        listener: impl Fn(&WorkerEvent) + Send + Sync + 'static,
+    ) -> Result<ListenerId, Error> {
+        self.0.pool.events.add_listener(Arc::new(listener))
+    }
+
+    /// Observes every call that has run, whether it succeeded or not; in place of an earlier observer.
+    ///
+    /// `observe` runs on the thread that ran the call, after its caller was answered, so that it can stay on: it is to
+    /// return within microseconds, as one that counts does. A panic of it is contained. Calls that were refused, or ended before they
+    /// ran, are not reported here: their callers have the error.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use std::sync::Arc;
+    /// use wpc_host::{Options, WorkerProcedureCall};
+    ///
+    /// let wpc = WorkerProcedureCall::new(Options::default())?;
+    /// let failed = Arc::new(AtomicU64::new(0));
+    /// let counted = Arc::clone(&failed);
+    /// wpc.observe_finished_calls(move |call| {
+    ///     counted.fetch_add(u64::from(call.error.is_some()), Ordering::Relaxed);
+    /// });
+    /// # Ok(()) }
+    /// ```
+    pub fn observe_finished_calls(&self, observe: impl Fn(&FinishedCall) + Send + Sync + 'static) {
+        self.0.pool.observer.set(Some(Box::new(observe)));
+    }
+
+    /// Removes the observer of finished calls, if there is one.
+    pub fn stop_observing_finished_calls(&self) {
+        self.0.pool.observer.set(None);
+    }
+
+    /// Removes a listener; false where it was none. It may be in the middle of one last event.
+    #[doc(alias = "offWorkerEvent")]
+    pub fn off_worker_event(&self, listener: ListenerId) -> bool {
+        self.0.pool.events.remove_listener(listener)
+    }
+}

@@ -1,0 +1,213 @@
+//! Dispatching calls to workers.
+
+use super::{MAX_ABANDONED, Pool};
+use crate::error::Error;
+use crate::registry::restart_policy::Admission;
+use crate::supervisor::scheduler::{self, Candidate};
+use crate::sync::atomic::Ordering;
+use crate::sync::time;
+use crate::worker::Worker;
+use crate::worker::job::Job;
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why no worker takes a job at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// All that could take it are full.
+    Saturated,
+    /// Its function backs off, or a worker is being replaced: it will be taken later.
+    Later,
+    /// Its function is held on every worker.
+    Held,
+    /// No worker is left, and none is coming.
+    NoWorkers,
+}
+
+impl Pool {
+    /// Sees that the job is run, or says why not; its call is not answered then.
+    pub(crate) fn accept(&self, job: Job) -> Result<(), Error> {
+        // Whoever is ready to wait for room does so behind those who wait for it already.
+        let job = if job.wait_for_room && self.waiting.has_waiters_for_room() {
+            match self.enqueue(job) {
+                Ok(()) => return Ok(()),
+                Err(job) => job,
+            }
+        } else {
+            job
+        };
+        let (job, refusal) = match self.dispatch(job) {
+            Ok(()) => return Ok(()),
+            Err(refused) => refused,
+        };
+        let function = job.function.name.to_string();
+        let saturated = || Error::Saturated {
+            function: function.clone(),
+            limit: self.options.max_pending_calls_per_worker,
+        };
+        match refusal {
+            Refusal::Saturated if !job.wait_for_room => Err(saturated()),
+            Refusal::Saturated | Refusal::Later => self.enqueue(job).map_err(|_| {
+                if self.is_open.load(Ordering::Acquire) { saturated() } else { Error::NotRunning }
+            }),
+            Refusal::Held | Refusal::NoWorkers => Err(self.no_eligible_worker(&job, refusal)),
+        }
+    }
+
+    fn enqueue(&self, job: Job) -> Result<(), Job> {
+        self.waiting.enter(job)?;
+        self.ticker.ring();
+        Ok(())
+    }
+
+    /// Gives the job to the right worker, or back with the reason why there is none.
+    pub(crate) fn dispatch(&self, mut job: Job) -> Result<(), (Job, Refusal)> {
+        loop {
+            let workers = self.workers.load();
+            // Most definitions have no trouble anywhere, and nobody looks at the clock for them.
+            let degraded =
+                job.circuit_breaker().filter(|circuit_breaker| !circuit_breaker.is_whole());
+            let degraded = degraded.map(|circuit_breaker| (circuit_breaker, time::now()));
+            let admits = |worker: &Worker| match &degraded {
+                None => true,
+                Some((circuit_breaker, now)) => {
+                    matches!(
+                        circuit_breaker.admission(worker.id, *now),
+                        Admission::Yes | Admission::Trial
+                    )
+                }
+            };
+            let limit = self.options.max_pending_calls_per_worker;
+            let some_are_full = Cell::new(false);
+            let candidate = |at: usize| {
+                let worker: &Worker = &workers[at];
+                if !worker.takes_calls() || !admits(worker) {
+                    return Candidate::Unfit;
+                }
+                let in_flight = worker.in_flight();
+                // A key's worker stays its worker although it is full.
+                if in_flight >= limit && job.affinity.is_none() {
+                    some_are_full.set(true);
+                    return Candidate::Unfit;
+                }
+                Candidate::Ready { in_flight, wait: worker.wait_behind(in_flight) }
+            };
+            let picked = match job.affinity {
+                Some(key) => {
+                    scheduler::by_affinity(key, workers.iter().map(|worker| worker.id.0), candidate)
+                }
+                None => {
+                    let last = self.last_pick.load(Ordering::Relaxed);
+                    scheduler::soonest(workers.len(), last, self.cores, candidate)
+                }
+            };
+            let Some(at) = picked else {
+                if some_are_full.get() && self.reclaim(workers.iter()) {
+                    continue;
+                }
+                let refusal = if some_are_full.get() {
+                    Refusal::Saturated
+                } else {
+                    self.refusal_without_worker(&workers, &job)
+                };
+                return Err((job, refusal));
+            };
+            let worker = &workers[at];
+            if !worker.reserve(limit) {
+                if job.affinity.is_some() && !self.reclaim(std::iter::once(worker)) {
+                    return Err((job, Refusal::Saturated));
+                }
+                // Somebody took the place meanwhile: look again.
+                continue;
+            }
+            self.last_pick.store(at, Ordering::Relaxed);
+            match worker.push(job) {
+                Ok(()) => return Ok(()),
+                // It closed meanwhile, and takes no calls any more: look again.
+                Err(returned) => job = returned,
+            }
+        }
+    }
+
+    /// Frees the slots that answered calls still have in the queues of full workers; false where there are none.
+    #[cold]
+    fn reclaim<'a>(&self, workers: impl Iterator<Item = &'a Arc<Worker>>) -> bool {
+        let limit = self.options.max_pending_calls_per_worker;
+        let mut displaced = Vec::new();
+        let mut has_freed = false;
+        for worker in workers.filter(|worker| worker.in_flight() >= limit) {
+            has_freed |= worker.reclaim(limit, &mut displaced);
+        }
+        for job in displaced {
+            self.redispatch_or_enqueue(job);
+        }
+        has_freed
+    }
+
+    fn refusal_without_worker(&self, workers: &[Arc<Worker>], job: &Job) -> Refusal {
+        let now = time::now();
+        let up = workers.iter().filter(|worker| worker.takes_calls());
+        let mut admissions = up.map(|worker| {
+            job.circuit_breaker()
+                .map_or(Admission::Yes, |circuit_breaker| circuit_breaker.admission(worker.id, now))
+        });
+        // One that takes no calls is starting, or has died and the supervisor has not seen it yet.
+        let is_changing = workers.iter().any(|worker| !worker.takes_calls());
+        let returns =
+            || self.returning.load(Ordering::Acquire) > 0 && self.abandoned() < MAX_ABANDONED;
+        if is_changing || returns() {
+            return Refusal::Later;
+        }
+        let Some(first) = admissions.next() else { return Refusal::NoWorkers };
+        let all_held = std::iter::once(first)
+            .chain(admissions)
+            .all(|admission| matches!(admission, Admission::Held { .. }));
+        if all_held { Refusal::Held } else { Refusal::Later }
+    }
+
+    fn no_eligible_worker(&self, job: &Job, refusal: Refusal) -> Error {
+        let function = job.function.name.to_string();
+        let held =
+            job.circuit_breaker().and_then(|circuit_breaker| circuit_breaker.held(time::now()));
+        match (refusal, held) {
+            (Refusal::Held, Some((since, last))) => {
+                Error::Held { function, held_for: since.elapsed(), reason: last.to_string() }
+            }
+            // It was revived between the two looks: its caller may simply try again.
+            (Refusal::Held, None) => Error::Held {
+                function,
+                held_for: Duration::ZERO,
+                reason: "it was revived just now".to_owned(),
+            },
+            _ if !self.is_open.load(Ordering::Acquire) => Error::NotRunning,
+            _ => Error::NoReadyWorkers { function },
+        }
+    }
+
+    /// Gives jobs of a lost worker, or of the overflow queue, to whoever can take them.
+    pub(crate) fn redispatch(&self, job: Job) -> Option<Job> {
+        let now = time::now();
+        if let Some(interrupt) = job.call.interrupted(now) {
+            job.call.answer_unstarted(|| job.call.error_of(interrupt, false));
+        }
+        if job.call.is_answered() {
+            return None;
+        }
+        match self.dispatch(job) {
+            Ok(()) => None,
+            Err((job, Refusal::Saturated | Refusal::Later)) => Some(job),
+            Err((job, refusal)) => {
+                job.call.answer_unstarted(|| self.no_eligible_worker(&job, refusal));
+                None
+            }
+        }
+    }
+
+    /// Gives a job that left its worker another one, or lets it wait.
+    pub(crate) fn redispatch_or_enqueue(&self, job: Job) {
+        if let Some(job) = self.redispatch(job) {
+            self.waiting.return_to(job);
+        }
+    }
+}

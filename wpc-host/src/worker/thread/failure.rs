@@ -1,0 +1,157 @@
+//! Failures: what they do to the sandbox, the circuit breaker and the health of the worker.
+
+use super::Thread;
+use crate::codec::payload::Refused;
+use crate::error::Error;
+use crate::event::{Draft, EventDetails, EventSource, HealthState};
+use crate::registry::Definition;
+use crate::registry::circuit_breaker::{CircuitBreaker, consequence};
+use crate::registry::restart_policy::{Admission, Decision};
+use crate::sandbox::keeps_sandbox;
+use crate::sync::atomic::Ordering;
+use crate::sync::time;
+use crate::worker::job::Job;
+use std::sync::Arc;
+
+impl Thread {
+    /// Whether the job's definition may be tried here now.
+    #[inline(always)]
+    pub(in crate::worker) fn admits(&self, job: &mut Job) -> bool {
+        job.circuit_breaker().is_none_or(CircuitBreaker::is_whole)
+            || self.admits_after_failures(job)
+    }
+
+    #[cold]
+    pub(super) fn admits_after_failures(&self, job: &mut Job) -> bool {
+        let Some(circuit_breaker) = job.circuit_breaker() else { return true };
+        let now = time::now();
+        match circuit_breaker.admit(self.worker.id, &self.context.policy, now) {
+            Admission::Yes => true,
+            Admission::Trial => {
+                job.is_trial = true;
+                self.emit(
+                    EventDetails::SandboxRevived { function_name: job.function.name.to_string() },
+                    job,
+                    None,
+                );
+                true
+            }
+            Admission::From(_) | Admission::Held { .. } => false,
+        }
+    }
+
+    /// Takes note of a failure: the sandbox goes, and the policy says when the next one may come.
+    pub(super) fn failed(&mut self, job: &Job, definition: &Arc<Definition>, error: &Error) {
+        if !Refused::caused(error) {
+            self.emit_failed_call(job, error);
+        }
+        if keeps_sandbox(error) {
+            self.abandon_trial(job);
+            return;
+        }
+        self.sandbox_cache.discard(definition);
+        if self.was_asked_for(job, definition, error)
+            || self.worker.environment.stopping.load(Ordering::Acquire)
+        {
+            self.abandon_trial(job);
+            return;
+        }
+        self.emit(
+            EventDetails::SandboxFailed { function_name: job.function.name.to_string() },
+            job,
+            Some(error),
+        );
+        let had_answered = std::mem::take(&mut self.sandbox_cache.entry(definition).has_answered);
+        let decision = definition.circuit_breaker.failed(
+            self.worker.id,
+            had_answered,
+            error,
+            &self.context.policy,
+            time::now(),
+            &mut self.context.random,
+        );
+        let (error, trouble) = match decision {
+            Decision::Hold { .. } => (Some(error), Some("is held")),
+            Decision::RestartAfter { delay, .. } if !delay.is_zero() => (None, Some("backs off")),
+            Decision::RestartNow { .. } | Decision::RestartAfter { .. } => (None, None),
+        };
+        self.emit(consequence(decision, &job.function.name), job, error);
+        if let Some(trouble) = trouble {
+            self.mark_degraded(definition, &job.function.name, trouble);
+        }
+    }
+
+    /// Whether the caller or the operator asked for this end, so that it is not evidence against the function: by a cancel, a
+    /// stop, or a bound below the definition's own.
+    pub(super) fn was_asked_for(&self, job: &Job, definition: &Definition, error: &Error) -> bool {
+        match error {
+            Error::Cancelled { .. } | Error::Stopped { .. } => true,
+            Error::Timeout { limit, .. } => {
+                *limit < definition.limits.time.unwrap_or(self.context.call_timeout)
+            }
+            Error::OutOfFuel { .. } => job.fuel < definition.limits.fuel && job.fuel.is_some(),
+            _ => false,
+        }
+    }
+
+    /// A trial that ended without a verdict may be made again.
+    pub(super) fn abandon_trial(&self, job: &Job) {
+        if let Some(circuit_breaker) = job.circuit_breaker().filter(|_| job.is_trial) {
+            circuit_breaker.abandon_trial(self.worker.id, time::now());
+        }
+    }
+
+    pub(super) fn mark_degraded(
+        &mut self,
+        definition: &Arc<Definition>,
+        function: &str,
+        what: &str,
+    ) {
+        if definition.is_retired() {
+            return;
+        }
+        if self.degraded.iter().any(|other| other.generation == definition.generation) {
+            return;
+        }
+        self.degraded.push(Arc::clone(definition));
+        self.worker.degraded.store(self.degraded.len(), Ordering::Release);
+        if self.degraded.len() == 1 {
+            let reason = format!("function \"{function}\" {what}");
+            self.worker.emit_health(HealthState::Degraded, Some(&reason));
+        }
+    }
+
+    /// Forgets troubles that are over: answered again, redefined, revived.
+    pub(super) fn clear_degraded(&mut self) {
+        if self.degraded.is_empty() {
+            return;
+        }
+        let id = self.worker.id;
+        self.degraded.retain(|definition| {
+            !definition.is_retired() && definition.circuit_breaker.troubles(id)
+        });
+        self.worker.degraded.store(self.degraded.len(), Ordering::Release);
+        if self.degraded.is_empty() {
+            self.worker.emit_health(HealthState::Ready, Some("every function serves again"));
+        }
+    }
+
+    pub(super) fn emit_failed_call(&self, job: &Job, error: &Error) {
+        let function_name = job.function.name.to_string();
+        let severity = self.context.failure_severities.of(error);
+        let draft = self.draft(EventDetails::CallExecutionFailed { function_name }, job);
+        self.events().emit(draft.error(error).severity(severity));
+    }
+
+    pub(super) fn emit(&self, details: EventDetails, job: &Job, error: Option<&Error>) {
+        let draft = self.draft(details, job);
+        self.events().emit(match error {
+            Some(error) => draft.error(error),
+            None => draft,
+        });
+    }
+
+    pub(super) fn draft(&self, details: EventDetails, job: &Job) -> Draft {
+        Draft::by(EventSource::Worker, details).worker(self.worker.id).call(job.call.id)
+    }
+}

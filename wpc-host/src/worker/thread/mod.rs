@@ -1,0 +1,283 @@
+//! What runs on a worker's thread: it takes jobs, finds or makes their sandboxes, answers, and keeps
+//! the books of what failed. Nothing here is touched by another thread.
+
+mod execution;
+mod failure;
+mod observation;
+
+pub(in crate::worker) use execution::metadata;
+use observation::Observed;
+
+use super::Worker;
+use super::current::{Finish, Running};
+use super::sandbox_cache::SandboxCache;
+use super::service_time::Sampler;
+use crate::error::Error;
+use crate::event::{Draft, EventDetails, EventSource, Events, FailureSeverities, HealthState};
+use crate::registry::Definition;
+use crate::registry::restart_policy::RestartPolicy;
+use crate::sync::atomic::Ordering;
+use crate::sync::thread::JoinHandle;
+use crate::sync::{thread, time};
+use crate::system::buffers::Buffers;
+use crate::system::contain::contain;
+use crate::system::os_limits;
+use crate::worker::capacity::Capacity;
+use crate::worker::job::Job;
+use crate::worker::overflow_queue::OverflowQueue;
+use crate::worker::queue::Taken;
+use rand::rngs::SmallRng;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a worker's thread needs beside the worker itself.
+pub(crate) struct WorkerContext {
+    pub(crate) policy: RestartPolicy,
+    /// How long a call may take where its definition does not say.
+    pub(crate) call_timeout: Duration,
+    pub(crate) failure_severities: FailureSeverities,
+    pub(crate) random: SmallRng,
+    pub(crate) waiting: Arc<OverflowQueue>,
+    pub(crate) capacity: Arc<Capacity>,
+    pub(crate) buffers: Arc<Buffers>,
+    /// Called when the thread is up, and again when it is about to end.
+    pub(crate) on_change: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// Starts the worker's thread.
+pub(crate) fn spawn(worker: &Arc<Worker>, context: WorkerContext) -> Result<JoinHandle<()>, Error> {
+    let thread = Thread::new(worker, context);
+    // A guest's stack lies on its worker's.
+    let stack = worker.environment.max_wasm_stack + 2 * 1024 * 1024;
+    os_limits::start_thread(format_args!("the thread of {}", worker.id), stack, || {
+        #[expect(clippy::disallowed_methods, reason = "workers are what threads are for")]
+        thread::Builder::new()
+            .name(format!("wpc-{}", worker.id))
+            .stack_size(stack)
+            // What a panic carries may panic as the thread's result is dropped, which would abort the process.
+            .spawn(move || drop(contain(|| thread.run())))
+    })
+}
+
+/// What only the worker's own thread touches.
+pub(in crate::worker) struct Thread {
+    worker: Arc<Worker>,
+    context: WorkerContext,
+    sandbox_cache: SandboxCache,
+    sampler: Sampler,
+    /// The definition whose sandbox has served its time.
+    spent: Option<Arc<Definition>>,
+    /// What is known of the call that runs, where calls are observed.
+    observed: Option<Observed>,
+    /// Definitions that back off or are held here.
+    degraded: Vec<Arc<Definition>>,
+    /// Whether it may keep sandboxes of retired definitions.
+    pub(in crate::worker) has_stale: bool,
+}
+
+/// Says that the thread is gone, however it goes.
+struct ExitGuard {
+    worker: Arc<Worker>,
+    on_change: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Drop for ExitGuard {
+    fn drop(&mut self) {
+        self.worker.takes_calls.store(false, Ordering::Release);
+        self.worker.is_busy.store(false, Ordering::SeqCst);
+        self.worker.has_exited.store(true, Ordering::Release);
+        (self.on_change)();
+        self.worker.ticker.ring();
+    }
+}
+
+/// Why a job was not run.
+enum Unserved {
+    /// Its call has been answered.
+    Answered,
+    /// Its definition failed here, and may not be tried yet.
+    NotAdmitted,
+}
+
+/// Answers the running call should the host panic under it.
+struct Unanswered<'a> {
+    worker: &'a Worker,
+    job: &'a mut Job,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        let Some(call) = self.worker.steal_running() else {
+            // The thread that has taken it over answers it.
+            self.job.is_disowned = true;
+            return;
+        };
+        call.answer_with(|ran| {
+            Err(Error::WorkerLost {
+                function: call.function.to_string(),
+                worker: self.worker.id,
+                reason: "the host panicked; this is a bug of wpc or of a host function".to_owned(),
+                ran,
+            })
+        });
+    }
+}
+
+impl Thread {
+    pub(in crate::worker) fn new(worker: &Arc<Worker>, context: WorkerContext) -> Self {
+        let sandbox_cache =
+            SandboxCache::new(Arc::clone(&worker.idle), Arc::clone(&context.capacity));
+        Self {
+            worker: Arc::clone(worker),
+            context,
+            sandbox_cache,
+            sampler: Sampler::default(),
+            spent: None,
+            observed: None,
+            degraded: Vec::new(),
+            has_stale: false,
+        }
+    }
+
+    fn run(self) {
+        let worker = Arc::clone(&self.worker);
+        let on_change = Arc::clone(&self.context.on_change);
+        let buffers = Arc::clone(&self.context.buffers);
+        let _exit_guard =
+            ExitGuard { worker: Arc::clone(&worker), on_change: Arc::clone(&on_change) };
+        // Dropped before the farewell is said: whoever hears it may use the sandboxes' room.
+        let mut thread = self;
+        if worker.restart_attempt > 0 {
+            thread.sandbox_cache.drop_orphans();
+        }
+        worker.set_health(HealthState::Ready, None);
+        let ready = Draft::by(EventSource::Worker, EventDetails::WorkerReady {});
+        thread.events().emit(ready.worker(worker.id));
+        on_change();
+        let rest = || worker.is_busy.store(false, Ordering::SeqCst);
+        let resume = || {
+            worker.is_busy.store(true, Ordering::SeqCst);
+            worker.ticker.ring();
+        };
+        worker.ticker.ring();
+        loop {
+            match worker.queue.take(rest, resume) {
+                Taken::Item(job) => {
+                    if !thread.serve(&worker, &buffers, job) {
+                        return;
+                    }
+                    if thread.has_stale && !worker.has_queued() {
+                        thread.drop_unneeded();
+                    }
+                }
+                Taken::Nudge => thread.drop_unneeded(),
+                Taken::Closed => return,
+            }
+        }
+    }
+
+    fn events(&self) -> &Events {
+        &self.worker.environment.events
+    }
+
+    /// Runs a job's call and answers it; false where the worker was abandoned meanwhile.
+    #[must_use]
+    fn serve(&mut self, worker: &Worker, buffers: &Arc<Buffers>, mut job: Job) -> bool {
+        worker.environment.is_occupied.store(false, Ordering::Relaxed);
+        let deadline = worker.ticker.nanos(job.call.deadline());
+        let running = worker.current.begin(&job.call, deadline);
+        let unanswered = Unanswered { worker, job: &mut job };
+        if worker.ticker.coarse_now() > deadline {
+            unanswered.job.call.expire(time::now());
+        }
+        if let Err(unserved) = self.begin(unanswered.job) {
+            std::mem::forget(unanswered);
+            return self.release(worker, running, job, unserved);
+        }
+
+        let is_timed = !unanswered.job.is_warm_up && self.sampler.is_due(&worker.service_time);
+        let begun = is_timed.then(time::now);
+        let outcome = if unanswered.job.is_warm_up {
+            self.warm(unanswered.job)
+        } else {
+            self.answer(unanswered.job, buffers)
+        };
+
+        if let Some(begun) = begun {
+            worker.service_time.note(time::now().saturating_duration_since(begun));
+        }
+
+        std::mem::forget(unanswered);
+        if worker.current.finish(running) == Finish::Stolen {
+            job.is_disowned = true;
+            return false;
+        }
+        // Only this thread writes it.
+        worker.served.store(worker.served.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        // Dropping a sandbox takes longer than a tiny call: no call is to queue behind that.
+        worker.environment.is_occupied.store(self.spent.is_some(), Ordering::Relaxed);
+        worker.release_slot();
+        job.call.answer_with(|_| outcome);
+        self.report(&job);
+        self.recycle();
+        worker.environment.is_occupied.store(false, Ordering::Relaxed);
+        if !self.context.waiting.is_empty() {
+            worker.ticker.ring();
+        }
+        true
+    }
+
+    /// Begins the job's call, if it is still to be answered and may be tried here now.
+    #[inline]
+    fn begin(&self, job: &mut Job) -> Result<(), Unserved> {
+        if job.call.is_answered() {
+            return Err(Unserved::Answered);
+        }
+        if !self.admits(job) {
+            return Err(Unserved::NotAdmitted);
+        }
+        if job.call.begin() {
+            return Ok(());
+        }
+        self.abandon_trial(job);
+        Err(Unserved::Answered)
+    }
+
+    /// Lets go of a job that was not run; false where the worker was abandoned meanwhile.
+    #[cold]
+    fn release(&self, worker: &Worker, running: Running, mut job: Job, unserved: Unserved) -> bool {
+        if worker.current.finish(running) == Finish::Stolen {
+            job.is_disowned = true;
+            return false;
+        }
+        match unserved {
+            Unserved::Answered => worker.release_slot(),
+            Unserved::NotAdmitted => {
+                if job.is_warm_up {
+                    // Another worker's sandbox is of no use.
+                    let function = job.function.name.to_string();
+                    let reason = format!(
+                        "it backs off or is held on {} after failures; try again later",
+                        worker.id
+                    );
+                    worker.release_slot();
+                    job.call.answer_with(|_| Err(Error::Initialisation { function, reason }));
+                } else {
+                    // A stop that finds no slot taken finds the call in the overflow queue.
+                    self.context.waiting.return_to(job);
+                    worker.release_slot();
+                }
+                worker.ticker.ring();
+            }
+        }
+        true
+    }
+
+    /// Drops what is no longer needed.
+    pub(in crate::worker) fn drop_unneeded(&mut self) {
+        self.has_stale = false;
+        self.sandbox_cache.forget_retired();
+        self.sandbox_cache.yield_to_others();
+        self.clear_degraded();
+    }
+}
