@@ -213,7 +213,7 @@ fn defect_11_errors_have_codes_and_wrong_options_are_refused_all_at_once() {
     let Err(Error::InvalidOptions { problems }) = wpc.start_workers(0) else {
         panic!("it is refused")
     };
-    assert!(problems[0].contains("from 1 to"), "{problems:?}");
+    assert!(problems[0].contains("between 1 and"), "{problems:?}");
     assert_eq!(code(wpc.call::<()>("f", ())), "not_running");
 }
 

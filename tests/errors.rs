@@ -18,7 +18,7 @@ fn every_error() -> Vec<Error> {
         },
         Error::InvalidCallOptions {
             function: f(),
-            problem: "`CallOptions::time_limit` must be longer than zero and at most a year"
+            problem: "`CallOptions::time_limit` must be longer than zero and at most one year"
                 .to_owned(),
         },
         Error::InvalidName {
@@ -185,7 +185,7 @@ fn every_error() -> Vec<Error> {
         Error::WorkerLost {
             function: f(),
             worker: some_worker,
-            reason: "it did not come back after the call's time limit".to_owned(),
+            reason: "it did not return after the call's time limit".to_owned(),
             ran: true,
         },
         Error::Guest {

@@ -167,7 +167,7 @@ fn constants_are_defined_by_their_types_text() {
     assert_eq!(wpc.call_json("constant", &[json!("WORD")]).unwrap(), "value");
     let points = "Map<String, P { x: f64 }>";
     for (ty, value, told) in [
-        ("u9", json!(3), "\"u9\" is no type: at byte 0: a type (bool"),
+        ("u9", json!(3), "\"u9\" is not a type: at byte 0: a type (bool"),
         ("Option<u8>", json!(300), "`N`: expected u8, found 300"),
         (points, json!({ "a": { "y": 1 } }), "unknown field `y` in `N[\"a\"]`: `P` has `x`"),
     ] {

@@ -209,7 +209,7 @@ fn a_worker_that_falls_silent_is_given_up_after_its_limit_and_grace() {
     );
     let lost = events.wait_for_name("worker_error");
     let EventDetails::WorkerError { message } = lost.details else { panic!("it tells why") };
-    assert!(message.contains("did not come back"), "{message}");
+    assert!(message.contains("did not return"), "{message}");
     assert_eq!(behind.wait().unwrap(), 3);
     assert_eq!(wpc.get_worker_health_states().len(), 1);
     treacherous_subscriber::unblock();

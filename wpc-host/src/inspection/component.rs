@@ -1,15 +1,15 @@
-//! What the bytes of a component declare, as far as they can be read.
+//! Reads the imports and exports of a component.
 
 use crate::inspection::declarations::Declarations;
 use crate::inspection::list::shown;
 use wasmparser::BinaryReader;
 
-/// How long the header of a module or a component is.
+/// The length in bytes of the header of a module or a component.
 const HEADER: usize = 8;
 
 impl<'a> Declarations<'a> {
-    /// Reads what a component imports and exports, as far as it can be read. It is decoded here, because
-    /// `wasmparser` does so only with a feature that makes it much larger.
+    /// Reads the imports and exports of a component up to the first part that cannot be read. They are decoded here,
+    /// because `wasmparser` does so only with a feature that makes it much larger.
     pub(super) fn read_component(&mut self, bytes: &'a [u8]) -> Option<()> {
         const IMPORTS: u8 = 10;
         const EXPORTS: u8 = 11;
@@ -31,7 +31,7 @@ impl<'a> Declarations<'a> {
     }
 }
 
-/// An import or an export of a component: its name and what it is.
+/// Reads an import or an export of a component: its name and its kind.
 fn component_item<'a>(
     reader: &mut BinaryReader<'a>,
     is_export: bool,
@@ -55,11 +55,11 @@ fn component_item<'a>(
     Some((name, what))
 }
 
-/// What is to be read of a component's item.
+/// How the type of a component's item is encoded.
 enum Sort {
     Value,
     Type,
-    /// One of which a type's index tells all.
+    /// As the index of a type.
     Indexed,
 }
 
@@ -78,12 +78,12 @@ fn component_sort(reader: &mut BinaryReader<'_>) -> Option<(Sort, &'static str)>
     })
 }
 
-/// What a type describes. Only as much of it is read as is needed to come past it.
+/// Reads the kind of a type, and skips the rest of it.
 fn component_type(reader: &mut BinaryReader<'_>) -> Option<&'static str> {
     let (sort, what) = component_sort(reader)?;
     match sort {
         Sort::Value => _ = reader.read_var_s33().ok()?,
-        // The same as another type, or a resource of which no more is said.
+        // A resource: nothing follows.
         Sort::Type if reader.read_u8().ok()? == 1 => {}
         Sort::Type | Sort::Indexed => _ = reader.read_var_u32().ok()?,
     }

@@ -1,4 +1,4 @@
-//! What the bytes of a module declare.
+//! Reads what the bytes of a module declare.
 
 use crate::capability::Capability;
 use crate::definition::wasi::{Need, Piece};
@@ -13,33 +13,34 @@ use wasmparser::{
 use wpc_abi::names;
 use wpc_abi::section::{SECTION, Section};
 
-/// How many of anything are kept in mind; no module that could be used has more.
+/// How many items of one kind are kept; a module that could be defined has fewer.
 const MAX_ITEMS: usize = 1_000_000;
 
-/// Adds an item of an index space, unless it has too many already.
+/// Adds an item to an index space, unless it has [`MAX_ITEMS`] already.
 fn keep<T>(space: &mut Vec<T>, item: T) {
     if space.len() < MAX_ITEMS {
         space.push(item);
     }
 }
 
-/// What a module's bytes tell. They need not be valid, and what comes after a mistake is not read.
+/// What the bytes of a module declare. They need not be valid; nothing is read after the first error.
 #[derive(Default)]
 pub(super) struct Declarations<'a> {
     pub(super) types: Vec<Shape>,
-    /// The types of the functions, by their places. Imported ones come first, here and below.
+    /// The type index of each function. Imported items come first, here and below.
     pub(super) functions: Vec<u32>,
     pub(super) tables: Vec<TableType>,
     pub(super) memories: Vec<MemoryType>,
     pub(super) globals: Vec<GlobalType>,
-    /// How many tables and memories are not its own.
+    /// How many of the tables are imported.
     pub(super) imported_tables: usize,
+    /// How many of the memories are imported.
     pub(super) imported_memories: usize,
     pub(super) exports: Option<ExportSectionReader<'a>>,
     pub(super) section: Section,
     pub(super) import_count: usize,
     pub(super) imports: Listed,
-    /// What a component exports.
+    /// The exports of a component.
     pub(super) component_exports: Listed,
     pub(super) dependencies: BTreeMap<&'a str, BTreeSet<&'a str>>,
     pub(super) host_functions: BTreeSet<&'a str>,
@@ -56,7 +57,7 @@ impl<'a> Declarations<'a> {
                 Payload::CustomSection(custom) if custom.name() == SECTION => {
                     section_size = section_size.saturating_add(custom.data().len());
                     if section_size > MAX_SECTION || self.section.read(custom.data()).is_err() {
-                        // Half of what it means to tell might be wrong.
+                        // A section that can be read only in part might be misleading.
                         self.section = Section::default();
                         section_size = usize::MAX;
                     }
@@ -110,7 +111,7 @@ impl<'a> Declarations<'a> {
         let what = || describe(&self.types, import.ty);
         self.imports.push(|| format!("{}.{}: {}", shown(module), shown(name), what()));
         self.import_count += 1;
-        // So long a name is nobody's; looked through once for each import that shares it, it would take long.
+        // No valid module name is this long. Many imports can share one name, and classifying each would take long.
         if self.import_count > MAX_ITEMS || module.len() > 2 * names::MAX_NAME_LEN {
             return;
         }
@@ -129,12 +130,12 @@ impl<'a> Declarations<'a> {
                     Need::Capability(capability) => self.capabilities.extend([capability]),
                 }
             }
-            // It is among the imports, and its like is why the module is refused.
+            // It is in the list of imports, and the reason why the module is refused.
             Err(_) => {}
         }
     }
 
-    /// What an export is; `None` where its index leads nowhere.
+    /// The type of an export; `None` if its index is out of range.
     pub(super) fn exported(&self, export: &wasmparser::Export<'_>) -> Option<TypeRef> {
         let at = export.index as usize;
         match export.kind {
@@ -154,7 +155,7 @@ impl<'a> Declarations<'a> {
         self.exports.clone().into_iter().flatten().map_while(Result::ok)
     }
 
-    /// The version of the contract that its exports name.
+    /// The ABI version that its exports name.
     pub(super) fn abi_version(&self) -> Option<u32> {
         let version = |export: wasmparser::Export<'a>| {
             export.name.strip_prefix(names::BUFFER_EXPORT_PREFIX)?.parse().ok()

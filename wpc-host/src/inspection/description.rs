@@ -3,15 +3,15 @@
 use crate::module::{Convention, MAX_PARAMETERS, Scalar, convention};
 use wasmparser::{CompositeInnerType, SubType, TypeRef, ValType};
 
-/// A type of the module's.
+/// A type in the module's type section.
 pub(super) enum Shape {
     Function {
         parameters: Box<[ValType]>,
         results: Box<[ValType]>,
     },
-    /// A function of more parameters and results than are worth telling: how many of each.
+    /// A function type with too many parameters or results to list: the number of each.
     Wide(usize, usize),
-    /// No function's.
+    /// Not a function type.
     Other,
 }
 
@@ -43,7 +43,7 @@ fn scalar(ty: ValType) -> Option<Scalar> {
     }
 }
 
-/// What is imported or exported, in words.
+/// Describes an import or an export.
 pub(super) fn describe(types: &[Shape], ty: TypeRef) -> String {
     let list =
         |types: &[ValType]| types.iter().map(ValType::to_string).collect::<Vec<_>>().join(", ");

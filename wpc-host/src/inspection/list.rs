@@ -1,11 +1,11 @@
-//! Lists that stay short however many items a module has.
+//! Lists that are cut after a number of items.
 
 use wpc_abi::names;
 
-/// How many imports and other exports are declarations one by one: a module may have a million of each.
+/// How many imports and other exports are listed: a module may have a million of each.
 const MAX_LISTED: usize = 1_000;
 
-/// A list that is cut.
+/// A list that counts the items after the first [`MAX_LISTED`].
 #[derive(Default)]
 pub(super) struct Listed {
     items: Vec<String>,
@@ -29,8 +29,8 @@ impl Listed {
     }
 }
 
-/// A name in a list. Many imports may share one module's name in the bytes, so that a long one would
-/// take its length many times.
+/// Shortens a name for a list. Many imports may share one long module name in the bytes, which the list would repeat for
+/// each of them.
 pub(super) fn shown(name: &str) -> String {
     match name.char_indices().nth(names::MAX_NAME_LEN) {
         Some((end, _)) => format!("{}…", &name[..end]),

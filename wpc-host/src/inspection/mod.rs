@@ -1,7 +1,7 @@
-//! What a module tells about itself, without a pool and without running any of it.
+//! Reports what a module declares, without a pool and without running it.
 //!
-//! Whether a definition would be refused, the compiler says. All else is read from the bytes, so that it is
-//! declarations of every module, those among them that wpc cannot run.
+//! The compiler decides whether the module could be defined. Everything else is read from the bytes, so that modules which
+//! wpc cannot run are described as well.
 
 mod component;
 mod declarations;
@@ -20,41 +20,42 @@ use crate::options::Options;
 use std::sync::Arc;
 
 impl WasmModule {
-    /// Reads what the module tells, and compiles it to see whether it could be defined. Grants and
-    /// dependencies need not be there. Any module can be read, and a little of any component, though it
-    /// could not be defined: [`ModuleInformation::refused`] says why.
+    /// Reads what the module declares, and compiles it to check whether it could be defined. Grants and dependencies are
+    /// not needed. Modules that could not be defined are read too, and so are the imports and exports of components:
+    /// [`ModuleInformation::refused`] has the reason.
     ///
     /// # Errors
     ///
-    /// [`Error::NotWasm`] where the bytes are neither a module nor a component.
+    /// [`Error::NotWasm`] if the bytes are neither a module nor a component.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let wasm = wat::parse_str(r#"(module (func (export "half") (param f64) (result f64)
     ///     local.get 0 f64.const 2 f64.div))"#)?;
-    /// let declarations = wpc_host::WasmModule::new(wasm).inspect()?;
-    /// assert_eq!(declarations.functions[0].signature.as_deref(), Some("(argument1: f64) -> f64"));
+    /// let information = wpc_host::WasmModule::new(wasm).inspect()?;
+    /// assert_eq!(information.functions[0].signature.as_deref(), Some("(argument1: f64) -> f64"));
     /// # Ok(()) }
     /// ```
     pub fn inspect(&self) -> Result<ModuleInformation, Error> {
         self.inspect_with(&Options::default())
     }
 
-    /// Like [`inspect`](Self::inspect), by the compiler of a pool with these options: one with a compile cache
-    /// need not compile what a pool did.
+    /// Like [`inspect`](Self::inspect), with the compiler of a pool with these options. With a compile cache, a module
+    /// that a pool has compiled is not compiled again.
     ///
     /// # Errors
     ///
-    /// As of [`inspect`](Self::inspect), or what is wrong with the options or the module's limits, or with
-    /// the machine: [`Error::StartFailed`], [`Error::OsLimit`].
+    /// [`Error::NotWasm`] as for [`inspect`](Self::inspect), [`Error::InvalidOptions`] for invalid options or limits of the
+    /// module, or [`Error::StartFailed`], [`Error::OsLimit`] or [`Error::CompilerBusy`] if it could not be compiled on this
+    /// machine at the moment.
     pub fn inspect_with(&self, options: &Options) -> Result<ModuleInformation, Error> {
         options.validate()?;
-        // Nothing is instantiated, and address space is reserved for each instance that there may be.
+        // The engine reserves address space for each possible instance, and none is created here.
         let options = Options { max_live_instances: 1, ..options.clone() };
         let engines = Arc::new(Engines::new(&options, None)?);
         let profile = engines.profile(&self.limits, self.has_canonical_nans);
         let title = self.title(|| NAME.to_owned());
-        // Those are not modules.
+        // These bytes are not a module, so the title must not call them one.
         let what = || self.title(|| "this".to_owned());
         let compiled = Compiler::new(engines).compile_ungranted(&title, self, profile);
         match compiled.and_then(|module| module.check_sizes(&title, &self.limits)) {
@@ -69,7 +70,7 @@ impl WasmModule {
             Err(Error::Component { .. }) => {
                 let error = Error::Component { what: what() };
                 let mut declarations = Declarations::default();
-                // What could be read before the component breaks off is declarations.
+                // A component that cannot be read to the end is described as far as it was read.
                 let _ = declarations.read_component(&self.bytes);
                 Ok(declarations.information(&self.bytes, Some(&error)))
             }
@@ -78,7 +79,7 @@ impl WasmModule {
     }
 }
 
-/// What an inspected module is called where it would be refused.
+/// How an inspected module is called in errors.
 const NAME: &str = "this module";
 
 fn information(bytes: &[u8], refused: Option<&Error>) -> ModuleInformation {

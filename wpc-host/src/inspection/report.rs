@@ -1,4 +1,4 @@
-//! The report on a module, from its declarations.
+//! Builds the report on a module from its declarations.
 
 use crate::definition::wasi::Piece;
 use crate::error::Error;
@@ -54,12 +54,12 @@ impl Declarations<'_> {
             how_to_call: how_to_call(&export.name),
         });
         let functions: Vec<_> = functions.collect();
-        let declarations: HashSet<_> = offered().map(Export::item).collect();
+        let listed: HashSet<_> = offered().map(Export::item).collect();
         let mut other_exports = std::mem::take(&mut self.component_exports);
-        for export in self.exports().filter(|export| !declarations.contains(export.name)) {
+        for export in self.exports().filter(|export| !listed.contains(export.name)) {
             other_exports.push(|| {
                 let what = self.exported(&export).map(|ty| describe(&self.types, ty));
-                let what = what.unwrap_or_else(|| "nothing that there is".to_owned());
+                let what = what.unwrap_or_else(|| "an item that does not exist".to_owned());
                 format!("{}: {what}", shown(export.name))
             });
         }
@@ -129,13 +129,13 @@ fn owned(names: BTreeSet<&str>) -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
-/// So many pages of a memory in bytes. A page's size may be the module's own choice.
+/// Converts a number of pages of this memory to bytes. A module can choose the page size.
 fn in_bytes(memory: &MemoryType, pages: u64) -> u64 {
     let bytes = u128::from(pages) << memory.page_size_log2().min(64);
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-/// What grants the pieces, without what the others bring along.
+/// The grants that provide these pieces, without those that other grants imply.
 fn grants(mut pieces: BTreeSet<Piece>) -> Vec<String> {
     if pieces.len() > 1 {
         pieces.remove(&Piece::Process);
@@ -147,7 +147,7 @@ fn grants(mut pieces: BTreeSet<Piece>) -> Vec<String> {
     pieces.into_iter().map(|piece| piece.method().to_owned()).collect()
 }
 
-/// How a function is called whose name cannot be a definition's own; `None` for every other one.
+/// How to call a function whose export name is not a valid definition name; `None` if it is valid.
 fn how_to_call(name: &str) -> Option<String> {
     let name_rule = names::NAME_RULE;
     if names::is_valid(name) {

@@ -7,24 +7,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use wpc_abi::section::Signature;
 use wpc_abi::text;
 
-/// What is declared for one item. Parts of one module that do not agree are shown side by side.
+/// Joins the types declared for one item. Parts of one module may declare different ones.
 pub(super) fn distinct(declared: BTreeSet<String>) -> String {
     declared.into_iter().collect::<Vec<_>>().join(" and ")
 }
 
-/// The types of a signature, as far as they are declared.
+/// The declared types of a signature.
 pub(super) fn parts(signature: &Signature) -> impl Iterator<Item = &OwnedNamedType> {
     let arguments = signature.arguments.iter().filter_map(|argument| argument.ty.as_ref());
-    arguments.chain(&signature.result)
+    arguments.chain(&signature.result).chain(&signature.error)
 }
 
-/// The structures and enums in these types, by their definitions: two modules of one guest may each have
-/// a `Point`.
+/// Collects the structures and enums in these types. The key is the definition, because two modules of one guest may each
+/// have a `Point`.
 pub(super) fn collect_types<'a>(
     of: impl Iterator<Item = &'a OwnedNamedType>,
     types: &mut BTreeMap<String, String>,
 ) {
-    // How deep types nest is bounded where they are read.
+    // The depth of types was bounded when they were read.
     let mut open: Vec<&OwnedNamedType> = of.collect();
     while let Some(named) = open.pop() {
         if let Some(definition) = text::definition(named) {

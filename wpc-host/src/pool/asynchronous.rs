@@ -1,4 +1,4 @@
-//! Definitions, starts, stops and warming for async tasks: nothing here blocks its caller's thread.
+//! Async forms of the methods that define, start, stop and warm. None of them blocks its caller's thread.
 
 use super::WorkerProcedureCall;
 use crate::definition::WasmModule;
@@ -13,10 +13,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// A definition, a start, a stop or a warming under way, as a future under any async runtime.
+/// A definition, start, stop or warm-up in progress, as a future under any async runtime.
 ///
-/// It was begun when this was made, on a thread of the pool, and keeps the pool alive. What dropping it does is documented
-/// where it is made.
+/// The work began on a thread of the pool when the future was created. The future keeps the pool alive. The method that
+/// returns it documents what dropping it does.
 #[must_use = "await it to learn the result"]
 pub struct Operation<T> {
     // Dropped in this order: the last handle waits for the workers.
@@ -38,15 +38,15 @@ impl<T> Future for Operation<T> {
     }
 }
 
-/// Async forms of what blocks its thread. Each returns at once; the work is done on threads of the pool, which end when
-/// there is none.
+/// Async forms of the blocking methods. Each returns at once. The work is done on threads of the pool, which end when they
+/// have nothing to do.
 impl WorkerProcedureCall {
-    /// Like [`define_worker_function`](Self::define_worker_function), for async tasks. Up to four definitions are made at a
-    /// time; further ones wait for their turn.
+    /// Like [`define_worker_function`](Self::define_worker_function), for async tasks. Up to four definitions are
+    /// processed at a time; further ones wait.
     ///
-    /// Dropping the future withdraws the definition: it is made as a whole if it was already being published, and otherwise
-    /// nothing is changed. It never replaces a definition of the same name that is begun after the drop. A compilation
-    /// that has begun runs to its end.
+    /// Dropping the future withdraws the definition. If it was already being published, it is completed; otherwise nothing
+    /// is changed. It never replaces a definition of the same name that begins after the drop. A compilation that has
+    /// begun runs to the end.
     ///
     /// # Errors
     ///
@@ -126,8 +126,8 @@ impl WorkerProcedureCall {
         )
     }
 
-    /// Like [`start_workers`](Self::start_workers), for async tasks. Dropping the future does not stop the start: the pool
-    /// will run unless the start fails.
+    /// Like [`start_workers`](Self::start_workers), for async tasks. Dropping the future does not end the start: the pool
+    /// runs afterwards unless the start fails.
     ///
     /// # Errors
     ///
@@ -136,13 +136,13 @@ impl WorkerProcedureCall {
         self.change_in_background(move |lifecycle| lifecycle.start(count))
     }
 
-    /// Like [`stop_workers`](Self::stop_workers), for async tasks. Dropping the future does not end the stop, which goes on
-    /// until all workers are gone.
+    /// Like [`stop_workers`](Self::stop_workers), for async tasks. Dropping the future does not end the stop, which
+    /// continues until all workers have ended.
     ///
     /// # Errors
     ///
-    /// [`Error::OsLimit`] or [`Error::StartFailed`] if no thread could be created to wait for the workers; nothing is
-    /// stopped then.
+    /// [`Error::OsLimit`] or [`Error::StartFailed`] if no thread could be created to wait for the workers. The pool keeps
+    /// running then.
     pub fn stop_workers_async(&self) -> Operation<()> {
         self.change_in_background(|lifecycle| {
             lifecycle.stop(lifecycle.pool.options.stop_timeout);
@@ -150,8 +150,8 @@ impl WorkerProcedureCall {
         })
     }
 
-    /// Like [`warm_worker_function`](Self::warm_worker_function), for async tasks. Dropping the future cancels what is not
-    /// ready yet.
+    /// Like [`warm_worker_function`](Self::warm_worker_function), for async tasks. Dropping the future cancels the
+    /// sandboxes that are not ready yet.
     ///
     /// # Errors
     ///
@@ -161,7 +161,7 @@ impl WorkerProcedureCall {
         let function = self.registry().function(name).ok_or_else(undefined);
         let calls = function.and_then(|function| intake::warm(&self.0.pool, &function));
         self.operation(async move {
-            // All of them are awaited, whatever one ends with.
+            // Awaits all of them, even if one fails.
             let mut result = Ok(());
             for call in calls? {
                 result = result.and(call.answer_encoded().await.map(drop));
@@ -177,7 +177,7 @@ impl WorkerProcedureCall {
         Operation { future: Box::pin(future), _pool: Arc::clone(&self.0) }
     }
 
-    /// Runs `define` on a thread of the pool, then `finish` with what it returned.
+    /// Runs `define` on a thread of the pool, then `finish` with its result.
     fn define_in_background<D, T: Send + 'static>(
         &self,
         define: impl FnOnce(&Registry, &Interest) -> Result<D, Error> + Send + 'static,
@@ -215,7 +215,7 @@ mod tests {
     use crate::system::background::Background;
     use std::sync::mpsc::sync_channel;
 
-    /// An interest that has ended, as it is when a running task's outcome is dropped.
+    /// Runs `run` with an interest that has ended, as when the outcome of a running task is dropped.
     fn with_ended_interest<T: Send + 'static>(
         run: impl FnOnce(&Interest) -> T + Send + 'static,
     ) -> T {
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_withdrawn_before_it_is_published_changes_nothing() {
+    fn a_definition_withdrawn_before_publication_changes_nothing() {
         let wpc = WorkerProcedureCall::new(Options::default()).unwrap();
         let module = WasmModule::new(wat::parse_str(r#"(module (func (export "f")))"#).unwrap());
         let pool = Arc::clone(&wpc.0.pool);

@@ -17,11 +17,11 @@ impl WorkerProcedureCall {
     ///
     /// The types of the arguments and of the result are compared with those that the function declares, until they are
     /// proven; see [checked calls](crate#checked-calls). Each integer must have exactly the declared type: write
-    /// `1u64` for a `u64`. A module that declares no types is not checked.
+    /// `1u64` for a `u64`. Calls of a module that declares no types are not checked.
     ///
     /// # Errors
     ///
-    /// [`Error::SignatureMismatch`] if the types differ; otherwise everything a call can be refused with or end with, see
+    /// [`Error::SignatureMismatch`] if the types differ, or any other reason to refuse a call or to fail it, see
     /// [`Error`].
     ///
     /// ```
@@ -46,11 +46,11 @@ impl WorkerProcedureCall {
         self.submit(name, arguments)?.wait()
     }
 
-    /// Like [`call`](Self::call), with choices for this call.
+    /// Like [`call`](Self::call), with options for this call.
     ///
     /// # Errors
     ///
-    /// Everything a call can be refused with or end with, see [`Error`].
+    /// Any reason to refuse a call or to fail it, see [`Error`].
     pub fn call_with<R: DeserializeOwned + 'static>(
         &self,
         name: &str,
@@ -65,7 +65,7 @@ impl WorkerProcedureCall {
     ///
     /// # Errors
     ///
-    /// The future ends with everything a call can be refused with or end with, see [`Error`].
+    /// The future resolves to any reason to refuse a call or to fail it, see [`Error`].
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -93,7 +93,7 @@ impl WorkerProcedureCall {
     ///
     /// # Errors
     ///
-    /// The future ends with everything a call can be refused with or end with, see [`Error`].
+    /// The future resolves to any reason to refuse a call or to fail it, see [`Error`].
     pub fn call_async_with<R: DeserializeOwned + 'static>(
         &self,
         name: &str,
@@ -103,11 +103,11 @@ impl WorkerProcedureCall {
         CallFuture::new(self.submit_with(name, arguments, options))
     }
 
-    /// Sends a call off, to be waited for later: submit many, then collect.
+    /// Submits a call without waiting for its answer, so that many can be submitted before their answers are collected.
     ///
     /// # Errors
     ///
-    /// Everything a call can be refused with, see [`Error`].
+    /// Any reason to refuse a call, see [`Error`].
     pub fn submit<R: DeserializeOwned + 'static>(
         &self,
         name: &str,
@@ -116,11 +116,11 @@ impl WorkerProcedureCall {
         self.submit_with(name, arguments, &CallOptions::new())
     }
 
-    /// Like [`submit`](Self::submit), with choices for this call.
+    /// Like [`submit`](Self::submit), with options for this call.
     ///
     /// # Errors
     ///
-    /// Everything a call can be refused with, see [`Error`].
+    /// Any reason to refuse a call, see [`Error`].
     pub fn submit_with<R: DeserializeOwned + 'static>(
         &self,
         name: &str,
@@ -131,13 +131,12 @@ impl WorkerProcedureCall {
         intake::submit_by_name(&self.0.pool, function, name, &arguments, options)
     }
 
-    /// A handle that is looked up once, and whose types are compared once for each definition with those that the module
-    /// declares. `P` is the tuple of its parameters.
+    /// Returns a typed handle to a function. The function is looked up once, and its types are compared with those that
+    /// the module declares once for each definition. `P` is the tuple of its parameters.
     ///
     /// # Errors
     ///
-    /// [`Error::FunctionNotDefined`], or [`Error::SignatureMismatch`] with the first place in which the types
-    /// differ.
+    /// [`Error::FunctionNotDefined`], or [`Error::SignatureMismatch`] with the first part of the types that differs.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

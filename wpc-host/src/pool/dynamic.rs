@@ -1,4 +1,4 @@
-//! Calls whose types no compiler knows: JSON by the types a module tells, and bytes as they are.
+//! Calls whose types are not known at compile time: JSON by the types that a module declares, and encoded bytes.
 
 use super::WorkerProcedureCall;
 use crate::call::Call;
@@ -24,14 +24,13 @@ use wpc_abi::reply::{TAG_BAD_ARGUMENTS, TAG_ERROR, TAG_VALUE};
 use wpc_abi::{GuestError, text};
 
 impl WorkerProcedureCall {
-    /// Calls a function with JSON and blocks until it is answered with JSON, by the types its module
-    /// tells. See the table in the [crate documentation](crate#json).
+    /// Calls a function with JSON and blocks until it is answered with JSON, converted by the types that its module
+    /// declares. See the table in the [crate documentation](crate#json).
     ///
     /// # Errors
     ///
-    /// [`Error::BadArguments`] names the argument that does not fit, the place in it, and the type that is
-    /// wanted; [`Error::Untyped`] where the module tells no types; otherwise everything a call can be
-    /// refused with or end with.
+    /// [`Error::BadArguments`] with the argument that does not fit, the position in it, and the expected type;
+    /// [`Error::Untyped`] if the module declares no types; or any other reason to refuse a call or to fail it.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -49,12 +48,12 @@ impl WorkerProcedureCall {
         call.wait().map(|answer| answer.value)
     }
 
-    /// Like [`define_worker_constant`](Self::define_worker_constant), with a JSON value of the type that
-    /// guests read it as, which is written as [`wpc_abi::text::parse_type`] reads it.
+    /// Like [`define_worker_constant`](Self::define_worker_constant), with a JSON value and the type that guests read it
+    /// as, in the syntax of [`wpc_abi::text::parse_type`].
     ///
     /// # Errors
     ///
-    /// [`Error::ConstantEncode`] if the text is not a type or the value does not fit it; otherwise as of
+    /// [`Error::ConstantEncode`] if the text is not a type or the value does not fit it, or an error of
     /// [`define_worker_constant`](Self::define_worker_constant). Nothing is changed then.
     ///
     /// ```
@@ -74,7 +73,7 @@ impl WorkerProcedureCall {
         match ty.parse() {
             Ok(ty) => self.define_worker_constant_as(name, &ty, value),
             Err(error) => {
-                let reason = format!("{ty:?} is no type: {error}");
+                let reason = format!("{ty:?} is not a type: {error}");
                 let refused = Error::ConstantEncode { constant: name.to_owned(), reason };
                 self.after_definition("constant", name, Err(refused))
             }
@@ -86,7 +85,7 @@ impl WorkerProcedureCall {
     ///
     /// # Errors
     ///
-    /// [`Error::ConstantEncode`] if the value does not fit the type; otherwise as of
+    /// [`Error::ConstantEncode`] if the value does not fit the type, or an error of
     /// [`define_worker_constant`](Self::define_worker_constant). Nothing is changed then.
     pub fn define_worker_constant_as(
         &self,
@@ -101,8 +100,8 @@ impl WorkerProcedureCall {
         self.after_definition("constant", name, result)
     }
 
-    /// Like [`define_host_function`](Self::define_host_function), with JSON by a signature that is written as
-    /// [`wpc_abi::text::parse_signature`] reads it. Tools and tests use it; a program declares types.
+    /// Like [`define_host_function`](Self::define_host_function), with JSON and a signature in the syntax of
+    /// [`wpc_abi::text::parse_signature`]. It is meant for tools and tests; programs should declare Rust types.
     ///
     /// # Errors
     ///
@@ -161,8 +160,7 @@ impl WorkerProcedureCall {
         self.after_definition("host function", name, result)
     }
 
-    /// The arguments of a function, encoded once for many calls of
-    /// [`submit_encoded`](Self::submit_encoded).
+    /// Encodes the arguments of a function once, for many calls of [`submit_encoded`](Self::submit_encoded).
     ///
     /// # Errors
     ///
@@ -172,11 +170,11 @@ impl WorkerProcedureCall {
         encode(&*self.registry().function(name).ok_or_else(undefined)?, arguments)
     }
 
-    /// Like [`call_json`](Self::call_json), to be waited for later, with choices for this call.
+    /// Like [`call_json`](Self::call_json), without waiting for the answer, and with options for this call.
     ///
     /// # Errors
     ///
-    /// Everything a call can be refused with, see [`Error`].
+    /// Any reason to refuse a call, see [`Error`].
     pub fn submit_json(
         &self,
         name: &str,
@@ -194,10 +192,11 @@ impl WorkerProcedureCall {
         Ok(PendingJson::new(call, function))
     }
 
-    /// Calls a function with arguments that are encoded already, as `docs/abi.md` tells;
-    /// [`PendingCall::wait_encoded`] gives the answer likewise. A `Vec<u8>` is passed on as it is; a slice is copied.
+    /// Submits a call whose arguments are already encoded, in the format described in `docs/abi.md`.
+    /// [`PendingCall::wait_encoded`] returns the answer in the same format. A `Vec<u8>` is used as it is; a slice is
+    /// copied.
     ///
-    /// Typed arguments are written behind the length of each sequence, so even an owned `Vec<u8>` is copied once. A caller
+    /// Typed arguments are preceded by the length of each sequence, so even an owned `Vec<u8>` is copied once. A caller
     /// that fills the buffer itself saves that copy by writing the length first:
     ///
     /// ```no_run
@@ -207,7 +206,7 @@ impl WorkerProcedureCall {
     ///
     /// let file = std::fs::File::open("photo.jpg")?;
     /// let mut len = file.metadata()?.len();
-    /// // As `docs/abi.md` has it: seven bits a byte, the lowest first.
+    /// // The length as `docs/abi.md` specifies it: seven bits per byte, the lowest first.
     /// let mut arguments = Vec::new();
     /// while len > 127 {
     ///     arguments.push(len.to_le_bytes()[0] | 128);
@@ -222,7 +221,7 @@ impl WorkerProcedureCall {
     ///
     /// # Errors
     ///
-    /// Everything a call can be refused with, see [`Error`].
+    /// Any reason to refuse a call, see [`Error`].
     pub fn submit_encoded<'a>(
         &self,
         name: &str,
@@ -234,9 +233,9 @@ impl WorkerProcedureCall {
             Ok(match arguments.into() {
                 Cow::Owned(arguments) => arguments,
                 Cow::Borrowed(arguments) => {
-                    let mut room = self.0.pool.buffers.take(arguments.len());
-                    room.extend_from_slice(arguments);
-                    room
+                    let mut buffer = self.0.pool.buffers.take(arguments.len());
+                    buffer.extend_from_slice(arguments);
+                    buffer
                 }
             })
         };
@@ -253,7 +252,8 @@ fn encode(function: &Function, arguments: &[Value]) -> Result<Vec<u8>, Error> {
         .map_err(|reason| Error::BadArguments { function: name(), reason })
 }
 
-/// A call under way whose answer is JSON: a future, or to be waited for. Dropping it cancels the call.
+/// A pending call whose answer is JSON. It is a future, and [`wait`](Self::wait) blocks for the answer. Dropping it cancels
+/// the call.
 #[must_use = "dropping a pending call cancels it"]
 #[derive(Debug)]
 pub struct PendingJson {
@@ -266,13 +266,13 @@ impl PendingJson {
         Self { call: PendingCall::new(call), function }
     }
 
-    /// The call's number, as events about it carry it.
+    /// The call's id, as in the events about it.
     #[must_use]
     pub fn id(&self) -> CallId {
         self.call.id()
     }
 
-    /// Something to cancel the call with while it is being waited for.
+    /// Returns a handle that cancels the call, also while another thread waits for it.
     #[must_use]
     pub fn cancel_handle(&self) -> CancelHandle {
         self.call.cancel_handle()
@@ -282,16 +282,16 @@ impl PendingJson {
     ///
     /// # Errors
     ///
-    /// Everything a call can end with, see [`Error`].
+    /// Any reason to fail a call, see [`Error`].
     pub fn wait(self) -> Result<Answer<Value>, Error> {
         decode(&self.function, self.call.wait_encoded()?)
     }
 
-    /// The answer as a future, with what is known of the call.
+    /// Returns the answer with the metadata of the call, as a future.
     ///
     /// # Errors
     ///
-    /// Everything a call can end with, see [`Error`].
+    /// Any reason to fail a call, see [`Error`].
     pub async fn answer(self) -> Result<Answer<Value>, Error> {
         decode(&self.function, self.call.answer_encoded().await?)
     }
@@ -310,8 +310,8 @@ impl Future for PendingJson {
 fn decode(function: &Function, answer: Answer<Vec<u8>>) -> Result<Answer<Value>, Error> {
     let signature = signature::known(function.export());
     let ty = signature.as_ref().and_then(|signature| signature.result.as_ref());
-    let told = ty.ok_or_else(|| "the module does not tell its type".to_owned());
-    let value = told.and_then(|ty| json::decode(ty, &answer.value));
+    let declared = ty.ok_or_else(|| "the module does not declare its type".to_owned());
+    let value = declared.and_then(|ty| json::decode(ty, &answer.value));
     let value = value.map_err(|reason| Error::ResultDecode {
         function: function.name.to_string(),
         wanted: "JSON",

@@ -8,9 +8,9 @@ use crate::pool::WorkerProcedureCall;
 use std::sync::Arc;
 
 impl WorkerProcedureCall {
-    /// Adds a listener for everything that happens. Listeners run one after another on a thread of
-    /// their own; a slow one delays the others and costs events, never calls. A listener that holds
-    /// a clone of the pool keeps it alive.
+    /// Adds a listener for all events. Listeners run one after another on a thread of their own. A slow one delays the
+    /// others and may cause events to be dropped, but never delays a call. A listener that holds a clone of the pool keeps
+    /// it alive.
     ///
     /// # Errors
     ///
@@ -23,11 +23,11 @@ impl WorkerProcedureCall {
         self.0.pool.events.add_listener(Arc::new(listener))
     }
 
-    /// Observes every call that has run, whether it succeeded or not; in place of an earlier observer.
+    /// Observes every call that has run, successful or not. It replaces an earlier observer.
     ///
-    /// `observe` runs on the thread that ran the call, after its caller was answered, so that it can stay on: it is to
-    /// return within microseconds, as one that counts does. A panic of it is contained. Calls that were refused, or ended before they
-    /// ran, are not reported here: their callers have the error.
+    /// `observe` runs on the thread that ran the call, after its caller was answered, so it must return within
+    /// microseconds; incrementing a counter is fine. A panic in it is caught. Calls that were refused, or ended before
+    /// they ran, are not reported here: their callers receive the error.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -52,7 +52,7 @@ impl WorkerProcedureCall {
         self.0.pool.observer.set(None);
     }
 
-    /// Removes a listener; false where it was none. It may be in the middle of one last event.
+    /// Removes a listener; returns false if it was not registered. It may still be handling one last event.
     #[doc(alias = "offWorkerEvent")]
     pub fn off_worker_event(&self, listener: ListenerId) -> bool {
         self.0.pool.events.remove_listener(listener)

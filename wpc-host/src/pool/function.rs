@@ -1,4 +1,4 @@
-//! A typed handle: a function that is looked up once, checked once for each definition, and called many times.
+//! A typed handle to a function. It is looked up once, and its types are checked once for each definition.
 
 use crate::call::future::CallFuture;
 use crate::call::pending::PendingCall;
@@ -17,20 +17,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use wpc_abi::compare::compare_signatures;
 use wpc_abi::section::{Argument, Signature};
 
-/// A function with the types of its arguments and its result; made by
-/// [`WorkerProcedureCall::function`](crate::WorkerProcedureCall::function), cheap to clone.
+/// A handle to a function with the types of its arguments and its result, returned by
+/// [`WorkerProcedureCall::function`](crate::WorkerProcedureCall::function). It is cheap to clone.
 ///
-/// It follows redefinitions: calls go to what is defined at that moment. The types are checked when the handle is
-/// made, and again at the first call after a redefinition: where they differ then, calls are rejected with
-/// [`Error::SignatureMismatch`] until the function is defined with the handle's types again. `docs/types.md` lists what
-/// may change.
+/// It follows redefinitions: a call runs the current definition. The types are checked when the handle is created, and
+/// again at the first call after a redefinition. If they differ then, calls are rejected with
+/// [`Error::SignatureMismatch`] until the function is defined with the handle's types again. `docs/types.md` lists the
+/// changes that are compatible.
 pub struct Function<P, R> {
     /// Keeps the pool alive.
     lifecycle: Arc<Lifecycle>,
     name: Arc<str>,
     slot: Arc<registry::Slot>,
-    /// The generation whose types were compared last, and agree. It guards nothing: a handle that reads an old one
-    /// compares once more.
+    /// The generation whose types were last compared and agreed. It needs no ordering: a handle that reads an outdated
+    /// value only compares once more.
     checked: AtomicU64,
     types: PhantomData<fn(P) -> R>,
 }
@@ -78,7 +78,7 @@ impl<P: Parameters, R: DeserializeOwned + wpc_abi::Schema + 'static> Function<P,
         Ok(handle)
     }
 
-    /// Whether what is defined now still has the handle's types.
+    /// Checks that the current definition still has the handle's types.
     #[inline]
     pub(crate) fn check_again(&self, function: &registry::Function) -> Result<(), Error> {
         match &function.definition {
@@ -102,7 +102,7 @@ impl<P: Parameters, R: DeserializeOwned + wpc_abi::Schema + 'static> Function<P,
     ///
     /// # Errors
     ///
-    /// Everything a call can be refused with or end with, see [`Error`].
+    /// Any reason to refuse a call or to fail it, see [`Error`].
     pub fn call(&self, arguments: impl Arguments<P>) -> Result<R, Error> {
         self.submit(arguments)?.wait()
     }
@@ -111,7 +111,7 @@ impl<P: Parameters, R: DeserializeOwned + wpc_abi::Schema + 'static> Function<P,
     ///
     /// # Errors
     ///
-    /// Every reason to refuse a call, and every way in which one can fail, see [`Error`].
+    /// Any reason to refuse a call or to fail it, see [`Error`].
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -137,7 +137,7 @@ impl<P: Parameters, R: DeserializeOwned + wpc_abi::Schema + 'static> Function<P,
     ///
     /// # Errors
     ///
-    /// The future ends with everything a call can be refused with or end with, see [`Error`].
+    /// The future resolves to any reason to refuse a call or to fail it, see [`Error`].
     pub fn call_async(&self, arguments: impl Arguments<P>) -> CallFuture<R> {
         CallFuture::new(self.submit(arguments))
     }
@@ -146,7 +146,7 @@ impl<P: Parameters, R: DeserializeOwned + wpc_abi::Schema + 'static> Function<P,
     ///
     /// # Errors
     ///
-    /// The future ends with everything a call can be refused with or end with, see [`Error`].
+    /// The future resolves to any reason to refuse a call or to fail it, see [`Error`].
     pub fn call_async_with(
         &self,
         arguments: impl Arguments<P>,
@@ -155,27 +155,27 @@ impl<P: Parameters, R: DeserializeOwned + wpc_abi::Schema + 'static> Function<P,
         CallFuture::new(self.submit_with(arguments, options))
     }
 
-    /// Sends a call off, to be waited for later.
+    /// Submits a call without waiting for its answer.
     ///
     /// # Errors
     ///
-    /// Everything a call can be refused with, see [`Error`].
+    /// Any reason to refuse a call, see [`Error`].
     pub fn submit(&self, arguments: impl Arguments<P>) -> Result<PendingCall<R>, Error> {
         self.submit_with(arguments, &CallOptions::new())
     }
 
-    /// Sends a call off with choices of its own, to be waited for later.
+    /// Like [`submit`](Self::submit), with options for this call.
     ///
     /// # Errors
     ///
-    /// Everything a call can be refused with, see [`Error`].
+    /// Any reason to refuse a call, see [`Error`].
     pub fn submit_with(
         &self,
         arguments: impl Arguments<P>,
         options: &CallOptions,
     ) -> Result<PendingCall<R>, Error> {
         let pool = &self.lifecycle.pool;
-        // Undefined and defined again, the name may stand elsewhere.
+        // A name that was undefined and defined again may have another slot.
         let function = self.slot.load_full().or_else(|| pool.registry.function(&self.name));
         if let Some(function) = &function {
             self.check_again(function)?;

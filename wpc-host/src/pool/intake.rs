@@ -1,4 +1,4 @@
-//! The way in: a call is checked, encoded and accepted, or refused with the reason.
+//! Checks and encodes a call, and accepts it or refuses it with the reason.
 
 use crate::call::Call;
 use crate::call::pending::PendingCall;
@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Accepts a call of `function`, which was looked up under `name`, or says why not.
+/// Accepts a call of `function`, which was looked up under `name`, or returns the reason for refusing it.
 pub(crate) fn submit<R: DeserializeOwned>(
     pool: &Pool,
     function: Option<Arc<Function>>,
@@ -31,7 +31,8 @@ pub(crate) fn submit<R: DeserializeOwned>(
     submit_with(pool, function, name, encode, options).map(|(call, _)| PendingCall::new(call))
 }
 
-/// The same for a call by name: its types are compared with those that the function declares, until they are proven.
+/// Like [`submit`], for a call by name: its types are compared with those that the function declares, until they are
+/// proven.
 pub(crate) fn submit_by_name<A: Serialize, R: DeserializeOwned>(
     pool: &Pool,
     function: Option<Arc<Function>>,
@@ -78,15 +79,15 @@ fn encode(
     arguments: &impl Serialize,
     limits: &Limits,
 ) -> Result<Vec<u8>, Error> {
-    let mut room = Vec::new();
-    let encoded = Unencoded::new(arguments, &mut room, limits.arguments)
+    let mut buffer = Vec::new();
+    let encoded = Unencoded::new(arguments, &mut buffer, limits.arguments)
         .in_buffers(&pool.buffers)
         .bytes()
         .map(drop);
-    encoded.map(|()| room).map_err(|refused| refused.error(name))
+    encoded.map(|()| buffer).map_err(|refused| refused.error(name))
 }
 
-/// The same for arguments that `encode` makes for the function that was found.
+/// Like [`submit`], for arguments that `encode` produces for the function that was found.
 pub(crate) fn submit_encoded(
     pool: &Pool,
     function: Option<Arc<Function>>,
@@ -126,7 +127,7 @@ fn submit_with(
     Ok((call, function))
 }
 
-/// What a call runs by and how long it may take, if it can be served.
+/// Returns the definition that a call runs and its time limit, if the call can be served.
 #[inline]
 pub(crate) fn prepare<'a>(
     pool: &Pool,
@@ -148,7 +149,8 @@ fn new_call(
     Arc::new(Call::new(id, Arc::clone(&function.name), generation, time::now(), time_limit))
 }
 
-/// Lets every worker make a sandbox of `function` ready. Each call is answered when its worker has one.
+/// Makes every worker create a sandbox of `function`. Each returned call is answered when the sandbox of its worker is
+/// ready.
 pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<Vec<PendingCall<()>>, Error> {
     if !pool.is_open.load(Ordering::Acquire) {
         return Err(Error::NotRunning);
@@ -161,11 +163,11 @@ pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<Vec<PendingC
         .filter_map(|worker| {
             let call = new_call(pool, function, definition.generation, time_limit);
             let mut job = Job::new(call, Arc::clone(function), Vec::new());
-            // Another worker's sandbox is of no use.
+            // This worker's sandbox is needed, so no other worker may take the job.
             job.affinity = Some(worker.id.0);
             job.is_warm_up = true;
             let call = Arc::clone(&job.call);
-            // One that closes meanwhile is none to be warmed.
+            // A worker that has closed in the meantime is skipped.
             (worker.reserve(usize::MAX) && worker.push(job).is_ok()).then(|| PendingCall::new(call))
         })
         .collect();
@@ -175,7 +177,7 @@ pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<Vec<PendingC
     Ok(calls)
 }
 
-/// Refuses a call that cannot be served, before anything of it is encoded or queued.
+/// Refuses a call that cannot be served, before it is encoded or queued.
 #[inline]
 fn check<'a>(
     pool: &Pool,
@@ -204,11 +206,11 @@ fn check<'a>(
         Err(Error::InvalidCallOptions { function: name(), problem: problem.to_owned() })
     };
     if options.time_limit.is_some_and(|limit| limit.is_zero() || limit > MAX_DURATION) {
-        return invalid("`CallOptions::time_limit` must be longer than zero and at most a year");
+        return invalid("`CallOptions::time_limit` must be longer than zero and at most one year");
     }
     if options.fuel.is_some() && definition.limits.fuel.is_none() {
         return invalid(
-            "`CallOptions::fuel` needs a definition that is metered, by `Limits::fuel`",
+            "`CallOptions::fuel` needs a metered definition; set `Limits::fuel` when you define the function",
         );
     }
     Ok(definition)

@@ -1,4 +1,4 @@
-//! Where a pool stands between stopped and running, and its end.
+//! The stages of a pool between stopped and running, and what dropping the last handle does.
 
 use crate::error::Error;
 use crate::options::Options;
@@ -9,22 +9,22 @@ use crate::system::background::Background;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-/// A pool with the state that start and stop move. Dropping it stops the pool at once.
+/// A pool with the stage that start and stop change. Dropping it stops the pool at once.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
     pub(crate) pool: Arc<Pool>,
-    /// Makes the definitions of async tasks.
+    /// Runs the definitions of async tasks.
     pub(crate) definitions: Background,
-    /// Starts and stops for async tasks.
+    /// Runs starts and stops for async tasks.
     pub(crate) changes: Background,
     stage: Mutex<Stage>,
     changed: Condvar,
 }
 
-/// How many definitions of async tasks are made at a time: as many as compile side by side on usual machines.
+/// How many definitions of async tasks are processed at a time: as many as compile in parallel on usual machines.
 const MAX_DEFINITIONS: usize = 4;
 
-/// How many starts and stops of async tasks are under way at a time: a stop waits for a start to be over.
+/// How many starts and stops of async tasks run at a time. Two, because a stop may wait for a start to finish.
 const MAX_CHANGES: usize = 2;
 
 enum Stage {
@@ -69,7 +69,7 @@ impl Lifecycle {
         let most = usize::try_from(self.pool.options.max_live_instances).unwrap_or(usize::MAX);
         if count == 0 || count > most {
             let problem = format!(
-                "the count of workers must be from 1 to `max_live_instances`, {most}, and is {count}"
+                "the number of workers must be between 1 and {most} (`max_live_instances`), found {count}"
             );
             return Err(Error::InvalidOptions { problems: vec![problem] });
         }
@@ -101,13 +101,13 @@ impl Lifecycle {
         Ok(supervisor)
     }
 
-    pub(crate) fn stop(&self, spin: Duration) {
+    pub(crate) fn stop(&self, timeout: Duration) {
         let mut stage = self.stage();
         loop {
             match std::mem::replace(&mut *stage, Stage::Stopping) {
                 Stage::Running(supervisor) => {
                     drop(stage);
-                    self.pool.stop(spin);
+                    self.pool.stop(timeout);
                     supervisor.end();
                     self.move_to(Stage::Stopped);
                     return;
@@ -116,9 +116,9 @@ impl Lifecycle {
                     *stage = Stage::Stopped;
                     return;
                 }
-                in_between => {
-                    // Somebody else starts or stops: look again when that is over.
-                    *stage = in_between;
+                changing => {
+                    // Another thread starts or stops the pool; check again when it has finished.
+                    *stage = changing;
                     stage = self.changed.wait(stage).unwrap_or_else(PoisonError::into_inner);
                 }
             }

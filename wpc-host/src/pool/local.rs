@@ -1,4 +1,4 @@
-//! Calls on the caller's own thread.
+//! Calls that run on the caller's thread.
 
 use super::WorkerProcedureCall;
 use crate::call::Call;
@@ -24,26 +24,29 @@ use std::ops::Range;
 use std::sync::Arc;
 use wpc_abi::Schema;
 
-/// A worker without a thread: functions run on the thread that calls them, in sandboxes of this worker's own.
+/// A worker without a thread: functions run on the thread that calls them, in sandboxes of this worker.
 ///
-/// A call costs no hop between threads, no wake-up, and no copy outside the sandbox's wall but for arguments that
-/// outgrow the guest's buffer, which grows then. Everything else holds as
-/// on the pool's workers: registry, grants, limits, events, restarts. A function that backs off or is held
-/// here is called on the pool instead.
+/// A call needs no thread hop and no wake-up. Nothing is copied outside the sandbox, except arguments that do not fit the
+/// guest's buffer, which then grows. Registry, grants, limits, events and restarts work as on the pool's workers. A
+/// function that backs off or is held on this worker is called on the pool instead.
 ///
-/// What is different is what a thread is for. A guest is interrupted at its time limit as everywhere,
-/// though up to two milliseconds late; a host function that does not return keeps the caller. The
-/// guest's stack is the caller's: where less of it is left than
-/// [`max_wasm_stack`](crate::Options::max_wasm_stack) and 256 KiB, the call is refused. Its sandboxes count
-/// towards [`max_live_instances`](crate::Options::max_live_instances) beside those of the pool's workers.
+/// The differences come from sharing the caller's thread:
 ///
-/// Made by [`WorkerProcedureCall::local_worker`]; one for each thread that wants one.
+/// * A guest is interrupted at its time limit, up to two milliseconds late.
+/// * A host function that does not return blocks the caller.
+/// * The guest uses the caller's stack: if less than [`max_wasm_stack`](crate::Options::max_wasm_stack) plus 256 KiB is
+///   left, the call is refused.
+/// * Its sandboxes count towards [`max_live_instances`](crate::Options::max_live_instances), together with those of the
+///   pool's workers.
+///
+/// [`WorkerProcedureCall::local_worker`] creates one. Each thread needs its own.
 #[derive(Debug)]
 pub struct LocalWorker {
     lifecycle: Arc<Lifecycle>,
-    /// Taken out while a call runs: should the host panic, nothing of it is used again.
+    /// Taken out while a call runs, so that none of it is used again after a panic of the host.
     state: Option<Box<State>>,
-    /// What the last typed handle led to: as a rule it leads there again, which is seen without counting a reference.
+    /// The function of the typed handle that was used last. The next call usually has the same handle, and then needs no
+    /// reference count.
     last: Option<Cache<Arc<Slot>, Option<Arc<registry::Function>>>>,
 }
 
@@ -51,30 +54,30 @@ pub struct LocalWorker {
 struct State {
     pool: Arc<Pool>,
     local: Local,
-    /// The last call's, which the next one renews.
+    /// The job of the last call, which the next call reuses.
     job: Option<Job>,
-    /// Where arguments go that do not fit the guest's buffer.
+    /// The buffer for arguments that do not fit the guest's.
     spare: Vec<u8>,
-    /// The numbers of the next calls.
+    /// The ids of the next calls.
     ids: Range<u64>,
 }
 
 impl State {
-    /// What is known of the last call.
+    /// The metadata of the last call.
     fn metadata(&self) -> Option<ReplyMetadata> {
         self.job.as_ref().map(|job| self.local.metadata(job))
     }
 }
 
-/// How many numbers for calls are taken at once.
+/// How many call ids are reserved at once, so that a call rarely touches the counter that all threads share.
 const IDS: u64 = 1024;
 
-/// How much stack the host's own code may need beside a guest's.
+/// How much stack the host's own code may need in addition to the guest's.
 const HOST_STACK: usize = 256 * 1024;
 
 impl WorkerProcedureCall {
-    /// A worker that runs functions on whatever thread calls them, for the lowest latency. The pool must be
-    /// up while it is used, with at least one worker.
+    /// Creates a worker that runs functions on the thread that calls them, for the lowest latency. The pool must be
+    /// running with at least one worker while it is used.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -101,11 +104,11 @@ impl WorkerProcedureCall {
 }
 
 impl LocalWorker {
-    /// Calls a function here and returns its value; as [`WorkerProcedureCall::call`] otherwise.
+    /// Calls a function on this thread and returns its value, otherwise like [`WorkerProcedureCall::call`].
     ///
     /// # Errors
     ///
-    /// Everything a call can be refused with or end with, see [`Error`].
+    /// Any reason to refuse a call or to fail it, see [`Error`].
     pub fn call<R: DeserializeOwned + 'static>(
         &mut self,
         name: &str,
@@ -114,12 +117,12 @@ impl LocalWorker {
         self.call_with(name, arguments, &CallOptions::new()).map(|answer| answer.value)
     }
 
-    /// Like [`call`](Self::call), with choices for this call, and with what is known of it. An affinity key
-    /// has no meaning here, and there is no room to wait for.
+    /// Like [`call`](Self::call), with options for this call, and returns the call's metadata as well. The options
+    /// `affinity` and `wait_for_room` only matter if the call is made on the pool instead.
     ///
     /// # Errors
     ///
-    /// Everything a call can be refused with or end with, see [`Error`].
+    /// Any reason to refuse a call or to fail it, see [`Error`].
     pub fn call_with<R: DeserializeOwned + 'static>(
         &mut self,
         name: &str,
@@ -149,12 +152,12 @@ impl LocalWorker {
         }
     }
 
-    /// Calls a function here by a handle of the same pool, which checks its types once for each definition.
+    /// Calls a function on this thread by a handle of the same pool, which checks its types once for each definition.
     ///
     /// # Errors
     ///
-    /// Everything a call can be refused with or end with, see [`Error`]; [`Error::InvalidCallOptions`] for a handle of
-    /// another pool.
+    /// [`Error::InvalidCallOptions`] for a handle of another pool, or any other reason to refuse a call or to fail it, see
+    /// [`Error`].
     pub fn call_function<P: Parameters, R: DeserializeOwned + Schema + 'static>(
         &mut self,
         function: &Function<P, R>,
@@ -163,9 +166,9 @@ impl LocalWorker {
         let is_last =
             |last: &Cache<_, _>| std::ptr::eq(last.arc_swap(), &raw const **function.slot());
         if !self.last.as_ref().is_some_and(is_last) {
-            self.turn_to(function)?;
+            self.switch_to(function)?;
         }
-        // Undefined and defined again, the name may stand elsewhere.
+        // A name that was undefined and defined again may have another slot.
         let Some(found) = self.last.as_mut().and_then(|last| last.load().as_ref()) else {
             if let Some(found) = self.lifecycle.pool.registry.function(function.name()) {
                 function.check_again(&found)?;
@@ -185,14 +188,14 @@ impl LocalWorker {
         }
     }
 
-    /// Makes the handle's function the last that was called.
+    /// Makes the handle's function the one that was called last.
     #[cold]
-    fn turn_to<P, R>(&mut self, function: &Function<P, R>) -> Result<(), Error> {
+    fn switch_to<P, R>(&mut self, function: &Function<P, R>) -> Result<(), Error> {
         if !Arc::ptr_eq(function.lifecycle(), &self.lifecycle) {
-            // Nobody here would interrupt its guest.
+            // The supervisor of this pool would not interrupt the guest.
             return Err(Error::InvalidCallOptions {
                 function: function.name().to_string(),
-                problem: "its handle belongs to another pool than this local worker; make one with `function` of this worker's pool"
+                problem: "the handle belongs to another pool than this local worker; get one from `function` of this worker's pool"
                     .to_owned(),
             });
         }
@@ -200,7 +203,7 @@ impl LocalWorker {
         Ok(())
     }
 
-    /// Its number, as events and replies carry it; `None` until it has run a call.
+    /// The worker's id, as in events and replies; `None` until it has run a call.
     #[must_use]
     pub fn id(&self) -> Option<WorkerId> {
         self.state.as_ref().map(|state| state.local.worker().id)
@@ -234,7 +237,7 @@ fn run_compared<A: Serialize, R: DeserializeOwned + 'static>(
     })
 }
 
-/// The value, or `None` where the function cannot be tried here now.
+/// Runs a call on this thread and returns its value, or `None` if this worker does not admit the function at the moment.
 #[inline]
 fn run<R>(
     pool: &Arc<Pool>,
@@ -253,7 +256,7 @@ fn run<R>(
     check_stack(pool, name)?;
     let mut state = kept.take();
     if state.as_ref().is_some_and(|state| state.local.worker().is_interrupted()) {
-        // A stop that had no more spin-then-park policy ended what ran on it. The pool is up again.
+        // A stop timed out and interrupted this worker. The pool was started again since, so a new worker is needed.
         state = None;
     }
     let mut state = state.unwrap_or_else(|| {
@@ -281,7 +284,7 @@ fn run<R>(
     }
 }
 
-/// The job of a call, in the place of the last one, and how many bytes its arguments may have.
+/// Prepares the job of a call, reusing the last one. Returns it with the maximum size of its arguments in bytes.
 #[inline]
 fn prepare<'a>(
     pool: &Pool,
@@ -292,7 +295,7 @@ fn prepare<'a>(
     let (definition, time_limit) = intake::prepare(pool, function, options)?;
     let id = CallId(ids.next().unwrap_or_else(|| {
         *ids = pool.call_ids.next_many(IDS);
-        // There is a first one of many.
+        // The range is not empty, so the default is never used.
         ids.next().unwrap_or_default()
     }));
     let (name, generation) = (&function.name, definition.generation);
@@ -301,7 +304,7 @@ fn prepare<'a>(
         Some(job) => {
             match Arc::get_mut(&mut job.call) {
                 Some(last) => last.renew(id, name, generation, time_limit),
-                // Somebody keeps it: an async host function, perhaps.
+                // Another owner, such as an async host function, still uses the state of the last call.
                 None => job.call = call(),
             }
             if !Arc::ptr_eq(&job.function, function) {
@@ -311,7 +314,7 @@ fn prepare<'a>(
         }
         None => {
             let new = job.insert(Job::new(call(), Arc::clone(function), Vec::new()));
-            // Its caller has the answer from the hand that ran it.
+            // The answer is returned to the caller directly, so dropping the job must not answer the call.
             new.is_disowned = true;
             new
         }
@@ -320,8 +323,8 @@ fn prepare<'a>(
     Ok((job, definition.limits.arguments))
 }
 
-/// Refuses a call that might end the thread's stack. Where the system does not tell how much there is, it is
-/// taken to be enough.
+/// Refuses a call that might overflow the thread's stack. If the system does not report how much is left, the stack is
+/// assumed to be large enough.
 #[inline]
 fn check_stack(pool: &Pool, function: &str) -> Result<(), Error> {
     let needed = pool.options.max_wasm_stack + HOST_STACK;
@@ -334,7 +337,7 @@ fn check_stack(pool: &Pool, function: &str) -> Result<(), Error> {
 #[cold]
 fn too_little_stack(function: &str, left: usize, needed: usize) -> Error {
     let problem = format!(
-        "this thread has {left} bytes of stack left, and a call on it needs {needed}: `Options::max_wasm_stack` and {HOST_STACK}; give the thread more, or call on the pool"
+        "this thread has {left} bytes of stack left, but a local call needs {needed} (`Options::max_wasm_stack` plus {HOST_STACK}); create the thread with a larger stack, or call the function on the pool"
     );
     Error::InvalidCallOptions { function: function.to_owned(), problem }
 }

@@ -1,4 +1,4 @@
-//! The handle of a pool: define, call, start, stop, observe.
+//! The handle of a pool: its methods define, call, start, stop and observe.
 
 pub(crate) mod function;
 pub(crate) mod intake;
@@ -24,32 +24,34 @@ use std::sync::Arc;
 
 /// A pool of workers that run WebAssembly functions by name.
 ///
-/// Cheap to clone, and every method can be called from any thread at any time.
+/// It is cheap to clone, and every method can be called from any thread at any time.
 ///
 /// # Dropping the last handle
 ///
 /// Clones, [`Function`](crate::Function)s, [`LocalWorker`]s and [`Operation`]s are handles. When the last one is dropped, the workers are
 /// stopped at once: running calls are interrupted. The drop returns when the threads of the workers have ended, usually
 /// within a few milliseconds. It waits for a host function that does not return for at most
-/// [`Options::lost_worker_grace`], and for a listener of events at most one second more. An async task awaits
+/// [`Options::lost_worker_grace`], and for an event listener for at most one second more. An async task should await
 /// [`stop_workers_async`](Self::stop_workers_async) first; the drop then waits for the listeners only.
 ///
 /// # Async tasks
 ///
-/// [`call_async`](Self::call_async) and the methods named `…_async` never block their thread. Methods without that name may:
-/// those that compile, start, stop or warm do; those that define or undefine a constant or host function, or list
-/// what is defined, wait at most for another definition to be published.
+/// [`call_async`](Self::call_async) and the methods named `…_async` never block their thread. The other methods may:
+///
+/// * Methods that compile, start, stop or warm block.
+/// * Methods that define or undefine a constant or host function, or list definitions, wait at most for another
+///   definition to be published.
 #[derive(Debug, Clone)]
 #[doc(alias = "workerprocedurecall")]
 pub struct WorkerProcedureCall(Arc<Lifecycle>);
 
 impl WorkerProcedureCall {
-    /// A stopped pool. Definitions can be made before it is started.
+    /// Creates a stopped pool. Functions can be defined before it is started.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidOptions`] that names every option that is wrong, or why the compile cache's folder
-    /// cannot be used.
+    /// [`Error::InvalidOptions`], which names every invalid option, or the reason why the compile cache's folder cannot be
+    /// used.
     pub fn new(options: Options) -> Result<Self, Error> {
         options.validate()?;
         Ok(Self(Arc::new(Lifecycle::new(options)?)))

@@ -7,37 +7,39 @@ use crate::system::buffers::BufferUsage;
 use std::sync::PoisonError;
 
 impl WorkerProcedureCall {
-    /// Starts `count` workers, each a thread, and returns when all are ready.
+    /// Starts `count` workers, each on a thread of its own, and returns when all are ready.
     ///
-    /// A call goes to whichever worker comes to it soonest: one that is awake and soon free, or else the least loaded one.
-    /// So some may get none while calls are few or tiny, and what guests keep in their memories is not spread evenly; a key
-    /// ([`CallOptions::affinity`](crate::CallOptions::affinity)) ties calls to a worker. As many workers as cores are enough, unless guests wait for host
-    /// functions.
+    /// A call is dispatched to the worker that is predicted to start it soonest: a running one that is free soon, or else
+    /// the least loaded one. While calls are few or short, some workers may therefore receive none, and the state that
+    /// guests keep in memory is not spread evenly. An affinity key
+    /// ([`CallOptions::affinity`](crate::CallOptions::affinity)) ties calls to one worker. One worker for each core is
+    /// enough, unless guests wait for host functions.
     ///
     /// # Errors
     ///
-    /// [`Error::AlreadyStarted`]; [`Error::InvalidOptions`] for a count of 0 or one beyond
-    /// `max_live_instances`; [`Error::StartFailed`] if a thread did not come up in time, [`Error::OsLimit`] if
-    /// one could not be created. Those that came up end.
+    /// [`Error::AlreadyStarted`]; [`Error::InvalidOptions`] if the count is 0 or exceeds `max_live_instances`;
+    /// [`Error::StartFailed`] if a worker was not ready in time; [`Error::OsLimit`] if a thread could not be created. On
+    /// an error, the workers that did start are stopped.
     #[doc(alias = "startWorkers")]
     pub fn start_workers(&self, count: usize) -> Result<(), Error> {
         self.0.start(count)
     }
 
-    /// Stops the workers: takes no more calls, lets the accepted ones end until
-    /// [`Options::stop_timeout`](crate::Options::stop_timeout) is over, interrupts the rest, and returns when all are gone.
-    /// Definitions stay, and the workers can be started again. On a stopped pool it does nothing;
-    /// called twice at once, both return when it is done.
+    /// Stops the workers. It refuses new calls, lets accepted ones run for up to
+    /// [`Options::stop_timeout`](crate::Options::stop_timeout), interrupts the rest, and returns when all workers have
+    /// ended. Definitions stay, and the workers can be started again. On a stopped pool it does nothing. Concurrent calls
+    /// of this method all return when the pool has stopped.
     ///
-    /// It waits for calls, so it must not be called from where a call waits for it.
+    /// It waits for calls, so a host function, or other code that a running call waits for, must not call it.
     #[doc(alias = "stopWorkers")]
     pub fn stop_workers(&self) {
         self.0.stop(self.0.pool.options.stop_timeout);
     }
 
-    /// How every worker is, by number; lost ones as `restarting` until they are replaced, as
-    /// `stopped` where they are not replaced any more. Empty while stopped. A worker looks around between
-    /// calls, so a change may show a moment after its cause: `worker_health_state_changed` tells when.
+    /// Lists the health of every worker, sorted by number. Unresponsive workers are listed as `restarting` until they are
+    /// replaced, or as `stopped` if they will not be replaced. The list is empty while the pool is stopped. A worker
+    /// updates its state between calls, so a change may show shortly after its cause; the event
+    /// `worker_health_state_changed` reports it.
     #[doc(alias = "getWorkerHealthStates")]
     #[must_use]
     pub fn get_worker_health_states(&self) -> Vec<WorkerHealth> {
@@ -58,19 +60,19 @@ impl WorkerProcedureCall {
         states
     }
 
-    /// What the sandboxes hold at this moment.
+    /// Returns the resources that sandboxes hold at the moment.
     #[must_use]
     pub fn get_sandbox_usage(&self) -> SandboxUsage {
         self.0.pool.engines.usage()
     }
 
-    /// What large buffers the pool keeps for the payloads of later calls at this moment.
+    /// Returns how many large buffers the pool keeps for later payloads at the moment.
     #[must_use]
     pub fn get_buffer_usage(&self) -> BufferUsage {
         self.0.pool.buffers.usage()
     }
 
-    /// How the compile cache fared; `None` where the pool has none.
+    /// Returns the hits and misses of the compile cache; `None` if the pool has no cache.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -80,7 +82,7 @@ impl WorkerProcedureCall {
     /// let options = Options { compile_cache: Some(folder), ..Options::default() };
     /// let wpc = WorkerProcedureCall::new(options)?;
     /// wpc.define_worker_module(wat::parse_str(r#"(module (func (export "nothing")))"#)?)?;
-    /// let usage = wpc.get_compile_cache_usage().ok_or("there is one")?;
+    /// let usage = wpc.get_compile_cache_usage().ok_or("the pool has no compile cache")?;
     /// assert_eq!(usage.hits + usage.misses, 1);
     /// # Ok(()) }
     /// ```

@@ -1,10 +1,13 @@
-//! The supervisor: the one timer thread. While anything runs it ticks once a millisecond, which
-//! lets guests look at their deadlines; in between it looks after what no worker can see by itself:
-//! workers that are lost, calls that are stuck behind another, calls that wait.
+//! The supervisor: the only timer thread. While anything runs, it ticks once a millisecond, and each tick makes guests
+//! check their deadlines. It also handles what no worker can do by itself:
 //!
-//! It never waits for a worker, never runs a guest or the embedder's code, and never holds a lock while it answers a
-//! call: wakers, `tracing` subscribers and what is dropped with a definition run on the threads of `offload`. An idle pool
-//! does not wake it.
+//! * `monitor` finds unresponsive workers and calls that are stuck in a queue;
+//! * `replacement` replaces unresponsive workers;
+//! * this file serves the overflow queue.
+//!
+//! The supervisor never waits for a worker, never runs a guest or the embedder's code, and never holds a lock while it
+//! answers a call. Wakers, `tracing` subscribers and destructors of what a definition held run on the threads of
+//! `offload`. An idle pool does not wake the supervisor.
 
 pub(crate) mod scheduler;
 pub(crate) mod workers;
@@ -32,24 +35,23 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often guests look at their deadlines. A limit is kept within one tick; each tick costs a
-/// busy pool a few microseconds.
+/// How often guests check their deadlines. A limit is enforced within one tick. Each tick costs a busy pool a few
+/// microseconds.
 const TICK: Duration = Duration::from_millis(1);
 
-/// For how many ticks the supervisor stays awake after the last work: waking it costs the caller of
-/// the next call a few microseconds, which calls in quick succession should not pay each time.
+/// How many ticks the supervisor stays awake after the last work. Waking it costs the next caller a few microseconds,
+/// which calls in quick succession should not pay each time.
 const LINGER_TICKS: u32 = 64;
 
-/// How long after its limit a call is answered although its worker has not come back from it. A guest
-/// comes back within a tick or two.
+/// How long after its limit a call is answered although its worker has not returned from it. A guest returns within one or
+/// two ticks.
 const LATE: Duration = Duration::from_millis(4);
 
-/// How often a thread that was given up is looked after: its call is long answered, it must only not
-/// spin for ever should it come back.
+/// How often the epoch is advanced for abandoned threads. Their calls have been answered; the guest of a thread that
+/// returns from its host function only has to be interrupted.
 const ABANDONED_TICK: Duration = Duration::from_millis(100);
 
-/// Every how many ticks the queue of a worker that is stuck in one call is swept for calls that were
-/// cancelled meanwhile: they keep their places until then.
+/// After how many ticks the queue of a stuck worker is swept for cancelled calls, which keep their slots until then.
 const SWEEP_TICKS: u32 = 64;
 
 pub(crate) struct Supervisor {
@@ -86,10 +88,10 @@ impl Supervisor {
         self.ends.store(true, Ordering::SeqCst);
         self.pool.ticker.ring();
         self.thread.thread().unpark();
-        // With abandoned threads about it stays behind, until the last of them has ended.
+        // While abandoned threads exist, the supervisor keeps running until the last of them has ended.
         let is_other = self.thread.thread().id() != thread::current().id();
         if is_other && self.pool.abandoned() == 0 {
-            // It does not panic: what foreign code it runs is caught.
+            // The thread does not panic: panics in a round are caught.
             let _ = self.thread.join();
         }
     }
@@ -104,13 +106,13 @@ struct Thread {
     ends: Arc<AtomicBool>,
     offload: Offload,
     random: SmallRng,
-    /// Lost workers that are to be replaced.
+    /// Unresponsive workers that are to be replaced.
     pending_restarts: Vec<PendingRestart>,
-    /// How the line of each live worker fared before it.
+    /// The failures of each live worker's predecessors.
     restarts: HashMap<WorkerId, RestartState>,
-    /// How far each worker was at the last tick.
+    /// The progress of each worker at the last tick.
     progress: HashMap<WorkerId, u64>,
-    /// Which call each silent worker is at, and since when.
+    /// The call of each worker that should have ended it, and when that was first seen.
     overdue: HashMap<WorkerId, (Running, Instant)>,
     idle_ticks: u32,
     ticks: u32,
@@ -131,7 +133,7 @@ impl Thread {
             if self.ends.load(Ordering::SeqCst) {
                 break;
             }
-            // Whatever goes wrong in one round, the next one ticks.
+            // A panic in one round must not prevent the next tick.
             if contain(|| self.round()).is_err() {
                 observe(
                     || tracing::error!(target: "wpc", "the supervisor panicked; this is a bug of wpc"),
@@ -148,7 +150,7 @@ impl Thread {
     fn round(&mut self) {
         let now = time::now();
         if now.duration_since(self.last_tick) < TICK {
-            // It was rung between two ticks, because a place is free for somebody who waits.
+            // A worker notified the supervisor between two ticks, because a slot is free for a queued call.
             self.serve_overflow_queue(now);
             return;
         }
@@ -170,8 +172,8 @@ impl Thread {
         }
     }
 
-    /// Offers every waiting call a worker. What one of a definition was refused, the others of it
-    /// are not asked for again in the same round.
+    /// Redispatches every call of the overflow queue. After one call of a definition was refused, its other calls are not
+    /// tried in the same round.
     fn serve_overflow_queue(&self, now: Instant) {
         if self.pool.waiting.is_empty() {
             return;
@@ -195,7 +197,7 @@ impl Thread {
         });
     }
 
-    /// Sleeps for a tick, or for as long as nothing is to be done.
+    /// Sleeps for a tick, or until there is work.
     fn sleep(&mut self) {
         let pool = &self.pool;
         let has_work = || {
@@ -209,7 +211,7 @@ impl Thread {
             self.idle_ticks = 0;
         }
         if !pool.waiting.is_empty() {
-            // A worker that gets free rings: who waits need not wait for the tick.
+            // A worker that has a free slot notifies the supervisor, so queued calls do not wait for the tick.
             pool.ticker.sleep(Some(TICK), || self.ends.load(Ordering::SeqCst));
             return;
         }
@@ -223,7 +225,7 @@ impl Thread {
         let dues = pending.map(|pending| pending.state.opens_at().saturating_duration_since(now));
         let abandoned = (pool.abandoned() > 0).then_some(ABANDONED_TICK);
         let buffers = pool.buffers.due(now);
-        // One that was put since is not counted on below.
+        // A buffer that was added since is not part of the sleep time below.
         let is_due = || buffers.is_none() && !pool.buffers.is_empty();
         let at_most = dues.chain(abandoned).chain(buffers).min();
         pool.ticker.sleep(at_most, || has_work() || is_due());

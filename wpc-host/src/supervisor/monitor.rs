@@ -1,4 +1,4 @@
-//! What the supervisor checks at each tick: running calls, queues and threads of workers.
+//! Checks the threads, running calls and queues of the workers at each tick.
 
 use super::{LATE, SWEEP_TICKS, Thread, worker_lost};
 use crate::call::{Call, Interrupt};
@@ -18,7 +18,7 @@ impl Thread {
                 continue;
             }
             if let Some(call) = self.steal_if_unresponsive(worker, now) {
-                let reason = "it did not come back after the call's time limit";
+                let reason = "it did not return after the call's time limit";
                 let error = worker_lost(worker, &call, reason);
                 self.record_failure(&call, &error, now);
                 self.remove_worker(worker, Some(&call), reason, now);
@@ -28,12 +28,14 @@ impl Thread {
         }
     }
 
-    /// Looks whether the running call should have ended, and answers it when its worker is busy with
-    /// something that cannot be interrupted: a host function. Takes the answer away from the worker
-    /// once it has been silent past the call's deadline, or its cancel, for as long as the grace.
+    /// Checks whether the running call should have ended.
     ///
-    /// Both are counted from when it was first seen: after the whole process was stopped for a
-    /// while, every guest gets its chance to look at the clock.
+    /// * After [`LATE`] the call is answered: its worker runs a host function, which cannot be interrupted.
+    /// * After the grace the call is stolen and returned, because its worker is unresponsive. This does not apply to calls
+    ///   that a stop ends, nor before the function's own limit has passed.
+    ///
+    /// Both times count from when the supervisor first saw that the call should have ended. After the whole process was
+    /// suspended for a while, every guest therefore gets a chance to check the clock.
     fn steal_if_unresponsive(&mut self, worker: &Worker, now: Instant) -> Option<Arc<Call>> {
         let Some((running, interrupt)) = self.should_have_ended(worker, now) else {
             self.overdue.remove(&worker.id);
@@ -44,9 +46,10 @@ impl Thread {
             *seen = (running, now);
         }
         let unresponsive_for = now.duration_since(seen.1);
-        if interrupt != Interrupt::Stopped
+        let is_lost = interrupt != Interrupt::Stopped
             && unresponsive_for >= self.pool.options.lost_worker_grace
-        {
+            && worker.peek(running).is_some_and(|call| self.is_past_own_limit(&call, now));
+        if is_lost {
             let call = worker.steal(running)?;
             call.answer_with(|ran| Err(call.error_of(interrupt, ran)));
             return Some(call);
@@ -59,8 +62,20 @@ impl Thread {
         None
     }
 
-    /// The running call's number and why it should have ended by now. Whether it was cancelled is
-    /// only looked at when it has run since the last tick.
+    /// Whether the call has run for as long as its definition allows. Until then the worker is not lost, even if the caller
+    /// chose a shorter limit or cancelled: otherwise callers could cost workers, and have a healthy function suspended, by
+    /// passing on short limits of their own.
+    fn is_past_own_limit(&self, call: &Call, now: Instant) -> bool {
+        let Some(function) = self.pool.registry.function(&call.function) else { return true };
+        let own = match &function.definition {
+            Ok(definition) if definition.generation == call.generation => definition.limits.time,
+            _ => return true,
+        };
+        now >= call.accepted() + own.unwrap_or(self.pool.options.call_timeout)
+    }
+
+    /// The running call and why it should have ended by now. A cancel is only checked for a call that has run since before
+    /// the last tick.
     fn should_have_ended(&self, worker: &Worker, now: Instant) -> Option<(Running, Interrupt)> {
         if let Some(running) = worker.overdue(now) {
             return Some((running, Interrupt::Deadline));
@@ -73,8 +88,8 @@ impl Thread {
         Some((running, interrupt))
     }
 
-    /// Moves calls from behind one that runs on and on to less loaded workers, and ends those whose limit
-    /// passes there.
+    /// Moves calls that are queued behind a long one to less loaded workers, and ends those whose limit passes in the
+    /// queue.
     fn check_queue(&mut self, worker: &Worker, workers: &[Arc<Worker>], now: Instant) {
         let progress = worker.progress();
         let is_stuck = self.progress.insert(worker.id, progress) == Some(progress);
@@ -92,11 +107,11 @@ impl Thread {
         if !is_stuck {
             return;
         }
-        // One that is stuck between two calls runs none of those it has.
+        // A worker that is stuck between two calls runs none of its jobs, so one more is ahead of the queue.
         let load = worker.in_flight() + usize::from(worker.running().is_none());
         let is_better = |other: &Arc<Worker>| other.takes_calls() && other.in_flight() + 1 < load;
         if workers.iter().any(is_better) {
-            // Some may come back to this one, at the end of its queue.
+            // Some may be dispatched to this worker again, at the end of its queue.
             for job in worker.take_movable() {
                 self.pool.redispatch_or_enqueue(job);
             }

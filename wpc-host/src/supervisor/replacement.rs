@@ -15,16 +15,16 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(super) struct PendingRestart {
-    /// The lost one.
+    /// The unresponsive worker.
     pub(super) id: WorkerId,
     pub(super) state: RestartState,
     pub(super) attempt: u32,
-    /// Whether calls wait for it. They do not for one that is tried again after a long time.
+    /// Whether calls wait for the replacement. They do not if it is only attempted after a long cool-down.
     pub(super) is_awaited: bool,
 }
 
 impl Thread {
-    /// Keeps a lost worker against the definition under whose call it was lost.
+    /// Counts an unresponsive worker as a failure of the definition whose call it ran.
     pub(super) fn record_failure(&mut self, call: &Call, error: &Error, now: Instant) {
         let Some(function) = self.pool.registry.function(&call.function) else { return };
         let Ok(definition) = &function.definition else { return };
@@ -42,8 +42,7 @@ impl Thread {
         self.pool.events.emit(draft);
     }
 
-    /// Gives a worker up: nobody sends it calls any more, its queue is placed anew, and the policy
-    /// says when another takes its place.
+    /// Removes a worker from the set, redispatches its queue, and lets the policy decide when it is replaced.
     pub(super) fn remove_worker(
         &mut self,
         worker: &Arc<Worker>,
@@ -98,7 +97,7 @@ impl Thread {
                         max_restarts_per_worker: pool.options.max_restarts_per_worker,
                     },
                 );
-                // Tried once more when its cool-down is over.
+                // Attempted once more after the cool-down.
                 let attempt = attempts.saturating_add(1);
                 if pool.policy.restarts() {
                     self.pending_restarts.push(PendingRestart {
@@ -134,9 +133,9 @@ impl Thread {
         });
     }
 
-    /// Replaces lost workers whose time has come.
+    /// Replaces the unresponsive workers whose restart is due.
     pub(super) fn restart_due(&mut self, now: Instant) {
-        // Each that was given up still has a thread; there is an end to what a pool may leave behind.
+        // Each abandoned worker still has a thread, and their number is bounded.
         if self.pending_restarts.is_empty() || self.pool.abandoned() >= MAX_ABANDONED {
             return;
         }
@@ -197,7 +196,7 @@ impl Thread {
         let attempt = pending.attempt;
         self.restarts.insert(worker.id, pending.state);
         if !pool.change_workers(|workers| workers.push(Arc::clone(&worker))) {
-            // The pool stops.
+            // The pool is stopping.
             worker.drain();
             return;
         }
@@ -205,7 +204,7 @@ impl Thread {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|lost| lost.worker_id != pending.id);
-        // Its thread may take a moment to come up; calls wait for it meanwhile.
+        // Calls that find it starting wait for it, so it does not count as returning any more.
         pool.returning.fetch_sub(1, Ordering::AcqRel);
         pool.emit(&worker, EventDetails::WorkerRestartCompleted { restart_attempt: attempt });
     }

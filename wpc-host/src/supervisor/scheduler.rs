@@ -1,78 +1,82 @@
-//! Which worker takes a call: pure, over what is known of each worker at that moment.
+//! Chooses the worker for a call: a pure function of each worker's load and predicted wait.
 //!
-//! It knows no thread and no queue; the caller reserves the place and asks again when it is gone.
+//! It does not depend on threads or queues. The caller reserves the slot, and asks again if the slot is taken.
 
 use std::time::Duration;
 
-/// A worker as a call sees it.
+/// A worker as dispatch sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Candidate {
     /// It can take the call.
     Ready {
-        /// Accepted and not yet answered.
+        /// The number of calls accepted and not yet answered.
         in_flight: usize,
-        /// How long a call is likely to wait there; `None` where the worker has to be woken first, or nobody knows.
+        /// How long a call is likely to wait there; `None` if the worker is parked or the wait is unknown.
         wait: Option<Duration>,
     },
-    /// It cannot take this function now.
-    Unfit,
+    /// It cannot take this call now.
+    Ineligible,
 }
 
-/// How long a wake-up takes where a core is free: 7 to 8 microseconds of the caller's time alone were seen.
+/// How long a wake-up takes while a core is free. The caller's part alone was measured as 7 to 8 microseconds.
 const WAKE_UP: Duration = Duration::from_micros(8);
 
-/// The same where the cores are busy: the woken one waits for its turn, or takes one from those who work.
+/// How long a wake-up takes while all cores are busy: the woken thread waits for a core, or preempts a running one.
 const BUSY_WAKE_UP: Duration = Duration::from_micros(50);
 
-/// Who comes to a call soonest.
+/// The worker that is predicted to start a call soonest.
 ///
-/// Of the first `cores` that are awake, which are as many as can run at once, the first that is idle, or else the one
-/// with the shortest wait if that is no longer than a wake-up. Else the least loaded of all; among equals the first
-/// one after `last`, so that they take turns. The same candidates and the same `last` always give the same answer.
+/// Of the running workers only the first `cores` count, because no more can run at once. The choice is:
+///
+/// 1. the first of them that is idle;
+/// 2. the one with the shortest wait, if that does not exceed a wake-up;
+/// 3. the least loaded of all workers; among equals the first after `last`, so that they take turns.
+///
+/// The result depends only on the arguments.
 pub(crate) fn soonest(
     count: usize,
     last: usize,
     cores: usize,
     candidate: impl Fn(usize) -> Candidate,
 ) -> Option<usize> {
-    let (mut awake, mut quickest, mut idlest) = (0, None, None);
+    let (mut running, mut quickest, mut idlest) = (0, None, None);
     for at in 0..count {
         let Candidate::Ready { in_flight, wait } = candidate(at) else { continue };
         if let Some(wait) = wait
-            && awake < cores
+            && running < cores
         {
             if in_flight == 0 {
                 return Some(at);
             }
-            awake += 1;
+            running += 1;
             if quickest.is_none_or(|(shortest, _)| wait < shortest) {
                 quickest = Some((wait, at));
             }
         }
-        // `last` is of a set that may have been larger.
+        // `last` may come from a larger set.
         let rank = (in_flight, (at + count - last % count - 1) % count);
         if idlest.is_none_or(|(lowest, _)| rank < lowest) {
             idlest = Some((rank, at));
         }
     }
-    let wake_up = if awake < cores { WAKE_UP } else { BUSY_WAKE_UP };
+    let wake_up = if running < cores { WAKE_UP } else { BUSY_WAKE_UP };
     match quickest {
         Some((wait, at)) if wait <= wake_up => Some(at),
         _ => idlest.map(|(_, at)| at),
     }
 }
 
-/// The worker that `key` belongs to among the candidates.
+/// The worker that `key` belongs to among the candidates, by rendezvous hashing.
 ///
-/// Each worker draws a number for the key and the highest wins (rendezvous hashing), so that keys
-/// of a worker that is gone spread over the others and no other key moves.
+/// Each worker has a hash for the key, and the highest wins. When a worker is gone, its keys spread over the others and no
+/// other key moves.
 pub(crate) fn by_affinity(
     key: u64,
     ids: impl Iterator<Item = u64>,
     candidate: impl Fn(usize) -> Candidate,
 ) -> Option<usize> {
     ids.enumerate()
-        .filter(|(at, _)| candidate(*at) != Candidate::Unfit)
+        .filter(|(at, _)| candidate(*at) != Candidate::Ineligible)
         .max_by_key(|(_, id)| mix(key ^ mix(*id)))
         .map(|(at, _)| at)
 }
@@ -93,18 +97,18 @@ mod tests {
     }
 
     fn candidate(load: Option<usize>) -> Candidate {
-        load.map_or(Candidate::Unfit, |in_flight| Candidate::Ready { in_flight, wait: None })
+        load.map_or(Candidate::Ineligible, |in_flight| Candidate::Ready { in_flight, wait: None })
     }
 
     #[test]
-    fn the_least_loaded_wins_wherever_it_stands() {
+    fn the_least_loaded_worker_is_chosen_at_any_position() {
         for last in 0..3 {
             assert_eq!(pick(last, &[Some(3), Some(1), Some(2)]), Some(1));
         }
     }
 
     #[test]
-    fn equals_take_turns() {
+    fn equally_loaded_workers_take_turns() {
         let idle = [Some(0), Some(0), Some(0)];
         let mut last = 0;
         let turns: Vec<_> = (0..6)
@@ -118,8 +122,8 @@ mod tests {
         assert_eq!(pick(7, &[Some(5), Some(5), Some(7)]), Some(0));
     }
 
-    /// With two cores; of each worker its load, and after how many microseconds it would come to a call.
-    fn pick_awake(last: usize, workers: &[(usize, Option<u64>)]) -> Option<usize> {
+    /// Picks with two cores. Each worker has a load, and if it runs, a wait in microseconds.
+    fn pick_running(last: usize, workers: &[(usize, Option<u64>)]) -> Option<usize> {
         soonest(workers.len(), last, 2, |at| {
             let (in_flight, wait) = workers[at];
             Candidate::Ready { in_flight, wait: wait.map(Duration::from_micros) }
@@ -127,39 +131,39 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_woken_while_somebody_is_awake_and_idle() {
+    fn a_running_idle_worker_is_preferred_to_a_parked_one() {
         for last in 0..4 {
             let workers = [(0, None), (1, Some(1)), (0, Some(0)), (0, Some(0))];
-            assert_eq!(pick_awake(last, &workers), Some(2));
+            assert_eq!(pick_running(last, &workers), Some(2));
         }
     }
 
     #[test]
-    fn a_sleeper_is_woken_where_the_wait_would_be_longer() {
-        assert_eq!(pick_awake(0, &[(0, None), (9, Some(7))]), Some(1));
-        assert_eq!(pick_awake(0, &[(0, None), (9, Some(9))]), Some(0));
-        // It would take a core from those who have them.
-        assert_eq!(pick_awake(0, &[(0, None), (9, Some(40)), (8, Some(30))]), Some(2));
-        assert_eq!(pick_awake(0, &[(0, None), (9, Some(60)), (8, Some(60))]), Some(0));
+    fn a_parked_worker_is_woken_if_the_wait_would_be_longer() {
+        assert_eq!(pick_running(0, &[(0, None), (9, Some(7))]), Some(1));
+        assert_eq!(pick_running(0, &[(0, None), (9, Some(9))]), Some(0));
+        // All cores are busy, so a wake-up takes longer.
+        assert_eq!(pick_running(0, &[(0, None), (9, Some(40)), (8, Some(30))]), Some(2));
+        assert_eq!(pick_running(0, &[(0, None), (9, Some(60)), (8, Some(60))]), Some(0));
     }
 
     #[test]
-    fn who_is_awake_beyond_the_cores_gets_nothing_and_may_sleep() {
+    fn running_workers_beyond_the_cores_get_no_calls_and_may_park() {
         for last in 0..4 {
             let workers = [(2, Some(1)), (1, Some(200)), (0, Some(0)), (0, None)];
-            assert_eq!(pick_awake(last, &workers), Some(0));
+            assert_eq!(pick_running(last, &workers), Some(0));
         }
     }
 
     #[test]
-    fn the_unfit_are_passed_over_and_nobody_is_an_answer() {
+    fn ineligible_workers_are_skipped_and_there_may_be_no_choice() {
         assert_eq!(pick(0, &[None, None, Some(9)]), Some(2));
         assert_eq!(pick(0, &[None, None]), None);
         assert_eq!(pick(0, &[]), None);
     }
 
     #[test]
-    fn a_key_stays_and_only_the_keys_of_a_lost_worker_move() {
+    fn only_the_keys_of_a_missing_worker_move() {
         let ids = [11, 12, 13, 14];
         let home = |key, fit: [bool; 4]| {
             by_affinity(key, ids.into_iter(), |at| candidate(fit[at].then_some(0))).unwrap()
@@ -170,7 +174,7 @@ mod tests {
             used[before] += 1;
             assert_eq!(home(key, [true; 4]), before);
             let after = home(key, [true, true, false, true]);
-            assert!(before == 2 || after == before, "key {key} moved without need");
+            assert!(before == 2 || after == before, "key {key} moved although its worker stayed");
         }
         assert!(used.iter().all(|count| (150..350).contains(count)), "{used:?}");
     }

@@ -1,15 +1,20 @@
-//! How many module instances are alive in the whole pool, and which idle sandboxes are dropped for new ones.
+//! Counts the module instances in the whole pool, and chooses which idle sandboxes are dropped for new ones.
 //!
-//! A worker keeps the sandbox that it used last to itself; its other ones are idle, and lie where every thread that needs
-//! instances can take them. It knows nothing of calls, restarts or health.
+//! A worker keeps the sandbox that it used last to itself. Its other sandboxes are idle: any thread that needs instances can
+//! drop them. This module does not depend on calls, restarts or health.
 //!
 //! # Protocol
 //!
-//! *Used* counts the instances of every sandbox from before it is instantiated until after it is dropped; a
-//! [`Reservation`] releases them. Where all are used, the thread that needs some drops idle sandboxes, the longest idle
-//! first: those of abandoned workers, then its own if it has more than its share, then those of the worker that has most.
-//! If there are none, it asks every worker to give up the sandbox that it used last, and waits for a moment. No lock is held
-//! while a sandbox is dropped.
+//! *Used* counts the instances of every sandbox from before it is instantiated until after it is dropped; dropping a
+//! [`Reservation`] releases them. When all instances are used, a thread that needs some drops idle sandboxes, the longest
+//! idle first, in this order:
+//!
+//! 1. those of abandoned workers;
+//! 2. those of its own worker, if that has its share or more;
+//! 3. those of the worker with the most idle instances.
+//!
+//! If there are none, it asks every worker to release the sandbox that it used last, and waits for up to [`MAX_WAIT`]. No
+//! lock is held while a sandbox is dropped.
 
 use crate::id::Generation;
 use crate::sandbox::Sandbox;
@@ -20,11 +25,11 @@ use rustc_hash::FxHashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-/// For how long a thread waits for instances that are all in use: workers come between two calls meanwhile, and the
-/// supervisor asks them at its next tick.
+/// How long a thread waits while all instances are in use. In this time the supervisor ticks and asks the workers, and
+/// most workers finish a call and release a sandbox.
 const MAX_WAIT: Duration = Duration::from_millis(50);
 
-/// How often it looks again.
+/// How often it retries.
 const RETRY_INTERVAL: Duration = Duration::from_millis(1);
 
 pub(crate) struct Capacity {
@@ -36,7 +41,7 @@ pub(crate) struct Capacity {
     freed: Changes,
 }
 
-/// Every instance is used, and none is idle.
+/// All instances are used, and no sandbox is idle.
 #[derive(Debug)]
 pub(crate) struct Exhausted;
 
@@ -51,7 +56,7 @@ impl Capacity {
         }
     }
 
-    /// How many instances there may be.
+    /// The maximum number of instances.
     pub(crate) fn total(&self) -> usize {
         self.total
     }
@@ -60,7 +65,7 @@ impl Capacity {
         self.caches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The cache of a new worker, whose fair share is so many instances.
+    /// Adds the cache of a new worker, whose fair share is `share` instances.
     pub(crate) fn add_cache(&self, share: usize) -> Arc<IdleSandboxes> {
         let cache = Arc::new(IdleSandboxes {
             share,
@@ -71,14 +76,14 @@ impl Capacity {
         cache
     }
 
-    /// Forgets the cache of a worker that has ended, and drops what it has.
+    /// Removes the cache of a worker that has ended, and drops its sandboxes.
     pub(crate) fn remove_cache(&self, cache: &Arc<IdleSandboxes>) {
         self.caches().retain(|other| !Arc::ptr_eq(other, cache));
         cache.clear();
         self.freed.tell();
     }
 
-    /// Drops what abandoned workers have left idle.
+    /// Drops the idle sandboxes of abandoned workers.
     pub(crate) fn drop_orphans(&self) {
         let orphans: Vec<_> =
             self.caches().iter().filter(|cache| cache.is_orphaned()).cloned().collect();
@@ -88,36 +93,36 @@ impl Capacity {
         }
     }
 
-    /// Whether a thread waits for instances, so that workers give up what they do not use at the moment.
+    /// Whether a thread waits for instances, so that workers should release the sandboxes they do not use at the moment.
     pub(crate) fn is_wanted(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
-    /// Lets threads that wait look again.
+    /// Makes waiting threads retry.
     pub(crate) fn tell_freed(&self) {
         self.freed.tell();
     }
 
-    /// Reserves instances for a worker that has `own` idle sandboxes, and drops idle ones where that takes it. It waits
-    /// where none is idle, until `gives_up` or for a moment.
+    /// Reserves instances for the worker with the cache `own`, and drops idle sandboxes if necessary. If there are none, it
+    /// calls `notify` once and waits until `is_cancelled` returns true, or for up to [`MAX_WAIT`].
     pub(crate) fn reserve(
         self: &Arc<Self>,
         instances: usize,
         own: &Arc<IdleSandboxes>,
-        gives_up: impl Fn() -> bool,
-        ask: impl FnOnce(),
+        is_cancelled: impl Fn() -> bool,
+        notify: impl FnOnce(),
     ) -> Result<Reservation, Exhausted> {
         if let Some(reservation) = self.reserve_now(instances, own) {
             return Ok(reservation);
         }
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        ask();
+        notify();
         let until = time::now() + MAX_WAIT;
         let reservation = loop {
             if let Some(reservation) = self.reserve_now(instances, own) {
                 break Ok(reservation);
             }
-            if gives_up() || time::now() >= until {
+            if is_cancelled() || time::now() >= until {
                 break Err(Exhausted);
             }
             self.freed.wait_until(RETRY_INTERVAL, || self.fits(instances) || self.has_idle());
@@ -148,7 +153,7 @@ impl Capacity {
         }
     }
 
-    /// The cache whose longest idle sandbox is the next to go.
+    /// The cache whose longest idle sandbox is dropped next.
     fn victim(&self, own: &Arc<IdleSandboxes>) -> Option<Arc<IdleSandboxes>> {
         let caches = self.caches();
         let mut most: Option<(usize, &Arc<IdleSandboxes>)> = None;
@@ -164,7 +169,7 @@ impl Capacity {
                 most = Some((instances, cache));
             }
         }
-        // Its own share is not for others to reach into by keeping fewer, larger ones.
+        // A worker that has used its share replaces its own sandboxes before it drops those of others.
         let own_instances = own.instances();
         if own_instances > 0 && own_instances >= own.share {
             return Some(Arc::clone(own));
@@ -203,7 +208,7 @@ impl Drop for Reservation {
 
 /// A sandbox with the instances that were reserved for it.
 pub(crate) struct LiveSandbox {
-    // Dropped in this order: the instances are free once the sandbox is gone.
+    // Dropped in this order: the instances are released after the sandbox is gone.
     pub(crate) sandbox: Sandbox,
     reservation: Reservation,
 }
@@ -226,7 +231,7 @@ pub(crate) struct IdleSandboxes {
 struct Idle {
     sandboxes: FxHashMap<Generation, (LiveSandbox, u64)>,
     instances: usize,
-    /// Counts what became idle, to find the longest idle one.
+    /// Counts the sandboxes that became idle, to find the longest idle one.
     clock: u64,
 }
 
@@ -251,12 +256,12 @@ impl IdleSandboxes {
         self.is_orphaned.load(Ordering::Acquire)
     }
 
-    /// Marks what an abandoned worker has left: it goes first.
+    /// Marks the sandboxes of an abandoned worker: they are dropped first.
     pub(crate) fn orphan(&self) {
         self.is_orphaned.store(true, Ordering::Release);
     }
 
-    /// Adds a sandbox that is not used at the moment.
+    /// Adds a sandbox that has become idle.
     pub(crate) fn put(&self, generation: Generation, live: LiveSandbox) {
         let mut idle = self.lock();
         idle.clock += 1;
@@ -267,7 +272,7 @@ impl IdleSandboxes {
         debug_assert!(replaced.is_none(), "a definition has one sandbox on a worker");
     }
 
-    /// Takes the definition's sandbox out, if it is still there.
+    /// Takes the definition's sandbox out, if it has not been dropped.
     pub(crate) fn take(&self, generation: Generation) -> Option<LiveSandbox> {
         self.lock().remove(generation)
     }

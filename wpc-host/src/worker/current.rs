@@ -8,12 +8,12 @@
 //! | running | an odd number | the worker: [`Current::finish`] | idle, the next even number |
 //! | | | any thread: [`Current::steal`] | stolen |
 //! | | | any thread: [`Current::peek`] | lent |
-//! | lent | the same odd number with [`LENT`] | the thread that peeks, after a few steps that neither block nor run foreign code | running |
-//! | stolen | [`STOLEN`] | none: the worker is abandoned | |
+//! | lent | the same odd number with [`LENT`] | the peeking thread, after a few steps that neither block nor run the embedder's code | running |
+//! | stolen | [`STOLEN`] | never: the worker is abandoned | |
 //!
-//! Every exchange that finds the slot lent waits until it is returned and tries again, so a look never decides who
-//! answers. The thread whose exchange leaves *running* for good owns the answer: the worker by `finish`, another thread by
-//! `steal`.
+//! An exchange of `finish` or `steal` that finds the state lent waits until it is running again and retries, so a peek
+//! never decides who answers. The thread whose exchange leaves *running* for good owns the answer: the worker by `finish`,
+//! another thread by `steal`.
 //!
 //! | field | written by | when | ordering |
 //! |---|---|---|---|
@@ -28,10 +28,10 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_utils::atomic::AtomicCell;
 use std::sync::Arc;
 
-/// Set in the state while another thread looks at the call.
+/// Set in the state while another thread peeks at the call.
 const LENT: u64 = 1 << 63;
 
-/// The state of an abandoned worker. Even, since nothing runs; far beyond what a worker counts to.
+/// The state of an abandoned worker. It is even, since nothing runs, and larger than any count a worker reaches.
 const STOLEN: u64 = 1 << 62;
 
 pub(super) struct Current {
@@ -40,17 +40,17 @@ pub(super) struct Current {
     call: AtomicCell<Option<Arc<Call>>>,
 }
 
-/// Which call of a worker's; a call that begins later has another number.
+/// Identifies a running call of a worker; a call that begins later has another number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Running(u64);
 
-/// How the worker's part in a call ended.
+/// The outcome of [`Current::finish`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(super) enum Finish {
     /// The worker answers it.
     Owned,
-    /// Another thread has answered it, and the worker is abandoned.
+    /// Another thread answers it, and the worker is abandoned.
     Stolen,
 }
 
@@ -74,7 +74,7 @@ impl Current {
         Running(running)
     }
 
-    /// The worker is done with its call.
+    /// The worker finishes its call.
     #[inline]
     pub(super) fn finish(&self, running: Running) -> Finish {
         if !self.leave(running, running.0 + 1) {
@@ -84,12 +84,12 @@ impl Current {
         Finish::Owned
     }
 
-    /// Takes the answer of this call away from the worker, which is abandoned then; `None` where the call has ended.
+    /// Takes the answer of this call away from the worker, which must then be abandoned; `None` if the call has ended.
     pub(super) fn steal(&self, running: Running) -> Option<Arc<Call>> {
         if self.leave(running, STOLEN) { self.call.take() } else { None }
     }
 
-    /// Takes the answer of whichever call runs away from the worker; `None` where none does.
+    /// Takes the answer of the running call away from the worker; `None` if no call runs.
     pub(super) fn steal_running(&self) -> Option<Arc<Call>> {
         loop {
             let running = self.running()?;
@@ -99,7 +99,7 @@ impl Current {
         }
     }
 
-    /// Leaves *running* for good; false where the call has ended or was stolen.
+    /// Leaves *running* for good; returns false if the call has ended or was stolen.
     #[inline]
     fn leave(&self, Running(running): Running, to: u64) -> bool {
         let exchange = || {
@@ -124,7 +124,8 @@ impl Current {
         }
     }
 
-    /// The call of this number, which stays the worker's; `None` where it has ended or another thread looks at it.
+    /// Returns the call of this number, whose answer the worker still owns; `None` if it has ended or another thread peeks
+    /// at it.
     pub(super) fn peek(&self, Running(running): Running) -> Option<Arc<Call>> {
         self.state
             .compare_exchange(running, running | LENT, Ordering::AcqRel, Ordering::Acquire)
@@ -135,13 +136,13 @@ impl Current {
         call
     }
 
-    /// The call that runs, if one does.
+    /// The running call, if there is one.
     pub(super) fn running(&self) -> Option<Running> {
         let running = self.progress();
         (running % 2 == 1).then_some(Running(running))
     }
 
-    /// The deadline of the call that runs, as the worker's clock counts.
+    /// The deadline of the running call, in nanoseconds of the epoch ticker's clock.
     pub(super) fn deadline_nanos(&self) -> u64 {
         self.deadline_nanos.load(Ordering::Acquire)
     }

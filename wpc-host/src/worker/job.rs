@@ -15,16 +15,16 @@ pub(crate) struct Job {
     pub(crate) fuel: Option<u64>,
     pub(crate) affinity: Option<u64>,
     pub(crate) wait_for_room: bool,
-    /// Only makes the function's sandbox ready, and calls nothing.
+    /// Only creates the function's sandbox, and calls nothing.
     pub(crate) is_warm_up: bool,
-    /// The one trial of a definition that is held.
+    /// The trial call of a definition whose circuit breaker is half-open.
     pub(crate) is_trial: bool,
-    /// Somebody else owns the answer.
+    /// The answer belongs to another owner, so dropping the job does not answer the call.
     pub(crate) is_disowned: bool,
 }
 
 impl Job {
-    /// A job of a call with the usual choices.
+    /// A job with default options.
     pub(crate) fn new(call: Arc<Call>, function: Arc<Function>, arguments: Vec<u8>) -> Self {
         Self {
             call,
@@ -39,7 +39,8 @@ impl Job {
         }
     }
 
-    /// The definition the call was accepted with. Calls of a function without one are refused.
+    /// The circuit breaker of the definition that the call was accepted with. Calls of a function without a definition are
+    /// refused.
     #[inline]
     pub(crate) fn circuit_breaker(&self) -> Option<&CircuitBreaker> {
         self.function.definition.as_ref().ok().map(|definition| &definition.circuit_breaker)

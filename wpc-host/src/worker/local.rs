@@ -1,12 +1,15 @@
-//! A worker without a thread: it runs calls on the thread that asks, one at a time, and keeps the books as
-//! any worker does.
+//! A worker without a thread: it runs calls on the caller's thread, one at a time, and records failures as other workers
+//! do.
 //!
 //! # Protocol
 //!
-//! Nobody else answers its calls, so nothing is laid where others could take it away. The supervisor
-//! ticks while it is busy; it says so first, rings, and then looks whether the pool is open. A stop closes
-//! the pool first and then looks who is busy. All four are sequentially consistent, so that one of them
-//! sees the other.
+//! No other thread answers its calls, so it has no *current* call that could be stolen. The supervisor ticks while the
+//! worker is busy:
+//!
+//! * The worker sets `is_busy`, notifies the supervisor, and then checks that the pool is open.
+//! * A stop closes the pool, and then checks which workers are busy.
+//!
+//! All four accesses are sequentially consistent, so at least one side observes the other.
 
 use super::Worker;
 use super::thread::{Thread, WorkerContext, metadata};
@@ -28,7 +31,7 @@ impl std::fmt::Debug for Local {
     }
 }
 
-/// Says that nothing runs any more, however it ended.
+/// Clears `is_busy` when the call ends, also by a panic.
 struct IdleGuard<'a>(&'a Worker);
 
 impl Drop for IdleGuard<'_> {
@@ -43,7 +46,7 @@ impl Local {
         Self { thread: Thread::new(&worker, context), worker }
     }
 
-    /// What is known of the call that was answered last, which was the job's.
+    /// The metadata of the last answered call, which was the job's.
     pub(crate) fn metadata(&self, job: &Job) -> ReplyMetadata {
         metadata(job, &self.worker)
     }
@@ -52,8 +55,8 @@ impl Local {
         &self.worker
     }
 
-    /// Runs the job's call here, if its definition may be tried here now; `None` where it may not. What `read`
-    /// takes of the reply goes into `value`.
+    /// Runs the job's call, or returns `None` if this worker does not admit its definition at the moment. Stores in
+    /// `value` what `read` returns for the reply.
     #[inline(always)]
     pub(crate) fn run<T>(
         &mut self,
@@ -66,7 +69,7 @@ impl Local {
     ) -> Option<Result<(), Box<Error>>> {
         let Self { worker, thread } = self;
         worker.is_busy.store(true, Ordering::SeqCst);
-        let rest = IdleGuard(worker);
+        let guard = IdleGuard(worker);
         worker.ticker.ring_after_flag();
         if !is_open.load(Ordering::SeqCst) {
             return Some(Err(Error::NotRunning.into()));
@@ -78,7 +81,7 @@ impl Local {
             return None;
         }
         let result = thread.execute(job, arguments, value, |reply, _| read(reply), error);
-        drop(rest);
+        drop(guard);
         thread.report(job);
         thread.recycle();
         Some(result)

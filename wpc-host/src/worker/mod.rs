@@ -1,14 +1,14 @@
-//! A worker: a thread, its queue, and its sandboxes. `local` is one without a thread.
+//! A worker: a thread, its queue, and its sandboxes. `local` is a worker without a thread.
 //!
 //! # Protocol
 //!
-//! * *In flight* counts the jobs a worker was given and has not let go of. A place is reserved
-//!   before a job is pushed and given back before the job is answered, so that whoever saw the
-//!   answer also sees the place free.
-//! * From when the worker takes a job until it is done with it, the job's call is its *current* one. The thread that
-//!   takes it from there owns its answer, see `current`. A worker whose call was stolen is abandoned, and ends.
+//! * *In flight* counts the jobs that were pushed to a worker and not released. A slot is reserved before a job is pushed
+//!   and released before the job is answered, so that a caller that saw the answer also sees the slot free.
+//! * From when the worker takes a job until it has finished it, the job's call is its *current* one. The thread that takes
+//!   the call from there owns its answer, see `current`. A worker whose call was stolen is abandoned, and ends.
 //! * *Service time* is a hint: the worker and the supervisor write it, callers read it, and a lost update does no harm.
-//! * Everything else here is touched by the worker's own thread only.
+//!
+//! [`Worker`] is shared by all threads. Only the worker's own thread touches the state in `thread`.
 
 pub(crate) mod capacity;
 pub(crate) mod job;
@@ -41,24 +41,24 @@ use crossbeam_utils::CachePadded;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What others see of a worker.
+/// The part of a worker that other threads use.
 pub(crate) struct Worker {
     pub(crate) id: WorkerId,
-    /// Which replacement in a row it is.
+    /// How many restarts in a row led to this worker.
     pub(crate) restart_attempt: u32,
     queue: Queue<Job>,
     in_flight: CachePadded<AtomicUsize>,
-    /// The earliest deadline among those in the queue, or earlier.
+    /// A lower bound of the deadlines in the queue.
     next_expiry: AtomicU64,
-    /// The tick, plus one, at which a reclaim last found nothing; a hint.
+    /// The tick, plus one, at which a reclaim last freed no slot; a hint.
     fruitless_reclaim: AtomicU64,
-    /// Held while jobs of the queue are looked at outside it.
+    /// Held while jobs are taken out of the queue for inspection.
     sweeping: Mutex<()>,
     current: CachePadded<Current>,
     is_busy: AtomicBool,
     health: Mutex<HealthState>,
     takes_calls: AtomicBool,
-    /// How many definitions back off or are held here.
+    /// How many definitions back off or are held on this worker.
     degraded: AtomicUsize,
     served: AtomicU64,
     service_time: ServiceTime,
@@ -107,7 +107,7 @@ impl Worker {
         }
     }
 
-    // What callers use.
+    // Used by callers.
 
     pub(crate) fn takes_calls(&self) -> bool {
         self.takes_calls.load(Ordering::Acquire)
@@ -117,16 +117,16 @@ impl Worker {
         self.in_flight.load(Ordering::Acquire)
     }
 
-    /// How long a call is likely to wait behind `calls` others; `None` where the worker sleeps or is occupied otherwise.
-    /// Should it be wrong, the supervisor moves the call at the tick after the next, if it has a better place for it and
-    /// no key ties it to this worker.
+    /// How long a call is likely to wait behind `calls` others; `None` if the worker is parked or otherwise occupied. If the
+    /// estimate is wrong, the supervisor moves the call at the tick after the next, unless no other worker is less loaded or
+    /// a key ties the call to this worker.
     pub(crate) fn wait_behind(&self, calls: usize) -> Option<Duration> {
         let is_there =
             !self.queue.is_asleep() && !self.environment.is_occupied.load(Ordering::Relaxed);
         is_there.then(|| self.service_time.of(calls))
     }
 
-    /// Reserves a place; false where `limit` are taken.
+    /// Reserves a slot; returns false if `limit` slots are taken.
     #[must_use]
     pub(crate) fn reserve(&self, limit: usize) -> bool {
         if self.in_flight.fetch_add(1, Ordering::AcqRel) < limit {
@@ -140,8 +140,7 @@ impl Worker {
         self.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Gives the worker a job for which a place was reserved; back comes what it cannot take any
-    /// more.
+    /// Pushes a job for which a slot was reserved. If the queue is closed, releases the slot and returns the job.
     pub(crate) fn push(&self, job: Job) -> Result<(), Job> {
         let deadline = self.ticker.nanos(job.call.deadline());
         if let Err(job) = self.queue.push(job) {
@@ -154,9 +153,9 @@ impl Worker {
         Ok(())
     }
 
-    // What the supervisor uses.
+    // Used by the supervisor.
 
-    /// Takes a job out of the queue and frees its place.
+    /// Takes a job out of the queue and releases its slot.
     fn pop(&self) -> Option<Job> {
         let job = self.queue.pop()?;
         self.release_slot();
@@ -171,7 +170,7 @@ impl Worker {
         self.served.load(Ordering::Relaxed) > 0
     }
 
-    /// Takes note that it is stuck, so that nobody counts on it: in a call, or between two of them, where it runs a
+    /// Marks the worker as stuck, so that dispatch does not count on it. It is stuck in a call, or between two calls in a
     /// waker that does not return.
     pub(crate) fn note_stuck(&self) {
         if self.running().is_some() {
@@ -189,39 +188,39 @@ impl Worker {
         !self.queue.is_empty()
     }
 
-    /// A number that changes when a call begins and when it ends: while it stays and something is
-    /// queued, the worker is stuck.
+    /// A number that changes when a call begins and when it ends. While it stays the same and jobs are queued, the worker is
+    /// stuck.
     pub(crate) fn progress(&self) -> u64 {
         self.current.progress()
     }
 
-    /// The call that runs, if one does.
+    /// The running call, if there is one.
     pub(crate) fn running(&self) -> Option<Running> {
         self.current.running()
     }
 
-    /// The running call if its deadline has passed.
+    /// The running call, if its deadline has passed.
     pub(crate) fn overdue(&self, now: Instant) -> Option<Running> {
         let running = self.running()?;
         (self.ticker.nanos(now) >= self.current.deadline_nanos()).then_some(running)
     }
 
-    /// This call, which stays the worker's; `None` where it has ended.
+    /// Returns this call, whose answer the worker still owns; `None` if it has ended.
     pub(crate) fn peek(&self, running: Running) -> Option<Arc<Call>> {
         self.current.peek(running)
     }
 
-    /// Takes the answer of this call away from the worker, which is abandoned then.
+    /// Takes the answer of this call away from the worker, which must then be abandoned.
     pub(crate) fn steal(&self, running: Running) -> Option<Arc<Call>> {
         self.current.steal(running).inspect(|_| self.release_slot())
     }
 
-    /// Takes the answer of whichever call runs away from the worker.
+    /// Takes the answer of the running call away from the worker, which must then be abandoned.
     pub(crate) fn steal_running(&self) -> Option<Arc<Call>> {
         self.current.steal_running().inspect(|_| self.release_slot())
     }
 
-    /// Closes the queue to new calls. What is in it is still run.
+    /// Closes the queue to new calls. The worker still runs the queued ones.
     pub(crate) fn drain(&self) {
         self.takes_calls.store(false, Ordering::Release);
         self.queue.close();
@@ -232,12 +231,12 @@ impl Worker {
         self.environment.stopping.load(Ordering::Acquire)
     }
 
-    /// Interrupts what runs and everything that will.
+    /// Interrupts the running call and all later ones.
     pub(crate) fn interrupt(&self) {
         self.environment.stopping.store(true, Ordering::Release);
     }
 
-    /// Everything in the queue; close it first.
+    /// Takes all jobs out of the queue, which must be closed before.
     pub(crate) fn take_queue(&self) -> Vec<Job> {
         std::iter::from_fn(|| self.pop()).collect()
     }
@@ -247,16 +246,17 @@ impl Worker {
         self.ticker.nanos(now) >= self.next_expiry.load(Ordering::Acquire)
     }
 
-    /// Ends queued calls whose limit passed, and frees the slots of those that were answered; the
-    /// others keep their order. Returns what found the queue closed.
+    /// Ends queued calls whose limit passed, and releases the slots of answered calls; the other jobs keep their order.
+    /// Returns jobs that could not be put back because the queue was closed.
     pub(crate) fn sweep_queue(&self, now: Instant) -> Vec<Job> {
-        // Reset first: a push that is missed below lowers it again, since pushes do so last.
+        // Reset first: a push that the sweep misses lowers it again afterwards, because that is the last step of a push.
         self.next_expiry.store(u64::MAX, Ordering::Release);
         self.sweep(|job| job.call.is_answered() || job.call.expire(now))
     }
 
-    /// Frees the slots of queued calls that were answered, for a caller that finds the worker full. It looks at every
-    /// queued call, so it is tried once a tick while it frees nothing; `displaced` are jobs that found the queue closed.
+    /// Releases the slots of queued calls that were answered, for a caller that finds the worker full. It inspects every
+    /// queued call, so it is tried once per tick while it frees nothing. Jobs that could not be put back because the queue
+    /// was closed are added to `displaced`.
     pub(crate) fn reclaim(&self, limit: usize, displaced: &mut Vec<Job>) -> bool {
         let tick = self.ticker.coarse_now() + 1;
         if self.fruitless_reclaim.load(Ordering::Relaxed) == tick {
@@ -272,7 +272,7 @@ impl Worker {
 
     fn sweep(&self, is_over: impl Fn(&Job) -> bool) -> Vec<Job> {
         let (mut over, mut displaced) = (Vec::new(), Vec::new());
-        // No other thread may take the queue for empty while its jobs are outside it.
+        // No other sweep, and no move of jobs, may see the queue as empty while its jobs are taken out.
         let sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
         let taken: Vec<_> = std::iter::from_fn(|| self.queue.pop()).collect();
         for job in taken {
@@ -284,13 +284,13 @@ impl Worker {
             }
         }
         drop(sweeping);
-        // What is dropped with a job may be the embedder's.
+        // Dropped after the lock, because dropping a job may run code of the embedder.
         drop(over);
         displaced
     }
 
-    /// Takes out the queued jobs that may go to another worker; those with an affinity stay, in
-    /// order. Gives back all of them once the queue is closed.
+    /// Takes out the queued jobs that may go to another worker. Jobs with an affinity keep their place and order, unless
+    /// the queue is closed; then all jobs are returned.
     pub(crate) fn take_movable(&self) -> Vec<Job> {
         let _sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
         let taken: Vec<_> = std::iter::from_fn(|| self.queue.pop()).collect();
@@ -298,13 +298,13 @@ impl Worker {
             taken.into_iter().partition(|job| job.affinity.is_some());
         movable.iter().for_each(|_| self.release_slot());
         for job in affine {
-            // It keeps its slot, unless it finds the queue closed.
+            // It keeps its slot, unless the queue is closed.
             movable.extend(self.push(job).err());
         }
         movable
     }
 
-    /// Leaves the idle sandboxes of a worker that is abandoned to others.
+    /// Makes the idle sandboxes of an abandoned worker the first to be dropped.
     pub(crate) fn orphan_idle_sandboxes(&self) {
         self.idle.orphan();
     }
@@ -323,7 +323,7 @@ impl Worker {
         }
     }
 
-    /// Changes the thread's health and tells of it; nothing where it is so already.
+    /// Changes the thread's health and emits an event. Does nothing if the health is unchanged.
     pub(crate) fn set_health(&self, to: HealthState, reason: Option<&str>) {
         {
             let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);

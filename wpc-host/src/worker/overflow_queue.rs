@@ -1,5 +1,5 @@
-//! The overflow queue: accepted calls that no worker can take at the moment, because all are full or
-//! because their function backs off everywhere. The supervisor serves it in order of arrival.
+//! The overflow queue: accepted calls that no worker can take at the moment, because all workers are full or the function
+//! backs off on all of them. The supervisor serves it in order of arrival.
 
 use crate::registry::circuit_breaker::CircuitBreaker;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -11,11 +11,11 @@ use std::sync::PoisonError;
 #[derive(Debug)]
 pub(crate) struct OverflowQueue {
     jobs: Mutex<Jobs>,
-    /// Read without the lock, on every completion.
+    /// The length of the queue. Every completed call reads it, so it is read without the lock.
     count: AtomicUsize,
-    /// How many of them wait because their caller chose to wait for room.
+    /// How many of the queued calls have `wait_for_room` set.
     for_room: AtomicUsize,
-    /// Notified when no call is being offered any more.
+    /// Notified when [`OverflowQueue::serve`] ends.
     served: Condvar,
     capacity: usize,
 }
@@ -23,10 +23,10 @@ pub(crate) struct OverflowQueue {
 #[derive(Debug, Default)]
 struct Jobs {
     queue: VecDeque<Job>,
-    /// How many are being offered to workers at this moment; they count.
+    /// How many jobs are being offered to workers at the moment. They count towards the capacity.
     offered: usize,
     is_closed: bool,
-    /// Whether a look for answered calls found none since the last round.
+    /// Whether a search for answered calls found none since the last round.
     is_fruitless: bool,
 }
 
@@ -35,8 +35,8 @@ impl Jobs {
         self.queue.len() + self.offered >= capacity
     }
 
-    /// Takes out the calls that were answered meanwhile. Looking takes as long as the queue, so it is done once a round
-    /// while it finds nothing.
+    /// Removes the calls that have been answered in the meantime. The search is linear, so it runs once per round while
+    /// it finds nothing.
     fn take_answered(&mut self) -> Vec<Job> {
         if self.is_fruitless {
             return Vec::new();
@@ -68,7 +68,7 @@ impl OverflowQueue {
         self.count.load(Ordering::SeqCst) == 0
     }
 
-    /// Whether somebody waits for room.
+    /// Whether a call with `wait_for_room` is queued.
     pub(crate) fn has_waiters_for_room(&self) -> bool {
         self.for_room.load(Ordering::SeqCst) > 0
     }
@@ -79,11 +79,11 @@ impl OverflowQueue {
         self.for_room.store(for_room, Ordering::SeqCst);
     }
 
-    /// Lets a new call wait; gives it back when the queue is full or closed. Calls that were answered meanwhile take no
+    /// Adds a new call; returns it if the queue is full or closed. Calls that have been answered in the meantime take no
     /// capacity.
     pub(crate) fn enter(&self, job: Job) -> Result<(), Job> {
         let mut jobs = self.lock();
-        // Calls that are being offered at this moment may have been answered: it is known in a moment.
+        // Calls that are being offered at the moment may leave the queue, so wait for the outcome.
         while !jobs.is_closed && jobs.offered > 0 && jobs.is_full(self.capacity) {
             jobs = self.served.wait(jobs).unwrap_or_else(PoisonError::into_inner);
         }
@@ -105,8 +105,8 @@ impl OverflowQueue {
         result
     }
 
-    /// Lets a call wait that was accepted and dispatched before, whatever the capacity: it was
-    /// counted then. In a closed room it is dropped, which answers it.
+    /// Adds a call that was accepted and dispatched before. It was counted then, so the capacity is not checked. If the
+    /// queue is closed, the call is dropped, which answers it.
     pub(crate) fn return_to(&self, job: Job) {
         let mut jobs = self.lock();
         if !jobs.is_closed {
@@ -123,10 +123,11 @@ impl OverflowQueue {
         jobs.queue.push_back(job);
     }
 
-    /// Offers every call to `serve`, in order; those it gives back keep their order and wait on.
+    /// Offers every call to `serve`, in order; the calls that it returns stay queued in that order.
     ///
-    /// The lock is not held meanwhile: a job that a worker does not take any more may come back here. Only the supervisor
-    /// calls this, on whose thread no waker runs, so that no thread that waits in [`Self::enter`] waits for itself.
+    /// The lock is not held meanwhile, because a job that a worker no longer takes may be returned to this queue. Only the
+    /// supervisor calls this method. No waker runs on its thread, so a thread that waits in [`Self::enter`] never waits for
+    /// itself.
     pub(crate) fn serve(&self, mut serve: impl FnMut(Job) -> Option<Job>) {
         let taken = {
             let mut jobs = self.lock();
@@ -145,12 +146,12 @@ impl OverflowQueue {
         drop(closed);
     }
 
-    /// Opens the room for a new run of the pool.
+    /// Opens the queue when the pool starts.
     pub(crate) fn open(&self) {
         self.lock().is_closed = false;
     }
 
-    /// Lets nobody wait any more, and drops those who do, which answers them.
+    /// Closes the queue and drops the calls in it, which answers them.
     pub(crate) fn close(&self) {
         let mut jobs = self.lock();
         jobs.is_closed = true;

@@ -1,14 +1,13 @@
-//! A worker's queue: many push, its worker takes and sleeps when there is nothing.
+//! A worker's queue: many threads push, its worker takes, and parks when the queue is empty.
 //!
 //! # Protocol
 //!
-//! * Once the queue is closed no push succeeds, and the item comes back to who pushed it; what is
-//!   in it stays and can be taken by anybody. So whoever gives a worker up closes its queue, takes
-//!   everything out, and can be sure that nothing is left behind.
-//! * The worker announces its sleep and then looks once more; whoever pushes does so and then looks
-//!   for a sleeper. With a full fence between the two steps on either side, one of them sees the
-//!   other. A wake-up is paid only by the push that finds the worker asleep: of many pushes at once
-//!   only the first.
+//! * Once the queue is closed, a push fails and returns the item to the pushing thread. The items in the queue stay, and
+//!   any thread can take them. A thread that abandons a worker closes its queue and then takes everything out, so no item
+//!   remains.
+//! * The worker sets `is_asleep` and then checks the queue again. A pushing thread pushes and then checks `is_asleep`. A
+//!   full fence separates the two steps on both sides, so at least one side observes the other. Only the push that finds
+//!   the worker asleep pays for the wake-up: of many pushes at once, the first.
 
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
 use crate::sync::thread::Thread;
@@ -17,20 +16,20 @@ use concurrent_queue::PopError;
 use std::sync::OnceLock;
 
 pub(crate) struct Queue<T> {
-    /// Bounded by what its worker may have in flight, which is reserved before a push.
+    /// Bounded by the slots of its worker, which are reserved before a push.
     items: ConcurrentQueue<T>,
     sleeper: OnceLock<Thread>,
     is_asleep: AtomicBool,
-    /// Somebody wants the worker to look around although there may be nothing to take.
+    /// The worker should drop what it no longer needs, even if the queue is empty.
     is_nudged: AtomicBool,
 }
 
-/// What a worker finds.
+/// What [`Queue::take`] returns.
 pub(crate) enum Taken<T> {
     Item(T),
-    /// Somebody wants it to look around.
+    /// The worker was nudged, see [`Queue::nudge`].
     Nudge,
-    /// Nothing, and nothing will come.
+    /// The queue is empty and closed.
     Closed,
 }
 
@@ -46,19 +45,19 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Adds an item; gives it back when the queue is closed.
+    /// Adds an item; returns it if the queue is closed.
     pub(crate) fn push(&self, item: T) -> Result<(), T> {
         self.items.push(item).map_err(concurrent_queue::PushError::into_inner)?;
         self.wake();
         Ok(())
     }
 
-    /// Takes an item, whoever asks.
+    /// Takes an item. Any thread may call this.
     pub(crate) fn pop(&self) -> Option<T> {
         self.items.pop().ok()
     }
 
-    /// Whether the worker sleeps, or is about to; one just woken does no more. It may have changed meanwhile.
+    /// Whether the worker is parked or about to park. A worker that was just woken is not. The result may be outdated.
     pub(crate) fn is_asleep(&self) -> bool {
         self.is_asleep.load(Ordering::Relaxed)
     }
@@ -72,26 +71,26 @@ impl<T> Queue<T> {
         self.wake();
     }
 
-    /// Makes the worker look around.
+    /// Makes the worker drop what it no longer needs.
     pub(crate) fn nudge(&self) {
         self.is_nudged.store(true, Ordering::SeqCst);
         self.wake();
     }
 
-    /// Whether somebody wants the worker to look around, for one that never sleeps here.
+    /// Whether the worker was nudged, for one without a thread, which never calls [`Self::take`].
     pub(crate) fn take_nudge(&self) -> bool {
         self.is_nudged.load(Ordering::Relaxed) && self.is_nudged.swap(false, Ordering::SeqCst)
     }
 
-    /// Only the queue's worker calls this. `before_sleep` runs each time before it sleeps,
-    /// `after_sleep` each time after.
+    /// Takes an item, or parks until there is one. Only the queue's worker calls this. `before_sleep` runs before each
+    /// park, `after_sleep` after each.
     pub(crate) fn take(&self, before_sleep: impl Fn(), after_sleep: impl Fn()) -> Taken<T> {
         let _ = self.sleeper.get_or_init(thread::current);
-        // Some twenty microseconds of looking again, which in quick succession of calls cost less than a
-        // sleep and a wake-up; it yields the core meanwhile, and ends.
+        // Spins for about 20 microseconds, which costs less than parking and waking up when calls follow each other
+        // quickly. It yields the core meanwhile.
         let mut spin = SpinThenPark::new();
         loop {
-            // Looked at first: under load the queue may never be empty.
+            // Checked first, because the queue may never be empty under load.
             if self.take_nudge() {
                 return Taken::Nudge;
             }
@@ -136,7 +135,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn a_closed_queue_gives_pushes_back_and_keeps_what_it_has() {
+    fn a_closed_queue_rejects_pushes_and_keeps_its_items() {
         let queue = Queue::new();
         assert!(queue.push(1).is_ok());
         queue.close();
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn every_item_reaches_the_sleeping_worker_or_comes_back() {
+    fn every_push_reaches_the_worker_or_returns_its_item() {
         const EACH: usize = 2_000;
         let queue = Arc::new(Queue::new());
         let taken = {

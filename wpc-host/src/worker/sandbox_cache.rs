@@ -1,5 +1,5 @@
-//! A worker's sandboxes, each with how its definition fared there: the one that was used last, which is the worker's alone,
-//! and idle ones, which others may take. It knows nothing of calls or of what a failure means.
+//! A worker's sandboxes: the one that was used last, which belongs to the worker alone, and idle ones, which other workers
+//! may drop to free instances. It does not depend on calls, restarts or failures.
 
 use crate::id::Generation;
 use crate::registry::Definition;
@@ -7,11 +7,11 @@ use crate::worker::capacity::{Capacity, Exhausted, IdleSandboxes, LiveSandbox, R
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
-/// A definition that was called here.
+/// A definition that was called on this worker.
 pub(super) struct Entry {
-    /// Its sandbox while it is the one that was used last, unless it failed or served its time since.
+    /// Its sandbox while it is the one that was used last, unless it has failed or been recycled since.
     pub(super) sandbox: Option<LiveSandbox>,
-    /// Whether it has answered since it last failed here.
+    /// Whether it has answered since it last failed on this worker.
     pub(super) has_answered: bool,
     definition: Arc<Definition>,
 }
@@ -19,7 +19,7 @@ pub(super) struct Entry {
 pub(super) struct SandboxCache {
     entries: Vec<Entry>,
     positions: FxHashMap<Generation, usize>,
-    /// Where the definition stands that was looked for last: as a rule it is looked for again.
+    /// The index of the entry that was used last. The next call usually needs the same one.
     last: usize,
     idle: Arc<IdleSandboxes>,
     capacity: Arc<Capacity>,
@@ -37,7 +37,7 @@ impl SandboxCache {
         Self { entries: Vec::new(), positions: FxHashMap::default(), last: 0, idle, capacity }
     }
 
-    /// What is entries of the definition, whose sandbox is here if there is one.
+    /// The entry of the definition. If the definition has a sandbox, the entry holds it.
     #[inline]
     pub(super) fn entry(&mut self, definition: &Arc<Definition>) -> &mut Entry {
         let last = self.entries.get(self.last);
@@ -58,7 +58,7 @@ impl SandboxCache {
         self.entries[self.last].sandbox = self.idle.take(definition.generation);
     }
 
-    /// Makes the sandbox that was used last one of those that others may take.
+    /// Moves the sandbox that was used last to the idle ones.
     fn release_last(&mut self) {
         if let Some(last) = self.entries.get_mut(self.last)
             && let Some(sandbox) = last.sandbox.take()
@@ -67,27 +67,27 @@ impl SandboxCache {
         }
     }
 
-    /// Reserves instances for a new sandbox. While it waits, nothing is entries from others.
+    /// Reserves instances for a new sandbox. While this waits, other workers may take all of this worker's sandboxes.
     pub(super) fn reserve(
         &mut self,
         instances: usize,
-        gives_up: impl Fn() -> bool,
-        ask: impl FnOnce(),
+        is_cancelled: impl Fn() -> bool,
+        notify: impl FnOnce(),
     ) -> Result<Reservation, Exhausted> {
-        self.capacity.reserve(instances, &self.idle, gives_up, ask)
+        self.capacity.reserve(instances, &self.idle, is_cancelled, notify)
     }
 
-    /// How many instances there may be in the whole pool.
+    /// The maximum number of instances in the whole pool.
     pub(super) fn capacity(&self) -> usize {
         self.capacity.total()
     }
 
-    /// Drops a definition's sandbox, and remembers how the definition fared.
+    /// Drops a definition's sandbox, and keeps its entry.
     pub(super) fn discard(&mut self, definition: &Arc<Definition>) {
         drop(self.entry(definition).sandbox.take());
     }
 
-    /// Lets others have the sandbox that was used last, where they wait for instances.
+    /// Makes the sandbox that was used last idle if other workers wait for instances.
     pub(super) fn yield_to_others(&mut self) {
         if self.capacity.is_wanted() {
             self.release_last();
@@ -96,24 +96,23 @@ impl SandboxCache {
         }
     }
 
-    /// Drops what abandoned workers have left.
+    /// Drops the idle sandboxes of abandoned workers.
     pub(super) fn drop_orphans(&self) {
         self.capacity.drop_orphans();
     }
 
-    /// Forgets the definitions that nothing uses any more.
+    /// Removes retired definitions and drops their sandboxes.
     pub(super) fn forget_retired(&mut self) {
         self.release_last();
-        self.entries.retain(|entries| {
-            let is_retired = entries.definition.is_retired();
+        self.entries.retain(|entry| {
+            let is_retired = entry.definition.is_retired();
             if is_retired {
-                drop(self.idle.take(entries.definition.generation));
+                drop(self.idle.take(entry.definition.generation));
             }
             !is_retired
         });
         self.last = usize::MAX;
         let positions = self.entries.iter().enumerate();
-        self.positions =
-            positions.map(|(at, entries)| (entries.definition.generation, at)).collect();
+        self.positions = positions.map(|(at, entry)| (entry.definition.generation, at)).collect();
     }
 }

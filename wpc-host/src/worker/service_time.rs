@@ -1,39 +1,39 @@
-//! How long a worker's calls take: its thread samples it, callers go by it. It knows nothing of what they are.
+//! The service-time estimate of a worker: its thread samples how long calls take, and dispatch uses the mean.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The longest a sample counts: one long call, or one whose core was taken, must not outweigh many. Longer than a wake-up
-/// may take: who is slow is not waited for.
+/// The upper bound of a sample, so that one long or preempted call does not outweigh many short ones. It exceeds the time
+/// of a wake-up, so that no call waits behind a slow worker.
 const MOST: Duration = Duration::from_micros(200);
 
-/// One call in so many is timed, which costs more than an eighth of a tiny one.
+/// One call in this many is timed, because timing costs more than an eighth of a very short call.
 const SAMPLED: u32 = 64;
 
-/// Where they take longer than this, each is timed, to notice soon when they get quicker.
+/// While calls take longer than this, each is timed, to notice soon when they become shorter.
 const SLOW: Duration = Duration::from_micros(50);
 
-/// The mean, of which each sample makes an eighth, in nanoseconds.
+/// The exponential moving average in nanoseconds; each sample has a weight of one eighth.
 pub(super) struct ServiceTime(AtomicU64);
 
 impl ServiceTime {
-    /// One that is not known yet, and not trusted.
+    /// Starts at the upper bound, so that an unknown worker counts as slow.
     pub(super) fn new() -> Self {
         Self(AtomicU64::new(nanos(MOST)))
     }
 
-    /// How long so many calls are likely to take.
+    /// The predicted time of this many calls.
     pub(super) fn of(&self, calls: usize) -> Duration {
         Duration::from_nanos((calls as u64).saturating_mul(self.0.load(Ordering::Relaxed)))
     }
 
-    /// Takes note of a call that took so long; only the worker's thread does.
+    /// Adds a sample. Only the worker's thread calls this.
     pub(super) fn note(&self, took: Duration) {
         let (mean, sample) = (self.0.load(Ordering::Relaxed), nanos(took.min(MOST)));
         self.0.store(mean - mean / 8 + sample / 8, Ordering::Relaxed);
     }
 
-    /// Takes note of a call that runs on and on.
+    /// Resets the estimate to the upper bound, because a call does not end.
     pub(super) fn note_stuck(&self) {
         self.0.store(nanos(MOST), Ordering::Relaxed);
     }
@@ -43,12 +43,12 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Says which calls are timed.
+/// Chooses the calls that are timed.
 #[derive(Default)]
 pub(super) struct Sampler(u32);
 
 impl Sampler {
-    /// Whether the next one is.
+    /// Whether the next call is timed.
     pub(super) fn is_due(&mut self, service_time: &ServiceTime) -> bool {
         if self.0 > 0 && service_time.of(1) < SLOW {
             self.0 -= 1;
@@ -72,19 +72,19 @@ mod tests {
     const TINY: Duration = Duration::from_micros(1);
 
     #[test]
-    fn a_worker_is_slow_before_more_is_known() {
+    fn an_unknown_worker_counts_as_slow() {
         assert_eq!(service_time_of(&[]).of(2), 2 * MOST);
         assert_eq!(service_time_of(&[]).of(0), Duration::ZERO);
     }
 
     #[test]
-    fn a_pace_follows_its_calls() {
+    fn an_estimate_follows_its_samples() {
         assert!(service_time_of(&[TINY; 100]).of(10) < 11 * TINY);
         assert!(service_time_of(&[Duration::from_secs(1); 100]).of(1) > MOST * 9 / 10);
     }
 
     #[test]
-    fn one_long_call_is_forgiven_and_a_stuck_one_is_not() {
+    fn one_long_call_does_not_make_a_worker_slow_but_a_stuck_one_does() {
         let service_time = service_time_of(&[TINY; 100]);
         service_time.note(Duration::from_secs(1));
         assert!(service_time.of(1) < SLOW);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn few_of_a_quick_workers_calls_are_timed_and_all_of_a_slow_ones() {
+    fn a_fast_worker_times_few_calls_and_a_slow_one_times_all() {
         let mut sampler = Sampler::default();
         let mut timed =
             |service_time: &ServiceTime| (0..640).filter(|_| sampler.is_due(service_time)).count();

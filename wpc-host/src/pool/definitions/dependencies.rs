@@ -8,14 +8,14 @@ use crate::pool::definitions::{host_functions, wasi_imports};
 use crate::system::background::Interest;
 
 impl WorkerProcedureCall {
-    /// Defines a dependency, or replaces what its alias stood for. Functions that reach it are
-    /// linked anew: their next calls run in fresh sandboxes. It runs in
-    /// the sandboxes of functions, under their limits, see [`Limits`](crate::Limits).
+    /// Defines a dependency, or replaces the previous definition of that alias. Functions that reach it are relinked:
+    /// their next calls run in fresh sandboxes. A dependency runs in the sandboxes of functions and under their limits,
+    /// see [`Limits`](crate::Limits).
     ///
     /// # Errors
     ///
-    /// What is wrong with the alias, the module or what it wants, also when a defined function
-    /// would not link with it; nothing is changed then.
+    /// An invalid alias or module, a requirement of the module that is not met, or a defined function that would not link
+    /// with it. Nothing is changed then.
     #[doc(alias = "defineWorkerDependency")]
     pub fn define_worker_dependency(
         &self,
@@ -26,17 +26,17 @@ impl WorkerProcedureCall {
         self.after_definition("dependency", alias, result)
     }
 
-    /// Forgets a dependency; false where there was none. Functions that need it are refused until
-    /// it is defined again.
+    /// Removes a dependency; returns false if it was not defined. Calls of functions that need it are refused until it is
+    /// defined again.
     #[doc(alias = "undefineWorkerDependency")]
     pub fn undefine_worker_dependency(&self, alias: &str) -> bool {
-        // Without an alias less links, so nothing can fail to link.
+        // Removing an alias adds no links, so linking cannot fail.
         let was_there = self.registry().undefine_dependency(alias).unwrap_or(false);
         self.0.pool.nudge_workers();
         was_there
     }
 
-    /// Every defined dependency, by alias.
+    /// Lists every defined dependency, sorted by alias.
     #[doc(alias = "getWorkerDependencies")]
     #[must_use]
     pub fn get_worker_dependencies(&self) -> Vec<DependencyInformation> {

@@ -15,16 +15,16 @@ use crate::system::background::Interest;
 use wpc_abi::text::signature_text;
 
 impl WorkerProcedureCall {
-    /// Defines a function, or replaces what its name stood for. Blocks while the module is compiled,
-    /// which takes tens of milliseconds for a large one. Calls accepted before go to the end with what
-    /// they were accepted with; calls accepted after this returned run the new definition.
+    /// Defines a function, or replaces the previous definition of that name. Blocks while the module is compiled, which
+    /// takes tens of milliseconds for a large one. Calls accepted before the replacement run the previous definition to
+    /// the end; calls accepted after this method returned run the new one.
     ///
-    /// The export is the one chosen with [`WasmModule::export`], else the one named like the
-    /// function, else the only one.
+    /// The export is the one chosen with [`WasmModule::export`], else the one with the function's name, else the only
+    /// one.
     ///
     /// # Errors
     ///
-    /// What is wrong with the name, the module or what it wants; nothing is changed then.
+    /// An invalid name or module, or a requirement of the module that is not met. Nothing is changed then.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -51,9 +51,8 @@ impl WorkerProcedureCall {
         Ok(self.information(&function))
     }
 
-    /// Defines every function a module offers, under its export's name: those whose types it tells, or where
-    /// it tells none, every export that can be called. They share their sandboxes,
-    /// so that what one of them keeps in memory the others see.
+    /// Defines the functions of a module under the names of their exports: those whose types the module declares, or every
+    /// export that can be called if it declares none. They share their sandboxes, and so the guest's memory.
     ///
     /// A function keeps its export's name even where that is not an identifier, such as `get-answer` or
     /// `ns:pkg/iface#fn`. Exports whose names are empty, longer than 255 bytes or contain control characters are
@@ -61,7 +60,7 @@ impl WorkerProcedureCall {
     ///
     /// # Errors
     ///
-    /// What is wrong with the module or what it wants; nothing is changed then.
+    /// An invalid module, or a requirement of it that is not met. Nothing is changed then.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -82,7 +81,7 @@ impl WorkerProcedureCall {
         Ok(functions.iter().map(|function| self.information(function)).collect())
     }
 
-    /// Forgets a function; false where there was none. Calls accepted before go to their end.
+    /// Removes a function; returns false if it was not defined. Calls accepted before run to the end.
     #[doc(alias = "undefineWorkerFunction")]
     #[doc(alias = "undefineWokerFunction")]
     pub fn undefine_worker_function(&self, name: &str) -> bool {
@@ -91,15 +90,15 @@ impl WorkerProcedureCall {
         was_there
     }
 
-    /// Every defined function, by name.
+    /// Lists every defined function, sorted by name.
     #[doc(alias = "getRemoteFunctions")]
     #[must_use]
     pub fn get_remote_functions(&self) -> Vec<FunctionInformation> {
         self.registry().functions().iter().map(|function| self.information(function)).collect()
     }
 
-    /// Lets a function that is held or backs off be tried again on every worker at once; false
-    /// where it is neither.
+    /// Closes the function's circuit breaker and ends its backoff, so that every worker may run it again at once.
+    /// Returns false if the function was neither held nor backing off.
     ///
     /// # Errors
     ///
@@ -121,18 +120,18 @@ impl WorkerProcedureCall {
         Ok(!workers.is_empty())
     }
 
-    /// Makes a sandbox of the function ready on every worker ahead of its first call, start functions
-    /// included, and returns when all are.
+    /// Creates a sandbox of the function on every worker ahead of its first call, runs its start functions, and returns
+    /// when all sandboxes are ready.
     ///
     /// # Errors
     ///
-    /// [`Error::FunctionNotDefined`], what a call would be refused with, or why the first of them
-    /// could not be made; that counts as a failure of the function, as in a call.
+    /// [`Error::FunctionNotDefined`], the error that a call would be refused with, or the error of the first sandbox that
+    /// could not be created. The last counts as a failure of the function, as in a call.
     pub fn warm_worker_function(&self, name: &str) -> Result<(), Error> {
         let undefined = || Error::FunctionNotDefined { function: name.to_owned() };
         let function = self.registry().function(name).ok_or_else(undefined)?;
         let calls = intake::warm(&self.0.pool, &function)?;
-        // All of them are waited for, whatever one ends with.
+        // Waits for all of them, even if one fails.
         let results = calls.into_iter().map(|call| call.wait_encoded().map(drop));
         results.fold(Ok(()), Result::and)
     }

@@ -11,22 +11,21 @@ use std::future::Future;
 use wpc_abi::Schema;
 
 impl WorkerProcedureCall {
-    /// Defines a function of the embedder's own that guests can call, or replaces it. Only
-    /// definitions with [`WasmModule::grant_host_function`](crate::WasmModule::grant_host_function) may import it; a guest written with the
+    /// Defines a function of the embedder that guests can call, or replaces it. Only definitions with
+    /// [`WasmModule::grant_host_function`](crate::WasmModule::grant_host_function) may import it; a guest written with the
     /// SDK declares it in `wpc::host!`. `A` is the tuple of its arguments. Its types are compared with those that modules
-    /// declare for it; [`define_untyped_host_function`](Self::define_untyped_host_function) takes types without
+    /// declare for it; [`define_untyped_host_function`](Self::define_untyped_host_function) accepts types without
     /// [`Schema`](trait@crate::Schema).
     ///
-    /// It runs on the worker's thread. Its error reaches the guest as a value, and so does a panic.
-    /// A slow one should look at [`HostContext::should_end`]: its caller is answered at the call's
-    /// limit whatever it does, and a worker that does not come back within
-    /// [`lost_worker_grace`](crate::Options::lost_worker_grace) after is given up and replaced. A closure
-    /// that holds a clone of the pool keeps it alive.
+    /// It runs on the worker's thread. Its error is returned to the guest as a value, and so is a panic. A slow function
+    /// should check [`HostContext::should_end`]: the caller is answered at the call's time limit even if the function
+    /// still runs, and a worker that does not return within [`lost_worker_grace`](crate::Options::lost_worker_grace) after
+    /// that is abandoned and replaced. A closure that holds a clone of the pool keeps it alive.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidName`], or [`Error::TypeMismatch`] if a defined module imports it with other types. The previous
-    /// one stays then.
+    /// function stays active then.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -35,7 +34,7 @@ impl WorkerProcedureCall {
     ///
     /// let store = HashMap::from([("answer".to_owned(), 42)]);
     /// wpc.define_host_function("lookup", move |_, (key,): (String,)| {
-    ///     store.get(&key).copied().ok_or("there is no such key")
+    ///     store.get(&key).copied().ok_or("unknown key")
     /// })?;
     /// # Ok(()) }
     /// ```
@@ -54,7 +53,7 @@ impl WorkerProcedureCall {
 
     /// Like [`define_host_function`](Self::define_host_function) for types without
     /// [`Schema`](trait@crate::Schema). They are not compared with those that modules declare: if they differ, the
-    /// arguments may decode to other values silently.
+    /// arguments may silently decode to different values.
     ///
     /// # Errors
     ///
@@ -63,7 +62,7 @@ impl WorkerProcedureCall {
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let wpc = wpc_host::WorkerProcedureCall::new(wpc_host::Options::default())?;
-    /// // A type that holds itself has no schema.
+    /// // A recursive type has no schema.
     /// #[derive(serde::Deserialize)]
     /// struct Tree {
     ///     branches: Vec<Tree>,
@@ -90,13 +89,13 @@ impl WorkerProcedureCall {
         self.after_definition("host function", name, result)
     }
 
-    /// Like [`define_host_function`](Self::define_host_function) for a closure that returns a
-    /// future. The worker waits for it; it is dropped when its call should end.
+    /// Like [`define_host_function`](Self::define_host_function) for a closure that returns a future. The worker waits
+    /// for the future, and drops it when its call should end.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidName`], or [`Error::TypeMismatch`] if a defined module imports it with other types. The previous
-    /// one stays then.
+    /// function stays active then.
     pub fn define_async_host_function<A, R, E, F, T>(
         &self,
         name: &str,
@@ -115,8 +114,8 @@ impl WorkerProcedureCall {
         self.after_definition("host function", name, result)
     }
 
-    /// Forgets a host function; false where there was none. Functions that need it are refused
-    /// until it is defined again.
+    /// Removes a host function; returns false if it was not defined. Calls of functions that need it are refused until it
+    /// is defined again.
     pub fn undefine_host_function(&self, name: &str) -> bool {
         self.registry().undefine_host_function(name)
     }

@@ -12,7 +12,7 @@ use crate::module::Module;
 use crate::pool::WorkerProcedureCall;
 
 impl WorkerProcedureCall {
-    /// Tells of a refused definition, and lets workers drop what an accepted one replaced.
+    /// Reports a refused definition, and makes workers drop the sandboxes that an accepted one replaced.
     pub(super) fn after_definition<T>(
         &self,
         what: &str,

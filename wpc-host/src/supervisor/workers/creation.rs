@@ -1,4 +1,4 @@
-//! Creating workers and starting the pool.
+//! Creates workers and starts the pool.
 
 use super::Pool;
 use crate::error::Error;
@@ -12,20 +12,20 @@ use rand::rngs::SmallRng;
 use std::sync::{Arc, PoisonError};
 
 impl Pool {
-    /// How many instances a worker may keep alive while others need some.
+    /// How many instances a worker may keep while others need some.
     fn instances_per_worker(&self) -> usize {
         self.capacity.total() / self.size.load(Ordering::Acquire).max(1)
     }
 
-    /// Starts a worker's thread; it is in no set yet.
+    /// Creates a worker and starts its thread. It is not in the set of workers yet.
     pub(crate) fn spawn_worker(&self, restart_attempt: u32) -> Result<Arc<Worker>, Error> {
         let (worker, context) = self.create_worker(restart_attempt);
-        // The thread is not joined: its end is told by `has_exited`, and a lost one never ends.
+        // The thread is not joined: `has_exited` reports its end, and the thread of an unresponsive worker may never end.
         drop(worker::spawn(&worker, context)?);
         Ok(worker)
     }
 
-    /// A worker that runs on whatever thread uses it.
+    /// Creates a worker that runs calls on its callers' threads.
     pub(crate) fn local(&self) -> Local {
         let (worker, context) = self.create_worker(0);
         self.locals().push(Arc::clone(&worker));
@@ -77,7 +77,7 @@ impl Pool {
         (worker, context)
     }
 
-    /// Brings `count` workers up, or none.
+    /// Starts `count` workers, or none.
     pub(crate) fn start(&self, count: usize) -> Result<(), Error> {
         self.size.store(count, Ordering::Release);
         self.waiting.open();
@@ -103,7 +103,7 @@ impl Pool {
             let late = workers.iter().find(|worker| !worker.takes_calls());
             failure = late.map(|worker| Error::StartFailed {
                 cause: if worker.has_exited() {
-                    format!("{} panicked as it started", worker.id)
+                    format!("{} panicked during its start", worker.id)
                 } else {
                     format!("{} was not ready within {} ms", worker.id, timeout.as_millis())
                 },
@@ -118,7 +118,7 @@ impl Pool {
         self.returning.store(0, Ordering::Release);
         *self.is_frozen.lock().unwrap_or_else(PoisonError::into_inner) = false;
         self.change_workers(|set| *set = workers);
-        // Workers rang while the supervisor could not see them yet.
+        // Workers notified the supervisor before it could see them.
         self.ticker.ring();
         self.is_open.store(true, Ordering::Release);
         Ok(())

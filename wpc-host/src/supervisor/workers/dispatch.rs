@@ -1,4 +1,4 @@
-//! Dispatching calls to workers.
+//! Dispatches calls to workers.
 
 use super::{MAX_ABANDONED, Pool};
 use crate::error::Error;
@@ -15,20 +15,20 @@ use std::time::Duration;
 /// Why no worker takes a job at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// All that could take it are full.
+    /// All workers that could take it are full.
     Saturated,
-    /// Its function backs off, or a worker is being replaced: it will be taken later.
+    /// Its function backs off, or a worker is being replaced. A worker will take it later.
     Later,
     /// Its function is held on every worker.
     Held,
-    /// No worker is left, and none is coming.
+    /// There are no workers, and none will be started.
     NoWorkers,
 }
 
 impl Pool {
-    /// Sees that the job is run, or says why not; its call is not answered then.
+    /// Dispatches a new job, or adds it to the overflow queue. On an error its call is not answered.
     pub(crate) fn accept(&self, job: Job) -> Result<(), Error> {
-        // Whoever is ready to wait for room does so behind those who wait for it already.
+        // A call with `wait_for_room` must not overtake those that are queued already.
         let job = if job.wait_for_room && self.waiting.has_waiters_for_room() {
             match self.enqueue(job) {
                 Ok(()) => return Ok(()),
@@ -61,11 +61,11 @@ impl Pool {
         Ok(())
     }
 
-    /// Gives the job to the right worker, or back with the reason why there is none.
+    /// Pushes the job to the best worker, or returns it with the reason if no worker takes it.
     pub(crate) fn dispatch(&self, mut job: Job) -> Result<(), (Job, Refusal)> {
         loop {
             let workers = self.workers.load();
-            // Most definitions have no trouble anywhere, and nobody looks at the clock for them.
+            // Most definitions have a closed circuit breaker, and need no look at the clock.
             let degraded =
                 job.circuit_breaker().filter(|circuit_breaker| !circuit_breaker.is_whole());
             let degraded = degraded.map(|circuit_breaker| (circuit_breaker, time::now()));
@@ -83,13 +83,13 @@ impl Pool {
             let candidate = |at: usize| {
                 let worker: &Worker = &workers[at];
                 if !worker.takes_calls() || !admits(worker) {
-                    return Candidate::Unfit;
+                    return Candidate::Ineligible;
                 }
                 let in_flight = worker.in_flight();
-                // A key's worker stays its worker although it is full.
+                // A key stays with its worker even if that is full.
                 if in_flight >= limit && job.affinity.is_none() {
                     some_are_full.set(true);
-                    return Candidate::Unfit;
+                    return Candidate::Ineligible;
                 }
                 Candidate::Ready { in_flight, wait: worker.wait_behind(in_flight) }
             };
@@ -118,19 +118,19 @@ impl Pool {
                 if job.affinity.is_some() && !self.reclaim(std::iter::once(worker)) {
                     return Err((job, Refusal::Saturated));
                 }
-                // Somebody took the place meanwhile: look again.
+                // Another thread took the slot: retry.
                 continue;
             }
             self.last_pick.store(at, Ordering::Relaxed);
             match worker.push(job) {
                 Ok(()) => return Ok(()),
-                // It closed meanwhile, and takes no calls any more: look again.
+                // The worker's queue was closed in the meantime, and it takes no more calls: retry.
                 Err(returned) => job = returned,
             }
         }
     }
 
-    /// Frees the slots that answered calls still have in the queues of full workers; false where there are none.
+    /// Releases the slots of answered calls in the queues of full workers; returns false if no slot became free.
     #[cold]
     fn reclaim<'a>(&self, workers: impl Iterator<Item = &'a Arc<Worker>>) -> bool {
         let limit = self.options.max_pending_calls_per_worker;
@@ -152,7 +152,7 @@ impl Pool {
             job.circuit_breaker()
                 .map_or(Admission::Yes, |circuit_breaker| circuit_breaker.admission(worker.id, now))
         });
-        // One that takes no calls is starting, or has died and the supervisor has not seen it yet.
+        // A worker that takes no calls is starting, or has exited and the supervisor has not noticed yet.
         let is_changing = workers.iter().any(|worker| !worker.takes_calls());
         let returns =
             || self.returning.load(Ordering::Acquire) > 0 && self.abandoned() < MAX_ABANDONED;
@@ -174,18 +174,19 @@ impl Pool {
             (Refusal::Held, Some((since, last))) => {
                 Error::Held { function, held_for: since.elapsed(), reason: last.to_string() }
             }
-            // It was revived between the two looks: its caller may simply try again.
+            // The function was revived between the two checks, so its caller may try again.
             (Refusal::Held, None) => Error::Held {
                 function,
                 held_for: Duration::ZERO,
-                reason: "it was revived just now".to_owned(),
+                reason: "it has just been revived; try again".to_owned(),
             },
             _ if !self.is_open.load(Ordering::Acquire) => Error::NotRunning,
             _ => Error::NoReadyWorkers { function },
         }
     }
 
-    /// Gives jobs of a lost worker, or of the overflow queue, to whoever can take them.
+    /// Dispatches a job of an unresponsive worker or of the overflow queue. Returns it if no worker takes it at the moment,
+    /// and answers its call if no worker ever will.
     pub(crate) fn redispatch(&self, job: Job) -> Option<Job> {
         let now = time::now();
         if let Some(interrupt) = job.call.interrupted(now) {
@@ -204,7 +205,7 @@ impl Pool {
         }
     }
 
-    /// Gives a job that left its worker another one, or lets it wait.
+    /// Dispatches a job that was taken from its worker, or adds it to the overflow queue.
     pub(crate) fn redispatch_or_enqueue(&self, job: Job) {
         if let Some(job) = self.redispatch(job) {
             self.waiting.return_to(job);

@@ -1,7 +1,7 @@
-//! The workers as a set: which of them a call goes to, how they come up and how they go down.
+//! The set of workers: its state here, dispatch, start and stop in the files beside it.
 //!
-//! The set is an immutable snapshot that callers read without a lock. The supervisor replaces it
-//! when a worker is lost; start and stop replace it as a whole.
+//! The set is an immutable snapshot that callers read without a lock. The supervisor replaces the snapshot when a worker is
+//! unresponsive or was replaced; start and stop replace it as a whole.
 
 mod creation;
 mod dispatch;
@@ -27,8 +27,8 @@ use crate::worker::overflow_queue::OverflowQueue;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-/// How many abandoned threads there may be. Each hangs in a host function; while there are so many, no worker is replaced, and
-/// calls that no other worker takes are refused.
+/// The maximum number of abandoned threads. Each hangs in a host function. At the maximum no worker is replaced, and calls
+/// that no other worker takes are refused.
 pub(crate) const MAX_ABANDONED: usize = 64;
 
 pub(crate) struct Pool {
@@ -43,17 +43,17 @@ pub(crate) struct Pool {
     pub(crate) waiting: Arc<OverflowQueue>,
     pub(crate) buffers: Arc<Buffers>,
     pub(crate) workers: ArcSwap<Vec<Arc<Worker>>>,
-    /// Those without a thread, which run on their callers'.
+    /// The workers without a thread, which run on their callers' threads.
     locals: Mutex<Vec<Arc<Worker>>>,
-    /// Workers that were lost, until they are replaced; for `get_worker_health_states`.
+    /// Unresponsive workers until they are replaced, for `get_worker_health_states`.
     pub(crate) lost: Mutex<Vec<WorkerHealth>>,
-    /// Threads that were given up and may still come back, to be stopped then.
+    /// Workers whose threads were abandoned and may still return, to be interrupted then.
     pub(crate) abandoned: Mutex<Vec<Arc<Worker>>>,
-    /// Held while the set is replaced; true once a stop has taken it over.
+    /// Held while the set is replaced; true after a stop has taken it over.
     is_frozen: Mutex<bool>,
-    /// Calls are accepted.
+    /// Whether calls are accepted.
     pub(crate) is_open: AtomicBool,
-    /// Lost workers that will be replaced.
+    /// How many workers are about to be replaced, so that calls wait for them.
     pub(crate) returning: AtomicUsize,
     last_pick: AtomicUsize,
     /// How many threads can run at once.
@@ -110,7 +110,7 @@ impl Pool {
         self.workers.load().iter().any(|worker| worker.id == id)
     }
 
-    /// Replaces the set of workers; false, and nothing done, where a stop has taken it over.
+    /// Replaces the set of workers. Does nothing and returns false if a stop has taken it over.
     pub(crate) fn change_workers(&self, change: impl FnOnce(&mut Vec<Arc<Worker>>)) -> bool {
         let is_frozen = self.is_frozen.lock().unwrap_or_else(PoisonError::into_inner);
         if *is_frozen {
@@ -122,7 +122,7 @@ impl Pool {
         true
     }
 
-    /// Makes every worker drop what is retired.
+    /// Makes every worker drop the sandboxes of retired definitions.
     pub(crate) fn nudge_workers(&self) {
         for worker in self.workers.load().iter().chain(self.locals().iter()) {
             worker.nudge();
@@ -133,12 +133,12 @@ impl Pool {
         self.locals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a call runs on its caller's thread.
+    /// Whether a call runs on a local worker.
     pub(crate) fn is_locally_busy(&self) -> bool {
         self.locals().iter().any(|worker| worker.is_busy())
     }
 
-    /// Lets a waiting stop look whether the pool is drained.
+    /// Makes a waiting stop check whether the pool is drained.
     pub(crate) fn notify_change(&self) {
         self.changes.tell();
     }

@@ -1,4 +1,4 @@
-//! Stopping the pool, and threads that do not end.
+//! Stops the pool, and keeps track of abandoned threads.
 
 use super::Pool;
 use crate::error::Error;
@@ -10,18 +10,22 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 impl Pool {
-    /// Takes no more calls, lets the accepted ones end until `spin-then-park policy` is over, interrupts the
-    /// rest, and returns when the workers are gone or given up.
-    pub(crate) fn stop(&self, spin: Duration) {
+    /// Stops the pool:
+    ///
+    /// 1. New calls are refused.
+    /// 2. Accepted calls may run for up to `timeout`.
+    /// 3. The rest is interrupted and may take up to the grace to return.
+    /// 4. Workers that have not ended are abandoned.
+    pub(crate) fn stop(&self, timeout: Duration) {
         self.is_open.store(false, Ordering::SeqCst);
-        // Whoever begins a call on its own thread says so, and then looks whether this is open.
+        // A local worker sets its busy flag and then checks `is_open`; this side does the reverse.
         fence(Ordering::SeqCst);
         let workers = self.workers.load_full();
         for worker in workers.iter() {
             self.emit(worker, EventDetails::WorkerShutdownRequested {});
         }
-        // The supervisor goes on meanwhile: it ticks, serves the overflow queue, replaces the lost.
-        let deadline = time::now() + spin;
+        // Meanwhile the supervisor ticks, serves the overflow queue and replaces unresponsive workers.
+        let deadline = time::now() + timeout;
         let left = || deadline.saturating_duration_since(time::now());
         let is_drained = || {
             self.waiting.is_empty()
@@ -33,7 +37,7 @@ impl Pool {
         *self.is_frozen.lock().unwrap_or_else(PoisonError::into_inner) = true;
         let workers = self.workers.load_full();
         workers.iter().for_each(|worker| worker.drain());
-        // Whoever looked before the pool closed may have pushed a call since: it has time too.
+        // A caller that saw the pool open may have pushed a call since; it may also run until the deadline.
         let have_exited =
             || !self.is_locally_busy() && workers.iter().all(|worker| worker.has_exited());
         if !self.changes.wait_until(left(), have_exited) {
@@ -65,7 +69,7 @@ impl Pool {
     }
 
     fn stop_unresponsive(&self, worker: &Arc<Worker>) {
-        let message = "it did not stop in time; its thread is given up".to_owned();
+        let message = "it did not stop in time; its thread is abandoned".to_owned();
         self.emit(worker, EventDetails::WorkerError { message });
         worker.set_health(HealthState::Stopped, Some("stop_workers requested"));
         if let Some(call) = worker.steal_running() {
@@ -76,19 +80,18 @@ impl Pool {
         self.abandon(worker);
     }
 
-    /// Keeps an eye on a thread that was given up: should it come back from where it hangs, its
-    /// guest must be interrupted.
+    /// Abandons a worker's thread. If the thread returns from where it hangs, its guest is interrupted.
     pub(crate) fn abandon(&self, worker: &Arc<Worker>) {
         worker.interrupt();
         worker.orphan_idle_sandboxes();
         let mut abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
-        // The supervisor and a stop may both come to it.
+        // The supervisor and a stop may both abandon the same worker.
         if !abandoned.iter().any(|other| other.id == worker.id) {
             abandoned.push(Arc::clone(worker));
         }
     }
 
-    /// How many threads that were given up are still there.
+    /// How many abandoned threads have not ended.
     pub(crate) fn abandoned(&self) -> usize {
         let mut abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
         abandoned.retain(|worker| !worker.has_exited());

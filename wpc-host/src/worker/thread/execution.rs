@@ -1,4 +1,4 @@
-//! Running one call in the sandbox of its definition.
+//! Runs one call in the sandbox of its definition.
 
 use super::Thread;
 use crate::call::reply::{Body, RawReply, ReplyMetadata};
@@ -34,7 +34,7 @@ fn request<'a>(job: &'a Job, definition: &Definition) -> Request<'a> {
     }
 }
 
-/// What is known of a call that was answered here.
+/// The metadata of a call that this worker answered.
 pub(in crate::worker) fn metadata(job: &Job, worker: &Worker) -> ReplyMetadata {
     ReplyMetadata {
         function_hash_sha1: job.function.module.hash,
@@ -44,13 +44,13 @@ pub(in crate::worker) fn metadata(job: &Job, worker: &Worker) -> ReplyMetadata {
 }
 
 impl Thread {
-    /// The reply for whoever waits for it.
+    /// Runs the job's call, and returns its reply as the caller will receive it.
     pub(super) fn answer(&mut self, job: &mut Job, buffers: &Arc<Buffers>) -> Outcome {
         let mut body = None;
         let arguments = std::mem::take(&mut job.arguments);
         let error = |body: &Body| body.error().cloned();
         let read =
-            |reply: RawReply<'_>, room| reply.to_body(room, buffers, || job.function.callee());
+            |reply: RawReply<'_>, buffer| reply.to_body(buffer, buffers, || job.function.callee());
         self.execute(job, arguments, &mut body, read, error).map_err(|error| *error)?;
         match body {
             Some(body) => Ok(Reply { body, metadata: metadata(job, &self.worker) }),
@@ -58,9 +58,10 @@ impl Thread {
         }
     }
 
-    /// Runs the job's call with its arguments, which `read` has back when it takes what is wanted of the reply where
-    /// that lies, and that goes into `value`; `error` tells listeners which error it carries, if any.
-    // Here and below: one way in, taken by every call. What a call frame costs counts, and results move less.
+    /// Runs the job's call with its arguments, and stores in `value` what `read` returns for the reply. `read` gets the
+    /// reply in the guest's memory, and the arguments back so that it can reuse their buffer. `error` returns the error
+    /// that a value carries, if any, for listeners.
+    // Every call takes this path once: inlining here and below saves call frames and moves of results.
     #[inline(always)]
     pub(in crate::worker) fn execute<A: Payload, T>(
         &mut self,
@@ -78,8 +79,8 @@ impl Thread {
         self.has_stale |= definition.is_retired();
         let mut is_spent = false;
         let result = self.sandbox(definition, &request).and_then(|(sandbox, has_answered)| {
-            let result = sandbox.call(&request, arguments, |reply, room| {
-                *value = Some(read(reply, room));
+            let result = sandbox.call(&request, arguments, |reply, arguments| {
+                *value = Some(read(reply, arguments));
             });
             *has_answered |= result.is_ok();
             is_spent = sandbox.is_spent(&definition.limits);
@@ -98,7 +99,7 @@ impl Thread {
         result
     }
 
-    /// Makes the sandbox of a warm-up, which is no verdict on the function.
+    /// Creates the sandbox of a warm-up. Its success does not close the function's circuit breaker.
     pub(super) fn warm(&mut self, job: &Job) -> Outcome {
         let definition = definition(job).map_err(|error| *error)?;
         let request = request(job, definition);
@@ -114,8 +115,8 @@ impl Thread {
         Ok(Reply { body: Body::nothing(), metadata: metadata(job, &self.worker) })
     }
 
-    /// The definition's sandbox here, made now if there is none, and whether it has answered since it last
-    /// failed.
+    /// Returns the definition's sandbox on this worker, which it creates if necessary, and whether the definition has
+    /// answered since it last failed.
     #[inline(always)]
     pub(super) fn sandbox(
         &mut self,
@@ -128,7 +129,7 @@ impl Thread {
         let kept = self.sandbox_cache.entry(definition);
         match &mut kept.sandbox {
             Some(live) => Ok((&mut live.sandbox, &mut kept.has_answered)),
-            None => unreachable!("it was just made"),
+            None => unreachable!("the sandbox was just created"),
         }
     }
 
@@ -156,7 +157,7 @@ impl Thread {
         Ok(())
     }
 
-    /// Drops the sandbox that ran the last job if it has served its time. Its caller has the answer.
+    /// Drops the sandbox that ran the last job if it is due for recycling. The caller has been answered before.
     #[inline]
     pub(in crate::worker) fn recycle(&mut self) {
         if let Some(definition) = self.spent.take() {
@@ -171,7 +172,7 @@ impl Thread {
         definition: &Arc<Definition>,
         error: impl FnOnce() -> Option<Error>,
     ) {
-        // A worker that was given up comes too late to say anything.
+        // The success of an abandoned worker does not count.
         let counts = !self.worker.environment.stopping.load(Ordering::Acquire);
         if counts
             && !definition.circuit_breaker.is_whole()
@@ -181,7 +182,7 @@ impl Thread {
             self.emit(EventDetails::SandboxRecovered { function_name }, job, None);
             self.clear_degraded();
         }
-        // The guest ended by itself, but its caller gets an error: listeners hear of that.
+        // The guest returned normally, but with an error for its caller, which is reported to listeners.
         if let Some(error) = error() {
             self.emit_failed_call(job, &error);
             self.note_outcome(Some(&error));

@@ -1,4 +1,4 @@
-//! Failures: what they do to the sandbox, the circuit breaker and the health of the worker.
+//! Applies failures to the sandbox, the circuit breaker and the worker's health.
 
 use super::Thread;
 use crate::codec::payload::Refused;
@@ -14,7 +14,7 @@ use crate::worker::job::Job;
 use std::sync::Arc;
 
 impl Thread {
-    /// Whether the job's definition may be tried here now.
+    /// Whether this worker may run the job's definition at the moment.
     #[inline(always)]
     pub(in crate::worker) fn admits(&self, job: &mut Job) -> bool {
         job.circuit_breaker().is_none_or(CircuitBreaker::is_whole)
@@ -40,7 +40,7 @@ impl Thread {
         }
     }
 
-    /// Takes note of a failure: the sandbox goes, and the policy says when the next one may come.
+    /// Records a failure: drops the sandbox, and lets the policy decide when the next one may be created.
     pub(super) fn failed(&mut self, job: &Job, definition: &Arc<Definition>, error: &Error) {
         if !Refused::caused(error) {
             self.emit_failed_call(job, error);
@@ -81,8 +81,8 @@ impl Thread {
         }
     }
 
-    /// Whether the caller or the operator asked for this end, so that it is not evidence against the function: by a cancel, a
-    /// stop, or a bound below the definition's own.
+    /// Whether the caller or the operator caused this end by a cancel, a stop, or a limit below the definition's own. It does
+    /// not count as a failure of the function then.
     pub(super) fn was_asked_for(&self, job: &Job, definition: &Definition, error: &Error) -> bool {
         match error {
             Error::Cancelled { .. } | Error::Stopped { .. } => true,
@@ -94,7 +94,7 @@ impl Thread {
         }
     }
 
-    /// A trial that ended without a verdict may be made again.
+    /// Lets a trial that ended without a result be repeated.
     pub(super) fn abandon_trial(&self, job: &Job) {
         if let Some(circuit_breaker) = job.circuit_breaker().filter(|_| job.is_trial) {
             circuit_breaker.abandon_trial(self.worker.id, time::now());
@@ -121,7 +121,7 @@ impl Thread {
         }
     }
 
-    /// Forgets troubles that are over: answered again, redefined, revived.
+    /// Removes definitions that are no longer degraded: they answered again, were redefined or were revived.
     pub(super) fn clear_degraded(&mut self) {
         if self.degraded.is_empty() {
             return;
@@ -132,7 +132,7 @@ impl Thread {
         });
         self.worker.degraded.store(self.degraded.len(), Ordering::Release);
         if self.degraded.is_empty() {
-            self.worker.emit_health(HealthState::Ready, Some("every function serves again"));
+            self.worker.emit_health(HealthState::Ready, Some("every function runs again"));
         }
     }
 

@@ -1,5 +1,5 @@
-//! What runs on a worker's thread: it takes jobs, finds or makes their sandboxes, answers, and keeps
-//! the books of what failed. Nothing here is touched by another thread.
+//! The code that runs on a worker's thread: it takes jobs, finds or creates their sandboxes, answers, and records failures.
+//! No other thread touches this state.
 
 mod execution;
 mod failure;
@@ -30,52 +30,52 @@ use rand::rngs::SmallRng;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a worker's thread needs beside the worker itself.
+/// What a worker's thread needs besides the worker itself.
 pub(crate) struct WorkerContext {
     pub(crate) policy: RestartPolicy,
-    /// How long a call may take where its definition does not say.
+    /// The time limit of calls whose definition has none.
     pub(crate) call_timeout: Duration,
     pub(crate) failure_severities: FailureSeverities,
     pub(crate) random: SmallRng,
     pub(crate) waiting: Arc<OverflowQueue>,
     pub(crate) capacity: Arc<Capacity>,
     pub(crate) buffers: Arc<Buffers>,
-    /// Called when the thread is up, and again when it is about to end.
+    /// Called when the thread is ready, and again when it is about to end.
     pub(crate) on_change: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// Starts the worker's thread.
 pub(crate) fn spawn(worker: &Arc<Worker>, context: WorkerContext) -> Result<JoinHandle<()>, Error> {
     let thread = Thread::new(worker, context);
-    // A guest's stack lies on its worker's.
+    // A guest runs on the stack of its worker's thread.
     let stack = worker.environment.max_wasm_stack + 2 * 1024 * 1024;
     os_limits::start_thread(format_args!("the thread of {}", worker.id), stack, || {
         #[expect(clippy::disallowed_methods, reason = "workers are what threads are for")]
         thread::Builder::new()
             .name(format!("wpc-{}", worker.id))
             .stack_size(stack)
-            // What a panic carries may panic as the thread's result is dropped, which would abort the process.
+            // A panic payload may panic when the thread's result is dropped, which would abort the process.
             .spawn(move || drop(contain(|| thread.run())))
     })
 }
 
-/// What only the worker's own thread touches.
+/// The state that only the worker's own thread touches.
 pub(in crate::worker) struct Thread {
     worker: Arc<Worker>,
     context: WorkerContext,
     sandbox_cache: SandboxCache,
     sampler: Sampler,
-    /// The definition whose sandbox has served its time.
+    /// The definition whose sandbox is to be recycled.
     spent: Option<Arc<Definition>>,
-    /// What is known of the call that runs, where calls are observed.
+    /// What is observed of the running call, if there is an observer.
     observed: Option<Observed>,
-    /// Definitions that back off or are held here.
+    /// Definitions that back off or are held on this worker.
     degraded: Vec<Arc<Definition>>,
-    /// Whether it may keep sandboxes of retired definitions.
+    /// Whether there may be sandboxes of retired definitions.
     pub(in crate::worker) has_stale: bool,
 }
 
-/// Says that the thread is gone, however it goes.
+/// Marks the worker as exited when its thread ends, also by a panic.
 struct ExitGuard {
     worker: Arc<Worker>,
     on_change: Arc<dyn Fn() + Send + Sync>,
@@ -95,11 +95,11 @@ impl Drop for ExitGuard {
 enum Unserved {
     /// Its call has been answered.
     Answered,
-    /// Its definition failed here, and may not be tried yet.
+    /// Its definition failed on this worker, and may not be retried yet.
     NotAdmitted,
 }
 
-/// Answers the running call should the host panic under it.
+/// Answers the running call if the host panics.
 struct Unanswered<'a> {
     worker: &'a Worker,
     job: &'a mut Job,
@@ -108,7 +108,7 @@ struct Unanswered<'a> {
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         let Some(call) = self.worker.steal_running() else {
-            // The thread that has taken it over answers it.
+            // The thread that stole the call answers it.
             self.job.is_disowned = true;
             return;
         };
@@ -145,7 +145,7 @@ impl Thread {
         let buffers = Arc::clone(&self.context.buffers);
         let _exit_guard =
             ExitGuard { worker: Arc::clone(&worker), on_change: Arc::clone(&on_change) };
-        // Dropped before the farewell is said: whoever hears it may use the sandboxes' room.
+        // Dropped before the exit guard, whose notification means that the sandboxes' instances are free.
         let mut thread = self;
         if worker.restart_attempt > 0 {
             thread.sandbox_cache.drop_orphans();
@@ -154,14 +154,14 @@ impl Thread {
         let ready = Draft::by(EventSource::Worker, EventDetails::WorkerReady {});
         thread.events().emit(ready.worker(worker.id));
         on_change();
-        let rest = || worker.is_busy.store(false, Ordering::SeqCst);
-        let resume = || {
+        let before_sleep = || worker.is_busy.store(false, Ordering::SeqCst);
+        let after_sleep = || {
             worker.is_busy.store(true, Ordering::SeqCst);
             worker.ticker.ring();
         };
         worker.ticker.ring();
         loop {
-            match worker.queue.take(rest, resume) {
+            match worker.queue.take(before_sleep, after_sleep) {
                 Taken::Item(job) => {
                     if !thread.serve(&worker, &buffers, job) {
                         return;
@@ -180,7 +180,7 @@ impl Thread {
         &self.worker.environment.events
     }
 
-    /// Runs a job's call and answers it; false where the worker was abandoned meanwhile.
+    /// Runs a job's call and answers it; returns false if the worker was abandoned in the meantime.
     #[must_use]
     fn serve(&mut self, worker: &Worker, buffers: &Arc<Buffers>, mut job: Job) -> bool {
         worker.environment.is_occupied.store(false, Ordering::Relaxed);
@@ -214,7 +214,7 @@ impl Thread {
         }
         // Only this thread writes it.
         worker.served.store(worker.served.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        // Dropping a sandbox takes longer than a tiny call: no call is to queue behind that.
+        // Dropping a sandbox takes longer than a short call, so dispatch should not count on this worker meanwhile.
         worker.environment.is_occupied.store(self.spent.is_some(), Ordering::Relaxed);
         worker.release_slot();
         job.call.answer_with(|_| outcome);
@@ -227,7 +227,7 @@ impl Thread {
         true
     }
 
-    /// Begins the job's call, if it is still to be answered and may be tried here now.
+    /// Begins the job's call, if it is not answered yet and its definition is admitted.
     #[inline]
     fn begin(&self, job: &mut Job) -> Result<(), Unserved> {
         if job.call.is_answered() {
@@ -243,7 +243,7 @@ impl Thread {
         Err(Unserved::Answered)
     }
 
-    /// Lets go of a job that was not run; false where the worker was abandoned meanwhile.
+    /// Releases a job that was not run; returns false if the worker was abandoned in the meantime.
     #[cold]
     fn release(&self, worker: &Worker, running: Running, mut job: Job, unserved: Unserved) -> bool {
         if worker.current.finish(running) == Finish::Stolen {
@@ -254,16 +254,16 @@ impl Thread {
             Unserved::Answered => worker.release_slot(),
             Unserved::NotAdmitted => {
                 if job.is_warm_up {
-                    // Another worker's sandbox is of no use.
+                    // A warm-up is for this worker's sandbox, so it is not moved to another worker.
                     let function = job.function.name.to_string();
                     let reason = format!(
-                        "it backs off or is held on {} after failures; try again later",
+                        "the function backs off or is held on {} after failures; try again later",
                         worker.id
                     );
                     worker.release_slot();
                     job.call.answer_with(|_| Err(Error::Initialisation { function, reason }));
                 } else {
-                    // A stop that finds no slot taken finds the call in the overflow queue.
+                    // Queued before the slot is released, so that a stop which finds no slot taken finds the call here.
                     self.context.waiting.return_to(job);
                     worker.release_slot();
                 }
@@ -273,7 +273,7 @@ impl Thread {
         true
     }
 
-    /// Drops what is no longer needed.
+    /// Drops sandboxes that are retired or that other workers need, and updates the worker's health.
     pub(in crate::worker) fn drop_unneeded(&mut self) {
         self.has_stale = false;
         self.sandbox_cache.forget_retired();

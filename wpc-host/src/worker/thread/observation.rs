@@ -1,4 +1,4 @@
-//! What the observer of finished calls is given.
+//! Collects what the observer of finished calls receives.
 
 use super::Thread;
 use crate::error::Error;
@@ -10,7 +10,7 @@ use crate::worker::job::Job;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// When a call was begun, and the error it ended with.
+/// When a call began, how long it took, and the error it ended with.
 pub(super) struct Observed {
     begun: Instant,
     took: Duration,
@@ -39,7 +39,7 @@ impl Thread {
         }
     }
 
-    /// Reports the call that was answered, where calls are observed.
+    /// Reports the call that was answered to the observer, if there is one.
     #[inline]
     pub(in crate::worker) fn report(&mut self, job: &Job) {
         if self.observed.is_some() {
@@ -62,7 +62,7 @@ impl Thread {
             ran: observed.took,
             fuel_used: job.call.fuel_used(),
         });
-        // Dropping a spent sandbox comes next.
+        // A spent sandbox is dropped next.
         environment.is_occupied.store(self.spent.is_some(), Ordering::Relaxed);
     }
 }
