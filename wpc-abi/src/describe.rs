@@ -1,7 +1,7 @@
 //! The trait [`Schema`], and the schemas of the standard library's types.
 //!
-//! A schema describes the bytes that serde and postcard make of a value, and the JSON form of the same value where serde
-//! has one form for both. `docs/types.md` has the table.
+//! A schema describes how serde and postcard encode a value, and the JSON form of the value if serde has one form for
+//! both. `docs/types.md` lists the types.
 
 use alloc::borrow::{Cow, ToOwned};
 use alloc::boxed::Box;
@@ -24,8 +24,8 @@ pub use postcard_schema::schema::{DataModelType, NamedType};
 
 /// Describes how a type is encoded.
 ///
-/// The derive of the same name is the usual way to implement it. A type that implements serde's traits by hand
-/// takes the schema of a type that is encoded alike:
+/// It is usually derived. A type that implements serde's traits by hand can use the schema of a type with the same
+/// encoding:
 ///
 /// ```
 /// use serde::{Serialize, Serializer};
@@ -46,14 +46,14 @@ pub use postcard_schema::schema::{DataModelType, NamedType};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no schema",
     label = "no schema",
-    note = "derive `Schema` for it; a field of a foreign type takes the schema of a type that is encoded alike: `#[schema(as = Vec<u8>)]`"
+    note = "derive `Schema` for it; for a field of a foreign type, declare a type with the same encoding: `#[schema(as = Vec<u8>)]`"
 )]
 pub trait Schema {
-    /// The description.
+    /// The schema.
     const SCHEMA: &'static NamedType;
 }
 
-/// The name of the newtype around the type of a field that has `#[serde(default)]`. No type of Rust has it.
+/// The name of the newtype around the type of a field that has `#[serde(default)]`. It is not a valid name in Rust.
 ///
 /// Newtypes are not encoded, so the bytes are those of the type inside.
 pub const DEFAULTED: &str = "#[serde(default)]";
@@ -84,7 +84,7 @@ plain! {
     u32: "u32" U32;
     u64: "u64" U64;
     u128: "u128" U128;
-    // A guest's addresses have 32 bits, and postcard writes integers of every width alike.
+    // A guest's addresses have 32 bits, and postcard encodes integers of 16 bits and more alike.
     isize: "i32" I32;
     usize: "u32" U32;
     str: "str" String;
@@ -95,7 +95,7 @@ impl<T: ?Sized> Schema for PhantomData<T> {
     const SCHEMA: &'static NamedType = &NamedType { name: "PhantomData", ty: &Type::UnitStruct };
 }
 
-/// Types that are encoded like another type.
+/// Types with the encoding of another type.
 macro_rules! like {
     ($([$($generics:tt)*] $ty:ty: $like:ty;)*) => {
         $(
@@ -175,7 +175,7 @@ macro_rules! tuples {
     };
 }
 
-// As many as serde carries.
+// serde implements tuples of up to 16 items.
 tuples! {
     (A)
     (A, B)
@@ -258,7 +258,7 @@ macro_rules! newtypes {
     };
 }
 
-// Addresses have two forms in serde: these, which are encoded, and text.
+// serde has two forms of addresses: these, which postcard encodes, and text.
 newtypes! {
     Ipv4Addr: "Ipv4Addr"([u8; 4]);
     Ipv6Addr: "Ipv6Addr"([u8; 16]);

@@ -1,64 +1,63 @@
-//! The names that the contract reserves, and the rule for the names that it leaves to its users.
+//! The names that the contract reserves, and the rule for all other names.
 
-/// The export that hands out the guest's argument buffer: `(len: i32) -> i32`.
+/// The export that returns a buffer for the arguments: `(len: i32) -> i32`.
 ///
-/// The number at its end is the guest's [`crate::VERSION`], so that a guest of another version is
-/// recognised by any language's plain export, without running it.
+/// The number at its end is the guest's [`crate::VERSION`], so that the host recognises a guest of another version
+/// without running it.
 pub const BUFFER_EXPORT: &str = "wpc_buffer_v1";
 
-/// What every version's [`BUFFER_EXPORT`] starts with.
+/// The prefix of [`BUFFER_EXPORT`] in every version.
 pub const BUFFER_EXPORT_PREFIX: &str = "wpc_buffer_v";
 
-/// The export that prepares a sandbox before its first call: `() -> i64`, a reply like a function's.
+/// The export that initializes a sandbox before its first call: `() -> i64`, with a reply like a function's.
 pub const INIT_EXPORT: &str = "wpc_init";
 
-/// What the export of a function may start with; the function's name follows: `wpc:fn:log` is the function `log`.
+/// An optional prefix of a function's export; the function's name follows: `wpc:fn:log` is the function `log`.
 ///
-/// In most languages the name of an export is a linker symbol too. The prefix keeps the symbol apart from every
-/// symbol of a C library, a toolchain or this contract, whatever the function is called. Exports without it keep
-/// working.
+/// In most languages the name of an export is also a linker symbol. The prefix prevents conflicts with symbols of a C
+/// library, a toolchain or this contract. Exports without it work too.
 pub const FUNCTION_EXPORT_PREFIX: &str = "wpc:fn:";
 
-/// The import module of the host's own functions.
+/// The import module of the functions that the contract defines.
 pub const HOST_MODULE: &str = "wpc";
 
-/// What the import module of a typed dependency starts with; the alias follows.
+/// The prefix of a typed dependency's import module; the alias follows.
 pub const TYPED_DEPENDENCY_PREFIX: &str = "wpc:";
 
-/// The import module of the embedder's own functions. It can be no alias: it has a hyphen.
+/// The import module of the embedder's functions. Its hyphen prevents a conflict with an alias.
 pub const HOST_FUNCTIONS_MODULE: &str = "wpc-host";
 
-/// `(name_ptr, name_len, out_ptr, out_cap) -> i64`: a constant's value.
+/// `(name_ptr, name_len, out_ptr, out_cap) -> i64`: reads a constant.
 pub const CONSTANT_IMPORT: &str = "wpc_constant";
 
-/// `(out_ptr, out_cap) -> i64`: the reply that did not fit the room given to a typed dependency.
+/// `(out_ptr, out_cap) -> i64`: reads a typed dependency's reply that did not fit the buffer passed with the call.
 pub const TAKE_IMPORT: &str = "wpc_take";
 
-/// `(level, ptr, len)`: a line for the host's log.
+/// `(level, ptr, len)`: writes a line to the host's log.
 pub const LOG_IMPORT: &str = "wpc_log";
 
-/// `(ptr, len)`: why the trap that follows will happen.
+/// `(ptr, len)`: reports the message of the trap that follows.
 pub const PANIC_IMPORT: &str = "wpc_panic";
 
-/// `(ptr, len)`: random bytes; needs the capability `random`.
+/// `(ptr, len)`: writes random bytes; needs the capability `random`.
 pub const RANDOM_IMPORT: &str = "wpc_random";
 
-/// `(kind) -> i64`: a clock in nanoseconds; needs the capability `clock`.
+/// `(kind) -> i64`: reads a clock in nanoseconds; needs the capability `clock`.
 pub const CLOCK_IMPORT: &str = "wpc_clock";
 
-/// [`CONSTANT_IMPORT`] answers this where no constant has the name.
+/// [`CONSTANT_IMPORT`] returns this if the constant is not defined.
 pub const NOT_DEFINED: i64 = -1;
 
 /// The longest name of a function, dependency or constant, in bytes.
 ///
-/// Names travel in errors and events; a bound keeps a hostile one from flooding them.
+/// Names appear in errors and events; the limit keeps a hostile name from flooding them.
 pub const MAX_NAME_LEN: usize = 255;
 
-/// The rule for names, as error messages tell it.
+/// The rule for names, for error messages.
 pub const NAME_RULE: &str =
     "a letter or underscore, then letters, digits or underscores, at most 255 bytes";
 
-/// Whether `name` may name a function, a dependency or a constant: see [`NAME_RULE`].
+/// Returns whether `name` is a valid name of a function, a dependency or a constant, see [`NAME_RULE`].
 ///
 /// ```
 /// assert!(wpc_abi::names::is_valid("resize_image2"));
@@ -81,13 +80,13 @@ pub const fn is_valid(name: &str) -> bool {
     true
 }
 
-/// The rule for the names of exports under which functions may be defined, see [`is_export_name`].
+/// The rule for export names that can be defined as functions, see [`is_export_name`].
 pub const EXPORT_NAME_RULE: &str =
     "between 1 and 255 bytes, without control characters and bidirectional controls";
 
-/// Whether the export of that name may be defined under it, with all the others of its module. Such a name is a
-/// toolchain's choice, as `get-answer` or `ns:pkg/iface#fn`, so the rule refuses only what could forge a line
-/// of a log.
+/// Returns whether an export of this name can be defined as a function when all exports of a module are. Such names
+/// come from a toolchain, as `get-answer` or `ns:pkg/iface#fn`, so the rule rejects only what could forge a line of a
+/// log.
 ///
 /// ```
 /// assert!(wpc_abi::names::is_export_name("ns:pkg/iface#fn"));
@@ -103,7 +102,7 @@ pub fn is_export_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_NAME_LEN && !name.chars().any(forges)
 }
 
-/// How loud a guest's log line is, as [`LOG_IMPORT`]'s first argument tells it.
+/// The level of a guest's log line, the first argument of [`LOG_IMPORT`].
 ///
 /// ```
 /// use wpc_abi::names::LogLevel;
@@ -120,14 +119,14 @@ pub enum LogLevel {
     Warn = 1,
     /// Something worth knowing happened.
     Info = 2,
-    /// Something worth knowing for who looks for a fault.
+    /// Something worth knowing while debugging.
     Debug = 3,
     /// Everything else.
     Trace = 4,
 }
 
 impl LogLevel {
-    /// The level of a number a guest passed; numbers beyond the last are [`LogLevel::Trace`].
+    /// The level of a number that a guest passed; unknown numbers are [`LogLevel::Trace`].
     ///
     /// ```
     /// use wpc_abi::names::LogLevel;
@@ -146,12 +145,12 @@ impl LogLevel {
     }
 }
 
-/// Which clock [`CLOCK_IMPORT`] is asked for.
+/// The clock that [`CLOCK_IMPORT`] reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
 pub enum ClockKind {
     /// Nanoseconds since 1970-01-01 00:00 UTC.
     Wall = 0,
-    /// Nanoseconds since some fixed moment in the past; never goes backwards.
+    /// Nanoseconds since a fixed moment in the past; never goes backwards.
     Monotonic = 1,
 }

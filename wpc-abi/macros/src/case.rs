@@ -1,6 +1,6 @@
 //! The cases of serde's `rename_all`, applied as serde applies them.
 
-/// How names are written.
+/// A naming convention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Case {
     Lower,
@@ -13,7 +13,7 @@ pub(crate) enum Case {
     ScreamingKebab,
 }
 
-/// Every case by the name that serde gives it.
+/// Every case by its name in serde.
 const CASES: [(&str, Case); 8] = [
     ("lowercase", Case::Lower),
     ("UPPERCASE", Case::Upper),
@@ -35,13 +35,13 @@ impl Case {
         CASES.map(|(name, _)| name).join(", ")
     }
 
-    /// A variant's name, which its author wrote in Pascal case.
+    /// Converts a variant's name from Pascal case.
     pub(crate) fn of_variant(self, variant: &str) -> String {
         match self {
             Self::Pascal => variant.to_owned(),
             Self::Lower => variant.to_ascii_lowercase(),
             Self::Upper => variant.to_ascii_uppercase(),
-            Self::Camel => with_small_initial(variant),
+            Self::Camel => with_lowercase_initial(variant),
             Self::Snake => {
                 let mut snake = String::new();
                 for (at, character) in variant.char_indices() {
@@ -58,7 +58,7 @@ impl Case {
         }
     }
 
-    /// A field's name, which its author wrote in snake case.
+    /// Converts a field's name from snake case.
     pub(crate) fn of_field(self, field: &str) -> String {
         match self {
             Self::Lower | Self::Snake => field.to_owned(),
@@ -78,14 +78,14 @@ impl Case {
                 }
                 pascal
             }
-            Self::Camel => with_small_initial(&Self::Pascal.of_field(field)),
+            Self::Camel => with_lowercase_initial(&Self::Pascal.of_field(field)),
             Self::Kebab => field.replace('_', "-"),
             Self::ScreamingKebab => Self::ScreamingSnake.of_field(field).replace('_', "-"),
         }
     }
 }
 
-fn with_small_initial(name: &str) -> String {
+fn with_lowercase_initial(name: &str) -> String {
     let mut characters = name.chars();
     let initial = characters.next().map(|initial| initial.to_ascii_lowercase());
     initial.into_iter().chain(characters).collect()

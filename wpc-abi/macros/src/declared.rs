@@ -1,9 +1,9 @@
-//! `#[schema(as = T)]`: a type whose bytes are those of another.
+//! `#[schema(as = T)]`: declares that a type is encoded like another.
 
 use crate::mistakes::Mistakes;
 use syn::{Attribute, Token, Type};
 
-/// The type that stands for this one in the schema.
+/// The type whose schema is used, if the attribute is present.
 pub(crate) fn declared(attributes: &[Attribute], mistakes: &mut Mistakes) -> Option<Type> {
     let mut declared = None;
     for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("schema")) {

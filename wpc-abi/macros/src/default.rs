@@ -1,8 +1,8 @@
-//! Types whose `Default` a host knows without running the guest: it has the type's schema only.
+//! Types whose default value the host knows. It has only their schema and does not run the guest.
 
 use syn::Type;
 
-/// The names of these types; what they are generic over does not matter.
+/// The names of these types, without type arguments.
 const KNOWN: [&str; 25] = [
     "BTreeMap",
     "BTreeSet",
@@ -31,7 +31,7 @@ const KNOWN: [&str; 25] = [
     "usize",
 ];
 
-/// Whether the default is zero, `false` or empty, as far as the type's tokens show.
+/// Whether the default is zero, `false` or empty, judged by the type's name.
 pub(crate) fn is_known(ty: &Type) -> bool {
     match ty {
         Type::Group(group) => is_known(&group.elem),

@@ -1,5 +1,5 @@
-//! The derive of `Schema`, in one crate for both sides: a type that guest and host share has the same schema on
-//! both. `wpc-abi` re-exports and documents it, `wpc-guest-sdk` and `wpc-host` re-export it under their own names.
+//! The derive of `Schema`, shared by guests and hosts, so that a type has the same schema on both sides. `wpc-abi`
+//! re-exports and documents it; `wpc-guest-sdk` and `wpc-host` re-export it under their own names.
 #![forbid(unsafe_code)]
 
 mod case;

@@ -1,4 +1,4 @@
-//! Collects every mistake of a derive's use, so that the compiler reports all of them at once.
+//! Collects all mistakes in the use of the derive, so that the compiler reports them at once.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
@@ -15,7 +15,7 @@ impl Mistakes {
         }
     }
 
-    /// The errors as tokens, if there are any.
+    /// The mistakes as compile errors, if there are any.
     pub(crate) fn into_tokens(self) -> Option<TokenStream> {
         self.0.map(syn::Error::into_compile_error)
     }

@@ -1,5 +1,4 @@
-//! `#[derive(Schema)]`: a type as a constant. Its users need no other crate for it, and it refuses what the
-//! constant cannot express.
+//! `#[derive(Schema)]`: describes a type in a constant, and rejects what the constant cannot express.
 
 use crate::declared::declared;
 use crate::default;
@@ -13,11 +12,11 @@ use syn::{
     parse_quote,
 };
 
-/// The generic types whose schema holds those of their arguments.
-const HOLDS_ITS_ARGUMENTS: [&str; 9] =
+/// The generic types whose schema contains the schemas of their arguments.
+const CONTAINS_ITS_ARGUMENTS: [&str; 9] =
     ["BTreeMap", "BTreeSet", "Box", "Cow", "HashMap", "HashSet", "Option", "Result", "Vec"];
 
-/// The expansion; `root` is the crate that re-exports the derive.
+/// Expands the derive; `root` is the crate that re-exports it.
 pub(crate) fn expand(tokens: TokenStream, root: &TokenStream) -> TokenStream {
     let input = match syn::parse2::<DeriveInput>(tokens) {
         Ok(input) => input,
@@ -34,7 +33,7 @@ pub(crate) fn expand(tokens: TokenStream, root: &TokenStream) -> TokenStream {
     let name = attributes.name(&input.ident, Named::Type, &Cases::default(), &mut mistakes);
     let mut expansion = Expansion { root, mistakes };
     let kind = match &input.data {
-        // What its fields are does not matter.
+        // The declared type replaces the fields.
         _ if let Some(ty) = &declared => {
             let schema = expansion.schema_of(ty);
             quote! { NewtypeStruct(#schema) }
@@ -68,13 +67,13 @@ pub(crate) fn expand(tokens: TokenStream, root: &TokenStream) -> TokenStream {
         Data::Union(_) => {
             expansion
                 .mistakes
-                .add(&input.ident, "a union cannot be carried: its bytes do not tell what it is");
+                .add(&input.ident, "`Schema` cannot be derived for a union: serde does not support unions; use an enum");
             TokenStream::new()
         }
     };
     let Expansion { mut mistakes, .. } = expansion;
     if declared.is_none() {
-        refuse_itself(&input, &mut mistakes);
+        reject_recursion(&input, &mut mistakes);
     }
     if let Some(errors) = mistakes.into_tokens() {
         return errors;
@@ -85,8 +84,7 @@ pub(crate) fn expand(tokens: TokenStream, root: &TokenStream) -> TokenStream {
     }
     let (impl_generics, arguments, bounds) = generics.split_for_impl();
     let ident = &input.ident;
-    // Full paths throughout: a `use` would also reach the author's field types, and take the place of
-    // those that have the same name.
+    // Full paths throughout: a `use` would shadow the author's field types of the same name.
     quote! {
         #[automatically_derived]
         impl #impl_generics #root::Schema for #ident #arguments #bounds {
@@ -99,27 +97,26 @@ pub(crate) fn expand(tokens: TokenStream, root: &TokenStream) -> TokenStream {
     }
 }
 
-/// Refuses a type that holds itself, for which the compiler's own words are about a cycle in `SCHEMA`.
-/// Once is enough, since one thing mends it: a tree would be told of each branch.
-fn refuse_itself(input: &DeriveInput, mistakes: &mut Mistakes) {
+/// Rejects a recursive type, for which the compiler would report a cycle in `SCHEMA`. Only the first recursive field is
+/// reported, because one change fixes all of them.
+fn reject_recursion(input: &DeriveInput, mistakes: &mut Mistakes) {
     let fields: Vec<&Field> = match &input.data {
         Data::Struct(data) => data.fields.iter().collect(),
         Data::Enum(data) => data.variants.iter().flat_map(|variant| &variant.fields).collect(),
-        // Refused as it is.
+        // Rejected already.
         Data::Union(_) => return,
     };
     let ident = &input.ident;
     if let Some(at) = fields.into_iter().find_map(|field| itself(&field.ty, ident)) {
         mistakes.add(
             at,
-            format!("`{ident}` holds itself, so its schema would have no end; leave `Schema` out of the derive: everything but signatures works without it"),
+            format!("`{ident}` is recursive, so its schema would be infinite; remove `Schema` from the derive: everything but signatures works without it"),
         );
     }
 }
 
-/// Where the type names the one it is a field of, seen through what surely asks for its schema.
-/// Elsewhere the name may do no harm: a `Key<Node>` need not hold a `Node`, and `other::Node` is
-/// another type.
+/// Finds the type `name` in the type of one of its fields. Only types that certainly use the schemas of their arguments
+/// are searched: a `Key<Node>` need not contain a `Node`, and `other::Node` is another type.
 fn itself<'a>(ty: &'a Type, name: &Ident) -> Option<&'a Type> {
     match ty {
         Type::Array(array) => itself(&array.elem, name),
@@ -134,7 +131,7 @@ fn itself<'a>(ty: &'a Type, name: &Ident) -> Option<&'a Type> {
             if is_bare && (last.ident == "Self" || last.ident == *name) {
                 return Some(ty);
             }
-            if !HOLDS_ITS_ARGUMENTS.iter().any(|holder| last.ident == holder) {
+            if !CONTAINS_ITS_ARGUMENTS.iter().any(|container| last.ident == container) {
                 return None;
             }
             let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
@@ -154,7 +151,7 @@ struct Expansion<'a> {
 }
 
 impl Expansion<'_> {
-    /// What holds the fields: a `Struct` or a `Variant`.
+    /// The kind of `holder`, a `Struct` or a `Variant`, with its fields.
     fn kind(&mut self, holder: &str, fields: &Fields, cases: &Cases) -> TokenStream {
         let kind = |prefix: &str| Ident::new(&format!("{prefix}{holder}"), fields.span());
         match fields {
@@ -201,7 +198,7 @@ impl Expansion<'_> {
         }
     }
 
-    /// A struct that serde writes as its only field is a newtype of that.
+    /// A transparent struct, which serde encodes as its only field: a newtype of that field.
     fn transparent(&mut self, ident: &Ident, fields: &Fields) -> TokenStream {
         let position = Position { is_transparent: true, ..Position::default() };
         let kept = fields.iter().filter(|field| {
@@ -217,7 +214,7 @@ impl Expansion<'_> {
                 let found = other.len();
                 self.mistakes.add(
                     ident,
-                    format!("a `#[serde(transparent)]` struct has one field that is not skipped, and `{ident}` has {found}"),
+                    format!("a `#[serde(transparent)]` struct must have exactly one field that is not skipped, but `{ident}` has {found}"),
                 );
                 TokenStream::new()
             }
@@ -235,20 +232,20 @@ impl Expansion<'_> {
         Attributes::read(&field.attrs, position, &mut self.mistakes)
     }
 
-    /// The schema of a field's type, or of the type that is declared in its place.
+    /// The schema of the declared type or of the field's type.
     fn schema(&mut self, field: &Field) -> TokenStream {
         let declared = declared(&field.attrs, &mut self.mistakes);
         self.schema_of(declared.as_ref().unwrap_or(&field.ty))
     }
 
-    /// The schema of a type; the place of an error is that type.
+    /// The schema of a type; the compiler reports errors at that type.
     fn schema_of(&self, ty: &Type) -> TokenStream {
         let root = self.root;
         quote_spanned! { ty.span() => <#ty as #root::Schema>::SCHEMA }
     }
 }
 
-/// Whether a type has this name, as far as its tokens show.
+/// Whether the last segment of a type's path is `name`.
 fn is(ty: &Type, name: &str) -> bool {
     matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == name))
 }

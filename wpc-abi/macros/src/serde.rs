@@ -1,4 +1,4 @@
-//! The attributes of serde that a schema can express, and the refusal of all others.
+//! The attributes of serde that a schema can express, and the errors for all others.
 
 use crate::case::Case;
 use crate::mistakes::Mistakes;
@@ -6,7 +6,7 @@ use syn::ext::IdentExt as _;
 use syn::meta::ParseNestedMeta;
 use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Path, Token};
 
-/// Attributes after which the encoded bytes are no longer those of the fields.
+/// Attributes that change the encoding of a type, so that it is not that of its fields.
 const CHANGES_BYTES: [&str; 20] = [
     "content",
     "deserialize_with",
@@ -30,13 +30,13 @@ const CHANGES_BYTES: [&str; 20] = [
     "with",
 ];
 
-/// Those of them that encode a field in another way, and nothing else.
+/// The subset that changes the encoding of a single field only.
 const CHANGES_ONE_FIELD: [&str; 4] = ["deserialize_with", "getter", "serialize_with", "with"];
 
-/// Attributes that change neither the bytes nor the JSON form. The host refuses unknown fields of JSON anyway.
+/// Attributes that change neither the encoding nor the JSON form. The host rejects unknown fields of JSON anyway.
 const CHANGES_NOTHING: [&str; 5] = ["borrow", "bound", "crate", "deny_unknown_fields", "expecting"];
 
-/// What serde does in one direction and in the other.
+/// A setting for each direction.
 #[derive(Debug, Clone)]
 struct Both<T> {
     serialize: Option<T>,
@@ -58,7 +58,7 @@ impl<T: Clone> Both<T> {
     }
 }
 
-/// What `#[serde(…)]` says of a type, a variant or a field.
+/// The `#[serde(…)]` attributes of a type, a variant or a field.
 #[derive(Debug, Default)]
 pub(crate) struct Attributes {
     rename: Both<String>,
@@ -66,37 +66,37 @@ pub(crate) struct Attributes {
     rename_all_fields: Both<Case>,
     pub(crate) is_transparent: bool,
     pub(crate) is_skipped: bool,
-    /// JSON may omit the field, whose value is then the default of its type.
+    /// JSON may omit the field; its value is then the default of its type.
     pub(crate) is_defaulted: bool,
 }
 
-/// Which names a `rename_all` applies to.
+/// What a name belongs to, which decides how `rename_all` applies.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Named {
-    /// A type, whose name no case changes.
+    /// A type; `rename_all` does not change its name.
     Type,
     Variant,
     Field,
 }
 
-/// Which cases apply to the names below a type or a variant.
+/// The cases of the names inside a type or a variant.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cases(Both<Case>);
 
-/// Where attributes stand, as far as it matters to what they may say.
+/// Where an attribute is, as far as this decides which ones are allowed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Position {
     /// On a struct, which may be `transparent`.
     pub(crate) is_struct: bool,
-    /// On a field of the type `Option`, which JSON may leave out.
+    /// On a field of the type `Option`, which JSON may omit.
     pub(crate) is_option: bool,
-    /// On a field of a transparent struct, of which all but one may be skipped.
+    /// On a field of a transparent struct; all but one may be skipped.
     pub(crate) is_transparent: bool,
-    /// On a field whose type has a default that the host knows.
+    /// On a field whose default the host knows.
     pub(crate) has_known_default: bool,
-    /// On a field whose bytes are declared to be those of another type.
+    /// On a field that is declared to be encoded like another type.
     pub(crate) is_declared: bool,
-    /// On a type whose bytes are declared to be those of another type.
+    /// On a type that is declared to be encoded like another type.
     pub(crate) is_declared_as_whole: bool,
 }
 
@@ -108,7 +108,7 @@ impl Attributes {
     ) -> Self {
         let mut read = Self::default();
         for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("serde")) {
-            // Attributes that do not parse are serde's to report.
+            // serde reports attributes that do not parse.
             let _ = attribute.parse_nested_meta(|meta| read.add(&meta, position, mistakes));
         }
         read
@@ -134,14 +134,14 @@ impl Attributes {
             } else if path.is_ident("skip") && position.is_transparent {
                 self.is_skipped = true;
             } else if path.is_ident("default") && position.is_option && !has_value {
-                // JSON may omit it, which means `None` with the attribute and without.
+                // JSON may omit it; it is then `None`, with or without the attribute.
             } else if path.is_ident("default") && position.has_known_default && !has_value {
                 self.is_defaulted = true;
             } else if position.is_declared_as_whole
                 || (position.is_declared
                     && CHANGES_ONE_FIELD.iter().any(|name| path.is_ident(name)))
             {
-                // The declaration says what the bytes are.
+                // The declared type describes the encoding.
             } else if let Some(why) = refusal(path) {
                 mistakes.add(path, why);
             }
@@ -149,7 +149,7 @@ impl Attributes {
         Ok(())
     }
 
-    /// The one name that both directions use.
+    /// The name, which must be the same in both directions.
     pub(crate) fn name(
         &self,
         ident: &Ident,
@@ -166,44 +166,44 @@ impl Attributes {
         };
         let written = name(&self.rename.serialize, cases.0.serialize);
         let read = name(&self.rename.deserialize, cases.0.deserialize);
-        // The name of a type is for people only.
+        // The name of a type is not encoded.
         if written != read && !matches!(named, Named::Type) {
             mistakes.add(
                 ident,
-                format!("`Schema` has one name for `{plain}`, and serde writes `{written}` and reads `{read}`; use one name in both directions, or remove `Schema` from the derive"),
+                format!("`Schema` needs one name for `{plain}`, but serde writes `{written}` and reads `{read}`; use one name in both directions, or remove `Schema` from the derive"),
             );
         }
         written
     }
 
-    /// What applies to the variants of an enum, or to the fields of a struct.
+    /// The cases of an enum's variants or a struct's fields.
     pub(crate) fn cases(&self) -> Cases {
         Cases(self.rename_all.clone())
     }
 
-    /// What applies to the fields of a variant, of which these are the enum's attributes.
+    /// The cases of a variant's fields; `self` are the attributes of the enum.
     pub(crate) fn cases_of_fields(&self, variant: &Self) -> Cases {
         Cases(variant.rename_all.or(&self.rename_all_fields))
     }
 }
 
-/// Why an attribute is refused; `None` if it changes nothing.
+/// The error for an attribute; `None` if the attribute is allowed.
 fn refusal(path: &Path) -> Option<String> {
     let name = path.get_ident()?.unraw().to_string();
     if CHANGES_NOTHING.contains(&name.as_str()) {
         return None;
     }
     let why = if CHANGES_BYTES.contains(&name.as_str()) {
-        "it makes the encoded bytes differ from the fields"
+        "it changes how the fields are encoded"
     } else if name == "default" {
-        "the host knows the defaults of numbers, `bool`, `char`, `String`, collections and `Option` only"
+        "the host only knows the defaults of numbers, `bool`, `char`, `String`, collections and `Option`"
     } else if name == "alias" {
-        "callers by JSON know one name"
+        "callers that use JSON know a single name"
     } else {
-        "it may change the encoded bytes or the JSON form"
+        "it may change the encoding or the JSON form"
     };
     Some(format!(
-        "`Schema` cannot express `#[serde({name})]`: {why}; remove the attribute, or `Schema` from the derive"
+        "`Schema` cannot express `#[serde({name})]`: {why}; remove the attribute, or remove `Schema` from the derive"
     ))
 }
 
@@ -231,10 +231,10 @@ fn values(meta: &ParseNestedMeta<'_>) -> syn::Result<Both<LitStr>> {
     Ok(both)
 }
 
-/// A value; `None` where it is not a text, which serde reports.
+/// A string value; `None` if it is not a string, which serde reports.
 fn text(meta: &ParseNestedMeta<'_>) -> syn::Result<Option<LitStr>> {
     let mut value = meta.value()?.parse()?;
-    // What a macro puts in has a group around it.
+    // A value that a macro inserted is inside a group.
     while let Expr::Group(group) = value {
         value = *group.expr;
     }
@@ -249,14 +249,15 @@ fn cases(meta: &ParseNestedMeta<'_>, mistakes: &mut Mistakes) -> syn::Result<Bot
     for value in values.serialize.iter().chain(&values.deserialize) {
         if Case::of(&value.value()).is_none() {
             let known = Case::names();
-            mistakes.add(value, format!("unknown case {:?}; there are {known}", value.value()));
+            mistakes
+                .add(value, format!("unknown case {:?}; expected one of {known}", value.value()));
             break;
         }
     }
     Ok(values.map(|value| Case::of(&value.value())))
 }
 
-/// Passes over what follows a path; whether there is anything.
+/// Skips the value after a path, and returns whether there is one.
 fn skip_value(meta: &ParseNestedMeta<'_>) -> syn::Result<bool> {
     if meta.input.peek(Token![=]) {
         meta.value()?.parse::<Expr>()?;

@@ -1,0 +1,287 @@
+//! Compares types and reports where they first differ.
+//!
+//! Two types agree if their values have the same bytes and the same meaning. The comparison ignores:
+//!
+//! * the names of types and of parameters;
+//! * newtypes: only their content is compared;
+//! * `usize` against `u32` and `isize` against `i32`, because a guest's addresses have 32 bits;
+//! * byte arrays against `Vec<u8>`, tuples against tuple structs, `()` against unit structs, and a variant's only item
+//!   against a tuple of that item.
+//!
+//! Names of fields and variants and their order must be equal: two swapped fields of one type would otherwise be
+//! confused silently. A type that is not declared agrees with every type.
+
+mod difference;
+
+use crate::section::Signature;
+use crate::text::type_text;
+use alloc::borrow::ToOwned as _;
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use postcard_schema::schema::owned::{
+    OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType, OwnedNamedValue,
+    OwnedNamedVariant,
+};
+
+pub use difference::Difference;
+
+/// What is compared with the expected type.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// A type.
+    Type,
+    /// As much of a type as one value reveals, see [`unknown`].
+    Value,
+}
+
+/// A part of a type that a value does not reveal, such as the items' type of an empty sequence.
+///
+/// In [`compare_value`] it agrees with every type. As a variant's content it stands for a variant that the value does
+/// not have.
+#[must_use]
+pub fn unknown() -> OwnedNamedType {
+    OwnedNamedType { name: "?".to_owned(), ty: Type::Schema }
+}
+
+/// Compares two types.
+///
+/// # Errors
+///
+/// The first [`Difference`].
+pub fn compare(expected: &OwnedNamedType, found: &OwnedNamedType) -> Result<(), Difference> {
+    types(expected, found, Mode::Type)
+}
+
+/// Compares a type with as much as one value reveals of its own type: [`unknown`] parts agree with every type, and an
+/// enum needs only the variants up to the last one that the value has.
+///
+/// # Errors
+///
+/// The first [`Difference`].
+pub fn compare_value(expected: &OwnedNamedType, found: &OwnedNamedType) -> Result<(), Difference> {
+    types(expected, found, Mode::Value)
+}
+
+/// Compares two signatures: the number of parameters, their types and the result's. A type that
+/// either signature does not declare is not compared.
+///
+/// # Errors
+///
+/// The first [`Difference`], in parameter N or in the result.
+pub fn compare_signatures(expected: &Signature, found: &Signature) -> Result<(), Difference> {
+    let (wanted, there) = (expected.arguments.len(), found.arguments.len());
+    if wanted != there {
+        let difference = Difference::here(count(wanted), count(there));
+        return Err(difference.within("number of parameters"));
+    }
+    for (at, (expected, found)) in expected.arguments.iter().zip(&found.arguments).enumerate() {
+        optional(expected.ty.as_ref(), found.ty.as_ref())
+            .map_err(|difference| difference.within(&format!("parameter {}", at + 1)))?;
+    }
+    optional(expected.result.as_ref(), found.result.as_ref())
+        .map_err(|difference| difference.within("result"))
+}
+
+fn count(number: usize) -> String {
+    number.to_string()
+}
+
+fn optional(
+    expected: Option<&OwnedNamedType>,
+    found: Option<&OwnedNamedType>,
+) -> Result<(), Difference> {
+    match (expected, found) {
+        (Some(expected), Some(found)) => compare(expected, found),
+        _ => Ok(()),
+    }
+}
+
+fn types(expected: &OwnedNamedType, found: &OwnedNamedType, mode: Mode) -> Result<(), Difference> {
+    use Type as T;
+    // A difference inside a type without a name, such as `Option<u32>`, is reported for the whole type.
+    let whole = |result: Result<(), Difference>| {
+        result.map_err(|inner| if inner.place.is_empty() { differ(expected, found) } else { inner })
+    };
+    match (&expected.ty, &found.ty) {
+        (_, T::Schema) if mode == Mode::Value => Ok(()),
+        (T::NewtypeStruct(inner), _) => types(inner, found, mode),
+        (_, T::NewtypeStruct(inner)) => types(expected, inner, mode),
+        (T::Usize, T::U32) | (T::U32, T::Usize) | (T::Isize, T::I32) | (T::I32, T::Isize) => Ok(()),
+        (T::Unit | T::UnitStruct, T::Unit | T::UnitStruct) => Ok(()),
+        (T::ByteArray, T::Seq(item)) | (T::Seq(item), T::ByteArray)
+            if matches!(item.ty, T::U8) || (mode == Mode::Value && item.ty == T::Schema) =>
+        {
+            Ok(())
+        }
+        (T::Option(expected), T::Option(found)) | (T::Seq(expected), T::Seq(found)) => {
+            whole(types(expected, found, mode))
+        }
+        (
+            T::Tuple(expected_items) | T::TupleStruct(expected_items),
+            T::Tuple(found_items) | T::TupleStruct(found_items),
+        ) if expected_items.len() == found_items.len() => {
+            whole(items(expected_items, found_items, mode))
+        }
+        (T::Map { key, val }, T::Map { key: found_key, val: found_val }) => {
+            whole(types(key, found_key, mode).and_then(|()| types(val, found_val, mode)))
+        }
+        (T::Struct(fields), T::Struct(found)) => fields_of(&expected.name, fields, found, mode),
+        (T::Enum(variants), T::Enum(found)) => variants_of(&expected.name, variants, found, mode),
+        (one, other) if one == other => Ok(()),
+        _ => Err(differ(expected, found)),
+    }
+}
+
+/// The difference of two types as a whole. Types of the same name are shown with their kinds.
+fn differ(expected: &OwnedNamedType, found: &OwnedNamedType) -> Difference {
+    let [one, other] = [expected, found].map(type_text);
+    if one == other {
+        let [one, other] =
+            [expected, found].map(|ty| format!("`{}` ({})", type_text(ty), kind(ty)));
+        return Difference::here(one, other);
+    }
+    Difference::here(format!("`{one}`"), format!("`{other}`"))
+}
+
+fn kind(named: &OwnedNamedType) -> &'static str {
+    match &named.ty {
+        Type::Option(_) => "an option",
+        Type::NewtypeStruct(_) => "a newtype",
+        Type::UnitStruct => "a unit struct",
+        Type::Seq(_) => "a sequence",
+        Type::Tuple(_) | Type::TupleStruct(_) => "a tuple",
+        Type::Map { .. } => "a map",
+        Type::Struct(_) => "a struct",
+        Type::Enum(_) => "an enum",
+        _ => "a primitive type",
+    }
+}
+
+fn items(
+    expected: &[OwnedNamedType],
+    found: &[OwnedNamedType],
+    mode: Mode,
+) -> Result<(), Difference> {
+    expected.iter().zip(found).try_for_each(|(expected, found)| types(expected, found, mode))
+}
+
+/// Compares the fields of the struct or variant `owner`.
+fn fields_of(
+    owner: &str,
+    expected: &[OwnedNamedValue],
+    found: &[OwnedNamedValue],
+    mode: Mode,
+) -> Result<(), Difference> {
+    for at in 0..expected.len().max(found.len()) {
+        let number = at + 1;
+        let shown = |field: &OwnedNamedValue| format!("`{}`", type_text(&field.ty));
+        let place =
+            |field: &OwnedNamedValue| format!("field `{}` of `{owner}`", plain(&field.name));
+        match (expected.get(at), found.get(at)) {
+            (Some(one), Some(other)) if plain(&one.name) == plain(&other.name) => {
+                types(&one.ty, &other.ty, mode)
+                    .map_err(|difference| difference.within(&place(one)))?;
+            }
+            (Some(one), Some(other)) => {
+                let [one, other] = [one, other].map(|field| format!("`{}`", plain(&field.name)));
+                let place = format!("field {number} of `{owner}`");
+                return Err(Difference::here(one, other).within(&place));
+            }
+            (Some(one), None) => {
+                let difference = Difference::here(shown(one), "no such field".to_owned());
+                return Err(difference.within(&place(one)));
+            }
+            (None, Some(other)) => {
+                let difference = Difference::here("no such field".to_owned(), shown(other));
+                return Err(difference.within(&place(other)));
+            }
+            (None, None) => {}
+        }
+    }
+    Ok(())
+}
+
+fn variants_of(
+    owner: &str,
+    expected: &[OwnedNamedVariant],
+    found: &[OwnedNamedVariant],
+    mode: Mode,
+) -> Result<(), Difference> {
+    for at in 0..expected.len().max(found.len()) {
+        let place = |variant: &OwnedNamedVariant| {
+            format!("variant `{}` of `{owner}`", plain(&variant.name))
+        };
+        let none = || "no such variant".to_owned();
+        let there = || "a variant".to_owned();
+        match (expected.get(at), found.get(at)) {
+            (_, Some(other)) if mode == Mode::Value && is_unknown(other) => {}
+            (Some(one), Some(other)) if plain(&one.name) == plain(&other.name) => {
+                contents(one, other, mode).map_err(|difference| difference.within(&place(one)))?;
+            }
+            (Some(one), Some(other)) => {
+                let [one, other] =
+                    [one, other].map(|variant| format!("`{}`", plain(&variant.name)));
+                let place = format!("variant {} of `{owner}`", at + 1);
+                return Err(Difference::here(one, other).within(&place));
+            }
+            // A value reveals no variants after its own.
+            (Some(_), None) if mode == Mode::Value => {}
+            (Some(one), None) => return Err(Difference::here(there(), none()).within(&place(one))),
+            (None, Some(other)) => {
+                return Err(Difference::here(none(), there()).within(&place(other)));
+            }
+            (None, None) => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_unknown(variant: &OwnedNamedVariant) -> bool {
+    matches!(&variant.ty, Variant::NewtypeVariant(inner) if inner.ty == Type::Schema)
+}
+
+fn contents(
+    expected: &OwnedNamedVariant,
+    found: &OwnedNamedVariant,
+    mode: Mode,
+) -> Result<(), Difference> {
+    use Variant as V;
+    match (&expected.ty, &found.ty) {
+        (V::UnitVariant, V::UnitVariant) => Ok(()),
+        (V::NewtypeVariant(_) | V::TupleVariant(_), V::NewtypeVariant(_) | V::TupleVariant(_))
+            if unnamed(expected).len() == unnamed(found).len() =>
+        {
+            items(unnamed(expected), unnamed(found), mode)
+        }
+        (V::StructVariant(fields), V::StructVariant(found)) => {
+            fields_of(&expected.name, fields, found, mode)
+        }
+        _ => Err(Difference::here(content_text(&expected.ty), content_text(&found.ty))),
+    }
+}
+
+/// A variant's unnamed items. A single item is not a tuple.
+fn unnamed(variant: &OwnedNamedVariant) -> &[OwnedNamedType] {
+    match &variant.ty {
+        Variant::NewtypeVariant(inner) => core::slice::from_ref(inner),
+        Variant::TupleVariant(items) => items,
+        Variant::UnitVariant | Variant::StructVariant(_) => &[],
+    }
+}
+
+fn content_text(variant: &Variant) -> String {
+    match variant {
+        Variant::UnitVariant => "no content".to_owned(),
+        Variant::NewtypeVariant(inner) => format!("`{}`", type_text(inner)),
+        Variant::TupleVariant(items) => format!("{} items", items.len()),
+        Variant::StructVariant(_) => "fields".to_owned(),
+    }
+}
+
+/// A name without the `r#` of a raw identifier.
+fn plain(name: &str) -> &str {
+    name.strip_prefix("r#").unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests;
