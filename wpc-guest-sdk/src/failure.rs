@@ -1,5 +1,4 @@
-//! How an error becomes a guest error: its type's name and its variant's, what it displays, what caused it, and the
-//! error itself.
+//! Converts errors into guest errors: the name of the type, the variant, the message, the sources and the encoded error.
 
 use crate::entry::is_own;
 use crate::text::joined;
@@ -12,7 +11,7 @@ use wpc_abi::GuestError;
 use wpc_abi::describe::{DataModelType, Schema};
 use wpc_abi::reply::MAX_PAYLOAD;
 
-/// An error that can leave a function: anything that displays itself.
+/// An error that a function can return: any type that implements `Display`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot become a guest error, because it does not implement `std::fmt::Display`",
     label = "implement `Display` for this, or map the error to a `wpc::GuestError`"
@@ -21,28 +20,28 @@ pub trait Failure {}
 
 impl<E: Display + 'static> Failure for E {}
 
-/// Only errors that display themselves may leave a function.
+/// Compiles only for types that can be a function's error.
 pub fn is_failure<E: Failure>() {}
 
-/// An error on its way out. The right `into_guest_error` is found by what the error can do: a
-/// [`GuestError`] goes as it is, an [`Error`] tells its sources, anything else its message.
+/// An error to convert. Method resolution selects `into_guest_error` by the error's traits: a [`GuestError`] is kept, an
+/// [`Error`] reports its sources, and any other error its message only.
 #[derive(Debug)]
 pub struct Caught<E>(pub E);
 
-/// For errors that may have sources.
+/// The conversion of errors that may have sources.
 pub trait ChainOfError {
-    /// The guest error.
+    /// Converts the error.
     fn into_guest_error(self, place: &str) -> GuestError;
 }
 
-/// For everything else that displays itself.
+/// The conversion of all other errors.
 pub trait ChainOfAny {
-    /// The guest error.
+    /// Converts the error.
     fn into_guest_error(self, place: &str) -> GuestError;
 }
 
 impl Caught<&GuestError> {
-    /// The error itself, with the place where it left the guest added to its stack.
+    /// Returns the error with `place`, where it left the guest, added to its stack.
     #[must_use]
     pub fn into_guest_error(self, place: &str) -> GuestError {
         let mut error = self.0.clone();
@@ -75,14 +74,14 @@ impl<E: Display + 'static> ChainOfAny for &Caught<&E> {
     }
 }
 
-/// Names an error's variant. The [derive](macro@crate::Error) implements it; a struct has none.
+/// Names an error's variant. The [derive](macro@crate::Error) implements it.
 pub trait Variant {
-    /// The variant's name, or nothing.
+    /// The variant's name; empty for a struct.
     fn variant(&self) -> &'static str;
 }
 
-/// An error of which the right `add_to` adds what its type makes known: variant and payload by its schema, the variant
-/// alone by the derive of `wpc::Error`, or nothing.
+/// An error whose details are added to a guest error. Method resolution selects `add_to` by the error's traits: a schema
+/// adds variant and payload, the derive of `wpc::Error` the variant only.
 #[derive(Debug)]
 pub struct Detail<'a, E>(pub &'a E);
 
@@ -94,19 +93,19 @@ impl<E> Clone for Detail<'_, E> {
 
 impl<E> Copy for Detail<'_, E> {}
 
-/// For errors that can be encoded and have a schema.
+/// The details of errors that can be encoded and have a schema.
 pub trait DetailOfSchema {
     /// Adds variant and payload.
     fn add_to(self, error: &mut GuestError);
 }
 
-/// For errors with the derive.
+/// The details of errors with the derive.
 pub trait DetailOfVariant {
     /// Adds the variant.
     fn add_to(self, error: &mut GuestError);
 }
 
-/// For all others.
+/// The details of all other errors.
 pub trait NoDetail {
     /// Adds nothing.
     fn add_to(self, error: &mut GuestError);
@@ -117,7 +116,7 @@ impl<E: Serialize + Schema> DetailOfSchema for &Detail<'_, E> {
         if !is_own(E::SCHEMA) {
             return;
         }
-        // Without its bytes an error still has its name and what it displays.
+        // An error that does not encode is reported with name and message only.
         let Ok(payload) = postcard::to_allocvec(self.0) else { return };
         if let DataModelType::Enum(variants) = E::SCHEMA.ty
             && let Ok((at, _)) = postcard::take_from_bytes::<u32>(&payload)
@@ -139,7 +138,7 @@ impl<E> NoDetail for Detail<'_, E> {
     fn add_to(self, _: &mut GuestError) {}
 }
 
-/// The type's name without its path and its arguments: `DivisionByZero`.
+/// The type's name without path and type arguments: `DivisionByZero`.
 fn short_name<E>() -> String {
     short(core::any::type_name::<E>())
 }
@@ -147,7 +146,7 @@ fn short_name<E>() -> String {
 fn short(path: &str) -> String {
     let path = path.find('<').map_or(path, |end| &path[..end]);
     let name = path.rfind(':').map_or(path, |colon| &path[colon + 1..]);
-    // A text and a box as errors say nothing by their types.
+    // The names of these types do not describe an error.
     if matches!(name, "String" | "&str" | "str" | "Box") {
         "Error".to_owned()
     } else {
@@ -161,7 +160,7 @@ mod tests {
     use std::num::ParseIntError;
 
     #[test]
-    fn an_error_tells_its_type_its_message_its_place_and_its_sources() {
+    fn an_error_reports_type_message_location_and_sources() {
         let error = "x".parse::<i32>().unwrap_err();
         let error = (Caught(&error)).into_guest_error("f at lib.rs:1");
         assert_eq!(error.name, "ParseIntError");
@@ -172,7 +171,7 @@ mod tests {
         struct Outer(ParseIntError);
         impl Display for Outer {
             fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                f.write_str("no number")
+                f.write_str("not a number")
             }
         }
         impl Error for Outer {
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_types_name_stands_without_its_path_and_its_arguments() {
+    fn a_short_name_has_no_path_and_no_type_arguments() {
         for (path, name) in [
             ("a::b::Failed", "Failed"),
             ("Failed", "Failed"),
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_and_guest_errors_are_errors_too() {
+    fn strings_and_guest_errors_are_converted() {
         let text = (&Caught(&"no".to_owned())).into_guest_error("f");
         assert_eq!((text.name.as_str(), text.message.as_str()), ("Error", "no"));
 

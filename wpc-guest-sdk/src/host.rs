@@ -1,4 +1,4 @@
-//! What a guest may ask its host: constants, dependencies, the log, randomness and clocks.
+//! The host's functions for guests: constants, dependencies, the log, randomness and clocks.
 
 use crate::{import, text};
 use alloc::string::String;
@@ -15,15 +15,15 @@ use wpc_abi::reply::{CONSTANT_NOT_DEFINED, Reply};
 #[doc(inline)]
 pub use wpc_abi::names::LogLevel as Level;
 
-/// How much room an answer of the host is given at first. Most constants and small replies fit,
-/// and a larger one costs one more crossing.
-const FIRST_ROOM: usize = 512;
+/// The initial capacity of a buffer for the host's answer, in bytes. Most constants and small replies fit; a larger one
+/// needs a second call of the host.
+const FIRST_CAPACITY: usize = 512;
 
-/// The value of the constant `name`.
+/// Reads the constant `name`.
 ///
-/// [`constant!`](crate::constant!) is the better way for a name known when the guest is written.
-/// This one is for a name made at run time, and for a constant that may be missing. The module does not record its
-/// type, so the host cannot check it: a constant of another integer type may decode to a different value.
+/// Prefer [`constant!`](crate::constant!) for a name that is known at compile time. Use this function for a name that is
+/// computed at run time and for a constant that may be missing. The module does not record the type, so the host cannot
+/// check it: a constant of another integer type may decode to a different value.
 ///
 /// ```
 /// fn greeting(language: &str) -> String {
@@ -37,39 +37,41 @@ const FIRST_ROOM: usize = 512;
 ///
 /// # Errors
 ///
-/// `ConstantNotDefined` where the host has none of the name; `DecodeError` where its value is of
-/// another type.
+/// `ConstantNotDefined` if the host does not define the constant; `DecodeError` if its value does not decode.
 pub fn constant<T: DeserializeOwned>(name: &str) -> Result<T, GuestError> {
     let bytes = constant_bytes(name)?;
-    decode(&bytes).map_err(|why| no_such_constant(name, core::any::type_name::<T>(), &why))
+    decode(&bytes).map_err(|why| constant_decode_error(name, core::any::type_name::<T>(), &why))
 }
 
 #[cold]
-fn no_such_constant(name: &str, ty: &str, why: &str) -> GuestError {
-    GuestError::new("DecodeError", text::joined(&["constant `", name, "` is no `", ty, "`: ", why]))
+fn constant_decode_error(name: &str, ty: &str, why: &str) -> GuestError {
+    let message = text::joined(&["failed to decode constant `", name, "` as `", ty, "`: ", why]);
+    #[cfg(not(target_arch = "wasm32"))]
+    let message = import::with_defined_type(name, message);
+    GuestError::new("DecodeError", message)
 }
 
 fn constant_bytes(name: &str) -> Result<Vec<u8>, GuestError> {
     #[cfg(not(target_arch = "wasm32"))]
     import::require_host(&text::joined(&["constant `", name, "`"]))?;
-    let mut room = vec![0; FIRST_ROOM];
+    let mut buffer = vec![0; FIRST_CAPACITY];
     loop {
-        let len = import::constant(name, &mut room);
+        let len = import::constant(name, &mut buffer);
         let Ok(len) = usize::try_from(len) else {
             return Err(GuestError::new(
                 CONSTANT_NOT_DEFINED,
                 text::joined(&["constant `", name, "` is not defined"]),
             ));
         };
-        let fits = len <= room.len();
-        room.resize(len, 0);
+        let fits = len <= buffer.len();
+        buffer.resize(len, 0);
         if fits {
-            return Ok(room);
+            return Ok(buffer);
         }
     }
 }
 
-/// A value that is all there is in `bytes`.
+/// Decodes a value from all of `bytes`.
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),
@@ -78,97 +80,95 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     }
 }
 
-/// A function elsewhere, as errors name it.
+/// An imported function, as errors name it.
 #[derive(Debug, Clone, Copy)]
-struct Elsewhere<'a> {
+struct Imported<'a> {
     alias: &'a str,
     function: &'a str,
 }
 
-impl Elsewhere<'_> {
+impl Imported<'_> {
     #[cold]
     fn failed(self, name: &str, why: &str) -> GuestError {
         let Self { alias, function } = self;
         GuestError::new(name, text::joined(&["function `", alias, "::", function, "`: ", why]))
     }
 
-    /// Passes the arguments, and gives the bytes of the value that comes back.
+    /// Calls the function with encoded arguments and returns its encoded reply.
     fn exchange(
         self,
         arguments: &[u8],
         import: &mut dyn FnMut(&[u8], &mut [u8]) -> i64,
     ) -> Result<Vec<u8>, GuestError> {
-        let mut room = vec![0; FIRST_ROOM];
-        let len = usize::try_from(import(arguments, &mut room))
-            .map_err(|_| self.failed("DecodeError", "the host gave no reply"))?;
-        let fits = len <= room.len();
-        room.resize(len, 0);
+        let mut buffer = vec![0; FIRST_CAPACITY];
+        let len = usize::try_from(import(arguments, &mut buffer))
+            .map_err(|_| self.failed("DecodeError", "the host returned no reply"))?;
+        let fits = len <= buffer.len();
+        buffer.resize(len, 0);
         if !fits {
-            import::take(&mut room);
+            import::take(&mut buffer);
         }
-        match Reply::split(&room) {
-            Some(Reply::Value(_)) => Ok(room),
+        match Reply::split(&buffer) {
+            Some(Reply::Value(_)) => Ok(buffer),
             Some(Reply::Error(error)) => {
                 Err(decode(error).unwrap_or_else(|why| self.failed("DecodeError", &why)))
             }
             Some(Reply::BadArguments(why)) => Err(self.failed(
                 "BadArguments",
-                postcard::from_bytes(why).unwrap_or("its arguments did not decode"),
+                postcard::from_bytes(why).unwrap_or("failed to decode the arguments"),
             )),
-            // The host tells no places: it writes values into the room.
+            // The host does not return references: it writes the value into the buffer.
             Some(Reply::Elsewhere { .. }) | None => {
-                Err(self.failed("DecodeError", "the reply has no kind"))
+                Err(self.failed("DecodeError", "the reply has an unknown kind"))
             }
         }
     }
 }
 
-/// Calls a function elsewhere through `import`, which passes the arguments and gives room for the
-/// reply.
+/// Calls an imported function by `import`, which takes the arguments and a buffer for the reply.
 ///
 /// # Errors
 ///
-/// The function's own error; `BadArguments` where it could not decode the arguments, `DecodeError`
-/// where its reply is of another type.
+/// The function's own error; `BadArguments` if it could not decode the arguments; `DecodeError` if its reply does not
+/// decode.
 pub fn call_dependency<T: DeserializeOwned>(
     alias: &str,
     function: &str,
     arguments: &impl Serialize,
     mut import: impl FnMut(&[u8], &mut [u8]) -> i64,
 ) -> Result<T, GuestError> {
-    let elsewhere = Elsewhere { alias, function };
+    let imported = Imported { alias, function };
     #[cfg(not(target_arch = "wasm32"))]
     import::require_host(&text::joined(&["function `", alias, "::", function, "`"]))?;
     let arguments = postcard::to_allocvec(arguments)
-        .map_err(|error| elsewhere.failed("EncodeError", text::encode_reason(&error)))?;
-    let reply = elsewhere.exchange(&arguments, &mut import)?;
-    // The first byte told that a value follows.
-    decode(&reply[1..]).map_err(|why| elsewhere.failed("DecodeError", &why))
+        .map_err(|error| imported.failed("EncodeError", text::encode_reason(&error)))?;
+    let reply = imported.exchange(&arguments, &mut import)?;
+    // `exchange` checked that the first byte is the kind of a value.
+    decode(&reply[1..]).map_err(|why| imported.failed("DecodeError", &why))
 }
 
-/// Writes a line to the host's log: it reaches the host's `tracing` and its events. What is beyond
-/// 16 KiB is cut off.
+/// Writes a line to the host's log, which forwards it to `tracing` and to its events. The line is truncated to 16 KiB.
 ///
 /// The macros [`error!`](crate::error!), [`warn!`](crate::warn!), [`info!`](crate::info!),
-/// [`debug!`](crate::debug!) and [`trace!`](crate::trace!) format the line; this is for a text that
-/// is there, or a level that is chosen at run time.
+/// [`debug!`](crate::debug!) and [`trace!`](crate::trace!) format the line. Use this function for an existing string or a
+/// level that is chosen at run time.
 ///
 /// ```
 /// use wpc::Level;
 ///
-/// fn told(text: &str, urgent: bool) {
+/// fn notify(text: &str, urgent: bool) {
 ///     wpc::log(if urgent { Level::Warn } else { Level::Debug }, text);
 /// }
 ///
 /// let host = wpc::testing::Host::new().install();
-/// told("the store is full", true);
+/// notify("the store is full", true);
 /// assert_eq!(host.logs(), [(Level::Warn, "the store is full".to_owned())]);
 /// ```
 pub fn log(level: Level, text: &str) {
     import::log(level, text);
 }
 
-/// What the log macros call. A text without arguments is not copied.
+/// Called by the log macros. A text without arguments is not copied.
 pub fn log_formatted(level: Level, arguments: fmt::Arguments<'_>) {
     match arguments.as_str() {
         Some(text) => log(level, text),
@@ -176,7 +176,7 @@ pub fn log_formatted(level: Level, arguments: fmt::Arguments<'_>) {
     }
 }
 
-/// Random bytes, fit for keys; needs the capability `random`.
+/// Returns random bytes that are suitable for keys; needs the capability `random`.
 ///
 /// ```
 /// fn token() -> u64 {
@@ -189,15 +189,15 @@ pub fn log_formatted(level: Level, arguments: fmt::Arguments<'_>) {
 ///
 /// # Panics
 ///
-/// Outside a sandbox, unless a test gives a [seed](crate::testing::Host::random_seed).
+/// Outside a sandbox, unless a test sets a [seed](crate::testing::Host::random_seed).
 #[must_use]
 pub fn random<const N: usize>() -> [u8; N] {
-    let mut room = [0; N];
-    import::random(&mut room);
-    room
+    let mut bytes = [0; N];
+    import::random(&mut bytes);
+    bytes
 }
 
-/// The time since 1970-01-01 00:00 UTC; needs the capability `clock`.
+/// Returns the time since 1970-01-01 00:00 UTC; needs the capability `clock`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -212,13 +212,13 @@ pub fn random<const N: usize>() -> [u8; N] {
 ///
 /// # Panics
 ///
-/// Outside a sandbox, unless a test gives a [clock](crate::testing::Host::clock).
+/// Outside a sandbox, unless a test sets a [clock](crate::testing::Host::clock).
 #[must_use]
 pub fn wall_clock() -> Duration {
     clock(ClockKind::Wall)
 }
 
-/// The time since some fixed moment; never goes backwards. Needs the capability `clock`.
+/// Returns the time since a fixed moment, which never goes backwards; needs the capability `clock`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -236,7 +236,7 @@ pub fn wall_clock() -> Duration {
 ///
 /// # Panics
 ///
-/// Outside a sandbox, unless a test gives a [clock](crate::testing::Host::clock).
+/// Outside a sandbox, unless a test sets a [clock](crate::testing::Host::clock).
 #[must_use]
 pub fn monotonic_clock() -> Duration {
     clock(ClockKind::Monotonic)

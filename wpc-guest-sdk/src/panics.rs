@@ -1,22 +1,21 @@
-//! How a panic's message and its place reach the caller: they are told before the trap.
+//! Reports a panic's message and location to the host before the trap.
 
 use core::panic::PanicInfo;
 
-/// Tells the host of a panic and traps: what a panic handler without the standard library does.
+/// Reports a panic to the host and traps, as a panic handler without the standard library must.
 ///
-/// [`panic_handler!`](crate::panic_handler!) makes the handler. This is for one that does more:
+/// [`panic_handler!`](crate::panic_handler!) defines such a handler. Call this function from a custom one:
 ///
 /// ```
 /// # #[cfg(target_arch = "wasm32")]
 /// #[panic_handler]
 /// fn handler(info: &core::panic::PanicInfo<'_>) -> ! {
-///     wpc::error!("this sandbox is over");
+///     wpc::error!("the sandbox ends");
 ///     wpc::panic(info)
 /// }
 /// ```
 ///
-/// A panic while the panic is told traps at once. Outside a sandbox the message goes to standard
-/// error and the process aborts.
+/// A panic during the report traps at once. Outside a sandbox the message goes to standard error and the process aborts.
 pub fn panic(info: &PanicInfo<'_>) -> ! {
     #[cfg(target_arch = "wasm32")]
     {
@@ -25,13 +24,13 @@ pub fn panic(info: &PanicInfo<'_>) -> ! {
         use core::cell::Cell;
         use core::fmt::Write as _;
 
-        // An allocator that has no memory left panics again when the text is made.
-        static TELLING: OneThread<Cell<bool>> = OneThread(Cell::new(false));
-        if !TELLING.0.replace(true) {
+        // Formatting the message allocates, which panics again if the memory is exhausted.
+        static REPORTING: OneThread<Cell<bool>> = OneThread(Cell::new(false));
+        if !REPORTING.0.replace(true) {
             let message = info.message();
             let mut formatted = String::new();
             let message = message.as_str().unwrap_or_else(|| {
-                // What was written until an error is what can be told.
+                // If a part fails to format, the parts before it are reported.
                 let _ = write!(formatted, "{message}");
                 &formatted
             });
@@ -46,15 +45,15 @@ pub fn panic(info: &PanicInfo<'_>) -> ! {
     }
 }
 
-/// Makes the standard library tell of panics. Called before every first call; once is enough, and
-/// later an author's own hook may be in its place.
+/// Installs a panic hook that reports panics to the host. Only the first call has an effect, so that it does not replace
+/// a hook that the guest installs later.
 #[cfg(all(target_arch = "wasm32", feature = "std"))]
-pub(crate) fn tell_of_panics() {
+pub(crate) fn install_hook() {
     use crate::one_thread::OneThread;
     use core::cell::Cell;
 
-    static TOLD: OneThread<Cell<bool>> = OneThread(Cell::new(false));
-    if !TOLD.0.replace(true) {
+    static INSTALLED: OneThread<Cell<bool>> = OneThread(Cell::new(false));
+    if !INSTALLED.0.replace(true) {
         std::panic::set_hook(std::boxed::Box::new(|panic| {
             crate::import::panic(&crate::text::panicked(panic.location(), panic.payload_as_str()));
         }));

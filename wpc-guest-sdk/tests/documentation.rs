@@ -1,14 +1,16 @@
-//! What authors use is shown, not only told: `missing_docs` asks for words, this for an example.
+//! Every public item has an example; `missing_docs` only requires a description.
 
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 7] = [
     include_str!("../src/lib.rs"),
+    include_str!("../src/macros.rs"),
     include_str!("../src/host.rs"),
     include_str!("../src/panics.rs"),
     include_str!("../src/testing/mod.rs"),
+    include_str!("../src/testing/installed.rs"),
     include_str!("../../wpc-abi/src/names.rs"),
 ];
 
-/// How a public item that authors meet starts.
+/// Whether a line starts a public item.
 fn is_item(line: &str) -> bool {
     let line = line.trim_start();
     [
@@ -26,10 +28,11 @@ fn is_item(line: &str) -> bool {
 #[test]
 fn every_item_has_an_example() {
     let mut shown = 0;
-    // Only on wasm, where documentation is not made.
-    let elsewhere = "/// With the standard library, which has a handler of its own.";
+    // Compiled for wasm only, where documentation is not built.
+    let elsewhere =
+        "/// With the standard library, which defines a handler itself, this is a compile error.";
     for source in SOURCES {
-        // What only the macros' expansions call is no part of what authors see.
+        // Used by expansions of macros only.
         let hidden = ["call_dependency", "log_formatted", "faked", "guest_error"];
         let mut has_example = false;
         for line in source.lines() {
@@ -38,15 +41,15 @@ fn every_item_has_an_example() {
                 has_example |= text.starts_with("/// ```") || text == elsewhere;
                 continue;
             }
-            // The derive is shown with the trait, under whose name both go out.
+            // The example of the trait shows the derive, which has the same name.
             let is_derive = text == "pub use wpc_guest_macros::Schema;";
             if is_item(line) && !is_derive && !hidden.iter().any(|name| text.contains(name)) {
-                assert!(has_example, "it has no example: {line}");
+                assert!(has_example, "an example is missing: {line}");
                 shown += 1;
             }
-            // Attributes stand between an item and its documentation.
+            // Attributes are between an item and its documentation.
             has_example &= text.starts_with("#[");
         }
     }
-    assert!(shown > 25, "only {shown} were looked at");
+    assert!(shown > 25, "only {shown} items were checked");
 }

@@ -1,15 +1,15 @@
-//! What the derive of `Schema` makes of types.
+//! Schemas that the derive creates.
 
 use serde::{Deserialize, Serialize};
 use wpc_abi::text::{definition, type_text};
 
-/// What a type is made of, as text.
+/// A type's definition as text.
 fn described<T: wpc::Schema>() -> String {
     let schema = T::SCHEMA.into();
     definition(&schema).unwrap_or_else(|| type_text(&schema))
 }
 
-#[expect(dead_code, reason = "only the schemas are of interest")]
+#[expect(dead_code, reason = "only the schemas are used")]
 mod shapes {
     use super::*;
     use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ mod shapes {
 }
 
 #[test]
-fn every_shape_has_a_schema() {
+fn every_kind_of_type_has_a_schema() {
     use shapes::*;
     assert_eq!(described::<Unit>(), "Unit");
     assert_eq!(described::<Newtype>(), "Newtype(u8)");
@@ -74,10 +74,10 @@ fn every_shape_has_a_schema() {
     );
 }
 
-/// Types that are encoded like others.
-#[expect(dead_code, reason = "only the schemas are of interest")]
+/// Types that are declared to be encoded like others.
+#[expect(dead_code, reason = "only the schemas are used")]
 mod declared {
-    /// Of another crate, which derives no schema.
+    /// Stands for a type of another crate, without a schema.
     pub(crate) struct Uuid([u8; 16]);
 
     #[derive(wpc::Schema)]
@@ -107,21 +107,21 @@ mod declared {
 }
 
 #[test]
-fn a_type_takes_the_schema_that_is_declared() {
+fn a_declared_schema_is_used() {
     assert_eq!(described::<declared::Item>(), "Item { id: Vec<u8>, price: String }");
     assert_eq!(described::<declared::Name>(), "Name(String)");
 }
 
 #[test]
-fn a_default_that_the_host_knows_is_recorded() {
+fn a_default_is_recorded_in_the_schema() {
     assert_eq!(
         described::<declared::Settings>(),
         "Settings { #[serde(default)] retries: u32, #[serde(default)] tags: Vec<String> }"
     );
 }
 
-/// Types with the names of those that the expansion is made of, and a field for each.
-#[expect(dead_code, reason = "only the schemas are of interest")]
+/// Types with the names that the expansion uses, and fields of these types.
+#[expect(dead_code, reason = "only the schemas are used")]
 mod namesakes {
     #[derive(wpc::Schema)]
     pub(crate) struct NamedType {
@@ -167,7 +167,7 @@ mod namesakes {
 }
 
 #[test]
-fn the_authors_own_types_are_meant_whatever_they_are_called() {
+fn the_expansion_does_not_shadow_the_authors_types() {
     use postcard_schema::schema::owned::{
         OwnedDataModelType as Kind, OwnedDataModelVariant, OwnedNamedType,
     };
@@ -196,7 +196,7 @@ fn the_authors_own_types_are_meant_whatever_they_are_called() {
     let OwnedDataModelVariant::StructVariant(fields) = &variants[1].ty else { panic!("no fields") };
     assert_eq!(fields.iter().map(|field| field.ty.clone()).collect::<Vec<_>>(), own()[1..3]);
 
-    // And what those own types are told as is what they hold.
+    // The author's types are described by their own fields.
     let Kind::Struct(fields) = schema::<namesakes::NamedType>().ty else { panic!("not a struct") };
     assert_eq!(fields.len(), 1);
     assert_eq!(fields[0].ty, schema::<String>());
@@ -206,8 +206,8 @@ fn the_authors_own_types_are_meant_whatever_they_are_called() {
     assert_eq!(*ty, schema::<u8>());
 }
 
-/// What has the type's own name, or is about it, without holding it.
-#[expect(dead_code, reason = "only the schemas are of interest")]
+/// Types that mention their own name without being recursive.
+#[expect(dead_code, reason = "only the schemas are used")]
 mod about_itself {
     use std::marker::PhantomData;
 
@@ -227,12 +227,12 @@ mod about_itself {
 }
 
 #[test]
-fn a_type_that_only_seems_to_hold_itself_has_a_schema() {
+fn a_type_that_only_seems_recursive_has_a_schema() {
     assert_eq!(<about_itself::Node as wpc::Schema>::SCHEMA.name, "Node");
 }
 
-/// What serde's attributes and Rust's syntax make of names, and sizes.
-#[expect(dead_code, reason = "only the schemas are of interest")]
+/// Names changed by serde's attributes, raw identifiers, and sizes.
+#[expect(dead_code, reason = "only the schemas are used")]
 mod named {
     use super::*;
     use std::marker::PhantomData;
@@ -297,7 +297,7 @@ mod named {
 }
 
 #[test]
-fn names_are_those_that_serde_writes_without_the_raw_prefix() {
+fn names_are_those_of_serde_without_the_raw_prefix() {
     use postcard_schema::schema::owned::{
         OwnedDataModelType as Kind, OwnedDataModelVariant as Variant, OwnedNamedType,
         OwnedNamedValue,
@@ -345,7 +345,7 @@ fn a_transparent_struct_is_described_as_its_field() {
 }
 
 #[test]
-fn sizes_are_described_as_they_are_in_a_guest() {
+fn sizes_are_described_with_their_width_in_a_guest() {
     let (sizes, fixed) =
         (<named::Sizes as wpc::Schema>::SCHEMA.ty, <named::FixedSizes as wpc::Schema>::SCHEMA.ty);
     assert_eq!(sizes, fixed);

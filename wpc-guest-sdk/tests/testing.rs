@@ -1,4 +1,4 @@
-//! What a guest's native tests may rely on.
+//! The test host `wpc::testing::Host`.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -29,7 +29,7 @@ fn bill(item: &str, count: u32) -> Result<String, GuestError> {
 }
 
 #[test]
-fn constants_dependencies_and_host_functions_are_what_the_test_says() {
+fn the_test_host_provides_constants_dependencies_and_host_functions() {
     let host = Host::new()
         .constant("CURRENCY", "crowns")
         .dependency("shop", "price", |(_, count): (String, u64)| Ok(count * 3))
@@ -39,22 +39,22 @@ fn constants_dependencies_and_host_functions_are_what_the_test_says() {
     assert_eq!(bill("tea", 2).unwrap(), "6 crowns");
     assert_eq!(host.logs(), [(Level::Debug, "2 of tea".to_owned())]);
     assert_eq!(lookup("tea").unwrap().as_deref(), Some("the host's tea"));
-    assert_eq!(host::lookup("tea").unwrap(), None, "an alias may be called `host`");
+    assert_eq!(host::lookup("tea").unwrap(), None, "an alias may be named `host`");
 }
 
 #[test]
-fn without_a_host_the_error_says_what_is_missing_and_what_takes_its_place() {
+fn without_a_host_the_error_names_what_is_missing_and_the_test_host() {
     let error = bill("tea", 2).unwrap_err();
     assert_eq!(error.name, "OutsideSandbox");
-    assert!(error.message.starts_with("constant `CURRENCY` can be reached"), "{error}");
+    assert!(error.message.starts_with("constant `CURRENCY` is only available"), "{error}");
     assert!(error.message.contains("`wpc::testing::Host`"), "{error}");
     let error = shop::close().unwrap_err();
-    assert!(error.message.starts_with("function `shop::close` can be reached"), "{error}");
+    assert!(error.message.starts_with("function `shop::close` is only available"), "{error}");
     assert!(lookup("tea").unwrap_err().message.starts_with("function `host::lookup`"));
 }
 
 #[test]
-fn errors_are_those_of_a_sandbox() {
+fn errors_equal_those_of_a_sandbox() {
     let _host = Host::new()
         .constant("CURRENCY", 3.5_f32)
         .dependency("shop", "list", |(): ()| Err::<(), _>(GuestError::new("Closed", "on Sundays")))
@@ -67,7 +67,7 @@ fn errors_are_those_of_a_sandbox() {
         (
             bill("tea", 2).unwrap_err(),
             "DecodeError",
-            "constant `CURRENCY` is no `alloc::string::String`: 3 trailing bytes",
+            "failed to decode constant `CURRENCY` as `alloc::string::String`: 3 trailing bytes; the test defines it as `f32`",
         ),
         (
             wpc::constant::<u8>("OTHER").unwrap_err(),
@@ -95,7 +95,18 @@ fn errors_are_those_of_a_sandbox() {
 }
 
 #[test]
-fn large_answers_arrive_whole() {
+fn a_constant_of_another_encoding_is_reported_with_both_types() {
+    let _host = Host::new().constant("ITEMS", ["tea"]).install();
+    let error = wpc::constant!("ITEMS": Vec<String>).unwrap_err();
+    assert_eq!(
+        error.message,
+        "failed to decode constant `ITEMS` as `alloc::vec::Vec<alloc::string::String>`: \
+         the bytes end too early; the test defines it as `[&str; 1]`"
+    );
+}
+
+#[test]
+fn answers_larger_than_the_first_buffer_arrive() {
     let long = "x".repeat(100_000);
     let items = vec![long.clone(); 3];
     let expected = items.clone();
@@ -108,7 +119,7 @@ fn large_answers_arrive_whole() {
 }
 
 #[test]
-fn the_last_installed_host_serves_whole_until_it_goes() {
+fn the_last_installed_host_serves_until_it_is_dropped() {
     let limit = || wpc::constant::<u8>("LIMIT");
     let first = Host::new().constant("LIMIT", 1_u8).constant("OTHER", 1_u8).install();
     let second = Host::new().constant("LIMIT", 2_u8).install();
@@ -126,7 +137,7 @@ fn the_last_installed_host_serves_whole_until_it_goes() {
 }
 
 #[test]
-fn a_host_is_its_threads_own() {
+fn a_host_is_installed_for_one_thread() {
     let _host = Host::new().constant("LIMIT", 1_u8).install();
     std::thread::scope(|scope| {
         let elsewhere = scope.spawn(|| wpc::constant::<u8>("LIMIT").unwrap_err().name);
@@ -135,7 +146,7 @@ fn a_host_is_its_threads_own() {
 }
 
 #[test]
-fn a_fake_may_ask_the_host_itself_and_keep_state() {
+fn a_fake_may_call_the_host_and_keep_state() {
     let calls = Rc::new(Cell::new(0));
     let counted = Rc::clone(&calls);
     let host = Host::new()
@@ -158,7 +169,7 @@ fn a_fake_may_ask_the_host_itself_and_keep_state() {
 }
 
 #[test]
-fn randomness_and_clocks_are_chosen() {
+fn the_test_chooses_randomness_and_clocks() {
     let host = Host::new().random_seed(7).clock(Duration::from_secs(100)).install();
     let first: [u8; 32] = wpc::random();
     assert_ne!(first, wpc::random());
@@ -172,12 +183,12 @@ fn randomness_and_clocks_are_chosen() {
 }
 
 fn panic_of(work: impl FnOnce() + std::panic::UnwindSafe) -> String {
-    let panic = std::panic::catch_unwind(work).expect_err("it panics");
-    panic.downcast_ref::<String>().expect("it has a text").clone()
+    let panic = std::panic::catch_unwind(work).expect_err("the work panics");
+    panic.downcast_ref::<String>().expect("the panic has a message").clone()
 }
 
 #[test]
-fn what_a_sandbox_would_not_be_made_without_panics_and_says_what_to_add() {
+fn a_missing_grant_panics_with_what_to_add() {
     let panicked = panic_of(|| _ = wpc::random::<4>());
     assert!(panicked.contains("`wpc::testing::Host::new().random_seed(…)`"), "{panicked}");
     let _host = Host::new().install();
@@ -186,8 +197,11 @@ fn what_a_sandbox_would_not_be_made_without_panics_and_says_what_to_add() {
         (|| _ = wpc::wall_clock(), "add `.clock(…)`"),
         (|| drop(shop::list()), "add `.dependency(\"shop\", \"list\", …)`"),
         (|| drop(lookup("tea")), "add `.host_function(\"lookup\", …)`"),
-        (|| drop(Host::new().constant("a b", 1)), "`a b` cannot name a constant"),
-        (|| drop(Host::new().dependency("", "f", |(): ()| Ok(()))), "`` cannot name a dependency"),
+        (|| drop(Host::new().constant("a b", 1)), "`a b` is not a valid name for a constant"),
+        (
+            || drop(Host::new().dependency("", "f", |(): ()| Ok(()))),
+            "`` is not a valid name for a dependency",
+        ),
     ] {
         let panicked = panic_of(work);
         assert!(panicked.contains(add), "{panicked}");
@@ -212,7 +226,7 @@ struct NotEncodable(std::num::ParseIntError);
 
 impl std::fmt::Display for NotEncodable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("no number")
+        f.write_str("not a number")
     }
 }
 
@@ -223,7 +237,7 @@ impl std::error::Error for NotEncodable {
 }
 
 #[test]
-fn an_error_becomes_the_guest_error_that_a_caller_sees() {
+fn an_error_converts_into_the_guest_error_that_a_caller_sees() {
     let too_long = GuestError::from(Why::TooLong { limit: 300 });
     assert_eq!((too_long.name.as_str(), too_long.variant.as_str()), ("Why", "TooLong"));
     assert_eq!(too_long.payload.as_deref(), Some(&[1, 0xac, 2][..]));
@@ -244,7 +258,7 @@ fn an_error_becomes_the_guest_error_that_a_caller_sees() {
 }
 
 #[test]
-fn an_importer_is_given_an_error_without_its_payload() {
+fn an_importing_guest_gets_an_error_without_its_payload() {
     let _host =
         Host::new().dependency("shop", "list", |(): ()| Err::<(), _>(Why::Empty.into())).install();
     let error = shop::list().unwrap_err();

@@ -1,9 +1,9 @@
-//! Each mistake in a macro's use gives one clear message at the right place.
+//! Each mistake in the use of a macro is one error at the right span.
 
-/// The messages hold the compiler's own words, which change from release to release.
-#[rustversion::attr(not(stable(1.95)), ignore = "the expected messages are those of rustc 1.95")]
-#[cfg_attr(not(feature = "std"), ignore = "the messages list types that only `std` brings")]
+/// The expected output contains the compiler's own messages, which differ between releases.
+#[rustversion::attr(not(stable(1.95)), ignore = "the expected output is that of rustc 1.95")]
+#[cfg_attr(not(feature = "std"), ignore = "the output lists types that need `std`")]
 #[test]
-fn mistakes_are_told_where_they_are() {
+fn mistakes_are_reported_at_their_span() {
     trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
 }

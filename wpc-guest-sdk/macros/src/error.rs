@@ -1,4 +1,4 @@
-//! `#[derive(wpc::Error)]`: the name of an error's variant, and its way into a `GuestError`.
+//! `#[derive(wpc::Error)]`: the name of an error's variant, and the conversion into a `GuestError`.
 
 use crate::mistakes::Mistakes;
 use proc_macro2::TokenStream;
@@ -15,12 +15,12 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     if !input.generics.params.is_empty() {
         mistakes.add(
             &input.generics,
-            "an error that leaves a guest has no parameters: the caller could not know what they are",
+            "a function's error cannot be generic: the caller does not know its parameters; use a concrete type",
         );
     }
     let variant = match &input.data {
         Data::Struct(_) => quote! { "" },
-        // Matching on a reference to an empty enum would need an arm.
+        // A match on a reference to an empty enum would need an arm.
         Data::Enum(data) if data.variants.is_empty() => quote! { match *self {} },
         Data::Enum(data) => {
             let arms = data.variants.iter().map(|variant| {
@@ -30,7 +30,7 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
             quote! { match self { #(#arms),* } }
         }
         Data::Union(_) => {
-            mistakes.add(&input.ident, "a union cannot be an error of a function");
+            mistakes.add(&input.ident, "a union cannot be a function's error; use an enum");
             TokenStream::new()
         }
     };

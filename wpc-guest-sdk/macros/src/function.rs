@@ -1,15 +1,15 @@
-//! `#[wpc::function]`: the export that decodes, calls and encodes, and the record that tells the
-//! function's types.
+//! `#[wpc::function]` and `#[wpc::init]`: the export that decodes the arguments, calls the function and encodes its result,
+//! and the record that declares the function's types.
 
 use crate::mistakes::Mistakes;
+use crate::types::{Value, error_type, is_result, schema, schemas, value_type, with_lifetimes};
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::visit_mut::VisitMut;
-use syn::{Ident, Item, ItemFn, Lifetime, LitStr, ReturnType, Token, Type};
+use syn::{Ident, Item, ItemFn, LitStr, ReturnType, Token, Type};
 
 /// `name = "exported_name"`
 struct Setting {
@@ -25,7 +25,7 @@ impl Parse for Setting {
     }
 }
 
-/// What the expansion needs to know.
+/// The parsed function.
 struct Function<'a> {
     item: &'a ItemFn,
     export: String,
@@ -37,7 +37,7 @@ pub(crate) fn expand(attribute: TokenStream, tokens: TokenStream) -> TokenStream
     let item = match syn::parse2::<Item>(tokens.clone()) {
         Ok(Item::Fn(item)) => item,
         Ok(other) => {
-            mistakes.add(other, "`#[wpc::function]` goes onto a function");
+            mistakes.add(other, "`#[wpc::function]` can only be applied to a function");
             return with_mistakes(tokens, mistakes);
         }
         Err(error) => {
@@ -59,15 +59,18 @@ pub(crate) fn expand_init(attribute: TokenStream, tokens: TokenStream) -> TokenS
     let item = match syn::parse2::<ItemFn>(tokens.clone()) {
         Ok(item) => item,
         Err(_) => {
-            mistakes.add(&tokens, "`#[wpc::init]` goes onto a function");
+            mistakes.add(&tokens, "`#[wpc::init]` can only be applied to a function");
             return with_mistakes(tokens, mistakes);
         }
     };
     if !attribute.is_empty() {
-        mistakes.add(&attribute, "`#[wpc::init]` takes nothing");
+        mistakes.add(&attribute, "`#[wpc::init]` takes no settings");
     }
     if !item.sig.inputs.is_empty() {
-        mistakes.add(&item.sig.inputs, "an init hook takes no arguments: nobody calls it with any");
+        mistakes.add(
+            &item.sig.inputs,
+            "an init hook takes no arguments: the host calls it without any",
+        );
     }
     mistakes.arguments(&item.sig);
     let init = Function {
@@ -82,7 +85,7 @@ pub(crate) fn expand_init(attribute: TokenStream, tokens: TokenStream) -> TokenS
             #[cfg(target_arch = "wasm32")]
             #[unsafe(export_name = "wpc_init")]
             extern "C" fn __wpc_init() -> u64 {
-                #[allow(unused_imports, reason = "there may be nothing it is for")]
+                #[allow(unused_imports, reason = "unused for some result types")]
                 use ::wpc::__private::ReplyOfAny as _;
                 let result = #function();
                 #reply
@@ -95,7 +98,7 @@ pub(crate) fn expand_init(attribute: TokenStream, tokens: TokenStream) -> TokenS
     }
 }
 
-/// The author's own item is kept, so that one mistake does not cause a dozen of «not found».
+/// Keeps the author's item, so that a mistake does not also cause "not found" errors at its uses.
 fn with_mistakes(tokens: TokenStream, mistakes: Mistakes) -> TokenStream {
     let errors = mistakes.into_tokens();
     quote! { #tokens #errors }
@@ -113,7 +116,7 @@ fn export_name(attribute: TokenStream, item: &ItemFn, mistakes: &mut Mistakes) -
                     mistakes.add(
                         &key,
                         format!(
-                            "`{key}` is no setting of `#[wpc::function]`; there is `name = \"…\"`"
+                            "unknown setting `{key}` of `#[wpc::function]`; expected `name = \"…\"`"
                         ),
                     );
                 }
@@ -121,7 +124,7 @@ fn export_name(attribute: TokenStream, item: &ItemFn, mistakes: &mut Mistakes) -
         }
         Err(error) => mistakes.add_error(syn::Error::new(
             error.span(),
-            "`#[wpc::function]` takes nothing, or `name = \"…\"`",
+            "expected `#[wpc::function]` or `#[wpc::function(name = \"…\")]`",
         )),
     }
     mistakes.check_name("function", &name.0, name.1);
@@ -145,24 +148,24 @@ impl Function<'_> {
     fn entry(&self) -> TokenStream {
         let Self { item, export, arguments } = self;
         let function = &item.sig.ident;
-        // The author's names stay out of here: an argument may be called like the function.
+        // The arguments get generated names, because an argument may have the name of the function.
         let names =
             (0..arguments.len()).map(|at| format_ident!("__wpc_argument{at}")).collect::<Vec<_>>();
         let types = arguments.iter().map(|(_, ty)| with_lifetimes(ty, "'_")).collect::<Vec<_>>();
         let reply = self.reply();
-        // The name of an export is the linker's symbol: without the prefix a function called `read` would take the
-        // place of the C library's.
+        // The name of an export is also a linker symbol: without the prefix a function named `read` would replace the
+        // one of the C library.
         let symbol = format!("{}{export}", wpc_abi::names::FUNCTION_EXPORT_PREFIX);
         quote! {
             #[unsafe(export_name = #symbol)]
             extern "C" fn __wpc_entry(__wpc_ptr: *const u8, __wpc_len: usize) -> u64 {
                 let __wpc_scope = ();
-                // SAFETY: the host passes the place it filled in the buffer it was given, and the scope is this
-                // function's.
-                #[allow(unused_mut, reason = "there may be no arguments")]
+                // SAFETY: the host passes the part of the buffer that it wrote, and the scope is a local of this
+                // function.
+                #[allow(unused_mut, reason = "unused without arguments")]
                 let mut __wpc_rest =
                     unsafe { ::wpc::__private::arguments(&__wpc_scope, __wpc_ptr, __wpc_len) };
-                #[allow(unused_imports, reason = "there may be none it is for")]
+                #[allow(unused_imports, reason = "unused for some types")]
                 use ::wpc::__private::{ReplyOfAny as _, TakeAny as _};
                 #(
                     let #names: #types = match <::wpc::__private::Probe<#types>>::take(&mut __wpc_rest) {
@@ -181,7 +184,7 @@ impl Function<'_> {
         }
     }
 
-    /// What becomes of `result`.
+    /// The conversion of `result` into a reply.
     fn reply(&self) -> TokenStream {
         let Self { item, export, .. } = self;
         match &item.sig.output {
@@ -211,7 +214,7 @@ impl Function<'_> {
             ReturnType::Default => None,
         };
         let error = error.unwrap_or_else(|| quote! { ::core::option::Option::None });
-        // The types in it are the author's, whose arrays may be as long as a constant called `BYTES`.
+        // The prefix of the constants avoids a conflict with constants in the author's types, such as `[u8; BYTES]`.
         quote! {
             use ::wpc::__private::NoSchema as _;
             const __WPC_RECORD: ::wpc::__private::Record<'static> = ::wpc::__private::Record::Function {
@@ -226,7 +229,7 @@ impl Function<'_> {
         }
     }
 
-    /// Asks for the traits the entry needs, each at the type that lacks it.
+    /// Requires the traits that the entry needs, so that an error is reported at the type that lacks one.
     fn bounds(&self) -> TokenStream {
         let function = &self.item.sig.ident;
         let arguments = self.arguments.iter().map(|(_, ty)| {
@@ -250,7 +253,7 @@ impl Function<'_> {
                         quote! {
                             #encodes
                             const _: () = {
-                                #[allow(unused_imports, reason = "used by what is no `Result`")]
+                                #[allow(unused_imports, reason = "used for types other than `Result`")]
                                 use ::wpc::__private::NotAResult as _;
                                 #refuse
                             };
@@ -269,87 +272,14 @@ impl Function<'_> {
             }
         };
         quote! {
-            #[allow(dead_code, reason = "only its bounds are of interest")]
+            #[allow(dead_code, reason = "only its bounds are checked")]
             fn __wpc_bounds() {
                 #(#arguments)*
                 #result
-                // Natively nothing calls the function, which is no reason to warn its author.
+                // Avoids a warning about dead code in native builds, where nothing calls the function.
                 #[cfg(not(target_arch = "wasm32"))]
                 let _ = #function;
             }
         }
     }
-}
-
-/// The names and schemas of arguments, as a record has them.
-pub(crate) fn schemas(arguments: &[(Ident, Type)]) -> TokenStream {
-    let arguments = arguments.iter().map(|(name, ty)| {
-        let name = name.unraw().to_string();
-        let schema = schema(ty);
-        quote! { (#name, #schema) }
-    });
-    quote! { &[#(#arguments),*] }
-}
-
-/// A type's schema, if it has one.
-pub(crate) fn schema(ty: &Type) -> TokenStream {
-    let ty = with_lifetimes(ty, "'static");
-    quote! { ::wpc::__private::Probe::<#ty>::SCHEMA }
-}
-
-enum Value<'a> {
-    Unit,
-    Type(&'a Type),
-    /// A `Result` alias without type arguments: what it carries cannot be seen from here.
-    Hidden,
-}
-
-fn value_type(output: &ReturnType) -> Value<'_> {
-    let ReturnType::Type(_, ty) = output else { return Value::Unit };
-    if !is_result(ty) {
-        return Value::Type(ty);
-    }
-    type_arguments(ty).next().map_or(Value::Hidden, Value::Type)
-}
-
-fn error_type(ty: &Type) -> Option<&Type> {
-    is_result(ty).then(|| type_arguments(ty).nth(1)).flatten()
-}
-
-fn is_result(ty: &Type) -> bool {
-    matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Result"))
-}
-
-fn type_arguments(ty: &Type) -> impl Iterator<Item = &Type> {
-    let arguments = match ty {
-        Type::Path(path) => path.path.segments.last().map(|last| &last.arguments),
-        _ => None,
-    };
-    let arguments = match arguments {
-        Some(syn::PathArguments::AngleBracketed(arguments)) => Some(&arguments.args),
-        _ => None,
-    };
-    arguments.into_iter().flatten().filter_map(|argument| match argument {
-        syn::GenericArgument::Type(ty) => Some(ty),
-        _ => None,
-    })
-}
-
-/// The type with every lifetime, elided ones too, replaced by `lifetime`.
-fn with_lifetimes(ty: &Type, lifetime: &str) -> Type {
-    struct Replace(Lifetime);
-    impl VisitMut for Replace {
-        fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
-            if lifetime.ident != "static" {
-                lifetime.ident.clone_from(&self.0.ident);
-            }
-        }
-        fn visit_type_reference_mut(&mut self, reference: &mut syn::TypeReference) {
-            reference.lifetime.get_or_insert_with(|| self.0.clone());
-            syn::visit_mut::visit_type_reference_mut(self, reference);
-        }
-    }
-    let mut ty = ty.clone();
-    Replace(Lifetime::new(lifetime, ty.span())).visit_type_mut(&mut ty);
-    ty
 }

@@ -1,8 +1,8 @@
-//! `wpc::import!`: functions of dependencies, as ordinary functions of a module named like the
-//! alias. `wpc::host!`: functions of the host, as ordinary functions.
+//! `wpc::import!` declares functions of dependencies in a module named like the alias. `wpc::host!` declares functions of
+//! the embedder.
 
-use crate::function::{schema, schemas};
 use crate::mistakes::Mistakes;
+use crate::types::{schema, schemas};
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::ext::IdentExt as _;
@@ -37,7 +37,7 @@ impl Parse for Dependency {
         input.parse::<Token![mod]>().map_err(|error| {
             syn::Error::new(
                 error.span(),
-                "expected `mod alias { fn name(…) -> …; }`, where `alias` is the dependency's",
+                "expected `mod alias { fn name(…) -> …; }`, where `alias` is that of the dependency",
             )
         })?;
         let alias = input.parse()?;
@@ -63,10 +63,7 @@ impl Parse for Declaration {
         input.parse::<Visibility>()?;
         let signature = input.parse()?;
         input.parse::<Token![;]>().map_err(|error| {
-            syn::Error::new(
-                error.span(),
-                "expected `;`: this only declares the function, its body is elsewhere",
-            )
+            syn::Error::new(error.span(), "expected `;`: a declaration has no body")
         })?;
         Ok(Self { attributes, signature })
     }
@@ -153,7 +150,7 @@ impl Declaration {
         quote! {
             #[cfg(target_arch = "wasm32")]
             const _: () = {
-                #[allow(unused_imports, reason = "every type may have a schema")]
+                #[allow(unused_imports, reason = "unused if every type has a schema")]
                 use ::wpc::__private::NoSchema as _;
                 const __WPC_RECORD: ::wpc::__private::Record<'static> = ::wpc::__private::Record::Import {
                     module: #import_module,
@@ -169,21 +166,21 @@ impl Declaration {
             ///
             /// # Errors
             ///
-            /// What the dependency's function returned as its error, and what does not decode.
+            /// The error that the function returned; `BadArguments` or `DecodeError` if the types differ.
             pub fn #name #generics (#inputs) -> ::core::result::Result<#value, ::wpc::GuestError> {
-                ::wpc::__private::call_dependency(#alias, #export, &(#(#names,)*), |arguments, room| {
+                ::wpc::__private::call_dependency(#alias, #export, &(#(#names,)*), |arguments, buffer| {
                     #[cfg(target_arch = "wasm32")]
                     {
                         #[link(wasm_import_module = #import_module)]
                         unsafe extern "C" {
                             #[link_name = #export]
-                            fn __wpc_import(arguments: *const u8, len: usize, room: *mut u8, capacity: usize) -> i64;
+                            fn __wpc_import(arguments: *const u8, len: usize, buffer: *mut u8, capacity: usize) -> i64;
                         }
-                        // SAFETY: both places are the slices' own.
-                        unsafe { __wpc_import(arguments.as_ptr(), arguments.len(), room.as_mut_ptr(), room.len()) }
+                        // SAFETY: pointers and lengths are those of the slices.
+                        unsafe { __wpc_import(arguments.as_ptr(), arguments.len(), buffer.as_mut_ptr(), buffer.len()) }
                     }
                     #[cfg(not(target_arch = "wasm32"))]
-                    ::wpc::__private::faked(#import_module, #export, arguments, room)
+                    ::wpc::__private::faked(#import_module, #export, arguments, buffer)
                 })
             }
         }

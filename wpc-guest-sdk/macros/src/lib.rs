@@ -1,17 +1,17 @@
 //! The macros of `wpc-guest-sdk`, which re-exports and documents them.
 //!
-//! Each macro goes three steps: parse the author's tokens, check them into a small description and
-//! report every mistake at once, expand the description.
+//! Each macro has three steps: it parses the tokens, checks them and reports all mistakes at once, and expands the result.
 #![forbid(unsafe_code)]
 
 mod error;
 mod function;
 mod import;
 mod mistakes;
+mod types;
 
 use proc_macro::TokenStream;
 
-/// Makes an ordinary function callable through the pool; see the crate documentation of `wpc`.
+/// Exports a function to the host; see the crate documentation of `wpc`.
 #[proc_macro_attribute]
 pub fn function(attribute: TokenStream, item: TokenStream) -> TokenStream {
     function::expand(attribute.into(), item.into()).into()

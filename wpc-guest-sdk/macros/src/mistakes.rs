@@ -1,12 +1,10 @@
-//! Collects every mistake of a macro's use, so that all are reported at once, and tells the ones
-//! that both macros look for.
+//! Collects all mistakes in the use of a macro, so that they are reported at once, and the checks that macros share.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::{FnArg, Ident, Pat, Signature, Type};
 
-/// The most arguments a function may take: serde implements tuples up to sixteen, and the host's
-/// typed handles up to twelve.
+/// The most arguments of a function: serde supports tuples of up to 16 items, and the host's typed handles up to 12.
 const MAX_ARGUMENTS: usize = 12;
 
 #[derive(Default)]
@@ -24,33 +22,36 @@ impl Mistakes {
         }
     }
 
-    /// The errors as tokens; empty where there are none.
+    /// The mistakes as compile errors, if there are any.
     pub(crate) fn into_tokens(self) -> Option<TokenStream> {
         self.0.map(syn::Error::into_compile_error)
     }
 
-    /// Checks a name that goes onto the wire.
+    /// Checks a name that the host uses.
     pub(crate) fn check_name(&mut self, what: &str, name: &str, at: impl ToTokens) {
         if !wpc_abi::names::is_valid(name) {
             self.add(
                 at,
-                format!("`{name}` cannot name a {what}: a name is {}", wpc_abi::names::NAME_RULE),
+                format!(
+                    "`{name}` is not a valid name for a {what}; a name is {}",
+                    wpc_abi::names::NAME_RULE
+                ),
             );
         } else if name.starts_with("wpc_") {
-            self.add(at, format!("`{name}` cannot name a {what}: names that start with `wpc_` are the contract's own"));
+            self.add(at, format!("`{name}` is not a valid name for a {what}; names that start with `wpc_` are reserved"));
         }
     }
 
-    /// Checks what the host cannot carry, and gives the arguments' names and types.
+    /// Checks that a signature is supported, and returns the arguments' names and types.
     pub(crate) fn arguments(&mut self, signature: &Signature) -> Vec<(Ident, Type)> {
         if let Some(token) = &signature.asyncness {
-            self.add(token, "a worker function cannot be `async`: it runs to its end on its worker; remove `async`");
+            self.add(token, "a worker function cannot be `async`: its worker runs it to completion; remove `async`");
         }
         if let Some(token) = &signature.unsafety {
-            self.add(token, "a worker function cannot be `unsafe`: the host calls it with any bytes; remove `unsafe`");
+            self.add(token, "a worker function cannot be `unsafe`: the host cannot uphold safety requirements; remove `unsafe`");
         }
         if let Some(abi) = &signature.abi {
-            self.add(abi, "the macro makes the `extern` entry itself; remove this");
+            self.add(abi, "the macro generates the `extern` function; remove the ABI");
         }
         if let Some(variadic) = &signature.variadic {
             self.add(variadic, "a worker function takes a fixed number of arguments");
@@ -76,7 +77,7 @@ impl Mistakes {
     fn argument(&mut self, input: &FnArg) -> Option<(Ident, Type)> {
         let argument = match input {
             FnArg::Receiver(receiver) => {
-                self.add(receiver, "a worker function has no `self`: make it a free function");
+                self.add(receiver, "a worker function cannot take `self`; make it a free function");
                 return None;
             }
             FnArg::Typed(argument) => argument,
@@ -87,7 +88,7 @@ impl Mistakes {
         {
             self.add(
                 ty,
-                "an argument that is borrowed lasts as long as its call: leave `'static` out, or take an owned type",
+                "a borrowed argument lives as long as the call; remove `'static`, or take an owned type",
             );
         }
         match &*argument.pat {
@@ -97,7 +98,7 @@ impl Mistakes {
             pattern => {
                 self.add(
                     pattern,
-                    "give the argument a plain name and take it apart inside the function",
+                    "an argument must be a plain name; destructure it inside the function",
                 );
                 None
             }
@@ -115,10 +116,10 @@ impl Mistakes {
                 );
             }
             Type::Reference(ty) if ty.mutability.is_some() => {
-                self.add(ty, format!("a worker function's {what} is a copy of the caller's bytes and cannot be `&mut`"));
+                self.add(ty, format!("a worker function's {what} cannot be `&mut`: it is a copy of the caller's value"));
             }
             Type::Reference(ty) if matches!(*ty.elem, Type::TraitObject(_)) => {
-                self.add(ty, format!("a worker function's {what} cannot be a trait object: its bytes have no type"));
+                self.add(ty, format!("a worker function's {what} cannot be a trait object: its concrete type is unknown"));
             }
             _ => {}
         }

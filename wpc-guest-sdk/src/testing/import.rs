@@ -1,4 +1,4 @@
-//! What `crate::import` has in a sandbox, answered by the thread's host.
+//! The functions of `crate::import`, served by the thread's test host.
 
 use super::{INSTALLED, State};
 use crate::text::joined;
@@ -10,71 +10,80 @@ use std::string::String;
 use wpc_abi::GuestError;
 use wpc_abi::names::{ClockKind, LogLevel, NOT_DEFINED, TYPED_DEPENDENCY_PREFIX};
 
-/// The host is not borrowed while it serves: a fake may log, or install another one.
+/// The host that serves. It is cloned because a fake may log or install another host.
 fn host() -> Option<Rc<State>> {
     INSTALLED.with_borrow(|installed| installed.last().cloned())
 }
 
-/// What a capability that is not there means: a sandbox would not have been made.
+/// Panics if a capability is missing, because a real host would not create the sandbox.
 fn granted<T>(granted: Option<T>, what: &str, by: &str) -> T {
     match granted {
         Some(granted) => granted,
         None if host().is_some() => {
-            panic!("the test's host grants no {what}; add `.{by}(…)` to it")
+            panic!("the test host does not grant {what}; add `.{by}(…)` to it")
         }
         None => panic!(
-            "{what} needs a sandbox that was granted it; in a test, `wpc::testing::Host::new().{by}(…)`"
+            "{what} needs a sandbox with that capability; in a test, use `wpc::testing::Host::new().{by}(…)`"
         ),
     }
 }
 
-/// That there is a host.
+/// Checks that a host is installed.
 ///
 /// # Errors
 ///
-/// `OutsideSandbox`, naming what needs one.
+/// `OutsideSandbox`, which names what needs a host.
 pub(crate) fn require_host(what: &str) -> Result<(), GuestError> {
     if host().is_some() {
         return Ok(());
     }
-    let why =
-        " can be reached inside a sandbox only; in a test, `wpc::testing::Host` takes its place";
+    let why = " is only available inside a sandbox; in a test, install a `wpc::testing::Host`";
     Err(GuestError::new("OutsideSandbox", joined(&[what, why])))
 }
 
-pub(crate) fn constant(name: &str, room: &mut [u8]) -> i64 {
+pub(crate) fn constant(name: &str, buffer: &mut [u8]) -> i64 {
     let host = host();
     let value = host.as_ref().and_then(|host| host.constants.get(name));
-    value.map_or(NOT_DEFINED, |value| answer(value, room))
+    value.map_or(NOT_DEFINED, |value| answer(&value.bytes, buffer))
 }
 
-/// Calls the fake of what `import!` or `host!` declared.
-pub fn faked(module: &str, function: &str, arguments: &[u8], room: &mut [u8]) -> i64 {
+/// Adds the type with which the test defined a constant to the message of a decoding error.
+pub(crate) fn with_defined_type(name: &str, message: String) -> String {
+    match host().as_ref().and_then(|host| host.constants.get(name)) {
+        Some(constant) => {
+            joined(&[&message, "; the test defines it as `", constant.type_name, "`"])
+        }
+        None => message,
+    }
+}
+
+/// Calls the fake of a function that `import!` or `host!` declared.
+pub fn faked(module: &str, function: &str, arguments: &[u8], buffer: &mut [u8]) -> i64 {
     let host = granted(host(), "a function of another module", "dependency");
     let Some(fake) = host.functions.get(&(module.to_owned(), function.to_owned())) else {
         let missing = match module.strip_prefix(TYPED_DEPENDENCY_PREFIX) {
             Some(alias) => joined(&["dependency(\"", alias, "\", \"", function, "\", …)"]),
             None => joined(&["host_function(\"", function, "\", …)"]),
         };
-        panic!("the test's host has no function `{function}` of that kind; add `.{missing}` to it");
+        panic!("the test host has no such function `{function}`; add `.{missing}` to it");
     };
     let reply = fake(arguments);
-    let len = answer(&reply, room);
-    if reply.len() > room.len() {
-        host.kept.replace(reply);
+    let len = answer(&reply, buffer);
+    if reply.len() > buffer.len() {
+        host.pending_reply.replace(reply);
     }
     len
 }
 
-pub(crate) fn take(room: &mut [u8]) {
-    let kept = host().map(|host| host.kept.take()).unwrap_or_default();
-    room.copy_from_slice(&kept);
+pub(crate) fn take(buffer: &mut [u8]) {
+    let reply = host().map(|host| host.pending_reply.take()).unwrap_or_default();
+    buffer.copy_from_slice(&reply);
 }
 
-/// An answer into a room: all of it, or its length alone.
-fn answer(bytes: &[u8], room: &mut [u8]) -> i64 {
-    if let Some(place) = room.get_mut(..bytes.len()) {
-        place.copy_from_slice(bytes);
+/// Copies an answer if it fits the buffer, and returns its length.
+fn answer(bytes: &[u8], buffer: &mut [u8]) -> i64 {
+    if let Some(out) = buffer.get_mut(..bytes.len()) {
+        out.copy_from_slice(bytes);
     }
     i64::try_from(bytes.len()).unwrap_or(i64::MAX)
 }
@@ -83,19 +92,19 @@ pub(crate) fn log(level: LogLevel, text: &str) {
     if let Some(host) = host() {
         host.logs.borrow_mut().push((level, String::from(text)));
     }
-    // The test harness shows it where the test fails.
+    // The test harness shows it if the test fails.
     eprintln!("{level:?}: {text}");
 }
 
-pub(crate) fn random(room: &mut [u8]) {
+pub(crate) fn random(buffer: &mut [u8]) {
     let host = host();
     let seed = host.as_ref().and_then(|host| host.random.get());
     let mut state = granted(seed, "randomness", "random_seed");
-    for place in room {
-        // A linear congruential generator with Knuth's numbers; its high bits are the better ones.
+    for byte in buffer {
+        // A linear congruential generator with Knuth's constants; its high bits are the most random.
         state =
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        *place = state.to_be_bytes()[0];
+        *byte = state.to_be_bytes()[0];
     }
     if let Some(host) = host {
         host.random.set(Some(state));

@@ -1,5 +1,5 @@
-//! A host for native tests: constants, dependencies, host functions, randomness and clocks that a
-//! test chooses, and the log lines that the guest wrote.
+//! A host for native tests. The test chooses constants, dependencies, host functions, randomness and clocks, and reads
+//! the guest's log lines.
 //!
 //! ```
 //! wpc::import! {
@@ -17,7 +17,7 @@
 //!
 //! # /*
 //! #[test]
-//! fn a_label_has_the_prefix_and_the_files_name() {
+//! fn a_label_is_the_prefix_and_the_file_name() {
 //! # */
 //!     let host = wpc::testing::Host::new()
 //!         .constant("SERVICE_PREFIX", "api")
@@ -32,21 +32,20 @@
 //! # */
 //! ```
 //!
-//! Everything passes through the bytes of the contract, as in a sandbox: a fake that takes or gives
-//! another type than the guest declares is a `BadArguments` or a `DecodeError`.
+//! All values are encoded as in a sandbox. A fake with other types than the guest declares leads to a `BadArguments` or a
+//! `DecodeError`.
 //!
-//! What a sandbox would never be made without panics where it is missing, and says what to add: a
-//! dependency's function, a host function, a capability. A constant that is missing is the error it
-//! is there.
+//! A missing dependency, host function or capability panics with a message that says what to add, because a real host
+//! would not create the sandbox. A missing constant is an error, as in a sandbox.
 //!
-//! What a caller sees of an error that derives [`macro@crate::Error`] is [`GuestError::from`] of it. A dependency's or a host
-//! function's error arrives without variant and payload, as it does there.
+//! [`GuestError::from`] converts an error that derives [`macro@crate::Error`] into what a caller would see. The error of a
+//! dependency or a host function arrives without variant and payload, as in a sandbox.
 //!
-//! A host is its thread's own, so tests that run at the same time do not meet. Where one is installed
-//! while another is, the last one serves until it is dropped, whole: nothing is looked up in the one
-//! below.
+//! A host is installed for the current thread, so tests that run in parallel do not affect each other. If several are
+//! installed, the last one serves all requests until it is dropped; earlier ones are not searched.
 
 pub(crate) mod import;
+mod installed;
 
 use crate::entry::{decode_arguments, plain_error_reply, strings_reply, value_reply};
 use crate::host::Level;
@@ -66,40 +65,48 @@ use wpc_abi::GuestError;
 use wpc_abi::names::{HOST_FUNCTIONS_MODULE, TYPED_DEPENDENCY_PREFIX, is_valid};
 use wpc_abi::reply::TAG_BAD_ARGUMENTS;
 
-/// From the arguments' bytes to the reply's.
+pub use installed::Installed;
+
+/// Maps encoded arguments to an encoded reply.
 type Fake = Rc<dyn Fn(&[u8]) -> Vec<u8>>;
 
-/// What a test's host offers, to be [installed](Host::install).
+/// A host for a test, to be [installed](Host::install).
 ///
 /// ```
 /// let _host = wpc::testing::Host::new().constant("LIMIT", 3_u32).install();
 /// assert_eq!(wpc::constant::<u32>("LIMIT").unwrap(), 3);
 /// ```
 #[derive(Default)]
-#[must_use = "a host is there once it is installed"]
+#[must_use = "a host has no effect until it is installed"]
 pub struct Host(State);
 
-/// What is there while a host is installed.
+/// What a host provides, and what it has recorded.
 #[derive(Default)]
 struct State {
-    constants: BTreeMap<String, Vec<u8>>,
-    /// By import module and name.
+    constants: BTreeMap<String, Constant>,
+    /// Fakes by import module and name.
     functions: BTreeMap<(String, String), Fake>,
-    /// A reply that did not fit the guest's room.
-    kept: RefCell<Vec<u8>>,
+    /// A reply that did not fit the guest's buffer.
+    pending_reply: RefCell<Vec<u8>>,
     logs: RefCell<Vec<(Level, String)>>,
     random: Cell<Option<u64>>,
-    /// The time since 1970, and since the host was made.
+    /// The time since 1970, and since the host was created.
     clock: Cell<Option<(Duration, Duration)>>,
 }
 
+/// A constant as the test defined it.
+struct Constant {
+    bytes: Vec<u8>,
+    type_name: &'static str,
+}
+
 thread_local! {
-    /// The last one serves.
+    /// The installed hosts; the last one serves.
     static INSTALLED: RefCell<Vec<Rc<State>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Host {
-    /// A host that offers nothing.
+    /// A host that provides nothing.
     ///
     /// ```
     /// let _host = wpc::testing::Host::new().install();
@@ -109,7 +116,10 @@ impl Host {
         Self::default()
     }
 
-    /// Defines a constant, anew where there is one of the name.
+    /// Defines a constant, and replaces an earlier one of that name.
+    ///
+    /// The value must be encoded like the type that the guest reads: a `Vec` for a `Vec`, because serde encodes an array
+    /// as a tuple, without its length.
     ///
     /// ```
     /// let _host = wpc::testing::Host::new().constant("NAMES", vec!["tea", "jam"]).install();
@@ -119,12 +129,13 @@ impl Host {
     ///
     /// # Panics
     ///
-    /// Where the name cannot name a constant, or the value does not encode.
+    /// If the name is not valid or the value does not encode.
     pub fn constant(mut self, name: &str, value: impl Serialize) -> Self {
         check_name("constant", name);
-        let value = postcard::to_allocvec(&value)
-            .unwrap_or_else(|error| panic!("constant `{name}` does not encode: {error}"));
-        self.0.constants.insert(name.to_owned(), value);
+        let bytes = postcard::to_allocvec(&value)
+            .unwrap_or_else(|error| panic!("failed to encode constant `{name}`: {error}"));
+        let type_name = core::any::type_name_of_val(&value);
+        self.0.constants.insert(name.to_owned(), Constant { bytes, type_name });
         self
     }
 
@@ -149,7 +160,7 @@ impl Host {
     ///
     /// # Panics
     ///
-    /// Where the alias or the function's name cannot be one.
+    /// If the alias or the function's name is not valid.
     pub fn dependency<A, T>(
         self,
         alias: &str,
@@ -164,8 +175,8 @@ impl Host {
         self.function(joined(&[TYPED_DEPENDENCY_PREFIX, alias]), function, fake)
     }
 
-    /// Fakes a function of the embedder, as [`host!`](crate::host!) declares it. The closure takes
-    /// the arguments as one tuple.
+    /// Fakes a function of the embedder that [`host!`](crate::host!) declares. The closure takes the arguments as one
+    /// tuple.
     ///
     /// ```
     /// use std::cell::RefCell;
@@ -189,7 +200,7 @@ impl Host {
     ///
     /// # Panics
     ///
-    /// Where the name cannot be a function's.
+    /// If the function's name is not valid.
     pub fn host_function<A, T>(
         self,
         name: &str,
@@ -218,7 +229,7 @@ impl Host {
         self
     }
 
-    /// Grants randomness: bytes that are the same for the same seed.
+    /// Grants randomness. Equal seeds produce equal bytes.
     ///
     /// ```
     /// let bytes = |seed| {
@@ -233,8 +244,8 @@ impl Host {
         self
     }
 
-    /// Grants clocks. The wall clock stands at this time since 1970, the monotonic one at zero, until
-    /// the test [moves them](Installed::advance_clock).
+    /// Grants clocks. Wall-clock time starts at `since_1970` and monotonic time at zero; both change only when the test
+    /// [advances them](Installed::advance_clock).
     ///
     /// ```
     /// use std::time::Duration;
@@ -248,7 +259,7 @@ impl Host {
         self
     }
 
-    /// Makes this the thread's host until what it returns is dropped.
+    /// Installs this host for the current thread until the returned handle is dropped.
     ///
     /// ```
     /// let limit = || wpc::constant::<u32>("LIMIT");
@@ -263,7 +274,7 @@ impl Host {
     /// }
     /// assert_eq!(limit().unwrap_err().name, "OutsideSandbox");
     /// ```
-    #[must_use = "the host goes when this is dropped; give it a name: `let _host = …`"]
+    #[must_use = "the host is removed when this is dropped; bind it to a name: `let _host = …`"]
     pub fn install(self) -> Installed {
         let state = Rc::new(self.0);
         INSTALLED.with_borrow_mut(|installed| installed.push(Rc::clone(&state)));
@@ -271,68 +282,7 @@ impl Host {
     }
 }
 
-/// A host that is there, until this is dropped.
-///
-/// ```
-/// let host = wpc::testing::Host::new().install();
-/// wpc::warn!("it is cold");
-/// assert_eq!(host.logs(), [(wpc::Level::Warn, "it is cold".to_owned())]);
-/// ```
-pub struct Installed(Rc<State>);
-
-impl Installed {
-    /// The lines the guest logged while this was the thread's host, in order.
-    ///
-    /// ```
-    /// let host = wpc::testing::Host::new().install();
-    /// wpc::info!("one");
-    /// wpc::debug!("and {}", "two");
-    /// let texts: Vec<_> = host.logs().into_iter().map(|(_, text)| text).collect();
-    /// assert_eq!(texts, ["one", "and two"]);
-    /// ```
-    #[must_use]
-    pub fn logs(&self) -> Vec<(Level, String)> {
-        self.0.logs.borrow().clone()
-    }
-
-    /// Moves both clocks.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let host = wpc::testing::Host::new().clock(Duration::from_secs(10)).install();
-    /// host.advance_clock(Duration::from_secs(5));
-    /// assert_eq!(wpc::wall_clock(), Duration::from_secs(15));
-    /// assert_eq!(wpc::monotonic_clock(), Duration::from_secs(5));
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// Where the host has no [clock](Host::clock), or the time goes beyond what a [`Duration`] holds.
-    pub fn advance_clock(&self, by: Duration) {
-        let Some((wall, monotonic)) = self.0.clock.get() else {
-            panic!("the test's host has no clock; add `.clock(…)` to it");
-        };
-        self.0.clock.set(Some((wall + by, monotonic + by)));
-    }
-}
-
-impl Drop for Installed {
-    fn drop(&mut self) {
-        // A host may go before one that was installed later. At the thread's end nothing is left.
-        let _ = INSTALLED.try_with(|installed| {
-            installed.borrow_mut().retain(|other| !Rc::ptr_eq(other, &self.0));
-        });
-    }
-}
-
 impl fmt::Debug for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for Installed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -348,11 +298,11 @@ impl fmt::Debug for State {
     }
 }
 
-/// A real host refuses the same.
+/// A real host rejects the same names.
 fn check_name(what: &str, name: &str) {
     assert!(
         is_valid(name),
-        "`{name}` cannot name a {what}: a name is {}",
+        "`{name}` is not a valid name for a {what}; a name is {}",
         wpc_abi::names::NAME_RULE
     );
 }
