@@ -91,7 +91,7 @@ mod behaviour {
     pub(super) fn nobody_is_not_greeted(language: &Guest) {
         let wpc = language.ready();
         let error = guest_error(greet(&wpc, ""));
-        assert_eq!((&*error.name, &*error.message), ("EmptyName", "there is nobody to greet"));
+        assert_eq!((&*error.name, &*error.message), ("EmptyName", "the name is empty"));
         assert_eq!(greet(&wpc, "Ada").unwrap(), "Hello, Ada!");
     }
 

@@ -1,4 +1,4 @@
-/* Three functions in C, with libc: its streams build a text, its heap has the memory. */
+/* Three functions in C with libc, which provides streams and the heap. */
 #include <stdio.h>
 
 #define WPC_LIBC
@@ -6,12 +6,12 @@
 
 WPC_IMPORT(path_dep, basename)
 
-/* The constant GREETING and the name: "Hello, Ada!". */
+/* Returns the constant GREETING and the name: "Hello, Ada!". */
 WPC_FUNCTION(greet)
 {
     wpc_text name = wpc_read_text(args);
     if (!wpc_end(args)) return wpc_failure(args);
-    if (name.len == 0) return wpc_error("EmptyName", "there is nobody to greet");
+    if (name.len == 0) return wpc_error("EmptyName", "the name is empty");
 
     wpc_reader constant = wpc_constant("GREETING");
     wpc_text greeting = wpc_read_text(&constant);
@@ -27,12 +27,12 @@ WPC_FUNCTION(greet)
     fputs("!", out);
     if (fclose(out) != 0) wpc_panic("out of memory");
 
-    wpc_reply reply = wpc_reply_text((wpc_text){line, len}); /* A copy, so ours can go. */
+    wpc_reply reply = wpc_reply_text((wpc_text){line, len}); /* Copies the line. */
     free(line);
     return reply;
 }
 
-/* The bytes from the last to the first. */
+/* Returns the bytes in reverse order. */
 WPC_FUNCTION(reverse)
 {
     wpc_bytes bytes = wpc_read_bytes(args);
@@ -44,7 +44,7 @@ WPC_FUNCTION(reverse)
     return wpc_finish(&out);
 }
 
-/* What the dependency calls the file: "file: todo.txt". */
+/* Returns the dependency's name of the file: "file: todo.txt". */
 WPC_FUNCTION(title)
 {
     wpc_text path = wpc_read_text(args);

@@ -1,14 +1,14 @@
-/* Three functions in C, without any library. */
+/* Three functions in C, without a library. */
 #include "wpc.h"
 
 WPC_IMPORT(path_dep, basename)
 
-/* The constant GREETING and the name: "Hello, Ada!". */
+/* Returns the constant GREETING and the name: "Hello, Ada!". */
 WPC_FUNCTION(greet)
 {
     wpc_text name = wpc_read_text(args);
     if (!wpc_end(args)) return wpc_failure(args);
-    if (name.len == 0) return wpc_error("EmptyName", "there is nobody to greet");
+    if (name.len == 0) return wpc_error("EmptyName", "the name is empty");
 
     wpc_reader constant = wpc_constant("GREETING");
     wpc_text greeting = wpc_read_text(&constant);
@@ -17,7 +17,7 @@ WPC_FUNCTION(greet)
     return wpc_reply_text(WPC_CONCAT(greeting, wpc_str(", "), name, wpc_str("!")));
 }
 
-/* The bytes from the last to the first. */
+/* Returns the bytes in reverse order. */
 WPC_FUNCTION(reverse)
 {
     wpc_bytes bytes = wpc_read_bytes(args);
@@ -29,7 +29,7 @@ WPC_FUNCTION(reverse)
     return wpc_finish(&out);
 }
 
-/* What the dependency calls the file: "file: todo.txt". */
+/* Returns the dependency's name of the file: "file: todo.txt". */
 WPC_FUNCTION(title)
 {
     wpc_text path = wpc_read_text(args);

@@ -9,22 +9,22 @@
  *         return wpc_reply_text(WPC_CONCAT(wpc_str("Hello, "), name));
  *     }
  *
- * One header, C99, for clang's WebAssembly target. It keeps the contract between host and guest
- * (`docs/abi.md`) and needs no library, not even libc. With libc, `#define WPC_LIBC` first: memory
- * comes from `malloc` then.
+ * A single header in C99 for clang's WebAssembly target. It implements the contract between host and
+ * guest (`docs/abi.md`) and needs no library, not even libc. With libc, `#define WPC_LIBC` first, so
+ * that memory comes from `malloc`.
  *
- * Words:
- *  - A reader walks over encoded values: the arguments, a constant, a dependency's reply. Its first
- *    failure stays: later reads give nothing, `wpc_end` is false, and `wpc_failure` is the reply
- *    that tells of it. So read everything, then ask once.
- *  - A writer collects encoded values: a reply, or the arguments of a dependency.
- *  - A reply is what a function returns. Build one by `wpc_reply_…`, `wpc_error` or a writer.
+ * Terms:
+ *  - A reader decodes values: the arguments, a constant, a dependency's reply. It keeps its first
+ *    failure: later reads return empty values, `wpc_end` returns false, and `wpc_failure` returns the
+ *    reply that reports the failure. So read all values first, then check once.
+ *  - A writer encodes values: a reply, or the arguments of a dependency.
+ *  - A reply is the result of a function. Build one by `wpc_reply_…`, `wpc_error` or a writer.
  *
- * Memory: all that the functions below give lives until the call ends, and is free then; there is
- * nothing to release. What should outlast a call belongs in static variables, or, with libc, in
- * memory from `malloc`. Without libc the memory from `__heap_base` on is this header's.
+ * Memory: everything that the functions below return is valid until the call ends and is freed then.
+ * Keep data that outlives a call in static variables, or, with libc, in memory from `malloc`. Without
+ * libc this header uses the memory from `__heap_base` on.
  *
- * Several source files may include it; they share one heap. Names that end with `_` are its own.
+ * Several source files may include it; they share one heap. Names that end with `_` are private.
  */
 #ifndef WPC_H
 #define WPC_H
@@ -37,8 +37,8 @@
 #include <string.h>
 #endif
 
-/* Marks what not every source file uses (what is large is not to be inlined), and what all source
- * files share. */
+/* Functions that a source file may leave unused (large ones are not inlined), and definitions that
+ * all source files share. */
 #define WPC_API_ static inline __attribute__((unused))
 #define WPC_LARGE_ static __attribute__((unused, noinline))
 #define WPC_SHARED_ __attribute__((weak))
@@ -57,28 +57,28 @@ typedef struct wpc_bytes {
     size_t len;
 } wpc_bytes;
 
-/* What a function returns: where its encoded reply lies. Never zero. */
+/* The result of a function: address and length of its encoded reply. Never zero. */
 typedef uint64_t wpc_reply;
 
-/* Walks over encoded values. */
+/* Decodes values. */
 typedef struct wpc_reader {
     const uint8_t *at;
     const uint8_t *end;
-    const char *what;  /* whose values they are; NULL: the arguments */
-    wpc_reply failure; /* zero while nothing failed */
+    const char *what;  /* the source of the values; NULL for the arguments */
+    wpc_reply failure; /* zero unless something failed */
 } wpc_reader;
 
-/* Collects encoded values. All zero is an empty one. */
+/* Encodes values. A zeroed one is empty. */
 typedef struct wpc_writer {
     uint8_t *at;
     size_t len;
     size_t room;
 } wpc_writer;
 
-/* How important a line of the log is. */
+/* The level of a log line. */
 typedef enum wpc_level { WPC_ERROR, WPC_WARN, WPC_INFO, WPC_DEBUG, WPC_TRACE } wpc_level;
 
-/* ---- What the host offers ---------------------------------------------------------------- */
+/* ---- Functions of the host --------------------------------------------------------------- */
 
 #define WPC_HOST_(name) __attribute__((import_module("wpc"), import_name(#name)))
 
@@ -91,7 +91,7 @@ WPC_HOST_(wpc_clock) int64_t wpc_host_clock_(int32_t);
 
 /* ---- Text, log, panic -------------------------------------------------------------------- */
 
-/* The text of a C string. It is not copied. */
+/* A C string as a text. It is not copied. */
 WPC_API_ wpc_text wpc_str(const char *string)
 {
     wpc_text text = {string, 0};
@@ -99,7 +99,7 @@ WPC_API_ wpc_text wpc_str(const char *string)
     return text;
 }
 
-/* Whether two texts are the same. */
+/* Returns whether two texts are equal. */
 WPC_API_ bool wpc_same(wpc_text a, wpc_text b)
 {
     size_t at = 0;
@@ -114,15 +114,15 @@ WPC_API_ void wpc_log(wpc_level level, wpc_text line)
     wpc_host_log_((int32_t)level, line.at, line.len);
 }
 
-/* Ends the sandbox; the caller reads why. For what must not happen, where a failed call is no
- * answer: `wpc_error` is for all else. */
+/* Ends the sandbox and reports the message to the caller. Use it for bugs; use `wpc_error` for all
+ * other failures. */
 WPC_API_ __attribute__((noreturn)) void wpc_panic(const char *why)
 {
     wpc_host_panic_(why, wpc_str(why).len);
     __builtin_trap();
 }
 
-/* Fills a place with random bytes. The definition needs the capability `random`. */
+/* Fills memory with random bytes. The definition needs the capability `random`. */
 WPC_API_ void wpc_random(void *at, size_t len)
 {
     wpc_host_random_(at, len);
@@ -134,7 +134,7 @@ WPC_API_ int64_t wpc_wall_clock(void)
     return wpc_host_clock_(0);
 }
 
-/* Nanoseconds since some fixed moment. The definition needs the capability `clock`. */
+/* Nanoseconds since a fixed moment. The definition needs the capability `clock`. */
 WPC_API_ int64_t wpc_monotonic_clock(void)
 {
     return wpc_host_clock_(1);
@@ -144,16 +144,16 @@ WPC_API_ int64_t wpc_monotonic_clock(void)
 
 #ifdef WPC_LIBC
 
-/* A piece of the call's memory, before its bytes. They form a list, to be freed together. */
+/* The header of an allocation of the call. All of them form a list and are freed together. */
 typedef union wpc_piece_ {
     union wpc_piece_ *before;
-    long double alignment; /* the strictest there is */
+    long double alignment; /* the strictest alignment */
 } wpc_piece_;
 
 WPC_SHARED_ wpc_piece_ *wpc_pieces_;
 WPC_SHARED_ uint8_t *wpc_buffer_;
 
-/* Frees the memory of the call before. */
+/* Frees the memory of the previous call. */
 WPC_API_ void wpc_reset_(void)
 {
     while (wpc_pieces_ != NULL) {
@@ -163,7 +163,7 @@ WPC_API_ void wpc_reset_(void)
     }
 }
 
-/* Gives `at`, from `wpc_alloc` or NULL, another size. It may move; its first `old` bytes stay. */
+/* Resizes `at`, which is from `wpc_alloc` or NULL. It may move; its first `old` bytes are kept. */
 WPC_LARGE_ void *wpc_resize_(void *at, size_t old, size_t size)
 {
     bool is_last = at != NULL && (wpc_piece_ *)at - 1 == wpc_pieces_;
@@ -179,7 +179,7 @@ WPC_LARGE_ void *wpc_resize_(void *at, size_t old, size_t size)
     return piece + 1;
 }
 
-/* The contract's buffer, which the host fills with arguments. */
+/* Allocates the buffer that the host fills with arguments. */
 WPC_SHARED_ __attribute__((export_name("wpc_buffer_v1"))) uint8_t *wpc_buffer_v1(size_t len)
 {
     free(wpc_buffer_);
@@ -190,21 +190,21 @@ WPC_SHARED_ __attribute__((export_name("wpc_buffer_v1"))) uint8_t *wpc_buffer_v1
 
 #else
 
-/* The heap is the host's buffer, then the memory of the call. Nothing of a call outlasts it, so the
- * buffer may grow over it between calls, and memory is as large as the largest call needed. */
+/* The heap is the host's buffer, then the memory of the call. No data outlives a call, so the buffer
+ * may overwrite it between calls, and the memory is as large as the largest call needs. */
 extern uint8_t __heap_base;
 WPC_SHARED_ uint64_t wpc_buffer_end_;
 WPC_SHARED_ uint64_t wpc_heap_end_;
 
 #define WPC_ALIGN_(address) (((uint64_t)(address) + 15) & ~(uint64_t)15)
 
-/* Frees the memory of the call before. */
+/* Frees the memory of the previous call. */
 WPC_API_ void wpc_reset_(void)
 {
     wpc_heap_end_ = wpc_buffer_end_;
 }
 
-/* Makes the memory reach to `end`. */
+/* Grows the memory to `end`. */
 WPC_API_ void wpc_reach_(uint64_t end)
 {
     uint64_t pages = (end + 65535) >> 16;
@@ -215,8 +215,8 @@ WPC_API_ void wpc_reach_(uint64_t end)
     }
 }
 
-/* Copies and fills: a compiler may call these even where there is no libc. They are weak: a libc's
- * own would take their place. Eight bytes at a time, since no alignment is needed here. */
+/* Compilers call these functions even without libc. They are weak, so that those of a libc replace
+ * them. They process eight bytes at a time, because WebAssembly allows unaligned access. */
 typedef struct __attribute__((packed, may_alias)) wpc_word_ {
     uint64_t bits;
 } wpc_word_;
@@ -261,11 +261,11 @@ WPC_SHARED_ __attribute__((no_builtin)) int memcmp(const void *a, const void *b,
     return 0;
 }
 
-/* Gives `at`, from `wpc_alloc` or NULL, another size. It may move; its first `old` bytes stay. */
+/* Resizes `at`, which is from `wpc_alloc` or NULL. It may move; its first `old` bytes are kept. */
 WPC_LARGE_ void *wpc_resize_(void *at, size_t old, size_t size)
 {
     uint64_t begin = wpc_heap_end_;
-    /* What was given last grows where it is. */
+    /* The last allocation grows in place. */
     bool is_last = at != NULL && WPC_ALIGN_((uintptr_t)at + (uint64_t)old) == wpc_heap_end_;
     if (wpc_heap_end_ == 0) begin = WPC_ALIGN_((uintptr_t)&__heap_base);
     if (is_last) begin = (uintptr_t)at;
@@ -275,7 +275,7 @@ WPC_LARGE_ void *wpc_resize_(void *at, size_t old, size_t size)
     return (void *)(uintptr_t)begin;
 }
 
-/* The contract's buffer, which the host fills with arguments. */
+/* Allocates the buffer that the host fills with arguments. */
 WPC_SHARED_ __attribute__((export_name("wpc_buffer_v1"))) uint8_t *wpc_buffer_v1(size_t len)
 {
     uint64_t begin = WPC_ALIGN_((uintptr_t)&__heap_base);
@@ -287,14 +287,14 @@ WPC_SHARED_ __attribute__((export_name("wpc_buffer_v1"))) uint8_t *wpc_buffer_v1
 
 #endif /* WPC_LIBC */
 
-/* Memory for this call, aligned to 16 bytes. Its bytes are whatever was there. Where there is no
- * memory left the sandbox ends, so it never gives NULL. */
+/* Allocates memory for this call, aligned to 16 bytes and not initialized. Never returns NULL: the
+ * sandbox ends if the memory is exhausted. */
 WPC_API_ void *wpc_alloc(size_t size)
 {
     return wpc_resize_(NULL, 0, size);
 }
 
-/* The texts one after another; see `WPC_CONCAT`. */
+/* Concatenates texts; see `WPC_CONCAT`. */
 WPC_LARGE_ wpc_text wpc_concat(const wpc_text *texts, size_t count)
 {
     uint64_t len = 0;
@@ -310,16 +310,16 @@ WPC_LARGE_ wpc_text wpc_concat(const wpc_text *texts, size_t count)
     return (wpc_text){all, (size_t)len};
 }
 
-/* The given texts, one after another, as one: `WPC_CONCAT(first, wpc_str(", "), second)`. */
+/* Concatenates the given texts: `WPC_CONCAT(first, wpc_str(", "), second)`. */
 #define WPC_CONCAT(...) \
     wpc_concat((const wpc_text[]){__VA_ARGS__}, sizeof((const wpc_text[]){__VA_ARGS__}) / sizeof(wpc_text))
 
 /* ---- Writing ----------------------------------------------------------------------------- */
 
-/* Sees that `more` bytes can be written without moving. */
+/* Makes sure that `more` bytes can be written without moving. */
 WPC_LARGE_ void wpc_reserve_(wpc_writer *out, uint64_t more)
 {
-    /* The first room is exactly what is needed; later it doubles, so that copies stay few. */
+    /* The first allocation is exact; later ones double, to limit the number of copies. */
     uint64_t room = (uint64_t)out->room * 2;
     if (out->len + more <= out->room) return;
     if (room < out->len + more) room = out->len + more;
@@ -328,7 +328,7 @@ WPC_LARGE_ void wpc_reserve_(wpc_writer *out, uint64_t more)
     out->room = (size_t)room;
 }
 
-/* Room for `len` bytes at the end of what is written, for the caller to fill. */
+/* Appends `len` bytes for the caller to fill. */
 WPC_API_ uint8_t *wpc_write_room(wpc_writer *out, size_t len)
 {
     wpc_reserve_(out, len);
@@ -348,7 +348,7 @@ WPC_API_ void wpc_write_bool(wpc_writer *out, bool value)
     wpc_write_u8(out, value);
 }
 
-/* An unsigned integer: `u16`, `u32` and `u64` are written alike, and so is the number of an enum's
+/* An unsigned integer: `u16`, `u32` and `u64` are encoded alike, and so is the number of an enum's
  * variant. */
 WPC_LARGE_ void wpc_write_u64(wpc_writer *out, uint64_t value)
 {
@@ -356,7 +356,7 @@ WPC_LARGE_ void wpc_write_u64(wpc_writer *out, uint64_t value)
     wpc_write_u8(out, (uint8_t)value);
 }
 
-/* A signed integer: `i16`, `i32` and `i64` are written alike. */
+/* A signed integer: `i16`, `i32` and `i64` are encoded alike. */
 WPC_API_ void wpc_write_i64(wpc_writer *out, int64_t value)
 {
     wpc_write_u64(out, ((uint64_t)value << 1) ^ (value < 0 ? UINT64_MAX : 0));
@@ -374,22 +374,22 @@ WPC_API_ void wpc_write_f64(wpc_writer *out, double value)
     __builtin_memcpy(wpc_write_room(out, sizeof value), &value, sizeof value);
 }
 
-/* How many items of a sequence follow. */
+/* The number of items of a sequence. */
 WPC_API_ void wpc_write_count(wpc_writer *out, size_t count)
 {
     wpc_write_u64(out, count);
 }
 
-/* An optional value: whether there is one. If so, the value follows. */
+/* The flag of an optional value. If it is true, the value follows. */
 WPC_API_ void wpc_write_option(wpc_writer *out, bool is_there)
 {
     wpc_write_bool(out, is_there);
 }
 
-/* Bytes that the caller fills: their count, then room for them. */
+/* Bytes for the caller to fill: writes their count and appends them. */
 WPC_LARGE_ uint8_t *wpc_write_bytes_room(wpc_writer *out, size_t len)
 {
-    wpc_reserve_(out, (uint64_t)len + 5); /* A count has five bytes at most. */
+    wpc_reserve_(out, (uint64_t)len + 5); /* A count has at most five bytes. */
     wpc_write_count(out, len);
     return wpc_write_room(out, len);
 }
@@ -413,14 +413,14 @@ WPC_API_ void wpc_write_text(wpc_writer *out, wpc_text text)
 WPC_API_ wpc_writer wpc_value(void)
 {
     wpc_writer out = {NULL, 0, 0};
-    /* Room for a number, or for the kind of a longer reply. */
+    /* Enough for a number, or for the kind of a longer reply. */
     out.at = (uint8_t *)wpc_alloc(16);
     out.room = 16;
     wpc_write_u8(&out, 0);
     return out;
 }
 
-/* The reply that was written. */
+/* Returns the written reply. */
 WPC_API_ wpc_reply wpc_finish(const wpc_writer *out)
 {
     return (uint64_t)(uintptr_t)out->at << 32 | out->len;
@@ -481,19 +481,18 @@ WPC_API_ wpc_reply wpc_reply_f64(double value)
     return wpc_finish(&out);
 }
 
-/* A guest error whose message is made at run time. */
+/* A guest error with a message that is created at run time. */
 WPC_LARGE_ wpc_reply wpc_error_text(const char *name, wpc_text message)
 {
     wpc_writer out = {NULL, 0, 0};
     wpc_write_u8(&out, 1);
     wpc_write_text(&out, wpc_str(name));
     wpc_write_text(&out, message);
-    wpc_write_text(&out, wpc_str("")); /* C has no stack to tell. */
+    wpc_write_text(&out, wpc_str("")); /* The stack. */
     return wpc_finish(&out);
 }
 
-/* A guest error: this call failed, and the sandbox is fine. `name` is for programs, `message` for
- * people. */
+/* A guest error: the call fails, the sandbox goes on. `name` is for programs, `message` for people. */
 WPC_API_ wpc_reply wpc_error(const char *name, const char *message)
 {
     return wpc_error_text(name, wpc_str(message));
@@ -501,7 +500,7 @@ WPC_API_ wpc_reply wpc_error(const char *name, const char *message)
 
 /* ---- Reading ----------------------------------------------------------------------------- */
 
-/* Makes the reader fail, unless it did before: for values that decode and still make no sense. */
+/* Makes the reader fail, unless it has failed before. Use it for values that decode but are invalid. */
 WPC_LARGE_ void wpc_refuse(wpc_reader *in, const char *why)
 {
     if (in->failure != 0) return;
@@ -516,26 +515,26 @@ WPC_LARGE_ void wpc_refuse(wpc_reader *in, const char *why)
     }
 }
 
-/* Whether all was read and nothing failed; bytes that are left over are a failure. */
+/* Returns whether all bytes were read and nothing failed; trailing bytes are a failure. */
 WPC_API_ bool wpc_end(wpc_reader *in)
 {
-    if (in->at != in->end) wpc_refuse(in, "bytes are left over after the last value");
+    if (in->at != in->end) wpc_refuse(in, "trailing bytes after the last value");
     return in->failure == 0;
 }
 
-/* The reply that tells what failed, once `wpc_end` was false: arguments that do not decode, a
- * constant that is missing, the error of a dependency. */
+/* The reply that reports the failure, after `wpc_end` returned false: arguments that do not decode, a
+ * missing constant, the error of a dependency. */
 WPC_API_ wpc_reply wpc_failure(const wpc_reader *in)
 {
     return in->failure;
 }
 
-/* The next `len` bytes as they are; NULL, and a failure, where there are fewer. */
+/* The next `len` bytes, not decoded; NULL, and a failure, if there are fewer. */
 WPC_API_ const uint8_t *wpc_read_raw(wpc_reader *in, uint64_t len)
 {
     const uint8_t *at = in->at;
     if (len > (uint64_t)(in->end - in->at)) {
-        wpc_refuse(in, "a value reaches beyond the end");
+        wpc_refuse(in, "the bytes end too early");
         return NULL;
     }
     in->at += len;
@@ -593,7 +592,7 @@ WPC_API_ uint16_t wpc_read_u16(wpc_reader *in)
     return (uint16_t)wpc_read_at_most_(in, UINT16_MAX);
 }
 
-/* The signed number that an unsigned one stands for: 0, -1, 1, -2, 2, ... */
+/* Decodes a zigzag number: 0, -1, 1, -2, 2, ... */
 WPC_API_ int64_t wpc_signed_(uint64_t value)
 {
     return (int64_t)(value >> 1 ^ (value & 1 ? UINT64_MAX : 0));
@@ -635,20 +634,20 @@ WPC_API_ double wpc_read_f64(wpc_reader *in)
     return value;
 }
 
-/* How many items of a sequence follow. An item may have no bytes, so it can be any number: do not
- * set memory aside for as many, and stop where `in->failure` is not zero. */
+/* The number of items of a sequence. It is not trusted, because an item may take no bytes: do not
+ * allocate memory for as many items, and stop if `in->failure` is not zero. */
 WPC_API_ size_t wpc_read_count(wpc_reader *in)
 {
     return wpc_read_u32(in);
 }
 
-/* Whether an optional value is there. If so, the value follows. */
+/* The flag of an optional value. If it is true, the value follows. */
 WPC_API_ bool wpc_read_option(wpc_reader *in)
 {
     return wpc_read_bool(in);
 }
 
-/* Bytes: a `Vec<u8>`. They are not copied; those of arguments may be changed until the call ends. */
+/* Bytes: a `Vec<u8>`. They are not copied; a function may modify those of its arguments. */
 WPC_API_ wpc_bytes wpc_read_bytes(wpc_reader *in)
 {
     size_t len = wpc_read_count(in);
@@ -657,7 +656,7 @@ WPC_API_ wpc_bytes wpc_read_bytes(wpc_reader *in)
     return (wpc_bytes){at, len};
 }
 
-/* How many bytes the character at `at` has; 0 where they are no UTF-8. */
+/* The length of the character at `at` in bytes; 0 if it is not UTF-8. */
 WPC_LARGE_ size_t wpc_utf8_len_(const uint8_t *at, size_t left)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
@@ -670,7 +669,7 @@ WPC_LARGE_ size_t wpc_utf8_len_(const uint8_t *at, size_t left)
         if ((at[next] & 0xc0) != 0x80) return 0;
         character = character << 6 | (at[next] & 0x3fu);
     }
-    /* Written longer than needed, beyond Unicode, or half of a pair. */
+    /* An overlong encoding, a number beyond Unicode, or a surrogate. */
     if (character < least[len] || character > 0x10ffff || character >> 11 == 0x1b) return 0;
     return len;
 }
@@ -683,7 +682,7 @@ WPC_LARGE_ wpc_text wpc_read_text(wpc_reader *in)
     for (; at < bytes.len; at += len) {
         len = wpc_utf8_len_(bytes.at + at, bytes.len - at);
         if (len == 0) {
-            wpc_refuse(in, "a text is no UTF-8");
+            wpc_refuse(in, "a string is not UTF-8");
             return wpc_str("");
         }
     }
@@ -692,16 +691,16 @@ WPC_LARGE_ wpc_text wpc_read_text(wpc_reader *in)
 
 /* ---- Constants and dependencies ---------------------------------------------------------- */
 
-/* How much room an answer is given at first. Most fit; a larger one costs a second question. */
-#define WPC_FIRST_ROOM_ 512
+/* The initial capacity for an answer. Most fit; a larger one needs a second call of the host. */
+#define WPC_FIRST_CAPACITY_ 512
 
-/* The value of a constant, to be read like arguments. Where the host has none of the name, the
+/* Reads a constant, whose value is decoded like arguments. If the host does not define it, the
  * reader's failure is the guest error `ConstantNotDefined`. */
 WPC_LARGE_ wpc_reader wpc_constant(const char *name)
 {
-    size_t room = WPC_FIRST_ROOM_;
+    size_t room = WPC_FIRST_CAPACITY_;
     uint8_t *at = (uint8_t *)wpc_alloc(room);
-    /* With the zero that ends a C string. */
+    /* With the terminating zero of a C string. */
     wpc_text what = WPC_CONCAT(wpc_str("constant `"), wpc_str(name), (wpc_text){"`", 2});
     wpc_reader value = {at, at, what.at, 0};
     int64_t len = wpc_host_constant_(name, wpc_str(name).len, at, room);
@@ -720,7 +719,7 @@ WPC_LARGE_ wpc_reader wpc_constant(const char *name)
     return value;
 }
 
-/* The reply of a dependency, of which the host told the length. */
+/* A reader of a dependency's reply, of which the host returned the length. */
 WPC_LARGE_ wpc_reader wpc_answer_(const char *what, uint8_t *at, size_t room, int64_t len)
 {
     wpc_reader reply = {at, at, what, 0};
@@ -733,17 +732,17 @@ WPC_LARGE_ wpc_reader wpc_answer_(const char *what, uint8_t *at, size_t room, in
     reply.end = at + len;
     kind = wpc_read_u8(&reply);
     if (kind == 1) {
-        /* The error goes on as it is. */
+        /* The error is returned unchanged. */
         reply.at = reply.end;
         reply.failure = (uint64_t)(uintptr_t)at << 32 | (uint64_t)len;
     } else if (kind == 2) {
-        /* Not our caller's arguments were wrong but ours. */
+        /* This function, not its caller, passed wrong arguments. */
         wpc_text why = wpc_read_text(&reply);
         if (wpc_end(&reply)) {
             reply.failure = wpc_error_text("BadArguments", WPC_CONCAT(wpc_str(what), wpc_str(": "), why));
         }
     } else if (kind != 0) {
-        wpc_refuse(&reply, "the reply has no kind");
+        wpc_refuse(&reply, "the reply has an unknown kind");
     }
     return reply;
 }
@@ -753,26 +752,26 @@ WPC_LARGE_ wpc_reader wpc_answer_(const char *what, uint8_t *at, size_t room, in
         const uint8_t *, size_t, uint8_t *, size_t);                                               \
     WPC_API_ wpc_reader c_name(const wpc_writer *arguments)                                        \
     {                                                                                              \
-        uint8_t *room = (uint8_t *)wpc_alloc(WPC_FIRST_ROOM_);                                     \
-        int64_t len = wpc_import_##c_name(arguments->at, arguments->len, room, WPC_FIRST_ROOM_);   \
-        return wpc_answer_("function `" text "`", room, WPC_FIRST_ROOM_, len);                     \
+        uint8_t *room = (uint8_t *)wpc_alloc(WPC_FIRST_CAPACITY_);                                 \
+        int64_t len = wpc_import_##c_name(arguments->at, arguments->len, room, WPC_FIRST_CAPACITY_); \
+        return wpc_answer_("function `" text "`", room, WPC_FIRST_CAPACITY_, len);                 \
     }
 
 /* Declares a function of a dependency: `WPC_IMPORT(path_dep, basename)` makes
- * `wpc_reader path_dep_basename(const wpc_writer *arguments)`. What it gives is read like arguments;
- * its failure is the dependency's own error, to be handed on by `wpc_failure`. */
+ * `wpc_reader path_dep_basename(const wpc_writer *arguments)`. The result is decoded like
+ * arguments; its failure is the dependency's error, which `wpc_failure` returns. */
 #define WPC_IMPORT(alias, function) \
     WPC_CALLABLE_("wpc:" #alias, #alias "::" #function, alias##_##function, function)
 
-/* Declares a function of the embedder, which the definition was granted: `WPC_HOST_IMPORT(lookup)`
+/* Declares a function of the embedder that the definition was granted: `WPC_HOST_IMPORT(lookup)`
  * makes `wpc_reader wpc_host_lookup(const wpc_writer *arguments)`. */
 #define WPC_HOST_IMPORT(function) WPC_CALLABLE_("wpc-host", #function, wpc_host_##function, function)
 
 /* ---- Functions --------------------------------------------------------------------------- */
 
-/* A function that the host can call. Its body has the arguments as `wpc_reader *args` and returns a
- * reply. Where the arguments did not decode to their end, the caller learns that whatever the body
- * returned; a function that does more than compute should ask `wpc_end(args)` before it. */
+/* Defines a function that the host can call. Its body reads the arguments from `wpc_reader *args` and
+ * returns a reply. If the arguments did not decode completely, the caller gets that failure instead of
+ * the reply; a function with side effects should check `wpc_end(args)` first. */
 #define WPC_FUNCTION(name)                                                                         \
     static wpc_reply wpc_function_##name(wpc_reader *args);                                        \
     __attribute__((export_name(#name))) wpc_reply wpc_export_##name(const uint8_t *, size_t);      \
@@ -786,8 +785,8 @@ WPC_LARGE_ wpc_reader wpc_answer_(const char *what, uint8_t *at, size_t room, in
     }                                                                                              \
     static wpc_reply wpc_function_##name(wpc_reader *args __attribute__((unused)))
 
-/* What runs once, before a sandbox's first call: `WPC_INIT { ... return wpc_reply_nothing(); }`.
- * Where it returns an error, the sandbox is not made and the caller reads why. */
+/* Defines the init hook, which runs once before a sandbox's first call: `WPC_INIT { ... return
+ * wpc_reply_nothing(); }`. If it returns an error, the sandbox is not created and the caller gets it. */
 #define WPC_INIT                                                                                   \
     static wpc_reply wpc_init_(void);                                                              \
     __attribute__((export_name("wpc_init"))) wpc_reply wpc_export_init_(void);                     \

@@ -1,8 +1,8 @@
-;; Three functions, written by hand: what a guest has to do for the contract, and nothing else.
+;; Three functions that implement the contract by hand.
 ;;
-;; Memory: texts that never change; the buffer that the host fills with arguments; then what the running
-;; call needs. Nothing outlasts a call, so the next one begins behind the buffer again, and memory is as
-;; large as the largest call needed.
+;; Memory: constant texts; the buffer that the host fills with arguments; the memory of the running call.
+;; Nothing outlives a call, so the next one starts after the buffer again, and the memory is as large as the
+;; largest call needs.
 (module
   (import "wpc" "wpc_constant" (func $constant (param i32 i32 i32 i32) (result i64)))
   (import "wpc" "wpc_take" (func $take (param i32 i32) (result i64)))
@@ -11,8 +11,8 @@
 
   (memory (export "memory") 1)
 
-  ;; The signatures, so that the functions can be called with JSON. A record: kind 1, the length of the
-  ;; rest; the function's name; how many arguments, and for each its name and type; the result's type.
+  ;; The signatures, so that the functions can be called with JSON. A record: kind 1; the length of the
+  ;; rest; the function's name; the number of arguments, and for each its name and type; the result's type.
   ;; A type: 1, its name, then 16 for a string, or 22 for a sequence of the type that follows: u8, 2.
   ;; The last record is of kind 3, for an import: the import module, then as kind 1.
   (@custom "wpc"
@@ -23,15 +23,15 @@
 
   ;; ---- Texts -------------------------------------------------------------------------------------
 
-  ;; A whole reply, 43 bytes: kind 2, why arguments did not decode.
-  (data (i32.const 0) "\02\29they are not one length and as many bytes")
-  ;; Whole replies: kind 1, a guest error of name and message, without a stack. 37, 56, 47, 59, 62 bytes.
-  (data (i32.const 48) "\01\09EmptyName\18there is nobody to greet\00")
+  ;; A reply of 43 bytes: kind 2, the reason why arguments did not decode.
+  (data (i32.const 0) "\02\29expected exactly one string or byte array")
+  ;; Replies of 30, 56, 48, 64 and 64 bytes: kind 1, a guest error with name and message, without a stack.
+  (data (i32.const 48) "\01\09EmptyName\11the name is empty\00")
   (data (i32.const 96) "\01\12ConstantNotDefined\22constant `GREETING` is not defined\00")
-  (data (i32.const 160) "\01\0bDecodeError\20constant `GREETING` is no string\00")
-  (data (i32.const 208) "\01\0bDecodeError\2cfunction `path_dep::basename` gave no string\00")
-  (data (i32.const 272) "\01\0cBadArguments\2efunction `path_dep::basename` cannot read them\00")
-  ;; Pieces of text.
+  (data (i32.const 160) "\01\0bDecodeError\21constant GREETING is not a string\00")
+  (data (i32.const 208) "\01\0bDecodeError\31the reply of `path_dep::basename` is not a string\00")
+  (data (i32.const 272) "\01\0cBadArguments\30`path_dep::basename` cannot decode its arguments\00")
+  ;; Parts of texts.
   (data (i32.const 336) "GREETING")
   (data (i32.const 344) ", ")
   (data (i32.const 346) "!")
@@ -40,16 +40,16 @@
 
   ;; ---- Memory ------------------------------------------------------------------------------------
 
-  ;; Where the buffer ends, and where what the running call was given ends.
+  ;; The end of the buffer, and the end of the running call's memory.
   (global $buffer_end (mut i32) (i32.const 1025))
   (global $used_end (mut i32) (i32.const 1025))
 
-  ;; So many bytes for the running call.
+  ;; Allocates bytes for the running call.
   (func $allocate (param $len i32) (result i32)
     (local $at i32) (local $missing i32)
     (local.set $at (global.get $used_end))
-    ;; Pages that are missing. One byte more than needed, so that the end has an address too; in 64
-    ;; bits, so that the sum is right.
+    ;; The number of missing pages. One byte more than needed, so that the end has an address too; in 64
+    ;; bits, so that the sum cannot overflow.
     (local.set $missing (i32.sub
       (i32.wrap_i64 (i64.shr_u
         (i64.add
@@ -59,14 +59,14 @@
       (memory.size)))
     (if (i32.gt_s (local.get $missing) (i32.const 0)) (then
       (if (i32.eq (memory.grow (local.get $missing)) (i32.const -1)) (then
-        ;; What was told before a trap is what the caller reads.
+        ;; The caller gets the message that was reported before the trap.
         (call $panic (i32.const 353) (i32.const 13))
         unreachable))))
     (global.set $used_end (i32.add (local.get $at) (local.get $len)))
     (local.get $at))
 
-  ;; The contract's buffer. It begins at 1025, and a larger one begins there too: nothing that a call
-  ;; had is needed between calls. The byte before it is for `reverse`.
+  ;; The contract's buffer. It always begins at 1025, because no data of a call is needed between calls. The
+  ;; byte before it is for `reverse`.
   (func (export "wpc_buffer_v1") (param $len i32) (result i32)
     (local $at i32)
     (global.set $used_end (i32.const 1025))
@@ -76,13 +76,13 @@
 
   ;; ---- Encoded values ----------------------------------------------------------------------------
 
-  ;; A string or bytes, where that is all a place holds: the length as a varint, then as many bytes, and
-  ;; nothing behind them. Gives where the bytes are and how many; 0 and 0 where it is something else.
+  ;; Decodes a single string or sequence of bytes: the length as a varint, then that many bytes, and nothing
+  ;; after them. Returns the address and the length of the bytes, or 0 and 0 for anything else.
   (func $only (param $at i32) (param $len i32) (result i32 i32)
     (local $end i32) (local $byte i32) (local $shift i64) (local $value i64)
     (local.set $end (i32.add (local.get $at) (local.get $len)))
     (loop $next
-      ;; A length has five bytes at most.
+      ;; A length has at most five bytes.
       (if (i32.or
             (i32.eq (local.get $at) (local.get $end))
             (i64.eq (local.get $shift) (i64.const 35)))
@@ -98,20 +98,20 @@
       (then (return (i32.const 0) (i32.const 0))))
     (local.get $at) (local.get $len))
 
-  ;; What a function returns: where its reply lies.
+  ;; Packs the address and the length of a reply into a function's result.
   (func $reply (param $at i32) (param $len i32) (result i64)
     (i64.or
       (i64.shl (i64.extend_i32_u (local.get $at)) (i64.const 32))
       (i64.extend_i32_u (local.get $len))))
 
-  ;; The text that is being written, as a reply, and where its next byte goes.
+  ;; The packed reply that is being written, and the address of its next byte.
   (global $text (mut i64) (i64.const 0))
   (global $to (mut i32) (i32.const 0))
 
-  ;; Begins a reply of one string of `len` bytes: kind 0 and the length. The bytes follow by `$write`.
+  ;; Begins a reply of one string of `len` bytes: kind 0 and the length. `$write` adds the bytes.
   (func $begin_text (param $len i32)
     (local $at i32) (local $rest i32)
-    ;; A kind has one byte, a length five at most.
+    ;; A kind has one byte, a length at most five.
     (local.set $at (call $allocate (i32.add (local.get $len) (i32.const 6))))
     (i32.store8 (local.get $at) (i32.const 0))
     (global.set $to (i32.add (local.get $at) (i32.const 1)))
@@ -134,9 +134,9 @@
 
   ;; ---- Functions ---------------------------------------------------------------------------------
 
-  ;; The constant GREETING and the name: "Hello, Ada!".
+  ;; Returns the constant GREETING and the name: "Hello, Ada!".
   (func (export "greet") (param $at i32) (param $len i32) (result i64)
-    (local $room i32) (local $size i64)
+    (local $buffer i32) (local $size i64)
     (local $name i32) (local $name_len i32) (local $greeting i32) (local $greeting_len i32)
     (global.set $used_end (global.get $buffer_end))
 
@@ -145,23 +145,23 @@
     (if (i32.eqz (local.get $name))
       (then (return (call $reply (i32.const 0) (i32.const 43)))))
     (if (i32.eqz (local.get $name_len))
-      (then (return (call $reply (i32.const 48) (i32.const 37)))))
+      (then (return (call $reply (i32.const 48) (i32.const 30)))))
 
-    ;; Most constants fit this room. Where one does not, its size is told and nothing written.
-    (local.set $room (call $allocate (i32.const 512)))
+    ;; Most constants fit this buffer. For a larger one the host only returns its length.
+    (local.set $buffer (call $allocate (i32.const 512)))
     (local.set $size
-      (call $constant (i32.const 336) (i32.const 8) (local.get $room) (i32.const 512)))
+      (call $constant (i32.const 336) (i32.const 8) (local.get $buffer) (i32.const 512)))
     (if (i64.gt_s (local.get $size) (i64.const 512)) (then
-      (local.set $room (call $allocate (i32.wrap_i64 (local.get $size))))
+      (local.set $buffer (call $allocate (i32.wrap_i64 (local.get $size))))
       (local.set $size (call $constant
-        (i32.const 336) (i32.const 8) (local.get $room) (i32.wrap_i64 (local.get $size))))))
+        (i32.const 336) (i32.const 8) (local.get $buffer) (i32.wrap_i64 (local.get $size))))))
     (if (i64.lt_s (local.get $size) (i64.const 0))
       (then (return (call $reply (i32.const 96) (i32.const 56)))))
 
-    (call $only (local.get $room) (i32.wrap_i64 (local.get $size)))
+    (call $only (local.get $buffer) (i32.wrap_i64 (local.get $size)))
     (local.set $greeting_len) (local.set $greeting)
     (if (i32.eqz (local.get $greeting))
-      (then (return (call $reply (i32.const 160) (i32.const 47)))))
+      (then (return (call $reply (i32.const 160) (i32.const 48)))))
 
     (call $begin_text
       (i32.add (i32.add (local.get $greeting_len) (local.get $name_len)) (i32.const 3)))
@@ -171,8 +171,8 @@
     (call $write (i32.const 346) (i32.const 1))
     (global.get $text))
 
-  ;; The bytes from the last to the first. The reply differs from the arguments in their order and in
-  ;; its kind, so it is made where they are: in the buffer, and the byte before that.
+  ;; Returns the bytes in reverse order. The reply differs from the arguments by its kind and by the order of
+  ;; bytes, so it is written in place: in the buffer and the byte before it.
   (func (export "reverse") (param $at i32) (param $len i32) (result i64)
     (local $left i32) (local $right i32) (local $byte i32)
     (call $only (local.get $at) (local.get $len))
@@ -194,9 +194,9 @@
     (i32.store8 (local.get $at) (i32.const 0))
     (call $reply (local.get $at) (i32.add (local.get $len) (i32.const 1))))
 
-  ;; What the dependency calls the file: "file: todo.txt".
+  ;; Returns the dependency's name of the file: "file: todo.txt".
   (func (export "title") (param $at i32) (param $len i32) (result i64)
-    (local $room i32) (local $size i32) (local $kind i32) (local $name i32) (local $name_len i32)
+    (local $buffer i32) (local $size i32) (local $kind i32) (local $name i32) (local $name_len i32)
     (global.set $used_end (global.get $buffer_end))
 
     (call $only (local.get $at) (local.get $len))
@@ -204,25 +204,26 @@
     (if (i32.eqz (local.get $name))
       (then (return (call $reply (i32.const 0) (i32.const 43)))))
 
-    ;; The dependency's arguments are ours, so they go on as they came.
-    (local.set $room (call $allocate (i32.const 512)))
+    ;; The dependency takes the same arguments, so they are passed unchanged.
+    (local.set $buffer (call $allocate (i32.const 512)))
     (local.set $size (i32.wrap_i64
-      (call $basename (local.get $at) (local.get $len) (local.get $room) (i32.const 512))))
-    ;; A reply that is larger waits at the host.
+      (call $basename (local.get $at) (local.get $len) (local.get $buffer) (i32.const 512))))
+    ;; The host keeps a larger reply until it is taken.
     (if (i32.gt_u (local.get $size) (i32.const 512)) (then
-      (local.set $room (call $allocate (local.get $size)))
-      (drop (call $take (local.get $room) (local.get $size)))))
+      (local.set $buffer (call $allocate (local.get $size)))
+      (drop (call $take (local.get $buffer) (local.get $size)))))
 
-    (local.set $kind (i32.load8_u (local.get $room)))
-    ;; An error goes on as it is. That it could not read its arguments is no fault of our caller's.
+    (local.set $kind (i32.load8_u (local.get $buffer)))
+    ;; An error is returned unchanged. If the dependency could not decode its arguments, this function, not
+    ;; its caller, is wrong.
     (if (i32.eq (local.get $kind) (i32.const 1))
-      (then (return (call $reply (local.get $room) (local.get $size)))))
+      (then (return (call $reply (local.get $buffer) (local.get $size)))))
     (if (i32.eq (local.get $kind) (i32.const 2))
-      (then (return (call $reply (i32.const 272) (i32.const 62)))))
-    (call $only (i32.add (local.get $room) (i32.const 1)) (i32.sub (local.get $size) (i32.const 1)))
+      (then (return (call $reply (i32.const 272) (i32.const 64)))))
+    (call $only (i32.add (local.get $buffer) (i32.const 1)) (i32.sub (local.get $size) (i32.const 1)))
     (local.set $name_len) (local.set $name)
     (if (i32.eqz (local.get $name))
-      (then (return (call $reply (i32.const 208) (i32.const 59)))))
+      (then (return (call $reply (i32.const 208) (i32.const 64)))))
 
     (call $begin_text (i32.add (local.get $name_len) (i32.const 6)))
     (call $write (i32.const 347) (i32.const 6))

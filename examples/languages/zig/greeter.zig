@@ -6,21 +6,21 @@ pub const panic = wpc.panic;
 
 const basename = wpc.dependency("path_dep", "basename", []const u8);
 
-/// The constant GREETING and the name: "Hello, Ada!".
+/// Returns the constant GREETING and the name: "Hello, Ada!".
 fn greet(name: []const u8) ![]const u8 {
-    if (name.len == 0) return wpc.fail(error.EmptyName, "there is nobody to greet");
+    if (name.len == 0) return wpc.fail(error.EmptyName, "the name is empty");
     const greeting = try wpc.constant([]const u8, "GREETING");
     return wpc.join(&.{ greeting, ", ", name, "!" });
 }
 
-/// The bytes from the last to the first.
+/// Returns the bytes in reverse order.
 fn reverse(bytes: wpc.Bytes) !wpc.Bytes {
     const reversed = try wpc.allocator.dupe(u8, bytes.data);
     std.mem.reverse(u8, reversed);
     return .{ .data = reversed };
 }
 
-/// What the dependency calls the file: "file: todo.txt".
+/// Returns the dependency's name of the file: "file: todo.txt".
 fn title(path: []const u8) ![]const u8 {
     return wpc.join(&.{ "file: ", try basename(.{path}) });
 }

@@ -11,35 +11,35 @@
 //!         wpc.function("double", double);
 //!     }
 //!
-//! Arguments and results are Zig's own types: `bool`, integers, floats, `[]const u8` (text, seen to be
-//! UTF-8), `Bytes`, optionals, slices, arrays, enums, tuples and structs of these, and `void`.
-//! Numbers, fields and variants are encoded as `docs/abi.md` tells.
+//! Arguments and results are Zig's own types: `bool`, integers, floats, `[]const u8` (text, checked to
+//! be UTF-8), `Bytes`, optionals, slices, arrays, enums, tuples and structs of these, and `void`.
+//! `docs/abi.md` specifies the encoding of numbers, fields and variants.
 //!
-//! An error that a function returns becomes a guest error of its name; `fail` adds a message.
+//! An error that a function returns becomes a guest error with its name; `fail` adds a message.
 //!
-//! What lives in `allocator` is free when the call after it begins. What should outlast a call goes
-//! to `std.heap.wasm_allocator`.
+//! Memory from `allocator` is freed when the next call begins. Allocate data that outlives a call from
+//! `std.heap.wasm_allocator`.
 
 const std = @import("std");
 
-/// The memory of the running call; nothing in it needs to be freed.
+/// The memory of the running call. It need not be freed.
 pub const allocator = arena.allocator();
 
 var arena: std.heap.ArenaAllocator = .init(std.heap.wasm_allocator);
 
-/// Bytes of any kind, where `[]const u8` would be text.
+/// Bytes, in contrast to `[]const u8`, which is text.
 pub const Bytes = struct { data: []const u8 };
 
-/// What decoding, constants and dependencies fail with.
+/// Errors of decoding, constants and dependencies.
 pub const Error = error{ OutOfMemory, ConstantNotDefined, DecodeError, BadArguments, DependencyFailed };
 
 // Functions.
 
-/// Makes a Zig function callable by the host, under this name.
+/// Exports a Zig function to the host by this name.
 pub fn function(comptime name: []const u8, comptime body: anytype) void {
     const Export = struct {
         fn run(ptr: [*]const u8, len: usize) callconv(.c) u64 {
-            // More than most calls need is given back; less would be asked for again and again.
+            // Keeps the memory that most calls need, and frees more than that.
             _ = arena.reset(.{ .retain_with_limit = 64 * 1024 });
             message_of = null;
             dependency_reply = null;
@@ -67,13 +67,12 @@ pub fn function(comptime name: []const u8, comptime body: anytype) void {
     @export(&Export.run, .{ .name = name });
 }
 
-/// An error with a message: `return wpc.fail(error.EmptyName, "there is nobody to greet");`
+/// An error with a message: `return wpc.fail(error.EmptyName, "the name is empty");`
 ///
-/// An error in Zig is its name and no more, so the message belongs to that name for the rest of the
-/// call. Where an error with a message was caught and the function then returns the same one for
-/// another reason, a plain `return error.EmptyName` would tell the caught one's message: return that
-/// too with `fail`, whose latest message counts, `""` being none. The errors of `Error` come with
-/// messages as well.
+/// An error in Zig is only a name, so the message is kept for that name until the call ends. If a
+/// function catches an error with a message and then returns the same error for another reason, a plain
+/// `return error.EmptyName` would report the message of the first: use `fail` again, because the latest
+/// message is reported; `""` is an empty one. The errors of `Error` have messages too.
 pub fn fail(err: anytype, why: []const u8) @TypeOf(err) {
     if (@as(anyerror, err) == error.DependencyFailed) dependency_reply = null;
     message = why;
@@ -81,13 +80,13 @@ pub fn fail(err: anytype, why: []const u8) @TypeOf(err) {
     return err;
 }
 
-// What was told of the last error waits here, at most until the next call.
+// The last error and its message, kept until the next call.
 var message: []const u8 = "";
 var message_of: ?anyerror = null;
 
 fn messageOf(err: anyerror) []const u8 {
-    const told = message_of orelse return "";
-    return if (told == err) message else "";
+    const last = message_of orelse return "";
+    return if (last == err) message else "";
 }
 
 fn place(bytes: []const u8) u64 {
@@ -97,7 +96,7 @@ fn place(bytes: []const u8) u64 {
 var buffer: []u8 = &.{};
 
 fn bufferOf(len: usize) callconv(.c) [*]u8 {
-    // Freed first: nothing in the old one is of use, and the new one may take its place.
+    // Freed first, so that the new one can reuse its memory.
     std.heap.wasm_allocator.free(buffer);
     buffer = std.heap.wasm_allocator.alloc(u8, len) catch panicked("out of memory", null);
     return buffer.ptr;
@@ -109,22 +108,22 @@ comptime {
 
 // Constants and dependencies.
 
-extern "wpc" fn wpc_constant(name: [*]const u8, len: usize, room: [*]u8, capacity: usize) i64;
-extern "wpc" fn wpc_take(room: [*]u8, capacity: usize) i64;
+extern "wpc" fn wpc_constant(name: [*]const u8, len: usize, buffer_ptr: [*]u8, capacity: usize) i64;
+extern "wpc" fn wpc_take(buffer_ptr: [*]u8, capacity: usize) i64;
 
-/// How much room an answer is given at first. Most fit; a larger one costs a second question.
-const first_room = 512;
+/// The initial capacity for an answer. Most fit; a larger one needs a second call of the host.
+const first_capacity = 512;
 
-/// The value of a constant: `try wpc.constant([]const u8, "GREETING")`.
+/// Reads a constant: `try wpc.constant([]const u8, "GREETING")`.
 pub fn constant(comptime T: type, comptime name: []const u8) Error!T {
-    var room = try allocator.alloc(u8, first_room);
-    var len = wpc_constant(name.ptr, name.len, room.ptr, room.len);
-    if (len > room.len) {
-        room = try allocator.alloc(u8, @intCast(len));
-        len = wpc_constant(name.ptr, name.len, room.ptr, room.len);
+    var answer_buffer = try allocator.alloc(u8, first_capacity);
+    var len = wpc_constant(name.ptr, name.len, answer_buffer.ptr, answer_buffer.len);
+    if (len > answer_buffer.len) {
+        answer_buffer = try allocator.alloc(u8, @intCast(len));
+        len = wpc_constant(name.ptr, name.len, answer_buffer.ptr, answer_buffer.len);
     }
     if (len < 0) return fail(error.ConstantNotDefined, "constant `" ++ name ++ "` is not defined");
-    return decodeOf(T, "constant `" ++ name ++ "`", room[0..@intCast(len)]);
+    return decodeOf(T, "constant `" ++ name ++ "`", answer_buffer[0..@intCast(len)]);
 }
 
 /// A function of a dependency:
@@ -132,13 +131,14 @@ pub fn constant(comptime T: type, comptime name: []const u8) Error!T {
 ///     const basename = wpc.dependency("path_dep", "basename", []const u8);
 ///     const name = try basename(.{path});
 ///
-/// `Result` is what it returns; arguments are passed as a tuple. Its own error is
-/// `error.DependencyFailed`, and goes on as it is where a function returns that; of several the last.
+/// `Result` is its result; arguments are passed as a tuple. If it returns an error, the error here is
+/// `error.DependencyFailed`. A function that returns this one returns the dependency's error unchanged; of
+/// several the last.
 pub fn dependency(comptime alias: []const u8, comptime name: []const u8, comptime Result: type) fn (anytype) Error!Result {
     return callable("wpc:" ++ alias, alias ++ "::" ++ name, name, Result);
 }
 
-/// A function of the embedder, which the definition was granted; the rest is as for dependencies.
+/// A function of the embedder that the definition was granted. It is used like one of a dependency.
 pub fn hostFunction(comptime name: []const u8, comptime Result: type) fn (anytype) Error!Result {
     return callable("wpc-host", name, name, Result);
 }
@@ -160,26 +160,26 @@ fn callable(
 
         fn call(arguments: anytype) Error!Result {
             const bytes = try encoded(arguments);
-            var room = try allocator.alloc(u8, first_room);
-            const len: usize = @intCast(imported(bytes.ptr, bytes.len, room.ptr, room.len));
-            if (len > room.len) {
-                room = try allocator.alloc(u8, len);
-                _ = wpc_take(room.ptr, room.len);
+            var answer_buffer = try allocator.alloc(u8, first_capacity);
+            const len: usize = @intCast(imported(bytes.ptr, bytes.len, answer_buffer.ptr, answer_buffer.len));
+            if (len > answer_buffer.len) {
+                answer_buffer = try allocator.alloc(u8, len);
+                _ = wpc_take(answer_buffer.ptr, answer_buffer.len);
             }
-            const answer = room[0..len];
-            if (len == 0) return fail(error.DecodeError, what ++ ": the reply has no kind");
+            const answer = answer_buffer[0..len];
+            if (len == 0) return fail(error.DecodeError, what ++ ": the reply has an unknown kind");
             switch (answer[0]) {
                 0 => return decodeOf(Result, what, answer[1..]),
                 1 => {
                     dependency_reply = answer;
                     return error.DependencyFailed;
                 },
-                // Not our caller's arguments were wrong but ours.
+                // This function, not its caller, passed wrong arguments.
                 2 => {
                     const why = try decodeOf([]const u8, what, answer[1..]);
                     return fail(error.BadArguments, try join(&.{ what, ": ", why }));
                 },
-                else => return fail(error.DecodeError, what ++ ": the reply has no kind"),
+                else => return fail(error.DecodeError, what ++ ": the reply has an unknown kind"),
             }
         }
     }.call;
@@ -192,7 +192,7 @@ fn decodeOf(comptime T: type, comptime what: []const u8, bytes: []const u8) Erro
     };
 }
 
-/// Texts one after another, as one.
+/// Concatenates texts.
 pub fn join(texts: []const []const u8) error{OutOfMemory}![]const u8 {
     return std.mem.concat(allocator, u8, texts);
 }
@@ -204,7 +204,7 @@ extern "wpc" fn wpc_panic(ptr: [*]const u8, len: usize) void;
 extern "wpc" fn wpc_random(ptr: [*]u8, len: usize) void;
 extern "wpc" fn wpc_clock(kind: i32) i64;
 
-/// How important a line of the log is.
+/// The level of a log line.
 pub const Level = enum(i32) { err, warn, info, debug, trace };
 
 /// Writes a line to the host's log.
@@ -212,7 +212,7 @@ pub fn log(level: Level, line: []const u8) void {
     wpc_log(@intFromEnum(level), line.ptr, line.len);
 }
 
-/// Makes panics tell their message before they trap: `pub const panic = wpc.panic;` in the main file.
+/// Reports the message of a panic before the trap: `pub const panic = wpc.panic;` in the main file.
 pub const panic = std.debug.FullPanic(panicked);
 
 fn panicked(why: []const u8, _: ?usize) noreturn {
@@ -220,9 +220,9 @@ fn panicked(why: []const u8, _: ?usize) noreturn {
     @trap();
 }
 
-/// Fills `room` with random bytes. The definition needs the capability `random`.
-pub fn random(room: []u8) void {
-    wpc_random(room.ptr, room.len);
+/// Fills `bytes` with random bytes. The definition needs the capability `random`.
+pub fn random(bytes: []u8) void {
+    wpc_random(bytes.ptr, bytes.len);
 }
 
 /// Nanoseconds since 1970 UTC. The definition needs the capability `clock`.
@@ -230,7 +230,7 @@ pub fn wallClock() i64 {
     return wpc_clock(0);
 }
 
-/// Nanoseconds since some fixed moment. The definition needs the capability `clock`.
+/// Nanoseconds since a fixed moment. The definition needs the capability `clock`.
 pub fn monotonicClock() i64 {
     return wpc_clock(1);
 }
@@ -270,7 +270,7 @@ fn encode(out: *std.ArrayList(u8), value: anytype) error{OutOfMemory}!void {
         } else unreachable,
         .array => for (value) |item| try encode(out, item),
         .pointer => |pointer| if (pointer.size == .one) {
-            // A literal: a pointer to an array of bytes.
+            // A literal is a pointer to an array of bytes.
             try encodeBytes(out, value);
         } else if (pointer.child == u8) {
             try encodeBytes(out, value);
@@ -284,8 +284,8 @@ fn encode(out: *std.ArrayList(u8), value: anytype) error{OutOfMemory}!void {
 }
 
 fn encodeBytes(out: *std.ArrayList(u8), bytes: []const u8) error{OutOfMemory}!void {
-    // At once and exactly, since this is what replies are large by. A varint of a length has five
-    // bytes at most.
+    // Allocated at once and exactly, because large replies consist of bytes. A length has at most five
+    // bytes.
     try out.ensureTotalCapacityPrecise(allocator, @max(out.capacity, out.items.len + bytes.len + 5));
     try encodeVarint(out, bytes.len);
     try out.appendSlice(allocator, bytes);
@@ -297,15 +297,15 @@ fn encodeVarint(out: *std.ArrayList(u8), value: u64) error{OutOfMemory}!void {
     try out.append(allocator, @intCast(rest));
 }
 
-/// An enum's variants in their order. A variant is encoded by its position there, whatever value it was
-/// declared with: that is what a schema counts.
+/// An enum's variants in their order. A variant is encoded by its position, as in a schema, and not by its
+/// declared value.
 fn variants(comptime T: type) []const T {
     if (@typeInfo(T).@"enum".mode == .nonexhaustive)
-        @compileError("wpc cannot carry " ++ @typeName(T) ++ ": its `_` are values without a variant");
+        @compileError("wpc cannot encode " ++ @typeName(T) ++ ": values of a non-exhaustive enum may have no variant");
     return std.enums.values(T);
 }
 
-// Decoding. What is malformed is told in `message`.
+// Decoding. `message` is the reason of `error.Malformed`.
 
 const DecodeError = error{ Malformed, OutOfMemory };
 
@@ -316,7 +316,7 @@ fn malformed(why: []const u8) error{Malformed} {
 fn decodeAll(comptime T: type, bytes: []const u8) DecodeError!T {
     var in = bytes;
     const value = try decode(T, &in);
-    if (in.len != 0) return malformed("bytes are left over after the last value");
+    if (in.len != 0) return malformed("trailing bytes after the last value");
     return value;
 }
 
@@ -346,7 +346,7 @@ fn decode(comptime T: type, in: *[]const u8) DecodeError!T {
         .@"enum" => {
             const position = try decodeVarint(in);
             const all = variants(T);
-            return if (position < all.len) all[@intCast(position)] else malformed("there is no such variant");
+            return if (position < all.len) all[@intCast(position)] else malformed("the number of a variant is too large");
         },
         .array => |array| {
             var items: T = undefined;
@@ -357,9 +357,9 @@ fn decode(comptime T: type, in: *[]const u8) DecodeError!T {
             if (pointer.size != .slice) @compileError("wpc cannot decode " ++ @typeName(T));
             if (pointer.child == u8) {
                 const text = try decodeBytes(in);
-                return if (std.unicode.utf8ValidateSlice(text)) text else malformed("a text is no UTF-8");
+                return if (std.unicode.utf8ValidateSlice(text)) text else malformed("a string is not UTF-8");
             }
-            // The count is anybody's: memory is set aside only for items that came.
+            // The count is not trusted: memory is only allocated for items that are present.
             var items: std.ArrayList(pointer.child) = .empty;
             for (0..try decode(u32, in)) |_| try items.append(allocator, try decode(pointer.child, in));
             return items.items;
@@ -380,7 +380,7 @@ fn decodeBytes(in: *[]const u8) DecodeError![]const u8 {
 }
 
 fn decodeRaw(in: *[]const u8, len: usize) DecodeError![]const u8 {
-    if (len > in.len) return malformed("a value reaches beyond the end");
+    if (len > in.len) return malformed("the bytes end too early");
     defer in.* = in.*[len..];
     return in.*[0..len];
 }

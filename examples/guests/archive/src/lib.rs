@@ -1,5 +1,4 @@
-//! Files to a `.tar.zst` and back: what `tar --zstd` reads and writes. The compression is the
-//! dependency `compression`'s.
+//! Packs files into a `.tar.zst` and unpacks them, compatible with `tar --zstd`. The dependency `compression` compresses.
 
 use std::io::Read as _;
 use std::path::{Component, Path};
@@ -13,24 +12,22 @@ wpc::import! {
     }
 }
 
-/// The compression's usual level.
+/// Zstandard's default level.
 const LEVEL: i32 = 3;
 
-/// An archive of the entries, each a name and the file's content. The same entries give the same
-/// archive: files are nobody's and from 1970.
+/// Packs entries, each a name and the file's content. Equal entries give equal archives: files have no owner and are
+/// dated 1970.
 ///
-/// Errors: `BadName` for a name that would lead out of the folder it is unpacked to, and the
-/// compression's own.
+/// Errors: `BadName` for a name that leads out of the folder it is unpacked to, and those of the compression.
 #[wpc::function]
 fn pack(entries: Vec<(String, Vec<u8>)>) -> Result<Vec<u8>, GuestError> {
     compression::compress(&to_tar(&entries)?, LEVEL)
 }
 
-/// The files of an archive, in its order. Folders are passed over, and so are links, which could
-/// lead anywhere.
+/// Unpacks the files of an archive, in their order. Folders are skipped, and so are links, which could lead anywhere.
 ///
-/// Errors: `TooLarge` where all of it together, unpacked, is larger than `max_size`; `CorruptData`
-/// for what is no archive; `BadName` as in `pack`.
+/// Errors: `TooLarge` if the unpacked archive is larger than `max_size` bytes; `CorruptData` if the data is not an
+/// archive; `BadName` as in `pack`.
 #[wpc::function]
 fn unpack(archive: &[u8], max_size: u32) -> Result<Vec<(String, Vec<u8>)>, GuestError> {
     from_tar(&compression::decompress(archive, max_size)?)
@@ -67,7 +64,7 @@ fn from_tar(tar: &[u8]) -> Result<Vec<(String, Vec<u8>)>, GuestError> {
     Ok(files)
 }
 
-/// Refuses names that whoever unpacks them as files would regret.
+/// Rejects names that are unsafe to unpack as files.
 fn check_name(name: &str) -> Result<(), GuestError> {
     // A backslash separates folders on some systems.
     let is_plain = !name.is_empty()
@@ -79,7 +76,7 @@ fn check_name(name: &str) -> Result<(), GuestError> {
 fn bad_name(name: &str) -> GuestError {
     GuestError::new(
         "BadName",
-        format!("`{}` is no name for a file in an archive", name.escape_debug()),
+        format!("`{}` is not a valid name for a file in an archive", name.escape_debug()),
     )
 }
 
@@ -92,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn files_come_back_in_their_order() {
+    fn files_are_unpacked_in_their_order() {
         let long = format!("{}/name", "folder/".repeat(40));
         let files =
             [file("b/c.txt", "two"), file("a.txt", "one"), file("empty", ""), file(&long, "x")];
@@ -103,13 +100,13 @@ mod tests {
     }
 
     #[test]
-    fn names_that_lead_out_are_refused() {
+    fn unsafe_names_are_rejected() {
         for name in ["", "/etc/passwd", "../up", "a/../../up", "./a", "a\\b", "a\0b"] {
             assert_eq!(to_tar(&[file(name, "")]).unwrap_err().name, "BadName", "{name:?}");
         }
         let mut tar = to_tar(&[file("a.txt", "one")]).unwrap();
         assert_eq!(from_tar(&tar[..700]).unwrap_err().name, "CorruptData");
         tar[0] = b'/';
-        assert_eq!(from_tar(&tar).unwrap_err().name, "CorruptData", "its checksum is wrong now");
+        assert_eq!(from_tar(&tar).unwrap_err().name, "CorruptData", "the checksum does not match");
     }
 }

@@ -1,20 +1,20 @@
 //! A counter that lives as long as its sandbox.
 //!
-//! Each worker has a sandbox of its own, so each worker counts for itself. A definition with
-//! `WasmModule::isolate_calls` gives every call a fresh sandbox: there every call is the first.
+//! Each worker has its own sandbox and so its own count. With `WasmModule::isolate_calls` every call gets a new sandbox
+//! and is the first.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// A sandbox has one thread; the atomic is there because a `static` has to be `Sync`.
+/// An atomic because a `static` must be `Sync`; a sandbox has one thread.
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// Counts this call, and tells how many there were.
+/// Counts this call, and returns the number of calls.
 #[wpc::function]
 fn count() -> u64 {
     add(1)
 }
 
-/// Adds `n`, and tells the sum. Past the largest number it goes on from zero.
+/// Adds `n`, and returns the sum, which wraps around at the largest number.
 #[wpc::function]
 fn add(n: u64) -> u64 {
     COUNT.fetch_add(n, Relaxed).wrapping_add(n)

@@ -1,4 +1,4 @@
-//! A function that is nothing but a call of its dependency.
+//! A function that only calls its dependency.
 
 wpc::import! {
     mod crypto_dep {
@@ -6,7 +6,7 @@ wpc::import! {
     }
 }
 
-/// A fresh UUID.
+/// A new UUID.
 #[wpc::function(name = "WPCFunction2")]
 fn function2() -> Result<String, wpc::GuestError> {
     crypto_dep::random_uuid()

@@ -1,26 +1,26 @@
-//! Markdown to HTML that is safe to embed, whoever wrote the Markdown.
+//! Converts untrusted Markdown to HTML that is safe to embed.
 //!
 //! CommonMark with tables, strikethrough, footnotes and task lists. HTML in the text is shown as
-//! text. Links and images go to the web, to mail or to a place relative to the page; every other
-//! address, `javascript:` above all, is left empty. Names that anchors get begin with `note-`, so
-//! that none of them is a name the page around it uses.
+//! text. Links and images may have web, mail and relative addresses; every other address, above all `javascript:`, is
+//! replaced by an empty one. Names of anchors begin with `note-`, so that they do not conflict with names of the
+//! surrounding page.
 
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd, html};
 
-/// The text as HTML.
+/// Converts the text to HTML.
 #[wpc::function]
 fn markdown_to_html(text: &str) -> String {
     let options = Options::ENABLE_TABLES
         | Options::ENABLE_STRIKETHROUGH
         | Options::ENABLE_FOOTNOTES
         | Options::ENABLE_TASKLISTS;
-    // HTML is about half as long again as its Markdown.
+    // HTML is about 1.5 times as long as its Markdown.
     let mut page = String::with_capacity(text.len() * 3 / 2);
     html::push_html(&mut page, Parser::new_ext(text, options).map(harmless));
     page
 }
 
-/// The event, without what could do harm in a page.
+/// Replaces what could do harm in a page.
 fn harmless(event: Event<'_>) -> Event<'_> {
     match event {
         // As text it is escaped.
@@ -41,7 +41,7 @@ fn harmless(event: Event<'_>) -> Event<'_> {
     }
 }
 
-/// The address, or an empty one where its scheme is none of those that are harmless.
+/// The address, or an empty one if its scheme is not one of the harmless ones.
 fn allowed(address: CowStr<'_>) -> CowStr<'_> {
     // A colon behind one of these belongs to a relative address. What is before one that is not, a
     // browser may take for a scheme, however odd it looks: so only whole, known names pass.

@@ -1,15 +1,14 @@
-//! Notes in Markdown that live in the host's key-value store; needs the host functions `kv_get` and
-//! `kv_set`, and the dependency `markdown`.
+//! Notes in Markdown, stored in the host's key-value store. Needs the host functions `kv_get` and `kv_set`, and the
+//! dependency `markdown`.
 //!
-//! A sandbox may be replaced at any moment, and every worker has its own. What has to last, and what
-//! all of them have to see, belongs to the host.
+//! A sandbox may be replaced at any time, and every worker has its own. Persistent and shared state belongs to the host.
 
 use wpc::GuestError;
 
 wpc::host! {
-    /// What the store has under the key.
+    /// The value of the key in the store.
     fn kv_get(key: &str) -> Option<String>;
-    /// Puts the value under the key, in the place of what was there.
+    /// Sets the value of the key, replacing an earlier one.
     fn kv_set(key: &str, value: &str);
 }
 
@@ -19,26 +18,25 @@ wpc::import! {
     }
 }
 
-/// Keeps a note under its title, in the place of an older one.
+/// Stores a note by its title, replacing an earlier one.
 #[wpc::function]
 fn write_note(title: &str, text: &str) -> Result<(), GuestError> {
     kv_set(&key(title), text)?;
-    wpc::info!("kept {title:?}");
+    wpc::info!("stored {title:?}");
     Ok(())
 }
 
-/// The note as a piece of HTML that is safe to embed.
+/// Returns the note as HTML that is safe to embed.
 ///
 /// Errors: `NoSuchNote`.
 #[wpc::function]
 fn show_note(title: &str) -> Result<String, GuestError> {
-    let text = kv_get(&key(title))?.ok_or_else(|| {
-        GuestError::new("NoSuchNote", format!("there is no note with the title {title:?}"))
-    })?;
+    let text = kv_get(&key(title))?
+        .ok_or_else(|| GuestError::new("NoSuchNote", format!("no note has the title {title:?}")))?;
     markdown::markdown_to_html(&text)
 }
 
-/// Other plug-ins use the same store.
+/// The prefix separates notes from the keys of other plug-ins.
 fn key(title: &str) -> String {
     format!("note/{title}")
 }

@@ -1,4 +1,4 @@
-//! What the quickstart's functions need to know about paths.
+//! Paths, for the functions of the quickstart.
 
 /// The last part of a path.
 #[wpc::function]

@@ -1,15 +1,13 @@
-//! Takes out of a text what patterns find: the constant `REDACT_PATTERNS`, a list of regular
-//! expressions.
+//! Redacts matches of patterns in a text. The constant `REDACT_PATTERNS` is a list of regular expressions.
 //!
-//! A sandbox compiles the list once and keeps it. When the constant has changed since, the next
-//! call compiles the new list.
+//! A sandbox compiles the list once and keeps it. After a change of the constant the next call compiles the new list.
 
 use regex::Regex;
 use std::cell::RefCell;
 use std::ops::Range;
 use wpc::GuestError;
 
-/// What stands where something was found.
+/// The replacement of a match.
 const MARK: &str = "[redacted]";
 
 struct Redactor {
@@ -22,10 +20,10 @@ thread_local! {
         const { RefCell::new(Redactor { patterns: Vec::new(), compiled: Vec::new() }) };
 }
 
-/// The text with `[redacted]` in the place of all that a pattern finds.
+/// Replaces all matches of the patterns by `[redacted]`.
 ///
-/// Errors: `BadPattern` where one of the patterns is no regular expression. Nothing is redacted by
-/// the others then: half a list would let through what nobody notices.
+/// Errors: `BadPattern` if one of the patterns is not a regular expression. The others are not applied then, because a
+/// partly redacted text would leak matches unnoticed.
 #[wpc::function]
 fn redact(text: &str) -> Result<String, GuestError> {
     let patterns = wpc::constant!("REDACT_PATTERNS": Vec<String>)?;
@@ -41,10 +39,7 @@ impl Redactor {
     fn new(patterns: Vec<String>) -> Result<Self, GuestError> {
         let compile = |pattern: &String| {
             Regex::new(pattern).map_err(|error| {
-                GuestError::new(
-                    "BadPattern",
-                    format!("pattern `{pattern}` cannot be used: {error}"),
-                )
+                GuestError::new("BadPattern", format!("invalid pattern `{pattern}`: {error}"))
             })
         };
         let compiled = patterns.iter().map(compile).collect::<Result<_, _>>()?;
@@ -52,8 +47,8 @@ impl Redactor {
         Ok(Self { patterns, compiled })
     }
 
-    /// Every pattern sees the text as it came, so that their order does not matter, and no pattern
-    /// sees the marks.
+    /// Matches every pattern against the unmodified text, so that the order of patterns does not matter and no pattern
+    /// matches a replacement.
     fn redact(&self, text: &str) -> String {
         let mut found: Vec<Range<usize>> = self
             .compiled
@@ -67,7 +62,7 @@ impl Redactor {
         let mut redacted = String::with_capacity(text.len());
         let mut end = 0;
         for hit in found {
-            // One that overlaps the one before makes it longer.
+            // A match that overlaps the previous one extends it.
             if hit.start >= end {
                 redacted.push_str(&text[end..hit.start]);
                 redacted.push_str(MARK);
@@ -90,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn it_takes_out_all_that_is_found() {
+    fn all_matches_are_redacted() {
         check(&[], "nothing", "nothing");
         check(&[r"\d+"], "1 and 23 and", "[redacted] and [redacted] and");
         check(&[r"\w+@\w+\.\w+", r"\d{4}"], "to a@b.org: 1234.", "to [redacted]: [redacted].");
@@ -98,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_that_overlap_take_out_both_whatever_their_order() {
+    fn overlapping_matches_are_redacted_in_any_order() {
         for patterns in [["abc", "cde"], ["cde", "abc"]] {
             check(&patterns, "xabcdey", "x[redacted]y");
         }
@@ -107,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_does_not_see_the_marks_nor_matches_nothing() {
+    fn replacements_and_empty_matches_are_not_redacted() {
         check(&["1", "redacted"], "1", "[redacted]");
         check(&["x*"], "ayxxa", "ay[redacted]a");
     }
@@ -115,7 +110,7 @@ mod tests {
     #[test]
     fn a_bad_pattern_is_named() {
         let Err(error) = Redactor::new(vec!["fine".to_owned(), "(open".to_owned()]) else {
-            panic!("it is refused")
+            panic!("the pattern is accepted")
         };
         assert_eq!(error.name, "BadPattern");
         assert!(error.message.contains("`(open`"), "{}", error.message);

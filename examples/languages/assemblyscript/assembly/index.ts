@@ -4,14 +4,14 @@ export { wpc_buffer_v1 } from "./wpc";
 
 // @ts-ignore: decorator
 @external("wpc:path_dep", "basename")
-declare function basename(at: usize, len: usize, room: usize, capacity: usize): i64;
+declare function basename(at: usize, len: usize, buffer: usize, capacity: usize): i64;
 
-/** The constant GREETING and the name: "Hello, Ada!". */
+/** Returns the constant GREETING and the name: "Hello, Ada!". */
 export function greet(at: usize, len: usize): Reply {
   const args = new Reader(at, len);
   const name = args.text();
   if (!args.end()) return args.failure();
-  if (!name.length) return fail("EmptyName", "there is nobody to greet");
+  if (!name.length) return fail("EmptyName", "the name is empty");
 
   const value = constant("GREETING");
   const greeting = value.text();
@@ -20,7 +20,7 @@ export function greet(at: usize, len: usize): Reply {
   return replyText(`${greeting}, ${name}!`);
 }
 
-/** The bytes from the last to the first. */
+/** Returns the bytes in reverse order. */
 export function reverse(at: usize, len: usize): Reply {
   const args = new Reader(at, len);
   const bytes = args.bytes();
@@ -29,7 +29,7 @@ export function reverse(at: usize, len: usize): Reply {
   return replyBytes(bytes.reverse());
 }
 
-/** What the dependency calls the file: "file: todo.txt". */
+/** Returns the dependency's name of the file: "file: todo.txt". */
 export function title(at: usize, len: usize): Reply {
   const args = new Reader(at, len);
   const path = args.text();

@@ -11,20 +11,20 @@
  *       return replyText("Hello, " + name);
  *     }
  *
- * A reader walks over encoded values: arguments, a constant, a dependency's reply. Its first failure
- * stays: later reads give nothing, `end()` is false, and `failure()` is the reply that tells of it. So
- * read everything, then ask once.
+ * A reader decodes values: arguments, a constant, a dependency's reply. It keeps its first failure: later
+ * reads return empty values, `end()` returns false, and `failure()` returns the reply that reports the
+ * failure. So read all values first, then check once.
  *
  * Exceptions cannot be caught in AssemblyScript: `throw` ends the sandbox, and its message reaches the
- * caller. Return `fail(name, message)` where a call fails and the sandbox is fine.
+ * caller. Return `fail(name, message)` if a call fails but the sandbox can go on.
  */
 
 // @ts-ignore: decorator
 @external("wpc", "wpc_constant")
-declare function hostConstant(name: usize, len: usize, room: usize, capacity: usize): i64;
+declare function hostConstant(name: usize, len: usize, buffer: usize, capacity: usize): i64;
 // @ts-ignore: decorator
 @external("wpc", "wpc_take")
-declare function hostTake(room: usize, capacity: usize): i64;
+declare function hostTake(buffer: usize, capacity: usize): i64;
 // @ts-ignore: decorator
 @external("wpc", "wpc_log")
 declare function hostLog(level: i32, at: usize, len: usize): void;
@@ -38,38 +38,38 @@ declare function hostRandom(at: usize, len: usize): void;
 @external("wpc", "wpc_clock")
 declare function hostClock(kind: i32): i64;
 
-/** What a function returns: where its encoded reply lies. Never zero. */
+/** The result of a function: address and length of its encoded reply. Never zero. */
 export type Reply = u64;
 
-/** How much room an answer is given at first. Most fit; a larger one costs a second question. */
-const FIRST_ROOM: i32 = 512;
+/** The initial capacity for an answer. Most fit; a larger one needs a second call of the host. */
+const FIRST_CAPACITY: i32 = 512;
 
 // Functions.
 
-// Outside the collector's reach, since only the host knows of it.
+// Not managed by the garbage collector, which cannot see that the host uses it.
 let buffer: usize = 0;
 
-/** The contract's buffer, which the host fills with arguments. The main file exports it again. */
+/** Allocates the buffer that the host fills with arguments. The main file must re-export it. */
 export function wpc_buffer_v1(len: usize): usize {
   if (buffer) heap.free(buffer);
   buffer = heap.alloc(len);
   return buffer;
 }
 
-// Kept until the next reply, so that the collector leaves its bytes where they are.
+// Keeps the last reply from the garbage collector until the next one.
 let lastReply: ArrayBuffer = new ArrayBuffer(0);
 
-/** A guest error: this call failed, the sandbox is fine. `name` is for programs, `message` for people. */
+/** A guest error: the call fails, the sandbox goes on. `name` is for programs, `message` for people. */
 export function fail(name: string, message: string): Reply {
   const out = new Writer();
   out.u8(1);
   out.text(name);
   out.text(message);
-  out.text(""); // There is no stack to tell.
+  out.text(""); // The stack.
   return out.finish();
 }
 
-/** A reply of nothing: `()`. */
+/** A reply without a value: `()`. */
 export function replyNothing(): Reply {
   return Writer.value().finish();
 }
@@ -118,19 +118,19 @@ export function replyF64(value: f64): Reply {
 
 // Constants and dependencies.
 
-/** The value of a constant, to be read like arguments. */
+/** Reads a constant, whose value is decoded like arguments. */
 export function constant(name: string): Reader {
   const key = String.UTF8.encode(name);
   const at = changetype<usize>(key);
   const what = "constant `" + name + "`";
-  let room = new ArrayBuffer(FIRST_ROOM);
-  let len = hostConstant(at, key.byteLength, changetype<usize>(room), room.byteLength);
-  if (len > room.byteLength) {
-    room = new ArrayBuffer(<i32>len);
-    len = hostConstant(at, key.byteLength, changetype<usize>(room), room.byteLength);
+  let answer = new ArrayBuffer(FIRST_CAPACITY);
+  let len = hostConstant(at, key.byteLength, changetype<usize>(answer), answer.byteLength);
+  if (len > answer.byteLength) {
+    answer = new ArrayBuffer(<i32>len);
+    len = hostConstant(at, key.byteLength, changetype<usize>(answer), answer.byteLength);
   }
   if (len < 0) return Reader.failed(fail("ConstantNotDefined", what + " is not defined"));
-  return Reader.over(room, <usize>len, what);
+  return Reader.over(answer, <usize>len, what);
 }
 
 /**
@@ -138,43 +138,43 @@ export function constant(name: string): Reader {
  *
  *     // @ts-ignore: decorator
  *     @external("wpc:path_dep", "basename")
- *     declare function basename(at: usize, len: usize, room: usize, capacity: usize): i64;
+ *     declare function basename(at: usize, len: usize, buffer: usize, capacity: usize): i64;
  *
  *     const reply = call("path_dep::basename", basename, args);
  *
- * The reply is to be read like arguments; its failure is the dependency's own error, as it is.
+ * The reply is decoded like arguments. If the function returned an error, `failure()` is that error.
  */
 export function call(
   name: string,
-  imported: (at: usize, len: usize, room: usize, capacity: usize) => i64,
+  imported: (at: usize, len: usize, buffer: usize, capacity: usize) => i64,
   args: Writer,
 ): Reader {
   const what = "function `" + name + "`";
-  let room = new ArrayBuffer(FIRST_ROOM);
-  const len = imported(args.at, args.len, changetype<usize>(room), room.byteLength);
-  if (len > room.byteLength) {
-    room = new ArrayBuffer(<i32>len);
-    hostTake(changetype<usize>(room), room.byteLength);
+  let answer = new ArrayBuffer(FIRST_CAPACITY);
+  const len = imported(args.at, args.len, changetype<usize>(answer), answer.byteLength);
+  if (len > answer.byteLength) {
+    answer = new ArrayBuffer(<i32>len);
+    hostTake(changetype<usize>(answer), answer.byteLength);
   }
-  const reply = Reader.over(room, <usize>len, what);
+  const reply = Reader.over(answer, <usize>len, what);
   const kind = reply.u8();
   if (kind == 1) {
-    lastReply = room;
-    return Reader.failed((<u64>changetype<usize>(room) << 32) | len);
+    lastReply = answer;
+    return Reader.failed((<u64>changetype<usize>(answer) << 32) | len);
   }
   if (kind == 2) {
-    // Not our caller's arguments were wrong but ours.
+    // This function, not its caller, passed wrong arguments.
     const why = reply.text();
     if (reply.end()) return Reader.failed(fail("BadArguments", what + ": " + why));
   } else if (kind != 0) {
-    reply.refuse("the reply has no kind");
+    reply.refuse("the reply has an unknown kind");
   }
   return reply;
 }
 
 // Log, panics, randomness, clocks.
 
-/** How important a line of the log is. */
+/** The level of a log line. */
 export enum Level { Error, Warn, Info, Debug, Trace }
 
 /** Writes a line to the host's log. */
@@ -183,7 +183,7 @@ export function log(level: Level, line: string): void {
   hostLog(level, changetype<usize>(text), text.byteLength);
 }
 
-/** What `throw` and failed assertions do: `--use abort=assembly/wpc/abort` puts it in their place. */
+/** Reports the message of `throw` and failed assertions, with `--use abort=assembly/wpc/abort`. */
 export function abort(message: string | null, file: string | null, line: u32, column: u32): void {
   let why = message ? message : "abort";
   if (file) why += " at " + file + ":" + line.toString() + ":" + column.toString();
@@ -192,7 +192,7 @@ export function abort(message: string | null, file: string | null, line: u32, co
   unreachable();
 }
 
-/** Random bytes. The definition needs the capability `random`. */
+/** Returns random bytes. The definition needs the capability `random`. */
 export function random(count: i32): Uint8Array {
   const bytes = new Uint8Array(count);
   hostRandom(bytes.dataStart, count);
@@ -204,41 +204,41 @@ export function wallClock(): i64 {
   return hostClock(0);
 }
 
-/** Nanoseconds since some fixed moment. The definition needs the capability `clock`. */
+/** Nanoseconds since a fixed moment. The definition needs the capability `clock`. */
 export function monotonicClock(): i64 {
   return hostClock(1);
 }
 
-/** Collects encoded values: a reply, or the arguments of a dependency. */
+/** Encodes values: a reply, or the arguments of a dependency. */
 export class Writer {
   private buffer: ArrayBuffer = new ArrayBuffer(64);
-  /** How many bytes were written. */
+  /** The number of written bytes. */
   len: i32 = 0;
 
-  /** Begins a reply with a value: write it, then return `finish()`. */
+  /** Begins a reply. Write the value, then return `finish()`. */
   static value(): Writer {
     const out = new Writer();
     out.u8(0);
     return out;
   }
 
-  /** The reply that was written. */
+  /** Returns the written reply. */
   finish(): Reply {
     lastReply = this.buffer;
     return (<u64>this.at << 32) | this.len;
   }
 
-  /** Where the bytes are, until more are written. */
+  /** The address of the bytes, valid until more are written. */
   get at(): usize {
     return changetype<usize>(this.buffer);
   }
 
-  /** Room for `len` bytes at the end, for the caller to fill; it moves when more is written. */
+  /** Appends `len` bytes for the caller to fill, and returns their address, valid until more are written. */
   room(len: i32): usize {
     const needed = <i64>this.len + len;
     if (needed > this.buffer.byteLength) {
       assert(needed <= i32.MAX_VALUE, "out of memory");
-      // At least double, so that copies stay few.
+      // At least doubled, to limit the number of copies.
       const larger = new ArrayBuffer(<i32>min<i64>(max<i64>(needed, <i64>this.len * 2), i32.MAX_VALUE));
       memory.copy(changetype<usize>(larger), this.at, this.len);
       this.buffer = larger;
@@ -252,12 +252,12 @@ export class Writer {
     store<u8>(this.room(1), value);
   }
 
-  /** A `bool`; before an optional value, whether there is one. */
+  /** A `bool`; also the flag before an optional value. */
   bool(value: bool): void {
     this.u8(value ? 1 : 0);
   }
 
-  /** A `u16`, `u32` or `u64`; before a sequence, how many items follow. */
+  /** A `u16`, `u32` or `u64`; also the number of items before a sequence. */
   u64(value: u64): void {
     for (; value >= 128; value >>= 7) this.u8(<u8>value | 128);
     this.u8(<u8>value);
@@ -284,7 +284,7 @@ export class Writer {
     memory.copy(this.room(value.length), value.dataStart, value.length);
   }
 
-  /** Text: a `String`. Half of a surrogate pair becomes U+FFFD. */
+  /** Text: a `String`. An unpaired surrogate becomes U+FFFD. */
   text(value: string): void {
     const len = String.UTF8.byteLength(value);
     this.u64(len);
@@ -292,40 +292,40 @@ export class Writer {
   }
 }
 
-/** Walks over encoded values. */
+/** Decodes values. */
 export class Reader {
   private stop: usize;
   private failed: Reply = 0;
-  // Both are kept from the collector by this; arguments are in the host's buffer and need no keeping.
-  private room: ArrayBuffer | null = null;
+  // References that keep both from the garbage collector. Arguments are in the host's buffer.
+  private source: ArrayBuffer | null = null;
   private failedBytes: ArrayBuffer | null = null;
 
-  /** Reads the arguments, whose place the host passed. `what` is empty for them. */
+  /** A reader of the arguments at the address that the host passed. `what` is empty for them. */
   constructor(private at: usize, len: usize, private what: string = "") {
     this.stop = at + len;
   }
 
-  /** Reads something else. */
-  static over(room: ArrayBuffer, len: usize, what: string): Reader {
-    const reader = new Reader(changetype<usize>(room), len, what);
-    reader.room = room;
+  /** A reader of other values. */
+  static over(source: ArrayBuffer, len: usize, what: string): Reader {
+    const reader = new Reader(changetype<usize>(source), len, what);
+    reader.source = source;
     return reader;
   }
 
-  /** A reader of nothing, which failed. */
+  /** A reader without values that has failed. */
   static failed(failure: Reply): Reader {
     const reader = new Reader(0, 0);
     reader.failBy(failure);
     return reader;
   }
 
-  /** Whether all was read and nothing failed; bytes that are left over are a failure. */
+  /** Returns whether all bytes were read and nothing failed; trailing bytes are a failure. */
   end(): bool {
-    if (this.at != this.stop) this.refuse("bytes are left over after the last value");
+    if (this.at != this.stop) this.refuse("trailing bytes after the last value");
     return this.failed == 0;
   }
 
-  /** The reply that tells what failed, once `end()` was false. */
+  /** The reply that reports the failure, after `end()` returned false. */
   failure(): Reply {
     const bytes = this.failedBytes;
     if (bytes) lastReply = bytes;
@@ -337,7 +337,7 @@ export class Reader {
     this.failedBytes = lastReply;
   }
 
-  /** Makes the reader fail, unless it did before: for values that decode and still make no sense. */
+  /** Makes the reader fail, unless it has failed before. Use it for values that decode but are invalid. */
   refuse(why: string): void {
     if (this.failed) return;
     this.at = this.stop;
@@ -351,11 +351,11 @@ export class Reader {
     }
   }
 
-  /** The place of the next `len` bytes; zero, and a failure, where there are fewer. */
+  /** The address of the next `len` bytes; zero, and a failure, if there are fewer. */
   raw(len: usize): usize {
     const at = this.at;
     if (len > this.stop - at) {
-      this.refuse("a value reaches beyond the end");
+      this.refuse("the bytes end too early");
       return 0;
     }
     this.at = at + len;
@@ -368,7 +368,7 @@ export class Reader {
     return at ? load<u8>(at) : 0;
   }
 
-  /** A `bool`; before an optional value, whether there is one. */
+  /** A `bool`; also the flag before an optional value. */
   bool(): bool {
     const byte = this.u8();
     if (byte > 1) this.refuse("a bool is neither 0 nor 1");
@@ -430,8 +430,8 @@ export class Reader {
   }
 
   /**
-   * How many items of a sequence follow. An item may have no bytes, so it can be any number: do not
-   * set memory aside for as many, and stop where `failure()` is not zero.
+   * The number of items of a sequence. It is not trusted, because an item may take no bytes: do not
+   * allocate memory for as many items, and stop if `failure()` is not zero.
    */
   count(): u32 {
     return this.u32();
@@ -452,12 +452,12 @@ export class Reader {
     const at = this.raw(len);
     if (!at) return "";
     if (isUtf8(at, at + len)) return String.UTF8.decodeUnsafe(at, len);
-    this.refuse("a text is no UTF-8");
+    this.refuse("a string is not UTF-8");
     return "";
   }
 }
 
-/** The library decodes whatever the bytes are, so this looks first. */
+/** Checks for UTF-8, because the standard library decodes invalid bytes too. */
 function isUtf8(at: usize, end: usize): bool {
   while (at < end) {
     const first = <u32>load<u8>(at++);
@@ -470,7 +470,7 @@ function isUtf8(at: usize, end: usize): bool {
       if ((byte & 0xc0) != 0x80) return false;
       character = (character << 6) | (byte & 0x3f);
     }
-    // Written longer than needed, half of a surrogate pair, or beyond Unicode.
+    // An overlong encoding, a surrogate, or a number beyond Unicode.
     if (more == 2 && (character < 0x800 || character >> 11 == 0x1b)) return false;
     if (more == 3 && (character < 0x10000 || character > 0x10ffff)) return false;
   }

@@ -1,4 +1,4 @@
-//! Three functions in Rust; the SDK keeps the contract.
+//! Three functions in Rust with the SDK.
 
 use wpc::GuestError;
 
@@ -8,24 +8,24 @@ wpc::import! {
     }
 }
 
-/// The constant GREETING and the name: `Hello, Ada!`.
+/// Returns the constant GREETING and the name: `Hello, Ada!`.
 #[wpc::function]
 fn greet(name: &str) -> Result<String, GuestError> {
     if name.is_empty() {
-        return Err(GuestError::new("EmptyName", "there is nobody to greet"));
+        return Err(GuestError::new("EmptyName", "the name is empty"));
     }
     let greeting: String = wpc::constant("GREETING")?;
     Ok(format!("{greeting}, {name}!"))
 }
 
-/// The bytes from the last to the first.
+/// Returns the bytes in reverse order.
 #[wpc::function]
 fn reverse(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.reverse();
     bytes
 }
 
-/// What the dependency calls the file: `file: todo.txt`.
+/// Returns the dependency's name of the file: `file: todo.txt`.
 #[wpc::function]
 fn title(path: &str) -> Result<String, GuestError> {
     Ok(format!("file: {}", path_dep::basename(path)?))
@@ -36,11 +36,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_not_greeted() {
+    fn an_empty_name_is_rejected() {
         let error = greet("").unwrap_err();
         assert_eq!(
             (error.name.as_str(), error.message.as_str()),
-            ("EmptyName", "there is nobody to greet")
+            ("EmptyName", "the name is empty")
         );
     }
 
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_a_host_says_so_outside_a_sandbox() {
+    fn functions_that_need_a_host_fail_outside_a_sandbox() {
         assert_eq!(title("/a/b").unwrap_err().name, "OutsideSandbox");
         assert_eq!(greet("Ada").unwrap_err().name, "OutsideSandbox");
     }

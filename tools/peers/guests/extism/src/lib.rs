@@ -1,4 +1,4 @@
-//! The functions that are measured, as an author of Extism plug-ins writes them.
+//! The benchmarked functions as an Extism plug-in.
 
 use extism_pdk::{FnResult, plugin_fn};
 

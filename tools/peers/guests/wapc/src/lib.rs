@@ -1,8 +1,8 @@
-//! The functions that are measured, as an author of waPC modules writes them.
+//! The benchmarked functions as a waPC module.
 
 use wapc_guest::{CallResult, register_function};
 
-/// waPC's host calls it once, before the first call.
+/// Called once by waPC's host, before the first call.
 #[unsafe(no_mangle)]
 pub extern "C" fn wapc_init() {
     register_function("add", add);
