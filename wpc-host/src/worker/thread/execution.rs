@@ -118,7 +118,7 @@ impl Thread {
     /// Returns the definition's sandbox on this worker, which it creates if necessary, and whether the definition has
     /// answered since it last failed.
     #[inline(always)]
-    pub(super) fn sandbox(
+    fn sandbox(
         &mut self,
         definition: &Arc<Definition>,
         request: &Request<'_>,
@@ -134,7 +134,7 @@ impl Thread {
     }
 
     #[cold]
-    pub(super) fn create_sandbox(
+    fn create_sandbox(
         &mut self,
         definition: &Arc<Definition>,
         request: &Request<'_>,
@@ -166,7 +166,7 @@ impl Thread {
     }
 
     #[inline]
-    pub(super) fn succeeded(
+    fn succeeded(
         &mut self,
         job: &Job,
         definition: &Arc<Definition>,

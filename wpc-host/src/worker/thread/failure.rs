@@ -22,7 +22,7 @@ impl Thread {
     }
 
     #[cold]
-    pub(super) fn admits_after_failures(&self, job: &mut Job) -> bool {
+    fn admits_after_failures(&self, job: &mut Job) -> bool {
         let Some(circuit_breaker) = job.circuit_breaker() else { return true };
         let now = time::now();
         match circuit_breaker.admit(self.worker.id, &self.context.policy, now) {
@@ -83,7 +83,7 @@ impl Thread {
 
     /// Whether the caller or the operator caused this end by a cancel, a stop, or a limit below the definition's own. It does
     /// not count as a failure of the function then.
-    pub(super) fn was_asked_for(&self, job: &Job, definition: &Definition, error: &Error) -> bool {
+    fn was_asked_for(&self, job: &Job, definition: &Definition, error: &Error) -> bool {
         match error {
             Error::Cancelled { .. } | Error::Stopped { .. } => true,
             Error::Timeout { limit, .. } => {
@@ -101,12 +101,7 @@ impl Thread {
         }
     }
 
-    pub(super) fn mark_degraded(
-        &mut self,
-        definition: &Arc<Definition>,
-        function: &str,
-        what: &str,
-    ) {
+    fn mark_degraded(&mut self, definition: &Arc<Definition>, function: &str, what: &str) {
         if definition.is_retired() {
             return;
         }
@@ -151,7 +146,7 @@ impl Thread {
         });
     }
 
-    pub(super) fn draft(&self, details: EventDetails, job: &Job) -> Draft {
+    fn draft(&self, details: EventDetails, job: &Job) -> Draft {
         Draft::by(EventSource::Worker, details).worker(self.worker.id).call(job.call.id)
     }
 }

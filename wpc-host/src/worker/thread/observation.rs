@@ -32,7 +32,7 @@ impl Thread {
     }
 
     #[cold]
-    pub(super) fn note_observed(&mut self, error: Option<&Error>) {
+    fn note_observed(&mut self, error: Option<&Error>) {
         if let Some(observed) = &mut self.observed {
             observed.took = time::now().saturating_duration_since(observed.begun);
             observed.error = error.map(Error::code);
@@ -48,7 +48,7 @@ impl Thread {
     }
 
     #[cold]
-    pub(super) fn report_observed(&mut self, job: &Job) {
+    fn report_observed(&mut self, job: &Job) {
         let Some(observed) = self.observed.take() else { return };
         let environment = &self.worker.environment;
         environment.is_occupied.store(true, Ordering::Relaxed);
