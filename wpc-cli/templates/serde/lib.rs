@@ -1,8 +1,8 @@
-//! Functions for wpc.
+//! WebAssembly functions for wpc.
 
 use serde::{Deserialize, Serialize};
 
-/// One line of an order. `wpc::Schema` declares its fields, so that callers can pass it as JSON.
+/// One line of an order. `wpc::Schema` records its fields in the module, so that callers can pass it as JSON.
 #[derive(Debug, Serialize, Deserialize, wpc::Schema)]
 pub struct Item {
     name: String,
@@ -12,6 +12,7 @@ pub struct Item {
     note: Option<String>,
 }
 
+/// The totals of an order.
 #[derive(Debug, PartialEq, Serialize, Deserialize, wpc::Schema)]
 pub struct Receipt {
     items: u32,
@@ -20,7 +21,7 @@ pub struct Receipt {
     notes: Vec<String>,
 }
 
-/// Adds an order up.
+/// Computes the receipt of an order.
 #[wpc::function]
 fn order(items: Vec<Item>) -> Result<Receipt, wpc::GuestError> {
     if items.is_empty() {
@@ -37,14 +38,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_is_added_up() {
+    fn computes_a_receipt() {
         let _host = wpc::testing::Host::new().install();
         let tea = Item { name: "tea".to_owned(), count: 2, price: 300, note: None };
         assert_eq!(order(vec![tea]).unwrap(), Receipt { items: 2, total: 600, notes: vec![] });
     }
 
     #[test]
-    fn an_empty_order_is_an_error() {
+    fn rejects_an_empty_order() {
         assert_eq!(order(vec![]).unwrap_err().name, "EmptyOrder");
     }
 }

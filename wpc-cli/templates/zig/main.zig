@@ -1,9 +1,9 @@
 const wpc = @import("wpc.zig");
 pub const panic = wpc.panic;
 
-/// Says hello: `wpc call` it with a name.
+/// Returns a greeting.
 fn greet(name: []const u8) ![]const u8 {
-    if (name.len == 0) return wpc.fail(error.EmptyName, "there is nobody to greet");
+    if (name.len == 0) return wpc.fail(error.EmptyName, "the name is empty");
     return wpc.join(&.{ "Hello, ", name, "!" });
 }
 

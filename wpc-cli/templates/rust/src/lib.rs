@@ -1,10 +1,10 @@
-//! Functions for wpc.
+//! WebAssembly functions for wpc.
 
-/// Greets somebody.
+/// Returns a greeting.
 #[wpc::function]
 fn greet(name: &str) -> Result<String, wpc::GuestError> {
     if name.is_empty() {
-        return Err(wpc::GuestError::new("EmptyName", "there is nobody to greet"));
+        return Err(wpc::GuestError::new("EmptyName", "the name is empty"));
     }
     Ok(format!("Hello, {name}!"))
 }
@@ -14,12 +14,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn somebody_is_greeted() {
+    fn greets_by_name() {
         assert_eq!(greet("Ada").unwrap(), "Hello, Ada!");
     }
 
     #[test]
-    fn nobody_is_not() {
+    fn rejects_an_empty_name() {
         assert_eq!(greet("").unwrap_err().name, "EmptyName");
     }
 }
