@@ -1,5 +1,4 @@
-//! Writes answers to standard output on a thread of its own, so that a reader that stalls holds up no more than
-//! that thread.
+//! Writes answers to standard output on a separate thread, so that a stalled reader blocks only that thread.
 
 use crate::failure::Failure;
 use futures::channel::{mpsc, oneshot};
@@ -11,14 +10,15 @@ use std::pin::pin;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How many answers wait for the thread at most. With more the calls are held up, as they are by a full pipe.
+/// The maximum number of answers that wait for the thread. When it is reached, no more calls are served until the
+/// reader catches up.
 const WAITING: usize = 64;
 
-/// How many bytes are written at once: as many as a pipe holds on Linux, so that each write is progress of the
-/// reader.
+/// The maximum number of bytes in one write: the capacity of a pipe on Linux, so that each completed write shows that
+/// the reader makes progress.
 const CHUNK: usize = 64 * 1024;
 
-/// Where answers are written.
+/// The sending side of the thread that writes answers.
 pub(crate) struct AnswerWriter {
     answers: mpsc::Sender<String>,
     end: oneshot::Receiver<io::Result<()>>,
@@ -39,17 +39,18 @@ impl AnswerWriter {
         };
         #[expect(clippy::disallowed_methods, reason = "ends with the answers, or the process")]
         let thread = std::thread::Builder::new().name("wpc-output".to_owned()).spawn(write);
-        thread
-            .map_err(|error| Failure::machine(format!("no thread for standard output: {error}")))?;
+        thread.map_err(|error| {
+            Failure::machine(format!("failed to start the thread for standard output: {error}"))
+        })?;
         Ok(Self { answers, end, progress })
     }
 
-    /// What can be seen of the thread's progress.
+    /// The thread's progress, for other threads.
     pub(crate) fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
     }
 
-    /// Writes each answer as a line. Ends when all are written, or at once when standard output is gone.
+    /// Writes each answer as a line. Returns when all are written, or at once if standard output is closed.
     pub(crate) async fn write_all(
         mut self,
         mut answers: impl Stream<Item = String> + Unpin,
@@ -70,7 +71,7 @@ impl AnswerWriter {
     }
 }
 
-/// Takes as many answers as wait at a time, so that short ones share a write.
+/// Writes all waiting answers together, so that short ones share a write.
 fn write_all(
     mut answers: mpsc::Receiver<String>,
     mut out: impl Write,
@@ -90,13 +91,13 @@ fn write_all(
             progress.change(|state| state.chunks += 1);
         }
         bytes.clear();
-        // One large answer is not kept for all that follow.
+        // Frees the memory of an unusually large answer.
         bytes.shrink_to(CHUNK);
     }
     Ok(())
 }
 
-/// How far the thread has come.
+/// The progress of the writing thread.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     state: Mutex<State>,
@@ -115,18 +116,18 @@ impl Progress {
         self.changed.notify_all();
     }
 
-    /// Waits until everything is written, or until nothing was for so long. True where it stalled.
-    pub(crate) fn wait_for_stall(&self, patience: Duration) -> bool {
+    /// Waits until everything is written, or until nothing was written for `timeout`. Returns whether it stalled.
+    pub(crate) fn wait_for_stall(&self, timeout: Duration) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while !state.is_over {
             let seen = state.chunks;
-            let stands = |state: &mut State| state.chunks == seen && !state.is_over;
-            let waited = self.changed.wait_timeout_while(state, patience, stands);
-            let (left, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-            if timeout.timed_out() {
+            let is_unchanged = |state: &mut State| state.chunks == seen && !state.is_over;
+            let waited = self.changed.wait_timeout_while(state, timeout, is_unchanged);
+            let (current, result) = waited.unwrap_or_else(PoisonError::into_inner);
+            if result.timed_out() {
                 return true;
             }
-            state = left;
+            state = current;
         }
         false
     }
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
     use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-    /// Gives what is written to a test, and waits until it is taken.
+    /// Sends each write to the test, and blocks until the test receives it.
     struct Slow(SyncSender<Vec<u8>>);
 
     impl Write for Slow {
@@ -157,14 +158,14 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stalls_is_seen_and_one_that_is_slow_is_waited_for() {
+    fn a_stalled_reader_is_detected_and_a_slow_reader_is_waited_for() {
         let (writer, written) = slow();
         let progress = writer.progress();
         let answers = futures::stream::iter(["a".repeat(2 * CHUNK)]);
         let mut work = pin!(writer.write_all(answers));
         assert!(block_on(futures::future::poll_immediate(&mut work)).is_none());
         assert_eq!(written.recv().unwrap().len(), CHUNK);
-        // It has the second piece, which no reader takes.
+        // The thread is blocked on the second chunk, which the test does not receive.
         assert!(progress.wait_for_stall(Duration::from_millis(1)));
         let rest: Vec<u8> = written.iter().take(2).flatten().collect();
         assert_eq!(rest.len(), CHUNK + 1);
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_gone_ends_the_writing_though_more_answers_may_come() {
+    fn writing_ends_when_the_reader_is_gone_although_more_answers_may_follow() {
         let (writer, written) = slow();
         drop(written);
         let one = futures::stream::iter(["answer".to_owned()]);

@@ -1,9 +1,10 @@
-//! `wpc bench`: one call, over and over.
+//! `wpc bench`: repeats a call and measures its rate and latency.
 
 use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::target::Target;
 use crate::terminal;
+use crate::text::count;
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -16,21 +17,21 @@ use wpc_host::EventDetails;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// How many calls are under way at once.
+    /// Number of concurrent calls.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     outstanding: u32,
-    /// For how long.
+    /// Duration in seconds.
     #[arg(long, value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
-    // Last, since the headings of its options hold for what follows.
+    // Last, because its help heading applies to all options that follow.
     #[command(flatten)]
     pub(crate) target: Target,
 }
 
-/// How often the bar moves.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+/// The interval between updates of the progress bar.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The quantiles that are told.
+/// The quantiles that are reported.
 const QUANTILES: [(&str, f64); 5] =
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
 
@@ -38,7 +39,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let seconds = u64::from(arguments.seconds);
     let outstanding = arguments.outstanding as usize;
     let target = &arguments.target;
-    // Counted, not shown: there may be as many as calls.
+    // Counted instead of shown, because every call may log lines.
     let lines = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&lines);
     target.check_input(false)?;
@@ -49,17 +50,17 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     })?;
     let (name, options) = (&target.name(), target.options().wait_for_room());
     let encoded = target.encoded(&wpc)?;
-    // What fails once would fail every time.
+    // If the call fails, reports the error before measuring.
     wpc.submit_encoded(name, &encoded, &options)?.wait_encoded()?;
 
-    // No call takes longer than an hour, or is told to.
+    // The highest value that is recorded; longer calls count as an hour.
     const HOUR: u64 = 3_600_000_000_000;
     let mut latencies = Histogram::<u64>::new_with_bounds(1, HOUR, 3)
-        .map_err(|error| Failure::machine(format!("no histogram: {error}")))?;
+        .map_err(|error| Failure::machine(format!("failed to create the histogram: {error}")))?;
     let bar = progress_bar(seconds);
     let begun = Instant::now();
     let end = begun + Duration::from_secs(seconds);
-    let mut looks = begun;
+    let mut next_update = begun;
     let mut calls = VecDeque::with_capacity(outstanding);
     loop {
         let now = Instant::now();
@@ -75,9 +76,9 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         } else {
             calls.push_back((now, wpc.submit_encoded(name, &encoded, &options)?));
         }
-        if now >= looks {
+        if now >= next_update {
             bar.set_position(begun.elapsed().as_secs());
-            looks = now + BETWEEN_LOOKS;
+            next_update = now + PROGRESS_INTERVAL;
         }
     }
     let elapsed = begun.elapsed().as_secs_f64();
@@ -86,10 +87,11 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     terminal::print(report(arguments, &latencies, elapsed, as_json).as_bytes())?;
     let lines = lines.load(Ordering::Relaxed);
     if lines > 0 && !as_json {
-        // Whoever reads this may be gone.
+        // The reader of standard error may be gone.
         let _ = writeln!(
             std::io::stderr(),
-            "the function wrote {lines} lines, or more, which are not shown"
+            "the function logged at least {}, which `bench` does not show",
+            count(lines, "line")
         );
     }
     Ok(())
@@ -101,52 +103,52 @@ fn report(
     elapsed: f64,
     as_json: bool,
 ) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "a rate is no count")]
+    #[expect(clippy::cast_precision_loss, reason = "a rate is not exact")]
     let rate = latencies.len() as f64 / elapsed;
     if as_json {
         let quantiles = QUANTILES.map(|(name, quantile)| {
             (name.to_owned(), json!(latencies.value_at_quantile(quantile)))
         });
-        let told = json!({
+        let json = json!({
             "calls": latencies.len(),
             "calls_per_second": rate,
             "outstanding": arguments.outstanding,
             "workers": arguments.target.workers,
             "latency_ns": serde_json::Map::from_iter(quantiles),
         });
-        return format!("{told}\n");
+        return format!("{json}\n");
     }
     let mut text = format!(
-        "{} calls in {elapsed:.2} s: {rate:.0} a second\n{} outstanding, {} workers\n\n",
-        latencies.len(),
-        arguments.outstanding,
-        arguments.target.workers
+        "{} in {elapsed:.2} s: {rate:.0} calls per second\n{} outstanding, {}\n\n",
+        count(latencies.len(), "call"),
+        count(arguments.outstanding.into(), "call"),
+        count(arguments.target.workers.into(), "worker")
     );
     for (name, quantile) in QUANTILES {
         text += &format!("{name:>6}  {}\n", time(latencies.value_at_quantile(quantile)));
     }
-    text + "\n" + &drawing(latencies)
+    text + "\n" + &bar_chart(latencies)
 }
 
-/// A bar for each doubling of the latency.
-fn drawing(latencies: &Histogram<u64>) -> String {
+/// A bar for each power-of-two range of latencies.
+fn bar_chart(latencies: &Histogram<u64>) -> String {
     const WIDTH: u64 = 50;
     let steps: Vec<_> = latencies
         .iter_log(latencies.min().max(1), 2.0)
         .map(|step| (step.value_iterated_to(), step.count_since_last_iteration()))
         .filter(|(_, count)| *count > 0)
         .collect();
-    let most = steps.iter().map(|(_, count)| *count).max().unwrap_or(1);
+    let max = steps.iter().map(|(_, count)| *count).max().unwrap_or(1);
     let bar = |(limit, count): &(u64, u64)| {
-        let width = usize::try_from(count * WIDTH / most).unwrap_or_default().max(1);
+        let width = usize::try_from(count * WIDTH / max).unwrap_or_default().max(1);
         format!("up to {:>9}  {:<50}  {count}\n", time(*limit), "#".repeat(width))
     };
     steps.iter().map(bar).collect()
 }
 
-/// Nanoseconds as people read them.
+/// Nanoseconds in a readable unit.
 fn time(nanos: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    #[expect(clippy::cast_precision_loss, reason = "only a few digits are shown")]
     let nanos = nanos as f64;
     match nanos {
         ..1e3 => format!("{nanos:.0} ns"),
@@ -156,7 +158,7 @@ fn time(nanos: u64) -> String {
     }
 }
 
-/// On standard error, and only where that is a terminal.
+/// A progress bar on standard error, shown only on a terminal.
 fn progress_bar(seconds: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} s");
     let bar = ProgressBar::new(seconds);

@@ -1,11 +1,11 @@
-//! `wpc build`: a module out of a project, with what its language cannot tell added to it.
+//! `wpc build`: compiles a project to a module, and adds declared types that the language cannot record.
 
 use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::language::Sources;
 use crate::manifest::{self, Build, Source};
 use crate::remedy::{Interface, remedy_text};
-use crate::text::escape;
+use crate::text::{count, escape};
 use crate::{declarations, file, inspect, source_check, terminal, toolchain};
 use serde_json::json;
 use std::io::Write as _;
@@ -15,16 +15,16 @@ use wpc_host::{Limits, ModuleInformation, WasmModule};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The project's folder, or one source file.
+    /// The project's folder, or a source file.
     #[arg(default_value = ".")]
     path: PathBuf,
-    /// Where the module is put. Usually it is named like the folder or the file, and lies beside it.
+    /// Where to write the module. Default: in the project's folder, with the name of the folder or source file.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// What it is compiled for, as in `wasm32-wasip1`; instead of what `wpc.toml` says.
+    /// The compilation target, such as `wasm32-wasip1`; overrides the one in `wpc.toml`.
     #[arg(long)]
     target: Option<String>,
-    /// Builds the projects of the modules that the manifest names as well, each after what its own manifest names.
+    /// Also build the projects of the modules that the manifest names, dependencies first.
     #[arg(long, conflicts_with_all = ["output", "target"])]
     all: bool,
 }
@@ -38,12 +38,12 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     terminal::print(format!("{}\n", text.trim_end()).as_bytes())
 }
 
-/// Builds the project and, before it, those of the modules that its manifest names. With JSON each is a line.
+/// Builds the project after those of the modules that its manifest names. With JSON, writes one line for each project.
 fn build_all(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
     let mut order = Vec::new();
     add_projects(&arguments.path, &mut Vec::new(), &mut order)?;
     if order.is_empty() {
-        // The error says what a project is.
+        // Returns the error that describes what a project is.
         order.push(Sources::at(&arguments.path)?);
     }
     for sources in &order {
@@ -55,8 +55,8 @@ fn build_all(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), 
     Ok(())
 }
 
-/// Adds the folder's project to `order` after the projects whose modules its manifest names. `open` has the folders
-/// from which this one is reached.
+/// Adds the folder's project to `order` after the projects whose modules its manifest names. `open` contains the
+/// folders on the path to this one, to detect cycles.
 fn add_projects(
     folder: &Path,
     open: &mut Vec<PathBuf>,
@@ -84,7 +84,7 @@ fn add_projects(
             else {
                 continue;
             };
-            // A project's module is named like its folder and lies there; others are not built here.
+            // A project's module has the name of its folder and is in it; other modules are not built here.
             let is_built = other != folder
                 && other.file_name().is_some()
                 && other.file_name() == file.file_stem();
@@ -100,7 +100,7 @@ fn add_projects(
     Ok(())
 }
 
-/// Builds the project of a folder where its module usually lies; nothing where there is no project.
+/// Builds the project of a folder to its default output. Does nothing if the folder does not contain a project.
 pub(crate) fn build_folder(folder: &Path, cache: &Cache) -> Result<(), Failure> {
     let Ok(sources) = Sources::at(folder) else { return Ok(()) };
     let arguments = Arguments { path: folder.to_owned(), output: None, target: None, all: false };
@@ -120,31 +120,31 @@ fn build(
         Some(out) => out.clone(),
         None => sources.folder.join(format!("{}.wasm", sources.name)),
     };
-    let out = place(&out, sources)?;
+    let out = output_path(&out, sources)?;
     let cannot = |error: std::io::Error| Failure::machine(format!("{}: {error}", out.display()));
-    // Only what is whole comes to its place: somebody may be serving what lies there.
+    // Written to a temporary file and renamed, because a running pool may read the module at any time.
     let mut partial = tempfile::Builder::new();
     partial.prefix(".wpc-build-").suffix(".wasm");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        // As any file that is made, and not for its owner alone.
+        // The default mode of new files; temporary files are otherwise private to their owner.
         partial.permissions(std::fs::Permissions::from_mode(0o666));
     }
     let partial = partial.tempfile_in(out.parent().unwrap_or(Path::new("/"))).map_err(cannot)?;
     let tool = toolchain::compile(sources, target, partial.path())?;
     let mut bytes = read_built(partial.path())?;
-    let told = finish(&mut bytes, manifest.as_ref(), cache)?;
+    let information = finish(&mut bytes, manifest.as_ref(), cache)?;
     std::fs::write(partial.path(), bytes).map_err(cannot)?;
     partial.persist(&out).map_err(|error| cannot(error.error))?;
-    let warnings = source_check::warnings(sources, &told, toolchain::is_wasi(target));
+    let warnings = source_check::warnings(sources, &information, toolchain::is_wasi(target));
     let text = if as_json {
         let language = sources.language.name();
         json!({
             "file": out,
             "language": language,
             "toolchain": tool,
-            "module": told,
+            "module": information,
             "warnings": warnings,
         })
         .to_string()
@@ -153,37 +153,38 @@ fn build(
             // The reader of standard error may be gone.
             let _ = writeln!(std::io::stderr(), "warning: {}", escape(&warning));
         }
-        let functions: String = told.functions.iter().map(inspect::function_line).collect();
-        format!("{}\n{} bytes, built by {tool}\n{functions}", out.display(), told.size)
+        let functions: String = information.functions.iter().map(inspect::function_line).collect();
+        let size = count(information.size as u64, "byte");
+        format!("{}\n{size}, built by {tool}\n{functions}", out.display())
     };
     Ok(text)
 }
 
-/// What the compiler wrote, as far as a module may be long.
+/// Reads the compiler's output, up to the maximum size of a module.
 fn read_built(path: &Path) -> Result<Vec<u8>, Failure> {
     let limit = Limits::default().module_size;
     file::read(path, limit).map_err(|error| {
         if error.is_too_large() {
-            let why = format!("it has more than {limit} bytes, which a module may have");
-            Failure::Project(format!("what was built is of no use: {why}"))
+            let message = format!("the built module is larger than the limit of {limit} bytes");
+            Failure::Project(message)
         } else {
             error.into()
         }
     })
 }
 
-/// Where the module goes: what a link leads to, and never in the place of what is no module.
-fn place(out: &Path, sources: &Sources) -> Result<PathBuf, Failure> {
+/// The path to write the module to, with links resolved. Rejects a path that is not a regular file, and the source.
+fn output_path(out: &Path, sources: &Sources) -> Result<PathBuf, Failure> {
     let cannot = |why: &str| Failure::usage(format!("{}: {why}", out.display()));
     let out = match std::fs::canonicalize(out) {
         Ok(out) => out,
         Err(_) => std::path::absolute(out).map_err(|error| cannot(&error.to_string()))?,
     };
     if out.exists() && !out.is_file() {
-        return Err(cannot("it is no file that could be replaced"));
+        return Err(cannot("the output must be a regular file"));
     }
     if sources.files.iter().any(|file| sources.folder.join(file) == out) {
-        return Err(cannot("it is the source"));
+        return Err(cannot("the output would overwrite the source"));
     }
     Ok(out)
 }
@@ -198,7 +199,7 @@ fn read_manifest(folder: &Path) -> Result<Option<(Source, Build)>, Failure> {
     Ok(Some((source, build)))
 }
 
-/// Adds the types, and sees that the module is one.
+/// Adds the declared types, and checks that the module is valid.
 fn finish(
     bytes: &mut Vec<u8>,
     manifest: Option<&(Source, Build)>,
@@ -207,22 +208,22 @@ fn finish(
     let options = cache.options()?;
     if let Some((source, build)) = manifest.filter(|(_, build)| build.declares_types()) {
         let records = declarations::records(source, build).map_err(Failure::Problems)?;
-        let told = WasmModule::new(bytes.as_slice()).inspect_with(&options)?;
-        let wrong = declarations::wrong(&told, source, build);
-        if !wrong.is_empty() {
-            return Err(Failure::Problems(wrong));
+        let information = WasmModule::new(bytes.as_slice()).inspect_with(&options)?;
+        let problems = declarations::check(&information, source, build);
+        if !problems.is_empty() {
+            return Err(Failure::Problems(problems));
         }
         bytes.extend(custom_section(&records));
     }
-    let told = WasmModule::new(bytes.as_slice()).inspect_with(&options)?;
-    match &told.refused {
+    let information = WasmModule::new(bytes.as_slice()).inspect_with(&options)?;
+    match &information.refused {
         Some(why) => {
-            let remedy = told.remedy.as_ref();
+            let remedy = information.remedy.as_ref();
             let remedy =
                 remedy.map(|remedy| format!("; {}", remedy_text(remedy, Interface::Manifest)));
             let remedy = remedy.unwrap_or_default();
-            Err(Failure::Project(format!("what was built cannot be used: {why}{remedy}")))
+            Err(Failure::Project(format!("the built module cannot be used: {why}{remedy}")))
         }
-        None => Ok(told),
+        None => Ok(information),
     }
 }

@@ -1,7 +1,8 @@
-//! Where compiled code is kept between runs of the command.
+//! The compile cache: the folder that keeps compiled code between runs of the command.
 
 use crate::failure::Failure;
 use crate::terminal;
+use crate::text::count;
 use etcetera::BaseStrategy as _;
 use serde_json::json;
 use std::io::Write as _;
@@ -10,36 +11,36 @@ use wpc_host::{Options, WorkerProcedureCall};
 
 #[derive(clap::Args)]
 pub(crate) struct Cache {
-    /// The folder that keeps compiled code; `wpc cache` tells which it is.
-    /// The environment's WPC_CACHE chooses it as well.
+    /// Folder of the compile cache; `wpc cache` shows it.
+    /// The environment variable WPC_CACHE sets it as well.
     #[arg(long, global = true, value_name = "FOLDER")]
     cache: Option<PathBuf>,
-    /// Compiles anew, and keeps nothing.
+    /// Compile without reading or writing the cache.
     #[arg(long, global = true)]
     no_cache: bool,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Deletes what is kept.
+    /// Delete the cached code.
     #[arg(long)]
     clear: bool,
 }
 
 impl Cache {
-    /// The usual options of a pool, with what is compiled kept there.
+    /// The default options of a pool, with this compile cache.
     pub(crate) fn options(&self) -> Result<Options, Failure> {
         Ok(Options { compile_cache: self.folder()?, ..Options::default() })
     }
 
-    /// The folder; `None` where nothing is to be kept.
+    /// The folder; `None` if caching is disabled.
     pub(crate) fn folder(&self) -> Result<Option<PathBuf>, Failure> {
         if self.no_cache {
             return Ok(None);
         }
         let chosen = || std::env::var_os("WPC_CACHE").filter(|folder| !folder.is_empty());
         let Some(folder) = self.cache.clone().or_else(|| chosen().map(PathBuf::from)) else {
-            return Ok(usual_folder());
+            return Ok(default_folder());
         };
         let absolute = std::path::absolute(&folder);
         absolute
@@ -48,11 +49,11 @@ impl Cache {
     }
 }
 
-/// Where nobody chose. What cannot be kept there is compiled anew each time.
-fn usual_folder() -> Option<PathBuf> {
-    // Without a home it is a service, perhaps.
+/// The default folder. If it cannot be used, caching is disabled with a message.
+fn default_folder() -> Option<PathBuf> {
+    // Without a home folder the command probably runs as a service, and does not cache.
     let folder = etcetera::choose_base_strategy().ok()?.cache_dir().join("wpc");
-    // A pool creates it, and sees whether it can be trusted. One that is not started costs next to nothing.
+    // A pool creates the folder and checks that it can be trusted. A pool that is not started has no threads.
     let options = Options { compile_cache: Some(folder.clone()), ..Options::default() };
     match WorkerProcedureCall::new(options) {
         Ok(_) => Some(folder),
@@ -60,7 +61,7 @@ fn usual_folder() -> Option<PathBuf> {
             // The reader of standard error may be gone.
             let _ = writeln!(
                 std::io::stderr(),
-                "compiled code is not kept: {error} (choose another folder with --cache FOLDER, or none with --no-cache)"
+                "the compile cache is disabled: {error} (choose another folder with --cache FOLDER, or silence this message with --no-cache)"
             );
             None
         }
@@ -69,7 +70,7 @@ fn usual_folder() -> Option<PathBuf> {
 
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
     let folder = cache.folder()?.ok_or_else(|| {
-        Failure::usage("nothing is kept: --no-cache was given, or there is no home folder; --cache FOLDER chooses one")
+        Failure::usage("the compile cache is disabled, by --no-cache or for lack of a home folder; set one with --cache FOLDER")
     })?;
     let kept = folder.join("modules");
     if arguments.clear {
@@ -79,14 +80,13 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let text = if as_json {
         json!({ "folder": folder, "files": files, "bytes": bytes }).to_string()
     } else {
-        let bytes = bytesize::ByteSize(bytes);
-        format!("{}\n{files} files, {bytes}", folder.display())
+        let (files, size) = (count(files, "file"), bytesize::ByteSize(bytes));
+        format!("{}\n{files}, {size}", folder.display())
     };
     terminal::print(format!("{text}\n").as_bytes())
 }
 
-/// Deletes the folders that the compiler keeps its code in, one for each version of it, and nothing else that
-/// may lie beside them.
+/// Deletes the folders with compiled code, one for each version of the compiler. Other files beside them are kept.
 fn clear(kept: &Path) -> std::io::Result<()> {
     let entries = match std::fs::read_dir(kept) {
         Ok(entries) => entries,
@@ -97,7 +97,7 @@ fn clear(kept: &Path) -> std::io::Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         let is_ours = |start| name.to_string_lossy().starts_with(start);
-        // Versions before 0.2 had Wasmtime keep the code.
+        // Versions before 0.2 used Wasmtime's own cache.
         if is_ours("wpc-") || is_ours("wasmtime-") {
             std::fs::remove_dir_all(entry.path())?;
         }
@@ -105,7 +105,7 @@ fn clear(kept: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// How many files there are, and their bytes together. What cannot be read does not count.
+/// The number of files and their total size in bytes. Unreadable entries are not counted.
 fn usage(folder: &Path) -> (u64, u64) {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.fold((0, 0), |(files, bytes), entry| match entry.metadata() {

@@ -1,4 +1,4 @@
-//! `wpc call`: one call, from the command line.
+//! `wpc call`: makes one call from the command line.
 
 use crate::cache::Cache;
 use crate::failure::Failure;
@@ -12,13 +12,13 @@ use wpc_host::{ReplyMetadata, WorkerProcedureCall};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Takes the encoded arguments from standard input and writes the encoded result to standard output.
+    /// Read the encoded arguments from standard input, and write the encoded result to standard output.
     #[arg(long, conflicts_with = "arguments")]
     raw: bool,
-    /// Writes the result to a file: a `Vec<u8>` or a `String` as it is, any other type as JSON.
+    /// Write the result to a file: a `Vec<u8>` or `String` unchanged, other types as JSON.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    // Last, since the headings of its options hold for what follows.
+    // Last, because its help heading applies to all options that follow.
     #[command(flatten)]
     pub(crate) target: Target,
 }
@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         let answer = wpc.submit_encoded(name, &encoded, &options)?.wait_encoded();
         answer.map(|answer| (Shown::Bytes { bytes: answer.value, skipped: 0 }, None))
     } else if arguments.output.is_some() && is_bytes_or_text(&wpc, name) {
-        // Not through JSON, in which each byte takes several times its size.
+        // Without JSON, in which each byte takes up to four characters.
         let encoded = target.encoded(&wpc)?;
         let answer = wpc.submit_encoded(name, &encoded, &options)?.wait_encoded();
         answer.map(|answer| {
@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
             (shown, answer.metadata.fuel_used)
         })
     };
-    // Lines that were logged come before the answer.
+    // Stopping the pool writes the pending log lines before the answer.
     wpc.stop_workers();
     drop(wpc);
     let (shown, fuel_used) = answer?;
@@ -71,9 +71,9 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     Ok(())
 }
 
-/// What is written of an answer.
+/// The part of an answer that is written.
 enum Shown {
-    /// Bytes as they are, after those that are skipped.
+    /// Bytes to write unchanged, without the first `skipped` ones.
     Bytes {
         bytes: Vec<u8>,
         skipped: usize,
@@ -82,7 +82,7 @@ enum Shown {
 }
 
 impl Shown {
-    /// Writes it without a second copy of it in memory.
+    /// Writes to a file without another copy in memory.
     fn write_to(&self, path: &Path) -> io::Result<()> {
         let mut file = BufWriter::new(File::create(path)?);
         match self {
@@ -93,7 +93,7 @@ impl Shown {
     }
 }
 
-/// Whether the function declares that it returns bytes or text.
+/// Whether the function's declared result is a byte vector or a string.
 fn is_bytes_or_text(wpc: &WorkerProcedureCall, name: &str) -> bool {
     let functions = wpc.get_remote_functions();
     let function = functions.iter().find(|function| function.name == name);
@@ -102,7 +102,7 @@ fn is_bytes_or_text(wpc: &WorkerProcedureCall, name: &str) -> bool {
     matches!(result, Some((_, "String" | "Vec<u8>")))
 }
 
-/// How many bytes the length takes that stands before encoded bytes and text: a varint.
+/// The size of the length prefix, a varint, of encoded bytes and strings.
 fn length_prefix(encoded: &[u8]) -> usize {
     let more = encoded.iter().take_while(|byte| **byte >= 0x80).count();
     (more + 1).min(encoded.len())

@@ -1,20 +1,21 @@
 //! A constant from a command line or a manifest: its JSON value, and its type.
 //!
-//! The type is the one that is stated, or that a module declares, or that the value shows. Text, truth values, fractions
-//! and what is made of them show theirs. An integer does not: the bytes of one type are another number of the
-//! next.
+//! The type is stated explicitly, declared by a module, or inferred from the value, in this order. It is inferred for
+//! strings, booleans, fractions, and arrays and maps of them. It is not inferred for integers, because the encoding of
+//! one integer type may decode as another number of another type.
 
 use crate::failure::Failure;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use wpc_host::{DeclaredType, Error, WasmModule, WorkerProcedureCall};
 
-/// The types that modules declare for constants. Of types that differ the first one counts: the other module is refused.
+/// The types that modules declare for constants. If they differ, the first one applies, and the other module is
+/// rejected.
 #[derive(Debug, Default)]
 pub(crate) struct Declared(BTreeMap<String, DeclaredType>);
 
 impl Declared {
-    /// Adds what a module declares. What is wrong with it is reported where it is defined.
+    /// Adds a module's declarations. Errors of the module are reported when it is defined.
     pub(crate) fn add(&mut self, module: &WasmModule) {
         for (name, ty) in module.constant_types().unwrap_or_default() {
             self.0.entry(name).or_insert(ty);
@@ -26,7 +27,7 @@ impl Declared {
     }
 }
 
-/// From a command line: `NAME=JSON`, or `NAME:TYPE=JSON`.
+/// Defines a constant from the command line: `NAME=JSON` or `NAME:TYPE=JSON`.
 pub(crate) fn define_from(
     wpc: &WorkerProcedureCall,
     declared: &Declared,
@@ -35,13 +36,13 @@ pub(crate) fn define_from(
     let wrong = |why: String| Failure::usage(format!("--const {text}: {why}"));
     let (name, json) = text
         .split_once('=')
-        .ok_or_else(|| wrong("it must be NAME=JSON or NAME:TYPE=JSON".to_owned()))?;
+        .ok_or_else(|| wrong("expected NAME=JSON or NAME:TYPE=JSON".to_owned()))?;
     let (name, ty) = match name.split_once(':') {
         Some((name, ty)) => (name, Some(ty)),
         None => (name, None),
     };
     let value: Value = serde_json::from_str(json).map_err(|error| {
-        wrong(format!("{json} is not JSON: {error}; text needs quotes of its own: '\"text\"'"))
+        wrong(format!("{json} is not JSON: {error}; a string needs JSON quotes: '\"text\"'"))
     })?;
     define(wpc, name, ty, declared.get(name), &value).map_err(|error| match error {
         Error::ConstantEncode { reason, .. } => wrong(reason),
@@ -59,17 +60,17 @@ pub(crate) fn define(
     let ty = match (ty, declared) {
         (Some(ty), _) => ty.to_owned(),
         (None, Some(declared)) => return wpc.define_worker_constant_as(name, declared, value),
-        (None, None) => natural_type(value).ok_or_else(|| Error::ConstantEncode {
+        (None, None) => inferred_type(value).ok_or_else(|| Error::ConstantEncode {
             constant: name.to_owned(),
             reason: format!(
-                "no module declares its type, and the value does not show it; state it, as in {name}:u32={value} or {name} = {{ type = \"u32\", value = {value} }}"
+                "the type is not declared by a module and cannot be inferred from the value; state it, for example {name}:u32={value} or {name} = {{ type = \"u32\", value = {value} }}"
             ),
         })?,
     };
     wpc.define_worker_constant_json(name, &ty, value)
 }
 
-fn natural_type(value: &Value) -> Option<String> {
+fn inferred_type(value: &Value) -> Option<String> {
     Some(match value {
         Value::Null => return None,
         Value::Bool(_) => "bool".to_owned(),
@@ -82,6 +83,6 @@ fn natural_type(value: &Value) -> Option<String> {
 }
 
 fn common_type<'a>(mut values: impl Iterator<Item = &'a Value>) -> Option<String> {
-    let first = natural_type(values.next()?)?;
-    values.all(|value| natural_type(value).as_ref() == Some(&first)).then_some(first)
+    let first = inferred_type(values.next()?)?;
+    values.all(|value| inferred_type(value).as_ref() == Some(&first)).then_some(first)
 }

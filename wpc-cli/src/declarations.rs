@@ -1,4 +1,4 @@
-//! The types under `[build]` of a manifest: those that a module's language cannot record in the module by itself.
+//! The types under `[build]` of a manifest, for languages whose compilers do not record types in the module.
 
 use crate::manifest::{Build, Source};
 use crate::problem::{MANIFEST, Problem};
@@ -9,17 +9,17 @@ use wpc_abi::section::{Constant, Import};
 use wpc_abi::text::{NotAType, parse_signature, parse_type};
 use wpc_host::ModuleInformation;
 
-/// Types by name, as they are written.
+/// The text of each type by name.
 type Texts = BTreeMap<String, Spanned<String>>;
 
-/// Makes the record of a name and its text.
+/// Encodes the record for a name and the text of its type.
 type Record<'a> = &'a dyn Fn(&str, &str) -> Result<Vec<u8>, NotAType>;
 
 /// The records of the module's section.
 ///
 /// # Errors
 ///
-/// Everything that is not a type or a signature.
+/// Reports every text that is not a valid type or signature.
 pub(crate) fn records(source: &Source, build: &Build) -> Result<Vec<u8>, Vec<Problem>> {
     let mut records = Vec::new();
     let mut problems = Vec::new();
@@ -54,64 +54,69 @@ pub(crate) fn records(source: &Source, build: &Build) -> Result<Vec<u8>, Vec<Pro
     if problems.is_empty() { Ok(records) } else { Err(problems) }
 }
 
-/// What is declared for something that the module does not have, or that records its types by itself: functions of
-/// numbers do.
-pub(crate) fn wrong(told: &ModuleInformation, source: &Source, build: &Build) -> Vec<Problem> {
+/// Checks the declarations against the module. A declaration is a problem if the module does not have the item, or
+/// already declares its types, as functions of numbers do.
+pub(crate) fn check(module: &ModuleInformation, source: &Source, build: &Build) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut check = |texts: &Texts, found: &dyn Fn(&str) -> Found| {
+    let mut compare = |texts: &Texts, found: &dyn Fn(&str) -> Found| {
         for (name, text) in texts {
             let message = match found(name) {
                 Found::Untyped => continue,
                 Found::Typed(own) => {
-                    format!("\"{name}\" tells its types itself: {own}; take its line out")
+                    format!(
+                        "the module already declares the types of \"{name}\": {own}; remove this line"
+                    )
                 }
                 Found::Missing(what, there) if there.is_empty() => {
-                    format!("the module has no {what} \"{name}\"; it has none")
+                    format!("the module does not have {what} \"{name}\"; it does not have any")
                 }
                 Found::Missing(what, there) => {
-                    format!("the module has no {what} \"{name}\"; it has: {}", there.join(", "))
+                    format!(
+                        "the module does not have {what} \"{name}\"; it has {}",
+                        there.join(", ")
+                    )
                 }
             };
             problems.push(source.problem(text.span().start, MANIFEST, &message));
         }
     };
-    check(&build.signatures, &|name| match told
+    compare(&build.signatures, &|name| match module
         .functions
         .iter()
         .find(|function| function.name == name)
     {
         Some(function) => Found::typed(function.signature.as_ref()),
         None => {
-            let functions = told.functions.iter();
+            let functions = module.functions.iter();
             let there = functions.map(|function| function.name.clone()).collect();
-            Found::Missing("function".to_owned(), there)
+            Found::Missing("a function".to_owned(), there)
         }
     });
-    check(&build.constants, &|name| Found::typed(told.constant_types.get(name)));
+    compare(&build.constants, &|name| Found::typed(module.constant_types.get(name)));
     for (alias, functions) in &build.dependencies {
-        let needed = told.required_dependencies.iter().find(|needed| needed.alias == *alias);
+        let needed = module.required_dependencies.iter().find(|needed| needed.alias == *alias);
         let (imports, signatures) = match needed {
             Some(needed) => (needed.imports.as_slice(), Some(&needed.signatures)),
             None => (&[][..], None),
         };
-        let what = format!("import from \"{alias}\",");
-        check(functions, &|name| {
+        let what = format!("an import from \"{alias}\" named");
+        compare(functions, &|name| {
             Found::import(&what, name, imports, signatures.and_then(|known| known.get(name)))
         });
     }
-    check(&build.host_functions, &|name| {
-        let imports = told.required_host_functions.as_slice();
-        let known = told.host_function_signatures.get(name);
-        Found::import("import from the host,", name, imports, known)
+    compare(&build.host_functions, &|name| {
+        let imports = module.required_host_functions.as_slice();
+        let known = module.host_function_signatures.get(name);
+        Found::import("an import from the host named", name, imports, known)
     });
     problems
 }
 
-/// What the module has of a name.
+/// What the module declares for a name.
 enum Found {
     Untyped,
     Typed(String),
-    /// What it is not, and what there is.
+    /// The kind of item that is missing, and the names that exist.
     Missing(String, Vec<String>),
 }
 

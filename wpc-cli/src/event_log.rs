@@ -1,5 +1,5 @@
-//! Events of a pool as lines on standard error: guests' log lines, failures and restarts, with time, level, worker,
-//! call and function.
+//! Writes events of a pool as lines to standard error: guests' log lines, failures and restarts, with time, level,
+//! worker, call and function.
 
 use crate::text::escape;
 use serde_json::{Value, json};
@@ -7,10 +7,10 @@ use std::io::Write as _;
 use std::time::SystemTime;
 use wpc_host::{ErrorCode, EventDetails, Severity, WorkerEvent};
 
-/// Which lines are written: those of this level and of the more severe ones.
+/// The minimum severity of the lines that are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Level {
-    /// Nothing that the pool or a function reports.
+    /// No events or log lines.
     Off,
     Error,
     Warn,
@@ -38,22 +38,22 @@ impl Level {
                 "warn" => Self::Warn,
                 "debug" => Self::Debug,
                 "trace" => Self::Trace,
-                // What is printed has no level.
+                // Output to `stdout` and `stderr` does not have a level.
                 _ => Self::Info,
             },
-            // What happens at every start and stop of a worker.
+            // These occur at every start and stop of a worker.
             EventDetails::WorkerSpawned { .. }
             | EventDetails::WorkerReady {}
             | EventDetails::WorkerHealthStateChanged { .. }
             | EventDetails::WorkerShutdownRequested {}
             | EventDetails::WorkerExited { failure_reason: None } => Self::Debug,
-            // Its caller receives it as the answer.
+            // The caller receives the error as the answer.
             EventDetails::CallExecutionFailed { .. }
                 if event.error.as_ref().is_some_and(|error| error.code == ErrorCode::Guest) =>
             {
                 Self::Debug
             }
-            // A refused definition is reported with its place in the manifest.
+            // A rejected definition is reported separately, with its position in the manifest.
             EventDetails::DefinitionRefused { .. } => Self::Debug,
             _ => match event.severity {
                 Severity::Info => Self::Info,
@@ -64,7 +64,7 @@ impl Level {
     }
 }
 
-/// Writes the events of this level and of the more severe ones to standard error, as they come.
+/// A listener that writes events of at least this severity to standard error.
 pub(crate) fn lines(as_json: bool, level: Level) -> impl Fn(&WorkerEvent) + Send + Sync + 'static {
     move |event| {
         let found = Level::of(event);
@@ -76,7 +76,7 @@ pub(crate) fn lines(as_json: bool, level: Level) -> impl Fn(&WorkerEvent) + Send
     }
 }
 
-/// A moment as log lines have it, in UTC.
+/// The timestamp of a log line, in UTC.
 pub(crate) fn time(moment: SystemTime) -> String {
     humantime::format_rfc3339_millis(moment).to_string()
 }
@@ -92,7 +92,7 @@ fn json_line(event: &WorkerEvent, level: Level) -> String {
     if let EventDetails::GuestLog { function_name, level, message } = &event.details {
         line["event"] = "log".into();
         line["function"] = function_name.as_str().into();
-        // As the function chose it: `stdout` and `stderr` are no levels.
+        // The function's own label, which may also be `stdout` or `stderr`.
         line["level"] = level.as_str().into();
         line["message"] = message.as_str().into();
         return line.to_string();
@@ -133,7 +133,7 @@ fn text_line(event: &WorkerEvent, level: Level) -> String {
     let mut take =
         |name: &str| details.remove(name).and_then(|value| Some(value.as_str()?.to_owned()));
     let function = take("function_name");
-    let said = match &event.details {
+    let text = match &event.details {
         EventDetails::GuestLog { level, message, .. } => {
             line += &format!(" [{level}]");
             details.clear();
@@ -153,7 +153,7 @@ fn text_line(event: &WorkerEvent, level: Level) -> String {
     if let Some(function) = function {
         line += &format!(" {function}");
     }
-    line += &format!(": {said}");
+    line += &format!(": {text}");
     for (name, value) in details {
         let value = match &value {
             Value::Null => continue,

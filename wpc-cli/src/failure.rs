@@ -1,4 +1,4 @@
-//! How a failure is reported: on standard error, for people or as JSON, and by the exit code.
+//! Failures of the command: their output on standard error as text or JSON, and their exit codes.
 
 use crate::problem::{MACHINE, MANIFEST, Problem, TEST};
 use crate::remedy::{self, Interface, advice, full_text};
@@ -10,16 +10,16 @@ use wpc_host::{Error, ErrorCode};
 
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Something of the machine's.
+    /// A system error: a file, a thread, standard input or output.
     Machine(String),
-    /// The command line does not make sense.
+    /// The command line is invalid.
     Usage(String),
-    /// A project did not build.
+    /// A project failed to build.
     Project(String),
-    /// Things that are wrong in files, all of them.
+    /// All problems that were found in files.
     Problems(Vec<Problem>),
     Host(Error),
-    /// The module has no such function, and one of a similar name.
+    /// The function does not exist, but another one has a similar name.
     Misspelt {
         error: Box<Error>,
         nearest: String,
@@ -35,7 +35,7 @@ impl Failure {
         Self::Usage(message.into())
     }
 
-    /// What went wrong, without its code, in the terms of the interface.
+    /// The message without its code, in the terms of the interface.
     pub(crate) fn message(&self, interface: Interface) -> String {
         match self {
             Self::Machine(message) | Self::Usage(message) | Self::Project(message) => {
@@ -114,18 +114,18 @@ impl Failure {
             | ErrorCode::Initialisation
             | ErrorCode::Held
             | ErrorCode::WorkerLost => 5,
-            // What is left is reported before anything runs.
+            // The remaining errors are reported before any function runs.
             _ => 3,
         }
     }
 
-    /// Reports it in the terms of the interface, and returns the exit code.
+    /// Writes the failure in the terms of the interface, and returns its exit code.
     pub(crate) fn report(&self, as_json: bool, interface: Interface) -> ExitCode {
         self.write(as_json, interface);
         ExitCode::from(self.exit_code())
     }
 
-    /// Writes it to standard error, whose reader may be gone.
+    /// Writes the failure to standard error. Write errors are ignored, because the reader may be gone.
     pub(crate) fn write(&self, as_json: bool, interface: Interface) {
         if as_json {
             let _ = writeln!(std::io::stderr(), "{}", json!({ "error": self.json(interface) }));
@@ -141,7 +141,7 @@ impl Failure {
             let _ = writeln!(err, "{red}error\u{1b}[0m: {}", escape(&line));
         }
         if let Self::Host(Error::Guest { error, .. }) = self {
-            // Indented, so that no line of it looks like one of ours.
+            // Indented, so that no line of the guest's stack looks like a line of this command.
             for line in error.stack.lines() {
                 let _ = writeln!(err, "    {}", escape(line));
             }
@@ -177,7 +177,7 @@ pub(crate) fn error_json(error: &Error, interface: Interface) -> Value {
     if let Some(advice) = advice(error, interface) {
         json["remedy"] = advice.into();
     }
-    // A payload that is not what its module declares is not shown; the rest of the error is.
+    // A payload that does not match its declared type is omitted; the rest of the error is shown.
     let payload = error.guest_payload_json().ok().flatten();
     if let Error::Guest { error, .. } = error {
         json["guest"] =

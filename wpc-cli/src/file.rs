@@ -1,5 +1,5 @@
-//! Files that are given by path: regular ones, of a bounded size. A pipe or a device at such a path is refused
-//! before it is read, since reading it may never end. Standard input is read where it is asked for, as `-`.
+//! Reads files given by path. Only regular files of a bounded size are read: a pipe or device is rejected, because
+//! reading it may never end. The path `-` reads standard input.
 
 use crate::failure::Failure;
 use std::fmt;
@@ -7,20 +7,20 @@ use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// What stands for standard input in the place of a file.
+/// The path that selects standard input instead of a file.
 pub(crate) const STANDARD_INPUT: &str = "-";
 
-/// The most bytes of JSON that are read at once: from an argument's file, or as a line of `wpc run`.
+/// The maximum size of JSON in bytes, for an argument's file or a line of `wpc run`.
 pub(crate) const MAX_JSON: usize = 256 << 20;
 
-/// Why a file was not read.
+/// An error from reading a file.
 #[derive(Debug)]
 pub(crate) enum FileError {
-    /// The system's reason.
+    /// The operating system returned an error.
     System { path: PathBuf, error: io::Error },
-    /// It is something else.
+    /// The path is not a regular file.
     NotRegular { path: PathBuf, found: &'static str },
-    /// It has more bytes than are allowed.
+    /// The file is larger than the limit in bytes.
     TooLarge { what: String, limit: usize },
 }
 
@@ -38,15 +38,15 @@ impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::System { path, error } => {
-                write!(f, "cannot read \"{}\": {error}", path.display())
+                write!(f, "failed to read \"{}\": {error}", path.display())
             }
             Self::NotRegular { path, found } => write!(
                 f,
-                "cannot read \"{}\": a regular file is expected, and it is {found}",
+                "failed to read \"{}\": expected a regular file, found {found}",
                 path.display()
             ),
             Self::TooLarge { what, limit } => {
-                write!(f, "{what} has more than {limit} bytes, which is the limit")
+                write!(f, "{what} is larger than the limit of {limit} bytes")
             }
         }
     }
@@ -68,10 +68,10 @@ pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
             Err(FileError::NotRegular { path: path.to_owned(), found: kind(ty) })
         }
     };
-    // Opening a device may already do something, so it is looked at before.
+    // Checked before opening, because opening a device may have side effects.
     regular(std::fs::metadata(path).map_err(failed)?.file_type())?;
     let file = open(path).map_err(failed)?;
-    // Another may have taken its place meanwhile.
+    // Checked again, because the file may have been replaced in between.
     let metadata = file.metadata().map_err(failed)?;
     regular(metadata.file_type())?;
     let too_large = || FileError::TooLarge { what: format!("\"{}\"", path.display()), limit };
@@ -79,7 +79,7 @@ pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
         return Err(too_large());
     }
     let capacity = usize::try_from(metadata.len()).unwrap_or_default();
-    // It may grow while it is read.
+    // Bounded, because the file may grow while it is read.
     read_at_most(file, capacity, limit).map_err(failed)?.ok_or_else(too_large)
 }
 
@@ -90,17 +90,17 @@ pub(crate) fn read_standard_input(limit: usize) -> Result<Vec<u8>, FileError> {
     read.ok_or_else(|| FileError::TooLarge { what: "standard input".to_owned(), limit })
 }
 
-/// Reads a file, or standard input where the path is `-`.
+/// Reads a file, or standard input if the path is `-`.
 pub(crate) fn read_given(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     if path.as_os_str() == STANDARD_INPUT { read_standard_input(limit) } else { read(path, limit) }
 }
 
-/// The bytes without the byte-order mark that some editors put before UTF-8.
+/// The bytes without the byte-order mark that some editors add to UTF-8.
 pub(crate) fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
 }
 
-/// All there is; `None` where that is more than `limit` bytes.
+/// Reads to the end; returns `None` if there are more than `limit` bytes.
 pub(crate) fn read_at_most(
     from: impl Read,
     capacity: usize,
@@ -114,7 +114,7 @@ pub(crate) fn read_at_most(
 #[cfg(unix)]
 fn open(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    // A pipe that took the file's place would be waited for.
+    // `O_NONBLOCK`, because opening a pipe that has replaced the file would block.
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
 }
 
@@ -140,7 +140,7 @@ fn kind(ty: FileType) -> &'static str {
             return "a socket";
         }
     }
-    "something else"
+    "an unknown file type"
 }
 
 #[cfg(test)]
@@ -155,22 +155,22 @@ mod tests {
         assert_eq!(read(&path, 10).unwrap(), [7; 10]);
         assert!(read(&path, 9).unwrap_err().is_too_large());
         assert!(read(&folder.path().join("none"), 9).unwrap_err().is_not_found());
-        assert!(read(folder.path(), 9).unwrap_err().to_string().contains("it is a directory"));
-        // A size that the system does not know before it is read.
+        assert!(read(folder.path(), 9).unwrap_err().to_string().contains("found a directory"));
+        // The system does not report the size of this file.
         #[cfg(target_os = "linux")]
         assert!(read(Path::new("/proc/self/status"), 9).unwrap_err().is_too_large());
     }
 
     #[test]
     #[cfg(unix)]
-    fn what_may_never_end_is_not_read() {
+    fn pipes_and_devices_are_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        assert!(read(&pipe, 9).unwrap_err().to_string().contains("it is a pipe"));
+        assert!(read(&pipe, 9).unwrap_err().to_string().contains("found a pipe"));
         let zero = read(Path::new("/dev/zero"), usize::MAX).unwrap_err();
-        assert!(zero.to_string().contains("it is a character device"), "{zero}");
-        // A pipe that took the place of a file after it was looked at.
+        assert!(zero.to_string().contains("found a character device"), "{zero}");
+        // A pipe that replaces the file after the check does not block.
         let mut opened = open(&pipe).unwrap();
         assert_eq!(opened.read(&mut [0]).unwrap(), 0);
     }

@@ -1,4 +1,4 @@
-//! What a module is granted on the command line.
+//! The grants of a command line or a manifest, applied to a module.
 
 use crate::failure::Failure;
 use crate::file;
@@ -6,19 +6,19 @@ use std::io::{stderr, stdout};
 use std::sync::{Arc, OnceLock};
 use wpc_host::{Capability, Output, Wasi, WasmModule};
 
-pub(crate) const HELP: &str = "Grants the module something; may be given several times:
+pub(crate) const HELP: &str = "Grant a capability to the module; may be given several times:
 clock, random, arg=TEXT, env=NAME=VALUE, stdin, output, read=FOLDER[:NAME], write=FOLDER[:NAME], wasi
-(`wasi`: what standard libraries import anyway, with nothing in it). What `_start` prints goes to standard\noutput and standard error as it is; what other functions print is shown as log lines";
+(`wasi`: the WASI imports of standard libraries, without arguments, environment or input). Output of `_start` is\nwritten unchanged to standard output and standard error; output of other functions is shown as log lines";
 
-/// What there is, for who asks for something else.
+/// The grants, for the error message about an unknown one.
 const KNOWN: &str = "clock, random, wasi, stdin, output, arg=TEXT, env=NAME=VALUE, read=FOLDER[:NAME], write=FOLDER[:NAME]";
 
-/// The most bytes of standard input that are given to guests, which get it as a whole.
+/// The maximum number of bytes of standard input for guests, because it is read into memory first.
 const MAX_INPUT: usize = 1 << 30;
 
-/// Grants everything at once: later pieces of WASI add to earlier ones. What a whole program prints is what
-/// was called for, and is passed on as it is; what a function prints beside its result is shown as log lines, so
-/// that none of it looks like a line of this command.
+/// Applies all grants together, because WASI grants extend one another. A program's output is its result, and is
+/// written unchanged. A function's output is shown as log lines, so that it cannot be mistaken for a line of this
+/// command.
 pub(crate) fn apply(
     mut module: WasmModule,
     grants: &[String],
@@ -33,7 +33,7 @@ pub(crate) fn apply(
     };
     let mut wasi: Option<Wasi> = None;
     let (mut arguments, mut environment) = (Vec::new(), Vec::new());
-    // What has nothing in it comes first, whatever was typed first.
+    // First, independent of the order on the command line, because `minimal` starts from an empty WASI.
     if grants.iter().any(|grant| grant == "wasi") {
         wasi = Some(with_output(Wasi::minimal()));
     }
@@ -42,31 +42,35 @@ pub(crate) fn apply(
             Some((kind, value)) => (kind, Some(value)),
             None => (grant.as_str(), None),
         };
-        let pieces = wasi.clone().unwrap_or_default();
+        let base = wasi.clone().unwrap_or_default();
         match (kind, value) {
             ("clock", None) => module = module.grant(Capability::Clock),
             ("random", None) => module = module.grant(Capability::Random),
             ("wasi", None) => {}
-            ("output", None) => wasi = Some(with_output(pieces)),
+            ("output", None) => wasi = Some(with_output(base)),
             ("stdin", None) => {
-                wasi = Some(pieces.stdin(input()?));
+                wasi = Some(base.stdin(input()?));
             }
             ("arg", Some(text)) => arguments.push(text.to_owned()),
             ("env", Some(variable)) => {
                 let variable = variable.split_once('=').ok_or_else(|| {
-                    Failure::usage(format!("grant `{grant}` must be env=NAME=VALUE"))
+                    Failure::usage(format!("invalid grant `{grant}`: expected env=NAME=VALUE"))
                 })?;
                 environment.push(variable);
             }
             ("read" | "write", Some(folder)) => {
                 let (host, guest) = folder.rsplit_once(':').unwrap_or((folder, folder));
                 wasi = Some(if kind == "read" {
-                    pieces.read_directory(host, guest)
+                    base.read_directory(host, guest)
                 } else {
-                    pieces.write_directory(host, guest)
+                    base.write_directory(host, guest)
                 });
             }
-            _ => return Err(Failure::usage(format!("unknown grant `{grant}`; there are {KNOWN}"))),
+            _ => {
+                return Err(Failure::usage(format!(
+                    "unknown grant `{grant}`; expected one of {KNOWN}"
+                )));
+            }
         }
     }
     if !arguments.is_empty() {
@@ -81,7 +85,7 @@ pub(crate) fn apply(
     })
 }
 
-/// Standard input, which can be read once and may be granted to several modules.
+/// Standard input, kept in memory: it can be read only once, but granted to several modules.
 fn input() -> Result<Arc<[u8]>, Failure> {
     static INPUT: OnceLock<Arc<[u8]>> = OnceLock::new();
     if let Some(bytes) = INPUT.get() {

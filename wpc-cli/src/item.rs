@@ -1,9 +1,9 @@
-//! What a table of a manifest defines.
+//! Items that a manifest defines: constants, dependencies, modules and functions.
 
 use std::cmp::Ordering;
 use std::fmt;
 
-/// A table of the manifest that names things to define, in the order in which they are.
+/// The manifest's table that an item is in. The order is that of definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Constant,
@@ -12,7 +12,7 @@ pub(crate) enum Kind {
     Function,
 }
 
-/// What a line of the manifest defines.
+/// A named item of the manifest.
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
     pub(crate) kind: Kind,
@@ -55,6 +55,6 @@ impl Eq for Item {}
 
 #[cfg(test)]
 thread_local! {
-    /// How often two items were compared on this thread: the work of a deployment grows with it.
+    /// The number of comparisons of items on this thread, as a measure of a deployment's work.
     pub(crate) static COMPARISONS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }

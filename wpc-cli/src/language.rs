@@ -1,4 +1,4 @@
-//! The languages that `wpc new` and `wpc build` know, and how a project's files tell which it is.
+//! The languages that `wpc new` and `wpc build` support, and their detection from a project's files.
 
 use crate::failure::Failure;
 use std::path::{Path, PathBuf};
@@ -25,20 +25,20 @@ impl Language {
     }
 }
 
-/// What there is to compile.
+/// The sources to compile.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Sources {
     pub(crate) language: Language,
-    /// Where the compiler is run, and the module is put.
+    /// The folder in which the compiler runs, and to which the module is written by default.
     pub(crate) folder: PathBuf,
     /// The module's name.
     pub(crate) name: String,
-    /// What the compiler is given, from the folder; none where it finds that by itself.
+    /// The compiler's input files, relative to the folder; empty if the compiler finds them itself.
     pub(crate) files: Vec<PathBuf>,
 }
 
 impl Sources {
-    /// Looks at a folder or a file.
+    /// Detects the sources of a folder or a file.
     pub(crate) fn at(path: &Path) -> Result<Self, Failure> {
         let cannot =
             |error: std::io::Error| Failure::machine(format!("{}: {error}", path.display()));
@@ -46,14 +46,14 @@ impl Sources {
         if path.is_dir() {
             return Self::in_folder(&path).map_err(cannot)?.ok_or_else(|| {
                 Failure::usage(format!(
-                    "{}: there is no Cargo.toml, no package.json with assembly/index.ts, and no single program in *.c, *.zig (`main.zig`) or *.wat (`main.wat`)",
+                    "{}: found no project; expected Cargo.toml, package.json with assembly/index.ts, *.c, main.zig or a single *.zig, or main.wat or a single *.wat",
                     path.display()
                 ))
             });
         }
-        // A compiler would wait for a pipe, or read a device for ever.
+        // A compiler would block on a pipe or read a device forever.
         if !path.is_file() {
-            let message = format!("\"{}\": a regular file or a folder is expected", path.display());
+            let message = format!("\"{}\": expected a regular file or a folder", path.display());
             return Err(Failure::machine(message));
         }
         let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
@@ -66,7 +66,7 @@ impl Sources {
             _ if file == Path::new("Cargo.toml") => return Self::at(&folder),
             _ => {
                 return Err(Failure::usage(format!(
-                    "{}: a source file is *.c, *.zig, *.ts or *.wat, and Rust a folder with Cargo.toml",
+                    "{}: expected a source file (*.c, *.zig, *.ts or *.wat) or, for Rust, a folder with Cargo.toml",
                     path.display()
                 )));
             }
@@ -83,7 +83,7 @@ impl Sources {
         }
         names.sort();
         let of = |extension: &str| -> Vec<PathBuf> {
-            // Editors keep locks under names that begin with a dot.
+            // Editors create lock files whose names begin with a dot.
             let is_meant = |name: &&PathBuf| {
                 name.extension().is_some_and(|found| found == extension)
                     && !name.to_string_lossy().starts_with('.')
@@ -91,7 +91,7 @@ impl Sources {
             };
             names.iter().filter(is_meant).cloned().collect()
         };
-        // The main file, or the only one beside the helper that `wpc new` puts there.
+        // The main file, or the only one apart from the helper that `wpc new` creates.
         let main = |extension: &str| {
             let files = of(extension);
             let main = PathBuf::from(format!("main.{extension}"));

@@ -1,10 +1,10 @@
-//! The limits of a definition as options of a command.
+//! The limits of a definition as command-line options.
 
 use bytesize::ByteSize;
 use std::time::Duration;
 use wpc_host::Limits;
 
-/// Each field of [`Limits`] with its option here.
+/// Each field of [`Limits`] with its option.
 pub(crate) const OPTIONS: [(&str, &str); 14] = [
     ("time", "--timeout"),
     ("fuel", "--fuel"),
@@ -22,98 +22,98 @@ pub(crate) const OPTIONS: [(&str, &str); 14] = [
     ("recycle_past_memory", "--recycle-past-memory"),
 ];
 
-/// Every limit of a function.
+/// All limits of a function.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitOptions {
-    /// How long a call may take, as in `500ms` or `10s`. Default 30s, or what a manifest chooses.
+    /// Time limit of a call, such as `500ms` or `10s`. Default: 30s, or the manifest's limit.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
-    /// Meters fuel, and how much a call may use: about one unit an instruction. Default: not metered.
+    /// Maximum fuel of a call, about one unit per instruction. Default: not metered.
     #[arg(long, value_name = "N")]
     fuel: Option<u64>,
-    /// How many bytes of memory a sandbox may have, as in `16MiB`. Default 256 MiB.
+    /// Maximum memory of a sandbox, such as `16MiB`. Default: 256 MiB.
     #[arg(long, value_name = "SIZE")]
     memory: Option<ByteSize>,
-    /// How many table elements a sandbox may have. Default and maximum 100,000.
+    /// Maximum number of table elements of a sandbox. Default and upper bound: 100,000.
     #[arg(long, value_name = "N")]
     table_elements: Option<usize>,
-    /// How many bytes of stack a function may use, as in `1MiB`; rounded up to a power of two. Default 512 KiB.
+    /// Maximum stack of a function, such as `1MiB`, rounded up to a power of two. Default: 512 KiB.
     #[arg(long, value_name = "SIZE")]
     stack: Option<ByteSize>,
-    /// How many bytes a module may have, as in `64MiB`, which is the default.
+    /// Maximum size of a module, such as `16MiB`. Default: 64 MiB.
     #[arg(long, value_name = "SIZE")]
     module_size: Option<ByteSize>,
-    /// How long compiling a module may take, as in `30s`, which is the default.
+    /// Time limit for compiling a module, such as `10s`. Default: 30s.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     compile_time: Option<Duration>,
-    /// How many module instances a sandbox may have: one, and one for each dependency. Default 64.
+    /// Maximum number of module instances of a sandbox: one, plus one for each dependency. Default: 64.
     #[arg(long, value_name = "N")]
     instances: Option<usize>,
-    /// How many files and folders a module may have open through WASI. Default 32.
+    /// Maximum number of files and folders that a module has open through WASI. Default: 32.
     #[arg(long, value_name = "N")]
     open_files: Option<usize>,
-    /// How many bytes the encoded arguments may have. Default 64 MiB.
+    /// Maximum size of the encoded arguments. Default: 64 MiB.
     #[arg(long, value_name = "SIZE")]
     arguments_limit: Option<ByteSize>,
-    /// How many bytes the encoded result may have. Default 64 MiB.
+    /// Maximum size of the encoded result. Default: 64 MiB.
     #[arg(long, value_name = "SIZE")]
     result_limit: Option<ByteSize>,
-    /// How many bytes of log lines and output a call may write. Default 1 MiB.
+    /// Maximum size of the log lines and output of a call. Default: 1 MiB.
     #[arg(long, value_name = "SIZE")]
     log_limit: Option<ByteSize>,
-    /// After how many calls a sandbox is replaced by a fresh one. Default: never.
+    /// Replace a sandbox after this number of calls. Default: never.
     #[arg(long, value_name = "N")]
     recycle_after_calls: Option<u64>,
-    /// Past how many bytes of memory a sandbox is replaced after its call. Default: never.
+    /// Replace a sandbox after a call if its memory exceeds this size. Default: never.
     #[arg(long, value_name = "SIZE")]
     recycle_past_memory: Option<ByteSize>,
 }
 
 impl LimitOptions {
     pub(crate) fn limits(&self) -> Limits {
-        let usual = Limits::default();
-        // Each field by name: one that is new in the library needs an option here.
+        let defaults = Limits::default();
+        // All fields are listed, so that a new field of the library fails to compile until it has an option.
         Limits {
-            // Each call is given it; see `time_limit`.
-            time: usual.time,
+            // Passed with each call instead; see `time_limit`.
+            time: defaults.time,
             fuel: self.fuel,
-            memory: self.memory.map_or(usual.memory, bytes),
-            table_elements: self.table_elements.unwrap_or(usual.table_elements),
+            memory: self.memory.map_or(defaults.memory, bytes),
+            table_elements: self.table_elements.unwrap_or(defaults.table_elements),
             stack: self.stack.map(bytes),
-            instances: self.instances.unwrap_or(usual.instances),
-            open_files: self.open_files.unwrap_or(usual.open_files),
-            arguments: self.arguments_limit.map_or(usual.arguments, bytes),
-            result: self.result_limit.map_or(usual.result, bytes),
-            module_size: self.module_size.map_or(usual.module_size, bytes),
-            log: self.log_limit.map_or(usual.log, bytes),
-            compile_time: self.compile_time.unwrap_or(usual.compile_time),
+            instances: self.instances.unwrap_or(defaults.instances),
+            open_files: self.open_files.unwrap_or(defaults.open_files),
+            arguments: self.arguments_limit.map_or(defaults.arguments, bytes),
+            result: self.result_limit.map_or(defaults.result, bytes),
+            module_size: self.module_size.map_or(defaults.module_size, bytes),
+            log: self.log_limit.map_or(defaults.log, bytes),
+            compile_time: self.compile_time.unwrap_or(defaults.compile_time),
             recycle_after_calls: self.recycle_after_calls,
             recycle_past_memory: self.recycle_past_memory.map(bytes),
         }
     }
 
-    /// How long a call may take, if that was chosen.
+    /// The time limit of a call, if it was given.
     pub(crate) fn time_limit(&self) -> Option<Duration> {
         self.timeout
     }
 
-    /// How much fuel a call may use, if that was chosen.
+    /// The maximum fuel of a call, if it was given.
     pub(crate) fn fuel(&self) -> Option<u64> {
         self.fuel
     }
 
-    /// Whether a limit was chosen that belongs to a definition, and not to a call.
+    /// Whether a limit was given that belongs to the definition instead of the call.
     pub(crate) fn has_limit_of_definition(&self) -> bool {
         let chosen = Limits { fuel: None, ..self.limits() };
         chosen != Limits::default()
     }
 
-    /// How much stack the pool must allow for them, from what it allows by itself.
-    pub(crate) fn pool_stack(&self, usual: usize) -> usize {
-        // More than a pool may allow is reported as a wrong limit.
-        const MOST: usize = 64 << 20;
-        self.stack.map_or(usual, bytes).clamp(usual, MOST)
+    /// The maximum stack of the pool: its default, or more if `--stack` requires it.
+    pub(crate) fn pool_stack(&self, default: usize) -> usize {
+        // The maximum for a pool. A larger `--stack` is reported as an invalid limit of the definition.
+        const MAX_STACK: usize = 64 << 20;
+        self.stack.map_or(default, bytes).clamp(default, MAX_STACK)
     }
 }
 

@@ -42,11 +42,11 @@ use failure::Failure;
 use remedy::Interface;
 use std::process::ExitCode;
 
-/// Makes, builds, calls and runs WebAssembly functions, each in its sandbox.
+/// Create, build, call and serve WebAssembly functions, each in its own sandbox.
 #[derive(Parser)]
 #[command(name = "wpc", version, after_help = EXIT_CODES)]
 struct Arguments {
-    /// Prints JSON, errors included.
+    /// Print JSON, including errors.
     #[arg(long, global = true)]
     json: bool,
     #[command(flatten)]
@@ -57,59 +57,60 @@ struct Arguments {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  it worked
-  1  something of the machine's did not: a file, a thread, standard input or output
-  2  the command line is wrong
-  3  the module, or what it was to be given, was refused
+  0  success
+  1  system error: a file, a thread, standard input or output
+  2  invalid command line or manifest
+  3  the module, or a definition that it uses, was rejected
   4  the function returned an error
-  5  the function trapped or went past a limit
-  6  the function reached its time limit
-  7  the project did not build, or a test of it failed
+  5  the function trapped or exceeded a limit
+  6  the function exceeded its time limit
+  7  the project failed to build, or one of its tests failed
 130  a second signal ended `wpc run` at once";
 
 #[derive(Subcommand)]
 enum Command {
-    /// Makes a project: a function that greets, and a test of it.
+    /// Create a project with a function and its tests.
     #[command(after_help = "Examples:
   wpc new hello
   wpc new hello --template serde
   wpc new hello --sdk 0.1
   wpc new hello --lang c")]
     New(new::Arguments),
-    /// Compiles a project, or one source file, to a module.
+    /// Compile a project or a source file to a module.
     #[command(after_help = "Examples:
   wpc build
   wpc build hello --output hello.wasm
   wpc build math.wat
-  wpc build --all              # with the projects of the manifest's modules, dependencies first
+  wpc build --all              # also the projects of the manifest's modules, dependencies first
 
-Which language it is the folder tells: Cargo.toml is Rust, package.json AssemblyScript, and *.c, *.zig and *.wat
-are what they are. A `wpc.toml` there may choose the target, and tell types that a language cannot:
+The language is detected from the folder's files: Cargo.toml for Rust, package.json for AssemblyScript, *.c for C,
+*.zig for Zig and *.wat for WebAssembly text. The folder's `wpc.toml` may select the target, and declare types that
+the language cannot record in the module:
 
   [build]
   target = \"wasm32-wasip1\"
   [build.signatures]
   greet = \"(name: String) -> String\"")]
     Build(build::Arguments),
-    /// Runs a pool as a manifest says: calls are JSON lines on standard input, answers on standard output.
+    /// Run the pool of a manifest: reads calls as JSON lines from standard input, writes answers to standard output.
     #[command(after_help = run::HELP)]
     Run(run::Arguments),
-    /// Runs the tests of a manifest.
+    /// Run the tests of a manifest.
     #[command(after_help = "Example of a test in wpc.toml:
   [[tests]]
   function = \"greet\"
   arguments = [\"Ada\"]
-  value = \"Hello, Ada!\"      # or: error = \"EmptyName\", a guest error's name or another's code")]
+  value = \"Hello, Ada!\"      # or error = \"EmptyName\": the name of a guest error, or the code of another error")]
     Test(test::Arguments),
-    /// Tells where compiled code is kept, and how much there is.
+    /// Show the folder of the compile cache and its size.
     #[command(after_help = "Examples:\n  wpc cache\n  wpc cache --clear")]
     Cache(cache::Arguments),
-    /// Tells what a module offers and what it needs. Runs none of it.
+    /// List what a module exports and requires, without running it.
     #[command(
         after_help = "Examples:\n  wpc inspect resize.wasm\n  wpc inspect .               # every module of ./wpc.toml"
     )]
     Inspect(inspect::Arguments),
-    /// Calls a function with JSON, and prints what it returns as JSON.
+    /// Call a function with JSON arguments, and print its result as JSON.
     #[command(after_help = "Examples:
   wpc call math.wasm add 40 2
   wpc call . moderate 'some text'            # as ./wpc.toml defines it
@@ -118,15 +119,15 @@ are what they are. A `wpc.toml` there may choose the target, and tell types that
   wpc call label.wasm label /a/b.txt --const SERVICE_PREFIX='\"demo\"' --dep path_dep=path.wasm
   wpc call shout.wasm shout --grant stdin --grant output < notes.txt")]
     Call(call::Arguments),
-    /// Calls a function over and over, and tells how many calls a second it serves and how long they take.
+    /// Call a function repeatedly, and report calls per second and latencies.
     #[command(after_help = "Examples:
   wpc bench math.wasm add 40 2
   wpc bench math.wasm add 40 2 --outstanding 1 --workers 1 --seconds 2")]
     Bench(bench::Arguments),
-    /// Prints the completions for a shell.
+    /// Print the completion script for a shell.
     #[command(after_help = "Example:\n  wpc completions bash > /etc/bash_completion.d/wpc")]
     Completions {
-        /// Which shell.
+        /// The shell.
         shell: Shell,
     },
 }
@@ -141,25 +142,25 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     match &mut arguments.command {
-        Command::Call(called) => called.target.sort_out(),
-        Command::Bench(measured) => measured.target.sort_out(),
+        Command::Call(call) => call.target.resolve_positions(),
+        Command::Bench(bench) => bench.target.resolve_positions(),
         _ => {}
     }
     let interface = match &arguments.command {
         Command::Run(_) | Command::Test(_) | Command::Build(_) => Interface::Manifest,
-        Command::Call(called) => called.target.interface(),
-        Command::Bench(measured) => measured.target.interface(),
+        Command::Call(call) => call.target.interface(),
+        Command::Bench(bench) => bench.target.interface(),
         _ => Interface::Options,
     };
     let result = match arguments.command {
-        Command::New(made) => new::run(&made, arguments.json),
-        Command::Build(built) => build::run(&built, &arguments.cache, arguments.json),
-        Command::Test(tested) => test::run(&tested, &arguments.cache, arguments.json),
-        Command::Run(served) => run::run(&served, &arguments.cache, arguments.json),
-        Command::Cache(asked) => cache::run(&asked, &arguments.cache, arguments.json),
-        Command::Inspect(inspected) => inspect::run(&inspected, &arguments.cache, arguments.json),
-        Command::Bench(measured) => bench::run(&measured, &arguments.cache, arguments.json),
-        Command::Call(called) => call::run(&called, &arguments.cache, arguments.json),
+        Command::New(command) => new::run(&command, arguments.json),
+        Command::Build(command) => build::run(&command, &arguments.cache, arguments.json),
+        Command::Test(command) => test::run(&command, &arguments.cache, arguments.json),
+        Command::Run(command) => run::run(&command, &arguments.cache, arguments.json),
+        Command::Cache(command) => cache::run(&command, &arguments.cache, arguments.json),
+        Command::Inspect(command) => inspect::run(&command, &arguments.cache, arguments.json),
+        Command::Bench(command) => bench::run(&command, &arguments.cache, arguments.json),
+        Command::Call(command) => call::run(&command, &arguments.cache, arguments.json),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
             let mut script = Vec::new();

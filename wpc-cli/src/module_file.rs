@@ -1,4 +1,4 @@
-//! A module's file, binary or as text: read within the limit of a module's size.
+//! Reads a module's file, as binary or text, within the limit of a module's size.
 
 use crate::failure::Failure;
 use crate::file::{self, FileError, STANDARD_INPUT};
@@ -10,9 +10,9 @@ use wpc_host::{ErrorCode, Limits, WasmModule};
 /// Why a module could not be read.
 #[derive(Debug)]
 pub(crate) enum ModuleError {
-    /// The file was not read.
+    /// The file could not be read.
     File(FileError),
-    /// It has text, which is not that of a module.
+    /// The text is not valid WebAssembly text.
     Text(String),
 }
 
@@ -21,7 +21,7 @@ impl ModuleError {
         matches!(self, Self::File(error) if error.is_not_found())
     }
 
-    /// Its code, and what it is, in the terms of the interface.
+    /// The error's code, and its message in the terms of the interface.
     pub(crate) fn problem(&self, interface: Interface) -> (&'static str, String) {
         match self {
             Self::File(error) if error.is_too_large() => {
@@ -46,7 +46,7 @@ pub(crate) fn read(path: &Path, limits: &Limits) -> Result<WasmModule, Failure> 
     }
 }
 
-/// What messages call the module of this file.
+/// The name of the file's module in messages.
 fn name(path: &Path) -> String {
     let is_input = path.as_os_str() == STANDARD_INPUT;
     if is_input { "standard input".to_owned() } else { path.display().to_string() }
@@ -57,8 +57,8 @@ pub(crate) fn bytes(path: &Path, limit: usize) -> Result<Vec<u8>, ModuleError> {
     compiled(path, file::read(path, limit).map_err(ModuleError::File)?)
 }
 
-/// Compiles WebAssembly text to its binary form; anything else stays as it is, for the host to judge. A `.wat`
-/// file has text, and standard input has it where it begins like that.
+/// Compiles WebAssembly text to its binary form; returns anything else unchanged, for the host to validate. A `.wat`
+/// file contains text, and standard input does if it begins like a text module.
 fn compiled(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, ModuleError> {
     let text = file::without_byte_order_mark(&bytes);
     let is_input = path.as_os_str() == STANDARD_INPUT;
@@ -79,9 +79,12 @@ fn compiled(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, ModuleError> {
         .parse_bytes(Some(Path::new(&named)), text)
         .map(|bytes| bytes.into_owned())
         .map_err(|error| {
-            // The parser shows the place on several lines.
+            // The parser shows the position on several lines.
             let lines: Vec<_> =
                 error.to_string().lines().map(|line| line.trim().to_owned()).collect();
-            ModuleError::Text(format!("\"{named}\" is not WebAssembly text: {}", lines.join(" ")))
+            ModuleError::Text(format!(
+                "\"{named}\" is not valid WebAssembly text: {}",
+                lines.join(" ")
+            ))
         })
 }

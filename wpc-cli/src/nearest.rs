@@ -1,10 +1,11 @@
-//! The name that was probably meant.
+//! Suggestions for misspelt names.
 
-/// The longest name that is compared, in bytes: comparing takes time in proportion to both lengths.
+/// The maximum length of compared names in bytes, because a comparison takes time proportional to the product of both
+/// lengths.
 const MAX_LEN: usize = 128;
 
-/// The name most like the wanted one, ignoring case, if one is close: one typing error in every four
-/// characters, and one more.
+/// The name with the smallest edit distance to `wanted`, ignoring case, if the distance is at most one plus a quarter
+/// of the length.
 pub(crate) fn nearest<'a>(
     wanted: &str,
     names: impl IntoIterator<Item = &'a str>,
@@ -17,7 +18,7 @@ pub(crate) fn nearest<'a>(
     let names = names.into_iter().filter(|name| name.len() <= MAX_LEN);
     let distances =
         names.map(|name| (strsim::damerau_levenshtein(&wanted, &name.to_lowercase()), name));
-    // A name of which every character differs is another name.
+    // A name in which every character differs is not a misspelling.
     let close = distances.filter(|(distance, _)| *distance <= 1 + length / 4 && *distance < length);
     close.min().map(|(_, name)| name)
 }
@@ -27,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_with_a_typing_error_is_found_and_another_name_is_not() {
+    fn only_names_with_few_typing_errors_are_suggested() {
         let names = ["add", "subtract", "get-answer", "GetAll", "x"];
         for (wanted, meant) in [
             ("ad", Some("add")),

@@ -1,4 +1,4 @@
-//! `wpc new`: a project that builds, with a test.
+//! `wpc new`: creates a project that builds, with tests.
 
 use crate::failure::Failure;
 use crate::language::Language;
@@ -9,31 +9,31 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The project's folder, whose last part is its name.
+    /// The folder to create; its last part is the project's name.
     path: PathBuf,
-    /// The language that its function is written in.
+    /// The project's language.
     #[arg(long, value_enum, default_value_t = Language::Rust)]
     lang: Language,
-    /// What the project begins as; `serde` is in Rust.
+    /// The project's template; `serde` requires Rust.
     #[arg(long, value_enum, default_value_t = Template::Greeting)]
     template: Template,
-    /// The SDK for Rust: the path of its folder, or a published version, as in `0.1`. Without it, the sources that
-    /// this command was built with are put into the project's folder `vendor`.
+    /// The Rust SDK: the path of its folder, or a published version such as `0.1`. Default: the sources that this
+    /// command was built with, copied to the project's folder `vendor`.
     #[arg(long, value_name = "PATH|VERSION")]
     sdk: Option<String>,
 }
 
-/// What a project begins as.
+/// The initial code of a project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Template {
-    /// A function of text that greets.
+    /// A function that returns a greeting for a name.
     Greeting,
-    /// A function of structures of its own.
+    /// A function with structs as argument and result.
     Serde,
 }
 
 impl Template {
-    /// How its function is called on a command line.
+    /// The arguments of `wpc call` for its function.
     const fn call(self) -> &'static str {
         match self {
             Self::Greeting => "greet Ada",
@@ -41,7 +41,7 @@ impl Template {
         }
     }
 
-    /// How its function is called by a line of `wpc run`.
+    /// The line for `wpc run` that calls its function.
     const fn line(self) -> &'static str {
         match self {
             Self::Greeting => r#"{"id": 1, "function": "greet", "arguments": ["Ada"]}"#,
@@ -63,7 +63,7 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if !is_project_name(name) {
         return Err(Failure::usage(format!(
-            "{}: a project's name is a letter, then letters, digits, hyphens or underscores",
+            "{}: invalid project name; expected a letter, followed by letters, digits, hyphens or underscores",
             path.display()
         )));
     }
@@ -72,11 +72,14 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
     };
     let is_taken = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
     if is_taken || path.is_file() {
-        return Err(Failure::usage(format!("{} is there already, and not empty", path.display())));
+        return Err(Failure::usage(format!(
+            "{} already exists and is not an empty folder",
+            path.display()
+        )));
     }
     if *template == Template::Serde && *lang != Language::Rust {
         return Err(Failure::usage(format!(
-            "template `serde` is in Rust, and not in {}",
+            "template `serde` requires Rust, but the language is {}",
             lang.name()
         )));
     }
@@ -87,26 +90,26 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
         std::fs::create_dir_all(folder).map_err(|error| cannot(folder, &error))?;
         std::fs::write(&file, text).map_err(|error| cannot(&file, &error))?;
     }
-    let said = if as_json {
+    let text = if as_json {
         let names: Vec<_> = files.iter().map(|(file, _)| file).collect();
         json!({ "path": path, "language": lang.name(), "files": names }).to_string()
     } else {
         let steps = steps(*lang).join("\n  ");
         format!(
-            "{} is made. Now:\n\n  cd {0}\n  {steps}\n  wpc test\n  wpc call {name}.wasm {}",
+            "Created {}. Next steps:\n\n  cd {0}\n  {steps}\n  wpc test\n  wpc call {name}.wasm {}",
             path.display(),
             template.call()
         )
     };
-    terminal::print(format!("{said}\n").as_bytes())
+    terminal::print(format!("{text}\n").as_bytes())
 }
 
 fn is_project_name(name: &str) -> bool {
-    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    name.starts_with(|first: char| first.is_ascii_alphabetic()) && name.bytes().all(is_fine)
+    let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    name.starts_with(|first: char| first.is_ascii_alphabetic()) && name.bytes().all(is_valid)
 }
 
-/// What is typed before the module is there.
+/// The commands that build the module.
 fn steps(lang: Language) -> &'static [&'static str] {
     match lang {
         Language::Rust => &["cargo test", "wpc build"],
@@ -115,7 +118,7 @@ fn steps(lang: Language) -> &'static [&'static str] {
     }
 }
 
-/// A project's files: where each lies, and its text.
+/// The paths and contents of a project's files.
 fn files(
     lang: Language,
     template: Template,
@@ -127,12 +130,12 @@ fn files(
         Template::Serde => template!("serde/wpc.toml.in").to_owned(),
     };
     let mut ignored = format!("/{name}.wasm\n");
-    let mut brought = Vec::new();
+    let mut sdk_files = Vec::new();
     let mut files: Vec<(&str, String)> = match lang {
         Language::Rust => {
             ignored.push_str("/target\n");
             let sdk = Sdk::chosen(sdk)?;
-            brought = sdk.files;
+            sdk_files = sdk.files;
             let (code, dependencies) = match template {
                 Template::Greeting => (template!("rust/src/lib.rs"), ""),
                 Template::Serde => (
@@ -178,5 +181,5 @@ fn files(
             .replace("{{line}}", template.line())
     };
     let files = files.into_iter().map(|(path, text)| (PathBuf::from(path), fill(text)));
-    Ok(files.chain(brought).collect())
+    Ok(files.chain(sdk_files).collect())
 }

@@ -1,9 +1,9 @@
-//! Which item of a manifest defines which functions.
+//! Maps functions to the items of a manifest that define them.
 
 use crate::item::Item;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Functions by item and items by function, so that neither is searched for.
+/// Maps in both directions, so that lookups do not need a search.
 #[derive(Debug, Default)]
 pub(crate) struct Owners {
     by_function: BTreeMap<String, Item>,
@@ -11,12 +11,12 @@ pub(crate) struct Owners {
 }
 
 impl Owners {
-    /// What defines the function.
+    /// The item that defines the function.
     pub(crate) fn of(&self, function: &str) -> Option<&Item> {
         self.by_function.get(function)
     }
 
-    /// Makes `functions` those of the item. Returns what it had besides.
+    /// Sets the functions of the item. Returns those that it no longer has.
     pub(crate) fn replace(&mut self, item: &Item, functions: BTreeSet<String>) -> Vec<String> {
         let mut lost = self.release(item);
         lost.retain(|function| !functions.contains(function));
@@ -31,7 +31,7 @@ impl Owners {
         lost
     }
 
-    /// Takes all functions from the item, and returns them.
+    /// Removes the item's functions, and returns them.
     pub(crate) fn release(&mut self, item: &Item) -> Vec<String> {
         let functions = self.by_item.remove(item).unwrap_or_default();
         for function in &functions {

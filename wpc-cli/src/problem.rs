@@ -1,30 +1,30 @@
-//! Something that is wrong in a file, and where.
+//! Problems found in files, with their positions.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// The code of what is the machine's.
+/// The code of a system error.
 pub(crate) const MACHINE: &str = "machine";
 
-/// The code of what a manifest says wrongly.
+/// The code of an error in a manifest.
 pub(crate) const MANIFEST: &str = "manifest";
 
-/// The code of a test that failed.
+/// The code of a failed test.
 pub(crate) const TEST: &str = "test";
 
-/// One of the things that are wrong with what was given: they are told together.
+/// One of the problems in the user's files, which are reported together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Problem {
     pub(crate) file: Option<PathBuf>,
-    /// From 1.
+    /// Starts at 1.
     pub(crate) line: Option<usize>,
-    /// What kind it is of: one of the host's codes, [`MANIFEST`], [`MACHINE`] or [`TEST`].
+    /// One of the host's error codes, or [`MANIFEST`], [`MACHINE`] or [`TEST`].
     pub(crate) code: &'static str,
     pub(crate) message: String,
 }
 
 impl Problem {
-    /// Something of the machine's.
+    /// A system error.
     pub(crate) fn machine(message: String) -> Self {
         Self { file: None, line: None, code: MACHINE, message }
     }

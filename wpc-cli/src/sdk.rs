@@ -1,28 +1,27 @@
-//! Where a project in Rust takes its SDK from: sources that this command brings along, a folder, or a published
-//! version.
+//! The source of a Rust project's SDK: the sources embedded in this command, a folder, or a published version.
 
 use crate::failure::Failure;
 use std::path::{Path, PathBuf};
 
-/// The SDK's sources by path, as they were when this command was built; none where it was built from a package.
+/// The SDK's sources by path, embedded at build time; empty if this command was built from a published package.
 const SOURCES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk_sources.rs"));
 
-/// The folder of a project in which the sources lie.
+/// The project's folder for the SDK's sources.
 pub(crate) const VENDOR: &str = "vendor";
 
 /// The crates of the SDK, by path in the repository and in [`VENDOR`].
 const CRATES: [&str; 4] = ["wpc-abi", "wpc-abi/macros", "wpc-guest-sdk", "wpc-guest-sdk/macros"];
 
-/// What a project's `Cargo.toml` says of the SDK, and the files that the project has for it.
+/// The SDK dependency of a project's `Cargo.toml`, and the files that it requires.
 pub(crate) struct Sdk {
-    /// A value of TOML.
+    /// A TOML value.
     pub(crate) dependency: String,
     pub(crate) files: Vec<(PathBuf, String)>,
 }
 
 impl Sdk {
-    /// The SDK that `--sdk` names: a folder or a version. Without it, the sources that this command brings along, or
-    /// its own version where it has none.
+    /// The SDK that `--sdk` names: a folder or a version. Without it, the embedded sources, or the published version
+    /// of this command if it does not embed any.
     pub(crate) fn chosen(sdk: Option<&str>) -> Result<Self, Failure> {
         match sdk {
             Some(sdk) if is_version(sdk) => Ok(Self::of_version(sdk)),
@@ -41,7 +40,7 @@ impl Sdk {
         let found = found.filter(|folder| folder.join("Cargo.toml").is_file());
         let found = found.ok_or_else(|| {
             Failure::usage(format!(
-                "--sdk \"{}\": a version, as in `0.1`, or the path of the folder `wpc-guest-sdk` is expected",
+                "--sdk \"{}\": expected a version such as `0.1`, or the path of the folder `wpc-guest-sdk`",
                 folder.display()
             ))
         })?;
@@ -59,25 +58,25 @@ impl Sdk {
 }
 
 fn path_dependency(path: &str) -> String {
-    // A literal of TOML, whatever the path has in it.
+    // Quoted as TOML, because the path may contain any character.
     format!("{{ path = {} }}", toml::Value::from(path))
 }
 
-/// Whether it is a version requirement, and not a path.
+/// Whether the text is a version requirement instead of a path.
 fn is_version(text: &str) -> bool {
     let number = text.trim_start_matches(['=', '^', '~', '>', '<', ' ']);
     number.starts_with(|first: char| first.is_ascii_digit())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "=^~<>., *+-".contains(c))
 }
 
-/// The repository's workspace, cut down to the SDK: its crates inherit from it.
+/// The repository's workspace manifest, reduced to what the SDK's crates inherit.
 fn workspace(text: &str) -> Result<String, Failure> {
-    let broken =
-        |why: String| Failure::machine(format!("the SDK in this command is broken: {why}"));
+    let invalid =
+        |why: String| Failure::machine(format!("invalid SDK embedded in this command: {why}"));
     let whole: toml::Table =
-        text.parse().map_err(|error: toml::de::Error| broken(error.to_string()))?;
+        text.parse().map_err(|error: toml::de::Error| invalid(error.to_string()))?;
     let Some(toml::Value::Table(mut workspace)) = whole.get("workspace").cloned() else {
-        return Err(broken("it has no workspace".to_owned()));
+        return Err(invalid("missing [workspace]".to_owned()));
     };
     workspace.remove("exclude");
     workspace
@@ -95,7 +94,7 @@ fn workspace(text: &str) -> Result<String, Failure> {
         dependencies.retain(|name, _| is_used(name));
     }
     let whole = toml::Table::from_iter([("workspace".to_owned(), toml::Value::Table(workspace))]);
-    Ok(format!("# The SDK for Rust, as `wpc new` brought it along.\n{whole}"))
+    Ok(format!("# The Rust SDK, copied by `wpc new`.\n{whole}"))
 }
 
 #[cfg(test)]
@@ -103,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_told_from_a_path() {
+    fn versions_and_paths_are_distinguished() {
         for version in ["0.1", "0.1.0", "=0.1.0", "^1", "~0.2.3", ">=0.1, <0.3", "1.0.0-beta.2"] {
             assert!(is_version(version), "{version}");
         }

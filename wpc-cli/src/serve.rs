@@ -1,5 +1,5 @@
-//! Calls as JSON lines of standard input, answers as JSON lines of standard output, until the input ends or a
-//! signal asks for an end.
+//! Serves calls from standard input and writes answers to standard output, both as JSON lines, until the input ends or
+//! the process receives a signal.
 
 use crate::answer_writer::{AnswerWriter, Progress};
 use crate::failure::{self, Failure};
@@ -22,24 +22,24 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use wpc_host::{CallOptions, PendingJson, WorkerProcedureCall};
 
-/// How calls are served.
+/// The settings of [`serve`].
 pub(crate) struct Service {
-    /// Whether answers come in the order of their calls.
+    /// Whether answers are written in the order of their calls.
     pub(crate) is_ordered: bool,
-    /// How many calls are under way at once.
+    /// The maximum number of concurrent calls.
     pub(crate) outstanding: usize,
-    /// How long a stop lets calls finish.
+    /// How long calls may take to finish after a stop.
     pub(crate) stop_timeout: Duration,
-    /// How many bytes a line may have, without its end.
+    /// The maximum length of a line in bytes, without its terminator.
     pub(crate) max_line: usize,
     pub(crate) as_json: bool,
 }
 
-/// A call as a line of standard input says it.
+/// A call as a line of standard input.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line<'a> {
-    /// Given back as it was written.
+    /// Returned unchanged in the answer.
     #[serde(borrow)]
     id: Option<&'a RawValue>,
     function: String,
@@ -48,42 +48,44 @@ struct Line<'a> {
     #[serde(default, with = "humantime_serde")]
     timeout: Option<Duration>,
     fuel: Option<u64>,
-    /// The SHA-1 that the function must have.
+    /// The required SHA-1 of the function's module.
     pin: Option<String>,
     affinity: Option<String>,
 }
 
-/// What a line that is not a call should have been.
+/// The id of a line that is not a valid call.
 #[derive(Default, Deserialize)]
 struct OnlyId<'a> {
     #[serde(borrow)]
     id: Option<&'a RawValue>,
 }
 
-/// How long the reader of standard output may take nothing once every call has ended after a signal, where the
-/// stop timeout is shorter: a busy reader may be away for a moment.
-const MIN_READER_PATIENCE: Duration = Duration::from_secs(1);
+/// The minimum time without progress, after a signal and the end of all calls, after which the reader of standard
+/// output counts as stalled. It applies if the stop timeout is shorter, because a busy reader may pause.
+const MIN_STALL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a last message may take where the reader of standard error stalls too.
+/// How long the process waits for its last message to be written, because the reader of standard error may stall too.
 const LAST_MESSAGE: Duration = Duration::from_millis(500);
 
-/// Serves until standard input ends, and answers what was taken. A signal ends it too: then no more lines are
-/// taken, and calls have the stop timeout to end before they are interrupted.
+/// Serves until standard input ends or a signal arrives, and answers all calls that were read. After a signal no more
+/// lines are read, and calls that still run after the stop timeout are interrupted.
 pub(crate) fn serve(
     wpc: &WorkerProcedureCall,
     service: &Service,
     mut signals: Signals,
 ) -> Result<(), Failure> {
-    // Room for one: who writes calls is held up when enough are under way.
+    // A capacity of one line, so that the writer of calls is blocked while the maximum number of calls is running.
     let (sender, lines) = mpsc::channel(0);
-    let given_up = Arc::<OnceLock<String>>::default();
-    let (max_line, why) = (service.max_line, Arc::clone(&given_up));
+    let input_error = Arc::<OnceLock<String>>::default();
+    let (max_line, error) = (service.max_line, Arc::clone(&input_error));
     #[expect(clippy::disallowed_methods, reason = "ends with standard input, or the process")]
     std::thread::Builder::new()
         .name("wpc-input".to_owned())
-        .spawn(move || read_lines(sender, max_line, &why))
-        .map_err(|error| Failure::machine(format!("no thread for standard input: {error}")))?;
-    let (lines, taking) = abortable(lines);
+        .spawn(move || read_lines(sender, max_line, &error))
+        .map_err(|error| {
+            Failure::machine(format!("failed to start the thread for standard input: {error}"))
+        })?;
+    let (lines, reading) = abortable(lines);
     let calls = lines.map(|line| match submit(wpc, line) {
         Ok((id, call)) => Either::Left(answer(id, call)),
         Err(answer) => Either::Right(std::future::ready(answer)),
@@ -101,7 +103,7 @@ pub(crate) fn serve(
         match select(pin!(work), pin!(signals.first())).await {
             Either::Left((written, _)) => Ok(written),
             Either::Right(((), work)) => {
-                taking.abort();
+                reading.abort();
                 stopping = Some(stop(wpc, service, progress)?);
                 report_stop(service);
                 Ok(work.await)
@@ -110,51 +112,51 @@ pub(crate) fn serve(
     });
     let written = written?;
     if let Some(stopping) = stopping {
-        // It waits for the workers, as is done in any case.
+        // The thread stops the workers, which the caller would wait for as well.
         let _ = stopping.join();
     }
     written.map_err(|error| Failure::machine(format!("standard output: {error}")))?;
-    match given_up.get() {
-        Some(why) => Err(Failure::machine(format!("standard input was given up: {why}"))),
+    match input_error.get() {
+        Some(error) => Err(Failure::machine(format!("failed to read standard input: {error}"))),
         None => Ok(()),
     }
 }
 
-/// Stops the workers, and then ends the process where the reader of standard output holds up its end.
+/// Stops the workers, and then ends the process if the reader of standard output has stalled.
 fn stop(
     wpc: &WorkerProcedureCall,
     service: &Service,
     progress: Arc<Progress>,
 ) -> Result<JoinHandle<()>, Failure> {
     let wpc = wpc.clone();
-    let (patience, as_json) = (service.stop_timeout.max(MIN_READER_PATIENCE), service.as_json);
+    let (timeout, as_json) = (service.stop_timeout.max(MIN_STALL_TIMEOUT), service.as_json);
     let stop = move || {
         wpc.stop_workers();
-        if progress.wait_for_stall(patience) {
-            end_without_the_rest(patience, as_json);
+        if progress.wait_for_stall(timeout) {
+            exit_with_lost_answers(timeout, as_json);
         }
     };
-    #[expect(clippy::disallowed_methods, reason = "one, at the end of the process")]
+    #[expect(clippy::disallowed_methods, reason = "one thread at the end of the process")]
     let thread = std::thread::Builder::new().name("wpc-stop".to_owned()).spawn(stop);
-    thread.map_err(|error| Failure::machine(format!("no thread to stop the workers: {error}")))
+    thread.map_err(|error| Failure::machine(format!("failed to start the stop thread: {error}")))
 }
 
-fn end_without_the_rest(patience: Duration, as_json: bool) -> ! {
-    let (said, is_said) = sync_channel(1);
+fn exit_with_lost_answers(timeout: Duration, as_json: bool) -> ! {
+    let (reported, is_reported) = sync_channel(1);
     let report = move || {
         let message = format!(
-            "standard output: its reader took nothing for {}; the rest of the answers is lost",
-            humantime::format_duration(patience)
+            "standard output was not read for {}; the remaining answers are lost",
+            humantime::format_duration(timeout)
         );
         Failure::machine(message).write(as_json, Interface::Manifest);
-        // The process may be ending already.
-        let _ = said.send(());
+        // The process may be exiting already.
+        let _ = reported.send(());
     };
-    #[expect(clippy::disallowed_methods, reason = "one, at the end of the process")]
+    #[expect(clippy::disallowed_methods, reason = "one thread at the end of the process")]
     let thread = std::thread::Builder::new().spawn(report);
     if thread.is_ok() {
         // Standard error may stall as well.
-        let _ = is_said.recv_timeout(LAST_MESSAGE);
+        let _ = is_reported.recv_timeout(LAST_MESSAGE);
     }
     std::process::exit(1)
 }
@@ -164,14 +166,14 @@ fn report_stop(service: &Service) {
     let line = if service.as_json {
         json!({ "event": "stopping", "stop_timeout": time }).to_string()
     } else {
-        format!("stopping: calls have {time} to end; a second signal ends the process at once")
+        format!("stopping: calls have {time} to complete; a second signal ends the process at once")
     };
     // The reader of standard error may be gone.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 async fn answer(id: String, call: PendingJson) -> String {
-    // As log lines and events have it.
+    // The same number as in log lines and events.
     let number = call.id();
     match call.answer().await {
         Ok(answer) => {
@@ -193,43 +195,43 @@ async fn answer(id: String, call: PendingJson) -> String {
     }
 }
 
-/// A line with its number, or why there is none.
+/// A line with its number, or the error that ended the input.
 type Input = (usize, Result<Vec<u8>, String>);
 
-/// Sends on each line until the input ends, or is given up: then `given_up` has the reason.
-fn read_lines(mut sender: mpsc::Sender<Input>, max_line: usize, given_up: &OnceLock<String>) {
+/// Sends each line until the input ends or an error occurs, which is stored in `input_error`.
+fn read_lines(mut sender: mpsc::Sender<Input>, max_line: usize, input_error: &OnceLock<String>) {
     let mut input = std::io::stdin().lock();
     for number in 1.. {
         let mut line = Vec::new();
-        // One more is its end, or shows that it is too long.
-        let most = (max_line as u64).saturating_add(1);
-        let read = input.by_ref().take(most).read_until(b'\n', &mut line);
+        // The additional byte is the line's terminator, or shows that the line is too long.
+        let limit = (max_line as u64).saturating_add(1);
+        let read = input.by_ref().take(limit).read_until(b'\n', &mut line);
         let line = match read {
             Ok(0) => return,
             Ok(_) if line.trim_ascii().is_empty() && line.len() <= max_line => continue,
             Ok(_) if line.len() > max_line && line.last() != Some(&b'\n') => {
-                Err(format!("it has more than {max_line} bytes; raise `--max-line`"))
+                Err(format!("longer than {max_line} bytes; raise `--max-line`"))
             }
             Ok(_) => Ok(line),
             Err(error) => Err(error.to_string()),
         };
         if let Err(why) = &line {
-            let _ = given_up.set(format!("line {number}: {why}"));
+            let _ = input_error.set(format!("line {number}: {why}"));
         }
         let is_last = line.is_err();
-        // The lines are not wanted any more where standard output is gone, or the process is to end.
+        // Sending fails if standard output is closed or the process is stopping.
         if block_on(sender.send((number, line))).is_err() || is_last {
             return;
         }
     }
 }
 
-/// Puts the call's id before the rest of an object.
+/// Inserts the call's id at the start of an object.
 fn with_id(id: &str, rest: &Value) -> String {
     format!("{{\"id\":{id},{}", &rest.to_string()[1..])
 }
 
-/// Submits a line's call, or returns the answer that says why not.
+/// Submits the call of a line. If that fails, returns the answer with the error.
 fn submit(
     wpc: &WorkerProcedureCall,
     (number, line): Input,
@@ -242,11 +244,11 @@ fn submit(
     const NO_ID: &str = "null";
     let line = line.map_err(|why| wrong(NO_ID, why))?;
     let line = file::without_byte_order_mark(&line);
-    // What reads a structure would also take a list.
+    // Deserializing a struct would also accept an array.
     if !line.trim_ascii_start().starts_with(b"{") {
         return Err(wrong(
             NO_ID,
-            "a call is a JSON object, as in {\"function\": \"f\"}".to_owned(),
+            "expected a JSON object such as {\"function\": \"f\"}".to_owned(),
         ));
     }
     let call: Line<'_> = serde_json::from_slice(line).map_err(|error| {

@@ -1,5 +1,5 @@
-//! What a build warns about: types that callers cannot pass as JSON, and output that goes nowhere. A module does not
-//! say how its types are written, so that the sources are searched for them.
+//! Warnings of a build: types that cannot be passed as JSON, and output that is discarded. The module does not contain
+//! the names of its Rust types, so the sources are searched for them.
 
 use crate::file;
 use crate::language::{Language, Sources};
@@ -7,10 +7,10 @@ use crate::target::arguments_of;
 use std::path::{Path, PathBuf};
 use wpc_host::ModuleInformation;
 
-/// The most bytes of a source file that is searched.
+/// The maximum size of a searched source file in bytes.
 const MAX_SOURCE: usize = 16 << 20;
 
-/// The macros of Rust that print, and what to use instead.
+/// Rust's macros that print, with their replacements.
 const PRINTS: [(&str, &str); 5] = [
     ("println!", "wpc::info!"),
     ("print!", "wpc::info!"),
@@ -19,11 +19,15 @@ const PRINTS: [(&str, &str); 5] = [
     ("dbg!", "wpc::debug!"),
 ];
 
-/// The warnings about a module that was built of these sources.
-pub(crate) fn warnings(sources: &Sources, told: &ModuleInformation, is_wasi: bool) -> Vec<String> {
+/// The warnings about a module that was built from these sources.
+pub(crate) fn warnings(
+    sources: &Sources,
+    module: &ModuleInformation,
+    is_wasi: bool,
+) -> Vec<String> {
     let code =
         if sources.language == Language::Rust { read_all(&sources.folder) } else { Vec::new() };
-    let mut warnings = untyped(sources.language, told, &code);
+    let mut warnings = untyped(sources.language, module, &code);
     if !is_wasi {
         warnings.extend(code.iter().flat_map(|(file, text)| printing(file, text)));
     }
@@ -32,15 +36,15 @@ pub(crate) fn warnings(sources: &Sources, told: &ModuleInformation, is_wasi: boo
 
 fn untyped(
     language: Language,
-    told: &ModuleInformation,
+    module: &ModuleInformation,
     code: &[(PathBuf, String)],
 ) -> Vec<String> {
     let mut warnings = Vec::new();
-    for function in &told.functions {
+    for function in &module.functions {
         let name = &function.name;
         let Some(signature) = &function.signature else {
             warnings.push(format!(
-                "function \"{name}\" declares no types, so that it cannot be called with JSON; write them under [build.signatures] of wpc.toml"
+                "function \"{name}\" does not declare its types and cannot be called with JSON; declare them under [build.signatures] of wpc.toml"
             ));
             continue;
         };
@@ -51,34 +55,35 @@ fn untyped(
             let written = Written::find(text, name)?;
             Some((file, written))
         });
-        let place = written
+        let position = written
             .as_ref()
             .map(|(file, written)| format!("{}:{}: ", file.display(), written.line));
-        let place = place.unwrap_or_default();
-        let remedy = "so that it cannot be passed as JSON and is not checked; add `#[derive(wpc::Schema)]` to the type and to those in it";
+        let position = position.unwrap_or_default();
+        let remedy = "so it cannot be passed as JSON and is not type-checked; add `#[derive(wpc::Schema)]` to the type and to the types of its fields";
         for (at, (argument, ty)) in arguments_of(signature).into_iter().enumerate() {
             if ty == "?" {
                 let written = written.as_ref().and_then(|(_, written)| written.arguments.get(at));
                 let ty = written.map(|ty| format!(": {ty}")).unwrap_or_default();
                 warnings.push(format!(
-                    "{place}function \"{name}\": argument `{argument}{ty}` has no schema, {remedy}"
+                    "{position}function \"{name}\": argument `{argument}{ty}` does not have a schema, {remedy}"
                 ));
             }
         }
         if signature.rsplit_once(" -> ").is_some_and(|(_, result)| result == "?") {
             let written = written.as_ref().and_then(|(_, written)| written.result.as_ref());
             let ty = written.map(|ty| format!(" `{ty}`")).unwrap_or_default();
-            warnings
-                .push(format!("{place}function \"{name}\": result{ty} has no schema, {remedy}"));
+            warnings.push(format!(
+                "{position}function \"{name}\": result{ty} does not have a schema, {remedy}"
+            ));
         }
     }
     warnings
 }
 
-/// A function as its source writes it.
+/// A function's declaration in the source.
 #[derive(Debug, PartialEq, Eq)]
 struct Written {
-    /// From 1.
+    /// Starts at 1.
     line: usize,
     /// The arguments' types.
     arguments: Vec<String>,
@@ -109,7 +114,7 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Where the bracket that the text begins with is closed.
+/// The position of the bracket that closes the text's first one.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 0_usize;
     for (at, character) in text.char_indices() {
@@ -125,7 +130,7 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-/// What stands between commas, but for those within brackets.
+/// The parts between commas that are not within brackets.
 fn split(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_i32;
     text.split(move |character| {
@@ -138,7 +143,7 @@ fn split(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The lines that print, before the file's tests.
+/// The warnings about lines that print, up to the file's tests.
 fn printing(file: &Path, text: &str) -> Vec<String> {
     let lines = text.lines().enumerate();
     let lines = lines.take_while(|(_, line)| line.trim() != "#[cfg(test)]");
@@ -152,7 +157,7 @@ fn printing(file: &Path, text: &str) -> Vec<String> {
         });
         if let Some((print, instead)) = used {
             warnings.push(format!(
-                "{}:{}: `{print}` writes nothing on this target; use `{instead}`, or build for wasm32-wasip1 and grant `output`",
+                "{}:{}: `{print}` has no effect on this target; use `{instead}`, or build for wasm32-wasip1 and grant `output`",
                 file.display(),
                 at + 1
             ));
@@ -161,7 +166,7 @@ fn printing(file: &Path, text: &str) -> Vec<String> {
     warnings
 }
 
-/// The package's Rust, by path from its folder.
+/// The package's Rust sources, by path relative to its folder.
 fn read_all(folder: &Path) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut open = vec![PathBuf::from("src")];
@@ -191,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_functions_types_are_found_as_they_are_written() {
+    fn the_types_of_a_function_are_found_in_its_source() {
         let text = "// fn f is below\nfn f_other() {}\nfn f(\n    a: Vec<(u8, Point)>,\n    b: &str,\n) -> Result<Point, E> {\n}";
         let written = Written::find(text, "f").unwrap();
         assert_eq!(written.line, 3);
@@ -202,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_prints_is_found_and_comments_and_tests_are_not() {
+    fn printing_macros_are_found_except_in_comments_and_tests() {
         let text = "fn f() {\n    // println!(1)\n    my_println!(2);\n    eprintln!(3);\n}\n#[cfg(test)]\nmod tests { println!(4) }";
         let found = printing(Path::new("src/lib.rs"), text);
         assert_eq!(found.len(), 1, "{found:?}");

@@ -1,4 +1,4 @@
-//! What the command writes for people and programs: standard output, and guests' lines on standard error.
+//! Writes results to standard output, and guests' log lines to standard error.
 
 use crate::failure::Failure;
 use crate::text::escape;
@@ -6,7 +6,7 @@ use serde_json::json;
 use std::io::Write as _;
 use wpc_host::{EventDetails, WorkerEvent};
 
-/// Writes to standard output; its reader may be gone.
+/// Writes to standard output; fails if its reader is gone.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout();
     out.write_all(bytes)
@@ -14,7 +14,7 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
         .map_err(|error| Failure::machine(format!("standard output: {error}")))
 }
 
-/// Writes guests' lines to standard error, as they come.
+/// A listener that writes guests' log lines to standard error.
 pub(crate) fn lines(as_json: bool) -> impl Fn(&WorkerEvent) + Send + Sync + 'static {
     move |event| {
         let EventDetails::GuestLog { function_name, level, message } = &event.details else {

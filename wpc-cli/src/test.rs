@@ -1,4 +1,4 @@
-//! `wpc test`: the tests of a manifest.
+//! `wpc test`: runs the tests of a manifest.
 
 use crate::cache::Cache;
 use crate::deployment::Deployment;
@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::manifest::{self, Source, Test};
 use crate::problem::TEST;
 use crate::remedy::{Interface, full_text};
+use crate::text::count;
 use crate::{build, terminal};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -13,10 +14,10 @@ use wpc_host::{Error, WorkerProcedureCall};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The manifest, or the folder that has one.
+    /// The manifest, or its folder.
     #[arg(default_value = crate::manifest::NAME)]
     manifest: PathBuf,
-    /// Tests what was built before. Usually the project in the manifest's folder is built first.
+    /// Do not build the project in the manifest's folder first.
     #[arg(long)]
     no_build: bool,
 }
@@ -70,72 +71,73 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     if !problems.is_empty() {
         return Err(Failure::Problems(problems));
     }
-    let count = manifest.tests.len();
+    let passed = manifest.tests.len();
     let text = if as_json {
-        json!({ "passed": count }).to_string()
+        json!({ "passed": passed }).to_string()
     } else {
-        match count {
-            0 => format!("{} has no tests", source.path.display()),
-            1 => "1 test passed".to_owned(),
-            count => format!("{count} tests passed"),
+        match passed {
+            0 => format!("{} does not contain tests", source.path.display()),
+            passed => format!("{} passed", count(passed as u64, "test")),
         }
     };
     terminal::print(format!("{text}\n").as_bytes())
 }
 
-/// Says what came in place of what was to come.
+/// Makes the test's call, and describes the outcome if it is not the expected one.
 fn check(wpc: &WorkerProcedureCall, test: &Test) -> Result<(), String> {
     let arguments: Vec<_> = test.arguments.iter().map(manifest::json).collect();
     let answer = wpc.call_json(&test.function, &arguments);
     match (&test.error, &test.value, answer) {
         (None, None, Ok(_)) => Ok(()),
         (Some(_), Some(_), _) => {
-            Err("has a `value` and an `error`; one of them can come".to_owned())
+            Err("expects both a `value` and an `error`; remove one of them".to_owned())
         }
-        (None, Some(wanted), Ok(found)) => {
-            let wanted = manifest::json(wanted);
-            if is_same(&wanted, &found) {
+        (None, Some(expected), Ok(found)) => {
+            let expected = manifest::json(expected);
+            if is_same(&expected, &found) {
                 Ok(())
             } else {
-                Err(format!("returned {found}, not {wanted}"))
+                Err(format!("returned {found}, expected {expected}"))
             }
         }
-        (Some(wanted), None, Ok(found)) => Err(format!("returned {found}, and no error {wanted}")),
-        (Some(wanted), None, Err(error)) if is_called(&error, wanted) => Ok(()),
+        (Some(expected), None, Ok(found)) => {
+            Err(format!("returned {found}, expected error {expected}"))
+        }
+        (Some(expected), None, Err(error)) if has_name(&error, expected) => Ok(()),
         (_, _, Err(error)) => Err(format!("failed: {}", full_text(&error, Interface::Manifest))),
     }
 }
 
-/// Whether they are the same, where a number may be written as another kind of number is: 1 for 1.0, and
-/// 0.1 for what is nearest to it in 32 bits.
-fn is_same(wanted: &Value, found: &Value) -> bool {
-    match (wanted, found) {
-        (Value::Number(wanted), Value::Number(found)) if wanted.is_f64() || found.is_f64() => {
-            #[expect(clippy::cast_possible_truncation, reason = "the nearest is meant")]
+/// Whether both values are equal, allowing for the types of numbers: 1 equals 1.0, and 0.1 equals the nearest 32-bit
+/// float.
+fn is_same(expected: &Value, found: &Value) -> bool {
+    match (expected, found) {
+        (Value::Number(expected), Value::Number(found)) if expected.is_f64() || found.is_f64() => {
+            #[expect(clippy::cast_possible_truncation, reason = "rounds to the nearest float")]
             let narrow = |number: f64| number as f32;
-            match (wanted.as_f64(), found.as_f64()) {
-                (Some(wanted), Some(found)) => {
-                    wanted == found || f64::from(narrow(wanted)) == found
+            match (expected.as_f64(), found.as_f64()) {
+                (Some(expected), Some(found)) => {
+                    expected == found || f64::from(narrow(expected)) == found
                 }
                 _ => false,
             }
         }
-        (Value::Array(wanted), Value::Array(found)) => {
-            wanted.len() == found.len()
-                && wanted.iter().zip(found).all(|(wanted, found)| is_same(wanted, found))
+        (Value::Array(expected), Value::Array(found)) => {
+            expected.len() == found.len()
+                && expected.iter().zip(found).all(|(expected, found)| is_same(expected, found))
         }
-        (Value::Object(wanted), Value::Object(found)) => {
-            wanted.len() == found.len()
-                && wanted.iter().all(|(name, wanted)| {
-                    found.get(name).is_some_and(|found| is_same(wanted, found))
+        (Value::Object(expected), Value::Object(found)) => {
+            expected.len() == found.len()
+                && expected.iter().all(|(name, expected)| {
+                    found.get(name).is_some_and(|found| is_same(expected, found))
                 })
         }
-        _ => wanted == found,
+        _ => expected == found,
     }
 }
 
-/// A guest's error goes by its own name, every other by its code.
-fn is_called(error: &Error, name: &str) -> bool {
+/// Whether the error has this name: that of a guest error, or the code of any other error.
+fn has_name(error: &Error, name: &str) -> bool {
     match error {
         Error::Guest { error, .. } => error.is_called(name),
         error => error.code().as_str() == name,

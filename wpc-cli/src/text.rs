@@ -1,9 +1,13 @@
-//! Text from guests and files as it is shown to people. It must not lead a terminal, and must not look like
-//! a line that this command wrote.
+//! Text output. Text of guests and files must neither control the terminal nor look like a line of this command.
 
-/// The text on one line: line breaks, other control characters and what reorders text are escaped.
+/// A number with its noun in singular or plural: `1 byte`, `2 bytes`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Escapes line breaks, other control characters and bidirectional controls, so that the text stays on one line.
 ///
-/// Everything that is shown in text goes through here: log lines, errors, stacks, and what `inspect` reads.
+/// Applied to all text output that contains guest or file text: log lines, errors, stacks and the output of `inspect`.
 pub(crate) fn escape(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -16,12 +20,12 @@ pub(crate) fn escape(text: &str) -> String {
     shown
 }
 
-/// JSON in which no string can lead a terminal. It is the same value: JSON has escapes for these characters.
+/// Escapes characters that could control the terminal with JSON's own escapes. The JSON value stays the same.
 pub(crate) fn escape_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for character in json.chars() {
         if is_unsafe(character) {
-            // All of them lie in the first plane.
+            // All of them are in the Basic Multilingual Plane, so four digits suffice.
             shown.push_str(&format!("\\u{:04x}", u32::from(character)));
         } else {
             shown.push(character);
@@ -30,7 +34,7 @@ pub(crate) fn escape_json(json: &str) -> String {
     shown
 }
 
-/// Whether a character could start a line, lead a terminal, or change the order in which others are shown.
+/// Whether a character could start a line, control the terminal, or reorder the displayed text.
 fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(
@@ -47,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_character_that_leads_a_terminal_or_breaks_a_line_is_shown() {
+    fn control_characters_and_line_breaks_are_escaped() {
         for code in (0..0x20)
             .chain(0x7f..0xa0)
             .chain([0x61c, 0x200e, 0x200f])
@@ -66,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn escaped_json_is_the_same_value() {
+    fn escaped_json_has_the_same_value() {
         let value = serde_json::json!({ "a\u{202e}\u{9b}": "\n\u{7f}\u{2028}" });
         let shown = escape_json(&value.to_string());
         assert!(shown.is_ascii());

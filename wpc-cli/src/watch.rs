@@ -1,4 +1,4 @@
-//! Follows the files of a manifest. It knows where they lie, not what is in them.
+//! Watches the files of a manifest for changes, without reading their contents.
 
 use crate::failure::Failure;
 use crate::manifest::{Manifest, Source};
@@ -10,16 +10,16 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long files must have been left alone before they are read: who writes one takes several steps.
+/// How long files must stay unchanged before they are read, because writing a file takes several steps.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// How long is waited for that at most: somebody may write beside them all the time.
-const IMPATIENT: Duration = Duration::from_secs(1);
+/// The maximum wait for such a pause, because other files in the folder may change all the time.
+const MAX_DELAY: Duration = Duration::from_secs(1);
 
-/// How many links a path may lead through, as many as Linux follows. More are a cycle.
+/// The maximum number of symbolic links in a path, as on Linux. More links indicate a cycle.
 const MAX_LINKS: usize = 40;
 
-/// The files to follow, as the manifest names them. Links on the way are followed each time anew.
+/// The files to watch, as the manifest names them. Links are resolved again at each change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Files {
     manifest: PathBuf,
@@ -35,30 +35,29 @@ impl Files {
     }
 }
 
-/// What is followed: folders, since a file that is replaced is another file, and a folder that is made anew
-/// another folder.
+/// The folders to watch. Files are watched by way of their folders, because a replaced file is another file.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Followed {
-    /// Without links in their paths: two paths of one folder would share its watch.
+struct Watched {
+    /// Paths without links, because two paths to the same folder would share a watch.
     folders: BTreeSet<PathBuf>,
-    /// The names of files, folders and links whose changes count.
+    /// The names of the files, folders and links whose changes are relevant.
     names: BTreeSet<OsString>,
 }
 
-impl Followed {
-    /// What the files' paths lead through at the moment.
+impl Watched {
+    /// The folders that the files' paths currently lead through.
     fn of(files: &Files) -> Self {
-        let mut followed = Self::default();
-        let manifest = followed.add(&files.manifest, None);
+        let mut watched = Self::default();
+        let manifest = watched.add(&files.manifest, None);
         let root = manifest.as_deref().and_then(Path::parent);
         for file in &files.modules {
-            followed.add(file, root);
+            watched.add(file, root);
         }
-        followed
+        watched
     }
 
-    /// Follows everything whose change may make `path` lead elsewhere: each link on its way, the file, its
-    /// folder, the folders below `root`, and what should be there and is not. Returns where the path leads.
+    /// Adds every entry whose change may make `path` lead to another file: each link, the file, its folder, the
+    /// folders below `root`, and entries that do not exist yet. Returns the path without links.
     fn add(&mut self, path: &Path, root: Option<&Path>) -> Option<PathBuf> {
         let path = std::path::absolute(path).ok()?;
         let mut open: VecDeque<OsString> = parts(&path).collect();
@@ -85,13 +84,13 @@ impl Followed {
                     }
                 }
                 Err(_) => {
-                    // The file and its folder, and what was put beside the manifest.
+                    // The file, its folder, and the folders below the manifest's.
                     if open.len() < 2 || root.is_some_and(|root| at.starts_with(root)) {
                         self.entry(&at, &part);
                     }
                     if std::fs::symlink_metadata(&next).is_err() {
-                        // It may come, and all that is below it with it; and what it should be in may become
-                        // a folder.
+                        // The entry may be created later, with everything below it. Its parent may be replaced by a
+                        // folder.
                         self.entry(&at, &part);
                         if let (Some(folder), Some(name)) = (at.parent(), at.file_name()) {
                             self.entry(folder, name);
@@ -106,7 +105,7 @@ impl Followed {
     }
 
     fn entry(&mut self, folder: &Path, name: &OsStr) {
-        // The root of the file system is in no folder.
+        // The root of the file system does not have a parent folder.
         if !folder.as_os_str().is_empty() {
             self.folders.insert(folder.to_owned());
             self.names.insert(name.to_owned());
@@ -114,7 +113,7 @@ impl Followed {
     }
 }
 
-/// The parts of a path, without those that lead nowhere.
+/// The components of a path, without `.`.
 fn parts(path: &Path) -> impl Iterator<Item = OsString> {
     let parts = path.components().filter(|part| *part != Component::CurDir);
     parts.map(|part| part.as_os_str().to_owned())
@@ -125,60 +124,60 @@ pub(crate) struct Watch {
     changes: Receiver<()>,
     change: SyncSender<()>,
     files: Files,
-    followed: Followed,
+    watched: Watched,
     names: Arc<Mutex<BTreeSet<OsString>>>,
 }
 
 impl Watch {
     pub(crate) fn new(source: &Source, manifest: &Manifest) -> Result<Self, Failure> {
-        // One change that waits is as good as many.
+        // A capacity of one, because a pending change covers any further ones.
         let (sender, changes) = sync_channel(1);
         let change = sender.clone();
         let names = Arc::<Mutex<BTreeSet<OsString>>>::default();
-        let counted = Arc::clone(&names);
+        let relevant = Arc::clone(&names);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let counts = event.map_or(true, |event| {
-                let counted = counted.lock().unwrap_or_else(PoisonError::into_inner);
-                let is_meant =
-                    |path: &PathBuf| path.file_name().is_some_and(|name| counted.contains(name));
-                // Reading, which we do ourselves, is no change.
-                !event.kind.is_access() && event.paths.iter().any(is_meant)
+            let is_change = event.map_or(true, |event| {
+                let relevant = relevant.lock().unwrap_or_else(PoisonError::into_inner);
+                let is_relevant =
+                    |path: &PathBuf| path.file_name().is_some_and(|name| relevant.contains(name));
+                // Access events are ignored, because this process causes them by reading the files.
+                !event.kind.is_access() && event.paths.iter().any(is_relevant)
             });
-            if counts {
+            if is_change {
                 let _ = sender.try_send(());
             }
         });
         let watcher = watcher.map_err(|error| cannot(&error))?;
-        let (files, followed) = (Files::of(source, manifest), Followed::default());
-        let mut watch = Self { watcher, changes, change, files, followed, names };
-        watch.take_up();
+        let (files, watched) = (Files::of(source, manifest), Watched::default());
+        let mut watch = Self { watcher, changes, change, files, watched, names };
+        watch.update();
         Ok(watch)
     }
 
-    /// What is sent here counts as a change.
+    /// A message to this sender has the effect of a change.
     pub(crate) fn change(&self) -> SyncSender<()> {
         self.change.clone()
     }
 
-    /// Follows what the files' paths lead through now, and folders that were made anew under their names.
-    fn take_up(&mut self) {
-        let followed = Followed::of(&self.files);
+    /// Watches the folders that the files' paths lead through now, including folders that were recreated.
+    fn update(&mut self) {
+        let watched = Watched::of(&self.files);
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        names.clone_from(&followed.names);
+        names.clone_from(&watched.names);
         drop(names);
-        for folder in self.followed.folders.union(&followed.folders) {
-            // It may be gone itself.
+        for folder in self.watched.folders.union(&watched.folders) {
+            // Fails if the folder no longer exists.
             let _ = self.watcher.unwatch(folder);
         }
-        for folder in &followed.folders {
-            // One that is gone meanwhile is missed in the folder that it was in.
+        for folder in &watched.folders {
+            // If the folder was removed in between, the watch of its parent folder reports that.
             let _ = self.watcher.watch(folder, RecursiveMode::NonRecursive);
         }
-        self.followed = followed;
+        self.watched = watched;
     }
 
-    /// Calls `reload` now and after each change, on a thread of its own, for as long as the process lives.
-    /// `reload` returns the files to follow from now on, or none where the same are to be followed.
+    /// Calls `reload` now and after each change, on a dedicated thread, for the life of the process. `reload` returns
+    /// the files to watch from now on, or `None` to watch the same files.
     pub(crate) fn follow(
         mut self,
         mut reload: impl FnMut() -> Option<Files> + Send + 'static,
@@ -186,12 +185,12 @@ impl Watch {
         let follow = move || {
             loop {
                 loop {
-                    // What is read is followed before: a change in between is not missed.
-                    self.take_up();
+                    // Before the files are read, so that a change in between is not missed.
+                    self.update();
                     if let Some(files) = reload() {
                         self.files = files;
                     }
-                    if Followed::of(&self.files) == self.followed {
+                    if Watched::of(&self.files) == self.watched {
                         break;
                     }
                 }
@@ -199,17 +198,19 @@ impl Watch {
                     return;
                 }
                 let begun = Instant::now();
-                while begun.elapsed() < IMPATIENT && self.changes.recv_timeout(QUIET).is_ok() {}
+                while begun.elapsed() < MAX_DELAY && self.changes.recv_timeout(QUIET).is_ok() {}
             }
         };
-        #[expect(clippy::disallowed_methods, reason = "one, as long as the process")]
+        #[expect(clippy::disallowed_methods, reason = "one thread for the life of the process")]
         let thread = std::thread::Builder::new().name("wpc-watch".to_owned()).spawn(follow);
-        thread.map(drop).map_err(|error| Failure::machine(format!("no thread to watch: {error}")))
+        thread
+            .map(drop)
+            .map_err(|error| Failure::machine(format!("failed to start the watch thread: {error}")))
     }
 }
 
 fn cannot(error: &notify::Error) -> Failure {
-    Failure::machine(format!("files cannot be watched: {error}"))
+    Failure::machine(format!("failed to watch files: {error}"))
 }
 
 #[cfg(all(test, unix))]
@@ -218,7 +219,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn each_link_on_the_way_is_followed() {
+    fn every_link_of_a_path_is_watched() {
         let root = tempfile::tempdir().unwrap();
         let root = std::fs::canonicalize(root.path()).unwrap();
         std::fs::create_dir_all(root.join("store/v1/deep")).unwrap();
@@ -227,8 +228,8 @@ mod tests {
         symlink("../store/v1", root.join("links/current")).unwrap();
         symlink(root.join("links/current"), root.join("app")).unwrap();
         symlink("f.wasm", root.join("store/v1/deep/alias.wasm")).unwrap();
-        let mut followed = Followed::default();
-        let file = followed.add(&root.join("app/deep/alias.wasm"), None);
+        let mut watched = Watched::default();
+        let file = watched.add(&root.join("app/deep/alias.wasm"), None);
         assert_eq!(file, Some(root.join("store/v1/deep/f.wasm")));
         let folder = |path: &str| if path.is_empty() { root.clone() } else { root.join(path) };
         for (path, name) in [
@@ -238,22 +239,22 @@ mod tests {
             ("store/v1/deep", "f.wasm"),
             ("store/v1", "deep"),
         ] {
-            assert!(followed.folders.contains(&folder(path)), "{path} {followed:?}");
-            assert!(followed.names.contains(OsStr::new(name)), "{name} {followed:?}");
+            assert!(watched.folders.contains(&folder(path)), "{path} {watched:?}");
+            assert!(watched.names.contains(OsStr::new(name)), "{name} {watched:?}");
         }
-        assert!(followed.folders.iter().all(|path| std::fs::canonicalize(path).unwrap() == *path));
+        assert!(watched.folders.iter().all(|path| std::fs::canonicalize(path).unwrap() == *path));
     }
 
     #[test]
-    fn what_is_missing_or_a_cycle_is_followed_as_far_as_it_goes() {
+    fn a_path_with_a_missing_part_or_a_cycle_is_watched_up_to_it() {
         let root = tempfile::tempdir().unwrap();
         let root = std::fs::canonicalize(root.path()).unwrap();
-        let mut followed = Followed::default();
-        assert_eq!(followed.add(&root.join("a/b/c/f.wasm"), None), None);
-        assert!(followed.folders.contains(&root) && followed.names.contains(OsStr::new("a")));
+        let mut watched = Watched::default();
+        assert_eq!(watched.add(&root.join("a/b/c/f.wasm"), None), None);
+        assert!(watched.folders.contains(&root) && watched.names.contains(OsStr::new("a")));
         symlink("two", root.join("one")).unwrap();
         symlink("one", root.join("two")).unwrap();
-        assert_eq!(followed.add(&root.join("one/f.wasm"), None), None);
-        assert!(followed.names.contains(OsStr::new("one")));
+        assert_eq!(watched.add(&root.join("one/f.wasm"), None), None);
+        assert!(watched.names.contains(OsStr::new("one")));
     }
 }

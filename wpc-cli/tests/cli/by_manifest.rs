@@ -1,4 +1,4 @@
-//! `call`, `bench`, `inspect`, `build --all` and `test` by a manifest.
+//! `call`, `bench`, `inspect`, `build --all` and `test` with a manifest.
 
 use crate::running::write;
 use crate::support::{err, fails_with, out, root, sdk, wpc, wpc_from};
@@ -26,7 +26,7 @@ fn manifest(folder: &Path) -> String {
 }
 
 #[test]
-fn a_function_is_called_as_its_manifest_defines_it() {
+fn a_call_uses_the_definitions_of_a_manifest() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let manifest = manifest(folder);
@@ -38,39 +38,43 @@ fn a_function_is_called_as_its_manifest_defines_it() {
     assert_eq!(out(&called), "\"other:b.txt\"\n", "{}", err(&called));
     let called = wpc_from(folder, &["call", "--manifest", ".", "label"]);
     assert!(fails_with(2, &called).contains("bad_arguments"));
-    for (arguments, code, said) in [
+    for (arguments, code, expected) in [
         (vec!["call", ".", "lable", "x"], 3, "add it under [functions] or [modules]"),
         (vec!["call", ".", "ad", "1", "2"], 3, "did you mean \"add\"?"),
-        (vec!["call", ".", "unbuilt"], 1, "is it built?"),
-        (vec!["call", ".", "label", "x", "--grant", "clock"], 2, "--grant and a manifest"),
+        (vec!["call", ".", "unbuilt"], 1, "has it been built?"),
+        (
+            vec!["call", ".", "label", "x", "--grant", "clock"],
+            2,
+            "--grant cannot be combined with a manifest",
+        ),
         (vec!["call", ".", "label", "x", "--memory", "1MiB"], 2, "a limit of the definition"),
         (vec!["call", "wpc.wasm"], 2, "<FUNCTION>"),
     ] {
         let message = fails_with(code, &wpc_from(folder, &arguments));
-        assert!(message.contains(said), "{arguments:?}: {message}");
+        assert!(message.contains(expected), "{arguments:?}: {message}");
     }
     let sum = wpc_from(folder, &["--json", "bench", ".", "add", "1", "2", "--seconds", "1"]);
     assert!(out(&sum).contains("calls_per_second"), "{}", err(&sum));
 }
 
 #[test]
-fn every_module_of_a_manifest_is_inspected() {
+fn inspect_lists_every_module_of_a_manifest() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let text = std::fs::read_to_string(manifest(folder)).unwrap();
     write(folder, &text.replace("[functions.unbuilt]", "").replace("file = \"unbuilt.wasm\"", ""));
-    let told = wpc_from(folder, &["inspect", "."]);
-    assert_eq!(told.status.code(), Some(0), "{}", err(&told));
-    let files = out(&told).lines().filter(|line| line.starts_with("file ")).count();
-    assert_eq!(files, 3, "{}", out(&told));
-    let told = out(&wpc_from(folder, &["--json", "inspect", "--manifest", "wpc.toml"]));
-    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
-    assert_eq!(told["modules"].as_array().unwrap().len(), 3, "{told}");
-    assert!(told["modules"][0]["module"]["functions"].is_array(), "{told}");
+    let output = wpc_from(folder, &["inspect", "."]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let files = out(&output).lines().filter(|line| line.starts_with("file ")).count();
+    assert_eq!(files, 3, "{}", out(&output));
+    let output = out(&wpc_from(folder, &["--json", "inspect", "--manifest", "wpc.toml"]));
+    let output: serde_json::Value = serde_json::from_str(&output).unwrap();
+    assert_eq!(output["modules"].as_array().unwrap().len(), 3, "{output}");
+    assert!(output["modules"][0]["module"]["functions"].is_array(), "{output}");
 }
 
 #[test]
-fn projects_are_built_after_those_they_depend_on() {
+fn projects_are_built_after_their_dependencies() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let project = |name: &str, wat: &str, manifest: &str| {
@@ -93,7 +97,7 @@ fn projects_are_built_after_those_they_depend_on() {
     let names: Vec<_> = out(&built)
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
-        .map(|told| Path::new(told["file"].as_str().unwrap()).file_stem().unwrap().to_owned())
+        .map(|line| Path::new(line["file"].as_str().unwrap()).file_stem().unwrap().to_owned())
         .collect();
     assert_eq!(names, ["base", "middle", "app"]);
     let tested = wpc_from(folder, &["test", "app"]);
@@ -101,12 +105,12 @@ fn projects_are_built_after_those_they_depend_on() {
     assert_eq!(out(&wpc_from(folder, &["call", "app", "f"])), "7\n");
     let cycle = "[dependencies.app]\nfile = \"../app/app.wasm\"\n";
     std::fs::write(folder.join("base/wpc.toml"), cycle).unwrap();
-    let said = fails_with(2, &wpc_from(folder, &["build", "app", "--all"]));
-    assert!(said.contains("dependency cycle of projects"), "{said}");
+    let message = fails_with(2, &wpc_from(folder, &["build", "app", "--all"]));
+    assert!(message.contains("dependency cycle of projects"), "{message}");
 }
 
 #[test]
-fn a_test_fakes_constants_and_host_functions() {
+fn tests_may_replace_constants_and_host_functions() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let hosted = root("fixtures/wasm/hosted.wasm");
@@ -154,17 +158,17 @@ fn a_test_fakes_constants_and_host_functions() {
     write(folder, &text);
     let tested = wpc_from(folder, &["test"]);
     assert_eq!(out(&tested), "4 tests passed\n", "{}", err(&tested));
-    // A wrong answer, and a signature that is none, are failures of their test alone.
+    // A wrong answer and an invalid signature fail only their own tests.
     let wrong =
         text.replace("value = \"green\"", "value = 7").replacen("-> ()\"", "-> nothing\"", 2);
     write(folder, &wrong);
-    let said = fails_with(7, &wpc_from(folder, &["test"]));
-    assert_eq!(said.lines().count(), 2, "{said}");
-    assert!(said.contains("the signature of host function \"store\""), "{said}");
+    let message = fails_with(7, &wpc_from(folder, &["test"]));
+    assert_eq!(message.lines().count(), 2, "{message}");
+    assert!(message.contains("the signature of host function \"store\""), "{message}");
 }
 
 #[test]
-fn a_module_lacks_a_constant_once_whatever_functions_it_has() {
+fn a_missing_constant_is_reported_once_for_a_module() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let needy = root("fixtures/wasm/needy.wasm").display().to_string();
@@ -172,13 +176,16 @@ fn a_module_lacks_a_constant_once_whatever_functions_it_has() {
         folder,
         &format!("[dependencies.dep]\nfile = {:?}\n[modules.needy]\nfile = {needy:?}\n", sdk()),
     );
-    let said = fails_with(3, &wpc(&["run", &manifest, "--check"]));
-    assert!(said.contains("wpc.toml:3: module \"needy\" needs constant \"PREFIX\""), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
+    let message = fails_with(3, &wpc(&["run", &manifest, "--check"]));
+    assert!(
+        message.contains("wpc.toml:3: module \"needy\" needs constant \"PREFIX\""),
+        "{message}"
+    );
+    assert_eq!(message.lines().count(), 1, "{message}");
 }
 
 #[test]
-fn a_test_expects_an_error_by_its_type_or_its_variant() {
+fn a_test_may_expect_an_error_by_type_or_variant() {
     let folder = tempfile::tempdir().unwrap();
     let types = root("fixtures/wasm/types.wasm").display().to_string();
     let test = |error: &str| {
@@ -190,6 +197,6 @@ fn a_test_expects_an_error_by_its_type_or_its_variant() {
     let ran = wpc(&["test", &manifest]);
     assert_eq!(out(&ran), "3 tests passed\n", "{}", err(&ran));
     let manifest = write(folder.path(), &(module + &test("TooLong")));
-    let said = fails_with(7, &wpc(&["test", &manifest]));
-    assert!(said.contains("Why::Empty: the text is empty"), "{said}");
+    let message = fails_with(7, &wpc(&["test", &manifest]));
+    assert!(message.contains("Why::Empty: the text is empty"), "{message}");
 }

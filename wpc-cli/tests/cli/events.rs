@@ -1,4 +1,4 @@
-//! What `wpc run` writes to standard error: log lines, failures and restarts, by their level.
+//! The lines that `wpc run` writes to standard error: log lines, failures and restarts, filtered by level.
 
 use crate::running::write;
 use crate::support::{err, out, root, sdk, wat, wpc, wpc_with};
@@ -33,7 +33,7 @@ fn json_lines_have_time_level_worker_call_and_function() {
     assert_eq!(notices[0]["event"], "ready", "{notices:?}");
     let event = |name: &str| {
         let found = notices.iter().find(|notice| notice["event"] == name);
-        found.unwrap_or_else(|| panic!("{name} is not in {notices:?}"))
+        found.unwrap_or_else(|| panic!("missing {name} in {notices:?}"))
     };
     let log = event("log");
     assert_eq!((&log["level"], &log["function"]), (&"warn".into(), &"speak".into()), "{log}");
@@ -44,7 +44,7 @@ fn json_lines_have_time_level_worker_call_and_function() {
     assert!(event("sandbox_restart_scheduled")["restart_delay_ms"].is_u64());
     assert_eq!(event("call_execution_failed")["error"]["code"], "trap");
     assert_eq!(answers[1]["error"]["retry_can_help"], Value::Bool(true), "{}", answers[1]);
-    // A function's own error is the answer, and no more.
+    // A guest error appears only in the answer.
     assert_eq!(answers[2]["error"]["code"], "guest_error");
     assert_eq!(answers[2]["error"]["retry_can_help"], Value::Bool(false), "{}", answers[2]);
     let of_guest = |notice: &&Value| notice["error"]["code"] == "guest_error";
@@ -52,19 +52,20 @@ fn json_lines_have_time_level_worker_call_and_function() {
 }
 
 #[test]
-fn text_lines_have_the_same_and_a_level_leaves_lines_out() {
+fn text_lines_have_the_same_fields_and_are_filtered_by_level() {
     let folder = tempfile::tempdir().unwrap();
     let manifest = manifest(folder.path());
-    let said = err(&wpc_with(CALLS, &["run", &manifest, "--ordered"]));
-    assert!(said.starts_with("ready: "), "{said}");
-    let has = |said: &str, text: &str| said.lines().any(|line| line.contains(text));
+    let message = err(&wpc_with(CALLS, &["run", &manifest, "--ordered"]));
+    assert!(message.starts_with("ready: "), "{message}");
+    let has = |message: &str, text: &str| message.lines().any(|line| line.contains(text));
     assert!(
-        said.lines()
+        message
+            .lines()
             .any(|line| line.contains("Z [warn] worker_") && line.ends_with(" speak: hello")),
-        "{said}"
+        "{message}"
     );
-    assert!(has(&said, " traps: sandbox failed"), "{said}");
-    assert!(!has(&said, "worker ready"), "{said}");
+    assert!(has(&message, " traps: sandbox failed"), "{message}");
+    assert!(!has(&message, "worker ready"), "{message}");
     let quiet = err(&wpc_with(CALLS, &["run", &manifest, "--ordered", "--log-level", "off"]));
     assert_eq!(quiet.lines().count(), 1, "{quiet}");
     let errors = err(&wpc_with(CALLS, &["run", &manifest, "--ordered", "--log-level", "error"]));
@@ -74,7 +75,7 @@ fn text_lines_have_the_same_and_a_level_leaves_lines_out() {
 }
 
 #[test]
-fn text_modules_are_taken_wherever_modules_are() {
+fn text_modules_are_accepted_like_binary_modules() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let text = "\u{feff}(module (func (export \"one\") (result i32) i32.const 1))";
@@ -101,10 +102,10 @@ fn text_modules_are_taken_wherever_modules_are() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn an_error_about_address_space_names_what_to_lower() {
+fn an_error_about_address_space_names_the_setting_to_lower() {
     let folder = tempfile::tempdir().unwrap();
     let manifest = manifest(folder.path());
-    // 64 GiB, where a thousand instances take 4 TiB.
+    // 64 GiB, but 1,000 instances reserve 4 TiB.
     let script = "ulimit -v 67108864; exec \"$0\" run \"$1\"";
     let ran = std::process::Command::new("sh")
         .args(["-c", script, env!("CARGO_BIN_EXE_wpc"), &manifest])
@@ -112,6 +113,6 @@ fn an_error_about_address_space_names_what_to_lower() {
         .stdin(std::process::Stdio::null())
         .output()
         .unwrap();
-    let said = err(&ran);
-    assert!(said.contains("lower `max_live_instances` under [pool]"), "{said}");
+    let message = err(&ran);
+    assert!(message.contains("lower `max_live_instances` under [pool]"), "{message}");
 }

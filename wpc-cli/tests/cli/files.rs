@@ -1,4 +1,4 @@
-//! Files that are given by path: regular ones of a bounded size, and links to them.
+//! Files given by path: only regular files of a bounded size, and links to them, are read.
 
 use crate::manifests::returns;
 use crate::running::{Running, write};
@@ -14,14 +14,14 @@ fn pipe(folder: &Path, name: &str) -> String {
 }
 
 #[test]
-fn what_may_never_end_is_refused_wherever_a_path_is_given() {
+fn pipes_and_devices_are_rejected_as_paths() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let sdk = sdk();
     for name in ["main.c", "main.zig", "main.wat"] {
         let source = pipe(folder, name);
-        let said = fails_with(1, &wpc(&["build", &source]));
-        assert!(said.contains(name) && said.contains("regular file"), "{said}");
+        let message = fails_with(1, &wpc(&["build", &source]));
+        assert!(message.contains(name) && message.contains("regular file"), "{message}");
     }
     let pipe = pipe(folder, "pipe");
     for (path, kind) in [(pipe.as_str(), "a pipe"), ("/dev/zero", "a character device")] {
@@ -37,39 +37,39 @@ fn what_may_never_end_is_refused_wherever_a_path_is_given() {
             &["test", path],
             &["run", &manifest, "--check"],
         ] {
-            let said = fails_with(1, &wpc(arguments));
-            assert!(said.contains(path) && said.contains(kind), "{arguments:?} {said}");
+            let message = fails_with(1, &wpc(arguments));
+            assert!(message.contains(path) && message.contains(kind), "{arguments:?} {message}");
         }
     }
 }
 
 #[test]
-fn standard_input_is_read_where_it_is_asked_for() {
+fn a_hyphen_reads_standard_input() {
     let module = std::fs::read(sdk()).unwrap();
     let ran = wpc_with(&module, &["call", "-", "add", "40", "2"]);
     assert_eq!(out(&ran), "42\n", "{}", err(&ran));
     assert!(out(&wpc_with(&module, &["inspect", "-"])).contains("  add(a: i32, b: i32)"));
     let ran = wpc_with(&[1, 2], &["call", &sdk(), "echo_bytes", "@-"]);
     assert_eq!(out(&ran), "[1,2]\n", "{}", err(&ran));
-    let said = fails_with(2, &wpc(&["call", "-", "echo_bytes", "@-"]));
-    assert!(said.contains("the module `-` and @- both read standard input"), "{said}");
+    let message = fails_with(2, &wpc(&["call", "-", "echo_bytes", "@-"]));
+    assert!(message.contains("the module `-` and @- both read standard input"), "{message}");
     let ran = wpc_with(&module, &["call", "-", "add", "1", "2", "--module-size", "100B"]);
-    let said = fails_with(3, &ran);
-    assert!(said.contains("standard input has more than 100 bytes"), "{said}");
+    let message = fails_with(3, &ran);
+    assert!(message.contains("standard input is larger than the limit of 100 bytes"), "{message}");
 }
 
 #[test]
-fn a_file_beyond_its_limit_is_not_read() {
+fn a_file_larger_than_its_limit_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
-    // A terabyte that takes no space.
+    // A sparse file of 1 TiB.
     let path = folder.path().join("sparse.wasm");
     std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
     let path = path.display().to_string();
-    let said = fails_with(3, &wpc(&["call", &path, "f"]));
-    assert!(said.contains("raise `--module-size` (module_too_large)"), "{said}");
+    let message = fails_with(3, &wpc(&["call", &path, "f"]));
+    assert!(message.contains("raise `--module-size` (module_too_large)"), "{message}");
     let manifest = write(folder.path(), &format!("[modules.all]\nfile = {path:?}\n"));
-    let said = fails_with(3, &wpc(&["run", &manifest, "--check"]));
-    assert!(said.contains("raise `module_size` in its limits (module_too_large)"), "{said}");
+    let message = fails_with(3, &wpc(&["run", &manifest, "--check"]));
+    assert!(message.contains("raise `module_size` in its limits (module_too_large)"), "{message}");
     fails_with(1, &wpc(&["run", &path, "--check"]));
     for function in ["echo_bytes", "order"] {
         fails_with(1, &wpc(&["call", &sdk(), function, &format!("@{path}"), "{}"]));
@@ -77,7 +77,7 @@ fn a_file_beyond_its_limit_is_not_read() {
 }
 
 #[test]
-fn a_link_in_the_middle_of_a_path_is_followed() {
+fn a_changed_link_in_the_middle_of_a_path_reloads() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     for (release, number) in [("v1", 1), ("v2", 2), ("v3", 3)] {
@@ -85,7 +85,7 @@ fn a_link_in_the_middle_of_a_path_is_followed() {
         std::fs::create_dir_all(&release).unwrap();
         returns(&release, "f.wasm", number);
     }
-    // Two links on the way, neither in the folder of the file.
+    // The path contains two links, neither in the folder of the file.
     let swap = |name: &str, target: &Path| {
         symlink(target, folder.join("new-link")).unwrap();
         std::fs::rename(folder.join("new-link"), folder.join(name)).unwrap();
@@ -104,14 +104,14 @@ fn a_link_in_the_middle_of_a_path_is_followed() {
     swap("live", Path::new("releases/v3"));
     running.wait_for("defined", "function \\\"f\\\"");
     assert_eq!(running.call("f"), 3);
-    // The new file is followed now.
+    // The new file is watched now.
     returns(&folder.join("releases/v3/app/modules"), "f.wasm", 4);
     running.wait_for("defined", "function \\\"f\\\"");
     assert_eq!(running.call("f"), 4);
 }
 
 #[test]
-fn a_manifest_that_a_link_swaps_for_a_broken_one_is_followed_there() {
+fn a_manifest_behind_a_changed_link_is_watched_although_it_is_invalid() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     for (release, number) in [("v1", 1), ("v2", 2)] {
@@ -133,7 +133,7 @@ fn a_manifest_that_a_link_swaps_for_a_broken_one_is_followed_there() {
 }
 
 #[test]
-fn a_file_that_another_kind_of_file_replaces_comes_back() {
+fn a_file_reloads_after_another_kind_of_file_replaced_it() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let file = folder.join("f.wasm");
@@ -162,17 +162,20 @@ fn a_file_that_another_kind_of_file_replaces_comes_back() {
 }
 
 #[test]
-fn input_that_is_given_up_and_output_that_is_gone_are_failures() {
+fn a_line_that_is_too_long_and_a_closed_output_are_failures() {
     let folder = tempfile::tempdir().unwrap();
     let manifest = write(folder.path(), &format!("[modules.tools]\nfile = {:?}\n", sdk()));
     let call = "{\"function\": \"add\", \"arguments\": [1, 2]}\n";
     let long = format!("{call}{{\"function\": \"{}\"}}\n{call}", "f".repeat(200));
     let ran = wpc_with(long.as_bytes(), &["run", &manifest, "--max-line", "100B", "--ordered"]);
     assert_eq!(ran.status.code(), Some(1), "{}", err(&ran));
-    let (answers, said) = (out(&ran), err(&ran));
+    let (answers, message) = (out(&ran), err(&ran));
     assert!(answers.lines().count() == 2 && answers.contains("\"value\":3"), "{answers}");
-    assert!(said.contains("standard input was given up: line 2: it has more than 100"), "{said}");
-    // As long as it may be, and without an end.
+    assert!(
+        message.contains("failed to read standard input: line 2: longer than 100 bytes"),
+        "{message}"
+    );
+    // A line of the maximum length, without a line terminator.
     let exact = format!("{}{}", " ".repeat(101 - call.len()), call.trim_end());
     let ran = wpc_with(exact.as_bytes(), &["run", &manifest, "--max-line", "100B"]);
     assert_eq!(ran.status.code(), Some(0), "{}", err(&ran));
@@ -186,11 +189,11 @@ fn input_that_is_given_up_and_output_that_is_gone_are_failures() {
 }
 
 #[test]
-fn a_wat_file_with_a_mistake_is_shown_with_its_place() {
+fn an_error_in_a_wat_file_is_reported_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("main.wat");
     std::fs::write(&path, "(module\n  (func (export \"f\") nonsense))").unwrap();
-    let said = fails_with(7, &wpc(&["build", &path.display().to_string()]));
-    assert!(said.contains("main.wat:2:") && said.contains("(project)"), "{said}");
+    let message = fails_with(7, &wpc(&["build", &path.display().to_string()]));
+    assert!(message.contains("main.wat:2:") && message.contains("(project)"), "{message}");
     wat(folder.path(), "unused.wasm", "(module)");
 }

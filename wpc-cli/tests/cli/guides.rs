@@ -1,10 +1,10 @@
-//! The guides of `docs/` for authors and operators, followed from an empty folder.
+//! Runs the commands of the guides in `docs/` for authors and operators, from an empty folder.
 
 use crate::support::root;
 use crate::transcript::Reader;
 use std::path::Path;
 
-/// What installs something, or fetches the repository.
+/// Commands that install something or fetch the repository, and are not run.
 const INSTALLS: [&str; 3] = ["cargo install ", "git clone ", "rustup "];
 
 fn follow(guide: &str) {
@@ -15,7 +15,7 @@ fn follow(guide: &str) {
         path: Path::new(env!("CARGO_BIN_EXE_wpc")).parent().unwrap(),
         environment: vec![
             ("WPC_CACHE", here.join("cache")),
-            // It stays, so that the crates of others are compiled once.
+            // Kept between runs, so that third-party crates are compiled once.
             ("CARGO_TARGET_DIR", here.join("guides-target")),
         ],
         skipped: &INSTALLS,
@@ -26,18 +26,17 @@ fn follow(guide: &str) {
 }
 
 #[test]
-fn an_author_follows_the_guide() {
+fn the_commands_of_the_authors_guide_work() {
     follow("author");
 }
 
 #[test]
-fn an_operator_follows_the_guide() {
+fn the_commands_of_the_operators_guide_work() {
     follow("operator");
 }
 
-/// What the operator's table advises about exists.
 #[test]
-fn the_codes_of_the_guide_are_codes() {
+fn the_operators_guide_lists_existing_error_codes() {
     let text = std::fs::read_to_string(root("docs/operator.md")).unwrap();
     let table = text.split("| code | what happened | what to do |\n").nth(1).unwrap();
     let rows = table.lines().skip(1).take_while(|line| !line.is_empty());
@@ -46,6 +45,6 @@ fn the_codes_of_the_guide_are_codes() {
     assert!(codes.len() > 10);
     for code in codes {
         let is_code = wpc_host::ErrorCode::ALL.iter().any(|known| known.as_str() == code);
-        assert!(is_code, "`{code}` is not the code of an error");
+        assert!(is_code, "`{code}` is not an error code");
     }
 }

@@ -1,10 +1,10 @@
-//! Limits as options of commands and keys of manifests, and what errors call them.
+//! Limits as options of commands and keys of manifests, and their names in errors.
 
 use crate::running::write;
 use crate::support::{err, fails_with, out, sdk, wat, wpc, wpc_with};
 
 #[test]
-fn an_error_names_the_option_of_the_interface_in_use() {
+fn errors_name_the_option_or_key_of_the_interface() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let sdk = sdk();
@@ -53,30 +53,36 @@ fn an_error_names_the_option_of_the_interface_in_use() {
         ),
         (&large, "f", "[]", "--compile-time", "0s", "compile_time = \"0s\"", "invalid_options"),
     ] {
-        let said: Vec<serde_json::Value> = serde_json::from_str(arguments).unwrap();
-        let said: Vec<_> = said
+        let values: Vec<serde_json::Value> = serde_json::from_str(arguments).unwrap();
+        let values: Vec<_> = values
             .iter()
             .map(|argument| match argument {
                 serde_json::Value::String(text) => text.clone(),
                 other => other.to_string(),
             })
             .collect();
-        let said: Vec<_> = said.iter().map(String::as_str).collect();
-        let ran = wpc(&[&["call", file, function], &said[..], &[option, value]].concat());
-        let said = err(&ran);
-        assert!(!ran.status.success() && said.contains(&format!("`{option}`")), "{option}: {said}");
-        assert!(said.contains(&format!("({code})")) && !said.contains("imits"), "{option}: {said}");
+        let values: Vec<_> = values.iter().map(String::as_str).collect();
+        let ran = wpc(&[&["call", file, function], &values[..], &[option, value]].concat());
+        let message = err(&ran);
+        assert!(
+            !ran.status.success() && message.contains(&format!("`{option}`")),
+            "{option}: {message}"
+        );
+        assert!(
+            message.contains(&format!("({code})")) && !message.contains("imits"),
+            "{option}: {message}"
+        );
 
         let entry = format!("[functions.{function}]\nfile = {file:?}\nlimits = {{ {key} }}\n");
         let call = format!("{{\"function\": \"{function}\", \"arguments\": {arguments}}}\n");
         let ran = wpc_with(call.as_bytes(), &["run", &write(folder, &entry)]);
-        let said = format!("{}{}", out(&ran), err(&ran));
+        let message = format!("{}{}", out(&ran), err(&ran));
         let key = key.split(' ').next().unwrap();
-        assert!(said.contains(&format!("`{key}` in its limits")), "{key}: {said}");
-        assert!(said.contains(code) && !said.contains("--"), "{key}: {said}");
+        assert!(message.contains(&format!("`{key}` in its limits")), "{key}: {message}");
+        assert!(message.contains(code) && !message.contains("--"), "{key}: {message}");
     }
-    let said = fails_with(2, &wpc(&["call", &spins, "f", "--timeout", "0s"]));
-    assert!(said.contains("`--timeout` must be longer than zero"), "{said}");
+    let message = fails_with(2, &wpc(&["call", &spins, "f", "--timeout", "0s"]));
+    assert!(message.contains("`--timeout` must be longer than zero"), "{message}");
     for (option, value) in [
         ("--memory", "1"),
         ("--table-elements", "1"),
@@ -88,8 +94,8 @@ fn an_error_names_the_option_of_the_interface_in_use() {
         ("--recycle-after-calls", "0"),
     ] {
         let ran = wpc(&["inspect", &large, option, value]);
-        let said = format!("{}{}", out(&ran), err(&ran));
-        assert!(said.contains(&format!("`{option}`")), "{option}: {said}");
+        let message = format!("{}{}", out(&ran), err(&ran));
+        assert!(message.contains(&format!("`{option}`")), "{option}: {message}");
     }
 }
 
@@ -108,9 +114,9 @@ fn every_limit_is_an_option_of_each_command_that_takes_a_module() {
 }
 
 #[test]
-fn a_limit_can_be_raised_as_well() {
+fn a_limit_can_be_raised() {
     let folder = tempfile::tempdir().unwrap();
-    // Some 200 KiB of stack for each thousand laps.
+    // About 200 KiB of stack for every 1,000 recursions.
     let deep = wat(
         folder.path(),
         "deep.wasm",
@@ -126,7 +132,7 @@ fn a_limit_can_be_raised_as_well() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn one_call_needs_no_more_than_8_gib_of_address_space() {
+fn a_call_needs_at_most_8_gib_of_address_space() {
     let limited = |arguments: &[&str]| {
         let script = "ulimit -v 8388608 && exec \"$@\"";
         let ran = std::process::Command::new("sh")
@@ -143,7 +149,7 @@ fn one_call_needs_no_more_than_8_gib_of_address_space() {
     assert_eq!(limited(&["call", &sdk, "add", "40", "2", "--fuel", "100000"]), "42\n");
     assert_eq!(limited(&["call", &sdk, "add", "40", "2", "--no-cache"]), "42\n");
     assert!(limited(&["inspect", &sdk]).contains("add(a: i32, b: i32) -> i32"));
-    // Its sandbox has a second heap, for exceptions.
+    // The sandbox of this module has a second heap, for exceptions.
     let throws = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/exceptions/throws.wasm");
     assert_eq!(limited(&["call", throws, "caught", "5"]), "52\n");
     assert_eq!(limited(&["call", throws, "caught", "5", "--fuel", "100000"]), "52\n");

@@ -1,13 +1,17 @@
-//! The command as a shell sees it: what it prints, and what it exits with.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+//! Tests of the command `wpc` as a process: its output and its exit codes.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod builds;
 mod by_manifest;
+mod cache;
 mod calls;
+mod declarations;
 mod events;
 #[cfg(unix)]
 mod files;
 #[cfg(unix)]
 mod guides;
+mod inspect;
 mod limits;
 mod manifests;
 mod names;

@@ -1,4 +1,4 @@
-//! `run` and `test`: pools as a manifest says.
+//! `run` and `test`: pools that a manifest defines.
 
 use crate::running::{Running, write};
 use crate::support::{err, fails_with, out, root, sdk, wat, wpc, wpc_with};
@@ -15,7 +15,7 @@ fn answers(output: &std::process::Output) -> Vec<Value> {
 }
 
 #[test]
-fn calls_are_lines_and_so_are_answers() {
+fn calls_and_answers_are_json_lines() {
     let folder = tempfile::tempdir().unwrap();
     let guests = root("examples/guests/wasm").display().to_string();
     let manifest = write(
@@ -44,16 +44,16 @@ fn calls_are_lines_and_so_are_answers() {
         {"id": 1, "function": "label", "arguments": ["/a/b.txt"]}
         {"id": 2, "function": "add", "arguments": [40, 2], "timeout": "1s", "affinity": "a"}
         {"id": 3, "function": "fails", "arguments": [3]}
-        {"id": 4, "function": "nobody"}
+        {"id": 4, "function": "missing"}
         {"id": 5, "function": "add", "arguments": [1, "x"]}
         {"id": 6, "function": "add", "argumentz": [1]}
         {"id": 7, "function": "add", "arguments": [1, 2], "pin": "0000000000000000000000000000000000000000"}
         {"id": 8, "function": "add", "arguments": [1, 2], "pin": "0"}
-        this is none
+        not a call
     "#;
     let ran = wpc_with(calls.as_bytes(), &["run", &manifest]);
     let answers = answers(&ran);
-    let [broken, label, add, fails, nobody, mistyped, misspelt, pinned, ill_pinned] =
+    let [broken, label, add, fails, missing, mistyped, misspelt, pinned, invalid_pin] =
         answers.as_slice()
     else {
         panic!("{answers:?}")
@@ -62,16 +62,16 @@ fn calls_are_lines_and_so_are_answers() {
     assert!(label["function_hash_sha1"].as_str().unwrap().len() == 40, "{label}");
     assert_eq!(add["value"], 42);
     assert_eq!(fails["error"]["guest"]["name"], "TooSmall");
-    assert_eq!(nobody["error"]["code"], "function_not_defined");
+    assert_eq!(missing["error"]["code"], "function_not_defined");
     assert!(mistyped["error"]["message"].as_str().unwrap().contains("`b` must be i32"));
     assert!(misspelt["error"]["message"].as_str().unwrap().contains("line 7: unknown field"));
     assert_eq!(pinned["error"]["code"], "pin_mismatch", "{pinned}");
-    assert_eq!(ill_pinned["error"]["code"], "usage");
+    assert_eq!(invalid_pin["error"]["code"], "usage");
     assert!(broken["error"]["message"].as_str().unwrap().contains("line 10"), "{broken}");
 }
 
 #[test]
-fn functions_of_a_module_have_the_names_of_their_exports_and_sandboxes_of_their_own_if_asked() {
+fn functions_of_a_module_may_have_separate_sandboxes() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     wat(
@@ -103,7 +103,7 @@ fn functions_of_a_module_have_the_names_of_their_exports_and_sandboxes_of_their_
 }
 
 #[test]
-fn answers_come_in_order_where_that_is_wanted() {
+fn answers_are_in_the_order_of_calls_with_the_option_ordered() {
     let folder = tempfile::tempdir().unwrap();
     let manifest =
         write(folder.path(), &format!("[modules.tools]\nfile = {:?}\n[pool]\nworkers = 4", sdk()));
@@ -120,7 +120,7 @@ fn answers_come_in_order_where_that_is_wanted() {
 }
 
 #[test]
-fn everything_that_is_wrong_with_a_manifest_is_told_with_its_line() {
+fn all_problems_of_a_manifest_are_reported_with_their_lines() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     wat(
@@ -153,8 +153,8 @@ file = "f.wasm"
 file = "f.wasm"
 "#,
     );
-    let said = fails_with(2, &wpc(&["run", &manifest, "--check"]));
-    for told in [
+    let message = fails_with(2, &wpc(&["run", &manifest, "--check"]));
+    for expected in [
         "wpc.toml:2: constant \"LIMIT\"",
         "wpc.toml:3: constant \"NONE\"",
         "wpc.toml:4: function \"lost\"",
@@ -166,21 +166,21 @@ file = "f.wasm"
         "wpc.toml:10: function \"stdin\": `stdin` cannot be granted",
         "wpc.toml:13: function \"label\" needs dependency \"path_dep\"",
         "wpc.toml:13: function \"label\" needs constant \"SERVICE_PREFIX\"",
-        "wpc.toml:16: function \"WPCFunction1\": function \"WPCFunction1\" is defined by module \"again\" already",
+        "wpc.toml:16: function \"WPCFunction1\": function \"WPCFunction1\" is already defined by module \"again\"",
     ] {
-        assert!(said.contains(told), "{told} is not in:\n{said}");
+        assert!(message.contains(expected), "missing {expected} in:\n{message}");
     }
-    let said = fails_with(2, &wpc(&["--json", "run", &manifest, "--check"]));
-    let told: Value = serde_json::from_str(&said).unwrap();
-    assert!(told["error"]["problems"].as_array().unwrap().len() >= 9, "{told}");
-    let only_refused = write(folder, "[functions.asks]\nfile = \"asks.wasm\"");
-    fails_with(3, &wpc(&["run", &only_refused]));
+    let message = fails_with(2, &wpc(&["--json", "run", &manifest, "--check"]));
+    let output: Value = serde_json::from_str(&message).unwrap();
+    assert!(output["error"]["problems"].as_array().unwrap().len() >= 9, "{output}");
+    let only_rejected = write(folder, "[functions.asks]\nfile = \"asks.wasm\"");
+    fails_with(3, &wpc(&["run", &only_rejected]));
 }
 
 #[test]
-fn a_manifest_that_cannot_be_read_is_told_with_its_line() {
+fn an_error_in_a_manifest_is_reported_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
-    for (text, told) in [
+    for (text, expected) in [
         ("[pool]\nworkers = 2\ncall_timeout = \"soon\"", "wpc.toml:3: "),
         ("[pool]\nworker = 2", "wpc.toml:2: unknown field `worker`"),
         ("[functions.f]\nfile = 3", "wpc.toml:2: "),
@@ -188,17 +188,23 @@ fn a_manifest_that_cannot_be_read_is_told_with_its_line() {
         ("[functions.f]\ngrants = []", "wpc.toml:1: missing field `file`"),
     ] {
         let manifest = write(folder.path(), text);
-        let said = fails_with(2, &wpc(&["run", &manifest]));
-        assert!(said.contains(told) && said.contains("(manifest)"), "{told}: {said}");
+        let message = fails_with(2, &wpc(&["run", &manifest]));
+        assert!(
+            message.contains(expected) && message.contains("(manifest)"),
+            "{expected}: {message}"
+        );
     }
     let options = write(folder.path(), "[pool]\ncall_timeout = \"0s\"\nmax_live_instances = 0");
-    let said = fails_with(2, &wpc(&["run", &options]));
-    assert!(said.contains("`call_timeout`") && said.contains("`max_live_instances`"), "{said}");
+    let message = fails_with(2, &wpc(&["run", &options]));
+    assert!(
+        message.contains("`call_timeout`") && message.contains("`max_live_instances`"),
+        "{message}"
+    );
     let nowhere = folder.path().join("nowhere").display().to_string();
     assert!(fails_with(1, &wpc(&["run", &nowhere])).contains("nowhere"));
 }
 
-/// A module whose `f` returns the number.
+/// Writes a module whose function `f` returns the number.
 pub(crate) fn returns(folder: &Path, file: &str, number: i32) {
     let text = format!(r#"(module (func (export "f") (result i32) i32.const {number}))"#);
     wat(folder, "new", &text);
@@ -206,7 +212,7 @@ pub(crate) fn returns(folder: &Path, file: &str, number: i32) {
 }
 
 #[test]
-fn what_changes_is_defined_anew_and_what_is_broken_leaves_what_stood_there() {
+fn changes_are_applied_and_a_rejected_change_keeps_the_previous_definition() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     returns(folder, "f.wasm", 1);
@@ -248,7 +254,7 @@ fn what_changes_is_defined_anew_and_what_is_broken_leaves_what_stood_there() {
 }
 
 #[test]
-fn a_dependency_and_what_uses_it_change_together() {
+fn a_dependency_and_its_users_change_together() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let module = |file, text| {
@@ -263,7 +269,7 @@ fn a_dependency_and_what_uses_it_change_together() {
     let both = "[dependencies.lib]\nfile = \"lib.wasm\"\n[functions.f]\nfile = \"f.wasm\"\n";
     let mut running = Running::watch(&write(folder, both));
     assert_eq!(running.call("f"), 1);
-    // Neither goes with the other's old version; the manifest, touched last, brings both.
+    // Neither module is compatible with the other's old version. The manifest changes last, and names both new files.
     module("lib2.wasm", r#"(module (func (export "two") (result i32) i32.const 2))"#);
     module(
         "f2.wasm",
@@ -272,7 +278,7 @@ fn a_dependency_and_what_uses_it_change_together() {
     write(folder, &both.replace(".wasm", "2.wasm"));
     running.wait_for("defined", "function \\\"f\\\"");
     assert_eq!(running.call("f"), 2);
-    // A pair that does not go together either leaves the pair that stood there.
+    // The new pair is not compatible either, so the previous pair stays active.
     module("f3.wasm", r#"(module (import "lib" "three" (func)) (func (export "f")))"#);
     write(folder, &both.replace("f.wasm", "f3.wasm"));
     running.wait_for("refused", "dependency");
@@ -280,7 +286,7 @@ fn a_dependency_and_what_uses_it_change_together() {
 }
 
 #[test]
-fn what_is_renamed_or_still_needed_goes_on_serving() {
+fn renamed_and_required_items_stay_active() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     returns(folder, "f.wasm", 1);
@@ -304,12 +310,12 @@ fn what_is_renamed_or_still_needed_goes_on_serving() {
     running.wait_for("refused", "function \\\"g\\\" needs it");
     assert_eq!(running.call("g"), 1);
     write(folder, &format!("[pool]\nworkers = 3\n[dependencies.lib]\nfile = \"lib.wasm\"\n{g}"));
-    running.wait_for("refused", "[pool] is chosen once");
+    running.wait_for("refused", "changes to [pool] take effect");
 }
 
 #[test]
 #[cfg(unix)]
-fn a_pool_that_is_asked_to_end_answers_what_it_took() {
+fn a_signal_stops_an_idle_pool() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     returns(folder, "f.wasm", 1);
@@ -321,18 +327,18 @@ fn a_pool_that_is_asked_to_end_answers_what_it_took() {
 }
 
 #[test]
-fn a_manifests_tests_are_run() {
+fn the_tests_of_a_manifest_are_run() {
     let folder = tempfile::tempdir().unwrap();
     let module = format!("[modules.tools]\nfile = {:?}\n", sdk());
     let test = |text: &str| format!("[[tests]]\nfunction = \"add\"\narguments = [1, 2]\n{text}\n");
     let good = [test("value = 3"), test("")].concat()
         + "[[tests]]\nfunction = \"fails\"\narguments = [3]\nerror = \"TooSmall\"\n"
-        + "[[tests]]\nfunction = \"nobody\"\nerror = \"function_not_defined\"\n";
+        + "[[tests]]\nfunction = \"missing\"\nerror = \"function_not_defined\"\n";
     let manifest = write(folder.path(), &format!("{module}{good}"));
     assert_eq!(out(&wpc(&["test", &manifest])), "4 tests passed\n");
     let bad = [test("value = 4"), test("error = \"trap\"")].concat();
     let manifest = write(folder.path(), &format!("{module}{bad}"));
-    let said = fails_with(7, &wpc(&["test", &manifest]));
-    assert!(said.contains("wpc.toml:3: \"add\" returned 3, not 4"), "{said}");
-    assert!(said.contains("wpc.toml:7: \"add\" returned 3, and no error trap"), "{said}");
+    let message = fails_with(7, &wpc(&["test", &manifest]));
+    assert!(message.contains("wpc.toml:3: \"add\" returned 3, expected 4"), "{message}");
+    assert!(message.contains("wpc.toml:7: \"add\" returned 3, expected error trap"), "{message}");
 }

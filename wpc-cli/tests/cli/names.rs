@@ -1,28 +1,28 @@
-//! Exports and what they are called on the command line.
+//! Names of exports on the command line.
 
 use crate::running::write;
 use crate::support::{err, fails_with, out, sdk, wat, wpc, wpc_with};
 use serde_json::Value;
 
 #[test]
-fn a_misspelt_function_is_told_the_nearest_name() {
+fn the_nearest_name_is_suggested_for_a_misspelt_function() {
     let sdk = sdk();
     for command in ["call", "bench"] {
-        let said = fails_with(3, &wpc(&[command, &sdk, "ad", "1", "2"]));
-        assert!(said.contains("; did you mean \"add\"?"), "{said}");
-        // Beyond the first few names that the error lists.
-        let said = fails_with(3, &wpc(&[command, &sdk, "spin"]));
-        assert!(said.contains("; did you mean \"spins\"?"), "{said}");
-        let said = fails_with(3, &wpc(&[command, &sdk, "something_else"]));
-        assert!(!said.contains("did you mean"), "{said}");
+        let message = fails_with(3, &wpc(&[command, &sdk, "ad", "1", "2"]));
+        assert!(message.contains("; did you mean \"add\"?"), "{message}");
+        // A name that the error does not list.
+        let message = fails_with(3, &wpc(&[command, &sdk, "spin"]));
+        assert!(message.contains("; did you mean \"spins\"?"), "{message}");
+        let message = fails_with(3, &wpc(&[command, &sdk, "something_else"]));
+        assert!(!message.contains("did you mean"), "{message}");
     }
-    let said = fails_with(3, &wpc(&["--json", "call", &sdk, "ad", "1", "2"]));
-    let error: Value = serde_json::from_str(&said).unwrap();
+    let message = fails_with(3, &wpc(&["--json", "call", &sdk, "ad", "1", "2"]));
+    let error: Value = serde_json::from_str(&message).unwrap();
     assert_eq!(error["error"]["nearest"], "add");
 }
 
 #[test]
-fn an_export_of_any_name_is_called_by_it() {
+fn an_export_with_any_name_can_be_called() {
     let folder = tempfile::tempdir().unwrap();
     let module = wat(
         folder.path(),
@@ -38,12 +38,12 @@ fn an_export_of_any_name_is_called_by_it() {
         assert_eq!(out(&ran), format!("{value}\n"), "{}", err(&ran));
     }
     assert_eq!(out(&wpc(&["call", &module, "ü", "-4"])), "-4\n");
-    let told = out(&wpc(&["inspect", &module]));
+    let output = out(&wpc(&["inspect", &module]));
     let how = "\n      how to call it: define the whole module and call it by this name";
-    assert!(told.contains(&format!("  get-answer() -> i32{how}")), "{told}");
-    assert!(told.contains(&format!("  ns:pkg/iface#fn() -> i32{how}")), "{told}");
-    let said = fails_with(3, &wpc(&["call", &module, "get_answer"]));
-    assert!(said.contains("did you mean \"get-answer\"?"), "{said}");
+    assert!(output.contains(&format!("  get-answer() -> i32{how}")), "{output}");
+    assert!(output.contains(&format!("  ns:pkg/iface#fn() -> i32{how}")), "{output}");
+    let message = fails_with(3, &wpc(&["call", &module, "get_answer"]));
+    assert!(message.contains("did you mean \"get-answer\"?"), "{message}");
     let ran = wpc(&["bench", &module, "get-answer", "--seconds", "1"]);
     assert_eq!(ran.status.code(), Some(0), "{}", err(&ran));
     let entry = "[functions.answer]\nfile = \"names.wasm\"\nexport = \"get-answer\"\n";
@@ -55,7 +55,7 @@ fn an_export_of_any_name_is_called_by_it() {
 #[test]
 fn a_wasi_program_with_other_exports_runs() {
     let folder = tempfile::tempdir().unwrap();
-    // As emcc, TinyGo and clang export them beside a program's start.
+    // Exports that emcc, TinyGo and clang add to a program.
     let program = wat(
         folder.path(),
         "program.wasm",
@@ -72,9 +72,15 @@ fn a_wasi_program_with_other_exports_runs() {
     assert_eq!((ran.status.code(), out(&ran).as_str()), (Some(0), "hello"), "{}", err(&ran));
     for (name, arguments) in [("stackSave", vec![]), ("malloc", vec!["8"])] {
         let ran = wpc(&[&["call", &program, name, "--grant", "wasi"], &arguments[..]].concat());
-        let said = fails_with(3, &ran);
-        assert!(said.contains("(export_of_command)") && said.contains("call `_start`"), "{said}");
+        let message = fails_with(3, &ran);
+        assert!(
+            message.contains("(export_of_command)") && message.contains("call `_start`"),
+            "{message}"
+        );
     }
-    let told = out(&wpc(&["inspect", &program]));
-    assert!(told.contains("  _start() -> ()") && told.contains("malloc: a function"), "{told}");
+    let output = out(&wpc(&["inspect", &program]));
+    assert!(
+        output.contains("  _start() -> ()") && output.contains("malloc: a function"),
+        "{output}"
+    );
 }

@@ -1,14 +1,14 @@
-//! The commands of README and its like, run as a new user would type them.
+//! Runs the commands of the READMEs as a new user would type them.
 
 use crate::projects::expects_every_compiler;
 use crate::support::{err, out, root, wpc_from};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What CI runs itself, or what installs something.
-const NOT_HERE: [&str; 4] = ["cargo ", "rustup ", "pip ", "npm install "];
+/// Commands that CI runs separately, or that install something.
+const SKIPPED: [&str; 4] = ["cargo ", "rustup ", "pip ", "npm install "];
 
-/// The repository, as a folder of its own in which anything may be written.
+/// A writable copy of the repository: links to most of it, and copies of the folders that the commands write to.
 struct Copy(tempfile::TempDir);
 
 impl Copy {
@@ -22,7 +22,7 @@ impl Copy {
         Self(folder)
     }
 
-    /// Runs each block of commands in a document, from this folder of the repository.
+    /// Runs each block of commands of a document, in the folder `from` of the repository.
     fn run_blocks(&self, document: &str, from: &str) {
         let text = std::fs::read_to_string(root(document)).unwrap();
         let blocks: Vec<_> = text.split("```sh\n").skip(1).collect();
@@ -31,8 +31,8 @@ impl Copy {
         let path = std::env::var("PATH").unwrap();
         for block in blocks {
             let block = block.split("```").next().unwrap();
-            let is_here = |line: &&str| NOT_HERE.iter().all(|not| !line.starts_with(not));
-            let script = block.lines().filter(is_here).collect::<Vec<_>>().join("\n");
+            let is_run = |line: &&str| SKIPPED.iter().all(|start| !line.starts_with(start));
+            let script = block.lines().filter(is_run).collect::<Vec<_>>().join("\n");
             let ran = Command::new("sh")
                 .args(["-eu", "-c", &script])
                 .current_dir(self.0.path().join(from))
@@ -72,7 +72,7 @@ fn copy_all(from: &Path, to: &Path) {
 }
 
 #[test]
-fn every_command_of_the_readme_works() {
+fn the_commands_of_the_readme_work() {
     Copy::new().run_blocks("README.md", "");
     let ci = std::fs::read_to_string(root(".ci/run")).unwrap();
     for line in ["cargo test --workspace", "examples/quickstart", "examples/plugin_host"] {
@@ -81,7 +81,7 @@ fn every_command_of_the_readme_works() {
 }
 
 #[test]
-fn every_command_of_the_languages_works() {
+fn the_commands_of_the_language_examples_work() {
     let copy = Copy::new();
     copy.run_blocks("examples/languages/README.md", "");
     if expects_every_compiler() {
@@ -93,7 +93,7 @@ fn every_command_of_the_languages_works() {
 }
 
 #[test]
-fn the_manifest_of_the_documentation_is_one() {
+fn the_documented_manifest_is_valid() {
     let text = std::fs::read_to_string(root("docs/manifest.md")).unwrap();
     let manifest = text.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     let folder = tempfile::tempdir().unwrap();

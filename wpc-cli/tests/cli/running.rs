@@ -1,4 +1,4 @@
-//! A pool of `wpc run` that is under way: calls go in, answers and notices come out.
+//! A running `wpc run`: sends calls, and receives answers and notices.
 
 use crate::support::start;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-/// Writes a manifest all at once, as careful writers do; readers never see half of it.
+/// Replaces a manifest atomically, so that readers never see a partial one.
 pub(crate) fn write(folder: &Path, text: &str) -> String {
     let path = folder.join("wpc.toml");
     std::fs::write(folder.join("new"), text).unwrap();
@@ -16,21 +16,21 @@ pub(crate) fn write(folder: &Path, text: &str) -> String {
     path.display().to_string()
 }
 
-/// How long anything is waited for. Far beyond what it takes: reaching it is the failure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// The maximum wait for anything. It is far longer than necessary, so that only a hang reaches it.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The lines that come out of there, each as it comes.
+/// Reads lines on a thread.
 fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = sync_channel(1000);
     #[expect(clippy::disallowed_methods, reason = "ends with the process that it reads from")]
     std::thread::spawn(move || {
-        // The test may be over.
+        // Sending fails when the test is over.
         BufReader::new(from).lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
     });
     lines
 }
 
-/// A pool that runs.
+/// A process of `wpc run`.
 pub(crate) struct Running {
     pub(crate) child: Child,
     pub(crate) calls: Option<ChildStdin>,
@@ -39,7 +39,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// One that follows its files.
+    /// Starts with `--watch`.
     pub(crate) fn watch(manifest: &str) -> Self {
         Self::start(&["--json", "run", manifest, "--watch"])
     }
@@ -50,7 +50,7 @@ impl Running {
         running
     }
 
-    /// A process whose answers are not read.
+    /// Starts without reading standard output.
     pub(crate) fn start_unread(arguments: &[&str]) -> Self {
         let mut child = start(arguments);
         Self {
@@ -61,7 +61,7 @@ impl Running {
         }
     }
 
-    /// Writes a call, without waiting for its answer.
+    /// Sends a call without waiting for its answer.
     pub(crate) fn send(&mut self, function: &str, arguments: Value) {
         let call = json!({ "function": function, "arguments": arguments });
         writeln!(self.calls.as_mut().unwrap(), "{call}").unwrap();
@@ -69,7 +69,7 @@ impl Running {
 
     /// The next answer.
     pub(crate) fn answer(&self) -> Value {
-        serde_json::from_str(&self.answers.recv_timeout(PATIENCE).unwrap()).unwrap()
+        serde_json::from_str(&self.answers.recv_timeout(TIMEOUT).unwrap()).unwrap()
     }
 
     /// The result of a call, or the code of its error.
@@ -83,12 +83,12 @@ impl Running {
         }
     }
 
-    /// Waits for a notice that says this.
-    pub(crate) fn wait_for(&mut self, event: &str, said: &str) {
+    /// Waits for a notice of this event that contains `text`. Panics at an unexpected rejection.
+    pub(crate) fn wait_for(&mut self, event: &str, text: &str) {
         loop {
             let line = self.notice();
             let notice: Value = serde_json::from_str(&line).unwrap();
-            if notice["event"] == event && line.contains(said) {
+            if notice["event"] == event && line.contains(text) {
                 return;
             }
             assert!(event == "refused" || notice["event"] != "refused", "{line}");
@@ -97,10 +97,10 @@ impl Running {
 
     /// The next line of standard error.
     pub(crate) fn notice(&self) -> String {
-        self.notices.recv_timeout(PATIENCE).unwrap()
+        self.notices.recv_timeout(TIMEOUT).unwrap()
     }
 
-    /// What it exits with.
+    /// Waits for the process, and returns its exit code.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
@@ -108,7 +108,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended.
+        // Fails if the process has exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! How `wpc run` ends when a signal asks for it.
+//! Signals that stop or reload `wpc run`.
 
 use crate::manifests::returns;
 use crate::running::{Running, write};
@@ -6,7 +6,7 @@ use crate::support::{sdk, wat};
 use serde_json::json;
 use std::path::Path;
 
-/// A manifest with `spin`, which logs a line and never ends, and the functions of the SDK's fixture.
+/// A manifest with `spin`, which logs a line and never returns, and the functions of the SDK's fixture.
 fn manifest(folder: &Path, stop_timeout: &str) -> String {
     wat(
         folder,
@@ -37,7 +37,7 @@ fn signal(running: &Running, name: &str) {
 }
 
 #[test]
-fn a_signal_interrupts_what_still_runs_after_the_stop_timeout() {
+fn a_signal_interrupts_calls_that_run_past_the_stop_timeout() {
     let folder = tempfile::tempdir().unwrap();
     let mut running = Running::start(&["--json", "run", &manifest(folder.path(), "50ms")]);
     running.send("spin", json!([]));
@@ -49,7 +49,7 @@ fn a_signal_interrupts_what_still_runs_after_the_stop_timeout() {
 }
 
 #[test]
-fn a_second_signal_ends_at_once() {
+fn a_second_signal_ends_the_process_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let mut running = Running::start(&["--json", "run", &manifest(folder.path(), "1h")]);
     running.send("spin", json!([]));
@@ -60,10 +60,10 @@ fn a_second_signal_ends_at_once() {
     assert_eq!(running.exit_code(), Some(130));
 }
 
-/// A pool whose standard output is full and not read. It still serves calls.
+/// A pool whose standard output is full and is not read. It still serves calls.
 fn stalled(folder: &Path, stop_timeout: &str) -> Running {
     let mut running = Running::start_unread(&["--json", "run", &manifest(folder, stop_timeout)]);
-    // More than any pipe holds.
+    // Larger than the capacity of a pipe.
     running.send("join", json!(["a".repeat(4 << 20), ""]));
     running.send("speak", json!(["served"]));
     running.wait_for("log", "served");
@@ -71,7 +71,7 @@ fn stalled(folder: &Path, stop_timeout: &str) -> Running {
 }
 
 #[test]
-fn a_stalled_reader_does_not_hold_up_a_second_signal() {
+fn a_second_signal_ends_the_process_despite_a_stalled_reader() {
     let folder = tempfile::tempdir().unwrap();
     let mut running = stalled(folder.path(), "1h");
     signal(&running, "TERM");
@@ -81,17 +81,17 @@ fn a_stalled_reader_does_not_hold_up_a_second_signal() {
 }
 
 #[test]
-fn a_stalled_reader_does_not_hold_up_the_end_for_ever() {
+fn a_stop_ends_the_process_despite_a_stalled_reader() {
     let folder = tempfile::tempdir().unwrap();
     let mut running = stalled(folder.path(), "50ms");
     signal(&running, "TERM");
     running.wait_for("stopping", "50ms");
-    assert!(running.notice().contains("its reader took nothing for 1s"));
+    assert!(running.notice().contains("standard output was not read for 1s"));
     assert_eq!(running.exit_code(), Some(1));
 }
 
 #[test]
-fn a_stalled_reader_and_an_input_that_ended_leave_signals_their_effect() {
+fn signals_work_after_the_input_ended_with_a_stalled_reader() {
     let folder = tempfile::tempdir().unwrap();
     let mut running = stalled(folder.path(), "1h");
     drop(running.calls.take());
@@ -102,7 +102,7 @@ fn a_stalled_reader_and_an_input_that_ended_leave_signals_their_effect() {
 }
 
 #[test]
-fn sighup_reloads_and_a_refusal_that_ends_is_reported() {
+fn sighup_reloads_and_recovery_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     returns(folder, "f.wasm", 1);
@@ -118,7 +118,7 @@ fn sighup_reloads_and_a_refusal_that_ends_is_reported() {
     signal(&running, "HUP");
     running.wait_for("refused", "not_wasm");
     assert_eq!(running.call("f"), 2);
-    // What stood there all the time: nothing is defined anew.
+    // The content of the active definition: the function is not defined again.
     returns(folder, "f.wasm", 2);
     signal(&running, "HUP");
     running.wait_for("recovered", "wpc.toml");

@@ -1,4 +1,4 @@
-//! Runs the command, and sees what it says.
+//! Runs the command and captures its output.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ pub(crate) fn sdk() -> String {
     root("fixtures/wasm/sdk.wasm").display().to_string()
 }
 
-/// A module of this text, in a file of this name in the folder.
+/// Compiles the text to a module in a file of the folder; returns its path.
 pub(crate) fn wat(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     std::fs::write(&path, wat::parse_str(text).unwrap()).unwrap();
@@ -21,12 +21,12 @@ pub(crate) fn wat(folder: &Path, name: &str, text: &str) -> String {
 
 pub(crate) fn wpc_with(input: &[u8], arguments: &[&str]) -> Output {
     let mut child = start(arguments);
-    // It may have ended without reading.
+    // Fails if the command exits without reading its input.
     let _ = child.stdin.take().unwrap().write_all(input);
     child.wait_with_output().unwrap()
 }
 
-/// The command, under way. What it compiles it keeps for the other tests.
+/// Starts the command, with a compile cache that all tests share.
 pub(crate) fn start(arguments: &[&str]) -> Child {
     start_from(Path::new("."), arguments)
 }
@@ -43,7 +43,7 @@ fn start_from(folder: &Path, arguments: &[&str]) -> Child {
         .unwrap()
 }
 
-/// The command, from this folder.
+/// Runs the command in a folder.
 pub(crate) fn wpc_from(folder: &Path, arguments: &[&str]) -> Output {
     start_from(folder, arguments).wait_with_output().unwrap()
 }
@@ -60,7 +60,7 @@ pub(crate) fn err(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// Sees that it failed with this code, and gives what it said.
+/// Checks that the command failed with this exit code; returns its standard error.
 pub(crate) fn fails_with(code: i32, output: &Output) -> String {
     assert_eq!(output.status.code(), Some(code), "{}{}", out(output), err(output));
     assert!(output.stdout.is_empty(), "{}", out(output));

@@ -1,12 +1,12 @@
-//! Text of guests, as it is shown.
+//! Escaping of guest text in the command's output.
 
 use crate::running::write;
 use crate::support::{err, fails_with, out, sdk, wat, wpc, wpc_with};
 
-/// What a hostile text tries: a line of its own, a terminal's colours, and a changed order.
+/// Hostile text: a forged line, terminal control sequences, and bidirectional controls.
 const FORGED: &str = "text\nerror: forged\r\u{1b}[31m\u{9b}1m\u{202e}dne\u{2066}\u{2028}";
 
-/// Sees that each line begins with one of these, and leads no terminal.
+/// Checks that each line begins with one of `starts`, and that the text does not control the terminal.
 fn assert_harmless(shown: &str, starts: &[&str]) {
     for line in shown.lines() {
         assert!(starts.iter().any(|start| line.starts_with(start)), "{line:?}\n{shown}");
@@ -20,7 +20,7 @@ fn assert_harmless(shown: &str, starts: &[&str]) {
 }
 
 #[test]
-fn log_lines_errors_and_results_are_one_line_each() {
+fn log_lines_errors_and_results_are_escaped() {
     let sdk = sdk();
     assert_harmless(&err(&wpc(&["call", &sdk, "speak", FORGED])), &["[warn] "]);
     assert_harmless(&fails_with(5, &wpc(&["call", &sdk, "panics", FORGED])), &["error: function"]);
@@ -33,11 +33,11 @@ fn log_lines_errors_and_results_are_one_line_each() {
     let manifest = write(folder.path(), &format!("[modules.tools]\nfile = {sdk:?}\n"));
     let call = serde_json::json!({ "function": "speak", "arguments": [FORGED] });
     let ran = wpc_with(format!("{call}\n").as_bytes(), &["run", &manifest]);
-    // A line with its time, in this century.
+    // Log lines begin with the year.
     assert_harmless(&err(&ran), &["ready: ", "20"]);
 }
 
-/// A text in a WAT string.
+/// The bytes of a text, escaped for a WAT string.
 fn quoted(text: &str) -> String {
     text.bytes().map(|byte| format!("\\{byte:02x}")).collect()
 }
@@ -46,7 +46,7 @@ fn quoted(text: &str) -> String {
 fn the_parts_of_a_guest_error_are_escaped() {
     let folder = tempfile::tempdir().unwrap();
     let piece = |text: &str| format!("\\{:02x}{}", text.len(), quoted(text));
-    // A reply of the contract: the error's name, message and stack.
+    // A reply with an error: its name, message and stack.
     let reply = format!("\\01{}{}{}", piece(FORGED), piece(FORGED), piece(FORGED));
     let length = 1 + 3 * (1 + FORGED.len());
     let module = wat(
@@ -61,13 +61,13 @@ fn the_parts_of_a_guest_error_are_escaped() {
             16_u64 << 32 | length as u64
         ),
     );
-    let said = fails_with(4, &wpc_with(b"", &["call", &module, "f", "--raw"]));
-    assert_harmless(&said, &["error: function", "    "]);
-    assert_eq!(said.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{said}");
+    let message = fails_with(4, &wpc_with(b"", &["call", &module, "f", "--raw"]));
+    assert_harmless(&message, &["error: function", "    "]);
+    assert_eq!(message.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{message}");
 }
 
 #[test]
-fn what_a_function_prints_is_shown_as_log_lines() {
+fn the_output_of_a_function_is_shown_as_log_lines() {
     let folder = tempfile::tempdir().unwrap();
     let text = "text\nerror: forged \u{202e}\n";
     let module = wat(
@@ -89,7 +89,7 @@ fn what_a_function_prints_is_shown_as_log_lines() {
 }
 
 #[test]
-fn names_in_a_module_are_escaped_by_inspect() {
+fn inspect_escapes_names_of_a_module() {
     let folder = tempfile::tempdir().unwrap();
     let name = quoted(FORGED);
     let module = wat(
@@ -103,7 +103,7 @@ fn names_in_a_module_are_escaped_by_inspect() {
                 (func (export "{name}")))"#
         ),
     );
-    let told = out(&wpc(&["inspect", &module]));
+    let output = out(&wpc(&["inspect", &module]));
     let starts = [
         "refused ",
         "size ",
@@ -117,9 +117,9 @@ fn names_in_a_module_are_escaped_by_inspect() {
         "dependencies ",
     ];
     let starts = [&starts[..], &["functions", "  ", "types"]].concat();
-    let told: String =
-        told.lines().filter(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect();
-    assert_harmless(&told, &starts);
-    // The function, and how to call it.
-    assert_eq!(told.lines().filter(|line| line.starts_with("  ")).count(), 2, "{told}");
+    let output: String =
+        output.lines().filter(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect();
+    assert_harmless(&output, &starts);
+    // The function's line, and the one that explains how to call it.
+    assert_eq!(output.lines().filter(|line| line.starts_with("  ")).count(), 2, "{output}");
 }

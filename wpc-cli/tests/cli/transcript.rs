@@ -1,11 +1,11 @@
-//! Runs a document as its reader would: its commands in order, in one shell, comparing what it shows of their output.
+//! Runs the commands of a document in order, in one shell, and compares their output with the document.
 //!
-//! * A block after a line that ends with `` `PATH`: `` is a file.
-//! * In a block of `console`, a line after `$ ` is a command, which is to succeed. The lines after it are its output,
-//!   standard error included; without any, the output is not compared. In them `…` stands for any text, and a line of
-//!   `…` for any lines.
+//! * A block after a line that ends with `` `PATH`: `` is written to that file.
+//! * In a `console` block, a line that begins with `$ ` is a command, which must succeed. The lines after it are its
+//!   expected output, including standard error; if there are none, the output is not compared. `…` matches any text, and
+//!   a line with only `…` matches any lines.
 //!
-//! With `INSTA_UPDATE=always` what differs is written into the document, as for snapshots.
+//! With `INSTA_UPDATE=always`, the actual output is written to the document, as for snapshots.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -14,21 +14,21 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-/// How long a command may take. Far beyond what it takes: some compile.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// The maximum time of a command. Some commands compile projects.
+const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// How a document is run.
+/// The settings for running a document.
 pub(crate) struct Reader<'a> {
-    /// The folder that the reader begins in; it is emptied.
+    /// The initial working folder; it is emptied first.
     pub(crate) folder: PathBuf,
-    /// Where the command `wpc` lies.
+    /// The folder of the command `wpc`.
     pub(crate) path: &'a Path,
     pub(crate) environment: Vec<(&'static str, PathBuf)>,
-    /// Beginnings of commands that are not run: they install something.
+    /// Prefixes of commands that are not run, because they install something.
     pub(crate) skipped: &'a [&'a str],
-    /// What stands in commands, and what is run in its place.
+    /// Replacements in commands, which are reversed in their output.
     pub(crate) replaced: Vec<(&'static str, String)>,
-    /// A file that new packages of cargo's get, so that they are built with what is here already.
+    /// A lock file that is copied to new packages, so that they use dependencies that are already downloaded.
     pub(crate) lock: &'a Path,
 }
 
@@ -72,14 +72,14 @@ impl Reader<'_> {
             push(&mut updated, "```");
             before = "";
         }
-        assert!(commands > 5, "{} has commands", document.display());
+        assert!(commands > 5, "expected more commands in {}", document.display());
         if std::env::var_os("INSTA_UPDATE").is_some_and(|update| update == "always") {
             std::fs::write(document, updated).unwrap();
         } else {
             let differences = differences.join("\n");
             assert!(
                 differences.is_empty(),
-                "{} shows another output:\n{differences}",
+                "the output differs from {}:\n{differences}",
                 document.display()
             );
         }
@@ -108,12 +108,12 @@ fn push(text: &mut String, line: &str) {
     text.push('\n');
 }
 
-/// The file that a line announces.
+/// The path in a line that introduces a file.
 fn file_of(line: &str) -> Option<&str> {
     line.strip_suffix("`:")?.rsplit('`').next()
 }
 
-/// Each command of a block with the output that is shown.
+/// Each command of a block, with its expected output.
 fn commands_of<'a>(block: &[&'a str]) -> Vec<(&'a str, Vec<&'a str>)> {
     let mut commands: Vec<(&str, Vec<&str>)> = Vec::new();
     for line in block {
@@ -121,7 +121,7 @@ fn commands_of<'a>(block: &[&'a str]) -> Vec<(&'a str, Vec<&'a str>)> {
             (Some(command), _) => commands.push((command, Vec::new())),
             (None, Some((_, shown))) => shown.push(line),
             (None, None) => {
-                panic!("a block of `console` begins with a command, and not with {line:?}")
+                panic!("a `console` block must begin with a command, found {line:?}")
             }
         }
     }
@@ -144,12 +144,12 @@ fn fits(shown: &str, found: &str) -> bool {
     starts.any(|at| fits(rest, &found[at..]))
 }
 
-/// A shell that runs one command after another; its folder and its open files stay.
+/// A shell that runs commands one after another, and keeps its working folder and open files.
 struct Shell {
     process: Child,
     input: Option<ChildStdin>,
     statuses: Receiver<String>,
-    /// Where it puts what commands print.
+    /// The folder for the commands' output.
     outputs: PathBuf,
     count: usize,
 }
@@ -174,7 +174,7 @@ impl Shell {
         #[expect(clippy::disallowed_methods, reason = "ends with the shell")]
         std::thread::spawn(move || {
             let lines = BufReader::new(output).lines();
-            // The test may be over.
+            // Sending fails when the test is over.
             lines.map_while(Result::ok).all(|line| sender.send(line).is_ok())
         });
         let input = process.stdin.take();
@@ -185,19 +185,19 @@ impl Shell {
         self.input.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
-    /// The output of a command, which is to succeed.
+    /// Runs a command, which must succeed, and returns its output.
     fn run(&mut self, command: &str) -> String {
         self.count += 1;
         let output = self.outputs.join(self.count.to_string());
         let to = output.display();
         self.send(&format!("{{ {command}\n}} </dev/null >'{to}' 2>&1; echo $?\n"));
-        let status = self.statuses.recv_timeout(PATIENCE);
+        let status = self.statuses.recv_timeout(TIMEOUT);
         let output = std::fs::read_to_string(&output).unwrap();
         assert_eq!(status.as_deref(), Ok("0"), "$ {command}\n{output}");
         output
     }
 
-    /// Writes a file from where the shell is.
+    /// Writes a file, relative to the shell's working folder.
     fn write(&mut self, path: &str, text: &str) {
         self.run(&format!("cat > {path} <<'END OF FILE'\n{text}\nEND OF FILE"));
     }
@@ -209,7 +209,7 @@ impl Drop for Shell {
         if !std::thread::panicking() {
             let _ = self.process.wait();
         }
-        // What it started, and after a failure the shell itself.
+        // Kills the processes that the shell started and, after a failure, the shell itself.
         let group = format!("-{}", self.process.id());
         let _ =
             Command::new("kill").args(["-s", "KILL", "--", &group]).stderr(Stdio::null()).status();

@@ -1,0 +1,93 @@
+//! The settings of the library as keys of a manifest.
+
+use bytesize::ByteSize;
+use serde::Deserialize;
+use std::time::Duration;
+use wpc_host::{Limits, Options};
+
+macro_rules! durations_and_sizes {
+    ($(#[$meta:meta])* $name:ident for $target:ident {
+        durations { $($duration:ident),* $(,)? }
+        optional_durations { $($optional:ident),* $(,)? }
+        sizes { $($size:ident),* $(,)? }
+        optional_sizes { $($optional_size:ident),* $(,)? }
+        plain { $($plain:ident: $type:ty),* $(,)? }
+        optional { $($optional_plain:ident: $optional_type:ty),* $(,)? }
+        beside { $($beside:ident: $beside_type:ty),* $(,)? }
+    }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub(crate) struct $name {
+            $(#[serde(with = "humantime_serde")] $duration: Option<Duration>,)*
+            $(#[serde(with = "humantime_serde")] $optional: Option<Duration>,)*
+            $($size: Option<ByteSize>,)*
+            $($optional_size: Option<ByteSize>,)*
+            $($plain: Option<$type>,)*
+            $($optional_plain: Option<$optional_type>,)*
+            $(pub(crate) $beside: Option<$beside_type>,)*
+        }
+
+        impl $name {
+            /// The configured values, and defaults for the rest.
+            #[allow(clippy::needless_update, reason = "one of the two structs has fields that are set elsewhere")]
+            pub(crate) fn chosen(&self) -> $target {
+                let defaults = $target::default();
+                $target {
+                    $($duration: self.$duration.unwrap_or(defaults.$duration),)*
+                    $($optional: self.$optional.or(defaults.$optional),)*
+                    $($size: self.$size.map_or(defaults.$size, bytes),)*
+                    $($optional_size: self.$optional_size.map(bytes).or(defaults.$optional_size),)*
+                    $($plain: self.$plain.unwrap_or(defaults.$plain),)*
+                    $($optional_plain: self.$optional_plain.or(defaults.$optional_plain),)*
+                    ..defaults
+                }
+            }
+        }
+    };
+}
+
+fn bytes(size: ByteSize) -> usize {
+    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
+}
+
+durations_and_sizes! {
+    /// The `[pool]` table: the library's options by their names, and the number of workers.
+    Pool for Options {
+        durations {
+            call_timeout, start_timeout, stop_timeout, lost_worker_grace, restart_base_delay,
+            restart_max_delay, restart_jitter, hold_cool_down,
+        }
+        optional_durations {}
+        sizes { max_wasm_stack }
+        optional_sizes {}
+        plain {
+            restart_on_failure: bool, max_restarts_per_worker: u32,
+            max_pending_calls_per_worker: usize, max_waiting_calls: usize, max_live_instances: u32,
+            max_waiting_events: usize,
+        }
+        optional { restart_jitter_seed: u64 }
+        beside { workers: usize }
+    }
+}
+
+durations_and_sizes! {
+    /// The `limits` of an entry: the library's limits by their names.
+    EntryLimits for Limits {
+        durations { compile_time }
+        optional_durations { time }
+        sizes { memory, arguments, result, module_size, log }
+        optional_sizes { stack, recycle_past_memory }
+        plain { table_elements: usize, instances: usize, open_files: usize }
+        optional { fuel: u64, recycle_after_calls: u64 }
+        beside {}
+    }
+}
+
+impl Pool {
+    /// Raises `max_waiting_calls` to at least `calls`.
+    pub(super) fn raise_max_waiting_calls(&mut self, calls: usize) {
+        let configured = self.max_waiting_calls.unwrap_or(Options::default().max_waiting_calls);
+        self.max_waiting_calls = Some(configured.max(calls));
+    }
+}

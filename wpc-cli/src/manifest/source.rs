@@ -1,0 +1,73 @@
+//! The file of a manifest, with positions in its text.
+
+use super::{Manifest, NAME};
+use crate::file;
+use crate::problem::{MANIFEST, Problem};
+use std::path::{Path, PathBuf};
+
+/// The text of a manifest with its path.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    text: String,
+    /// The byte offset of each line's end.
+    line_ends: Vec<usize>,
+}
+
+/// The maximum size of a manifest in bytes: enough for several hundred thousand entries.
+const MAX_MANIFEST: usize = 64 << 20;
+
+impl Source {
+    /// Reads a manifest; `path` is its file or its folder.
+    pub(crate) fn read(path: &Path) -> Result<Self, Problem> {
+        let path = Self::path(path);
+        let bytes =
+            file::read(&path, MAX_MANIFEST).map_err(|error| Problem::machine(error.to_string()))?;
+        let bytes = file::without_byte_order_mark(&bytes).to_vec();
+        let text = String::from_utf8(bytes).map_err(|error| {
+            Problem::machine(format!(
+                "failed to read \"{}\": expected UTF-8: {error}",
+                path.display()
+            ))
+        })?;
+        Ok(Self::new(path, text))
+    }
+
+    /// Whether a path names a manifest instead of a module: a folder or a `.toml` file.
+    pub(crate) fn is_at(path: &Path) -> bool {
+        path.is_dir() || path.extension().is_some_and(|found| found == "toml")
+    }
+
+    /// The manifest's file; `path` is the file or its folder.
+    pub(crate) fn path(path: &Path) -> PathBuf {
+        if path.is_dir() { path.join(NAME) } else { path.to_owned() }
+    }
+
+    pub(crate) fn new(path: PathBuf, text: String) -> Self {
+        let line_ends = text.match_indices('\n').map(|(at, _)| at).collect();
+        Self { path, text, line_ends }
+    }
+
+    pub(crate) fn parse(&self) -> Result<Manifest, Problem> {
+        toml::from_str(&self.text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            self.problem(at, MANIFEST, error.message())
+        })
+    }
+
+    /// The folder that the manifest's paths are relative to.
+    pub(crate) fn folder(&self) -> &Path {
+        self.path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    }
+
+    /// A problem at a byte offset of the text.
+    pub(crate) fn problem(&self, at: usize, code: &'static str, message: &str) -> Problem {
+        let line = self.line_ends.partition_point(|end| *end < at) + 1;
+        Problem {
+            file: Some(self.path.clone()),
+            line: Some(line),
+            code,
+            message: message.to_owned(),
+        }
+    }
+}
