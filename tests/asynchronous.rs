@@ -1,4 +1,4 @@
-//! What async tasks do: calls with options, and definitions, starts, stops and warming that do not block their thread.
+//! The async API: calls with options, and definitions, starts, stops and warming that do not block their thread.
 
 use crate::support::*;
 use std::future::Future as _;
@@ -12,7 +12,7 @@ fn poll<T>(operation: &mut Operation<T>) -> Poll<Result<T, Error>> {
     Pin::new(operation).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// A module whose compilation takes long enough to be seen under way; its function `f` returns `version`.
+/// A module that takes long enough to compile to be observed. Its function `f` returns `version`.
 fn slow(version: u32) -> Vec<u8> {
     let body = "(local.set 0 (i32.add (local.get 0) (i32.const 7)))".repeat(20_000);
     let text = format!(
@@ -22,12 +22,12 @@ fn slow(version: u32) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-/// Reports that it is dropped.
+/// Sends a message when it is dropped.
 struct Reports(Sender<()>);
 
 impl Drop for Reports {
     fn drop(&mut self) {
-        // The test may be over.
+        // The test may have ended.
         let _ = self.0.send(());
     }
 }
@@ -43,7 +43,7 @@ impl std::io::Write for Reports {
 }
 
 #[test]
-fn a_pool_is_started_defined_warmed_called_and_stopped_without_any_runtime() {
+fn the_async_api_works_without_a_runtime() {
     let wpc = stopped(Options::default());
     pollster::block_on(async {
         wpc.start_workers_async(2).await?;
@@ -75,7 +75,7 @@ fn calls_are_served_while_a_definition_is_compiled() {
 }
 
 #[test]
-fn more_definitions_than_are_made_at_a_time_wait_for_their_turn() {
+fn definitions_beyond_the_concurrency_limit_are_queued() {
     let wpc = pool(1);
     let text = |n| format!(r#"(module (func (export "f") (result i32) i32.const {n}))"#);
     let definitions: Vec<_> = (0..100)
@@ -90,12 +90,13 @@ fn more_definitions_than_are_made_at_a_time_wait_for_their_turn() {
 }
 
 #[test]
-fn a_withdrawn_definition_never_replaces_a_later_one() {
+fn a_cancelled_definition_never_replaces_a_later_one() {
     let wpc = pool(1);
     let good = wat(r#"(module (func (export "f") (result i32) i32.const 0))"#);
     for round in 0..16_u32 {
         let (report, dropped) = channel();
-        // Each is another module, so that each is compiled. It keeps its writer as long as it is defined or may be.
+        // Each is another module, so that each is compiled. A definition keeps its writer until it is replaced or
+        // cancelled.
         let output = Wasi::minimal().stdout(Output::writer(Reports(report)));
         let module = WasmModule::new(slow_if(round % 4 == 0, round + 1)).grant_wasi(output);
         let mut withdrawn = wpc.define_worker_function_async("f", module);
@@ -106,10 +107,10 @@ fn a_withdrawn_definition_never_replaces_a_later_one() {
         drop(withdrawn);
         let after: Option<i32> = wpc.call("f", ()).ok();
         if was_over {
-            assert_eq!(after, i32::try_from(round + 1).ok(), "it was defined as a whole");
+            assert_eq!(after, i32::try_from(round + 1).ok(), "the definition completed");
         }
         let hash = wpc.define_worker_function("f", good.clone()).unwrap().function_hash_sha1;
-        dropped.recv_timeout(PATIENCE).expect("it is neither defined nor being defined");
+        dropped.recv_timeout(TEST_TIMEOUT).expect("the definition is cancelled");
         assert_eq!(current(&wpc, "f"), Some(hash), "round {round}");
         assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 0);
         wpc.undefine_worker_function("f");
@@ -130,7 +131,7 @@ fn current(wpc: &wpc_host::WorkerProcedureCall, name: &str) -> Option<FunctionHa
 }
 
 #[test]
-fn a_refused_definition_is_an_error_and_an_event() {
+fn a_rejected_definition_is_an_error_and_an_event() {
     let wpc = pool(1);
     let events = Recorder::new(&wpc);
     let refused = pollster::block_on(wpc.define_worker_function_async("f", b"text".as_slice()));
@@ -139,8 +140,8 @@ fn a_refused_definition_is_an_error_and_an_event() {
 }
 
 #[test]
-fn a_stop_lets_calls_end_and_its_task_do_other_work() {
-    let wpc = pool_with(1, Options { stop_timeout: PATIENCE, ..Options::default() });
+fn a_stop_waits_for_calls_without_blocking_its_task() {
+    let wpc = pool_with(1, Options { stop_timeout: TEST_TIMEOUT, ..Options::default() });
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
     let spinning = spin(&wpc, &events);
@@ -153,7 +154,7 @@ fn a_stop_lets_calls_end_and_its_task_do_other_work() {
 }
 
 #[test]
-fn a_stop_goes_on_when_its_future_is_dropped() {
+fn a_stop_continues_when_its_future_is_dropped() {
     let wpc = pool(1);
     let events = Recorder::new(&wpc);
     drop(wpc.stop_workers_async());
@@ -162,7 +163,7 @@ fn a_stop_goes_on_when_its_future_is_dropped() {
 }
 
 #[test]
-fn a_start_goes_on_when_its_future_is_dropped() {
+fn a_start_continues_when_its_future_is_dropped() {
     let wpc = stopped(Options::default());
     let events = Recorder::new(&wpc);
     drop(wpc.start_workers_async(1));
@@ -175,7 +176,7 @@ fn a_start_goes_on_when_its_future_is_dropped() {
 }
 
 #[test]
-fn a_dropped_pool_does_not_wait_for_a_definition_under_way() {
+fn dropping_a_pool_does_not_wait_for_a_running_definition() {
     let wpc = pool(1);
     let (report, dropped) = channel();
     let output = Wasi::minimal().stdout(Output::writer(Reports(report)));
@@ -185,12 +186,12 @@ fn a_dropped_pool_does_not_wait_for_a_definition_under_way() {
     let (send, events) = channel();
     wpc.on_worker_event(move |event| send.send(event.event_name()).unwrap()).unwrap();
     drop((definition, wpc));
-    assert!(events.try_iter().any(|name| name == "worker_exited"), "the workers are gone");
-    dropped.recv_timeout(PATIENCE).expect("the definition's thread ends");
+    assert!(events.try_iter().any(|name| name == "worker_exited"), "the workers have exited");
+    dropped.recv_timeout(TEST_TIMEOUT).expect("the definition's thread ends");
 }
 
 #[test]
-fn warming_is_awaited_and_fails_as_the_blocking_form_does() {
+fn async_warming_fails_as_the_blocking_form_does() {
     let wpc = pool(2);
     let failing = wat(r#"(module (func $start unreachable) (start $start) (func (export "f")))"#);
     wpc.define_worker_function("f", failing).unwrap();
@@ -200,7 +201,7 @@ fn warming_is_awaited_and_fails_as_the_blocking_form_does() {
 }
 
 #[test]
-fn a_dropped_warming_is_cancelled() {
+fn dropping_a_warming_future_cancels_it() {
     let wpc = pool(1);
     let endless = wat(r#"(module (func $start (loop br 0)) (start $start) (func (export "f")))"#);
     wpc.define_worker_function("f", endless).unwrap();
@@ -208,7 +209,7 @@ fn a_dropped_warming_is_cancelled() {
     assert!(poll(&mut warming).is_pending());
     drop(warming);
     define_sdk(&wpc, &["add"]);
-    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3, "the worker is free again");
+    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3, "the worker is free");
 }
 
 #[test]
@@ -218,7 +219,7 @@ fn a_call_is_submitted_before_its_future_is_polled() {
     let (finish, finished) = channel();
     wpc.observe_finished_calls(move |call| finish.send(call.clone()).unwrap());
     let call = wpc.call_async::<i32>("add", (1, 2));
-    assert_eq!(finished.recv_timeout(PATIENCE).unwrap().error, None);
+    assert_eq!(finished.recv_timeout(TEST_TIMEOUT).unwrap().error, None);
     assert_eq!(pollster::block_on(call).unwrap(), 3);
     wpc.stop_observing_finished_calls();
 }

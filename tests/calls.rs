@@ -1,4 +1,4 @@
-//! Calls as their callers see them: blocking, async, submitted; their choices; how they end.
+//! Calls as callers see them: blocking, async and submitted; their options; their outcomes.
 
 use crate::support::*;
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn a_call_can_be_awaited_without_any_runtime() {
 }
 
 #[test]
-fn an_awaited_call_reaches_its_limit_while_it_waits_behind_another() {
+fn an_awaited_call_times_out_while_it_is_queued_behind_another() {
     let wpc = pool(1);
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
@@ -31,16 +31,16 @@ fn an_awaited_call_reaches_its_limit_while_it_waits_behind_another() {
 }
 
 #[test]
-fn an_awaited_call_reaches_its_limit_while_it_waits_behind_many_short_ones() {
+fn an_awaited_call_times_out_while_it_is_queued_behind_many_short_ones() {
     let wpc = pool(1);
-    // Each runs for some tenths of a millisecond, so that no two ticks see the same one.
+    // Each runs for less than a millisecond, so that two ticks never observe the same call.
     wpc.define_worker_function("f", wat(r#"(module (func (export "f") (local $n i32)
         (loop (local.set $n (i32.add (local.get $n) (i32.const 1))) (br_if 0 (i32.lt_u (local.get $n) (i32.const 300000))))))"#)).unwrap();
     let before: Vec<PendingCall<()>> = (0..3000).map(|_| wpc.submit("f", ()).unwrap()).collect();
     let options = CallOptions::new().time_limit(Duration::from_millis(5));
     let result = pollster::block_on(wpc.submit_with::<()>("f", (), &options).unwrap());
     assert!(matches!(result, Err(Error::Timeout { ran: false, .. })), "{result:?}");
-    assert!(!before[2999].is_answered(), "it did not wait for those before it");
+    assert!(!before[2999].is_answered(), "it does not wait for the calls before it");
     drop(before);
 }
 
@@ -57,7 +57,7 @@ fn many_submitted_calls_are_collected_in_any_order() {
 }
 
 #[test]
-fn cancelling_a_running_call_interrupts_it_and_its_worker_serves_on() {
+fn cancelling_a_running_call_interrupts_it_and_its_worker_keeps_serving() {
     let wpc = pool(1);
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
@@ -65,11 +65,13 @@ fn cancelling_a_running_call_interrupts_it_and_its_worker_serves_on() {
         let call = spin(&wpc, &events);
         let handle = call.cancel_handle();
         handle.cancel();
-        let Err(Error::Cancelled { ran, .. }) = call.wait() else { panic!("it was cancelled") };
+        let Err(Error::Cancelled { ran, .. }) = call.wait() else {
+            panic!("the call should be cancelled")
+        };
         assert!(ran);
         assert_eq!(wpc.call::<i32>("quick", ()).unwrap(), 7);
     }
-    // What the caller asked for is no failure of the function; the marker comes after all else.
+    // A cancellation is not a failure of the function. The marker is the last event.
     define_sdk(&wpc, &["speak"]);
     wpc.call::<()>("speak", ("marker",)).unwrap();
     let marker = events.wait_for(|event| {
@@ -80,14 +82,16 @@ fn cancelling_a_running_call_interrupts_it_and_its_worker_serves_on() {
 }
 
 #[test]
-fn cancelling_a_waiting_call_ends_it_at_once() {
+fn cancelling_a_queued_call_ends_it_at_once() {
     let wpc = pool(1);
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
     let spinning = spin(&wpc, &events);
     let waiting = wpc.submit::<i32>("quick", ()).unwrap();
     waiting.cancel();
-    let Err(Error::Cancelled { ran, .. }) = waiting.wait() else { panic!("it was cancelled") };
+    let Err(Error::Cancelled { ran, .. }) = waiting.wait() else {
+        panic!("the call should be cancelled")
+    };
     assert!(!ran);
     drop(spinning);
 }
@@ -112,8 +116,9 @@ fn cancelling_an_answered_call_changes_nothing() {
 }
 
 #[test]
-fn a_time_limit_is_the_calls_own_then_the_definitions_then_the_pools() {
-    let wpc = pool_with(1, Options { call_timeout: Duration::from_millis(30), ..hasty() });
+fn a_call_uses_its_own_time_limit_then_the_definitions_then_the_pools() {
+    let wpc =
+        pool_with(1, Options { call_timeout: Duration::from_millis(30), ..immediate_restarts() });
     let limit = |result: Result<(), Error>| match result {
         Err(Error::Timeout { limit, .. }) => limit.as_millis(),
         other => panic!("{other:?}"),
@@ -128,7 +133,7 @@ fn a_time_limit_is_the_calls_own_then_the_definitions_then_the_pools() {
 }
 
 #[test]
-fn a_pin_lets_only_one_version_answer() {
+fn a_pinned_call_is_answered_by_the_pinned_version_only() {
     let wpc = pool(1);
     let module = wat(r#"(module (func (export "f") (result i32) i32.const 1))"#);
     let hash: FunctionHash = wpc.define_worker_function("f", module).unwrap().function_hash_sha1;
@@ -143,15 +148,15 @@ fn a_pin_lets_only_one_version_answer() {
     .unwrap();
     let Err(Error::PinMismatch { expected, found, .. }) = wpc.call_with::<i32>("f", (), &pinned)
     else {
-        panic!("another version is defined")
+        panic!("the pin should not match")
     };
     assert_eq!(expected, hash);
     assert_ne!(found, hash);
 }
 
 #[test]
-fn fuel_ends_a_call_that_uses_too_much_and_its_use_is_told() {
-    let wpc = pool_with(1, hasty());
+fn a_call_that_exceeds_its_fuel_ends_and_its_use_is_reported() {
+    let wpc = pool_with(1, immediate_restarts());
     let limits = Limits { fuel: Some(100_000), ..Limits::default() };
     for function in ["add", "spins"] {
         wpc.define_worker_function(function, guest("sdk").limits(limits.clone())).unwrap();
@@ -163,23 +168,23 @@ fn fuel_ends_a_call_that_uses_too_much_and_its_use_is_told() {
     let once_more = wpc.submit::<i32>("add", (1, 2)).unwrap().wait_answer().unwrap();
     assert_eq!(
         again.metadata.fuel_used, once_more.metadata.fuel_used,
-        "the same work costs the same"
+        "the same work uses the same fuel"
     );
 
     let Err(Error::OutOfFuel { limit, .. }) = wpc.call::<()>("spins", ()) else {
-        panic!("it runs out")
+        panic!("the fuel should run out")
     };
     assert_eq!(limit, 100_000);
     let Err(Error::OutOfFuel { limit, .. }) =
         wpc.call_with::<i32>("add", (1, 2), &CallOptions::new().fuel(3))
     else {
-        panic!("it runs out")
+        panic!("the fuel should run out")
     };
     assert_eq!(limit, 3);
 }
 
 #[test]
-fn fuel_for_an_unmetered_function_is_refused_with_the_way_out() {
+fn fuel_for_an_unmetered_function_is_rejected_with_a_remedy() {
     let wpc = pool(1);
     define_sdk(&wpc, &["add"]);
     let error = wpc.call_with::<i32>("add", (1, 2), &CallOptions::new().fuel(3)).unwrap_err();
@@ -199,7 +204,7 @@ fn a_metered_function_still_obeys_its_time_limit() {
 }
 
 #[test]
-fn impossible_time_limits_are_refused() {
+fn invalid_time_limits_are_rejected() {
     let wpc = pool(1);
     define_sdk(&wpc, &["add"]);
     for limit in [Duration::ZERO, Duration::MAX] {
@@ -209,7 +214,7 @@ fn impossible_time_limits_are_refused() {
 }
 
 #[test]
-fn a_typed_handle_checks_its_types_once_and_says_what_it_expected() {
+fn a_typed_handle_checks_its_types_once_and_reports_the_expected_type() {
     let wpc = pool(1);
     define_sdk(&wpc, &["add", "join", "opaque"]);
     assert_eq!(wpc.function::<(i32, i32), i32>("add").unwrap().call((1, 2)).unwrap(), 3);
@@ -217,7 +222,7 @@ fn a_typed_handle_checks_its_types_once_and_says_what_it_expected() {
     let Err(Error::SignatureMismatch { part, expected, found, .. }) =
         wpc.function::<(i32, String), i32>("add")
     else {
-        panic!("the types differ")
+        panic!("the types should not match")
     };
     assert_eq!(
         (part.as_str(), expected.as_str(), found.as_str()),
@@ -226,7 +231,7 @@ fn a_typed_handle_checks_its_types_once_and_says_what_it_expected() {
     let error = wpc.function::<(i32, i32), Option<String>>("add").unwrap_err().to_string();
     assert!(error.contains("`Option<String>`"), "{error}");
     assert_eq!(code(wpc.function::<(i32,), i32>("add").map(|_| ())), "signature_mismatch");
-    assert_eq!(code(wpc.function::<(), ()>("nobody").map(|_| ())), "function_not_defined");
+    assert_eq!(code(wpc.function::<(), ()>("undefined").map(|_| ())), "function_not_defined");
     // A type without a schema is not checked.
     assert_eq!(wpc.function::<(u8,), u8>("opaque").unwrap().call((4,)).unwrap(), 5);
 }
@@ -245,32 +250,32 @@ fn a_typed_handle_takes_borrowed_arguments_and_follows_redefinitions() {
 }
 
 #[test]
-fn a_result_of_another_type_is_told_with_the_type() {
+fn a_result_type_mismatch_names_both_types() {
     let wpc = pool(1);
     define_sdk(&wpc, &["join"]);
     let Err(Error::SignatureMismatch { part, expected, found, .. }) =
         wpc.call::<u8>("join", ("a", "b"))
     else {
-        panic!("it differs")
+        panic!("the types should not match")
     };
     assert_eq!((part.as_str(), expected.as_str(), found.as_str()), ("result", "`String`", "`u8`"));
 }
 
 #[test]
-fn arguments_beyond_the_limit_are_refused_before_they_are_sent() {
+fn arguments_beyond_the_limit_are_rejected_before_they_are_sent() {
     let wpc = pool(1);
     let limits = Limits { arguments: 10, ..Limits::default() };
     wpc.define_worker_function("join", guest("sdk").limits(limits)).unwrap();
     let Err(Error::ArgumentsTooLarge { limit, found, .. }) =
         wpc.call::<String>("join", ("0123456789", ""))
     else {
-        panic!("they are too large")
+        panic!("the arguments should be too large")
     };
     assert_eq!((limit, found), (10, 12));
 }
 
 #[test]
-fn a_result_beyond_the_limit_is_refused_and_the_worker_serves_on() {
+fn a_result_beyond_the_limit_is_rejected_and_the_worker_keeps_serving() {
     let wpc = pool(1);
     let limits = Limits { result: 10, ..Limits::default() };
     wpc.define_worker_function("join", guest("sdk").limits(limits)).unwrap();
@@ -278,14 +283,14 @@ fn a_result_beyond_the_limit_is_refused_and_the_worker_serves_on() {
     let Err(Error::ResultTooLarge { limit, found, .. }) =
         wpc.call::<String>("join", ("0123456789", ""))
     else {
-        panic!("it is too large")
+        panic!("the result should be too large")
     };
     assert_eq!((limit, found), (10, 12));
     assert_eq!(wpc.call::<String>("join", ("a", "b")).unwrap(), "ab");
 }
 
 #[test]
-fn payloads_grow_far_past_the_first_buffer() {
+fn payloads_may_be_larger_than_the_first_buffer() {
     let wpc = pool(1);
     define_sdk(&wpc, &["join", "count"]);
     for size in [0, 1, 1023, 1024, 1025, 100_000, 5_000_000, 10] {
@@ -296,7 +301,7 @@ fn payloads_grow_far_past_the_first_buffer() {
 }
 
 #[test]
-fn the_same_call_gives_the_same_value_for_the_same_fuel_in_any_pool() {
+fn the_same_call_returns_the_same_value_and_uses_the_same_fuel_in_any_pool() {
     let run = || {
         let wpc = pool(1);
         let limits = Limits { fuel: Some(1_000_000), ..Limits::default() };
@@ -318,8 +323,8 @@ fn the_same_call_gives_the_same_value_for_the_same_fuel_in_any_pool() {
 }
 
 #[test]
-fn fuel_is_told_whatever_the_call_ends_with() {
-    let wpc = pool_with(1, hasty());
+fn fuel_is_reported_for_every_outcome() {
+    let wpc = pool_with(1, immediate_restarts());
     let limits = Limits { fuel: Some(1_000_000), ..Limits::default() };
     let module = wat(r#"(module
             (func (export "good"))

@@ -1,4 +1,4 @@
-//! Module instances: who has them, and who gives them up for others.
+//! Module instances: which sandboxes hold them, and which are evicted for others.
 
 use crate::support::*;
 use std::sync::mpsc::Receiver;
@@ -17,35 +17,35 @@ fn define_live(wpc: &WorkerProcedureCall, count: i32) {
     }
 }
 
-/// Loses workers at once, and replaces them however many are lost.
-fn quick_to_lose(max_live_instances: u32) -> Options {
+/// Abandons unresponsive workers at once and replaces any number of them.
+fn abandons_at_once(max_live_instances: u32) -> Options {
     Options {
         lost_worker_grace: Duration::from_millis(1),
         max_restarts_per_worker: 10_000,
         max_live_instances,
-        ..hasty()
+        ..immediate_restarts()
     }
 }
 
-/// A definition's own limit, after which a worker that does not react is lost.
+/// A limit of the definition's own, after which a worker that does not react is abandoned.
 fn short() -> Limits {
     Limits { time: Some(Duration::from_millis(1)), ..Limits::default() }
 }
 
-/// Cancels a call of `stuck` that runs: its worker does not come back from it.
+/// Cancels a running call of `stuck`, from which its worker does not return.
 fn abandon_a_worker(wpc: &WorkerProcedureCall, running: &Receiver<()>) {
-    let long = CallOptions::new().time_limit(PATIENCE);
+    let long = CallOptions::new().time_limit(TEST_TIMEOUT);
     let stuck = wpc.submit_with::<()>("stuck", (), &long).unwrap();
-    running.recv_timeout(PATIENCE).unwrap();
+    running.recv_timeout(TEST_TIMEOUT).unwrap();
     stuck.cancel();
     assert_eq!(code(stuck.wait()), "cancelled");
 }
 
 #[test]
-fn an_abandoned_thread_keeps_no_instances_but_those_of_its_call() {
-    let wpc = pool_with(1, quick_to_lose(8));
+fn an_abandoned_thread_keeps_only_the_instances_of_its_call() {
+    let wpc = pool_with(1, abandons_at_once(8));
     define_live(&wpc, 7);
-    let (gate, running) = define_stuck(&wpc, "stuck", short());
+    let (gate, running) = define_blocking(&wpc, "stuck", short());
     let events = Recorder::new(&wpc);
     abandon_a_worker(&wpc, &running);
     events.wait_for_name("worker_restart_completed");
@@ -56,7 +56,7 @@ fn an_abandoned_thread_keeps_no_instances_but_those_of_its_call() {
 }
 
 #[test]
-fn a_local_worker_gets_instances_that_lie_idle_on_workers() {
+fn a_local_worker_reclaims_idle_instances_of_workers() {
     let wpc = pool_with(2, Options { max_live_instances: 4, ..Options::default() });
     define_live(&wpc, 8);
     let mut here = wpc.local_worker();
@@ -66,7 +66,7 @@ fn a_local_worker_gets_instances_that_lie_idle_on_workers() {
 }
 
 #[test]
-fn idle_workers_give_up_even_the_sandbox_they_used_last() {
+fn idle_workers_release_even_their_most_recent_sandbox() {
     let wpc = pool_with(1, Options { max_live_instances: 1, ..Options::default() });
     define_live(&wpc, 1);
     assert_eq!(wpc.local_worker().call::<i32>("f0", ()).unwrap(), 0);
@@ -74,13 +74,13 @@ fn idle_workers_give_up_even_the_sandbox_they_used_last() {
 }
 
 #[test]
-fn instances_that_running_calls_use_are_not_to_be_had() {
+fn instances_of_running_calls_are_not_reclaimed() {
     let wpc = pool_with(1, Options { max_live_instances: 1, ..Options::default() });
     define_live(&wpc, 1);
-    let (gate, running) = define_stuck(&wpc, "stuck", short());
-    let long = CallOptions::new().time_limit(PATIENCE);
+    let (gate, running) = define_blocking(&wpc, "stuck", short());
+    let long = CallOptions::new().time_limit(TEST_TIMEOUT);
     let stuck = wpc.submit_with::<()>("stuck", (), &long).unwrap();
-    running.recv_timeout(PATIENCE).unwrap();
+    running.recv_timeout(TEST_TIMEOUT).unwrap();
     let error = wpc.local_worker().call::<i32>("f0", ()).unwrap_err();
     assert!(matches!(error, Error::InstancesInUse { needed: 1, limit: 1, .. }), "{error}");
     assert!(error.retry_can_help());
@@ -90,7 +90,7 @@ fn instances_that_running_calls_use_are_not_to_be_had() {
 }
 
 #[test]
-fn a_sandbox_may_take_more_than_one_workers_share() {
+fn a_sandbox_may_exceed_the_share_of_one_worker() {
     let wpc = pool_with(4, Options { max_live_instances: 4, ..Options::default() });
     wpc.define_worker_dependency("base", returns(1)).unwrap();
     let user = wat(r#"(module (import "base" "get" (func $get (result i32)))
@@ -103,10 +103,10 @@ fn a_sandbox_may_take_more_than_one_workers_share() {
 }
 
 #[test]
-fn with_as_many_abandoned_threads_as_there_may_be_calls_are_refused_at_once() {
-    let wpc = pool_with(1, quick_to_lose(1_000));
+fn calls_are_rejected_at_once_when_the_limit_of_abandoned_threads_is_reached() {
+    let wpc = pool_with(1, abandons_at_once(1_000));
     define_live(&wpc, 1);
-    let (gate, running) = define_stuck(&wpc, "stuck", short());
+    let (gate, running) = define_blocking(&wpc, "stuck", short());
     let events = Recorder::new(&wpc);
     for abandoned in 1..=64 {
         abandon_a_worker(&wpc, &running);

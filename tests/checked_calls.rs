@@ -1,4 +1,4 @@
-//! The types of calls by name are compared with those that the function declares.
+//! Calls by name: their types are compared with those that the function declares.
 
 use crate::support::*;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use wpc_abi::text::parse_signature;
 use wpc_host::{CallOptions, Error, WasmModule, WorkerProcedureCall};
 
-/// A function `f` that declares the signature, and replies with a value of these bytes, written as WAT string escapes.
+/// A function `f` with this signature that replies with these bytes, written as WAT string escapes.
 fn declaring(signature: &str, reply: &str) -> WasmModule {
     let record = parse_signature("f", signature).unwrap().record();
     let record: String = record.iter().map(|byte| format!("\\{byte:02x}")).collect();
@@ -20,7 +20,7 @@ fn declaring(signature: &str, reply: &str) -> WasmModule {
     ))
 }
 
-/// How many bytes escapes such as `\02` stand for.
+/// The number of bytes of a WAT string with escapes such as `\02`.
 fn wat_len(escapes: &str) -> usize {
     escapes.len() / 3
 }
@@ -32,7 +32,7 @@ fn taking(ty: &str) -> WorkerProcedureCall {
     wpc
 }
 
-/// The same of a function without arguments whose result has the type. It cannot run.
+/// A pool with a function `f` without arguments that returns the type. It cannot run.
 fn returning(ty: &str) -> WorkerProcedureCall {
     let wpc = pool(1);
     let module = declaring(&format!("() -> {ty}"), "");
@@ -44,7 +44,7 @@ fn returning(ty: &str) -> WorkerProcedureCall {
 fn mismatch<T: Debug>(result: Result<T, Error>) -> (String, String, String) {
     match result {
         Err(Error::SignatureMismatch { part, expected, found, .. }) => (part, expected, found),
-        other => panic!("the types differ, and it gave {other:?}"),
+        other => panic!("the types should not match: {other:?}"),
     }
 }
 
@@ -53,7 +53,7 @@ fn is(found: (String, String, String), expected: (&str, &str, &str)) {
     assert_eq!((found.0.as_str(), declared, rust), expected);
 }
 
-/// Whether integers of these two types are the same to a guest: there, `usize` has 32 bits.
+/// Whether a guest treats both integer types alike: there, `usize` has 32 bits.
 fn are_same(declared: &str, rust: &str) -> bool {
     declared == rust
         || matches!(
@@ -78,7 +78,7 @@ fn an_integer_must_have_exactly_the_declared_type() {
                     (taking.call::<()>("f", (<$rust>::from(true),)), returning.call::<$rust>("f", ()));
                 if are_same(declared, rust) {
                     argument.unwrap();
-                    // Its reply has no bytes.
+                    // The reply has no bytes.
                     assert_eq!(code(result), "result_decode", "{declared}, {rust}");
                 } else {
                     if let Err(Error::SignatureMismatch { hint, .. }) = &argument {
@@ -106,7 +106,7 @@ fn the_number_of_arguments_must_be_the_declared_one() {
     is(mismatch(wpc.call::<()>("f", (1_u8, "b", 2_u8))), (part, expected, "(u8, &str, u8)"));
     is(mismatch(wpc.call::<()>("f", ())), (part, expected, "()"));
     let refused = wpc.call::<()>("f", 1_u8).unwrap_err();
-    let remedy = refused.remedy().expect("there is one").to_string();
+    let remedy = refused.remedy().expect("there should be a remedy").to_string();
     assert!(remedy.contains("as a tuple"), "{remedy}");
     is(mismatch(returning("()").call::<()>("f", ((),))), (part, "()", "((),)"));
 }
@@ -141,7 +141,7 @@ fn a_structure_must_have_the_declared_fields_in_their_order() {
 }
 
 #[test]
-fn a_nested_difference_is_reported_with_its_place() {
+fn a_nested_type_mismatch_is_reported_with_its_path() {
     type Nested<T> = BTreeMap<String, Vec<(u8, Option<T>)>>;
     fn map<T>(last: T) -> Nested<T> {
         Nested::from([("key".to_owned(), vec![(1, None), (2, Some(last))])])
@@ -156,9 +156,9 @@ fn a_nested_difference_is_reported_with_its_place() {
 }
 
 #[test]
-fn what_a_value_does_not_show_is_checked_when_another_one_does() {
+fn a_type_that_one_value_hides_is_checked_by_a_later_value() {
     let wpc = taking("Option<u32>");
-    // Of `None` there is nothing to compare.
+    // `None` does not show the type.
     wpc.call::<()>("f", (None::<i32>,)).unwrap();
     is(mismatch(wpc.call::<()>("f", (Some(1_i32),))), ("parameter 1 (`a`)", "u32", "i32"));
     let wpc = taking("Vec<u32>");
@@ -177,7 +177,7 @@ fn values_of_one_type_that_differ_in_shape_are_checked_each_time() {
 }
 
 #[test]
-fn bytes_and_strings_are_taken_in_each_of_their_forms() {
+fn bytes_and_strings_are_accepted_in_every_rust_form() {
     let wpc = pool(1);
     define_sdk(&wpc, &["echo_bytes", "borrow"]);
     let bytes = vec![1_u8, 2, 3];
@@ -214,7 +214,7 @@ fn every_way_to_call_by_name_is_checked() {
 }
 
 #[test]
-fn a_redefinition_with_other_types_is_checked_anew() {
+fn a_redefinition_with_other_types_is_checked_again() {
     let wpc = taking("u32");
     let mut here = wpc.local_worker();
     wpc.call::<()>("f", (1_u32,)).unwrap();
@@ -239,7 +239,7 @@ impl TryFrom<u32> for Even {
 }
 
 #[test]
-fn a_result_that_only_some_values_can_be_is_checked_by_each_reply() {
+fn a_result_with_a_custom_deserializer_is_checked_for_each_reply() {
     let wpc = pool(1);
     wpc.define_worker_function("f", declaring("() -> (u32, i32)", r"\04\06")).unwrap();
     let mut here = wpc.local_worker();
@@ -275,7 +275,7 @@ fn a_module_that_declares_no_types_is_not_checked() {
         assert_eq!(wpc.call::<i8>("f", (1_u32, "x")).unwrap(), 6);
         assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 3);
     }
-    // Nor is an argument whose type has no schema.
+    // An argument whose type has no schema is not checked either.
     define_sdk(&wpc, &["opaque"]);
     assert_eq!(wpc.call::<u8>("opaque", (4_u8,)).unwrap(), 5);
 }

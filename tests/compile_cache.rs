@@ -1,5 +1,5 @@
-//! Compiled code that is kept in a folder: found by content and settings, verified before it is loaded, and kept only
-//! where no other user can change it.
+//! The compile cache: keyed by content and settings, verified before an entry is loaded, and kept only in folders that
+//! no other user can change.
 
 use crate::support::{Recorder, code, stopped, wat};
 use std::path::{Path, PathBuf};
@@ -9,14 +9,14 @@ fn options(folder: &Path) -> Options {
     Options { compile_cache: Some(folder.to_owned()), max_live_instances: 4, ..Options::default() }
 }
 
-/// A module whose function `f` returns this.
+/// A module whose function `f` returns this number.
 fn returns(number: i32) -> WasmModule {
     wat(&format!(r#"(module (func (export "f") (result i32) i32.const {number}))"#))
 }
 
-/// Defines and calls the function in a pool of its own; `(hits, misses, rejected)`.
+/// Defines and calls the function in a new pool and returns the pool's cache hits, misses and rejected entries.
 #[track_caller]
-fn fared(folder: &Path, module: WasmModule, expected: i32) -> (usize, usize, usize) {
+fn cache_counts(folder: &Path, module: WasmModule, expected: i32) -> (usize, usize, usize) {
     let wpc = stopped(options(folder));
     wpc.define_worker_function("f", module).unwrap();
     wpc.start_workers(1).unwrap();
@@ -26,7 +26,7 @@ fn fared(folder: &Path, module: WasmModule, expected: i32) -> (usize, usize, usi
     (usage.hits, usage.misses, usage.rejected)
 }
 
-/// The files of the entries, without those that are being written.
+/// The files of complete entries.
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder.join("modules/wpc-1")).unwrap();
     let mut entries: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -41,110 +41,110 @@ fn only_entry(folder: &Path) -> PathBuf {
 }
 
 #[test]
-fn code_is_found_by_content_and_settings() {
+fn cached_code_is_keyed_by_content_and_settings() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().join("created/when/missing");
-    assert_eq!(fared(&folder, returns(7), 7), (0, 1, 0));
-    assert_eq!(fared(&folder, returns(7), 7), (1, 0, 0));
+    assert_eq!(cache_counts(&folder, returns(7), 7), (0, 1, 0));
+    assert_eq!(cache_counts(&folder, returns(7), 7), (1, 0, 0));
     let metered = Limits { fuel: Some(1_000_000), ..Limits::default() };
-    assert_eq!(fared(&folder, returns(7).limits(metered), 7), (0, 1, 0));
-    assert_eq!(fared(&folder, returns(8), 8), (0, 1, 0));
+    assert_eq!(cache_counts(&folder, returns(7).limits(metered), 7), (0, 1, 0));
+    assert_eq!(cache_counts(&folder, returns(8), 8), (0, 1, 0));
     returns(7).inspect_with(&options(&folder)).unwrap();
     assert_eq!(stopped(Options::default()).get_compile_cache_usage(), None);
 }
 
 #[test]
-fn a_flipped_bit_anywhere_is_found_before_anything_is_loaded() {
+fn a_flipped_bit_is_detected_before_the_entry_is_loaded() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    assert_eq!(fared(folder, returns(7), 7), (0, 1, 0));
+    assert_eq!(cache_counts(folder, returns(7), 7), (0, 1, 0));
     let entry = only_entry(folder);
     let sound = std::fs::read(&entry).unwrap();
-    // The unit tests flip every bit of a small entry; here, bits all over one of real code.
+    // The unit tests flip every bit of a small entry. This test samples the bits of real code.
     for at in (0..32).map(|step| step * (sound.len() - 1) / 31) {
         let mut damaged = sound.clone();
         damaged[at] ^= 1 << (at % 8);
         std::fs::write(&entry, damaged).unwrap();
-        assert_eq!(fared(folder, returns(7), 7), (0, 1, 1), "byte {at}");
-        assert_eq!(std::fs::read(&entry).unwrap().len(), sound.len(), "it is replaced");
+        assert_eq!(cache_counts(folder, returns(7), 7), (0, 1, 1), "byte {at}");
+        assert_eq!(std::fs::read(&entry).unwrap().len(), sound.len(), "the entry is replaced");
     }
-    assert_eq!(fared(folder, returns(7), 7), (1, 0, 0));
+    assert_eq!(cache_counts(folder, returns(7), 7), (1, 0, 0));
 }
 
 #[test]
-fn entries_that_changed_places_do_not_give_each_others_values() {
+fn swapped_entries_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    fared(folder, returns(1), 1);
-    fared(folder, returns(2), 2);
+    cache_counts(folder, returns(1), 1);
+    cache_counts(folder, returns(2), 2);
     let [one, two] = <[PathBuf; 2]>::try_from(entries(folder)).unwrap();
     let aside = folder.join("aside");
     std::fs::rename(&one, &aside).unwrap();
     std::fs::rename(&two, &one).unwrap();
     std::fs::rename(&aside, &two).unwrap();
-    assert_eq!(fared(folder, returns(1), 1), (0, 1, 1));
-    assert_eq!(fared(folder, returns(2), 2), (0, 1, 1));
-    assert_eq!(fared(folder, returns(1), 1), (1, 0, 0));
+    assert_eq!(cache_counts(folder, returns(1), 1), (0, 1, 1));
+    assert_eq!(cache_counts(folder, returns(2), 2), (0, 1, 1));
+    assert_eq!(cache_counts(folder, returns(1), 1), (1, 0, 0));
 }
 
 #[test]
-fn what_a_crash_leaves_is_replaced() {
+fn an_entry_left_incomplete_by_a_crash_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    fared(folder, returns(7), 7);
+    cache_counts(folder, returns(7), 7);
     let entry = only_entry(folder);
     let sound = std::fs::read(&entry).unwrap();
     for length in [0, 1, 8, 40, 111, 112, sound.len() / 2, sound.len() - 1] {
         std::fs::write(&entry, &sound[..length]).unwrap();
-        assert_eq!(fared(folder, returns(7), 7), (0, 1, 1), "{length} bytes");
+        assert_eq!(cache_counts(folder, returns(7), 7), (0, 1, 1), "{length} bytes");
     }
-    // The file was made longer, and its end never written.
+    // The file was extended but its end was not written.
     let mut sparse = sound.clone();
     sparse[sound.len() / 2..].fill(0);
     std::fs::write(&entry, sparse).unwrap();
-    assert_eq!(fared(folder, returns(7), 7), (0, 1, 1));
+    assert_eq!(cache_counts(folder, returns(7), 7), (0, 1, 1));
     std::fs::write(folder.join("modules/wpc-1/writing-abandoned"), "half").unwrap();
-    assert_eq!(fared(folder, returns(7), 7), (1, 0, 0));
+    assert_eq!(cache_counts(folder, returns(7), 7), (1, 0, 0));
 }
 
 #[test]
-fn what_is_not_a_file_is_neither_read_nor_waited_for() {
+fn an_entry_that_is_not_a_regular_file_is_neither_read_nor_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    fared(folder, returns(7), 7);
+    cache_counts(folder, returns(7), 7);
     let entry = only_entry(folder);
     std::fs::remove_file(&entry).unwrap();
     std::fs::create_dir(&entry).unwrap();
-    assert_eq!(fared(folder, returns(7), 7), (0, 1, 1));
-    assert_eq!(fared(folder, returns(7), 7), (1, 0, 0));
+    assert_eq!(cache_counts(folder, returns(7), 7), (0, 1, 1));
+    assert_eq!(cache_counts(folder, returns(7), 7), (1, 0, 0));
     #[cfg(unix)]
     {
         std::fs::remove_file(&entry).unwrap();
         let made = std::process::Command::new("mkfifo").arg(&entry).status().unwrap();
         assert!(made.success());
-        assert_eq!(fared(folder, returns(7), 7), (0, 1, 1));
-        assert_eq!(fared(folder, returns(7), 7), (1, 0, 0));
+        assert_eq!(cache_counts(folder, returns(7), 7), (0, 1, 1));
+        assert_eq!(cache_counts(folder, returns(7), 7), (1, 0, 0));
     }
 }
 
 #[test]
-fn another_key_makes_every_entry_another_folders() {
+fn entries_sealed_with_another_key_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let other = tempfile::tempdir().unwrap();
-    fared(folder.path(), returns(7), 7);
-    fared(other.path(), returns(7), 7);
+    cache_counts(folder.path(), returns(7), 7);
+    cache_counts(other.path(), returns(7), 7);
     std::fs::copy(only_entry(other.path()), only_entry(folder.path())).unwrap();
-    assert_eq!(fared(folder.path(), returns(7), 7), (0, 1, 1));
-    // A key that was cut is replaced.
+    assert_eq!(cache_counts(folder.path(), returns(7), 7), (0, 1, 1));
+    // A truncated key is replaced.
     std::fs::write(folder.path().join("key"), "short").unwrap();
-    assert_eq!(fared(folder.path(), returns(7), 7), (0, 1, 1));
-    assert_eq!(fared(folder.path(), returns(7), 7), (1, 0, 0));
+    assert_eq!(cache_counts(folder.path(), returns(7), 7), (0, 1, 1));
+    assert_eq!(cache_counts(folder.path(), returns(7), 7), (1, 0, 0));
 }
 
 #[test]
 fn a_rejected_entry_is_reported_with_its_file_and_reason() {
     let folder = tempfile::tempdir().unwrap();
-    fared(folder.path(), returns(7), 7);
+    cache_counts(folder.path(), returns(7), 7);
     let file = only_entry(folder.path());
     std::fs::write(&file, "broken").unwrap();
     let wpc = stopped(options(folder.path()));
@@ -166,21 +166,21 @@ fn many_pools_share_a_folder_while_it_is_damaged() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for round in 0..8 {
-                    fared(folder, returns(round), round);
+                    cache_counts(folder, returns(round), round);
                     for entry in entries(folder) {
-                        // Another pool may have replaced it meanwhile.
+                        // Another pool may have replaced the entry.
                         let _ = std::fs::write(entry, "broken");
                     }
                 }
             });
         }
     });
-    fared(folder, returns(1), 1);
-    assert_eq!(fared(folder, returns(1), 1), (1, 0, 0));
+    cache_counts(folder, returns(1), 1);
+    assert_eq!(cache_counts(folder, returns(1), 1), (1, 0, 0));
 }
 
 #[test]
-fn a_folder_that_cannot_be_used_is_refused() {
+fn an_unusable_folder_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -196,12 +196,12 @@ fn a_folder_that_cannot_be_used_is_refused() {
 
 #[test]
 #[cfg(unix)]
-fn a_folder_that_others_can_change_is_refused_wherever_on_its_path() {
+fn a_folder_that_other_users_can_change_is_rejected_anywhere_on_its_path() {
     use std::os::unix::fs::PermissionsExt as _;
     let root = tempfile::tempdir().unwrap();
     let root = root.path().canonicalize().unwrap();
     let folder = root.join("above/cache");
-    fared(&folder, returns(7), 7);
+    cache_counts(&folder, returns(7), 7);
     let mode = |path: &Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
@@ -214,31 +214,31 @@ fn a_folder_that_others_can_change_is_refused_wherever_on_its_path() {
             assert!(error.contains(&changed.display().to_string()), "{error}");
         }
         mode(changed, 0o755);
-        assert_eq!(fared(&folder, returns(7), 7), (1, 0, 0));
+        assert_eq!(cache_counts(&folder, returns(7), 7), (1, 0, 0));
     }
-    // The sticky bit keeps others from replacing what is not theirs, as in /tmp.
+    // With the sticky bit, as in /tmp, users cannot replace files of others.
     mode(&root.join("above"), 0o1777);
-    assert_eq!(fared(&folder, returns(7), 7), (1, 0, 0));
+    assert_eq!(cache_counts(&folder, returns(7), 7), (1, 0, 0));
     mode(&folder, 0o1777);
     assert_eq!(code(WorkerProcedureCall::new(options(&folder))), "invalid_options");
     mode(&folder, 0o700);
-    // A link on the way is followed once, to a path that is checked.
+    // A link in the path is resolved once, and the resolved path is checked.
     std::os::unix::fs::symlink(root.join("above"), root.join("link")).unwrap();
-    assert_eq!(fared(&root.join("link/cache"), returns(7), 7), (1, 0, 0));
-    // A key that others could read is replaced.
+    assert_eq!(cache_counts(&root.join("link/cache"), returns(7), 7), (1, 0, 0));
+    // A key that other users could read is replaced.
     mode(&folder.join("key"), 0o644);
-    assert_eq!(fared(&folder, returns(7), 7), (0, 1, 1));
+    assert_eq!(cache_counts(&folder, returns(7), 7), (0, 1, 1));
     let key = std::fs::metadata(folder.join("key")).unwrap();
     assert_eq!(key.permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
 #[cfg(unix)]
-fn a_folder_of_another_user_is_refused() {
+fn a_folder_of_another_user_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let above = folder.path().join("theirs");
     std::fs::create_dir(&above).unwrap();
-    // Only root can give something away.
+    // Only root can change an owner.
     if std::os::unix::fs::chown(&above, Some(65_534), None).is_err() {
         return;
     }

@@ -1,9 +1,9 @@
-//! The contract with guests: what the SDK promises, and plain exports.
+//! The contract with guests: what the SDK provides, and plain exports.
 
 use crate::support::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use wpc_host::{CallOptions, Capability, Error, EventDetails, Grant, Limits, Schema, Severity};
+use wpc_host::{Capability, Error, EventDetails, Grant, Limits, Schema, Severity};
 
 #[derive(Serialize, Schema)]
 struct Order {
@@ -19,7 +19,7 @@ enum Answer {
 }
 
 #[test]
-fn any_serde_types_are_carried_borrowed_ones_too() {
+fn serde_types_round_trip_owned_and_borrowed() {
     let wpc = pool(1);
     define_sdk(&wpc, &["join", "borrow", "echo_bytes", "sum", "order", "nothing"]);
     assert_eq!(wpc.call::<String>("join", ("left", "right")).unwrap(), "leftright");
@@ -48,7 +48,7 @@ fn any_serde_types_are_carried_borrowed_ones_too() {
 }
 
 #[test]
-fn strings_and_bytes_of_every_length_come_back_as_they_went() {
+fn strings_and_bytes_of_every_length_round_trip() {
     let wpc = pool(1);
     define_sdk(&wpc, &["borrow", "join", "echo_bytes", "first_bytes"]);
     let first = wpc.function::<(Vec<u8>, u32), Vec<u8>>("first_bytes").unwrap();
@@ -78,7 +78,7 @@ fn strings_and_bytes_of_every_length_come_back_as_they_went() {
 }
 
 #[test]
-fn an_answer_of_bytes_is_read_once_and_a_second_reading_is_an_error() {
+fn a_bytes_reply_is_read_once_and_a_second_read_is_an_error() {
     let wpc = pool(1);
     define_sdk(&wpc, &["borrow"]);
     for text in ["a".to_owned(), "b".repeat(1_000)] {
@@ -95,7 +95,7 @@ fn an_answer_of_bytes_is_read_once_and_a_second_reading_is_an_error() {
 #[test]
 fn a_value_may_lie_anywhere_in_the_guests_memory() {
     let wpc = pool(1);
-    // Hands back its arguments' bytes, of which the first is their length.
+    // Returns the bytes of its arguments; the first is their length.
     let module = contract(
         r#"(func (export "f") (param i32 i32) (result i64)
             (i32.store8 (i32.const 64) (i32.const 3))
@@ -106,7 +106,7 @@ fn a_value_may_lie_anywhere_in_the_guests_memory() {
     wpc.define_worker_function("f", module.limits(Limits { result: 100, ..Limits::default() }))
         .unwrap();
     let mut here = wpc.local_worker();
-    // The kind and the length count, as they do where the value is encoded.
+    // The kind and the length count towards the limit, as for an encoded value.
     for text in ["", "a", &"b".repeat(98)] {
         assert_eq!(wpc.call::<String>("f", (text,)).unwrap(), text);
         assert_eq!(wpc.call::<Vec<u8>>("f", (text,)).unwrap(), text.as_bytes());
@@ -116,7 +116,7 @@ fn a_value_may_lie_anywhere_in_the_guests_memory() {
 }
 
 #[test]
-fn an_authors_names_are_not_taken_for_the_macros() {
+fn names_in_a_guest_do_not_collide_with_the_macros() {
     let wpc = pool(1);
     define_sdk(&wpc, &["bytes", "entry", "bounds"]);
     assert_eq!(wpc.call::<u32>("bytes", (1_u32, 2_u32)).unwrap(), 3);
@@ -145,67 +145,7 @@ fn a_module_lists_its_functions_with_their_types() {
 }
 
 #[test]
-fn functions_defined_together_share_their_state_and_those_defined_apart_do_not() {
-    let counter = r#"(module
-        (global $n (mut i32) (i32.const 0))
-        (func (export "increment") (result i32)
-            (global.set $n (i32.add (global.get $n) (i32.const 1))) global.get $n)
-        (func (export "read") (result i32) global.get $n))"#;
-    let wpc = pool(1);
-    wpc.define_worker_module(wat(counter)).unwrap();
-    assert_eq!(wpc.call::<i32>("increment", ()).unwrap(), 1);
-    assert_eq!(wpc.call::<i32>("increment", ()).unwrap(), 2);
-    assert_eq!(wpc.call::<i32>("read", ()).unwrap(), 2);
-
-    wpc.define_worker_function("apart", wat(counter).export("read")).unwrap();
-    assert_eq!(wpc.call::<i32>("apart", ()).unwrap(), 0);
-}
-
-#[test]
-fn a_redefinition_begins_with_fresh_state() {
-    let wpc = pool(1);
-    define_sdk(&wpc, &["count"]);
-    for expected in 1..=3 {
-        assert_eq!(wpc.call::<u64>("count", ()).unwrap(), expected);
-    }
-    define_sdk(&wpc, &["count"]);
-    assert_eq!(wpc.call::<u64>("count", ()).unwrap(), 1);
-}
-
-#[test]
-fn calls_can_be_isolated_and_sandboxes_recycled() {
-    let wpc = pool(1);
-    let counts = |times: usize| {
-        (0..times).map(|_| wpc.call::<u64>("count", ()).unwrap()).collect::<Vec<_>>()
-    };
-    wpc.define_worker_function("count", guest("sdk").isolate_calls()).unwrap();
-    assert_eq!(counts(3), [1, 1, 1]);
-    let limits = Limits { recycle_after_calls: Some(2), ..Limits::default() };
-    wpc.define_worker_function("count", guest("sdk").limits(limits)).unwrap();
-    assert_eq!(counts(5), [1, 2, 1, 2, 1]);
-    let limits = Limits { recycle_after_calls: Some(0), ..Limits::default() };
-    assert_eq!(
-        code(wpc.define_worker_function("count", guest("sdk").limits(limits))),
-        "invalid_options"
-    );
-}
-
-#[test]
-fn a_sandbox_that_grew_past_its_mark_is_recycled() {
-    let wpc = pool(1);
-    let limits = Limits { recycle_past_memory: Some(2 << 20), ..Limits::default() };
-    let module = wat(r#"(module (memory 1)
-        (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
-        (func (export "size") (result i32) memory.size))"#);
-    wpc.define_worker_module(module.limits(limits)).unwrap();
-    assert_eq!(wpc.call::<i32>("grow", (10,)).unwrap(), 1);
-    assert_eq!(wpc.call::<i32>("size", ()).unwrap(), 11, "below its mark it keeps what it has");
-    assert_eq!(wpc.call::<i32>("grow", (100,)).unwrap(), 11);
-    assert_eq!(wpc.call::<i32>("size", ()).unwrap(), 1);
-}
-
-#[test]
-fn plain_exports_are_called_with_numbers_and_check_them() {
+fn plain_exports_take_numbers_and_check_them() {
     let wpc = pool(1);
     let module = wat(r#"(module
         (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add)
@@ -224,18 +164,18 @@ fn plain_exports_are_called_with_numbers_and_check_them() {
     wpc.call::<()>("nothing", ()).unwrap();
 
     let Err(Error::BadArguments { reason, .. }) = call_encoded(&wpc, "add", &(1,)) else {
-        panic!("one is missing")
+        panic!("something required is missing")
     };
     assert!(reason.starts_with("argument 2 must be i32"), "{reason}");
     let Err(Error::BadArguments { reason, .. }) = call_encoded(&wpc, "add", &(1, 2, 3)) else {
-        panic!("one too many")
+        panic!("there is one argument too many")
     };
     assert!(reason.contains("it takes 2"), "{reason}");
     assert_eq!(code(wpc.function::<(u32, u32), u32>("add").map(|_| ())), "signature_mismatch");
 }
 
 #[test]
-fn one_export_is_found_by_name_by_choice_or_by_being_the_only_one() {
+fn an_export_is_selected_by_name_by_choice_or_because_it_is_the_only_one() {
     let wpc = pool(1);
     let two = r#"(module (func (export "one") (result i32) i32.const 1) (func (export "two") (result i32) i32.const 2))"#;
     wpc.define_worker_function("two", wat(two)).unwrap();
@@ -260,13 +200,13 @@ fn log_lines_reach_the_events_with_their_function_and_call() {
     let event = events.wait_for_log("hear me");
     assert_eq!((event.severity, event.correlation_id), (Severity::Warn, Some(id)));
     let EventDetails::GuestLog { function_name, level, .. } = event.details else {
-        panic!("it is a log line")
+        panic!("expected a log line")
     };
     assert_eq!((function_name.as_str(), level.as_str()), ("speak", "warn"));
 }
 
 #[test]
-fn clocks_and_randomness_are_granted_or_refused_by_name() {
+fn clocks_and_randomness_are_granted_or_rejected_by_name() {
     let wpc = pool(1);
     let wants_both = r#"(module
         (import "wpc" "wpc_clock" (func $clock (param i32) (result i64)))
@@ -277,13 +217,13 @@ fn clocks_and_randomness_are_granted_or_refused_by_name() {
         (func (export "random") (result i64) (call $random (i32.const 8) (i32.const 8)) (i64.load (i32.const 8))))"#;
     let Err(Error::NotGranted { name, grant, .. }) = wpc.define_worker_module(wat(wants_both))
     else {
-        panic!("nothing is granted")
+        panic!("the import is not granted")
     };
     assert_eq!((name.as_str(), grant), ("wpc_clock", Grant::Capability(Capability::Clock)));
     let Err(Error::NotGranted { grant, .. }) =
         wpc.define_worker_module(wat(wants_both).grant(Capability::Clock))
     else {
-        panic!("one is missing")
+        panic!("something required is missing")
     };
     assert_eq!(grant, Grant::Capability(Capability::Random));
 
@@ -297,7 +237,7 @@ fn clocks_and_randomness_are_granted_or_refused_by_name() {
 }
 
 #[test]
-fn a_constants_value_may_be_larger_than_the_guests_first_room() {
+fn a_constant_may_be_larger_than_the_guests_first_buffer() {
     let wpc = pool(1);
     define_sdk(&wpc, &["constant"]);
     let long = "x".repeat(100_000);
@@ -305,14 +245,14 @@ fn a_constants_value_may_be_larger_than_the_guests_first_room() {
     assert_eq!(wpc.call::<String>("constant", ("LONG",)).unwrap(), long);
     wpc.define_worker_constant("NUMBER", &7_u64).unwrap();
     let Err(Error::Guest { error, .. }) = wpc.call::<String>("constant", ("NUMBER",)) else {
-        panic!("no string")
+        panic!("the constant is not a string")
     };
     assert_eq!(error.name, "DecodeError");
 }
 
 #[test]
-fn a_guest_without_the_standard_library_does_what_others_do() {
-    let wpc = pool_with(1, hasty());
+fn a_no_std_guest_behaves_like_others() {
+    let wpc = pool_with(1, immediate_restarts());
     let events = Recorder::new(&wpc);
     wpc.define_worker_constant("GREETING", "Hello").unwrap();
     wpc.define_worker_module(guest("no_std")).unwrap();
@@ -320,88 +260,50 @@ fn a_guest_without_the_standard_library_does_what_others_do() {
     events.wait_for_log("shouting hear me");
     assert_eq!(wpc.call::<String>("greeting", ()).unwrap(), "Hello");
     let Err(Error::Guest { error, .. }) = wpc.call::<()>("refuses", (3,)) else {
-        panic!("it refuses")
+        panic!("the function should return an error")
     };
     assert_eq!((error.name.as_str(), error.message.as_str()), ("TooSmall", "3 is too small"));
     let Err(Error::BadArguments { reason, .. }) = call_encoded(&wpc, "shout", &("a", "b")) else {
-        panic!("one too many")
+        panic!("there is one argument too many")
     };
     assert_eq!(reason, "2 trailing bytes after the last argument");
 }
 
 #[test]
-fn a_panic_is_told_with_its_place_with_and_without_the_standard_library() {
-    let wpc = pool_with(1, hasty());
+fn a_panic_is_reported_with_its_location_with_and_without_std() {
+    let wpc = pool_with(1, immediate_restarts());
     wpc.define_worker_constant("GREETING", "Hello").unwrap();
     wpc.define_worker_module(guest("no_std")).unwrap();
     define_sdk(&wpc, &["panics"]);
-    fn told<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
+    fn panic_message<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
         match result {
             Err(Error::Trap { reason, .. }) => reason,
-            other => panic!("it panics: {other:?}"),
+            other => panic!("the guest should panic: {other:?}"),
         }
     }
-    for (message, place, text) in [
-        (told(wpc.call::<()>("panics", ("late",))), "sdk/src/lib.rs:", ":\nit was late"),
-        (told(wpc.call::<()>("panics_with", ("late",))), "no_std/src/lib.rs:", ":\nit was late"),
-        (told(wpc.call::<()>("panics_plainly", ())), "no_std/src/lib.rs:", ":\nit was plain"),
+    for (message, file, text) in [
+        (panic_message(wpc.call::<()>("panics", ("late",))), "sdk/src/lib.rs:", ":\nit was late"),
+        (
+            panic_message(wpc.call::<()>("panics_with", ("late",))),
+            "no_std/src/lib.rs:",
+            ":\nit was late",
+        ),
+        (
+            panic_message(wpc.call::<()>("panics_plainly", ())),
+            "no_std/src/lib.rs:",
+            ":\nit was plain",
+        ),
     ] {
         assert!(message.starts_with("panicked at "), "{message}");
-        assert!(message.contains(place) && message.ends_with(text), "{message}");
+        assert!(message.contains(file) && message.ends_with(text), "{message}");
     }
-    // An allocation that fails is a panic there, and a small one still has the room to tell it.
-    let failed = told(wpc.call::<u32>("runs_out", ()));
+    // A failed allocation is a panic, whose message fits the memory that is left.
+    let failed = panic_message(wpc.call::<u32>("runs_out", ()));
     assert!(failed.ends_with("memory allocation of 2147483647 bytes failed"), "{failed}");
 }
 
 #[test]
-fn a_wasi_reactor_is_initialised_before_its_first_call() {
-    let wpc = pool(1);
-    let module = wat(r#"(module
-        (global $ready (mut i32) (i32.const 0))
-        (func (export "_initialize") (global.set $ready (i32.const 1)))
-        (func (export "f") (result i32) global.get $ready))"#);
-    wpc.define_worker_function("f", module).unwrap();
-    assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 1);
-}
-
-#[test]
-fn an_init_hook_runs_before_the_first_call_and_its_failure_is_the_definitions_with_its_reason() {
-    let wpc = pool_with(1, hasty());
-    wpc.define_worker_dependency("dep", guest("sdk")).unwrap();
-    wpc.define_worker_constant("PREFIX", "refuse").unwrap();
-    wpc.define_worker_module(guest("needy")).unwrap();
-    let reason = |result: Result<bool, Error>| match result {
-        Err(Error::Initialisation { reason, .. }) => reason,
-        other => panic!("it is not made: {other:?}"),
-    };
-    let refused = reason(wpc.call("is_prepared", ()));
-    assert!(refused.ends_with("its init hook returned Error: the prefix is refused"), "{refused}");
-    wpc.define_worker_constant("PREFIX", "panic").unwrap();
-    let panicked = reason(wpc.call("is_prepared", ()));
-    assert!(panicked.contains("the prefix panics"), "{panicked}");
-    wpc.define_worker_constant("PREFIX", "fine").unwrap();
-    assert!(wpc.call::<bool>("is_prepared", ()).unwrap());
-}
-
-#[test]
-fn init_hooks_are_bounded_and_checked_like_everything_else() {
-    let wpc = pool_with(1, hasty());
-    let init = |ty: &str, body: &str| {
-        contract(&format!(
-            r#"(func (export "wpc_init") {ty} {body}) (func (export "f") (param i32 i32) (result i64) i64.const 1)"#
-        ))
-    };
-    let options = CallOptions::new().time_limit(std::time::Duration::from_millis(20));
-    wpc.define_worker_function("f", init("(result i64)", "(loop br 0) i64.const 0")).unwrap();
-    assert_eq!(code(wpc.call_with::<()>("f", (), &options)), "timeout");
-    wpc.define_worker_function("f", init("(result i64)", "i64.const 0")).unwrap();
-    assert_eq!(code(wpc.call::<()>("f", ())), "bad_reply");
-    assert_eq!(code(wpc.define_worker_function("f", init("", ""))), "export_type");
-}
-
-#[test]
-fn the_modules_of_the_contracts_page_run() {
+fn the_modules_in_the_abi_document_run() {
     let page = include_str!("../docs/abi.md");
     let modules: Vec<_> = page
         .split("```wat\n")
@@ -415,7 +317,7 @@ fn the_modules_of_the_contracts_page_run() {
         wpc.define_worker_module(wat(module)).unwrap();
     }
     assert_eq!(wpc.call::<i32>("add", (40, 2)).unwrap(), 42);
-    assert_eq!(wpc.call::<String>("greet", ("anybody",)).unwrap(), "hi");
+    assert_eq!(wpc.call::<String>("greet", ("Ada",)).unwrap(), "hi");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Bad definitions: each is refused where it is made, names the thing and the way out, and leaves
-//! the registry as it was.
+//! Invalid definitions: each is rejected when it is made, with an error that names the cause and a remedy, and leaves
+//! the registry unchanged.
 
 use crate::support::*;
 use wpc_host::{Error, Limits, Options, Setting, Sha256Hash, WasmModule};
@@ -9,13 +9,13 @@ fn refused(module: impl Into<WasmModule>) -> Error {
     wpc.define_worker_function("f", wat(r#"(module (func (export "f")))"#)).unwrap();
     let before = wpc.get_remote_functions();
     let error = wpc.define_worker_function("f", module).unwrap_err();
-    assert_eq!(wpc.get_remote_functions(), before, "the registry is as it was");
+    assert_eq!(wpc.get_remote_functions(), before, "the registry is unchanged");
     assert!(!error.outcome_unknown());
     error
 }
 
 #[test]
-fn bytes_that_are_no_module() {
+fn bytes_that_are_not_a_module() {
     for bytes in [&b""[..], b"\0as", b"\0asm\x01", b"#!/bin/sh", b"\0asm\x02\0\0\0"] {
         let error = refused(bytes);
         assert_eq!(error.code().as_str(), "not_wasm", "{error}");
@@ -44,9 +44,12 @@ fn errors_name_a_module_by_its_name_or_its_hash() {
     wpc.define_worker_dependency("env", wat("(module)")).unwrap();
     let refused_link = refused(needs.name("needs.wasm"));
     assert!(refused_link.starts_with("module \"needs.wasm\" imports \"f\""), "{refused_link}");
-    let told = named.inspect().unwrap();
-    assert!(told.refused.unwrap().starts_with("module \"plugins/two.wasm\" has "));
-    assert_eq!(told.remedy, Some(wpc_host::Remedy::Raise(vec![Setting::Limits("module_size")])));
+    let information = named.inspect().unwrap();
+    assert!(information.refused.unwrap().starts_with("module \"plugins/two.wasm\" has "));
+    assert_eq!(
+        information.remedy,
+        Some(wpc_host::Remedy::Raise(vec![Setting::Limits("module_size")]))
+    );
     let one = wpc.define_worker_function("one", small(two)).unwrap_err();
     assert!(one.to_string().starts_with("the module of function \"one\" has "), "{one}");
 }
@@ -57,7 +60,7 @@ fn a_truncated_module_at_every_length() {
     let wpc = stopped(Options::default());
     let bytes = wat::parse_str(r#"(module (func (export "f") (result i32) i32.const 1))"#).unwrap();
     for end in 8..bytes.len() {
-        // A cut between sections leaves a valid module, which has no function.
+        // A cut between sections leaves a valid module without functions.
         let code = code(wpc.define_worker_function("f", &bytes[..end]));
         assert!(matches!(code, "invalid_module" | "missing_export"), "cut at {end}: {code}");
     }
@@ -71,7 +74,7 @@ fn a_component_instead_of_a_module() {
 }
 
 #[test]
-fn another_export_than_there_is() {
+fn a_missing_or_ambiguous_export() {
     let two =
         r#"(module (func (export "one")) (func (export "two")) (memory (export "memory") 1))"#;
     let error = refused(wat(two));
@@ -84,7 +87,7 @@ fn another_export_than_there_is() {
 }
 
 #[test]
-fn an_export_of_another_type() {
+fn an_export_of_the_wrong_type() {
     let error =
         refused(wat(r#"(module (func (export "f") (result i32 i32) i32.const 1 i32.const 2))"#));
     let Error::ExportType { export, found, .. } = &error else { panic!("{error}") };
@@ -97,7 +100,7 @@ fn an_export_of_another_type() {
 }
 
 #[test]
-fn imports_nobody_offers() {
+fn unknown_imports() {
     for (import, reason) in [
         (r#"(import "wpc" "wpc_teleport" (func))"#, "wpc_constant, wpc_take, wpc_log"),
         (
@@ -118,7 +121,7 @@ fn imports_nobody_offers() {
 }
 
 #[test]
-fn a_contract_from_the_future() {
+fn a_newer_version_of_the_contract() {
     let module = wat(r#"(module (memory (export "memory") 1)
         (func (export "wpc_buffer_v7") (param i32) (result i32) i32.const 0)
         (func (export "f") (param i32 i32) (result i64) i64.const 0))"#);
@@ -128,7 +131,7 @@ fn a_contract_from_the_future() {
 }
 
 #[test]
-fn half_a_contract() {
+fn an_incomplete_contract() {
     let module = wat(
         r#"(module (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 0) (func (export "f")))"#,
     );
@@ -141,13 +144,13 @@ fn half_a_contract() {
 }
 
 #[test]
-fn a_section_that_is_none() {
+fn a_malformed_section() {
     let module = wat(r#"(module (@custom "wpc" "\01\ff\ff") (func (export "f")))"#);
     assert_eq!(refused(module).code().as_str(), "malformed_section");
 }
 
 #[test]
-fn names_outside_the_rule() {
+fn invalid_names() {
     let wpc = stopped(Options::default());
     let module = || wat(r#"(module (func (export "f")))"#);
     let long = "x".repeat(256);
@@ -163,7 +166,7 @@ fn names_outside_the_rule() {
 }
 
 #[test]
-fn more_than_the_limits_allow() {
+fn a_module_or_memory_beyond_its_limit() {
     let limits = Limits { module_size: 20, ..Limits::default() };
     assert_eq!(refused(guest("path").limits(limits)).code().as_str(), "module_too_large");
     let limits = Limits { memory: 65_535, ..Limits::default() };
@@ -175,19 +178,19 @@ fn more_than_the_limits_allow() {
 }
 
 #[test]
-fn a_table_that_starts_beyond_its_limit() {
+fn a_table_beyond_its_limit() {
     let limits = Limits { table_elements: 9, ..Limits::default() };
     let error = refused(wat(r#"(module (table 10 funcref) (func (export "f")))"#).limits(limits));
     assert!(matches!(error, Error::TableTooLarge { limit: 9, found: 10, .. }), "{error}");
 }
 
-/// Recurses as deep as it is told.
+/// A function that recurses to the given depth.
 const RECURSES: &str = r#"(module (func $f (export "f") (param i32)
     (if (local.get 0) (then (call $f (i32.sub (local.get 0) (i32.const 1)))))))"#;
 
 #[test]
-fn a_stack_of_the_definitions_own() {
-    let wpc = pool_with(1, hasty());
+fn a_definition_has_its_own_stack_limit() {
+    let wpc = pool_with(1, immediate_restarts());
     let limits = |stack| Limits { stack: Some(stack), ..Limits::default() };
     wpc.define_worker_function("deep", wat(RECURSES).export("f")).unwrap();
     wpc.define_worker_function("flat", wat(RECURSES).export("f").limits(limits(20_000))).unwrap();
@@ -203,7 +206,7 @@ fn a_stack_of_the_definitions_own() {
 
 #[test]
 fn functions_of_different_stacks_and_fuel_share_a_dependency() {
-    let wpc = pool_with(1, hasty());
+    let wpc = pool_with(1, immediate_restarts());
     wpc.define_worker_dependency("deep", wat(RECURSES)).unwrap();
     let calls = wat(r#"(module (import "deep" "f" (func $f (param i32)))
             (func (export "g") (param i32) (call $f (local.get 0))))"#);
@@ -238,7 +241,7 @@ fn more_instances_than_the_definition_allows() {
 }
 
 #[test]
-fn choices_that_would_have_no_effect() {
+fn options_without_effect() {
     let wpc = stopped(Options::default());
     let module = || wat(r#"(module (func (export "f")))"#);
     assert_eq!(code(wpc.define_worker_module(module().export("f"))), "invalid_options");
@@ -248,7 +251,7 @@ fn choices_that_would_have_no_effect() {
 }
 
 #[test]
-fn a_refused_module_of_several_functions_changes_nothing() {
+fn a_rejected_module_of_several_functions_changes_nothing() {
     let wpc = pool(1);
     let good = r#"(module (func (export "a") (result i32) i32.const 1) (func (export "b") (result i32) i32.const 2))"#;
     wpc.define_worker_module(wat(good)).unwrap();
@@ -262,14 +265,14 @@ fn a_refused_module_of_several_functions_changes_nothing() {
 }
 
 #[test]
-fn a_section_too_large_to_be_read() {
+fn a_section_beyond_its_limit() {
     let bytes = "\\00".repeat(1_100_000);
     let error = refused(wat(&format!(r#"(module (@custom "wpc" "{bytes}") (func (export "f")))"#)));
     assert_eq!(error.code().as_str(), "malformed_section");
 }
 
 #[test]
-fn other_bytes_than_the_sealed_ones() {
+fn a_module_with_another_sha256() {
     let module = wat(r#"(module (func (export "f")))"#);
     let expected = Sha256Hash::of(b"other");
     assert_eq!(refused(module.clone().sha256(expected)).code().as_str(), "sha256_mismatch");
@@ -279,7 +282,7 @@ fn other_bytes_than_the_sealed_ones() {
 }
 
 #[test]
-fn features_that_are_switched_off() {
+fn disabled_features() {
     for module in [
         r#"(module (memory i64 1) (func (export "f")))"#,
         r#"(module (memory 1 1 shared) (func (export "f")))"#,
@@ -290,7 +293,7 @@ fn features_that_are_switched_off() {
 }
 
 #[test]
-fn constants_that_do_not_encode() {
+fn constants_that_cannot_be_encoded() {
     struct Refuses;
     impl serde::Serialize for Refuses {
         fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
@@ -304,7 +307,7 @@ fn constants_that_do_not_encode() {
 }
 
 #[test]
-fn fuel_pays_for_bulk_instructions_by_the_byte() {
+fn bulk_instructions_use_fuel_by_the_byte() {
     let wpc = pool(1);
     let module = r#"(module (memory 256)
         (func (export "fill") (param i32) (memory.fill (i32.const 0) (i32.const 1) (local.get 0)))
@@ -318,8 +321,8 @@ fn fuel_pays_for_bulk_instructions_by_the_byte() {
 }
 
 #[test]
-fn every_stack_that_the_options_allow_can_be_used() {
-    // Each call takes some tens of bytes of stack; the deepest here, some 60 MiB.
+fn every_allowed_stack_size_can_be_used() {
+    // A call takes between 10 and 100 bytes of stack, and the deepest recursion about 60 MiB.
     let recursion = r#"(module (func $f (export "f") (param i32) (result i32)
         (if (result i32) (i32.eqz (local.get 0)) (then (i32.const 0))
             (else (i32.add (i32.const 1) (call $f (i32.sub (local.get 0) (i32.const 1))))))))"#;
@@ -338,14 +341,14 @@ fn every_stack_that_the_options_allow_can_be_used() {
 }
 
 #[test]
-fn a_module_that_tells_functions_offers_those_and_no_more() {
+fn a_module_that_declares_functions_offers_only_those() {
     let wpc = stopped(Options::default());
     let module = wat(r#"(module
         (@custom "wpc" "\01\0e\03add\01\01a\01\03i32\04\00")
         (func (export "add") (param i32) (result i32) local.get 0)
         (func (export "malloc") (param i32) (result i32) local.get 0))"#);
-    let told = module.inspect().unwrap();
-    assert_eq!(told.functions.len(), 1, "{told:?}");
+    let information = module.inspect().unwrap();
+    assert_eq!(information.functions.len(), 1, "{information:?}");
     let defined = wpc.define_worker_module(module.clone()).unwrap();
     assert!(defined.len() == 1 && defined[0].name == "add", "{defined:?}");
     let alone = wpc.define_worker_function("sum", module.clone()).unwrap();

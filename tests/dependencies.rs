@@ -1,4 +1,4 @@
-//! Dependencies: both ways of linking, chains, circles, changes.
+//! Dependencies: direct links and typed calls, chains, cycles, changes.
 
 use crate::support::*;
 use wpc_host::{Error, Limits, Options, WasmModule, WorkerProcedureCall};
@@ -7,7 +7,7 @@ fn constant(value: i32) -> WasmModule {
     wat(&format!(r#"(module (func (export "get") (result i32) i32.const {value}))"#))
 }
 
-/// Adds one to what `alias` gives.
+/// Adds one to the result of `alias`.
 fn plus_one(alias: &str) -> WasmModule {
     wat(&format!(
         r#"(module (import "{alias}" "get" (func $get (result i32)))
@@ -52,12 +52,12 @@ fn dependencies_may_need_others_and_share_them_within_a_sandbox() {
     wpc.define_worker_function("f", wat(r#"(module
         (import "left" "get" (func $left (result i32))) (import "right" "get" (func $right (result i32)))
         (func (export "f") (result i32) (i32.add (i32.mul (call $left) (i32.const 100)) (call $right))))"#)).unwrap();
-    assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 203, "both count on the same counter");
+    assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 203, "both use the same counter");
     assert_eq!(wpc.get_remote_functions()[0].required_dependencies, ["counter", "left", "right"]);
 }
 
 #[test]
-fn a_long_chain_links_and_an_endless_one_is_refused() {
+fn a_long_chain_links_and_an_unbounded_one_is_rejected() {
     let wpc = pool(1);
     wpc.define_worker_dependency("d0", constant(0)).unwrap();
     for at in 1..=16 {
@@ -75,13 +75,13 @@ fn a_long_chain_links_and_an_endless_one_is_refused() {
 }
 
 #[test]
-fn a_circle_is_refused_with_its_path() {
+fn a_cycle_is_rejected_with_its_path() {
     let wpc = stopped(Options::default());
     wpc.define_worker_dependency("a", plus_one("b")).unwrap();
     wpc.define_worker_dependency("b", plus_one("c")).unwrap();
     let Err(Error::DependencyCircle { path }) = wpc.define_worker_dependency("c", plus_one("a"))
     else {
-        panic!("it is a circle")
+        panic!("there should be a cycle")
     };
     assert_eq!(path, ["c", "a", "b", "c"]);
     assert_eq!(wpc.get_worker_dependencies().len(), 2);
@@ -89,13 +89,13 @@ fn a_circle_is_refused_with_its_path() {
 }
 
 #[test]
-fn a_missing_dependency_is_told_by_name_however_deep() {
+fn a_missing_dependency_is_named_at_any_depth() {
     let wpc = pool(1);
     wpc.define_worker_dependency("a", plus_one("b")).unwrap();
     wpc.define_worker_function("f", plus_one("a").export("get")).unwrap();
     assert_eq!(wpc.get_remote_functions()[0].installed_worker_count, 0);
     let Err(Error::DependencyNotDefined { alias, .. }) = wpc.call::<i32>("f", ()) else {
-        panic!("it is missing")
+        panic!("the dependency should be missing")
     };
     assert_eq!(alias, "b");
     wpc.define_worker_dependency("b", constant(1)).unwrap();
@@ -103,7 +103,7 @@ fn a_missing_dependency_is_told_by_name_however_deep() {
 }
 
 #[test]
-fn many_missing_dependencies_are_resolved_without_trying_every_path() {
+fn missing_dependencies_are_resolved_without_visiting_every_path() {
     let wpc = stopped(Options::default());
     for at in 0..60 {
         let module = format!(
@@ -116,7 +116,7 @@ fn many_missing_dependencies_are_resolved_without_trying_every_path() {
 }
 
 #[test]
-fn a_redefined_dependency_is_seen_by_later_calls() {
+fn a_redefined_dependency_is_used_by_later_calls() {
     let wpc = pool(2);
     wpc.define_worker_dependency("base", constant(1)).unwrap();
     wpc.define_worker_dependency("mid", plus_one("base")).unwrap();
@@ -130,7 +130,7 @@ fn a_redefined_dependency_is_seen_by_later_calls() {
 }
 
 #[test]
-fn a_dependency_that_would_break_a_function_is_refused() {
+fn a_dependency_that_would_break_a_function_is_rejected() {
     let wpc = pool(1);
     wpc.define_worker_dependency("base", constant(1)).unwrap();
     wpc.define_worker_function("f", plus_one("base").export("get")).unwrap();
@@ -155,11 +155,11 @@ fn a_dependency_that_would_break_a_function_is_refused() {
             ("function \"f\"", "base", "get")
         );
         assert!(error.to_string().contains(reason), "{error}");
-        assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 2, "the old one serves on");
+        assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 2, "the previous definition stays active");
     }
 }
 
-/// A function `f` that passes its arguments on to `dep` and hands its reply back.
+/// A function `f` that calls `dep` with its arguments and returns the reply.
 fn relay() -> WasmModule {
     wat(r#"(module
         (import "wpc:dep" "g" (func $g (param i32 i32 i32 i32) (result i64)))
@@ -169,7 +169,7 @@ fn relay() -> WasmModule {
         (func (export "f") (param i32 i32) (result i64) (local $len i64)
             (local.set $len (call $g (local.get 0) (local.get 1) (i32.const 65536) (i32.const 8)))
             (if (i64.gt_u (local.get $len) (i64.const 8))
-                ;; Too little room at first: nothing is lost by it.
+                ;; The first buffer is too small: the reply is not lost.
                 (then (drop (call $take (i32.const 65536) (i32.const 1)))
                     (drop (call $take (i32.const 65536) (i32.const 131072)))))
             (i64.or (i64.shl (i64.const 65536) (i64.const 32)) (local.get $len))))"#)
@@ -202,7 +202,7 @@ fn a_typed_dependency_may_be_a_plain_export() {
 }
 
 #[test]
-fn a_typed_dependencys_failures_are_the_functions() {
+fn a_failure_of_a_typed_dependency_is_reported_for_the_function() {
     let wpc = with_dep(contract(r#"(func (export "g") (param i32 i32) (result i64) unreachable)"#));
     assert_eq!(code(wpc.call::<()>("f", ())), "trap");
     let wpc =
@@ -216,16 +216,16 @@ fn a_typed_dependencys_failures_are_the_functions() {
 }
 
 #[test]
-fn a_typed_dependencys_reply_may_be_larger_than_the_room_it_is_given() {
+fn a_reply_of_a_typed_dependency_may_be_larger_than_the_buffer() {
     let wpc = with_dep(contract(
         r#"(data (i32.const 16) "\00\20xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx")
-        (func (export "g") (param i32 i32) (result i64) i64.const 68719476770)"#,
+        (func (export "g") (param i32 i32) (result i64) (pack 16 34))"#,
     ));
     assert_eq!(wpc.call::<String>("f", ()).unwrap(), "x".repeat(32));
 }
 
 #[test]
-fn a_metered_function_meters_its_dependencies_too() {
+fn a_metered_function_meters_its_dependencies() {
     let wpc = pool(1);
     wpc.define_worker_dependency("base", constant(1)).unwrap();
     let limits = Limits { fuel: Some(1000), ..Limits::default() };
@@ -255,28 +255,28 @@ fn a_dependency_defined_with_fuel_serves_plain_functions_and_metered_ones() {
 }
 
 #[test]
-fn typed_imports_of_the_sdk_hand_errors_on() {
-    let wpc = pool_with(1, hasty());
+fn typed_imports_of_the_sdk_return_errors() {
+    let wpc = pool_with(1, immediate_restarts());
     wpc.define_worker_dependency("dep", guest("sdk")).unwrap();
     wpc.define_worker_constant("PREFIX", "p").unwrap();
     wpc.define_worker_module(guest("needy")).unwrap();
     assert_eq!(wpc.call::<i32>("adds", (1, 2)).unwrap(), 3);
     let Err(Error::Guest { error, .. }) = wpc.call::<()>("relays_an_error", (3,)) else {
-        panic!("it fails")
+        panic!("the call should fail")
     };
     assert_eq!((error.name.as_str(), error.message.as_str()), ("TooSmall", "3 is too small"));
     let stack: Vec<_> =
         error.stack.lines().map(|line| line.split(" at ").next().unwrap()).collect();
     assert_eq!(stack, ["in fails", "in relays_an_error"]);
     let Err(Error::Guest { error, .. }) = wpc.call::<String>("calls_wrongly", ()) else {
-        panic!("it fails")
+        panic!("the call should fail")
     };
     assert_eq!(error.name, "BadArguments");
     assert!(error.message.starts_with("function `dep::join`"), "{}", error.message);
 }
 
 #[test]
-fn bytes_of_every_length_travel_between_modules() {
+fn bytes_of_every_length_are_passed_between_modules() {
     let wpc = pool(1);
     wpc.define_worker_dependency("dep", guest("sdk")).unwrap();
     wpc.define_worker_constant("PREFIX", "p").unwrap();
@@ -286,121 +286,13 @@ fn bytes_of_every_length_travel_between_modules() {
     }
 }
 
-/// A call that reads `C`, or a constant of the name `D` that the module does not declare, and fails without it; and one
-/// that reads none. `init` is the body of an init hook.
-fn reads_constants(init: &str) -> WasmModule {
-    let error = r"\01\12ConstantNotDefined\00\00";
-    wat(&format!(
-        r#"(module
-        (import "wpc" "wpc_constant" (func $constant (param i32 i32 i32 i32) (result i64)))
-        (memory (export "memory") 1)
-        (@custom "wpc" "\02\02\01C")
-        (data (i32.const 16) "CD")
-        (data (i32.const 32) "{error}")
-        (global $calls (mut i64) (i64.const 0))
-        (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
-        (func $read (param i32) (result i64)
-            (global.set $calls (i64.add (global.get $calls) (i64.const 1)))
-            (if (result i64) (i64.lt_s (call $constant (local.get 0) (i32.const 1) (i32.const 64) (i32.const 8)) (i64.const 0))
-                (then (i64.const {}))
-                (else (i64.const 1))))
-        (func (export "reads") (param i32 i32) (result i64) (call $read (i32.const 16)))
-        (func (export "reads_undeclared") (param i32 i32) (result i64) (call $read (i32.const 17)))
-        (func (export "handles") (param i32 i32) (result i64) (drop (call $read (i32.const 16))) i64.const 1)
-        (func (export "calls") (result i64) global.get $calls)
-        {init})"#,
-        32_u64 << 32 | 22
-    ))
-}
-
 #[test]
-fn only_calls_that_read_a_missing_constant_fail_and_name_it() {
-    let wpc = pool(1);
-    wpc.define_worker_module(reads_constants("")).unwrap();
-    let reads = || wpc.call::<()>("reads", ());
-    for _ in 0..10 {
-        let Err(Error::ConstantNotDefined { function, constant }) = reads() else {
-            panic!("the constant is missing")
-        };
-        assert_eq!((function.as_str(), constant.as_str()), ("reads", "C"));
-    }
-    wpc.call::<()>("handles", ()).unwrap();
-    assert_eq!(code(wpc.call::<()>("reads_undeclared", ())), "guest_error");
-    // It is not a failure of the sandbox: that keeps its state, and nothing backs off.
-    assert_eq!(wpc.call::<i64>("calls", ()).unwrap(), 12);
-    assert_eq!(wpc.get_remote_functions()[0].required_constants, ["C"]);
-    assert_eq!(wpc.get_remote_functions()[0].installed_worker_count, 1);
-    wpc.define_worker_constant("C", &1_u8).unwrap();
-    reads().unwrap();
-    assert_eq!(wpc.call::<i64>("calls", ()).unwrap(), 13);
-    wpc.undefine_worker_constant("C");
-    assert_eq!(code(reads()), "constant_not_defined");
-}
-
-#[test]
-fn a_constant_that_an_init_hook_lacks_is_named_and_defined_later() {
-    let init = r#"(func (export "wpc_init") (result i64) (call $read (i32.const 16)))"#;
-    let wpc = pool(1);
-    wpc.define_worker_module(reads_constants(init)).unwrap();
-    for _ in 0..10 {
-        let Err(Error::ConstantNotDefined { function, constant }) = wpc.call::<i64>("calls", ())
-        else {
-            panic!("the constant is missing")
-        };
-        assert_eq!((function.as_str(), constant.as_str()), ("calls", "C"));
-    }
-    wpc.define_worker_constant("C", &1_u8).unwrap();
-    assert_eq!(wpc.call::<i64>("calls", ()).unwrap(), 1);
-}
-
-#[test]
-fn a_constant_of_the_sdks_guest_stops_no_other_function() {
-    let wpc = pool(1);
-    wpc.define_worker_dependency("dep", guest("sdk")).unwrap();
-    wpc.define_worker_module(guest("needy")).unwrap();
-    assert!(wpc.call::<bool>("is_prepared", ()).unwrap());
-    let Err(Error::ConstantNotDefined { function, constant }) = wpc.call::<String>("prefix", ())
-    else {
-        panic!("the constant is missing")
-    };
-    assert_eq!((function.as_str(), constant.as_str()), ("prefix", "PREFIX"));
-    wpc.define_worker_constant("PREFIX", "p").unwrap();
-    assert_eq!(wpc.call::<String>("prefix", ()).unwrap(), "p");
-}
-
-#[test]
-fn a_missing_constant_of_a_dependency_is_its_importers_to_handle() {
-    let wpc = pool(1);
-    wpc.define_worker_dependency("dep", reads_constants("")).unwrap();
-    let importer = |reply: &str| {
-        wat(&format!(
-            r#"(module
-            (import "wpc:dep" "reads" (func $reads (param i32 i32 i32 i32) (result i64)))
-            (memory (export "memory") 1)
-            (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
-            (func (export "f") (param i32 i32) (result i64) (local $len i64)
-                (local.set $len (call $reads (i32.const 0) (i32.const 0) (i32.const 64) (i32.const 64)))
-                {reply}))"#
-        ))
-    };
-    wpc.define_worker_function("handles", importer("i64.const 1").export("f")).unwrap();
-    let passes_on = format!("(i64.or (i64.const {}) (local.get $len))", 64_u64 << 32);
-    wpc.define_worker_function("passes_on", importer(&passes_on).export("f")).unwrap();
-    wpc.call::<()>("handles", ()).unwrap();
-    let Err(Error::ConstantNotDefined { function, constant }) = wpc.call::<()>("passes_on", ())
-    else {
-        panic!("the constant is missing")
-    };
-    assert_eq!((function.as_str(), constant.as_str()), ("passes_on", "C"));
-}
-
-#[test]
-fn a_dependency_tells_what_it_needs_and_whether_it_can_be_used() {
+fn a_dependency_lists_its_requirements_and_whether_they_are_met() {
     let wpc = pool(1);
     wpc.define_worker_dependency("crypto_dep", guest("crypto").grant(wpc_host::Capability::Random))
         .unwrap();
     wpc.define_worker_dependency("a", plus_one("b")).unwrap();
-    let [a, crypto] = &wpc.get_worker_dependencies()[..] else { panic!("there are two") };
+    let [a, crypto] = &wpc.get_worker_dependencies()[..] else { panic!("there should be two") };
     assert_eq!(
         (a.required_dependencies.as_slice(), a.installed_worker_count),
         (["b".to_owned()].as_slice(), 0)
@@ -412,7 +304,7 @@ fn a_dependency_tells_what_it_needs_and_whether_it_can_be_used() {
 }
 
 #[test]
-fn a_dependency_that_does_not_link_is_refused_although_nothing_uses_it_yet() {
+fn an_unused_dependency_that_does_not_link_is_rejected() {
     let wpc = stopped(Options::default());
     wpc.define_worker_dependency("base", wat(r#"(module (func (export "other")))"#)).unwrap();
     let error = wpc.define_worker_dependency("mid", plus_one("base")).unwrap_err();
@@ -423,15 +315,15 @@ fn a_dependency_that_does_not_link_is_refused_although_nothing_uses_it_yet() {
 }
 
 #[test]
-fn a_sandbox_with_more_instances_than_there_may_be_is_refused() {
-    let wpc = pool_with(2, Options { max_live_instances: 4, ..hasty() });
+fn a_sandbox_with_too_many_instances_is_rejected() {
+    let wpc = pool_with(2, Options { max_live_instances: 4, ..immediate_restarts() });
     for at in 0..4 {
         let module = if at == 0 { constant(0) } else { plus_one(&format!("d{}", at - 1)) };
         wpc.define_worker_dependency(&format!("d{at}"), module).unwrap();
     }
     wpc.define_worker_function("two", plus_one("d0").export("get")).unwrap();
     assert_eq!(wpc.call::<i32>("two", ()).unwrap(), 1);
-    // Beyond a worker's share, within the pool's bound: others give up what they do not use.
+    // Beyond one worker's share but within the pool's limit: idle sandboxes of other workers are evicted.
     wpc.define_worker_function("three", plus_one("d1").export("get")).unwrap();
     assert_eq!(wpc.call::<i32>("three", ()).unwrap(), 2);
     assert_eq!(
@@ -441,7 +333,7 @@ fn a_sandbox_with_more_instances_than_there_may_be_is_refused() {
 }
 
 #[test]
-fn idle_sandboxes_make_room_for_others() {
+fn idle_sandboxes_are_evicted_for_others() {
     let wpc = pool_with(2, Options { max_live_instances: 4, ..Options::default() });
     for value in 0..20 {
         wpc.define_worker_function(&format!("f{value}"), constant(value).export("get")).unwrap();

@@ -1,4 +1,4 @@
-//! Every error's code, what it says of outcome and retry, and its text, reviewed as a whole.
+//! The code, outcome, retry advice and text of every error, in one snapshot.
 
 use std::time::Duration;
 use wpc_host::{
@@ -220,7 +220,7 @@ fn every_error() -> Vec<Error> {
 }
 
 #[test]
-fn every_error_reads_as_it_should() {
+fn the_text_of_every_error_is_reviewed() {
     let lines = every_error().into_iter().map(|error| {
         format!(
             "{}\n  kind: {:?}, outcome unknown: {}, retry can help: {}\n  {error}{}",
@@ -238,8 +238,8 @@ fn every_error_reads_as_it_should() {
 }
 
 #[test]
-fn every_code_has_its_error_here() {
-    let told: std::collections::HashSet<_> = every_error().iter().map(Error::code).collect();
-    let untold: Vec<_> = ErrorCode::ALL.iter().filter(|code| !told.contains(code)).collect();
-    assert!(untold.is_empty(), "{untold:?}");
+fn every_code_has_an_error_in_the_snapshot() {
+    let listed: std::collections::HashSet<_> = every_error().iter().map(Error::code).collect();
+    let missing: Vec<_> = ErrorCode::ALL.iter().filter(|code| !listed.contains(code)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }

@@ -1,4 +1,4 @@
-//! Events: their order, their shape, and that listeners hurt nobody.
+//! Events: their order, their shape, and the isolation of listeners.
 
 use crate::support::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use wpc_host::{
 };
 
 #[test]
-fn a_start_and_a_stop_tell_each_step_in_order() {
+fn a_start_and_a_stop_report_each_step_in_order() {
     let wpc = stopped(Options::default());
     let events = Recorder::new(&wpc);
     wpc.start_workers(1).unwrap();
@@ -43,9 +43,9 @@ fn a_start_and_a_stop_tell_each_step_in_order() {
 }
 
 #[test]
-fn a_failure_and_its_recovery_tell_each_step_in_order() {
-    let wpc = pool_with(1, hasty());
-    wpc.define_worker_function("f", moody()).unwrap();
+fn a_failure_and_its_recovery_report_each_step_in_order() {
+    let wpc = pool_with(1, immediate_restarts());
+    wpc.define_worker_function("f", traps_until_calm()).unwrap();
     let events = Recorder::new(&wpc);
     assert_eq!(code(wpc.call::<()>("f", ())), "trap");
     wpc.define_worker_constant("calm", &()).unwrap();
@@ -79,7 +79,7 @@ fn a_failure_and_its_recovery_tell_each_step_in_order() {
 }
 
 #[test]
-fn a_panicking_listener_is_reported_to_the_others_and_stays() {
+fn a_panicking_listener_is_reported_to_the_others_and_stays_registered() {
     let wpc = pool(1);
     define_sdk(&wpc, &["speak"]);
     let heard = Arc::new(AtomicUsize::new(0));
@@ -87,7 +87,7 @@ fn a_panicking_listener_is_reported_to_the_others_and_stays() {
     wpc.on_worker_event(move |event| {
         if matches!(event.details, EventDetails::GuestLog { .. }) {
             counter.fetch_add(1, Ordering::SeqCst);
-            panic!("a listener panics, as a test wants it to");
+            panic!("intended by the test");
         }
     })
     .unwrap();
@@ -100,16 +100,16 @@ fn a_panicking_listener_is_reported_to_the_others_and_stays() {
 }
 
 #[test]
-fn a_blocked_listener_costs_events_and_no_calls() {
+fn a_blocked_listener_loses_events_but_delays_no_calls() {
     let wpc = pool_with(1, Options { max_waiting_events: 4, ..Options::default() });
     define_sdk(&wpc, &["speak", "add"]);
     let gate = Arc::new((Mutex::new(false), Condvar::new()));
     let (entered, has_entered) = channel();
-    let (told, tells) = channel();
+    let (sender, counts) = channel();
     let held = Arc::clone(&gate);
     wpc.on_worker_event(move |event| {
         if let EventDetails::EventsDropped { count } = event.details {
-            let _ = told.send(count);
+            let _ = sender.send(count);
         }
         let _ = entered.send(());
         let open = held.0.lock().unwrap();
@@ -117,18 +117,18 @@ fn a_blocked_listener_costs_events_and_no_calls() {
     })
     .unwrap();
     wpc.call::<()>("speak", ("first",)).unwrap();
-    has_entered.recv_timeout(PATIENCE).unwrap();
+    has_entered.recv_timeout(TEST_TIMEOUT).unwrap();
     for _ in 0..20 {
         wpc.call::<()>("speak", ("more",)).unwrap();
         assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
     }
     *gate.0.lock().unwrap() = true;
     gate.1.notify_all();
-    assert_eq!(tells.recv_timeout(PATIENCE).unwrap(), 16, "20 told, 4 waited");
+    assert_eq!(counts.recv_timeout(TEST_TIMEOUT).unwrap(), 16, "of 20 events, 4 were queued");
 }
 
 #[test]
-fn a_removed_listener_is_told_nothing_more() {
+fn a_removed_listener_receives_no_more_events() {
     let wpc = pool(1);
     define_sdk(&wpc, &["speak"]);
     let heard = Arc::new(AtomicUsize::new(0));
@@ -139,7 +139,7 @@ fn a_removed_listener_is_told_nothing_more() {
         })
         .unwrap();
     assert!(wpc.off_worker_event(listener));
-    assert!(!wpc.off_worker_event(listener), "it is none any more");
+    assert!(!wpc.off_worker_event(listener), "the listener is removed");
     let others = Recorder::new(&wpc);
     wpc.call::<()>("speak", ("x",)).unwrap();
     others.wait_for_log("x");
@@ -162,19 +162,19 @@ fn a_listener_may_use_the_pool_and_drop_it_last() {
         })
         .unwrap();
     wpc.call::<()>("speak", ("x",)).unwrap();
-    assert_eq!(receive.recv_timeout(PATIENCE).unwrap(), 3);
+    assert_eq!(receive.recv_timeout(TEST_TIMEOUT).unwrap(), 3);
     wpc.off_worker_event(listener);
 }
 
 #[test]
-fn every_call_that_has_run_is_observed_with_what_it_took() {
-    let wpc = pool_with(1, hasty());
+fn every_finished_call_is_observed_with_its_durations() {
+    let wpc = pool_with(1, immediate_restarts());
     wpc.define_worker_module(spinner()).unwrap();
     let (send, finished) = std::sync::mpsc::channel();
     let send = std::sync::Mutex::new(send);
     wpc.observe_finished_calls(move |call| send.lock().unwrap().send(call.clone()).unwrap());
     let answer = wpc.submit::<i32>("quick", ()).unwrap().wait_answer().unwrap();
-    let call = finished.recv_timeout(PATIENCE).unwrap();
+    let call = finished.recv_timeout(TEST_TIMEOUT).unwrap();
     assert_eq!((&*call.function_name, call.error), ("quick", None));
     assert_eq!(call.function_hash_sha1, answer.metadata.function_hash_sha1);
     assert_eq!(call.worker_id, answer.metadata.worker_id);
@@ -182,13 +182,13 @@ fn every_call_that_has_run_is_observed_with_what_it_took() {
     let spinning = wpc.submit_with::<()>("spins", (), &limit).unwrap();
     let id = spinning.id();
     assert_eq!(code(spinning.wait()), "timeout");
-    let call = finished.recv_timeout(PATIENCE).unwrap();
+    let call = finished.recv_timeout(TEST_TIMEOUT).unwrap();
     assert_eq!((call.call_id, call.error), (id, Some(ErrorCode::Timeout)));
     assert!(call.queued + call.ran >= Duration::from_millis(20));
     assert_eq!(wpc.local_worker().call::<i32>("quick", ()).unwrap(), 7);
-    assert_eq!(finished.recv_timeout(PATIENCE).unwrap().queued, Duration::ZERO);
-    // One that panics costs nothing, and one that is removed hears nothing.
-    wpc.observe_finished_calls(|_| panic!("on purpose"));
+    assert_eq!(finished.recv_timeout(TEST_TIMEOUT).unwrap().queued, Duration::ZERO);
+    // A panicking observer has no effect on calls, and a removed one is not called.
+    wpc.observe_finished_calls(|_| panic!("intended by the test"));
     assert_eq!(wpc.call::<i32>("quick", ()).unwrap(), 7);
     wpc.stop_observing_finished_calls();
     assert_eq!(wpc.call::<i32>("quick", ()).unwrap(), 7);
@@ -196,9 +196,9 @@ fn every_call_that_has_run_is_observed_with_what_it_took() {
 }
 
 #[test]
-fn a_failed_call_matters_as_much_as_what_ended_it() {
+fn the_severity_of_a_failed_call_depends_on_its_error() {
     let severities = FailureSeverities::new().limit(Severity::Error);
-    let wpc = pool_with(1, Options { failure_severities: severities, ..hasty() });
+    let wpc = pool_with(1, Options { failure_severities: severities, ..immediate_restarts() });
     let events = Recorder::new(&wpc);
     let error_of = |function: &str| {
         let limit = CallOptions::new().time_limit(Duration::from_millis(20));

@@ -1,5 +1,5 @@
-//! Types that hosts and guests share, and what happens where both have different versions of one. The tables of
-//! `docs/types.md` are these tests.
+//! Types shared by hosts and guests, and what happens if both have different versions of one. The tables of
+//! `docs/types.md` list these tests.
 
 use crate::support::*;
 use serde::{Deserialize, Serialize};
@@ -14,13 +14,13 @@ fn types(workers: usize) -> WorkerProcedureCall {
     wpc
 }
 
-/// The form that serde gives a value in text.
+/// A value as serde serializes it to JSON.
 fn json_of(value: &impl Serialize) -> Value {
     serde_json::from_str(&serde_json::to_string(value).unwrap()).unwrap()
 }
 
 #[test]
-fn every_type_goes_there_and_back_as_postcard_and_as_json() {
+fn every_type_round_trips_as_postcard_and_as_json() {
     let wpc = types(1);
     let every = Everything::example();
     let typed = wpc.function::<(Everything,), Everything>("everything").unwrap();
@@ -36,7 +36,7 @@ fn every_type_goes_there_and_back_as_postcard_and_as_json() {
 }
 
 #[test]
-fn what_json_writes_in_another_way_than_serde_goes_there_and_back_too() {
+fn values_that_json_represents_differently_round_trip() {
     let wpc = types(1);
     let other = Other::example();
     let typed = wpc.function::<(Other,), Other>("other").unwrap();
@@ -58,7 +58,7 @@ fn what_json_writes_in_another_way_than_serde_goes_there_and_back_too() {
 }
 
 #[test]
-fn shared_pointers_are_their_content() {
+fn shared_pointers_are_encoded_as_their_content() {
     #[derive(Debug, PartialEq, Serialize, Deserialize, Schema)]
     struct Raw {
         r#fn: u8,
@@ -77,7 +77,7 @@ fn shared_pointers_are_their_content() {
     assert_eq!(answer, ("a".to_owned(), vec![1], None));
 }
 
-/// Where the types of a handle differ from the module's.
+/// The first mismatch between the types of a handle and those of the module.
 fn difference<T: Schema + for<'de> Deserialize<'de> + 'static>(
     wpc: &WorkerProcedureCall,
     name: &str,
@@ -86,7 +86,7 @@ fn difference<T: Schema + for<'de> Deserialize<'de> + 'static>(
         Err(Error::SignatureMismatch { part, expected, found, .. }) => {
             format!("{part}: expected {expected}, found {found}")
         }
-        other => panic!("they do not differ: {other:?}"),
+        other => panic!("the types should not match: {other:?}"),
     }
 }
 
@@ -97,8 +97,8 @@ enum Swapped {
 }
 
 #[test]
-fn a_typed_handle_names_the_first_place_that_differs() {
-    /// A version of a comment that differs from the old one in one thing.
+fn a_typed_handle_names_the_first_mismatch() {
+    /// A version of the comment with one difference from the old one.
     macro_rules! versions {
         ($($name:ident { $($field:ident: $of:ty),* })*) => {
             $(
@@ -187,7 +187,7 @@ fn a_handle_rejects_calls_after_its_function_was_defined_with_other_types() {
     let mut here = wpc.local_worker();
     assert_eq!((typed.call((4,)).unwrap(), here.call_function(&typed, (4,)).unwrap()), (8, 8));
 
-    // postcard would read the number as a number of the other type, until it is too large for it.
+    // postcard would decode the number as the other type as long as it fits.
     wpc.define_worker_function("twice", module("i64")).unwrap();
     let differs = |error: Error| {
         assert_eq!(error.code().as_str(), "signature_mismatch", "{error}");
@@ -199,7 +199,7 @@ fn a_handle_rejects_calls_after_its_function_was_defined_with_other_types() {
 
     wpc.define_worker_function("twice", module("i32")).unwrap();
     assert_eq!((typed.call((4,)).unwrap(), here.call_function(&typed, (4,)).unwrap()), (8, 8));
-    // Elsewhere by name: undefined, and defined again with other types.
+    // The same after the function was undefined and defined again.
     wpc.undefine_worker_function("twice");
     wpc.define_worker_function("twice", module("i64")).unwrap();
     differs(typed.call((4,)).unwrap_err());
@@ -262,7 +262,7 @@ fn json_of_an_older_host_is_filled_with_what_may_be_missing() {
             "author": null, "likes": 0, "score": 0.0, "tags": [], "grade": "\0",
         })
     );
-    // By name, wherever it stands.
+    // Fields are found by name, in any order.
     let moved = json!({ "likes": 3, "verdict": "Accepted", "text": "a" });
     assert_eq!(wpc.call_json("new_comment", &[moved]).unwrap()["likes"], 3);
     let rejected = json!({ "text": "a", "verdict": { "Rejected": { "reason": "b" } } });
@@ -277,7 +277,7 @@ fn json_of_an_older_host_is_filled_with_what_may_be_missing() {
         reason(&wpc, "new_comment", json!({ "body": "a", "verdict": "Open" })),
         "unknown field `body` in `comment`: `Comment` has `text`, `verdict`, `author`, `likes`, `score`, `tags` and `grade`"
     );
-    // `null` is a value, which a number does not have.
+    // `null` is a value, and not a missing field.
     let null = json!({ "text": "a", "verdict": "Open", "likes": null });
     assert_eq!(reason(&wpc, "new_comment", null), "`comment.likes`: expected u32, found null");
 }

@@ -1,5 +1,5 @@
-//! Exceptions and `externref`: their heap counts as memory, a guest that throws ends at its limits, and what it does not
-//! catch is an error.
+//! Exceptions and `externref`: their heap counts as memory, a guest that throws ends at its limits, and an uncaught
+//! exception is an error of the call.
 
 use crate::support::*;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use wpc_host::{
     CallOptions, Error, Limits, MAX_UNCOUNTED_FUEL, Sha256Hash, WasmModule, WorkerProcedureCall,
 };
 
-/// A function that throws its argument, and one that catches what it throws.
+/// A function that throws its argument, and another one that catches the exception.
 const THROWS_AND_CATCHES: &str = r#"
     (tag $t (param i32))
     (func $throws (param i32) (throw $t (local.get 0)))
@@ -17,7 +17,7 @@ const THROWS_AND_CATCHES: &str = r#"
             (try_table (catch $t $caught) (call $throws (local.get 0)))
             unreachable))"#;
 
-/// Throws and catches as often as its argument.
+/// Throws and catches as many times as the argument says.
 fn thrower() -> String {
     format!(
         r#"(module {THROWS_AND_CATCHES}
@@ -30,7 +30,7 @@ fn thrower() -> String {
     )
 }
 
-/// Keeps as many exceptions alive as its argument: each has the one before it as its payload.
+/// Keeps as many exceptions alive as the argument says: the payload of each is the previous one.
 const CHAIN: &str = r#"(module
     (tag $t (param exnref))
     (func $wrap (param exnref) (result exnref)
@@ -48,14 +48,14 @@ const CHAIN: &str = r#"(module
         (i32.const 7)))"#;
 
 fn pool_of(text: &str, limits: Limits) -> WorkerProcedureCall {
-    let wpc = pool_with(1, hasty());
+    let wpc = pool_with(1, immediate_restarts());
     wpc.define_worker_function("f", wat(text).limits(limits)).unwrap();
     wpc
 }
 
 #[test]
-fn what_is_thrown_and_caught_takes_no_memory_for_good() {
-    // A page of 64 KiB for the heap's two halves each, and the next size: a million exceptions take 24 MB and more.
+fn caught_exceptions_are_collected() {
+    // The heap has two halves of one or two pages of 64 KiB. A million live exceptions would take at least 24 MB.
     let wpc = pool_of(&thrower(), Limits { memory: 256 << 10, ..Limits::default() });
     for _ in 0..3 {
         assert_eq!(wpc.call::<i32>("f", (1_000_000,)).unwrap(), 1_000_000);
@@ -63,7 +63,7 @@ fn what_is_thrown_and_caught_takes_no_memory_for_good() {
 }
 
 #[test]
-fn exceptions_that_are_kept_count_as_memory() {
+fn live_exceptions_count_as_memory() {
     let limit = 1 << 20;
     let wpc = pool_of(CHAIN, Limits { memory: limit, ..Limits::default() });
     for _ in 0..2 {
@@ -71,14 +71,14 @@ fn exceptions_that_are_kept_count_as_memory() {
         let Err(Error::OutOfMemory { requested, limit: reported, .. }) =
             wpc.call::<i32>("f", (1_000_000,))
         else {
-            panic!("they do not fit")
+            panic!("the exceptions should not fit")
         };
         assert!(reported == limit && requested > limit, "{requested} of {reported}");
     }
 }
 
 #[test]
-fn the_heap_and_the_memory_share_their_limit() {
+fn the_exception_heap_and_the_memory_share_their_limit() {
     let text = CHAIN.replace("(module", "(module (memory 15)");
     let wpc = pool_of(&text, Limits { memory: 1 << 20, ..Limits::default() });
     // 64 KiB are left.
@@ -87,7 +87,7 @@ fn the_heap_and_the_memory_share_their_limit() {
 }
 
 #[test]
-fn a_guest_that_throws_for_ever_ends_at_its_time_limit() {
+fn a_guest_that_throws_endlessly_ends_at_its_time_limit() {
     let endless = format!(
         r#"(module {THROWS_AND_CATCHES}
             (func (export "f") (param i32) (result i32)
@@ -139,7 +139,7 @@ fn a_guest_that_throws_uses_fuel_and_ends_at_its_limit() {
 }
 
 #[test]
-fn fuel_that_was_used_before_a_throw_is_counted() {
+fn fuel_used_before_a_throw_is_counted() {
     let text = r#"(module (tag $t)
         (func $works (param i32)
             (loop (local.set 0 (i32.sub (local.get 0) (i32.const 1))) (br_if 0 (local.get 0)))
@@ -167,17 +167,17 @@ fn an_exception_that_leaves_the_function_is_an_error_with_its_payload() {
             (func (export "f") (param i32) (result i32) (call $throws (local.get 0)) i32.const 7)
             (func (export "g") (param i32) (result i32) (call $catches (local.get 0))))"#
     );
-    let wpc = pool_with(1, hasty());
+    let wpc = pool_with(1, immediate_restarts());
     wpc.define_worker_module(wat(&text)).unwrap();
     for payload in [5, -3] {
         let Err(error @ Error::UncaughtException { .. }) = wpc.call::<i32>("f", (payload,)) else {
-            panic!("nothing catches it")
+            panic!("the exception should not be caught")
         };
         assert_eq!(
             error.to_string(),
             format!("function \"f\" did not catch an exception with the payload ({payload})")
         );
-        // The sandbox is another one.
+        // The call runs in a new sandbox.
         assert_eq!(wpc.call::<i32>("g", (payload,)).unwrap(), payload);
     }
     let mut local = wpc.local_worker();
@@ -186,7 +186,7 @@ fn an_exception_that_leaves_the_function_is_an_error_with_its_payload() {
 }
 
 #[test]
-fn an_exception_of_a_start_function_or_an_init_hook_is_one_of_initialisation() {
+fn an_exception_in_a_start_function_or_init_hook_is_an_initialisation_error() {
     let start = r#"(module (tag $t (param i64)) (func $s (throw $t (i64.const 9))) (start $s)
         (func (export "f") (param i32) (result i32) i32.const 7))"#;
     let error = pool_of(start, Limits::default()).call::<i32>("f", (1,)).unwrap_err();
@@ -199,7 +199,7 @@ fn an_exception_of_a_start_function_or_an_init_hook_is_one_of_initialisation() {
 
 #[test]
 fn an_exception_is_caught_across_a_direct_link() {
-    let wpc = pool_with(1, hasty());
+    let wpc = pool_with(1, immediate_restarts());
     let thrower = r#"(module (tag $t (export "t") (param i32))
         (func (export "throws") (param i32) (throw $t (local.get 0))))"#;
     let user = r#"(module
@@ -215,7 +215,7 @@ fn an_exception_is_caught_across_a_direct_link() {
     let metered = Limits { fuel: Some(1_000), ..Limits::default() };
     wpc.define_worker_function("f", wat(user).limits(metered)).unwrap();
     assert_eq!(wpc.call::<i32>("f", (3,)).unwrap(), 3);
-    // Of another type it does not link.
+    // A tag of another type does not link.
     let other = wat(&user
         .replace("(tag $t (param i32))", "(tag $t (param i64))")
         .replace("(block $caught (result i32)", "(block $caught (result i64)")
@@ -224,7 +224,7 @@ fn an_exception_is_caught_across_a_direct_link() {
 }
 
 #[test]
-fn a_module_without_exceptions_may_depend_on_one_with_them_and_the_other_way_round() {
+fn modules_with_and_without_exceptions_may_depend_on_each_other() {
     let plain = r#"(module (func (export "seven") (result i32) i32.const 7))"#;
     let with_exceptions = format!(
         r#"(module {THROWS_AND_CATCHES} (func (export "seven") (result i32) (call $catches (i32.const 7))))"#
@@ -235,8 +235,8 @@ fn a_module_without_exceptions_may_depend_on_one_with_them_and_the_other_way_rou
                 (func (export "f") (result i32) call $seven))"#
         ))
     };
-    let wpc = pool_with(1, hasty());
-    // It is linked anew with each of them.
+    let wpc = pool_with(1, immediate_restarts());
+    // It is linked again with each of them.
     wpc.define_worker_function("f", user("")).unwrap();
     wpc.define_worker_function("g", user("(tag)").export("f")).unwrap();
     for dependency in [plain, &with_exceptions, plain] {
@@ -246,7 +246,7 @@ fn a_module_without_exceptions_may_depend_on_one_with_them_and_the_other_way_rou
     }
 }
 
-/// Calls `g` of the dependency `a` with bytes, and catches whatever can be caught.
+/// Makes a typed call of `g` of the dependency `a` and catches every exception.
 const CATCHES_ALL: &str = r#"(module
     (import "wpc:a" "g" (func $g (param i32 i32 i32 i32) (result i64)))
     (memory (export "memory") 1)
@@ -259,7 +259,7 @@ const CATCHES_ALL: &str = r#"(module
 
 #[test]
 fn an_exception_does_not_cross_a_call_with_bytes() {
-    let wpc = pool_with(1, hasty());
+    let wpc = pool_with(1, immediate_restarts());
     let thrower = r#"(module (tag $t (param i32)) (func (export "g") (throw $t (i32.const 4))))"#;
     wpc.define_worker_dependency("a", wat(thrower)).unwrap();
     wpc.define_worker_function("f", wat(CATCHES_ALL)).unwrap();
@@ -274,14 +274,14 @@ fn an_exception_does_not_cross_a_call_with_bytes() {
 }
 
 #[test]
-fn traps_limits_and_failures_of_the_host_are_not_caught() {
+fn guests_cannot_catch_traps_interrupts_or_host_failures() {
     let cases = [
         (r#"(module (func (export "g") unreachable))"#, "trap"),
         (r#"(module (func (export "g") (loop (br 0))))"#, "timeout"),
         (r#"(module (func $r (export "g") (call $r)))"#, "stack_overflow"),
     ];
     for (dependency, expected) in cases {
-        let wpc = pool_with(1, hasty());
+        let wpc = pool_with(1, immediate_restarts());
         wpc.define_worker_dependency("a", wat(dependency)).unwrap();
         wpc.define_worker_function("f", wat(CATCHES_ALL)).unwrap();
         let options = CallOptions::new().time_limit(Duration::from_millis(100));
@@ -289,15 +289,18 @@ fn traps_limits_and_failures_of_the_host_are_not_caught() {
         assert_eq!(code(result), expected, "{dependency}");
     }
     let host = CATCHES_ALL.replace("\"wpc:a\"", "\"wpc-host\"");
-    let wpc = pool_with(1, hasty());
-    wpc.define_host_function("g", |_, (): ()| -> Result<(), String> { panic!("planned") }).unwrap();
+    let wpc = pool_with(1, immediate_restarts());
+    wpc.define_host_function("g", |_, (): ()| -> Result<(), String> {
+        panic!("intended by the test")
+    })
+    .unwrap();
     wpc.define_worker_function("f", wat(&host).grant_host_function("g")).unwrap();
-    // It is a reply, and not an exception.
+    // The guest receives a reply and not an exception.
     assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 1);
 }
 
 #[test]
-fn a_throw_past_a_deep_stack_and_a_large_heap_stay_near_the_limit() {
+fn deep_stacks_and_large_heaps_are_interrupted_near_the_limit() {
     let text = r#"(module (tag $t) (tag $e (param exnref))
         (func $deep (param i32)
             (if (local.get 0) (then (call $deep (i32.sub (local.get 0) (i32.const 1)))) (else (throw $t))))
@@ -314,7 +317,7 @@ fn a_throw_past_a_deep_stack_and_a_large_heap_stay_near_the_limit() {
 }
 
 #[test]
-fn exceptions_in_the_code_alone_are_accepted() {
+fn a_module_may_use_exceptions_without_a_tag() {
     let text = r#"(module (func $traps)
         (func (export "f") (param i32) (result i32)
             (block $caught (result exnref) (try_table (catch_all_ref $caught) (call $traps)) (return (i32.const 7)))
@@ -337,7 +340,7 @@ fn elements_of_every_kind_of_table_count() {
 }
 
 #[test]
-fn sandboxes_with_exceptions_are_in_the_statistics_and_gone_with_their_definition() {
+fn sandboxes_with_exceptions_are_counted_and_released() {
     let wpc = pool_of(&thrower(), Limits::default());
     let before = wpc.get_sandbox_usage();
     assert_eq!((before.live_instances, before.live_memories), (0, 0));
@@ -357,9 +360,9 @@ fn fixture(name: &str) -> WasmModule {
 }
 
 #[test]
-fn exceptions_of_cpp_run_destructors_and_are_caught() {
+fn cpp_exceptions_run_destructors_and_are_caught() {
     for limits in [Limits::default(), Limits { fuel: Some(1_000_000), ..Limits::default() }] {
-        let wpc = pool_with(1, hasty());
+        let wpc = pool_with(1, immediate_restarts());
         wpc.define_worker_module(fixture("throws.wasm").limits(limits)).unwrap();
         assert_eq!(wpc.call::<i32>("caught", (4,)).unwrap(), 0);
         assert_eq!(wpc.call::<i32>("caught", (5,)).unwrap(), 52);
@@ -372,7 +375,7 @@ fn exceptions_of_cpp_run_destructors_and_are_caught() {
 #[test]
 fn setjmp_and_longjmp_run() {
     for limits in [Limits::default(), Limits { fuel: Some(1_000_000), ..Limits::default() }] {
-        let wpc = pool_with(1, hasty());
+        let wpc = pool_with(1, immediate_restarts());
         wpc.define_worker_function("jumps", fixture("jumps.wasm").limits(limits)).unwrap();
         for times in [0, 1, 100] {
             assert_eq!(wpc.call::<i32>("jumps", (times, 20)).unwrap(), times);

@@ -1,17 +1,17 @@
-//! What exports are called, and by which names their functions can be called.
+//! Names of exports, and the names by which their functions can be called.
 
 use crate::support::*;
 use serde_json::json;
 use wpc_host::{Capability, Error, Wasi};
 
-/// Names that toolchains give to exports, and no identifiers.
+/// Names that toolchains give to exports and that are not identifiers.
 const NOT_IDENTIFIERS: [&str; 7] =
     ["get-answer", "ns:pkg/iface#fn", "two words", "größe", "9", "a.b$c", "wasi:cli/run@0.2.0#run"];
 
 /// Names that could forge a line of a log.
 const FORGERIES: [&str; 4] = ["", "a\nb", "\u{202e}evil", "\u{1b}[2J"];
 
-/// A module with a function of each of these names, which returns its place.
+/// A module with a function for each name, which returns its index.
 fn module_of(names: &[&str]) -> wpc_host::WasmModule {
     let function = |(at, name): (usize, &&str)| {
         let escaped: String = name.bytes().map(|byte| format!("\\{byte:02x}")).collect();
@@ -22,7 +22,7 @@ fn module_of(names: &[&str]) -> wpc_host::WasmModule {
 }
 
 #[test]
-fn a_whole_module_is_defined_under_its_exports_names_whatever_they_are() {
+fn a_whole_module_is_defined_under_its_export_names() {
     let wpc = pool(1);
     let names = [&["plain"], NOT_IDENTIFIERS.as_slice()].concat();
     let defined = wpc.define_worker_module(module_of(&names)).unwrap();
@@ -40,7 +40,7 @@ fn a_whole_module_is_defined_under_its_exports_names_whatever_they_are() {
 }
 
 #[test]
-fn a_definition_of_one_function_takes_any_export_and_keeps_the_rule_for_its_own_name() {
+fn a_single_function_takes_any_export_but_needs_a_valid_name() {
     let wpc = pool(1);
     let names = [NOT_IDENTIFIERS.as_slice(), &FORGERIES].concat();
     for (at, name) in names.iter().enumerate() {
@@ -48,13 +48,13 @@ fn a_definition_of_one_function_takes_any_export_and_keeps_the_rule_for_its_own_
         assert_eq!(wpc.call::<i32>("mine", ()).unwrap(), i32::try_from(at).unwrap(), "{name:?}");
         assert_eq!(code(wpc.define_worker_function(name, module_of(&names))), "invalid_name");
     }
-    // The only export needs no choice.
+    // A single export is selected without a choice.
     wpc.define_worker_function("mine", module_of(&["get-answer"])).unwrap();
     assert_eq!(wpc.call::<i32>("mine", ()).unwrap(), 0);
 }
 
 #[test]
-fn an_export_that_could_forge_a_line_is_left_out_and_costs_its_module_nothing() {
+fn an_export_that_could_forge_a_log_line_is_left_out() {
     let wpc = pool(1);
     let long = "x".repeat(256);
     let names = [FORGERIES.as_slice(), &[&long, "get-answer"]].concat();
@@ -64,14 +64,14 @@ fn an_export_that_could_forge_a_line_is_left_out_and_costs_its_module_nothing() 
     assert_eq!(wpc.call::<i32>("get-answer", ()).unwrap(), 5);
     let Err(Error::InvalidName { name, rule, .. }) = wpc.define_worker_module(module_of(&["a\nb"]))
     else {
-        panic!("it has nothing else")
+        panic!("there should be no other export")
     };
     assert_eq!(name, "a\nb");
     assert!(rule.contains("control characters"), "{rule}");
 }
 
 #[test]
-fn inspection_lists_exports_of_every_name_and_says_how_to_call_them() {
+fn inspection_lists_every_export_and_how_to_call_it() {
     let names = ["plain", "get-answer", "a\nb"];
     let inspected = module_of(&names).inspect().unwrap();
     let listed: Vec<_> =
@@ -87,13 +87,13 @@ fn inspection_lists_exports_of_every_name_and_says_how_to_call_them() {
 }
 
 #[test]
-fn a_prefixed_export_is_the_function_of_the_rest_of_its_name() {
+fn a_prefixed_export_is_named_without_its_prefix() {
     let wpc = pool(1);
     let module = || {
         contract(
             r#"(data (i32.const 32) "\00\0e")
             (func (export "log") (param f64) (result f64) local.get 0)
-            (func (export "wpc:fn:log") (param i32 i32) (result i64) i64.const 137438953474)
+            (func (export "wpc:fn:log") (param i32 i32) (result i64) (pack 32 2))
             (func (export "wpc:fn:memory") (param i32) (result i32) local.get 0)
             (func (export "wpc:fn:_start") (result i32) i32.const 3)
             (func (export "wpc:fn:wpc_init") (result i32) i32.const 4)
@@ -117,11 +117,11 @@ fn a_prefixed_export_is_the_function_of_the_rest_of_its_name() {
 }
 
 #[test]
-fn dependencies_are_imported_by_the_functions_names() {
+fn dependencies_are_imported_by_function_name() {
     let wpc = pool(1);
     let dependency = contract(
         r#"(data (i32.const 32) "\00\0e")
-        (func (export "wpc:fn:log") (param i32 i32) (result i64) i64.const 137438953474)
+        (func (export "wpc:fn:log") (param i32 i32) (result i64) (pack 32 2))
         (func (export "wpc:fn:twice") (param i32) (result i32)
             (i32.mul (local.get 0) (i32.const 2)))
         (func (export "get-answer") (result i32) i32.const 42)"#,
@@ -142,7 +142,7 @@ fn dependencies_are_imported_by_the_functions_names() {
             (i32.load8_u (i32.const 65))))"#);
     wpc.define_worker_module(user).unwrap();
     assert_eq!(wpc.call::<i32>("linked", ()).unwrap(), 84);
-    // As postcard has them: 7 and 42.
+    // 7 and 42, encoded with postcard.
     assert_eq!(wpc.call::<i32>("typed", ()).unwrap(), 14);
     assert_eq!(wpc.call::<i32>("carried", ()).unwrap(), 84);
     let exports = &wpc.get_worker_dependencies()[0].exports;
@@ -152,8 +152,11 @@ fn dependencies_are_imported_by_the_functions_names() {
     assert!(error.contains("log") && !error.contains("wpc:fn:"), "{error}");
 }
 
-/// The functions that return their names, by the names that inspection lists: how many there are.
-fn call_the_named(wpc: &wpc_host::WorkerProcedureCall, module: &wpc_host::WasmModule) -> usize {
+/// Calls every function that returns its name, as listed by inspection, and returns how many there are.
+fn call_named_functions(
+    wpc: &wpc_host::WorkerProcedureCall,
+    module: &wpc_host::WasmModule,
+) -> usize {
     let functions = module.inspect().unwrap().functions;
     let is_named = |function: &&wpc_host::ExportInformation| {
         function.signature.as_deref() == Some("() -> String")
@@ -168,19 +171,19 @@ fn call_the_named(wpc: &wpc_host::WorkerProcedureCall, module: &wpc_host::WasmMo
 }
 
 #[test]
-fn a_function_of_the_sdk_may_be_named_like_any_symbol() {
+fn an_sdk_function_may_be_named_like_any_symbol() {
     let wpc = pool(1);
     wpc.define_worker_module(guest("symbols")).unwrap();
-    assert_eq!(call_the_named(&wpc, &guest("symbols")), 21);
+    assert_eq!(call_named_functions(&wpc, &guest("symbols")), 21);
     assert_eq!(wpc.call::<String>("type", ()).unwrap(), "my type");
-    // What uses the symbols finds those of the libraries.
+    // The guest itself is linked with the symbols of the libraries.
     assert_eq!(wpc.call::<f64>("natural_logarithm", (1.0,)).unwrap(), 0.0);
     assert_eq!(wpc.call::<f64>("power", (2.0, 10.0)).unwrap(), 1024.0);
     assert_eq!(wpc.call::<Vec<u8>>("copied", (vec![1_u8, 2, 3],)).unwrap(), [1, 2, 3]);
 }
 
 #[test]
-fn a_function_of_the_sdk_may_be_named_like_the_c_librarys() {
+fn an_sdk_function_may_be_named_like_a_c_library_function() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a.txt"), "text").unwrap();
     let wasi =
@@ -196,7 +199,7 @@ fn a_function_of_the_sdk_may_be_named_like_the_c_librarys() {
     let module =
         guest("symbols_wasi").grant_wasi(wasi).grant(Capability::Clock).grant(Capability::Random);
     wpc.define_worker_module(module).unwrap();
-    assert_eq!(call_the_named(&wpc, &guest("symbols_wasi")), 23);
+    assert_eq!(call_named_functions(&wpc, &guest("symbols_wasi")), 23);
     let variable = wpc.call::<Option<String>>("variable", ("NAME",)).unwrap();
     assert_eq!(variable.as_deref(), Some("value"));
     assert_eq!(wpc.call::<String>("read_file", ("/data/a.txt",)).unwrap(), "text");

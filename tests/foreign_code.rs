@@ -1,5 +1,5 @@
-//! The embedder's code where the pool runs it: wakers, listeners and host functions that are slow or panic, and async
-//! runtimes around everything.
+//! Embedder code that the pool runs: wakers, listeners and host functions that block or panic. Also calls from within
+//! every kind of async runtime.
 
 use crate::support::*;
 use std::future::Future;
@@ -9,10 +9,10 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use wpc_host::{CallOptions, Limits, Options, Output, PendingCall, Wasi, WorkerProcedureCall};
 
-/// What a panic carries, and what panics once more when it is dropped.
+/// A panic payload that panics again when it is dropped.
 struct PanicsWhenDropped;
 
 impl Drop for PanicsWhenDropped {
@@ -21,7 +21,7 @@ impl Drop for PanicsWhenDropped {
     }
 }
 
-/// Blocks the thread that wakes until the gate is opened.
+/// A waker that blocks its thread until the gate is opened.
 struct Blocks(Gate);
 
 impl Wake for Blocks {
@@ -30,23 +30,23 @@ impl Wake for Blocks {
     }
 }
 
-/// Reports that it was woken.
+/// A waker that sends a message.
 struct Reports(Mutex<Sender<()>>);
 
 impl Wake for Reports {
     fn wake(self: Arc<Self>) {
-        // The test may be over.
+        // The test may have ended.
         let _ = self.0.lock().unwrap().send(());
     }
 }
 
 #[test]
-fn a_waker_that_blocks_delays_the_limit_of_no_other_call() {
+fn a_blocking_waker_delays_no_other_time_limit() {
     let wpc = pool(1);
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
     let spinning = spin(&wpc, &events);
-    // Both wait behind it, and their limits pass there.
+    // Both are queued behind the running call, and their limits pass there.
     let limit = CallOptions::new().time_limit(Duration::from_millis(20));
     let (gate, (woken, wakes)) = (Gate::default(), channel());
     let blocks = Arc::new(Blocks(gate.clone()));
@@ -62,15 +62,15 @@ fn a_waker_that_blocks_delays_the_limit_of_no_other_call() {
     for (call, waker) in calls.iter_mut().zip(&wakers) {
         assert!(call.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
     }
-    wakes.recv_timeout(PATIENCE).unwrap();
+    wakes.recv_timeout(TEST_TIMEOUT).unwrap();
     let answer = calls[2].as_mut().poll(&mut Context::from_waker(Waker::noop()));
-    let Poll::Ready(answer) = answer else { panic!("it was woken") };
+    let Poll::Ready(answer) = answer else { panic!("the call should be answered") };
     assert_eq!(code(answer), "timeout");
     gate.open();
     spinning.cancel();
 }
 
-/// Sees that calls of a pool whose only free worker may be busy end at their limit.
+/// Checks that calls end at their time limit although every worker may be busy.
 fn limits_are_kept(wpc: &WorkerProcedureCall) {
     let limit = CallOptions::new().time_limit(Duration::from_millis(20));
     for _ in 0..3 {
@@ -80,35 +80,35 @@ fn limits_are_kept(wpc: &WorkerProcedureCall) {
     }
 }
 
-/// Waits until the call is answered; where the thread that keeps time is blocked, it never is.
+/// Waits until the call is answered. It never is if the supervisor's thread is blocked.
+#[track_caller]
 fn answered<R>(call: &PendingCall<R>) {
-    let begun = Instant::now();
-    while !call.is_answered() {
-        assert!(begun.elapsed() < PATIENCE, "the call was not answered");
-        std::thread::yield_now();
-    }
+    eventually(|| call.is_answered());
 }
 
 #[test]
-fn a_subscriber_that_blocks_delays_the_limit_of_no_other_call() {
-    treacherous_subscriber::install();
-    let wpc = pool_with(2, Options { lost_worker_grace: Duration::from_millis(20), ..hasty() });
+fn a_blocking_subscriber_delays_no_other_time_limit() {
+    failing_subscriber::install();
+    let wpc = pool_with(
+        2,
+        Options { lost_worker_grace: Duration::from_millis(20), ..immediate_restarts() },
+    );
     wpc.define_worker_module(spinner()).unwrap();
     let (gate, running) =
-        define_stuck(&wpc, treacherous_subscriber::BLOCKING_FUNCTION, Limits::default());
+        define_blocking(&wpc, failing_subscriber::BLOCKING_FUNCTION, Limits::default());
     let limit = CallOptions::new().time_limit(Duration::from_millis(20));
-    let name = treacherous_subscriber::BLOCKING_FUNCTION;
+    let name = failing_subscriber::BLOCKING_FUNCTION;
     let stuck = wpc.submit_with::<()>(name, (), &limit).unwrap();
-    running.recv_timeout(PATIENCE).unwrap();
-    // What the supervisor reports of the function when it loses the worker blocks the subscriber.
-    treacherous_subscriber::wait_for_blocked_report();
+    running.recv_timeout(TEST_TIMEOUT).unwrap();
+    // The supervisor's report about the function, when it abandons the worker, blocks the subscriber.
+    failing_subscriber::wait_for_blocked_report();
     answered(&stuck);
     limits_are_kept(&wpc);
-    treacherous_subscriber::release_report();
+    failing_subscriber::release_report();
     gate.open();
 }
 
-/// Reports that it is dropped, and blocks the thread that does so until the gate is opened.
+/// Sends a message when it is dropped, and blocks that thread until the gate is opened.
 struct BlocksWhenDropped(Gate, Mutex<Sender<()>>);
 
 impl Drop for BlocksWhenDropped {
@@ -128,7 +128,7 @@ impl std::io::Write for BlocksWhenDropped {
 }
 
 #[test]
-fn a_writer_whose_drop_blocks_delays_the_limit_of_no_other_call() {
+fn a_writer_that_blocks_in_drop_delays_no_other_time_limit() {
     let wpc = pool(1);
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
@@ -139,17 +139,17 @@ fn a_writer_whose_drop_blocks_delays_the_limit_of_no_other_call() {
     let spinning = spin(&wpc, &events);
     let limit = CallOptions::new().time_limit(Duration::from_millis(20));
     let queued = wpc.submit_with::<i32>("writes", (), &limit).unwrap();
-    // The definition goes with its last call, which the supervisor ends in the queue.
+    // The definition is dropped with its last call, which the supervisor ends in the queue.
     assert!(wpc.undefine_worker_function("writes"));
     answered(&queued);
-    drops.recv_timeout(PATIENCE).unwrap();
+    drops.recv_timeout(TEST_TIMEOUT).unwrap();
     limits_are_kept(&wpc);
     gate.open();
     spinning.cancel();
 }
 
 #[test]
-fn a_host_function_whose_drop_blocks_delays_nothing_but_its_removal() {
+fn a_host_function_that_blocks_in_drop_delays_only_its_removal() {
     let wpc = pool(1);
     let (gate, (dropped, drops)) = (Gate::default(), channel());
     let captured = BlocksWhenDropped(gate.clone(), Mutex::new(dropped));
@@ -160,10 +160,10 @@ fn a_host_function_whose_drop_blocks_delays_nothing_but_its_removal() {
     .unwrap();
     let replaced = {
         let wpc = wpc.clone();
-        // Defined again, which drops the one before.
-        on_a_thread(move || drop(define_stuck(&wpc, "stuck", Limits::default())))
+        // A redefinition drops the previous function.
+        on_a_thread(move || drop(define_blocking(&wpc, "stuck", Limits::default())))
     };
-    drops.recv_timeout(PATIENCE).unwrap();
+    drops.recv_timeout(TEST_TIMEOUT).unwrap();
     wpc.define_worker_module(spinner()).unwrap();
     assert_eq!(wpc.call::<i32>("quick", ()).unwrap(), 7);
     limits_are_kept(&wpc);
@@ -172,12 +172,12 @@ fn a_host_function_whose_drop_blocks_delays_nothing_but_its_removal() {
 }
 
 fn on_a_thread(run: impl FnOnce() + Send + 'static) -> std::thread::JoinHandle<()> {
-    #[expect(clippy::disallowed_methods, reason = "a thread of the embedder's")]
+    #[expect(clippy::disallowed_methods, reason = "a thread of the embedder")]
     std::thread::spawn(run)
 }
 
 #[test]
-fn a_panic_whose_payload_panics_too_ends_where_it_came_up() {
+fn a_panic_whose_payload_panics_on_drop_is_contained() {
     let wpc = pool(1);
     wpc.on_worker_event(|_| panic_any(PanicsWhenDropped)).unwrap();
     let events = Recorder::new(&wpc);
@@ -192,27 +192,27 @@ fn a_panic_whose_payload_panics_too_ends_where_it_came_up() {
             (call $waits (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))))"#);
     wpc.define_worker_function("f", module.grant_host_function("waits")).unwrap();
     let length: i64 = wpc.call("f", ()).unwrap();
-    assert!(length > 0, "the guest received an error");
+    assert!(length > 0, "the guest receives an error");
     for health in wpc.get_worker_health_states() {
-        assert_eq!(health.restart_attempt, 0, "no worker was lost");
+        assert_eq!(health.restart_attempt, 0, "no worker is replaced");
     }
-    // The listener before panics at each event, and this one still hears of it.
+    // The first listener panics at each event, and the second one still receives it.
     assert_eq!(code(wpc.define_worker_function("g", b"".as_slice())), "not_wasm");
     events.wait_for_name("listener_panicked");
     events.wait_for_name("definition_refused");
 }
 
 #[test]
-fn a_subscriber_that_panics_while_workers_start_does_not_keep_them_from_it() {
-    treacherous_subscriber::install();
-    treacherous_subscriber::PANICS_AT_START.store(true, Ordering::SeqCst);
+fn workers_start_although_a_subscriber_panics() {
+    failing_subscriber::install();
+    failing_subscriber::PANICS_AT_START.store(true, Ordering::SeqCst);
     let wpc = pool(2);
-    treacherous_subscriber::PANICS_AT_START.store(false, Ordering::SeqCst);
+    failing_subscriber::PANICS_AT_START.store(false, Ordering::SeqCst);
     wpc.define_worker_function("quick", spinner()).unwrap();
     assert_eq!(wpc.call::<i32>("quick", ()).unwrap(), 7);
 }
 
-/// A program that opens a file of its only directory, and reads its standard input.
+/// A module that opens a file of its only directory and reads its standard input.
 fn reads() -> wpc_host::WasmModule {
     wat(r#"(module
         (import "wasi_snapshot_preview1" "path_open"
@@ -227,7 +227,7 @@ fn reads() -> wpc_host::WasmModule {
                 (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 36)))))"#)
 }
 
-/// A program that writes `hello` to its standard output.
+/// A module that writes `hello` to its standard output.
 fn writes() -> wpc_host::WasmModule {
     wat(r#"(module
         (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
@@ -237,13 +237,13 @@ fn writes() -> wpc_host::WasmModule {
             (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 32))))"#)
 }
 
-/// What is done in each surroundings: every way to run a guest of WASI, and guests run by what guests call.
+/// Runs WASI guests in every way, and runs guests from within the code that guests call.
 fn use_everything() {
     let wpc = Arc::new(pool_with(2, Options::default()));
     wpc.define_worker_function("quick", spinner()).unwrap();
     let discards = Wasi::minimal().stdout(Output::discard());
     wpc.define_worker_function("writes", writes().grant_wasi(discards)).unwrap();
-    // A writer and a host function that run guests themselves, here and on the pool.
+    // A writer and a host function that run guests themselves, on this thread and on the pool.
     let runs_guests = {
         let wpc = Arc::downgrade(&wpc);
         move || {
@@ -282,7 +282,7 @@ fn use_everything() {
     let granted =
         Wasi::minimal().stdin(b"Ada".as_slice()).read_directory(env!("CARGO_MANIFEST_DIR"), "/");
     wpc.define_worker_function("reads", reads().grant_wasi(granted)).unwrap();
-    // A listener that runs guests, once.
+    // A listener that runs guests once.
     let (heard, hears) = channel();
     let listens = {
         let (wpc, heard) = (Arc::downgrade(&wpc), Mutex::new(Some(heard)));
@@ -299,7 +299,7 @@ fn use_everything() {
     assert_eq!(here.call::<i32>("writes", ()).unwrap(), 0);
     assert_eq!(here.call::<i32>("reads", ()).unwrap(), 0);
     assert_eq!(wpc.call::<i32>("reads", ()).unwrap(), 0);
-    assert_eq!(hears.recv_timeout(PATIENCE).unwrap(), 0);
+    assert_eq!(hears.recv_timeout(TEST_TIMEOUT).unwrap(), 0);
     assert_eq!(here.call::<i32>("nests", ()).unwrap(), 0);
     assert!(here.call::<i64>("runs", ()).unwrap() > 0);
     assert_eq!(wpc.call::<i32>("writes", ()).unwrap(), 0);
@@ -326,7 +326,7 @@ fn everything_runs_on_a_plain_thread() {
 }
 
 #[test]
-fn everything_runs_where_a_runtime_is_entered() {
+fn everything_runs_within_an_entered_runtime() {
     for runtime in runtimes() {
         let _entered = runtime.enter();
         use_everything();
@@ -358,7 +358,7 @@ fn everything_runs_inside_a_local_set() {
 }
 
 #[test]
-fn everything_runs_on_the_threads_for_blocking_work() {
+fn everything_runs_inside_spawn_blocking() {
     for runtime in runtimes() {
         runtime.block_on(async { tokio::task::spawn_blocking(use_everything).await.unwrap() });
     }

@@ -1,4 +1,4 @@
-//! Errors that functions return: name, variant, message, and the error itself by its type.
+//! Errors that functions return: name, variant, message, and the typed payload.
 
 use crate::support::*;
 use serde_json::json;
@@ -15,12 +15,11 @@ fn types() -> WorkerProcedureCall {
     wpc
 }
 
-/// A function that replies with these bytes.
+/// A function that replies with the given bytes.
 fn failing(name: &str, bytes: &str, len: usize) -> wpc_host::WasmModule {
     contract(&format!(
         r#"(data (i32.const 16) "{bytes}")
-        (func (export "{name}") (param i32 i32) (result i64) i64.const {})"#,
-        16_u64 << 32 | len as u64
+        (func (export "{name}") (param i32 i32) (result i64) (pack 16 {len}))"#
     ))
 }
 
@@ -62,18 +61,18 @@ fn an_error_with_a_schema_arrives_with_variant_and_payload() {
     let check = functions.iter().find(|function| function.name == "check").unwrap();
     assert_eq!(check.parameter_signature.as_deref(), Some("(text: String, limit: u32) -> u32"));
     assert_eq!(check.error_type.as_deref(), Some("Why"));
-    let told = guest("types").inspect().unwrap();
-    let is_told = |ty: &wpc_host::TypeInformation| {
+    let information = guest("types").inspect().unwrap();
+    let is_listed = |ty: &wpc_host::TypeInformation| {
         ty.definition == "Why = Empty | TooLong { limit: u32, found: u32 } | held(Vec<u8>)"
     };
-    assert!(told.types.iter().any(is_told), "{:?}", told.types);
+    assert!(information.types.iter().any(is_listed), "{:?}", information.types);
 }
 
 #[test]
-fn a_payload_of_another_type_is_refused_by_its_declared_type() {
+fn a_payload_of_another_type_is_rejected_by_its_declared_type() {
     #[derive(Debug, serde::Deserialize, Schema)]
     enum Other {
-        #[expect(dead_code, reason = "only its type is of interest")]
+        #[expect(dead_code, reason = "only its type is used")]
         Empty(u8),
     }
     let error = types().call::<u32>("check", ("", 3_u32)).unwrap_err();
@@ -86,9 +85,9 @@ fn a_payload_of_another_type_is_refused_by_its_declared_type() {
 }
 
 #[test]
-fn a_larger_payload_than_allowed_is_left_out_and_the_error_arrives() {
+fn a_payload_beyond_the_limit_is_omitted_and_the_error_arrives() {
     let wpc = types();
-    // The variant and the length take four bytes.
+    // The variant and the length take 4 bytes.
     let most = 64 * 1024 - 4_u32;
     let error = wpc.call::<u32>("check", ("held", most)).unwrap_err();
     let Some(Why::Held(bytes)) = error.guest_payload().unwrap() else { panic!("{error}") };
@@ -100,7 +99,7 @@ fn a_larger_payload_than_allowed_is_left_out_and_the_error_arrives() {
 }
 
 #[test]
-fn other_errors_keep_working_with_the_question_mark() {
+fn other_errors_convert_with_the_question_mark_operator() {
     let wpc = types();
     let error = wpc.call::<i64>("parse", ("x",)).unwrap_err();
     let guest = guest_error(&error);
@@ -121,13 +120,10 @@ fn other_errors_keep_working_with_the_question_mark() {
 }
 
 #[test]
-fn a_dependencys_error_arrives_at_its_importer_without_its_payload() {
+fn an_importer_receives_a_dependencys_error_without_its_payload() {
     let wpc = pool(1);
     let exports = ["fails", "join", "add", "echo_bytes"].map(|name| {
-        format!(
-            r#"(func (export "{name}") (param i32 i32) (result i64) i64.const {})"#,
-            16_u64 << 32 | 18
-        )
+        format!(r#"(func (export "{name}") (param i32 i32) (result i64) (pack 16 18))"#)
     });
     let reply = r#"(data (i32.const 16) "\01\03Why\01m\01s\05Empty\01\01\00")"#;
     wpc.define_worker_dependency("dep", contract(&(reply.to_owned() + &exports.concat()))).unwrap();
@@ -139,8 +135,8 @@ fn a_dependencys_error_arrives_at_its_importer_without_its_payload() {
 }
 
 #[test]
-fn errors_of_the_old_form_and_hostile_ones() {
-    let wpc = pool_with(1, hasty());
+fn legacy_and_malformed_errors_are_handled() {
+    let wpc = pool_with(1, immediate_restarts());
     let ends = |bytes: &str, len: usize| {
         wpc.define_worker_function("f", failing("f", bytes, len)).unwrap();
         wpc.call::<()>("f", ()).unwrap_err()
@@ -149,12 +145,12 @@ fn errors_of_the_old_form_and_hostile_ones() {
     assert_eq!(guest_error(&old), &GuestError::new("Why", "m").with_stack("s"));
     let payload = ends(r"\01\03Why\01m\01s\01V\01\02ab", 15);
     assert_eq!(guest_error(&payload).payload.as_deref(), Some(&b"ab"[..]));
-    // Without a declared type there is no JSON, and any type may be tried.
+    // Without a declared type the payload is not available as JSON, and any type may be tried.
     assert_eq!(payload.guest_payload_json().unwrap(), None);
     assert_eq!(payload.guest_payload::<(u8, u8)>().unwrap(), Some((b'a', b'b')));
     assert_eq!(payload.guest_payload::<u8>().unwrap_err().code().as_str(), "payload_decode");
     for (bytes, len) in [
-        // A length beyond the reply, a flag that is neither 0 nor 1, a variant that is not text, and one that is cut.
+        // A length beyond the reply, a flag that is neither 0 nor 1, a variant that is not UTF-8, and a truncated one.
         (r"\01\03Why\01m\01s\01V\01\ff\ff\ff\ff\0f", 17),
         (r"\01\03Why\01m\01s\01V\02", 12),
         (r"\01\03Why\01m\01s\01\ff\00", 12),

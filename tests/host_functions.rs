@@ -1,4 +1,4 @@
-//! Functions of the embedder: granted, typed, fallible, slow.
+//! Host functions: grants, types, errors, time limits.
 
 use crate::support::*;
 use std::collections::HashMap;
@@ -29,14 +29,14 @@ fn with_store(wpc: &WorkerProcedureCall) -> Store {
     store
 }
 
-/// A function `f` that calls the host function `h` without arguments and hands its reply back.
+/// A function `f` that calls the host function `h` without arguments and returns its reply.
 fn calls_h() -> WasmModule {
     wat(r#"(module
         (import "wpc-host" "h" (func $h (param i32 i32 i32 i32) (result i64)))
         (memory (export "memory") 2)
         (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
         (func (export "f") (param i32 i32) (result i64)
-            (i64.or (i64.const 281474976710656)
+            (i64.or (pack 65536 0)
                 (call $h (i32.const 0) (i32.const 0) (i32.const 65536) (i32.const 1024)))))"#)
     .grant_host_function("h")
 }
@@ -53,7 +53,7 @@ fn guests_call_the_embedders_functions_with_types() {
 }
 
 #[test]
-fn a_module_that_was_not_granted_a_host_function_is_refused_with_the_grant() {
+fn a_module_without_the_grant_for_a_host_function_is_rejected_with_the_grant() {
     let wpc = stopped(Options::default());
     with_store(&wpc);
     let error =
@@ -64,13 +64,13 @@ fn a_module_that_was_not_granted_a_host_function_is_refused_with_the_grant() {
 }
 
 #[test]
-fn a_call_is_refused_while_a_host_function_it_needs_is_missing() {
+fn a_call_is_rejected_while_a_required_host_function_is_missing() {
     let wpc = pool(1);
     wpc.define_worker_module(hosted()).unwrap();
     let Err(Error::HostFunctionNotDefined { host_function, .. }) =
         wpc.call::<bool>("copy", ("a", "b"))
     else {
-        panic!("it is refused")
+        panic!("the call should be rejected")
     };
     assert_eq!(host_function, "lookup");
     with_store(&wpc);
@@ -81,14 +81,14 @@ fn a_call_is_refused_while_a_host_function_it_needs_is_missing() {
 }
 
 #[test]
-fn its_errors_and_panics_reach_the_guest_as_values() {
+fn errors_and_panics_reach_the_guest_as_values() {
     let wpc = pool(1);
     with_store(&wpc);
     wpc.define_worker_module(hosted()).unwrap();
     wpc.define_host_function(
         "lookup",
         |_, (key,): (String,)| -> Result<Option<String>, std::num::ParseIntError> {
-            assert_ne!(key, "panic", "as a test wants it to");
+            assert_ne!(key, "panic", "intended by the test");
             key.parse::<u8>().map(|number| Some(number.to_string()))
         },
     )
@@ -99,7 +99,7 @@ fn its_errors_and_panics_reach_the_guest_as_values() {
         ["none", "ParseIntError", "HostFunctionPanicked"]
     );
 
-    // Asked with other arguments than it takes.
+    // Called with other arguments than it takes.
     wpc.define_untyped_host_function("lookup", |_, (_, _): (String, u8)| {
         Ok::<_, String>(Some("x"))
     })
@@ -109,7 +109,7 @@ fn its_errors_and_panics_reach_the_guest_as_values() {
 }
 
 #[test]
-fn it_sees_which_call_it_works_for() {
+fn a_host_function_receives_the_context_of_its_call() {
     let wpc = pool(1);
     let (send, receive) = sync_channel(1);
     wpc.define_host_function("h", move |context: &HostContext, (): ()| {
@@ -129,14 +129,14 @@ fn it_sees_which_call_it_works_for() {
         .unwrap();
     let id = call.id();
     let worker = call.wait_answer().unwrap().metadata.worker_id;
-    let seen = receive.recv_timeout(PATIENCE).unwrap();
+    let seen = receive.recv_timeout(TEST_TIMEOUT).unwrap();
     assert_eq!((seen.0, seen.1.as_str(), seen.2), (id, "f", worker));
     assert!(seen.3 >= before + Duration::from_secs(60));
 }
 
 #[test]
-fn a_slow_one_costs_its_caller_no_more_than_the_limit_and_its_worker_nothing_if_it_looks() {
-    let wpc = pool_with(1, Options { lost_worker_grace: PATIENCE, ..Options::default() });
+fn a_slow_host_function_that_checks_its_deadline_delays_neither_caller_nor_worker() {
+    let wpc = pool_with(1, Options { lost_worker_grace: TEST_TIMEOUT, ..Options::default() });
     define_sdk(&wpc, &["add"]);
     let (saw, seen) = sync_channel(1);
     let gate = Arc::new((Mutex::new(false), Condvar::new()));
@@ -152,16 +152,19 @@ fn a_slow_one_costs_its_caller_no_more_than_the_limit_and_its_worker_nothing_if_
     let options = CallOptions::new().time_limit(Duration::from_millis(300));
     let result = pollster::block_on(wpc.submit_with::<()>("f", (), &options).unwrap());
     assert!(matches!(result, Err(Error::Timeout { ran: true, .. })), "{result:?}");
-    // Only now does it go on; its worker is still there.
+    // The host function continues only now. Its worker was not replaced.
     *gate.0.lock().unwrap() = true;
     gate.1.notify_all();
-    assert!(seen.recv_timeout(PATIENCE).unwrap(), "it could see that its call should end");
+    assert!(
+        seen.recv_timeout(TEST_TIMEOUT).unwrap(),
+        "the host function can check whether its call should end"
+    );
     assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
     assert_eq!(wpc.get_worker_health_states()[0].restart_attempt, 0);
 }
 
 #[test]
-fn one_that_returns_past_the_limit_does_not_carry_its_call_past_it() {
+fn a_call_times_out_although_its_host_function_returns_late() {
     let wpc = pool(1);
     wpc.define_host_function("h", |context: &HostContext, (): ()| {
         while !context.should_end() {
@@ -180,8 +183,11 @@ fn one_that_returns_past_the_limit_does_not_carry_its_call_past_it() {
 }
 
 #[test]
-fn one_that_never_returns_costs_its_worker_which_is_replaced() {
-    let wpc = pool_with(1, Options { lost_worker_grace: Duration::from_millis(20), ..hasty() });
+fn a_worker_whose_host_function_never_returns_is_replaced() {
+    let wpc = pool_with(
+        1,
+        Options { lost_worker_grace: Duration::from_millis(20), ..immediate_restarts() },
+    );
     define_sdk(&wpc, &["add"]);
     let gate = Arc::new((Mutex::new(false), Condvar::new()));
     let held = Arc::clone(&gate);
@@ -203,14 +209,14 @@ fn one_that_never_returns_costs_its_worker_which_is_replaced() {
 }
 
 #[test]
-fn an_async_one_is_awaited_and_dropped_when_its_call_should_end() {
+fn an_async_host_function_is_dropped_when_its_call_ends() {
     struct Dropped(std::sync::mpsc::SyncSender<()>);
     impl Drop for Dropped {
         fn drop(&mut self) {
             let _ = self.0.send(());
         }
     }
-    let wpc = pool_with(1, hasty());
+    let wpc = pool_with(1, immediate_restarts());
     define_sdk(&wpc, &["add"]);
     wpc.define_async_host_function("h", |_, (): ()| async {
         let mut polls = 0;
@@ -241,19 +247,19 @@ fn an_async_one_is_awaited_and_dropped_when_its_call_should_end() {
     assert_eq!(code(call.wait()), "cancelled");
     let options = CallOptions::new().time_limit(Duration::from_millis(300));
     assert_eq!(code(wpc.call_with::<()>("f", (), &options)), "timeout");
-    dropped.recv_timeout(PATIENCE).unwrap();
+    dropped.recv_timeout(TEST_TIMEOUT).unwrap();
     assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
     assert_eq!(wpc.get_worker_health_states()[0].restart_attempt, 0);
 }
 
 #[test]
-fn a_stop_reaches_an_async_one_and_gives_nobody_up() {
+fn a_stop_cancels_an_async_host_function_without_abandoning_its_worker() {
     let day = Duration::from_secs(86_400);
     let wpc = pool_with(
         1,
         Options {
             stop_timeout: Duration::from_millis(20),
-            lost_worker_grace: PATIENCE,
+            lost_worker_grace: TEST_TIMEOUT,
             ..Options::default()
         },
     );
@@ -269,11 +275,11 @@ fn a_stop_reaches_an_async_one_and_gives_nobody_up() {
     wpc.define_worker_function("f", calls_h()).unwrap();
     let events = Recorder::new(&wpc);
     let call = wpc.submit_with::<()>("f", (), &CallOptions::new().time_limit(day)).unwrap();
-    has_entered.recv_timeout(PATIENCE).unwrap();
+    has_entered.recv_timeout(TEST_TIMEOUT).unwrap();
     wpc.stop_workers();
     assert!(matches!(call.wait(), Err(Error::Stopped { ran: true, .. })));
     events.wait_for(|event| {
-        assert_ne!(event.event_name(), "worker_error", "nobody is given up");
+        assert_ne!(event.event_name(), "worker_error", "no worker is abandoned");
         event.event_name() == "worker_exited"
     });
 }
@@ -293,9 +299,9 @@ fn cancelling_a_call_whose_host_function_blocks_answers_it_at_once() {
     .unwrap();
     wpc.define_worker_function("f", calls_h()).unwrap();
     let call = wpc.submit::<()>("f", ()).unwrap();
-    has_entered.recv_timeout(PATIENCE).unwrap();
+    has_entered.recv_timeout(TEST_TIMEOUT).unwrap();
     call.cancel();
-    // Only after its answer may the function go on.
+    // The host function continues only after the answer.
     assert!(matches!(call.wait(), Err(Error::Cancelled { ran: true, .. })));
     *gate.0.lock().unwrap() = true;
     gate.1.notify_all();
@@ -305,7 +311,7 @@ fn cancelling_a_call_whose_host_function_blocks_answers_it_at_once() {
 }
 
 #[test]
-fn a_replaced_one_may_use_the_pool_as_it_goes() {
+fn a_replaced_host_function_may_use_the_pool_in_drop() {
     struct Uses(WorkerProcedureCall);
     impl Drop for Uses {
         fn drop(&mut self) {
@@ -324,29 +330,29 @@ fn a_replaced_one_may_use_the_pool_as_it_goes() {
     assert!(wpc.get_worker_constants().is_empty());
 }
 
-/// A pool with the function `f`, which reports that it runs, and does not come back before the gate opens.
+/// A pool with a function `f` that reports that it runs, and does not return before the gate is opened.
 fn stuck_at_a_gate(
     workers: usize,
     options: Options,
 ) -> (WorkerProcedureCall, Gate, std::sync::mpsc::Receiver<()>) {
     let wpc = pool_with(workers, options);
-    let (gate, running) = define_stuck(&wpc, "f", Limits::default());
+    let (gate, running) = define_blocking(&wpc, "f", Limits::default());
     (wpc, gate, running)
 }
 
 #[test]
-fn one_that_costs_worker_after_worker_is_held_and_its_neighbours_serve_on() {
+fn a_host_function_that_keeps_blocking_workers_opens_the_circuit_breaker() {
     let options = Options {
         call_timeout: Duration::from_millis(5),
         lost_worker_grace: Duration::from_millis(1),
         max_restarts_per_worker: 2,
-        ..hasty()
+        ..immediate_restarts()
     };
     let (wpc, gate, _running) = stuck_at_a_gate(2, options);
     let events = Recorder::new(&wpc);
     define_sdk(&wpc, &["add"]);
-    // A limit that keeps out of the way of these calls on a busy machine.
-    let long = CallOptions::new().time_limit(PATIENCE);
+    // A limit that other calls keep on a busy machine.
+    let long = CallOptions::new().time_limit(TEST_TIMEOUT);
     let adds = || wpc.call_with::<i32>("add", (1, 2), &long).unwrap();
     let mut lost = 0;
     loop {
@@ -354,15 +360,15 @@ fn one_that_costs_worker_after_worker_is_held_and_its_neighbours_serve_on() {
             Error::Held { .. } => break,
             Error::Timeout { ran: true, .. } | Error::WorkerLost { .. } => {
                 let error = events.wait_for_name("worker_error");
-                assert!(error.correlation_id.is_some(), "it says which call");
+                assert!(error.correlation_id.is_some(), "the event names the call");
                 lost += 1;
             }
-            // It waited while its function backed off.
+            // The call waited during the backoff of its function.
             Error::Timeout { .. } => {}
             other => panic!("{other}"),
         }
         assert_eq!(adds(), 3);
-        assert!(lost <= 3, "it is held after two restarts");
+        assert!(lost <= 3, "the circuit breaker opens after two restarts");
     }
     gate.open();
     assert_eq!(adds(), 3);
@@ -375,68 +381,66 @@ fn a_callers_short_limit_and_a_cancel_cost_no_worker_and_are_no_evidence() {
     let options = Options {
         lost_worker_grace: Duration::from_millis(1),
         max_restarts_per_worker: 0,
-        ..hasty()
+        ..immediate_restarts()
     };
     let (wpc, gate, running) = stuck_at_a_gate(2, options);
     let limit = CallOptions::new().time_limit(Duration::from_millis(1));
-    // Each of two workers waits in the host function; the caller of one has a short limit, the other one cancels.
+    // Both workers wait in the host function. One caller chose a short limit, the other one cancels.
     while !matches!(wpc.call_with::<()>("f", (), &limit), Err(Error::Timeout { ran: true, .. })) {}
-    running.recv_timeout(PATIENCE).unwrap();
+    running.recv_timeout(TEST_TIMEOUT).unwrap();
     let cancelled = wpc.submit::<()>("f", ()).unwrap();
-    running.recv_timeout(PATIENCE).unwrap();
+    running.recv_timeout(TEST_TIMEOUT).unwrap();
     cancelled.cancel();
     assert_eq!(code(cancelled.wait()), "cancelled");
-    // The supervisor looks once a millisecond: this many of its looks are later than the grace.
-    let behind = wpc
-        .submit_with::<()>("f", (), &limit.clone().time_limit(Duration::from_millis(100)))
-        .unwrap();
-    assert_eq!(code(behind.wait()), "timeout");
-    assert!(wpc.get_worker_health_states().iter().all(|worker| worker.restart_attempt == 0));
+    // The supervisor checks once a millisecond: a hundred checks are later than the grace.
+    let limit = CallOptions::new().time_limit(Duration::from_millis(100));
+    assert_eq!(code(wpc.call_with::<()>("f", (), &limit)), "timeout");
+    let restarts =
+        || wpc.get_worker_health_states().iter().map(|worker| worker.restart_attempt).sum::<u32>();
+    assert_eq!(restarts(), 0);
     gate.open();
     wpc.call::<()>("f", ()).unwrap();
-    assert!(wpc.get_worker_health_states().iter().all(|worker| worker.restart_attempt == 0));
+    assert_eq!(restarts(), 0);
 }
 
 #[test]
-fn one_that_never_returns_after_its_call_was_cancelled_costs_its_worker_too() {
+fn a_worker_is_replaced_if_a_host_function_outlives_a_cancelled_call() {
     let options = Options {
         call_timeout: Duration::from_millis(5),
         lost_worker_grace: Duration::from_millis(1),
-        ..hasty()
+        ..immediate_restarts()
     };
     let (wpc, gate, running) = stuck_at_a_gate(1, options);
     let events = Recorder::new(&wpc);
     define_sdk(&wpc, &["add"]);
     let limit = CallOptions::new().time_limit(Duration::from_secs(3600));
     let call = wpc.submit_with::<()>("f", (), &limit).unwrap();
-    running.recv_timeout(PATIENCE).unwrap();
+    running.recv_timeout(TEST_TIMEOUT).unwrap();
     let behind = wpc.submit_with::<i32>("add", (1, 2), &limit).unwrap();
     call.cancel();
     assert_eq!(code(call.wait()), "cancelled");
-    assert_eq!(behind.wait().unwrap(), 3, "it went to the worker that took the place");
+    assert_eq!(behind.wait().unwrap(), 3, "the replacement runs the queued call");
     events.wait_for_name("worker_restart_completed");
     gate.open();
 }
 
 #[test]
-fn threads_that_come_back_late_do_not_let_go_of_what_is_held() {
+fn an_abandoned_thread_that_ends_late_leaves_the_circuit_breaker_open() {
     let options = Options {
         call_timeout: Duration::from_millis(5),
         lost_worker_grace: Duration::from_millis(1),
         max_restarts_per_worker: 0,
-        ..hasty()
+        ..immediate_restarts()
     };
     let (wpc, gate, running) = stuck_at_a_gate(2, options);
     let events = Recorder::new(&wpc);
     let call = wpc.submit::<()>("f", ()).unwrap();
-    running.recv_timeout(PATIENCE).unwrap();
+    running.recv_timeout(TEST_TIMEOUT).unwrap();
     call.cancel();
     assert!(call.wait().is_err(), "it was cancelled, or its limit passed before");
     events.wait_for_name("sandbox_held");
     gate.open();
-    // The lost one's thread ends; the cool-down of a minute has only begun.
-    while wpc.get_sandbox_usage().live_instances > 0 {
-        std::thread::yield_now();
-    }
+    // The abandoned thread ends, and the cool-down of one minute has only begun.
+    eventually(|| wpc.get_sandbox_usage().live_instances == 0);
     assert_eq!(code(wpc.call::<()>("f", ())), "held");
 }

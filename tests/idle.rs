@@ -1,13 +1,13 @@
-//! An idle pool uses no CPU: none of its threads is ever woken. In a binary of its own, because it
-//! looks at every thread of the process.
+//! An idle pool uses no CPU: none of its threads is ever woken. This is a separate binary, because it inspects every
+//! thread of the process.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use std::time::{Duration, Instant};
 use wpc_host::{Options, WorkerProcedureCall};
 
-/// How often the pool's threads have run so far: each run ends in a switch to another thread. `None` while not all of
-/// them have their names, which each gives itself once it runs.
+/// The number of context switches of the pool's threads so far. `None` until all threads have their names, which each
+/// sets when it first runs.
 fn runs_of_the_pools_threads() -> Option<u64> {
     let mut threads = 0;
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
@@ -40,15 +40,15 @@ fn an_idle_pool_is_never_woken() {
     for _ in 0..100 {
         assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 7);
     }
-    // It stays awake for a moment after the last call. Then nothing runs, for as long as one looks.
-    let patience = Instant::now() + Duration::from_secs(60);
+    // The pool spins for a moment after the last call. After that, no thread runs.
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let before = runs_of_the_pools_threads();
         std::thread::sleep(Duration::from_millis(500));
         if before.is_some() && runs_of_the_pools_threads() == before {
             break;
         }
-        assert!(Instant::now() < patience, "its threads keep running");
+        assert!(Instant::now() < deadline, "the pool's threads keep running");
     }
-    assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 7, "and it wakes up");
+    assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 7, "the pool wakes up for a call");
 }

@@ -1,25 +1,28 @@
-//! What `inspect` tells: of every module and component, whether wpc can run it or not.
+//! The report of `inspect` on modules and components, including those that wpc cannot run.
 
 use crate::support::*;
 use std::time::{Duration, Instant};
 use wpc_host::{Capability, Limits, ModuleInformation, Options, Sha256Hash, WasmModule};
 
-fn told(text: &str) -> ModuleInformation {
+fn inspect_text(text: &str) -> ModuleInformation {
     wat(text).inspect().unwrap()
 }
 
-/// Why it is refused.
-fn why(told: &ModuleInformation) -> &str {
-    told.refused.as_deref().unwrap_or_else(|| panic!("it is not refused: {told:?}"))
+/// Why the module is refused.
+fn why(inspected: &ModuleInformation) -> &str {
+    inspected
+        .refused
+        .as_deref()
+        .unwrap_or_else(|| panic!("the module should be refused: {inspected:?}"))
 }
 
-fn names(told: &ModuleInformation) -> Vec<&str> {
-    told.functions.iter().map(|function| function.name.as_str()).collect()
+fn names(inspected: &ModuleInformation) -> Vec<&str> {
+    inspected.functions.iter().map(|function| function.name.as_str()).collect()
 }
 
 #[test]
-fn a_module_of_wasm_bindgen_tells_its_imports() {
-    let told = told(
+fn a_wasm_bindgen_module_lists_its_imports() {
+    let inspected = inspect_text(
         r#"(module
             (import "./app_bg.js" "__wbg_alert" (func (param i32 i32)))
             (import "./app_bg.js" "__wbindgen_throw" (func (param i32) (result f32)))
@@ -29,11 +32,12 @@ fn a_module_of_wasm_bindgen_tells_its_imports() {
             (func (export "greet") (param i32 f64) (result i64) i64.const 0))"#,
     );
     assert!(
-        why(&told).starts_with(r#"this module imports "./app_bg.js" "__wbg_alert", which cannot"#),
-        "{told:?}"
+        why(&inspected)
+            .starts_with(r#"this module imports "./app_bg.js" "__wbg_alert", which cannot"#),
+        "{inspected:?}"
     );
     assert_eq!(
-        told.imports,
+        inspected.imports,
         [
             "./app_bg.js.__wbg_alert: a function (i32, i32) -> ()",
             "./app_bg.js.__wbindgen_throw: a function (i32) -> (f32)",
@@ -41,23 +45,23 @@ fn a_module_of_wasm_bindgen_tells_its_imports() {
             "wasi_snapshot_preview1.fd_write: a function (i32, i32, i32, i32) -> (i32)",
         ]
     );
-    let signature = told.functions[0].signature.as_deref();
+    let signature = inspected.functions[0].signature.as_deref();
     assert_eq!(signature, Some("(argument1: i32, argument2: f64) -> i64"));
-    assert_eq!(names(&told), ["greet"]);
-    assert_eq!(told.other_exports, ["memory: a memory"]);
-    assert_eq!(told.initial_memory, 17 * 65_536);
-    // What would be understood of it is told as of any module.
-    assert_eq!(told.required_dependencies[0].alias, "env");
-    assert_eq!(told.required_wasi_imports, ["fd_write"]);
-    assert_eq!(told.required_wasi_grants, ["stdout"]);
+    assert_eq!(names(&inspected), ["greet"]);
+    assert_eq!(inspected.other_exports, ["memory: a memory"]);
+    assert_eq!(inspected.initial_memory, 17 * 65_536);
+    // Requirements that wpc knows are reported as for any module.
+    assert_eq!(inspected.required_dependencies[0].alias, "env");
+    assert_eq!(inspected.required_wasi_imports, ["fd_write"]);
+    assert_eq!(inspected.required_wasi_grants, ["stdout"]);
 }
 
 #[test]
-fn what_wpc_does_not_have_is_read_all_the_same() {
+fn unsupported_modules_are_inspected() {
     for (module, reason, other_exports) in [
         (
             r#"(import "wasi_snapshot_preview1" "sock_accept" (func (param i32 i32 i32) (result i32)))"#,
-            "no sockets",
+            "without sockets",
             vec![],
         ),
         (
@@ -90,27 +94,28 @@ fn what_wpc_does_not_have_is_read_all_the_same() {
         (r#"(@custom "wpc" "\01\ff\ff")"#, r#"the custom section "wpc" of this module"#, vec![]),
         (r#"(table (export "t") 1000000 funcref)"#, "1000000", vec!["t: a table of funcref"]),
     ] {
-        let told = told(&format!(r#"(module {module} (func (export "f") (param i32)))"#));
-        assert!(why(&told).contains(reason), "{told:?}");
-        assert_eq!(told.other_exports, other_exports, "{told:?}");
-        assert_eq!(names(&told), ["f"], "{told:?}");
-        assert!(told.size > 8);
+        let inspected =
+            inspect_text(&format!(r#"(module {module} (func (export "f") (param i32)))"#));
+        assert!(why(&inspected).contains(reason), "{inspected:?}");
+        assert_eq!(inspected.other_exports, other_exports, "{inspected:?}");
+        assert_eq!(names(&inspected), ["f"], "{inspected:?}");
+        assert!(inspected.size > 8);
     }
 }
 
 #[test]
-fn a_later_version_of_the_contract_is_told() {
-    let told = told(
+fn a_later_version_of_the_contract_is_reported() {
+    let inspected = inspect_text(
         r#"(module (memory (export "memory") 1)
             (func (export "wpc_buffer_v2") (param i32) (result i32) i32.const 0)
             (func (export "f") (param i32 i32) (result i64) i64.const 0))"#,
     );
-    assert_eq!(told.abi_version, Some(2));
-    assert_eq!((names(&told), &told.functions[0].signature), (vec!["f"], &None));
+    assert_eq!(inspected.abi_version, Some(2));
+    assert_eq!((names(&inspected), &inspected.functions[0].signature), (vec!["f"], &None));
 }
 
 #[test]
-fn a_component_tells_what_it_imports_and_exports() {
+fn a_component_lists_its_imports_and_exports() {
     let bytes = wat::parse_str(
         r#"(component
             (import "wasi:cli/environment@0.2.0" (instance))
@@ -121,21 +126,21 @@ fn a_component_tells_what_it_imports_and_exports() {
             (export "inner" (core module $m)))"#,
     )
     .unwrap();
-    let told = WasmModule::new(bytes.as_slice()).inspect().unwrap();
-    assert!(why(&told).starts_with("this is a WebAssembly component"), "{told:?}");
-    assert_eq!((told.size, told.hash_sha256), (bytes.len(), Sha256Hash::of(&bytes)));
+    let inspected = WasmModule::new(bytes.as_slice()).inspect().unwrap();
+    assert!(why(&inspected).starts_with("this is a WebAssembly component"), "{inspected:?}");
+    assert_eq!((inspected.size, inspected.hash_sha256), (bytes.len(), Sha256Hash::of(&bytes)));
     let imports = ["wasi:cli/environment@0.2.0: an instance", "res: a type", "f: a function"];
-    assert_eq!(told.imports, imports);
-    assert_eq!(told.other_exports, ["run: a function", "inner: a core module"]);
-    assert!(told.functions.is_empty());
+    assert_eq!(inspected.imports, imports);
+    assert_eq!(inspected.other_exports, ["run: a function", "inner: a core module"]);
+    assert!(inspected.functions.is_empty());
     for end in 8..bytes.len() {
         WasmModule::new(&bytes[..end]).inspect().unwrap();
     }
 }
 
 #[test]
-fn a_module_that_can_be_defined_is_not_refused() {
-    let told = told(
+fn a_valid_module_is_not_refused() {
+    let inspected = inspect_text(
         r#"(module
             (import "wasi_snapshot_preview1" "args_get" (func (param i32 i32) (result i32)))
             (import "wasi_snapshot_preview1" "proc_exit" (func (param i32)))
@@ -153,10 +158,10 @@ fn a_module_that_can_be_defined_is_not_refused() {
             (func (export "_initialize"))
             (func (export "f")))"#,
     );
-    assert_eq!(told.refused, None);
-    assert_eq!(names(&told), ["f"]);
+    assert_eq!(inspected.refused, None);
+    assert_eq!(names(&inspected), ["f"]);
     assert_eq!(
-        told.other_exports,
+        inspected.other_exports,
         [
             "memory: a memory",
             "__heap_base: a global of i32",
@@ -165,30 +170,30 @@ fn a_module_that_can_be_defined_is_not_refused() {
             "_initialize: a function () -> ()",
         ]
     );
-    assert_eq!(told.imports.len(), 8);
-    assert_eq!(told.imports[7], "dep.table: a table of funcref");
-    assert_eq!(told.required_dependencies.len(), 1);
-    assert_eq!(told.required_dependencies[0].imports, ["table", "typed"]);
-    assert_eq!(told.required_host_functions, ["ask"]);
-    assert_eq!(told.required_capabilities, [Capability::Random]);
-    assert_eq!(told.required_wasi_grants, ["arguments", "read_directory"]);
-    assert_eq!((told.initial_memory, told.maximum_memory), (65_536, Some(3 * 65_536)));
-    assert_eq!(told.maximum_table_elements, Some(7));
+    assert_eq!(inspected.imports.len(), 8);
+    assert_eq!(inspected.imports[7], "dep.table: a table of funcref");
+    assert_eq!(inspected.required_dependencies.len(), 1);
+    assert_eq!(inspected.required_dependencies[0].imports, ["table", "typed"]);
+    assert_eq!(inspected.required_host_functions, ["ask"]);
+    assert_eq!(inspected.required_capabilities, [Capability::Random]);
+    assert_eq!(inspected.required_wasi_grants, ["arguments", "read_directory"]);
+    assert_eq!((inspected.initial_memory, inspected.maximum_memory), (65_536, Some(3 * 65_536)));
+    assert_eq!(inspected.maximum_table_elements, Some(7));
 }
 
 #[test]
-fn a_table_without_a_bound_leaves_none_to_tell() {
-    let told = told("(module (table 1 4 funcref) (table 1 funcref))");
-    assert_eq!(told.maximum_table_elements, None);
+fn an_unbounded_table_has_no_maximum() {
+    let inspected = inspect_text("(module (table 1 4 funcref) (table 1 funcref))");
+    assert_eq!(inspected.maximum_table_elements, None);
 }
 
 #[test]
-fn what_the_limits_and_the_seal_refuse_is_told_too() {
+fn limits_and_hash_mismatches_are_reported() {
     let module = || wat(r#"(module (memory 1) (table 10 funcref) (func (export "f")))"#);
     let why = |module: WasmModule| {
-        let told = module.inspect().unwrap();
-        assert_eq!(names(&told), ["f"]);
-        why(&told).to_owned()
+        let inspected = module.inspect().unwrap();
+        assert_eq!(names(&inspected), ["f"]);
+        why(&inspected).to_owned()
     };
     let limits = Limits::default;
     assert!(
@@ -203,7 +208,7 @@ fn what_the_limits_and_the_seal_refuse_is_told_too() {
 }
 
 #[test]
-fn only_other_bytes_and_wrong_options_fail() {
+fn inspection_fails_only_for_other_bytes_and_invalid_options() {
     for bytes in [&b""[..], b"\0as", b"\0asm\x01", b"#!/bin/sh", b"\0asm\x02\0\0\0"] {
         let error = WasmModule::new(bytes).inspect().unwrap_err();
         assert_eq!(error.code().as_str(), "not_wasm");
@@ -217,7 +222,7 @@ fn only_other_bytes_and_wrong_options_fail() {
 }
 
 #[test]
-fn a_module_cut_anywhere_is_read_as_far_as_it_goes() {
+fn a_truncated_module_is_inspected_up_to_the_cut() {
     let bytes = wat::parse_str(
         r#"(module (import "a" "b" (func (param i32))) (memory 1) (table 1 funcref)
             (global i32 (i32.const 1)) (func (export "f") (result i32) i32.const 1)
@@ -258,28 +263,28 @@ fn module(sections: &[Vec<u8>]) -> WasmModule {
 }
 
 #[test]
-fn hostile_modules_are_told_in_few_words() {
+fn reports_on_hostile_modules_are_bounded() {
     let began = Instant::now();
-    // Many items that share one long name, as compact imports do.
+    // Many imports that share one long name, as compact imports do.
     let long = vec![b'x'; 90_000];
     let many = 200_000;
     let mut imports = [&[1][..], &leb(long.len()), &long, &[0, 0x7e, 0, 0], &leb(many)].concat();
     imports.extend(vec![0; many]);
     let types = section(1, &[1, 0x60, 0, 0]);
-    let told = module(&[types.clone(), section(2, &imports)]).inspect().unwrap();
-    assert_eq!(told.imports.len(), 1_001);
-    assert_eq!(told.imports[1_000], "and 199000 more");
-    assert!(told.imports.iter().all(|import| import.len() < 400));
-    assert!(told.refused.is_some() && told.required_dependencies.is_empty());
-    // A million exports of a thousand parameters each.
+    let inspected = module(&[types.clone(), section(2, &imports)]).inspect().unwrap();
+    assert_eq!(inspected.imports.len(), 1_001);
+    assert_eq!(inspected.imports[1_000], "and 199000 more");
+    assert!(inspected.imports.iter().all(|import| import.len() < 400));
+    assert!(inspected.refused.is_some() && inspected.required_dependencies.is_empty());
+    // A million exports with 1,000 parameters each.
     let wide = [&[1, 0x60][..], &leb(1_000), &[0x7f; 1_000], &[0]].concat();
     let mut exports = leb(1_000_000);
     exports.extend([0, 0, 0].repeat(1_000_000));
-    let told = module(&[section(1, &wide), section(3, &[1, 0]), section(7, &exports)]);
-    let told = told.inspect().unwrap();
-    assert_eq!(told.other_exports.len(), 1_001);
-    assert_eq!(told.other_exports[0], ": a function of 1000 parameters and 0 results");
-    // More callable exports than there may be, and indices that lead nowhere.
+    let inspected = module(&[section(1, &wide), section(3, &[1, 0]), section(7, &exports)]);
+    let inspected = inspected.inspect().unwrap();
+    assert_eq!(inspected.other_exports.len(), 1_001);
+    assert_eq!(inspected.other_exports[0], ": a function of 1000 parameters and 0 results");
+    // More callable exports than the limit, and invalid indices.
     let mut exports = leb(60_001);
     (0..60_000_usize).for_each(|at| {
         let name = format!("{at:05}");
@@ -287,18 +292,18 @@ fn hostile_modules_are_told_in_few_words() {
     });
     exports.extend([&[1, b'x', 3][..], &leb(u32::MAX as usize)].concat());
     let code = section(10, &[1, 2, 0, 0x0b]);
-    let told = module(&[types, section(3, &[1, 0]), section(7, &exports), code]);
-    let told = told.inspect().unwrap();
-    assert_eq!(told.functions.len(), 50_000);
-    assert!(told.refused.is_some());
-    assert!(began.elapsed() < PATIENCE);
+    let inspected = module(&[types, section(3, &[1, 0]), section(7, &exports), code]);
+    let inspected = inspected.inspect().unwrap();
+    assert_eq!(inspected.functions.len(), 50_000);
+    assert!(inspected.refused.is_some());
+    assert!(began.elapsed() < TEST_TIMEOUT);
 }
 
 #[test]
-fn a_page_of_any_size_is_counted_without_going_over() {
-    // Pages of 2^63 bytes, and as many as a 64-bit memory can name.
+fn page_sizes_do_not_overflow() {
+    // Pages of 2^63 bytes, and as many of them as a 64-bit memory can have.
     let most = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
     let memory = [&[2, 0x0d][..], &most, &most, &[63], &[0x0d], &most, &most, &[63]].concat();
-    let told = module(&[section(5, &memory)]).inspect().unwrap();
-    assert_eq!((told.initial_memory, told.maximum_memory), (u64::MAX, Some(u64::MAX)));
+    let inspected = module(&[section(5, &memory)]).inspect().unwrap();
+    assert_eq!((inspected.initial_memory, inspected.maximum_memory), (u64::MAX, Some(u64::MAX)));
 }

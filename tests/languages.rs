@@ -1,6 +1,6 @@
-//! The guests of `examples/languages`: the same three functions in each language, and the same contract.
+//! The guests of `examples/languages`: the same three functions in each language, with the same contract.
 //!
-//! What they have to do is in [`behaviour`], a function each; a module a language runs all of them.
+//! [`behaviour`] has a check for each requirement. A module for each language runs all of them.
 
 use crate::support::*;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use wpc_host::{CallOptions, Error, GuestError, Limits, Wasi, WasmModule, WorkerP
 struct Guest {
     file: &'static str,
     needs_wasi: bool,
-    /// Written by hand, one need not look at every character.
+    /// Whether it is a handwritten guest, which need not validate every character.
     checks_utf8: bool,
 }
 
@@ -63,12 +63,12 @@ fn title(wpc: &WorkerProcedureCall, path: &str) -> Result<String, Error> {
 fn guest_error<T: std::fmt::Debug>(result: Result<T, Error>) -> GuestError {
     match result {
         Err(Error::Guest { error, .. }) => *error,
-        other => panic!("it should be a guest error, and is {other:?}"),
+        other => panic!("expected a guest error, found {other:?}"),
     }
 }
 
 #[track_caller]
-fn check_refused(wpc: &WorkerProcedureCall, function: &str, arguments: &[u8]) {
+fn check_rejected(wpc: &WorkerProcedureCall, function: &str, arguments: &[u8]) {
     let call = wpc.submit_encoded(function, arguments, &CallOptions::new()).unwrap();
     match call.wait_encoded() {
         Err(Error::BadArguments { reason, .. }) if !reason.is_empty() => {}
@@ -76,11 +76,11 @@ fn check_refused(wpc: &WorkerProcedureCall, function: &str, arguments: &[u8]) {
     }
 }
 
-/// What is expected. Where memory counts, a limit ends guests that keep what they should not.
+/// The requirements. Where memory matters, a limit ends guests that leak it.
 mod behaviour {
     use super::*;
 
-    pub(super) fn somebody_is_greeted(language: &Guest) {
+    pub(super) fn a_name_is_greeted(language: &Guest) {
         let wpc = language.ready();
         assert_eq!(greet(&wpc, "Ada").unwrap(), "Hello, Ada!");
         for name in ["a", "\u{c4}da \u{1f980}", "a\0b", &"long ".repeat(2_000)] {
@@ -88,14 +88,14 @@ mod behaviour {
         }
     }
 
-    pub(super) fn nobody_is_not_greeted(language: &Guest) {
+    pub(super) fn an_empty_name_is_an_error(language: &Guest) {
         let wpc = language.ready();
         let error = guest_error(greet(&wpc, ""));
-        assert_eq!((&*error.name, &*error.message), ("EmptyName", "the name is empty"));
+        assert_eq!(error.name, "EmptyName");
         assert_eq!(greet(&wpc, "Ada").unwrap(), "Hello, Ada!");
     }
 
-    pub(super) fn the_greeting_is_whatever_the_constant_is_now(language: &Guest) {
+    pub(super) fn the_greeting_follows_its_constant(language: &Guest) {
         let wpc = language.ready();
         for greeting in ["Hi", "", &"Hello ".repeat(834)] {
             wpc.define_worker_constant("GREETING", greeting).unwrap();
@@ -115,7 +115,7 @@ mod behaviour {
         assert_eq!(reverse(&wpc, &reverse(&wpc, &all).unwrap()).unwrap(), all);
     }
 
-    pub(super) fn megabytes_are_reversed_and_memory_is_used_again(language: &Guest) {
+    pub(super) fn megabytes_are_reversed_and_memory_is_reused(language: &Guest) {
         let wpc = language.pool(Limits { memory: 16 << 20, ..Limits::default() }, guest("path"));
         let bytes: Vec<u8> =
             (0..1 << 20).map(|at: u32| at.to_le_bytes()[at as usize % 3]).collect();
@@ -127,7 +127,7 @@ mod behaviour {
         }
     }
 
-    pub(super) fn a_dependency_tells_the_name_of_a_file(language: &Guest) {
+    pub(super) fn a_dependency_returns_the_name_of_a_file(language: &Guest) {
         let wpc = language.ready();
         assert_eq!(title(&wpc, "/home/ada/todo.txt").unwrap(), "file: todo.txt");
         assert_eq!(title(&wpc, "").unwrap(), "file: ");
@@ -135,30 +135,32 @@ mod behaviour {
         assert_eq!(title(&wpc, &format!("/a/{name}")).unwrap(), format!("file: {name}"));
     }
 
-    pub(super) fn an_error_of_the_dependency_goes_on_as_it_is(language: &Guest) {
+    pub(super) fn an_error_of_the_dependency_is_returned_unchanged(language: &Guest) {
         let failing = contract(
             r#"(data (i32.const 16) "\01\06NoFile\07no such\05there")
             (func (export "basename") (param i32 i32) (result i64)
-                i64.const 68719476758)"#,
+                (pack 16 22))"#,
         );
         let wpc = language.pool(Limits::default(), failing);
         let error = guest_error(title(&wpc, "/a"));
         assert_eq!((&*error.name, &*error.message), ("NoFile", "no such"));
-        // The SDK adds its own place.
+        // The SDK adds its own position.
         assert!(error.stack.starts_with("there"), "{}", error.stack);
     }
 
-    pub(super) fn what_the_dependency_cannot_read_is_no_fault_of_the_caller(language: &Guest) {
+    pub(super) fn invalid_arguments_of_the_dependency_are_not_blamed_on_the_caller(
+        language: &Guest,
+    ) {
         let refusing = contract(
             r#"(data (i32.const 16) "\02\02no")
             (func (export "basename") (param i32 i32) (result i64)
-                i64.const 68719476740)"#,
+                (pack 16 4))"#,
         );
         let wpc = language.pool(Limits::default(), refusing);
         assert_eq!(guest_error(title(&wpc, "/a")).name, "BadArguments");
     }
 
-    pub(super) fn a_dependency_of_other_types_is_refused(language: &Guest) {
+    pub(super) fn a_dependency_of_other_types_is_rejected(language: &Guest) {
         let wpc = language.ready();
         let other = r#"(module (memory (export "memory") 1)
             (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 64)
@@ -175,7 +177,7 @@ mod behaviour {
         assert_eq!(title(&wpc, "/home/ada/todo.txt").unwrap(), "file: todo.txt");
     }
 
-    pub(super) fn arguments_that_do_not_decode_are_refused(language: &Guest) {
+    pub(super) fn invalid_arguments_are_rejected(language: &Guest) {
         let wpc = language.ready();
         for function in ["greet", "reverse", "title"] {
             for arguments in [
@@ -187,15 +189,15 @@ mod behaviour {
                 b"\xff\xff\xff\xff\x0fabc",
                 b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00",
             ] {
-                check_refused(&wpc, function, arguments);
+                check_rejected(&wpc, function, arguments);
             }
         }
         assert_eq!(greet(&wpc, "Ada").unwrap(), "Hello, Ada!");
     }
 
-    pub(super) fn text_that_is_no_utf8_is_refused(language: &Guest) {
+    pub(super) fn invalid_utf8_is_rejected(language: &Guest) {
         let wpc = language.ready();
-        // A stray byte, a character cut off, one too long, half of a pair, one beyond Unicode.
+        // A stray byte, a truncated character, an overlong one, a surrogate, one beyond Unicode.
         for text in [
             b"\x01\xff".as_slice(),
             b"\x02\xe2\x82",
@@ -204,13 +206,13 @@ mod behaviour {
             b"\x04\xf4\x90\x80\x80",
         ] {
             if language.checks_utf8 {
-                check_refused(&wpc, "greet", text);
+                check_rejected(&wpc, "greet", text);
             }
         }
-        assert_eq!(reverse(&wpc, &[0xff]).unwrap(), [0xff], "bytes may be anything");
+        assert_eq!(reverse(&wpc, &[0xff]).unwrap(), [0xff], "bytes need not be UTF-8");
     }
 
-    pub(super) fn many_calls_need_no_more_memory_than_one(language: &Guest) {
+    pub(super) fn calls_do_not_leak_memory(language: &Guest) {
         let wpc = language.pool(Limits { memory: 4 << 20, ..Limits::default() }, guest("path"));
         for _ in 0..10_000 {
             assert_eq!(greet(&wpc, "Ada").unwrap(), "Hello, Ada!");
@@ -227,18 +229,18 @@ macro_rules! languages {
             const GUEST: Guest = $guest;
 
             languages!(@tests
-                somebody_is_greeted
-                nobody_is_not_greeted
-                the_greeting_is_whatever_the_constant_is_now
+                a_name_is_greeted
+                an_empty_name_is_an_error
+                the_greeting_follows_its_constant
                 bytes_are_reversed
-                megabytes_are_reversed_and_memory_is_used_again
-                a_dependency_tells_the_name_of_a_file
-                an_error_of_the_dependency_goes_on_as_it_is
-                what_the_dependency_cannot_read_is_no_fault_of_the_caller
-                a_dependency_of_other_types_is_refused
-                arguments_that_do_not_decode_are_refused
-                text_that_is_no_utf8_is_refused
-                many_calls_need_no_more_memory_than_one
+                megabytes_are_reversed_and_memory_is_reused
+                a_dependency_returns_the_name_of_a_file
+                an_error_of_the_dependency_is_returned_unchanged
+                invalid_arguments_of_the_dependency_are_not_blamed_on_the_caller
+                a_dependency_of_other_types_is_rejected
+                invalid_arguments_are_rejected
+                invalid_utf8_is_rejected
+                calls_do_not_leak_memory
             );
         }
     )+ };
@@ -253,7 +255,7 @@ macro_rules! languages {
 languages! {
     assemblyscript: Guest::new("assemblyscript");
     c: Guest::new("c");
-    // Neither `open_memstream` nor `malloc` needs anything of WASI, so nothing has to be granted.
+    // Neither `open_memstream` nor `malloc` uses WASI, so no grant is needed.
     c_wasi: Guest::new("c-wasi");
     rust: Guest::new("rust");
     rust_wasip1: Guest::with_wasi("rust-wasip1");

@@ -1,4 +1,4 @@
-//! Start, stop, start again, and the end of a pool.
+//! Start, stop, restart and drop of a pool.
 
 use crate::support::*;
 use std::time::Duration;
@@ -15,7 +15,7 @@ fn a_pool_starts_again_with_its_definitions_and_new_workers() {
         assert!(states.iter().all(|state| state.health_state == HealthState::Ready));
         assert!(
             states.iter().all(|state| seen.insert(state.worker_id)),
-            "numbers are never used again"
+            "worker ids are never reused"
         );
         wpc.stop_workers();
         assert_eq!(wpc.get_remote_functions()[0].installed_worker_count, 0);
@@ -32,7 +32,7 @@ fn a_started_pool_cannot_be_started() {
 }
 
 #[test]
-fn calls_of_a_stopped_pool_are_refused_and_definitions_are_not() {
+fn a_stopped_pool_rejects_calls_and_accepts_definitions() {
     let wpc = stopped(Options::default());
     assert_eq!(code(wpc.call::<()>("f", ())), "not_running");
     define_sdk(&wpc, &["add"]);
@@ -42,7 +42,7 @@ fn calls_of_a_stopped_pool_are_refused_and_definitions_are_not() {
 }
 
 #[test]
-fn a_stop_interrupts_what_does_not_end_and_answers_what_waits() {
+fn a_stop_interrupts_running_calls_and_answers_queued_ones() {
     let wpc =
         pool_with(1, Options { stop_timeout: Duration::from_millis(20), ..Options::default() });
     let events = Recorder::new(&wpc);
@@ -60,7 +60,7 @@ fn a_stop_interrupts_what_does_not_end_and_answers_what_waits() {
 }
 
 #[test]
-fn concurrent_stops_and_starts_all_come_back() {
+fn concurrent_stops_and_starts_all_return() {
     let wpc = pool(2);
     define_sdk(&wpc, &["add"]);
     std::thread::scope(|scope| {
@@ -68,7 +68,7 @@ fn concurrent_stops_and_starts_all_come_back() {
             scope.spawn(|| {
                 for _ in 0..20 {
                     wpc.stop_workers();
-                    // Another may have been faster.
+                    // Another thread may have been faster.
                     let _ = wpc.start_workers(2);
                     let result = wpc.call::<i32>("add", (1, 2));
                     assert!(
@@ -85,7 +85,7 @@ fn concurrent_stops_and_starts_all_come_back() {
 }
 
 #[test]
-fn dropping_the_last_handle_ends_everything_at_once() {
+fn dropping_the_last_handle_interrupts_every_call() {
     let wpc =
         pool_with(1, Options { stop_timeout: Duration::from_secs(86_400), ..Options::default() });
     let events = Recorder::new(&wpc);
@@ -96,26 +96,26 @@ fn dropping_the_last_handle_ends_everything_at_once() {
 }
 
 #[test]
-fn dropping_the_last_handle_waits_neither_for_a_stuck_host_function_nor_for_a_stuck_listener() {
+fn dropping_the_last_handle_does_not_wait_for_blocked_embedder_code() {
     let options = Options {
         stop_timeout: Duration::from_secs(86_400),
         lost_worker_grace: Duration::from_millis(1),
         ..Options::default()
     };
     let wpc = pool_with(1, options);
-    let (gate, running) = define_stuck(&wpc, "f", Limits::default());
+    let (gate, running) = define_blocking(&wpc, "f", Limits::default());
     let call = wpc.submit::<()>("f", ()).unwrap();
-    running.recv_timeout(PATIENCE).unwrap();
+    running.recv_timeout(TEST_TIMEOUT).unwrap();
     let listener = gate.clone();
     wpc.on_worker_event(move |_| listener.wait()).unwrap();
     drop(wpc);
     assert!(matches!(call.wait(), Err(Error::Stopped { ran: true, .. })));
-    // Both are stuck until now.
+    // Both are blocked until now.
     gate.open();
 }
 
 #[test]
-fn a_handle_works_from_many_threads_at_once() {
+fn a_handle_is_usable_from_many_threads() {
     let wpc = pool(2);
     define_sdk(&wpc, &["add", "constant"]);
     std::thread::scope(|scope| {
@@ -138,7 +138,7 @@ fn a_handle_works_from_many_threads_at_once() {
 }
 
 #[test]
-fn redefinitions_under_load_are_seen_in_order_and_lose_no_call() {
+fn redefinitions_under_load_are_applied_in_order_and_lose_no_call() {
     let version =
         |n: u32| wat(&format!(r#"(module (func (export "f") (result i32) i32.const {n}))"#));
     let wpc = pool(2);
@@ -150,7 +150,7 @@ fn redefinitions_under_load_are_seen_in_order_and_lose_no_call() {
                     let mut last = 0;
                     while last < 40 {
                         let now = wpc.call::<i32>("f", ()).unwrap();
-                        assert!(now >= last, "an older version answered later");
+                        assert!(now >= last, "an older version answers after a newer one");
                         last = now;
                     }
                 })
@@ -164,10 +164,10 @@ fn redefinitions_under_load_are_seen_in_order_and_lose_no_call() {
 }
 
 #[test]
-fn warming_makes_every_workers_sandbox_ready_before_the_first_call() {
+fn warming_instantiates_a_sandbox_on_every_worker() {
     let wpc = pool(3);
     let events = Recorder::new(&wpc);
-    // Its start function says so.
+    // Its start function logs that it runs.
     let module = wat(r#"(module
         (import "wpc" "wpc_log" (func $log (param i32 i32 i32)))
         (memory (export "memory") 1) (data (i32.const 0) "made")
@@ -186,20 +186,20 @@ fn warming_makes_every_workers_sandbox_ready_before_the_first_call() {
     let next = events.wait_for_name("guest_log");
     assert!(
         matches!(&next.details, wpc_host::EventDetails::GuestLog { message, .. } if message == "marker"),
-        "no further one was made"
+        "no further sandbox is created"
     );
 
     let failing = wat(r#"(module (func $start unreachable) (start $start) (func (export "f")))"#);
     wpc.define_worker_function("f", failing).unwrap();
     assert_eq!(code(wpc.warm_worker_function("f")), "initialisation");
-    assert_eq!(code(wpc.warm_worker_function("nobody")), "function_not_defined");
+    assert_eq!(code(wpc.warm_worker_function("undefined")), "function_not_defined");
     wpc.stop_workers();
     assert_eq!(code(wpc.warm_worker_function("f")), "not_running");
 }
 
 #[test]
 fn a_warmed_function_has_its_own_fuel_in_its_first_call() {
-    let wpc = pool_with(1, hasty());
+    let wpc = pool_with(1, immediate_restarts());
     let limits = wpc_host::Limits { fuel: Some(100_000), ..wpc_host::Limits::default() };
     wpc.define_worker_function("add", guest("sdk").limits(limits)).unwrap();
     wpc.warm_worker_function("add").unwrap();

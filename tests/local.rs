@@ -1,11 +1,11 @@
-//! Calls on the caller's own thread: everything holds there as on the pool's workers.
+//! Calls on the caller's own thread behave as on the pool's workers.
 
 use crate::support::*;
 use std::sync::Arc;
 use std::time::Duration;
 use wpc_host::{CallOptions, Error, EventDetails, Limits, LocalWorker, Options};
 
-/// Counts its calls.
+/// A function `count` that counts its calls.
 fn counter() -> wpc_host::WasmModule {
     wat(r#"(module (global $n (mut i32) (i32.const 0))
         (func (export "count") (result i32)
@@ -18,7 +18,7 @@ fn count(here: &mut LocalWorker) -> i32 {
 }
 
 #[test]
-fn values_errors_and_bytes_come_back_by_name_and_by_handle() {
+fn calls_by_name_and_by_handle_return_values_errors_and_bytes() {
     let wpc = pool(1);
     define_sdk(&wpc, &["add", "join", "fails", "echo_bytes"]);
     let mut here = wpc.local_worker();
@@ -31,15 +31,15 @@ fn values_errors_and_bytes_come_back_by_name_and_by_handle() {
     let large = vec![7_u8; 1 << 20];
     assert_eq!(here.call::<Vec<u8>>("echo_bytes", (&large,)).unwrap(), large);
     let Err(Error::Guest { error, .. }) = here.call::<()>("fails", (-3,)) else {
-        panic!("it returns an error")
+        panic!("the call should return an error")
     };
     assert_eq!(error.name, "TooSmall");
-    assert_eq!(code(here.call::<i32>("nobody", ())), "function_not_defined");
+    assert_eq!(code(here.call::<i32>("undefined", ())), "function_not_defined");
     assert_eq!(code(here.call::<i32>("add", (1,))), "signature_mismatch");
-    assert_eq!(here.call::<i32>("add", (1, 2)).unwrap(), 3, "its sandbox is fine");
+    assert_eq!(here.call::<i32>("add", (1, 2)).unwrap(), 3, "the sandbox still works");
 }
 
-/// They are written right into the guest's buffer, as far as it reaches.
+/// Arguments are written directly into the guest's buffer if they fit.
 #[test]
 fn arguments_of_any_length_arrive() {
     let wpc = pool(1);
@@ -52,7 +52,7 @@ fn arguments_of_any_length_arrive() {
     for size in [0, 1, 1015, 1030, 100_000, 5_000_000, 10] {
         join(&mut here, size);
     }
-    // Around the end of the buffer, which grows where something does not fit.
+    // Around the end of the buffer, which grows if an argument does not fit.
     for size in 1015..1030 {
         join(&mut wpc.local_worker(), size);
     }
@@ -63,7 +63,7 @@ fn arguments_of_any_length_arrive() {
 }
 
 #[test]
-fn arguments_that_are_none_are_refused_before_anything_is_called() {
+fn invalid_arguments_are_rejected_before_the_function_is_called() {
     struct Broken;
     impl serde::Serialize for Broken {
         fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
@@ -81,12 +81,12 @@ fn arguments_that_are_none_are_refused_before_anything_is_called() {
     let Err(Error::ArgumentsTooLarge { limit, found, .. }) =
         here.call::<String>("join", ("0123456789", ""))
     else {
-        panic!("they are too large")
+        panic!("the arguments should be too large")
     };
     assert_eq!((limit, found), (10, 12));
     assert_eq!(code(here.call::<String>("join", ("a", Broken))), "arguments_encode");
-    assert_eq!(here.call::<u64>("count", ()).unwrap(), 2, "its sandbox is the same");
-    // The refused ones told listeners nothing, so this is the first they hear.
+    assert_eq!(here.call::<u64>("count", ()).unwrap(), 2, "the sandbox is the same");
+    // Rejected calls emit no event, so this is the first one.
     assert_eq!(code(here.call::<()>("fails", (3,))), "guest_error");
     let failed = events.wait_for_name("call_execution_failed").details;
     let EventDetails::CallExecutionFailed { function_name } = failed else { panic!("{failed:?}") };
@@ -94,7 +94,7 @@ fn arguments_that_are_none_are_refused_before_anything_is_called() {
 }
 
 #[test]
-fn a_handle_of_another_pool_is_refused() {
+fn a_handle_of_another_pool_is_rejected() {
     let (wpc, other) = (pool(1), pool(1));
     define_sdk(&wpc, &["add"]);
     define_sdk(&other, &["add"]);
@@ -106,7 +106,7 @@ fn a_handle_of_another_pool_is_refused() {
 }
 
 #[test]
-fn it_has_sandboxes_of_its_own_and_its_replies_tell_which_code_answered() {
+fn a_local_worker_has_its_own_sandboxes_and_reports_the_function_hash() {
     let wpc = pool(1);
     let defined = wpc.define_worker_function("count", counter()).unwrap();
     assert_eq!(wpc.call::<i32>("count", ()).unwrap(), 1);
@@ -124,7 +124,7 @@ fn it_has_sandboxes_of_its_own_and_its_replies_tell_which_code_answered() {
 }
 
 #[test]
-fn a_redefinition_and_a_constant_are_seen_by_the_next_call() {
+fn the_next_call_uses_a_redefinition_or_a_new_constant() {
     let wpc = pool(1);
     define_sdk(&wpc, &["constant"]);
     wpc.define_worker_function("count", counter()).unwrap();
@@ -137,7 +137,7 @@ fn a_redefinition_and_a_constant_are_seen_by_the_next_call() {
     )
     .unwrap();
     assert_eq!((count(&mut here), here.call_function(&handle, ()).unwrap()), (100, 100));
-    assert_eq!(wpc.get_sandbox_usage().live_instances, 1, "the old sandbox is gone");
+    assert_eq!(wpc.get_sandbox_usage().live_instances, 1, "the old sandbox is dropped");
     for word in ["one", "two"] {
         wpc.define_worker_constant("WORD", word).unwrap();
         assert_eq!(here.call::<String>("constant", ("WORD",)).unwrap(), word);
@@ -147,7 +147,7 @@ fn a_redefinition_and_a_constant_are_seen_by_the_next_call() {
 }
 
 #[test]
-fn limits_hold_and_a_failure_hurts_its_own_function_only() {
+fn limits_apply_and_a_failure_affects_only_its_function() {
     let wpc = pool(1);
     wpc.define_worker_module(spinner()).unwrap();
     wpc.define_worker_function("count", counter()).unwrap();
@@ -159,11 +159,11 @@ fn limits_hold_and_a_failure_hurts_its_own_function_only() {
     assert_eq!(code(here.call_with::<()>("spins", (), &limit)), "timeout");
     assert_eq!(here.call::<i32>("quick", ()).unwrap(), 7);
     assert_eq!(code(here.call::<()>("burns", ())), "out_of_fuel");
-    assert_eq!(count(&mut here), 2, "its neighbour kept its state");
+    assert_eq!(count(&mut here), 2, "the other function keeps its state");
 }
 
 #[test]
-fn a_function_that_is_held_here_is_called_on_the_pool() {
+fn a_function_with_an_open_circuit_breaker_here_is_called_on_the_pool() {
     let options = Options {
         max_restarts_per_worker: 0,
         restart_jitter: Duration::ZERO,
@@ -189,7 +189,7 @@ fn a_function_that_is_held_here_is_called_on_the_pool() {
 }
 
 #[test]
-fn events_and_log_lines_tell_of_it() {
+fn events_and_log_lines_name_the_local_worker() {
     let wpc = pool(1);
     define_sdk(&wpc, &["speak", "panics"]);
     let events = Recorder::new(&wpc);
@@ -206,7 +206,7 @@ fn events_and_log_lines_tell_of_it() {
 }
 
 #[test]
-fn a_stop_lets_a_call_end_and_then_interrupts_it() {
+fn a_stop_waits_for_a_local_call_and_then_interrupts_it() {
     let wpc =
         pool_with(1, Options { stop_timeout: Duration::from_millis(1), ..Options::default() });
     wpc.define_worker_module(spinner()).unwrap();
@@ -227,11 +227,11 @@ fn a_stop_lets_a_call_end_and_then_interrupts_it() {
 }
 
 #[test]
-fn a_host_function_that_panics_is_the_guests_error_here_too() {
+fn a_panicking_host_function_is_a_guest_error() {
     let wpc = pool(1);
     wpc.define_worker_function("count", counter()).unwrap();
     wpc.define_host_function("lookup", |_, (key,): (String,)| -> Result<Option<String>, String> {
-        panic!("{key}, a test wants it to")
+        panic!("{key}, intended by the test")
     })
     .unwrap();
     wpc.define_host_function("store", |_, _: (String, String)| Ok::<_, String>(())).unwrap();
@@ -244,7 +244,7 @@ fn a_host_function_that_panics_is_the_guests_error_here_too() {
 }
 
 #[test]
-fn a_thread_without_the_stack_for_it_is_refused() {
+fn a_thread_with_a_small_stack_is_rejected() {
     let wpc = pool(1);
     wpc.define_worker_function("count", counter()).unwrap();
     let wpc = Arc::new(wpc);
@@ -255,14 +255,14 @@ fn a_thread_without_the_stack_for_it_is_refused() {
             .spawn(move || code(wpc.local_worker().call::<i32>("count", ())))
     };
     assert_eq!(small.unwrap().join().unwrap(), "invalid_call_options");
-    // Recursion without an end is the guest's failure, on whatever thread it runs.
+    // Unbounded recursion is a failure of the guest on any thread.
     wpc.define_worker_function("deep", wat(r#"(module (func $f (export "deep") call $f))"#))
         .unwrap();
     assert_eq!(code(wpc.local_worker().call::<()>("deep", ())), "stack_overflow");
 }
 
 #[test]
-fn calls_can_be_isolated_here_too() {
+fn local_calls_can_be_isolated() {
     let wpc = pool(1);
     wpc.define_worker_function("count", counter().isolate_calls()).unwrap();
     let mut here = wpc.local_worker();

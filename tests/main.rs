@@ -1,21 +1,19 @@
-//! The host's behaviour, a module a topic. Guests are WAT beside the test, or those of `fixtures`.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+//! Integration tests of the host: one module for each topic. Guests are WAT in the test, or built from `fixtures`.
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 #![allow(
     clippy::disallowed_methods,
-    reason = "tests make threads and channels to watch the host from outside"
+    reason = "tests create threads and channels to observe the host"
 )]
 
 mod support;
-mod wasi;
 
-mod acceptance;
 mod asynchronous;
 mod calls;
 mod capacity;
 mod checked_calls;
 mod compile_cache;
+mod constants;
 mod contract;
-mod defects;
 mod definitions;
 mod dependencies;
 mod documents;
@@ -28,15 +26,19 @@ mod foreign_code;
 mod guest_errors;
 mod host_functions;
 mod hostile;
+mod initialisation;
 mod inspection;
 mod json;
 mod languages;
 mod lifecycle;
 mod local;
 mod metering;
+mod node_library;
 mod payloads;
 mod plugins;
 mod proposals;
+mod sandboxes;
 mod scheduling;
 mod supervision;
 mod types;
+mod wasi;

@@ -4,10 +4,10 @@ use crate::support::*;
 use std::time::Duration;
 use wpc_host::{CallOptions, Limits, MAX_UNCOUNTED_FUEL, WasmModule, WorkerProcedureCall};
 
-/// More than any call here uses.
+/// More fuel than any of these calls uses.
 const FUEL: u64 = 1 << 40;
 
-/// Four operators that count local 0 down, and two that go on until it is zero.
+/// Four operators that decrement local 0, and two that repeat until it is zero.
 const COUNT_DOWN: &str =
     "(loop (local.set 0 (i32.sub (local.get 0) (i32.const 1))) (br_if 0 (local.get 0)))";
 
@@ -19,15 +19,15 @@ fn metered() -> Limits {
     Limits { fuel: Some(FUEL), ..Limits::default() }
 }
 
-/// Calls the function and gives how it ended, and its fuel.
+/// Calls the function and returns its outcome and its fuel.
 fn call(wpc: &WorkerProcedureCall, function: &str, laps: i32) -> (String, u64) {
     let (result, fuel) = wpc.submit::<()>(function, (laps,)).unwrap().wait_metered();
     (code(result).to_owned(), fuel.expect("the function is metered"))
 }
 
-/// Asserts that a call traps after it used `used` units at least, and that at most the stated bound is missing.
+/// Checks that a call traps after at least `used` units, of which at most `MAX_UNCOUNTED_FUEL` are not reported.
 fn traps_after(module: WasmModule, laps: i32, used: u64) {
-    let wpc = pool_with(1, hasty());
+    let wpc = pool_with(1, immediate_restarts());
     wpc.define_worker_function("f", module.limits(metered())).unwrap();
     let (code, fuel) = call(&wpc, "f", laps);
     assert_eq!(code, "trap");
@@ -46,13 +46,13 @@ fn a_loop_that_its_limit_interrupts_reports_what_it_used() {
     let options = CallOptions::new().time_limit(Duration::from_millis(50));
     let (result, fuel) = wpc.submit_with::<()>("f", (1,), &options).unwrap().wait_metered();
     assert_eq!(code(result), "timeout");
-    // It ran for a tick at least, which is a hundred times as much.
+    // The call runs for at least one epoch tick, which uses about 100 times as much.
     let fuel = fuel.unwrap();
     assert!(fuel > MAX_UNCOUNTED_FUEL, "{fuel}");
 }
 
 #[test]
-fn a_million_laps_before_a_trap_are_counted() {
+fn a_million_iterations_before_a_trap_are_counted() {
     let module = format!(r#"(module (func (export "f") (param i32) {COUNT_DOWN} {TRAP}))"#);
     traps_after(wat(&module), 1_000_000, 1_000_000 * UNITS_OF_A_LAP);
 }
@@ -89,9 +89,9 @@ fn a_loop_with_calls_of_the_host_is_counted() {
 }
 
 #[test]
-fn loops_of_dependencies_are_counted_where_they_or_their_users_trap() {
+fn loops_in_dependencies_are_counted_before_a_trap() {
     for (its_end, end_of_its_user) in [(TRAP, ""), ("", TRAP)] {
-        let wpc = pool_with(1, hasty());
+        let wpc = pool_with(1, immediate_restarts());
         let dependency =
             format!(r#"(module (func (export "g") (param i32) {COUNT_DOWN} {its_end}))"#);
         wpc.define_worker_dependency("dependency", wat(&dependency)).unwrap();
@@ -110,7 +110,7 @@ fn loops_of_dependencies_are_counted_where_they_or_their_users_trap() {
 }
 
 #[test]
-fn metered_or_not_a_module_has_its_hash_its_exports_and_its_stack() {
+fn metering_changes_neither_hash_nor_exports_nor_stack_traces() {
     let text = format!(
         r#"(module (global $started (mut i32) (i32.const 0))
             (func $start (global.set $started (i32.const 7))) (start $start)
@@ -119,7 +119,7 @@ fn metered_or_not_a_module_has_its_hash_its_exports_and_its_stack() {
             (func (export "started") (result i32) (global.get $started)))"#
     );
     let run = |limits: Limits| {
-        let wpc = pool_with(1, hasty());
+        let wpc = pool_with(1, immediate_restarts());
         let functions = wpc.define_worker_module(wat(&text).limits(limits)).unwrap();
         let functions: Vec<_> = functions
             .iter()
@@ -127,7 +127,7 @@ fn metered_or_not_a_module_has_its_hash_its_exports_and_its_stack() {
             .collect();
         let started = wpc.call::<i32>("started", ()).unwrap();
         let Err(wpc_host::Error::Trap { reason, stack, .. }) = wpc.call::<()>("f", (5,)) else {
-            panic!("it divides by zero")
+            panic!("the call should divide by zero")
         };
         (functions, started, reason, stack)
     };

@@ -1,16 +1,20 @@
-//! What the operating system limits ends in an error that names the limit, and never in an abort. Each case runs in a
-//! process of its own, which is this binary again: a limit is the whole process's.
+//! Limits of the operating system end in an error that names the limit, and never in an abort. A limit applies to a
+//! whole process, so each case runs in a child process of this same binary.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 use wpc_host::{Error, Limits, Options, OsResource, Wasi, WasmModule, WorkerProcedureCall};
 
-/// Which case a child is to run.
+/// The watchdog of waits.
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The environment variable that names the case for a child.
 const CASE: &str = "WPC_OS_LIMITS_CASE";
 
-/// Runs a case in a child, which a shell starts after it has set a limit.
+/// Runs a case in a child that a shell starts after it has set a limit.
 fn under(limit: &str, case: &str) {
     run(&format!("{limit} exec \"$0\" --exact child --nocapture"), case);
 }
@@ -74,7 +78,8 @@ fn directories_are_refused_before_file_descriptors_run_out() {
 
 #[test]
 fn a_limit_on_threads_is_named_before_it_is_reached() {
-    // Root has no such limit: another user has it, who may not be able to read where this binary lies.
+    // The limit does not apply to root, so another user runs the case. That user may not be able to read this binary's
+    // folder.
     let folder = tempfile::tempdir().unwrap();
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(folder.path(), open).unwrap();
@@ -98,12 +103,12 @@ fn a_limit_on_threads_is_named_before_it_is_reached() {
             return;
         }
     }
-    // One after the other: what one user's processes have together is limited.
+    // One after the other: the limit applies to all processes of a user together.
     run_limited(1, "no_threads");
     run_limited(40, "few_threads");
 }
 
-/// What a child does; nothing in the process of the other tests.
+/// Runs the case of a child process. In the parent process it does nothing.
 #[test]
 fn child() {
     let Some(case) = std::env::var_os(CASE) else { return };
@@ -128,7 +133,7 @@ fn maps() -> usize {
     std::fs::read_to_string("/proc/self/maps").unwrap().lines().count()
 }
 
-/// A pool with a function that answers 7, which is called.
+/// A pool with a function that returns 7, after one call.
 fn working_pool(options: Options, workers: usize) -> Result<WorkerProcedureCall, Error> {
     let wpc = WorkerProcedureCall::new(options)?;
     let module = r#"(module (memory 1) (data (i32.const 8) "x")
@@ -142,7 +147,7 @@ fn working_pool(options: Options, workers: usize) -> Result<WorkerProcedureCall,
 #[track_caller]
 fn limited(result: Result<WorkerProcedureCall, Error>, expected: OsResource) -> String {
     let error = result.unwrap_err();
-    let text = format!("{error}; {}", error.remedy().expect("more can be allowed"));
+    let text = format!("{error}; {}", error.remedy().expect("there is a remedy"));
     assert!(error.retry_can_help() && !error.outcome_unknown(), "{text}");
     match error {
         Error::OsLimit { resource, .. } if resource == expected => text,
@@ -160,11 +165,11 @@ fn few_maps() {
 }
 
 fn maps_run_out() {
-    // The embedder's own: engines with fibers, of which each takes two.
+    // Maps of the embedder: engines with fibers, each of which takes two maps.
     let limit: usize =
         std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap().trim().parse().unwrap();
     let mut others = Vec::new();
-    // On a machine that allows millions there is nothing to be seen.
+    // On a machine that allows millions of maps the limit is not reached.
     if limit > 1 << 20 {
         return;
     }
@@ -187,15 +192,16 @@ fn maps_run_out() {
     };
     let text = limited(refused, OsResource::MemoryMaps);
     assert!(text.contains("memory maps") && text.contains("sysctl vm.max_map_count"), "{text}");
-    assert!(maps() < limit - 128, "a reserve is left");
-    // What is there works on, and new ones as soon as there is room.
+    assert!(maps() < limit - 128, "a reserve of maps is kept");
+    // Existing pools keep working, and new ones can be created once maps are free.
     assert_eq!(first.call::<i32>("f", ()).unwrap(), 7);
     drop(others);
+    let until = Instant::now() + TEST_TIMEOUT;
     loop {
         match working_pool(small(), 8) {
             Ok(_) => break,
-            // A count that ended in a refusal holds for a moment.
-            Err(Error::OsLimit { .. }) => std::thread::yield_now(),
+            // A count that caused a rejection is cached for a moment.
+            Err(Error::OsLimit { .. }) if Instant::now() < until => std::thread::yield_now(),
             Err(other) => panic!("{other}"),
         }
     }
@@ -235,7 +241,7 @@ fn stacks_without_space() {
     wpc.start_workers(2).unwrap();
 }
 
-/// Sandboxes with a heap for exceptions have no pool that would reserve their address space: 4 GiB each.
+/// Sandboxes with an exception heap are not pooled, so that each reserves 4 GiB of address space.
 fn exceptions_without_space() {
     let wpc = WorkerProcedureCall::new(Options::default()).unwrap();
     wpc.start_workers(1).unwrap();
@@ -248,12 +254,12 @@ fn exceptions_without_space() {
     let text = limited(refused, OsResource::AddressSpace);
     assert!(text.contains("a sandbox of function \"two\""), "{text}");
     assert_eq!(wpc.call::<i32>("one", ()).unwrap(), 7);
-    // Its worker drops the sandbox when it next looks.
+    // The worker drops the sandbox when it next checks its definitions.
     assert!(wpc.undefine_worker_function("one"));
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let until = Instant::now() + TEST_TIMEOUT;
     while let Err(error) = wpc.call::<i32>("two", ()) {
-        assert!(std::time::Instant::now() < until, "{error}");
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        assert!(Instant::now() < until, "{error}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -296,7 +302,7 @@ fn few_threads() {
     let text = limited(refused, OsResource::Threads);
     assert!(text.contains("of 40 are in use (4 are reserved)"), "{text}");
     assert!(pools.len() > 2, "{} pools", pools.len());
-    // The reserve is there for others.
+    // The reserve stays available to other code.
     let (release, released) = std::sync::mpsc::channel::<()>();
     let released = std::sync::Arc::new(std::sync::Mutex::new(released));
     for _ in 0..4 {
@@ -332,7 +338,7 @@ fn files_of_guests() {
     wpc.define_worker_function("opens", module).unwrap();
     assert_eq!(wpc.call::<i32>("opens", (8,)).unwrap(), 0);
     assert_eq!(wpc.call::<i32>("opens", (1000,)).unwrap(), TOO_MANY_FILES);
-    // The reserve is there for others, who are counted as well.
+    // The reserve stays available to other code, whose files are counted as well.
     let others: Vec<_> = (0..16).map(|_| std::fs::File::open("/").unwrap()).collect();
     assert_eq!(wpc.call::<i32>("opens", (1,)).unwrap(), TOO_MANY_FILES);
     drop(others);
@@ -349,7 +355,7 @@ fn granted_directories() {
     let refused = wpc.define_worker_function("opens", granted(60)).map(|_| wpc.clone());
     let text = limited(refused, OsResource::FileDescriptors);
     assert!(text.contains("it needs 60 file descriptors"), "{text}");
-    // The definition keeps them open, and each sandbox opens them once more.
+    // The definition keeps the directories open, and each sandbox opens them again.
     wpc.define_worker_function("opens", granted(24)).unwrap();
     let text =
         limited(wpc.call::<i32>("opens", (1,)).map(|_| wpc.clone()), OsResource::FileDescriptors);

@@ -1,12 +1,11 @@
-//! Large payloads: how they come back, and what a pool keeps of their buffers.
+//! Large payloads: how results are returned, and which buffers a pool keeps for reuse.
 
 use crate::support::*;
-use std::time::Instant;
 use wpc_host::{CallOptions, Function, PendingCall, WorkerProcedureCall};
 
 const MEGABYTE: usize = 1 << 20;
 
-/// The most that a pool keeps, in bytes and buffers.
+/// The maximum that a pool keeps, in bytes and in buffers.
 const MOST: (usize, usize) = (64 * MEGABYTE, 256);
 
 type Echo = Function<(Vec<u8>,), Vec<u8>>;
@@ -27,16 +26,7 @@ fn kept(wpc: &WorkerProcedureCall) -> usize {
     usage.idle_bytes
 }
 
-/// Looks until it is so. The pool has no event of it.
-fn eventually(mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < PATIENCE, "it never came to be");
-        std::thread::yield_now();
-    }
-}
-
-/// So many calls at once, each of a megabyte.
+/// Makes `calls` concurrent calls of 1 MB each.
 fn burst(echo: &Echo, calls: usize, mut read: impl FnMut(PendingCall<Vec<u8>>)) {
     let sent = bytes(MEGABYTE);
     let calls: Vec<_> = (0..calls).map(|_| echo.submit((sent.as_slice(),)).unwrap()).collect();
@@ -46,12 +36,12 @@ fn burst(echo: &Echo, calls: usize, mut read: impl FnMut(PendingCall<Vec<u8>>)) 
 fn into(buffer: &mut Vec<u8>) -> impl FnMut(PendingCall<Vec<u8>>) {
     |call| {
         call.wait_into(buffer).unwrap();
-        assert!(*buffer == bytes(MEGABYTE), "other bytes came back");
+        assert!(*buffer == bytes(MEGABYTE), "the returned bytes differ");
     }
 }
 
 #[test]
-fn a_result_takes_the_place_of_what_its_callers_buffer_had() {
+fn wait_into_replaces_the_content_of_the_buffer() {
     let wpc = pool(1);
     let echo = echo(&wpc);
     let mut back = vec![1; 300_000];
@@ -68,7 +58,7 @@ fn a_result_takes_the_place_of_what_its_callers_buffer_had() {
 }
 
 #[test]
-fn a_small_result_keeps_the_callers_buffer() {
+fn wait_into_keeps_the_callers_buffer_for_a_small_result() {
     let wpc = pool(1);
     let echo = echo(&wpc);
     let mut back = Vec::with_capacity(10_000);
@@ -80,7 +70,7 @@ fn a_small_result_keeps_the_callers_buffer() {
 }
 
 #[test]
-fn an_error_leaves_the_callers_buffer_as_it_was() {
+fn an_error_leaves_the_callers_buffer_unchanged() {
     let wpc = pool(1);
     define_sdk(&wpc, &["first_bytes"]);
     let first = wpc.function::<(Vec<u8>, u32), Vec<u8>>("first_bytes").unwrap();
@@ -94,14 +84,14 @@ fn an_error_leaves_the_callers_buffer_as_it_was() {
 }
 
 #[test]
-fn what_a_burst_leaves_serves_the_next_and_goes_when_the_pool_is_idle() {
+fn buffers_are_reused_by_the_next_burst_and_released_when_idle() {
     let wpc = pool(2);
     let echo = echo(&wpc);
     let mut back = Vec::new();
-    // More than the bound.
+    // More than the maximum.
     burst(&echo, 80, into(&mut back));
     eventually(|| {
-        // Another thread may look through the list at the wrong moment.
+        // Another thread may hold the list at this moment, in which case a buffer is not kept.
         burst(&echo, 2, into(&mut back));
         kept(&wpc) > 0
     });
@@ -114,7 +104,7 @@ fn what_a_burst_leaves_serves_the_next_and_goes_when_the_pool_is_idle() {
         during < before
     });
     eventually(|| kept(&wpc) == 0);
-    // An answer that is read when nothing has run for long.
+    // An answer that is read after the pool has been idle.
     let late = [(); 2].map(|()| echo.submit((bytes(MEGABYTE),)).unwrap());
     eventually(|| late.iter().all(PendingCall::is_answered) && kept(&wpc) == 0);
     late.into_iter().for_each(into(&mut back));
@@ -122,7 +112,7 @@ fn what_a_burst_leaves_serves_the_next_and_goes_when_the_pool_is_idle() {
 }
 
 #[test]
-fn results_of_a_drained_burst_leave_their_buffers_too() {
+fn results_of_a_drained_burst_return_their_buffers() {
     let wpc = pool(2);
     let echo = echo(&wpc);
     eventually(|| {
@@ -133,7 +123,7 @@ fn results_of_a_drained_burst_leave_their_buffers_too() {
 }
 
 #[test]
-fn large_arguments_of_a_small_result_leave_their_buffer() {
+fn large_arguments_return_their_buffer() {
     let wpc = pool(1);
     define_sdk(&wpc, &["first_bytes"]);
     let first = wpc.function::<(Vec<u8>, u32), Vec<u8>>("first_bytes").unwrap();
@@ -144,7 +134,7 @@ fn large_arguments_of_a_small_result_leave_their_buffer() {
 }
 
 #[test]
-fn a_stopped_pool_keeps_nothing_and_takes_nothing() {
+fn a_stopped_pool_keeps_no_buffers() {
     let wpc = pool(2);
     let echo = echo(&wpc);
     let mut back = Vec::new();
@@ -162,7 +152,7 @@ fn a_stopped_pool_keeps_nothing_and_takes_nothing() {
 }
 
 #[test]
-fn what_is_larger_than_all_that_a_pool_keeps_is_not_kept() {
+fn a_buffer_beyond_the_limit_is_not_kept() {
     let wpc = pool(1);
     let echo = echo(&wpc);
     let mut back = Vec::with_capacity(MOST.0 + 1);
@@ -183,7 +173,7 @@ fn encoded_arguments_may_be_owned_or_borrowed() {
     assert!(owned.wait_encoded().unwrap().value == sent);
 }
 
-/// As `docs/abi.md` has it: the length, seven bits a byte, then the bytes.
+/// As `docs/abi.md` specifies: the length with seven bits for each byte, then the bytes.
 fn postcard_bytes(bytes: &[u8]) -> Vec<u8> {
     let mut encoded = Vec::new();
     let mut len = bytes.len();

@@ -1,4 +1,4 @@
-//! The plug-ins of `examples/guests`, each with real input and with what it has to refuse.
+//! The plug-ins of `examples/guests`, each with real input and with input that it must reject.
 
 use crate::support::*;
 use std::collections::{BTreeMap, HashMap};
@@ -7,7 +7,7 @@ use wpc_host::{CallOptions, Error, EventDetails, HealthState, Limits, WorkerProc
 
 /// 320 by 200.
 const JPEG: &[u8] = include_bytes!("../fixtures/images/hills.jpg");
-/// 96 by 60, its sky transparent.
+/// 96 by 60, with a transparent sky.
 const PNG: &[u8] = include_bytes!("../fixtures/images/hills.png");
 
 #[track_caller]
@@ -17,7 +17,7 @@ fn check_guest_error<T: std::fmt::Debug>(result: Result<T, Error>, name: &str) -
     error.message
 }
 
-/// A guest error leaves a sandbox as it is: nothing restarts, no worker is the worse for it.
+/// A guest error does not affect a sandbox: nothing restarts, and every worker stays ready.
 #[track_caller]
 fn check_unharmed(wpc: &WorkerProcedureCall) {
     for worker in wpc.get_worker_health_states() {
@@ -71,7 +71,7 @@ fn thumbnails_keep_the_ratio_and_enlarge_nothing() {
 }
 
 #[test]
-fn pictures_that_are_none_and_hostile_ones_are_refused_by_name() {
+fn invalid_and_hostile_images_are_rejected_by_name() {
     let wpc = with_thumbnails();
     let thumbnail = |image: &[u8], side: u32| wpc.call::<Vec<u8>>("thumbnail", (image, side));
     check_guest_error(thumbnail(b"", 64), "UnknownFormat");
@@ -79,14 +79,14 @@ fn pictures_that_are_none_and_hostile_ones_are_refused_by_name() {
     check_guest_error(thumbnail(&PNG[..400], 64), "BadImage");
     check_guest_error(thumbnail(PNG, 0), "BadSize");
     check_guest_error(thumbnail(PNG, 2049), "BadSize");
-    // Damaged at any place, it is refused or still a picture, and never a trap.
+    // An image with one damaged byte is rejected or decoded, and never traps.
     for at in 0..PNG.len() {
         let mut damaged = PNG.to_vec();
         damaged[at] ^= 0x55;
         let result = thumbnail(&damaged, 64);
         assert!(matches!(result, Ok(_) | Err(Error::Guest { .. })), "{at}: {result:?}");
     }
-    // Five kilobytes that say they are 268 million pixels.
+    // 5 KB that declare 268 million pixels.
     let mut huge = JPEG.to_vec();
     let frame = huge.windows(2).position(|two| two == b"\xff\xc0").unwrap();
     huge[frame + 5..][..4].copy_from_slice(&[0x40, 0, 0x40, 0]);
@@ -132,7 +132,7 @@ fn the_redactor_follows_its_constant_and_compiles_it_once() {
     define(&["fine", "(open"]).unwrap();
     let message = check_guest_error(redact(), "BadPattern");
     assert!(message.contains("`(open`"), "{message}");
-    // A constant of another type is refused, and the previous one stays.
+    // A constant of another type is rejected, and the previous one stays.
     assert_eq!(code(wpc.define_worker_constant("REDACT_PATTERNS", &5_u64)), "type_mismatch");
     check_guest_error(redact(), "BadPattern");
     define(&[]).unwrap();
@@ -161,15 +161,15 @@ fn a_c_library_compresses_and_restores() {
         assert_eq!(decompress.call((&packed, size)).unwrap(), text, "level {level}");
         sizes.push(packed.len());
     }
-    assert!(sizes.is_sorted_by(|a, b| a >= b), "higher levels pack tighter: {sizes:?}");
+    assert!(sizes.is_sorted_by(|a, b| a >= b), "higher levels compress better: {sizes:?}");
     assert!(sizes[4] < text.len() / 2, "{sizes:?}");
     let nothing = compress.call((&[][..], 3)).unwrap();
     assert!(decompress.call((&nothing, 0)).unwrap().is_empty());
 }
 
 #[test]
-fn bombs_and_damaged_data_are_refused_in_little_memory() {
-    // Eight times smaller than what the bomb would become.
+fn decompression_bombs_and_damaged_data_are_rejected_within_little_memory() {
+    // An eighth of the size that the bomb would decompress to.
     let wpc = with_compression(Limits { memory: 8 << 20, ..Limits::default() });
     // Sixteen frames of 4 MiB each.
     let frame = wpc.call::<Vec<u8>>("compress", (vec![0_u8; 4 << 20], 3)).unwrap();
@@ -209,7 +209,7 @@ fn archives_are_packed_with_a_dependency() {
         |bytes: &[u8], size: u32| wpc.call::<Vec<(String, Vec<u8>)>>("unpack", (bytes, size));
     assert_eq!(unpack(&packed, 1 << 20).unwrap(), files);
 
-    // Errors of the dependency come through as they are.
+    // Errors of the dependency are returned unchanged.
     check_guest_error(unpack(&packed, 1000), "TooLarge");
     check_guest_error(unpack(b"no archive", 1000), "CorruptData");
     let escapes = vec![("../../etc/passwd", b"root".to_vec())];
@@ -230,7 +230,7 @@ fn a_counter_counts_for_its_worker_or_for_its_call() {
         assert_eq!(answer.value, *count, "the worker's own count");
     }
     assert_eq!(counts.len(), 2, "both workers counted");
-    // The functions of a module share its state.
+    // The functions of a module share their state.
     let same = CallOptions::new().affinity("one worker");
     let before: u64 = wpc.call_with("count", (), &same).unwrap();
     assert_eq!(wpc.call_with::<u64>("add", (40_u64,), &same).unwrap(), before + 40);
@@ -243,7 +243,7 @@ fn a_counter_counts_for_its_worker_or_for_its_call() {
 }
 
 #[test]
-fn notes_live_in_the_hosts_store_and_need_its_grants() {
+fn notes_use_the_hosts_store_and_need_its_grants() {
     let wpc = pool(2);
     let error = wpc.define_worker_module(guest("notes").grant_host_function("kv_get")).unwrap_err();
     assert_eq!(

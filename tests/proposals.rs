@@ -1,24 +1,24 @@
-//! The table of WebAssembly proposals in `docs/webassembly.md` is true, row by row.
+//! Each row of the table of WebAssembly proposals in `docs/webassembly.md` is correct.
 
 use crate::support::{code, stopped, wat};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use wpc_host::{Error, Options, WasmModule, WorkerProcedureCall};
 
-/// What a row of the table says, and a module that uses the proposal.
+/// A row of the table, and modules that use the proposal.
 struct Row {
     proposal: &'static str,
     outcome: Outcome,
-    /// Each defined as `f`; where it is accepted, called for 7.
+    /// Each is defined as `f`. An accepted one is called and returns 7.
     modules: &'static [&'static str],
 }
 
 #[derive(Clone, Copy)]
 enum Outcome {
     Accepted,
-    /// With the name in the error.
+    /// Rejected with the proposal's name in the error.
     Refused(&'static str),
-    /// With this code: it is not a matter of the proposal alone.
+    /// Rejected with this code, for a reason beyond the proposal.
     Otherwise(&'static str),
 }
 use Outcome::{Accepted, Otherwise, Refused};
@@ -153,7 +153,7 @@ const ROWS: &[Row] = &[
     row(
         "exception handling (legacy)",
         Refused("exception handling (legacy)"),
-        // `try`, `throw`, `catch_all`: the text format has them no more.
+        // `try`, `throw` and `catch_all`, which the text format no longer has.
         &[
             r#"(module binary "\00asm\01\00\00\00" "\01\04\01\60\00\00" "\03\02\01\00" "\0d\03\01\00\00"
             "\07\05\01\01f\00\00" "\0a\0a\01\08\00\06\40\08\00\19\0b\0b")"#,
@@ -239,14 +239,14 @@ fn define(wpc: &WorkerProcedureCall, text: &str) -> Result<(), Error> {
 }
 
 #[test]
-fn every_row_is_true() {
+fn every_row_of_the_table_is_true() {
     let wpc = stopped(Options::default());
     wpc.start_workers(1).unwrap();
     let mut wrong = Vec::new();
     for Row { proposal, outcome, modules } in ROWS {
         for module in *modules {
             let defined = define(&wpc, module);
-            let is_as_told = match (outcome, &defined) {
+            let is_correct = match (outcome, &defined) {
                 (Accepted, Ok(())) => wpc.call::<i32>("f", ()).is_ok_and(|value| value == 7),
                 (Refused(name), Err(Error::UnsupportedProposal { proposal, .. })) => {
                     name == proposal
@@ -254,7 +254,7 @@ fn every_row_is_true() {
                 (Otherwise(expected), Err(error)) => error.code().as_str() == *expected,
                 _ => false,
             };
-            if !is_as_told {
+            if !is_correct {
                 wrong.push(format!("{proposal}: {defined:?}: {module}"));
             }
         }
@@ -269,23 +269,23 @@ fn the_document_has_these_rows() {
     let cells = |line: &str| -> Vec<String> {
         line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
     };
-    // The tables of later sections are others.
+    // Later sections have other tables.
     let table = text.split("\n## ").next().unwrap();
     let rows = table.lines().filter(|line| line.starts_with("| ")).map(cells);
-    let told: BTreeMap<_, _> =
+    let documented: BTreeMap<_, _> =
         rows.skip(1).map(|cells| (cells[0].clone(), cells[1].clone())).collect();
-    let is: BTreeMap<_, _> = ROWS
+    let tested: BTreeMap<_, _> = ROWS
         .iter()
         .map(|row| {
             let accepted = if matches!(row.outcome, Accepted) { "yes" } else { "no" };
             (row.proposal.to_owned(), accepted.to_owned())
         })
         .collect();
-    assert_eq!(told, is);
+    assert_eq!(documented, tested);
 }
 
 #[test]
-fn what_is_wrong_beside_a_proposal_is_reported_as_that() {
+fn an_invalid_module_is_not_reported_as_a_proposal() {
     let wpc = stopped(Options::default());
     let invalid = r#"(module (memory i64 1) (func (export "f") (result i32)))"#;
     assert_eq!(code(define(&wpc, invalid)), "invalid_module");

@@ -1,4 +1,4 @@
-//! Which worker takes a call, and what happens when none can.
+//! Which worker runs a call, and what happens if no worker is eligible.
 
 use crate::support::*;
 use std::collections::BTreeSet;
@@ -9,9 +9,9 @@ fn worker_of(wpc: &WorkerProcedureCall, options: &CallOptions) -> WorkerId {
     wpc.submit_with::<i32>("quick", (), options).unwrap().wait_answer().unwrap().metadata.worker_id
 }
 
-/// However quick the calls before were: those that were given to a worker for that are moved.
+/// Calls that were assigned to a worker because earlier calls were short are moved to other workers.
 #[test]
-fn calls_that_run_on_have_a_worker_each() {
+fn long_calls_get_a_worker_each() {
     let wpc = pool(3);
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
@@ -23,7 +23,7 @@ fn calls_that_run_on_have_a_worker_each() {
 }
 
 #[test]
-fn a_busy_worker_is_passed_over() {
+fn a_busy_worker_is_skipped() {
     let wpc = pool(3);
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
@@ -39,20 +39,20 @@ fn a_busy_worker_is_passed_over() {
 fn calls_of_one_key_go_to_one_worker_and_keys_spread() {
     let wpc = pool(3);
     wpc.define_worker_module(spinner()).unwrap();
-    let mut homes = BTreeSet::new();
+    let mut workers_of_keys = BTreeSet::new();
     for key in 0..30 {
         let options = CallOptions::new().affinity(key);
         let home = worker_of(&wpc, &options);
-        homes.insert(home);
+        workers_of_keys.insert(home);
         for _ in 0..3 {
             assert_eq!(worker_of(&wpc, &options), home);
         }
     }
-    assert_eq!(homes.len(), 3);
+    assert_eq!(workers_of_keys.len(), 3);
 }
 
 #[test]
-fn calls_of_a_key_wait_behind_their_worker_even_while_others_idle() {
+fn calls_with_affinity_wait_for_their_worker_although_others_are_idle() {
     let wpc = pool(2);
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
@@ -61,7 +61,7 @@ fn calls_of_a_key_wait_behind_their_worker_even_while_others_idle() {
     let home = events.wait_for_log("in").worker_id;
     let behind: Vec<PendingCall<i32>> =
         (0..3).map(|_| wpc.submit_with("quick", (), &options).unwrap()).collect();
-    // The supervisor has looked at the stuck queue by the time it ends this call.
+    // When the supervisor ends this call, it has checked the queue of the stuck worker.
     let looked = CallOptions::new().affinity("key").time_limit(Duration::from_millis(20));
     let result = pollster::block_on(wpc.submit_with::<i32>("quick", (), &looked).unwrap());
     assert!(matches!(result, Err(Error::Timeout { ran: false, .. })), "{result:?}");
@@ -73,7 +73,7 @@ fn calls_of_a_key_wait_behind_their_worker_even_while_others_idle() {
 }
 
 #[test]
-fn at_saturation_a_caller_may_wait_for_room() {
+fn at_saturation_a_caller_may_wait_for_capacity() {
     let wpc = pool_with(1, Options { max_pending_calls_per_worker: 1, ..Options::default() });
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
@@ -82,8 +82,8 @@ fn at_saturation_a_caller_may_wait_for_room() {
     let waiting: Vec<PendingCall<i32>> = (0..20)
         .map(|_| wpc.submit_with("quick", (), &CallOptions::new().wait_for_room()).unwrap())
         .collect();
-    let impatient = CallOptions::new().wait_for_room().time_limit(Duration::from_millis(5));
-    let result = pollster::block_on(wpc.submit_with::<i32>("quick", (), &impatient).unwrap());
+    let short = CallOptions::new().wait_for_room().time_limit(Duration::from_millis(5));
+    let result = pollster::block_on(wpc.submit_with::<i32>("quick", (), &short).unwrap());
     assert!(matches!(result, Err(Error::Timeout { ran: false, .. })), "{result:?}");
     spinning.cancel();
     for call in waiting {
@@ -92,7 +92,7 @@ fn at_saturation_a_caller_may_wait_for_room() {
 }
 
 #[test]
-fn the_waiting_room_has_a_bound_too() {
+fn the_overflow_queue_is_bounded() {
     let options =
         Options { max_pending_calls_per_worker: 1, max_waiting_calls: 2, ..Options::default() };
     let wpc = pool_with(1, options);
@@ -110,7 +110,7 @@ fn the_waiting_room_has_a_bound_too() {
 }
 
 #[test]
-fn a_cancelled_call_that_waited_frees_its_place_although_its_worker_is_stuck() {
+fn a_cancelled_call_frees_its_slot_although_its_worker_is_stuck() {
     let wpc = pool_with(1, Options { max_pending_calls_per_worker: 2, ..Options::default() });
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
@@ -122,8 +122,10 @@ fn a_cancelled_call_that_waited_frees_its_place_although_its_worker_is_stuck() {
     let next = loop {
         match wpc.submit::<i32>("quick", ()) {
             Ok(next) => break next,
-            Err(Error::Saturated { .. }) if begun.elapsed() < PATIENCE => std::thread::yield_now(),
-            Err(error) => panic!("the place was not freed: {error}"),
+            Err(Error::Saturated { .. }) if begun.elapsed() < TEST_TIMEOUT => {
+                std::thread::yield_now()
+            }
+            Err(error) => panic!("the slot should be free: {error}"),
         }
     };
     assert!(!spinning.is_answered());
@@ -132,7 +134,7 @@ fn a_cancelled_call_that_waited_frees_its_place_although_its_worker_is_stuck() {
 }
 
 #[test]
-fn nobody_is_refused_while_there_is_room_for_all() {
+fn no_call_is_rejected_while_there_is_capacity() {
     let wpc = pool_with(4, Options { max_pending_calls_per_worker: 2, ..Options::default() });
     wpc.define_worker_module(spinner()).unwrap();
     std::thread::scope(|scope| {
@@ -147,7 +149,7 @@ fn nobody_is_refused_while_there_is_room_for_all() {
 }
 
 #[test]
-fn one_call_with_a_key_does_not_hold_the_others_back_behind_a_stuck_worker() {
+fn a_call_with_affinity_does_not_delay_others_behind_a_stuck_worker() {
     let wpc = pool(2);
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
@@ -172,13 +174,13 @@ fn one_call_with_a_key_does_not_hold_the_others_back_behind_a_stuck_worker() {
     for call in calls {
         assert_eq!(call.wait().unwrap(), 7);
     }
-    assert!(!affine.is_answered(), "it waits for its own worker");
+    assert!(!affine.is_answered(), "the call with affinity waits for its worker");
     spinning.cancel();
     assert_eq!(affine.wait_answer().unwrap().metadata.worker_id, home);
 }
 
 #[test]
-fn calls_that_were_cancelled_in_a_queue_leave_their_slots_to_others() {
+fn cancelled_calls_free_their_slots_in_a_queue() {
     let options =
         Options { max_pending_calls_per_worker: 100, max_waiting_calls: 10, ..Options::default() };
     let wpc = pool_with(1, options);
@@ -197,7 +199,7 @@ fn calls_that_were_cancelled_in_a_queue_leave_their_slots_to_others() {
     };
     cancelled(&CallOptions::new());
     cancelled(&CallOptions::new().affinity("key"));
-    // What is not cancelled keeps its slot, in order; beyond that calls are refused, or wait.
+    // Calls that were not cancelled keep their slots in order. Further calls are rejected, or wait.
     let kept: Vec<_> = (0..99).map(|_| wpc.submit::<i32>("quick", ()).unwrap()).collect();
     assert_eq!(code(wpc.submit::<i32>("quick", ())), "saturated");
     cancelled(&CallOptions::new().wait_for_room());

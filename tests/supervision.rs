@@ -1,11 +1,11 @@
-//! Failures, restarts, holding and reviving; lost workers.
+//! Failures, restarts, circuit breakers, and unresponsive workers.
 
 use crate::support::*;
 use std::time::Duration;
 use wpc_host::{CallOptions, Error, EventDetails, HealthState, Limits, Options, PendingCall};
 
-/// Restarts that never come by themselves within a test.
-fn patient() -> Options {
+/// Options with restart delays that are longer than a test.
+fn long_restarts() -> Options {
     Options {
         restart_base_delay: Duration::from_secs(3600),
         restart_max_delay: Duration::from_secs(3600),
@@ -15,9 +15,9 @@ fn patient() -> Options {
 }
 
 #[test]
-fn a_function_that_had_answered_is_back_at_once_after_a_trap_isolated_or_not() {
-    for module in [moody(), moody().isolate_calls()] {
-        let wpc = pool_with(1, patient());
+fn a_function_that_answered_before_restarts_at_once_after_a_trap() {
+    for module in [traps_until_calm(), traps_until_calm().isolate_calls()] {
+        let wpc = pool_with(1, long_restarts());
         wpc.define_worker_function("f", module).unwrap();
         for _ in 0..10 {
             wpc.define_worker_constant("calm", &()).unwrap();
@@ -29,16 +29,16 @@ fn a_function_that_had_answered_is_back_at_once_after_a_trap_isolated_or_not() {
 }
 
 #[test]
-fn a_function_that_backs_off_leaves_its_neighbours_alone() {
-    let wpc = pool_with(1, patient());
+fn a_function_in_backoff_does_not_affect_other_functions() {
+    let wpc = pool_with(1, long_restarts());
     define_sdk(&wpc, &["count"]);
-    wpc.define_worker_function("f", moody()).unwrap();
+    wpc.define_worker_function("f", traps_until_calm()).unwrap();
     assert_eq!(wpc.call::<u64>("count", ()).unwrap(), 1);
     assert_eq!(code(wpc.call::<()>("f", ())), "trap");
     assert_eq!(wpc.get_worker_health_states()[0].health_state, HealthState::Degraded);
     assert_eq!(wpc.call::<u64>("count", ()).unwrap(), 2);
 
-    // Its own calls wait, within their own limit.
+    // Calls of the function wait, up to their own time limit.
     let options = CallOptions::new().time_limit(Duration::from_millis(5));
     let result = pollster::block_on(wpc.submit_with::<()>("f", (), &options).unwrap());
     assert!(matches!(result, Err(Error::Timeout { ran: false, .. })), "{result:?}");
@@ -49,12 +49,12 @@ fn a_function_that_backs_off_leaves_its_neighbours_alone() {
 }
 
 #[test]
-fn while_one_worker_backs_off_the_others_take_its_calls() {
-    let wpc = pool_with(3, patient());
-    wpc.define_worker_function("f", moody()).unwrap();
+fn calls_go_to_other_workers_during_backoff() {
+    let wpc = pool_with(3, long_restarts());
+    wpc.define_worker_function("f", traps_until_calm()).unwrap();
     assert_eq!(code(wpc.call::<()>("f", ())), "trap");
     wpc.define_worker_constant("calm", &()).unwrap();
-    let used = homes::<()>(&wpc, "f", ());
+    let used = workers_of_keys::<()>(&wpc, "f", ());
     let backs_off = wpc.get_worker_health_states().into_iter().find(|worker| {
         worker.health_state == HealthState::Degraded && !used.contains(&worker.worker_id)
     });
@@ -62,12 +62,12 @@ fn while_one_worker_backs_off_the_others_take_its_calls() {
 }
 
 #[test]
-fn calls_that_wait_for_a_function_to_come_back_are_served_when_it_does() {
+fn calls_that_wait_for_a_restart_are_served_afterwards() {
     let delay = Duration::from_millis(20);
     let options =
         Options { restart_base_delay: delay, restart_max_delay: delay, ..Options::default() };
     let wpc = pool_with(1, options);
-    wpc.define_worker_function("f", moody()).unwrap();
+    wpc.define_worker_function("f", traps_until_calm()).unwrap();
     assert_eq!(code(wpc.call::<()>("f", ())), "trap");
     wpc.define_worker_constant("calm", &()).unwrap();
     let calls: Vec<PendingCall<()>> = (0..10).map(|_| wpc.submit("f", ()).unwrap()).collect();
@@ -78,52 +78,54 @@ fn calls_that_wait_for_a_function_to_come_back_are_served_when_it_does() {
 }
 
 #[test]
-fn a_function_that_keeps_failing_is_held_and_says_since_when_and_why() {
-    let wpc = pool_with(1, hasty());
+fn a_function_that_keeps_failing_opens_its_circuit_breaker_with_time_and_reason() {
+    let wpc = pool_with(1, immediate_restarts());
     let events = Recorder::new(&wpc);
-    wpc.define_worker_function("f", moody()).unwrap();
+    wpc.define_worker_function("f", traps_until_calm()).unwrap();
     for _ in 0..4 {
         assert_eq!(code(wpc.call::<()>("f", ())), "trap");
     }
     let held = events.wait_for_name("sandbox_held");
     assert!(matches!(held.details, EventDetails::SandboxHeld { restart_attempts: 3, .. }));
     let Err(Error::Held { function, reason, .. }) = wpc.call::<()>("f", ()) else {
-        panic!("it is held")
+        panic!("the circuit breaker should be open")
     };
     assert_eq!(function, "f");
     assert!(reason.contains("trapped"), "{reason}");
 }
 
 #[test]
-fn a_held_function_comes_back_by_redefinition_by_revival_and_by_trial() {
+fn an_open_circuit_breaker_closes_by_redefinition_revival_or_trial() {
     let hold = |wpc: &wpc_host::WorkerProcedureCall| {
         wpc.undefine_worker_constant("calm");
-        while code(wpc.call::<()>("f", ())) != "held" {}
+        eventually(|| code(wpc.call::<()>("f", ())) == "held");
         wpc.define_worker_constant("calm", &()).unwrap();
     };
-    let wpc = pool_with(2, Options { restart_on_failure: false, ..patient() });
-    wpc.define_worker_function("f", moody()).unwrap();
+    let wpc = pool_with(2, Options { restart_on_failure: false, ..long_restarts() });
+    wpc.define_worker_function("f", traps_until_calm()).unwrap();
     hold(&wpc);
-    wpc.define_worker_function("f", moody()).unwrap();
+    wpc.define_worker_function("f", traps_until_calm()).unwrap();
     wpc.call::<()>("f", ()).unwrap();
 
     hold(&wpc);
     assert!(wpc.revive_worker_function("f").unwrap());
-    assert!(!wpc.revive_worker_function("f").unwrap(), "it is not held any more");
+    assert!(!wpc.revive_worker_function("f").unwrap(), "the circuit breaker is closed");
     wpc.call::<()>("f", ()).unwrap();
 
     let cool_down = Duration::from_millis(10);
-    let wpc =
-        pool_with(1, Options { restart_on_failure: false, hold_cool_down: cool_down, ..patient() });
+    let wpc = pool_with(
+        1,
+        Options { restart_on_failure: false, hold_cool_down: cool_down, ..long_restarts() },
+    );
     let events = Recorder::new(&wpc);
-    wpc.define_worker_function("f", moody()).unwrap();
+    wpc.define_worker_function("f", traps_until_calm()).unwrap();
     assert_eq!(code(wpc.call::<()>("f", ())), "trap");
     wpc.define_worker_constant("calm", &()).unwrap();
-    while code_of(wpc.call::<()>("f", ())) == Some("held") {}
+    eventually(|| code_of(wpc.call::<()>("f", ())) != Some("held"));
     events.wait_for_name("sandbox_revived");
     events.wait_for_name("sandbox_recovered");
     wpc.call::<()>("f", ()).unwrap();
-    assert_eq!(code(wpc.revive_worker_function("nobody")), "function_not_defined");
+    assert_eq!(code(wpc.revive_worker_function("undefined")), "function_not_defined");
 }
 
 fn code_of<T>(result: Result<T, Error>) -> Option<&'static str> {
@@ -131,7 +133,7 @@ fn code_of<T>(result: Result<T, Error>) -> Option<&'static str> {
 }
 
 #[test]
-fn two_busy_calls_of_which_one_times_out_leave_the_other_to_finish() {
+fn a_timeout_does_not_interrupt_another_running_call() {
     let wpc = pool(2);
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
@@ -140,23 +142,25 @@ fn two_busy_calls_of_which_one_times_out_leave_the_other_to_finish() {
         let options = CallOptions::new().time_limit(Duration::from_millis(5));
         assert_eq!(code(wpc.call_with::<()>("spins", (), &options)), "timeout");
         wpc.revive_worker_function("spins").unwrap();
-        assert!(!patient.is_answered(), "the neighbour's epoch is not ours");
+        assert!(!patient.is_answered(), "the deadline applies to one call only");
     }
     patient.cancel();
     assert_eq!(code(patient.wait()), "cancelled");
 }
 
 #[test]
-fn a_worker_whose_host_panics_is_replaced_and_its_queue_moves_on() {
-    treacherous_subscriber::install();
-    let wpc = pool_with(1, hasty());
+fn a_panicked_worker_is_replaced_and_its_queue_is_redispatched() {
+    failing_subscriber::install();
+    let wpc = pool_with(1, immediate_restarts());
     let events = Recorder::new(&wpc);
-    wpc.define_worker_function("f", treacherous_subscriber::logs("panic the host")).unwrap();
+    wpc.define_worker_function("f", failing_subscriber::logs("panic the host")).unwrap();
     define_sdk(&wpc, &["add"]);
     let lost = wpc.submit::<()>("f", ()).unwrap();
     let queued: Vec<PendingCall<i32>> =
         (0..20).map(|number| wpc.submit("add", (number, 0)).unwrap()).collect();
-    let Err(Error::WorkerLost { ran, .. }) = lost.wait() else { panic!("its worker is lost") };
+    let Err(Error::WorkerLost { ran, .. }) = lost.wait() else {
+        panic!("the worker should be lost")
+    };
     assert!(ran);
     for (number, call) in (0..).zip(queued) {
         assert_eq!(call.wait().unwrap(), number);
@@ -174,11 +178,11 @@ fn a_worker_whose_host_panics_is_replaced_and_its_queue_moves_on() {
 }
 
 #[test]
-fn a_lost_worker_is_told_as_restarting_until_it_is_replaced() {
-    treacherous_subscriber::install();
-    let wpc = pool_with(2, Options { restart_jitter: Duration::ZERO, ..patient() });
+fn an_unresponsive_worker_is_reported_as_restarting_until_it_is_replaced() {
+    failing_subscriber::install();
+    let wpc = pool_with(2, Options { restart_jitter: Duration::ZERO, ..long_restarts() });
     let events = Recorder::new(&wpc);
-    wpc.define_worker_function("f", treacherous_subscriber::logs("panic the host")).unwrap();
+    wpc.define_worker_function("f", failing_subscriber::logs("panic the host")).unwrap();
     assert_eq!(code(wpc.call::<()>("f", ())), "worker_lost");
     events.wait_for_name("worker_restart_scheduled");
     let states: Vec<_> =
@@ -191,36 +195,41 @@ fn a_lost_worker_is_told_as_restarting_until_it_is_replaced() {
 }
 
 #[test]
-fn a_worker_that_falls_silent_is_given_up_after_its_limit_and_grace() {
-    treacherous_subscriber::install();
-    let wpc = pool_with(1, Options { lost_worker_grace: Duration::from_millis(20), ..hasty() });
+fn an_unresponsive_worker_is_abandoned_after_its_limit_and_grace() {
+    failing_subscriber::install();
+    let wpc = pool_with(
+        1,
+        Options { lost_worker_grace: Duration::from_millis(20), ..immediate_restarts() },
+    );
     let limits = Limits { time: Some(Duration::from_millis(300)), ..Limits::default() };
-    let logs = treacherous_subscriber::logs("block the host").limits(limits);
+    let logs = failing_subscriber::logs("block the host").limits(limits);
     wpc.define_worker_function("f", logs).unwrap();
     define_sdk(&wpc, &["add"]);
     let events = Recorder::new(&wpc);
     let silent = wpc.submit::<()>("f", ()).unwrap();
     let behind = wpc.submit::<i32>("add", (1, 2)).unwrap();
-    // The caller is answered at its limit; the worker is given up only after the grace.
+    // The caller is answered at its time limit. The worker is abandoned only after the grace period.
     let result = pollster::block_on(silent);
     assert!(
         matches!(result, Err(Error::Timeout { ran: true, .. } | Error::WorkerLost { .. })),
         "{result:?}"
     );
     let lost = events.wait_for_name("worker_error");
-    let EventDetails::WorkerError { message } = lost.details else { panic!("it tells why") };
+    let EventDetails::WorkerError { message } = lost.details else {
+        panic!("the event should have the reason")
+    };
     assert!(message.contains("did not return"), "{message}");
     assert_eq!(behind.wait().unwrap(), 3);
     assert_eq!(wpc.get_worker_health_states().len(), 1);
-    treacherous_subscriber::unblock();
+    failing_subscriber::unblock();
 }
 
 #[test]
-fn workers_that_are_lost_again_and_again_are_given_up_by_name_and_at_once() {
-    treacherous_subscriber::install();
-    let wpc = pool_with(1, Options { max_restarts_per_worker: 0, ..hasty() });
+fn a_worker_that_keeps_failing_is_not_restarted_and_calls_are_rejected_at_once() {
+    failing_subscriber::install();
+    let wpc = pool_with(1, Options { max_restarts_per_worker: 0, ..immediate_restarts() });
     let events = Recorder::new(&wpc);
-    wpc.define_worker_function("f", treacherous_subscriber::logs("panic the host")).unwrap();
+    wpc.define_worker_function("f", failing_subscriber::logs("panic the host")).unwrap();
     assert_eq!(code(wpc.call::<()>("f", ())), "worker_lost");
     events.wait_for_name("worker_restart_exhausted");
     assert_eq!(code(wpc.call::<()>("f", ())), "no_ready_workers");
@@ -228,7 +237,7 @@ fn workers_that_are_lost_again_and_again_are_given_up_by_name_and_at_once() {
     assert_eq!(
         (states.len(), states[0].health_state),
         (1, HealthState::Stopped),
-        "it is not simply gone"
+        "the worker is still listed"
     );
     wpc.stop_workers();
     assert!(wpc.get_worker_health_states().is_empty());
@@ -238,14 +247,17 @@ fn workers_that_are_lost_again_and_again_are_given_up_by_name_and_at_once() {
 }
 
 #[test]
-fn a_worker_whose_restarts_were_used_up_is_tried_again_after_its_cool_down() {
-    treacherous_subscriber::install();
-    let options =
-        Options { max_restarts_per_worker: 0, hold_cool_down: Duration::from_millis(1), ..hasty() };
+fn an_exhausted_worker_is_restarted_after_its_cool_down() {
+    failing_subscriber::install();
+    let options = Options {
+        max_restarts_per_worker: 0,
+        hold_cool_down: Duration::from_millis(1),
+        ..immediate_restarts()
+    };
     let wpc = pool_with(1, options);
     let events = Recorder::new(&wpc);
     define_sdk(&wpc, &["add"]);
-    wpc.define_worker_function("f", treacherous_subscriber::logs("panic the host")).unwrap();
+    wpc.define_worker_function("f", failing_subscriber::logs("panic the host")).unwrap();
     assert_eq!(code(wpc.call::<()>("f", ())), "worker_lost");
     events.wait_for_name("worker_restart_exhausted");
     events.wait_for_name("worker_restart_completed");
@@ -253,8 +265,8 @@ fn a_worker_whose_restarts_were_used_up_is_tried_again_after_its_cool_down() {
 }
 
 #[test]
-fn bounds_that_a_caller_chose_are_no_evidence_against_the_function() {
-    let wpc = pool_with(1, hasty());
+fn limits_chosen_by_a_caller_do_not_count_as_failures_of_the_function() {
+    let wpc = pool_with(1, immediate_restarts());
     wpc.define_worker_module(spinner()).unwrap();
     let limits = Limits { fuel: Some(1_000_000), ..Limits::default() };
     let counts = wat(r#"(module (func (export "counts") (param i32) (result i32) (local i32)
@@ -270,14 +282,14 @@ fn bounds_that_a_caller_chose_are_no_evidence_against_the_function() {
     }
     assert_eq!(wpc.call::<i32>("quick", ()).unwrap(), 7);
     assert_eq!(wpc.call::<i32>("counts", (1_000,)).unwrap(), 1_000);
-    // The definition's own bound is evidence.
+    // Exceeding a limit of the definition counts as a failure.
     for _ in 0..4 {
         assert_eq!(code(wpc.call::<i32>("counts", (1_000_000,))), "out_of_fuel");
     }
     assert_eq!(code(wpc.call::<i32>("counts", (1_000,))), "held");
 }
 
-/// A module of the functions `traps` and `good`.
+/// A module with the functions `traps` and `good`.
 fn siblings() -> wpc_host::WasmModule {
     wat(r#"(module
         (func (export "traps") unreachable)
@@ -285,8 +297,8 @@ fn siblings() -> wpc_host::WasmModule {
 }
 
 #[test]
-fn functions_of_one_module_share_a_sandbox_and_a_waiting_call_names_the_failure() {
-    let wpc = pool_with(1, patient());
+fn functions_of_one_module_share_a_sandbox_and_a_queued_call_names_the_failure() {
+    let wpc = pool_with(1, long_restarts());
     wpc.define_worker_module(siblings()).unwrap();
     assert_eq!(code(wpc.call::<()>("traps", ())), "trap");
     let limit = CallOptions::new().time_limit(Duration::from_millis(20));
@@ -296,8 +308,8 @@ fn functions_of_one_module_share_a_sandbox_and_a_waiting_call_names_the_failure(
 }
 
 #[test]
-fn functions_with_separate_sandboxes_share_no_failure() {
-    let wpc = pool_with(1, patient());
+fn functions_with_separate_sandboxes_fail_independently() {
+    let wpc = pool_with(1, long_restarts());
     wpc.define_worker_module(siblings().separate_sandboxes()).unwrap();
     assert_eq!(code(wpc.call::<()>("traps", ())), "trap");
     assert_eq!(wpc.call::<i32>("good", ()).unwrap(), 7);

@@ -1,18 +1,20 @@
-//! What the tests share: guests, pools, and a way to wait for what happens without sleeping.
+//! Shared by the tests: guests, pools, and ways to wait for events without sleeping.
+
+pub(crate) mod failing_subscriber;
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wpc_host::{
     EventDetails, Limits, Options, PendingCall, WasmModule, WorkerEvent, WorkerProcedureCall,
 };
 
-/// How long anything is waited for. Far beyond what it takes: reaching it is the failure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// The watchdog of every wait. Far longer than any of them takes, so that reaching it is a failure.
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A guest of `fixtures` or of the examples, built; from `WPC_GUESTS` where that is set, so that CI
-/// can test the ones it built itself.
+/// A built guest of `fixtures` or of the examples. If `WPC_GUESTS` is set, it is read from there, so that CI can
+/// test the guests that it built itself.
 pub(crate) fn guest(name: &str) -> WasmModule {
     let root = std::env::var_os("WPC_GUESTS")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".."), PathBuf::from);
@@ -26,7 +28,7 @@ pub(crate) fn guest(name: &str) -> WasmModule {
     WasmModule::new(std::fs::read(path).unwrap())
 }
 
-/// Calls with arguments that nothing compares with the function's types.
+/// Calls a function without comparing the arguments with its types.
 pub(crate) fn call_encoded(
     wpc: &WorkerProcedureCall,
     function: &str,
@@ -37,7 +39,7 @@ pub(crate) fn call_encoded(
     call.wait_encoded().map(|answer| answer.value)
 }
 
-/// The functions of the fixture `sdk`, each defined by itself.
+/// Defines functions of the fixture `sdk`, each with a sandbox of its own.
 pub(crate) fn define_sdk(wpc: &WorkerProcedureCall, functions: &[&str]) {
     for function in functions {
         wpc.define_worker_function(function, guest("sdk")).unwrap();
@@ -45,10 +47,24 @@ pub(crate) fn define_sdk(wpc: &WorkerProcedureCall, functions: &[&str]) {
 }
 
 pub(crate) fn wat(text: &str) -> WasmModule {
-    WasmModule::new(wat::parse_str(text).unwrap())
+    WasmModule::new(parse_wat(text))
 }
 
-/// A module that keeps the contract, with the given functions and data. Its buffer is at 4096.
+/// Parses WAT in which `(pack POINTER LENGTH)` stands for the `i64.const` of a reply: the pointer in the upper 32 bits
+/// and the length in the lower 32 bits.
+pub(crate) fn parse_wat(text: &str) -> Vec<u8> {
+    let mut pieces = text.split("(pack ");
+    let mut expanded = pieces.next().unwrap().to_owned();
+    for piece in pieces {
+        let (numbers, rest) = piece.split_once(')').unwrap();
+        let (pointer, length) = numbers.split_once(' ').unwrap();
+        let packed = pointer.parse::<u64>().unwrap() << 32 | length.parse::<u64>().unwrap();
+        expanded += &format!("(i64.const {packed}){rest}");
+    }
+    wat::parse_str(expanded).unwrap()
+}
+
+/// A module of the contract with the given functions and data. Its argument buffer is at 4096.
 pub(crate) fn contract(body: &str) -> WasmModule {
     wat(&format!(
         r#"(module
@@ -64,12 +80,11 @@ pub(crate) fn replies(bytes: &str, len: usize) -> WasmModule {
     contract(&format!(
         r#"(data (i32.const 16) "{bytes}")
         (func (export "f") (param i32 i32) (result i64)
-            i64.const {})"#,
-        16_u64 << 32 | len as u64
+            (pack 16 {len}))"#
     ))
 }
 
-/// A function `spins` that logs «in» and then never returns, and `quick`, which returns 7.
+/// A function `spins`, which logs «in» and then never returns, and a function `quick`, which returns 7.
 pub(crate) fn spinner() -> WasmModule {
     contract(
         r#"(data (i32.const 16) "in")
@@ -78,12 +93,12 @@ pub(crate) fn spinner() -> WasmModule {
             (call $log (i32.const 2) (i32.const 16) (i32.const 2))
             (loop br 0) i64.const 0)
         (func (export "quick") (param i32 i32) (result i64)
-            i64.const 137438953474)"#,
+            (pack 32 2))"#,
     )
 }
 
 /// A function `f` that traps, or replies `()` once the constant `calm` is defined.
-pub(crate) fn moody() -> WasmModule {
+pub(crate) fn traps_until_calm() -> WasmModule {
     wat(r#"(module
         (import "wpc" "wpc_constant" (func $constant (param i32 i32 i32 i32) (result i64)))
         (memory (export "memory") 1)
@@ -109,8 +124,8 @@ pub(crate) fn pool_with(workers: usize, options: Options) -> WorkerProcedureCall
     wpc
 }
 
-/// Options whose failed sandboxes come back at once, so that tests need not wait.
-pub(crate) fn hasty() -> Options {
+/// Options with which failed sandboxes restart without delay.
+pub(crate) fn immediate_restarts() -> Options {
     Options {
         restart_base_delay: Duration::from_nanos(1),
         restart_max_delay: Duration::from_nanos(1),
@@ -133,14 +148,14 @@ impl Recorder {
         Self(Mutex::new(receiver))
     }
 
-    /// Waits for the next event that is meant, past all others.
-    pub(crate) fn wait_for(&self, is_meant: impl Fn(&WorkerEvent) -> bool) -> WorkerEvent {
-        let mut passed = Vec::new();
+    /// Waits for the next matching event and skips all others.
+    pub(crate) fn wait_for(&self, matches: impl Fn(&WorkerEvent) -> bool) -> WorkerEvent {
+        let mut skipped = Vec::new();
         loop {
-            match self.0.lock().unwrap().recv_timeout(PATIENCE) {
-                Ok(event) if is_meant(&event) => return event,
-                Ok(event) => passed.push(event.event_name()),
-                Err(_) => panic!("the event did not come; there were: {passed:?}"),
+            match self.0.lock().unwrap().recv_timeout(TEST_TIMEOUT) {
+                Ok(event) if matches(&event) => return event,
+                Ok(event) => skipped.push(event.event_name()),
+                Err(_) => panic!("the event did not arrive; skipped: {skipped:?}"),
             }
         }
     }
@@ -154,8 +169,18 @@ impl Recorder {
     }
 }
 
-/// The workers that calls of many keys go to: all that take the function.
-pub(crate) fn homes<R: serde::de::DeserializeOwned + 'static>(
+/// Polls a condition that no event reports, up to [`TEST_TIMEOUT`].
+#[track_caller]
+pub(crate) fn eventually(mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < TEST_TIMEOUT, "the condition never became true");
+        std::thread::yield_now();
+    }
+}
+
+/// The workers that calls with many affinity keys go to: all that accept the function.
+pub(crate) fn workers_of_keys<R: serde::de::DeserializeOwned + 'static>(
     wpc: &WorkerProcedureCall,
     function: &str,
     arguments: impl serde::Serialize + Copy,
@@ -168,7 +193,7 @@ pub(crate) fn homes<R: serde::de::DeserializeOwned + 'static>(
     (0..100).map(home).collect()
 }
 
-/// Sends a call off to a [`spinner`] and waits until it runs.
+/// Submits a call of a [`spinner`] and waits until it runs.
 pub(crate) fn spin(wpc: &WorkerProcedureCall, events: &Recorder) -> PendingCall<()> {
     let call = wpc.submit("spins", ()).unwrap();
     events.wait_for_log("in");
@@ -179,7 +204,7 @@ pub(crate) fn code<T: std::fmt::Debug>(result: Result<T, wpc_host::Error>) -> &'
     result.unwrap_err().code().as_str()
 }
 
-/// A gate that threads wait at until it is opened.
+/// A gate that blocks threads until it is opened.
 #[derive(Clone, Default)]
 pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
@@ -194,18 +219,18 @@ impl Gate {
     }
 }
 
-/// Defines a function whose host function reports that it runs, and waits at the gate.
-pub(crate) fn define_stuck(
+/// Defines a function whose host function reports that it runs and then waits at the gate.
+pub(crate) fn define_blocking(
     wpc: &WorkerProcedureCall,
     name: &str,
     limits: Limits,
 ) -> (Gate, Receiver<()>) {
     let gate = Gate::default();
     let (runs, running) = sync_channel(1_000);
-    let its_own = gate.clone();
+    let own_gate = gate.clone();
     wpc.define_host_function("waits", move |_, (): ()| {
         runs.send(()).unwrap();
-        its_own.wait();
+        own_gate.wait();
         Ok::<_, String>(())
     })
     .unwrap();
@@ -217,123 +242,4 @@ pub(crate) fn define_stuck(
     let module = module.grant_host_function("waits").limits(limits);
     wpc.define_worker_function(name, module).unwrap();
     (gate, running)
-}
-
-/// A global `tracing` subscriber that lets a guest's log line hurt the host: the one piece of
-/// foreign code that runs on a worker's thread. Lines: `panic the host`, `block the host`.
-pub(crate) mod treacherous_subscriber {
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::sync::{Condvar, Mutex, Once};
-    use tracing::field::{Field, Visit};
-    use tracing::span;
-    use tracing::{Event, Metadata, Subscriber};
-
-    /// Whether it panics when a worker reports that it is ready.
-    pub(crate) static PANICS_AT_START: AtomicBool = AtomicBool::new(false);
-    static BLOCKED: Mutex<bool> = Mutex::new(true);
-    static UNBLOCKED: Condvar = Condvar::new();
-
-    pub(crate) fn install() {
-        static ONCE: Once = Once::new();
-        ONCE.call_once(|| tracing::subscriber::set_global_default(Treacherous).unwrap());
-    }
-
-    /// A function of which the supervisor's first report blocks the subscriber.
-    pub(crate) const BLOCKING_FUNCTION: &str = "block_the_report";
-    static REPORT: Mutex<Report> = Mutex::new(Report::Awaited);
-    static REPORT_CHANGED: Condvar = Condvar::new();
-
-    #[derive(Debug, PartialEq)]
-    enum Report {
-        Awaited,
-        Blocked,
-        Released,
-    }
-
-    pub(crate) fn wait_for_blocked_report() {
-        let report = REPORT.lock().unwrap();
-        let awaited = |report: &mut Report| *report == Report::Awaited;
-        let (report, _) =
-            REPORT_CHANGED.wait_timeout_while(report, super::PATIENCE, awaited).unwrap();
-        assert_eq!(*report, Report::Blocked);
-    }
-
-    pub(crate) fn release_report() {
-        *REPORT.lock().unwrap() = Report::Released;
-        REPORT_CHANGED.notify_all();
-    }
-
-    fn block_report() {
-        let mut report = REPORT.lock().unwrap();
-        if *report == Report::Awaited {
-            *report = Report::Blocked;
-            REPORT_CHANGED.notify_all();
-        }
-        drop(REPORT_CHANGED.wait_while(report, |report| *report == Report::Blocked));
-    }
-
-    /// Whether this thread is the supervisor's, or one that runs the embedder's code in its place.
-    fn reports_for_supervisor() -> bool {
-        let thread = std::thread::current();
-        matches!(thread.name(), Some("wpc-supervisor" | "wpc-offload"))
-    }
-
-    /// Lets every blocked thread go on, for good.
-    pub(crate) fn unblock() {
-        *BLOCKED.lock().unwrap() = false;
-        UNBLOCKED.notify_all();
-    }
-
-    struct Treacherous;
-
-    struct Look;
-
-    impl Visit for Look {
-        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-            let text = format!("{value:?}");
-            if text.starts_with("WorkerReady") && PANICS_AT_START.load(Ordering::SeqCst) {
-                panic!("the start of a worker panics the subscriber, as a test wants it to");
-            }
-            if text.contains(BLOCKING_FUNCTION) && reports_for_supervisor() {
-                block_report();
-            }
-            if field.name() != "details" || !text.starts_with("GuestLog") {
-                return;
-            }
-            if text.contains("panic the host") {
-                panic!("a guest's log line panics the host, as a test wants it to");
-            }
-            if text.contains("block the host") {
-                let blocked = BLOCKED.lock().unwrap();
-                drop(UNBLOCKED.wait_while(blocked, |blocked| *blocked));
-            }
-        }
-    }
-
-    impl Subscriber for Treacherous {
-        fn enabled(&self, _: &Metadata<'_>) -> bool {
-            true
-        }
-        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-            span::Id::from_u64(1)
-        }
-        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-        fn event(&self, event: &Event<'_>) {
-            event.record(&mut Look);
-        }
-        fn enter(&self, _: &span::Id) {}
-        fn exit(&self, _: &span::Id) {}
-    }
-
-    /// A function `f` that logs this line and returns `()`.
-    pub(crate) fn logs(line: &str) -> wpc_host::WasmModule {
-        super::contract(&format!(
-            r#"(data (i32.const 16) "{line}")
-            (func (export "f") (param i32 i32) (result i64)
-                (call $log (i32.const 2) (i32.const 16) (i32.const {}))
-                i64.const 1)"#,
-            line.len()
-        ))
-    }
 }

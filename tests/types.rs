@@ -1,4 +1,4 @@
-//! Types that a module declares for constants and imports, against those that are defined.
+//! Types that a module declares for constants and imports, compared with the definitions.
 
 use crate::support::*;
 use serde::Serialize;
@@ -7,9 +7,9 @@ use wpc_abi::section::{Constant, Import, custom_section};
 use wpc_abi::text::{parse_signature, parse_type};
 use wpc_host::{Error, Options, WasmModule, WorkerProcedureCall};
 
-/// A module with these records in its section.
+/// A module with the given records in its section.
 fn recorded(text: &str, records: &[Vec<u8>]) -> WasmModule {
-    let mut bytes = wat::parse_str(text).unwrap();
+    let mut bytes = parse_wat(text);
     bytes.extend(custom_section(&records.concat()));
     WasmModule::new(bytes)
 }
@@ -26,7 +26,7 @@ fn import(module: &str, name: &str, signature: &str) -> Vec<u8> {
     Import::new(module, parse_signature(name, signature).unwrap()).record()
 }
 
-/// A function `f` that gives the bytes of the constant `LIMIT`, read as this type.
+/// A function `f` that returns the bytes of the constant `LIMIT`, declared with this type.
 fn reads_limit(ty: &str) -> WasmModule {
     let text = r#"(module
         (import "wpc" "wpc_constant" (func $constant (param i32 i32 i32 i32) (result i64)))
@@ -34,22 +34,22 @@ fn reads_limit(ty: &str) -> WasmModule {
         (data (i32.const 16) "LIMIT")
         (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
         (func (export "f") (param i32 i32) (result i64)
-            (i64.or (i64.const 274877906944) (i64.add (i64.const 1)
+            (i64.or (pack 64 0) (i64.add (i64.const 1)
                 (call $constant (i32.const 16) (i32.const 5) (i32.const 65) (i32.const 512))))))"#;
     recorded(text, &[constant("LIMIT", ty), function("f", &format!("() -> {ty}"))])
 }
 
-/// A dependency with a function `stem` of this signature, which gives back its arguments' bytes.
+/// A dependency with a function `stem` of this signature, which returns the bytes of its arguments.
 fn stemmer(signature: &str) -> WasmModule {
     let text = r#"(module
         (memory (export "memory") 1)
         (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 65)
         (func (export "stem") (param i32 i32) (result i64)
-            (i64.or (i64.const 274877906944) (i64.extend_i32_u (i32.add (local.get 1) (i32.const 1))))))"#;
+            (i64.or (pack 64 0) (i64.extend_i32_u (i32.add (local.get 1) (i32.const 1))))))"#;
     recorded(text, &[function("stem", signature)])
 }
 
-/// A function `index` that calls `stem` of this import module, declared like this, and gives back what it gives.
+/// A function `index` that calls `stem` of this import module, with the given declarations, and returns its result.
 fn indexes(module: &str, records: &[Vec<u8>]) -> WasmModule {
     let text = format!(
         r#"(module
@@ -57,66 +57,74 @@ fn indexes(module: &str, records: &[Vec<u8>]) -> WasmModule {
         (memory (export "memory") 1)
         (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
         (func (export "index") (param i32 i32) (result i64)
-            (i64.or (i64.const 274877906944)
+            (i64.or (pack 64 0)
                 (call $stem (local.get 0) (local.get 1) (i32.const 64) (i32.const 512)))))"#
     );
     recorded(&text, records).grant_host_function("stem")
 }
 
+/// The item of most errors here.
+const LIMIT: &str = r#"constant "LIMIT""#;
+
+/// Checks what the error names: the item, the module that declares its type, and the mismatch.
 #[track_caller]
-fn differs<T>(result: Result<T, Error>, told: &str) {
-    let Err(error) = result else { panic!("it is not refused: {told}") };
-    assert_eq!(error.code().as_str(), "type_mismatch", "{error}");
-    assert!(error.to_string().starts_with(told), "{error}");
+fn differs<T>(result: Result<T, Error>, expected: [&str; 3]) {
+    let error = result.map(drop).unwrap_err();
+    let Error::TypeMismatch { module, item, place, expected: declared, found } = &error else {
+        panic!("{error}")
+    };
+    let mismatch = format!("expected {declared}, found {found}");
+    let mismatch = if place.is_empty() { mismatch } else { format!("{place}: {mismatch}") };
+    assert_eq!([item, module, &mismatch], expected);
 }
 
-/// Defines it in every way there is.
+/// Defines the constant in every way.
 #[track_caller]
-fn refuses<T: Serialize>(wpc: &WorkerProcedureCall, value: T, ty: &str, told: &str) {
-    differs(wpc.define_worker_constant("LIMIT", &value), told);
+fn refuses<T: Serialize>(wpc: &WorkerProcedureCall, value: T, ty: &str, expected: [&str; 3]) {
+    differs(wpc.define_worker_constant("LIMIT", &value), expected);
     let value = serde_json::to_value(value).unwrap();
-    differs(wpc.define_worker_constant_json("LIMIT", ty, &value), told);
+    differs(wpc.define_worker_constant_json("LIMIT", ty, &value), expected);
 }
 
 #[test]
-fn a_constant_of_another_integer_type_than_its_module_reads_is_refused() {
+fn a_constant_of_another_integer_type_is_rejected() {
     let wpc = pool(1);
     wpc.define_worker_function("f", reads_limit("u32")).unwrap();
-    let told = r#"constant "LIMIT" does not have the type that is declared by function "f": expected `u32`, found `i64`"#;
-    refuses(&wpc, 3_i64, "i64", told);
-    assert!(wpc.call::<u32>("f", ()).is_err(), "it is not defined");
+    let mismatch = [LIMIT, r#"function "f""#, "expected `u32`, found `i64`"];
+    refuses(&wpc, 3_i64, "i64", mismatch);
+    assert!(wpc.call::<u32>("f", ()).is_err(), "the constant is not defined");
     wpc.define_worker_constant("LIMIT", &3_u32).unwrap();
-    // An update that is refused leaves what is there.
-    refuses(&wpc, 4_i64, "i64", told);
+    // A rejected update leaves the previous definition active.
+    refuses(&wpc, 4_i64, "i64", mismatch);
     assert_eq!(wpc.call::<u32>("f", ()).unwrap(), 3);
     wpc.define_worker_constant_json("LIMIT", "u32", &json!(5)).unwrap();
     assert_eq!(wpc.call::<u32>("f", ()).unwrap(), 5);
 }
 
 #[test]
-fn a_number_for_a_list_of_texts_is_refused() {
+fn a_number_for_a_list_of_strings_is_rejected() {
     let wpc = stopped(Options::default());
     wpc.define_worker_function("f", reads_limit("Vec<String>")).unwrap();
-    let told = r#"constant "LIMIT" does not have the type that is declared by function "f": expected `Vec<String>`, found `u32`"#;
-    refuses(&wpc, 0_u32, "u32", told);
+    let mismatch = [LIMIT, r#"function "f""#, "expected `Vec<String>`, found `u32`"];
+    refuses(&wpc, 0_u32, "u32", mismatch);
     wpc.define_worker_constant("LIMIT", &["a", "b"][..]).unwrap();
-    // Bytes that decode are of the type, whatever they might be besides.
+    // Encoded bytes are accepted if they decode as the type.
     wpc.define_worker_constant("LIMIT", &Vec::<u8>::new()).unwrap();
 }
 
 #[test]
-fn a_module_that_reads_a_constant_as_another_type_is_refused() {
+fn a_module_that_reads_a_constant_as_another_type_is_rejected() {
     let wpc = pool(1);
     wpc.define_worker_constant("LIMIT", &3_u32).unwrap();
     wpc.define_worker_function("f", reads_limit("u32")).unwrap();
-    let told = r#"constant "LIMIT" does not have the type that is declared by function "f": expected `i64`, found `u32`"#;
-    differs(wpc.define_worker_function("f", reads_limit("i64")), told);
+    let mismatch = [LIMIT, r#"function "f""#, "expected `i64`, found `u32`"];
+    differs(wpc.define_worker_function("f", reads_limit("i64")), mismatch);
     differs(
         wpc.define_worker_dependency("d", reads_limit("P { x: u8 }")),
-        r#"constant "LIMIT" does not have the type that is declared by dependency "d": expected `P`, found `u32`"#,
+        [LIMIT, r#"dependency "d""#, "expected `P`, found `u32`"],
     );
     assert_eq!(wpc.call::<u32>("f", ()).unwrap(), 3);
-    // A dependency that no function needs declares it as well, until it is forgotten.
+    // An unused dependency declares the constant as well, until it is undefined.
     wpc.define_worker_dependency("d", reads_limit("u32")).unwrap();
     wpc.undefine_worker_function("f");
     assert_eq!(code(wpc.define_worker_constant("LIMIT", "text")), "type_mismatch");
@@ -127,7 +135,7 @@ fn a_module_that_reads_a_constant_as_another_type_is_refused() {
 }
 
 #[test]
-fn the_field_that_differs_is_named() {
+fn a_mismatched_field_is_named() {
     #[derive(Serialize)]
     struct Comment {
         author: String,
@@ -143,63 +151,56 @@ fn the_field_that_differs_is_named() {
 }
 
 #[test]
-fn a_dependency_whose_function_has_other_types_is_refused() {
+fn a_dependency_with_other_types_is_rejected() {
     const STEM: &str = "(word: String) -> String";
     let wpc = pool(1);
     let declares =
         |signature: &str| indexes("wpc:stemmer", &[import("wpc:stemmer", "stem", signature)]);
-    let told = |place: &str| {
-        format!(
-            "function \"stem\" of dependency \"stemmer\" does not have the type that is declared by function \"index\": {place}"
-        )
-    };
+    let named =
+        |mismatch| [r#"function "stem" of dependency "stemmer""#, r#"function "index""#, mismatch];
     wpc.define_worker_dependency("stemmer", stemmer(STEM)).unwrap();
-    for (signature, place) in [
+    for (signature, mismatch) in [
         ("(word: u32) -> u64", "parameter 1: expected `u32`, found `String`"),
         ("(word: String) -> u64", "result: expected `u64`, found `String`"),
         ("() -> String", "number of parameters: expected 0, found 1"),
     ] {
-        differs(wpc.define_worker_function("index", declares(signature)), &told(place));
+        differs(wpc.define_worker_function("index", declares(signature)), named(mismatch));
     }
-    // Names of parameters do not matter.
+    // Names of parameters are not compared.
     wpc.define_worker_function("index", declares("(text: String) -> String")).unwrap();
     assert_eq!(wpc.call::<String>("index", ("running",)).unwrap(), "running");
-    // An update that is refused leaves what is there.
-    let place = "parameter 1: expected `String`, found `u32`";
+    // A rejected update leaves the previous definition active.
+    let mismatch = "parameter 1: expected `String`, found `u32`";
     let update = wpc.define_worker_dependency("stemmer", stemmer("(word: u32) -> u64"));
-    differs(update, &told(place));
+    differs(update, named(mismatch));
     assert_eq!(wpc.call::<String>("index", ("running",)).unwrap(), "running");
-    // A plain export has the types of its numbers.
+    // The types of a plain export are those of its numbers.
     wpc.undefine_worker_dependency("stemmer");
     let plain = wat(r#"(module (func (export "stem") (param i32) (result i32) local.get 0))"#);
-    let place = "parameter 1: expected `String`, found `i32`";
-    differs(wpc.define_worker_dependency("stemmer", plain), &told(place));
+    let mismatch = "parameter 1: expected `String`, found `i32`";
+    differs(wpc.define_worker_dependency("stemmer", plain), named(mismatch));
 }
 
 #[test]
-fn a_host_function_of_other_types_is_refused() {
+fn a_host_function_with_other_types_is_rejected() {
     let wpc = pool(1);
     let declares = |signature: &str| indexes("wpc-host", &[import("wpc-host", "stem", signature)]);
     wpc.define_worker_function("index", declares("(word: String) -> String")).unwrap();
-    let told = |place: &str| {
-        format!(
-            "host function \"stem\" does not have the type that is declared by function \"index\": {place}"
-        )
-    };
-    let place = "parameter 1: expected `String`, found `u32`";
+    let named = |mismatch| [r#"host function "stem""#, r#"function "index""#, mismatch];
+    let mismatch = "parameter 1: expected `String`, found `u32`";
     differs(
         wpc.define_host_function("stem", |_, (word,): (u32,)| Ok::<_, String>(u64::from(word))),
-        &told(place),
+        named(mismatch),
     );
     differs(
         wpc.define_async_host_function("stem", |_, (word,): (u32,)| async move {
             Ok::<_, String>(u64::from(word))
         }),
-        &told(place),
+        named(mismatch),
     );
     differs(
         wpc.define_host_function_json("stem", "(word: u32) -> u64", |_, _| Ok(json!(1))),
-        &told(place),
+        named(mismatch),
     );
     assert_eq!(code(wpc.call::<String>("index", ("a",))), "host_function_not_defined");
     wpc.define_host_function("stem", |_, (word,): (String,)| Ok::<_, String>(word + "!")).unwrap();
@@ -212,22 +213,22 @@ fn a_host_function_of_other_types_is_refused() {
     assert_eq!(wpc.call::<String>("index", ("a",)).unwrap(), "a!");
     differs(
         wpc.define_worker_function("index", declares("(word: String) -> u8")),
-        &told("result: expected `u8`, found `String`"),
+        named("result: expected `u8`, found `String`"),
     );
-    // Without schemas nothing is compared.
+    // Types without a schema are not compared.
     wpc.define_untyped_host_function("stem", |_, (word,): (u32,)| Ok::<_, String>(word)).unwrap();
     wpc.define_worker_function("index", declares("(word: String) -> u8")).unwrap();
 }
 
 #[test]
-fn what_a_module_does_not_declare_is_not_compared() {
+fn undeclared_types_are_not_compared() {
     let wpc = stopped(Options::default());
     wpc.define_worker_dependency("stemmer", stemmer("(word: String) -> String")).unwrap();
-    // Types are declared for something that it does not import.
+    // Types are declared for a function that the module does not import.
     let records = [
         import("wpc:other", "stem", "(word: u32) -> u64"),
         import("wpc:stemmer", "other", "(word: u32) -> u64"),
-        // As guests declared constants before they had types.
+        // Constants as older guests declared them, without types.
         b"\x02\x06\x05LIMIT".to_vec(),
     ];
     wpc.define_worker_function("index", indexes("wpc:stemmer", &records)).unwrap();
@@ -237,7 +238,7 @@ fn what_a_module_does_not_declare_is_not_compared() {
 }
 
 #[test]
-fn parts_of_a_module_that_do_not_agree_are_both_compared() {
+fn contradictory_declarations_of_a_module_are_both_compared() {
     let wpc = stopped(Options::default());
     let records = [constant("LIMIT", "u32"), constant("LIMIT", "i64")];
     wpc.define_worker_function("f", recorded(r#"(module (func (export "f")))"#, &records)).unwrap();
@@ -256,18 +257,21 @@ fn inspection_lists_types_of_constants_and_imports() {
         import("wpc:stemmer", "stem", "(word: Word { text: String }) -> String"),
         import("wpc:stemmer", "other", "(word: u32) -> u64"),
     ];
-    let told = indexes("wpc:stemmer", &records).inspect().unwrap();
-    assert_eq!(told.required_constants, ["FIRST", "LIMIT"]);
-    assert_eq!(json!(told.constant_types), json!({ "FIRST": "Comment", "LIMIT": "u32" }));
+    let information = indexes("wpc:stemmer", &records).inspect().unwrap();
+    assert_eq!(information.required_constants, ["FIRST", "LIMIT"]);
+    assert_eq!(json!(information.constant_types), json!({ "FIRST": "Comment", "LIMIT": "u32" }));
     assert_eq!(
-        json!(told.required_dependencies),
+        json!(information.required_dependencies),
         json!([{ "alias": "stemmer", "imports": ["stem"], "signatures": { "stem": "(word: Word) -> String" } }])
     );
-    let types: Vec<_> = told.types.iter().map(|ty| ty.definition.as_str()).collect();
+    let types: Vec<_> = information.types.iter().map(|ty| ty.definition.as_str()).collect();
     assert_eq!(types, [ty, "Word { text: String }"]);
     let records = [import("wpc-host", "stem", "(word: String) -> u8")];
-    let told = indexes("wpc-host", &records).inspect().unwrap();
-    assert_eq!(json!(told.host_function_signatures), json!({ "stem": "(word: String) -> u8" }));
+    let information = indexes("wpc-host", &records).inspect().unwrap();
+    assert_eq!(
+        json!(information.host_function_signatures),
+        json!({ "stem": "(word: String) -> u8" })
+    );
 }
 
 #[test]
@@ -289,14 +293,14 @@ fn guests_of_the_sdk_declare_types() {
     wpc.define_worker_module(guest("needy")).unwrap();
     assert_eq!(code(wpc.define_worker_constant("PREFIX", &3_u32)), "type_mismatch");
     wpc.define_worker_constant("PREFIX", "p").unwrap();
-    let told = guest("needy").inspect().unwrap();
-    assert_eq!(told.constant_types["PREFIX"], "String");
-    let dependency = &told.required_dependencies[0];
+    let information = guest("needy").inspect().unwrap();
+    assert_eq!(information.constant_types["PREFIX"], "String");
+    let dependency = &information.required_dependencies[0];
     assert_eq!(dependency.signatures["add"], "(a: i32, b: i32) -> i32");
     assert_eq!(dependency.signatures["echo_bytes"], "(bytes: Vec<u8>) -> Vec<u8>");
     // A type without a schema is not declared.
     assert_eq!(dependency.signatures["join"], "(import: ?, nothing: ?) -> String");
-    let told = guest("hosted").inspect().unwrap();
-    assert_eq!(told.host_function_signatures["lookup"], "(key: String) -> Option<String>");
-    assert_eq!(told.host_function_signatures["store"], "(key: String, value: String) -> ()");
+    let information = guest("hosted").inspect().unwrap();
+    assert_eq!(information.host_function_signatures["lookup"], "(key: String) -> Option<String>");
+    assert_eq!(information.host_function_signatures["store"], "(key: String, value: String) -> ()");
 }

@@ -1,5 +1,5 @@
-//! The original's nineteen tests, in their order, each by its meaning. Where the original's
-//! mechanism does not exist in WebAssembly, the test takes its nearest real counterpart and says so.
+//! The 19 test cases of the Node library, in their order. Where its mechanism does not exist in WebAssembly, the test
+//! covers the nearest counterpart and says so.
 
 use crate::support::*;
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use wpc_host::{CallOptions, Capability, Error, ErrorCode, Options, PendingCall};
 
 #[test]
-fn case_01_define_before_start_installs_on_start_and_supports_calls() {
+fn a_function_defined_before_start_is_installed_at_start() {
     let wpc = stopped(Options::default());
     let defined = wpc.define_worker_function("add", guest("sdk")).unwrap();
     assert_eq!(defined.installed_worker_count, 0);
@@ -17,19 +17,19 @@ fn case_01_define_before_start_installs_on_start_and_supports_calls() {
 }
 
 #[test]
-fn case_02_define_after_start_installs_across_existing_workers() {
+fn a_function_defined_after_start_is_installed_on_every_worker() {
     let wpc = pool(3);
     let defined = wpc.define_worker_function("add", guest("sdk")).unwrap();
     assert_eq!(defined.installed_worker_count, 3);
-    assert_eq!(homes::<i32>(&wpc, "add", (2, 3)).len(), 3, "each worker answered");
+    assert_eq!(workers_of_keys::<i32>(&wpc, "add", (2, 3)).len(), 3, "each worker answers");
 }
 
 #[test]
-fn case_03_function_hash_is_stable_for_an_unchanged_module_and_changes_when_redefined() {
+fn a_function_hash_changes_only_with_its_module() {
     let wpc = pool(1);
     let bytes = wat::parse_str(r#"(module (func (export "f") (result i32) i32.const 1))"#).unwrap();
     let hash = wpc.define_worker_function("g", &bytes).unwrap().function_hash_sha1;
-    assert_eq!(hash, wpc_host::FunctionHash::of(&bytes), "what `sha1sum` prints");
+    assert_eq!(hash, wpc_host::FunctionHash::of(&bytes), "it is the hash that `sha1sum` prints");
     let first = wpc.define_worker_function("f", replies("\\00\\02", 2)).unwrap();
     let again = wpc.define_worker_function("f", replies("\\00\\02", 2)).unwrap();
     assert_eq!(first.function_hash_sha1, again.function_hash_sha1);
@@ -39,11 +39,11 @@ fn case_03_function_hash_is_stable_for_an_unchanged_module_and_changes_when_rede
 }
 
 #[test]
-fn case_04_function_errors_propagate_with_name_message_and_stack() {
+fn a_function_error_arrives_with_name_message_and_stack() {
     let wpc = pool(1);
     define_sdk(&wpc, &["fails"]);
     let Err(Error::Guest { function, error, .. }) = wpc.call::<()>("fails", (3,)) else {
-        panic!("it fails")
+        panic!("the call should fail")
     };
     assert_eq!(function, "fails");
     assert_eq!(error.name, "TooSmall");
@@ -52,29 +52,29 @@ fn case_04_function_errors_propagate_with_name_message_and_stack() {
 }
 
 #[test]
-fn case_05_undefine_removes_the_function_and_prevents_future_calls() {
+fn an_undefined_function_cannot_be_called() {
     let wpc = pool(1);
     define_sdk(&wpc, &["add"]);
     assert!(wpc.undefine_worker_function("add"));
     assert!(wpc.get_remote_functions().is_empty());
     assert_eq!(code(wpc.call::<i32>("add", (1, 2))), "function_not_defined");
-    assert!(!wpc.undefine_worker_function("add"), "there is none any more");
+    assert!(!wpc.undefine_worker_function("add"), "it is not defined any more");
 }
 
 #[test]
-fn case_06_a_call_that_exceeds_its_time_limit_is_rejected() {
+fn a_call_that_exceeds_its_time_limit_is_rejected() {
     let wpc =
         pool_with(1, Options { call_timeout: Duration::from_millis(300), ..Options::default() });
     define_sdk(&wpc, &["spins"]);
     let Err(Error::Timeout { limit, ran, .. }) = wpc.call::<()>("spins", ()) else {
-        panic!("it times out")
+        panic!("the call should time out")
     };
     assert_eq!((limit, ran), (Duration::from_millis(300), true));
 }
 
-/// The original's function source fails to evaluate in the worker; here the module does not compile.
+/// In the Node library, the function's source fails to evaluate in the worker. Here, the module does not compile.
 #[test]
-fn case_07_failing_definitions_are_reported_as_events_and_workers_stay_alive() {
+fn a_failed_definition_is_reported_as_an_event_and_workers_keep_running() {
     let wpc = pool(1);
     let events = Recorder::new(&wpc);
     assert_eq!(code(wpc.define_worker_function("f", b"\0asm\x01\0\0\0\xff")), "invalid_module");
@@ -85,7 +85,7 @@ fn case_07_failing_definitions_are_reported_as_events_and_workers_stay_alive() {
 }
 
 #[test]
-fn case_08_call_errors_are_reported_and_the_worker_remains_callable() {
+fn a_call_error_is_reported_and_the_worker_remains_callable() {
     let wpc = pool(1);
     let events = Recorder::new(&wpc);
     define_sdk(&wpc, &["fails", "add"]);
@@ -96,14 +96,14 @@ fn case_08_call_errors_are_reported_and_the_worker_remains_callable() {
     assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
 }
 
-/// The original's function rejects a promise nobody handles; here the guest panics.
+/// In the Node library, the function leaves a rejected promise unhandled. Here, the guest panics.
 #[test]
-fn case_09_a_guests_panic_is_reported_with_its_message_and_the_worker_survives() {
-    let wpc = pool_with(1, hasty());
+fn a_guest_panic_is_reported_with_its_message_and_the_worker_survives() {
+    let wpc = pool_with(1, immediate_restarts());
     let events = Recorder::new(&wpc);
     define_sdk(&wpc, &["panics", "add"]);
     let Err(Error::Trap { reason, .. }) = wpc.call::<()>("panics", ("planned",)) else {
-        panic!("it traps")
+        panic!("the call should trap")
     };
     assert!(reason.contains("it was planned"), "{reason}");
     assert!(reason.contains("sdk/src/lib.rs:"), "{reason}");
@@ -111,9 +111,9 @@ fn case_09_a_guests_panic_is_reported_with_its_message_and_the_worker_survives()
     assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
 }
 
-/// The original's parent posts messages of the wrong shape; here the arguments are the wrong bytes.
+/// In the Node library, the parent posts messages of the wrong shape. Here, the arguments are invalid bytes.
 #[test]
-fn case_10_malformed_arguments_are_reported_and_the_worker_goes_on() {
+fn malformed_arguments_are_reported_and_the_worker_keeps_running() {
     let wpc = pool(1);
     let events = Recorder::new(&wpc);
     define_sdk(&wpc, &["join", "count"]);
@@ -127,7 +127,7 @@ fn case_10_malformed_arguments_are_reported_and_the_worker_goes_on() {
 }
 
 #[test]
-fn case_11_a_dependency_defined_before_start_is_reached_from_a_function() {
+fn a_dependency_defined_before_start_is_callable_from_a_function() {
     let wpc = stopped(Options::default());
     wpc.define_worker_constant("SERVICE_PREFIX", "api-v1").unwrap();
     wpc.define_worker_dependency("path_dep", guest("path")).unwrap();
@@ -140,7 +140,7 @@ fn case_11_a_dependency_defined_before_start_is_reached_from_a_function() {
 }
 
 #[test]
-fn case_12_a_dependency_defined_after_start_is_there_on_running_workers() {
+fn a_dependency_defined_after_start_is_installed_on_running_workers() {
     let wpc = pool(2);
     wpc.define_worker_function("WPCFunction2", guest("function2")).unwrap();
     assert_eq!(code(wpc.call::<String>("WPCFunction2", ())), "dependency_not_defined");
@@ -153,7 +153,7 @@ fn case_12_a_dependency_defined_after_start_is_there_on_running_workers() {
 }
 
 #[test]
-fn case_13_undefining_a_dependency_prevents_later_calls() {
+fn undefining_a_dependency_prevents_later_calls() {
     let wpc = pool(1);
     wpc.define_worker_constant("SERVICE_PREFIX", "p").unwrap();
     wpc.define_worker_dependency("path_dep", guest("path")).unwrap();
@@ -162,15 +162,15 @@ fn case_13_undefining_a_dependency_prevents_later_calls() {
     let Err(Error::DependencyNotDefined { function, alias }) =
         wpc.call::<String>("WPCFunction1", ("x",))
     else {
-        panic!("it is refused")
+        panic!("it should be rejected")
     };
     assert_eq!((function.as_str(), alias.as_str()), ("WPCFunction1", "path_dep"));
 }
 
-/// The original's module specifier cannot be loaded in the worker. Here a dependency that cannot be
-/// used at all is refused at once, and one whose start fails is told with worker and reason.
+/// In the Node library, the module specifier cannot be loaded in the worker. Here, an invalid dependency is rejected at
+/// once, and one whose start function fails is reported with the worker and the reason.
 #[test]
-fn case_14_dependency_failures_name_the_worker_and_what_failed() {
+fn a_dependency_failure_names_the_dependency_and_the_worker() {
     let wpc = pool(1);
     let events = Recorder::new(&wpc);
     let refused = wpc.define_worker_dependency("path_dep", b"\0asm\x01\0\0\0\xff").unwrap_err();
@@ -181,7 +181,7 @@ fn case_14_dependency_failures_name_the_worker_and_what_failed() {
     let caller = r#"(module (import "dep" "one" (func $one (result i32))) (func (export "f") (result i32) call $one))"#;
     wpc.define_worker_function("f", wat(caller)).unwrap();
     let Err(Error::Initialisation { function, reason }) = wpc.call::<i32>("f", ()) else {
-        panic!("it fails")
+        panic!("the call should fail")
     };
     assert_eq!(function, "f");
     assert!(
@@ -193,14 +193,14 @@ fn case_14_dependency_failures_name_the_worker_and_what_failed() {
 }
 
 #[test]
-fn case_15_a_replaced_worker_serves_calls_with_dependencies_again() {
-    treacherous_subscriber::install();
-    let wpc = pool_with(1, hasty());
+fn a_replaced_worker_serves_calls_with_dependencies_again() {
+    failing_subscriber::install();
+    let wpc = pool_with(1, immediate_restarts());
     let events = Recorder::new(&wpc);
     wpc.define_worker_constant("SERVICE_PREFIX", "p").unwrap();
     wpc.define_worker_dependency("path_dep", guest("path")).unwrap();
     wpc.define_worker_function("WPCFunction1", guest("function1")).unwrap();
-    wpc.define_worker_function("f", treacherous_subscriber::logs("panic the host")).unwrap();
+    wpc.define_worker_function("f", failing_subscriber::logs("panic the host")).unwrap();
     assert_eq!(wpc.call::<String>("WPCFunction1", ("/a",)).unwrap(), "p:a");
     let before = wpc.get_worker_health_states()[0].worker_id;
 
@@ -210,12 +210,12 @@ fn case_15_a_replaced_worker_serves_calls_with_dependencies_again() {
     events.wait_for_name("worker_restart_completed");
     let states = wpc.get_worker_health_states();
     assert_eq!(states.len(), 1);
-    assert_ne!(states[0].worker_id, before, "a replacement gets a number of its own");
+    assert_ne!(states[0].worker_id, before, "the replacement has a new id");
     assert_eq!(states[0].restart_attempt, 1);
 }
 
 #[test]
-fn case_16_constants_are_defined_and_read_by_functions() {
+fn constants_are_defined_and_read_by_functions() {
     let wpc = pool(2);
     define_sdk(&wpc, &["constant"]);
     wpc.define_worker_constant("A", "one").unwrap();
@@ -227,13 +227,13 @@ fn case_16_constants_are_defined_and_read_by_functions() {
     assert_eq!(wpc.get_worker_constants()[0].name, "A");
     assert!(wpc.undefine_worker_constant("A"));
     let Err(Error::Guest { error, .. }) = wpc.call::<String>("constant", ("A",)) else {
-        panic!("it fails")
+        panic!("the call should fail")
     };
     assert_eq!(error.name, "ConstantNotDefined");
 }
 
 #[test]
-fn case_17_parallel_calls_are_balanced_by_least_in_flight() {
+fn parallel_calls_are_balanced_by_least_in_flight() {
     let wpc = pool(3);
     wpc.define_worker_function("spins", spinner()).unwrap();
     let calls: Vec<PendingCall<()>> = (0..30).map(|_| wpc.submit("spins", ()).unwrap()).collect();
@@ -244,12 +244,12 @@ fn case_17_parallel_calls_are_balanced_by_least_in_flight() {
 }
 
 #[test]
-fn case_18_calls_are_rejected_when_every_worker_is_saturated() {
+fn calls_are_rejected_when_every_worker_is_saturated() {
     let wpc = pool_with(2, Options { max_pending_calls_per_worker: 2, ..Options::default() });
     wpc.define_worker_function("spins", spinner()).unwrap();
     let calls: Vec<PendingCall<()>> = (0..4).map(|_| wpc.submit("spins", ()).unwrap()).collect();
     let Err(Error::Saturated { function, limit }) = wpc.call::<()>("spins", ()) else {
-        panic!("it is refused")
+        panic!("it should be rejected")
     };
     assert_eq!((function.as_str(), limit), ("spins", 2));
     for call in calls {
@@ -260,23 +260,23 @@ fn case_18_calls_are_rejected_when_every_worker_is_saturated() {
     let result = wpc.call_with::<()>("spins", (), &options);
     assert!(
         matches!(result, Err(Error::Timeout { ran: true, .. })),
-        "there is room again: {result:?}"
+        "the call should get a slot: {result:?}"
     );
 }
 
 #[test]
-fn case_19_stop_workers_is_graceful_and_idempotent() {
+fn stop_workers_is_graceful_and_idempotent() {
     let wpc = pool(2);
     define_sdk(&wpc, &["add"]);
     let calls: BTreeMap<i32, PendingCall<i32>> =
         (0..100).map(|number| (number, wpc.submit("add", (number, 1)).unwrap())).collect();
     wpc.stop_workers();
     for (number, call) in calls {
-        assert_eq!(call.wait().unwrap(), number + 1, "accepted calls end");
+        assert_eq!(call.wait().unwrap(), number + 1, "accepted calls complete");
     }
     wpc.stop_workers();
     assert!(wpc.get_worker_health_states().is_empty());
     assert_eq!(code(wpc.call::<i32>("add", (1, 2))), "not_running");
     wpc.start_workers(1).unwrap();
-    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3, "definitions survived");
+    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3, "definitions survive a stop");
 }

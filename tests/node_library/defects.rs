@@ -1,4 +1,4 @@
-//! The original's twelve defects, in their order, each shown to be absent here.
+//! The 12 defects of the Node library, in their order. Each test shows that the defect is absent here.
 
 use crate::support::*;
 use std::collections::BTreeMap;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use wpc_host::{CallOptions, Error, HealthState, Options, PendingCall};
 
 #[test]
-fn defect_01_a_worker_heals_after_its_only_call_timed_out() {
+fn a_worker_recovers_after_its_only_call_timed_out() {
     let wpc = pool(1);
     define_sdk(&wpc, &["spins", "add"]);
     let options = CallOptions::new().time_limit(Duration::from_millis(5));
     assert_eq!(code(wpc.call_with::<()>("spins", (), &options)), "timeout");
     assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
-    // The very function that timed out comes back too, after its back-off.
+    // The function that timed out restarts too, after its backoff.
     assert_eq!(
         code(wpc.call_with::<()>(
             "spins",
@@ -22,33 +22,35 @@ fn defect_01_a_worker_heals_after_its_only_call_timed_out() {
         "timeout"
     );
     wpc.revive_worker_function("spins").unwrap();
-    let is_whole = |function: &wpc_host::FunctionInformation| function.installed_worker_count == 1;
-    assert!(wpc.get_remote_functions().iter().all(is_whole));
-    while wpc.get_worker_health_states()[0].health_state != HealthState::Ready {
+    let is_installed =
+        |function: &wpc_host::FunctionInformation| function.installed_worker_count == 1;
+    assert!(wpc.get_remote_functions().iter().all(is_installed));
+    eventually(|| {
         wpc.call::<i32>("add", (1, 2)).unwrap();
-    }
+        wpc.get_worker_health_states()[0].health_state == HealthState::Ready
+    });
 }
 
 #[test]
-fn defect_02_a_time_limit_stops_the_work_and_stop_does_not_wait_for_it() {
+fn a_time_limit_interrupts_the_work_and_stop_does_not_wait_for_it() {
     let forever = Duration::from_secs(86_400);
     let wpc = pool_with(1, Options { stop_timeout: forever, ..Options::default() });
     define_sdk(&wpc, &["spins", "add"]);
     let options = CallOptions::new().time_limit(Duration::from_millis(5));
     assert_eq!(code(wpc.call_with::<()>("spins", (), &options)), "timeout");
-    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3, "the same thread runs on");
+    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3, "the thread keeps serving");
     wpc.stop_workers();
 }
 
 #[test]
-fn defect_03_calls_do_not_die_behind_a_spinning_one() {
+fn calls_queued_behind_a_spinning_call_are_served() {
     let wpc = pool(2);
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
     let spinning = spin(&wpc, &events);
     let calls: Vec<PendingCall<i32>> = (0..50).map(|_| wpc.submit("quick", ()).unwrap()).collect();
     for call in calls {
-        assert_eq!(call.wait().unwrap(), 7, "it went to, or was moved to, the other worker");
+        assert_eq!(call.wait().unwrap(), 7, "the other worker runs the call");
     }
     assert!(!spinning.is_answered());
     spinning.cancel();
@@ -56,9 +58,9 @@ fn defect_03_calls_do_not_die_behind_a_spinning_one() {
 }
 
 #[test]
-fn defect_04_restarts_are_counted_from_the_last_answer_not_for_ever() {
+fn a_functions_restarts_are_counted_from_its_last_answer() {
     let wpc = pool(1);
-    wpc.define_worker_function("f", moody()).unwrap();
+    wpc.define_worker_function("f", traps_until_calm()).unwrap();
     for _ in 0..20 {
         wpc.define_worker_constant("calm", &()).unwrap();
         wpc.call::<()>("f", ()).unwrap();
@@ -70,10 +72,10 @@ fn defect_04_restarts_are_counted_from_the_last_answer_not_for_ever() {
 }
 
 #[test]
-fn defect_04_for_workers_too() {
-    treacherous_subscriber::install();
+fn a_workers_restarts_are_counted_from_its_last_answer() {
+    failing_subscriber::install();
     let wpc = pool(1);
-    wpc.define_worker_function("f", treacherous_subscriber::logs("panic the host")).unwrap();
+    wpc.define_worker_function("f", failing_subscriber::logs("panic the host")).unwrap();
     define_sdk(&wpc, &["add"]);
     for _ in 0..6 {
         assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
@@ -83,11 +85,11 @@ fn defect_04_for_workers_too() {
 }
 
 #[test]
-fn defect_05_replacing_workers_leaves_none_behind() {
-    treacherous_subscriber::install();
-    let wpc = pool_with(2, Options { max_restarts_per_worker: 100, ..hasty() });
+fn replacing_a_worker_does_not_leak_another() {
+    failing_subscriber::install();
+    let wpc = pool_with(2, Options { max_restarts_per_worker: 100, ..immediate_restarts() });
     let events = Recorder::new(&wpc);
-    wpc.define_worker_function("f", treacherous_subscriber::logs("panic the host")).unwrap();
+    wpc.define_worker_function("f", failing_subscriber::logs("panic the host")).unwrap();
     define_sdk(&wpc, &["add"]);
     for _ in 0..5 {
         assert_eq!(code(wpc.call::<()>("f", ())), "worker_lost");
@@ -98,7 +100,7 @@ fn defect_05_replacing_workers_leaves_none_behind() {
 }
 
 #[test]
-fn defect_06_a_refused_definition_changes_nothing_and_a_retry_is_refused_again() {
+fn a_rejected_definition_changes_nothing_and_a_retry_is_rejected_again() {
     let wpc = pool(1);
     define_sdk(&wpc, &["add"]);
     let before = wpc.get_remote_functions();
@@ -114,7 +116,7 @@ fn defect_06_a_refused_definition_changes_nothing_and_a_retry_is_refused_again()
 }
 
 #[test]
-fn defect_07_every_change_of_a_constant_is_seen() {
+fn every_change_of_a_constant_is_applied() {
     let wpc = pool(1);
     wpc.define_worker_function("f", constant_bytes()).unwrap();
     let maps =
@@ -129,7 +131,7 @@ fn defect_07_every_change_of_a_constant_is_seen() {
     }
 }
 
-/// A function `f` that replies with the constant `value`'s own bytes.
+/// A function `f` that replies with the bytes of the constant `value`.
 fn constant_bytes() -> wpc_host::WasmModule {
     wat(r#"(module
         (import "wpc" "wpc_constant" (func $constant (param i32 i32 i32 i32) (result i64)))
@@ -144,10 +146,10 @@ fn constant_bytes() -> wpc_host::WasmModule {
 }
 
 #[test]
-fn defect_08_a_graceful_stop_lets_running_calls_finish() {
+fn a_graceful_stop_lets_running_calls_finish() {
     let wpc = pool(1);
     let events = Recorder::new(&wpc);
-    // Runs for as long as it takes to count, some tens of milliseconds.
+    // Counts for between 10 and 100 ms.
     wpc.define_worker_function(
         "f",
         contract(
@@ -171,7 +173,7 @@ fn defect_08_a_graceful_stop_lets_running_calls_finish() {
 }
 
 #[test]
-fn defect_09_nothing_is_put_into_omitted_arguments() {
+fn omitted_arguments_are_rejected_and_not_filled_in() {
     let wpc = pool(1);
     define_sdk(&wpc, &["sum", "nothing"]);
     assert_eq!(code(call_encoded(&wpc, "sum", &())), "bad_arguments");
@@ -180,7 +182,7 @@ fn defect_09_nothing_is_put_into_omitted_arguments() {
 }
 
 #[test]
-fn defect_10_a_definition_made_during_the_start_reaches_every_worker() {
+fn a_definition_made_during_start_is_installed_on_every_worker() {
     let wpc = stopped(Options::default());
     let module = guest("sdk");
     std::thread::scope(|scope| {
@@ -193,11 +195,11 @@ fn defect_10_a_definition_made_during_the_start_reaches_every_worker() {
     for function in wpc.get_remote_functions() {
         assert_eq!(function.installed_worker_count, 8);
     }
-    assert_eq!(homes::<i32>(&wpc, "add", (1, 2)).len(), 8);
+    assert_eq!(workers_of_keys::<i32>(&wpc, "add", (1, 2)).len(), 8);
 }
 
 #[test]
-fn defect_11_errors_have_codes_and_wrong_options_are_refused_all_at_once() {
+fn errors_have_codes_and_every_invalid_option_is_reported_at_once() {
     let options = Options {
         call_timeout: Duration::ZERO,
         max_pending_calls_per_worker: 0,
@@ -206,25 +208,25 @@ fn defect_11_errors_have_codes_and_wrong_options_are_refused_all_at_once() {
     };
     let Err(Error::InvalidOptions { problems }) = wpc_host::WorkerProcedureCall::new(options)
     else {
-        panic!("they are refused")
+        panic!("they should be rejected")
     };
     assert_eq!(problems.len(), 3, "{problems:?}");
     let wpc = stopped(Options::default());
     let Err(Error::InvalidOptions { problems }) = wpc.start_workers(0) else {
-        panic!("it is refused")
+        panic!("it should be rejected")
     };
     assert!(problems[0].contains("between 1 and"), "{problems:?}");
     assert_eq!(code(wpc.call::<()>("f", ())), "not_running");
 }
 
 #[test]
-fn defect_12_a_failed_start_does_not_wait_for_the_stop_timeout() {
+fn a_failed_start_does_not_wait_for_the_stop_timeout() {
     let wpc = stopped(Options {
         start_timeout: Duration::from_nanos(1),
         stop_timeout: Duration::from_secs(86_400),
         ..Options::default()
     });
-    // Now and then sixty-four threads may be up by the time somebody looks.
+    // All 64 threads may be up before the timeout is checked, so try again.
     let cause = loop {
         match wpc.start_workers(64) {
             Ok(()) => wpc.stop_workers(),

@@ -1,0 +1,308 @@
+//! The function that `wpc call` and `wpc bench` call, with its definitions, and a pool that contains them.
+
+mod arguments;
+
+use crate::cache::Cache;
+use crate::constant::{self, Declared};
+use crate::deployment::Deployment;
+use crate::failure::Failure;
+use crate::file::{self, STANDARD_INPUT};
+use crate::limit_options::LimitOptions;
+use crate::manifest::Source;
+use crate::nearest::nearest;
+use crate::remedy::Interface;
+use crate::{grant, module_file};
+use arguments::{argument_types, value};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use wpc_host::{CallOptions, Error, Options, WasmModule, WorkerEvent, WorkerProcedureCall};
+
+pub(crate) use arguments::arguments_of;
+
+#[derive(clap::Args)]
+pub(crate) struct Target {
+    /// The module's file, or `-` for standard input. With a manifest or its folder, the manifest defines the
+    /// function's constants, dependencies, grants and limits.
+    file: PathBuf,
+    /// The export to call, as listed by `wpc inspect`; with a manifest, the function's name in it.
+    #[arg(required_unless_present = "manifest", default_value = "", hide_default_value = true)]
+    function: String,
+    /// The arguments as JSON; strings need no quotes. `@FILE` reads a file: its bytes for `Vec<u8>`, its JSON for
+    /// other types except strings. `@-` reads standard input.
+    #[arg(allow_negative_numbers = true)]
+    arguments: Vec<String>,
+    /// Use the definitions of this manifest, or of the one in this folder; replaces FILE.
+    #[arg(long, value_name = "MANIFEST")]
+    manifest: Option<PathBuf>,
+    /// Define a constant; may be given several times. Its type is the one that the module declares, as listed by
+    /// `wpc inspect`. Otherwise, integers need a type: `LIMIT:u32=3`.
+    #[arg(long = "const", value_name = "NAME[:TYPE]=JSON")]
+    constants: Vec<String>,
+    /// Define a dependency, with the same grants as the function; may be given several times.
+    #[arg(long = "dep", value_name = "ALIAS=FILE")]
+    dependencies: Vec<String>,
+    #[arg(long = "grant", value_name = "GRANT", help = grant::HELP)]
+    grants: Vec<String>,
+    /// Number of workers.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) workers: u16,
+    #[command(flatten)]
+    limits: LimitOptions,
+}
+
+/// The default time limit of a call.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// The entry point of a WASI program.
+const PROGRAM: &str = "_start";
+
+impl Target {
+    /// Assigns positional arguments: with `--manifest`, the first one is the function instead of the file.
+    pub(crate) fn resolve_positions(&mut self) {
+        if self.manifest.is_none() {
+            if Source::is_at(&self.file) {
+                self.manifest = Some(self.file.clone());
+            }
+            return;
+        }
+        let function = self.file.to_string_lossy().into_owned();
+        let first = std::mem::replace(&mut self.function, function);
+        if !first.is_empty() {
+            self.arguments.insert(0, first);
+        }
+    }
+
+    /// The interface that defines the function and its settings.
+    pub(crate) fn interface(&self) -> Interface {
+        if self.manifest.is_some() { Interface::Manifest } else { Interface::Options }
+    }
+
+    /// As [`Self::pool`], with the constants and dependencies of a manifest, and the function or the modules that may
+    /// define it.
+    fn pool_of(
+        &self,
+        manifest: &Path,
+        cache: &Cache,
+        outstanding: usize,
+        listener: impl Fn(&WorkerEvent) + Send + Sync + 'static,
+    ) -> Result<WorkerProcedureCall, Failure> {
+        for (option, is_given) in [
+            ("--dep", !self.dependencies.is_empty()),
+            ("--grant", !self.grants.is_empty()),
+            ("an option for a limit of the definition", self.limits.has_limit_of_definition()),
+        ] {
+            if is_given {
+                return Err(Failure::usage(format!(
+                    "{option} cannot be combined with a manifest; set it in \"{}\"",
+                    Source::path(manifest).display()
+                )));
+            }
+        }
+        let source = Source::read(manifest)?;
+        let mut manifest = source.parse()?;
+        manifest.keep_function(&self.function);
+        manifest.accept_outstanding(outstanding);
+        let deployment = Deployment::open(&source, &manifest, cache, listener)?;
+        let wpc = deployment.pool().clone();
+        let declared = deployment.declared_constants();
+        for text in &self.constants {
+            constant::define_from(&wpc, &declared, text)?;
+        }
+        wpc.start_workers(self.workers.into())?;
+        let functions = wpc.get_remote_functions();
+        let mut names = functions.iter().map(|function| function.name.as_str());
+        if names.clone().all(|name| name != self.function) {
+            let error = Error::FunctionNotDefined { function: self.function.clone() };
+            return Err(match nearest(&self.function, &mut names) {
+                Some(nearest) => {
+                    Failure::Misspelt { error: Box::new(error), nearest: nearest.to_owned() }
+                }
+                None => error.into(),
+            });
+        }
+        Ok(wpc)
+    }
+
+    /// Starts a pool with all definitions that accepts `outstanding` concurrent calls. `listener` receives its events.
+    pub(crate) fn pool(
+        &self,
+        cache: &Cache,
+        outstanding: usize,
+        shows_output: bool,
+        listener: impl Fn(&WorkerEvent) + Send + Sync + 'static,
+    ) -> Result<WorkerProcedureCall, Failure> {
+        if let Some(manifest) = &self.manifest {
+            return self.pool_of(manifest, cache, outstanding, listener);
+        }
+        let options = self.pool_options(cache, outstanding)?;
+        let wpc = WorkerProcedureCall::new(options.clone())?;
+        wpc.on_worker_event(listener).map_err(|error| {
+            Failure::machine(format!("failed to start the event thread: {error}"))
+        })?;
+        let limits = self.limits.limits();
+        let mut declared = Declared::default();
+        let mut dependencies = Vec::new();
+        for text in &self.dependencies {
+            let (alias, file) = split_dependency(text)?;
+            let module = module_file::read(file, &limits)?.limits(limits.clone());
+            declared.add(&module);
+            dependencies.push((alias, grant::apply(module, &self.grants, false)?));
+        }
+        let module = module_file::read(&self.file, &limits)?.export(&self.function).limits(limits);
+        let module = grant::apply(module, &self.grants, self.is_program() && shows_output)?;
+        declared.add(&module);
+        for text in &self.constants {
+            constant::define_from(&wpc, &declared, text)?;
+        }
+        for (alias, module) in dependencies {
+            wpc.define_worker_dependency(alias, module)?;
+        }
+        wpc.define_worker_function(&self.name(), module.clone())
+            .map_err(|error| self.with_nearest(error, &module, &options))?;
+        wpc.start_workers(self.workers.into())?;
+        Ok(wpc)
+    }
+
+    /// The pool's options, with only as many instances as its workers need for one function, because the pool reserves
+    /// address space for each instance.
+    fn pool_options(&self, cache: &Cache, outstanding: usize) -> Result<Options, Failure> {
+        /// The maximum for a pool.
+        const MAX_INSTANCES: usize = 10_000;
+        let defaults = cache.options()?;
+        let instances = usize::from(self.workers).saturating_mul(self.dependencies.len() + 1);
+        Ok(Options {
+            max_live_instances: u32::try_from(instances.min(MAX_INSTANCES)).unwrap_or(u32::MAX),
+            max_wasm_stack: self.limits.pool_stack(defaults.max_wasm_stack),
+            max_waiting_calls: defaults.max_waiting_calls.max(outstanding),
+            ..defaults
+        })
+    }
+
+    /// A valid function name derived from the export's name, which may be any string.
+    pub(crate) fn name(&self) -> String {
+        if wpc_abi::names::is_valid(&self.function) {
+            return self.function.clone();
+        }
+        let is_valid = |character: char| character.is_ascii_alphanumeric();
+        let name: String =
+            self.function.chars().map(|c| if is_valid(c) { c } else { '_' }).collect();
+        // With a prefix so that it is not empty, and within the maximum length of a name.
+        format!("export_{}", &name[..name.len().min(100)])
+    }
+
+    /// A definition's error, with the name that was probably meant.
+    fn with_nearest(&self, error: Error, module: &WasmModule, options: &Options) -> Failure {
+        let nearest = match &error {
+            Error::MissingExport { .. } => module.inspect_with(options).ok().and_then(|found| {
+                let names = found.functions.iter().map(|function| function.name.as_str());
+                nearest(&self.function, names).map(str::to_owned)
+            }),
+            _ => None,
+        };
+        match nearest {
+            Some(nearest) => Failure::Misspelt { error: Box::new(error), nearest },
+            None => error.into(),
+        }
+    }
+
+    /// Checks that standard input is used only once; `raw` if the arguments are read from it.
+    pub(crate) fn check_input(&self, raw: bool) -> Result<(), Failure> {
+        let is_input = |file: &Path| file.as_os_str() == STANDARD_INPUT;
+        let mut uses = Vec::new();
+        if is_input(&self.file) {
+            uses.push("the module `-`".to_owned());
+        }
+        for text in &self.dependencies {
+            let (alias, file) = split_dependency(text)?;
+            if is_input(file) {
+                uses.push(format!("--dep {alias}=-"));
+            }
+        }
+        uses.extend(self.arguments.iter().filter(|text| *text == "@-").cloned());
+        if raw {
+            uses.push("--raw".to_owned());
+        }
+        if self.grants.iter().any(|grant| grant == "stdin") {
+            uses.push("--grant stdin".to_owned());
+        }
+        match uses.as_slice() {
+            [] | [_] => Ok(()),
+            [one, other, ..] => {
+                Err(Failure::usage(format!("{one} and {other} both read standard input")))
+            }
+        }
+    }
+
+    pub(crate) fn options(&self) -> CallOptions {
+        // A manifest has its own time limits.
+        let default = self.manifest.is_none().then_some(TIME_LIMIT);
+        let mut options = CallOptions::new();
+        if let Some(limit) = self.limits.time_limit().or(default) {
+            options = options.time_limit(limit);
+        }
+        if let Some(fuel) = self.limits.fuel().filter(|_| self.manifest.is_some()) {
+            options = options.fuel(fuel);
+        }
+        options
+    }
+
+    /// Whether the target is a WASI program, whose result is its output.
+    pub(crate) fn is_program(&self) -> bool {
+        self.function == PROGRAM
+    }
+
+    /// The maximum size of the encoded arguments in bytes.
+    pub(crate) fn arguments_limit(&self) -> usize {
+        self.limits.limits().arguments
+    }
+
+    /// The encoded arguments. If all of them are byte vectors and strings, they are encoded without JSON.
+    pub(crate) fn encoded(&self, wpc: &WorkerProcedureCall) -> Result<Vec<u8>, Failure> {
+        let signature = self.signature(wpc);
+        let types = signature.as_deref().map(argument_types).unwrap_or_default();
+        let is_large = |ty: &&str| matches!(*ty, "String" | "Vec<u8>");
+        if types.len() != self.arguments.len() || !types.iter().all(is_large) {
+            return Ok(wpc.encode_json(&self.name(), &self.values(wpc)?)?);
+        }
+        let limits = self.limits.limits();
+        let mut encoded = Vec::new();
+        for (text, ty) in self.arguments.iter().zip(types) {
+            let bytes = match text.strip_prefix('@') {
+                Some(path) if ty == "Vec<u8>" => file::read_given(path.as_ref(), limits.arguments)?,
+                _ => match value(text, Some(ty), &limits)? {
+                    Value::String(text) if ty == "String" => text.into_bytes(),
+                    // Bytes given as a JSON array, or a value that the encoder rejects with an error.
+                    _ => return Ok(wpc.encode_json(&self.name(), &self.values(wpc)?)?),
+                },
+            };
+            let (length, used) = wpc_abi::reply::length(bytes.len());
+            encoded.extend_from_slice(&length[..used]);
+            encoded.extend_from_slice(&bytes);
+        }
+        Ok(encoded)
+    }
+
+    /// The function's signature if its module declares one.
+    fn signature(&self, wpc: &WorkerProcedureCall) -> Option<String> {
+        let name = self.name();
+        let mut functions = wpc.get_remote_functions().into_iter();
+        functions.find(|function| function.name == name)?.parameter_signature
+    }
+
+    /// The arguments of the command line, interpreted by the function's types.
+    pub(crate) fn values(&self, wpc: &WorkerProcedureCall) -> Result<Vec<Value>, Failure> {
+        let signature = self.signature(wpc);
+        let types = signature.as_deref().map(argument_types).unwrap_or_default();
+        let types = types.into_iter().map(Some).chain(std::iter::repeat(None));
+        let limits = self.limits.limits();
+        self.arguments.iter().zip(types).map(|(text, ty)| value(text, ty, &limits)).collect()
+    }
+}
+
+fn split_dependency(text: &str) -> Result<(&str, &Path), Failure> {
+    let parts = text.split_once('=');
+    let (alias, file) =
+        parts.ok_or_else(|| Failure::usage(format!("--dep {text}: expected ALIAS=FILE")))?;
+    Ok((alias, file.as_ref()))
+}
