@@ -1,5 +1,5 @@
-//! An application that hosts plug-ins: each with grants and limits of its own, replaced while calls
-//! run, and none able to hurt the others. It checks what it tells.
+//! An application that hosts plug-ins. Each has its own grants and limits, can be replaced while calls run, and cannot
+//! affect the others. The example checks its own output.
 //!
 //! cargo run --release --example plugin_host
 
@@ -13,12 +13,12 @@ use wpc_host::{WasmModule, WorkerEvent, WorkerProcedureCall};
 
 const WORKERS: usize = 2;
 
-/// How long an event is waited for. Far beyond what it takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The time limit for an event, far longer than it takes.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn main() -> Result<()> {
     let wpc = WorkerProcedureCall::new(Options {
-        // A plug-in that fails at once three times in a row on a worker is not tried there any more.
+        // After three failures in a row on a worker, a plug-in's circuit breaker opens there.
         max_restarts_per_worker: 2,
         restart_base_delay: Duration::from_millis(10),
         restart_jitter: Duration::ZERO,
@@ -35,11 +35,11 @@ fn main() -> Result<()> {
     outlive_a_bad_version(&wpc, &events)?;
 
     wpc.stop_workers();
-    println!("everything was as told");
+    println!("every check succeeded");
     Ok(())
 }
 
-/// What the application offers its plug-ins: a store that all of them share.
+/// Defines the host functions for plug-ins: a store that all of them share.
 fn define_store(wpc: &WorkerProcedureCall) -> Result<()> {
     let store = Arc::new(Mutex::new(HashMap::<String, String>::new()));
     let reads = Arc::clone(&store);
@@ -56,10 +56,10 @@ fn define_store(wpc: &WorkerProcedureCall) -> Result<()> {
 }
 
 fn define_plugins(wpc: &WorkerProcedureCall) -> Result<()> {
-    println!("plug-ins, each with what it needs and no more:");
+    println!("plug-ins and what each of them requires:");
     let small =
         Limits { memory: 32 << 20, time: Some(Duration::from_secs(2)), ..Limits::default() };
-    // Pixels need room.
+    // Images need more memory.
     let large = Limits { memory: 256 << 20, time: Some(Duration::from_secs(5)), ..small.clone() };
 
     wpc.define_worker_dependency("markdown", guest("markdown")?)?;
@@ -72,17 +72,18 @@ fn define_plugins(wpc: &WorkerProcedureCall) -> Result<()> {
     wpc.define_worker_function("visits", visits.clone())?;
     wpc.define_worker_function("visits_of_one_call", visits.isolate_calls())?;
 
-    // What was not granted is refused, and the remedy is the line that would grant it.
+    // An import without a grant is rejected, and the remedy names the call that grants it.
     let notes = guest("notes")?.limits(small).grant_host_function("kv_get");
     let Err(refused) = wpc.define_worker_module(notes.clone()) else {
         bail!("`notes` was not granted the store's `kv_set`")
     };
-    let remedy = refused.remedy().context("it can be granted")?;
+    let remedy = refused.remedy().context("the error has a remedy")?;
     println!("  refused: {refused}; {remedy}");
     wpc.define_worker_module(notes.grant_host_function("kv_set"))?;
 
     for function in wpc.get_remote_functions() {
-        let signature = function.parameter_signature.context("the SDK tells signatures")?;
+        let signature =
+            function.parameter_signature.context("guests of the SDK declare signatures")?;
         let needs = [
             function.required_host_functions,
             function.required_constants,
@@ -93,38 +94,41 @@ fn define_plugins(wpc: &WorkerProcedureCall) -> Result<()> {
     Ok(())
 }
 
-/// Five plug-ins in a row, two of them through dependencies.
+/// Calls five plug-ins, two of them through dependencies.
 fn publish_a_note(wpc: &WorkerProcedureCall) -> Result<()> {
-    println!("a note is redacted, kept, rendered, and packed with a picture:");
+    println!("a note is redacted, stored, rendered, and packed with an image:");
     let text = "# Hills\n\nAsk ann@example.org <script>alert(1)</script>";
     let redacted: String = wpc.call("redact", (text,))?;
     wpc.call::<()>("write_note", ("hills", redacted))?;
     let html: String = wpc.call("show_note", ("hills",))?;
     println!("  {}", html.trim_end().replace('\n', ""));
-    ensure!(!html.contains("ann@") && !html.contains("<script>"), "the page is safe");
+    ensure!(!html.contains("ann@") && !html.contains("<script>"), "the page should be safe");
 
     let picture = read("fixtures/images/hills.jpg")?;
     let small: Vec<u8> = wpc.call("thumbnail", (&picture, 64_u32))?;
     let (width, height): (u32, u32) = wpc.call("dimensions", (&small,))?;
     println!("  the thumbnail is {width} by {height}");
-    ensure!((width, height) == (64, 40), "it keeps the picture's ratio");
+    ensure!((width, height) == (64, 40), "the thumbnail should keep the aspect ratio");
 
     let files = vec![("hills.html", html.into_bytes()), ("hills.png", small)];
     let packed: Vec<u8> = wpc.call("pack", (&files,))?;
     let unpacked: Vec<(String, Vec<u8>)> = wpc.call("unpack", (&packed, 1_u32 << 20))?;
     println!("  the archive has {:?}", unpacked.iter().map(|(name, _)| name).collect::<Vec<_>>());
     let is_same = |(a, b): (&(&str, _), &(String, _))| a.0 == b.0 && a.1 == b.1;
-    ensure!(unpacked.len() == 2 && files.iter().zip(&unpacked).all(is_same), "all of it is there");
+    ensure!(
+        unpacked.len() == 2 && files.iter().zip(&unpacked).all(is_same),
+        "the archive should have every file"
+    );
 
-    // Guest errors are values: their sandboxes go on.
+    // An error that a guest returns does not affect its sandbox.
     match wpc.call::<Vec<u8>>("unpack", (&packed, 100_u32)) {
         Err(Error::Guest { error, .. }) if error.name == "TooLarge" => println!("  {error}"),
-        other => bail!("what unpacks to too much is refused, and not {other:?}"),
+        other => bail!("expected the error `TooLarge`, found {other:?}"),
     }
     Ok(())
 }
 
-/// State lasts as long as a sandbox: a worker's own, or a call's own.
+/// State lasts as long as its sandbox: that of a worker, or that of a single call.
 fn count_visits(wpc: &WorkerProcedureCall) -> Result<()> {
     let same_worker = CallOptions::new().affinity("a visitor");
     let count = |function: &str| -> Result<Vec<u64>, Error> {
@@ -132,11 +136,14 @@ fn count_visits(wpc: &WorkerProcedureCall) -> Result<()> {
     };
     let (by_worker, by_call) = (count("visits")?, count("visits_of_one_call")?);
     println!("a counter kept by a worker: {by_worker:?}; by each call: {by_call:?}");
-    ensure!(by_worker == [1, 2, 3] && by_call == [1, 1, 1], "isolation is as defined");
+    ensure!(
+        by_worker == [1, 2, 3] && by_call == [1, 1, 1],
+        "isolation should follow the definition"
+    );
     Ok(())
 }
 
-/// A third party's plug-in: a price with tax. `rest` is what it does beside.
+/// A third-party plug-in that adds tax to a price. `rest` is additional code.
 fn price(percent: u32, rest: &str) -> Result<WasmModule> {
     let text = format!(
         r#"(module (func (export "price") (param $net i64) (result i64) (local $n i32)
@@ -147,7 +154,7 @@ fn price(percent: u32, rest: &str) -> Result<WasmModule> {
 }
 
 fn replace_while_calls_run(wpc: &WorkerProcedureCall) -> Result<()> {
-    // The first version takes some milliseconds, so that it is still busy when it is replaced.
+    // The first version takes several milliseconds, so that it is still busy when it is replaced.
     let busy = "(loop $on (br_if $on (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 10000000))))";
     let old = wpc.define_worker_function("price", price(119, busy)?)?.function_hash_sha1;
     let before = submit_prices(wpc, 50)?;
@@ -155,13 +162,16 @@ fn replace_while_calls_run(wpc: &WorkerProcedureCall) -> Result<()> {
     let still_busy = before.iter().any(|call| !call.is_answered());
     let after = submit_prices(wpc, 50)?;
 
-    ensure!(still_busy && old != new, "it was replaced while calls ran");
+    ensure!(still_busy && old != new, "the function should be replaced while calls run");
     for (version, calls, expected) in [(old, before, 1190), (new, after, 1200)] {
         let count = calls.len();
         for call in calls {
-            let answer = call.wait_answer().context("no call fails")?;
-            ensure!(answer.value == expected, "by its own version's rule");
-            ensure!(answer.metadata.function_hash_sha1 == version, "by the version of its time");
+            let answer = call.wait_answer().context("no call should fail")?;
+            ensure!(answer.value == expected, "the value should be that of its version");
+            ensure!(
+                answer.metadata.function_hash_sha1 == version,
+                "the version should be the current one at submission"
+            );
         }
         println!("{count} prices of {expected} by {version}");
     }
@@ -182,9 +192,9 @@ fn outlive_a_bad_version(wpc: &WorkerProcedureCall, events: &Receiver<WorkerEven
         match wpc.call::<i64>("price", (net,)) {
             Err(Error::Held { .. }) => break,
             Err(Error::Trap { .. } | Error::Timeout { .. }) => net += 1,
-            other => bail!("it fails until it is held, and not {other:?}"),
+            other => bail!("expected failures until the circuit breaker opens, found {other:?}"),
         }
-        // The others serve on, on the same workers.
+        // Other functions keep serving on the same workers.
         ensure!(wpc.call::<String>("show_note", ("hills",))?.starts_with("<h1>"));
     }
     wait_for_each_worker(events, |event| matches!(event, EventDetails::SandboxHeld { .. }))?;
@@ -194,7 +204,10 @@ fn outlive_a_bad_version(wpc: &WorkerProcedureCall, events: &Receiver<WorkerEven
         functions.iter().find(|function| function.name == name).map(|it| it.installed_worker_count)
     };
     println!("  workers: {:?}", health().collect::<Vec<_>>());
-    ensure!(health().all(|state| state == HealthState::Degraded), "one function fails on them");
+    ensure!(
+        health().all(|state| state == HealthState::Degraded),
+        "a function should fail on every worker"
+    );
     ensure!(installed("price") == Some(0) && installed("redact") == Some(WORKERS));
 
     wpc.define_worker_function("price", price(121, "")?)?;
@@ -204,20 +217,20 @@ fn outlive_a_bad_version(wpc: &WorkerProcedureCall, events: &Receiver<WorkerEven
         |event| matches!(event, EventDetails::WorkerHealthStateChanged { health_state, .. } if *health_state == ready),
     )?;
     println!("a good version again; workers: {:?}", health().collect::<Vec<_>>());
-    ensure!(health().all(|state| state == ready), "nothing fails on them any more");
-    ensure!(wpc.call::<i64>("price", (1000_i64,))? == 1210, "it serves again");
+    ensure!(health().all(|state| state == ready), "every worker should be ready");
+    ensure!(wpc.call::<i64>("price", (1000_i64,))? == 1210, "the function should serve again");
     Ok(())
 }
 
-/// Waits for as many such events as there are workers, and tells of what happens to `price` until then.
+/// Waits for a matching event of each worker, and prints what happens to `price` until then.
 fn wait_for_each_worker(
     events: &Receiver<WorkerEvent>,
-    is_meant: impl Fn(&EventDetails) -> bool,
+    matches: impl Fn(&EventDetails) -> bool,
 ) -> Result<()> {
     let mut left = WORKERS;
     while left > 0 {
-        let event = events.recv_timeout(PATIENCE).context("the event did not come")?;
-        left -= usize::from(is_meant(&event.details));
+        let event = events.recv_timeout(EVENT_TIMEOUT).context("the event did not arrive")?;
+        left -= usize::from(matches(&event.details));
         match (&event.details, &event.error) {
             (EventDetails::CallExecutionFailed { function_name }, Some(error))
                 if function_name == "price" =>
@@ -228,7 +241,7 @@ fn wait_for_each_worker(
                 println!("  backs off for {} ms", restart_delay.as_millis());
             }
             (EventDetails::SandboxHeld { restart_attempts, .. }, _) => {
-                println!("  held after {restart_attempts} restarts");
+                println!("  the circuit breaker opened after {restart_attempts} restarts");
             }
             _ => {}
         }
@@ -236,9 +249,9 @@ fn wait_for_each_worker(
     Ok(())
 }
 
-/// The pool's events, to be waited for.
+/// The events of the pool.
 fn events(wpc: &WorkerProcedureCall) -> Result<Receiver<WorkerEvent>> {
-    // More than there are here. A listener that waited for room would cost events.
+    // More than this example has. A listener that blocks would lose events.
     let (sender, receiver) = sync_channel(4096);
     wpc.on_worker_event(move |event| {
         let _ = sender.try_send(event.clone());
@@ -253,5 +266,5 @@ fn guest(name: &str) -> Result<WasmModule> {
 
 fn read(path: &str) -> Result<Vec<u8>> {
     let path = format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read(&path).with_context(|| format!("`{path}` could not be read"))
+    std::fs::read(&path).with_context(|| format!("failed to read `{path}`"))
 }

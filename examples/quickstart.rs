@@ -1,4 +1,4 @@
-//! The whole surface in one go: constants, dependencies and functions, before and after start.
+//! Constants, dependencies and functions, defined before and after start.
 //!
 //! cargo run --release --example quickstart
 
@@ -15,18 +15,18 @@ fn main() -> anyhow::Result<()> {
 
     let listener = wpc.on_worker_event(print_event)?;
 
-    // A constant for functions to read, and a dependency they link to, before the workers start.
+    // A constant that functions read, and a dependency that they link to, before the workers start.
     wpc.define_worker_constant("SERVICE_PREFIX", "api-v1")?;
     wpc.define_worker_dependency("path_dep", guest("path")?)?;
     wpc.define_worker_function("WPCFunction1", guest("function1")?)?;
 
     wpc.start_workers(4)?;
 
-    // Another dependency after. It reads randomness, which has to be granted.
+    // Another dependency after the start. It uses randomness, which has to be granted.
     wpc.define_worker_dependency("crypto_dep", guest("crypto")?.grant(Capability::Random))?;
     wpc.define_worker_function("WPCFunction2", guest("function2")?)?;
 
-    // Each function carries the SHA-1 of its module.
+    // The information on a function has the SHA-1 of its module.
     println!("{:#?}", wpc.get_remote_functions());
     println!("{:#?}", wpc.get_worker_dependencies());
     println!("{:#?}", wpc.get_worker_constants());

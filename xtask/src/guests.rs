@@ -1,7 +1,7 @@
-//! Owns how guests become `.wasm`, and whether a committed `.wasm` is of today's sources.
+//! Builds the Rust guests, and checks that the committed `.wasm` files match their sources.
 //!
-//! The built files are committed, so that trying the project needs no wasm target; beside each
-//! folder of them lies a list of the hashes of what each was built from.
+//! The built files are committed, so that no wasm target is needed to try the project. Each folder has a list with the
+//! hashes of the sources of each file.
 
 use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
@@ -9,19 +9,19 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A folder of guests, where their `.wasm` is committed, and what they are built for.
+/// A folder of guests, the folder of the committed `.wasm` files, and the build target.
 const WORKSPACES: [(&str, &str, &str); 3] = [
     ("fixtures/guests", "fixtures/wasm", "wasm32-unknown-unknown"),
     ("fixtures/wasi", "fixtures/wasi/wasm", "wasm32-wasip1"),
     ("examples/guests", "examples/guests/wasm", "wasm32-unknown-unknown"),
 ];
 
-/// What every guest is built from, beside its own folder.
+/// Sources of every guest besides its own folder.
 pub(crate) const SHARED_SOURCES: [&str; 2] = ["wpc-abi", "wpc-guest-sdk"];
 
 pub(crate) const RECORD: &str = "sources.sha256";
 
-/// Builds every guest, puts it where it is committed, and records what it was built from.
+/// Builds every guest into the committed folder, and records the hashes of its sources.
 pub(crate) fn rebuild(root: &Path) -> Result<()> {
     for (sources, committed, target) in WORKSPACES {
         let committed = root.join(committed);
@@ -32,7 +32,7 @@ pub(crate) fn rebuild(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Builds every guest into `out`, in folders named as the committed ones are.
+/// Builds every guest into `out`, in folders with the same names as the committed ones.
 pub(crate) fn build_into(root: &Path, out: &Path) -> Result<()> {
     for (sources, committed, target) in WORKSPACES {
         build(root, &root.join(sources), target, &out.join(committed))?;
@@ -46,14 +46,13 @@ fn build(root: &Path, sources: &Path, target: &str, out: &Path) -> Result<()> {
         let built = build_guest(root, sources, &name, target, &[])?;
         let to = out.join(format!("{name}.wasm"));
         let size = std::fs::copy(&built, &to)
-            .with_context(|| format!("`{}` was not built", built.display()))?;
+            .with_context(|| format!("failed to build `{}`", built.display()))?;
         println!("{size:>9} bytes  {}", to.strip_prefix(root).unwrap_or(&to).display());
     }
     Ok(())
 }
 
-/// Builds one guest by itself, so that it gets no feature that another one asks for, and says where it
-/// lies.
+/// Builds one guest alone, so that features of other guests do not affect it, and returns its path.
 pub(crate) fn build_guest(
     root: &Path,
     sources: &Path,
@@ -71,15 +70,15 @@ pub(crate) fn build_guest(
         .args(["build", "--release", "--locked", "--package", name, "--target", target])
         .arg("--target-dir")
         .arg(&target_dir)
-        // Panic messages carry paths: the machine's own must not get into what is committed.
+        // Panic messages contain paths. Paths of this machine must not be in committed files.
         .env("CARGO_ENCODED_RUSTFLAGS", remap_flags(root)?)
         .envs(environment.iter().copied())
         .current_dir(sources)
         .status()
-        .context("cargo could not be started")?;
+        .context("failed to start cargo")?;
     ensure!(
         status.success(),
-        "guest `{name}` in `{}` did not build; if the target is missing: rustup target add {target}",
+        "failed to build guest `{name}` in `{}`; if the target is missing: rustup target add {target}",
         sources.display()
     );
     Ok(target_dir.join(target).join("release").join(format!("{name}.wasm")))
@@ -96,15 +95,15 @@ pub(crate) fn remap_flags(root: &Path) -> Result<String> {
     Ok(flags.join("\x1f"))
 }
 
-/// What compiles the C libraries that guests use through packages: a clang that knows WebAssembly,
-/// which Apple's does not. `None` where no guest has any, or where somebody chose already.
+/// The compiler for C libraries that guests use through packages: a clang with WebAssembly support, which Apple's
+/// lacks. `None` if no guest uses a C library, or if the environment already names a compiler.
 fn c_compiler(sources: &Path, target: &str) -> Result<Option<String>> {
     let lock = std::fs::read_to_string(sources.join("Cargo.lock"))?;
     let variable = c_compiler_variable(target);
     if !lock.contains("\nname = \"cc\"\n") || std::env::var_os(&variable).is_some() {
         return Ok(None);
     }
-    // Some systems have it under its version only; the newest first, down to one that Debian 12 has.
+    // Some systems have only versioned names. The newest is first, and the last is that of Debian 12.
     let numbered = (14..=30).rev().map(|version| format!("clang-{version}"));
     let mut candidates = std::iter::once("clang".to_owned()).chain(numbered);
     let found = candidates.find(|candidate| {
@@ -113,14 +112,14 @@ fn c_compiler(sources: &Path, target: &str) -> Result<Option<String>> {
     });
     let found = found.with_context(|| {
         format!(
-            "a guest in `{}` uses a C library, and there is no clang that compiles for WebAssembly; install one (`apt install clang`, `brew install llvm`), on the path or named in `{variable}`",
+            "a guest in `{}` uses a C library, but no clang with WebAssembly support was found; install one (`apt install clang`, `brew install llvm`) on the path or set `{variable}`",
             sources.display()
         )
     })?;
     Ok(Some(found))
 }
 
-/// Where the crate `cc` looks for a target's compiler.
+/// The environment variable in which the crate `cc` looks for a target's compiler.
 fn c_compiler_variable(target: &str) -> String {
     format!("CC_{}", target.replace('-', "_"))
 }
@@ -139,7 +138,7 @@ fn guest_names(sources: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// A line for each guest: the hash of all it is built from, that of what was built, and its name.
+/// A line for each guest: the hash of its sources, the hash of the built file, and its name.
 fn record(root: &Path, sources: &Path, committed: &Path) -> Result<String> {
     let mut lines = String::new();
     for name in guest_names(sources)? {
@@ -156,22 +155,22 @@ fn record(root: &Path, sources: &Path, committed: &Path) -> Result<String> {
     Ok(lines)
 }
 
-/// One hash of all these files, their names, and what they inherit from the workspace.
+/// One hash of these files, their names, and what they inherit from the workspace.
 pub(crate) fn hash_files(root: &Path, mut files: Vec<PathBuf>) -> Result<String> {
     files.sort();
     let mut hash = Sha256::new();
     hash.update(inherited(root)?);
     for file in files {
         let path = file.strip_prefix(root)?.to_string_lossy().into_owned();
-        let bytes = std::fs::read(&file).with_context(|| format!("`{path}` could not be read"))?;
+        let bytes = std::fs::read(&file).with_context(|| format!("failed to read `{path}`"))?;
         hash.update(format!("{path}\n{}\n", bytes.len()));
         hash.update(bytes);
     }
     Ok(hex(&hash.finalize()))
 }
 
-/// The lines of the workspace's manifest that the shared crates inherit: the package's own and the
-/// dependencies'. What else changes there changes no guest.
+/// The lines of the workspace's manifest that the shared crates inherit: package fields and dependencies. Other changes
+/// of the manifest do not affect guests.
 fn inherited(root: &Path) -> Result<String> {
     const DEPENDENCIES: [&str; 9] = [
         "postcard ",
@@ -203,10 +202,10 @@ fn inherited(root: &Path) -> Result<String> {
     Ok(lines)
 }
 
-/// Sources and manifests; tests of the shared crates change no guest.
+/// Collects sources and manifests. Tests of the shared crates do not affect guests.
 pub(crate) fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in std::fs::read_dir(folder)
-        .with_context(|| format!("`{}` could not be read", folder.display()))?
+        .with_context(|| format!("failed to read `{}`", folder.display()))?
     {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -237,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_committed_guest_is_of_todays_sources() {
+    fn every_committed_guest_matches_its_sources() {
         let root = crate::root().unwrap();
         for (sources, committed, _) in WORKSPACES {
             let committed = root.join(committed);

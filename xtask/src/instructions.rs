@@ -1,14 +1,13 @@
-//! How many instructions a call takes, which says what clocks on shared machines cannot: by the same compiler, for
-//! the same kind of processor, the same work takes about the same number. The numbers are recorded in the repository and
-//! compared with.
+//! Counts the instructions of calls and compares them with the recorded numbers. With the same compiler and kind of
+//! processor, the count of the same work is nearly constant, unlike times on shared machines.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-/// What is counted, by two numbers of rounds: what the second takes more is theirs alone, and start and end
-/// cancel. Each with how many calls a round has.
+/// What is counted: the kind, two numbers of rounds, and the calls in a round. The difference between both runs is the
+/// cost of the additional rounds, because start and end cancel out.
 const KINDS: [(&str, [u64; 2], u64); 3] = [
     ("local-add", [1_000, 11_000], 1),
     ("local-echo", [1_000, 11_000], 1),
@@ -17,8 +16,8 @@ const KINDS: [(&str, [u64; 2], u64); 3] = [
 
 const RECORD: &str = "tools/bench/instructions.txt";
 
-/// How far a number may lie from the recorded one. *Seen* without a cause in the code: +0.9, +0.4 and -1.7 %; the size of
-/// the environment moves the stack, and with it what is counted.
+/// The accepted deviation from the recorded number. Deviations of +0.9, +0.4 and -1.7 % were *seen* without a change of
+/// the code: the size of the environment moves the stack, which affects the count.
 const TOLERANCE: f64 = 0.02;
 
 const HEAD: &str = "\
@@ -27,7 +26,7 @@ const HEAD: &str = "\
 # `submit` is a call on a worker, on both threads, with 1,000 outstanding.
 ";
 
-/// Counts and writes.
+/// Counts and records the numbers.
 pub(crate) fn record(root: &Path, counted: &Path) -> Result<()> {
     let mut record = HEAD.to_owned();
     for (kind, count) in count_all(counted)? {
@@ -37,7 +36,7 @@ pub(crate) fn record(root: &Path, counted: &Path) -> Result<()> {
     std::fs::write(root.join(RECORD), record).with_context(|| RECORD.to_owned())
 }
 
-/// Counts and compares.
+/// Counts and compares with the recorded numbers.
 pub(crate) fn check(root: &Path, counted: &Path) -> Result<()> {
     let record = std::fs::read_to_string(root.join(RECORD)).with_context(|| RECORD.to_owned())?;
     let mut departures = Vec::new();
@@ -54,7 +53,7 @@ pub(crate) fn check(root: &Path, counted: &Path) -> Result<()> {
     }
     ensure!(
         departures.is_empty(),
-        "{} departed by more than {:.0} % from {RECORD}: find out why, then `cargo xtask instructions --record`",
+        "{} deviates by more than {:.0} % from {RECORD}: find the cause, then run `cargo xtask instructions --record`",
         departures.join(", "),
         TOLERANCE * 100.0
     );
@@ -64,8 +63,8 @@ pub(crate) fn check(root: &Path, counted: &Path) -> Result<()> {
 fn recorded(record: &str, kind: &str) -> Result<f64> {
     let lines = record.lines().filter(|line| !line.starts_with('#'));
     let count = lines.filter_map(|line| line.split_once(' ')).find(|(of, _)| *of == kind);
-    let (_, count) = count.with_context(|| format!("{RECORD} has no {kind}"))?;
-    count.trim().parse().with_context(|| format!("{kind} in {RECORD} is a number"))
+    let (_, count) = count.with_context(|| format!("{kind} is missing in {RECORD}"))?;
+    count.trim().parse().with_context(|| format!("{kind} in {RECORD} must be a number"))
 }
 
 fn count_all(counted: &Path) -> Result<Vec<(&'static str, f64)>> {
@@ -81,7 +80,7 @@ fn count_all(counted: &Path) -> Result<Vec<(&'static str, f64)>> {
         .collect()
 }
 
-/// All instructions of a run.
+/// The instructions of a whole run.
 fn count(counted: &Path, kind: &str, rounds: u64) -> Result<u64> {
     let ran = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
@@ -89,17 +88,17 @@ fn count(counted: &Path, kind: &str, rounds: u64) -> Result<u64> {
         .args([kind, &rounds.to_string()])
         .env("RUST_BACKTRACE", "0")
         .output()
-        .context("valgrind could not be started; it is a package of most systems")?;
-    let said = String::from_utf8_lossy(&ran.stderr);
+        .context("failed to start valgrind; install its package")?;
+    let output = String::from_utf8_lossy(&ran.stderr);
     if !ran.status.success() {
-        bail!("{kind} failed under valgrind:\n{said}");
+        bail!("{kind} failed under valgrind:\n{output}");
     }
-    collected(&said).with_context(|| format!("valgrind told no number:\n{said}"))
+    collected(&output).with_context(|| format!("valgrind reported no count:\n{output}"))
 }
 
 /// The number in `==1== Collected : 484320046`.
-fn collected(said: &str) -> Option<u64> {
-    let line = said.lines().find_map(|line| line.split_once("Collected :"))?;
+fn collected(output: &str) -> Option<u64> {
+    let line = output.lines().find_map(|line| line.split_once("Collected :"))?;
     line.1.trim().parse().ok()
 }
 
@@ -108,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_record_has_a_number_for_everything_that_is_counted() {
+    fn the_record_has_a_number_for_every_kind() {
         let record = include_str!("../../tools/bench/instructions.txt");
         for (kind, _, _) in KINDS {
             assert!(recorded(record, kind).unwrap() > 100.0, "{kind}");
@@ -118,9 +117,9 @@ mod tests {
     }
 
     #[test]
-    fn the_number_is_found_in_what_valgrind_says() {
-        let said = "==7== Events    : Ir\n==7== Collected : 484320046\n==7==\n==7== I   refs:  484,320,046\n";
-        assert_eq!(collected(said), Some(484_320_046));
+    fn the_count_is_parsed_from_the_output_of_valgrind() {
+        let output = "==7== Events    : Ir\n==7== Collected : 484320046\n==7==\n==7== I   refs:  484,320,046\n";
+        assert_eq!(collected(output), Some(484_320_046));
         assert_eq!(collected("==7== killed"), None);
     }
 }

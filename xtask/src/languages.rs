@@ -1,5 +1,4 @@
-//! Owns how the guests in other languages become `.wasm`: by `wpc build`, as their authors would make
-//! them, with the compilers that the machine has.
+//! Builds the guests in other languages with `wpc build`, as their authors would, with the compilers of this machine.
 
 use crate::guests::{RECORD, SHARED_SOURCES, collect_files, hash_files, hex, remap_flags};
 use anyhow::{Context as _, Result, ensure};
@@ -11,7 +10,7 @@ use std::process::Command;
 const SOURCES: &str = "examples/languages";
 const BUILT: &str = "examples/languages/wasm";
 
-/// A project, what it is built for where it does not tell that itself, and what the module is called.
+/// A project, its target unless the project declares it, and the name of the module.
 const PROJECTS: [(&str, Option<&str>, &str); 7] = [
     ("assemblyscript", None, "assemblyscript"),
     ("c", None, "c"),
@@ -22,22 +21,22 @@ const PROJECTS: [(&str, Option<&str>, &str); 7] = [
     ("zig", None, "zig"),
 ];
 
-/// Builds every guest where it is committed, and records what it was built from.
+/// Builds every guest into the committed folder, and records the hashes of its sources.
 pub(crate) fn rebuild(root: &Path) -> Result<()> {
     build_into(root, root)?;
     std::fs::write(root.join(BUILT).join(RECORD), record(root)?)?;
     Ok(())
 }
 
-/// Builds every guest into `out`, in a folder named as the committed one is.
+/// Builds every guest into `out`, in a folder with the same name as the committed one.
 pub(crate) fn build_into(root: &Path, out: &Path) -> Result<()> {
     let wpc = command(root)?;
     let npm = Command::new("npm")
         .args(["ci", "--silent"])
         .current_dir(root.join(SOURCES).join("assemblyscript"))
         .status()
-        .context("npm, which AssemblyScript comes by, could not be started")?;
-    ensure!(npm.success(), "AssemblyScript's compiler could not be installed");
+        .context("failed to start npm, which installs AssemblyScript")?;
+    ensure!(npm.success(), "failed to install the compiler of AssemblyScript");
     let out = out.join(BUILT);
     std::fs::create_dir_all(&out)?;
     for (project, target, name) in PROJECTS {
@@ -50,25 +49,25 @@ pub(crate) fn build_into(root: &Path, out: &Path) -> Result<()> {
             .env("CARGO_TARGET_DIR", root.join("target/guests"))
             .env("CARGO_ENCODED_RUSTFLAGS", remap_flags(root)?)
             .status()
-            .context("`wpc` could not be started")?;
-        ensure!(built.success(), "`{name}` did not build");
+            .context("failed to start `wpc`")?;
+        ensure!(built.success(), "failed to build `{name}`");
     }
     Ok(())
 }
 
-/// The command, as the tests have it too: one set of features serves both.
+/// The `wpc` binary, built with the same features as for the tests, so that it is compiled once.
 fn command(root: &Path) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .args(["build", "--quiet", "--locked", "--workspace", "--bins"])
         .current_dir(root)
         .status()
-        .context("cargo could not be started")?;
-    ensure!(built.success(), "the command did not build");
+        .context("failed to start cargo")?;
+    ensure!(built.success(), "failed to build `wpc`");
     Ok(crate::target_folder()?.join("debug/wpc"))
 }
 
-/// A line for each module: the hash of all it is built from, that of what was built, and its name.
+/// A line for each module: the hash of its sources, the hash of the built file, and its name.
 fn record(root: &Path) -> Result<String> {
     let mut lines = String::new();
     for (project, _, name) in PROJECTS {
@@ -97,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_committed_guest_is_of_todays_sources() {
+    fn every_committed_guest_matches_its_sources() {
         let root = crate::root().unwrap();
         let recorded = std::fs::read_to_string(root.join(BUILT).join(RECORD)).unwrap();
         assert_eq!(

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// A module's layer by its name; the lowest is the last in the document.
 type Layers = BTreeMap<String, usize>;
 
-/// The rows of the first table after `heading`. A row without a layer of its own belongs to the one above it.
+/// The rows of the first table after `heading`. A row without a layer belongs to that of the row above.
 fn layers(document: &str, heading: &str) -> Layers {
     let (_, section) = document.split_once(heading).expect("the section exists");
     let rows = section

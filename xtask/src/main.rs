@@ -1,4 +1,4 @@
-//! The project's own chores: `cargo xtask` lists them.
+//! The project's development tasks. `cargo xtask` lists them.
 
 mod guests;
 mod instructions;
@@ -12,21 +12,21 @@ use std::path::PathBuf;
 use std::process::Command;
 
 const USAGE: &str = "\
-cargo xtask guests              builds every guest and records what it was built from
+cargo xtask guests              builds every guest and records the hashes of its sources
 cargo xtask guests --out DIR    builds every guest into DIR and records nothing
 cargo xtask languages [--out DIR]
                                 the same for the guests of examples/languages, with the compilers of each
-cargo xtask sizes               builds small guests and prints what of their size is the SDK's
-cargo xtask bench [--json FILE] what calls cost, each row against its floor in the same run
+cargo xtask sizes               builds small guests and prints the SDK's share of their size
+cargo xtask bench [--json FILE] measures calls against baselines in the same run
 cargo xtask bench growth [--json FILE]
-                                how costs grow with functions, workers, calls, dependencies, definitions
-cargo xtask bench bulk          how long bulk memory instructions keep a worker past a limit
+                                measures scaling with functions, workers, calls, dependencies, definitions
+cargo xtask bench bulk          measures how long bulk memory instructions occupy a worker past a limit
 cargo xtask bench plot FILE... [--out DIR]
-                                draws what growth wrote, as SVG into docs/performance
+                                draws results of growth as SVG into docs/performance
 cargo xtask instructions [--record]
-                                how many instructions calls take, against the recorded numbers
+                                counts the instructions of calls and compares with the recorded numbers
 cargo xtask soak [--seconds N] [--seed S]
-                                mixes everything the host can meet and checks what must hold";
+                                mixes calls, failures and changes at random and checks invariants";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -49,40 +49,40 @@ fn main() -> Result<()> {
             println!("{USAGE}");
             Ok(())
         }
-        other => bail!("no such chore: {}\n\n{USAGE}", other.join(" ")),
+        other => bail!("unknown task: {}\n\n{USAGE}", other.join(" ")),
     }
 }
 
 fn run_release(program: &str, arguments: &[&str]) -> Result<()> {
     let ran = Command::new(built(program)?)
         .args(arguments)
-        // A trace would be looked for at every error that is made.
+        // With a backtrace, every created error would capture one.
         .env("RUST_BACKTRACE", "0")
         .status()
-        .with_context(|| format!("`{program}` could not be started"))?;
+        .with_context(|| format!("failed to start `{program}`"))?;
     ensure!(ran.success(), "`{program}` failed");
     Ok(())
 }
 
-/// A program of a crate of its own, so that the other chores need not wait for Wasmtime. It is built together with
-/// the workspace's examples: one set of features serves all, and Wasmtime is compiled once.
+/// Builds a program of another crate, so that other tasks need not compile Wasmtime. It is built together with the
+/// workspace's examples: with one set of features, Wasmtime is compiled once.
 fn built(program: &str) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .args(["build", "--quiet", "--release", "--locked", "--workspace", "--bins", "--examples"])
         .current_dir(root()?)
         .status()
-        .context("cargo could not be started")?;
-    ensure!(built.success(), "`{program}` did not build");
+        .context("failed to start cargo")?;
+    ensure!(built.success(), "failed to build `{program}`");
     Ok(target_folder()?.join("release").join(program))
 }
 
-/// Where cargo puts what it builds.
+/// Cargo's target folder.
 fn target_folder() -> Result<PathBuf> {
     Ok(std::env::var_os("CARGO_TARGET_DIR").map_or(root()?.join("target"), PathBuf::from))
 }
 
 fn root() -> Result<PathBuf> {
     let xtask = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    Ok(xtask.parent().context("xtask lies in the workspace")?.to_owned())
+    Ok(xtask.parent().context("xtask is in the workspace")?.to_owned())
 }

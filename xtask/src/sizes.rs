@@ -1,7 +1,7 @@
-//! Owns how large small guests are, and what of that is the SDK's own.
+//! Measures the size of small guests and the SDK's share of it.
 //!
-//! Each measured guest has a twin that does the same by hand, `…_bare`: the difference is the SDK's
-//! share. What no optimisation level changes, the allocator and the panic machinery, both have.
+//! Each measured guest has a handwritten counterpart `…_bare` with the same behaviour. The difference is the SDK's
+//! share. Both have the allocator and the panic machinery, which no optimisation level removes.
 
 use crate::guests::build_guest;
 use anyhow::{Context as _, Result};
@@ -10,14 +10,14 @@ use std::path::Path;
 const SOURCES: &str = "fixtures/guests";
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// The guests, and what the table calls them.
+/// The guests with their names in the table.
 const GUESTS: [(&str, &str); 3] = [
     ("size_nothing", "`fn nothing()`"),
     ("size_echo", "`fn echo(text: &str) -> String`"),
     ("size_order", "a struct to a struct, with `Schema`"),
 ];
 
-/// The string function once more, without the standard library.
+/// The string function without the standard library.
 const NO_STD: (&str, &str) = ("size_echo_no_std", "`echo` without the standard library");
 
 const LEVELS: [&str; 3] = ["3", "s", "z"];
@@ -50,7 +50,7 @@ fn measure(root: &Path, name: &str, level: &str) -> Result<u64> {
     let level = [("CARGO_PROFILE_RELEASE_OPT_LEVEL", level)];
     let built = build_guest(root, &root.join(SOURCES), name, TARGET, &level)?;
     let size = std::fs::metadata(&built)
-        .with_context(|| format!("`{}` was not built", built.display()))?
+        .with_context(|| format!("failed to build `{}`", built.display()))?
         .len();
     Ok(size)
 }
@@ -63,21 +63,21 @@ fn kilobytes(bytes: u64) -> String {
 mod tests {
     use super::*;
 
-    /// What the SDK may add to a small guest, in bytes. It adds 9 KB at most; with `format!` in its own
-    /// errors it was 13 to 16.
+    /// The maximum share of the SDK in a small guest, in bytes. It is at most 9 KB; with `format!` in the SDK's errors
+    /// it was between 13 and 16 KB.
     const MOST: u64 = 10_000;
 
     #[test]
-    fn the_sdks_share_of_a_small_guest_stays_small() {
+    fn the_sdks_share_of_a_small_guest_is_bounded() {
         let committed = crate::root().unwrap().join("fixtures/wasm");
         let size =
             |name: &str| std::fs::metadata(committed.join(format!("{name}.wasm"))).unwrap().len();
         for (name, _) in GUESTS {
             let share = size(name).saturating_sub(size(&format!("{name}_bare")));
-            assert!(share > 0, "`{name}` and its twin are mixed up");
+            assert!(share > 0, "`{name}` is smaller than its counterpart");
             assert!(
                 share < MOST,
-                "the SDK's share of `{name}` is {share} bytes; `cargo xtask sizes`"
+                "the SDK's share of `{name}` is {share} bytes; run `cargo xtask sizes`"
             );
         }
     }

@@ -1,6 +1,6 @@
-//! `docs/embedder.md`, which is this application, followed from an empty folder.
+//! `docs/embedder.md`, which documents this application, executed from an empty folder.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 #[path = "../../../wpc-cli/tests/cli/transcript.rs"]
 mod transcript;
@@ -17,7 +17,7 @@ fn guide() -> String {
     std::fs::read_to_string(root().join("docs/embedder.md")).unwrap()
 }
 
-/// The blocks of a language, each with its last line's end.
+/// The code blocks of a language, each with its final newline.
 fn blocks(text: &str, language: &str) -> Vec<String> {
     let start = format!("```{language}\n");
     text.split(&start).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
@@ -46,7 +46,7 @@ fn the_guide_shows_the_dependencies() {
 #[test]
 fn an_embedder_follows_the_guide() {
     let here = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    // Free a moment ago, and as a rule still so when the server takes it.
+    // The port was free a moment ago, and is very likely still free when the server starts.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     Reader {
         folder: here.join("embedder"),

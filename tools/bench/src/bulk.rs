@@ -1,4 +1,4 @@
-//! How long one bulk memory instruction keeps a worker past the limit of its call: the figures of `docs/security.md`.
+//! How long one bulk memory instruction occupies a worker past the time limit of its call, as in `docs/security.md`.
 
 use anyhow::{Result, ensure};
 use std::time::{Duration, Instant};
@@ -6,10 +6,10 @@ use wpc_host::{CallOptions, Error, Limits, Options, WasmModule, WorkerProcedureC
 
 const LIMIT: Duration = Duration::from_millis(50);
 
-/// In fresh sandboxes, since the kernel provides a page when it is first touched.
+/// Runs in fresh sandboxes, because the kernel allocates a page when it is first touched.
 const ROUNDS: usize = 5;
 
-/// Each instruction of so many MiB, the larger of which has as much memory again to copy from.
+/// Sizes in MiB. A copy needs as much memory again as its source.
 const SIZES: [u32; 2] = [16, 256];
 
 pub(crate) fn print() -> Result<()> {
@@ -25,10 +25,10 @@ pub(crate) fn print() -> Result<()> {
     Ok(())
 }
 
-/// How long after the limit the worker answers the next call, once for each fresh sandbox.
+/// The time from the limit until the worker answers the next call, for each fresh sandbox.
 fn measure(name: &str, second: &str, mib: u32) -> Result<Vec<Duration>> {
     let wpc = WorkerProcedureCall::new(Options { max_live_instances: 4, ..Options::default() })?;
-    // Three times in a row: with one alone a fast machine is done before the limit.
+    // Three times in a row, because a fast machine finishes a single one before the limit.
     let instruction = format!("({name} (i32.const 0) ({second}) (local.get $size))").repeat(3);
     let module = wat::parse_str(format!(
         r#"(module (memory {})

@@ -1,4 +1,4 @@
-//! What child processes do. Each task answers with one number.
+//! Tasks of child processes. Each returns one number.
 
 use crate::guests::{Guests, add, check, never_seen};
 use crate::process::{resident, resident_once};
@@ -8,35 +8,35 @@ use std::path::PathBuf;
 use std::time::Instant;
 use wpc_host::{Options, WasmModule, WorkerProcedureCall};
 
-/// How many of the defined functions are called, where there are so many.
+/// The maximum number of defined functions that are called.
 pub(crate) const USED: usize = 10;
 
-/// A child's task.
+/// The task of a child process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Task {
-    /// Resident MB of a process that has loaded the program and the guests, and done nothing.
+    /// Resident MB of a process that has only loaded the program and the guests.
     Nothing,
-    /// Resident MB with so many workers, each with a sandbox of the SDK's guest.
+    /// Resident MB with workers that have one sandbox of the SDK's guest each.
     Workers {
-        /// How many.
+        /// The number.
         workers: usize,
     },
-    /// Resident MB with so many functions defined, ten of them used, and one worker.
+    /// Resident MB with one worker and many functions, ten of which are used.
     Functions {
-        /// How many.
+        /// The number.
         functions: usize,
-        /// Whether each has a module of its own.
+        /// Whether each function has its own module.
         are_distinct: bool,
     },
-    /// How many KB more are resident for each live sandbox of the SDK's guest, pages that they share counted once.
+    /// Resident KB for each additional live sandbox of the SDK's guest. Shared pages count once.
     Sandbox,
-    /// How many bytes more are resident for each function of 10,000 that is not used.
+    /// Resident bytes for each unused function of 10,000.
     IdleFunction,
-    /// How many nanoseconds from making the pool to the first answer.
+    /// Nanoseconds from the creation of the pool to the first answer.
     StartUp {
-        /// How many modules of the SDK's guest's size are defined before.
+        /// The number of modules of the size of the SDK's guest that are defined before.
         modules: u32,
-        /// Where compiled code is kept.
+        /// The folder of the compile cache.
         cache: Option<PathBuf>,
     },
 }
@@ -68,7 +68,7 @@ impl Task {
     }
 }
 
-/// A pool of one worker with functions `add0`, `add1` and so on.
+/// A pool with one worker and functions `add0`, `add1` and so on.
 pub(crate) fn functions_of(
     guests: &Guests,
     functions: usize,
@@ -86,7 +86,7 @@ fn define(
     numbers: std::ops::Range<usize>,
     are_distinct: bool,
 ) -> Result<()> {
-    // Clones share the bytes.
+    // Clones of a module share its bytes.
     let module = WasmModule::new(wasm).export("add");
     for at in numbers {
         let module = if are_distinct {
@@ -107,7 +107,7 @@ fn call_each(wpc: &WorkerProcedureCall, numbers: std::ops::Range<usize>) -> Resu
 }
 
 fn resident_by_sandbox(guests: &Guests) -> Result<f64> {
-    // The first warm up what all share.
+    // The first sandboxes warm up the memory that all share.
     const FIRST: usize = 10;
     const MORE: usize = 400;
     let wpc = WorkerProcedureCall::new(Options::default())?;

@@ -1,12 +1,12 @@
-//! What the figures are called, for people.
+//! Titles and units of the figures.
 
-/// How a figure is told.
+/// How a figure is presented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Figure {
-    /// As files have it.
+    /// The name in files.
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
-    /// What its `x` counts; nothing where it has only one.
+    /// The quantity of `x`; empty if the figure has a single `x`.
     pub(crate) x: &'static str,
 }
 
@@ -15,18 +15,21 @@ const fn figure(name: &'static str, title: &'static str, x: &'static str) -> Fig
 }
 
 pub(crate) const FUNCTIONS: Figure =
-    figure("growth-functions", "With many functions defined", "functions defined");
-pub(crate) const WORKERS: Figure = figure("growth-workers", "With many workers", "workers");
+    figure("growth-functions", "Scaling with defined functions", "functions defined");
+pub(crate) const WORKERS: Figure = figure("growth-workers", "Scaling with workers", "workers");
 pub(crate) const OUTSTANDING: Figure =
-    figure("growth-outstanding", "With many calls outstanding", "calls outstanding");
-pub(crate) const DEPENDENCIES: Figure =
-    figure("growth-dependencies", "With chains of dependencies", "dependencies in the chain");
+    figure("growth-outstanding", "Scaling with outstanding calls", "calls outstanding");
+pub(crate) const DEPENDENCIES: Figure = figure(
+    "growth-dependencies",
+    "Scaling with chains of dependencies",
+    "dependencies in the chain",
+);
 pub(crate) const DEFINITIONS: Figure =
-    figure("growth-definitions", "Calls while functions are redefined", "definitions a second");
+    figure("growth-definitions", "Calls while functions are redefined", "definitions per second");
 pub(crate) const START_UP: Figure =
-    figure("start-up", "From making a pool to its first answer", "modules defined before");
+    figure("start-up", "From pool creation to the first answer", "modules defined before");
 
-/// Every figure that is known, those of the other programs of the same format among them.
+/// All known figures, including those of other programs with the same format.
 const FIGURES: [Figure; 15] = [
     FUNCTIONS,
     WORKERS,
@@ -34,22 +37,22 @@ const FIGURES: [Figure; 15] = [
     DEPENDENCIES,
     DEFINITIONS,
     START_UP,
-    figure("latency-payload", "A call with more to carry", "bytes there and back"),
-    figure("latency-add", "The sum of two numbers", ""),
-    figure("throughput-outstanding", "Calls a second, beside others", "calls outstanding"),
-    figure("throughput-payload", "Calls a second with more to carry", "bytes there and back"),
+    figure("latency-payload", "Latency of a call by payload size", "bytes in each direction"),
+    figure("latency-add", "Latency of the sum of two numbers", ""),
+    figure("throughput-outstanding", "Calls per second by outstanding calls", "calls outstanding"),
+    figure("throughput-payload", "Calls per second by payload size", "bytes in each direction"),
     figure(
         "throughput-payload-1",
-        "Calls a second with more to carry, one outstanding",
-        "bytes there and back",
+        "Calls per second by payload size, one outstanding",
+        "bytes in each direction",
     ),
-    figure("fresh", "A call in a sandbox made for it", ""),
-    figure("after-trap", "The first good answer after a trap", ""),
-    figure("memory", "Memory that is resident", "workers"),
-    figure("memory-peak", "The most memory that was resident", "workers"),
+    figure("fresh", "A call in a new sandbox", ""),
+    figure("after-trap", "The first successful answer after a trap", ""),
+    figure("memory", "Resident memory", "workers"),
+    figure("memory-peak", "Peak resident memory", "workers"),
 ];
 
-/// The figure of this name, if it is known.
+/// The figure with this name, if it is known.
 pub(crate) fn of(name: &str) -> Option<Figure> {
     FIGURES.into_iter().find(|figure| figure.name == name)
 }

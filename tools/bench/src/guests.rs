@@ -1,15 +1,15 @@
-//! The modules that are measured, and pools that have them.
+//! The measured modules, and pools with them.
 
 use crate::workspace;
 use anyhow::{Context as _, Result, ensure};
 use std::time::Duration;
 use wpc_host::{Function, Options, WorkerProcedureCall};
 
-/// The modules that are measured.
+/// The measured modules.
 pub(crate) struct Guests {
-    /// The SDK's, with `add` and `echo_bytes`.
+    /// A guest of the SDK with `add` and `echo_bytes`.
     pub(crate) sdk: Vec<u8>,
-    /// Without the SDK: the floors.
+    /// A guest without the SDK, for the baselines.
     pub(crate) bare: Vec<u8>,
 }
 
@@ -51,11 +51,10 @@ impl Guests {
     }
 }
 
-/// The same module for whoever runs it, and never seen by a compiler: it has a custom section with
-/// this number.
+/// A module with the same behaviour that was never compiled: it has a custom section with this number.
 pub(crate) fn never_seen(wasm: &[u8], number: u64) -> Vec<u8> {
     let mut other = wasm.to_vec();
-    // A custom section of 13 bytes, whose name has 4.
+    // A custom section of 13 bytes with a name of 4 bytes.
     other.extend([0, 13, 4]);
     other.extend(b"copy");
     other.extend(number.to_le_bytes());
@@ -69,7 +68,7 @@ pub(crate) fn add(wpc: &WorkerProcedureCall) -> Result<Add> {
     Ok(wpc.function("add")?)
 }
 
-/// Sees that an answer of `add` is right.
+/// Checks an answer of `add`.
 pub(crate) fn check(sum: i32) -> Result<()> {
     ensure!(sum == 42, "40 and 2 are {sum}");
     Ok(())
@@ -80,11 +79,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_copy_is_another_module_that_does_the_same() {
+    fn a_copy_is_another_module_with_the_same_behaviour() {
         let bare = wat::parse_str(BARE).unwrap();
         let (one, other) = (never_seen(&bare, 1), never_seen(&bare, 2));
-        let told = |wasm: &[u8]| wpc_host::WasmModule::new(wasm).inspect().unwrap();
-        assert_ne!(told(&one).hash_sha256, told(&other).hash_sha256);
-        assert_eq!((&told(&one).refused, told(&one).functions), (&None, told(&other).functions));
+        let inspect = |wasm: &[u8]| wpc_host::WasmModule::new(wasm).inspect().unwrap();
+        assert_ne!(inspect(&one).hash_sha256, inspect(&other).hash_sha256);
+        assert_eq!(
+            (&inspect(&one).refused, inspect(&one).functions),
+            (&None, inspect(&other).functions)
+        );
     }
 }

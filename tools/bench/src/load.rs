@@ -1,4 +1,4 @@
-//! Many calls at once, of one caller.
+//! Many concurrent calls of one caller.
 
 use crate::guests::{Add, check};
 use anyhow::{Result, ensure};
@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use wpc_host::{Function, PendingCall};
 
-/// Makes `calls` calls with so many always outstanding; `answered` is told when each was sent off.
+/// Makes `calls` calls with a constant number outstanding. `answered` receives the time at which each was submitted.
 fn stream(
     add: &Add,
     outstanding: usize,
@@ -32,15 +32,15 @@ fn stream(
     Ok(())
 }
 
-/// How many calls a second, with so many always outstanding.
+/// Calls per second with a constant number outstanding.
 pub(crate) fn rate(add: &Add, outstanding: usize, calls: u32) -> Result<f64> {
     let begun = Instant::now();
-    // Nobody looks at the clock in between.
+    // The clock is not read between the calls.
     stream(add, outstanding, calls, |_| {}, || begun)?;
     Ok(f64::from(calls) / begun.elapsed().as_secs_f64())
 }
 
-/// How long each call took from being sent off until its caller had the answer, in nanoseconds.
+/// The time of each call from its submission until the caller had the answer, in nanoseconds.
 pub(crate) fn latencies(add: &Add, outstanding: usize, calls: u32) -> Result<Vec<f64>> {
     let mut latencies = Vec::with_capacity(calls as usize);
     let answered = |at: Instant| latencies.push(at.elapsed().as_secs_f64() * 1e9);
@@ -48,20 +48,20 @@ pub(crate) fn latencies(add: &Add, outstanding: usize, calls: u32) -> Result<Vec
     Ok(latencies)
 }
 
-/// Bytes there and back.
+/// A function that returns its bytes.
 pub(crate) type Echo = Function<(Vec<u8>,), Vec<u8>>;
 
-/// How a caller takes its results.
+/// How the caller receives the results.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Results {
-    /// Each as a new `Vec`.
+    /// Each in a new `Vec`.
     New,
-    /// All of them into the same one.
+    /// All in the same `Vec`.
     Into,
 }
 
-/// How long a call of a burst takes: `calls` calls, of which up to `outstanding` are unanswered at a time, with none
-/// before and none after.
+/// The mean duration of a call in a burst of `calls` calls, of which at most `outstanding` are unanswered. The pool is
+/// idle before and after.
 pub(crate) fn burst(
     echo: &Echo,
     bytes: &[u8],
@@ -74,7 +74,7 @@ pub(crate) fn burst(
             Results::New => back = call.wait()?,
             Results::Into => drop(call.wait_into(&mut back)?),
         }
-        ensure!(back == bytes, "other bytes came back");
+        ensure!(back == bytes, "the returned bytes differ");
         Ok(())
     };
     let begun = Instant::now();

@@ -1,10 +1,10 @@
-//! `cargo xtask bench`: what wpc costs, each row against its floor in the same run; how that grows; and
-//! plots of it.
+//! `cargo xtask bench`: the performance of wpc, each row against a baseline measured in the same run; how it scales;
+//! and plots of the results.
 
+mod baselines;
 mod bulk;
 mod child;
 mod figure;
-mod floors;
 mod growth;
 mod guests;
 mod load;
@@ -41,24 +41,24 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// How costs grow with what there is more of, in figures of many points; four minutes.
+    /// Measures how costs grow with load and registry size, as figures of many points. Takes four minutes.
     Growth {
-        /// Writes a line of JSON for each point to this file, after one about the run.
+        /// Writes a line of JSON for each point to this file, after a line about the run.
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
-    /// Draws what files of `growth` have, and of other programs that write the same, as SVG.
+    /// Draws results of `growth`, and of other programs with the same format, as SVG.
     Plot {
-        /// Lines of JSON, a point each.
+        /// Files with a line of JSON for each point.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
-        /// Where the pictures go, in the place of docs/performance.
+        /// The output folder instead of docs/performance.
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
-    /// How long `memory.fill` and `memory.copy` keep a worker past the limit of their call.
+    /// Measures how long `memory.fill` and `memory.copy` occupy a worker past the time limit of their call.
     Bulk,
-    /// What a process of its own measures; the others start it.
+    /// A child process that another measurement starts.
     #[command(name = process::CHILD, hide = true)]
     Child { task: String },
 }
@@ -122,7 +122,7 @@ fn print_growth(json: Option<&Path>) -> Result<()> {
 }
 
 fn create(path: &Path) -> Result<File> {
-    File::create(path).with_context(|| format!("{} could not be written", path.display()))
+    File::create(path).with_context(|| format!("failed to write {}", path.display()))
 }
 
 fn bar(steps: u64) -> Result<ProgressBar> {

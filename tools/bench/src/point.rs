@@ -1,4 +1,4 @@
-//! What files of growth have: a line of JSON for each point, after one about the run.
+//! The file format of `growth`: a line of JSON about the run, and then one for each point.
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -13,8 +13,8 @@ pub(crate) struct Point {
     pub(crate) x: f64,
     /// The median of the samples.
     pub(crate) y: f64,
-    /// What 99 of 100 samples are at least as good as: the slow end. `growth` tells it of times only, the peers'
-    /// program of rates and memory too. A sample is a call where each was timed, else the mean of a batch of calls.
+    /// The value that 99 of 100 samples are at least as good as. `growth` has it for durations only, the program of the
+    /// peers also for rates and memory. A sample is a single call if each was timed, otherwise the mean of a batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) p99: Option<f64>,
     pub(crate) unit: String,
@@ -22,10 +22,10 @@ pub(crate) struct Point {
     pub(crate) samples: usize,
 }
 
-/// What the `figure` of the line about the run is.
+/// The `figure` of the line about the run.
 const ABOUT: &str = "about";
 
-/// What a run was: when, where, of what.
+/// The date, machine and versions of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct About {
     figure: String,
@@ -35,17 +35,17 @@ pub(crate) struct About {
     pub(crate) versions: BTreeMap<String, String>,
 }
 
-/// The lock file that this program was built with: Wasmtime does not tell its version.
+/// The lock file of this build, because Wasmtime does not export its version.
 const LOCK: &str = include_str!("../../../Cargo.lock");
 
 impl About {
-    /// This run.
+    /// The current run.
     pub(crate) fn now() -> Self {
         let date = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
         let versions = [("wpc", env!("CARGO_PKG_VERSION")), ("wasmtime", locked("wasmtime"))];
         Self {
             figure: ABOUT.to_owned(),
-            // Without the time of day.
+            // The date without the time.
             date: date.chars().take(10).collect(),
             machine: machine(),
             versions: versions.map(|(name, version)| (name.to_owned(), version.to_owned())).into(),
@@ -72,7 +72,7 @@ fn machine() -> String {
     format!("{cores} cores, {model}, {system} {}", kernel.trim())
 }
 
-/// Reads a file's points, and what it says of the run.
+/// Reads the points of a file and its line about the run.
 pub(crate) fn read(path: &Path) -> Result<(Option<About>, Vec<Point>)> {
     let file = || path.display().to_string();
     let text = std::fs::read_to_string(path).with_context(file)?;
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn points_round_trip() {
         let file = std::env::temp_dir().join(format!("wpc-bench-{}.jsonl", std::process::id()));
         let about = About::now();
         let point = r#"{"figure":"f","series":"s","x":100,"y":231.0,"unit":"ns"}"#;

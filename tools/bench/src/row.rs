@@ -1,16 +1,16 @@
-//! A row of the table: ours, its floor in the same run, and its goal.
+//! A row of the table: wpc, the baseline in the same run, and the goal.
 
 use crate::sampling::{Samples, Timed, alone, by_turns};
 use crate::unit::Unit;
 use anyhow::Result;
 use serde_json::json;
 
-/// What is to be reached.
+/// The goal of a row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Goal {
-    /// At most so many times the floor.
+    /// At most this many times the baseline.
     Ratio(f64),
-    /// At most so much, in the row's unit; at least, where more is better.
+    /// At most this value in the row's unit, or at least, if more is better.
     Absolute(f64),
 }
 
@@ -19,27 +19,27 @@ pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) unit: Unit,
     pub(crate) ours: Samples,
-    pub(crate) floor: Option<Samples>,
+    pub(crate) baseline: Option<Samples>,
     pub(crate) goal: Goal,
 }
 
-/// How many samples a row has of either side, where nothing keeps it from having so many.
+/// The number of samples of both sides of a row, unless measuring takes too long.
 pub(crate) const PAIRS: u64 = 100;
 
-/// The row of something that is to take at most so many times as long as its floor.
+/// A row whose goal is a multiple of its baseline.
 pub(crate) fn against(
     name: &'static str,
     most: f64,
     ours: Timed<'_>,
-    floor: Timed<'_>,
+    baseline: Timed<'_>,
     tick: &mut dyn FnMut(),
 ) -> Result<Row> {
-    let (ours, floor) = by_turns(PAIRS, ours, floor, tick)?;
+    let (ours, baseline) = by_turns(PAIRS, ours, baseline, tick)?;
     let (unit, goal) = (Unit::Nanoseconds, Goal::Ratio(most));
-    Ok(Row { name, unit, ours, floor: Some(floor), goal })
+    Ok(Row { name, unit, ours, baseline: Some(baseline), goal })
 }
 
-/// The row of something that is to take at most so many nanoseconds.
+/// A row whose goal is a number of nanoseconds.
 pub(crate) fn within(
     name: &'static str,
     most: f64,
@@ -48,22 +48,22 @@ pub(crate) fn within(
     tick: &mut dyn FnMut(),
 ) -> Result<Row> {
     let (unit, goal) = (Unit::Nanoseconds, Goal::Absolute(most));
-    Ok(Row { name, unit, ours: alone(rounds, ours, tick)?, floor: None, goal })
+    Ok(Row { name, unit, ours: alone(rounds, ours, tick)?, baseline: None, goal })
 }
 
-/// What the heading has over the rows' names.
+/// The heading of the column with the rows' names.
 const P99: &str = "(p99: of samples, most of which are means of batches)";
 
 impl Row {
-    /// What 99 of 100 samples are at least as good as. Most samples are means of batches: of single calls it says
-    /// nothing.
+    /// The value that 99 of 100 samples are at least as good as. Most samples are means of batches, so this is not the
+    /// p99 of single calls.
     fn p99(&self) -> f64 {
         self.ours.quantile(if self.unit.is_better_when_more() { 0.01 } else { 0.99 })
     }
 
-    /// Ours by the floor.
+    /// wpc divided by the baseline.
     pub(crate) fn ratio(&self) -> Option<f64> {
-        self.floor.as_ref().map(|floor| self.ours.median() / floor.median())
+        self.baseline.as_ref().map(|baseline| self.ours.median() / baseline.median())
     }
 
     pub(crate) fn is_met(&self) -> bool {
@@ -74,16 +74,16 @@ impl Row {
         }
     }
 
-    /// The line above all rows.
+    /// The heading of the table.
     pub(crate) fn heading() -> String {
         line(
-            [P99, "ours p50", "p99", "spread", "floor p50", "ratio", "goal", "", "n"]
+            [P99, "wpc p50", "p99", "spread", "baseline p50", "ratio", "goal", "", "n"]
                 .map(str::to_owned),
         )
     }
 
     pub(crate) fn line(&self) -> String {
-        let floor = self.floor.as_ref();
+        let baseline = self.baseline.as_ref();
         let figure = |value| self.unit.figure(value, 2);
         let goal = match self.goal {
             Goal::Ratio(most) => format!("<= {most:.3}x"),
@@ -97,7 +97,7 @@ impl Row {
             figure(self.ours.median()),
             figure(self.p99()),
             format!("{:.0}%", self.ours.spread() * 100.0),
-            floor.map_or_else(String::new, |floor| figure(floor.median())),
+            baseline.map_or_else(String::new, |baseline| figure(baseline.median())),
             self.ratio().map_or_else(String::new, |ratio| format!("{ratio:.2}x")),
             goal,
             if self.is_met() { "met" } else { "missed" }.to_owned(),
@@ -115,7 +115,7 @@ impl Row {
             "ours": self.ours.median(),
             "ours_p99": self.p99(),
             "spread": self.ours.spread(),
-            "floor": self.floor.as_ref().map(Samples::median),
+            "baseline": self.baseline.as_ref().map(Samples::median),
             "ratio": self.ratio(),
             "goal": goal,
             "goal_kind": kind,

@@ -1,8 +1,8 @@
-//! Samples of two things by turns, and what is said of them. It knows nothing of what is measured.
+//! Samples of two measurements taken by turns, and their statistics.
 
 use std::time::{Duration, Instant};
 
-/// Durations of one thing, in nanoseconds a run, shortest first.
+/// The results of one measurement in ascending order: durations of a run in nanoseconds, or other figures.
 #[derive(Debug, Clone)]
 pub(crate) struct Samples(Vec<f64>);
 
@@ -12,13 +12,13 @@ impl Samples {
         Self(samples)
     }
 
-    /// The value below which this part of the samples lies; `NaN` where there are none.
+    /// The value below which this fraction of the samples lies, or `NaN` without samples.
     pub(crate) fn quantile(&self, part: f64) -> f64 {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             clippy::cast_precision_loss,
-            reason = "a place among some thousand samples"
+            reason = "an index of at most some thousand samples"
         )]
         let at = ((self.0.len().saturating_sub(1)) as f64 * part).round() as usize;
         self.0.get(at).copied().unwrap_or(f64::NAN)
@@ -28,7 +28,7 @@ impl Samples {
         self.quantile(0.5)
     }
 
-    /// How far the middle half of the samples lies apart, as a part of the median.
+    /// The interquartile range relative to the median.
     pub(crate) fn spread(&self) -> f64 {
         (self.quantile(0.75) - self.quantile(0.25)) / self.median()
     }
@@ -38,10 +38,10 @@ impl Samples {
     }
 }
 
-/// Something to be timed: each run takes so long.
+/// A timed measurement: runs it once and returns the duration.
 pub(crate) type Timed<'a> = &'a mut dyn FnMut() -> anyhow::Result<Duration>;
 
-/// Times a run of `batch` rounds, where one alone is too short for the clock.
+/// Times runs of `batch` rounds, because a single one is too short for the clock.
 pub(crate) fn batched(
     batch: u32,
     mut round: impl FnMut() -> anyhow::Result<()>,
@@ -55,33 +55,33 @@ pub(crate) fn batched(
     }
 }
 
-/// How many runs of each come first and do not count.
+/// The number of uncounted warm-up runs of each side.
 pub(crate) const WARM_UP: u64 = 3;
 
-/// Runs ours and the floor by turns, so that what else the machine does meets both alike, and half of
-/// the time each first, after some that warm up.
+/// Runs wpc and the baseline by turns after a warm-up, so that other load affects both alike. Each side is first in
+/// half of the rounds.
 pub(crate) fn by_turns(
     rounds: u64,
     ours: Timed<'_>,
-    floor: Timed<'_>,
+    baseline: Timed<'_>,
     mut tick: impl FnMut(),
 ) -> anyhow::Result<(Samples, Samples)> {
-    let (mut of_ours, mut of_floor) = (Vec::new(), Vec::new());
+    let (mut of_ours, mut of_baseline) = (Vec::new(), Vec::new());
     for round in 0..WARM_UP + rounds {
         let (first, second) = if round % 2 == 0 {
             let first = ours()?;
-            (first, floor()?)
+            (first, baseline()?)
         } else {
-            let second = floor()?;
+            let second = baseline()?;
             (ours()?, second)
         };
         if round >= WARM_UP {
             of_ours.push(nanos(first));
-            of_floor.push(nanos(second));
+            of_baseline.push(nanos(second));
         }
         tick();
     }
-    Ok((Samples::of(of_ours), Samples::of(of_floor)))
+    Ok((Samples::of(of_ours), Samples::of(of_baseline)))
 }
 
 pub(crate) fn alone(
@@ -101,15 +101,15 @@ fn nanos(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e9
 }
 
-/// Something that gives a figure each time.
+/// A measurement that returns a figure.
 pub(crate) type Sampled<'a> = Box<dyn FnMut() -> anyhow::Result<f64> + 'a>;
 
-/// The same for something that is timed: nanoseconds.
+/// Converts a timed measurement to nanoseconds.
 pub(crate) fn timed<'a>(mut measure: impl FnMut() -> anyhow::Result<Duration> + 'a) -> Sampled<'a> {
     Box::new(move || measure().map(nanos))
 }
 
-/// Samples each of many by turns, to and fro, after one round that warms up.
+/// Samples many measurements by turns, in alternating order, after one warm-up round.
 pub(crate) fn in_turns(
     rounds: u64,
     measures: &mut [Sampled<'_>],

@@ -1,18 +1,18 @@
-//! What figures are measured in, and how they are written.
+//! Units of figures, and how they are formatted.
 
-/// What a figure is.
+/// The unit of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
     Nanoseconds,
     CallsPerSecond,
-    /// Of 1,048,576 bytes.
+    /// 1,048,576 bytes.
     Megabytes,
-    /// Of 1,024 bytes.
+    /// 1,024 bytes.
     Kilobytes,
     Bytes,
 }
 
-/// Every unit as files have it.
+/// Every unit with its name in files.
 const UNITS: [(Unit, &str); 5] = [
     (Unit::Nanoseconds, "ns"),
     (Unit::CallsPerSecond, "calls/s"),
@@ -22,7 +22,7 @@ const UNITS: [(Unit, &str); 5] = [
 ];
 
 impl Unit {
-    /// As files have it.
+    /// The name in files.
     pub(crate) fn as_str(self) -> &'static str {
         UNITS.iter().find(|(unit, _)| *unit == self).map_or("", |(_, name)| name)
     }
@@ -35,7 +35,7 @@ impl Unit {
         self == Self::CallsPerSecond
     }
 
-    /// A figure with so many decimals, in whatever multiple of the unit keeps it short.
+    /// Formats a value with a number of decimals, in the multiple of the unit that is shortest.
     pub(crate) fn figure(self, value: f64, decimals: usize) -> String {
         let scaled = |steps: [(&str, f64); 4]| {
             let step = steps.iter().rev().find(|(_, size)| value >= *size).unwrap_or(&steps[0]);
@@ -51,7 +51,7 @@ impl Unit {
     }
 }
 
-/// A count with commas.
+/// Formats a count with thousands separators.
 pub(crate) fn count(value: f64) -> String {
     let whole = format!("{:.0}", value.abs());
     let mut text = String::new();

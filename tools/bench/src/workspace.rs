@@ -1,9 +1,12 @@
-//! Where the repository lies.
+//! The location of the repository.
 
 use anyhow::{Context as _, Result};
 use std::path::Path;
 
-/// Its folder.
+/// The root folder.
 pub(crate) fn root() -> Result<&'static Path> {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("it lies in the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .context("the package is in the workspace")
 }

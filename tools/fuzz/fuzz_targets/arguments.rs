@@ -1,5 +1,5 @@
-//! Any bytes as the arguments of functions written with the SDK: the guest answers, refuses them, or
-//! traps; its host does not mind.
+//! Arbitrary bytes as arguments of functions written with the SDK: the guest answers, rejects them or traps, and the
+//! host does not panic.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -8,13 +8,14 @@ use std::time::Duration;
 use wpc_fuzz::{Raw, pool};
 use wpc_host::{CallOptions, Error, WasmModule, WorkerProcedureCall};
 
-const FUNCTIONS: [&str; 8] = ["add", "join", "borrow", "echo_bytes", "sum", "order", "opaque", "nothing"];
+const FUNCTIONS: [&str; 8] =
+    ["add", "join", "borrow", "echo_bytes", "sum", "order", "opaque", "nothing"];
 
 static POOL: LazyLock<WorkerProcedureCall> = LazyLock::new(|| {
     let wpc = pool(u32::MAX);
     let sdk = WasmModule::new(include_bytes!("../../../fixtures/wasm/sdk.wasm").as_slice());
     for function in FUNCTIONS {
-        wpc.define_worker_function(function, sdk.clone()).expect("it is defined");
+        wpc.define_worker_function(function, sdk.clone()).expect("the function is defined");
     }
     wpc
 });
@@ -24,9 +25,14 @@ fuzz_target!(|input: (u8, Vec<u8>)| {
     let function = FUNCTIONS[usize::from(function) % FUNCTIONS.len()];
     let options = CallOptions::new().time_limit(Duration::from_secs(5));
     let result = POOL.call_with::<Vec<u8>>(function, Raw(&bytes), &options);
-    let lawful = matches!(
+    let is_allowed = matches!(
         result,
-        Ok(_) | Err(Error::BadArguments { .. } | Error::ResultDecode { .. } | Error::Trap { .. } | Error::OutOfMemory { .. } | Error::OutOfTableElements { .. })
+        Ok(_)
+            | Err(Error::BadArguments { .. }
+                | Error::ResultDecode { .. }
+                | Error::Trap { .. }
+                | Error::OutOfMemory { .. }
+                | Error::OutOfTableElements { .. })
     );
-    assert!(lawful, "{function}: {result:?}");
+    assert!(is_allowed, "{function}: {result:?}");
 });

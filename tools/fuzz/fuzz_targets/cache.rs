@@ -1,4 +1,4 @@
-//! Any bytes as an entry of the compile cache, and any change to a sound one: neither opens.
+//! Arbitrary bytes as an entry of the compile cache, and any change to a valid entry: neither opens.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -7,13 +7,21 @@ use wpc_code_cache::entry::{Identity, Key, open, seal};
 
 #[derive(Debug, Arbitrary)]
 enum Damage {
-    /// Not an entry at all, as a rule.
+    /// Usually not an entry at all.
     Replaced(Vec<u8>),
-    Flipped { at: usize, bits: u8 },
-    Cut { to: usize },
+    Flipped {
+        at: usize,
+        bits: u8,
+    },
+    Cut {
+        to: usize,
+    },
     Extended(Vec<u8>),
-    /// A part of it is that of another entry.
-    Mixed { from: usize, to: usize },
+    /// A part is replaced by that of another entry.
+    Mixed {
+        from: usize,
+        to: usize,
+    },
 }
 
 #[derive(Debug, Arbitrary)]
@@ -29,7 +37,7 @@ fuzz_target!(|input: Input| {
     let key = Key::new([7; Key::LENGTH]);
     let identity = Identity { module: input.module, settings: input.settings };
     let sound = seal(&input.code, &identity, &key);
-    let opened = open(&sound, &identity, &key).expect("what was sealed opens");
+    let opened = open(&sound, &identity, &key).expect("a sealed entry opens");
     assert_eq!(opened.bytes(), input.code);
 
     let other_code = seal(&input.other_code, &identity, &key);
@@ -46,7 +54,7 @@ fuzz_target!(|input: Input| {
             damaged[from..to].copy_from_slice(&other_code[from..to]);
         }
     }
-    // With all that differs taken from it, it is the other entry, of the same identity.
+    // If every difference is replaced, it equals the other entry, which has the same identity.
     if damaged != sound && damaged != other_code {
         assert!(open(&damaged, &identity, &key).is_err(), "it opens: {damaged:?}");
     }

@@ -1,5 +1,5 @@
-//! Exports of any names: a module that has them is defined whole without those that could forge a line of a log,
-//! every one can be defined alone, and a call by a name runs the export of that name.
+//! Exports with arbitrary names: a whole module is defined without the exports that could forge a log line, each export
+//! can be defined alone, and a call by name runs the export of that name.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use wpc_fuzz::pool;
 use wpc_host::{WasmModule, WorkerProcedureCall};
 
-/// One pool for all runs, as an embedder has it.
+/// One pool for all runs, as in an embedder.
 static POOL: LazyLock<WorkerProcedureCall> = LazyLock::new(|| pool(3));
 
 fuzz_target!(|names: BTreeSet<String>| {
@@ -19,9 +19,9 @@ fuzz_target!(|names: BTreeSet<String>| {
         let _ = write!(text, r#"(func (export "{escaped}") (result i32) i32.const {at})"#);
     }
     text.push(')');
-    let module = WasmModule::new(wat::parse_str(&text).expect("the text is a module"));
-    let inspected = module.inspect().expect("it is a module");
-    // The contract's own names and the initialiser's want other types.
+    let module = WasmModule::new(wat::parse_str(&text).expect("the text should parse"));
+    let inspected = module.inspect().expect("the module should be valid");
+    // The names of the contract and the initialiser require other types.
     if inspected.refused.is_some() || names.contains("_initialize") {
         return;
     }
@@ -33,8 +33,8 @@ fuzz_target!(|names: BTreeSet<String>| {
     for function in &inspected.functions {
         let name = function.name.as_str();
         POOL.define_worker_function("mine", module.clone().export(name))
-            .expect("any export will do");
-        // A program returns nothing.
+            .expect("every export can be defined");
+        // A command returns nothing.
         let found = POOL.call::<i32>("mine", ()).ok();
         assert!(found == expected(name), "{name:?}: {found:?}");
     }

@@ -1,5 +1,5 @@
-//! Any types a module may tell, any JSON, any bytes: what fits is called, what does not is refused, and
-//! nothing panics or takes memory without end.
+//! Arbitrary declared types, JSON and bytes: matching arguments are called, others are rejected, and nothing panics or
+//! takes unbounded memory.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -9,8 +9,8 @@ use wpc_host::{CallOptions, Error, WorkerProcedureCall};
 
 static POOL: LazyLock<WorkerProcedureCall> = LazyLock::new(|| pool(u32::MAX));
 
-/// A function `f` of one argument, which hands its argument's bytes back, and what it tells of its
-/// types: the same for both, unless the bytes are more than one type's.
+/// A function `f` that returns the bytes of its one argument, and declares the type for both, unless `ty` has the bytes
+/// of more than one type.
 fn echo(ty: &[u8]) -> Vec<u8> {
     let mut wasm = wat::parse_str(
         r#"(module (memory (export "memory") 4)
@@ -20,7 +20,7 @@ fn echo(ty: &[u8]) -> Vec<u8> {
                 (i64.or (i64.shl (i64.const 4096) (i64.const 32))
                     (i64.extend_i32_u (i32.add (local.get 1) (i32.const 1))))))"#,
     )
-    .expect("it is a module");
+    .expect("the module should be valid");
     let varint = |mut number: usize, out: &mut Vec<u8>| {
         while number >= 0x80 {
             out.push((number & 0x7f) as u8 | 0x80);
@@ -28,7 +28,7 @@ fn echo(ty: &[u8]) -> Vec<u8> {
         }
         out.push(number as u8);
     };
-    // Its name, one argument `x` of the type, and the type again for the result.
+    // The name, one argument `x` of the type, and the type again for the result.
     let mut record = b"\x01f\x01\x01x\x01".to_vec();
     record.extend(ty);
     record.push(1);
@@ -44,22 +44,25 @@ fn echo(ty: &[u8]) -> Vec<u8> {
 
 fuzz_target!(|input: (Vec<u8>, String, Vec<u8>)| {
     let (ty, json, bytes) = input;
-    // Most types do not decode, and the module is refused.
+    // Most types do not decode, so that the module is rejected.
     if POOL.define_worker_function("f", echo(&ty)).is_err() {
         return;
     }
     let options = CallOptions::new();
     if let Ok(value) = serde_json::from_str::<serde_json::Value>(&json) {
         let result = POOL.call_json("f", &[value]);
-        let lawful = matches!(
+        let is_allowed = matches!(
             result,
-            Ok(_) | Err(Error::BadArguments { .. } | Error::ResultDecode { .. } | Error::Untyped { .. })
+            Ok(_)
+                | Err(Error::BadArguments { .. }
+                    | Error::ResultDecode { .. }
+                    | Error::Untyped { .. })
         );
-        assert!(lawful, "{result:?}");
+        assert!(is_allowed, "{result:?}");
     }
     if bytes.len() < 60_000 {
-        let call = POOL.submit_encoded("f", &bytes, &options).expect("any bytes are sent");
-        let echoed = call.wait_encoded().expect("it echoes").value;
+        let call = POOL.submit_encoded("f", &bytes, &options).expect("arbitrary bytes can be sent");
+        let echoed = call.wait_encoded().expect("the bytes should be returned").value;
         assert_eq!(echoed, bytes);
     }
     let _: Result<_, Error> = POOL.call_json("f", &[serde_json::Value::String(json)]);

@@ -1,5 +1,5 @@
-//! Arbitrary valid modules are defined whole and every function of theirs is called: the host
-//! neither panics nor hangs, and its counters return to zero.
+//! Arbitrary valid modules are defined and all their functions are called. The host neither panics nor hangs, and its
+//! counters return to zero.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use wpc_fuzz::pool;
 use wpc_host::{CallOptions, Capability, Limits, WasmModule, WorkerProcedureCall};
 
-/// One pool for all runs, as an embedder has it.
+/// One pool for all runs, as in an embedder.
 static POOL: LazyLock<WorkerProcedureCall> = LazyLock::new(|| pool(3));
 
 fuzz_target!(|input: (wasm_smith::Module, Vec<u8>)| {
@@ -33,5 +33,5 @@ fuzz_target!(|input: (wasm_smith::Module, Vec<u8>)| {
     }
     let health = POOL.get_worker_health_states();
     assert_eq!(health.len(), 1);
-    assert_eq!(health[0].restart_attempt, 0, "the worker was lost");
+    assert_eq!(health[0].restart_attempt, 0, "the worker was replaced");
 });

@@ -1,4 +1,4 @@
-//! A guest hands back any bytes at any place: every type decodes or is refused.
+//! A guest replies with arbitrary bytes at any address: they decode as the result type or are rejected.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -11,8 +11,8 @@ use wpc_host::WorkerProcedureCall;
 
 static POOL: LazyLock<WorkerProcedureCall> = LazyLock::new(|| {
     let wpc = pool(u32::MAX);
-    // The bytes are a constant, so that one compiled module serves every run: `f` hands them back
-    // from where and with the length that its arguments say.
+    // The bytes are a constant, so that one compiled module serves every run: `f` returns them from the address and
+    // with the length in its arguments.
     let wasm = wat::parse_str(
         r#"(module
             (import "wpc" "wpc_constant" (func $constant (param i32 i32 i32 i32) (result i64)))
@@ -23,8 +23,8 @@ static POOL: LazyLock<WorkerProcedureCall> = LazyLock::new(|| {
                 (drop (call $constant (i32.const 16) (i32.const 5) (i32.const 65536) (i32.const 65536)))
                 (i64.load (local.get 0))))"#,
     )
-    .expect("it is valid");
-    wpc.define_worker_function("f", wasm).expect("it is defined");
+    .expect("the text should parse");
+    wpc.define_worker_function("f", wasm).expect("the function is defined");
     wpc
 });
 
@@ -38,7 +38,7 @@ enum Tree {
 
 fuzz_target!(|input: (Vec<u8>, Option<u64>)| {
     let (bytes, place) = input;
-    // A constant is encoded as it is given: a tuple of its bytes has no length before it.
+    // `Raw` encodes as its bytes alone, without a length.
     POOL.define_worker_constant("bytes", &Raw(&bytes)).expect("bytes encode");
     let place = place.unwrap_or(65_536 << 32 | bytes.len() as u64);
     let arguments = place.to_le_bytes();
@@ -47,7 +47,7 @@ fuzz_target!(|input: (Vec<u8>, Option<u64>)| {
     let _ = write!(text, "{result:?}");
     let _ = POOL.call::<(String, Vec<Option<u32>>)>("f", &arguments);
     let _ = POOL.call::<String>("f", &arguments);
-    // Bytes in one piece have a way of their own.
+    // Byte vectors are decoded separately.
     let _ = POOL.call::<Vec<u8>>("f", &arguments);
     let _ = POOL.call::<()>("f", &arguments);
 });

@@ -1,4 +1,4 @@
-//! Any bytes as the section in which a module tells about itself, alone and inside a module.
+//! Arbitrary bytes as the custom section `wpc` of a module, alone and inside a module.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Any calls of WASI preview 1 with any arguments, by a guest that was granted every piece: the call
-//! ends, and the worker serves on.
+//! Arbitrary calls of WASI preview 1 with arbitrary arguments, by a guest with every grant: the call ends, and the
+//! worker keeps serving.
 #![no_main]
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
@@ -62,7 +62,7 @@ const IMPORTS: [(&str, &str); 42] = [
 enum Number {
     /// A descriptor, a length, a flag.
     Small(u8),
-    /// A place in memory.
+    /// An address.
     Place(u16),
     Any(i64),
 }
@@ -77,21 +77,21 @@ struct Step {
 struct Program {
     data: Vec<u8>,
     steps: Vec<Step>,
-    /// Of memory, less one.
+    /// The size of the memory, less one.
     pages: u8,
 }
 
 static POOL: LazyLock<WorkerProcedureCall> = LazyLock::new(|| {
     let wpc = pool(3);
-    let good = wat::parse_str(r#"(module (func (export "good")))"#).expect("it is a module");
-    wpc.define_worker_function("good", good).expect("it is defined");
+    let good = wat::parse_str(r#"(module (func (export "good")))"#).expect("the text should parse");
+    wpc.define_worker_function("good", good).expect("the function is defined");
     wpc
 });
 
 static FOLDER: LazyLock<std::path::PathBuf> = LazyLock::new(|| {
     let folder = std::env::temp_dir().join(format!("wpc-fuzz-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("there is room for files");
-    std::fs::write(folder.join("a"), "some text").expect("there is room for files");
+    std::fs::create_dir_all(&folder).expect("the file can be written");
+    std::fs::write(folder.join("a"), "some text").expect("the file can be written");
     folder
 });
 
@@ -137,27 +137,26 @@ fuzz_target!(|program: Program| {
         .stdin(b"some input".to_vec())
         .stderr(Output::discard())
         .write_directory(&*FOLDER, "/data");
-    let module = WasmModule::new(wat::parse_str(&text).expect("it is a module"))
+    let module = WasmModule::new(wat::parse_str(&text).expect("the text should parse"))
         .limits(Limits { log: 1 << 16, ..Limits::default() })
         .grant_wasi(wasi)
         .grant(Capability::Clock)
         .grant(Capability::Random);
-    POOL.define_worker_function("f", module).expect("it has every grant");
+    POOL.define_worker_function("f", module).expect("the module has every grant");
     let options = CallOptions::new().time_limit(Duration::from_millis(50));
     let result = POOL.call_with::<()>("f", (), &options);
-    let lawful = matches!(
+    let is_allowed = matches!(
         result,
-        Ok(()) | Err(
-            Error::Trap { .. }
+        Ok(())
+            | Err(Error::Trap { .. }
                 | Error::Timeout { .. }
                 | Error::BadReply { .. }
                 | Error::LogLimit { .. }
                 | Error::Exited { .. }
-                | Error::TooManyOpenFiles { .. }
-        )
+                | Error::TooManyOpenFiles { .. })
     );
-    assert!(lawful, "{result:?}");
-    POOL.call::<()>("good", ()).expect("the worker serves on");
+    assert!(is_allowed, "{result:?}");
+    POOL.call::<()>("good", ()).expect("the worker keeps serving");
     let health = POOL.get_worker_health_states();
-    assert_eq!(health[0].restart_attempt, 0, "the worker was lost");
+    assert_eq!(health[0].restart_attempt, 0, "the worker was replaced");
 });

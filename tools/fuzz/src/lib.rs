@@ -1,10 +1,9 @@
-//! What the fuzz targets share.
+//! Shared by the fuzz targets.
 
 use std::time::Duration;
 use wpc_host::{Options, WorkerProcedureCall};
 
-/// A pool of one worker, as an embedder has it, whose failed sandboxes come back at once. `restarts`
-/// is how many times in a row.
+/// A pool with one worker whose failed sandboxes restart at once, up to `restarts` times in a row.
 pub fn pool(restarts: u32) -> WorkerProcedureCall {
     let wpc = WorkerProcedureCall::new(Options {
         max_restarts_per_worker: restarts,
@@ -18,7 +17,7 @@ pub fn pool(restarts: u32) -> WorkerProcedureCall {
     wpc
 }
 
-/// Bytes that encode as nothing but themselves.
+/// Bytes that encode as themselves, without a length.
 pub struct Raw<'a>(pub &'a [u8]);
 
 impl serde::Serialize for Raw<'_> {

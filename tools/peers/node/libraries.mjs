@@ -1,8 +1,7 @@
-// The three libraries, each with as many threads as asked for, all of them up before the first call.
+// The three libraries. All threads are started before the first call.
 //
-// Bytes: a caller keeps what it sends, as with everybody else. Small ones are cloned by Node; from
-// `TRANSFER` bytes on it is faster to copy them once and to transfer the copy there and back, which all
-// three document.
+// Bytes: a caller keeps its payload, as with the other libraries. Node clones small payloads. From `TRANSFER` bytes it
+// is faster to copy a payload once and to transfer the copy in both directions, which all three libraries document.
 
 import { fileURLToPath } from 'node:url';
 import Piscina from 'piscina';
@@ -13,7 +12,7 @@ const TRANSFER = 16 * 1024;
 
 const file = (name) => new URL(`./functions/${name}.mjs`, import.meta.url).href;
 
-// piscina and tinypool, which began as a fork of it, are called alike.
+// piscina, and tinypool, which started as a fork of it, have the same interface.
 function piscinaLike(pool) {
   const moved = (bytes) => {
     const copy = bytes.slice();
@@ -32,7 +31,7 @@ async function warm(pool, threads) {
 }
 
 export const libraries = {
-  // Atomics wake its threads fastest; histograms of its calls are switched off.
+  // Atomics wake threads fastest. Histograms of calls are off.
   piscina: (threads) =>
     warm(
       piscinaLike(
@@ -48,7 +47,7 @@ export const libraries = {
       threads,
     ),
 
-  // Atomics are its default.
+  // Atomics are the default.
   tinypool: (threads) =>
     warm(
       piscinaLike(
@@ -62,7 +61,7 @@ export const libraries = {
       threads,
     ),
 
-  // Threads; by default it would take processes on some platforms.
+  // Threads, because the default is processes on some platforms.
   workerpool: (threads) => {
     const pool = workerpool.pool(fileURLToPath(file('workerpool')), {
       minWorkers: threads,

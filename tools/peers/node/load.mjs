@@ -1,4 +1,4 @@
-// Puts a load on a pool: as many lanes as calls are outstanding, each with one call after the other.
+// Puts a load on a pool: one loop of sequential calls for each outstanding call.
 
 import { hrtime } from 'node:process';
 

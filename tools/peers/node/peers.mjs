@@ -1,5 +1,5 @@
-// Keeps Node's pools and does what it is told: a command is a line of JSON on standard input, its answer a
-// line on standard output. One process serves the whole run, so that its rounds alternate with the others'.
+// Runs Node's pools. A command is a line of JSON on standard input, and its answer is a line on standard output. One
+// process serves the whole run, so that its rounds alternate with those of the other libraries.
 
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -25,7 +25,7 @@ const commands = {
     return {};
   },
   async memory() {
-    // As the other processes are read. `resourceUsage` would begin with the peak of whoever started this one.
+    // Read as for the other processes. `resourceUsage` would include the peak of the parent process.
     const status = readFileSync('/proc/self/status', 'utf8');
     const bytes = (name) => Number(status.match(new RegExp(`${name}:\\s+(\\d+) kB`))[1]) * 1024;
     return { resident: bytes('VmRSS'), peak: bytes('VmHWM') };
@@ -37,5 +37,5 @@ for await (const line of createInterface({ input: stdin })) {
   const answer = await commands[command](rest).catch((error) => ({ error: String(error) }));
   stdout.write(`${JSON.stringify(answer)}\n`);
 }
-// The input's end is the end, whatever pools are left.
+// Exit at the end of the input, even with open pools.
 process.exit(0);

@@ -1,4 +1,4 @@
-//! When, where, and which versions: without these a figure means nothing.
+//! The date, the machine and the versions of a run, without which figures cannot be compared.
 
 use crate::guests::here;
 use crate::node::{LIBRARIES, folder};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::time::SystemTime;
 
-/// The first line of the JSON; `node` is Node's version where it takes part.
+/// The first line of the JSON. `node` is the version of Node if it takes part.
 pub(crate) fn line(node: Option<&str>) -> Result<Value> {
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let date = now.split('T').next().unwrap_or_default();
@@ -22,9 +22,9 @@ pub(crate) fn line(node: Option<&str>) -> Result<Value> {
 
 fn machine() -> Result<String> {
     let cores = std::thread::available_parallelism()?;
-    let told = std::fs::read_to_string("/proc/cpuinfo")?;
-    let model = told.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let model = model.map_or("a processor without a name", |(_, model)| model);
+    let text = std::fs::read_to_string("/proc/cpuinfo")?;
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown processor", |(_, model)| model);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     Ok(format!("{cores} cores, {model}, Linux {}", kernel.trim()))
 }
@@ -45,10 +45,10 @@ struct Package {
 impl Lock {
     fn package(&self, name: &str) -> Result<&Package> {
         let found = self.package.iter().find(|package| package.name == name);
-        found.with_context(|| format!("the lock file has no {name}"))
+        found.with_context(|| format!("{name} is missing in the lock file"))
     }
 
-    /// The Wasmtime that a package brings: told with its version where there are several.
+    /// The version of Wasmtime that a package depends on. The lock file names it only if there are several.
     fn wasmtime_of(&self, name: &str) -> Result<&str> {
         let mut dependencies = self.package(name)?.dependencies.iter();
         match dependencies.find_map(|dependency| dependency.strip_prefix("wasmtime ")) {
@@ -61,24 +61,24 @@ impl Lock {
 fn versions(node: Option<&str>) -> Result<Map<String, Value>> {
     let lock: Lock = toml::from_str(&std::fs::read_to_string(here().join("Cargo.lock"))?)?;
     let mut versions = Map::new();
-    let mut tell = |name: &str, version: &str| versions.insert(name.to_owned(), version.into());
-    tell("wpc", &lock.package("wpc-host")?.version);
-    tell("wasmtime", lock.wasmtime_of("wpc-host")?);
+    let mut add = |name: &str, version: &str| versions.insert(name.to_owned(), version.into());
+    add("wpc", &lock.package("wpc-host")?.version);
+    add("wasmtime", lock.wasmtime_of("wpc-host")?);
     for name in ["extism", "wapc", "wasmtime-provider"] {
-        tell(name, &lock.package(name)?.version);
+        add(name, &lock.package(name)?.version);
     }
-    tell("wasmtime of extism", lock.wasmtime_of("extism")?);
-    tell("wasmtime of wapc", lock.wasmtime_of("wasmtime-provider")?);
+    add("wasmtime of extism", lock.wasmtime_of("extism")?);
+    add("wasmtime of wapc", lock.wasmtime_of("wasmtime-provider")?);
     if let Some(version) = node {
-        tell("node", version);
+        add("node", version);
         for library in LIBRARIES {
-            tell(library, &installed(&folder().join("node_modules").join(library))?);
+            add(library, &installed(&folder().join("node_modules").join(library))?);
         }
     }
     Ok(versions)
 }
 
 fn installed(library: &Path) -> Result<String> {
-    let told: Value = serde_json::from_slice(&std::fs::read(library.join("package.json"))?)?;
-    Ok(told["version"].as_str().context("a library has no version")?.to_owned())
+    let package: Value = serde_json::from_slice(&std::fs::read(library.join("package.json"))?)?;
+    Ok(package["version"].as_str().context("a library has no version")?.to_owned())
 }

@@ -1,4 +1,4 @@
-//! Somebody who answers calls, and what it is asked to do. It knows nobody in particular.
+//! The interface of a measured library, and its load.
 
 use anyhow::{Result, ensure};
 use std::time::{Duration, Instant};
@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 pub(crate) enum Work {
     /// The sum of two numbers.
     Add,
-    /// So many bytes, there and back.
+    /// This many bytes in each direction.
     Echo(usize),
-    /// A sum, in a sandbox that is made for this call.
+    /// A sum, in a new sandbox for each call.
     Fresh,
-    /// A sum, right after a trap that is not timed.
+    /// A sum, directly after a trap that is not timed.
     AfterTrap,
 }
 
-/// So many calls, of which so many are unanswered at a time.
+/// A number of calls, of which at most `outstanding` are unanswered at a time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) work: Work,
@@ -25,49 +25,49 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Each call's first number, so that no two neighbours have the same answer.
+    /// The first number of each call. Consecutive calls have different answers.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = i32> + use<> {
         (0..).take(self.calls as usize)
     }
 }
 
 pub(crate) trait Contestant {
-    /// Its name in every figure.
+    /// The name in figures.
     fn series(&self) -> &'static str;
 
-    /// Answers the calls, checks every answer, and says how long it took.
+    /// Makes the calls, checks every answer, and returns the duration.
     fn run(&mut self, load: Load) -> Result<Duration>;
 }
 
-/// The most calls that are ever outstanding: whoever brings channels has room for so many.
+/// The maximum number of outstanding calls, which is the capacity of channels.
 pub(crate) const MOST_OUTSTANDING: usize = 1_000;
 
-/// What is added to each call's number.
+/// The second number of each call.
 pub(crate) const ADDED: i32 = 2;
 
 pub(crate) fn check_sum(number: i32, sum: i32) -> Result<()> {
-    ensure!(sum == number.wrapping_add(ADDED), "{number} and {ADDED} are {sum}");
+    ensure!(sum == number.wrapping_add(ADDED), "{number} + {ADDED} returned {sum}");
     Ok(())
 }
 
 pub(crate) fn check_echo(sent: &[u8], back: &[u8]) -> Result<()> {
-    ensure!(sent == back, "other bytes came back");
+    ensure!(sent == back, "the returned bytes differ");
     Ok(())
 }
 
-/// Bytes to be echoed, no two neighbours alike.
+/// A payload in which neighbouring bytes differ.
 pub(crate) fn payload(len: usize) -> Vec<u8> {
     (0..=250_u8).cycle().take(len).collect()
 }
 
-/// The cheapest way to hand two numbers to those who pass only bytes.
+/// The two numbers as bytes, for libraries that pass only bytes. This is their cheapest encoding.
 pub(crate) fn as_bytes(number: i32) -> [u8; 8] {
     let [a, b, c, d] = number.to_le_bytes();
     let [e, f, g, h] = ADDED.to_le_bytes();
     [a, b, c, d, e, f, g, h]
 }
 
-/// The sum as those give it back.
+/// Checks a sum that is returned as bytes.
 pub(crate) fn check_sum_bytes(number: i32, sum: &[u8]) -> Result<()> {
     check_sum(number, i32::from_le_bytes(sum.try_into()?))
 }

@@ -1,5 +1,5 @@
-//! Extism: a plug-in on the caller's thread, and its pool with threads of ours around it, as its users
-//! have to bring them.
+//! Extism: a plug-in on the caller's thread, and its pool with threads of this program, as its users have to provide
+//! them.
 
 use crate::contestant::{
     Contestant, Load, MOST_OUTSTANDING, Work, as_bytes, check_echo, check_sum_bytes, payload, timed,
@@ -10,13 +10,13 @@ use extism::{CompiledPlugin, Manifest, Plugin, PluginBuilder, PoolBuilder, Wasm}
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Compiled once, for every plug-in. Without WASI, which the guest does not need and which makes
-/// plug-ins slower to start. Without the cache of compiled code, which only serves a next process.
+/// Compiles the guest once for every plug-in. Without WASI, which the guest does not need and which slows down the
+/// start of plug-ins. Without the compile cache, which only helps a later process.
 pub(crate) fn compile(guest: &[u8]) -> Result<CompiledPlugin> {
     PluginBuilder::new(Manifest::new([Wasm::data(guest)])).with_cache_disabled().compile()
 }
 
-/// A plug-in. No time limit: there is none unless the manifest has one.
+/// A plug-in, by default without a time limit.
 pub(crate) struct Local {
     compiled: CompiledPlugin,
     plugin: Plugin,
@@ -29,7 +29,7 @@ impl Local {
     }
 }
 
-/// The answer is looked at where it lies in the plug-in's memory: Extism's cheapest way.
+/// Reads the answer in place in the plug-in's memory, which is the cheapest way in Extism.
 fn sum(plugin: &mut Plugin, number: i32) -> Result<()> {
     check_sum_bytes(number, plugin.call::<&[u8], &[u8]>("add", &as_bytes(number))?)
 }
@@ -55,11 +55,14 @@ impl Contestant for Local {
                 load.numbers()
                     .try_for_each(|number| sum(&mut Plugin::new_from_compiled(compiled)?, number))
             }),
-            // Extism would go on with the instance that trapped; a sound one is its user's to make.
+            // Extism keeps using the trapped instance, so its user has to replace it.
             Work::AfterTrap => load
                 .numbers()
                 .map(|number| {
-                    ensure!(plugin.call::<&[u8], &[u8]>("traps", &[]).is_err(), "it traps");
+                    ensure!(
+                        plugin.call::<&[u8], &[u8]>("traps", &[]).is_err(),
+                        "the call should trap"
+                    );
                     timed(|| {
                         *plugin = Plugin::new_from_compiled(compiled)?;
                         sum(plugin, number)
@@ -70,13 +73,12 @@ impl Contestant for Local {
     }
 }
 
-/// How long a thread waits for one of the pool's plug-ins. There is one for each, so it never does.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The time limit for getting a plug-in from the pool. There is one for each thread, so that no thread waits.
+const PLUGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Extism's pool hands a plug-in to whichever thread asks and blocks the others. A thousand outstanding
-/// calls would be a thousand blocked threads, so its user has as many threads as plug-ins, which take
-/// work from a channel. All answers come back through one channel, in any order: cheaper for Extism than
-/// one for each call.
+/// Extism's pool blocks threads until a plug-in is free, so that 1,000 outstanding calls would block 1,000 threads. Its
+/// user therefore has as many threads as plug-ins, which take work from a channel. All answers return through one
+/// channel in any order, which is cheaper than a channel for each call.
 pub(crate) struct Pool {
     jobs: Sender<Job>,
     answers: Receiver<Result<Answer>>,
@@ -99,8 +101,8 @@ impl Pool {
         let pool = PoolBuilder::new()
             .with_max_instances(workers)
             .build(move || Plugin::new_from_compiled(&compiled));
-        // All plug-ins are made now: taken at once, then given back.
-        let plugins = (0..workers).map(|_| pool.get(PATIENCE)).collect::<Result<Vec<_>>>()?;
+        // Taking all plug-ins at once creates them now.
+        let plugins = (0..workers).map(|_| pool.get(PLUGIN_TIMEOUT)).collect::<Result<Vec<_>>>()?;
         drop(plugins);
         let (jobs, taken) = bounded::<Job>(MOST_OUTSTANDING);
         let (answered, answers) = bounded(MOST_OUTSTANDING);
@@ -127,7 +129,7 @@ impl Pool {
 }
 
 fn answer(pool: &extism::Pool, job: Job) -> Result<Answer> {
-    let mut plugin = pool.get(PATIENCE)?.context("no plug-in came free")?;
+    let mut plugin = pool.get(PLUGIN_TIMEOUT)?.context("no plug-in is free")?;
     Ok(match job {
         Job::Add(number) => Answer::Sum(number, plugin.call("add", as_bytes(number).as_slice())?),
         Job::Echo(bytes) => Answer::Echo(plugin.call("echo", &*bytes)?),

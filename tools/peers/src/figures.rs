@@ -1,4 +1,4 @@
-//! What is measured: a figure each, with a point for every contestant and place on its axis.
+//! The figures, with a point for every library and `x`.
 
 use crate::contestant::{MOST_OUTSTANDING, Work};
 use crate::peers::{Contestants, Peers};
@@ -11,29 +11,29 @@ pub(crate) struct Figure {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
     unit: Unit,
-    /// The places on its axis.
+    /// The values of `x`.
     places: &'static [usize],
-    /// What a place means: the work, and how many calls are outstanding.
+    /// The load at an `x`: the work, and how many calls are outstanding.
     load: fn(usize) -> (Work, usize),
     contestants: fn(&Peers) -> Result<Contestants>,
     rounds: Rounds,
 }
 
-/// In bytes: a few numbers, a small message, a page of text, a picture, a document.
+/// Payload sizes in bytes: a few numbers, a small message, a page of text, an image, a document.
 const PAYLOADS: [usize; 5] = [16, 1 << 10, 16 << 10, 128 << 10, 1 << 20];
 
-/// So many workers have the pools whose throughput is measured.
+/// The number of workers of pools whose throughput is measured.
 const WORKERS: usize = 2;
 
 const LATENCY: Rounds = Rounds { count: 40, turn: Duration::from_millis(8) };
 
-/// Longer turns: a pool has to get going, and a thousand calls to be let in.
+/// Longer turns, because a pool needs time until 1,000 calls are outstanding.
 const THROUGHPUT: Rounds = Rounds { count: 15, turn: Duration::from_millis(50) };
 
 pub(crate) const FIGURES: [Figure; 7] = [
     Figure {
         name: "latency-payload",
-        about: "bytes there and back, one call outstanding, one worker; by payload",
+        about: "bytes in both directions, one call outstanding, one worker; by payload",
         unit: Unit::Nanoseconds,
         places: &PAYLOADS,
         load: |len| (Work::Echo(len), 1),
@@ -60,7 +60,7 @@ pub(crate) const FIGURES: [Figure; 7] = [
     },
     Figure {
         name: "throughput-payload-1",
-        about: "bytes there and back, two workers, one call outstanding; by payload",
+        about: "bytes in both directions, two workers, one call outstanding; by payload",
         unit: Unit::CallsPerSecond,
         places: &PAYLOADS,
         load: |len| (Work::Echo(len), 1),
@@ -69,7 +69,7 @@ pub(crate) const FIGURES: [Figure; 7] = [
     },
     Figure {
         name: "throughput-payload",
-        about: "bytes there and back, two workers, 64 calls outstanding; by payload",
+        about: "bytes in both directions, two workers, 64 calls outstanding; by payload",
         unit: Unit::CallsPerSecond,
         places: &PAYLOADS,
         load: |len| (Work::Echo(len), 64),
@@ -78,7 +78,7 @@ pub(crate) const FIGURES: [Figure; 7] = [
     },
     Figure {
         name: "fresh",
-        about: "a sum in a sandbox that is made for the call",
+        about: "a sum in a new sandbox for each call",
         unit: Unit::Nanoseconds,
         places: &[0],
         load: |_| (Work::Fresh, 1),
@@ -87,7 +87,7 @@ pub(crate) const FIGURES: [Figure; 7] = [
     },
     Figure {
         name: "after-trap",
-        about: "the first good answer of a sound sandbox after a trap",
+        about: "the first successful answer after a trap",
         unit: Unit::Nanoseconds,
         places: &[0],
         load: |_| (Work::AfterTrap, 1),
@@ -97,13 +97,13 @@ pub(crate) const FIGURES: [Figure; 7] = [
 ];
 
 impl Figure {
-    /// How often its measurement ticks.
+    /// The number of progress steps of a measurement.
     pub(crate) fn ticks(&self, quick: bool) -> u64 {
         self.places.len() as u64 * u64::from(WARM_UP + self.rounds(quick).count)
     }
 
     fn rounds(&self, quick: bool) -> Rounds {
-        // A smoke run: everything once through, figures of no worth.
+        // A smoke run: everything once, without meaningful figures.
         let quickly = Rounds { count: 2, turn: self.rounds.turn / 5 };
         if quick { quickly } else { self.rounds }
     }

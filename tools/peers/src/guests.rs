@@ -1,4 +1,4 @@
-//! The modules that everybody runs: wpc's is committed, the peers' are built when the run starts.
+//! The guest modules: that of wpc is committed, those of the peers are built when the run starts.
 
 use anyhow::{Context as _, Result, ensure};
 use std::path::{Path, PathBuf};
@@ -18,15 +18,18 @@ pub(crate) struct Guests {
 const TARGET: &str = "wasm32-unknown-unknown";
 
 impl Guests {
-    /// Builds what is not built yet: optimised, without unwinding.
+    /// Builds the guests that are not built yet, optimised and without unwinding.
     pub(crate) fn build() -> Result<()> {
         let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["build", "--quiet", "--release", "--locked", "--target", TARGET])
             .arg("--manifest-path")
             .arg(here().join("guests/Cargo.toml"))
             .status()
-            .context("cargo could not be run")?;
-        ensure!(built.success(), "the guests were not built; `rustup target add {TARGET}`?");
+            .context("failed to run cargo")?;
+        ensure!(
+            built.success(),
+            "failed to build the guests; if the target is missing: rustup target add {TARGET}"
+        );
         Ok(())
     }
 
@@ -41,5 +44,5 @@ impl Guests {
 }
 
 fn read(path: PathBuf) -> Result<Vec<u8>> {
-    std::fs::read(&path).with_context(|| format!("{} could not be read", path.display()))
+    std::fs::read(&path).with_context(|| format!("failed to read {}", path.display()))
 }

@@ -1,4 +1,4 @@
-//! What wpc and its peers cost, side by side in one run. See README.md.
+//! Measures wpc and its peers in one run. See README.md.
 
 mod about;
 mod contestant;
@@ -24,16 +24,16 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-/// Measures wpc and its peers by turns and tells medians, with p99 in parentheses.
+/// Measures wpc and its peers by turns and prints medians, with p99 in parentheses.
 #[derive(Parser)]
 struct Arguments {
     /// Writes a line of JSON for each point to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// A smoke run: everything once through, figures of no worth.
+    /// A smoke run: everything once, without meaningful figures.
     #[arg(long)]
     quick: bool,
-    /// Measures only figures whose name begins so.
+    /// Measures only figures whose name starts with this prefix.
     #[arg(long, value_name = "NAME", default_value = "")]
     only: String,
     #[command(subcommand)]
@@ -42,7 +42,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// What this program runs itself with, see `memory.rs`.
+    /// The hidden subcommand of a child process, see `memory.rs`.
     #[command(hide = true, name = memory::SUBCOMMAND)]
     MemoryOf { series: String },
 }
@@ -50,18 +50,18 @@ enum Command {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if let Some(Command::MemoryOf { series }) = &arguments.command {
-        return memory::tell(series);
+        return memory::print(series);
     }
     let mut file = match &arguments.json {
         Some(path) => {
             let file = File::create(path);
-            Some(file.with_context(|| format!("{} could not be written", path.display()))?)
+            Some(file.with_context(|| format!("failed to write {}", path.display()))?)
         }
         None => None,
     };
     let node = node::version();
     if node.is_none() {
-        eprintln!("without Node's pools: they want Node 20 and `npm ci` in tools/peers/node");
+        eprintln!("skipping Node's pools, which need Node 20 and `npm ci` in tools/peers/node");
     }
     let about = about::line(node.as_deref())?;
     println!("{about}");
@@ -85,7 +85,7 @@ fn run(arguments: &Arguments, with_node: bool, mut file: Option<&mut File>) -> R
     let ticks: u64 = figures.iter().map(|figure| figure.ticks(quick)).sum();
     let bar = ProgressBar::new(ticks + of_memory);
     bar.set_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}")?);
-    let mut tell = |title: &str, points: &[Point]| -> Result<()> {
+    let mut emit = |title: &str, points: &[Point]| -> Result<()> {
         bar.suspend(|| println!("\n{title}\n{}", report::table(points)));
         for point in points {
             if let Some(file) = &mut file {
@@ -98,14 +98,14 @@ fn run(arguments: &Arguments, with_node: bool, mut file: Option<&mut File>) -> R
     for figure in figures {
         bar.set_message(figure.name);
         let points = figure.measure(&peers, quick, || bar.inc(1))?;
-        tell(&format!("{}: {}", figure.name, figure.about), &points)?;
+        emit(&format!("{}: {}", figure.name, figure.about), &points)?;
     }
-    // Nobody else works while processes are made and their memory is counted.
+    // Nothing else runs while processes start and their memory is measured.
     drop(peers);
     if of_memory > 0 {
         bar.set_message("memory");
         for (name, points) in memory::measure(of_memory, with_node, || bar.inc(1))? {
-            tell(&format!("{name}: {}", memory::ABOUT), &points)?;
+            emit(&format!("{name}: {}", memory::ABOUT), &points)?;
         }
     }
     bar.finish_and_clear();

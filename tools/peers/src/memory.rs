@@ -1,5 +1,5 @@
-//! What a process takes whose four workers have each answered: a process of its own for every contestant
-//! and round, so that nobody's memory is counted as another's.
+//! The memory of a process whose four workers have each answered. Every library and round has a separate process, so
+//! that no memory is counted for another library.
 
 use crate::contestant::{Contestant, Load, Work};
 use crate::guests::Guests;
@@ -16,17 +16,17 @@ const WORKERS: usize = 4;
 
 const MEGABYTE: f64 = 1024.0 * 1024.0;
 
-/// So that every worker has answered.
+/// Enough calls that every worker has answered.
 const LOAD: Load = Load { work: Work::Add, outstanding: 64, calls: 1_000 };
 
 pub(crate) const ROUNDS: u64 = 5;
 
-/// The subcommand by which this program runs itself.
+/// The subcommand of a child process.
 pub(crate) const SUBCOMMAND: &str = "memory-of";
 
 pub(crate) const ABOUT: &str = "a process whose four workers have each answered";
 
-/// Those that this program is itself.
+/// The libraries that run in this program.
 const OURS: [&str; 3] = ["wpc", "Extism", "waPC, caller's thread"];
 
 /// A figure with its points.
@@ -62,9 +62,9 @@ pub(crate) fn measure(
 }
 
 fn of_child(series: &str) -> Result<Memory> {
-    let told = Command::new(std::env::current_exe()?).args([SUBCOMMAND, series]).output()?;
-    ensure!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
-    Ok(serde_json::from_slice(&told.stdout)?)
+    let output = Command::new(std::env::current_exe()?).args([SUBCOMMAND, series]).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 fn of_node(library: &'static str) -> Result<Memory> {
@@ -74,8 +74,8 @@ fn of_node(library: &'static str) -> Result<Memory> {
     node.borrow_mut().memory()
 }
 
-/// What the child does: brings its workers up, lets them answer, and tells what it takes.
-pub(crate) fn tell(series: &str) -> Result<()> {
+/// The child process: starts the workers, makes calls, and prints its memory.
+pub(crate) fn print(series: &str) -> Result<()> {
     let guests = Guests::read()?;
     let mut contestants: Vec<Box<dyn Contestant>> = match series {
         "wpc" => vec![Box::new(wpc::Pool::start(&guests.wpc, WORKERS)?)],
@@ -83,7 +83,7 @@ pub(crate) fn tell(series: &str) -> Result<()> {
             let compiled = extism::compile(&guests.extism)?;
             vec![Box::new(extism::Pool::start(&compiled, WORKERS)?)]
         }
-        // It has no pool: its four workers are four hosts.
+        // waPC has no pool, so that its workers are four hosts.
         "waPC, caller's thread" => {
             let compiled = wapc::compile(&guests.wapc)?;
             let mut hosts: Vec<Box<dyn Contestant>> = Vec::new();
@@ -92,7 +92,7 @@ pub(crate) fn tell(series: &str) -> Result<()> {
             }
             hosts
         }
-        other => bail!("nobody is called {other:?}"),
+        other => bail!("unknown library {other:?}"),
     };
     for contestant in &mut contestants {
         contestant.run(LOAD)?;
@@ -106,5 +106,5 @@ pub(crate) fn tell(series: &str) -> Result<()> {
 fn kilobytes(status: &str, name: &str) -> Result<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().next());
-    Ok(number.with_context(|| format!("no {name} is told"))?.parse()?)
+    Ok(number.with_context(|| format!("{name} is missing"))?.parse()?)
 }

@@ -1,4 +1,4 @@
-//! Node's pools: a process that lives as long as the run and takes commands, a line of JSON each.
+//! Node's pools: a process that lives as long as the run and reads commands, one line of JSON each.
 
 use crate::contestant::{Contestant, Load, Work};
 use anyhow::{Context as _, Result, bail};
@@ -14,18 +14,19 @@ use std::time::Duration;
 
 pub(crate) const LIBRARIES: [&str; 3] = ["piscina", "tinypool", "workerpool"];
 
-/// Where its scripts lie, and what they need.
+/// The folder of the scripts and their libraries.
 pub(crate) fn folder() -> PathBuf {
     crate::guests::here().join("node")
 }
 
-/// Node's version, where there is Node and the libraries are installed.
+/// The version of Node, if it and the libraries are installed.
 pub(crate) fn version() -> Option<String> {
-    let told = Command::new("node").arg("--version").output().ok()?;
+    let output = Command::new("node").arg("--version").output().ok()?;
     let installed =
         LIBRARIES.iter().all(|library| folder().join("node_modules").join(library).is_dir());
-    let version = String::from_utf8(told.stdout).ok()?;
-    (told.status.success() && installed).then(|| version.trim().trim_start_matches('v').to_owned())
+    let version = String::from_utf8(output.stdout).ok()?;
+    (output.status.success() && installed)
+        .then(|| version.trim().trim_start_matches('v').to_owned())
 }
 
 /// The process.
@@ -34,7 +35,7 @@ pub(crate) struct Node {
     answers: BufReader<ChildStdout>,
 }
 
-/// What a process takes, in bytes.
+/// The memory of a process, in bytes.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(crate) struct Memory {
     pub(crate) resident: f64,
@@ -48,16 +49,16 @@ impl Node {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let answers = BufReader::new(process.stdout.take().context("it was asked to be piped")?);
+        let answers = BufReader::new(process.stdout.take().context("stdout should be piped")?);
         Ok(Self { process, answers })
     }
 
     fn ask<T: DeserializeOwned>(&mut self, command: &Value) -> Result<T> {
-        let commands = self.process.stdin.as_mut().context("Node is being ended")?;
+        let commands = self.process.stdin.as_mut().context("Node is ending")?;
         writeln!(commands, "{command}")?;
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
-        let answer: Value = serde_json::from_str(&line).context("Node gave no answer")?;
+        let answer: Value = serde_json::from_str(&line).context("Node did not answer")?;
         if let Some(error) = answer.get("error") {
             bail!("Node: {error}");
         }
@@ -71,7 +72,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // The end of its input ends it.
+        // Node exits at the end of its input.
         drop(self.process.stdin.take());
         let _ = self.process.wait();
     }
@@ -105,7 +106,7 @@ impl Contestant for Pool {
         self.library
     }
 
-    /// Node holds the watch, so that its lines of JSON are not in the time.
+    /// Node measures the time, so that it does not include the JSON.
     fn run(&mut self, load: Load) -> Result<Duration> {
         #[derive(Deserialize)]
         struct Ran {
@@ -128,7 +129,7 @@ impl Drop for Pool {
         let close = json!({ "command": "close", "pool": self.number });
         let closed: Result<Value> = self.node.borrow_mut().ask(&close);
         if let Err(error) = closed {
-            eprintln!("{} was not closed: {error:#}", self.library);
+            eprintln!("failed to close {}: {error:#}", self.library);
         }
     }
 }

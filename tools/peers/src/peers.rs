@@ -1,4 +1,4 @@
-//! Everybody, compiled and ready to be opened.
+//! All libraries with their compiled guests.
 
 use crate::contestant::Contestant;
 use crate::guests::Guests;
@@ -27,7 +27,7 @@ impl Peers {
         Ok(Self { guests, extism, wapc, node })
     }
 
-    /// Those that run on the caller's thread.
+    /// The libraries that run on the caller's thread.
     pub(crate) fn local(&self) -> Result<Contestants> {
         Ok(vec![
             Box::new(wpc::Local::start(&self.guests.wpc)?),
@@ -36,7 +36,7 @@ impl Peers {
         ])
     }
 
-    /// Pools with so many workers.
+    /// Pools with this number of workers.
     pub(crate) fn pools(&self, workers: usize) -> Result<Contestants> {
         let mut pools: Contestants = vec![
             Box::new(wpc::Pool::start(&self.guests.wpc, workers)?),
@@ -50,15 +50,15 @@ impl Peers {
         Ok(pools)
     }
 
-    /// Everybody, pools with one worker.
+    /// All libraries; pools have one worker.
     pub(crate) fn all(&self) -> Result<Contestants> {
         let mut all = self.pools(1)?;
         all.extend(self.local()?);
         Ok(all)
     }
 
-    /// Those who can make a sandbox for a call, or replace one: WebAssembly without a pool that keeps
-    /// its instances.
+    /// The libraries that can instantiate a sandbox for a call or replace one: WebAssembly without a pool that keeps
+    /// instances.
     pub(crate) fn sandboxes(&self) -> Result<Contestants> {
         let mut sandboxes = self.local()?;
         sandboxes.push(Box::new(wpc::Pool::start(&self.guests.wpc, 1)?));

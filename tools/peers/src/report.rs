@@ -1,4 +1,4 @@
-//! How what was measured is told: a line of JSON for each point, and a table for each figure.
+//! The output: a line of JSON for each point, and a table for each figure.
 
 use crate::sampling::Samples;
 use serde::Serialize;
@@ -10,7 +10,7 @@ pub(crate) enum Unit {
     Nanoseconds,
     #[serde(rename = "calls/s")]
     CallsPerSecond,
-    /// Of 1,048,576 bytes, as in `cargo xtask bench`.
+    /// 1,048,576 bytes, as in `cargo xtask bench`.
     #[serde(rename = "MB")]
     Megabytes,
 }
@@ -22,8 +22,8 @@ pub(crate) struct Point {
     x: usize,
     /// The median of the rounds.
     y: f64,
-    /// What 99 of 100 rounds are at least as good as: so many nanoseconds or fewer, so many calls a second or more. A
-    /// round is the mean of a batch: of single calls it says nothing.
+    /// The value that 99 of 100 rounds are at least as good as: the slow end of durations and of rates. A round is the
+    /// mean of a batch, so this is not the p99 of single calls.
     p99: f64,
     unit: Unit,
     samples: usize,
@@ -42,26 +42,26 @@ impl Point {
     }
 }
 
-/// A row for each series, a column for each place on the axis: the median, and p99 in parentheses.
+/// A row for each series and a column for each `x`: the median, and p99 in parentheses.
 pub(crate) fn table(points: &[Point]) -> String {
     let mut series: Vec<&str> = Vec::new();
-    let mut places: Vec<usize> = Vec::new();
+    let mut columns: Vec<usize> = Vec::new();
     for point in points {
         if !series.contains(&point.series.as_str()) {
             series.push(&point.series);
         }
-        if !places.contains(&point.x) {
-            places.push(point.x);
+        if !columns.contains(&point.x) {
+            columns.push(point.x);
         }
     }
     let mut table = format!("{:<24}", "");
-    for place in &places {
-        let _ = write!(table, "{place:>26}");
+    for x in &columns {
+        let _ = write!(table, "{x:>26}");
     }
     for series in series {
         let _ = write!(table, "\n{series:<24}");
-        for place in &places {
-            let point = points.iter().find(|point| point.series == series && point.x == *place);
+        for x in &columns {
+            let point = points.iter().find(|point| point.series == series && point.x == *x);
             let cell = point.map_or_else(String::new, |point| {
                 format!("{} ({})", figure(point.unit, point.y), figure(point.unit, point.p99))
             });

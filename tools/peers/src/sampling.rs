@@ -1,11 +1,11 @@
-//! Rounds in which everybody has a turn, and what is said of them. It knows nothing of what is measured.
+//! Rounds in which every library has a turn, and their statistics.
 
 use crate::contestant::{Contestant, Load, Work};
 use crate::peers::Contestants;
 use anyhow::Result;
 use std::time::Duration;
 
-/// One figure of each round, the best first.
+/// The figure of each round, the best first.
 pub(crate) struct Samples(Vec<f64>);
 
 impl Samples {
@@ -17,7 +17,7 @@ impl Samples {
         Self(samples)
     }
 
-    /// The figure that this part of the rounds is at least as good as; `NaN` where there are none.
+    /// The figure that this fraction of the rounds is at least as good as, or `NaN` without rounds.
     pub(crate) fn quantile(&self, part: f64) -> f64 {
         #[expect(
             clippy::cast_possible_truncation,
@@ -38,21 +38,21 @@ impl Samples {
     }
 }
 
-/// How long and how often.
+/// The duration and the number of rounds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rounds {
-    /// How many count.
+    /// The number of counted rounds.
     pub(crate) count: u32,
-    /// About how long each contestant's turn takes: long against the clock and a time slice, short
-    /// against the machine's drift.
+    /// The approximate duration of a turn: long compared with the clock's resolution and a time slice, and short
+    /// compared with the drift of the machine.
     pub(crate) turn: Duration,
 }
 
-/// How many rounds come first and do not count: compilers that watch and branch predictors settle.
+/// The number of uncounted warm-up rounds, in which JIT compilers and branch predictors settle.
 pub(crate) const WARM_UP: u32 = 3;
 
-/// Runs all by turns, A B C A B C, so that what else the machine does meets them alike; gives how long a
-/// call took, in seconds, by contestant and round.
+/// Runs all by turns, A B C A B C, so that other load affects them alike. Returns the seconds for a call, by library
+/// and round.
 pub(crate) fn by_turns(
     contestants: &mut Contestants,
     work: Work,
@@ -77,30 +77,30 @@ pub(crate) fn by_turns(
     Ok(samples)
 }
 
-/// As many calls as fill a turn. At least twice as many as are outstanding, so that filling and draining
-/// is not all there is.
+/// The number of calls that fill a turn. At least twice the number of outstanding calls, so that a turn is more than
+/// filling and draining.
 fn fitted(
     contestant: &mut dyn Contestant,
     work: Work,
     outstanding: usize,
     turn: Duration,
 ) -> Result<Load> {
-    /// As far as a load grows from one try to the next.
+    /// The maximum growth of a load between two tries.
     const STEP: f64 = 10.0;
     let least = if outstanding == 1 { 1 } else { u32::try_from(outstanding)? * 2 };
     let mut load = Load { work, outstanding, calls: least };
     loop {
-        // The better of two: the first calls of all make sandboxes, and anyone may be interrupted.
+        // The better of two runs, because the first calls create sandboxes, and any run may be interrupted.
         let took = contestant.run(load)?.min(contestant.run(load)?).as_secs_f64().max(1e-9);
         let missing = turn.as_secs_f64() / took;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "a positive number; where it is too large, the largest is taken"
+            reason = "a positive number that saturates"
         )]
         let calls = (f64::from(load.calls) * missing.min(STEP)) as u32;
         load.calls = calls.max(least);
-        // What is told of a small part of a turn is not believed.
+        // A small fraction of a turn is not a reliable estimate.
         if missing < 2.0 {
             return Ok(load);
         }

@@ -1,5 +1,5 @@
-//! waPC: a host on the caller's thread, as its documentation has it. Its pool is published for another
-//! major version of its host only, so there is none here.
+//! waPC: a host on the caller's thread, as documented. Its pool is published for another major version of the host
+//! only, so that it is not measured.
 
 use crate::contestant::{
     Contestant, Load, Work, as_bytes, check_echo, check_sum_bytes, payload, timed,
@@ -9,12 +9,12 @@ use std::time::Duration;
 use wapc::WapcHost;
 use wasmtime_provider::{WasmtimeEngineProviderBuilder, WasmtimeEngineProviderPre};
 
-/// Compiled and linked once: the documented way to many hosts of one module.
+/// Compiles and links once, the documented way to create many hosts of one module.
 pub(crate) fn compile(guest: &[u8]) -> Result<WasmtimeEngineProviderPre> {
     Ok(WasmtimeEngineProviderBuilder::new().module_bytes(guest).build_pre()?)
 }
 
-/// A host. No deadlines: they are off unless asked for, and cost waPC time.
+/// A host without deadlines, which are off by default and slow down waPC.
 pub(crate) struct Local {
     compiled: WasmtimeEngineProviderPre,
     host: WapcHost,
@@ -54,11 +54,11 @@ impl Contestant for Local {
             Work::Fresh => {
                 timed(|| load.numbers().try_for_each(|number| sum(&host(&self.compiled)?, number)))
             }
-            // waPC would go on with the instance that trapped; a sound one is its user's to make.
+            // waPC keeps using the trapped instance, so its user has to replace it.
             Work::AfterTrap => load
                 .numbers()
                 .map(|number| {
-                    ensure!(self.host.call("traps", &[]).is_err(), "it traps");
+                    ensure!(self.host.call("traps", &[]).is_err(), "the call should trap");
                     timed(|| {
                         self.host = host(&self.compiled)?;
                         sum(&self.host, number)

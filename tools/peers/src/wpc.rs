@@ -1,4 +1,4 @@
-//! wpc: typed handles, options as they come.
+//! wpc: typed handles and default options.
 
 use crate::contestant::{ADDED, Contestant, Load, Work, check_echo, check_sum, payload, timed};
 use anyhow::{Result, ensure};
@@ -9,8 +9,8 @@ use wpc_host::{Function, LocalWorker, Options, PendingCall, WasmModule, WorkerPr
 type Add = Function<(i32, i32), i32>;
 type Echo = Function<(Vec<u8>,), Vec<u8>>;
 
-/// What both ways in share. Its guest is the SDK's, with a time limit on every call: both are what
-/// wpc's users have unless they choose otherwise.
+/// Shared by the pool and the local worker. The guest uses the SDK, and every call has a time limit: both are the
+/// defaults for users of wpc.
 struct Functions {
     wpc: WorkerProcedureCall,
     add: Add,
@@ -35,13 +35,13 @@ pub(crate) struct Pool(Functions);
 impl Pool {
     pub(crate) fn start(guest: &[u8], workers: usize) -> Result<Self> {
         let functions = Functions::define(guest, workers)?;
-        // Each worker makes its sandbox now, not in the first calls.
+        // Each worker instantiates its sandbox now and not in the first calls.
         functions.wpc.warm_worker_function("add")?;
         Ok(Self(functions))
     }
 
-    /// Numbers, one call after the other where one is to be outstanding: then a blocking call is the
-    /// way; otherwise calls are sent off and the oldest is waited for.
+    /// Calls with numbers. With one outstanding call, calls are blocking. Otherwise calls are submitted, and the oldest
+    /// is awaited.
     fn sums(&self, function: &Add, load: Load) -> Result<()> {
         if load.outstanding == 1 {
             return load
@@ -97,7 +97,10 @@ impl Contestant for Pool {
             Work::AfterTrap => load
                 .numbers()
                 .map(|number| {
-                    ensure!(wpc.call::<()>("panics", ("asked to",)).is_err(), "it traps");
+                    ensure!(
+                        wpc.call::<()>("panics", ("intended",)).is_err(),
+                        "the call should trap"
+                    );
                     timed(|| check_sum(number, add.call((number, ADDED))?))
                 })
                 .sum(),
@@ -113,7 +116,7 @@ pub(crate) struct Local {
 
 impl Local {
     pub(crate) fn start(guest: &[u8]) -> Result<Self> {
-        // A local worker wants a pool of at least one.
+        // A local worker needs a pool with at least one worker.
         let functions = Functions::define(guest, 1)?;
         let here = functions.wpc.local_worker();
         Ok(Self { functions, here })
@@ -144,7 +147,10 @@ impl Contestant for Local {
             Work::AfterTrap => load
                 .numbers()
                 .map(|number| {
-                    ensure!(here.call::<()>("panics", ("asked to",)).is_err(), "it traps");
+                    ensure!(
+                        here.call::<()>("panics", ("intended",)).is_err(),
+                        "the call should trap"
+                    );
                     timed(|| check_sum(number, here.call_function(add, (number, ADDED))?))
                 })
                 .sum(),

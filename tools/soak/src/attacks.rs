@@ -1,5 +1,5 @@
-//! Attacks on single promises, each repeated for as long as it is given: what every round must leave behind is checked at
-//! its end. Each returns what the process had once everything was defined, to be compared with what is left.
+//! Repeated attacks on single promises. Each round ends with checks. Each attack returns the resource usage after all
+//! definitions, which is compared with the usage at the end.
 
 use crate::Usage;
 use anyhow::{Result, ensure};
@@ -8,10 +8,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use wpc_host::{CallOptions, Error, Limits, Options, WasmModule, WorkerProcedureCall};
 
-/// How long any call may take to be answered before it counts as lost.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A call that is not answered within this time counts as lost.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A gate that threads wait at until it is opened.
+/// A gate that blocks threads until it is opened.
 #[derive(Clone, Default)]
 struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
@@ -27,7 +27,8 @@ impl Gate {
     }
 }
 
-/// Stops that abandon every worker in a host function that does not return: each call is answered all the same.
+/// Stops a pool whose workers are all blocked in a host function. Every call must be answered although each worker is
+/// abandoned.
 pub(crate) fn stops(duration: Duration) -> Result<Usage> {
     const WORKERS: usize = 32;
     let wpc = WorkerProcedureCall::new(Options {
@@ -58,25 +59,25 @@ pub(crate) fn stops(duration: Duration) -> Result<Usage> {
         let submitted = (0..WORKERS).map(|_| wpc.submit::<()>("f", ()));
         let submitted = submitted.collect::<Result<Vec<_>, _>>()?;
         wpc.stop_workers();
-        let patience = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
         for call in &submitted {
             while !call.is_answered() {
                 ensure!(
-                    Instant::now() < patience,
+                    Instant::now() < deadline,
                     "a call was not answered by a stop (round {rounds})"
                 );
                 std::thread::yield_now();
             }
         }
         (rounds, calls) = (rounds + 1, calls + submitted.len() as u64);
-        // The abandoned threads end.
+        // Let the abandoned threads end.
         gate.set(true);
     }
     println!("{calls} calls in {rounds} stops that abandoned their workers: each was answered");
     Ok(before)
 }
 
-/// Guests that do nothing but call the host, without a loop: none outruns its limit.
+/// Guests that call the host many times without a loop. All must end at their time limit.
 pub(crate) fn floods(duration: Duration) -> Result<Usage> {
     const CALLS: usize = 100_000;
     let wpc = WorkerProcedureCall::new(Options {
@@ -151,13 +152,13 @@ pub(crate) fn floods(duration: Duration) -> Result<Usage> {
     wpc.stop_workers();
     let [median, high] = [50, 99].map(|percent| latencies[latencies.len() * percent / 100]);
     println!(
-        "{timeouts} floods of host calls ended at their limit and no worker was lost; {} calls of a neighbour were answered, in {median:.1?} at the median and {high:.1?} at p99",
+        "{timeouts} floods of host calls ended at their limit, and no worker was replaced; {} calls of another function were answered, in {median:.1?} at the median and {high:.1?} at p99",
         latencies.len()
     );
     Ok(before)
 }
 
-/// Calls these functions, all at once and over and over; how many ended at their limit.
+/// Calls these functions concurrently and repeatedly, and returns how many calls ended at their time limit.
 fn flood(wpc: &WorkerProcedureCall, names: &[&str], duration: Duration) -> Result<u64> {
     let (end, mut timeouts) = (Instant::now() + duration, 0);
     let limit = CallOptions::new().time_limit(Duration::from_millis(50));
@@ -171,25 +172,28 @@ fn flood(wpc: &WorkerProcedureCall, names: &[&str], duration: Duration) -> Resul
             }
         }
         for health in wpc.get_worker_health_states() {
-            ensure!(health.restart_attempt == 0, "{} was lost", health.worker_id);
+            ensure!(health.restart_attempt == 0, "{} was replaced", health.worker_id);
         }
     }
     Ok(timeouts)
 }
 
-/// Calls another function beside an attack, one call at a time, until `ends`. Each call must be answered with the right
-/// value; returned is how long they took, in order.
+/// Calls another function during an attack, one call at a time, until `ends` is set. Each call must return the right
+/// value. Returns the sorted durations.
 fn neighbour(wpc: &WorkerProcedureCall, ends: &AtomicBool) -> Result<Vec<Duration>> {
     let mut latencies = Vec::new();
     while latencies.is_empty() || !ends.load(Ordering::Relaxed) {
         let begun = Instant::now();
         let call = wpc.submit::<i32>("add", (40, 2))?;
         while !call.is_answered() {
-            ensure!(begun.elapsed() < PATIENCE, "a neighbour's call was not answered");
+            ensure!(
+                begun.elapsed() < ANSWER_TIMEOUT,
+                "a call of another function was not answered"
+            );
             std::thread::sleep(Duration::from_micros(20));
         }
         latencies.push(begun.elapsed());
-        ensure!(call.wait()? == 42, "a neighbour's answer is wrong");
+        ensure!(call.wait()? == 42, "another function returned a wrong value");
     }
     latencies.sort_unstable();
     Ok(latencies)

@@ -1,9 +1,11 @@
-//! A chaos run: callers, redefinitions, lost workers, stops and starts at once, from one seed.
+//! A chaos run: concurrent callers, redefinitions, unresponsive workers, stops and starts, from one seed.
 //!
-//! What must hold: every call ends, with an outcome that is lawful for what was called; a value
-//! belongs to a definition that was current at some time between the call's acceptance and its
-//! answer; nothing panics; in the end nothing is in flight, no sandbox is left, and threads and memory
-//! are what they were.
+//! Invariants:
+//!
+//! * Every call ends with an allowed outcome.
+//! * A value is from a definition that was current between the call's acceptance and its answer.
+//! * Nothing panics.
+//! * At the end no call is in flight, no sandbox is left, and the number of threads and the memory are as before.
 #![forbid(unsafe_code)]
 
 mod attacks;
@@ -19,30 +21,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// How many callers: a few more than workers, so that some wait.
+/// The number of callers. More than workers, so that some calls are queued.
 const CALLERS: u64 = 6;
 
-/// How much more memory the process may have in the end than after its first start, in KiB: what
-/// the allocator and the instance pool keep for later.
+/// How much more memory the process may have at the end than after its first start, in KiB. The allocator and the
+/// instance pool keep freed memory for reuse.
 const MEMORY_SLACK: u64 = 96 * 1024;
 
-/// How many more memory maps the process may have in the end: the allocator's, for threads that there were.
+/// How many more memory maps the process may have at the end. The allocator keeps arenas of ended threads.
 const MAPS_SLACK: usize = 200;
 
-/// Mixes everything the host can meet and checks what must hold.
+/// Mixes calls, failures and changes at random and checks invariants.
 #[derive(Parser)]
 #[command(name = "cargo xtask soak")]
 struct Arguments {
-    /// For how long.
+    /// The duration of the chaos run in seconds.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
-    /// For how long workers are abandoned by stops.
+    /// The duration in seconds of repeated stops that abandon their workers.
     #[arg(long, default_value_t = 60)]
     stops: u64,
-    /// For how long guests flood the host with calls.
+    /// The duration in seconds for which guests flood the host with calls.
     #[arg(long, default_value_t = 12)]
     floods: u64,
-    /// What to begin the randomness with; the same seed makes the same choices.
+    /// The random seed; the same seed makes the same choices.
     #[arg(long)]
     seed: Option<u64>,
 }
@@ -52,7 +54,7 @@ fn main() -> Result<()> {
     let seed = arguments.seed.unwrap_or_else(rand::random);
     println!("soak of {} s, seed {seed}", arguments.seconds);
 
-    // A panic on one of the pool's threads would be mended, and go unnoticed.
+    // The pool recovers from a panic on one of its threads, so panics are counted here.
     let panics = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&panics);
     let usual = std::panic::take_hook();
@@ -73,17 +75,17 @@ fn main() -> Result<()> {
             "threads {} -> {}, maps {} -> {}, memory {} -> {} KiB",
             start.threads, after.threads, before.maps, after.maps, before.memory, after.memory
         );
-        ensure!(after.threads <= start.threads, "threads were left behind");
-        ensure!(after.maps < before.maps + MAPS_SLACK, "memory maps were left behind");
-        ensure!(after.memory < before.memory + MEMORY_SLACK, "memory was left behind");
+        ensure!(after.threads <= start.threads, "threads are leaked");
+        ensure!(after.maps < before.maps + MAPS_SLACK, "memory maps are leaked");
+        ensure!(after.memory < before.memory + MEMORY_SLACK, "memory is leaked");
     }
     let panics = panics.load(Ordering::Relaxed);
     ensure!(panics == 0, "{panics} panics");
-    println!("everything held");
+    println!("all invariants hold");
     Ok(())
 }
 
-/// The chaos run itself.
+/// The chaos run.
 fn chaos(arguments: &Arguments, seed: u64) -> Result<()> {
     let scene = Scene::new(seed)?;
     scene.start()?;
@@ -137,9 +139,9 @@ fn chaos(arguments: &Arguments, seed: u64) -> Result<()> {
         "threads {} -> {}, memory {} -> {} KiB",
         before.threads, after.threads, before.memory, after.memory
     );
-    ensure!(after.threads < before.threads, "threads were left behind");
-    ensure!(scene.has_no_sandboxes(), "sandboxes were left behind");
-    ensure!(after.memory < before.memory + MEMORY_SLACK, "memory was left behind");
+    ensure!(after.threads < before.threads, "threads are leaked");
+    ensure!(scene.has_no_sandboxes(), "sandboxes are leaked");
+    ensure!(after.memory < before.memory + MEMORY_SLACK, "memory is leaked");
     Ok(())
 }
 
@@ -148,7 +150,7 @@ fn progress_bar(seconds: u64) -> Result<ProgressBar> {
     Ok(ProgressBar::new(seconds).with_style(style))
 }
 
-/// What the process has, as the system tells.
+/// The resource usage of the process as reported by the system.
 struct Usage {
     threads: u64,
     memory: u64,
@@ -156,12 +158,11 @@ struct Usage {
 }
 
 impl Usage {
-    /// What is left once no more than so many threads are: abandoned ones end by themselves when their host function
-    /// returns.
+    /// The usage once at most `threads` are left. Abandoned threads end when their host function returns.
     fn once_settled(threads: u64) -> Result<Self> {
-        let patience = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(10);
         let mut usage = Self::now()?;
-        while usage.threads > threads && Instant::now() < patience {
+        while usage.threads > threads && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
             usage = Self::now()?;
         }
@@ -173,8 +174,8 @@ impl Usage {
             std::fs::read_to_string("/proc/self/status").context("the soak needs Linux's /proc")?;
         let number = |name: &str| -> Result<u64> {
             let line =
-                status.lines().find(|line| line.starts_with(name)).context("no such line")?;
-            let number = line.split_whitespace().nth(1).context("no number")?;
+                status.lines().find(|line| line.starts_with(name)).context("a line is missing")?;
+            let number = line.split_whitespace().nth(1).context("a number is missing")?;
             Ok(number.parse()?)
         };
         let maps = std::fs::read_to_string("/proc/self/maps")?.lines().count();

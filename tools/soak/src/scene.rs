@@ -1,4 +1,4 @@
-//! The pool under test with all that is defined in it, what callers do to it, and what is lawful.
+//! The pool under test with its definitions, the random calls and changes, and the allowed outcomes.
 
 use anyhow::{Result, bail, ensure};
 use rand::RngExt as _;
@@ -14,14 +14,14 @@ use wpc_host::{
 
 const WORKERS: usize = 4;
 
-/// The limit of calls that are meant to reach it.
+/// The time limit of calls that should reach it.
 const SHORT: Duration = Duration::from_millis(5);
 
-/// Something that is defined again and again with the next number.
+/// A definition that is repeated with increasing numbers.
 struct Versions {
-    /// The number whose definition has begun.
+    /// The last number whose definition has started.
     begun: AtomicU32,
-    /// The number whose definition has returned.
+    /// The last number whose definition has completed.
     done: AtomicU32,
 }
 
@@ -50,7 +50,7 @@ enum Way<'a> {
     Pool,
     /// On the caller's thread.
     Here(&'a mut LocalWorker),
-    /// And cancelled at once.
+    /// On the pool, and cancelled at once.
     Cancelled,
 }
 
@@ -114,7 +114,7 @@ impl Scene {
         let limits = Limits { memory: 2 << 20, ..Limits::default() };
         wpc.define_worker_module(wat(MISCHIEF)?.limits(limits).grant_host_function("block"))?;
         wpc.define_host_function("block", |context, (): ()| {
-            // Past the limit and the grace: the worker is given up meanwhile.
+            // Longer than the time limit and the grace, so that the worker is abandoned.
             while !context.should_end() {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -138,7 +138,7 @@ impl Scene {
         self.wpc.stop_workers();
     }
 
-    /// Makes a sandbox of everything on every worker, so that later memory can be compared.
+    /// Instantiates every function on every worker, so that memory can be compared later.
     pub(crate) fn warm_up(&self) -> Result<()> {
         for name in ["current", "linked", "constant"] {
             for _ in 0..4 * WORKERS {
@@ -148,7 +148,7 @@ impl Scene {
         Ok(())
     }
 
-    /// One of the things that happen to a pool from outside.
+    /// Makes a random change to the pool.
     pub(crate) fn change(&self, random: &mut SmallRng) -> Result<()> {
         let wpc = &self.wpc;
         match random.random_range(0..1000) {
@@ -175,7 +175,7 @@ impl Scene {
         }
     }
 
-    /// One call, and whether its outcome is lawful.
+    /// Makes one random call and checks its outcome.
     pub(crate) fn call(
         &self,
         random: &mut SmallRng,
@@ -213,10 +213,10 @@ impl Scene {
             let number = number.cast_unsigned();
             ensure!(
                 (oldest..=newest).contains(&number),
-                "{kind} gave {number}, and {oldest} to {newest} were current"
+                "{kind} returned {number}, but {oldest} to {newest} were current"
             );
         }
-        lawful(kind, result.map(drop), &["value"], cancels, tally)
+        check_outcome(kind, result.map(drop), &["value"], cancels, tally)
     }
 
     fn mischief(
@@ -233,9 +233,9 @@ impl Scene {
             20 * SHORT
         });
         let result = self.outcome::<()>(kind, options, way)?;
-        // Held, or not served within its limit because it backs off, is lawful for what keeps failing.
+        // A function that keeps failing may have an open circuit breaker, or time out during its backoff.
         let outcomes = [outcomes, &["held", "timeout"]].concat();
-        lawful(kind, result, &outcomes, cancels, tally)
+        check_outcome(kind, result, &outcomes, cancels, tally)
     }
 
     fn outcome<R: for<'a> Deserialize<'a> + 'static>(
@@ -255,7 +255,7 @@ impl Scene {
             }),
         };
         if matches!(result, Err(Error::NotRunning)) {
-            // Between a stop and a start there is nothing to be learned by asking faster.
+            // Do not spin between a stop and a start.
             std::thread::sleep(Duration::from_millis(1));
         }
         ensure!(
@@ -267,28 +267,28 @@ impl Scene {
     }
 
     pub(crate) fn check_idle(&self) -> Result<()> {
-        // A call whose host function still blocks keeps its place until its worker is given up.
-        let patience = Instant::now() + Duration::from_secs(5);
+        // A call whose host function blocks keeps its slot until its worker is abandoned.
+        let deadline = Instant::now() + Duration::from_secs(5);
         loop {
             let states = self.wpc.get_worker_health_states();
             let Some(busy) = states.iter().find(|worker| worker.pending_call_count > 0) else {
                 return Ok(());
             };
-            ensure!(Instant::now() < patience, "{} has calls in flight", busy.worker_id);
+            ensure!(Instant::now() < deadline, "{} has calls in flight", busy.worker_id);
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 }
 
 impl Scene {
-    /// Whether every sandbox is gone, those of threads that were given up among them.
+    /// Whether every sandbox is dropped, including those of abandoned threads.
     pub(crate) fn has_no_sandboxes(&self) -> bool {
         let usage = self.wpc.get_sandbox_usage();
         usage.live_instances == 0 && usage.live_memories == 0
     }
 }
 
-fn lawful(
+fn check_outcome(
     kind: &'static str,
     result: Result<(), Error>,
     outcomes: &[&str],
@@ -297,12 +297,12 @@ fn lawful(
 ) -> Result<()> {
     let outcome = result.as_ref().map_or_else(|error| error.code().as_str(), |()| "value");
     *tally.0.entry((kind, outcome)).or_default() += 1;
-    // A stop is always possible, and so is a full pool.
+    // The pool may be stopped or saturated at any time.
     let always = ["not_running", "stopped", "saturated"].contains(&outcome);
     if always || outcomes.contains(&outcome) || (cancels && outcome == "cancelled") {
         return Ok(());
     }
-    bail!("{kind} ended with {result:?}, which is not lawful")
+    bail!("{kind} ended with {result:?}, which is not an allowed outcome")
 }
 
 fn internal(error: anyhow::Error) -> Error {
@@ -313,7 +313,7 @@ const LINKED: &str = r#"(module
     (import "dep" "get" (func $get (result i32)))
     (func (export "get") (result i32) call $get))"#;
 
-/// Hands the constant's own bytes back, which are a number's.
+/// Returns the bytes of the constant, which encode a number.
 const CONSTANT: &str = r#"(module
     (import "wpc" "wpc_constant" (func $constant (param i32 i32 i32 i32) (result i64)))
     (memory (export "memory") 1)

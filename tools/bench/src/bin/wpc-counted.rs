@@ -1,7 +1,8 @@
-//! What `cargo xtask instructions` counts: so many rounds of one kind; a round is a call, of `submit` a thousand.
+//! The program that `cargo xtask instructions` counts: a number of rounds of one kind. A round is one call, or 1,000
+//! calls for `submit`.
 //!
-//! Nothing here measures time, but the pool's supervisor ticks and idle workers look for work before they sleep, so
-//! two runs differ by a little.
+//! Nothing here measures time, but the supervisor ticks and idle workers spin before they park, so that the counts of
+//! two runs differ within the tolerance of `cargo xtask instructions`.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use std::path::Path;
@@ -10,9 +11,9 @@ use wpc_host::{Options, WorkerProcedureCall};
 fn main() -> Result<()> {
     let arguments = std::env::args().skip(1).collect::<Vec<_>>();
     let [kind, rounds] = arguments.as_slice() else { bail!("wpc-counted KIND ROUNDS") };
-    let rounds: i32 = rounds.parse().context("ROUNDS is a number")?;
+    let rounds: i32 = rounds.parse().context("ROUNDS must be a number")?;
     let wasm = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/wasm/sdk.wasm");
-    // Each reserves gigabytes of addresses, of which valgrind has too few for the default number.
+    // Each instance reserves gigabytes of address space, and the default number exceeds what valgrind has.
     let wpc = WorkerProcedureCall::new(Options { max_live_instances: 8, ..Options::default() })?;
     for function in ["add", "echo_bytes"] {
         wpc.define_worker_function(function, std::fs::read(&wasm)?)?;
@@ -34,7 +35,7 @@ fn main() -> Result<()> {
                     ensure!(pending.wait()? == round + i32::try_from(other)?);
                 }
             }
-            other => bail!("{other} is nothing that is counted"),
+            other => bail!("unknown kind {other}"),
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Calls while functions are redefined, against calls in quiet.
+//! Calls while functions are redefined, compared with calls without redefinitions.
 
 use super::series::{Expected, Series, What};
 use crate::figure::DEFINITIONS;
@@ -11,35 +11,35 @@ use std::thread;
 use std::time::{Duration, Instant};
 use wpc_host::{Options, WasmModule, WorkerProcedureCall};
 
-/// How many times quiet and busy take turns.
+/// The number of turns with and without redefinitions.
 const TURNS: u32 = 5;
-/// As long that even the 99th percentile has some thousand calls above it.
+/// Long enough for about 1,000 calls above the 99th percentile.
 const TURN: Duration = Duration::from_millis(250);
-/// How many redefinitions a second there are when they are not as many as go.
+/// The rate of redefinitions for each second, if it is limited.
 const PACE: f64 = 100.0;
 pub(super) const STEPS: u64 = 4 * 2 * TURNS as u64;
 
-/// What is defined over and over.
+/// The redefinitions of one series.
 struct Busy<'a> {
     wpc: &'a WorkerProcedureCall,
     wasm: &'a [u8],
-    /// Which function.
+    /// The function's name.
     function: &'static str,
-    /// Whether each time it is a module that was never compiled.
+    /// Whether each definition has a module that was never compiled.
     is_never_seen: bool,
-    /// How many a second; `None` where as many as go.
-    pace: Option<f64>,
+    /// The rate for each second, or `None` for back-to-back redefinitions.
+    rate: Option<f64>,
     number: &'a AtomicU64,
 }
 
 impl Busy<'_> {
-    /// Defines until told to end, and says how often it did.
+    /// Redefines until `end` is set, and returns how many times.
     fn run(&self, end: &AtomicBool) -> Result<u32> {
         let begun = Instant::now();
         let mut defined = 0;
         while !end.load(Ordering::Acquire) {
-            if let Some(pace) = self.pace {
-                let due = Duration::from_secs_f64(f64::from(defined) / pace);
+            if let Some(rate) = self.rate {
+                let due = Duration::from_secs_f64(f64::from(defined) / rate);
                 thread::sleep(due.saturating_sub(begun.elapsed()));
             }
             let module = if self.is_never_seen {
@@ -55,7 +55,7 @@ impl Busy<'_> {
     }
 }
 
-/// How long each call took, in nanoseconds, of those that fit into a turn.
+/// The durations of the calls of one turn, in nanoseconds.
 fn calls(add: &Add) -> Result<Vec<f64>> {
     let begun = Instant::now();
     let mut last = begun;
@@ -69,7 +69,7 @@ fn calls(add: &Add) -> Result<Vec<f64>> {
     Ok(times)
 }
 
-/// The same while definitions are made, and how many those were.
+/// The same during redefinitions, and the number of redefinitions.
 fn busy_calls(add: &Add, busy: &Busy<'_>) -> Result<(Vec<f64>, u32)> {
     let end = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -98,9 +98,9 @@ pub(super) fn measure(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Vec<Ser
         ("the called function redefined, never compiled", "add", true),
     ] {
         let (mut quiet, mut points) = (Vec::new(), Vec::new());
-        for pace in [Some(PACE), None] {
+        for rate in [Some(PACE), None] {
             let (wpc, wasm, number) = (&wpc, guests.bare.as_slice(), &number);
-            let busy = Busy { wpc, wasm, function, is_never_seen, pace, number };
+            let busy = Busy { wpc, wasm, function, is_never_seen, rate, number };
             let (mut times, mut defined) = (Vec::new(), 0);
             for _ in 0..TURNS {
                 quiet.extend(calls(&add)?);
@@ -113,7 +113,7 @@ pub(super) fn measure(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Vec<Ser
             points.push((a_second, Samples::of(times)));
         }
         points.insert(0, (0.0, Samples::of(quiet)));
-        // What is asked for is a hundred; some more come by chance.
+        // The requested rate is 100 for each second, and the actual rate may be slightly higher.
         let expected = Expected::Tail { most: 2.0, until: 150.0 };
         let (figure, unit) = (DEFINITIONS, Unit::Nanoseconds);
         series.push(Series { what: What { figure, name, unit, expected }, points });

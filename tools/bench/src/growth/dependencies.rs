@@ -1,4 +1,4 @@
-//! With chains of dependencies, each of which calls the next.
+//! Scaling with the length of a chain of dependencies, each of which calls the next.
 
 use super::by_turns;
 use super::series::{Expected, Series, What};
@@ -14,10 +14,10 @@ const LENGTHS: [usize; 5] = [1, 2, 4, 8, 16];
 const ROUNDS: u64 = 40;
 pub(super) const STEPS: u64 = 5 * (ROUNDS + 1);
 
-/// The dependency that ends every chain.
+/// The last dependency of every chain.
 const DEEPEST: &str = r#"(module (func (export "f") (result i32) i32.const 1))"#;
 
-/// Adds one to what the next gives.
+/// A dependency that adds one to the result of the next.
 fn link(next: usize) -> Result<Vec<u8>> {
     Ok(wat::parse_str(format!(
         r#"(module (import "d{next}" "f" (func $f (result i32)))
@@ -25,7 +25,7 @@ fn link(next: usize) -> Result<Vec<u8>> {
     ))?)
 }
 
-/// A function `f` above so many dependencies, and `fresh`, which has a sandbox for each call.
+/// A pool with a chain of this length below a function `f`, and below `fresh`, which has a new sandbox for each call.
 fn chain(length: usize) -> Result<WorkerProcedureCall> {
     let wpc = WorkerProcedureCall::new(Options::default())?;
     wpc.define_worker_dependency("d1", wat::parse_str(DEEPEST)?)?;
@@ -39,7 +39,7 @@ fn chain(length: usize) -> Result<WorkerProcedureCall> {
     Ok(wpc)
 }
 
-/// One chain with what is called in it.
+/// One chain with its functions.
 struct Chain {
     wpc: WorkerProcedureCall,
     length: usize,
@@ -55,7 +55,11 @@ impl Chain {
     }
 
     fn check(&self, answer: i32) -> Result<()> {
-        ensure!(usize::try_from(answer)? == self.length + 1, "{} links gave {answer}", self.length);
+        ensure!(
+            usize::try_from(answer)? == self.length + 1,
+            "{} links returned {answer}",
+            self.length
+        );
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! With many functions defined, ten of them used.
+//! Scaling with the number of defined functions, ten of which are used.
 
 use super::by_turns;
 use super::series::{Expected, Series, What};
@@ -15,14 +15,14 @@ use std::time::Instant;
 use wpc_host::{WasmModule, WorkerProcedureCall};
 
 const COUNTS: [usize; 5] = [1, 10, 100, 1_000, 10_000];
-/// As many compilations as there is time for.
+/// The number of compilations is limited by their duration.
 const DISTINCT: [usize; 4] = [1, 10, 100, 1_000];
 const ROUNDS: u64 = 40;
 const COMPILATIONS: u64 = 20;
 const CHILDREN: u64 = 3;
 pub(super) const STEPS: u64 = 3 * (ROUNDS + 1) + ROUNDS + 1 + COMPILATIONS + 1 + 2 * (CHILDREN + 1);
 
-/// Calls that go round the used functions.
+/// Calls the used functions in turn.
 fn round<'a>(used: usize, mut call: impl FnMut(usize) -> Result<i32> + 'a) -> Sampled<'a> {
     let mut at = 0;
     timed(batched(500, move || {
@@ -31,7 +31,7 @@ fn round<'a>(used: usize, mut call: impl FnMut(usize) -> Result<i32> + 'a) -> Sa
     }))
 }
 
-/// Defines one function more, and forgets it again while nobody looks at the clock.
+/// Defines one more function. It is undefined again outside the measured time.
 fn defining<'a>(
     wpc: &'a WorkerProcedureCall,
     mut module: impl FnMut() -> WasmModule + 'a,
@@ -107,13 +107,13 @@ pub(super) fn measure(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Vec<Ser
             WasmModule::new(never_seen(&guests.bare, number.get())).export("add")
         })
     });
-    let what = time("defining one more, each of a module of its own");
+    let what = time("defining one more, each with its own module");
     series.push(by_turns(what, &DISTINCT, COMPILATIONS, defining_one.collect(), tick)?);
     drop(pools);
 
     for (name, counts, are_distinct) in [
-        ("resident, of one module", COUNTS.as_slice(), false),
-        ("resident, each of a module of its own", DISTINCT.as_slice(), true),
+        ("resident, all from one module", COUNTS.as_slice(), false),
+        ("resident, each with its own module", DISTINCT.as_slice(), true),
     ] {
         let (unit, expected) = (Unit::Megabytes, Expected::Linear);
         let what = What { figure: FUNCTIONS, name, unit, expected };

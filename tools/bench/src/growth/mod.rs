@@ -1,5 +1,4 @@
-//! `cargo xtask bench growth`: how costs grow with what there is more of. Points that are compared are
-//! sampled by turns.
+//! `cargo xtask bench growth`: how costs scale. Points that are compared are sampled by turns.
 
 mod definitions;
 mod dependencies;
@@ -16,10 +15,10 @@ use crate::sampling::{Sampled, in_turns};
 use anyhow::Result;
 use series::What;
 
-/// A figure's measurement: it is given what to call after each step.
+/// Measures a figure. The function argument is called after each step.
 pub(crate) type Measure = fn(&Guests, &mut dyn FnMut()) -> Result<Vec<Series>>;
 
-/// Every figure, with how many steps it reports.
+/// Every figure with its number of steps.
 pub(crate) const FIGURES: [(Measure, u64); 6] = [
     (functions::measure, functions::STEPS),
     (workers::measure, workers::STEPS),
@@ -29,7 +28,7 @@ pub(crate) const FIGURES: [(Measure, u64); 6] = [
     (start_up::measure, start_up::STEPS),
 ];
 
-/// Counts as a figure has them.
+/// Counts as `x` values of a figure.
 fn xs(counts: &[usize]) -> Vec<f64> {
     counts.iter().map(|count| *count as f64).collect()
 }

@@ -1,4 +1,4 @@
-//! With many calls outstanding, of one caller.
+//! Scaling with the number of outstanding calls of one caller.
 
 use super::series::{Expected, Series, What};
 use super::{by_turns, xs};
@@ -12,19 +12,19 @@ use wpc_host::{Options, WorkerProcedureCall};
 
 const COUNTS: [usize; 7] = [1, 4, 16, 64, 256, 1_000, 10_000];
 const THROUGHPUTS: u64 = 11;
-/// How many runs the calls are timed in.
+/// The number of timed runs.
 const RUNS: u64 = 4;
 pub(super) const STEPS: u64 = 2 * (THROUGHPUTS + 1 + RUNS);
 
-/// How many calls a run has: few where each waits for the one before, and else enough that most of
-/// them have as many beside them as they should.
+/// The number of calls of a run: few if calls are sequential, otherwise enough that the intended number is outstanding
+/// for most of the run.
 fn calls(outstanding: usize) -> u32 {
     if outstanding < 16 { 20_000 } else { 60_000 }
 }
 
 fn pool(guests: &Guests, workers: usize) -> Result<(WorkerProcedureCall, Add)> {
     let wpc = WorkerProcedureCall::new(Options {
-        // All may wait for one worker.
+        // All calls may be queued for one worker.
         max_pending_calls_per_worker: 10_000,
         ..Options::default()
     })?;

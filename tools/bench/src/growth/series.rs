@@ -1,24 +1,25 @@
-//! How one thing grows, and whether it may.
+//! A series of points, how it grows, and whether that is acceptable.
 
 use crate::figure::Figure;
 use crate::point::Point;
 use crate::sampling::Samples;
 use crate::unit::{Unit, count};
 
-/// How something may grow.
+/// The acceptable growth.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Expected {
-    /// Not at all: the last median is at most so many times the first.
+    /// No growth: the last median is at most this many times the first.
     Flat(f64),
-    /// At most about as `x` does, see [`STEEP`].
+    /// At most linear growth with `x`, see [`STEEP`].
     Linear,
-    /// More is better: no median is below this part of the one before.
+    /// More is better: each median is at least this fraction of the previous one.
     Kept(f64),
-    /// Up to an `x` the 99th percentile is no more than so many times that of the first; beyond it is only told.
+    /// Up to this `x`, the 99th percentile is at most this many times that of the first point. Beyond it is only
+    /// reported.
     Tail { most: f64, until: f64 },
 }
 
-/// What is measured.
+/// The name of the measurement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct What {
     pub(crate) figure: Figure,
@@ -27,14 +28,14 @@ pub(crate) struct What {
     pub(crate) expected: Expected,
 }
 
-/// What is measured, and its points.
+/// A measurement with its points.
 pub(crate) struct Series {
     pub(crate) what: What,
     pub(crate) points: Vec<(f64, Samples)>,
 }
 
-/// Up to which power of `x` growth is taken for linear: what is measured is not exact, and two would be a square.
-/// Words about growth tell it.
+/// The largest exponent of `x` that counts as linear growth. Measurements are noisy, and an exponent of two is
+/// quadratic. The description of growth includes it.
 const STEEP: f64 = 1.5;
 
 impl Series {
@@ -50,12 +51,12 @@ impl Series {
         })
     }
 
-    /// Of times only: of a rate the 99th percentile of the samples would be the best that happened.
+    /// Only for durations: the 99th percentile of rates would be the best result.
     fn p99(&self, samples: &Samples) -> Option<f64> {
         (self.what.unit == Unit::Nanoseconds).then(|| samples.quantile(0.99))
     }
 
-    /// The series as lines of text: its points, and a word about its growth.
+    /// The series as lines of text: its points and a description of its growth.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("{}: {}", self.what.figure.name, self.what.name)];
         for (x, samples) in &self.points {
@@ -72,12 +73,12 @@ impl Series {
                 count_of(samples),
             ));
         }
-        lines.extend(self.word().map(|word| format!("    {word}")));
+        lines.extend(self.growth().map(|word| format!("    {word}")));
         lines
     }
 
-    /// How it grows from the first point to the last, and whether that is as it should be.
-    fn word(&self) -> Option<String> {
+    /// Describes the growth from the first point to the last, and whether it is acceptable.
+    fn growth(&self) -> Option<String> {
         let [(first_x, first), .., (last_x, last)] = self.points.as_slice() else { return None };
         let y = last.median() / first.median();
         let (grown, allowed, is_met) = match self.what.expected {
@@ -86,7 +87,7 @@ impl Series {
             }
             Expected::Linear => (
                 factor(y),
-                format!("it may grow as the power of {STEEP} of that at most"),
+                format!("it may grow with an exponent of at most {STEEP}"),
                 self.exponent().is_none_or(|found| found <= STEEP),
             ),
             Expected::Kept(least) => {
@@ -111,10 +112,10 @@ impl Series {
                     (factor(y), factor(here), factor(anywhere), here <= most);
                 let grown = format!("{y} (p99 {here} up to {until}, {anywhere} at worst)");
                 let until = count(until);
-                (grown, format!("p99 may be x{most} of that in quiet up to {until}"), met)
+                (grown, format!("p99 may be up to x{most} of that without load up to {until}"), met)
             }
         };
-        let verdict = if is_met { "as it should" } else { "WORSE THAN IT SHOULD BE" };
+        let verdict = if is_met { "acceptable" } else { "GROWS TOO MUCH" };
         let over = if *first_x > 0.0 {
             format!("while {} grow {}", self.what.figure.x, factor(last_x / first_x))
         } else {
@@ -123,17 +124,17 @@ impl Series {
         Some(format!("grows {grown} {over}; {allowed}: {verdict}"))
     }
 
-    /// As which power of `x` what comes on top of the first point grows, from the last but one to the last;
-    /// `None` where it is too little to tell.
+    /// The exponent of `x` with which the increase over the first point grows between the last two points. `None` if
+    /// the increase is within the noise.
     fn exponent(&self) -> Option<f64> {
         let [(first_x, first), .., (before_x, before), (last_x, last)] = self.points.as_slice()
         else {
             return None;
         };
         let first = first.median();
-        // Half of the first may come and go.
+        // Changes of up to half of the first median are noise.
         let last = last.median() - first;
-        // What may have come or gone of the point before makes nothing of the last one steep.
+        // Noise of the previous point must not make the last one look steep.
         let before = (before.median() - first).max(first * 0.25);
         (last > first * 0.5)
             .then(|| (last / before).ln() / ((last_x - first_x) / (before_x - first_x)).ln())
@@ -152,16 +153,16 @@ fn count_of(samples: &Samples) -> String {
 mod tests {
     use super::*;
 
-    fn word(expected: Expected, points: &[(f64, f64)]) -> String {
+    fn growth_of(expected: Expected, points: &[(f64, f64)]) -> String {
         let points = points.iter().map(|(x, y)| (*x, Samples::of(vec![*y]))).collect();
         let (figure, unit) = (crate::figure::WORKERS, Unit::Nanoseconds);
-        Series { what: What { figure, name: "it", unit, expected }, points }.word().unwrap()
+        Series { what: What { figure, name: "it", unit, expected }, points }.growth().unwrap()
     }
 
     #[test]
-    fn what_grows_as_it_may_is_told_from_what_does_not() {
+    fn acceptable_growth_is_distinguished() {
         let is_met =
-            |expected, points: &[(f64, f64)]| word(expected, points).ends_with("as it should");
+            |expected, points: &[(f64, f64)]| growth_of(expected, points).ends_with("acceptable");
         assert!(is_met(Expected::Flat(1.5), &[(1.0, 10.0), (100.0, 14.0)]));
         assert!(!is_met(Expected::Flat(1.5), &[(1.0, 10.0), (100.0, 16.0)]));
         assert!(is_met(Expected::Linear, &[(1.0, 10.0), (10.0, 90.0), (100.0, 990.0)]));
@@ -171,15 +172,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_little_to_tell_is_linear_and_a_late_explosion_is_not() {
-        let linear = |points: &[(f64, f64)]| word(Expected::Linear, points);
-        let is_met = |points: &[(f64, f64)]| linear(points).ends_with("as it should");
-        // Nothing comes on top of the first but noise.
+    fn noise_is_linear_and_a_late_increase_is_not() {
+        let linear = |points: &[(f64, f64)]| growth_of(Expected::Linear, points);
+        let is_met = |points: &[(f64, f64)]| linear(points).ends_with("acceptable");
+        // The increase over the first point is noise.
         assert!(is_met(&[(1.0, 10.0), (10.0, 9.0), (100.0, 14.0)]));
         assert!(is_met(&[(1.0, 10.0), (10.0, 10.01), (100.0, 14.0)]));
-        // Two points tell no power.
+        // Two points have no exponent.
         assert!(is_met(&[(1.0, 10.0), (100.0, 10_000.0)]));
-        // The point before the last lies in the noise, on either side.
+        // The last point but one is within the noise, on either side.
         assert!(is_met(&[(1.0, 10.0), (10.0, 9.0), (100.0, 30.0)]));
         assert!(is_met(&[(32.0, 10.0), (64.0, 10.01), (128.0, 17.0)]));
         assert!(!is_met(&[(1.0, 10.0), (10.0, 10.0), (100.0, 1_000.0)]));
@@ -188,23 +189,27 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_may_be_long_only_beyond_what_is_asked_for() {
-        let tail = |points: &[(f64, f64)]| word(Expected::Tail { most: 3.0, until: 2.0 }, points);
-        let is_met = |points: &[(f64, f64)]| tail(points).ends_with("as it should");
+    fn the_tail_is_checked_up_to_its_limit() {
+        let tail =
+            |points: &[(f64, f64)]| growth_of(Expected::Tail { most: 3.0, until: 2.0 }, points);
+        let is_met = |points: &[(f64, f64)]| tail(points).ends_with("acceptable");
         assert!(is_met(&[(0.0, 10.0), (1.0, 30.0), (2.0, 11.0)]));
         assert!(!is_met(&[(0.0, 10.0), (1.0, 31.0), (2.0, 11.0)]));
         assert!(!is_met(&[(0.0, 10.0), (1.0, 10.0), (2.0, 31.0)]));
         assert!(is_met(&[(0.0, 10.0), (2.0, 30.0), (9.0, 99.0)]));
-        let told = tail(&[(0.0, 10.0), (2.0, 20.0), (9.0, 40.0)]);
-        assert!(told.contains("(p99 x2.00 up to 2, x4.00 at worst) from none to 9"), "{told}");
+        let described = tail(&[(0.0, 10.0), (2.0, 20.0), (9.0, 40.0)]);
+        assert!(
+            described.contains("(p99 x2.00 up to 2, x4.00 at worst) from none to 9"),
+            "{described}"
+        );
     }
 
     #[test]
-    fn a_word_says_how_much() {
-        let told = word(Expected::Flat(1.5), &[(1.0, 10.0), (64.0, 20.0)]);
+    fn the_description_has_the_factors() {
+        let described = growth_of(Expected::Flat(1.5), &[(1.0, 10.0), (64.0, 20.0)]);
         assert_eq!(
-            told,
-            "grows x2.00 while workers grow x64.00; it may grow by x1.5 at most: WORSE THAN IT SHOULD BE"
+            described,
+            "grows x2.00 while workers grow x64.00; it may grow by x1.5 at most: GROWS TOO MUCH"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! From making a pool to its first answer, each time in a process of its own.
+//! The time from the creation of a pool to its first answer, each in a new process.
 
 use super::series::{Expected, Series, What};
 use super::xs;
@@ -20,7 +20,7 @@ pub(super) fn measure(_: &Guests, tick: &mut dyn FnMut()) -> Result<Vec<Series>>
         let cache = is_cached.then(|| folder.path().to_owned());
         Box::new(move || process::ask(&Task::StartUp { modules, cache: cache.clone() }))
     };
-    // The round that warms up fills the cache.
+    // The warm-up round fills the cache.
     let cold = MODULES.map(|modules| start(modules, false));
     let warm = MODULES.map(|modules| start(modules, true));
     let mut measures: Vec<_> = cold.into_iter().chain(warm).collect();

@@ -1,4 +1,4 @@
-//! With many workers.
+//! Scaling with the number of workers.
 
 use super::by_turns;
 use super::series::{Expected, Series, What};
@@ -33,7 +33,7 @@ pub(super) fn measure(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Vec<Ser
         })
     });
     let (time, rate) = (Unit::Nanoseconds, Unit::CallsPerSecond);
-    let up = what("all up and answering", time, Expected::Linear);
+    let up = what("all started and answering", time, Expected::Linear);
     let mut series = vec![by_turns(up, &COUNTS, STARTS, starts.into(), tick)?];
 
     let pools =

@@ -1,18 +1,18 @@
-//! An axis: where values lie on it, and which of them are written beside it.
+//! An axis: the positions of values and the ticks.
 //!
-//! Logarithms are taken here, so that a tick can stand wherever there is something to be read, and so that
-//! there is a place for none at all beside a logarithm.
+//! Logarithms are computed here and not by the plotting library, so that ticks can be chosen freely and a logarithmic
+//! axis can have a position for zero.
 
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use std::ops::Range;
 
-/// An axis. Places on it are from 0 to 1.
+/// An axis. Positions on it are between 0 and 1.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Axis {
     scale: Scale,
     from: f64,
     to: f64,
-    /// The values that are written beside it.
+    /// The values with ticks.
     ticks: Vec<f64>,
 }
 
@@ -20,34 +20,34 @@ pub(super) struct Axis {
 enum Scale {
     Linear,
     Logarithmic,
-    /// With a place for 0 at its left end.
+    /// With a position for 0 at the left end.
     LogarithmicAndNone,
 }
 
-/// From how many times the smallest value on the largest makes an axis logarithmic.
+/// The ratio of the largest value to the smallest from which an axis is logarithmic.
 const DECADES: f64 = 8.0;
 
-/// How far apart ticks must be for their texts to have room.
+/// The minimum distance between ticks, so that their labels do not overlap.
 const ROOM: f64 = 0.055;
 
-/// How much of a logarithmic axis belongs to its 0.
+/// The fraction of a logarithmic axis that is reserved for 0.
 const NONE: f64 = 0.1;
 
 impl Axis {
-    /// An axis for something that was chosen: each value is a tick, where there is room.
+    /// An axis for chosen values: each value has a tick if labels do not overlap.
     pub(super) fn of_choices(values: impl Iterator<Item = f64> + Clone) -> Self {
         let mut axis = Self::of_values(values.clone());
         let mut choices: Vec<_> = values.collect();
         choices.sort_by(f64::total_cmp);
         choices.dedup();
-        let places: Vec<_> = choices.iter().map(|value| axis.place(*value)).collect();
+        let places: Vec<_> = choices.iter().map(|value| axis.position(*value)).collect();
         if places.windows(2).all(|pair| pair[1] - pair[0] >= ROOM) {
             axis.ticks = choices;
         }
         axis
     }
 
-    /// An axis for something that was measured.
+    /// An axis for measured values.
     pub(super) fn of_values(values: impl Iterator<Item = f64> + Clone) -> Self {
         let is_positive = |value: &f64| *value > 0.0;
         let least = values.clone().filter(is_positive).fold(f64::INFINITY, f64::min);
@@ -65,7 +65,7 @@ impl Axis {
         let most = if most > 0.0 { most } else { 1.0 };
         let magnitude = 10_f64.powf(most.log10().floor());
         let steps = [0.1, 0.2, 0.25, 0.5, 1.0, 2.0].map(|part| part * magnitude);
-        // From four to eight ticks can be read at a glance.
+        // Four to eight ticks are easy to read.
         let step = steps.into_iter().find(|step| most / step <= 8.0).unwrap_or(magnitude);
         let count = (most / step).ceil();
         let mut axis =
@@ -79,11 +79,11 @@ impl Axis {
     }
 
     fn logarithmic(scale: Scale, least: f64, most: f64) -> Self {
-        // A little beyond what is shown, so that no point lies on the frame.
+        // Slightly larger than the range of the points, so that none is on the frame.
         let (from, to) = (least.log10(), most.log10());
         let beyond = (to - from) * 0.04;
         let mut axis = Self { scale, from: from - beyond, to: to + beyond, ticks: Vec::new() };
-        // Where there are few decades, some of what lies between them.
+        // With few decades, some values between them have ticks as well.
         let parts: &[f64] = match axis.to - axis.from {
             ..1.5 => &[1.0, 2.0, 3.0, 5.0],
             1.5..2.5 => &[1.0, 2.0, 5.0],
@@ -105,14 +105,14 @@ impl Axis {
             .filter(|value| {
                 let is_beside_none = self.scale == Scale::LogarithmicAndNone && *value > 0.0;
                 let least = if is_beside_none { NONE } else { 0.0 };
-                // Rounding must not lose the last.
-                (least - 1e-9..=1.0 + 1e-9).contains(&self.place(*value))
+                // Rounding must not drop the last tick.
+                (least - 1e-9..=1.0 + 1e-9).contains(&self.position(*value))
             })
             .collect();
     }
 
-    /// Where a value lies.
-    fn place(&self, value: f64) -> f64 {
+    /// The position of a value.
+    fn position(&self, value: f64) -> f64 {
         let part = |value: f64| (value - self.from) / (self.to - self.from);
         match self.scale {
             Scale::Linear => part(value),
@@ -128,13 +128,13 @@ impl Ranged for Axis {
     type ValueType = f64;
 
     fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
-        #[expect(clippy::cast_possible_truncation, reason = "a place within a picture")]
-        let at = (self.place(*value) * f64::from(to - from)).round() as i32;
+        #[expect(clippy::cast_possible_truncation, reason = "a position within an image")]
+        let at = (self.position(*value) * f64::from(to - from)).round() as i32;
         from + at
     }
 
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        // Lines between the ticks would only be in the way.
+        // No grid lines between the ticks.
         if hint.weight().allow_light_points() { Vec::new() } else { self.ticks.clone() }
     }
 
@@ -153,24 +153,24 @@ mod tests {
     }
 
     #[test]
-    fn values_of_one_size_begin_at_nothing() {
+    fn values_of_one_magnitude_start_at_zero() {
         let axis = Axis::of_values([19.0, 24.5].into_iter());
         assert_eq!(values(&axis), [0.0, 5.0, 10.0, 15.0, 20.0, 25.0]);
-        assert!((axis.place(12.5) - 0.5).abs() < 1e-9);
+        assert!((axis.position(12.5) - 0.5).abs() < 1e-9);
     }
 
     #[test]
-    fn values_of_many_sizes_have_a_tick_a_decade() {
+    fn values_of_many_magnitudes_have_a_tick_for_each_decade() {
         let axis = Axis::of_values([150.0, 2e6].into_iter());
         assert_eq!(values(&axis), [1e3, 1e4, 1e5, 1e6]);
     }
 
     #[test]
-    fn choices_are_their_own_ticks_and_none_has_a_place() {
+    fn chosen_values_have_ticks_and_zero_has_a_position() {
         let choices = [1.0, 2.0, 4.0, 8.0, 16.0];
         assert_eq!(values(&Axis::of_choices(choices.into_iter())), choices);
         let axis = Axis::of_choices([0.0, 99.5, 100.2, 20_000.0].into_iter());
         assert_eq!(values(&axis), [0.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4, 2e4]);
-        assert!(axis.place(0.0) < axis.place(99.5));
+        assert!(axis.position(0.0) < axis.position(99.5));
     }
 }

@@ -1,4 +1,4 @@
-//! One picture: lines over two axes, with a legend below. It knows nothing of what was measured.
+//! One chart: lines over two axes with a legend below. It is independent of the measurement.
 
 use super::axis::Axis;
 use crate::unit::{Unit, count};
@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use plotters::prelude::*;
 use std::path::Path;
 
-/// The points of one series: `x`, `y`, and how far up its 99th percentile lies.
+/// The points of one series: `x`, `y` and the 99th percentile.
 pub(super) struct Line {
     pub(super) name: String,
     pub(super) points: Vec<(f64, f64, Option<f64>)>,
@@ -14,7 +14,7 @@ pub(super) struct Line {
 
 pub(super) struct Chart {
     pub(super) title: String,
-    /// When and where it was measured.
+    /// The date and machine of the measurement.
     pub(super) subtitle: String,
     pub(super) x: String,
     pub(super) y: String,
@@ -22,8 +22,8 @@ pub(super) struct Chart {
     pub(super) lines: Vec<Line>,
 }
 
-/// Colours that are told apart by nearly everybody, on white: Okabe and Ito's, with Tol's indigo in the place of
-/// the yellow. As many as the series of the figure that has most.
+/// Colours for a white background that readers with most kinds of colour blindness can distinguish: those of Okabe and
+/// Ito, with Tol's indigo instead of yellow. As many as the largest number of series in a figure.
 const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -35,7 +35,7 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(51, 34, 136),
 ];
 
-// In pixels of a picture that is shown at its own size.
+// In pixels of an image at its original size.
 const WIDTH: u32 = 760;
 const PLOT: u32 = 420;
 const HEAD: u32 = 58;
@@ -45,7 +45,7 @@ const GREY: RGBColor = RGBColor(90, 90, 90);
 const GRID: RGBColor = RGBColor(222, 222, 222);
 
 impl Chart {
-    /// Draws it into a file of SVG.
+    /// Draws the chart to an SVG file.
     pub(super) fn draw(&self, path: &Path) -> Result<()> {
         let has_tails = self.tails().next().is_some();
         let entries = i32::try_from(self.lines.len())? + i32::from(has_tails);
@@ -53,7 +53,7 @@ impl Chart {
         let root = SVGBackend::new(path, (WIDTH, height)).into_drawing_area();
         self.draw_into(&root, has_tails)
             .and_then(|()| Ok(root.present()?))
-            .with_context(|| format!("{} could not be drawn", path.display()))
+            .with_context(|| format!("failed to draw {}", path.display()))
     }
 
     fn tails(&self) -> impl Iterator<Item = f64> + Clone {
@@ -135,7 +135,7 @@ impl Chart {
     fn y_text(&self, value: f64) -> String {
         let Some(unit) = self.unit else { return count(value) };
         let text = unit.figure(value, 2);
-        // Ticks are round: `2.50 us` is `2.5 us`, `10.00 us` is `10 us`.
+        // Trailing zeros are dropped: `2.50 us` is `2.5 us`, and `10.00 us` is `10 us`.
         let Some((number, unit)) = text.split_once(' ') else { return text };
         format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.'))
     }

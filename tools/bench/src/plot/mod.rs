@@ -1,5 +1,4 @@
-//! `cargo xtask bench plot`: what was measured, as pictures: lines over something that grows. Figures with a single
-//! place on their axis have no lines, and are passed over.
+//! `cargo xtask bench plot`: results as line charts. Figures with a single `x` are skipped.
 
 mod axis;
 mod chart;
@@ -12,7 +11,7 @@ use chart::{Chart, Line};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What a picture shows, and which runs it is from.
+/// The content of a chart and the runs that it is from.
 #[derive(Default)]
 struct Shown {
     lines: Vec<Line>,
@@ -20,15 +19,15 @@ struct Shown {
 }
 
 impl Shown {
-    /// Whether there is more than one place on its axis.
-    fn has_places(&self) -> bool {
+    /// Whether there is more than one `x`.
+    fn has_lines(&self) -> bool {
         let mut places = self.lines.iter().flat_map(|line| &line.points).map(|(x, ..)| *x);
         places.next().is_some_and(|first| places.any(|other| other != first))
     }
 }
 
-/// Draws what the files have into the folder, a picture for each figure and unit; gives a line for each: its path,
-/// or why there is none.
+/// Draws a chart into the folder for each figure and unit of the files. Returns a line for each: its path, or why it
+/// was skipped.
 pub(crate) fn draw(files: &[PathBuf], folder: &Path) -> Result<Vec<String>> {
     let mut pictures: BTreeMap<String, BTreeMap<String, Shown>> = BTreeMap::new();
     for file in files {
@@ -44,24 +43,24 @@ pub(crate) fn draw(files: &[PathBuf], folder: &Path) -> Result<Vec<String>> {
         }
     }
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    let mut told = Vec::new();
+    let mut lines = Vec::new();
     for (name, units) in pictures {
         let is_only = units.len() == 1;
         for (unit, shown) in units {
-            if !shown.has_places() {
-                told.push(format!("{name}, {unit}: not drawn, it has one place on its axis"));
+            if !shown.has_lines() {
+                lines.push(format!("{name}, {unit}: skipped, it has a single point on its axis"));
                 continue;
             }
             let suffix = if is_only { String::new() } else { format!("-{}", slug(&unit)) };
             let path = folder.join(format!("{name}{suffix}.svg"));
             chart(&name, &unit, shown).draw(&path)?;
-            told.push(path.display().to_string());
+            lines.push(path.display().to_string());
         }
     }
-    Ok(told)
+    Ok(lines)
 }
 
-/// Adds a point to the line of its series. Of two for the same place the later one counts.
+/// Adds a point to the line of its series. It replaces an earlier point with the same `x`.
 fn add(lines: &mut Vec<Line>, point: &Point) {
     let at = lines.iter().position(|line| line.name == point.series).unwrap_or_else(|| {
         lines.push(Line { name: point.series.clone(), points: Vec::new() });
@@ -69,7 +68,7 @@ fn add(lines: &mut Vec<Line>, point: &Point) {
     });
     let points = &mut lines[at].points;
     points.retain(|(x, _, _)| *x != point.x);
-    // Of a rate it lies below the median, if a file has it at all: the picture tells of tails that go up.
+    // The p99 of a rate is below the median. Charts only show tails above it.
     let p99 = point.p99.filter(|_| Unit::of(&point.unit) == Some(Unit::Nanoseconds));
     points.push((point.x, point.y, p99));
     points.sort_by(|(one, ..), (other, ..)| one.total_cmp(other));
@@ -94,7 +93,7 @@ fn chart(name: &str, unit: &str, shown: Shown) -> Chart {
     }
 }
 
-/// What a picture of this unit shows, as a part of a file's name.
+/// The unit as a part of a file name.
 fn slug(unit: &str) -> String {
     match Unit::of(unit) {
         Some(Unit::Nanoseconds) => "time".to_owned(),
@@ -109,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_one_place_is_told_and_not_drawn() {
+    fn a_figure_with_a_single_point_is_skipped() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("points.jsonl");
         let point = |figure: &str, x: f64| {
@@ -119,11 +118,11 @@ mod tests {
         };
         let points = [point("fresh", 0.0), point("f", 1.0), point("f", 2.0)];
         std::fs::write(&file, points.join("\n")).unwrap();
-        let told = draw(&[file], folder.path()).unwrap();
+        let lines = draw(&[file], folder.path()).unwrap();
         let path = folder.path().join("f.svg");
         assert!(path.exists());
         assert!(!folder.path().join("fresh.svg").exists());
-        let passed_over = "fresh, calls/s: not drawn, it has one place on its axis";
-        assert_eq!(told, [path.display().to_string(), passed_over.to_owned()]);
+        let passed_over = "fresh, calls/s: skipped, it has a single point on its axis";
+        assert_eq!(lines, [path.display().to_string(), passed_over.to_owned()]);
     }
 }

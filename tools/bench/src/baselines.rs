@@ -1,5 +1,5 @@
-//! What the same work costs without wpc: bare Wasmtime, with copies into a guest and out of
-//! it, and a bare pair of channels.
+//! Baselines: the same work without wpc, with Wasmtime directly, copies into and out of a guest, and a pair of
+//! channels.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use wasmtime::{
@@ -7,10 +7,10 @@ use wasmtime::{
     PoolingAllocationConfig, Store, TypedFunc,
 };
 
-/// Pooled, keeps as much of a slot resident, and every guest can be interrupted: as wpc's engine in all that a call
-/// or a new sandbox pays for. That one has more slots, more and larger tables in each, limits of its own on stacks
-/// and on what a trap tells, refuses proposals that its contract has no place for, and makes relaxed SIMD
-/// deterministic; none of the guests here comes near any of it.
+/// An engine with the settings of wpc's engine that affect the cost of a call or an instantiation: the pooling
+/// allocator, the same resident part of a slot, and epoch interruption. wpc's engine has more slots, more and larger
+/// tables, limits on stacks and on trap details, rejected proposals, and deterministic relaxed SIMD. None of them
+/// affects these guests.
 pub(crate) fn engine() -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(100).total_memories(100).pagemap_scan(Enabled::Auto);
@@ -28,7 +28,7 @@ fn store(engine: &Engine) -> Store<()> {
     store
 }
 
-/// A module ready to be instantiated, and an instance of it.
+/// A pre-instantiated module.
 pub(crate) struct Bare {
     pre: InstancePre<()>,
     engine: Engine,
@@ -38,12 +38,12 @@ impl Bare {
     pub(crate) fn new(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Self> {
         let module = Module::from_binary(engine, wasm)?;
         let mut linker = Linker::new(engine);
-        // What the module imports is not called here.
+        // The imports of the module are not called here.
         linker.define_unknown_imports_as_traps(&module)?;
         Ok(Self { pre: linker.instantiate_pre(&module)?, engine: engine.clone() })
     }
 
-    /// A typed call of `add`, over and over in one store.
+    /// Repeated typed calls of `add` in one store.
     pub(crate) fn add(
         &self,
     ) -> wasmtime::Result<impl FnMut(i32, i32) -> wasmtime::Result<i32> + use<>> {
@@ -53,13 +53,13 @@ impl Bare {
         Ok(move |a, b| add.call(&mut store, (a, b)))
     }
 
-    /// A new instance, with its store, and their end.
+    /// Creates and drops an instance with its store.
     pub(crate) fn fresh(&self) -> wasmtime::Result<()> {
         self.pre.instantiate(store(&self.engine))?;
         Ok(())
     }
 
-    /// A new instance, and one typed call of `add` in it.
+    /// Creates an instance and makes one typed call of `add` in it.
     pub(crate) fn fresh_add(&self, a: i32, b: i32) -> wasmtime::Result<i32> {
         let mut store = store(&self.engine);
         let instance = self.pre.instantiate(&mut store)?;
@@ -67,7 +67,7 @@ impl Bare {
         add.call(&mut store, (a, b))
     }
 
-    /// Bytes into the guest's buffer, one call that hands the buffer back, and bytes out.
+    /// Copies bytes into the guest's buffer, makes one call that returns the buffer, and copies the bytes out.
     pub(crate) fn echo(
         &self,
         len: usize,
@@ -75,7 +75,7 @@ impl Bare {
         let mut store = store(&self.engine);
         let instance = self.pre.instantiate(&mut store)?;
         let memory = instance.get_memory(&mut store, "memory");
-        let memory = memory.ok_or_else(|| wasmtime::format_err!("it has no memory"))?;
+        let memory = memory.ok_or_else(|| wasmtime::format_err!("the guest has no memory"))?;
         let buffer: TypedFunc<u32, u32> = instance.get_typed_func(&mut store, "wpc_buffer_v1")?;
         let hand_back: TypedFunc<(u32, u32), u64> =
             instance.get_typed_func(&mut store, "hand_back")?;
@@ -83,14 +83,14 @@ impl Bare {
         Ok(move |bytes: &[u8]| {
             let at = buffer as usize;
             memory.data_mut(&mut store)[at..][..bytes.len()].copy_from_slice(bytes);
-            let place = hand_back.call(&mut store, (buffer, u32::try_from(bytes.len())?))?;
-            let (ptr, len) = ((place >> 32) as usize, (place & 0xffff_ffff) as usize);
+            let packed = hand_back.call(&mut store, (buffer, u32::try_from(bytes.len())?))?;
+            let (ptr, len) = ((packed >> 32) as usize, (packed & 0xffff_ffff) as usize);
             Ok(memory.data(&store)[ptr..][..len].to_vec())
         })
     }
 }
 
-/// A thread that hands back what it is sent, through bare channels.
+/// A thread that returns what it receives, through a pair of channels.
 pub(crate) struct PingPong {
     there: Sender<i32>,
     back: Receiver<i32>,
