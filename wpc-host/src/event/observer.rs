@@ -1,5 +1,4 @@
-//! The embedder's observer of finished calls: what a call took, reported on the thread that ran it. It knows nothing of how
-//! calls are run.
+//! The embedder's observer of finished calls, which runs on the thread that ran the call.
 
 use crate::error::code::ErrorCode;
 use crate::id::{CallId, FunctionHash, WorkerId};
@@ -10,12 +9,12 @@ use crate::system::offload::foreign;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a call that has run took; see
+/// Measurements of a call that has run, see
 /// [`observe_finished_calls`](crate::WorkerProcedureCall::observe_finished_calls).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FinishedCall {
-    /// The call's number, as events and replies carry it.
+    /// The call's number, which its events carry as well.
     pub call_id: CallId,
     /// The function that was called.
     pub function_name: Arc<str>,
@@ -23,19 +22,19 @@ pub struct FinishedCall {
     pub function_hash_sha1: FunctionHash,
     /// The worker that ran it.
     pub worker_id: WorkerId,
-    /// The code of the error that it ended with; `None` where it returned a value.
+    /// The code of the call's error; `None` if it returned a value.
     pub error: Option<ErrorCode>,
-    /// From when the call was accepted until it was begun. Zero on a local worker.
+    /// The time from the call's acceptance until it began. Zero on a local worker.
     pub queued: Duration,
-    /// From when it was begun until its outcome was known, the instantiation of its sandbox included.
+    /// The time from its beginning until its outcome was known, including the instantiation of its sandbox.
     pub ran: Duration,
-    /// How much fuel it used, where its definition meters fuel.
+    /// The fuel it used; `None` if its definition does not meter fuel.
     pub fuel_used: Option<u64>,
 }
 
 type Observe = Box<dyn Fn(&FinishedCall) + Send + Sync>;
 
-/// The observer, if there is one. A call without one reads a flag.
+/// The observer, if one is set. Without one, a call only reads a flag.
 #[derive(Default)]
 pub(crate) struct Observer {
     is_set: AtomicBool,
@@ -63,7 +62,7 @@ impl Observer {
     pub(crate) fn report(&self, finished: &FinishedCall) {
         if let Some(observe) = self.observe.load_full() {
             drop(contain(|| observe(finished)));
-            // It may have been replaced meanwhile: then this is its last owner.
+            // If it was replaced meanwhile, this is the last owner, and dropping it runs the embedder's code.
             foreign(move || drop(observe));
         }
     }

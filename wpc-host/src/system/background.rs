@@ -1,10 +1,10 @@
-//! Threads that run what blocks, for callers that must not block: the definitions, starts and stops of async tasks.
+//! Threads for blocking tasks, so that async callers need not block: definitions, starts and stops.
 //!
 //! # Protocol
 //!
-//! All state is under one lock, which is never held while a task runs. A push starts a thread while there are fewer than
-//! the most; a thread that finds no task under the lock ends. So while a task is queued there is a thread that comes to it.
-//! Each queued task belongs to an [`Outcome`] that a caller holds, which bounds the queue.
+//! All state is under one lock, which is never held while a task runs. A push starts a thread if there are fewer than the
+//! maximum. A thread that finds no task under the lock exits. So while a task is queued, there is a thread that will run it.
+//! The queue is bounded by the callers, because each queued task belongs to an [`Outcome`] that a caller holds.
 
 use crate::error::Error;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -21,33 +21,33 @@ use std::task::{Context, Poll};
 
 type Task = Box<dyn FnOnce() + Send>;
 
-/// What a task ended with: its result, or what its panic carries.
+/// The end of a task: its result, or the payload of its panic.
 type Ended<T> = Result<Result<T, Error>, Box<dyn Any + Send>>;
 
-/// What becomes of a task whose outcome is dropped.
+/// What happens to a task when its outcome is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dropped {
-    /// It goes on.
+    /// It continues.
     GoesOn,
-    /// It is not begun any more, and its [`Interest`] ends.
+    /// It does not begin any more, and its [`Interest`] ends.
     IsWithdrawn,
 }
 
-/// Cheap to clone.
+/// A pool of threads for blocking tasks. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Background(Arc<Shared>);
 
 struct Shared {
-    /// The name of its threads.
+    /// The name of the threads.
     name: &'static str,
-    /// How many threads there may be.
+    /// The maximum number of threads.
     most: usize,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Each with its number.
+    /// The queued tasks, each with its number.
     tasks: VecDeque<(u64, Task)>,
     last: u64,
     threads: usize,
@@ -64,7 +64,7 @@ impl Background {
         Self(Arc::new(Shared { name, most, state: Mutex::default() }))
     }
 
-    /// Runs `task` on one of the threads. Fails if there is none and none can be started; `task` is dropped then.
+    /// Runs `task` on one of the threads. If no thread exists and none can be started, drops `task` and fails.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         dropped: Dropped,
@@ -88,7 +88,7 @@ impl Background {
             state.threads += 1;
             if let Err(error) = self.start() {
                 state.threads -= 1;
-                // With another thread, the task is only later.
+                // If there is another thread, it will run the task later.
                 if state.threads == 0 {
                     let task = state.tasks.pop_back();
                     drop(state);
@@ -110,7 +110,7 @@ impl Background {
         })
     }
 
-    /// Takes a task out of the queue, to be dropped by the caller.
+    /// Removes a task from the queue. The caller drops it outside of the lock.
     fn withdraw(&self, task: u64) -> Option<Task> {
         let mut state = self.0.lock();
         let at = state.tasks.iter().position(|(id, _)| *id == task)?;
@@ -146,7 +146,7 @@ impl Interest {
     }
 }
 
-/// Where a task leaves its result: a panic is passed on to the caller.
+/// A task's result, shared with its caller. A panic is resumed on the caller's thread.
 struct Answer<T> {
     interest: Interest,
     result: Mutex<Option<Ended<T>>>,
@@ -199,83 +199,4 @@ impl<T> Drop for Outcome<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-
-    /// A background with one thread, whose first task runs until the sender is dropped.
-    fn busy() -> (Background, SyncSender<()>, Outcome<()>) {
-        let background = Background::new("wpc-test", 1);
-        let (release, released) = sync_channel::<()>(1);
-        let (begin, begun) = sync_channel(1);
-        let first = background.run(Dropped::GoesOn, move |_| {
-            begin.send(()).unwrap();
-            assert!(released.recv().is_err());
-            Ok(())
-        });
-        begun.recv().unwrap();
-        (background, release, first.unwrap())
-    }
-
-    /// A task that keeps a sender as long as it is not dropped.
-    fn held(background: &Background, dropped: Dropped) -> (Outcome<()>, Receiver<()>) {
-        let (hold, held) = sync_channel(1);
-        let outcome = background.run(dropped, move |_| {
-            hold.send(()).unwrap();
-            Ok(())
-        });
-        (outcome.unwrap(), held)
-    }
-
-    #[test]
-    fn tasks_are_run_in_turn_elsewhere_and_their_results_awaited() {
-        let (background, release, first) = busy();
-        let second = background.run(Dropped::GoesOn, |_| Ok(std::thread::current().id()));
-        drop(release);
-        pollster::block_on(first).unwrap();
-        assert_ne!(pollster::block_on(second.unwrap()).unwrap(), std::thread::current().id());
-    }
-
-    #[test]
-    fn a_withdrawn_task_is_dropped_at_once_where_it_has_not_begun() {
-        let (background, release, first) = busy();
-        let (withdrawn, is_dropped) = held(&background, Dropped::IsWithdrawn);
-        drop(withdrawn);
-        assert!(is_dropped.recv().is_err(), "it was dropped and not run, while the first one runs");
-        drop((release, first));
-    }
-
-    #[test]
-    fn a_task_that_goes_on_is_run_although_its_outcome_is_dropped() {
-        let (background, release, first) = busy();
-        let (dropped, is_run) = held(&background, Dropped::GoesOn);
-        drop((dropped, release, first));
-        is_run.recv().unwrap();
-    }
-
-    #[test]
-    fn the_interest_in_a_running_task_ends_when_its_outcome_is_dropped() {
-        let background = Background::new("wpc-test", 1);
-        let (go, gone) = sync_channel::<()>(1);
-        let (begin, begun) = sync_channel(1);
-        let outcome = background.run(Dropped::IsWithdrawn, move |interest| {
-            begin.send(interest.has_ended()).unwrap();
-            gone.recv().unwrap();
-            begin.send(interest.has_ended()).unwrap();
-            Ok(())
-        });
-        assert!(!begun.recv().unwrap());
-        drop(outcome);
-        go.send(()).unwrap();
-        assert!(begun.recv().unwrap());
-    }
-
-    #[test]
-    fn a_panic_reaches_the_caller_and_the_thread_runs_on() {
-        let background = Background::new("wpc-test", 1);
-        let panics = background.run::<()>(Dropped::GoesOn, |_| panic!("in the background"));
-        let panics = AssertUnwindSafe(|| pollster::block_on(panics.unwrap()));
-        assert_eq!(catch_unwind(panics).unwrap_err().downcast_ref(), Some(&"in the background"));
-        pollster::block_on(background.run(Dropped::GoesOn, |_| Ok(())).unwrap()).unwrap();
-    }
-}
+mod tests;

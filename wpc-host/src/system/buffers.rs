@@ -1,26 +1,30 @@
-//! A pool's free list of large buffers, so that a burst of large payloads does not allocate, fault in and free each of
-//! them again. To the first write, a fresh megabyte costs more than to copy it there: 256 page faults.
+//! A pool's free list of large buffers, so that a burst of large payloads does not allocate, fault in and free a buffer for
+//! each. Faulting in a fresh megabyte takes 256 page faults, which cost more than copying it.
 //!
 //! # Ownership
 //!
-//! A buffer belongs to the thread that holds it; the list only holds those that are not in use. The caller's thread takes one to
-//! encode arguments into. The worker writes the reply into the arguments' buffer where it fits, and otherwise puts that
-//! back and takes another. [`PendingCall::wait_into`](crate::PendingCall::wait_into) exchanges the reply's buffer for its
-//! caller's, and puts that one back. Any other reader of a string or bytes takes the reply's buffer as the value; or, while a
-//! burst is drained, copies the bytes and puts the buffer back. A [`Loan`] counts a large reply until it is read. A buffer that is lost on the way (a cancelled call, a result that its caller keeps)
-//! is freed as any other; nothing counts on its return.
+//! A buffer belongs to the thread that holds it; the list only holds unused buffers.
+//!
+//! 1. The caller's thread takes a buffer and encodes the arguments into it.
+//! 2. The worker writes the reply into the arguments' buffer if it fits. Otherwise it returns that buffer and takes another.
+//! 3. [`PendingCall::wait_into`](crate::PendingCall::wait_into) exchanges the reply's buffer for its caller's, and returns the
+//!    caller's. Other readers of a string or bytes take the reply's buffer as the value. While a burst is drained, they copy
+//!    the bytes instead and return the buffer.
+//!
+//! A [`Loan`] counts a large reply until it is read. A buffer need not be returned: that of a cancelled call or of a result that
+//! its caller keeps is freed as usual.
 //!
 //! # Bounds
 //!
-//! The list holds at most [`MAX_IDLE_BUFFERS`] and [`MAX_IDLE_BYTES`], whatever callers and guests send. A buffer that
-//! was not taken for one to two [`PERIOD`]s is freed by the supervisor, which sleeps no longer than that while the list
-//! has any; so the list of an idle pool is empty. That of a stopped pool is emptied at once, and takes no more.
+//! The list holds at most [`MAX_IDLE_BUFFERS`] and [`MAX_IDLE_BYTES`]. The supervisor frees a buffer that was not taken for
+//! one to two [`PERIOD`]s, and parks no longer than that while the list is not empty; so the list of an idle pool is empty.
+//! The list of a stopped pool is emptied at once and accepts no buffers.
 //!
 //! # Protocol
 //!
-//! The lock is held for a look through the list, never while memory is allocated or freed. Callers and workers do not
-//! wait for it: where it is taken, they allocate or free instead. A put into an empty list rings after it wrote the
-//! count; the supervisor announces its sleep and then looks at the count once more, as in `ticker`.
+//! The lock is held for a search of the list, never while memory is allocated or freed. Callers and workers do not wait for
+//! it: if it is held, they allocate or free instead. A put into an empty list notifies the supervisor after it wrote the
+//! count. The supervisor announces that it will park and then checks the count once more, as in `epoch_ticker`.
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, time};
@@ -29,43 +33,43 @@ use serde::Serialize;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What a pool keeps of large buffers for the payloads of later calls.
+/// The unused large buffers that a pool keeps for the payloads of later calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BufferUsage {
-    /// How many buffers are not in use; at most 256.
+    /// The number of unused buffers; at most 256.
     pub idle_buffers: usize,
-    /// Their capacities together, in bytes; at most 64 MiB. 0 within 1.5 seconds after the last large call, and in a stopped pool.
+    /// The sum of their capacities, in bytes; at most 64 MiB. It is 0 from 1.5 seconds after the last large call, and in a
+    /// stopped pool.
     pub idle_bytes: usize,
 }
 
-/// The least capacity that is worth the list, in bytes: from here on allocators ask the system for memory (glibc does by
-/// default), and below it a call costs more than the faults of its buffer.
+/// The least capacity of a buffer in the list, in bytes. From this size on allocators request memory from the system (glibc
+/// does by default). Below it, a call costs more than the page faults of its buffer.
 pub(crate) const LARGE: usize = 128 * 1024;
 
 /// The most bytes that the list holds: 64 calls of a megabyte.
 pub(crate) const MAX_IDLE_BYTES: usize = 64 * 1024 * 1024;
 
-/// The most buffers that the list holds. All of them are looked through under the lock, which takes less than a
-/// microsecond.
+/// The most buffers that the list holds. Searching all of them under the lock takes less than a microsecond.
 pub(crate) const MAX_IDLE_BUFFERS: usize = 256;
 
-/// How long a buffer stays at least without being taken, and half of how long it does at most: longer than the pauses of a
-/// caller that sends burst after burst.
+/// An untaken buffer stays in the list for at least this time and at most twice as long. It is longer than the pauses
+/// between the bursts of a caller.
 const PERIOD: Duration = Duration::from_millis(750);
 
-/// With fewer large replies unread than these, their readers take the buffers along: the allocator keeps the memory of so
-/// few for the next calls.
+/// Up to so many unread large replies, readers keep the buffers, because the allocator keeps the memory of so few for the
+/// next calls.
 const BURST: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Buffers {
     list: Mutex<List>,
-    /// How many the list has; read without the lock.
+    /// The length of the list, to be read without the lock.
     count: AtomicUsize,
-    /// How many large replies were written and are not read yet: a hint, as is the next.
+    /// The number of large replies that were written and not read yet. A hint, like `reads`.
     unread: AtomicUsize,
-    /// How many of a burst were read since a large buffer was wanted.
+    /// The number of replies of a burst that were read since a large buffer was last requested.
     reads: AtomicUsize,
     ticker: Arc<EpochTicker>,
 }
@@ -78,17 +82,17 @@ pub(crate) struct Loan {
 }
 
 impl Loan {
-    /// Whether the reader is to leave its buffer to the pool, and copy it.
+    /// Whether the reader should copy the bytes and return the buffer to the pool.
     ///
-    /// That costs a quarter of the page faults of a new buffer, so it is done where a burst is drained, and the memory would
-    /// go back to the system before the next. As long as each read is followed by another call, the allocator has the
-    /// memory of the one for the other.
+    /// The copy costs a quarter of the page faults of a new buffer. It pays off while a burst is drained, because the memory
+    /// would otherwise return to the system before the next burst. If each read is followed by another call, the allocator
+    /// reuses the memory anyway.
     pub(crate) fn is_wanted_back(&self) -> bool {
         let is_of_burst = self.is_of_burst || self.buffers.unread.load(Ordering::Relaxed) > BURST;
         is_of_burst && self.buffers.reads.fetch_add(1, Ordering::Relaxed) > 0
     }
 
-    /// Ends the loan with a buffer for the pool.
+    /// Ends the loan, and returns a buffer to the pool.
     pub(crate) fn put(self, buffer: Vec<u8>) {
         self.buffers.put(buffer);
     }
@@ -102,7 +106,7 @@ impl Drop for Loan {
 
 #[derive(Debug)]
 struct List {
-    /// The one that was put last, and is likely to lie in a cache, comes last.
+    /// The unused buffers. The one that was put last, and is likely to be in a CPU cache, comes last.
     idle: Vec<Idle>,
     /// The sum of their capacities.
     bytes: usize,
@@ -115,12 +119,12 @@ struct List {
 #[derive(Debug)]
 struct Idle {
     buffer: Vec<u8>,
-    /// In which period it was put.
+    /// The period in which it was put.
     since: u64,
 }
 
 impl Buffers {
-    /// An empty list. A put that makes it non-empty rings `ticker`.
+    /// An empty list. A put that makes it non-empty notifies `ticker`.
     pub(crate) fn new(ticker: Arc<EpochTicker>) -> Self {
         let list = List {
             idle: Vec::new(),
@@ -138,7 +142,7 @@ impl Buffers {
         }
     }
 
-    /// An empty buffer with a capacity of at least `len` bytes; of at most twice as many where it comes from the list.
+    /// An empty buffer with a capacity of at least `len` bytes. If it comes from the list, at most twice as many.
     #[inline]
     pub(crate) fn take(&self, len: usize) -> Vec<u8> {
         if len < LARGE {
@@ -162,8 +166,7 @@ impl Buffers {
         Some(buffer)
     }
 
-    /// Keeps a buffer for a later call if it is large enough to be worth it; frees those that were put longest ago where
-    /// there is no room for it.
+    /// Keeps a buffer for a later call if it is large enough. If the list is full, frees the buffers that were put longest ago.
     #[inline]
     pub(crate) fn put(&self, buffer: Vec<u8>) {
         if buffer.capacity() >= LARGE {
@@ -179,7 +182,7 @@ impl Buffers {
             return;
         }
         let was_empty = list.idle.is_empty();
-        let evicted = list.make_room(size);
+        let evicted = list.evict_for(size);
         let since = list.period;
         list.bytes += size;
         list.idle.push(Idle { buffer, since });
@@ -197,12 +200,12 @@ impl Buffers {
         Loan { buffers: Arc::clone(buffers), is_of_burst }
     }
 
-    /// Whether there is none at the moment.
+    /// Whether the list is empty at the moment.
     pub(crate) fn is_empty(&self) -> bool {
         self.count.load(Ordering::SeqCst) == 0
     }
 
-    /// How long from `now` until [`age`](Self::age) has something to do; `None` while the list is empty.
+    /// How long from `now` until [`age`](Self::age) is due; `None` while the list is empty.
     pub(crate) fn due(&self, now: Instant) -> Option<Duration> {
         if self.is_empty() {
             return None;
@@ -210,7 +213,7 @@ impl Buffers {
         Some(PERIOD.saturating_sub(now.saturating_duration_since(self.lock().period_began)))
     }
 
-    /// Frees what was not taken for a whole period, if one is over.
+    /// Frees the buffers that were not taken for a whole period, if a period is over.
     pub(crate) fn age(&self, now: Instant) {
         if self.is_empty() {
             return;
@@ -229,12 +232,12 @@ impl Buffers {
         drop(freed);
     }
 
-    /// Lets buffers be put again.
+    /// Accepts buffers again.
     pub(crate) fn open(&self) {
         self.lock().is_closed = false;
     }
 
-    /// Frees all, and every one that is put from now on.
+    /// Frees all buffers, and those that are put from now on.
     pub(crate) fn close(&self) {
         let mut list = self.lock();
         list.is_closed = true;
@@ -258,22 +261,22 @@ impl Buffers {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The list, unless another thread is at it.
+    /// The list, unless another thread holds the lock.
     fn try_lock(&self) -> Option<MutexGuard<'_, List>> {
-        // Nothing panics under it.
+        // No code panics while it holds the lock, so the lock is never poisoned.
         self.list.try_lock().ok()
     }
 }
 
-/// The capacity of a new large buffer: arguments, which have a length before them, and a result of the same bytes each fit
-/// where the other was. What is not written to takes no memory.
+/// The capacity of a new large buffer. It is rounded up so that a result fits the buffer of arguments with the same bytes, and
+/// vice versa, although arguments have a length before them. Unwritten pages take no memory.
 fn rounded(len: usize) -> usize {
     const SPARE: usize = 4 * 1024;
     const STEP: usize = 16 * 1024;
     len.checked_add(SPARE).and_then(|len| len.checked_next_multiple_of(STEP)).unwrap_or(len)
 }
 
-/// Whether `len` bytes fit, and leave no more than as much unused.
+/// Whether `len` bytes fit the buffer and use at least half of it.
 pub(crate) fn fits(buffer: &Vec<u8>, len: usize) -> bool {
     (len..=len.saturating_mul(2)).contains(&buffer.capacity())
 }
@@ -285,15 +288,15 @@ impl List {
         buffer
     }
 
-    /// The `count` that were put longest ago.
+    /// Removes the `count` buffers that were put longest ago.
     fn remove_first(&mut self, count: usize) -> Vec<Idle> {
         let removed: Vec<_> = self.idle.drain(..count).collect();
         self.bytes -= removed.iter().map(|idle| idle.buffer.capacity()).sum::<usize>();
         removed
     }
 
-    /// Makes room for a buffer of `size` bytes, which is at most [`MAX_IDLE_BYTES`].
-    fn make_room(&mut self, size: usize) -> Vec<Idle> {
+    /// Removes buffers until one of `size` bytes fits, which is at most [`MAX_IDLE_BYTES`].
+    fn evict_for(&mut self, size: usize) -> Vec<Idle> {
         let (mut count, mut bytes) = (0, self.bytes);
         while bytes > MAX_IDLE_BYTES - size || self.idle.len() - count >= MAX_IDLE_BUFFERS {
             bytes -= self.idle[count].buffer.capacity();
@@ -304,86 +307,4 @@ impl List {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn buffers() -> Buffers {
-        Buffers::new(Arc::new(EpochTicker::new()))
-    }
-
-    fn usage(buffers: &Buffers) -> (usize, usize) {
-        let BufferUsage { idle_buffers, idle_bytes } = buffers.usage();
-        (idle_buffers, idle_bytes)
-    }
-
-    #[test]
-    fn a_large_buffer_is_used_again_where_it_fits() {
-        let buffers = buffers();
-        let mut buffer = buffers.take(LARGE);
-        buffer.extend([7; 10]);
-        let (place, capacity) = (buffer.as_ptr(), buffer.capacity());
-        buffers.put(buffer);
-        assert_eq!(usage(&buffers), (1, capacity));
-        let larger = buffers.take(capacity + 1);
-        assert_ne!(larger.as_ptr(), place, "too small");
-        let half = buffers.take(LARGE / 2 - 1);
-        assert_ne!(half.as_ptr(), place, "half of it would be wasted");
-        let again = buffers.take(LARGE);
-        assert_eq!((again.as_ptr(), again.len()), (place, 0));
-        assert_eq!(usage(&buffers), (0, 0));
-    }
-
-    #[test]
-    fn small_buffers_are_not_kept() {
-        let buffers = buffers();
-        buffers.put(Vec::with_capacity(LARGE - 1));
-        assert_eq!(usage(&buffers), (0, 0));
-        assert!(buffers.take(10).capacity() >= 10);
-    }
-
-    #[test]
-    fn the_list_is_bounded_by_bytes_and_by_count_and_what_was_put_last_stays() {
-        let buffers = buffers();
-        buffers.put(Vec::with_capacity(MAX_IDLE_BYTES + 1));
-        assert_eq!(usage(&buffers), (0, 0));
-        for len in [MAX_IDLE_BYTES / 2, MAX_IDLE_BYTES / 2 + 1, MAX_IDLE_BYTES / 4] {
-            buffers.put(Vec::with_capacity(len));
-        }
-        assert_eq!(usage(&buffers), (2, MAX_IDLE_BYTES / 2 + 1 + MAX_IDLE_BYTES / 4));
-        for _ in 0..2 * MAX_IDLE_BUFFERS {
-            buffers.put(Vec::with_capacity(LARGE));
-        }
-        assert_eq!(usage(&buffers), (MAX_IDLE_BUFFERS, MAX_IDLE_BUFFERS * LARGE));
-    }
-
-    #[test]
-    fn what_is_not_taken_for_a_whole_period_is_freed() {
-        let buffers = buffers();
-        let start = time::now();
-        assert_eq!(buffers.due(start), None);
-        buffers.put(Vec::with_capacity(LARGE));
-        assert!(buffers.due(start).is_some_and(|due| due <= PERIOD));
-        buffers.age(start + PERIOD / 2);
-        buffers.age(start + PERIOD);
-        assert_eq!(buffers.due(start + PERIOD), Some(PERIOD), "another one, since it is new");
-        // This one is in use.
-        buffers.put(Vec::with_capacity(2 * LARGE));
-        buffers.age(start + 2 * PERIOD);
-        assert_eq!(usage(&buffers), (1, 2 * LARGE));
-        buffers.age(start + 3 * PERIOD);
-        assert_eq!(usage(&buffers), (0, 0));
-        assert_eq!(buffers.due(start + 3 * PERIOD), None);
-    }
-
-    #[test]
-    fn a_closed_list_is_empty_until_it_is_opened() {
-        let buffers = buffers();
-        buffers.put(Vec::with_capacity(LARGE));
-        buffers.close();
-        buffers.put(Vec::with_capacity(LARGE));
-        assert_eq!(usage(&buffers), (0, 0));
-        buffers.open();
-        buffers.put(Vec::with_capacity(LARGE));
-        assert_eq!(usage(&buffers), (1, LARGE));
-    }
-}
+mod tests;

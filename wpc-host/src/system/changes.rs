@@ -1,4 +1,4 @@
-//! Lets threads wait until something holds that other threads bring about.
+//! Lets threads wait for a condition that other threads make true.
 
 use crate::sync::{Condvar, Mutex};
 use std::sync::PoisonError;
@@ -11,13 +11,14 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Lets the threads that wait look again. Taking the lock closes the gap between such a look and the wait after it.
+    /// Makes the waiting threads check their conditions again. It takes the lock, so that no thread misses the signal between
+    /// its check and its wait.
     pub(crate) fn tell(&self) {
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_all();
     }
 
-    /// Waits until `holds`; false where it did not in time.
+    /// Waits until `holds` returns true; returns false after the timeout.
     pub(crate) fn wait_until(&self, timeout: Duration, holds: impl Fn() -> bool) -> bool {
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.changed.wait_timeout_while(lock, timeout, |()| !holds());

@@ -1,14 +1,14 @@
-//! Runs the embedder's code so that its panic ends there, whatever the panic carries.
+//! Runs the embedder's code and catches its panics, whatever their payload.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs `run`; a panic ends here, and its message is returned where it has one.
+/// Runs `run` and catches a panic. Returns the panic's message if it has one.
 pub(crate) fn contain<T>(run: impl FnOnce() -> T) -> Result<T, Option<String>> {
     catch_unwind(AssertUnwindSafe(run)).map_err(message)
 }
 
-/// The message of a panic. What a panic carries is the embedder's too, and may panic as it is dropped.
+/// The message of a panic. The payload is the embedder's too, and may panic when it is dropped.
 #[cold]
 fn message(payload: Box<dyn Any + Send>) -> Option<String> {
     let text = payload
@@ -16,7 +16,7 @@ fn message(payload: Box<dyn Any + Send>) -> Option<String> {
         .map(|text| (*text).to_owned())
         .or_else(|| payload.downcast_ref::<String>().cloned());
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        // Dropping this one could go on for ever.
+        // Dropping this payload could panic again, endlessly.
         std::mem::forget(second);
     }
     text
@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_ends_here_with_its_message() {
+    fn a_panic_is_caught_with_its_message() {
         assert_eq!(contain(|| 1), Ok(1));
         assert_eq!(contain(|| panic!("a text")), Err::<(), _>(Some("a text".to_owned())));
         assert_eq!(contain(|| panic!("{}", 7)), Err::<(), _>(Some("7".to_owned())));
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_panics_as_it_is_dropped_ends_here_too() {
+    fn a_payload_that_panics_when_dropped_is_caught_too() {
         assert_eq!(contain(|| panic_any(PanicsWhenDropped)), Err::<(), _>(None));
     }
 }

@@ -1,8 +1,8 @@
-//! How workers keep the supervisor awake: its alarm bell, and the coarse clock it keeps.
+//! The wake signal of the supervisor, and the coarse clock that it advances.
 //!
-//! The supervisor ticks while anything runs and sleeps otherwise. A worker that goes from idle to
-//! busy says so (its own flag) and then rings; the supervisor announces its sleep and then looks at
-//! the flags once more. The same two-sided look as in `queue`.
+//! The supervisor ticks while anything runs and parks otherwise. A worker that becomes busy sets its own flag and then
+//! notifies. The supervisor announces that it will park and then checks the flags once more. So either the worker sees the
+//! announcement or the supervisor sees the flag, as in `worker::queue`.
 
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::sync::thread::Thread;
@@ -15,7 +15,7 @@ pub(crate) struct EpochTicker {
     origin: Instant,
     now_nanos: AtomicU64,
     is_asleep: AtomicBool,
-    /// A new one with each start of the pool.
+    /// The supervisor's thread; a new one with each start of the pool.
     supervisor: ArcSwapOption<Thread>,
 }
 
@@ -29,14 +29,13 @@ impl EpochTicker {
         }
     }
 
-    /// Wakes the supervisor if it sleeps, whatever was written before.
+    /// Wakes the supervisor if it is parked. Orders all earlier writes before the check.
     pub(crate) fn ring(&self) {
         fence(Ordering::SeqCst);
         self.ring_after_flag();
     }
 
-    /// The same after a flag that was written, and is looked at, sequentially consistent: that is all the
-    /// order it takes.
+    /// The same after a flag that is written and read with sequential consistency, which makes the fence unnecessary.
     #[inline]
     pub(crate) fn ring_after_flag(&self) {
         if self.is_asleep.load(Ordering::SeqCst)
@@ -47,35 +46,35 @@ impl EpochTicker {
         }
     }
 
-    /// A moment as a number, which fits an atomic.
+    /// A point in time as a number for an atomic.
     pub(crate) fn nanos(&self, moment: Instant) -> u64 {
         let nanos = moment.saturating_duration_since(self.origin).as_nanos();
         u64::try_from(nanos).unwrap_or(u64::MAX)
     }
 
-    /// The moment of the last tick; cheap, and behind by a tick at most while anything is queued.
+    /// The time of the last tick. Cheap to read, and at most one tick old while anything is queued.
     pub(crate) fn coarse_now(&self) -> u64 {
         self.now_nanos.load(Ordering::Relaxed)
     }
 
-    /// The same as a moment.
+    /// The same as an [`Instant`].
     #[inline]
     pub(crate) fn last_tick(&self) -> Instant {
         self.origin + Duration::from_nanos(self.coarse_now())
     }
 
-    /// Only the supervisor calls this.
+    /// Advances the clock. Only the supervisor calls this.
     pub(crate) fn tick(&self, now: Instant) {
         self.now_nanos.store(self.nanos(now), Ordering::Relaxed);
     }
 
-    /// Makes this thread the one that is rung for.
+    /// Makes this thread the one to be notified.
     pub(crate) fn adopt(&self) {
         self.supervisor.store(Some(Arc::new(thread::current())));
     }
 
-    /// Only the supervisor calls this: sleeps until it is rung or until `at_most` has passed,
-    /// unless `has_work` when it looks a last time.
+    /// Parks until a notification or until `at_most` has passed, unless a last check of `has_work` returns true. Only the
+    /// supervisor calls this.
     pub(crate) fn sleep(&self, at_most: Option<Duration>, has_work: impl Fn() -> bool) {
         self.is_asleep.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);

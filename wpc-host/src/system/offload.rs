@@ -1,14 +1,14 @@
-//! A few threads that run the embedder's code in place of a thread that keeps time.
+//! Threads that run the embedder's code on behalf of time-critical threads, such as the supervisor.
 //!
-//! Wakers, `tracing` subscribers, and what is dropped with a definition are the embedder's: they may take any time. A
-//! thread that keeps time, once it has called [`Offload::adopt`], passes them on by [`foreign`]; every other thread runs
-//! them itself.
+//! Wakers, `tracing` subscribers and destructors of what a definition holds are the embedder's code and may block. A
+//! time-critical thread calls [`Offload::adopt`] once; from then on [`foreign`] runs such code on another thread. On all other
+//! threads `foreign` runs it directly.
 //!
 //! # Protocol
 //!
-//! All state is under one lock, which is never held while a task runs. A push starts a thread if there is none; a thread
-//! that finds no task under the lock ends, so no task is left without one. The thread that keeps time calls
-//! [`Offload::look`] at each tick: where tasks wait and none was begun since the last look, another thread is started.
+//! All state is under one lock, which is never held while a task runs. A push starts the first thread. A thread that
+//! finds no task under the lock exits, so no task is left without a thread. The time-critical thread calls [`Offload::look`]
+//! at each tick. If tasks wait and none has begun since the last call, it starts another thread.
 
 use crate::sync::{Mutex, MutexGuard, thread, thread_local};
 use crate::system::contain::contain;
@@ -17,15 +17,15 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 
-/// How many threads there may be: with so many tasks that do not return, further ones wait.
+/// The maximum number of threads. If so many tasks block, further tasks wait.
 const MAX_THREADS: usize = 8;
 
-/// How many tasks may wait before those are skipped that only observe. Others are bounded by the calls in flight.
+/// How many tasks may wait before observations are skipped. Other tasks are bounded by the calls in flight.
 const MAX_OBSERVATIONS: usize = 4096;
 
 type Task = Box<dyn FnOnce() + Send>;
 
-/// Cheap to clone.
+/// The threads and their queue of tasks. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Offload(Arc<Shared>);
 
@@ -36,11 +36,11 @@ struct Shared(Mutex<State>);
 struct State {
     tasks: VecDeque<Task>,
     threads: usize,
-    /// How many tasks were begun.
+    /// The number of tasks that have begun.
     begun: u64,
-    /// How many had been begun at the last look.
+    /// The value of `begun` at the last call of [`Offload::look`].
     begun_before: u64,
-    /// Whether no thread could be started since the last look: the system has none, and is not asked at each push.
+    /// Whether starting a thread failed since the last call of [`Offload::look`]; pushes do not try again until the next one.
     has_failed: bool,
 }
 
@@ -48,7 +48,7 @@ thread_local! {
     static ADOPTED: RefCell<Option<Offload>> = const { RefCell::new(None) };
 }
 
-/// Runs the embedder's code: here, or elsewhere where this thread keeps time. Its panic is contained.
+/// Runs the embedder's code, on another thread if this one is time-critical. Its panics are caught.
 #[inline]
 pub(crate) fn foreign(task: impl FnOnce() + Send + 'static) {
     match adopted() {
@@ -57,7 +57,7 @@ pub(crate) fn foreign(task: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// The same for code that only observes, and is skipped where too much waits.
+/// The same for code that only observes. It is skipped if too many tasks wait.
 pub(crate) fn observe(task: impl FnOnce() + Send + 'static) {
     match adopted() {
         None => drop(contain(task)),
@@ -66,7 +66,7 @@ pub(crate) fn observe(task: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Whether this thread keeps time.
+/// Whether this thread is time-critical.
 #[inline]
 pub(crate) fn keeps_time() -> bool {
     ADOPTED.try_with(|adopted| adopted.borrow().is_some()).unwrap_or(false)
@@ -74,12 +74,12 @@ pub(crate) fn keeps_time() -> bool {
 
 #[inline]
 fn adopted() -> Option<Offload> {
-    // A thread that ends has none any more.
+    // A thread that is exiting has dropped it already.
     ADOPTED.try_with(|adopted| adopted.borrow().clone()).unwrap_or_default()
 }
 
 impl Offload {
-    /// Declares that this thread keeps time.
+    /// Declares this thread time-critical.
     pub(crate) fn adopt(&self) {
         ADOPTED.with(|adopted| *adopted.borrow_mut() = Some(self.clone()));
     }
@@ -92,7 +92,7 @@ impl Offload {
         }
     }
 
-    /// Starts another thread where tasks wait and the others do not come to them.
+    /// Starts another thread if tasks wait and the existing threads are blocked.
     pub(crate) fn look(&self) {
         let mut state = self.0.lock();
         let is_stuck = !state.tasks.is_empty() && state.begun == state.begun_before;
@@ -102,13 +102,13 @@ impl Offload {
         }
     }
 
-    /// Whether tasks wait for which another look may start a thread.
+    /// Whether tasks wait for which the next call of [`look`](Self::look) may start a thread.
     pub(crate) fn is_behind(&self) -> bool {
         let state = self.0.lock();
         !state.tasks.is_empty() && state.threads < MAX_THREADS
     }
 
-    /// Runs what no thread could be started for; the thread that keeps time calls it as it ends.
+    /// Runs the tasks for which no thread could be started. The time-critical thread calls it when it exits.
     pub(crate) fn finish(&self) {
         let mut state = self.0.lock();
         if state.threads == 0 {
@@ -128,7 +128,7 @@ impl Offload {
         if os_limits::has_room_for_thread() && spawn().is_ok() {
             return;
         }
-        // Tried again at the next look.
+        // The next call of `look` tries again.
         let mut state = self.0.lock();
         state.threads -= 1;
         state.has_failed = true;
@@ -157,9 +157,9 @@ mod tests {
     use super::*;
     use std::sync::mpsc::sync_channel;
 
-    /// Runs `run` on a thread that keeps time.
-    #[expect(clippy::disallowed_methods, reason = "a test of what a thread may not do")]
-    fn on_a_thread_that_keeps_time(offload: &Offload, run: impl FnOnce() + Send + 'static) {
+    /// Runs `run` on a time-critical thread.
+    #[expect(clippy::disallowed_methods, reason = "a test that needs a thread of its own")]
+    fn on_a_time_critical_thread(offload: &Offload, run: impl FnOnce() + Send + 'static) {
         let offload = offload.clone();
         let thread = std::thread::spawn(move || {
             offload.adopt();
@@ -169,10 +169,10 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_keeps_time_runs_no_foreign_code() {
+    fn a_time_critical_thread_runs_no_foreign_code() {
         let (send, receive) = sync_channel(1);
         let offload = Offload::default();
-        on_a_thread_that_keeps_time(&offload, move || {
+        on_a_time_critical_thread(&offload, move || {
             let here = std::thread::current().id();
             foreign(move || send.send(std::thread::current().id() != here).unwrap());
         });
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn other_threads_run_it_themselves_and_survive_its_panic() {
+    fn other_threads_run_it_directly_and_survive_its_panic() {
         let here = std::thread::current().id();
         let (send, receive) = sync_channel(1);
         foreign(move || send.send(std::thread::current().id()).unwrap());
@@ -189,11 +189,11 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_does_not_return_holds_no_other_one_up() {
+    fn a_blocked_task_does_not_delay_other_tasks() {
         let offload = Offload::default();
         let (release, released) = sync_channel::<()>(1);
         let (send, receive) = sync_channel(1);
-        on_a_thread_that_keeps_time(&offload, move || {
+        on_a_time_critical_thread(&offload, move || {
             foreign(move || assert!(released.recv().is_err()));
             foreign(move || send.send(()).unwrap());
         });
