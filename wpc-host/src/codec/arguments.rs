@@ -1,21 +1,21 @@
-//! What a typed handle accepts as arguments.
+//! The arguments that a typed handle accepts.
 
 use serde::Serialize;
 use wpc_abi::describe::{NamedType, Schema};
 
-/// A tuple of types that a function takes: `()`, `(A,)`, `(A, B)`, … up to twelve.
+/// A tuple of the parameter types of a function: `()`, `(A,)`, `(A, B)` and so on, up to twelve.
 pub trait Parameters {
-    /// Each type's schema, in order.
+    /// The schemas of the types, in order.
     fn schemas() -> Vec<&'static NamedType>;
 }
 
-/// A tuple of values that encodes exactly like the parameters `P`.
+/// A tuple of values that is encoded exactly like the parameters `P`.
 ///
-/// A value stands for its own type, a reference for what it points to, `&str` for `String` and
-/// `&[T]` for `Vec<T>`, so that nothing has to be copied for a call.
+/// A reference may be passed for the type to which it points, `&str` for `String` and `&[T]` for `Vec<T>`, so that a call
+/// needs no copies.
 pub trait Arguments<P>: Serialize {}
 
-/// A value that encodes exactly like `T`.
+/// A value that is encoded exactly like `T`.
 pub trait Argument<T>: Serialize {}
 
 impl<T: Serialize> Argument<T> for T {}

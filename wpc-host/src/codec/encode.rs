@@ -1,7 +1,7 @@
-//! Encodes what guests read, as postcard does, but with sequences of bytes in one piece.
+//! Encodes values as postcard does, but copies byte sequences with a single memcpy.
 //!
-//! Serde hands out a `Vec<u8>` element by element, which takes a thousand times as long as a copy. Here
-//! such a sequence is noticed by the type of its items.
+//! Serde serializes a `Vec<u8>` element by element, which takes a thousand times as long as a memcpy. Here such a sequence
+//! is recognized by the type of its items.
 
 use crate::system::buffers::{Buffers, LARGE};
 use postcard::ser_flavors::Flavor;
@@ -9,13 +9,13 @@ use postcard::{Error, Result};
 use serde::ser::{self, Serialize};
 use std::fmt::Display;
 
-/// Writes the value's bytes after what `room` has.
-pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, room: &mut Vec<u8>) -> Result<()> {
-    encode_into(value, &mut [], room, None).map(drop)
+/// Appends the value's bytes to `output`.
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, output: &mut Vec<u8>) -> Result<()> {
+    encode_into(value, &mut [], output, None).map(drop)
 }
 
-/// Writes the value's bytes to the front of `place` and returns how many they are; where there are more, all of them go
-/// after what `spare` has. Where that has to grow for one large piece, its memory comes from `buffers`.
+/// Writes the value's bytes to the front of `place` and returns their number. If they do not fit, appends all of them to
+/// `spare` and returns `None`. If `spare` has to grow for a large piece, it takes its memory from `buffers`.
 #[inline]
 pub(crate) fn encode_into<T: Serialize + ?Sized>(
     value: &T,
@@ -23,27 +23,27 @@ pub(crate) fn encode_into<T: Serialize + ?Sized>(
     spare: &mut Vec<u8>,
     buffers: Option<&Buffers>,
 ) -> Result<Option<usize>> {
-    let mut postcard = postcard::Serializer { output: Room { place, used: 0, spare, buffers } };
+    let mut postcard = postcard::Serializer { output: Output { place, used: 0, spare, buffers } };
     value.serialize(Encoder(&mut postcard))?;
-    let Room { place, used, .. } = postcard.output;
+    let Output { place, used, .. } = postcard.output;
     Ok((!place.is_empty()).then_some(used))
 }
 
-/// Where the bytes go.
-struct Room<'a> {
-    /// Empty where all goes into the spare room, and once something did not fit.
+/// The output of the encoder.
+struct Output<'a> {
+    /// Empty if all bytes go to `spare`, also once something did not fit.
     place: &'a mut [u8],
     used: usize,
     spare: &'a mut Vec<u8>,
     buffers: Option<&'a Buffers>,
 }
 
-/// How much capacity a buffer has beyond its large piece: what mostly comes after it does not make it grow, which copies
-/// it.
+/// The capacity that a buffer has beyond its large piece, so that what usually follows does not make it grow, which would
+/// copy it.
 const BESIDE: usize = 1024;
 
-impl Room<'_> {
-    /// Goes on in the spare room, with what is written already. The next piece has `more` bytes.
+impl Output<'_> {
+    /// Continues in `spare` with the bytes written so far. The next piece has `more` bytes.
     #[inline]
     fn spill(&mut self, more: usize) -> &mut Vec<u8> {
         let place = std::mem::take(&mut self.place);
@@ -64,7 +64,7 @@ impl Room<'_> {
         }
     }
 
-    /// Where so many bytes go, if that is not the spare room.
+    /// The next `len` bytes of `place`, if they fit there.
     #[inline]
     fn claim(&mut self, len: usize) -> Option<&mut [u8]> {
         let place = self.place.get_mut(self.used..)?.get_mut(..len)?;
@@ -73,7 +73,7 @@ impl Room<'_> {
     }
 }
 
-impl Flavor for Room<'_> {
+impl Flavor for Output<'_> {
     type Output = ();
 
     #[inline]
@@ -91,7 +91,7 @@ impl Flavor for Room<'_> {
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> Result<()> {
         match bytes {
-            // Most numbers are small.
+            // Most pieces are small numbers.
             [byte] => return self.try_push(*byte),
             bytes => match self.claim(bytes.len()) {
                 Some(place) => place.copy_from_slice(bytes),
@@ -106,7 +106,7 @@ impl Flavor for Room<'_> {
     }
 }
 
-/// Where the one byte of an item goes.
+/// The output for an item of one byte.
 struct OneByte(Option<u8>);
 
 impl Flavor for OneByte {
@@ -123,14 +123,14 @@ impl Flavor for OneByte {
     }
 }
 
-/// Whether items of this type are bytes. The name is a hint of the compiler's that nothing but speed
-/// depends on: an item of that name that is none is refused.
+/// Whether items of this type are bytes. The compiler does not guarantee the name, but only speed depends on it: if an item
+/// with that name is not one byte, encoding fails.
 fn are_bytes<T>() -> bool {
     matches!(std::any::type_name::<T>(), "&u8" | "u8")
 }
 
-/// Postcard's serializer, but for sequences.
-struct Encoder<'a, 'room>(&'a mut postcard::Serializer<Room<'room>>);
+/// Postcard's serializer, except for sequences.
+struct Encoder<'a, 'out>(&'a mut postcard::Serializer<Output<'out>>);
 
 impl Encoder<'_, '_> {
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
@@ -192,7 +192,7 @@ impl ser::Serializer for Encoder<'_, '_> {
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<()> {
-        // One byte, as `bool` has it.
+        // The tag of `Some` is encoded like `true`.
         self.0.serialize_bool(true)?;
         value.serialize(self)
     }
@@ -241,15 +241,19 @@ impl ser::Serializer for Encoder<'_, '_> {
             are_all &= done.is_ok() && byte.output.0.is_some();
             byte.output.0.unwrap_or_default()
         });
-        let room = &mut self.0.output;
-        match len.and_then(|len| room.claim(len)) {
+        let output = &mut self.0.output;
+        match len.and_then(|len| output.claim(len)) {
             Some(place) => {
                 let written = place.iter_mut().zip(bytes).map(|(to, byte)| *to = byte).count();
                 are_all &= Some(written) == len;
             }
-            None => room.spill(len.unwrap_or_default()).extend(bytes),
+            None => output.spill(len.unwrap_or_default()).extend(bytes),
         }
-        if are_all { Ok(()) } else { Err(ser::Error::custom("a byte is none")) }
+        if are_all {
+            Ok(())
+        } else {
+            Err(ser::Error::custom("an item of a byte sequence is not a byte"))
+        }
     }
 
     fn is_human_readable(&self) -> bool {
@@ -268,7 +272,7 @@ macro_rules! compounds {
                 self.part(value)
             }
 
-            // Its reader would take what comes next for the field.
+            // The decoder would read the bytes after it as the field.
             $(fn $skip_field(&mut self, _name: &'static str) -> Result<()> {
                 Err(Error::WontImplement)
             })?
@@ -308,87 +312,4 @@ impl ser::SerializeMap for Encoder<'_, '_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde::Serialize;
-    use std::collections::{BTreeMap, LinkedList, VecDeque};
-
-    #[derive(Serialize)]
-    enum Variants<'a> {
-        Unit,
-        Newtype(Vec<u8>),
-        Tuple(&'a [u8], i64),
-        Named { bytes: VecDeque<u8>, texts: Vec<&'a str> },
-    }
-
-    #[derive(Serialize)]
-    struct Unit;
-
-    #[derive(Serialize)]
-    struct Newtype(Option<Vec<u8>>);
-
-    #[derive(Serialize)]
-    struct Tuple(u8, LinkedList<u8>);
-
-    fn same(value: &impl Serialize) {
-        let expected = postcard::to_extend(value, vec![7]).unwrap();
-        let mut room = vec![7];
-        encode(value, &mut room).unwrap();
-        assert_eq!(room, expected);
-        // Whole, or up to anywhere, and then all of it elsewhere.
-        let len = expected.len() - 1;
-        for fits in (0..len.min(400)).chain([len]) {
-            let (mut place, mut spare) = (vec![0; fits], vec![7]);
-            match encode_into(value, &mut place, &mut spare, None).unwrap() {
-                Some(used) => assert_eq!((&place[..used], fits), (&expected[1..], len)),
-                None => assert_eq!(spare, expected),
-            }
-        }
-    }
-
-    #[test]
-    fn everything_is_written_as_postcard_writes_it() {
-        same(&(true, -1_i8, -2_i16, -3_i32, -4_i64, i128::MIN));
-        same(&(1_u8, 2_u16, 3_u32, u64::MAX, u128::MAX, 0.5_f32, -0.25_f64, 'é', "text"));
-        same(&(Unit, (), Some(Some(3)), None::<u8>, [1_u8; 32], [300_u16; 3]));
-        same(&(Newtype(Some(vec![1, 2])), Newtype(None), Tuple(9, LinkedList::from([1, 2]))));
-        same(&Variants::Unit);
-        same(&[Variants::Newtype(vec![0; 300]), Variants::Tuple(&[1, 2], -9)].as_slice());
-        same(&Variants::Named { bytes: VecDeque::from([1, 2]), texts: vec!["a", "bc"] });
-        same(&BTreeMap::from([("a", vec![1_u8]), ("b", vec![])]));
-        same(&(std::net::Ipv4Addr::LOCALHOST, vec![vec![1_u8, 2], vec![3]], vec![-1_i8, 1]));
-    }
-
-    #[test]
-    fn bytes_are_written_as_postcard_writes_them_whatever_their_number() {
-        for len in [0, 1, 127, 128, 16_383, 16_384, 100_000] {
-            let bytes = (0..=255).cycle().take(len).collect::<Vec<u8>>();
-            same(&(&bytes, bytes.as_slice(), 7));
-        }
-    }
-
-    #[test]
-    fn a_field_that_is_skipped_is_refused() {
-        #[derive(Serialize)]
-        struct Skips {
-            #[serde(skip_serializing_if = "Option::is_none")]
-            a: Option<u8>,
-        }
-        assert_eq!(encode(&Skips { a: None }, &mut Vec::new()), Err(Error::WontImplement));
-        same(&Skips { a: Some(1) });
-    }
-
-    #[test]
-    fn a_sequence_of_unknown_length_is_refused_as_postcard_refuses_it() {
-        struct Odd;
-        impl Serialize for Odd {
-            fn serialize<S: serde::Serializer>(
-                &self,
-                serializer: S,
-            ) -> std::result::Result<S::Ok, S::Error> {
-                serializer.collect_seq((0_u8..9).filter(|byte| byte % 2 == 1))
-            }
-        }
-        assert_eq!(encode(&Odd, &mut Vec::new()), Err(postcard::to_allocvec(&Odd).unwrap_err()));
-    }
-}
+mod tests;

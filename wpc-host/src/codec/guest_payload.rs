@@ -1,4 +1,4 @@
-//! The error that a function returned, as a value of its type or as JSON.
+//! Decodes the error that a function returned, as a value of its type or as JSON.
 
 use crate::codec::decode::decode_owned;
 use crate::codec::json;
@@ -10,8 +10,8 @@ use wpc_abi::schema::agree;
 use wpc_abi::text::type_text;
 
 impl Error {
-    /// The error that a function returned, as a value of the type `E`; `None` if this is not a guest error, or one without
-    /// a payload: its type has no schema, or it was too large, or the guest was built with an SDK that has none.
+    /// The error that a function returned, as a value of the type `E`. `None` if this is not a guest error, or one without a
+    /// payload: because its type has no schema, it was too large, or the guest's SDK does not support payloads.
     ///
     /// ```
     /// use serde::Deserialize;
@@ -49,8 +49,8 @@ impl Error {
         }
     }
 
-    /// The error that a function returned, as JSON by the type that its module declares; `None` if this is not a guest
-    /// error, or one without a payload or a declared type. See [`guest_payload`](Self::guest_payload).
+    /// The error that a function returned, as JSON by the type that its module declares. `None` if this is not a guest
+    /// error, or one without a payload or a declared type; see [`guest_payload`](Self::guest_payload).
     ///
     /// # Errors
     ///

@@ -1,35 +1,34 @@
-//! Arguments on their way into a guest: encoded already, or encoded right where the guest reads them. It knows nothing
-//! of guests.
+//! The arguments of a call: already encoded, or to be encoded directly into the guest's buffer.
 
 use crate::codec::encode::encode_into;
 use crate::error::Error;
 use crate::system::buffers::Buffers;
 use serde::Serialize;
 
-/// What a guest is called with.
+/// The encoded arguments of a call, or values that can be encoded.
 pub(crate) trait Payload {
-    /// How many bytes it has at least, as far as is known.
+    /// A lower bound of its size in bytes.
     fn least(&self) -> usize;
 
-    /// Writes it to the front of `place` and tells how many bytes it is; `None` where it does not fit there, and only
-    /// [`bytes`](Self::bytes) has it.
+    /// Writes it to the front of `place` and returns its size in bytes; `None` if it does not fit there, and must be read with
+    /// [`bytes`](Self::bytes).
     fn write(&mut self, place: &mut [u8]) -> Result<Option<usize>, Refused>;
 
-    /// Its bytes, unless they were written elsewhere.
+    /// Its bytes. Must not be called after a successful [`write`](Self::write).
     fn bytes(&mut self) -> Result<&[u8], Refused>;
 }
 
-/// Why there is no payload.
+/// Why the arguments cannot be passed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Refused {
-    #[error("the arguments do not encode: {0}")]
+    #[error("failed to encode the arguments: {0}")]
     Unencodable(String),
-    #[error("the arguments have {found} bytes, and the limit is {limit}")]
+    #[error("the arguments have {found} bytes, which exceeds the limit of {limit} bytes")]
     TooLarge { limit: usize, found: usize },
 }
 
 impl Refused {
-    /// Whether the error says that there was no call, for want of a payload.
+    /// Whether the error was caused by refused arguments, so that no call was made.
     pub(crate) fn caused(error: &Error) -> bool {
         matches!(error, Error::ArgumentsEncode { .. } | Error::ArgumentsTooLarge { .. })
     }
@@ -43,7 +42,7 @@ impl Refused {
     }
 }
 
-/// Refuses what has more bytes than it may.
+/// Checks the size against the limit.
 #[inline]
 pub(crate) fn check_size(found: usize, limit: usize) -> Result<(), Refused> {
     if found > limit { Err(Refused::TooLarge { limit, found }) } else { Ok(()) }
@@ -70,13 +69,13 @@ impl<A: AsRef<[u8]>> Payload for A {
     }
 }
 
-/// Values that are not encoded yet. It is done once, whoever asks: what a value writes may be gone then.
+/// Values that are not encoded yet. They are encoded at most once, because serializing a value may consume its content.
 pub(crate) struct Unencoded<'a, T> {
     value: &'a T,
-    /// Where they go that do not fit elsewhere.
+    /// The buffer for values that do not fit the guest's buffer.
     spare: &'a mut Vec<u8>,
     limit: usize,
-    /// Where memory for large ones comes from.
+    /// The source of memory for large values.
     buffers: Option<&'a Buffers>,
     is_encoded: bool,
 }
@@ -87,7 +86,7 @@ impl<'a, T: Serialize> Unencoded<'a, T> {
         Self { value, spare, limit, buffers: None, is_encoded: false }
     }
 
-    /// The same with memory from `buffers`.
+    /// The same, with memory for large values from `buffers`.
     pub(crate) fn in_buffers(self, buffers: &'a Buffers) -> Self {
         Self { buffers: Some(buffers), ..self }
     }
@@ -117,71 +116,4 @@ impl<T: Serialize> Payload for Unencoded<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde::Serializer;
-    use std::cell::Cell;
-
-    /// Can be read once.
-    struct Once(Cell<Option<Vec<u8>>>);
-
-    impl Serialize for Once {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            self.0
-                .take()
-                .ok_or_else(|| serde::ser::Error::custom("read twice"))?
-                .serialize(serializer)
-        }
-    }
-
-    fn once(len: usize) -> Once {
-        Once(Cell::new(Some(vec![7; len])))
-    }
-
-    #[test]
-    fn values_are_encoded_where_they_fit() {
-        let (mut spare, mut place) = (vec![1], [0; 8]);
-        let value = once(3);
-        let mut payload = Unencoded::new(&value, &mut spare, 100);
-        assert_eq!(payload.write(&mut place).unwrap(), Some(4));
-        assert_eq!(place, [3, 7, 7, 7, 0, 0, 0, 0]);
-    }
-
-    #[test]
-    fn what_does_not_fit_is_encoded_once_nevertheless() {
-        for room in 0..5 {
-            let (mut spare, mut place) = (vec![1], [0; 8]);
-            let value = (1_u8, once(3));
-            let mut payload = Unencoded::new(&value, &mut spare, 100);
-            let written = payload.write(&mut place[..room]).unwrap();
-            assert_eq!(written, None);
-            assert_eq!(payload.bytes().unwrap(), [1, 3, 7, 7, 7]);
-        }
-    }
-
-    #[test]
-    fn bytes_are_to_be_had_without_a_place() {
-        let mut spare = Vec::new();
-        let value = once(2);
-        let mut payload = Unencoded::new(&value, &mut spare, 100);
-        assert_eq!(payload.bytes().unwrap(), [2, 7, 7]);
-        assert_eq!(payload.bytes().unwrap(), [2, 7, 7]);
-        let mut encoded = vec![2, 7, 7];
-        assert_eq!(encoded.write(&mut [0; 2]).unwrap(), None);
-        assert_eq!(encoded.bytes().unwrap(), [2, 7, 7]);
-    }
-
-    #[test]
-    fn what_is_too_large_is_refused_wherever_it_was_encoded() {
-        for room in [0, 8] {
-            let (mut spare, mut place) = (Vec::new(), [0; 8]);
-            let value = once(3);
-            let mut payload = Unencoded::new(&value, &mut spare, 3);
-            let refused = payload.write(&mut place[..room]).unwrap_err();
-            assert!(matches!(refused, Refused::TooLarge { limit: 3, found: 4 }), "{refused}");
-        }
-        let (mut spare, value) = (Vec::new(), Once(Cell::new(None)));
-        let refused = Unencoded::new(&value, &mut spare, 3).bytes().unwrap_err();
-        assert!(matches!(refused, Refused::Unencodable(_)), "{refused}");
-    }
-}
+mod tests;

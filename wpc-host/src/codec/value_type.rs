@@ -1,8 +1,8 @@
-//! What a value shows of its type, found by serializing it: a constant is given as any value that serde can
-//! serialize, and guests declare the type that they read it as.
+//! Infers the type of a value by serializing it. A constant may be any value that serde can serialize, and guests declare
+//! the type as which they read it, so that the two are compared.
 //!
-//! What the value does not show is [`unknown`]: the items of an empty sequence, the content of `None`, the variants
-//! that it does not have. Its bytes decode as whatever type those have.
+//! Parts of the type that the value does not show are [`unknown`]: the items of an empty sequence, the content of `None`, the
+//! other variants of an enum. The value's bytes decode with any type in those positions.
 
 use postcard_schema::schema::owned::{
     OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType, OwnedNamedValue,
@@ -12,13 +12,13 @@ use serde::ser::{self, Serialize};
 use std::fmt::Display;
 use wpc_abi::compare::unknown;
 
-/// The value's type as far as the value shows it; `None` if it does not serialize.
+/// The value's type, as far as the value shows it; `None` if the value cannot be serialized.
 pub(crate) fn type_of<T: Serialize + ?Sized>(value: &T) -> Option<OwnedNamedType> {
     let mut ty = unknown();
     value.serialize(Tracer(&mut ty)).ok().map(|()| ty)
 }
 
-/// Why a value does not serialize: its encoding reports it.
+/// The value cannot be serialized. The reason is dropped, because encoding the value reports it.
 #[derive(Debug)]
 pub(crate) struct Refused;
 
@@ -36,7 +36,7 @@ impl ser::Error for Refused {
     }
 }
 
-/// Adds what a value shows to what others of its type have shown.
+/// Adds what a value shows to what earlier values of its type have shown.
 struct Tracer<'a>(&'a mut OwnedNamedType);
 
 impl<'a> Tracer<'a> {
@@ -48,8 +48,8 @@ impl<'a> Tracer<'a> {
         *self.0 = OwnedNamedType { name: name.to_owned(), ty };
     }
 
-    /// A type without parts. Only a serializer written by hand gives the items of one sequence different types; such
-    /// an item shows nothing.
+    /// A type without parts. If a hand-written `Serialize` gives the items of one sequence different types, their type
+    /// becomes unknown.
     fn leaf(mut self, name: &str, ty: Type) -> Result<(), Refused> {
         if self.is_unknown() {
             self.set(name, ty);
@@ -79,7 +79,7 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    /// The content of a variant, which is `empty` where it was not shown before.
+    /// The content of a variant, which is `empty` if it was not shown before.
     fn variant(
         mut self,
         name: &str,
@@ -87,7 +87,7 @@ impl<'a> Tracer<'a> {
         variant: &str,
         empty: Variant,
     ) -> Option<&'a mut Variant> {
-        /// Serde numbers variants as an enum lists them; a number beyond this is a serializer's own.
+        /// Serde numbers variants in their order. A greater number comes from a hand-written `Serialize`.
         const MOST: usize = 4096;
         if self.is_unknown() {
             self.set(name, Type::Enum(Vec::new()));
@@ -274,7 +274,7 @@ impl<'a> ser::Serializer for Tracer<'a> {
     }
 }
 
-/// The items of a sequence, which have one type.
+/// The items of a sequence, which have the same type.
 pub(crate) struct Sequence<'a>(Option<&'a mut OwnedNamedType>);
 
 impl ser::SerializeSeq for Sequence<'_> {

@@ -1,20 +1,21 @@
 //! Compares the Rust types of a call by name with the types that the function declares.
 //!
-//! A value tells its shape only while it is serialized, so arguments are compared while they are encoded, until
-//! values of the type have covered everything that is declared: an empty list has no item to compare. A
-//! result's type is compared before the call, with values made up for what is declared; where the type
-//! refuses those, each reply is compared while it is decoded. A pair of types that is proven is remembered beside the
-//! function, which a redefinition replaces.
+//! * A value shows its type only while it is serialized, so arguments are compared while they are encoded. This goes on
+//!   until values of the type have covered all declared parts; an empty list, for example, has no item to compare.
+//! * A result's type is compared before the call, by decoding sample values of the declared type. If the type rejects the
+//!   samples, each reply is compared while it is decoded.
+//! * A pair of argument and result types that is proven to match is stored with the function, which a redefinition
+//!   replaces.
 
 mod arguments;
-mod place;
+mod position;
 mod result;
 mod rust_type;
 mod sample;
 
 use crate::error::Error;
 pub(crate) use arguments::Checked;
-use place::{Mismatch, Part, Step, Trace, every_part};
+use position::{Mismatch, Part, Step, Trace, every_part};
 use postcard_schema::schema::owned::{OwnedDataModelType as Type, OwnedNamedType};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,31 +25,31 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, TryLockError};
 use wpc_abi::section::Signature;
 
-/// How many pairs of types are remembered for a function. A caller with more of them, as generic code may have, has its
-/// further calls compared each time.
+/// How many pairs of types are stored for a function. Calls with further pairs, as generic code may have, are compared each
+/// time.
 const MAX_PAIRS: usize = 32;
 
-/// What a function declares, and the types that it was called with.
+/// The declared types of a function, and the types with which it was called.
 #[derive(Debug, Default)]
 pub(crate) struct TypeCheck {
-    /// `None` where the module declares no types.
+    /// `None` if the module declares no types.
     declared: OnceLock<Option<Arc<Declared>>>,
-    /// The first of a list that only grows, so that it is read without a lock.
+    /// The first node of a list that only grows, so that it can be read without a lock.
     first: OnceLock<Box<Pair>>,
 }
 
-/// The types of a call's arguments and result, and what is known of them.
+/// The types of a call's arguments and result, and what is proven about them.
 #[derive(Debug)]
 struct Pair {
     types: TypeId,
     is_proven: AtomicBool,
     is_result_proven: bool,
-    /// The places of the declared arguments that values had something for.
+    /// The addresses of the declared parts that values have covered so far.
     seen: Mutex<HashSet<usize>>,
     next: OnceLock<Box<Pair>>,
 }
 
-/// A signature as values are compared with it. What has no type stands as [`Type::Schema`].
+/// The declared signature. [`Type::Schema`] stands for an undeclared type.
 #[derive(Debug)]
 pub(crate) struct Declared {
     arguments: OwnedNamedType,
@@ -74,7 +75,7 @@ impl Declared {
         }
     }
 
-    /// The value of a reply, which is compared with the declared type.
+    /// Decodes the value of a reply, and compares its type with the declared one.
     pub(crate) fn decode<R: DeserializeOwned>(
         &self,
         function: &str,
@@ -97,7 +98,7 @@ impl Declared {
 }
 
 impl TypeCheck {
-    /// Whether calls with arguments as these and a result `R` need no check any more.
+    /// Whether calls with these argument types and a result `R` are proven to match.
     #[inline]
     pub(crate) fn covers<A, R>(&self, _: &A) -> bool {
         let types = typeid::of::<(A, R)>();
@@ -111,7 +112,7 @@ impl TypeCheck {
         false
     }
 
-    /// Begins the check of a call of the function `name`, with its result. `signature` is what it declares.
+    /// Begins the check of a call of the function `name` by comparing the result's type. `signature` is the declared one.
     #[cold]
     pub(crate) fn begin<'a, A, R: DeserializeOwned>(
         &'a self,
@@ -121,13 +122,13 @@ impl TypeCheck {
         let declare = || signature.map(|signature| Arc::new(Declared::new(signature)));
         let declared = self.declared.get_or_init(declare).as_ref();
         let types = typeid::of::<(A, R)>();
-        let (mut place, mut count) = (&self.first, 0);
-        while let Some(pair) = place.get() {
+        let (mut next, mut count) = (&self.first, 0);
+        while let Some(pair) = next.get() {
             if pair.types == types {
                 let (pair, is_result_proven) = (Some(&**pair), pair.is_result_proven);
                 return Ok(Check { name, declared, pair, is_result_proven });
             }
-            (place, count) = (&pair.next, count + 1);
+            (next, count) = (&pair.next, count + 1);
         }
         let is_result_proven = match declared.and_then(|declared| declared.result.as_ref()) {
             Some(result) => {
@@ -145,9 +146,9 @@ impl TypeCheck {
                     next: OnceLock::new(),
                 })
             };
-            &**place.get_or_init(pair)
+            &**next.get_or_init(pair)
         });
-        // Another thread may have been quicker, with other types.
+        // Another thread may have added a pair of other types at this position.
         let pair = pair.filter(|pair| pair.types == types);
         Ok(Check { name, declared, pair, is_result_proven })
     }
@@ -162,19 +163,19 @@ pub(crate) struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// What the reply is to be decoded by, if its type is not proven.
+    /// The declaration by which the reply must be decoded, if the result's type is not proven.
     pub(crate) fn unproven_result(&self) -> Option<Arc<Declared>> {
         self.declared.filter(|_| !self.is_result_proven).cloned()
     }
 
-    /// Lets `encode` serialize the arguments, which are compared meanwhile.
+    /// Calls `encode` to serialize the arguments, which are compared meanwhile.
     pub(crate) fn arguments<A: Serialize, T, E: From<Error>>(
         &self,
         arguments: &A,
         encode: impl FnOnce(&Checked<'_, A>) -> Result<T, E>,
     ) -> Result<T, E> {
         let trace = Trace::default();
-        // Nothing is compared with what is not declared.
+        // Undeclared types are not compared.
         let declared = self.declared.map_or(&*UNKNOWN, |declared| &declared.arguments);
         let done = encode(&Checked::new(arguments, declared, &trace));
         if let (Some(mismatch), Some(declared)) = (trace.take_mismatch(), self.declared) {
@@ -187,20 +188,20 @@ impl Check<'_> {
     }
 }
 
-/// What is not declared.
+/// An undeclared type.
 static UNKNOWN: LazyLock<OwnedNamedType> =
     LazyLock::new(|| OwnedNamedType { name: "?".to_owned(), ty: Type::Schema });
 
 impl Pair {
-    /// Takes note of the places that a call's arguments had something for.
-    fn learn(&self, places: HashSet<usize>, declared: &OwnedNamedType) {
+    /// Adds the parts that a call's arguments covered.
+    fn learn(&self, parts: HashSet<usize>, declared: &OwnedNamedType) {
         let mut seen = match self.seen.try_lock() {
             Ok(seen) => seen,
             Err(TryLockError::Poisoned(seen)) => seen.into_inner(),
-            // There will be other calls.
+            // A later call will add them.
             Err(TryLockError::WouldBlock) => return,
         };
-        seen.extend(places);
+        seen.extend(parts);
         if self.is_result_proven && every_part(declared, &mut |part| seen.contains(&part.address()))
         {
             self.is_proven.store(true, Ordering::Release);
@@ -237,12 +238,12 @@ fn result_error(function: &str, mismatch: Mismatch) -> Error {
     Error::SignatureMismatch { function: function.to_owned(), part, expected, found, hint: None }
 }
 
-/// The way from the outside in.
+/// The path from the outside in.
 fn steps(path: &[Step]) -> String {
     path.iter().rev().map(ToString::to_string).collect()
 }
 
-/// How a number of the expected type is written, where the found one is what a literal without a type is.
+/// How to write a literal of the expected type, if the found type is the default of a literal.
 fn literal_hint(expected: &str, found: &str) -> Option<Box<str>> {
     const INTEGERS: [&str; 12] =
         ["i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16", "u32", "u64", "u128", "usize"];

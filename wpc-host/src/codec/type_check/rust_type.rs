@@ -1,7 +1,7 @@
-//! What the name of a Rust type tells about it: how it is shown, and whether all its values have one shape.
+//! Uses the name of a Rust type: to show it, and to decide whether all its values have the same shape.
 //!
-//! The compiler gives names as a hint. Where one is unknown here, values of the type are checked at every call, and
-//! nothing else depends on it.
+//! The compiler does not guarantee names. If a name is unknown here, values of the type are checked in every call; nothing
+//! else depends on it.
 
 /// Types whose values have no parts.
 const PRIMITIVES: [&str; 18] = [
@@ -9,7 +9,7 @@ const PRIMITIVES: [&str; 18] = [
     "u16", "u32", "u64", "u8", "usize",
 ];
 
-/// How the names of types begin whose shape depends on nothing but the types of their parts.
+/// Prefixes of the names of types whose shape depends only on the types of their parts.
 const CONTAINERS: [&str; 9] = [
     "(",
     "[",
@@ -22,7 +22,7 @@ const CONTAINERS: [&str; 9] = [
     "std::collections::",
 ];
 
-/// How the names of types begin that serialize as what they point to.
+/// Prefixes of the names of types that serialize as the value to which they point.
 const POINTERS: [&str; 6] = [
     "&",
     "mut ",
@@ -32,8 +32,8 @@ const POINTERS: [&str; 6] = [
     "alloc::sync::Arc<",
 ];
 
-/// Whether all values of the Rust type have one shape; `name` is what its `Serialize` calls itself. An untagged enum or
-/// a value of JSON has a shape for each value.
+/// Whether all values of the Rust type have the same shape. `name` is the name that its `Serialize` passes. The values of
+/// an untagged enum or of JSON, for example, have different shapes.
 pub(super) fn has_one_shape(mut rust: &str, name: Option<&str>) -> bool {
     while let Some(inner) = POINTERS.iter().find_map(|pointer| rust.strip_prefix(pointer)) {
         rust = inner;
@@ -46,16 +46,16 @@ pub(super) fn has_one_shape(mut rust: &str, name: Option<&str>) -> bool {
         })
 }
 
-/// The innermost name: `u64` of `Option<u64>`.
+/// The innermost name, such as `u64` of `Option<u64>`.
 pub(super) fn leaf(rust: &str) -> &str {
     let rust = rust.trim_end_matches(['>', ',', ')', ']']);
     rust.rsplit(['<', '(', '[', '&', ' ', ':']).next().unwrap_or(rust)
 }
 
-/// The name without paths: `Vec<u8>` of `alloc::vec::Vec<u8>`.
+/// The name without paths, such as `Vec<u8>` of `alloc::vec::Vec<u8>`.
 pub(super) fn short(rust: &str) -> String {
     let mut short = String::with_capacity(rust.len());
-    // Where the current path begins.
+    // The start of the current path.
     let mut begin = 0;
     for char in rust.chars() {
         short.push(char);

@@ -1,18 +1,18 @@
-//! Values made up for a declared type, so that a result's type is compared before the function runs.
+//! Sample values of a declared type, by which a result's type is compared before the function runs.
 
-use super::place::{Mismatch, Trace, every_part, every_part_of};
+use super::position::{Mismatch, Trace, every_part, every_part_of};
 use super::result::decode;
 use postcard_schema::schema::owned::{
     OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType, OwnedNamedVariant,
 };
 use serde::de::DeserializeOwned;
 
-/// How many values are made up for one type: each has variants that those before it had not. A module may declare
+/// The maximum number of samples for one type. Each covers variants that the ones before did not, but a module may declare
 /// enums of any size.
 const MAX_SAMPLES: usize = 64;
 
-/// Whether every value of the declared type is read as one by `R`; false where made-up values cannot tell, because `R`
-/// refuses them for what they say.
+/// Whether `R` is proven to decode every value of the declared type. False if samples cannot prove it, because `R` rejects
+/// their content.
 pub(super) fn proves<R: DeserializeOwned>(declared: &OwnedNamedType) -> Result<bool, Mismatch> {
     let trace = Trace::default();
     for _ in 0..MAX_SAMPLES {
@@ -36,8 +36,8 @@ pub(super) fn proves<R: DeserializeOwned>(declared: &OwnedNamedType) -> Result<b
     Ok(false)
 }
 
-/// Writes a value that holds something of every part, with the first variants that were not seen. Numbers are 1, because
-/// some types refuse 0.
+/// Writes a value that covers every part, with the first variants that were not seen. Numbers are 1, because some types
+/// reject 0.
 fn write(named: &OwnedNamedType, trace: &Trace, bytes: &mut Vec<u8>) {
     match &named.ty {
         Type::Bool

@@ -13,7 +13,7 @@ fn function(signature: &str) -> Function {
 }
 
 impl Function {
-    /// Whether a call is compared, if its types are those that are declared.
+    /// Whether a call's types are compared. Fails if they differ from the declared ones.
     fn compares<A: Serialize, R: DeserializeOwned>(&self, arguments: &A) -> Result<bool, Error> {
         if self.check.covers::<A, R>(arguments) {
             return Ok(false);
@@ -38,7 +38,7 @@ impl Function {
 fn a_proven_pair_of_types_is_not_compared_again() {
     let f = function("(a: u32, b: String) -> Vec<u8>");
     assert_eq!(f.calls::<_, Vec<u8>>(&[(1_u32, "b"), (2, "c"), (3, "d")]), [true, false, false]);
-    // Another result, and other arguments, are other pairs.
+    // Another result type or argument type makes another pair.
     assert!(f.compares::<_, Box<[u8]>>(&(1_u32, "b")).unwrap());
     assert!(f.compares::<_, Vec<u8>>(&(1_u32, "b".to_owned())).unwrap());
     assert!(f.compares::<_, Vec<u8>>(&(1_i32, "b")).is_err());
@@ -47,7 +47,7 @@ fn a_proven_pair_of_types_is_not_compared_again() {
 }
 
 #[test]
-fn types_that_borrow_are_remembered_too() {
+fn pairs_of_borrowing_types_are_stored_too() {
     let f = function("(a: String) -> ()");
     for call in 0..3 {
         let text = call.to_string();
@@ -106,7 +106,7 @@ fn an_enum_is_proven_once_every_variant_was_seen() {
 #[test]
 fn every_variant_of_a_result_is_compared_before_the_call() {
     #[derive(Deserialize)]
-    #[expect(dead_code, reason = "only how it decodes is of interest")]
+    #[expect(dead_code, reason = "only decoding is tested")]
     enum Other {
         Nothing,
         Round(f32),
@@ -148,9 +148,9 @@ fn fields_that_are_skipped_are_refused() {
 }
 
 #[test]
-fn a_result_may_read_old_names_too() {
+fn a_result_may_have_aliases() {
     #[derive(Deserialize)]
-    #[expect(dead_code, reason = "only how it decodes is of interest")]
+    #[expect(dead_code, reason = "only decoding is tested")]
     struct Aliased {
         #[serde(alias = "former", alias = "a_former")]
         a: u8,
@@ -159,7 +159,7 @@ fn a_result_may_read_old_names_too() {
     let f = function("() -> Aliased { a: u8, b: u16 }");
     assert!(f.compares::<_, Aliased>(&()).unwrap());
     assert!(!f.compares::<_, Aliased>(&()).unwrap());
-    // A field that the function does not have would read what comes after.
+    // A field that the function does not declare would be read from the bytes after the structure.
     let f = function("() -> Vec<Aliased { a: u8 }>");
     assert!(f.compares::<_, Vec<Aliased>>(&()).is_err());
 }
@@ -180,7 +180,7 @@ fn an_untagged_enum_is_compared_in_every_call() {
 }
 
 #[test]
-fn what_is_not_declared_is_not_compared() {
+fn undeclared_types_are_not_compared() {
     let f = Function { check: TypeCheck::default(), signature: None };
     assert_eq!(f.calls::<_, u8>(&[(1, "x"), (2, "y")]), [true, false]);
     let mut f = function("(a: u8, b: u8) -> u8");
@@ -191,7 +191,7 @@ fn what_is_not_declared_is_not_compared() {
 }
 
 #[test]
-fn pairs_beyond_those_that_are_remembered_are_compared_each_time() {
+fn pairs_beyond_the_limit_are_compared_each_time() {
     let f = function("(a: ()) -> ()");
     let mut remembered = 0;
     macro_rules! each {

@@ -1,4 +1,4 @@
-//! A place in a declared type, and what a check has found so far.
+//! A position in a declared type, and the findings of a check.
 
 use super::rust_type;
 use postcard_schema::schema::owned::{
@@ -9,11 +9,11 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 use wpc_abi::text::type_text;
 
-/// What a check of one value has found.
+/// The findings of the check of one value.
 #[derive(Debug, Default)]
 pub(super) struct Trace {
     mismatch: RefCell<Option<Mismatch>>,
-    /// The places that were visited, by address: the declared types do not move.
+    /// The visited parts of the declared type, by address, which does not change.
     seen: RefCell<HashSet<usize>>,
     /// Whether another value of the same Rust type may have another shape.
     is_variable: Cell<bool>,
@@ -32,7 +32,7 @@ impl Trace {
         self.is_variable.set(true);
     }
 
-    /// Adds the step that leads to the mismatch, if there is one. Steps are added from the inside out.
+    /// Adds a step to the path of the mismatch, if there is one. Steps are added from the inside out.
     pub(super) fn step(&self, step: impl FnOnce() -> Step) {
         if let Some(mismatch) = &mut *self.mismatch.borrow_mut() {
             mismatch.path.push(step());
@@ -43,19 +43,19 @@ impl Trace {
         self.seen.take()
     }
 
-    /// How many places were visited.
+    /// How many parts were visited.
     pub(super) fn count(&self) -> usize {
         self.seen.borrow().len()
     }
 
-    pub(super) fn has_seen(&self, place: usize) -> bool {
-        self.seen.borrow().contains(&place)
+    pub(super) fn has_seen(&self, position: usize) -> bool {
+        self.seen.borrow().contains(&position)
     }
 
-    pub(super) fn see(&self, place: usize) {
-        // A type of several shapes is never proven.
+    pub(super) fn see(&self, position: usize) {
+        // A type whose values differ in shape is never proven.
         if !self.is_variable.get() {
-            self.seen.borrow_mut().insert(place);
+            self.seen.borrow_mut().insert(position);
         }
     }
 
@@ -69,13 +69,13 @@ impl Trace {
 pub(super) struct Mismatch {
     /// From the inside out.
     pub(super) path: Vec<Step>,
-    /// What is declared.
+    /// The declared type.
     pub(super) expected: String,
-    /// What the caller has.
+    /// The caller's type.
     pub(super) found: String,
 }
 
-/// From a type to a part of it.
+/// The step from a type to one of its parts.
 #[derive(Debug)]
 pub(super) enum Step {
     Item(usize),
@@ -98,19 +98,19 @@ impl std::fmt::Display for Step {
     }
 }
 
-/// The types differ, and the trace has where.
+/// The types differ, and the trace has the mismatch.
 #[derive(Debug)]
 pub(super) struct Differs;
 
-/// A declared type, and the Rust type that a caller has in its place.
+/// A declared type, and the caller's Rust type at the same position.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct Position<'a> {
     pub(super) named: &'a OwnedNamedType,
     pub(super) rust: &'static str,
     pub(super) trace: &'a Trace,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Position<'a> {
     /// The declared type without newtypes, which have no bytes of their own.
     pub(super) fn enter(self) -> &'a Type {
         let mut named = self.named;
@@ -123,13 +123,13 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Checks a value without parts, of which `found` is the type.
+    /// Checks a value without parts whose type is `found`.
     pub(super) fn scalar(self, found: &Type, name: &'static str) -> Result<(), Differs> {
         let leaf = rust_type::leaf(self.rust);
         let fits = match (self.enter(), found) {
             (Type::Usize, Type::U32) | (Type::Isize, Type::I32) => true,
-            // Serde makes a `usize` a `u64`; in a guest it has 32 bits. Both have the same bytes, and the guest
-            // refuses what is out of range. A `u64` as such is another type.
+            // Serde serializes a `usize` as a `u64`, but in a guest it has 32 bits. Both are encoded alike, and the guest
+            // rejects a value out of range. A real `u64` is a different type.
             (Type::Usize | Type::U32, Type::U64) => leaf != "u64",
             (Type::Isize | Type::I32, Type::I64) => leaf != "i64",
             (Type::Unit | Type::UnitStruct, Type::Unit) => true,
@@ -142,11 +142,11 @@ impl<'a> Place<'a> {
         Err(self.differs(if is_size { leaf } else { name }))
     }
 
-    /// Whether bytes in one piece are declared.
+    /// Checks that a byte sequence is declared.
     pub(super) fn bytes(self) -> Result<(), Differs> {
         match self.enter() {
             Type::ByteArray => Ok(()),
-            Type::Seq(item) if Place { named: item, ..self }.enter() == &Type::U8 => Ok(()),
+            Type::Seq(item) if Position { named: item, ..self }.enter() == &Type::U8 => Ok(()),
             _ => Err(self.differs("Vec<u8>")),
         }
     }
@@ -155,31 +155,31 @@ impl<'a> Place<'a> {
         self.differs_in(format!("`{}`", type_text(self.named)), format!("`{}`", found.as_ref()))
     }
 
-    /// The Rust type as a whole is another one.
+    /// Reports that the whole types differ.
     pub(super) fn differs_as_a_whole(self) -> Differs {
         self.differs(rust_type::short(self.rust))
     }
 
     pub(super) fn differs_in(self, expected: String, found: impl Into<String>) -> Differs {
         let mismatch = Mismatch { path: Vec::new(), expected, found: found.into() };
-        // The first one counts.
+        // Only the first mismatch is reported.
         self.trace.mismatch.borrow_mut().get_or_insert(mismatch);
         Differs
     }
 
-    /// A part of it.
+    /// The position of a part.
     pub(super) fn of(self, named: &'a OwnedNamedType, rust: &'static str) -> Self {
         Self { named, rust, trace: self.trace }
     }
 }
 
-/// What the items of a `ByteArray` are.
+/// The type of the items of a `ByteArray`.
 pub(super) static BYTE: LazyLock<OwnedNamedType> =
     LazyLock::new(|| OwnedNamedType { name: "u8".to_owned(), ty: Type::U8 });
 
-/// What stands for a place where it is looked up.
-pub(super) fn address<T>(place: &T) -> usize {
-    std::ptr::from_ref(place).addr()
+/// The address by which a part is looked up.
+pub(super) fn address<T>(position: &T) -> usize {
+    std::ptr::from_ref(position).addr()
 }
 
 /// A part of a declared type.
@@ -233,7 +233,7 @@ pub(super) fn every_part_of(
         }
 }
 
-/// Whether two names are one; a raw identifier's `r#` is not part of it.
+/// Whether two names are equal, apart from the `r#` of raw identifiers.
 pub(super) fn is_named(declared: &str, name: &str) -> bool {
     let plain = |name| str::strip_prefix(name, "r#").unwrap_or(name);
     plain(declared) == plain(name)
