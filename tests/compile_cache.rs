@@ -155,7 +155,7 @@ fn a_rejected_entry_is_reported_with_its_file_and_reason() {
         panic!("{event:?}")
     };
     assert_eq!(entry, file.canonicalize().unwrap().display().to_string());
-    assert!(reason.contains("6 bytes"), "{reason}");
+    assert!(reason.contains("but it has 6"), "{reason}");
 }
 
 #[test]

@@ -203,7 +203,7 @@ fn limits_and_hash_mismatches_are_reported() {
     let few = Limits { table_elements: 9, ..limits() };
     assert!(why(module().limits(few)).contains("a table of 10 elements"));
     let small = Limits { module_size: 20, ..limits() };
-    assert!(why(module().limits(small)).contains("the limit is 20"));
+    assert!(why(module().limits(small)).contains("the limit of 20"));
     assert!(why(module().sha256(Sha256Hash::of(b"other"))).contains("not the expected one"));
 }
 

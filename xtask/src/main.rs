@@ -5,6 +5,8 @@ mod instructions;
 mod languages;
 #[cfg(test)]
 mod layers;
+#[cfg(test)]
+mod prose;
 mod sizes;
 
 use anyhow::{Context as _, Result, bail, ensure};

@@ -118,7 +118,7 @@ fn a_constant_gets_the_type_that_its_module_declares() {
     }
     let differs = "constant \"LIMIT\" does not have the type that is declared by function \"f\": expected `u32`, found `i64`";
     assert!(fails_with(3, &call("LIMIT:i64=3")).contains(differs));
-    assert!(fails_with(2, &call("LIMIT=-1")).contains("`LIMIT` must be u32, and is -1"));
+    assert!(fails_with(2, &call("LIMIT=-1")).contains("`LIMIT`: expected u32, found -1"));
     // A constant of a manifest does not need a type either.
     let manifest = |limit: &str| {
         let text = format!("[constants]\nLIMIT = {limit}\n[functions.f]\nfile = \"main.wasm\"\n");

@@ -63,7 +63,7 @@ fn calls_and_answers_are_json_lines() {
     assert_eq!(add["value"], 42);
     assert_eq!(fails["error"]["guest"]["name"], "TooSmall");
     assert_eq!(missing["error"]["code"], "function_not_defined");
-    assert!(mistyped["error"]["message"].as_str().unwrap().contains("`b` must be i32"));
+    assert!(mistyped["error"]["message"].as_str().unwrap().contains("`b`: expected i32"));
     assert!(misspelt["error"]["message"].as_str().unwrap().contains("line 7: unknown field"));
     assert_eq!(pinned["error"]["code"], "pin_mismatch", "{pinned}");
     assert_eq!(invalid_pin["error"]["code"], "usage");

@@ -185,7 +185,7 @@ mod tests {
         assert!(is_met(&[(32.0, 10.0), (64.0, 10.01), (128.0, 17.0)]));
         assert!(!is_met(&[(1.0, 10.0), (10.0, 10.0), (100.0, 1_000.0)]));
         assert!(!is_met(&[(1.0, 10.0), (10.0, 9.0), (100.0, 1_000.0)]));
-        assert!(linear(&[(1.0, 10.0), (100.0, 14.0)]).contains("power of 1.5"));
+        assert!(linear(&[(1.0, 10.0), (100.0, 14.0)]).contains("an exponent of at most 1.5"));
     }
 
     #[test]
