@@ -266,7 +266,7 @@ fn json_of_an_older_host_is_filled_with_what_may_be_missing() {
     let moved = json!({ "likes": 3, "verdict": "Accepted", "text": "a" });
     assert_eq!(wpc.call_json("new_comment", &[moved]).unwrap()["likes"], 3);
     let rejected = json!({ "text": "a", "verdict": { "Rejected": { "reason": "b" } } });
-    let answer = wpc.call_json("new_comment", &[rejected.clone()]).unwrap();
+    let answer = wpc.call_json("new_comment", std::slice::from_ref(&rejected)).unwrap();
     assert_eq!(answer["verdict"], rejected["verdict"]);
 
     assert_eq!(

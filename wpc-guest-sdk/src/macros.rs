@@ -5,8 +5,8 @@
 /// The constant's name and type are recorded in the module and listed by the host. The host rejects a constant of another
 /// type when it is defined, and a module that declares another type for a defined constant. A call that reads the
 /// constant while it is not defined, and returns the error, ends with `constant_not_defined`, which names function and
-/// constant; other functions of the module are not affected. A type without [`Schema`](trait@Schema) is not checked.
-/// Use [`constant()`] for names that are computed at run time and for constants that may be missing.
+/// constant; other functions of the module are not affected. A type without [`Schema`](trait@crate::Schema) is not checked.
+/// Use [`constant()`](fn@crate::constant) for names that are computed at run time and for constants that may be missing.
 ///
 /// ```
 /// fn limit() -> Result<u32, wpc::GuestError> {
@@ -71,7 +71,7 @@ macro_rules! panic_handler {
     };
 }
 
-/// Logs at [`Level::Error`], with the arguments of `format!`.
+/// Logs at [`Level::Error`](crate::Level::Error), with the arguments of `format!`.
 ///
 /// ```
 /// # let (host, item, count) = (wpc::testing::Host::new().install(), "tea", 3);
@@ -85,7 +85,7 @@ macro_rules! error {
     };
 }
 
-/// Logs at [`Level::Warn`], with the arguments of `format!`.
+/// Logs at [`Level::Warn`](crate::Level::Warn), with the arguments of `format!`.
 ///
 /// ```
 /// # let (host, item, count) = (wpc::testing::Host::new().install(), "tea", 3);
@@ -99,7 +99,7 @@ macro_rules! warn {
     };
 }
 
-/// Logs at [`Level::Info`], with the arguments of `format!`.
+/// Logs at [`Level::Info`](crate::Level::Info), with the arguments of `format!`.
 ///
 /// ```
 /// # let (host, item, count) = (wpc::testing::Host::new().install(), "tea", 3);
@@ -113,7 +113,7 @@ macro_rules! info {
     };
 }
 
-/// Logs at [`Level::Debug`], with the arguments of `format!`.
+/// Logs at [`Level::Debug`](crate::Level::Debug), with the arguments of `format!`.
 ///
 /// ```
 /// # let (host, item, count) = (wpc::testing::Host::new().install(), "tea", 3);
@@ -127,7 +127,7 @@ macro_rules! debug {
     };
 }
 
-/// Logs at [`Level::Trace`], with the arguments of `format!`.
+/// Logs at [`Level::Trace`](crate::Level::Trace), with the arguments of `format!`.
 ///
 /// ```
 /// # let (host, item, count) = (wpc::testing::Host::new().install(), "tea", 3);

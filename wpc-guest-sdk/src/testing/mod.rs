@@ -38,7 +38,7 @@
 //! A missing dependency, host function or capability panics with a message that says what to add, because a real host
 //! would not create the sandbox. A missing constant is an error, as in a sandbox.
 //!
-//! [`GuestError::from`] converts an error that derives [`macro@crate::Error`] into what a caller would see. The error of a
+//! `GuestError::from` converts an error that derives [`macro@crate::Error`] into what a caller would see. The error of a
 //! dependency or a host function arrives without variant and payload, as in a sandbox.
 //!
 //! A host is installed for the current thread, so tests that run in parallel do not affect each other. If several are
