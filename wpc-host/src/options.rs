@@ -25,8 +25,9 @@ pub struct Options {
     /// How long [`stop_workers`](crate::WorkerProcedureCall::stop_workers) waits for accepted calls to
     /// finish before it interrupts them. Default 10 s.
     pub stop_timeout: Duration,
-    /// How long after a call's time limit or cancellation its worker may not react before it is considered unresponsive: its
-    /// thread is abandoned and replaced. The call is answered earlier. Also how long a stop waits for interrupted calls
+    /// How long a worker may fail to react after its call's time limit or cancellation before it is considered unresponsive: its
+    /// thread is abandoned and replaced. This happens only after the call has run for as long as its function's own limit allows,
+    /// so that a caller's shorter limit costs no worker. The call is answered earlier in any case. Also how long a stop waits for interrupted calls
     /// before it abandons their workers. Default 1 s.
     pub lost_worker_grace: Duration,
     /// Whether failed sandboxes and unresponsive workers are replaced. Default true. If false, one failure of a function

@@ -27,7 +27,7 @@ cargo xtask bench plot FILE... [--out DIR]
                                 draws results of growth as SVG into docs/performance
 cargo xtask instructions [--record]
                                 counts the instructions of calls and compares with the recorded numbers
-cargo xtask soak [--seconds N] [--seed S]
+cargo xtask soak [--seconds N] [--seed S] [--stops N] [--floods N]
                                 mixes calls, failures and changes at random and checks invariants";
 
 fn main() -> Result<()> {

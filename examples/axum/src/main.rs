@@ -104,7 +104,7 @@ impl IntoResponse for Refused {
             (ErrorKind::Capacity, _) => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        // The full text names limits of the host, so it is only logged.
+        // The full text may name limits of the host: clients that are not trusted get the code only.
         eprintln!("{error}");
         let mut answer = json!({ "code": error.code().as_str() });
         if let Error::Guest { error, .. } = &error {

@@ -141,12 +141,6 @@ impl Call {
         *self.deadline.get_or_init(|| time::now() + self.time_limit)
     }
 
-    /// When its time limit began to count.
-    pub(crate) fn accepted(&self) -> Instant {
-        let deadline = self.deadline();
-        deadline.checked_sub(self.time_limit).unwrap_or(deadline)
-    }
-
     /// How long the call was queued when it began, if its time limit started at its acceptance; otherwise zero.
     pub(crate) fn queued(&self, begun: Instant) -> Duration {
         let accepted =

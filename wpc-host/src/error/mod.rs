@@ -52,7 +52,7 @@ pub enum Error {
         rule: &'static str,
     },
 
-    /// The pool is not started, stopped or stopping.
+    /// The pool has not been started, has been stopped, or is stopping.
     NotRunning,
     /// The pool is already running, starting or stopping.
     AlreadyStarted,

@@ -72,6 +72,7 @@ impl Supervisor {
             restarts: HashMap::new(),
             progress: HashMap::new(),
             overdue: HashMap::new(),
+            seen_running: HashMap::new(),
             idle_ticks: 0,
             ticks: 0,
             last_tick: time::now(),
@@ -114,6 +115,8 @@ struct Thread {
     progress: HashMap<WorkerId, u64>,
     /// The call of each worker that should have ended it, and when that was first seen.
     overdue: HashMap<WorkerId, (Running, Instant)>,
+    /// Which call each worker was last seen to run, and when first.
+    seen_running: HashMap<WorkerId, (Running, Instant)>,
     idle_ticks: u32,
     ticks: u32,
     last_tick: Instant,

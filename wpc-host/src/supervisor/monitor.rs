@@ -2,6 +2,7 @@
 
 use super::{LATE, SWEEP_TICKS, Thread, worker_lost};
 use crate::call::{Call, Interrupt};
+use crate::id::WorkerId;
 use crate::sync::atomic::Ordering;
 use crate::worker::{Running, Worker};
 use std::sync::Arc;
@@ -16,6 +17,9 @@ impl Thread {
                     self.remove_worker(worker, None, "its thread ended by a panic", now);
                 }
                 continue;
+            }
+            if let Some(running) = worker.running() {
+                self.note_running(worker.id, running, now);
             }
             if let Some(call) = self.steal_if_unresponsive(worker, now) {
                 let reason = "it did not return after the call's time limit";
@@ -41,6 +45,7 @@ impl Thread {
             self.overdue.remove(&worker.id);
             return None;
         };
+        let since = self.note_running(worker.id, running, now);
         let seen = self.overdue.entry(worker.id).or_insert((running, now));
         if seen.0 != running {
             *seen = (running, now);
@@ -48,7 +53,7 @@ impl Thread {
         let unresponsive_for = now.duration_since(seen.1);
         let is_lost = interrupt != Interrupt::Stopped
             && unresponsive_for >= self.pool.options.lost_worker_grace
-            && worker.peek(running).is_some_and(|call| self.is_past_own_limit(&call, now));
+            && worker.peek(running).is_some_and(|call| self.is_past_own_limit(&call, since, now));
         if is_lost {
             let call = worker.steal(running)?;
             call.answer_with(|ran| Err(call.error_of(interrupt, ran)));
@@ -65,13 +70,27 @@ impl Thread {
     /// Whether the call has run for as long as its definition allows. Until then the worker is not lost, even if the caller
     /// chose a shorter limit or cancelled: otherwise callers could cost workers, and have a healthy function suspended, by
     /// passing on short limits of their own.
-    fn is_past_own_limit(&self, call: &Call, now: Instant) -> bool {
-        let Some(function) = self.pool.registry.function(&call.function) else { return true };
-        let own = match &function.definition {
-            Ok(definition) if definition.generation == call.generation => definition.limits.time,
-            _ => return true,
+    ///
+    /// `since` is when the supervisor first saw the call run: the time in the queue does not count.
+    fn is_past_own_limit(&self, call: &Call, since: Instant, now: Instant) -> bool {
+        let function = self.pool.registry.function(&call.function);
+        let own = match function.as_ref().map(|function| &function.definition) {
+            Some(Ok(definition)) if definition.generation == call.generation => {
+                definition.limits.time.unwrap_or(self.pool.options.call_timeout)
+            }
+            // The definition was replaced. Its limit is gone, and its failures are not counted any more.
+            _ => call.time_limit,
         };
-        now >= call.accepted() + own.unwrap_or(self.pool.options.call_timeout)
+        now >= since + own
+    }
+
+    /// Returns when the supervisor first saw the worker run this call.
+    fn note_running(&mut self, worker: WorkerId, running: Running, now: Instant) -> Instant {
+        let seen = self.seen_running.entry(worker).or_insert((running, now));
+        if seen.0 != running {
+            *seen = (running, now);
+        }
+        seen.1
     }
 
     /// The running call and why it should have ended by now. A cancel is only checked for a call that has run since before

@@ -80,6 +80,7 @@ impl Thread {
         }
         self.progress.remove(&worker.id);
         self.overdue.remove(&worker.id);
+        self.seen_running.remove(&worker.id);
         pool.registry.forget_worker(worker.id);
         pool.emit(worker, EventDetails::WorkerExited { failure_reason: Some(reason.to_owned()) });
         match decision {

@@ -182,3 +182,16 @@ fn invalid_bytes_are_rejected_whatever_length_they_claim() {
     assert!(refused(String::SCHEMA.into(), &[1, 0xff]).len() > 5);
     assert!(refused(char::SCHEMA.into(), &[]).len() > 5);
 }
+
+#[test]
+fn fields_that_are_filled_in_are_bounded() {
+    let fields: String = (0..2_000).map(|at| format!("f{at}: Option<u8>, ")).collect();
+    let ty = wpc_abi::text::parse_type(&format!("Vec<Wide {{ {fields}}}>")).unwrap();
+    let wides = |count| Value::Array(vec![json!({}); count]);
+    assert_eq!(encode("it", &ty, &wides(500)).unwrap().len(), 1_000_002);
+    let refused = encode("it", &ty, &wides(1_000)).unwrap_err();
+    assert!(refused.starts_with("the value omits more than 1048576 fields"), "{refused}");
+    assert!(encode("it", &ty, &json!([{ "f1999": 3 }])).is_ok());
+    let refused = encode("it", &ty, &json!([{ "g": 3 }])).unwrap_err();
+    assert!(refused.starts_with("unknown field `g` in `it[0]`"), "{refused}");
+}

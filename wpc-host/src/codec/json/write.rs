@@ -8,6 +8,7 @@ use postcard_schema::schema::owned::{
 };
 use serde::Serialize;
 use serde_json::{Number, Value};
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use wpc_abi::describe::DEFAULTED;
 use wpc_abi::section::Signature;
@@ -19,7 +20,7 @@ pub(crate) fn encode_arguments(signature: &Signature, values: &[Value]) -> Resul
     if values.len() != wanted {
         return Err(format!("expected {}, found {}", counted(wanted, "argument"), values.len()));
     }
-    let mut writer = Writer { out: Vec::new(), path: String::new() };
+    let mut writer = Writer::new(String::new());
     for (argument, value) in signature.arguments.iter().zip(values) {
         writer.path.clone_from(&argument.name);
         let ty = argument.ty.as_ref();
@@ -31,18 +32,34 @@ pub(crate) fn encode_arguments(signature: &Signature, values: &[Value]) -> Resul
 
 /// Encodes one value of the type. Errors call it `name`.
 pub(crate) fn encode(name: &str, ty: &OwnedNamedType, value: &Value) -> Result<Vec<u8>, String> {
-    let mut writer = Writer { out: Vec::new(), path: name.to_owned() };
+    let mut writer = Writer::new(name.to_owned());
     writer.write(ty, value)?;
     Ok(writer.out)
 }
+
+/// How many fields that a value omits are filled in, in one encoding. A module declares how many fields a struct has, so
+/// that a short JSON text could otherwise become gigabytes.
+pub(super) const MAX_OMITTED_FIELDS: usize = 1 << 20;
+
+/// How many names of variants are compared in one encoding, beyond those that a usual enum has.
+const MAX_COMPARED_VARIANTS: usize = 1 << 28;
+
+/// With more fields than this, names are looked up in a set.
+const FEW_FIELDS: usize = 32;
 
 struct Writer {
     out: Vec<u8>,
     /// The position within the arguments, such as `orders[0].count`.
     path: String,
+    omitted_fields: usize,
+    compared_variants: usize,
 }
 
 impl Writer {
+    fn new(path: String) -> Self {
+        Self { out: Vec::new(), path, omitted_fields: 0, compared_variants: 0 }
+    }
+
     fn write(&mut self, named: &OwnedNamedType, value: &Value) -> Result<(), String> {
         match &named.ty {
             Type::Bool => self.put_some(value.as_bool(), named, value),
@@ -182,9 +199,13 @@ impl Writer {
         let object = value.as_object().ok_or_else(|| self.mismatch(named, value))?;
         // `null` counts as a missing field, so that a caller may send an `Option` that the module does not know yet, as
         // long as it has no value.
-        let unknown = object.iter().find(|(name, value)| {
-            !value.is_null() && fields.iter().all(|field| field.name != **name)
-        });
+        let many: Option<HashSet<&str>> = (fields.len() > FEW_FIELDS)
+            .then(|| fields.iter().map(|field| field.name.as_str()).collect());
+        let is_known = |name: &str| match &many {
+            Some(names) => names.contains(name),
+            None => fields.iter().any(|field| field.name == name),
+        };
+        let unknown = object.iter().find(|(name, value)| !value.is_null() && !is_known(name));
         if let Some((unknown, _)) = unknown {
             return Err(format!(
                 "unknown field `{unknown}` in `{}`: {}",
@@ -194,6 +215,13 @@ impl Writer {
         }
         for field in fields {
             let Some(item) = object.get(&field.name) else {
+                self.omitted_fields += 1;
+                if self.omitted_fields > MAX_OMITTED_FIELDS {
+                    return Err(format!(
+                        "the value omits more than {MAX_OMITTED_FIELDS} fields, the last one in `{}`",
+                        self.path
+                    ));
+                }
                 if self.default(&field.ty)? {
                     continue;
                 }
@@ -259,6 +287,13 @@ impl Writer {
                 listed(&named.name, variants.iter().map(|variant| &variant.name))
             ));
         };
+        self.compared_variants = self.compared_variants.saturating_add(at);
+        if self.compared_variants > MAX_COMPARED_VARIANTS {
+            return Err(format!(
+                "too many names of variants have to be compared, the last ones in `{}`",
+                self.path
+            ));
+        }
         self.put(&at)?;
         self.within(format_args!(".{name}"), |writer| match &variants[at].ty {
             Variant::UnitVariant if content.is_null() => Ok(()),

@@ -177,6 +177,18 @@ fn an_untagged_enum_is_compared_in_every_call() {
         assert!(f.compares::<_, ()>(&(Number::Unsigned(1),)).unwrap());
         assert!(f.compares::<_, ()>(&(Number::Signed(1),)).is_err());
     }
+    // Its variants with fields pass the enum's name, as a struct passes its own.
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Point {
+        Near { x: u32 },
+        Far { y: i64 },
+    }
+    let f = function("(a: Point { x: u32 }) -> ()");
+    for _ in 0..2 {
+        assert!(f.compares::<_, ()>(&(Point::Near { x: 1 },)).unwrap());
+        assert!(f.compares::<_, ()>(&(Point::Far { y: -1 },)).is_err());
+    }
 }
 
 #[test]
