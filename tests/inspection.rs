@@ -204,7 +204,7 @@ fn limits_and_hash_mismatches_are_reported() {
     assert!(why(module().limits(few)).contains("a table of 10 elements"));
     let small = Limits { module_size: 20, ..limits() };
     assert!(why(module().limits(small)).contains("the limit of 20"));
-    assert!(why(module().sha256(Sha256Hash::of(b"other"))).contains("not the expected one"));
+    assert!(why(module().sha256(Sha256Hash::of(b"other"))).contains("has the wrong SHA-256"));
 }
 
 #[test]
