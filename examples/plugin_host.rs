@@ -121,7 +121,7 @@ fn publish_a_note(wpc: &WorkerProcedureCall) -> Result<()> {
     );
 
     // An error that a guest returns does not affect its sandbox.
-    match wpc.call::<Vec<u8>>("unpack", (&packed, 100_u32)) {
+    match wpc.call::<Vec<(String, Vec<u8>)>>("unpack", (&packed, 100_u32)) {
         Err(Error::Guest { error, .. }) if error.name == "TooLarge" => println!("  {error}"),
         other => bail!("expected the error `TooLarge`, found {other:?}"),
     }
