@@ -5,6 +5,7 @@ use crate::call::{Call, Interrupt};
 use crate::id::WorkerId;
 use crate::sync::atomic::Ordering;
 use crate::worker::{Running, Worker};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,7 +20,7 @@ impl Thread {
                 continue;
             }
             if let Some(running) = worker.running() {
-                self.note_running(worker.id, running, now);
+                first_seen(&mut self.seen_running, worker.id, running, now);
             }
             if let Some(call) = self.steal_if_unresponsive(worker, now) {
                 let reason = "it did not return after the call's time limit";
@@ -45,15 +46,12 @@ impl Thread {
             self.overdue.remove(&worker.id);
             return None;
         };
-        let since = self.note_running(worker.id, running, now);
-        let seen = self.overdue.entry(worker.id).or_insert((running, now));
-        if seen.0 != running {
-            *seen = (running, now);
-        }
-        let unresponsive_for = now.duration_since(seen.1);
+        let began = first_seen(&mut self.seen_running, worker.id, running, now);
+        let overdue_since = first_seen(&mut self.overdue, worker.id, running, now);
+        let unresponsive_for = now.duration_since(overdue_since);
         let is_lost = interrupt != Interrupt::Stopped
             && unresponsive_for >= self.pool.options.lost_worker_grace
-            && worker.peek(running).is_some_and(|call| self.is_past_own_limit(&call, since, now));
+            && worker.peek(running).is_some_and(|call| self.is_past_own_limit(&call, began, now));
         if is_lost {
             let call = worker.steal(running)?;
             call.answer_with(|ran| Err(call.error_of(interrupt, ran)));
@@ -71,8 +69,8 @@ impl Thread {
     /// chose a shorter limit or cancelled: otherwise callers could cost workers, and have a healthy function suspended, by
     /// passing on short limits of their own.
     ///
-    /// `since` is when the supervisor first saw the call run: the time in the queue does not count.
-    fn is_past_own_limit(&self, call: &Call, since: Instant, now: Instant) -> bool {
+    /// `began` is when the supervisor first saw the call run: the time in the queue does not count.
+    fn is_past_own_limit(&self, call: &Call, began: Instant, now: Instant) -> bool {
         let function = self.pool.registry.function(&call.function);
         let own = match function.as_ref().map(|function| &function.definition) {
             Some(Ok(definition)) if definition.generation == call.generation => {
@@ -81,16 +79,7 @@ impl Thread {
             // The definition was replaced. Its limit is gone, and its failures are not counted any more.
             _ => call.time_limit,
         };
-        now >= since + own
-    }
-
-    /// Returns when the supervisor first saw the worker run this call.
-    fn note_running(&mut self, worker: WorkerId, running: Running, now: Instant) -> Instant {
-        let seen = self.seen_running.entry(worker).or_insert((running, now));
-        if seen.0 != running {
-            *seen = (running, now);
-        }
-        seen.1
+        now >= began + own
     }
 
     /// The running call and why it should have ended by now. A cancel is only checked for a call that has run since before
@@ -136,4 +125,18 @@ impl Thread {
             }
         }
     }
+}
+
+/// Returns when this map first saw the worker run this call, which is now if it last saw another one.
+fn first_seen(
+    seen: &mut HashMap<WorkerId, (Running, Instant)>,
+    worker: WorkerId,
+    running: Running,
+    now: Instant,
+) -> Instant {
+    let entry = seen.entry(worker).or_insert((running, now));
+    if entry.0 != running {
+        *entry = (running, now);
+    }
+    entry.1
 }
