@@ -289,6 +289,32 @@ fn limits_chosen_by_a_caller_do_not_count_as_failures_of_the_function() {
     assert_eq!(code(wpc.call::<i32>("counts", (1_000,))), "held");
 }
 
+/// One worker has more calls than it can run in their time limits: some time out in its queue, some shortly after their start.
+#[test]
+fn calls_that_time_out_because_they_waited_do_not_count_as_failures_of_the_function() {
+    let wpc = pool_with(1, Options { max_restarts_per_worker: 0, ..long_restarts() });
+    let limits = Limits { time: Some(Duration::from_millis(400)), ..Limits::default() };
+    wpc.define_worker_module(spinner().limits(limits)).unwrap();
+    let is_late = |call: PendingCall<()>| match call.wait() {
+        Err(Error::Timeout { ran, .. }) => ran,
+        other => panic!("{other:?}"),
+    };
+    loop {
+        let shorter = CallOptions::new().time_limit(Duration::from_millis(300));
+        let first = wpc.submit_with::<()>("spins", (), &shorter).unwrap();
+        let behind = [(); 5].map(|()| wpc.submit::<()>("spins", ()).unwrap());
+        assert!(is_late(first));
+        let started = behind.map(is_late).into_iter().filter(|has_begun| *has_begun).count();
+        assert_eq!(wpc.call::<i32>("quick", ()).unwrap(), 7, "the circuit breaker is closed");
+        if started > 0 {
+            break;
+        }
+    }
+    // A call that ran for the whole limit counts.
+    assert_eq!(code(wpc.call::<()>("spins", ())), "timeout");
+    assert_eq!(code(wpc.call::<i32>("quick", ())), "held");
+}
+
 /// A module with the functions `traps` and `good`.
 fn siblings() -> wpc_host::WasmModule {
     wat(r#"(module

@@ -22,7 +22,8 @@ const MIN_STACK: usize = 16 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// The maximum time of a call from its acceptance to its answer. Default `None`: the pool's
-    /// [`call_timeout`](crate::Options::call_timeout).
+    /// [`call_timeout`](crate::Options::call_timeout). Reaching it counts as a failure of the function only if the function
+    /// ran for that time, except for up to an eighth of it and 10 ms: the time that a call waits in a queue does not count.
     pub time: Option<Duration>,
     /// The maximum fuel of a call: about one unit per operator, one per byte of `memory.fill` and `memory.copy`, taken
     /// before they begin, and one per element of a table operation. Instantiating the sandbox for the call counts. The

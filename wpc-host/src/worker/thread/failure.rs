@@ -12,6 +12,11 @@ use crate::sync::atomic::Ordering;
 use crate::sync::time;
 use crate::worker::job::Job;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How much of its time limit a function may lose to the start of its worker, at most an eighth of the limit, so that the
+/// end of that limit still counts as its failure. Waking a thread takes up to several milliseconds on a busy machine.
+const MAX_START_DELAY: Duration = Duration::from_millis(10);
 
 impl Thread {
     /// Whether this worker may run the job's definition at the moment.
@@ -50,7 +55,7 @@ impl Thread {
             return;
         }
         self.sandbox_cache.discard(definition);
-        if self.was_asked_for(job, definition, error)
+        if self.is_no_evidence(job, definition, error)
             || self.worker.environment.stopping.load(Ordering::Acquire)
         {
             self.abandon_trial(job);
@@ -81,17 +86,29 @@ impl Thread {
         }
     }
 
-    /// Whether the caller or the operator caused this end by a cancel, a stop, or a limit below the definition's own. It does
-    /// not count as a failure of the function then.
-    fn was_asked_for(&self, job: &Job, definition: &Definition, error: &Error) -> bool {
+    /// Whether this end shows nothing about the function, because the caller, the operator or the load caused it:
+    ///
+    /// * a cancel or a stop;
+    /// * a limit of the caller below the definition's own;
+    /// * a time limit that passed before the function ran for as long as its definition allows, because the call waited
+    ///   in a queue.
+    fn is_no_evidence(&self, job: &Job, definition: &Definition, error: &Error) -> bool {
         match error {
             Error::Cancelled { .. } | Error::Stopped { .. } => true,
             Error::Timeout { limit, .. } => {
-                *limit < definition.limits.time.unwrap_or(self.context.call_timeout)
+                let own = definition.limits.time.unwrap_or(self.context.call_timeout);
+                *limit < own || self.ran(job) < own.saturating_sub(MAX_START_DELAY.min(own / 8))
             }
             Error::OutOfFuel { .. } => job.fuel < definition.limits.fuel && job.fuel.is_some(),
             _ => false,
         }
+    }
+
+    /// How long the running call has run.
+    fn ran(&self, job: &Job) -> Duration {
+        let now = time::now();
+        let since_acceptance = || job.call.queued(now);
+        self.begun.map_or_else(since_acceptance, |begun| now.saturating_duration_since(begun))
     }
 
     /// Lets a trial that ended without a result be repeated.

@@ -11,7 +11,7 @@ use observation::Observed;
 use super::Worker;
 use super::current::{Finish, Running};
 use super::sandbox_cache::SandboxCache;
-use super::service_time::Sampler;
+use super::service_time::{Sampler, nanos};
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, Events, FailureSeverities, HealthState};
 use crate::registry::Definition;
@@ -28,7 +28,7 @@ use crate::worker::overflow_queue::OverflowQueue;
 use crate::worker::queue::Taken;
 use rand::rngs::SmallRng;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a worker's thread needs besides the worker itself.
 pub(crate) struct WorkerContext {
@@ -67,6 +67,9 @@ pub(in crate::worker) struct Thread {
     sampler: Sampler,
     /// The definition whose sandbox is to be recycled.
     spent: Option<Arc<Definition>>,
+    /// When the running call began. `None` if that was read neither for the service time nor because a tick had passed since
+    /// the call was accepted; then it began right after it was accepted.
+    begun: Option<Instant>,
     /// What is observed of the running call, if there is an observer.
     observed: Option<Observed>,
     /// Definitions that back off or are held on this worker.
@@ -133,6 +136,7 @@ impl Thread {
             sandbox_cache,
             sampler: Sampler::default(),
             spent: None,
+            begun: None,
             observed: None,
             degraded: Vec::new(),
             has_stale: false,
@@ -187,7 +191,8 @@ impl Thread {
         let deadline = worker.ticker.nanos(job.call.deadline());
         let running = worker.current.begin(&job.call, deadline);
         let unanswered = Unanswered { worker, job: &mut job };
-        if worker.ticker.coarse_now() > deadline {
+        let last_tick = worker.ticker.coarse_now();
+        if last_tick > deadline {
             unanswered.job.call.expire(time::now());
         }
         if let Err(unserved) = self.begin(unanswered.job) {
@@ -196,14 +201,15 @@ impl Thread {
         }
 
         let is_timed = !unanswered.job.is_warm_up && self.sampler.is_due(&worker.service_time);
-        let begun = is_timed.then(time::now);
+        let has_waited = deadline.saturating_sub(nanos(unanswered.job.call.time_limit)) < last_tick;
+        self.begun = (is_timed || has_waited).then(time::now);
         let outcome = if unanswered.job.is_warm_up {
             self.warm(unanswered.job)
         } else {
             self.answer(unanswered.job, buffers)
         };
 
-        if let Some(begun) = begun {
+        if let Some(begun) = self.begun.filter(|_| is_timed) {
             worker.service_time.note(time::now().saturating_duration_since(begun));
         }
 
