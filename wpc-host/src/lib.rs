@@ -272,8 +272,3 @@ const _: () = {
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}
-
-/// The code of `docs/types.md`, compiled and run as tests.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/types.md")]
-mod types {}

@@ -7,7 +7,8 @@ use std::path::Path;
 /// Commands that install something or fetch the repository, and are not run.
 const INSTALLS: [&str; 3] = ["cargo install ", "git clone ", "rustup "];
 
-fn follow(guide: &str) {
+/// Follows the guide in a folder of its name below the returned one.
+pub(crate) fn follow(guide: &str) -> &'static Path {
     let here = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let repository = std::fs::canonicalize(root("")).unwrap();
     Reader {
@@ -19,10 +20,13 @@ fn follow(guide: &str) {
             ("CARGO_TARGET_DIR", here.join("guides-target")),
         ],
         skipped: &INSTALLS,
-        replaced: vec![("../wpc/", format!("{}/", repository.display()))],
+        replaced: ["../../wpc/", "../wpc/"]
+            .map(|path| (path, format!("{}/", repository.display())))
+            .to_vec(),
         lock: &repository.join("Cargo.lock"),
     }
     .follow(&repository.join("docs").join(format!("{guide}.md")));
+    here
 }
 
 #[test]

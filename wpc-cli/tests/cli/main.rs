@@ -20,6 +20,8 @@ mod projects;
 mod readme;
 mod running;
 #[cfg(unix)]
+mod shared_types;
+#[cfg(unix)]
 mod signals;
 mod support;
 mod texts;

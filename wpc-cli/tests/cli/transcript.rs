@@ -26,7 +26,7 @@ pub(crate) struct Reader<'a> {
     pub(crate) environment: Vec<(&'static str, PathBuf)>,
     /// Prefixes of commands that are not run, because they install something.
     pub(crate) skipped: &'a [&'a str],
-    /// Replacements in commands, which are reversed in their output.
+    /// Replacements in commands and files, which are reversed in the output of commands.
     pub(crate) replaced: Vec<(&'static str, String)>,
     /// A lock file that is copied to new packages, so that they use dependencies that are already downloaded.
     pub(crate) lock: &'a Path,
@@ -65,7 +65,7 @@ impl Reader<'_> {
                 }
             } else {
                 if let Some(file) = file_of(before) {
-                    shell.write(file, &block.join("\n"));
+                    shell.write(file, &self.typed(&block.join("\n")));
                 }
                 block.iter().for_each(|line| push(&mut updated, line));
             }
@@ -85,13 +85,17 @@ impl Reader<'_> {
         }
     }
 
+    /// A command or a file of the document, with the replacements.
+    fn typed(&self, text: &str) -> String {
+        let replace = |text: String, (from, to): &(&str, String)| text.replace(from, to);
+        self.replaced.iter().fold(text.to_owned(), replace)
+    }
+
     fn run(&self, shell: &mut Shell, command: &str) -> String {
         if self.skipped.iter().any(|skipped| command.starts_with(skipped)) {
             return String::new();
         }
-        let replace = |command: String, (from, to): &(&str, String)| command.replace(from, to);
-        let typed = self.replaced.iter().fold(command.to_owned(), replace);
-        let output = shell.run(&typed);
+        let output = shell.run(&self.typed(command));
         let back = |output: String, (from, to): &(&str, String)| output.replace(to, from);
         for entry in std::fs::read_dir(&self.folder).unwrap() {
             let folder = entry.unwrap().path();
