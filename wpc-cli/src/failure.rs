@@ -1,12 +1,12 @@
-//! Failures of the command: their output on standard error as text or JSON, and their exit codes.
+//! Failures of the command: their output on standard error as text or JSON, and which exit codes they have.
 
+use crate::exit_code::ExitCode;
 use crate::problem::{MACHINE, MANIFEST, Problem, TEST};
 use crate::remedy::{self, Interface, advice, full_text};
 use crate::text::escape;
 use serde_json::{Value, json};
 use std::io::Write as _;
-use std::process::ExitCode;
-use wpc_host::{Error, ErrorCode};
+use wpc_host::Error;
 
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -62,67 +62,32 @@ impl Failure {
         }
     }
 
-    fn exit_code(&self) -> u8 {
-        let error = match self {
-            Self::Machine(_) => return 1,
-            Self::Usage(_) => return 2,
-            Self::Project(_) => return 7,
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Machine(_) => ExitCode::System,
+            Self::Usage(_) => ExitCode::Usage,
+            Self::Project(_) => ExitCode::Project,
             Self::Problems(problems) => {
                 let has = |code| problems.iter().any(|problem| problem.code == code);
-                return if has(TEST) {
-                    7
+                if has(TEST) {
+                    ExitCode::Project
                 } else if has(MANIFEST) {
-                    2
+                    ExitCode::Usage
                 } else if problems.iter().all(|problem| problem.code == MACHINE) {
-                    1
+                    ExitCode::System
                 } else {
-                    3
-                };
+                    ExitCode::Rejected
+                }
             }
-            Self::Host(error) => error,
-            Self::Misspelt { error, .. } => error,
-        };
-        match error.code() {
-            ErrorCode::InvalidOptions
-            | ErrorCode::InvalidCallOptions
-            | ErrorCode::InvalidName
-            | ErrorCode::BadArguments
-            | ErrorCode::Untyped => 2,
-            ErrorCode::StartFailed
-            | ErrorCode::OsLimit
-            | ErrorCode::CompilerBusy
-            | ErrorCode::NotRunning
-            | ErrorCode::Saturated
-            | ErrorCode::NoReadyWorkers
-            | ErrorCode::Stopped
-            | ErrorCode::Cancelled => 1,
-            ErrorCode::Guest => 4,
-            ErrorCode::Timeout => 6,
-            ErrorCode::Trap
-            | ErrorCode::UncaughtException
-            | ErrorCode::Exited
-            | ErrorCode::OutOfFuel
-            | ErrorCode::OutOfMemory
-            | ErrorCode::OutOfTableElements
-            | ErrorCode::StackOverflow
-            | ErrorCode::LogLimit
-            | ErrorCode::TooManyOpenFiles
-            | ErrorCode::BadReply
-            | ErrorCode::ResultTooLarge
-            | ErrorCode::ResultDecode
-            | ErrorCode::PayloadDecode
-            | ErrorCode::Initialisation
-            | ErrorCode::Held
-            | ErrorCode::WorkerLost => 5,
-            // The remaining errors are reported before any function runs.
-            _ => 3,
+            Self::Host(error) => ExitCode::of(error.code()),
+            Self::Misspelt { error, .. } => ExitCode::of(error.code()),
         }
     }
 
     /// Writes the failure in the terms of the interface, and returns its exit code.
     pub(crate) fn report(&self, as_json: bool, interface: Interface) -> ExitCode {
         self.write(as_json, interface);
-        ExitCode::from(self.exit_code())
+        self.exit_code()
     }
 
     /// Writes the failure to standard error. Write errors are ignored, because the reader may be gone.

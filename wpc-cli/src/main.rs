@@ -9,6 +9,7 @@ mod constant;
 mod declarations;
 mod deployment;
 mod event_log;
+mod exit_code;
 mod failure;
 mod file;
 mod grant;
@@ -38,13 +39,13 @@ mod watch;
 use cache::Cache;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use exit_code::ExitCode;
 use failure::Failure;
 use remedy::Interface;
-use std::process::ExitCode;
 
 /// Create, build, call and serve WebAssembly functions, each in its own sandbox.
 #[derive(Parser)]
-#[command(name = "wpc", version, after_help = EXIT_CODES)]
+#[command(name = "wpc", version, after_help = exit_code::HELP)]
 struct Arguments {
     /// Print JSON, including errors.
     #[arg(long, global = true)]
@@ -54,18 +55,6 @@ struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
-
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  success
-  1  system error: a file, a thread, standard input or output
-  2  invalid command line or manifest
-  3  the module, or a definition that it uses, was rejected
-  4  the function returned an error
-  5  the function trapped or exceeded a limit
-  6  the function exceeded its time limit
-  7  the project failed to build, or one of its tests failed
-130  a second signal ended `wpc run` at once";
 
 #[derive(Subcommand)]
 enum Command {
@@ -132,12 +121,13 @@ the language cannot record in the module:
     },
 }
 
-fn main() -> ExitCode {
+fn main() -> std::process::ExitCode {
     let mut arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() && std::env::args().any(|word| word == "--json") => {
             return Failure::usage(error.render().to_string().trim_end())
-                .report(true, Interface::Options);
+                .report(true, Interface::Options)
+                .into();
         }
         Err(error) => error.exit(),
     };
@@ -168,8 +158,9 @@ fn main() -> ExitCode {
             terminal::print(&script)
         }
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    let code = match result {
+        Ok(()) => ExitCode::Success,
         Err(failure) => failure.report(arguments.json, interface),
-    }
+    };
+    code.into()
 }

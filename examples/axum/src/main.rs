@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use wpc_host::WorkerProcedureCall;
-use wpc_host::{CallOptions, Error, ErrorKind, FinishedCall, Limits, Options, WasmModule};
+use wpc_host::{CallOptions, Error, FinishedCall, Limits, Options, WasmModule};
 
 /// The module of a plug-in with its grants and limits; `None` for an unknown plug-in.
 fn plugin(name: &str, bytes: Vec<u8>) -> Option<WasmModule> {
@@ -90,20 +90,14 @@ struct Application {
     metrics: Arc<Metrics>,
 }
 
-/// An error as an HTTP response: a status by who can act on it, and the stable code.
+/// An error as an HTTP response: its status, and the stable code.
 struct Refused(Error);
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let Self(error) = self;
-        let status = match (error.kind(), &error) {
-            (_, Error::FunctionNotDefined { .. }) => StatusCode::NOT_FOUND,
-            (_, Error::Timeout { .. }) => StatusCode::GATEWAY_TIMEOUT,
-            (ErrorKind::Caller, _) => StatusCode::BAD_REQUEST,
-            (ErrorKind::Definition | ErrorKind::Function, _) => StatusCode::UNPROCESSABLE_ENTITY,
-            (ErrorKind::Capacity, _) => StatusCode::SERVICE_UNAVAILABLE,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        };
+        let status = StatusCode::from_u16(error.code().http_status())
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         // The full text may name limits of the host: clients that are not trusted get the code only.
         eprintln!("{error}");
         let mut answer = json!({ "code": error.code().as_str() });

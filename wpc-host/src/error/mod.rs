@@ -1,10 +1,12 @@
 //! Every way in which a definition, a call or a pool can fail.
 //!
-//! The parts of an error stand in one table each: `code` has the stable codes, `text` the texts, `remedies` the remedies.
+//! The parts of an error stand in one table each: `code` has the stable codes, `text` the texts, `remedies` the remedies,
+//! `protocol` the codes for HTTP and JSON-RPC.
 
 pub(crate) mod code;
 mod os_resource;
 pub(crate) mod payload_type;
+mod protocol;
 pub(crate) mod remedies;
 pub(crate) mod remedy;
 mod text;
