@@ -2,10 +2,12 @@
 //! the process receives a signal.
 
 use crate::answer_writer::{AnswerWriter, Progress};
+use crate::exit_code::ExitCode;
 use crate::failure::{self, Failure};
 use crate::file;
 use crate::remedy::Interface;
 use crate::signals::Signals;
+use crate::terminal;
 use futures::channel::mpsc;
 use futures::executor::block_on;
 use futures::future::{Either, select};
@@ -95,7 +97,8 @@ pub(crate) fn serve(
     } else {
         calls.buffer_unordered(service.outstanding).right_stream()
     };
-    let writer = AnswerWriter::start(std::io::stdout())?;
+    let broken = |error| Failure::machine(format!("standard output: {error}"));
+    let writer = AnswerWriter::start(terminal::output().map_err(broken)?)?;
     let progress = writer.progress();
     let work = writer.write_all(answers);
     let mut stopping = None;
@@ -115,7 +118,7 @@ pub(crate) fn serve(
         // The thread stops the workers, which the caller would wait for as well.
         let _ = stopping.join();
     }
-    written.map_err(|error| Failure::machine(format!("standard output: {error}")))?;
+    written.map_err(broken)?;
     match input_error.get() {
         Some(error) => Err(Failure::machine(format!("failed to read standard input: {error}"))),
         None => Ok(()),
@@ -158,7 +161,7 @@ fn exit_with_lost_answers(timeout: Duration, as_json: bool) -> ! {
         // Standard error may stall as well.
         let _ = is_reported.recv_timeout(LAST_MESSAGE);
     }
-    std::process::exit(1)
+    ExitCode::System.exit()
 }
 
 fn report_stop(service: &Service) {

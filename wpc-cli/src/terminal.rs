@@ -8,10 +8,25 @@ use wpc_host::{EventDetails, WorkerEvent};
 
 /// Writes to standard output; fails if its reader is gone.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
-    let mut out = std::io::stdout();
-    out.write_all(bytes)
-        .and_then(|()| out.flush())
+    output()
+        .and_then(|mut out| {
+            out.write_all(bytes)?;
+            out.flush()
+        })
         .map_err(|error| Failure::machine(format!("standard output: {error}")))
+}
+
+/// Standard output without a buffer. In contrast to [`std::io::Stdout`], it reports a descriptor that cannot be written.
+#[cfg(unix)]
+pub(crate) fn output() -> std::io::Result<std::fs::File> {
+    use std::os::fd::AsFd as _;
+    std::io::stdout().as_fd().try_clone_to_owned().map(std::fs::File::from)
+}
+
+/// Standard output.
+#[cfg(not(unix))]
+pub(crate) fn output() -> std::io::Result<std::io::Stdout> {
+    Ok(std::io::stdout())
 }
 
 /// A listener that writes guests' log lines to standard error.
