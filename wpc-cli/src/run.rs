@@ -18,7 +18,7 @@ use serde_json::json;
 use std::collections::HashSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(clap::Args)]
@@ -75,30 +75,29 @@ The manifest, with paths relative to its folder:
 
 SIGHUP reloads the manifest and its files, as `--watch` does when they change. After SIGINT or SIGTERM no more lines
 are read, and running calls are interrupted after the pool's `stop_timeout`. A second such signal ends the process at
-once with exit code 130.
+once with exit code 130. Before the pool is ready, SIGINT and SIGTERM end the process at once with exit code 0.
 
 See docs/manifest.md for the reference of the manifest.";
 
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
+    if arguments.check {
+        return check(arguments, cache, as_json);
+    }
+    // A capacity of one, because a pending request covers any further ones.
+    let (reload_request, requests) = sync_channel(1);
+    // Before anything that takes time, because SIGHUP would end the process otherwise.
+    let signals = Signals::handle(reload_request.clone())?;
     let source = Source::read(&arguments.manifest)?;
     let manifest = source.parse()?;
-    let watch = if arguments.watch { Some(Watch::new(&source, &manifest)?) } else { None };
-    let deployment = Deployment::open(
-        &source,
-        &manifest,
-        cache,
-        event_log::lines(as_json, arguments.log_level),
-    )?;
+    // Created before the files are read, and followed once the pool is ready.
+    let reloads = if arguments.watch {
+        Reloads::Watched(Watch::new(&source, &manifest, reload_request, requests)?)
+    } else {
+        Reloads::Requested(requests)
+    };
+    let log = event_log::lines(as_json, arguments.log_level);
+    let deployment = Deployment::open(&source, &manifest, cache, log)?;
     let wpc = deployment.pool().clone();
-    if arguments.check {
-        let text = if as_json {
-            json!({ "functions": wpc.get_remote_functions() }).to_string()
-        } else {
-            let functions = count(wpc.get_remote_functions().len() as u64, "function");
-            format!("{} is valid: {functions}", source.path.display())
-        };
-        return terminal::print(format!("{text}\n").as_bytes());
-    }
     let limit = |size: ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
     let service = Service {
         is_ordered: arguments.ordered,
@@ -113,32 +112,15 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let mut reported = HashSet::new();
     let deployment = Arc::new(Mutex::new(Some(deployment)));
     let shared = Arc::clone(&deployment);
-    let mut reload = move || {
+    let reload = move || {
         let mut deployment = shared.lock().unwrap_or_else(PoisonError::into_inner);
         // The deployment was taken if the process is ending.
         reload(deployment.as_mut()?, &path, &mut reported, as_json)
     };
-    let signals = if let Some(watch) = watch {
-        let signals = Signals::handle(watch.change())?;
-        watch.follow(reload)?;
-        signals
-    } else {
-        let (sender, requests) = sync_channel(1);
-        let signals = Signals::handle(sender)?;
-        let run = move || {
-            while requests.recv().is_ok() {
-                reload();
-            }
-        };
-        #[expect(clippy::disallowed_methods, reason = "one thread for the life of the process")]
-        let thread = std::thread::Builder::new().name("wpc-reload".to_owned()).spawn(run);
-        thread.map_err(|error| {
-            Failure::machine(format!("failed to start the reload thread: {error}"))
-        })?;
-        signals
-    };
-    // From here on signals are handled: a supervisor may send one as soon as it reads this line.
+    signals.ready();
+    // A supervisor may send a signal to stop as soon as it reads this line.
     report_ready(&wpc, workers, as_json);
+    reloads.follow(reload)?;
     let served = serve(&wpc, &service, signals);
     wpc.stop_workers();
     // Dropping the pool's last handle writes its pending events. A reload in progress is not waited for.
@@ -147,6 +129,54 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     }
     drop(wpc);
     served
+}
+
+/// Reports whether the manifest and its modules are valid.
+fn check(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
+    let source = Source::read(&arguments.manifest)?;
+    let manifest = source.parse()?;
+    let log = event_log::lines(as_json, arguments.log_level);
+    let deployment = Deployment::open(&source, &manifest, cache, log)?;
+    let functions = deployment.pool().get_remote_functions();
+    let text = if as_json {
+        json!({ "functions": functions }).to_string()
+    } else {
+        let functions = count(functions.len() as u64, "function");
+        format!("{} is valid: {functions}", source.path.display())
+    };
+    terminal::print(format!("{text}\n").as_bytes())
+}
+
+/// When the manifest is reloaded.
+enum Reloads {
+    /// At each request.
+    Requested(Receiver<()>),
+    /// At each request and when a file changes.
+    Watched(Watch),
+}
+
+impl Reloads {
+    /// Calls `reload` at each request or change, on a dedicated thread, for the life of the process. A request may be
+    /// pending already.
+    fn follow(
+        self,
+        mut reload: impl FnMut() -> Option<Files> + Send + 'static,
+    ) -> Result<(), Failure> {
+        let requests = match self {
+            Self::Watched(watch) => return watch.follow(reload),
+            Self::Requested(requests) => requests,
+        };
+        let run = move || {
+            while requests.recv().is_ok() {
+                reload();
+            }
+        };
+        #[expect(clippy::disallowed_methods, reason = "one thread for the life of the process")]
+        let thread = std::thread::Builder::new().name("wpc-reload".to_owned()).spawn(run);
+        thread.map(drop).map_err(|error| {
+            Failure::machine(format!("failed to start the reload thread: {error}"))
+        })
+    }
 }
 
 /// Reads the manifest again and applies it to the pool; returns the files to watch from now on. Problems that

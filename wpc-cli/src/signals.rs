@@ -1,16 +1,29 @@
 //! Signals to a service. The first SIGINT or SIGTERM stops it in an orderly way, the second ends it at once. SIGHUP
-//! reloads its manifest.
+//! reloads its manifest. Before the service is ready, SIGINT and SIGTERM end it at once, and SIGHUP requests a reload as
+//! soon as it is ready.
 
+use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use futures::StreamExt as _;
 use futures::channel::mpsc;
 use std::sync::mpsc::SyncSender;
-
-/// The exit code after a second signal, as shells report it for a process that SIGINT ended.
-const INTERRUPTED: i32 = 130;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Receives the first signal to stop.
-pub(crate) struct Signals(mpsc::Receiver<()>);
+pub(crate) struct Signals {
+    first: mpsc::Receiver<()>,
+    phase: Arc<Mutex<Phase>>,
+}
+
+/// What a signal to stop finds. `Starting` becomes `Serving` in [`Signals::ready`], and `Serving` becomes `Stopping` at
+/// the first signal.
+#[derive(Clone, Copy)]
+enum Phase {
+    /// No call has been accepted, so that nothing needs to be stopped in an orderly way.
+    Starting,
+    Serving,
+    Stopping,
+}
 
 /// The request that a signal makes.
 enum Request {
@@ -20,30 +33,42 @@ enum Request {
 }
 
 impl Signals {
-    /// Installs the handlers. A second signal to stop ends the process even if other threads are blocked, because a
+    /// Installs the handlers. A signal that ends the process does so even if other threads are blocked, because a
     /// dedicated thread handles signals. SIGHUP sends to `reload`, unless a request is pending there.
     pub(crate) fn handle(reload: SyncSender<()>) -> Result<Self, Failure> {
         let (mut sender, first) = mpsc::channel(1);
-        let mut is_ending = false;
+        let phase = Arc::new(Mutex::new(Phase::Starting));
+        let shared = Arc::clone(&phase);
         listen(move |request| match request {
             Request::Stop => {
-                if std::mem::replace(&mut is_ending, true) {
-                    std::process::exit(INTERRUPTED);
+                // Locked until the process has ended, so that a starting service does not become ready meanwhile.
+                let mut phase = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                match *phase {
+                    Phase::Starting => ExitCode::Success.exit(),
+                    Phase::Serving => {
+                        *phase = Phase::Stopping;
+                        // The service may have ended by itself.
+                        let _ = sender.try_send(());
+                    }
+                    Phase::Stopping => ExitCode::Interrupted.exit(),
                 }
-                // The service may have ended by itself.
-                let _ = sender.try_send(());
             }
             Request::Reload => {
                 let _ = reload.try_send(());
             }
         })?;
-        Ok(Self(first))
+        Ok(Self { first, phase })
+    }
+
+    /// From now on, the first signal to stop is received by [`Self::first`].
+    pub(crate) fn ready(&self) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = Phase::Serving;
     }
 
     /// Completes at the first signal to stop.
     pub(crate) async fn first(&mut self) {
         // The handler lives as long as the process.
-        let _ = self.0.next().await;
+        let _ = self.first.next().await;
     }
 }
 

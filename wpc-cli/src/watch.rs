@@ -6,7 +6,7 @@ use notify::{RecursiveMode, Watcher as _};
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -122,17 +122,19 @@ fn parts(path: &Path) -> impl Iterator<Item = OsString> {
 pub(crate) struct Watch {
     watcher: notify::RecommendedWatcher,
     changes: Receiver<()>,
-    change: SyncSender<()>,
     files: Files,
     watched: Watched,
     names: Arc<Mutex<BTreeSet<OsString>>>,
 }
 
 impl Watch {
-    pub(crate) fn new(source: &Source, manifest: &Manifest) -> Result<Self, Failure> {
-        // A capacity of one, because a pending change covers any further ones.
-        let (sender, changes) = sync_channel(1);
-        let change = sender.clone();
+    /// A change is sent to `sender`. Messages that others send there have the effect of a change.
+    pub(crate) fn new(
+        source: &Source,
+        manifest: &Manifest,
+        sender: SyncSender<()>,
+        changes: Receiver<()>,
+    ) -> Result<Self, Failure> {
         let names = Arc::<Mutex<BTreeSet<OsString>>>::default();
         let relevant = Arc::clone(&names);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -149,14 +151,9 @@ impl Watch {
         });
         let watcher = watcher.map_err(|error| cannot(&error))?;
         let (files, watched) = (Files::of(source, manifest), Watched::default());
-        let mut watch = Self { watcher, changes, change, files, watched, names };
+        let mut watch = Self { watcher, changes, files, watched, names };
         watch.update();
         Ok(watch)
-    }
-
-    /// A message to this sender has the effect of a change.
-    pub(crate) fn change(&self) -> SyncSender<()> {
-        self.change.clone()
     }
 
     /// Watches the folders that the files' paths lead through now, including folders that were recreated.

@@ -100,6 +100,11 @@ impl Running {
         self.notices.recv_timeout(TIMEOUT).unwrap()
     }
 
+    /// The remaining lines of standard error of a process that has ended.
+    pub(crate) fn all_notices(&self) -> Vec<String> {
+        self.notices.iter().collect()
+    }
+
     /// Waits for the process, and returns its exit code.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()

@@ -1,4 +1,4 @@
-//! Signals that stop or reload `wpc run`.
+//! Signals that stop or reload `wpc run`, before and after it is ready.
 
 use crate::manifests::returns;
 use crate::running::{Running, write};
@@ -125,4 +125,57 @@ fn sighup_reloads_and_recovery_is_reported() {
     assert_eq!(running.call("f"), 2);
     drop(running.calls.take());
     assert_eq!(running.exit_code(), Some(0));
+}
+
+/// Starts `wpc run` with `f`, which returns 1, and with a module that takes long to compile: its function has this many
+/// branches. Returns while it is compiled. All files have been read then.
+#[cfg(target_os = "linux")]
+fn compiling(folder: &Path, branches: usize) -> Running {
+    returns(folder, "f.wasm", 1);
+    let body = "local.get 0 if local.get 0 i32.const 7 i32.add local.set 0 end ".repeat(branches);
+    wat(folder, "slow.wasm", &format!("(module (func (export \"slow\") (param i32) {body}))"));
+    let manifest = write(
+        folder,
+        "[functions.slow]\nfile = \"slow.wasm\"\nlimits = { compile_time = \"1h\" }\n[modules.f]\nfile = \"f.wasm\"\n",
+    );
+    let mut running = Running::start(&["--json", "--no-cache", "run", &manifest]);
+    let threads = format!("/proc/{}/task", running.child.id());
+    let is_compiler = |thread: std::fs::DirEntry| {
+        // The thread may have ended.
+        let name = std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
+        name.trim() == "wpc-compiler"
+    };
+    let compiles = || std::fs::read_dir(&threads).unwrap().flatten().any(is_compiler);
+    while !compiles() {
+        assert_eq!(running.child.try_wait().unwrap(), None, "{}", running.notice());
+        std::thread::yield_now();
+    }
+    running
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_sighup_during_the_start_reloads_once_the_pool_is_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = compiling(folder.path(), 5_000);
+    returns(folder.path(), "f.wasm", 2);
+    signal(&running, "HUP");
+    signal(&running, "HUP");
+    running.wait_for("ready", "\"functions\":2");
+    running.wait_for("defined", "module \\\"f\\\"");
+    assert_eq!(running.call("f"), 2);
+    drop(running.calls.take());
+    assert_eq!(running.exit_code(), Some(0));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_signal_to_stop_during_the_start_ends_the_process_at_once() {
+    for name in ["TERM", "INT"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut running = compiling(folder.path(), 200_000);
+        signal(&running, name);
+        assert_eq!(running.exit_code(), Some(0));
+        assert_eq!(running.all_notices(), Vec::<String>::new());
+    }
 }
