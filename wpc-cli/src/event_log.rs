@@ -5,7 +5,7 @@ use crate::text::escape;
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::time::SystemTime;
-use wpc_host::{ErrorCode, EventDetails, Severity, WorkerEvent};
+use wpc_host::{EventDetails, Severity, WorkerEvent};
 
 /// The minimum severity of the lines that are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -47,15 +47,10 @@ impl Level {
             | EventDetails::WorkerHealthStateChanged { .. }
             | EventDetails::WorkerShutdownRequested {}
             | EventDetails::WorkerExited { failure_reason: None } => Self::Debug,
-            // The caller receives the error as the answer.
-            EventDetails::CallExecutionFailed { .. }
-                if event.error.as_ref().is_some_and(|error| error.code == ErrorCode::Guest) =>
-            {
-                Self::Debug
-            }
             // A rejected definition is reported separately, with its position in the manifest.
             EventDetails::DefinitionRefused { .. } => Self::Debug,
             _ => match event.severity {
+                Severity::Debug => Self::Debug,
                 Severity::Info => Self::Info,
                 Severity::Warn => Self::Warn,
                 Severity::Error => Self::Error,

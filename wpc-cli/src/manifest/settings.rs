@@ -3,7 +3,7 @@
 use bytesize::ByteSize;
 use serde::Deserialize;
 use std::time::Duration;
-use wpc_host::{Limits, Options};
+use wpc_host::{FailureSeverities, Limits, Options};
 
 macro_rules! durations_and_sizes {
     ($(#[$meta:meta])* $name:ident for $target:ident {
@@ -64,7 +64,7 @@ durations_and_sizes! {
         plain {
             restart_on_failure: bool, max_restarts_per_worker: u32,
             max_pending_calls_per_worker: usize, max_waiting_calls: usize, max_live_instances: u32,
-            max_waiting_events: usize,
+            max_waiting_events: usize, failure_severities: FailureSeverities,
         }
         optional { restart_jitter_seed: u64 }
         beside { workers: usize }

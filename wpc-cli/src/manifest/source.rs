@@ -4,6 +4,8 @@ use super::{Manifest, NAME};
 use crate::file;
 use crate::problem::{MANIFEST, Problem};
 use std::path::{Path, PathBuf};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 /// The text of a manifest with its path.
 #[derive(Debug)]
@@ -51,8 +53,18 @@ impl Source {
     pub(crate) fn parse(&self) -> Result<Manifest, Problem> {
         toml::from_str(&self.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
-            self.problem(at, MANIFEST, error.message())
+            let message = match self.key_of_value(at) {
+                Some(key) => format!("`{key}`: {}", error.message()),
+                None => error.message().to_owned(),
+            };
+            self.problem(at, MANIFEST, &message)
         })
+    }
+
+    /// The dotted key of the value at a byte offset, if there is one and the text is valid TOML.
+    fn key_of_value(&self, at: usize) -> Option<String> {
+        let table = DeTable::parse(&self.text).ok()?;
+        keys_in(table.get_ref(), at).map(|keys| keys.join("."))
     }
 
     /// The folder that the manifest's paths are relative to.
@@ -70,4 +82,22 @@ impl Source {
             message: message.to_owned(),
         }
     }
+}
+
+/// The keys below `value` that lead to the innermost value that starts at a byte offset. Items of arrays have no key.
+fn keys_to<'a>(value: &'a Spanned<DeValue<'_>>, at: usize) -> Option<Vec<&'a str>> {
+    let below = match value.get_ref() {
+        DeValue::Table(table) => keys_in(table, at),
+        DeValue::Array(items) => items.iter().find_map(|item| keys_to(item, at)),
+        _ => None,
+    };
+    below.or_else(|| (value.span().start == at).then(Vec::new))
+}
+
+fn keys_in<'a>(table: &'a DeTable<'_>, at: usize) -> Option<Vec<&'a str>> {
+    table.iter().find_map(|(key, value)| {
+        let mut keys = keys_to(value, at)?;
+        keys.insert(0, key.get_ref());
+        Some(keys)
+    })
 }

@@ -1,7 +1,7 @@
 //! The lines that `wpc run` writes to standard error: log lines, failures and restarts, filtered by level.
 
 use crate::running::write;
-use crate::support::{err, out, root, sdk, wat, wpc, wpc_with};
+use crate::support::{err, fails_with, out, root, sdk, wat, wpc, wpc_with};
 use serde_json::Value;
 use std::path::Path;
 
@@ -44,11 +44,71 @@ fn json_lines_have_time_level_worker_call_and_function() {
     assert!(event("sandbox_restart_scheduled")["restart_delay_ms"].is_u64());
     assert_eq!(event("call_execution_failed")["error"]["code"], "trap");
     assert_eq!(answers[1]["error"]["retry_can_help"], Value::Bool(true), "{}", answers[1]);
-    // A guest error appears only in the answer.
     assert_eq!(answers[2]["error"]["code"], "guest_error");
     assert_eq!(answers[2]["error"]["retry_can_help"], Value::Bool(false), "{}", answers[2]);
-    let of_guest = |notice: &&Value| notice["error"]["code"] == "guest_error";
-    assert!(!notices.iter().any(|notice| of_guest(&notice)), "{notices:?}");
+}
+
+/// The lines of failed calls with the manifest's `[pool]` and the option `--log-level`, as pairs of the error's code and the
+/// line's level.
+fn failures(pool: &str, least: &str) -> Vec<(String, String)> {
+    let folder = tempfile::tempdir().unwrap();
+    wat(folder.path(), "traps.wasm", TRAPS);
+    wat(folder.path(), "overruns.wasm", r#"(module (func (export "overruns") (loop br 0)))"#);
+    let text = format!(
+        "[pool]\nworkers = 1\n{pool}\n[functions.traps]\nfile = \"traps.wasm\"\n[functions.overruns]\nfile = \"overruns.wasm\"\n\
+         limits = {{ fuel = 1000 }}\n[modules.tools]\nfile = {:?}\n",
+        sdk()
+    );
+    let manifest = write(folder.path(), &text);
+    let calls = br#"{"function": "fails", "arguments": [3]}
+        {"function": "overruns"}
+        {"function": "traps"}
+    "#;
+    let ran = wpc_with(calls, &["--json", "run", &manifest, "--ordered", "--log-level", least]);
+    assert_eq!(ran.status.code(), Some(0), "{}", err(&ran));
+    let notices = err(&ran);
+    let notices = notices.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    notices
+        .filter(|notice| notice["event"] == "call_execution_failed")
+        .map(|notice| (text(&notice["error"]["code"]), text(&notice["level"])))
+        .collect()
+}
+
+#[test]
+fn the_level_of_a_failed_call_depends_on_its_error_and_can_be_configured() {
+    let failures = |pool: &str, least: &str| {
+        let failures = failures(pool, least);
+        failures.iter().map(|(code, level)| format!("{code} {level}")).collect::<Vec<_>>()
+    };
+    let usual = ["guest_error info", "out_of_fuel warn", "trap error"];
+    assert_eq!(failures("", "info"), usual);
+    assert_eq!(failures("", "warn"), usual[1..]);
+    let pool = "failure_severities = { guest_error = \"debug\", limit = \"error\" }";
+    assert_eq!(failures(pool, "info"), ["out_of_fuel error", "trap error"]);
+    let all = ["guest_error debug", "out_of_fuel error", "trap error"];
+    assert_eq!(failures(pool, "debug"), all);
+}
+
+#[test]
+fn a_wrong_severity_is_rejected_with_its_key_and_the_allowed_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let problem = |text: &str| {
+        let ran = wpc(&["run", "--check", &write(folder.path(), text)]);
+        fails_with(2, &ran)
+    };
+    let wrong = problem("[pool.failure_severities]\nlimit = \"loud\"\n");
+    assert!(wrong.contains("wpc.toml:2: `pool.failure_severities.limit`: "), "{wrong}");
+    assert!(
+        ["debug", "info", "warn", "error"].iter().all(|value| wrong.contains(value)),
+        "{wrong}"
+    );
+    let unknown = problem("[pool]\nfailure_severities = { traps = \"warn\" }\n");
+    assert!(unknown.contains("wpc.toml:2: "), "{unknown}");
+    assert!(
+        ["`traps`", "`guest_error`", "`limit`", "`trap`"].iter().all(|key| unknown.contains(key)),
+        "{unknown}"
+    );
 }
 
 #[test]

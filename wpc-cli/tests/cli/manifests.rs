@@ -181,11 +181,12 @@ file = "f.wasm"
 fn an_error_in_a_manifest_is_reported_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     for (text, expected) in [
-        ("[pool]\nworkers = 2\ncall_timeout = \"soon\"", "wpc.toml:3: "),
+        ("[pool]\nworkers = 2\ncall_timeout = \"soon\"", "wpc.toml:3: `pool.call_timeout`: "),
         ("[pool]\nworker = 2", "wpc.toml:2: unknown field `worker`"),
-        ("[functions.f]\nfile = 3", "wpc.toml:2: "),
+        ("[functions.f]\nfile = 3", "wpc.toml:2: `functions.f.file`: "),
+        ("[functions.f]\nfile = \"f\"\ngrants = [\n1]", "wpc.toml:4: `functions.f.grants`: "),
         ("[functions.f]\n\n[functions.g\n", "wpc.toml:3: "),
-        ("[functions.f]\ngrants = []", "wpc.toml:1: missing field `file`"),
+        ("[functions.f]\ngrants = []", "wpc.toml:1: `functions.f`: missing field `file`"),
     ] {
         let manifest = write(folder.path(), text);
         let message = fails_with(2, &wpc(&["run", &manifest]));

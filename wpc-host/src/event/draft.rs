@@ -64,15 +64,15 @@ impl Draft {
         }
     }
 
-    /// The level for `tracing`. Lines of guests also have the levels `debug` and `trace`.
+    /// The level for `tracing`. Lines of guests also have the level `trace`.
     fn level(&self) -> Level {
         let level = match &self.details {
             EventDetails::GuestLog { level, .. } => level.as_str(),
             _ => "",
         };
         match (self.severity, level) {
-            (_, "debug") => Level::DEBUG,
             (_, "trace") => Level::TRACE,
+            (Severity::Debug, _) => Level::DEBUG,
             (Severity::Info, _) => Level::INFO,
             (Severity::Warn, _) => Level::WARN,
             (Severity::Error, _) => Level::ERROR,

@@ -1,12 +1,14 @@
 //! How much an event matters.
 
 use crate::error::Error;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How much an event matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
+    /// Details of normal operation, which logs usually omit.
+    Debug,
     /// Normal operation.
     Info,
     /// Something failed and is being repaired, or looks wrong.
@@ -15,7 +17,8 @@ pub enum Severity {
     Error,
 }
 
-/// The severity of the event of a failed call, by the kind of failure.
+/// The severity of the event of a failed call, by the kind of failure. A part that is missing when it is deserialized has its
+/// default.
 ///
 /// ```
 /// use wpc_host::{FailureSeverities, Options, Severity};
@@ -23,7 +26,8 @@ pub enum Severity {
 /// let severities = FailureSeverities::new().guest_error(Severity::Warn);
 /// let options = Options { failure_severities: severities, ..Options::default() };
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct FailureSeverities {
     /// An error that the function returned, or arguments that it could not decode. Default [`Severity::Info`], because such

@@ -305,7 +305,7 @@ const fn severity(level: LogLevel) -> (Severity, &'static str) {
         LogLevel::Error => (Severity::Error, "error"),
         LogLevel::Warn => (Severity::Warn, "warn"),
         LogLevel::Info => (Severity::Info, "info"),
-        LogLevel::Debug => (Severity::Info, "debug"),
-        LogLevel::Trace => (Severity::Info, "trace"),
+        LogLevel::Debug => (Severity::Debug, "debug"),
+        LogLevel::Trace => (Severity::Debug, "trace"),
     }
 }
