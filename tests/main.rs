@@ -16,6 +16,7 @@ mod constants;
 mod contract;
 mod definitions;
 mod dependencies;
+mod documentation;
 mod documents;
 mod errors;
 mod events;

@@ -10,6 +10,7 @@
 //! * [`names`]: the exports and imports that the contract reserves, and the rule for names.
 //! * [`reply`]: the encoding of a worker function's reply.
 //! * [`section`]: what a module declares in its custom section.
+//! * [`documentation`]: what a module documents, in another custom section.
 //! * [`schema`]: types as bytes.
 //! * [`compare`]: whether two types agree, and where they first differ.
 //! * [`text`]: types as text.
@@ -25,6 +26,7 @@ extern crate std;
 
 pub mod compare;
 pub mod describe;
+pub mod documentation;
 pub mod names;
 pub mod reply;
 pub mod schema;
@@ -48,6 +50,8 @@ pub use reply::GuestError;
 /// | `#[serde(borrow, bound, crate, deny_unknown_fields, expecting)]` | accepts them: they do not affect the schema |
 /// | `#[schema(as = T)]` on a field or a type | uses the schema of `T`, which must have the same encoding; allows `with` on a field, and every attribute on a type |
 /// | all other attributes of serde, such as `flatten`, `skip`, `tag`, `untagged`, `with`, `from`, `alias` | rejects them at compile time |
+///
+/// Doc comments of the type, its fields and its variants become its [documentation](documentation).
 ///
 /// Raw identifiers lose their `r#`. `usize` and `isize` are described as `u32` and `i32`, their width in a guest.
 ///
@@ -84,6 +88,7 @@ pub use wpc_schema_macros::Schema;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::describe::DEFAULTED;
+    pub use crate::documentation::Comments;
     pub use postcard_schema::schema;
 }
 

@@ -10,7 +10,7 @@ use crate::{declarations, file, inspect, source_check, terminal, toolchain};
 use serde_json::json;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use wpc_abi::section::custom_section;
+use wpc_abi::{documentation, section};
 use wpc_host::{Limits, ModuleInformation, WasmModule};
 
 #[derive(clap::Args)]
@@ -199,21 +199,28 @@ fn read_manifest(folder: &Path) -> Result<Option<(Source, Build)>, Failure> {
     Ok(Some((source, build)))
 }
 
-/// Adds the declared types, and checks that the module is valid.
+/// Adds the declared types and the documentation, and checks that the module is valid.
 fn finish(
     bytes: &mut Vec<u8>,
     manifest: Option<&(Source, Build)>,
     cache: &Cache,
 ) -> Result<ModuleInformation, Failure> {
     let options = cache.options()?;
-    if let Some((source, build)) = manifest.filter(|(_, build)| build.declares_types()) {
-        let records = declarations::records(source, build).map_err(Failure::Problems)?;
+    if let Some((source, build)) = manifest.filter(|(_, build)| build.declares_any()) {
         let information = WasmModule::new(bytes.as_slice()).inspect_with(&options)?;
+        let types = declarations::records(source, build).map_err(Failure::Problems)?;
         let problems = declarations::check(&information, source, build);
         if !problems.is_empty() {
             return Err(Failure::Problems(problems));
         }
-        bytes.extend(custom_section(&records));
+        let texts = declarations::documentation(&information, source, build);
+        let texts = texts.map_err(Failure::Problems)?;
+        if !types.is_empty() {
+            bytes.extend(section::custom_section(&types));
+        }
+        if !texts.is_empty() {
+            bytes.extend(documentation::custom_section(&texts));
+        }
     }
     let information = WasmModule::new(bytes.as_slice()).inspect_with(&options)?;
     match &information.refused {

@@ -1,9 +1,11 @@
-//! The types under `[build]` of a manifest, for languages whose compilers do not record types in the module.
+//! The types and the documentation under `[build]` of a manifest, for languages whose compilers do not record them in the
+//! module.
 
 use crate::manifest::{Build, Source};
 use crate::problem::{MANIFEST, Problem};
 use std::collections::BTreeMap;
 use toml::Spanned;
+use wpc_abi::documentation::{MAX_TEXT, function_record};
 use wpc_abi::names::{HOST_FUNCTIONS_MODULE, TYPED_DEPENDENCY_PREFIX};
 use wpc_abi::section::{Constant, Import};
 use wpc_abi::text::{NotAType, parse_signature, parse_type};
@@ -51,6 +53,38 @@ pub(crate) fn records(source: &Source, build: &Build) -> Result<Vec<u8>, Vec<Pro
     add("the signature of host function", &build.host_functions, &|name, text| {
         import(HOST_FUNCTIONS_MODULE, name, text)
     });
+    if problems.is_empty() { Ok(records) } else { Err(problems) }
+}
+
+/// The records of the module's section for documentation.
+///
+/// # Errors
+///
+/// Reports every function that the module does not have or documents itself, and every text that is too long.
+pub(crate) fn documentation(
+    module: &ModuleInformation,
+    source: &Source,
+    build: &Build,
+) -> Result<Vec<u8>, Vec<Problem>> {
+    let mut records = Vec::new();
+    let mut problems = Vec::new();
+    for (name, text) in &build.documentation {
+        let message = match module.functions.iter().find(|function| function.name == *name) {
+            None => format!("the module does not have a function \"{name}\""),
+            Some(function) if function.documentation.is_some() => {
+                format!("the module already has documentation of \"{name}\"; remove this line")
+            }
+            Some(_) if text.get_ref().len() > MAX_TEXT => format!(
+                "the documentation of \"{name}\" has {} bytes; the maximum is {MAX_TEXT}",
+                text.get_ref().len()
+            ),
+            Some(_) => {
+                records.extend(function_record(name, text.get_ref()));
+                continue;
+            }
+        };
+        problems.push(source.problem(text.span().start, MANIFEST, &message));
+    }
     if problems.is_empty() { Ok(records) } else { Err(problems) }
 }
 

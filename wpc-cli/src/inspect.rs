@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use wpc_host::{ExportInformation, ModuleInformation, Options};
+use wpc_host::{ExportInformation, ModuleInformation, Options, TypeInformation};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -162,6 +162,8 @@ fn text(module: &ModuleInformation) -> String {
     text.push_str("\nfunctions\n");
     for function in &module.functions {
         text.push_str(&function_line(function));
+        let rest = function.documentation.as_deref().map_or("", |text| split(text).1);
+        push_comment(&mut text, rest);
     }
     if module.functions.is_empty() {
         text.push_str("  none that can be called\n");
@@ -169,7 +171,7 @@ fn text(module: &ModuleInformation) -> String {
     if !module.types.is_empty() {
         text.push_str("\ntypes\n");
         for ty in &module.types {
-            let _ = writeln!(text, "  {}", escape(&ty.definition));
+            text.push_str(&type_lines(ty));
         }
     }
     text
@@ -207,14 +209,48 @@ fn other_imports(module: &ModuleInformation) -> Vec<String> {
     module.imports.iter().filter(is_new).cloned().collect()
 }
 
-/// The line of a function with its name and types, and a second line if calling it by this name needs an explanation.
+/// The line of a function with its name, its types and the first line of its documentation, and a second line if calling
+/// it by this name needs an explanation.
 pub(crate) fn function_line(function: &ExportInformation) -> String {
     let types = function.signature.as_deref().unwrap_or(" (types not declared)");
     let error = function.error_type.as_ref();
     let error = error.map(|error| format!(", or error {error}")).unwrap_or_default();
-    let mut line = format!("  {}\n", escape(&format!("{}{types}{error}", function.name)));
+    let declared = format!("{}{types}{error}", function.name);
+    let mut line = with_summary(&declared, function.documentation.as_deref());
     if let Some(how) = &function.how_to_call {
         let _ = writeln!(line, "      how to call it: {how}");
     }
     line
+}
+
+/// The lines of a type: its definition and its documentation, then those of its fields and variants that have one.
+fn type_lines(ty: &TypeInformation) -> String {
+    let mut lines = with_summary(&ty.definition, ty.documentation.as_deref());
+    push_comment(&mut lines, ty.documentation.as_deref().map_or("", |text| split(text).1));
+    for (item, text) in &ty.item_documentation {
+        let (summary, rest) = split(text);
+        let _ = writeln!(lines, "      {}  // {}", escape(item), escape(summary));
+        push_comment(&mut lines, rest);
+    }
+    lines
+}
+
+/// An indented line with the first line of a documentation beside it, as a comment.
+fn with_summary(declared: &str, documentation: Option<&str>) -> String {
+    match documentation {
+        Some(text) => format!("  {}  // {}\n", escape(declared), escape(split(text).0)),
+        None => format!("  {}\n", escape(declared)),
+    }
+}
+
+/// Appends further lines of a documentation as comments, so that they cannot be mistaken for other lines.
+fn push_comment(lines: &mut String, text: &str) {
+    for line in text.lines() {
+        let _ = writeln!(lines, "{}", format!("      // {}", escape(line)).trim_end());
+    }
+}
+
+/// The first line of a text, and the lines after it.
+fn split(text: &str) -> (&str, &str) {
+    text.split_once('\n').unwrap_or((text, ""))
 }

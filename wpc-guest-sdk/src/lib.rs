@@ -207,6 +207,9 @@ pub use wpc_schema_macros::GuestSchema as Schema;
 /// its `Display` text as the message, and a stack with the function's location and the error's sources.
 /// [`macro@Error`] adds the variant, and a schema adds the fields.
 ///
+/// The function's doc comment, and those of its types that derive [`Schema`](derive@Schema), are recorded in the module
+/// and shown by `wpc inspect`: at most 4,096 bytes each, without the lines beyond that.
+///
 /// ```
 /// #[derive(Debug)]
 /// struct DivisionByZero;
@@ -335,7 +338,8 @@ pub mod __private {
     pub use crate::host::{call_dependency, log_formatted};
     #[cfg(not(target_arch = "wasm32"))]
     pub use crate::testing::import::faked;
-    pub use wpc_abi::__private::{DEFAULTED, schema};
+    pub use wpc_abi::__private::{Comments, DEFAULTED, schema};
+    pub use wpc_abi::documentation::FunctionComments;
     pub use wpc_abi::names::is_valid as is_valid_name;
     pub use wpc_abi::section::Record;
 }

@@ -34,6 +34,10 @@ pub struct FunctionInformation {
     pub required_capabilities: Vec<Capability>,
     /// The functions of WASI preview 1 that its own module imports and that it was granted.
     pub required_wasi_imports: Vec<String>,
+    /// Its documentation, as its author wrote it; `None` if its module has none. At most 4,096 bytes; may contain Markdown
+    /// and any character.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub documentation: Option<String>,
 }
 
 /// Information about a defined dependency.
@@ -177,6 +181,12 @@ pub struct TypeInformation {
     pub name: String,
     /// Its definition, such as `Point { x: f64, y: f64 }` or `Colour = Red | Other(String)`.
     pub definition: String,
+    /// Its documentation, as its author wrote it; `None` if the module has none, or has another type of this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub documentation: Option<String>,
+    /// The documentation of its fields and variants by name; a field of a variant is `Variant.field`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub item_documentation: BTreeMap<String, String>,
 }
 
 /// An export that can be called.
@@ -196,6 +206,10 @@ pub struct ExportInformation {
     /// and [`WasmModule::export`](crate::WasmModule::export) selects one for a definition under another name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub how_to_call: Option<String>,
+    /// Its documentation, as its author wrote it; `None` if the module has none. At most 4,096 bytes; may contain Markdown
+    /// and any character.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub documentation: Option<String>,
 }
 
 /// The imports of a module from one dependency.

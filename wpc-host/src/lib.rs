@@ -257,7 +257,7 @@ pub use wpc_schema_macros::HostSchema as Schema;
 /// Items that the derive's expansion refers to; not part of the public API.
 #[doc(hidden)]
 pub mod __private {
-    pub use wpc_abi::__private::{DEFAULTED, schema};
+    pub use wpc_abi::__private::{Comments, DEFAULTED, schema};
 }
 
 const _: () = {

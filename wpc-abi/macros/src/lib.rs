@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod case;
+mod comments;
 mod declared;
 mod default;
 mod mistakes;

@@ -1,5 +1,6 @@
 //! `#[derive(Schema)]`: describes a type in a constant, and rejects what the constant cannot express.
 
+use crate::comments::Comments;
 use crate::declared::declared;
 use crate::default;
 use crate::mistakes::Mistakes;
@@ -31,7 +32,8 @@ pub(crate) fn expand(tokens: TokenStream, root: &TokenStream) -> TokenStream {
     };
     let attributes = Attributes::read(&input.attrs, position, &mut mistakes);
     let name = attributes.name(&input.ident, Named::Type, &Cases::default(), &mut mistakes);
-    let mut expansion = Expansion { root, mistakes };
+    let mut expansion = Expansion { root, mistakes, comments: Comments::default() };
+    expansion.comments.add(String::new(), &input.attrs);
     let kind = match &input.data {
         // The declared type replaces the fields.
         _ if let Some(ty) = &declared => {
@@ -41,7 +43,7 @@ pub(crate) fn expand(tokens: TokenStream, root: &TokenStream) -> TokenStream {
         Data::Struct(data) if attributes.is_transparent => {
             expansion.transparent(&input.ident, &data.fields)
         }
-        Data::Struct(data) => expansion.kind("Struct", &data.fields, &attributes.cases()),
+        Data::Struct(data) => expansion.kind("Struct", "", &data.fields, &attributes.cases()),
         Data::Enum(data) => {
             let variants = data.variants.iter().map(|variant| {
                 let of_variant =
@@ -53,7 +55,9 @@ pub(crate) fn expand(tokens: TokenStream, root: &TokenStream) -> TokenStream {
                     &mut expansion.mistakes,
                 );
                 let cases = attributes.cases_of_fields(&of_variant);
-                let kind = expansion.kind("Variant", &variant.fields, &cases);
+                expansion.comments.add(name.clone(), &variant.attrs);
+                let prefix = format!("{name}.");
+                let kind = expansion.kind("Variant", &prefix, &variant.fields, &cases);
                 quote! {
                     &#root::__private::schema::NamedVariant {
                         name: #name,
@@ -71,7 +75,7 @@ pub(crate) fn expand(tokens: TokenStream, root: &TokenStream) -> TokenStream {
             TokenStream::new()
         }
     };
-    let Expansion { mut mistakes, .. } = expansion;
+    let Expansion { mut mistakes, comments, .. } = expansion;
     if declared.is_none() {
         reject_recursion(&input, &mut mistakes);
     }
@@ -84,6 +88,7 @@ pub(crate) fn expand(tokens: TokenStream, root: &TokenStream) -> TokenStream {
     }
     let (impl_generics, arguments, bounds) = generics.split_for_impl();
     let ident = &input.ident;
+    let comments = comments.into_tokens(root, &name);
     // Full paths throughout: a `use` would shadow the author's field types of the same name.
     quote! {
         #[automatically_derived]
@@ -93,6 +98,7 @@ pub(crate) fn expand(tokens: TokenStream, root: &TokenStream) -> TokenStream {
                     name: #name,
                     ty: &#root::__private::schema::DataModelType::#kind,
                 };
+            const COMMENTS: &'static #root::__private::Comments = #comments;
         }
     }
 }
@@ -148,11 +154,12 @@ struct Expansion<'a> {
     /// The crate that re-exports the derive.
     root: &'a TokenStream,
     mistakes: Mistakes,
+    comments: Comments,
 }
 
 impl Expansion<'_> {
-    /// The kind of `holder`, a `Struct` or a `Variant`, with its fields.
-    fn kind(&mut self, holder: &str, fields: &Fields, cases: &Cases) -> TokenStream {
+    /// The kind of `holder`, a `Struct` or a `Variant`, with its fields. `prefix` precedes the names of fields with comments.
+    fn kind(&mut self, holder: &str, prefix: &str, fields: &Fields, cases: &Cases) -> TokenStream {
         let kind = |prefix: &str| Ident::new(&format!("{prefix}{holder}"), fields.span());
         match fields {
             Fields::Unit => {
@@ -162,12 +169,14 @@ impl Expansion<'_> {
             Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
                 let field = &fields.unnamed[0];
                 self.attributes(field);
+                self.comments.add(format!("{prefix}0"), &field.attrs);
                 let (kind, field) = (kind("Newtype"), self.schema(field));
                 quote! { #kind(#field) }
             }
             Fields::Unnamed(fields) => {
-                let fields = fields.unnamed.iter().map(|field| {
+                let fields = fields.unnamed.iter().enumerate().map(|(at, field)| {
                     self.attributes(field);
+                    self.comments.add(format!("{prefix}{at}"), &field.attrs);
                     self.schema(field)
                 });
                 let (fields, kind) = (fields.collect::<Vec<_>>(), kind("Tuple"));
@@ -178,6 +187,7 @@ impl Expansion<'_> {
                     let attributes = self.attributes(field);
                     let ident = field.ident.as_ref()?;
                     let name = attributes.name(ident, Named::Field, cases, &mut self.mistakes);
+                    self.comments.add(format!("{prefix}{name}"), &field.attrs);
                     let (root, mut schema) = (self.root, self.schema(field));
                     if attributes.is_defaulted {
                         schema = quote! {
@@ -239,8 +249,9 @@ impl Expansion<'_> {
     }
 
     /// The schema of a type; the compiler reports errors at that type.
-    fn schema_of(&self, ty: &Type) -> TokenStream {
+    fn schema_of(&mut self, ty: &Type) -> TokenStream {
         let root = self.root;
+        self.comments.add_part(quote_spanned! { ty.span() => <#ty as #root::Schema>::COMMENTS });
         quote_spanned! { ty.span() => <#ty as #root::Schema>::SCHEMA }
     }
 }

@@ -63,10 +63,15 @@ impl Import {
 /// A custom section with these records, to be appended to a compiled module.
 #[must_use]
 pub fn custom_section(records: &[u8]) -> Vec<u8> {
+    named_section(SECTION, records)
+}
+
+/// A custom section of this name.
+pub(crate) fn named_section(name: &str, records: &[u8]) -> Vec<u8> {
     /// WebAssembly's id of custom sections. Its lengths are varints like postcard's.
     const CUSTOM: u8 = 0;
     let mut body = Vec::new();
-    put_str(&mut body, SECTION);
+    put_str(&mut body, name);
     body.extend_from_slice(records);
     let mut section = Vec::from([CUSTOM]);
     put_varint(&mut section, body.len());
@@ -74,7 +79,7 @@ pub fn custom_section(records: &[u8]) -> Vec<u8> {
     section
 }
 
-fn record(kind: usize, body: &[u8]) -> Vec<u8> {
+pub(crate) fn record(kind: usize, body: &[u8]) -> Vec<u8> {
     let mut record = Vec::new();
     put_varint(&mut record, kind);
     put_varint(&mut record, body.len());
@@ -90,7 +95,7 @@ fn put_varint(out: &mut Vec<u8>, number: usize) {
     out.extend_from_slice(&buffer[..len]);
 }
 
-fn put_str(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn put_str(out: &mut Vec<u8>, text: &str) {
     put_varint(out, text.len());
     out.extend_from_slice(text.as_bytes());
 }

@@ -6,7 +6,7 @@
 //! are read as one.
 
 mod decode;
-mod encode;
+pub(crate) mod encode;
 mod record;
 
 use alloc::string::String;

@@ -157,6 +157,9 @@ pub(crate) struct Build {
     /// The types of functions whose language cannot record them in the module.
     #[serde(default)]
     pub(crate) signatures: BTreeMap<String, Spanned<String>>,
+    /// The documentation of functions whose language cannot record it in the module.
+    #[serde(default)]
+    pub(crate) documentation: BTreeMap<String, Spanned<String>>,
     /// The types of the constants that the module requires.
     #[serde(default)]
     pub(crate) constants: BTreeMap<String, Spanned<String>>,
@@ -169,9 +172,10 @@ pub(crate) struct Build {
 }
 
 impl Build {
-    /// Whether types are declared that must be added to the module.
-    pub(crate) fn declares_types(&self) -> bool {
+    /// Whether anything is declared that must be added to the module.
+    pub(crate) fn declares_any(&self) -> bool {
         !(self.signatures.is_empty()
+            && self.documentation.is_empty()
             && self.constants.is_empty()
             && self.dependencies.is_empty()
             && self.host_functions.is_empty())

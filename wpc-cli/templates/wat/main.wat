@@ -3,6 +3,8 @@
 
   ;; Declares `greet(name: String) -> String`, so that `wpc call` can pass JSON.
   (@custom "wpc" "\01\1e" "\05greet" "\01" "\04name" "\01\06String\10" "\01\06String\10")
+  ;; Its documentation, which `wpc inspect` shows.
+  (@custom "wpc.docs" "\01\1a" "\05greet" "\13Returns a greeting.")
 
   ;; Two complete replies. 32 bytes: status 2 and a decoding error. 30 bytes: status 1 and an error's name, its
   ;; message and an empty stack. Then the beginning of a successful reply's text.

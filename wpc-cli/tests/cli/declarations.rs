@@ -29,6 +29,30 @@ fn invalid_signatures_are_reported_with_their_lines() {
     assert!(fails_with(2, &wpc_from(empty.path(), &["build"])).contains("found no project"));
 }
 
+#[test]
+fn declared_documentation_is_added_to_the_module() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let module = r#"(module (func (export "f")) (func (export "g"))
+        (@custom "wpc.docs" "\01\04\01g\01x"))"#;
+    std::fs::write(folder.join("main.wat"), module).unwrap();
+    let build = |declared: &str| {
+        let manifest = format!("[build.documentation]\n{declared}");
+        std::fs::write(folder.join("wpc.toml"), manifest).unwrap();
+        wpc_from(folder, &["build", "main.wat"])
+    };
+    for (declared, expected) in [
+        ("h = \"Text.\"", "wpc.toml:2: the module does not have a function \"h\""),
+        ("g = \"Text.\"", "wpc.toml:2: the module already has documentation of \"g\""),
+        (&*format!("f = \"{}\"", "x".repeat(4_097)), "has 4097 bytes; the maximum is 4096"),
+    ] {
+        let message = fails_with(2, &build(declared));
+        assert!(message.contains(expected), "{message}");
+    }
+    let built = out(&build("f = \"Does nothing.\\n\\nAt all.\""));
+    assert!(built.contains("  f() -> ()  // Does nothing.\n  g() -> ()  // x\n"), "{built}");
+}
+
 /// A module whose function `f` returns the constant LIMIT, with imports from a dependency and from the host.
 const READS_LIMIT: &str = r#"(module
     (import "wpc" "wpc_constant" (func $constant (param i32 i32 i32 i32) (result i64)))

@@ -38,6 +38,54 @@ fn inspect_lists_exports_and_requirements() {
 }
 
 #[test]
+fn inspect_shows_documentation() {
+    let output = out(&wpc(&["inspect", &sdk()]));
+    for lines in [
+        "  add(a: i32, b: i32) -> i32  // Adds two numbers.\n      //\n      // The sum wraps around:\n",
+        "      //     add(i32::MAX, 1) == i32::MIN\n",
+        "  Order { item: String, count: u32, note: Option<String> }  // A line of an order.\n      count  // How many.\n",
+        "  Answer = Accepted { total: u64 } | Refused(String)\n      Accepted.total  // In cents.\n      Refused  // Contains the reason.\n",
+    ] {
+        assert!(output.contains(lines), "{lines}\n{output}");
+    }
+
+    let output: serde_json::Value =
+        serde_json::from_str(&out(&wpc(&["--json", "inspect", &sdk()]))).unwrap();
+    let named = |list: &str, name: &str| {
+        let items = output[list].as_array().unwrap();
+        items.iter().find(|item| item["name"] == name).unwrap().clone()
+    };
+    assert_eq!(
+        named("functions", "add")["documentation"],
+        "Adds two numbers.\n\nThe sum wraps around:\n\n    add(i32::MAX, 1) == i32::MIN"
+    );
+    assert_eq!(named("functions", "join").get("documentation"), None);
+    assert_eq!(named("types", "Order")["documentation"], "A line of an order.");
+    assert_eq!(
+        named("types", "Answer")["item_documentation"],
+        serde_json::json!({ "Accepted.total": "In cents.", "Refused": "Contains the reason." })
+    );
+}
+
+#[test]
+fn documentation_cannot_forge_lines_or_control_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let hostile = wat(
+        folder.path(),
+        "hostile.wasm",
+        r#"(module (func (export "f"))
+            (@custom "wpc.docs" "\01\18\01f\15\1b[2J\e2\80\ae evil\0a  g()\r//"))"#,
+    );
+    let output = out(&wpc(&["inspect", &hostile]));
+    assert!(
+        output.ends_with(
+            "functions\n  f() -> ()  // \\u{1b}[2J\\u{202e} evil\n      //   g()\\r//\n"
+        ),
+        "{output}"
+    );
+}
+
+#[test]
 fn inspect_describes_modules_that_cannot_be_defined() {
     let folder = tempfile::tempdir().unwrap();
     let inspected = |text: &str| {

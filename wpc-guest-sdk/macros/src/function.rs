@@ -1,15 +1,17 @@
 //! `#[wpc::function]` and `#[wpc::init]`: the export that decodes the arguments, calls the function and encodes its result,
-//! and the record that declares the function's types.
+//! and the records that declare the function's types and its documentation.
 
 use crate::mistakes::Mistakes;
-use crate::types::{Value, error_type, is_result, schema, schemas, value_type, with_lifetimes};
+use crate::types::{
+    Value, comments, error_type, is_result, schema, schemas, value_type, with_lifetimes,
+};
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Ident, Item, ItemFn, LitStr, ReturnType, Token, Type};
+use syn::{Expr, ExprLit, Ident, Item, ItemFn, Lit, LitStr, Meta, ReturnType, Token, Type};
 
 /// `name = "exported_name"`
 struct Setting {
@@ -135,12 +137,13 @@ impl Function<'_> {
     fn expansion(&self) -> TokenStream {
         let entry = self.entry();
         let record = self.record();
+        let documentation = self.documentation();
         let bounds = self.bounds();
         quote! {
             const _: () = {
                 #bounds
                 #[cfg(target_arch = "wasm32")]
-                const _: () = { #entry #record };
+                const _: () = { #entry #record #documentation };
             };
         }
     }
@@ -226,6 +229,40 @@ impl Function<'_> {
             #[used]
             #[unsafe(link_section = "wpc")]
             static __WPC_BYTES: [u8; __WPC_RECORD.encoded_len()] = __WPC_RECORD.encode();
+        }
+    }
+
+    /// The doc comments of the function and of its types, in the section for documentation.
+    fn documentation(&self) -> TokenStream {
+        let export = &self.export;
+        let lines = self.item.attrs.iter().filter_map(|attribute| match &attribute.meta {
+            Meta::NameValue(meta) if meta.path.is_ident("doc") => match &meta.value {
+                Expr::Lit(ExprLit { lit: Lit::Str(line), .. }) => Some(line),
+                _ => None,
+            },
+            _ => None,
+        });
+        let output = &self.item.sig.output;
+        let value = match value_type(output) {
+            Value::Type(ty) => Some(ty),
+            Value::Unit | Value::Hidden => None,
+        };
+        let error = match output {
+            ReturnType::Type(_, ty) => error_type(ty),
+            ReturnType::Default => None,
+        };
+        let types = self.arguments.iter().map(|(_, ty)| ty).chain(value).chain(error);
+        let types = types.map(comments);
+        quote! {
+            const __WPC_COMMENTS: ::wpc::__private::FunctionComments<'static> =
+                ::wpc::__private::FunctionComments {
+                    function: #export,
+                    lines: &[#(#lines),*],
+                    types: &[#(#types),*],
+                };
+            #[used]
+            #[unsafe(link_section = "wpc.docs")]
+            static __WPC_DOCS: [u8; __WPC_COMMENTS.encoded_len()] = __WPC_COMMENTS.encode();
         }
     }
 

@@ -23,6 +23,12 @@ pub(crate) fn schema(ty: &Type) -> TokenStream {
     quote! { ::wpc::__private::Probe::<#ty>::SCHEMA }
 }
 
+/// An expression for a type's doc comments.
+pub(crate) fn comments(ty: &Type) -> TokenStream {
+    let ty = with_lifetimes(ty, "'static");
+    quote! { ::wpc::__private::Probe::<#ty>::COMMENTS }
+}
+
 /// The type of the value that a function returns.
 pub(crate) enum Value<'a> {
     Unit,

@@ -3,6 +3,7 @@
 use core::marker::PhantomData;
 use serde::{Deserialize, Serialize};
 use wpc_abi::describe::{NamedType, Schema};
+use wpc_abi::documentation::Comments;
 
 /// Detects whether a type has a schema without requiring one: an inherent constant takes precedence over a trait's, but
 /// only if its bounds hold.
@@ -12,6 +13,8 @@ pub struct Probe<T>(PhantomData<T>);
 impl<T: Schema> Probe<T> {
     /// The type's schema.
     pub const SCHEMA: Option<&'static NamedType> = Some(T::SCHEMA);
+    /// The type's doc comments.
+    pub const COMMENTS: &'static Comments = T::COMMENTS;
 }
 
 impl<T, E> Probe<Result<T, E>> {
@@ -45,6 +48,8 @@ pub(crate) const fn is_own(schema: &NamedType) -> bool {
 pub trait NoSchema {
     /// No schema.
     const SCHEMA: Option<&'static NamedType> = None;
+    /// No comments.
+    const COMMENTS: &'static Comments = Comments::NONE;
 }
 
 impl<T> NoSchema for Probe<T> {}

@@ -10,6 +10,7 @@ use wasmparser::{
     ExportSectionReader, ExternalKind, GlobalType, MemoryType, Parser, Payload, TableType, TagKind,
     TagType, TypeRef,
 };
+use wpc_abi::documentation::{self, Documentation};
 use wpc_abi::names;
 use wpc_abi::section::{SECTION, Section};
 
@@ -38,6 +39,7 @@ pub(super) struct Declarations<'a> {
     pub(super) imported_memories: usize,
     pub(super) exports: Option<ExportSectionReader<'a>>,
     pub(super) section: Section,
+    pub(super) documentation: Documentation,
     pub(super) import_count: usize,
     pub(super) imports: Listed,
     /// The exports of a component.
@@ -61,6 +63,9 @@ impl<'a> Declarations<'a> {
                         self.section = Section::default();
                         section_size = usize::MAX;
                     }
+                }
+                Payload::CustomSection(custom) if custom.name() == documentation::SECTION => {
+                    self.documentation.read(custom.data());
                 }
                 Payload::TypeSection(groups) => {
                     for group in groups.into_iter().map_while(Result::ok) {

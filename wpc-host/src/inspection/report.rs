@@ -3,13 +3,11 @@
 use crate::definition::wasi::Piece;
 use crate::error::Error;
 use crate::id::{FunctionHash, Sha256Hash};
-use crate::information::{
-    ExportInformation, ModuleInformation, RequiredDependency, TypeInformation,
-};
+use crate::information::{ExportInformation, ModuleInformation, RequiredDependency};
 use crate::inspection::declarations::Declarations;
 use crate::inspection::description::describe;
 use crate::inspection::list::shown;
-use crate::inspection::types::{collect_types, distinct, parts};
+use crate::inspection::types::{collect_types, distinct, documented, parts};
 use crate::module::signature;
 use crate::module::{DeclaredImports, Export, MAX_EXPORTS, callable, offers, read_constants};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -34,6 +32,7 @@ impl Declarations<'_> {
         let maximum_table_elements = maxima.reduce(|most, next| Some(most?.max(next?))).flatten();
 
         let signatures = std::mem::take(&mut self.section.functions);
+        let documentation = std::mem::take(&mut self.documentation);
         let exports = self.exports().map(|export| {
             let convention = match self.exported(&export) {
                 Some(TypeRef::Func(ty)) => {
@@ -44,7 +43,7 @@ impl Declarations<'_> {
             };
             (export.name, convention)
         });
-        let callable = callable(exports, signatures);
+        let callable = callable(exports, signatures, documentation.functions);
         let offered = offers(&callable);
         let offered = || offered.iter().take(MAX_EXPORTS).map(|(_, export)| *export);
         let functions = offered().map(|export| ExportInformation {
@@ -52,6 +51,7 @@ impl Declarations<'_> {
             signature: signature::known(export).map(|signature| text::signature_text(&signature)),
             error_type: export.payload_type.as_ref().map(ToString::to_string),
             how_to_call: how_to_call(&export.name),
+            documentation: export.documentation.clone(),
         });
         let functions: Vec<_> = functions.collect();
         let listed: HashSet<_> = offered().map(Export::item).collect();
@@ -97,8 +97,7 @@ impl Declarations<'_> {
             RequiredDependency { alias: alias.to_owned(), imports: owned(imports), signatures }
         });
         let dependencies = dependencies.collect();
-        let types =
-            types.into_iter().map(|(definition, name)| TypeInformation { name, definition });
+        let types = documented(types, documentation.types);
         ModuleInformation {
             hash_sha1: FunctionHash::of(bytes),
             hash_sha256: Sha256Hash::of(bytes),
@@ -117,7 +116,7 @@ impl Declarations<'_> {
             required_capabilities: self.capabilities.into_iter().collect(),
             required_wasi_imports: owned(self.wasi),
             required_wasi_grants: grants(self.pieces),
-            types: types.collect(),
+            types,
             initial_memory,
             maximum_memory,
             maximum_table_elements,

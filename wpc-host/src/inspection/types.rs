@@ -1,9 +1,11 @@
 //! The types that signatures and constants of a module use.
 
+use crate::information::TypeInformation;
 use postcard_schema::schema::owned::{
     OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use wpc_abi::documentation::TypeDocumentation;
 use wpc_abi::section::Signature;
 use wpc_abi::text;
 
@@ -50,4 +52,26 @@ pub(super) fn collect_types<'a>(
             _ => {}
         }
     }
+}
+
+/// The collected types by name, with their documentation. Documentation is by name, so that different types of one name
+/// have none.
+pub(super) fn documented(
+    types: BTreeMap<String, String>,
+    mut documentation: BTreeMap<String, TypeDocumentation>,
+) -> Vec<TypeInformation> {
+    let (mut names, mut ambiguous) = (BTreeSet::new(), BTreeSet::new());
+    for name in types.values() {
+        if !names.insert(name) {
+            ambiguous.insert(name);
+        }
+    }
+    documentation.retain(|name, _| !ambiguous.contains(name));
+    let mut documented = Vec::with_capacity(types.len());
+    for (definition, name) in types {
+        let of = documentation.remove(&name).unwrap_or_default();
+        let (documentation, item_documentation) = (of.text, of.items);
+        documented.push(TypeInformation { name, definition, documentation, item_documentation });
+    }
+    documented
 }

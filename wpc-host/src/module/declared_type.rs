@@ -43,8 +43,8 @@ impl WasmModule {
     ///
     /// [`Error::MalformedSection`].
     pub fn constant_types(&self) -> Result<BTreeMap<String, DeclaredType>, Error> {
-        let section = read_bytes("the module", &self.bytes)?;
-        let (_, types) = read_constants(section.constants);
+        let sections = read_bytes("the module", &self.bytes)?;
+        let (_, types) = read_constants(sections.declared.constants);
         let first = types.into_iter().filter_map(|(name, types)| {
             let first = types.into_iter().next()?;
             Some((name, DeclaredType(first)))

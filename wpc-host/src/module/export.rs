@@ -3,7 +3,7 @@
 use super::wasm_type::Scalar;
 use crate::error::payload_type::PayloadType;
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use wpc_abi::names;
 use wpc_abi::section::Signature;
 
@@ -30,12 +30,21 @@ pub(crate) struct Export {
     pub(crate) signature: Option<Signature>,
     /// The error type of the signature.
     pub(crate) payload_type: Option<PayloadType>,
+    /// Its documentation. Calls do not read it.
+    pub(crate) documentation: Option<String>,
 }
 
 impl Export {
     /// An export without declared types.
     fn new(name: String, is_prefixed: bool, convention: Convention) -> Self {
-        Self { name, is_prefixed, convention, signature: None, payload_type: None }
+        Self {
+            name,
+            is_prefixed,
+            convention,
+            signature: None,
+            payload_type: None,
+            documentation: None,
+        }
     }
 
     /// The name of the item that the module exports.
@@ -76,6 +85,7 @@ pub(crate) fn offers(exports: &[Export]) -> Vec<(usize, &Export)> {
 pub(crate) fn callable<'a>(
     exports: impl Iterator<Item = (&'a str, Option<Convention>)>,
     signatures: Vec<Signature>,
+    mut documentation: BTreeMap<String, String>,
 ) -> Vec<Export> {
     let mut signatures: HashMap<_, _> =
         signatures.into_iter().map(|signature| (signature.name.clone(), signature)).collect();
@@ -111,10 +121,12 @@ pub(crate) fn callable<'a>(
         export.signature = signatures.remove(&export.name);
         let error = export.signature.as_ref().and_then(|signature| signature.error.clone());
         export.payload_type = error.map(PayloadType::new);
+        export.documentation = documentation.remove(&export.name);
     }
     if is_program && (!is_reactor || callable.is_empty()) {
         let (name, convention) = (COMMAND.to_owned(), Convention::Command);
-        return vec![Export::new(name, false, convention)];
+        let documentation = documentation.remove(COMMAND);
+        return vec![Export { documentation, ..Export::new(name, false, convention) }];
     }
     callable
 }

@@ -21,7 +21,7 @@ pub(crate) use export::{
 #[cfg(test)]
 pub(crate) use import::DependencyImports;
 pub(crate) use import::{DeclaredImports, Origin, Requirements, origin};
-pub(crate) use section::{MAX_SECTION, read_bytes, read_constants};
+pub(crate) use section::{MAX_SECTION, Sections, read_bytes, read_constants};
 pub(crate) use wasm_type::{Scalar, describe};
 
 use crate::capability::Capability;
@@ -193,7 +193,7 @@ pub(crate) fn compile(
     cache: Option<&CompileCache>,
     profile: Profile,
 ) -> Result<Module, Error> {
-    let section = read_bytes(what, bytes)?;
+    let Sections { declared: section, documentation } = read_bytes(what, bytes)?;
     if profile.has_gc_heap {
         gc_heap::check_sizes(what, bytes, MAX_TABLES)?;
     }
@@ -219,7 +219,7 @@ pub(crate) fn compile(
         let results = ty.results().map(|ty| Scalar::of(&ty));
         (export.name(), convention(parameters, results, has_buffer))
     });
-    let exports = callable(exports, section.functions);
+    let exports = callable(exports, section.functions, documentation.functions);
     if exports.len() > MAX_EXPORTS {
         return Err(Error::InvalidModule {
             what: what.to_owned(),

@@ -1,19 +1,27 @@
-//! The custom section in which a module declares its types and constants.
+//! The custom sections in which a module declares its types and constants, and documents its functions.
 
 use crate::definition::limits::MAX_TABLE_ELEMENTS;
 use crate::error::Error;
 use postcard_schema::schema::owned::OwnedNamedType;
 use std::collections::{BTreeMap, BTreeSet};
+use wpc_abi::documentation::{self, Documentation};
 use wpc_abi::section::{Constant, SECTION, Section};
 
 /// The maximum size of a module's custom section, in bytes. Decoded, it takes tens of times as much memory. A function of
 /// the SDK takes about 100 bytes.
 pub(crate) const MAX_SECTION: usize = 1 << 20;
 
-/// Reads the module's custom section. Tables that exceed every limit are refused here, because the engine's error would
+/// The content of a module's custom sections.
+#[derive(Default)]
+pub(crate) struct Sections {
+    pub(crate) declared: Section,
+    pub(crate) documentation: Documentation,
+}
+
+/// Reads the module's custom sections. Tables that exceed every limit are refused here, because the engine's error would
 /// not mention limits.
-pub(crate) fn read_bytes(what: &str, bytes: &[u8]) -> Result<Section, Error> {
-    let mut section = Section::default();
+pub(crate) fn read_bytes(what: &str, bytes: &[u8]) -> Result<Sections, Error> {
+    let mut sections = Sections::default();
     let mut total = 0;
     let malformed = |reason: String| Error::MalformedSection { what: what.to_owned(), reason };
     for payload in wasmparser::Parser::new(0).parse_all(bytes) {
@@ -23,7 +31,13 @@ pub(crate) fn read_bytes(what: &str, bytes: &[u8]) -> Result<Section, Error> {
                 if total > MAX_SECTION {
                     return Err(malformed(format!("it has more than {MAX_SECTION} bytes")));
                 }
-                section.read(custom.data()).map_err(|error| malformed(error.to_string()))?;
+                let read = sections.declared.read(custom.data());
+                read.map_err(|error| malformed(error.to_string()))?;
+            }
+            Ok(wasmparser::Payload::CustomSection(custom))
+                if custom.name() == documentation::SECTION =>
+            {
+                sections.documentation.read(custom.data());
             }
             Ok(wasmparser::Payload::TableSection(tables)) => {
                 for table in tables.into_iter().flatten() {
@@ -39,7 +53,7 @@ pub(crate) fn read_bytes(what: &str, bytes: &[u8]) -> Result<Section, Error> {
             Err(_) => break,
         }
     }
-    Ok(section)
+    Ok(sections)
 }
 
 /// The names of the declared constants, and the types that are declared for them.

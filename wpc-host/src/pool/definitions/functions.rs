@@ -166,6 +166,7 @@ impl WorkerProcedureCall {
             required_host_functions: host_functions(&function.module),
             required_capabilities: function.module.capabilities(),
             required_wasi_imports: wasi_imports(&function.module),
+            documentation: export.documentation.clone(),
         }
     }
 }

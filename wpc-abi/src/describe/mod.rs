@@ -3,6 +3,7 @@
 //! A schema describes how serde and postcard encode a value, and the JSON form of the value if serde has one form for
 //! both. `docs/types.md` lists the types.
 
+use crate::documentation::Comments;
 use alloc::borrow::{Cow, ToOwned};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, BinaryHeap, LinkedList, VecDeque};
@@ -51,6 +52,16 @@ pub use postcard_schema::schema::{DataModelType, NamedType};
 pub trait Schema {
     /// The schema.
     const SCHEMA: &'static NamedType;
+    /// The doc comments of the type and of the types that it contains. They are not part of the schema.
+    const COMMENTS: &'static Comments = Comments::NONE;
+}
+
+/// The comments of a type that has none of its own, such as a collection.
+macro_rules! comments_of {
+    ($($part:ty),*) => {
+        const COMMENTS: &'static Comments =
+            &Comments { name: "", items: &[], parts: &[$(<$part as Schema>::COMMENTS),*] };
+    };
 }
 
 /// The name of the newtype around the type of a field that has `#[serde(default)]`. It is not a valid name in Rust.
@@ -101,6 +112,7 @@ macro_rules! like {
         $(
             impl<$($generics)*> Schema for $ty {
                 const SCHEMA: &'static NamedType = <$like>::SCHEMA;
+                const COMMENTS: &'static Comments = <$like>::COMMENTS;
             }
         )*
     };
@@ -138,6 +150,7 @@ macro_rules! sequences {
             impl<T: Schema, $($generics)*> Schema for $ty {
                 const SCHEMA: &'static NamedType =
                     &NamedType { name: $name, ty: &Type::Seq(T::SCHEMA) };
+                comments_of!(T);
             }
         )*
     };
@@ -155,11 +168,13 @@ sequences! {
 impl<K: Schema, V: Schema> Schema for BTreeMap<K, V> {
     const SCHEMA: &'static NamedType =
         &NamedType { name: "BTreeMap<K, V>", ty: &Type::Map { key: K::SCHEMA, val: V::SCHEMA } };
+    comments_of!(K, V);
 }
 
 impl<T: Schema, const N: usize> Schema for [T; N] {
     const SCHEMA: &'static NamedType =
         &NamedType { name: "[T; N]", ty: &Type::Tuple(&[T::SCHEMA; N]) };
+    comments_of!(T);
 }
 
 macro_rules! tuples {
@@ -170,6 +185,7 @@ macro_rules! tuples {
                     name: stringify!(($($item,)+)),
                     ty: &Type::Tuple(&[$($item::SCHEMA),+]),
                 };
+                comments_of!($($item),+);
             }
         )*
     };
@@ -205,6 +221,7 @@ macro_rules! structs {
                         $(&NamedValue { name: $field, ty: <$of>::SCHEMA }),*
                     ]),
                 };
+                comments_of!($($of),*);
             }
         )*
     };
@@ -228,6 +245,11 @@ macro_rules! enums {
                         $(&NamedVariant { name: $variant, ty: enums!(@ $($of)?) }),*
                     ]),
                 };
+                const COMMENTS: &'static Comments = &Comments {
+                    name: "",
+                    items: &[],
+                    parts: &[$($(<$of>::COMMENTS,)?)*],
+                };
             }
         )*
     };
@@ -245,6 +267,7 @@ enums! {
 impl<T: Schema> Schema for Option<T> {
     const SCHEMA: &'static NamedType =
         &NamedType { name: "Option<T>", ty: &Type::Option(T::SCHEMA) };
+    comments_of!(T);
 }
 
 macro_rules! newtypes {
@@ -267,33 +290,4 @@ newtypes! {
 }
 
 #[cfg(feature = "std")]
-mod of_std {
-    use super::*;
-    use std::collections::{HashMap, HashSet};
-    use std::path::{Path, PathBuf};
-    use std::sync::{Mutex, RwLock};
-    use std::time::SystemTime;
-
-    plain! {
-        Path: "Path" String;
-        PathBuf: "PathBuf" String;
-    }
-
-    like! {
-        [T: Schema + ?Sized] Mutex<T>: T;
-        [T: Schema + ?Sized] RwLock<T>: T;
-    }
-
-    sequences! {
-        [S] HashSet<T, S>: "HashSet<T>";
-    }
-
-    structs! {
-        [] SystemTime: "SystemTime" { "secs_since_epoch": u64, "nanos_since_epoch": u32 };
-    }
-
-    impl<K: Schema, V: Schema, S> Schema for HashMap<K, V, S> {
-        const SCHEMA: &'static NamedType =
-            &NamedType { name: "HashMap<K, V>", ty: &Type::Map { key: K::SCHEMA, val: V::SCHEMA } };
-    }
-}
+mod of_std;
