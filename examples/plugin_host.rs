@@ -17,13 +17,12 @@ const WORKERS: usize = 2;
 const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn main() -> Result<()> {
-    let wpc = WorkerProcedureCall::new(Options {
+    let options = Options::default()
         // After three failures in a row on a worker, a plug-in's circuit breaker opens there.
-        max_restarts_per_worker: 2,
-        restart_base_delay: Duration::from_millis(10),
-        restart_jitter: Duration::ZERO,
-        ..Options::default()
-    })?;
+        .max_restarts_per_worker(2)
+        .restart_base_delay(Duration::from_millis(10))
+        .restart_jitter(Duration::ZERO);
+    let wpc = WorkerProcedureCall::new(options)?;
     let events = events(&wpc)?;
     define_store(&wpc)?;
     define_plugins(&wpc)?;
@@ -57,10 +56,9 @@ fn define_store(wpc: &WorkerProcedureCall) -> Result<()> {
 
 fn define_plugins(wpc: &WorkerProcedureCall) -> Result<()> {
     println!("plug-ins and what each of them requires:");
-    let small =
-        Limits { memory: 32 << 20, time: Some(Duration::from_secs(2)), ..Limits::default() };
+    let small = Limits::default().memory(32 << 20).timeout(Duration::from_secs(2));
     // Images need more memory.
-    let large = Limits { memory: 256 << 20, time: Some(Duration::from_secs(5)), ..small.clone() };
+    let large = small.clone().memory(256 << 20).timeout(Duration::from_secs(5));
 
     wpc.define_worker_dependency("markdown", guest("markdown")?)?;
     wpc.define_worker_dependency("compression", guest("compression")?)?;
@@ -185,7 +183,7 @@ fn submit_prices(wpc: &WorkerProcedureCall, count: usize) -> Result<Vec<PendingC
 fn outlive_a_bad_version(wpc: &WorkerProcedureCall, events: &Receiver<WorkerEvent>) -> Result<()> {
     println!("a version that traps, or never returns:");
     let bad = "(loop $on (br_if $on (i32.wrap_i64 (i64.rem_u (local.get $net) (i64.const 2))))) unreachable";
-    let limits = Limits { time: Some(Duration::from_millis(100)), ..Limits::default() };
+    let limits = Limits::default().timeout(Duration::from_millis(100));
     wpc.define_worker_function("price", price(0, bad)?.limits(limits))?;
     let mut net = 0_i64;
     loop {

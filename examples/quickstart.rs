@@ -6,12 +6,12 @@ use std::time::Duration;
 use wpc_host::{Capability, Options, WasmModule, WorkerEvent, WorkerProcedureCall};
 
 fn main() -> anyhow::Result<()> {
-    let wpc = WorkerProcedureCall::new(Options {
-        call_timeout: Duration::from_secs(30),
-        max_restarts_per_worker: 3,
-        max_pending_calls_per_worker: 1_000,
-        ..Options::default()
-    })?;
+    let wpc = WorkerProcedureCall::new(
+        Options::default()
+            .call_timeout(Duration::from_secs(30))
+            .max_restarts_per_worker(3)
+            .max_pending_calls_per_worker(1_000),
+    )?;
 
     let listener = wpc.on_worker_event(print_event)?;
 

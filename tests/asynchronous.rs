@@ -141,7 +141,7 @@ fn a_rejected_definition_is_an_error_and_an_event() {
 
 #[test]
 fn a_stop_waits_for_calls_without_blocking_its_task() {
-    let wpc = pool_with(1, Options { stop_timeout: TEST_TIMEOUT, ..Options::default() });
+    let wpc = pool_with(1, Options::default().stop_timeout(TEST_TIMEOUT));
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
     let spinning = spin(&wpc, &events);
@@ -240,7 +240,7 @@ fn a_call_can_be_sent_to_another_task_without_its_pool() {
 fn awaited_calls_have_options() {
     let wpc = pool(1);
     wpc.define_worker_module(spinner()).unwrap();
-    let limit = CallOptions::new().time_limit(Duration::from_millis(5));
+    let limit = CallOptions::new().timeout(Duration::from_millis(5));
     let result = pollster::block_on(wpc.call_async_with::<()>("spins", (), &limit));
     assert!(matches!(result, Err(Error::Timeout { ran: true, .. })), "{result:?}");
     let undefined = pin!(wpc.call_async_with::<()>("nothing", (), &limit));

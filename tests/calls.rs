@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use std::time::Duration;
-use wpc_host::{CallOptions, Error, FunctionHash, Limits, Options, PendingCall};
+use wpc_host::{CallOptions, Error, FunctionHash, Limits, PendingCall};
 
 #[test]
 fn a_call_can_be_awaited_without_any_runtime() {
@@ -23,7 +23,7 @@ fn an_awaited_call_times_out_while_it_is_queued_behind_another() {
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
     let spinning = spin(&wpc, &events);
-    let options = CallOptions::new().time_limit(Duration::from_millis(5));
+    let options = CallOptions::new().timeout(Duration::from_millis(5));
     let waiting = wpc.submit_with::<i32>("quick", (), &options).unwrap();
     let result = pollster::block_on(waiting);
     assert!(matches!(result, Err(Error::Timeout { ran: false, .. })), "{result:?}");
@@ -37,7 +37,7 @@ fn an_awaited_call_times_out_while_it_is_queued_behind_many_short_ones() {
     wpc.define_worker_function("f", wat(r#"(module (func (export "f") (local $n i32)
         (loop (local.set $n (i32.add (local.get $n) (i32.const 1))) (br_if 0 (i32.lt_u (local.get $n) (i32.const 300000))))))"#)).unwrap();
     let before: Vec<PendingCall<()>> = (0..3000).map(|_| wpc.submit("f", ()).unwrap()).collect();
-    let options = CallOptions::new().time_limit(Duration::from_millis(5));
+    let options = CallOptions::new().timeout(Duration::from_millis(5));
     let result = pollster::block_on(wpc.submit_with::<()>("f", (), &options).unwrap());
     assert!(matches!(result, Err(Error::Timeout { ran: false, .. })), "{result:?}");
     assert!(!before[2999].is_answered(), "it does not wait for the calls before it");
@@ -117,18 +117,17 @@ fn cancelling_an_answered_call_changes_nothing() {
 
 #[test]
 fn a_call_uses_its_own_time_limit_then_the_definitions_then_the_pools() {
-    let wpc =
-        pool_with(1, Options { call_timeout: Duration::from_millis(30), ..immediate_restarts() });
+    let wpc = pool_with(1, immediate_restarts().call_timeout(Duration::from_millis(30)));
     let limit = |result: Result<(), Error>| match result {
         Err(Error::Timeout { limit, .. }) => limit.as_millis(),
         other => panic!("{other:?}"),
     };
     wpc.define_worker_function("spins", guest("sdk")).unwrap();
     assert_eq!(limit(wpc.call("spins", ())), 30);
-    let limits = Limits { time: Some(Duration::from_millis(20)), ..Limits::default() };
+    let limits = Limits::default().timeout(Duration::from_millis(20));
     wpc.define_worker_function("spins", guest("sdk").limits(limits)).unwrap();
     assert_eq!(limit(wpc.call("spins", ())), 20);
-    let options = CallOptions::new().time_limit(Duration::from_millis(10));
+    let options = CallOptions::new().timeout(Duration::from_millis(10));
     assert_eq!(limit(wpc.call_with("spins", (), &options)), 10);
 }
 
@@ -157,7 +156,7 @@ fn a_pinned_call_is_answered_by_the_pinned_version_only() {
 #[test]
 fn a_call_that_exceeds_its_fuel_ends_and_its_use_is_reported() {
     let wpc = pool_with(1, immediate_restarts());
-    let limits = Limits { fuel: Some(100_000), ..Limits::default() };
+    let limits = Limits::default().fuel(100_000);
     for function in ["add", "spins"] {
         wpc.define_worker_function(function, guest("sdk").limits(limits.clone())).unwrap();
     }
@@ -197,9 +196,9 @@ fn fuel_for_an_unmetered_function_is_rejected_with_a_remedy() {
 #[test]
 fn a_metered_function_still_obeys_its_time_limit() {
     let wpc = pool(1);
-    let limits = Limits { fuel: Some(u64::MAX / 2), ..Limits::default() };
+    let limits = Limits::default().fuel(u64::MAX / 2);
     wpc.define_worker_function("spins", guest("sdk").limits(limits)).unwrap();
-    let options = CallOptions::new().time_limit(Duration::from_millis(5));
+    let options = CallOptions::new().timeout(Duration::from_millis(5));
     assert_eq!(code(wpc.call_with::<()>("spins", (), &options)), "timeout");
 }
 
@@ -208,7 +207,7 @@ fn invalid_time_limits_are_rejected() {
     let wpc = pool(1);
     define_sdk(&wpc, &["add"]);
     for limit in [Duration::ZERO, Duration::MAX] {
-        let result = wpc.call_with::<i32>("add", (1, 2), &CallOptions::new().time_limit(limit));
+        let result = wpc.call_with::<i32>("add", (1, 2), &CallOptions::new().timeout(limit));
         assert_eq!(code(result), "invalid_call_options");
     }
 }
@@ -264,7 +263,7 @@ fn a_result_type_mismatch_names_both_types() {
 #[test]
 fn arguments_beyond_the_limit_are_rejected_before_they_are_sent() {
     let wpc = pool(1);
-    let limits = Limits { arguments: 10, ..Limits::default() };
+    let limits = Limits::default().arguments(10);
     wpc.define_worker_function("join", guest("sdk").limits(limits)).unwrap();
     let Err(Error::ArgumentsTooLarge { limit, found, .. }) =
         wpc.call::<String>("join", ("0123456789", ""))
@@ -277,7 +276,7 @@ fn arguments_beyond_the_limit_are_rejected_before_they_are_sent() {
 #[test]
 fn a_result_beyond_the_limit_is_rejected_and_the_worker_keeps_serving() {
     let wpc = pool(1);
-    let limits = Limits { result: 10, ..Limits::default() };
+    let limits = Limits::default().result(10);
     wpc.define_worker_function("join", guest("sdk").limits(limits)).unwrap();
     assert_eq!(wpc.call::<String>("join", ("a", "b")).unwrap(), "ab");
     let Err(Error::ResultTooLarge { limit, found, .. }) =
@@ -304,7 +303,7 @@ fn payloads_may_be_larger_than_the_first_buffer() {
 fn the_same_call_returns_the_same_value_and_uses_the_same_fuel_in_any_pool() {
     let run = || {
         let wpc = pool(1);
-        let limits = Limits { fuel: Some(1_000_000), ..Limits::default() };
+        let limits = Limits::default().fuel(1_000_000);
         for function in ["join", "sum"] {
             wpc.define_worker_function(function, guest("sdk").limits(limits.clone())).unwrap();
         }
@@ -325,7 +324,7 @@ fn the_same_call_returns_the_same_value_and_uses_the_same_fuel_in_any_pool() {
 #[test]
 fn fuel_is_reported_for_every_outcome() {
     let wpc = pool_with(1, immediate_restarts());
-    let limits = Limits { fuel: Some(1_000_000), ..Limits::default() };
+    let limits = Limits::default().fuel(1_000_000);
     let module = wat(r#"(module
             (func (export "good"))
             (func (export "traps") unreachable)

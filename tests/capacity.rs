@@ -19,22 +19,20 @@ fn define_live(wpc: &WorkerProcedureCall, count: i32) {
 
 /// Abandons unresponsive workers at once and replaces any number of them.
 fn abandons_at_once(max_live_instances: u32) -> Options {
-    Options {
-        lost_worker_grace: Duration::from_millis(1),
-        max_restarts_per_worker: 10_000,
-        max_live_instances,
-        ..immediate_restarts()
-    }
+    immediate_restarts()
+        .lost_worker_grace(Duration::from_millis(1))
+        .max_restarts_per_worker(10_000)
+        .max_live_instances(max_live_instances)
 }
 
 /// A limit of the definition's own, after which a worker that does not react is abandoned.
 fn short() -> Limits {
-    Limits { time: Some(Duration::from_millis(1)), ..Limits::default() }
+    Limits::default().timeout(Duration::from_millis(1))
 }
 
 /// Cancels a running call of `stuck`, from which its worker does not return.
 fn abandon_a_worker(wpc: &WorkerProcedureCall, running: &Receiver<()>) {
-    let long = CallOptions::new().time_limit(TEST_TIMEOUT);
+    let long = CallOptions::new().timeout(TEST_TIMEOUT);
     let stuck = wpc.submit_with::<()>("stuck", (), &long).unwrap();
     running.recv_timeout(TEST_TIMEOUT).unwrap();
     stuck.cancel();
@@ -57,7 +55,7 @@ fn an_abandoned_thread_keeps_only_the_instances_of_its_call() {
 
 #[test]
 fn a_local_worker_reclaims_idle_instances_of_workers() {
-    let wpc = pool_with(2, Options { max_live_instances: 4, ..Options::default() });
+    let wpc = pool_with(2, Options::default().max_live_instances(4));
     define_live(&wpc, 8);
     let mut here = wpc.local_worker();
     for value in 0..8 {
@@ -67,7 +65,7 @@ fn a_local_worker_reclaims_idle_instances_of_workers() {
 
 #[test]
 fn idle_workers_release_even_their_most_recent_sandbox() {
-    let wpc = pool_with(1, Options { max_live_instances: 1, ..Options::default() });
+    let wpc = pool_with(1, Options::default().max_live_instances(1));
     define_live(&wpc, 1);
     assert_eq!(wpc.local_worker().call::<i32>("f0", ()).unwrap(), 0);
     assert_eq!(wpc.call::<i32>("f0", ()).unwrap(), 0);
@@ -75,10 +73,10 @@ fn idle_workers_release_even_their_most_recent_sandbox() {
 
 #[test]
 fn instances_of_running_calls_are_not_reclaimed() {
-    let wpc = pool_with(1, Options { max_live_instances: 1, ..Options::default() });
+    let wpc = pool_with(1, Options::default().max_live_instances(1));
     define_live(&wpc, 1);
     let (gate, running) = define_blocking(&wpc, "stuck", short());
-    let long = CallOptions::new().time_limit(TEST_TIMEOUT);
+    let long = CallOptions::new().timeout(TEST_TIMEOUT);
     let stuck = wpc.submit_with::<()>("stuck", (), &long).unwrap();
     running.recv_timeout(TEST_TIMEOUT).unwrap();
     let error = wpc.local_worker().call::<i32>("f0", ()).unwrap_err();
@@ -91,7 +89,7 @@ fn instances_of_running_calls_are_not_reclaimed() {
 
 #[test]
 fn a_sandbox_may_exceed_the_share_of_one_worker() {
-    let wpc = pool_with(4, Options { max_live_instances: 4, ..Options::default() });
+    let wpc = pool_with(4, Options::default().max_live_instances(4));
     wpc.define_worker_dependency("base", returns(1)).unwrap();
     let user = wat(r#"(module (import "base" "get" (func $get (result i32)))
         (func (export "f") (result i32) call $get))"#);
@@ -115,7 +113,7 @@ fn calls_are_rejected_at_once_when_the_limit_of_abandoned_threads_is_reached() {
             events.wait_for_name("worker_restart_completed");
         }
     }
-    let limit = CallOptions::new().time_limit(Duration::from_secs(3600));
+    let limit = CallOptions::new().timeout(Duration::from_secs(3600));
     assert_eq!(code(wpc.call_with::<i32>("f0", (), &limit)), "no_ready_workers");
     gate.open();
     events.wait_for_name("worker_restart_completed");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use wpc_host::{EventDetails, Limits, Options, WasmModule, WorkerProcedureCall};
 
 fn options(folder: &Path) -> Options {
-    Options { compile_cache: Some(folder.to_owned()), max_live_instances: 4, ..Options::default() }
+    Options::default().compile_cache(folder.to_owned()).max_live_instances(4)
 }
 
 /// A module whose function `f` returns this number.
@@ -46,7 +46,7 @@ fn cached_code_is_keyed_by_content_and_settings() {
     let folder = folder.path().join("created/when/missing");
     assert_eq!(cache_counts(&folder, returns(7), 7), (0, 1, 0));
     assert_eq!(cache_counts(&folder, returns(7), 7), (1, 0, 0));
-    let metered = Limits { fuel: Some(1_000_000), ..Limits::default() };
+    let metered = Limits::default().fuel(1_000_000);
     assert_eq!(cache_counts(&folder, returns(7).limits(metered), 7), (0, 1, 0));
     assert_eq!(cache_counts(&folder, returns(8), 8), (0, 1, 0));
     returns(7).inspect_with(&options(&folder)).unwrap();

@@ -26,7 +26,7 @@ fn bytes_that_are_not_a_module() {
 #[test]
 fn errors_name_a_module_by_its_name_or_its_hash() {
     let wpc = stopped(Options::default());
-    let small = |module: WasmModule| module.limits(Limits { module_size: 10, ..Limits::default() });
+    let small = |module: WasmModule| module.limits(Limits::default().module_size(10));
     let two = wat(r#"(module (func (export "one")) (func (export "two")))"#);
     let hash = wpc_host::FunctionHash::of(
         &wat::parse_str(r#"(module (func (export "one")) (func (export "two")))"#).unwrap(),
@@ -167,19 +167,19 @@ fn invalid_names() {
 
 #[test]
 fn a_module_or_memory_beyond_its_limit() {
-    let limits = Limits { module_size: 20, ..Limits::default() };
+    let limits = Limits::default().module_size(20);
     assert_eq!(refused(guest("path").limits(limits)).code().as_str(), "module_too_large");
-    let limits = Limits { memory: 65_535, ..Limits::default() };
+    let limits = Limits::default().memory(65_535);
     let error = refused(wat(r#"(module (memory 1) (func (export "f")))"#).limits(limits));
     let Error::MemoryTooLarge { limit, found, .. } = error else { panic!("{error}") };
     assert_eq!((limit, found), (65_535, 65_536));
-    let limits = Limits { time: Some(std::time::Duration::ZERO), ..Limits::default() };
+    let limits = Limits::default().timeout(std::time::Duration::ZERO);
     assert_eq!(refused(guest("path").limits(limits)).code().as_str(), "invalid_options");
 }
 
 #[test]
 fn a_table_beyond_its_limit() {
-    let limits = Limits { table_elements: 9, ..Limits::default() };
+    let limits = Limits::default().table_elements(9);
     let error = refused(wat(r#"(module (table 10 funcref) (func (export "f")))"#).limits(limits));
     assert!(matches!(error, Error::TableTooLarge { limit: 9, found: 10, .. }), "{error}");
 }
@@ -191,7 +191,7 @@ const RECURSES: &str = r#"(module (func $f (export "f") (param i32)
 #[test]
 fn a_definition_has_its_own_stack_limit() {
     let wpc = pool_with(1, immediate_restarts());
-    let limits = |stack| Limits { stack: Some(stack), ..Limits::default() };
+    let limits = |stack| Limits::default().stack(stack);
     wpc.define_worker_function("deep", wat(RECURSES).export("f")).unwrap();
     wpc.define_worker_function("flat", wat(RECURSES).export("f").limits(limits(20_000))).unwrap();
     wpc.call::<()>("deep", (5_000,)).unwrap();
@@ -212,8 +212,8 @@ fn functions_of_different_stacks_and_fuel_share_a_dependency() {
             (func (export "g") (param i32) (call $f (local.get 0))))"#);
     for (name, limits) in [
         ("plain", Limits::default()),
-        ("flat", Limits { stack: Some(16 << 10), ..Limits::default() }),
-        ("metered", Limits { fuel: Some(1_000), ..Limits::default() }),
+        ("flat", Limits::default().stack(16 << 10)),
+        ("metered", Limits::default().fuel(1_000)),
     ] {
         wpc.define_worker_function(name, calls.clone().export("g").limits(limits)).unwrap();
     }
@@ -230,7 +230,7 @@ fn more_instances_than_the_definition_allows() {
     let wpc = pool(1);
     wpc.define_worker_dependency("dep", wat(r#"(module (func (export "g")))"#)).unwrap();
     let module = wat(r#"(module (import "dep" "g" (func)) (func (export "f")))"#);
-    let limits = |instances| Limits { instances, ..Limits::default() };
+    let limits = |instances| Limits::default().instances(instances);
     let error = wpc.define_worker_function("f", module.clone().limits(limits(1))).unwrap_err();
     let Error::TooManyInstances { needed: 2, limit: 1, option, .. } = error else {
         panic!("{error}")
@@ -246,7 +246,7 @@ fn options_without_effect() {
     let module = || wat(r#"(module (func (export "f")))"#);
     assert_eq!(code(wpc.define_worker_module(module().export("f"))), "invalid_options");
     assert_eq!(code(wpc.define_worker_dependency("dep", module().export("f"))), "invalid_options");
-    let limits = Limits { table_elements: 1_000_000, ..Limits::default() };
+    let limits = Limits::default().table_elements(1_000_000);
     assert_eq!(code(wpc.define_worker_function("f", module().limits(limits))), "invalid_options");
 }
 
@@ -312,7 +312,7 @@ fn bulk_instructions_use_fuel_by_the_byte() {
     let module = r#"(module (memory 256)
         (func (export "fill") (param i32) (memory.fill (i32.const 0) (i32.const 1) (local.get 0)))
         (func (export "copy") (param i32) (memory.copy (i32.const 0) (i32.const 1) (local.get 0))))"#;
-    let limits = Limits { fuel: Some(100_000), ..Limits::default() };
+    let limits = Limits::default().fuel(100_000);
     for export in ["fill", "copy"] {
         wpc.define_worker_function("f", wat(module).export(export).limits(limits.clone())).unwrap();
         wpc.call::<()>("f", (90_000,)).unwrap();
@@ -328,13 +328,13 @@ fn every_allowed_stack_size_can_be_used() {
             (else (i32.add (i32.const 1) (call $f (i32.sub (local.get 0) (i32.const 1))))))))"#;
     for mebibytes in [1, 2, 3, 4, 16, 64] {
         let max_wasm_stack = mebibytes << 20;
-        let options = Options { max_wasm_stack, max_live_instances: 2, ..Options::default() };
+        let options = Options::default().max_wasm_stack(max_wasm_stack).max_live_instances(2);
         let wpc = pool_with(1, options);
         wpc.define_worker_function("f", wat(recursion)).unwrap();
         let depth = i32::try_from(max_wasm_stack / 128).unwrap();
         assert_eq!(wpc.call::<i32>("f", (depth,)).unwrap(), depth, "{mebibytes} MiB");
         assert_eq!(code(wpc.call::<i32>("f", (i32::MAX,))), "stack_overflow");
-        let limits = Limits { stack: Some(max_wasm_stack), ..Limits::default() };
+        let limits = Limits::default().stack(max_wasm_stack);
         wpc.define_worker_function("g", wat(recursion).export("f").limits(limits)).unwrap();
         assert_eq!(wpc.call::<i32>("g", (depth,)).unwrap(), depth, "{mebibytes} MiB");
     }

@@ -211,7 +211,7 @@ fn a_failure_of_a_typed_dependency_is_reported_for_the_function() {
     let wpc = with_dep(contract(
         r#"(func (export "g") (param i32 i32) (result i64) (loop br 0) i64.const 0)"#,
     ));
-    let options = wpc_host::CallOptions::new().time_limit(std::time::Duration::from_millis(5));
+    let options = wpc_host::CallOptions::new().timeout(std::time::Duration::from_millis(5));
     assert_eq!(code(wpc.call_with::<()>("f", (), &options)), "timeout");
 }
 
@@ -228,7 +228,7 @@ fn a_reply_of_a_typed_dependency_may_be_larger_than_the_buffer() {
 fn a_metered_function_meters_its_dependencies() {
     let wpc = pool(1);
     wpc.define_worker_dependency("base", constant(1)).unwrap();
-    let limits = Limits { fuel: Some(1000), ..Limits::default() };
+    let limits = Limits::default().fuel(1000);
     wpc.define_worker_function("f", plus_one("base").export("get").limits(limits)).unwrap();
     assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 2);
     wpc.define_worker_dependency(
@@ -242,7 +242,7 @@ fn a_metered_function_meters_its_dependencies() {
 #[test]
 fn a_dependency_defined_with_fuel_serves_plain_functions_and_metered_ones() {
     let wpc = pool(1);
-    let fuel = Limits { fuel: Some(1000), ..Limits::default() };
+    let fuel = Limits::default().fuel(1000);
     wpc.define_worker_dependency("base", constant(1).limits(fuel.clone())).unwrap();
     wpc.define_worker_function("plain", plus_one("base").export("get")).unwrap();
     wpc.define_worker_function("metered", plus_one("base").export("get").limits(fuel.clone()))
@@ -316,7 +316,7 @@ fn an_unused_dependency_that_does_not_link_is_rejected() {
 
 #[test]
 fn a_sandbox_with_too_many_instances_is_rejected() {
-    let wpc = pool_with(2, Options { max_live_instances: 4, ..immediate_restarts() });
+    let wpc = pool_with(2, immediate_restarts().max_live_instances(4));
     for at in 0..4 {
         let module = if at == 0 { constant(0) } else { plus_one(&format!("d{}", at - 1)) };
         wpc.define_worker_dependency(&format!("d{at}"), module).unwrap();
@@ -334,7 +334,7 @@ fn a_sandbox_with_too_many_instances_is_rejected() {
 
 #[test]
 fn idle_sandboxes_are_evicted_for_others() {
-    let wpc = pool_with(2, Options { max_live_instances: 4, ..Options::default() });
+    let wpc = pool_with(2, Options::default().max_live_instances(4));
     for value in 0..20 {
         wpc.define_worker_function(&format!("f{value}"), constant(value).export("get")).unwrap();
     }

@@ -18,7 +18,7 @@ fn every_error() -> Vec<Error> {
         },
         Error::InvalidCallOptions {
             function: f(),
-            problem: "`CallOptions::time_limit` must be longer than zero and at most one year"
+            problem: "`CallOptions::timeout` must be longer than zero and at most one year"
                 .to_owned(),
         },
         Error::InvalidName {

@@ -101,7 +101,7 @@ fn a_panicking_listener_is_reported_to_the_others_and_stays_registered() {
 
 #[test]
 fn a_blocked_listener_loses_events_but_delays_no_calls() {
-    let wpc = pool_with(1, Options { max_waiting_events: 4, ..Options::default() });
+    let wpc = pool_with(1, Options::default().max_waiting_events(4));
     define_sdk(&wpc, &["speak", "add"]);
     let gate = Arc::new((Mutex::new(false), Condvar::new()));
     let (entered, has_entered) = channel();
@@ -178,7 +178,7 @@ fn every_finished_call_is_observed_with_its_durations() {
     assert_eq!((&*call.function_name, call.error), ("quick", None));
     assert_eq!(call.function_hash_sha1, answer.metadata.function_hash_sha1);
     assert_eq!(call.worker_id, answer.metadata.worker_id);
-    let limit = CallOptions::new().time_limit(Duration::from_millis(20));
+    let limit = CallOptions::new().timeout(Duration::from_millis(20));
     let spinning = wpc.submit_with::<()>("spins", (), &limit).unwrap();
     let id = spinning.id();
     assert_eq!(code(spinning.wait()), "timeout");
@@ -198,10 +198,10 @@ fn every_finished_call_is_observed_with_its_durations() {
 #[test]
 fn the_severity_of_a_failed_call_depends_on_its_error() {
     let severities = FailureSeverities::new().limit(Severity::Error);
-    let wpc = pool_with(1, Options { failure_severities: severities, ..immediate_restarts() });
+    let wpc = pool_with(1, immediate_restarts().failure_severities(severities));
     let events = Recorder::new(&wpc);
     let error_of = |function: &str| {
-        let limit = CallOptions::new().time_limit(Duration::from_millis(20));
+        let limit = CallOptions::new().timeout(Duration::from_millis(20));
         assert!(wpc.call_with::<()>(function, (), &limit).is_err());
         let event = events.wait_for_name("call_execution_failed");
         (event.error.unwrap().code, event.severity)

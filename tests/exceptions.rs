@@ -56,7 +56,7 @@ fn pool_of(text: &str, limits: Limits) -> WorkerProcedureCall {
 #[test]
 fn caught_exceptions_are_collected() {
     // The heap has two halves of one or two pages of 64 KiB. A million live exceptions would take at least 24 MB.
-    let wpc = pool_of(&thrower(), Limits { memory: 256 << 10, ..Limits::default() });
+    let wpc = pool_of(&thrower(), Limits::default().memory(256 << 10));
     for _ in 0..3 {
         assert_eq!(wpc.call::<i32>("f", (1_000_000,)).unwrap(), 1_000_000);
     }
@@ -65,7 +65,7 @@ fn caught_exceptions_are_collected() {
 #[test]
 fn live_exceptions_count_as_memory() {
     let limit = 1 << 20;
-    let wpc = pool_of(CHAIN, Limits { memory: limit, ..Limits::default() });
+    let wpc = pool_of(CHAIN, Limits::default().memory(limit));
     for _ in 0..2 {
         assert_eq!(wpc.call::<i32>("f", (1_000,)).unwrap(), 7);
         let Err(Error::OutOfMemory { requested, limit: reported, .. }) =
@@ -80,7 +80,7 @@ fn live_exceptions_count_as_memory() {
 #[test]
 fn the_exception_heap_and_the_memory_share_their_limit() {
     let text = CHAIN.replace("(module", "(module (memory 15)");
-    let wpc = pool_of(&text, Limits { memory: 1 << 20, ..Limits::default() });
+    let wpc = pool_of(&text, Limits::default().memory(1 << 20));
     // 64 KiB are left.
     assert_eq!(wpc.call::<i32>("f", (100,)).unwrap(), 7);
     assert_eq!(code(wpc.call::<i32>("f", (10_000,))), "out_of_memory");
@@ -111,10 +111,9 @@ fn a_guest_that_throws_endlessly_ends_at_its_time_limit() {
         (func (export "f") (param i32) (result i32)
             (loop $again (try_table (catch_all $again) (call $deep (i32.const 1000)))) unreachable))"#;
     for text in [&endless, in_its_handler, into_a_loop, rethrows] {
-        for limits in [Limits::default(), Limits { fuel: Some(u64::MAX / 2), ..Limits::default() }]
-        {
+        for limits in [Limits::default(), Limits::default().fuel(u64::MAX / 2)] {
             let wpc = pool_of(text, limits);
-            let options = CallOptions::new().time_limit(Duration::from_millis(50));
+            let options = CallOptions::new().timeout(Duration::from_millis(50));
             let begun = Instant::now();
             let result = wpc.submit_with::<i32>("f", (1,), &options).unwrap().wait();
             assert_eq!(code(result), "timeout", "{text}");
@@ -125,7 +124,7 @@ fn a_guest_that_throws_endlessly_ends_at_its_time_limit() {
 
 #[test]
 fn a_guest_that_throws_uses_fuel_and_ends_at_its_limit() {
-    let metered = |fuel| Limits { fuel: Some(fuel), ..Limits::default() };
+    let metered = |fuel| Limits::default().fuel(fuel);
     let wpc = pool_of(&thrower(), metered(1_000_000));
     let fuel = |laps: i32| {
         let answer = wpc.submit::<i32>("f", (laps,)).unwrap().wait_answer().unwrap();
@@ -147,13 +146,13 @@ fn fuel_used_before_a_throw_is_counted() {
         (func (export "f") (param i32) (result i32)
             (block $caught (try_table (catch $t $caught) (call $works (local.get 0))))
             (i32.const 7)))"#;
-    let wpc = pool_of(text, Limits { fuel: Some(1 << 40), ..Limits::default() });
+    let wpc = pool_of(text, Limits::default().fuel(1 << 40));
     let answer = wpc.submit::<i32>("f", (1_000_000,)).unwrap().wait_answer().unwrap();
     let used = answer.metadata.fuel_used.unwrap();
     let most = 6_010_000;
     assert!((6_000_000..most).contains(&used), "{used}");
     let uncaught = text.replace("(catch $t $caught)", "");
-    let wpc = pool_of(&uncaught, Limits { fuel: Some(1 << 40), ..Limits::default() });
+    let wpc = pool_of(&uncaught, Limits::default().fuel(1 << 40));
     let (result, used) = wpc.submit::<i32>("f", (1_000_000,)).unwrap().wait_metered();
     assert_eq!(code(result), "uncaught_exception");
     let used = used.unwrap();
@@ -212,7 +211,7 @@ fn an_exception_is_caught_across_a_direct_link() {
     wpc.define_worker_dependency("thrower", wat(thrower)).unwrap();
     wpc.define_worker_function("f", wat(user)).unwrap();
     assert_eq!(wpc.call::<i32>("f", (3,)).unwrap(), 3);
-    let metered = Limits { fuel: Some(1_000), ..Limits::default() };
+    let metered = Limits::default().fuel(1_000);
     wpc.define_worker_function("f", wat(user).limits(metered)).unwrap();
     assert_eq!(wpc.call::<i32>("f", (3,)).unwrap(), 3);
     // A tag of another type does not link.
@@ -284,7 +283,7 @@ fn guests_cannot_catch_traps_interrupts_or_host_failures() {
         let wpc = pool_with(1, immediate_restarts());
         wpc.define_worker_dependency("a", wat(dependency)).unwrap();
         wpc.define_worker_function("f", wat(CATCHES_ALL)).unwrap();
-        let options = CallOptions::new().time_limit(Duration::from_millis(100));
+        let options = CallOptions::new().timeout(Duration::from_millis(100));
         let result = wpc.submit_with::<i32>("f", (), &options).unwrap().wait();
         assert_eq!(code(result), expected, "{dependency}");
     }
@@ -307,11 +306,11 @@ fn deep_stacks_and_large_heaps_are_interrupted_near_the_limit() {
         (func (export "f") (param i32) (result i32)
             (loop $again (try_table (catch $t $again) (call $deep (local.get 0)))) unreachable))"#;
     let wpc = pool_of(text, Limits::default());
-    let options = CallOptions::new().time_limit(Duration::from_millis(50));
+    let options = CallOptions::new().timeout(Duration::from_millis(50));
     let result = wpc.submit_with::<i32>("f", (5_000,), &options).unwrap().wait();
     assert_eq!(code(result), "timeout");
     let wpc = pool_of(CHAIN, Limits::default());
-    let options = CallOptions::new().time_limit(Duration::from_millis(50));
+    let options = CallOptions::new().timeout(Duration::from_millis(50));
     let result = wpc.submit_with::<i32>("f", (-1,), &options).unwrap().wait();
     assert_eq!(code(result), "timeout");
 }
@@ -322,7 +321,7 @@ fn a_module_may_use_exceptions_without_a_tag() {
         (func (export "f") (param i32) (result i32)
             (block $caught (result exnref) (try_table (catch_all_ref $caught) (call $traps)) (return (i32.const 7)))
             throw_ref))"#;
-    for limits in [Limits::default(), Limits { fuel: Some(1_000), ..Limits::default() }] {
+    for limits in [Limits::default(), Limits::default().fuel(1_000)] {
         assert_eq!(pool_of(text, limits).call::<i32>("f", (1,)).unwrap(), 7);
     }
 }
@@ -333,9 +332,9 @@ fn elements_of_every_kind_of_table_count() {
         (func (export "f") (param i32) (result i32)
             (drop (table.grow $u (ref.null exn) (i32.const 10)))
             (table.grow $t (ref.null extern) (local.get 0))))"#;
-    let wpc = pool_of(text, Limits { table_elements: 100, ..Limits::default() });
+    let wpc = pool_of(text, Limits::default().table_elements(100));
     assert_eq!(wpc.call::<i32>("f", (50,)).unwrap(), 1);
-    let wpc = pool_of(text, Limits { table_elements: 100, ..Limits::default() });
+    let wpc = pool_of(text, Limits::default().table_elements(100));
     assert_eq!(wpc.call::<i32>("f", (100,)).unwrap(), -1);
 }
 
@@ -361,7 +360,7 @@ fn fixture(name: &str) -> WasmModule {
 
 #[test]
 fn cpp_exceptions_run_destructors_and_are_caught() {
-    for limits in [Limits::default(), Limits { fuel: Some(1_000_000), ..Limits::default() }] {
+    for limits in [Limits::default(), Limits::default().fuel(1_000_000)] {
         let wpc = pool_with(1, immediate_restarts());
         wpc.define_worker_module(fixture("throws.wasm").limits(limits)).unwrap();
         assert_eq!(wpc.call::<i32>("caught", (4,)).unwrap(), 0);
@@ -374,7 +373,7 @@ fn cpp_exceptions_run_destructors_and_are_caught() {
 
 #[test]
 fn setjmp_and_longjmp_run() {
-    for limits in [Limits::default(), Limits { fuel: Some(1_000_000), ..Limits::default() }] {
+    for limits in [Limits::default(), Limits::default().fuel(1_000_000)] {
         let wpc = pool_with(1, immediate_restarts());
         wpc.define_worker_function("jumps", fixture("jumps.wasm").limits(limits)).unwrap();
         for times in [0, 1, 100] {

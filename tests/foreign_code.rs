@@ -47,7 +47,7 @@ fn a_blocking_waker_delays_no_other_time_limit() {
     wpc.define_worker_module(spinner()).unwrap();
     let spinning = spin(&wpc, &events);
     // Both are queued behind the running call, and their limits pass there.
-    let limit = CallOptions::new().time_limit(Duration::from_millis(20));
+    let limit = CallOptions::new().timeout(Duration::from_millis(20));
     let (gate, (woken, wakes)) = (Gate::default(), channel());
     let blocks = Arc::new(Blocks(gate.clone()));
     let wakers = [
@@ -72,7 +72,7 @@ fn a_blocking_waker_delays_no_other_time_limit() {
 
 /// Checks that calls end at their time limit although every worker may be busy.
 fn limits_are_kept(wpc: &WorkerProcedureCall) {
-    let limit = CallOptions::new().time_limit(Duration::from_millis(20));
+    let limit = CallOptions::new().timeout(Duration::from_millis(20));
     for _ in 0..3 {
         let call = wpc.submit_with::<()>("spins", (), &limit).unwrap();
         answered(&call);
@@ -89,14 +89,11 @@ fn answered<R>(call: &PendingCall<R>) {
 #[test]
 fn a_blocking_subscriber_delays_no_other_time_limit() {
     failing_subscriber::install();
-    let wpc = pool_with(
-        2,
-        Options { lost_worker_grace: Duration::from_millis(20), ..immediate_restarts() },
-    );
+    let wpc = pool_with(2, immediate_restarts().lost_worker_grace(Duration::from_millis(20)));
     wpc.define_worker_module(spinner()).unwrap();
     let (gate, running) =
         define_blocking(&wpc, failing_subscriber::BLOCKING_FUNCTION, Limits::default());
-    let limit = CallOptions::new().time_limit(Duration::from_millis(20));
+    let limit = CallOptions::new().timeout(Duration::from_millis(20));
     let name = failing_subscriber::BLOCKING_FUNCTION;
     let stuck = wpc.submit_with::<()>(name, (), &limit).unwrap();
     running.recv_timeout(TEST_TIMEOUT).unwrap();
@@ -137,7 +134,7 @@ fn a_writer_that_blocks_in_drop_delays_no_other_time_limit() {
     let granted = writes().grant_wasi(Wasi::minimal().stdout(output));
     wpc.define_worker_function("writes", granted).unwrap();
     let spinning = spin(&wpc, &events);
-    let limit = CallOptions::new().time_limit(Duration::from_millis(20));
+    let limit = CallOptions::new().timeout(Duration::from_millis(20));
     let queued = wpc.submit_with::<i32>("writes", (), &limit).unwrap();
     // The definition is dropped with its last call, which the supervisor ends in the queue.
     assert!(wpc.undefine_worker_function("writes"));

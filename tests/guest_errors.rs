@@ -163,7 +163,7 @@ fn legacy_and_malformed_errors_are_handled() {
 #[test]
 fn a_payload_counts_towards_the_limit_of_results() {
     let wpc = pool(1);
-    let module = guest("types").export("check").limits(Limits { result: 200, ..Limits::default() });
+    let module = guest("types").export("check").limits(Limits::default().result(200));
     wpc.define_worker_function("check", module).unwrap();
     let call = |bytes: u32| {
         wpc.call_with::<u32>("check", ("held", bytes), &CallOptions::new()).unwrap_err()

@@ -125,7 +125,7 @@ fn a_host_function_receives_the_context_of_its_call() {
     wpc.define_worker_function("f", calls_h()).unwrap();
     let before = Instant::now();
     let call = wpc
-        .submit_with::<()>("f", (), &CallOptions::new().time_limit(Duration::from_secs(60)))
+        .submit_with::<()>("f", (), &CallOptions::new().timeout(Duration::from_secs(60)))
         .unwrap();
     let id = call.id();
     let worker = call.wait_answer().unwrap().metadata.worker_id;
@@ -136,7 +136,7 @@ fn a_host_function_receives_the_context_of_its_call() {
 
 #[test]
 fn a_slow_host_function_that_checks_its_deadline_delays_neither_caller_nor_worker() {
-    let wpc = pool_with(1, Options { lost_worker_grace: TEST_TIMEOUT, ..Options::default() });
+    let wpc = pool_with(1, Options::default().lost_worker_grace(TEST_TIMEOUT));
     define_sdk(&wpc, &["add"]);
     let (saw, seen) = sync_channel(1);
     let gate = Arc::new((Mutex::new(false), Condvar::new()));
@@ -149,7 +149,7 @@ fn a_slow_host_function_that_checks_its_deadline_delays_neither_caller_nor_worke
     })
     .unwrap();
     wpc.define_worker_function("f", calls_h()).unwrap();
-    let options = CallOptions::new().time_limit(Duration::from_millis(300));
+    let options = CallOptions::new().timeout(Duration::from_millis(300));
     let result = pollster::block_on(wpc.submit_with::<()>("f", (), &options).unwrap());
     assert!(matches!(result, Err(Error::Timeout { ran: true, .. })), "{result:?}");
     // The host function continues only now. Its worker was not replaced.
@@ -174,7 +174,7 @@ fn a_call_times_out_although_its_host_function_returns_late() {
     })
     .unwrap();
     wpc.define_worker_function("f", calls_h()).unwrap();
-    let options = CallOptions::new().time_limit(Duration::from_millis(300));
+    let options = CallOptions::new().timeout(Duration::from_millis(300));
     for _ in 0..3 {
         let result = wpc.call_with::<()>("f", (), &options);
         assert!(matches!(result, Err(Error::Timeout { ran: true, .. })), "{result:?}");
@@ -184,10 +184,7 @@ fn a_call_times_out_although_its_host_function_returns_late() {
 
 #[test]
 fn a_worker_whose_host_function_never_returns_is_replaced() {
-    let wpc = pool_with(
-        1,
-        Options { lost_worker_grace: Duration::from_millis(20), ..immediate_restarts() },
-    );
+    let wpc = pool_with(1, immediate_restarts().lost_worker_grace(Duration::from_millis(20)));
     define_sdk(&wpc, &["add"]);
     let gate = Arc::new((Mutex::new(false), Condvar::new()));
     let held = Arc::clone(&gate);
@@ -199,7 +196,7 @@ fn a_worker_whose_host_function_never_returns_is_replaced() {
     .unwrap();
     wpc.define_worker_function("f", calls_h()).unwrap();
     let events = Recorder::new(&wpc);
-    let options = CallOptions::new().time_limit(Duration::from_millis(300));
+    let options = CallOptions::new().timeout(Duration::from_millis(300));
     let result = wpc.call_with::<()>("f", (), &options);
     assert!(matches!(result, Err(Error::Timeout { .. } | Error::WorkerLost { .. })), "{result:?}");
     events.wait_for_name("worker_restart_completed");
@@ -245,7 +242,7 @@ fn an_async_host_function_is_dropped_when_its_call_ends() {
     let call = wpc.submit::<()>("f", ()).unwrap();
     call.cancel();
     assert_eq!(code(call.wait()), "cancelled");
-    let options = CallOptions::new().time_limit(Duration::from_millis(300));
+    let options = CallOptions::new().timeout(Duration::from_millis(300));
     assert_eq!(code(wpc.call_with::<()>("f", (), &options)), "timeout");
     dropped.recv_timeout(TEST_TIMEOUT).unwrap();
     assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
@@ -257,11 +254,7 @@ fn a_stop_cancels_an_async_host_function_without_abandoning_its_worker() {
     let day = Duration::from_secs(86_400);
     let wpc = pool_with(
         1,
-        Options {
-            stop_timeout: Duration::from_millis(20),
-            lost_worker_grace: TEST_TIMEOUT,
-            ..Options::default()
-        },
+        Options::default().stop_timeout(Duration::from_millis(20)).lost_worker_grace(TEST_TIMEOUT),
     );
     let (entered, has_entered) = sync_channel(1);
     wpc.define_async_host_function("h", move |_, (): ()| {
@@ -274,7 +267,7 @@ fn a_stop_cancels_an_async_host_function_without_abandoning_its_worker() {
     .unwrap();
     wpc.define_worker_function("f", calls_h()).unwrap();
     let events = Recorder::new(&wpc);
-    let call = wpc.submit_with::<()>("f", (), &CallOptions::new().time_limit(day)).unwrap();
+    let call = wpc.submit_with::<()>("f", (), &CallOptions::new().timeout(day)).unwrap();
     has_entered.recv_timeout(TEST_TIMEOUT).unwrap();
     wpc.stop_workers();
     assert!(matches!(call.wait(), Err(Error::Stopped { ran: true, .. })));
@@ -342,17 +335,15 @@ fn stuck_at_a_gate(
 
 #[test]
 fn a_host_function_that_keeps_blocking_workers_opens_the_circuit_breaker() {
-    let options = Options {
-        call_timeout: Duration::from_millis(5),
-        lost_worker_grace: Duration::from_millis(1),
-        max_restarts_per_worker: 2,
-        ..immediate_restarts()
-    };
+    let options = immediate_restarts()
+        .call_timeout(Duration::from_millis(5))
+        .lost_worker_grace(Duration::from_millis(1))
+        .max_restarts_per_worker(2);
     let (wpc, gate, _running) = stuck_at_a_gate(2, options);
     let events = Recorder::new(&wpc);
     define_sdk(&wpc, &["add"]);
     // A limit that other calls keep on a busy machine.
-    let long = CallOptions::new().time_limit(TEST_TIMEOUT);
+    let long = CallOptions::new().timeout(TEST_TIMEOUT);
     let adds = || wpc.call_with::<i32>("add", (1, 2), &long).unwrap();
     let mut lost = 0;
     loop {
@@ -378,13 +369,10 @@ fn a_host_function_that_keeps_blocking_workers_opens_the_circuit_breaker() {
 
 #[test]
 fn a_callers_short_limit_and_a_cancel_cost_no_worker_and_are_no_evidence() {
-    let options = Options {
-        lost_worker_grace: Duration::from_millis(1),
-        max_restarts_per_worker: 0,
-        ..immediate_restarts()
-    };
+    let options =
+        immediate_restarts().lost_worker_grace(Duration::from_millis(1)).max_restarts_per_worker(0);
     let (wpc, gate, running) = stuck_at_a_gate(2, options);
-    let limit = CallOptions::new().time_limit(Duration::from_millis(1));
+    let limit = CallOptions::new().timeout(Duration::from_millis(1));
     // Both workers wait in the host function. One caller chose a short limit, the other one cancels.
     while !matches!(wpc.call_with::<()>("f", (), &limit), Err(Error::Timeout { ran: true, .. })) {}
     running.recv_timeout(TEST_TIMEOUT).unwrap();
@@ -393,7 +381,7 @@ fn a_callers_short_limit_and_a_cancel_cost_no_worker_and_are_no_evidence() {
     cancelled.cancel();
     assert_eq!(code(cancelled.wait()), "cancelled");
     // The supervisor checks once a millisecond: a hundred checks are later than the grace.
-    let limit = CallOptions::new().time_limit(Duration::from_millis(100));
+    let limit = CallOptions::new().timeout(Duration::from_millis(100));
     assert_eq!(code(wpc.call_with::<()>("f", (), &limit)), "timeout");
     let restarts =
         || wpc.get_worker_health_states().iter().map(|worker| worker.restart_attempt).sum::<u32>();
@@ -405,15 +393,13 @@ fn a_callers_short_limit_and_a_cancel_cost_no_worker_and_are_no_evidence() {
 
 #[test]
 fn a_worker_is_replaced_if_a_host_function_outlives_a_cancelled_call() {
-    let options = Options {
-        call_timeout: Duration::from_millis(5),
-        lost_worker_grace: Duration::from_millis(1),
-        ..immediate_restarts()
-    };
+    let options = immediate_restarts()
+        .call_timeout(Duration::from_millis(5))
+        .lost_worker_grace(Duration::from_millis(1));
     let (wpc, gate, running) = stuck_at_a_gate(1, options);
     let events = Recorder::new(&wpc);
     define_sdk(&wpc, &["add"]);
-    let limit = CallOptions::new().time_limit(Duration::from_secs(3600));
+    let limit = CallOptions::new().timeout(Duration::from_secs(3600));
     let call = wpc.submit_with::<()>("f", (), &limit).unwrap();
     running.recv_timeout(TEST_TIMEOUT).unwrap();
     let behind = wpc.submit_with::<i32>("add", (1, 2), &limit).unwrap();
@@ -426,12 +412,10 @@ fn a_worker_is_replaced_if_a_host_function_outlives_a_cancelled_call() {
 
 #[test]
 fn an_abandoned_thread_that_ends_late_leaves_the_circuit_breaker_open() {
-    let options = Options {
-        call_timeout: Duration::from_millis(5),
-        lost_worker_grace: Duration::from_millis(1),
-        max_restarts_per_worker: 0,
-        ..immediate_restarts()
-    };
+    let options = immediate_restarts()
+        .call_timeout(Duration::from_millis(5))
+        .lost_worker_grace(Duration::from_millis(1))
+        .max_restarts_per_worker(0);
     let (wpc, gate, running) = stuck_at_a_gate(2, options);
     let events = Recorder::new(&wpc);
     let call = wpc.submit::<()>("f", ()).unwrap();

@@ -13,7 +13,7 @@ use crate::support::*;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use wpc_host::{CallOptions, Limits, Options, WasmModule, WorkerProcedureCall};
+use wpc_host::{CallOptions, Limits, WasmModule, WorkerProcedureCall};
 
 fn hostile(name: &str) -> WasmModule {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -56,7 +56,7 @@ impl Attack {
         let limit = if outcome == "timeout" { Duration::from_millis(50) } else { TEST_TIMEOUT };
         self.run(|wpc, module, here| {
             wpc.define_worker_function("f", module).unwrap();
-            let here = here.clone().time_limit(limit);
+            let here = here.clone().timeout(limit);
             match wpc.call_with::<()>("f", (), &here) {
                 Ok(()) => assert_eq!("value", outcome),
                 Err(error) => assert_eq!(error.code().as_str(), outcome, "{error}"),
@@ -73,7 +73,7 @@ impl Attack {
 
     fn run(self, attack: impl FnOnce(&WorkerProcedureCall, WasmModule, &CallOptions)) {
         let grace = Duration::from_millis(if self.loses_its_worker { 20 } else { 10_000 });
-        let wpc = pool_with(2, Options { lost_worker_grace: grace, ..immediate_restarts() });
+        let wpc = pool_with(2, immediate_restarts().lost_worker_grace(grace));
         // Defined separately, so that each has its own sandbox on each worker.
         define_sdk(&wpc, &["add", "count"]);
         wpc.warm_worker_function("add").unwrap();
@@ -123,7 +123,7 @@ impl Attack {
 }
 
 fn with_memory(bytes: usize) -> impl FnOnce(WasmModule) -> WasmModule {
-    move |module| module.limits(Limits { memory: bytes, ..Limits::default() })
+    move |module| module.limits(Limits::default().memory(bytes))
 }
 
 fn long_constant(wpc: &WorkerProcedureCall) {

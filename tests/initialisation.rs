@@ -41,7 +41,7 @@ fn init_hooks_have_limits_and_checks_like_calls() {
             r#"(func (export "wpc_init") {ty} {body}) (func (export "f") (param i32 i32) (result i64) i64.const 1)"#
         ))
     };
-    let options = CallOptions::new().time_limit(std::time::Duration::from_millis(20));
+    let options = CallOptions::new().timeout(std::time::Duration::from_millis(20));
     wpc.define_worker_function("f", init("(result i64)", "(loop br 0) i64.const 0")).unwrap();
     assert_eq!(code(wpc.call_with::<()>("f", (), &options)), "timeout");
     wpc.define_worker_function("f", init("(result i64)", "i64.const 0")).unwrap();

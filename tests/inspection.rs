@@ -197,12 +197,12 @@ fn limits_and_hash_mismatches_are_reported() {
     };
     let limits = Limits::default;
     assert!(
-        why(module().limits(Limits { memory: 1, ..limits() }))
+        why(module().limits(limits().memory(1)))
             .starts_with("this module starts with 65536 bytes of memory")
     );
-    let few = Limits { table_elements: 9, ..limits() };
+    let few = limits().table_elements(9);
     assert!(why(module().limits(few)).contains("a table of 10 elements"));
-    let small = Limits { module_size: 20, ..limits() };
+    let small = limits().module_size(20);
     assert!(why(module().limits(small)).contains("the limit of 20"));
     assert!(why(module().sha256(Sha256Hash::of(b"other"))).contains("has the wrong SHA-256"));
 }
@@ -215,9 +215,9 @@ fn inspection_fails_only_for_other_bytes_and_invalid_options() {
         assert!(error.to_string().starts_with("this is not WebAssembly"), "{error}");
     }
     let module = wat("(module)");
-    let wrong = Options { max_live_instances: 0, ..Options::default() };
+    let wrong = Options::default().max_live_instances(0);
     assert_eq!(code(module.inspect_with(&wrong)), "invalid_options");
-    let wrong = Limits { compile_time: Duration::ZERO, ..Limits::default() };
+    let wrong = Limits::default().compile_time(Duration::ZERO);
     assert_eq!(code(module.limits(wrong).inspect()), "invalid_options");
 }
 

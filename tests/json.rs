@@ -150,7 +150,7 @@ fn a_module_with_a_false_signature_is_rejected() {
 #[test]
 fn a_json_answer_has_metadata() {
     let wpc = pool(1);
-    let limits = Limits { fuel: Some(1_000), ..Limits::default() };
+    let limits = Limits::default().fuel(1_000);
     let module = wat(r#"(module (func (export "f") (result i32) i32.const 7))"#).limits(limits);
     let hash = wpc.define_worker_function("f", module).unwrap().function_hash_sha1;
     let answer = wpc.submit_json("f", &[], &CallOptions::new()).unwrap().wait().unwrap();

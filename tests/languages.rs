@@ -116,7 +116,7 @@ mod behaviour {
     }
 
     pub(super) fn megabytes_are_reversed_and_memory_is_reused(language: &Guest) {
-        let wpc = language.pool(Limits { memory: 16 << 20, ..Limits::default() }, guest("path"));
+        let wpc = language.pool(Limits::default().memory(16 << 20), guest("path"));
         let bytes: Vec<u8> =
             (0..1 << 20).map(|at: u32| at.to_le_bytes()[at as usize % 3]).collect();
         let reversed: Vec<u8> = bytes.iter().rev().copied().collect();
@@ -213,7 +213,7 @@ mod behaviour {
     }
 
     pub(super) fn calls_do_not_leak_memory(language: &Guest) {
-        let wpc = language.pool(Limits { memory: 4 << 20, ..Limits::default() }, guest("path"));
+        let wpc = language.pool(Limits::default().memory(4 << 20), guest("path"));
         for _ in 0..10_000 {
             assert_eq!(greet(&wpc, "Ada").unwrap(), "Hello, Ada!");
             assert_eq!(title(&wpc, "/todo.txt").unwrap(), "file: todo.txt");

@@ -43,8 +43,7 @@ fn a_stopped_pool_rejects_calls_and_accepts_definitions() {
 
 #[test]
 fn a_stop_interrupts_running_calls_and_answers_queued_ones() {
-    let wpc =
-        pool_with(1, Options { stop_timeout: Duration::from_millis(20), ..Options::default() });
+    let wpc = pool_with(1, Options::default().stop_timeout(Duration::from_millis(20)));
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
     let running = spin(&wpc, &events);
@@ -86,8 +85,7 @@ fn concurrent_stops_and_starts_all_return() {
 
 #[test]
 fn dropping_the_last_handle_interrupts_every_call() {
-    let wpc =
-        pool_with(1, Options { stop_timeout: Duration::from_secs(86_400), ..Options::default() });
+    let wpc = pool_with(1, Options::default().stop_timeout(Duration::from_secs(86_400)));
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
     let call = spin(&wpc, &events);
@@ -97,11 +95,9 @@ fn dropping_the_last_handle_interrupts_every_call() {
 
 #[test]
 fn dropping_the_last_handle_does_not_wait_for_blocked_embedder_code() {
-    let options = Options {
-        stop_timeout: Duration::from_secs(86_400),
-        lost_worker_grace: Duration::from_millis(1),
-        ..Options::default()
-    };
+    let options = Options::default()
+        .stop_timeout(Duration::from_secs(86_400))
+        .lost_worker_grace(Duration::from_millis(1));
     let wpc = pool_with(1, options);
     let (gate, running) = define_blocking(&wpc, "f", Limits::default());
     let call = wpc.submit::<()>("f", ()).unwrap();
@@ -200,7 +196,7 @@ fn warming_instantiates_a_sandbox_on_every_worker() {
 #[test]
 fn a_warmed_function_has_its_own_fuel_in_its_first_call() {
     let wpc = pool_with(1, immediate_restarts());
-    let limits = wpc_host::Limits { fuel: Some(100_000), ..wpc_host::Limits::default() };
+    let limits = wpc_host::Limits::default().fuel(100_000);
     wpc.define_worker_function("add", guest("sdk").limits(limits)).unwrap();
     wpc.warm_worker_function("add").unwrap();
     let options = wpc_host::CallOptions::new().fuel(3);

@@ -71,7 +71,7 @@ fn invalid_arguments_are_rejected_before_the_function_is_called() {
         }
     }
     let wpc = pool(1);
-    let limits = Limits { arguments: 10, ..Limits::default() };
+    let limits = Limits::default().arguments(10);
     for name in ["count", "join", "fails"] {
         wpc.define_worker_function(name, guest("sdk").export(name).limits(limits.clone())).unwrap();
     }
@@ -151,11 +151,11 @@ fn limits_apply_and_a_failure_affects_only_its_function() {
     let wpc = pool(1);
     wpc.define_worker_module(spinner()).unwrap();
     wpc.define_worker_function("count", counter()).unwrap();
-    let fuel = Limits { fuel: Some(1_000), ..Limits::default() };
+    let fuel = Limits::default().fuel(1_000);
     wpc.define_worker_function("burns", spinner().export("spins").limits(fuel)).unwrap();
     let mut here = wpc.local_worker();
     assert_eq!(count(&mut here), 1);
-    let limit = CallOptions::new().time_limit(Duration::from_millis(20));
+    let limit = CallOptions::new().timeout(Duration::from_millis(20));
     assert_eq!(code(here.call_with::<()>("spins", (), &limit)), "timeout");
     assert_eq!(here.call::<i32>("quick", ()).unwrap(), 7);
     assert_eq!(code(here.call::<()>("burns", ())), "out_of_fuel");
@@ -164,11 +164,7 @@ fn limits_apply_and_a_failure_affects_only_its_function() {
 
 #[test]
 fn a_function_with_an_open_circuit_breaker_here_is_called_on_the_pool() {
-    let options = Options {
-        max_restarts_per_worker: 0,
-        restart_jitter: Duration::ZERO,
-        ..Options::default()
-    };
+    let options = Options::default().max_restarts_per_worker(0).restart_jitter(Duration::ZERO);
     let wpc = pool_with(1, options);
     let module = wat(r#"(module (global $n (mut i32) (i32.const 0))
         (func (export "f") (param $fails i32) (result i32)
@@ -207,8 +203,7 @@ fn events_and_log_lines_name_the_local_worker() {
 
 #[test]
 fn a_stop_waits_for_a_local_call_and_then_interrupts_it() {
-    let wpc =
-        pool_with(1, Options { stop_timeout: Duration::from_millis(1), ..Options::default() });
+    let wpc = pool_with(1, Options::default().stop_timeout(Duration::from_millis(1)));
     wpc.define_worker_module(spinner()).unwrap();
     let events = Recorder::new(&wpc);
     let mut here = wpc.local_worker();

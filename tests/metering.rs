@@ -16,7 +16,7 @@ const UNITS_OF_A_LAP: u64 = 6;
 const TRAP: &str = "(drop (i32.div_u (i32.const 1) (i32.const 0)))";
 
 fn metered() -> Limits {
-    Limits { fuel: Some(FUEL), ..Limits::default() }
+    Limits::default().fuel(FUEL)
 }
 
 /// Calls the function and returns its outcome and its fuel.
@@ -43,7 +43,7 @@ fn a_loop_that_its_limit_interrupts_reports_what_it_used() {
         r#"(module (func (export "f") (param i32) (loop (local.set 0 (i32.const 1)) (br 0))))"#,
     );
     wpc.define_worker_function("f", module.limits(metered())).unwrap();
-    let options = CallOptions::new().time_limit(Duration::from_millis(50));
+    let options = CallOptions::new().timeout(Duration::from_millis(50));
     let (result, fuel) = wpc.submit_with::<()>("f", (1,), &options).unwrap().wait_metered();
     assert_eq!(code(result), "timeout");
     // The call runs for at least one epoch tick, which uses about 100 times as much.

@@ -181,7 +181,7 @@ fn maps_run_out() {
         config.allocation_strategy(wasmtime::InstanceAllocationStrategy::Pooling(pool));
         others.push(wasmtime::Engine::new(&config).unwrap());
     }
-    let small = || Options { max_live_instances: 8, ..Options::default() };
+    let small = || Options::default().max_live_instances(8);
     let first = working_pool(small(), 1).unwrap();
     let mut pools = Vec::new();
     let refused = loop {
@@ -225,16 +225,14 @@ fn many_pools() {
 fn little_address_space() {
     let text = limited(working_pool(Options::default(), 1), OsResource::AddressSpace);
     assert!(text.contains("ulimit -v") && text.contains("of 8192 MiB are in use"), "{text}");
-    let options = Options { max_live_instances: 1, ..Options::default() };
+    let options = Options::default().max_live_instances(1);
     working_pool(options, 1).unwrap();
 }
 
 fn stacks_without_space() {
-    let wpc = WorkerProcedureCall::new(Options {
-        max_live_instances: 1000,
-        max_wasm_stack: 64 << 20,
-        ..Options::default()
-    });
+    let wpc = WorkerProcedureCall::new(
+        Options::default().max_live_instances(1000).max_wasm_stack(64 << 20),
+    );
     let wpc = wpc.unwrap();
     let refused = wpc.start_workers(200).map(|()| wpc.clone());
     limited(refused, OsResource::AddressSpace);
@@ -294,7 +292,7 @@ fn few_descriptors() {
 fn few_threads() {
     let mut pools = Vec::new();
     let refused = loop {
-        match working_pool(Options { max_live_instances: 8, ..Options::default() }, 2) {
+        match working_pool(Options::default().max_live_instances(8), 2) {
             Ok(wpc) => pools.push(wpc),
             Err(error) => break Err(error),
         }
@@ -334,7 +332,7 @@ fn files_of_guests() {
     let wpc = WorkerProcedureCall::new(Options::default()).unwrap();
     wpc.start_workers(1).unwrap();
     let module = WasmModule::new(wat::parse_str(OPENS).unwrap())
-        .limits(Limits { open_files: 1000, ..Limits::default() })
+        .limits(Limits::default().open_files(1000))
         .grant_wasi(Wasi::new().read_directory("/", "/"));
     wpc.define_worker_function("opens", module).unwrap();
     assert_eq!(wpc.call::<i32>("opens", (8,)).unwrap(), 0);

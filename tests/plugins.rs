@@ -170,7 +170,7 @@ fn a_c_library_compresses_and_restores() {
 #[test]
 fn decompression_bombs_and_damaged_data_are_rejected_within_little_memory() {
     // An eighth of the size that the bomb would decompress to.
-    let wpc = with_compression(Limits { memory: 8 << 20, ..Limits::default() });
+    let wpc = with_compression(Limits::default().memory(8 << 20));
     // Sixteen frames of 4 MiB each.
     let frame = wpc.call::<Vec<u8>>("compress", (vec![0_u8; 4 << 20], 3)).unwrap();
     let bomb = frame.repeat(16);

@@ -39,10 +39,10 @@ fn calls_can_be_isolated_and_sandboxes_recycled() {
     };
     wpc.define_worker_function("count", guest("sdk").isolate_calls()).unwrap();
     assert_eq!(counts(3), [1, 1, 1]);
-    let limits = Limits { recycle_after_calls: Some(2), ..Limits::default() };
+    let limits = Limits::default().recycle_after_calls(2);
     wpc.define_worker_function("count", guest("sdk").limits(limits)).unwrap();
     assert_eq!(counts(5), [1, 2, 1, 2, 1]);
-    let limits = Limits { recycle_after_calls: Some(0), ..Limits::default() };
+    let limits = Limits::default().recycle_after_calls(0);
     assert_eq!(
         code(wpc.define_worker_function("count", guest("sdk").limits(limits))),
         "invalid_options"
@@ -52,7 +52,7 @@ fn calls_can_be_isolated_and_sandboxes_recycled() {
 #[test]
 fn a_sandbox_that_grew_past_its_threshold_is_recycled() {
     let wpc = pool(1);
-    let limits = Limits { recycle_past_memory: Some(2 << 20), ..Limits::default() };
+    let limits = Limits::default().recycle_past_memory(2 << 20);
     let module = wat(r#"(module (memory 1)
         (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
         (func (export "size") (result i32) memory.size))"#);
@@ -65,4 +65,18 @@ fn a_sandbox_that_grew_past_its_threshold_is_recycled() {
     );
     assert_eq!(wpc.call::<i32>("grow", (100,)).unwrap(), 11);
     assert_eq!(wpc.call::<i32>("size", ()).unwrap(), 1);
+}
+
+#[test]
+fn isolation_and_limits_can_be_chosen_in_any_order() {
+    let module = || guest("sdk");
+    let limits = || Limits::default().memory(2 << 20);
+    let wpc = pool(1);
+    wpc.define_worker_function("first", module().export("count").isolate_calls().limits(limits()))
+        .unwrap();
+    wpc.define_worker_function("last", module().export("count").limits(limits()).isolate_calls())
+        .unwrap();
+    for name in ["first", "last", "first", "last"] {
+        assert_eq!(wpc.call::<u64>(name, ()).unwrap(), 1, "{name}");
+    }
 }

@@ -62,7 +62,7 @@ fn calls_with_affinity_wait_for_their_worker_although_others_are_idle() {
     let behind: Vec<PendingCall<i32>> =
         (0..3).map(|_| wpc.submit_with("quick", (), &options).unwrap()).collect();
     // When the supervisor ends this call, it has checked the queue of the stuck worker.
-    let looked = CallOptions::new().affinity("key").time_limit(Duration::from_millis(20));
+    let looked = CallOptions::new().affinity("key").timeout(Duration::from_millis(20));
     let result = pollster::block_on(wpc.submit_with::<i32>("quick", (), &looked).unwrap());
     assert!(matches!(result, Err(Error::Timeout { ran: false, .. })), "{result:?}");
     assert!(behind.iter().all(|call| !call.is_answered()));
@@ -74,7 +74,7 @@ fn calls_with_affinity_wait_for_their_worker_although_others_are_idle() {
 
 #[test]
 fn at_saturation_a_caller_may_wait_for_capacity() {
-    let wpc = pool_with(1, Options { max_pending_calls_per_worker: 1, ..Options::default() });
+    let wpc = pool_with(1, Options::default().max_pending_calls_per_worker(1));
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
     let spinning = spin(&wpc, &events);
@@ -82,7 +82,7 @@ fn at_saturation_a_caller_may_wait_for_capacity() {
     let waiting: Vec<PendingCall<i32>> = (0..20)
         .map(|_| wpc.submit_with("quick", (), &CallOptions::new().wait_for_room()).unwrap())
         .collect();
-    let short = CallOptions::new().wait_for_room().time_limit(Duration::from_millis(5));
+    let short = CallOptions::new().wait_for_room().timeout(Duration::from_millis(5));
     let result = pollster::block_on(wpc.submit_with::<i32>("quick", (), &short).unwrap());
     assert!(matches!(result, Err(Error::Timeout { ran: false, .. })), "{result:?}");
     spinning.cancel();
@@ -93,8 +93,7 @@ fn at_saturation_a_caller_may_wait_for_capacity() {
 
 #[test]
 fn the_overflow_queue_is_bounded() {
-    let options =
-        Options { max_pending_calls_per_worker: 1, max_waiting_calls: 2, ..Options::default() };
+    let options = Options::default().max_pending_calls_per_worker(1).max_waiting_calls(2);
     let wpc = pool_with(1, options);
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
@@ -111,7 +110,7 @@ fn the_overflow_queue_is_bounded() {
 
 #[test]
 fn a_cancelled_call_frees_its_slot_although_its_worker_is_stuck() {
-    let wpc = pool_with(1, Options { max_pending_calls_per_worker: 2, ..Options::default() });
+    let wpc = pool_with(1, Options::default().max_pending_calls_per_worker(2));
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
     let spinning = spin(&wpc, &events);
@@ -135,7 +134,7 @@ fn a_cancelled_call_frees_its_slot_although_its_worker_is_stuck() {
 
 #[test]
 fn no_call_is_rejected_while_there_is_capacity() {
-    let wpc = pool_with(4, Options { max_pending_calls_per_worker: 2, ..Options::default() });
+    let wpc = pool_with(4, Options::default().max_pending_calls_per_worker(2));
     wpc.define_worker_module(spinner()).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..8 {
@@ -181,8 +180,7 @@ fn a_call_with_affinity_does_not_delay_others_behind_a_stuck_worker() {
 
 #[test]
 fn cancelled_calls_free_their_slots_in_a_queue() {
-    let options =
-        Options { max_pending_calls_per_worker: 100, max_waiting_calls: 10, ..Options::default() };
+    let options = Options::default().max_pending_calls_per_worker(100).max_waiting_calls(10);
     let wpc = pool_with(1, options);
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();

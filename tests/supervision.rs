@@ -6,12 +6,10 @@ use wpc_host::{CallOptions, Error, EventDetails, HealthState, Limits, Options, P
 
 /// Options with restart delays that are longer than a test.
 fn long_restarts() -> Options {
-    Options {
-        restart_base_delay: Duration::from_secs(3600),
-        restart_max_delay: Duration::from_secs(3600),
-        hold_cool_down: Duration::from_secs(3600),
-        ..Options::default()
-    }
+    Options::default()
+        .restart_base_delay(Duration::from_secs(3600))
+        .restart_max_delay(Duration::from_secs(3600))
+        .hold_cool_down(Duration::from_secs(3600))
 }
 
 #[test]
@@ -39,7 +37,7 @@ fn a_function_in_backoff_does_not_affect_other_functions() {
     assert_eq!(wpc.call::<u64>("count", ()).unwrap(), 2);
 
     // Calls of the function wait, up to their own time limit.
-    let options = CallOptions::new().time_limit(Duration::from_millis(5));
+    let options = CallOptions::new().timeout(Duration::from_millis(5));
     let result = pollster::block_on(wpc.submit_with::<()>("f", (), &options).unwrap());
     assert!(matches!(result, Err(Error::Timeout { ran: false, .. })), "{result:?}");
     let installed = |name: &str| {
@@ -64,8 +62,7 @@ fn calls_go_to_other_workers_during_backoff() {
 #[test]
 fn calls_that_wait_for_a_restart_are_served_afterwards() {
     let delay = Duration::from_millis(20);
-    let options =
-        Options { restart_base_delay: delay, restart_max_delay: delay, ..Options::default() };
+    let options = Options::default().restart_base_delay(delay).restart_max_delay(delay);
     let wpc = pool_with(1, options);
     wpc.define_worker_function("f", traps_until_calm()).unwrap();
     assert_eq!(code(wpc.call::<()>("f", ())), "trap");
@@ -101,7 +98,7 @@ fn an_open_circuit_breaker_closes_by_redefinition_revival_or_trial() {
         eventually(|| code(wpc.call::<()>("f", ())) == "held");
         wpc.define_worker_constant("calm", &()).unwrap();
     };
-    let wpc = pool_with(2, Options { restart_on_failure: false, ..long_restarts() });
+    let wpc = pool_with(2, long_restarts().restart_on_failure(false));
     wpc.define_worker_function("f", traps_until_calm()).unwrap();
     hold(&wpc);
     wpc.define_worker_function("f", traps_until_calm()).unwrap();
@@ -113,10 +110,7 @@ fn an_open_circuit_breaker_closes_by_redefinition_revival_or_trial() {
     wpc.call::<()>("f", ()).unwrap();
 
     let cool_down = Duration::from_millis(10);
-    let wpc = pool_with(
-        1,
-        Options { restart_on_failure: false, hold_cool_down: cool_down, ..long_restarts() },
-    );
+    let wpc = pool_with(1, long_restarts().restart_on_failure(false).hold_cool_down(cool_down));
     let events = Recorder::new(&wpc);
     wpc.define_worker_function("f", traps_until_calm()).unwrap();
     assert_eq!(code(wpc.call::<()>("f", ())), "trap");
@@ -139,7 +133,7 @@ fn a_timeout_does_not_interrupt_another_running_call() {
     wpc.define_worker_module(spinner()).unwrap();
     let patient = spin(&wpc, &events);
     for _ in 0..5 {
-        let options = CallOptions::new().time_limit(Duration::from_millis(5));
+        let options = CallOptions::new().timeout(Duration::from_millis(5));
         assert_eq!(code(wpc.call_with::<()>("spins", (), &options)), "timeout");
         wpc.revive_worker_function("spins").unwrap();
         assert!(!patient.is_answered(), "the deadline applies to one call only");
@@ -180,7 +174,7 @@ fn a_panicked_worker_is_replaced_and_its_queue_is_redispatched() {
 #[test]
 fn an_unresponsive_worker_is_reported_as_restarting_until_it_is_replaced() {
     failing_subscriber::install();
-    let wpc = pool_with(2, Options { restart_jitter: Duration::ZERO, ..long_restarts() });
+    let wpc = pool_with(2, long_restarts().restart_jitter(Duration::ZERO));
     let events = Recorder::new(&wpc);
     wpc.define_worker_function("f", failing_subscriber::logs("panic the host")).unwrap();
     assert_eq!(code(wpc.call::<()>("f", ())), "worker_lost");
@@ -197,11 +191,8 @@ fn an_unresponsive_worker_is_reported_as_restarting_until_it_is_replaced() {
 #[test]
 fn an_unresponsive_worker_is_abandoned_after_its_limit_and_grace() {
     failing_subscriber::install();
-    let wpc = pool_with(
-        1,
-        Options { lost_worker_grace: Duration::from_millis(20), ..immediate_restarts() },
-    );
-    let limits = Limits { time: Some(Duration::from_millis(300)), ..Limits::default() };
+    let wpc = pool_with(1, immediate_restarts().lost_worker_grace(Duration::from_millis(20)));
+    let limits = Limits::default().timeout(Duration::from_millis(300));
     let logs = failing_subscriber::logs("block the host").limits(limits);
     wpc.define_worker_function("f", logs).unwrap();
     define_sdk(&wpc, &["add"]);
@@ -227,7 +218,7 @@ fn an_unresponsive_worker_is_abandoned_after_its_limit_and_grace() {
 #[test]
 fn a_worker_that_keeps_failing_is_not_restarted_and_calls_are_rejected_at_once() {
     failing_subscriber::install();
-    let wpc = pool_with(1, Options { max_restarts_per_worker: 0, ..immediate_restarts() });
+    let wpc = pool_with(1, immediate_restarts().max_restarts_per_worker(0));
     let events = Recorder::new(&wpc);
     wpc.define_worker_function("f", failing_subscriber::logs("panic the host")).unwrap();
     assert_eq!(code(wpc.call::<()>("f", ())), "worker_lost");
@@ -249,11 +240,8 @@ fn a_worker_that_keeps_failing_is_not_restarted_and_calls_are_rejected_at_once()
 #[test]
 fn an_exhausted_worker_is_restarted_after_its_cool_down() {
     failing_subscriber::install();
-    let options = Options {
-        max_restarts_per_worker: 0,
-        hold_cool_down: Duration::from_millis(1),
-        ..immediate_restarts()
-    };
+    let options =
+        immediate_restarts().max_restarts_per_worker(0).hold_cool_down(Duration::from_millis(1));
     let wpc = pool_with(1, options);
     let events = Recorder::new(&wpc);
     define_sdk(&wpc, &["add"]);
@@ -268,14 +256,14 @@ fn an_exhausted_worker_is_restarted_after_its_cool_down() {
 fn limits_chosen_by_a_caller_do_not_count_as_failures_of_the_function() {
     let wpc = pool_with(1, immediate_restarts());
     wpc.define_worker_module(spinner()).unwrap();
-    let limits = Limits { fuel: Some(1_000_000), ..Limits::default() };
+    let limits = Limits::default().fuel(1_000_000);
     let counts = wat(r#"(module (func (export "counts") (param i32) (result i32) (local i32)
         (loop (br_if 0 (i32.lt_u
             (local.tee 1 (i32.add (local.get 1) (i32.const 1))) (local.get 0))))
         (local.get 1)))"#);
     wpc.define_worker_function("counts", counts.limits(limits)).unwrap();
     for _ in 0..10 {
-        let short = CallOptions::new().time_limit(Duration::from_millis(1));
+        let short = CallOptions::new().timeout(Duration::from_millis(1));
         assert_eq!(code(wpc.call_with::<()>("spins", (), &short)), "timeout");
         let little = CallOptions::new().fuel(100);
         assert_eq!(code(wpc.call_with::<i32>("counts", (1_000,), &little)), "out_of_fuel");
@@ -292,15 +280,15 @@ fn limits_chosen_by_a_caller_do_not_count_as_failures_of_the_function() {
 /// One worker has more calls than it can run in their time limits: some time out in its queue, some shortly after their start.
 #[test]
 fn calls_that_time_out_because_they_waited_do_not_count_as_failures_of_the_function() {
-    let wpc = pool_with(1, Options { max_restarts_per_worker: 0, ..long_restarts() });
-    let limits = Limits { time: Some(Duration::from_millis(400)), ..Limits::default() };
+    let wpc = pool_with(1, long_restarts().max_restarts_per_worker(0));
+    let limits = Limits::default().timeout(Duration::from_millis(400));
     wpc.define_worker_module(spinner().limits(limits)).unwrap();
     let is_late = |call: PendingCall<()>| match call.wait() {
         Err(Error::Timeout { ran, .. }) => ran,
         other => panic!("{other:?}"),
     };
     loop {
-        let shorter = CallOptions::new().time_limit(Duration::from_millis(300));
+        let shorter = CallOptions::new().timeout(Duration::from_millis(300));
         let first = wpc.submit_with::<()>("spins", (), &shorter).unwrap();
         let behind = [(); 5].map(|()| wpc.submit::<()>("spins", ()).unwrap());
         assert!(is_late(first));
@@ -327,7 +315,7 @@ fn functions_of_one_module_share_a_sandbox_and_a_queued_call_names_the_failure()
     let wpc = pool_with(1, long_restarts());
     wpc.define_worker_module(siblings()).unwrap();
     assert_eq!(code(wpc.call::<()>("traps", ())), "trap");
-    let limit = CallOptions::new().time_limit(Duration::from_millis(20));
+    let limit = CallOptions::new().timeout(Duration::from_millis(20));
     let error = wpc.call_with::<i32>("good", (), &limit).unwrap_err();
     let Error::Timeout { ran: false, cause: Some(cause), .. } = &error else { panic!("{error}") };
     assert!(cause.contains("\"traps\""), "{cause}");

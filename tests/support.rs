@@ -126,12 +126,10 @@ pub(crate) fn pool_with(workers: usize, options: Options) -> WorkerProcedureCall
 
 /// Options with which failed sandboxes restart without delay.
 pub(crate) fn immediate_restarts() -> Options {
-    Options {
-        restart_base_delay: Duration::from_nanos(1),
-        restart_max_delay: Duration::from_nanos(1),
-        restart_jitter: Duration::ZERO,
-        ..Options::default()
-    }
+    Options::default()
+        .restart_base_delay(Duration::from_nanos(1))
+        .restart_max_delay(Duration::from_nanos(1))
+        .restart_jitter(Duration::ZERO)
 }
 
 /// The events of a pool, in order.

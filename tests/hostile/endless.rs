@@ -81,7 +81,7 @@ fn long_body(length: usize) -> Vec<u8> {
 
 #[test]
 fn a_module_that_takes_too_long_to_compile_is_rejected() {
-    let limits = Limits { compile_time: Duration::from_millis(1), ..Limits::default() };
+    let limits = Limits::default().compile_time(Duration::from_millis(1));
     let module = WasmModule::new(long_body(20_000)).limits(limits);
     attack_by(module).rejected_with("compile_timeout");
 }

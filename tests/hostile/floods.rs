@@ -3,7 +3,7 @@
 use super::{attack, hostile, long_constant};
 use crate::support::{Recorder, code, define_sdk, immediate_restarts, pool_with, wat};
 use std::time::Duration;
-use wpc_host::{CallOptions, Capability, Limits, Options, Output, Wasi, WasmModule};
+use wpc_host::{CallOptions, Capability, Limits, Output, Wasi, WasmModule};
 
 /// A guest that calls this import 40,000 times without a loop.
 fn flood(module: &str, import: &str, ty: &str, arguments: &str, drops: &str) -> WasmModule {
@@ -44,11 +44,11 @@ fn wasi_print_flood() {
 
 #[test]
 fn an_allowed_flood_of_log_lines_is_split_and_drops_events() {
-    let wpc = pool_with(1, Options { max_waiting_events: 8, ..immediate_restarts() });
+    let wpc = pool_with(1, immediate_restarts().max_waiting_events(8));
     let events = Recorder::new(&wpc);
-    let limits = Limits { log: usize::MAX, ..Limits::default() };
+    let limits = Limits::default().log(usize::MAX);
     wpc.define_worker_function("f", hostile("log-flood").limits(limits)).unwrap();
-    let options = CallOptions::new().time_limit(Duration::from_millis(300));
+    let options = CallOptions::new().timeout(Duration::from_millis(300));
     assert_eq!(code(wpc.call_with::<()>("f", (), &options)), "timeout");
     let line = events.wait_for_name("guest_log");
     let wpc_host::EventDetails::GuestLog { message, .. } = line.details else {
@@ -99,7 +99,7 @@ const WASI: &str = "wasi_snapshot_preview1";
 #[test]
 fn a_flood_of_calls_to_any_import_ends_at_its_time_limit() {
     // The longest floods would take seconds: more than the grace after which a worker is replaced.
-    let options = Options { lost_worker_grace: Duration::from_secs(1), ..immediate_restarts() };
+    let options = immediate_restarts().lost_worker_grace(Duration::from_secs(1));
     let wpc = pool_with(2, options);
     wpc.define_worker_constant("K", &vec![7_u8; 1 << 20]).unwrap();
     wpc.define_host_function("nothing", |_, (): ()| Ok::<_, String>(())).unwrap();
@@ -112,10 +112,10 @@ fn a_flood_of_calls_to_any_import_ends_at_its_time_limit() {
     for name in offered.split(", ") {
         assert!(FLOODS.iter().any(|flood| flood.1 == name), "{name} is not in FLOODS");
     }
-    let limit = CallOptions::new().time_limit(Duration::from_millis(1));
+    let limit = CallOptions::new().timeout(Duration::from_millis(1));
     for (module, name, ty, arguments, results) in FLOODS {
         let flood = flood(module, name, ty, arguments, &"drop ".repeat(results))
-            .limits(Limits { log: usize::MAX, ..Limits::default() })
+            .limits(Limits::default().log(usize::MAX))
             .grant(Capability::Random)
             .grant(Capability::Clock)
             .grant_host_function("nothing")

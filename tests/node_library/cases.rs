@@ -63,8 +63,7 @@ fn an_undefined_function_cannot_be_called() {
 
 #[test]
 fn a_call_that_exceeds_its_time_limit_is_rejected() {
-    let wpc =
-        pool_with(1, Options { call_timeout: Duration::from_millis(300), ..Options::default() });
+    let wpc = pool_with(1, Options::default().call_timeout(Duration::from_millis(300)));
     define_sdk(&wpc, &["spins"]);
     let Err(Error::Timeout { limit, ran, .. }) = wpc.call::<()>("spins", ()) else {
         panic!("the call should time out")
@@ -245,7 +244,7 @@ fn parallel_calls_are_balanced_by_least_in_flight() {
 
 #[test]
 fn calls_are_rejected_when_every_worker_is_saturated() {
-    let wpc = pool_with(2, Options { max_pending_calls_per_worker: 2, ..Options::default() });
+    let wpc = pool_with(2, Options::default().max_pending_calls_per_worker(2));
     wpc.define_worker_function("spins", spinner()).unwrap();
     let calls: Vec<PendingCall<()>> = (0..4).map(|_| wpc.submit("spins", ()).unwrap()).collect();
     let Err(Error::Saturated { function, limit }) = wpc.call::<()>("spins", ()) else {
@@ -256,7 +255,7 @@ fn calls_are_rejected_when_every_worker_is_saturated() {
         call.cancel();
         assert_eq!(code(call.wait()), "cancelled");
     }
-    let options = CallOptions::new().time_limit(Duration::from_secs(1)).wait_for_room();
+    let options = CallOptions::new().timeout(Duration::from_secs(1)).wait_for_room();
     let result = wpc.call_with::<()>("spins", (), &options);
     assert!(
         matches!(result, Err(Error::Timeout { ran: true, .. })),

@@ -9,7 +9,7 @@ use wpc_host::{CallOptions, Error, HealthState, Options, PendingCall};
 fn a_worker_recovers_after_its_only_call_timed_out() {
     let wpc = pool(1);
     define_sdk(&wpc, &["spins", "add"]);
-    let options = CallOptions::new().time_limit(Duration::from_millis(5));
+    let options = CallOptions::new().timeout(Duration::from_millis(5));
     assert_eq!(code(wpc.call_with::<()>("spins", (), &options)), "timeout");
     assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
     // The function that timed out restarts too, after its backoff.
@@ -17,7 +17,7 @@ fn a_worker_recovers_after_its_only_call_timed_out() {
         code(wpc.call_with::<()>(
             "spins",
             (),
-            &CallOptions::new().time_limit(Duration::from_millis(500))
+            &CallOptions::new().timeout(Duration::from_millis(500))
         )),
         "timeout"
     );
@@ -34,9 +34,9 @@ fn a_worker_recovers_after_its_only_call_timed_out() {
 #[test]
 fn a_time_limit_interrupts_the_work_and_stop_does_not_wait_for_it() {
     let forever = Duration::from_secs(86_400);
-    let wpc = pool_with(1, Options { stop_timeout: forever, ..Options::default() });
+    let wpc = pool_with(1, Options::default().stop_timeout(forever));
     define_sdk(&wpc, &["spins", "add"]);
-    let options = CallOptions::new().time_limit(Duration::from_millis(5));
+    let options = CallOptions::new().timeout(Duration::from_millis(5));
     assert_eq!(code(wpc.call_with::<()>("spins", (), &options)), "timeout");
     assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3, "the thread keeps serving");
     wpc.stop_workers();
@@ -87,7 +87,7 @@ fn a_workers_restarts_are_counted_from_its_last_answer() {
 #[test]
 fn replacing_a_worker_does_not_leak_another() {
     failing_subscriber::install();
-    let wpc = pool_with(2, Options { max_restarts_per_worker: 100, ..immediate_restarts() });
+    let wpc = pool_with(2, immediate_restarts().max_restarts_per_worker(100));
     let events = Recorder::new(&wpc);
     wpc.define_worker_function("f", failing_subscriber::logs("panic the host")).unwrap();
     define_sdk(&wpc, &["add"]);
@@ -200,12 +200,10 @@ fn a_definition_made_during_start_is_installed_on_every_worker() {
 
 #[test]
 fn errors_have_codes_and_every_invalid_option_is_reported_at_once() {
-    let options = Options {
-        call_timeout: Duration::ZERO,
-        max_pending_calls_per_worker: 0,
-        restart_base_delay: Duration::from_secs(10),
-        ..Options::default()
-    };
+    let options = Options::default()
+        .call_timeout(Duration::ZERO)
+        .max_pending_calls_per_worker(0)
+        .restart_base_delay(Duration::from_secs(10));
     let Err(Error::InvalidOptions { problems }) = wpc_host::WorkerProcedureCall::new(options)
     else {
         panic!("they should be rejected")
@@ -221,11 +219,11 @@ fn errors_have_codes_and_every_invalid_option_is_reported_at_once() {
 
 #[test]
 fn a_failed_start_does_not_wait_for_the_stop_timeout() {
-    let wpc = stopped(Options {
-        start_timeout: Duration::from_nanos(1),
-        stop_timeout: Duration::from_secs(86_400),
-        ..Options::default()
-    });
+    let wpc = stopped(
+        Options::default()
+            .start_timeout(Duration::from_nanos(1))
+            .stop_timeout(Duration::from_secs(86_400)),
+    );
     // All 64 threads may be up before the timeout is checked, so try again.
     let cause = loop {
         match wpc.start_workers(64) {

@@ -52,7 +52,7 @@ fn open_files_are_limited() {
     let folder = Folder::new("hoard");
     folder.put("a.txt", "");
     let wpc = pool_with(1, immediate_restarts());
-    let limits = Limits { open_files: 5, ..Limits::default() };
+    let limits = Limits::default().open_files(5);
     wpc.define_worker_module(tool(everything(&folder)).limits(limits)).unwrap();
     let error = wpc.call::<u32>("hoard", ("/data/a.txt",)).unwrap_err();
     assert!(matches!(error, Error::TooManyOpenFiles { limit: 5, .. }), "{error}");

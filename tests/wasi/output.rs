@@ -65,7 +65,7 @@ fn output_counts_towards_the_log_limit() {
     let folder = Folder::new("flood");
     let (sender, _written) = channel();
     for output in [Output::events(), Output::writer(Channel(sender))] {
-        let limits = Limits { log: 10_000, ..Limits::default() };
+        let limits = Limits::default().log(10_000);
         let wpc = pool_with(1, immediate_restarts());
         wpc.define_worker_module(tool(everything(&folder).stdout(output)).limits(limits)).unwrap();
         let error = wpc.call::<()>("print_text", ("x".repeat(20_000),)).unwrap_err();
@@ -101,7 +101,7 @@ fn a_call_that_waits_for_a_writer_ends_at_its_time_limit() {
     wpc.define_worker_module(tool(everything(&folder).stderr(output))).unwrap();
     let blocked = wpc.submit::<()>("complain", ("first",)).unwrap();
     assert_eq!(written.recv_timeout(TEST_TIMEOUT).unwrap(), b"first");
-    let limit = CallOptions::new().time_limit(Duration::from_millis(30));
+    let limit = CallOptions::new().timeout(Duration::from_millis(30));
     let error = wpc.call_with::<()>("complain", ("second",), &limit).unwrap_err();
     assert_eq!(error.code().as_str(), "timeout", "{error}");
     release.send(()).unwrap();
@@ -162,7 +162,7 @@ fn output_during_instantiation_counts_for_the_first_call() {
         (func (export "f") (param i32 i32) (result i64)
             (call $log (i32.const 2) (i32.const 0) (i32.const 500)) (pack 16 1))"#,
     );
-    let limits = Limits { log: 1_000, ..Limits::default() };
+    let limits = Limits::default().log(1_000);
     wpc.define_worker_function("f", module.limits(limits)).unwrap();
     let error = wpc.call::<()>("f", ()).unwrap_err();
     assert!(matches!(error, Error::LogLimit { limit: 1_000, .. }), "{error}");

@@ -30,7 +30,7 @@ fn sleeping_ends_with_the_call() {
     let folder = Folder::new("sleep");
     let wpc = pool_of_tools(everything(&folder));
     assert!(wpc.call::<u64>("sleep_for", (5_u64,)).unwrap() >= 5);
-    let options = CallOptions::new().time_limit(Duration::from_millis(50));
+    let options = CallOptions::new().timeout(Duration::from_millis(50));
     let error = wpc.call_with::<u64>("sleep_for", (u64::from(u32::MAX),), &options).unwrap_err();
     assert_eq!(error.code().as_str(), "timeout");
     let call = wpc.submit::<u64>("sleep_for", (u64::from(u32::MAX),)).unwrap();

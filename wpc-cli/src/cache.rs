@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
 impl Cache {
     /// The default options of a pool, with this compile cache.
     pub(crate) fn options(&self) -> Result<Options, Failure> {
-        Ok(Options { compile_cache: self.folder()?, ..Options::default() })
+        Ok(Options::default().compile_cache(self.folder()?))
     }
 
     /// The folder; `None` if caching is disabled.
@@ -54,7 +54,7 @@ fn default_folder() -> Option<PathBuf> {
     // Without a home folder the command probably runs as a service, and does not cache.
     let folder = etcetera::choose_base_strategy().ok()?.cache_dir().join("wpc");
     // A pool creates the folder and checks that it can be trusted. A pool that is not started has no threads.
-    let options = Options { compile_cache: Some(folder.clone()), ..Options::default() };
+    let options = Options::default().compile_cache(folder.clone());
     match WorkerProcedureCall::new(options) {
         Ok(_) => Some(folder),
         Err(error) => {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use wpc_host::{ExportInformation, ModuleInformation, Options, TypeInformation};
+use wpc_host::{ExportInformation, ModuleInformation, TypeInformation};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -46,10 +46,10 @@ fn inspect(
 ) -> Result<ModuleInformation, Failure> {
     let mut limits = arguments.limits.limits();
     // Checked as a limit of the definition, because no call is made.
-    limits.time = arguments.limits.time_limit().or(limits.time);
+    limits.timeout = arguments.limits.timeout().or(limits.timeout);
     let options = cache.options()?;
     let max_wasm_stack = arguments.limits.pool_stack(options.max_wasm_stack);
-    let options = Options { max_wasm_stack, ..options };
+    let options = options.max_wasm_stack(max_wasm_stack);
     let module = module_file::read(file, &limits)?.limits(limits);
     Ok(module.inspect_with(&options)?)
 }

@@ -6,7 +6,7 @@ use wpc_host::Limits;
 
 /// Each field of [`Limits`] with its option.
 pub(crate) const OPTIONS: [(&str, &str); 14] = [
-    ("time", "--timeout"),
+    ("timeout", "--timeout"),
     ("fuel", "--fuel"),
     ("memory", "--memory"),
     ("table_elements", "--table-elements"),
@@ -72,29 +72,27 @@ pub(crate) struct LimitOptions {
 
 impl LimitOptions {
     pub(crate) fn limits(&self) -> Limits {
-        let defaults = Limits::default();
-        // All fields are listed, so that a new field of the library fails to compile until it has an option.
-        Limits {
-            // Passed with each call instead; see `time_limit`.
-            time: defaults.time,
-            fuel: self.fuel,
-            memory: self.memory.map_or(defaults.memory, bytes),
-            table_elements: self.table_elements.unwrap_or(defaults.table_elements),
-            stack: self.stack.map(bytes),
-            instances: self.instances.unwrap_or(defaults.instances),
-            open_files: self.open_files.unwrap_or(defaults.open_files),
-            arguments: self.arguments_limit.map_or(defaults.arguments, bytes),
-            result: self.result_limit.map_or(defaults.result, bytes),
-            module_size: self.module_size.map_or(defaults.module_size, bytes),
-            log: self.log_limit.map_or(defaults.log, bytes),
-            compile_time: self.compile_time.unwrap_or(defaults.compile_time),
-            recycle_after_calls: self.recycle_after_calls,
-            recycle_past_memory: self.recycle_past_memory.map(bytes),
-        }
+        // The time limit is passed with each call instead; see `timeout`.
+        let mut limits = Limits::default();
+        let set = |field: &mut usize, value: Option<ByteSize>| *field = value.map_or(*field, bytes);
+        set(&mut limits.memory, self.memory);
+        set(&mut limits.arguments, self.arguments_limit);
+        set(&mut limits.result, self.result_limit);
+        set(&mut limits.module_size, self.module_size);
+        set(&mut limits.log, self.log_limit);
+        limits.table_elements = self.table_elements.unwrap_or(limits.table_elements);
+        limits.instances = self.instances.unwrap_or(limits.instances);
+        limits.open_files = self.open_files.unwrap_or(limits.open_files);
+        limits.compile_time = self.compile_time.unwrap_or(limits.compile_time);
+        limits.fuel = self.fuel;
+        limits.stack = self.stack.map(bytes);
+        limits.recycle_after_calls = self.recycle_after_calls;
+        limits.recycle_past_memory = self.recycle_past_memory.map(bytes);
+        limits
     }
 
     /// The time limit of a call, if it was given.
-    pub(crate) fn time_limit(&self) -> Option<Duration> {
+    pub(crate) fn timeout(&self) -> Option<Duration> {
         self.timeout
     }
 
@@ -105,7 +103,8 @@ impl LimitOptions {
 
     /// Whether a limit was given that belongs to the definition instead of the call.
     pub(crate) fn has_limit_of_definition(&self) -> bool {
-        let chosen = Limits { fuel: None, ..self.limits() };
+        let mut chosen = self.limits();
+        chosen.fuel = None;
         chosen != Limits::default()
     }
 
@@ -119,4 +118,39 @@ impl LimitOptions {
 
 fn bytes(size: ByteSize) -> usize {
     usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        limits: LimitOptions,
+    }
+
+    #[test]
+    fn every_limit_of_the_library_has_an_option() {
+        let shown = format!("{:#?}", Limits::default());
+        let fields = shown.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(": "));
+        let fields: Vec<&str> = fields.map(|(field, _)| field).collect();
+        assert_eq!(fields, OPTIONS.map(|(field, _)| field));
+    }
+
+    #[test]
+    fn every_option_sets_its_limit() {
+        for (field, option) in OPTIONS.iter().filter(|(field, _)| *field != "timeout") {
+            let value = if *field == "compile_time" { "7s" } else { "77777" };
+            let limits = Command::parse_from(["wpc", option, value]).limits.limits();
+            let default = format!("{:#?}", Limits::default());
+            let shown = format!("{limits:#?}");
+            let changed =
+                shown.lines().filter(|line| line.starts_with("    ") && line.ends_with(','));
+            let mut changed = changed.filter(|line| !default.contains(line) && line.contains(": "));
+            assert!(changed.all(|line| line.trim().starts_with(field)), "{option}: {shown}");
+            assert_ne!(shown, default, "{option}");
+        }
+    }
 }

@@ -68,7 +68,7 @@ The manifest, with paths relative to its folder:
   [functions.greet]          # by name; add `export` if the module's export has another name
   file = \"greeter.wasm\"
   grants = [\"clock\"]         # as for `wpc call --grant`, except stdin
-  limits = { time = \"1s\", memory = \"16 MiB\", fuel = 1000000 }
+  limits = { timeout = \"1s\", memory = \"16 MiB\", fuel = 1000000 }
   isolated = true            # a fresh sandbox for each call
   [modules.tools]            # every function of a module
   file = \"tools.wasm\"

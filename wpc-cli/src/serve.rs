@@ -261,7 +261,7 @@ fn submit(
     let id = call.id.map_or(NO_ID, RawValue::get);
     let mut options = CallOptions::new().wait_for_room();
     if let Some(timeout) = call.timeout {
-        options = options.time_limit(timeout);
+        options = options.timeout(timeout);
     }
     if let Some(fuel) = call.fuel {
         options = options.fuel(fuel);

@@ -179,6 +179,9 @@
     )
 )]
 
+#[macro_use]
+mod setters;
+
 mod call;
 mod capability;
 #[cfg(wpc_model)]

@@ -12,9 +12,12 @@ use std::time::Duration;
 /// use std::time::Duration;
 /// use wpc_host::Options;
 ///
-/// let options = Options { call_timeout: Duration::from_secs(5), ..Options::default() };
+/// let options = Options::default().call_timeout(Duration::from_secs(5));
 /// ```
+///
+/// Each field has a method of the same name that sets it. Future versions may add fields.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Options {
     /// How long a call may take from its acceptance to its answer, including waiting, unless the call or the function's
     /// definition sets another limit. Default 30 s.
@@ -103,6 +106,27 @@ impl Default for Options {
 pub(crate) const MAX_DURATION: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 impl Options {
+    setters! {
+        call_timeout: Duration,
+        start_timeout: Duration,
+        stop_timeout: Duration,
+        lost_worker_grace: Duration,
+        restart_on_failure: bool,
+        max_restarts_per_worker: u32,
+        restart_base_delay: Duration,
+        restart_max_delay: Duration,
+        restart_jitter: Duration,
+        restart_jitter_seed: u64 => Some,
+        hold_cool_down: Duration,
+        max_pending_calls_per_worker: usize,
+        max_waiting_calls: usize,
+        max_live_instances: u32,
+        max_wasm_stack: usize,
+        compile_cache: impl Into<Option<PathBuf>> => Into::into,
+        failure_severities: FailureSeverities,
+        max_waiting_events: usize,
+    }
+
     /// Checks every option.
     ///
     /// # Errors
@@ -162,11 +186,11 @@ impl Options {
 /// use std::time::Duration;
 /// use wpc_host::CallOptions;
 ///
-/// let options = CallOptions::new().time_limit(Duration::from_millis(50)).affinity("user-17");
+/// let options = CallOptions::new().timeout(Duration::from_millis(50)).affinity("user-17");
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct CallOptions {
-    pub(crate) time_limit: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     pub(crate) fuel: Option<u64>,
     pub(crate) pin: Option<FunctionHash>,
     pub(crate) affinity: Option<u64>,
@@ -183,8 +207,8 @@ impl CallOptions {
     /// How long the call may take from its acceptance to its answer, including waiting. Zero and more than a year are
     /// refused with [`Error::InvalidCallOptions`].
     #[must_use]
-    pub fn time_limit(mut self, limit: Duration) -> Self {
-        self.time_limit = Some(limit);
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
         self
     }
 

@@ -19,8 +19,7 @@ use wpc_host::{CallOptions, Error, FinishedCall, Limits, Options, WasmModule};
 
 /// The module of a plug-in with its grants and limits; `None` for an unknown plug-in.
 fn plugin(name: &str, bytes: Vec<u8>) -> Option<WasmModule> {
-    let limits =
-        Limits { memory: 32 << 20, time: Some(Duration::from_secs(2)), ..Limits::default() };
+    let limits = Limits::default().memory(32 << 20).timeout(Duration::from_secs(2));
     let module = WasmModule::new(bytes).limits(limits);
     match name {
         // Takes and returns text; needs no grant.
@@ -118,7 +117,7 @@ async fn call(
     Json(arguments): Json<Vec<Value>>,
 ) -> Result<Json<Value>, Refused> {
     let timeout = query.get("timeout_ms").copied().unwrap_or(1_000).clamp(1, 2_000);
-    let options = CallOptions::new().time_limit(Duration::from_millis(timeout));
+    let options = CallOptions::new().timeout(Duration::from_millis(timeout));
     let call = application.wpc.submit_json(&function, &arguments, &options).map_err(Refused)?;
     call.await.map(Json).map_err(Refused)
 }
@@ -165,11 +164,11 @@ async fn main() -> anyhow::Result<()> {
         std::fs::read(&path).with_context(|| format!("cannot read {path}"))
     };
 
-    let wpc = WorkerProcedureCall::new(Options {
-        // How long running requests may take to finish when the application stops.
-        stop_timeout: Duration::from_secs(5),
-        ..Options::default()
-    })?;
+    let wpc = WorkerProcedureCall::new(
+        Options::default()
+            // How long running requests may take to finish when the application stops.
+            .stop_timeout(Duration::from_secs(5)),
+    )?;
     define_database(&wpc)?;
     wpc.define_worker_constant("REDACT_PATTERNS", &[r"\w+@\w+\.\w+"][..])?;
     wpc.define_worker_dependency_async("markdown", read("markdown")?).await?;

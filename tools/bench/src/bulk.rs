@@ -27,7 +27,7 @@ pub(crate) fn print() -> Result<()> {
 
 /// The time from the limit until the worker answers the next call, for each fresh sandbox.
 fn measure(name: &str, second: &str, mib: u32) -> Result<Vec<Duration>> {
-    let wpc = WorkerProcedureCall::new(Options { max_live_instances: 4, ..Options::default() })?;
+    let wpc = WorkerProcedureCall::new(Options::default().max_live_instances(4))?;
     // Three times in a row, because a fast machine finishes a single one before the limit.
     let instruction = format!("({name} (i32.const 0) ({second}) (local.get $size))").repeat(3);
     let module = wat::parse_str(format!(
@@ -38,11 +38,11 @@ fn measure(name: &str, second: &str, mib: u32) -> Result<Vec<Duration>> {
         2 * mib * 16,
         mib << 20,
     ))?;
-    let limits = Limits { memory: 2 << 30, ..Limits::default() };
+    let limits = Limits::default().memory(2 << 30);
     let module = WasmModule::new(module).limits(limits).isolate_calls();
     wpc.define_worker_module(module)?;
     wpc.start_workers(1)?;
-    let limit = CallOptions::new().time_limit(LIMIT);
+    let limit = CallOptions::new().timeout(LIMIT);
     (0..ROUNDS)
         .map(|_| {
             let begun = Instant::now();

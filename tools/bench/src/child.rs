@@ -134,7 +134,7 @@ fn resident_by_function(guests: &Guests) -> Result<f64> {
 fn start_up(guests: &Guests, modules: u32, cache: Option<PathBuf>) -> Result<f64> {
     let copies: Vec<_> = (0..modules).map(|at| never_seen(&guests.sdk, at.into())).collect();
     let begun = Instant::now();
-    let wpc = WorkerProcedureCall::new(Options { compile_cache: cache, ..Options::default() })?;
+    let wpc = WorkerProcedureCall::new(Options::default().compile_cache(cache))?;
     for (at, copy) in copies.into_iter().enumerate() {
         wpc.define_worker_function(&format!("add{at}"), WasmModule::new(copy).export("add"))?;
     }

@@ -33,11 +33,11 @@ impl Guests {
     }
 
     pub(crate) fn pool(&self, workers: usize) -> Result<WorkerProcedureCall> {
-        let wpc = WorkerProcedureCall::new(Options {
-            restart_base_delay: Duration::from_nanos(1),
-            restart_jitter: Duration::ZERO,
-            ..Options::default()
-        })?;
+        let wpc = WorkerProcedureCall::new(
+            Options::default()
+                .restart_base_delay(Duration::from_nanos(1))
+                .restart_jitter(Duration::ZERO),
+        )?;
         for function in ["add", "echo_bytes"] {
             wpc.define_worker_function(function, self.sdk.as_slice())?;
         }

@@ -23,7 +23,7 @@ static POOL: LazyLock<WorkerProcedureCall> = LazyLock::new(|| {
 fuzz_target!(|input: (u8, Vec<u8>)| {
     let (function, bytes) = input;
     let function = FUNCTIONS[usize::from(function) % FUNCTIONS.len()];
-    let options = CallOptions::new().time_limit(Duration::from_secs(5));
+    let options = CallOptions::new().timeout(Duration::from_secs(5));
     let result = POOL.call_with::<Vec<u8>>(function, Raw(&bytes), &options);
     let is_allowed = matches!(
         result,

@@ -17,13 +17,14 @@ fuzz_target!(|input: (wasm_smith::Module, Vec<u8>)| {
         return;
     }
     let fuel = (arguments.len() % 2 == 0).then_some(1 << 40);
-    let limits = Limits { memory: 4 << 20, table_elements: 1000, fuel, ..Limits::default() };
+    let mut limits = Limits::default().memory(4 << 20).table_elements(1000);
+    limits.fuel = fuel;
     let module = WasmModule::new(module.to_bytes())
         .limits(limits)
         .grant(Capability::Random)
         .grant(Capability::Clock);
     let Ok(functions) = POOL.define_worker_module(module) else { return };
-    let options = CallOptions::new().time_limit(Duration::from_millis(100));
+    let options = CallOptions::new().timeout(Duration::from_millis(100));
     for function in functions.iter().take(8) {
         let _ = POOL.call_with::<Vec<u8>>(&function.name, (&arguments,), &options);
         let _ = POOL.call_with::<i64>(&function.name, (1_i32, 2_i64, 0.5_f32), &options);

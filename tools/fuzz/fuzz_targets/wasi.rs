@@ -138,12 +138,12 @@ fuzz_target!(|program: Program| {
         .stderr(Output::discard())
         .write_directory(&*FOLDER, "/data");
     let module = WasmModule::new(wat::parse_str(&text).expect("the text should parse"))
-        .limits(Limits { log: 1 << 16, ..Limits::default() })
+        .limits(Limits::default().log(1 << 16))
         .grant_wasi(wasi)
         .grant(Capability::Clock)
         .grant(Capability::Random);
     POOL.define_worker_function("f", module).expect("the module has every grant");
-    let options = CallOptions::new().time_limit(Duration::from_millis(50));
+    let options = CallOptions::new().timeout(Duration::from_millis(50));
     let result = POOL.call_with::<()>("f", (), &options);
     let is_allowed = matches!(
         result,

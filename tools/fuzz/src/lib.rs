@@ -5,13 +5,7 @@ use wpc_host::{Options, WorkerProcedureCall};
 
 /// A pool with one worker whose failed sandboxes restart at once, up to `restarts` times in a row.
 pub fn pool(restarts: u32) -> WorkerProcedureCall {
-    let wpc = WorkerProcedureCall::new(Options {
-        max_restarts_per_worker: restarts,
-        restart_base_delay: Duration::from_nanos(1),
-        restart_max_delay: Duration::from_nanos(1),
-        restart_jitter: Duration::ZERO,
-        ..Options::default()
-    })
+    let wpc = WorkerProcedureCall::new(Options::default().max_restarts_per_worker(restarts).restart_base_delay(Duration::from_nanos(1)).restart_max_delay(Duration::from_nanos(1)).restart_jitter(Duration::ZERO))
     .expect("the options are valid");
     wpc.start_workers(1).expect("a worker starts");
     wpc

@@ -31,12 +31,12 @@ impl Gate {
 /// abandoned.
 pub(crate) fn stops(duration: Duration) -> Result<Usage> {
     const WORKERS: usize = 32;
-    let wpc = WorkerProcedureCall::new(Options {
-        stop_timeout: Duration::from_millis(1),
-        lost_worker_grace: Duration::from_millis(1),
-        max_live_instances: 256,
-        ..Options::default()
-    })?;
+    let wpc = WorkerProcedureCall::new(
+        Options::default()
+            .stop_timeout(Duration::from_millis(1))
+            .lost_worker_grace(Duration::from_millis(1))
+            .max_live_instances(256),
+    )?;
     let gate = Gate::default();
     let its_own = gate.clone();
     wpc.define_host_function("blocks", move |_, (): ()| {
@@ -80,14 +80,14 @@ pub(crate) fn stops(duration: Duration) -> Result<Usage> {
 /// Guests that call the host many times without a loop. All must end at their time limit.
 pub(crate) fn floods(duration: Duration) -> Result<Usage> {
     const CALLS: usize = 100_000;
-    let wpc = WorkerProcedureCall::new(Options {
-        lost_worker_grace: Duration::from_millis(500),
-        max_restarts_per_worker: u32::MAX,
-        restart_base_delay: Duration::from_nanos(1),
-        restart_max_delay: Duration::from_nanos(1),
-        restart_jitter: Duration::ZERO,
-        ..Options::default()
-    })?;
+    let wpc = WorkerProcedureCall::new(
+        Options::default()
+            .lost_worker_grace(Duration::from_millis(500))
+            .max_restarts_per_worker(u32::MAX)
+            .restart_base_delay(Duration::from_nanos(1))
+            .restart_max_delay(Duration::from_nanos(1))
+            .restart_jitter(Duration::ZERO),
+    )?;
     wpc.define_worker_constant("K", &vec![7_u8; 1 << 20])?;
     wpc.define_host_function("nothing", |_, (): ()| Ok::<_, String>(()))?;
     let place = "(i32.const 0) (i32.const 1) (i32.const 16) (i32.const 0x200000)";
@@ -127,7 +127,7 @@ pub(crate) fn floods(duration: Duration) -> Result<Usage> {
                 (memory (export "memory") 64) (data (i32.const 0) "K")
                 (func (export "f") {calls}))"#
         ))?;
-        let limits = Limits { log: usize::MAX, ..Limits::default() };
+        let limits = Limits::default().log(usize::MAX);
         let wasm = WasmModule::new(wasm)
             .grant_host_function("nothing")
             .grant_wasi(wpc_host::Wasi::minimal())
@@ -161,7 +161,7 @@ pub(crate) fn floods(duration: Duration) -> Result<Usage> {
 /// Calls these functions concurrently and repeatedly, and returns how many calls ended at their time limit.
 fn flood(wpc: &WorkerProcedureCall, names: &[&str], duration: Duration) -> Result<u64> {
     let (end, mut timeouts) = (Instant::now() + duration, 0);
-    let limit = CallOptions::new().time_limit(Duration::from_millis(50));
+    let limit = CallOptions::new().timeout(Duration::from_millis(50));
     while Instant::now() < end {
         let submit = |name: &&str| wpc.submit_with::<()>(name, (), &limit);
         for call in names.iter().map(submit).collect::<Vec<_>>() {

@@ -93,25 +93,25 @@ fn returns(number: u32) -> Result<WasmModule> {
 
 impl Scene {
     pub(crate) fn new(seed: u64) -> Result<Self> {
-        let wpc = WorkerProcedureCall::new(Options {
-            call_timeout: Duration::from_secs(20),
-            stop_timeout: Duration::from_millis(100),
-            lost_worker_grace: Duration::from_millis(20),
-            max_pending_calls_per_worker: 64,
-            restart_base_delay: Duration::from_millis(1),
-            restart_max_delay: Duration::from_millis(20),
-            restart_jitter: Duration::from_millis(1),
-            restart_jitter_seed: Some(seed),
-            hold_cool_down: Duration::from_millis(50),
-            max_restarts_per_worker: 20,
-            ..Options::default()
-        })?;
+        let wpc = WorkerProcedureCall::new(
+            Options::default()
+                .call_timeout(Duration::from_secs(20))
+                .stop_timeout(Duration::from_millis(100))
+                .lost_worker_grace(Duration::from_millis(20))
+                .max_pending_calls_per_worker(64)
+                .restart_base_delay(Duration::from_millis(1))
+                .restart_max_delay(Duration::from_millis(20))
+                .restart_jitter(Duration::from_millis(1))
+                .restart_jitter_seed(seed)
+                .hold_cool_down(Duration::from_millis(50))
+                .max_restarts_per_worker(20),
+        )?;
         wpc.define_worker_dependency("dep", returns(0)?)?;
         wpc.define_worker_function("current", returns(0)?)?;
         wpc.define_worker_function("linked", wat(LINKED)?.export("get"))?;
         wpc.define_worker_constant("NUMBER", &0_i32)?;
         wpc.define_worker_function("constant", wat(CONSTANT)?)?;
-        let limits = Limits { memory: 2 << 20, ..Limits::default() };
+        let limits = Limits::default().memory(2 << 20);
         wpc.define_worker_module(wat(MISCHIEF)?.limits(limits).grant_host_function("block"))?;
         wpc.define_host_function("block", |context, (): ()| {
             // Longer than the time limit and the grace, so that the worker is abandoned.
@@ -227,7 +227,7 @@ impl Scene {
         tally: &mut Tally,
     ) -> Result<()> {
         let cancels = way.cancels();
-        let options = CallOptions::new().time_limit(if kind == "spin" || kind == "lose" {
+        let options = CallOptions::new().timeout(if kind == "spin" || kind == "lose" {
             SHORT
         } else {
             20 * SHORT

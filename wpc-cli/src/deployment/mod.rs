@@ -66,7 +66,7 @@ impl Deployment {
         host_functions: &BTreeMap<String, Fake>,
     ) -> Result<Self, Failure> {
         let (options, workers) = manifest.chosen(source)?;
-        let options = Options { compile_cache: cache.folder()?, ..options };
+        let options = options.compile_cache(cache.folder()?);
         let wpc = WorkerProcedureCall::new(options.clone())?;
         wpc.on_worker_event(listener).map_err(|error| {
             Failure::machine(format!("failed to start the event thread: {error}"))

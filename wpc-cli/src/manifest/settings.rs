@@ -30,21 +30,24 @@ macro_rules! durations_and_sizes {
 
         impl $name {
             /// The configured values, and defaults for the rest.
-            #[allow(clippy::needless_update, reason = "one of the two structs has fields that are set elsewhere")]
             pub(crate) fn chosen(&self) -> $target {
-                let defaults = $target::default();
-                $target {
-                    $($duration: self.$duration.unwrap_or(defaults.$duration),)*
-                    $($optional: self.$optional.or(defaults.$optional),)*
-                    $($size: self.$size.map_or(defaults.$size, bytes),)*
-                    $($optional_size: self.$optional_size.map(bytes).or(defaults.$optional_size),)*
-                    $($plain: self.$plain.unwrap_or(defaults.$plain),)*
-                    $($optional_plain: self.$optional_plain.or(defaults.$optional_plain),)*
-                    ..defaults
-                }
+                let mut chosen = $target::default();
+                $(set(&mut chosen.$duration, self.$duration);)*
+                $(set(&mut chosen.$optional, self.$optional.map(Some));)*
+                $(set(&mut chosen.$size, self.$size.map(bytes));)*
+                $(set(&mut chosen.$optional_size, self.$optional_size.map(bytes).map(Some));)*
+                $(set(&mut chosen.$plain, self.$plain);)*
+                $(set(&mut chosen.$optional_plain, self.$optional_plain.map(Some));)*
+                chosen
             }
         }
     };
+}
+
+fn set<T>(field: &mut T, configured: Option<T>) {
+    if let Some(value) = configured {
+        *field = value;
+    }
 }
 
 fn bytes(size: ByteSize) -> usize {
@@ -75,7 +78,7 @@ durations_and_sizes! {
     /// The `limits` of an entry: the library's limits by their names.
     EntryLimits for Limits {
         durations { compile_time }
-        optional_durations { time }
+        optional_durations { timeout }
         sizes { memory, arguments, result, module_size, log }
         optional_sizes { stack, recycle_past_memory }
         plain { table_elements: usize, instances: usize, open_files: usize }

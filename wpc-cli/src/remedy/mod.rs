@@ -146,8 +146,8 @@ fn pool_option(field: &str, interface: Interface) -> String {
 /// The interface's name of a method of `CallOptions`.
 fn call_option(field: &str, interface: Interface) -> String {
     match (field, interface) {
-        ("time_limit", Manifest) => "`timeout` in the call".to_owned(),
-        ("time_limit", Options) => "`--timeout`".to_owned(),
+        ("timeout", Manifest) => "`timeout` in the call".to_owned(),
+        ("timeout", Options) => "`--timeout`".to_owned(),
         (_, Manifest) => format!("`{field}` in the call"),
         (_, Options) => format!("`--{}`", field.replace('_', "-")),
     }

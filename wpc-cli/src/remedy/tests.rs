@@ -13,7 +13,7 @@ fn remedies() -> Vec<Remedy> {
     let settings = [
         Setting::Options("max_live_instances"),
         Setting::CallOptions("fuel"),
-        Setting::CallOptions("time_limit"),
+        Setting::CallOptions("timeout"),
     ];
     let limits = limit_options::OPTIONS.map(|(field, _)| Setting::Limits(field));
     let raise = settings.into_iter().chain(limits).map(|setting| Remedy::Raise(vec![setting]));

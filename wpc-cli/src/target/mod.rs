@@ -169,14 +169,13 @@ impl Target {
     fn pool_options(&self, cache: &Cache, outstanding: usize) -> Result<Options, Failure> {
         /// The maximum for a pool.
         const MAX_INSTANCES: usize = 10_000;
-        let defaults = cache.options()?;
+        let mut options = cache.options()?;
         let instances = usize::from(self.workers).saturating_mul(self.dependencies.len() + 1);
-        Ok(Options {
-            max_live_instances: u32::try_from(instances.min(MAX_INSTANCES)).unwrap_or(u32::MAX),
-            max_wasm_stack: self.limits.pool_stack(defaults.max_wasm_stack),
-            max_waiting_calls: defaults.max_waiting_calls.max(outstanding),
-            ..defaults
-        })
+        options.max_live_instances =
+            u32::try_from(instances.min(MAX_INSTANCES)).unwrap_or(u32::MAX);
+        options.max_wasm_stack = self.limits.pool_stack(options.max_wasm_stack);
+        options.max_waiting_calls = options.max_waiting_calls.max(outstanding);
+        Ok(options)
     }
 
     /// A valid function name derived from the export's name, which may be any string.
@@ -238,8 +237,8 @@ impl Target {
         // A manifest has its own time limits.
         let default = self.manifest.is_none().then_some(TIME_LIMIT);
         let mut options = CallOptions::new();
-        if let Some(limit) = self.limits.time_limit().or(default) {
-            options = options.time_limit(limit);
+        if let Some(limit) = self.limits.timeout().or(default) {
+            options = options.timeout(limit);
         }
         if let Some(fuel) = self.limits.fuel().filter(|_| self.manifest.is_some()) {
             options = options.fuel(fuel);

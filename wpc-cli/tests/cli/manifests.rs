@@ -33,7 +33,7 @@ fn calls_and_answers_are_json_lines() {
             [functions.label]
             file = "{guests}/function1.wasm"
             export = "WPCFunction1"
-            limits = {{ time = "5s", memory = "16 MiB" }}
+            limits = {{ timeout = "5s", memory = "16 MiB" }}
             [modules.tools]
             file = "{}"
             "#,

@@ -17,14 +17,17 @@ const MIN_STACK: usize = 16 * 1024;
 /// ```
 /// use wpc_host::Limits;
 ///
-/// let limits = Limits { memory: 16 << 20, fuel: Some(1_000_000), ..Limits::default() };
+/// let limits = Limits::default().memory(16 << 20).fuel(1_000_000);
 /// ```
+///
+/// Each field has a method of the same name that sets it. Future versions may add fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// The maximum time of a call from its acceptance to its answer. Default `None`: the pool's
     /// [`call_timeout`](crate::Options::call_timeout). Reaching it counts as a failure of the function only if the function
     /// ran for that time, except for up to an eighth of it and 10 ms: the time that a call waits in a queue does not count.
-    pub time: Option<Duration>,
+    pub timeout: Option<Duration>,
     /// The maximum fuel of a call: about one unit per operator, one per byte of `memory.fill` and `memory.copy`, taken
     /// before they begin, and one per element of a table operation. Instantiating the sandbox for the call counts. The
     /// same work uses the same fuel. If a call traps or is interrupted, up to
@@ -70,7 +73,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            time: None,
+            timeout: None,
             fuel: None,
             memory: 256 << 20,
             table_elements: MAX_TABLE_ELEMENTS,
@@ -89,6 +92,23 @@ impl Default for Limits {
 }
 
 impl Limits {
+    setters! {
+        timeout: impl Into<Option<Duration>> => Into::into,
+        fuel: u64 => Some,
+        memory: usize,
+        table_elements: usize,
+        stack: usize => Some,
+        instances: usize,
+        open_files: usize,
+        arguments: usize,
+        result: usize,
+        module_size: usize,
+        log: usize,
+        compile_time: Duration,
+        recycle_after_calls: u64 => Some,
+        recycle_past_memory: usize => Some,
+    }
+
     /// The problems of these limits, one item each, which name the definition by `what`.
     pub(crate) fn problems(&self, what: &str, max_wasm_stack: usize) -> Vec<String> {
         let mut problems = Vec::new();
@@ -105,9 +125,9 @@ impl Limits {
                 "`Limits::table_elements` of {what} must be at most {MAX_TABLE_ELEMENTS}"
             ));
         }
-        if self.time.is_some_and(|time| time.is_zero() || time > MAX_DURATION) {
+        if self.timeout.is_some_and(|timeout| timeout.is_zero() || timeout > MAX_DURATION) {
             problems.push(format!(
-                "`Limits::time` of {what} must be greater than zero and at most one year"
+                "`Limits::timeout` of {what} must be greater than zero and at most one year"
             ));
         }
         if self.compile_time.is_zero() || self.compile_time > MAX_DURATION {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 ///
 /// let module = WasmModule::new(std::fs::read("resize.wasm")?)
 ///     .export("resize")
-///     .limits(Limits { memory: 64 << 20, ..Limits::default() })
+///     .limits(Limits::default().memory(64 << 20))
 ///     .grant(Capability::Clock);
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -33,6 +33,7 @@ pub struct WasmModule {
     pub(crate) grants: Grants,
     pub(crate) has_canonical_nans: bool,
     pub(crate) has_separate_sandboxes: bool,
+    pub(crate) isolates_calls: bool,
 }
 
 impl WasmModule {
@@ -48,6 +49,7 @@ impl WasmModule {
             grants: Grants::default(),
             has_canonical_nans: false,
             has_separate_sandboxes: false,
+            isolates_calls: false,
         }
     }
 
@@ -127,11 +129,11 @@ impl WasmModule {
         self
     }
 
-    /// Gives every call its own sandbox with fresh state. This sets [`Limits::recycle_after_calls`] to 1, so set other
-    /// limits first.
+    /// Gives every call its own sandbox with fresh state, as [`Limits::recycle_after_calls`] does with 1. It takes
+    /// precedence over that limit.
     #[must_use]
     pub fn isolate_calls(mut self) -> Self {
-        Arc::make_mut(&mut self.limits).recycle_after_calls = Some(1);
+        self.isolates_calls = true;
         self
     }
 

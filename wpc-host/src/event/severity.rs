@@ -24,7 +24,7 @@ pub enum Severity {
 /// use wpc_host::{FailureSeverities, Options, Severity};
 ///
 /// let severities = FailureSeverities::new().guest_error(Severity::Warn);
-/// let options = Options { failure_severities: severities, ..Options::default() };
+/// let options = Options::default().failure_severities(severities);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

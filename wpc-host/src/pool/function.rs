@@ -121,7 +121,7 @@ impl<P: Parameters, R: DeserializeOwned + wpc_abi::Schema + 'static> Function<P,
     /// # wpc.define_worker_function("spin", wat::parse_str(r#"(module (func (export "spin") (loop br 0)))"#)?)?;
     /// # wpc.start_workers(1)?;
     /// let spin = wpc.function::<(), ()>("spin")?;
-    /// let limit = CallOptions::new().time_limit(Duration::from_millis(20));
+    /// let limit = CallOptions::new().timeout(Duration::from_millis(20));
     /// assert!(matches!(spin.call_with((), &limit), Err(Error::Timeout { .. })));
     /// # Ok(()) }
     /// ```

@@ -135,7 +135,7 @@ pub(crate) fn prepare<'a>(
     options: &CallOptions,
 ) -> Result<(&'a Arc<Definition>, Duration), Error> {
     let definition = check(pool, function, options)?;
-    let limit = options.time_limit.or(definition.limits.time);
+    let limit = options.timeout.or(definition.limits.timeout);
     Ok((definition, limit.unwrap_or(pool.options.call_timeout)))
 }
 
@@ -156,7 +156,7 @@ pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<Vec<PendingC
         return Err(Error::NotRunning);
     }
     let definition = check(pool, function, &CallOptions::new())?;
-    let time_limit = definition.limits.time.unwrap_or(pool.options.call_timeout);
+    let time_limit = definition.limits.timeout.unwrap_or(pool.options.call_timeout);
     let workers = pool.workers.load_full();
     let calls: Vec<_> = workers
         .iter()
@@ -205,8 +205,8 @@ fn check<'a>(
     let invalid = |problem: &str| {
         Err(Error::InvalidCallOptions { function: name(), problem: problem.to_owned() })
     };
-    if options.time_limit.is_some_and(|limit| limit.is_zero() || limit > MAX_DURATION) {
-        return invalid("`CallOptions::time_limit` must be longer than zero and at most one year");
+    if options.timeout.is_some_and(|limit| limit.is_zero() || limit > MAX_DURATION) {
+        return invalid("`CallOptions::timeout` must be longer than zero and at most one year");
     }
     if options.fuel.is_some() && definition.limits.fuel.is_none() {
         return invalid(

@@ -79,7 +79,7 @@ impl WorkerProcedureCall {
     /// # let folder = std::env::temp_dir().join("wpc-documentation");
     /// use wpc_host::{Options, WorkerProcedureCall};
     ///
-    /// let options = Options { compile_cache: Some(folder), ..Options::default() };
+    /// let options = Options::default().compile_cache(folder);
     /// let wpc = WorkerProcedureCall::new(options)?;
     /// wpc.define_worker_module(wat::parse_str(r#"(module (func (export "nothing")))"#)?)?;
     /// let usage = wpc.get_compile_cache_usage().ok_or("the pool has no compile cache")?;

@@ -64,7 +64,9 @@ impl Group {
     ) -> Result<Self, Error> {
         let mut limits = Arc::clone(&source.limits);
         // A WASI command can run only once in a sandbox.
-        if functions.iter().any(|(_, at)| module.exports[*at].convention == Convention::Command) {
+        let is_command =
+            |(_, at): &(_, usize)| module.exports[*at].convention == Convention::Command;
+        if source.isolates_calls || functions.iter().any(is_command) {
             Arc::make_mut(&mut limits).recycle_after_calls = Some(1);
         }
         let wasi = source.grants.open_wasi(&what)?;

@@ -74,7 +74,7 @@ impl Thread {
         let function = self.pool.registry.function(&call.function);
         let own = match function.as_ref().map(|function| &function.definition) {
             Some(Ok(definition)) if definition.generation == call.generation => {
-                definition.limits.time.unwrap_or(self.pool.options.call_timeout)
+                definition.limits.timeout.unwrap_or(self.pool.options.call_timeout)
             }
             // The definition was replaced. Its limit is gone, and its failures are not counted any more.
             _ => call.time_limit,

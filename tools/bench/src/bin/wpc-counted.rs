@@ -14,7 +14,7 @@ fn main() -> Result<()> {
     let rounds: i32 = rounds.parse().context("ROUNDS must be a number")?;
     let wasm = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/wasm/sdk.wasm");
     // Each instance reserves gigabytes of address space, and the default number exceeds what valgrind has.
-    let wpc = WorkerProcedureCall::new(Options { max_live_instances: 8, ..Options::default() })?;
+    let wpc = WorkerProcedureCall::new(Options::default().max_live_instances(8))?;
     for function in ["add", "echo_bytes"] {
         wpc.define_worker_function(function, std::fs::read(&wasm)?)?;
     }

@@ -23,11 +23,11 @@ fn calls(outstanding: usize) -> u32 {
 }
 
 fn pool(guests: &Guests, workers: usize) -> Result<(WorkerProcedureCall, Add)> {
-    let wpc = WorkerProcedureCall::new(Options {
-        // All calls may be queued for one worker.
-        max_pending_calls_per_worker: 10_000,
-        ..Options::default()
-    })?;
+    let wpc = WorkerProcedureCall::new(
+        Options::default()
+            // All calls may be queued for one worker.
+            .max_pending_calls_per_worker(10_000),
+    )?;
     wpc.define_worker_function("add", guests.sdk.as_slice())?;
     wpc.start_workers(workers)?;
     wpc.warm_worker_function("add")?;

@@ -33,7 +33,7 @@ const LIMIT: Duration = Duration::from_millis(500);
 
 fn end_a_loop(wpc: &WorkerProcedureCall) -> Result<Duration> {
     let begun = Instant::now();
-    let ended = wpc.call_with::<()>("spins", (), &CallOptions::new().time_limit(LIMIT));
+    let ended = wpc.call_with::<()>("spins", (), &CallOptions::new().timeout(LIMIT));
     let took = begun.elapsed();
     ensure!(ended.is_err(), "the call should time out");
     wpc.revive_worker_function("spins")?;

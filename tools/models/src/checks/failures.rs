@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// A function that fails repeatedly is retried until its circuit breaker opens, without affecting other functions.
 pub fn failures() {
-    let options = Options { max_restarts_per_worker: 1, ..Options::default() };
+    let options = Options::default().max_restarts_per_worker(1);
     let pool = Pool::new(2, options);
     pool.define("fails", 1);
     let (fails, good) = (pool.share(), pool.share());
@@ -35,7 +35,7 @@ pub fn failures() {
 /// An unresponsive worker is abandoned after its call's time limit and the grace period. Its caller is answered before
 /// that, its queued calls are redispatched, and the worker is replaced.
 pub fn unresponsive_worker() {
-    let options = Options { lost_worker_grace: Duration::from_millis(6), ..Options::default() };
+    let options = Options::default().lost_worker_grace(Duration::from_millis(6));
     let pool = Pool::new(1, options);
     pool.define_hasty("stuck");
     let lost = Arc::clone(&pool.0.pool.workers.load()[0]);
@@ -58,7 +58,7 @@ pub fn unresponsive_worker() {
 
 /// A stop that abandons a worker answers the call that runs there, even while the supervisor examines that call.
 pub fn stop_that_abandons_a_worker() {
-    let options = Options { lost_worker_grace: Duration::from_millis(3), ..Options::default() };
+    let options = Options::default().lost_worker_grace(Duration::from_millis(3));
     let pool = Pool::new(1, options);
     pool.define("stuck", 1);
     let abandoned = Arc::clone(&pool.0.pool.workers.load()[0]);
@@ -76,7 +76,7 @@ pub fn stop_that_abandons_a_worker() {
 /// A call during which the host panics is answered once, even if the supervisor examines or takes over the call at that
 /// moment. Its worker is replaced.
 pub fn panic_of_the_host() {
-    let options = Options { lost_worker_grace: Duration::from_millis(2), ..Options::default() };
+    let options = Options::default().lost_worker_grace(Duration::from_millis(2));
     let pool = Pool::new(1, options);
     pool.define_hasty("panics");
     let lost = Arc::clone(&pool.0.pool.workers.load()[0]);

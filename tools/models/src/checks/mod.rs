@@ -33,15 +33,13 @@ impl Pool {
     fn new(workers: usize, options: Options) -> Self {
         LIVE.set(0);
         RELEASED.set(false);
-        let options = Options {
-            max_live_instances: 8,
-            call_timeout: Duration::from_secs(3600),
-            restart_jitter_seed: Some(1),
-            restart_base_delay: Duration::from_nanos(1),
-            restart_max_delay: Duration::from_nanos(1),
-            restart_jitter: Duration::ZERO,
-            ..options
-        };
+        let options = options
+            .max_live_instances(8)
+            .call_timeout(Duration::from_secs(3600))
+            .restart_jitter_seed(1)
+            .restart_base_delay(Duration::from_nanos(1))
+            .restart_max_delay(Duration::from_nanos(1))
+            .restart_jitter(Duration::ZERO);
         let lifecycle = Lifecycle::new(options).unwrap();
         let pool = Self(Arc::new(lifecycle));
         pool.define("good", 1);
@@ -61,7 +59,7 @@ impl Pool {
     /// Like [`define`](Self::define), with a time limit of one millisecond.
     fn define_hasty(&self, name: &str) {
         let time = Some(Duration::from_millis(1));
-        self.define_with(name, 1, Limits { time, ..Limits::default() });
+        self.define_with(name, 1, Limits::default().timeout(time));
     }
 
     fn define_with(&self, name: &str, version: u32, limits: Limits) -> FunctionHash {

@@ -103,7 +103,7 @@ pub fn cancel() {
 
 /// Calls that wait for capacity get it when another call ends.
 pub fn waiting_for_capacity() {
-    let options = Options { max_pending_calls_per_worker: 1, ..Options::default() };
+    let options = Options::default().max_pending_calls_per_worker(1);
     let pool = Pool::new(1, options);
     let caller = || -> Box<dyn FnOnce() + Send> {
         let pool = pool.share();
@@ -128,7 +128,7 @@ pub fn parked_supervisor() {
     for _ in 0..shuttle::rand::Rng::gen_range(&mut shuttle::rand::thread_rng(), 0..500) {
         thread::yield_now();
     }
-    let limit = CallOptions::new().time_limit(Duration::from_millis(1));
+    let limit = CallOptions::new().timeout(Duration::from_millis(1));
     let stuck = pool.submit_with::<()>("stuck", &limit).expect("the call is accepted");
     assert!(matches!(stuck.wait(), Err(Error::Timeout { .. })));
     pool.stop();

@@ -96,7 +96,7 @@ impl Thread {
         match error {
             Error::Cancelled { .. } | Error::Stopped { .. } => true,
             Error::Timeout { limit, .. } => {
-                let own = definition.limits.time.unwrap_or(self.context.call_timeout);
+                let own = definition.limits.timeout.unwrap_or(self.context.call_timeout);
                 *limit < own || self.ran(job) < own.saturating_sub(MAX_START_DELAY.min(own / 8))
             }
             Error::OutOfFuel { .. } => job.fuel < definition.limits.fuel && job.fuel.is_some(),
