@@ -104,13 +104,11 @@ impl HostFunction {
         E: Display,
         F: Fn(&HostContext, A) -> Result<R, E> + Send + Sync + 'static,
     {
-        let name = name.to_owned();
-        Self(Some(Box::new(move |context, arguments| {
-            Ok(contained(&name, || match decode(arguments) {
-                Err(reason) => encode_reply(TAG_BAD_ARGUMENTS, &reason),
-                Ok(arguments) => reply(&name, &function(context, arguments)),
-            }))
-        })))
+        let function_name = name.to_owned();
+        Self::encoded(name, move |context, arguments| match decode(arguments) {
+            Err(reason) => encode_reply(TAG_BAD_ARGUMENTS, &reason),
+            Ok(arguments) => reply(&function_name, &function(context, arguments)),
+        })
     }
 
     /// A closure that takes encoded arguments and returns an encoded reply.

@@ -6,7 +6,6 @@ use crate::event::HealthState;
 use crate::id::{FunctionHash, Sha256Hash, WorkerId};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// Information about a defined function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -99,25 +98,6 @@ pub struct SandboxUsage {
     pub live_memories: u64,
     /// The number of bytes of memory that the allocator keeps for new sandboxes.
     pub idle_bytes: u64,
-}
-
-/// Counters of the compile cache since the pool was created, see
-/// [`Options::compile_cache`](crate::Options::compile_cache).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct CompileCacheUsage {
-    /// The cache's folder.
-    pub folder: PathBuf,
-    /// The number of modules whose code was loaded from the cache.
-    pub hits: usize,
-    /// The number of modules that were compiled.
-    pub misses: usize,
-    /// The number of misses whose entry did not verify and was replaced. Each is reported by
-    /// [`EventDetails::CompileCacheEntryRejected`](crate::EventDetails::CompileCacheEntryRejected).
-    pub rejected: usize,
-    /// The number of misses whose code could not be stored. Each is reported by
-    /// [`EventDetails::CompileCacheWriteFailed`](crate::EventDetails::CompileCacheWriteFailed).
-    pub not_kept: usize,
 }
 
 /// Information about a module.

@@ -77,7 +77,7 @@
 //!
 //! # WASI
 //!
-//! Modules may import WASI preview 1. Everything in it is denied by default; [`Wasi`] grants arguments, environment
+//! Modules may import WASI preview 1, if the feature `wasi` is enabled. Everything in it is denied by default; [`Wasi`] grants arguments, environment
 //! variables, standard streams and directories one by one. Clocks and random numbers are granted as [`Capability`].
 //!
 //! # Errors
@@ -95,10 +95,22 @@
 //! unsafe code; the compile cache, which loads native code, verifies each entry with a key first. `docs/security.md` lists the
 //! guarantees with their tests, and what is not guaranteed.
 //!
-//! # Features and platforms
+//! # Features
 //!
-//! The crate has no Cargo features. The operating system's limits on threads, memory maps, address space and descriptors
-//! are checked in advance on Linux only; see [`Error::OsLimit`].
+//! | feature | enabled by default | adds | crates |
+//! |---|---|---|---|
+//! | `wasi` | yes | WASI preview 1: [`Wasi`], [`Output`], [`WasmModule::grant_wasi`] | 73 |
+//! | `json` | yes | calls, constants, host functions and guest errors as JSON: [`call_json`](WorkerProcedureCall::call_json) and every other method whose name ends with `_json`, [`PendingJson`] | 3, of which `wasi` needs all |
+//! | `compile-cache` | yes | [`Options::compile_cache`], [`CompileCacheUsage`] | 6 |
+//!
+//! `default-features = false` leaves 117 of 196 crates. Items that require a feature state it, and do not exist without it.
+//! Error codes, event names and [`WasmModule::inspect`] are the same in every build. A module that imports WASI is refused in
+//! a build without `wasi`, with [`Remedy::EnableFeature`]. `tokio` is a dependency of `wasi` only; no function runs on it.
+//!
+//! # Platforms
+//!
+//! The operating system's limits on threads, memory maps, address space and descriptors are checked in advance on Linux
+//! only; see [`Error::OsLimit`].
 //!
 //! # Stability
 //!
@@ -215,7 +227,8 @@ pub use capability::Capability;
 pub use codec::arguments::{Argument, Arguments, Parameters};
 pub use definition::WasmModule;
 pub use definition::limits::Limits;
-pub use definition::wasi::{Output, Wasi};
+#[cfg(feature = "wasi")]
+pub use definition::wasi::grant::{Output, Wasi};
 pub use error::Error;
 pub use error::OsResource;
 pub use error::code::{ErrorCode, ErrorKind, UnknownErrorCode};
@@ -228,15 +241,18 @@ pub use event::{
 pub use host_function::HostContext;
 pub use id::{CallId, FunctionHash, ListenerId, ParseHashError, Sha256Hash, WorkerId};
 pub use information::{
-    CompileCacheUsage, ConstantInformation, DependencyInformation, ExportInformation,
-    FunctionInformation, ModuleInformation, RequiredDependency, SandboxUsage, TypeInformation,
-    WorkerHealth,
+    ConstantInformation, DependencyInformation, ExportInformation, FunctionInformation,
+    ModuleInformation, RequiredDependency, SandboxUsage, TypeInformation, WorkerHealth,
 };
+#[cfg(feature = "compile-cache")]
+pub use module::compile_cache::CompileCacheUsage;
 pub use module::declared_type::DeclaredType;
 pub use module::metering::MAX_UNCOUNTED_FUEL;
 pub use options::{CallOptions, Options};
+#[cfg(feature = "json")]
+pub use pool::PendingJson;
 pub use pool::function::Function;
-pub use pool::{LocalWorker, Operation, PendingJson, WorkerProcedureCall};
+pub use pool::{LocalWorker, Operation, WorkerProcedureCall};
 pub use system::buffers::BufferUsage;
 pub use wpc_abi::GuestError;
 /// The trait and derive that describe how a type is encoded. Typed handles compare it with what a module declares.

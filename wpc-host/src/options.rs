@@ -3,7 +3,6 @@
 use crate::error::Error;
 use crate::event::FailureSeverities;
 use crate::id::FunctionHash;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// The options of a pool. No duration may be longer than a year, and only the jitter may be zero.
@@ -68,8 +67,10 @@ pub struct Options {
     /// that later processes need not compile the module again. It must be an absolute path, and is created if it is missing.
     /// The least recently used entries are deleted beyond 512 MiB. Entries are native code. Each is verified with a key of
     /// the folder before it is loaded; a damaged entry, or one of another module, is replaced and reported. A folder that
-    /// users other than this one and root can change is refused. Default `None`: no cache.
-    pub compile_cache: Option<PathBuf>,
+    /// users other than this one and root can change is refused. Default `None`: no cache. Requires the
+    /// feature `compile-cache`.
+    #[cfg(feature = "compile-cache")]
+    pub compile_cache: Option<std::path::PathBuf>,
     /// The severities of the events of failed calls. Default: a guest error is `Info`, a reached limit `Warn`, a trap
     /// `Error`.
     pub failure_severities: FailureSeverities,
@@ -95,6 +96,7 @@ impl Default for Options {
             max_waiting_calls: 10_000,
             max_live_instances: 1_000,
             max_wasm_stack: 512 * 1024,
+            #[cfg(feature = "compile-cache")]
             compile_cache: None,
             failure_severities: FailureSeverities::default(),
             max_waiting_events: 4_096,
@@ -122,7 +124,8 @@ impl Options {
         max_waiting_calls: usize,
         max_live_instances: u32,
         max_wasm_stack: usize,
-        compile_cache: impl Into<Option<PathBuf>> => Into::into,
+        #[cfg(feature = "compile-cache")]
+        compile_cache: impl Into<Option<std::path::PathBuf>> => Into::into,
         failure_severities: FailureSeverities,
         max_waiting_events: usize,
     }
@@ -168,6 +171,7 @@ impl Options {
             (64 * 1024..=64 * 1024 * 1024).contains(&self.max_wasm_stack),
             "`max_wasm_stack` must be from 64 KiB to 64 MiB",
         );
+        #[cfg(feature = "compile-cache")]
         check(
             self.compile_cache.as_ref().is_none_or(|folder| folder.is_absolute()),
             "`compile_cache` must be an absolute path",

@@ -2,7 +2,8 @@
 
 /// One method for each field, with its name. `=> Some` is for a field that is optional and is set to a value.
 macro_rules! setters {
-    ($($field:ident: $type:ty $(=> $convert:expr)?),* $(,)?) => {$(
+    ($($(#[$attribute:meta])* $field:ident: $type:ty $(=> $convert:expr)?),* $(,)?) => {$(
+        $(#[$attribute])*
         #[doc = concat!("Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ").")]
         #[must_use]
         pub fn $field(mut self, $field: $type) -> Self {

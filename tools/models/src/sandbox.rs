@@ -9,7 +9,7 @@ use crate::call::Call;
 use crate::call::reply::RawReply;
 use crate::codec::payload::Payload;
 use crate::definition::limits::Limits;
-use crate::definition::wasi::Wasi;
+use crate::definition::wasi::grant::Wasi;
 use crate::error::Error;
 use crate::event::Events;
 use crate::event::observer::Observer;

@@ -1,10 +1,8 @@
-//! Decodes the error that a function returned, as a value of its type or as JSON.
+//! Decodes the error that a function returned, as a value of its type.
 
 use crate::codec::decode::decode_owned;
-use crate::codec::json;
 use crate::error::Error;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use wpc_abi::Schema;
 use wpc_abi::schema::agree;
 use wpc_abi::text::type_text;
@@ -48,24 +46,9 @@ impl Error {
             _ => decode_owned(payload).map(Some).map_err(refused),
         }
     }
-
-    /// The error that a function returned, as JSON by the type that its module declares. `None` if this is not a guest
-    /// error, or one without a payload or a declared type; see [`guest_payload`](Self::guest_payload).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::PayloadDecode`] if the payload is not a value of the declared type.
-    pub fn guest_payload_json(&self) -> Result<Option<Value>, Self> {
-        let Self::Guest { function, error, payload_type: Some(declared) } = self else {
-            return Ok(None);
-        };
-        let Some(payload) = &error.payload else { return Ok(None) };
-        let decoded = json::decode(declared.ty(), payload);
-        decoded.map(Some).map_err(|reason| refused(function, &declared.to_string(), reason))
-    }
 }
 
-fn refused(function: &str, wanted: &str, reason: String) -> Error {
+pub(super) fn refused(function: &str, wanted: &str, reason: String) -> Error {
     let (function, wanted) = (function.to_owned(), wanted.to_owned());
     Error::PayloadDecode { function, wanted, reason }
 }

@@ -2,6 +2,7 @@ pub(crate) mod arguments;
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod guest_payload;
+#[cfg(feature = "json")]
 pub(crate) mod json;
 pub(crate) mod payload;
 pub(crate) mod type_check;

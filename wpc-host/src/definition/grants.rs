@@ -1,7 +1,7 @@
 //! The grants of a definition.
 
 use crate::capability::Capability;
-use crate::definition::wasi::Wasi;
+use crate::definition::wasi::grant::Wasi;
 use crate::error::Error;
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -7,7 +7,6 @@ pub(crate) mod wasi;
 use crate::capability::Capability;
 use crate::definition::grants::Grants;
 use crate::definition::limits::Limits;
-use crate::definition::wasi::Wasi;
 use crate::id::Sha256Hash;
 use std::sync::Arc;
 
@@ -134,13 +133,6 @@ impl WasmModule {
     #[must_use]
     pub fn isolate_calls(mut self) -> Self {
         self.isolates_calls = true;
-        self
-    }
-
-    /// Grants parts of WASI preview 1. Replaces an earlier WASI grant.
-    #[must_use]
-    pub fn grant_wasi(mut self, wasi: Wasi) -> Self {
-        self.grants.wasi = Some(wasi);
         self
     }
 

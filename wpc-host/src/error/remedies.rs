@@ -1,7 +1,7 @@
 //! The table of remedies, by error.
 
 use crate::error::Error;
-use crate::error::remedy::{Definable, Remedy, Setting};
+use crate::error::remedy::{Definable, Grant, Remedy, Setting};
 
 impl Error {
     /// What to do about the error, if there is a known remedy.
@@ -29,6 +29,9 @@ impl Error {
             Self::ExportOfCommand { .. } => Remedy::Advice(
                 "call `_start`, or build the module as a reactor (clang: `-mexec-model=reactor`, emcc: `--no-entry`, Rust: crate type `cdylib`)",
             ),
+            Self::NotGranted { grant: Grant::Wasi(_), .. } if !cfg!(feature = "wasi") => {
+                Remedy::EnableFeature("wasi")
+            }
             Self::NotGranted { grant, .. } => Remedy::Grant(grant.clone()),
             Self::MemoryTooLarge { .. } | Self::OutOfMemory { .. } => raise(Limits("memory")),
             Self::TableTooLarge { .. } | Self::OutOfTableElements { .. } => {

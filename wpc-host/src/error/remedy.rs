@@ -39,6 +39,8 @@ pub enum Remedy {
     ChooseExport,
     /// Grant the import.
     Grant(Grant),
+    /// Enable a Cargo feature of `wpc-host`, which this build lacks.
+    EnableFeature(&'static str),
     /// Raise one of these settings.
     Raise(Vec<Setting>),
     /// Raise a limit of the operating system, or use less of the resource.
@@ -107,6 +109,10 @@ impl fmt::Display for Remedy {
             }
             Self::ChooseExport => f.write_str("choose one with `WasmModule::export`"),
             Self::Grant(grant) => write!(f, "grant it with `{grant}`"),
+            Self::EnableFeature(feature) => write!(
+                f,
+                "this build of `wpc-host` lacks the feature `{feature}`: enable it in the dependency on `wpc-host`"
+            ),
             Self::Raise(settings) => {
                 let settings = settings.iter().map(ToString::to_string).collect::<Vec<_>>();
                 write!(f, "raise {}", settings.join(" or "))

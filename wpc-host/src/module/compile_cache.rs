@@ -3,10 +3,30 @@
 
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, Events};
-use crate::information::CompileCacheUsage;
-use std::path::Path;
+use crate::options::Options;
+use serde::Serialize;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use wpc_code_cache::{CodeCache, EntryProblem};
+
+/// Counters of the compile cache since the pool was created, see
+/// [`Options::compile_cache`](crate::Options::compile_cache). Requires the feature `compile-cache`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CompileCacheUsage {
+    /// The cache's folder.
+    pub folder: PathBuf,
+    /// The number of modules whose code was loaded from the cache.
+    pub hits: usize,
+    /// The number of modules that were compiled.
+    pub misses: usize,
+    /// The number of misses whose entry did not verify and was replaced. Each is reported by
+    /// [`EventDetails::CompileCacheEntryRejected`](crate::EventDetails::CompileCacheEntryRejected).
+    pub rejected: usize,
+    /// The number of misses whose code could not be stored. Each is reported by
+    /// [`EventDetails::CompileCacheWriteFailed`](crate::EventDetails::CompileCacheWriteFailed).
+    pub not_kept: usize,
+}
 
 #[derive(Debug)]
 pub(crate) struct CompileCache {
@@ -20,21 +40,24 @@ pub(crate) struct CompileCache {
 }
 
 impl CompileCache {
+    /// The cache in the folder of the options, if they name one.
+    ///
     /// # Errors
     ///
     /// [`Error::InvalidOptions`] if the folder cannot be used or trusted.
-    pub(crate) fn open(folder: &Path, events: Option<&Events>) -> Result<Self, Error> {
+    pub(crate) fn open(options: &Options, events: Option<&Events>) -> Result<Option<Self>, Error> {
+        let Some(folder) = &options.compile_cache else { return Ok(None) };
         let code = CodeCache::open(folder).map_err(|error| Error::InvalidOptions {
             problems: vec![format!("`compile_cache` {} cannot be used: {error}", folder.display())],
         })?;
-        Ok(Self {
+        Ok(Some(Self {
             code,
             events: events.cloned(),
             hits: AtomicUsize::default(),
             misses: AtomicUsize::default(),
             rejected: AtomicUsize::default(),
             not_kept: AtomicUsize::default(),
-        })
+        }))
     }
 
     /// Loads or compiles a module.

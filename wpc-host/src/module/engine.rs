@@ -11,7 +11,7 @@
 use crate::definition::limits::{Limits, MAX_TABLE_ELEMENTS};
 use crate::error::Error;
 use crate::event::Events;
-use crate::information::{CompileCacheUsage, SandboxUsage};
+use crate::information::SandboxUsage;
 use crate::module::compile_cache::CompileCache;
 use crate::module::metering;
 use crate::options::Options;
@@ -123,14 +123,12 @@ impl Engines {
     ///
     /// [`Error::InvalidOptions`] if the cache's folder cannot be used.
     pub(crate) fn new(options: &Options, events: Option<&Events>) -> Result<Self, Error> {
-        let folder = options.compile_cache.as_deref();
-        let cache = folder.map(|folder| CompileCache::open(folder, events)).transpose()?;
         Ok(Self {
             created: ArcSwap::default(),
             creating: Mutex::default(),
             max_live_instances: options.max_live_instances,
             max_wasm_stack: options.max_wasm_stack,
-            cache: cache.map(Arc::new),
+            cache: CompileCache::open(options, events)?.map(Arc::new),
             without_pool: Arc::default(),
         })
     }
@@ -223,11 +221,6 @@ impl Engines {
     /// The counter of this profile's sandboxes; `None` if their instances are in a pool.
     pub(crate) fn without_pool(&self, profile: Profile) -> Option<Arc<WithoutPool>> {
         profile.has_gc_heap.then(|| Arc::clone(&self.without_pool))
-    }
-
-    /// The usage of the compile cache, if there is one.
-    pub(crate) fn cache_usage(&self) -> Option<CompileCacheUsage> {
-        self.cache.as_ref().map(|cache| cache.usage())
     }
 
     /// The compile cache, if there is one.

@@ -1,6 +1,7 @@
 //! Compiled modules and what they declare: what can be called, what they require, and their types. No guest code runs
 //! here.
 
+#[cfg_attr(not(feature = "compile-cache"), path = "without_compile_cache.rs")]
 pub(crate) mod compile_cache;
 pub(crate) mod compiler;
 mod contract;
@@ -27,7 +28,7 @@ pub(crate) use wasm_type::{Scalar, describe};
 use crate::capability::Capability;
 use crate::definition::grants::Grants;
 use crate::definition::limits::Limits;
-use crate::definition::wasi::{Need, WASI_MODULE, need};
+use crate::definition::wasi::{Need, Piece, WASI_MODULE, need};
 use crate::error::Error;
 use crate::error::remedy::Grant;
 use crate::id::FunctionHash;
@@ -144,6 +145,11 @@ impl Module {
             let (what, module, name) = (what.to_owned(), module.to_owned(), name.to_owned());
             Err(Error::NotGranted { what, module, name, grant })
         };
+        if !cfg!(feature = "wasi")
+            && let Some(import) = self.requirements.wasi.first()
+        {
+            return refuse(WASI_MODULE, import, Grant::Wasi(Piece::Process.method()));
+        }
         for (capability, module, import) in &self.requirements.capabilities {
             if !grants.has(*capability) {
                 return refuse(module, import, Grant::Capability(*capability));

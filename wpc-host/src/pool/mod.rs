@@ -6,14 +6,19 @@ pub(crate) mod lifecycle;
 
 mod asynchronous;
 mod calls;
+#[cfg(feature = "compile-cache")]
+mod compile_cache;
 mod definitions;
-mod dynamic;
+mod encoded;
 mod events;
+#[cfg(feature = "json")]
+mod json;
 mod local;
 mod workers;
 
 pub use asynchronous::Operation;
-pub use dynamic::PendingJson;
+#[cfg(feature = "json")]
+pub use json::PendingJson;
 pub use local::LocalWorker;
 
 use crate::error::Error;

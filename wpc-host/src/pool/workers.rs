@@ -1,7 +1,7 @@
 //! Starting, stopping and observing workers, and the resources they use.
 
 use crate::error::Error;
-use crate::information::{CompileCacheUsage, SandboxUsage, WorkerHealth};
+use crate::information::{SandboxUsage, WorkerHealth};
 use crate::pool::WorkerProcedureCall;
 use crate::system::buffers::BufferUsage;
 use std::sync::PoisonError;
@@ -70,24 +70,5 @@ impl WorkerProcedureCall {
     #[must_use]
     pub fn get_buffer_usage(&self) -> BufferUsage {
         self.0.pool.buffers.usage()
-    }
-
-    /// Returns the hits and misses of the compile cache; `None` if the pool has no cache.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let folder = std::env::temp_dir().join("wpc-documentation");
-    /// use wpc_host::{Options, WorkerProcedureCall};
-    ///
-    /// let options = Options::default().compile_cache(folder);
-    /// let wpc = WorkerProcedureCall::new(options)?;
-    /// wpc.define_worker_module(wat::parse_str(r#"(module (func (export "nothing")))"#)?)?;
-    /// let usage = wpc.get_compile_cache_usage().ok_or("the pool has no compile cache")?;
-    /// assert_eq!(usage.hits + usage.misses, 1);
-    /// # Ok(()) }
-    /// ```
-    #[must_use]
-    pub fn get_compile_cache_usage(&self) -> Option<CompileCacheUsage> {
-        self.0.pool.engines.cache_usage()
     }
 }

@@ -1,7 +1,7 @@
 //! Defined dependencies, and the order in which a module's dependencies are instantiated.
 
 use crate::definition::WasmModule;
-use crate::definition::wasi::Wasi;
+use crate::definition::wasi::grant::Wasi;
 use crate::error::Error;
 use crate::module::Module;
 use crate::module::compiler::Compiler;

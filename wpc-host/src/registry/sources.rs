@@ -4,7 +4,7 @@ use super::dependency::{Dependencies, Importer, Importers};
 use super::types::Types;
 use crate::definition::WasmModule;
 use crate::definition::limits::Limits;
-use crate::definition::wasi::Wasi;
+use crate::definition::wasi::grant::Wasi;
 use crate::error::Error;
 use crate::module::engine::Profile;
 use crate::module::{Convention, Module};

@@ -15,6 +15,7 @@ use wpc_abi::section::Signature;
 #[derive(Debug, Clone)]
 pub(crate) enum ConstantType {
     /// The type that the embedder defined it with.
+    #[cfg_attr(not(feature = "json"), expect(dead_code, reason = "only JSON needs a type"))]
     Declared(OwnedNamedType),
     /// The type inferred from its value.
     Shown(OwnedNamedType),

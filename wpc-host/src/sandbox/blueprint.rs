@@ -1,14 +1,13 @@
 //! What the sandboxes of a definition are created from: its module and those of its dependencies, linked as far as
 //! possible without a store.
 
-use super::context::Context;
 use super::failure::Failure;
 use super::imports;
 use super::invoke::{Entry, initialise};
 use super::state::{Buffer, Instance, State};
-use super::wasi;
+use super::wasi::{self, Context};
 use crate::definition::limits::Limits;
-use crate::definition::wasi::Wasi;
+use crate::definition::wasi::grant::Wasi;
 use crate::error::Error;
 use crate::module::engine::{CountedSandbox, WithoutPool};
 use crate::module::signature;
@@ -136,7 +135,7 @@ impl Blueprint {
     /// The number of directories that a sandbox opens.
     pub(super) fn directories(&self) -> usize {
         let granted = self.parts.iter().filter_map(|part| part.wasi.as_ref());
-        granted.map(|granted| granted.directories.len()).sum()
+        granted.map(|granted| granted.directory_count()).sum()
     }
 
     /// Creates every instance in `store`, and runs start functions and initialisers.
@@ -219,10 +218,10 @@ pub(super) fn link_host_side(
         imports::link_host_function(&mut linker, at, name).map_err(internal)?;
     }
     let uses_wasi = |node: &Node| !node.module.requirements.wasi.is_empty();
-    let wasi = uses_wasi(&nodes[at]).then(|| granted.clone().unwrap_or_default());
-    if wasi.is_some() {
+    let mut wasi = None;
+    if uses_wasi(&nodes[at]) {
         let before = nodes[..at].iter().filter(|node| uses_wasi(node)).count();
-        wasi::link(&mut linker, at, before).map_err(internal)?;
+        wasi = Some(wasi::link(&mut linker, at, before, granted.as_ref()).map_err(internal)?);
     }
     let mut links_directly = false;
     for (alias, imported) in &module.requirements.dependencies {

@@ -1,12 +1,11 @@
 //! Why a guest ended without a reply, and the error that its caller receives.
 
-use super::{Request, Sandbox, exception};
+use super::{Request, Sandbox, exception, wasi};
 use crate::call::Interrupt;
 use crate::codec::payload::Refused;
 use crate::error::Error;
 use crate::module::engine::INSTANCE_WITHOUT_POOL;
 use crate::system::os_limits;
-use wasmtime::component::ResourceTableError;
 use wasmtime::{ThrownException, Trap, WasmBacktrace};
 
 /// Why a guest's execution ended without a reply. Wasmtime carries it as the cause of its error.
@@ -19,6 +18,7 @@ pub(crate) enum Failure {
     #[error("the result has {found} bytes")]
     ResultTooLarge { found: usize },
     #[error("the program of module {at} exited with {status}")]
+    #[cfg_attr(not(feature = "wasi"), expect(dead_code, reason = "only WASI has an exit"))]
     Exited { at: usize, status: i32 },
     #[error("{used} bytes were logged")]
     LogLimit { used: usize },
@@ -83,7 +83,7 @@ impl Sandbox {
             let limit = self.store.data().environment.max_instances;
             return Error::InstancesInUse { function, needed, limit };
         }
-        if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) {
+        if wasi::has_too_many_files(&error) {
             return Error::TooManyOpenFiles { function, limit: self.open_files };
         }
         if error.is::<ThrownException>() {

@@ -3,7 +3,6 @@
 //! workers, queues or restarts.
 //!
 //! * `blueprint`: the linked modules that sandboxes are created from.
-//! * `context`: the WASI context of a module.
 //! * `environment`: what the sandboxes of a worker share.
 //! * `exception`: exceptions that a guest did not catch.
 //! * `failure`: why a guest ended without a reply.
@@ -11,13 +10,12 @@
 //! * `invoke`: how an export is called.
 //! * `log_line`: log lines of guests, and their limits.
 //! * `memory`: the only code that accesses guest memory.
-//! * `poll`: how a WASI guest waits for clocks.
 //! * `scalars`: arguments and results of plain exports.
 //! * `state`: the data of the store.
-//! * `wasi`: the imports of WASI preview 1.
+//! * `wasi`: the imports of WASI preview 1, the context of a module that uses them, and how it waits for clocks;
+//!   `without_wasi` replaces it in a build without the feature.
 
 mod blueprint;
-mod context;
 mod environment;
 mod exception;
 mod failure;
@@ -25,9 +23,9 @@ mod imports;
 mod invoke;
 mod log_line;
 mod memory;
-mod poll;
 mod scalars;
 mod state;
+#[cfg_attr(not(feature = "wasi"), path = "without_wasi.rs")]
 mod wasi;
 
 pub(crate) use blueprint::{Blueprint, Node};
@@ -176,7 +174,7 @@ impl Sandbox {
         state.wasi.iter().for_each(|context| context.begin_call(request.call));
         let result = run(self);
         let state = self.store.data_mut();
-        state.wasi.iter().for_each(context::Context::end_call);
+        state.wasi.iter().for_each(wasi::Context::end_call);
         state.call = None;
         state.constants = None;
         state.pending = Vec::new();
@@ -215,4 +213,5 @@ fn check_deadline(store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateD
 }
 
 #[cfg(test)]
+#[cfg(feature = "wasi")]
 mod tests;

@@ -1,9 +1,9 @@
 //! The data of a store while its guest runs: the call, its limits, and its intermediate results.
 
-use super::context::Context;
 use super::environment::{Constants, Environment};
 use super::failure::Failure;
 use super::log_line::LogVolume;
+use super::wasi::Context;
 use crate::call::{Call, Interrupt};
 use crate::definition::limits::{Limits, MAX_TABLE_ELEMENTS};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Every function that the host links checks whether its call should end.
 
 use super::*;
-use crate::definition::wasi::{Output, Wasi};
+use crate::definition::wasi::grant::{Output, Wasi};
 use crate::event::Events;
 use crate::id::{CallId, Generation, WorkerId};
 use crate::module::engine::{Engines, Profile};
@@ -111,7 +111,7 @@ fn every_linked_function_ends_a_guest_whose_call_should_end() {
         let mut state = State::new(&limits, &environment, &Arc::default(), 1);
         let granted = Wasi::minimal().stdout(Output::discard());
         let volume = Arc::clone(&state.volume);
-        state.wasi.push(context::Context::new(&granted, 8, &environment, &volume).unwrap());
+        state.wasi.push(wasi::Context::new(&granted, 8, &environment, &volume).unwrap());
         let mut store = Store::new(&engine, state);
         store.set_epoch_deadline(1);
         store

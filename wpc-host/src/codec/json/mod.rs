@@ -3,6 +3,7 @@
 //!
 //! Types come from modules and bytes from guests, so both are assumed to be hostile. Postcard does the encoding itself.
 
+mod guest_payload;
 mod number;
 mod read;
 mod write;

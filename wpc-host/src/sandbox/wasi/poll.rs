@@ -1,10 +1,10 @@
 //! `poll_oneoff` of WASI preview 1: guests wait for clocks until their call ends. Input and output are always ready.
 
-use super::failure::Failure;
-use super::imports::memory_of;
-use super::memory;
-use super::state::State;
 use crate::host_function::LOOK;
+use crate::sandbox::failure::Failure;
+use crate::sandbox::imports::memory_of;
+use crate::sandbox::memory;
+use crate::sandbox::state::State;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::Caller;
 

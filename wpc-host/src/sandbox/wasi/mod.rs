@@ -6,15 +6,23 @@
 //! so each of their futures is ready at the first poll. Linking them here also lets each function check whether its call
 //! should end.
 
+mod context;
+mod poll;
+
+pub(super) use context::Context;
+
 use super::failure::Failure;
 use super::imports::{check_interrupt, fill_with_random, memory_of};
-use super::poll::{SUCCESS, poll_oneoff};
 use super::state::State;
 use crate::call::Interrupt;
 use crate::definition::wasi::WASI_MODULE;
+use crate::definition::wasi::grant::Wasi;
 use crate::host_function::drive;
 use crate::system::os_limits;
+use poll::{SUCCESS, poll_oneoff};
+use std::sync::Arc;
 use std::time::Instant;
+use wasmtime::component::ResourceTableError;
 use wasmtime::{AsContextMut as _, Caller, Linker};
 use wasmtime_wasi::p1::wasi_snapshot_preview1::{self as preview1, WasiSnapshotPreview1 as _};
 use wiggle::GuestMemory;
@@ -62,8 +70,14 @@ fn can_open_file() -> bool {
     os_limits::check_files("a file of a guest", 1).is_ok()
 }
 
-/// Links preview 1 for the module at `at`, which uses the sandbox's `nth` context.
-pub(super) fn link(linker: &mut Linker<State>, at: usize, nth: usize) -> wasmtime::Result<()> {
+/// Links preview 1 for the module at `at`, which uses the sandbox's `nth` context. Returns the grant of that context, which
+/// is empty for a module that was granted only capabilities.
+pub(super) fn link(
+    linker: &mut Linker<State>,
+    at: usize,
+    nth: usize,
+    granted: Option<&Arc<Wasi>>,
+) -> wasmtime::Result<Arc<Wasi>> {
     link_functions! { linker, at, nth;
         synchronous {
             args_get(i32, i32);
@@ -136,7 +150,12 @@ pub(super) fn link(linker: &mut Linker<State>, at: usize, nth: usize) -> wasmtim
             Err(wasmtime::Error::new(Failure::Exited { at, status }))
         },
     )?;
-    Ok(())
+    Ok(granted.map(Arc::clone).unwrap_or_default())
+}
+
+/// Whether a guest was ended because it opened more files than its limit allows.
+pub(super) fn has_too_many_files(error: &wasmtime::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ResourceTableError::Full))
 }
 
 /// The answer of a synchronous function.

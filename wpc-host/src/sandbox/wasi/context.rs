@@ -1,13 +1,13 @@
 //! The WASI context of one module of a sandbox: its arguments, files and clock, and its two outputs, which become log lines
 //! or go to the embedder's writer.
 
-use super::environment::Environment;
-use super::failure::Failure;
-use super::log_line::{LINE_COST, LogVolume, MAX_TEXT, emit_line};
 use crate::call::Call;
-use crate::definition::wasi::{Output, Target, Wasi};
+use crate::definition::wasi::grant::{Output, Target, Wasi};
 use crate::event::Severity;
 use crate::host_function::LOOK;
+use crate::sandbox::environment::Environment;
+use crate::sandbox::failure::Failure;
+use crate::sandbox::log_line::{LINE_COST, LogVolume, MAX_TEXT, emit_line};
 use crate::system::contain::contain;
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -27,14 +27,14 @@ const OTHER_RESOURCES: usize = 8;
 const MAX_WRITE: usize = 64 * 1024;
 
 /// The WASI context of one module of a sandbox.
-pub(super) struct Context {
+pub(in crate::sandbox) struct Context {
     pub(super) inner: WasiP1Ctx,
     outputs: Vec<Arc<Pipe>>,
 }
 
 impl Context {
     /// Creates a context with what was granted; fails if a directory can no longer be opened.
-    pub(super) fn new(
+    pub(in crate::sandbox) fn new(
         granted: &Wasi,
         open_files: usize,
         environment: &Arc<Environment>,
@@ -88,14 +88,14 @@ impl Context {
     }
 
     /// Attributes further output to `call`.
-    pub(super) fn begin_call(&self, call: &Arc<Call>) {
+    pub(in crate::sandbox) fn begin_call(&self, call: &Arc<Call>) {
         for output in &self.outputs {
             output.lock().call = Some(Arc::clone(call));
         }
     }
 
     /// Emits lines that do not end with a newline.
-    pub(super) fn end_call(&self) {
+    pub(in crate::sandbox) fn end_call(&self) {
         for output in &self.outputs {
             output.end_call();
         }

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The destination of a guest's output. Output counts like log lines, see [`Limits::log`](crate::Limits::log).
+/// Requires the feature `wasi`.
 #[derive(Clone)]
 pub struct Output(pub(crate) Target);
 

@@ -1,4 +1,4 @@
-//! Calls whose types are not known at compile time: JSON by the types that a module declares, and encoded bytes.
+//! Calls, constants and host functions with JSON, by the types that a module declares.
 
 use super::WorkerProcedureCall;
 use crate::call::Call;
@@ -16,7 +16,6 @@ use crate::registry::Function;
 use crate::registry::types::ConstantType;
 use postcard_schema::schema::owned::{OwnedDataModelType, OwnedNamedType};
 use serde_json::Value;
-use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -25,7 +24,7 @@ use wpc_abi::{GuestError, text};
 
 impl WorkerProcedureCall {
     /// Calls a function with JSON and blocks until it is answered with JSON, converted by the types that its module
-    /// declares. See the table in the [crate documentation](crate#json).
+    /// declares. See the table in the [crate documentation](crate#json). Requires the feature `json`.
     ///
     /// # Errors
     ///
@@ -49,7 +48,7 @@ impl WorkerProcedureCall {
     }
 
     /// Like [`define_worker_constant`](Self::define_worker_constant), with a JSON value and the type that guests read it
-    /// as, in the syntax of [`wpc_abi::text::parse_type`].
+    /// as, in the syntax of [`wpc_abi::text::parse_type`]. Requires the feature `json`.
     ///
     /// # Errors
     ///
@@ -81,7 +80,7 @@ impl WorkerProcedureCall {
     }
 
     /// Like [`define_worker_constant_json`](Self::define_worker_constant_json), with a type that a module
-    /// [declares](crate::WasmModule::constant_types).
+    /// [declares](crate::WasmModule::constant_types). Requires the feature `json`.
     ///
     /// # Errors
     ///
@@ -102,6 +101,7 @@ impl WorkerProcedureCall {
 
     /// Like [`define_host_function`](Self::define_host_function), with JSON and a signature in the syntax of
     /// [`wpc_abi::text::parse_signature`]. It is meant for tools and tests; programs should declare Rust types.
+    /// Requires the feature `json`.
     ///
     /// # Errors
     ///
@@ -160,7 +160,8 @@ impl WorkerProcedureCall {
         self.after_definition("host function", name, result)
     }
 
-    /// Encodes the arguments of a function once, for many calls of [`submit_encoded`](Self::submit_encoded).
+    /// Encodes the arguments of a function once, for many calls of [`submit_encoded`](Self::submit_encoded). Requires the
+    /// feature `json`.
     ///
     /// # Errors
     ///
@@ -171,6 +172,7 @@ impl WorkerProcedureCall {
     }
 
     /// Like [`call_json`](Self::call_json), without waiting for the answer, and with options for this call.
+    /// Requires the feature `json`.
     ///
     /// # Errors
     ///
@@ -191,57 +193,6 @@ impl WorkerProcedureCall {
         )?;
         Ok(PendingJson::new(call, function))
     }
-
-    /// Submits a call whose arguments are already encoded, in the format described in `docs/abi.md`.
-    /// [`PendingCall::wait_encoded`] returns the answer in the same format. A `Vec<u8>` is used as it is; a slice is
-    /// copied.
-    ///
-    /// Typed arguments are preceded by the length of each sequence, so even an owned `Vec<u8>` is copied once. A caller
-    /// that fills the buffer itself saves that copy by writing the length first:
-    ///
-    /// ```no_run
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let wpc = wpc_host::WorkerProcedureCall::new(wpc_host::Options::default())?;
-    /// use std::io::Read as _;
-    ///
-    /// let file = std::fs::File::open("photo.jpg")?;
-    /// let mut len = file.metadata()?.len();
-    /// // The length as `docs/abi.md` specifies it: seven bits per byte, the lowest first.
-    /// let mut arguments = Vec::new();
-    /// while len > 127 {
-    ///     arguments.push(len.to_le_bytes()[0] | 128);
-    ///     len >>= 7;
-    /// }
-    /// arguments.push(len.to_le_bytes()[0]);
-    /// let size = file.metadata()?.len();
-    /// file.take(size).read_to_end(&mut arguments)?;
-    /// let call = wpc.submit_encoded("resize", arguments, &wpc_host::CallOptions::new())?;
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Any reason to refuse a call, see [`Error`].
-    pub fn submit_encoded<'a>(
-        &self,
-        name: &str,
-        arguments: impl Into<Cow<'a, [u8]>>,
-        options: &CallOptions,
-    ) -> Result<PendingCall<()>, Error> {
-        let function = self.registry().function(name);
-        let encode = |_: &_| {
-            Ok(match arguments.into() {
-                Cow::Owned(arguments) => arguments,
-                Cow::Borrowed(arguments) => {
-                    let mut buffer = self.0.pool.buffers.take(arguments.len());
-                    buffer.extend_from_slice(arguments);
-                    buffer
-                }
-            })
-        };
-        let submitted = intake::submit_encoded(&self.0.pool, function, name, encode, options)?;
-        Ok(PendingCall::new(submitted.0))
-    }
 }
 
 fn encode(function: &Function, arguments: &[Value]) -> Result<Vec<u8>, Error> {
@@ -253,7 +204,7 @@ fn encode(function: &Function, arguments: &[Value]) -> Result<Vec<u8>, Error> {
 }
 
 /// A pending call whose answer is JSON. It is a future, and [`wait`](Self::wait) blocks for the answer. Dropping it cancels
-/// the call.
+/// the call. Requires the feature `json`.
 #[must_use = "dropping a pending call cancels it"]
 #[derive(Debug)]
 pub struct PendingJson {
