@@ -230,7 +230,7 @@ fn wait_for_each_worker(
         let event = events.recv_timeout(EVENT_TIMEOUT).context("the event did not arrive")?;
         left -= usize::from(matches(&event.details));
         match (&event.details, &event.error) {
-            (EventDetails::CallExecutionFailed { function_name }, Some(error))
+            (EventDetails::CallExecutionFailed { function_name, .. }, Some(error))
                 if function_name == "price" =>
             {
                 println!("  failed: {}", error.code);

@@ -89,7 +89,9 @@ fn invalid_arguments_are_rejected_before_the_function_is_called() {
     // Rejected calls emit no event, so this is the first one.
     assert_eq!(code(here.call::<()>("fails", (3,))), "guest_error");
     let failed = events.wait_for_name("call_execution_failed").details;
-    let EventDetails::CallExecutionFailed { function_name } = failed else { panic!("{failed:?}") };
+    let EventDetails::CallExecutionFailed { function_name, .. } = failed else {
+        panic!("{failed:?}")
+    };
     assert_eq!(function_name, "fails");
 }
 

@@ -13,6 +13,7 @@ mod capacity;
 mod checked_calls;
 mod compile_cache;
 mod constants;
+mod context;
 mod contract;
 mod definitions;
 mod dependencies;

@@ -1,6 +1,7 @@
 //! Shared by the tests: guests, pools, and ways to wait for events without sleeping.
 
 pub(crate) mod failing_subscriber;
+pub(crate) mod spans;
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel, sync_channel};

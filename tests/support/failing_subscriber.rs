@@ -1,20 +1,27 @@
 //! A global `tracing` subscriber that panics or blocks when a guest logs `panic the host` or `block the host`. It
-//! stands for foreign code that runs on a worker's thread.
+//! stands for foreign code that runs on a worker's thread. It also collects the spans of calls.
 
+use super::spans::Spans;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, Once};
+use std::sync::{Condvar, LazyLock, Mutex, Once};
 use tracing::field::{Field, Visit};
 use tracing::span;
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 /// Whether the subscriber panics when a worker reports that it is ready.
 pub(crate) static PANICS_AT_START: AtomicBool = AtomicBool::new(false);
+static SPANS: LazyLock<Spans> = LazyLock::new(|| Spans::up_to(Level::TRACE));
 static BLOCKED: Mutex<bool> = Mutex::new(true);
 static UNBLOCKED: Condvar = Condvar::new();
 
 pub(crate) fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| tracing::subscriber::set_global_default(FailingSubscriber).unwrap());
+}
+
+/// The spans of calls since the subscriber was installed.
+pub(crate) fn spans() -> Spans {
+    SPANS.clone()
 }
 
 /// The subscriber blocks when the supervisor first reports this function.
@@ -93,16 +100,25 @@ impl Subscriber for FailingSubscriber {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
         true
     }
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
+    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
+        SPANS.new_span(attributes)
     }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record(&self, id: &span::Id, values: &span::Record<'_>) {
+        SPANS.record(id, values);
+    }
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
     fn event(&self, event: &Event<'_>) {
         event.record(&mut FieldVisitor);
     }
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
+    fn enter(&self, id: &span::Id) {
+        SPANS.enter(id);
+    }
+    fn exit(&self, id: &span::Id) {
+        SPANS.exit(id);
+    }
+    fn try_close(&self, id: span::Id) -> bool {
+        SPANS.try_close(id)
+    }
 }
 
 /// A function `f` that logs this line and returns `()`.

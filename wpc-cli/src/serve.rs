@@ -22,7 +22,7 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use wpc_host::{CallOptions, PendingJson, WorkerProcedureCall};
+use wpc_host::{CallOptions, PendingJson, TraceContext, WorkerProcedureCall};
 
 /// The settings of [`serve`].
 pub(crate) struct Service {
@@ -53,6 +53,11 @@ struct Line<'a> {
     /// The required SHA-1 of the function's module.
     pin: Option<String>,
     affinity: Option<String>,
+    /// The trace that the call belongs to, as in the headers of W3C Trace Context.
+    traceparent: Option<String>,
+    tracestate: Option<String>,
+    /// The caller's identifier of the call, for logs.
+    correlation_id: Option<String>,
 }
 
 /// The id of a line that is not a valid call.
@@ -271,6 +276,17 @@ fn submit(
     }
     if let Some(key) = &call.affinity {
         options = options.affinity(key);
+    }
+    if let Some(trace) = &call.traceparent {
+        let context = trace.parse::<TraceContext>();
+        let context = context.and_then(|context| match &call.tracestate {
+            Some(state) => context.with_state(state),
+            None => Ok(context),
+        });
+        options = options.trace_context(context.map_err(|error| wrong(id, error.to_string()))?);
+    }
+    if let Some(correlation) = call.correlation_id {
+        options = options.correlation_id(correlation);
     }
     match wpc.submit_json(&call.function, &call.arguments, &options) {
         Ok(pending) => Ok((id.to_owned(), pending)),

@@ -7,7 +7,7 @@
 use crate::call::reply::encode_reply;
 use crate::call::{Call, Interrupt};
 use crate::codec::decode::decode;
-use crate::id::{CallId, WorkerId};
+use crate::id::{CallId, TraceContext, WorkerId};
 use crate::sync::atomic::AtomicBool;
 use crate::sync::{thread, time};
 use crate::system::contain::contain;
@@ -58,6 +58,25 @@ impl HostContext {
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.call.deadline()
+    }
+
+    /// The time until [`deadline`](Self::deadline); zero if it has passed.
+    #[must_use]
+    pub fn remaining_time(&self) -> Duration {
+        self.deadline().saturating_duration_since(time::now())
+    }
+
+    /// The trace that the caller passed with [`CallOptions::trace_context`](crate::CallOptions::trace_context), to
+    /// continue it in requests that the host function makes.
+    #[must_use]
+    pub fn trace_context(&self) -> Option<&TraceContext> {
+        self.call.context.as_ref()?.trace.as_ref()
+    }
+
+    /// The identifier that the caller passed with [`CallOptions::correlation_id`](crate::CallOptions::correlation_id).
+    #[must_use]
+    pub fn correlation_id(&self) -> Option<&str> {
+        self.call.context.as_ref()?.correlation_id()
     }
 
     /// Whether the call should end now: its limit passed, it was cancelled, or the workers are stopping. Its caller is

@@ -1,5 +1,11 @@
 //! Numbers and hashes that identify workers, calls, definitions and modules. A pool never reuses a number.
 
+mod call_context;
+mod trace_context;
+
+pub(crate) use call_context::CallContext;
+pub use trace_context::{InvalidTraceContext, TraceContext};
+
 use crate::sync::atomic::{AtomicU64, Ordering};
 use sha1::{Digest as _, Sha1};
 use sha2::Sha256;

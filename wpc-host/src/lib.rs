@@ -88,6 +88,15 @@
 //! * [`Error::outcome_unknown`] and [`Error::retry_can_help`] help to decide about repeating a call.
 //! * [`Error::guest_payload`] decodes the error that a function returned as a value of its own type.
 //!
+//! # Traces
+//!
+//! A caller can pass a W3C trace context and a correlation id: [`CallOptions::trace_context`] and
+//! [`CallOptions::correlation_id`]. Host functions read them from [`HostContext`], and the events of a failed call and
+//! [`FinishedCall`] contain them. Each call runs in a `tracing` span of the level `debug`, with the target `wpc` and the name
+//! `call`. Its fields are `function`, `hash`, `worker`, `call`, `correlation_id`, `traceparent` and `outcome`: `ok` or the
+//! error's code. The span is created on the thread that runs the call, and host functions run inside it. Without a subscriber
+//! of that level a call only reads the current maximum level.
+//!
 //! # Security
 //!
 //! Guests are assumed to be hostile. A definition can use only what it was granted, and [`Limits`] bounds its time, memory,
@@ -239,7 +248,10 @@ pub use event::{
     EventDetails, EventError, EventSource, FailureSeverities, HealthState, Severity, WorkerEvent,
 };
 pub use host_function::HostContext;
-pub use id::{CallId, FunctionHash, ListenerId, ParseHashError, Sha256Hash, WorkerId};
+pub use id::{
+    CallId, FunctionHash, InvalidTraceContext, ListenerId, ParseHashError, Sha256Hash,
+    TraceContext, WorkerId,
+};
 pub use information::{
     ConstantInformation, DependencyInformation, ExportInformation, FunctionInformation,
     ModuleInformation, RequiredDependency, SandboxUsage, TypeInformation, WorkerHealth,

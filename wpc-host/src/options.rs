@@ -2,7 +2,8 @@
 
 use crate::error::Error;
 use crate::event::FailureSeverities;
-use crate::id::FunctionHash;
+use crate::id::{CallContext, FunctionHash, TraceContext};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The options of a pool. No duration may be longer than a year, and only the jitter may be zero.
@@ -199,6 +200,7 @@ pub struct CallOptions {
     pub(crate) pin: Option<FunctionHash>,
     pub(crate) affinity: Option<u64>,
     pub(crate) wait_for_room: bool,
+    pub(crate) context: Option<Arc<CallContext>>,
 }
 
 impl CallOptions {
@@ -245,6 +247,39 @@ impl CallOptions {
     pub fn wait_for_room(mut self) -> Self {
         self.wait_for_room = true;
         self
+    }
+
+    /// The trace that the call belongs to. The call's `tracing` span, the events of its failure,
+    /// [`FinishedCall`](crate::FinishedCall) and [`HostContext`](crate::HostContext) carry it.
+    ///
+    /// ```
+    /// use wpc_host::{CallOptions, TraceContext};
+    ///
+    /// // The header `traceparent` of a request.
+    /// let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    /// let mut options = CallOptions::new().correlation_id("request-17");
+    /// // A request with an invalid header is served without a trace.
+    /// if let Ok(context) = header.parse::<TraceContext>() {
+    ///     options = options.trace_context(context);
+    /// }
+    /// ```
+    #[must_use]
+    pub fn trace_context(mut self, context: TraceContext) -> Self {
+        self.context_mut().trace = Some(context);
+        self
+    }
+
+    /// The caller's own identifier of the call, such as that of a request. It is reported where
+    /// [`trace_context`](Self::trace_context) is. It must have 1 to 256 bytes without control characters; otherwise the
+    /// call is refused with [`Error::InvalidCallOptions`].
+    #[must_use]
+    pub fn correlation_id(mut self, id: impl Into<Arc<str>>) -> Self {
+        self.context_mut().correlation_id = Some(id.into());
+        self
+    }
+
+    fn context_mut(&mut self) -> &mut CallContext {
+        Arc::make_mut(self.context.get_or_insert_default())
     }
 }
 

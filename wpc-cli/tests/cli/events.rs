@@ -112,6 +112,38 @@ fn a_wrong_severity_is_rejected_with_its_key_and_the_allowed_values() {
 }
 
 #[test]
+fn a_failed_call_is_logged_with_its_callers_trace_and_correlation_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = manifest(folder.path());
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let calls = format!(
+        r#"{{"function": "traps", "correlation_id": "request-17", "traceparent": "{traceparent}", "tracestate": "a=b"}}
+        {{"id": "d", "function": "traps", "traceparent": "00"}}
+        {{"id": "e", "function": "traps", "traceparent": "{traceparent}", "tracestate": "a"}}
+        {{"id": "f", "function": "traps", "correlation_id": ""}}"#
+    );
+    let ran = wpc_with(calls.as_bytes(), &["--json", "run", &manifest, "--ordered"]);
+    let (answers, notices) = (out(&ran), err(&ran));
+    let failed: Value = notices
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .find(|notice| notice["event"] == "call_execution_failed")
+        .unwrap();
+    assert_eq!(failed["correlation_id"], "request-17");
+    assert_eq!(failed["traceparent"], traceparent);
+    let codes = answers.lines().map(|line| {
+        let answer: Value = serde_json::from_str(line).unwrap();
+        answer["error"]["code"].as_str().unwrap().to_owned()
+    });
+    assert_eq!(codes.collect::<Vec<_>>(), ["trap", "usage", "usage", "invalid_call_options"]);
+
+    let ran = wpc_with(calls.as_bytes(), &["run", &manifest, "--ordered"]);
+    let line =
+        format!("call execution failed, correlation id request-17, traceparent {traceparent}: ");
+    assert!(err(&ran).contains(&line), "{}", err(&ran));
+}
+
+#[test]
 fn text_lines_have_the_same_fields_and_are_filtered_by_level() {
     let folder = tempfile::tempdir().unwrap();
     let manifest = manifest(folder.path());

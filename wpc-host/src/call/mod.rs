@@ -19,7 +19,7 @@ pub(crate) mod reply;
 
 use crate::call::reply::{Body, ReplyMetadata};
 use crate::error::Error;
-use crate::id::{CallId, Generation};
+use crate::id::{CallContext, CallId, Generation};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::sync::thread::Thread;
 use crate::sync::{AtomicWaker, Backoff, thread, thread_local, time};
@@ -67,6 +67,8 @@ pub(crate) struct Call {
     pub(crate) generation: Generation,
     deadline: OnceLock<Instant>,
     pub(crate) time_limit: Duration,
+    /// What the caller passed for logs and traces.
+    pub(crate) context: Option<Arc<CallContext>>,
     phase: AtomicU8,
     /// Whether an early end was requested. A passed deadline is not recorded here.
     interrupt: AtomicU8,
@@ -106,6 +108,7 @@ impl Call {
             generation,
             deadline: OnceLock::new(),
             time_limit,
+            context: None,
             phase: AtomicU8::new(QUEUED),
             interrupt: AtomicU8::new(GO_ON),
             outcome: OnceLock::new(),

@@ -88,6 +88,11 @@ details! {
     CallExecutionFailed "call_execution_failed" Error {
         /// The function.
         function_name: String,
+        /// The identifier that the caller passed with
+        /// [`CallOptions::correlation_id`](crate::CallOptions::correlation_id).
+        correlation_id: Option<String>,
+        /// The trace that the caller passed with [`CallOptions::trace_context`](crate::CallOptions::trace_context).
+        traceparent: Option<String>,
     },
     /// A function's sandbox was dropped after a failure.
     SandboxFailed "sandbox_failed" Warn {

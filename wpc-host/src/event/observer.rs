@@ -1,7 +1,7 @@
 //! The embedder's observer of finished calls, which runs on the thread that ran the call.
 
 use crate::error::code::ErrorCode;
-use crate::id::{CallId, FunctionHash, WorkerId};
+use crate::id::{CallId, FunctionHash, TraceContext, WorkerId};
 use crate::sync::ArcSwapOption;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::system::contain::contain;
@@ -30,6 +30,10 @@ pub struct FinishedCall {
     pub ran: Duration,
     /// The fuel it used; `None` if its definition does not meter fuel.
     pub fuel_used: Option<u64>,
+    /// The trace that its caller passed with [`CallOptions::trace_context`](crate::CallOptions::trace_context).
+    pub trace_context: Option<TraceContext>,
+    /// The identifier that its caller passed with [`CallOptions::correlation_id`](crate::CallOptions::correlation_id).
+    pub correlation_id: Option<String>,
 }
 
 type Observe = Box<dyn Fn(&FinishedCall) + Send + Sync>;

@@ -117,8 +117,9 @@ fn submit_with(
         function.ok_or_else(|| Error::FunctionNotDefined { function: name.to_owned() })?;
     let (definition, time_limit) = prepare(pool, &function, options)?;
     let arguments = encode(&function, &definition.limits)?;
-    let call = new_call(pool, &function, definition.generation, time_limit);
-    let mut job = Job::new(call, Arc::clone(&function), arguments);
+    let mut call = new_call(pool, &function, definition.generation, time_limit);
+    call.context.clone_from(&options.context);
+    let mut job = Job::new(Arc::new(call), Arc::clone(&function), arguments);
     job.fuel = options.fuel;
     job.affinity = options.affinity;
     job.wait_for_room = options.wait_for_room;
@@ -144,9 +145,9 @@ fn new_call(
     function: &Function,
     generation: Generation,
     time_limit: Duration,
-) -> Arc<Call> {
+) -> Call {
     let id = CallId(pool.call_ids.next());
-    Arc::new(Call::new(id, Arc::clone(&function.name), generation, time::now(), time_limit))
+    Call::new(id, Arc::clone(&function.name), generation, time::now(), time_limit)
 }
 
 /// Makes every worker create a sandbox of `function`. Each returned call is answered when the sandbox of its worker is
@@ -162,7 +163,7 @@ pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<Vec<PendingC
         .iter()
         .filter_map(|worker| {
             let call = new_call(pool, function, definition.generation, time_limit);
-            let mut job = Job::new(call, Arc::clone(function), Vec::new());
+            let mut job = Job::new(Arc::new(call), Arc::clone(function), Vec::new());
             // This worker's sandbox is needed, so no other worker may take the job.
             job.affinity = Some(worker.id.0);
             job.is_warm_up = true;
@@ -212,6 +213,9 @@ fn check<'a>(
         return invalid(
             "`CallOptions::fuel` needs a metered definition; set `Limits::fuel` when you define the function",
         );
+    }
+    if let Some(problem) = options.context.as_ref().and_then(|context| context.problem()) {
+        return invalid(problem);
     }
     Ok(definition)
 }

@@ -319,8 +319,19 @@ fn prepare<'a>(
             new
         }
     };
+    if options.context.is_some() || job.call.context.is_some() {
+        set_context(job, options);
+    }
     (job.fuel, job.is_trial) = (options.fuel, false);
     Ok((job, definition.limits.arguments))
+}
+
+#[cold]
+fn set_context(job: &mut Job, options: &CallOptions) {
+    // The call was just renewed or created, so it has no other owner.
+    if let Some(call) = Arc::get_mut(&mut job.call) {
+        call.context.clone_from(&options.context);
+    }
 }
 
 /// Refuses a call that might overflow the thread's stack. If the system does not report how much is left, the stack is

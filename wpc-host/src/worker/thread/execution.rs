@@ -1,6 +1,7 @@
 //! Runs one call in the sandbox of its definition.
 
 use super::Thread;
+use super::span::Span;
 use crate::call::reply::{Body, RawReply, ReplyMetadata};
 use crate::call::{Outcome, Reply};
 use crate::codec::payload::Payload;
@@ -71,8 +72,8 @@ impl Thread {
         read: impl FnOnce(RawReply<'_>, A) -> T,
         error: impl FnOnce(&T) -> Option<Error>,
     ) -> Result<(), Box<Error>> {
-        if self.worker.environment.observer.is_set() {
-            self.observe();
+        if self.worker.environment.observer.is_set() || Span::may_be_enabled() {
+            self.observe(job);
         }
         let definition = definition(job)?;
         let request = request(job, definition);
@@ -92,8 +93,9 @@ impl Thread {
         match &result {
             Ok(()) => self.succeeded(job, definition, || value.as_ref().and_then(error)),
             Err(error) => {
-                self.note_outcome(Some(error));
+                self.note_error(error);
                 self.failed(job, definition, error);
+                self.leave_span();
             }
         }
         result

@@ -4,6 +4,7 @@ use super::Thread;
 use crate::codec::payload::Refused;
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, HealthState};
+use crate::id::CallContext;
 use crate::registry::Definition;
 use crate::registry::circuit_breaker::{CircuitBreaker, consequence};
 use crate::registry::restart_policy::{Admission, Decision};
@@ -149,9 +150,14 @@ impl Thread {
     }
 
     pub(super) fn emit_failed_call(&self, job: &Job, error: &Error) {
-        let function_name = job.function.name.to_string();
+        let context = job.call.context.as_deref();
+        let details = EventDetails::CallExecutionFailed {
+            function_name: job.function.name.to_string(),
+            correlation_id: context.and_then(CallContext::correlation_id).map(str::to_owned),
+            traceparent: context.and_then(CallContext::traceparent),
+        };
         let severity = self.context.failure_severities.of(error);
-        let draft = self.draft(EventDetails::CallExecutionFailed { function_name }, job);
+        let draft = self.draft(details, job);
         self.events().emit(draft.error(error).severity(severity));
     }
 

@@ -4,6 +4,7 @@
 mod execution;
 mod failure;
 mod observation;
+mod span;
 
 pub(in crate::worker) use execution::metadata;
 use observation::Observed;
@@ -70,7 +71,7 @@ pub(in crate::worker) struct Thread {
     /// When the running call began. `None` if that was read neither for the service time nor because a tick had passed since
     /// the call was accepted; then it began right after it was accepted.
     begun: Option<Instant>,
-    /// What is observed of the running call, if there is an observer.
+    /// What is observed of the running call, if there is an observer or a subscriber of spans.
     observed: Option<Observed>,
     /// Definitions that back off or are held on this worker.
     degraded: Vec<Arc<Definition>>,

@@ -1,9 +1,11 @@
-//! Collects what the observer of finished calls receives.
+//! Collects what the observer of finished calls and the subscriber of spans receive.
 
 use super::Thread;
+use super::span::Span;
 use crate::error::Error;
 use crate::error::code::ErrorCode;
 use crate::event::observer::FinishedCall;
+use crate::id::CallContext;
 use crate::sync::atomic::Ordering;
 use crate::sync::time;
 use crate::worker::job::Job;
@@ -15,20 +17,33 @@ pub(super) struct Observed {
     begun: Instant,
     took: Duration,
     error: Option<ErrorCode>,
+    /// The call's span, if a subscriber is interested in it.
+    span: Option<Span>,
 }
 
 impl Thread {
     #[cold]
-    pub(super) fn observe(&mut self) {
+    pub(super) fn observe(&mut self, job: &Job) {
+        let span = Span::enter(job, self.worker.id);
+        if span.is_none() && !self.worker.environment.observer.is_set() {
+            return;
+        }
         let begun = time::now();
-        self.observed = Some(Observed { begun, took: Duration::ZERO, error: None });
+        self.observed = Some(Observed { begun, took: Duration::ZERO, error: None, span });
     }
 
+    /// Records the outcome of a call that its guest answered, and leaves its span.
     #[inline]
     pub(super) fn note_outcome(&mut self, error: Option<&Error>) {
         if self.observed.is_some() {
             self.note_observed(error);
+            self.leave_span();
         }
+    }
+
+    /// Records the error of a failed call. Its span is left when the failure has been handled.
+    pub(super) fn note_error(&mut self, error: &Error) {
+        self.note_observed(Some(error));
     }
 
     #[cold]
@@ -39,7 +54,14 @@ impl Thread {
         }
     }
 
-    /// Reports the call that was answered to the observer, if there is one.
+    #[cold]
+    pub(super) fn leave_span(&mut self) {
+        if let Some(Observed { span: Some(span), error, .. }) = &mut self.observed {
+            span.leave(*error);
+        }
+    }
+
+    /// Reports the call that was answered to the observer, if there is one, and closes its span.
     #[inline]
     pub(in crate::worker) fn report(&mut self, job: &Job) {
         if self.observed.is_some() {
@@ -52,16 +74,22 @@ impl Thread {
         let Some(observed) = self.observed.take() else { return };
         let environment = &self.worker.environment;
         environment.is_occupied.store(true, Ordering::Relaxed);
-        environment.observer.report(&FinishedCall {
-            call_id: job.call.id,
-            function_name: Arc::clone(&job.function.name),
-            function_hash_sha1: job.function.module.hash,
-            worker_id: self.worker.id,
-            error: observed.error,
-            queued: job.call.queued(observed.begun),
-            ran: observed.took,
-            fuel_used: job.call.fuel_used(),
-        });
+        if environment.observer.is_set() {
+            let context = job.call.context.as_deref();
+            environment.observer.report(&FinishedCall {
+                call_id: job.call.id,
+                function_name: Arc::clone(&job.function.name),
+                function_hash_sha1: job.function.module.hash,
+                worker_id: self.worker.id,
+                error: observed.error,
+                queued: job.call.queued(observed.begun),
+                ran: observed.took,
+                fuel_used: job.call.fuel_used(),
+                trace_context: context.and_then(|context| context.trace.clone()),
+                correlation_id: context.and_then(CallContext::correlation_id).map(str::to_owned),
+            });
+        }
+        drop(observed);
         // A spent sandbox is dropped next.
         environment.is_occupied.store(self.spent.is_some(), Ordering::Relaxed);
     }
