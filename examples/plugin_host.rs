@@ -80,8 +80,7 @@ fn define_plugins(wpc: &WorkerProcedureCall) -> Result<()> {
     wpc.define_worker_module(notes.grant_host_function("kv_set"))?;
 
     for function in wpc.get_remote_functions() {
-        let signature =
-            function.parameter_signature.context("guests of the SDK declare signatures")?;
+        let signature = function.signature.context("guests of the SDK declare signatures")?;
         let needs = [
             function.required_host_functions,
             function.required_constants,

@@ -126,16 +126,8 @@ fn names_in_a_guest_do_not_collide_with_the_macros() {
 #[test]
 fn a_module_lists_its_functions_with_their_types() {
     let wpc = pool(1);
-    let functions = wpc.define_worker_module(guest("sdk")).unwrap();
-    let signature = |name: &str| {
-        functions
-            .iter()
-            .find(|function| function.name == name)
-            .unwrap()
-            .parameter_signature
-            .clone()
-            .unwrap()
-    };
+    wpc.define_worker_module(guest("sdk")).unwrap();
+    let signature = |name| signature(&wpc, name);
     assert_eq!(signature("add"), "(a: i32, b: i32) -> i32");
     assert_eq!(signature("nothing"), "() -> ()");
     assert_eq!(signature("fails"), "(number: i32) -> ()");
@@ -154,8 +146,8 @@ fn plain_exports_take_numbers_and_check_them() {
         (func (export "wide") (param i64) (result i64) local.get 0))"#);
     let functions = wpc.define_worker_module(module).unwrap();
     assert_eq!(
-        functions[1].parameter_signature.as_deref(),
-        Some("(argument1: i64, argument2: f32, argument3: f64) -> f64")
+        functions[1].signature.as_ref().unwrap().to_string(),
+        "(argument1: i64, argument2: f32, argument3: f64) -> f64"
     );
     assert_eq!(wpc.call::<i32>("add", (i32::MAX, 1)).unwrap(), i32::MIN);
     assert_eq!(wpc.call::<f64>("mix", (-1_i64, 0.5_f32, 0.25_f64)).unwrap(), -0.25);

@@ -48,7 +48,7 @@ fn errors_name_a_module_by_its_name_or_its_hash() {
     assert!(information.refused.unwrap().starts_with("module \"plugins/two.wasm\" has "));
     assert_eq!(
         information.remedy,
-        Some(wpc_host::Remedy::Raise(vec![Setting::Limits("module_size")]))
+        Some(wpc_host::Remedy::Raise(vec![Setting::Limits("module_size".into())]))
     );
     let one = wpc.define_worker_function("one", small(two)).unwrap_err();
     assert!(one.to_string().starts_with("the module of function \"one\" has "), "{one}");
@@ -235,7 +235,7 @@ fn more_instances_than_the_definition_allows() {
     let Error::TooManyInstances { needed: 2, limit: 1, option, .. } = error else {
         panic!("{error}")
     };
-    assert_eq!(option, Setting::Limits("instances"));
+    assert_eq!(option, Setting::Limits("instances".into()));
     wpc.define_worker_function("f", module.limits(limits(2))).unwrap();
     wpc.call::<()>("f", ()).unwrap();
 }
@@ -352,6 +352,6 @@ fn a_module_that_declares_functions_offers_only_those() {
     let defined = wpc.define_worker_module(module.clone()).unwrap();
     assert!(defined.len() == 1 && defined[0].name == "add", "{defined:?}");
     let alone = wpc.define_worker_function("sum", module.clone()).unwrap();
-    assert_eq!(alone.parameter_signature.unwrap(), "(a: i32) -> ?");
+    assert_eq!(alone.signature.unwrap().to_string(), "(a: i32) -> ?");
     wpc.define_worker_function("malloc", module).unwrap();
 }

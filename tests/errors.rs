@@ -3,15 +3,13 @@
 use std::time::Duration;
 use wpc_host::{
     Capability, Error, ErrorCode, FunctionHash, Grant, GuestError, OsResource, Setting, Sha256Hash,
+    WorkerId,
 };
 
-fn every_error() -> Vec<Error> {
+pub(crate) fn every_error() -> Vec<Error> {
     let f = || "resize".to_owned();
     let what = || "module \"resize.wasm\"".to_owned();
-    let some_worker = {
-        let wpc = crate::support::pool(1);
-        wpc.get_worker_health_states()[0].worker_id
-    };
+    let some_worker = WorkerId::from(1);
     vec![
         Error::InvalidOptions {
             problems: vec!["`call_timeout` must be longer than zero".to_owned()],
@@ -130,7 +128,7 @@ fn every_error() -> Vec<Error> {
             what: what(),
             needed: 3,
             limit: 2,
-            option: Setting::Options("max_live_instances"),
+            option: Setting::Options("max_live_instances".into()),
         },
         Error::InstancesInUse { function: "resize".to_owned(), needed: 3, limit: 8 },
         Error::ConstantEncode { constant: "PREFIX".to_owned(), reason: "on purpose".to_owned() },

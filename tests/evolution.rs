@@ -64,9 +64,8 @@ fn shared_pointers_are_encoded_as_their_content() {
         r#fn: u8,
     }
     let wpc = types(1);
-    let signature = wpc.get_remote_functions().into_iter().find(|one| one.name == "shared");
     assert_eq!(
-        signature.unwrap().parameter_signature.unwrap(),
+        signature(&wpc, "shared"),
         "(text: String, bytes: Vec<u8>, boxed: Option<Raw>) -> (String, Vec<u8>, Option<Raw>)"
     );
     let answer = wpc.call_json("shared", &[json!("a"), json!([1]), json!({ "fn": 2 })]).unwrap();
@@ -252,8 +251,7 @@ fn json_of_a_newer_host_is_accepted_where_nothing_is_lost() {
 #[test]
 fn json_of_an_older_host_is_filled_with_what_may_be_missing() {
     let wpc = types(1);
-    let signature = wpc.get_remote_functions().into_iter().find(|one| one.name == "new_comment");
-    assert_eq!(signature.unwrap().parameter_signature.unwrap(), "(comment: Comment) -> Comment");
+    assert_eq!(signature(&wpc, "new_comment"), "(comment: Comment) -> Comment");
     let answer = wpc.call_json("new_comment", &[json!({ "text": "a", "verdict": "Open" })]);
     assert_eq!(
         answer.unwrap(),

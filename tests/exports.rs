@@ -159,7 +159,8 @@ fn call_named_functions(
 ) -> usize {
     let functions = module.inspect().unwrap().functions;
     let is_named = |function: &&wpc_host::ExportInformation| {
-        function.signature.as_deref() == Some("() -> String")
+        let signature = function.signature.as_ref();
+        signature.is_some_and(|signature| signature.to_string() == "() -> String")
     };
     let named = functions.iter().filter(is_named);
     named

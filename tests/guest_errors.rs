@@ -3,7 +3,7 @@
 use crate::support::*;
 use serde_json::json;
 use why::Why;
-use wpc_host::{CallOptions, Error, GuestError, Limits, Schema, WorkerProcedureCall};
+use wpc_host::{CallOptions, DeclaredType, Error, GuestError, Limits, Schema, WorkerProcedureCall};
 
 #[path = "../fixtures/guests/types/src/why.rs"]
 mod why;
@@ -57,10 +57,9 @@ fn an_error_with_a_schema_arrives_with_variant_and_payload() {
             assert_eq!(error.guest_payload_json().unwrap().as_ref(), Some(&as_json));
         }
     }
-    let functions = wpc.get_remote_functions();
-    let check = functions.iter().find(|function| function.name == "check").unwrap();
-    assert_eq!(check.parameter_signature.as_deref(), Some("(text: String, limit: u32) -> u32"));
-    assert_eq!(check.error_type.as_deref(), Some("Why"));
+    let check = wpc.function_information("check").unwrap().signature.unwrap();
+    assert_eq!(check.to_string(), "(text: String, limit: u32) -> u32");
+    assert_eq!(check.error, Some(DeclaredType::of::<Why>()));
     let information = guest("types").inspect().unwrap();
     let is_listed = |ty: &wpc_host::TypeInformation| {
         ty.definition == "Why = Empty | TooLong { limit: u32, found: u32 } | held(Vec<u8>)"

@@ -45,8 +45,8 @@ fn a_wasm_bindgen_module_lists_its_imports() {
             "wasi_snapshot_preview1.fd_write: a function (i32, i32, i32, i32) -> (i32)",
         ]
     );
-    let signature = inspected.functions[0].signature.as_deref();
-    assert_eq!(signature, Some("(argument1: i32, argument2: f64) -> i64"));
+    let signature = inspected.functions[0].signature.as_ref().unwrap();
+    assert_eq!(signature.to_string(), "(argument1: i32, argument2: f64) -> i64");
     assert_eq!(names(&inspected), ["greet"]);
     assert_eq!(inspected.other_exports, ["memory: a memory"]);
     assert_eq!(inspected.initial_memory, 17 * 65_536);

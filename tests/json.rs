@@ -27,9 +27,7 @@ fn raw_identifiers_have_no_prefix() {
     }
     let wpc = pool(1);
     wpc.define_worker_module(guest("types")).unwrap();
-    let signature = wpc.get_remote_functions().into_iter().find(|one| one.name == "match");
-    let signature = signature.unwrap().parameter_signature.unwrap();
-    assert_eq!(signature, "(type: u8, in: Raw) -> Raw");
+    assert_eq!(signature(&wpc, "match"), "(type: u8, in: Raw) -> Raw");
     let answer = wpc.call_json("match", &[json!(1), json!({ "fn": 2 })]).unwrap();
     assert_eq!(answer, json!({ "fn": 3 }));
     let typed = wpc.function::<(u8, Raw), Raw>("match").unwrap();
@@ -40,13 +38,8 @@ fn raw_identifiers_have_no_prefix() {
 fn usize_and_isize_round_trip() {
     let wpc = pool(1);
     wpc.define_worker_module(guest("types")).unwrap();
-    let signature = |name: &str| {
-        let functions = wpc.get_remote_functions();
-        let found = functions.into_iter().find(|one| one.name == name).unwrap();
-        found.parameter_signature.unwrap()
-    };
-    assert_eq!(signature("length"), "(items: Vec<u32>, more: u32) -> u32");
-    assert_eq!(signature("difference"), "(sizes: Sizes, other: Option<i32>) -> u32");
+    assert_eq!(signature(&wpc, "length"), "(items: Vec<u32>, more: u32) -> u32");
+    assert_eq!(signature(&wpc, "difference"), "(sizes: Sizes, other: Option<i32>) -> u32");
     let most = u32::MAX;
     assert_eq!(wpc.call_json("length", &[json!([1, 2]), json!(most - 3)]).unwrap(), json!(most));
     let sizes = json!({ "size": most, "signed": i32::MIN });
@@ -142,8 +135,8 @@ fn a_module_with_a_false_signature_is_rejected() {
     module.push(u8::try_from(section.len()).unwrap());
     module.extend(section);
     let wpc = pool(1);
-    let information = wpc.define_worker_function("f", module).unwrap();
-    assert_eq!(information.parameter_signature.as_deref(), Some("() -> Vec<()>"));
+    wpc.define_worker_function("f", module).unwrap();
+    assert_eq!(signature(&wpc, "f"), "() -> Vec<()>");
     assert_eq!(code(wpc.call_json("f", &[])), "result_decode");
 }
 

@@ -28,6 +28,7 @@ mod foreign_code;
 mod guest_errors;
 mod host_functions;
 mod hostile;
+mod information;
 mod initialisation;
 mod inspection;
 mod json;

@@ -242,3 +242,9 @@ pub(crate) fn define_blocking(
     wpc.define_worker_function(name, module).unwrap();
     (gate, running)
 }
+
+/// The types of a function as text.
+pub(crate) fn signature(wpc: &WorkerProcedureCall, name: &str) -> String {
+    let function = wpc.function_information(name).unwrap();
+    function.signature.unwrap().to_string()
+}

@@ -3,6 +3,7 @@
 use crate::support::*;
 use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeMap;
 use wpc_abi::section::{Constant, Import, custom_section};
 use wpc_abi::text::{parse_signature, parse_type};
 use wpc_host::{Error, Options, WasmModule, WorkerProcedureCall};
@@ -248,6 +249,15 @@ fn contradictory_declarations_of_a_module_are_both_compared() {
     }
 }
 
+/// The text of the declaration of each item.
+fn texts<T: ToString>(declared: &BTreeMap<String, Vec<T>>) -> BTreeMap<&str, String> {
+    let text = |declared: &Vec<T>| {
+        assert_eq!(declared.len(), 1);
+        declared[0].to_string()
+    };
+    declared.iter().map(|(name, declared)| (name.as_str(), text(declared))).collect()
+}
+
 #[test]
 fn inspection_lists_types_of_constants_and_imports() {
     let ty = "Comment { tags: Vec<String> }";
@@ -259,19 +269,18 @@ fn inspection_lists_types_of_constants_and_imports() {
     ];
     let information = indexes("wpc:stemmer", &records).inspect().unwrap();
     assert_eq!(information.required_constants, ["FIRST", "LIMIT"]);
-    assert_eq!(json!(information.constant_types), json!({ "FIRST": "Comment", "LIMIT": "u32" }));
-    assert_eq!(
-        json!(information.required_dependencies),
-        json!([{ "alias": "stemmer", "imports": ["stem"], "signatures": { "stem": "(word: Word) -> String" } }])
-    );
+    let constants = texts(&information.constant_types);
+    assert_eq!((&*constants["FIRST"], &*constants["LIMIT"]), ("Comment", "u32"));
+    let [dependency] = &information.required_dependencies[..] else { panic!("{information:?}") };
+    assert_eq!(dependency.alias, "stemmer");
+    assert_eq!(dependency.imports, ["stem"]);
+    assert_eq!(dependency.signatures.len(), 1, "`other` is not imported");
+    assert_eq!(texts(&dependency.signatures)["stem"], "(word: Word) -> String");
     let types: Vec<_> = information.types.iter().map(|ty| ty.definition.as_str()).collect();
     assert_eq!(types, [ty, "Word { text: String }"]);
     let records = [import("wpc-host", "stem", "(word: String) -> u8")];
     let information = indexes("wpc-host", &records).inspect().unwrap();
-    assert_eq!(
-        json!(information.host_function_signatures),
-        json!({ "stem": "(word: String) -> u8" })
-    );
+    assert_eq!(texts(&information.host_function_signatures)["stem"], "(word: String) -> u8");
 }
 
 #[test]
@@ -294,13 +303,19 @@ fn guests_of_the_sdk_declare_types() {
     assert_eq!(code(wpc.define_worker_constant("PREFIX", &3_u32)), "type_mismatch");
     wpc.define_worker_constant("PREFIX", "p").unwrap();
     let information = guest("needy").inspect().unwrap();
-    assert_eq!(information.constant_types["PREFIX"], "String");
+    assert_eq!(texts(&information.constant_types)["PREFIX"], "String");
     let dependency = &information.required_dependencies[0];
-    assert_eq!(dependency.signatures["add"], "(a: i32, b: i32) -> i32");
-    assert_eq!(dependency.signatures["echo_bytes"], "(bytes: Vec<u8>) -> Vec<u8>");
+    assert_eq!(texts(&dependency.signatures)["add"], "(a: i32, b: i32) -> i32");
+    assert_eq!(texts(&dependency.signatures)["echo_bytes"], "(bytes: Vec<u8>) -> Vec<u8>");
     // A type without a schema is not declared.
-    assert_eq!(dependency.signatures["join"], "(import: ?, nothing: ?) -> String");
+    assert_eq!(texts(&dependency.signatures)["join"], "(import: ?, nothing: ?) -> String");
     let information = guest("hosted").inspect().unwrap();
-    assert_eq!(information.host_function_signatures["lookup"], "(key: String) -> Option<String>");
-    assert_eq!(information.host_function_signatures["store"], "(key: String, value: String) -> ()");
+    assert_eq!(
+        texts(&information.host_function_signatures)["lookup"],
+        "(key: String) -> Option<String>"
+    );
+    assert_eq!(
+        texts(&information.host_function_signatures)["store"],
+        "(key: String, value: String) -> ()"
+    );
 }

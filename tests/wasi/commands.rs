@@ -27,8 +27,8 @@ fn a_command_runs_from_its_start_for_each_call() {
         guest("program").grant_wasi(wasi)
     };
     let wpc = pool_with(1, immediate_restarts());
-    let information = wpc.define_worker_function("shout", program(&["shout"])).unwrap();
-    assert_eq!(information.parameter_signature.as_deref(), Some("() -> ()"));
+    wpc.define_worker_function("shout", program(&["shout"])).unwrap();
+    assert_eq!(crate::support::signature(&wpc, "shout"), "() -> ()");
     for _ in 0..2 {
         wpc.call::<()>("shout", ()).unwrap();
         assert_eq!(written.recv_timeout(TEST_TIMEOUT).unwrap(), b"SOME WORDS");
@@ -83,8 +83,8 @@ fn a_command_offers_only_its_start() {
         ("_start", program_with_exports().export("_start")),
         ("program", program_with_exports()),
     ] {
-        let defined = wpc.define_worker_function(name, module).unwrap();
-        assert_eq!(defined.parameter_signature.as_deref(), Some("() -> ()"));
+        wpc.define_worker_function(name, module).unwrap();
+        assert_eq!(crate::support::signature(&wpc, name), "() -> ()");
         // Each call has a fresh sandbox.
         for _ in 0..2 {
             wpc.call::<()>(name, ()).unwrap();

@@ -95,11 +95,9 @@ impl Shown {
 
 /// Whether the function's declared result is a byte vector or a string.
 fn is_bytes_or_text(wpc: &WorkerProcedureCall, name: &str) -> bool {
-    let functions = wpc.get_remote_functions();
-    let function = functions.iter().find(|function| function.name == name);
-    let signature = function.and_then(|function| function.parameter_signature.as_deref());
-    let result = signature.and_then(|signature| signature.rsplit_once(" -> "));
-    matches!(result, Some((_, "String" | "Vec<u8>")))
+    let signature = wpc.function_information(name).and_then(|function| function.signature);
+    let result = signature.and_then(|signature| signature.result);
+    result.is_some_and(|result| matches!(&*result.to_string(), "String" | "Vec<u8>"))
 }
 
 /// The size of the length prefix, a varint, of encoded bytes and strings.

@@ -3,6 +3,7 @@
 
 use crate::manifest::{Build, Source};
 use crate::problem::{MANIFEST, Problem};
+use crate::text::joined;
 use std::collections::BTreeMap;
 use toml::Spanned;
 use wpc_abi::documentation::{MAX_TEXT, function_record};
@@ -119,14 +120,16 @@ pub(crate) fn check(module: &ModuleInformation, source: &Source, build: &Build) 
         .iter()
         .find(|function| function.name == name)
     {
-        Some(function) => Found::typed(function.signature.as_ref()),
+        Some(function) => Found::typed(function.signature.as_slice()),
         None => {
             let functions = module.functions.iter();
             let there = functions.map(|function| function.name.clone()).collect();
             Found::Missing("a function".to_owned(), there)
         }
     });
-    compare(&build.constants, &|name| Found::typed(module.constant_types.get(name)));
+    compare(&build.constants, &|name| {
+        Found::typed(module.constant_types.get(name).map(Vec::as_slice).unwrap_or_default())
+    });
     for (alias, functions) in &build.dependencies {
         let needed = module.required_dependencies.iter().find(|needed| needed.alias == *alias);
         let (imports, signatures) = match needed {
@@ -155,13 +158,18 @@ enum Found {
 }
 
 impl Found {
-    fn typed(own: Option<&String>) -> Self {
-        own.map_or(Self::Untyped, |own| Self::Typed(own.clone()))
+    fn typed<T: ToString>(own: &[T]) -> Self {
+        if own.is_empty() { Self::Untyped } else { Self::Typed(joined(own)) }
     }
 
-    fn import(what: &str, name: &str, imports: &[String], own: Option<&String>) -> Self {
+    fn import<T: ToString>(
+        what: &str,
+        name: &str,
+        imports: &[String],
+        own: Option<&Vec<T>>,
+    ) -> Self {
         if imports.iter().any(|import| import == name) {
-            Self::typed(own)
+            Self::typed(own.map(Vec::as_slice).unwrap_or_default())
         } else {
             Self::Missing(what.to_owned(), imports.to_vec())
         }

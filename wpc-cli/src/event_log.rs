@@ -92,7 +92,7 @@ fn json_line(event: &WorkerEvent, level: Level) -> String {
         line["message"] = message.as_str().into();
         return line.to_string();
     }
-    if let Ok(Value::Object(details)) = serde_json::to_value(&event.details) {
+    if let Value::Object(details) = details(event) {
         for (name, value) in details {
             let (name, value) = match name.as_str() {
                 "function_name" => ("function", value),
@@ -114,6 +114,12 @@ fn json_line(event: &WorkerEvent, level: Level) -> String {
     line.to_string()
 }
 
+/// The event's own fields.
+fn details(event: &WorkerEvent) -> Value {
+    let mut named = serde_json::to_value(&event.details).unwrap_or_default();
+    named["details"].take()
+}
+
 fn milliseconds(duration: &Value) -> Value {
     let part = |name: &str| duration[name].as_u64().unwrap_or_default();
     Value::from(part("secs").saturating_mul(1_000) + part("nanos") / 1_000_000)
@@ -121,8 +127,8 @@ fn milliseconds(duration: &Value) -> Value {
 
 fn text_line(event: &WorkerEvent, level: Level) -> String {
     let mut line = time(event.timestamp);
-    let mut details = match serde_json::to_value(&event.details) {
-        Ok(Value::Object(details)) => details,
+    let mut details = match details(event) {
+        Value::Object(details) => details,
         _ => serde_json::Map::new(),
     };
     let mut take =

@@ -6,13 +6,13 @@ use crate::file::STANDARD_INPUT;
 use crate::limit_options::LimitOptions;
 use crate::manifest::Source;
 use crate::remedy::{Interface, remedy_text};
-use crate::text::{count, escape};
+use crate::text::{count, escape, joined};
 use crate::{module_file, terminal};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use wpc_host::{ExportInformation, ModuleInformation, TypeInformation};
+use wpc_host::{ExportInformation, FunctionSignature, ModuleInformation, TypeInformation};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -127,11 +127,11 @@ fn text(module: &ModuleInformation) -> String {
     }
     let constants =
         module.required_constants.iter().map(|name| match module.constant_types.get(name) {
-            Some(ty) => format!("{name}: {ty}"),
+            Some(types) => format!("{name}: {}", joined(types)),
             None => name.clone(),
         });
-    let with_signature = |name: &String, signatures: &BTreeMap<String, String>| {
-        format!("{name}{}", signatures.get(name).map_or("", String::as_str))
+    let with_signature = |name: &String, signatures: &BTreeMap<String, Vec<FunctionSignature>>| {
+        format!("{name}{}", signatures.get(name).map(|known| joined(known)).unwrap_or_default())
     };
     let dependencies = module.required_dependencies.iter().map(|needed| {
         let imports = needed.imports.iter();
@@ -212,8 +212,11 @@ fn other_imports(module: &ModuleInformation) -> Vec<String> {
 /// The line of a function with its name, its types and the first line of its documentation, and a second line if calling
 /// it by this name needs an explanation.
 pub(crate) fn function_line(function: &ExportInformation) -> String {
-    let types = function.signature.as_deref().unwrap_or(" (types not declared)");
-    let error = function.error_type.as_ref();
+    let types = match &function.signature {
+        Some(signature) => signature.to_string(),
+        None => " (types not declared)".to_owned(),
+    };
+    let error = function.signature.as_ref().and_then(|signature| signature.error.as_ref());
     let error = error.map(|error| format!(", or error {error}")).unwrap_or_default();
     let declared = format!("{}{types}{error}", function.name);
     let mut line = with_summary(&declared, function.documentation.as_deref());

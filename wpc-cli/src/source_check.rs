@@ -3,7 +3,6 @@
 
 use crate::file;
 use crate::language::{Language, Sources};
-use crate::target::arguments_of;
 use std::path::{Path, PathBuf};
 use wpc_host::ModuleInformation;
 
@@ -60,8 +59,9 @@ fn untyped(
             .map(|(file, written)| format!("{}:{}: ", file.display(), written.line));
         let position = position.unwrap_or_default();
         let remedy = "so it cannot be passed as JSON and is not type-checked; add `#[derive(wpc::Schema)]` to the type and to the types of its fields";
-        for (at, (argument, ty)) in arguments_of(signature).into_iter().enumerate() {
-            if ty == "?" {
+        for (at, parameter) in signature.parameters.iter().enumerate() {
+            if parameter.ty.is_none() {
+                let argument = &parameter.name;
                 let written = written.as_ref().and_then(|(_, written)| written.arguments.get(at));
                 let ty = written.map(|ty| format!(": {ty}")).unwrap_or_default();
                 warnings.push(format!(
@@ -69,7 +69,7 @@ fn untyped(
                 ));
             }
         }
-        if signature.rsplit_once(" -> ").is_some_and(|(_, result)| result == "?") {
+        if signature.result.is_none() {
             let written = written.as_ref().and_then(|(_, written)| written.result.as_ref());
             let ty = written.map(|ty| format!(" `{ty}`")).unwrap_or_default();
             warnings.push(format!(

@@ -5,6 +5,11 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
+/// What parts of a module declare for one item: usually the same.
+pub(crate) fn joined<T: ToString>(declared: &[T]) -> String {
+    declared.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+}
+
 /// Escapes line breaks, other control characters and bidirectional controls, so that the text stays on one line.
 ///
 /// Applied to all text output that contains guest or file text: log lines, errors, stacks and the output of `inspect`.

@@ -4,7 +4,9 @@
 ///
 /// Grants are not transitive: if a dependency reads clocks, the dependency's definition needs the grant, and the function
 /// that uses it does not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Capability {

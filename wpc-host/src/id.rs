@@ -7,21 +7,22 @@ pub(crate) use call_context::CallContext;
 pub use trace_context::{InvalidTraceContext, TraceContext};
 
 use crate::sync::atomic::{AtomicU64, Ordering};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha1::{Digest as _, Sha1};
 use sha2::Sha256;
 use std::fmt;
 use std::str::FromStr;
 
 /// A worker's number. A replacement gets a new one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct WorkerId(pub(crate) u64);
 
 /// A call's number, which the events about the call carry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CallId(pub(crate) u64);
 
 /// A listener's number, for [`off_worker_event`](crate::WorkerProcedureCall::off_worker_event).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ListenerId(pub(crate) u64);
 
 /// The number of one linking of a definition, from which sandboxes are instantiated.
@@ -39,6 +40,26 @@ impl fmt::Display for CallId {
         write!(f, "call_{}", self.0)
     }
 }
+
+macro_rules! number {
+    ($id:ident) => {
+        impl From<u64> for $id {
+            fn from(number: u64) -> Self {
+                Self(number)
+            }
+        }
+
+        impl From<$id> for u64 {
+            fn from(id: $id) -> Self {
+                id.0
+            }
+        }
+    };
+}
+
+number!(WorkerId);
+number!(CallId);
+number!(ListenerId);
 
 /// Counts up from 1.
 #[derive(Debug, Default)]
@@ -119,9 +140,16 @@ macro_rules! hash_text {
             }
         }
 
-        impl serde::Serialize for $hash {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl Serialize for $hash {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $hash {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
             }
         }
 

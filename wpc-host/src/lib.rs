@@ -253,18 +253,20 @@ pub use id::{
     TraceContext, WorkerId,
 };
 pub use information::{
-    ConstantInformation, DependencyInformation, ExportInformation, FunctionInformation,
-    ModuleInformation, RequiredDependency, SandboxUsage, TypeInformation, WorkerHealth,
+    ConstantInformation, DeclaredType, DependencyInformation, ExportInformation,
+    FunctionInformation, FunctionParameter, FunctionSignature, ModuleInformation,
+    RequiredDependency, SandboxUsage, TypeInformation, WorkerHealth,
 };
 #[cfg(feature = "compile-cache")]
 pub use module::compile_cache::CompileCacheUsage;
-pub use module::declared_type::DeclaredType;
 pub use module::metering::MAX_UNCOUNTED_FUEL;
 pub use options::{CallOptions, Options};
 #[cfg(feature = "json")]
 pub use pool::PendingJson;
 pub use pool::function::Function;
 pub use pool::{LocalWorker, Operation, WorkerProcedureCall};
+/// The crate of the structures in [`DeclaredType::structure`] and in `Schema::SCHEMA`.
+pub use postcard_schema;
 pub use system::buffers::BufferUsage;
 pub use wpc_abi::GuestError;
 /// The trait and derive that describe how a type is encoded. Typed handles compare it with what a module declares.

@@ -63,7 +63,7 @@ pub(crate) fn remedy_text(remedy: &Remedy, interface: Interface) -> String {
         (Remedy::Define(what), _) => definition(*what, interface),
         (Remedy::Grant(grant), _) => return grant_text(grant, interface),
         (Remedy::Raise(settings), _) => {
-            let names = settings.iter().map(|setting| setting_text(*setting, interface));
+            let names = settings.iter().map(|setting| setting_text(setting, interface));
             let mut names: Vec<_> = names.collect();
             // One option may set several settings.
             names.dedup();
@@ -90,29 +90,34 @@ fn grant_text(grant: &Grant, interface: Interface) -> String {
     let (options, manifest) = match grant {
         Grant::Capability(Capability::Clock) => ("--grant clock", "`grants = [\"clock\"]`"),
         Grant::Capability(Capability::Random) => ("--grant random", "`grants = [\"random\"]`"),
-        Grant::Wasi("arguments") => {
-            ("--grant wasi or --grant arg=TEXT", "`grants = [\"wasi\"]` or `[\"arg=TEXT\"]`")
-        }
-        Grant::Wasi("environment") => (
-            "--grant wasi or --grant env=NAME=VALUE",
-            "`grants = [\"wasi\"]` or `[\"env=NAME=VALUE\"]`",
-        ),
-        Grant::Wasi("stdin") => ("--grant wasi or --grant stdin", "`grants = [\"wasi\"]`"),
-        Grant::Wasi("stdout") => {
-            ("--grant wasi or --grant output", "`grants = [\"wasi\"]` or `[\"output\"]`")
-        }
-        Grant::Wasi("read_directory") => (
-            "--grant read=FOLDER or --grant write=FOLDER",
-            "`grants = [\"read=FOLDER\"]` or `[\"write=FOLDER\"]`",
-        ),
-        Grant::Wasi(_) => ("--grant wasi", "`grants = [\"wasi\"]`"),
+        Grant::Wasi(method) => wasi_grant(method),
         _ => return "only a program that embeds the library can grant it".to_owned(),
     };
     format!("grant it with {}", if interface == Options { options } else { manifest })
 }
 
+/// The grant of a part of WASI: as an option and in a manifest.
+fn wasi_grant(method: &str) -> (&'static str, &'static str) {
+    match method {
+        "arguments" => {
+            ("--grant wasi or --grant arg=TEXT", "`grants = [\"wasi\"]` or `[\"arg=TEXT\"]`")
+        }
+        "environment" => (
+            "--grant wasi or --grant env=NAME=VALUE",
+            "`grants = [\"wasi\"]` or `[\"env=NAME=VALUE\"]`",
+        ),
+        "stdin" => ("--grant wasi or --grant stdin", "`grants = [\"wasi\"]`"),
+        "stdout" => ("--grant wasi or --grant output", "`grants = [\"wasi\"]` or `[\"output\"]`"),
+        "read_directory" => (
+            "--grant read=FOLDER or --grant write=FOLDER",
+            "`grants = [\"read=FOLDER\"]` or `[\"write=FOLDER\"]`",
+        ),
+        _ => ("--grant wasi", "`grants = [\"wasi\"]`"),
+    }
+}
+
 /// The interface's name of a setting of the library.
-fn setting_text(setting: Setting, interface: Interface) -> String {
+fn setting_text(setting: &Setting, interface: Interface) -> String {
     match setting {
         Setting::Limits(field) => limit(field, interface),
         Setting::Options(field) => pool_option(field, interface),

@@ -11,14 +11,14 @@ const ERRORS: &str = include_str!("../../../tests/snapshots/errors.snap");
 
 fn remedies() -> Vec<Remedy> {
     let settings = [
-        Setting::Options("max_live_instances"),
-        Setting::CallOptions("fuel"),
-        Setting::CallOptions("timeout"),
+        Setting::Options("max_live_instances".into()),
+        Setting::CallOptions("fuel".into()),
+        Setting::CallOptions("timeout".into()),
     ];
-    let limits = limit_options::OPTIONS.map(|(field, _)| Setting::Limits(field));
+    let limits = limit_options::OPTIONS.map(|(field, _)| Setting::Limits(field.into()));
     let raise = settings.into_iter().chain(limits).map(|setting| Remedy::Raise(vec![setting]));
     let wasi = ["new", "minimal", "arguments", "environment", "stdin", "stdout", "read_directory"];
-    let wasi = wasi.map(|method| Remedy::Grant(Grant::Wasi(method)));
+    let wasi = wasi.map(|method| Remedy::Grant(Grant::Wasi(method.into())));
     let others = [
         Remedy::StartWorkers,
         Remedy::RestartWorkers,
@@ -34,8 +34,11 @@ fn remedies() -> Vec<Remedy> {
         Remedy::Grant(Grant::Capability(Capability::Clock)),
         Remedy::Grant(Grant::Capability(Capability::Random)),
         Remedy::Grant(Grant::HostFunction("lookup".to_owned())),
-        Remedy::Raise(vec![Setting::Limits("fuel"), Setting::CallOptions("fuel")]),
-        Remedy::Raise(vec![Setting::Limits("stack"), Setting::Options("max_wasm_stack")]),
+        Remedy::Raise(vec![Setting::Limits("fuel".into()), Setting::CallOptions("fuel".into())]),
+        Remedy::Raise(vec![
+            Setting::Limits("stack".into()),
+            Setting::Options("max_wasm_stack".into()),
+        ]),
         Remedy::RaiseOsLimit(OsResource::MemoryMaps),
         Remedy::RaiseOsLimit(OsResource::Threads),
         Remedy::RaiseOsLimit(OsResource::AddressSpace),

@@ -1,4 +1,4 @@
-//! The arguments of a call on the command line, and the types in a signature.
+//! The arguments of a call on the command line.
 
 use crate::failure::Failure;
 use crate::file::{self, MAX_JSON};
@@ -28,54 +28,5 @@ pub(super) fn value(text: &str, ty: Option<&str>, limits: &Limits) -> Result<Val
             Err(Failure::usage(format!("{text} is not JSON: {error}")))
         }
         Err(_) => Ok(Value::from(text)),
-    }
-}
-
-/// The argument types of a signature.
-pub(super) fn argument_types(signature: &str) -> Vec<&str> {
-    arguments_of(signature).into_iter().map(|(_, ty)| ty).collect()
-}
-
-/// The names and types of a signature's arguments. Commas within a type do not separate arguments.
-pub(crate) fn arguments_of(signature: &str) -> Vec<(&str, &str)> {
-    let mut arguments = Vec::new();
-    let (mut depth, mut start) = (0_usize, 1);
-    for (at, character) in signature.char_indices() {
-        match character {
-            '(' | '<' => depth += 1,
-            '>' if signature[..at].ends_with('-') => break,
-            ')' | '>' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        let is_end = (character == ',' && depth == 1) || depth == 0;
-        if is_end {
-            if let Some((name, ty)) = signature[start..at].split_once(':') {
-                arguments.push((name.trim(), ty.trim()));
-            }
-            start = at + 1;
-        }
-        if depth == 0 {
-            break;
-        }
-    }
-    arguments
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commas_within_a_type_do_not_separate_arguments() {
-        for (signature, types) in [
-            ("() -> ()", vec![]),
-            ("(a: i32) -> String", vec!["i32"]),
-            (
-                "(a: Map<String, u32>, b: (u8, u8), c: ?) -> ()",
-                vec!["Map<String, u32>", "(u8, u8)", "?"],
-            ),
-        ] {
-            assert_eq!(argument_types(signature), types, "{signature}");
-        }
     }
 }

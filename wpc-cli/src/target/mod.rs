@@ -12,13 +12,13 @@ use crate::manifest::Source;
 use crate::nearest::nearest;
 use crate::remedy::Interface;
 use crate::{grant, module_file};
-use arguments::{argument_types, value};
+use arguments::value;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use wpc_host::{CallOptions, Error, Options, WasmModule, WorkerEvent, WorkerProcedureCall};
-
-pub(crate) use arguments::arguments_of;
+use wpc_host::{
+    CallOptions, Error, FunctionParameter, Options, WasmModule, WorkerEvent, WorkerProcedureCall,
+};
 
 #[derive(clap::Args)]
 pub(crate) struct Target {
@@ -258,9 +258,8 @@ impl Target {
 
     /// The encoded arguments. If all of them are byte vectors and strings, they are encoded without JSON.
     pub(crate) fn encoded(&self, wpc: &WorkerProcedureCall) -> Result<Vec<u8>, Failure> {
-        let signature = self.signature(wpc);
-        let types = signature.as_deref().map(argument_types).unwrap_or_default();
-        let is_large = |ty: &&str| matches!(*ty, "String" | "Vec<u8>");
+        let types = self.argument_types(wpc);
+        let is_large = |ty: &String| matches!(ty.as_str(), "String" | "Vec<u8>");
         if types.len() != self.arguments.len() || !types.iter().all(is_large) {
             return Ok(wpc.encode_json(&self.name(), &self.values(wpc)?)?);
         }
@@ -269,7 +268,7 @@ impl Target {
         for (text, ty) in self.arguments.iter().zip(types) {
             let bytes = match text.strip_prefix('@') {
                 Some(path) if ty == "Vec<u8>" => file::read_given(path.as_ref(), limits.arguments)?,
-                _ => match value(text, Some(ty), &limits)? {
+                _ => match value(text, Some(&ty), &limits)? {
                     Value::String(text) if ty == "String" => text.into_bytes(),
                     // Bytes given as a JSON array, or a value that the encoder rejects with an error.
                     _ => return Ok(wpc.encode_json(&self.name(), &self.values(wpc)?)?),
@@ -282,18 +281,21 @@ impl Target {
         Ok(encoded)
     }
 
-    /// The function's signature if its module declares one.
-    fn signature(&self, wpc: &WorkerProcedureCall) -> Option<String> {
-        let name = self.name();
-        let mut functions = wpc.get_remote_functions().into_iter();
-        functions.find(|function| function.name == name)?.parameter_signature
+    /// The function's argument types as text, `?` for one that is not declared; empty if its module declares none.
+    fn argument_types(&self, wpc: &WorkerProcedureCall) -> Vec<String> {
+        let function = wpc.function_information(&self.name());
+        let parameters = function.and_then(|function| function.signature);
+        let parameters = parameters.map(|signature| signature.parameters).unwrap_or_default();
+        let text = |parameter: FunctionParameter| {
+            parameter.ty.map_or_else(|| "?".to_owned(), |ty| ty.to_string())
+        };
+        parameters.into_iter().map(text).collect()
     }
 
     /// The arguments of the command line, interpreted by the function's types.
     pub(crate) fn values(&self, wpc: &WorkerProcedureCall) -> Result<Vec<Value>, Failure> {
-        let signature = self.signature(wpc);
-        let types = signature.as_deref().map(argument_types).unwrap_or_default();
-        let types = types.into_iter().map(Some).chain(std::iter::repeat(None));
+        let types = self.argument_types(wpc);
+        let types = types.iter().map(|ty| Some(ty.as_str())).chain(std::iter::repeat(None));
         let limits = self.limits.limits();
         self.arguments.iter().zip(types).map(|(text, ty)| value(text, ty, &limits)).collect()
     }

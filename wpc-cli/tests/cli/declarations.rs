@@ -116,11 +116,10 @@ fn declared_types_of_constants_and_imports_are_added_to_the_module() {
     }
     let output: serde_json::Value =
         serde_json::from_str(&out(&wpc_from(folder, &["--json", "inspect", "main.wasm"]))).unwrap();
-    assert_eq!(output["constant_types"]["LIMIT"], "u32");
-    assert_eq!(
-        output["required_dependencies"][0]["signatures"]["stem"],
-        "(word: String) -> String"
-    );
+    assert_eq!(output["constant_types"]["LIMIT"][0]["text"], "u32");
+    let stem = &output["required_dependencies"][0]["signatures"]["stem"][0];
+    assert_eq!(stem["text"], "(word: String) -> String");
+    assert_eq!(stem["parameters"][0]["type"]["ty"], "String");
 }
 
 #[test]

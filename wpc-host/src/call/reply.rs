@@ -7,8 +7,8 @@ use crate::error::Error;
 use crate::error::payload_type::PayloadType;
 use crate::id::{FunctionHash, WorkerId};
 use crate::system::buffers::{Buffers, LARGE, Loan, fits};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, TryLockError};
 use wpc_abi::GuestError;
 use wpc_abi::reply::{Reply as Split, TAG_ERROR, TAG_VALUE, length, plain_error};
@@ -299,7 +299,7 @@ pub(crate) fn encode_reply<T: Serialize + ?Sized>(tag: u8, value: &T) -> Vec<u8>
 }
 
 /// Which module and worker answered a call, and the fuel used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ReplyMetadata {
     /// The SHA-1 of the function's module.
@@ -309,4 +309,12 @@ pub struct ReplyMetadata {
     /// The exact fuel used; `None` if the definition does not meter fuel. For calls that
     /// fail, see [`PendingCall::wait_metered`](crate::PendingCall::wait_metered).
     pub fuel_used: Option<u64>,
+}
+
+impl ReplyMetadata {
+    /// The metadata of a call without metered fuel. The other field can be set.
+    #[must_use]
+    pub fn new(function_hash_sha1: FunctionHash, worker_id: WorkerId) -> Self {
+        Self { function_hash_sha1, worker_id, fuel_used: None }
+    }
 }

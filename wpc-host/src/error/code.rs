@@ -6,7 +6,7 @@ use crate::error::Error;
 macro_rules! codes {
     ($($variant:ident $code:literal $unknown:literal $retry:literal $kind:ident),+ $(,)?) => {
         /// An [`Error`]'s stable name, for programs, logs and metrics.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum ErrorCode {
             $(#[doc = concat!("See [`Error::", stringify!($variant), "`].")] $variant,)+
@@ -64,7 +64,7 @@ macro_rules! codes {
 }
 
 /// Who can act on an [`Error`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -167,6 +167,13 @@ codes! {
 impl serde::Serialize for ErrorCode {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for ErrorCode {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

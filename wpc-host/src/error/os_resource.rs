@@ -1,7 +1,8 @@
 //! The resources that the operating system limits.
 
 /// A resource that the operating system limits, see [`Error::OsLimit`](crate::Error::OsLimit).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum OsResource {
     /// Memory mappings of the process: `vm.max_map_count`.

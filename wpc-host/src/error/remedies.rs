@@ -9,75 +9,76 @@ impl Error {
     pub fn remedy(&self) -> Option<Remedy> {
         use Setting::{CallOptions, Limits, Options};
         let raise = |setting| Remedy::Raise(vec![setting]);
+        let advice = |text: &'static str| Remedy::Advice(text.into());
         Some(match self {
             Self::NotRunning => Remedy::StartWorkers,
             Self::AlreadyStarted => Remedy::AwaitStop,
             Self::OsLimit { resource, .. } => Remedy::RaiseOsLimit(*resource),
-            Self::NotWasm { .. } => Remedy::Advice("pass the bytes of a compiled `.wasm` file"),
-            Self::Component { .. } => Remedy::Advice(
+            Self::NotWasm { .. } => advice("pass the bytes of a compiled `.wasm` file"),
+            Self::Component { .. } => advice(
                 "build for wasm32-unknown-unknown, or extract the core module from the component",
             ),
-            Self::InvalidModule { .. } => Remedy::Advice("run `wasm-tools validate` for details"),
-            Self::ModuleTooLarge { .. } => raise(Limits("module_size")),
-            Self::CompileTimeout { .. } => raise(Limits("compile_time")),
+            Self::InvalidModule { .. } => advice("run `wasm-tools validate` for details"),
+            Self::ModuleTooLarge { .. } => raise(Limits("module_size".into())),
+            Self::CompileTimeout { .. } => raise(Limits("compile_time".into())),
             Self::CompilerBusy { .. } => Remedy::Retry,
-            Self::AbiVersion { .. } => Remedy::Advice("rebuild it with a matching SDK"),
+            Self::AbiVersion { .. } => advice("rebuild it with a matching SDK"),
             Self::MalformedSection { .. } => {
-                Remedy::Advice("rebuild it with a matching SDK, or remove the section")
+                advice("rebuild it with a matching SDK, or remove the section")
             }
             Self::AmbiguousExport { .. } => Remedy::ChooseExport,
-            Self::ExportOfCommand { .. } => Remedy::Advice(
+            Self::ExportOfCommand { .. } => advice(
                 "call `_start`, or build the module as a reactor (clang: `-mexec-model=reactor`, emcc: `--no-entry`, Rust: crate type `cdylib`)",
             ),
             Self::NotGranted { grant: Grant::Wasi(_), .. } if !cfg!(feature = "wasi") => {
-                Remedy::EnableFeature("wasi")
+                Remedy::EnableFeature("wasi".into())
             }
             Self::NotGranted { grant, .. } => Remedy::Grant(grant.clone()),
-            Self::MemoryTooLarge { .. } | Self::OutOfMemory { .. } => raise(Limits("memory")),
-            Self::TableTooLarge { .. } | Self::OutOfTableElements { .. } => {
-                raise(Limits("table_elements"))
+            Self::MemoryTooLarge { .. } | Self::OutOfMemory { .. } => {
+                raise(Limits("memory".into()))
             }
-            Self::DependencyCircle { .. } => Remedy::Advice("remove one of these imports"),
-            Self::DependencyExport { .. } => Remedy::Advice(
-                "define matching versions of the importing module and the dependency",
-            ),
-            Self::DependencyChain { .. } => Remedy::Advice("merge some of these dependencies"),
-            Self::TooManyInstances { option, .. } => raise(*option),
-            Self::InstancesInUse { .. } => raise(Options("max_live_instances")),
+            Self::TableTooLarge { .. } | Self::OutOfTableElements { .. } => {
+                raise(Limits("table_elements".into()))
+            }
+            Self::DependencyCircle { .. } => advice("remove one of these imports"),
+            Self::DependencyExport { .. } => {
+                advice("define matching versions of the importing module and the dependency")
+            }
+            Self::DependencyChain { .. } => advice("merge some of these dependencies"),
+            Self::TooManyInstances { option, .. } => raise(option.clone()),
+            Self::InstancesInUse { .. } => raise(Options("max_live_instances".into())),
             Self::FunctionNotDefined { .. } => Remedy::Define(Definable::Function),
             Self::DependencyNotDefined { .. } => Remedy::Define(Definable::Dependency),
             Self::ConstantNotDefined { .. } => Remedy::Define(Definable::Constant),
             Self::HostFunctionNotDefined { .. } => Remedy::Define(Definable::HostFunction),
-            Self::PinMismatch { .. } => {
-                Remedy::Advice("define the pinned version, or pin the defined one")
-            }
+            Self::PinMismatch { .. } => advice("define the pinned version, or pin the defined one"),
             Self::SignatureMismatch { hint: Some(hint), .. } => Remedy::WriteCall(hint.to_string()),
             Self::SignatureMismatch { .. }
             | Self::BadArguments { .. }
             | Self::ResultDecode { .. }
             | Self::PayloadDecode { .. } => Remedy::CompareSignature,
-            Self::Untyped { .. } => Remedy::Advice(
+            Self::Untyped { .. } => advice(
                 "build it with an SDK that declares types, or call it with encoded arguments",
             ),
             Self::ArgumentsEncode { .. } => {
-                Remedy::Advice("pass a tuple of types that serde can serialize")
+                advice("pass a tuple of types that serde can serialize")
             }
-            Self::ArgumentsTooLarge { .. } => raise(Limits("arguments")),
+            Self::ArgumentsTooLarge { .. } => raise(Limits("arguments".into())),
             Self::NoReadyWorkers { .. } => Remedy::RestartWorkers,
             Self::Saturated { .. } => Remedy::AwaitRoom,
             Self::Held { .. } => Remedy::Revive,
-            Self::TypeMismatch { .. } => Remedy::Advice("give both the same type"),
-            Self::UncaughtException { .. } => {
-                Remedy::Advice("catch it in the guest and return an error")
+            Self::TypeMismatch { .. } => advice("give both the same type"),
+            Self::UncaughtException { .. } => advice("catch it in the guest and return an error"),
+            Self::Exited { .. } => advice("check its output for the reason"),
+            Self::TooManyOpenFiles { .. } => raise(Limits("open_files".into())),
+            Self::OutOfFuel { .. } => {
+                Remedy::Raise(vec![Limits("fuel".into()), CallOptions("fuel".into())])
             }
-            Self::Exited { .. } => Remedy::Advice("check its output for the reason"),
-            Self::TooManyOpenFiles { .. } => raise(Limits("open_files")),
-            Self::OutOfFuel { .. } => Remedy::Raise(vec![Limits("fuel"), CallOptions("fuel")]),
-            Self::LogLimit { .. } => raise(Limits("log")),
+            Self::LogLimit { .. } => raise(Limits("log".into())),
             Self::StackOverflow { .. } => {
-                Remedy::Raise(vec![Limits("stack"), Options("max_wasm_stack")])
+                Remedy::Raise(vec![Limits("stack".into()), Options("max_wasm_stack".into())])
             }
-            Self::ResultTooLarge { .. } => raise(Limits("result")),
+            Self::ResultTooLarge { .. } => raise(Limits("result".into())),
             Self::InvalidOptions { .. }
             | Self::InvalidCallOptions { .. }
             | Self::InvalidName { .. }

@@ -2,6 +2,8 @@
 
 use crate::capability::Capability;
 use crate::error::OsResource;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 
 /// What to do about an [`Error`](crate::Error). Its text names this library's methods and options; other interfaces match
@@ -14,7 +16,8 @@ use std::fmt;
 /// assert_eq!(error.to_string(), "function \"resize\" is not defined");
 /// assert_eq!(error.remedy(), Some(Remedy::Define(Definable::Function)));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Remedy {
     /// Start the workers.
@@ -40,17 +43,18 @@ pub enum Remedy {
     /// Grant the import.
     Grant(Grant),
     /// Enable a Cargo feature of `wpc-host`, which this build lacks.
-    EnableFeature(&'static str),
+    EnableFeature(Cow<'static, str>),
     /// Raise one of these settings.
     Raise(Vec<Setting>),
     /// Raise a limit of the operating system, or use less of the resource.
     RaiseOsLimit(OsResource),
     /// An instruction for something outside wpc, as an imperative sentence fragment.
-    Advice(&'static str),
+    Advice(Cow<'static, str>),
 }
 
 /// A kind of item that a pool can lack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Definable {
     /// A function.
@@ -64,7 +68,8 @@ pub enum Definable {
 }
 
 /// A permission that a definition can be granted. Its text is the method call on [`WasmModule`](crate::WasmModule) that grants it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Grant {
     /// A capability.
@@ -72,19 +77,20 @@ pub enum Grant {
     /// A host function, by name.
     HostFunction(String),
     /// A part of WASI, by the method of [`Wasi`](crate::Wasi) that grants it.
-    Wasi(&'static str),
+    Wasi(Cow<'static, str>),
 }
 
 /// A setting of the embedder: the type that has it, and the name of its field or method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Setting {
     /// A field of [`Limits`](crate::Limits).
-    Limits(&'static str),
+    Limits(Cow<'static, str>),
     /// A field of [`Options`](crate::Options).
-    Options(&'static str),
+    Options(Cow<'static, str>),
     /// A method of [`CallOptions`](crate::CallOptions).
-    CallOptions(&'static str),
+    CallOptions(Cow<'static, str>),
 }
 
 impl fmt::Display for Remedy {
@@ -141,7 +147,7 @@ impl fmt::Display for Grant {
             Self::Capability(capability) => write!(f, ".grant(Capability::{})", capability.name()),
             Self::HostFunction(name) => write!(f, ".grant_host_function({name:?})"),
             Self::Wasi(method) => {
-                let call = match *method {
+                let call = match &**method {
                     "new" | "minimal" => return write!(f, ".grant_wasi(Wasi::{method}())"),
                     "arguments" | "environment" => "[…]",
                     "stdout" => "Output::events()",
@@ -162,12 +168,5 @@ impl fmt::Display for Setting {
             Self::CallOptions(name) => ("CallOptions", name),
         };
         write!(f, "`{of}::{name}`")
-    }
-}
-
-/// Serializes as the text.
-impl serde::Serialize for Remedy {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }

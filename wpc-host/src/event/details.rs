@@ -2,20 +2,23 @@
 
 use crate::event::{HealthState, Severity};
 use crate::id::ListenerId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 macro_rules! details {
     ($($(#[$doc:meta])* $variant:ident $name:literal $severity:ident { $($(#[$field_doc:meta])* $field:ident: $ty:ty),* $(,)? }),+ $(,)?) => {
         /// What happened, with its data.
-        #[derive(Debug, Clone, PartialEq, Serialize)]
-        #[serde(untagged)]
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(tag = "name", content = "details")]
         #[non_exhaustive]
         pub enum EventDetails {
-            $($(#[$doc])* $variant { $($(#[$field_doc])* $field: $ty),* }),+
+            $($(#[$doc])* #[serde(rename = $name)] $variant { $($(#[$field_doc])* $field: $ty),* }),+
         }
 
         impl EventDetails {
+            /// Every event's name.
+            pub const NAMES: &[&str] = &[$($name),+];
+
             /// The event's stable name.
             #[must_use]
             pub fn event_name(&self) -> &'static str {

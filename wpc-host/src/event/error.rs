@@ -2,14 +2,14 @@
 
 use crate::error::Error;
 use crate::error::code::ErrorCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The longest text of a guest that an event carries, in bytes. It is bounded because thousands of events may wait for a
 /// listener.
 const MAX_TEXT: usize = 16 * 1024;
 
 /// The failure that an event reports.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EventError {
     /// The error's stable code.
@@ -20,6 +20,15 @@ pub struct EventError {
     pub message: String,
     /// The guest's stack; empty if it is not known.
     pub stack: String,
+}
+
+impl EventError {
+    /// A failure without a stack, whose name is the code. The other fields can be set.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        let name = code.as_str().to_owned();
+        Self { code, name, message: message.into(), stack: String::new() }
+    }
 }
 
 impl From<&Error> for EventError {

@@ -18,11 +18,26 @@ pub(crate) use listeners::Events;
 pub use severity::{FailureSeverities, Severity};
 
 use crate::id::{CallId, WorkerId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
 
 /// A report of something that happened in a pool.
-#[derive(Debug, Clone)]
+///
+/// Serialized, `details` is the field `event`: its name and its data.
+///
+/// ```
+/// use std::time::SystemTime;
+/// use wpc_host::{EventDetails, EventSource, WorkerEvent};
+///
+/// let details = EventDetails::WorkerSpawned { restart_attempt: 0 };
+/// let event = WorkerEvent::new(1, SystemTime::UNIX_EPOCH, EventSource::Parent, details);
+/// let json = serde_json::to_value(&event)?;
+/// assert_eq!(json["event"]["name"], "worker_spawned");
+/// assert_eq!(json["event"]["details"]["restart_attempt"], 0);
+/// assert_eq!(serde_json::from_value::<WorkerEvent>(json)?, event);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct WorkerEvent {
     /// The event's number within its pool: counts up from 1, in the order of emission.
@@ -40,10 +55,31 @@ pub struct WorkerEvent {
     /// The failure that it reports, if any.
     pub error: Option<EventError>,
     /// What happened, with its data.
+    #[serde(rename = "event")]
     pub details: EventDetails,
 }
 
 impl WorkerEvent {
+    /// An event with its usual severity, without a worker, call or error. The other fields can be set.
+    #[must_use]
+    pub fn new(
+        event_id: u64,
+        timestamp: SystemTime,
+        source: EventSource,
+        details: EventDetails,
+    ) -> Self {
+        Self {
+            event_id,
+            worker_id: None,
+            source,
+            severity: details.usual_severity(),
+            timestamp,
+            correlation_id: None,
+            error: None,
+            details,
+        }
+    }
+
     /// The event's stable name, such as `worker_ready`.
     #[must_use]
     pub fn event_name(&self) -> &'static str {
@@ -52,7 +88,7 @@ impl WorkerEvent {
 }
 
 /// Which thread reported an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventSource {
     /// A worker's thread.
@@ -62,7 +98,7 @@ pub enum EventSource {
 }
 
 /// What a worker can do at the moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthState {
     /// Its thread is starting.

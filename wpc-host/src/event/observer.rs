@@ -6,17 +6,19 @@ use crate::sync::ArcSwapOption;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::system::contain::contain;
 use crate::system::offload::foreign;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Measurements of a call that has run, see
 /// [`observe_finished_calls`](crate::WorkerProcedureCall::observe_finished_calls).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FinishedCall {
     /// The call's number, which its events carry as well.
     pub call_id: CallId,
     /// The function that was called.
+    #[serde(with = "shared_text")]
     pub function_name: Arc<str>,
     /// The SHA-1 of its module.
     pub function_hash_sha1: FunctionHash,
@@ -34,6 +36,44 @@ pub struct FinishedCall {
     pub trace_context: Option<TraceContext>,
     /// The identifier that its caller passed with [`CallOptions::correlation_id`](crate::CallOptions::correlation_id).
     pub correlation_id: Option<String>,
+}
+
+impl FinishedCall {
+    /// A call that returned a value at once, without metered fuel. The other fields can be set.
+    #[must_use]
+    pub fn new(
+        call_id: CallId,
+        function_name: impl Into<Arc<str>>,
+        function_hash_sha1: FunctionHash,
+        worker_id: WorkerId,
+    ) -> Self {
+        Self {
+            call_id,
+            function_name: function_name.into(),
+            function_hash_sha1,
+            worker_id,
+            error: None,
+            queued: Duration::ZERO,
+            ran: Duration::ZERO,
+            fuel_used: None,
+        }
+    }
+}
+
+/// Serializes an `Arc<str>`, for which serde needs a feature.
+mod shared_text {
+    use super::*;
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<str>, D::Error> {
+        String::deserialize(deserializer).map(Into::into)
+    }
 }
 
 type Observe = Box<dyn Fn(&FinishedCall) + Send + Sync>;

@@ -33,7 +33,8 @@ impl WasmModule {
     /// let wasm = wat::parse_str(r#"(module (func (export "half") (param f64) (result f64)
     ///     local.get 0 f64.const 2 f64.div))"#)?;
     /// let information = wpc_host::WasmModule::new(wasm).inspect()?;
-    /// assert_eq!(information.functions[0].signature.as_deref(), Some("(argument1: f64) -> f64"));
+    /// let signature = information.functions[0].signature.as_ref().ok_or("its types are not declared")?;
+    /// assert_eq!(signature.to_string(), "(argument1: f64) -> f64");
     /// # Ok(()) }
     /// ```
     pub fn inspect(&self) -> Result<ModuleInformation, Error> {

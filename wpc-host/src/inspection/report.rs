@@ -3,17 +3,17 @@
 use crate::definition::wasi::Piece;
 use crate::error::Error;
 use crate::id::{FunctionHash, Sha256Hash};
-use crate::information::{ExportInformation, ModuleInformation, RequiredDependency};
+use crate::information::{DeclaredType, ExportInformation, ModuleInformation, RequiredDependency};
 use crate::inspection::declarations::Declarations;
 use crate::inspection::description::describe;
 use crate::inspection::list::shown;
-use crate::inspection::types::{collect_types, distinct, documented, parts};
+use crate::inspection::types::{collect_types, documented, parts};
 use crate::module::signature;
 use crate::module::{DeclaredImports, Export, MAX_EXPORTS, callable, offers, read_constants};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::Hash;
 use wasmparser::{MemoryType, TypeRef};
 use wpc_abi::names;
-use wpc_abi::text;
 
 impl Declarations<'_> {
     pub(super) fn information(
@@ -48,8 +48,7 @@ impl Declarations<'_> {
         let offered = || offered.iter().take(MAX_EXPORTS).map(|(_, export)| *export);
         let functions = offered().map(|export| ExportInformation {
             name: export.name.clone(),
-            signature: signature::known(export).map(|signature| text::signature_text(&signature)),
-            error_type: export.payload_type.as_ref().map(ToString::to_string),
+            signature: signature::known(export).map(|signature| (&*signature).into()),
             how_to_call: how_to_call(&export.name),
             documentation: export.documentation.clone(),
         });
@@ -70,10 +69,9 @@ impl Declarations<'_> {
         let (constants, constant_types) =
             read_constants(std::mem::take(&mut self.section.constants));
         collect_types(constant_types.values().flatten(), &mut types);
-        let constant_types = constant_types.into_iter().map(|(name, declared)| {
-            let declared = declared.iter().map(text::type_text).collect();
-            (name, distinct(declared))
-        });
+        let constant_types = constant_types
+            .into_iter()
+            .map(|(name, declared)| (name, distinct(declared.into_iter().map(DeclaredType))));
         let mut declared = DeclaredImports::new(std::mem::take(&mut self.section.imports));
         let mut signatures = |module: &str, names: &BTreeSet<&str>| {
             let mut of_module = BTreeMap::new();
@@ -83,8 +81,7 @@ impl Declarations<'_> {
                     collect_types(parts(signature), &mut types);
                 }
                 if !declared.is_empty() {
-                    let declared = declared.iter().map(text::signature_text).collect();
-                    of_module.insert((*name).to_owned(), distinct(declared));
+                    of_module.insert((*name).to_owned(), distinct(declared.iter().map(Into::into)));
                 }
             }
             of_module
@@ -122,6 +119,12 @@ impl Declarations<'_> {
             maximum_table_elements,
         }
     }
+}
+
+/// What parts of the module declare for one item, without repetitions.
+fn distinct<T: Clone + Eq + Hash>(declared: impl Iterator<Item = T>) -> Vec<T> {
+    let mut seen = HashSet::new();
+    declared.filter(|declaration| seen.insert(declaration.clone())).collect()
 }
 
 fn owned(names: BTreeSet<&str>) -> Vec<String> {

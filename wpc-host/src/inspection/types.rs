@@ -1,18 +1,11 @@
 //! The types that signatures and constants of a module use.
 
-use crate::information::TypeInformation;
-use postcard_schema::schema::owned::{
-    OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType,
-};
+use crate::information::{TypeInformation, inner_types};
+use postcard_schema::schema::owned::OwnedNamedType;
 use std::collections::{BTreeMap, BTreeSet};
 use wpc_abi::documentation::TypeDocumentation;
 use wpc_abi::section::Signature;
 use wpc_abi::text;
-
-/// Joins the types declared for one item. Parts of one module may declare different ones.
-pub(super) fn distinct(declared: BTreeSet<String>) -> String {
-    declared.into_iter().collect::<Vec<_>>().join(" and ")
-}
 
 /// The declared types of a signature.
 pub(super) fn parts(signature: &Signature) -> impl Iterator<Item = &OwnedNamedType> {
@@ -32,25 +25,7 @@ pub(super) fn collect_types<'a>(
         if let Some(definition) = text::definition(named) {
             types.insert(definition, named.name.clone());
         }
-        match &named.ty {
-            Type::Option(inner) | Type::NewtypeStruct(inner) | Type::Seq(inner) => open.push(inner),
-            Type::Tuple(items) | Type::TupleStruct(items) => open.extend(items),
-            Type::Map { key, val } => open.extend([&**key, &**val]),
-            Type::Struct(fields) => open.extend(fields.iter().map(|field| &field.ty)),
-            Type::Enum(variants) => {
-                for variant in variants {
-                    match &variant.ty {
-                        Variant::UnitVariant => {}
-                        Variant::NewtypeVariant(inner) => open.push(inner),
-                        Variant::TupleVariant(items) => open.extend(items),
-                        Variant::StructVariant(fields) => {
-                            open.extend(fields.iter().map(|field| &field.ty));
-                        }
-                    }
-                }
-            }
-            _ => {}
-        }
+        open.extend(inner_types(named));
     }
 }
 

@@ -4,14 +4,14 @@
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, Events};
 use crate::options::Options;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use wpc_code_cache::{CodeCache, EntryProblem};
 
 /// Counters of the compile cache since the pool was created, see
 /// [`Options::compile_cache`](crate::Options::compile_cache). Requires the feature `compile-cache`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CompileCacheUsage {
     /// The cache's folder.
@@ -26,6 +26,14 @@ pub struct CompileCacheUsage {
     /// The number of misses whose code could not be stored. Each is reported by
     /// [`EventDetails::CompileCacheWriteFailed`](crate::EventDetails::CompileCacheWriteFailed).
     pub not_kept: usize,
+}
+
+impl CompileCacheUsage {
+    /// A cache that was not used. The other fields can be set.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), hits: 0, misses: 0, rejected: 0, not_kept: 0 }
+    }
 }
 
 #[derive(Debug)]

@@ -4,8 +4,8 @@
 #[cfg_attr(not(feature = "compile-cache"), path = "without_compile_cache.rs")]
 pub(crate) mod compile_cache;
 pub(crate) mod compiler;
+mod constant_types;
 mod contract;
-pub(crate) mod declared_type;
 pub(crate) mod engine;
 mod export;
 pub(crate) mod gc_heap;
@@ -159,7 +159,7 @@ impl Module {
             if let Some(Need::Piece(piece)) = need(import)
                 && !grants.wasi.as_ref().is_some_and(|wasi| wasi.has(piece))
             {
-                return refuse(WASI_MODULE, import, Grant::Wasi(piece.method()));
+                return refuse(WASI_MODULE, import, Grant::Wasi(piece.method().into()));
             }
         }
         for name in &self.requirements.host_functions {

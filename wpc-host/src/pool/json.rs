@@ -8,7 +8,7 @@ use crate::codec::json;
 use crate::error::Error;
 use crate::host_function::{HostContext, HostFunction};
 use crate::id::CallId;
-use crate::module::declared_type::DeclaredType;
+use crate::information::DeclaredType;
 use crate::module::signature;
 use crate::options::CallOptions;
 use crate::pool::intake;

@@ -85,8 +85,8 @@ impl Registry {
         nodes: &[Node],
     ) -> Result<Blueprint, Error> {
         for (limit, option) in [
-            (self.max_instances, Setting::Options("max_live_instances")),
-            (max_instances, Setting::Limits("instances")),
+            (self.max_instances, Setting::Options("max_live_instances".into())),
+            (max_instances, Setting::Limits("instances".into())),
         ] {
             if nodes.len() > limit {
                 let (what, needed) = (what.to_owned(), nodes.len());

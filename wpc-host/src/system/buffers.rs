@@ -29,12 +29,12 @@
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, time};
 use crate::system::epoch_ticker::EpochTicker;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The unused large buffers that a pool keeps for the payloads of later calls.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BufferUsage {
     /// The number of unused buffers; at most 256.

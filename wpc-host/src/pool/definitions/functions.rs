@@ -12,7 +12,6 @@ use crate::registry;
 use crate::registry::restart_policy::Admission;
 use crate::sync::time;
 use crate::system::background::Interest;
-use wpc_abi::text::signature_text;
 
 impl WorkerProcedureCall {
     /// Defines a function, or replaces the previous definition of that name. Blocks while the module is compiled, which
@@ -97,6 +96,24 @@ impl WorkerProcedureCall {
         self.registry().functions().iter().map(|function| self.information(function)).collect()
     }
 
+    /// Returns information about a function; `None` if it is not defined.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wpc = wpc_host::WorkerProcedureCall::new(wpc_host::Options::default())?;
+    /// let wasm = wat::parse_str(r#"(module (func (export "half") (param f64) (result f64)
+    ///     local.get 0 f64.const 2 f64.div))"#)?;
+    /// wpc.define_worker_function("half", &wasm)?;
+    /// let half = wpc.function_information("half").ok_or("it is not defined")?;
+    /// let signature = half.signature.ok_or("its types are not declared")?;
+    /// assert_eq!(signature.to_string(), "(argument1: f64) -> f64");
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn function_information(&self, name: &str) -> Option<FunctionInformation> {
+        self.registry().function(name).map(|function| self.information(&function))
+    }
+
     /// Closes the function's circuit breaker and ends its backoff, so that every worker may run it again at once.
     /// Returns false if the function was neither held nor backing off.
     ///
@@ -141,7 +158,6 @@ impl WorkerProcedureCall {
         function: &registry::Function,
     ) -> FunctionInformation {
         let export = function.export();
-        let signature = signature::known(export).map(|signature| signature_text(&signature));
         let now = time::now();
         let (installed_worker_count, required_constants) = match &function.definition {
             Ok(definition) if !self.registry().has_host_functions(&definition.host_functions) => {
@@ -157,8 +173,7 @@ impl WorkerProcedureCall {
         };
         FunctionInformation {
             name: function.name.to_string(),
-            parameter_signature: signature,
-            error_type: export.payload_type.as_ref().map(ToString::to_string),
+            signature: signature::known(export).map(|signature| (&*signature).into()),
             function_hash_sha1: function.module.hash,
             installed_worker_count,
             required_dependencies: self.registry().required_aliases(&function.module),

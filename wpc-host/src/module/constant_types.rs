@@ -2,36 +2,9 @@
 
 use crate::definition::WasmModule;
 use crate::error::Error;
+use crate::information::DeclaredType;
 use crate::module::{read_bytes, read_constants};
-use postcard_schema::schema::owned::OwnedNamedType;
 use std::collections::BTreeMap;
-use wpc_abi::text::{NotAType, parse_type, type_text};
-
-/// A type that a module declares, or that was parsed from text.
-///
-/// ```
-/// use wpc_host::DeclaredType;
-///
-/// let ty: DeclaredType = "Map<String, u32>".parse()?;
-/// assert_eq!(ty.to_string(), "Map<String, u32>");
-/// # Ok::<(), wpc_abi::text::NotAType>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeclaredType(pub(crate) OwnedNamedType);
-
-impl std::fmt::Display for DeclaredType {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&type_text(&self.0))
-    }
-}
-
-impl std::str::FromStr for DeclaredType {
-    type Err = NotAType;
-
-    fn from_str(text: &str) -> Result<Self, NotAType> {
-        parse_type(text).map(Self)
-    }
-}
 
 impl WasmModule {
     /// The types that the module declares for its constants, by name. The module is not compiled. Constants without a

@@ -1,0 +1,17 @@
+//! Information about pools, definitions and modules, as plain data.
+//!
+//! Every type serializes and deserializes. Each has a constructor that takes what identifies the item and leaves the other
+//! fields, which are public, empty; so that programs can construct values in their tests.
+
+mod declared_type;
+mod definitions;
+mod module;
+mod signature;
+mod usage;
+
+pub use declared_type::DeclaredType;
+pub(crate) use declared_type::inner_types;
+pub use definitions::{ConstantInformation, DependencyInformation, FunctionInformation};
+pub use module::{ExportInformation, ModuleInformation, RequiredDependency, TypeInformation};
+pub use signature::{FunctionParameter, FunctionSignature};
+pub use usage::{SandboxUsage, WorkerHealth};

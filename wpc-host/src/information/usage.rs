@@ -1,0 +1,40 @@
+//! Workers and the resources that they use.
+
+use crate::event::HealthState;
+use crate::id::WorkerId;
+use serde::{Deserialize, Serialize};
+
+/// A worker's health.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WorkerHealth {
+    /// The worker.
+    pub worker_id: WorkerId,
+    /// Its state.
+    pub health_state: HealthState,
+    /// The number of unanswered calls that were dispatched to it.
+    pub pending_call_count: usize,
+    /// The number of the replacement in a row; 0 for a worker of `start_workers`.
+    pub restart_attempt: u32,
+}
+
+impl WorkerHealth {
+    /// A worker of `start_workers` without calls. The other fields can be set.
+    #[must_use]
+    pub fn new(worker_id: WorkerId, health_state: HealthState) -> Self {
+        Self { worker_id, health_state, pending_call_count: 0, restart_attempt: 0 }
+    }
+}
+
+/// The resources that the sandboxes of all workers of a pool hold at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SandboxUsage {
+    /// The number of module instances, bounded by
+    /// [`Options::max_live_instances`](crate::Options::max_live_instances).
+    pub live_instances: u64,
+    /// The number of their linear memories.
+    pub live_memories: u64,
+    /// The number of bytes of memory that the allocator keeps for new sandboxes.
+    pub idle_bytes: u64,
+}
