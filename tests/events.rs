@@ -214,3 +214,111 @@ fn the_severity_of_a_failed_call_depends_on_its_error() {
     assert_eq!(error_of("spins"), (ErrorCode::Timeout, Severity::Error));
     assert_eq!(error_of("traps"), (ErrorCode::Trap, Severity::Error));
 }
+
+/// A pool whose function `speak` emits one event for each call.
+fn speaker() -> wpc_host::WorkerProcedureCall {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["speak"]);
+    wpc
+}
+
+/// The line that a guest logged.
+fn line(event: Option<wpc_host::WorkerEvent>) -> String {
+    match event.map(|event| event.details) {
+        Some(EventDetails::GuestLog { message, .. }) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_subscription_yields_events_in_order_from_its_start_on() {
+    let wpc = speaker();
+    wpc.call::<()>("speak", ("before",)).unwrap();
+    let mut events = wpc.subscribe(8);
+    assert_eq!(events.try_next().map(|event| event.event_id), None);
+    for text in ["one", "two", "three"] {
+        wpc.call::<()>("speak", (text,)).unwrap();
+    }
+    assert_eq!(line(events.try_next()), "one");
+    assert_eq!(line(events.next_timeout(TEST_TIMEOUT)), "two");
+    assert_eq!(line(events.next_blocking()), "three");
+    assert_eq!(events.next_timeout(Duration::from_millis(1)).map(|event| event.event_id), None);
+    assert_eq!((events.lagged(), events.has_ended()), (0, false));
+}
+
+#[test]
+fn a_subscriber_that_lags_loses_and_counts_the_newest_events_and_delays_no_other() {
+    let wpc = speaker();
+    let (mut slow, mut fast) = (wpc.subscribe(2), wpc.subscribe(100));
+    for number in 0..10 {
+        wpc.call::<()>("speak", (number.to_string(),)).unwrap();
+    }
+    assert_eq!((slow.lagged(), fast.lagged()), (8, 0));
+    assert_eq!([line(slow.next_blocking()), line(slow.next_blocking())], ["0", "1"]);
+    let lines: Vec<_> = (0..10).map(|_| line(fast.next_blocking())).collect();
+    assert_eq!(lines[9], "9");
+    wpc.call::<()>("speak", ("after",)).unwrap();
+    assert_eq!((line(slow.next_blocking()), slow.lagged()), ("after".to_owned(), 8));
+}
+
+#[test]
+fn a_subscription_of_capacity_zero_holds_one_event() {
+    let wpc = speaker();
+    let mut events = wpc.subscribe(0);
+    wpc.call::<()>("speak", ("one",)).unwrap();
+    wpc.call::<()>("speak", ("two",)).unwrap();
+    assert_eq!((line(events.try_next()), events.lagged()), ("one".to_owned(), 1));
+}
+
+#[test]
+fn a_waiting_subscriber_is_woken_by_an_event_and_by_the_end_of_the_pool() {
+    let wpc = speaker();
+    let mut events = wpc.subscribe(100);
+    let (sender, received) = channel();
+    let subscriber = std::thread::spawn(move || {
+        while let Some(event) = events.next_blocking() {
+            sender.send(event.event_name()).unwrap();
+        }
+        events.has_ended() && events.next_blocking().is_none()
+    });
+    wpc.call::<()>("speak", ("x",)).unwrap();
+    assert_eq!(received.recv_timeout(TEST_TIMEOUT).unwrap(), "guest_log");
+    // The subscription does not keep the pool alive, and a stop does not end it.
+    wpc.stop_workers();
+    wpc.start_workers(1).unwrap();
+    drop(wpc);
+    let mut last = "guest_log";
+    while let Ok(name) = received.recv_timeout(TEST_TIMEOUT) {
+        last = name;
+    }
+    assert_eq!(last, "worker_health_state_changed");
+    assert!(subscriber.join().unwrap(), "a subscription that has ended yields nothing more");
+}
+
+#[test]
+fn a_subscription_is_a_stream() {
+    use futures::StreamExt as _;
+    let wpc = speaker();
+    let events = wpc.subscribe(100);
+    let lines = std::thread::spawn(move || {
+        let lines = events.filter_map(|event| async {
+            let EventDetails::GuestLog { message, .. } = event.details else { return None };
+            Some(message)
+        });
+        futures::executor::block_on(lines.collect::<Vec<_>>())
+    });
+    for text in ["one", "two"] {
+        wpc.call::<()>("speak", (text,)).unwrap();
+    }
+    drop(wpc);
+    assert_eq!(lines.join().unwrap(), ["one", "two"]);
+}
+
+#[test]
+fn a_dropped_subscription_receives_nothing_and_the_others_do() {
+    let wpc = speaker();
+    let (dropped, mut other) = (wpc.subscribe(1), wpc.subscribe(1));
+    drop(dropped);
+    wpc.call::<()>("speak", ("x",)).unwrap();
+    assert_eq!((line(other.next_blocking()), other.lagged()), ("x".to_owned(), 0));
+}

@@ -29,6 +29,9 @@ fn round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(
     }
 }
 
+/// The example of the W3C's recommendation.
+const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 fn hash() -> FunctionHash {
     FunctionHash::of(b"a module")
 }
@@ -75,7 +78,16 @@ fn every_event() -> Vec<EventDetails> {
         EventDetails::WorkerRestartCompleted { restart_attempt: 1 },
         EventDetails::WorkerRestartFailed { restart_attempt: 1, exhausted: true },
         EventDetails::WorkerRestartExhausted { restart_attempt: 5, max_restarts_per_worker: 5 },
-        EventDetails::CallExecutionFailed { function_name: function_name() },
+        EventDetails::CallExecutionFailed {
+            function_name: function_name(),
+            correlation_id: None,
+            traceparent: None,
+        },
+        EventDetails::CallExecutionFailed {
+            function_name: function_name(),
+            correlation_id: Some(text()),
+            traceparent: Some(TRACEPARENT.to_owned()),
+        },
         EventDetails::SandboxFailed { function_name: function_name() },
         EventDetails::SandboxRestartScheduled {
             function_name: function_name(),
@@ -211,6 +223,8 @@ fn calls_and_usage_read_back() {
     call.error = Some(ErrorCode::OutOfFuel);
     (call.queued, call.ran) = (Duration::from_nanos(1), Duration::from_secs(2));
     call.fuel_used = Some(1_000);
+    call.trace_context = Some(TRACEPARENT.parse().unwrap());
+    call.correlation_id = Some("order 17".to_owned());
     round_trip([call]);
     let mut metadata = ReplyMetadata::new(hash(), WorkerId::from(1));
     round_trip([metadata]);

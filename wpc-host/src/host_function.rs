@@ -12,6 +12,7 @@ use crate::sync::atomic::AtomicBool;
 use crate::sync::{thread, time};
 use crate::system::contain::contain;
 use crate::system::offload::foreign;
+use crate::system::thread_waker::with_thread_waker;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Display;
@@ -190,7 +191,7 @@ pub(crate) fn drive<T>(
     interrupt: impl Fn() -> Option<Interrupt>,
 ) -> Result<T, Interrupt> {
     let mut future = pin!(future);
-    crate::call::with_thread_waker(|waker| {
+    with_thread_waker(|waker| {
         let mut task = Context::from_waker(waker);
         loop {
             if let Poll::Ready(value) = future.as_mut().poll(&mut task) {

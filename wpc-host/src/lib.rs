@@ -245,7 +245,8 @@ pub use error::payload_type::PayloadType;
 pub use error::remedy::{Definable, Grant, Remedy, Setting};
 pub use event::observer::FinishedCall;
 pub use event::{
-    EventDetails, EventError, EventSource, FailureSeverities, HealthState, Severity, WorkerEvent,
+    EventDetails, EventError, EventIterator, EventSource, EventSubscription, FailureSeverities,
+    HealthState, Severity, WorkerEvent,
 };
 pub use host_function::HostContext;
 pub use id::{

@@ -272,6 +272,11 @@ impl<T> ConcurrentQueue<T> {
         self.0.is_empty()
     }
 
+    pub(crate) fn is_full(&self) -> bool {
+        self.1.pass();
+        self.0.is_full()
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.1.pass();
         self.0.is_closed()

@@ -21,12 +21,11 @@ use crate::call::reply::{Body, ReplyMetadata};
 use crate::error::Error;
 use crate::id::{CallContext, CallId, Generation};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use crate::sync::thread::Thread;
-use crate::sync::{AtomicWaker, Backoff, thread, thread_local, time};
+use crate::sync::{AtomicWaker, Backoff, thread, time};
 use crate::system::offload::foreign;
-use std::cell::OnceCell;
+use crate::system::thread_waker::with_thread_waker;
 use std::sync::{Arc, OnceLock};
-use std::task::{Poll, Wake, Waker};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// No early end was requested.
@@ -298,25 +297,6 @@ impl Call {
         self.waiter.register(waker);
         self.outcome().map_or(Poll::Pending, Poll::Ready)
     }
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-pub(crate) fn with_thread_waker<T>(with: impl FnOnce(&Waker) -> T) -> T {
-    thread_local! {
-        static WAKER: OnceCell<Waker> = const { OnceCell::new() };
-    }
-    WAKER.with(|waker| with(waker.get_or_init(|| Waker::from(Arc::new(Unpark(thread::current()))))))
 }
 
 #[cfg(test)]

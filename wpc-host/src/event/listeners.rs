@@ -1,6 +1,7 @@
-//! Delivers events to the listeners, on one thread.
+//! The sink for a pool's events: passes them to subscriptions, and to the listeners on one thread.
 
 use crate::error::Error;
+use crate::event::subscription::{EventSubscription, Subscriber};
 use crate::event::{Draft, EventDetails, EventSource, WorkerEvent};
 use crate::id::{Counter, ListenerId};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,6 +32,7 @@ pub(crate) struct Events(Arc<Shared>);
 
 struct Shared {
     listeners: ArcSwap<Vec<Listener>>,
+    subscribers: ArcSwap<Vec<Arc<Subscriber>>>,
     queue: ConcurrentQueue<WorkerEvent>,
     dropped: AtomicU64,
     event_ids: Counter,
@@ -47,7 +49,10 @@ struct Delivery {
 
 impl std::fmt::Debug for Events {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Events").field("listeners", &self.0.listeners.load().len()).finish()
+        f.debug_struct("Events")
+            .field("listeners", &self.0.listeners.load().len())
+            .field("subscribers", &self.0.subscribers.load().len())
+            .finish()
     }
 }
 
@@ -55,6 +60,7 @@ impl Events {
     pub(crate) fn new(max_waiting: usize) -> Self {
         Self(Arc::new(Shared {
             listeners: ArcSwap::default(),
+            subscribers: ArcSwap::default(),
             queue: ConcurrentQueue::bounded(max_waiting),
             dropped: AtomicU64::new(0),
             event_ids: Counter::default(),
@@ -107,10 +113,29 @@ impl Events {
         }
     }
 
+    pub(crate) fn subscribe(&self, capacity: usize) -> EventSubscription {
+        let subscriber = Arc::new(Subscriber::new(capacity));
+        self.0.subscribers.rcu(|subscribers| {
+            let mut subscribers = Vec::clone(subscribers);
+            subscribers.push(Arc::clone(&subscriber));
+            subscribers
+        });
+        EventSubscription::new(subscriber, self.clone())
+    }
+
+    pub(super) fn unsubscribe(&self, subscriber: &Arc<Subscriber>) {
+        self.0.subscribers.rcu(|subscribers| {
+            let others = subscribers.iter().filter(|other| !Arc::ptr_eq(other, subscriber));
+            others.cloned().collect::<Vec<_>>()
+        });
+    }
+
     pub(crate) fn emit(&self, draft: Draft) {
         draft.trace();
         let Draft { source, worker, call, error, severity, details } = draft;
-        if self.0.listeners.load().is_empty() {
+        let has_listeners = !self.0.listeners.load().is_empty();
+        let subscribers = self.0.subscribers.load();
+        if !has_listeners && subscribers.is_empty() {
             return;
         }
         let event = WorkerEvent {
@@ -123,6 +148,10 @@ impl Events {
             error,
             details,
         };
+        subscribers.iter().for_each(|subscriber| subscriber.offer(&event));
+        if !has_listeners {
+            return;
+        }
         if self.0.queue.push(event).is_err() {
             self.0.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -131,9 +160,12 @@ impl Events {
         }
     }
 
-    /// Lets the thread deliver the remaining events and end. Waits for it up to [`CLOSE_TIMEOUT`], unless the caller is that
-    /// thread.
+    /// Ends the subscriptions, and lets the thread deliver the remaining events and end. Waits for it up to
+    /// [`CLOSE_TIMEOUT`], unless the caller is that thread.
     pub(crate) fn close(&self) {
+        for subscriber in self.0.subscribers.load().iter() {
+            subscriber.close();
+        }
         self.0.queue.close();
         let delivery = self.0.delivery.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Delivery { thread, ended }) = delivery else { return };
@@ -164,7 +196,7 @@ impl Shared {
     fn deliver_own(&self, details: EventDetails) {
         let draft = Draft::by(EventSource::Parent, details);
         draft.trace();
-        self.deliver_to_all(&WorkerEvent {
+        let event = WorkerEvent {
             event_id: self.event_ids.next(),
             worker_id: None,
             source: draft.source,
@@ -173,7 +205,9 @@ impl Shared {
             correlation_id: None,
             error: None,
             details: draft.details,
-        });
+        };
+        self.subscribers.load().iter().for_each(|subscriber| subscriber.offer(&event));
+        self.deliver_to_all(&event);
     }
 
     fn deliver_to_all(&self, event: &WorkerEvent) {

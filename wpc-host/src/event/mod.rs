@@ -1,8 +1,8 @@
-//! Events: what happened, reported to listeners and to `tracing`. The runtime neither waits for an event nor depends on one.
+//! Events: what happened, reported to listeners, subscriptions and `tracing`. The runtime neither waits for an event nor depends on one.
 //!
 //! The thread that emits an event pushes it into a bounded queue. One thread takes events out and calls the listeners in
 //! the order in which they were added. A slow listener fills the queue; events that do not fit are dropped and counted. A
-//! panicking listener is reported and stays registered.
+//! panicking listener is reported and stays registered. Each subscription has a queue of its own, see `subscription`.
 
 mod details;
 mod draft;
@@ -10,12 +10,14 @@ mod error;
 mod listeners;
 pub(crate) mod observer;
 mod severity;
+mod subscription;
 
 pub use details::EventDetails;
 pub(crate) use draft::Draft;
 pub use error::EventError;
 pub(crate) use listeners::Events;
 pub use severity::{FailureSeverities, Severity};
+pub use subscription::{EventIterator, EventSubscription};
 
 use crate::id::{CallId, WorkerId};
 use serde::{Deserialize, Serialize};

@@ -56,6 +56,8 @@ impl FinishedCall {
             queued: Duration::ZERO,
             ran: Duration::ZERO,
             fuel_used: None,
+            trace_context: None,
+            correlation_id: None,
         }
     }
 }

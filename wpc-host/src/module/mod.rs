@@ -148,7 +148,7 @@ impl Module {
         if !cfg!(feature = "wasi")
             && let Some(import) = self.requirements.wasi.first()
         {
-            return refuse(WASI_MODULE, import, Grant::Wasi(Piece::Process.method()));
+            return refuse(WASI_MODULE, import, Grant::Wasi(Piece::Process.method().into()));
         }
         for (capability, module, import) in &self.requirements.capabilities {
             if !grants.has(*capability) {

@@ -1,8 +1,8 @@
-//! Listeners of events, and the observer of finished calls.
+//! Listeners of events, subscriptions to them, and the observer of finished calls.
 
 use crate::error::Error;
-use crate::event::WorkerEvent;
 use crate::event::observer::FinishedCall;
+use crate::event::{EventSubscription, WorkerEvent};
 use crate::id::ListenerId;
 use crate::pool::WorkerProcedureCall;
 use std::sync::Arc;
@@ -21,6 +21,49 @@ impl WorkerProcedureCall {
         listener: impl Fn(&WorkerEvent) + Send + Sync + 'static,
     ) -> Result<ListenerId, Error> {
         self.0.pool.events.add_listener(Arc::new(listener))
+    }
+
+    /// Subscribes to all events from now on. At most `capacity` events (at least 1, at most 1,048,576) wait for the
+    /// subscriber. More are dropped and counted by [`EventSubscription::lagged`].
+    ///
+    /// Each slot of the capacity takes about 300 bytes, which are allocated now. A thread takes the events from a
+    /// blocking iterator:
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use wpc_host::{Options, WorkerProcedureCall};
+    ///
+    /// let wpc = WorkerProcedureCall::new(Options::default())?;
+    /// let events = wpc.subscribe(1_000);
+    /// let log = std::thread::spawn(move || {
+    ///     // Ends when the pool is dropped.
+    ///     events.into_iter().map(|event| event.event_name()).collect::<Vec<_>>()
+    /// });
+    /// wpc.start_workers(1)?;
+    /// drop(wpc);
+    /// let names = log.join().map_err(|_| "the thread panicked")?;
+    /// assert_eq!(names[..3], ["worker_spawned", "worker_health_state_changed", "worker_ready"]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// An async task takes them as from any stream:
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use futures::StreamExt as _;
+    /// # use wpc_host::{Options, WorkerProcedureCall};
+    /// # let wpc = WorkerProcedureCall::new(Options::default())?;
+    ///
+    /// let mut events = wpc.subscribe(1_000);
+    /// wpc.start_workers(1)?;
+    /// # futures::executor::block_on(async {
+    /// let first = events.next().await.ok_or("the pool was dropped")?;
+    /// assert_eq!(first.event_name(), "worker_spawned");
+    /// # Ok(()) }) }
+    /// ```
+    #[must_use]
+    pub fn subscribe(&self, capacity: usize) -> EventSubscription {
+        self.0.pool.events.subscribe(capacity)
     }
 
     /// Observes every call that has run, successful or not. It replaces an earlier observer.

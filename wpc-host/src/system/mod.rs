@@ -5,3 +5,4 @@ pub(crate) mod contain;
 pub(crate) mod epoch_ticker;
 pub(crate) mod offload;
 pub(crate) mod os_limits;
+pub(crate) mod thread_waker;

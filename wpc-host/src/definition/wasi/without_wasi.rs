@@ -45,7 +45,7 @@ mod tests {
             let refused =
                 wpc.define_worker_function("f", uses_wasi.grant(Capability::Clock)).unwrap_err();
             assert!(matches!(&refused, Error::NotGranted { name, .. } if name == import));
-            assert_eq!(refused.remedy(), Some(Remedy::EnableFeature("wasi")));
+            assert_eq!(refused.remedy(), Some(Remedy::EnableFeature("wasi".into())));
         }
         let adds = r#"(module (func (export "add") (param i32 i32) (result i32)
             local.get 0 local.get 1 i32.add))"#;
