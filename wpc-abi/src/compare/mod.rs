@@ -10,11 +10,14 @@
 //!
 //! Names of fields and variants and their order must be equal: two swapped fields of one type would otherwise be
 //! confused silently. A type that is not declared agrees with every type.
+//!
+//! The comparison takes time in proportion to the types, and text of a bounded length: modules choose their types, and hosts
+//! compare them while other definitions wait.
 
 mod difference;
 
 use crate::section::Signature;
-use crate::text::type_text;
+use crate::text::{short_name, short_type_text};
 use alloc::borrow::ToOwned as _;
 use alloc::format;
 use alloc::string::{String, ToString as _};
@@ -49,7 +52,7 @@ pub fn unknown() -> OwnedNamedType {
 ///
 /// The first [`Difference`].
 pub fn compare(expected: &OwnedNamedType, found: &OwnedNamedType) -> Result<(), Difference> {
-    types(expected, found, Mode::Type)
+    types(expected, found, Mode::Type).map_err(|inner| inner.of(expected, found))
 }
 
 /// Compares a type with as much as one value reveals of its own type: [`unknown`] parts agree with every type, and an
@@ -59,7 +62,7 @@ pub fn compare(expected: &OwnedNamedType, found: &OwnedNamedType) -> Result<(), 
 ///
 /// The first [`Difference`].
 pub fn compare_value(expected: &OwnedNamedType, found: &OwnedNamedType) -> Result<(), Difference> {
-    types(expected, found, Mode::Value)
+    types(expected, found, Mode::Value).map_err(|inner| inner.of(expected, found))
 }
 
 /// Compares two signatures: the number of parameters, their types and the result's. A type that
@@ -96,12 +99,40 @@ fn optional(
     }
 }
 
-fn types(expected: &OwnedNamedType, found: &OwnedNamedType, mode: Mode) -> Result<(), Difference> {
+/// How two types differ.
+enum Differs {
+    /// As a whole. The innermost part with a name that contains them reports it for all of its type.
+    AsAWhole,
+    /// In a part with a name.
+    Inside(Difference),
+}
+
+impl Differs {
+    /// The difference of a part with these types.
+    fn of(self, expected: &OwnedNamedType, found: &OwnedNamedType) -> Difference {
+        match self {
+            Self::AsAWhole => differ(content(expected), content(found)),
+            Self::Inside(difference) => difference,
+        }
+    }
+}
+
+impl From<Difference> for Differs {
+    fn from(difference: Difference) -> Self {
+        Self::Inside(difference)
+    }
+}
+
+/// A type without the newtypes around it.
+fn content(mut named: &OwnedNamedType) -> &OwnedNamedType {
+    while let Type::NewtypeStruct(inner) = &named.ty {
+        named = inner;
+    }
+    named
+}
+
+fn types(expected: &OwnedNamedType, found: &OwnedNamedType, mode: Mode) -> Result<(), Differs> {
     use Type as T;
-    // A difference inside a type without a name, such as `Option<u32>`, is reported for the whole type.
-    let whole = |result: Result<(), Difference>| {
-        result.map_err(|inner| if inner.place.is_empty() { differ(expected, found) } else { inner })
-    };
     match (&expected.ty, &found.ty) {
         (_, T::Schema) if mode == Mode::Value => Ok(()),
         (T::NewtypeStruct(inner), _) => types(inner, found, mode),
@@ -114,31 +145,36 @@ fn types(expected: &OwnedNamedType, found: &OwnedNamedType, mode: Mode) -> Resul
             Ok(())
         }
         (T::Option(expected), T::Option(found)) | (T::Seq(expected), T::Seq(found)) => {
-            whole(types(expected, found, mode))
+            types(expected, found, mode)
         }
         (
             T::Tuple(expected_items) | T::TupleStruct(expected_items),
             T::Tuple(found_items) | T::TupleStruct(found_items),
         ) if expected_items.len() == found_items.len() => {
-            whole(items(expected_items, found_items, mode))
+            let mut pairs = expected_items.iter().zip(found_items);
+            pairs.try_for_each(|(expected, found)| types(expected, found, mode))
         }
         (T::Map { key, val }, T::Map { key: found_key, val: found_val }) => {
-            whole(types(key, found_key, mode).and_then(|()| types(val, found_val, mode)))
+            types(key, found_key, mode)?;
+            types(val, found_val, mode)
         }
-        (T::Struct(fields), T::Struct(found)) => fields_of(&expected.name, fields, found, mode),
-        (T::Enum(variants), T::Enum(found)) => variants_of(&expected.name, variants, found, mode),
+        (T::Struct(fields), T::Struct(found)) => {
+            Ok(fields_of(&expected.name, fields, found, mode)?)
+        }
+        (T::Enum(variants), T::Enum(found)) => {
+            Ok(variants_of(&expected.name, variants, found, mode)?)
+        }
         (one, other) if one == other => Ok(()),
-        _ => Err(differ(expected, found)),
+        _ => Err(Differs::AsAWhole),
     }
 }
 
 /// The difference of two types as a whole. Types of the same name are shown with their kinds.
 fn differ(expected: &OwnedNamedType, found: &OwnedNamedType) -> Difference {
-    let [one, other] = [expected, found].map(type_text);
+    let [one, other] = [expected, found].map(short_type_text);
     if one == other {
-        let [one, other] =
-            [expected, found].map(|ty| format!("`{}` ({})", type_text(ty), kind(ty)));
-        return Difference::here(one, other);
+        let (expected, found) = (kind(expected), kind(found));
+        return Difference::here(format!("`{one}` ({expected})"), format!("`{other}` ({found})"));
     }
     Difference::here(format!("`{one}`"), format!("`{other}`"))
 }
@@ -157,14 +193,6 @@ fn kind(named: &OwnedNamedType) -> &'static str {
     }
 }
 
-fn items(
-    expected: &[OwnedNamedType],
-    found: &[OwnedNamedType],
-    mode: Mode,
-) -> Result<(), Difference> {
-    expected.iter().zip(found).try_for_each(|(expected, found)| types(expected, found, mode))
-}
-
 /// Compares the fields of the struct or variant `owner`.
 fn fields_of(
     owner: &str,
@@ -174,17 +202,20 @@ fn fields_of(
 ) -> Result<(), Difference> {
     for at in 0..expected.len().max(found.len()) {
         let number = at + 1;
-        let shown = |field: &OwnedNamedValue| format!("`{}`", type_text(&field.ty));
-        let place =
-            |field: &OwnedNamedValue| format!("field `{}` of `{owner}`", plain(&field.name));
+        let owner = || short_name(owner);
+        let shown = |field: &OwnedNamedValue| format!("`{}`", short_type_text(&field.ty));
+        let place = |field: &OwnedNamedValue| {
+            format!("field `{}` of `{}`", shown_name(&field.name), owner())
+        };
         match (expected.get(at), found.get(at)) {
             (Some(one), Some(other)) if plain(&one.name) == plain(&other.name) => {
                 types(&one.ty, &other.ty, mode)
-                    .map_err(|difference| difference.within(&place(one)))?;
+                    .map_err(|inner| inner.of(&one.ty, &other.ty).within(&place(one)))?;
             }
             (Some(one), Some(other)) => {
-                let [one, other] = [one, other].map(|field| format!("`{}`", plain(&field.name)));
-                let place = format!("field {number} of `{owner}`");
+                let [one, other] =
+                    [one, other].map(|field| format!("`{}`", shown_name(&field.name)));
+                let place = format!("field {number} of `{}`", owner());
                 return Err(Difference::here(one, other).within(&place));
             }
             (Some(one), None) => {
@@ -208,8 +239,9 @@ fn variants_of(
     mode: Mode,
 ) -> Result<(), Difference> {
     for at in 0..expected.len().max(found.len()) {
+        let owner = || short_name(owner);
         let place = |variant: &OwnedNamedVariant| {
-            format!("variant `{}` of `{owner}`", plain(&variant.name))
+            format!("variant `{}` of `{}`", shown_name(&variant.name), owner())
         };
         let none = || "no such variant".to_owned();
         let there = || "a variant".to_owned();
@@ -220,8 +252,8 @@ fn variants_of(
             }
             (Some(one), Some(other)) => {
                 let [one, other] =
-                    [one, other].map(|variant| format!("`{}`", plain(&variant.name)));
-                let place = format!("variant {} of `{owner}`", at + 1);
+                    [one, other].map(|variant| format!("`{}`", shown_name(&variant.name)));
+                let place = format!("variant {} of `{}`", at + 1, owner());
                 return Err(Difference::here(one, other).within(&place));
             }
             // A value reveals no variants after its own.
@@ -251,7 +283,10 @@ fn contents(
         (V::NewtypeVariant(_) | V::TupleVariant(_), V::NewtypeVariant(_) | V::TupleVariant(_))
             if unnamed(expected).len() == unnamed(found).len() =>
         {
-            items(unnamed(expected), unnamed(found), mode)
+            let mut pairs = unnamed(expected).iter().zip(unnamed(found));
+            pairs.try_for_each(|(expected, found)| {
+                types(expected, found, mode).map_err(|inner| inner.of(expected, found))
+            })
         }
         (V::StructVariant(fields), V::StructVariant(found)) => {
             fields_of(&expected.name, fields, found, mode)
@@ -272,7 +307,7 @@ fn unnamed(variant: &OwnedNamedVariant) -> &[OwnedNamedType] {
 fn content_text(variant: &Variant) -> String {
     match variant {
         Variant::UnitVariant => "no content".to_owned(),
-        Variant::NewtypeVariant(inner) => format!("`{}`", type_text(inner)),
+        Variant::NewtypeVariant(inner) => format!("`{}`", short_type_text(inner)),
         Variant::TupleVariant(items) => format!("{} items", items.len()),
         Variant::StructVariant(_) => "fields".to_owned(),
     }
@@ -281,6 +316,11 @@ fn content_text(variant: &Variant) -> String {
 /// A name without the `r#` of a raw identifier.
 fn plain(name: &str) -> &str {
     name.strip_prefix("r#").unwrap_or(name)
+}
+
+/// A [`plain`] name in text.
+fn shown_name(name: &str) -> String {
+    short_name(plain(name))
 }
 
 #[cfg(test)]

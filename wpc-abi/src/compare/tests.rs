@@ -144,6 +144,34 @@ fn the_first_difference_is_reported_with_its_path() {
 }
 
 #[test]
+fn the_difference_of_large_types_is_short() {
+    let named = |name: &str, ty| OwnedNamedType { name: name.into(), ty };
+    let long = "n".repeat(100_000);
+    let field = |ty| vec![OwnedNamedValue { name: long.clone(), ty }];
+    let wide =
+        |ty: Type| named("", Type::Tuple(vec![named(&long, Type::UnitStruct), named("", ty)]));
+    for nest in [
+        (|inner: OwnedNamedType| Type::Option(Box::new(inner))) as fn(OwnedNamedType) -> Type,
+        |inner| Type::Tuple(vec![inner]),
+        |inner| Type::NewtypeStruct(Box::new(inner)),
+    ] {
+        let types = [Type::U8, Type::I8].map(|ty| {
+            let mut ty = wide(ty);
+            for _ in 0..50 {
+                ty = named(&long, nest(ty));
+            }
+            for _ in 0..10 {
+                ty = named(&long, Type::Struct(field(ty)));
+            }
+            ty
+        });
+        let difference = compare(&types[0], &types[1]).unwrap_err();
+        assert!(difference.expected.len() < 1_000, "{difference}");
+        assert!(difference.place.len() < 10_000, "{difference}");
+    }
+}
+
+#[test]
 fn signatures_differ_in_a_parameter_or_the_result() {
     let signature = |text| parse_signature("f", text).unwrap();
     let difference = |expected, found| {

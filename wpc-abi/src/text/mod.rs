@@ -11,7 +11,7 @@ use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
+use core::fmt::{self, Write as _};
 use parser::{MAX_ITEMS, Parser};
 use postcard_schema::schema::owned::{
     OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType, OwnedNamedValue,
@@ -45,16 +45,99 @@ impl core::error::Error for NotAType {}
 /// ```
 #[must_use]
 pub fn type_text(named: &OwnedNamedType) -> String {
-    match &named.ty {
-        Type::Option(inner) => format!("Option<{}>", type_text(inner)),
-        Type::Seq(inner) => format!("Vec<{}>", type_text(inner)),
-        Type::Map { key, val } => format!("Map<{}, {}>", type_text(key), type_text(val)),
-        Type::Tuple(items) => array_text(named, items).unwrap_or_else(|| tuple_text(items)),
-        Type::String => "String".to_owned(),
-        Type::NewtypeStruct(inner) if named.name == DEFAULTED => type_text(inner),
-        Type::Enum(variants) => result_text(named, variants).unwrap_or_else(|| named.name.clone()),
-        _ => named.name.clone(),
+    let mut text = String::new();
+    // Writing to a `String` does not fail.
+    let _ = write_type(&mut text, named);
+    text
+}
+
+/// The maximum length of a short text in bytes, without the mark at its end.
+const MAX_SHORT: usize = 256;
+
+/// As [`type_text`], but long text ends early, with `…`. It takes a bounded time whatever the size of the type.
+pub(crate) fn short_type_text(named: &OwnedNamedType) -> String {
+    let mut text = Short(String::new());
+    let _ = write_type(&mut text, named);
+    text.0
+}
+
+/// A name, or its beginning and `…` if it is long.
+pub(crate) fn short_name(name: &str) -> String {
+    let mut text = Short(String::new());
+    let _ = text.write_str(name);
+    text.0
+}
+
+/// A text of at most [`MAX_SHORT`] bytes. Writing more fails.
+struct Short(String);
+
+impl fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut left = MAX_SHORT - self.0.len();
+        if text.len() <= left {
+            self.0.push_str(text);
+            return Ok(());
+        }
+        while !text.is_char_boundary(left) {
+            left -= 1;
+        }
+        self.0.push_str(&text[..left]);
+        self.0.push('…');
+        Err(fmt::Error)
     }
+}
+
+fn write_type(out: &mut dyn fmt::Write, named: &OwnedNamedType) -> fmt::Result {
+    match &named.ty {
+        Type::Option(inner) => write_generic(out, "Option", &[inner]),
+        Type::Seq(inner) => write_generic(out, "Vec", &[inner]),
+        Type::Map { key, val } => write_generic(out, "Map", &[key, val]),
+        Type::Tuple(items) => match array_item(named, items) {
+            Some(item) => {
+                out.write_char('[')?;
+                write_type(out, item)?;
+                write!(out, "; {}]", items.len())
+            }
+            None => write_tuple(out, items),
+        },
+        Type::String => out.write_str("String"),
+        Type::NewtypeStruct(inner) if named.name == DEFAULTED => write_type(out, inner),
+        Type::Enum(variants) => match result_types(named, variants) {
+            Some([value, error]) => write_generic(out, "Result", &[value, error]),
+            None => out.write_str(&named.name),
+        },
+        _ => out.write_str(&named.name),
+    }
+}
+
+/// Writes `Name<A, B>`.
+fn write_generic(
+    out: &mut dyn fmt::Write,
+    name: &str,
+    parameters: &[&OwnedNamedType],
+) -> fmt::Result {
+    write!(out, "{name}<")?;
+    write_list(out, parameters.iter().copied())?;
+    out.write_char('>')
+}
+
+fn write_tuple(out: &mut dyn fmt::Write, items: &[OwnedNamedType]) -> fmt::Result {
+    out.write_char('(')?;
+    write_list(out, items)?;
+    out.write_str(if items.len() == 1 { ",)" } else { ")" })
+}
+
+fn write_list<'a>(
+    out: &mut dyn fmt::Write,
+    types: impl IntoIterator<Item = &'a OwnedNamedType>,
+) -> fmt::Result {
+    for (at, ty) in types.into_iter().enumerate() {
+        if at > 0 {
+            out.write_str(", ")?;
+        }
+        write_type(out, ty)?;
+    }
+    Ok(())
 }
 
 /// Formats the fields of a struct or the variants of an enum; `None` for every other type, and for `Result`.
@@ -63,7 +146,7 @@ pub fn definition(named: &OwnedNamedType) -> Option<String> {
     let name = &named.name;
     match &named.ty {
         Type::NewtypeStruct(_) if named.name == DEFAULTED => None,
-        Type::Enum(variants) if result_text(named, variants).is_some() => None,
+        Type::Enum(variants) if result_types(named, variants).is_some() => None,
         Type::Struct(fields) => Some(format!("{name} {}", fields_text(fields))),
         Type::NewtypeStruct(inner) => Some(format!("{name}({})", type_text(inner))),
         Type::TupleStruct(items) => Some(format!("{name}{}", tuple_text(items))),
@@ -83,28 +166,32 @@ pub fn definition(named: &OwnedNamedType) -> Option<String> {
 }
 
 fn tuple_text(items: &[OwnedNamedType]) -> String {
-    match items {
-        [only] => format!("({},)", type_text(only)),
-        items => format!("({})", items.iter().map(type_text).collect::<Vec<_>>().join(", ")),
-    }
+    let mut text = String::new();
+    let _ = write_tuple(&mut text, items);
+    text
 }
 
-/// `Result<T, E>`, the only enum that is shown with its type arguments.
-fn result_text(named: &OwnedNamedType, variants: &[OwnedNamedVariant]) -> Option<String> {
+/// The types of `Result<T, E>`, the only enum that is shown with its type arguments.
+fn result_types<'a>(
+    named: &OwnedNamedType,
+    variants: &'a [OwnedNamedVariant],
+) -> Option<[&'a OwnedNamedType; 2]> {
     let [ok, err] = variants else { return None };
     let (Variant::NewtypeVariant(value), Variant::NewtypeVariant(error)) = (&ok.ty, &err.ty) else {
         return None;
     };
     let name = named.name.split('<').next();
     let is_result = (name, &*ok.name, &*err.name) == (Some("Result"), "Ok", "Err");
-    is_result.then(|| format!("Result<{}, {}>", type_text(value), type_text(error)))
+    is_result.then_some([value, error])
 }
 
-/// An array is described as a tuple whose name starts with `[` and whose items have one type.
-fn array_text(named: &OwnedNamedType, items: &[OwnedNamedType]) -> Option<String> {
-    let first = items.first().filter(|_| named.name.starts_with('['))?;
-    let is_array = items.iter().all(|item| item == first);
-    is_array.then(|| format!("[{}; {}]", type_text(first), items.len()))
+/// The type of an array's items. An array is described as a tuple whose name starts with `[` and whose items have one type.
+fn array_item<'a>(
+    named: &OwnedNamedType,
+    items: &'a [OwnedNamedType],
+) -> Option<&'a OwnedNamedType> {
+    let (first, others) = items.split_first().filter(|_| named.name.starts_with('['))?;
+    others.iter().all(|item| item == first).then_some(first)
 }
 
 fn fields_text(fields: &[OwnedNamedValue]) -> String {

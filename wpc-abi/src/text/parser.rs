@@ -11,8 +11,8 @@ use postcard_schema::schema::owned::{OwnedDataModelType as Type, OwnedNamedType,
 /// What may stand where a type is expected.
 const TYPES: &str = "a type (bool, an integer, f32, f64, char, String, Option<T>, Vec<T>, Map<K, V>, a tuple, an array, or Name { field: T })";
 
-/// The limit on the number of types in all arrays of a text. Each item of an array takes memory, so that a short text
-/// could otherwise take any amount.
+/// The limit on the number of types in all arrays of a text, where names count too, see [`size_of`]. Each item of an array takes
+/// memory, so that a short text could otherwise take any amount.
 pub(super) const MAX_ITEMS: usize = 1 << 16;
 
 pub(super) struct Parser<'a> {
@@ -159,7 +159,7 @@ impl<'a> Parser<'a> {
         self.at += digits;
         let len = rest[..digits].parse::<usize>().ok();
         let len = len.ok_or(NotAType { at, wanted: "the array's length" })?;
-        let items = len.checked_mul(types_in(&item)).and_then(|new| self.items.checked_sub(new));
+        let items = len.checked_mul(size_of(&item)).and_then(|new| self.items.checked_sub(new));
         self.items = items.ok_or(NotAType { at, wanted: "a shorter array" })?;
         self.want("]", "a closing bracket")?;
         Ok(OwnedNamedType { name: "[T; N]".to_owned(), ty: Type::Tuple(vec![item; len]) })
@@ -180,14 +180,19 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// The number of types that a parsed type consists of.
-fn types_in(named: &OwnedNamedType) -> usize {
+/// How many bytes of names count as a type.
+const NAME: usize = 32;
+
+/// The number of types that a parsed type consists of, and one more for each [`NAME`] bytes of a name.
+fn size_of(named: &OwnedNamedType) -> usize {
     let inner = match &named.ty {
-        Type::Option(inner) | Type::Seq(inner) => types_in(inner),
-        Type::Map { key, val } => types_in(key) + types_in(val),
-        Type::Tuple(items) => items.iter().map(types_in).sum(),
-        Type::Struct(fields) => fields.iter().map(|field| types_in(&field.ty)).sum(),
+        Type::Option(inner) | Type::Seq(inner) => size_of(inner),
+        Type::Map { key, val } => size_of(key) + size_of(val),
+        Type::Tuple(items) => items.iter().map(size_of).sum(),
+        Type::Struct(fields) => {
+            fields.iter().map(|field| field.name.len() / NAME + size_of(&field.ty)).sum()
+        }
         _ => 0,
     };
-    1 + inner
+    1 + named.name.len() / NAME + inner
 }

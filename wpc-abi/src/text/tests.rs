@@ -43,8 +43,34 @@ fn a_syntax_error_reports_its_position() {
     ] {
         assert_eq!(parse_signature("f", text).unwrap_err().to_string(), message, "{text}");
     }
+    assert!(parse_type("[u8; 65536]").is_ok());
     let deep = "Vec<".repeat(100);
     assert_eq!(parse_type(&deep).unwrap_err().wanted, "a type that is nested less deeply");
+}
+
+#[test]
+fn the_names_in_an_array_are_limited_too() {
+    let name = "n".repeat(10_000);
+    for text in [
+        format!("[{name} {{ a: u8 }}; 30000]"),
+        format!("[P {{ {name}: u8 }}; 30000]"),
+        format!("[(u8, P {{ {name}: u8 }}); 30000]"),
+        format!("[Vec<[P {{ {name}: u8 }}; 100]>; 300]"),
+    ] {
+        assert_eq!(parse_type(&text).unwrap_err().wanted, "a shorter array");
+    }
+    assert!(parse_type(&format!("[P {{ {name}: u8 }}; 100]")).is_ok());
+}
+
+#[test]
+fn a_short_text_ends_where_its_capacity_ends() {
+    let short = |text| short_type_text(&parse_type(text).unwrap());
+    assert_eq!(short("Vec<(String, [u8; 3])>"), "Vec<(String, [u8; 3])>");
+    let long = "é".repeat(MAX_SHORT);
+    let ty = OwnedNamedType { name: long.clone(), ty: Type::UnitStruct };
+    let text = short_type_text(&ty);
+    assert!(text.ends_with("é…") && text.len() <= MAX_SHORT + "…".len(), "{text}");
+    assert_eq!(type_text(&ty), long);
 }
 
 proptest! {
