@@ -50,4 +50,7 @@ fuzz_target!(|input: (Vec<u8>, Option<u64>)| {
     // Byte vectors are decoded separately.
     let _ = POOL.call::<Vec<u8>>("f", &arguments);
     let _ = POOL.call::<()>("f", &arguments);
+    // Items that take no bytes, but memory.
+    let _ = POOL.call::<Vec<Vec<Box<()>>>>("f", &arguments);
+    let _ = POOL.call::<BTreeMap<u8, Vec<[(); 2]>>>("f", &arguments);
 });

@@ -1,5 +1,6 @@
-//! Serde's traits with a limit on the depth of nested values.
+//! Serde's traits with a limit on the depth of nested values and on the number of items.
 
+use super::budget::{Budget, Payment};
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
@@ -9,44 +10,68 @@ use std::fmt;
 /// even in unoptimised builds.
 pub(super) const MAX_DEPTH: usize = 128;
 
-/// How many items that take no bytes a sequence may have. The length of the input does not bound them.
-pub(crate) const MAX_NOTHINGS: usize = 1 << 16;
-
-/// A deserializer, visitor, seed or access of serde, with the depth limit for the values that it produces.
-pub(super) struct Level<T> {
+/// A deserializer, visitor, seed or access of serde, with the limits for the values that it produces.
+pub(super) struct Level<'b, T> {
     inner: T,
     /// How many more levels the values may nest.
     left: usize,
-    /// For a sequence or map, how many items without bytes it has produced.
-    nothings: usize,
+    /// The items that the whole value may still have.
+    budget: &'b Budget,
+    /// For a sequence or map, how its items are paid for.
+    payment: Payment,
 }
 
-impl<T> Level<T> {
-    pub(super) fn new(inner: T) -> Self {
-        Self { inner, left: MAX_DEPTH, nothings: 0 }
+impl<'b, T> Level<'b, T> {
+    pub(super) fn new(inner: T, budget: &'b Budget) -> Self {
+        Self { inner, left: MAX_DEPTH, budget, payment: Payment::Done }
     }
 
     /// The same level around another object.
-    fn with<U>(&self, inner: U) -> Level<U> {
-        Level { inner, left: self.left, nothings: 0 }
+    fn with<U>(&self, inner: U) -> Level<'b, U> {
+        Level { inner, left: self.left, budget: self.budget, payment: Payment::Done }
     }
 
     /// The next level, unless the limit is reached.
-    fn deeper<U, E: serde::de::Error>(&self, inner: U) -> Result<Level<U>, E> {
+    fn deeper<U, E: serde::de::Error>(&self, inner: U) -> Result<Level<'b, U>, E> {
         match self.left.checked_sub(1) {
-            Some(left) => Ok(Level { inner, left, nothings: 0 }),
+            Some(left) => Ok(Level { left, ..self.with(inner) }),
             None => Err(E::custom(TooDeep)),
         }
     }
 
-    fn count_nothing<E: serde::de::Error>(&mut self) -> Result<(), E> {
-        self.nothings += 1;
-        if self.nothings > MAX_NOTHINGS {
-            return Err(E::custom(format_args!(
-                "it has more than {MAX_NOTHINGS} items that take no bytes"
-            )));
+    /// As [`with`](Self::with), for a visitor of a value whose bytes begin with its number of items.
+    fn with_counted<U>(&self, inner: U) -> Level<'b, U> {
+        Level { payment: Payment::Each, ..self.with(inner) }
+    }
+
+    /// As [`deeper`](Self::deeper), for the items of a sequence or map. Pays for all of them, if this visitor's value has
+    /// a number of items and `count` is the number.
+    fn items<U, E: serde::de::Error>(
+        &self,
+        items: U,
+        count: Option<usize>,
+    ) -> Result<Level<'b, U>, E> {
+        let payment = match self.payment {
+            Payment::Each => self.budget.pay_all(count),
+            Payment::Done => Payment::Done,
+        };
+        Ok(Level { payment, ..self.deeper(items)? })
+    }
+
+    /// Pays for an item of this many bytes, unless it is paid for.
+    fn pay<E: serde::de::Error>(&self, bytes: usize) -> Result<(), E> {
+        match self.payment {
+            Payment::Each => self.budget.pay(bytes).map_err(E::custom),
+            Payment::Done => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The number of items to reserve memory for.
+    fn hint(&self, count: Option<usize>) -> Option<usize> {
+        match self.payment {
+            Payment::Each => None,
+            Payment::Done => count,
+        }
     }
 }
 
@@ -67,15 +92,25 @@ macro_rules! forward_deserialize {
     };
 }
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Level<D> {
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Level<'_, D> {
     type Error = D::Error;
 
     forward_deserialize! {
         deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
         deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
         deserialize_f32 deserialize_f64 deserialize_char deserialize_str deserialize_string
-        deserialize_bytes deserialize_byte_buf deserialize_option deserialize_unit deserialize_seq
-        deserialize_map deserialize_identifier deserialize_ignored_any
+        deserialize_bytes deserialize_byte_buf deserialize_option deserialize_unit
+        deserialize_identifier deserialize_ignored_any
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        let visitor = self.with_counted(visitor);
+        self.inner.deserialize_seq(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        let visitor = self.with_counted(visitor);
+        self.inner.deserialize_map(visitor)
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(
@@ -148,7 +183,7 @@ macro_rules! forward_visit {
     };
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Level<V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for Level<'_, V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -185,12 +220,14 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Level<V> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<V::Value, A::Error> {
-        let items = self.deeper(items)?;
+        let count = items.size_hint();
+        let items = self.items(items, count)?;
         self.inner.visit_seq(items)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<V::Value, A::Error> {
-        let entries = self.deeper(entries)?;
+        let count = entries.size_hint();
+        let entries = self.items(entries, count)?;
         self.inner.visit_map(entries)
     }
 
@@ -200,7 +237,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Level<V> {
     }
 }
 
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Level<S> {
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Level<'_, S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
@@ -209,65 +246,67 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Level<S> {
     }
 }
 
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Level<A> {
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Level<'_, A> {
     type Error = A::Error;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        if size_of::<S::Value>() == 0 {
-            self.count_nothing()?;
-        }
         let seed = self.with(seed);
-        self.inner.next_element_seed(seed)
+        let item = self.inner.next_element_seed(seed)?;
+        if item.is_some() {
+            self.pay(size_of::<S::Value>())?;
+        }
+        Ok(item)
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint()
+        self.hint(self.inner.size_hint())
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Level<A> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Level<'_, A> {
     type Error = A::Error;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        if size_of::<S::Value>() == 0 {
-            self.count_nothing()?;
-        }
         let seed = self.with(seed);
-        self.inner.next_key_seed(seed)
+        let key = self.inner.next_key_seed(seed)?;
+        if key.is_some() {
+            self.pay(size_of::<S::Value>())?;
+        }
+        Ok(key)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        self.pay(size_of::<S::Value>())?;
         let seed = self.with(seed);
         self.inner.next_value_seed(seed)
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint()
+        self.hint(self.inner.size_hint())
     }
 }
 
-impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for Level<A> {
+impl<'de, 'b, A: EnumAccess<'de>> EnumAccess<'de> for Level<'b, A> {
     type Error = A::Error;
-    type Variant = Level<A::Variant>;
+    type Variant = Level<'b, A::Variant>;
 
     fn variant_seed<S: DeserializeSeed<'de>>(
         self,
         seed: S,
     ) -> Result<(S::Value, Self::Variant), A::Error> {
-        let left = self.left;
-        let seed = self.with(seed);
-        let (value, variant) = self.inner.variant_seed(seed)?;
-        Ok((value, Level { inner: variant, left, nothings: 0 }))
+        let level = self.with(());
+        let (value, variant) = self.inner.variant_seed(level.with(seed))?;
+        Ok((value, level.with(variant)))
     }
 }
 
-impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Level<A> {
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Level<'_, A> {
     type Error = A::Error;
 
     fn unit_variant(self) -> Result<(), A::Error> {

@@ -2,11 +2,12 @@
 //!
 //! Postcard decodes a recursive type as deep as the bytes demand, so that a few kilobytes of nested lists would overflow the
 //! stack of the caller's thread and abort the process. Here every value that contains others counts as a level, and the
-//! number of levels is limited, see `level`.
+//! number of levels is limited, see `level`. The number of items is limited too, see `budget`.
 
+mod budget;
 mod level;
 
-pub(crate) use level::MAX_NOTHINGS;
+pub(crate) use budget::{Budget, Payment};
 
 use level::Level;
 use postcard::de_flavors::Flavor;
@@ -19,7 +20,8 @@ use wpc_abi::reply::{MAX_LENGTH, length};
 #[inline]
 pub(crate) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, String> {
     let mut postcard = postcard::Deserializer::from_bytes(bytes);
-    let value = T::deserialize(Level::new(&mut postcard));
+    let budget = Budget::new(bytes.len());
+    let value = T::deserialize(Level::new(&mut postcard, &budget));
     let value = value.map_err(|error| error.to_string())?;
     match postcard.finalize() {
         Ok([]) => Ok(value),
@@ -90,7 +92,8 @@ pub(crate) fn decode_bytes<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Resul
     let (head, end) = length(bytes.len());
     let parts = Parts { head, head_left: 0..end, body: bytes };
     let mut postcard = postcard::Deserializer::from_flavor(parts);
-    let value = T::deserialize(Level::new(&mut postcard));
+    let budget = Budget::new(bytes.len());
+    let value = T::deserialize(Level::new(&mut postcard, &budget));
     let value = value.map_err(|error| error.to_string())?;
     match postcard.finalize() {
         Ok(0) => Ok(value),

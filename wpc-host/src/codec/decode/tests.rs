@@ -68,13 +68,58 @@ fn deep_nesting_is_rejected_without_overflowing_the_stack() {
     assert!(decode::<Tree>(&deep).is_ok());
 }
 
+fn count(items: u64) -> Vec<u8> {
+    postcard::to_allocvec(&items).unwrap()
+}
+
 #[test]
 fn items_without_bytes_are_limited() {
-    let many = |count: u64| postcard::to_allocvec(&count).unwrap();
-    assert_eq!(decode::<Vec<()>>(&many(60_000)).unwrap().len(), 60_000);
-    assert!(decode::<Vec<()>>(&many(u64::MAX)).is_err());
-    assert!(decode::<BTreeMap<(), ()>>(&many(u64::MAX)).is_err());
-    assert!(decode::<Vec<Vec<()>>>(&[many(1), many(u64::MAX)].concat()).is_err());
+    assert_eq!(decode::<Vec<()>>(&count(60_000)).unwrap().len(), 60_000);
+    assert!(decode::<Vec<()>>(&count(u64::MAX)).is_err());
+    assert!(decode::<BTreeMap<(), ()>>(&count(u64::MAX)).is_err());
+}
+
+/// A type whose values take no bytes, but memory.
+#[derive(Clone, Deserialize)]
+struct Cached {
+    #[serde(skip)]
+    _of_the_host: [u64; 32],
+}
+
+#[test]
+fn items_without_bytes_are_limited_whatever_memory_they_take() {
+    for items in [70_000, u64::MAX] {
+        assert!(decode::<Vec<Box<()>>>(&count(items)).is_err());
+        assert!(decode::<Vec<[(); 3]>>(&count(items)).is_err());
+        assert!(decode::<Vec<(Box<()>, ())>>(&count(items)).is_err());
+    }
+    // 5 MB.
+    assert!(decode::<Vec<Cached>>(&count(20_000)).is_err());
+    assert!(decode::<Vec<Cached>>(&count(1_000)).is_ok());
+}
+
+#[test]
+fn nested_items_without_bytes_share_one_limit() {
+    // Each of the inner sequences has as many items as bytes follow.
+    let bytes = [count(20_000), count(30_000).repeat(20_000)].concat();
+    assert!(decode::<Vec<Vec<()>>>(&bytes).is_err());
+    let bytes = [count(1), count(u64::MAX)].concat();
+    assert!(decode::<Vec<Vec<()>>>(&bytes).is_err());
+    let fewer = [count(2), count(30_000), count(30_000)].concat();
+    assert_eq!(decode::<Vec<Vec<()>>>(&fewer).unwrap()[1].len(), 30_000);
+}
+
+#[test]
+fn values_whose_items_take_bytes_are_not_limited() {
+    round_trip(&vec![vec![[1_u8, 2]; 30]; 20]);
+    let many = vec![vec![(); 3]; 20_000];
+    assert_eq!(decode::<Vec<Vec<()>>>(&postcard::to_allocvec(&many).unwrap()).unwrap(), many);
+    let many: Vec<_> = (0..200_000).map(|at| BTreeMap::from([(at % 7, vec![Some(at)])])).collect();
+    assert_eq!(
+        decode::<Vec<BTreeMap<i32, Vec<Option<i32>>>>>(&postcard::to_allocvec(&many).unwrap())
+            .unwrap(),
+        many
+    );
 }
 
 #[test]

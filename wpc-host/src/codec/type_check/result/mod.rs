@@ -3,7 +3,7 @@
 mod parts;
 
 use super::position::{BYTE, Differs, Position, Step, Trace, address, is_named};
-use crate::codec::decode::trailing;
+use crate::codec::decode::{Budget, Payment, trailing};
 use parts::{Chosen, Items, Parts};
 use postcard_schema::schema::owned::{OwnedDataModelType as Type, OwnedNamedType, OwnedNamedValue};
 use serde::Deserialize;
@@ -21,7 +21,8 @@ pub(super) fn decode<T: DeserializeOwned>(
 ) -> Result<T, Unreadable> {
     let rest = Cell::new(bytes);
     let position = Position { named: declared, rust: type_name::<T>(), trace };
-    let value = T::deserialize(Reader { rest: &rest, position })?;
+    let budget = Budget::new(bytes.len());
+    let value = T::deserialize(Reader { rest: &rest, budget: &budget, position })?;
     match rest.get() {
         [] => Ok(value),
         rest => Err(Unreadable(trailing(rest.len()))),
@@ -61,6 +62,8 @@ impl From<postcard::Error> for Unreadable {
 #[derive(Clone, Copy)]
 struct Reader<'a, 'de> {
     rest: &'a Cell<&'de [u8]>,
+    /// The items that the whole value may still have.
+    budget: &'a Budget,
     position: Position<'a>,
 }
 
@@ -94,7 +97,11 @@ impl<'a, 'de> Reader<'a, 'de> {
     }
 
     fn parts(self, parts: Parts<'a>) -> Items<'a, 'de> {
-        Items { reader: self, parts, at: 0, nothings: 0 }
+        let payment = match parts {
+            Parts::Elements(_, len) | Parts::Entries(_, _, len) => self.budget.pay_all(Some(len)),
+            Parts::Items(_) | Parts::Fields(_) => Payment::Done,
+        };
+        Items { reader: self, parts, at: 0, payment }
     }
 
     /// Decodes a tuple of `len` items, or the content of a tuple variant.

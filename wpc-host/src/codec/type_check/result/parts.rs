@@ -1,7 +1,7 @@
 //! Decodes a value with parts while they are compared.
 
 use super::{Reader, Unreadable};
-use crate::codec::decode::MAX_NOTHINGS;
+use crate::codec::decode::Payment;
 use crate::codec::type_check::position::Step;
 use postcard_schema::schema::owned::{
     OwnedDataModelVariant as Variant, OwnedNamedType, OwnedNamedValue,
@@ -26,8 +26,8 @@ pub(super) struct Items<'a, 'de> {
     pub(super) parts: Parts<'a>,
     /// The index of the next part.
     pub(super) at: usize,
-    /// The number of parts without bytes so far.
-    pub(super) nothings: usize,
+    /// How the elements or entries are paid for.
+    pub(super) payment: Payment,
 }
 
 impl<'a, 'de> Items<'a, 'de> {
@@ -50,14 +50,11 @@ impl<'a, 'de> Items<'a, 'de> {
         seed: S,
     ) -> Result<S::Value, Unreadable> {
         self.at += 1;
-        if size_of::<S::Value>() == 0 {
-            // The length of the input does not bound such items.
-            self.nothings += 1;
-            if self.nothings > MAX_NOTHINGS {
-                return Err(de::Error::custom(format_args!(
-                    "it has more than {MAX_NOTHINGS} items that take no bytes"
-                )));
-            }
+        if let Payment::Each = self.payment {
+            self.reader
+                .budget
+                .pay(size_of::<S::Value>())
+                .map_err(<Unreadable as de::Error>::custom)?;
         }
         let part = self.reader.part(declared, type_name::<S::Value>());
         seed.deserialize(part).inspect_err(|_| self.reader.position.trace.step(|| step))
@@ -90,6 +87,7 @@ impl<'de> SeqAccess<'de> for &mut Items<'_, 'de> {
 
     fn size_hint(&self) -> Option<usize> {
         match self.parts {
+            Parts::Elements(..) if matches!(self.payment, Payment::Each) => None,
             Parts::Elements(_, len) => Some(len.saturating_sub(self.at)),
             Parts::Items(types) => Some(types.len() - self.at),
             Parts::Fields(fields) => Some(fields.len() - self.at),
