@@ -27,7 +27,7 @@ use std::sync::{Arc, LazyLock, Mutex, OnceLock, TryLockError};
 use wpc_abi::section::Signature;
 
 /// How many pairs of types are stored for a function. Calls with further pairs, as generic code may have, are compared each
-/// time.
+/// time. Only calls whose types match add one, so that calls with wrong types do not take the capacity.
 const MAX_PAIRS: usize = 32;
 
 /// The declared types of a function, and the types with which it was called.
@@ -102,15 +102,38 @@ impl TypeCheck {
     /// Whether calls with these argument types and a result `R` are proven to match.
     #[inline]
     pub(crate) fn covers<A, R>(&self, _: &A) -> bool {
-        let types = typeid::of::<(A, R)>();
+        self.find(typeid::of::<(A, R)>()).is_some_and(|pair| pair.is_proven.load(Ordering::Acquire))
+    }
+
+    #[inline]
+    fn find(&self, types: TypeId) -> Option<&Pair> {
         let mut next = self.first.get();
         while let Some(pair) = next {
             if pair.types == types {
-                return pair.is_proven.load(Ordering::Acquire);
+                return Some(pair);
             }
             next = pair.next.get();
         }
-        false
+        None
+    }
+
+    /// The pair of these types, which is added unless the limit is reached.
+    fn find_or_add(&self, types: TypeId, is_proven: bool, is_result_proven: bool) -> Option<&Pair> {
+        let pair = || {
+            let (seen, next) = Default::default();
+            let is_proven = AtomicBool::new(is_proven);
+            Box::new(Pair { types, is_proven, is_result_proven, seen, next })
+        };
+        let mut next = &self.first;
+        for _ in 0..MAX_PAIRS {
+            // Another thread may add a pair of other types at this position; then the next position is free.
+            let found = next.get_or_init(pair);
+            if found.types == types {
+                return Some(found);
+            }
+            next = &found.next;
+        }
+        None
     }
 
     /// Begins the check of a call of the function `name` by comparing the result's type. `signature` is the declared one.
@@ -123,13 +146,9 @@ impl TypeCheck {
         let declare = || signature.map(|signature| Arc::new(Declared::new(signature)));
         let declared = self.declared.get_or_init(declare).as_ref();
         let types = typeid::of::<(A, R)>();
-        let (mut next, mut count) = (&self.first, 0);
-        while let Some(pair) = next.get() {
-            if pair.types == types {
-                let (pair, is_result_proven) = (Some(&**pair), pair.is_result_proven);
-                return Ok(Check { name, declared, pair, is_result_proven });
-            }
-            (next, count) = (&pair.next, count + 1);
+        if let Some(pair) = self.find(types) {
+            let is_result_proven = pair.is_result_proven;
+            return Ok(Check { name, declared, pairs: self, types, is_result_proven });
         }
         let is_result_proven = match declared.and_then(|declared| declared.result.as_ref()) {
             Some(result) => {
@@ -137,21 +156,7 @@ impl TypeCheck {
             }
             None => true,
         };
-        let pair = (count < MAX_PAIRS).then(|| {
-            let pair = || {
-                Box::new(Pair {
-                    types,
-                    is_proven: AtomicBool::new(declared.is_none()),
-                    is_result_proven,
-                    seen: Mutex::default(),
-                    next: OnceLock::new(),
-                })
-            };
-            &**next.get_or_init(pair)
-        });
-        // Another thread may have added a pair of other types at this position.
-        let pair = pair.filter(|pair| pair.types == types);
-        Ok(Check { name, declared, pair, is_result_proven })
+        Ok(Check { name, declared, pairs: self, types, is_result_proven })
     }
 }
 
@@ -159,7 +164,9 @@ impl TypeCheck {
 pub(crate) struct Check<'a> {
     name: &'a str,
     declared: Option<&'a Arc<Declared>>,
-    pair: Option<&'a Pair>,
+    pairs: &'a TypeCheck,
+    /// The types of the arguments and the result.
+    types: TypeId,
     is_result_proven: bool,
 }
 
@@ -182,8 +189,12 @@ impl Check<'_> {
         if let (Some(mismatch), Some(declared)) = (trace.take_mismatch(), self.declared) {
             return Err(arguments_error(self.name, declared, mismatch).into());
         }
-        if let Some(pair) = self.pair.filter(|_| !trace.is_variable()) {
-            pair.learn(trace.take_seen(), declared);
+        if done.is_ok() {
+            let (is_proven, is_result_proven) = (self.declared.is_none(), self.is_result_proven);
+            let pair = self.pairs.find_or_add(self.types, is_proven, is_result_proven);
+            if let Some(pair) = pair.filter(|_| !trace.is_variable()) {
+                pair.learn(trace.take_seen(), declared);
+            }
         }
         done
     }

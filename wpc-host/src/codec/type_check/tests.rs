@@ -202,21 +202,38 @@ fn undeclared_types_are_not_compared() {
     assert!(f.compares::<_, String>(&("x", 1_i8)).is_err());
 }
 
+/// Runs the block for 40 types that have the same encoding as `()`, and more than [`MAX_PAIRS`].
+macro_rules! each_newtype {
+    ($newtype:ident => $block:block) => {
+        each_newtype!(@ $newtype => $block:
+            0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19
+            20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39
+        );
+    };
+    (@ $newtype:ident => $block:block: $($number:literal)*) => {$({
+        let _ = $number;
+        #[derive(Serialize)]
+        struct $newtype(());
+        $block
+    })*};
+}
+
 #[test]
 fn pairs_beyond_the_limit_are_compared_each_time() {
     let f = function("(a: ()) -> ()");
     let mut remembered = 0;
-    macro_rules! each {
-        ($($newtype:ident)*) => {$(
-            #[derive(Serialize)]
-            struct $newtype(());
-            assert!(f.compares::<_, ()>(&($newtype(()),)).unwrap());
-            remembered += usize::from(!f.compares::<_, ()>(&($newtype(()),)).unwrap());
-        )*};
-    }
-    each!(
-        A0 A1 A2 A3 A4 A5 A6 A7 A8 A9 B0 B1 B2 B3 B4 B5 B6 B7 B8 B9
-        C0 C1 C2 C3 C4 C5 C6 C7 C8 C9 D0 D1 D2 D3 D4 D5 D6 D7 D8 D9
-    );
+    each_newtype!(Newtype => {
+        assert!(f.compares::<_, ()>(&(Newtype(()),)).unwrap());
+        remembered += usize::from(!f.compares::<_, ()>(&(Newtype(()),)).unwrap());
+    });
     assert_eq!(remembered, MAX_PAIRS);
+}
+
+#[test]
+fn calls_with_wrong_types_do_not_take_the_capacity() {
+    let f = function("(a: u8) -> ()");
+    each_newtype!(Newtype => {
+        assert!(f.compares::<_, ()>(&(Newtype(()),)).is_err());
+    });
+    assert_eq!(f.calls::<_, ()>(&[(1_u8,), (2,)]), [true, false]);
 }
