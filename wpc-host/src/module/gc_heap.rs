@@ -70,8 +70,14 @@ pub(crate) fn check_sizes(what: &str, bytes: &[u8], max_tables: u32) -> Result<(
     let (mut items, mut references, mut functions) = (0_usize, 0_usize, 0_usize);
     for payload in Parser::new(0).parse_all(bytes).map_while(Result::ok) {
         match payload {
-            Payload::ImportSection(imports) => items += imports.into_imports().count(),
-            Payload::FunctionSection(section) => functions = section.count() as usize,
+            Payload::ImportSection(imports) => {
+                for import in imports.into_imports().map_while(Result::ok) {
+                    items += 1;
+                    // Imported functions can be referenced too.
+                    functions += usize::from(matches!(import.ty, TypeRef::Func(_)));
+                }
+            }
+            Payload::FunctionSection(section) => functions += section.count() as usize,
             Payload::TableSection(tables) if tables.count() > max_tables => {
                 let found = tables.count();
                 return refuse(format!("it defines {found} tables, but the limit is {max_tables}"));
@@ -155,5 +161,10 @@ mod tests {
         let exports: String =
             (0..40_000).map(|at| format!(r#"(export "{at}" (func 0))"#)).collect();
         assert!(check(&format!("(module (func) {exports})")).is_ok());
+        let imports = r#"(import "a" "f" (func))"#.repeat(20_000);
+        let references: String = (0..20_000).map(|at| format!(" {at}")).collect();
+        assert!(check(&format!("(module {imports})")).is_ok());
+        let error = check(&format!("(module {imports} (elem func {references}))")).unwrap_err();
+        assert!(error.to_string().contains("1280000 bytes"), "{error}");
     }
 }
