@@ -16,6 +16,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// A project failed to build.
     Project(String),
+    /// A signal ended the compilers of a build.
+    Interrupted,
     /// All problems that were found in files.
     Problems(Vec<Problem>),
     Host(Error),
@@ -41,6 +43,7 @@ impl Failure {
             Self::Machine(message) | Self::Usage(message) | Self::Project(message) => {
                 message.clone()
             }
+            Self::Interrupted => "a signal interrupted the build".to_owned(),
             Self::Problems(problems) => {
                 problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
             }
@@ -56,6 +59,7 @@ impl Failure {
             Self::Machine(_) => MACHINE,
             Self::Usage(_) => "usage",
             Self::Project(_) => "project",
+            Self::Interrupted => "interrupted",
             Self::Problems(_) => "problems",
             Self::Host(error) => error.code().as_str(),
             Self::Misspelt { error, .. } => error.code().as_str(),
@@ -67,6 +71,7 @@ impl Failure {
             Self::Machine(_) => ExitCode::System,
             Self::Usage(_) => ExitCode::Usage,
             Self::Project(_) => ExitCode::Project,
+            Self::Interrupted => ExitCode::Interrupted,
             Self::Problems(problems) => {
                 let has = |code| problems.iter().any(|problem| problem.code == code);
                 if has(TEST) {

@@ -1,5 +1,6 @@
 //! The compilers on this machine: how each compiles a project to a module, and how to install one that is missing.
 
+mod group;
 mod process;
 mod rust;
 
@@ -30,13 +31,15 @@ pub(crate) fn compile(
     out: &Path,
 ) -> Result<String, Failure> {
     check_target(sources.language, target)?;
-    match sources.language {
+    group::listen()?;
+    let compiled = match sources.language {
         Language::Rust => rust::compile(sources, target.unwrap_or(RUST_TARGET), out),
         Language::C => c(sources, target, out),
         Language::Zig => zig(sources, target, out),
         Language::AssemblyScript => assemblyscript(sources, out),
         Language::Wat => wat(sources, out),
-    }
+    };
+    if group::is_interrupted() { Err(Failure::Interrupted) } else { compiled }
 }
 
 /// Rejects a target that would not be passed to the language's compiler. The Rust compiler checks its own targets.

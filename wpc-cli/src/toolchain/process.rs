@@ -1,10 +1,11 @@
 //! Compilers as processes: finds them, runs them, and reads a bounded amount of what they print.
 
+use super::group::Group;
 use crate::failure::Failure;
 use crate::file;
 use std::ffi::OsString;
 use std::io;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 /// A compiler that is installed.
 pub(super) struct Tool {
@@ -81,23 +82,22 @@ pub(super) fn output_of(command: &mut Command) -> Option<String> {
 const MAX_PRINTED: usize = 64 << 20;
 
 /// Runs a command without input, and returns what it printed to its standard output if that is piped. A command that
-/// prints too much is killed.
+/// prints too much is killed with the processes that it started.
 fn wait_with_output(command: &mut Command) -> io::Result<(ExitStatus, Vec<u8>)> {
-    wait(command.stdin(Stdio::null()).spawn()?)
+    wait(Group::spawn(command.stdin(Stdio::null()))?)
 }
 
 /// Waits for a running command, as [`wait_with_output`] does.
-pub(super) fn wait(mut child: Child) -> io::Result<(ExitStatus, Vec<u8>)> {
-    let printed = match child.stdout.take() {
+pub(super) fn wait(mut group: Group) -> io::Result<(ExitStatus, Vec<u8>)> {
+    let printed = match group.child.stdout.take() {
         Some(printed) => file::read_at_most(printed, 0, MAX_PRINTED)?,
         None => Some(Vec::new()),
     };
     let Some(printed) = printed else {
-        child.kill()?;
-        child.wait()?;
+        group.kill()?;
         return Err(io::Error::other(format!("it printed more than {MAX_PRINTED} bytes")));
     };
-    Ok((child.wait()?, printed))
+    Ok((group.child.wait()?, printed))
 }
 
 /// Redirects a compiler's standard output to standard error, because the command's own standard output is its result.

@@ -1,5 +1,6 @@
 //! Compiles Rust packages with cargo.
 
+use super::group::Group;
 use super::process::{Tool, output_of, wait};
 use super::{MAX_SOURCE, not_found};
 use crate::failure::Failure;
@@ -68,11 +69,11 @@ fn run_cargo(mut command: Command, description: &str) -> Result<Vec<u8>, Failure
     }
     let cannot = |error: io::Error| Failure::machine(format!("{description}: {error}"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(cannot)?;
-    let errors = child.stderr.take();
+    let mut group = Group::spawn(&mut command).map_err(cannot)?;
+    let errors = group.child.stderr.take();
     let (output, duplicate) = std::thread::scope(|scope| {
         let duplicate = scope.spawn(|| errors.and_then(forward));
-        (wait(child), duplicate.join().unwrap_or_default())
+        (wait(group), duplicate.join().unwrap_or_default())
     });
     let (status, printed) = output.map_err(cannot)?;
     if status.success() {

@@ -3,7 +3,7 @@
 use crate::projects::project;
 use crate::support::{err, fails_with, out, root, wat, wpc, wpc_from};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 #[test]
 fn a_build_warns_about_types_without_schema_and_discarded_output() {
@@ -114,16 +114,35 @@ fn the_output_replaces_only_regular_files_and_follows_links() {
     assert!(fails_with(2, &target).contains("`banana`"));
 }
 
+/// `wpc build` of a Rust project in the folder, with a shell script in place of cargo.
+#[cfg(unix)]
+fn build_with_cargo(folder: &Path, build: &str) -> Command {
+    use std::os::unix::fs::PermissionsExt;
+
+    std::fs::create_dir_all(folder.join("src")).unwrap();
+    std::fs::write(folder.join("src/lib.rs"), "").unwrap();
+    std::fs::write(folder.join("Cargo.toml"), "[package]\n").unwrap();
+    let script = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        path
+    };
+    let cargo = format!("[ \"$1\" = --version ] && echo cargo 1 && exit\n{build}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wpc"));
+    command
+        .args(["build", &folder.display().to_string()])
+        .env("CARGO", script("cargo", &cargo))
+        .env("RUSTC", script("rustc", "echo /"))
+        .stdin(Stdio::null());
+    command
+}
+
 #[test]
 #[cfg(unix)]
 fn the_module_and_the_output_of_a_compiler_are_bounded() {
-    use std::os::unix::fs::PermissionsExt;
-
     let folder = tempfile::tempdir().unwrap();
     let folder = std::fs::canonicalize(folder.path()).unwrap();
-    std::fs::create_dir(folder.join("src")).unwrap();
-    std::fs::write(folder.join("src/lib.rs"), "").unwrap();
-    std::fs::write(folder.join("Cargo.toml"), "[package]\n").unwrap();
     let large = std::fs::File::create(folder.join("large.wasm")).unwrap();
     large.set_len((64 << 20) + 1).unwrap();
     let artifact = serde_json::json!({
@@ -131,25 +150,38 @@ fn the_module_and_the_output_of_a_compiler_are_bounded() {
         "manifest_path": folder.join("Cargo.toml"),
         "filenames": [folder.join("large.wasm")],
     });
-    let build = |prints: &str| {
-        let script = |name: &str, text: &str| {
-            let path = folder.join(name);
-            std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
-            path
-        };
-        let cargo = format!("[ \"$1\" = --version ] && echo cargo 1 && exit\n{prints}");
-        Command::new(env!("CARGO_BIN_EXE_wpc"))
-            .args(["build", &folder.display().to_string()])
-            .env("CARGO", script("cargo", &cargo))
-            .env("RUSTC", script("rustc", "echo /"))
-            .output()
-            .unwrap()
-    };
+    let build = |prints: &str| build_with_cargo(&folder, prints).output().unwrap();
     let message = fails_with(7, &build(&format!("echo '{artifact}'")));
     assert!(message.contains("larger than the limit of 67108864 bytes"), "{message}");
-    let message = fails_with(1, &build("exec yes"));
+    // The command waits for the end of standard error, which the process in the background keeps open.
+    let message = fails_with(1, &build("sleep 600 & exec yes"));
     assert!(message.contains("(cargo 1): it printed more than 67108864 bytes"), "{message}");
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupted_build_ends_its_compilers() {
+    use std::io::Read as _;
+
+    for signal in ["INT", "TERM"] {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = std::fs::canonicalize(folder.path()).unwrap();
+        let pipe = folder.join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let compiler = format!("sleep 600 > {} &\nwait", pipe.display());
+        let mut command = build_with_cargo(&folder, &compiler);
+        let build = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Opening it waits for the compiler's own process, and reading it for the end of that process.
+        let mut pipe = std::fs::File::open(pipe).unwrap();
+        let kill = Command::new("kill").args(["-s", signal, &build.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        let message = fails_with(130, &build.wait_with_output().unwrap());
+        assert!(message.contains("(interrupted)"), "{message}");
+        assert_eq!(pipe.read(&mut [0]).unwrap(), 0);
+        let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name());
+        let mut left = files.filter(|name| name.to_string_lossy().ends_with(".wasm"));
+        assert_eq!(left.next(), None);
+    }
 }
 
 #[test]
