@@ -2,9 +2,20 @@
 
 use std::time::Duration;
 use wpc_host::{
-    Capability, Error, ErrorCode, FunctionHash, Grant, GuestError, OsResource, Setting, Sha256Hash,
-    WorkerId,
+    Capability, Changes, Error, ErrorCode, FunctionHash, Grant, GuestError, Options, OsResource,
+    Setting, Sha256Hash, WorkerId,
 };
+
+/// The error of two changes that are both refused.
+fn refused_changes() -> Error {
+    let wpc = crate::support::stopped(Options::default());
+    let changes = Changes::new().define_dependency("rates", b"no module").define_constant_json(
+        "LIMIT",
+        "u8",
+        &serde_json::json!(300),
+    );
+    wpc.apply(changes).unwrap_err()
+}
 
 pub(crate) fn every_error() -> Vec<Error> {
     let f = || "resize".to_owned();
@@ -74,6 +85,7 @@ pub(crate) fn every_error() -> Vec<Error> {
         Error::ModuleTooLarge { what: what(), limit: 100, found: 101 },
         Error::CompileTimeout { what: what(), limit: Duration::from_secs(30) },
         Error::CompilerBusy { what: what(), busy: 64 },
+        refused_changes(),
         Error::Sha256Mismatch {
             what: what(),
             expected: Sha256Hash::of(b"a"),

@@ -10,6 +10,7 @@ mod support;
 mod asynchronous;
 mod calls;
 mod capacity;
+mod changes;
 mod checked_calls;
 mod compile_cache;
 mod constants;

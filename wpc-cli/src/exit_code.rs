@@ -85,6 +85,7 @@ const ERRORS: &[(ExitCode, &[ErrorCode])] = &[
             ErrorCode::TypeMismatch,
             ErrorCode::DependencyChain,
             ErrorCode::TooManyInstances,
+            ErrorCode::ChangesRefused,
             ErrorCode::ConstantEncode,
             ErrorCode::FunctionNotDefined,
             ErrorCode::DependencyNotDefined,

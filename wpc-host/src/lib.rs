@@ -46,6 +46,7 @@
 //!
 //! 1. [`WorkerProcedureCall::new`] creates a stopped pool. Items can be defined, redefined and undefined from then on, in
 //!    every state of the pool.
+//!    [`apply`](WorkerProcedureCall::apply) makes several changes at once, so that calls never see only a part of them.
 //! 2. [`start_workers`](WorkerProcedureCall::start_workers) starts the workers. Each worker instantiates a function's
 //!    sandbox at the function's first call there, and reuses it for later calls.
 //! 3. A failed sandbox is replaced with backoff. After [`Options::max_restarts_per_worker`] restarts in a row its circuit
@@ -242,6 +243,7 @@ pub use error::Error;
 pub use error::OsResource;
 pub use error::code::{ErrorCode, ErrorKind, UnknownErrorCode};
 pub use error::payload_type::PayloadType;
+pub use error::refusal::Refusal;
 pub use error::remedy::{Definable, Grant, Remedy, Setting};
 pub use event::observer::FinishedCall;
 pub use event::{
@@ -265,7 +267,7 @@ pub use options::{CallOptions, Options};
 #[cfg(feature = "json")]
 pub use pool::PendingJson;
 pub use pool::function::Function;
-pub use pool::{LocalWorker, Operation, WorkerProcedureCall};
+pub use pool::{Applied, Changes, LocalWorker, Operation, WorkerProcedureCall};
 /// The crate of the structures in [`DeclaredType::structure`] and in `Schema::SCHEMA`.
 pub use postcard_schema;
 pub use system::buffers::BufferUsage;

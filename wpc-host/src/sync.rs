@@ -2,7 +2,7 @@
 //! library and other crates. The model checks in `tools/models/` compile the same sources with replacements, whose steps
 //! their scheduler orders.
 
-pub(crate) use arc_swap::{ArcSwap, ArcSwapOption, Cache};
+pub(crate) use arc_swap::{ArcSwap, ArcSwapOption};
 pub(crate) use atomic_waker::AtomicWaker;
 pub(crate) use concurrent_queue::ConcurrentQueue;
 pub(crate) use crossbeam_utils::Backoff;

@@ -13,13 +13,12 @@ use crate::definition::wasi::grant::Wasi;
 use crate::error::Error;
 use crate::event::Events;
 use crate::event::observer::Observer;
-use crate::host_function::HostFunction;
+use crate::host_function::bindings::{Bindings, CurrentBindings, LastBindings};
 use crate::id::WorkerId;
 use crate::module::engine::WithoutPool;
 use crate::module::{Export, Module};
-use crate::name_map::NameMap;
 use crate::sync::atomic::AtomicBool;
-use crate::sync::{ArcSwap, thread, time};
+use crate::sync::{thread, time};
 use crate::system::epoch_ticker::EpochTicker;
 use shuttle::rand::{Rng as _, thread_rng};
 use std::cell::Cell;
@@ -34,15 +33,11 @@ std::thread_local! {
     pub(crate) static RELEASED: Cell<bool> = const { Cell::new(false) };
 }
 
-pub(crate) type Constants = NameMap<[u8]>;
-pub(crate) type HostFunctions = NameMap<HostFunction>;
-
 #[derive(Debug)]
 pub(crate) struct Environment {
     pub(crate) worker: WorkerId,
     pub(crate) events: Events,
-    pub(crate) constants: Arc<ArcSwap<Constants>>,
-    pub(crate) host_functions: Arc<ArcSwap<HostFunctions>>,
+    pub(crate) bindings: Arc<dyn CurrentBindings>,
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) is_occupied: AtomicBool,
     pub(crate) ticker: Arc<EpochTicker>,
@@ -64,6 +59,7 @@ pub(crate) struct Node {
 pub(crate) struct Blueprint {
     instances: usize,
     module: Arc<Module>,
+    last_bindings: LastBindings,
 }
 
 impl Blueprint {
@@ -75,7 +71,15 @@ impl Blueprint {
     ) -> Result<Self, Error> {
         let module = nodes.last().map(|node| Arc::clone(&node.module));
         let module = module.ok_or_else(|| Error::StartFailed { cause: "no module".to_owned() })?;
-        Ok(Self { instances: nodes.len(), module })
+        Ok(Self { instances: nodes.len(), module, last_bindings: LastBindings::default() })
+    }
+
+    pub(crate) fn retire(&self, bindings: &Arc<Bindings>) {
+        self.last_bindings.keep(bindings);
+    }
+
+    pub(crate) fn bindings(&self, current: &dyn CurrentBindings) -> Arc<Bindings> {
+        self.last_bindings.or_current(current)
     }
 
     pub(crate) fn instances(&self) -> usize {
@@ -127,8 +131,10 @@ impl Sandbox {
         let result = match request.export.name.as_str() {
             "good" => Ok(()),
             "reads" => {
-                let constants = self.environment.constants.load_full();
-                bytes.extend(constants.get("word").into_iter().flat_map(|word| word.iter()));
+                let bindings = self.blueprint.bindings(&*self.environment.bindings);
+                bytes.extend(
+                    bindings.constants.get("word").into_iter().flat_map(|word| word.iter()),
+                );
                 Ok(())
             }
             "loops" => loop {

@@ -341,26 +341,3 @@ impl<T> ArcSwapOption<T> {
         Self::default()
     }
 }
-
-/// Loads the value each time. Caching it between loads would hide some orders of steps.
-#[derive(Debug)]
-pub(crate) struct Cache<A, T> {
-    swap: A,
-    loaded: T,
-}
-
-impl<T> Cache<Arc<ArcSwapOption<T>>, Option<Arc<T>>> {
-    pub(crate) fn new(swap: Arc<ArcSwapOption<T>>) -> Self {
-        let loaded = swap.load_full();
-        Self { swap, loaded }
-    }
-
-    pub(crate) fn arc_swap(&self) -> &ArcSwapOption<T> {
-        &self.swap
-    }
-
-    pub(crate) fn load(&mut self) -> &Option<Arc<T>> {
-        self.loaded = self.swap.load_full();
-        &self.loaded
-    }
-}

@@ -41,6 +41,7 @@ checks! {
     withdrawn_definition 100,
     constants 100,
     writers 100,
+    together 100,
     failures 100,
     waiting_for_capacity 100,
     epoch_ticker 3000,

@@ -130,6 +130,7 @@ codes! {
     TooManyInstances "too_many_instances" false true Definition,
     InstancesInUse "instances_in_use" false true Capacity,
     ConstantEncode "constant_encode" false false Host,
+    ChangesRefused "changes_refused" false false Definition,
     FunctionNotDefined "function_not_defined" false true Caller,
     DependencyNotDefined "dependency_not_defined" false true Host,
     ConstantNotDefined "constant_not_defined" false true Host,

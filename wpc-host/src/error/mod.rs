@@ -7,6 +7,7 @@ pub(crate) mod code;
 mod os_resource;
 pub(crate) mod payload_type;
 mod protocol;
+pub(crate) mod refusal;
 pub(crate) mod remedies;
 pub(crate) mod remedy;
 mod text;
@@ -14,6 +15,7 @@ mod text;
 pub use os_resource::OsResource;
 
 use crate::error::payload_type::PayloadType;
+use crate::error::refusal::Refusal;
 use crate::error::remedy::{Grant, Setting};
 use crate::id::{FunctionHash, Sha256Hash, WorkerId};
 use std::time::Duration;
@@ -32,11 +34,8 @@ use wpc_abi::GuestError;
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the fields `function` and `what` are documented at the enum")]
 pub enum Error {
-    /// Options contradict each other or are out of range.
-    InvalidOptions {
-        /// One for each invalid option: its name and what it must be.
-        problems: Vec<String>,
-    },
+    /// Options contradict each other or are out of range. There is one problem for each: its name and what it must be.
+    InvalidOptions { problems: Vec<String> },
     /// The call's options do not suit the function, its handle belongs to another pool, or its thread has too little
     /// stack left.
     InvalidCallOptions {
@@ -58,11 +57,8 @@ pub enum Error {
     NotRunning,
     /// The pool is already running, starting or stopping.
     AlreadyStarted,
-    /// A worker's thread did not start. The workers that did start are stopped.
-    StartFailed {
-        /// Why it did not start.
-        cause: String,
-    },
+    /// A worker's thread did not start, for this cause. The workers that did start are stopped.
+    StartFailed { cause: String },
 
     /// The operation would exceed a limit of the operating system. Part of each resource is reserved, because exhausting
     /// it may abort the process where no error can be returned.
@@ -271,6 +267,9 @@ pub enum Error {
         /// Why it cannot be encoded.
         reason: String,
     },
+
+    /// Some of several changes were refused, in this order, so none was made.
+    ChangesRefused { refusals: Vec<Refusal> },
 
     /// No function of that name is defined.
     FunctionNotDefined { function: String },

@@ -99,7 +99,8 @@ impl ErrorCode {
             | Self::DependencyExport
             | Self::TypeMismatch
             | Self::DependencyChain
-            | Self::TooManyInstances => Class::Rejected,
+            | Self::TooManyInstances
+            | Self::ChangesRefused => Class::Rejected,
             Self::Cancelled => Class::Cancelled,
             // What a function lacks is defined by the host, as are the types that it decodes results with.
             Self::InvalidOptions

@@ -47,6 +47,7 @@ impl Error {
             Self::DependencyChain { .. } => advice("merge some of these dependencies"),
             Self::TooManyInstances { option, .. } => raise(option.clone()),
             Self::InstancesInUse { .. } => raise(Options("max_live_instances".into())),
+            Self::ChangesRefused { refusals } => return refusals.first()?.error.remedy(),
             Self::FunctionNotDefined { .. } => Remedy::Define(Definable::Function),
             Self::DependencyNotDefined { .. } => Remedy::Define(Definable::Dependency),
             Self::ConstantNotDefined { .. } => Remedy::Define(Definable::Constant),

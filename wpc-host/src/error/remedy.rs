@@ -52,8 +52,8 @@ pub enum Remedy {
     Advice(Cow<'static, str>),
 }
 
-/// A kind of item that a pool can lack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// A kind of item that a pool can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Definable {
@@ -126,6 +126,18 @@ impl fmt::Display for Remedy {
             Self::RaiseOsLimit(resource) => f.write_str(resource.remedy()),
             Self::Advice(advice) => f.write_str(advice),
         }
+    }
+}
+
+/// The kind as text, such as `host function`.
+impl fmt::Display for Definable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Function => "function",
+            Self::Dependency => "dependency",
+            Self::Constant => "constant",
+            Self::HostFunction => "host function",
+        })
     }
 }
 

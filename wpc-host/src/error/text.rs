@@ -128,6 +128,10 @@ impl fmt::Display for Error {
             Self::ConstantEncode { constant, reason } => {
                 write!(f, "failed to encode constant \"{constant}\": {reason}")
             }
+            Self::ChangesRefused { refusals } => {
+                let refusals = refusals.iter().map(ToString::to_string).collect::<Vec<_>>();
+                write!(f, "no change was made: {}", refusals.join("; "))
+            }
             Self::FunctionNotDefined { function } => {
                 write!(f, "function \"{function}\" is not defined")
             }

@@ -1,12 +1,12 @@
 //! Async forms of the methods that define, start, stop and warm. None of them blocks its caller's thread.
 
-use super::WorkerProcedureCall;
+use super::{Applied, Changes, WorkerProcedureCall};
 use crate::definition::WasmModule;
 use crate::error::Error;
 use crate::information::FunctionInformation;
 use crate::pool::intake;
 use crate::pool::lifecycle::Lifecycle;
-use crate::registry::Registry;
+use crate::registry::{Change, Outcome, Registry};
 use crate::system::background::{Dropped, Interest};
 use std::future::Future;
 use std::pin::Pin;
@@ -71,15 +71,8 @@ impl WorkerProcedureCall {
         name: &str,
         module: impl Into<WasmModule>,
     ) -> Operation<FunctionInformation> {
-        let (name, module) = (name.to_owned(), module.into());
-        let defined = name.clone();
-        self.define_in_background(
-            move |registry, interest| registry.define_function(&defined, &module, interest),
-            move |wpc, result| {
-                let function = wpc.after_definition("function", &name, result)?;
-                Ok(wpc.information(&function))
-            },
-        )
+        let change = Change::Function { name: name.to_owned(), source: module.into() };
+        self.change_registry(change, |wpc, outcome| wpc.only_information(&outcome))
     }
 
     /// Like [`define_worker_module`](Self::define_worker_module), for async tasks. Dropping the future withdraws the
@@ -94,15 +87,8 @@ impl WorkerProcedureCall {
         &self,
         module: impl Into<WasmModule>,
     ) -> Operation<Vec<FunctionInformation>> {
-        let module = module.into();
-        self.define_in_background(
-            move |registry, interest| registry.define_module(&module, interest),
-            |wpc, result| {
-                let functions =
-                    wpc.after_definition("function", "the module's functions", result)?;
-                Ok(functions.iter().map(|function| wpc.information(function)).collect())
-            },
-        )
+        let change = Change::Module { source: module.into(), replaced: Vec::new() };
+        self.change_registry(change, |wpc, outcome| wpc.informations(&outcome))
     }
 
     /// Like [`define_worker_dependency`](Self::define_worker_dependency), for async tasks. Dropping the future withdraws the
@@ -118,11 +104,21 @@ impl WorkerProcedureCall {
         alias: &str,
         module: impl Into<WasmModule>,
     ) -> Operation<()> {
-        let (alias, module) = (alias.to_owned(), module.into());
-        let defined = alias.clone();
+        let change = Change::Dependency { alias: alias.to_owned(), source: module.into() };
+        self.change_registry(change, |_, _| ())
+    }
+
+    /// Like [`apply`](Self::apply), for async tasks. Dropping the future withdraws the changes, see
+    /// [`define_worker_function_async`](Self::define_worker_function_async): all of them are made, or none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`apply`](Self::apply); [`Error::OsLimit`] or [`Error::StartFailed`] if no thread could be created.
+    pub fn apply_async(&self, changes: Changes) -> Operation<Applied> {
+        let Changes { changes, on_refusal } = changes;
         self.define_in_background(
-            move |registry, interest| registry.define_dependency(&defined, &module, interest),
-            move |wpc, result| wpc.after_definition("dependency", &alias, result),
+            move |registry, interest| registry.apply(changes, on_refusal, interest),
+            |wpc, result| wpc.after_changes(result),
         )
     }
 
@@ -175,6 +171,21 @@ impl WorkerProcedureCall {
         future: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Operation<T> {
         Operation { future: Box::pin(future), _pool: Arc::clone(&self.0) }
+    }
+
+    /// Makes one change on a thread of the pool.
+    fn change_registry<T: Send + 'static>(
+        &self,
+        change: Change,
+        finish: impl FnOnce(&Self, Outcome) -> T + Send + 'static,
+    ) -> Operation<T> {
+        let (kind, name) = (change.kind(), change.name());
+        self.define_in_background(
+            move |registry, interest| registry.apply_one(change, interest),
+            move |wpc, result| {
+                wpc.after_change(kind, &name, result).map(|outcome| finish(wpc, outcome))
+            },
+        )
     }
 
     /// Runs `define` on a thread of the pool, then `finish` with its result.
@@ -241,9 +252,15 @@ mod tests {
         let pool = Arc::clone(&wpc.0.pool);
         with_ended_interest(move |interest| {
             let registry = &pool.registry;
-            assert!(registry.define_function("f", &module, interest).is_err());
-            assert!(registry.define_module(&module, interest).is_err());
-            assert!(registry.define_dependency("d", &module, interest).is_err());
+            let source = || module.clone();
+            for change in [
+                Change::Function { name: "f".to_owned(), source: source() },
+                Change::Module { source: source(), replaced: Vec::new() },
+                Change::Dependency { alias: "d".to_owned(), source: source() },
+            ] {
+                let result = registry.apply_one(change, interest);
+                assert!(matches!(result, Err(Error::Cancelled { ran: false, .. })));
+            }
         });
         assert_eq!(wpc.get_remote_functions(), []);
         assert_eq!(wpc.get_worker_dependencies(), []);

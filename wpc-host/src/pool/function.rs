@@ -9,6 +9,7 @@ use crate::options::CallOptions;
 use crate::pool::intake;
 use crate::pool::lifecycle::Lifecycle;
 use crate::registry;
+use crate::sync::ArcSwap;
 use postcard_schema::schema::owned::OwnedNamedType;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
@@ -28,7 +29,8 @@ pub struct Function<P, R> {
     /// Keeps the pool alive.
     lifecycle: Arc<Lifecycle>,
     name: Arc<str>,
-    slot: Arc<registry::Slot>,
+    /// Where the last call found the function.
+    found: ArcSwap<registry::Found>,
     /// The generation whose types were last compared and agreed. It needs no ordering: a handle that reads an outdated
     /// value only compares once more.
     checked: AtomicU64,
@@ -46,7 +48,7 @@ impl<P, R> Clone for Function<P, R> {
         Self {
             lifecycle: Arc::clone(&self.lifecycle),
             name: Arc::clone(&self.name),
-            slot: Arc::clone(&self.slot),
+            found: ArcSwap::default(),
             checked: AtomicU64::new(self.checked.load(Ordering::Relaxed)),
             types: PhantomData,
         }
@@ -62,18 +64,33 @@ impl<P, R> Function<P, R> {
         &self.lifecycle
     }
 
-    pub(crate) fn slot(&self) -> &Arc<registry::Slot> {
-        &self.slot
+    /// The current function of the name.
+    #[inline]
+    fn function(&self) -> Option<Arc<registry::Function>> {
+        let registry = &self.lifecycle.pool.registry;
+        registry.still(&self.found.load()).or_else(|| self.find())
+    }
+
+    #[cold]
+    fn find(&self) -> Option<Arc<registry::Function>> {
+        let (function, found) = self.lifecycle.pool.registry.find(&self.name)?;
+        self.found.store(Arc::new(found));
+        Some(function)
     }
 }
 
 impl<P: Parameters, R: DeserializeOwned + wpc_abi::Schema + 'static> Function<P, R> {
     pub(crate) fn new(lifecycle: Arc<Lifecycle>, name: &str) -> Result<Self, Error> {
         let undefined = || Error::FunctionNotDefined { function: name.to_owned() };
-        let slot = lifecycle.pool.registry.slot(name).ok_or_else(undefined)?;
-        let function = slot.load_full().ok_or_else(undefined)?;
-        let name = Arc::clone(&function.name);
-        let handle = Self { name, slot, lifecycle, checked: AtomicU64::new(0), types: PhantomData };
+        let (function, found) = lifecycle.pool.registry.find(name).ok_or_else(undefined)?;
+        let handle = Self {
+            lifecycle,
+            name: Arc::clone(&function.name),
+            found: ArcSwap::default(),
+            checked: AtomicU64::new(0),
+            types: PhantomData,
+        };
+        handle.found.store(Arc::new(found));
         handle.check(&function)?;
         Ok(handle)
     }
@@ -175,8 +192,7 @@ impl<P: Parameters, R: DeserializeOwned + wpc_abi::Schema + 'static> Function<P,
         options: &CallOptions,
     ) -> Result<PendingCall<R>, Error> {
         let pool = &self.lifecycle.pool;
-        // A name that was undefined and defined again may have another slot.
-        let function = self.slot.load_full().or_else(|| pool.registry.function(&self.name));
+        let function = self.function();
         if let Some(function) = &function {
             self.check_again(function)?;
         }

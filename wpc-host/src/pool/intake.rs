@@ -194,14 +194,11 @@ fn check<'a>(
         function: name(),
         alias: alias.to_string(),
     })?;
-    if !definition.host_functions.is_empty() {
-        let defined = pool.registry.host_functions().load();
-        let missing =
-            definition.host_functions.iter().find(|name| !defined.contains_key(name.as_str()));
-        if let Some(missing) = missing {
-            let host_function = missing.clone();
-            return Err(Error::HostFunctionNotDefined { function: name(), host_function });
-        }
+    if !definition.host_functions.is_empty()
+        && let Some(missing) = pool.registry.missing_host_function(definition)
+    {
+        let host_function = missing.to_owned();
+        return Err(Error::HostFunctionNotDefined { function: name(), host_function });
     }
     let invalid = |problem: &str| {
         Err(Error::InvalidCallOptions { function: name(), problem: problem.to_owned() })

@@ -11,16 +11,46 @@ use crate::id::CallId;
 use crate::information::DeclaredType;
 use crate::module::signature;
 use crate::options::CallOptions;
-use crate::pool::intake;
-use crate::registry::Function;
+use crate::pool::definitions::constants::encoded_constant;
+use crate::pool::{Changes, intake};
 use crate::registry::types::ConstantType;
+use crate::registry::{Change, Function};
 use postcard_schema::schema::owned::{OwnedDataModelType, OwnedNamedType};
 use serde_json::Value;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use wpc_abi::compare::unknown;
 use wpc_abi::reply::{TAG_BAD_ARGUMENTS, TAG_ERROR, TAG_VALUE};
 use wpc_abi::{GuestError, text};
+
+impl Changes {
+    /// Defines a constant as
+    /// [`define_worker_constant_json`](WorkerProcedureCall::define_worker_constant_json) does.
+    pub fn define_constant_json(self, name: &str, ty: &str, value: &Value) -> Self {
+        self.add(constant_json(name, ty, value))
+    }
+
+    /// Defines a constant as [`define_worker_constant_as`](WorkerProcedureCall::define_worker_constant_as) does.
+    pub fn define_constant_as(self, name: &str, ty: &DeclaredType, value: &Value) -> Self {
+        self.add(constant_as(name, ty, value))
+    }
+}
+
+fn constant_json(name: &str, ty: &str, value: &Value) -> Change {
+    match ty.parse::<DeclaredType>() {
+        Ok(ty) => constant_as(name, &ty, value),
+        Err(error) => {
+            let reason = format!("{ty:?} is not a type: {error}");
+            encoded_constant(name, ConstantType::Shown(unknown()), Err(reason))
+        }
+    }
+}
+
+fn constant_as(name: &str, ty: &DeclaredType, value: &Value) -> Change {
+    let encoded = json::encode(name, &ty.0, value);
+    encoded_constant(name, ConstantType::Declared(ty.0.clone()), encoded)
+}
 
 impl WorkerProcedureCall {
     /// Calls a function with JSON and blocks until it is answered with JSON, converted by the types that its module
@@ -69,14 +99,7 @@ impl WorkerProcedureCall {
         ty: &str,
         value: &Value,
     ) -> Result<(), Error> {
-        match ty.parse() {
-            Ok(ty) => self.define_worker_constant_as(name, &ty, value),
-            Err(error) => {
-                let reason = format!("{ty:?} is not a type: {error}");
-                let refused = Error::ConstantEncode { constant: name.to_owned(), reason };
-                self.after_definition("constant", name, Err(refused))
-            }
-        }
+        self.change(constant_json(name, ty, value)).map(drop)
     }
 
     /// Like [`define_worker_constant_json`](Self::define_worker_constant_json), with a type that a module
@@ -92,11 +115,7 @@ impl WorkerProcedureCall {
         ty: &DeclaredType,
         value: &Value,
     ) -> Result<(), Error> {
-        let encoded = json::encode(name, &ty.0, value)
-            .map_err(|reason| Error::ConstantEncode { constant: name.to_owned(), reason });
-        let ty = ConstantType::Declared(ty.0.clone());
-        let result = encoded.and_then(|value| self.registry().define_constant(name, ty, value));
-        self.after_definition("constant", name, result)
+        self.change(constant_as(name, ty, value)).map(drop)
     }
 
     /// Like [`define_host_function`](Self::define_host_function), with JSON and a signature in the syntax of
@@ -156,8 +175,8 @@ impl WorkerProcedureCall {
                 Err(error) => encode_reply(TAG_ERROR, &error),
             }
         });
-        let result = self.registry().define_host_function(name, Some(signature), function);
-        self.after_definition("host function", name, result)
+        let (name, signature) = (name.to_owned(), Some(signature));
+        self.change(Change::HostFunction { name, signature, function }).map(drop)
     }
 
     /// Encodes the arguments of a function once, for many calls of [`submit_encoded`](Self::submit_encoded). Requires the

@@ -12,9 +12,8 @@ use crate::options::CallOptions;
 use crate::pool::function::Function;
 use crate::pool::intake;
 use crate::pool::lifecycle::Lifecycle;
-use crate::registry::{self, Slot};
+use crate::registry;
 use crate::supervisor::workers::Pool;
-use crate::sync::Cache;
 use crate::sync::atomic::Ordering;
 use crate::worker::Local;
 use crate::worker::job::Job;
@@ -46,8 +45,16 @@ pub struct LocalWorker {
     /// Taken out while a call runs, so that none of it is used again after a panic of the host.
     state: Option<Box<State>>,
     /// The function of the typed handle that was used last. The next call usually has the same handle, and then needs no
-    /// reference count.
-    last: Option<Cache<Arc<Slot>, Option<Arc<registry::Function>>>>,
+    /// look-up.
+    last: Option<Last>,
+}
+
+#[derive(Debug)]
+struct Last {
+    /// The handle's name, which identifies the handle and its clones.
+    name: Arc<str>,
+    function: Arc<registry::Function>,
+    found: registry::Found,
 }
 
 #[derive(Debug)]
@@ -163,16 +170,14 @@ impl LocalWorker {
         function: &Function<P, R>,
         arguments: impl Arguments<P>,
     ) -> Result<R, Error> {
-        let is_last =
-            |last: &Cache<_, _>| std::ptr::eq(last.arc_swap(), &raw const **function.slot());
-        if !self.last.as_ref().is_some_and(is_last) {
+        let registry = &self.lifecycle.pool.registry;
+        let is_current = |last: &Last| {
+            Arc::ptr_eq(&last.name, function.name()) && registry.is_current(&last.found)
+        };
+        if !self.last.as_ref().is_some_and(is_current) {
             self.switch_to(function)?;
         }
-        // A name that was undefined and defined again may have another slot.
-        let Some(found) = self.last.as_mut().and_then(|last| last.load().as_ref()) else {
-            if let Some(found) = self.lifecycle.pool.registry.function(function.name()) {
-                function.check_again(&found)?;
-            }
+        let Some(found) = self.last.as_ref().map(|last| &last.function) else {
             return self.call(function.name(), arguments);
         };
         function.check_again(found)?;
@@ -188,7 +193,7 @@ impl LocalWorker {
         }
     }
 
-    /// Makes the handle's function the one that was called last.
+    /// Makes the handle's current function the one that was called last.
     #[cold]
     fn switch_to<P, R>(&mut self, function: &Function<P, R>) -> Result<(), Error> {
         if !Arc::ptr_eq(function.lifecycle(), &self.lifecycle) {
@@ -199,7 +204,11 @@ impl LocalWorker {
                     .to_owned(),
             });
         }
-        self.last = Some(Cache::new(Arc::clone(function.slot())));
+        let found = self.lifecycle.pool.registry.find(function.name());
+        self.last = found.map(|(current, found)| {
+            let name = Arc::clone(function.name());
+            Last { name, function: current, found }
+        });
         Ok(())
     }
 

@@ -17,6 +17,7 @@ mod local;
 mod workers;
 
 pub use asynchronous::Operation;
+pub use definitions::changes::{Applied, Changes};
 #[cfg(feature = "json")]
 pub use json::PendingJson;
 pub use local::LocalWorker;

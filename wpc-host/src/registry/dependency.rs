@@ -7,8 +7,8 @@ use crate::module::Module;
 use crate::module::compiler::Compiler;
 use crate::module::engine::Profile;
 use crate::sandbox::Node;
-use rpds::RedBlackTreeMapSync;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Every defined dependency, by alias. Cloning this persistent map takes constant time.
@@ -55,8 +55,8 @@ pub(crate) fn common_profile(
 
 /// The direct importers of each alias, undefined aliases included. They make it unnecessary to search all definitions for
 /// those that require an alias.
-#[derive(Debug, Default)]
-pub(crate) struct Importers(BTreeMap<Arc<str>, BTreeSet<Importer>>);
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Importers(RedBlackTreeMapSync<Arc<str>, RedBlackTreeSetSync<Importer>>);
 
 /// The owner of an importing module.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,20 +70,22 @@ pub(crate) enum Importer {
 impl Importers {
     pub(crate) fn add(&mut self, importer: &Importer, module: &Module) {
         for alias in module.requirements.dependencies.keys() {
-            let of_alias = match self.0.get_mut(alias.as_str()) {
-                Some(of_alias) => of_alias,
-                None => self.0.entry(alias.as_str().into()).or_default(),
-            };
-            of_alias.insert(importer.clone());
+            match self.0.get_mut(alias.as_str()) {
+                Some(of_alias) => of_alias.insert_mut(importer.clone()),
+                None => {
+                    let of_alias = RedBlackTreeSetSync::new_sync().insert(importer.clone());
+                    self.0.insert_mut(alias.as_str().into(), of_alias);
+                }
+            }
         }
     }
 
     pub(crate) fn remove(&mut self, importer: &Importer, module: &Module) {
         for alias in module.requirements.dependencies.keys() {
             let Some(of_alias) = self.0.get_mut(alias.as_str()) else { continue };
-            of_alias.remove(importer);
+            of_alias.remove_mut(importer);
             if of_alias.is_empty() {
-                self.0.remove(alias.as_str());
+                self.0.remove_mut(alias.as_str());
             }
         }
     }
@@ -93,7 +95,7 @@ impl Importers {
         let (mut groups, mut seen) = (BTreeSet::new(), BTreeSet::from([alias]));
         let mut open = vec![alias];
         while let Some(next) = open.pop() {
-            for importer in self.0.get(next).into_iter().flatten() {
+            for importer in self.0.get(next).into_iter().flat_map(RedBlackTreeSetSync::iter) {
                 match importer {
                     Importer::Group(id) => drop(groups.insert(*id)),
                     Importer::Dependency(other) if seen.insert(other) => open.push(other),

@@ -7,7 +7,6 @@ use crate::definition::limits::Limits;
 use crate::id::Generation;
 use crate::module::{Export, Module};
 use crate::sandbox::Blueprint;
-use crate::sync::ArcSwapOption;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -59,9 +58,6 @@ impl Function {
         Callee { name: &self.name, payload_type: self.export().payload_type.as_ref() }
     }
 }
-
-/// The current function of a name. Handles keep the slot across redefinitions.
-pub(crate) type Slot = ArcSwapOption<Function>;
 
 /// Removes one user of a function's definition. A definition without users is retired.
 pub(super) fn release(function: &Function) {

@@ -1,16 +1,15 @@
-//! Links groups of functions with their dependencies, and publishes the result.
+//! Links groups of functions with their dependencies.
 
 use super::Registry;
 use super::circuit_breaker::CircuitBreaker;
 use super::dependency::{Dependencies, Resolver, common_profile};
-use super::function::{Definition, Function, Slot, release};
-use super::sources::{Group, WriteGuard};
+use super::function::{Definition, Function};
+use super::sources::Group;
 use crate::codec::type_check::TypeCheck;
 use crate::error::Error;
 use crate::error::remedy::Setting;
 use crate::id::Generation;
 use crate::module::engine::Profile;
-use crate::name_map::NameMap;
 use crate::sandbox::{Blueprint, Node};
 use crate::sync::atomic::AtomicUsize;
 use std::sync::Arc;
@@ -95,27 +94,5 @@ impl Registry {
         }
         let counter = self.engines.without_pool(profile);
         Blueprint::link(&self.engines.get(profile)?, profile.stack, counter, nodes)
-    }
-
-    /// Publishes functions; each replaces the previous function of its name.
-    pub(super) fn publish(&self, defined: &[Arc<Function>], guard: &mut WriteGuard<'_>) {
-        let before = self.functions.load_full();
-        let mut names = NameMap::clone(&before);
-        for function in defined {
-            if let Some(slot) = before.get(&function.name) {
-                if let Some(replaced) = slot.swap(Some(Arc::clone(function))) {
-                    release(&replaced);
-                    guard.replace(replaced);
-                }
-            } else {
-                let slot = Arc::<Slot>::default();
-                slot.store(Some(Arc::clone(function)));
-                names.insert_mut(Arc::clone(&function.name), slot);
-            }
-        }
-        // All new names become visible at once.
-        if names.size() > before.size() {
-            self.functions.store(Arc::new(names));
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Definitions as the embedder passed them, and the lock that writers hold.
+//! Definitions as the embedder passed them. Writers and queries about definitions read them; calls never do.
 
 use super::dependency::{Dependencies, Importer, Importers};
 use super::types::Types;
@@ -8,35 +8,22 @@ use crate::definition::wasi::grant::Wasi;
 use crate::error::Error;
 use crate::module::engine::Profile;
 use crate::module::{Convention, Module};
-use crate::sync::MutexGuard;
-use std::any::Any;
+use rpds::RedBlackTreeMapSync;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Definitions as the embedder passed them. Writers and queries about definitions read them; calls never do.
-#[derive(Debug, Default)]
+/// Definitions as the embedder passed them. All maps are persistent: a clone takes constant time, and a change of the
+/// clone copies little.
+#[derive(Debug, Default, Clone)]
 pub(super) struct Sources {
-    pub(super) groups: BTreeMap<u64, Arc<Group>>,
+    /// Counts the published changes.
+    pub(super) version: u64,
+    pub(super) groups: RedBlackTreeMapSync<u64, Arc<Group>>,
     /// The group that defines each function.
-    pub(super) functions: BTreeMap<Arc<str>, u64>,
+    pub(super) functions: RedBlackTreeMapSync<Arc<str>, u64>,
     pub(super) dependencies: Dependencies,
     pub(super) importers: Importers,
     pub(super) types: Types,
-}
-
-/// The registry's write lock. Replaced values are dropped after the lock is released: dropping the embedder's closures
-/// and writers may run code that uses the pool.
-pub(super) struct WriteGuard<'a> {
-    // Fields are dropped in this order.
-    pub(super) sources: MutexGuard<'a, Sources>,
-    pub(super) replaced: Vec<Box<dyn Any + Send + Sync>>,
-}
-
-impl WriteGuard<'_> {
-    /// Keeps a replaced value until the lock is released.
-    pub(super) fn replace(&mut self, what: impl Any + Send + Sync) {
-        self.replaced.push(Box::new(what));
-    }
 }
 
 /// Functions that were defined together and share their sandboxes.
@@ -77,38 +64,51 @@ impl Group {
 }
 
 impl Sources {
-    /// The groups that require a dependency, in the order in which they were defined.
-    pub(super) fn groups_above(&self, alias: &str) -> Vec<Arc<Group>> {
-        let groups = self.importers.groups_above(alias);
-        groups.iter().filter_map(|id| self.groups.get(id).cloned()).collect()
+    /// Adds a group under the number `id`. It replaces functions of the same names.
+    pub(super) fn add_group(&mut self, id: u64, group: &Arc<Group>) {
+        self.remove_functions(group.functions.iter().map(|(name, _)| name));
+        for (name, _) in &group.functions {
+            self.functions.insert_mut(Arc::clone(name), id);
+        }
+        self.add_importer(&Importer::Group(id), &group.what, &group.module);
+        self.groups.insert_mut(id, Arc::clone(group));
     }
 
-    /// Removes functions from the groups that defined them; returns the previous versions of these groups.
-    pub(super) fn remove_functions(
-        &mut self,
-        names: impl Iterator<Item = Arc<str>>,
-    ) -> Vec<Arc<Group>> {
-        let mut removed: BTreeMap<u64, BTreeSet<Arc<str>>> = BTreeMap::new();
+    /// Removes functions from the groups that defined them.
+    pub(super) fn remove_functions<'a>(&mut self, names: impl Iterator<Item = &'a Arc<str>>) {
+        let mut removed: BTreeMap<u64, BTreeSet<&Arc<str>>> = BTreeMap::new();
         for name in names {
-            if let Some(id) = self.functions.remove(&name) {
+            if let Some(id) = self.functions.get(name).copied() {
+                self.functions.remove_mut(name);
                 removed.entry(id).or_default().insert(name);
             }
         }
-        let mut replaced = Vec::new();
         for (id, names) in &removed {
-            let Some(group) = self.groups.remove(id) else { continue };
+            let Some(group) = self.groups.get(id).cloned() else { continue };
             let left = group.functions.iter().filter(|(name, _)| !names.contains(name));
             let left = left.cloned().collect::<Vec<_>>();
             if left.is_empty() {
-                let importer = Importer::Group(*id);
-                self.importers.remove(&importer, &group.module);
-                self.types.remove(&importer, &group.module);
+                self.groups.remove_mut(id);
+                self.remove_importer(&Importer::Group(*id), &group.module);
             } else {
                 let group = Group { functions: left, ..Group::clone(&group) };
-                self.groups.insert(*id, Arc::new(group));
+                self.groups.insert_mut(*id, Arc::new(group));
             }
-            replaced.push(group);
         }
-        replaced
+    }
+
+    pub(super) fn add_importer(
+        &mut self,
+        importer: &Importer,
+        what: &Arc<str>,
+        module: &Arc<Module>,
+    ) {
+        self.importers.add(importer, module);
+        self.types.add(importer, what, module);
+    }
+
+    pub(super) fn remove_importer(&mut self, importer: &Importer, module: &Module) {
+        self.importers.remove(importer, module);
+        self.types.remove(importer, module);
     }
 }

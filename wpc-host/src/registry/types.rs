@@ -6,6 +6,7 @@ use crate::module::Module;
 use crate::module::signature;
 use crate::registry::dependency::Importer;
 use postcard_schema::schema::owned::OwnedNamedType;
+use rpds::RedBlackTreeMapSync;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use wpc_abi::compare::{Difference, compare, compare_value};
@@ -31,17 +32,17 @@ impl ConstantType {
 }
 
 /// The modules that declare a type, each with its name for errors.
-type Declarers = BTreeMap<Importer, (Arc<str>, Arc<Module>)>;
+type Declarers = RedBlackTreeMapSync<Importer, (Arc<str>, Arc<Module>)>;
 
 /// The defined types, and the modules that declare types, by name.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Types {
-    constants: BTreeMap<Arc<str>, ConstantType>,
-    host_functions: BTreeMap<Arc<str>, Signature>,
+    constants: RedBlackTreeMapSync<Arc<str>, ConstantType>,
+    host_functions: RedBlackTreeMapSync<Arc<str>, Signature>,
     /// The modules that declare a type for a constant.
-    constant_declarers: BTreeMap<Arc<str>, Declarers>,
+    constant_declarers: RedBlackTreeMapSync<Arc<str>, Declarers>,
     /// The modules that declare types for a host function.
-    host_function_declarers: BTreeMap<Arc<str>, Declarers>,
+    host_function_declarers: RedBlackTreeMapSync<Arc<str>, Declarers>,
 }
 
 impl Types {
@@ -54,7 +55,13 @@ impl Types {
         ] {
             for name in names {
                 let declarer = (Arc::clone(what), Arc::clone(module));
-                declarers.entry(name.into()).or_default().insert(importer.clone(), declarer);
+                match declarers.get_mut(name) {
+                    Some(of_name) => of_name.insert_mut(importer.clone(), declarer),
+                    None => {
+                        let of_name = Declarers::new_sync().insert(importer.clone(), declarer);
+                        declarers.insert_mut(name.into(), of_name);
+                    }
+                }
             }
         }
     }
@@ -68,9 +75,9 @@ impl Types {
         ] {
             for name in names {
                 if let Some(of_name) = declarers.get_mut(name) {
-                    of_name.remove(importer);
+                    of_name.remove_mut(importer);
                     if of_name.is_empty() {
-                        declarers.remove(name);
+                        declarers.remove_mut(name);
                     }
                 }
             }
@@ -92,47 +99,55 @@ impl Types {
         Ok(())
     }
 
-    /// Compares a constant with the declarations of the modules that read it, and stores its type.
-    pub(crate) fn define_constant(&mut self, name: &str, ty: ConstantType) -> Result<(), Error> {
-        for (what, module) in
-            self.constant_declarers.get(name).into_iter().flat_map(BTreeMap::values)
-        {
-            if let Some(expected) = module.requirements.constant_types.get(name) {
-                check_constant(what, name, expected, &ty)?;
-            }
+    /// Sets the type of a constant; `None` if it is not defined.
+    pub(crate) fn set_constant(&mut self, name: &Arc<str>, ty: Option<ConstantType>) {
+        match ty {
+            Some(ty) => self.constants.insert_mut(Arc::clone(name), ty),
+            None => drop(self.constants.remove_mut(name)),
         }
-        self.constants.insert(name.into(), ty);
-        Ok(())
     }
 
-    pub(crate) fn undefine_constant(&mut self, name: &str) {
-        self.constants.remove(name);
+    /// Sets the types of a host function; `None` if it is not defined or has no declared types.
+    pub(crate) fn set_host_function(&mut self, name: &Arc<str>, signature: Option<Signature>) {
+        match signature {
+            Some(signature) => self.host_functions.insert_mut(Arc::clone(name), signature),
+            None => drop(self.host_functions.remove_mut(name)),
+        }
     }
 
-    /// Compares a host function with the declarations of the modules that import it, and stores its types. `signature` is
-    /// `None` if it has no declared types.
-    pub(crate) fn define_host_function(
-        &mut self,
+    /// Compares a constant with the declarations of the modules that read it, except those of `skipped` importers.
+    pub(crate) fn check_constant(
+        &self,
         name: &str,
-        signature: Option<Signature>,
+        skipped: impl Fn(&Importer) -> bool,
     ) -> Result<(), Error> {
-        let Some(signature) = signature else {
-            self.host_functions.remove(name);
-            return Ok(());
-        };
-        for (what, module) in
-            self.host_function_declarers.get(name).into_iter().flat_map(BTreeMap::values)
-        {
-            if let Some(expected) = module.requirements.host_function_types.get(name) {
-                check_host_function(what, name, expected, &signature)?;
+        let Some(found) = self.constants.get(name) else { return Ok(()) };
+        for (importer, (what, module)) in self.constant_declarers.get(name).into_iter().flatten() {
+            if let Some(expected) = module.requirements.constant_types.get(name)
+                && !skipped(importer)
+            {
+                check_constant(what, name, expected, found)?;
             }
         }
-        self.host_functions.insert(name.into(), signature);
         Ok(())
     }
 
-    pub(crate) fn undefine_host_function(&mut self, name: &str) {
-        self.host_functions.remove(name);
+    /// Like [`check_constant`](Self::check_constant), for a host function.
+    pub(crate) fn check_host_function(
+        &self,
+        name: &str,
+        skipped: impl Fn(&Importer) -> bool,
+    ) -> Result<(), Error> {
+        let Some(found) = self.host_functions.get(name) else { return Ok(()) };
+        let declarers = self.host_function_declarers.get(name);
+        for (importer, (what, module)) in declarers.into_iter().flatten() {
+            if let Some(expected) = module.requirements.host_function_types.get(name)
+                && !skipped(importer)
+            {
+                check_host_function(what, name, expected, found)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use super::wasi::{self, Context};
 use crate::definition::limits::Limits;
 use crate::definition::wasi::grant::Wasi;
 use crate::error::Error;
+use crate::host_function::bindings::{Bindings, CurrentBindings, LastBindings};
 use crate::module::engine::{CountedSandbox, WithoutPool};
 use crate::module::signature;
 use crate::module::{Module, describe};
@@ -39,6 +40,7 @@ pub(crate) struct Blueprint {
     parts: Vec<Part>,
     /// The constants that the modules declare, sorted.
     constants: Arc<[String]>,
+    last_bindings: Arc<LastBindings>,
 }
 
 struct Part {
@@ -86,7 +88,23 @@ impl Blueprint {
         let constants = nodes.iter().flat_map(|node| node.module.requirements.constants.clone());
         let mut constants: Vec<_> = constants.collect();
         constants.sort();
-        Ok(Self { engine: engine.clone(), stack, without_pool, parts, constants: constants.into() })
+        let (engine, constants) = (engine.clone(), constants.into());
+        let last_bindings = Arc::default();
+        Ok(Self { engine, stack, without_pool, parts, constants, last_bindings })
+    }
+
+    /// Keeps the current bindings for calls that still run the definition after others replace it.
+    pub(crate) fn retire(&self, bindings: &Arc<Bindings>) {
+        self.last_bindings.keep(bindings);
+    }
+
+    /// The bindings for its calls: the current ones until it is retired.
+    pub(crate) fn bindings(&self, current: &dyn CurrentBindings) -> Arc<Bindings> {
+        self.last_bindings.or_current(current)
+    }
+
+    pub(super) fn last_bindings(&self) -> &Arc<LastBindings> {
+        &self.last_bindings
     }
 
     /// The constants that the modules declare, sorted.

@@ -3,28 +3,19 @@
 use crate::call::{Call, Interrupt};
 use crate::event::Events;
 use crate::event::observer::Observer;
-use crate::host_function::HostFunction;
+use crate::host_function::bindings::CurrentBindings;
 use crate::id::WorkerId;
-use crate::name_map::NameMap;
 use crate::system::epoch_ticker::EpochTicker;
-use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
-
-/// The encoded values of constants, by name.
-pub(crate) type Constants = NameMap<[u8]>;
-
-/// The embedder's functions, by name.
-pub(crate) type HostFunctions = NameMap<HostFunction>;
 
 /// What all sandboxes of a worker share.
 #[derive(Debug)]
 pub(crate) struct Environment {
     pub(crate) worker: WorkerId,
     pub(crate) events: Events,
-    pub(crate) constants: Arc<ArcSwap<Constants>>,
-    pub(crate) host_functions: Arc<ArcSwap<HostFunctions>>,
+    pub(crate) bindings: Arc<dyn CurrentBindings>,
     /// Set when everything that runs on the worker must end.
     pub(crate) stopping: Arc<AtomicBool>,
     /// Whether the worker's thread runs code that is not a guest's and may take any time. The scheduler then does not

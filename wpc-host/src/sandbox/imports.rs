@@ -215,7 +215,7 @@ pub(super) fn link_host_function(
             worker: state.environment.worker,
             stopping: Arc::clone(&state.environment.stopping),
         };
-        let host_function = state.environment.host_functions.load().get(&function).cloned();
+        let host_function = state.bindings().host_functions.get(&function).cloned();
         let Some(host_function) = host_function else {
             let message = format!("host function `{function}` has been removed");
             return Ok(encode_reply(

@@ -29,7 +29,7 @@ mod state;
 mod wasi;
 
 pub(crate) use blueprint::{Blueprint, Node};
-pub(crate) use environment::{Constants, Environment, HostFunctions};
+pub(crate) use environment::Environment;
 pub(crate) use failure::keeps_sandbox;
 
 use crate::call::Call;
@@ -84,7 +84,7 @@ impl Sandbox {
     ) -> Result<Self, Error> {
         let what = format_args!("a sandbox of function \"{}\"", request.call.function);
         os_limits::check_instances(what, blueprint.instances(), blueprint.directories())?;
-        let state = State::new(limits, environment, blueprint.constants(), blueprint.instances());
+        let state = State::new(limits, environment, blueprint);
         let mut store = Store::new(blueprint.engine(), state);
         store.limiter(|state| &mut state.meter);
         store.epoch_deadline_callback(check_deadline);

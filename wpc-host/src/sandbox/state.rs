@@ -1,11 +1,13 @@
 //! The data of a store while its guest runs: the call, its limits, and its intermediate results.
 
-use super::environment::{Constants, Environment};
+use super::blueprint::Blueprint;
+use super::environment::Environment;
 use super::failure::Failure;
 use super::log_line::LogVolume;
 use super::wasi::Context;
 use crate::call::{Call, Interrupt};
 use crate::definition::limits::{Limits, MAX_TABLE_ELEMENTS};
+use crate::host_function::bindings::{Bindings, LastBindings};
 use std::sync::Arc;
 use std::time::Instant;
 use wasmtime::{Memory, TypedFunc};
@@ -16,6 +18,8 @@ pub(crate) struct State {
     pub(super) call: Option<Arc<Call>>,
     /// The snapshot of the constants that the running call took at its first access.
     pub(super) constants: Option<ConstantSnapshot>,
+    /// Set when its definition was replaced.
+    last_bindings: Arc<LastBindings>,
     /// The constants that its modules declare, sorted for lookup because a hostile module may declare many.
     declared: Arc<[String]>,
     /// A reply that did not fit the buffer that the guest passed for it.
@@ -35,18 +39,18 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// The state of a sandbox before its `instances` instances are created.
+    /// The state of a sandbox before its instances are created.
     pub(super) fn new(
         limits: &Limits,
         environment: &Arc<Environment>,
-        declared: &Arc<[String]>,
-        instances: usize,
+        blueprint: &Blueprint,
     ) -> Self {
         Self {
             environment: Arc::clone(environment),
             call: None,
             constants: None,
-            declared: Arc::clone(declared),
+            last_bindings: Arc::clone(blueprint.last_bindings()),
+            declared: Arc::clone(blueprint.constants()),
             pending: Vec::new(),
             panic: None,
             instantiating: None,
@@ -55,18 +59,23 @@ impl State {
             wasi: Vec::new(),
             argument_limit: limits.arguments,
             result_limit: limits.result,
-            instances: Vec::with_capacity(instances),
+            instances: Vec::with_capacity(blueprint.instances()),
         }
+    }
+
+    /// The bindings for the running call.
+    pub(super) fn bindings(&self) -> Arc<Bindings> {
+        self.last_bindings.or_current(&*self.environment.bindings)
     }
 
     /// The value of a constant in the running call's snapshot.
     pub(super) fn constant(&mut self, name: &str) -> Option<Arc<[u8]>> {
-        let Self { constants, environment, declared, .. } = self;
+        let Self { constants, environment, last_bindings, declared, .. } = self;
         let snapshot = constants.get_or_insert_with(|| ConstantSnapshot {
-            all: environment.constants.load_full(),
+            all: last_bindings.or_current(&*environment.bindings),
             missing: None,
         });
-        let value = snapshot.all.get(name).cloned();
+        let value = snapshot.all.constants.get(name).cloned();
         if value.is_none() && is_declared(declared, name) {
             snapshot.missing = Some(name.to_owned());
         }
@@ -100,7 +109,7 @@ fn is_declared(declared: &[String], name: &str) -> bool {
 
 /// The running call's snapshot of the constants.
 pub(super) struct ConstantSnapshot {
-    all: Arc<Constants>,
+    all: Arc<Bindings>,
     missing: Option<String>,
 }
 

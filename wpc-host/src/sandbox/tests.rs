@@ -3,6 +3,7 @@
 use super::*;
 use crate::definition::wasi::grant::{Output, Wasi};
 use crate::event::Events;
+use crate::host_function::bindings::{Bindings, CurrentBindings};
 use crate::id::{CallId, Generation, WorkerId};
 use crate::module::engine::{Engines, Profile};
 use crate::module::{self, DependencyImports, Origin, Requirements};
@@ -12,12 +13,21 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicBool;
 use wasmtime::{Extern, Func, Linker, Val, ValType};
 
+/// Neither constants nor host functions.
+#[derive(Debug)]
+struct NoBindings;
+
+impl CurrentBindings for NoBindings {
+    fn bindings(&self) -> Arc<Bindings> {
+        Arc::default()
+    }
+}
+
 fn environment() -> Arc<Environment> {
     Arc::new(Environment {
         worker: WorkerId(1),
         events: Events::new(1),
-        constants: Arc::default(),
-        host_functions: Arc::default(),
+        bindings: Arc::new(NoBindings),
         stopping: Arc::default(),
         is_occupied: AtomicBool::new(false),
         ticker: Arc::new(EpochTicker::new()),
@@ -107,8 +117,9 @@ fn every_linked_function_ends_a_guest_whose_call_should_end() {
     let linker = every_import(&engine, engines.plain());
     let environment = environment();
     let limits = Limits::default();
+    let blueprint = Blueprint::link(&engine, 1 << 20, None, &[]).unwrap();
     let new_store = || {
-        let mut state = State::new(&limits, &environment, &Arc::default(), 1);
+        let mut state = State::new(&limits, &environment, &blueprint);
         let granted = Wasi::minimal().stdout(Output::discard());
         let volume = Arc::clone(&state.volume);
         state.wasi.push(wasi::Context::new(&granted, 8, &environment, &volume).unwrap());

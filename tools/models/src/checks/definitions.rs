@@ -2,8 +2,10 @@
 
 use super::{Pool, in_parallel};
 use crate::call::pending::PendingCall;
-use crate::definition::WasmModule;
+use crate::definition::limits::Limits;
+use crate::id::FunctionHash;
 use crate::options::Options;
+use crate::registry::Change;
 use crate::system::background::{Background, Dropped};
 use shuttle::thread;
 
@@ -42,9 +44,9 @@ pub fn withdrawn_definition() {
     let background = Background::new("wpc-model", 1);
     let definer = pool.share();
     let withdrawn = background.run(Dropped::IsWithdrawn, move |interest| {
-        let text = r#"(module (func (export "good") (result i32) i32.const 7))"#;
-        let module = WasmModule::new(wat::parse_str(text).expect("the module is valid"));
-        definer.0.pool.registry.define_function("good", &module, interest).map(drop)
+        let source = Pool::module("good", 7, Limits::default());
+        let change = Change::Function { name: "good".to_owned(), source };
+        definer.0.pool.registry.apply_one(change, interest).map(drop)
     });
     thread::yield_now();
     drop(withdrawn.expect("the task is started"));
@@ -61,21 +63,12 @@ pub fn withdrawn_definition() {
 pub fn constants() {
     let pool = Pool::new(2, Options::default());
     pool.define("reads", 1);
-    pool.0
-        .pool
-        .registry
-        .define_constant("word", untyped(), vec![1])
-        .expect("the definition is valid");
+    pool.define_constant("word", 1);
     let (writer, reader) = (pool.share(), pool.share());
     let read = |pool: &Pool| pool.submit::<u8>("reads").and_then(PendingCall::wait).expect("reads");
     in_parallel(vec![
         Box::new(move || {
-            writer
-                .0
-                .pool
-                .registry
-                .define_constant("word", untyped(), vec![2])
-                .expect("the definition is valid");
+            writer.define_constant("word", 2);
             assert_eq!(read(&writer), 2);
         }),
         Box::new(move || {
@@ -92,23 +85,46 @@ pub fn writers() {
     let writer = |name: &'static str| -> Box<dyn FnOnce() + Send> {
         let pool = pool.share();
         Box::new(move || {
-            pool.0
-                .pool
-                .registry
-                .define_constant(name, untyped(), vec![1])
-                .expect("the definition is valid");
+            pool.define_constant(name, 1);
             pool.define(name, 1);
         })
     };
     in_parallel(vec![writer("one"), writer("two")]);
     let registry = &pool.0.pool.registry;
-    let constants = registry.constants().load();
-    assert!(["one", "two"].iter().all(|name| constants.contains_key(*name)));
+    let bindings = registry.bindings();
+    assert!(["one", "two"].iter().all(|name| bindings.constants.contains_key(*name)));
     assert!(registry.function("one").is_some() && registry.function("two").is_some());
     pool.stop();
 }
 
-/// The type of a constant for which no module declares a type.
-fn untyped() -> crate::registry::types::ConstantType {
-    crate::registry::types::ConstantType::Shown(wpc_abi::compare::unknown())
+/// A thread that has seen one of several changes sees all of them: neither an old function nor an old constant beside a new
+/// function.
+pub fn together() {
+    let pool = Pool::new(2, Options::default());
+    let first = pool.define_together(1);
+    let (writer, reader) = (pool.share(), pool.share());
+    let versions = std::sync::Arc::new(std::sync::Mutex::new(vec![first]));
+    let published = std::sync::Arc::clone(&versions);
+    in_parallel(vec![
+        Box::new(move || {
+            for version in [2, 3] {
+                let module = Pool::module("good", version.into(), Limits::default());
+                published.lock().unwrap().push(FunctionHash::of(&module.bytes));
+                writer.define_together(version);
+            }
+        }),
+        Box::new(move || {
+            let mut last = 0;
+            for _ in 0..3 {
+                let good = reader.submit::<()>("good").expect("the function stays defined");
+                let hash = good.wait_answer().expect("succeeds").metadata.function_hash_sha1;
+                let word = reader.submit::<u8>("reads").and_then(PendingCall::wait).expect("reads");
+                let versions = versions.lock().unwrap();
+                let good = versions.iter().position(|version| *version == hash).unwrap() + 1;
+                assert!(last <= good && good <= usize::from(word), "{last} {good} {word}");
+                last = usize::from(word);
+            }
+        }),
+    ]);
+    pool.stop();
 }

@@ -19,6 +19,8 @@ use crate::id::FunctionHash;
 use crate::options::{CallOptions, Options};
 use crate::pool::intake;
 use crate::pool::lifecycle::Lifecycle;
+use crate::registry::types::ConstantType;
+use crate::registry::{Change, OnRefusal};
 use crate::sandbox::{LIVE, RELEASED};
 use crate::system::background::Interest;
 use serde::de::DeserializeOwned;
@@ -63,17 +65,44 @@ impl Pool {
     }
 
     fn define_with(&self, name: &str, version: u32, limits: Limits) -> FunctionHash {
+        self.apply(vec![Self::function(name, version, limits)])
+    }
+
+    /// Defines `good`, `reads` and the constant `word` in one step.
+    fn define_together(&self, version: u8) -> FunctionHash {
+        let function = |name| Self::function(name, version.into(), Limits::default());
+        self.apply(vec![function("good"), Self::constant("word", version), function("reads")])
+    }
+
+    fn define_constant(&self, name: &str, value: u8) {
+        let defined =
+            self.0.pool.registry.apply_one(Self::constant(name, value), &Interest::default());
+        defined.expect("the definition is valid");
+    }
+
+    /// Makes changes; returns the hash of the first function.
+    fn apply(&self, changes: Vec<Change>) -> FunctionHash {
+        let pool = &self.0.pool;
+        let outcome = pool.registry.apply(changes, OnRefusal::RefuseAll, &Interest::default());
+        pool.nudge_workers();
+        outcome.expect("the definitions are valid").defined[0].module.hash
+    }
+
+    fn function(name: &str, version: u32, limits: Limits) -> Change {
+        Change::Function { name: name.to_owned(), source: Self::module(name, version, limits) }
+    }
+
+    fn module(name: &str, version: u32, limits: Limits) -> WasmModule {
         let text = format!(
             r#"(module (func (export "{name}")) (func (export "version") (result i32) i32.const {version}))"#
         );
-        let bytes = wat::parse_str(text).expect("the module is valid");
-        let function = self.0.pool.registry.define_function(
-            name,
-            &WasmModule::new(bytes).limits(limits),
-            &Interest::default(),
-        );
-        self.0.pool.nudge_workers();
-        function.expect("the definition is valid").module.hash
+        WasmModule::new(wat::parse_str(text).expect("the module is valid")).limits(limits)
+    }
+
+    /// A constant for which no module declares a type.
+    fn constant(name: &str, value: u8) -> Change {
+        let ty = ConstantType::Shown(wpc_abi::compare::unknown());
+        Change::Constant { name: name.to_owned(), ty, value: vec![value] }
     }
 
     fn submit<R: DeserializeOwned>(&self, name: &str) -> Result<PendingCall<R>, Error> {

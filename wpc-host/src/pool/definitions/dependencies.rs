@@ -2,10 +2,11 @@
 
 use crate::definition::WasmModule;
 use crate::error::Error;
+use crate::error::remedy::Definable;
 use crate::information::DependencyInformation;
 use crate::pool::WorkerProcedureCall;
 use crate::pool::definitions::{host_functions, wasi_imports};
-use crate::system::background::Interest;
+use crate::registry::Change;
 
 impl WorkerProcedureCall {
     /// Defines a dependency, or replaces the previous definition of that alias. Functions that reach it are relinked:
@@ -22,18 +23,15 @@ impl WorkerProcedureCall {
         alias: &str,
         module: impl Into<WasmModule>,
     ) -> Result<(), Error> {
-        let result = self.registry().define_dependency(alias, &module.into(), &Interest::default());
-        self.after_definition("dependency", alias, result)
+        let (alias, source) = (alias.to_owned(), module.into());
+        self.change(Change::Dependency { alias, source }).map(drop)
     }
 
     /// Removes a dependency; returns false if it was not defined. Calls of functions that need it are refused until it is
     /// defined again.
     #[doc(alias = "undefineWorkerDependency")]
     pub fn undefine_worker_dependency(&self, alias: &str) -> bool {
-        // Removing an alias adds no links, so linking cannot fail.
-        let was_there = self.registry().undefine_dependency(alias).unwrap_or(false);
-        self.0.pool.nudge_workers();
-        was_there
+        self.remove(Definable::Dependency, alias)
     }
 
     /// Lists every defined dependency, sorted by alias.

@@ -2,16 +2,16 @@
 
 use crate::definition::WasmModule;
 use crate::error::Error;
+use crate::error::remedy::Definable;
 use crate::event::{Draft, EventDetails, EventSource};
 use crate::id::WorkerId;
 use crate::information::FunctionInformation;
 use crate::module::signature;
 use crate::pool::definitions::{host_functions, wasi_imports};
 use crate::pool::{WorkerProcedureCall, intake};
-use crate::registry;
 use crate::registry::restart_policy::Admission;
+use crate::registry::{self, Change, Outcome};
 use crate::sync::time;
-use crate::system::background::Interest;
 
 impl WorkerProcedureCall {
     /// Defines a function, or replaces the previous definition of that name. Blocks while the module is compiled, which
@@ -45,9 +45,9 @@ impl WorkerProcedureCall {
         name: &str,
         module: impl Into<WasmModule>,
     ) -> Result<FunctionInformation, Error> {
-        let result = self.registry().define_function(name, &module.into(), &Interest::default());
-        let function = self.after_definition("function", name, result)?;
-        Ok(self.information(&function))
+        let (name, source) = (name.to_owned(), module.into());
+        let outcome = self.change(Change::Function { name, source })?;
+        Ok(self.only_information(&outcome))
     }
 
     /// Defines the functions of a module under the names of their exports: those whose types the module declares, or every
@@ -75,18 +75,16 @@ impl WorkerProcedureCall {
         &self,
         module: impl Into<WasmModule>,
     ) -> Result<Vec<FunctionInformation>, Error> {
-        let result = self.registry().define_module(&module.into(), &Interest::default());
-        let functions = self.after_definition("function", "the module's functions", result)?;
-        Ok(functions.iter().map(|function| self.information(function)).collect())
+        let outcome =
+            self.change(Change::Module { source: module.into(), replaced: Vec::new() })?;
+        Ok(self.informations(&outcome))
     }
 
     /// Removes a function; returns false if it was not defined. Calls accepted before run to the end.
     #[doc(alias = "undefineWorkerFunction")]
     #[doc(alias = "undefineWokerFunction")]
     pub fn undefine_worker_function(&self, name: &str) -> bool {
-        let was_there = self.registry().undefine_function(name);
-        self.0.pool.nudge_workers();
-        was_there
+        self.remove(Definable::Function, name)
     }
 
     /// Lists every defined function, sorted by name.
@@ -151,6 +149,19 @@ impl WorkerProcedureCall {
         // Waits for all of them, even if one fails.
         let results = calls.into_iter().map(|call| call.wait_encoded().map(drop));
         results.fold(Ok(()), Result::and)
+    }
+
+    /// Information about the function of a change that defined one.
+    pub(in crate::pool) fn only_information(&self, outcome: &Outcome) -> FunctionInformation {
+        match outcome.defined.as_slice() {
+            [function] => self.information(function),
+            _ => unreachable!("the change defines one function"),
+        }
+    }
+
+    /// Information about the functions that a change defined.
+    pub(in crate::pool) fn informations(&self, outcome: &Outcome) -> Vec<FunctionInformation> {
+        outcome.defined.iter().map(|function| self.information(function)).collect()
     }
 
     pub(in crate::pool) fn information(

@@ -2,9 +2,11 @@
 
 use crate::codec::arguments::Parameters;
 use crate::error::Error;
+use crate::error::remedy::Definable;
 use crate::host_function::{HostContext, HostFunction};
 use crate::module::signature;
 use crate::pool::WorkerProcedureCall;
+use crate::registry::Change;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
@@ -47,8 +49,8 @@ impl WorkerProcedureCall {
     {
         let signature = Some(signature::of_types::<A, R>(name));
         let function = HostFunction::blocking(name, function);
-        let result = self.registry().define_host_function(name, signature, function);
-        self.after_definition("host function", name, result)
+        let name = name.to_owned();
+        self.change(Change::HostFunction { name, signature, function }).map(drop)
     }
 
     /// Like [`define_host_function`](Self::define_host_function) for types without
@@ -85,8 +87,8 @@ impl WorkerProcedureCall {
         F: Fn(&HostContext, A) -> Result<R, E> + Send + Sync + 'static,
     {
         let function = HostFunction::blocking(name, function);
-        let result = self.registry().define_host_function(name, None, function);
-        self.after_definition("host function", name, result)
+        let (name, signature) = (name.to_owned(), None);
+        self.change(Change::HostFunction { name, signature, function }).map(drop)
     }
 
     /// Like [`define_host_function`](Self::define_host_function) for a closure that returns a future. The worker waits
@@ -110,13 +112,13 @@ impl WorkerProcedureCall {
     {
         let signature = Some(signature::of_types::<A, R>(name));
         let function = HostFunction::asynchronous(name, function);
-        let result = self.registry().define_host_function(name, signature, function);
-        self.after_definition("host function", name, result)
+        let name = name.to_owned();
+        self.change(Change::HostFunction { name, signature, function }).map(drop)
     }
 
     /// Removes a host function; returns false if it was not defined. Calls of functions that need it are refused until it
     /// is defined again.
     pub fn undefine_host_function(&self, name: &str) -> bool {
-        self.registry().undefine_host_function(name)
+        self.remove(Definable::HostFunction, name)
     }
 }

@@ -1,35 +1,61 @@
 //! What a pool can run: functions, dependencies, constants and host functions.
 
-mod constants;
+pub(in crate::pool) mod changes;
+pub(in crate::pool) mod constants;
 mod dependencies;
 mod functions;
 mod host_functions;
 
 use crate::error::Error;
+use crate::error::refusal::Refusal;
+use crate::error::remedy::Definable;
 use crate::event::{Draft, EventDetails, EventSource};
 use crate::id::WorkerId;
 use crate::module::Module;
 use crate::pool::WorkerProcedureCall;
+use crate::registry::{Change, Outcome};
+use crate::system::background::Interest;
 
 impl WorkerProcedureCall {
-    /// Reports a refused definition, and makes workers drop the sandboxes that an accepted one replaced.
-    pub(super) fn after_definition<T>(
+    /// Makes one change.
+    pub(super) fn change(&self, change: Change) -> Result<Outcome, Error> {
+        let (kind, name) = (change.kind(), change.name());
+        let result = self.registry().apply_one(change, &Interest::default());
+        self.after_change(kind, &name, result)
+    }
+
+    /// Removes an item; returns whether it was defined.
+    fn remove(&self, kind: Definable, name: &str) -> bool {
+        let outcome = self.change(Change::Remove { kind, name: name.to_owned() });
+        // Removing an item adds no links and no types, so it cannot be refused.
+        outcome.is_ok_and(|outcome| !outcome.removed.is_empty())
+    }
+
+    /// Reports a refused change, and makes workers drop the sandboxes that an accepted one replaced.
+    pub(super) fn after_change(
         &self,
-        what: &str,
+        kind: Definable,
         name: &str,
-        result: Result<T, Error>,
-    ) -> Result<T, Error> {
+        result: Result<Outcome, Error>,
+    ) -> Result<Outcome, Error> {
         match &result {
             Ok(_) => self.0.pool.nudge_workers(),
-            Err(error) => {
-                let details = EventDetails::DefinitionRefused {
-                    what: what.to_owned(),
-                    name: name.to_owned(),
-                };
-                self.0.pool.events.emit(Draft::by(EventSource::Parent, details).error(error));
-            }
+            Err(error) => self.report_refused(kind, name, error),
         }
         result
+    }
+
+    fn report_refused(&self, kind: Definable, name: &str, error: &Error) {
+        let (what, name) = (kind.to_string(), name.to_owned());
+        let details = EventDetails::DefinitionRefused { what, name };
+        self.0.pool.events.emit(Draft::by(EventSource::Parent, details).error(error));
+    }
+
+    /// Reports every refusal of several changes.
+    pub(super) fn report_refusals(&self, refusals: &[Refusal]) {
+        for Refusal { kind, name, error, .. } in refusals {
+            self.report_refused(*kind, name, error);
+        }
     }
 
     fn count_workers(&self, can: impl Fn(WorkerId) -> bool) -> usize {

@@ -45,8 +45,7 @@ impl Pool {
         let environment = Arc::new(Environment {
             worker: id,
             events: self.events.clone(),
-            constants: Arc::clone(self.registry.constants()),
-            host_functions: Arc::clone(self.registry.host_functions()),
+            bindings: self.registry.current_bindings(),
             stopping: Arc::default(),
             is_occupied: AtomicBool::new(false),
             ticker: Arc::clone(&self.ticker),

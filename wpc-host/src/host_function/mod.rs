@@ -4,6 +4,8 @@
 //! is bounded from outside: an async function is dropped when its call should end; a blocking one that does not return
 //! makes its worker unresponsive, and the worker is replaced.
 
+pub(crate) mod bindings;
+
 use crate::call::reply::encode_reply;
 use crate::call::{Call, Interrupt};
 use crate::codec::decode::decode;

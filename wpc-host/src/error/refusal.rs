@@ -1,0 +1,25 @@
+//! A change that was refused.
+
+use crate::error::Error;
+use crate::error::remedy::Definable;
+use std::fmt;
+
+/// A change of [`Changes`](crate::Changes) that was refused, and the reason. Its text names the item.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The position of the change, in the order in which the changes were added; the first has 0.
+    pub change: usize,
+    /// The kind of the item; functions of a module have the kind [`Function`](Definable::Function).
+    pub kind: Definable,
+    /// The item's name; for a module, a description that contains its name if it has one.
+    pub name: String,
+    /// Why it was refused.
+    pub error: Error,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} \"{}\": {}", self.kind, self.name, self.error)
+    }
+}

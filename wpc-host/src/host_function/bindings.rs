@@ -1,0 +1,42 @@
+//! What the embedder offers to guests, and which version of it a call sees.
+
+use super::HostFunction;
+use crate::name_map::NameMap;
+use std::sync::{Arc, OnceLock};
+
+/// The encoded values of constants, by name.
+pub(crate) type Constants = NameMap<[u8]>;
+
+/// The embedder's functions, by name.
+pub(crate) type HostFunctions = NameMap<HostFunction>;
+
+/// What the embedder offers to guests.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Bindings {
+    pub(crate) constants: Constants,
+    pub(crate) host_functions: HostFunctions,
+}
+
+/// Returns the bindings that are defined at the moment.
+pub(crate) trait CurrentBindings: std::fmt::Debug + Send + Sync {
+    fn bindings(&self) -> Arc<Bindings>;
+}
+
+/// The bindings of a definition that was replaced, as they were then. Calls that still run it read these, because its
+/// types need not fit later ones.
+#[derive(Debug, Default)]
+pub(crate) struct LastBindings(OnceLock<Arc<Bindings>>);
+
+impl LastBindings {
+    /// Keeps the bindings. They must be the current ones, and no later ones may be published before.
+    pub(crate) fn keep(&self, bindings: &Arc<Bindings>) {
+        // A definition is replaced only once.
+        let _ = self.0.set(Arc::clone(bindings));
+    }
+
+    pub(crate) fn or_current(&self, current: &dyn CurrentBindings) -> Arc<Bindings> {
+        // In this order: later bindings than the last ones were published after those were kept.
+        let current = current.bindings();
+        self.0.get().map_or(current, Arc::clone)
+    }
+}

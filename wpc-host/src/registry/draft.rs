@@ -1,0 +1,221 @@
+//! The sources as they would be after changes, and whether all of it fits together.
+
+use super::Registry;
+use super::apply::Pending;
+use super::change::Prepared;
+use super::dependency::{Importer, Resolver, common_profile};
+use super::function::Function;
+use super::sources::{Group, Sources};
+use crate::error::Error;
+use crate::error::remedy::Definable;
+use crate::sandbox::Node;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The sources after changes, with the position of the change that affects each item.
+pub(super) struct Draft {
+    pub(super) sources: Sources,
+    /// Set if a change was refused since.
+    pub(super) is_stale: bool,
+    /// The new groups.
+    groups: BTreeMap<u64, usize>,
+    /// The dependencies that were defined or removed.
+    aliases: BTreeMap<Arc<str>, usize>,
+    constants: BTreeMap<Arc<str>, usize>,
+    host_functions: BTreeMap<Arc<str>, usize>,
+}
+
+/// The functions of a draft that must be published.
+pub(super) struct Linked {
+    pub(super) defined: Vec<Arc<Function>>,
+    pub(super) relinked: Vec<Arc<Function>>,
+}
+
+/// The errors of a draft, by the position of the change that causes them.
+type Errors = BTreeMap<usize, Error>;
+
+/// A group to link.
+struct Target<'a> {
+    group: &'a Arc<Group>,
+    is_new: bool,
+    /// The changes that may cause its errors.
+    changes: Vec<usize>,
+}
+
+impl Registry {
+    pub(super) fn draft(&self, base: Sources, pending: &[Pending]) -> Draft {
+        let mut draft = Draft {
+            sources: base,
+            is_stale: false,
+            groups: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            constants: BTreeMap::new(),
+            host_functions: BTreeMap::new(),
+        };
+        for Pending { at, prepared, .. } in pending {
+            match prepared {
+                Prepared::Groups(replaced, groups) => {
+                    draft.sources.remove_functions(replaced.iter());
+                    for group in groups {
+                        let id = self.generations.next();
+                        draft.sources.add_group(id, group);
+                        draft.groups.insert(id, *at);
+                    }
+                }
+                Prepared::Dependency(alias, dependency) => {
+                    draft.remove_dependency(alias, *at);
+                    let what = format!("dependency \"{alias}\"").into();
+                    let importer = Importer::Dependency(Arc::clone(alias));
+                    let sources = &mut draft.sources;
+                    sources.add_importer(&importer, &what, &dependency.module);
+                    sources.dependencies.insert_mut(Arc::clone(alias), Arc::clone(dependency));
+                }
+                Prepared::Constant(name, ty, _) => {
+                    draft.sources.types.set_constant(name, Some(ty.clone()));
+                    draft.constants.insert(Arc::clone(name), *at);
+                }
+                Prepared::HostFunction(name, signature, _) => {
+                    draft.sources.types.set_host_function(name, signature.clone());
+                    draft.host_functions.insert(Arc::clone(name), *at);
+                }
+                Prepared::Remove(Definable::Function, name) => {
+                    draft.sources.remove_functions(std::iter::once(name));
+                }
+                Prepared::Remove(Definable::Dependency, alias) => {
+                    draft.remove_dependency(alias, *at);
+                }
+                Prepared::Remove(Definable::Constant, name) => {
+                    draft.sources.types.set_constant(name, None);
+                }
+                Prepared::Remove(Definable::HostFunction, name) => {
+                    draft.sources.types.set_host_function(name, None);
+                }
+            }
+        }
+        draft
+    }
+
+    /// Resolves every group that must be linked, which compiles all modules that linking needs. They stay compiled as long
+    /// as they are kept.
+    pub(super) fn resolve_all(&self, draft: &Draft) -> Result<Vec<Vec<Node>>, Errors> {
+        let (mut resolved, mut errors) = (Vec::new(), Errors::new());
+        for target in draft.targets() {
+            match self.resolve(target.group, &draft.sources.dependencies) {
+                Ok(nodes) => resolved.extend(nodes),
+                Err(error) => draft.blame(&target, &error, &mut errors),
+            }
+        }
+        if errors.is_empty() { Ok(resolved) } else { Err(errors) }
+    }
+
+    /// Compares types and links everything that the changes reach.
+    pub(super) fn link_all(&self, draft: &Draft) -> Result<Linked, Errors> {
+        let mut errors = draft.type_errors();
+        for (alias, at) in &draft.aliases {
+            if let Err(error) = self.link_dependency(draft, alias) {
+                errors.entry(*at).or_insert(error);
+            }
+        }
+        let mut linked = Linked { defined: Vec::new(), relinked: Vec::new() };
+        for target in draft.targets() {
+            match self.link(target.group, &draft.sources.dependencies) {
+                Ok(functions) if target.is_new => linked.defined.extend(functions),
+                Ok(functions) => linked.relinked.extend(functions),
+                Err(error) => draft.blame(&target, &error, &mut errors),
+            }
+        }
+        if errors.is_empty() { Ok(linked) } else { Err(errors) }
+    }
+
+    /// Links a dependency by itself: cycles and mismatched imports are refused even if no function requires it yet.
+    fn link_dependency(&self, draft: &Draft, alias: &str) -> Result<(), Error> {
+        let dependencies = &draft.sources.dependencies;
+        let Some(dependency) = dependencies.get(alias) else { return Ok(()) };
+        let profile = common_profile(self.engines.plain(), &dependency.module, dependencies);
+        let resolver = Resolver::new(dependencies, &self.compiler, profile);
+        if let Some(nodes) = resolver.resolve_alias(alias)? {
+            let what = format!("dependency \"{alias}\"");
+            self.blueprint(&what, profile, self.max_instances, &nodes)?;
+        }
+        Ok(())
+    }
+}
+
+impl Draft {
+    fn remove_dependency(&mut self, alias: &Arc<str>, at: usize) {
+        self.aliases.insert(Arc::clone(alias), at);
+        if let Some(previous) = self.sources.dependencies.get(alias).cloned() {
+            let importer = Importer::Dependency(Arc::clone(alias));
+            self.sources.remove_importer(&importer, &previous.module);
+            self.sources.dependencies.remove_mut(alias);
+        }
+    }
+
+    /// The new groups, and those that reach a changed dependency.
+    fn targets(&self) -> Vec<Target<'_>> {
+        let mut changes: BTreeMap<u64, BTreeSet<usize>> = BTreeMap::new();
+        for (alias, at) in &self.aliases {
+            for id in self.sources.importers.groups_above(alias) {
+                changes.entry(id).or_default().insert(*at);
+            }
+        }
+        // A new group is at fault itself.
+        changes.extend(self.groups.iter().map(|(id, at)| (*id, BTreeSet::from([*at]))));
+        let target = |(id, changes): (u64, BTreeSet<usize>)| {
+            // A later change may have replaced all functions of a new group.
+            let group = self.sources.groups.get(&id)?;
+            let is_new = self.groups.contains_key(&id);
+            Some(Target { group, is_new, changes: changes.into_iter().collect() })
+        };
+        changes.into_iter().filter_map(target).collect()
+    }
+
+    /// Adds the error of a group to the changes that cause it.
+    fn blame(&self, target: &Target<'_>, error: &Error, errors: &mut Errors) {
+        let cause = match error {
+            Error::DependencyExport { alias, .. } => self.aliases.get(alias.as_str()),
+            _ => None,
+        };
+        let causes = match cause.filter(|cause| target.changes.contains(cause)) {
+            Some(cause) => std::slice::from_ref(cause),
+            None => &target.changes,
+        };
+        for at in causes {
+            errors.entry(*at).or_insert_with(|| error.clone());
+        }
+    }
+
+    /// Compares the types that modules declare for constants and host functions with those that are defined. If a change
+    /// defines the module, it is at fault, otherwise the change of the constant or host function.
+    fn type_errors(&self) -> Errors {
+        let types = &self.sources.types;
+        let mut errors = Errors::new();
+        let mut add = |at: usize, result: Result<(), Error>| {
+            if let Err(error) = result {
+                errors.entry(at).or_insert(error);
+            }
+        };
+        for (id, at) in &self.groups {
+            if let Some(group) = self.sources.groups.get(id) {
+                add(*at, types.check_module(&group.what, &group.module));
+            }
+        }
+        for (alias, at) in &self.aliases {
+            if let Some(dependency) = self.sources.dependencies.get(alias) {
+                let what = format!("dependency \"{alias}\"");
+                add(*at, types.check_module(&what, &dependency.module));
+            }
+        }
+        let is_new = |importer: &Importer| match importer {
+            Importer::Group(id) => self.groups.contains_key(id),
+            Importer::Dependency(alias) => self.aliases.contains_key(alias),
+        };
+        for (name, at) in &self.constants {
+            add(*at, types.check_constant(name, is_new));
+        }
+        for (name, at) in &self.host_functions {
+            add(*at, types.check_host_function(name, is_new));
+        }
+        errors
+    }
+}
