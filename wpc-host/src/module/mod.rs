@@ -19,7 +19,7 @@ mod wasm_type;
 pub(crate) use export::{
     Convention, Export, MAX_EXPORTS, MAX_PARAMETERS, callable, convention, offers,
 };
-#[cfg(test)]
+#[cfg(all(test, feature = "wasi"))]
 pub(crate) use import::DependencyImports;
 pub(crate) use import::{DeclaredImports, Origin, Requirements, origin};
 pub(crate) use section::{MAX_SECTION, Sections, read_bytes, read_constants};

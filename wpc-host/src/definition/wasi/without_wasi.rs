@@ -50,8 +50,8 @@ mod tests {
         let adds = r#"(module (func (export "add") (param i32 i32) (result i32)
             local.get 0 local.get 1 i32.add))"#;
         wpc.define_worker_function("add", module(adds)).unwrap();
-        assert_eq!(wpc.local_worker().call::<i32>("add", (40, 2)).unwrap(), 42);
         wpc.start_workers(1).unwrap();
         assert_eq!(wpc.call::<i32>("add", (40, 2)).unwrap(), 42);
+        assert_eq!(wpc.local_worker().call::<i32>("add", (40, 2)).unwrap(), 42);
     }
 }
