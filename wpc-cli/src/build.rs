@@ -3,14 +3,14 @@
 use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::language::Sources;
-use crate::manifest::{self, Build, Source};
 use crate::remedy::{Interface, remedy_text};
 use crate::text::{count, escape};
-use crate::{declarations, file, inspect, source_check, terminal, toolchain};
+use crate::{declarations, inspect, source_check, terminal, toolchain};
 use serde_json::json;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use wpc_abi::{documentation, section};
+use wpc_deploy::{Build, MANIFEST_NAME, Source, file};
 use wpc_host::{Limits, ModuleInformation, WasmModule};
 
 #[derive(clap::Args)]
@@ -75,7 +75,7 @@ fn add_projects(
     if order.iter().any(|sources| sources.folder == folder) {
         return Ok(());
     }
-    if folder.join(manifest::NAME).is_file() {
+    if folder.join(MANIFEST_NAME).is_file() {
         open.push(folder.clone());
         let source = Source::read(&folder)?;
         for file in source.parse()?.files() {
@@ -190,7 +190,7 @@ fn output_path(out: &Path, sources: &Sources) -> Result<PathBuf, Failure> {
 }
 
 fn read_manifest(folder: &Path) -> Result<Option<(Source, Build)>, Failure> {
-    let path = folder.join(manifest::NAME);
+    let path = folder.join(MANIFEST_NAME);
     if !path.exists() {
         return Ok(None);
     }

@@ -7,6 +7,7 @@ use etcetera::BaseStrategy as _;
 use serde_json::json;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use wpc_deploy::Setup;
 use wpc_host::{Options, WorkerProcedureCall};
 
 #[derive(clap::Args)]
@@ -28,6 +29,11 @@ pub(crate) struct Arguments {
 }
 
 impl Cache {
+    /// The setup of a deployment, with this compile cache.
+    pub(crate) fn setup(&self) -> Result<Setup, Failure> {
+        Ok(Setup::new().compile_cache(self.folder()?))
+    }
+
     /// The default options of a pool, with this compile cache.
     pub(crate) fn options(&self) -> Result<Options, Failure> {
         Ok(Options::default().compile_cache(self.folder()?))

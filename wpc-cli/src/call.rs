@@ -3,11 +3,12 @@
 use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::target::Target;
-use crate::{file, terminal, text};
+use crate::{terminal, text};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
+use wpc_deploy::file;
 use wpc_host::{ReplyMetadata, WorkerProcedureCall};
 
 #[derive(clap::Args)]

@@ -1,15 +1,13 @@
 //! The types and the documentation under `[build]` of a manifest, for languages whose compilers do not record them in the
 //! module.
 
-use crate::manifest::{Build, Source};
-use crate::problem::{MANIFEST, Problem};
 use crate::text::joined;
 use std::collections::BTreeMap;
-use toml::Spanned;
 use wpc_abi::documentation::{MAX_TEXT, function_record};
 use wpc_abi::names::{HOST_FUNCTIONS_MODULE, TYPED_DEPENDENCY_PREFIX};
 use wpc_abi::section::{Constant, Import};
 use wpc_abi::text::{NotAType, parse_signature, parse_type};
+use wpc_deploy::{Build, MANIFEST, Problem, Source, Spanned};
 use wpc_host::ModuleInformation;
 
 /// The text of each type by name.

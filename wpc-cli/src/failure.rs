@@ -1,12 +1,16 @@
 //! Failures of the command: their output on standard error as text or JSON, and which exit codes they have.
 
 use crate::exit_code::ExitCode;
-use crate::problem::{MACHINE, MANIFEST, Problem, TEST};
 use crate::remedy::{self, Interface, advice, full_text};
 use crate::text::escape;
 use serde_json::{Value, json};
 use std::io::Write as _;
+use wpc_deploy::file::FileError;
+use wpc_deploy::{MACHINE, MANIFEST, Problem};
 use wpc_host::Error;
+
+/// The code of a failed test.
+pub(crate) const TEST: &str = "test";
 
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -174,6 +178,22 @@ pub(crate) fn problem_json(problem: &Problem) -> Value {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Host(error)
+    }
+}
+
+impl From<wpc_deploy::Error> for Failure {
+    fn from(error: wpc_deploy::Error) -> Self {
+        match error {
+            wpc_deploy::Error::Problems(problems) => Self::Problems(problems),
+            wpc_deploy::Error::Pool(error) => Self::Host(error),
+            error => Self::machine(error.to_string()),
+        }
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::machine(error.to_string())
     }
 }
 

@@ -2,9 +2,7 @@
 
 use crate::cache::Cache;
 use crate::failure::Failure;
-use crate::file::STANDARD_INPUT;
 use crate::limit_options::LimitOptions;
-use crate::manifest::Source;
 use crate::remedy::{Interface, remedy_text};
 use crate::text::{count, escape, joined};
 use crate::{module_file, terminal};
@@ -12,6 +10,8 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use wpc_deploy::Source;
+use wpc_deploy::file::STANDARD_INPUT;
 use wpc_host::{ExportInformation, FunctionSignature, ModuleInformation, TypeInformation};
 
 #[derive(clap::Args)]

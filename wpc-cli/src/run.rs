@@ -2,29 +2,25 @@
 //! standard output.
 
 use crate::cache::Cache;
-use crate::deployment::{Deployment, Report};
 use crate::event_log::{self, Level};
 use crate::failure::{self, Failure};
-use crate::file::MAX_JSON;
-use crate::manifest::Source;
-use crate::problem::Problem;
 use crate::serve::{Service, serve};
 use crate::signals::Signals;
+use crate::target::MAX_JSON;
 use crate::terminal;
 use crate::text::{count, escape};
-use crate::watch::{Files, Watch};
 use bytesize::ByteSize;
 use serde_json::json;
-use std::collections::HashSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use wpc_deploy::{Deployment, Files, Reloader, Report, Source, Watch};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The manifest, or its folder.
-    #[arg(default_value = crate::manifest::NAME)]
+    #[arg(default_value = wpc_deploy::MANIFEST_NAME)]
     manifest: PathBuf,
     /// Check the manifest and the modules that it names, and exit.
     #[arg(long, conflicts_with = "watch")]
@@ -91,12 +87,12 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let manifest = source.parse()?;
     // Created before the files are read, and followed once the pool is ready.
     let reloads = if arguments.watch {
-        Reloads::Watched(Watch::new(&source, &manifest, reload_request, requests)?)
+        Reloads::Watched(Watch::with_requests(&source, &manifest, reload_request, requests)?)
     } else {
         Reloads::Requested(requests)
     };
-    let log = event_log::lines(as_json, arguments.log_level);
-    let deployment = Deployment::open(&source, &manifest, cache, log)?;
+    let setup = cache.setup()?.on_event(event_log::lines(as_json, arguments.log_level));
+    let deployment = Deployment::open(&source, &manifest, setup)?;
     let wpc = deployment.pool().clone();
     let limit = |size: ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
     let service = Service {
@@ -106,16 +102,15 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         max_line: arguments.max_line.map_or(MAX_JSON, limit),
         as_json,
     };
-    wpc.start_workers(deployment.workers)?;
-    let workers = deployment.workers;
+    let workers = deployment.workers();
+    wpc.start_workers(workers)?;
     let path = arguments.manifest.clone();
-    let mut reported = HashSet::new();
-    let deployment = Arc::new(Mutex::new(Some(deployment)));
-    let shared = Arc::clone(&deployment);
+    let reloader = Arc::new(Mutex::new(Some(Reloader::new(deployment, &path))));
+    let shared = Arc::clone(&reloader);
     let reload = move || {
-        let mut deployment = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        // The deployment was taken if the process is ending.
-        reload(deployment.as_mut()?, &path, &mut reported, as_json)
+        let mut reloader = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        // The reloader was taken if the process is ending.
+        reload(reloader.as_mut()?, &path, as_json)
     };
     signals.ready();
     // A supervisor may send a signal to stop as soon as it reads this line.
@@ -124,8 +119,8 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let served = serve(&wpc, &service, signals);
     wpc.stop_workers();
     // Dropping the pool's last handle writes its pending events. A reload in progress is not waited for.
-    if let Ok(mut deployment) = deployment.try_lock() {
-        drop(deployment.take());
+    if let Ok(mut reloader) = reloader.try_lock() {
+        drop(reloader.take());
     }
     drop(wpc);
     served
@@ -135,8 +130,8 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
 fn check(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
     let source = Source::read(&arguments.manifest)?;
     let manifest = source.parse()?;
-    let log = event_log::lines(as_json, arguments.log_level);
-    let deployment = Deployment::open(&source, &manifest, cache, log)?;
+    let setup = cache.setup()?.on_event(event_log::lines(as_json, arguments.log_level));
+    let deployment = Deployment::open(&source, &manifest, setup)?;
     let functions = deployment.pool().get_remote_functions();
     let text = if as_json {
         json!({ "functions": functions }).to_string()
@@ -163,7 +158,7 @@ impl Reloads {
         mut reload: impl FnMut() -> Option<Files> + Send + 'static,
     ) -> Result<(), Failure> {
         let requests = match self {
-            Self::Watched(watch) => return watch.follow(reload),
+            Self::Watched(watch) => return Ok(watch.follow(reload)?),
             Self::Requested(requests) => requests,
         };
         let run = move || {
@@ -179,31 +174,14 @@ impl Reloads {
     }
 }
 
-/// Reads the manifest again and applies it to the pool; returns the files to watch from now on. Problems that
-/// were `reported` by the last reload are not reported again.
-fn reload(
-    deployment: &mut Deployment,
-    path: &Path,
-    reported: &mut HashSet<Problem>,
-    as_json: bool,
-) -> Option<Files> {
-    let read = Source::read(path).and_then(|source| Ok((source.parse()?, source)));
-    let (mut report, files) = match read {
-        Ok((manifest, source)) => {
-            let files = Files::of(&source, &manifest);
-            (deployment.apply(&source, &manifest), Some(files))
-        }
-        Err(problem) => (Report { problems: vec![problem], ..Report::default() }, None),
-    };
-    let problems = report.problems.iter().cloned().collect();
-    report.problems.retain(|problem| !reported.contains(problem));
-    let was_refused = !reported.is_empty();
-    *reported = problems;
-    write_report(&report, as_json);
-    if was_refused && reported.is_empty() {
+/// Reads the manifest again, applies it to the pool and reports the result; returns the files to watch from now on.
+fn reload(reloader: &mut Reloader, path: &Path, as_json: bool) -> Option<Files> {
+    let reload = reloader.reload();
+    write_report(&reload.report, as_json);
+    if reload.has_recovered {
         report_recovered(path, as_json);
     }
-    files
+    reload.files
 }
 
 /// Reports that the pool accepts calls.

@@ -4,7 +4,6 @@
 use crate::answer_writer::{AnswerWriter, Progress};
 use crate::exit_code::ExitCode;
 use crate::failure::{self, Failure};
-use crate::file;
 use crate::remedy::Interface;
 use crate::signals::Signals;
 use crate::terminal;
@@ -22,6 +21,7 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use wpc_deploy::file;
 use wpc_host::{CallOptions, PendingJson, TraceContext, WorkerProcedureCall};
 
 /// The settings of [`serve`].

@@ -1,9 +1,9 @@
 //! Warnings of a build: types that cannot be passed as JSON, and output that is discarded. The module does not contain
 //! the names of its Rust types, so the sources are searched for them.
 
-use crate::file;
 use crate::language::{Language, Sources};
 use std::path::{Path, PathBuf};
+use wpc_deploy::file;
 use wpc_host::ModuleInformation;
 
 /// The maximum size of a searched source file in bytes.

@@ -1,21 +1,19 @@
 //! `wpc test`: runs the tests of a manifest.
 
 use crate::cache::Cache;
-use crate::deployment::Deployment;
-use crate::failure::Failure;
-use crate::manifest::{self, Source, Test};
-use crate::problem::TEST;
+use crate::failure::{Failure, TEST};
 use crate::remedy::{Interface, full_text};
 use crate::text::count;
 use crate::{build, terminal};
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use wpc_deploy::{Deployment, Source, Test};
 use wpc_host::{Error, WorkerProcedureCall};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The manifest, or its folder.
-    #[arg(default_value = crate::manifest::NAME)]
+    #[arg(default_value = wpc_deploy::MANIFEST_NAME)]
     manifest: PathBuf,
     /// Do not build the project in the manifest's folder first.
     #[arg(long)]
@@ -33,7 +31,8 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     if manifest.tests.is_empty() || manifest.tests.iter().any(|test| !test.get_ref().has_fakes()) {
         let mut without_faked = source.parse()?;
         without_faked.drop_faked();
-        let wpc = Deployment::open(&source, &without_faked, cache, lines())?.pool().clone();
+        let wpc = Deployment::open(&source, &without_faked, cache.setup()?.on_event(lines()))?;
+        let wpc = wpc.pool().clone();
         wpc.start_workers(1)?;
         common = Some(wpc);
     }
@@ -44,8 +43,8 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
             let mut manifest = source.parse()?;
             manifest.keep_function(&test.function);
             manifest.fake_constants(test);
-            let fakes = &test.host_functions;
-            let deployment = Deployment::open_with(&source, &manifest, cache, lines(), fakes)?;
+            let setup = cache.setup()?.on_event(lines()).host_functions(&test.host_functions);
+            let deployment = Deployment::open(&source, &manifest, setup)?;
             deployment.pool().start_workers(1)?;
             Ok(deployment.pool().clone())
         };
@@ -85,7 +84,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
 
 /// Makes the test's call, and describes the outcome if it is not the expected one.
 fn check(wpc: &WorkerProcedureCall, test: &Test) -> Result<(), String> {
-    let arguments: Vec<_> = test.arguments.iter().map(manifest::json).collect();
+    let arguments: Vec<_> = test.arguments.iter().map(wpc_deploy::json).collect();
     let answer = wpc.call_json(&test.function, &arguments);
     match (&test.error, &test.value, answer) {
         (None, None, Ok(_)) => Ok(()),
@@ -93,7 +92,7 @@ fn check(wpc: &WorkerProcedureCall, test: &Test) -> Result<(), String> {
             Err("expects both a `value` and an `error`; remove one of them".to_owned())
         }
         (None, Some(expected), Ok(found)) => {
-            let expected = manifest::json(expected);
+            let expected = wpc_deploy::json(expected);
             if is_same(&expected, &found) {
                 Ok(())
             } else {

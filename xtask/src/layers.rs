@@ -1,4 +1,4 @@
-//! Compares the imports of `wpc-host` and `wpc-cli` with the layers that ARCHITECTURE.md lists: an import that goes up
+//! Compares the imports of `wpc-host`, `wpc-deploy` and `wpc-cli` with the layers that ARCHITECTURE.md lists: an import that goes up
 //! is an error, and so is a module without a layer.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -132,6 +132,11 @@ fn check(krate: &str, root: &str, heading: &str) {
 #[test]
 fn imports_of_the_host_go_down() {
     check("wpc-host", "lib.rs", "## The layers of `wpc-host`");
+}
+
+#[test]
+fn imports_of_the_deployment_library_go_down() {
+    check("wpc-deploy", "lib.rs", "## The layers of `wpc-deploy`");
 }
 
 #[test]

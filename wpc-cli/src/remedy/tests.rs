@@ -2,7 +2,7 @@
 
 use super::*;
 use clap::CommandFactory as _;
-use wpc_host::OsResource;
+use wpc_host::{OsResource, Setting};
 
 const INTERFACES: [Interface; 2] = [Options, Manifest];
 
@@ -50,7 +50,11 @@ fn remedies() -> Vec<Remedy> {
 /// The texts of errors and remedies in the terms of an interface.
 fn texts(interface: Interface) -> Vec<String> {
     let is_text = |line: &&str| line.starts_with("  ") && !line.starts_with("  remedy: ");
-    let errors = ERRORS.lines().filter(is_text).map(|line| rename_settings(line, interface));
+    let rename = |line: &str| match interface {
+        Options => rename_settings(line, NAMES),
+        Manifest => rename_settings(line, wpc_deploy::remedy::NAMES),
+    };
+    let errors = ERRORS.lines().filter(is_text).map(rename);
     errors.chain(remedies().iter().map(|remedy| remedy_text(remedy, interface))).collect()
 }
 
@@ -99,7 +103,7 @@ fn remedies_name_only_settings_of_their_interface() {
     for (field, option) in limit_options::OPTIONS {
         let option = option.strip_prefix("--").unwrap();
         assert!(has("call", option) && has("bench", option), "{option} of {field}");
-        assert_eq!(limit(field, Options), format!("`--{option}`"));
+        assert_eq!(limit(field), format!("`--{option}`"));
     }
     // Skips options of compilers.
     let advised = |text: &str| {

@@ -1,9 +1,12 @@
 //! The arguments of a call on the command line.
 
 use crate::failure::Failure;
-use crate::file::{self, MAX_JSON};
 use serde_json::Value;
+use wpc_deploy::file;
 use wpc_host::Limits;
+
+/// The maximum size of JSON in bytes, for an argument's file or a line of `wpc run`.
+pub(crate) const MAX_JSON: usize = 256 << 20;
 
 /// Interprets an argument by its type. A string argument is taken literally unless it begins with a JSON quote.
 pub(super) fn value(text: &str, ty: Option<&str>, limits: &Limits) -> Result<Value, Failure> {

@@ -3,12 +3,9 @@
 mod arguments;
 
 use crate::cache::Cache;
-use crate::constant::{self, Declared};
-use crate::deployment::Deployment;
+use crate::constant;
 use crate::failure::Failure;
-use crate::file::{self, STANDARD_INPUT};
 use crate::limit_options::LimitOptions;
-use crate::manifest::Source;
 use crate::nearest::nearest;
 use crate::remedy::Interface;
 use crate::{grant, module_file};
@@ -16,9 +13,13 @@ use arguments::value;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use wpc_deploy::file::{self, STANDARD_INPUT};
+use wpc_deploy::{ConstantTypes, Deployment, Source};
 use wpc_host::{
     CallOptions, Error, FunctionParameter, Options, WasmModule, WorkerEvent, WorkerProcedureCall,
 };
+
+pub(crate) use arguments::MAX_JSON;
 
 #[derive(clap::Args)]
 pub(crate) struct Target {
@@ -103,9 +104,9 @@ impl Target {
         let mut manifest = source.parse()?;
         manifest.keep_function(&self.function);
         manifest.accept_outstanding(outstanding);
-        let deployment = Deployment::open(&source, &manifest, cache, listener)?;
+        let deployment = Deployment::open(&source, &manifest, cache.setup()?.on_event(listener))?;
         let wpc = deployment.pool().clone();
-        let declared = deployment.declared_constants();
+        let declared = deployment.constant_types();
         for text in &self.constants {
             constant::define_from(&wpc, &declared, text)?;
         }
@@ -141,7 +142,7 @@ impl Target {
             Failure::machine(format!("failed to start the event thread: {error}"))
         })?;
         let limits = self.limits.limits();
-        let mut declared = Declared::default();
+        let mut declared = ConstantTypes::default();
         let mut dependencies = Vec::new();
         for text in &self.dependencies {
             let (alias, file) = split_dependency(text)?;

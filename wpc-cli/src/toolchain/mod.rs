@@ -5,13 +5,13 @@ mod process;
 mod rust;
 
 use crate::failure::Failure;
-use crate::file;
 use crate::language::{Language, Sources};
 use crate::text::escape;
 use process::{Tool, run, to_stderr};
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use wpc_deploy::file;
 
 /// The maximum size of a source file in bytes. Module text is several times as long as the module.
 const MAX_SOURCE: usize = 256 << 20;

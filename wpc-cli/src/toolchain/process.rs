@@ -2,10 +2,10 @@
 
 use super::group::Group;
 use crate::failure::Failure;
-use crate::file;
 use std::ffi::OsString;
 use std::io;
 use std::process::{Command, ExitStatus, Stdio};
+use wpc_deploy::file;
 
 /// A compiler that is installed.
 pub(super) struct Tool {

@@ -4,11 +4,11 @@ use super::group::Group;
 use super::process::{Tool, output_of, wait};
 use super::{MAX_SOURCE, not_found};
 use crate::failure::Failure;
-use crate::file;
 use crate::language::{Language, Sources};
 use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use wpc_deploy::file;
 
 pub(super) fn compile(sources: &Sources, target: &str, out: &Path) -> Result<String, Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

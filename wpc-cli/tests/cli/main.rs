@@ -18,6 +18,7 @@ mod names;
 mod projects;
 #[cfg(unix)]
 mod readme;
+mod reloads;
 mod running;
 #[cfg(unix)]
 mod shared_types;

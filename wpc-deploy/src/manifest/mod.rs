@@ -5,7 +5,7 @@ mod source;
 mod value;
 
 use crate::problem::{MANIFEST, Problem};
-use crate::remedy::{Interface, full_text};
+use crate::remedy::full_text;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,18 +13,21 @@ use toml::Spanned;
 use wpc_host::Options;
 
 pub(crate) use settings::{EntryLimits, Pool};
-pub(crate) use source::Source;
-pub(crate) use value::{constant, json};
+pub use source::Source;
+pub(crate) use value::constant;
+pub use value::json;
 
-/// The default file name.
-pub(crate) const NAME: &str = "wpc.toml";
+/// The default file name of a manifest.
+pub const MANIFEST_NAME: &str = "wpc.toml";
 
 /// A parsed manifest.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Manifest {
+#[non_exhaustive]
+pub struct Manifest {
+    /// What `wpc build` needs.
     #[serde(default)]
-    pub(crate) build: Build,
+    pub build: Build,
     pool: Option<Spanned<Pool>>,
     #[serde(default)]
     pub(crate) constants: BTreeMap<String, Spanned<toml::Value>>,
@@ -34,8 +37,9 @@ pub(crate) struct Manifest {
     pub(crate) functions: BTreeMap<String, Spanned<Entry>>,
     #[serde(default)]
     pub(crate) modules: BTreeMap<String, Spanned<Entry>>,
+    /// Calls with their expected outcomes, each with its position.
     #[serde(default)]
-    pub(crate) tests: Vec<Spanned<Test>>,
+    pub tests: Vec<Spanned<Test>>,
 }
 
 impl Manifest {
@@ -44,7 +48,8 @@ impl Manifest {
     }
 
     /// The module files as the manifest names them, without duplicates: dependencies, modules, functions.
-    pub(crate) fn files(&self) -> Vec<PathBuf> {
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         for entries in [&self.dependencies, &self.modules, &self.functions] {
             for entry in entries.values() {
@@ -58,7 +63,7 @@ impl Manifest {
     }
 
     /// Keeps only the entries that may define the function: its own entry, or otherwise all modules.
-    pub(crate) fn keep_function(&mut self, name: &str) {
+    pub fn keep_function(&mut self, name: &str) {
         let is_function = self.functions.contains_key(name);
         self.functions.retain(|other, _| other == name);
         if is_function {
@@ -67,7 +72,7 @@ impl Manifest {
     }
 
     /// Removes the functions that are called only by tests with fakes, because they may require those fakes.
-    pub(crate) fn drop_faked(&mut self) {
+    pub fn drop_faked(&mut self) {
         let is_faked = |name: &String| {
             let mut tests = self.tests.iter().map(Spanned::get_ref);
             let mut own = tests.by_ref().filter(|test| test.function == *name).peekable();
@@ -78,14 +83,14 @@ impl Manifest {
     }
 
     /// Replaces constants with those of a test.
-    pub(crate) fn fake_constants(&mut self, test: &Test) {
+    pub fn fake_constants(&mut self, test: &Test) {
         for (name, value) in &test.constants {
             self.constants.insert(name.clone(), Spanned::new(0..0, value.clone()));
         }
     }
 
     /// Raises the pool's capacity to at least `outstanding` waiting calls.
-    pub(crate) fn accept_outstanding(&mut self, outstanding: usize) {
+    pub fn accept_outstanding(&mut self, outstanding: usize) {
         let mut pool = self.pool();
         pool.raise_max_waiting_calls(outstanding);
         self.pool = Some(Spanned::new(0..0, pool));
@@ -97,7 +102,7 @@ impl Manifest {
         let options = pool.chosen();
         let at = self.pool.as_ref().map_or(0, |pool| pool.span().start);
         options.validate().map_err(|error| {
-            let message = full_text(&error, Interface::Manifest);
+            let message = full_text(&error);
             source.problem(at, MANIFEST, &message)
         })?;
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -116,64 +121,74 @@ impl Manifest {
 /// A call and its expected outcome.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Test {
-    pub(crate) function: String,
+#[non_exhaustive]
+pub struct Test {
+    /// The function to call.
+    pub function: String,
+    /// Its arguments.
     #[serde(default)]
-    pub(crate) arguments: Vec<toml::Value>,
+    pub arguments: Vec<toml::Value>,
     /// The expected result; without it, any result passes.
-    pub(crate) value: Option<toml::Value>,
+    pub value: Option<toml::Value>,
     /// The expected error: the name of a guest error, or the code of any other error.
-    pub(crate) error: Option<String>,
+    pub error: Option<String>,
     /// Constants that replace those of the manifest in this test.
     #[serde(default)]
-    pub(crate) constants: BTreeMap<String, toml::Value>,
+    pub constants: BTreeMap<String, toml::Value>,
     /// The host functions of this test.
     #[serde(default)]
-    pub(crate) host_functions: BTreeMap<String, Fake>,
+    pub host_functions: BTreeMap<String, Fake>,
 }
 
 impl Test {
     /// Whether the test needs its own pool.
-    pub(crate) fn has_fakes(&self) -> bool {
+    #[must_use]
+    pub fn has_fakes(&self) -> bool {
         !self.constants.is_empty() || !self.host_functions.is_empty()
     }
 }
 
 /// A host function of a test: its types, and the answer that it always returns.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Fake {
-    pub(crate) signature: String,
-    pub(crate) value: Option<toml::Value>,
+#[non_exhaustive]
+pub struct Fake {
+    /// Its types, such as `(item: String) -> u32`.
+    pub signature: String,
+    /// The value that it returns.
+    pub value: Option<toml::Value>,
     /// The name of the error that it returns instead.
-    pub(crate) error: Option<String>,
+    pub error: Option<String>,
 }
 
 /// The `[build]` table: settings that differ from the defaults, and declared types.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Build {
-    pub(crate) target: Option<String>,
+#[non_exhaustive]
+pub struct Build {
+    /// The target, if it differs from the default of the language.
+    pub target: Option<String>,
     /// The types of functions whose language cannot record them in the module.
     #[serde(default)]
-    pub(crate) signatures: BTreeMap<String, Spanned<String>>,
+    pub signatures: BTreeMap<String, Spanned<String>>,
     /// The documentation of functions whose language cannot record it in the module.
     #[serde(default)]
-    pub(crate) documentation: BTreeMap<String, Spanned<String>>,
+    pub documentation: BTreeMap<String, Spanned<String>>,
     /// The types of the constants that the module requires.
     #[serde(default)]
-    pub(crate) constants: BTreeMap<String, Spanned<String>>,
+    pub constants: BTreeMap<String, Spanned<String>>,
     /// The types of functions that the module imports from dependencies, by alias.
     #[serde(default)]
-    pub(crate) dependencies: BTreeMap<String, BTreeMap<String, Spanned<String>>>,
+    pub dependencies: BTreeMap<String, BTreeMap<String, Spanned<String>>>,
     /// The types of host functions that the module imports.
     #[serde(default)]
-    pub(crate) host_functions: BTreeMap<String, Spanned<String>>,
+    pub host_functions: BTreeMap<String, Spanned<String>>,
 }
 
 impl Build {
     /// Whether anything is declared that must be added to the module.
-    pub(crate) fn declares_any(&self) -> bool {
+    #[must_use]
+    pub fn declares_any(&self) -> bool {
         !(self.signatures.is_empty()
             && self.documentation.is_empty()
             && self.constants.is_empty()

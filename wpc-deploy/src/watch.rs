@@ -1,12 +1,12 @@
 //! Watches the files of a manifest for changes, without reading their contents.
 
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::manifest::{Manifest, Source};
 use notify::{RecursiveMode, Watcher as _};
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,13 +21,15 @@ const MAX_LINKS: usize = 40;
 
 /// The files to watch, as the manifest names them. Links are resolved again at each change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Files {
+pub struct Files {
     manifest: PathBuf,
     modules: BTreeSet<PathBuf>,
 }
 
 impl Files {
-    pub(crate) fn of(source: &Source, manifest: &Manifest) -> Self {
+    /// The manifest and the modules that it names.
+    #[must_use]
+    pub fn of(source: &Source, manifest: &Manifest) -> Self {
         let entries = [&manifest.dependencies, &manifest.modules, &manifest.functions];
         let entries = entries.into_iter().flat_map(|entries| entries.values());
         let modules = entries.map(|entry| source.folder().join(&entry.get_ref().file));
@@ -119,7 +121,9 @@ fn parts(path: &Path) -> impl Iterator<Item = OsString> {
     parts.map(|part| part.as_os_str().to_owned())
 }
 
-pub(crate) struct Watch {
+/// Watches the files of a manifest. Nothing is lost between [`new`](Self::new) and [`follow`](Self::follow).
+#[derive(Debug)]
+pub struct Watch {
     watcher: notify::RecommendedWatcher,
     changes: Receiver<()>,
     files: Files,
@@ -128,13 +132,29 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// A change is sent to `sender`. Messages that others send there have the effect of a change.
-    pub(crate) fn new(
+    /// Begins to watch the files of a manifest.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Watch`] if the operating system cannot watch more files.
+    pub fn new(source: &Source, manifest: &Manifest) -> Result<Self, Error> {
+        // A capacity of one, because a pending change covers any further ones.
+        let (sender, changes) = sync_channel(1);
+        Self::with_requests(source, manifest, sender, changes)
+    }
+
+    /// Like [`new`](Self::new), with a channel on which others can request a reload, such as the handler of a signal. It
+    /// should have a capacity of one, because a pending request covers any further ones.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    pub fn with_requests(
         source: &Source,
         manifest: &Manifest,
         sender: SyncSender<()>,
         changes: Receiver<()>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Error> {
         let names = Arc::<Mutex<BTreeSet<OsString>>>::default();
         let relevant = Arc::clone(&names);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -149,9 +169,8 @@ impl Watch {
                 let _ = sender.try_send(());
             }
         });
-        let watcher = watcher.map_err(|error| cannot(&error))?;
         let (files, watched) = (Files::of(source, manifest), Watched::default());
-        let mut watch = Self { watcher, changes, files, watched, names };
+        let mut watch = Self { watcher: watcher?, changes, files, watched, names };
         watch.update();
         Ok(watch)
     }
@@ -175,10 +194,17 @@ impl Watch {
 
     /// Calls `reload` now and after each change, on a dedicated thread, for the life of the process. `reload` returns
     /// the files to watch from now on, or `None` to watch the same files.
-    pub(crate) fn follow(
+    ///
+    /// It is called when the files have not changed for 100 milliseconds, and at the latest one second after the first
+    /// change.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Thread`] if the thread cannot be started.
+    pub fn follow(
         mut self,
         mut reload: impl FnMut() -> Option<Files> + Send + 'static,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Error> {
         let follow = move || {
             loop {
                 loop {
@@ -200,14 +226,8 @@ impl Watch {
         };
         #[expect(clippy::disallowed_methods, reason = "one thread for the life of the process")]
         let thread = std::thread::Builder::new().name("wpc-watch".to_owned()).spawn(follow);
-        thread
-            .map(drop)
-            .map_err(|error| Failure::machine(format!("failed to start the watch thread: {error}")))
+        thread.map(drop).map_err(Error::Thread)
     }
-}
-
-fn cannot(error: &notify::Error) -> Failure {
-    Failure::machine(format!("failed to watch files: {error}"))
 }
 
 #[cfg(all(test, unix))]

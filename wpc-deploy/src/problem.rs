@@ -4,28 +4,28 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// The code of a system error.
-pub(crate) const MACHINE: &str = "machine";
+pub const MACHINE: &str = "machine";
 
 /// The code of an error in a manifest.
-pub(crate) const MANIFEST: &str = "manifest";
-
-/// The code of a failed test.
-pub(crate) const TEST: &str = "test";
+pub const MANIFEST: &str = "manifest";
 
 /// One of the problems in the user's files, which are reported together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Problem {
-    pub(crate) file: Option<PathBuf>,
-    /// Starts at 1.
-    pub(crate) line: Option<usize>,
-    /// One of the host's error codes, or [`MANIFEST`], [`MACHINE`] or [`TEST`].
-    pub(crate) code: &'static str,
-    pub(crate) message: String,
+pub struct Problem {
+    /// The file, if the problem is in one.
+    pub file: Option<PathBuf>,
+    /// The line; starts at 1.
+    pub line: Option<usize>,
+    /// One of the host's error codes, or [`MANIFEST`], [`MACHINE`] or a code of the program.
+    pub code: &'static str,
+    /// What is wrong, and what to do.
+    pub message: String,
 }
 
 impl Problem {
     /// A system error.
-    pub(crate) fn machine(message: String) -> Self {
+    #[must_use]
+    pub fn machine(message: String) -> Self {
         Self { file: None, line: None, code: MACHINE, message }
     }
 }

@@ -1,65 +1,64 @@
 //! Reads files given by path. Only regular files of a bounded size are read: a pipe or device is rejected, because
 //! reading it may never end. The path `-` reads standard input.
 
-use crate::failure::Failure;
-use std::fmt;
 use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// The path that selects standard input instead of a file.
-pub(crate) const STANDARD_INPUT: &str = "-";
-
-/// The maximum size of JSON in bytes, for an argument's file or a line of `wpc run`.
-pub(crate) const MAX_JSON: usize = 256 << 20;
+pub const STANDARD_INPUT: &str = "-";
 
 /// An error from reading a file.
-#[derive(Debug)]
-pub(crate) enum FileError {
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
     /// The operating system returned an error.
-    System { path: PathBuf, error: io::Error },
+    #[error("failed to read \"{}\": {error}", path.display())]
+    System {
+        /// The file's path.
+        path: PathBuf,
+        /// The operating system's error.
+        #[source]
+        error: io::Error,
+    },
     /// The path is not a regular file.
-    NotRegular { path: PathBuf, found: &'static str },
-    /// The file is larger than the limit in bytes.
-    TooLarge { what: String, limit: usize },
+    #[error("failed to read \"{}\": expected a regular file, found {found}", path.display())]
+    NotRegular {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
+    /// The file is larger than the limit.
+    #[error("{what} is larger than the limit of {limit} bytes")]
+    TooLarge {
+        /// The file, as messages name it.
+        what: String,
+        /// The limit in bytes.
+        limit: usize,
+    },
 }
 
 impl FileError {
-    pub(crate) fn is_not_found(&self) -> bool {
+    /// Whether the file does not exist.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
         matches!(self, Self::System { error, .. } if error.kind() == io::ErrorKind::NotFound)
     }
 
-    pub(crate) fn is_too_large(&self) -> bool {
+    /// Whether the file is larger than the limit.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
         matches!(self, Self::TooLarge { .. })
     }
 }
 
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::System { path, error } => {
-                write!(f, "failed to read \"{}\": {error}", path.display())
-            }
-            Self::NotRegular { path, found } => write!(
-                f,
-                "failed to read \"{}\": expected a regular file, found {found}",
-                path.display()
-            ),
-            Self::TooLarge { what, limit } => {
-                write!(f, "{what} is larger than the limit of {limit} bytes")
-            }
-        }
-    }
-}
-
-impl From<FileError> for Failure {
-    fn from(error: FileError) -> Self {
-        Self::machine(error.to_string())
-    }
-}
-
 /// Reads a regular file of at most `limit` bytes.
-pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
+///
+/// # Errors
+///
+/// See [`FileError`].
+pub fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     let failed = |error| FileError::System { path: path.to_owned(), error };
     let regular = |ty: FileType| {
         if ty.is_file() {
@@ -84,28 +83,37 @@ pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
 }
 
 /// Reads standard input to its end, at most `limit` bytes.
-pub(crate) fn read_standard_input(limit: usize) -> Result<Vec<u8>, FileError> {
+///
+/// # Errors
+///
+/// See [`FileError`].
+pub fn read_standard_input(limit: usize) -> Result<Vec<u8>, FileError> {
     let failed = |error| FileError::System { path: PathBuf::from(STANDARD_INPUT), error };
     let read = read_at_most(io::stdin().lock(), 0, limit).map_err(failed)?;
     read.ok_or_else(|| FileError::TooLarge { what: "standard input".to_owned(), limit })
 }
 
 /// Reads a file, or standard input if the path is `-`.
-pub(crate) fn read_given(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
+///
+/// # Errors
+///
+/// See [`FileError`].
+pub fn read_given(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     if path.as_os_str() == STANDARD_INPUT { read_standard_input(limit) } else { read(path, limit) }
 }
 
 /// The bytes without the byte-order mark that some editors add to UTF-8.
-pub(crate) fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
+#[must_use]
+pub fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
 }
 
 /// Reads to the end; returns `None` if there are more than `limit` bytes.
-pub(crate) fn read_at_most(
-    from: impl Read,
-    capacity: usize,
-    limit: usize,
-) -> io::Result<Option<Vec<u8>>> {
+///
+/// # Errors
+///
+/// Those of the reader.
+pub fn read_at_most(from: impl Read, capacity: usize, limit: usize) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::with_capacity(capacity.min(limit));
     from.take((limit as u64).saturating_add(1)).read_to_end(&mut bytes)?;
     Ok((bytes.len() <= limit).then_some(bytes))

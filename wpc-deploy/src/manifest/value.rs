@@ -14,7 +14,8 @@ pub(crate) fn constant(value: &toml::Value) -> (Option<&str>, Value) {
 }
 
 /// A value of the manifest as JSON.
-pub(crate) fn json(value: &toml::Value) -> Value {
+#[must_use]
+pub fn json(value: &toml::Value) -> Value {
     match value {
         toml::Value::String(text) => Value::from(text.as_str()),
         toml::Value::Integer(number) => Value::from(*number),

@@ -1,11 +1,10 @@
 //! The items that a manifest lists, with the content that each must have in the pool.
 
-use crate::constant::Declared;
+use crate::constant::ConstantTypes;
 use crate::item::{Item, Kind};
 use crate::manifest::{self, Entry, Manifest, Source};
 use crate::module_file;
 use crate::problem::Problem;
-use crate::remedy::Interface;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use wpc_host::{DeclaredType, WasmModule};
@@ -51,9 +50,8 @@ pub(super) fn desired(
                     modules.push(Desired { item, content, at });
                 }
                 Err(error) => {
-                    let (code, why) = error.problem(Interface::Manifest);
-                    let hint = if error.is_not_found() { "; has it been built?" } else { "" };
-                    problems.push(source.problem(at, code, &format!("{item}: {why}{hint}")));
+                    let message = format!("{item}: {}", error.full_text());
+                    problems.push(source.problem(at, error.code(), &message));
                 }
             }
         }
@@ -71,8 +69,8 @@ pub(super) fn desired(
 }
 
 /// The types that modules declare for constants.
-pub(super) fn declared<'a>(contents: impl Iterator<Item = &'a Content>) -> Declared {
-    let mut declared = Declared::default();
+pub(super) fn declared<'a>(contents: impl Iterator<Item = &'a Content>) -> ConstantTypes {
+    let mut declared = ConstantTypes::default();
     for content in contents {
         if let Content::Module(_, bytes) = content {
             declared.add(&WasmModule::new(Arc::clone(bytes)));

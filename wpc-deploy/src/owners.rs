@@ -16,10 +16,14 @@ impl Owners {
         self.by_function.get(function)
     }
 
-    /// Sets the functions of the item. Returns those that it no longer has.
-    pub(crate) fn replace(&mut self, item: &Item, functions: BTreeSet<String>) -> Vec<String> {
-        let mut lost = self.release(item);
-        lost.retain(|function| !functions.contains(function));
+    /// The functions of the item.
+    pub(crate) fn functions(&self, item: &Item) -> impl Iterator<Item = &String> {
+        self.by_item.get(item).into_iter().flatten()
+    }
+
+    /// Sets the functions of the item.
+    pub(crate) fn replace(&mut self, item: &Item, functions: BTreeSet<String>) {
+        self.release(item);
         for function in &functions {
             if let Some(before) = self.by_function.insert(function.clone(), item.clone())
                 && let Some(others) = self.by_item.get_mut(&before)
@@ -28,16 +32,13 @@ impl Owners {
             }
         }
         self.by_item.insert(item.clone(), functions);
-        lost
     }
 
-    /// Removes the item's functions, and returns them.
-    pub(crate) fn release(&mut self, item: &Item) -> Vec<String> {
-        let functions = self.by_item.remove(item).unwrap_or_default();
-        for function in &functions {
-            self.by_function.remove(function);
+    /// Removes the item's functions.
+    pub(crate) fn release(&mut self, item: &Item) {
+        for function in self.by_item.remove(item).unwrap_or_default() {
+            self.by_function.remove(&function);
         }
-        functions.into_iter().collect()
     }
 }
 
@@ -51,11 +52,12 @@ mod tests {
         let item = |name: &str| Item { kind: Kind::Module, name: name.to_owned() };
         let functions = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let mut owners = Owners::default();
-        assert!(owners.replace(&item("a"), functions(&["f", "g"])).is_empty());
-        assert_eq!(owners.replace(&item("a"), functions(&["g", "h"])), ["f"]);
+        owners.replace(&item("a"), functions(&["f", "g"]));
+        owners.replace(&item("a"), functions(&["g", "h"]));
         assert_eq!((owners.of("f"), owners.of("g")), (None, Some(&item("a"))));
-        assert!(owners.replace(&item("b"), functions(&["g"])).is_empty());
-        assert_eq!(owners.release(&item("a")), ["h"]);
+        owners.replace(&item("b"), functions(&["g"]));
+        assert_eq!(owners.functions(&item("a")).collect::<Vec<_>>(), ["h"]);
+        owners.release(&item("a"));
         assert_eq!((owners.of("g"), owners.of("h")), (Some(&item("b")), None));
     }
 }

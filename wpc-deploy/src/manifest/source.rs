@@ -1,6 +1,6 @@
 //! The file of a manifest, with positions in its text.
 
-use super::{Manifest, NAME};
+use super::{MANIFEST_NAME, Manifest};
 use crate::file;
 use crate::problem::{MANIFEST, Problem};
 use std::path::{Path, PathBuf};
@@ -9,8 +9,9 @@ use toml::de::{DeTable, DeValue};
 
 /// The text of a manifest with its path.
 #[derive(Debug)]
-pub(crate) struct Source {
-    pub(crate) path: PathBuf,
+pub struct Source {
+    /// The path of the file.
+    pub path: PathBuf,
     text: String,
     /// The byte offset of each line's end.
     line_ends: Vec<usize>,
@@ -21,7 +22,11 @@ const MAX_MANIFEST: usize = 64 << 20;
 
 impl Source {
     /// Reads a manifest; `path` is its file or its folder.
-    pub(crate) fn read(path: &Path) -> Result<Self, Problem> {
+    ///
+    /// # Errors
+    ///
+    /// A problem with the code [`MACHINE`](crate::MACHINE) if the file cannot be read.
+    pub fn read(path: &Path) -> Result<Self, Problem> {
         let path = Self::path(path);
         let bytes =
             file::read(&path, MAX_MANIFEST).map_err(|error| Problem::machine(error.to_string()))?;
@@ -36,13 +41,15 @@ impl Source {
     }
 
     /// Whether a path names a manifest instead of a module: a folder or a `.toml` file.
-    pub(crate) fn is_at(path: &Path) -> bool {
+    #[must_use]
+    pub fn is_at(path: &Path) -> bool {
         path.is_dir() || path.extension().is_some_and(|found| found == "toml")
     }
 
     /// The manifest's file; `path` is the file or its folder.
-    pub(crate) fn path(path: &Path) -> PathBuf {
-        if path.is_dir() { path.join(NAME) } else { path.to_owned() }
+    #[must_use]
+    pub fn path(path: &Path) -> PathBuf {
+        if path.is_dir() { path.join(MANIFEST_NAME) } else { path.to_owned() }
     }
 
     pub(crate) fn new(path: PathBuf, text: String) -> Self {
@@ -50,7 +57,12 @@ impl Source {
         Self { path, text, line_ends }
     }
 
-    pub(crate) fn parse(&self) -> Result<Manifest, Problem> {
+    /// Reads the manifest from its text.
+    ///
+    /// # Errors
+    ///
+    /// The first problem, with its line and the code [`MANIFEST`].
+    pub fn parse(&self) -> Result<Manifest, Problem> {
         toml::from_str(&self.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
             let message = match self.key_of_value(at) {
@@ -68,12 +80,14 @@ impl Source {
     }
 
     /// The folder that the manifest's paths are relative to.
-    pub(crate) fn folder(&self) -> &Path {
+    #[must_use]
+    pub fn folder(&self) -> &Path {
         self.path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
 
     /// A problem at a byte offset of the text.
-    pub(crate) fn problem(&self, at: usize, code: &'static str, message: &str) -> Problem {
+    #[must_use]
+    pub fn problem(&self, at: usize, code: &'static str, message: &str) -> Problem {
         let line = self.line_ends.partition_point(|end| *end < at) + 1;
         Problem {
             file: Some(self.path.clone()),

@@ -5,18 +5,26 @@ use std::fmt;
 
 /// The manifest's table that an item is in. The order is that of definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
+#[non_exhaustive]
+pub enum Kind {
+    /// `[constants]`.
     Constant,
+    /// `[dependencies]`.
     Dependency,
+    /// `[modules]`.
     Module,
+    /// `[functions]`.
     Function,
 }
 
-/// A named item of the manifest.
+/// A named item of the manifest. Its text is the kind and the name, such as `function "resize"`.
 #[derive(Debug, Clone)]
-pub(crate) struct Item {
-    pub(crate) kind: Kind,
-    pub(crate) name: String,
+#[non_exhaustive]
+pub struct Item {
+    /// The table that it is in.
+    pub kind: Kind,
+    /// Its key there.
+    pub name: String,
 }
 
 impl fmt::Display for Item {

@@ -1,0 +1,269 @@
+//! Reconciles a pool with a manifest, and reports what failed. Unchanged items are left alone.
+//!
+//! All changes are made in one step of the pool. An item that is refused keeps its previous definition, and so does every
+//! item that cannot change without it; the others change.
+
+mod change;
+mod desired;
+mod requirements;
+#[cfg(test)]
+mod tests;
+
+use crate::constant::ConstantTypes;
+use crate::error::Error;
+use crate::item::{Item, Kind};
+use crate::manifest::{Fake, Manifest, Pool, Source};
+use crate::owners::Owners;
+use crate::problem::{MANIFEST, Problem};
+use crate::remedy::full_text;
+use change::{define_fake, refusal};
+use desired::{Content, Desired, declared, desired};
+use requirements::Requirements;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+use wpc_host::{Changes, Options, WorkerEvent, WorkerProcedureCall};
+
+/// The result of [`Deployment::apply`].
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Report {
+    /// The items that were defined or changed.
+    pub defined: Vec<Item>,
+    /// The items that the manifest no longer lists and that were removed.
+    pub removed: Vec<Item>,
+    /// What was refused or is missing. The previous definitions stay active.
+    pub problems: Vec<Problem>,
+}
+
+type Listener = dyn Fn(&WorkerEvent) + Send + Sync;
+
+/// What [`Deployment::open`] needs in addition to a manifest.
+#[derive(Default)]
+#[must_use]
+pub struct Setup {
+    compile_cache: Option<PathBuf>,
+    listener: Option<Box<Listener>>,
+    host_functions: BTreeMap<String, Fake>,
+}
+
+impl std::fmt::Debug for Setup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setup").field("compile_cache", &self.compile_cache).finish_non_exhaustive()
+    }
+}
+
+impl Setup {
+    /// No compile cache, no listener and no host functions.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the folder of the compile cache, see [`Options::compile_cache`]; `None` compiles without one.
+    pub fn compile_cache(mut self, folder: Option<PathBuf>) -> Self {
+        self.compile_cache = folder;
+        self
+    }
+
+    /// Sets the listener of the pool's events. It is added before anything is defined.
+    pub fn on_event(mut self, listener: impl Fn(&WorkerEvent) + Send + Sync + 'static) -> Self {
+        self.listener = Some(Box::new(listener));
+        self
+    }
+
+    /// Sets the host functions of a manifest's test. Every module is granted them.
+    pub fn host_functions(mut self, fakes: &BTreeMap<String, Fake>) -> Self {
+        self.host_functions.clone_from(fakes);
+        self
+    }
+}
+
+/// A pool with the items of a manifest that are active in it.
+#[derive(Debug)]
+pub struct Deployment {
+    wpc: WorkerProcedureCall,
+    options: Options,
+    workers: usize,
+    /// The manifest's `[pool]` table at start; later changes to it are not applied.
+    pool_choices: Pool,
+    active: BTreeMap<Item, Content>,
+    owners: Owners,
+    /// The host functions that every module is granted.
+    host_functions: Vec<String>,
+    /// All items of the current manifest.
+    listed: BTreeSet<Item>,
+}
+
+impl Deployment {
+    /// Creates a pool with everything that the manifest defines, and does not start it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Problems`] with all problems of the manifest and its files; [`Error::Pool`] or [`Error::Events`] if the
+    /// pool cannot be created.
+    pub fn open(source: &Source, manifest: &Manifest, setup: Setup) -> Result<Self, Error> {
+        let (options, workers) = manifest.chosen(source)?;
+        let options = options.compile_cache(setup.compile_cache);
+        let wpc = WorkerProcedureCall::new(options.clone())?;
+        if let Some(listener) = setup.listener {
+            wpc.on_worker_event(listener).map_err(Error::Events)?;
+        }
+        for (name, fake) in &setup.host_functions {
+            define_fake(&wpc, name, fake)?;
+        }
+        let mut deployment = Self::new(wpc, options, workers, manifest.pool());
+        deployment.host_functions = setup.host_functions.into_keys().collect();
+        let problems = deployment.apply(source, manifest).problems;
+        if problems.is_empty() { Ok(deployment) } else { Err(Error::Problems(problems)) }
+    }
+
+    fn new(wpc: WorkerProcedureCall, options: Options, workers: usize, pool_choices: Pool) -> Self {
+        Self {
+            wpc,
+            options,
+            workers,
+            pool_choices,
+            active: BTreeMap::new(),
+            owners: Owners::default(),
+            host_functions: Vec::new(),
+            listed: BTreeSet::new(),
+        }
+    }
+
+    /// The pool.
+    #[must_use]
+    pub fn pool(&self) -> &WorkerProcedureCall {
+        &self.wpc
+    }
+
+    /// The number of workers to start: `workers` under `[pool]`, otherwise as many as there are cores.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// The types that its modules declare for constants.
+    #[must_use]
+    pub fn constant_types(&self) -> ConstantTypes {
+        declared(self.active.values())
+    }
+
+    /// The number of calls that the pool accepts at once: running, queued and waiting. It rejects calls beyond that.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        let queued = self.options.max_pending_calls_per_worker.saturating_mul(self.workers);
+        queued.saturating_add(self.options.max_waiting_calls).max(1)
+    }
+
+    /// How long calls may take to finish after a stop.
+    #[must_use]
+    pub fn stop_timeout(&self) -> Duration {
+        self.options.stop_timeout
+    }
+
+    /// Defines new and changed items, and removes those that the manifest no longer lists, in one step of the pool.
+    ///
+    /// An item that is refused keeps its previous definition, and so does every item that cannot change without it. A
+    /// dependency or constant that the manifest no longer lists stays as long as a function needs it.
+    pub fn apply(&mut self, source: &Source, manifest: &Manifest) -> Report {
+        let mut report = Report::default();
+        let mut listed = BTreeSet::new();
+        let desired = desired(source, manifest, &mut listed, &mut report.problems);
+        let is_new = |desired: &Desired| self.active.get(&desired.item) != Some(&desired.content);
+        let pending: Vec<_> = desired.into_iter().filter(is_new).collect();
+        self.listed = listed;
+        self.change(source, pending, &mut report);
+        if self.pool_choices != manifest.pool() {
+            let message = "changes to [pool] take effect only after a restart of the process";
+            report.problems.push(source.problem(0, MANIFEST, message));
+        }
+        self.remove_unused(source, &mut report);
+        self.report_missing_requirements(source, manifest, &mut report.problems);
+        report
+    }
+
+    /// Defines items, and removes the functions that the manifest no longer lists.
+    fn change(&mut self, source: &Source, pending: Vec<Desired>, report: &mut Report) {
+        let mut definitions = Vec::new();
+        for desired in pending {
+            match self.definition(source, desired) {
+                Ok(definition) => definitions.push(definition),
+                Err(problem) => report.problems.push(problem),
+            }
+        }
+        self.remove_duplicates(source, &mut definitions, &mut report.problems);
+        let unlisted = self.unlisted(|kind| matches!(kind, Kind::Module | Kind::Function));
+        let mut changes = Changes::new().skip_refused();
+        // Before the definitions, which may take these functions over.
+        for function in unlisted.iter().flat_map(|item| self.owners.functions(item)) {
+            changes = changes.remove_function(function);
+        }
+        let removals = changes.len();
+        for definition in &definitions {
+            let previous = self.owners.functions(&definition.desired.item).cloned().collect();
+            changes = definition.add_to(changes, previous);
+        }
+        if changes.is_empty() {
+            return;
+        }
+        let applied = match self.wpc.apply(changes) {
+            Ok(applied) => applied,
+            Err(error) => {
+                let problem = source.problem(0, error.code().as_str(), &full_text(&error));
+                report.problems.push(problem);
+                return;
+            }
+        };
+        for item in unlisted.into_iter().rev() {
+            self.owners.release(&item);
+            self.active.remove(&item);
+            report.removed.push(item);
+        }
+        let refused = applied.refused.iter().map(|refusal| (refusal.change, &refusal.error));
+        let refused: BTreeMap<_, _> = refused.collect();
+        for (at, definition) in (removals..).zip(definitions) {
+            let desired = definition.desired;
+            if let Some(error) = refused.get(&at) {
+                report.problems.push(refusal(source, &desired, error));
+                continue;
+            }
+            self.owners.replace(&desired.item, definition.functions);
+            self.active.insert(desired.item.clone(), desired.content);
+            report.defined.push(desired.item);
+        }
+    }
+
+    /// The active items of some kinds that the manifest no longer lists.
+    fn unlisted(&self, has_kind: impl Fn(Kind) -> bool) -> Vec<Item> {
+        let active = self.active.keys().filter(|item| has_kind(item.kind));
+        active.filter(|item| !self.listed.contains(item)).cloned().collect()
+    }
+
+    /// Removes dependencies and constants that the manifest no longer lists, unless a function requires them. No call can
+    /// see that this is a step of its own.
+    fn remove_unused(&mut self, source: &Source, report: &mut Report) {
+        let unlisted = self.unlisted(|kind| matches!(kind, Kind::Constant | Kind::Dependency));
+        if unlisted.is_empty() {
+            return;
+        }
+        let requirements = Requirements::of(&self.wpc);
+        let mut changes = Changes::new();
+        for item in unlisted.into_iter().rev() {
+            if let Some(function) = requirements.user_of(&item) {
+                let message = format!(
+                    "{item} was removed from the manifest, but function \"{function}\" needs it"
+                );
+                report.problems.push(source.problem(0, MANIFEST, &message));
+                continue;
+            }
+            changes = match item.kind {
+                Kind::Constant => changes.remove_constant(item.name.as_str()),
+                _ => changes.remove_dependency(item.name.as_str()),
+            };
+            self.active.remove(&item);
+            report.removed.push(item);
+        }
+        // A removal cannot be refused.
+        let _ = self.wpc.apply(changes);
+    }
+}

@@ -1,0 +1,180 @@
+//! Changes of manifests, applied to a pool that is not started.
+
+use super::{Deployment, Options, Pool, Source, WorkerProcedureCall};
+use crate::item::COMPARISONS;
+
+/// The number of item comparisons when a manifest with `constants` constants is applied, and then an empty one.
+fn comparisons(constants: usize) -> u64 {
+    let parse = |text: String| {
+        let source = Source::new("wpc.toml".into(), text);
+        let manifest = source.parse().unwrap();
+        (source, manifest)
+    };
+    let options = Options::default();
+    let wpc = WorkerProcedureCall::new(options.clone()).unwrap();
+    let mut deployment = Deployment::new(wpc, options, 1, Pool::default());
+    let lines: String = (0..constants).map(|at| format!("C{at} = \"v\"\n")).collect();
+    COMPARISONS.set(0);
+    let (source, manifest) = parse(format!("[constants]\n{lines}"));
+    let report = deployment.apply(&source, &manifest);
+    assert_eq!((report.defined.len(), report.problems.len()), (constants, 0));
+    let (source, manifest) = parse(String::new());
+    let report = deployment.apply(&source, &manifest);
+    assert_eq!((report.removed.len(), report.problems.len()), (constants, 0));
+    COMPARISONS.get()
+}
+
+/// A module with a function `f` that declares this type for the constant LIMIT.
+fn reads_limit(ty: &str) -> Vec<u8> {
+    let ty = wpc_abi::text::parse_type(ty).unwrap();
+    let mut module = wat::parse_str(r#"(module (func (export "f")))"#).unwrap();
+    let record = wpc_abi::section::Constant::new("LIMIT", Some(ty)).record();
+    module.extend(wpc_abi::section::custom_section(&record));
+    module
+}
+
+#[test]
+fn a_constant_and_the_modules_that_read_it_change_type_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options::default();
+    let wpc = WorkerProcedureCall::new(options.clone()).unwrap();
+    let mut deployment = Deployment::new(wpc, options, 1, Pool::default());
+    let mut apply = |function: &str, dependency: &str| {
+        for (file, ty) in [("f.wasm", function), ("d.wasm", dependency)] {
+            std::fs::write(folder.path().join(file), reads_limit(ty)).unwrap();
+        }
+        let text = "[constants]\nLIMIT = 3\n[dependencies.d]\nfile = \"d.wasm\"\n[functions.f]\nfile = \"f.wasm\"\n";
+        let source = Source::new(folder.path().join("wpc.toml"), text.to_owned());
+        let manifest = source.parse().unwrap();
+        let report = deployment.apply(&source, &manifest);
+        let codes: Vec<_> = report.problems.iter().map(|problem| problem.code).collect();
+        (report.defined.len(), codes)
+    };
+    assert_eq!(apply("u32", "u32"), (3, vec![]));
+    assert_eq!(apply("u64", "u64"), (3, vec![]));
+    // The two types differ, so the previous definitions stay active.
+    let (_, codes) = apply("i64", "i32");
+    assert!(!codes.is_empty() && codes.iter().all(|code| *code == "type_mismatch"), "{codes:?}");
+    let wpc = deployment.pool();
+    assert_eq!(wpc.get_remote_functions()[0].required_constants, ["LIMIT"]);
+    assert_eq!(wpc.get_worker_constants().len(), 1);
+}
+
+/// A deployment of a folder's manifest, and the modules that it names.
+struct Fixture {
+    folder: tempfile::TempDir,
+    deployment: Deployment,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let options = Options::default();
+        let wpc = WorkerProcedureCall::new(options.clone()).unwrap();
+        wpc.start_workers(1).unwrap();
+        let deployment = Deployment::new(wpc, options, 1, Pool::default());
+        Self { folder: tempfile::tempdir().unwrap(), deployment }
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        std::fs::write(self.folder.path().join(file), text).unwrap();
+    }
+
+    /// Writes dependency `lib`, which returns `value` as a number of this type.
+    fn write_lib(&self, ty: &str, value: u32) {
+        let text = format!(r#"(module (func (export "get") (result {ty}) {ty}.const {value}))"#);
+        self.write("lib.wat", &text);
+    }
+
+    /// Writes function `f`, which returns ten times the number of `lib`.
+    fn write_user(&self, ty: &str) {
+        let text = format!(
+            r#"(module (import "lib" "get" (func $get (result {ty})))
+                (func (export "f") (result {ty}) ({ty}.mul ({ty}.const 10) (call $get))))"#
+        );
+        self.write("f.wat", &text);
+    }
+
+    /// Applies a manifest; returns what changed, and the codes of the problems.
+    fn apply(&mut self, text: &str) -> (Vec<String>, Vec<&'static str>) {
+        let source = Source::new(self.folder.path().join("wpc.toml"), text.to_owned());
+        let report = self.deployment.apply(&source, &source.parse().unwrap());
+        let changed = report.defined.iter().chain(&report.removed).map(ToString::to_string);
+        (changed.collect(), report.problems.iter().map(|problem| problem.code).collect())
+    }
+
+    fn call(&self, function: &str) -> serde_json::Value {
+        self.deployment.pool().call_json(function, &[]).unwrap()
+    }
+}
+
+const PAIR: &str = "[dependencies.lib]\nfile = \"lib.wat\"\n[functions.f]\nfile = \"f.wat\"\n";
+
+#[test]
+fn a_dependency_and_its_user_change_together_or_stay_together() {
+    let mut fixture = Fixture::new();
+    fixture.write_lib("i32", 1);
+    fixture.write_user("i32");
+    let both = ["dependency \"lib\"", "function \"f\""].map(str::to_owned).to_vec();
+    assert_eq!(fixture.apply(PAIR), (both.clone(), vec![]));
+    // Another type, which the user does not have yet.
+    fixture.write_lib("i64", 2);
+    assert_eq!(fixture.apply(PAIR), (vec![], vec!["dependency_export"]));
+    assert_eq!(fixture.call("f"), 10);
+    // A broken user keeps the dependency as it was.
+    fixture.write("f.wat", "(module");
+    assert_eq!(fixture.apply(PAIR), (vec![], vec!["not_wasm", "dependency_export"]));
+    assert_eq!(fixture.call("f"), 10);
+    fixture.write_user("i64");
+    assert_eq!(fixture.apply(PAIR), (both, vec![]));
+    assert_eq!(fixture.call("f"), 20);
+}
+
+#[test]
+fn a_broken_item_does_not_keep_others_from_changing() {
+    let mut fixture = Fixture::new();
+    fixture.write_lib("i32", 1);
+    fixture.write_user("i32");
+    assert_eq!(fixture.apply(PAIR).1, Vec::<&str>::new());
+    fixture.write_lib("i32", 2);
+    fixture.write("f.wat", "(module (func (export \"g\")) (func (export \"h\")))");
+    let expected = (vec!["dependency \"lib\"".to_owned()], vec!["ambiguous_export"]);
+    assert_eq!(fixture.apply(PAIR), expected);
+    assert_eq!(fixture.call("f"), 20, "the previous function, with the new dependency");
+}
+
+#[test]
+fn functions_that_a_module_no_longer_has_are_removed_with_its_change() {
+    let mut fixture = Fixture::new();
+    let manifest = "[modules.tools]\nfile = \"tools.wat\"\n";
+    let names = |fixture: &Fixture| -> Vec<String> {
+        let functions = fixture.deployment.pool().get_remote_functions();
+        functions.into_iter().map(|function| function.name).collect()
+    };
+    fixture.write("tools.wat", r#"(module (func (export "one")) (func (export "two")))"#);
+    fixture.apply(manifest);
+    fixture.write("tools.wat", r#"(module (func (export "two")) (func (export "three")))"#);
+    assert_eq!(fixture.apply(manifest), (vec!["module \"tools\"".to_owned()], vec![]));
+    assert_eq!(names(&fixture), ["three", "two"]);
+    // Another item takes the functions over.
+    let (changed, problems) = fixture.apply("[modules.other]\nfile = \"tools.wat\"\n");
+    assert_eq!((changed.len(), problems.len()), (2, 0));
+    assert_eq!(names(&fixture), ["three", "two"]);
+    assert_eq!(fixture.apply("").0, ["module \"other\""]);
+    assert_eq!(names(&fixture), Vec::<String>::new());
+}
+
+#[test]
+fn a_function_of_two_items_is_refused() {
+    let mut fixture = Fixture::new();
+    fixture.write("f.wat", r#"(module (func (export "f")))"#);
+    let both = "[modules.m]\nfile = \"f.wat\"\n[functions.f]\nfile = \"f.wat\"\n";
+    assert_eq!(fixture.apply(both), (vec!["module \"m\"".to_owned()], vec!["manifest"]));
+    assert_eq!(fixture.apply(both), (vec![], vec!["manifest"]));
+}
+
+#[test]
+fn applying_a_manifest_takes_quasilinear_time() {
+    let (few, many) = (comparisons(500), comparisons(4_000));
+    // Eight times as many items, each found by a search of logarithmic depth.
+    assert!(many < few * 16, "{few} comparisons for 500 constants, {many} for 4,000");
+}

@@ -1,0 +1,30 @@
+//! Why a deployment could not be opened or watched.
+
+use crate::problem::Problem;
+
+/// Why a manifest could not be deployed or watched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Problems of the manifest or of the files that it names, all that were found.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Problems(Vec<Problem>),
+    /// The pool could not be created.
+    #[error(transparent)]
+    Pool(#[from] wpc_host::Error),
+    /// The thread for the pool's events could not be started.
+    #[error("failed to start the event thread: {0}")]
+    Events(#[source] wpc_host::Error),
+    /// The operating system does not watch the files.
+    #[error("failed to watch files: {0}")]
+    Watch(#[from] notify::Error),
+    /// The thread that follows changes could not be started.
+    #[error("failed to start the watch thread: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self::Problems(vec![problem])
+    }
+}
