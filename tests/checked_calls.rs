@@ -16,7 +16,7 @@ fn declaring(signature: &str, reply: &str) -> WasmModule {
         r#"(@custom "wpc" "{record}")
         (data (i32.const 16) "\00{reply}")
         (func (export "f") (param i32 i32) (result i64)
-            (i64.or (i64.shl (i64.const 16) (i64.const 32)) (i64.const {len})))"#
+            (pack 16 {len}))"#
     ))
 }
 

@@ -27,14 +27,7 @@ fn pool_calling(
         Ok::<_, String>(())
     })
     .unwrap();
-    let module = wat(r#"(module
-        (import "wpc-host" "h" (func $h (param i32 i32 i32 i32) (result i64)))
-        (memory (export "memory") 2)
-        (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
-        (func (export "f") (param i32 i32) (result i64)
-            (i64.or (pack 65536 0)
-                (call $h (i32.const 0) (i32.const 0) (i32.const 65536) (i32.const 1024)))))"#);
-    wpc.define_worker_function(name, module.grant_host_function("h")).unwrap();
+    wpc.define_worker_function(name, calls_h()).unwrap();
     wpc
 }
 

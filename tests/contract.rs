@@ -101,7 +101,7 @@ fn a_value_may_lie_anywhere_in_the_guests_memory() {
             (i32.store8 (i32.const 64) (i32.const 3))
             (i32.store (i32.const 65) (i32.add (local.get 0) (i32.const 1)))
             (i32.store (i32.const 69) (i32.sub (local.get 1) (i32.const 1)))
-            (i64.or (i64.shl (i64.const 64) (i64.const 32)) (i64.const 9)))"#,
+            (pack 64 9))"#,
     );
     wpc.define_worker_function("f", module.limits(Limits::default().result(100))).unwrap();
     let mut here = wpc.local_worker();

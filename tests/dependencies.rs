@@ -172,7 +172,7 @@ fn relay() -> WasmModule {
                 ;; The first buffer is too small: the reply is not lost.
                 (then (drop (call $take (i32.const 65536) (i32.const 1)))
                     (drop (call $take (i32.const 65536) (i32.const 131072)))))
-            (i64.or (i64.shl (i64.const 65536) (i64.const 32)) (local.get $len))))"#)
+            (i64.or (pack 65536 0) (local.get $len))))"#)
 }
 
 fn with_dep(module: WasmModule) -> WorkerProcedureCall {

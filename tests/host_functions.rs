@@ -29,18 +29,6 @@ fn with_store(wpc: &WorkerProcedureCall) -> Store {
     store
 }
 
-/// A function `f` that calls the host function `h` without arguments and returns its reply.
-fn calls_h() -> WasmModule {
-    wat(r#"(module
-        (import "wpc-host" "h" (func $h (param i32 i32 i32 i32) (result i64)))
-        (memory (export "memory") 2)
-        (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
-        (func (export "f") (param i32 i32) (result i64)
-            (i64.or (pack 65536 0)
-                (call $h (i32.const 0) (i32.const 0) (i32.const 65536) (i32.const 1024)))))"#)
-    .grant_host_function("h")
-}
-
 #[test]
 fn guests_call_the_embedders_functions_with_types() {
     let wpc = pool(2);

@@ -1,6 +1,8 @@
 //! An attack for each file of `fixtures/hostile`. Each test checks that the attacker's call ends with the expected
 //! outcome, that calls of other functions keep succeeding, that the worker serves again with their state, and that the
 //! sandbox's memory is released.
+//!
+//! In those files, a reply is written as `0xPPPPPPPP_LLLLLLLL`: the pointer, then the length.
 
 mod endless;
 mod floods;

@@ -1,33 +1,19 @@
 //! Shared by the tests: guests, pools, and ways to wait for events without sleeping.
 
 pub(crate) mod failing_subscriber;
+mod guests;
 pub(crate) mod spans;
 
-use std::path::PathBuf;
+pub(crate) use guests::*;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use wpc_host::{
-    EventDetails, Limits, Options, PendingCall, WasmModule, WorkerEvent, WorkerProcedureCall,
+    EventDetails, Limits, Options, PendingCall, WorkerEvent, WorkerProcedureCall,
 };
 
 /// The watchdog of every wait. Far longer than any of them takes, so that reaching it is a failure.
 pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// A built guest of `fixtures` or of the examples. If `WPC_GUESTS` is set, it is read from there, so that CI can
-/// test the guests that it built itself.
-pub(crate) fn guest(name: &str) -> WasmModule {
-    let root = std::env::var_os("WPC_GUESTS")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".."), PathBuf::from);
-    let folders = ["fixtures/wasm", "fixtures/wasi/wasm", "examples/guests/wasm"];
-    let path = folders
-        .iter()
-        .map(|folder| root.join(folder).join(format!("{name}.wasm")))
-        .find(|path| path.exists());
-    let path =
-        path.unwrap_or_else(|| panic!("guest `{name}` is not built; run `cargo xtask guests`"));
-    WasmModule::new(std::fs::read(path).unwrap())
-}
 
 /// Calls a function without comparing the arguments with its types.
 pub(crate) fn call_encoded(
@@ -45,70 +31,6 @@ pub(crate) fn define_sdk(wpc: &WorkerProcedureCall, functions: &[&str]) {
     for function in functions {
         wpc.define_worker_function(function, guest("sdk")).unwrap();
     }
-}
-
-pub(crate) fn wat(text: &str) -> WasmModule {
-    WasmModule::new(parse_wat(text))
-}
-
-/// Parses WAT in which `(pack POINTER LENGTH)` stands for the `i64.const` of a reply: the pointer in the upper 32 bits
-/// and the length in the lower 32 bits.
-pub(crate) fn parse_wat(text: &str) -> Vec<u8> {
-    let mut pieces = text.split("(pack ");
-    let mut expanded = pieces.next().unwrap().to_owned();
-    for piece in pieces {
-        let (numbers, rest) = piece.split_once(')').unwrap();
-        let (pointer, length) = numbers.split_once(' ').unwrap();
-        let packed = pointer.parse::<u64>().unwrap() << 32 | length.parse::<u64>().unwrap();
-        expanded += &format!("(i64.const {packed}){rest}");
-    }
-    wat::parse_str(expanded).unwrap()
-}
-
-/// A module of the contract with the given functions and data. Its argument buffer is at 4096.
-pub(crate) fn contract(body: &str) -> WasmModule {
-    wat(&format!(
-        r#"(module
-            (import "wpc" "wpc_log" (func $log (param i32 i32 i32)))
-            (memory (export "memory") 2)
-            (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
-            {body})"#
-    ))
-}
-
-/// A function `f` that replies with these bytes, written as WAT string escapes.
-pub(crate) fn replies(bytes: &str, len: usize) -> WasmModule {
-    contract(&format!(
-        r#"(data (i32.const 16) "{bytes}")
-        (func (export "f") (param i32 i32) (result i64)
-            (pack 16 {len}))"#
-    ))
-}
-
-/// A function `spins`, which logs «in» and then never returns, and a function `quick`, which returns 7.
-pub(crate) fn spinner() -> WasmModule {
-    contract(
-        r#"(data (i32.const 16) "in")
-        (data (i32.const 32) "\00\0e")
-        (func (export "spins") (param i32 i32) (result i64)
-            (call $log (i32.const 2) (i32.const 16) (i32.const 2))
-            (loop br 0) i64.const 0)
-        (func (export "quick") (param i32 i32) (result i64)
-            (pack 32 2))"#,
-    )
-}
-
-/// A function `f` that traps, or replies `()` once the constant `calm` is defined.
-pub(crate) fn traps_until_calm() -> WasmModule {
-    wat(r#"(module
-        (import "wpc" "wpc_constant" (func $constant (param i32 i32 i32 i32) (result i64)))
-        (memory (export "memory") 1)
-        (data (i32.const 16) "calm")
-        (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
-        (func (export "f") (param i32 i32) (result i64)
-            (if (i64.lt_s (call $constant (i32.const 16) (i32.const 4) (i32.const 64) (i32.const 8)) (i64.const 0))
-                (then unreachable))
-            i64.const 1))"#)
 }
 
 pub(crate) fn stopped(options: Options) -> WorkerProcedureCall {

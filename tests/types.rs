@@ -27,17 +27,12 @@ fn import(module: &str, name: &str, signature: &str) -> Vec<u8> {
     Import::new(module, parse_signature(name, signature).unwrap()).record()
 }
 
-/// A function `f` that returns the bytes of the constant `LIMIT`, declared with this type.
+/// A function `f` that returns the constant `LIMIT`, declared with this type.
 fn reads_limit(ty: &str) -> WasmModule {
-    let text = r#"(module
-        (import "wpc" "wpc_constant" (func $constant (param i32 i32 i32 i32) (result i64)))
-        (memory (export "memory") 1)
-        (data (i32.const 16) "LIMIT")
-        (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
-        (func (export "f") (param i32 i32) (result i64)
-            (i64.or (pack 64 0) (i64.add (i64.const 1)
-                (call $constant (i32.const 16) (i32.const 5) (i32.const 65) (i32.const 512))))))"#;
-    recorded(text, &[constant("LIMIT", ty), function("f", &format!("() -> {ty}"))])
+    recorded(
+        &reads_constant("LIMIT"),
+        &[constant("LIMIT", ty), function("f", &format!("() -> {ty}"))],
+    )
 }
 
 /// A dependency with a function `stem` of this signature, which returns the bytes of its arguments.

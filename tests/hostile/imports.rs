@@ -5,8 +5,8 @@ use crate::support::Gate;
 use wpc_host::{Capability, Output, Wasi, WorkerProcedureCall};
 
 #[test]
-fn constant_name_is_no_text() {
-    attack("constant-name-is-no-text").ends_with("value");
+fn constant_name_is_not_utf_8() {
+    attack("constant-name-is-not-utf-8").ends_with("value");
 }
 
 #[test]
@@ -15,8 +15,8 @@ fn constant_name_outside() {
 }
 
 #[test]
-fn constant_room_outside() {
-    attack("constant-room-outside").given(long_constant).ends_with("bad_reply");
+fn constant_buffer_outside() {
+    attack("constant-buffer-outside").given(long_constant).ends_with("bad_reply");
 }
 
 #[test]
@@ -47,8 +47,8 @@ fn pointers_without_a_memory() {
 }
 
 #[test]
-fn wasi_places_outside() {
-    attack("wasi-places-outside")
+fn wasi_pointers_outside() {
+    attack("wasi-pointers-outside")
         .granted(|module| module.grant_wasi(Wasi::new().stdout(Output::events())))
         .ends_with("trap");
 }
@@ -91,8 +91,8 @@ fn host_function_panics() {
 }
 
 #[test]
-fn host_function_with_places_outside() {
-    attack("host-function-with-places-outside")
+fn host_function_pointers_outside() {
+    attack("host-function-pointers-outside")
         .granted(|module| module.grant_host_function("panics"))
         .given(panics)
         .ends_with("bad_reply");

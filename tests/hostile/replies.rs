@@ -49,8 +49,8 @@ fn reply_empty() {
 }
 
 #[test]
-fn reply_of_no_kind() {
-    attack("reply-of-no-kind").ends_with("bad_reply");
+fn reply_of_an_unknown_kind() {
+    attack("reply-of-an-unknown-kind").ends_with("bad_reply");
 }
 
 #[test]
@@ -89,13 +89,13 @@ fn value_without_length() {
 }
 
 #[test]
-fn value_place_is_cut() {
-    attack("value-place-is-cut").ends_with("bad_reply");
+fn value_reference_is_truncated() {
+    attack("value-reference-is-truncated").ends_with("bad_reply");
 }
 
 #[test]
-fn value_is_its_own_place() {
-    attack("value-is-its-own-place").ends_with("result_decode");
+fn value_refers_to_its_reply() {
+    attack("value-refers-to-its-reply").ends_with("result_decode");
 }
 
 #[test]
@@ -119,8 +119,8 @@ fn errors_have_the_numbers_from_the_reply() {
     for (name, number) in [
         ("reply-outside", "131072"),
         ("value-outside", "131071"),
-        ("value-place-is-cut", "9"),
-        ("reply-of-no-kind", "7"),
+        ("value-reference-is-truncated", "9"),
+        ("reply-of-an-unknown-kind", "7"),
     ] {
         wpc.define_worker_function("f", hostile(name)).unwrap();
         let error = wpc.call::<()>("f", ()).unwrap_err().to_string();

@@ -118,7 +118,7 @@ fn a_rejected_definition_changes_nothing_and_a_retry_is_rejected_again() {
 #[test]
 fn every_change_of_a_constant_is_applied() {
     let wpc = pool(1);
-    wpc.define_worker_function("f", constant_bytes()).unwrap();
+    wpc.define_worker_function("f", wat(&reads_constant("value"))).unwrap();
     let maps =
         [BTreeMap::from([("a", f64::NAN)]), BTreeMap::from([("b", f64::NAN)]), BTreeMap::new()];
     for map in maps {
@@ -129,20 +129,6 @@ fn every_change_of_a_constant_is_applied() {
             map.keys().copied().collect::<Vec<_>>()
         );
     }
-}
-
-/// A function `f` that replies with the bytes of the constant `value`.
-fn constant_bytes() -> wpc_host::WasmModule {
-    wat(r#"(module
-        (import "wpc" "wpc_constant" (func $constant (param i32 i32 i32 i32) (result i64)))
-        (memory (export "memory") 1)
-        (data (i32.const 16) "value")
-        (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
-        (func (export "f") (param i32 i32) (result i64)
-            (i64.or
-                (i64.shl (i64.const 63) (i64.const 32))
-                (i64.add (i64.const 1)
-                    (call $constant (i32.const 16) (i32.const 5) (i32.const 64) (i32.const 512))))))"#)
 }
 
 #[test]

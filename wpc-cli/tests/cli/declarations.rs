@@ -62,8 +62,9 @@ const READS_LIMIT: &str = r#"(module
     (data (i32.const 16) "LIMIT")
     (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
     (func (export "f") (param i32 i32) (result i64)
-        (i64.or (i64.const 274877906944) (i64.add (i64.const 1)
-            (call $constant (i32.const 16) (i32.const 5) (i32.const 65) (i32.const 512))))))"#;
+        ;; A reply at 64 (the upper half) of at least one byte (the lower half): its kind, then the constant.
+        (i64.add (i64.const 0x00000040_00000001)
+            (call $constant (i32.const 16) (i32.const 5) (i32.const 65) (i32.const 512)))))"#;
 
 #[test]
 fn declared_types_of_constants_and_imports_are_added_to_the_module() {
