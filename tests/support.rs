@@ -3,13 +3,14 @@
 pub(crate) mod failing_subscriber;
 mod guests;
 pub(crate) mod spans;
+mod watchdog;
 
 pub(crate) use guests::*;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use wpc_host::{
-    EventDetails, Limits, Options, PendingCall, WorkerEvent, WorkerProcedureCall,
+    EventDetails, Limits, Options, PendingCall, WasmModule, WorkerEvent, WorkerProcedureCall,
 };
 
 /// The watchdog of every wait. Far longer than any of them takes, so that reaching it is a failure.
@@ -33,7 +34,9 @@ pub(crate) fn define_sdk(wpc: &WorkerProcedureCall, functions: &[&str]) {
     }
 }
 
+/// A pool without workers. Its test has a watchdog.
 pub(crate) fn stopped(options: Options) -> WorkerProcedureCall {
+    watchdog::watch();
     WorkerProcedureCall::new(options).unwrap()
 }
 

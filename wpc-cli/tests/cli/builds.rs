@@ -1,8 +1,11 @@
 //! `build`: what is added to modules, where they are written, and what is reported.
 
+#[cfg(unix)]
+use crate::process::{command, finish, run};
 use crate::projects::project;
 use crate::support::{err, fails_with, out, root, wat, wpc, wpc_from};
 use std::path::Path;
+#[cfg(unix)]
 use std::process::{Command, Stdio};
 
 #[test]
@@ -129,9 +132,8 @@ fn build_with_cargo(folder: &Path, build: &str) -> Command {
         path
     };
     let cargo = format!("[ \"$1\" = --version ] && echo cargo 1 && exit\n{build}");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wpc"));
+    let mut command = command(&["build", &folder.display().to_string()]);
     command
-        .args(["build", &folder.display().to_string()])
         .env("CARGO", script("cargo", &cargo))
         .env("RUSTC", script("rustc", "echo /"))
         .stdin(Stdio::null());
@@ -150,7 +152,7 @@ fn the_module_and_the_output_of_a_compiler_are_bounded() {
         "manifest_path": folder.join("Cargo.toml"),
         "filenames": [folder.join("large.wasm")],
     });
-    let build = |prints: &str| build_with_cargo(&folder, prints).output().unwrap();
+    let build = |prints: &str| run(&mut build_with_cargo(&folder, prints));
     let message = fails_with(7, &build(&format!("echo '{artifact}'")));
     assert!(message.contains("larger than the limit of 67108864 bytes"), "{message}");
     // The command waits for the end of standard error, which the process in the background keeps open.
@@ -175,7 +177,7 @@ fn an_interrupted_build_ends_its_compilers() {
         let mut pipe = std::fs::File::open(pipe).unwrap();
         let kill = Command::new("kill").args(["-s", signal, &build.id().to_string()]).status();
         assert!(kill.unwrap().success());
-        let message = fails_with(130, &build.wait_with_output().unwrap());
+        let message = fails_with(130, &finish(build));
         assert!(message.contains("(interrupted)"), "{message}");
         assert_eq!(pipe.read(&mut [0]).unwrap(), 0);
         let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name());

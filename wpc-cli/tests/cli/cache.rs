@@ -1,5 +1,7 @@
 //! The compile cache of the command.
 
+#[cfg(unix)]
+use crate::process::{command, run};
 use crate::support::{err, out, wat, wpc};
 
 #[test]
@@ -20,10 +22,9 @@ fn calls_succeed_without_a_cache_folder_that_other_users_can_change() {
     let home = tempfile::tempdir().unwrap();
     let module = wat(home.path(), "f.wasm", r#"(module (func (export "f")))"#);
     let called = || {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_wpc"));
-        command.args(["call", &module, "f"]).env_remove("WPC_CACHE");
-        command.env("HOME", home.path()).env_remove("XDG_CACHE_HOME");
-        command.output().unwrap()
+        let mut command = command(&["call", &module, "f"]);
+        command.env_remove("WPC_CACHE").env_remove("XDG_CACHE_HOME");
+        run(command.env("HOME", home.path()))
     };
     let ran = called();
     assert_eq!((out(&ran), err(&ran)), ("null\n".to_owned(), String::new()));

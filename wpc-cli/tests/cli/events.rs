@@ -1,5 +1,7 @@
 //! The lines that `wpc run` writes to standard error: log lines, failures and restarts, filtered by level.
 
+#[cfg(target_os = "linux")]
+use crate::process::{run, shell};
 use crate::running::write;
 use crate::support::{err, fails_with, out, root, sdk, wat, wpc, wpc_with};
 use serde_json::Value;
@@ -199,12 +201,6 @@ fn an_error_about_address_space_names_the_setting_to_lower() {
     let manifest = manifest(folder.path());
     // 64 GiB, but 1,000 instances reserve 4 TiB.
     let script = "ulimit -v 67108864; exec \"$0\" run \"$1\"";
-    let ran = std::process::Command::new("sh")
-        .args(["-c", script, env!("CARGO_BIN_EXE_wpc"), &manifest])
-        .env("WPC_CACHE", folder.path().join("cache"))
-        .stdin(std::process::Stdio::null())
-        .output()
-        .unwrap();
-    let message = err(&ran);
+    let message = err(&run(&mut shell(script, &[env!("CARGO_BIN_EXE_wpc"), &manifest])));
     assert!(message.contains("lower `max_live_instances` under [pool]"), "{message}");
 }

@@ -1,6 +1,8 @@
 //! Files given by path: only regular files of a bounded size, and links to them, are read.
 
 use crate::manifests::returns;
+#[cfg(target_os = "linux")]
+use crate::process::{command, finish};
 use crate::running::{Running, write};
 use crate::support::{err, fails_with, out, sdk, wat, wpc, wpc_with};
 use std::os::unix::fs::symlink;
@@ -200,15 +202,9 @@ fn an_output_that_cannot_be_written_is_a_failure() {
     let read_only = || std::fs::File::open("/dev/null").unwrap();
     for arguments in [&["run", &manifest][..], &["call", &sdk(), "add", "1", "2"]] {
         for output in [full(), read_only()] {
-            let ran = Command::new(env!("CARGO_BIN_EXE_wpc"))
-                .args(arguments)
-                .env("WPC_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
-                .stdin(std::fs::File::open(&input).unwrap())
-                .stdout(output)
-                .stderr(std::process::Stdio::piped())
-                .spawn()
-                .and_then(std::process::Child::wait_with_output)
-                .unwrap();
+            let mut command = command(arguments);
+            command.stdin(std::fs::File::open(&input).unwrap()).stdout(output);
+            let ran = finish(command.stderr(std::process::Stdio::piped()).spawn().unwrap());
             assert!(fails_with(1, &ran).contains("standard output: "), "{arguments:?}");
         }
     }

@@ -1,5 +1,6 @@
 //! Runs the commands of the guides in `docs/` for authors and operators, from an empty folder.
 
+use crate::process::cache;
 use crate::support::root;
 use crate::transcript::Reader;
 use std::path::Path;
@@ -15,7 +16,7 @@ pub(crate) fn follow(guide: &str) -> &'static Path {
         folder: here.join(guide),
         path: Path::new(env!("CARGO_BIN_EXE_wpc")).parent().unwrap(),
         environment: vec![
-            ("WPC_CACHE", here.join("cache")),
+            ("WPC_CACHE", cache()),
             // Kept between runs, so that third-party crates are compiled once.
             ("CARGO_TARGET_DIR", here.join("guides-target")),
         ],

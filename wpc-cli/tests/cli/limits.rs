@@ -1,5 +1,7 @@
 //! Limits as options of commands and keys of manifests, and their names in errors.
 
+#[cfg(target_os = "linux")]
+use crate::process::{run, shell};
 use crate::running::write;
 use crate::support::{err, fails_with, out, sdk, wat, wpc, wpc_with};
 
@@ -134,13 +136,9 @@ fn a_limit_can_be_raised() {
 #[cfg(target_os = "linux")]
 fn a_call_needs_at_most_8_gib_of_address_space() {
     let limited = |arguments: &[&str]| {
-        let script = "ulimit -v 8388608 && exec \"$@\"";
-        let ran = std::process::Command::new("sh")
-            .args(["-c", script, "sh", env!("CARGO_BIN_EXE_wpc")])
-            .args(arguments)
-            .env("WPC_CACHE", std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
-            .output()
-            .unwrap();
+        let script = "ulimit -v 8388608 && exec \"$0\" \"$@\"";
+        let program = [env!("CARGO_BIN_EXE_wpc")];
+        let ran = run(&mut shell(script, &[&program[..], arguments].concat()));
         assert_eq!(ran.status.code(), Some(0), "{}", err(&ran));
         out(&ran)
     };

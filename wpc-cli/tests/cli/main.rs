@@ -15,6 +15,7 @@ mod inspect;
 mod limits;
 mod manifests;
 mod names;
+mod process;
 mod projects;
 #[cfg(unix)]
 mod readme;

@@ -251,7 +251,7 @@ fn changes_are_applied_and_a_rejected_change_keeps_the_previous_definition() {
     assert_eq!((running.call("f"), running.call("g")), (json!("function_not_defined"), json!(4)));
 
     drop(running.calls.take());
-    assert_eq!(running.child.wait().unwrap().code(), Some(0));
+    assert_eq!(running.exit_code(), Some(0));
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn a_signal_stops_an_idle_pool() {
     assert_eq!(running.call("f"), 1);
     let id = running.child.id().to_string();
     assert!(std::process::Command::new("kill").arg(&id).status().unwrap().success());
-    assert_eq!(running.child.wait().unwrap().code(), Some(0));
+    assert_eq!(running.exit_code(), Some(0));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `new`: projects in each language, built to modules that can be called.
 
+use crate::process::run;
 use crate::support::{err, fails_with, out, root, wpc, wpc_from};
 use std::path::Path;
 use std::process::Command;
@@ -16,8 +17,8 @@ pub(crate) fn project(folder: &Path, lang: &str) -> String {
     assert!(out(&made).contains("wpc build"), "{}", out(&made));
     let project = folder.join("hello-1");
     if lang == "assemblyscript" && expects_every_compiler() {
-        let npm = Command::new("npm").args(["install", "--silent"]).current_dir(&project).status();
-        assert!(npm.unwrap().success());
+        let npm = run(Command::new("npm").args(["install", "--silent"]).current_dir(&project));
+        assert!(npm.status.success(), "{}", err(&npm));
     }
     if lang == "rust" {
         // Use the dependency versions that are already downloaded.
@@ -62,7 +63,7 @@ fn the_native_tests_of_a_rust_project_pass() {
     let folder = tempfile::tempdir().unwrap();
     let project = project(folder.path(), "rust");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let tested = Command::new(cargo).arg("test").current_dir(&project).output().unwrap();
+    let tested = run(Command::new(cargo).arg("test").current_dir(&project));
     assert!(out(&tested).contains("2 passed"), "{}{}", out(&tested), err(&tested));
 }
 

@@ -1,9 +1,9 @@
 //! Runs the commands of the READMEs as a new user would type them.
 
+use crate::process::{run, shell};
 use crate::projects::expects_every_compiler;
 use crate::support::{err, out, root, wpc_from};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Commands that CI runs separately, or that install something.
 const SKIPPED: [&str; 4] = ["cargo ", "rustup ", "pip ", "npm install "];
@@ -33,13 +33,9 @@ impl Copy {
             let block = block.split("```").next().unwrap();
             let is_run = |line: &&str| SKIPPED.iter().all(|start| !line.starts_with(start));
             let script = block.lines().filter(is_run).collect::<Vec<_>>().join("\n");
-            let ran = Command::new("sh")
-                .args(["-eu", "-c", &script])
-                .current_dir(self.0.path().join(from))
-                .env("PATH", format!("{}:{path}", command.display()))
-                .env("WPC_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
-                .output()
-                .unwrap();
+            let mut shell = shell(&script, &[]);
+            shell.current_dir(self.0.path().join(from));
+            let ran = run(shell.env("PATH", format!("{}:{path}", command.display())));
             assert!(ran.status.success(), "{document}:\n{script}\n{}", err(&ran));
         }
     }

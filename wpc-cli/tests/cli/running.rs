@@ -1,6 +1,6 @@
 //! A running `wpc run`: sends calls, and receives answers and notices.
 
-use crate::support::start;
+use crate::process::{bounded, start};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::Path;
@@ -107,7 +107,7 @@ impl Running {
 
     /// Waits for the process, and returns its exit code.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
-        self.child.wait().unwrap().code()
+        bounded(self.child.id(), || self.child.wait()).unwrap().code()
     }
 }
 

@@ -1,8 +1,8 @@
-//! Runs the command and captures its output.
+//! Files that tests pass to the command, and checks of its output.
 
-use std::io::Write as _;
+pub(crate) use crate::process::{wpc, wpc_from, wpc_with};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Output;
 
 pub(crate) fn root(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
@@ -17,39 +17,6 @@ pub(crate) fn wat(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     std::fs::write(&path, wat::parse_str(text).unwrap()).unwrap();
     path.display().to_string()
-}
-
-pub(crate) fn wpc_with(input: &[u8], arguments: &[&str]) -> Output {
-    let mut child = start(arguments);
-    // Fails if the command exits without reading its input.
-    let _ = child.stdin.take().unwrap().write_all(input);
-    child.wait_with_output().unwrap()
-}
-
-/// Starts the command, with a compile cache that all tests share.
-pub(crate) fn start(arguments: &[&str]) -> Child {
-    start_from(Path::new("."), arguments)
-}
-
-fn start_from(folder: &Path, arguments: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_wpc"))
-        .args(arguments)
-        .current_dir(folder)
-        .env("WPC_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-/// Runs the command in a folder.
-pub(crate) fn wpc_from(folder: &Path, arguments: &[&str]) -> Output {
-    start_from(folder, arguments).wait_with_output().unwrap()
-}
-
-pub(crate) fn wpc(arguments: &[&str]) -> Output {
-    wpc_with(b"", arguments)
 }
 
 pub(crate) fn out(output: &Output) -> String {

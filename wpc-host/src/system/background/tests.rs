@@ -1,5 +1,9 @@
 use super::*;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+/// The maximum wait for anything. It is far longer than necessary, so that only a hang reaches it.
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A background with one thread, whose first task runs until the sender is dropped.
 fn busy() -> (Background, SyncSender<()>, Outcome<()>) {
@@ -8,10 +12,10 @@ fn busy() -> (Background, SyncSender<()>, Outcome<()>) {
     let (begin, begun) = sync_channel(1);
     let first = background.run(Dropped::GoesOn, move |_| {
         begin.send(()).unwrap();
-        assert!(released.recv().is_err());
+        assert_eq!(released.recv_timeout(TEST_TIMEOUT), Err(RecvTimeoutError::Disconnected));
         Ok(())
     });
-    begun.recv().unwrap();
+    begun.recv_timeout(TEST_TIMEOUT).unwrap();
     (background, release, first.unwrap())
 }
 
@@ -39,8 +43,9 @@ fn a_withdrawn_task_that_has_not_begun_is_dropped_at_once() {
     let (background, release, first) = busy();
     let (withdrawn, is_dropped) = held(&background, Dropped::IsWithdrawn);
     drop(withdrawn);
-    assert!(
-        is_dropped.recv().is_err(),
+    assert_eq!(
+        is_dropped.recv_timeout(TEST_TIMEOUT),
+        Err(RecvTimeoutError::Disconnected),
         "the task was dropped without running, while the first one runs"
     );
     drop((release, first));
@@ -51,7 +56,7 @@ fn a_task_that_is_not_withdrawn_runs_although_its_outcome_is_dropped() {
     let (background, release, first) = busy();
     let (dropped, is_run) = held(&background, Dropped::GoesOn);
     drop((dropped, release, first));
-    is_run.recv().unwrap();
+    is_run.recv_timeout(TEST_TIMEOUT).unwrap();
 }
 
 #[test]
@@ -61,14 +66,14 @@ fn the_interest_in_a_running_task_ends_when_its_outcome_is_dropped() {
     let (begin, begun) = sync_channel(1);
     let outcome = background.run(Dropped::IsWithdrawn, move |interest| {
         begin.send(interest.has_ended()).unwrap();
-        gone.recv().unwrap();
+        gone.recv_timeout(TEST_TIMEOUT).unwrap();
         begin.send(interest.has_ended()).unwrap();
         Ok(())
     });
-    assert!(!begun.recv().unwrap());
+    assert!(!begun.recv_timeout(TEST_TIMEOUT).unwrap());
     drop(outcome);
     go.send(()).unwrap();
-    assert!(begun.recv().unwrap());
+    assert!(begun.recv_timeout(TEST_TIMEOUT).unwrap());
 }
 
 #[test]
