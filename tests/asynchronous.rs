@@ -101,6 +101,7 @@ fn a_cancelled_definition_never_replaces_a_later_one() {
         let module = WasmModule::new(slow_if(round % 4 == 0, round + 1)).grant_wasi(output);
         let mut withdrawn = wpc.define_worker_function_async("f", module);
         let was_over = {
+            // Cancels at different steps of the definition. Whether it completes is not checked.
             std::thread::sleep(Duration::from_micros(100) * (round % 8));
             poll(&mut withdrawn).is_ready()
         };

@@ -200,9 +200,9 @@ fn the_severity_of_a_failed_call_depends_on_its_error() {
     let severities = FailureSeverities::new().limit(Severity::Error);
     let wpc = pool_with(1, immediate_restarts().failure_severities(severities));
     let events = Recorder::new(&wpc);
-    let error_of = |function: &str| {
-        let limit = CallOptions::new().timeout(Duration::from_millis(20));
-        assert!(wpc.call_with::<()>(function, (), &limit).is_err());
+    let error_of = |function: &str, limit: Duration| {
+        let options = CallOptions::new().timeout(limit);
+        assert!(wpc.call_with::<()>(function, (), &options).is_err());
         let event = events.wait_for_name("call_execution_failed");
         (event.error.unwrap().code, event.severity)
     };
@@ -210,9 +210,9 @@ fn the_severity_of_a_failed_call_depends_on_its_error() {
     wpc.define_worker_function("errs", replies("\\01\\01E\\01m\\00", 6).export("f")).unwrap();
     wpc.define_worker_function("traps", wat(r#"(module (func (export "f") unreachable))"#))
         .unwrap();
-    assert_eq!(error_of("errs"), (ErrorCode::Guest, Severity::Info));
-    assert_eq!(error_of("spins"), (ErrorCode::Timeout, Severity::Error));
-    assert_eq!(error_of("traps"), (ErrorCode::Trap, Severity::Error));
+    assert_eq!(error_of("errs", TEST_TIMEOUT), (ErrorCode::Guest, Severity::Info));
+    assert_eq!(error_of("spins", Duration::from_millis(20)), (ErrorCode::Timeout, Severity::Error));
+    assert_eq!(error_of("traps", TEST_TIMEOUT), (ErrorCode::Trap, Severity::Error));
 }
 
 /// A pool whose function `speak` emits one event for each call.

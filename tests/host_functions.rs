@@ -3,9 +3,11 @@
 use crate::support::*;
 use std::collections::HashMap;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use wpc_host::{CallOptions, Error, HostContext, Limits, Options, WasmModule, WorkerProcedureCall};
+use wpc_host::{
+    CallOptions, Error, Grant, HostContext, Limits, Options, WasmModule, WorkerProcedureCall,
+};
 
 type Store = Arc<Mutex<HashMap<String, String>>>;
 
@@ -48,7 +50,7 @@ fn a_module_without_the_grant_for_a_host_function_is_rejected_with_the_grant() {
         wpc.define_worker_module(guest("hosted").grant_host_function("lookup")).unwrap_err();
     let Error::NotGranted { module, name, grant, .. } = &error else { panic!("{error}") };
     assert_eq!((module.as_str(), name.as_str()), ("wpc-host", "store"));
-    assert_eq!(grant.to_string(), ".grant_host_function(\"store\")");
+    assert_eq!(grant, &Grant::HostFunction("store".to_owned()));
 }
 
 #[test]
@@ -127,22 +129,19 @@ fn a_slow_host_function_that_checks_its_deadline_delays_neither_caller_nor_worke
     let wpc = pool_with(1, Options::default().lost_worker_grace(TEST_TIMEOUT));
     define_sdk(&wpc, &["add"]);
     let (saw, seen) = sync_channel(1);
-    let gate = Arc::new((Mutex::new(false), Condvar::new()));
-    let held = Arc::clone(&gate);
-    wpc.define_host_function("h", move |context: &HostContext, (): ()| -> Result<(), String> {
-        let open = held.0.lock().unwrap();
-        drop(held.1.wait_while(open, |open| !*open));
-        let _ = saw.send(context.should_end());
-        Ok(())
+    let gate = Gate::default();
+    let closed = gate.clone();
+    wpc.define_host_function("h", move |context: &HostContext, (): ()| {
+        closed.wait();
+        saw.send(context.should_end()).unwrap();
+        Ok::<_, String>(())
     })
     .unwrap();
     wpc.define_worker_function("f", calls_h()).unwrap();
-    let options = CallOptions::new().timeout(Duration::from_millis(300));
-    let result = pollster::block_on(wpc.submit_with::<()>("f", (), &options).unwrap());
-    assert!(matches!(result, Err(Error::Timeout { ran: true, .. })), "{result:?}");
+    let options = CallOptions::new().timeout(Duration::from_millis(20));
+    timeout_while_running(|| pollster::block_on(wpc.submit_with::<()>("f", (), &options).unwrap()));
     // The host function continues only now. Its worker was not replaced.
-    *gate.0.lock().unwrap() = true;
-    gate.1.notify_all();
+    gate.open();
     assert!(
         seen.recv_timeout(TEST_TIMEOUT).unwrap(),
         "the host function can check whether its call should end"
@@ -162,35 +161,11 @@ fn a_call_times_out_although_its_host_function_returns_late() {
     })
     .unwrap();
     wpc.define_worker_function("f", calls_h()).unwrap();
-    let options = CallOptions::new().timeout(Duration::from_millis(300));
+    let options = CallOptions::new().timeout(Duration::from_millis(20));
     for _ in 0..3 {
-        let result = wpc.call_with::<()>("f", (), &options);
-        assert!(matches!(result, Err(Error::Timeout { ran: true, .. })), "{result:?}");
+        timeout_while_running(|| wpc.call_with::<()>("f", (), &options));
         wpc.revive_worker_function("f").unwrap();
     }
-}
-
-#[test]
-fn a_worker_whose_host_function_never_returns_is_replaced() {
-    let wpc = pool_with(1, immediate_restarts().lost_worker_grace(Duration::from_millis(20)));
-    define_sdk(&wpc, &["add"]);
-    let gate = Arc::new((Mutex::new(false), Condvar::new()));
-    let held = Arc::clone(&gate);
-    wpc.define_host_function("h", move |_, (): ()| -> Result<(), String> {
-        let open = held.0.lock().unwrap();
-        drop(held.1.wait_while(open, |open| !*open));
-        Ok(())
-    })
-    .unwrap();
-    wpc.define_worker_function("f", calls_h()).unwrap();
-    let events = Recorder::new(&wpc);
-    let options = CallOptions::new().timeout(Duration::from_millis(300));
-    let result = wpc.call_with::<()>("f", (), &options);
-    assert!(matches!(result, Err(Error::Timeout { .. } | Error::WorkerLost { .. })), "{result:?}");
-    events.wait_for_name("worker_restart_completed");
-    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
-    *gate.0.lock().unwrap() = true;
-    gate.1.notify_all();
 }
 
 #[test]
@@ -217,8 +192,10 @@ fn an_async_host_function_is_dropped_when_its_call_ends() {
     wpc.define_worker_function("f", calls_h()).unwrap();
     assert_eq!(wpc.call::<u8>("f", ()).unwrap(), 7);
 
-    let (drops, dropped) = sync_channel(1);
+    let (begin, begun) = sync_channel(1);
+    let (drops, dropped) = sync_channel(2);
     wpc.define_async_host_function("h", move |_, (): ()| {
+        let _ = begin.try_send(());
         let guard = Dropped(drops.clone());
         async move {
             std::future::pending::<()>().await;
@@ -228,10 +205,12 @@ fn an_async_host_function_is_dropped_when_its_call_ends() {
     })
     .unwrap();
     let call = wpc.submit::<()>("f", ()).unwrap();
+    begun.recv_timeout(TEST_TIMEOUT).unwrap();
     call.cancel();
     assert_eq!(code(call.wait()), "cancelled");
-    let options = CallOptions::new().timeout(Duration::from_millis(300));
-    assert_eq!(code(wpc.call_with::<()>("f", (), &options)), "timeout");
+    dropped.recv_timeout(TEST_TIMEOUT).unwrap();
+    let options = CallOptions::new().timeout(Duration::from_millis(20));
+    timeout_while_running(|| wpc.call_with::<()>("f", (), &options));
     dropped.recv_timeout(TEST_TIMEOUT).unwrap();
     assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
     assert_eq!(wpc.get_worker_health_states()[0].restart_attempt, 0);
@@ -268,26 +247,14 @@ fn a_stop_cancels_an_async_host_function_without_abandoning_its_worker() {
 #[test]
 fn cancelling_a_call_whose_host_function_blocks_answers_it_at_once() {
     let wpc = pool(1);
-    let gate = Arc::new((Mutex::new(false), Condvar::new()));
-    let held = Arc::clone(&gate);
-    let (entered, has_entered) = sync_channel(1);
-    wpc.define_host_function("h", move |_, (): ()| -> Result<(), String> {
-        let _ = entered.send(());
-        let open = held.0.lock().unwrap();
-        drop(held.1.wait_while(open, |open| !*open));
-        Ok(())
-    })
-    .unwrap();
-    wpc.define_worker_function("f", calls_h()).unwrap();
+    let (gate, running) = define_blocking(&wpc, "f", Limits::default());
     let call = wpc.submit::<()>("f", ()).unwrap();
-    has_entered.recv_timeout(TEST_TIMEOUT).unwrap();
+    running.recv_timeout(TEST_TIMEOUT).unwrap();
     call.cancel();
     // The host function continues only after the answer.
     assert!(matches!(call.wait(), Err(Error::Cancelled { ran: true, .. })));
-    *gate.0.lock().unwrap() = true;
-    gate.1.notify_all();
-    wpc.define_host_function("h", |_, (): ()| Ok::<_, String>(5_u8)).unwrap();
-    assert_eq!(wpc.call::<u8>("f", ()).unwrap(), 5);
+    gate.open();
+    wpc.call::<()>("f", ()).unwrap();
     assert_eq!(wpc.get_worker_health_states()[0].restart_attempt, 0);
 }
 
@@ -362,7 +329,7 @@ fn a_callers_short_limit_and_a_cancel_cost_no_worker_and_are_no_evidence() {
     let (wpc, gate, running) = stuck_at_a_gate(2, options);
     let limit = CallOptions::new().timeout(Duration::from_millis(1));
     // Both workers wait in the host function. One caller chose a short limit, the other one cancels.
-    while !matches!(wpc.call_with::<()>("f", (), &limit), Err(Error::Timeout { ran: true, .. })) {}
+    timeout_while_running(|| wpc.call_with::<()>("f", (), &limit));
     running.recv_timeout(TEST_TIMEOUT).unwrap();
     let cancelled = wpc.submit::<()>("f", ()).unwrap();
     running.recv_timeout(TEST_TIMEOUT).unwrap();
@@ -406,10 +373,11 @@ fn an_abandoned_thread_that_ends_late_leaves_the_circuit_breaker_open() {
         .max_restarts_per_worker(0);
     let (wpc, gate, running) = stuck_at_a_gate(2, options);
     let events = Recorder::new(&wpc);
-    let call = wpc.submit::<()>("f", ()).unwrap();
+    let limit = CallOptions::new().timeout(TEST_TIMEOUT);
+    let call = wpc.submit_with::<()>("f", (), &limit).unwrap();
     running.recv_timeout(TEST_TIMEOUT).unwrap();
     call.cancel();
-    assert!(call.wait().is_err(), "it was cancelled, or its limit passed before");
+    assert_eq!(code(call.wait()), "cancelled");
     events.wait_for_name("sandbox_held");
     gate.open();
     // The abandoned thread ends, and the cool-down of one minute has only begun.

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use wpc_host::{
-    EventDetails, Limits, Options, PendingCall, WasmModule, WorkerEvent, WorkerProcedureCall,
+    Error, EventDetails, Limits, Options, PendingCall, WorkerEvent, WorkerProcedureCall,
 };
 
 /// The watchdog of every wait. Far longer than any of them takes, so that reaching it is a failure.
@@ -126,6 +126,21 @@ pub(crate) fn spin(wpc: &WorkerProcedureCall, events: &Recorder) -> PendingCall<
 
 pub(crate) fn code<T: std::fmt::Debug>(result: Result<T, wpc_host::Error>) -> &'static str {
     result.unwrap_err().code().as_str()
+}
+
+/// Repeats a call until its limit passes while it runs: on a busy machine, the limit may pass before the call begins.
+/// Returns the error.
+#[track_caller]
+pub(crate) fn timeout_while_running<T: std::fmt::Debug>(
+    mut call: impl FnMut() -> Result<T, Error>,
+) -> Error {
+    loop {
+        match call().unwrap_err() {
+            Error::Timeout { ran: false, .. } => {}
+            error @ Error::Timeout { ran: true, .. } => return error,
+            other => panic!("{other}"),
+        }
+    }
 }
 
 /// A gate that blocks threads until it is opened.

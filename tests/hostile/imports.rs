@@ -2,7 +2,8 @@
 
 use super::{attack, long_constant};
 use crate::support::Gate;
-use wpc_host::{Capability, Output, Wasi, WorkerProcedureCall};
+use std::time::Duration;
+use wpc_host::{Capability, Limits, Output, Wasi, WorkerProcedureCall};
 
 #[test]
 fn constant_name_is_not_utf_8() {
@@ -62,8 +63,10 @@ fn wasi_exits() {
 fn host_function_never_returns() {
     let gate = Gate::default();
     let opening = gate.clone();
+    // A worker is abandoned if it does not react after the limit of the function.
+    let limits = Limits::default().timeout(Duration::from_millis(50));
     let mut attack = attack("host-function-never-returns")
-        .granted(|module| module.grant_host_function("stuck"))
+        .granted(|module| module.grant_host_function("stuck").limits(limits))
         .given(move |wpc| {
             let gate = gate.clone();
             let stuck = move |_: &_, (): ()| {
