@@ -62,12 +62,11 @@ fn an_export_that_could_forge_a_log_line_is_left_out() {
     let defined: Vec<_> = defined.iter().map(|function| function.name.as_str()).collect();
     assert_eq!(defined, ["get-answer"]);
     assert_eq!(wpc.call::<i32>("get-answer", ()).unwrap(), 5);
-    let Err(Error::InvalidName { name, rule, .. }) = wpc.define_worker_module(module_of(&["a\nb"]))
+    let Err(Error::InvalidName { name, .. }) = wpc.define_worker_module(module_of(&["a\nb"]))
     else {
         panic!("there should be no other export")
     };
     assert_eq!(name, "a\nb");
-    assert!(rule.contains("control characters"), "{rule}");
 }
 
 #[test]
@@ -148,8 +147,9 @@ fn dependencies_are_imported_by_function_name() {
     let exports = &wpc.get_worker_dependencies()[0].exports;
     assert_eq!(exports, &["log", "twice", "get-answer"]);
     let missing = wat(r#"(module (import "dep" "lag" (func)) (func (export "f")))"#);
-    let error = wpc.define_worker_function("f", missing).unwrap_err().to_string();
-    assert!(error.contains("log") && !error.contains("wpc:fn:"), "{error}");
+    let error = wpc.define_worker_function("f", missing).unwrap_err();
+    let Error::DependencyExport { reason, .. } = &error else { panic!("{error}") };
+    assert!(reason.contains("log") && !reason.contains("wpc:fn:"), "{reason}");
 }
 
 /// Calls every function that returns its name, as listed by inspection, and returns how many there are.

@@ -2,7 +2,9 @@
 
 use crate::support::*;
 use std::time::{Duration, Instant};
-use wpc_host::{Capability, Limits, ModuleInformation, Options, Sha256Hash, WasmModule};
+use wpc_host::{
+    Capability, Limits, ModuleInformation, Options, Remedy, Setting, Sha256Hash, WasmModule,
+};
 
 fn inspect_text(text: &str) -> ModuleInformation {
     wat(text).inspect().unwrap()
@@ -190,29 +192,28 @@ fn an_unbounded_table_has_no_maximum() {
 #[test]
 fn limits_and_hash_mismatches_are_reported() {
     let module = || wat(r#"(module (memory 1) (table 10 funcref) (func (export "f")))"#);
-    let why = |module: WasmModule| {
+    let remedy = |module: WasmModule| {
         let inspected = module.inspect().unwrap();
         assert_eq!(names(&inspected), ["f"]);
-        why(&inspected).to_owned()
+        assert!(inspected.refused.is_some());
+        inspected.remedy
     };
     let limits = Limits::default;
-    assert!(
-        why(module().limits(limits().memory(1)))
-            .starts_with("this module starts with 65536 bytes of memory")
-    );
-    let few = limits().table_elements(9);
-    assert!(why(module().limits(few)).contains("a table of 10 elements"));
-    let small = limits().module_size(20);
-    assert!(why(module().limits(small)).contains("the limit of 20"));
-    assert!(why(module().sha256(Sha256Hash::of(b"other"))).contains("has the wrong SHA-256"));
+    for (limits, exceeded) in [
+        (limits().memory(1), "memory"),
+        (limits().table_elements(9), "table_elements"),
+        (limits().module_size(20), "module_size"),
+    ] {
+        let raise = Remedy::Raise(vec![Setting::Limits(exceeded.into())]);
+        assert_eq!(remedy(module().limits(limits)), Some(raise));
+    }
+    assert_eq!(remedy(module().sha256(Sha256Hash::of(b"other"))), None);
 }
 
 #[test]
 fn inspection_fails_only_for_other_bytes_and_invalid_options() {
     for bytes in [&b""[..], b"\0as", b"\0asm\x01", b"#!/bin/sh", b"\0asm\x02\0\0\0"] {
-        let error = WasmModule::new(bytes).inspect().unwrap_err();
-        assert_eq!(error.code().as_str(), "not_wasm");
-        assert!(error.to_string().starts_with("this is not WebAssembly"), "{error}");
+        assert_eq!(code(WasmModule::new(bytes).inspect()), "not_wasm");
     }
     let module = wat("(module)");
     let wrong = Options::default().max_live_instances(0);

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use wpc_host::{Error, Limits, Options, OsResource, Wasi, WasmModule, WorkerProcedureCall};
+use wpc_host::{Error, Limits, Options, OsResource, Remedy, Wasi, WasmModule, WorkerProcedureCall};
 
 /// The maximum wait for anything. It is far longer than necessary, so that only a hang reaches it.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -148,13 +148,23 @@ fn working_pool(options: Options, workers: usize) -> Result<WorkerProcedureCall,
     Ok(wpc)
 }
 
+/// A rejection because of a limit of the operating system.
+struct Limited {
+    what: String,
+    needed: u64,
+    limit: u64,
+    reserve: u64,
+}
+
+/// Checks that the operation was rejected because of this resource, and that a retry can succeed.
 #[track_caller]
-fn limited(result: Result<WorkerProcedureCall, Error>, expected: OsResource) -> String {
-    let error = result.unwrap_err();
-    let text = format!("{error}; {}", error.remedy().expect("there is a remedy"));
-    assert!(error.retry_can_help() && !error.outcome_unknown(), "{text}");
+fn limited(error: Error, expected: OsResource) -> Limited {
+    assert!(error.retry_can_help() && !error.outcome_unknown(), "{error}");
+    assert_eq!(error.remedy(), Some(Remedy::RaiseOsLimit(expected)), "{error}");
     match error {
-        Error::OsLimit { resource, .. } if resource == expected => text,
+        Error::OsLimit { what, needed, limit, reserve, .. } => {
+            Limited { what, needed, limit, reserve }
+        }
         other => panic!("{other}"),
     }
 }
@@ -191,11 +201,10 @@ fn maps_run_out() {
     let refused = loop {
         match working_pool(small(), 8) {
             Ok(wpc) => pools.push(wpc),
-            Err(error) => break Err(error),
+            Err(error) => break error,
         }
     };
-    let text = limited(refused, OsResource::MemoryMaps);
-    assert!(text.contains("memory maps") && text.contains("sysctl vm.max_map_count"), "{text}");
+    assert_eq!(limited(refused, OsResource::MemoryMaps).limit, limit as u64);
     assert!(maps() < limit - 128, "a reserve of maps is kept");
     // Existing pools keep working, and new ones can be created once maps are free.
     assert_eq!(first.call::<i32>("f", ()).unwrap(), 7);
@@ -216,19 +225,19 @@ fn many_pools() {
     let refused = loop {
         match working_pool(Options::default(), 2) {
             Ok(wpc) => pools.push(wpc),
-            Err(error) => break Err(error),
+            Err(error) => break error,
         }
     };
-    let text = limited(refused, OsResource::AddressSpace);
-    assert!(text.contains("address space") && text.contains("max_live_instances"), "{text}");
+    limited(refused, OsResource::AddressSpace);
     assert!(pools.len() > 8, "{} pools", pools.len());
     drop(pools);
     working_pool(Options::default(), 2).unwrap();
 }
 
 fn little_address_space() {
-    let text = limited(working_pool(Options::default(), 1), OsResource::AddressSpace);
-    assert!(text.contains("ulimit -v") && text.contains("of 8192 MiB are in use"), "{text}");
+    let refused =
+        limited(working_pool(Options::default(), 1).unwrap_err(), OsResource::AddressSpace);
+    assert_eq!(refused.limit, 8 << 30);
     let options = Options::default().max_live_instances(1);
     working_pool(options, 1).unwrap();
 }
@@ -238,8 +247,7 @@ fn stacks_without_space() {
         Options::default().max_live_instances(1000).max_wasm_stack(64 << 20),
     );
     let wpc = wpc.unwrap();
-    let refused = wpc.start_workers(200).map(|()| wpc.clone());
-    limited(refused, OsResource::AddressSpace);
+    limited(wpc.start_workers(200).unwrap_err(), OsResource::AddressSpace);
     wpc.start_workers(2).unwrap();
 }
 
@@ -252,9 +260,8 @@ fn exceptions_without_space() {
     wpc.define_worker_function("one", module()).unwrap();
     wpc.define_worker_function("two", module()).unwrap();
     assert_eq!(wpc.call::<i32>("one", ()).unwrap(), 7);
-    let refused = wpc.call::<i32>("two", ()).map(|_| wpc.clone());
-    let text = limited(refused, OsResource::AddressSpace);
-    assert!(text.contains("a sandbox of function \"two\""), "{text}");
+    let refused = limited(wpc.call::<i32>("two", ()).unwrap_err(), OsResource::AddressSpace);
+    assert_eq!(refused.what, "a sandbox of function \"two\"");
     assert_eq!(wpc.call::<i32>("one", ()).unwrap(), 7);
     // The worker drops the sandbox when it next checks its definitions.
     assert!(wpc.undefine_worker_function("one"));
@@ -267,8 +274,7 @@ fn exceptions_without_space() {
 
 fn no_threads() {
     let wpc = WorkerProcedureCall::new(Options::default()).unwrap();
-    let text = limited(wpc.start_workers(64).map(|()| wpc.clone()), OsResource::Threads);
-    assert!(text.contains("of 1 are in use") && text.contains("ulimit -u"), "{text}");
+    assert_eq!(limited(wpc.start_workers(64).unwrap_err(), OsResource::Threads).limit, 1);
 }
 
 fn few_descriptors() {
@@ -283,12 +289,11 @@ fn few_descriptors() {
         let module = wpc_host::WasmModule::new(wat::parse_str(module).unwrap()).export("f");
         match wpc.define_worker_function(&name, module) {
             Ok(_) => assert_eq!(wpc.call::<i32>(&name, ()).unwrap(), 7),
-            Err(error) => break Err(error),
+            Err(error) => break error,
         }
         defined += 1;
     };
-    let text = limited(refused, OsResource::FileDescriptors);
-    assert!(text.contains("of 64 are in use") && text.contains("ulimit -n"), "{text}");
+    assert_eq!(limited(refused, OsResource::FileDescriptors).limit, 64);
     assert!(defined > 8, "{defined} modules");
     assert_eq!(wpc.call::<i32>("f0", ()).unwrap(), 7);
 }
@@ -298,11 +303,11 @@ fn few_threads() {
     let refused = loop {
         match working_pool(Options::default().max_live_instances(8), 2) {
             Ok(wpc) => pools.push(wpc),
-            Err(error) => break Err(error),
+            Err(error) => break error,
         }
     };
-    let text = limited(refused, OsResource::Threads);
-    assert!(text.contains("of 40 are in use (4 are reserved)"), "{text}");
+    let refused = limited(refused, OsResource::Threads);
+    assert_eq!((refused.limit, refused.reserve), (40, 4));
     assert!(pools.len() > 2, "{} pools", pools.len());
     // The reserve stays available to other code.
     let (release, released) = std::sync::mpsc::sync_channel::<()>(0);
@@ -355,17 +360,12 @@ fn granted_directories() {
             (0..count).fold(Wasi::new(), |wasi, at| wasi.read_directory("/", format!("/{at}")));
         WasmModule::new(wat::parse_str(OPENS).unwrap()).grant_wasi(wasi)
     };
-    let refused = wpc.define_worker_function("opens", granted(60)).map(|_| wpc.clone());
-    let text = limited(refused, OsResource::FileDescriptors);
-    assert!(text.contains("it needs 60 file descriptors"), "{text}");
+    let refused = wpc.define_worker_function("opens", granted(60)).unwrap_err();
+    assert_eq!(limited(refused, OsResource::FileDescriptors).needed, 60);
     // The definition keeps the directories open, and each sandbox opens them again.
     wpc.define_worker_function("opens", granted(24)).unwrap();
-    let text =
-        limited(wpc.call::<i32>("opens", (1,)).map(|_| wpc.clone()), OsResource::FileDescriptors);
-    assert!(
-        text.contains("a sandbox of function \"opens\"") && text.contains("ulimit -n"),
-        "{text}"
-    );
+    let refused = limited(wpc.call::<i32>("opens", (1,)).unwrap_err(), OsResource::FileDescriptors);
+    assert_eq!(refused.what, "a sandbox of function \"opens\"");
     wpc.define_worker_function("opens", granted(2)).unwrap();
     assert_eq!(wpc.call::<i32>("opens", (1,)).unwrap(), 0);
 }

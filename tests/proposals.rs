@@ -290,6 +290,7 @@ fn an_invalid_module_is_not_reported_as_a_proposal() {
     let invalid = r#"(module (memory i64 1) (func (export "f") (result i32)))"#;
     assert_eq!(code(define(&wpc, invalid)), "invalid_module");
     let both = wat(r#"(module (memory i64 1) (memory 1) (func (export "f")))"#);
-    let error = wpc.define_worker_function("f", both).unwrap_err().to_string();
-    assert!(error.contains("64-bit memory"), "{error}");
+    let error = wpc.define_worker_function("f", both).unwrap_err();
+    let Error::UnsupportedProposal { proposal, .. } = &error else { panic!("{error}") };
+    assert_eq!(*proposal, "64-bit memory");
 }

@@ -2,6 +2,7 @@
 
 use super::{attack, hostile};
 use crate::support::{code, immediate_restarts, pool, pool_with};
+use wpc_host::Error;
 
 #[test]
 fn buffer_outside() {
@@ -123,8 +124,9 @@ fn errors_have_the_numbers_from_the_reply() {
         ("reply-of-an-unknown-kind", "7"),
     ] {
         wpc.define_worker_function("f", hostile(name)).unwrap();
-        let error = wpc.call::<()>("f", ()).unwrap_err().to_string();
-        assert!(error.contains(number), "{name}: {error}");
+        let error = wpc.call::<()>("f", ()).unwrap_err();
+        let Error::BadReply { reason, .. } = &error else { panic!("{error}") };
+        assert!(reason.contains(number), "{name}: {reason}");
     }
 }
 

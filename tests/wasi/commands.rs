@@ -3,7 +3,7 @@
 use super::{Channel, Folder, everything, pool_of_tools};
 use crate::support::{TEST_TIMEOUT, guest, immediate_restarts, pool, pool_with, wat};
 use std::sync::mpsc::channel;
-use wpc_host::{Error, ErrorCode, Output, Wasi, WasmModule};
+use wpc_host::{Error, Output, Wasi, WasmModule};
 
 #[test]
 fn exiting_is_a_failure_with_a_status() {
@@ -60,7 +60,9 @@ fn the_exit_of_a_dependency_fails_the_command() {
         r#"(module (import "wpc:program" "_start" (func (param i32 i32 i32 i32) (result i64))) (func (export "f")))"#,
     );
     let error = wpc.define_worker_function("f", imports).unwrap_err();
-    assert!(error.to_string().contains("it is a WASI command"), "{error}");
+    let Error::DependencyExport { alias, export, reason, .. } = &error else { panic!("{error}") };
+    assert_eq!((alias.as_str(), export.as_str()), ("program", "_start"));
+    assert!(reason.contains("WASI command"), "{reason}");
 }
 
 /// A command with exports that toolchains add.
@@ -118,8 +120,9 @@ fn other_exports_of_a_command_cannot_be_called_or_linked() {
         r#"(module (import "wpc:program" "malloc" (func (param i32 i32 i32 i32) (result i64))) (func (export "f")))"#,
     ] {
         let error = wpc.define_worker_function("f", wat(imports)).unwrap_err();
-        assert_eq!(error.code(), ErrorCode::DependencyExport, "{error}");
-        assert!(error.to_string().contains("WASI command"), "{error}");
+        let Error::DependencyExport { alias, reason, .. } = &error else { panic!("{error}") };
+        assert_eq!(alias, "program");
+        assert!(reason.contains("WASI command"), "{reason}");
     }
     let information = program_with_exports().inspect().unwrap();
     let names: Vec<_> =
