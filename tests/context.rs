@@ -32,7 +32,7 @@ fn pool_calling(
 }
 
 #[test]
-fn a_host_function_sees_the_context_of_its_call() {
+fn a_host_function_sees_the_trace_context_and_the_remaining_time_of_its_call() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sees = Arc::clone(&seen);
     let wpc = pool_calling("f", move |context| {

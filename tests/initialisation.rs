@@ -4,17 +4,6 @@ use crate::support::*;
 use wpc_host::{CallOptions, Error};
 
 #[test]
-fn a_wasi_reactor_is_initialised_before_its_first_call() {
-    let wpc = pool(1);
-    let module = wat(r#"(module
-        (global $ready (mut i32) (i32.const 0))
-        (func (export "_initialize") (global.set $ready (i32.const 1)))
-        (func (export "f") (result i32) global.get $ready))"#);
-    wpc.define_worker_function("f", module).unwrap();
-    assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 1);
-}
-
-#[test]
 fn an_init_hook_runs_before_the_first_call_and_its_failure_is_reported_with_its_reason() {
     let wpc = pool_with(1, immediate_restarts());
     wpc.define_worker_dependency("dep", guest("sdk")).unwrap();
