@@ -147,7 +147,7 @@ fn a_json_answer_has_metadata() {
     let limits = Limits::default().fuel(1_000);
     let module = wat(r#"(module (func (export "f") (result i32) i32.const 7))"#).limits(limits);
     let hash = wpc.define_worker_function("f", module).unwrap().function_hash_sha1;
-    let answer = wpc.submit_json("f", &[], &CallOptions::new()).unwrap().wait().unwrap();
+    let answer = wpc.submit_json("f", &[], &CallOptions::new()).unwrap().wait_answer().unwrap();
     assert_eq!((answer.value, answer.metadata.function_hash_sha1), (json!(7), hash));
     assert!(answer.metadata.fuel_used.is_some());
 }

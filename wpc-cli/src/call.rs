@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
             (Shown::Bytes { bytes: answer.value, skipped }, answer.metadata.fuel_used)
         })
     } else {
-        let answer = wpc.submit_json(name, &target.values(&wpc)?, &options)?.wait();
+        let answer = wpc.submit_json(name, &target.values(&wpc)?, &options)?.wait_answer();
         answer.map(|answer| {
             let shown = if arguments.output.is_some() {
                 Shown::Json(answer.value)

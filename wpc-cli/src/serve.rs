@@ -22,7 +22,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use wpc_deploy::file;
-use wpc_host::{CallOptions, PendingJson, TraceContext, WorkerProcedureCall};
+use wpc_host::{CallOptions, PendingCall, TraceContext, WorkerProcedureCall};
 
 /// The settings of [`serve`].
 pub(crate) struct Service {
@@ -180,7 +180,7 @@ fn report_stop(service: &Service) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-async fn answer(id: String, call: PendingJson) -> String {
+async fn answer(id: String, call: PendingCall<Value>) -> String {
     // The same number as in log lines and events.
     let number = call.id();
     match call.answer().await {
@@ -243,7 +243,7 @@ fn with_id(id: &str, rest: &Value) -> String {
 fn submit(
     wpc: &WorkerProcedureCall,
     (number, line): Input,
-) -> Result<(String, PendingJson), String> {
+) -> Result<(String, PendingCall<Value>), String> {
     let wrong = |id: &str, why: String| {
         let message = format!("line {number}: {why}");
         let error = json!({ "code": "usage", "message": message, "retry_can_help": false });

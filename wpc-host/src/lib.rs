@@ -110,7 +110,7 @@
 //! | feature | enabled by default | adds | crates |
 //! |---|---|---|---|
 //! | `wasi` | yes | WASI preview 1: [`Wasi`], [`Output`], [`WasmModule::grant_wasi`] | 73 |
-//! | `json` | yes | calls, constants, host functions and guest errors as JSON: [`call_json`](WorkerProcedureCall::call_json) and every other method whose name ends with `_json`, [`define_worker_constant_as`](WorkerProcedureCall::define_worker_constant_as), [`PendingJson`] | 3, of which `wasi` needs all |
+//! | `json` | yes | calls, constants, host functions and guest errors as JSON: [`call_json`](WorkerProcedureCall::call_json) and every other method whose name ends with `_json`, [`define_worker_constant_as`](WorkerProcedureCall::define_worker_constant_as) | 3, of which `wasi` needs all |
 //! | `compile-cache` | yes | [`Options::compile_cache`], [`CompileCacheUsage`] | 6 |
 //!
 //! `default-features = false` leaves 117 of 196 crates. A first `cargo check` took 268 s of CPU time without features and 498 s
@@ -265,8 +265,6 @@ pub use information::{
 pub use module::compile_cache::CompileCacheUsage;
 pub use module::metering::MAX_UNCOUNTED_FUEL;
 pub use options::{CallOptions, Options};
-#[cfg(feature = "json")]
-pub use pool::PendingJson;
 pub use pool::function::Function;
 pub use pool::{Applied, Changes, LocalWorker, Operation, WorkerProcedureCall};
 /// The crate of the structures in [`DeclaredType::structure`] and in `Schema::SCHEMA`.

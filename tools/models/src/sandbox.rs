@@ -119,12 +119,12 @@ impl Sandbox {
         false
     }
 
-    pub(crate) fn call<A: Payload>(
+    pub(crate) fn call<A: Payload, T>(
         &mut self,
         request: &Request<'_>,
         arguments: A,
-        read: impl FnOnce(RawReply<'_>, A),
-    ) -> Result<(), Box<Error>> {
+        read: impl FnOnce(RawReply<'_>, A) -> T,
+    ) -> Result<T, Box<Error>> {
         assert!(!self.is_broken, "a sandbox that failed is never used again");
         let call = request.call;
         let mut bytes = vec![TAG_VALUE];
@@ -166,8 +166,7 @@ impl Sandbox {
         };
         self.is_broken = result.is_err();
         result?;
-        read(RawReply::Encoded(&bytes), arguments);
-        Ok(())
+        Ok(read(RawReply::Encoded(&bytes), arguments))
     }
 }
 

@@ -2,12 +2,10 @@
 
 use crate::call::reply::ReplyMetadata;
 use crate::call::{Call, Outcome};
-use crate::codec::type_check::Declared;
 use crate::error::Error;
 use crate::id::CallId;
 use serde::de::DeserializeOwned;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -19,13 +17,19 @@ use std::task::{Context, Poll};
 /// is one string or byte sequence is gone, because the first reader took its buffer, and reading fails with
 /// [`Error::ResultDecode`]. Other results can be read again.
 #[must_use = "dropping a pending call cancels it"]
-#[derive(Debug)]
 pub struct PendingCall<R> {
     call: Arc<Call>,
     is_over: bool,
-    /// The declared type with which the reply is compared, unless the result's type is proven to match.
-    unproven: Option<Arc<Declared>>,
-    result: PhantomData<fn() -> R>,
+    /// Decodes the encoded value; `None` if `R` decodes itself.
+    decoder: Option<Decoder<R>>,
+}
+
+type Decoder<R> = Box<dyn Fn(&[u8]) -> Result<R, Error> + Send + Sync>;
+
+impl<R> std::fmt::Debug for PendingCall<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PendingCall").field("call", &self.call).finish_non_exhaustive()
+    }
 }
 
 /// A function's result with the reply's metadata.
@@ -52,14 +56,15 @@ impl CancelHandle {
 
 impl<R> PendingCall<R> {
     pub(crate) fn new(call: Arc<Call>) -> Self {
-        Self { call, is_over: false, unproven: None, result: PhantomData }
+        Self { call, is_over: false, decoder: None }
     }
 
-    /// The same call, whose reply is compared with the declared type.
-    pub(crate) fn compared(self, unproven: Option<Arc<Declared>>) -> Self {
-        let mut call = self;
-        call.unproven = unproven;
-        call
+    /// A call whose encoded value is decoded by `decode`.
+    pub(crate) fn decoded_by(
+        call: Arc<Call>,
+        decode: impl Fn(&[u8]) -> Result<R, Error> + Send + Sync + 'static,
+    ) -> Self {
+        Self { call, is_over: false, decoder: Some(Box::new(decode)) }
     }
 
     /// The call's number, which the events about it carry.
@@ -104,14 +109,10 @@ impl<R> PendingCall<R> {
     ///
     /// Any call error except a result-decoding error, see [`Error`].
     pub async fn answer_encoded(mut self) -> Result<Answer<Vec<u8>>, Error> {
-        std::future::poll_fn(|context| self.poll_encoded(context)).await
-    }
-
-    pub(crate) fn poll_encoded(
-        &mut self,
-        context: &Context<'_>,
-    ) -> Poll<Result<Answer<Vec<u8>>, Error>> {
-        self.poll_outcome(context, |call, outcome| read_encoded(&call.call, outcome))
+        std::future::poll_fn(|context| {
+            self.poll_outcome(context, |call, outcome| read_encoded(&call.call, outcome))
+        })
+        .await
     }
 
     fn poll_outcome<T>(
@@ -178,9 +179,9 @@ impl<R: DeserializeOwned + 'static> PendingCall<R> {
     fn read(&self, outcome: &Outcome) -> Result<Answer<R>, Error> {
         let reply = outcome.as_ref().map_err(Error::clone)?;
         let function = &self.call.function;
-        let value = match &self.unproven {
+        let value = match &self.decoder {
             None => reply.body.take(function)?,
-            Some(declared) => declared.decode(function, &reply.body.take_encoded(function)?)?,
+            Some(decode) => decode(&reply.body.take_encoded(function)?)?,
         };
         Ok(Answer { value, metadata: reply.metadata })
     }

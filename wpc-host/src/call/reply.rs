@@ -46,23 +46,23 @@ impl RawReply<'_> {
         }
     }
 
-    /// Copies the reply for its caller, into the buffer `room` if it fits there. Otherwise a large `room` goes to `buffers`,
-    /// and a large buffer is taken from there.
+    /// Copies the value for its caller, into the buffer `room` if it fits there, or returns the error that the reply carries.
+    /// If the value does not fit, a large `room` goes to `buffers`, and a large buffer is taken from there.
     pub(crate) fn to_body<'c>(
         self,
         room: Vec<u8>,
         buffers: &Arc<Buffers>,
         callee: impl FnOnce() -> Callee<'c>,
-    ) -> Body {
+    ) -> Result<Body, Box<Error>> {
         match self {
             Self::Encoded(bytes @ [TAG_VALUE, ..]) => {
-                Body::Encoded(written(room, &[bytes], Some(buffers)))
+                Ok(Body::Encoded(written(room, &[bytes], Some(buffers))))
             }
-            Self::Encoded(_) => Body::Failed(self.failure(callee())),
+            Self::Encoded(_) => Err(self.failure(callee())),
             Self::Bytes(bytes) => {
                 let loan = (bytes.len() >= LARGE).then(|| Buffers::lend(buffers));
                 let bytes = written(room, &[bytes], Some(buffers));
-                Body::Bytes(Mutex::new(Some(Kept { bytes, loan })))
+                Ok(Body::Bytes(Mutex::new(Some(Kept { bytes, loan }))))
             }
         }
     }
@@ -126,12 +126,10 @@ impl RawReply<'_> {
     }
 }
 
-/// A reply that is kept for its caller.
+/// The value of a reply, kept for the caller.
 pub(crate) enum Body {
-    /// A value: the tag, then postcard.
+    /// The tag, then postcard.
     Encoded(Vec<u8>),
-    /// The error that was returned instead of a value.
-    Failed(Box<Error>),
     /// The bytes of a [`RawReply::Bytes`], until the first reader takes them. Readers do not wait for the lock: if it is
     /// held, another reader takes the bytes.
     Bytes(Mutex<Option<Kept>>),
@@ -162,7 +160,6 @@ impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Encoded(_) => "Encoded(..)",
-            Self::Failed(_) => "Failed(..)",
             Self::Bytes(_) => "Bytes(..)",
         })
     }
@@ -174,19 +171,10 @@ impl Body {
         Self::Encoded(vec![TAG_VALUE])
     }
 
-    /// The error that the reply carries, if any.
-    pub(crate) fn error(&self) -> Option<&Error> {
-        match self {
-            Self::Failed(error) => Some(error),
-            Self::Encoded(_) | Self::Bytes(_) => None,
-        }
-    }
-
-    /// The decoded value, or the error that the reply carries.
+    /// The decoded value.
     pub(crate) fn take<R: DeserializeOwned + 'static>(&self, function: &str) -> Result<R, Error> {
         match self {
             Self::Encoded(bytes) => RawReply::Encoded(bytes).value(|| value_of(function)),
-            Self::Failed(error) => Err(error.clone()),
             Self::Bytes(kept) => take_over(kept)
                 .ok_or_else(|| TAKEN.to_owned())
                 .and_then(Kept::value)
@@ -205,7 +193,6 @@ impl Body {
                     .map_err(|error| *error)?;
                 replace(into, value, None);
             }
-            Self::Failed(error) => return Err(Error::clone(error)),
             Self::Bytes(kept) => {
                 let kept = take_over(kept)
                     .ok_or_else(|| *not_decoded::<Vec<u8>>(function, TAKEN.to_owned()))?;
@@ -215,11 +202,10 @@ impl Body {
         Ok(())
     }
 
-    /// The encoded value, or the error that the reply carries.
+    /// The encoded value.
     pub(crate) fn take_encoded(&self, function: &str) -> Result<Vec<u8>, Error> {
         match self {
             Self::Encoded(bytes) => Ok(bytes.get(1..).unwrap_or_default().to_vec()),
-            Self::Failed(error) => Err(Error::clone(error)),
             Self::Bytes(kept) => {
                 let Kept { bytes, loan } = take_over(kept)
                     .ok_or_else(|| *not_decoded::<()>(function, TAKEN.to_owned()))?;

@@ -127,8 +127,9 @@ impl WorkerProcedureCall {
         arguments: impl Serialize,
         options: &CallOptions,
     ) -> Result<PendingCall<R>, Error> {
-        let function = self.registry().function(name);
-        intake::submit_by_name(&self.0.pool, function, name, &arguments, options)
+        let pool = &self.0.pool;
+        let function = intake::defined(pool, pool.registry.function(name), name)?;
+        intake::submit_by_name(pool, function, &arguments, options)
     }
 
     /// Returns a typed handle to a function. The function is looked up once, and its types are compared with those that

@@ -44,18 +44,18 @@ impl WorkerProcedureCall {
         arguments: impl Into<Cow<'a, [u8]>>,
         options: &CallOptions,
     ) -> Result<PendingCall<()>, Error> {
-        let function = self.registry().function(name);
+        let pool = &self.0.pool;
+        let function = intake::defined(pool, pool.registry.function(name), name)?;
         let encode = |_: &_| {
             Ok(match arguments.into() {
                 Cow::Owned(arguments) => arguments,
                 Cow::Borrowed(arguments) => {
-                    let mut buffer = self.0.pool.buffers.take(arguments.len());
+                    let mut buffer = pool.buffers.take(arguments.len());
                     buffer.extend_from_slice(arguments);
                     buffer
                 }
             })
         };
-        let submitted = intake::submit_encoded(&self.0.pool, function, name, encode, options)?;
-        Ok(PendingCall::new(submitted.0))
+        intake::submit_encoded(pool, function, encode, options).map(PendingCall::new)
     }
 }

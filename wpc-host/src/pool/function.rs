@@ -192,11 +192,9 @@ impl<P: Parameters, R: DeserializeOwned + wpc_abi::Schema + 'static> Function<P,
         options: &CallOptions,
     ) -> Result<PendingCall<R>, Error> {
         let pool = &self.lifecycle.pool;
-        let function = self.function();
-        if let Some(function) = &function {
-            self.check_again(function)?;
-        }
-        intake::submit(pool, function, &self.name, &arguments, options)
+        let function = intake::defined(pool, self.function(), &self.name)?;
+        self.check_again(&function)?;
+        intake::submit(pool, function, &arguments, options)
     }
 }
 

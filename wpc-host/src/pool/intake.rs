@@ -6,7 +6,7 @@ use crate::codec::payload::{Payload as _, Unencoded, check_size};
 use crate::codec::type_check::Check;
 use crate::definition::limits::Limits;
 use crate::error::Error;
-use crate::id::{CallId, Generation};
+use crate::id::CallId;
 use crate::module::signature;
 use crate::options::{CallOptions, MAX_DURATION};
 use crate::registry::{Definition, Function};
@@ -19,63 +19,72 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Accepts a call of `function`, which was looked up under `name`, or returns the reason for refusing it.
+/// Returns the function that was looked up under `name`, or the reason for refusing a call of it.
+#[inline]
+pub(crate) fn defined<F>(pool: &Pool, function: Option<F>, name: &str) -> Result<F, Error> {
+    if !pool.is_open.load(Ordering::Acquire) {
+        return Err(Error::NotRunning);
+    }
+    function.ok_or_else(|| Error::FunctionNotDefined { function: name.to_owned() })
+}
+
+/// Accepts a call, or returns the reason for refusing it.
 pub(crate) fn submit<R: DeserializeOwned>(
     pool: &Pool,
-    function: Option<Arc<Function>>,
-    name: &str,
+    function: Arc<Function>,
     arguments: &impl Serialize,
     options: &CallOptions,
 ) -> Result<PendingCall<R>, Error> {
-    let encode = |_: &Function, limits: &Limits| encode(pool, name, arguments, limits);
-    submit_with(pool, function, name, encode, options).map(|(call, _)| PendingCall::new(call))
+    let encode = |function: &Function, limits: &Limits| encode(pool, function, arguments, limits);
+    accept(pool, function, encode, options).map(PendingCall::new)
 }
 
 /// Like [`submit`], for a call by name: its types are compared with those that the function declares, until they are
 /// proven.
-pub(crate) fn submit_by_name<A: Serialize, R: DeserializeOwned>(
+pub(crate) fn submit_by_name<A: Serialize, R: DeserializeOwned + 'static>(
     pool: &Pool,
-    function: Option<Arc<Function>>,
-    name: &str,
+    function: Arc<Function>,
     arguments: &A,
     options: &CallOptions,
 ) -> Result<PendingCall<R>, Error> {
-    if function.as_ref().is_none_or(|function| function.types.covers::<A, R>(arguments)) {
-        submit(pool, function, name, arguments, options)
+    if function.types.covers::<A, R>(arguments) {
+        submit(pool, function, arguments, options)
     } else {
-        submit_compared(pool, function, name, arguments, options)
+        submit_compared(pool, function, arguments, options)
     }
 }
 
 #[cold]
-fn submit_compared<A: Serialize, R: DeserializeOwned>(
+fn submit_compared<A: Serialize, R: DeserializeOwned + 'static>(
     pool: &Pool,
-    function: Option<Arc<Function>>,
-    name: &str,
+    function: Arc<Function>,
     arguments: &A,
     options: &CallOptions,
 ) -> Result<PendingCall<R>, Error> {
     let mut unproven = None;
     let encode = |function: &Function, limits: &Limits| {
-        let check = compare::<A, R>(function, name)?;
+        let check = compare::<A, R>(function)?;
         unproven = check.unproven_result();
-        check.arguments(arguments, |arguments| encode(pool, name, arguments, limits))
+        check.arguments(arguments, |arguments| encode(pool, function, arguments, limits))
     };
-    let (call, _) = submit_with(pool, function, name, encode, options)?;
-    Ok(PendingCall::new(call).compared(unproven))
+    let call = accept(pool, Arc::clone(&function), encode, options)?;
+    Ok(match unproven {
+        None => PendingCall::new(call),
+        Some(declared) => {
+            PendingCall::decoded_by(call, move |value| declared.decode(&function.name, value))
+        }
+    })
 }
 
 /// Compares a call's types with those that the function declares.
-pub(crate) fn compare<'a, A, R: DeserializeOwned>(
-    function: &'a Function,
-    name: &'a str,
-) -> Result<Check<'a>, Error> {
-    function.types.begin::<A, R>(name, signature::known(function.export()).as_deref())
+pub(crate) fn compare<A, R: DeserializeOwned>(function: &Function) -> Result<Check<'_>, Error> {
+    let declared = signature::known(function.export());
+    function.types.begin::<A, R>(&function.name, declared.as_deref())
 }
 
 fn encode(
     pool: &Pool,
-    name: &str,
+    function: &Function,
     arguments: &impl Serialize,
     limits: &Limits,
 ) -> Result<Vec<u8>, Error> {
@@ -84,70 +93,58 @@ fn encode(
         .in_buffers(&pool.buffers)
         .bytes()
         .map(drop);
-    encoded.map(|()| buffer).map_err(|refused| refused.error(name))
+    encoded.map(|()| buffer).map_err(|refused| refused.error(&function.name))
 }
 
-/// Like [`submit`], for arguments that `encode` produces for the function that was found.
+/// Like [`submit`], for arguments that `encode` produces. Returns the accepted call.
 pub(crate) fn submit_encoded(
     pool: &Pool,
-    function: Option<Arc<Function>>,
-    name: &str,
+    function: Arc<Function>,
     encode: impl FnOnce(&Function) -> Result<Vec<u8>, Error>,
     options: &CallOptions,
-) -> Result<(Arc<Call>, Arc<Function>), Error> {
+) -> Result<Arc<Call>, Error> {
     let encode = |function: &Function, limits: &Limits| {
         let arguments = encode(function)?;
-        check_size(arguments.len(), limits.arguments).map_err(|refused| refused.error(name))?;
+        check_size(arguments.len(), limits.arguments)
+            .map_err(|refused| refused.error(&function.name))?;
         Ok(arguments)
     };
-    submit_with(pool, function, name, encode, options)
+    accept(pool, function, encode, options)
 }
 
-fn submit_with(
+fn accept(
     pool: &Pool,
-    function: Option<Arc<Function>>,
-    name: &str,
+    function: Arc<Function>,
     encode: impl FnOnce(&Function, &Limits) -> Result<Vec<u8>, Error>,
     options: &CallOptions,
-) -> Result<(Arc<Call>, Arc<Function>), Error> {
-    if !pool.is_open.load(Ordering::Acquire) {
-        return Err(Error::NotRunning);
-    }
-    let function =
-        function.ok_or_else(|| Error::FunctionNotDefined { function: name.to_owned() })?;
-    let (definition, time_limit) = prepare(pool, &function, options)?;
+) -> Result<Arc<Call>, Error> {
+    let definition = check(pool, &function, options)?;
     let arguments = encode(&function, &definition.limits)?;
-    let mut call = new_call(pool, &function, definition.generation, time_limit);
+    let mut call = new_call(pool, &function, definition, time_limit(pool, definition, options));
     call.context.clone_from(&options.context);
-    let mut job = Job::new(Arc::new(call), Arc::clone(&function), arguments);
+    let (call, definition) = (Arc::new(call), Arc::clone(definition));
+    let mut job = Job::new(Arc::clone(&call), function, definition, arguments);
     job.fuel = options.fuel;
     job.affinity = options.affinity;
     job.wait_for_room = options.wait_for_room;
-    let call = Arc::clone(&job.call);
     pool.accept(job)?;
-    Ok((call, function))
+    Ok(call)
 }
 
-/// Returns the definition that a call runs and its time limit, if the call can be served.
+/// The time limit of a call.
 #[inline]
-pub(crate) fn prepare<'a>(
-    pool: &Pool,
-    function: &'a Function,
-    options: &CallOptions,
-) -> Result<(&'a Arc<Definition>, Duration), Error> {
-    let definition = check(pool, function, options)?;
-    let limit = options.timeout.or(definition.limits.timeout);
-    Ok((definition, limit.unwrap_or(pool.options.call_timeout)))
+pub(crate) fn time_limit(pool: &Pool, definition: &Definition, options: &CallOptions) -> Duration {
+    options.timeout.or(definition.limits.timeout).unwrap_or(pool.options.call_timeout)
 }
 
 fn new_call(
     pool: &Pool,
     function: &Function,
-    generation: Generation,
+    definition: &Definition,
     time_limit: Duration,
 ) -> Call {
-    let id = CallId(pool.call_ids.next());
-    Call::new(id, Arc::clone(&function.name), generation, time::now(), time_limit)
+    let (id, name) = (CallId(pool.call_ids.next()), Arc::clone(&function.name));
+    Call::new(id, name, definition.generation, time::now(), time_limit)
 }
 
 /// Makes every worker create a sandbox of `function`. Each returned call is answered when the sandbox of its worker is
@@ -156,18 +153,19 @@ pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<Vec<PendingC
     if !pool.is_open.load(Ordering::Acquire) {
         return Err(Error::NotRunning);
     }
-    let definition = check(pool, function, &CallOptions::new())?;
-    let time_limit = definition.limits.timeout.unwrap_or(pool.options.call_timeout);
+    let options = CallOptions::new();
+    let definition = check(pool, function, &options)?;
+    let time_limit = time_limit(pool, definition, &options);
     let workers = pool.workers.load_full();
     let calls: Vec<_> = workers
         .iter()
         .filter_map(|worker| {
-            let call = new_call(pool, function, definition.generation, time_limit);
-            let mut job = Job::new(Arc::new(call), Arc::clone(function), Vec::new());
+            let call = Arc::new(new_call(pool, function, definition, time_limit));
+            let (function, definition) = (Arc::clone(function), Arc::clone(definition));
+            let mut job = Job::new(Arc::clone(&call), function, definition, Vec::new());
             // This worker's sandbox is needed, so no other worker may take the job.
             job.affinity = Some(worker.id.0);
             job.is_warm_up = true;
-            let call = Arc::clone(&job.call);
             // A worker that has closed in the meantime is skipped.
             (worker.reserve(usize::MAX) && worker.push(job).is_ok()).then(|| PendingCall::new(call))
         })
@@ -178,9 +176,9 @@ pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<Vec<PendingC
     Ok(calls)
 }
 
-/// Refuses a call that cannot be served, before it is encoded or queued.
+/// Returns the definition that a call runs, or the reason for refusing the call before it is encoded or queued.
 #[inline]
-fn check<'a>(
+pub(crate) fn check<'a>(
     pool: &Pool,
     function: &'a Function,
     options: &CallOptions,

@@ -1,13 +1,11 @@
 //! Calls, constants and host functions with JSON, by the types that a module declares.
 
 use super::WorkerProcedureCall;
-use crate::call::Call;
-use crate::call::pending::{Answer, CancelHandle, PendingCall};
+use crate::call::pending::PendingCall;
 use crate::call::reply::encode_reply;
 use crate::codec::json;
 use crate::error::Error;
 use crate::host_function::{HostContext, HostFunction};
-use crate::id::CallId;
 use crate::information::DeclaredType;
 use crate::module::signature;
 use crate::options::CallOptions;
@@ -17,9 +15,7 @@ use crate::registry::types::ConstantType;
 use crate::registry::{Change, Function};
 use postcard_schema::schema::owned::{OwnedDataModelType, OwnedNamedType};
 use serde_json::Value;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use wpc_abi::compare::unknown;
 use wpc_abi::reply::{TAG_BAD_ARGUMENTS, TAG_ERROR, TAG_VALUE};
 use wpc_abi::{GuestError, text};
@@ -73,8 +69,7 @@ impl WorkerProcedureCall {
     /// # Ok(()) }
     /// ```
     pub fn call_json(&self, name: &str, arguments: &[Value]) -> Result<Value, Error> {
-        let call = self.submit_json(name, arguments, &CallOptions::new())?;
-        call.wait().map(|answer| answer.value)
+        self.submit_json(name, arguments, &CallOptions::new())?.wait()
     }
 
     /// Like [`define_worker_constant`](Self::define_worker_constant), with a JSON value and the type that guests read it
@@ -201,16 +196,12 @@ impl WorkerProcedureCall {
         name: &str,
         arguments: &[Value],
         options: &CallOptions,
-    ) -> Result<PendingJson, Error> {
-        let function = self.registry().function(name);
-        let (call, function) = intake::submit_encoded(
-            &self.0.pool,
-            function,
-            name,
-            |function| encode(function, arguments),
-            options,
-        )?;
-        Ok(PendingJson::new(call, function))
+    ) -> Result<PendingCall<Value>, Error> {
+        let pool = &self.0.pool;
+        let function = intake::defined(pool, pool.registry.function(name), name)?;
+        let encode = |function: &Function| encode(function, arguments);
+        let call = intake::submit_encoded(pool, Arc::clone(&function), encode, options)?;
+        Ok(PendingCall::decoded_by(call, move |value| decode(&function, value)))
     }
 }
 
@@ -222,70 +213,13 @@ fn encode(function: &Function, arguments: &[Value]) -> Result<Vec<u8>, Error> {
         .map_err(|reason| Error::BadArguments { function: name(), reason })
 }
 
-/// A pending call whose answer is JSON. It is a future, and [`wait`](Self::wait) blocks for the answer. Dropping it cancels
-/// the call. Requires the feature `json`.
-#[must_use = "dropping a pending call cancels it"]
-#[derive(Debug)]
-pub struct PendingJson {
-    call: PendingCall<()>,
-    function: Arc<Function>,
-}
-
-impl PendingJson {
-    fn new(call: Arc<Call>, function: Arc<Function>) -> Self {
-        Self { call: PendingCall::new(call), function }
-    }
-
-    /// The call's id, as in the events about it.
-    #[must_use]
-    pub fn id(&self) -> CallId {
-        self.call.id()
-    }
-
-    /// Returns a handle that cancels the call, also while another thread waits for it.
-    #[must_use]
-    pub fn cancel_handle(&self) -> CancelHandle {
-        self.call.cancel_handle()
-    }
-
-    /// Blocks until the call is answered, see [`PendingCall::wait`].
-    ///
-    /// # Errors
-    ///
-    /// Any reason to fail a call, see [`Error`].
-    pub fn wait(self) -> Result<Answer<Value>, Error> {
-        decode(&self.function, self.call.wait_encoded()?)
-    }
-
-    /// Returns the answer with the metadata of the call, as a future.
-    ///
-    /// # Errors
-    ///
-    /// Any reason to fail a call, see [`Error`].
-    pub async fn answer(self) -> Result<Answer<Value>, Error> {
-        decode(&self.function, self.call.answer_encoded().await?)
-    }
-}
-
-impl Future for PendingJson {
-    type Output = Result<Value, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { call, function } = &mut *self;
-        let answer = call.poll_encoded(context);
-        answer.map(|answer| decode(function, answer?).map(|answer| answer.value))
-    }
-}
-
-fn decode(function: &Function, answer: Answer<Vec<u8>>) -> Result<Answer<Value>, Error> {
+fn decode(function: &Function, value: &[u8]) -> Result<Value, Error> {
     let signature = signature::known(function.export());
     let ty = signature.as_ref().and_then(|signature| signature.result.as_ref());
     let declared = ty.ok_or_else(|| "the module does not declare its type".to_owned());
-    let value = declared.and_then(|ty| json::decode(ty, &answer.value));
-    let value = value.map_err(|reason| Error::ResultDecode {
+    declared.and_then(|ty| json::decode(ty, value)).map_err(|reason| Error::ResultDecode {
         function: function.name.to_string(),
         wanted: "JSON",
         reason,
-    })?;
-    Ok(Answer { value, metadata: answer.metadata })
+    })
 }

@@ -3,7 +3,7 @@
 use super::WorkerProcedureCall;
 use crate::call::Call;
 use crate::call::pending::Answer;
-use crate::call::reply::{RawReply, ReplyMetadata, value_of};
+use crate::call::reply::RawReply;
 use crate::codec::arguments::{Arguments, Parameters};
 use crate::codec::payload::Unencoded;
 use crate::error::Error;
@@ -12,15 +12,15 @@ use crate::options::CallOptions;
 use crate::pool::function::Function;
 use crate::pool::intake;
 use crate::pool::lifecycle::Lifecycle;
-use crate::registry;
+use crate::registry::{self, Definition};
 use crate::supervisor::workers::Pool;
-use crate::sync::atomic::Ordering;
 use crate::worker::Local;
 use crate::worker::job::Job;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 use wpc_abi::Schema;
 
 /// A worker without a thread: functions run on the thread that calls them, in sandboxes of this worker.
@@ -62,7 +62,7 @@ struct State {
     pool: Arc<Pool>,
     local: Local,
     /// The job of the last call, which the next call reuses.
-    job: Option<Job>,
+    job: Job,
     /// The buffer for arguments that do not fit the guest's.
     spare: Vec<u8>,
     /// The ids of the next calls.
@@ -70,10 +70,47 @@ struct State {
 }
 
 impl State {
-    /// The metadata of the last call.
-    fn metadata(&self) -> Option<ReplyMetadata> {
-        self.job.as_ref().map(|job| self.local.metadata(job))
+    fn new(
+        pool: &Arc<Pool>,
+        function: &Arc<registry::Function>,
+        definition: &Arc<Definition>,
+        time_limit: Duration,
+    ) -> Self {
+        let mut ids = 0..0;
+        let call = new_call(next_id(pool, &mut ids), function, definition, time_limit);
+        let mut job = Job::new(call, Arc::clone(function), Arc::clone(definition), Vec::new());
+        // The answer is returned to the caller directly, so dropping the job must not answer the call.
+        job.is_disowned = true;
+        Self { pool: Arc::clone(pool), local: pool.local(), job, spare: Vec::new(), ids }
     }
+
+    /// Makes the job that of the next call.
+    #[inline]
+    fn renew(
+        &mut self,
+        function: &Arc<registry::Function>,
+        definition: &Arc<Definition>,
+        time_limit: Duration,
+    ) {
+        let (id, job) = (next_id(&self.pool, &mut self.ids), &mut self.job);
+        match Arc::get_mut(&mut job.call) {
+            Some(last) => last.renew(id, &function.name, definition.generation, time_limit),
+            // Another owner, such as an async host function, still uses the state of the last call.
+            None => job.call = new_call(id, function, definition, time_limit),
+        }
+        if !Arc::ptr_eq(&job.function, function) {
+            (job.function, job.definition) = (Arc::clone(function), Arc::clone(definition));
+        }
+    }
+}
+
+#[inline]
+fn next_id(pool: &Pool, ids: &mut Range<u64>) -> CallId {
+    CallId(ids.next().unwrap_or_else(|| {
+        *ids = pool.call_ids.next_many(IDS);
+        // The range is not empty, so the default is never used.
+        ids.next().unwrap_or_default()
+    }))
 }
 
 /// How many call ids are reserved at once, so that a call rarely touches the counter that all threads share.
@@ -138,24 +175,17 @@ impl LocalWorker {
     ) -> Result<Answer<R>, Error> {
         let Self { lifecycle, state, .. } = self;
         let pool = &lifecycle.pool;
-        let function = pool.registry.function(name);
-        let value = match &function {
-            Some(function) if !function.types.covers::<_, R>(&arguments) => {
-                run_compared(pool, state, function, name, &arguments, options)
-            }
-            found => {
-                let callee = || found.as_ref().map_or(value_of(name), |found| found.callee());
-                let read = |reply: RawReply<'_>| reply.value(callee);
-                run(pool, state, function.as_ref(), name, &arguments, options, read)
-            }
+        let function = intake::defined(pool, pool.registry.function(name), name)?;
+        let answer = if function.types.covers::<_, R>(&arguments) {
+            let read = |reply: RawReply<'_>| reply.value(|| function.callee());
+            run(pool, state, &function, &arguments, options, read)
+        } else {
+            run_compared(pool, state, &function, &arguments, options)
         };
-        let Some(value) = value.map_err(|error| *error)? else {
-            return intake::submit_by_name(pool, function, name, &arguments, options)?
-                .wait_answer();
-        };
-        match state.as_ref().and_then(|state| state.metadata()) {
-            Some(metadata) => Ok(Answer { value, metadata }),
-            None => unreachable!("a call that was answered here has its metadata"),
+        match answer {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => intake::submit_by_name(pool, function, &arguments, options)?.wait_answer(),
+            Err(error) => Err(*error),
         }
     }
 
@@ -180,15 +210,13 @@ impl LocalWorker {
         let Some(found) = self.last.as_ref().map(|last| &last.function) else {
             return self.call(function.name(), arguments);
         };
-        function.check_again(found)?;
         let (pool, options) = (&self.lifecycle.pool, CallOptions::new());
-        let (name, read) = (function.name(), |reply: RawReply<'_>| reply.value(|| found.callee()));
-        match run(pool, &mut self.state, Some(found), name, &arguments, &options, read) {
-            Ok(Some(value)) => Ok(value),
-            Ok(None) => {
-                let found = Some(Arc::clone(found));
-                intake::submit(pool, found, name, &arguments, &options)?.wait()
-            }
+        let found = intake::defined(pool, Some(found), function.name())?;
+        function.check_again(found)?;
+        let read = |reply: RawReply<'_>| reply.value(|| found.callee());
+        match run(pool, &mut self.state, found, &arguments, &options, read) {
+            Ok(Some(answer)) => Ok(answer.value),
+            Ok(None) => intake::submit(pool, Arc::clone(found), &arguments, &options)?.wait(),
             Err(error) => Err(*error),
         }
     }
@@ -231,108 +259,59 @@ fn run_compared<A: Serialize, R: DeserializeOwned + 'static>(
     pool: &Arc<Pool>,
     kept: &mut Option<Box<State>>,
     function: &Arc<registry::Function>,
-    name: &str,
     arguments: &A,
     options: &CallOptions,
-) -> Result<Option<R>, Box<Error>> {
-    let check = intake::compare::<A, R>(function, name)?;
+) -> Result<Option<Answer<R>>, Box<Error>> {
+    let check = intake::compare::<A, R>(function)?;
     let unproven = check.unproven_result();
     let read = |reply: RawReply<'_>| match &unproven {
         None => reply.value(|| function.callee()),
         Some(declared) => reply.compared(function.callee(), declared),
     };
-    check.arguments(arguments, |arguments| {
-        run(pool, kept, Some(function), name, arguments, options, read)
-    })
+    check.arguments(arguments, |arguments| run(pool, kept, function, arguments, options, read))
 }
 
-/// Runs a call on this thread and returns its value, or `None` if this worker does not admit the function at the moment.
+/// Runs a call on this thread and returns its answer, or `None` if this worker does not admit the function at the moment.
 #[inline]
 fn run<R>(
     pool: &Arc<Pool>,
     kept: &mut Option<Box<State>>,
-    function: Option<&Arc<registry::Function>>,
-    name: &str,
+    function: &Arc<registry::Function>,
     arguments: &impl Serialize,
     options: &CallOptions,
     read: impl FnOnce(RawReply<'_>) -> Result<R, Box<Error>>,
-) -> Result<Option<R>, Box<Error>> {
-    if !pool.is_open.load(Ordering::Acquire) {
-        return Err(Error::NotRunning.into());
-    }
-    let function =
-        function.ok_or_else(|| Error::FunctionNotDefined { function: name.to_owned() })?;
-    check_stack(pool, name)?;
-    let mut state = kept.take();
-    if state.as_ref().is_some_and(|state| state.local.worker().is_interrupted()) {
-        // A stop timed out and interrupted this worker. The pool was started again since, so a new worker is needed.
-        state = None;
-    }
-    let mut state = state.unwrap_or_else(|| {
-        let (local, pool) = (pool.local(), Arc::clone(pool));
-        Box::new(State { pool, local, job: None, spare: Vec::new(), ids: 0..0 })
-    });
-    let State { local, job, spare, ids, .. } = &mut *state;
-    let mut value = None;
-    let ran = prepare(pool, (job, ids), function, options).map(|(job, limit)| {
-        local.run(
-            job,
-            Unencoded::new(arguments, spare, limit),
-            &pool.is_open,
-            &mut value,
-            read,
-            |value| value.as_ref().err().map(|error| Error::clone(error)),
-        )
-    });
-    *kept = Some(state);
-    match (ran?, value) {
-        (Some(Ok(())), Some(value)) => value.map(Some),
-        (Some(Ok(())), None) => unreachable!("an answered call's reply was read"),
-        (Some(Err(error)), _) => Err(error),
-        (None, _) => Ok(None),
-    }
-}
-
-/// Prepares the job of a call, reusing the last one. Returns it with the maximum size of its arguments in bytes.
-#[inline]
-fn prepare<'a>(
-    pool: &Pool,
-    (job, ids): (&'a mut Option<Job>, &mut Range<u64>),
-    function: &Arc<registry::Function>,
-    options: &CallOptions,
-) -> Result<(&'a mut Job, usize), Error> {
-    let (definition, time_limit) = intake::prepare(pool, function, options)?;
-    let id = CallId(ids.next().unwrap_or_else(|| {
-        *ids = pool.call_ids.next_many(IDS);
-        // The range is not empty, so the default is never used.
-        ids.next().unwrap_or_default()
-    }));
-    let (name, generation) = (&function.name, definition.generation);
-    let call = || Arc::new(Call::unhurried(id, Arc::clone(name), generation, time_limit));
-    let job = match job {
-        Some(job) => {
-            match Arc::get_mut(&mut job.call) {
-                Some(last) => last.renew(id, name, generation, time_limit),
-                // Another owner, such as an async host function, still uses the state of the last call.
-                None => job.call = call(),
-            }
-            if !Arc::ptr_eq(&job.function, function) {
-                job.function = Arc::clone(function);
-            }
-            job
+) -> Result<Option<Answer<R>>, Box<Error>> {
+    check_stack(pool, &function.name)?;
+    let definition = intake::check(pool, function, options)?;
+    let time_limit = intake::time_limit(pool, definition, options);
+    // A worker that was interrupted, because a stop timed out, is not used again after the next start.
+    let mut state = match kept.take().filter(|state| !state.local.worker().is_interrupted()) {
+        Some(mut state) => {
+            state.renew(function, definition, time_limit);
+            state
         }
-        None => {
-            let new = job.insert(Job::new(call(), Arc::clone(function), Vec::new()));
-            // The answer is returned to the caller directly, so dropping the job must not answer the call.
-            new.is_disowned = true;
-            new
-        }
+        None => Box::new(State::new(pool, function, definition, time_limit)),
     };
+    let State { local, job, spare, .. } = &mut *state;
     if options.context.is_some() || job.call.context.is_some() {
         set_context(job, options);
     }
     (job.fuel, job.is_trial) = (options.fuel, false);
-    Ok((job, definition.limits.arguments))
+    let arguments = Unencoded::new(arguments, spare, definition.limits.arguments);
+    let value = local.run(job, arguments, &pool.is_open, read);
+    let metadata = local.metadata(job);
+    *kept = Some(state);
+    Ok(value?.map(|value| Answer { value, metadata }))
+}
+
+fn new_call(
+    id: CallId,
+    function: &registry::Function,
+    definition: &Definition,
+    time_limit: Duration,
+) -> Arc<Call> {
+    let name = Arc::clone(&function.name);
+    Arc::new(Call::unhurried(id, name, definition.generation, time_limit))
 }
 
 #[cold]

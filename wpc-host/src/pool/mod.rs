@@ -18,8 +18,6 @@ mod workers;
 
 pub use asynchronous::Operation;
 pub use definitions::changes::{Applied, Changes};
-#[cfg(feature = "json")]
-pub use json::PendingJson;
 pub use local::LocalWorker;
 
 use crate::error::Error;

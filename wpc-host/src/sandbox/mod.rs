@@ -126,16 +126,16 @@ impl Sandbox {
                 .is_some_and(|most| self.store.data().meter.memory.used > most)
     }
 
-    /// Carries one call across the sandbox boundary. `read` receives the reply, which has a kind, in guest memory, and the
+    /// Carries one call across the sandbox boundary, and returns what `read` returns. `read` receives the reply, which has a kind, in guest memory, and the
     /// arguments, whose buffer it may reuse. After an error the sandbox may be in any state and must be dropped, unless
     /// [`keeps_sandbox`] returns true.
     #[inline(always)]
-    pub(crate) fn call<A: Payload>(
+    pub(crate) fn call<A: Payload, T>(
         &mut self,
         request: &Request<'_>,
         arguments: A,
-        read: impl FnOnce(RawReply<'_>, A),
-    ) -> Result<(), Box<Error>> {
+        read: impl FnOnce(RawReply<'_>, A) -> T,
+    ) -> Result<T, Box<Error>> {
         let at = self.blueprint.instances() - 1;
         let result = self.within(request, |sandbox| {
             if sandbox.entries.get(request.export_at).is_none_or(Option::is_none) {

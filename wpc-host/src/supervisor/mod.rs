@@ -183,8 +183,7 @@ impl Thread {
         }
         let mut refused = HashSet::new();
         self.pool.waiting.serve(|job| {
-            let generation =
-                job.function.definition.as_ref().ok().map(|definition| definition.generation);
+            let generation = job.definition.generation;
             if job.affinity.is_none()
                 && refused.contains(&generation)
                 && job.call.interrupted(now).is_none()

@@ -2,8 +2,7 @@
 
 use crate::call::Call;
 use crate::error::Error;
-use crate::registry::Function;
-use crate::registry::circuit_breaker::CircuitBreaker;
+use crate::registry::{Definition, Function};
 use std::sync::Arc;
 
 /// A call on its way to a worker. Dropping it unanswered answers it.
@@ -11,6 +10,8 @@ use std::sync::Arc;
 pub(crate) struct Job {
     pub(crate) call: Arc<Call>,
     pub(crate) function: Arc<Function>,
+    /// The definition of `function`, with which the call was accepted.
+    pub(crate) definition: Arc<Definition>,
     pub(crate) arguments: Vec<u8>,
     pub(crate) fuel: Option<u64>,
     pub(crate) affinity: Option<u64>,
@@ -25,10 +26,16 @@ pub(crate) struct Job {
 
 impl Job {
     /// A job with default options.
-    pub(crate) fn new(call: Arc<Call>, function: Arc<Function>, arguments: Vec<u8>) -> Self {
+    pub(crate) fn new(
+        call: Arc<Call>,
+        function: Arc<Function>,
+        definition: Arc<Definition>,
+        arguments: Vec<u8>,
+    ) -> Self {
         Self {
             call,
             function,
+            definition,
             arguments,
             fuel: None,
             affinity: None,
@@ -37,13 +44,6 @@ impl Job {
             is_trial: false,
             is_disowned: false,
         }
-    }
-
-    /// The circuit breaker of the definition that the call was accepted with. Calls of a function without a definition are
-    /// refused.
-    #[inline]
-    pub(crate) fn circuit_breaker(&self) -> Option<&CircuitBreaker> {
-        self.function.definition.as_ref().ok().map(|definition| &definition.circuit_breaker)
     }
 }
 

@@ -47,6 +47,7 @@ impl Local {
     }
 
     /// The metadata of the last answered call, which was the job's.
+    #[inline]
     pub(crate) fn metadata(&self, job: &Job) -> ReplyMetadata {
         metadata(job, &self.worker)
     }
@@ -55,35 +56,33 @@ impl Local {
         &self.worker
     }
 
-    /// Runs the job's call, or returns `None` if this worker does not admit its definition at the moment. Stores in
-    /// `value` what `read` returns for the reply.
+    /// Runs the job's call and returns what `read` returns for the reply, or `None` if this worker does not admit its
+    /// definition at the moment.
     #[inline(always)]
     pub(crate) fn run<T>(
         &mut self,
         job: &mut Job,
         arguments: impl Payload,
         is_open: &AtomicBool,
-        value: &mut Option<T>,
-        read: impl FnOnce(RawReply<'_>) -> T,
-        error: impl FnOnce(&T) -> Option<Error>,
-    ) -> Option<Result<(), Box<Error>>> {
+        read: impl FnOnce(RawReply<'_>) -> Result<T, Box<Error>>,
+    ) -> Result<Option<T>, Box<Error>> {
         let Self { worker, thread } = self;
         worker.is_busy.store(true, Ordering::SeqCst);
         let guard = IdleGuard(worker);
         worker.ticker.ring_after_flag();
         if !is_open.load(Ordering::SeqCst) {
-            return Some(Err(Error::NotRunning.into()));
+            return Err(Error::NotRunning.into());
         }
         if thread.has_stale || worker.queue.take_nudge() {
             thread.drop_unneeded();
         }
         if !thread.admits(job) {
-            return None;
+            return Ok(None);
         }
-        let result = thread.execute(job, arguments, value, |reply, _| read(reply), error);
+        let result = thread.execute(job, arguments, |reply, _| read(reply));
         drop(guard);
         thread.report(job);
         thread.recycle();
-        Some(result)
+        result.map(Some)
     }
 }

@@ -1,7 +1,6 @@
 //! The overflow queue: accepted calls that no worker can take at the moment, because all workers are full or the function
 //! backs off on all of them. The supervisor serves it in order of arrival.
 
-use crate::registry::circuit_breaker::CircuitBreaker;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::worker::job::Job;
@@ -115,7 +114,7 @@ impl OverflowQueue {
     }
 
     fn push(&self, jobs: &mut Jobs, job: Job) {
-        if let Some(failure) = job.circuit_breaker().and_then(CircuitBreaker::last_failure) {
+        if let Some(failure) = job.definition.circuit_breaker.last_failure() {
             job.call.note_wait(&failure);
         }
         self.count.fetch_add(1, Ordering::SeqCst);

@@ -115,7 +115,8 @@ impl Pool {
         options: &CallOptions,
     ) -> Result<PendingCall<R>, Error> {
         let pool = &self.0.pool;
-        intake::submit(pool, pool.registry.function(name), name, &(), options)
+        let function = intake::defined(pool, pool.registry.function(name), name)?;
+        intake::submit(pool, function, &(), options)
     }
 
     fn call(&self, name: &str) -> Result<(), Error> {

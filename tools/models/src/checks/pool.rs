@@ -69,16 +69,15 @@ pub fn stop_during_a_local_call() {
         Box::new(move || {
             let pool = &caller.0.pool;
             let function = pool.registry.function("loops").expect("the definition is valid");
-            let generation =
-                function.definition.as_ref().expect("the function is linked").generation;
+            let definition = function.definition.as_ref().expect("the function is linked");
             let (name, limit) = (Arc::clone(&function.name), Duration::from_secs(3600));
-            let call = Arc::new(Call::unhurried(CallId(1), name, generation, limit));
-            let mut job = Job::new(call, function, Vec::new());
+            let call = Arc::new(Call::unhurried(CallId(1), name, definition.generation, limit));
+            let definition = Arc::clone(definition);
+            let mut job = Job::new(call, function, definition, Vec::new());
             job.is_disowned = true;
-            let (mut local, mut value) = (pool.local(), None);
-            let ran = local.run(&mut job, [], &pool.is_open, &mut value, |_| (), |()| None);
-            let error =
-                ran.expect("the sandbox is instantiated").expect_err("`loops` does not return");
+            let mut local = pool.local();
+            let ran = local.run(&mut job, [], &pool.is_open, |_| Ok(()));
+            let error = ran.expect_err("`loops` does not return");
             assert!(matches!(*error, Error::NotRunning | Error::Stopped { .. }), "{error}");
             pool.forget_local(local.worker());
         }),

@@ -66,17 +66,13 @@ impl Pool {
         loop {
             let workers = self.workers.load();
             // Most definitions have a closed circuit breaker, and need no look at the clock.
-            let degraded =
-                job.circuit_breaker().filter(|circuit_breaker| !circuit_breaker.is_whole());
-            let degraded = degraded.map(|circuit_breaker| (circuit_breaker, time::now()));
-            let admits = |worker: &Worker| match &degraded {
-                None => true,
-                Some((circuit_breaker, now)) => {
-                    matches!(
-                        circuit_breaker.admission(worker.id, *now),
-                        Admission::Yes | Admission::Trial
-                    )
-                }
+            let circuit_breaker = &job.definition.circuit_breaker;
+            let degraded_at = (!circuit_breaker.is_whole()).then(time::now);
+            let admits = |worker: &Worker| {
+                degraded_at.is_none_or(|now| {
+                    let admission = circuit_breaker.admission(worker.id, now);
+                    matches!(admission, Admission::Yes | Admission::Trial)
+                })
             };
             let limit = self.options.max_pending_calls_per_worker;
             let some_are_full = Cell::new(false);
@@ -148,10 +144,8 @@ impl Pool {
     fn refusal_without_worker(&self, workers: &[Arc<Worker>], job: &Job) -> Refusal {
         let now = time::now();
         let up = workers.iter().filter(|worker| worker.takes_calls());
-        let mut admissions = up.map(|worker| {
-            job.circuit_breaker()
-                .map_or(Admission::Yes, |circuit_breaker| circuit_breaker.admission(worker.id, now))
-        });
+        let mut admissions =
+            up.map(|worker| job.definition.circuit_breaker.admission(worker.id, now));
         // A worker that takes no calls is starting, or has exited and the supervisor has not noticed yet.
         let is_changing = workers.iter().any(|worker| !worker.takes_calls());
         let returns =
@@ -168,8 +162,7 @@ impl Pool {
 
     fn no_eligible_worker(&self, job: &Job, refusal: Refusal) -> Error {
         let function = job.function.name.to_string();
-        let held =
-            job.circuit_breaker().and_then(|circuit_breaker| circuit_breaker.held(time::now()));
+        let held = job.definition.circuit_breaker.held(time::now());
         match (refusal, held) {
             (Refusal::Held, Some((since, last))) => {
                 Error::Held { function, held_for: since.elapsed(), reason: last.to_string() }

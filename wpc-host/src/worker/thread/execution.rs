@@ -17,25 +17,17 @@ use crate::worker::capacity::LiveSandbox;
 use crate::worker::job::Job;
 use std::sync::Arc;
 
-/// The definition that a job's call was accepted with.
-#[inline(always)]
-fn definition(job: &Job) -> Result<&Arc<Definition>, Box<Error>> {
-    job.function.definition.as_ref().map_err(|alias| {
-        let (function, alias) = (job.function.name.to_string(), alias.to_string());
-        Error::DependencyNotDefined { function, alias }.into()
-    })
-}
-
-fn request<'a>(job: &'a Job, definition: &Definition) -> Request<'a> {
+fn request(job: &Job) -> Request<'_> {
     Request {
         call: &job.call,
         export: job.function.export(),
         export_at: job.function.export,
-        fuel: definition.limits.fuel.map(|fuel| job.fuel.unwrap_or(fuel)),
+        fuel: job.definition.limits.fuel.map(|fuel| job.fuel.unwrap_or(fuel)),
     }
 }
 
 /// The metadata of a call that this worker answered.
+#[inline]
 pub(in crate::worker) fn metadata(job: &Job, worker: &Worker) -> ReplyMetadata {
     ReplyMetadata {
         function_hash_sha1: job.function.module.hash,
@@ -47,42 +39,32 @@ pub(in crate::worker) fn metadata(job: &Job, worker: &Worker) -> ReplyMetadata {
 impl Thread {
     /// Runs the job's call, and returns its reply as the caller will receive it.
     pub(super) fn answer(&mut self, job: &mut Job, buffers: &Arc<Buffers>) -> Outcome {
-        let mut body = None;
         let arguments = std::mem::take(&mut job.arguments);
-        let error = |body: &Body| body.error().cloned();
         let read =
             |reply: RawReply<'_>, buffer| reply.to_body(buffer, buffers, || job.function.callee());
-        self.execute(job, arguments, &mut body, read, error).map_err(|error| *error)?;
-        match body {
-            Some(body) => Ok(Reply { body, metadata: metadata(job, &self.worker) }),
-            None => unreachable!("an answered call's reply was read"),
-        }
+        let body = self.execute(job, arguments, read).map_err(|error| *error)?;
+        Ok(Reply { body, metadata: metadata(job, &self.worker) })
     }
 
-    /// Runs the job's call with its arguments, and stores in `value` what `read` returns for the reply. `read` gets the
-    /// reply in the guest's memory, and the arguments back so that it can reuse their buffer. `error` returns the error
-    /// that a value carries, if any, for listeners.
+    /// Runs the job's call with its arguments, and returns what `read` returns for the reply. `read` gets the reply in the
+    /// guest's memory, and the arguments back so that it can reuse their buffer. It returns an error if the guest replied
+    /// with one.
     // Every call takes this path once: inlining here and below saves call frames and moves of results.
     #[inline(always)]
     pub(in crate::worker) fn execute<A: Payload, T>(
         &mut self,
         job: &Job,
         arguments: A,
-        value: &mut Option<T>,
-        read: impl FnOnce(RawReply<'_>, A) -> T,
-        error: impl FnOnce(&T) -> Option<Error>,
-    ) -> Result<(), Box<Error>> {
+        read: impl FnOnce(RawReply<'_>, A) -> Result<T, Box<Error>>,
+    ) -> Result<T, Box<Error>> {
         if self.worker.environment.observer.is_set() || Span::may_be_enabled() {
             self.observe(job);
         }
-        let definition = definition(job)?;
-        let request = request(job, definition);
+        let (definition, request) = (&job.definition, request(job));
         self.has_stale |= definition.is_retired();
         let mut is_spent = false;
         let result = self.sandbox(definition, &request).and_then(|(sandbox, has_answered)| {
-            let result = sandbox.call(&request, arguments, |reply, arguments| {
-                *value = Some(read(reply, arguments));
-            });
+            let result = sandbox.call(&request, arguments, read);
             *has_answered |= result.is_ok();
             is_spent = sandbox.is_spent(&definition.limits);
             result
@@ -90,26 +72,27 @@ impl Thread {
         if is_spent {
             self.spent = Some(Arc::clone(definition));
         }
-        match &result {
-            Ok(()) => self.succeeded(job, definition, || value.as_ref().and_then(error)),
+        match result {
+            Ok(value) => {
+                self.succeeded(job, value.as_ref().err().map(|error| &**error));
+                value
+            }
             Err(error) => {
-                self.note_error(error);
-                self.failed(job, definition, error);
+                self.note_error(&error);
+                self.failed(job, &error);
                 self.leave_span();
+                Err(error)
             }
         }
-        result
     }
 
     /// Creates the sandbox of a warm-up. Its success does not close the function's circuit breaker.
     pub(super) fn warm(&mut self, job: &Job) -> Outcome {
-        let definition = definition(job).map_err(|error| *error)?;
-        let request = request(job, definition);
-        self.has_stale |= definition.is_retired();
-        match self.sandbox(definition, &request) {
+        self.has_stale |= job.definition.is_retired();
+        match self.sandbox(&job.definition, &request(job)) {
             Ok((sandbox, _)) => sandbox.settle(),
             Err(error) => {
-                self.failed(job, definition, &error);
+                self.failed(job, &error);
                 return Err(*error);
             }
         }
@@ -167,29 +150,20 @@ impl Thread {
         }
     }
 
+    /// Records a call whose guest returned, with the error that its reply carries, if any.
     #[inline]
-    fn succeeded(
-        &mut self,
-        job: &Job,
-        definition: &Arc<Definition>,
-        error: impl FnOnce() -> Option<Error>,
-    ) {
+    fn succeeded(&mut self, job: &Job, error: Option<&Error>) {
+        let circuit_breaker = &job.definition.circuit_breaker;
         // The success of an abandoned worker does not count.
         let counts = !self.worker.environment.stopping.load(Ordering::Acquire);
-        if counts
-            && !definition.circuit_breaker.is_whole()
-            && definition.circuit_breaker.recovered(self.worker.id)
-        {
+        if counts && !circuit_breaker.is_whole() && circuit_breaker.recovered(self.worker.id) {
             let function_name = job.function.name.to_string();
             self.emit(EventDetails::SandboxRecovered { function_name }, job, None);
             self.clear_degraded();
         }
-        // The guest returned normally, but with an error for its caller, which is reported to listeners.
-        if let Some(error) = error() {
-            self.emit_failed_call(job, &error);
-            self.note_outcome(Some(&error));
-        } else {
-            self.note_outcome(None);
+        if let Some(error) = error {
+            self.emit_failed_call(job, error);
         }
+        self.note_outcome(error);
     }
 }

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, HealthState};
 use crate::id::CallContext;
 use crate::registry::Definition;
-use crate::registry::circuit_breaker::{CircuitBreaker, consequence};
+use crate::registry::circuit_breaker::consequence;
 use crate::registry::restart_policy::{Admission, Decision};
 use crate::sandbox::keeps_sandbox;
 use crate::sync::atomic::Ordering;
@@ -23,15 +23,13 @@ impl Thread {
     /// Whether this worker may run the job's definition at the moment.
     #[inline(always)]
     pub(in crate::worker) fn admits(&self, job: &mut Job) -> bool {
-        job.circuit_breaker().is_none_or(CircuitBreaker::is_whole)
-            || self.admits_after_failures(job)
+        job.definition.circuit_breaker.is_whole() || self.admits_after_failures(job)
     }
 
     #[cold]
     fn admits_after_failures(&self, job: &mut Job) -> bool {
-        let Some(circuit_breaker) = job.circuit_breaker() else { return true };
-        let now = time::now();
-        match circuit_breaker.admit(self.worker.id, &self.context.policy, now) {
+        let circuit_breaker = &job.definition.circuit_breaker;
+        match circuit_breaker.admit(self.worker.id, &self.context.policy, time::now()) {
             Admission::Yes => true,
             Admission::Trial => {
                 job.is_trial = true;
@@ -47,7 +45,8 @@ impl Thread {
     }
 
     /// Records a failure: drops the sandbox, and lets the policy decide when the next one may be created.
-    pub(super) fn failed(&mut self, job: &Job, definition: &Arc<Definition>, error: &Error) {
+    pub(super) fn failed(&mut self, job: &Job, error: &Error) {
+        let definition = &job.definition;
         if !Refused::caused(error) {
             self.emit_failed_call(job, error);
         }
@@ -56,7 +55,7 @@ impl Thread {
             return;
         }
         self.sandbox_cache.discard(definition);
-        if self.is_no_evidence(job, definition, error)
+        if self.is_no_evidence(job, error)
             || self.worker.environment.stopping.load(Ordering::Acquire)
         {
             self.abandon_trial(job);
@@ -93,14 +92,15 @@ impl Thread {
     /// * a limit of the caller below the definition's own;
     /// * a time limit that passed before the function ran for as long as its definition allows, because the call waited
     ///   in a queue.
-    fn is_no_evidence(&self, job: &Job, definition: &Definition, error: &Error) -> bool {
+    fn is_no_evidence(&self, job: &Job, error: &Error) -> bool {
+        let limits = &job.definition.limits;
         match error {
             Error::Cancelled { .. } | Error::Stopped { .. } => true,
             Error::Timeout { limit, .. } => {
-                let own = definition.limits.timeout.unwrap_or(self.context.call_timeout);
+                let own = limits.timeout.unwrap_or(self.context.call_timeout);
                 *limit < own || self.ran(job) < own.saturating_sub(MAX_START_DELAY.min(own / 8))
             }
-            Error::OutOfFuel { .. } => job.fuel < definition.limits.fuel && job.fuel.is_some(),
+            Error::OutOfFuel { .. } => job.fuel < limits.fuel && job.fuel.is_some(),
             _ => false,
         }
     }
@@ -114,8 +114,8 @@ impl Thread {
 
     /// Lets a trial that ended without a result be repeated.
     pub(super) fn abandon_trial(&self, job: &Job) {
-        if let Some(circuit_breaker) = job.circuit_breaker().filter(|_| job.is_trial) {
-            circuit_breaker.abandon_trial(self.worker.id, time::now());
+        if job.is_trial {
+            job.definition.circuit_breaker.abandon_trial(self.worker.id, time::now());
         }
     }
 
