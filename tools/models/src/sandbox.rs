@@ -6,7 +6,7 @@
 //! * `panics` panics after a while, as a bug in the host does.
 
 use crate::call::Call;
-use crate::call::reply::RawReply;
+use crate::call::reply::BorrowedReply;
 use crate::codec::payload::Payload;
 use crate::definition::limits::Limits;
 use crate::definition::wasi::grant::Wasi;
@@ -123,7 +123,7 @@ impl Sandbox {
         &mut self,
         request: &Request<'_>,
         arguments: A,
-        read: impl FnOnce(RawReply<'_>, A) -> T,
+        read: impl FnOnce(BorrowedReply<'_>, A) -> T,
     ) -> Result<T, Box<Error>> {
         assert!(!self.is_broken, "a sandbox that failed is never used again");
         let call = request.call;
@@ -166,7 +166,7 @@ impl Sandbox {
         };
         self.is_broken = result.is_err();
         result?;
-        Ok(read(RawReply::Encoded(&bytes), arguments))
+        Ok(read(BorrowedReply::Encoded(&bytes), arguments))
     }
 }
 

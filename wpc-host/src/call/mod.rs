@@ -17,7 +17,7 @@ pub(crate) mod future;
 pub(crate) mod pending;
 pub(crate) mod reply;
 
-use crate::call::reply::{Body, ReplyMetadata};
+use crate::call::reply::OwnedReply;
 use crate::error::Error;
 use crate::id::{CallContext, CallId, Generation};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -40,15 +40,8 @@ const QUEUED: u8 = 0;
 const RUNNING: u8 = 1;
 const ANSWERED: u8 = 2;
 
-/// What a call ends with: the reply or an error.
-pub(crate) type Outcome = Result<Reply, Error>;
-
-/// A reply, with the module and worker that gave it.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) body: Body,
-    pub(crate) metadata: ReplyMetadata,
-}
+/// What a call ends with: the reply, or an error, which may be the guest's.
+pub(crate) type Outcome = Result<OwnedReply, Error>;
 
 /// Why a running call must end early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,13 +51,22 @@ pub(crate) enum Interrupt {
     Deadline,
 }
 
+/// When a call must have ended.
+#[derive(Debug)]
+enum Deadline {
+    /// Its time limit started when it was accepted.
+    Fixed(Instant),
+    /// Its time limit starts when the deadline is first read.
+    FromFirstRead(OnceLock<Instant>),
+}
+
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) id: CallId,
     pub(crate) function: Arc<str>,
     /// The generation of the definition with which it was accepted.
     pub(crate) generation: Generation,
-    deadline: OnceLock<Instant>,
+    deadline: Deadline,
     pub(crate) time_limit: Duration,
     /// What the caller passed for logs and traces.
     pub(crate) context: Option<Arc<CallContext>>,
@@ -87,10 +89,7 @@ impl Call {
         accepted: Instant,
         time_limit: Duration,
     ) -> Self {
-        let call = Self::unhurried(id, function, generation, time_limit);
-        // The cell is new, so this succeeds.
-        let _ = call.deadline.set(accepted + time_limit);
-        call
+        Self::with(id, function, generation, time_limit, Deadline::Fixed(accepted + time_limit))
     }
 
     /// A call whose time limit starts when its deadline is first read. While it runs, that is at the supervisor's next tick,
@@ -101,11 +100,22 @@ impl Call {
         generation: Generation,
         time_limit: Duration,
     ) -> Self {
+        let deadline = Deadline::FromFirstRead(OnceLock::new());
+        Self::with(id, function, generation, time_limit, deadline)
+    }
+
+    fn with(
+        id: CallId,
+        function: Arc<str>,
+        generation: Generation,
+        time_limit: Duration,
+        deadline: Deadline,
+    ) -> Self {
         Self {
             id,
             function,
             generation,
-            deadline: OnceLock::new(),
+            deadline,
             time_limit,
             context: None,
             phase: AtomicU8::new(QUEUED),
@@ -131,7 +141,7 @@ impl Call {
         if !Arc::ptr_eq(&self.function, function) {
             self.function = Arc::clone(function);
         }
-        self.deadline.take();
+        self.deadline = Deadline::FromFirstRead(OnceLock::new());
         self.outcome.take();
         *self.phase.get_mut() = QUEUED;
         *self.interrupt.get_mut() = GO_ON;
@@ -140,13 +150,18 @@ impl Call {
 
     /// When the call must have ended.
     pub(crate) fn deadline(&self) -> Instant {
-        *self.deadline.get_or_init(|| time::now() + self.time_limit)
+        match &self.deadline {
+            Deadline::Fixed(deadline) => *deadline,
+            Deadline::FromFirstRead(deadline) => {
+                *deadline.get_or_init(|| time::now() + self.time_limit)
+            }
+        }
     }
 
     /// How long the call was queued when it began, if its time limit started at its acceptance; otherwise zero.
     pub(crate) fn queued(&self, begun: Instant) -> Duration {
-        let accepted =
-            self.deadline.get().and_then(|deadline| deadline.checked_sub(self.time_limit));
+        let Deadline::Fixed(deadline) = self.deadline else { return Duration::ZERO };
+        let accepted = deadline.checked_sub(self.time_limit);
         accepted.map_or(Duration::ZERO, |accepted| begun.saturating_duration_since(accepted))
     }
 

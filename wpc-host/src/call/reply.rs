@@ -1,4 +1,4 @@
-//! A guest's reply: in the guest's memory, as it is kept for the caller, and the error that it may carry.
+//! A guest's reply: borrowed from the guest's memory, owned by the call for its caller, and the error that it may carry.
 
 use crate::codec::decode::{decode_bytes, decode_owned, from_vec};
 use crate::codec::encode::encode;
@@ -23,14 +23,14 @@ pub(crate) struct Callee<'a> {
 
 /// A reply in a guest's memory, whose tag is known to be valid.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum RawReply<'a> {
+pub(crate) enum BorrowedReply<'a> {
     /// The tag, then postcard.
     Encoded(&'a [u8]),
     /// A value that is one string or byte sequence, without the length that postcard puts before it.
     Bytes(&'a [u8]),
 }
 
-impl RawReply<'_> {
+impl BorrowedReply<'_> {
     /// The tag, then postcard, in the buffer `room` if it fits there. This form is for another guest, so that an error's
     /// payload is left out.
     pub(crate) fn to_encoded(self, room: Vec<u8>) -> Vec<u8> {
@@ -111,7 +111,7 @@ impl RawReply<'_> {
     }
 }
 
-impl RawReply<'_> {
+impl BorrowedReply<'_> {
     /// The decoded value, compared with the declared type, or the error that the reply carries.
     pub(crate) fn compared<R: DeserializeOwned>(
         self,
@@ -126,16 +126,23 @@ impl RawReply<'_> {
     }
 }
 
-/// The value of a reply, kept for the caller.
+/// A reply with a value, copied for the caller, with the module and worker that gave it.
+#[derive(Debug)]
+pub(crate) struct OwnedReply {
+    pub(crate) body: Body,
+    pub(crate) metadata: ReplyMetadata,
+}
+
+/// The value of an owned reply.
 pub(crate) enum Body {
     /// The tag, then postcard.
     Encoded(Vec<u8>),
-    /// The bytes of a [`RawReply::Bytes`], until the first reader takes them. Readers do not wait for the lock: if it is
+    /// The bytes of a [`BorrowedReply::Bytes`], until the first reader takes them. Readers do not wait for the lock: if it is
     /// held, another reader takes the bytes.
     Bytes(Mutex<Option<Kept>>),
 }
 
-/// The bytes of a [`RawReply::Bytes`].
+/// The bytes of a [`BorrowedReply::Bytes`].
 pub(crate) struct Kept {
     bytes: Vec<u8>,
     /// Returns the buffer, or the one exchanged for it, to the pool; `None` for small replies.
@@ -174,7 +181,7 @@ impl Body {
     /// The decoded value.
     pub(crate) fn take<R: DeserializeOwned + 'static>(&self, function: &str) -> Result<R, Error> {
         match self {
-            Self::Encoded(bytes) => RawReply::Encoded(bytes).value(|| value_of(function)),
+            Self::Encoded(bytes) => BorrowedReply::Encoded(bytes).value(|| value_of(function)),
             Self::Bytes(kept) => take_over(kept)
                 .ok_or_else(|| TAKEN.to_owned())
                 .and_then(Kept::value)
@@ -188,7 +195,7 @@ impl Body {
     pub(crate) fn take_into(&self, function: &str, into: &mut Vec<u8>) -> Result<(), Error> {
         match self {
             Self::Encoded(bytes) => {
-                let value: Vec<u8> = RawReply::Encoded(bytes)
+                let value: Vec<u8> = BorrowedReply::Encoded(bytes)
                     .value(|| value_of(function))
                     .map_err(|error| *error)?;
                 replace(into, value, None);

@@ -129,6 +129,26 @@ fn are_bytes<T>() -> bool {
     matches!(std::any::type_name::<T>(), "&u8" | "u8")
 }
 
+/// The item of a byte sequence, if it is one byte.
+#[inline]
+fn byte_of(item: &impl Serialize) -> Option<u8> {
+    let mut byte = postcard::Serializer { output: OneByte(None) };
+    item.serialize(&mut byte).ok()?;
+    byte.output.0
+}
+
+/// Writes a byte sequence to `place` and returns its length; `None` if an item is not a byte.
+// The compiler makes this loop a memcpy because an argument `place` cannot alias the items, unless it inlines the function.
+#[inline(never)]
+fn copy_bytes(place: &mut [u8], items: impl Iterator<Item: Serialize>) -> Option<usize> {
+    let mut len = 0;
+    for (to, item) in place.iter_mut().zip(items) {
+        *to = byte_of(&item)?;
+        len += 1;
+    }
+    Some(len)
+}
+
 /// Postcard's serializer, except for sequences.
 struct Encoder<'a, 'out>(&'a mut postcard::Serializer<Output<'out>>);
 
@@ -234,21 +254,20 @@ impl ser::Serializer for Encoder<'_, '_> {
         if !are_bytes::<I::Item>() {
             return items.try_for_each(|item| self.part(&item));
         }
-        let mut are_all = true;
-        let bytes = items.map(|item| {
-            let mut byte = postcard::Serializer { output: OneByte(None) };
-            let done = item.serialize(&mut byte);
-            are_all &= done.is_ok() && byte.output.0.is_some();
-            byte.output.0.unwrap_or_default()
-        });
         let output = &mut self.0.output;
-        match len.and_then(|len| output.claim(len)) {
-            Some(place) => {
-                let written = place.iter_mut().zip(bytes).map(|(to, byte)| *to = byte).count();
-                are_all &= Some(written) == len;
+        let are_all = match len.and_then(|len| output.claim(len)) {
+            Some(place) => copy_bytes(place, items) == len,
+            None => {
+                let mut are_all = true;
+                let bytes = items.map(|item| {
+                    let byte = byte_of(&item);
+                    are_all &= byte.is_some();
+                    byte.unwrap_or_default()
+                });
+                output.spill(len.unwrap_or_default()).extend(bytes);
+                are_all
             }
-            None => output.spill(len.unwrap_or_default()).extend(bytes),
-        }
+        };
         if are_all {
             Ok(())
         } else {

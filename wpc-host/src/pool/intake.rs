@@ -13,6 +13,7 @@ use crate::registry::{Definition, Function};
 use crate::supervisor::workers::Pool;
 use crate::sync::atomic::Ordering;
 use crate::sync::time;
+use crate::system::buffers::SHORT;
 use crate::worker::job::Job;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -88,12 +89,17 @@ fn encode(
     arguments: &impl Serialize,
     limits: &Limits,
 ) -> Result<Vec<u8>, Error> {
-    let mut buffer = Vec::new();
-    let encoded = Unencoded::new(arguments, &mut buffer, limits.arguments)
+    // Short arguments are encoded on the stack, so that their buffer is allocated once.
+    let (mut short, mut buffer) = ([0; SHORT], Vec::new());
+    let written = Unencoded::new(arguments, &mut buffer, limits.arguments)
         .in_buffers(&pool.buffers)
-        .bytes()
-        .map(drop);
-    encoded.map(|()| buffer).map_err(|refused| refused.error(&function.name))
+        .write(&mut short)
+        .map_err(|refused| refused.error(&function.name))?;
+    if let Some(len) = written {
+        buffer.reserve_exact(SHORT);
+        buffer.extend_from_slice(&short[..len]);
+    }
+    Ok(buffer)
 }
 
 /// Like [`submit`], for arguments that `encode` produces. Returns the accepted call.

@@ -3,7 +3,7 @@
 use super::WorkerProcedureCall;
 use crate::call::Call;
 use crate::call::pending::Answer;
-use crate::call::reply::RawReply;
+use crate::call::reply::BorrowedReply;
 use crate::codec::arguments::{Arguments, Parameters};
 use crate::codec::payload::Unencoded;
 use crate::error::Error;
@@ -177,7 +177,7 @@ impl LocalWorker {
         let pool = &lifecycle.pool;
         let function = intake::defined(pool, pool.registry.function(name), name)?;
         let answer = if function.types.covers::<_, R>(&arguments) {
-            let read = |reply: RawReply<'_>| reply.value(|| function.callee());
+            let read = |reply: BorrowedReply<'_>| reply.value(|| function.callee());
             run(pool, state, &function, &arguments, options, read)
         } else {
             run_compared(pool, state, &function, &arguments, options)
@@ -213,7 +213,7 @@ impl LocalWorker {
         let (pool, options) = (&self.lifecycle.pool, CallOptions::new());
         let found = intake::defined(pool, Some(found), function.name())?;
         function.check_again(found)?;
-        let read = |reply: RawReply<'_>| reply.value(|| found.callee());
+        let read = |reply: BorrowedReply<'_>| reply.value(|| found.callee());
         match run(pool, &mut self.state, found, &arguments, &options, read) {
             Ok(Some(answer)) => Ok(answer.value),
             Ok(None) => intake::submit(pool, Arc::clone(found), &arguments, &options)?.wait(),
@@ -264,7 +264,7 @@ fn run_compared<A: Serialize, R: DeserializeOwned + 'static>(
 ) -> Result<Option<Answer<R>>, Box<Error>> {
     let check = intake::compare::<A, R>(function)?;
     let unproven = check.unproven_result();
-    let read = |reply: RawReply<'_>| match &unproven {
+    let read = |reply: BorrowedReply<'_>| match &unproven {
         None => reply.value(|| function.callee()),
         Some(declared) => reply.compared(function.callee(), declared),
     };
@@ -279,7 +279,7 @@ fn run<R>(
     function: &Arc<registry::Function>,
     arguments: &impl Serialize,
     options: &CallOptions,
-    read: impl FnOnce(RawReply<'_>) -> Result<R, Box<Error>>,
+    read: impl FnOnce(BorrowedReply<'_>) -> Result<R, Box<Error>>,
 ) -> Result<Option<Answer<R>>, Box<Error>> {
     check_stack(pool, &function.name)?;
     let definition = intake::check(pool, function, options)?;

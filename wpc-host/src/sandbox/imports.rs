@@ -10,7 +10,7 @@ use super::invoke::{Entry, invoke};
 use super::log_line::{LINE_COST, MAX_TEXT, emit_line};
 use super::memory;
 use super::state::State;
-use crate::call::reply::{RawReply, encode_reply};
+use crate::call::reply::{BorrowedReply, encode_reply};
 use crate::event::Severity;
 use crate::host_function::HostContext;
 use std::sync::Arc;
@@ -182,7 +182,7 @@ pub(super) fn link_typed(
         let entry = entry(caller, callee).map_err(wasmtime::Error::new)?;
         // The arguments are dropped before the call: calls between dependencies may nest, and each would keep its
         // arguments.
-        let reply = |reply: RawReply<'_>, ()| reply.to_encoded(Vec::new());
+        let reply = |reply: BorrowedReply<'_>, ()| reply.to_encoded(Vec::new());
         let called = invoke(&mut *caller, callee, &entry, arguments, drop, reply);
         // An exception does not cross a call with encoded arguments: Wasmtime would throw it again in the calling module.
         let called = called.map_err(|error| {

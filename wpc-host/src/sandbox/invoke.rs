@@ -6,7 +6,7 @@ use super::memory;
 use super::scalars::{decode, encode};
 use super::state::State;
 use crate::call::Interrupt;
-use crate::call::reply::RawReply;
+use crate::call::reply::BorrowedReply;
 use crate::codec::payload::{Payload, Refused};
 use crate::module::{Convention, Scalar};
 use std::sync::atomic::Ordering;
@@ -66,7 +66,7 @@ pub(super) fn invoke<A: Payload, K, T>(
     entry: &Entry,
     mut arguments: A,
     keep: impl FnOnce(A) -> K,
-    read: impl FnOnce(RawReply<'_>, K) -> T,
+    read: impl FnOnce(BorrowedReply<'_>, K) -> T,
 ) -> wasmtime::Result<T> {
     match entry {
         Entry::Wpc(function) => invoke_wpc(store, at, function, arguments, keep, read),
@@ -78,7 +78,7 @@ pub(super) fn invoke<A: Payload, K, T>(
             let results = &mut results[..usize::from(result.is_some())];
             function.call(&mut store, &parameters, results)?;
             let reply = encode(results.first());
-            Ok(read(RawReply::Encoded(&reply), kept))
+            Ok(read(BorrowedReply::Encoded(&reply), kept))
         }
         Entry::Command(function) => {
             let bytes = arguments.bytes().map_err(refused)?;
@@ -92,7 +92,7 @@ pub(super) fn invoke<A: Payload, K, T>(
                 },
             }
             let (reply, kept) = (encode(None), keep(arguments));
-            Ok(read(RawReply::Encoded(&reply), kept))
+            Ok(read(BorrowedReply::Encoded(&reply), kept))
         }
     }
 }
@@ -104,7 +104,7 @@ fn invoke_wpc<A: Payload, K, T>(
     function: &TypedFunc<(u32, u32), u64>,
     mut arguments: A,
     keep: impl FnOnce(A) -> K,
-    read: impl FnOnce(RawReply<'_>, K) -> T,
+    read: impl FnOnce(BorrowedReply<'_>, K) -> T,
 ) -> wasmtime::Result<T> {
     let mut store = store.as_context_mut();
     let least = u32::try_from(arguments.least()).map_err(|_| too_many_arguments())?;
@@ -161,7 +161,7 @@ pub(super) fn initialise(
     // As before a call: guests initialise themselves when their buffer is first requested.
     reserve(&mut store, at, 0)?;
     let packed = hook.call(&mut store, ())?;
-    let RawReply::Encoded(reply) = take_reply(&store, at, packed)? else { return Ok(()) };
+    let BorrowedReply::Encoded(reply) = take_reply(&store, at, packed)? else { return Ok(()) };
     match Reply::split(reply) {
         Some(Reply::Value(_)) => Ok(()),
         Some(Reply::Error(error)) => {
@@ -184,7 +184,7 @@ fn take_reply<'a>(
     store: &'a wasmtime::StoreContextMut<'_, State>,
     at: usize,
     packed: u64,
-) -> wasmtime::Result<RawReply<'a>> {
+) -> wasmtime::Result<BorrowedReply<'a>> {
     let memory = memory_at(store.data(), at)?;
     let limit = store.data().result_limit;
     let within = |found| if found > limit { Err(too_large(found)) } else { Ok(()) };
@@ -196,13 +196,13 @@ fn take_reply<'a>(
             // The limit applies to the length that the encoded value would have.
             within(1 + length(len as usize).1 + len as usize)?;
             let what = "the value that its reply points to";
-            Ok(RawReply::Bytes(memory::read(memory, store, ptr, len, what).map_err(failed)?))
+            Ok(BorrowedReply::Bytes(memory::read(memory, store, ptr, len, what).map_err(failed)?))
         }
         Some(Reply::Error(error)) => match missing_constant(store.data(), at, error) {
             Some(constant) => Err(failed(Failure::ConstantNotDefined(constant))),
-            None => Ok(RawReply::Encoded(reply)),
+            None => Ok(BorrowedReply::Encoded(reply)),
         },
-        Some(_) => Ok(RawReply::Encoded(reply)),
+        Some(_) => Ok(BorrowedReply::Encoded(reply)),
         None => Err(no_reply(reply)),
     }
 }

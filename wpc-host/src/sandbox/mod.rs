@@ -33,7 +33,7 @@ pub(crate) use environment::Environment;
 pub(crate) use failure::keeps_sandbox;
 
 use crate::call::Call;
-use crate::call::reply::RawReply;
+use crate::call::reply::BorrowedReply;
 use crate::codec::payload::Payload;
 use crate::definition::limits::Limits;
 use crate::error::Error;
@@ -134,7 +134,7 @@ impl Sandbox {
         &mut self,
         request: &Request<'_>,
         arguments: A,
-        read: impl FnOnce(RawReply<'_>, A) -> T,
+        read: impl FnOnce(BorrowedReply<'_>, A) -> T,
     ) -> Result<T, Box<Error>> {
         let at = self.blueprint.instances() - 1;
         let result = self.within(request, |sandbox| {

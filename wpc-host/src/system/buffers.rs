@@ -276,9 +276,13 @@ fn rounded(len: usize) -> usize {
     len.checked_add(SPARE).and_then(|len| len.checked_next_multiple_of(STEP)).unwrap_or(len)
 }
 
-/// Whether `len` bytes fit the buffer and use at least half of it.
+/// The capacity of a buffer for a short payload, which every other short payload fits too.
+pub(crate) const SHORT: usize = 64;
+
+/// Whether `len` bytes fit the buffer and use at least half of it, unless it is short.
+#[inline]
 pub(crate) fn fits(buffer: &Vec<u8>, len: usize) -> bool {
-    (len..=len.saturating_mul(2)).contains(&buffer.capacity())
+    (len..=len.saturating_mul(2).max(SHORT)).contains(&buffer.capacity())
 }
 
 impl List {

@@ -13,7 +13,7 @@
 
 use super::Worker;
 use super::thread::{Thread, WorkerContext, metadata};
-use crate::call::reply::{RawReply, ReplyMetadata};
+use crate::call::reply::{BorrowedReply, ReplyMetadata};
 use crate::codec::payload::Payload;
 use crate::error::Error;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -64,7 +64,7 @@ impl Local {
         job: &mut Job,
         arguments: impl Payload,
         is_open: &AtomicBool,
-        read: impl FnOnce(RawReply<'_>) -> Result<T, Box<Error>>,
+        read: impl FnOnce(BorrowedReply<'_>) -> Result<T, Box<Error>>,
     ) -> Result<Option<T>, Box<Error>> {
         let Self { worker, thread } = self;
         worker.is_busy.store(true, Ordering::SeqCst);

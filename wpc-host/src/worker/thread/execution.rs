@@ -2,8 +2,8 @@
 
 use super::Thread;
 use super::span::Span;
-use crate::call::reply::{Body, RawReply, ReplyMetadata};
-use crate::call::{Outcome, Reply};
+use crate::call::Outcome;
+use crate::call::reply::{Body, BorrowedReply, OwnedReply, ReplyMetadata};
 use crate::codec::payload::Payload;
 use crate::error::Error;
 use crate::event::EventDetails;
@@ -40,10 +40,11 @@ impl Thread {
     /// Runs the job's call, and returns its reply as the caller will receive it.
     pub(super) fn answer(&mut self, job: &mut Job, buffers: &Arc<Buffers>) -> Outcome {
         let arguments = std::mem::take(&mut job.arguments);
-        let read =
-            |reply: RawReply<'_>, buffer| reply.to_body(buffer, buffers, || job.function.callee());
+        let read = |reply: BorrowedReply<'_>, buffer| {
+            reply.to_body(buffer, buffers, || job.function.callee())
+        };
         let body = self.execute(job, arguments, read).map_err(|error| *error)?;
-        Ok(Reply { body, metadata: metadata(job, &self.worker) })
+        Ok(OwnedReply { body, metadata: metadata(job, &self.worker) })
     }
 
     /// Runs the job's call with its arguments, and returns what `read` returns for the reply. `read` gets the reply in the
@@ -55,7 +56,7 @@ impl Thread {
         &mut self,
         job: &Job,
         arguments: A,
-        read: impl FnOnce(RawReply<'_>, A) -> Result<T, Box<Error>>,
+        read: impl FnOnce(BorrowedReply<'_>, A) -> Result<T, Box<Error>>,
     ) -> Result<T, Box<Error>> {
         if self.worker.environment.observer.is_set() || Span::may_be_enabled() {
             self.observe(job);
@@ -97,7 +98,7 @@ impl Thread {
             }
         }
         self.abandon_trial(job);
-        Ok(Reply { body: Body::nothing(), metadata: metadata(job, &self.worker) })
+        Ok(OwnedReply { body: Body::nothing(), metadata: metadata(job, &self.worker) })
     }
 
     /// Returns the definition's sandbox on this worker, which it creates if necessary, and whether the definition has
