@@ -79,13 +79,13 @@ fn a_cycle_is_rejected_with_its_path() {
     let wpc = stopped(Options::default());
     wpc.define_worker_dependency("a", plus_one("b")).unwrap();
     wpc.define_worker_dependency("b", plus_one("c")).unwrap();
-    let Err(Error::DependencyCircle { path }) = wpc.define_worker_dependency("c", plus_one("a"))
+    let Err(Error::DependencyCycle { path }) = wpc.define_worker_dependency("c", plus_one("a"))
     else {
         panic!("there should be a cycle")
     };
     assert_eq!(path, ["c", "a", "b", "c"]);
     assert_eq!(wpc.get_worker_dependencies().len(), 2);
-    assert_eq!(code(wpc.define_worker_dependency("self", plus_one("self"))), "dependency_circle");
+    assert_eq!(code(wpc.define_worker_dependency("self", plus_one("self"))), "dependency_cycle");
 }
 
 #[test]

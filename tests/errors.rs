@@ -115,7 +115,7 @@ pub(crate) fn every_error() -> Vec<Error> {
         },
         Error::MemoryTooLarge { what: what(), limit: 65_536, found: 131_072 },
         Error::TableTooLarge { what: what(), limit: 10, found: 12 },
-        Error::DependencyCircle { path: vec!["a".to_owned(), "b".to_owned(), "a".to_owned()] },
+        Error::DependencyCycle { path: vec!["a".to_owned(), "b".to_owned(), "a".to_owned()] },
         Error::DependencyExport {
             importer: what(),
             alias: "codec".to_owned(),

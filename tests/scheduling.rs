@@ -80,9 +80,9 @@ fn at_saturation_a_caller_may_wait_for_capacity() {
     let spinning = spin(&wpc, &events);
     assert_eq!(code(wpc.submit::<i32>("quick", ()).map(|_| ())), "saturated");
     let waiting: Vec<PendingCall<i32>> = (0..20)
-        .map(|_| wpc.submit_with("quick", (), &CallOptions::new().wait_for_room()).unwrap())
+        .map(|_| wpc.submit_with("quick", (), &CallOptions::new().wait_for_capacity()).unwrap())
         .collect();
-    let short = CallOptions::new().wait_for_room().timeout(Duration::from_millis(5));
+    let short = CallOptions::new().wait_for_capacity().timeout(Duration::from_millis(5));
     let result = pollster::block_on(wpc.submit_with::<i32>("quick", (), &short).unwrap());
     assert!(matches!(result, Err(Error::Timeout { ran: false, .. })), "{result:?}");
     spinning.cancel();
@@ -98,7 +98,7 @@ fn the_overflow_queue_is_bounded() {
     let events = Recorder::new(&wpc);
     wpc.define_worker_module(spinner()).unwrap();
     let spinning = spin(&wpc, &events);
-    let wait = CallOptions::new().wait_for_room();
+    let wait = CallOptions::new().wait_for_capacity();
     let waiting: Vec<PendingCall<i32>> =
         (0..2).map(|_| wpc.submit_with("quick", (), &wait).unwrap()).collect();
     assert_eq!(code(wpc.submit_with::<i32>("quick", (), &wait).map(|_| ())), "saturated");
@@ -200,7 +200,7 @@ fn cancelled_calls_free_their_slots_in_a_queue() {
     // Calls that were not cancelled keep their slots in order. Further calls are rejected, or wait.
     let kept: Vec<_> = (0..99).map(|_| wpc.submit::<i32>("quick", ()).unwrap()).collect();
     assert_eq!(code(wpc.submit::<i32>("quick", ())), "saturated");
-    cancelled(&CallOptions::new().wait_for_room());
+    cancelled(&CallOptions::new().wait_for_capacity());
     spinning.cancel();
     for call in kept {
         assert_eq!(call.wait().unwrap(), 7);

@@ -88,7 +88,7 @@ fn traps_with_its_lock_held() {
 #[test]
 fn depends_on_itself() {
     attack("depends-on-itself").run(|wpc, module, _| {
-        assert_eq!(code(wpc.define_worker_dependency("self", module)), "dependency_circle");
+        assert_eq!(code(wpc.define_worker_dependency("self", module)), "dependency_cycle");
     });
 }
 

@@ -256,7 +256,7 @@ fn calls_are_rejected_when_every_worker_is_saturated() {
         assert_eq!(code(call.wait()), "cancelled");
     }
     // Calls get the slots that are free now.
-    let options = CallOptions::new().timeout(Duration::from_millis(20)).wait_for_room();
+    let options = CallOptions::new().timeout(Duration::from_millis(20)).wait_for_capacity();
     timeout_while_running(|| wpc.call_with::<()>("spins", (), &options));
 }
 

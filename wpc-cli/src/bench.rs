@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
             counted.fetch_add(1, Ordering::Relaxed);
         }
     })?;
-    let (name, options) = (&target.name(), target.options().wait_for_room());
+    let (name, options) = (&target.name(), target.options().wait_for_capacity());
     let encoded = target.encoded(&wpc)?;
     // If the call fails, reports the error before measuring.
     wpc.submit_encoded(name, &encoded, &options)?.wait_encoded()?;

@@ -80,7 +80,7 @@ const ERRORS: &[(ExitCode, &[ErrorCode])] = &[
             ErrorCode::NotGranted,
             ErrorCode::MemoryTooLarge,
             ErrorCode::TableTooLarge,
-            ErrorCode::DependencyCircle,
+            ErrorCode::DependencyCycle,
             ErrorCode::DependencyExport,
             ErrorCode::TypeMismatch,
             ErrorCode::DependencyChain,

@@ -264,7 +264,7 @@ fn submit(
         wrong(only.id.map_or(NO_ID, RawValue::get), error.to_string())
     })?;
     let id = call.id.map_or(NO_ID, RawValue::get);
-    let mut options = CallOptions::new().wait_for_room();
+    let mut options = CallOptions::new().wait_for_capacity();
     if let Some(timeout) = call.timeout {
         options = options.timeout(timeout);
     }

@@ -23,7 +23,7 @@ pub fn text(error: &Error) -> String {
 pub fn remedy_text(remedy: &Remedy) -> String {
     let text = match remedy {
         Remedy::StartWorkers => "the process is stopping",
-        Remedy::AwaitRoom => "raise `max_pending_calls_per_worker` under [pool]",
+        Remedy::AwaitCapacity => "raise `max_pending_calls_per_worker` under [pool]",
         Remedy::RestartWorkers => "wait for `hold_cool_down` under [pool], or restart the command",
         Remedy::Revive => "replace its module, or wait for `hold_cool_down` under [pool]",
         Remedy::CompareSignature => "`wpc inspect` lists its signature",

@@ -66,8 +66,9 @@
 //! # Async
 //!
 //! [`call_async`](WorkerProcedureCall::call_async) and the methods named `…_async` return futures that work under any async
-//! runtime and never block. Dropping the future of a call cancels the call. Other methods may block their thread, as
-//! [`WorkerProcedureCall`] describes.
+//! runtime and never block. A call is submitted, and other work begins, when the method is called, not when the future is
+//! first polled. Dropping the future of a call cancels the call. Other methods may block their thread, and so may dropping
+//! the last handle of a pool; [`WorkerProcedureCall`] describes both, with the bounds.
 //!
 //! # Host functions
 //!

@@ -199,7 +199,7 @@ pub struct CallOptions {
     pub(crate) fuel: Option<u64>,
     pub(crate) pin: Option<FunctionHash>,
     pub(crate) affinity: Option<u64>,
-    pub(crate) wait_for_room: bool,
+    pub(crate) wait_for_capacity: bool,
     pub(crate) context: Option<Arc<CallContext>>,
 }
 
@@ -244,8 +244,8 @@ impl CallOptions {
 
     /// If the workers are saturated, waits for capacity within the time limit instead of failing at once.
     #[must_use]
-    pub fn wait_for_room(mut self) -> Self {
-        self.wait_for_room = true;
+    pub fn wait_for_capacity(mut self) -> Self {
+        self.wait_for_capacity = true;
         self
     }
 

@@ -207,7 +207,7 @@ impl Scene {
         tally: &mut Tally,
     ) -> Result<()> {
         let (cancels, oldest) = (way.cancels(), versions.done.load(Ordering::SeqCst));
-        let result = self.outcome::<i32>(kind, CallOptions::new().wait_for_room(), way)?;
+        let result = self.outcome::<i32>(kind, CallOptions::new().wait_for_capacity(), way)?;
         let newest = versions.begun.load(Ordering::SeqCst);
         if let Ok(number) = &result {
             let number = number.cast_unsigned();

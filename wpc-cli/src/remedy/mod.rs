@@ -54,7 +54,7 @@ pub(crate) fn remedy_text(remedy: &Remedy, interface: Interface) -> String {
     }
     let text = match remedy {
         Remedy::StartWorkers => "the process is stopping",
-        Remedy::AwaitRoom => "lower `--outstanding`",
+        Remedy::AwaitCapacity => "lower `--outstanding`",
         Remedy::RestartWorkers | Remedy::Revive => "restart the command",
         Remedy::CompareSignature => "`wpc inspect` lists its signature",
         Remedy::ChooseExport => "name one of them",

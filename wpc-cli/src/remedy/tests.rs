@@ -22,7 +22,7 @@ fn remedies() -> Vec<Remedy> {
     let others = [
         Remedy::StartWorkers,
         Remedy::RestartWorkers,
-        Remedy::AwaitRoom,
+        Remedy::AwaitCapacity,
         Remedy::Revive,
         Remedy::Retry,
         Remedy::Define(Definable::Function),

@@ -160,8 +160,11 @@ impl Call {
 
     /// How long the call was queued when it began, if its time limit started at its acceptance; otherwise zero.
     pub(crate) fn queued(&self, begun: Instant) -> Duration {
-        let Deadline::Fixed(deadline) = self.deadline else { return Duration::ZERO };
-        let accepted = deadline.checked_sub(self.time_limit);
+        let deadline = match &self.deadline {
+            Deadline::Fixed(deadline) => Some(*deadline),
+            Deadline::FromFirstRead(deadline) => deadline.get().copied(),
+        };
+        let accepted = deadline.and_then(|deadline| deadline.checked_sub(self.time_limit));
         accepted.map_or(Duration::ZERO, |accepted| begun.saturating_duration_since(accepted))
     }
 

@@ -31,37 +31,37 @@ pub(crate) enum BorrowedReply<'a> {
 }
 
 impl BorrowedReply<'_> {
-    /// The tag, then postcard, in the buffer `room` if it fits there. This form is for another guest, so that an error's
+    /// The tag, then postcard, in `buffer` if it fits there. This form is for another guest, so that an error's
     /// payload is left out.
-    pub(crate) fn to_encoded(self, room: Vec<u8>) -> Vec<u8> {
+    pub(crate) fn to_encoded(self, buffer: Vec<u8>) -> Vec<u8> {
         match self {
             Self::Encoded([TAG_ERROR, error @ ..]) => {
-                written(room, &[&[TAG_ERROR], plain_error(error)], None)
+                written(buffer, &[&[TAG_ERROR], plain_error(error)], None)
             }
-            Self::Encoded(bytes) => written(room, &[bytes], None),
+            Self::Encoded(bytes) => written(buffer, &[bytes], None),
             Self::Bytes(bytes) => {
                 let (length, used) = length(bytes.len());
-                written(room, &[&[TAG_VALUE], &length[..used], bytes], None)
+                written(buffer, &[&[TAG_VALUE], &length[..used], bytes], None)
             }
         }
     }
 
-    /// Copies the value for its caller, into the buffer `room` if it fits there, or returns the error that the reply carries.
-    /// If the value does not fit, a large `room` goes to `buffers`, and a large buffer is taken from there.
+    /// Copies the value for its caller, into `buffer` if it fits there, or returns the error that the reply carries.
+    /// If the value does not fit, a large `buffer` goes to `buffers`, and a large one is taken from there.
     pub(crate) fn to_body<'c>(
         self,
-        room: Vec<u8>,
+        buffer: Vec<u8>,
         buffers: &Arc<Buffers>,
         callee: impl FnOnce() -> Callee<'c>,
     ) -> Result<Body, Box<Error>> {
         match self {
             Self::Encoded(bytes @ [TAG_VALUE, ..]) => {
-                Ok(Body::Encoded(written(room, &[bytes], Some(buffers))))
+                Ok(Body::Encoded(written(buffer, &[bytes], Some(buffers))))
             }
             Self::Encoded(_) => Err(self.failure(callee())),
             Self::Bytes(bytes) => {
                 let loan = (bytes.len() >= LARGE).then(|| Buffers::lend(buffers));
-                let bytes = written(room, &[bytes], Some(buffers));
+                let bytes = written(buffer, &[bytes], Some(buffers));
                 Ok(Body::Bytes(Mutex::new(Some(Kept { bytes, loan }))))
             }
         }
@@ -253,20 +253,20 @@ fn take_over(kept: &Mutex<Option<Kept>>) -> Option<Kept> {
     }
 }
 
-/// Concatenates the parts in the buffer `room` if they fit and use at least half of it, so that its memory is reused and
-/// returns to the thread that allocated it. Otherwise a large `room` goes to `buffers`, and a large buffer is taken from there.
+/// Concatenates the parts in `buffer` if they [fit](fits), so that its memory is reused and
+/// returns to the thread that allocated it. Otherwise a large `buffer` goes to `buffers`, and a large one is taken from there.
 #[inline]
-fn written(mut room: Vec<u8>, parts: &[&[u8]], buffers: Option<&Buffers>) -> Vec<u8> {
+fn written(mut buffer: Vec<u8>, parts: &[&[u8]], buffers: Option<&Buffers>) -> Vec<u8> {
     let len = parts.iter().map(|part| part.len()).sum::<usize>();
-    if fits(&room, len) {
-        room.clear();
+    if fits(&buffer, len) {
+        buffer.clear();
     } else if let Some(buffers) = buffers {
-        buffers.put(std::mem::replace(&mut room, buffers.take(len)));
+        buffers.put(std::mem::replace(&mut buffer, buffers.take(len)));
     } else {
-        room = Vec::with_capacity(len);
+        buffer = Vec::with_capacity(len);
     }
-    parts.iter().for_each(|part| room.extend_from_slice(part));
-    room
+    parts.iter().for_each(|part| buffer.extend_from_slice(part));
+    buffer
 }
 
 const TAKEN: &str = "the answer was already read, and the first reader took its bytes";

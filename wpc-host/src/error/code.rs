@@ -123,7 +123,7 @@ codes! {
     NotGranted "not_granted" false false Definition,
     MemoryTooLarge "memory_too_large" false false Definition,
     TableTooLarge "table_too_large" false false Definition,
-    DependencyCircle "dependency_circle" false false Definition,
+    DependencyCycle "dependency_cycle" false false Definition,
     DependencyExport "dependency_export" false false Definition,
     TypeMismatch "type_mismatch" false false Definition,
     DependencyChain "dependency_chain" false false Definition,

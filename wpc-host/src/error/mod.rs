@@ -206,7 +206,7 @@ pub enum Error {
         found: u64,
     },
     /// The dependencies form a cycle.
-    DependencyCircle {
+    DependencyCycle {
         /// The aliases along the cycle; the last one is the first one again.
         path: Vec<String>,
     },

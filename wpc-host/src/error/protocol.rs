@@ -95,7 +95,7 @@ impl ErrorCode {
             | Self::NotGranted
             | Self::MemoryTooLarge
             | Self::TableTooLarge
-            | Self::DependencyCircle
+            | Self::DependencyCycle
             | Self::DependencyExport
             | Self::TypeMismatch
             | Self::DependencyChain

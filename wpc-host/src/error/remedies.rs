@@ -40,7 +40,7 @@ impl Error {
             Self::TableTooLarge { .. } | Self::OutOfTableElements { .. } => {
                 raise(Limits("table_elements".into()))
             }
-            Self::DependencyCircle { .. } => advice("remove one of these imports"),
+            Self::DependencyCycle { .. } => advice("remove one of these imports"),
             Self::DependencyExport { .. } => {
                 advice("define matching versions of the importing module and the dependency")
             }
@@ -66,7 +66,7 @@ impl Error {
             }
             Self::ArgumentsTooLarge { .. } => raise(Limits("arguments".into())),
             Self::NoReadyWorkers { .. } => Remedy::RestartWorkers,
-            Self::Saturated { .. } => Remedy::AwaitRoom,
+            Self::Saturated { .. } => Remedy::AwaitCapacity,
             Self::Held { .. } => Remedy::Revive,
             Self::TypeMismatch { .. } => advice("give both the same type"),
             Self::UncaughtException { .. } => advice("catch it in the guest and return an error"),

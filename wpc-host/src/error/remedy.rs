@@ -27,7 +27,7 @@ pub enum Remedy {
     /// Wait until unresponsive workers are replaced again, or stop and start the workers.
     RestartWorkers,
     /// Let calls wait for capacity, or raise the workers' limit of unanswered calls.
-    AwaitRoom,
+    AwaitCapacity,
     /// Redefine the function, close its circuit breaker, or wait for the trial call after the cool-down.
     Revive,
     /// Try again later.
@@ -101,8 +101,8 @@ impl fmt::Display for Remedy {
             Self::RestartWorkers => f.write_str(
                 "stop and start the workers, or wait for `Options::hold_cool_down`",
             ),
-            Self::AwaitRoom => f.write_str(
-                "call with `CallOptions::wait_for_room`, or raise `Options::max_pending_calls_per_worker`",
+            Self::AwaitCapacity => f.write_str(
+                "call with `CallOptions::wait_for_capacity`, or raise `Options::max_pending_calls_per_worker`",
             ),
             Self::Revive => f.write_str(
                 "redefine the function, call `revive_worker_function`, or wait for `Options::hold_cool_down`",

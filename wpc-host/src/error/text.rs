@@ -101,7 +101,7 @@ impl fmt::Display for Error {
                 f,
                 "{what} starts with a table of {found} elements, which exceeds its limit of {limit}"
             ),
-            Self::DependencyCircle { path } => write!(f, "dependency cycle: {}", path.join(" -> ")),
+            Self::DependencyCycle { path } => write!(f, "dependency cycle: {}", path.join(" -> ")),
             Self::DependencyExport { importer, alias, export, reason } => write!(
                 f,
                 "{importer} imports \"{export}\" from dependency \"{alias}\", which cannot be linked: {reason}"

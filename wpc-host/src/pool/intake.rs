@@ -132,7 +132,7 @@ fn accept(
     let mut job = Job::new(Arc::clone(&call), function, definition, arguments);
     job.fuel = options.fuel;
     job.affinity = options.affinity;
-    job.wait_for_room = options.wait_for_room;
+    job.wait_for_capacity = options.wait_for_capacity;
     pool.accept(job)?;
     Ok(call)
 }

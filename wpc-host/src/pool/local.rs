@@ -162,7 +162,7 @@ impl LocalWorker {
     }
 
     /// Like [`call`](Self::call), with options for this call, and returns the call's metadata as well. The options
-    /// `affinity` and `wait_for_room` only matter if the call is made on the pool instead.
+    /// `affinity` and `wait_for_capacity` only matter if the call is made on the pool instead.
     ///
     /// # Errors
     ///

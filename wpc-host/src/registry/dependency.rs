@@ -190,7 +190,7 @@ impl<'a> Resolver<'a> {
         if let Some(start) = self.path.iter().position(|other| other == alias) {
             let mut path = self.path.split_off(start);
             path.push(alias.to_owned());
-            return Err(Error::DependencyCircle { path });
+            return Err(Error::DependencyCycle { path });
         }
         let Some(dependency) = self.dependencies.get(alias) else {
             self.missing.get_or_insert_with(|| alias.into());

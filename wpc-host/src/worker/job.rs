@@ -15,7 +15,7 @@ pub(crate) struct Job {
     pub(crate) arguments: Vec<u8>,
     pub(crate) fuel: Option<u64>,
     pub(crate) affinity: Option<u64>,
-    pub(crate) wait_for_room: bool,
+    pub(crate) wait_for_capacity: bool,
     /// Only creates the function's sandbox, and calls nothing.
     pub(crate) is_warm_up: bool,
     /// The trial call of a definition whose circuit breaker is half-open.
@@ -39,7 +39,7 @@ impl Job {
             arguments,
             fuel: None,
             affinity: None,
-            wait_for_room: false,
+            wait_for_capacity: false,
             is_warm_up: false,
             is_trial: false,
             is_disowned: false,

@@ -12,8 +12,8 @@ pub(crate) struct OverflowQueue {
     jobs: Mutex<Jobs>,
     /// The length of the queue. Every completed call reads it, so it is read without the lock.
     count: AtomicUsize,
-    /// How many of the queued calls have `wait_for_room` set.
-    for_room: AtomicUsize,
+    /// How many of the queued calls have `wait_for_capacity` set.
+    for_capacity: AtomicUsize,
     /// Notified when [`OverflowQueue::serve`] ends.
     served: Condvar,
     capacity: usize,
@@ -53,7 +53,7 @@ impl OverflowQueue {
         Self {
             jobs: Mutex::default(),
             count: AtomicUsize::new(0),
-            for_room: AtomicUsize::new(0),
+            for_capacity: AtomicUsize::new(0),
             served: Condvar::new(),
             capacity,
         }
@@ -67,15 +67,15 @@ impl OverflowQueue {
         self.count.load(Ordering::SeqCst) == 0
     }
 
-    /// Whether a call with `wait_for_room` is queued.
-    pub(crate) fn has_waiters_for_room(&self) -> bool {
-        self.for_room.load(Ordering::SeqCst) > 0
+    /// Whether a call with `wait_for_capacity` is queued.
+    pub(crate) fn has_waiters_for_capacity(&self) -> bool {
+        self.for_capacity.load(Ordering::SeqCst) > 0
     }
 
     fn update_counts(&self, jobs: &Jobs) {
         self.count.store(jobs.queue.len(), Ordering::SeqCst);
-        let for_room = jobs.queue.iter().filter(|job| job.wait_for_room).count();
-        self.for_room.store(for_room, Ordering::SeqCst);
+        let for_capacity = jobs.queue.iter().filter(|job| job.wait_for_capacity).count();
+        self.for_capacity.store(for_capacity, Ordering::SeqCst);
     }
 
     /// Adds a new call; returns it if the queue is full or closed. Calls that have been answered in the meantime take no
@@ -118,7 +118,7 @@ impl OverflowQueue {
             job.call.note_wait(&failure);
         }
         self.count.fetch_add(1, Ordering::SeqCst);
-        self.for_room.fetch_add(usize::from(job.wait_for_room), Ordering::SeqCst);
+        self.for_capacity.fetch_add(usize::from(job.wait_for_capacity), Ordering::SeqCst);
         jobs.queue.push_back(job);
     }
 

@@ -107,7 +107,7 @@ pub fn waiting_for_capacity() {
     let caller = || -> Box<dyn FnOnce() + Send> {
         let pool = pool.share();
         Box::new(move || {
-            let options = CallOptions::new().wait_for_room();
+            let options = CallOptions::new().wait_for_capacity();
             pool.submit_with::<()>("good", &options)
                 .expect("the call waits")
                 .wait()

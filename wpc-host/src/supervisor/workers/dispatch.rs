@@ -28,8 +28,8 @@ pub(crate) enum Refusal {
 impl Pool {
     /// Dispatches a new job, or adds it to the overflow queue. On an error its call is not answered.
     pub(crate) fn accept(&self, job: Job) -> Result<(), Error> {
-        // A call with `wait_for_room` must not overtake those that are queued already.
-        let job = if job.wait_for_room && self.waiting.has_waiters_for_room() {
+        // A call with `wait_for_capacity` must not overtake those that are queued already.
+        let job = if job.wait_for_capacity && self.waiting.has_waiters_for_capacity() {
             match self.enqueue(job) {
                 Ok(()) => return Ok(()),
                 Err(job) => job,
@@ -47,7 +47,7 @@ impl Pool {
             limit: self.options.max_pending_calls_per_worker,
         };
         match refusal {
-            Refusal::Saturated if !job.wait_for_room => Err(saturated()),
+            Refusal::Saturated if !job.wait_for_capacity => Err(saturated()),
             Refusal::Saturated | Refusal::Later => self.enqueue(job).map_err(|_| {
                 if self.is_open.load(Ordering::Acquire) { saturated() } else { Error::NotRunning }
             }),
