@@ -23,7 +23,7 @@ fn user(ty: &str, digit: u32) -> WasmModule {
 }
 
 fn refusals(result: Result<Applied, Error>) -> Vec<(usize, Definable, String, &'static str)> {
-    let Err(Error::ChangesRefused { refusals }) = result else {
+    let Err(Error::ChangesRefused { refusals, .. }) = result else {
         panic!("the changes should be refused")
     };
     let items = refusals

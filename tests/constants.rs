@@ -35,7 +35,7 @@ fn only_calls_that_read_a_missing_constant_fail_and_name_it() {
     wpc.define_worker_module(reads_constants("")).unwrap();
     let reads = || wpc.call::<()>("reads", ());
     for _ in 0..10 {
-        let Err(Error::ConstantNotDefined { function, constant }) = reads() else {
+        let Err(Error::ConstantNotDefined { function, constant, .. }) = reads() else {
             panic!("the constant should be missing")
         };
         assert_eq!((function.as_str(), constant.as_str()), ("reads", "C"));
@@ -59,7 +59,8 @@ fn a_constant_that_an_init_hook_lacks_is_named_and_defined_later() {
     let wpc = pool(1);
     wpc.define_worker_module(reads_constants(init)).unwrap();
     for _ in 0..10 {
-        let Err(Error::ConstantNotDefined { function, constant }) = wpc.call::<i64>("calls", ())
+        let Err(Error::ConstantNotDefined { function, constant, .. }) =
+            wpc.call::<i64>("calls", ())
         else {
             panic!("the constant should be missing")
         };
@@ -75,7 +76,8 @@ fn a_missing_constant_affects_only_functions_that_read_it() {
     wpc.define_worker_dependency("dep", guest("sdk")).unwrap();
     wpc.define_worker_module(guest("needy")).unwrap();
     assert!(wpc.call::<bool>("is_prepared", ()).unwrap());
-    let Err(Error::ConstantNotDefined { function, constant }) = wpc.call::<String>("prefix", ())
+    let Err(Error::ConstantNotDefined { function, constant, .. }) =
+        wpc.call::<String>("prefix", ())
     else {
         panic!("the constant should be missing")
     };
@@ -103,7 +105,7 @@ fn an_importer_handles_a_missing_constant_of_its_dependency() {
     let passes_on = importer("(i64.or (pack 64 0) (local.get $len))");
     wpc.define_worker_function("passes_on", passes_on.export("f")).unwrap();
     wpc.call::<()>("handles", ()).unwrap();
-    let Err(Error::ConstantNotDefined { function, constant }) = wpc.call::<()>("passes_on", ())
+    let Err(Error::ConstantNotDefined { function, constant, .. }) = wpc.call::<()>("passes_on", ())
     else {
         panic!("the constant should be missing")
     };

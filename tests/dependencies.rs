@@ -79,7 +79,7 @@ fn a_cycle_is_rejected_with_its_path() {
     let wpc = stopped(Options::default());
     wpc.define_worker_dependency("a", plus_one("b")).unwrap();
     wpc.define_worker_dependency("b", plus_one("c")).unwrap();
-    let Err(Error::DependencyCycle { path }) = wpc.define_worker_dependency("c", plus_one("a"))
+    let Err(Error::DependencyCycle { path, .. }) = wpc.define_worker_dependency("c", plus_one("a"))
     else {
         panic!("there should be a cycle")
     };

@@ -77,7 +77,9 @@ fn a_payload_of_another_type_is_rejected_by_its_declared_type() {
     let error = types().call::<u32>("check", ("", 3_u32)).unwrap_err();
     let refused = error.guest_payload::<Other>().unwrap_err();
     assert_eq!(refused.code().as_str(), "payload_decode");
-    let Error::PayloadDecode { function, wanted, reason } = &refused else { panic!("{refused}") };
+    let Error::PayloadDecode { function, wanted, reason, .. } = &refused else {
+        panic!("{refused}")
+    };
     assert_eq!((function.as_str(), wanted.as_str()), ("check", "Other"));
     assert!(reason.contains("`Why`"), "{reason}");
     assert_eq!(Error::NotRunning.guest_payload::<Other>().unwrap().map(drop), None);

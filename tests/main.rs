@@ -20,7 +20,6 @@ mod definitions;
 mod dependencies;
 mod documentation;
 mod documents;
-mod errors;
 mod events;
 mod evolution;
 mod exceptions;

@@ -66,7 +66,7 @@ const LIMIT: &str = r#"constant "LIMIT""#;
 #[track_caller]
 fn differs<T>(result: Result<T, Error>, expected: [&str; 3]) {
     let error = result.map(drop).unwrap_err();
-    let Error::TypeMismatch { module, item, place, expected: declared, found } = &error else {
+    let Error::TypeMismatch { module, item, place, expected: declared, found, .. } = &error else {
         panic!("{error}")
     };
     let mismatch = format!("expected {declared}, found {found}");

@@ -157,7 +157,7 @@ fn undefining_a_dependency_prevents_later_calls() {
     wpc.define_worker_dependency("path_dep", guest("path")).unwrap();
     wpc.define_worker_function("WPCFunction1", guest("function1")).unwrap();
     assert!(wpc.undefine_worker_dependency("path_dep"));
-    let Err(Error::DependencyNotDefined { function, alias }) =
+    let Err(Error::DependencyNotDefined { function, alias, .. }) =
         wpc.call::<String>("WPCFunction1", ("x",))
     else {
         panic!("it should be rejected")
@@ -179,7 +179,7 @@ fn a_dependency_failure_names_the_dependency_and_the_worker() {
     wpc.define_worker_dependency("dep", wat(failing)).unwrap();
     let caller = r#"(module (import "dep" "one" (func $one (result i32))) (func (export "f") (result i32) call $one))"#;
     wpc.define_worker_function("f", wat(caller)).unwrap();
-    let Err(Error::Initialisation { function, reason }) = wpc.call::<i32>("f", ()) else {
+    let Err(Error::Initialisation { function, reason, .. }) = wpc.call::<i32>("f", ()) else {
         panic!("the call should fail")
     };
     assert_eq!(function, "f");
@@ -247,7 +247,7 @@ fn calls_are_rejected_when_every_worker_is_saturated() {
     let wpc = pool_with(2, Options::default().max_pending_calls_per_worker(2));
     wpc.define_worker_function("spins", spinner()).unwrap();
     let calls: Vec<PendingCall<()>> = (0..4).map(|_| wpc.submit("spins", ()).unwrap()).collect();
-    let Err(Error::Saturated { function, limit }) = wpc.call::<()>("spins", ()) else {
+    let Err(Error::Saturated { function, limit, .. }) = wpc.call::<()>("spins", ()) else {
         panic!("it should be rejected")
     };
     assert_eq!((function.as_str(), limit), ("spins", 2));

@@ -183,13 +183,13 @@ fn errors_have_codes_and_every_invalid_option_is_reported_at_once() {
         .call_timeout(Duration::ZERO)
         .max_pending_calls_per_worker(0)
         .restart_base_delay(Duration::from_secs(10));
-    let Err(Error::InvalidOptions { problems }) = wpc_host::WorkerProcedureCall::new(options)
+    let Err(Error::InvalidOptions { problems, .. }) = wpc_host::WorkerProcedureCall::new(options)
     else {
         panic!("they should be rejected")
     };
     assert_eq!(problems.len(), 3, "{problems:?}");
     let wpc = stopped(Options::default());
-    let Err(Error::InvalidOptions { problems }) = wpc.start_workers(0) else {
+    let Err(Error::InvalidOptions { problems, .. }) = wpc.start_workers(0) else {
         panic!("it should be rejected")
     };
     assert_eq!(problems.len(), 1, "{problems:?}");

@@ -75,7 +75,7 @@ fn every_invalid_grant_is_reported_at_once() {
         .read_directory(file!(), "/file");
     let error =
         wpc.define_worker_function("f", imports("proc_exit", "(param i32)").grant_wasi(wasi));
-    let Err(Error::InvalidOptions { problems }) = error else { panic!("{error:?}") };
+    let Err(Error::InvalidOptions { problems, .. }) = error else { panic!("{error:?}") };
     assert_eq!(problems.len(), 4, "{problems:?}");
     assert!(problems[2].contains("/nowhere/at/all"), "{problems:?}");
 }

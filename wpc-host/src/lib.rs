@@ -213,7 +213,7 @@ mod capability;
 pub mod checks;
 mod codec;
 mod definition;
-mod error;
+pub mod error;
 mod event;
 mod host_function;
 mod id;
@@ -241,12 +241,10 @@ pub use definition::WasmModule;
 pub use definition::limits::Limits;
 #[cfg(feature = "wasi")]
 pub use definition::wasi::grant::{Output, Wasi};
-pub use error::Error;
-pub use error::OsResource;
-pub use error::code::{ErrorCode, ErrorKind, UnknownErrorCode};
-pub use error::payload_type::PayloadType;
-pub use error::refusal::Refusal;
-pub use error::remedy::{Definable, Grant, Remedy, Setting};
+pub use error::{
+    Definable, Error, ErrorCode, ErrorGroup, ErrorKind, Grant, OsResource, PayloadType, Refusal,
+    Remedy, Setting, UnknownErrorCode,
+};
 pub use event::observer::FinishedCall;
 pub use event::{
     EventDetails, EventError, EventIterator, EventSource, EventSubscription, FailureSeverities,

@@ -30,7 +30,7 @@ impl Versions {
         Self { begun: AtomicU32::new(0), done: AtomicU32::new(0) }
     }
 
-    fn next(&self, define: impl FnOnce(u32) -> Result<(), Error>) -> Result<()> {
+    fn next(&self, define: impl FnOnce(u32) -> Result<()>) -> Result<()> {
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         define(number)?;
         self.done.store(number, Ordering::SeqCst);
@@ -153,16 +153,15 @@ impl Scene {
         let wpc = &self.wpc;
         match random.random_range(0..1000) {
             0..300 => self.function.next(|number| {
-                let module = returns(number).map_err(internal)?;
-                wpc.define_worker_function("current", module).map(drop)
+                wpc.define_worker_function("current", returns(number)?)?;
+                Ok(())
             }),
-            300..600 => self.dependency.next(|number| {
-                let module = returns(number).map_err(internal)?;
-                wpc.define_worker_dependency("dep", module)
-            }),
+            300..600 => self
+                .dependency
+                .next(|number| Ok(wpc.define_worker_dependency("dep", returns(number)?)?)),
             600..970 => self
                 .constant
-                .next(|number| wpc.define_worker_constant("NUMBER", &number.cast_signed())),
+                .next(|number| Ok(wpc.define_worker_constant("NUMBER", &number.cast_signed())?)),
             970..997 => {
                 wpc.revive_worker_function("trap")?;
                 ensure!(wpc.get_worker_health_states().len() >= WORKERS, "a worker is missing");
@@ -303,10 +302,6 @@ fn check_outcome(
         return Ok(());
     }
     bail!("{kind} ended with {result:?}, which is not an allowed outcome")
-}
-
-fn internal(error: anyhow::Error) -> Error {
-    Error::StartFailed { cause: error.to_string() }
 }
 
 const LINKED: &str = r#"(module

@@ -7,7 +7,7 @@ use wpc_host::{OsResource, Setting};
 const INTERFACES: [Interface; 2] = [Options, Manifest];
 
 /// Every error of the library with its remedy.
-const ERRORS: &str = include_str!("../../../tests/snapshots/errors.snap");
+const ERRORS: &str = include_str!("../../../wpc-host/src/error/snapshots/errors.snap");
 
 fn remedies() -> Vec<Remedy> {
     let settings = [
@@ -119,9 +119,8 @@ fn remedies_name_only_settings_of_their_interface() {
 
 #[test]
 fn settings_have_the_names_of_the_interface() {
-    let error = Error::InvalidOptions {
-        problems: vec!["`Limits::result` or `Options::call_timeout` is wrong".to_owned()],
-    };
+    let error =
+        Error::invalid_options(["`Limits::result` or `Options::call_timeout` is wrong".to_owned()]);
     for (interface, expected) in [
         (Options, "`--result-limit` or `call_timeout` is wrong"),
         (Manifest, "`result` in its limits or `call_timeout` under [pool] is wrong"),
@@ -132,7 +131,7 @@ fn settings_have_the_names_of_the_interface() {
 
 #[test]
 fn the_message_and_the_remedy_are_separate() {
-    let error = Error::FunctionNotDefined { function: "resize".to_owned() };
+    let error = Error::function_not_defined("resize");
     assert_eq!(text(&error, Manifest), "function \"resize\" is not defined");
     assert_eq!(advice(&error, Manifest).unwrap(), "add it under [functions] or [modules]");
     assert_eq!(

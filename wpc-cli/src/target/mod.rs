@@ -114,7 +114,7 @@ impl Target {
         let functions = wpc.get_remote_functions();
         let mut names = functions.iter().map(|function| function.name.as_str());
         if names.clone().all(|name| name != self.function) {
-            let error = Error::FunctionNotDefined { function: self.function.clone() };
+            let error = Error::function_not_defined(&self.function);
             return Err(match nearest(&self.function, &mut names) {
                 Some(nearest) => {
                     Failure::Misspelt { error: Box::new(error), nearest: nearest.to_owned() }

@@ -1,11 +1,18 @@
-//! The table of error codes: each error's stable name, whether its outcome is unknown, whether a retry can help, and
-//! who can act on it.
+//! The table of error codes: each error's stable name, which operation failed, who can act on it, whether its outcome is
+//! unknown, and whether a retry can help.
 
 use crate::error::Error;
 
 macro_rules! codes {
-    ($($variant:ident $code:literal $unknown:literal $retry:literal $kind:ident),+ $(,)?) => {
+    ($($variant:ident $code:literal $group:ident $kind:ident $unknown:literal $retry:literal),+ $(,)?) => {
         /// An [`Error`]'s stable name, for programs, logs and metrics.
+        ///
+        /// | code | group | kind | outcome unknown once it ran | a retry can help |
+        /// |---|---|---|---|---|
+        $(#[doc = concat!(
+            "| [`", $code, "`](Error::", stringify!($variant), ") | ", stringify!($group), " | ", stringify!($kind),
+            " | ", $unknown, " | ", $retry, " |"
+        )])+
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum ErrorCode {
@@ -20,6 +27,12 @@ macro_rules! codes {
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $code),+ }
+            }
+
+            /// Which operation failed.
+            #[must_use]
+            pub const fn group(self) -> ErrorGroup {
+                match self { $(Self::$variant => ErrorGroup::$group),+ }
             }
         }
 
@@ -49,8 +62,12 @@ macro_rules! codes {
             /// ```
             /// use wpc_host::{Error, ErrorKind};
             ///
-            /// let error = Error::FunctionNotDefined { function: "resize".to_owned() };
+            /// # fn main() -> Result<(), Error> {
+            /// # let wpc = wpc_host::WorkerProcedureCall::new(wpc_host::Options::default())?;
+            /// # wpc.start_workers(1)?;
+            /// let error = wpc.call::<u32>("resize", ()).unwrap_err();
             /// assert_eq!(error.kind(), ErrorKind::Caller);
+            /// # Ok(()) }
             /// ```
             #[must_use]
             pub const fn kind(&self) -> ErrorKind {
@@ -61,6 +78,21 @@ macro_rules! codes {
             }
         }
     };
+}
+
+/// Which operation failed with an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ErrorGroup {
+    /// The pool could not be created, started or stopped.
+    Pool,
+    /// An item could not be defined. Earlier definitions stay.
+    Definition,
+    /// A call was rejected, or ended without an answer of its function.
+    Call,
+    /// The function ran, and its guest failed.
+    Guest,
 }
 
 /// Who can act on an [`Error`].
@@ -96,73 +128,74 @@ impl Error {
     }
 }
 
-// The variant, its code, whether the outcome is unknown once it ran, whether a retry can help, who can act on it.
+// The variant, its code, which operation failed, who can act on it, whether the outcome is unknown once it ran, whether a
+// retry can help.
 codes! {
-    InvalidOptions "invalid_options" false false Host,
-    InvalidCallOptions "invalid_call_options" false false Caller,
-    InvalidName "invalid_name" false false Definition,
-    NotRunning "not_running" false true Host,
-    AlreadyStarted "already_started" false true Host,
-    StartFailed "start_failed" false true Host,
-    OsLimit "os_limit" false true Host,
-    NotWasm "not_wasm" false false Definition,
-    Component "component" false false Definition,
-    InvalidModule "invalid_module" false false Definition,
-    UnsupportedProposal "unsupported_proposal" false false Definition,
-    ModuleTooLarge "module_too_large" false false Definition,
-    CompileTimeout "compile_timeout" false true Definition,
-    CompilerBusy "compiler_busy" false true Capacity,
-    Sha256Mismatch "sha256_mismatch" false false Definition,
-    AbiVersion "abi_version" false false Definition,
-    MalformedSection "malformed_section" false false Definition,
-    MissingExport "missing_export" false false Definition,
-    AmbiguousExport "ambiguous_export" false false Definition,
-    ExportType "export_type" false false Definition,
-    ExportOfCommand "export_of_command" false false Definition,
-    UnknownImport "unknown_import" false false Definition,
-    NotGranted "not_granted" false false Definition,
-    MemoryTooLarge "memory_too_large" false false Definition,
-    TableTooLarge "table_too_large" false false Definition,
-    DependencyCycle "dependency_cycle" false false Definition,
-    DependencyExport "dependency_export" false false Definition,
-    TypeMismatch "type_mismatch" false false Definition,
-    DependencyChain "dependency_chain" false false Definition,
-    TooManyInstances "too_many_instances" false true Definition,
-    InstancesInUse "instances_in_use" false true Capacity,
-    ConstantEncode "constant_encode" false false Host,
-    ChangesRefused "changes_refused" false false Definition,
-    FunctionNotDefined "function_not_defined" false true Caller,
-    DependencyNotDefined "dependency_not_defined" false true Host,
-    ConstantNotDefined "constant_not_defined" false true Host,
-    HostFunctionNotDefined "host_function_not_defined" false true Host,
-    PinMismatch "pin_mismatch" false false Caller,
-    SignatureMismatch "signature_mismatch" false false Caller,
-    Untyped "untyped" false false Caller,
-    ArgumentsEncode "arguments_encode" false false Caller,
-    ArgumentsTooLarge "arguments_too_large" false false Caller,
-    BadArguments "bad_arguments" false false Caller,
-    ResultDecode "result_decode" false false Caller,
-    PayloadDecode "payload_decode" false false Caller,
-    NoReadyWorkers "no_ready_workers" false true Host,
-    Saturated "saturated" false true Capacity,
-    Held "held" false true Capacity,
-    Timeout "timeout" true true Function,
-    Cancelled "cancelled" true false Cancelled,
-    Stopped "stopped" true true Cancelled,
-    WorkerLost "worker_lost" true true Host,
-    Guest "guest_error" false false Function,
-    Trap "trap" true true Function,
-    UncaughtException "uncaught_exception" true true Function,
-    Exited "exited" true false Function,
-    TooManyOpenFiles "too_many_open_files" true false Function,
-    OutOfFuel "out_of_fuel" true false Function,
-    LogLimit "log_limit" true false Function,
-    OutOfMemory "out_of_memory" true true Function,
-    OutOfTableElements "out_of_table_elements" true true Function,
-    StackOverflow "stack_overflow" true false Function,
-    BadReply "bad_reply" true false Function,
-    ResultTooLarge "result_too_large" true false Function,
-    Initialisation "initialisation" false true Function,
+    InvalidOptions "invalid_options" Pool Host false false,
+    InvalidCallOptions "invalid_call_options" Call Caller false false,
+    InvalidName "invalid_name" Definition Definition false false,
+    NotRunning "not_running" Pool Host false true,
+    AlreadyStarted "already_started" Pool Host false true,
+    StartFailed "start_failed" Pool Host false true,
+    OsLimit "os_limit" Pool Host false true,
+    NotWasm "not_wasm" Definition Definition false false,
+    Component "component" Definition Definition false false,
+    InvalidModule "invalid_module" Definition Definition false false,
+    UnsupportedProposal "unsupported_proposal" Definition Definition false false,
+    ModuleTooLarge "module_too_large" Definition Definition false false,
+    CompileTimeout "compile_timeout" Definition Definition false true,
+    CompilerBusy "compiler_busy" Definition Capacity false true,
+    Sha256Mismatch "sha256_mismatch" Definition Definition false false,
+    AbiVersion "abi_version" Definition Definition false false,
+    MalformedSection "malformed_section" Definition Definition false false,
+    MissingExport "missing_export" Definition Definition false false,
+    AmbiguousExport "ambiguous_export" Definition Definition false false,
+    ExportType "export_type" Definition Definition false false,
+    ExportOfCommand "export_of_command" Definition Definition false false,
+    UnknownImport "unknown_import" Definition Definition false false,
+    NotGranted "not_granted" Definition Definition false false,
+    MemoryTooLarge "memory_too_large" Definition Definition false false,
+    TableTooLarge "table_too_large" Definition Definition false false,
+    DependencyCycle "dependency_cycle" Definition Definition false false,
+    DependencyExport "dependency_export" Definition Definition false false,
+    TypeMismatch "type_mismatch" Definition Definition false false,
+    DependencyChain "dependency_chain" Definition Definition false false,
+    TooManyInstances "too_many_instances" Definition Definition false true,
+    InstancesInUse "instances_in_use" Call Capacity false true,
+    ConstantEncode "constant_encode" Definition Host false false,
+    ChangesRefused "changes_refused" Definition Definition false false,
+    FunctionNotDefined "function_not_defined" Call Caller false true,
+    DependencyNotDefined "dependency_not_defined" Call Host false true,
+    ConstantNotDefined "constant_not_defined" Call Host false true,
+    HostFunctionNotDefined "host_function_not_defined" Call Host false true,
+    PinMismatch "pin_mismatch" Call Caller false false,
+    SignatureMismatch "signature_mismatch" Call Caller false false,
+    Untyped "untyped" Call Caller false false,
+    ArgumentsEncode "arguments_encode" Call Caller false false,
+    ArgumentsTooLarge "arguments_too_large" Call Caller false false,
+    BadArguments "bad_arguments" Call Caller false false,
+    ResultDecode "result_decode" Call Caller false false,
+    PayloadDecode "payload_decode" Call Caller false false,
+    NoReadyWorkers "no_ready_workers" Call Host false true,
+    Saturated "saturated" Call Capacity false true,
+    Held "held" Call Capacity false true,
+    Timeout "timeout" Call Function true true,
+    Cancelled "cancelled" Call Cancelled true false,
+    Stopped "stopped" Call Cancelled true true,
+    WorkerLost "worker_lost" Call Host true true,
+    Guest "guest_error" Guest Function false false,
+    Trap "trap" Guest Function true true,
+    UncaughtException "uncaught_exception" Guest Function true true,
+    Exited "exited" Guest Function true false,
+    TooManyOpenFiles "too_many_open_files" Guest Function true false,
+    OutOfFuel "out_of_fuel" Guest Function true false,
+    LogLimit "log_limit" Guest Function true false,
+    OutOfMemory "out_of_memory" Guest Function true true,
+    OutOfTableElements "out_of_table_elements" Guest Function true true,
+    StackOverflow "stack_overflow" Guest Function true false,
+    BadReply "bad_reply" Guest Function true false,
+    ResultTooLarge "result_too_large" Guest Function true false,
+    Initialisation "initialisation" Guest Function false true,
 }
 
 impl serde::Serialize for ErrorCode {

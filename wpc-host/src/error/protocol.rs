@@ -1,6 +1,6 @@
 //! The codes of other protocols for errors: one table of classes with their codes, and the class of each error code.
 
-use crate::error::code::ErrorCode;
+use crate::error::ErrorCode;
 
 macro_rules! classes {
     ($($class:ident $http:literal $rpc:literal $meaning:literal),+ $(,)?) => {

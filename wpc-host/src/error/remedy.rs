@@ -12,9 +12,13 @@ use std::fmt;
 /// ```
 /// use wpc_host::{Definable, Error, Remedy};
 ///
-/// let error = Error::FunctionNotDefined { function: "resize".to_owned() };
+/// # fn main() -> Result<(), Error> {
+/// # let wpc = wpc_host::WorkerProcedureCall::new(wpc_host::Options::default())?;
+/// # wpc.start_workers(1)?;
+/// let error = wpc.call::<u32>("resize", ()).unwrap_err();
 /// assert_eq!(error.to_string(), "function \"resize\" is not defined");
 /// assert_eq!(error.remedy(), Some(Remedy::Define(Definable::Function)));
+/// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

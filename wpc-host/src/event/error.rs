@@ -1,7 +1,7 @@
 //! The failure that an event reports.
 
 use crate::error::Error;
-use crate::error::code::ErrorCode;
+use crate::error::ErrorCode;
 use serde::{Deserialize, Serialize};
 
 /// The longest text of a guest that an event carries, in bytes. It is bounded because thousands of events may wait for a

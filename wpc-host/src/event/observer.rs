@@ -1,6 +1,6 @@
 //! The embedder's observer of finished calls, which runs on the thread that ran the call.
 
-use crate::error::code::ErrorCode;
+use crate::error::ErrorCode;
 use crate::id::{CallId, FunctionHash, TraceContext, WorkerId};
 use crate::sync::ArcSwapOption;
 use crate::sync::atomic::{AtomicBool, Ordering};

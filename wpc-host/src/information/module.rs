@@ -1,7 +1,7 @@
 //! What a module declares.
 
 use crate::capability::Capability;
-use crate::error::remedy::Remedy;
+use crate::error::Remedy;
 use crate::id::{FunctionHash, Sha256Hash};
 use crate::information::{DeclaredType, FunctionSignature};
 use serde::{Deserialize, Serialize};

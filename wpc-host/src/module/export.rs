@@ -1,7 +1,7 @@
 //! Exports that can be called, and the convention that each of them is called by.
 
 use super::wasm_type::Scalar;
-use crate::error::payload_type::PayloadType;
+use crate::error::PayloadType;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use wpc_abi::names;

@@ -30,7 +30,7 @@ use crate::definition::grants::Grants;
 use crate::definition::limits::Limits;
 use crate::definition::wasi::{Need, Piece, WASI_MODULE, need};
 use crate::error::Error;
-use crate::error::remedy::Grant;
+use crate::error::Grant;
 use crate::id::FunctionHash;
 use crate::module::compile_cache::CompileCache;
 use crate::module::engine::{MAX_TABLES, Profile};

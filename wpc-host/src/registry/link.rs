@@ -7,7 +7,7 @@ use super::function::{Definition, Function};
 use super::sources::Group;
 use crate::codec::type_check::TypeCheck;
 use crate::error::Error;
-use crate::error::remedy::Setting;
+use crate::error::Setting;
 use crate::id::Generation;
 use crate::module::engine::Profile;
 use crate::sandbox::{Blueprint, Node};

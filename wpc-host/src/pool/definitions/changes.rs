@@ -3,9 +3,9 @@
 use super::constants::constant;
 use crate::codec::arguments::Parameters;
 use crate::definition::WasmModule;
+use crate::error::Definable;
 use crate::error::Error;
-use crate::error::refusal::Refusal;
-use crate::error::remedy::Definable;
+use crate::error::Refusal;
 use crate::host_function::{HostContext, HostFunction};
 use crate::information::FunctionInformation;
 use crate::module::signature;

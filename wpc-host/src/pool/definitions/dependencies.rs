@@ -1,8 +1,8 @@
 //! Defining and listing dependencies.
 
 use crate::definition::WasmModule;
+use crate::error::Definable;
 use crate::error::Error;
-use crate::error::remedy::Definable;
 use crate::information::DependencyInformation;
 use crate::pool::WorkerProcedureCall;
 use crate::pool::definitions::{host_functions, wasi_imports};

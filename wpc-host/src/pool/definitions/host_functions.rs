@@ -1,8 +1,8 @@
 //! Defining functions of the embedder that guests can call.
 
 use crate::codec::arguments::Parameters;
+use crate::error::Definable;
 use crate::error::Error;
-use crate::error::remedy::Definable;
 use crate::host_function::{HostContext, HostFunction};
 use crate::module::signature;
 use crate::pool::WorkerProcedureCall;

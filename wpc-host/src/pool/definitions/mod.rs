@@ -6,9 +6,9 @@ mod dependencies;
 mod functions;
 mod host_functions;
 
+use crate::error::Definable;
 use crate::error::Error;
-use crate::error::refusal::Refusal;
-use crate::error::remedy::Definable;
+use crate::error::Refusal;
 use crate::event::{Draft, EventDetails, EventSource};
 use crate::id::WorkerId;
 use crate::module::Module;

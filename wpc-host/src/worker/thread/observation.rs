@@ -3,7 +3,7 @@
 use super::Thread;
 use super::span::Span;
 use crate::error::Error;
-use crate::error::code::ErrorCode;
+use crate::error::ErrorCode;
 use crate::event::observer::FinishedCall;
 use crate::id::CallContext;
 use crate::sync::atomic::Ordering;

@@ -2,7 +2,7 @@
 //!
 //! A subscriber is the embedder's code. It runs on this thread; its panics are contained.
 
-use crate::error::code::ErrorCode;
+use crate::error::ErrorCode;
 use crate::id::{CallContext, WorkerId};
 use crate::system::contain::contain;
 use crate::worker::job::Job;

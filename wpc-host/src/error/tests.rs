@@ -1,26 +1,30 @@
 //! The code, outcome, retry advice and text of every error, in one snapshot.
 
+use super::*;
+use crate::capability::Capability;
+use crate::id::{FunctionHash, Sha256Hash, WorkerId};
+use std::collections::HashSet;
 use std::time::Duration;
-use wpc_host::{
-    Capability, Changes, Error, ErrorCode, FunctionHash, Grant, GuestError, Options, OsResource,
-    Setting, Sha256Hash, WorkerId,
-};
+use wpc_abi::GuestError;
 
 /// The error of two changes that are both refused.
 fn refused_changes() -> Error {
-    let wpc = crate::support::stopped(Options::default());
-    let changes = Changes::new().define_dependency("rates", b"no module").define_constant_json(
-        "LIMIT",
-        "u8",
-        &serde_json::json!(300),
-    );
-    wpc.apply(changes).unwrap_err()
+    let refusal =
+        |change, kind, name: &str, error| Refusal { change, kind, name: name.to_owned(), error };
+    let reason = "300 is out of range for u8".to_owned();
+    let constant = Error::ConstantEncode { constant: "LIMIT".to_owned(), reason };
+    let module = Error::NotWasm { what: "dependency \"rates\"".to_owned(), reason: "it is text" };
+    Error::ChangesRefused {
+        refusals: vec![
+            refusal(0, Definable::Dependency, "rates", module),
+            refusal(1, Definable::Constant, "LIMIT", constant),
+        ],
+    }
 }
 
-pub(crate) fn every_error() -> Vec<Error> {
+fn every_error() -> Vec<Error> {
     let f = || "resize".to_owned();
     let what = || "module \"resize.wasm\"".to_owned();
-    let some_worker = WorkerId::from(1);
     vec![
         Error::InvalidOptions {
             problems: vec!["`call_timeout` must be longer than zero".to_owned()],
@@ -194,7 +198,7 @@ pub(crate) fn every_error() -> Vec<Error> {
         Error::Stopped { function: f(), ran: false },
         Error::WorkerLost {
             function: f(),
-            worker: some_worker,
+            worker: WorkerId(1),
             reason: "it did not return after the call's time limit".to_owned(),
             ran: true,
         },
@@ -233,8 +237,9 @@ pub(crate) fn every_error() -> Vec<Error> {
 fn the_text_of_every_error_is_reviewed() {
     let lines = every_error().into_iter().map(|error| {
         format!(
-            "{}\n  kind: {:?}, outcome unknown: {}, retry can help: {}\n  {error}{}",
+            "{}\n  group: {:?}, kind: {:?}, outcome unknown: {}, retry can help: {}\n  {error}{}",
             error.code(),
+            error.code().group(),
             error.kind(),
             error.outcome_unknown(),
             error.retry_can_help(),
@@ -249,7 +254,25 @@ fn the_text_of_every_error_is_reviewed() {
 
 #[test]
 fn every_code_has_an_error_in_the_snapshot() {
-    let listed: std::collections::HashSet<_> = every_error().iter().map(Error::code).collect();
+    let listed: HashSet<_> = every_error().iter().map(Error::code).collect();
     let missing: Vec<_> = ErrorCode::ALL.iter().filter(|code| !listed.contains(code)).collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn the_parts_of_every_error_read_back_from_json() {
+    fn round_trip<T>(values: impl Iterator<Item = T>)
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+    {
+        for value in values {
+            let json = serde_json::to_string(&value).unwrap();
+            assert_eq!(serde_json::from_str::<T>(&json).unwrap(), value, "{json}");
+        }
+    }
+    let errors = every_error();
+    round_trip(errors.iter().map(crate::event::EventError::from));
+    round_trip(errors.iter().filter_map(Error::remedy));
+    round_trip(errors.iter().map(Error::kind));
+    round_trip(errors.iter().map(|error| error.code().group()));
 }
