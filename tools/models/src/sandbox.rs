@@ -5,54 +5,36 @@
 //! * `stuck` runs until its call was answered and the check sets `RELEASED`, as a blocking host function does;
 //! * `panics` panics after a while, as a bug in the host does.
 
+// What a worker passes to a sandbox is the host's own.
+#[path = "../../../wpc-host/src/sandbox/environment.rs"]
+mod environment;
+#[path = "../../../wpc-host/src/sandbox/node.rs"]
+mod node;
+#[path = "../../../wpc-host/src/sandbox/request.rs"]
+mod request;
+
+pub(crate) use environment::Environment;
+pub(crate) use node::Node;
+pub(crate) use request::Request;
+
 use crate::call::Call;
 use crate::call::reply::BorrowedReply;
 use crate::codec::payload::Payload;
 use crate::definition::limits::Limits;
-use crate::definition::wasi::grant::Wasi;
 use crate::error::Error;
-use crate::event::Events;
-use crate::event::observer::Observer;
 use crate::host_function::bindings::{Bindings, CurrentBindings, LastBindings};
-use crate::id::WorkerId;
 use crate::module::engine::WithoutPool;
 use crate::module::{Export, Module};
-use crate::sync::atomic::AtomicBool;
 use crate::sync::{thread, time};
-use crate::system::epoch_ticker::EpochTicker;
 use shuttle::rand::{Rng as _, thread_rng};
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 use wpc_abi::reply::TAG_VALUE;
 
 std::thread_local! {
     // All threads of a check run on one OS thread, so that they share these.
     pub(crate) static LIVE: Cell<usize> = const { Cell::new(0) };
     pub(crate) static RELEASED: Cell<bool> = const { Cell::new(false) };
-}
-
-#[derive(Debug)]
-pub(crate) struct Environment {
-    pub(crate) worker: WorkerId,
-    pub(crate) events: Events,
-    pub(crate) bindings: Arc<dyn CurrentBindings>,
-    pub(crate) stopping: Arc<AtomicBool>,
-    pub(crate) is_occupied: AtomicBool,
-    pub(crate) ticker: Arc<EpochTicker>,
-    pub(crate) observer: Arc<Observer>,
-    pub(crate) started: Instant,
-    pub(crate) max_wasm_stack: usize,
-    pub(crate) max_instances: usize,
-}
-
-#[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) what: Arc<str>,
-    pub(crate) module: Arc<Module>,
-    pub(crate) dependencies: HashMap<String, usize>,
-    pub(crate) wasi: Option<Arc<Wasi>>,
 }
 
 #[derive(Debug)]
@@ -85,13 +67,6 @@ impl Blueprint {
     pub(crate) fn instances(&self) -> usize {
         self.instances
     }
-}
-
-pub(crate) struct Request<'a> {
-    pub(crate) call: &'a Arc<Call>,
-    pub(crate) export: &'a Export,
-    pub(crate) export_at: usize,
-    pub(crate) fuel: Option<u64>,
 }
 
 pub(crate) struct Sandbox {

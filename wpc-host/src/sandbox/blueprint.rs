@@ -4,6 +4,7 @@
 use super::failure::Failure;
 use super::imports;
 use super::invoke::{Entry, initialise};
+use super::node::Node;
 use super::state::{Buffer, Instance, State};
 use super::wasi::{self, Context};
 use crate::definition::limits::Limits;
@@ -13,22 +14,9 @@ use crate::host_function::bindings::{Bindings, CurrentBindings, LastBindings};
 use crate::module::engine::{CountedSandbox, WithoutPool};
 use crate::module::signature;
 use crate::module::{Module, describe};
-use std::collections::HashMap;
 use std::sync::Arc;
 use wasmtime::{Extern, ExternType, FuncType, InstancePre, Linker, Store};
 use wpc_abi::names;
-
-/// A module of a definition after the registry has resolved its dependencies.
-#[derive(Debug)]
-pub(crate) struct Node {
-    /// How errors name it.
-    pub(crate) what: Arc<str>,
-    pub(crate) module: Arc<Module>,
-    /// The index of each alias's module, which is always before this one.
-    pub(crate) dependencies: HashMap<String, usize>,
-    /// The definition's WASI grant.
-    pub(crate) wasi: Option<Arc<Wasi>>,
-}
 
 /// The linked modules of a definition: dependencies first, the definition's own module last.
 pub(crate) struct Blueprint {

@@ -5,9 +5,9 @@ use crate::event::Events;
 use crate::event::observer::Observer;
 use crate::host_function::bindings::CurrentBindings;
 use crate::id::WorkerId;
+use crate::sync::atomic::AtomicBool;
 use crate::system::epoch_ticker::EpochTicker;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 /// What all sandboxes of a worker share.

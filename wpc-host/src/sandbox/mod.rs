@@ -2,6 +2,9 @@
 //! modules, carries one call at a time across the sandbox boundary, and classifies failures. It does not depend on
 //! workers, queues or restarts.
 //!
+//! Other layers use [`Blueprint`], [`Sandbox`] and `keeps_sandbox`, which `tools/models` simulates without WebAssembly, and
+//! pass them [`Environment`], [`Node`] and [`Request`], which it takes from here.
+//!
 //! * `blueprint`: the linked modules that sandboxes are created from.
 //! * `environment`: what the sandboxes of a worker share.
 //! * `exception`: exceptions that a guest did not catch.
@@ -10,6 +13,8 @@
 //! * `invoke`: how an export is called.
 //! * `log_line`: log lines of guests, and their limits.
 //! * `memory`: the only code that accesses guest memory.
+//! * `node`: a module with its dependencies.
+//! * `request`: a call as the sandbox receives it.
 //! * `scalars`: arguments and results of plain exports.
 //! * `state`: the data of the store.
 //! * `wasi`: the imports of WASI preview 1, the context of a module that uses them, and how it waits for clocks;
@@ -23,21 +28,23 @@ mod imports;
 mod invoke;
 mod log_line;
 mod memory;
+mod node;
+mod request;
 mod scalars;
 mod state;
 #[cfg_attr(not(feature = "wasi"), path = "without_wasi.rs")]
 mod wasi;
 
-pub(crate) use blueprint::{Blueprint, Node};
+pub(crate) use blueprint::Blueprint;
 pub(crate) use environment::Environment;
 pub(crate) use failure::keeps_sandbox;
+pub(crate) use node::Node;
+pub(crate) use request::Request;
 
-use crate::call::Call;
 use crate::call::reply::BorrowedReply;
 use crate::codec::payload::Payload;
 use crate::definition::limits::Limits;
 use crate::error::Error;
-use crate::module::Export;
 use crate::module::engine::CountedSandbox;
 use crate::system::os_limits;
 use failure::Failure;
@@ -49,16 +56,6 @@ use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
 /// How many ticks of the engine's epoch pass between two deadline checks of a running guest: it checks at every tick.
 const TICKS_BETWEEN_CHECKS: u64 = 1;
-
-/// A call as the sandbox receives it.
-pub(crate) struct Request<'a> {
-    pub(crate) call: &'a Arc<Call>,
-    pub(crate) export: &'a Export,
-    /// The index of the export in its module.
-    pub(crate) export_at: usize,
-    /// How much fuel it may use; `None` if the definition is not metered.
-    pub(crate) fuel: Option<u64>,
-}
 
 pub(crate) struct Sandbox {
     store: Store<State>,

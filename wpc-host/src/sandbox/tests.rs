@@ -1,6 +1,7 @@
 //! Every function that the host links checks whether its call should end.
 
 use super::*;
+use crate::call::Call;
 use crate::definition::wasi::grant::{Output, Wasi};
 use crate::event::Events;
 use crate::host_function::bindings::{Bindings, CurrentBindings};
