@@ -169,6 +169,8 @@ fn a_panicked_worker_is_replaced_and_its_queue_is_redispatched() {
     ] {
         events.wait_for_name(step);
     }
+    let states = wpc.get_worker_health_states();
+    assert_eq!((states.len(), states[0].slot, states[0].restarts), (1, 0, 1));
 }
 
 #[test]

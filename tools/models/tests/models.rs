@@ -50,4 +50,7 @@ checks! {
     unresponsive_worker 30,
     stop_that_abandons_a_worker 300,
     panic_of_the_host 100,
+    workers_lost_while_others_are_replaced 50,
+    stop_while_a_worker_is_replaced 100,
+    replacement_that_is_lost 50,
 }

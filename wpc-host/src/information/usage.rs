@@ -10,19 +10,31 @@ use serde::{Deserialize, Serialize};
 pub struct WorkerHealth {
     /// The worker.
     pub worker_id: WorkerId,
+    /// The number of its slot, from 0. A slot is a place in the pool; when its worker is replaced, the new worker takes over
+    /// the slot.
+    pub slot: usize,
     /// Its state.
     pub health_state: HealthState,
     /// The number of unanswered calls that were dispatched to it.
     pub pending_call_count: usize,
     /// The number of the replacement in a row; 0 for a worker of `start_workers`.
     pub restart_attempt: u32,
+    /// How many times the worker of the slot was replaced since `start_workers`.
+    pub restarts: u32,
 }
 
 impl WorkerHealth {
-    /// A worker of `start_workers` without calls. The other fields can be set.
+    /// A worker of `start_workers` without calls, in the first slot. The other fields can be set.
     #[must_use]
     pub fn new(worker_id: WorkerId, health_state: HealthState) -> Self {
-        Self { worker_id, health_state, pending_call_count: 0, restart_attempt: 0 }
+        Self {
+            worker_id,
+            slot: 0,
+            health_state,
+            pending_call_count: 0,
+            restart_attempt: 0,
+            restarts: 0,
+        }
     }
 }
 

@@ -93,12 +93,17 @@ impl Lifecycle {
     }
 
     fn bring_up(&self, count: usize) -> Result<Supervisor, Error> {
-        let supervisor = Supervisor::start(&self.pool)?;
-        if let Err(error) = self.pool.start(count) {
-            supervisor.end();
-            return Err(error);
+        let workers = self.pool.start(count)?;
+        match Supervisor::start(&self.pool, &workers) {
+            Ok(supervisor) => {
+                self.pool.open(&workers);
+                Ok(supervisor)
+            }
+            Err(error) => {
+                self.pool.cancel_start(&workers);
+                Err(error)
+            }
         }
-        Ok(supervisor)
     }
 
     pub(crate) fn stop(&self, timeout: Duration) {

@@ -4,7 +4,6 @@ use crate::error::Error;
 use crate::information::{SandboxUsage, WorkerHealth};
 use crate::pool::WorkerProcedureCall;
 use crate::system::buffers::BufferUsage;
-use std::sync::PoisonError;
 
 impl WorkerProcedureCall {
     /// Starts `count` workers, each on a thread of its own, and returns when all are ready.
@@ -43,21 +42,7 @@ impl WorkerProcedureCall {
     #[doc(alias = "getWorkerHealthStates")]
     #[must_use]
     pub fn get_worker_health_states(&self) -> Vec<WorkerHealth> {
-        let workers = self.0.pool.workers.load();
-        let mut states: Vec<_> = workers
-            .iter()
-            .map(|worker| WorkerHealth {
-                worker_id: worker.id,
-                health_state: worker.health(),
-                pending_call_count: worker.in_flight(),
-                restart_attempt: worker.restart_attempt,
-            })
-            .collect();
-        states.extend(
-            self.0.pool.lost.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned(),
-        );
-        states.sort_by_key(|state| state.worker_id);
-        states
+        self.0.pool.workers.load().health()
     }
 
     /// Returns the resources that sandboxes hold at the moment.

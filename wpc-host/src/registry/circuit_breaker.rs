@@ -12,7 +12,7 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The key of failures that made a worker unresponsive. They count on all workers, because the next worker would become
 /// unresponsive too.
@@ -172,12 +172,7 @@ pub(crate) fn consequence(decision: Decision, function: &str) -> EventDetails {
         Decision::Hold { attempts } => {
             EventDetails::SandboxHeld { function_name, restart_attempts: attempts }
         }
-        Decision::RestartNow { attempt } => EventDetails::SandboxRestartScheduled {
-            function_name,
-            restart_attempt: attempt,
-            restart_delay: Duration::ZERO,
-        },
-        Decision::RestartAfter { attempt, delay } => EventDetails::SandboxRestartScheduled {
+        Decision::Restart { attempt, delay } => EventDetails::SandboxRestartScheduled {
             function_name,
             restart_attempt: attempt,
             restart_delay: delay,

@@ -30,9 +30,10 @@ impl RestartPolicy {
         }
     }
 
-    /// Whether failed items are restarted automatically.
-    pub(crate) const fn restarts(&self) -> bool {
-        self.restart
+    /// How long after its restarts were exhausted an item is tried once more; `None` if failed items are not restarted
+    /// automatically.
+    pub(crate) fn cool_down(&self) -> Option<Duration> {
+        self.restart.then_some(self.cool_down)
     }
 
     /// `min(base * 2^(n-1) + jitter, max)`.
@@ -66,16 +67,11 @@ enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Decision {
-    /// Restart immediately, because it had succeeded since its last start.
-    RestartNow {
-        /// The number of this restart since the last success, from 1.
-        attempt: u32,
-    },
     /// Restart after a delay.
-    RestartAfter {
+    Restart {
         /// The number of this restart since the last success, from 1.
         attempt: u32,
-        /// The delay.
+        /// The delay. Zero if it had succeeded since its last start.
         delay: Duration,
     },
     /// Its restarts are exhausted; the circuit breaker opens.
@@ -130,14 +126,12 @@ impl RestartState {
             return Decision::Hold { attempts: self.restarts };
         }
         self.restarts += 1;
-        let attempt = self.restarts;
-        if self.fruitless == 0 {
-            self.phase = Phase::Open { from: now };
-            return Decision::RestartNow { attempt };
-        }
-        let delay = policy.delay(self.fruitless, random);
+        let delay = match self.fruitless {
+            0 => Duration::ZERO,
+            nth => policy.delay(nth, random),
+        };
         self.phase = Phase::Open { from: now + delay };
-        Decision::RestartAfter { attempt, delay }
+        Decision::Restart { attempt: self.restarts, delay }
     }
 
     /// Whether it may be tried now. This changes nothing; see [`RestartState::begin_trial`].
@@ -147,14 +141,6 @@ impl RestartState {
             Phase::Open { from } => Admission::From(from),
             Phase::Held { trial_from, .. } if trial_from <= now => Admission::Trial,
             Phase::Held { since, .. } => Admission::Held { since },
-        }
-    }
-
-    /// The earliest time at which it may be tried again.
-    pub(crate) fn opens_at(&self) -> Instant {
-        match self.phase {
-            Phase::Open { from } => from,
-            Phase::Held { trial_from, .. } => trial_from,
         }
     }
 

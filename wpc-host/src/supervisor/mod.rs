@@ -2,8 +2,10 @@
 //! check their deadlines. It also handles what no worker can do by itself:
 //!
 //! * `monitor` finds unresponsive workers and calls that are stuck in a queue;
-//! * `replacement` replaces unresponsive workers;
+//! * `replacement` replaces unresponsive workers, and those whose threads ended by a panic;
 //! * this file serves the overflow queue.
+//!
+//! It owns the [slots](slot) of the workers.
 //!
 //! The supervisor never waits for a worker, never runs a guest or the embedder's code, and never holds a lock while it
 //! answers a call. Wakers, `tracing` subscribers and destructors of what a definition held run on the threads of
@@ -14,13 +16,13 @@ pub(crate) mod workers;
 
 mod monitor;
 mod replacement;
+mod slot;
+mod watch;
 
 use crate::call::Call;
 use crate::error::Error;
-use crate::id::WorkerId;
 use crate::options::Options;
-use crate::registry::restart_policy::RestartState;
-use crate::supervisor::replacement::PendingRestart;
+use crate::supervisor::slot::Slot;
 use crate::supervisor::workers::{MAX_ABANDONED, Pool};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::JoinHandle;
@@ -28,10 +30,10 @@ use crate::sync::{thread, time};
 use crate::system::contain::contain;
 use crate::system::offload::{Offload, observe};
 use crate::system::os_limits;
-use crate::worker::{Running, Worker};
+use crate::worker::Worker;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,21 +63,19 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(crate) fn start(pool: &Arc<Pool>) -> Result<Self, Error> {
+    /// Starts the supervisor of these workers, a slot each.
+    pub(crate) fn start(pool: &Arc<Pool>, workers: &[Arc<Worker>]) -> Result<Self, Error> {
+        let now = time::now();
         let ends = Arc::new(AtomicBool::new(false));
         let thread = Thread {
             pool: Arc::clone(pool),
             ends: Arc::clone(&ends),
             offload: Offload::default(),
             random: random(&pool.options),
-            pending_restarts: Vec::new(),
-            restarts: HashMap::new(),
-            progress: HashMap::new(),
-            overdue: HashMap::new(),
-            seen_running: HashMap::new(),
+            slots: workers.iter().map(|worker| Slot::new(Arc::clone(worker), now)).collect(),
             idle_ticks: 0,
             ticks: 0,
-            last_tick: time::now(),
+            last_tick: now,
         };
         let what = "the supervisor's thread";
         let thread = os_limits::start_thread(what, os_limits::USUAL_STACK, || {
@@ -107,19 +107,15 @@ struct Thread {
     ends: Arc<AtomicBool>,
     offload: Offload,
     random: SmallRng,
-    /// Unresponsive workers that are to be replaced.
-    pending_restarts: Vec<PendingRestart>,
-    /// The failures of each live worker's predecessors.
-    restarts: HashMap<WorkerId, RestartState>,
-    /// The progress of each worker at the last tick.
-    progress: HashMap<WorkerId, u64>,
-    /// The call of each worker that should have ended it, and when that was first seen.
-    overdue: HashMap<WorkerId, (Running, Instant)>,
-    /// Which call each worker was last seen to run, and when first.
-    seen_running: HashMap<WorkerId, (Running, Instant)>,
+    slots: Vec<Slot>,
     idle_ticks: u32,
     ticks: u32,
     last_tick: Instant,
+}
+
+/// The workers of the slots that are up.
+fn up(slots: &[Slot]) -> impl Iterator<Item = &Arc<Worker>> {
+    slots.iter().filter_map(Slot::worker)
 }
 
 fn worker_lost(worker: &Worker, call: &Call, reason: &str) -> Error {
@@ -207,7 +203,7 @@ impl Thread {
                 || !pool.waiting.is_empty()
                 || pool.is_locally_busy()
                 || self.offload.is_behind()
-                || pool.workers.load().iter().any(|worker| worker.is_busy() || worker.has_exited())
+                || up(&self.slots).any(|worker| worker.is_busy() || worker.has_exited())
         };
         if has_work() {
             self.idle_ticks = 0;
@@ -223,8 +219,8 @@ impl Thread {
         }
         let now = time::now();
         let is_full = pool.abandoned() >= MAX_ABANDONED;
-        let pending = self.pending_restarts.iter().filter(|_| !is_full);
-        let dues = pending.map(|pending| pending.state.opens_at().saturating_duration_since(now));
+        let slots = self.slots.iter().filter(|_| !is_full);
+        let dues = slots.filter_map(Slot::due_at).map(|at| at.saturating_duration_since(now));
         let abandoned = (pool.abandoned() > 0).then_some(ABANDONED_TICK);
         let buffers = pool.buffers.due(now);
         // A buffer that was added since is not part of the sleep time below.

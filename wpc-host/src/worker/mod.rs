@@ -6,9 +6,21 @@
 //!   and released before the job is answered, so that a caller that saw the answer also sees the slot free.
 //! * From when the worker takes a job until it has finished it, the job's call is its *current* one. The thread that takes
 //!   the call from there owns its answer, see `current`. A worker whose call was stolen is abandoned, and ends.
-//! * *Service time* is a hint: the worker and the supervisor write it, callers read it, and a lost update does no harm.
 //!
-//! [`Worker`] is shared by all threads. Only the worker's own thread touches the state in `thread`.
+//! All threads share [`Worker`]:
+//!
+//! | field | written by | ordering |
+//! |---|---|---|
+//! | `queue`, `current`, `stage`, `idle` | see `queue`, `current`, `stage`, `capacity` | stated there |
+//! | `in_flight` | the thread that reserves or releases a slot | acquire and release |
+//! | `next_expiry` | pushing threads lower it, the supervisor resets it | acquire and release |
+//! | `is_busy` | the worker's thread; for a local worker, its caller | sequentially consistent with the supervisor's check before it parks |
+//! | `degraded` | the worker's thread | release; readers acquire |
+//! | `served` | the worker's thread | relaxed: the supervisor reads it after the worker was lost, and may miss the last call |
+//! | `service_time`, `fruitless_reclaim`, `environment.is_occupied` | the worker's thread and the supervisor, or any caller | relaxed: hints, for which a lost update does no harm |
+//! | `environment.stopping` | the thread that interrupts the worker | release; readers acquire |
+//!
+//! The state in `thread` belongs to the worker's thread, and that of a local worker to its caller.
 
 pub(crate) mod capacity;
 pub(crate) mod job;
@@ -19,12 +31,14 @@ mod current;
 mod local;
 mod sandbox_cache;
 mod service_time;
+mod stage;
 mod thread;
 
 use current::Current;
 pub(crate) use current::Running;
 pub(crate) use local::Local;
 use service_time::ServiceTime;
+use stage::{AtomicStage, Stage};
 pub(crate) use thread::{WorkerContext, spawn};
 
 use crate::call::Call;
@@ -56,13 +70,11 @@ pub(crate) struct Worker {
     sweeping: Mutex<()>,
     current: CachePadded<Current>,
     is_busy: AtomicBool,
-    health: Mutex<HealthState>,
-    takes_calls: AtomicBool,
+    stage: AtomicStage,
     /// How many definitions back off or are held on this worker.
     degraded: AtomicUsize,
     served: AtomicU64,
     service_time: ServiceTime,
-    has_exited: AtomicBool,
     environment: Arc<Environment>,
     ticker: Arc<EpochTicker>,
     idle: Arc<IdleSandboxes>,
@@ -95,12 +107,10 @@ impl Worker {
             sweeping: Mutex::default(),
             current: CachePadded::new(Current::new()),
             is_busy: AtomicBool::new(true),
-            health: Mutex::new(HealthState::Starting),
-            takes_calls: AtomicBool::new(false),
+            stage: AtomicStage::new(),
             degraded: AtomicUsize::new(0),
             served: AtomicU64::new(0),
             service_time: ServiceTime::new(),
-            has_exited: AtomicBool::new(false),
             environment,
             ticker,
             idle,
@@ -110,7 +120,7 @@ impl Worker {
     // Used by callers.
 
     pub(crate) fn takes_calls(&self) -> bool {
-        self.takes_calls.load(Ordering::Acquire)
+        self.stage.is(Stage::Ready)
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -136,17 +146,20 @@ impl Worker {
         false
     }
 
-    fn release_slot(&self) {
+    pub(crate) fn release_slot(&self) {
         self.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Pushes a job for which a slot was reserved. If the queue is closed, releases the slot and returns the job.
     pub(crate) fn push(&self, job: Job) -> Result<(), Job> {
+        self.put(job).inspect_err(|_| self.release_slot())
+    }
+
+    /// The same, but keeps the slot if the queue is closed.
+    #[inline]
+    fn put(&self, job: Job) -> Result<(), Job> {
         let deadline = self.ticker.nanos(job.call.deadline());
-        if let Err(job) = self.queue.push(job) {
-            self.release_slot();
-            return Err(job);
-        }
+        self.queue.push(job)?;
         if deadline < self.next_expiry.load(Ordering::Relaxed) {
             self.next_expiry.fetch_min(deadline, Ordering::AcqRel);
         }
@@ -154,13 +167,6 @@ impl Worker {
     }
 
     // Used by the supervisor.
-
-    /// Takes a job out of the queue and releases its slot.
-    fn pop(&self) -> Option<Job> {
-        let job = self.queue.pop()?;
-        self.release_slot();
-        Some(job)
-    }
 
     pub(crate) fn is_busy(&self) -> bool {
         self.is_busy.load(Ordering::SeqCst)
@@ -181,7 +187,7 @@ impl Worker {
     }
 
     pub(crate) fn has_exited(&self) -> bool {
-        self.has_exited.load(Ordering::Acquire)
+        self.stage.is(Stage::Exited)
     }
 
     pub(crate) fn has_queued(&self) -> bool {
@@ -222,7 +228,7 @@ impl Worker {
 
     /// Closes the queue to new calls. The worker still runs the queued ones.
     pub(crate) fn drain(&self) {
-        self.takes_calls.store(false, Ordering::Release);
+        self.stage.enter(Stage::Draining);
         self.queue.close();
     }
 
@@ -236,9 +242,13 @@ impl Worker {
         self.environment.stopping.store(true, Ordering::Release);
     }
 
-    /// Takes all jobs out of the queue, which must be closed before.
-    pub(crate) fn take_queue(&self) -> Vec<Job> {
-        std::iter::from_fn(|| self.pop()).collect()
+    /// Takes each job out of the queue, which must be closed before, and releases its slot after `take` has returned. A stop
+    /// that finds no slot taken therefore finds the job where `take` has put it.
+    pub(crate) fn empty_queue(&self, mut take: impl FnMut(Job)) {
+        while let Some(job) = self.queue.pop() {
+            take(job);
+            self.release_slot();
+        }
     }
 
     /// Whether the limit of a queued call may have passed.
@@ -290,16 +300,15 @@ impl Worker {
     }
 
     /// Takes out the queued jobs that may go to another worker. Jobs with an affinity keep their place and order, unless
-    /// the queue is closed; then all jobs are returned.
+    /// the queue is closed; then all jobs are returned. Each job keeps its slot until the caller has passed it on and
+    /// [releases](Self::release_slot) it.
     pub(crate) fn take_movable(&self) -> Vec<Job> {
         let _sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
         let taken: Vec<_> = std::iter::from_fn(|| self.queue.pop()).collect();
         let (affine, mut movable): (Vec<_>, Vec<_>) =
             taken.into_iter().partition(|job| job.affinity.is_some());
-        movable.iter().for_each(|_| self.release_slot());
         for job in affine {
-            // It keeps its slot, unless the queue is closed.
-            movable.extend(self.push(job).err());
+            movable.extend(self.put(job).err());
         }
         movable
     }
@@ -314,29 +323,18 @@ impl Worker {
         self.queue.nudge();
     }
 
+    /// Its health while it occupies a slot.
     pub(crate) fn health(&self) -> HealthState {
-        let health = *self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        if health == HealthState::Ready && self.degraded.load(Ordering::Acquire) > 0 {
+        if self.stage.is(Stage::Starting) {
+            HealthState::Starting
+        } else if self.degraded.load(Ordering::Acquire) > 0 {
             HealthState::Degraded
         } else {
-            health
+            HealthState::Ready
         }
     }
 
-    /// Changes the thread's health and emits an event. Does nothing if the health is unchanged.
-    pub(crate) fn set_health(&self, to: HealthState, reason: Option<&str>) {
-        {
-            let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-            if *health == to {
-                return;
-            }
-            *health = to;
-        }
-        self.takes_calls.store(to == HealthState::Ready, Ordering::Release);
-        self.emit_health(to, reason);
-    }
-
-    fn emit_health(&self, health_state: HealthState, reason: Option<&str>) {
+    pub(crate) fn emit_health(&self, health_state: HealthState, reason: Option<&str>) {
         let reason = reason.map(str::to_owned);
         let draft = Draft::by(
             EventSource::Parent,

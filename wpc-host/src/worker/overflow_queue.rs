@@ -14,6 +14,8 @@ pub(crate) struct OverflowQueue {
     count: AtomicUsize,
     /// How many of the queued calls have `wait_for_capacity` set.
     for_capacity: AtomicUsize,
+    /// How many calls workers have returned, see [`OverflowQueue::returns`].
+    returns: AtomicUsize,
     /// Notified when [`OverflowQueue::serve`] ends.
     served: Condvar,
     capacity: usize,
@@ -54,6 +56,7 @@ impl OverflowQueue {
             jobs: Mutex::default(),
             count: AtomicUsize::new(0),
             for_capacity: AtomicUsize::new(0),
+            returns: AtomicUsize::new(0),
             served: Condvar::new(),
             capacity,
         }
@@ -111,6 +114,20 @@ impl OverflowQueue {
         if !jobs.is_closed {
             self.push(&mut jobs, job);
         }
+        drop(jobs);
+        self.count_return();
+    }
+
+    /// Counts a call that its worker returned, and that now is in this queue or on another worker.
+    pub(crate) fn count_return(&self) {
+        self.returns.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How many calls workers have returned. A call is where it goes before it is counted here, and is counted before its
+    /// worker releases its slot. So a thread that finds first this queue empty and then no slot taken has missed no call, if
+    /// this number did not change meanwhile.
+    pub(crate) fn returns(&self) -> usize {
+        self.returns.load(Ordering::SeqCst)
     }
 
     fn push(&self, jobs: &mut Jobs, job: Job) {

@@ -4,6 +4,7 @@ use super::{Pool, in_parallel};
 use crate::error::Error;
 use crate::options::{CallOptions, Options};
 use crate::sandbox::RELEASED;
+use crate::sync::atomic::{AtomicU32, Ordering};
 use shuttle::thread;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,5 +94,102 @@ pub fn panic_of_the_host() {
         thread::yield_now();
     }
     assert_eq!(lost.in_flight(), 0, "its slots were freed once");
+    pool.stop();
+}
+
+/// Calls `panics`, whose panic ends its worker; returns whether the call ran. A short time limit may pass before.
+fn lose_a_worker(pool: &Pool) -> bool {
+    match pool.call("panics") {
+        Err(Error::WorkerLost { .. }) => true,
+        Err(Error::Timeout { ran, .. }) => ran,
+        Err(Error::Held { .. }) => false,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Waits until as many workers were replaced as were lost, and checks that every slot then has a worker.
+fn wait_for_replacements(pool: &Pool, lost: u32) {
+    let slots = || pool.0.pool.workers.load().health();
+    while slots().iter().map(|slot| slot.restarts).sum::<u32>() < lost {
+        thread::yield_now();
+    }
+    assert_eq!(slots().iter().map(|slot| slot.restarts).sum::<u32>(), lost);
+    assert_eq!(pool.0.pool.workers.load().len(), slots().len(), "every slot is up");
+    wait_for_abandoned_threads(pool);
+}
+
+/// Waits until every abandoned thread has ended, which drops its sandboxes.
+fn wait_for_abandoned_threads(pool: &Pool) {
+    while pool.0.pool.abandoned() > 0 {
+        thread::yield_now();
+    }
+}
+
+/// Workers are lost while others are replaced: every slot is listed once at any time, and each gets a worker again.
+pub fn workers_lost_while_others_are_replaced() {
+    let options = Options::default().lost_worker_grace(Duration::from_millis(2));
+    let pool = Pool::new(2, options);
+    pool.define_hasty("panics");
+    let lost = Arc::new(AtomicU32::new(0));
+    let loses = || -> Box<dyn FnOnce() + Send> {
+        let (pool, lost) = (pool.share(), Arc::clone(&lost));
+        Box::new(move || {
+            lost.fetch_add(u32::from(lose_a_worker(&pool)), Ordering::SeqCst);
+        })
+    };
+    let watched = pool.share();
+    in_parallel(vec![
+        loses(),
+        loses(),
+        Box::new(move || {
+            for _ in 0..20 {
+                let health = watched.0.pool.workers.load().health();
+                let mut slots: Vec<_> = health.iter().map(|slot| slot.slot).collect();
+                slots.sort_unstable();
+                assert_eq!(slots, [0, 1]);
+                thread::yield_now();
+            }
+        }),
+    ]);
+    pool.call("good").expect("a worker is up, or will be");
+    wait_for_replacements(&pool, lost.load(Ordering::SeqCst));
+    pool.stop();
+}
+
+/// A stop while a worker is lost or replaced lets the accepted calls finish, and leaves no worker behind.
+pub fn stop_while_a_worker_is_replaced() {
+    let options = Options::default().lost_worker_grace(Duration::from_millis(2));
+    let pool = Pool::new(1, options);
+    pool.define_hasty("panics");
+    let panics = pool.submit::<()>("panics").expect("the call is accepted");
+    let behind = pool.submit::<()>("good").expect("the call is accepted");
+    let stopped = pool.share();
+    in_parallel(vec![
+        Box::new(move || {
+            let error = panics.wait().expect_err("`panics` does not return");
+            assert!(matches!(error, Error::Timeout { .. } | Error::WorkerLost { .. }), "{error}");
+        }),
+        Box::new(move || behind.wait().expect("the call is redispatched")),
+        // Longer than the simulated clock advances in any schedule.
+        Box::new(move || stopped.0.stop(Duration::from_secs(365 * 86_400))),
+    ]);
+    assert!(pool.0.pool.workers.load().health().is_empty(), "no slot is left");
+    wait_for_abandoned_threads(&pool);
+    pool.stop();
+}
+
+/// A replacement is lost, too: it is replaced in the same slot.
+pub fn replacement_that_is_lost() {
+    let options = Options::default().lost_worker_grace(Duration::from_millis(2));
+    let pool = Pool::new(1, options);
+    pool.define_hasty("panics");
+    let mut lost = 0;
+    while lost < 2 {
+        lost += u32::from(lose_a_worker(&pool));
+        pool.call("good").expect("the worker is replaced");
+    }
+    wait_for_replacements(&pool, 2);
+    let health = pool.0.pool.workers.load().health();
+    assert_eq!((health.len(), health[0].slot), (1, 0));
     pool.stop();
 }

@@ -36,11 +36,13 @@ fn without_jitter() -> Options {
 
 const MS_100: Duration = Duration::from_millis(100);
 
+const AT_ONCE: Decision = Decision::Restart { attempt: 1, delay: Duration::ZERO };
+
 #[test]
 fn restarts_immediately_after_a_success() {
     let mut scene = Scene::new(without_jitter());
     for _ in 0..100 {
-        assert_eq!(scene.fails(true), Decision::RestartNow { attempt: 1 });
+        assert_eq!(scene.fails(true), AT_ONCE);
         assert_eq!(scene.after(Duration::ZERO), Admission::Yes);
     }
 }
@@ -48,14 +50,14 @@ fn restarts_immediately_after_a_success() {
 #[test]
 fn consecutive_failures_double_the_delay_and_finally_open_the_breaker() {
     let mut scene = Scene::new(without_jitter());
-    assert_eq!(scene.fails(true), Decision::RestartNow { attempt: 1 });
-    assert_eq!(scene.fails(false), Decision::RestartAfter { attempt: 2, delay: MS_100 });
+    assert_eq!(scene.fails(true), AT_ONCE);
+    assert_eq!(scene.fails(false), Decision::Restart { attempt: 2, delay: MS_100 });
     assert_eq!(
         scene.after(MS_100 - Duration::from_nanos(1)),
         Admission::From(scene.now + Duration::from_nanos(1))
     );
     assert_eq!(scene.after(Duration::from_nanos(1)), Admission::Yes);
-    assert_eq!(scene.fails(false), Decision::RestartAfter { attempt: 3, delay: 2 * MS_100 });
+    assert_eq!(scene.fails(false), Decision::Restart { attempt: 3, delay: 2 * MS_100 });
     assert_eq!(scene.fails(false), Decision::Hold { attempts: 3 });
     let since = scene.now;
     assert_eq!(scene.after(Duration::from_secs(59)), Admission::Held { since });
@@ -65,7 +67,7 @@ fn consecutive_failures_double_the_delay_and_finally_open_the_breaker() {
 fn without_any_success_all_restarts_are_delayed() {
     let mut scene = Scene::new(without_jitter());
     for (attempt, factor) in [(1, 1), (2, 2), (3, 4)] {
-        assert_eq!(scene.fails(false), Decision::RestartAfter { attempt, delay: factor * MS_100 });
+        assert_eq!(scene.fails(false), Decision::Restart { attempt, delay: factor * MS_100 });
     }
     assert_eq!(scene.fails(false), Decision::Hold { attempts: 3 });
 }
@@ -76,8 +78,8 @@ fn a_success_resets_the_restart_count() {
     for _ in 0..3 {
         let _ = scene.fails(false);
     }
-    assert_eq!(scene.fails(true), Decision::RestartNow { attempt: 1 });
-    assert_eq!(scene.fails(false), Decision::RestartAfter { attempt: 2, delay: MS_100 });
+    assert_eq!(scene.fails(true), AT_ONCE);
+    assert_eq!(scene.fails(false), Decision::Restart { attempt: 2, delay: MS_100 });
 }
 
 #[test]
@@ -100,7 +102,7 @@ fn a_success_in_the_trial_resets_the_restart_count() {
         let _ = scene.fails(false);
     }
     assert_eq!(scene.after(Duration::from_secs(60)), Admission::Trial);
-    assert_eq!(scene.fails(true), Decision::RestartNow { attempt: 1 });
+    assert_eq!(scene.fails(true), AT_ONCE);
     assert_eq!(scene.after(Duration::ZERO), Admission::Yes);
 }
 
@@ -135,7 +137,7 @@ fn jitter_spreads_delays_between_base_and_maximum_and_is_deterministic_for_a_see
         let mut scene = Scene::new(Options { max_restarts_per_worker: 10, ..Options::default() });
         (0..8)
             .map(|_| match scene.fails(false) {
-                Decision::RestartAfter { delay, .. } => delay,
+                Decision::Restart { delay, .. } => delay,
                 other => panic!("{other:?}"),
             })
             .collect::<Vec<_>>()
@@ -158,6 +160,6 @@ fn delays_saturate_after_many_failures() {
     }
     assert_eq!(
         scene.fails(false),
-        Decision::RestartAfter { attempt: 201, delay: Duration::from_secs(5) }
+        Decision::Restart { attempt: 201, delay: Duration::from_secs(5) }
     );
 }

@@ -9,7 +9,7 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::worker::{self, Local, Worker, WorkerContext};
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 impl Pool {
     /// How many instances a worker may keep while others need some.
@@ -76,8 +76,8 @@ impl Pool {
         (worker, context)
     }
 
-    /// Starts `count` workers, or none.
-    pub(crate) fn start(&self, count: usize) -> Result<(), Error> {
+    /// Starts `count` workers, or none. They take calls once the pool is [open](Self::open).
+    pub(crate) fn start(&self, count: usize) -> Result<Vec<Arc<Worker>>, Error> {
         self.size.store(count, Ordering::Release);
         self.waiting.open();
         self.buffers.open();
@@ -109,17 +109,22 @@ impl Pool {
             });
         }
         if let Some(error) = failure {
-            workers.iter().for_each(|worker| worker.drain());
-            self.waiting.close();
-            self.buffers.close();
+            self.cancel_start(&workers);
             return Err(error);
         }
-        self.returning.store(0, Ordering::Release);
-        *self.is_frozen.lock().unwrap_or_else(PoisonError::into_inner) = false;
-        self.change_workers(|set| *set = workers);
-        // Workers notified the supervisor before it could see them.
-        self.ticker.ring();
+        Ok(workers)
+    }
+
+    /// Ends workers that were started, because the pool is not opened.
+    pub(crate) fn cancel_start(&self, workers: &[Arc<Worker>]) {
+        workers.iter().for_each(|worker| worker.drain());
+        self.waiting.close();
+        self.buffers.close();
+    }
+
+    /// Publishes the workers that were started, and accepts calls.
+    pub(crate) fn open(&self, workers: &[Arc<Worker>]) {
+        self.workers.open(workers);
         self.is_open.store(true, Ordering::Release);
-        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Dispatches calls to workers.
 
-use super::{MAX_ABANDONED, Pool};
+use super::{MAX_ABANDONED, Pool, WorkerSet};
 use crate::error::Error;
 use crate::registry::restart_policy::Admission;
 use crate::supervisor::scheduler::{self, Candidate};
@@ -141,15 +141,14 @@ impl Pool {
         has_freed
     }
 
-    fn refusal_without_worker(&self, workers: &[Arc<Worker>], job: &Job) -> Refusal {
+    fn refusal_without_worker(&self, workers: &WorkerSet, job: &Job) -> Refusal {
         let now = time::now();
         let up = workers.iter().filter(|worker| worker.takes_calls());
         let mut admissions =
             up.map(|worker| job.definition.circuit_breaker.admission(worker.id, now));
         // A worker that takes no calls is starting, or has exited and the supervisor has not noticed yet.
         let is_changing = workers.iter().any(|worker| !worker.takes_calls());
-        let returns =
-            || self.returning.load(Ordering::Acquire) > 0 && self.abandoned() < MAX_ABANDONED;
+        let returns = || workers.is_restarting() && self.abandoned() < MAX_ABANDONED;
         if is_changing || returns() {
             return Refusal::Later;
         }
@@ -200,8 +199,9 @@ impl Pool {
 
     /// Dispatches a job that was taken from its worker, or adds it to the overflow queue.
     pub(crate) fn redispatch_or_enqueue(&self, job: Job) {
-        if let Some(job) = self.redispatch(job) {
-            self.waiting.return_to(job);
+        match self.redispatch(job) {
+            Some(job) => self.waiting.return_to(job),
+            None => self.waiting.count_return(),
         }
     }
 }

@@ -1,29 +1,32 @@
 //! The set of workers: its state here, dispatch, start and stop in the files beside it.
 //!
-//! The set is an immutable snapshot that callers read without a lock. The supervisor replaces the snapshot when a worker is
-//! unresponsive or was replaced; start and stop replace it as a whole.
+//! The set is an immutable snapshot that callers read without a lock. The supervisor replaces it when a worker was lost or
+//! replaced; start and stop replace it as a whole.
 
 mod creation;
 mod dispatch;
+mod set;
 mod shutdown;
+
+pub(crate) use set::{Occupant, SlotView, WorkerSet};
 
 use crate::error::Error;
 use crate::event::observer::Observer;
 use crate::event::{Draft, EventDetails, EventSource, Events};
-use crate::id::{Counter, WorkerId};
-use crate::information::WorkerHealth;
+use crate::id::Counter;
 use crate::module::engine::Engines;
 use crate::options::Options;
 use crate::registry::Registry;
 use crate::registry::restart_policy::RestartPolicy;
 use crate::sync::atomic::{AtomicBool, AtomicUsize};
-use crate::sync::{ArcSwap, Mutex, MutexGuard, thread, time};
+use crate::sync::{Mutex, MutexGuard, thread, time};
 use crate::system::buffers::Buffers;
 use crate::system::changes::Changes;
 use crate::system::epoch_ticker::EpochTicker;
 use crate::worker::Worker;
 use crate::worker::capacity::Capacity;
 use crate::worker::overflow_queue::OverflowQueue;
+use set::Published;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
@@ -42,19 +45,13 @@ pub(crate) struct Pool {
     pub(crate) observer: Arc<Observer>,
     pub(crate) waiting: Arc<OverflowQueue>,
     pub(crate) buffers: Arc<Buffers>,
-    pub(crate) workers: ArcSwap<Vec<Arc<Worker>>>,
+    pub(crate) workers: Published,
     /// The workers without a thread, which run on their callers' threads.
     locals: Mutex<Vec<Arc<Worker>>>,
-    /// Unresponsive workers until they are replaced, for `get_worker_health_states`.
-    pub(crate) lost: Mutex<Vec<WorkerHealth>>,
     /// Workers whose threads were abandoned and may still return, to be interrupted then.
     pub(crate) abandoned: Mutex<Vec<Arc<Worker>>>,
-    /// Held while the set is replaced; true after a stop has taken it over.
-    is_frozen: Mutex<bool>,
     /// Whether calls are accepted.
     pub(crate) is_open: AtomicBool,
-    /// How many workers are about to be replaced, so that calls wait for them.
-    pub(crate) returning: AtomicUsize,
     last_pick: AtomicUsize,
     /// How many threads can run at once.
     cores: usize,
@@ -88,13 +85,10 @@ impl Pool {
             ticker,
             observer: Arc::default(),
             waiting: Arc::new(OverflowQueue::new(options.max_waiting_calls)),
-            workers: ArcSwap::default(),
+            workers: Published::new(),
             locals: Mutex::default(),
-            lost: Mutex::default(),
             abandoned: Mutex::default(),
-            is_frozen: Mutex::new(true),
             is_open: AtomicBool::new(false),
-            returning: AtomicUsize::new(0),
             last_pick: AtomicUsize::new(0),
             cores: thread::available_parallelism().map_or(1, usize::from),
             worker_ids: Counter::default(),
@@ -104,22 +98,6 @@ impl Pool {
             started: time::now(),
             options,
         })
-    }
-
-    pub(crate) fn worker_is_up(&self, id: WorkerId) -> bool {
-        self.workers.load().iter().any(|worker| worker.id == id)
-    }
-
-    /// Replaces the set of workers. Does nothing and returns false if a stop has taken it over.
-    pub(crate) fn change_workers(&self, change: impl FnOnce(&mut Vec<Arc<Worker>>)) -> bool {
-        let is_frozen = self.is_frozen.lock().unwrap_or_else(PoisonError::into_inner);
-        if *is_frozen {
-            return false;
-        }
-        let mut workers = Vec::clone(&self.workers.load());
-        change(&mut workers);
-        self.workers.store(Arc::new(workers));
-        true
     }
 
     /// Makes every worker drop the sandboxes of retired definitions.

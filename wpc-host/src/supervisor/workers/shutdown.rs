@@ -28,14 +28,15 @@ impl Pool {
         let deadline = time::now() + timeout;
         let left = || deadline.saturating_duration_since(time::now());
         let is_drained = || {
+            let returns = self.waiting.returns();
             self.waiting.is_empty()
                 && !self.is_locally_busy()
                 && self.workers.load().iter().all(|worker| worker.in_flight() == 0)
+                && self.waiting.returns() == returns
         };
         self.changes.wait_until(left(), is_drained);
         self.waiting.close();
-        *self.is_frozen.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        let workers = self.workers.load_full();
+        let workers = self.workers.freeze();
         workers.iter().for_each(|worker| worker.drain());
         // A caller that saw the pool open may have pushed a call since; it may also run until the deadline.
         let have_exited =
@@ -46,7 +47,7 @@ impl Pool {
             }
             for worker in workers.iter() {
                 worker.interrupt();
-                worker.take_queue().iter().for_each(|job| job.call.stop());
+                worker.empty_queue(|job| job.call.stop());
             }
             if !self.changes.wait_until(self.options.lost_worker_grace, have_exited) {
                 let stuck = workers.iter().filter(|worker| !worker.has_exited());
@@ -55,23 +56,22 @@ impl Pool {
         }
         for worker in workers.iter().filter(|worker| worker.has_exited()) {
             self.emit(worker, EventDetails::WorkerExited { failure_reason: None });
-            worker.set_health(HealthState::Stopped, Some("stop_workers requested"));
+            worker.emit_health(HealthState::Stopped, Some("stop_workers requested"));
         }
-        self.workers.store(Arc::default());
+        self.workers.clear();
         self.capacity.drop_orphans();
         for function in self.registry.functions() {
             if let Ok(definition) = &function.definition {
                 definition.circuit_breaker.revive();
             }
         }
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.buffers.close();
     }
 
     fn stop_unresponsive(&self, worker: &Arc<Worker>) {
         let message = "it did not stop in time; its thread is abandoned".to_owned();
         self.emit(worker, EventDetails::WorkerError { message });
-        worker.set_health(HealthState::Stopped, Some("stop_workers requested"));
+        worker.emit_health(HealthState::Stopped, Some("stop_workers requested"));
         if let Some(call) = worker.steal_running() {
             call.answer_with(|ran| {
                 Err(Error::Stopped { function: call.function.to_string(), ran })

@@ -77,8 +77,8 @@ impl Thread {
         );
         let (error, trouble) = match decision {
             Decision::Hold { .. } => (Some(error), Some("is held")),
-            Decision::RestartAfter { delay, .. } if !delay.is_zero() => (None, Some("backs off")),
-            Decision::RestartNow { .. } | Decision::RestartAfter { .. } => (None, None),
+            Decision::Restart { delay, .. } if !delay.is_zero() => (None, Some("backs off")),
+            Decision::Restart { .. } => (None, None),
         };
         self.emit(consequence(decision, &job.function.name), job, error);
         if let Some(trouble) = trouble {

@@ -10,9 +10,10 @@ pub(in crate::worker) use execution::metadata;
 use observation::Observed;
 
 use super::Worker;
-use super::current::{Finish, Running};
+use super::current::{Finish, Token};
 use super::sandbox_cache::SandboxCache;
 use super::service_time::{Sampler, nanos};
+use super::stage::Stage;
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource, Events, FailureSeverities, HealthState};
 use crate::registry::Definition;
@@ -87,9 +88,8 @@ struct ExitGuard {
 
 impl Drop for ExitGuard {
     fn drop(&mut self) {
-        self.worker.takes_calls.store(false, Ordering::Release);
         self.worker.is_busy.store(false, Ordering::SeqCst);
-        self.worker.has_exited.store(true, Ordering::Release);
+        self.worker.stage.enter(Stage::Exited);
         (self.on_change)();
         self.worker.ticker.ring();
     }
@@ -155,7 +155,8 @@ impl Thread {
         if worker.restart_attempt > 0 {
             thread.sandbox_cache.drop_orphans();
         }
-        worker.set_health(HealthState::Ready, None);
+        worker.stage.enter(Stage::Ready);
+        worker.emit_health(HealthState::Ready, None);
         let ready = Draft::by(EventSource::Worker, EventDetails::WorkerReady {});
         thread.events().emit(ready.worker(worker.id));
         on_change();
@@ -190,7 +191,7 @@ impl Thread {
     fn serve(&mut self, worker: &Worker, buffers: &Arc<Buffers>, mut job: Job) -> bool {
         worker.environment.is_occupied.store(false, Ordering::Relaxed);
         let deadline = worker.ticker.nanos(job.call.deadline());
-        let running = worker.current.begin(&job.call, deadline);
+        let token = worker.current.begin(&job.call, deadline);
         let unanswered = Unanswered { worker, job: &mut job };
         let last_tick = worker.ticker.coarse_now();
         if last_tick > deadline {
@@ -198,7 +199,7 @@ impl Thread {
         }
         if let Err(unserved) = self.begin(unanswered.job) {
             std::mem::forget(unanswered);
-            return self.release(worker, running, job, unserved);
+            return self.release(worker, token, job, unserved);
         }
 
         let is_timed = !unanswered.job.is_warm_up && self.sampler.is_due(&worker.service_time);
@@ -215,7 +216,7 @@ impl Thread {
         }
 
         std::mem::forget(unanswered);
-        if worker.current.finish(running) == Finish::Stolen {
+        if worker.current.finish(token) == Finish::Stolen {
             job.is_disowned = true;
             return false;
         }
@@ -252,8 +253,8 @@ impl Thread {
 
     /// Releases a job that was not run; returns false if the worker was abandoned in the meantime.
     #[cold]
-    fn release(&self, worker: &Worker, running: Running, mut job: Job, unserved: Unserved) -> bool {
-        if worker.current.finish(running) == Finish::Stolen {
+    fn release(&self, worker: &Worker, token: Token, mut job: Job, unserved: Unserved) -> bool {
+        if worker.current.finish(token) == Finish::Stolen {
             job.is_disowned = true;
             return false;
         }

@@ -1,0 +1,60 @@
+//! What the supervisor saw of a worker at its last ticks. Both times count from when the supervisor first saw something, so
+//! that after the whole process was suspended for a while, every guest gets a chance to check the clock.
+
+use crate::worker::Running;
+use std::time::Instant;
+
+#[derive(Default)]
+pub(super) struct Watch {
+    /// The worker's progress at the last tick.
+    progress: Option<u64>,
+    /// The call that it was last seen to run.
+    seen: Option<Seen>,
+}
+
+/// A running call, as the ticks saw it.
+struct Seen {
+    running: Running,
+    /// When it was first seen to run.
+    since: Instant,
+    /// When it was first seen to run although it should have ended; `None` while it may run.
+    overdue_since: Option<Instant>,
+}
+
+impl Watch {
+    /// Returns since when the worker has been seen to run this call.
+    pub(super) fn running_since(&mut self, running: Running, now: Instant) -> Instant {
+        self.see(running, now).since
+    }
+
+    /// Returns since when this call has been seen to run although it should have ended.
+    pub(super) fn overdue_since(&mut self, running: Running, now: Instant) -> Instant {
+        *self.see(running, now).overdue_since.get_or_insert(now)
+    }
+
+    /// No running call should have ended.
+    pub(super) fn not_overdue(&mut self) {
+        if let Some(seen) = &mut self.seen {
+            seen.overdue_since = None;
+        }
+    }
+
+    fn see(&mut self, running: Running, now: Instant) -> &mut Seen {
+        let first = || Seen { running, since: now, overdue_since: None };
+        let seen = self.seen.get_or_insert_with(first);
+        if seen.running != running {
+            *seen = first();
+        }
+        seen
+    }
+
+    /// Whether no call has begun or ended since the last tick.
+    pub(super) fn is_unchanged(&self, progress: u64) -> bool {
+        self.progress == Some(progress)
+    }
+
+    /// Records the progress of this tick.
+    pub(super) fn note_progress(&mut self, progress: u64) {
+        self.progress = Some(progress);
+    }
+}
