@@ -40,7 +40,7 @@ impl AnswerWriter {
         #[expect(clippy::disallowed_methods, reason = "ends with the answers, or the process")]
         let thread = std::thread::Builder::new().name("wpc-output".to_owned()).spawn(write);
         thread.map_err(|error| {
-            Failure::machine(format!("failed to start the thread for standard output: {error}"))
+            Failure::environment(format!("failed to start the thread for standard output: {error}"))
         })?;
         Ok(Self { answers, end, progress })
     }

@@ -55,8 +55,9 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
 
     // The highest value that is recorded; longer calls count as an hour.
     const HOUR: u64 = 3_600_000_000_000;
-    let mut latencies = Histogram::<u64>::new_with_bounds(1, HOUR, 3)
-        .map_err(|error| Failure::machine(format!("failed to create the histogram: {error}")))?;
+    let mut latencies = Histogram::<u64>::new_with_bounds(1, HOUR, 3).map_err(|error| {
+        Failure::environment(format!("failed to create the histogram: {error}"))
+    })?;
     let bar = progress_bar(seconds);
     let begun = Instant::now();
     let end = begun + Duration::from_secs(seconds);

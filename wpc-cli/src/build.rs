@@ -62,7 +62,7 @@ fn add_projects(
     open: &mut Vec<PathBuf>,
     order: &mut Vec<Sources>,
 ) -> Result<(), Failure> {
-    let cannot = |error| Failure::machine(format!("{}: {error}", folder.display()));
+    let cannot = |error| Failure::environment(format!("{}: {error}", folder.display()));
     let folder = std::fs::canonicalize(folder).map_err(cannot)?;
     if let Some(start) = open.iter().position(|other| *other == folder) {
         let cycle = open[start..].iter().chain([&folder]);
@@ -121,7 +121,8 @@ fn build(
         None => sources.folder.join(format!("{}.wasm", sources.name)),
     };
     let out = output_path(&out, sources)?;
-    let cannot = |error: std::io::Error| Failure::machine(format!("{}: {error}", out.display()));
+    let cannot =
+        |error: std::io::Error| Failure::environment(format!("{}: {error}", out.display()));
     // Written to a temporary file and renamed, because a running pool may read the module at any time.
     let mut partial = tempfile::Builder::new();
     partial.prefix(".wpc-build-").suffix(".wasm");

@@ -80,7 +80,8 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     })?;
     let kept = folder.join("modules");
     if arguments.clear {
-        clear(&kept).map_err(|error| Failure::machine(format!("{}: {error}", kept.display())))?;
+        clear(&kept)
+            .map_err(|error| Failure::environment(format!("{}: {error}", kept.display())))?;
     }
     let (files, bytes) = usage(&kept);
     let text = if as_json {

@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     match (&arguments.output, &shown) {
         (Some(path), shown) => shown
             .write_to(path)
-            .map_err(|error| Failure::machine(format!("{}: {error}", path.display())))?,
+            .map_err(|error| Failure::environment(format!("{}: {error}", path.display())))?,
         (None, Shown::Bytes { bytes, skipped }) => terminal::print(&bytes[*skipped..])?,
         (None, Shown::Json(value)) => terminal::print(value.to_string().as_bytes())?,
     }

@@ -6,7 +6,7 @@ use crate::text::escape;
 use serde_json::{Value, json};
 use std::io::Write as _;
 use wpc_deploy::file::FileError;
-use wpc_deploy::{MACHINE, MANIFEST, Problem};
+use wpc_deploy::{ENVIRONMENT, MANIFEST, Problem};
 use wpc_host::Error;
 
 /// The code of a failed test.
@@ -15,7 +15,7 @@ pub(crate) const TEST: &str = "test";
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// A system error: a file, a thread, standard input or output.
-    Machine(String),
+    Environment(String),
     /// The command line is invalid.
     Usage(String),
     /// A project failed to build.
@@ -33,8 +33,8 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    pub(crate) fn machine(message: impl Into<String>) -> Self {
-        Self::Machine(message.into())
+    pub(crate) fn environment(message: impl Into<String>) -> Self {
+        Self::Environment(message.into())
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -44,7 +44,7 @@ impl Failure {
     /// The message without its code, in the terms of the interface.
     pub(crate) fn message(&self, interface: Interface) -> String {
         match self {
-            Self::Machine(message) | Self::Usage(message) | Self::Project(message) => {
+            Self::Environment(message) | Self::Usage(message) | Self::Project(message) => {
                 message.clone()
             }
             Self::Interrupted => "a signal interrupted the build".to_owned(),
@@ -60,7 +60,7 @@ impl Failure {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Machine(_) => MACHINE,
+            Self::Environment(_) => ENVIRONMENT,
             Self::Usage(_) => "usage",
             Self::Project(_) => "project",
             Self::Interrupted => "interrupted",
@@ -72,7 +72,7 @@ impl Failure {
 
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Machine(_) => ExitCode::System,
+            Self::Environment(_) => ExitCode::System,
             Self::Usage(_) => ExitCode::Usage,
             Self::Project(_) => ExitCode::Project,
             Self::Interrupted => ExitCode::Interrupted,
@@ -82,7 +82,7 @@ impl Failure {
                     ExitCode::Project
                 } else if has(MANIFEST) {
                     ExitCode::Usage
-                } else if problems.iter().all(|problem| problem.code == MACHINE) {
+                } else if problems.iter().all(|problem| problem.code == ENVIRONMENT) {
                     ExitCode::System
                 } else {
                     ExitCode::Rejected
@@ -186,14 +186,14 @@ impl From<wpc_deploy::Error> for Failure {
         match error {
             wpc_deploy::Error::Problems(problems) => Self::Problems(problems),
             wpc_deploy::Error::Pool(error) => Self::Host(error),
-            error => Self::machine(error.to_string()),
+            error => Self::environment(error.to_string()),
         }
     }
 }
 
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
-        Self::machine(error.to_string())
+        Self::environment(error.to_string())
     }
 }
 

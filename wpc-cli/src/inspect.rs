@@ -88,7 +88,7 @@ fn inspect_all(
 
 fn as_json(module: &ModuleInformation) -> Result<Value, Failure> {
     let mut json =
-        serde_json::to_value(module).map_err(|error| Failure::machine(error.to_string()))?;
+        serde_json::to_value(module).map_err(|error| Failure::environment(error.to_string()))?;
     if let Some(remedy) = remedy(module) {
         json["remedy"] = remedy.into();
     }

@@ -41,7 +41,7 @@ impl Sources {
     /// Detects the sources of a folder or a file.
     pub(crate) fn at(path: &Path) -> Result<Self, Failure> {
         let cannot =
-            |error: std::io::Error| Failure::machine(format!("{}: {error}", path.display()));
+            |error: std::io::Error| Failure::environment(format!("{}: {error}", path.display()));
         let path = std::fs::canonicalize(path).map_err(cannot)?;
         if path.is_dir() {
             return Self::in_folder(&path).map_err(cannot)?.ok_or_else(|| {
@@ -54,7 +54,7 @@ impl Sources {
         // A compiler would block on a pipe or read a device forever.
         if !path.is_file() {
             let message = format!("\"{}\": expected a regular file or a folder", path.display());
-            return Err(Failure::machine(message));
+            return Err(Failure::environment(message));
         }
         let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
         let file = path.file_name().map(PathBuf::from).unwrap_or_default();

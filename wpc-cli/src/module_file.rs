@@ -11,7 +11,7 @@ pub(crate) fn read(path: &Path, limits: &Limits) -> Result<WasmModule, Failure> 
     read_module(path, limits).map_err(|error| {
         let remedy = error.is_too_large().then(|| limit("module_size"));
         let remedy = remedy.map(|option| format!("; raise {option}")).unwrap_or_default();
-        let mut problem = Problem::machine(format!("{error}{remedy}"));
+        let mut problem = Problem::environment(format!("{error}{remedy}"));
         problem.code = error.code();
         problem.into()
     })

@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
         )));
     }
     let cannot = |path: &Path, error: &std::io::Error| {
-        Failure::machine(format!("{}: {error}", path.display()))
+        Failure::environment(format!("{}: {error}", path.display()))
     };
     let is_taken = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
     if is_taken || path.is_file() {

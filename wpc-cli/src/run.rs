@@ -169,7 +169,7 @@ impl Reloads {
         #[expect(clippy::disallowed_methods, reason = "one thread for the life of the process")]
         let thread = std::thread::Builder::new().name("wpc-reload".to_owned()).spawn(run);
         thread.map(drop).map_err(|error| {
-            Failure::machine(format!("failed to start the reload thread: {error}"))
+            Failure::environment(format!("failed to start the reload thread: {error}"))
         })
     }
 }

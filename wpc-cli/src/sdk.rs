@@ -72,7 +72,7 @@ fn is_version(text: &str) -> bool {
 /// The repository's workspace manifest, reduced to what the SDK's crates inherit.
 fn workspace(text: &str) -> Result<String, Failure> {
     let invalid =
-        |why: String| Failure::machine(format!("invalid SDK embedded in this command: {why}"));
+        |why: String| Failure::environment(format!("invalid SDK embedded in this command: {why}"));
     let whole: toml::Table =
         text.parse().map_err(|error: toml::de::Error| invalid(error.to_string()))?;
     let Some(toml::Value::Table(mut workspace)) = whole.get("workspace").cloned() else {

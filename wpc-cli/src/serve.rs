@@ -90,7 +90,7 @@ pub(crate) fn serve(
         .name("wpc-input".to_owned())
         .spawn(move || read_lines(sender, max_line, &error))
         .map_err(|error| {
-            Failure::machine(format!("failed to start the thread for standard input: {error}"))
+            Failure::environment(format!("failed to start the thread for standard input: {error}"))
         })?;
     let (lines, reading) = abortable(lines);
     let calls = lines.map(|line| match submit(wpc, line) {
@@ -102,7 +102,7 @@ pub(crate) fn serve(
     } else {
         calls.buffer_unordered(service.outstanding).right_stream()
     };
-    let broken = |error| Failure::machine(format!("standard output: {error}"));
+    let broken = |error| Failure::environment(format!("standard output: {error}"));
     let writer = AnswerWriter::start(terminal::output().map_err(broken)?)?;
     let progress = writer.progress();
     let work = writer.write_all(answers);
@@ -125,7 +125,7 @@ pub(crate) fn serve(
     }
     written.map_err(broken)?;
     match input_error.get() {
-        Some(error) => Err(Failure::machine(format!("failed to read standard input: {error}"))),
+        Some(error) => Err(Failure::environment(format!("failed to read standard input: {error}"))),
         None => Ok(()),
     }
 }
@@ -146,7 +146,8 @@ fn stop(
     };
     #[expect(clippy::disallowed_methods, reason = "one thread at the end of the process")]
     let thread = std::thread::Builder::new().name("wpc-stop".to_owned()).spawn(stop);
-    thread.map_err(|error| Failure::machine(format!("failed to start the stop thread: {error}")))
+    thread
+        .map_err(|error| Failure::environment(format!("failed to start the stop thread: {error}")))
 }
 
 fn exit_with_lost_answers(timeout: Duration, as_json: bool) -> ! {
@@ -156,7 +157,7 @@ fn exit_with_lost_answers(timeout: Duration, as_json: bool) -> ! {
             "standard output was not read for {}; the remaining answers are lost",
             humantime::format_duration(timeout)
         );
-        Failure::machine(message).write(as_json, Interface::Manifest);
+        Failure::environment(message).write(as_json, Interface::Manifest);
         // The process may be exiting already.
         let _ = reported.send(());
     };

@@ -76,7 +76,8 @@ impl Signals {
 #[cfg(unix)]
 fn listen(mut handle: impl FnMut(Request) + Send + 'static) -> Result<(), Failure> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let failed = |error| Failure::machine(format!("failed to install the signal handler: {error}"));
+    let failed =
+        |error| Failure::environment(format!("failed to install the signal handler: {error}"));
     let mut signals =
         signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(failed)?;
     let wait = move || {
@@ -92,6 +93,7 @@ fn listen(mut handle: impl FnMut(Request) + Send + 'static) -> Result<(), Failur
 /// As on Unix, but without a signal to reload.
 #[cfg(not(unix))]
 fn listen(mut handle: impl FnMut(Request) + Send + 'static) -> Result<(), Failure> {
-    ctrlc::set_handler(move || handle(Request::Stop))
-        .map_err(|error| Failure::machine(format!("failed to install the signal handler: {error}")))
+    ctrlc::set_handler(move || handle(Request::Stop)).map_err(|error| {
+        Failure::environment(format!("failed to install the signal handler: {error}"))
+    })
 }

@@ -13,7 +13,7 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
             out.write_all(bytes)?;
             out.flush()
         })
-        .map_err(|error| Failure::machine(format!("standard output: {error}")))
+        .map_err(|error| Failure::environment(format!("standard output: {error}")))
 }
 
 /// Standard output without a buffer. In contrast to [`std::io::Stdout`], it reports a descriptor that cannot be written.

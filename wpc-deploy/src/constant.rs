@@ -48,7 +48,7 @@ pub fn type_of(
     declared: Option<&DeclaredType>,
     value: &Value,
 ) -> Result<DeclaredType, Error> {
-    let refused = |reason| Error::ConstantEncode { constant: name.to_owned(), reason };
+    let refused = |reason: String| Error::constant_encode(name, reason);
     let ty = match (stated, declared) {
         (Some(ty), _) => ty.to_owned(),
         (None, Some(declared)) => return Ok(declared.clone()),

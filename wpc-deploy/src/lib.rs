@@ -74,7 +74,7 @@ pub use grant::{GrantError, Streams, grant};
 pub use item::{Item, Kind};
 pub use manifest::{Build, Fake, MANIFEST_NAME, Manifest, Source, Test, json};
 pub use module_file::{ModuleError, read_module};
-pub use problem::{MACHINE, MANIFEST, Problem};
+pub use problem::{ENVIRONMENT, MANIFEST, Problem};
 pub use reload::{Reload, Reloader};
 pub use toml::Spanned;
 pub use watch::{Files, Watch};

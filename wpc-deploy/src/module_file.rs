@@ -1,7 +1,7 @@
 //! Reads a module's file, as binary or text, within the limit of a module's size.
 
 use crate::file::{self, FileError, STANDARD_INPUT};
-use crate::problem::MACHINE;
+use crate::problem::ENVIRONMENT;
 use crate::remedy::limit;
 use std::path::Path;
 use wpc_host::{ErrorCode, Limits, WasmModule};
@@ -31,12 +31,12 @@ impl ModuleError {
         matches!(self, Self::File(error) if error.is_too_large())
     }
 
-    /// One of the library's error codes, or [`MACHINE`].
+    /// One of the library's error codes, or [`ENVIRONMENT`].
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
             Self::File(_) if self.is_too_large() => ErrorCode::ModuleTooLarge.as_str(),
-            Self::File(_) => MACHINE,
+            Self::File(_) => ENVIRONMENT,
             Self::Text(_) => ErrorCode::NotWasm.as_str(),
         }
     }

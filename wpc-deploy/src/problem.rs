@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// The code of a system error.
-pub const MACHINE: &str = "machine";
+pub const ENVIRONMENT: &str = "environment";
 
 /// The code of an error in a manifest.
 pub const MANIFEST: &str = "manifest";
@@ -16,7 +16,7 @@ pub struct Problem {
     pub file: Option<PathBuf>,
     /// The line; starts at 1.
     pub line: Option<usize>,
-    /// One of the host's error codes, or [`MANIFEST`], [`MACHINE`] or a code of the program.
+    /// One of the host's error codes, or [`MANIFEST`], [`ENVIRONMENT`] or a code of the program.
     pub code: &'static str,
     /// What is wrong, and what to do.
     pub message: String,
@@ -25,8 +25,8 @@ pub struct Problem {
 impl Problem {
     /// A system error.
     #[must_use]
-    pub fn machine(message: String) -> Self {
-        Self { file: None, line: None, code: MACHINE, message }
+    pub fn environment(message: String) -> Self {
+        Self { file: None, line: None, code: ENVIRONMENT, message }
     }
 }
 

@@ -139,7 +139,7 @@ impl Target {
         let options = self.pool_options(cache, outstanding)?;
         let wpc = WorkerProcedureCall::new(options.clone())?;
         wpc.on_worker_event(listener).map_err(|error| {
-            Failure::machine(format!("failed to start the event thread: {error}"))
+            Failure::environment(format!("failed to start the event thread: {error}"))
         })?;
         let limits = self.limits.limits();
         let mut declared = ConstantTypes::default();

@@ -73,7 +73,7 @@ mod system {
             return Ok(());
         }
         let failed =
-            |error| Failure::machine(format!("failed to install the signal handler: {error}"));
+            |error| Failure::environment(format!("failed to install the signal handler: {error}"));
         let mut signals =
             signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(failed)?;
         let wait = move || {

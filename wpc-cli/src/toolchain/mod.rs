@@ -67,7 +67,7 @@ fn files(sources: &Sources) -> impl Iterator<Item = PathBuf> {
 }
 
 fn not_found(language: Language, remedy: &str) -> Failure {
-    Failure::machine(format!("found no compiler for {}; {remedy}", language.name()))
+    Failure::environment(format!("found no compiler for {}; {remedy}", language.name()))
 }
 
 /// The LLVM versions to look for, because systems install them side by side as `clang-VERSION`.
@@ -207,6 +207,6 @@ fn wat(sources: &Sources, out: &Path) -> Result<String, Failure> {
         Failure::Project(format!("failed to compile \"{}\"", path.display()))
     })?;
     std::fs::write(out, bytes)
-        .map_err(|error| Failure::machine(format!("{}: {error}", out.display())))?;
+        .map_err(|error| Failure::environment(format!("{}: {error}", out.display())))?;
     Ok(concat!("wpc ", env!("CARGO_PKG_VERSION")).to_owned())
 }

@@ -63,7 +63,7 @@ pub(super) fn run(
 ) -> Result<Vec<u8>, Failure> {
     command.stdout(stdout).stderr(Stdio::inherit());
     let (status, printed) = wait_with_output(&mut command)
-        .map_err(|error| Failure::machine(format!("{description}: {error}")))?;
+        .map_err(|error| Failure::environment(format!("{description}: {error}")))?;
     if status.success() {
         return Ok(printed);
     }

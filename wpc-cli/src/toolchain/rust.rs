@@ -31,7 +31,7 @@ pub(super) fn compile(sources: &Sources, target: &str, out: &Path) -> Result<Str
             .current_dir(&sources.folder),
     );
     if !libraries.is_some_and(|folder| Path::new(folder.trim()).is_dir()) {
-        return Err(Failure::machine(format!(
+        return Err(Failure::environment(format!(
             "the standard library for {target} is not installed; run `rustup target add {target}`"
         )));
     }
@@ -54,7 +54,7 @@ pub(super) fn compile(sources: &Sources, target: &str, out: &Path) -> Result<Str
         }));
     };
     std::fs::copy(module, out)
-        .map_err(|error| Failure::machine(format!("{}: {error}", out.display())))?;
+        .map_err(|error| Failure::environment(format!("{}: {error}", out.display())))?;
     Ok(format!("{} for {target}", cargo.description()))
 }
 
@@ -67,7 +67,7 @@ fn run_cargo(mut command: Command, description: &str) -> Result<Vec<u8>, Failure
     if io::stderr().is_terminal() {
         command.args(["--color", "always"]);
     }
-    let cannot = |error: io::Error| Failure::machine(format!("{description}: {error}"));
+    let cannot = |error: io::Error| Failure::environment(format!("{description}: {error}"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut group = Group::spawn(&mut command).map_err(cannot)?;
     let errors = group.child.stderr.take();

@@ -230,7 +230,7 @@ fn changes_are_applied_and_a_rejected_change_keeps_the_previous_definition() {
     assert_eq!(running.call("f"), 2);
 
     std::fs::remove_file(folder.join("f.wasm")).unwrap();
-    running.wait_for("refused", "machine");
+    running.wait_for("refused", "environment");
     assert_eq!(running.call("f"), 2);
 
     returns(folder, "f.wasm", 3);

@@ -25,14 +25,14 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// A problem with the code [`MACHINE`](crate::MACHINE) if the file cannot be read.
+    /// A problem with the code [`ENVIRONMENT`](crate::ENVIRONMENT) if the file cannot be read.
     pub fn read(path: &Path) -> Result<Self, Problem> {
         let path = Self::path(path);
-        let bytes =
-            file::read(&path, MAX_MANIFEST).map_err(|error| Problem::machine(error.to_string()))?;
+        let bytes = file::read(&path, MAX_MANIFEST)
+            .map_err(|error| Problem::environment(error.to_string()))?;
         let bytes = file::without_byte_order_mark(&bytes).to_vec();
         let text = String::from_utf8(bytes).map_err(|error| {
-            Problem::machine(format!(
+            Problem::environment(format!(
                 "failed to read \"{}\": expected UTF-8: {error}",
                 path.display()
             ))
