@@ -147,7 +147,7 @@ fn a_dependency_that_would_break_a_function_is_rejected() {
     ];
     for (module, reason) in broken {
         let error = wpc.define_worker_dependency("base", wat(module)).unwrap_err();
-        let Error::DependencyExport { importer, alias, export, reason: found } = &error else {
+        let Error::DependencyExport { importer, alias, export, reason: found, .. } = &error else {
             panic!("{error}")
         };
         assert_eq!(

@@ -165,7 +165,7 @@ fn constants_are_defined_from_json_and_a_type() {
         (points, json!({ "a": { "y": 1 } }), "unknown field `y` in `N[\"a\"]`: `P` has `x`"),
     ] {
         let refused = wpc.define_worker_constant_json("N", ty, &value).unwrap_err();
-        let Error::ConstantEncode { constant, reason } = &refused else { panic!("{refused}") };
+        let Error::ConstantEncode { constant, reason, .. } = &refused else { panic!("{refused}") };
         assert_eq!(constant, "N");
         assert!(reason.contains(expected), "{reason}");
     }
