@@ -67,7 +67,7 @@ fn exit_codes_distinguish_kinds_of_failure() {
     );
     let traps = wat(folder, "traps.wasm", r#"(module (func (export "f") unreachable))"#);
     for (code, word, arguments) in [
-        (1, "(machine)", vec!["call", "no-such-file.wasm", "f"]),
+        (1, "(environment)", vec!["call", "no-such-file.wasm", "f"]),
         (2, "Usage", vec!["call"]),
         (2, "`b`: expected i32, found \"x\"", vec!["call", &sdk, "add", "1", "x"]),
         (2, "NAME=JSON", vec!["call", &sdk, "add", "1", "2", "--const", "WORD"]),

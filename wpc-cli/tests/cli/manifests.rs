@@ -158,7 +158,7 @@ file = "f.wasm"
         "wpc.toml:2: constant \"LIMIT\"",
         "wpc.toml:3: constant \"NONE\"",
         "wpc.toml:4: function \"lost\"",
-        "(machine)",
+        "(environment)",
         "wpc.toml:6: function \"text\"",
         "(not_wasm)",
         "wpc.toml:8: function \"asks\"",
