@@ -22,4 +22,4 @@ pub use remedy::{Definable, Grant, Remedy, Setting};
 pub use variants::Error;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -54,3 +54,18 @@ fn cut(mut text: String) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::tests::every_error;
+
+    #[test]
+    fn every_error_reads_back_from_json_as_events_carry_it() {
+        for error in every_error() {
+            let error = EventError::from(&error);
+            let json = serde_json::to_string(&error).unwrap();
+            assert_eq!(serde_json::from_str::<EventError>(&json).unwrap(), error, "{json}");
+        }
+    }
+}
