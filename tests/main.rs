@@ -41,6 +41,8 @@ mod node_library;
 mod payloads;
 mod plugins;
 mod proposals;
+mod rejections;
+mod runtimes;
 mod sandboxes;
 mod scheduling;
 mod supervision;
