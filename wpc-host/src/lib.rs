@@ -1,8 +1,9 @@
 //! Runs WebAssembly functions on a supervised pool of worker threads.
 //!
 //! Modules are compiled and defined by name while the pool runs. Any thread or async task calls their functions by
-//! name, with typed arguments. A function that loops, traps, leaks or attacks the host is stopped and restarted without
-//! affecting other functions. Start with [`WorkerProcedureCall`].
+//! name, with typed arguments or JSON. A function that loops, traps, leaks or attacks the host is stopped and restarted
+//! without affecting other functions. Start with [`WorkerProcedureCall`]. Functions are written in Rust with the crate
+//! `wpc-guest-sdk`, or in any language by the contract of `docs/abi.md`.
 //!
 //! ```
 //! use wpc_host::{Options, WorkerProcedureCall};
@@ -44,31 +45,37 @@
 //!
 //! # Lifecycle
 //!
-//! 1. [`WorkerProcedureCall::new`] creates a stopped pool. Items can be defined, redefined and undefined from then on, in
-//!    every state of the pool.
-//!    [`apply`](WorkerProcedureCall::apply) makes several changes at once, so that calls never see only a part of them.
+//! 1. [`WorkerProcedureCall::new`] creates a stopped pool. From then on, in every state of the pool, items can be defined,
+//!    redefined and undefined. [`apply`](WorkerProcedureCall::apply) makes several [`Changes`] at once, so that calls never
+//!    see only a part of them. A call runs the definition that was current when the call was accepted.
 //! 2. [`start_workers`](WorkerProcedureCall::start_workers) starts the workers. Each worker instantiates a function's
 //!    sandbox at the function's first call there, and reuses it for later calls.
 //! 3. A failed sandbox is replaced with backoff. After [`Options::max_restarts_per_worker`] restarts in a row its circuit
 //!    breaker opens, and a trial call is let through after [`Options::hold_cool_down`].
 //! 4. [`stop_workers`](WorkerProcedureCall::stop_workers) refuses new calls, lets accepted calls finish within
 //!    [`Options::stop_timeout`], and then interrupts them. The pool can be started again.
+//! 5. Dropping the last handle stops a running pool at once. The drop usually takes a few milliseconds. With the default
+//!    options it blocks for at most one second because of host functions that do not return, and for at most one more
+//!    because of event listeners; see [Dropping the last handle](WorkerProcedureCall#dropping-the-last-handle).
 //!
 //! Every accepted call completes exactly once: with a result or with an error, at the latest shortly after its time limit.
 //!
 //! # Threads
 //!
-//! A call runs on a worker's thread; the caller blocks, awaits, or collects the result later with
-//! [`submit`](WorkerProcedureCall::submit). A [`LocalWorker`] runs calls on the caller's own thread instead, without the
-//! cost of two thread switches. A supervisor thread enforces time limits and replaces unresponsive workers. An idle pool
-//! wakes no thread.
+//! A call runs on the thread of a worker. The caller blocks ([`call`](WorkerProcedureCall::call)), awaits, or collects the
+//! result later ([`submit`](WorkerProcedureCall::submit)). A [`LocalWorker`] runs calls on the caller's own thread instead,
+//! without the cost of two thread switches. A supervisor thread enforces time limits and replaces unresponsive workers.
+//! Event listeners have one thread. Each compilation has a thread while it runs. An idle pool wakes no thread. Every
+//! method may be called from any thread at any time, except that code which a running call waits for must not stop the
+//! pool.
 //!
 //! # Async
 //!
 //! [`call_async`](WorkerProcedureCall::call_async) and the methods named `…_async` return futures that work under any async
 //! runtime and never block. A call is submitted, and other work begins, when the method is called, not when the future is
-//! first polled. Dropping the future of a call cancels the call. Other methods may block their thread, and so may dropping
-//! the last handle of a pool; [`WorkerProcedureCall`] describes both, with the bounds.
+//! first polled. Dropping the future of a call cancels the call; the documentation of each method that returns an
+//! [`Operation`] states what dropping that does. Other methods may block their thread, and so may dropping the last handle
+//! of a pool: [which methods block](WorkerProcedureCall#async-tasks).
 //!
 //! # Host functions
 //!
@@ -79,16 +86,29 @@
 //!
 //! # WASI
 //!
-//! Modules may import WASI preview 1, if the feature `wasi` is enabled. Everything in it is denied by default; [`Wasi`] grants arguments, environment
-//! variables, standard streams and directories one by one. Clocks and random numbers are granted as [`Capability`].
+//! Modules may import WASI preview 1 if the feature `wasi` is enabled. Everything in it is denied by default. [`Wasi`]
+//! grants arguments, environment variables, standard streams and directories one by one; clocks and random numbers are
+//! granted by [`Capability`].
 //!
 //! # Errors
 //!
-//! * The text of an [`Error`] states what failed, and may be shown to users.
+//! The module [`error`] describes the parts of an [`Error`], and [`ErrorCode`] has the table of all errors.
+//!
+//! * The text of an error states what failed, and may be shown to users.
 //! * [`Error::remedy`] states what to do, as data; its text names this library's methods.
-//! * [`Error::kind`] states who can act on it, and [`Error::code`] is its stable name.
+//! * [`Error::kind`] states who can act on it, and [`Error::code`] is its stable name, with the codes for
+//!   [HTTP](ErrorCode::http_status) and [JSON-RPC](ErrorCode::json_rpc_code).
 //! * [`Error::outcome_unknown`] and [`Error::retry_can_help`] help to decide about repeating a call.
 //! * [`Error::guest_payload`] decodes the error that a function returned as a value of its own type.
+//!
+//! # Events
+//!
+//! A pool reports starts, failures, restarts, circuit breakers and log lines as [`WorkerEvent`]s: to closures
+//! ([`on_worker_event`](WorkerProcedureCall::on_worker_event)), to iterators and streams
+//! ([`subscribe`](WorkerProcedureCall::subscribe)), and to `tracing`. Listeners and subscriptions have bounded queues that
+//! count what they drop, so that a slow one delays no call. An
+//! [observer](WorkerProcedureCall::observe_finished_calls) receives the times of every call that has run. It and `tracing`
+//! subscribers run on the thread that reports, so they must return quickly.
 //!
 //! # Traces
 //!
@@ -97,7 +117,7 @@
 //! [`FinishedCall`] contain them. Each call runs in a `tracing` span of the level `debug`, with the target `wpc` and the name
 //! `call`. Its fields are `function`, `hash`, `worker`, `call`, `correlation_id`, `traceparent` and `outcome`: `ok` or the
 //! error's code. The span is created on the thread that runs the call, and host functions run inside it. Without a subscriber
-//! of that level a call only reads the current maximum level.
+//! of that level, a call only reads the current maximum level.
 //!
 //! # Security
 //!
@@ -127,7 +147,8 @@
 //! # Stability
 //!
 //! Error codes, event names and the guest contract of `docs/abi.md` are stable. Error texts are not: match on
-//! [`Error::code`]. Errors, events and information types are `#[non_exhaustive]`, so that variants and fields can be added.
+//! [`Error::code`]. Errors, events, options, limits and information types are `#[non_exhaustive]`, so that variants and
+//! fields can be added. [`Options`] and [`Limits`] have a method for each field that sets it.
 //!
 //! # Checked calls
 //!
@@ -181,10 +202,6 @@
 //! not used for 1.5 seconds; see [`get_buffer_usage`](WorkerProcedureCall::get_buffer_usage).
 //! [`PendingCall::wait_into`] exchanges the result's buffer for one that the caller has read already, so that no call
 //! allocates.
-//!
-//! # Writing functions
-//!
-//! Functions are written in Rust with the crate `wpc-guest-sdk`, or in any language by the contract of `docs/abi.md`.
 #![forbid(unsafe_code)]
 // The unit tests run in the library only: the types of the model checks' scheduler work only inside of a model check.
 #![cfg(not(all(wpc_model, test)))]

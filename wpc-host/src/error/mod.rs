@@ -1,7 +1,38 @@
 //! Every way in which a definition, a call or a pool can fail.
 //!
-//! The parts of an error stand in one table each: `code` has the stable codes, `text` the texts, `remedies` the remedies,
-//! `protocol` the codes for HTTP and JSON-RPC.
+//! [`Error`] has a variant for each failure, with the data of that failure. [`ErrorCode`] has a table of all of them. An
+//! error has these parts:
+//!
+//! | part | read by | purpose |
+//! |---|---|---|
+//! | text | [`Display`](std::fmt::Display) | states what failed; may be shown to users |
+//! | code | [`Error::code`] | a stable name for programs, logs and metrics |
+//! | group | [`ErrorCode::group`] | which operation failed |
+//! | kind | [`Error::kind`] | who can act on it |
+//! | remedy | [`Error::remedy`] | what to do, as data; each interface words it in its own terms |
+//! | retry | [`Error::retry_can_help`] | whether the same call may succeed later |
+//! | outcome | [`Error::outcome_unknown`] | whether the function may have run without its result being known |
+//! | guest error | [`Error::guest_payload`] | the error that the function returned, as a value of its type |
+//! | HTTP status, JSON-RPC code | [`ErrorCode::http_status`], [`ErrorCode::json_rpc_code`] | codes for clients of a server |
+//!
+//! Variants and fields can be added, so match a variant with `..` and the enum with a wildcard:
+//!
+//! ```
+//! use wpc_host::{Error, Options, WorkerProcedureCall};
+//!
+//! # fn main() -> Result<(), Error> {
+//! let wpc = WorkerProcedureCall::new(Options::default())?;
+//! wpc.start_workers(1)?;
+//! match wpc.call::<u32>("resize", ()) {
+//!     Ok(width) => println!("{width}"),
+//!     Err(Error::Timeout { function, .. }) => println!("{function} takes too long"),
+//!     Err(error) => println!("{}: {error}", error.code()),
+//! }
+//! # Ok(()) }
+//! ```
+
+// Each part has one table: `code` of codes, groups and kinds, `text` of texts, `remedies` of remedies, `protocol` of codes
+// for HTTP and JSON-RPC. `variants` are the errors themselves.
 
 mod code;
 mod constructors;

@@ -38,13 +38,16 @@ use std::sync::Arc;
 /// [`Options::lost_worker_grace`], and for an event listener for at most one second more. An async task should await
 /// [`stop_workers_async`](Self::stop_workers_async) first; the drop then waits for the listeners only.
 ///
+/// Values that the embedder's host functions and listeners captured are dropped on this thread, or on the thread that
+/// uses them last. The time that their destructors take is not included.
+///
 /// # Async tasks
 ///
 /// [`call_async`](Self::call_async) and the methods named `…_async` never block their thread. The other methods may:
 ///
 /// * Methods that compile, start, stop or warm block.
-/// * Methods that define or undefine a constant or host function, or list definitions, wait at most for another
-///   definition to be published.
+/// * Methods that define or undefine a constant or host function, or list definitions, wait at most until another
+///   definition is published.
 #[derive(Debug, Clone)]
 #[doc(alias = "workerprocedurecall")]
 pub struct WorkerProcedureCall(Arc<Lifecycle>);
