@@ -319,6 +319,11 @@ const _: () = {
     is_send_and_sync::<Error>();
 };
 
+/// The code of `docs/library.md`, compiled and run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/library.md")]
+mod library {}
+
 /// The README's code, compiled and run as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

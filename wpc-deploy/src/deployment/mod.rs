@@ -240,7 +240,7 @@ impl Deployment {
     }
 
     /// Removes dependencies and constants that the manifest no longer lists, unless a function requires them. No call can
-    /// see that this is a step of its own.
+    /// observe that this is a separate step.
     fn remove_unused(&mut self, source: &Source, report: &mut Report) {
         let unlisted = self.unlisted(|kind| matches!(kind, Kind::Constant | Kind::Dependency));
         if unlisted.is_empty() {

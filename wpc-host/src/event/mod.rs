@@ -1,4 +1,5 @@
-//! Events: what happened, reported to listeners, subscriptions and `tracing`. The runtime neither waits for an event nor depends on one.
+//! Events: what happened, reported to listeners, subscriptions and `tracing`. The runtime neither waits for an event nor
+//! depends on one.
 //!
 //! The thread that emits an event pushes it into a bounded queue. One thread takes events out and calls the listeners in
 //! the order in which they were added. A slow listener fills the queue; events that do not fit are dropped and counted. A

@@ -1,4 +1,4 @@
-//! By what the caller identifies a call, beyond its number.
+//! The identifiers that a caller gives its call, in addition to the number that the pool gives it.
 
 use super::trace_context::TraceContext;
 use std::sync::Arc;

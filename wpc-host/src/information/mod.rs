@@ -1,7 +1,7 @@
 //! Information about pools, definitions and modules, as plain data.
 //!
-//! Every type serializes and deserializes. Each has a constructor that takes what identifies the item and leaves the other
-//! fields, which are public, empty; so that programs can construct values in their tests.
+//! Every type serializes and deserializes. Each has a constructor, so that programs can construct values in their tests. It
+//! takes what identifies the item, and leaves the other fields empty; they are public.
 
 mod declared_type;
 mod definitions;

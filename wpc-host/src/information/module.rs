@@ -19,7 +19,7 @@ pub struct ModuleInformation {
     pub size: usize,
     /// The version of the guest contract that it implements; `None` for a module that only exports functions of numbers.
     pub abi_version: Option<u32>,
-    /// Why a definition with its limits would be refused with any grants; `None` if it would not be refused. The other
+    /// Why a definition with its limits would be refused whatever it is granted; `None` if it would not be refused. The other
     /// fields of a refused module are not verified.
     pub refused: Option<String>,
     /// What to do about that, if there is a known remedy.

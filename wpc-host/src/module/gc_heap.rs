@@ -8,7 +8,7 @@ use wasmparser::{
 };
 
 /// Whether the module's sections show that it needs the heap: it has tags, or one of its types uses exceptions or
-/// `externref`. Code is not searched, so other modules cost nothing. The result is false for malformed modules.
+/// `externref`. Code is not searched, so other modules take no longer. The result is false for malformed modules.
 pub(crate) fn is_declared(bytes: &[u8]) -> bool {
     let payloads = Parser::new(0).parse_all(bytes).map_while(Result::ok);
     let mut before_code =

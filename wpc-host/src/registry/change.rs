@@ -1,4 +1,4 @@
-//! Changes of a registry as they were requested, and as they are after everything that takes long: compiling the modules.
+//! Changes of a registry as they were requested, and as they are after their modules were compiled, which takes long.
 
 use super::dependency::Dependency;
 use super::sources::Group;

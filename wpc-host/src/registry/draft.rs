@@ -1,4 +1,4 @@
-//! The sources as they would be after changes, and whether all of it fits together.
+//! The sources as they would be after changes, and whether they are consistent.
 
 use super::Registry;
 use super::apply::Pending;

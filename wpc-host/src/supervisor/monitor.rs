@@ -102,8 +102,8 @@ fn steal_if_unresponsive(
 }
 
 /// Whether the call has run for as long as its definition allows. Until then the worker is not lost, even if the caller
-/// chose a shorter limit or cancelled: otherwise callers could cost workers, and have a healthy function suspended, by
-/// passing on short limits of their own.
+/// chose a shorter limit or cancelled: otherwise callers with short limits could make the pool replace workers, and open
+/// the circuit breaker of a healthy function.
 ///
 /// `began` is when the supervisor first saw the call run: the time in the queue does not count.
 fn is_past_own_limit(pool: &Pool, call: &Call, began: Instant, now: Instant) -> bool {

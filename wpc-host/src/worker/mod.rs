@@ -2,8 +2,8 @@
 //!
 //! # Protocol
 //!
-//! * *In flight* counts the jobs that were pushed to a worker and not released. A slot is reserved before a job is pushed
-//!   and released before the job is answered, so that a caller that saw the answer also sees the slot free.
+//! * *In flight* counts the jobs that were pushed to a worker and not released. A slot of the queue is reserved before a job
+//!   is pushed, and released before the job is answered, so that a caller that saw the answer also sees the slot free.
 //! * From when the worker takes a job until it has finished it, the job's call is its *current* one. The thread that takes
 //!   the call from there owns its answer, see `current`. A worker whose call was stolen is abandoned, and ends.
 //!

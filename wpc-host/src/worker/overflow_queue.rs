@@ -123,9 +123,9 @@ impl OverflowQueue {
         self.returns.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// How many calls workers have returned. A call is where it goes before it is counted here, and is counted before its
-    /// worker releases its slot. So a thread that finds first this queue empty and then no slot taken has missed no call, if
-    /// this number did not change meanwhile.
+    /// How many calls workers have returned. A returned call is first moved to this queue or to another worker, then counted
+    /// here, and then its worker releases its slot. So a thread that finds this queue empty, and after that no slot taken,
+    /// has missed no call if this number did not change meanwhile.
     pub(crate) fn returns(&self) -> usize {
         self.returns.load(Ordering::SeqCst)
     }

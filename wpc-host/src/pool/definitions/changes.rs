@@ -18,8 +18,8 @@ use wpc_abi::Schema;
 
 /// Changes of what a pool can run, which [`WorkerProcedureCall::apply`] makes together.
 ///
-/// They are made in the order in which they were added, but only the state after all of them is checked and becomes visible.
-/// So a dependency and the functions that use it can change together, and a function can be removed and defined again.
+/// They are made in the order in which they were added. Only the state after all of them is checked and becomes visible, so a
+/// dependency and the functions that use it can change together, and a function can be removed and defined again.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -79,9 +79,10 @@ impl Changes {
         self.changes.is_empty()
     }
 
-    /// Makes the other changes if some are refused. What was refused keeps its previous definition, and so does everything
-    /// that cannot be changed without it: the users of a refused dependency, and a dependency whose new version the users
-    /// that stay do not link with. [`Applied::refused`] lists all of these. By default, no change is made if one is refused.
+    /// Makes the other changes if some are refused. What was refused keeps its previous definition. So does everything that
+    /// cannot be changed without it: the users of a refused dependency, and a dependency if a user that is not changed does
+    /// not link with the new version. [`Applied::refused`] lists all of these. By default, no change is made if one is
+    /// refused.
     pub fn skip_refused(mut self) -> Self {
         self.on_refusal = OnRefusal::Skip;
         self
@@ -138,7 +139,7 @@ impl Changes {
         self.remove(Definable::Function, name.into())
     }
 
-    /// Removes a dependency. Functions that require it and stay are refused calls until it is defined again.
+    /// Removes a dependency. Calls of the functions that still require it are refused until it is defined again.
     pub fn remove_dependency(self, alias: impl Into<String>) -> Self {
         self.remove(Definable::Dependency, alias.into())
     }

@@ -65,7 +65,7 @@ impl Pool {
     pub(crate) fn dispatch(&self, mut job: Job) -> Result<(), (Job, Refusal)> {
         loop {
             let workers = self.workers.load();
-            // Most definitions have a closed circuit breaker, and need no look at the clock.
+            // Most definitions have a closed circuit breaker, for which the clock is not read.
             let circuit_breaker = &job.definition.circuit_breaker;
             let degraded_at = (!circuit_breaker.is_whole()).then(time::now);
             let admits = |worker: &Worker| {

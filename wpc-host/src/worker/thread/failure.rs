@@ -15,8 +15,8 @@ use crate::worker::job::Job;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How much of its time limit a function may lose to the start of its worker, at most an eighth of the limit, so that the
-/// end of that limit still counts as its failure. Waking a thread takes up to several milliseconds on a busy machine.
+/// How much of a function's time limit the start of its worker may take, up to an eighth of the limit, so that reaching the
+/// limit still counts as a failure of the function. Waking a thread takes up to several milliseconds on a busy machine.
 const MAX_START_DELAY: Duration = Duration::from_millis(10);
 
 impl Thread {
@@ -86,7 +86,7 @@ impl Thread {
         }
     }
 
-    /// Whether this end shows nothing about the function, because the caller, the operator or the load caused it:
+    /// Whether this end is not a failure of the function, because the caller, the operator or the load caused it:
     ///
     /// * a cancel or a stop;
     /// * a limit of the caller below the definition's own;

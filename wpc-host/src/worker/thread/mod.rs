@@ -69,8 +69,8 @@ pub(in crate::worker) struct Thread {
     sampler: Sampler,
     /// The definition whose sandbox is to be recycled.
     spent: Option<Arc<Definition>>,
-    /// When the running call began. `None` if that was read neither for the service time nor because a tick had passed since
-    /// the call was accepted; then it began right after it was accepted.
+    /// When the running call began. `None` if the clock was not read, because the call is not timed and no tick has passed
+    /// since it was accepted; then it began right after that.
     begun: Option<Instant>,
     /// What is observed of the running call, if there is an observer or a subscriber of spans.
     observed: Option<Observed>,
