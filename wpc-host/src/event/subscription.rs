@@ -66,8 +66,8 @@ impl Subscriber {
 /// A pool's events from the call of [`subscribe`](crate::WorkerProcedureCall::subscribe) on.
 ///
 /// It is a [`Stream`] for async tasks. A thread waits for events with [`next_blocking`](Self::next_blocking), or iterates over
-/// the subscription. It ends when the pool is dropped, which it does not keep alive. Stopping the workers does not end it.
-/// Dropping the subscription ends it.
+/// the subscription. The subscription does not keep the pool alive, and ends when the pool is dropped. Stopping the workers
+/// does not end it.
 ///
 /// The events that are not taken yet wait in a queue of bounded capacity. While it is full, new events are dropped and
 /// counted by [`lagged`](Self::lagged): a slow subscriber delays neither calls nor other subscribers.

@@ -123,9 +123,9 @@ impl Sandbox {
                 .is_some_and(|most| self.store.data().meter.memory.used > most)
     }
 
-    /// Carries one call across the sandbox boundary, and returns what `read` returns. `read` receives the reply, which has a kind, in guest memory, and the
-    /// arguments, whose buffer it may reuse. After an error the sandbox may be in any state and must be dropped, unless
-    /// [`keeps_sandbox`] returns true.
+    /// Carries one call across the sandbox boundary, and returns what `read` returns. `read` receives the reply in the guest's
+    /// memory, which has a kind, and the arguments, whose buffer it may reuse. After an error the sandbox may be in any state
+    /// and must be dropped, unless [`keeps_sandbox`] returns true.
     #[inline(always)]
     pub(crate) fn call<A: Payload, T>(
         &mut self,
