@@ -248,7 +248,7 @@ fn a_guest_error_payload_is_json_by_its_declared_type() {
 
     let output = out(&wpc(&["inspect", &types]));
     assert!(
-        output.contains("  check(text: String, limit: u32) -> u32, or error Why\n"),
+        output.contains("  check(text: String, limit: u32) -> u32, or error Why  // "),
         "{output}"
     );
     assert!(output.contains("  Why = Empty | TooLong { limit: u32, found: u32 }"), "{output}");
