@@ -5,6 +5,8 @@ mod bench;
 mod build;
 mod cache;
 mod call;
+#[cfg(unix)]
+mod closed_output;
 mod constant;
 mod declarations;
 mod event_log;

@@ -20,6 +20,7 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
 #[cfg(unix)]
 pub(crate) fn output() -> std::io::Result<std::fs::File> {
     use std::os::fd::AsFd as _;
+    crate::closed_output::check()?;
     std::io::stdout().as_fd().try_clone_to_owned().map(std::fs::File::from)
 }
 

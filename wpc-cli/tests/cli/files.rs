@@ -207,6 +207,12 @@ fn an_output_that_cannot_be_written_is_a_failure() {
             let ran = finish(command.stderr(std::process::Stdio::piped()).spawn().unwrap());
             assert!(fails_with(1, &ran).contains("standard output: "), "{arguments:?}");
         }
+        let closes = command(arguments);
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "exec \"$0\" \"$@\" >&-"]).arg(closes.get_program());
+        shell.args(closes.get_args()).stdin(std::fs::File::open(&input).unwrap());
+        let ran = finish(shell.stderr(std::process::Stdio::piped()).spawn().unwrap());
+        assert!(fails_with(1, &ran).contains("standard output: it was closed"), "{arguments:?}");
     }
 }
 
