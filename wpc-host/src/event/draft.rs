@@ -48,8 +48,8 @@ impl Draft {
     /// Passes the event to `tracing`.
     ///
     /// A subscriber is the embedder's code. If it panics on a guest's line, the worker that ran the guest is replaced;
-    /// elsewhere the panic is contained. A thread that keeps time passes the event to another thread, so that it never
-    /// waits for a subscriber.
+    /// elsewhere the panic is contained. A time-critical thread, such as the supervisor, passes the event to another thread,
+    /// so that it never waits for a subscriber.
     pub(super) fn trace(&self) {
         if self.level() > LevelFilter::current() {
             return;
