@@ -36,6 +36,7 @@ mod languages;
 mod lifecycle;
 mod local;
 mod metering;
+mod metrics;
 mod micropython;
 mod node_library;
 mod payloads;

@@ -236,6 +236,7 @@ mod host_function;
 mod id;
 mod information;
 mod inspection;
+mod metrics;
 mod module;
 mod name_map;
 mod options;
@@ -273,9 +274,10 @@ pub use id::{
     TraceContext, WorkerId,
 };
 pub use information::{
-    ConstantInformation, DeclaredType, DependencyInformation, ExportInformation,
-    FunctionInformation, FunctionParameter, FunctionSignature, ModuleInformation,
-    RequiredDependency, SandboxUsage, TypeInformation, WorkerHealth,
+    BreakerCounts, CallCounts, ConstantInformation, DeclaredType, DependencyInformation,
+    ExportInformation, FunctionInformation, FunctionMetrics, FunctionParameter, FunctionSignature,
+    Histogram, Latencies, ModuleInformation, PoolMetrics, RequiredDependency, SandboxUsage,
+    TypeInformation, WorkerHealth,
 };
 #[cfg(feature = "compile-cache")]
 pub use module::compile_cache::CompileCacheUsage;
@@ -328,3 +330,8 @@ mod library {}
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}
+
+/// The code of `docs/observability.md`, compiled and run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/observability.md")]
+mod observability {}

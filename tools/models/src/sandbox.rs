@@ -23,6 +23,7 @@ use crate::codec::payload::Payload;
 use crate::definition::limits::Limits;
 use crate::error::Error;
 use crate::host_function::bindings::{Bindings, CurrentBindings, LastBindings};
+use crate::metrics::SandboxGauge;
 use crate::module::engine::WithoutPool;
 use crate::module::{Export, Module};
 use crate::sync::{thread, time};
@@ -42,6 +43,7 @@ pub(crate) struct Blueprint {
     instances: usize,
     module: Arc<Module>,
     last_bindings: LastBindings,
+    gauge: Arc<SandboxGauge>,
 }
 
 impl Blueprint {
@@ -53,7 +55,8 @@ impl Blueprint {
     ) -> Result<Self, Error> {
         let module = nodes.last().map(|node| Arc::clone(&node.module));
         let module = module.ok_or_else(|| Error::StartFailed { cause: "no module".to_owned() })?;
-        Ok(Self { instances: nodes.len(), module, last_bindings: LastBindings::default() })
+        let last_bindings = LastBindings::default();
+        Ok(Self { instances: nodes.len(), module, last_bindings, gauge: Arc::default() })
     }
 
     pub(crate) fn retire(&self, bindings: &Arc<Bindings>) {
@@ -66,6 +69,10 @@ impl Blueprint {
 
     pub(crate) fn instances(&self) -> usize {
         self.instances
+    }
+
+    pub(crate) fn gauge(&self) -> &Arc<SandboxGauge> {
+        &self.gauge
     }
 }
 

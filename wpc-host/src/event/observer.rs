@@ -3,7 +3,7 @@
 use crate::error::ErrorCode;
 use crate::id::{CallId, FunctionHash, TraceContext, WorkerId};
 use crate::sync::ArcSwapOption;
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::system::contain::contain;
 use crate::system::offload::foreign;
 use serde::{Deserialize, Serialize};
@@ -80,16 +80,22 @@ mod shared_text {
 
 type Observe = Box<dyn Fn(&FinishedCall) + Send + Sync>;
 
-/// The observer, if one is set. Without one, a call only reads a flag.
+/// Set if there is an observer.
+const OBSERVES: u8 = 1;
+
+/// Set if latencies are collected.
+const COLLECTS_LATENCIES: u8 = 2;
+
+/// The observer, if one is set. If nothing is measured, a call only reads a flag.
 #[derive(Default)]
 pub(crate) struct Observer {
-    is_set: AtomicBool,
+    measures: AtomicU8,
     observe: ArcSwapOption<Observe>,
 }
 
 impl std::fmt::Debug for Observer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Observer").field("is_set", &self.is_set).finish()
+        f.debug_struct("Observer").field("measures", &self.measures).finish()
     }
 }
 
@@ -97,12 +103,33 @@ impl Observer {
     pub(crate) fn set(&self, observe: Option<Observe>) {
         let is_set = observe.is_some();
         self.observe.store(observe.map(Arc::new));
-        self.is_set.store(is_set, Ordering::Release);
+        self.measure(OBSERVES, is_set);
     }
 
+    pub(crate) fn collect_latencies(&self, collect: bool) {
+        self.measure(COLLECTS_LATENCIES, collect);
+    }
+
+    fn measure(&self, what: u8, measure: bool) {
+        if measure {
+            self.measures.fetch_or(what, Ordering::AcqRel);
+        } else {
+            self.measures.fetch_and(!what, Ordering::AcqRel);
+        }
+    }
+
+    /// Whether calls are measured.
     #[inline]
-    pub(crate) fn is_set(&self) -> bool {
-        self.is_set.load(Ordering::Relaxed)
+    pub(crate) fn measures(&self) -> bool {
+        self.measures.load(Ordering::Relaxed) != 0
+    }
+
+    pub(crate) fn observes(&self) -> bool {
+        self.measures.load(Ordering::Acquire) & OBSERVES != 0
+    }
+
+    pub(crate) fn collects_latencies(&self) -> bool {
+        self.measures.load(Ordering::Relaxed) & COLLECTS_LATENCIES != 0
     }
 
     pub(crate) fn report(&self, finished: &FinishedCall) {

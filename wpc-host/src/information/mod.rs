@@ -5,6 +5,8 @@
 
 mod declared_type;
 mod definitions;
+mod histogram;
+mod metrics;
 mod module;
 mod signature;
 mod usage;
@@ -12,6 +14,9 @@ mod usage;
 pub use declared_type::DeclaredType;
 pub(crate) use declared_type::inner_types;
 pub use definitions::{ConstantInformation, DependencyInformation, FunctionInformation};
+pub(crate) use histogram::BOUNDS;
+pub use histogram::Histogram;
+pub use metrics::{BreakerCounts, CallCounts, FunctionMetrics, Latencies, PoolMetrics};
 pub use module::{ExportInformation, ModuleInformation, RequiredDependency, TypeInformation};
 pub use signature::{FunctionParameter, FunctionSignature};
 pub use usage::{SandboxUsage, WorkerHealth};

@@ -95,14 +95,16 @@ impl<P: Parameters, R: DeserializeOwned + wpc_abi::Schema + 'static> Function<P,
         Ok(handle)
     }
 
-    /// Checks that the current definition still has the handle's types.
+    /// Checks that the current definition still has the handle's types. If not, the call is refused and counted.
     #[inline]
     pub(crate) fn check_again(&self, function: &registry::Function) -> Result<(), Error> {
         match &function.definition {
             Ok(definition) if definition.generation.0 == self.checked.load(Ordering::Relaxed) => {
                 Ok(())
             }
-            _ => self.check(function),
+            _ => self
+                .check(function)
+                .inspect_err(|error| function.meter.count_elsewhere(error.code())),
         }
     }
 

@@ -23,10 +23,21 @@ use std::time::Duration;
 /// Returns the function that was looked up under `name`, or the reason for refusing a call of it.
 #[inline]
 pub(crate) fn defined<F>(pool: &Pool, function: Option<F>, name: &str) -> Result<F, Error> {
-    if !pool.is_open.load(Ordering::Acquire) {
-        return Err(Error::NotRunning);
+    match function {
+        Some(function) if pool.is_open.load(Ordering::Acquire) => Ok(function),
+        _ => Err(undefined(pool, name)),
     }
-    function.ok_or_else(|| Error::FunctionNotDefined { function: name.to_owned() })
+}
+
+#[cold]
+fn undefined(pool: &Pool, name: &str) -> Error {
+    let error = if pool.is_open.load(Ordering::Acquire) {
+        Error::FunctionNotDefined { function: name.to_owned() }
+    } else {
+        Error::NotRunning
+    };
+    pool.registry.count_elsewhere(name, &error);
+    error
 }
 
 /// Accepts a call, or returns the reason for refusing it.
@@ -124,8 +135,12 @@ fn accept(
     encode: impl FnOnce(&Function, &Limits) -> Result<Vec<u8>, Error>,
     options: &CallOptions,
 ) -> Result<Arc<Call>, Error> {
-    let definition = check(pool, &function, options)?;
-    let arguments = encode(&function, &definition.limits)?;
+    let check_and_encode = || {
+        let definition = check(pool, &function, options)?;
+        Ok((definition, encode(&function, &definition.limits)?))
+    };
+    let (definition, arguments) = check_and_encode()
+        .inspect_err(|error: &Error| function.meter.count_elsewhere(error.code()))?;
     let mut call = new_call(pool, &function, definition, time_limit(pool, definition, options));
     call.context.clone_from(&options.context);
     let (call, definition) = (Arc::new(call), Arc::clone(definition));

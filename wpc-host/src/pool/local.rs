@@ -5,7 +5,7 @@ use crate::call::Call;
 use crate::call::pending::Answer;
 use crate::call::reply::BorrowedReply;
 use crate::codec::arguments::{Arguments, Parameters};
-use crate::codec::payload::Unencoded;
+use crate::codec::payload::{Refused, Unencoded};
 use crate::error::Error;
 use crate::id::{CallId, WorkerId};
 use crate::options::CallOptions;
@@ -179,6 +179,7 @@ impl LocalWorker {
         let answer = if function.types.covers::<_, R>(&arguments) {
             let read = |reply: BorrowedReply<'_>| reply.value(|| function.callee());
             run(pool, state, &function, &arguments, options, read)
+                .inspect_err(|error| count_refused(&function, error))
         } else {
             run_compared(pool, state, &function, &arguments, options)
         };
@@ -217,7 +218,10 @@ impl LocalWorker {
         match run(pool, &mut self.state, found, &arguments, &options, read) {
             Ok(Some(answer)) => Ok(answer.value),
             Ok(None) => intake::submit(pool, Arc::clone(found), &arguments, &options)?.wait(),
-            Err(error) => Err(*error),
+            Err(error) => {
+                count_refused(found, &error);
+                Err(*error)
+            }
         }
     }
 
@@ -262,13 +266,32 @@ fn run_compared<A: Serialize, R: DeserializeOwned + 'static>(
     arguments: &A,
     options: &CallOptions,
 ) -> Result<Option<Answer<R>>, Box<Error>> {
-    let check = intake::compare::<A, R>(function)?;
+    let check = intake::compare::<A, R>(function)
+        .inspect_err(|error| function.meter.count_elsewhere(error.code()))?;
     let unproven = check.unproven_result();
     let read = |reply: BorrowedReply<'_>| match &unproven {
         None => reply.value(|| function.callee()),
         Some(declared) => reply.compared(function.callee(), declared),
     };
-    check.arguments(arguments, |arguments| run(pool, kept, function, arguments, options, read))
+    let mut is_refused = false;
+    let answer = check.arguments(arguments, |arguments| {
+        run(pool, kept, function, arguments, options, read)
+            .inspect_err(|error| is_refused = Refused::caused(error))
+    });
+    answer.inspect_err(|error| {
+        if is_refused {
+            function.meter.count_elsewhere(error.code());
+        }
+    })
+}
+
+/// Counts a call whose arguments were refused while they were encoded into the guest's buffer. The worker does not count
+/// it, because it does not know whether their types were the reason.
+#[cold]
+fn count_refused(function: &registry::Function, error: &Error) {
+    if Refused::caused(error) {
+        function.meter.count_elsewhere(error.code());
+    }
 }
 
 /// Runs a call on this thread and returns its answer, or `None` if this worker does not admit the function at the moment.
@@ -281,8 +304,9 @@ fn run<R>(
     options: &CallOptions,
     read: impl FnOnce(BorrowedReply<'_>) -> Result<R, Box<Error>>,
 ) -> Result<Option<Answer<R>>, Box<Error>> {
-    check_stack(pool, &function.name)?;
-    let definition = intake::check(pool, function, options)?;
+    let definition = check_stack(pool, &function.name)
+        .and_then(|()| intake::check(pool, function, options))
+        .inspect_err(|error| function.meter.count_elsewhere(error.code()))?;
     let time_limit = intake::time_limit(pool, definition, options);
     // A worker that was interrupted, because a stop timed out, is not used again after the next start.
     let mut state = match kept.take().filter(|state| !state.local.worker().is_interrupted()) {

@@ -14,6 +14,7 @@ mod events;
 #[cfg(feature = "json")]
 mod json;
 mod local;
+mod metrics;
 mod workers;
 
 pub use asynchronous::Operation;

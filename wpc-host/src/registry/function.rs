@@ -5,6 +5,7 @@ use crate::call::reply::Callee;
 use crate::codec::type_check::TypeCheck;
 use crate::definition::limits::Limits;
 use crate::id::Generation;
+use crate::metrics::FunctionMeter;
 use crate::module::{Export, Module};
 use crate::sandbox::Blueprint;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -43,6 +44,8 @@ pub(crate) struct Function {
     pub(crate) export: usize,
     /// `Err` contains the alias of a missing dependency.
     pub(crate) definition: Result<Arc<Definition>, Arc<str>>,
+    /// The counters of its calls, which its next definition continues.
+    pub(crate) meter: Arc<FunctionMeter>,
     /// The Rust types that calls by name have used and that were checked.
     pub(crate) types: TypeCheck,
 }

@@ -53,6 +53,7 @@ impl Registry {
                 module: Arc::clone(&group.module),
                 export: *export,
                 definition: definition.clone(),
+                meter: self.meter_of(name),
                 types: TypeCheck::default(),
             })
         };

@@ -24,6 +24,7 @@ pub(crate) use snapshot::Found;
 use crate::error::Error;
 use crate::host_function::bindings::{Bindings, CurrentBindings};
 use crate::id::{Counter, WorkerId};
+use crate::metrics::{FunctionMeter, PoolMeter};
 use crate::module::Module;
 use crate::module::compiler::Compiler;
 use crate::module::engine::Engines;
@@ -43,6 +44,7 @@ pub(crate) struct Registry {
     current: Arc<Current>,
     sources: Mutex<Sources>,
     generations: Counter,
+    meter: PoolMeter,
 }
 
 /// Information about a defined dependency.
@@ -65,6 +67,7 @@ impl Registry {
             current: Arc::default(),
             sources: Mutex::default(),
             generations: Counter::default(),
+            meter: PoolMeter::default(),
         }
     }
 
@@ -88,6 +91,28 @@ impl Registry {
     /// Looks a name up, for a handle that remembers what it found.
     pub(crate) fn find(&self, name: &str) -> Option<(Arc<Function>, Found)> {
         self.current.find(name)
+    }
+
+    /// The counters of all functions.
+    pub(crate) fn meter(&self) -> &PoolMeter {
+        &self.meter
+    }
+
+    /// The counters of a function, which continue while it is redefined.
+    fn meter_of(&self, name: &str) -> Arc<FunctionMeter> {
+        match self.function(name) {
+            Some(function) => Arc::clone(&function.meter),
+            None => self.meter.new_function(),
+        }
+    }
+
+    /// Counts a call under this name that was refused, or whose outcome another thread than its worker decided.
+    #[cold]
+    pub(crate) fn count_elsewhere(&self, name: &str, error: &Error) {
+        match self.function(name) {
+            Some(function) => function.meter.count_elsewhere(error.code()),
+            None => self.meter.count_undefined(error.code()),
+        }
     }
 
     /// Every function, sorted by name.

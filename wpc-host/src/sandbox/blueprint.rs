@@ -11,6 +11,7 @@ use crate::definition::limits::Limits;
 use crate::definition::wasi::grant::Wasi;
 use crate::error::Error;
 use crate::host_function::bindings::{Bindings, CurrentBindings, LastBindings};
+use crate::metrics::SandboxGauge;
 use crate::module::engine::{CountedSandbox, WithoutPool};
 use crate::module::signature;
 use crate::module::{Module, describe};
@@ -29,6 +30,7 @@ pub(crate) struct Blueprint {
     /// The constants that the modules declare, sorted.
     constants: Arc<[String]>,
     last_bindings: Arc<LastBindings>,
+    gauge: Arc<SandboxGauge>,
 }
 
 struct Part {
@@ -76,9 +78,15 @@ impl Blueprint {
         let constants = nodes.iter().flat_map(|node| node.module.requirements.constants.clone());
         let mut constants: Vec<_> = constants.collect();
         constants.sort();
-        let (engine, constants) = (engine.clone(), constants.into());
-        let last_bindings = Arc::default();
-        Ok(Self { engine, stack, without_pool, parts, constants, last_bindings })
+        Ok(Self {
+            engine: engine.clone(),
+            stack,
+            without_pool,
+            parts,
+            constants: constants.into(),
+            last_bindings: Arc::default(),
+            gauge: Arc::default(),
+        })
     }
 
     /// Keeps the current bindings for calls that still run the definition after others replace it.
@@ -93,6 +101,11 @@ impl Blueprint {
 
     pub(super) fn last_bindings(&self) -> &Arc<LastBindings> {
         &self.last_bindings
+    }
+
+    /// Its sandboxes at the moment.
+    pub(crate) fn gauge(&self) -> &Arc<SandboxGauge> {
+        &self.gauge
     }
 
     /// The constants that the modules declare, sorted.

@@ -8,6 +8,7 @@ use super::wasi::Context;
 use crate::call::{Call, Interrupt};
 use crate::definition::limits::{Limits, MAX_TABLE_ELEMENTS};
 use crate::host_function::bindings::{Bindings, LastBindings};
+use crate::metrics::{SandboxGauge, Share};
 use std::sync::Arc;
 use std::time::Instant;
 use wasmtime::{Memory, TypedFunc};
@@ -54,7 +55,7 @@ impl State {
             pending: Vec::new(),
             panic: None,
             instantiating: None,
-            meter: Meter::new(limits),
+            meter: Meter::new(limits, blueprint.gauge()),
             volume: Arc::new(LogVolume::new(limits.log)),
             wasi: Vec::new(),
             argument_limit: limits.arguments,
@@ -134,6 +135,7 @@ pub(super) struct Buffer {
 pub(super) struct Meter {
     pub(super) memory: Tally,
     pub(super) table_elements: Tally,
+    share: Share,
 }
 
 #[derive(Debug)]
@@ -162,9 +164,13 @@ impl Tally {
 }
 
 impl Meter {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &Limits, gauge: &Arc<SandboxGauge>) -> Self {
         let tally = |limit| Tally { used: 0, limit, refused: None };
-        Self { memory: tally(limits.memory), table_elements: tally(limits.table_elements) }
+        Self {
+            memory: tally(limits.memory),
+            table_elements: tally(limits.table_elements),
+            share: Share::new(gauge),
+        }
     }
 
     /// Clears the refusals of earlier calls.
@@ -180,7 +186,12 @@ impl wasmtime::ResourceLimiter for Meter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(is_refused_anyway(desired, maximum) || self.memory.grow(current, desired))
+        if is_refused_anyway(desired, maximum) {
+            return Ok(true);
+        }
+        let is_granted = self.memory.grow(current, desired);
+        self.share.set_memory(self.memory.used);
+        Ok(is_granted)
     }
 
     fn table_growing(

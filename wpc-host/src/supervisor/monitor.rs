@@ -91,6 +91,7 @@ fn steal_if_unresponsive(
     if is_lost {
         let call = worker.steal(running)?;
         call.answer_with(|ran| Err(call.error_of(interrupt, ran)));
+        pool.count_stolen(&call);
         return Some(call);
     }
     if unresponsive_for >= LATE

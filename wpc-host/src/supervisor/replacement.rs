@@ -8,6 +8,7 @@ use crate::event::{Draft, EventDetails, EventSource};
 use crate::registry::circuit_breaker::consequence;
 use crate::registry::restart_policy::Decision;
 use crate::supervisor::workers::{MAX_ABANDONED, WorkerSet};
+use crate::sync::atomic::Ordering;
 use crate::worker::Worker;
 use std::sync::Arc;
 use std::time::Instant;
@@ -110,6 +111,7 @@ impl Thread {
             Ok(worker) => {
                 self.slots[at].occupy(Arc::clone(&worker));
                 if self.publish() {
+                    pool.restarts.fetch_add(1, Ordering::Relaxed);
                     pool.emit(&worker, EventDetails::WorkerRestartCompleted { restart_attempt });
                 } else {
                     // The pool is stopping.

@@ -1,8 +1,9 @@
 //! A call on its way to a worker.
 
-use crate::call::Call;
-use crate::error::Error;
+use crate::call::{Call, Interrupt};
+use crate::error::{Error, ErrorCode};
 use crate::registry::{Definition, Function};
+use crate::sync::time;
 use std::sync::Arc;
 
 /// A call on its way to a worker. Dropping it unanswered answers it.
@@ -20,7 +21,7 @@ pub(crate) struct Job {
     pub(crate) is_warm_up: bool,
     /// The trial call of a definition whose circuit breaker is half-open.
     pub(crate) is_trial: bool,
-    /// The answer belongs to another owner, so dropping the job does not answer the call.
+    /// The call is answered and counted, or another owner does so. Dropping the job does neither.
     pub(crate) is_disowned: bool,
 }
 
@@ -45,6 +46,27 @@ impl Job {
             is_disowned: false,
         }
     }
+
+    /// Counts a call that is refused with this error, which its caller gets instead of an answer.
+    #[cold]
+    pub(crate) fn refused(mut self, error: Error) -> Error {
+        self.is_disowned = true;
+        self.function.meter.count_elsewhere(error.code());
+        error
+    }
+
+    /// The code of the error with which another thread answered the call; `None` if it is a value.
+    #[cold]
+    pub(crate) fn answered_with(&self) -> Option<ErrorCode> {
+        match self.call.outcome() {
+            Some(outcome) => outcome.as_ref().err().map(Error::code),
+            // That thread is about to write why the call ended early.
+            None => {
+                let interrupt = self.call.interrupted(time::now()).unwrap_or(Interrupt::Deadline);
+                Some(self.call.error_of(interrupt, false).code())
+            }
+        }
+    }
 }
 
 impl Drop for Job {
@@ -54,5 +76,11 @@ impl Drop for Job {
         }
         let call = &self.call;
         call.answer_with(|ran| Err(Error::Stopped { function: call.function.to_string(), ran }));
+        if !self.is_warm_up {
+            // Its worker did not answer it; most such calls never ran.
+            self.answered_with()
+                .into_iter()
+                .for_each(|code| self.function.meter.count_elsewhere(code));
+        }
     }
 }

@@ -15,7 +15,7 @@ use super::Worker;
 use super::thread::{Thread, WorkerContext, metadata};
 use crate::call::reply::{BorrowedReply, ReplyMetadata};
 use crate::codec::payload::Payload;
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::worker::job::Job;
 use std::sync::Arc;
@@ -71,6 +71,7 @@ impl Local {
         let guard = IdleGuard(worker);
         worker.ticker.ring_after_flag();
         if !is_open.load(Ordering::SeqCst) {
+            job.function.meter.count_elsewhere(ErrorCode::NotRunning);
             return Err(Error::NotRunning.into());
         }
         if thread.has_stale || worker.queue.take_nudge() {
@@ -81,6 +82,7 @@ impl Local {
         }
         let result = thread.execute(job, arguments, |reply, _| read(reply));
         drop(guard);
+        thread.count_local(job);
         thread.report(job);
         thread.recycle();
         result.map(Some)

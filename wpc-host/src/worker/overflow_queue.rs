@@ -67,7 +67,11 @@ impl OverflowQueue {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.count.load(Ordering::SeqCst) == 0
+        self.len() == 0
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
     }
 
     /// Whether a call with `wait_for_capacity` is queued.

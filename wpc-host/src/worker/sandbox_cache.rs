@@ -1,9 +1,12 @@
 //! A worker's sandboxes: the one that was used last, which belongs to the worker alone, and idle ones, which other workers
-//! may drop to free instances. It does not depend on calls, restarts or failures.
+//! may drop to free instances. Beside them it keeps this thread's counters of their functions. It does not depend on calls,
+//! restarts or failures.
 
 use crate::id::Generation;
-use crate::registry::Definition;
+use crate::metrics::Counters;
+use crate::registry::{Definition, Function};
 use crate::worker::capacity::{Capacity, Exhausted, IdleSandboxes, LiveSandbox, Reservation};
+use crossbeam_utils::CachePadded;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -14,6 +17,8 @@ pub(super) struct Entry {
     /// Whether it has answered since it last failed on this worker.
     pub(super) has_answered: bool,
     definition: Arc<Definition>,
+    /// This thread's counters of the definition's functions, by export.
+    counters: Vec<Option<Arc<CachePadded<Counters>>>>,
 }
 
 pub(super) struct SandboxCache {
@@ -47,12 +52,31 @@ impl SandboxCache {
         &mut self.entries[self.last]
     }
 
+    /// This thread's counters of a function of the definition.
+    #[inline]
+    pub(super) fn counters(
+        &mut self,
+        definition: &Arc<Definition>,
+        function: &Function,
+    ) -> &Counters {
+        let (counters, export) = (&mut self.entry(definition).counters, function.export);
+        if counters.len() <= export {
+            counters.resize(export + 1, None);
+        }
+        counters[export].get_or_insert_with(|| function.meter.join())
+    }
+
     #[inline(never)]
     fn switch_to(&mut self, definition: &Arc<Definition>) {
         self.release_last();
         self.last = *self.positions.entry(definition.generation).or_insert_with(|| {
             let definition = Arc::clone(definition);
-            self.entries.push(Entry { sandbox: None, has_answered: false, definition });
+            self.entries.push(Entry {
+                sandbox: None,
+                has_answered: false,
+                definition,
+                counters: Vec::new(),
+            });
             self.entries.len() - 1
         });
         self.entries[self.last].sandbox = self.idle.take(definition.generation);

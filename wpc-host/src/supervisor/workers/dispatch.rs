@@ -26,7 +26,7 @@ pub(crate) enum Refusal {
 }
 
 impl Pool {
-    /// Dispatches a new job, or adds it to the overflow queue. On an error its call is not answered.
+    /// Dispatches a new job, or adds it to the overflow queue. A refused call is counted, but not answered.
     pub(crate) fn accept(&self, job: Job) -> Result<(), Error> {
         // A call with `wait_for_capacity` must not overtake those that are queued already.
         let job = if job.wait_for_capacity && self.waiting.has_waiters_for_capacity() {
@@ -47,11 +47,15 @@ impl Pool {
             limit: self.options.max_pending_calls_per_worker,
         };
         match refusal {
-            Refusal::Saturated if !job.wait_for_capacity => Err(saturated()),
-            Refusal::Saturated | Refusal::Later => self.enqueue(job).map_err(|_| {
-                if self.is_open.load(Ordering::Acquire) { saturated() } else { Error::NotRunning }
+            Refusal::Saturated if !job.wait_for_capacity => Err(job.refused(saturated())),
+            Refusal::Saturated | Refusal::Later => self.enqueue(job).map_err(|job| {
+                let is_open = self.is_open.load(Ordering::Acquire);
+                job.refused(if is_open { saturated() } else { Error::NotRunning })
             }),
-            Refusal::Held | Refusal::NoWorkers => Err(self.no_eligible_worker(&job, refusal)),
+            Refusal::Held | Refusal::NoWorkers => {
+                let error = self.no_eligible_worker(&job, refusal);
+                Err(job.refused(error))
+            }
         }
     }
 

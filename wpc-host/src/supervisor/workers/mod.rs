@@ -10,6 +10,7 @@ mod shutdown;
 
 pub(crate) use set::{Occupant, SlotView, WorkerSet};
 
+use crate::call::Call;
 use crate::error::Error;
 use crate::event::observer::Observer;
 use crate::event::{Draft, EventDetails, EventSource, Events};
@@ -18,7 +19,7 @@ use crate::module::engine::Engines;
 use crate::options::Options;
 use crate::registry::Registry;
 use crate::registry::restart_policy::RestartPolicy;
-use crate::sync::atomic::{AtomicBool, AtomicUsize};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use crate::sync::{Mutex, MutexGuard, thread, time};
 use crate::system::buffers::Buffers;
 use crate::system::changes::Changes;
@@ -43,6 +44,8 @@ pub(crate) struct Pool {
     pub(crate) capacity: Arc<Capacity>,
     pub(crate) ticker: Arc<EpochTicker>,
     pub(crate) observer: Arc<Observer>,
+    /// How many workers were replaced.
+    pub(crate) restarts: AtomicU64,
     pub(crate) waiting: Arc<OverflowQueue>,
     pub(crate) buffers: Arc<Buffers>,
     pub(crate) workers: Published,
@@ -84,6 +87,7 @@ impl Pool {
             buffers: Arc::new(Buffers::new(Arc::clone(&ticker))),
             ticker,
             observer: Arc::default(),
+            restarts: AtomicU64::new(0),
             waiting: Arc::new(OverflowQueue::new(options.max_waiting_calls)),
             workers: Published::new(),
             locals: Mutex::default(),
@@ -104,6 +108,13 @@ impl Pool {
     pub(crate) fn nudge_workers(&self) {
         for worker in self.workers.load().iter().chain(self.locals().iter()) {
             worker.nudge();
+        }
+    }
+
+    /// Counts a call whose answer was taken away from its worker.
+    pub(crate) fn count_stolen(&self, call: &Call) {
+        if let Some(Err(error)) = call.outcome() {
+            self.registry.count_elsewhere(&call.function, error);
         }
     }
 

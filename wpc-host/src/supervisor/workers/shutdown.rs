@@ -76,6 +76,7 @@ impl Pool {
             call.answer_with(|ran| {
                 Err(Error::Stopped { function: call.function.to_string(), ran })
             });
+            self.count_stolen(&call);
         }
         self.abandon(worker);
     }

@@ -58,7 +58,7 @@ impl Thread {
         arguments: A,
         read: impl FnOnce(BorrowedReply<'_>, A) -> Result<T, Box<Error>>,
     ) -> Result<T, Box<Error>> {
-        if self.worker.environment.observer.is_set() || Span::may_be_enabled() {
+        if self.worker.environment.observer.measures() || Span::may_be_enabled() {
             self.observe(job);
         }
         let (definition, request) = (&job.definition, request(job));

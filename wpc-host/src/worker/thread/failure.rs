@@ -61,6 +61,7 @@ impl Thread {
             self.abandon_trial(job);
             return;
         }
+        job.function.meter.count_sandbox_failure();
         self.emit(
             EventDetails::SandboxFailed { function_name: job.function.name.to_string() },
             job,

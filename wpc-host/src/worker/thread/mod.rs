@@ -14,7 +14,7 @@ use super::current::{Finish, Token};
 use super::sandbox_cache::SandboxCache;
 use super::service_time::{Sampler, nanos};
 use super::stage::Stage;
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::event::{Draft, EventDetails, EventSource, Events, FailureSeverities, HealthState};
 use crate::registry::Definition;
 use crate::registry::restart_policy::RestartPolicy;
@@ -72,8 +72,10 @@ pub(in crate::worker) struct Thread {
     /// When the running call began. `None` if the clock was not read, because the call is not timed and no tick has passed
     /// since it was accepted; then it began right after that.
     begun: Option<Instant>,
-    /// What is observed of the running call, if there is an observer or a subscriber of spans.
+    /// What is observed of the running call, if there is an observer or a subscriber of spans, or latencies are collected.
     observed: Option<Observed>,
+    /// The code of the last call's error; `None` if it returned a value.
+    ended_with: Option<ErrorCode>,
     /// Definitions that back off or are held on this worker.
     degraded: Vec<Arc<Definition>>,
     /// Whether there may be sandboxes of retired definitions.
@@ -139,6 +141,7 @@ impl Thread {
             spent: None,
             begun: None,
             observed: None,
+            ended_with: None,
             degraded: Vec::new(),
             has_stale: false,
         }
@@ -225,7 +228,12 @@ impl Thread {
         // Dropping a sandbox takes longer than a short call, so dispatch should not count on this worker meanwhile.
         worker.environment.is_occupied.store(self.spent.is_some(), Ordering::Relaxed);
         worker.release_slot();
+        if !job.is_warm_up {
+            let is_late = job.call.is_answered();
+            self.count(&job, if is_late { job.answered_with() } else { self.ended_with });
+        }
         job.call.answer_with(|_| outcome);
+        job.is_disowned = true;
         self.report(&job);
         self.recycle();
         worker.environment.is_occupied.store(false, Ordering::Relaxed);

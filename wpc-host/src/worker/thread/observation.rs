@@ -1,4 +1,4 @@
-//! Collects what the observer of finished calls and the subscriber of spans receive.
+//! Counts calls, and collects what the observer of finished calls and the subscriber of spans receive.
 
 use super::Thread;
 use super::span::Span;
@@ -12,11 +12,10 @@ use crate::worker::job::Job;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// When a call began, how long it took, and the error it ended with.
+/// When a call began, and how long it took.
 pub(super) struct Observed {
     begun: Instant,
     took: Duration,
-    error: Option<ErrorCode>,
     /// The call's span, if a subscriber is interested in it.
     span: Option<Span>,
 }
@@ -25,39 +24,77 @@ impl Thread {
     #[cold]
     pub(super) fn observe(&mut self, job: &Job) {
         let span = Span::enter(job, self.worker.id);
-        if span.is_none() && !self.worker.environment.observer.is_set() {
+        if span.is_none() && !self.worker.environment.observer.measures() {
             return;
         }
         let begun = time::now();
-        self.observed = Some(Observed { begun, took: Duration::ZERO, error: None, span });
+        self.observed = Some(Observed { begun, took: Duration::ZERO, span });
     }
 
     /// Records the outcome of a call that its guest answered, and leaves its span.
     #[inline]
     pub(super) fn note_outcome(&mut self, error: Option<&Error>) {
+        self.ended_with = error.map(Error::code);
         if self.observed.is_some() {
-            self.note_observed(error);
+            self.note_observed();
             self.leave_span();
         }
     }
 
     /// Records the error of a failed call. Its span is left when the failure has been handled.
     pub(super) fn note_error(&mut self, error: &Error) {
-        self.note_observed(Some(error));
+        self.ended_with = Some(error.code());
+        self.note_observed();
     }
 
     #[cold]
-    fn note_observed(&mut self, error: Option<&Error>) {
+    fn note_observed(&mut self) {
         if let Some(observed) = &mut self.observed {
             observed.took = time::now().saturating_duration_since(observed.begun);
-            observed.error = error.map(Error::code);
+        }
+    }
+
+    /// Counts the call that has run. This precedes its answer, so that a caller that has the answer finds it counted.
+    #[inline]
+    pub(in crate::worker) fn count(&mut self, job: &Job, failed: Option<ErrorCode>) {
+        let counters = self.sandbox_cache.counters(&job.definition, &job.function);
+        counters.count(failed);
+        if let Some(fuel) = job.call.fuel_used() {
+            counters.add_fuel(fuel);
+        }
+        if let Some(observed) = &self.observed
+            && self.worker.environment.observer.collects_latencies()
+        {
+            let queued = job.call.queued(observed.begun);
+            // Only a call on the caller's own thread does not wait at all.
+            counters.record(observed.took, Some(queued).filter(|queued| !queued.is_zero()));
+        }
+    }
+
+    /// Counts a call that has run on its caller's thread.
+    #[inline]
+    pub(in crate::worker) fn count_local(&mut self, job: &Job) {
+        match self.ended_with {
+            None => self.count(job, None),
+            Some(code) => self.count_local_error(job, code),
+        }
+    }
+
+    #[cold]
+    fn count_local_error(&mut self, job: &Job, code: ErrorCode) {
+        match code {
+            // The caller counts it, because it knows whether the arguments' types were the reason.
+            ErrorCode::ArgumentsEncode | ErrorCode::ArgumentsTooLarge => {}
+            // The guest returned a value, which the caller could not decode.
+            ErrorCode::ResultDecode | ErrorCode::SignatureMismatch => self.count(job, None),
+            _ => self.count(job, Some(code)),
         }
     }
 
     #[cold]
     pub(super) fn leave_span(&mut self) {
-        if let Some(Observed { span: Some(span), error, .. }) = &mut self.observed {
-            span.leave(*error);
+        if let Some(Observed { span: Some(span), .. }) = &mut self.observed {
+            span.leave(self.ended_with);
         }
     }
 
@@ -74,14 +111,14 @@ impl Thread {
         let Some(observed) = self.observed.take() else { return };
         let environment = &self.worker.environment;
         environment.is_occupied.store(true, Ordering::Relaxed);
-        if environment.observer.is_set() {
+        if environment.observer.observes() {
             let context = job.call.context.as_deref();
             environment.observer.report(&FinishedCall {
                 call_id: job.call.id,
                 function_name: Arc::clone(&job.function.name),
                 function_hash_sha1: job.function.module.hash,
                 worker_id: self.worker.id,
-                error: observed.error,
+                error: self.ended_with,
                 queued: job.call.queued(observed.begun),
                 ran: observed.took,
                 fuel_used: job.call.fuel_used(),
