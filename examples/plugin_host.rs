@@ -187,14 +187,14 @@ fn outlive_a_bad_version(wpc: &WorkerProcedureCall, events: &Receiver<WorkerEven
     let mut net = 0_i64;
     loop {
         match wpc.call::<i64>("price", (net,)) {
-            Err(Error::Held { .. }) => break,
+            Err(Error::CircuitOpen { .. }) => break,
             Err(Error::Trap { .. } | Error::Timeout { .. }) => net += 1,
             other => bail!("expected failures until the circuit breaker opens, found {other:?}"),
         }
         // Other functions keep serving on the same workers.
         ensure!(wpc.call::<String>("show_note", ("hills",))?.starts_with("<h1>"));
     }
-    wait_for_each_worker(events, |event| matches!(event, EventDetails::SandboxHeld { .. }))?;
+    wait_for_each_worker(events, |event| matches!(event, EventDetails::CircuitOpened { .. }))?;
     let health = || wpc.get_worker_health_states().into_iter().map(|worker| worker.health_state);
     let installed = |name: &str| {
         let functions = wpc.get_remote_functions();
@@ -237,7 +237,7 @@ fn wait_for_each_worker(
             (EventDetails::SandboxRestartScheduled { restart_delay, .. }, _) => {
                 println!("  backs off for {} ms", restart_delay.as_millis());
             }
-            (EventDetails::SandboxHeld { restart_attempts, .. }, _) => {
+            (EventDetails::CircuitOpened { restart_attempts, .. }, _) => {
                 println!("  the circuit breaker opened after {restart_attempts} restarts");
             }
             _ => {}

@@ -20,7 +20,7 @@ fn define_live(wpc: &WorkerProcedureCall, count: i32) {
 /// Abandons unresponsive workers at once and replaces any number of them.
 fn abandons_at_once(max_live_instances: u32) -> Options {
     immediate_restarts()
-        .lost_worker_grace(Duration::from_millis(1))
+        .unresponsive_worker_grace(Duration::from_millis(1))
         .max_restarts_per_worker(10_000)
         .max_live_instances(max_live_instances)
 }

@@ -92,7 +92,8 @@ fn answered<R>(call: &PendingCall<R>) {
 #[test]
 fn a_blocking_subscriber_delays_no_other_time_limit() {
     failing_subscriber::install();
-    let wpc = pool_with(2, immediate_restarts().lost_worker_grace(Duration::from_millis(20)));
+    let wpc =
+        pool_with(2, immediate_restarts().unresponsive_worker_grace(Duration::from_millis(20)));
     wpc.define_worker_module(spinner()).unwrap();
     let limits = Limits::default().timeout(Duration::from_millis(20));
     let (gate, running) = define_blocking(&wpc, failing_subscriber::BLOCKING_FUNCTION, limits);

@@ -75,7 +75,7 @@ impl Attack {
 
     fn run(self, attack: impl FnOnce(&WorkerProcedureCall, WasmModule, &CallOptions)) {
         let grace = Duration::from_millis(if self.loses_its_worker { 20 } else { 10_000 });
-        let wpc = pool_with(2, immediate_restarts().lost_worker_grace(grace));
+        let wpc = pool_with(2, immediate_restarts().unresponsive_worker_grace(grace));
         // Defined separately, so that each has its own sandbox on each worker.
         define_sdk(&wpc, &["add", "count"]);
         wpc.warm_worker_function("add").unwrap();

@@ -94,7 +94,7 @@ fn every_event() -> Vec<EventDetails> {
             restart_delay: Duration::MAX,
         },
         EventDetails::SandboxRecovered { function_name: function_name() },
-        EventDetails::SandboxHeld { function_name: function_name(), restart_attempts: 3 },
+        EventDetails::CircuitOpened { function_name: function_name(), restart_attempts: 3 },
         EventDetails::SandboxRevived { function_name: function_name() },
         EventDetails::DefinitionRefused { what: "function".to_owned(), name: function_name() },
         EventDetails::GuestLog {

@@ -97,7 +97,7 @@ fn dropping_the_last_handle_interrupts_every_call() {
 fn dropping_the_last_handle_does_not_wait_for_blocked_embedder_code() {
     let options = Options::default()
         .stop_timeout(Duration::from_secs(86_400))
-        .lost_worker_grace(Duration::from_millis(1));
+        .unresponsive_worker_grace(Duration::from_millis(1));
     let wpc = pool_with(1, options);
     let (gate, running) = define_blocking(&wpc, "f", Limits::default());
     let call = wpc.submit::<()>("f", ()).unwrap();

@@ -177,8 +177,8 @@ fn a_function_with_an_open_circuit_breaker_here_is_called_on_the_pool() {
     let events = Recorder::new(&wpc);
     let mut here = wpc.local_worker();
     assert_eq!(code(here.call::<i32>("f", (1,))), "trap");
-    let held = events.wait_for_name("sandbox_held");
-    assert_eq!(held.worker_id, here.id());
+    let opened = events.wait_for_name("circuit_opened");
+    assert_eq!(opened.worker_id, here.id());
     let answer = here.call_with::<i32>("f", (0,), &CallOptions::new()).unwrap();
     assert_ne!(Some(answer.metadata.worker_id), here.id());
     assert!(wpc.revive_worker_function("f").unwrap());

@@ -188,12 +188,12 @@ fn failures_of_a_sandbox_and_its_circuit_breaker_are_shown() {
     let wpc = pool_with(1, immediate_restarts().max_restarts_per_worker(1));
     wpc.define_worker_function("f", traps_until_calm()).unwrap();
     assert_eq!(of(&wpc, "f").breakers.closed, 1);
-    while code(wpc.call::<()>("f", ())) != "held" {}
+    while code(wpc.call::<()>("f", ())) != "circuit_open" {}
     let function = of(&wpc, "f");
     assert_eq!((function.sandbox_failures, function.breakers.open), (2, 1));
     assert_eq!((function.breakers.closed, function.live_sandboxes), (0, 0));
     assert_eq!(failed(&wpc, "f", ErrorCode::Trap), 2);
-    assert!(failed(&wpc, "f", ErrorCode::Held) >= 1);
+    assert!(failed(&wpc, "f", ErrorCode::CircuitOpen) >= 1);
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn a_replaced_worker_counts_and_so_does_the_call_that_it_lost() {
 fn an_unresponsive_call_counts_once_although_its_thread_returns_later() {
     let options = immediate_restarts()
         .call_timeout(Duration::from_millis(50))
-        .lost_worker_grace(Duration::from_millis(20));
+        .unresponsive_worker_grace(Duration::from_millis(20));
     let wpc = pool_with(1, options);
     let (gate, running) = define_blocking(&wpc, "stuck", Limits::default());
     let call = wpc.submit::<()>("stuck", ()).unwrap();
@@ -283,7 +283,7 @@ fn a_value_that_its_caller_cannot_decode_counts_on_every_worker_alike() {
 fn a_call_whose_host_function_returns_too_late_counts_with_the_answer_that_its_caller_got() {
     let options = Options::default()
         .call_timeout(Duration::from_millis(50))
-        .lost_worker_grace(Duration::from_secs(60));
+        .unresponsive_worker_grace(Duration::from_secs(60));
     let wpc = pool_with(1, options);
     let (gate, running) = define_blocking(&wpc, "late", Limits::default());
     let call = wpc.submit::<()>("late", ()).unwrap();

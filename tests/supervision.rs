@@ -9,7 +9,7 @@ fn long_restarts() -> Options {
     Options::default()
         .restart_base_delay(Duration::from_secs(3600))
         .restart_max_delay(Duration::from_secs(3600))
-        .hold_cool_down(Duration::from_secs(3600))
+        .circuit_breaker_cool_down(Duration::from_secs(3600))
 }
 
 #[test]
@@ -82,44 +82,54 @@ fn a_function_that_keeps_failing_opens_its_circuit_breaker_with_time_and_reason(
     for _ in 0..4 {
         assert_eq!(code(wpc.call::<()>("f", ())), "trap");
     }
-    let held = events.wait_for_name("sandbox_held");
-    assert!(matches!(held.details, EventDetails::SandboxHeld { restart_attempts: 3, .. }));
-    let Err(Error::Held { function, reason, .. }) = wpc.call::<()>("f", ()) else {
-        panic!("the circuit breaker should be open")
+    let opened = events.wait_for_name("circuit_opened");
+    assert!(matches!(opened.details, EventDetails::CircuitOpened { restart_attempts: 3, .. }));
+    let error = wpc.call::<()>("f", ()).unwrap_err();
+    let Error::CircuitOpen { function, last_failure: Some(cause), .. } = &error else {
+        panic!("the circuit breaker should be open: {error}")
     };
-    assert_eq!(function, "f");
-    assert!(reason.contains("trapped"), "{reason}");
+    assert_eq!((function.as_str(), cause.code().as_str()), ("f", "trap"));
+    assert_eq!(source_code(&error), Some("trap"));
 }
 
 #[test]
 fn an_open_circuit_breaker_closes_by_redefinition_revival_or_trial() {
-    let hold = |wpc: &wpc_host::WorkerProcedureCall| {
+    let open_breaker = |wpc: &wpc_host::WorkerProcedureCall| {
         wpc.undefine_worker_constant("calm");
-        eventually(|| code(wpc.call::<()>("f", ())) == "held");
+        eventually(|| code(wpc.call::<()>("f", ())) == "circuit_open");
         wpc.define_worker_constant("calm", &()).unwrap();
     };
     let wpc = pool_with(2, long_restarts().restart_on_failure(false));
     wpc.define_worker_function("f", traps_until_calm()).unwrap();
-    hold(&wpc);
+    open_breaker(&wpc);
     wpc.define_worker_function("f", traps_until_calm()).unwrap();
     wpc.call::<()>("f", ()).unwrap();
 
-    hold(&wpc);
+    open_breaker(&wpc);
     assert!(wpc.revive_worker_function("f").unwrap());
     assert!(!wpc.revive_worker_function("f").unwrap(), "the circuit breaker is closed");
     wpc.call::<()>("f", ()).unwrap();
 
     let cool_down = Duration::from_millis(10);
-    let wpc = pool_with(1, long_restarts().restart_on_failure(false).hold_cool_down(cool_down));
+    let wpc = pool_with(
+        1,
+        long_restarts().restart_on_failure(false).circuit_breaker_cool_down(cool_down),
+    );
     let events = Recorder::new(&wpc);
     wpc.define_worker_function("f", traps_until_calm()).unwrap();
     assert_eq!(code(wpc.call::<()>("f", ())), "trap");
     wpc.define_worker_constant("calm", &()).unwrap();
-    eventually(|| code_of(wpc.call::<()>("f", ())) != Some("held"));
+    eventually(|| code_of(wpc.call::<()>("f", ())) != Some("circuit_open"));
     events.wait_for_name("sandbox_revived");
     events.wait_for_name("sandbox_recovered");
     wpc.call::<()>("f", ()).unwrap();
     assert_eq!(code(wpc.revive_worker_function("undefined")), "function_not_defined");
+}
+
+/// The code of the error that `error` returns as its source.
+fn source_code(error: &Error) -> Option<&'static str> {
+    let source = std::error::Error::source(error)?.downcast_ref::<Error>()?;
+    Some(source.code().as_str())
 }
 
 fn code_of<T>(result: Result<T, Error>) -> Option<&'static str> {
@@ -193,7 +203,8 @@ fn an_unresponsive_worker_is_reported_as_restarting_until_it_is_replaced() {
 #[test]
 fn an_unresponsive_worker_is_abandoned_after_its_limit_and_grace() {
     failing_subscriber::install();
-    let wpc = pool_with(1, immediate_restarts().lost_worker_grace(Duration::from_millis(20)));
+    let wpc =
+        pool_with(1, immediate_restarts().unresponsive_worker_grace(Duration::from_millis(20)));
     let limits = Limits::default().timeout(Duration::from_millis(100));
     let logs = failing_subscriber::logs("block the host").limits(limits);
     wpc.define_worker_function("f", logs).unwrap();
@@ -245,8 +256,9 @@ fn a_worker_that_keeps_failing_is_not_restarted_and_calls_are_rejected_at_once()
 #[test]
 fn an_exhausted_worker_is_restarted_after_its_cool_down() {
     failing_subscriber::install();
-    let options =
-        immediate_restarts().max_restarts_per_worker(0).hold_cool_down(Duration::from_millis(1));
+    let options = immediate_restarts()
+        .max_restarts_per_worker(0)
+        .circuit_breaker_cool_down(Duration::from_millis(1));
     let wpc = pool_with(1, options);
     let events = Recorder::new(&wpc);
     define_sdk(&wpc, &["add"]);
@@ -279,7 +291,7 @@ fn limits_chosen_by_a_caller_do_not_count_as_failures_of_the_function() {
     for _ in 0..4 {
         assert_eq!(code(wpc.call::<i32>("counts", (1_000_000,))), "out_of_fuel");
     }
-    assert_eq!(code(wpc.call::<i32>("counts", (1_000,))), "held");
+    assert_eq!(code(wpc.call::<i32>("counts", (1_000,))), "circuit_open");
 }
 
 /// One worker has more calls than it can run in their time limits: some time out in its queue, some shortly after their start.
@@ -305,7 +317,7 @@ fn calls_that_time_out_because_they_waited_do_not_count_as_failures_of_the_funct
     }
     // A call that ran for the whole limit counts.
     assert_eq!(code(wpc.call::<()>("spins", ())), "timeout");
-    assert_eq!(code(wpc.call::<i32>("quick", ())), "held");
+    assert_eq!(code(wpc.call::<i32>("quick", ())), "circuit_open");
 }
 
 /// A module with the functions `traps` and `good`.
@@ -323,7 +335,8 @@ fn functions_of_one_module_share_a_sandbox_and_a_queued_call_names_the_failure()
     let limit = CallOptions::new().timeout(Duration::from_millis(20));
     let error = wpc.call_with::<i32>("good", (), &limit).unwrap_err();
     let Error::Timeout { ran: false, cause: Some(cause), .. } = &error else { panic!("{error}") };
-    assert!(cause.contains("\"traps\""), "{cause}");
+    assert!(matches!(&**cause, Error::Trap { function, .. } if function == "traps"), "{cause}");
+    assert_eq!(source_code(&error), Some("trap"));
 }
 
 #[test]

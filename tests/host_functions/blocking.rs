@@ -7,7 +7,7 @@ use wpc_host::{CallOptions, Error, HostContext, Limits, Options, WorkerProcedure
 
 #[test]
 fn a_slow_host_function_that_checks_its_deadline_delays_neither_caller_nor_worker() {
-    let wpc = pool_with(1, Options::default().lost_worker_grace(TEST_TIMEOUT));
+    let wpc = pool_with(1, Options::default().unresponsive_worker_grace(TEST_TIMEOUT));
     define_sdk(&wpc, &["add"]);
     let (saw, seen) = sync_channel(1);
     let gate = Gate::default();
@@ -102,7 +102,9 @@ fn a_stop_cancels_an_async_host_function_without_abandoning_its_worker() {
     let day = Duration::from_secs(86_400);
     let wpc = pool_with(
         1,
-        Options::default().stop_timeout(Duration::from_millis(20)).lost_worker_grace(TEST_TIMEOUT),
+        Options::default()
+            .stop_timeout(Duration::from_millis(20))
+            .unresponsive_worker_grace(TEST_TIMEOUT),
     );
     let (entered, has_entered) = sync_channel(1);
     wpc.define_async_host_function("h", move |_, (): ()| {
@@ -153,7 +155,7 @@ fn stuck_at_a_gate(
 fn a_host_function_that_keeps_blocking_workers_opens_the_circuit_breaker() {
     let options = immediate_restarts()
         .call_timeout(Duration::from_millis(5))
-        .lost_worker_grace(Duration::from_millis(1))
+        .unresponsive_worker_grace(Duration::from_millis(1))
         .max_restarts_per_worker(2);
     let (wpc, gate, _running) = stuck_at_a_gate(2, options);
     let events = Recorder::new(&wpc);
@@ -164,7 +166,7 @@ fn a_host_function_that_keeps_blocking_workers_opens_the_circuit_breaker() {
     let mut lost = 0;
     loop {
         match wpc.call::<()>("f", ()).unwrap_err() {
-            Error::Held { .. } => break,
+            Error::CircuitOpen { .. } => break,
             Error::Timeout { ran: true, .. } | Error::WorkerLost { .. } => {
                 let error = events.wait_for_name("worker_error");
                 assert!(error.correlation_id.is_some(), "the event names the call");
@@ -185,8 +187,9 @@ fn a_host_function_that_keeps_blocking_workers_opens_the_circuit_breaker() {
 
 #[test]
 fn a_callers_short_limit_and_a_cancel_cost_no_worker_and_are_no_evidence() {
-    let options =
-        immediate_restarts().lost_worker_grace(Duration::from_millis(1)).max_restarts_per_worker(0);
+    let options = immediate_restarts()
+        .unresponsive_worker_grace(Duration::from_millis(1))
+        .max_restarts_per_worker(0);
     let (wpc, gate, running) = stuck_at_a_gate(2, options);
     let limit = CallOptions::new().timeout(Duration::from_millis(1));
     // Both workers wait in the host function. One caller chose a short limit, the other one cancels.
@@ -211,7 +214,7 @@ fn a_callers_short_limit_and_a_cancel_cost_no_worker_and_are_no_evidence() {
 fn a_worker_is_replaced_if_a_host_function_outlives_a_cancelled_call() {
     let options = immediate_restarts()
         .call_timeout(Duration::from_millis(5))
-        .lost_worker_grace(Duration::from_millis(1));
+        .unresponsive_worker_grace(Duration::from_millis(1));
     let (wpc, gate, running) = stuck_at_a_gate(1, options);
     let events = Recorder::new(&wpc);
     define_sdk(&wpc, &["add"]);
@@ -230,7 +233,7 @@ fn a_worker_is_replaced_if_a_host_function_outlives_a_cancelled_call() {
 fn an_abandoned_thread_that_ends_late_leaves_the_circuit_breaker_open() {
     let options = immediate_restarts()
         .call_timeout(Duration::from_millis(5))
-        .lost_worker_grace(Duration::from_millis(1))
+        .unresponsive_worker_grace(Duration::from_millis(1))
         .max_restarts_per_worker(0);
     let (wpc, gate, running) = stuck_at_a_gate(2, options);
     let events = Recorder::new(&wpc);
@@ -239,9 +242,9 @@ fn an_abandoned_thread_that_ends_late_leaves_the_circuit_breaker_open() {
     running.recv_timeout(TEST_TIMEOUT).unwrap();
     call.cancel();
     assert_eq!(code(call.wait()), "cancelled");
-    events.wait_for_name("sandbox_held");
+    events.wait_for_name("circuit_opened");
     gate.open();
     // The abandoned thread ends, and the cool-down of one minute has only begun.
     eventually(|| wpc.get_sandbox_usage().live_instances == 0);
-    assert_eq!(code(wpc.call::<()>("f", ())), "held");
+    assert_eq!(code(wpc.call::<()>("f", ())), "circuit_open");
 }

@@ -99,7 +99,7 @@ const WASI: &str = "wasi_snapshot_preview1";
 #[test]
 fn a_flood_of_calls_to_any_import_ends_at_its_time_limit() {
     // The longest floods would take seconds: more than the grace after which a worker is replaced.
-    let options = immediate_restarts().lost_worker_grace(Duration::from_secs(1));
+    let options = immediate_restarts().unresponsive_worker_grace(Duration::from_secs(1));
     let wpc = pool_with(2, options);
     wpc.define_worker_constant("K", &vec![7_u8; 1 << 20]).unwrap();
     wpc.define_host_function("nothing", |_, (): ()| Ok::<_, String>(())).unwrap();

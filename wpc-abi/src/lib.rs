@@ -51,7 +51,7 @@ pub use reply::GuestError;
 /// | `#[schema(as = T)]` on a field or a type | uses the schema of `T`, which must have the same encoding; allows `with` on a field, and every attribute on a type |
 /// | all other attributes of serde, such as `flatten`, `skip`, `tag`, `untagged`, `with`, `from`, `alias` | rejects them at compile time |
 ///
-/// Doc comments of the type, its fields and its variants become its [documentation](documentation).
+/// Doc comments of the type, its fields and its variants become its [documentation].
 ///
 /// Raw identifiers lose their `r#`. `usize` and `isize` are described as `u32` and `i32`, their width in a guest.
 ///

@@ -99,7 +99,7 @@ const ERRORS: &[(ExitCode, &[ErrorCode])] = &[
     (
         ExitCode::Failed,
         &[
-            ErrorCode::Held,
+            ErrorCode::CircuitOpen,
             ErrorCode::WorkerLost,
             ErrorCode::Trap,
             ErrorCode::UncaughtException,

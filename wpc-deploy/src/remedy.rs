@@ -24,8 +24,12 @@ pub fn remedy_text(remedy: &Remedy) -> String {
     let text = match remedy {
         Remedy::StartWorkers => "the process is stopping",
         Remedy::AwaitCapacity => "raise `max_pending_calls_per_worker` under [pool]",
-        Remedy::RestartWorkers => "wait for `hold_cool_down` under [pool], or restart the command",
-        Remedy::Revive => "replace its module, or wait for `hold_cool_down` under [pool]",
+        Remedy::RestartWorkers => {
+            "wait for `circuit_breaker_cool_down` under [pool], or restart the command"
+        }
+        Remedy::Revive => {
+            "replace its module, or wait for `circuit_breaker_cool_down` under [pool]"
+        }
         Remedy::CompareSignature => "`wpc inspect` lists its signature",
         Remedy::ChooseExport => "choose one with `export`",
         Remedy::Define(Definable::Function) => "add it under [functions] or [modules]",

@@ -41,7 +41,7 @@
 //! | sandbox | one instance of one definition, with instances of its dependencies |
 //! | guest error | an error that a function returned as a value |
 //! | trap | an abort of the guest's execution |
-//! | circuit breaker | stops calls of a function on a worker after repeated failures; a function whose breaker is open is *held* |
+//! | circuit breaker | stops calls of a function on a worker after repeated failures |
 //!
 //! # Lifecycle
 //!
@@ -51,7 +51,7 @@
 //! 2. [`start_workers`](WorkerProcedureCall::start_workers) starts the workers. Each worker instantiates a function's
 //!    sandbox at the function's first call there, and reuses it for later calls.
 //! 3. A failed sandbox is replaced with backoff. After [`Options::max_restarts_per_worker`] restarts in a row its circuit
-//!    breaker opens, and a trial call is let through after [`Options::hold_cool_down`].
+//!    breaker opens, and a trial call is let through after [`Options::circuit_breaker_cool_down`].
 //! 4. [`stop_workers`](WorkerProcedureCall::stop_workers) refuses new calls, lets accepted calls finish within
 //!    [`Options::stop_timeout`], and then interrupts them. The pool can be started again.
 //! 5. Dropping the last handle stops a running pool at once. The drop usually takes a few milliseconds. With the default

@@ -32,7 +32,7 @@ pub struct Options {
     /// thread is abandoned and replaced. This happens only after the call has run for as long as its function's own limit allows,
     /// so that a caller's shorter limit costs no worker. The call is answered earlier in any case. Also how long a stop waits for interrupted calls
     /// before it abandons their workers. Default 1 s.
-    pub lost_worker_grace: Duration,
+    pub unresponsive_worker_grace: Duration,
     /// Whether failed sandboxes and unresponsive workers are replaced. Default true. If false, one failure of a function
     /// opens its circuit breaker on that worker until the function is redefined or revived.
     pub restart_on_failure: bool,
@@ -50,7 +50,7 @@ pub struct Options {
     pub restart_jitter_seed: Option<u64>,
     /// How long a function's circuit breaker on a worker stays open before it lets one trial call through, and how long a
     /// worker whose restarts are used up is missing before it is replaced again. Default 60 s.
-    pub hold_cool_down: Duration,
+    pub circuit_breaker_cool_down: Duration,
     /// How many unanswered calls a worker may have. Default 10,000.
     pub max_pending_calls_per_worker: usize,
     /// How many calls may wait in the overflow queue, for capacity or for a function's restart. Once it is full, such calls
@@ -85,14 +85,14 @@ impl Default for Options {
             call_timeout: Duration::from_secs(30),
             start_timeout: Duration::from_secs(10),
             stop_timeout: Duration::from_secs(10),
-            lost_worker_grace: Duration::from_secs(1),
+            unresponsive_worker_grace: Duration::from_secs(1),
             restart_on_failure: true,
             max_restarts_per_worker: 3,
             restart_base_delay: Duration::from_millis(100),
             restart_max_delay: Duration::from_secs(5),
             restart_jitter: Duration::from_millis(100),
             restart_jitter_seed: None,
-            hold_cool_down: Duration::from_secs(60),
+            circuit_breaker_cool_down: Duration::from_secs(60),
             max_pending_calls_per_worker: 10_000,
             max_waiting_calls: 10_000,
             max_live_instances: 1_000,
@@ -113,14 +113,14 @@ impl Options {
         call_timeout: Duration,
         start_timeout: Duration,
         stop_timeout: Duration,
-        lost_worker_grace: Duration,
+        unresponsive_worker_grace: Duration,
         restart_on_failure: bool,
         max_restarts_per_worker: u32,
         restart_base_delay: Duration,
         restart_max_delay: Duration,
         restart_jitter: Duration,
         restart_jitter_seed: u64 => Some,
-        hold_cool_down: Duration,
+        circuit_breaker_cool_down: Duration,
         max_pending_calls_per_worker: usize,
         max_waiting_calls: usize,
         max_live_instances: u32,
@@ -147,10 +147,10 @@ impl Options {
             ("call_timeout", self.call_timeout),
             ("start_timeout", self.start_timeout),
             ("stop_timeout", self.stop_timeout),
-            ("lost_worker_grace", self.lost_worker_grace),
+            ("unresponsive_worker_grace", self.unresponsive_worker_grace),
             ("restart_base_delay", self.restart_base_delay),
             ("restart_max_delay", self.restart_max_delay),
-            ("hold_cool_down", self.hold_cool_down),
+            ("circuit_breaker_cool_down", self.circuit_breaker_cool_down),
         ] {
             check(!duration.is_zero(), &format!("`{name}` must be longer than zero"));
             check(duration <= MAX_DURATION, &format!("`{name}` must be at most a year"));

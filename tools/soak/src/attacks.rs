@@ -34,7 +34,7 @@ pub(crate) fn stops(duration: Duration) -> Result<Usage> {
     let wpc = WorkerProcedureCall::new(
         Options::default()
             .stop_timeout(Duration::from_millis(1))
-            .lost_worker_grace(Duration::from_millis(1))
+            .unresponsive_worker_grace(Duration::from_millis(1))
             .max_live_instances(256),
     )?;
     let gate = Gate::default();
@@ -82,7 +82,7 @@ pub(crate) fn floods(duration: Duration) -> Result<Usage> {
     const CALLS: usize = 100_000;
     let wpc = WorkerProcedureCall::new(
         Options::default()
-            .lost_worker_grace(Duration::from_millis(500))
+            .unresponsive_worker_grace(Duration::from_millis(500))
             .max_restarts_per_worker(u32::MAX)
             .restart_base_delay(Duration::from_nanos(1))
             .restart_max_delay(Duration::from_nanos(1))

@@ -97,13 +97,13 @@ impl Scene {
             Options::default()
                 .call_timeout(Duration::from_secs(20))
                 .stop_timeout(Duration::from_millis(100))
-                .lost_worker_grace(Duration::from_millis(20))
+                .unresponsive_worker_grace(Duration::from_millis(20))
                 .max_pending_calls_per_worker(64)
                 .restart_base_delay(Duration::from_millis(1))
                 .restart_max_delay(Duration::from_millis(20))
                 .restart_jitter(Duration::from_millis(1))
                 .restart_jitter_seed(seed)
-                .hold_cool_down(Duration::from_millis(50))
+                .circuit_breaker_cool_down(Duration::from_millis(50))
                 .max_restarts_per_worker(20),
         )?;
         wpc.define_worker_dependency("dep", returns(0)?)?;
@@ -233,7 +233,7 @@ impl Scene {
         });
         let result = self.outcome::<()>(kind, options, way)?;
         // A function that keeps failing may have an open circuit breaker, or time out during its backoff.
-        let outcomes = [outcomes, &["held", "timeout"]].concat();
+        let outcomes = [outcomes, &["circuit_open", "timeout"]].concat();
         check_outcome(kind, result, &outcomes, cancels, tally)
     }
 

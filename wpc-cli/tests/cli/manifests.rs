@@ -99,7 +99,7 @@ fn functions_of_a_module_may_have_separate_sandboxes() {
         answers(&ran)[1].clone()
     };
     assert_eq!(answer(true)["value"], 42);
-    assert_eq!(answer(false)["error"]["code"], "held");
+    assert_eq!(answer(false)["error"]["code"], "circuit_open");
 }
 
 #[test]

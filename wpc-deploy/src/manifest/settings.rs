@@ -58,8 +58,8 @@ durations_and_sizes! {
     /// The `[pool]` table: the library's options by their names, and the number of workers.
     Pool for Options {
         durations {
-            call_timeout, start_timeout, stop_timeout, lost_worker_grace, restart_base_delay,
-            restart_max_delay, restart_jitter, hold_cool_down,
+            call_timeout, start_timeout, stop_timeout, unresponsive_worker_grace,
+            restart_base_delay, restart_max_delay, restart_jitter, circuit_breaker_cool_down,
         }
         optional_durations {}
         sizes { max_wasm_stack }

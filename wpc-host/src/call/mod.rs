@@ -77,7 +77,7 @@ pub(crate) struct Call {
     /// The fuel used so far; `NO_FUEL` if it is not metered.
     fuel_used: AtomicU64,
     /// The failure after which its function's sandbox is restarting, if the call waits for that.
-    waits_after: OnceLock<Box<str>>,
+    waits_after: OnceLock<Arc<Error>>,
     waiter: AtomicWaker,
 }
 
@@ -208,8 +208,8 @@ impl Call {
     }
 
     /// Records the first failure because of which the call waits.
-    pub(crate) fn note_wait(&self, cause: &Error) {
-        let _ = self.waits_after.set(cause.to_string().into());
+    pub(crate) fn note_wait(&self, cause: Arc<Error>) {
+        let _ = self.waits_after.set(cause);
     }
 
     /// Records how much fuel was used. Must be called before the answer.
@@ -266,8 +266,7 @@ impl Call {
             Interrupt::Cancelled => Error::Cancelled { function, ran },
             Interrupt::Stopped => Error::Stopped { function, ran },
             Interrupt::Deadline => {
-                let cause =
-                    if ran { None } else { self.waits_after.get().map(|cause| cause.to_string()) };
+                let cause = if ran { None } else { self.waits_after.get().cloned() };
                 Error::Timeout { function, limit: self.time_limit, ran, cause }
             }
         }

@@ -178,7 +178,7 @@ codes! {
     PayloadDecode "payload_decode" Call Caller false false,
     NoReadyWorkers "no_ready_workers" Call Host false true,
     Saturated "saturated" Call Capacity false true,
-    Held "held" Call Capacity false true,
+    CircuitOpen "circuit_open" Call Capacity false true,
     Timeout "timeout" Call Function true true,
     Cancelled "cancelled" Call Cancelled true false,
     Stopped "stopped" Call Cancelled true true,

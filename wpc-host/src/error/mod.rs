@@ -12,6 +12,7 @@
 //! | remedy | [`Error::remedy`] | what to do, as data; each interface words it in its own terms |
 //! | retry | [`Error::retry_can_help`] | whether the same call may succeed later |
 //! | outcome | [`Error::outcome_unknown`] | whether the function may have run without its result being known |
+//! | source | [`source`](std::error::Error::source) | the error that caused it, see [below](#sources) |
 //! | guest error | [`Error::guest_payload`] | the error that the function returned, as a value of its type |
 //! | HTTP status, JSON-RPC code | [`ErrorCode::http_status`], [`ErrorCode::json_rpc_code`] | codes for clients of a server |
 //!
@@ -30,9 +31,24 @@
 //! }
 //! # Ok(()) }
 //! ```
+//!
+//! # Sources
+//!
+//! The text of an error contains its cause, so that it is complete where only one text is shown: in an event, in a log or
+//! in JSON. [`source`](std::error::Error::source) returns the cause if it is an error itself:
+//!
+//! | error | source |
+//! |---|---|
+//! | [`Error::CircuitOpen`] | the function's last failure |
+//! | [`Error::Timeout`] of a call that waited for a restart | the failure after which the sandbox was restarting |
+//! | [`Error::ChangesRefused`] | the error of the first refused change |
+//! | [`Error::Guest`] | the [`GuestError`](crate::GuestError) that the function returned |
+//!
+//! Show an error by its text. A report that also appends the texts of all sources, such as `{:#}` of the crate `anyhow`,
+//! shows the cause twice. Reasons that a compiler, a decoder or a trap reports are texts and not sources.
 
-// Each part has one table: `code` of codes, groups and kinds, `text` of texts, `remedies` of remedies, `protocol` of codes
-// for HTTP and JSON-RPC. `variants` are the errors themselves.
+// Each part has one table: `code` of codes, groups and kinds, `text` of texts, `source` of sources, `remedies` of remedies,
+// `protocol` of codes for HTTP and JSON-RPC. `variants` are the errors themselves.
 
 mod code;
 mod constructors;
@@ -42,6 +58,7 @@ mod protocol;
 mod refusal;
 mod remedies;
 mod remedy;
+mod source;
 mod text;
 mod variants;
 

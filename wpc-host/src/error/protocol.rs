@@ -131,7 +131,7 @@ impl ErrorCode {
             | Self::InstancesInUse
             | Self::NoReadyWorkers
             | Self::Saturated
-            | Self::Held
+            | Self::CircuitOpen
             | Self::Stopped => Class::Unavailable,
             Self::Timeout => Class::Timeout,
         }
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn errors_that_capacity_causes_have_the_status_503() {
-        for code in [ErrorCode::Saturated, ErrorCode::Held, ErrorCode::CompilerBusy] {
+        for code in [ErrorCode::Saturated, ErrorCode::CircuitOpen, ErrorCode::CompilerBusy] {
             assert_eq!((code.http_status(), code.json_rpc_code()), (503, -32_005));
         }
     }

@@ -21,7 +21,9 @@ impl Error {
             Self::InvalidModule { .. } => advice("run `wasm-tools validate` for details"),
             Self::ModuleTooLarge { .. } => raise(Limits("module_size".into())),
             Self::CompileTimeout { .. } => raise(Limits("compile_time".into())),
-            Self::CompilerBusy { .. } => Remedy::Retry,
+            Self::CompilerBusy { .. } | Self::CircuitOpen { last_failure: None, .. } => {
+                Remedy::Retry
+            }
             Self::AbiVersion { .. } => advice("rebuild it with a matching SDK"),
             Self::MalformedSection { .. } => {
                 advice("rebuild it with a matching SDK, or remove the section")
@@ -67,7 +69,7 @@ impl Error {
             Self::ArgumentsTooLarge { .. } => raise(Limits("arguments".into())),
             Self::NoReadyWorkers { .. } => Remedy::RestartWorkers,
             Self::Saturated { .. } => Remedy::AwaitCapacity,
-            Self::Held { .. } => Remedy::Revive,
+            Self::CircuitOpen { .. } => Remedy::Revive,
             Self::TypeMismatch { .. } => advice("give both the same type"),
             Self::UncaughtException { .. } => advice("catch it in the guest and return an error"),
             Self::Exited { .. } => advice("check its output for the reason"),

@@ -103,13 +103,13 @@ impl fmt::Display for Remedy {
             Self::StartWorkers => f.write_str("call `start_workers` first"),
             Self::AwaitStop => f.write_str("wait until `stop_workers` returns"),
             Self::RestartWorkers => f.write_str(
-                "stop and start the workers, or wait for `Options::hold_cool_down`",
+                "stop and start the workers, or wait for `Options::circuit_breaker_cool_down`",
             ),
             Self::AwaitCapacity => f.write_str(
                 "call with `CallOptions::wait_for_capacity`, or raise `Options::max_pending_calls_per_worker`",
             ),
             Self::Revive => f.write_str(
-                "redefine the function, call `revive_worker_function`, or wait for `Options::hold_cool_down`",
+                "redefine the function, call `revive_worker_function`, or wait for `Options::circuit_breaker_cool_down`",
             ),
             Self::Retry => f.write_str("try again later"),
             Self::Define(what) => write!(f, "define it with `{}`", what.method()),

@@ -4,8 +4,14 @@ use super::*;
 use crate::capability::Capability;
 use crate::id::{FunctionHash, Sha256Hash, WorkerId};
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 use wpc_abi::GuestError;
+
+fn trap(function: &str, reason: &str) -> Arc<Error> {
+    let (function, reason) = (function.to_owned(), reason.to_owned());
+    Arc::new(Error::Trap { function, reason, stack: String::new() })
+}
 
 /// The error of two changes that are both refused.
 fn refused_changes() -> Error {
@@ -179,18 +185,19 @@ pub(crate) fn every_error() -> Vec<Error> {
         },
         Error::NoReadyWorkers { function: f() },
         Error::Saturated { function: f(), limit: 1000 },
-        Error::Held {
+        Error::CircuitOpen {
             function: f(),
-            held_for: Duration::from_millis(2500),
-            reason: "function \"resize\" trapped: out of luck".to_owned(),
+            open_for: Duration::from_millis(2500),
+            last_failure: Some(trap("resize", "out of luck")),
         },
+        Error::CircuitOpen { function: f(), open_for: Duration::ZERO, last_failure: None },
         Error::Timeout { function: f(), limit: Duration::from_millis(50), ran: true, cause: None },
         Error::Timeout { function: f(), limit: Duration::from_millis(50), ran: false, cause: None },
         Error::Timeout {
             function: f(),
             limit: Duration::from_millis(50),
             ran: false,
-            cause: Some("function \"panics\" trapped: unreachable".to_owned()),
+            cause: Some(trap("panics", "unreachable")),
         },
         Error::Cancelled { function: f(), ran: true },
         Error::Cancelled { function: f(), ran: false },
@@ -250,6 +257,19 @@ fn the_text_of_every_error_is_reviewed() {
     insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
         insta::assert_snapshot!("errors", text);
     });
+}
+
+#[test]
+fn the_text_of_an_error_contains_its_source() {
+    let mut codes = Vec::new();
+    for error in every_error() {
+        if let Some(source) = std::error::Error::source(&error) {
+            let (text, source) = (error.to_string(), source.to_string());
+            assert!(text.contains(&source), "{text}: {source}");
+            codes.push(error.code().as_str());
+        }
+    }
+    assert_eq!(codes, ["changes_refused", "circuit_open", "timeout", "guest_error"]);
 }
 
 #[test]

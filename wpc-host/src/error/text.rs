@@ -3,8 +3,6 @@
 use crate::error::{Error, OsResource};
 use std::fmt;
 
-impl std::error::Error for Error {}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -188,10 +186,14 @@ impl fmt::Display for Error {
                 f,
                 "all workers are saturated for function \"{function}\" (limit: {limit} unanswered calls per worker)"
             ),
-            Self::Held { function, held_for, reason } => write!(
+            Self::CircuitOpen { function, open_for, last_failure: Some(cause) } => write!(
                 f,
-                "function \"{function}\" is suspended after repeated failures: its circuit breaker has been open on every worker for {:.1} s; last failure: {reason}",
-                held_for.as_secs_f64()
+                "function \"{function}\" is suspended after repeated failures: its circuit breaker has been open on every worker for {:.1} s; last failure: {cause}",
+                open_for.as_secs_f64()
+            ),
+            Self::CircuitOpen { function, last_failure: None, .. } => write!(
+                f,
+                "the circuit breaker of function \"{function}\" was open on every worker, but no longer is"
             ),
             Self::Timeout { function, limit, ran, cause } => {
                 let when =

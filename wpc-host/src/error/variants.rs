@@ -2,6 +2,7 @@
 
 use crate::error::{Grant, OsResource, PayloadType, Refusal, Setting};
 use crate::id::{FunctionHash, Sha256Hash, WorkerId};
+use std::sync::Arc;
 use std::time::Duration;
 use wpc_abi::GuestError;
 
@@ -361,12 +362,12 @@ pub enum Error {
     },
     /// The function's circuit breaker is open on every worker, because the function failed repeatedly.
     #[non_exhaustive]
-    Held {
+    CircuitOpen {
         function: String,
         /// How long the earliest of the open circuit breakers has been open.
-        held_for: Duration,
-        /// The last failure.
-        reason: String,
+        open_for: Duration,
+        /// The last failure; `None` if a circuit breaker was reset, or its cool-down ended, at that moment.
+        last_failure: Option<Arc<Error>>,
     },
 
     /// The call reached its time limit.
@@ -378,7 +379,7 @@ pub enum Error {
         /// The failure after which the sandbox was restarting, if the call waited for that. It may be a failure of another
         /// function that shares the sandbox, see
         /// [`WasmModule::separate_sandboxes`](crate::WasmModule::separate_sandboxes).
-        cause: Option<String>,
+        cause: Option<Arc<Error>>,
     },
     /// The caller cancelled the call.
     #[non_exhaustive]

@@ -117,7 +117,7 @@ details! {
         function_name: String,
     },
     /// A function's circuit breaker on a worker opened after repeated failures.
-    SandboxHeld "sandbox_held" Error {
+    CircuitOpened "circuit_opened" Error {
         /// The function.
         function_name: String,
         /// The number of attempted restarts.

@@ -146,7 +146,7 @@ pub struct BreakerCounts {
     pub closed: usize,
     /// The function failed and may run again after a delay.
     pub backing_off: usize,
-    /// The function is held.
+    /// The circuit breaker is open.
     pub open: usize,
     /// The cool-down is over and a trial call is admitted.
     pub half_open: usize,

@@ -27,7 +27,7 @@ use wpc_abi::Schema;
 ///
 /// A call needs no thread hop and no wake-up. Nothing is copied outside the sandbox, except arguments that do not fit the
 /// guest's buffer, which then grows. Registry, grants, limits, events and restarts work as on the pool's workers. A
-/// function that backs off or is held on this worker is called on the pool instead.
+/// function that backs off, or whose circuit breaker is open, on this worker is called on the pool instead.
 ///
 /// The differences come from sharing the caller's thread:
 ///

@@ -104,7 +104,7 @@ fn function_metrics(function: &Function, workers: &[Arc<Worker>], now: Instant) 
             let count = match definition.circuit_breaker.admission(worker.id, now) {
                 Admission::Yes => &mut metrics.breakers.closed,
                 Admission::From(_) => &mut metrics.breakers.backing_off,
-                Admission::Held { .. } => &mut metrics.breakers.open,
+                Admission::Open { .. } => &mut metrics.breakers.open,
                 Admission::Trial => &mut metrics.breakers.half_open,
             };
             *count += 1;

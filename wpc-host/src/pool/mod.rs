@@ -36,7 +36,7 @@ use std::sync::Arc;
 /// Clones, [`Function`](crate::Function)s, [`LocalWorker`]s and [`Operation`]s are handles. When the last one is dropped,
 /// the workers are stopped at once: running calls are interrupted. The drop returns when the threads of the workers have
 /// ended, usually within a few milliseconds. It waits for a host function that does not return for at most
-/// [`Options::lost_worker_grace`], and for an event listener for at most one second more. An async task should await
+/// [`Options::unresponsive_worker_grace`], and for an event listener for at most one second more. An async task should await
 /// [`stop_workers_async`](Self::stop_workers_async) first; the drop then waits for the listeners only.
 ///
 /// Values that the embedder's host functions and listeners captured are dropped on this thread, or on the thread that

@@ -11,7 +11,7 @@ use crate::registry::restart_policy::{Admission, Decision, RestartPolicy, Restar
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 /// The key of failures that made a worker unresponsive. They count on all workers, because the next worker would become
@@ -27,7 +27,7 @@ pub(crate) struct CircuitBreaker {
 #[derive(Debug)]
 struct Failures {
     state: RestartState,
-    last: Error,
+    last: Arc<Error>,
 }
 
 impl CircuitBreaker {
@@ -41,13 +41,13 @@ impl CircuitBreaker {
 
     /// Whether it is closed on all workers: nothing failed since the last success.
     #[inline]
-    pub(crate) fn is_whole(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.degraded.load(Ordering::Acquire) == 0
     }
 
     /// Whether `worker` may run the definition now.
     pub(crate) fn admission(&self, worker: WorkerId, now: Instant) -> Admission {
-        if self.is_whole() {
+        if self.is_closed() {
             return Admission::Yes;
         }
         admission(&self.lock(), worker, now)
@@ -82,11 +82,12 @@ impl CircuitBreaker {
         now: Instant,
         random: &mut impl rand::Rng,
     ) -> Decision {
+        let last = Arc::new(error.clone());
         let mut failures = self.lock();
         let entry = failures
             .entry(worker)
-            .or_insert_with(|| Failures { state: RestartState::new(now), last: error.clone() });
-        entry.last = error.clone();
+            .or_insert_with(|| Failures { state: RestartState::new(now), last: Arc::clone(&last) });
+        entry.last = last;
         let decision = entry.state.failed(had_succeeded, policy, now, random);
         self.count(&failures);
         decision
@@ -133,7 +134,7 @@ impl CircuitBreaker {
 
     /// Removes the failures of workers that no longer exist.
     pub(crate) fn retain(&self, is_present: impl Fn(WorkerId) -> bool) {
-        if self.is_whole() {
+        if self.is_closed() {
             return;
         }
         let mut failures = self.lock();
@@ -143,25 +144,25 @@ impl CircuitBreaker {
 
     /// Whether the definition failed on `worker` and has not succeeded since.
     pub(crate) fn troubles(&self, worker: WorkerId) -> bool {
-        !self.is_whole() && self.lock().contains_key(&worker)
+        !self.is_closed() && self.lock().contains_key(&worker)
     }
 
     /// The last failure on the oldest worker that has one.
-    pub(crate) fn last_failure(&self) -> Option<Error> {
-        if self.is_whole() {
+    pub(crate) fn last_failure(&self) -> Option<Arc<Error>> {
+        if self.is_closed() {
             return None;
         }
-        self.lock().values().next().map(|entry| entry.last.clone())
+        self.lock().values().next().map(|entry| Arc::clone(&entry.last))
     }
 
     /// Since when the breaker is open, on the worker where it was opened first, and the last failure there.
-    pub(crate) fn held(&self, now: Instant) -> Option<(Instant, Error)> {
+    pub(crate) fn opened(&self, now: Instant) -> Option<(Instant, Arc<Error>)> {
         let failures = self.lock();
-        let held = failures.values().filter_map(|entry| match entry.state.admission(now) {
-            Admission::Held { since } => Some((since, entry.last.clone())),
+        let opened = failures.values().filter_map(|entry| match entry.state.admission(now) {
+            Admission::Open { since } => Some((since, Arc::clone(&entry.last))),
             _ => None,
         });
-        held.min_by_key(|(since, _)| *since)
+        opened.min_by_key(|(since, _)| *since)
     }
 }
 
@@ -169,8 +170,8 @@ impl CircuitBreaker {
 pub(crate) fn consequence(decision: Decision, function: &str) -> EventDetails {
     let function_name = function.to_owned();
     match decision {
-        Decision::Hold { attempts } => {
-            EventDetails::SandboxHeld { function_name, restart_attempts: attempts }
+        Decision::Open { attempts } => {
+            EventDetails::CircuitOpened { function_name, restart_attempts: attempts }
         }
         Decision::Restart { attempt, delay } => EventDetails::SandboxRestartScheduled {
             function_name,
@@ -185,7 +186,7 @@ fn admission(failures: &BTreeMap<WorkerId, Failures>, worker: WorkerId, now: Ins
         |worker| failures.get(&worker).map_or(Admission::Yes, |entry| entry.state.admission(now));
     match (of(worker), of(EVERYWHERE)) {
         (Admission::Yes, other) | (other, Admission::Yes) => other,
-        (held @ Admission::Held { .. }, _) | (_, held @ Admission::Held { .. }) => held,
+        (open @ Admission::Open { .. }, _) | (_, open @ Admission::Open { .. }) => open,
         (Admission::From(one), Admission::From(other)) => Admission::From(one.max(other)),
         (from @ Admission::From(_), _) | (_, from @ Admission::From(_)) => from,
         (Admission::Trial, Admission::Trial) => Admission::Trial,

@@ -26,7 +26,7 @@ impl RestartPolicy {
             base_delay: options.restart_base_delay,
             max_delay: options.restart_max_delay,
             jitter: options.restart_jitter,
-            cool_down: options.hold_cool_down,
+            cool_down: options.circuit_breaker_cool_down,
         }
     }
 
@@ -58,9 +58,9 @@ pub(crate) struct RestartState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// It may be tried from this time on.
-    Open { from: Instant },
+    Closed { from: Instant },
     /// Restarts are exhausted (breaker open). From `trial_from` on, one trial is admitted (half-open).
-    Held { since: Instant, trial_from: Instant },
+    Open { since: Instant, trial_from: Instant },
 }
 
 /// The consequence of a failure.
@@ -75,7 +75,7 @@ pub(crate) enum Decision {
         delay: Duration,
     },
     /// Its restarts are exhausted; the circuit breaker opens.
-    Hold {
+    Open {
         /// The number of restarts since the last success.
         attempts: u32,
     },
@@ -91,7 +91,7 @@ pub(crate) enum Admission {
     /// It may be tried from this time on.
     From(Instant),
     /// It may not be tried (breaker open).
-    Held {
+    Open {
         /// When the breaker opened.
         since: Instant,
     },
@@ -99,7 +99,7 @@ pub(crate) enum Admission {
 
 impl RestartState {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { restarts: 0, fruitless: 0, phase: Phase::Open { from: now } }
+        Self { restarts: 0, fruitless: 0, phase: Phase::Closed { from: now } }
     }
 
     /// Records a failure. `had_succeeded` is whether it had succeeded since its last start.
@@ -116,44 +116,44 @@ impl RestartState {
             self.fruitless = self.fruitless.saturating_add(1);
         }
         // If it had succeeded since, its trial succeeded.
-        let was_held = !had_succeeded && matches!(self.phase, Phase::Held { .. });
-        if !policy.restart || was_held || self.restarts >= policy.max_restarts {
+        let was_open = !had_succeeded && matches!(self.phase, Phase::Open { .. });
+        if !policy.restart || was_open || self.restarts >= policy.max_restarts {
             let since = match self.phase {
-                Phase::Held { since, .. } if was_held => since,
+                Phase::Open { since, .. } if was_open => since,
                 _ => now,
             };
-            self.phase = Phase::Held { since, trial_from: now + policy.cool_down };
-            return Decision::Hold { attempts: self.restarts };
+            self.phase = Phase::Open { since, trial_from: now + policy.cool_down };
+            return Decision::Open { attempts: self.restarts };
         }
         self.restarts += 1;
         let delay = match self.fruitless {
             0 => Duration::ZERO,
             nth => policy.delay(nth, random),
         };
-        self.phase = Phase::Open { from: now + delay };
+        self.phase = Phase::Closed { from: now + delay };
         Decision::Restart { attempt: self.restarts, delay }
     }
 
     /// Whether it may be tried now. This changes nothing; see [`RestartState::begin_trial`].
     pub(crate) fn admission(&self, now: Instant) -> Admission {
         match self.phase {
-            Phase::Open { from } if from <= now => Admission::Yes,
-            Phase::Open { from } => Admission::From(from),
-            Phase::Held { trial_from, .. } if trial_from <= now => Admission::Trial,
-            Phase::Held { since, .. } => Admission::Held { since },
+            Phase::Closed { from } if from <= now => Admission::Yes,
+            Phase::Closed { from } => Admission::From(from),
+            Phase::Open { trial_from, .. } if trial_from <= now => Admission::Trial,
+            Phase::Open { since, .. } => Admission::Open { since },
         }
     }
 
     /// Allows another trial, because the last one ended without a result.
     pub(crate) fn abandon_trial(&mut self, now: Instant) {
-        if let Phase::Held { trial_from, .. } = &mut self.phase {
+        if let Phase::Open { trial_from, .. } = &mut self.phase {
             *trial_from = now;
         }
     }
 
     /// Admits no second trial until this one has failed, or until another cool-down has passed without a result.
     pub(crate) fn begin_trial(&mut self, policy: &RestartPolicy, now: Instant) {
-        if let Phase::Held { trial_from, .. } = &mut self.phase {
+        if let Phase::Open { trial_from, .. } = &mut self.phase {
             *trial_from = now + policy.cool_down;
         }
     }

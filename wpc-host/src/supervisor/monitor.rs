@@ -86,7 +86,7 @@ fn steal_if_unresponsive(
     let began = watch.running_since(running, now);
     let unresponsive_for = now.duration_since(watch.overdue_since(running, now));
     let is_lost = interrupt != Interrupt::Stopped
-        && unresponsive_for >= pool.options.lost_worker_grace
+        && unresponsive_for >= pool.options.unresponsive_worker_grace
         && worker.peek(running).is_some_and(|call| is_past_own_limit(pool, &call, began, now));
     if is_lost {
         let call = worker.steal(running)?;

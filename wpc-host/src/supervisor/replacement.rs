@@ -77,7 +77,7 @@ impl Thread {
                         restart_attempt: attempt,
                         restart_delay: delay,
                     },
-                    Decision::Hold { attempts } => EventDetails::WorkerRestartExhausted {
+                    Decision::Open { attempts } => EventDetails::WorkerRestartExhausted {
                         restart_attempt: attempts,
                         max_restarts_per_worker: pool.options.max_restarts_per_worker,
                     },
@@ -120,7 +120,7 @@ impl Thread {
             }
             Err(error) => {
                 let decision = self.slots[at].start_failed(&pool.policy, now, &mut self.random);
-                let exhausted = matches!(decision, Some(Decision::Hold { .. }));
+                let exhausted = matches!(decision, Some(Decision::Open { .. }));
                 let details = EventDetails::WorkerRestartFailed { restart_attempt, exhausted };
                 pool.events.emit(Draft::by(EventSource::Parent, details).error(&error));
                 let _ = self.publish();

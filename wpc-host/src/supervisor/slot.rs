@@ -168,7 +168,7 @@ impl State {
             Decision::Restart { attempt, delay } => {
                 Self::Restarting { at: now + delay, attempt, last }
             }
-            Decision::Hold { attempts } => {
+            Decision::Open { attempts } => {
                 let retry_at = policy.cool_down().map(|cool_down| now + cool_down);
                 Self::Open { retry_at, attempt: attempts.saturating_add(1), last }
             }

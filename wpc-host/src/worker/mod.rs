@@ -71,7 +71,7 @@ pub(crate) struct Worker {
     current: CachePadded<Current>,
     is_busy: AtomicBool,
     stage: AtomicStage,
-    /// How many definitions back off or are held on this worker.
+    /// How many definitions back off or have an open circuit breaker on this worker.
     degraded: AtomicUsize,
     served: AtomicU64,
     service_time: ServiceTime,

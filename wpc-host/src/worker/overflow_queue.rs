@@ -136,7 +136,7 @@ impl OverflowQueue {
 
     fn push(&self, jobs: &mut Jobs, job: Job) {
         if let Some(failure) = job.definition.circuit_breaker.last_failure() {
-            job.call.note_wait(&failure);
+            job.call.note_wait(failure);
         }
         self.count.fetch_add(1, Ordering::SeqCst);
         self.for_capacity.fetch_add(usize::from(job.wait_for_capacity), Ordering::SeqCst);

@@ -19,7 +19,7 @@ pub fn failures() {
         Box::new(move || {
             for _ in 0..5 {
                 match fails.call("fails") {
-                    Err(Error::Trap { .. } | Error::Held { .. }) => {}
+                    Err(Error::Trap { .. } | Error::CircuitOpen { .. }) => {}
                     other => panic!("{other:?}"),
                 }
             }
@@ -36,7 +36,7 @@ pub fn failures() {
 /// An unresponsive worker is abandoned after its call's time limit and the grace period. Its caller is answered before
 /// that, its queued calls are redispatched, and the worker is replaced.
 pub fn unresponsive_worker() {
-    let options = Options::default().lost_worker_grace(Duration::from_millis(6));
+    let options = Options::default().unresponsive_worker_grace(Duration::from_millis(6));
     let pool = Pool::new(1, options);
     pool.define_hasty("stuck");
     let lost = Arc::clone(&pool.0.pool.workers.load()[0]);
@@ -59,7 +59,7 @@ pub fn unresponsive_worker() {
 
 /// A stop that abandons a worker answers the call that runs there, even while the supervisor examines that call.
 pub fn stop_that_abandons_a_worker() {
-    let options = Options::default().lost_worker_grace(Duration::from_millis(3));
+    let options = Options::default().unresponsive_worker_grace(Duration::from_millis(3));
     let pool = Pool::new(1, options);
     pool.define("stuck", 1);
     let abandoned = Arc::clone(&pool.0.pool.workers.load()[0]);
@@ -77,7 +77,7 @@ pub fn stop_that_abandons_a_worker() {
 /// A call during which the host panics is answered once, even if the supervisor examines or takes over the call at that
 /// moment. Its worker is replaced.
 pub fn panic_of_the_host() {
-    let options = Options::default().lost_worker_grace(Duration::from_millis(2));
+    let options = Options::default().unresponsive_worker_grace(Duration::from_millis(2));
     let pool = Pool::new(1, options);
     pool.define_hasty("panics");
     let lost = Arc::clone(&pool.0.pool.workers.load()[0]);
@@ -102,7 +102,7 @@ fn lose_a_worker(pool: &Pool) -> bool {
     match pool.call("panics") {
         Err(Error::WorkerLost { .. }) => true,
         Err(Error::Timeout { ran, .. }) => ran,
-        Err(Error::Held { .. }) => false,
+        Err(Error::CircuitOpen { .. }) => false,
         other => panic!("{other:?}"),
     }
 }
@@ -127,7 +127,7 @@ fn wait_for_abandoned_threads(pool: &Pool) {
 
 /// Workers are lost while others are replaced: every slot is listed once at any time, and each gets a worker again.
 pub fn workers_lost_while_others_are_replaced() {
-    let options = Options::default().lost_worker_grace(Duration::from_millis(2));
+    let options = Options::default().unresponsive_worker_grace(Duration::from_millis(2));
     let pool = Pool::new(2, options);
     pool.define_hasty("panics");
     let lost = Arc::new(AtomicU32::new(0));
@@ -158,7 +158,7 @@ pub fn workers_lost_while_others_are_replaced() {
 
 /// A stop while a worker is lost or replaced lets the accepted calls finish, and leaves no worker behind.
 pub fn stop_while_a_worker_is_replaced() {
-    let options = Options::default().lost_worker_grace(Duration::from_millis(2));
+    let options = Options::default().unresponsive_worker_grace(Duration::from_millis(2));
     let pool = Pool::new(1, options);
     pool.define_hasty("panics");
     let panics = pool.submit::<()>("panics").expect("the call is accepted");
@@ -180,7 +180,7 @@ pub fn stop_while_a_worker_is_replaced() {
 
 /// A replacement is lost, too: it is replaced in the same slot.
 pub fn replacement_that_is_lost() {
-    let options = Options::default().lost_worker_grace(Duration::from_millis(2));
+    let options = Options::default().unresponsive_worker_grace(Duration::from_millis(2));
     let pool = Pool::new(1, options);
     pool.define_hasty("panics");
     let mut lost = 0;

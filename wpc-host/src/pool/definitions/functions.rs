@@ -113,7 +113,7 @@ impl WorkerProcedureCall {
     }
 
     /// Closes the function's circuit breaker and ends its backoff, so that every worker may run it again at once.
-    /// Returns false if the function was neither held nor backing off.
+    /// Returns false if the function was not backing off and no circuit breaker was open.
     ///
     /// # Errors
     ///

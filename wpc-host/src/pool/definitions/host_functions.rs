@@ -21,8 +21,9 @@ impl WorkerProcedureCall {
     ///
     /// It runs on the worker's thread. Its error is returned to the guest as a value, and so is a panic. A slow function
     /// should check [`HostContext::should_end`]: the caller is answered at the call's time limit even if the function
-    /// still runs, and a worker that does not return within [`lost_worker_grace`](crate::Options::lost_worker_grace) after
-    /// that is abandoned and replaced. A closure that holds a clone of the pool keeps it alive.
+    /// still runs, and a worker that does not return within
+    /// [`unresponsive_worker_grace`](crate::Options::unresponsive_worker_grace) after that is abandoned and replaced. A
+    /// closure that holds a clone of the pool keeps it alive.
     ///
     /// # Errors
     ///

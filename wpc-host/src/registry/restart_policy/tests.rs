@@ -58,9 +58,9 @@ fn consecutive_failures_double_the_delay_and_finally_open_the_breaker() {
     );
     assert_eq!(scene.after(Duration::from_nanos(1)), Admission::Yes);
     assert_eq!(scene.fails(false), Decision::Restart { attempt: 3, delay: 2 * MS_100 });
-    assert_eq!(scene.fails(false), Decision::Hold { attempts: 3 });
+    assert_eq!(scene.fails(false), Decision::Open { attempts: 3 });
     let since = scene.now;
-    assert_eq!(scene.after(Duration::from_secs(59)), Admission::Held { since });
+    assert_eq!(scene.after(Duration::from_secs(59)), Admission::Open { since });
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn without_any_success_all_restarts_are_delayed() {
     for (attempt, factor) in [(1, 1), (2, 2), (3, 4)] {
         assert_eq!(scene.fails(false), Decision::Restart { attempt, delay: factor * MS_100 });
     }
-    assert_eq!(scene.fails(false), Decision::Hold { attempts: 3 });
+    assert_eq!(scene.fails(false), Decision::Open { attempts: 3 });
 }
 
 #[test]
@@ -85,13 +85,13 @@ fn a_success_resets_the_restart_count() {
 #[test]
 fn one_trial_is_admitted_after_the_cool_down_and_a_failure_reopens_the_breaker() {
     let mut scene = Scene::new(Options { max_restarts_per_worker: 0, ..without_jitter() });
-    assert_eq!(scene.fails(false), Decision::Hold { attempts: 0 });
+    assert_eq!(scene.fails(false), Decision::Open { attempts: 0 });
     let since = scene.now;
     assert_eq!(scene.after(Duration::from_secs(60)), Admission::Trial);
     scene.state.begin_trial(&scene.policy, scene.now);
-    assert_eq!(scene.after(Duration::from_secs(1)), Admission::Held { since });
-    assert_eq!(scene.fails(false), Decision::Hold { attempts: 0 });
-    assert_eq!(scene.after(Duration::from_secs(59)), Admission::Held { since });
+    assert_eq!(scene.after(Duration::from_secs(1)), Admission::Open { since });
+    assert_eq!(scene.fails(false), Decision::Open { attempts: 0 });
+    assert_eq!(scene.after(Duration::from_secs(59)), Admission::Open { since });
     assert_eq!(scene.after(Duration::from_secs(1)), Admission::Trial);
 }
 
@@ -128,7 +128,7 @@ fn an_abandoned_trial_is_repeated_immediately() {
 #[test]
 fn without_restarts_the_first_failure_opens_the_breaker() {
     let mut scene = Scene::new(Options { restart_on_failure: false, ..without_jitter() });
-    assert_eq!(scene.fails(true), Decision::Hold { attempts: 0 });
+    assert_eq!(scene.fails(true), Decision::Open { attempts: 0 });
 }
 
 #[test]

@@ -19,8 +19,8 @@ pub(crate) enum Refusal {
     Saturated,
     /// Its function backs off, or a worker is being replaced. A worker will take it later.
     Later,
-    /// Its function is held on every worker.
-    Held,
+    /// The circuit breaker of its function is open on every worker.
+    CircuitOpen,
     /// There are no workers, and none will be started.
     NoWorkers,
 }
@@ -52,7 +52,7 @@ impl Pool {
                 let is_open = self.is_open.load(Ordering::Acquire);
                 job.refused(if is_open { saturated() } else { Error::NotRunning })
             }),
-            Refusal::Held | Refusal::NoWorkers => {
+            Refusal::CircuitOpen | Refusal::NoWorkers => {
                 let error = self.no_eligible_worker(&job, refusal);
                 Err(job.refused(error))
             }
@@ -71,7 +71,7 @@ impl Pool {
             let workers = self.workers.load();
             // Most definitions have a closed circuit breaker, for which the clock is not read.
             let circuit_breaker = &job.definition.circuit_breaker;
-            let degraded_at = (!circuit_breaker.is_whole()).then(time::now);
+            let degraded_at = (!circuit_breaker.is_closed()).then(time::now);
             let admits = |worker: &Worker| {
                 degraded_at.is_none_or(|now| {
                     let admission = circuit_breaker.admission(worker.id, now);
@@ -157,25 +157,23 @@ impl Pool {
             return Refusal::Later;
         }
         let Some(first) = admissions.next() else { return Refusal::NoWorkers };
-        let all_held = std::iter::once(first)
+        let all_open = std::iter::once(first)
             .chain(admissions)
-            .all(|admission| matches!(admission, Admission::Held { .. }));
-        if all_held { Refusal::Held } else { Refusal::Later }
+            .all(|admission| matches!(admission, Admission::Open { .. }));
+        if all_open { Refusal::CircuitOpen } else { Refusal::Later }
     }
 
     fn no_eligible_worker(&self, job: &Job, refusal: Refusal) -> Error {
         let function = job.function.name.to_string();
-        let held = job.definition.circuit_breaker.held(time::now());
-        match (refusal, held) {
-            (Refusal::Held, Some((since, last))) => {
-                Error::Held { function, held_for: since.elapsed(), reason: last.to_string() }
+        let opened = job.definition.circuit_breaker.opened(time::now());
+        match (refusal, opened) {
+            (Refusal::CircuitOpen, Some((since, last))) => {
+                Error::CircuitOpen { function, open_for: since.elapsed(), last_failure: Some(last) }
             }
-            // The function was revived between the two checks, so its caller may try again.
-            (Refusal::Held, None) => Error::Held {
-                function,
-                held_for: Duration::ZERO,
-                reason: "it has just been revived; try again".to_owned(),
-            },
+            // The circuit breaker was reset or its cool-down ended between the two checks, so the caller may try again.
+            (Refusal::CircuitOpen, None) => {
+                Error::CircuitOpen { function, open_for: Duration::ZERO, last_failure: None }
+            }
             _ if !self.is_open.load(Ordering::Acquire) => Error::NotRunning,
             _ => Error::NoReadyWorkers { function },
         }

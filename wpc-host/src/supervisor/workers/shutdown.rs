@@ -49,7 +49,7 @@ impl Pool {
                 worker.interrupt();
                 worker.empty_queue(|job| job.call.stop());
             }
-            if !self.changes.wait_until(self.options.lost_worker_grace, have_exited) {
+            if !self.changes.wait_until(self.options.unresponsive_worker_grace, have_exited) {
                 let stuck = workers.iter().filter(|worker| !worker.has_exited());
                 stuck.for_each(|worker| self.stop_unresponsive(worker));
             }

@@ -157,7 +157,7 @@ impl Thread {
         let circuit_breaker = &job.definition.circuit_breaker;
         // The success of an abandoned worker does not count.
         let counts = !self.worker.environment.stopping.load(Ordering::Acquire);
-        if counts && !circuit_breaker.is_whole() && circuit_breaker.recovered(self.worker.id) {
+        if counts && !circuit_breaker.is_closed() && circuit_breaker.recovered(self.worker.id) {
             let function_name = job.function.name.to_string();
             self.emit(EventDetails::SandboxRecovered { function_name }, job, None);
             self.clear_degraded();

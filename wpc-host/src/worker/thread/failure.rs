@@ -23,7 +23,7 @@ impl Thread {
     /// Whether this worker may run the job's definition at the moment.
     #[inline(always)]
     pub(in crate::worker) fn admits(&self, job: &mut Job) -> bool {
-        job.definition.circuit_breaker.is_whole() || self.admits_after_failures(job)
+        job.definition.circuit_breaker.is_closed() || self.admits_after_failures(job)
     }
 
     #[cold]
@@ -40,7 +40,7 @@ impl Thread {
                 );
                 true
             }
-            Admission::From(_) | Admission::Held { .. } => false,
+            Admission::From(_) | Admission::Open { .. } => false,
         }
     }
 
@@ -77,7 +77,7 @@ impl Thread {
             &mut self.context.random,
         );
         let (error, trouble) = match decision {
-            Decision::Hold { .. } => (Some(error), Some("is held")),
+            Decision::Open { .. } => (Some(error), Some("has an open circuit breaker")),
             Decision::Restart { delay, .. } if !delay.is_zero() => (None, Some("backs off")),
             Decision::Restart { .. } => (None, None),
         };

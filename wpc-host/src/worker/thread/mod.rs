@@ -76,7 +76,7 @@ pub(in crate::worker) struct Thread {
     observed: Option<Observed>,
     /// The code of the last call's error; `None` if it returned a value.
     ended_with: Option<ErrorCode>,
-    /// Definitions that back off or are held on this worker.
+    /// Definitions that back off or have an open circuit breaker on this worker.
     degraded: Vec<Arc<Definition>>,
     /// Whether there may be sandboxes of retired definitions.
     pub(in crate::worker) has_stale: bool,
@@ -273,7 +273,7 @@ impl Thread {
                     // A warm-up is for this worker's sandbox, so it is not moved to another worker.
                     let function = job.function.name.to_string();
                     let reason = format!(
-                        "the function backs off or is held on {} after failures; try again later",
+                        "the function backs off, or its circuit breaker is open, on {} after failures; try again later",
                         worker.id
                     );
                     worker.release_slot();
