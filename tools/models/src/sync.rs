@@ -225,11 +225,15 @@ impl Condvar {
         limit: Duration,
         mut waits: impl FnMut(&mut T) -> bool,
     ) -> LockResult<MutexGuard<'a, T>> {
+        let mut guard = guard;
         if limit >= FOR_EVER {
-            return self.0.wait_while(guard, waits);
+            // Unlike the standard library, the scheduler poisons a lock that is taken and released during a panic.
+            while waits(&mut guard) {
+                guard = self.0.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner);
+            }
+            return Ok(guard);
         }
         // The guard stays locked, because the waiting conditions do not depend on data under it.
-        let mut guard = guard;
         for _ in 0..limit.as_millis() {
             if !waits(&mut guard) {
                 break;
