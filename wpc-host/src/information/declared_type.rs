@@ -33,7 +33,8 @@ impl DeclaredType {
     /// use wpc_host::DeclaredType;
     /// use wpc_host::postcard_schema::schema::owned::OwnedDataModelType;
     ///
-    /// let OwnedDataModelType::Seq(item) = &DeclaredType::of::<Vec<u16>>().structure().ty else {
+    /// let ty = DeclaredType::of::<Vec<u16>>();
+    /// let OwnedDataModelType::Seq(item) = &ty.structure().ty else {
     ///     panic!("a vector is a sequence");
     /// };
     /// assert_eq!(item.name, "u16");
