@@ -3,8 +3,7 @@
 use crate::codec::decode::{decode_bytes, decode_owned, from_vec};
 use crate::codec::encode::encode;
 use crate::codec::type_check::Declared;
-use crate::error::Error;
-use crate::error::PayloadType;
+use crate::error::{Error, PayloadType};
 use crate::id::{FunctionHash, WorkerId};
 use crate::system::buffers::{Buffers, LARGE, Loan, fits};
 use serde::de::DeserializeOwned;

@@ -1,7 +1,6 @@
 //! A change that was refused.
 
-use crate::error::Definable;
-use crate::error::Error;
+use crate::error::{Definable, Error};
 use std::fmt;
 
 /// A change of [`Changes`](crate::Changes) that was refused, and the reason. Its text names the item.

@@ -1,7 +1,6 @@
 //! The table of remedies, by error.
 
-use crate::error::Error;
-use crate::error::{Definable, Grant, Remedy, Setting};
+use crate::error::{Definable, Error, Grant, Remedy, Setting};
 
 impl Error {
     /// What to do about the error, if there is a known remedy.

@@ -1,7 +1,6 @@
 //! The failure that an event reports.
 
-use crate::error::Error;
-use crate::error::ErrorCode;
+use crate::error::{Error, ErrorCode};
 use serde::{Deserialize, Serialize};
 
 /// The longest text of a guest that an event carries, in bytes. It is bounded because thousands of events may wait for a

@@ -1,14 +1,12 @@
 //! Several changes that are made together.
 
 use super::constants::constant;
+use super::host_functions::host_function;
 use crate::codec::arguments::Parameters;
 use crate::definition::WasmModule;
-use crate::error::Definable;
-use crate::error::Error;
-use crate::error::Refusal;
-use crate::host_function::{HostContext, HostFunction};
+use crate::error::{Definable, Error, Refusal};
+use crate::host_function::HostContext;
 use crate::information::FunctionInformation;
-use crate::module::signature;
 use crate::pool::WorkerProcedureCall;
 use crate::registry::{Change, OnRefusal, Outcome};
 use crate::system::background::Interest;
@@ -129,9 +127,7 @@ impl Changes {
         E: std::fmt::Display,
         F: Fn(&HostContext, A) -> Result<R, E> + Send + Sync + 'static,
     {
-        let signature = Some(signature::of_types::<A, R>(name));
-        let function = HostFunction::blocking(name, function);
-        self.add(Change::HostFunction { name: name.to_owned(), signature, function })
+        self.add(host_function(name, function))
     }
 
     /// Removes a function. Nothing happens if it is not defined, as for the other kinds of items.

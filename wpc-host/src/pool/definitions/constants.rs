@@ -1,8 +1,7 @@
 //! Defining and listing constants.
 
 use crate::codec::value_type::type_of;
-use crate::error::Definable;
-use crate::error::Error;
+use crate::error::{Definable, Error};
 use crate::information::ConstantInformation;
 use crate::pool::WorkerProcedureCall;
 use crate::registry::Change;

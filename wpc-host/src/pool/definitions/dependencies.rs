@@ -1,8 +1,7 @@
 //! Defining and listing dependencies.
 
 use crate::definition::WasmModule;
-use crate::error::Definable;
-use crate::error::Error;
+use crate::error::{Definable, Error};
 use crate::information::DependencyInformation;
 use crate::pool::WorkerProcedureCall;
 use crate::pool::definitions::{host_functions, wasi_imports};

@@ -1,8 +1,7 @@
 //! Defining, listing, restarting and warming functions.
 
 use crate::definition::WasmModule;
-use crate::error::Definable;
-use crate::error::Error;
+use crate::error::{Definable, Error};
 use crate::event::{Draft, EventDetails, EventSource};
 use crate::id::WorkerId;
 use crate::information::FunctionInformation;

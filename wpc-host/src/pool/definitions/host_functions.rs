@@ -1,8 +1,7 @@
 //! Defining functions of the embedder that guests can call.
 
 use crate::codec::arguments::Parameters;
-use crate::error::Definable;
-use crate::error::Error;
+use crate::error::{Definable, Error};
 use crate::host_function::{HostContext, HostFunction};
 use crate::module::signature;
 use crate::pool::WorkerProcedureCall;
@@ -48,10 +47,7 @@ impl WorkerProcedureCall {
         E: std::fmt::Display,
         F: Fn(&HostContext, A) -> Result<R, E> + Send + Sync + 'static,
     {
-        let signature = Some(signature::of_types::<A, R>(name));
-        let function = HostFunction::blocking(name, function);
-        let name = name.to_owned();
-        self.change(Change::HostFunction { name, signature, function }).map(drop)
+        self.change(host_function(name, function)).map(drop)
     }
 
     /// Like [`define_host_function`](Self::define_host_function) for types without
@@ -121,5 +117,20 @@ impl WorkerProcedureCall {
     /// is defined again.
     pub fn undefine_host_function(&self, name: &str) -> bool {
         self.remove(Definable::HostFunction, name)
+    }
+}
+
+/// The definition of a blocking host function with the types of its arguments and result.
+pub(super) fn host_function<A, R, E, F>(name: &str, function: F) -> Change
+where
+    A: DeserializeOwned + Parameters,
+    R: Serialize + Schema,
+    E: std::fmt::Display,
+    F: Fn(&HostContext, A) -> Result<R, E> + Send + Sync + 'static,
+{
+    Change::HostFunction {
+        name: name.to_owned(),
+        signature: Some(signature::of_types::<A, R>(name)),
+        function: HostFunction::blocking(name, function),
     }
 }

@@ -6,9 +6,7 @@ mod dependencies;
 mod functions;
 mod host_functions;
 
-use crate::error::Definable;
-use crate::error::Error;
-use crate::error::Refusal;
+use crate::error::{Definable, Error, Refusal};
 use crate::event::{Draft, EventDetails, EventSource};
 use crate::id::WorkerId;
 use crate::module::Module;

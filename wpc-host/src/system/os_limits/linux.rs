@@ -1,7 +1,6 @@
 //! Counts what is in use and reads the limits, on Linux.
 
-use crate::error::Error;
-use crate::error::OsResource;
+use crate::error::{Error, OsResource};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit, getuid};
 use std::fmt::Display;

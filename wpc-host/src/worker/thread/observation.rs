@@ -2,8 +2,7 @@
 
 use super::Thread;
 use super::span::Span;
-use crate::error::Error;
-use crate::error::ErrorCode;
+use crate::error::{Error, ErrorCode};
 use crate::event::observer::FinishedCall;
 use crate::id::CallContext;
 use crate::sync::atomic::Ordering;
