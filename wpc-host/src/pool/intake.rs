@@ -141,9 +141,8 @@ fn accept(
     };
     let (definition, arguments) = check_and_encode()
         .inspect_err(|error: &Error| function.meter.count_elsewhere(error.code()))?;
-    let mut call = new_call(pool, &function, definition, time_limit(pool, definition, options));
-    call.context.clone_from(&options.context);
-    let (call, definition) = (Arc::new(call), Arc::clone(definition));
+    let call = new_call(pool, &function, definition, options);
+    let definition = Arc::clone(definition);
     let mut job = Job::new(Arc::clone(&call), function, definition, arguments);
     job.fuel = options.fuel;
     job.affinity = options.affinity;
@@ -162,10 +161,13 @@ fn new_call(
     pool: &Pool,
     function: &Function,
     definition: &Definition,
-    time_limit: Duration,
-) -> Call {
+    options: &CallOptions,
+) -> Arc<Call> {
     let (id, name) = (CallId(pool.call_ids.next()), Arc::clone(&function.name));
-    Call::new(id, name, definition.generation, time::now(), time_limit)
+    let time_limit = time_limit(pool, definition, options);
+    let mut call = Call::new(id, name, definition.generation, time::now(), time_limit);
+    call.context.clone_from(&options.context);
+    Arc::new(call)
 }
 
 /// Makes every worker create a sandbox of `function`. Each returned call is answered when the sandbox of its worker is
@@ -176,12 +178,11 @@ pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<Vec<PendingC
     }
     let options = CallOptions::new();
     let definition = check(pool, function, &options)?;
-    let time_limit = time_limit(pool, definition, &options);
     let workers = pool.workers.load_full();
     let calls: Vec<_> = workers
         .iter()
         .filter_map(|worker| {
-            let call = Arc::new(new_call(pool, function, definition, time_limit));
+            let call = new_call(pool, function, definition, &options);
             let (function, definition) = (Arc::clone(function), Arc::clone(definition));
             let mut job = Job::new(Arc::clone(&call), function, definition, Vec::new());
             // This worker's sandbox is needed, so no other worker may take the job.
