@@ -15,7 +15,7 @@ pub enum Error {
     /// The thread for the pool's events could not be started.
     #[error("failed to start the event thread: {0}")]
     Events(#[source] wpc_host::Error),
-    /// The operating system does not watch the files.
+    /// The file watcher could not be created, or cannot watch the files.
     #[error("failed to watch files: {0}")]
     Watch(#[from] notify::Error),
     /// The thread that follows changes could not be started.

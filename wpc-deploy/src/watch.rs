@@ -47,7 +47,7 @@ struct Watched {
 }
 
 impl Watched {
-    /// The folders that the files' paths currently lead through.
+    /// The folders on the resolved paths of the files.
     fn of(files: &Files) -> Self {
         let mut watched = Self::default();
         let manifest = watched.add(&files.manifest, None);
@@ -121,7 +121,8 @@ fn parts(path: &Path) -> impl Iterator<Item = OsString> {
     parts.map(|part| part.as_os_str().to_owned())
 }
 
-/// Watches the files of a manifest. Nothing is lost between [`new`](Self::new) and [`follow`](Self::follow).
+/// Watches the files of a manifest. Changes made between [`new`](Self::new) and
+/// [`follow`](Self::follow) are reported.
 #[derive(Debug)]
 pub struct Watch {
     watcher: notify::RecommendedWatcher,

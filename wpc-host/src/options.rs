@@ -28,16 +28,16 @@ pub struct Options {
     /// How long [`stop_workers`](crate::WorkerProcedureCall::stop_workers) waits for accepted calls to
     /// finish before it interrupts them. Default 10 s.
     pub stop_timeout: Duration,
-    /// How long a worker may fail to react after its call's time limit or cancellation before it is considered unresponsive: its
-    /// thread is abandoned and replaced. This happens only after the call has run for as long as its function's own limit allows,
-    /// so that a caller's shorter limit costs no worker. The call is answered earlier in any case. Also how long a stop waits for interrupted calls
-    /// before it abandons their workers. Default 1 s.
+    /// How long a worker may fail to react after its call's time limit or cancellation before it is considered unresponsive:
+    /// its thread is abandoned and replaced. This happens only after the call has run for as long as its function's own limit
+    /// allows, so that a caller's shorter limit does not cause a worker to be replaced. The call is answered earlier in any
+    /// case. Also how long a stop waits for interrupted calls before it abandons their workers. Default 1 s.
     pub unresponsive_worker_grace: Duration,
     /// Whether failed sandboxes and unresponsive workers are replaced. Default true. If false, one failure of a function
     /// opens its circuit breaker on that worker until the function is redefined or revived.
     pub restart_on_failure: bool,
-    /// How many restarts in a row, without an answer in between, are attempted before a function's circuit breaker opens on
-    /// a worker, or before an unresponsive worker is not replaced until the cool-down is over. Default 3; with 0, each
+    /// The number of consecutive restarts, without an answer in between, after which a function's circuit breaker opens on a
+    /// worker. After as many an unresponsive worker is not replaced until the cool-down is over. Default 3; with 0, each
     /// restart waits for the cool-down.
     pub max_restarts_per_worker: u32,
     /// The delay before the first restart that is not immediate. It doubles with each further restart. Default 100 ms.

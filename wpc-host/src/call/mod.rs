@@ -252,7 +252,7 @@ impl Call {
         }
     }
 
-    /// The same on a worker, which sets `stopping` when it must exit.
+    /// Like [`Call::interrupted`], and also checks the worker's flag `stopping`.
     pub(crate) fn should_end(&self, stopping: &AtomicBool, now: Instant) -> Option<Interrupt> {
         if stopping.load(Ordering::Acquire) {
             return Some(Interrupt::Stopped);

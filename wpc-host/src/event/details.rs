@@ -62,19 +62,19 @@ details! {
     },
     /// A failed or unresponsive worker will be replaced.
     WorkerRestartScheduled "worker_restart_scheduled" Warn {
-        /// Which replacement in a row.
+        /// The number of consecutive replacements, from 1.
         restart_attempt: u32,
         /// The delay until then.
         restart_delay: Duration,
     },
     /// A failed or unresponsive worker was replaced.
     WorkerRestartCompleted "worker_restart_completed" Info {
-        /// Which replacement in a row.
+        /// The number of consecutive replacements, from 1.
         restart_attempt: u32,
     },
     /// A replacement's thread could not be started.
     WorkerRestartFailed "worker_restart_failed" Warn {
-        /// Which replacement in a row.
+        /// The number of consecutive replacements, from 1.
         restart_attempt: u32,
         /// Whether it was the last attempt.
         exhausted: bool,

@@ -11,7 +11,7 @@ pub enum Severity {
     Debug,
     /// Normal operation.
     Info,
-    /// Something failed and is being repaired, or looks wrong.
+    /// A failure that is being repaired, or a suspicious condition.
     Warn,
     /// Something failed.
     Error,

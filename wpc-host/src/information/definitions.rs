@@ -19,7 +19,8 @@ pub struct FunctionInformation {
     pub installed_worker_count: usize,
     /// The dependencies that it requires, directly or through other dependencies, by alias.
     pub required_dependencies: Vec<String>,
-    /// The constants that its module and its dependencies declare. A call that reads one that is not defined fails, see [`Error::ConstantNotDefined`](crate::Error::ConstantNotDefined).
+    /// The constants that its module and its dependencies declare. A call that reads one that is not defined fails, see
+    /// [`Error::ConstantNotDefined`](crate::Error::ConstantNotDefined).
     pub required_constants: Vec<String>,
     /// The host functions that its own module imports and that it was granted.
     pub required_host_functions: Vec<String>,

@@ -58,8 +58,8 @@ pub(crate) const MAX_IDLE_BUFFERS: usize = 256;
 /// between the bursts of a caller.
 const PERIOD: Duration = Duration::from_millis(750);
 
-/// Up to so many unread large replies, readers keep the buffers, because the allocator keeps the memory of so few for the
-/// next calls.
+/// With at most this many unread large replies, readers keep the buffers, because the allocator keeps the memory of so few
+/// for the next calls.
 const BURST: usize = 16;
 
 #[derive(Debug)]
