@@ -100,6 +100,10 @@ impl Registry {
             }
         }
         end_if_refused(on_refusal, &mut refused)?;
+        if pending.is_empty() {
+            // Handles and workers would look for changes after a publication.
+            return Ok(Outcome { refused, ..Outcome::default() });
+        }
         let mut discarded = Discarded::default();
         let (mut draft, _compiled) = loop {
             let base = self.lock().clone();
