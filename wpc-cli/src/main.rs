@@ -23,6 +23,7 @@ mod remedy;
 mod run;
 mod sdk;
 mod serve;
+mod signal_thread;
 mod signals;
 mod source_check;
 mod target;

@@ -4,6 +4,7 @@
 
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::signal_thread::{Request, listen};
 use futures::StreamExt as _;
 use futures::channel::mpsc;
 use std::sync::mpsc::SyncSender;
@@ -23,13 +24,6 @@ enum Phase {
     Starting,
     Serving,
     Stopping,
-}
-
-/// The request that a signal makes.
-enum Request {
-    Stop,
-    #[cfg_attr(not(unix), expect(dead_code, reason = "only Unix has a signal for it"))]
-    Reload,
 }
 
 impl Signals {
@@ -70,30 +64,4 @@ impl Signals {
         // The handler lives as long as the process.
         let _ = self.first.next().await;
     }
-}
-
-/// Calls `handle` for each signal, on a dedicated thread.
-#[cfg(unix)]
-fn listen(mut handle: impl FnMut(Request) + Send + 'static) -> Result<(), Failure> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let failed =
-        |error| Failure::environment(format!("failed to install the signal handler: {error}"));
-    let mut signals =
-        signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(failed)?;
-    let wait = move || {
-        for signal in signals.forever() {
-            handle(if signal == SIGHUP { Request::Reload } else { Request::Stop });
-        }
-    };
-    #[expect(clippy::disallowed_methods, reason = "one thread for the life of the process")]
-    let thread = std::thread::Builder::new().name("wpc-signals".to_owned()).spawn(wait);
-    thread.map(drop).map_err(failed)
-}
-
-/// As on Unix, but without a signal to reload.
-#[cfg(not(unix))]
-fn listen(mut handle: impl FnMut(Request) + Send + 'static) -> Result<(), Failure> {
-    ctrlc::set_handler(move || handle(Request::Stop)).map_err(|error| {
-        Failure::environment(format!("failed to install the signal handler: {error}"))
-    })
 }

@@ -41,6 +41,75 @@ mod system {
     use super::*;
     use crate::exit_code::ExitCode;
     use crate::failure::Failure;
+    use crate::signal_thread;
+    use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+    use std::io::IsTerminal as _;
+    use std::os::unix::process::CommandExt as _;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    static STATE: Mutex<State> =
+        Mutex::new(State { is_listening: false, is_interrupted: false, running: None });
+
+    struct State {
+        is_listening: bool,
+        /// Whether a signal ended a compiler.
+        is_interrupted: bool,
+        running: Option<Running>,
+    }
+
+    #[derive(Clone, Copy)]
+    enum Running {
+        Group(Pid),
+        Process(Pid),
+    }
+
+    fn state() -> MutexGuard<'static, State> {
+        STATE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a thread that ends the running compiler at a signal. Without a running compiler it ends the command.
+    pub(crate) fn listen() -> Result<(), Failure> {
+        if std::mem::replace(&mut state().is_listening, true) {
+            return Ok(());
+        }
+        signal_thread::listen(|_| {
+            let mut state = state();
+            if state.running.is_none() {
+                ExitCode::Interrupted.exit();
+            }
+            state.is_interrupted = true;
+            end(&state);
+        })
+    }
+
+    pub(super) fn spawn(command: &mut Command) -> io::Result<Self> {
+        system::spawn(command).map(|child| Self { child })
+    }
+
+    /// Ends the compiler and its processes.
+    pub(super) fn kill(mut self) -> io::Result<()> {
+        system::kill();
+        // On other systems, and if it is not in a group of its own.
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        system::forget();
+    }
+}
+
+pub(super) use system::{is_interrupted, listen};
+
+#[cfg(unix)]
+mod system {
+    use super::*;
+    use crate::exit_code::ExitCode;
+    use crate::failure::Failure;
+    use crate::signal_thread;
     use rustix::process::{Pid, Signal, kill_process, kill_process_group};
     use std::io::IsTerminal as _;
     use std::os::unix::process::CommandExt as _;
