@@ -32,6 +32,7 @@ checks! {
     queue_of_an_abandoned_worker 3000,
     call 3000,
     pool 100,
+    free_slot 200,
     stop_during_calls 100,
     stop_while_a_guest_loops 100,
     stop_during_a_local_call 300,

@@ -12,7 +12,7 @@
 //! | field | written by | ordering |
 //! |---|---|---|
 //! | `queue`, `current`, `stage`, `idle` | see `queue`, `current`, `stage`, `capacity` | stated there |
-//! | `in_flight` | the thread that reserves or releases a slot | acquire and release |
+//! | `slots` | the thread that reserves or releases a slot | acquire and release |
 //! | `next_expiry` | pushing threads lower it, the supervisor resets it | acquire and release |
 //! | `is_busy` | the worker's thread; for a local worker, its caller | sequentially consistent with the supervisor's check before it parks |
 //! | `degraded` | the worker's thread | release; readers acquire |
@@ -55,13 +55,26 @@ use crossbeam_utils::CachePadded;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+/// A worker's slots at one instant: how many are taken, in the lower half, and how many were ever released, in the upper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slots(u64);
+
+impl Slots {
+    const TAKE: u64 = 1;
+    const RELEASE: u64 = (1 << 32) - Self::TAKE;
+
+    pub(crate) fn in_flight(self) -> usize {
+        self.0 as u32 as usize
+    }
+}
+
 /// The part of a worker that other threads use.
 pub(crate) struct Worker {
     pub(crate) id: WorkerId,
     /// How many restarts in a row led to this worker.
     pub(crate) restart_attempt: u32,
     queue: Queue<Job>,
-    in_flight: CachePadded<AtomicUsize>,
+    slots: CachePadded<AtomicU64>,
     /// A lower bound of the deadlines in the queue.
     next_expiry: AtomicU64,
     /// The tick, plus one, at which a reclaim last freed no slot; a hint.
@@ -101,7 +114,7 @@ impl Worker {
             id,
             restart_attempt,
             queue: Queue::new(),
-            in_flight: CachePadded::new(AtomicUsize::new(0)),
+            slots: CachePadded::new(AtomicU64::new(0)),
             next_expiry: AtomicU64::new(u64::MAX),
             fruitless_reclaim: AtomicU64::new(0),
             sweeping: Mutex::default(),
@@ -124,7 +137,11 @@ impl Worker {
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Acquire)
+        self.slots().in_flight()
+    }
+
+    pub(crate) fn slots(&self) -> Slots {
+        Slots(self.slots.load(Ordering::Acquire))
     }
 
     /// How long a call is likely to wait behind `calls` others; `None` if the worker is parked or otherwise occupied. If the
@@ -139,15 +156,13 @@ impl Worker {
     /// Reserves a slot; returns false if `limit` slots are taken.
     #[must_use]
     pub(crate) fn reserve(&self, limit: usize) -> bool {
-        if self.in_flight.fetch_add(1, Ordering::AcqRel) < limit {
-            return true;
-        }
-        self.release_slot();
-        false
+        // A failed attempt must not be visible, because another caller could find the worker full because of it.
+        let taken = |slots| (Slots(slots).in_flight() < limit).then_some(slots + Slots::TAKE);
+        self.slots.fetch_update(Ordering::AcqRel, Ordering::Acquire, taken).is_ok()
     }
 
     pub(crate) fn release_slot(&self) {
-        self.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.slots.fetch_add(Slots::RELEASE, Ordering::AcqRel);
     }
 
     /// Pushes a job for which a slot was reserved. If the queue is closed, releases the slot and returns the job.

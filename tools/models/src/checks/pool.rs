@@ -27,6 +27,21 @@ pub fn pool() {
     pool.stop();
 }
 
+/// No call is refused while a worker has a free slot, even if slots are released and taken during its dispatch.
+pub fn free_slot() {
+    let pool = Pool::new(2, Options::default().max_pending_calls_per_worker(1));
+    let caller = || -> Box<dyn FnOnce() + Send> {
+        let pool = pool.share();
+        Box::new(move || {
+            for _ in 0..3 {
+                pool.call("good").expect("a slot is free");
+            }
+        })
+    };
+    in_parallel(vec![caller(), caller()]);
+    pool.stop();
+}
+
 /// A call that races with a stop completes: it returns its value, is refused, or is stopped.
 pub fn stop_during_calls() {
     let pool = Pool::new(2, Options::default());

@@ -6,7 +6,7 @@ use crate::registry::restart_policy::Admission;
 use crate::supervisor::scheduler::{self, Candidate};
 use crate::sync::atomic::Ordering;
 use crate::sync::time;
-use crate::worker::Worker;
+use crate::worker::{Slots, Worker};
 use crate::worker::job::Job;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -103,7 +103,9 @@ impl Pool {
                 }
             };
             let Some(at) = picked else {
-                if some_are_full.get() && self.reclaim(workers.iter()) {
+                if some_are_full.get()
+                    && (self.reclaim(workers.iter()) || !self.are_full(&workers, &admits))
+                {
                     continue;
                 }
                 let refusal = if some_are_full.get() {
@@ -128,6 +130,21 @@ impl Pool {
                 Err(returned) => job = returned,
             }
         }
+    }
+
+    /// Whether all workers that could take a job were full at the same time, which one pass over them does not show: one that
+    /// was full may have released a slot while the job of another caller took the slot that the pass would have found next.
+    #[cold]
+    fn are_full(&self, workers: &WorkerSet, admits: impl Fn(&Worker) -> bool) -> bool {
+        let limit = self.options.max_pending_calls_per_worker;
+        let slots = || workers.iter().map(|worker| worker.slots());
+        let seen: Vec<_> = slots().collect();
+        let takes = |worker: &Worker| worker.takes_calls() && admits(worker);
+        let is_full = |(worker, seen): (&Arc<Worker>, &Slots)| {
+            seen.in_flight() >= limit || !takes(worker)
+        };
+        // No slot was released between the two readings, so all were taken when the second began.
+        workers.iter().zip(&seen).all(is_full) && slots().eq(seen.iter().copied())
     }
 
     /// Releases the slots of answered calls in the queues of full workers; returns false if no slot became free.
