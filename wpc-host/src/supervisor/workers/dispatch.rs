@@ -6,8 +6,8 @@ use crate::registry::restart_policy::Admission;
 use crate::supervisor::scheduler::{self, Candidate};
 use crate::sync::atomic::Ordering;
 use crate::sync::time;
-use crate::worker::{Slots, Worker};
 use crate::worker::job::Job;
+use crate::worker::{Slots, Worker};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,9 +140,8 @@ impl Pool {
         let slots = || workers.iter().map(|worker| worker.slots());
         let seen: Vec<_> = slots().collect();
         let takes = |worker: &Worker| worker.takes_calls() && admits(worker);
-        let is_full = |(worker, seen): (&Arc<Worker>, &Slots)| {
-            seen.in_flight() >= limit || !takes(worker)
-        };
+        let is_full =
+            |(worker, seen): (&Arc<Worker>, &Slots)| seen.in_flight() >= limit || !takes(worker);
         // No slot was released between the two readings, so all were taken when the second began.
         workers.iter().zip(&seen).all(is_full) && slots().eq(seen.iter().copied())
     }
