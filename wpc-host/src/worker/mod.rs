@@ -64,7 +64,7 @@ impl Slots {
     const RELEASE: u64 = (1 << 32) - Self::TAKE;
 
     pub(crate) fn in_flight(self) -> usize {
-        self.0 as u32 as usize
+        (self.0 & 0xffff_ffff) as usize
     }
 }
 

@@ -104,7 +104,7 @@ impl Pool {
             };
             let Some(at) = picked else {
                 if some_are_full.get()
-                    && (self.reclaim(workers.iter()) || !self.are_full(&workers, &admits))
+                    && (self.reclaim(workers.iter()) || !self.are_full(&workers, admits))
                 {
                     continue;
                 }
