@@ -58,6 +58,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     // Stopping the pool writes the pending log lines before the answer.
     wpc.stop_workers();
     drop(wpc);
+    terminal::program_output_end()?;
     let (shown, fuel_used) = answer?;
     match (&arguments.output, &shown) {
         (Some(path), shown) => shown

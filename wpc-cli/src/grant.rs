@@ -1,7 +1,8 @@
 //! The grants of a command line, applied to a module.
 
 use crate::failure::Failure;
-use std::io::{stderr, stdout};
+use crate::terminal;
+use std::io::stderr;
 use std::sync::{Arc, OnceLock};
 use wpc_deploy::file::{self, FileError};
 use wpc_deploy::{GrantError, Streams, grant};
@@ -14,15 +15,16 @@ clock, random, arg=TEXT, env=NAME=VALUE, stdin, output, read=FOLDER[:NAME], writ
 /// The maximum number of bytes of standard input for guests, because it is read into memory first.
 const MAX_INPUT: usize = 1 << 30;
 
-/// Applies all grants together. A program's output is its result, and is written unchanged. A function's output is shown
-/// as log lines, so that it cannot be mistaken for a line of this command.
+/// Applies all grants together. A program's output is its result, and is written unchanged;
+/// [`terminal::program_output_end`] reports whether it could be. A function's output is shown as log lines, so that it
+/// cannot be mistaken for a line of this command.
 pub(crate) fn apply(
     module: WasmModule,
     grants: &[String],
     is_program: bool,
 ) -> Result<WasmModule, Failure> {
     let (out, err) = if is_program {
-        (Output::writer(stdout()), Output::writer(stderr()))
+        (Output::writer(terminal::program_output()?), Output::writer(stderr()))
     } else {
         (Output::events(), Output::events())
     };

@@ -3,7 +3,8 @@
 use crate::failure::Failure;
 use crate::text::escape;
 use serde_json::json;
-use std::io::Write as _;
+use std::io::{self, Write};
+use std::sync::OnceLock;
 use wpc_host::{EventDetails, WorkerEvent};
 
 /// Writes to standard output; fails if its reader is gone.
@@ -13,21 +14,57 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
             out.write_all(bytes)?;
             out.flush()
         })
-        .map_err(|error| Failure::environment(format!("standard output: {error}")))
+        .map_err(failure)
+}
+
+fn failure(error: impl std::fmt::Display) -> Failure {
+    Failure::environment(format!("standard output: {error}"))
 }
 
 /// Standard output without a buffer. In contrast to [`std::io::Stdout`], it reports a descriptor that cannot be written.
 #[cfg(unix)]
-pub(crate) fn output() -> std::io::Result<std::fs::File> {
+pub(crate) fn output() -> io::Result<std::fs::File> {
     use std::os::fd::AsFd as _;
     crate::closed_output::check()?;
-    std::io::stdout().as_fd().try_clone_to_owned().map(std::fs::File::from)
+    io::stdout().as_fd().try_clone_to_owned().map(std::fs::File::from)
 }
 
 /// Standard output.
 #[cfg(not(unix))]
-pub(crate) fn output() -> std::io::Result<std::io::Stdout> {
-    Ok(std::io::stdout())
+pub(crate) fn output() -> io::Result<io::Stdout> {
+    Ok(io::stdout())
+}
+
+/// The error of the first write of a program's output that failed.
+static PROGRAM_OUTPUT_ERROR: OnceLock<String> = OnceLock::new();
+
+/// Standard output as the output of a program. Remembers an error, because a program may ignore it: Rust's `println!`
+/// ignores a descriptor that cannot be written.
+pub(crate) fn program_output() -> Result<impl Write + Send + 'static, Failure> {
+    struct ProgramOutput<W>(W);
+
+    impl<W: Write> Write for ProgramOutput<W> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let written = self.0.write(bytes);
+            if let Err(error) = &written
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                PROGRAM_OUTPUT_ERROR.get_or_init(|| error.to_string());
+            }
+            written
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.flush()
+        }
+    }
+
+    output().map(ProgramOutput).map_err(failure)
+}
+
+/// Fails if not all of a program's output could be written.
+pub(crate) fn program_output_end() -> Result<(), Failure> {
+    PROGRAM_OUTPUT_ERROR.get().map_or(Ok(()), |error| Err(failure(error)))
 }
 
 /// A listener that writes guests' log lines to standard error.

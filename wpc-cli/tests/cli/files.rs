@@ -4,7 +4,7 @@ use crate::manifests::returns;
 #[cfg(target_os = "linux")]
 use crate::process::{command, finish};
 use crate::running::{Running, write};
-use crate::support::{err, fails_with, out, sdk, wat, wpc, wpc_with};
+use crate::support::{err, fails_with, out, root, sdk, wat, wpc, wpc_with};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
@@ -200,7 +200,11 @@ fn an_output_that_cannot_be_written_is_a_failure() {
     std::fs::write(&input, "{\"function\": \"add\", \"arguments\": [1, 2]}\n").unwrap();
     let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
     let read_only = || std::fs::File::open("/dev/null").unwrap();
-    for arguments in [&["run", &manifest][..], &["call", &sdk(), "add", "1", "2"]] {
+    // A program writes its output itself.
+    let program = root("fixtures/wasi/wasm/program.wasm").display().to_string();
+    let program =
+        ["call", &program, "_start", "--grant", "wasi", "--grant", "stdin", "--grant", "arg=shout"];
+    for arguments in [&["run", &manifest][..], &["call", &sdk(), "add", "1", "2"], &program] {
         for output in [full(), read_only()] {
             let mut command = command(arguments);
             command.stdin(std::fs::File::open(&input).unwrap()).stdout(output);
