@@ -308,3 +308,28 @@ fn page_sizes_do_not_overflow() {
     let inspected = module(&[section(5, &memory)]).inspect().unwrap();
     assert_eq!((inspected.initial_memory, inspected.maximum_memory), (u64::MAX, Some(u64::MAX)));
 }
+
+#[test]
+fn the_names_of_a_modules_functions_are_read_without_compiling_it() {
+    let text = |text: &str| wat::parse_str(text).unwrap();
+    for bytes in [
+        text(r#"(module (func (export "_start")) (func (export "other")))"#),
+        text(
+            r#"(module (func (export "g")) (func (export "f")) (global (export "h") i32 i32.const 0))"#,
+        ),
+        text(r#"(module (func (export "f")) (func (export "a\0ab")) (func (export "a.b")))"#),
+    ] {
+        let wpc = stopped(Options::default());
+        let defined = wpc.define_worker_module(&bytes).unwrap().into_iter();
+        let defined: Vec<_> = defined.map(|function| function.name).collect();
+        assert_eq!(WasmModule::new(bytes.as_slice()).function_names().unwrap(), defined);
+        // A file that is not written to its end may have further functions.
+        assert_eq!(WasmModule::new(&bytes[..bytes.len() - 1]).function_names(), None);
+    }
+    let declared = guest("sdk").function_names().unwrap();
+    assert_eq!(declared, names(&guest("sdk").inspect().unwrap()));
+    assert_eq!(WasmModule::new(b"no module".as_slice()).function_names(), None);
+    // It is refused when it is compiled.
+    let invalid = text(r#"(module (func (export "f") (result i32)))"#);
+    assert_eq!(WasmModule::new(invalid).function_names().unwrap(), ["f"]);
+}

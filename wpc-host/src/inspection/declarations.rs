@@ -4,7 +4,7 @@ use crate::capability::Capability;
 use crate::definition::wasi::{Need, Piece};
 use crate::inspection::description::{Shape, describe};
 use crate::inspection::list::{Listed, shown};
-use crate::module::{MAX_SECTION, Origin, origin};
+use crate::module::{Export, MAX_SECTION, Origin, callable, origin};
 use std::collections::{BTreeMap, BTreeSet};
 use wasmparser::{
     ExportSectionReader, ExternalKind, GlobalType, MemoryType, Parser, Payload, TableType, TagKind,
@@ -52,9 +52,11 @@ pub(super) struct Declarations<'a> {
 }
 
 impl<'a> Declarations<'a> {
-    pub(super) fn read(&mut self, bytes: &'a [u8]) {
+    /// Reads up to the first error. Returns whether everything was read.
+    pub(super) fn read(&mut self, bytes: &'a [u8]) -> bool {
         let mut section_size = 0_usize;
-        for payload in Parser::new(0).parse_all(bytes).map_while(Result::ok) {
+        for payload in Parser::new(0).parse_all(bytes) {
+            let Ok(payload) = payload else { return false };
             match payload {
                 Payload::CustomSection(custom) if custom.name() == SECTION => {
                     section_size = section_size.saturating_add(custom.data().len());
@@ -101,6 +103,7 @@ impl<'a> Declarations<'a> {
                 _ => {}
             }
         }
+        true
     }
 
     fn read_import(&mut self, import: wasmparser::Import<'a>) {
@@ -166,5 +169,22 @@ impl<'a> Declarations<'a> {
             export.name.strip_prefix(names::BUFFER_EXPORT_PREFIX)?.parse().ok()
         };
         self.exports().find_map(version)
+    }
+
+    /// The exports that can be called, with their documentation.
+    pub(super) fn callable(&mut self, documentation: BTreeMap<String, String>) -> Vec<Export> {
+        let has_buffer = self.abi_version().is_some();
+        let signatures = std::mem::take(&mut self.section.functions);
+        let exports = self.exports().map(|export| {
+            let convention = match self.exported(&export) {
+                Some(TypeRef::Func(ty)) => {
+                    let shape = self.types.get(ty as usize);
+                    shape.and_then(|shape| shape.convention(has_buffer))
+                }
+                _ => None,
+            };
+            (export.name, convention)
+        });
+        callable(exports, signatures, documentation)
     }
 }

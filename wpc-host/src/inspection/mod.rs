@@ -16,8 +16,11 @@ use crate::information::ModuleInformation;
 use crate::inspection::declarations::Declarations;
 use crate::module::compiler::Compiler;
 use crate::module::engine::Engines;
+use crate::module::offers;
 use crate::options::Options;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use wpc_abi::names;
 
 impl WasmModule {
     /// Reads what the module declares, and compiles it to check whether it could be defined. Grants and dependencies are
@@ -80,11 +83,27 @@ impl WasmModule {
     }
 }
 
+impl WasmModule {
+    /// The names of the functions that [`define_module`](crate::Changes::define_module) defines. They are read from the
+    /// bytes. The module is not compiled, so it may still be refused. `None` if the bytes cannot be read to the end.
+    #[must_use]
+    pub fn function_names(&self) -> Option<Vec<String>> {
+        let mut declarations = Declarations::default();
+        if !declarations.read(&self.bytes) {
+            return None;
+        }
+        let callable = declarations.callable(BTreeMap::new());
+        let names = offers(&callable).into_iter().map(|(_, export)| export.name.clone());
+        Some(names.filter(|name| names::is_export_name(name)).collect())
+    }
+}
+
 /// How an inspected module is called in errors.
 const NAME: &str = "this module";
 
 fn information(bytes: &[u8], refused: Option<&Error>) -> ModuleInformation {
     let mut declarations = Declarations::default();
-    declarations.read(bytes);
+    // What precedes an error is described as well.
+    let _ = declarations.read(bytes);
     declarations.information(bytes, refused)
 }

@@ -9,10 +9,10 @@ use crate::inspection::description::describe;
 use crate::inspection::list::shown;
 use crate::inspection::types::{collect_types, documented, parts};
 use crate::module::signature;
-use crate::module::{DeclaredImports, Export, MAX_EXPORTS, callable, offers, read_constants};
+use crate::module::{DeclaredImports, Export, MAX_EXPORTS, offers, read_constants};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::Hash;
-use wasmparser::{MemoryType, TypeRef};
+use wasmparser::MemoryType;
 use wpc_abi::names;
 
 impl Declarations<'_> {
@@ -31,19 +31,8 @@ impl Declarations<'_> {
         let maxima = own_tables.iter().map(|table| table.maximum);
         let maximum_table_elements = maxima.reduce(|most, next| Some(most?.max(next?))).flatten();
 
-        let signatures = std::mem::take(&mut self.section.functions);
-        let documentation = std::mem::take(&mut self.documentation);
-        let exports = self.exports().map(|export| {
-            let convention = match self.exported(&export) {
-                Some(TypeRef::Func(ty)) => {
-                    let shape = self.types.get(ty as usize);
-                    shape.and_then(|shape| shape.convention(abi_version.is_some()))
-                }
-                _ => None,
-            };
-            (export.name, convention)
-        });
-        let callable = callable(exports, signatures, documentation.functions);
+        let mut documentation = std::mem::take(&mut self.documentation);
+        let callable = self.callable(std::mem::take(&mut documentation.functions));
         let offered = offers(&callable);
         let offered = || offered.iter().take(MAX_EXPORTS).map(|(_, export)| *export);
         let functions = offered().map(|export| ExportInformation {
