@@ -291,6 +291,51 @@ fn a_module_replaces_the_functions_of_its_previous_version() {
 }
 
 #[test]
+fn an_item_whose_new_definition_is_refused_is_not_removed() {
+    let wpc = pool(1);
+    let get = |value: u32| base("i32", value).export("get");
+    wpc.define_worker_dependency("base", base("i32", 1)).unwrap();
+    wpc.define_worker_function("f", get(1)).unwrap();
+    wpc.define_worker_function("g", get(2)).unwrap();
+    wpc.define_worker_constant("LIMIT", &1_u8).unwrap();
+    let refused = |changes: Changes| -> Vec<usize> {
+        let applied = wpc.apply(changes.skip_refused()).unwrap();
+        assert_eq!(applied.removed, []);
+        let mut refused: Vec<_> = applied.refused.iter().map(|refusal| refusal.change).collect();
+        refused.sort_unstable();
+        refused
+    };
+    let before = state(&wpc);
+    let removals = || Changes::new().remove_function("f").remove_function("g");
+    // Refused before and while they are linked.
+    let changes =
+        removals().define_function("f", b"no module").define_function("g", user("i64", 2));
+    assert_eq!(refused(changes), [0, 1, 2, 3]);
+    let module = wat(
+        r#"(module (import "base" "get" (func (result i64))) (func (export "f")) (func (export "g")))"#,
+    );
+    assert_eq!(refused(removals().define_module(module)), [0, 1, 2]);
+    let changes = Changes::new()
+        .remove_constant("LIMIT")
+        .remove_dependency("base")
+        .define_constant_json("LIMIT", "u8", &serde_json::json!(300))
+        .define_dependency("base", b"no module");
+    assert_eq!(refused(changes), [0, 1, 2, 3]);
+    assert_eq!(state(&wpc), before);
+    // The module that no longer has `f` changes, and `f` stays.
+    let module = wat(r#"(module (func (export "h")))"#);
+    let changes = Changes::new()
+        .replace_module(vec!["f".to_owned()], module)
+        .define_function("f", b"no module");
+    assert_eq!(refused(changes), [1]);
+    assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 1);
+    // A removal after the definition is made.
+    let changes =
+        Changes::new().define_function("f", b"no module").remove_function("f").skip_refused();
+    assert_eq!(wpc.apply(changes).unwrap().removed, [(Definable::Function, "f".to_owned())]);
+}
+
+#[test]
 fn concurrent_changes_and_definitions_are_all_made() {
     let wpc = pool(1);
     let writers = [0, 1, 2].map(|writer| {

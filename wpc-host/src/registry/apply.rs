@@ -99,12 +99,12 @@ impl Registry {
                 Err(error) => refused.push(Refusal { change: at, kind, name, error }),
             }
         }
-        end_if_refused(on_refusal, &mut refused)?;
+        let mut discarded = Discarded::default();
+        discarded.settle(on_refusal, &mut pending, &mut refused)?;
         if pending.is_empty() {
             // Handles and workers would look for changes after a publication.
             return Ok(Outcome { refused, ..Outcome::default() });
         }
-        let mut discarded = Discarded::default();
         let (mut draft, _compiled) = loop {
             let base = self.lock().clone();
             let draft = self.draft(base, &pending);
@@ -112,7 +112,7 @@ impl Registry {
                 Ok(compiled) => break (draft, compiled),
                 Err(errors) => {
                     discarded.refuse(errors, &mut pending, &mut refused);
-                    end_if_refused(on_refusal, &mut refused)?;
+                    discarded.settle(on_refusal, &mut pending, &mut refused)?;
                 }
             }
         };
@@ -130,7 +130,7 @@ impl Registry {
                 Err(errors) => {
                     discarded.refuse(errors, &mut pending, &mut refused);
                     draft.is_stale = true;
-                    end_if_refused(on_refusal, &mut refused)?;
+                    discarded.settle(on_refusal, &mut pending, &mut refused)?;
                 }
             }
         };
@@ -175,16 +175,6 @@ impl Registry {
     }
 }
 
-/// Fails with all refusals, if they refuse all changes.
-fn end_if_refused(on_refusal: OnRefusal, refused: &mut Vec<Refusal>) -> Result<(), Error> {
-    if on_refusal == OnRefusal::Skip || refused.is_empty() {
-        return Ok(());
-    }
-    let mut refusals = std::mem::take(refused);
-    refusals.sort_by_key(|refusal| refusal.change);
-    Err(Error::ChangesRefused { refusals })
-}
-
 impl Discarded {
     /// Moves refused changes out of the pending ones. Each has one error.
     fn refuse(
@@ -200,6 +190,56 @@ impl Discarded {
             refused.push(Refusal { change: at, kind, name, error });
             self.pending.push(pending);
         }
+    }
+
+    /// Fails with all refusals, if they refuse all changes. Otherwise an item whose new definition is refused keeps its
+    /// previous one: earlier changes that would remove it do not.
+    fn settle(
+        &mut self,
+        on_refusal: OnRefusal,
+        pending: &mut Vec<Pending>,
+        refused: &mut Vec<Refusal>,
+    ) -> Result<(), Error> {
+        if refused.is_empty() {
+            return Ok(());
+        }
+        if on_refusal == OnRefusal::RefuseAll {
+            let mut refusals = std::mem::take(refused);
+            refusals.sort_by_key(|refusal| refusal.change);
+            return Err(Error::ChangesRefused { refusals });
+        }
+        let by_name = refused.iter().map(|refusal| {
+            ((refusal.kind, refusal.name.clone()), (refusal.change, refusal.error.clone()))
+        });
+        let mut kept: BTreeMap<_, _> = by_name.collect();
+        for Pending { at, prepared, .. } in &self.pending {
+            let (Prepared::Groups(_, groups), Some(refusal)) =
+                (prepared, refused.iter().find(|refusal| refusal.change == *at))
+            else {
+                continue;
+            };
+            for (name, _) in groups.iter().flat_map(|group| &group.functions) {
+                let function = (Definable::Function, name.to_string());
+                kept.insert(function, (*at, refusal.error.clone()));
+            }
+        }
+        let mut errors = BTreeMap::new();
+        for Pending { at, prepared, .. } in pending.iter_mut() {
+            let refusal = |kind, name: &Arc<str>| {
+                kept.get(&(kind, name.to_string())).filter(|(later, _)| *later > *at)
+            };
+            match prepared {
+                Prepared::Remove(kind, name) => {
+                    errors.extend(refusal(*kind, name).map(|(_, error)| (*at, error.clone())));
+                }
+                Prepared::Groups(replaced, _) => {
+                    replaced.retain(|name| refusal(Definable::Function, name).is_none());
+                }
+                Prepared::Dependency(..) | Prepared::Constant(..) | Prepared::HostFunction(..) => {}
+            }
+        }
+        self.refuse(errors, pending, refused);
+        Ok(())
     }
 }
 

@@ -77,8 +77,8 @@ impl Changes {
         self.changes.is_empty()
     }
 
-    /// Makes the other changes if some are refused. What was refused keeps its previous definition. So does everything that
-    /// cannot be changed without it: the users of a refused dependency, and a dependency if a user that is not changed does
+    /// Makes the other changes if some are refused. What was refused keeps its previous definition, also if an earlier change
+    /// removes it. So does everything that cannot be changed without it: the users of a refused dependency, and a dependency if a user that is not changed does
     /// not link with the new version. [`Applied::refused`] lists all of these. By default, no change is made if one is
     /// refused.
     pub fn skip_refused(mut self) -> Self {
