@@ -16,8 +16,8 @@ use wpc_host::{Changes, Error, GuestError, WasmModule, WorkerProcedureCall};
 pub(super) struct Definition {
     pub(super) desired: Desired,
     what: What,
-    /// The functions that it defines.
-    pub(super) functions: BTreeSet<String>,
+    /// The functions that it defines; `None` if its module cannot be read, and will be refused.
+    pub(super) functions: Option<BTreeSet<String>>,
 }
 
 enum What {
@@ -26,7 +26,7 @@ enum What {
 }
 
 impl Definition {
-    /// Adds its change. A module no longer has the functions of `previous` that it does not define.
+    /// Adds its change. If it is accepted, the functions `previous` of a module are removed.
     pub(super) fn add_to(&self, changes: Changes, previous: Vec<String>) -> Changes {
         let name = self.desired.item.name.as_str();
         match (&self.what, self.desired.item.kind) {
@@ -56,20 +56,16 @@ impl Deployment {
                 let name = &desired.item.name;
                 let ty = constant::type_of(name, ty, declared.as_ref(), &value);
                 let ty = ty.map_err(|error| refused(&error))?;
-                (What::Constant(ty, value), BTreeSet::new())
+                (What::Constant(ty, value), Some(BTreeSet::new()))
             }
             Content::Module(entry, bytes) => {
                 let module = self.module(entry, bytes).map_err(|why| {
                     source.problem(desired.at, MANIFEST, &format!("{}: {why}", desired.item))
                 })?;
                 let functions = match desired.item.kind {
-                    Kind::Module => {
-                        let found = module.inspect_with(&self.options);
-                        let found = found.map_err(|error| refused(&error))?.functions;
-                        found.into_iter().map(|function| function.name).collect()
-                    }
-                    Kind::Function => BTreeSet::from([desired.item.name.clone()]),
-                    Kind::Constant | Kind::Dependency => BTreeSet::new(),
+                    Kind::Module => module.function_names().map(BTreeSet::from_iter),
+                    Kind::Function => Some(BTreeSet::from([desired.item.name.clone()])),
+                    Kind::Constant | Kind::Dependency => Some(BTreeSet::new()),
                 };
                 (What::Module(module), functions)
             }
@@ -89,15 +85,12 @@ impl Deployment {
         let mut claimed: BTreeMap<String, Item> = BTreeMap::new();
         definitions.retain(|definition| {
             let item = &definition.desired.item;
-            // An item that the manifest no longer lists may lose its functions to this one, as may one that changes.
+            // An item that changes may lose its functions to this one.
             let other = |function: &String| {
-                let owner = claimed.get(function).or_else(|| {
-                    let owner = self.owners.of(function)?;
-                    (self.listed.contains(owner) && !items.contains(owner)).then_some(owner)
-                })?;
-                (owner != item).then_some(owner)
+                let owner = self.owners.of(function).filter(|owner| !items.contains(*owner));
+                claimed.get(function).or(owner).filter(|owner| *owner != item)
             };
-            let functions = definition.functions.iter();
+            let functions = definition.functions.iter().flatten();
             let duplicate =
                 functions.clone().find_map(|function| Some((function, other(function)?)));
             if let Some((function, owner)) = duplicate {

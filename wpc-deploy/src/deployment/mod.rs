@@ -4,6 +4,7 @@
 //! item that cannot change without it; the others change.
 
 mod change;
+mod claims;
 mod desired;
 mod requirements;
 #[cfg(test)]
@@ -16,13 +17,14 @@ use crate::manifest::{Fake, Manifest, Pool, Source};
 use crate::owners::Owners;
 use crate::problem::{MANIFEST, Problem};
 use crate::remedy::full_text;
-use change::{define_fake, refusal};
+use change::{Definition, define_fake, refusal};
+use claims::Claims;
 use desired::{Content, Desired, declared, desired};
 use requirements::Requirements;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
-use wpc_host::{Changes, Options, WorkerEvent, WorkerProcedureCall};
+use wpc_host::{Changes, Definable, Options, WorkerEvent, WorkerProcedureCall};
 
 /// The result of [`Deployment::apply`].
 #[derive(Debug, Default)]
@@ -165,16 +167,17 @@ impl Deployment {
     ///
     /// An item that is refused keeps its previous definition, and so does every item that cannot change without it. A
     /// dependency or constant that the manifest no longer lists stays as long as a function needs it.
+    ///
+    /// A function can move from one item to another. If the other item is refused, the previous function stays defined. No
+    /// function is removed while a module cannot be read, because that module may define it.
     pub fn apply(&mut self, source: &Source, manifest: &Manifest) -> Report {
         let mut report = Report::default();
         let mut listed = BTreeSet::new();
         let desired = desired(source, manifest, &mut listed, &mut report.problems);
-        let is_new = |desired: &Desired| self.active.get(&desired.item) != Some(&desired.content);
-        let pending: Vec<_> = desired.into_iter().filter(is_new).collect();
         self.listed = listed;
-        self.change(source, pending, &mut report);
+        self.change(source, desired, &mut report);
         if self.pool_choices != manifest.pool() {
-            let message = "changes to [pool] take effect only after a restart of the process";
+            let message = "changes to [pool] take effect only when a new pool is created";
             report.problems.push(source.problem(0, MANIFEST, message));
         }
         self.remove_unused(source, &mut report);
@@ -182,67 +185,116 @@ impl Deployment {
         report
     }
 
-    /// Defines items, and removes the functions that the manifest no longer lists.
-    fn change(&mut self, source: &Source, pending: Vec<Desired>, report: &mut Report) {
+    /// Defines the items whose content is new, and removes the functions that no item defines any more.
+    fn change(&mut self, source: &Source, desired: Vec<Desired>, report: &mut Report) {
+        let unlisted = self.orphan_unlisted();
+        let is_new = |desired: &Desired| self.active.get(&desired.item) != Some(&desired.content);
+        let (new, unchanged): (Vec<_>, Vec<_>) = desired.into_iter().partition(is_new);
+        let mut claims = Claims::of(&self.listed);
+        for Desired { item, .. } in unchanged {
+            claims.add(&item, self.owners.functions(&item));
+        }
         let mut definitions = Vec::new();
-        for desired in pending {
+        for desired in new {
             match self.definition(source, desired) {
                 Ok(definition) => definitions.push(definition),
                 Err(problem) => report.problems.push(problem),
             }
         }
+        for Definition { desired, functions, .. } in &definitions {
+            if let Some(functions) = functions {
+                claims.add(&desired.item, functions);
+            }
+        }
         self.remove_duplicates(source, &mut definitions, &mut report.problems);
-        let unlisted = self.unlisted(|kind| matches!(kind, Kind::Module | Kind::Function));
+        let is_removed = |function: &&String| !claims.may_have(function);
         let mut changes = Changes::new().skip_refused();
-        // Before the definitions, which may take these functions over.
-        for function in unlisted.iter().flat_map(|item| self.owners.functions(item)) {
+        for function in self.owners.orphans().map(|(function, _)| function).filter(is_removed) {
             changes = changes.remove_function(function);
         }
         let removals = changes.len();
         for definition in &definitions {
-            let previous = self.owners.functions(&definition.desired.item).cloned().collect();
-            changes = definition.add_to(changes, previous);
+            let previous = self.owners.functions(&definition.desired.item).filter(is_removed);
+            changes = definition.add_to(changes, previous.cloned().collect());
         }
-        if changes.is_empty() {
+        if !changes.is_empty() && !self.make(source, changes, removals, definitions, report) {
             return;
         }
+        let kept: BTreeSet<_> = self.owners.orphans().map(|(_, item)| item).collect();
+        let removed = unlisted.into_iter().rev().filter(|item| !kept.contains(item));
+        report.removed.extend(removed);
+        for (function, item) in self.owners.orphans() {
+            if let Some(suspect) = claims.suspect(function) {
+                let message = format!(
+                    "function \"{function}\" of {item} is not removed before {suspect} is accepted, because {suspect} may define it",
+                );
+                report.problems.push(source.problem(0, MANIFEST, &message));
+            }
+        }
+    }
+
+    /// Makes the changes: removals, and then the definitions. Returns whether they were made, except those that are
+    /// reported as problems.
+    fn make(
+        &mut self,
+        source: &Source,
+        changes: Changes,
+        removals: usize,
+        definitions: Vec<Definition>,
+        report: &mut Report,
+    ) -> bool {
         let applied = match self.wpc.apply(changes) {
             Ok(applied) => applied,
             Err(error) => {
                 let problem = source.problem(0, error.code().as_str(), &full_text(&error));
                 report.problems.push(problem);
-                return;
+                return false;
             }
         };
-        for item in unlisted.into_iter().rev() {
-            self.owners.release(&item);
-            self.active.remove(&item);
-            report.removed.push(item);
-        }
         let refused = applied.refused.iter().map(|refusal| (refusal.change, &refusal.error));
         let refused: BTreeMap<_, _> = refused.collect();
         for (at, definition) in (removals..).zip(definitions) {
-            let desired = definition.desired;
+            let Definition { desired, functions, .. } = definition;
             if let Some(error) = refused.get(&at) {
                 report.problems.push(refusal(source, &desired, error));
                 continue;
             }
-            self.owners.replace(&desired.item, definition.functions);
+            for loser in self.owners.replace(&desired.item, functions.unwrap_or_default()) {
+                // Its content no longer describes what the pool has of it.
+                self.active.remove(&loser);
+            }
             self.active.insert(desired.item.clone(), desired.content);
             report.defined.push(desired.item);
         }
+        for (kind, name) in &applied.removed {
+            if *kind == Definable::Function {
+                self.owners.remove_orphan(name);
+            }
+        }
+        true
     }
 
-    /// The active items of some kinds that the manifest no longer lists.
-    fn unlisted(&self, has_kind: impl Fn(Kind) -> bool) -> Vec<Item> {
-        let active = self.active.keys().filter(|item| has_kind(item.kind));
-        active.filter(|item| !self.listed.contains(item)).cloned().collect()
+    /// Makes the functions of items that the manifest no longer lists orphans. Returns the unlisted items whose functions
+    /// are orphans, those of earlier manifests included.
+    fn orphan_unlisted(&mut self) -> BTreeSet<Item> {
+        let unlisted = |item: &&Item| !self.listed.contains(item);
+        let gone: Vec<_> = self.owners.items().filter(unlisted).cloned().collect();
+        let orphaned = self.owners.orphans().map(|(_, item)| item).filter(unlisted);
+        let all = orphaned.cloned().chain(gone.iter().cloned()).collect();
+        for item in gone {
+            self.owners.orphan(&item);
+            self.active.remove(&item);
+        }
+        all
     }
 
     /// Removes dependencies and constants that the manifest no longer lists, unless a function requires them. No call can
     /// observe that this is a separate step.
     fn remove_unused(&mut self, source: &Source, report: &mut Report) {
-        let unlisted = self.unlisted(|kind| matches!(kind, Kind::Constant | Kind::Dependency));
+        let is_unlisted = |item: &&Item| {
+            matches!(item.kind, Kind::Constant | Kind::Dependency) && !self.listed.contains(item)
+        };
+        let unlisted: Vec<_> = self.active.keys().filter(is_unlisted).cloned().collect();
         if unlisted.is_empty() {
             return;
         }

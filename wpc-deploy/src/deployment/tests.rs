@@ -102,6 +102,20 @@ impl Fixture {
         (changed.collect(), report.problems.iter().map(|problem| problem.code).collect())
     }
 
+    /// Writes a module whose functions return these numbers.
+    fn write_module(&self, file: &str, functions: &[(&str, u32)]) {
+        let functions = functions.iter().map(|(name, value)| {
+            format!(r#"(func (export "{name}") (result i32) i32.const {value})"#)
+        });
+        self.write(file, &format!("(module {})", functions.collect::<String>()));
+    }
+
+    /// The functions of the pool with their results.
+    fn functions(&self) -> Vec<(String, serde_json::Value)> {
+        let functions = self.deployment.pool().get_remote_functions().into_iter();
+        functions.map(|function| (function.name.clone(), self.call(&function.name))).collect()
+    }
+
     fn call(&self, function: &str) -> serde_json::Value {
         self.deployment.pool().call_json(function, &[]).unwrap()
     }
@@ -161,6 +175,134 @@ fn functions_that_a_module_no_longer_has_are_removed_with_its_change() {
     assert_eq!(names(&fixture), ["three", "two"]);
     assert_eq!(fixture.apply("").0, ["module \"other\""]);
     assert_eq!(names(&fixture), Vec::<String>::new());
+}
+
+fn functions(functions: &[(&str, u32)]) -> Vec<(String, serde_json::Value)> {
+    functions.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect()
+}
+
+const MODULES: &str = "[modules.a]\nfile = \"a.wat\"\n[modules.b]\nfile = \"b.wat\"\n";
+
+#[test]
+fn a_function_moves_from_one_module_to_another() {
+    for (from, to) in [("a.wat", "b.wat"), ("b.wat", "a.wat")] {
+        let mut fixture = Fixture::new();
+        fixture.write_module(from, &[("f", 1), ("one", 1)]);
+        fixture.write_module(to, &[("two", 1)]);
+        fixture.apply(MODULES);
+        fixture.write_module(from, &[("one", 2)]);
+        fixture.write_module(to, &[("f", 2), ("two", 2)]);
+        assert_eq!(fixture.apply(MODULES).1, [""; 0]);
+        assert_eq!(fixture.functions(), functions(&[("f", 2), ("one", 2), ("two", 2)]));
+        // It belongs to the other module now.
+        fixture.write_module(to, &[("two", 3)]);
+        assert_eq!(fixture.apply(MODULES).1, [""; 0]);
+        assert_eq!(fixture.functions(), functions(&[("one", 2), ("two", 3)]));
+    }
+}
+
+#[test]
+fn two_modules_exchange_functions() {
+    let mut fixture = Fixture::new();
+    fixture.write_module("a.wat", &[("f", 1)]);
+    fixture.write_module("b.wat", &[("g", 1)]);
+    fixture.apply(MODULES);
+    fixture.write_module("a.wat", &[("g", 2)]);
+    fixture.write_module("b.wat", &[("f", 2)]);
+    assert_eq!(fixture.apply(MODULES).1, [""; 0]);
+    assert_eq!(fixture.functions(), functions(&[("f", 2), ("g", 2)]));
+    // One of them is refused, so its new function stays as it was.
+    fixture.write_module("a.wat", &[("f", 3)]);
+    fixture.write("b.wat", r#"(module (import "wpc" "none" (func)) (func (export "g")))"#);
+    assert_eq!(fixture.apply(MODULES).1, ["unknown_import"]);
+    assert_eq!(fixture.functions(), functions(&[("f", 3), ("g", 2)]));
+    // The refused module as it was before no longer fits, because its function moved.
+    fixture.write_module("b.wat", &[("f", 2)]);
+    assert_eq!(fixture.apply(MODULES), (vec![], vec!["manifest"]));
+    fixture.write_module("b.wat", &[("g", 4)]);
+    assert_eq!(fixture.apply(MODULES), (vec!["module \"b\"".to_owned()], vec![]));
+    assert_eq!(fixture.functions(), functions(&[("f", 3), ("g", 4)]));
+}
+
+/// A module whose functions are known and that is refused, and one that cannot be read.
+const REFUSED: [(&str, &str); 2] = [
+    (r#"(module (import "wpc" "none" (func)) (func (export "f")))"#, "unknown_import"),
+    ("(module", "not_wasm"),
+];
+
+#[test]
+fn a_function_stays_if_the_module_that_it_moves_to_is_refused() {
+    for (from, to) in [("a.wat", "b.wat"), ("b.wat", "a.wat")] {
+        for (refused, code) in REFUSED {
+            let mut fixture = Fixture::new();
+            fixture.write_module(from, &[("f", 1), ("one", 1)]);
+            fixture.write_module(to, &[("two", 1)]);
+            fixture.apply(MODULES);
+            fixture.write_module(from, &[("one", 2)]);
+            fixture.write(to, refused);
+            assert_eq!(fixture.apply(MODULES).1[0], code);
+            let kept = functions(&[("f", 1), ("one", 2), ("two", 1)]);
+            assert_eq!(fixture.functions(), kept);
+            // Repeated reloads keep it too, until the module is accepted or does not define it.
+            fixture.apply(MODULES);
+            assert_eq!(fixture.functions(), kept);
+            fixture.write_module(to, &[("f", 3)]);
+            assert_eq!(fixture.apply(MODULES).1, [""; 0]);
+            assert_eq!(fixture.functions(), functions(&[("f", 3), ("one", 2)]));
+            fixture.write_module(to, &[("three", 4)]);
+            assert_eq!(fixture.apply(MODULES).1, [""; 0]);
+            assert_eq!(fixture.functions(), functions(&[("one", 2), ("three", 4)]));
+        }
+    }
+}
+
+#[test]
+fn a_function_of_a_renamed_item_stays_if_the_new_item_is_refused() {
+    let item = |kind: &str, name: &str, file: &str| {
+        (
+            format!("[{kind}.{name}]\nfile = {file:?}\n"),
+            format!("{} \"{name}\"", &kind[..kind.len() - 1]),
+        )
+    };
+    let (modules, functions_) = ("modules", "functions");
+    for (old, new) in [
+        (item(modules, "old", "old.wat"), item(modules, "new", "new.wat")),
+        (item(modules, "old", "old.wat"), item(functions_, "f", "new.wat")),
+        (item(functions_, "f", "old.wat"), item(modules, "new", "new.wat")),
+    ] {
+        for (refused, code) in REFUSED {
+            let mut fixture = Fixture::new();
+            fixture.write_module("old.wat", &[("f", 1)]);
+            fixture.apply(&old.0);
+            fixture.write("new.wat", refused);
+            let (changed, codes) = fixture.apply(&new.0);
+            assert_eq!((changed, codes[0]), (vec![], code));
+            assert_eq!(fixture.functions(), functions(&[("f", 1)]));
+            fixture.write_module("new.wat", &[("f", 2)]);
+            assert_eq!(fixture.apply(&new.0), (vec![new.1.clone(), old.1.clone()], vec![]));
+            assert_eq!(fixture.functions(), functions(&[("f", 2)]));
+        }
+    }
+}
+
+#[test]
+fn a_function_is_removed_once_no_refused_item_may_define_it() {
+    let mut fixture = Fixture::new();
+    let old = "[modules.old]\nfile = \"old.wat\"\n";
+    fixture.write_module("old.wat", &[("f", 1), ("g", 1)]);
+    fixture.apply(old);
+    // Only `f` has another definition.
+    let new = "[functions.f]\nfile = \"new.wat\"\n";
+    assert_eq!(fixture.apply(new), (vec![], vec!["environment"]));
+    assert_eq!(fixture.functions(), functions(&[("f", 1)]));
+    // The previous item can return.
+    assert_eq!(fixture.apply(old), (vec!["module \"old\"".to_owned()], vec![]));
+    assert_eq!(fixture.functions(), functions(&[("f", 1), ("g", 1)]));
+    // A module that cannot be read may define any function.
+    let unread = "[modules.new]\nfile = \"new.wat\"\n";
+    assert_eq!(fixture.apply(unread), (vec![], vec!["environment", "manifest", "manifest"]));
+    assert_eq!(fixture.apply(""), (vec!["module \"old\"".to_owned()], vec![]));
+    assert_eq!(fixture.functions(), []);
 }
 
 #[test]
