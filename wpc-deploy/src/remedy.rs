@@ -22,10 +22,10 @@ pub fn text(error: &Error) -> String {
 #[must_use]
 pub fn remedy_text(remedy: &Remedy) -> String {
     let text = match remedy {
-        Remedy::StartWorkers => "the process is stopping",
+        Remedy::StartWorkers => "start the workers first",
         Remedy::AwaitCapacity => "raise `max_pending_calls_per_worker` under [pool]",
         Remedy::RestartWorkers => {
-            "wait for `circuit_breaker_cool_down` under [pool], or restart the command"
+            "wait for `circuit_breaker_cool_down` under [pool], or stop and start the workers"
         }
         Remedy::Revive => {
             "replace its module, or wait for `circuit_breaker_cool_down` under [pool]"

@@ -16,6 +16,9 @@ pub(crate) enum Interface {
 
 use Interface::{Manifest, Options};
 
+/// The remedy for calls without workers, which a command only makes when it stops.
+const STOPPING: &str = "the process is stopping";
+
 /// The reason in the error for a result that is too large for JSON but may be bytes or text.
 const TOO_LARGE: &str = "it is too large to be JSON";
 
@@ -50,10 +53,18 @@ pub(crate) fn advice(error: &Error, interface: Interface) -> Option<String> {
 /// A remedy in the terms of the interface.
 pub(crate) fn remedy_text(remedy: &Remedy, interface: Interface) -> String {
     if interface == Manifest {
-        return wpc_deploy::remedy::remedy_text(remedy);
+        // The workers of a command run as long as its process.
+        return match remedy {
+            Remedy::StartWorkers => STOPPING.to_owned(),
+            Remedy::RestartWorkers => {
+                "wait for `circuit_breaker_cool_down` under [pool], or restart the command"
+                    .to_owned()
+            }
+            remedy => wpc_deploy::remedy::remedy_text(remedy),
+        };
     }
     let text = match remedy {
-        Remedy::StartWorkers => "the process is stopping",
+        Remedy::StartWorkers => STOPPING,
         Remedy::AwaitCapacity => "lower `--outstanding`",
         Remedy::RestartWorkers | Remedy::Revive => "restart the command",
         Remedy::CompareSignature => "`wpc inspect` lists its signature",

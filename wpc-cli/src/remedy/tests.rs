@@ -92,6 +92,14 @@ fn no_text_names_a_method_of_the_library() {
 }
 
 #[test]
+fn a_remedy_of_the_deployment_library_does_not_depend_on_the_command() {
+    for remedy in remedies() {
+        let text = wpc_deploy::remedy::remedy_text(&remedy);
+        assert!(!text.contains("process") && !text.contains("command"), "{text}");
+    }
+}
+
+#[test]
 fn remedies_name_only_settings_of_their_interface() {
     let options = texts(Options).join("\n");
     assert!(!options.contains("[pool]") && !options.contains("[functions]"));
