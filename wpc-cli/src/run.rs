@@ -13,9 +13,9 @@ use bytesize::ByteSize;
 use serde_json::json;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use wpc_deploy::{Deployment, Files, Reloader, Report, Source, Watch};
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+use wpc_deploy::{Deployment, Reload, Reloader, Source, Watch};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -86,10 +86,10 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let source = Source::read(&arguments.manifest)?;
     let manifest = source.parse()?;
     // Created before the files are read, and followed once the pool is ready.
-    let reloads = if arguments.watch {
-        Reloads::Watched(Watch::with_requests(&source, &manifest, reload_request, requests)?)
+    let watch = if arguments.watch {
+        Watch::with_requests(&source, &manifest, reload_request, requests)?
     } else {
-        Reloads::Requested(requests)
+        Watch::only_requests(reload_request, requests)
     };
     let setup = cache.setup()?.on_event(event_log::lines(as_json, arguments.log_level));
     let deployment = Deployment::open(&source, &manifest, setup)?;
@@ -105,26 +105,22 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let workers = deployment.workers();
     wpc.start_workers(workers)?;
     let path = arguments.manifest.clone();
-    let reloader = Arc::new(Mutex::new(Some(Reloader::new(deployment, &path))));
-    let shared = Arc::clone(&reloader);
-    let reload = move || {
-        let mut reloader = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        // The reloader was taken if the process is ending.
-        reload(reloader.as_mut()?, &path, as_json)
-    };
+    let reloader = Reloader::new(deployment, &path);
     signals.ready();
     // A supervisor may send a signal to stop as soon as it reads this line.
     report_ready(&wpc, workers, as_json);
-    reloads.follow(reload)?;
+    let report = move |reload: &Reload| write_reload(reload, &path, as_json);
+    let following = reloader.follow(watch, report)?;
     let served = serve(&wpc, &service, signals);
     wpc.stop_workers();
-    // Dropping the pool's last handle writes its pending events. A reload in progress is not waited for.
-    if let Ok(mut reloader) = reloader.try_lock() {
-        drop(reloader.take());
-    }
+    // Dropping the pool's last handle writes its pending events, and the reloader has one of the handles.
+    following.stop(RELOAD_WAIT);
     drop(wpc);
     served
 }
+
+/// How long the process waits at its end for a reload in progress, which may compile large modules.
+const RELOAD_WAIT: Duration = Duration::from_secs(1);
 
 /// Reports whether the manifest and its modules are valid.
 fn check(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
@@ -140,48 +136,6 @@ fn check(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Fail
         format!("{} is valid: {functions}", source.path.display())
     };
     terminal::print(format!("{text}\n").as_bytes())
-}
-
-/// When the manifest is reloaded.
-enum Reloads {
-    /// At each request.
-    Requested(Receiver<()>),
-    /// At each request and when a file changes.
-    Watched(Watch),
-}
-
-impl Reloads {
-    /// Calls `reload` at each request or change, on a dedicated thread, for the life of the process. A request may be
-    /// pending already.
-    fn follow(
-        self,
-        mut reload: impl FnMut() -> Option<Files> + Send + 'static,
-    ) -> Result<(), Failure> {
-        let requests = match self {
-            Self::Watched(watch) => return Ok(watch.follow(reload)?),
-            Self::Requested(requests) => requests,
-        };
-        let run = move || {
-            while requests.recv().is_ok() {
-                reload();
-            }
-        };
-        #[expect(clippy::disallowed_methods, reason = "one thread for the life of the process")]
-        let thread = std::thread::Builder::new().name("wpc-reload".to_owned()).spawn(run);
-        thread.map(drop).map_err(|error| {
-            Failure::environment(format!("failed to start the reload thread: {error}"))
-        })
-    }
-}
-
-/// Reads the manifest again, applies it to the pool and reports the result; returns the files to watch from now on.
-fn reload(reloader: &mut Reloader, path: &Path, as_json: bool) -> Option<Files> {
-    let reload = reloader.reload();
-    write_report(&reload.report, as_json);
-    if reload.has_recovered {
-        report_recovered(path, as_json);
-    }
-    reload.files
 }
 
 /// Reports that the pool accepts calls.
@@ -212,9 +166,10 @@ fn report_recovered(path: &Path, as_json: bool) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Writes each change and problem as a line to standard error.
-fn write_report(report: &Report, as_json: bool) {
+/// Writes each change, problem and warning of a reload as a line to standard error.
+fn write_reload(reload: &Reload, path: &Path, as_json: bool) {
     let mut lines = Vec::new();
+    let report = &reload.report;
     let changes = [("defined", &report.defined), ("removed", &report.removed)];
     for (what, items) in changes {
         for item in items {
@@ -225,15 +180,23 @@ fn write_report(report: &Report, as_json: bool) {
             });
         }
     }
-    for problem in &report.problems {
-        lines.push(if as_json {
-            json!({ "event": "refused", "problem": failure::problem_json(problem) }).to_string()
-        } else {
-            escape(&format!("update rejected; the previous definition stays active: {problem}"))
-        });
+    let rejected = "update rejected; the previous definition stays active";
+    let problems =
+        [("refused", rejected, &report.problems), ("warning", "warning", &reload.warnings)];
+    for (event, text, problems) in problems {
+        for problem in problems {
+            lines.push(if as_json {
+                json!({ "event": event, "problem": failure::problem_json(problem) }).to_string()
+            } else {
+                escape(&format!("{text}: {problem}"))
+            });
+        }
     }
     for line in lines {
         // The reader of standard error may be gone.
         let _ = writeln!(std::io::stderr(), "{line}");
+    }
+    if reload.has_recovered {
+        report_recovered(path, as_json);
     }
 }

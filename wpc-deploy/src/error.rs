@@ -15,11 +15,11 @@ pub enum Error {
     /// The thread for the pool's events could not be started.
     #[error("failed to start the event thread: {0}")]
     Events(#[source] wpc_host::Error),
-    /// The file watcher could not be created, or cannot watch the files.
+    /// The file watcher could not be created.
     #[error("failed to watch files: {0}")]
     Watch(#[from] notify::Error),
     /// The thread that follows changes could not be started.
-    #[error("failed to start the watch thread: {0}")]
+    #[error("failed to start the reload thread: {0}")]
     Thread(#[source] std::io::Error),
 }
 

@@ -6,6 +6,7 @@
 //! built on it.
 //!
 //! ```
+//! use std::time::Duration;
 //! use wpc_deploy::{Deployment, Reloader, Setup, Source, Watch};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,14 +29,16 @@
 //! assert_eq!(pool.call::<i64>("double", (21_i64,))?, 42);
 //!
 //! // From now on, changes of the files are applied.
-//! let mut reloader = Reloader::new(deployment, &path);
-//! watch.follow(move || {
-//!     let reload = reloader.reload();
+//! let following = Reloader::new(deployment, &path).follow(watch, |reload| {
 //!     for problem in &reload.report.problems {
 //!         eprintln!("the previous definition stays active: {problem}");
 //!     }
-//!     reload.files
+//!     for warning in &reload.warnings {
+//!         eprintln!("warning: {warning}");
+//!     }
 //! })?;
+//! // Until the program ends.
+//! following.stop(Duration::from_secs(1));
 //! # Ok(()) }
 //! ```
 //!
@@ -77,4 +80,4 @@ pub use module_file::{ModuleError, read_module};
 pub use problem::{ENVIRONMENT, MANIFEST, Problem};
 pub use reload::{Reload, Reloader};
 pub use toml::Spanned;
-pub use watch::{Files, Watch};
+pub use watch::{Following, Watch};

@@ -2,11 +2,14 @@
 
 use crate::error::Error;
 use crate::manifest::{Manifest, Source};
-use notify::{RecursiveMode, Watcher as _};
+use crate::problem::Problem;
+use notify::{ErrorKind, RecursiveMode, Watcher as _};
 use std::collections::{BTreeSet, VecDeque};
+use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,15 +24,14 @@ const MAX_LINKS: usize = 40;
 
 /// The files to watch, as the manifest names them. Links are resolved again at each change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Files {
+pub(crate) struct Files {
     manifest: PathBuf,
     modules: BTreeSet<PathBuf>,
 }
 
 impl Files {
     /// The manifest and the modules that it names.
-    #[must_use]
-    pub fn of(source: &Source, manifest: &Manifest) -> Self {
+    pub(crate) fn of(source: &Source, manifest: &Manifest) -> Self {
         let entries = [&manifest.dependencies, &manifest.modules, &manifest.functions];
         let entries = entries.into_iter().flat_map(|entries| entries.values());
         let modules = entries.map(|entry| source.folder().join(&entry.get_ref().file));
@@ -121,15 +123,14 @@ fn parts(path: &Path) -> impl Iterator<Item = OsString> {
     parts.map(|part| part.as_os_str().to_owned())
 }
 
-/// Watches the files of a manifest. Changes made between [`new`](Self::new) and
-/// [`follow`](Self::follow) are reported.
+/// When a manifest is reloaded: at requests, and at changes of its files.
+/// [`Reloader::follow`](crate::Reloader::follow) takes it; changes made before are not missed.
 #[derive(Debug)]
 pub struct Watch {
-    watcher: notify::RecommendedWatcher,
-    changes: Receiver<()>,
-    files: Files,
-    watched: Watched,
-    names: Arc<Mutex<BTreeSet<OsString>>>,
+    requester: SyncSender<()>,
+    requests: Receiver<()>,
+    /// `None` if no file is watched.
+    files: Option<WatchedFiles>,
 }
 
 impl Watch {
@@ -137,11 +138,12 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// [`Error::Watch`] if the operating system cannot watch more files.
+    /// [`Error::Watch`] if the operating system does not provide a watcher. A folder that cannot be watched is one of the
+    /// [warnings](crate::Reload::warnings) of the first reload.
     pub fn new(source: &Source, manifest: &Manifest) -> Result<Self, Error> {
         // A capacity of one, because a pending change covers any further ones.
-        let (sender, changes) = sync_channel(1);
-        Self::with_requests(source, manifest, sender, changes)
+        let (requester, requests) = sync_channel(1);
+        Self::with_requests(source, manifest, requester, requests)
     }
 
     /// Like [`new`](Self::new), with a channel on which others can request a reload, such as the handler of a signal. It
@@ -153,9 +155,91 @@ impl Watch {
     pub fn with_requests(
         source: &Source,
         manifest: &Manifest,
-        sender: SyncSender<()>,
-        changes: Receiver<()>,
+        requester: SyncSender<()>,
+        requests: Receiver<()>,
     ) -> Result<Self, Error> {
+        let files = WatchedFiles::new(Files::of(source, manifest), requester.clone())?;
+        Ok(Self { requester, requests, files: Some(files) })
+    }
+
+    /// Watches no file: the manifest is only reloaded at requests.
+    #[must_use]
+    pub fn only_requests(requester: SyncSender<()>, requests: Receiver<()>) -> Self {
+        Self { requester, requests, files: None }
+    }
+
+    /// Calls `reload` on a dedicated thread: at each request and change, and first of all if files are watched. It
+    /// receives the folders that cannot be watched, and returns the files to watch from now on, or `None` to watch the
+    /// same files.
+    pub(crate) fn follow(
+        self,
+        reload: impl FnMut(Vec<Problem>) -> Option<Files> + Send + 'static,
+    ) -> Result<Following, Error> {
+        let is_stopped = Arc::<AtomicBool>::default();
+        let (ending, ended) = sync_channel(0);
+        let requester = self.requester.clone();
+        let following = Following { is_stopped: Arc::clone(&is_stopped), requester, ended };
+        let run = move || {
+            // Dropped after `reload`, whose pool may write its last events.
+            let _ending = ending;
+            self.run(reload, &is_stopped);
+        };
+        #[expect(clippy::disallowed_methods, reason = "one thread for each deployment")]
+        let thread = std::thread::Builder::new().name("wpc-reload".to_owned()).spawn(run);
+        thread.map(|_| following).map_err(Error::Thread)
+    }
+
+    fn run(self, mut reload: impl FnMut(Vec<Problem>) -> Option<Files>, is_stopped: &AtomicBool) {
+        let is_stopped = || is_stopped.load(Ordering::Acquire);
+        let Self { requests, mut files, .. } = self;
+        if let Some(files) = &mut files {
+            files.reload(&mut reload, is_stopped);
+        }
+        while requests.recv().is_ok() && !is_stopped() {
+            let Some(files) = &mut files else {
+                reload(Vec::new());
+                continue;
+            };
+            let begun = Instant::now();
+            while !is_stopped()
+                && begun.elapsed() < MAX_DELAY
+                && requests.recv_timeout(QUIET).is_ok()
+            {}
+            files.reload(&mut reload, is_stopped);
+        }
+    }
+}
+
+/// A manifest whose changes are followed on a thread. Dropping this handle does not stop the thread.
+#[derive(Debug)]
+pub struct Following {
+    is_stopped: Arc<AtomicBool>,
+    requester: SyncSender<()>,
+    ended: Receiver<Infallible>,
+}
+
+impl Following {
+    /// Stops following: no reload begins any more. Waits at most for `timeout` until a reload in progress is finished and
+    /// the reloader is dropped. Returns whether it was dropped; otherwise it is dropped later.
+    pub fn stop(self, timeout: Duration) -> bool {
+        self.is_stopped.store(true, Ordering::Release);
+        // A request that is pending already wakes the thread as well.
+        let _ = self.requester.try_send(());
+        self.ended.recv_timeout(timeout) == Err(RecvTimeoutError::Disconnected)
+    }
+}
+
+/// Files whose changes are requests.
+#[derive(Debug)]
+struct WatchedFiles {
+    watcher: notify::RecommendedWatcher,
+    files: Files,
+    watched: Watched,
+    names: Arc<Mutex<BTreeSet<OsString>>>,
+}
+
+impl WatchedFiles {
+    fn new(files: Files, requester: SyncSender<()>) -> Result<Self, Error> {
         let names = Arc::<Mutex<BTreeSet<OsString>>>::default();
         let relevant = Arc::clone(&names);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -167,17 +251,36 @@ impl Watch {
                 !event.kind.is_access() && event.paths.iter().any(is_relevant)
             });
             if is_change {
-                let _ = sender.try_send(());
+                let _ = requester.try_send(());
             }
         });
-        let (files, watched) = (Files::of(source, manifest), Watched::default());
-        let mut watch = Self { watcher: watcher?, changes, files, watched, names };
-        watch.update();
-        Ok(watch)
+        let mut watched = Self { watcher: watcher?, files, watched: Watched::default(), names };
+        // The first reload watches them again, and reports failures.
+        let _ = watched.update();
+        Ok(watched)
     }
 
-    /// Watches the folders that the files' paths lead through now, including folders that were recreated.
-    fn update(&mut self) {
+    /// Reloads the files, until the watched folders are those of the files that were read.
+    fn reload(
+        &mut self,
+        reload: &mut impl FnMut(Vec<Problem>) -> Option<Files>,
+        is_stopped: impl Fn() -> bool,
+    ) {
+        while !is_stopped() {
+            // Before the files are read, so that a change in between is not missed.
+            let problems = self.update();
+            if let Some(files) = reload(problems) {
+                self.files = files;
+            }
+            if Watched::of(&self.files) == self.watched {
+                return;
+            }
+        }
+    }
+
+    /// Watches the folders that the files' paths lead through now, including folders that were recreated. Returns the
+    /// failures.
+    fn update(&mut self) -> Vec<Problem> {
         let watched = Watched::of(&self.files);
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         names.clone_from(&watched.names);
@@ -186,49 +289,26 @@ impl Watch {
             // Fails if the folder no longer exists.
             let _ = self.watcher.unwatch(folder);
         }
-        for folder in &watched.folders {
-            // If the folder was removed in between, the watch of its parent folder reports that.
-            let _ = self.watcher.watch(folder, RecursiveMode::NonRecursive);
-        }
         self.watched = watched;
+        let folders = self.watched.folders.iter();
+        folders.filter_map(|folder| watch(&mut self.watcher, folder).err()).collect()
     }
+}
 
-    /// Calls `reload` now and after each change, on a dedicated thread, for the life of the process. `reload` returns
-    /// the files to watch from now on, or `None` to watch the same files.
-    ///
-    /// It is called when the files have not changed for 100 milliseconds, and at the latest one second after the first
-    /// change.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Thread`] if the thread cannot be started.
-    pub fn follow(
-        mut self,
-        mut reload: impl FnMut() -> Option<Files> + Send + 'static,
-    ) -> Result<(), Error> {
-        let follow = move || {
-            loop {
-                loop {
-                    // Before the files are read, so that a change in between is not missed.
-                    self.update();
-                    if let Some(files) = reload() {
-                        self.files = files;
-                    }
-                    if Watched::of(&self.files) == self.watched {
-                        break;
-                    }
-                }
-                if self.changes.recv().is_err() {
-                    return;
-                }
-                let begun = Instant::now();
-                while begun.elapsed() < MAX_DELAY && self.changes.recv_timeout(QUIET).is_ok() {}
-            }
+fn watch(watcher: &mut notify::RecommendedWatcher, folder: &Path) -> Result<(), Problem> {
+    watcher.watch(folder, RecursiveMode::NonRecursive).or_else(|error| {
+        let why = match error.kind {
+            // If the folder was removed in between, the watch of its parent folder reports that.
+            ErrorKind::PathNotFound => return Ok(()),
+            ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            ErrorKind::Io(error) => error.to_string(),
+            kind => notify::Error::new(kind).to_string(),
         };
-        #[expect(clippy::disallowed_methods, reason = "one thread for the life of the process")]
-        let thread = std::thread::Builder::new().name("wpc-watch".to_owned()).spawn(follow);
-        thread.map(drop).map_err(Error::Thread)
-    }
+        let folder = folder.display();
+        Err(Problem::environment(format!(
+            "failed to watch \"{folder}\": {why}; a change there is not applied before the next reload"
+        )))
+    })
 }
 
 #[cfg(all(test, unix))]
@@ -274,5 +354,19 @@ mod tests {
         symlink("one", root.join("two")).unwrap();
         assert_eq!(watched.add(&root.join("one/f.wasm"), None), None);
         assert!(watched.names.contains(OsStr::new("one")));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_watched_is_reported() {
+        let root = tempfile::tempdir().unwrap();
+        let mut watcher = notify::recommended_watcher(|_| {}).unwrap();
+        watch(&mut watcher, root.path()).unwrap();
+        // Its parent folder is watched.
+        watch(&mut watcher, &root.path().join("removed")).unwrap();
+        let folder = root.path().join("n".repeat(300));
+        let problem = watch(&mut watcher, &folder).unwrap_err();
+        assert_eq!(problem.code, "environment");
+        let start = format!("failed to watch \"{}\": ", folder.display());
+        assert!(problem.message.starts_with(&start), "{problem}");
     }
 }
