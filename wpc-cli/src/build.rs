@@ -223,12 +223,14 @@ fn finish(
             bytes.extend(documentation::custom_section(&texts));
         }
     }
-    let information = WasmModule::new(bytes.as_slice()).inspect_with(&options)?;
+    // With as much memory as a definition can be given: its limits are not known here.
+    let limits = Limits::default().memory(u32::MAX as usize);
+    let information = WasmModule::new(bytes.as_slice()).limits(limits).inspect_with(&options)?;
     match &information.refused {
         Some(why) => {
             let remedy = information.remedy.as_ref();
             let remedy =
-                remedy.map(|remedy| format!("; {}", remedy_text(remedy, Interface::Manifest)));
+                remedy.map(|remedy| format!("; {}", remedy_text(remedy, Interface::MANIFEST)));
             let remedy = remedy.unwrap_or_default();
             Err(Failure::Project(format!("the built module cannot be used: {why}{remedy}")))
         }

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
-use wpc_deploy::file;
 use wpc_host::{ReplyMetadata, WorkerProcedureCall};
 
 #[derive(clap::Args)]
@@ -30,7 +29,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let wpc = target.pool(cache, 1, !as_json, terminal::lines(as_json))?;
     let (name, options) = (&target.name(), target.options());
     let answer = if arguments.raw {
-        let encoded = file::read_standard_input(target.arguments_limit())?;
+        let encoded = target.raw_arguments()?;
         let answer = wpc.submit_encoded(name, &encoded, &options)?.wait_encoded();
         answer.map(|answer| (Shown::Bytes { bytes: answer.value, skipped: 0 }, None))
     } else if arguments.output.is_some() && is_bytes_or_text(&wpc, name) {

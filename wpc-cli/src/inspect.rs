@@ -56,7 +56,7 @@ fn inspect(
 
 /// The remedy if the module is rejected.
 fn remedy(module: &ModuleInformation) -> Option<String> {
-    module.remedy.as_ref().map(|remedy| remedy_text(remedy, Interface::Options))
+    module.remedy.as_ref().map(|remedy| remedy_text(remedy, Interface::OPTIONS))
 }
 
 /// Inspects every module that a manifest names, without duplicates.

@@ -101,11 +101,26 @@ impl LimitOptions {
         self.fuel
     }
 
-    /// Whether a limit was given that belongs to the definition instead of the call.
-    pub(crate) fn has_limit_of_definition(&self) -> bool {
-        let mut chosen = self.limits();
-        chosen.fuel = None;
-        chosen != Limits::default()
+    /// The first limit that was given and belongs to the definition instead of the call: its field and its option.
+    pub(crate) fn of_definition(&self) -> Option<(&'static str, &'static str)> {
+        // In the order of `OPTIONS`.
+        let is_given = [
+            false, // the timeout, which is passed with the call
+            false, // the fuel, as well
+            self.memory.is_some(),
+            self.table_elements.is_some(),
+            self.stack.is_some(),
+            self.instances.is_some(),
+            self.open_files.is_some(),
+            self.arguments_limit.is_some(),
+            self.result_limit.is_some(),
+            self.module_size.is_some(),
+            self.log_limit.is_some(),
+            self.compile_time.is_some(),
+            self.recycle_after_calls.is_some(),
+            self.recycle_past_memory.is_some(),
+        ];
+        OPTIONS.into_iter().zip(is_given).find_map(|(limit, is_given)| is_given.then_some(limit))
     }
 
     /// The maximum stack of the pool: its default, or more if `--stack` requires it.
@@ -151,6 +166,8 @@ mod tests {
             let mut changed = changed.filter(|line| !default.contains(line) && line.contains(": "));
             assert!(changed.all(|line| line.trim().starts_with(field)), "{option}: {shown}");
             assert_ne!(shown, default, "{option}");
+            let given = Command::parse_from(["wpc", option, value]).limits.of_definition();
+            assert_eq!(given, (*field != "fuel").then_some((*field, *option)));
         }
     }
 }

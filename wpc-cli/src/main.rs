@@ -37,7 +37,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use exit_code::ExitCode;
 use failure::Failure;
-use remedy::Interface;
+use remedy::{Caller, Interface};
 
 /// Create, build, call and serve WebAssembly functions, each in its own sandbox.
 #[derive(Parser)]
@@ -122,7 +122,7 @@ fn main() -> std::process::ExitCode {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() && std::env::args().any(|word| word == "--json") => {
             return Failure::usage(error.render().to_string().trim_end())
-                .report(true, Interface::Options)
+                .report(true, Interface::OPTIONS)
                 .into();
         }
         Err(error) => error.exit(),
@@ -133,10 +133,10 @@ fn main() -> std::process::ExitCode {
         _ => {}
     }
     let interface = match &arguments.command {
-        Command::Run(_) | Command::Test(_) | Command::Build(_) => Interface::Manifest,
-        Command::Call(call) => call.target.interface(),
-        Command::Bench(bench) => bench.target.interface(),
-        _ => Interface::Options,
+        Command::Run(_) | Command::Test(_) | Command::Build(_) => Interface::MANIFEST,
+        Command::Call(call) => call.target.interface(Caller::Call),
+        Command::Bench(bench) => bench.target.interface(Caller::Bench),
+        _ => Interface::OPTIONS,
     };
     let result = match arguments.command {
         Command::New(command) => new::run(&command, arguments.json),

@@ -157,7 +157,7 @@ fn exit_with_lost_answers(timeout: Duration, as_json: bool) -> ! {
             "standard output was not read for {}; the remaining answers are lost",
             humantime::format_duration(timeout)
         );
-        Failure::environment(message).write(as_json, Interface::Manifest);
+        Failure::environment(message).write(as_json, Interface::MANIFEST);
         // The process may be exiting already.
         let _ = reported.send(());
     };
@@ -198,7 +198,7 @@ async fn answer(id: String, call: PendingCall<Value>) -> String {
             with_id(&id, &json)
         }
         Err(error) => {
-            let error = failure::error_json(&error, Interface::Manifest);
+            let error = failure::error_json(&error, Interface::MANIFEST);
             with_id(&id, &json!({ "call": number, "error": error }))
         }
     }
@@ -292,7 +292,7 @@ fn submit(
     match wpc.submit_json(&call.function, &call.arguments, &options) {
         Ok(pending) => Ok((id.to_owned(), pending)),
         Err(error) => {
-            Err(with_id(id, &json!({ "error": failure::error_json(&error, Interface::Manifest) })))
+            Err(with_id(id, &json!({ "error": failure::error_json(&error, Interface::MANIFEST) })))
         }
     }
 }

@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
                     wpc.stop_workers();
                     result
                 }
-                Err(failure) => Err(format!("failed: {}", failure.message(Interface::Manifest))),
+                Err(failure) => Err(format!("failed: {}", failure.message(Interface::MANIFEST))),
             },
         };
         if let Err(why) = result {
@@ -103,7 +103,7 @@ fn check(wpc: &WorkerProcedureCall, test: &Test) -> Result<(), String> {
             Err(format!("returned {found}, expected error {expected}"))
         }
         (Some(expected), None, Err(error)) if has_name(&error, expected) => Ok(()),
-        (_, _, Err(error)) => Err(format!("failed: {}", full_text(&error, Interface::Manifest))),
+        (_, _, Err(error)) => Err(format!("failed: {}", full_text(&error, Interface::MANIFEST))),
     }
 }
 

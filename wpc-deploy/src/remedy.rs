@@ -15,7 +15,26 @@ pub fn full_text(error: &Error) -> String {
 /// The text of an error without its remedy. It names keys of the manifest.
 #[must_use]
 pub fn text(error: &Error) -> String {
-    rename_settings(&error.to_string(), NAMES)
+    text_with(error, NAMES)
+}
+
+/// As [`text`], with other names of settings. Only texts of the library are changed: names and messages of guests may
+/// look like settings.
+#[must_use]
+pub fn text_with(error: &Error, names: SettingNames) -> String {
+    let text = error.to_string();
+    if names_settings(error) { rename_settings(&text, names) } else { text }
+}
+
+/// Whether the error's text names settings, and contains no text of a guest.
+fn names_settings(error: &Error) -> bool {
+    match error {
+        Error::InvalidOptions { .. } | Error::InvalidCallOptions { .. } => true,
+        Error::ChangesRefused { refusals, .. } => {
+            refusals.iter().all(|refusal| names_settings(&refusal.error))
+        }
+        _ => false,
+    }
 }
 
 /// The text of a remedy. It names keys of the manifest.
@@ -42,7 +61,8 @@ pub fn remedy_text(remedy: &Remedy) -> String {
                 settings.iter().map(|setting| setting_text(setting, NAMES)).collect();
             return format!("raise {}", names.join(" or "));
         }
-        remedy => return rename_settings(&remedy.to_string(), NAMES),
+        Remedy::RaiseOsLimit(_) => return rename_settings(&remedy.to_string(), NAMES),
+        remedy => return remedy.to_string(),
     };
     text.to_owned()
 }

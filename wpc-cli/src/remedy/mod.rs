@@ -2,22 +2,58 @@
 //! of a command. `wpc_deploy` names keys of a manifest.
 
 use crate::limit_options;
-use wpc_deploy::remedy::{SettingNames, rename_settings, setting_text};
+use wpc_deploy::remedy::{NAMES, SettingNames, rename_settings, setting_text, text_with};
 use wpc_host::{Capability, Definable, Error, Grant, Remedy};
 
-/// How the user configures the library.
+/// How the user configures the library: remedies about a definition name what defines it, and those about a call what
+/// makes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Interface {
-    /// With a command's options: `call`, `bench`, `inspect`.
+pub(crate) struct Interface {
+    pub(crate) definition: Definition,
+    pub(crate) caller: Caller,
+}
+
+/// What defines functions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Definition {
+    /// A command's options.
     Options,
-    /// With a manifest: `run`, `test`, `build`.
     Manifest,
 }
 
-use Interface::{Manifest, Options};
+/// What makes calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// The command `call`.
+    Call,
+    /// The command `bench`.
+    Bench,
+    /// A line of `run` or a test of a manifest; other commands make no calls.
+    Other,
+}
 
-/// The remedy for calls without workers, which a command only makes when it stops.
-const STOPPING: &str = "the process is stopping";
+impl Interface {
+    /// Of commands with a manifest: `run`, `test`, `build`.
+    pub(crate) const MANIFEST: Self =
+        Self { definition: Definition::Manifest, caller: Caller::Other };
+
+    /// Of other commands that make no calls.
+    pub(crate) const OPTIONS: Self =
+        Self { definition: Definition::Options, caller: Caller::Other };
+
+    /// The names of settings: of limits, of options of the pool, and of options of a call.
+    fn names(self) -> SettingNames {
+        let [limit, option, call_option] = match self.definition {
+            Definition::Options => OPTION_NAMES,
+            Definition::Manifest => NAMES,
+        };
+        let call_option = match self.caller {
+            Caller::Call | Caller::Bench => OPTION_NAMES[2],
+            Caller::Other => call_option,
+        };
+        [limit, option, call_option]
+    }
+}
 
 /// The reason in the error for a result that is too large for JSON but may be bytes or text.
 const TOO_LARGE: &str = "it is too large to be JSON";
@@ -33,10 +69,7 @@ pub(crate) fn full_text(error: &Error, interface: Interface) -> String {
 
 /// The error message, with the interface's names of settings.
 pub(crate) fn text(error: &Error, interface: Interface) -> String {
-    match interface {
-        Options => rename_settings(&error.to_string(), NAMES),
-        Manifest => wpc_deploy::remedy::text(error),
-    }
+    text_with(error, interface.names())
 }
 
 /// The remedy, if there is one.
@@ -44,7 +77,7 @@ pub(crate) fn advice(error: &Error, interface: Interface) -> Option<String> {
     if let Error::ResultDecode { reason, .. } = error
         && reason == TOO_LARGE
     {
-        return (interface == Options)
+        return (interface.caller == Caller::Call)
             .then(|| "write a `Vec<u8>` or `String` result to a file with `--output`".to_owned());
     }
     error.remedy().map(|remedy| remedy_text(&remedy, interface))
@@ -52,20 +85,32 @@ pub(crate) fn advice(error: &Error, interface: Interface) -> Option<String> {
 
 /// A remedy in the terms of the interface.
 pub(crate) fn remedy_text(remedy: &Remedy, interface: Interface) -> String {
-    if interface == Manifest {
+    match (remedy, interface.definition) {
         // The workers of a command run as long as its process.
-        return match remedy {
-            Remedy::StartWorkers => STOPPING.to_owned(),
-            Remedy::RestartWorkers => {
-                "wait for `circuit_breaker_cool_down` under [pool], or restart the command"
-                    .to_owned()
-            }
-            remedy => wpc_deploy::remedy::remedy_text(remedy),
-        };
+        (Remedy::StartWorkers, _) => "the process is stopping".to_owned(),
+        (Remedy::RestartWorkers, Definition::Manifest) => {
+            "wait for `circuit_breaker_cool_down` under [pool], or restart the command".to_owned()
+        }
+        (Remedy::AwaitCapacity, _) if interface.caller == Caller::Bench => {
+            "lower `--outstanding`".to_owned()
+        }
+        (Remedy::Raise(settings), _) => {
+            let names = interface.names();
+            let mut names: Vec<_> =
+                settings.iter().map(|setting| setting_text(setting, names)).collect();
+            // One option may set several settings.
+            names.dedup();
+            format!("raise {}", names.join(" or "))
+        }
+        (remedy, Definition::Manifest) => wpc_deploy::remedy::remedy_text(remedy),
+        (remedy, Definition::Options) => option_text(remedy),
     }
+}
+
+/// A remedy that a command's options follow.
+fn option_text(remedy: &Remedy) -> String {
     let text = match remedy {
-        Remedy::StartWorkers => STOPPING,
-        Remedy::AwaitCapacity => "lower `--outstanding`",
+        Remedy::AwaitCapacity => return Remedy::Retry.to_string(),
         Remedy::RestartWorkers | Remedy::Revive => "restart the command",
         Remedy::CompareSignature => "`wpc inspect` lists its signature",
         Remedy::ChooseExport => "name one of them",
@@ -74,14 +119,8 @@ pub(crate) fn remedy_text(remedy: &Remedy, interface: Interface) -> String {
         Remedy::Define(Definable::Constant) => "define it with --const NAME=JSON",
         Remedy::Define(_) => "only a program that embeds the library can define it",
         Remedy::Grant(grant) => return grant_text(grant),
-        Remedy::Raise(settings) => {
-            let names = settings.iter().map(|setting| setting_text(setting, NAMES));
-            let mut names: Vec<_> = names.collect();
-            // One option may set several settings.
-            names.dedup();
-            return format!("raise {}", names.join(" or "));
-        }
-        remedy => return rename_settings(&remedy.to_string(), NAMES),
+        Remedy::RaiseOsLimit(_) => return rename_settings(&remedy.to_string(), OPTION_NAMES),
+        remedy => return remedy.to_string(),
     };
     text.to_owned()
 }
@@ -104,7 +143,7 @@ fn grant_text(grant: &Grant) -> String {
 }
 
 /// The options for settings of the library.
-const NAMES: SettingNames = [
+const OPTION_NAMES: SettingNames = [
     limit,
     |field| match field {
         "max_live_instances" => "`--workers`".to_owned(),

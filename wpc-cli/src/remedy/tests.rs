@@ -4,7 +4,22 @@ use super::*;
 use clap::CommandFactory as _;
 use wpc_host::{OsResource, Setting};
 
-const INTERFACES: [Interface; 2] = [Options, Manifest];
+const OPTIONS: Interface = Interface { definition: Definition::Options, caller: Caller::Call };
+const MANIFEST: Interface = Interface::MANIFEST;
+
+/// Every interface with the subcommands that use it.
+fn interfaces() -> [(Interface, &'static [&'static str]); 6] {
+    use Caller::{Bench, Call};
+    let with = |definition, caller| Interface { definition, caller };
+    [
+        (Interface::OPTIONS, &["inspect"]),
+        (with(Definition::Options, Call), &["call"]),
+        (with(Definition::Options, Bench), &["bench"]),
+        (Interface::MANIFEST, &["run", "test", "build"]),
+        (with(Definition::Manifest, Call), &["call"]),
+        (with(Definition::Manifest, Bench), &["bench"]),
+    ]
+}
 
 /// Every error of the library with its remedy.
 const ERRORS: &str = include_str!("../../../wpc-host/src/error/snapshots/errors.snap");
@@ -50,10 +65,7 @@ fn remedies() -> Vec<Remedy> {
 /// The texts of errors and remedies in the terms of an interface.
 fn texts(interface: Interface) -> Vec<String> {
     let is_text = |line: &&str| line.starts_with("  ") && !line.starts_with("  remedy: ");
-    let rename = |line: &str| match interface {
-        Options => rename_settings(line, NAMES),
-        Manifest => rename_settings(line, wpc_deploy::remedy::NAMES),
-    };
+    let rename = |line: &str| rename_settings(line, interface.names());
     let errors = ERRORS.lines().filter(is_text).map(rename);
     errors.chain(remedies().iter().map(|remedy| remedy_text(remedy, interface))).collect()
 }
@@ -75,7 +87,7 @@ fn every_remedy_in_terms_of_the_library_is_covered_by_these_tests() {
 
 #[test]
 fn no_text_names_a_method_of_the_library() {
-    for text in INTERFACES.into_iter().flat_map(texts) {
+    for text in interfaces().into_iter().flat_map(|(interface, _)| texts(interface)) {
         for term in [
             "define_",
             "Limits::",
@@ -91,6 +103,17 @@ fn no_text_names_a_method_of_the_library() {
     }
 }
 
+/// The options that a text names. Skips options of compilers.
+fn advised(text: &str) -> Vec<&str> {
+    let words = text.split(['`', ' ', ';', '\n']).filter_map(|word| word.strip_prefix("--"));
+    words.filter(|word| !matches!(*word, "" | "-" | "no-entry")).collect()
+}
+
+fn has(command: &clap::Command, subcommand: &str, option: &str) -> bool {
+    let command = command.find_subcommand(subcommand).unwrap();
+    command.get_arguments().any(|argument| argument.get_long() == Some(option))
+}
+
 #[test]
 fn a_remedy_of_the_deployment_library_does_not_depend_on_the_command() {
     for remedy in remedies() {
@@ -101,28 +124,69 @@ fn a_remedy_of_the_deployment_library_does_not_depend_on_the_command() {
 
 #[test]
 fn remedies_name_only_settings_of_their_interface() {
-    let options = texts(Options).join("\n");
-    assert!(!options.contains("[pool]") && !options.contains("[functions]"));
     let command = crate::Arguments::command();
-    let has = |name: &str, option: &str| {
-        let command = command.find_subcommand(name).unwrap();
-        command.get_arguments().any(|argument| argument.get_long() == Some(option))
-    };
+    for (interface, subcommands) in interfaces() {
+        let text = texts(interface).join("\n");
+        let has_manifest = interface.definition == Definition::Manifest;
+        assert_eq!(text.contains("[pool]"), has_manifest, "{interface:?}");
+        // `inspect` defines nothing: only remedies about limits apply to it, which the next test covers.
+        for subcommand in subcommands.iter().filter(|name| **name != "inspect") {
+            for option in advised(&text) {
+                assert!(has(&command, subcommand, option), "{subcommand} --{option}");
+            }
+        }
+    }
+    assert_eq!(advised(&texts(MANIFEST).join("\n")), Vec::<&str>::new());
+}
+
+#[test]
+fn every_limit_is_raised_by_an_option_of_the_subcommand_or_a_key_of_the_manifest() {
+    let command = crate::Arguments::command();
     for (field, option) in limit_options::OPTIONS {
-        let option = option.strip_prefix("--").unwrap();
-        assert!(has("call", option) && has("bench", option), "{option} of {field}");
-        assert_eq!(limit(field), format!("`--{option}`"));
+        let remedy = |setting| Remedy::Raise(vec![setting]);
+        let of_definition = remedy(Setting::Limits(field.into()));
+        let of_call = remedy(Setting::CallOptions(field.into()));
+        for (interface, subcommands) in interfaces() {
+            let text = remedy_text(&of_definition, interface);
+            let Definition::Options = interface.definition else {
+                assert_eq!(text, format!("raise `{field}` in its limits"));
+                continue;
+            };
+            assert_eq!(text, format!("raise `{option}`"));
+            for subcommand in subcommands {
+                assert!(has(&command, subcommand, advised(&text)[0]), "{subcommand} {option}");
+            }
+        }
+        for caller in [Caller::Call, Caller::Bench] {
+            let interface = Interface { definition: Definition::Manifest, caller };
+            if ["timeout", "fuel"].contains(&field) {
+                assert_eq!(remedy_text(&of_call, interface), format!("raise `{option}`"));
+            }
+        }
     }
-    // Skips options of compilers.
-    let advised = |text: &str| {
-        let words = text.split(['`', ' ', ';', '\n']).filter_map(|word| word.strip_prefix("--"));
-        let words = words.filter(|word| !matches!(*word, "" | "-" | "no-entry"));
-        words.map(str::to_owned).collect::<Vec<_>>()
-    };
-    for option in advised(&options) {
-        assert!(has("call", &option) || has("bench", &option), "{option}");
+}
+
+#[test]
+fn a_call_of_a_manifest_is_configured_by_both() {
+    let fuel =
+        Remedy::Raise(vec![Setting::Limits("fuel".into()), Setting::CallOptions("fuel".into())]);
+    for (interface, expected) in [
+        (OPTIONS, "raise `--fuel`"),
+        (MANIFEST, "raise `fuel` in its limits or `fuel` in the call"),
+        (Interface { caller: Caller::Call, ..MANIFEST }, "raise `fuel` in its limits or `--fuel`"),
+    ] {
+        assert_eq!(remedy_text(&fuel, interface), expected);
     }
-    assert_eq!(advised(&texts(Manifest).join("\n")), Vec::<String>::new());
+    let bench = Interface { caller: Caller::Bench, ..MANIFEST };
+    assert_eq!(remedy_text(&Remedy::AwaitCapacity, bench), "lower `--outstanding`");
+}
+
+#[test]
+fn texts_of_guests_are_not_changed() {
+    let error = Error::constant_encode("WORD", "`Limits::fuel` is an unknown field");
+    for (interface, _) in interfaces() {
+        assert!(text(&error, interface).contains("`Limits::fuel` is an unknown field"));
+    }
 }
 
 #[test]
@@ -130,8 +194,8 @@ fn settings_have_the_names_of_the_interface() {
     let error =
         Error::invalid_options(["`Limits::result` or `Options::call_timeout` is wrong".to_owned()]);
     for (interface, expected) in [
-        (Options, "`--result-limit` or `call_timeout` is wrong"),
-        (Manifest, "`result` in its limits or `call_timeout` under [pool] is wrong"),
+        (OPTIONS, "`--result-limit` or `call_timeout` is wrong"),
+        (MANIFEST, "`result` in its limits or `call_timeout` under [pool] is wrong"),
     ] {
         assert!(full_text(&error, interface).ends_with(expected));
     }
@@ -140,10 +204,10 @@ fn settings_have_the_names_of_the_interface() {
 #[test]
 fn the_message_and_the_remedy_are_separate() {
     let error = Error::function_not_defined("resize");
-    assert_eq!(text(&error, Manifest), "function \"resize\" is not defined");
-    assert_eq!(advice(&error, Manifest).unwrap(), "add it under [functions] or [modules]");
+    assert_eq!(text(&error, MANIFEST), "function \"resize\" is not defined");
+    assert_eq!(advice(&error, MANIFEST).unwrap(), "add it under [functions] or [modules]");
     assert_eq!(
-        full_text(&error, Options),
+        full_text(&error, OPTIONS),
         "function \"resize\" is not defined; `wpc inspect` lists a module's functions"
     );
 }

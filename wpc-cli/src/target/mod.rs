@@ -7,9 +7,9 @@ use crate::constant;
 use crate::failure::Failure;
 use crate::limit_options::LimitOptions;
 use crate::nearest::nearest;
-use crate::remedy::Interface;
+use crate::remedy::{Caller, Definition, Interface};
 use crate::{grant, module_file};
-use arguments::value;
+use arguments::{bytes, value};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -75,8 +75,10 @@ impl Target {
     }
 
     /// The interface that defines the function and its settings.
-    pub(crate) fn interface(&self) -> Interface {
-        if self.manifest.is_some() { Interface::Manifest } else { Interface::Options }
+    pub(crate) fn interface(&self, caller: Caller) -> Interface {
+        let definition =
+            if self.manifest.is_some() { Definition::Manifest } else { Definition::Options };
+        Interface { definition, caller }
     }
 
     /// As [`Self::pool`], with the constants and dependencies of a manifest, and the function or the modules that may
@@ -88,17 +90,23 @@ impl Target {
         outstanding: usize,
         listener: impl Fn(&WorkerEvent) + Send + Sync + 'static,
     ) -> Result<WorkerProcedureCall, Failure> {
-        for (option, is_given) in [
-            ("--dep", !self.dependencies.is_empty()),
-            ("--grant", !self.grants.is_empty()),
-            ("an option for a limit of the definition", self.limits.has_limit_of_definition()),
-        ] {
-            if is_given {
-                return Err(Failure::usage(format!(
-                    "{option} cannot be combined with a manifest; set it in \"{}\"",
-                    Source::path(manifest).display()
-                )));
-            }
+        let definition = [
+            ("--dep", "[dependencies]", !self.dependencies.is_empty()),
+            ("--grant", "`grants`", !self.grants.is_empty()),
+        ];
+        let definition = definition
+            .into_iter()
+            .find(|(.., is_given)| *is_given)
+            .map(|(option, key, _)| (option, key.to_owned()));
+        let limit = self
+            .limits
+            .of_definition()
+            .map(|(field, option)| (option, format!("`{field}` in `limits`")));
+        if let Some((option, key)) = definition.or(limit) {
+            return Err(Failure::usage(format!(
+                "{option} cannot be combined with a manifest; set {key} in \"{}\"",
+                Source::path(manifest).display()
+            )));
         }
         let source = Source::read(manifest)?;
         let mut manifest = source.parse()?;
@@ -252,9 +260,15 @@ impl Target {
         self.function == PROGRAM
     }
 
-    /// The maximum size of the encoded arguments in bytes.
-    pub(crate) fn arguments_limit(&self) -> usize {
-        self.limits.limits().arguments
+    /// The maximum size in bytes of the encoded arguments, and of a file with one of them. With a manifest it is the
+    /// largest limit that a definition can have, because the pool compares the arguments with the definition's.
+    fn arguments_limit(&self) -> usize {
+        if self.manifest.is_some() { u32::MAX as usize } else { self.limits.limits().arguments }
+    }
+
+    /// The encoded arguments, read from standard input.
+    pub(crate) fn raw_arguments(&self) -> Result<Vec<u8>, Failure> {
+        file::read_standard_input(self.arguments_limit()).map_err(arguments::failure)
     }
 
     /// The encoded arguments. If all of them are byte vectors and strings, they are encoded without JSON.
@@ -264,12 +278,12 @@ impl Target {
         if types.len() != self.arguments.len() || !types.iter().all(is_large) {
             return Ok(wpc.encode_json(&self.name(), &self.values(wpc)?)?);
         }
-        let limits = self.limits.limits();
+        let limit = self.arguments_limit();
         let mut encoded = Vec::new();
         for (text, ty) in self.arguments.iter().zip(types) {
             let bytes = match text.strip_prefix('@') {
-                Some(path) if ty == "Vec<u8>" => file::read_given(path.as_ref(), limits.arguments)?,
-                _ => match value(text, Some(&ty), &limits)? {
+                Some(path) if ty == "Vec<u8>" => bytes(path, limit)?,
+                _ => match value(text, Some(&ty), limit)? {
                     Value::String(text) if ty == "String" => text.into_bytes(),
                     // Bytes given as a JSON array, or a value that the encoder rejects with an error.
                     _ => return Ok(wpc.encode_json(&self.name(), &self.values(wpc)?)?),
@@ -297,8 +311,8 @@ impl Target {
     pub(crate) fn values(&self, wpc: &WorkerProcedureCall) -> Result<Vec<Value>, Failure> {
         let types = self.argument_types(wpc);
         let types = types.iter().map(|ty| Some(ty.as_str())).chain(std::iter::repeat(None));
-        let limits = self.limits.limits();
-        self.arguments.iter().zip(types).map(|(text, ty)| value(text, ty, &limits)).collect()
+        let limit = self.arguments_limit();
+        self.arguments.iter().zip(types).map(|(text, ty)| value(text, ty, limit)).collect()
     }
 }
 

@@ -45,9 +45,18 @@ fn a_call_uses_the_definitions_of_a_manifest() {
         (
             vec!["call", ".", "label", "x", "--grant", "clock"],
             2,
-            "--grant cannot be combined with a manifest",
+            "--grant cannot be combined with a manifest; set `grants` in ",
         ),
-        (vec!["call", ".", "label", "x", "--memory", "1MiB"], 2, "a limit of the definition"),
+        (
+            vec!["call", ".", "label", "x", "--arguments-limit", "1MiB"],
+            2,
+            "--arguments-limit cannot be combined with a manifest; set `arguments` in `limits` in ",
+        ),
+        (
+            vec!["call", ".", "add", "1", "2", "--fuel", "9"],
+            2,
+            "`--fuel` needs a metered definition; set `fuel` in its limits",
+        ),
         (vec!["call", "wpc.wasm"], 2, "<FUNCTION>"),
     ] {
         let message = fails_with(code, &wpc_from(folder, &arguments));
