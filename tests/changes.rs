@@ -1,8 +1,8 @@
 //! Several changes that are made together.
 
 use crate::support::*;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use wpc_host::{
     Applied, Changes, Definable, Error, EventDetails, Options, WasmModule, WorkerProcedureCall,
 };
@@ -416,6 +416,41 @@ fn a_running_call_keeps_the_constants_of_its_definition() {
     gate.open();
     assert_eq!(call.wait().unwrap(), 1, "as it was when the definition was replaced");
     assert_eq!(wpc.call::<u8>("f", ()).unwrap(), 2);
+}
+
+#[test]
+fn a_running_call_sees_all_or_none_of_the_changes_of_what_it_uses() {
+    let wpc = pool(1);
+    let offer = |version: u8| {
+        Changes::new()
+            .define_constant("word", &version)
+            .define_host_function("version", move |_, (): ()| Ok::<_, String>(version))
+    };
+    wpc.apply(offer(1)).unwrap();
+    let handle = Mutex::new(Some(wpc.clone()));
+    wpc.define_host_function("change", move |_, (): ()| {
+        let changed = handle.lock().unwrap().take().map(|wpc| wpc.apply(offer(2)).unwrap());
+        Ok::<_, String>(changed.is_some())
+    })
+    .unwrap();
+    // Reads `word`, calls `change`, then `version`, and returns the version and the word.
+    let uses_both = wat(r#"(module
+        (import "wpc-host" "change" (func $change (param i32 i32 i32 i32) (result i64)))
+        (import "wpc-host" "version" (func $version (param i32 i32 i32 i32) (result i64)))
+        (import "wpc" "wpc_constant" (func $constant (param i32 i32 i32 i32) (result i64)))
+        (memory (export "memory") 1)
+        (data (i32.const 16) "word")
+        (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
+        (func (export "f") (param i32 i32) (result i64)
+            (drop (call $constant (i32.const 16) (i32.const 4) (i32.const 66) (i32.const 1)))
+            (drop (call $change (i32.const 0) (i32.const 0) (i32.const 32) (i32.const 8)))
+            (drop (call $version (i32.const 0) (i32.const 0) (i32.const 64) (i32.const 2)))
+            (pack 64 3)))"#)
+    .grant_host_function("change")
+    .grant_host_function("version");
+    wpc.define_worker_function("f", uses_both).unwrap();
+    assert_eq!(wpc.call::<(u8, u8)>("f", ()).unwrap(), (1, 1), "as the call found them first");
+    assert_eq!(wpc.call::<(u8, u8)>("f", ()).unwrap(), (2, 2));
 }
 
 #[test]

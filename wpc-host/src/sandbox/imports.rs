@@ -215,7 +215,7 @@ pub(super) fn link_host_function(
             worker: state.environment.worker,
             stopping: Arc::clone(&state.environment.stopping),
         };
-        let host_function = state.bindings().host_functions.get(&function).cloned();
+        let host_function = caller.data_mut().bindings().host_functions.get(&function).cloned();
         let Some(host_function) = host_function else {
             let message = format!("host function `{function}` has been removed");
             return Ok(encode_reply(
@@ -223,7 +223,7 @@ pub(super) fn link_host_function(
                 &GuestError::new("HostFunctionNotDefined", message),
             ));
         };
-        let environment = Arc::clone(&state.environment);
+        let environment = Arc::clone(&caller.data().environment);
         // The function may block indefinitely, including on another call of this pool.
         environment.is_occupied.store(true, Ordering::Relaxed);
         let ran = host_function.run(&context, &arguments);

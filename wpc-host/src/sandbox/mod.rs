@@ -112,6 +112,7 @@ impl Sandbox {
     /// Reports that the call that created the sandbox does not follow: the next call has fuel of its own.
     pub(crate) fn settle(&mut self) {
         self.is_fresh = false;
+        self.store.data_mut().seen = None;
     }
 
     /// Whether its definition's limits require that it is replaced.
@@ -144,6 +145,8 @@ impl Sandbox {
                 None => unreachable!("the entry was just looked up"),
             }
         });
+        // Only here: the call that creates a sandbox keeps the bindings that its start functions saw.
+        self.store.data_mut().seen = None;
         let was_refused = || matches!(&result, Err(error) if matches!(error.downcast_ref(), Some(Failure::Refused(_))));
         self.calls += u64::from(!was_refused());
         result.map_err(|error| self.error(error, request).into())
@@ -173,7 +176,6 @@ impl Sandbox {
         let state = self.store.data_mut();
         state.wasi.iter().for_each(wasi::Context::end_call);
         state.call = None;
-        state.constants = None;
         state.pending = Vec::new();
         if let Some(used) = self.fuel_used(request) {
             request.call.note_fuel(used);

@@ -17,8 +17,8 @@ pub(crate) struct State {
     pub(super) environment: Arc<Environment>,
     /// The running call.
     pub(super) call: Option<Arc<Call>>,
-    /// The snapshot of the constants that the running call took at its first access.
-    pub(super) constants: Option<ConstantSnapshot>,
+    /// What the running call has seen of the embedder's constants and functions.
+    pub(super) seen: Option<Seen>,
     /// Set when its definition was replaced.
     last_bindings: Arc<LastBindings>,
     /// The constants that its modules declare, sorted for lookup because a hostile module may declare many.
@@ -49,7 +49,7 @@ impl State {
         Self {
             environment: Arc::clone(environment),
             call: None,
-            constants: None,
+            seen: None,
             last_bindings: Arc::clone(blueprint.last_bindings()),
             declared: Arc::clone(blueprint.constants()),
             pending: Vec::new(),
@@ -64,28 +64,30 @@ impl State {
         }
     }
 
-    /// The bindings for the running call.
-    pub(super) fn bindings(&self) -> Arc<Bindings> {
-        self.last_bindings.or_current(&*self.environment.bindings)
+    /// The bindings for the running call, which keeps those that it found at its first access.
+    pub(super) fn bindings(&mut self) -> &Bindings {
+        &self.seen().bindings
     }
 
-    /// The value of a constant in the running call's snapshot.
+    fn seen(&mut self) -> &mut Seen {
+        self.seen.get_or_insert_with(|| Seen {
+            bindings: self.last_bindings.or_current(&*self.environment.bindings),
+            missing_constant: None,
+        })
+    }
+
+    /// The value of a constant for the running call.
     pub(super) fn constant(&mut self, name: &str) -> Option<Arc<[u8]>> {
-        let Self { constants, environment, last_bindings, declared, .. } = self;
-        let snapshot = constants.get_or_insert_with(|| ConstantSnapshot {
-            all: last_bindings.or_current(&*environment.bindings),
-            missing: None,
-        });
-        let value = snapshot.all.constants.get(name).cloned();
-        if value.is_none() && is_declared(declared, name) {
-            snapshot.missing = Some(name.to_owned());
+        let value = self.bindings().constants.get(name).cloned();
+        if value.is_none() && is_declared(&self.declared, name) {
+            self.seen().missing_constant = Some(name.to_owned());
         }
         value
     }
 
     /// The last declared constant that the running call read and that was not defined.
     pub(super) fn missing_constant(&self) -> Option<&str> {
-        self.constants.as_ref()?.missing.as_deref()
+        self.seen.as_ref()?.missing_constant.as_deref()
     }
 
     /// The reason why the running call should end now, if there is one.
@@ -108,10 +110,10 @@ fn is_declared(declared: &[String], name: &str) -> bool {
     declared.binary_search_by(|declared| declared.as_str().cmp(name)).is_ok()
 }
 
-/// The running call's snapshot of the constants.
-pub(super) struct ConstantSnapshot {
-    all: Arc<Bindings>,
-    missing: Option<String>,
+/// What a call has seen of the embedder's constants and functions.
+pub(super) struct Seen {
+    bindings: Arc<Bindings>,
+    missing_constant: Option<String>,
 }
 
 /// An instance with the items that the host uses in every call.

@@ -164,7 +164,9 @@ impl WorkerProcedureCall {
     /// Makes all changes, or none. Every module is compiled and everything is checked as it would be after the changes;
     /// then all of them become visible at once. A thread that has seen one of them sees all of them.
     ///
-    /// Calls accepted before run the previous definitions to the end, with the constants and host functions as they were.
+    /// Calls accepted before run the previous definitions to the end. A call sees constants and host functions as they were
+    /// when its guest first used any of them, or when its definition was replaced if that was earlier.
+    ///
     /// Changes that other threads make in the meantime are neither lost nor overwritten by an outdated check. Blocks while
     /// modules are compiled.
     ///

@@ -10,9 +10,9 @@ use serde::Serialize;
 use wpc_abi::compare::unknown;
 
 impl WorkerProcedureCall {
-    /// Defines a constant, or replaces its value. Every call accepted after this method returned sees the new value; a
-    /// running call keeps the values that it read first. A call that still runs a replaced definition sees the values as they
-    /// were when it was replaced.
+    /// Defines a constant, or replaces its value. Every call accepted after this method returned sees the new value. A
+    /// running call sees all constants and host functions as they were when its guest first used any of them, or when its
+    /// definition was replaced if that was earlier.
     ///
     /// The value must have the type that modules declare for the constant (`wpc::constant!` declares one): an integer
     /// of the same width and sign (`usize` serializes as `u64`), a structure with the same fields. Types that the value
