@@ -9,6 +9,7 @@ use crate::sync::mpsc::{Receiver, sync_channel};
 use crate::sync::thread::Thread;
 use crate::sync::{ArcSwap, ConcurrentQueue, Mutex, thread};
 use crate::system::contain::contain;
+use crate::system::offload::foreign;
 use crate::system::os_limits;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -19,11 +20,22 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 type Listen = dyn Fn(&WorkerEvent) + Send + Sync;
 
-#[derive(Clone)]
+/// A listener of the embedder.
+///
+/// Dropping the closure runs code of the embedder, so it happens where such code may run: any thread that emits an event may
+/// be the last one to hold a list of listeners.
 struct Listener {
     id: ListenerId,
-    listen: Arc<Listen>,
-    active: Arc<AtomicBool>,
+    /// Taken when it is dropped.
+    listen: Option<Box<Listen>>,
+    active: AtomicBool,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let listen = self.listen.take();
+        foreign(move || drop(listen));
+    }
 }
 
 /// The sink for a pool's events; cheap to clone.
@@ -31,7 +43,7 @@ struct Listener {
 pub(crate) struct Events(Arc<Shared>);
 
 struct Shared {
-    listeners: ArcSwap<Vec<Listener>>,
+    listeners: ArcSwap<Vec<Arc<Listener>>>,
     subscribers: ArcSwap<Vec<Arc<Subscriber>>>,
     queue: ConcurrentQueue<WorkerEvent>,
     dropped: AtomicU64,
@@ -70,7 +82,7 @@ impl Events {
         }))
     }
 
-    pub(crate) fn add_listener(&self, listen: Arc<Listen>) -> Result<ListenerId, Error> {
+    pub(crate) fn add_listener(&self, listen: Box<Listen>) -> Result<ListenerId, Error> {
         let mut delivery = self.0.delivery.lock().unwrap_or_else(PoisonError::into_inner);
         if delivery.is_none() {
             let shared = Arc::clone(&self.0);
@@ -91,10 +103,11 @@ impl Events {
             *delivery = Some(Delivery { thread, ended });
         }
         let id = ListenerId(self.0.listener_ids.next());
-        let listener = Listener { id, listen, active: Arc::new(AtomicBool::new(true)) };
+        let (listen, active) = (Some(listen), AtomicBool::new(true));
+        let listener = Arc::new(Listener { id, listen, active });
         self.0.listeners.rcu(|listeners| {
             let mut listeners = Vec::clone(listeners);
-            listeners.push(listener.clone());
+            listeners.push(Arc::clone(&listener));
             listeners
         });
         Ok(id)
@@ -216,11 +229,82 @@ impl Shared {
             if !listener.active.load(Ordering::SeqCst) {
                 continue;
             }
-            let outcome = contain(|| (listener.listen)(event));
+            let outcome = contain(|| listener.listen.iter().for_each(|listen| listen(event)));
             let about_panics = matches!(event.details, EventDetails::ListenerPanicked { .. });
             if outcome.is_err() && !about_panics {
                 self.deliver_own(EventDetails::ListenerPanicked { listener_id: listener.id });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::observer::Observer;
+    use crate::system::offload::Offload;
+    use std::sync::mpsc::SyncSender;
+    use std::task::{Context, Wake, Waker};
+
+    /// Sends the thread that drops it.
+    struct Dropped(SyncSender<std::thread::ThreadId>);
+
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.send(std::thread::current().id()).unwrap();
+        }
+    }
+
+    impl Wake for Dropped {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    /// Whether what `make` returns drops its argument on another thread, if a time-critical thread drops it.
+    #[expect(clippy::disallowed_methods, reason = "a test that needs a thread of its own")]
+    fn is_dropped_elsewhere<T: Send + 'static>(make: impl FnOnce(Dropped) -> T) -> bool {
+        let (send, dropped) = sync_channel(1);
+        let made = make(Dropped(send));
+        let thread = std::thread::spawn(move || {
+            Offload::default().adopt();
+            drop(made);
+        });
+        let time_critical = thread.thread().id();
+        thread.join().unwrap();
+        dropped.recv().unwrap() != time_critical
+    }
+
+    #[test]
+    fn a_time_critical_thread_drops_no_code_of_the_embedder() {
+        assert!(is_dropped_elsewhere(|dropped| {
+            let events = Events::new(1);
+            events
+                .add_listener(Box::new(move |_| {
+                    let _ = &dropped;
+                }))
+                .unwrap();
+            events.close();
+            events
+        }));
+        assert!(is_dropped_elsewhere(|dropped| {
+            let observer = Observer::default();
+            observer.set(Some(Box::new(move |_| {
+                let _ = &dropped;
+            })));
+            observer
+        }));
+    }
+
+    #[test]
+    fn a_dropped_subscription_drops_its_waker() {
+        let (send, dropped) = sync_channel(1);
+        let events = Events::new(1);
+        let mut subscription = events.subscribe(1);
+        // Another thread may hold a list of subscribers at that moment, and drop it later.
+        let subscribers = events.0.subscribers.load_full();
+        let waker = Waker::from(Arc::new(Dropped(send)));
+        assert!(subscription.poll(&mut Context::from_waker(&waker)).is_pending());
+        drop((waker, subscription));
+        assert_eq!(dropped.try_recv(), Ok(std::thread::current().id()));
+        drop(subscribers);
     }
 }

@@ -99,11 +99,18 @@ impl std::fmt::Debug for Observer {
     }
 }
 
+impl Drop for Observer {
+    fn drop(&mut self) {
+        self.set(None);
+    }
+}
+
 impl Observer {
     pub(crate) fn set(&self, observe: Option<Observe>) {
         let is_set = observe.is_some();
-        self.observe.store(observe.map(Arc::new));
+        let replaced = self.observe.swap(observe.map(Arc::new));
         self.measure(OBSERVES, is_set);
+        foreign(move || drop(replaced));
     }
 
     pub(crate) fn collect_latencies(&self, collect: bool) {

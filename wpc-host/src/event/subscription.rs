@@ -85,6 +85,9 @@ impl std::fmt::Debug for EventSubscription {
 impl Drop for EventSubscription {
     fn drop(&mut self) {
         self.events.unsubscribe(&self.subscriber);
+        // A thread that emits an event may be the last one to hold the subscriber.
+        let waker = self.subscriber.waiter.take();
+        foreign(move || drop(waker));
     }
 }
 
@@ -141,7 +144,7 @@ impl EventSubscription {
         }
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<WorkerEvent>> {
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<WorkerEvent>> {
         let Subscriber { queue, waiter, .. } = &*self.subscriber;
         let mut next = queue.pop();
         if let Err(PopError::Empty) = next {

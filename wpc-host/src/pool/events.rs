@@ -5,7 +5,6 @@ use crate::event::observer::FinishedCall;
 use crate::event::{EventSubscription, WorkerEvent};
 use crate::id::ListenerId;
 use crate::pool::WorkerProcedureCall;
-use std::sync::Arc;
 
 impl WorkerProcedureCall {
     /// Adds a listener for all events. Listeners run one after another on a thread of their own. A slow one delays the
@@ -20,7 +19,7 @@ impl WorkerProcedureCall {
         &self,
         listener: impl Fn(&WorkerEvent) + Send + Sync + 'static,
     ) -> Result<ListenerId, Error> {
-        self.0.pool.events.add_listener(Arc::new(listener))
+        self.0.pool.events.add_listener(Box::new(listener))
     }
 
     /// Subscribes to all events from now on. At most `capacity` events (at least 1, at most 1,048,576) wait for the
@@ -69,7 +68,8 @@ impl WorkerProcedureCall {
     /// Observes every call that has run, successful or not. It replaces an earlier observer.
     ///
     /// `observe` runs on the thread that ran the call, after its caller was answered, so it must return within
-    /// microseconds; incrementing a counter is fine. A panic in it is caught. Calls that were refused, or ended before
+    /// microseconds; incrementing a counter is fine. A panic in it is caught. While it does not return, its worker takes no calls and
+    /// is reported as [`Degraded`](crate::HealthState::Degraded), but not replaced. Calls that were refused, or ended before
     /// they ran, are not reported here: their callers receive the error.
     ///
     /// ```
