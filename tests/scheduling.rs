@@ -3,7 +3,9 @@
 use crate::support::*;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use wpc_host::{CallOptions, Error, Options, PendingCall, WorkerId, WorkerProcedureCall};
+use wpc_host::{
+    CallOptions, CallQueue, Error, Options, PendingCall, WorkerId, WorkerProcedureCall,
+};
 
 fn worker_of(wpc: &WorkerProcedureCall, options: &CallOptions) -> WorkerId {
     wpc.submit_with::<i32>("quick", (), options).unwrap().wait_answer().unwrap().metadata.worker_id
@@ -101,7 +103,11 @@ fn the_overflow_queue_is_bounded() {
     let wait = CallOptions::new().wait_for_capacity();
     let waiting: Vec<PendingCall<i32>> =
         (0..2).map(|_| wpc.submit_with("quick", (), &wait).unwrap()).collect();
-    assert_eq!(code(wpc.submit_with::<i32>("quick", (), &wait).map(|_| ())), "saturated");
+    let error = wpc.submit_with::<i32>("quick", (), &wait).unwrap_err();
+    assert!(
+        matches!(error, Error::Saturated { queue: CallQueue::Overflow, limit: 2, .. }),
+        "{error}"
+    );
     drop(spinning);
     for call in waiting {
         assert_eq!(call.wait().unwrap(), 7);

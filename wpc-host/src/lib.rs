@@ -260,8 +260,8 @@ pub use definition::limits::Limits;
 #[cfg(feature = "wasi")]
 pub use definition::wasi::grant::{Output, Wasi};
 pub use error::{
-    Definable, Error, ErrorCode, ErrorGroup, ErrorKind, Grant, OsResource, PayloadType, Refusal,
-    Remedy, Setting, UnknownErrorCode,
+    CallQueue, Definable, Error, ErrorCode, ErrorGroup, ErrorKind, Grant, OsResource, PayloadType,
+    Refusal, Remedy, Setting, UnknownErrorCode,
 };
 pub use event::observer::FinishedCall;
 pub use event::{

@@ -50,6 +50,7 @@
 // Each part has one table: `code` of codes, groups and kinds, `text` of texts, `source` of sources, `remedies` of remedies,
 // `protocol` of codes for HTTP and JSON-RPC. `variants` are the errors themselves.
 
+mod call_queue;
 mod code;
 mod constructors;
 mod os_resource;
@@ -62,6 +63,7 @@ mod source;
 mod text;
 mod variants;
 
+pub use call_queue::CallQueue;
 pub use code::{ErrorCode, ErrorGroup, ErrorKind, UnknownErrorCode};
 pub use os_resource::OsResource;
 pub use payload_type::PayloadType;

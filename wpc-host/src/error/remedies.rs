@@ -1,6 +1,6 @@
 //! The table of remedies, by error.
 
-use crate::error::{Definable, Error, Grant, Remedy, Setting};
+use crate::error::{CallQueue, Definable, Error, Grant, Remedy, Setting};
 
 impl Error {
     /// What to do about the error, if there is a known remedy.
@@ -67,7 +67,10 @@ impl Error {
             }
             Self::ArgumentsTooLarge { .. } => raise(Limits("arguments".into())),
             Self::NoReadyWorkers { .. } => Remedy::RestartWorkers,
-            Self::Saturated { .. } => Remedy::AwaitCapacity,
+            Self::Saturated { queue: CallQueue::Workers, .. } => Remedy::AwaitCapacity,
+            Self::Saturated { queue: CallQueue::Overflow, .. } => {
+                raise(Options("max_waiting_calls".into()))
+            }
             Self::CircuitOpen { .. } => Remedy::Revive,
             Self::TypeMismatch { .. } => advice("give both the same type"),
             Self::UncaughtException { .. } => advice("catch it in the guest and return an error"),

@@ -184,7 +184,8 @@ pub(crate) fn every_error() -> Vec<Error> {
             reason: "the module declares `Other`".to_owned(),
         },
         Error::NoReadyWorkers { function: f() },
-        Error::Saturated { function: f(), limit: 1000 },
+        Error::Saturated { function: f(), queue: CallQueue::Workers, limit: 1000 },
+        Error::Saturated { function: f(), queue: CallQueue::Overflow, limit: 1000 },
         Error::CircuitOpen {
             function: f(),
             open_for: Duration::from_millis(2500),

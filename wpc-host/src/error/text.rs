@@ -1,6 +1,6 @@
 //! The table of error texts: what failed, for the caller of a function, an operator or a developer.
 
-use crate::error::{Error, OsResource};
+use crate::error::{CallQueue, Error, OsResource};
 use std::fmt;
 
 impl fmt::Display for Error {
@@ -182,9 +182,13 @@ impl fmt::Display for Error {
                 f,
                 "no worker is ready for function \"{function}\": all workers failed and used up their restarts"
             ),
-            Self::Saturated { function, limit } => write!(
+            Self::Saturated { function, queue: CallQueue::Workers, limit } => write!(
                 f,
                 "all workers are saturated for function \"{function}\" (limit: {limit} unanswered calls per worker)"
+            ),
+            Self::Saturated { function, queue: CallQueue::Overflow, limit } => write!(
+                f,
+                "the overflow queue is full for function \"{function}\" (limit: {limit} waiting calls)"
             ),
             Self::CircuitOpen { function, open_for, last_failure: Some(cause) } => write!(
                 f,

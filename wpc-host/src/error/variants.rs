@@ -1,6 +1,6 @@
 //! The errors themselves. Other files of this folder have a table each with one part of every error.
 
-use crate::error::{Grant, OsResource, PayloadType, Refusal, Setting};
+use crate::error::{CallQueue, Grant, OsResource, PayloadType, Refusal, Setting};
 use crate::id::{FunctionHash, Sha256Hash, WorkerId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -357,7 +357,8 @@ pub enum Error {
     #[non_exhaustive]
     Saturated {
         function: String,
-        /// How many unanswered calls a worker may have.
+        queue: CallQueue,
+        /// How many calls may be in this queue.
         limit: usize,
     },
     /// The function's circuit breaker is open on every worker, because the function failed repeatedly.
