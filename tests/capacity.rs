@@ -88,6 +88,44 @@ fn instances_of_running_calls_are_not_reclaimed() {
 }
 
 #[test]
+fn waiting_for_instances_past_the_time_limit_is_not_a_failure_of_the_function() {
+    let wpc = pool_with(1, Options::default().max_live_instances(1));
+    let (gate, running) = define_blocking(&wpc, "stuck", Limits::default());
+    let waits = returns(0).export("get").limits(short());
+    wpc.define_worker_function("waits", waits).unwrap();
+    let stuck = wpc.submit::<()>("stuck", ()).unwrap();
+    running.recv_timeout(TEST_TIMEOUT).unwrap();
+    let result = wpc.local_worker().call::<i32>("waits", ());
+    assert!(matches!(result, Err(Error::Timeout { ran: false, .. })), "{result:?}");
+    let metrics = wpc.metrics().functions.into_iter().find(|function| function.name == "waits");
+    assert_eq!(metrics.unwrap().sandbox_failures, 0);
+    gate.open();
+    stuck.wait().unwrap();
+}
+
+#[test]
+fn no_idle_sandbox_is_dropped_for_a_call_that_gets_no_instances() {
+    let wpc = pool_with(1, Options::default().max_live_instances(3));
+    define_sdk(&wpc, &["count"]);
+    wpc.define_worker_dependency("one", returns(1)).unwrap();
+    wpc.define_worker_dependency("two", returns(2)).unwrap();
+    let large = wat(r#"(module
+        (import "one" "get" (func $one (result i32))) (import "two" "get" (func $two (result i32)))
+        (func (export "f") (result i32) (i32.add (call $one) (call $two))))"#);
+    wpc.define_worker_function("large", large.export("f")).unwrap();
+    let (gate, running) = define_blocking(&wpc, "stuck", Limits::default());
+    let stuck = wpc.submit::<()>("stuck", ()).unwrap();
+    running.recv_timeout(TEST_TIMEOUT).unwrap();
+    let mut here = wpc.local_worker();
+    assert_eq!(here.call::<u64>("count", ()).unwrap(), 1);
+    assert_eq!(code(here.call::<i32>("large", ())), "instances_in_use");
+    assert_eq!(here.call::<u64>("count", ()).unwrap(), 2, "its sandbox is still there");
+    gate.open();
+    stuck.wait().unwrap();
+    assert_eq!(here.call::<i32>("large", ()).unwrap(), 3);
+}
+
+#[test]
 fn a_sandbox_may_exceed_the_share_of_one_worker() {
     let wpc = pool_with(4, Options::default().max_live_instances(4));
     wpc.define_worker_dependency("base", returns(1)).unwrap();

@@ -13,7 +13,7 @@
 //! 2. those of its own worker, if that has its share or more;
 //! 3. those of the worker with the most idle instances.
 //!
-//! If there are none, it asks every worker to release the sandbox that it used last, and waits for up to [`MAX_WAIT`]. No
+//! It drops none if even all of them together do not free enough instances. Then it asks every worker to release the sandbox that it used last, and waits for up to [`MAX_WAIT`]. No
 //! lock is held while a sandbox is dropped.
 
 use crate::id::Generation;
@@ -41,7 +41,7 @@ pub(crate) struct Capacity {
     freed: Changes,
 }
 
-/// All instances are used, and no sandbox is idle.
+/// The instances are used, and dropping the idle sandboxes would not free enough of them.
 #[derive(Debug)]
 pub(crate) struct Exhausted;
 
@@ -103,8 +103,8 @@ impl Capacity {
         self.freed.tell();
     }
 
-    /// Reserves instances for the worker with the cache `own`, and drops idle sandboxes if necessary. If there are none, it
-    /// calls `notify` once and waits until `is_cancelled` returns true, or for up to [`MAX_WAIT`].
+    /// Reserves instances for the worker with the cache `own`, and drops idle sandboxes if necessary. If that does not free
+    /// enough, it calls `notify` once and waits until `is_cancelled` returns true, or for up to [`MAX_WAIT`].
     pub(crate) fn reserve(
         self: &Arc<Self>,
         instances: usize,
@@ -125,18 +125,16 @@ impl Capacity {
             if is_cancelled() || time::now() >= until {
                 break Err(Exhausted);
             }
-            self.freed.wait_until(RETRY_INTERVAL, || self.fits(instances) || self.has_idle());
+            self.freed.wait_until(RETRY_INTERVAL, || self.can_fit(instances));
         };
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         reservation
     }
 
-    fn fits(&self, instances: usize) -> bool {
-        self.used.load(Ordering::SeqCst) + instances <= self.total
-    }
-
-    fn has_idle(&self) -> bool {
-        self.caches().iter().any(|cache| cache.instances() > 0)
+    /// Whether so many instances are unused, or would be after all idle sandboxes were dropped.
+    fn can_fit(&self, instances: usize) -> bool {
+        let idle: usize = self.caches().iter().map(|cache| cache.instances()).sum();
+        self.used.load(Ordering::SeqCst) + instances <= self.total + idle
     }
 
     fn reserve_now(
@@ -148,6 +146,9 @@ impl Capacity {
             let fits = |used: usize| Some(used + instances).filter(|sum| *sum <= self.total);
             if self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).is_ok() {
                 return Some(Reservation { capacity: Arc::clone(self), instances });
+            }
+            if !self.can_fit(instances) {
+                return None;
             }
             drop(self.victim(own)?.pop_longest_idle());
         }

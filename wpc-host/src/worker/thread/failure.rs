@@ -90,13 +90,16 @@ impl Thread {
     /// Whether this end is not a failure of the function, because the caller, the operator or the load caused it:
     ///
     /// * a cancel or a stop;
+    /// * a time limit that passed while the call waited for module instances, before its guest ran;
     /// * a limit of the caller below the definition's own;
     /// * a time limit that passed before the function ran for as long as its definition allows, because the call waited
     ///   in a queue.
     fn is_no_evidence(&self, job: &Job, error: &Error) -> bool {
         let limits = &job.definition.limits;
         match error {
-            Error::Cancelled { .. } | Error::Stopped { .. } => true,
+            Error::Cancelled { .. } | Error::Stopped { .. } | Error::Timeout { ran: false, .. } => {
+                true
+            }
             Error::Timeout { limit, .. } => {
                 let own = limits.timeout.unwrap_or(self.context.call_timeout);
                 *limit < own || self.ran(job) < own.saturating_sub(MAX_START_DELAY.min(own / 8))
