@@ -196,6 +196,22 @@ fn every_finished_call_is_observed_with_its_durations() {
 }
 
 #[test]
+fn a_worker_whose_observer_does_not_return_is_degraded_meanwhile() {
+    let wpc = pool_with(1, Options::default().unresponsive_worker_grace(Duration::from_millis(1)));
+    wpc.define_worker_module(spinner()).unwrap();
+    let gate = Gate::default();
+    let own_gate = gate.clone();
+    wpc.observe_finished_calls(move |_| own_gate.wait());
+    assert_eq!(wpc.call::<i32>("quick", ()).unwrap(), 7);
+    let health = || wpc.get_worker_health_states()[0].health_state;
+    eventually(|| health() == HealthState::Degraded);
+    gate.open();
+    eventually(|| health() == HealthState::Ready);
+    assert_eq!(wpc.call::<i32>("quick", ()).unwrap(), 7);
+    assert_eq!(wpc.metrics().worker_restarts, 0);
+}
+
+#[test]
 fn the_severity_of_a_failed_call_depends_on_its_error() {
     let severities = FailureSeverities::new().limit(Severity::Error);
     let wpc = pool_with(1, immediate_restarts().failure_severities(severities));

@@ -7,7 +7,7 @@ use crate::supervisor::workers::Pool;
 use crate::sync::atomic::Ordering;
 use crate::worker::{Running, Worker};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Thread {
     pub(super) fn check_workers(&mut self, now: Instant) {
@@ -31,6 +31,7 @@ impl Thread {
                 self.lose_worker(at, &worker, Some(&call), reason, now);
                 continue;
             }
+            note_blocked(&worker, watch, pool.options.unresponsive_worker_grace, now);
             let progress = worker.progress();
             let is_stuck = watch.is_unchanged(progress);
             watch.note_progress(progress);
@@ -48,9 +49,7 @@ impl Thread {
             return;
         }
         if worker.may_expire(now) || self.ticks.is_multiple_of(SWEEP_TICKS) {
-            for job in worker.sweep_queue(now) {
-                self.pool.redispatch_or_enqueue(job);
-            }
+            worker.sweep_queue(now, |job| self.pool.redispatch_or_enqueue(job));
         }
         if !is_stuck {
             return;
@@ -66,6 +65,18 @@ impl Thread {
             }
         }
     }
+}
+
+/// Reports a worker as degraded that has not returned from the embedder's code for as long as the grace: a waker, an
+/// observer of finished calls or a `tracing` subscriber. It runs no call that could be answered, so it is not abandoned.
+fn note_blocked(worker: &Worker, watch: &mut Watch, grace: Duration, now: Instant) {
+    let progress = worker.progress();
+    let is_between = worker.is_busy() && worker.running().is_none();
+    let is_blocked = is_between && now >= watch.between_since(progress, now) + grace;
+    if !is_between {
+        watch.not_between();
+    }
+    worker.set_blocked(is_blocked);
 }
 
 /// Checks whether the running call should have ended.
@@ -87,7 +98,7 @@ fn steal_if_unresponsive(
     let unresponsive_for = now.duration_since(watch.overdue_since(running, now));
     let is_lost = interrupt != Interrupt::Stopped
         && unresponsive_for >= pool.options.unresponsive_worker_grace
-        && worker.peek(running).is_some_and(|call| is_past_own_limit(pool, &call, began, now));
+        && worker.peek(running).is_some_and(|call| is_past_own_limit(&call, began, now));
     if is_lost {
         let call = worker.steal(running)?;
         call.answer_with(|ran| Err(call.error_of(interrupt, ran)));
@@ -107,16 +118,8 @@ fn steal_if_unresponsive(
 /// the circuit breaker of a healthy function.
 ///
 /// `began` is when the supervisor first saw the call run: the time in the queue does not count.
-fn is_past_own_limit(pool: &Pool, call: &Call, began: Instant, now: Instant) -> bool {
-    let function = pool.registry.function(&call.function);
-    let own = match function.as_ref().map(|function| &function.definition) {
-        Some(Ok(definition)) if definition.generation == call.generation => {
-            definition.limits.timeout.unwrap_or(pool.options.call_timeout)
-        }
-        // The definition was replaced. Its limit is gone, and its failures are not counted any more.
-        _ => call.time_limit,
-    };
-    now >= began + own
+fn is_past_own_limit(call: &Call, began: Instant, now: Instant) -> bool {
+    now >= began + call.own_limit
 }
 
 /// The running call and why it should have ended by now. A cancel is only checked for a call that has run since before the

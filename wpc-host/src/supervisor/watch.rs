@@ -10,6 +10,8 @@ pub(super) struct Watch {
     progress: Option<u64>,
     /// The call that it was last seen to run.
     seen: Option<Seen>,
+    /// Since when it has been seen to run code between two calls; `None` while it runs a call or waits for one.
+    between_since: Option<Instant>,
 }
 
 /// A running call, as the ticks saw it.
@@ -46,6 +48,19 @@ impl Watch {
             *seen = first();
         }
         seen
+    }
+
+    /// Returns since when the worker has been seen to run code between the same two calls.
+    pub(super) fn between_since(&mut self, progress: u64, now: Instant) -> Instant {
+        if !self.is_unchanged(progress) {
+            self.between_since = None;
+        }
+        *self.between_since.get_or_insert(now)
+    }
+
+    /// The worker runs a call, or waits for one.
+    pub(super) fn not_between(&mut self) {
+        self.between_since = None;
     }
 
     /// Whether no call has begun or ended since the last tick.

@@ -16,6 +16,7 @@
 //! | `next_expiry` | pushing threads lower it, the supervisor resets it | acquire and release |
 //! | `is_busy` | the worker's thread; for a local worker, its caller | sequentially consistent with the supervisor's check before it parks |
 //! | `degraded` | the worker's thread | release; readers acquire |
+//! | `is_blocked` | the supervisor | release; readers acquire |
 //! | `served` | the worker's thread | relaxed: the supervisor reads it after the worker was lost, and may miss the last call |
 //! | `service_time`, `fruitless_reclaim`, `environment.is_occupied` | the worker's thread and the supervisor, or any caller | relaxed: hints, for which a lost update does no harm |
 //! | `environment.stopping` | the thread that interrupts the worker | release; readers acquire |
@@ -86,6 +87,8 @@ pub(crate) struct Worker {
     stage: AtomicStage,
     /// How many definitions back off or have an open circuit breaker on this worker.
     degraded: AtomicUsize,
+    /// Whether its thread does not return from the embedder's code between two calls.
+    is_blocked: AtomicBool,
     served: AtomicU64,
     service_time: ServiceTime,
     environment: Arc<Environment>,
@@ -122,6 +125,7 @@ impl Worker {
             is_busy: AtomicBool::new(true),
             stage: AtomicStage::new(),
             degraded: AtomicUsize::new(0),
+            is_blocked: AtomicBool::new(false),
             served: AtomicU64::new(0),
             service_time: ServiceTime::new(),
             environment,
@@ -201,6 +205,21 @@ impl Worker {
         }
     }
 
+    /// Records and reports whether its thread does not return from the embedder's code between two calls.
+    pub(crate) fn set_blocked(&self, is_blocked: bool) {
+        // Only the supervisor writes it.
+        if self.is_blocked.load(Ordering::Relaxed) == is_blocked {
+            return;
+        }
+        self.is_blocked.store(is_blocked, Ordering::Release);
+        let reason = if is_blocked {
+            "its thread does not return from a waker, an observer or a `tracing` subscriber"
+        } else {
+            "its thread returned"
+        };
+        self.emit_health(self.health(), Some(reason));
+    }
+
     pub(crate) fn has_exited(&self) -> bool {
         self.stage.is(Stage::Exited)
     }
@@ -272,22 +291,22 @@ impl Worker {
     }
 
     /// Ends queued calls whose limit passed, and releases the slots of answered calls; the other jobs keep their order.
-    /// Returns jobs that could not be put back because the queue was closed.
-    pub(crate) fn sweep_queue(&self, now: Instant) -> Vec<Job> {
+    /// `displace` takes the jobs that cannot be put back because the queue was closed.
+    pub(crate) fn sweep_queue(&self, now: Instant, displace: impl FnMut(Job)) {
         // Reset first: a push that the sweep misses lowers it again afterwards, because that is the last step of a push.
         self.next_expiry.store(u64::MAX, Ordering::Release);
-        self.sweep(|job| job.call.is_answered() || job.call.expire(now))
+        self.sweep(|job| job.call.is_answered() || job.call.expire(now), displace);
     }
 
     /// Releases the slots of queued calls that were answered, for a caller that finds the worker full. It inspects every
-    /// queued call, so it is tried once per tick while it frees nothing. Jobs that could not be put back because the queue
-    /// was closed are added to `displaced`.
-    pub(crate) fn reclaim(&self, limit: usize, displaced: &mut Vec<Job>) -> bool {
+    /// queued call, so it is tried once per tick while it frees nothing. `displace` takes the jobs that cannot be put back
+    /// because the queue was closed.
+    pub(crate) fn reclaim(&self, limit: usize, displace: impl FnMut(Job)) -> bool {
         let tick = self.ticker.coarse_now() + 1;
         if self.fruitless_reclaim.load(Ordering::Relaxed) == tick {
             return false;
         }
-        displaced.append(&mut self.sweep(|job| job.call.is_answered()));
+        self.sweep(|job| job.call.is_answered(), displace);
         let has_freed = self.in_flight() < limit;
         if !has_freed {
             self.fruitless_reclaim.store(tick, Ordering::Relaxed);
@@ -295,7 +314,7 @@ impl Worker {
         has_freed
     }
 
-    fn sweep(&self, is_over: impl Fn(&Job) -> bool) -> Vec<Job> {
+    fn sweep(&self, is_over: impl Fn(&Job) -> bool, mut displace: impl FnMut(Job)) {
         let (mut over, mut displaced) = (Vec::new(), Vec::new());
         // No other sweep, and no move of jobs, may see the queue as empty while its jobs are taken out.
         let sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
@@ -304,14 +323,18 @@ impl Worker {
             if is_over(&job) {
                 self.release_slot();
                 over.push(job);
-            } else if let Err(job) = self.push(job) {
+            } else if let Err(job) = self.put(job) {
                 displaced.push(job);
             }
         }
         drop(sweeping);
         // Dropped after the lock, because dropping a job may run code of the embedder.
         drop(over);
-        displaced
+        for job in displaced {
+            displace(job);
+            // Afterwards, as in `empty_queue`.
+            self.release_slot();
+        }
     }
 
     /// Takes out the queued jobs that may go to another worker. Jobs with an affinity keep their place and order, unless
@@ -342,7 +365,9 @@ impl Worker {
     pub(crate) fn health(&self) -> HealthState {
         if self.stage.is(Stage::Starting) {
             HealthState::Starting
-        } else if self.degraded.load(Ordering::Acquire) > 0 {
+        } else if self.degraded.load(Ordering::Acquire) > 0
+            || self.is_blocked.load(Ordering::Acquire)
+        {
             HealthState::Degraded
         } else {
             HealthState::Ready

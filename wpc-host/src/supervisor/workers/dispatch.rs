@@ -1,7 +1,7 @@
 //! Dispatches calls to workers.
 
 use super::{MAX_ABANDONED, Pool, WorkerSet};
-use crate::error::Error;
+use crate::error::{CallQueue, Error};
 use crate::registry::restart_policy::Admission;
 use crate::supervisor::scheduler::{self, Candidate};
 use crate::sync::atomic::Ordering;
@@ -28,8 +28,8 @@ pub(crate) enum Refusal {
 impl Pool {
     /// Dispatches a new job, or adds it to the overflow queue. A refused call is counted, but not answered.
     pub(crate) fn accept(&self, job: Job) -> Result<(), Error> {
-        // A call with `wait_for_capacity` must not overtake those that are queued already.
-        let job = if job.wait_for_capacity && self.waiting.has_waiters_for_capacity() {
+        // A call with `wait_for_capacity` must not overtake those that wait for the same.
+        let job = if job.wait_for_capacity && self.waiting.is_ahead_of(&job) {
             match self.enqueue(job) {
                 Ok(()) => return Ok(()),
                 Err(job) => job,
@@ -42,15 +42,19 @@ impl Pool {
             Err(refused) => refused,
         };
         let function = job.function.name.to_string();
-        let saturated = || Error::Saturated {
-            function: function.clone(),
-            limit: self.options.max_pending_calls_per_worker,
-        };
         match refusal {
-            Refusal::Saturated if !job.wait_for_capacity => Err(job.refused(saturated())),
+            Refusal::Saturated if !job.wait_for_capacity => {
+                let limit = self.options.max_pending_calls_per_worker;
+                let queue = CallQueue::Workers;
+                Err(job.refused(Error::Saturated { function, queue, limit }))
+            }
             Refusal::Saturated | Refusal::Later => self.enqueue(job).map_err(|job| {
-                let is_open = self.is_open.load(Ordering::Acquire);
-                job.refused(if is_open { saturated() } else { Error::NotRunning })
+                if !self.is_open.load(Ordering::Acquire) {
+                    return job.refused(Error::NotRunning);
+                }
+                let limit = self.options.max_waiting_calls;
+                let queue = CallQueue::Overflow;
+                job.refused(Error::Saturated { function, queue, limit })
             }),
             Refusal::CircuitOpen | Refusal::NoWorkers => {
                 let error = self.no_eligible_worker(&job, refusal);
@@ -150,13 +154,9 @@ impl Pool {
     #[cold]
     fn reclaim<'a>(&self, workers: impl Iterator<Item = &'a Arc<Worker>>) -> bool {
         let limit = self.options.max_pending_calls_per_worker;
-        let mut displaced = Vec::new();
         let mut has_freed = false;
         for worker in workers.filter(|worker| worker.in_flight() >= limit) {
-            has_freed |= worker.reclaim(limit, &mut displaced);
-        }
-        for job in displaced {
-            self.redispatch_or_enqueue(job);
+            has_freed |= worker.reclaim(limit, |job| self.redispatch_or_enqueue(job));
         }
         has_freed
     }
