@@ -37,6 +37,23 @@ fn a_snapshot_reads_back_from_json() {
 }
 
 #[test]
+fn a_call_that_was_answered_while_it_ran_counts_and_is_observed_as_answered() {
+    let wpc = pool(1);
+    let (send, observed) = std::sync::mpsc::sync_channel(1);
+    wpc.observe_finished_calls(move |call| send.send(call.error).unwrap());
+    let (gate, running) = define_blocking(&wpc, "stuck", Limits::default());
+    let short = CallOptions::new().timeout(Duration::from_millis(200));
+    let call = wpc.submit_with::<()>("stuck", (), &short).unwrap();
+    running.recv_timeout(TEST_TIMEOUT).unwrap();
+    eventually(|| call.is_answered());
+    // The worker would answer that it was cancelled.
+    call.cancel();
+    gate.open();
+    assert_eq!(observed.recv_timeout(TEST_TIMEOUT).unwrap(), Some(ErrorCode::Timeout));
+    assert_eq!(of(&wpc, "stuck").calls.failed, [(ErrorCode::Timeout, 1)].into());
+}
+
+#[test]
 fn calls_count_by_outcome_for_their_function_and_for_the_pool() {
     let wpc = pool(2);
     define_sdk(&wpc, &["add", "fails"]);

@@ -232,6 +232,23 @@ fn an_unresponsive_worker_is_abandoned_after_its_limit_and_grace() {
 }
 
 #[test]
+fn the_limit_of_a_definition_protects_its_worker_after_a_redefinition_too() {
+    let wpc =
+        pool_with(1, immediate_restarts().unresponsive_worker_grace(Duration::from_millis(1)));
+    let limits = || Limits::default().timeout(TEST_TIMEOUT);
+    let (gate, running) = define_blocking(&wpc, "f", limits());
+    let short = CallOptions::new().timeout(Duration::from_millis(200));
+    let call = wpc.submit_with::<()>("f", (), &short).unwrap();
+    running.recv_timeout(TEST_TIMEOUT).unwrap();
+    wpc.define_worker_function("f", spinner().export("quick").limits(limits())).unwrap();
+    assert_eq!(code(call.wait()), "timeout");
+    assert_eq!(wpc.metrics().worker_restarts, 0);
+    gate.open();
+    assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 7);
+    assert_eq!(wpc.get_worker_health_states()[0].restarts, 0, "the worker was not replaced");
+}
+
+#[test]
 fn a_worker_that_keeps_failing_is_not_restarted_and_calls_are_rejected_at_once() {
     failing_subscriber::install();
     let wpc = pool_with(1, immediate_restarts().max_restarts_per_worker(0));

@@ -68,6 +68,9 @@ pub(crate) struct Call {
     pub(crate) generation: Generation,
     deadline: Deadline,
     pub(crate) time_limit: Duration,
+    /// The limit that its definition or the pool sets, which the caller may have replaced. A call on its caller's thread has
+    /// no use for it.
+    pub(crate) own_limit: Duration,
     /// What the caller passed for logs and traces.
     pub(crate) context: Option<Arc<CallContext>>,
     phase: AtomicU8,
@@ -117,6 +120,7 @@ impl Call {
             generation,
             deadline,
             time_limit,
+            own_limit: time_limit,
             context: None,
             phase: AtomicU8::new(QUEUED),
             interrupt: AtomicU8::new(GO_ON),
@@ -127,8 +131,9 @@ impl Call {
         }
     }
 
-    /// Reuses the call for the next one; no other thread holds it any more. `waits_after` and `waiter` need no reset, because
-    /// only calls on the caller's own thread are reused, and they never wait.
+    /// Reuses the call for the next one; no other thread holds it any more. `waits_after`, `waiter` and `own_limit` need no
+    /// reset, because only calls on the caller's own thread are reused: they never wait, and the supervisor does not watch
+    /// them.
     #[inline]
     pub(crate) fn renew(
         &mut self,
@@ -187,6 +192,12 @@ impl Call {
             ANSWERED => {}
             phase => self.write(outcome(phase == RUNNING)),
         }
+    }
+
+    /// Takes the right to answer the call; `None` if another thread has answered it.
+    #[inline]
+    pub(crate) fn claim(&self) -> Option<Claim<'_>> {
+        (self.phase.swap(ANSWERED, Ordering::AcqRel) != ANSWERED).then_some(Claim(self))
     }
 
     /// Answers the call if it is queued; false if it has begun or is answered.
@@ -313,6 +324,26 @@ impl Call {
         }
         self.waiter.register(waker);
         self.outcome().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+/// The right to answer a call that has run.
+#[must_use]
+pub(crate) struct Claim<'a>(&'a Call);
+
+impl Claim<'_> {
+    #[inline]
+    pub(crate) fn answer(self, outcome: Outcome) {
+        let Self(call) = self;
+        std::mem::forget(self);
+        call.write(outcome);
+    }
+}
+
+impl Drop for Claim<'_> {
+    /// The claiming thread panicked.
+    fn drop(&mut self) {
+        self.0.write(Err(self.0.error_of(Interrupt::Stopped, true)));
     }
 }
 

@@ -154,7 +154,13 @@ fn accept(
 /// The time limit of a call.
 #[inline]
 pub(crate) fn time_limit(pool: &Pool, definition: &Definition, options: &CallOptions) -> Duration {
-    options.timeout.or(definition.limits.timeout).unwrap_or(pool.options.call_timeout)
+    options.timeout.unwrap_or_else(|| own_limit(pool, definition))
+}
+
+/// The time limit of a call for which its caller sets none.
+#[inline]
+fn own_limit(pool: &Pool, definition: &Definition) -> Duration {
+    definition.limits.timeout.unwrap_or(pool.options.call_timeout)
 }
 
 fn new_call(
@@ -164,8 +170,10 @@ fn new_call(
     options: &CallOptions,
 ) -> Arc<Call> {
     let (id, name) = (CallId(pool.call_ids.next()), Arc::clone(&function.name));
-    let time_limit = time_limit(pool, definition, options);
+    let own_limit = own_limit(pool, definition);
+    let time_limit = options.timeout.unwrap_or(own_limit);
     let mut call = Call::new(id, name, definition.generation, time::now(), time_limit);
+    call.own_limit = own_limit;
     call.context.clone_from(&options.context);
     Arc::new(call)
 }

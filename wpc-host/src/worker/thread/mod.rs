@@ -228,11 +228,17 @@ impl Thread {
         // Dropping a sandbox takes longer than a short call, so dispatch should not count on this worker meanwhile.
         worker.environment.is_occupied.store(self.spent.is_some(), Ordering::Relaxed);
         worker.release_slot();
-        if !job.is_warm_up {
-            let is_late = job.call.is_answered();
-            self.count(&job, if is_late { job.answered_with() } else { self.ended_with });
+        // Claimed before it is counted, so that it is counted and reported with what its caller gets.
+        let claim = job.call.claim();
+        if claim.is_none() {
+            self.ended_with = job.answered_with();
         }
-        job.call.answer_with(|_| outcome);
+        if !job.is_warm_up {
+            self.count(&job, self.ended_with);
+        }
+        if let Some(claim) = claim {
+            claim.answer(outcome);
+        }
         job.is_disowned = true;
         self.report(&job);
         self.recycle();
