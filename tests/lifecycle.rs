@@ -5,6 +5,34 @@ use std::time::Duration;
 use wpc_host::{Error, HealthState, Limits, Options, PendingCall};
 
 #[test]
+fn no_worker_is_started_after_a_stop_has_begun_to_end_them() {
+    failing_subscriber::install();
+    let delay = Duration::from_millis(200);
+    let options = Options::default()
+        .restart_base_delay(delay)
+        .restart_max_delay(delay)
+        .restart_jitter(Duration::ZERO)
+        .stop_timeout(Duration::from_millis(1))
+        .unresponsive_worker_grace(3 * delay);
+    let wpc = pool_with(2, options);
+    let (gate, running) = define_blocking(&wpc, "stuck", Limits::default());
+    wpc.define_worker_function("f", failing_subscriber::logs("panic the host")).unwrap();
+    let mut events = wpc.subscribe(1_000);
+    // The stop waits for the worker of this call, longer than the restart of the other worker is delayed.
+    let stuck = wpc.submit::<()>("stuck", ()).unwrap();
+    running.recv_timeout(TEST_TIMEOUT).unwrap();
+    assert_eq!(code(wpc.call::<()>("f", ())), "worker_lost");
+    while events.next_timeout(TEST_TIMEOUT).unwrap().event_name() != "worker_restart_scheduled" {}
+    wpc.stop_workers();
+    let names: Vec<_> =
+        std::iter::from_fn(|| events.try_next()).map(|event| event.event_name()).collect();
+    let stop = names.iter().position(|name| *name == "worker_shutdown_requested").unwrap();
+    assert!(!names[stop..].contains(&"worker_spawned"), "{names:?}");
+    gate.open();
+    drop(stuck);
+}
+
+#[test]
 fn a_pool_starts_again_with_its_definitions_and_new_workers() {
     let wpc = pool(2);
     define_sdk(&wpc, &["add"]);

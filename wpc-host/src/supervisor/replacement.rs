@@ -102,8 +102,9 @@ impl Thread {
 
     fn restart(&mut self, at: usize, now: Instant) {
         let pool = Arc::clone(&self.pool);
-        // While it starts, calls wait for it.
-        if self.slots[at].retry(now) && !self.publish() {
+        self.slots[at].retry(now);
+        // While it starts, calls wait for it. No thread is started after a stop has taken over the set of workers.
+        if !self.publish() {
             return;
         }
         let restart_attempt = self.slots[at].attempt();

@@ -108,11 +108,11 @@ impl Slot {
         Some(decision)
     }
 
-    /// Begins another attempt after the cool-down; returns false if the slot is not open.
-    pub(super) fn retry(&mut self, now: Instant) -> bool {
-        let State::Open { attempt, last, .. } = self.state else { return false };
-        self.state = State::Restarting { at: now, attempt, last };
-        true
+    /// Begins another attempt after the cool-down, if the slot is open.
+    pub(super) fn retry(&mut self, now: Instant) {
+        if let State::Open { attempt, last, .. } = self.state {
+            self.state = State::Restarting { at: now, attempt, last };
+        }
     }
 
     /// A worker was started in it.

@@ -108,10 +108,17 @@ impl Offload {
         !state.tasks.is_empty() && state.threads < MAX_THREADS
     }
 
-    /// Runs the tasks for which no thread could be started. The time-critical thread calls it when it exits.
+    /// Starts a thread for the tasks that have none. If that fails once more, it runs them. The time-critical thread calls it
+    /// when it exits.
     pub(crate) fn finish(&self) {
         let mut state = self.0.lock();
-        if state.threads == 0 {
+        if state.tasks.is_empty() || state.threads > 0 {
+            return;
+        }
+        state.has_failed = false;
+        self.start(state);
+        let mut state = self.0.lock();
+        if state.has_failed && state.threads == 0 {
             state.threads += 1;
             drop(state);
             self.0.run();
@@ -175,6 +182,20 @@ mod tests {
         on_a_time_critical_thread(&offload, move || {
             let here = std::thread::current().id();
             foreign(move || send.send(std::thread::current().id() != here).unwrap());
+        });
+        assert!(receive.recv().unwrap());
+    }
+
+    #[test]
+    fn the_last_tasks_of_a_time_critical_thread_run_on_another_thread() {
+        let (send, receive) = sync_channel(1);
+        let offload = Offload::default();
+        let own = offload.clone();
+        on_a_time_critical_thread(&offload, move || {
+            own.0.lock().has_failed = true;
+            let here = std::thread::current().id();
+            foreign(move || send.send(std::thread::current().id() != here).unwrap());
+            own.finish();
         });
         assert!(receive.recv().unwrap());
     }
