@@ -4,8 +4,9 @@
 //!
 //! 1. Without the lock: the modules of the changes are compiled. A draft of the sources as they would be after the changes
 //!    is made from a clone of the current ones. The modules that linking the draft needs are compiled as well.
-//! 2. With the lock: if another change was published in the meantime, the draft is made again. Types are compared, and
-//!    every definition that the changes reach is linked. Usually nothing is compiled here.
+//! 2. With the lock: if another change was published in the meantime, the draft is made again. If linking it might compile
+//!    modules, the first step is repeated for that, up to [`MAX_REPETITIONS`] times. Types are compared, and every definition
+//!    that the changes reach is linked.
 //! 3. One snapshot with everything is published, so calls never see a part of the changes.
 //!
 //! Everything that the changes replace is dropped after the lock was released: dropping the embedder's closures and
@@ -33,6 +34,10 @@ pub(crate) enum OnRefusal {
     /// The other changes are made, except those that are refused without it.
     Skip,
 }
+
+/// How often modules are resolved again without the lock because other threads published changes meanwhile. After that, the
+/// lock is kept, so that other threads cannot delay a change for ever.
+const MAX_REPETITIONS: usize = 4;
 
 /// Items by kind and name.
 type Items = Vec<(Definable, Arc<str>)>;
@@ -101,38 +106,40 @@ impl Registry {
         }
         let mut discarded = Discarded::default();
         discarded.settle(on_refusal, &mut pending, &mut refused)?;
-        if pending.is_empty() {
-            // Handles and workers would look for changes after a publication.
-            return Ok(Outcome { refused, ..Outcome::default() });
-        }
-        let (mut draft, _compiled) = loop {
+        let mut repetitions = 0;
+        let (linked, draft, _compiled, mut sources) = loop {
+            if pending.is_empty() {
+                // Handles and workers would look for changes after a publication.
+                return Ok(Outcome { refused, ..Outcome::default() });
+            }
             let base = self.lock().clone();
-            let draft = self.draft(base, &pending);
-            match self.resolve_all(&draft) {
-                Ok(compiled) => break (draft, compiled),
-                Err(errors) => {
-                    discarded.refuse(errors, &mut pending, &mut refused);
-                    discarded.settle(on_refusal, &mut pending, &mut refused)?;
+            let mut draft = self.draft(base, &pending);
+            let errors = match self.resolve_all(&draft) {
+                Err(errors) => errors,
+                Ok(compiled) => {
+                    let sources = self.lock();
+                    if interest.has_ended() {
+                        return Err(Error::Cancelled { function: what, ran: false });
+                    }
+                    if draft.sources.version != sources.version {
+                        let new = self.draft(sources.clone(), &pending);
+                        discarded.drafts.push(std::mem::replace(&mut draft, new));
+                        if repetitions < MAX_REPETITIONS && self.may_compile(&draft) {
+                            repetitions += 1;
+                            drop(sources);
+                            discarded.drafts.push(draft);
+                            continue;
+                        }
+                    }
+                    match self.link_all(&draft) {
+                        Ok(linked) => break (linked, draft, compiled, sources),
+                        Err(errors) => errors,
+                    }
                 }
-            }
-        };
-        let mut sources = self.lock();
-        if interest.has_ended() {
-            return Err(Error::Cancelled { function: what, ran: false });
-        }
-        let linked = loop {
-            if draft.sources.version != sources.version || draft.is_stale {
-                let new = self.draft(sources.clone(), &pending);
-                discarded.drafts.push(std::mem::replace(&mut draft, new));
-            }
-            match self.link_all(&draft) {
-                Ok(linked) => break linked,
-                Err(errors) => {
-                    discarded.refuse(errors, &mut pending, &mut refused);
-                    draft.is_stale = true;
-                    discarded.settle(on_refusal, &mut pending, &mut refused)?;
-                }
-            }
+            };
+            discarded.drafts.push(draft);
+            discarded.refuse(errors, &mut pending, &mut refused);
+            discarded.settle(on_refusal, &mut pending, &mut refused)?;
         };
         let (removed, replaced) = self.publish(&mut sources, draft, &linked, &pending);
         discarded.replaced = Some(replaced);

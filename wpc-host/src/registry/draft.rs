@@ -3,10 +3,12 @@
 use super::Registry;
 use super::apply::Pending;
 use super::change::Prepared;
-use super::dependency::{Importer, Resolver, common_profile};
+use super::dependency::{Importer, Resolver, common_profile, reached};
 use super::function::Function;
 use super::sources::{Group, Sources};
 use crate::error::{Definable, Error};
+use crate::module::Module;
+use crate::module::engine::Profile;
 use crate::sandbox::Node;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,8 +16,6 @@ use std::sync::Arc;
 /// The sources after changes, with the position of the change that affects each item.
 pub(super) struct Draft {
     pub(super) sources: Sources,
-    /// Set if a change was refused since.
-    pub(super) is_stale: bool,
     /// The new groups.
     groups: BTreeMap<u64, usize>,
     /// The dependencies that were defined or removed.
@@ -45,7 +45,6 @@ impl Registry {
     pub(super) fn draft(&self, base: Sources, pending: &[Pending]) -> Draft {
         let mut draft = Draft {
             sources: base,
-            is_stale: false,
             groups: BTreeMap::new(),
             aliases: BTreeMap::new(),
             constants: BTreeMap::new(),
@@ -94,8 +93,8 @@ impl Registry {
         draft
     }
 
-    /// Resolves every group that must be linked, which compiles all modules that linking needs. They stay compiled as long
-    /// as they are kept.
+    /// Resolves everything that must be linked, which compiles all modules that linking needs. They stay compiled as long as
+    /// they are kept.
     pub(super) fn resolve_all(&self, draft: &Draft) -> Result<Vec<Vec<Node>>, Errors> {
         let (mut resolved, mut errors) = (Vec::new(), Errors::new());
         for target in draft.targets() {
@@ -104,7 +103,28 @@ impl Registry {
                 Err(error) => draft.blame(&target, &error, &mut errors),
             }
         }
+        for (alias, at) in &draft.aliases {
+            match self.resolve_dependency(draft, alias) {
+                Ok(found) => resolved.extend(found.map(|(_, nodes)| nodes)),
+                Err(error) => drop(errors.entry(*at).or_insert(error)),
+            }
+        }
         if errors.is_empty() { Ok(resolved) } else { Err(errors) }
+    }
+
+    /// Whether linking the draft may need a module in another profile than that in which it was compiled.
+    pub(super) fn may_compile(&self, draft: &Draft) -> bool {
+        let dependencies = &draft.sources.dependencies;
+        let differs = |profile: Profile, module: &Module| {
+            let profile = common_profile(profile, module, dependencies);
+            let reached = reached(module, dependencies);
+            let mut needed = reached.into_iter().filter_map(|alias| dependencies.get(alias));
+            module.profile != profile || needed.any(|needed| needed.module.profile != profile)
+        };
+        let mut changed = draft.aliases.keys().filter_map(|alias| dependencies.get(alias));
+        let mut targets = draft.targets().into_iter();
+        targets.any(|target| differs(target.group.profile, &target.group.module))
+            || changed.any(|changed| differs(self.engines.plain(), &changed.module))
     }
 
     /// Compares types and links everything that the changes reach.
@@ -128,15 +148,24 @@ impl Registry {
 
     /// Links a dependency by itself: cycles and mismatched imports are refused even if no function requires it yet.
     fn link_dependency(&self, draft: &Draft, alias: &str) -> Result<(), Error> {
-        let dependencies = &draft.sources.dependencies;
-        let Some(dependency) = dependencies.get(alias) else { return Ok(()) };
-        let profile = common_profile(self.engines.plain(), &dependency.module, dependencies);
-        let resolver = Resolver::new(dependencies, &self.compiler, profile);
-        if let Some(nodes) = resolver.resolve_alias(alias)? {
+        if let Some((profile, nodes)) = self.resolve_dependency(draft, alias)? {
             let what = format!("dependency \"{alias}\"");
             self.blueprint(&what, profile, self.max_instances, &nodes)?;
         }
         Ok(())
+    }
+
+    /// The modules that a dependency requires, and their profile; `None` if one of them is not defined.
+    fn resolve_dependency(
+        &self,
+        draft: &Draft,
+        alias: &str,
+    ) -> Result<Option<(Profile, Vec<Node>)>, Error> {
+        let dependencies = &draft.sources.dependencies;
+        let Some(dependency) = dependencies.get(alias) else { return Ok(None) };
+        let profile = common_profile(self.engines.plain(), &dependency.module, dependencies);
+        let resolver = Resolver::new(dependencies, &self.compiler, profile);
+        Ok(resolver.resolve_alias(alias)?.map(|nodes| (profile, nodes)))
     }
 }
 
