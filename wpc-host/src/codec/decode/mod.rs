@@ -103,27 +103,16 @@ pub(crate) fn decode_bytes<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Resul
 }
 
 /// The same for owned bytes. A `Vec<u8>` or a `String` takes them without a copy.
-pub(crate) fn from_vec<T: DeserializeOwned + 'static>(bytes: Vec<u8>) -> Result<T, String> {
-    let bytes = match cast(bytes) {
-        Ok(bytes) => return Ok(bytes),
-        Err(bytes) => bytes,
-    };
-    if TypeId::of::<T>() == TypeId::of::<String>() {
-        let text = String::from_utf8(bytes).map_err(|error| error.to_string())?;
-        return cast(text).map_err(|_| unreachable!("T is String"));
+pub(crate) fn from_vec<T: DeserializeOwned + 'static>(mut bytes: Vec<u8>) -> Result<T, String> {
+    let mut value = None::<T>;
+    let target: &mut dyn Any = &mut value;
+    if let Some(target) = target.downcast_mut() {
+        *target = Some(std::mem::take(&mut bytes));
+    } else if let Some(target) = target.downcast_mut() {
+        let text = String::from_utf8(std::mem::take(&mut bytes));
+        *target = Some(text.map_err(|error| error.to_string())?);
     }
-    decode_bytes(&bytes)
-}
-
-/// Returns the value as a `T` if `U` is `T`, otherwise unchanged.
-fn cast<U: 'static, T: 'static>(value: U) -> Result<T, U> {
-    let mut value = Some(value);
-    let cast = (&mut value as &mut dyn Any).downcast_mut::<Option<T>>().and_then(Option::take);
-    match (cast, value) {
-        (Some(cast), _) => Ok(cast),
-        (None, Some(value)) => Err(value),
-        (None, None) => unreachable!("only a successful cast takes the value"),
-    }
+    value.map_or_else(|| decode_bytes(&bytes), Ok)
 }
 
 /// The input of postcard for bytes without a length: the length, then the bytes.
