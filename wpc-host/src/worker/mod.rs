@@ -387,3 +387,40 @@ impl Worker {
         self.environment.events.emit(draft.worker(self.id));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::overflow_queue::tests::{job, registry};
+    use super::*;
+    use crate::event::Events;
+    use crate::worker::capacity::Capacity;
+
+    #[test]
+    fn a_displaced_job_keeps_its_slot_until_it_has_been_passed_on() {
+        let registry = registry(&["f"]);
+        let ticker = Arc::new(EpochTicker::new());
+        let environment = Environment {
+            worker: WorkerId(1),
+            events: Events::new(1),
+            bindings: registry.current_bindings(),
+            stopping: Arc::default(),
+            is_occupied: AtomicBool::new(false),
+            ticker: Arc::clone(&ticker),
+            observer: Arc::default(),
+            started: Instant::now(),
+            max_wasm_stack: 1 << 20,
+            max_instances: 1,
+        };
+        let idle = Capacity::new(1).add_cache(1);
+        let worker = Worker::new(WorkerId(1), 0, Arc::new(environment), ticker, idle);
+        assert!(worker.reserve(1) && worker.push(job(&registry, "f")).is_ok());
+        // The queue is closed while the job is taken out.
+        let is_over = |_: &Job| {
+            worker.drain();
+            false
+        };
+        let mut seen = None;
+        worker.sweep(is_over, |_| seen = Some(worker.in_flight()));
+        assert_eq!((seen, worker.in_flight()), (Some(1), 0));
+    }
+}

@@ -266,7 +266,7 @@ impl Drop for Round<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::call::Call;
     use crate::definition::WasmModule;
@@ -280,7 +280,7 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::time::{Duration, Instant};
 
-    fn registry(functions: &[&str]) -> Registry {
+    pub(in crate::worker) fn registry(functions: &[&str]) -> Registry {
         let engines = Engines::new(&Options::default(), None).unwrap();
         let registry = Registry::new(Arc::new(engines), 1);
         let module = wat::parse_str(r#"(module (func (export "f")))"#).unwrap();
@@ -294,7 +294,7 @@ mod tests {
     }
 
     /// A call that waits for capacity.
-    fn job(registry: &Registry, function: &str) -> Job {
+    pub(in crate::worker) fn job(registry: &Registry, function: &str) -> Job {
         let function = registry.function(function).unwrap();
         let definition = Arc::clone(function.definition.as_ref().unwrap());
         let (name, limit) = (Arc::clone(&function.name), Duration::from_secs(60));
