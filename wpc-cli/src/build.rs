@@ -1,17 +1,18 @@
 //! `wpc build`: compiles a project to a module, and adds declared types that the language cannot record.
 
-use crate::cache::Cache;
+use crate::cache::{BUILD, Cache};
 use crate::failure::Failure;
 use crate::language::Sources;
 use crate::remedy::{Interface, remedy_text};
 use crate::text::{count, escape};
-use crate::{declarations, inspect, source_check, terminal, toolchain};
+use crate::toolchain::{self, TargetFolder};
+use crate::{declarations, inspect, source_check, terminal};
 use serde_json::json;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use wpc_abi::{documentation, section};
 use wpc_deploy::{Build, MANIFEST_NAME, Source, file};
-use wpc_host::{Limits, ModuleInformation, WasmModule};
+use wpc_host::{Limits, ModuleInformation, Options, WasmModule};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -24,6 +25,10 @@ pub(crate) struct Arguments {
     /// The compilation target, such as `wasm32-wasip1`; overrides the one in `wpc.toml`.
     #[arg(long)]
     target: Option<String>,
+    /// Cargo's target folder. Default: the one that the project or the environment chooses; otherwise a folder beside the
+    /// compile cache, which projects share.
+    #[arg(long, value_name = "FOLDER")]
+    target_dir: Option<PathBuf>,
     /// Also build the projects of the modules that the manifest names, dependencies first.
     #[arg(long, conflicts_with_all = ["output", "target"])]
     all: bool,
@@ -48,7 +53,8 @@ fn build_all(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), 
     }
     for sources in &order {
         let path = sources.folder.clone();
-        let one = Arguments { path, output: None, target: None, all: false };
+        let target_dir = arguments.target_dir.clone();
+        let one = Arguments { path, output: None, target: None, target_dir, all: false };
         let text = build(sources, &one, cache, as_json)?;
         terminal::print(format!("{}\n", text.trim_end()).as_bytes())?;
     }
@@ -103,7 +109,8 @@ fn add_projects(
 /// Builds the project of a folder to its default output. Does nothing if the folder does not contain a project.
 pub(crate) fn build_folder(folder: &Path, cache: &Cache) -> Result<(), Failure> {
     let Ok(sources) = Sources::at(folder) else { return Ok(()) };
-    let arguments = Arguments { path: folder.to_owned(), output: None, target: None, all: false };
+    let path = folder.to_owned();
+    let arguments = Arguments { path, output: None, target: None, target_dir: None, all: false };
     build(&sources, &arguments, cache, false).map(drop)
 }
 
@@ -133,9 +140,15 @@ fn build(
         partial.permissions(std::fs::Permissions::from_mode(0o666));
     }
     let partial = partial.tempfile_in(out.parent().unwrap_or(Path::new("/"))).map_err(cannot)?;
-    let tool = toolchain::compile(sources, target, partial.path())?;
+    let options = cache.options()?;
+    let folder = match (&arguments.target_dir, &options.compile_cache) {
+        (Some(chosen), _) => TargetFolder::Chosen(absolute(chosen)?),
+        (None, Some(cache)) => TargetFolder::Shared(cache.join(BUILD)),
+        (None, None) => TargetFolder::Default,
+    };
+    let tool = toolchain::compile(sources, target, folder, partial.path())?;
     let mut bytes = read_built(partial.path())?;
-    let information = finish(&mut bytes, manifest.as_ref(), cache)?;
+    let information = finish(&mut bytes, manifest.as_ref(), &options)?;
     std::fs::write(partial.path(), bytes).map_err(cannot)?;
     partial.persist(&out).map_err(|error| cannot(error.error))?;
     let warnings = source_check::warnings(sources, &information, toolchain::is_wasi(target));
@@ -159,6 +172,11 @@ fn build(
         format!("{}\n{size}, built by {tool}\n{functions}", out.display())
     };
     Ok(text)
+}
+
+fn absolute(folder: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(folder)
+        .map_err(|error| Failure::usage(format!("{}: {error}", folder.display())))
 }
 
 /// Reads the compiler's output, up to the maximum size of a module.
@@ -204,11 +222,10 @@ fn read_manifest(folder: &Path) -> Result<Option<(Source, Build)>, Failure> {
 fn finish(
     bytes: &mut Vec<u8>,
     manifest: Option<&(Source, Build)>,
-    cache: &Cache,
+    options: &Options,
 ) -> Result<ModuleInformation, Failure> {
-    let options = cache.options()?;
     if let Some((source, build)) = manifest.filter(|(_, build)| build.declares_any()) {
-        let information = WasmModule::new(bytes.as_slice()).inspect_with(&options)?;
+        let information = WasmModule::new(bytes.as_slice()).inspect_with(options)?;
         let types = declarations::records(source, build).map_err(Failure::Problems)?;
         let problems = declarations::check(&information, source, build);
         if !problems.is_empty() {
@@ -225,7 +242,7 @@ fn finish(
     }
     // With as much memory as a definition can be given: its limits are not known here.
     let limits = Limits::default().memory(u32::MAX as usize);
-    let information = WasmModule::new(bytes.as_slice()).limits(limits).inspect_with(&options)?;
+    let information = WasmModule::new(bytes.as_slice()).limits(limits).inspect_with(options)?;
     match &information.refused {
         Some(why) => {
             let remedy = information.remedy.as_ref();

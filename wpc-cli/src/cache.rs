@@ -1,4 +1,4 @@
-//! The compile cache: the folder that keeps compiled code between runs of the command.
+//! The compile cache: the folder that keeps compiled code between runs of the command, and compiled crates of projects.
 
 use crate::failure::Failure;
 use crate::terminal;
@@ -9,6 +9,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use wpc_deploy::Setup;
 use wpc_host::{Options, WorkerProcedureCall};
+
+/// The folder in the cache's with the target folders that Rust projects share.
+pub(crate) const BUILD: &str = "build";
 
 #[derive(clap::Args)]
 pub(crate) struct Cache {
@@ -23,7 +26,7 @@ pub(crate) struct Cache {
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Delete the cached code.
+    /// Delete the cached code, and the crates that Rust projects share.
     #[arg(long)]
     clear: bool,
 }
@@ -78,12 +81,15 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let folder = cache.folder()?.ok_or_else(|| {
         Failure::usage("the compile cache is disabled, by --no-cache or for lack of a home folder; set one with --cache FOLDER")
     })?;
-    let kept = folder.join("modules");
+    let kept = ["modules", BUILD].map(|name| folder.join(name));
     if arguments.clear {
-        clear(&kept)
-            .map_err(|error| Failure::environment(format!("{}: {error}", kept.display())))?;
+        for kept in &kept {
+            clear(kept)
+                .map_err(|error| Failure::environment(format!("{}: {error}", kept.display())))?;
+        }
     }
-    let (files, bytes) = usage(&kept);
+    let [(modules, in_modules), (crates, in_crates)] = kept.map(|folder| usage(&folder));
+    let (files, bytes) = (modules + crates, in_modules + in_crates);
     let text = if as_json {
         json!({ "folder": folder, "files": files, "bytes": bytes }).to_string()
     } else {
@@ -93,7 +99,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     terminal::print(format!("{text}\n").as_bytes())
 }
 
-/// Deletes the folders with compiled code, one for each version of the compiler. Other files beside them are kept.
+/// Deletes the folders with compiled code, one for each version of the compiler or of the SDK. Other files beside them are kept.
 fn clear(kept: &Path) -> std::io::Result<()> {
     let entries = match std::fs::read_dir(kept) {
         Ok(entries) => entries,
@@ -105,7 +111,7 @@ fn clear(kept: &Path) -> std::io::Result<()> {
         let name = entry.file_name();
         let is_ours = |start| name.to_string_lossy().starts_with(start);
         // Versions before 0.2 used Wasmtime's own cache.
-        if is_ours("wpc-") || is_ours("wasmtime-") {
+        if is_ours("wpc-") || is_ours("wasmtime-") || is_ours("sdk-") {
             std::fs::remove_dir_all(entry.path())?;
         }
     }

@@ -1,6 +1,7 @@
 //! The source of a Rust project's SDK: the sources embedded in this command, a folder, or a published version.
 
 use crate::failure::Failure;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
 /// The SDK's sources by path, embedded at build time; empty if this command was built from a published package.
@@ -55,6 +56,22 @@ impl Sdk {
         }
         Ok(Self { dependency: path_dependency(&format!("{VENDOR}/wpc-guest-sdk")), files })
     }
+}
+
+/// Identifies the embedded sources.
+pub(crate) fn identifier() -> u64 {
+    let mut hasher = DefaultHasher::new();
+    SOURCES.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Whether a manifest is one of the SDK's in the project, whose copy of the SDK has the embedded sources.
+pub(crate) fn is_unchanged_copy(project: &Path, manifest: &Path) -> bool {
+    let Ok(Sdk { files, .. }) = Sdk::vendored() else { return false };
+    let is_unchanged = |(path, text): &(PathBuf, String)| {
+        std::fs::read(project.join(path)).is_ok_and(|found| found == text.as_bytes())
+    };
+    files.iter().any(|(path, _)| project.join(path) == manifest) && files.iter().all(is_unchanged)
 }
 
 fn path_dependency(path: &str) -> String {

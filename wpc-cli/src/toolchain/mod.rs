@@ -3,6 +3,7 @@
 mod group;
 mod process;
 mod rust;
+mod shared_target;
 
 use crate::failure::Failure;
 use crate::language::{Language, Sources};
@@ -24,16 +25,26 @@ pub(crate) fn is_wasi(target: Option<&str>) -> bool {
     target.is_some_and(|target| target.contains("wasi"))
 }
 
+/// Where cargo compiles.
+pub(crate) enum TargetFolder {
+    /// As the project and the environment choose.
+    Default,
+    Chosen(PathBuf),
+    /// In a folder below this one that other projects use too, unless the project has to have its own.
+    Shared(PathBuf),
+}
+
 /// Compiles to `out`; returns the compiler's description.
 pub(crate) fn compile(
     sources: &Sources,
     target: Option<&str>,
+    folder: TargetFolder,
     out: &Path,
 ) -> Result<String, Failure> {
     check_target(sources.language, target)?;
     group::listen()?;
     let compiled = match sources.language {
-        Language::Rust => rust::compile(sources, target.unwrap_or(RUST_TARGET), out),
+        Language::Rust => rust::compile(sources, target.unwrap_or(RUST_TARGET), folder, out),
         Language::C => c(sources, target, out),
         Language::Zig => zig(sources, target, out),
         Language::AssemblyScript => assemblyscript(sources, out),

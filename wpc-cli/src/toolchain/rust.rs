@@ -2,7 +2,8 @@
 
 use super::group::Group;
 use super::process::{Tool, output_of, wait};
-use super::{MAX_SOURCE, not_found};
+use super::shared_target::{self, SharedTarget};
+use super::{MAX_SOURCE, TargetFolder, not_found};
 use crate::failure::Failure;
 use crate::language::{Language, Sources};
 use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _};
@@ -10,7 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use wpc_deploy::file;
 
-pub(super) fn compile(sources: &Sources, target: &str, out: &Path) -> Result<String, Failure> {
+pub(super) fn compile(
+    sources: &Sources,
+    target: &str,
+    folder: TargetFolder,
+    out: &Path,
+) -> Result<String, Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let cargo = Tool::first([vec![cargo]], "--version", |_| true)
         .ok_or_else(|| not_found(Language::Rust, "install it from https://rustup.rs"))?;
@@ -35,13 +41,36 @@ pub(super) fn compile(sources: &Sources, target: &str, out: &Path) -> Result<Str
             "the standard library for {target} is not installed; run `rustup target add {target}`"
         )));
     }
+    let has_library = has("[lib]") || sources.folder.join("src/lib.rs").is_file();
+    let chosen = match folder {
+        TargetFolder::Default => None,
+        TargetFolder::Chosen(folder) => Some(folder),
+        TargetFolder::Shared(folder) if has_library => {
+            shared_target::for_project(&folder, cargo.command(), target, sources)
+        }
+        TargetFolder::Shared(_) => None,
+    };
+    let options = ["--release", "--target", target, "--message-format", "json-render-diagnostics"];
     let mut command = cargo.command();
     command.current_dir(&sources.folder);
-    command.args(["build", "--release", "--target", target]);
-    command.args(["--message-format", "json-render-diagnostics"]);
-    // A binary target beside the library would be built to the same file.
-    if has("[lib]") || sources.folder.join("src/lib.rs").is_file() {
-        command.arg("--lib");
+    // Until the module is copied.
+    let mut _shared = None;
+    match chosen {
+        Some(folder) if has_library => {
+            let shared = SharedTarget::open(folder, sources)?;
+            shared.compile(&mut command, &options);
+            _shared = Some(shared);
+        }
+        folder => {
+            command.arg("build").args(options);
+            // A binary target beside the library would be built to the same file.
+            if has_library {
+                command.arg("--lib");
+            }
+            if let Some(folder) = folder {
+                command.arg("--target-dir").arg(folder);
+            }
+        }
     }
     let messages = run_cargo(command, &cargo.description())?;
     let modules = built_modules(&messages, &sources.folder);
@@ -65,7 +94,7 @@ const DUPLICATE: (&str, &str) = ("symbol `wpc:fn:", "` is already defined");
 /// reports only the duplicate symbol.
 fn run_cargo(mut command: Command, description: &str) -> Result<Vec<u8>, Failure> {
     if io::stderr().is_terminal() {
-        command.args(["--color", "always"]);
+        command.env("CARGO_TERM_COLOR", "always");
     }
     let cannot = |error: io::Error| Failure::environment(format!("{description}: {error}"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -162,6 +162,20 @@ fn the_module_and_the_output_of_a_compiler_are_bounded() {
 
 #[test]
 #[cfg(unix)]
+fn a_target_folder_is_passed_to_cargo() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = std::fs::canonicalize(folder.path()).unwrap();
+    let mut build = build_with_cargo(&folder, "echo \"$@\" > arguments; false");
+    fails_with(7, &run(build.args(["--target-dir", "chosen"]).current_dir(&folder)));
+    let arguments = std::fs::read_to_string(folder.join("arguments")).unwrap();
+    assert!(
+        arguments.contains(&format!(" --target-dir {}/chosen ", folder.display())),
+        "{arguments}"
+    );
+}
+
+#[test]
+#[cfg(unix)]
 fn an_interrupted_build_ends_its_compilers() {
     use std::io::Read as _;
 

@@ -1,6 +1,6 @@
 //! `new`: projects in each language, built to modules that can be called.
 
-use crate::process::run;
+use crate::process::{command, run};
 use crate::support::{err, fails_with, out, root, wpc, wpc_from};
 use std::path::Path;
 use std::process::Command;
@@ -56,6 +56,39 @@ fn builds_and_runs(lang: &str) {
 #[test]
 fn a_rust_project_builds_and_runs() {
     builds_and_runs("rust");
+}
+
+#[test]
+fn rust_projects_share_a_target_folder_but_no_module() {
+    let folder = tempfile::tempdir().unwrap();
+    let build = |project: &str| {
+        let mut build = command(&["build", project]);
+        let built = run(build.env_remove("CARGO_TARGET_DIR"));
+        assert_eq!(built.status.code(), Some(0), "{}", err(&built));
+    };
+    let greets = |project: &str| out(&wpc(&["call", project, "greet", "Ada"]));
+    let [one, two] = ["one", "two"].map(|name| {
+        let folder = folder.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        let project = project(&folder, "rust");
+        let source = Path::new(&project).join("src/lib.rs");
+        let code = std::fs::read_to_string(&source).unwrap();
+        std::fs::write(&source, code.replace("Hello", name)).unwrap();
+        // Cargo considers a package compiled if its sources are older than its output.
+        let source = std::fs::File::options().append(true).open(source).unwrap();
+        source.set_modified(std::time::UNIX_EPOCH).unwrap();
+        project
+    });
+    for (project, greeting) in [(&one, "one"), (&two, "two"), (&one, "one"), (&one, "one")] {
+        build(project);
+        assert_eq!(greets(project), format!("\"{greeting}, Ada!\"\n"));
+        assert!(!Path::new(project).join("target").exists());
+    }
+    // Another project at the path of the first one.
+    std::fs::rename(&one, folder.path().join("moved")).unwrap();
+    std::fs::rename(&two, &one).unwrap();
+    build(&one);
+    assert_eq!(greets(&one), "\"two, Ada!\"\n");
 }
 
 #[test]
