@@ -5,7 +5,7 @@
 //! all of that group.
 
 use std::io;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 
 /// A running compiler. Only one runs at a time.
 pub(super) struct Group {
@@ -18,13 +18,17 @@ impl Group {
         system::spawn(command).map(|child| Self { child })
     }
 
+    /// Waits until the compiler has ended.
+    pub(super) fn wait(mut self) -> io::Result<ExitStatus> {
+        system::wait(&mut self.child)
+    }
+
     /// Ends the compiler and its processes.
     pub(super) fn kill(mut self) -> io::Result<()> {
         system::kill();
         // On other systems, and if it is not in a group of its own.
         self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
+        self.wait().map(drop)
     }
 }
 
@@ -42,7 +46,9 @@ mod system {
     use crate::exit_code::ExitCode;
     use crate::failure::Failure;
     use crate::signal_thread;
-    use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+    use rustix::process::{
+        Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+    };
     use std::io::IsTerminal as _;
     use std::os::unix::process::CommandExt as _;
     use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -98,6 +104,16 @@ mod system {
         Ok(child)
     }
 
+    pub(super) fn wait(child: &mut Child) -> io::Result<ExitStatus> {
+        let pid = Pid::from_child(child);
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        rustix::io::retry_on_intr(|| waitid(WaitId::Pid(pid), ended))?;
+        // Another process may get its id as soon as it is reaped, so the signal thread forgets the id first.
+        let mut state = state();
+        state.running = None;
+        child.wait()
+    }
+
     pub(super) fn kill() {
         end(&state());
     }
@@ -133,6 +149,10 @@ mod system {
 
     pub(super) fn spawn(command: &mut Command) -> io::Result<Child> {
         command.spawn()
+    }
+
+    pub(super) fn wait(child: &mut Child) -> io::Result<ExitStatus> {
+        child.wait()
     }
 
     pub(super) fn kill() {}

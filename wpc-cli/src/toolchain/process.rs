@@ -97,7 +97,7 @@ pub(super) fn wait(mut group: Group) -> io::Result<(ExitStatus, Vec<u8>)> {
         group.kill()?;
         return Err(io::Error::other(format!("it printed more than {MAX_PRINTED} bytes")));
     };
-    Ok((group.child.wait()?, printed))
+    Ok((group.wait()?, printed))
 }
 
 /// Redirects a compiler's standard output to standard error, because the command's own standard output is its result.
