@@ -213,6 +213,22 @@ pub(crate) fn check<'a>(
     function: &'a Function,
     options: &CallOptions,
 ) -> Result<&'a Arc<Definition>, Error> {
+    match (&function.definition, options) {
+        // Most calls need none of the checks.
+        (
+            Ok(definition),
+            CallOptions { pin: None, timeout: None, fuel: None, context: None, .. },
+        ) if definition.host_functions.is_empty() => Ok(definition),
+        _ => check_each(pool, function, options),
+    }
+}
+
+#[inline(never)]
+fn check_each<'a>(
+    pool: &Pool,
+    function: &'a Function,
+    options: &CallOptions,
+) -> Result<&'a Arc<Definition>, Error> {
     let name = || function.name.to_string();
     if let Some(expected) = options.pin.filter(|pin| *pin != function.module.hash) {
         let found = function.module.hash;
