@@ -46,10 +46,11 @@ impl SandboxCache {
     #[inline]
     pub(super) fn entry(&mut self, definition: &Arc<Definition>) -> &mut Entry {
         let last = self.entries.get(self.last);
-        if last.is_none_or(|last| last.definition.generation != definition.generation) {
-            self.switch_to(definition);
+        if last.is_some_and(|last| Arc::ptr_eq(&last.definition, definition)) {
+            &mut self.entries[self.last]
+        } else {
+            self.switch_to(definition)
         }
-        &mut self.entries[self.last]
     }
 
     /// This thread's counters of a function of the definition.
@@ -67,7 +68,7 @@ impl SandboxCache {
     }
 
     #[inline(never)]
-    fn switch_to(&mut self, definition: &Arc<Definition>) {
+    fn switch_to(&mut self, definition: &Arc<Definition>) -> &mut Entry {
         self.release_last();
         self.last = *self.positions.entry(definition.generation).or_insert_with(|| {
             let definition = Arc::clone(definition);
@@ -79,7 +80,9 @@ impl SandboxCache {
             });
             self.entries.len() - 1
         });
-        self.entries[self.last].sandbox = self.idle.take(definition.generation);
+        let entry = &mut self.entries[self.last];
+        entry.sandbox = self.idle.take(definition.generation);
+        entry
     }
 
     /// Moves the sandbox that was used last to the idle ones.
