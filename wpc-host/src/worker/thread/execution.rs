@@ -154,17 +154,23 @@ impl Thread {
     /// Records a call whose guest returned, with the error that its reply carries, if any.
     #[inline]
     fn succeeded(&mut self, job: &Job, error: Option<&Error>) {
-        let circuit_breaker = &job.definition.circuit_breaker;
-        // The success of an abandoned worker does not count.
-        let counts = !self.worker.environment.stopping.load(Ordering::Acquire);
-        if counts && !circuit_breaker.is_closed() && circuit_breaker.recovered(self.worker.id) {
-            let function_name = job.function.name.to_string();
-            self.emit(EventDetails::SandboxRecovered { function_name }, job, None);
-            self.clear_degraded();
+        if !job.definition.circuit_breaker.is_closed() {
+            self.succeeded_after_failures(job);
         }
         if let Some(error) = error {
             self.emit_failed_call(job, error);
         }
         self.note_outcome(error);
+    }
+
+    #[cold]
+    fn succeeded_after_failures(&mut self, job: &Job) {
+        // The success of an abandoned worker does not count.
+        let counts = !self.worker.environment.stopping.load(Ordering::Acquire);
+        if counts && job.definition.circuit_breaker.recovered(self.worker.id) {
+            let function_name = job.function.name.to_string();
+            self.emit(EventDetails::SandboxRecovered { function_name }, job, None);
+            self.clear_degraded();
+        }
     }
 }

@@ -153,6 +153,7 @@ impl Thread {
         }
     }
 
+    #[cold]
     pub(super) fn emit_failed_call(&self, job: &Job, error: &Error) {
         let context = job.call.context.as_deref();
         let details = EventDetails::CallExecutionFailed {
