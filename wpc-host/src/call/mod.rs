@@ -228,6 +228,7 @@ impl Call {
         self.fuel_used.store(used, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(crate) fn fuel_used(&self) -> Option<u64> {
         Some(self.fuel_used.load(Ordering::Relaxed)).filter(|used| *used != NO_FUEL)
     }

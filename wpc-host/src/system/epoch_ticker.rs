@@ -38,8 +38,14 @@ impl EpochTicker {
     /// The same after a flag that is written and read with sequential consistency, which makes the fence unnecessary.
     #[inline]
     pub(crate) fn ring_after_flag(&self) {
-        if self.is_asleep.load(Ordering::SeqCst)
-            && self.is_asleep.swap(false, Ordering::SeqCst)
+        if self.is_asleep.load(Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    #[cold]
+    fn wake(&self) {
+        if self.is_asleep.swap(false, Ordering::SeqCst)
             && let Some(supervisor) = &*self.supervisor.load()
         {
             supervisor.unpark();

@@ -35,6 +35,7 @@ impl std::fmt::Debug for Local {
 struct IdleGuard<'a>(&'a Worker);
 
 impl Drop for IdleGuard<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.0.is_busy.store(false, Ordering::Release);
     }

@@ -71,7 +71,8 @@ impl Thread {
     }
 
     /// Counts a call that has run on its caller's thread.
-    #[inline]
+    // Inlining saves a call frame.
+    #[inline(always)]
     pub(in crate::worker) fn count_local(&mut self, job: &Job) {
         match self.ended_with {
             None => self.count(job, None),
