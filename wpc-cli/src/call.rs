@@ -30,12 +30,12 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let (name, options) = (&target.name(), target.options());
     let answer = if arguments.raw {
         let encoded = target.raw_arguments()?;
-        let answer = wpc.submit_encoded(name, &encoded, &options)?.wait_encoded();
+        let answer = wpc.submit_encoded(name, encoded, &options)?.wait_encoded();
         answer.map(|answer| (Shown::Bytes { bytes: answer.value, skipped: 0 }, None))
     } else if arguments.output.is_some() && is_bytes_or_text(&wpc, name) {
         // Without JSON, in which each byte takes up to four characters.
         let encoded = target.encoded(&wpc)?;
-        let answer = wpc.submit_encoded(name, &encoded, &options)?.wait_encoded();
+        let answer = wpc.submit_encoded(name, encoded, &options)?.wait_encoded();
         answer.map(|answer| {
             let skipped = length_prefix(&answer.value);
             (Shown::Bytes { bytes: answer.value, skipped }, answer.metadata.fuel_used)

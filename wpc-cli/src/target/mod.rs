@@ -290,6 +290,7 @@ impl Target {
                 },
             };
             let (length, used) = wpc_abi::reply::length(bytes.len());
+            encoded.reserve_exact(used + bytes.len());
             encoded.extend_from_slice(&length[..used]);
             encoded.extend_from_slice(&bytes);
         }

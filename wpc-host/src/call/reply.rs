@@ -213,14 +213,13 @@ impl Body {
         match self {
             Self::Encoded(bytes) => Ok(bytes.get(1..).unwrap_or_default().to_vec()),
             Self::Bytes(kept) => {
-                let Kept { bytes, loan } = take_over(kept)
+                let Kept { mut bytes, .. } = take_over(kept)
                     .ok_or_else(|| *not_decoded::<()>(function, TAKEN.to_owned()))?;
                 let (length, used) = length(bytes.len());
-                let encoded = written(Vec::new(), &[&length[..used], &bytes], None);
-                if let Some(loan) = loan {
-                    loan.put(bytes);
-                }
-                Ok(encoded)
+                // In the same buffer, because a large value would need as much memory again.
+                bytes.reserve_exact(used);
+                bytes.splice(..0, length[..used].iter().copied());
+                Ok(bytes)
             }
         }
     }
@@ -308,5 +307,21 @@ impl ReplyMetadata {
     #[must_use]
     pub fn new(function_hash_sha1: FunctionHash, worker_id: WorkerId) -> Self {
         Self { function_hash_sha1, worker_id, fuel_used: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_encoded_in_their_own_buffer() {
+        let mut bytes = Vec::with_capacity(1000);
+        bytes.resize(300, 7);
+        let buffer = bytes.as_ptr();
+        let body = Body::Bytes(Mutex::new(Some(Kept { bytes, loan: None })));
+        let encoded = body.take_encoded("f").unwrap();
+        assert_eq!(encoded.as_ptr(), buffer);
+        assert_eq!(postcard::from_bytes::<Vec<u8>>(&encoded).unwrap(), [7; 300]);
     }
 }
