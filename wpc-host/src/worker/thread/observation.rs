@@ -5,6 +5,7 @@ use super::span::Span;
 use crate::error::{Error, ErrorCode};
 use crate::event::observer::FinishedCall;
 use crate::id::CallContext;
+use crate::metrics::Counters;
 use crate::sync::atomic::Ordering;
 use crate::sync::time;
 use crate::worker::job::Job;
@@ -54,7 +55,8 @@ impl Thread {
     }
 
     /// Counts the call that has run. This precedes its answer, so that a caller that has the answer finds it counted.
-    #[inline]
+    // Inlining saves a call frame.
+    #[inline(always)]
     pub(in crate::worker) fn count(&mut self, job: &Job, failed: Option<ErrorCode>) {
         let counters = self.sandbox_cache.counters(&job.definition, &job.function);
         counters.count(failed);
@@ -64,14 +66,11 @@ impl Thread {
         if let Some(observed) = &self.observed
             && self.worker.environment.observer.collects_latencies()
         {
-            let queued = job.call.queued(observed.begun);
-            // Only a call on the caller's own thread does not wait at all.
-            counters.record(observed.took, Some(queued).filter(|queued| !queued.is_zero()));
+            record_latencies(counters, observed, job);
         }
     }
 
     /// Counts a call that has run on its caller's thread.
-    // Inlining saves a call frame.
     #[inline(always)]
     pub(in crate::worker) fn count_local(&mut self, job: &Job) {
         match self.ended_with {
@@ -82,13 +81,14 @@ impl Thread {
 
     #[cold]
     fn count_local_error(&mut self, job: &Job, code: ErrorCode) {
-        match code {
+        let failed = match code {
             // The caller counts it, because it knows whether the arguments' types were the reason.
-            ErrorCode::ArgumentsEncode | ErrorCode::ArgumentsTooLarge => {}
+            ErrorCode::ArgumentsEncode | ErrorCode::ArgumentsTooLarge => return,
             // The guest returned a value, which the caller could not decode.
-            ErrorCode::ResultDecode | ErrorCode::SignatureMismatch => self.count(job, None),
-            _ => self.count(job, Some(code)),
-        }
+            ErrorCode::ResultDecode | ErrorCode::SignatureMismatch => None,
+            _ => Some(code),
+        };
+        self.count(job, failed);
     }
 
     #[cold]
@@ -130,4 +130,11 @@ impl Thread {
         // A spent sandbox is dropped next.
         environment.is_occupied.store(self.spent.is_some(), Ordering::Relaxed);
     }
+}
+
+#[cold]
+fn record_latencies(counters: &Counters, observed: &Observed, job: &Job) {
+    let queued = job.call.queued(observed.begun);
+    // Only a call on the caller's own thread does not wait at all.
+    counters.record(observed.took, Some(queued).filter(|queued| !queued.is_zero()));
 }
