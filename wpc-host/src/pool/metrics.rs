@@ -14,7 +14,7 @@ impl WorkerProcedureCall {
     /// Returns the pool's metrics: calls by outcome, fuel, latencies, queues, restarts, circuit breakers and sandboxes, of
     /// the pool and of each defined function.
     ///
-    /// Counting is always on, and costs a call about 20 instructions. Latencies are measured on request, see
+    /// Counting is always on, and costs a call about 35 instructions. Latencies are measured on request, see
     /// [`collect_latencies`](Self::collect_latencies). Reading the metrics takes time proportional to the number of
     /// functions and delays no call.
     ///
