@@ -47,5 +47,6 @@ mod runtimes;
 mod sandboxes;
 mod scheduling;
 mod supervision;
+mod suspension;
 mod types;
 mod wasi;

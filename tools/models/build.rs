@@ -2,7 +2,9 @@
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(wpc_model)");
-    println!("cargo::rustc-check-cfg=cfg(feature, values(\"compile-cache\", \"json\", \"wasi\"))");
+    println!(
+        "cargo::rustc-check-cfg=cfg(feature, values(\"compile-cache\", \"json\", \"tokio\", \"wasi\"))"
+    );
     println!("cargo::rustc-cfg=wpc_model");
     println!("cargo::rerun-if-changed=build.rs");
 }

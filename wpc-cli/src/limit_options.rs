@@ -5,7 +5,7 @@ use std::time::Duration;
 use wpc_host::Limits;
 
 /// Each field of [`Limits`] with its option.
-pub(crate) const OPTIONS: [(&str, &str); 14] = [
+pub(crate) const OPTIONS: [(&str, &str); 16] = [
     ("timeout", "--timeout"),
     ("fuel", "--fuel"),
     ("memory", "--memory"),
@@ -18,6 +18,8 @@ pub(crate) const OPTIONS: [(&str, &str); 14] = [
     ("module_size", "--module-size"),
     ("log", "--log-limit"),
     ("compile_time", "--compile-time"),
+    ("max_concurrent_calls", "--max-concurrent-calls"),
+    ("time_slice", "--time-slice"),
     ("recycle_after_calls", "--recycle-after-calls"),
     ("recycle_past_memory", "--recycle-past-memory"),
 ];
@@ -62,6 +64,14 @@ pub(crate) struct LimitOptions {
     /// Maximum size of the log lines and output of a call. Default: 1 MiB.
     #[arg(long, value_name = "SIZE")]
     log_limit: Option<ByteSize>,
+    /// Maximum number of calls that run or are suspended at the same time on a worker, if the function can suspend.
+    /// Default: 10,000.
+    #[arg(long, value_name = "N")]
+    max_concurrent_calls: Option<usize>,
+    /// Suspend a call that has computed for this time, such as `5ms`, so that the calls behind it run; it continues after
+    /// them. At least 1ms. Default: never.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    time_slice: Option<Duration>,
     /// Replace a sandbox after this number of calls. Default: never.
     #[arg(long, value_name = "N")]
     recycle_after_calls: Option<u64>,
@@ -84,6 +94,9 @@ impl LimitOptions {
         limits.instances = self.instances.unwrap_or(limits.instances);
         limits.open_files = self.open_files.unwrap_or(limits.open_files);
         limits.compile_time = self.compile_time.unwrap_or(limits.compile_time);
+        limits.max_concurrent_calls =
+            self.max_concurrent_calls.unwrap_or(limits.max_concurrent_calls);
+        limits.time_slice = self.time_slice;
         limits.fuel = self.fuel;
         limits.stack = self.stack.map(bytes);
         limits.recycle_after_calls = self.recycle_after_calls;
@@ -99,6 +112,11 @@ impl LimitOptions {
     /// The maximum fuel of a call, if it was given.
     pub(crate) fn fuel(&self) -> Option<u64> {
         self.fuel
+    }
+
+    /// Whether calls are suspended after a time slice.
+    pub(crate) fn has_time_slice(&self) -> bool {
+        self.time_slice.is_some()
     }
 
     /// The first limit that was given and belongs to the definition instead of the call: its field and its option.
@@ -117,6 +135,8 @@ impl LimitOptions {
             self.module_size.is_some(),
             self.log_limit.is_some(),
             self.compile_time.is_some(),
+            self.max_concurrent_calls.is_some(),
+            self.time_slice.is_some(),
             self.recycle_after_calls.is_some(),
             self.recycle_past_memory.is_some(),
         ];
@@ -157,7 +177,8 @@ mod tests {
     #[test]
     fn every_option_sets_its_limit() {
         for (field, option) in OPTIONS.iter().filter(|(field, _)| *field != "timeout") {
-            let value = if *field == "compile_time" { "7s" } else { "77777" };
+            let is_time = matches!(*field, "compile_time" | "time_slice");
+            let value = if is_time { "7s" } else { "77777" };
             let limits = Command::parse_from(["wpc", option, value]).limits.limits();
             let default = format!("{:#?}", Limits::default());
             let shown = format!("{limits:#?}");

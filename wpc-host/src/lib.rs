@@ -62,12 +62,14 @@
 //!
 //! # Threads
 //!
-//! A call runs on the thread of a worker. The caller blocks ([`call`](WorkerProcedureCall::call)), awaits, or collects the
+//! A call runs on the thread of a worker. While it waits for an async or blocking host function, it is suspended, and the
+//! worker runs other calls. The caller blocks ([`call`](WorkerProcedureCall::call)), awaits, or collects the
 //! result later ([`submit`](WorkerProcedureCall::submit)). A [`LocalWorker`] runs calls on the caller's own thread instead,
 //! without the cost of two thread switches. A supervisor thread enforces time limits and replaces unresponsive workers.
-//! Event listeners have one thread. Each compilation has a thread while it runs. An idle pool wakes no thread. Every
-//! method may be called from any thread at any time, except that code which a running call waits for must not stop the
-//! pool.
+//! Event listeners have one thread. Each compilation has a thread while it runs, and so has each
+//! [blocking host function](WorkerProcedureCall::define_blocking_host_function). If async host functions need a tokio runtime
+//! and the embedder has none, the pool starts one with one thread. An idle pool wakes no thread. Every method may be called
+//! from any thread at any time, except that code which a running call waits for must not stop the pool.
 //!
 //! # Async
 //!
@@ -81,8 +83,14 @@
 //!
 //! [`define_host_function`](WorkerProcedureCall::define_host_function) makes a closure callable for guests whose definition
 //! is [granted](WasmModule::grant_host_function) it. It runs on the worker's thread, and its panics are contained. It
-//! should check [`HostContext`] if it takes long, because it cannot be interrupted. Async closures are defined with
-//! [`define_async_host_function`](WorkerProcedureCall::define_async_host_function).
+//! should check [`HostContext`] if it takes long, because it cannot be interrupted. Closures that wait are defined with
+//! [`define_async_host_function`](WorkerProcedureCall::define_async_host_function) or
+//! [`define_blocking_host_function`](WorkerProcedureCall::define_blocking_host_function). A call that waits for one of these
+//! does not occupy its worker. It keeps a sandbox and a stack, so [`Options::max_live_instances`] bounds the suspended calls of
+//! the pool, and [`Limits::max_concurrent_calls`] those of a definition on each worker. `docs/library.md` describes them in the
+//! section "Calls that wait".
+//!
+//! A guest that only computes is suspended if its definition has a [time slice](Limits::time_slice).
 //!
 //! # WASI
 //!
@@ -116,8 +124,8 @@
 //! [`CallOptions::correlation_id`]. Host functions read them from [`HostContext`], and the events of a failed call and
 //! [`FinishedCall`] contain them. Each call runs in a `tracing` span of the level `debug`, with the target `wpc` and the name
 //! `call`. Its fields are `function`, `hash`, `worker`, `call`, `correlation_id`, `traceparent` and `outcome`: `ok` or the
-//! error's code. The span is created on the thread that runs the call, and host functions run inside it. Without a subscriber
-//! of that level, a call only reads the current maximum level.
+//! error's code. The span is created on the thread that runs the call, and host functions run inside it, except blocking ones.
+//! Without a subscriber of that level, a call only reads the current maximum level.
 //!
 //! # Security
 //!
@@ -130,14 +138,16 @@
 //!
 //! | feature | enabled by default | adds | crates |
 //! |---|---|---|---|
-//! | `wasi` | yes | WASI preview 1: [`Wasi`], [`Output`], [`WasmModule::grant_wasi`] | 73 |
+//! | `wasi` | yes | WASI preview 1: [`Wasi`], [`Output`], [`WasmModule::grant_wasi`] | 72 |
 //! | `json` | yes | calls, constants, host functions and guest errors as JSON: [`call_json`](WorkerProcedureCall::call_json) and every other method whose name ends with `_json`, [`define_worker_constant_as`](WorkerProcedureCall::define_worker_constant_as) | 3, of which `wasi` needs all |
+//! | `tokio` | yes | the timers and sockets of tokio in async host functions: [`Options::runtime`] | 1, which `wasi` needs too |
 //! | `compile-cache` | yes | [`Options::compile_cache`], [`CompileCacheUsage`] | 6 |
 //!
-//! `default-features = false` leaves 117 of 196 crates. A first `cargo check` took 268 s of CPU time without features and 498 s
+//! `default-features = false` leaves 118 of 196 crates. A first `cargo check` took 268 s of CPU time without features and 498 s
 //! with `wasi`, on two cores that other programs kept busy. Items that require a feature state it, and do not exist without it.
 //! Error codes, event names and [`WasmModule::inspect`] are the same in every build. A module that imports WASI is refused in
-//! a build without `wasi`, with [`Remedy::EnableFeature`]. `tokio` is a dependency of `wasi` only; no function runs on it.
+//! a build without `wasi`, with [`Remedy::EnableFeature`]. Without `tokio`, async host functions are suspended and woken as
+//! with it, but timers and sockets of tokio find no runtime there. Workers do not run on threads of a tokio runtime.
 //!
 //! # Platforms
 //!

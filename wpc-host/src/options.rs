@@ -60,8 +60,17 @@ pub struct Options {
     /// If all are used, a new sandbox replaces the one that was idle longest: a worker with at least its equal share drops
     /// one of its own, other workers drop one of the worker with the most. Each instance reserves 4 GiB of address space, not
     /// memory, and as much again for each other compiler setting in use: with fuel, with its own stack size, with canonical
-    /// NaNs. Between 1 and 10,000. Default 1,000.
+    /// NaNs, for calls that can suspend. Between 1 and 10,000. Default 1,000.
     pub max_live_instances: u32,
+    /// How many threads run blocking host functions, which are started when they are needed. Further blocking host functions
+    /// wait for one of them. A thread whose host function has not returned when its call ends is abandoned; up to 64 of these
+    /// are replaced. Between 1 and 1,024. Default 64.
+    pub max_helper_threads: usize,
+    /// The tokio runtime whose timers and sockets async host functions use. Default `None`: the multi-threaded runtime within
+    /// which the pool is created, or one with a single thread that the pool starts when it is first needed. Requires the
+    /// feature `tokio`.
+    #[cfg(feature = "tokio")]
+    pub runtime: Option<tokio::runtime::Handle>,
     /// The stack of a guest, in bytes. A guest that overflows it traps. Between 64 KiB and 64 MiB. Default 512 KiB.
     pub max_wasm_stack: usize,
     /// The folder of the compile cache, which stores compiled code by the module's content and the compiler's settings, so
@@ -96,6 +105,9 @@ impl Default for Options {
             max_pending_calls_per_worker: 10_000,
             max_waiting_calls: 10_000,
             max_live_instances: 1_000,
+            max_helper_threads: 64,
+            #[cfg(feature = "tokio")]
+            runtime: None,
             max_wasm_stack: 512 * 1024,
             #[cfg(feature = "compile-cache")]
             compile_cache: None,
@@ -124,6 +136,9 @@ impl Options {
         max_pending_calls_per_worker: usize,
         max_waiting_calls: usize,
         max_live_instances: u32,
+        max_helper_threads: usize,
+        #[cfg(feature = "tokio")]
+        runtime: impl Into<Option<tokio::runtime::Handle>> => Into::into,
         max_wasm_stack: usize,
         #[cfg(feature = "compile-cache")]
         compile_cache: impl Into<Option<std::path::PathBuf>> => Into::into,
@@ -167,6 +182,10 @@ impl Options {
         check(
             (1..=10_000).contains(&self.max_live_instances),
             "`max_live_instances` must be from 1 to 10,000",
+        );
+        check(
+            (1..=1_024).contains(&self.max_helper_threads),
+            "`max_helper_threads` must be from 1 to 1,024",
         );
         check(
             (64 * 1024..=64 * 1024 * 1024).contains(&self.max_wasm_stack),

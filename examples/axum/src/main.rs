@@ -12,7 +12,6 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use wpc_host::WorkerProcedureCall;
 use wpc_host::{CallOptions, Error, FinishedCall, Limits, Options, WasmModule};
@@ -48,18 +47,20 @@ impl Database {
     }
 }
 
-/// The host functions that plug-ins may be granted. The pool polls their futures on its workers' threads, so work that
-/// needs the tokio runtime is spawned onto it.
+/// The host functions that plug-ins may be granted.
 fn define_database(wpc: &WorkerProcedureCall) -> Result<(), Error> {
-    let (runtime, database) = (Handle::current(), Arc::new(Database::default()));
-    let (reader, readable) = (runtime.clone(), Arc::clone(&database));
+    let database = Arc::new(Database::default());
+    let readable = Arc::clone(&database);
     wpc.define_async_host_function("kv_get", move |_, (key,): (String,)| {
         let database = Arc::clone(&readable);
-        reader.spawn(async move { database.get(&key).await })
+        async move { Ok::<_, String>(database.get(&key).await) }
     })?;
     wpc.define_async_host_function("kv_set", move |_, (key, value): (String, String)| {
         let database = Arc::clone(&database);
-        runtime.spawn(async move { database.set(key, value).await })
+        async move {
+            database.set(key, value).await;
+            Ok::<_, String>(())
+        }
     })
 }
 

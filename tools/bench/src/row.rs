@@ -10,6 +10,8 @@ use serde_json::json;
 pub(crate) enum Goal {
     /// At most this many times the baseline.
     Ratio(f64),
+    /// At most this much more than the baseline, in the row's unit.
+    Above(f64),
     /// At most this value in the row's unit, or at least, if more is better.
     Absolute(f64),
 }
@@ -36,6 +38,19 @@ pub(crate) fn against(
 ) -> Result<Row> {
     let (ours, baseline) = by_turns(PAIRS, ours, baseline, tick)?;
     let (unit, goal) = (Unit::Nanoseconds, Goal::Ratio(most));
+    Ok(Row { name, unit, ours, baseline: Some(baseline), goal })
+}
+
+/// A row whose goal is a number of nanoseconds above its baseline.
+pub(crate) fn above(
+    name: &'static str,
+    most: f64,
+    ours: Timed<'_>,
+    baseline: Timed<'_>,
+    tick: &mut dyn FnMut(),
+) -> Result<Row> {
+    let (ours, baseline) = by_turns(PAIRS, ours, baseline, tick)?;
+    let (unit, goal) = (Unit::Nanoseconds, Goal::Above(most));
     Ok(Row { name, unit, ours, baseline: Some(baseline), goal })
 }
 
@@ -69,6 +84,10 @@ impl Row {
     pub(crate) fn is_met(&self) -> bool {
         match self.goal {
             Goal::Ratio(most) => self.ratio().is_some_and(|ratio| ratio <= most),
+            Goal::Above(most) => self
+                .baseline
+                .as_ref()
+                .is_some_and(|baseline| self.ours.median() <= baseline.median() + most),
             Goal::Absolute(least) if self.unit.is_better_when_more() => self.ours.median() >= least,
             Goal::Absolute(most) => self.ours.median() <= most,
         }
@@ -87,6 +106,7 @@ impl Row {
         let figure = |value| self.unit.figure(value, 2);
         let goal = match self.goal {
             Goal::Ratio(most) => format!("<= {most:.3}x"),
+            Goal::Above(most) => format!("<= +{}", figure(most)),
             Goal::Absolute(least) if self.unit.is_better_when_more() => {
                 format!(">= {}", figure(least))
             }
@@ -108,6 +128,7 @@ impl Row {
     pub(crate) fn as_json(&self) -> serde_json::Value {
         let (goal, kind) = match self.goal {
             Goal::Ratio(most) => (most, "ratio"),
+            Goal::Above(most) => (most, "above"),
             Goal::Absolute(figure) => (figure, "absolute"),
         };
         json!({

@@ -5,6 +5,7 @@ mod local;
 mod pool;
 mod recovery;
 mod resident;
+mod suspension;
 
 use crate::guests::Guests;
 use crate::row::{PAIRS, Row};
@@ -19,12 +20,13 @@ use pool::{
 };
 use recovery::{after_a_limit, after_a_trap, time_limit};
 use resident::{resident, resident_by_function, resident_by_sandbox};
+use suspension::{behind_a_computation, many_waiting, ready, wakes};
 
 /// Measures a row. The function argument is called after each step.
 pub(crate) type Measure = fn(&Guests, &mut dyn FnMut()) -> Result<Row>;
 
 /// Every row with its number of steps.
-pub(crate) const ROWS: [(Measure, u64); 22] = [
+pub(crate) const ROWS: [(Measure, u64); 26] = [
     (local_add, PAIRS + WARM_UP),
     (local_echo_1k, PAIRS + WARM_UP),
     (local_echo_1m, PAIRS + WARM_UP),
@@ -42,6 +44,10 @@ pub(crate) const ROWS: [(Measure, u64); 22] = [
     (after_a_trap, TRAPS),
     (time_limit, LIMITS),
     (after_a_limit, LIMITS),
+    (ready, PAIRS + WARM_UP),
+    (wakes, PAIRS + WARM_UP),
+    (many_waiting, LIMITS),
+    (behind_a_computation, SLICES),
     (start, STARTS),
     (many_functions, PAIRS + WARM_UP),
     (resident, CHILDREN),
@@ -56,6 +62,8 @@ const TRAPS: u64 = 40;
 const LIMITS: u64 = 5;
 
 const STARTS: u64 = 40;
+
+const SLICES: u64 = 11;
 
 /// Each is a process that lives for at least 100 ms.
 const CHILDREN: u64 = 9;

@@ -3,6 +3,7 @@
 //! * `good` returns nothing, `reads` returns the constant `word`, `fails` traps;
 //! * `loops` runs until its call should end, as a guest that is interrupted does;
 //! * `stuck` runs until its call was answered and the check sets `RELEASED`, as a blocking host function does;
+//! * `waits` is suspended until another thread wakes it, `never` until its call should end;
 //! * `panics` panics after a while, as a bug in the host does.
 
 // What a worker passes to a sandbox is the host's own.
@@ -24,12 +25,15 @@ use crate::definition::limits::Limits;
 use crate::error::Error;
 use crate::host_function::bindings::{Bindings, CurrentBindings, LastBindings};
 use crate::metrics::SandboxGauge;
-use crate::module::engine::WithoutPool;
+use crate::module::engine::{Profile, WithoutPool};
 use crate::module::{Export, Module};
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{thread, time};
 use shuttle::rand::{Rng as _, thread_rng};
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use wpc_abi::reply::TAG_VALUE;
 
 std::thread_local! {
@@ -49,7 +53,7 @@ pub(crate) struct Blueprint {
 impl Blueprint {
     pub(crate) fn link(
         _: &wasmtime::Engine,
-        _: usize,
+        _: Profile,
         _: Option<Arc<WithoutPool>>,
         nodes: &[Node],
     ) -> Result<Self, Error> {
@@ -93,6 +97,52 @@ impl Sandbox {
         LIVE.set(LIVE.get() + 1);
         let (blueprint, environment) = (Arc::clone(blueprint), Arc::clone(environment));
         Ok(Self { blueprint, environment, is_broken: false })
+    }
+
+    #[expect(clippy::unused_async, reason = "as the host's, which runs start functions")]
+    pub(crate) async fn new_on_fiber(
+        blueprint: &Arc<Blueprint>,
+        limits: &Limits,
+        environment: &Arc<Environment>,
+        request: &Request<'_>,
+    ) -> Result<Self, Error> {
+        Self::new(blueprint, limits, environment, request)
+    }
+
+    pub(crate) async fn call_on_fiber<T>(
+        &mut self,
+        request: &Request<'_>,
+        arguments: &[u8],
+        read: impl FnOnce(BorrowedReply<'_>) -> T,
+    ) -> Result<T, Box<Error>> {
+        let name = request.export.name.as_str();
+        let is_over = Arc::new(AtomicBool::new(name != "waits" && name != "never"));
+        let mut is_begun = false;
+        let end = poll_fn(|task| {
+            let stopping = &self.environment.stopping;
+            if let Some(interrupt) = request.call.should_end(stopping, time::now()) {
+                return Poll::Ready(Some(interrupt));
+            }
+            if is_over.load(Ordering::SeqCst) {
+                return Poll::Ready(None);
+            }
+            if name == "waits" && !std::mem::replace(&mut is_begun, true) {
+                let (is_over, waker) = (Arc::clone(&is_over), task.waker().clone());
+                drop(shuttle::thread::spawn(move || {
+                    is_over.store(true, Ordering::SeqCst);
+                    waker.wake();
+                }));
+            }
+            Poll::Pending
+        });
+        if let Some(interrupt) = end.await {
+            self.is_broken = true;
+            return Err(request.call.error_of(interrupt, true).into());
+        }
+        if name == "waits" {
+            return Ok(read(BorrowedReply::Encoded(&[TAG_VALUE])));
+        }
+        self.call(request, arguments, |reply, _| read(reply))
     }
 
     pub(crate) fn settle(&mut self) {}

@@ -169,6 +169,11 @@ impl AtomicWaker {
         self.1.pass();
         self.0.take()
     }
+
+    pub(crate) fn wake(&self) {
+        self.1.pass();
+        self.0.wake();
+    }
 }
 
 /// Spins once.

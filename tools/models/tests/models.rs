@@ -54,4 +54,9 @@ checks! {
     workers_lost_while_others_are_replaced 50,
     stop_while_a_worker_is_replaced 100,
     replacement_that_is_lost 50,
+    suspended_calls 200,
+    cancel_of_a_suspended_call 200,
+    limit_of_a_suspended_call 200,
+    stop_of_suspended_calls 200,
+    lost_worker_with_suspended_calls 100,
 }

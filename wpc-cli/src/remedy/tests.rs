@@ -27,6 +27,7 @@ const ERRORS: &str = include_str!("../../../wpc-host/src/error/snapshots/errors.
 fn remedies() -> Vec<Remedy> {
     let settings = [
         Setting::Options("max_live_instances".into()),
+        Setting::Options("max_waiting_calls".into()),
         Setting::CallOptions("fuel".into()),
         Setting::CallOptions("timeout".into()),
     ];

@@ -173,13 +173,16 @@ impl Target {
         Ok(wpc)
     }
 
-    /// The pool's options, with only as many instances as its workers need for one function, because the pool reserves
+    /// The pool's options, with only as many instances as the calls of one function need at once, because the pool reserves
     /// address space for each instance.
     fn pool_options(&self, cache: &Cache, outstanding: usize) -> Result<Options, Failure> {
         /// The maximum for a pool.
         const MAX_INSTANCES: usize = 10_000;
         let mut options = cache.options()?;
-        let instances = usize::from(self.workers).saturating_mul(self.dependencies.len() + 1);
+        let workers = usize::from(self.workers);
+        // A call that has a time slice keeps its instances while others run.
+        let calls = if self.limits.has_time_slice() { workers.max(outstanding) } else { workers };
+        let instances = calls.saturating_mul(self.dependencies.len() + 1);
         options.max_live_instances =
             u32::try_from(instances.min(MAX_INSTANCES)).unwrap_or(u32::MAX);
         options.max_wasm_stack = self.limits.pool_stack(options.max_wasm_stack);

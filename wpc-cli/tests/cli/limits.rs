@@ -54,6 +54,16 @@ fn errors_name_the_option_or_key_of_the_interface() {
             "invalid_options",
         ),
         (&large, "f", "[]", "--compile-time", "0s", "compile_time = \"0s\"", "invalid_options"),
+        (
+            &large,
+            "f",
+            "[]",
+            "--max-concurrent-calls",
+            "0",
+            "max_concurrent_calls = 0",
+            "invalid_options",
+        ),
+        (&large, "f", "[]", "--time-slice", "0s", "time_slice = \"0s\"", "invalid_options"),
     ] {
         let values: Vec<serde_json::Value> = serde_json::from_str(arguments).unwrap();
         let values: Vec<_> = values
@@ -93,6 +103,8 @@ fn errors_name_the_option_or_key_of_the_interface() {
         ("--compile-time", "0s"),
         ("--instances", "0"),
         ("--timeout", "0s"),
+        ("--max-concurrent-calls", "0"),
+        ("--time-slice", "0s"),
         ("--recycle-after-calls", "0"),
     ] {
         let ran = wpc(&["inspect", &large, option, value]);
@@ -110,7 +122,7 @@ fn every_limit_is_an_option_of_each_command_that_takes_a_module() {
         options.map(|line| line.split(' ').next().unwrap().to_owned()).collect()
     };
     let all = options("call");
-    assert_eq!(all.len(), 14, "{all:?}");
+    assert_eq!(all.len(), 16, "{all:?}");
     assert_eq!(options("bench"), all);
     assert_eq!(options("inspect"), all);
 }
@@ -130,6 +142,15 @@ fn a_limit_can_be_raised() {
     assert!(fails_with(5, &wpc(&["call", &deep, "f", "20000"])).contains("raise `--stack`"));
     let ran = wpc(&["call", &deep, "f", "20000", "--stack", "2MiB"]);
     assert_eq!(out(&ran), "20000\n", "{}", err(&ran));
+}
+
+#[test]
+fn a_function_with_a_time_slice_is_called_and_measured() {
+    let sdk = sdk();
+    assert_eq!(out(&wpc(&["call", &sdk, "add", "40", "2", "--time-slice", "1ms"])), "42\n");
+    let options = ["--time-slice", "1ms", "--outstanding", "4", "--seconds", "1"];
+    let ran = wpc(&[&["bench", &sdk, "add", "40", "2"], &options[..]].concat());
+    assert!(ran.status.success(), "{}", err(&ran));
 }
 
 #[test]

@@ -195,12 +195,11 @@ fn an_error_in_a_manifest_is_reported_with_its_line() {
             "{expected}: {message}"
         );
     }
-    let options = write(folder.path(), "[pool]\ncall_timeout = \"0s\"\nmax_live_instances = 0");
-    let message = fails_with(2, &wpc(&["run", &options]));
-    assert!(
-        message.contains("`call_timeout`") && message.contains("`max_live_instances`"),
-        "{message}"
-    );
+    let options = "[pool]\ncall_timeout = \"0s\"\nmax_live_instances = 0\nmax_helper_threads = 0";
+    let message = fails_with(2, &wpc(&["run", &write(folder.path(), options)]));
+    for name in ["`call_timeout`", "`max_live_instances`", "`max_helper_threads`"] {
+        assert!(message.contains(name), "{message}");
+    }
     let nowhere = folder.path().join("nowhere").display().to_string();
     assert!(fails_with(1, &wpc(&["run", &nowhere])).contains("nowhere"));
 }

@@ -67,7 +67,7 @@ durations_and_sizes! {
         plain {
             restart_on_failure: bool, max_restarts_per_worker: u32,
             max_pending_calls_per_worker: usize, max_waiting_calls: usize, max_live_instances: u32,
-            max_waiting_events: usize, failure_severities: FailureSeverities,
+            max_helper_threads: usize, max_waiting_events: usize, failure_severities: FailureSeverities,
         }
         optional { restart_jitter_seed: u64 }
         beside { workers: usize }
@@ -78,10 +78,13 @@ durations_and_sizes! {
     /// The `limits` of an entry: the library's limits by their names.
     EntryLimits for Limits {
         durations { compile_time }
-        optional_durations { timeout }
+        optional_durations { timeout, time_slice }
         sizes { memory, arguments, result, module_size, log }
         optional_sizes { stack, recycle_past_memory }
-        plain { table_elements: usize, instances: usize, open_files: usize }
+        plain {
+            table_elements: usize, instances: usize, open_files: usize,
+            max_concurrent_calls: usize,
+        }
         optional { fuel: u64, recycle_after_calls: u64 }
         beside {}
     }

@@ -82,6 +82,8 @@ pub(crate) struct Call {
     /// The failure after which its function's sandbox is restarting, if the call waits for that.
     waits_after: OnceLock<Arc<Error>>,
     waiter: AtomicWaker,
+    /// Woken when an early end is requested while the call is suspended.
+    suspended: AtomicWaker,
 }
 
 impl Call {
@@ -128,12 +130,13 @@ impl Call {
             fuel_used: AtomicU64::new(NO_FUEL),
             waits_after: OnceLock::new(),
             waiter: AtomicWaker::new(),
+            suspended: AtomicWaker::new(),
         }
     }
 
-    /// Reuses the call for the next one; no other thread holds it any more. `waits_after`, `waiter` and `own_limit` need no
-    /// reset, because only calls on the caller's own thread are reused: they never wait, and the supervisor does not watch
-    /// them.
+    /// Reuses the call for the next one; no other thread holds it any more. `waits_after`, `waiter`, `suspended` and
+    /// `own_limit` need no reset, because only calls on the caller's own thread are reused: they never wait, and the
+    /// supervisor does not watch them.
     #[inline]
     pub(crate) fn renew(
         &mut self,
@@ -240,7 +243,19 @@ impl Call {
     /// Ends a queued call at once, and requests the end of a running one.
     pub(crate) fn cancel(&self) {
         self.interrupt.store(CANCEL, Ordering::Release);
-        self.answer_unstarted(|| self.error_of(Interrupt::Cancelled, false));
+        if !self.answer_unstarted(|| self.error_of(Interrupt::Cancelled, false)) {
+            self.suspended.wake();
+        }
+    }
+
+    /// Makes a request to end early wake `waker`. The caller then checks whether one was made before.
+    pub(crate) fn wake_if_interrupted(&self, waker: &Waker) {
+        self.suspended.register(waker);
+    }
+
+    /// Whether an early end was requested. A passed deadline is not.
+    pub(crate) fn is_interrupt_requested(&self) -> bool {
+        self.interrupt.load(Ordering::Acquire) != GO_ON
     }
 
     /// Like [`Call::cancel`], because the workers stop.

@@ -6,6 +6,9 @@ use std::time::Duration;
 /// The maximum number of table elements in a sandbox. Every slot of the instance pool reserves address space for it.
 pub(crate) const MAX_TABLE_ELEMENTS: usize = 100_000;
 
+/// The minimum time slice: a running guest is looked at once in a tick of this length.
+const MIN_TIME_SLICE: Duration = Duration::from_millis(1);
+
 /// The minimum stack size. A smaller stack would not be useful.
 const MIN_STACK: usize = 16 * 1024;
 
@@ -62,6 +65,15 @@ pub struct Limits {
     pub log: usize,
     /// The maximum time for compiling the module. Default 30 s.
     pub compile_time: Duration,
+    /// The maximum number of calls that run or are suspended at the same time on each worker, if the functions
+    /// [can suspend](crate::FunctionInformation::can_suspend). Each has a sandbox of its own; further calls wait. With 1 all
+    /// calls on a worker share one state. Default 10,000: only [`max_live_instances`](crate::Options::max_live_instances)
+    /// bounds them.
+    pub max_concurrent_calls: usize,
+    /// How long a guest computes before it is suspended, so that the calls behind it run; then it continues. It makes the
+    /// functions able to suspend, which costs each call a few hundred nanoseconds. At least 1 ms, in whole ticks of 1 ms.
+    /// Default `None`: a guest computes until it returns.
+    pub time_slice: Option<Duration>,
     /// The number of calls after which a sandbox is replaced by a fresh one; 1 gives every call its own sandbox. Default
     /// `None`: a sandbox is kept until it fails.
     pub recycle_after_calls: Option<u64>,
@@ -85,6 +97,8 @@ impl Default for Limits {
             module_size: 64 << 20,
             log: 1 << 20,
             compile_time: Duration::from_secs(30),
+            max_concurrent_calls: 10_000,
+            time_slice: None,
             recycle_after_calls: None,
             recycle_past_memory: None,
         }
@@ -105,6 +119,8 @@ impl Limits {
         module_size: usize,
         log: usize,
         compile_time: Duration,
+        max_concurrent_calls: usize,
+        time_slice: impl Into<Option<Duration>> => Into::into,
         recycle_after_calls: u64 => Some,
         recycle_past_memory: usize => Some,
     }
@@ -133,6 +149,14 @@ impl Limits {
         if self.compile_time.is_zero() || self.compile_time > MAX_DURATION {
             problems.push(format!(
                 "`Limits::compile_time` of {what} must be greater than zero and at most one year"
+            ));
+        }
+        if self.max_concurrent_calls == 0 {
+            problems.push(format!("`Limits::max_concurrent_calls` of {what} must be at least 1"));
+        }
+        if self.time_slice.is_some_and(|slice| slice < MIN_TIME_SLICE || slice > MAX_DURATION) {
+            problems.push(format!(
+                "`Limits::time_slice` of {what} must be at least 1 ms and at most one year"
             ));
         }
         if self.recycle_after_calls == Some(0) {

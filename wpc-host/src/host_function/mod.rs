@@ -1,25 +1,31 @@
 //! Functions of the embedder that guests may call if their definition was granted them.
 //!
 //! Arguments and replies are encoded, as between modules. Panics of the embedder's closure are caught, and its running time
-//! is bounded from outside: an async function is dropped when its call should end; a blocking one that does not return
-//! makes its worker unresponsive, and the worker is replaced.
+//! is bounded from outside when its call should end: the future of an async function is dropped, the helper thread of a
+//! blocking one is abandoned, and the worker of an inline one is unresponsive, and replaced.
 
 pub(crate) mod bindings;
+
+mod runtime;
+
+pub(crate) use runtime::HostRuntime;
 
 use crate::call::reply::encode_reply;
 use crate::call::{Call, Interrupt};
 use crate::codec::decode::decode;
+use crate::error::Error;
 use crate::id::{CallId, TraceContext, WorkerId};
 use crate::sync::atomic::AtomicBool;
 use crate::sync::{thread, time};
+use crate::system::background::{Dropped, Interest};
 use crate::system::contain::contain;
 use crate::system::offload::foreign;
 use crate::system::thread_waker::with_thread_waker;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Display;
-use std::future::Future;
-use std::pin::pin;
+use std::future::{Future, poll_fn, ready};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -100,7 +106,26 @@ pub(crate) struct Interrupted(pub(crate) Interrupt);
 /// A host function as sandboxes call it.
 ///
 /// Dropping the closure runs code of the embedder, so it happens where such code may run.
-pub(crate) struct HostFunction(Option<Box<Run>>);
+pub(crate) struct HostFunction(Option<Run>);
+
+/// A closure that takes encoded arguments and returns an encoded reply.
+type Closure = dyn Fn(&HostContext, &[u8]) -> Vec<u8> + Send + Sync;
+
+/// The encoded reply of an async host function.
+type Reply = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
+
+/// A closure that starts an async host function.
+type Start = dyn Fn(HostContext, &[u8]) -> Reply + Send + Sync;
+
+/// How a host function runs.
+enum Run {
+    /// On the guest's thread. It is expected to return soon.
+    Inline(Box<Closure>),
+    /// As a future, during which the guest is suspended.
+    Async(Box<Start>),
+    /// On a helper thread, during which the guest is suspended.
+    Blocking(Arc<Closure>),
+}
 
 impl Drop for HostFunction {
     fn drop(&mut self) {
@@ -108,8 +133,6 @@ impl Drop for HostFunction {
         foreign(move || drop(run));
     }
 }
-
-type Run = dyn Fn(&HostContext, &[u8]) -> Result<Vec<u8>, Interrupted> + Send + Sync;
 
 impl std::fmt::Debug for HostFunction {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -119,6 +142,17 @@ impl std::fmt::Debug for HostFunction {
 
 impl HostFunction {
     /// A closure that is expected to return soon.
+    pub(crate) fn inline<A, R, E, F>(name: &str, function: F) -> Self
+    where
+        A: DeserializeOwned,
+        R: Serialize,
+        E: Display,
+        F: Fn(&HostContext, A) -> Result<R, E> + Send + Sync + 'static,
+    {
+        Self(Some(Run::Inline(Box::new(typed(name, function)))))
+    }
+
+    /// A closure that may block.
     pub(crate) fn blocking<A, R, E, F>(name: &str, function: F) -> Self
     where
         A: DeserializeOwned,
@@ -126,11 +160,7 @@ impl HostFunction {
         E: Display,
         F: Fn(&HostContext, A) -> Result<R, E> + Send + Sync + 'static,
     {
-        let function_name = name.to_owned();
-        Self::encoded(name, move |context, arguments| match decode(arguments) {
-            Err(reason) => encode_reply(TAG_BAD_ARGUMENTS, &reason),
-            Ok(arguments) => reply(&function_name, &function(context, arguments)),
-        })
+        Self(Some(Run::Blocking(Arc::new(typed(name, function)))))
     }
 
     /// A closure that takes encoded arguments and returns an encoded reply.
@@ -139,51 +169,128 @@ impl HostFunction {
         F: Fn(&HostContext, &[u8]) -> Vec<u8> + Send + Sync + 'static,
     {
         let name = name.to_owned();
-        Self(Some(Box::new(move |context, arguments| {
-            Ok(contained(&name, || function(context, arguments)))
-        })))
+        Self(Some(Run::Inline(Box::new(move |context, arguments| {
+            contained(&name, || function(context, arguments))
+        }))))
     }
 
-    /// A closure whose future is polled on the worker's thread.
+    /// A closure that returns a future.
     pub(crate) fn asynchronous<A, R, E, F, T>(name: &str, function: F) -> Self
     where
         A: DeserializeOwned,
         R: Serialize,
         E: Display,
         F: Fn(HostContext, A) -> T + Send + Sync + 'static,
-        T: Future<Output = Result<R, E>>,
+        T: Future<Output = Result<R, E>> + Send + 'static,
     {
-        let name = name.to_owned();
-        Self(Some(Box::new(move |context, arguments| {
-            let mut interrupted = None;
-            let bytes = contained(&name, || {
-                let arguments = match decode(arguments) {
-                    Ok(arguments) => arguments,
-                    Err(reason) => return encode_reply(TAG_BAD_ARGUMENTS, &reason),
-                };
-                let future = function(context.clone(), arguments);
-                match drive(future, || context.interrupt()) {
-                    Ok(result) => reply(&name, &result),
-                    Err(interrupt) => {
-                        interrupted = Some(interrupt);
-                        Vec::new()
-                    }
+        let name: Arc<str> = name.into();
+        Self(Some(Run::Async(Box::new(move |context, arguments| {
+            let mut refused = None;
+            let future = contain(|| match decode(arguments) {
+                Ok(arguments) => Some(function(context, arguments)),
+                Err(reason) => {
+                    refused = Some(encode_reply(TAG_BAD_ARGUMENTS, &reason));
+                    None
                 }
             });
-            interrupted.map_or(Ok(bytes), |interrupt| Err(Interrupted(interrupt)))
-        })))
+            match future {
+                Ok(Some(future)) => {
+                    let own_name = Arc::clone(&name);
+                    let future = async move { reply(&own_name, &future.await) };
+                    Box::pin(Contained { name: Arc::clone(&name), future: Some(Box::pin(future)) })
+                }
+                Ok(None) => Box::pin(ready(refused.unwrap_or_default())),
+                Err(message) => Box::pin(ready(panicked(&name, message))),
+            }
+        }))))
     }
 
+    /// Whether a guest that calls it is suspended while it runs.
+    pub(crate) fn suspends(&self) -> bool {
+        matches!(self.0, Some(Run::Async(_) | Run::Blocking(_)))
+    }
+
+    /// Runs it on this thread until it returns, or until its call should end.
     pub(crate) fn run(
         &self,
         context: &HostContext,
         arguments: &[u8],
     ) -> Result<Vec<u8>, Interrupted> {
-        // Only `drop` removes it.
-        let Some(run) = &self.0 else { return Ok(Vec::new()) };
-        let reply = run(context, arguments)?;
+        let reply = match &self.0 {
+            Some(Run::Inline(run)) => run(context, arguments),
+            Some(Run::Blocking(run)) => run(context, arguments),
+            Some(Run::Async(start)) => {
+                drive(start(context.clone(), arguments), || context.interrupt())
+                    .map_err(Interrupted)?
+            }
+            // Only `drop` removes it.
+            None => Vec::new(),
+        };
         // A slow function must not let its call exceed its limit.
         context.interrupt().map_or(Ok(reply), |interrupt| Err(Interrupted(interrupt)))
+    }
+
+    /// Starts it; the guest is suspended until the reply is ready. Dropping the reply ends an async function, and abandons a
+    /// blocking one. The function runs at once if it does not suspend the guest.
+    pub(crate) fn start(
+        &self,
+        context: HostContext,
+        arguments: Vec<u8>,
+        host: &Arc<HostRuntime>,
+    ) -> Result<Reply, Error> {
+        Ok(match &self.0 {
+            Some(Run::Inline(run)) => Box::pin(ready(run(&context, &arguments))),
+            Some(Run::Async(start)) => {
+                let mut reply = host.within(|| start(context, &arguments))?;
+                let host = Arc::clone(host);
+                Box::pin(poll_fn(move |task| {
+                    host.within(|| reply.as_mut().poll(task)).unwrap_or(Poll::Pending)
+                }))
+            }
+            Some(Run::Blocking(run)) => {
+                let run = Arc::clone(run);
+                let task = move |_: &Interest| Ok(run(&context, &arguments));
+                let outcome = host.helpers().run(Dropped::IsWithdrawn, task)?;
+                Box::pin(async move { outcome.await.unwrap_or_default() })
+            }
+            None => Box::pin(ready(Vec::new())),
+        })
+    }
+}
+
+/// A future of the embedder. Its panics, also when it is dropped, become a reply.
+struct Contained {
+    name: Arc<str>,
+    /// Taken when it has ended.
+    future: Option<Reply>,
+}
+
+impl Future for Contained {
+    type Output = Vec<u8>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Vec<u8>> {
+        let Some(future) = &mut self.future else { return Poll::Ready(Vec::new()) };
+        let polled = contain(|| future.as_mut().poll(context));
+        let reply = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(reply)) => reply,
+            Err(message) => panicked(&self.name, message),
+        };
+        self.drop_future();
+        Poll::Ready(reply)
+    }
+}
+
+impl Contained {
+    fn drop_future(&mut self) {
+        let future = self.future.take();
+        drop(contain(|| drop(future)));
+    }
+}
+
+impl Drop for Contained {
+    fn drop(&mut self) {
+        self.drop_future();
     }
 }
 
@@ -207,13 +314,36 @@ pub(crate) fn drive<T>(
     })
 }
 
+/// A closure over encoded arguments and replies.
+fn typed<A, R, E, F>(
+    name: &str,
+    function: F,
+) -> impl Fn(&HostContext, &[u8]) -> Vec<u8> + Send + Sync + 'static
+where
+    A: DeserializeOwned,
+    R: Serialize,
+    E: Display,
+    F: Fn(&HostContext, A) -> Result<R, E> + Send + Sync + 'static,
+{
+    let name = name.to_owned();
+    move |context, arguments| {
+        contained(&name, || match decode(arguments) {
+            Err(reason) => encode_reply(TAG_BAD_ARGUMENTS, &reason),
+            Ok(arguments) => reply(&name, &function(context, arguments)),
+        })
+    }
+}
+
 /// The reply that `run` encodes. If it panics, the guest receives an error.
 fn contained(name: &str, run: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
-    contain(run).unwrap_or_else(|message| {
-        let message = message.unwrap_or_else(|| "the panic has no message".to_owned());
-        let message = format!("host function `{name}` panicked: {message}");
-        encode_reply(TAG_ERROR, &GuestError::new("HostFunctionPanicked", message))
-    })
+    contain(run).unwrap_or_else(|message| panicked(name, message))
+}
+
+#[cold]
+fn panicked(name: &str, message: Option<String>) -> Vec<u8> {
+    let message = message.unwrap_or_else(|| "the panic has no message".to_owned());
+    let message = format!("host function `{name}` panicked: {message}");
+    encode_reply(TAG_ERROR, &GuestError::new("HostFunctionPanicked", message))
 }
 
 fn reply<R: Serialize, E: Display>(name: &str, result: &Result<R, E>) -> Vec<u8> {

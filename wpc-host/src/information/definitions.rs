@@ -28,6 +28,11 @@ pub struct FunctionInformation {
     pub required_capabilities: Vec<Capability>,
     /// The functions of WASI preview 1 that its own module imports and that it was granted.
     pub required_wasi_imports: Vec<String>,
+    /// Whether its calls can be suspended, so that their worker runs others meanwhile: it or one of its dependencies imports an
+    /// async or blocking host function, or it has a [time slice](crate::Limits::time_slice). Its calls run on fibers, which
+    /// costs each a few hundred nanoseconds.
+    #[serde(default)]
+    pub can_suspend: bool,
     /// Its documentation, as its author wrote it; `None` if its module has none. At most 4,096 bytes; may contain Markdown
     /// and any character.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,6 +63,7 @@ impl FunctionInformation {
             required_host_functions: Vec::new(),
             required_capabilities: Vec::new(),
             required_wasi_imports: Vec::new(),
+            can_suspend: false,
             documentation: None,
         }
     }

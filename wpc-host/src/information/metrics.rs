@@ -23,6 +23,9 @@ pub struct PoolMetrics {
     pub latencies: Latencies,
     /// Gauge: calls that were dispatched to workers and are not answered. Calls on local workers are not included.
     pub pending_calls: usize,
+    /// Gauge: how many of these are suspended.
+    #[serde(default)]
+    pub suspended_calls: usize,
     /// The maximum of `pending_calls`: that of one worker multiplied by the number of workers; 0 while the pool is stopped.
     pub pending_call_limit: usize,
     /// Gauge: accepted calls that no worker can take at the moment.
@@ -36,6 +39,9 @@ pub struct PoolMetrics {
     pub worker_restarts: u64,
     /// Gauge: threads of unresponsive workers that were abandoned and have not ended.
     pub abandoned_threads: usize,
+    /// Gauge: helper threads whose blocking host function has not returned although its call has ended.
+    #[serde(default)]
+    pub abandoned_helper_threads: usize,
     /// The sandboxes of all functions.
     pub sandboxes: SandboxUsage,
     /// The maximum of [`SandboxUsage::live_instances`].

@@ -17,6 +17,9 @@ pub struct WorkerHealth {
     pub health_state: HealthState,
     /// The number of unanswered calls that were dispatched to it.
     pub pending_call_count: usize,
+    /// How many of these are suspended.
+    #[serde(default)]
+    pub suspended_call_count: usize,
     /// The number of the replacement in a row; 0 for a worker of `start_workers`.
     pub restart_attempt: u32,
     /// How many times the worker of the slot was replaced since `start_workers`.
@@ -32,6 +35,7 @@ impl WorkerHealth {
             slot: 0,
             health_state,
             pending_call_count: 0,
+            suspended_call_count: 0,
             restart_attempt: 0,
             restarts: 0,
         }

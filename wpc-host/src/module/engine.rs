@@ -34,6 +34,8 @@ pub(crate) struct Profile {
     has_canonical_nans: bool,
     /// Whether code may use exceptions and `externref`, and sandboxes have a GC heap for them.
     pub(crate) has_gc_heap: bool,
+    /// Whether guests run on fibers, so that they can be suspended.
+    pub(crate) has_fibers: bool,
     /// The stack size of guests, in bytes.
     pub(crate) stack: usize,
 }
@@ -42,6 +44,11 @@ impl Profile {
     /// The same profile with a GC heap.
     pub(crate) const fn with_gc_heap(self) -> Self {
         Self { has_gc_heap: true, ..self }
+    }
+
+    /// The same profile with fibers.
+    pub(crate) const fn with_fibers(self) -> Self {
+        Self { has_fibers: true, ..self }
     }
 }
 
@@ -70,11 +77,20 @@ const GC_HEAP_GUARD: u64 = 64 << 10;
 pub(crate) const INSTANCE_WITHOUT_POOL: u64 =
     MEMORY_RESERVATION + 2 * MEMORY_GUARD + GC_HEAP_RESERVATION + 2 * GC_HEAP_GUARD;
 
-/// The minimum stack size of a fiber, which is Wasmtime's default.
-const MIN_FIBER_STACK: usize = 2 << 20;
+/// How much of a fiber's stack is for host functions and futures of the embedder, which run there beside the guest.
+/// Untouched pages take no memory.
+const HOST_STACK_OF_FIBER: usize = 256 << 10;
+
+/// The memory maps of a fiber's stack: its pages, and the guard page below.
+const MAPS_OF_FIBER: u64 = 2;
 
 /// The maximum number of tables in a module. Limits of the definition bound their total size.
 pub(crate) const MAX_TABLES: u32 = 4;
+
+/// The size of a fiber's stack for a guest with this stack.
+const fn fiber_stack(stack: usize) -> usize {
+    stack + HOST_STACK_OF_FIBER
+}
 
 #[derive(Debug)]
 pub(crate) struct Engines {
@@ -143,6 +159,7 @@ impl Engines {
             is_metered: false,
             has_canonical_nans: false,
             has_gc_heap: false,
+            has_fibers: false,
             stack: self.max_wasm_stack,
         }
     }
@@ -152,7 +169,8 @@ impl Engines {
         let most = self.max_wasm_stack;
         let stack = limits.stack.map_or(most, |stack| stack.next_power_of_two().min(most));
         let is_metered = limits.fuel.is_some();
-        Profile { is_metered, has_canonical_nans, has_gc_heap: false, stack }
+        let has_fibers = limits.time_slice.is_some();
+        Profile { is_metered, has_canonical_nans, has_gc_heap: false, has_fibers, stack }
     }
 
     /// The profile's engine.
@@ -173,17 +191,20 @@ impl Engines {
             return Ok(engine);
         }
         let what = format!(
-            "an engine for a stack of {} bytes{}{} and `max_live_instances` {}, in addition to the pool's {} others,",
+            "an engine for a stack of {} bytes{}{}{} and `max_live_instances` {}, in addition to the pool's {} others,",
             profile.stack,
             if profile.is_metered { " with fuel" } else { "" },
+            if profile.has_fibers { " with fibers" } else { "" },
             if profile.has_gc_heap { " with exceptions" } else { "" },
             self.max_live_instances,
             self.created.load().len(),
         );
         let pooled = if profile.has_gc_heap { 0 } else { self.max_live_instances };
         let instances = u64::from(pooled);
-        let address_space = instances * (MEMORY_RESERVATION + MEMORY_GUARD);
-        os_limits::check_engine(&what, address_space)?;
+        let fibers = if profile.has_fibers { instances } else { 0 };
+        let address_space = instances * (MEMORY_RESERVATION + MEMORY_GUARD)
+            + fibers * fiber_stack(profile.stack) as u64;
+        os_limits::check_engine(&what, address_space, fibers * MAPS_OF_FIBER)?;
         let engine = wasmtime::Engine::new(&self.config(profile)).map_err(|error| {
             // The free address space may be fragmented.
             let limit = error
@@ -245,8 +266,8 @@ impl Engines {
             .max_memories_per_module(1)
             .max_tables_per_module(MAX_TABLES)
             .table_elements(MAX_TABLE_ELEMENTS)
-            // Fibers are not used; each of their stacks would take two memory maps.
-            .total_stacks(0)
+            // Each stack takes two memory maps, so there are none if they are not used. A sandbox has at most one.
+            .total_stacks(if profile.has_fibers { self.max_live_instances } else { 0 })
             .pagemap_scan(Enabled::Auto);
         if PoolingAllocationConfig::is_pagemap_scan_available() {
             pool.linear_memory_keep_resident(KEEP_RESIDENT).table_keep_resident(KEEP_RESIDENT);
@@ -265,8 +286,8 @@ impl Engines {
             .consume_fuel(profile.is_metered)
             .cranelift_nan_canonicalization(profile.has_canonical_nans)
             .max_wasm_stack(profile.stack)
-            // Wasmtime requires that a fiber's stack is at least as large as a guest's, though fibers are not used.
-            .async_stack_size(profile.stack.max(MIN_FIBER_STACK))
+            // Wasmtime requires it also where fibers are not used.
+            .async_stack_size(fiber_stack(profile.stack))
             .wasm_backtrace_max_frames(Some(MAX_TRAP_FRAMES))
             .wasm_backtrace_details(WasmBacktraceDetails::Disable)
             // The GC heap is for exceptions and `externref` only, not for structs, arrays and `i31`.

@@ -32,7 +32,8 @@ use wpc_abi::Schema;
 /// The differences come from sharing the caller's thread:
 ///
 /// * A guest is interrupted at its time limit, up to two milliseconds late.
-/// * A host function that does not return blocks the caller.
+/// * A call that is suspended blocks the caller, at most until its time limit.
+/// * A host function that runs on the caller's thread and does not return blocks the caller.
 /// * The guest uses the caller's stack: if less than [`max_wasm_stack`](crate::Options::max_wasm_stack) plus 256 KiB is
 ///   left, the call is refused.
 /// * Its sandboxes count towards [`max_live_instances`](crate::Options::max_live_instances), together with those of the

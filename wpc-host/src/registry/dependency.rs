@@ -14,6 +14,9 @@ use std::sync::Arc;
 /// Every defined dependency, by alias. Cloning this persistent map takes constant time.
 pub(crate) type Dependencies = RedBlackTreeMapSync<Arc<str>, Arc<Dependency>>;
 
+/// Names of host functions.
+pub(crate) type HostFunctionNames = RedBlackTreeSetSync<Arc<str>>;
+
 #[derive(Debug)]
 pub(crate) struct Dependency {
     pub(crate) module: Arc<Module>,
@@ -36,27 +39,33 @@ pub(crate) fn reached<'a>(module: &'a Module, dependencies: &'a Dependencies) ->
     seen
 }
 
-/// The profile in which `module` and its transitive dependencies can be linked: `profile`, with a GC heap if one of them
-/// needs it.
+/// The profile in which `module` and its transitive dependencies can be linked: `profile`, with a GC heap and with fibers
+/// if one of them needs these.
 pub(crate) fn common_profile(
     profile: Profile,
     module: &Module,
     dependencies: &Dependencies,
+    suspending: &HostFunctionNames,
 ) -> Profile {
-    let needs = |alias: &str| {
-        dependencies.get(alias).is_some_and(|dependency| dependency.module.needs_gc_heap)
-    };
-    if module.needs_gc_heap || reached(module, dependencies).into_iter().any(needs) {
-        profile.with_gc_heap()
-    } else {
-        profile
+    let reached = reached(module, dependencies).into_iter();
+    let others = reached.filter_map(|alias| dependencies.get(alias)).map(|found| &*found.module);
+    let (mut has_gc_heap, mut can_suspend) = (false, false);
+    for module in std::iter::once(module).chain(others) {
+        has_gc_heap |= module.needs_gc_heap;
+        can_suspend |= module
+            .requirements
+            .host_functions
+            .iter()
+            .any(|name| suspending.contains(name.as_str()));
     }
+    let profile = if has_gc_heap { profile.with_gc_heap() } else { profile };
+    if can_suspend { profile.with_fibers() } else { profile }
 }
 
-/// The direct importers of each alias, undefined aliases included. They make it unnecessary to search all definitions for
-/// those that require an alias.
+/// The direct importers of each name, such as an alias, undefined names included. They make it unnecessary to search all
+/// definitions for those that require a name.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Importers(RedBlackTreeMapSync<Arc<str>, RedBlackTreeSetSync<Importer>>);
+struct Importers(RedBlackTreeMapSync<Arc<str>, RedBlackTreeSetSync<Importer>>);
 
 /// The owner of an importing module.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,39 +77,78 @@ pub(crate) enum Importer {
 }
 
 impl Importers {
-    pub(crate) fn add(&mut self, importer: &Importer, module: &Module) {
-        for alias in module.requirements.dependencies.keys() {
-            match self.0.get_mut(alias.as_str()) {
-                Some(of_alias) => of_alias.insert_mut(importer.clone()),
+    fn add<'a>(&mut self, importer: &Importer, names: impl Iterator<Item = &'a String>) {
+        for name in names {
+            match self.0.get_mut(name.as_str()) {
+                Some(of_name) => of_name.insert_mut(importer.clone()),
                 None => {
-                    let of_alias = RedBlackTreeSetSync::new_sync().insert(importer.clone());
-                    self.0.insert_mut(alias.as_str().into(), of_alias);
+                    let of_name = RedBlackTreeSetSync::new_sync().insert(importer.clone());
+                    self.0.insert_mut(name.as_str().into(), of_name);
                 }
             }
         }
+    }
+
+    fn remove<'a>(&mut self, importer: &Importer, names: impl Iterator<Item = &'a String>) {
+        for name in names {
+            let Some(of_name) = self.0.get_mut(name.as_str()) else { continue };
+            of_name.remove_mut(importer);
+            if of_name.is_empty() {
+                self.0.remove_mut(name.as_str());
+            }
+        }
+    }
+
+    /// The owners of the modules that import `name` themselves.
+    fn of(&self, name: &str) -> impl Iterator<Item = &Importer> {
+        self.0.get(name).into_iter().flat_map(RedBlackTreeSetSync::iter)
+    }
+}
+
+/// Which modules import which dependencies and host functions.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Imports {
+    dependencies: Importers,
+    host_functions: Importers,
+}
+
+impl Imports {
+    pub(crate) fn add(&mut self, importer: &Importer, module: &Module) {
+        self.dependencies.add(importer, module.requirements.dependencies.keys());
+        self.host_functions.add(importer, module.requirements.host_functions.iter());
     }
 
     pub(crate) fn remove(&mut self, importer: &Importer, module: &Module) {
-        for alias in module.requirements.dependencies.keys() {
-            let Some(of_alias) = self.0.get_mut(alias.as_str()) else { continue };
-            of_alias.remove_mut(importer);
-            if of_alias.is_empty() {
-                self.0.remove_mut(alias.as_str());
-            }
-        }
+        self.dependencies.remove(importer, module.requirements.dependencies.keys());
+        self.host_functions.remove(importer, module.requirements.host_functions.iter());
     }
 
-    /// The groups whose modules require `alias`, directly or transitively. Cycles end the search.
-    pub(crate) fn groups_above(&self, alias: &str) -> BTreeSet<u64> {
+    /// The groups whose modules require the dependency, directly or transitively.
+    pub(crate) fn groups_above_dependency(&self, alias: &str) -> BTreeSet<u64> {
+        self.groups_above(self.dependencies.of(alias), alias)
+    }
+
+    /// The groups whose modules, or dependencies of them, import the host function.
+    pub(crate) fn groups_above_host_function(&self, name: &str) -> BTreeSet<u64> {
+        // Host functions and dependencies have names of their own, so no alias was seen yet.
+        self.groups_above(self.host_functions.of(name), "")
+    }
+
+    /// The groups among `importers` and above them. Cycles end the search.
+    fn groups_above<'a>(
+        &'a self,
+        importers: impl Iterator<Item = &'a Importer>,
+        alias: &'a str,
+    ) -> BTreeSet<u64> {
         let (mut groups, mut seen) = (BTreeSet::new(), BTreeSet::from([alias]));
-        let mut open = vec![alias];
+        let mut open: Vec<_> = importers.collect();
         while let Some(next) = open.pop() {
-            for importer in self.0.get(next).into_iter().flat_map(RedBlackTreeSetSync::iter) {
-                match importer {
-                    Importer::Group(id) => drop(groups.insert(*id)),
-                    Importer::Dependency(other) if seen.insert(other) => open.push(other),
-                    Importer::Dependency(_) => {}
+            match next {
+                Importer::Group(id) => drop(groups.insert(*id)),
+                Importer::Dependency(other) if seen.insert(other) => {
+                    open.extend(self.dependencies.of(other));
                 }
+                Importer::Dependency(_) => {}
             }
         }
         groups

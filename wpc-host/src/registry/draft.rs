@@ -3,7 +3,7 @@
 use super::Registry;
 use super::apply::Pending;
 use super::change::Prepared;
-use super::dependency::{Importer, Resolver, common_profile, reached};
+use super::dependency::{Importer, Resolver, reached};
 use super::function::Function;
 use super::sources::{Group, Sources};
 use crate::error::{Definable, Error};
@@ -22,6 +22,8 @@ pub(super) struct Draft {
     aliases: BTreeMap<Arc<str>, usize>,
     constants: BTreeMap<Arc<str>, usize>,
     host_functions: BTreeMap<Arc<str>, usize>,
+    /// The host functions that suspend guests now and did not before, or the other way round.
+    suspending: BTreeMap<Arc<str>, usize>,
 }
 
 /// The functions of a draft that must be published.
@@ -49,6 +51,7 @@ impl Registry {
             aliases: BTreeMap::new(),
             constants: BTreeMap::new(),
             host_functions: BTreeMap::new(),
+            suspending: BTreeMap::new(),
         };
         for Pending { at, prepared, .. } in pending {
             match prepared {
@@ -72,7 +75,8 @@ impl Registry {
                     draft.sources.types.set_constant(name, Some(ty.clone()));
                     draft.constants.insert(Arc::clone(name), *at);
                 }
-                Prepared::HostFunction(name, signature, _) => {
+                Prepared::HostFunction(name, signature, function) => {
+                    draft.set_suspending(name, function.suspends(), *at);
                     draft.sources.types.set_host_function(name, signature.clone());
                     draft.host_functions.insert(Arc::clone(name), *at);
                 }
@@ -86,6 +90,7 @@ impl Registry {
                     draft.sources.types.set_constant(name, None);
                 }
                 Prepared::Remove(Definable::HostFunction, name) => {
+                    draft.set_suspending(name, false, *at);
                     draft.sources.types.set_host_function(name, None);
                 }
             }
@@ -98,7 +103,7 @@ impl Registry {
     pub(super) fn resolve_all(&self, draft: &Draft) -> Result<Vec<Vec<Node>>, Errors> {
         let (mut resolved, mut errors) = (Vec::new(), Errors::new());
         for target in draft.targets() {
-            match self.resolve(target.group, &draft.sources.dependencies) {
+            match self.resolve(target.group, &draft.sources) {
                 Ok(nodes) => resolved.extend(nodes),
                 Err(error) => draft.blame(&target, &error, &mut errors),
             }
@@ -116,7 +121,7 @@ impl Registry {
     pub(super) fn may_compile(&self, draft: &Draft) -> bool {
         let dependencies = &draft.sources.dependencies;
         let differs = |profile: Profile, module: &Module| {
-            let profile = common_profile(profile, module, dependencies);
+            let profile = draft.sources.common_profile(profile, module);
             let reached = reached(module, dependencies);
             let mut needed = reached.into_iter().filter_map(|alias| dependencies.get(alias));
             module.profile != profile || needed.any(|needed| needed.module.profile != profile)
@@ -137,7 +142,7 @@ impl Registry {
         }
         let mut linked = Linked { defined: Vec::new(), relinked: Vec::new() };
         for target in draft.targets() {
-            match self.link(target.group, &draft.sources.dependencies) {
+            match self.link(target.group, &draft.sources) {
                 Ok(functions) if target.is_new => linked.defined.extend(functions),
                 Ok(functions) => linked.relinked.extend(functions),
                 Err(error) => draft.blame(&target, &error, &mut errors),
@@ -163,13 +168,19 @@ impl Registry {
     ) -> Result<Option<(Profile, Vec<Node>)>, Error> {
         let dependencies = &draft.sources.dependencies;
         let Some(dependency) = dependencies.get(alias) else { return Ok(None) };
-        let profile = common_profile(self.engines.plain(), &dependency.module, dependencies);
+        let profile = draft.sources.common_profile(self.engines.plain(), &dependency.module);
         let resolver = Resolver::new(dependencies, &self.compiler, profile);
         Ok(resolver.resolve_alias(alias)?.map(|nodes| (profile, nodes)))
     }
 }
 
 impl Draft {
+    fn set_suspending(&mut self, name: &Arc<str>, suspends: bool, at: usize) {
+        if self.sources.set_suspending(name, suspends) {
+            self.suspending.insert(Arc::clone(name), at);
+        }
+    }
+
     fn remove_dependency(&mut self, alias: &Arc<str>, at: usize) {
         self.aliases.insert(Arc::clone(alias), at);
         if let Some(previous) = self.sources.dependencies.get(alias).cloned() {
@@ -179,11 +190,16 @@ impl Draft {
         }
     }
 
-    /// The new groups, and those that reach a changed dependency.
+    /// The new groups, and those that reach a changed dependency or a host function that suspends only now or no longer.
     fn targets(&self) -> Vec<Target<'_>> {
         let mut changes: BTreeMap<u64, BTreeSet<usize>> = BTreeMap::new();
         for (alias, at) in &self.aliases {
-            for id in self.sources.importers.groups_above(alias) {
+            for id in self.sources.imports.groups_above_dependency(alias) {
+                changes.entry(id).or_default().insert(*at);
+            }
+        }
+        for (name, at) in &self.suspending {
+            for id in self.sources.imports.groups_above_host_function(name) {
                 changes.entry(id).or_default().insert(*at);
             }
         }

@@ -18,6 +18,8 @@ pub(crate) struct Definition {
     pub(crate) generation: Generation,
     pub(crate) blueprint: Arc<Blueprint>,
     pub(crate) limits: Arc<Limits>,
+    /// Whether its calls run on fibers, so that they can be suspended.
+    pub(crate) can_suspend: bool,
     /// Every constant that the module or one of its dependencies declares.
     pub(crate) constants: Vec<String>,
     /// Every host function that the module or one of its dependencies imports.

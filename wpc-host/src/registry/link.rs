@@ -2,9 +2,9 @@
 
 use super::Registry;
 use super::circuit_breaker::CircuitBreaker;
-use super::dependency::{Dependencies, Resolver, common_profile};
+use super::dependency::Resolver;
 use super::function::{Definition, Function};
-use super::sources::Group;
+use super::sources::{Group, Sources};
 use crate::codec::type_check::TypeCheck;
 use crate::error::{Error, Setting};
 use crate::id::Generation;
@@ -18,10 +18,10 @@ impl Registry {
     pub(super) fn link(
         &self,
         group: &Group,
-        dependencies: &Dependencies,
+        sources: &Sources,
     ) -> Result<Vec<Arc<Function>>, Error> {
-        let profile = common_profile(group.profile, &group.module, dependencies);
-        let definition = match self.resolve(group, dependencies)? {
+        let profile = sources.common_profile(group.profile, &group.module);
+        let definition = match self.resolve(group, sources)? {
             Err(missing) => Err(missing),
             Ok(nodes) => {
                 let blueprint =
@@ -34,6 +34,7 @@ impl Registry {
                 constants.dedup();
                 Ok(Arc::new(Definition {
                     generation: Generation(self.generations.next()),
+                    can_suspend: profile.has_fibers,
                     blueprint: Arc::new(blueprint),
                     limits: Arc::clone(&group.limits),
                     constants,
@@ -63,16 +64,16 @@ impl Registry {
     pub(super) fn resolve(
         &self,
         group: &Group,
-        dependencies: &Dependencies,
+        sources: &Sources,
     ) -> Result<Result<Vec<Node>, Arc<str>>, Error> {
-        let profile = common_profile(group.profile, &group.module, dependencies);
+        let profile = sources.common_profile(group.profile, &group.module);
         let module = match &group.source {
             Some(source) if group.module.profile != profile => {
                 &self.compiler.compile(&group.what, source, profile)?
             }
             _ => &group.module,
         };
-        let resolver = Resolver::new(dependencies, &self.compiler, profile);
+        let resolver = Resolver::new(&sources.dependencies, &self.compiler, profile);
         resolver.resolve(&group.what, module, &group.wasi)
     }
 
@@ -93,6 +94,6 @@ impl Registry {
             }
         }
         let counter = self.engines.without_pool(profile);
-        Blueprint::link(&self.engines.get(profile)?, profile.stack, counter, nodes)
+        Blueprint::link(&self.engines.get(profile)?, profile, counter, nodes)
     }
 }

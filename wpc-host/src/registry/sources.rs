@@ -1,6 +1,6 @@
 //! Definitions as the embedder passed them. Writers and queries about definitions read them; calls never do.
 
-use super::dependency::{Dependencies, Importer, Importers};
+use super::dependency::{Dependencies, HostFunctionNames, Importer, Imports, common_profile};
 use super::types::Types;
 use crate::definition::WasmModule;
 use crate::definition::limits::Limits;
@@ -22,8 +22,10 @@ pub(super) struct Sources {
     /// The group that defines each function.
     pub(super) functions: RedBlackTreeMapSync<Arc<str>, u64>,
     pub(super) dependencies: Dependencies,
-    pub(super) importers: Importers,
+    pub(super) imports: Imports,
     pub(super) types: Types,
+    /// The host functions that suspend the guests which call them.
+    pub(super) suspending: HostFunctionNames,
 }
 
 /// Functions that were defined together and share their sandboxes.
@@ -33,7 +35,7 @@ pub(super) struct Group {
     pub(super) what: Arc<str>,
     pub(super) module: Arc<Module>,
     pub(super) profile: Profile,
-    /// Kept to compile the module again if a dependency needs a GC heap; `None` if it has no dependencies.
+    /// Kept to compile the module again for another profile; `None` if it imports nothing that could change its profile.
     pub(super) source: Option<WasmModule>,
     pub(super) limits: Arc<Limits>,
     pub(super) wasi: Option<Arc<Wasi>>,
@@ -57,13 +59,33 @@ impl Group {
             Arc::make_mut(&mut limits).recycle_after_calls = Some(1);
         }
         let wasi = source.grants.open_wasi(&what)?;
-        let has_dependencies = !module.requirements.dependencies.is_empty();
-        let source = has_dependencies.then(|| source.clone());
+        let requirements = &module.requirements;
+        let may_change =
+            !requirements.dependencies.is_empty() || !requirements.host_functions.is_empty();
+        let source = may_change.then(|| source.clone());
         Ok(Self { what: what.into(), module, profile, source, limits, wasi, functions })
     }
 }
 
 impl Sources {
+    /// Records whether a host function suspends the guests that call it; returns whether that changed.
+    pub(super) fn set_suspending(&mut self, name: &Arc<str>, suspends: bool) -> bool {
+        if suspends == self.suspending.contains(name) {
+            return false;
+        }
+        if suspends {
+            self.suspending.insert_mut(Arc::clone(name));
+        } else {
+            self.suspending.remove_mut(name);
+        }
+        true
+    }
+
+    /// The profile in which a module can be linked with what it imports.
+    pub(super) fn common_profile(&self, profile: Profile, module: &Module) -> Profile {
+        common_profile(profile, module, &self.dependencies, &self.suspending)
+    }
+
     /// Adds a group under the number `id`. It replaces functions of the same names.
     pub(super) fn add_group(&mut self, id: u64, group: &Arc<Group>) {
         self.remove_functions(group.functions.iter().map(|(name, _)| name));
@@ -103,12 +125,12 @@ impl Sources {
         what: &Arc<str>,
         module: &Arc<Module>,
     ) {
-        self.importers.add(importer, module);
+        self.imports.add(importer, module);
         self.types.add(importer, what, module);
     }
 
     pub(super) fn remove_importer(&mut self, importer: &Importer, module: &Module) {
-        self.importers.remove(importer, module);
+        self.imports.remove(importer, module);
         self.types.remove(importer, module);
     }
 }

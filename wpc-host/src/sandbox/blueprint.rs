@@ -3,7 +3,7 @@
 
 use super::failure::Failure;
 use super::imports;
-use super::invoke::{Entry, initialise};
+use super::invoke::initialise;
 use super::node::Node;
 use super::state::{Buffer, Instance, State};
 use super::wasi::{self, Context};
@@ -12,18 +12,17 @@ use crate::definition::wasi::grant::Wasi;
 use crate::error::Error;
 use crate::host_function::bindings::{Bindings, CurrentBindings, LastBindings};
 use crate::metrics::SandboxGauge;
-use crate::module::engine::{CountedSandbox, WithoutPool};
+use crate::module::engine::{CountedSandbox, Profile, WithoutPool};
 use crate::module::signature;
 use crate::module::{Module, describe};
 use std::sync::Arc;
-use wasmtime::{Extern, ExternType, FuncType, InstancePre, Linker, Store};
+use wasmtime::{Extern, ExternType, FuncType, InstancePre, Linker, Store, TypedFunc};
 use wpc_abi::names;
 
 /// The linked modules of a definition: dependencies first, the definition's own module last.
 pub(crate) struct Blueprint {
     engine: wasmtime::Engine,
-    /// The stack size of guests, in bytes.
-    stack: usize,
+    profile: Profile,
     /// Counts its sandboxes if they have a GC heap, and so are outside of the instance pool.
     without_pool: Option<Arc<WithoutPool>>,
     parts: Vec<Part>,
@@ -33,7 +32,7 @@ pub(crate) struct Blueprint {
     gauge: Arc<SandboxGauge>,
 }
 
-struct Part {
+pub(super) struct Part {
     what: Arc<str>,
     module: Arc<Module>,
     imports: Imports,
@@ -69,18 +68,18 @@ impl Blueprint {
     /// Links the modules and checks that every import exists and has the expected type.
     pub(crate) fn link(
         engine: &wasmtime::Engine,
-        stack: usize,
+        profile: Profile,
         without_pool: Option<Arc<WithoutPool>>,
         nodes: &[Node],
     ) -> Result<Self, Error> {
-        let parts =
-            (0..nodes.len()).map(|at| link_part(engine, nodes, at)).collect::<Result<_, _>>()?;
+        let part = |at| link_part(engine, profile, nodes, at);
+        let parts = (0..nodes.len()).map(part).collect::<Result<_, _>>()?;
         let constants = nodes.iter().flat_map(|node| node.module.requirements.constants.clone());
         let mut constants: Vec<_> = constants.collect();
         constants.sort();
         Ok(Self {
             engine: engine.clone(),
-            stack,
+            profile,
             without_pool,
             parts,
             constants: constants.into(),
@@ -117,8 +116,9 @@ impl Blueprint {
         &self.engine
     }
 
+    /// The stack size of guests, in bytes.
     pub(crate) fn stack(&self) -> usize {
-        self.stack
+        self.profile.stack
     }
 
     /// Creates the WASI contexts of a sandbox, in the order of the modules that use WASI.
@@ -157,47 +157,93 @@ impl Blueprint {
         granted.map(|granted| granted.directory_count()).sum()
     }
 
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.parts.iter()
+    }
+
     /// Creates every instance in `store`, and runs start functions and initialisers.
     pub(super) fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<()> {
         for (at, part) in self.parts.iter().enumerate() {
-            store.data_mut().instantiating = Some(part.what.to_string());
+            part.begin(store);
             let instance = part.instantiate(store)?;
-            let memory = instance.get_memory(&mut *store, "memory");
-            let buffer = if part.module.has_buffer {
-                let function = instance.get_typed_func(&mut *store, names::BUFFER_EXPORT)?;
-                Some(Buffer { function, ptr: 0, capacity: 0 })
-            } else {
-                None
-            };
-            store.data_mut().instances.push(Instance { instance, memory, buffer });
-            if part.module.has_initialize {
-                instance
-                    .get_typed_func::<(), ()>(&mut *store, "_initialize")?
-                    .call(&mut *store, ())?;
+            let Hooks { initialize, init } = part.register(store, instance)?;
+            if let Some(initialize) = initialize {
+                initialize.call(&mut *store, ())?;
             }
-            if part.module.has_init {
-                let hook = instance.get_typed_func(&mut *store, names::INIT_EXPORT)?;
-                initialise(&mut *store, at, &hook)?;
+            if let Some(init) = init {
+                initialise(&mut *store, at, &init)?;
             }
         }
         Ok(())
     }
 }
 
+/// The functions that initialise an instance.
+pub(super) struct Hooks {
+    /// The initialiser of a WASI reactor.
+    pub(super) initialize: Option<TypedFunc<(), ()>>,
+    pub(super) init: Option<TypedFunc<(), u64>>,
+}
+
 impl Part {
+    /// Names the module that is being instantiated, for errors.
+    pub(super) fn begin(&self, store: &mut Store<State>) {
+        store.data_mut().instantiating = Some(self.what.to_string());
+    }
+
     fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<wasmtime::Instance> {
         match &self.imports {
             Imports::Ready(pre) => pre.instantiate(store),
             Imports::Mixed(mixed) => {
-                let imports = mixed.sources.iter().map(|source| mixed.import(store, source));
-                let imports = imports.collect::<Result<Vec<_>, _>>()?;
+                let imports = mixed.imports(store)?;
                 wasmtime::Instance::new(store, &self.module.wasm, &imports)
             }
         }
     }
+
+    pub(super) async fn instantiate_on_fiber(
+        &self,
+        store: &mut Store<State>,
+    ) -> wasmtime::Result<wasmtime::Instance> {
+        match &self.imports {
+            Imports::Ready(pre) => pre.instantiate_async(store).await,
+            Imports::Mixed(mixed) => {
+                let imports = mixed.imports(store)?;
+                wasmtime::Instance::new_async(store, &self.module.wasm, &imports).await
+            }
+        }
+    }
+
+    /// Keeps an instance of the module in its store.
+    pub(super) fn register(
+        &self,
+        store: &mut Store<State>,
+        instance: wasmtime::Instance,
+    ) -> wasmtime::Result<Hooks> {
+        let memory = instance.get_memory(&mut *store, "memory");
+        let buffer = if self.module.has_buffer {
+            let function = instance.get_typed_func(&mut *store, names::BUFFER_EXPORT)?;
+            Some(Buffer { function, ptr: 0, capacity: 0 })
+        } else {
+            None
+        };
+        store.data_mut().instances.push(Instance { instance, memory, buffer });
+        let (has_initialize, has_init) = (self.module.has_initialize, self.module.has_init);
+        let initialize = has_initialize
+            .then(|| instance.get_typed_func(&mut *store, "_initialize"))
+            .transpose()?;
+        let init = has_init
+            .then(|| instance.get_typed_func(&mut *store, names::INIT_EXPORT))
+            .transpose()?;
+        Ok(Hooks { initialize, init })
+    }
 }
 
 impl Mixed {
+    fn imports(&self, store: &mut Store<State>) -> wasmtime::Result<Vec<Extern>> {
+        self.sources.iter().map(|source| self.import(store, source)).collect()
+    }
+
     fn import(&self, store: &mut Store<State>, source: &Source) -> wasmtime::Result<Extern> {
         let (found, name) = match source {
             Source::Host { module, name } => {
@@ -227,6 +273,7 @@ pub(super) struct HostSide {
 /// linker.
 pub(super) fn link_host_side(
     engine: &wasmtime::Engine,
+    profile: Profile,
     nodes: &[Node],
     at: usize,
 ) -> Result<HostSide, Error> {
@@ -234,7 +281,12 @@ pub(super) fn link_host_side(
     let internal = |error: wasmtime::Error| link_error(what, &error);
     let mut linker = imports::host_linker(engine, at).map_err(internal)?;
     for name in &module.requirements.host_functions {
-        imports::link_host_function(&mut linker, at, name).map_err(internal)?;
+        let link = if profile.has_fibers {
+            imports::link_suspending_host_function
+        } else {
+            imports::link_host_function
+        };
+        link(&mut linker, at, name).map_err(internal)?;
     }
     let uses_wasi = |node: &Node| !node.module.requirements.wasi.is_empty();
     let mut wasi = None;
@@ -267,14 +319,15 @@ pub(super) fn link_host_side(
                 let function = || format!("function \"{export}\" of dependency \"{alias}\"");
                 signature::check(what, function, declared, &signature)?;
             }
-            let (name, convention) = (found.item().into_owned(), found.convention.clone());
-            let entry = move |caller: &mut wasmtime::Caller<'_, State>, callee: usize| {
-                let instance = caller.data().instances[callee].instance;
-                Entry::new(caller, instance, &name, &convention)
+            let (item, convention) = (found.item().into_owned(), found.convention.clone());
+            let target = imports::Target { callee, alias: alias.clone(), item, convention };
+            let import = (&*format!("{}{alias}", names::TYPED_DEPENDENCY_PREFIX), &**export);
+            let link = if profile.has_fibers {
+                imports::link_suspending_typed
+            } else {
+                imports::link_typed
             };
-            let import_module = format!("{}{alias}", names::TYPED_DEPENDENCY_PREFIX);
-            imports::link_typed(&mut linker, at, callee, (&import_module, export), entry)
-                .map_err(internal)?;
+            link(&mut linker, at, import, target).map_err(internal)?;
         }
         for (export, wanted) in &imported.linked {
             links_directly = true;
@@ -291,9 +344,14 @@ pub(super) fn link_host_side(
     Ok(HostSide { linker, wasi, links_directly })
 }
 
-fn link_part(engine: &wasmtime::Engine, nodes: &[Node], at: usize) -> Result<Part, Error> {
+fn link_part(
+    engine: &wasmtime::Engine,
+    profile: Profile,
+    nodes: &[Node],
+    at: usize,
+) -> Result<Part, Error> {
     let Node { what, module, dependencies, .. } = &nodes[at];
-    let HostSide { linker, wasi, links_directly } = link_host_side(engine, nodes, at)?;
+    let HostSide { linker, wasi, links_directly } = link_host_side(engine, profile, nodes, at)?;
     let imports = if links_directly {
         let sources = module.wasm.imports().map(|import| {
             let name = import.name().to_owned();

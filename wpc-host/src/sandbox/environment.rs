@@ -3,6 +3,7 @@
 use crate::call::{Call, Interrupt};
 use crate::event::Events;
 use crate::event::observer::Observer;
+use crate::host_function::HostRuntime;
 use crate::host_function::bindings::CurrentBindings;
 use crate::id::WorkerId;
 use crate::sync::atomic::AtomicBool;
@@ -16,6 +17,7 @@ pub(crate) struct Environment {
     pub(crate) worker: WorkerId,
     pub(crate) events: Events,
     pub(crate) bindings: Arc<dyn CurrentBindings>,
+    pub(crate) host_runtime: Arc<HostRuntime>,
     /// Set when everything that runs on the worker must end.
     pub(crate) stopping: Arc<AtomicBool>,
     /// Whether the worker's thread runs code that is not a guest's and may take any time. The scheduler then does not

@@ -34,6 +34,9 @@ pub(crate) enum Failure {
     Init(String),
     #[error("{0}")]
     Exception(String),
+    /// The host cannot run a host function.
+    #[error(transparent)]
+    Host(Error),
 }
 
 impl Sandbox {
@@ -70,6 +73,7 @@ impl Sandbox {
             Some(Failure::ConstantNotDefined(constant)) => {
                 return Error::ConstantNotDefined { function, constant: constant.clone() };
             }
+            Some(Failure::Host(error)) => return error.clone(),
             Some(Failure::Init(reason)) => {
                 return Error::Trap { function, reason: reason.clone(), stack: String::new() };
             }

@@ -6,17 +6,21 @@
 
 use super::exception;
 use super::failure::Failure;
+use super::fiber;
 use super::invoke::{Entry, invoke};
 use super::log_line::{LINE_COST, MAX_TEXT, emit_line};
 use super::memory;
 use super::state::State;
 use crate::call::reply::{BorrowedReply, encode_reply};
 use crate::event::Severity;
-use crate::host_function::HostContext;
+use crate::host_function::{HostContext, HostFunction};
+use crate::module::Convention;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use wasmtime::{Caller, Engine, Extern, Linker, Memory};
+use wasmtime::{AsContextMut as _, Caller, Engine, Extern, Linker, Memory};
 use wpc_abi::GuestError;
 use wpc_abi::names::{self, LogLevel};
 use wpc_abi::reply::{TAG_BAD_ARGUMENTS, TAG_ERROR};
@@ -126,6 +130,40 @@ pub(super) fn fill_with_random(
     Ok(())
 }
 
+/// The arguments of a function that the module at `at` calls with encoded arguments, or the encoded reply that refuses them.
+fn take_arguments(
+    caller: &mut Caller<'_, State>,
+    at: usize,
+    (arguments, len): (u32, u32),
+) -> wasmtime::Result<Result<Vec<u8>, Vec<u8>>> {
+    check_interrupt(caller)?;
+    let memory = memory_of(caller, at).map_err(wasmtime::Error::new)?;
+    let arguments = memory::read(memory, caller, arguments, len, "the arguments it passes")
+        .map_err(wasmtime::Error::new)?;
+    let (found, limit) = (arguments.len(), caller.data().argument_limit);
+    // Checked before they are copied, because the guest chooses their length.
+    Ok(if found > limit {
+        let reason = format!("they have {found} bytes, but the limit is {limit} bytes");
+        Err(bad_arguments(&reason))
+    } else {
+        Ok(arguments.to_vec())
+    })
+}
+
+/// Writes the encoded reply into the guest's buffer, or keeps it if it does not fit; returns its length.
+fn give_reply(
+    caller: &mut Caller<'_, State>,
+    at: usize,
+    reply: Vec<u8>,
+    buffer: (u32, u32),
+) -> wasmtime::Result<i64> {
+    let len = write_bytes(caller, at, &reply, buffer).map_err(wasmtime::Error::new)?;
+    if reply.len() > buffer.1 as usize {
+        caller.data_mut().pending = reply;
+    }
+    Ok(len)
+}
+
 /// Links a function that the module at `at` calls with encoded arguments; `answer` returns the encoded reply.
 fn link_carried(
     linker: &mut Linker<State>,
@@ -139,63 +177,121 @@ fn link_carried(
     linker.func_wrap(
         import.0,
         import.1,
-        move |mut caller: Caller<'_, State>,
-              arguments: u32,
-              len: u32,
-              buffer: u32,
-              capacity: u32| {
-            check_interrupt(&caller)?;
-            let memory = memory_of(&mut caller, at).map_err(wasmtime::Error::new)?;
-            let arguments =
-                memory::read(memory, &caller, arguments, len, "the arguments it passes")
-                    .map_err(wasmtime::Error::new)?;
-            let (found, limit) = (arguments.len(), caller.data().argument_limit);
-            // Checked before they are copied, because the guest chooses their length.
-            let reply = if found > limit {
-                bad_arguments(&format!("they have {found} bytes, but the limit is {limit} bytes"))
-            } else {
-                let arguments = arguments.to_vec();
-                answer(&mut caller, arguments)?
+        move |mut caller: Caller<'_, State>, ptr: u32, len: u32, buffer: u32, capacity: u32| {
+            let arguments = take_arguments(&mut caller, at, (ptr, len))?;
+            let reply = match arguments {
+                Ok(arguments) => answer(&mut caller, arguments)?,
+                Err(refusal) => refusal,
             };
-            let len = write_bytes(&mut caller, at, &reply, (buffer, capacity))
-                .map_err(wasmtime::Error::new)?;
-            if reply.len() > capacity as usize {
-                caller.data_mut().pending = reply;
-            }
-            Ok(len)
+            give_reply(&mut caller, at, reply, (buffer, capacity))
         },
     )?;
     Ok(())
 }
 
-/// Links an export of the module at `callee` for the module at `at`.
-pub(super) fn link_typed(
+/// What a guest calls while it is suspended: gets the caller and the encoded arguments, and returns the encoded reply.
+type Suspending<'a> = Pin<Box<dyn Future<Output = wasmtime::Result<Vec<u8>>> + Send + 'a>>;
+
+/// Like [`link_carried`], for guests on fibers, which are suspended until the reply is ready.
+fn link_suspending(
     linker: &mut Linker<State>,
     at: usize,
-    callee: usize,
     import: (&str, &str),
-    entry: impl Fn(&mut Caller<'_, State>, usize) -> Result<Entry, Failure> + Send + Sync + 'static,
+    answer: impl for<'a> Fn(&'a mut Caller<'_, State>, Vec<u8>) -> Suspending<'a>
+    + Send
+    + Sync
+    + 'static,
 ) -> wasmtime::Result<()> {
-    let alias = import.0.strip_prefix(names::TYPED_DEPENDENCY_PREFIX).unwrap_or(import.0);
-    let callee_name = format!("dependency \"{alias}\", which it called with bytes");
-    link_carried(linker, at, import, move |caller, arguments| {
-        let entry = entry(caller, callee).map_err(wasmtime::Error::new)?;
-        // The arguments are dropped before the call: calls between dependencies may nest, and each would keep its
-        // arguments.
-        let reply = |reply: BorrowedReply<'_>, ()| reply.to_encoded(Vec::new());
-        let called = invoke(&mut *caller, callee, &entry, arguments, drop, reply);
+    let answer = Arc::new(answer);
+    linker.func_wrap_async(
+        import.0,
+        import.1,
+        move |mut caller: Caller<'_, State>, parameters: (u32, u32, u32, u32)| {
+            let (ptr, len, buffer, capacity) = parameters;
+            let answer = Arc::clone(&answer);
+            Box::new(async move {
+                let arguments = take_arguments(&mut caller, at, (ptr, len))?;
+                let reply = match arguments {
+                    Ok(arguments) => answer(&mut caller, arguments).await?,
+                    Err(refusal) => refusal,
+                };
+                give_reply(&mut caller, at, reply, (buffer, capacity))
+            })
+        },
+    )?;
+    Ok(())
+}
+
+/// An export of a dependency that another module imports with encoded arguments.
+pub(super) struct Target {
+    /// The index of the dependency's module.
+    pub(super) callee: usize,
+    pub(super) alias: String,
+    pub(super) item: String,
+    pub(super) convention: Convention,
+}
+
+impl Target {
+    fn entry(&self, caller: &mut Caller<'_, State>) -> wasmtime::Result<Entry> {
+        let instance = caller.data().instances[self.callee].instance;
+        Entry::new(caller, instance, &self.item, &self.convention).map_err(wasmtime::Error::new)
+    }
+
+    /// The reply that the calling module receives if the call failed, or why the call ends.
+    fn failed(
+        &self,
+        caller: &mut Caller<'_, State>,
+        error: wasmtime::Error,
+    ) -> wasmtime::Result<Vec<u8>> {
         // An exception does not cross a call with encoded arguments: Wasmtime would throw it again in the calling module.
-        let called = called.map_err(|error| {
-            if !error.is::<wasmtime::ThrownException>() {
-                return error;
-            }
+        if error.is::<wasmtime::ThrownException>() {
             let exception = exception::take(&mut *caller);
-            wasmtime::Error::new(Failure::Exception(format!("{exception} of {callee_name}")))
-        });
-        called.or_else(|error| match error.downcast::<Failure>()? {
+            let callee = format!("dependency \"{}\", which it called with bytes", self.alias);
+            return Err(wasmtime::Error::new(Failure::Exception(format!(
+                "{exception} of {callee}"
+            ))));
+        }
+        match error.downcast::<Failure>()? {
             // Invalid arguments do not end the calling module: it receives an error as the reply.
             Failure::BadArguments(reason) => Ok(bad_arguments(&reason)),
             failure => Err(wasmtime::Error::new(failure)),
+        }
+    }
+}
+
+/// Links an export of a dependency for the module at `at`.
+pub(super) fn link_typed(
+    linker: &mut Linker<State>,
+    at: usize,
+    import: (&str, &str),
+    target: Target,
+) -> wasmtime::Result<()> {
+    link_carried(linker, at, import, move |caller, arguments| {
+        let entry = target.entry(caller)?;
+        // The arguments are dropped before the call: calls between dependencies may nest, and each would keep its
+        // arguments.
+        let reply = |reply: BorrowedReply<'_>, ()| reply.to_encoded(Vec::new());
+        let called = invoke(&mut *caller, target.callee, &entry, arguments, drop, reply);
+        called.or_else(|error| target.failed(caller, error))
+    })
+}
+
+/// Like [`link_typed`], for guests on fibers.
+pub(super) fn link_suspending_typed(
+    linker: &mut Linker<State>,
+    at: usize,
+    import: (&str, &str),
+    target: Target,
+) -> wasmtime::Result<()> {
+    let target = Arc::new(target);
+    link_suspending(linker, at, import, move |caller, arguments| {
+        let target = Arc::clone(&target);
+        Box::pin(async move {
+            let entry = target.entry(caller)?;
+            let reply = |reply: BorrowedReply<'_>| reply.to_encoded(Vec::new());
+            let store = caller.as_context_mut();
+            let called = fiber::invoke(store, target.callee, &entry, &arguments, reply).await;
+            called.or_else(|error| target.failed(caller, error))
         })
     })
 }
@@ -206,30 +302,66 @@ pub(super) fn link_host_function(
     at: usize,
     name: &str,
 ) -> wasmtime::Result<()> {
-    let function: Arc<str> = name.into();
-    link_carried(linker, at, (names::HOST_FUNCTIONS_MODULE, name), move |caller, arguments| {
-        let state = caller.data();
-        let Some(call) = state.call.clone() else { return Ok(Vec::new()) };
-        let context = HostContext {
-            call,
-            worker: state.environment.worker,
-            stopping: Arc::clone(&state.environment.stopping),
-        };
-        let host_function = caller.data_mut().bindings().host_functions.get(&function).cloned();
-        let Some(host_function) = host_function else {
-            let message = format!("host function `{function}` has been removed");
-            return Ok(encode_reply(
-                TAG_ERROR,
-                &GuestError::new("HostFunctionNotDefined", message),
-            ));
-        };
-        let environment = Arc::clone(&caller.data().environment);
-        // The function may block indefinitely, including on another call of this pool.
-        environment.is_occupied.store(true, Ordering::Relaxed);
-        let ran = host_function.run(&context, &arguments);
-        environment.is_occupied.store(false, Ordering::Relaxed);
-        ran.map_err(|interrupted| wasmtime::Error::new(Failure::Interrupted(interrupted.0)))
+    let name: Arc<str> = name.into();
+    link_carried(
+        linker,
+        at,
+        (names::HOST_FUNCTIONS_MODULE, &*Arc::clone(&name)),
+        move |caller, arguments| {
+            let Some(context) = host_context(caller.data()) else { return Ok(Vec::new()) };
+            let Some(function) = host_function(caller, &name) else { return Ok(is_removed(&name)) };
+            let environment = Arc::clone(&caller.data().environment);
+            // The function may block indefinitely, including on another call of this pool.
+            environment.is_occupied.store(true, Ordering::Relaxed);
+            let ran = function.run(&context, &arguments);
+            environment.is_occupied.store(false, Ordering::Relaxed);
+            ran.map_err(|interrupted| wasmtime::Error::new(Failure::Interrupted(interrupted.0)))
+        },
+    )
+}
+
+/// Like [`link_host_function`], for guests on fibers.
+pub(super) fn link_suspending_host_function(
+    linker: &mut Linker<State>,
+    at: usize,
+    name: &str,
+) -> wasmtime::Result<()> {
+    let name: Arc<str> = name.into();
+    link_suspending(
+        linker,
+        at,
+        (names::HOST_FUNCTIONS_MODULE, &*Arc::clone(&name)),
+        move |caller, arguments| {
+            let name = Arc::clone(&name);
+            Box::pin(async move {
+                let Some(context) = host_context(caller.data()) else { return Ok(Vec::new()) };
+                let Some(function) = host_function(caller, &name) else {
+                    return Ok(is_removed(&name));
+                };
+                let host = &caller.data().environment.host_runtime;
+                let started = function.start(context, arguments, host);
+                let reply = started.map_err(|error| wasmtime::Error::new(Failure::Host(error)))?;
+                Ok(reply.await)
+            })
+        },
+    )
+}
+
+fn host_context(state: &State) -> Option<HostContext> {
+    Some(HostContext {
+        call: state.call.clone()?,
+        worker: state.environment.worker,
+        stopping: Arc::clone(&state.environment.stopping),
     })
+}
+
+fn host_function(caller: &mut Caller<'_, State>, name: &str) -> Option<Arc<HostFunction>> {
+    caller.data_mut().bindings().host_functions.get(name).cloned()
+}
+
+fn is_removed(name: &str) -> Vec<u8> {
+    let message = format!("host function `{name}` has been removed");
+    encode_reply(TAG_ERROR, &GuestError::new("HostFunctionNotDefined", message))
 }
 
 fn bad_arguments(reason: &str) -> Vec<u8> {

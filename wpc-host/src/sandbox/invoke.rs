@@ -4,7 +4,7 @@
 use super::failure::Failure;
 use super::memory;
 use super::scalars::{decode, encode};
-use super::state::State;
+use super::state::{Buffer, State};
 use crate::call::Interrupt;
 use crate::call::reply::BorrowedReply;
 use crate::codec::payload::{Payload, Refused};
@@ -18,7 +18,7 @@ use wpc_abi::reply::{CONSTANT_NOT_DEFINED, Reply, TAG_ELSEWHERE, elsewhere, leng
 const MIN_BUFFER: u32 = 1024;
 
 /// How errors name the buffer.
-const BUFFER: &str = "its argument buffer";
+pub(super) const BUFFER: &str = "its argument buffer";
 
 /// How many bytes of an init hook's error are kept at most.
 const MAX_TEXT: usize = 16 * 1024;
@@ -83,14 +83,7 @@ pub(super) fn invoke<A: Payload, K, T>(
         Entry::Command(function) => {
             let bytes = arguments.bytes().map_err(refused)?;
             decode(&[], bytes).map_err(failed)?;
-            match function.call(&mut store, ()) {
-                Ok(()) => {}
-                Err(error) => match error.downcast_ref() {
-                    // This program exited, not one of its dependencies.
-                    Some(Failure::Exited { at: exited, status: 0 }) if *exited == at => {}
-                    _ => return Err(error),
-                },
-            }
+            own_exit(function.call(&mut store, ()), at)?;
             let (reply, kept) = (encode(None), keep(arguments));
             Ok(read(BorrowedReply::Encoded(&reply), kept))
         }
@@ -116,15 +109,30 @@ fn invoke_wpc<A: Payload, K, T>(
         Some(len) => (buffer, u32::try_from(len).unwrap_or(capacity)),
         None => copy_in(&mut store, at, arguments.bytes().map_err(refused)?)?,
     };
-    // Encoding runs code of the caller and may take any time. If the pool was stopped meanwhile, the epoch no longer
-    // advances and could not interrupt the guest.
-    if store.data().environment.stopping.load(Ordering::Acquire) {
-        return Err(failed(Failure::Interrupted(Interrupt::Stopped)));
-    }
+    check_stopping(&store)?;
     let kept = keep(arguments);
     let packed = function.call(&mut store, (buffer, len))?;
     let reply = take_reply(&store, at, packed)?;
     Ok(read(reply, kept))
+}
+
+/// The end of the program of the module at `at`, for which the exit status 0 is a success.
+pub(super) fn own_exit(ended: wasmtime::Result<()>, at: usize) -> wasmtime::Result<()> {
+    ended.or_else(|error| match error.downcast_ref() {
+        // This program exited, not one of its dependencies.
+        Some(Failure::Exited { at: exited, status: 0 }) if *exited == at => Ok(()),
+        _ => Err(error),
+    })
+}
+
+/// Fails if the pool was stopped. Encoding runs code of the caller and may take any time. Meanwhile the epoch may have ended,
+/// so that it could not interrupt the guest.
+#[inline]
+pub(super) fn check_stopping(store: &wasmtime::StoreContextMut<'_, State>) -> wasmtime::Result<()> {
+    if store.data().environment.stopping.load(Ordering::Acquire) {
+        return Err(failed(Failure::Interrupted(Interrupt::Stopped)));
+    }
+    Ok(())
 }
 
 /// Copies the arguments into a buffer that is large enough; returns its pointer and their length.
@@ -147,7 +155,7 @@ fn refused(refused: Refused) -> wasmtime::Error {
 }
 
 #[cold]
-fn too_many_arguments() -> wasmtime::Error {
+pub(super) fn too_many_arguments() -> wasmtime::Error {
     wasmtime::Error::new(Failure::BadArguments("they have 4 GiB or more".to_owned()))
 }
 
@@ -161,7 +169,12 @@ pub(super) fn initialise(
     // As before a call: guests initialise themselves when their buffer is first requested.
     reserve(&mut store, at, 0)?;
     let packed = hook.call(&mut store, ())?;
-    let BorrowedReply::Encoded(reply) = take_reply(&store, at, packed)? else { return Ok(()) };
+    check_hook(take_reply(&store, at, packed)?)
+}
+
+/// Fails if an init hook returned an error.
+pub(super) fn check_hook(reply: BorrowedReply<'_>) -> wasmtime::Result<()> {
+    let BorrowedReply::Encoded(reply) = reply else { return Ok(()) };
     match Reply::split(reply) {
         Some(Reply::Value(_)) => Ok(()),
         Some(Reply::Error(error)) => {
@@ -180,7 +193,7 @@ pub(super) fn initialise(
 
 /// The reply at the (pointer, length) that a function returned; it has a kind.
 #[inline(always)]
-fn take_reply<'a>(
+pub(super) fn take_reply<'a>(
     store: &'a wasmtime::StoreContextMut<'_, State>,
     at: usize,
     packed: u64,
@@ -217,7 +230,7 @@ fn missing_constant(state: &State, at: usize, error: &[u8]) -> Option<String> {
 }
 
 #[cold]
-fn failed(failure: Failure) -> wasmtime::Error {
+pub(super) fn failed(failure: Failure) -> wasmtime::Error {
     wasmtime::Error::new(failure)
 }
 
@@ -240,7 +253,7 @@ fn no_reply(bytes: &[u8]) -> wasmtime::Error {
 }
 
 #[inline]
-fn memory_at(state: &State, at: usize) -> wasmtime::Result<wasmtime::Memory> {
+pub(super) fn memory_at(state: &State, at: usize) -> wasmtime::Result<wasmtime::Memory> {
     state.instances.get(at).and_then(|instance| instance.memory).ok_or_else(no_memory)
 }
 
@@ -264,8 +277,7 @@ fn reserve(
     at: usize,
     len: u32,
 ) -> wasmtime::Result<(u32, u32)> {
-    let instance = store.data().instances.get(at).ok_or_else(no_buffer)?;
-    let buffer = instance.buffer.as_ref().ok_or_else(no_buffer)?;
+    let buffer = buffer_of(store.data(), at)?;
     if buffer.capacity >= len.max(1) {
         return Ok((buffer.ptr, buffer.capacity));
     }
@@ -278,17 +290,36 @@ fn grow(
     at: usize,
     len: u32,
 ) -> wasmtime::Result<(u32, u32)> {
-    let buffer = store.data().instances.get(at).and_then(|instance| instance.buffer.as_ref());
-    let function = buffer.ok_or_else(no_buffer)?.function.clone();
-    let capacity = len.checked_next_power_of_two().unwrap_or(len).max(MIN_BUFFER);
+    let (function, capacity) = (buffer_of(store.data(), at)?.function.clone(), capacity_for(len));
     let ptr = function.call(&mut *store, capacity)?;
+    set_buffer(store, at, ptr, capacity)?;
+    Ok((ptr, capacity))
+}
+
+#[inline]
+pub(super) fn buffer_of(state: &State, at: usize) -> wasmtime::Result<&Buffer> {
+    let instance = state.instances.get(at).ok_or_else(no_buffer)?;
+    instance.buffer.as_ref().ok_or_else(no_buffer)
+}
+
+/// The capacity that is requested of the guest for `len` bytes.
+pub(super) fn capacity_for(len: u32) -> u32 {
+    len.checked_next_power_of_two().unwrap_or(len).max(MIN_BUFFER)
+}
+
+/// Checks and records the buffer that the guest returned.
+pub(super) fn set_buffer(
+    store: &mut wasmtime::StoreContextMut<'_, State>,
+    at: usize,
+    ptr: u32,
+    capacity: u32,
+) -> wasmtime::Result<()> {
     let memory = memory_at(store.data(), at)?;
-    memory::read(memory, &store.as_context(), ptr, capacity, BUFFER)
-        .map_err(wasmtime::Error::new)?;
+    memory::read(memory, &store.as_context(), ptr, capacity, BUFFER).map_err(failed)?;
     if let Some(buffer) =
         store.data_mut().instances.get_mut(at).and_then(|instance| instance.buffer.as_mut())
     {
         (buffer.ptr, buffer.capacity) = (ptr, capacity);
     }
-    Ok((ptr, capacity))
+    Ok(())
 }

@@ -9,6 +9,7 @@
 //! * `environment`: what the sandboxes of a worker share.
 //! * `exception`: exceptions that a guest did not catch.
 //! * `failure`: why a guest ended without a reply.
+//! * `fiber`: calls in sandboxes whose guests can be suspended.
 //! * `imports`: the host functions that guests can call.
 //! * `invoke`: how an export is called.
 //! * `log_line`: log lines of guests, and their limits.
@@ -24,6 +25,7 @@ mod blueprint;
 mod environment;
 mod exception;
 mod failure;
+mod fiber;
 mod imports;
 mod invoke;
 mod log_line;
@@ -49,7 +51,7 @@ use crate::module::engine::CountedSandbox;
 use crate::system::os_limits;
 use failure::Failure;
 use invoke::{Entry, invoke};
-use state::State;
+use state::{State, TimeSlice};
 use std::sync::Arc;
 use std::time::Instant;
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
@@ -79,13 +81,29 @@ impl Sandbox {
         environment: &Arc<Environment>,
         request: &Request<'_>,
     ) -> Result<Self, Error> {
+        let mut sandbox = Self::empty(blueprint, limits, environment, request)?;
+        let created = sandbox.begin_creation(request, limits).and_then(|()| {
+            let created = sandbox.blueprint.instantiate(&mut sandbox.store);
+            sandbox.end(request);
+            created
+        });
+        sandbox.created(created, request)
+    }
+
+    /// A sandbox without instances.
+    fn empty(
+        blueprint: &Arc<Blueprint>,
+        limits: &Limits,
+        environment: &Arc<Environment>,
+        request: &Request<'_>,
+    ) -> Result<Self, Error> {
         let what = format_args!("a sandbox of function \"{}\"", request.call.function);
         os_limits::check_instances(what, blueprint.instances(), blueprint.directories())?;
         let state = State::new(limits, environment, blueprint);
         let mut store = Store::new(blueprint.engine(), state);
         store.limiter(|state| &mut state.meter);
         store.epoch_deadline_callback(check_deadline);
-        let mut sandbox = Self {
+        Ok(Self {
             store,
             blueprint: Arc::clone(blueprint),
             entries: Vec::new(),
@@ -93,19 +111,28 @@ impl Sandbox {
             open_files: limits.open_files,
             is_fresh: false,
             _counted: blueprint.count(),
-        };
-        let created =
-            sandbox.blueprint.wasi(sandbox.store.data(), limits).map_err(wasmtime::Error::new);
-        let created = created.and_then(|wasi| {
-            sandbox.store.data_mut().wasi = wasi;
-            sandbox.within(request, |sandbox| sandbox.blueprint.instantiate(&mut sandbox.store))
-        });
+        })
+    }
+
+    /// Begins to instantiate the modules on behalf of a call.
+    fn begin_creation(&mut self, request: &Request<'_>, limits: &Limits) -> wasmtime::Result<()> {
+        let wasi = self.blueprint.wasi(self.store.data(), limits).map_err(wasmtime::Error::new)?;
+        self.store.data_mut().wasi = wasi;
+        self.begin(request)
+    }
+
+    /// The sandbox after its modules were instantiated.
+    fn created(
+        mut self,
+        created: wasmtime::Result<()>,
+        request: &Request<'_>,
+    ) -> Result<Self, Error> {
         match created {
             Ok(()) => {
-                sandbox.is_fresh = true;
-                Ok(sandbox)
+                self.is_fresh = true;
+                Ok(self)
             }
-            Err(error) => Err(sandbox.initialisation_error(error, request)),
+            Err(error) => Err(self.initialisation_error(error, request)),
         }
     }
 
@@ -135,16 +162,50 @@ impl Sandbox {
         read: impl FnOnce(BorrowedReply<'_>, A) -> T,
     ) -> Result<T, Box<Error>> {
         let at = self.blueprint.instances() - 1;
-        let result = self.within(request, |sandbox| {
-            if sandbox.entries.get(request.export_at).is_none_or(Option::is_none) {
-                sandbox.look_up(at, request)?;
-            }
-            let Self { store, entries, .. } = sandbox;
-            match &entries[request.export_at] {
-                Some(entry) => invoke(store, at, entry, arguments, |arguments| arguments, read),
-                None => unreachable!("the entry was just looked up"),
-            }
+        let result = self.begin(request).and_then(|()| {
+            let result = self.invoke(at, request, arguments, read);
+            self.end(request);
+            result
         });
+        self.called(result, request)
+    }
+
+    #[inline(always)]
+    fn invoke<A: Payload, T>(
+        &mut self,
+        at: usize,
+        request: &Request<'_>,
+        arguments: A,
+        read: impl FnOnce(BorrowedReply<'_>, A) -> T,
+    ) -> wasmtime::Result<T> {
+        if self.entries.get(request.export_at).is_none_or(Option::is_none) {
+            self.look_up(at, request)?;
+        }
+        let Self { store, entries, .. } = self;
+        match &entries[request.export_at] {
+            Some(entry) => invoke(store, at, entry, arguments, |arguments| arguments, read),
+            None => unreachable!("the entry was just looked up"),
+        }
+    }
+
+    /// The entry point that the request calls.
+    fn entry(&mut self, at: usize, request: &Request<'_>) -> wasmtime::Result<Entry> {
+        if self.entries.get(request.export_at).is_none_or(Option::is_none) {
+            self.look_up(at, request)?;
+        }
+        match &self.entries[request.export_at] {
+            Some(entry) => Ok(entry.clone()),
+            None => unreachable!("the entry was just looked up"),
+        }
+    }
+
+    /// Counts a call that has ended, and returns its result.
+    #[inline(always)]
+    fn called<T>(
+        &mut self,
+        result: wasmtime::Result<T>,
+        request: &Request<'_>,
+    ) -> Result<T, Box<Error>> {
         // Only here: the call that creates a sandbox keeps the bindings that its start functions saw.
         self.store.data_mut().seen = None;
         let was_refused = || matches!(&result, Err(error) if matches!(error.downcast_ref(), Some(Failure::Refused(_))));
@@ -152,13 +213,10 @@ impl Sandbox {
         result.map_err(|error| self.error(error, request).into())
     }
 
-    /// Runs the guest on behalf of a call: sets its deadline and fuel, and clears the state of the previous call.
+    /// Begins to run the guest on behalf of a call: sets its deadline and fuel, and clears the state of the previous call.
+    /// [`end`](Self::end) follows.
     #[inline(always)]
-    fn within<T>(
-        &mut self,
-        request: &Request<'_>,
-        run: impl FnOnce(&mut Self) -> wasmtime::Result<T>,
-    ) -> wasmtime::Result<T> {
+    fn begin(&mut self, request: &Request<'_>) -> wasmtime::Result<()> {
         self.store.set_epoch_deadline(TICKS_BETWEEN_CHECKS);
         let continues = std::mem::take(&mut self.is_fresh);
         if let Some(fuel) = request.fuel.filter(|_| !continues) {
@@ -172,7 +230,11 @@ impl Sandbox {
         }
         state.meter.begin_call();
         state.wasi.iter().for_each(|context| context.begin_call(request.call));
-        let result = run(self);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn end(&mut self, request: &Request<'_>) {
         let state = self.store.data_mut();
         state.wasi.iter().for_each(wasi::Context::end_call);
         state.call = None;
@@ -180,7 +242,6 @@ impl Sandbox {
         if let Some(used) = self.fuel_used(request) {
             request.call.note_fuel(used);
         }
-        result
     }
 
     /// Looks up the entry point that the request calls.
@@ -204,11 +265,15 @@ impl Sandbox {
     }
 }
 
-fn check_deadline(store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
-    match store.data().interrupt(Instant::now()) {
-        Some(interrupt) => Err(wasmtime::Error::new(Failure::Interrupted(interrupt))),
-        None => Ok(UpdateDeadline::Continue(TICKS_BETWEEN_CHECKS)),
+fn check_deadline(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
+    if let Some(interrupt) = store.data().interrupt(Instant::now()) {
+        return Err(wasmtime::Error::new(Failure::Interrupted(interrupt)));
     }
+    let slice = store.data_mut().time_slice.as_mut();
+    Ok(match slice.is_some_and(TimeSlice::is_over) {
+        true => UpdateDeadline::Yield(TICKS_BETWEEN_CHECKS),
+        false => UpdateDeadline::Continue(TICKS_BETWEEN_CHECKS),
+    })
 }
 
 #[cfg(test)]

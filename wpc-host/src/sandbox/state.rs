@@ -10,7 +10,7 @@ use crate::definition::limits::{Limits, MAX_TABLE_ELEMENTS};
 use crate::host_function::bindings::{Bindings, LastBindings};
 use crate::metrics::{SandboxGauge, Share};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use wasmtime::{Memory, TypedFunc};
 
 pub(crate) struct State {
@@ -31,6 +31,8 @@ pub(crate) struct State {
     pub(super) instantiating: Option<String>,
     pub(super) meter: Meter,
     pub(super) volume: Arc<LogVolume>,
+    /// The time slice of a guest that yields the thread.
+    pub(super) time_slice: Option<TimeSlice>,
     /// The contexts of the modules that use WASI.
     pub(super) wasi: Vec<Context>,
     pub(super) argument_limit: usize,
@@ -57,6 +59,7 @@ impl State {
             instantiating: None,
             meter: Meter::new(limits, blueprint.gauge()),
             volume: Arc::new(LogVolume::new(limits.log)),
+            time_slice: limits.time_slice.map(TimeSlice::new),
             wasi: Vec::new(),
             argument_limit: limits.arguments,
             result_limit: limits.result,
@@ -130,6 +133,29 @@ pub(super) struct Buffer {
     pub(super) function: TypedFunc<u32, u32>,
     pub(super) ptr: u32,
     pub(super) capacity: u32,
+}
+
+/// How long a guest may compute before it yields the thread, in ticks of the epoch.
+#[derive(Debug)]
+pub(super) struct TimeSlice {
+    ticks: u128,
+    used: u128,
+}
+
+impl TimeSlice {
+    fn new(length: Duration) -> Self {
+        Self { ticks: length.as_millis(), used: 0 }
+    }
+
+    /// Counts a tick; returns true if the slice is over, and begins the next one.
+    pub(super) fn is_over(&mut self) -> bool {
+        self.used += 1;
+        let is_over = self.used >= self.ticks;
+        if is_over {
+            self.used = 0;
+        }
+        is_over
+    }
 }
 
 /// Counts the bytes of a sandbox's memories and the elements of its tables.

@@ -4,6 +4,7 @@ use super::*;
 use crate::call::Call;
 use crate::definition::wasi::grant::{Output, Wasi};
 use crate::event::Events;
+use crate::host_function::HostRuntime;
 use crate::host_function::bindings::{Bindings, CurrentBindings};
 use crate::id::{CallId, Generation, WorkerId};
 use crate::module::engine::{Engines, Profile};
@@ -29,6 +30,7 @@ fn environment() -> Arc<Environment> {
         worker: WorkerId(1),
         events: Events::new(1),
         bindings: Arc::new(NoBindings),
+        host_runtime: Arc::new(HostRuntime::new(&Options::default())),
         stopping: Arc::default(),
         is_occupied: AtomicBool::new(false),
         ticker: Arc::new(EpochTicker::new()),
@@ -89,7 +91,7 @@ fn every_import(engine: &wasmtime::Engine, profile: Profile) -> Linker<State> {
         node("a dependency", callee, HashMap::new()),
         node("every import", importer, HashMap::from([("callee".to_owned(), 0)])),
     ];
-    blueprint::link_host_side(engine, &nodes, 1).unwrap().linker
+    blueprint::link_host_side(engine, profile, &nodes, 1).unwrap().linker
 }
 
 /// A guest that calls only this function, and then traps.
@@ -114,17 +116,22 @@ fn calls_once(module: &str, name: &str, function: &Func, store: &Store<State>) -
 fn every_linked_function_ends_a_guest_whose_call_should_end() {
     let engines =
         Engines::new(&Options { max_live_instances: 1, ..Options::default() }, None).unwrap();
-    let engine = engines.get(engines.plain()).unwrap();
-    let linker = every_import(&engine, engines.plain());
+    for profile in [engines.plain(), engines.plain().with_fibers()] {
+        every_linked_function_ends_a_guest(&engines.get(profile).unwrap(), profile);
+    }
+}
+
+fn every_linked_function_ends_a_guest(engine: &wasmtime::Engine, profile: Profile) {
+    let linker = every_import(engine, profile);
     let environment = environment();
     let limits = Limits::default();
-    let blueprint = Blueprint::link(&engine, 1 << 20, None, &[]).unwrap();
+    let blueprint = Blueprint::link(engine, profile, None, &[]).unwrap();
     let new_store = || {
         let mut state = State::new(&limits, &environment, &blueprint);
         let granted = Wasi::minimal().stdout(Output::discard());
         let volume = Arc::clone(&state.volume);
         state.wasi.push(wasi::Context::new(&granted, 8, &environment, &volume).unwrap());
-        let mut store = Store::new(&engine, state);
+        let mut store = Store::new(engine, state);
         store.set_epoch_deadline(1);
         store
     };
@@ -146,15 +153,26 @@ fn every_linked_function_ends_a_guest_whose_call_should_end() {
     drop(listing);
     for (bytes, name) in wasm {
         let mut store = new_store();
-        let module = wasmtime::Module::new(&engine, bytes).unwrap();
-        let instance = linker.instantiate(&mut store, &module).unwrap();
+        let module = wasmtime::Module::new(engine, bytes).unwrap();
+        let instance = if profile.has_fibers {
+            pollster::block_on(linker.instantiate_async(&mut store, &module))
+        } else {
+            linker.instantiate(&mut store, &module)
+        };
+        let instance = instance.unwrap();
         let limit = std::time::Duration::from_secs(60);
         let call = Call::new(CallId(1), "f".into(), Generation(1), Instant::now(), limit);
         assert!(call.begin());
         call.cancel();
         store.data_mut().call = Some(Arc::new(call));
         let function = instance.get_func(&mut store, "f").unwrap();
-        let error = function.call(&mut store, &[], &mut [] as &mut [Val]).unwrap_err();
+        let none = &mut [] as &mut [Val];
+        let ended = if profile.has_fibers {
+            pollster::block_on(function.call_async(&mut store, &[], none))
+        } else {
+            function.call(&mut store, &[], none)
+        };
+        let error = ended.unwrap_err();
         assert!(
             matches!(error.downcast_ref(), Some(Failure::Interrupted(_))),
             "{name} does not check: {error:#}"

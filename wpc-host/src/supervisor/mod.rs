@@ -221,6 +221,11 @@ impl Thread {
         let is_full = pool.abandoned() >= MAX_ABANDONED;
         let slots = self.slots.iter().filter(|_| !is_full);
         let dues = slots.filter_map(Slot::due_at).map(|at| at.saturating_duration_since(now));
+        let expiries = up(&self.slots).map(|worker| worker.suspended_expiry());
+        let expiries = expiries.filter(|expiry| *expiry != u64::MAX);
+        let now_nanos = pool.ticker.nanos(now);
+        let dues = dues
+            .chain(expiries.map(|expiry| Duration::from_nanos(expiry.saturating_sub(now_nanos))));
         let abandoned = (pool.abandoned() > 0).then_some(ABANDONED_TICK);
         let buffers = pool.buffers.due(now);
         // A buffer that was added since is not part of the sleep time below.

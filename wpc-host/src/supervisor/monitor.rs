@@ -21,6 +21,12 @@ impl Thread {
                 }
                 continue;
             }
+            if self.pool.ticker.nanos(now) >= worker.suspended_expiry() {
+                pool.end_suspended(worker.take_ended(now), |call, ran| {
+                    let interrupt = call.interrupted(now).unwrap_or(Interrupt::Deadline);
+                    call.error_of(interrupt, ran)
+                });
+            }
             if let Some(running) = worker.running() {
                 watch.running_since(running, now);
             }
@@ -45,7 +51,10 @@ impl Thread {
         if is_stuck {
             worker.note_stuck();
         }
-        if !worker.has_queued() || !(is_stuck || worker.may_expire(now)) {
+        if worker.waiting_count() > 0 && self.ticks.is_multiple_of(SWEEP_TICKS) {
+            worker.nudge();
+        }
+        if !(is_stuck && worker.has_queued() || worker.may_expire(now)) {
             return;
         }
         if worker.may_expire(now) || self.ticks.is_multiple_of(SWEEP_TICKS) {
@@ -55,8 +64,8 @@ impl Thread {
             return;
         }
         // A worker that is stuck between two calls runs none of its jobs, so one more is ahead of the queue.
-        let load = worker.in_flight() + usize::from(worker.running().is_none());
-        let is_better = |other: &Arc<Worker>| other.takes_calls() && other.in_flight() + 1 < load;
+        let load = worker.runnable() + usize::from(worker.running().is_none());
+        let is_better = |other: &Arc<Worker>| other.takes_calls() && other.runnable() + 1 < load;
         if up(&self.slots).any(is_better) {
             // Some may be dispatched to this worker again, at the end of its queue.
             for job in worker.take_movable() {

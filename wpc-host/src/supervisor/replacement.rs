@@ -1,7 +1,7 @@
 //! Replacing workers that are lost: they are unresponsive, or their threads ended by a panic.
 
-use super::Thread;
 use super::slot::Slot;
+use super::{Thread, worker_lost};
 use crate::call::Call;
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource};
@@ -61,6 +61,7 @@ impl Thread {
         // The overflow queue is served later in this round. The calls are moved there before the worker leaves the set, so
         // that a stop which waits for accepted calls misses none.
         worker.empty_queue(|job| pool.waiting.return_to(job));
+        pool.end_suspended(worker.take_suspended(), |call, _| worker_lost(worker, call, reason));
         // A stop that has taken over the set reports and abandons the worker itself.
         if self.publish() {
             worker.emit_health(self.slots[at].health(), Some(reason));

@@ -4,6 +4,8 @@
 //!
 //! All state is under one lock, which is never held while a task runs. A push starts a thread if there are fewer than the
 //! maximum. A thread that finds no task under the lock exits. So while a task is queued, there is a thread that will run it.
+//! A thread whose task was withdrawn while it ran is abandoned until the task returns. Up to a bound, abandoned threads do
+//! not count towards the maximum.
 //! The queue is bounded by the callers, because each queued task belongs to an [`Outcome`] that a caller holds.
 
 use crate::error::Error;
@@ -40,8 +42,10 @@ pub(crate) struct Background(Arc<Shared>);
 struct Shared {
     /// The name of the threads.
     name: &'static str,
-    /// The maximum number of threads.
+    /// The maximum number of threads that are not abandoned.
     most: usize,
+    /// The maximum number of abandoned threads that are replaced.
+    most_abandoned: usize,
     state: Mutex<State>,
 }
 
@@ -51,6 +55,25 @@ struct State {
     tasks: VecDeque<(u64, Task)>,
     last: u64,
     threads: usize,
+    /// The running tasks.
+    running: Vec<Running>,
+}
+
+struct Running {
+    task: u64,
+    /// Whether its outcome was withdrawn, so that its thread is abandoned until it returns.
+    is_abandoned: bool,
+}
+
+impl State {
+    fn abandoned(&self) -> usize {
+        self.running.iter().filter(|running| running.is_abandoned).count()
+    }
+
+    /// Whether another thread may be started.
+    fn may_grow(&self, shared: &Shared) -> bool {
+        self.threads < shared.most + self.abandoned().min(shared.most_abandoned)
+    }
 }
 
 impl std::fmt::Debug for Background {
@@ -61,7 +84,21 @@ impl std::fmt::Debug for Background {
 
 impl Background {
     pub(crate) fn new(name: &'static str, most: usize) -> Self {
-        Self(Arc::new(Shared { name, most, state: Mutex::default() }))
+        Self::with(name, most, 0)
+    }
+
+    /// Threads whose running task is withdrawn are abandoned, and up to `most_abandoned` of them are replaced.
+    pub(crate) fn replacing(name: &'static str, most: usize, most_abandoned: usize) -> Self {
+        Self::with(name, most, most_abandoned)
+    }
+
+    fn with(name: &'static str, most: usize, most_abandoned: usize) -> Self {
+        Self(Arc::new(Shared { name, most, most_abandoned, state: Mutex::default() }))
+    }
+
+    /// How many threads run a task that was withdrawn.
+    pub(crate) fn abandoned(&self) -> usize {
+        self.0.lock().abandoned()
     }
 
     /// Runs `task` on one of the threads. If no thread exists and none can be started, drops `task` and fails.
@@ -84,20 +121,24 @@ impl Background {
         state.last += 1;
         let id = state.last;
         state.tasks.push_back((id, task));
-        if state.threads < self.0.most {
-            state.threads += 1;
-            if let Err(error) = self.start() {
-                state.threads -= 1;
-                // If there is another thread, it will run the task later.
-                if state.threads == 0 {
-                    let task = state.tasks.pop_back();
-                    drop(state);
-                    drop(task);
-                    return Err(error);
-                }
-            }
+        if state.may_grow(&self.0)
+            && let Err(error) = self.grow(&mut state)
+        {
+            let task = state.tasks.pop_back();
+            drop(state);
+            drop(task);
+            return Err(error);
         }
         Ok(id)
+    }
+
+    /// Starts a thread. If another one exists that is not abandoned, it will run the tasks later instead.
+    fn grow(&self, state: &mut State) -> Result<(), Error> {
+        state.threads += 1;
+        self.start().or_else(|error| {
+            state.threads -= 1;
+            if state.threads > state.abandoned() { Ok(()) } else { Err(error) }
+        })
     }
 
     fn start(&self) -> Result<(), Error> {
@@ -110,11 +151,19 @@ impl Background {
         })
     }
 
-    /// Removes a task from the queue. The caller drops it outside of the lock.
+    /// Removes a task from the queue, which the caller drops outside of the lock. If the task runs, its thread is abandoned.
     fn withdraw(&self, task: u64) -> Option<Task> {
         let mut state = self.0.lock();
-        let at = state.tasks.iter().position(|(id, _)| *id == task)?;
-        state.tasks.remove(at).map(|(_, task)| task)
+        if let Some(at) = state.tasks.iter().position(|(id, _)| *id == task) {
+            return state.tasks.remove(at).map(|(_, task)| task);
+        }
+        let running = state.running.iter_mut().find(|running| running.task == task)?;
+        running.is_abandoned = true;
+        if !state.tasks.is_empty() && state.may_grow(&self.0) {
+            // If that fails, the tasks run when a thread returns.
+            let _ = self.grow(&mut state);
+        }
+        None
     }
 }
 
@@ -125,10 +174,15 @@ impl Shared {
 
     fn work(&self) {
         let mut state = self.lock();
-        while let Some((_, task)) = state.tasks.pop_front() {
+        // While more threads run than may, because abandoned ones have returned, they end one by one.
+        while state.threads <= self.most + state.abandoned().min(self.most_abandoned)
+            && let Some((id, task)) = state.tasks.pop_front()
+        {
+            state.running.push(Running { task: id, is_abandoned: false });
             drop(state);
             drop(contain(task));
             state = self.lock();
+            state.running.retain(|running| running.task != id);
         }
         state.threads -= 1;
     }

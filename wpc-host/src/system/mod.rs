@@ -5,4 +5,6 @@ pub(crate) mod contain;
 pub(crate) mod epoch_ticker;
 pub(crate) mod offload;
 pub(crate) mod os_limits;
+#[cfg(feature = "tokio")]
+pub(crate) mod reactor;
 pub(crate) mod thread_waker;

@@ -40,9 +40,13 @@ const MAPS_OF_INSTANCE: u64 = 8;
 /// written pages.
 const DESCRIPTORS: u64 = 1;
 
-/// Checks that an engine can be created whose instances reserve this much address space.
-pub(crate) fn check_engine(what: impl Display, address_space: u64) -> Result<(), Error> {
-    limits::check_maps(&what, MAPS_OF_ENGINE)?;
+/// Checks that an engine can be created that reserves this much address space, and so many memory maps for stacks.
+pub(crate) fn check_engine(
+    what: impl Display,
+    address_space: u64,
+    stacks: u64,
+) -> Result<(), Error> {
+    limits::check_maps(&what, MAPS_OF_ENGINE + stacks)?;
     limits::check_descriptors(&what, DESCRIPTORS)?;
     limits::check_address_space(&what, address_space)
 }

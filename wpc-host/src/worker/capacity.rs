@@ -22,6 +22,7 @@ use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, time};
 use crate::system::changes::Changes;
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -137,7 +138,8 @@ impl Capacity {
         self.used.load(Ordering::SeqCst) + instances <= self.total + idle
     }
 
-    fn reserve_now(
+    /// Like [`reserve`](Self::reserve), without waiting.
+    pub(crate) fn reserve_now(
         self: &Arc<Self>,
         instances: usize,
         own: &Arc<IdleSandboxes>,
@@ -230,15 +232,26 @@ pub(crate) struct IdleSandboxes {
 
 #[derive(Default)]
 struct Idle {
-    sandboxes: FxHashMap<Generation, (LiveSandbox, u64)>,
+    /// Those of a definition are in the order in which they became idle. Only a definition whose calls can be suspended has
+    /// several.
+    sandboxes: FxHashMap<Generation, SmallVec<[(LiveSandbox, u64); 1]>>,
     instances: usize,
     /// Counts the sandboxes that became idle, to find the longest idle one.
     clock: u64,
 }
 
 impl Idle {
-    fn remove(&mut self, generation: Generation) -> Option<LiveSandbox> {
-        let (live, _) = self.sandboxes.remove(&generation)?;
+    /// Removes one of the definition's sandboxes, which `choose` chooses.
+    fn remove(
+        &mut self,
+        generation: Generation,
+        choose: impl FnOnce(usize) -> usize,
+    ) -> Option<LiveSandbox> {
+        let of_definition = self.sandboxes.get_mut(&generation)?;
+        let (live, _) = of_definition.remove(choose(of_definition.len()));
+        if of_definition.is_empty() {
+            self.sandboxes.remove(&generation);
+        }
         self.instances -= live.reservation.instances();
         Some(live)
     }
@@ -268,21 +281,26 @@ impl IdleSandboxes {
         idle.clock += 1;
         idle.instances += live.reservation.instances();
         let clock = idle.clock;
-        let replaced = idle.sandboxes.insert(generation, (live, clock));
-        drop(idle);
-        debug_assert!(replaced.is_none(), "a definition has one sandbox on a worker");
+        idle.sandboxes.entry(generation).or_default().push((live, clock));
     }
 
-    /// Takes the definition's sandbox out, if it has not been dropped.
+    /// Takes the definition's sandbox out that was used last, if it has not been dropped.
     pub(crate) fn take(&self, generation: Generation) -> Option<LiveSandbox> {
-        self.lock().remove(generation)
+        self.lock().remove(generation, |count| count - 1)
+    }
+
+    /// Takes out the definition's sandbox that was idle longest, if it has more than `most`.
+    pub(crate) fn take_surplus(&self, generation: Generation, most: usize) -> Option<LiveSandbox> {
+        let mut idle = self.lock();
+        idle.sandboxes.get(&generation).filter(|sandboxes| sandboxes.len() > most)?;
+        idle.remove(generation, |_| 0)
     }
 
     fn pop_longest_idle(&self) -> Option<LiveSandbox> {
         let mut idle = self.lock();
-        let longest = idle.sandboxes.iter().min_by_key(|(_, (_, since))| *since)?;
+        let longest = idle.sandboxes.iter().min_by_key(|(_, sandboxes)| sandboxes[0].1)?;
         let generation = *longest.0;
-        idle.remove(generation)
+        idle.remove(generation, |_| 0)
     }
 
     fn clear(&self) {

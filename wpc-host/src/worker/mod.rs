@@ -11,7 +11,7 @@
 //!
 //! | field | written by | ordering |
 //! |---|---|---|
-//! | `queue`, `current`, `stage`, `idle` | see `queue`, `current`, `stage`, `capacity` | stated there |
+//! | `queue`, `current`, `stage`, `suspended`, `waiting`, `idle` | see `queue`, `current`, `stage`, `suspended`, `waiting`, `capacity` | stated there |
 //! | `slots` | the thread that reserves or releases a slot | acquire and release |
 //! | `next_expiry` | pushing threads lower it, the supervisor resets it | acquire and release |
 //! | `is_busy` | the worker's thread; for a local worker, its caller | sequentially consistent with the supervisor's check before it parks |
@@ -33,14 +33,19 @@ mod local;
 mod sandbox_cache;
 mod service_time;
 mod stage;
+mod suspended;
 mod thread;
+mod waiting;
 
 use current::Current;
 pub(crate) use current::Running;
 pub(crate) use local::Local;
 use service_time::ServiceTime;
 use stage::{AtomicStage, Stage};
+use suspended::Suspended;
+pub(crate) use suspended::SuspendedCall;
 pub(crate) use thread::{WorkerContext, spawn};
+use waiting::WaitingJobs;
 
 use crate::call::Call;
 use crate::event::{Draft, EventDetails, EventSource, HealthState, Severity};
@@ -80,6 +85,9 @@ pub(crate) struct Worker {
     next_expiry: AtomicU64,
     /// The tick, plus one, at which a reclaim last freed no slot; a hint.
     fruitless_reclaim: AtomicU64,
+    /// Jobs that wait until a sandbox of their definition is free here.
+    waiting: WaitingJobs,
+    suspended: Suspended,
     /// Held while jobs are taken out of the queue for inspection.
     sweeping: Mutex<()>,
     current: CachePadded<Current>,
@@ -120,6 +128,8 @@ impl Worker {
             slots: CachePadded::new(AtomicU64::new(0)),
             next_expiry: AtomicU64::new(u64::MAX),
             fruitless_reclaim: AtomicU64::new(0),
+            waiting: WaitingJobs::default(),
+            suspended: Suspended::new(),
             sweeping: Mutex::default(),
             current: CachePadded::new(Current::new()),
             is_busy: AtomicBool::new(true),
@@ -142,6 +152,16 @@ impl Worker {
 
     pub(crate) fn in_flight(&self) -> usize {
         self.slots().in_flight()
+    }
+
+    /// How many calls want to run now: the others are suspended or wait for a sandbox.
+    pub(crate) fn runnable(&self) -> usize {
+        self.in_flight().saturating_sub(self.suspended.count() + self.waiting_count())
+    }
+
+    /// How many jobs wait for a sandbox.
+    pub(crate) fn waiting_count(&self) -> usize {
+        self.waiting.count()
     }
 
     pub(crate) fn slots(&self) -> Slots {
@@ -279,10 +299,17 @@ impl Worker {
     /// Takes each job out of the queue, which must be closed before, and releases its slot after `take` has returned. A stop
     /// that finds no slot taken therefore finds the job where `take` has put it.
     pub(crate) fn empty_queue(&self, mut take: impl FnMut(Job)) {
-        while let Some(job) = self.queue.pop() {
+        for job in self.take_queued() {
             take(job);
             self.release_slot();
         }
+    }
+
+    /// Takes all jobs out that have not begun.
+    fn take_queued(&self) -> Vec<Job> {
+        let mut taken = self.waiting.take_all();
+        taken.extend(std::iter::from_fn(|| self.queue.pop()));
+        taken
     }
 
     /// Whether the limit of a queued call may have passed.
@@ -318,8 +345,7 @@ impl Worker {
         let (mut over, mut displaced) = (Vec::new(), Vec::new());
         // No other sweep, and no move of jobs, may see the queue as empty while its jobs are taken out.
         let sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken: Vec<_> = std::iter::from_fn(|| self.queue.pop()).collect();
-        for job in taken {
+        for job in self.take_queued() {
             if is_over(&job) {
                 self.release_slot();
                 over.push(job);
@@ -342,13 +368,42 @@ impl Worker {
     /// [releases](Self::release_slot) it.
     pub(crate) fn take_movable(&self) -> Vec<Job> {
         let _sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken: Vec<_> = std::iter::from_fn(|| self.queue.pop()).collect();
         let (affine, mut movable): (Vec<_>, Vec<_>) =
-            taken.into_iter().partition(|job| job.affinity.is_some());
+            self.take_queued().into_iter().partition(|job| job.affinity.is_some());
         for job in affine {
             movable.extend(self.put(job).err());
         }
         movable
+    }
+
+    // Calls on fibers.
+
+    /// When a suspended call may have to end, in nanoseconds of the epoch ticker's clock.
+    pub(crate) fn suspended_expiry(&self) -> u64 {
+        self.suspended.next_expiry()
+    }
+
+    /// Takes the suspended calls that must end, and releases their slots. The caller answers and [releases](
+    /// SuspendedCall::release) them.
+    pub(crate) fn take_ended(&self, now: Instant) -> Vec<SuspendedCall> {
+        let must_end = |call: &Call| call.interrupted(now).is_some();
+        let deadline = |call: &Call| self.ticker.nanos(call.deadline());
+        let ended = self.suspended.take_ended(must_end, deadline);
+        ended.iter().for_each(|_| self.release_slot());
+        ended
+    }
+
+    /// Takes all suspended calls, and releases their slots, because the worker is stopped or abandoned. No call is suspended
+    /// any more.
+    pub(crate) fn take_suspended(&self) -> Vec<SuspendedCall> {
+        let suspended = self.suspended.close();
+        suspended.iter().for_each(|_| self.release_slot());
+        suspended
+    }
+
+    /// How many calls are suspended.
+    pub(crate) fn suspended(&self) -> usize {
+        self.suspended.count()
     }
 
     /// Makes the idle sandboxes of an abandoned worker the first to be dropped.
@@ -393,6 +448,8 @@ mod tests {
     use super::overflow_queue::tests::{job, registry};
     use super::*;
     use crate::event::Events;
+    use crate::host_function::HostRuntime;
+    use crate::options::Options;
     use crate::worker::capacity::Capacity;
 
     #[test]
@@ -403,6 +460,7 @@ mod tests {
             worker: WorkerId(1),
             events: Events::new(1),
             bindings: registry.current_bindings(),
+            host_runtime: Arc::new(HostRuntime::new(&Options::default())),
             stopping: Arc::default(),
             is_occupied: AtomicBool::new(false),
             ticker: Arc::clone(&ticker),

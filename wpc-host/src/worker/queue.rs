@@ -12,21 +12,31 @@
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
 use crate::sync::thread::Thread;
 use crate::sync::{ConcurrentQueue, SpinThenPark, thread};
+use crate::worker::suspended::TaskId;
 use concurrent_queue::PopError;
 use std::sync::OnceLock;
 
 pub(crate) struct Queue<T> {
     /// Bounded by the slots of its worker, which are reserved before a push.
     items: ConcurrentQueue<T>,
+    /// Suspended calls to resume, each at most a few times.
+    woken: ConcurrentQueue<TaskId>,
     sleeper: OnceLock<Thread>,
     is_asleep: AtomicBool,
     /// The worker should drop what it no longer needs, even if the queue is empty.
     is_nudged: AtomicBool,
 }
 
+/// Whether a worker with suspended calls takes those that were woken before new items. It alternates, so that neither waits
+/// for all of the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PrefersWoken(pub(crate) bool);
+
 /// What [`Queue::take`] returns.
 pub(crate) enum Taken<T> {
     Item(T),
+    /// A suspended call to resume.
+    Woken(TaskId),
     /// The worker was nudged, see [`Queue::nudge`].
     Nudge,
     /// The queue is empty and closed.
@@ -36,9 +46,10 @@ pub(crate) enum Taken<T> {
 impl<T> Queue<T> {
     pub(crate) fn new() -> Self {
         #[expect(clippy::disallowed_methods, reason = "in-flight reservations bound it")]
-        let items = ConcurrentQueue::unbounded();
+        let (items, woken) = (ConcurrentQueue::unbounded(), ConcurrentQueue::unbounded());
         Self {
             items,
+            woken,
             sleeper: OnceLock::new(),
             is_asleep: AtomicBool::new(false),
             is_nudged: AtomicBool::new(false),
@@ -50,6 +61,13 @@ impl<T> Queue<T> {
         self.items.push(item).map_err(concurrent_queue::PushError::into_inner)?;
         self.wake();
         Ok(())
+    }
+
+    /// Makes the worker resume a suspended call.
+    pub(crate) fn wake_task(&self, task: TaskId) {
+        // It is never closed.
+        let _ = self.woken.push(task);
+        self.wake();
     }
 
     /// Takes an item. Any thread may call this.
@@ -83,21 +101,36 @@ impl<T> Queue<T> {
     }
 
     /// Takes an item, or parks until there is one. Only the queue's worker calls this. `before_sleep` runs before each
-    /// park, `after_sleep` after each.
-    pub(crate) fn take(&self, before_sleep: impl Fn(), after_sleep: impl Fn()) -> Taken<T> {
+    /// park, `after_sleep` after each. A worker with suspended calls also takes those that were woken, before the next item if
+    /// it `prefers_woken`; for it the queue never counts as closed.
+    pub(crate) fn take(
+        &self,
+        suspended: Option<PrefersWoken>,
+        before_sleep: impl Fn(),
+        after_sleep: impl Fn(),
+    ) -> Taken<T> {
         let _ = self.sleeper.get_or_init(thread::current);
         // Spins for about 20 microseconds, which costs less than parking and waking up when calls follow each other
         // quickly. It yields the core meanwhile.
         let mut spin = SpinThenPark::new();
+        let has_suspended = suspended.is_some();
         loop {
             // Checked first, because the queue may never be empty under load.
             if self.take_nudge() {
                 return Taken::Nudge;
             }
+            if suspended == Some(PrefersWoken(true))
+                && let Ok(task) = self.woken.pop()
+            {
+                return Taken::Woken(task);
+            }
             match self.items.pop() {
                 Ok(item) => return Taken::Item(item),
-                Err(PopError::Closed) => return Taken::Closed,
-                Err(PopError::Empty) => {}
+                Err(PopError::Closed) if !has_suspended => return Taken::Closed,
+                Err(PopError::Closed | PopError::Empty) => {}
+            }
+            if has_suspended && let Ok(task) = self.woken.pop() {
+                return Taken::Woken(task);
             }
             if !spin.is_over() {
                 spin.wait();
@@ -107,7 +140,8 @@ impl<T> Queue<T> {
             self.is_asleep.store(true, Ordering::SeqCst);
             fence(Ordering::SeqCst);
             if self.items.is_empty()
-                && !self.items.is_closed()
+                && (has_suspended || !self.items.is_closed())
+                && self.woken.is_empty()
                 && !self.is_nudged.load(Ordering::SeqCst)
             {
                 thread::park();
@@ -140,8 +174,8 @@ mod tests {
         assert!(queue.push(1).is_ok());
         queue.close();
         assert_eq!(queue.push(2), Err(2));
-        assert!(matches!(queue.take(|| {}, || {}), Taken::Item(1)));
-        assert!(matches!(queue.take(|| {}, || {}), Taken::Closed));
+        assert!(matches!(queue.take(None, || {}, || {}), Taken::Item(1)));
+        assert!(matches!(queue.take(None, || {}, || {}), Taken::Closed));
     }
 
     #[test]
@@ -154,9 +188,9 @@ mod tests {
             std::thread::spawn(move || {
                 let mut taken = 0;
                 loop {
-                    match queue.take(|| {}, || {}) {
+                    match queue.take(None, || {}, || {}) {
                         Taken::Item(()) => taken += 1,
-                        Taken::Nudge => {}
+                        Taken::Nudge | Taken::Woken(_) => {}
                         Taken::Closed => return taken,
                     }
                 }

@@ -104,6 +104,25 @@ impl SandboxCache {
         self.capacity.reserve(instances, &self.idle, is_cancelled, notify)
     }
 
+    /// Like [`reserve`](Self::reserve), without waiting.
+    pub(super) fn reserve_now(&mut self, instances: usize) -> Option<Reservation> {
+        self.capacity.reserve_now(instances, &self.idle)
+    }
+
+    /// Takes one of the definition's sandboxes, if it has one that is not in use.
+    pub(super) fn take(&mut self, definition: &Arc<Definition>) -> Option<LiveSandbox> {
+        let last = self.entry(definition).sandbox.take();
+        last.or_else(|| self.idle.take(definition.generation))
+    }
+
+    /// Keeps a sandbox of the definition, beside up to `most - 1` others.
+    pub(super) fn keep(&mut self, definition: &Arc<Definition>, live: LiveSandbox, most: usize) {
+        self.idle.put(definition.generation, live);
+        while let Some(surplus) = self.idle.take_surplus(definition.generation, most) {
+            drop(surplus);
+        }
+    }
+
     /// The maximum number of instances in the whole pool.
     pub(super) fn capacity(&self) -> usize {
         self.capacity.total()
@@ -134,7 +153,9 @@ impl SandboxCache {
         self.entries.retain(|entry| {
             let is_retired = entry.definition.is_retired();
             if is_retired {
-                drop(self.idle.take(entry.definition.generation));
+                while let Some(live) = self.idle.take(entry.definition.generation) {
+                    drop(live);
+                }
             }
             !is_retired
         });

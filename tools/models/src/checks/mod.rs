@@ -5,11 +5,13 @@ mod definitions;
 mod failures;
 mod parts;
 mod pool;
+mod suspended;
 
 pub use definitions::*;
 pub use failures::*;
 pub use parts::*;
 pub use pool::*;
+pub use suspended::*;
 
 use crate::call::pending::PendingCall;
 use crate::definition::WasmModule;

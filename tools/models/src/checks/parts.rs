@@ -22,9 +22,9 @@ pub fn queue() {
         thread::spawn(move || {
             let mut taken = 0;
             loop {
-                match queue.take(|| {}, || {}) {
+                match queue.take(None, || {}, || {}) {
                     Taken::Item(()) => taken += 1,
-                    Taken::Nudge => {}
+                    Taken::Nudge | Taken::Woken(_) => {}
                     Taken::Closed => return taken,
                 }
             }
@@ -56,7 +56,9 @@ pub fn queue_of_an_abandoned_worker() {
     let queue = Arc::new(Queue::new());
     let worker = {
         let queue = Arc::clone(&queue);
-        thread::spawn(move || usize::from(matches!(queue.take(|| {}, || {}), Taken::Item(()))))
+        thread::spawn(move || {
+            usize::from(matches!(queue.take(None, || {}, || {}), Taken::Item(())))
+        })
     };
     let pusher = {
         let queue = Arc::clone(&queue);

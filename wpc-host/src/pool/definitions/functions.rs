@@ -191,6 +191,10 @@ impl WorkerProcedureCall {
             required_host_functions: host_functions(&function.module),
             required_capabilities: function.module.capabilities(),
             required_wasi_imports: wasi_imports(&function.module),
+            can_suspend: function
+                .definition
+                .as_ref()
+                .is_ok_and(|definition| definition.can_suspend),
             documentation: export.documentation.clone(),
         }
     }

@@ -83,18 +83,73 @@ impl WorkerProcedureCall {
         E: std::fmt::Display,
         F: Fn(&HostContext, A) -> Result<R, E> + Send + Sync + 'static,
     {
-        let function = HostFunction::blocking(name, function);
+        let function = HostFunction::inline(name, function);
         let (name, signature) = (name.to_owned(), None);
         self.change(Change::HostFunction { name, signature, function }).map(drop)
     }
 
-    /// Like [`define_host_function`](Self::define_host_function) for a closure that returns a future. The worker waits
-    /// for the future, and drops it when its call should end.
+    /// Like [`define_host_function`](Self::define_host_function) for a closure that may block, for instance on a file, a
+    /// database or a lock. It runs on a helper thread, and the calling function is suspended meanwhile, as by
+    /// [`define_async_host_function`](Self::define_async_host_function).
+    ///
+    /// If its call ends before it returns, its helper thread is abandoned, and replaced up to a bound; see
+    /// [`Options::max_helper_threads`](crate::Options::max_helper_threads). No worker is lost. A closure that takes less than
+    /// a few microseconds is faster on the worker's thread.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidName`], or [`Error::TypeMismatch`] if a defined module imports it with other types. The previous
-    /// function stays active then.
+    /// Those of [`define_async_host_function`](Self::define_async_host_function).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wpc = wpc_host::WorkerProcedureCall::new(wpc_host::Options::default())?;
+    /// wpc.define_blocking_host_function("read", |_, (name,): (String,)| {
+    ///     std::fs::read_to_string(std::path::Path::new("texts").join(name))
+    /// })?;
+    /// # Ok(()) }
+    /// ```
+    pub fn define_blocking_host_function<A, R, E, F>(
+        &self,
+        name: &str,
+        function: F,
+    ) -> Result<(), Error>
+    where
+        A: DeserializeOwned + Parameters,
+        R: Serialize + Schema,
+        E: std::fmt::Display,
+        F: Fn(&HostContext, A) -> Result<R, E> + Send + Sync + 'static,
+    {
+        let signature = Some(signature::of_types::<A, R>(name));
+        let function = HostFunction::blocking(name, function);
+        let name = name.to_owned();
+        self.change(Change::HostFunction { name, signature, function }).map(drop)
+    }
+
+    /// Like [`define_host_function`](Self::define_host_function) for a closure that returns a future. While the future is
+    /// pending, the call is suspended, and its worker runs other calls. The future is polled on the worker's thread when it
+    /// was woken, and dropped when its call should end.
+    ///
+    /// Timers and sockets of tokio work in it: it is polled within [`Options::runtime`](crate::Options::runtime).
+    ///
+    /// The functions that import it [can suspend](crate::FunctionInformation::can_suspend) from then on. If they could not
+    /// before, they are linked again, and compiled again for fibers, before this method returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidName`]; [`Error::TypeMismatch`] if a defined module imports it with other types; errors of compiling
+    /// and linking the functions that import it. The previous function stays active then.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wpc = wpc_host::WorkerProcedureCall::new(wpc_host::Options::default())?;
+    /// use std::time::Duration;
+    ///
+    /// wpc.define_async_host_function("pause", |_, (millis,): (u64,)| async move {
+    ///     tokio::time::sleep(Duration::from_millis(millis)).await;
+    ///     Ok::<_, String>(())
+    /// })?;
+    /// # Ok(()) }
+    /// ```
     pub fn define_async_host_function<A, R, E, F, T>(
         &self,
         name: &str,
@@ -105,7 +160,7 @@ impl WorkerProcedureCall {
         R: Serialize + Schema,
         E: std::fmt::Display,
         F: Fn(HostContext, A) -> T + Send + Sync + 'static,
-        T: Future<Output = Result<R, E>>,
+        T: Future<Output = Result<R, E>> + Send + 'static,
     {
         let signature = Some(signature::of_types::<A, R>(name));
         let function = HostFunction::asynchronous(name, function);
@@ -120,7 +175,7 @@ impl WorkerProcedureCall {
     }
 }
 
-/// The definition of a blocking host function with the types of its arguments and result.
+/// The definition of a host function with the types of its arguments and result.
 pub(super) fn host_function<A, R, E, F>(name: &str, function: F) -> Change
 where
     A: DeserializeOwned + Parameters,
@@ -131,6 +186,6 @@ where
     Change::HostFunction {
         name: name.to_owned(),
         signature: Some(signature::of_types::<A, R>(name)),
-        function: HostFunction::blocking(name, function),
+        function: HostFunction::inline(name, function),
     }
 }

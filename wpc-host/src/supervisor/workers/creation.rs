@@ -46,6 +46,7 @@ impl Pool {
             worker: id,
             events: self.events.clone(),
             bindings: self.registry.current_bindings(),
+            host_runtime: Arc::clone(&self.host_runtime),
             stopping: Arc::default(),
             is_occupied: AtomicBool::new(false),
             ticker: Arc::clone(&self.ticker),

@@ -95,7 +95,8 @@ impl Pool {
                     some_are_full.set(true);
                     return Candidate::Ineligible;
                 }
-                Candidate::Ready { in_flight, wait: worker.wait_behind(in_flight) }
+                let runnable = worker.runnable();
+                Candidate::Ready { in_flight: runnable, wait: worker.wait_behind(runnable) }
             };
             let picked = match job.affinity {
                 Some(key) => {

@@ -14,6 +14,7 @@ use crate::call::Call;
 use crate::error::Error;
 use crate::event::observer::Observer;
 use crate::event::{Draft, EventDetails, EventSource, Events};
+use crate::host_function::HostRuntime;
 use crate::id::Counter;
 use crate::module::engine::Engines;
 use crate::options::Options;
@@ -43,6 +44,7 @@ pub(crate) struct Pool {
     pub(crate) registry: Registry,
     pub(crate) capacity: Arc<Capacity>,
     pub(crate) ticker: Arc<EpochTicker>,
+    pub(crate) host_runtime: Arc<HostRuntime>,
     pub(crate) observer: Arc<Observer>,
     /// How many workers were replaced.
     pub(crate) restarts: AtomicU64,
@@ -86,6 +88,7 @@ impl Pool {
             engines,
             buffers: Arc::new(Buffers::new(Arc::clone(&ticker))),
             ticker,
+            host_runtime: Arc::new(HostRuntime::new(&options)),
             observer: Arc::default(),
             restarts: AtomicU64::new(0),
             waiting: Arc::new(OverflowQueue::new(options.max_waiting_calls)),

@@ -1,11 +1,12 @@
 //! Stops the pool, and keeps track of abandoned threads.
 
 use super::Pool;
+use crate::call::{Call, Interrupt};
 use crate::error::Error;
 use crate::event::{EventDetails, HealthState};
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::time;
-use crate::worker::Worker;
+use crate::worker::{SuspendedCall, Worker};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +49,9 @@ impl Pool {
             for worker in workers.iter() {
                 worker.interrupt();
                 worker.empty_queue(|job| job.call.stop());
+                self.end_suspended(worker.take_suspended(), |call, ran| {
+                    call.error_of(Interrupt::Stopped, ran)
+                });
             }
             if !self.changes.wait_until(self.options.unresponsive_worker_grace, have_exited) {
                 let stuck = workers.iter().filter(|worker| !worker.has_exited());
@@ -66,6 +70,20 @@ impl Pool {
             }
         }
         self.buffers.close();
+    }
+
+    /// Answers suspended calls that were taken from their worker, and makes the worker drop their guests.
+    pub(crate) fn end_suspended(
+        &self,
+        suspended: Vec<SuspendedCall>,
+        error: impl Fn(&Call, bool) -> Error,
+    ) {
+        for suspended in suspended {
+            let call = &suspended.call;
+            call.answer_with(|ran| Err(error(call, ran)));
+            self.count_stolen(call);
+            suspended.release();
+        }
     }
 
     fn stop_unresponsive(&self, worker: &Arc<Worker>) {

@@ -1,29 +1,39 @@
 //! Runs one call in the sandbox of its definition.
 
 use super::Thread;
-use super::span::Span;
-use crate::call::Outcome;
 use crate::call::reply::{Body, BorrowedReply, OwnedReply, ReplyMetadata};
+use crate::call::{Call, Outcome};
 use crate::codec::payload::Payload;
 use crate::error::Error;
 use crate::event::EventDetails;
-use crate::registry::Definition;
+use crate::registry::{Definition, Function};
 use crate::sandbox::{Request, Sandbox};
 use crate::sync::atomic::Ordering;
 use crate::sync::time;
 use crate::system::buffers::Buffers;
 use crate::worker::Worker;
-use crate::worker::capacity::LiveSandbox;
+use crate::worker::capacity::{LiveSandbox, Reservation};
 use crate::worker::job::Job;
 use std::sync::Arc;
 
-fn request(job: &Job) -> Request<'_> {
+#[inline]
+pub(super) fn request<'a>(
+    call: &'a Arc<Call>,
+    function: &'a Function,
+    definition: &Definition,
+    fuel: Option<u64>,
+) -> Request<'a> {
     Request {
-        call: &job.call,
-        export: job.function.export(),
-        export_at: job.function.export,
-        fuel: job.definition.limits.fuel.map(|fuel| job.fuel.unwrap_or(fuel)),
+        call,
+        export: function.export(),
+        export_at: function.export,
+        fuel: definition.limits.fuel.map(|own| fuel.unwrap_or(own)),
     }
+}
+
+#[inline]
+pub(super) fn request_of(job: &Job) -> Request<'_> {
+    request(&job.call, &job.function, &job.definition, job.fuel)
 }
 
 /// The metadata of a call that this worker answered.
@@ -58,10 +68,11 @@ impl Thread {
         arguments: A,
         read: impl FnOnce(BorrowedReply<'_>, A) -> Result<T, Box<Error>>,
     ) -> Result<T, Box<Error>> {
-        if self.worker.environment.observer.measures() || Span::may_be_enabled() {
-            self.observe(job);
+        self.begin_observation(job);
+        if job.definition.can_suspend {
+            return self.block_on_fiber(job, arguments, read);
         }
-        let (definition, request) = (&job.definition, request(job));
+        let (definition, request) = (&job.definition, request_of(job));
         self.has_stale |= definition.is_retired();
         let mut is_spent = false;
         let result = self.sandbox(definition, &request).and_then(|(sandbox, has_answered)| {
@@ -90,7 +101,7 @@ impl Thread {
     /// Creates the sandbox of a warm-up. Its success does not close the function's circuit breaker.
     pub(super) fn warm(&mut self, job: &Job) -> Outcome {
         self.has_stale |= job.definition.is_retired();
-        match self.sandbox(&job.definition, &request(job)) {
+        match self.sandbox(&job.definition, &request_of(job)) {
             Ok((sandbox, _)) => sandbox.settle(),
             Err(error) => {
                 self.failed(job, &error);
@@ -125,22 +136,31 @@ impl Thread {
         definition: &Arc<Definition>,
         request: &Request<'_>,
     ) -> Result<(), Box<Error>> {
+        let reservation = self.reserve(definition, request.call)?;
         let (environment, blueprint) = (&self.worker.environment, &definition.blueprint);
-        let interrupt = || request.call.should_end(&environment.stopping, time::now());
-        let (needed, ticker) = (blueprint.instances(), &self.worker.ticker);
-        let reserved =
-            self.sandbox_cache.reserve(needed, || interrupt().is_some(), || ticker.ring());
-        let Ok(reservation) = reserved else {
-            if let Some(interrupt) = interrupt() {
-                return Err(request.call.error_of(interrupt, false).into());
-            }
-            let function = request.call.function.to_string();
-            let limit = self.sandbox_cache.capacity();
-            return Err(Error::InstancesInUse { function, needed, limit }.into());
-        };
         let sandbox = Sandbox::new(blueprint, &definition.limits, environment, request)?;
         self.sandbox_cache.entry(definition).sandbox = Some(LiveSandbox::new(sandbox, reservation));
         Ok(())
+    }
+
+    /// Reserves instances for a sandbox of the call.
+    #[cold]
+    pub(super) fn reserve(
+        &mut self,
+        definition: &Arc<Definition>,
+        call: &Call,
+    ) -> Result<Reservation, Box<Error>> {
+        let interrupt = || call.should_end(&self.worker.environment.stopping, time::now());
+        let (needed, ticker) = (definition.blueprint.instances(), &self.worker.ticker);
+        self.sandbox_cache.reserve(needed, || interrupt().is_some(), || ticker.ring()).map_err(
+            |_| {
+                if let Some(interrupt) = interrupt() {
+                    return call.error_of(interrupt, false).into();
+                }
+                let (function, limit) = (call.function.to_string(), self.sandbox_cache.capacity());
+                Error::InstancesInUse { function, needed, limit }.into()
+            },
+        )
     }
 
     /// Drops the sandbox that ran the last job if it is due for recycling. The caller has been answered before.
@@ -153,7 +173,7 @@ impl Thread {
 
     /// Records a call whose guest returned, with the error that its reply carries, if any.
     #[inline]
-    fn succeeded(&mut self, job: &Job, error: Option<&Error>) {
+    pub(super) fn succeeded(&mut self, job: &Job, error: Option<&Error>) {
         if !job.definition.circuit_breaker.is_closed() {
             self.succeeded_after_failures(job);
         }

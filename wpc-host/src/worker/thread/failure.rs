@@ -54,7 +54,9 @@ impl Thread {
             self.abandon_trial(job);
             return;
         }
-        self.sandbox_cache.discard(definition);
+        if !definition.can_suspend {
+            self.sandbox_cache.discard(definition);
+        }
         if self.is_no_evidence(job, error)
             || self.worker.environment.stopping.load(Ordering::Acquire)
         {

@@ -3,10 +3,12 @@
 
 mod execution;
 mod failure;
+mod fibers;
 mod observation;
 mod span;
 
 pub(in crate::worker) use execution::metadata;
+use fibers::Fibers;
 use observation::Observed;
 
 use super::Worker;
@@ -14,6 +16,7 @@ use super::current::{Finish, Token};
 use super::sandbox_cache::SandboxCache;
 use super::service_time::{Sampler, nanos};
 use super::stage::Stage;
+use crate::call::Outcome;
 use crate::error::{Error, ErrorCode};
 use crate::event::{Draft, EventDetails, EventSource, Events, FailureSeverities, HealthState};
 use crate::registry::Definition;
@@ -27,7 +30,7 @@ use crate::system::os_limits;
 use crate::worker::capacity::Capacity;
 use crate::worker::job::Job;
 use crate::worker::overflow_queue::OverflowQueue;
-use crate::worker::queue::Taken;
+use crate::worker::queue::{PrefersWoken, Taken};
 use rand::rngs::SmallRng;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -66,6 +69,7 @@ pub(in crate::worker) struct Thread {
     worker: Arc<Worker>,
     context: WorkerContext,
     sandbox_cache: SandboxCache,
+    fibers: Fibers,
     sampler: Sampler,
     /// The definition whose sandbox is to be recycled.
     spent: Option<Arc<Definition>>,
@@ -137,6 +141,7 @@ impl Thread {
             worker: Arc::clone(worker),
             context,
             sandbox_cache,
+            fibers: Fibers::default(),
             sampler: Sampler::default(),
             spent: None,
             begun: None,
@@ -169,18 +174,29 @@ impl Thread {
             worker.ticker.ring();
         };
         worker.ticker.ring();
+        let mut prefers_woken = PrefersWoken(false);
         loop {
-            match worker.queue.take(before_sleep, after_sleep) {
+            let suspended = (!thread.fibers.is_empty()).then_some(prefers_woken);
+            let goes_on = match worker.queue.take(suspended, before_sleep, after_sleep) {
                 Taken::Item(job) => {
-                    if !thread.serve(&worker, &buffers, job) {
-                        return;
-                    }
-                    if thread.has_stale && !worker.has_queued() {
-                        thread.drop_unneeded();
-                    }
+                    prefers_woken = PrefersWoken(true);
+                    thread.serve(&worker, &buffers, job)
                 }
-                Taken::Nudge => thread.drop_unneeded(),
+                Taken::Woken(task) => {
+                    prefers_woken = PrefersWoken(false);
+                    thread.resume(&worker, task)
+                }
+                Taken::Nudge => {
+                    thread.drop_unneeded();
+                    true
+                }
                 Taken::Closed => return,
+            };
+            if !goes_on || !thread.serve_waiting(&worker, &buffers) {
+                return;
+            }
+            if thread.has_stale && !worker.has_queued() {
+                thread.drop_unneeded();
             }
         }
     }
@@ -191,8 +207,11 @@ impl Thread {
 
     /// Runs a job's call and answers it; returns false if the worker was abandoned in the meantime.
     #[must_use]
-    fn serve(&mut self, worker: &Worker, buffers: &Arc<Buffers>, mut job: Job) -> bool {
+    fn serve(&mut self, worker: &Arc<Worker>, buffers: &Arc<Buffers>, mut job: Job) -> bool {
         worker.environment.is_occupied.store(false, Ordering::Relaxed);
+        if job.definition.can_suspend {
+            return self.serve_on_fiber(worker, buffers, job);
+        }
         let deadline = worker.ticker.nanos(job.call.deadline());
         let token = worker.current.begin(&job.call, deadline);
         let unanswered = Unanswered { worker, job: &mut job };
@@ -219,6 +238,12 @@ impl Thread {
         }
 
         std::mem::forget(unanswered);
+        self.finish(worker, token, job, outcome)
+    }
+
+    /// Answers a call that has run; returns false if the worker was abandoned in the meantime.
+    #[inline(always)]
+    fn finish(&mut self, worker: &Worker, token: Token, mut job: Job, outcome: Outcome) -> bool {
         if worker.current.finish(token) == Finish::Stolen {
             job.is_disowned = true;
             return false;
@@ -301,5 +326,6 @@ impl Thread {
         self.sandbox_cache.forget_retired();
         self.sandbox_cache.yield_to_others();
         self.clear_degraded();
+        self.retry_waiting();
     }
 }

@@ -21,8 +21,16 @@ pub(super) struct Observed {
 }
 
 impl Thread {
+    /// Begins what is observed of a call, if anything is.
+    #[inline(always)]
+    pub(super) fn begin_observation(&mut self, job: &Job) {
+        if self.worker.environment.observer.measures() || Span::may_be_enabled() {
+            self.observe(job);
+        }
+    }
+
     #[cold]
-    pub(super) fn observe(&mut self, job: &Job) {
+    fn observe(&mut self, job: &Job) {
         let span = Span::enter(job, self.worker.id);
         if span.is_none() && !self.worker.environment.observer.measures() {
             return;
@@ -95,6 +103,19 @@ impl Thread {
     pub(super) fn leave_span(&mut self) {
         if let Some(Observed { span: Some(span), .. }) = &mut self.observed {
             span.leave(self.ended_with);
+        }
+    }
+
+    /// Leaves the span of a call that is suspended, until it is resumed.
+    pub(super) fn suspend_span(&mut self) {
+        if let Some(Observed { span: Some(span), .. }) = &mut self.observed {
+            span.suspend();
+        }
+    }
+
+    pub(super) fn resume_span(&mut self) {
+        if let Some(Observed { span: Some(span), .. }) = &mut self.observed {
+            span.resume();
         }
     }
 

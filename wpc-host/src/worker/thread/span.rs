@@ -40,9 +40,20 @@ impl Span {
             )
         };
         let span = contain(create).ok().filter(|span| !span.is_disabled())?;
-        let span = Self { span: Some(span), is_entered: true };
-        span.pass(|dispatch, id| dispatch.enter(id));
+        let mut span = Self { span: Some(span), is_entered: false };
+        span.resume();
         Some(span)
+    }
+
+    /// Enters the span, at first or again after its call was suspended.
+    pub(super) fn resume(&mut self) {
+        self.is_entered = true;
+        self.pass(|dispatch, id| dispatch.enter(id));
+    }
+
+    /// Leaves the span until its call is resumed.
+    pub(super) fn suspend(&mut self) {
+        self.exit();
     }
 
     /// Records the outcome and leaves the span.

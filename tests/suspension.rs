@@ -1,0 +1,359 @@
+//! Calls that are suspended while they wait for a host function: their workers run other calls meanwhile.
+
+use crate::support::*;
+use std::future::poll_fn;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+use wpc_host::{
+    CallOptions, Error, HostContext, Limits, Options, PendingCall, WorkerProcedureCall,
+};
+
+/// Calls of the async host function `h` wait until it is opened.
+#[derive(Clone, Default)]
+struct AsyncGate(Arc<Mutex<(bool, Vec<Waker>)>>);
+
+impl AsyncGate {
+    async fn opened(self) {
+        poll_fn(|task| {
+            let mut state = self.0.lock().unwrap();
+            if state.0 {
+                return Poll::Ready(());
+            }
+            state.1.push(task.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn open(&self) {
+        let mut state = self.0.lock().unwrap();
+        state.0 = true;
+        let wakers = std::mem::take(&mut state.1);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn waiting(&self) -> usize {
+        self.0.lock().unwrap().1.len()
+    }
+}
+
+/// Defines `h`, whose calls wait at the gate and then return 7.
+fn define_gate(wpc: &WorkerProcedureCall) -> AsyncGate {
+    let gate = AsyncGate::default();
+    let closed = gate.clone();
+    wpc.define_async_host_function("h", move |_, (): ()| {
+        let opened = closed.clone().opened();
+        async move {
+            opened.await;
+            Ok::<_, String>(7_u8)
+        }
+    })
+    .unwrap();
+    gate
+}
+
+fn submit(wpc: &WorkerProcedureCall, count: usize) -> Vec<PendingCall<u8>> {
+    (0..count).map(|_| wpc.submit::<u8>("f", ()).unwrap()).collect()
+}
+
+fn suspended(wpc: &WorkerProcedureCall) -> usize {
+    wpc.metrics().suspended_calls
+}
+
+#[test]
+fn a_worker_runs_other_calls_while_one_is_suspended() {
+    let wpc = pool(1);
+    define_sdk(&wpc, &["add"]);
+    let gate = define_gate(&wpc);
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    let calls = submit(&wpc, 20);
+    eventually(|| suspended(&wpc) == 20);
+    assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+    assert_eq!(wpc.get_worker_health_states()[0].suspended_call_count, 20);
+    gate.open();
+    for call in calls {
+        assert_eq!(call.wait().unwrap(), 7);
+    }
+    assert_eq!(suspended(&wpc), 0);
+}
+
+#[test]
+fn a_function_can_suspend_if_it_imports_an_async_or_blocking_host_function() {
+    let wpc = pool(1);
+    let can_suspend = || wpc.function_information("f").unwrap().can_suspend;
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    assert!(!can_suspend(), "the host function is not defined");
+    wpc.define_host_function("h", |_, (): ()| Ok::<_, String>(1_u8)).unwrap();
+    assert!(!can_suspend(), "the host function runs on the worker's thread");
+    assert_eq!(wpc.call::<u8>("f", ()).unwrap(), 1);
+    wpc.define_async_host_function("h", |_, (): ()| async { Ok::<_, String>(2_u8) }).unwrap();
+    assert!(can_suspend());
+    assert_eq!(wpc.call::<u8>("f", ()).unwrap(), 2);
+    wpc.define_blocking_host_function("h", |_, (): ()| Ok::<_, String>(3_u8)).unwrap();
+    assert!(can_suspend());
+    assert_eq!(wpc.call::<u8>("f", ()).unwrap(), 3);
+    wpc.define_host_function("h", |_, (): ()| Ok::<_, String>(4_u8)).unwrap();
+    assert!(!can_suspend());
+    assert_eq!(wpc.call::<u8>("f", ()).unwrap(), 4);
+    wpc.define_worker_function(
+        "sliced",
+        spinner().limits(Limits::default().time_slice(Duration::from_millis(2))).export("quick"),
+    )
+    .unwrap();
+    assert!(wpc.function_information("sliced").unwrap().can_suspend);
+}
+
+#[test]
+fn timers_of_tokio_wake_suspended_calls() {
+    let wpc = pool(2);
+    wpc.define_async_host_function("h", |_, (): ()| async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Ok::<_, String>(7_u8)
+    })
+    .unwrap();
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    let begun = Instant::now();
+    for call in submit(&wpc, 200) {
+        assert_eq!(call.wait().unwrap(), 7);
+    }
+    // One after the other would take 10 s.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(wpc.local_worker().call::<u8>("f", ()).unwrap(), 7);
+}
+
+#[test]
+fn a_suspended_call_ends_at_its_limit_or_cancel_although_its_worker_is_busy() {
+    let wpc = pool(1);
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_module(spinner()).unwrap();
+    let gate = define_gate(&wpc);
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    let hasty = CallOptions::new().timeout(Duration::from_millis(200));
+    let hasty = wpc.submit_with::<u8>("f", (), &hasty).unwrap();
+    let cancelled = wpc.submit::<u8>("f", ()).unwrap();
+    eventually(|| suspended(&wpc) == 2);
+    let spinning = spin(&wpc, &events);
+    cancelled.cancel();
+    assert_eq!(code(cancelled.wait()), "cancelled");
+    assert!(matches!(hasty.wait(), Err(Error::Timeout { ran: true, .. })));
+    assert!(!spinning.is_answered());
+    drop(spinning);
+    gate.open();
+    assert_eq!(wpc.call::<u8>("f", ()).unwrap(), 7);
+    assert_eq!(suspended(&wpc), 0);
+}
+
+#[test]
+fn concurrent_calls_have_sandboxes_of_their_own_up_to_a_limit() {
+    let wpc = pool(1);
+    let gate = define_gate(&wpc);
+    let limits = Limits::default().max_concurrent_calls(3);
+    wpc.define_worker_function("f", calls_h().limits(limits)).unwrap();
+    let calls = submit(&wpc, 10);
+    eventually(|| gate.waiting() == 3);
+    let health = &wpc.get_worker_health_states()[0];
+    assert_eq!((health.pending_call_count, health.suspended_call_count), (10, 3));
+    assert_eq!(wpc.get_sandbox_usage().live_instances, 3);
+    calls[9].cancel();
+    gate.open();
+    for (number, call) in calls.into_iter().enumerate() {
+        match number {
+            9 => assert_eq!(code(call.wait()), "cancelled"),
+            _ => assert_eq!(call.wait().unwrap(), 7),
+        }
+    }
+    assert_eq!(wpc.get_sandbox_usage().live_instances, 1, "surplus sandboxes are dropped");
+}
+
+#[test]
+fn calls_wait_for_instances_that_suspended_calls_use() {
+    let wpc = pool_with(1, Options::default().max_live_instances(2));
+    let gate = define_gate(&wpc);
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    let calls = submit(&wpc, 6);
+    eventually(|| gate.waiting() == 2);
+    gate.open();
+    for call in calls {
+        assert_eq!(call.wait().unwrap(), 7);
+    }
+}
+
+#[test]
+fn a_call_that_is_suspended_during_a_redefinition_ends_with_the_old_function() {
+    let wpc = pool(1);
+    let gate = define_gate(&wpc);
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    let call = wpc.submit::<u8>("f", ()).unwrap();
+    eventually(|| suspended(&wpc) == 1);
+    wpc.define_worker_function("f", spinner().export("quick")).unwrap();
+    assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 7);
+    gate.open();
+    assert_eq!(call.wait().unwrap(), 7);
+    eventually(|| wpc.get_sandbox_usage().live_instances == 1);
+}
+
+#[test]
+fn a_stop_waits_for_suspended_calls_and_then_ends_them() {
+    let wpc = pool_with(2, Options::default().stop_timeout(Duration::from_millis(30)));
+    let gate = define_gate(&wpc);
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    let calls = submit(&wpc, 50);
+    eventually(|| suspended(&wpc) == 50);
+    let events = Recorder::new(&wpc);
+    wpc.stop_workers();
+    for call in calls {
+        assert!(matches!(call.wait(), Err(Error::Stopped { ran: true, .. })));
+    }
+    events.wait_for(|event| {
+        assert_ne!(event.event_name(), "worker_error", "no worker is abandoned");
+        event.event_name() == "worker_exited"
+    });
+    assert_eq!(wpc.get_sandbox_usage().live_instances, 0);
+    wpc.start_workers(1).unwrap();
+    gate.open();
+    assert_eq!(wpc.call::<u8>("f", ()).unwrap(), 7);
+}
+
+#[test]
+fn suspended_calls_of_a_lost_worker_are_answered() {
+    let options = Options::default().unresponsive_worker_grace(Duration::from_millis(20));
+    let wpc = pool_with(1, options);
+    let gate = define_gate(&wpc);
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    let release = Gate::default();
+    let closed = release.clone();
+    wpc.define_host_function("k", move |_, (): ()| {
+        closed.wait();
+        Ok::<_, String>(())
+    })
+    .unwrap();
+    let stuck = wat(r#"(module
+        (import "wpc-host" "k" (func $k (param i32 i32 i32 i32) (result i64)))
+        (memory (export "memory") 1)
+        (func (export "stuck") (drop (call $k (i32.const 0) (i32.const 0) (i32.const 64) (i32.const 64)))))"#);
+    let stuck = stuck.grant_host_function("k");
+    let stuck = stuck.limits(Limits::default().timeout(Duration::from_millis(20)));
+    wpc.define_worker_function("stuck", stuck).unwrap();
+    let calls = submit(&wpc, 3);
+    eventually(|| suspended(&wpc) == 3);
+    assert_eq!(code(wpc.call::<()>("stuck", ())), "timeout");
+    for call in calls {
+        assert!(matches!(call.wait(), Err(Error::WorkerLost { ran: true, .. })));
+    }
+    gate.open();
+    assert_eq!(wpc.call::<u8>("f", ()).unwrap(), 7);
+    release.open();
+}
+
+#[test]
+fn a_blocking_host_function_costs_a_helper_thread_but_no_worker() {
+    let options = Options::default().max_helper_threads(2);
+    let wpc = pool_with(1, options);
+    define_sdk(&wpc, &["add"]);
+    let gate = Gate::default();
+    let closed = gate.clone();
+    let (begin, begun) = sync_channel(10);
+    wpc.define_blocking_host_function("h", move |context: &HostContext, (): ()| {
+        begin.send(()).unwrap();
+        if context.correlation_id() == Some("stuck") {
+            closed.wait();
+        }
+        Ok::<_, String>(7_u8)
+    })
+    .unwrap();
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    let stuck = CallOptions::new().timeout(Duration::from_millis(100)).correlation_id("stuck");
+    for abandoned in 1..=3 {
+        let call = wpc.submit_with::<u8>("f", (), &stuck).unwrap();
+        begun.recv_timeout(TEST_TIMEOUT).unwrap();
+        assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+        assert!(matches!(call.wait(), Err(Error::Timeout { ran: true, .. })));
+        eventually(|| wpc.metrics().abandoned_helper_threads == abandoned);
+    }
+    assert_eq!(wpc.call::<u8>("f", ()).unwrap(), 7);
+    gate.open();
+    eventually(|| wpc.metrics().abandoned_helper_threads == 0);
+    assert_eq!(wpc.get_worker_health_states()[0].restart_attempt, 0);
+}
+
+#[test]
+fn a_computation_with_a_time_slice_does_not_hold_the_calls_behind_it() {
+    let wpc = pool(1);
+    let events = Recorder::new(&wpc);
+    define_sdk(&wpc, &["add"]);
+    let limits = Limits::default().time_slice(Duration::from_millis(2));
+    wpc.define_worker_module(spinner().limits(limits)).unwrap();
+    let spinning = spin(&wpc, &events);
+    let other = wpc.submit::<()>("spins", ()).unwrap();
+    events.wait_for_log("in");
+    for _ in 0..20 {
+        assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+        assert_eq!(wpc.call::<i32>("quick", ()).unwrap(), 7);
+    }
+    assert!(!spinning.is_answered() && !other.is_answered());
+    spinning.cancel();
+    assert_eq!(code(spinning.wait()), "cancelled");
+    drop(other);
+}
+
+#[test]
+fn a_dependency_can_suspend_its_user() {
+    let wpc = pool(1);
+    let gate = define_gate(&wpc);
+    wpc.define_worker_dependency("waiter", calls_h()).unwrap();
+    let user = wat(r#"(module
+        (import "wpc:waiter" "f" (func $f (param i32 i32 i32 i32) (result i64)))
+        (memory (export "memory") 2)
+        (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
+        (func (export "user") (param i32 i32) (result i64)
+            (i64.or (pack 65536 0)
+                (call $f (i32.const 0) (i32.const 0) (i32.const 65536) (i32.const 1024)))))"#);
+    wpc.define_worker_function("user", user).unwrap();
+    assert!(wpc.function_information("user").unwrap().can_suspend);
+    let calls: Vec<_> = (0..5).map(|_| wpc.submit::<u8>("user", ()).unwrap()).collect();
+    eventually(|| suspended(&wpc) == 5);
+    gate.open();
+    for call in calls {
+        assert_eq!(call.wait().unwrap(), 7);
+    }
+}
+
+#[test]
+fn futures_that_panic_fail_their_call_only() {
+    struct PanicsWhenDropped;
+    impl Drop for PanicsWhenDropped {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    let wpc = pool(1);
+    wpc.define_async_host_function("h", |_, (): ()| async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        if true {
+            panic!("polled");
+        }
+        Ok::<_, String>(())
+    })
+    .unwrap();
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    assert_eq!(code(wpc.call::<u8>("f", ())), "guest_error");
+    wpc.define_async_host_function("h", |_, (): ()| {
+        let guard = PanicsWhenDropped;
+        async move {
+            std::future::pending::<()>().await;
+            drop(guard);
+            Ok::<_, String>(())
+        }
+    })
+    .unwrap();
+    let call = wpc.submit::<()>("f", ()).unwrap();
+    eventually(|| suspended(&wpc) == 1);
+    call.cancel();
+    assert_eq!(code(call.wait()), "cancelled");
+    wpc.define_host_function("h", |_, (): ()| Ok::<_, String>(1_u8)).unwrap();
+    assert_eq!(wpc.call::<u8>("f", ()).unwrap(), 1);
+    assert_eq!(wpc.get_worker_health_states()[0].restart_attempt, 0);
+}

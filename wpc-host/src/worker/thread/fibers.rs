@@ -1,0 +1,454 @@
+//! Calls on fibers: while one is suspended, the thread runs others.
+
+use super::execution::{metadata, request, request_of};
+use super::observation::Observed;
+use super::{Thread, Unanswered, Unserved};
+use crate::call::reply::{Body, BorrowedReply, OwnedReply};
+use crate::call::{Call, Interrupt, Outcome};
+use crate::codec::payload::Payload;
+use crate::error::Error;
+use crate::host_function::drive;
+use crate::id::Generation;
+use crate::registry::{Definition, Function};
+use crate::sandbox::{Environment, Request, Sandbox, keeps_sandbox};
+use crate::sync::time;
+use crate::system::buffers::Buffers;
+use crate::worker::Worker;
+use crate::worker::capacity::{LiveSandbox, Reservation};
+use crate::worker::current::{Finish, Token};
+use crate::worker::job::Job;
+use crate::worker::suspended::{SuspendedCall, TaskId, TaskWaker};
+use rustc_hash::FxHashMap;
+use std::collections::hash_map::Entry;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+/// The calls on fibers of a worker's thread.
+#[derive(Default)]
+pub(super) struct Fibers {
+    suspended: FxHashMap<TaskId, Box<Task>>,
+    /// How many sandboxes of each definition are in use.
+    in_use: FxHashMap<Generation, usize>,
+    /// How many sandboxes were freed for jobs that wait.
+    freed: usize,
+    last: u64,
+}
+
+/// A call on a fiber.
+struct Task {
+    id: TaskId,
+    job: Job,
+    guest: Pin<Box<dyn Future<Output = Ended> + Send>>,
+    wakes: Arc<TaskWaker>,
+    waker: Waker,
+    begun: Option<Instant>,
+    observed: Option<Observed>,
+}
+
+/// The sandbox after a call, unless it could not be created, and what the guest replied.
+struct Ended {
+    live: Option<LiveSandbox>,
+    reply: Result<Result<Body, Box<Error>>, Box<Error>>,
+}
+
+/// Where a call's sandbox comes from.
+enum Source {
+    Kept(LiveSandbox),
+    New(Reservation),
+}
+
+impl Fibers {
+    /// Whether no call is suspended.
+    pub(super) fn is_empty(&self) -> bool {
+        self.suspended.is_empty()
+    }
+
+    fn in_use(&self, definition: &Definition) -> usize {
+        self.in_use.get(&definition.generation).copied().unwrap_or_default()
+    }
+
+    fn may_begin(&self, definition: &Definition) -> bool {
+        self.in_use(definition) < definition.limits.max_concurrent_calls
+    }
+
+    fn acquire(&mut self, definition: &Definition) -> TaskId {
+        *self.in_use.entry(definition.generation).or_default() += 1;
+        self.last += 1;
+        TaskId(self.last)
+    }
+
+    fn release(&mut self, definition: &Definition) {
+        if let Entry::Occupied(mut count) = self.in_use.entry(definition.generation) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        self.freed += 1;
+    }
+}
+
+impl Thread {
+    /// Runs a job's call on a fiber until it ends or is suspended, or keeps the job until a sandbox is free. Returns false if
+    /// the worker was abandoned in the meantime.
+    #[must_use]
+    pub(super) fn serve_on_fiber(
+        &mut self,
+        worker: &Arc<Worker>,
+        buffers: &Arc<Buffers>,
+        mut job: Job,
+    ) -> bool {
+        let deadline = worker.ticker.nanos(job.call.deadline());
+        if worker.ticker.coarse_now() > deadline {
+            job.call.expire(time::now());
+        }
+        // An answered call does not run, so it needs no sandbox.
+        let source = if job.call.is_answered() { None } else { self.source(&job) };
+        if source.is_none() && !job.call.is_answered() {
+            worker.waiting.add(job);
+            return true;
+        }
+        let token = worker.current.begin(&job.call, deadline);
+        let source = match (self.begin(&mut job), source) {
+            (Ok(()), Some(source)) => source,
+            (begun, source) => {
+                if let Some(Ok(Source::Kept(live))) = source {
+                    self.sandbox_cache.keep(&job.definition, live, usize::MAX);
+                }
+                let unserved = begun.err().unwrap_or(Unserved::Answered);
+                return self.release(worker, token, job, unserved);
+            }
+        };
+        self.begun = Some(time::now());
+        self.begin_observation(&job);
+        let task = self.task(worker, buffers, job, source);
+        self.poll(worker, token, task)
+    }
+
+    /// Resumes a suspended call. If another thread has answered it, drops its guest. Returns false if the worker was abandoned
+    /// in the meantime.
+    #[must_use]
+    pub(super) fn resume(&mut self, worker: &Arc<Worker>, id: TaskId) -> bool {
+        // A waker may be used after its call has ended.
+        let Some(mut task) = self.fibers.suspended.remove(&id) else { return true };
+        self.begun = task.begun;
+        if worker.suspended.take(id).is_none() {
+            self.drop_ended(*task);
+            return true;
+        }
+        task.job.is_disowned = false;
+        self.observed = task.observed.take();
+        self.resume_span();
+        let deadline = worker.ticker.nanos(task.job.call.deadline());
+        let token = worker.current.begin(&task.job.call, deadline);
+        self.poll(worker, token, task)
+    }
+
+    /// Serves jobs that wait for a sandbox, one for each that is free. Returns false if the worker was abandoned in the
+    /// meantime.
+    #[must_use]
+    pub(super) fn serve_waiting(&mut self, worker: &Arc<Worker>, buffers: &Arc<Buffers>) -> bool {
+        while self.fibers.freed > 0 {
+            self.fibers.freed -= 1;
+            let Some(job) = worker.waiting.take(|definition| self.fibers.may_begin(definition))
+            else {
+                self.fibers.freed = 0;
+                break;
+            };
+            if !self.serve_on_fiber(worker, buffers, job) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Runs a call on this thread, which waits while the guest is suspended, and returns what `read` returns for the reply.
+    /// Only a local worker does so: its caller waits for the call anyway.
+    #[cold]
+    pub(super) fn block_on_fiber<A: Payload, T>(
+        &mut self,
+        job: &Job,
+        mut arguments: A,
+        read: impl FnOnce(BorrowedReply<'_>, A) -> Result<T, Box<Error>>,
+    ) -> Result<T, Box<Error>> {
+        let definition = &job.definition;
+        self.has_stale |= definition.is_retired();
+        let environment = Arc::clone(&self.worker.environment);
+        let request = request_of(job);
+        let bytes = match arguments.bytes() {
+            Ok(bytes) => Ok(bytes.to_vec()),
+            Err(refused) => Err(Box::new(refused.error(&job.function.name))),
+        };
+        let source = bytes.and_then(|bytes| Ok((bytes, self.source_to_block(job)?)));
+        let (live, reply) = match source {
+            Ok((bytes, source)) => {
+                let read = |reply: BorrowedReply<'_>| read(reply, arguments);
+                let guest = run(&request, definition, &environment, &bytes, source, read);
+                // The guest itself looks whether its call should end.
+                match drive(guest, || None) {
+                    Ok(ended) => ended,
+                    Err(interrupt) => (None, Err(job.call.error_of(interrupt, true).into())),
+                }
+            }
+            Err(error) => (None, Err(error)),
+        };
+        if let Some(live) = live
+            && reply.as_ref().err().is_none_or(|error| keeps_sandbox(error))
+            && !definition.is_retired()
+            && !live.sandbox.is_spent(&definition.limits)
+        {
+            self.sandbox_cache.keep(definition, live, 1);
+        }
+        match reply {
+            Ok(value) => {
+                self.sandbox_cache.entry(definition).has_answered = true;
+                self.succeeded(job, value.as_ref().err().map(|error| &**error));
+                value
+            }
+            Err(error) => {
+                self.note_error(&error);
+                self.failed(job, &error);
+                self.leave_span();
+                Err(error)
+            }
+        }
+    }
+
+    fn source_to_block(&mut self, job: &Job) -> Result<Source, Box<Error>> {
+        match self.sandbox_cache.take(&job.definition) {
+            Some(live) => Ok(Source::Kept(live)),
+            None => self.reserve(&job.definition, &job.call).map(Source::New),
+        }
+    }
+
+    /// Lets jobs that wait for a sandbox try again, because other workers may have freed instances.
+    pub(super) fn retry_waiting(&mut self) {
+        self.fibers.freed = self.worker.waiting_count();
+    }
+
+    /// A sandbox for the job; `None` if another call on this worker will free one.
+    fn source(&mut self, job: &Job) -> Option<Result<Source, Box<Error>>> {
+        let definition = &job.definition;
+        if !self.fibers.may_begin(definition) {
+            return None;
+        }
+        if let Some(live) = self.sandbox_cache.take(definition) {
+            return Some(Ok(Source::Kept(live)));
+        }
+        let instances = definition.blueprint.instances();
+        if let Some(reservation) = self.sandbox_cache.reserve_now(instances) {
+            return Some(Ok(Source::New(reservation)));
+        }
+        if !self.fibers.in_use.is_empty() {
+            return None;
+        }
+        Some(self.reserve(definition, &job.call).map(Source::New))
+    }
+
+    fn task(
+        &mut self,
+        worker: &Arc<Worker>,
+        buffers: &Arc<Buffers>,
+        mut job: Job,
+        source: Result<Source, Box<Error>>,
+    ) -> Box<Task> {
+        let id = self.fibers.acquire(&job.definition);
+        let wakes = TaskWaker::new(id, &job.call, worker);
+        let call = GuestCall {
+            call: Arc::clone(&job.call),
+            function: Arc::clone(&job.function),
+            definition: Arc::clone(&job.definition),
+            arguments: std::mem::take(&mut job.arguments),
+            fuel: job.fuel,
+            is_warm_up: job.is_warm_up,
+            environment: Arc::clone(&worker.environment),
+            buffers: Arc::clone(buffers),
+        };
+        Box::new(Task {
+            id,
+            job,
+            guest: Box::pin(call.run(source)),
+            waker: Waker::from(Arc::clone(&wakes)),
+            wakes,
+            begun: self.begun,
+            observed: None,
+        })
+    }
+
+    fn poll(&mut self, worker: &Arc<Worker>, token: Token, mut task: Box<Task>) -> bool {
+        let unanswered = Unanswered { worker, job: &mut task.job };
+        task.wakes.begin_poll();
+        let polled = task.guest.as_mut().poll(&mut Context::from_waker(&task.waker));
+        std::mem::forget(unanswered);
+        match polled {
+            Poll::Ready(ended) => self.end(worker, token, *task, ended),
+            Poll::Pending => self.suspend(worker, token, task),
+        }
+    }
+
+    fn suspend(&mut self, worker: &Arc<Worker>, token: Token, mut task: Box<Task>) -> bool {
+        self.suspend_span();
+        task.observed = self.observed.take();
+        let call = Arc::clone(&task.job.call);
+        call.wake_if_interrupted(&task.waker);
+        if call.is_interrupt_requested() {
+            // It was requested before the waker was registered.
+            task.waker.wake_by_ref();
+        }
+        task.job.is_disowned = true;
+        if worker.current.finish(token) == Finish::Stolen {
+            return false;
+        }
+        let suspended = SuspendedCall { call, waker: Arc::clone(&task.wakes) };
+        let deadline = worker.ticker.nanos(task.job.call.deadline());
+        match worker.suspended.add(task.id, suspended, deadline) {
+            Ok(()) => drop(self.fibers.suspended.insert(task.id, task)),
+            // The worker is being stopped or abandoned.
+            Err(SuspendedCall { call, .. }) => {
+                worker.release_slot();
+                call.answer_with(|ran| Err(call.error_of(Interrupt::Stopped, ran)));
+                self.drop_ended(*task);
+            }
+        }
+        true
+    }
+
+    /// Drops the guest of a suspended call that another thread has answered.
+    fn drop_ended(&mut self, task: Task) {
+        let Task { job, guest, observed, .. } = task;
+        drop(guest);
+        self.observed = observed;
+        self.fibers.release(&job.definition);
+        let error = match job.call.outcome() {
+            Some(Err(error)) => error.clone(),
+            // A value does not end a suspended call, and the thread that took it is about to write its error.
+            Some(Ok(_)) | None => {
+                let interrupt = job.call.interrupted(time::now()).unwrap_or(Interrupt::Stopped);
+                job.call.error_of(interrupt, true)
+            }
+        };
+        self.note_error(&error);
+        self.failed(&job, &error);
+        self.leave_span();
+        self.report(&job);
+    }
+
+    /// Answers a call whose guest has ended.
+    fn end(&mut self, worker: &Arc<Worker>, token: Token, task: Task, ended: Ended) -> bool {
+        let Task { job, .. } = task;
+        let definition = Arc::clone(&job.definition);
+        let Ended { live, reply } = ended;
+        let is_healthy = reply.as_ref().err().is_none_or(|error| keeps_sandbox(error));
+        let outcome = self.apply(&job, reply);
+        let is_kept = is_healthy
+            && !definition.is_retired()
+            && live.as_ref().is_some_and(|live| !live.sandbox.is_spent(&definition.limits));
+        let (kept, discarded) = if is_kept { (live, None) } else { (None, live) };
+        self.fibers.release(&definition);
+        if let Some(live) = kept {
+            // As many as are in use, and one more for a call at a time.
+            let most = self.fibers.in_use(&definition) + 1;
+            self.sandbox_cache.keep(&definition, live, most);
+        }
+        let is_owned = self.finish(worker, token, job, outcome);
+        drop(discarded);
+        is_owned
+    }
+
+    /// Records how a call ended, and returns its outcome.
+    fn apply(&mut self, job: &Job, reply: Result<Result<Body, Box<Error>>, Box<Error>>) -> Outcome {
+        match reply {
+            Ok(_) if job.is_warm_up => {
+                self.abandon_trial(job);
+                Ok(OwnedReply { body: Body::nothing(), metadata: metadata(job, &self.worker) })
+            }
+            Ok(value) => {
+                self.sandbox_cache.entry(&job.definition).has_answered = true;
+                self.succeeded(job, value.as_ref().err().map(|error| &**error));
+                let metadata = metadata(job, &self.worker);
+                value.map(|body| OwnedReply { body, metadata }).map_err(|error| *error)
+            }
+            Err(error) => {
+                self.note_error(&error);
+                self.failed(job, &error);
+                self.leave_span();
+                Err(*error)
+            }
+        }
+    }
+}
+
+/// A call as its fiber owns it.
+struct GuestCall {
+    call: Arc<Call>,
+    function: Arc<Function>,
+    definition: Arc<Definition>,
+    arguments: Vec<u8>,
+    fuel: Option<u64>,
+    is_warm_up: bool,
+    environment: Arc<Environment>,
+    buffers: Arc<Buffers>,
+}
+
+impl GuestCall {
+    async fn run(self, source: Result<Source, Box<Error>>) -> Ended {
+        let source = match source {
+            Ok(source) => source,
+            Err(error) => return Ended { live: None, reply: Err(error) },
+        };
+        let request = request(&self.call, &self.function, &self.definition, self.fuel);
+        let (definition, environment) = (&self.definition, &self.environment);
+        if self.is_warm_up {
+            return match sandbox(&request, definition, environment, source).await {
+                Ok(mut live) => {
+                    live.sandbox.settle();
+                    Ended { live: Some(live), reply: Ok(Ok(Body::nothing())) }
+                }
+                Err(error) => Ended { live: None, reply: Err(error) },
+            };
+        }
+        let read = |reply: BorrowedReply<'_>| {
+            reply.to_body(Vec::new(), &self.buffers, || self.function.callee())
+        };
+        let (live, reply) =
+            run(&request, definition, environment, &self.arguments, source, read).await;
+        Ended { live, reply }
+    }
+}
+
+/// The sandbox that a call runs in.
+async fn sandbox(
+    request: &Request<'_>,
+    definition: &Definition,
+    environment: &Arc<Environment>,
+    source: Source,
+) -> Result<LiveSandbox, Box<Error>> {
+    let reservation = match source {
+        Source::Kept(live) => return Ok(live),
+        Source::New(reservation) => reservation,
+    };
+    let Definition { blueprint, limits, .. } = definition;
+    let sandbox = Sandbox::new_on_fiber(blueprint, limits, environment, request).await?;
+    Ok(LiveSandbox::new(sandbox, reservation))
+}
+
+/// Runs a call, and returns its sandbox and what `read` returns for the reply.
+async fn run<T>(
+    request: &Request<'_>,
+    definition: &Definition,
+    environment: &Arc<Environment>,
+    arguments: &[u8],
+    source: Source,
+    read: impl FnOnce(BorrowedReply<'_>) -> T,
+) -> (Option<LiveSandbox>, Result<T, Box<Error>>) {
+    match sandbox(request, definition, environment, source).await {
+        Ok(mut live) => {
+            let reply = live.sandbox.call_on_fiber(request, arguments, read).await;
+            (Some(live), reply)
+        }
+        Err(error) => (None, Err(error)),
+    }
+}
