@@ -357,3 +357,107 @@ fn futures_that_panic_fail_their_call_only() {
     assert_eq!(wpc.call::<u8>("f", ()).unwrap(), 1);
     assert_eq!(wpc.get_worker_health_states()[0].restart_attempt, 0);
 }
+
+#[test]
+fn a_call_that_was_suspended_is_freed_when_it_has_ended() {
+    let wpc = pool(1);
+    let gate = define_gate(&wpc);
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    let id: Arc<str> = "a call".into();
+    let options = CallOptions::new().correlation_id(Arc::clone(&id));
+    let call = wpc.submit_with::<u8>("f", (), &options).unwrap();
+    eventually(|| suspended(&wpc) == 1);
+    gate.open();
+    eventually(|| call.is_answered());
+    // A request to end a call that has ended does nothing.
+    call.cancel();
+    drop((call, options));
+    eventually(|| Arc::strong_count(&id) == 1);
+}
+
+#[test]
+fn the_time_limit_of_a_call_that_waits_for_a_sandbox_ends_it() {
+    let wpc = pool(1);
+    let gate = define_gate(&wpc);
+    let limits = Limits::default().max_concurrent_calls(1);
+    wpc.define_worker_function("f", calls_h().limits(limits)).unwrap();
+    let first = wpc.submit::<u8>("f", ()).unwrap();
+    eventually(|| suspended(&wpc) == 1);
+    // Its caller does not wait, so that only the pool can end it.
+    let options = CallOptions::new().timeout(Duration::from_millis(200));
+    let second = wpc.submit_with::<u8>("f", (), &options).unwrap();
+    let third = wpc.submit::<u8>("f", ()).unwrap();
+    eventually(|| second.is_answered());
+    assert!(matches!(second.wait(), Err(Error::Timeout { ran: false, .. })));
+    gate.open();
+    assert_eq!(first.wait().unwrap(), 7);
+    assert_eq!(third.wait().unwrap(), 7);
+}
+
+#[test]
+fn calls_that_would_wait_for_a_sandbox_go_to_another_worker() {
+    let wpc = pool(2);
+    let gate = define_gate(&wpc);
+    let limits = Limits::default().max_concurrent_calls(1);
+    wpc.define_worker_function("f", calls_h().limits(limits)).unwrap();
+    let calls = submit(&wpc, 4);
+    eventually(|| suspended(&wpc) == 2);
+    gate.open();
+    for call in calls {
+        assert_eq!(call.wait().unwrap(), 7);
+    }
+}
+
+#[test]
+fn instances_that_other_workers_free_are_used_by_calls_that_wait() {
+    let wpc = pool_with(2, Options::default().max_live_instances(2));
+    let gate = define_gate(&wpc);
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    // More calls than instances, on both workers.
+    let calls = submit(&wpc, 8);
+    eventually(|| suspended(&wpc) == 2);
+    gate.open();
+    for call in calls {
+        assert_eq!(call.wait().unwrap(), 7);
+    }
+}
+
+#[test]
+fn futures_are_dropped_within_the_runtime() {
+    struct Guard(std::sync::mpsc::SyncSender<bool>);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            self.0.send(tokio::runtime::Handle::try_current().is_ok()).unwrap();
+        }
+    }
+    let wpc = pool(1);
+    let (send, receive) = sync_channel(1);
+    wpc.define_async_host_function("h", move |_, (): ()| {
+        let guard = Guard(send.clone());
+        async move {
+            std::future::pending::<()>().await;
+            drop(guard);
+            Ok::<_, String>(())
+        }
+    })
+    .unwrap();
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    let call = wpc.submit::<()>("f", ()).unwrap();
+    eventually(|| suspended(&wpc) == 1);
+    call.cancel();
+    assert_eq!(code(call.wait()), "cancelled");
+    assert!(receive.recv_timeout(TEST_TIMEOUT).unwrap());
+}
+
+#[test]
+fn an_async_host_function_can_be_removed_and_defined_again() {
+    let wpc = pool(1);
+    let gate = define_gate(&wpc);
+    gate.open();
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    assert!(wpc.undefine_host_function("h"));
+    assert_eq!(code(wpc.call::<u8>("f", ())), "host_function_not_defined");
+    wpc.define_host_function("h", |_, (): ()| Ok::<_, String>(1_u8)).unwrap();
+    assert!(!wpc.function_information("f").unwrap().can_suspend);
+    assert_eq!(wpc.call::<u8>("f", ()).unwrap(), 1);
+}

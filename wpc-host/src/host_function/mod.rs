@@ -24,7 +24,7 @@ use crate::system::thread_waker::with_thread_waker;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Display;
-use std::future::{Future, poll_fn, ready};
+use std::future::{Future, ready};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -241,11 +241,8 @@ impl HostFunction {
         Ok(match &self.0 {
             Some(Run::Inline(run)) => Box::pin(ready(run(&context, &arguments))),
             Some(Run::Async(start)) => {
-                let mut reply = host.within(|| start(context, &arguments))?;
-                let host = Arc::clone(host);
-                Box::pin(poll_fn(move |task| {
-                    host.within(|| reply.as_mut().poll(task)).unwrap_or(Poll::Pending)
-                }))
+                let reply = host.within(|| start(context, &arguments))?;
+                Box::pin(WithinRuntime { host: Arc::clone(host), reply: Some(reply) })
             }
             Some(Run::Blocking(run)) => {
                 let run = Arc::clone(run);
@@ -255,6 +252,31 @@ impl HostFunction {
             }
             None => Box::pin(ready(Vec::new())),
         })
+    }
+}
+
+/// A future that is polled and dropped within the runtime for host functions.
+struct WithinRuntime {
+    host: Arc<HostRuntime>,
+    /// Taken when it is dropped.
+    reply: Option<Reply>,
+}
+
+impl Future for WithinRuntime {
+    type Output = Vec<u8>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Vec<u8>> {
+        let Self { host, reply } = &mut *self;
+        let Some(reply) = reply else { return Poll::Pending };
+        // The runtime was started before the reply was.
+        host.within(|| reply.as_mut().poll(task)).unwrap_or(Poll::Pending)
+    }
+}
+
+impl Drop for WithinRuntime {
+    fn drop(&mut self) {
+        let reply = self.reply.take();
+        let _ = self.host.within(|| drop(reply));
     }
 }
 

@@ -79,7 +79,7 @@ pub(crate) const INSTANCE_WITHOUT_POOL: u64 =
 
 /// How much of a fiber's stack is for host functions and futures of the embedder, which run there beside the guest.
 /// Untouched pages take no memory.
-const HOST_STACK_OF_FIBER: usize = 256 << 10;
+const HOST_STACK_OF_FIBER: usize = 1 << 20;
 
 /// The memory maps of a fiber's stack: its pages, and the guard page below.
 const MAPS_OF_FIBER: u64 = 2;
@@ -266,7 +266,8 @@ impl Engines {
             .max_memories_per_module(1)
             .max_tables_per_module(MAX_TABLES)
             .table_elements(MAX_TABLE_ELEMENTS)
-            // Each stack takes two memory maps, so there are none if they are not used. A sandbox has at most one.
+            // Each stack takes two memory maps, so there are none if they are not used. A sandbox has at most
+            // one for each of its instances, when dependencies are called with bytes.
             .total_stacks(if profile.has_fibers { self.max_live_instances } else { 0 })
             .pagemap_scan(Enabled::Auto);
         if PoolingAllocationConfig::is_pagemap_scan_available() {

@@ -89,8 +89,8 @@ impl Registry {
                 Prepared::Remove(Definable::Constant, name) => {
                     draft.sources.types.set_constant(name, None);
                 }
+                // Whether it suspends guests stays as it was, so that a removal links nothing and cannot be refused.
                 Prepared::Remove(Definable::HostFunction, name) => {
-                    draft.set_suspending(name, false, *at);
                     draft.sources.types.set_host_function(name, None);
                 }
             }

@@ -203,7 +203,9 @@ impl Thread {
                 || !pool.waiting.is_empty()
                 || pool.is_locally_busy()
                 || self.offload.is_behind()
-                || up(&self.slots).any(|worker| worker.is_busy() || worker.has_exited())
+                || up(&self.slots).any(|worker| {
+                    worker.is_busy() || worker.has_exited() || worker.waiting_count() > 0
+                })
         };
         if has_work() {
             self.idle_ticks = 0;
@@ -221,16 +223,17 @@ impl Thread {
         let is_full = pool.abandoned() >= MAX_ABANDONED;
         let slots = self.slots.iter().filter(|_| !is_full);
         let dues = slots.filter_map(Slot::due_at).map(|at| at.saturating_duration_since(now));
-        let expiries = up(&self.slots).map(|worker| worker.suspended_expiry());
-        let expiries = expiries.filter(|expiry| *expiry != u64::MAX);
-        let now_nanos = pool.ticker.nanos(now);
-        let dues = dues
-            .chain(expiries.map(|expiry| Duration::from_nanos(expiry.saturating_sub(now_nanos))));
+        // Calls that are suspended after this are checked below, before the sleep.
+        let expiry = || up(&self.slots).map(|worker| worker.suspended_expiry()).min();
+        let planned = expiry().unwrap_or(u64::MAX);
+        let until_expiry = planned.saturating_sub(pool.ticker.nanos(now));
+        let suspended = (planned != u64::MAX).then(|| Duration::from_nanos(until_expiry));
         let abandoned = (pool.abandoned() > 0).then_some(ABANDONED_TICK);
         let buffers = pool.buffers.due(now);
         // A buffer that was added since is not part of the sleep time below.
         let is_due = || buffers.is_none() && !pool.buffers.is_empty();
-        let at_most = dues.chain(abandoned).chain(buffers).min();
-        pool.ticker.sleep(at_most, || has_work() || is_due());
+        let at_most = dues.chain(abandoned).chain(buffers).chain(suspended).min();
+        let is_earlier = || expiry().is_some_and(|expiry| expiry < planned);
+        pool.ticker.sleep(at_most, || has_work() || is_due() || is_earlier());
     }
 }

@@ -16,7 +16,9 @@ impl Thread {
             let Some((worker, watch)) = self.slots[at].occupant() else { continue };
             let worker = Arc::clone(worker);
             if worker.has_exited() {
-                if pool.is_open.load(Ordering::Acquire) || worker.in_flight() > 0 {
+                // While the pool stops, it is replaced only if accepted calls still need a worker.
+                let has_calls = worker.in_flight() > 0 || !pool.waiting.is_empty();
+                if pool.is_open.load(Ordering::Acquire) || has_calls {
                     self.lose_worker(at, &worker, None, "its thread ended by a panic", now);
                 }
                 continue;
@@ -51,10 +53,8 @@ impl Thread {
         if is_stuck {
             worker.note_stuck();
         }
-        if worker.waiting_count() > 0 && self.ticks.is_multiple_of(SWEEP_TICKS) {
-            worker.nudge();
-        }
-        if !(is_stuck && worker.has_queued() || worker.may_expire(now)) {
+        let has_waiting = worker.waiting_count() > 0;
+        if !(is_stuck && (worker.has_queued() || has_waiting) || worker.may_expire(now)) {
             return;
         }
         if worker.may_expire(now) || self.ticks.is_multiple_of(SWEEP_TICKS) {

@@ -204,18 +204,25 @@ impl Interest {
 struct Answer<T> {
     interest: Interest,
     result: Mutex<Option<Ended<T>>>,
+    is_given: AtomicBool,
     waker: AtomicWaker,
 }
 
 impl<T> Default for Answer<T> {
     fn default() -> Self {
-        Self { interest: Interest::default(), result: Mutex::new(None), waker: AtomicWaker::new() }
+        Self {
+            interest: Interest::default(),
+            result: Mutex::new(None),
+            is_given: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        }
     }
 }
 
 impl<T> Answer<T> {
     fn give(&self, result: Ended<T>) {
         *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        self.is_given.store(true, Ordering::Release);
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -245,7 +252,7 @@ impl<T> Future for Outcome<T> {
 
 impl<T> Drop for Outcome<T> {
     fn drop(&mut self) {
-        if self.dropped == Dropped::IsWithdrawn {
+        if self.dropped == Dropped::IsWithdrawn && !self.answer.is_given.load(Ordering::Acquire) {
             self.answer.interest.has_ended.store(true, Ordering::Release);
             drop(self.background.withdraw(self.task));
         }

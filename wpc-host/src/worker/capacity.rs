@@ -36,7 +36,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(1);
 pub(crate) struct Capacity {
     total: usize,
     used: AtomicUsize,
-    /// How many threads wait for instances.
+    /// How many threads and workers wait for instances.
     waiting: AtomicUsize,
     caches: Mutex<Vec<Arc<IdleSandboxes>>>,
     freed: Changes,
@@ -97,6 +97,15 @@ impl Capacity {
     /// Whether a thread waits for instances, so that workers should release the sandboxes they do not use at the moment.
     pub(crate) fn is_wanted(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// Adds or removes a worker whose jobs wait for instances.
+    pub(crate) fn set_wanting(&self, is_wanting: bool) {
+        if is_wanting {
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+        } else {
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 
     /// Makes waiting threads retry.

@@ -154,9 +154,9 @@ impl Worker {
         self.slots().in_flight()
     }
 
-    /// How many calls want to run now: the others are suspended or wait for a sandbox.
+    /// How many calls are not suspended. Those that wait for a sandbox count, because another worker may have one.
     pub(crate) fn runnable(&self) -> usize {
-        self.in_flight().saturating_sub(self.suspended.count() + self.waiting_count())
+        self.in_flight().saturating_sub(self.suspended.count())
     }
 
     /// How many jobs wait for a sandbox.
@@ -377,6 +377,14 @@ impl Worker {
     }
 
     // Calls on fibers.
+
+    /// Keeps a job that waits for a sandbox.
+    fn keep_waiting(&self, job: Job) {
+        let deadline = self.ticker.nanos(job.call.deadline());
+        self.waiting.add(job);
+        // A sweep may have looked while the job was in neither place.
+        self.next_expiry.fetch_min(deadline, Ordering::AcqRel);
+    }
 
     /// When a suspended call may have to end, in nanoseconds of the epoch ticker's clock.
     pub(crate) fn suspended_expiry(&self) -> u64 {

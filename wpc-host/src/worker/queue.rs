@@ -129,7 +129,8 @@ impl<T> Queue<T> {
                 Err(PopError::Closed) if !has_suspended => return Taken::Closed,
                 Err(PopError::Closed | PopError::Empty) => {}
             }
-            if has_suspended && let Ok(task) = self.woken.pop() {
+            // Also without suspended calls: a waker may be used after its call has ended.
+            if let Ok(task) = self.woken.pop() {
                 return Taken::Woken(task);
             }
             if !spin.is_over() {
@@ -175,6 +176,15 @@ mod tests {
         queue.close();
         assert_eq!(queue.push(2), Err(2));
         assert!(matches!(queue.take(None, || {}, || {}), Taken::Item(1)));
+        assert!(matches!(queue.take(None, || {}, || {}), Taken::Closed));
+    }
+
+    #[test]
+    fn a_wake_up_of_a_call_that_has_ended_does_not_stay() {
+        let queue = Queue::<()>::new();
+        queue.wake_task(TaskId(1));
+        assert!(matches!(queue.take(None, || {}, || {}), Taken::Woken(TaskId(1))));
+        queue.close();
         assert!(matches!(queue.take(None, || {}, || {}), Taken::Closed));
     }
 

@@ -28,10 +28,13 @@ pub(super) struct SandboxCache {
     last: usize,
     idle: Arc<IdleSandboxes>,
     capacity: Arc<Capacity>,
+    /// Whether jobs of this worker wait for instances.
+    is_wanting: bool,
 }
 
 impl Drop for SandboxCache {
     fn drop(&mut self) {
+        self.set_wanting(false);
         self.entries.clear();
         self.capacity.remove_cache(&self.idle);
     }
@@ -39,7 +42,14 @@ impl Drop for SandboxCache {
 
 impl SandboxCache {
     pub(super) fn new(idle: Arc<IdleSandboxes>, capacity: Arc<Capacity>) -> Self {
-        Self { entries: Vec::new(), positions: FxHashMap::default(), last: 0, idle, capacity }
+        Self {
+            entries: Vec::new(),
+            positions: FxHashMap::default(),
+            last: 0,
+            idle,
+            capacity,
+            is_wanting: false,
+        }
     }
 
     /// The entry of the definition. If the definition has a sandbox, the entry holds it.
@@ -107,6 +117,13 @@ impl SandboxCache {
     /// Like [`reserve`](Self::reserve), without waiting.
     pub(super) fn reserve_now(&mut self, instances: usize) -> Option<Reservation> {
         self.capacity.reserve_now(instances, &self.idle)
+    }
+
+    /// Records whether jobs of this worker wait for instances, so that other workers release sandboxes they do not use.
+    pub(super) fn set_wanting(&mut self, is_wanting: bool) {
+        if is_wanting != std::mem::replace(&mut self.is_wanting, is_wanting) {
+            self.capacity.set_wanting(is_wanting);
+        }
     }
 
     /// Takes one of the definition's sandboxes, if it has one that is not in use.

@@ -131,8 +131,8 @@ impl Suspended {
 /// Wakes a task: its worker polls its guest again.
 pub(super) struct TaskWaker {
     task: TaskId,
-    call: Arc<Call>,
-    /// A host function may keep the waker for any time.
+    /// A call keeps its waker, and a host function may keep it for any time.
+    call: Weak<Call>,
     worker: Weak<Worker>,
     /// Whether it was woken since the worker last polled it.
     is_woken: AtomicBool,
@@ -142,7 +142,7 @@ impl TaskWaker {
     pub(super) fn new(task: TaskId, call: &Arc<Call>, worker: &Arc<Worker>) -> Arc<Self> {
         Arc::new(Self {
             task,
-            call: Arc::clone(call),
+            call: Arc::downgrade(call),
             worker: Arc::downgrade(worker),
             is_woken: AtomicBool::new(false),
         })
@@ -160,15 +160,13 @@ impl Wake for TaskWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // The worker may be busy for long, so the supervisor looks at cancelled calls too.
-        let is_cancelled = self.call.is_interrupt_requested();
-        if self.is_woken.swap(true, Ordering::SeqCst) && !is_cancelled {
-            return;
-        }
         let Some(worker) = self.worker.upgrade() else { return };
-        if is_cancelled {
+        // The worker may be busy for long, so the supervisor looks at cancelled calls too.
+        if self.call.upgrade().is_some_and(|call| call.is_interrupt_requested()) {
             worker.suspended.next_expiry.store(0, Ordering::Release);
         }
-        worker.queue.wake_task(self.task);
+        if !self.is_woken.swap(true, Ordering::SeqCst) {
+            worker.queue.wake_task(self.task);
+        }
     }
 }

@@ -35,6 +35,12 @@ impl WaitingJobs {
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Puts a job back that was just taken: it is the next one again.
+    pub(super) fn put_back(&self, job: Job) {
+        self.lock().entry(job.definition.generation).or_default().push_front(job);
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Takes a job whose definition `may_begin` a call.
     pub(super) fn take(&self, may_begin: impl Fn(&Definition) -> bool) -> Option<Job> {
         let mut jobs = self.lock();

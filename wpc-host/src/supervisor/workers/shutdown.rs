@@ -62,6 +62,12 @@ impl Pool {
             self.emit(worker, EventDetails::WorkerExited { failure_reason: None });
             worker.emit_health(HealthState::Stopped, Some("stop_workers requested"));
         }
+        for worker in workers.iter() {
+            // Only a thread that ended by a panic leaves any.
+            self.end_suspended(worker.take_suspended(), |call, ran| {
+                call.error_of(Interrupt::Stopped, ran)
+            });
+        }
         self.workers.clear();
         self.capacity.drop_orphans();
         for function in self.registry.functions() {

@@ -18,7 +18,7 @@ use crate::worker::capacity::{LiveSandbox, Reservation};
 use crate::worker::current::{Finish, Token};
 use crate::worker::job::Job;
 use crate::worker::suspended::{SuspendedCall, TaskId, TaskWaker};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::pin::Pin;
@@ -32,8 +32,8 @@ pub(super) struct Fibers {
     suspended: FxHashMap<TaskId, Box<Task>>,
     /// How many sandboxes of each definition are in use.
     in_use: FxHashMap<Generation, usize>,
-    /// How many sandboxes were freed for jobs that wait.
-    freed: usize,
+    /// Whether a sandbox may be free for jobs that wait.
+    has_freed: bool,
     last: u64,
 }
 
@@ -87,7 +87,7 @@ impl Fibers {
                 count.remove();
             }
         }
-        self.freed += 1;
+        self.has_freed = true;
     }
 }
 
@@ -99,25 +99,38 @@ impl Thread {
         &mut self,
         worker: &Arc<Worker>,
         buffers: &Arc<Buffers>,
-        mut job: Job,
+        job: Job,
     ) -> bool {
         let deadline = worker.ticker.nanos(job.call.deadline());
         if worker.ticker.coarse_now() > deadline {
             job.call.expire(time::now());
         }
         // An answered call does not run, so it needs no sandbox.
-        let source = if job.call.is_answered() { None } else { self.source(&job) };
+        let source = if job.call.is_answered() { None } else { self.source(&job.definition) };
         if source.is_none() && !job.call.is_answered() {
-            worker.waiting.add(job);
+            worker.keep_waiting(job);
             return true;
         }
+        self.begin_on_fiber(worker, buffers, job, source)
+    }
+
+    /// Begins a job's call in this sandbox. Without one, the call was answered.
+    fn begin_on_fiber(
+        &mut self,
+        worker: &Arc<Worker>,
+        buffers: &Arc<Buffers>,
+        mut job: Job,
+        source: Option<Source>,
+    ) -> bool {
+        let deadline = worker.ticker.nanos(job.call.deadline());
         let token = worker.current.begin(&job.call, deadline);
         let source = match (self.begin(&mut job), source) {
             (Ok(()), Some(source)) => source,
             (begun, source) => {
-                if let Some(Ok(Source::Kept(live))) = source {
+                if let Some(Source::Kept(live)) = source {
                     self.sandbox_cache.keep(&job.definition, live, usize::MAX);
                 }
+                self.fibers.has_freed = true;
                 let unserved = begun.err().unwrap_or(Unserved::Answered);
                 return self.release(worker, token, job, unserved);
             }
@@ -147,21 +160,29 @@ impl Thread {
         self.poll(worker, token, task)
     }
 
-    /// Serves jobs that wait for a sandbox, one for each that is free. Returns false if the worker was abandoned in the
-    /// meantime.
+    /// Serves jobs that wait for a sandbox, if one may be free. Returns false if the worker was abandoned in the meantime.
     #[must_use]
     pub(super) fn serve_waiting(&mut self, worker: &Arc<Worker>, buffers: &Arc<Buffers>) -> bool {
-        while self.fibers.freed > 0 {
-            self.fibers.freed -= 1;
-            let Some(job) = worker.waiting.take(|definition| self.fibers.may_begin(definition))
-            else {
-                self.fibers.freed = 0;
-                break;
-            };
-            if !self.serve_on_fiber(worker, buffers, job) {
+        if !std::mem::take(&mut self.fibers.has_freed) {
+            return true;
+        }
+        // Definitions whose sandboxes do not fit do not delay others.
+        let mut without = FxHashSet::default();
+        let next = |fibers: &Fibers, without: &FxHashSet<Generation>| {
+            worker.waiting.take(|definition| {
+                fibers.may_begin(definition) && !without.contains(&definition.generation)
+            })
+        };
+        while let Some(job) = next(&self.fibers, &without) {
+            let source = if job.call.is_answered() { None } else { self.source(&job.definition) };
+            if source.is_none() && !job.call.is_answered() {
+                without.insert(job.definition.generation);
+                worker.waiting.put_back(job);
+            } else if !self.begin_on_fiber(worker, buffers, job, source) {
                 return false;
             }
         }
+        self.sandbox_cache.set_wanting(!without.is_empty());
         true
     }
 
@@ -226,26 +247,23 @@ impl Thread {
 
     /// Lets jobs that wait for a sandbox try again, because other workers may have freed instances.
     pub(super) fn retry_waiting(&mut self) {
-        self.fibers.freed = self.worker.waiting_count();
+        self.fibers.has_freed = self.worker.waiting_count() > 0;
     }
 
-    /// A sandbox for the job; `None` if another call on this worker will free one.
-    fn source(&mut self, job: &Job) -> Option<Result<Source, Box<Error>>> {
-        let definition = &job.definition;
+    /// A sandbox for a call of the definition, if one is free or may be created now.
+    fn source(&mut self, definition: &Arc<Definition>) -> Option<Source> {
         if !self.fibers.may_begin(definition) {
             return None;
         }
         if let Some(live) = self.sandbox_cache.take(definition) {
-            return Some(Ok(Source::Kept(live)));
+            return Some(Source::Kept(live));
         }
-        let instances = definition.blueprint.instances();
-        if let Some(reservation) = self.sandbox_cache.reserve_now(instances) {
-            return Some(Ok(Source::New(reservation)));
+        let reservation = self.sandbox_cache.reserve_now(definition.blueprint.instances());
+        if reservation.is_none() {
+            // Other workers drop what they do not use, and the supervisor makes this one retry.
+            self.sandbox_cache.set_wanting(true);
         }
-        if !self.fibers.in_use.is_empty() {
-            return None;
-        }
-        Some(self.reserve(definition, &job.call).map(Source::New))
+        reservation.map(Source::New)
     }
 
     fn task(
@@ -253,7 +271,7 @@ impl Thread {
         worker: &Arc<Worker>,
         buffers: &Arc<Buffers>,
         mut job: Job,
-        source: Result<Source, Box<Error>>,
+        source: Source,
     ) -> Box<Task> {
         let id = self.fibers.acquire(&job.definition);
         let wakes = TaskWaker::new(id, &job.call, worker);
@@ -309,7 +327,9 @@ impl Thread {
             // The worker is being stopped or abandoned.
             Err(SuspendedCall { call, .. }) => {
                 worker.release_slot();
-                call.answer_with(|ran| Err(call.error_of(Interrupt::Stopped, ran)));
+                let error = call.error_of(Interrupt::Stopped, true);
+                task.job.function.meter.count_elsewhere(error.code());
+                call.answer_with(|_| Err(error));
                 self.drop_ended(*task);
             }
         }
@@ -321,6 +341,7 @@ impl Thread {
         let Task { job, guest, observed, .. } = task;
         drop(guest);
         self.observed = observed;
+        self.has_stale |= job.definition.is_retired();
         self.fibers.release(&job.definition);
         let error = match job.call.outcome() {
             Some(Err(error)) => error.clone(),
@@ -340,6 +361,7 @@ impl Thread {
     fn end(&mut self, worker: &Arc<Worker>, token: Token, task: Task, ended: Ended) -> bool {
         let Task { job, .. } = task;
         let definition = Arc::clone(&job.definition);
+        self.has_stale |= definition.is_retired();
         let Ended { live, reply } = ended;
         let is_healthy = reply.as_ref().err().is_none_or(|error| keeps_sandbox(error));
         let outcome = self.apply(&job, reply);
@@ -394,11 +416,7 @@ struct GuestCall {
 }
 
 impl GuestCall {
-    async fn run(self, source: Result<Source, Box<Error>>) -> Ended {
-        let source = match source {
-            Ok(source) => source,
-            Err(error) => return Ended { live: None, reply: Err(error) },
-        };
+    async fn run(self, source: Source) -> Ended {
         let request = request(&self.call, &self.function, &self.definition, self.fuel);
         let (definition, environment) = (&self.definition, &self.environment);
         if self.is_warm_up {

@@ -192,11 +192,14 @@ impl Thread {
                 }
                 Taken::Closed => return,
             };
-            if !goes_on || !thread.serve_waiting(&worker, &buffers) {
+            if !goes_on {
                 return;
             }
             if thread.has_stale && !worker.has_queued() {
                 thread.drop_unneeded();
+            }
+            if !thread.serve_waiting(&worker, &buffers) {
+                return;
             }
         }
     }
