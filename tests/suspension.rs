@@ -461,3 +461,31 @@ fn an_async_host_function_can_be_removed_and_defined_again() {
     assert!(!wpc.function_information("f").unwrap().can_suspend);
     assert_eq!(wpc.call::<u8>("f", ()).unwrap(), 1);
 }
+
+#[test]
+fn suspended_calls_leave_instances_for_other_functions() {
+    let options = Options::default().max_live_instances(4).max_suspended_instances(2);
+    let wpc = pool_with(2, options);
+    define_sdk(&wpc, &["add"]);
+    let gate = define_gate(&wpc);
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    let calls = submit(&wpc, 10);
+    eventually(|| suspended(&wpc) == 2);
+    for _ in 0..10 {
+        assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
+    }
+    assert_eq!(suspended(&wpc), 2);
+    gate.open();
+    for call in calls {
+        assert_eq!(call.wait().unwrap(), 7);
+    }
+    // More instances than such calls may use at once.
+    wpc.define_worker_dependency("one", calls_h()).unwrap();
+    wpc.define_worker_dependency("two", calls_h()).unwrap();
+    let user = r#"(module
+        (import "wpc:one" "f" (func (param i32 i32 i32 i32) (result i64)))
+        (import "wpc:two" "f" (func (param i32 i32 i32 i32) (result i64)))
+        (memory (export "memory") 1) (func (export "user")))"#;
+    let refused = wpc.define_worker_function("user", wat(user)).unwrap_err();
+    assert!(matches!(refused, Error::TooManyInstances { needed: 3, limit: 2, .. }), "{refused}");
+}

@@ -86,7 +86,7 @@
 //! should check [`HostContext`] if it takes long, because it cannot be interrupted. Closures that wait are defined with
 //! [`define_async_host_function`](WorkerProcedureCall::define_async_host_function) or
 //! [`define_blocking_host_function`](WorkerProcedureCall::define_blocking_host_function). A call that waits for one of these
-//! does not occupy its worker. It keeps a sandbox and a stack, so [`Options::max_live_instances`] bounds the suspended calls of
+//! does not occupy its worker. It keeps a sandbox and a stack, so [`Options::max_suspended_instances`] bounds the suspended calls of
 //! the pool, and [`Limits::max_concurrent_calls`] those of a definition on each worker. `docs/library.md` describes them in the
 //! section "Calls that wait".
 //!

@@ -62,6 +62,10 @@ pub struct Options {
     /// memory, and as much again for each other compiler setting in use: with fuel, with its own stack size, with canonical
     /// NaNs, for calls that can suspend. Between 1 and 10,000. Default 1,000.
     pub max_live_instances: u32,
+    /// How many of the [`max_live_instances`](Self::max_live_instances) may be in use by calls that can suspend, whether they run
+    /// or are suspended. Further such calls wait, so that calls of other functions always find instances. From 1 to
+    /// `max_live_instances`. Default `None`: three quarters of them.
+    pub max_suspended_instances: Option<u32>,
     /// How many threads run blocking host functions, which are started when they are needed. Further blocking host functions
     /// wait for one of them. A thread whose host function has not returned when its call ends is abandoned; up to 64 of these
     /// are replaced. Between 1 and 1,024. Default 64.
@@ -105,6 +109,7 @@ impl Default for Options {
             max_pending_calls_per_worker: 10_000,
             max_waiting_calls: 10_000,
             max_live_instances: 1_000,
+            max_suspended_instances: None,
             max_helper_threads: 64,
             #[cfg(feature = "tokio")]
             runtime: None,
@@ -136,6 +141,7 @@ impl Options {
         max_pending_calls_per_worker: usize,
         max_waiting_calls: usize,
         max_live_instances: u32,
+        max_suspended_instances: impl Into<Option<u32>> => Into::into,
         max_helper_threads: usize,
         #[cfg(feature = "tokio")]
         runtime: impl Into<Option<tokio::runtime::Handle>> => Into::into,
@@ -144,6 +150,12 @@ impl Options {
         compile_cache: impl Into<Option<std::path::PathBuf>> => Into::into,
         failure_severities: FailureSeverities,
         max_waiting_events: usize,
+    }
+
+    /// How many instances calls that can suspend may use.
+    pub(crate) fn suspended_instances(&self) -> usize {
+        let most = self.max_live_instances.saturating_mul(3).div_ceil(4);
+        self.max_suspended_instances.unwrap_or(most) as usize
     }
 
     /// Checks every option.
@@ -182,6 +194,11 @@ impl Options {
         check(
             (1..=10_000).contains(&self.max_live_instances),
             "`max_live_instances` must be from 1 to 10,000",
+        );
+        check(
+            self.max_suspended_instances
+                .is_none_or(|most| (1..=self.max_live_instances).contains(&most)),
+            "`max_suspended_instances` must be from 1 to `max_live_instances`",
         );
         check(
             (1..=1_024).contains(&self.max_helper_threads),

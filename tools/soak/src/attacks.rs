@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use wpc_host::{CallOptions, Error, Limits, Options, WasmModule, WorkerProcedureCall};
 
 /// A call that is not answered within this time counts as lost.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A gate that blocks threads until it is opened.
 #[derive(Clone, Default)]

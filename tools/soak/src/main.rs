@@ -10,6 +10,7 @@
 
 mod attacks;
 mod scene;
+mod suspension;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
@@ -44,6 +45,9 @@ struct Arguments {
     /// The duration in seconds for which guests flood the host with calls.
     #[arg(long, default_value_t = 12)]
     floods: u64,
+    /// The duration in seconds for which thousands of calls are suspended, cancelled, dropped and stopped.
+    #[arg(long, default_value_t = 8)]
+    suspends: u64,
     /// The random seed; the same seed makes the same choices.
     #[arg(long)]
     seed: Option<u64>,
@@ -68,6 +72,7 @@ fn main() -> Result<()> {
     for (attack, seconds) in [
         (attacks::stops as fn(Duration) -> Result<Usage>, arguments.stops),
         (attacks::floods, arguments.floods),
+        (suspension::suspends, arguments.suspends),
     ] {
         let before = attack(Duration::from_secs(seconds))?;
         let after = Usage::once_settled(start.threads)?;

@@ -69,7 +69,7 @@ durations_and_sizes! {
             max_pending_calls_per_worker: usize, max_waiting_calls: usize, max_live_instances: u32,
             max_helper_threads: usize, max_waiting_events: usize, failure_severities: FailureSeverities,
         }
-        optional { restart_jitter_seed: u64 }
+        optional { max_suspended_instances: u32, restart_jitter_seed: u64 }
         beside { workers: usize }
     }
 }

@@ -84,8 +84,11 @@ impl Registry {
         max_instances: usize,
         nodes: &[Node],
     ) -> Result<Blueprint, Error> {
+        let suspended =
+            if profile.has_fibers { self.max_suspended_instances } else { self.max_instances };
         for (limit, option) in [
             (self.max_instances, Setting::Options("max_live_instances".into())),
+            (suspended, Setting::Options("max_suspended_instances".into())),
             (max_instances, Setting::Limits("instances".into())),
         ] {
             if nodes.len() > limit {

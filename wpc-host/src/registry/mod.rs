@@ -40,6 +40,8 @@ pub(crate) struct Registry {
     engines: Arc<Engines>,
     /// The maximum number of live instances.
     max_instances: usize,
+    /// The maximum number of instances that calls on fibers use.
+    max_suspended_instances: usize,
     compiler: Compiler,
     current: Arc<Current>,
     sources: Mutex<Sources>,
@@ -59,9 +61,14 @@ pub(crate) struct DependencyEntry {
 }
 
 impl Registry {
-    pub(crate) fn new(engines: Arc<Engines>, max_instances: usize) -> Self {
+    pub(crate) fn new(
+        engines: Arc<Engines>,
+        max_instances: usize,
+        max_suspended_instances: usize,
+    ) -> Self {
         Self {
             max_instances,
+            max_suspended_instances,
             compiler: Compiler::new(Arc::clone(&engines)),
             engines,
             current: Arc::default(),

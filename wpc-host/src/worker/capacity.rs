@@ -36,6 +36,10 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(1);
 pub(crate) struct Capacity {
     total: usize,
     used: AtomicUsize,
+    /// The maximum of `suspended`.
+    most_suspended: usize,
+    /// The instances that calls on fibers use, running or suspended. Idle sandboxes do not count.
+    suspended: AtomicUsize,
     /// How many threads and workers wait for instances.
     waiting: AtomicUsize,
     caches: Mutex<Vec<Arc<IdleSandboxes>>>,
@@ -47,10 +51,12 @@ pub(crate) struct Capacity {
 pub(crate) struct Exhausted;
 
 impl Capacity {
-    pub(crate) fn new(total: usize) -> Self {
+    pub(crate) fn new(total: usize, most_suspended: usize) -> Self {
         Self {
             total,
             used: AtomicUsize::new(0),
+            most_suspended,
+            suspended: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             caches: Mutex::default(),
             freed: Changes::default(),
@@ -97,6 +103,13 @@ impl Capacity {
     /// Whether a thread waits for instances, so that workers should release the sandboxes they do not use at the moment.
     pub(crate) fn is_wanted(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// Admits a call on a fiber, whose sandbox has so many instances; `None` if such calls use too many already.
+    pub(crate) fn admit(self: &Arc<Self>, instances: usize) -> Option<Admission> {
+        let fits = |used: usize| Some(used + instances).filter(|sum| *sum <= self.most_suspended);
+        self.suspended.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).ok()?;
+        Some(Admission { capacity: Arc::clone(self), instances })
     }
 
     /// Adds or removes a worker whose jobs wait for instances.
@@ -215,6 +228,19 @@ impl Drop for Reservation {
         if self.capacity.is_wanted() {
             self.capacity.freed.tell();
         }
+    }
+}
+
+/// The instances that a call on a fiber uses; dropping it releases them.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    capacity: Arc<Capacity>,
+    instances: usize,
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.capacity.suspended.fetch_sub(self.instances, Ordering::SeqCst);
     }
 }
 

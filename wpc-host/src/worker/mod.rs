@@ -477,7 +477,7 @@ mod tests {
             max_wasm_stack: 1 << 20,
             max_instances: 1,
         };
-        let idle = Capacity::new(1).add_cache(1);
+        let idle = Capacity::new(1, 1).add_cache(1);
         let worker = Worker::new(WorkerId(1), 0, Arc::new(environment), ticker, idle);
         assert!(worker.reserve(1) && worker.push(job(&registry, "f")).is_ok());
         // The queue is closed while the job is taken out.

@@ -282,7 +282,7 @@ pub(super) mod tests {
 
     pub(in crate::worker) fn registry(functions: &[&str]) -> Registry {
         let engines = Engines::new(&Options::default(), None).unwrap();
-        let registry = Registry::new(Arc::new(engines), 1);
+        let registry = Registry::new(Arc::new(engines), 1, 1);
         let module = wat::parse_str(r#"(module (func (export "f")))"#).unwrap();
         let change = |name: &&str| Change::Function {
             name: (*name).to_owned(),

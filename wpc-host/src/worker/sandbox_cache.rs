@@ -5,7 +5,9 @@
 use crate::id::Generation;
 use crate::metrics::Counters;
 use crate::registry::{Definition, Function};
-use crate::worker::capacity::{Capacity, Exhausted, IdleSandboxes, LiveSandbox, Reservation};
+use crate::worker::capacity::{
+    Admission, Capacity, Exhausted, IdleSandboxes, LiveSandbox, Reservation,
+};
 use crossbeam_utils::CachePadded;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -124,6 +126,11 @@ impl SandboxCache {
         if is_wanting != std::mem::replace(&mut self.is_wanting, is_wanting) {
             self.capacity.set_wanting(is_wanting);
         }
+    }
+
+    /// Admits a call on a fiber, unless such calls use too many instances already.
+    pub(super) fn admit(&self, instances: usize) -> Option<Admission> {
+        self.capacity.admit(instances)
     }
 
     /// Takes one of the definition's sandboxes, if it has one that is not in use.

@@ -14,7 +14,7 @@ use crate::sandbox::{Environment, Request, Sandbox, keeps_sandbox};
 use crate::sync::time;
 use crate::system::buffers::Buffers;
 use crate::worker::Worker;
-use crate::worker::capacity::{LiveSandbox, Reservation};
+use crate::worker::capacity::{Admission, LiveSandbox, Reservation};
 use crate::worker::current::{Finish, Token};
 use crate::worker::job::Job;
 use crate::worker::suspended::{SuspendedCall, TaskId, TaskWaker};
@@ -46,6 +46,8 @@ struct Task {
     waker: Waker,
     begun: Option<Instant>,
     observed: Option<Observed>,
+    /// Dropped last: then the sandbox is idle or gone.
+    _admission: Admission,
 }
 
 /// The sandbox after a call, unless it could not be created, and what the guest replied.
@@ -120,14 +122,14 @@ impl Thread {
         worker: &Arc<Worker>,
         buffers: &Arc<Buffers>,
         mut job: Job,
-        source: Option<Source>,
+        source: Option<(Source, Admission)>,
     ) -> bool {
         let deadline = worker.ticker.nanos(job.call.deadline());
         let token = worker.current.begin(&job.call, deadline);
         let source = match (self.begin(&mut job), source) {
             (Ok(()), Some(source)) => source,
             (begun, source) => {
-                if let Some(Source::Kept(live)) = source {
+                if let Some((Source::Kept(live), _)) = source {
                     self.sandbox_cache.keep(&job.definition, live, usize::MAX);
                 }
                 self.fibers.has_freed = true;
@@ -251,19 +253,23 @@ impl Thread {
     }
 
     /// A sandbox for a call of the definition, if one is free or may be created now.
-    fn source(&mut self, definition: &Arc<Definition>) -> Option<Source> {
+    fn source(&mut self, definition: &Arc<Definition>) -> Option<(Source, Admission)> {
         if !self.fibers.may_begin(definition) {
             return None;
         }
-        if let Some(live) = self.sandbox_cache.take(definition) {
-            return Some(Source::Kept(live));
-        }
-        let reservation = self.sandbox_cache.reserve_now(definition.blueprint.instances());
-        if reservation.is_none() {
+        let instances = definition.blueprint.instances();
+        let source = self.sandbox_cache.admit(instances).and_then(|admission| {
+            let source = match self.sandbox_cache.take(definition) {
+                Some(live) => Source::Kept(live),
+                None => Source::New(self.sandbox_cache.reserve_now(instances)?),
+            };
+            Some((source, admission))
+        });
+        if source.is_none() {
             // Other workers drop what they do not use, and the supervisor makes this one retry.
             self.sandbox_cache.set_wanting(true);
         }
-        reservation.map(Source::New)
+        source
     }
 
     fn task(
@@ -271,7 +277,7 @@ impl Thread {
         worker: &Arc<Worker>,
         buffers: &Arc<Buffers>,
         mut job: Job,
-        source: Source,
+        (source, admission): (Source, Admission),
     ) -> Box<Task> {
         let id = self.fibers.acquire(&job.definition);
         let wakes = TaskWaker::new(id, &job.call, worker);
@@ -293,6 +299,7 @@ impl Thread {
             wakes,
             begun: self.begun,
             observed: None,
+            _admission: admission,
         })
     }
 
