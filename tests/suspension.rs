@@ -489,3 +489,18 @@ fn suspended_calls_leave_instances_for_other_functions() {
     let refused = wpc.define_worker_function("user", wat(user)).unwrap_err();
     assert!(matches!(refused, Error::TooManyInstances { needed: 3, limit: 2, .. }), "{refused}");
 }
+
+#[test]
+fn calls_that_fail_together_count_as_one_failure() {
+    let wpc = pool_with(1, immediate_restarts().max_restarts_per_worker(2));
+    let gate = define_gate(&wpc);
+    let limits = Limits::default().timeout(Duration::from_millis(200));
+    wpc.define_worker_function("f", calls_h().limits(limits)).unwrap();
+    let calls = submit(&wpc, 10);
+    eventually(|| suspended(&wpc) == 10);
+    for call in calls {
+        assert!(matches!(call.wait(), Err(Error::Timeout { ran: true, .. })));
+    }
+    gate.open();
+    assert_eq!(wpc.call::<u8>("f", ()).unwrap(), 7, "the circuit breaker is closed");
+}

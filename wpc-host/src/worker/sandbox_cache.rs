@@ -11,6 +11,7 @@ use crate::worker::capacity::{
 use crossbeam_utils::CachePadded;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A definition that was called on this worker.
 pub(super) struct Entry {
@@ -18,6 +19,8 @@ pub(super) struct Entry {
     pub(super) sandbox: Option<LiveSandbox>,
     /// Whether it has answered since it last failed on this worker.
     pub(super) has_answered: bool,
+    /// When it last failed on this worker, if its calls can be suspended.
+    pub(super) failed_at: Option<Instant>,
     definition: Arc<Definition>,
     /// This thread's counters of the definition's functions, by export.
     counters: Vec<Option<Arc<CachePadded<Counters>>>>,
@@ -87,6 +90,7 @@ impl SandboxCache {
             self.entries.push(Entry {
                 sandbox: None,
                 has_answered: false,
+                failed_at: None,
                 definition,
                 counters: Vec::new(),
             });

@@ -186,7 +186,8 @@ impl Thread {
     #[cold]
     fn succeeded_after_failures(&mut self, job: &Job) {
         // The success of an abandoned worker does not count.
-        let counts = !self.worker.environment.stopping.load(Ordering::Acquire);
+        let counts = !self.worker.environment.stopping.load(Ordering::Acquire)
+            && !self.began_before_failure(&job.definition);
         if counts && job.definition.circuit_breaker.recovered(self.worker.id) {
             let function_name = job.function.name.to_string();
             self.emit(EventDetails::SandboxRecovered { function_name }, job, None);

@@ -58,6 +58,7 @@ impl Thread {
             self.sandbox_cache.discard(definition);
         }
         if self.is_no_evidence(job, error)
+            || self.began_before_failure(definition)
             || self.worker.environment.stopping.load(Ordering::Acquire)
         {
             self.abandon_trial(job);
@@ -69,7 +70,11 @@ impl Thread {
             job,
             Some(error),
         );
-        let had_answered = std::mem::take(&mut self.sandbox_cache.entry(definition).has_answered);
+        let entry = self.sandbox_cache.entry(definition);
+        let had_answered = std::mem::take(&mut entry.has_answered);
+        if definition.can_suspend {
+            entry.failed_at = Some(time::now());
+        }
         let decision = definition.circuit_breaker.failed(
             self.worker.id,
             had_answered,
@@ -87,6 +92,18 @@ impl Thread {
         if let Some(trouble) = trouble {
             self.mark_degraded(definition, &job.function.name, trouble);
         }
+    }
+
+    /// Whether the running call began before its definition last failed on this worker, as calls that were suspended
+    /// meanwhile did. One outage ends many of them: together they are one failure, and their success is not a recovery.
+    pub(super) fn began_before_failure(&mut self, definition: &Arc<Definition>) -> bool {
+        definition.can_suspend
+            && self
+                .sandbox_cache
+                .entry(definition)
+                .failed_at
+                .zip(self.begun)
+                .is_some_and(|(failed_at, begun)| begun < failed_at)
     }
 
     /// Whether this end is not a failure of the function, because the caller, the operator or the load caused it:

@@ -395,7 +395,9 @@ impl Thread {
                 Ok(OwnedReply { body: Body::nothing(), metadata: metadata(job, &self.worker) })
             }
             Ok(value) => {
-                self.sandbox_cache.entry(&job.definition).has_answered = true;
+                if !self.began_before_failure(&job.definition) {
+                    self.sandbox_cache.entry(&job.definition).has_answered = true;
+                }
                 self.succeeded(job, value.as_ref().err().map(|error| &**error));
                 let metadata = metadata(job, &self.worker);
                 value.map(|body| OwnedReply { body, metadata }).map_err(|error| *error)
