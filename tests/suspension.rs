@@ -501,6 +501,8 @@ fn calls_that_fail_together_count_as_one_failure() {
     for call in calls {
         assert!(matches!(call.wait(), Err(Error::Timeout { ran: true, .. })));
     }
+    // Their callers are answered first.
+    eventually(|| wpc.get_sandbox_usage().live_instances == 0);
     gate.open();
     assert_eq!(wpc.call::<u8>("f", ()).unwrap(), 7, "the circuit breaker is closed");
 }
