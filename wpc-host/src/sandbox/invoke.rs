@@ -12,7 +12,9 @@ use crate::module::{Convention, Scalar};
 use std::sync::atomic::Ordering;
 use wasmtime::{AsContext as _, AsContextMut, Func, TypedFunc, Val};
 use wpc_abi::GuestError;
-use wpc_abi::reply::{CONSTANT_NOT_DEFINED, Reply, TAG_ELSEWHERE, elsewhere, length, unpack};
+use wpc_abi::reply::{
+    CONSTANT_NOT_DEFINED, MAX_LENGTH, Reply, TAG_ELSEWHERE, elsewhere, length, unpack,
+};
 
 /// The minimum capacity that is requested of the guest's buffer. Most payloads fit, so it is requested once.
 const MIN_BUFFER: u32 = 1024;
@@ -206,8 +208,11 @@ pub(super) fn take_reply<'a>(
     let reply = memory::read(memory, store, ptr, len, "its reply").map_err(failed)?;
     match Reply::split(reply) {
         Some(Reply::Elsewhere { ptr, len }) => {
-            // The limit applies to the length that the encoded value would have.
-            within(1 + length(len as usize).1 + len as usize)?;
+            // The limit applies to the length that the encoded value would have, which is only computed near the limit.
+            let bytes = len as usize;
+            if 1 + MAX_LENGTH + bytes > limit {
+                within(1 + length(bytes).1 + bytes)?;
+            }
             let what = "the value that its reply points to";
             Ok(BorrowedReply::Bytes(memory::read(memory, store, ptr, len, what).map_err(failed)?))
         }

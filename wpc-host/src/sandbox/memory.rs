@@ -7,7 +7,7 @@ use crate::codec::decode::counted;
 use wasmtime::{AsContext, AsContextMut, Memory};
 
 /// The bytes at `ptr`; if they are out of bounds, the failure names them by `what`.
-#[inline]
+#[inline(always)]
 pub(super) fn read<'a>(
     memory: Memory,
     store: &'a impl AsContext<Data = State>,
@@ -21,7 +21,7 @@ pub(super) fn read<'a>(
 }
 
 /// The writable buffer at `ptr`; if it is out of bounds, the failure names it by `what`.
-#[inline]
+#[inline(always)]
 pub(super) fn buffer<'a>(
     memory: Memory,
     store: &'a mut impl AsContextMut<Data = State>,

@@ -178,24 +178,19 @@ impl Sandbox {
         arguments: A,
         read: impl FnOnce(BorrowedReply<'_>, A) -> T,
     ) -> wasmtime::Result<T> {
-        if self.entries.get(request.export_at).is_none_or(Option::is_none) {
-            self.look_up(at, request)?;
-        }
         let Self { store, entries, .. } = self;
-        match &entries[request.export_at] {
-            Some(entry) => invoke(store, at, entry, arguments, |arguments| arguments, read),
-            None => unreachable!("the entry was just looked up"),
-        }
+        let entry = match entries.get(request.export_at) {
+            Some(Some(entry)) => entry,
+            _ => look_up(store, entries, at, request)?,
+        };
+        invoke(store, at, entry, arguments, |arguments| arguments, read)
     }
 
     /// The entry point that the request calls.
     fn entry(&mut self, at: usize, request: &Request<'_>) -> wasmtime::Result<Entry> {
-        if self.entries.get(request.export_at).is_none_or(Option::is_none) {
-            self.look_up(at, request)?;
-        }
-        match &self.entries[request.export_at] {
-            Some(entry) => Ok(entry.clone()),
-            None => unreachable!("the entry was just looked up"),
+        match self.entries.get(request.export_at) {
+            Some(Some(entry)) => Ok(entry.clone()),
+            _ => look_up(&mut self.store, &mut self.entries, at, request).cloned(),
         }
     }
 
@@ -244,18 +239,6 @@ impl Sandbox {
         }
     }
 
-    /// Looks up the entry point that the request calls.
-    #[cold]
-    fn look_up(&mut self, at: usize, request: &Request<'_>) -> wasmtime::Result<()> {
-        let (instance, export) = (self.store.data().instances[at].instance, request.export);
-        let entry = Entry::new(&mut self.store, instance, &export.item(), &export.convention)
-            .map_err(wasmtime::Error::new)?;
-        let known = self.entries.len().max(request.export_at + 1);
-        self.entries.resize(known, None);
-        self.entries[request.export_at] = Some(entry);
-        Ok(())
-    }
-
     #[inline]
     fn fuel_used(&self, request: &Request<'_>) -> Option<u64> {
         // `get_fuel` fails if the store is not metered.
@@ -263,6 +246,22 @@ impl Sandbox {
         let left = self.store.get_fuel().ok()?;
         Some(fuel.saturating_sub(left))
     }
+}
+
+/// Looks up the entry point that the request calls, and keeps it in `entries`.
+#[cold]
+fn look_up<'a>(
+    store: &mut Store<State>,
+    entries: &'a mut Vec<Option<Entry>>,
+    at: usize,
+    request: &Request<'_>,
+) -> wasmtime::Result<&'a Entry> {
+    let (instance, export) = (store.data().instances[at].instance, request.export);
+    let entry = Entry::new(store, instance, &export.item(), &export.convention)
+        .map_err(wasmtime::Error::new)?;
+    let known = entries.len().max(request.export_at + 1);
+    entries.resize(known, None);
+    Ok(entries[request.export_at].insert(entry))
 }
 
 fn check_deadline(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {

@@ -129,8 +129,10 @@ impl<T> Queue<T> {
                 Err(PopError::Closed) if !has_suspended => return Taken::Closed,
                 Err(PopError::Closed | PopError::Empty) => {}
             }
-            // Also without suspended calls: a waker may be used after its call has ended.
-            if let Ok(task) = self.woken.pop() {
+            // Without suspended calls only before it parks: a waker may be used after its call has ended.
+            if (has_suspended || spin.is_over())
+                && let Ok(task) = self.woken.pop()
+            {
                 return Taken::Woken(task);
             }
             if !spin.is_over() {

@@ -85,6 +85,7 @@ fn is_primitive<T: 'static>() -> bool {
 }
 
 /// Decodes a value that consists of one string or byte sequence, whose content is `bytes` without a length before it.
+#[inline]
 pub(crate) fn decode_bytes<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, String> {
     if TypeId::of::<T>() == TypeId::of::<Vec<u8>>() {
         return from_vec(bytes.to_vec());
@@ -103,6 +104,7 @@ pub(crate) fn decode_bytes<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Resul
 }
 
 /// The same for owned bytes. A `Vec<u8>` or a `String` takes them without a copy.
+#[inline]
 pub(crate) fn from_vec<T: DeserializeOwned + 'static>(mut bytes: Vec<u8>) -> Result<T, String> {
     let mut value = None::<T>;
     let target: &mut dyn Any = &mut value;

@@ -95,7 +95,7 @@ impl Pool {
                     some_are_full.set(true);
                     return Candidate::Ineligible;
                 }
-                let runnable = worker.runnable();
+                let runnable = in_flight.saturating_sub(worker.suspended());
                 Candidate::Ready { in_flight: runnable, wait: worker.wait_behind(runnable) }
             };
             let picked = match job.affinity {

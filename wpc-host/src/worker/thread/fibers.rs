@@ -68,6 +68,11 @@ impl Fibers {
         self.suspended.is_empty()
     }
 
+    /// Whether a sandbox may be free for jobs that wait.
+    pub(super) fn has_freed(&self) -> bool {
+        self.has_freed
+    }
+
     fn in_use(&self, definition: &Definition) -> usize {
         self.in_use.get(&definition.generation).copied().unwrap_or_default()
     }
@@ -96,6 +101,7 @@ impl Fibers {
 impl Thread {
     /// Runs a job's call on a fiber until it ends or is suspended, or keeps the job until a sandbox is free. Returns false if
     /// the worker was abandoned in the meantime.
+    #[inline(never)]
     #[must_use]
     pub(super) fn serve_on_fiber(
         &mut self,
@@ -145,6 +151,7 @@ impl Thread {
 
     /// Resumes a suspended call. If another thread has answered it, drops its guest. Returns false if the worker was abandoned
     /// in the meantime.
+    #[inline(never)]
     #[must_use]
     pub(super) fn resume(&mut self, worker: &Arc<Worker>, id: TaskId) -> bool {
         // A waker may be used after its call has ended.
@@ -162,12 +169,13 @@ impl Thread {
         self.poll(worker, token, task)
     }
 
-    /// Serves jobs that wait for a sandbox, if one may be free. Returns false if the worker was abandoned in the meantime.
+    /// Serves jobs that wait for a sandbox, because one may be free. Returns false if the worker was abandoned in the
+    /// meantime.
+    // Not inlined, as the other functions here: calls without fibers need no space on the stack for them.
+    #[inline(never)]
     #[must_use]
     pub(super) fn serve_waiting(&mut self, worker: &Arc<Worker>, buffers: &Arc<Buffers>) -> bool {
-        if !std::mem::take(&mut self.fibers.has_freed) {
-            return true;
-        }
+        self.fibers.has_freed = false;
         // Definitions whose sandboxes do not fit do not delay others.
         let mut without = FxHashSet::default();
         let next = |fibers: &Fibers, without: &FxHashSet<Generation>| {

@@ -198,7 +198,7 @@ impl Thread {
             if thread.has_stale && !worker.has_queued() {
                 thread.drop_unneeded();
             }
-            if !thread.serve_waiting(&worker, &buffers) {
+            if thread.fibers.has_freed() && !thread.serve_waiting(&worker, &buffers) {
                 return;
             }
         }
