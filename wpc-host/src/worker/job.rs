@@ -14,6 +14,8 @@ pub(crate) struct Job {
     /// The definition of `function`, with which the call was accepted.
     pub(crate) definition: Arc<Definition>,
     pub(crate) arguments: Vec<u8>,
+    /// The call's deadline in nanoseconds of the epoch ticker's clock, once it is in a worker's queue.
+    pub(crate) deadline: u64,
     pub(crate) fuel: Option<u64>,
     pub(crate) affinity: Option<u64>,
     pub(crate) wait_for_capacity: bool,
@@ -38,6 +40,7 @@ impl Job {
             function,
             definition,
             arguments,
+            deadline: u64::MAX,
             fuel: None,
             affinity: None,
             wait_for_capacity: false,

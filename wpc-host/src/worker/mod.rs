@@ -196,8 +196,9 @@ impl Worker {
 
     /// The same, but keeps the slot if the queue is closed.
     #[inline]
-    fn put(&self, job: Job) -> Result<(), Job> {
+    fn put(&self, mut job: Job) -> Result<(), Job> {
         let deadline = self.ticker.nanos(job.call.deadline());
+        job.deadline = deadline;
         self.queue.push(job)?;
         if deadline < self.next_expiry.load(Ordering::Relaxed) {
             self.next_expiry.fetch_min(deadline, Ordering::AcqRel);

@@ -109,8 +109,7 @@ impl Thread {
         buffers: &Arc<Buffers>,
         job: Job,
     ) -> bool {
-        let deadline = worker.ticker.nanos(job.call.deadline());
-        if worker.ticker.coarse_now() > deadline {
+        if worker.ticker.coarse_now() > job.deadline {
             job.call.expire(time::now());
         }
         // An answered call does not run, so it needs no sandbox.
@@ -130,8 +129,7 @@ impl Thread {
         mut job: Job,
         source: Option<(Source, Admission)>,
     ) -> bool {
-        let deadline = worker.ticker.nanos(job.call.deadline());
-        let token = worker.current.begin(&job.call, deadline);
+        let token = worker.current.begin(&job.call, job.deadline);
         let source = match (self.begin(&mut job), source) {
             (Ok(()), Some(source)) => source,
             (begun, source) => {
@@ -164,7 +162,7 @@ impl Thread {
         task.job.is_disowned = false;
         self.observed = task.observed.take();
         self.resume_span();
-        let deadline = worker.ticker.nanos(task.job.call.deadline());
+        let deadline = task.job.deadline;
         let token = worker.current.begin(&task.job.call, deadline);
         self.poll(worker, token, task)
     }
@@ -336,7 +334,7 @@ impl Thread {
             return false;
         }
         let suspended = SuspendedCall { call, waker: Arc::clone(&task.wakes) };
-        let deadline = worker.ticker.nanos(task.job.call.deadline());
+        let deadline = task.job.deadline;
         match worker.suspended.add(task.id, suspended, deadline) {
             Ok(()) => drop(self.fibers.suspended.insert(task.id, task)),
             // The worker is being stopped or abandoned.

@@ -215,7 +215,7 @@ impl Thread {
         if job.definition.can_suspend {
             return self.serve_on_fiber(worker, buffers, job);
         }
-        let deadline = worker.ticker.nanos(job.call.deadline());
+        let deadline = job.deadline;
         let token = worker.current.begin(&job.call, deadline);
         let unanswered = Unanswered { worker, job: &mut job };
         let last_tick = worker.ticker.coarse_now();
