@@ -164,6 +164,7 @@ impl HostFunction {
     }
 
     /// A closure that takes encoded arguments and returns an encoded reply.
+    #[cfg(feature = "json")]
     pub(crate) fn encoded<F>(name: &str, function: F) -> Self
     where
         F: Fn(&HostContext, &[u8]) -> Vec<u8> + Send + Sync + 'static,
