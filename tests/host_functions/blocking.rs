@@ -191,7 +191,8 @@ fn a_callers_short_limit_and_a_cancel_cost_no_worker_and_are_no_evidence() {
         .unresponsive_worker_grace(Duration::from_millis(1))
         .max_restarts_per_worker(0);
     let (wpc, gate, running) = stuck_at_a_gate(2, options);
-    let limit = CallOptions::new().timeout(Duration::from_millis(1));
+    // Long enough that the guest reaches the host function, also on a busy machine.
+    let limit = CallOptions::new().timeout(Duration::from_millis(200));
     // Both workers wait in the host function. One caller chose a short limit, the other one cancels.
     timeout_while_running(|| wpc.call_with::<()>("f", (), &limit));
     running.recv_timeout(TEST_TIMEOUT).unwrap();
