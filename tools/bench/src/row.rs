@@ -36,9 +36,7 @@ pub(crate) fn against(
     baseline: Timed<'_>,
     tick: &mut dyn FnMut(),
 ) -> Result<Row> {
-    let (ours, baseline) = by_turns(PAIRS, ours, baseline, tick)?;
-    let (unit, goal) = (Unit::Nanoseconds, Goal::Ratio(most));
-    Ok(Row { name, unit, ours, baseline: Some(baseline), goal })
+    compared(name, Goal::Ratio(most), ours, baseline, tick)
 }
 
 /// A row whose goal is a number of nanoseconds above its baseline.
@@ -49,9 +47,18 @@ pub(crate) fn above(
     baseline: Timed<'_>,
     tick: &mut dyn FnMut(),
 ) -> Result<Row> {
+    compared(name, Goal::Above(most), ours, baseline, tick)
+}
+
+fn compared(
+    name: &'static str,
+    goal: Goal,
+    ours: Timed<'_>,
+    baseline: Timed<'_>,
+    tick: &mut dyn FnMut(),
+) -> Result<Row> {
     let (ours, baseline) = by_turns(PAIRS, ours, baseline, tick)?;
-    let (unit, goal) = (Unit::Nanoseconds, Goal::Above(most));
-    Ok(Row { name, unit, ours, baseline: Some(baseline), goal })
+    Ok(Row { name, unit: Unit::Nanoseconds, ours, baseline: Some(baseline), goal })
 }
 
 /// A row whose goal is a number of nanoseconds.
