@@ -119,10 +119,7 @@ impl WorkerProcedureCall {
         E: std::fmt::Display,
         F: Fn(&HostContext, A) -> Result<R, E> + Send + Sync + 'static,
     {
-        let signature = Some(signature::of_types::<A, R>(name));
-        let function = HostFunction::blocking(name, function);
-        let name = name.to_owned();
-        self.change(Change::HostFunction { name, signature, function }).map(drop)
+        self.change(typed::<A, R>(name, HostFunction::blocking(name, function))).map(drop)
     }
 
     /// Like [`define_host_function`](Self::define_host_function) for a closure that returns a future. While the future is
@@ -162,10 +159,7 @@ impl WorkerProcedureCall {
         F: Fn(HostContext, A) -> T + Send + Sync + 'static,
         T: Future<Output = Result<R, E>> + Send + 'static,
     {
-        let signature = Some(signature::of_types::<A, R>(name));
-        let function = HostFunction::asynchronous(name, function);
-        let name = name.to_owned();
-        self.change(Change::HostFunction { name, signature, function }).map(drop)
+        self.change(typed::<A, R>(name, HostFunction::asynchronous(name, function))).map(drop)
     }
 
     /// Removes a host function; returns false if it was not defined. Calls of functions that need it are refused until it
@@ -183,9 +177,11 @@ where
     E: std::fmt::Display,
     F: Fn(&HostContext, A) -> Result<R, E> + Send + Sync + 'static,
 {
-    Change::HostFunction {
-        name: name.to_owned(),
-        signature: Some(signature::of_types::<A, R>(name)),
-        function: HostFunction::inline(name, function),
-    }
+    typed::<A, R>(name, HostFunction::inline(name, function))
+}
+
+/// The definition of a host function that declares these types.
+fn typed<A: Parameters, R: Schema>(name: &str, function: HostFunction) -> Change {
+    let signature = Some(signature::of_types::<A, R>(name));
+    Change::HostFunction { name: name.to_owned(), signature, function }
 }
