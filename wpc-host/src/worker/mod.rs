@@ -381,7 +381,7 @@ impl Worker {
 
     /// Keeps a job that waits for a sandbox.
     fn keep_waiting(&self, job: Job) {
-        let deadline = self.ticker.nanos(job.call.deadline());
+        let deadline = job.deadline;
         self.waiting.add(job);
         // A sweep may have looked while the job was in neither place.
         self.next_expiry.fetch_min(deadline, Ordering::AcqRel);

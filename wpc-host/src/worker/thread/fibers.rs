@@ -53,8 +53,11 @@ struct Task {
 /// The sandbox after a call, unless it could not be created, and what the guest replied.
 struct Ended {
     live: Option<LiveSandbox>,
-    reply: Result<Result<Body, Box<Error>>, Box<Error>>,
+    reply: Reply<Body>,
 }
+
+/// What was read from the guest's reply, which may be an error of the function; or why the guest did not reply.
+type Reply<T> = Result<Result<T, Box<Error>>, Box<Error>>;
 
 /// Where a call's sandbox comes from.
 enum Source {
@@ -231,19 +234,7 @@ impl Thread {
         {
             self.sandbox_cache.keep(definition, live, 1);
         }
-        match reply {
-            Ok(value) => {
-                self.sandbox_cache.entry(definition).has_answered = true;
-                self.succeeded(job, value.as_ref().err().map(|error| &**error));
-                value
-            }
-            Err(error) => {
-                self.note_error(&error);
-                self.failed(job, &error);
-                self.leave_span();
-                Err(error)
-            }
-        }
+        self.record(job, reply)
     }
 
     fn source_to_block(&mut self, job: &Job) -> Result<Source, Box<Error>> {
@@ -393,26 +384,32 @@ impl Thread {
         is_owned
     }
 
-    /// Records how a call ended, and returns its outcome.
-    fn apply(&mut self, job: &Job, reply: Result<Result<Body, Box<Error>>, Box<Error>>) -> Outcome {
+    /// Records how a call of a job ended, and returns its outcome.
+    fn apply(&mut self, job: &Job, reply: Reply<Body>) -> Outcome {
+        let body = if job.is_warm_up && reply.is_ok() {
+            self.abandon_trial(job);
+            Body::nothing()
+        } else {
+            self.record(job, reply).map_err(|error| *error)?
+        };
+        Ok(OwnedReply { body, metadata: metadata(job, &self.worker) })
+    }
+
+    /// Records how a call ended, and returns what was read from the guest's reply.
+    fn record<T>(&mut self, job: &Job, reply: Reply<T>) -> Result<T, Box<Error>> {
         match reply {
-            Ok(_) if job.is_warm_up => {
-                self.abandon_trial(job);
-                Ok(OwnedReply { body: Body::nothing(), metadata: metadata(job, &self.worker) })
-            }
             Ok(value) => {
                 if !self.began_before_failure(&job.definition) {
                     self.sandbox_cache.entry(&job.definition).has_answered = true;
                 }
                 self.succeeded(job, value.as_ref().err().map(|error| &**error));
-                let metadata = metadata(job, &self.worker);
-                value.map(|body| OwnedReply { body, metadata }).map_err(|error| *error)
+                value
             }
             Err(error) => {
                 self.note_error(&error);
                 self.failed(job, &error);
                 self.leave_span();
-                Err(*error)
+                Err(error)
             }
         }
     }
