@@ -1,7 +1,7 @@
 //! Sleep, `poll_oneoff`, and the runtime that WASI runs on.
 
-use super::{Folder, everything, pool_of_tools};
-use crate::support::{code, immediate_restarts, pool, pool_with, wat};
+use super::{Folder, everything, imports, pool_of_tools};
+use crate::support::{code, eventually, immediate_restarts, pool, pool_with, wat};
 use std::time::Duration;
 use wpc_host::{CallOptions, Capability, Wasi};
 
@@ -43,6 +43,53 @@ fn sleeping_ends_with_the_call() {
         wpc.call::<u64>("random_number", ()).unwrap(),
         wpc.call::<u64>("random_number", ()).unwrap()
     );
+}
+
+#[test]
+fn a_guest_that_sleeps_is_suspended() {
+    let folder = Folder::new("suspended-sleep");
+    let wpc = pool_of_tools(everything(&folder));
+    assert!(wpc.function_information("sleep_for").unwrap().can_suspend);
+    let calls: Vec<_> =
+        (0..5).map(|_| wpc.submit::<u64>("sleep_for", (u64::from(u32::MAX),)).unwrap()).collect();
+    eventually(|| wpc.metrics().suspended_calls == 5);
+    assert_eq!(wpc.call::<Option<String>>("variable", ("NONE",)).unwrap(), None);
+    let until_limit = CallOptions::new().timeout(Duration::from_millis(50));
+    let limited = wpc.submit_with::<u64>("sleep_for", (u64::from(u32::MAX),), &until_limit);
+    assert_eq!(code(limited.unwrap().wait()), "timeout");
+    for call in calls {
+        call.cancel();
+        assert_eq!(code(call.wait()), "cancelled");
+    }
+    assert!(wpc.call::<u64>("sleep_for", (3_u64,)).unwrap() >= 3);
+    assert!(wpc.local_worker().call::<u64>("sleep_for", (3_u64,)).unwrap() >= 3);
+    assert_eq!(wpc.get_worker_health_states()[0].restart_attempt, 0, "no worker is replaced");
+}
+
+#[test]
+fn a_function_can_suspend_if_a_wasi_import_may_wait_with_its_grants() {
+    let folder = Folder::new("may-wait");
+    let wpc = pool(1);
+    let four = "(param i32 i32 i32 i32) (result i32)";
+    let can_suspend = |import: &str, ty: &str, wasi: Wasi| {
+        let module = imports(import, ty).grant_wasi(wasi).grant(Capability::Clock);
+        wpc.define_worker_function("f", module).unwrap();
+        wpc.call::<()>("f", ()).unwrap();
+        wpc.function_information("f").unwrap().can_suspend
+    };
+    assert!(can_suspend("poll_oneoff", four, Wasi::new()));
+    assert!(!can_suspend("clock_time_get", "(param i32 i64 i32) (result i32)", Wasi::minimal()));
+    for import in ["fd_read", "fd_write"] {
+        assert!(!can_suspend(import, four, everything(&folder)), "{import}");
+    }
+    // A dependency that may wait suspends its users.
+    let waits = imports("poll_oneoff", four).grant(Capability::Clock);
+    wpc.define_worker_dependency("waits", waits).unwrap();
+    let user = r#"(module (import "waits" "f" (func)) (memory (export "memory") 1)
+        (func (export "user")))"#;
+    wpc.define_worker_function("user", wat(user)).unwrap();
+    assert!(wpc.function_information("user").unwrap().can_suspend);
+    wpc.call::<()>("user", ()).unwrap();
 }
 
 #[test]

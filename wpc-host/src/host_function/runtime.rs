@@ -5,8 +5,17 @@
 use crate::error::Error;
 use crate::options::Options;
 use crate::system::background::Background;
+#[cfg(all(feature = "tokio", feature = "wasi"))]
+use crate::system::contain::contain;
 #[cfg(feature = "tokio")]
 use crate::system::reactor::Reactor;
+#[cfg(all(feature = "tokio", feature = "wasi"))]
+use std::{
+    future::{Future as _, poll_fn},
+    pin::pin,
+    task::{Context, Poll},
+    time::Instant,
+};
 
 /// How many helper threads may be abandoned, because their call ended before the host function returned, and be replaced by
 /// others.
@@ -50,6 +59,24 @@ impl HostRuntime {
     #[cfg(feature = "tokio")]
     pub(super) fn within<T>(&self, run: impl FnOnce() -> T) -> Result<T, Error> {
         self.reactor.within(run)
+    }
+
+    /// Waits until `until`. Returns false if the runtime has no timers, or none any longer.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`within`](Self::within).
+    #[cfg(all(feature = "tokio", feature = "wasi"))]
+    pub(crate) async fn sleep_until(&self, until: Instant) -> Result<bool, Error> {
+        // Tokio panics if the embedder's runtime has no timers, and when it is shut down.
+        let timer = self.within(|| contain(|| tokio::time::sleep_until(until.into())))?;
+        let Ok(timer) = timer else { return Ok(false) };
+        let mut timer = pin!(timer);
+        let polled = |task: &mut Context<'_>| match contain(|| timer.as_mut().poll(task)) {
+            Ok(polled) => polled.map(|()| true),
+            Err(_) => Poll::Ready(false),
+        };
+        Ok(poll_fn(polled).await)
     }
 
     /// Runs `run`; this build has no tokio runtime.

@@ -3,10 +3,12 @@
 use super::section::read_constants;
 use super::wasm_type::{Scalar, describe, is_type, scalars};
 use crate::capability::Capability;
-use crate::definition::wasi::{Need, WASI_MODULE, need};
+use crate::definition::wasi::grant::Wasi;
+use crate::definition::wasi::{self, Need, WASI_MODULE, need};
 use crate::error::Error;
 use postcard_schema::schema::owned::OwnedNamedType;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use wasmparser::{Parser, Payload};
 use wasmtime::ExternType;
 use wpc_abi::names;
 use wpc_abi::section::{Constant, Import, Signature};
@@ -114,6 +116,21 @@ pub(super) fn read_imports(
         }
     }
     Ok(requirements)
+}
+
+/// Whether a guest of this module with this WASI grant may wait in an import of WASI. The result is false for malformed
+/// modules.
+pub(crate) fn may_wait(bytes: &[u8], granted: Option<&Wasi>) -> bool {
+    let payloads = Parser::new(0).parse_all(bytes).map_while(Result::ok);
+    let mut before_code =
+        payloads.take_while(|payload| !matches!(payload, Payload::CodeSectionStart { .. }));
+    before_code.any(|payload| match payload {
+        Payload::ImportSection(imports) => imports
+            .into_imports()
+            .flatten()
+            .any(|import| import.module == WASI_MODULE && wasi::may_wait(import.name, granted)),
+        _ => false,
+    })
 }
 
 /// The source of an import, by its names. Its type is checked separately.

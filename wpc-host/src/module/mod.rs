@@ -21,7 +21,7 @@ pub(crate) use export::{
 };
 #[cfg(all(test, feature = "wasi"))]
 pub(crate) use import::DependencyImports;
-pub(crate) use import::{DeclaredImports, Origin, Requirements, origin};
+pub(crate) use import::{DeclaredImports, Origin, Requirements, may_wait, origin};
 pub(crate) use section::{MAX_SECTION, Sections, read_bytes, read_constants};
 pub(crate) use wasm_type::{Scalar, describe};
 

@@ -8,8 +8,8 @@ use crate::definition::WasmModule;
 use crate::error::{Definable, Error};
 use crate::host_function::HostFunction;
 use crate::id::FunctionHash;
-use crate::module::Module;
 use crate::module::engine::Profile;
+use crate::module::{self, Module};
 use std::sync::Arc;
 use wpc_abi::names;
 use wpc_abi::section::Signature;
@@ -176,7 +176,10 @@ impl Registry {
     }
 
     fn profile(&self, source: &WasmModule) -> Profile {
-        self.engines.profile(&source.limits, source.has_canonical_nans)
+        let profile = self.engines.profile(&source.limits, source.has_canonical_nans);
+        // Known before it is compiled, so that it is compiled once.
+        let may_wait = module::may_wait(&source.bytes, source.grants.wasi.as_ref());
+        if may_wait { profile.with_fibers() } else { profile }
     }
 
     fn compile_dependency(&self, alias: &str, source: WasmModule) -> Result<Dependency, Error> {

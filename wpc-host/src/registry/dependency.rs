@@ -2,6 +2,7 @@
 
 use crate::definition::WasmModule;
 use crate::definition::wasi::grant::Wasi;
+use crate::definition::wasi::may_wait;
 use crate::error::Error;
 use crate::module::Module;
 use crate::module::compiler::Compiler;
@@ -40,7 +41,7 @@ pub(crate) fn reached<'a>(module: &'a Module, dependencies: &'a Dependencies) ->
 }
 
 /// The profile in which `module` and its transitive dependencies can be linked: `profile`, with a GC heap and with fibers
-/// if one of them needs these.
+/// if one of them needs these. `profile` is what the module itself needs for its WASI grant.
 pub(crate) fn common_profile(
     profile: Profile,
     module: &Module,
@@ -48,8 +49,13 @@ pub(crate) fn common_profile(
     suspending: &HostFunctionNames,
 ) -> Profile {
     let reached = reached(module, dependencies).into_iter();
-    let others = reached.filter_map(|alias| dependencies.get(alias)).map(|found| &*found.module);
     let (mut has_gc_heap, mut can_suspend) = (false, false);
+    let others = reached.filter_map(|alias| dependencies.get(alias)).map(|dependency| {
+        let mut imports = dependency.module.requirements.wasi.iter();
+        can_suspend |= imports.any(|import| may_wait(import, dependency.wasi.as_deref()));
+        &*dependency.module
+    });
+    let others: Vec<_> = others.collect();
     for module in std::iter::once(module).chain(others) {
         has_gc_heap |= module.needs_gc_heap;
         can_suspend |= module

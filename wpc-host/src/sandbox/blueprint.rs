@@ -292,7 +292,9 @@ pub(super) fn link_host_side(
     let mut wasi = None;
     if uses_wasi(&nodes[at]) {
         let before = nodes[..at].iter().filter(|node| uses_wasi(node)).count();
-        wasi = Some(wasi::link(&mut linker, at, before, granted.as_ref()).map_err(internal)?);
+        let (granted, has_fibers) = (granted.as_ref(), profile.has_fibers);
+        let linked = wasi::link(&mut linker, at, before, granted, has_fibers);
+        wasi = Some(linked.map_err(internal)?);
     }
     let mut links_directly = false;
     for (alias, imported) in &module.requirements.dependencies {

@@ -36,6 +36,7 @@ pub(super) fn link(
     _: usize,
     _: usize,
     _: Option<&Arc<Wasi>>,
+    _: bool,
 ) -> wasmtime::Result<Arc<Wasi>> {
     Err(wasmtime::Error::msg("this build has no WASI"))
 }

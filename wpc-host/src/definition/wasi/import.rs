@@ -1,5 +1,6 @@
 //! The imports of WASI preview 1, and the part of a grant that each requires.
 
+use super::grant::Wasi;
 use crate::capability::Capability;
 
 /// A part of WASI that can be granted.
@@ -30,6 +31,14 @@ impl Piece {
             Self::Descriptors => "minimal",
             Self::Directories => "read_directory",
         }
+    }
+}
+
+/// Whether a guest with this grant may wait in the import, for which it is suspended. Sleeps need timers of tokio.
+pub(crate) fn may_wait(import: &str, granted: Option<&Wasi>) -> bool {
+    match import {
+        "poll_oneoff" => cfg!(all(feature = "tokio", feature = "wasi")),
+        import => granted.is_some_and(|granted| granted.may_wait(import)),
     }
 }
 

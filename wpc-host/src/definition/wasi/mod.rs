@@ -4,4 +4,4 @@
 pub(crate) mod grant;
 mod import;
 
-pub(crate) use import::{Need, Piece, WASI_MODULE, need};
+pub(crate) use import::{Need, Piece, WASI_MODULE, may_wait, need};

@@ -16,6 +16,10 @@ impl Wasi {
         match *self {}
     }
 
+    pub(crate) fn may_wait(&self, _: &str) -> bool {
+        match *self {}
+    }
+
     pub(crate) fn has(&self, _: Piece) -> bool {
         match *self {}
     }

@@ -19,7 +19,7 @@ use crate::definition::wasi::WASI_MODULE;
 use crate::definition::wasi::grant::Wasi;
 use crate::host_function::drive;
 use crate::system::os_limits;
-use poll::{SUCCESS, poll_oneoff};
+use poll::{SUCCESS, poll_oneoff, suspending_poll_oneoff};
 use std::sync::Arc;
 use std::time::Instant;
 use wasmtime::component::ResourceTableError;
@@ -70,13 +70,15 @@ fn can_open_file() -> bool {
     os_limits::check_files("a file of a guest", 1).is_ok()
 }
 
-/// Links preview 1 for the module at `at`, which uses the sandbox's `nth` context. Returns the grant of that context, which
+/// Links preview 1 for the module at `at`, which uses the sandbox's `nth` context. With `has_fibers`,
+/// its guests are suspended while they wait. Returns the grant of that context, which
 /// is empty for a module that was granted only capabilities.
 pub(super) fn link(
     linker: &mut Linker<State>,
     at: usize,
     nth: usize,
     granted: Option<&Arc<Wasi>>,
+    has_fibers: bool,
 ) -> wasmtime::Result<Arc<Wasi>> {
     link_functions! { linker, at, nth;
         synchronous {
@@ -123,14 +125,29 @@ pub(super) fn link(
             path_unlink_file(i32, i32, i32);
         }
     }
-    linker.func_wrap(
-        WASI_MODULE,
-        "poll_oneoff",
-        move |caller: Caller<'_, State>, wanted: u32, events: u32, count: u32, found: u32| {
-            check_interrupt(&caller)?;
-            poll_oneoff(caller, at, wanted, events, count, found).map_err(wasmtime::Error::new)
-        },
-    )?;
+    if has_fibers {
+        linker.func_wrap_async(
+            WASI_MODULE,
+            "poll_oneoff",
+            move |caller: Caller<'_, State>, parameters: poll::Parameters| {
+                Box::new(async move {
+                    check_interrupt(&caller)?;
+                    let polled = suspending_poll_oneoff(caller, at, parameters).await;
+                    polled.map_err(wasmtime::Error::new)
+                })
+            },
+        )?;
+    } else {
+        linker.func_wrap(
+            WASI_MODULE,
+            "poll_oneoff",
+            move |caller: Caller<'_, State>, wanted: u32, events: u32, count: u32, found: u32| {
+                check_interrupt(&caller)?;
+                let polled = poll_oneoff(caller, at, (wanted, events, count, found));
+                polled.map_err(wasmtime::Error::new)
+            },
+        )?;
+    }
     // The implementation of `wasmtime_wasi` generates byte by byte, and into a buffer of the host first.
     linker.func_wrap(
         WASI_MODULE,

@@ -1,12 +1,15 @@
-//! `poll_oneoff` of WASI preview 1: guests wait for clocks until their call ends. Input and output are always ready.
+//! `poll_oneoff` of WASI preview 1: guests wait for clocks until their call ends, suspended if they run on fibers. Input and
+//! output are always ready.
 
 use crate::host_function::LOOK;
 use crate::sandbox::failure::Failure;
 use crate::sandbox::imports::memory_of;
 use crate::sandbox::memory;
 use crate::sandbox::state::State;
+#[cfg(feature = "tokio")]
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use wasmtime::Caller;
+use wasmtime::{Caller, Memory};
 
 /// The maximum number of subscriptions in one call; the host keeps a copy of them while it waits.
 const MAX_SUBSCRIPTIONS: u32 = 4096;
@@ -38,63 +41,132 @@ enum What {
     Unknown,
 }
 
-/// Waits until one of the `count` subscriptions at `wanted` is ready. Writes the events of those that are ready to
-/// `events`, and their number to `found`. Returns early if the call should end.
+/// The parameters of `poll_oneoff`: where the subscriptions are and where to write the events, how many subscriptions there
+/// are, and where to write the number of events.
+pub(super) type Parameters = (u32, u32, u32, u32);
+
+/// A call of `poll_oneoff`.
+struct Wanted {
+    memory: Memory,
+    subscriptions: Vec<Awaited>,
+    events: u32,
+    found: u32,
+}
+
+/// Waits until one of the subscriptions is ready, and reports those that are. Returns early if the call should end.
 pub(super) fn poll_oneoff(
     mut caller: Caller<'_, State>,
     at: usize,
-    wanted: u32,
-    events: u32,
-    count: u32,
-    found: u32,
+    parameters: Parameters,
 ) -> Result<i32, Failure> {
-    if count == 0 || count > MAX_SUBSCRIPTIONS {
-        return Ok(INVALID);
-    }
-    let memory = memory_of(&mut caller, at)?;
-    let all = memory::read(memory, &caller, wanted, count * SUBSCRIPTION, "its subscriptions")?;
-    let (subscriptions, _) = all.as_chunks::<{ SUBSCRIPTION as usize }>();
-    let now = Instant::now();
-    let started = caller.data().environment.started;
-    let awaited: Vec<_> =
-        subscriptions.iter().map(|subscription| awaited(subscription, started, now)).collect();
-    let mut until = None;
-    let mut waits = true;
-    for awaited in &awaited {
-        match awaited.what {
-            What::Ready | What::Unknown => waits = false,
-            What::Until(Some(moment)) => {
-                until = Some(until.map_or(moment, |until: Instant| until.min(moment)));
-            }
-            What::Until(None) => {}
-        }
-    }
-    if waits {
+    let Some(wanted) = Wanted::read(&mut caller, at, parameters)? else { return Ok(INVALID) };
+    if let Wait::Until(until) = wanted.wait() {
         sleep(caller.data(), until)?;
     }
-    let now = Instant::now();
-    let mut written: u32 = 0;
-    for awaited in awaited {
-        let errno = match awaited.what {
-            What::Ready => SUCCESS,
-            What::Until(Some(moment)) if moment <= now => SUCCESS,
-            What::Until(_) => continue,
-            What::Unknown => INVALID,
-        };
-        let mut event = [0; EVENT as usize];
-        event[..8].copy_from_slice(&awaited.user_data);
-        event[8] = u8::try_from(errno).unwrap_or_default();
-        event[10] = awaited.kind;
-        // At least one byte can be read or written.
-        event[16] = u8::from(awaited.kind != CLOCK);
-        let ptr = events.saturating_add(written * EVENT);
-        memory::buffer(memory, &mut caller, ptr, EVENT, "the buffer for events")?
-            .copy_from_slice(&event);
-        written += 1;
+    wanted.answer(&mut caller)
+}
+
+/// Like [`poll_oneoff`], for guests on fibers, which are suspended meanwhile.
+#[cfg(feature = "tokio")]
+pub(super) async fn suspending_poll_oneoff(
+    mut caller: Caller<'_, State>,
+    at: usize,
+    parameters: Parameters,
+) -> Result<i32, Failure> {
+    let Some(wanted) = Wanted::read(&mut caller, at, parameters)? else { return Ok(INVALID) };
+    match wanted.wait() {
+        Wait::No => {}
+        Wait::Until(None) => std::future::pending().await,
+        Wait::Until(Some(until)) => {
+            let host = Arc::clone(&caller.data().environment.host_runtime);
+            if !host.sleep_until(until).await.map_err(Failure::Host)? {
+                sleep(caller.data(), Some(until))?;
+            }
+        }
     }
-    memory::buffer(memory, &mut caller, found, 4, "the buffer for the number of events")?
-        .copy_from_slice(&written.to_le_bytes());
-    Ok(SUCCESS)
+    wanted.answer(&mut caller)
+}
+
+/// Without timers of tokio, the guest is not suspended.
+#[cfg(not(feature = "tokio"))]
+pub(super) async fn suspending_poll_oneoff(
+    caller: Caller<'_, State>,
+    at: usize,
+    parameters: Parameters,
+) -> Result<i32, Failure> {
+    poll_oneoff(caller, at, parameters)
+}
+
+/// How long a call waits.
+enum Wait {
+    No,
+    /// Until a moment; `None` is never.
+    Until(Option<Instant>),
+}
+
+impl Wanted {
+    /// The subscriptions of the module at `at`; `None` if there are none, or too many.
+    fn read(
+        caller: &mut Caller<'_, State>,
+        at: usize,
+        (wanted, events, count, found): Parameters,
+    ) -> Result<Option<Self>, Failure> {
+        if count == 0 || count > MAX_SUBSCRIPTIONS {
+            return Ok(None);
+        }
+        let memory = memory_of(caller, at)?;
+        let all = memory::read(memory, caller, wanted, count * SUBSCRIPTION, "its subscriptions")?;
+        let (subscriptions, _) = all.as_chunks::<{ SUBSCRIPTION as usize }>();
+        let now = Instant::now();
+        let started = caller.data().environment.started;
+        let subscriptions =
+            subscriptions.iter().map(|subscription| awaited(subscription, started, now)).collect();
+        Ok(Some(Self { memory, subscriptions, events, found }))
+    }
+
+    fn wait(&self) -> Wait {
+        let mut until = None;
+        for awaited in &self.subscriptions {
+            match awaited.what {
+                What::Ready | What::Unknown => return Wait::No,
+                What::Until(Some(moment)) => {
+                    until = Some(until.map_or(moment, |until: Instant| until.min(moment)));
+                }
+                What::Until(None) => {}
+            }
+        }
+        match until {
+            Some(until) if until <= Instant::now() => Wait::No,
+            until => Wait::Until(until),
+        }
+    }
+
+    /// Writes the events of the subscriptions that are ready, and their number.
+    fn answer(self, caller: &mut Caller<'_, State>) -> Result<i32, Failure> {
+        let now = Instant::now();
+        let mut written: u32 = 0;
+        for awaited in self.subscriptions {
+            let errno = match awaited.what {
+                What::Ready => SUCCESS,
+                What::Until(Some(moment)) if moment <= now => SUCCESS,
+                What::Until(_) => continue,
+                What::Unknown => INVALID,
+            };
+            let mut event = [0; EVENT as usize];
+            event[..8].copy_from_slice(&awaited.user_data);
+            event[8] = u8::try_from(errno).unwrap_or_default();
+            event[10] = awaited.kind;
+            // At least one byte can be read or written.
+            event[16] = u8::from(awaited.kind != CLOCK);
+            let ptr = self.events.saturating_add(written * EVENT);
+            memory::buffer(self.memory, caller, ptr, EVENT, "the buffer for events")?
+                .copy_from_slice(&event);
+            written += 1;
+        }
+        memory::buffer(self.memory, caller, self.found, 4, "the buffer for the number of events")?
+            .copy_from_slice(&written.to_le_bytes());
+        Ok(SUCCESS)
+    }
 }
 
 fn awaited(subscription: &[u8; SUBSCRIPTION as usize], started: Instant, now: Instant) -> Awaited {
