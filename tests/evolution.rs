@@ -314,7 +314,7 @@ fn arguments_without_types_are_counted_in_singular_and_plural() {
         let Error::BadArguments { reason, .. } = &error else { panic!("{error}") };
         assert!(reason.contains(expected), "{reason}");
     }
-    let by_name: BTreeMap<&str, u8> = BTreeMap::new();
-    let error = call_encoded(&wpc, "old_comment", &(by_name,)).unwrap_err();
+    let map: BTreeMap<&str, u8> = BTreeMap::new();
+    let error = call_encoded(&wpc, "old_comment", &(map,)).unwrap_err();
     assert_eq!(error.code().as_str(), "bad_arguments");
 }

@@ -43,11 +43,11 @@ pub(crate) struct DeclaredImports(HashMap<(String, String), Vec<Signature>>);
 
 impl DeclaredImports {
     pub(crate) fn new(imports: Vec<Import>) -> Self {
-        let mut by_name = HashMap::<_, Vec<_>>::new();
+        let mut signatures = HashMap::<_, Vec<_>>::new();
         for Import { module, signature, .. } in imports {
-            by_name.entry((module, signature.name.clone())).or_default().push(signature);
+            signatures.entry((module, signature.name.clone())).or_default().push(signature);
         }
-        Self(by_name)
+        Self(signatures)
     }
 
     /// Removes and returns the types that are declared for an import.

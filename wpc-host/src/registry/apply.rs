@@ -215,10 +215,10 @@ impl Discarded {
             refusals.sort_by_key(|refusal| refusal.change);
             return Err(Error::ChangesRefused { refusals });
         }
-        let by_name = refused.iter().map(|refusal| {
+        let named = refused.iter().map(|refusal| {
             ((refusal.kind, refusal.name.clone()), (refusal.change, refusal.error.clone()))
         });
-        let mut kept: BTreeMap<_, _> = by_name.collect();
+        let mut kept: BTreeMap<_, _> = named.collect();
         for Pending { at, prepared, .. } in &self.pending {
             let (Prepared::Groups(_, groups), Some(refusal)) =
                 (prepared, refused.iter().find(|refusal| refusal.change == *at))

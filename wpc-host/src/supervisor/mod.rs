@@ -87,7 +87,7 @@ impl Supervisor {
 
     pub(crate) fn end(self) {
         self.ends.store(true, Ordering::SeqCst);
-        self.pool.ticker.ring();
+        self.pool.ticker.notify();
         self.thread.thread().unpark();
         // While abandoned threads exist, the supervisor keeps running until the last of them has ended.
         let is_other = self.thread.thread().id() != thread::current().id();

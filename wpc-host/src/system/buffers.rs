@@ -190,7 +190,7 @@ impl Buffers {
         drop(list);
         drop(evicted);
         if was_empty {
-            self.ticker.ring();
+            self.ticker.notify();
         }
     }
 

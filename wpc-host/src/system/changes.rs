@@ -13,7 +13,7 @@ pub(crate) struct Changes {
 impl Changes {
     /// Makes the waiting threads check their conditions again. It takes the lock, so that no thread misses the signal between
     /// its check and its wait.
-    pub(crate) fn tell(&self) {
+    pub(crate) fn notify_all(&self) {
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_all();
     }

@@ -30,14 +30,14 @@ impl EpochTicker {
     }
 
     /// Wakes the supervisor if it is parked. Orders all earlier writes before the check.
-    pub(crate) fn ring(&self) {
+    pub(crate) fn notify(&self) {
         fence(Ordering::SeqCst);
-        self.ring_after_flag();
+        self.notify_after_flag();
     }
 
     /// The same after a flag that is written and read with sequential consistency, which makes the fence unnecessary.
     #[inline]
-    pub(crate) fn ring_after_flag(&self) {
+    pub(crate) fn notify_after_flag(&self) {
         if self.is_asleep.load(Ordering::SeqCst) {
             self.wake();
         }

@@ -87,7 +87,7 @@ impl Capacity {
     pub(crate) fn remove_cache(&self, cache: &Arc<IdleSandboxes>) {
         self.caches().retain(|other| !Arc::ptr_eq(other, cache));
         cache.clear();
-        self.freed.tell();
+        self.freed.notify_all();
     }
 
     /// Drops the idle sandboxes of abandoned workers.
@@ -96,7 +96,7 @@ impl Capacity {
             self.caches().iter().filter(|cache| cache.is_orphaned()).cloned().collect();
         if !orphans.is_empty() {
             orphans.iter().for_each(|orphan| orphan.clear());
-            self.freed.tell();
+            self.freed.notify_all();
         }
     }
 
@@ -122,8 +122,8 @@ impl Capacity {
     }
 
     /// Makes waiting threads retry.
-    pub(crate) fn tell_freed(&self) {
-        self.freed.tell();
+    pub(crate) fn notify_freed(&self) {
+        self.freed.notify_all();
     }
 
     /// Reserves instances for the worker with the cache `own`, and drops idle sandboxes if necessary. If that does not free
@@ -226,7 +226,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         self.capacity.used.fetch_sub(self.instances, Ordering::SeqCst);
         if self.capacity.is_wanted() {
-            self.capacity.freed.tell();
+            self.capacity.freed.notify_all();
         }
     }
 }

@@ -70,7 +70,7 @@ impl Local {
         let Self { worker, thread } = self;
         worker.is_busy.store(true, Ordering::SeqCst);
         let guard = IdleGuard(worker);
-        worker.ticker.ring_after_flag();
+        worker.ticker.notify_after_flag();
         if !is_open.load(Ordering::SeqCst) {
             job.function.meter.count_elsewhere(ErrorCode::NotRunning);
             return Err(Error::NotRunning.into());

@@ -166,7 +166,7 @@ impl SandboxCache {
         if self.capacity.is_wanted() {
             self.release_last();
             self.last = usize::MAX;
-            self.capacity.tell_freed();
+            self.capacity.notify_freed();
         }
     }
 

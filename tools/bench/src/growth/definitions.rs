@@ -16,7 +16,7 @@ const TURNS: u32 = 5;
 /// Long enough for about 1,000 calls above the 99th percentile.
 const TURN: Duration = Duration::from_millis(250);
 /// The rate of redefinitions for each second, if it is limited.
-const PACE: f64 = 100.0;
+const RATE: f64 = 100.0;
 pub(super) const STEPS: u64 = 4 * 2 * TURNS as u64;
 
 /// The redefinitions of one series.
@@ -98,7 +98,7 @@ pub(super) fn measure(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Vec<Ser
         ("the called function redefined, never compiled", "add", true),
     ] {
         let (mut quiet, mut points) = (Vec::new(), Vec::new());
-        for rate in [Some(PACE), None] {
+        for rate in [Some(RATE), None] {
             let (wpc, wasm, number) = (&wpc, guests.bare.as_slice(), &number);
             let busy = Busy { wpc, wasm, function, is_never_seen, rate, number };
             let (mut times, mut defined) = (Vec::new(), 0);

@@ -62,7 +62,7 @@ pub(super) fn measure(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Vec<Ser
 
     let by_handle =
         each().map(|(_, used)| round(used.len(), move |at| Ok(used[at].call((40, 2))?)));
-    let by_name =
+    let named =
         each().map(|(wpc, used)| round(used.len(), move |at| Ok(wpc.call(&names[at], (40, 2))?)));
     let here = each().map(|(wpc, used)| {
         let mut here = wpc.local_worker();
@@ -79,7 +79,7 @@ pub(super) fn measure(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Vec<Ser
     };
     let mut series = vec![
         by_turns(time("call by handle, on a worker"), &COUNTS, ROUNDS, by_handle.collect(), tick)?,
-        by_turns(time("call by name, on a worker"), &COUNTS, ROUNDS, by_name.collect(), tick)?,
+        by_turns(time("call by name, on a worker"), &COUNTS, ROUNDS, named.collect(), tick)?,
         by_turns(
             time("call by handle, on the caller's thread"),
             &COUNTS,

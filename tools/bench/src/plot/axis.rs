@@ -28,7 +28,7 @@ enum Scale {
 const DECADES: f64 = 8.0;
 
 /// The minimum distance between ticks, so that their labels do not overlap.
-const ROOM: f64 = 0.055;
+const MIN_DISTANCE: f64 = 0.055;
 
 /// The fraction of a logarithmic axis that is reserved for 0.
 const NONE: f64 = 0.1;
@@ -41,7 +41,7 @@ impl Axis {
         choices.sort_by(f64::total_cmp);
         choices.dedup();
         let places: Vec<_> = choices.iter().map(|value| axis.position(*value)).collect();
-        if places.windows(2).all(|pair| pair[1] - pair[0] >= ROOM) {
+        if places.windows(2).all(|pair| pair[1] - pair[0] >= MIN_DISTANCE) {
             axis.ticks = choices;
         }
         axis

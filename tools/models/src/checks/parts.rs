@@ -124,7 +124,7 @@ pub fn epoch_ticker() {
         }
     });
     has_work.store(true, Ordering::SeqCst);
-    ticker.ring();
+    ticker.notify();
     supervisor.join().expect("the thread does not panic");
 }
 

@@ -71,7 +71,7 @@ impl Pool {
             waiting: Arc::clone(&self.waiting),
             capacity: Arc::clone(&self.capacity),
             buffers: Arc::clone(&self.buffers),
-            on_change: Arc::new(move || changes.tell()),
+            on_change: Arc::new(move || changes.notify_all()),
         };
         self.emit(&worker, EventDetails::WorkerSpawned { restart_attempt });
         (worker, context)

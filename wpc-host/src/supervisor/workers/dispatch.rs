@@ -65,7 +65,7 @@ impl Pool {
 
     fn enqueue(&self, job: Job) -> Result<(), Job> {
         self.waiting.enter(job)?;
-        self.ticker.ring();
+        self.ticker.notify();
         Ok(())
     }
 

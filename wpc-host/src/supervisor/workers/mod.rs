@@ -136,7 +136,7 @@ impl Pool {
 
     /// Makes a waiting stop check whether the pool is drained.
     pub(crate) fn notify_change(&self) {
-        self.changes.tell();
+        self.changes.notify_all();
     }
 
     pub(crate) fn emit(&self, worker: &Worker, details: EventDetails) {

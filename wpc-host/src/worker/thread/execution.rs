@@ -152,7 +152,7 @@ impl Thread {
     ) -> Result<Reservation, Box<Error>> {
         let interrupt = || call.should_end(&self.worker.environment.stopping, time::now());
         let (needed, ticker) = (definition.blueprint.instances(), &self.worker.ticker);
-        self.sandbox_cache.reserve(needed, || interrupt().is_some(), || ticker.ring()).map_err(
+        self.sandbox_cache.reserve(needed, || interrupt().is_some(), || ticker.notify()).map_err(
             |_| {
                 if let Some(interrupt) = interrupt() {
                     return call.error_of(interrupt, false).into();

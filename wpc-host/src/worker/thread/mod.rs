@@ -97,7 +97,7 @@ impl Drop for ExitGuard {
         self.worker.is_busy.store(false, Ordering::SeqCst);
         self.worker.stage.enter(Stage::Exited);
         (self.on_change)();
-        self.worker.ticker.ring();
+        self.worker.ticker.notify();
     }
 }
 
@@ -171,9 +171,9 @@ impl Thread {
         let before_sleep = || worker.is_busy.store(false, Ordering::SeqCst);
         let after_sleep = || {
             worker.is_busy.store(true, Ordering::SeqCst);
-            worker.ticker.ring();
+            worker.ticker.notify();
         };
-        worker.ticker.ring();
+        worker.ticker.notify();
         let mut prefers_woken = PrefersWoken(false);
         loop {
             let suspended = (!thread.fibers.is_empty()).then_some(prefers_woken);
@@ -272,7 +272,7 @@ impl Thread {
         self.recycle();
         worker.environment.is_occupied.store(false, Ordering::Relaxed);
         if !self.context.waiting.is_empty() {
-            worker.ticker.ring();
+            worker.ticker.notify();
         }
         true
     }
@@ -317,7 +317,7 @@ impl Thread {
                     self.context.waiting.return_to(job);
                     worker.release_slot();
                 }
-                worker.ticker.ring();
+                worker.ticker.notify();
             }
         }
         true
