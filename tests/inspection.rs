@@ -3,7 +3,8 @@
 use crate::support::*;
 use std::time::{Duration, Instant};
 use wpc_host::{
-    Capability, Limits, ModuleInformation, Options, Remedy, Setting, Sha256Hash, WasmModule,
+    Capability, Limits, ModuleInformation, Options, Remedy, Setting, Sha256Hash, SuspensionCause,
+    WasmModule,
 };
 
 fn inspect_text(text: &str) -> ModuleInformation {
@@ -177,6 +178,7 @@ fn a_valid_module_is_not_refused() {
     assert_eq!(inspected.required_dependencies.len(), 1);
     assert_eq!(inspected.required_dependencies[0].imports, ["table", "typed"]);
     assert_eq!(inspected.required_host_functions, ["ask"]);
+    assert_eq!(inspected.suspension_causes, [SuspensionCause::HostFunction("ask".to_owned())]);
     assert_eq!(inspected.required_capabilities, [Capability::Random]);
     assert_eq!(inspected.required_wasi_grants, ["arguments", "read_directory"]);
     assert_eq!((inspected.initial_memory, inspected.maximum_memory), (65_536, Some(3 * 65_536)));

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 use wpc_host::{
-    CallOptions, Error, HostContext, Limits, Options, PendingCall, WorkerProcedureCall,
+    CallOptions, Error, HostContext, Limits, Options, PendingCall, SuspensionCause,
+    WorkerProcedureCall,
 };
 
 /// Calls of the async host function `h` wait until it is opened.
@@ -85,7 +86,13 @@ fn a_worker_runs_other_calls_while_one_is_suspended() {
 #[test]
 fn a_function_can_suspend_if_it_imports_an_async_or_blocking_host_function() {
     let wpc = pool(1);
-    let can_suspend = || wpc.function_information("f").unwrap().can_suspend;
+    let can_suspend = || {
+        let information = wpc.function_information("f").unwrap();
+        let causes = [SuspensionCause::HostFunction("h".to_owned())];
+        let expected = if information.can_suspend { &causes[..] } else { &[] };
+        assert_eq!(information.suspension_causes, expected);
+        information.can_suspend
+    };
     wpc.define_worker_function("f", calls_h()).unwrap();
     assert!(!can_suspend(), "the host function is not defined");
     wpc.define_host_function("h", |_, (): ()| Ok::<_, String>(1_u8)).unwrap();
@@ -105,7 +112,9 @@ fn a_function_can_suspend_if_it_imports_an_async_or_blocking_host_function() {
         spinner().limits(Limits::default().time_slice(Duration::from_millis(2))).export("quick"),
     )
     .unwrap();
-    assert!(wpc.function_information("sliced").unwrap().can_suspend);
+    let sliced = wpc.function_information("sliced").unwrap();
+    let slice = SuspensionCause::TimeSlice(Duration::from_millis(2));
+    assert_eq!((sliced.can_suspend, sliced.suspension_causes), (true, vec![slice]));
 }
 
 #[test]

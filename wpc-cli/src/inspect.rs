@@ -12,7 +12,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use wpc_deploy::Source;
 use wpc_deploy::file::STANDARD_INPUT;
-use wpc_host::{ExportInformation, FunctionSignature, ModuleInformation, TypeInformation};
+use wpc_host::{
+    ExportInformation, FunctionSignature, Limits, ModuleInformation, Options, SuspensionCause,
+    TypeInformation,
+};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -33,25 +36,21 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     {
         return inspect_all(manifest, arguments, cache, as_json);
     }
-    // Without a manifest, the command line parser requires a file.
-    let module = inspect(file.unwrap_or(Path::new(STANDARD_INPUT)), arguments, cache)?;
-    let text = if as_json { format!("{}\n", self::as_json(&module)?) } else { text(&module) };
-    terminal::print(text.as_bytes())
-}
-
-fn inspect(
-    file: &Path,
-    arguments: &Arguments,
-    cache: &Cache,
-) -> Result<ModuleInformation, Failure> {
     let mut limits = arguments.limits.limits();
     // Checked as a limit of the definition, because no call is made.
     limits.timeout = arguments.limits.timeout().or(limits.timeout);
     let options = cache.options()?;
     let max_wasm_stack = arguments.limits.pool_stack(options.max_wasm_stack);
-    let options = options.max_wasm_stack(max_wasm_stack);
+    // Without a manifest, the command line parser requires a file.
+    let file = file.unwrap_or(Path::new(STANDARD_INPUT));
+    let module = inspect(file, limits, &options.max_wasm_stack(max_wasm_stack))?;
+    let text = if as_json { format!("{}\n", self::as_json(&module)?) } else { text(&module) };
+    terminal::print(text.as_bytes())
+}
+
+fn inspect(file: &Path, limits: Limits, options: &Options) -> Result<ModuleInformation, Failure> {
     let module = module_file::read(file, &limits)?.limits(limits);
-    Ok(module.inspect_with(&options)?)
+    Ok(module.inspect_with(options)?)
 }
 
 /// The remedy if the module is rejected.
@@ -59,19 +58,26 @@ fn remedy(module: &ModuleInformation) -> Option<String> {
     module.remedy.as_ref().map(|remedy| remedy_text(remedy, Interface::OPTIONS))
 }
 
-/// Inspects every module that a manifest names, without duplicates.
+/// Inspects every module that a manifest names, without duplicates, with the limits of its entry.
 fn inspect_all(
     manifest: &Path,
     arguments: &Arguments,
     cache: &Cache,
     as_json: bool,
 ) -> Result<(), Failure> {
+    if let Some((key, option)) = arguments.limits.first() {
+        return Err(Failure::usage(format!(
+            "{option} cannot be combined with a manifest; set `{key}` in `limits` in \"{}\"",
+            Source::path(manifest).display()
+        )));
+    }
     let source = Source::read(manifest)?;
-    let files = source.parse()?.files();
+    let manifest = source.parse()?;
+    let options = cache.options()?.max_wasm_stack(manifest.options().max_wasm_stack);
     let mut modules = Vec::new();
     let mut shown = String::new();
-    for file in files {
-        let module = inspect(&source.folder().join(&file), arguments, cache)?;
+    for (file, limits) in manifest.limited_files() {
+        let module = inspect(&source.folder().join(&file), limits, &options)?;
         if as_json {
             modules.push(json!({ "file": file, "module": self::as_json(&module)? }));
         } else {
@@ -152,6 +158,7 @@ fn text(module: &ModuleInformation) -> String {
         ("capabilities", capabilities.collect()),
         ("WASI", module.required_wasi_imports.clone()),
         ("WASI grants", wasi_grants(module)),
+        ("can suspend", module.suspension_causes.iter().map(suspension).collect()),
         ("imports", other_imports(module)),
         ("other exports", module.other_exports.clone()),
     ] {
@@ -175,6 +182,19 @@ fn text(module: &ModuleInformation) -> String {
         }
     }
     text
+}
+
+/// When a cause lets calls be suspended.
+fn suspension(cause: &SuspensionCause) -> String {
+    match cause {
+        SuspensionCause::HostFunction(name) => {
+            format!("if the host function {name} is async or blocking")
+        }
+        SuspensionCause::TimeSlice(length) => {
+            format!("after a time slice of {}", humantime::format_duration(*length))
+        }
+        other => format!("by {other}"),
+    }
 }
 
 /// The values of `--grant` that the module's WASI imports require, in addition to capabilities.

@@ -143,6 +143,14 @@ impl LimitOptions {
         OPTIONS.into_iter().zip(is_given).find_map(|(limit, is_given)| is_given.then_some(limit))
     }
 
+    /// The first limit that was given: its field and its option.
+    pub(crate) fn first(&self) -> Option<(&'static str, &'static str)> {
+        let [timeout, fuel, ..] = OPTIONS;
+        let of_call = [(timeout, self.timeout.is_some()), (fuel, self.fuel.is_some())];
+        let of_call = of_call.into_iter().find_map(|(limit, is_given)| is_given.then_some(limit));
+        of_call.or_else(|| self.of_definition())
+    }
+
     /// The maximum stack of the pool: its default, or more if `--stack` requires it.
     pub(crate) fn pool_stack(&self, default: usize) -> usize {
         // The maximum for a pool. A larger `--stack` is reported as an invalid limit of the definition.

@@ -143,11 +143,12 @@
 //! | `tokio` | yes | the timers and sockets of tokio in async host functions: [`Options::runtime`] | 1, which `wasi` needs too |
 //! | `compile-cache` | yes | [`Options::compile_cache`], [`CompileCacheUsage`] | 6 |
 //!
-//! `default-features = false` leaves 118 of 196 crates. A first `cargo check` took 268 s of CPU time without features and 498 s
-//! with `wasi`, on two cores that other programs kept busy. Items that require a feature state it, and do not exist without it.
-//! Error codes, event names and [`WasmModule::inspect`] are the same in every build. A module that imports WASI is refused in
-//! a build without `wasi`, with [`Remedy::EnableFeature`]. Without `tokio`, async host functions are suspended and woken as
-//! with it, but timers and sockets of tokio find no runtime there. Workers do not run on threads of a tokio runtime.
+//! `default-features = false` leaves 118 of 196 crates, build dependencies included. A first `cargo check` took 268 s of CPU time
+//! without features and 498 s with `wasi`, on two cores that other programs kept busy. Items that require a feature state it,
+//! and do not exist without it. Error codes, event names and [`WasmModule::inspect`] are the same in every build. A module that
+//! imports WASI is refused in a build without `wasi`, with [`Remedy::EnableFeature`]. Without `tokio`, async host functions are
+//! suspended and woken as with it, but timers and sockets of tokio find no runtime there. Workers do not run on threads of a
+//! tokio runtime.
 //!
 //! # Platforms
 //!
@@ -287,7 +288,7 @@ pub use information::{
     BreakerCounts, CallCounts, ConstantInformation, DeclaredType, DependencyInformation,
     ExportInformation, FunctionInformation, FunctionMetrics, FunctionParameter, FunctionSignature,
     Histogram, Latencies, ModuleInformation, PoolMetrics, RequiredDependency, SandboxUsage,
-    TypeInformation, WorkerHealth,
+    SuspensionCause, TypeInformation, WorkerHealth,
 };
 #[cfg(feature = "compile-cache")]
 pub use module::compile_cache::CompileCacheUsage;

@@ -83,6 +83,27 @@ fn inspect_lists_every_module_of_a_manifest() {
 }
 
 #[test]
+fn inspect_uses_the_limits_of_a_manifest() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let entry = |name: &str, limits: &str| {
+        format!("[functions.{name}]\nfile = \"{}\"\nexport = \"add\"\nlimits = {limits}\n", sdk())
+    };
+    let small = entry("small", "{ module_size = \"1kB\" }");
+    let path = write(folder, &small);
+    let message = fails_with(3, &wpc_from(folder, &["inspect", "."]));
+    assert!(message.contains("1000 bytes"), "{message}");
+    let (sliced, plain) = (entry("sliced", "{ time_slice = \"5ms\" }"), entry("plain", "{}"));
+    write(folder, &(sliced + &plain));
+    let output = out(&wpc_from(folder, &["inspect", "."]));
+    let lines: Vec<_> = output.lines().filter(|line| line.starts_with("can suspend")).collect();
+    assert_eq!(lines, ["can suspend     after a time slice of 5ms"], "{output}");
+    let output = wpc_from(folder, &["inspect", &path, "--timeout", "1s"]);
+    let message = fails_with(2, &output);
+    assert!(message.contains("set `timeout` in `limits`"), "{message}");
+}
+
+#[test]
 fn projects_are_built_after_their_dependencies() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

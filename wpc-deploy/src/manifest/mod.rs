@@ -10,7 +10,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use toml::Spanned;
-use wpc_host::Options;
+use wpc_host::{Limits, Options};
 
 pub(crate) use settings::{EntryLimits, Pool};
 pub use source::Source;
@@ -60,6 +60,29 @@ impl Manifest {
             }
         }
         files
+    }
+
+    /// The module files with the limits of their entries, without duplicates, in the order of [`files`](Self::files). A file
+    /// has several limits if its entries have.
+    #[must_use]
+    pub fn limited_files(&self) -> Vec<(PathBuf, Limits)> {
+        let mut files = Vec::new();
+        for entries in [&self.dependencies, &self.modules, &self.functions] {
+            for entry in entries.values() {
+                let Entry { file, limits, .. } = entry.get_ref();
+                let found = (file.clone(), limits.chosen());
+                if !files.contains(&found) {
+                    files.push(found);
+                }
+            }
+        }
+        files
+    }
+
+    /// The options of the pool, which are not validated.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        self.pool().chosen()
     }
 
     /// Keeps only the entries that may define the function: its own entry, or otherwise all modules.

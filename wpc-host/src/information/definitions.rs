@@ -2,7 +2,7 @@
 
 use crate::capability::Capability;
 use crate::id::FunctionHash;
-use crate::information::FunctionSignature;
+use crate::information::{FunctionSignature, SuspensionCause};
 use serde::{Deserialize, Serialize};
 
 /// Information about a defined function.
@@ -33,6 +33,9 @@ pub struct FunctionInformation {
     /// costs each a few hundred nanoseconds.
     #[serde(default)]
     pub can_suspend: bool,
+    /// Why its calls can be suspended; empty if they cannot.
+    #[serde(default)]
+    pub suspension_causes: Vec<SuspensionCause>,
     /// Its documentation, as its author wrote it; `None` if its module has none. At most 4,096 bytes; may contain Markdown
     /// and any character.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,6 +67,7 @@ impl FunctionInformation {
             required_capabilities: Vec::new(),
             required_wasi_imports: Vec::new(),
             can_suspend: false,
+            suspension_causes: Vec::new(),
             documentation: None,
         }
     }

@@ -9,6 +9,7 @@ mod histogram;
 mod metrics;
 mod module;
 mod signature;
+mod suspension;
 mod usage;
 
 pub use declared_type::DeclaredType;
@@ -19,4 +20,5 @@ pub use histogram::Histogram;
 pub use metrics::{BreakerCounts, CallCounts, FunctionMetrics, Latencies, PoolMetrics};
 pub use module::{ExportInformation, ModuleInformation, RequiredDependency, TypeInformation};
 pub use signature::{FunctionParameter, FunctionSignature};
+pub use suspension::SuspensionCause;
 pub use usage::{SandboxUsage, WorkerHealth};

@@ -3,7 +3,7 @@
 use crate::capability::Capability;
 use crate::error::Remedy;
 use crate::id::{FunctionHash, Sha256Hash};
-use crate::information::{DeclaredType, FunctionSignature};
+use crate::information::{DeclaredType, FunctionSignature, SuspensionCause};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -50,6 +50,10 @@ pub struct ModuleInformation {
     /// The grants that those require besides capabilities: the names of methods of [`Wasi`](crate::Wasi), such as
     /// `arguments` or `read_directory`.
     pub required_wasi_grants: Vec<String>,
+    /// What could let calls of its functions be suspended: each host function that it imports, if that is async or blocking,
+    /// and the time slice of its limits. Dependencies may add others.
+    #[serde(default)]
+    pub suspension_causes: Vec<SuspensionCause>,
     /// The structures and enums in the signatures, sorted by name.
     pub types: Vec<TypeInformation>,
     /// The initial size of its memory, in bytes.
@@ -83,6 +87,7 @@ impl ModuleInformation {
             required_capabilities: Vec::new(),
             required_wasi_imports: Vec::new(),
             required_wasi_grants: Vec::new(),
+            suspension_causes: Vec::new(),
             types: Vec::new(),
             initial_memory: 0,
             maximum_memory: None,

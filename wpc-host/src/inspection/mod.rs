@@ -12,7 +12,7 @@ mod types;
 
 use crate::definition::WasmModule;
 use crate::error::Error;
-use crate::information::ModuleInformation;
+use crate::information::{ModuleInformation, SuspensionCause};
 use crate::inspection::declarations::Declarations;
 use crate::module::compiler::Compiler;
 use crate::module::engine::Engines;
@@ -59,11 +59,18 @@ impl WasmModule {
         let engines = Arc::new(Engines::new(&options, None)?);
         let profile = engines.profile(&self.limits, self.has_canonical_nans);
         let title = self.title(|| NAME.to_owned());
+        let information = |refused: Option<&Error>| {
+            let mut information = information(&self.bytes, refused);
+            information
+                .suspension_causes
+                .extend(self.limits.time_slice.map(SuspensionCause::TimeSlice));
+            information
+        };
         // These bytes are not a module, so the title must not call them one.
         let what = || self.title(|| "this".to_owned());
         let compiled = Compiler::new(engines).compile_ungranted(&title, self, profile);
         match compiled.and_then(|module| module.check_sizes(&title, &self.limits)) {
-            Ok(()) => Ok(information(&self.bytes, None)),
+            Ok(()) => Ok(information(None)),
             Err(
                 error @ (Error::InvalidOptions { .. }
                 | Error::StartFailed { .. }
@@ -78,7 +85,7 @@ impl WasmModule {
                 let _ = declarations.read_component(&self.bytes);
                 Ok(declarations.information(&self.bytes, Some(&error)))
             }
-            Err(error) => Ok(information(&self.bytes, Some(&error))),
+            Err(error) => Ok(information(Some(&error))),
         }
     }
 }

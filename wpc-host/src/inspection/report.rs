@@ -3,7 +3,9 @@
 use crate::definition::wasi::Piece;
 use crate::error::Error;
 use crate::id::{FunctionHash, Sha256Hash};
-use crate::information::{DeclaredType, ExportInformation, ModuleInformation, RequiredDependency};
+use crate::information::{
+    DeclaredType, ExportInformation, ModuleInformation, RequiredDependency, SuspensionCause,
+};
 use crate::inspection::declarations::Declarations;
 use crate::inspection::description::describe;
 use crate::inspection::list::shown;
@@ -97,6 +99,10 @@ impl Declarations<'_> {
             required_constants: constants,
             constant_types: constant_types.collect(),
             required_dependencies: dependencies,
+            suspension_causes: owned(self.host_functions.clone())
+                .into_iter()
+                .map(SuspensionCause::HostFunction)
+                .collect(),
             required_host_functions: owned(self.host_functions),
             host_function_signatures,
             required_capabilities: self.capabilities.into_iter().collect(),

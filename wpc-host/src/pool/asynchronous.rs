@@ -72,7 +72,8 @@ impl WorkerProcedureCall {
         module: impl Into<WasmModule>,
     ) -> Operation<FunctionInformation> {
         let change = Change::Function { name: name.to_owned(), source: module.into() };
-        self.change_registry(change, |wpc, outcome| wpc.only_information(&outcome))
+        let name = name.to_owned();
+        self.change_registry(change, move |wpc, outcome| wpc.defined_information(&name, &outcome))
     }
 
     /// Like [`define_worker_module`](Self::define_worker_module), for async tasks. Dropping the future withdraws the
@@ -88,7 +89,7 @@ impl WorkerProcedureCall {
         module: impl Into<WasmModule>,
     ) -> Operation<Vec<FunctionInformation>> {
         let change = Change::Module { source: module.into(), replaced: Vec::new() };
-        self.change_registry(change, |wpc, outcome| wpc.informations(&outcome))
+        self.change_registry(change, |wpc, outcome| Ok(wpc.informations(&outcome)))
     }
 
     /// Like [`define_worker_dependency`](Self::define_worker_dependency), for async tasks. Dropping the future withdraws the
@@ -105,7 +106,7 @@ impl WorkerProcedureCall {
         module: impl Into<WasmModule>,
     ) -> Operation<()> {
         let change = Change::Dependency { alias: alias.to_owned(), source: module.into() };
-        self.change_registry(change, |_, _| ())
+        self.change_registry(change, |_, _| Ok(()))
     }
 
     /// Like [`apply`](Self::apply), for async tasks. Dropping the future withdraws the changes, see
@@ -177,13 +178,13 @@ impl WorkerProcedureCall {
     fn change_registry<T: Send + 'static>(
         &self,
         change: Change,
-        finish: impl FnOnce(&Self, Outcome) -> T + Send + 'static,
+        finish: impl FnOnce(&Self, Outcome) -> Result<T, Error> + Send + 'static,
     ) -> Operation<T> {
         let (kind, name) = (change.kind(), change.name());
         self.define_in_background(
             move |registry, interest| registry.apply_one(change, interest),
             move |wpc, result| {
-                wpc.after_change(kind, &name, result).map(|outcome| finish(wpc, outcome))
+                wpc.after_change(kind, &name, result).and_then(|outcome| finish(wpc, outcome))
             },
         )
     }

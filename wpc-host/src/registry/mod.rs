@@ -24,6 +24,7 @@ pub(crate) use snapshot::Found;
 use crate::error::Error;
 use crate::host_function::bindings::{Bindings, CurrentBindings};
 use crate::id::{Counter, WorkerId};
+use crate::information::SuspensionCause;
 use crate::metrics::{FunctionMeter, PoolMeter};
 use crate::module::Module;
 use crate::module::compiler::Compiler;
@@ -179,6 +180,19 @@ impl Registry {
     pub(crate) fn has_host_functions(&self, names: &BTreeSet<String>) -> bool {
         let defined = self.bindings();
         names.iter().all(|name| defined.host_functions.contains_key(name.as_str()))
+    }
+
+    /// Why calls of the definition can be suspended.
+    pub(crate) fn suspension_causes(&self, definition: &Definition) -> Vec<SuspensionCause> {
+        let bindings = definition.blueprint.bindings(&*self.current);
+        let suspends = |name: &&String| {
+            bindings.host_functions.get(name.as_str()).is_some_and(|defined| defined.suspends())
+        };
+        let functions = definition.host_functions.iter().filter(suspends).cloned();
+        functions
+            .map(SuspensionCause::HostFunction)
+            .chain(definition.limits.time_slice.map(SuspensionCause::TimeSlice))
+            .collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Sources> {

@@ -44,9 +44,9 @@ impl WorkerProcedureCall {
         name: &str,
         module: impl Into<WasmModule>,
     ) -> Result<FunctionInformation, Error> {
-        let (name, source) = (name.to_owned(), module.into());
-        let outcome = self.change(Change::Function { name, source })?;
-        Ok(self.only_information(&outcome))
+        let source = module.into();
+        let outcome = self.change(Change::Function { name: name.to_owned(), source })?;
+        self.defined_information(name, &outcome)
     }
 
     /// Defines the functions of a module under the names of their exports: those whose types the module declares, or every
@@ -150,12 +150,16 @@ impl WorkerProcedureCall {
         results.fold(Ok(()), Result::and)
     }
 
-    /// Information about the function of a change that defined one.
-    pub(in crate::pool) fn only_information(&self, outcome: &Outcome) -> FunctionInformation {
-        match outcome.defined.as_slice() {
-            [function] => self.information(function),
-            _ => unreachable!("the change defines one function"),
-        }
+    /// Information about a function that a change defined.
+    pub(in crate::pool) fn defined_information(
+        &self,
+        name: &str,
+        outcome: &Outcome,
+    ) -> Result<FunctionInformation, Error> {
+        let defined = outcome.defined.iter().find(|function| &*function.name == name);
+        defined
+            .map(|function| self.information(function))
+            .ok_or_else(|| Error::FunctionNotDefined { function: name.to_owned() })
     }
 
     /// Information about the functions that a change defined.
@@ -181,6 +185,10 @@ impl WorkerProcedureCall {
             }
             Err(_) => (0, function.module.requirements.constants.clone()),
         };
+        let suspension_causes = match &function.definition {
+            Ok(definition) => self.registry().suspension_causes(definition),
+            Err(_) => Vec::new(),
+        };
         FunctionInformation {
             name: function.name.to_string(),
             signature: signature::known(export).map(|signature| (&*signature).into()),
@@ -195,6 +203,7 @@ impl WorkerProcedureCall {
                 .definition
                 .as_ref()
                 .is_ok_and(|definition| definition.can_suspend),
+            suspension_causes,
             documentation: export.documentation.clone(),
         }
     }

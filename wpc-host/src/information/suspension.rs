@@ -1,0 +1,25 @@
+//! Why calls of a function can be suspended.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+/// What lets the calls of a function be suspended, so that their worker runs others meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SuspensionCause {
+    /// An async or blocking host function of this name, which the function's module or one of its dependencies imports.
+    HostFunction(String),
+    /// The [time slice](crate::Limits::time_slice) of its limits.
+    TimeSlice(Duration),
+}
+
+impl fmt::Display for SuspensionCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HostFunction(name) => write!(f, "the host function \"{name}\""),
+            Self::TimeSlice(length) => write!(f, "its time slice of {length:?}"),
+        }
+    }
+}
