@@ -10,6 +10,7 @@ mod imports;
 mod memory;
 mod modules;
 mod replies;
+mod suspended;
 
 use crate::support::*;
 use std::path::PathBuf;
@@ -141,6 +142,7 @@ fn every_attack_has_a_test() {
         include_str!("hostile/memory.rs"),
         include_str!("hostile/modules.rs"),
         include_str!("hostile/replies.rs"),
+        include_str!("hostile/suspended.rs"),
     ];
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fixtures/hostile");
     let mut attacks = 0;

@@ -20,7 +20,7 @@ pub(crate) mod reply;
 use crate::call::reply::OwnedReply;
 use crate::error::Error;
 use crate::id::{CallContext, CallId, Generation};
-use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use crate::sync::{AtomicWaker, Backoff, thread, time};
 use crate::system::offload::foreign;
 use crate::system::thread_waker::with_thread_waker;
@@ -79,9 +79,16 @@ pub(crate) struct Call {
     outcome: OnceLock<Outcome>,
     /// The fuel used so far; `NO_FUEL` if it is not metered.
     fuel_used: AtomicU64,
-    /// The failure after which its function's sandbox is restarting, if the call waits for that.
-    waits_after: OnceLock<Arc<Error>>,
     waiter: AtomicWaker,
+    /// Only calls that wait for their function or are suspended have it, so that others do not initialise it.
+    waits: OnceLock<Box<Waits>>,
+}
+
+/// What a call has that waits otherwise than in a queue.
+#[derive(Debug)]
+struct Waits {
+    /// The failure after which its function's sandbox is restarting, if the call waits for that.
+    after: OnceLock<Arc<Error>>,
     /// Woken when an early end is requested while the call is suspended.
     suspended: AtomicWaker,
 }
@@ -128,13 +135,20 @@ impl Call {
             interrupt: AtomicU8::new(GO_ON),
             outcome: OnceLock::new(),
             fuel_used: AtomicU64::new(NO_FUEL),
-            waits_after: OnceLock::new(),
             waiter: AtomicWaker::new(),
-            suspended: AtomicWaker::new(),
+            waits: OnceLock::new(),
         }
     }
 
-    /// Reuses the call for the next one; no other thread holds it any more. `waits_after`, `waiter`, `suspended` and
+    /// A call in whose place the destructors of this one run after it was answered. It is answered without an outcome, so no
+    /// thread answers or counts it, and it should have ended already.
+    pub(crate) fn destructors(&self) -> Self {
+        let (function, deadline) = (Arc::clone(&self.function), Deadline::Fixed(time::now()));
+        let call = Self::with(self.id, function, self.generation, self.time_limit, deadline);
+        Self { own_limit: self.own_limit, phase: AtomicU8::new(ANSWERED), ..call }
+    }
+
+    /// Reuses the call for the next one; no other thread holds it any more. `waiter`, `waits` and
     /// `own_limit` need no reset, because only calls on the caller's own thread are reused: they never wait, and the
     /// supervisor does not watch them.
     #[inline]
@@ -223,7 +237,18 @@ impl Call {
 
     /// Records the first failure because of which the call waits.
     pub(crate) fn note_wait(&self, cause: Arc<Error>) {
-        let _ = self.waits_after.set(cause);
+        let _ = self.waits().after.set(cause);
+    }
+
+    fn waits(&self) -> &Waits {
+        self.waits.get_or_init(|| {
+            Box::new(Waits { after: OnceLock::new(), suspended: AtomicWaker::new() })
+        })
+    }
+
+    /// The failure because of which the call waits.
+    fn waits_after(&self) -> Option<Arc<Error>> {
+        self.waits.get()?.after.get().cloned()
     }
 
     /// Records how much fuel was used. Must be called before the answer.
@@ -243,14 +268,24 @@ impl Call {
     /// Ends a queued call at once, and requests the end of a running one.
     pub(crate) fn cancel(&self) {
         self.interrupt.store(CANCEL, Ordering::Release);
-        if !self.answer_unstarted(|| self.error_of(Interrupt::Cancelled, false)) {
-            self.suspended.wake();
+        if self.answer_unstarted(|| self.error_of(Interrupt::Cancelled, false)) {
+            return;
+        }
+        // Either this thread finds the waker, or the worker finds the request after it registered the waker.
+        fence(Ordering::SeqCst);
+        if let Some(waits) = self.waits.get() {
+            waits.suspended.wake();
         }
     }
 
-    /// Makes a request to end early wake `waker`. The caller then checks whether one was made before.
+    /// Makes a request to end early wake `waker`, which is woken at once if one was made before.
     pub(crate) fn wake_if_interrupted(&self, waker: &Waker) {
-        self.suspended.register(waker);
+        self.waits().suspended.register(waker);
+        // See `cancel`.
+        fence(Ordering::SeqCst);
+        if self.is_interrupt_requested() {
+            waker.wake_by_ref();
+        }
     }
 
     /// Whether an early end was requested. A passed deadline is not.
@@ -293,7 +328,7 @@ impl Call {
             Interrupt::Cancelled => Error::Cancelled { function, ran },
             Interrupt::Stopped => Error::Stopped { function, ran },
             Interrupt::Deadline => {
-                let cause = if ran { None } else { self.waits_after.get().cloned() };
+                let cause = if ran { None } else { self.waits_after() };
                 Error::Timeout { function, limit: self.time_limit, ran, cause }
             }
         }

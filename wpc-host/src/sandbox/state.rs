@@ -138,13 +138,13 @@ pub(super) struct Buffer {
 /// How long a guest may compute before it yields the thread, in ticks of the epoch.
 #[derive(Debug)]
 pub(super) struct TimeSlice {
-    ticks: u128,
-    used: u128,
+    ticks: u64,
+    used: u64,
 }
 
 impl TimeSlice {
     fn new(length: Duration) -> Self {
-        Self { ticks: length.as_millis(), used: 0 }
+        Self { ticks: u64::try_from(length.as_millis()).unwrap_or(u64::MAX), used: 0 }
     }
 
     /// Counts a tick; returns true if the slice is over, and begins the next one.

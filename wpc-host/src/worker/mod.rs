@@ -185,6 +185,11 @@ impl Worker {
         self.slots.fetch_update(Ordering::AcqRel, Ordering::Acquire, taken).is_ok()
     }
 
+    /// Takes a slot, also if all are taken: for work of the worker itself.
+    fn take_slot(&self) {
+        self.slots.fetch_add(Slots::TAKE, Ordering::AcqRel);
+    }
+
     pub(crate) fn release_slot(&self) {
         self.slots.fetch_add(Slots::RELEASE, Ordering::AcqRel);
     }

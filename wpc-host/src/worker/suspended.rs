@@ -42,6 +42,8 @@ struct Calls {
 /// A suspended call, with the waker of its task.
 pub(crate) struct SuspendedCall {
     pub(crate) call: Arc<Call>,
+    /// Whether it only creates a sandbox, and does not count as a call.
+    pub(crate) is_warm_up: bool,
     pub(super) waker: Arc<TaskWaker>,
 }
 

@@ -87,7 +87,9 @@ impl Pool {
         for suspended in suspended {
             let call = &suspended.call;
             call.answer_with(|ran| Err(error(call, ran)));
-            self.count_stolen(call);
+            if !suspended.is_warm_up {
+                self.count_stolen(call);
+            }
             suspended.release();
         }
     }

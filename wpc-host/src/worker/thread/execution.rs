@@ -16,6 +16,9 @@ use crate::worker::capacity::{LiveSandbox, Reservation};
 use crate::worker::job::Job;
 use std::sync::Arc;
 
+/// What was read from the guest's reply, which may be an error of the function; or why the guest did not reply.
+pub(super) type Reply<T> = Result<Result<T, Box<Error>>, Box<Error>>;
+
 #[inline]
 pub(super) fn request<'a>(
     call: &'a Arc<Call>,
@@ -84,7 +87,13 @@ impl Thread {
         if is_spent {
             self.spent = Some(Arc::clone(definition));
         }
-        match result {
+        self.record(job, result)
+    }
+
+    /// Records how a call ended, and returns what was read from the guest's reply.
+    #[inline(always)]
+    pub(super) fn record<T>(&mut self, job: &Job, reply: Reply<T>) -> Result<T, Box<Error>> {
+        match reply {
             Ok(value) => {
                 self.succeeded(job, value.as_ref().err().map(|error| &**error));
                 value

@@ -1,6 +1,6 @@
 //! Calls on fibers: while one is suspended, the thread runs others.
 
-use super::execution::{metadata, request, request_of};
+use super::execution::{Reply, metadata, request, request_of};
 use super::observation::Observed;
 use super::{Thread, Unanswered, Unserved};
 use crate::call::reply::{Body, BorrowedReply, OwnedReply};
@@ -55,9 +55,6 @@ struct Ended {
     live: Option<LiveSandbox>,
     reply: Reply<Body>,
 }
-
-/// What was read from the guest's reply, which may be an error of the function; or why the guest did not reply.
-type Reply<T> = Result<Result<T, Box<Error>>, Box<Error>>;
 
 /// Where a call's sandbox comes from.
 enum Source {
@@ -159,8 +156,7 @@ impl Thread {
         let Some(mut task) = self.fibers.suspended.remove(&id) else { return true };
         self.begun = task.begun;
         if worker.suspended.take(id).is_none() {
-            self.drop_ended(*task);
-            return true;
+            return self.drop_ended(worker, *task);
         }
         task.job.is_disowned = false;
         self.observed = task.observed.take();
@@ -234,7 +230,7 @@ impl Thread {
         {
             self.sandbox_cache.keep(definition, live, 1);
         }
-        self.record(job, reply)
+        self.record_on_fiber(job, reply)
     }
 
     fn source_to_block(&mut self, job: &Job) -> Result<Source, Box<Error>> {
@@ -316,15 +312,12 @@ impl Thread {
         task.observed = self.observed.take();
         let call = Arc::clone(&task.job.call);
         call.wake_if_interrupted(&task.waker);
-        if call.is_interrupt_requested() {
-            // It was requested before the waker was registered.
-            task.waker.wake_by_ref();
-        }
         task.job.is_disowned = true;
         if worker.current.finish(token) == Finish::Stolen {
             return false;
         }
-        let suspended = SuspendedCall { call, waker: Arc::clone(&task.wakes) };
+        let is_warm_up = task.job.is_warm_up;
+        let suspended = SuspendedCall { call, is_warm_up, waker: Arc::clone(&task.wakes) };
         let deadline = task.job.deadline;
         match worker.suspended.add(task.id, suspended, deadline) {
             Ok(()) => drop(self.fibers.suspended.insert(task.id, task)),
@@ -332,18 +325,30 @@ impl Thread {
             Err(SuspendedCall { call, .. }) => {
                 worker.release_slot();
                 let error = call.error_of(Interrupt::Stopped, true);
-                task.job.function.meter.count_elsewhere(error.code());
+                if !is_warm_up {
+                    task.job.function.meter.count_elsewhere(error.code());
+                }
                 call.answer_with(|_| Err(error));
-                self.drop_ended(*task);
+                return self.drop_ended(worker, *task);
             }
         }
         true
     }
 
-    /// Drops the guest of a suspended call that another thread has answered.
-    fn drop_ended(&mut self, task: Task) {
-        let Task { job, guest, observed, .. } = task;
+    /// Drops the guest of a suspended call that another thread answers. Returns false if the worker was abandoned in the
+    /// meantime, because the future of a host function did not return from its destructor.
+    fn drop_ended(&mut self, worker: &Arc<Worker>, task: Task) -> bool {
+        let Task { mut job, guest, observed, .. } = task;
+        // The supervisor watches the destructors as it watches a call.
+        worker.take_slot();
+        let token = worker.current.begin(&Arc::new(job.call.destructors()), job.deadline);
+        let unanswered = Unanswered { worker, job: &mut job };
         drop(guest);
+        std::mem::forget(unanswered);
+        if worker.current.finish(token) == Finish::Stolen {
+            return false;
+        }
+        worker.release_slot();
         self.observed = observed;
         self.has_stale |= job.definition.is_retired();
         self.fibers.release(&job.definition);
@@ -359,6 +364,7 @@ impl Thread {
         self.failed(&job, &error);
         self.leave_span();
         self.report(&job);
+        true
     }
 
     /// Answers a call whose guest has ended.
@@ -390,28 +396,17 @@ impl Thread {
             self.abandon_trial(job);
             Body::nothing()
         } else {
-            self.record(job, reply).map_err(|error| *error)?
+            self.record_on_fiber(job, reply).map_err(|error| *error)?
         };
         Ok(OwnedReply { body, metadata: metadata(job, &self.worker) })
     }
 
-    /// Records how a call ended, and returns what was read from the guest's reply.
-    fn record<T>(&mut self, job: &Job, reply: Reply<T>) -> Result<T, Box<Error>> {
-        match reply {
-            Ok(value) => {
-                if !self.began_before_failure(&job.definition) {
-                    self.sandbox_cache.entry(&job.definition).has_answered = true;
-                }
-                self.succeeded(job, value.as_ref().err().map(|error| &**error));
-                value
-            }
-            Err(error) => {
-                self.note_error(&error);
-                self.failed(job, &error);
-                self.leave_span();
-                Err(error)
-            }
+    /// Like [`record`](Self::record), for a call whose definition may have failed while it was suspended.
+    fn record_on_fiber<T>(&mut self, job: &Job, reply: Reply<T>) -> Result<T, Box<Error>> {
+        if reply.is_ok() && !self.began_before_failure(&job.definition) {
+            self.sandbox_cache.entry(&job.definition).has_answered = true;
         }
+        self.record(job, reply)
     }
 }
 
