@@ -3,7 +3,7 @@
 use super::{Folder, everything, imports, pool_of_tools};
 use crate::support::{code, eventually, immediate_restarts, pool, pool_with, wat};
 use std::time::Duration;
-use wpc_host::{CallOptions, Capability, Wasi};
+use wpc_host::{CallOptions, Capability, SuspensionCause, Wasi};
 
 #[test]
 fn a_host_function_does_not_run_within_the_runtime_of_wasi() {
@@ -75,7 +75,10 @@ fn a_function_can_suspend_if_a_wasi_import_may_wait_with_its_grants() {
         let module = imports(import, ty).grant_wasi(wasi).grant(Capability::Clock);
         wpc.define_worker_function("f", module).unwrap();
         wpc.call::<()>("f", ()).unwrap();
-        wpc.function_information("f").unwrap().can_suspend
+        let information = wpc.function_information("f").unwrap();
+        let causes = [SuspensionCause::WasiImport(import.to_owned())];
+        assert_eq!(information.can_suspend, information.suspension_causes == causes);
+        information.can_suspend
     };
     assert!(can_suspend("poll_oneoff", four, Wasi::new()));
     assert!(!can_suspend("clock_time_get", "(param i32 i64 i32) (result i32)", Wasi::minimal()));

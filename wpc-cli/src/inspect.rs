@@ -190,6 +190,7 @@ fn suspension(cause: &SuspensionCause) -> String {
         SuspensionCause::HostFunction(name) => {
             format!("if the host function {name} is async or blocking")
         }
+        SuspensionCause::WasiImport(name) => format!("when it waits in {name}"),
         SuspensionCause::TimeSlice(length) => {
             format!("after a time slice of {}", humantime::format_duration(*length))
         }

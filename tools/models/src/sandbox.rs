@@ -71,6 +71,10 @@ impl Blueprint {
         self.last_bindings.or_current(current)
     }
 
+    pub(crate) fn waiting_imports(&self) -> impl Iterator<Item = String> {
+        std::iter::empty()
+    }
+
     pub(crate) fn instances(&self) -> usize {
         self.instances
     }

@@ -51,7 +51,7 @@ pub struct ModuleInformation {
     /// `arguments` or `read_directory`.
     pub required_wasi_grants: Vec<String>,
     /// What could let calls of its functions be suspended: each host function that it imports, if that is async or blocking,
-    /// and the time slice of its limits. Dependencies may add others.
+    /// imports of WASI that wait, and the time slice of its limits. Dependencies may add others.
     #[serde(default)]
     pub suspension_causes: Vec<SuspensionCause>,
     /// The structures and enums in the signatures, sorted by name.

@@ -11,6 +11,7 @@ mod report;
 mod types;
 
 use crate::definition::WasmModule;
+use crate::definition::wasi::may_wait;
 use crate::error::Error;
 use crate::information::{ModuleInformation, SuspensionCause};
 use crate::inspection::declarations::Declarations;
@@ -61,9 +62,12 @@ impl WasmModule {
         let title = self.title(|| NAME.to_owned());
         let information = |refused: Option<&Error>| {
             let mut information = information(&self.bytes, refused);
-            information
-                .suspension_causes
-                .extend(self.limits.time_slice.map(SuspensionCause::TimeSlice));
+            let granted = self.grants.wasi.as_ref();
+            let imports = information.required_wasi_imports.iter();
+            let waits = imports.filter(|import| may_wait(import, granted)).cloned();
+            let slice = self.limits.time_slice.map(SuspensionCause::TimeSlice);
+            let causes = waits.map(SuspensionCause::WasiImport).chain(slice);
+            information.suspension_causes.extend(causes);
             information
         };
         // These bytes are not a module, so the title must not call them one.

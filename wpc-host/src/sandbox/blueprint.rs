@@ -9,12 +9,14 @@ use super::state::{Buffer, Instance, State};
 use super::wasi::{self, Context};
 use crate::definition::limits::Limits;
 use crate::definition::wasi::grant::Wasi;
+use crate::definition::wasi::may_wait;
 use crate::error::Error;
 use crate::host_function::bindings::{Bindings, CurrentBindings, LastBindings};
 use crate::metrics::SandboxGauge;
 use crate::module::engine::{CountedSandbox, Profile, WithoutPool};
 use crate::module::signature;
 use crate::module::{Module, describe};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use wasmtime::{Extern, ExternType, FuncType, InstancePre, Linker, Store, TypedFunc};
 use wpc_abi::names;
@@ -100,6 +102,17 @@ impl Blueprint {
 
     pub(super) fn last_bindings(&self) -> &Arc<LastBindings> {
         &self.last_bindings
+    }
+
+    /// The imports of WASI in which a guest may wait.
+    pub(crate) fn waiting_imports(&self) -> impl Iterator<Item = String> {
+        let of_part = |part: &Part| {
+            let imports = part.module.requirements.wasi.iter();
+            let waiting = imports.filter(|import| may_wait(import, part.wasi.as_deref()));
+            waiting.cloned().collect::<Vec<_>>()
+        };
+        let imports: BTreeSet<_> = self.parts.iter().flat_map(of_part).collect();
+        imports.into_iter()
     }
 
     /// Its sandboxes at the moment.
