@@ -114,3 +114,22 @@ fn suspended_calls_leave_instances_for_other_functions() {
     let refused = wpc.define_worker_function("user", wat(user)).unwrap_err();
     assert!(matches!(refused, Error::TooManyInstances { needed: 3, limit: 2, .. }), "{refused}");
 }
+
+#[test]
+fn a_warm_up_that_ends_suspended_does_not_count_as_a_call() {
+    let wpc = pool_with(1, Options::default().stop_timeout(Duration::from_millis(20)));
+    let gate = define_gate(&wpc);
+    let waits = wat(r#"(module
+        (import "wpc-host" "h" (func $h (param i32 i32 i32 i32) (result i64)))
+        (memory (export "memory") 1)
+        (func $start (drop (call $h (i32.const 0) (i32.const 0) (i32.const 16) (i32.const 64))))
+        (start $start)
+        (func (export "f")))"#);
+    wpc.define_worker_function("f", waits.grant_host_function("h")).unwrap();
+    let warm = wpc.warm_worker_function_async("f");
+    eventually(|| suspended(&wpc) == 1);
+    wpc.stop_workers();
+    assert_eq!(code(pollster::block_on(warm)), "stopped");
+    let calls = wpc.metrics().functions[0].calls.total();
+    assert_eq!((gate.waiting(), calls), (1, 0));
+}

@@ -1,7 +1,7 @@
 //! Whether standard output was closed when the process started.
 //!
 //! Before `main`, Rust's runtime opens `/dev/null` in place of a closed descriptor, so the command would write its answers
-//! there and end with success. A constructor looks first.
+//! there and end with success. A constructor, which runs earlier, checks the descriptor.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

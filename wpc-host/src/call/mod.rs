@@ -6,7 +6,8 @@
 //!
 //! * its worker;
 //! * its caller, when it cancels the call, or when the time limit passes before the call runs;
-//! * the supervisor, when the worker is unresponsive;
+//! * the supervisor, when the worker is unresponsive, or when a suspended call must end;
+//! * the thread that stops the pool, when the stop timeout has passed;
 //! * the thread that drops the call's job.
 //!
 //! Only the thread that moves the phase to `answered` with an atomic exchange writes the outcome, so every call is answered

@@ -1,8 +1,8 @@
 //! Functions of the embedder that guests may call if their definition was granted them.
 //!
-//! Arguments and replies are encoded, as between modules. Panics of the embedder's closure are caught, and its running time
-//! is bounded from outside when its call should end: the future of an async function is dropped, the helper thread of a
-//! blocking one is abandoned, and the worker of an inline one is unresponsive, and replaced.
+//! Arguments and replies are encoded, as between modules. Panics of the embedder's closure are caught. When the call should
+//! end, the future of an async function is dropped, and the helper thread of a blocking one is abandoned. An inline function
+//! that does not return makes its worker unresponsive, and the worker is replaced.
 
 pub(crate) mod bindings;
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct WorkerHealth {
     /// The worker.
     pub worker_id: WorkerId,
-    /// The number of its slot, from 0. A slot is a place in the pool; when its worker is replaced, the new worker takes over
+    /// The number of its slot, from 0. A slot is a position in the pool; when its worker is replaced, the new worker takes over
     /// the slot.
     pub slot: usize,
     /// Its state.

@@ -1,4 +1,4 @@
-//! A slot: a place in the pool that one worker after another occupies. The slot remains when its worker is lost, and counts
+//! A slot: a position in the pool that one worker after another occupies. The slot remains when its worker is lost, and counts
 //! the failures of its workers. The supervisor owns the slots; no other thread reads or writes them. Other threads read a
 //! [`WorkerSet`](super::workers::WorkerSet), which the supervisor publishes after each transition.
 //!

@@ -1,4 +1,4 @@
-//! Threads for blocking tasks, so that async callers need not block: definitions, starts and stops.
+//! Threads for blocking tasks: definitions, starts and stops on behalf of async callers, and blocking host functions.
 //!
 //! # Protocol
 //!

@@ -1,7 +1,7 @@
 //! Checks the operating system's limits on memory maps, threads, address space and file descriptors before the pool uses
 //! much of one.
 //!
-//! Exhausting one of them in the wrong place aborts the process. For example, a new thread maps the stack of its signal
+//! Exhausting one of them at the wrong moment aborts the process. For example, a new thread maps the stack of its signal
 //! handlers before any of our code runs on it, and unmapping part of a mapping may create another mapping. Therefore a
 //! reserve of each resource is kept, and a request that would use the reserve is refused with an error that names the
 //! resource. The reserve also covers what other code of the process uses until the next count.

@@ -13,8 +13,8 @@
 //! 2. those of its own worker, if that has its share or more;
 //! 3. those of the worker with the most idle instances.
 //!
-//! It drops none if even all of them together do not free enough instances. Then it asks every worker to release the sandbox that it used last, and waits for up to [`MAX_WAIT`]. No
-//! lock is held while a sandbox is dropped.
+//! If all idle sandboxes together would not free enough instances, the thread drops none. It asks every worker to release
+//! the sandbox that it used last, and waits for up to [`MAX_WAIT`]. No lock is held while a sandbox is dropped.
 
 use crate::id::Generation;
 use crate::sandbox::Sandbox;

@@ -19,7 +19,7 @@
 //! |---|---|---|---|
 //! | `state` | see above | | acquire and release: it publishes the other two |
 //! | `call` | the worker | while idle | published by `begin` |
-//! | `call` | the thread that peeks or stole | while lent, after the theft | by `state` |
+//! | `call` | the thread that peeks or stole | while lent, after `steal` | by `state` |
 //! | `deadline_nanos` | the worker | while idle | published by `begin` |
 
 use crate::call::Call;
