@@ -2,7 +2,10 @@
 
 mod commands;
 mod directories;
+#[cfg(unix)]
+mod files;
 mod grants;
+mod input;
 mod output;
 mod waiting;
 

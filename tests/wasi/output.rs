@@ -1,7 +1,7 @@
 //! Standard output and error: as log lines, or through a writer of the embedder.
 
 use super::{Channel, Folder, everything, imports, pool_of_tools, tool};
-use crate::support::{Recorder, TEST_TIMEOUT, code, contract, immediate_restarts, pool, pool_with};
+use crate::support::*;
 use std::io::Write;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
@@ -47,24 +47,27 @@ fn a_line_without_an_end_is_split() {
 fn a_writer_receives_output_and_its_failures_reach_the_guest() {
     let folder = Folder::new("writer");
     let (sender, written) = channel();
-    let wasi =
-        everything(&folder).stdout(Output::discard()).stderr(Output::writer(Channel(sender)));
-    let wpc = pool_of_tools(wasi);
-    wpc.call::<()>("print_text", ("discarded",)).unwrap();
-    wpc.call::<()>("complain", ("exactly \u{e9} this",)).unwrap();
-    assert_eq!(written.recv_timeout(TEST_TIMEOUT).unwrap(), "exactly \u{e9} this".as_bytes());
-    for word in ["fail", "panic"] {
-        assert_eq!(code(wpc.call::<()>("complain", (word,))), "guest_error");
+    for output in
+        [Output::writer(Channel(sender.clone())), Output::inline_writer(Channel(sender.clone()))]
+    {
+        let wpc = pool_of_tools(everything(&folder).stdout(Output::discard()).stderr(output));
+        wpc.call::<()>("print_text", ("discarded",)).unwrap();
+        wpc.call::<()>("complain", ("exactly \u{e9} this",)).unwrap();
+        assert_eq!(written.recv_timeout(TEST_TIMEOUT).unwrap(), "exactly \u{e9} this".as_bytes());
+        for word in ["fail", "panic"] {
+            assert_eq!(code(wpc.call::<()>("complain", (word,))), "guest_error");
+        }
+        wpc.call::<()>("complain", ("again",)).unwrap();
+        assert_eq!(written.recv_timeout(TEST_TIMEOUT).unwrap(), b"again");
     }
-    wpc.call::<()>("complain", ("again",)).unwrap();
-    assert_eq!(written.recv_timeout(TEST_TIMEOUT).unwrap(), b"again");
 }
 
 #[test]
 fn output_counts_towards_the_log_limit() {
     let folder = Folder::new("flood");
     let (sender, _written) = channel();
-    for output in [Output::events(), Output::writer(Channel(sender))] {
+    let writers = [Output::writer(Channel(sender.clone())), Output::inline_writer(Channel(sender))];
+    for output in [Output::events()].into_iter().chain(writers) {
         let limits = Limits::default().log(10_000);
         let wpc = pool_with(1, immediate_restarts());
         wpc.define_worker_module(tool(everything(&folder).stdout(output)).limits(limits)).unwrap();
@@ -92,24 +95,53 @@ impl Write for Blocked {
 }
 
 #[test]
-fn a_call_that_waits_for_a_writer_ends_at_its_time_limit() {
+fn a_writer_that_blocks_suspends_its_guests_in_order() {
     let folder = Folder::new("blocked");
     let (release, released) = channel();
     let (sender, written) = channel();
-    let wpc = pool_with(2, immediate_restarts());
+    let wpc = pool_with(1, immediate_restarts());
     let output = Output::writer(Blocked(released, sender));
     wpc.define_worker_module(tool(everything(&folder).stderr(output))).unwrap();
-    let blocked = wpc.submit::<()>("complain", ("first",)).unwrap();
-    assert_eq!(written.recv_timeout(TEST_TIMEOUT).unwrap(), b"first");
+    assert!(wpc.function_information("complain").unwrap().can_suspend);
+    let next = || written.recv_timeout(TEST_TIMEOUT).unwrap();
+    let suspended = |count| eventually(|| wpc.metrics().suspended_calls == count);
+    let first = wpc.submit::<()>("complain", ("first",)).unwrap();
+    assert_eq!(next(), b"first");
+    // The writer has not returned.
+    suspended(1);
     let limit = CallOptions::new().timeout(Duration::from_millis(30));
-    let error = wpc.call_with::<()>("complain", ("second",), &limit).unwrap_err();
+    let error = wpc.call_with::<()>("complain", ("never",), &limit).unwrap_err();
     assert_eq!(error.code().as_str(), "timeout", "{error}");
-    release.send(()).unwrap();
-    drop(release);
-    blocked.wait().unwrap();
-    for health in wpc.get_worker_health_states() {
-        assert_eq!(health.restart_attempt, 0, "no worker is replaced");
+    let second = wpc.submit::<()>("complain", ("second",)).unwrap();
+    suspended(2);
+    let third = wpc.submit::<()>("complain", ("third",)).unwrap();
+    suspended(3);
+    first.cancel();
+    assert_eq!(code(first.wait()), "cancelled");
+    eventually(|| wpc.metrics().abandoned_helper_threads == 1);
+    assert_eq!(wpc.call::<Vec<String>>("given_arguments", ()).unwrap().len(), 0);
+    for text in [&b"second"[..], b"third"] {
+        release.send(()).unwrap();
+        assert_eq!(next(), text);
     }
+    assert!(!third.is_answered());
+    release.send(()).unwrap();
+    second.wait().unwrap();
+    third.wait().unwrap();
+    eventually(|| wpc.metrics().abandoned_helper_threads == 0);
+    assert_eq!(wpc.get_worker_health_states()[0].restart_attempt, 0, "no worker is replaced");
+}
+
+#[test]
+fn long_output_arrives_whole_and_in_order() {
+    let folder = Folder::new("long-output");
+    let (sender, written) = channel();
+    let output = Output::writer(Channel(sender));
+    let wpc = pool_of_tools(everything(&folder).stdout(output));
+    let text: String = (0..20_000).map(|number| format!("{number} ")).collect();
+    wpc.call::<()>("print_text", (text.as_str(),)).unwrap();
+    let received: Vec<u8> = written.try_iter().flatten().collect();
+    assert!(received == text.as_bytes(), "{} bytes", received.len());
 }
 
 /// A writer that uses its pool in `drop` and then panics.

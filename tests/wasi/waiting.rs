@@ -3,7 +3,7 @@
 use super::{Folder, everything, imports, pool_of_tools};
 use crate::support::{code, eventually, immediate_restarts, pool, pool_with, wat};
 use std::time::Duration;
-use wpc_host::{CallOptions, Capability, SuspensionCause, Wasi};
+use wpc_host::{CallOptions, Capability, Input, Output, SuspensionCause, Wasi};
 
 #[test]
 fn a_host_function_does_not_run_within_the_runtime_of_wasi() {
@@ -82,9 +82,18 @@ fn a_function_can_suspend_if_a_wasi_import_may_wait_with_its_grants() {
     };
     assert!(can_suspend("poll_oneoff", four, Wasi::new()));
     assert!(!can_suspend("clock_time_get", "(param i32 i64 i32) (result i32)", Wasi::minimal()));
-    for import in ["fd_read", "fd_write"] {
-        assert!(!can_suspend(import, four, everything(&folder)), "{import}");
+    for import in ["fd_read", "fd_write", "fd_close"] {
+        let ty = if import == "fd_close" { "(param i32) (result i32)" } else { four };
+        assert!(!can_suspend(import, ty, everything(&folder)), "{import}");
+        let wasi = everything(&folder)
+            .stdin_stream(Input::reader(std::io::empty()))
+            .stderr(Output::writer(std::io::sink()));
+        assert_eq!(can_suspend(import, ty, wasi), import != "fd_close", "{import}");
     }
+    let wasi = Wasi::new().stdout(Output::inline_writer(std::io::sink())).stderr(Output::events());
+    assert!(!can_suspend("fd_write", four, wasi));
+    let nine = "(param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)";
+    assert!(can_suspend("path_open", nine, everything(&folder)));
     // A dependency that may wait suspends its users.
     let waits = imports("poll_oneoff", four).grant(Capability::Clock);
     wpc.define_worker_dependency("waits", waits).unwrap();

@@ -1,8 +1,6 @@
 //! Grants as they are written, applied to a module.
 
-use crate::file::FileError;
-use std::sync::Arc;
-use wpc_host::{Capability, Output, Wasi, WasmModule};
+use wpc_host::{Capability, Input, Output, Wasi, WasmModule};
 
 /// The grants, for the error about an unknown one.
 const KNOWN: &str = "clock, random, wasi, stdin, output, arg=TEXT, env=NAME=VALUE, read=FOLDER[:NAME], write=FOLDER[:NAME]";
@@ -13,25 +11,21 @@ const KNOWN: &str = "clock, random, wasi, stdin, output, arg=TEXT, env=NAME=VALU
 pub enum Streams {
     /// Output becomes events of the pool, and input is not available.
     Events,
-    /// Output is written to these, and input is read with this function when it is granted.
+    /// Output is written to these, and input is read from this stream.
     #[non_exhaustive]
     Process {
         /// Where standard output goes.
         stdout: Output,
         /// Where standard error goes.
         stderr: Output,
-        /// Reads standard input to its end.
-        stdin: fn() -> Result<Arc<[u8]>, FileError>,
+        /// Where standard input comes from. All modules to which it is granted share it.
+        stdin: Input,
     },
 }
 
 impl Streams {
     /// Streams of a process.
-    pub fn process(
-        stdout: Output,
-        stderr: Output,
-        stdin: fn() -> Result<Arc<[u8]>, FileError>,
-    ) -> Self {
+    pub fn process(stdout: Output, stderr: Output, stdin: Input) -> Self {
         Self::Process { stdout, stderr, stdin }
     }
 
@@ -58,9 +52,6 @@ pub enum GrantError {
     /// Standard input is not available.
     #[error("`stdin` cannot be granted: calls are read from standard input")]
     NoInput,
-    /// Standard input could not be read.
-    #[error(transparent)]
-    Input(#[from] FileError),
 }
 
 /// Grants a module what is written: `clock`, `random`, `wasi`, `stdin`, `output`, `arg=TEXT`, `env=NAME=VALUE`,
@@ -96,7 +87,7 @@ pub fn grant(
                 let Streams::Process { stdin, .. } = streams else {
                     return Err(GrantError::NoInput);
                 };
-                wasi = Some(base.stdin(stdin()?));
+                wasi = Some(base.stdin_stream(stdin.clone()));
             }
             ("arg", Some(text)) => arguments.push(text.to_owned()),
             ("env", Some(variable)) => {

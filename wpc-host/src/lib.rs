@@ -138,7 +138,7 @@
 //!
 //! | feature | enabled by default | adds | crates |
 //! |---|---|---|---|
-//! | `wasi` | yes | WASI preview 1: [`Wasi`], [`Output`], [`WasmModule::grant_wasi`] | 72 |
+//! | `wasi` | yes | WASI preview 1: [`Wasi`], [`Input`], [`Output`], [`WasmModule::grant_wasi`] | 72 |
 //! | `json` | yes | calls, constants, host functions and guest errors as JSON: [`call_json`](WorkerProcedureCall::call_json) and every other method whose name ends with `_json`, [`define_worker_constant_as`](WorkerProcedureCall::define_worker_constant_as) | 3, of which `wasi` needs all |
 //! | `tokio` | yes | the timers and sockets of tokio in async host functions: [`Options::runtime`] | 1, which `wasi` needs too |
 //! | `compile-cache` | yes | [`Options::compile_cache`], [`CompileCacheUsage`] | 6 |
@@ -269,7 +269,7 @@ pub use codec::arguments::{Argument, Arguments, Parameters};
 pub use definition::WasmModule;
 pub use definition::limits::Limits;
 #[cfg(feature = "wasi")]
-pub use definition::wasi::grant::{Output, Wasi};
+pub use definition::wasi::grant::{Input, Output, Wasi};
 pub use error::{
     CallQueue, Definable, Error, ErrorCode, ErrorGroup, ErrorKind, Grant, OsResource, PayloadType,
     Refusal, Remedy, Setting, UnknownErrorCode,

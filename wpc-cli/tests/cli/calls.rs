@@ -1,6 +1,10 @@
 //! `call`, `bench` and `completions`, and their exit codes.
 
+use crate::process::{finish, start};
+#[cfg(unix)]
+use crate::process::{run, shell};
 use crate::support::{err, fails_with, out, root, sdk, wat, wpc, wpc_with};
+use std::io::Write as _;
 
 #[test]
 fn arguments_and_results_are_json() {
@@ -252,4 +256,28 @@ fn a_guest_error_payload_is_json_by_its_declared_type() {
         "{output}"
     );
     assert!(output.contains("  Why = Empty | TooLong { limit: u32, found: u32 }"), "{output}");
+}
+
+#[test]
+fn a_guest_reads_standard_input_while_it_arrives() {
+    let tool = root("fixtures/wasi/wasm/tool.wasm").display().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = format!("read={}:/data", folder.path().display());
+    let mut arguments = vec!["call", &tool, "read_input", "3"];
+    for grant in ["wasi", "stdin", "clock", "random", &folder] {
+        arguments.extend(["--grant", grant]);
+    }
+    let mut child = start(&arguments);
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"Ada\n").unwrap();
+    // The input does not end before the answer.
+    let ran = finish(child);
+    assert_eq!((out(&ran).as_str(), err(&ran).as_str()), ("\"Ada\"\n", ""));
+    drop(input);
+    #[cfg(unix)]
+    {
+        let command = [&[env!("CARGO_BIN_EXE_wpc")], &arguments[..]].concat();
+        let ran = run(&mut shell("yes | \"$0\" \"$@\"", &command));
+        assert_eq!(out(&ran), "\"y\\ny\"\n");
+    }
 }

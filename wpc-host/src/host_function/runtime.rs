@@ -5,6 +5,8 @@
 use crate::error::Error;
 use crate::options::Options;
 use crate::system::background::Background;
+#[cfg(feature = "wasi")]
+use crate::system::background::Dropped;
 #[cfg(all(feature = "tokio", feature = "wasi"))]
 use crate::system::contain::contain;
 #[cfg(feature = "tokio")]
@@ -49,6 +51,29 @@ impl HostRuntime {
 
     pub(super) fn helpers(&self) -> &Background {
         &self.helpers
+    }
+
+    /// Runs a task that may block on a helper thread. If the future is dropped before the task has ended, it does not begin
+    /// any more, or its thread is abandoned.
+    ///
+    /// # Errors
+    ///
+    /// There is no helper thread, and the operating system allows no further one.
+    #[cfg(feature = "wasi")]
+    pub(crate) async fn run_blocking<T: Send + 'static>(
+        &self,
+        task: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.helpers.run(Dropped::IsWithdrawn, |_| Ok(task()))?.await
+    }
+
+    /// Like [`run_blocking`](Self::run_blocking), for a task that begins also if the future is dropped.
+    #[cfg(feature = "wasi")]
+    pub(crate) async fn begin_blocking<T: Send + 'static>(
+        &self,
+        task: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.helpers.run(Dropped::IsAbandoned, |_| Ok(task()))?.await
     }
 
     /// Runs `run` within the tokio runtime, so that it finds its timers and sockets.

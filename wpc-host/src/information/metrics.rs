@@ -39,7 +39,8 @@ pub struct PoolMetrics {
     pub worker_restarts: u64,
     /// Gauge: threads of unresponsive workers that were abandoned and have not ended.
     pub abandoned_threads: usize,
-    /// Gauge: helper threads whose blocking host function has not returned although its call has ended.
+    /// Gauge: helper threads whose blocking host function, reader, writer or pipe has not returned although its call has
+    /// ended.
     #[serde(default)]
     pub abandoned_helper_threads: usize,
     /// The sandboxes of all functions.

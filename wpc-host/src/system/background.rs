@@ -33,6 +33,9 @@ pub(crate) enum Dropped {
     GoesOn,
     /// It does not begin any more, and its [`Interest`] ends.
     IsWithdrawn,
+    /// It continues, but its thread is abandoned.
+    #[cfg_attr(not(feature = "wasi"), expect(dead_code, reason = "reads ahead for WASI"))]
+    IsAbandoned,
 }
 
 /// A pool of threads for blocking tasks. Cheap to clone.
@@ -51,12 +54,18 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// The queued tasks, each with its number.
-    tasks: VecDeque<(u64, Task)>,
+    tasks: VecDeque<Queued>,
     last: u64,
     threads: usize,
     /// The running tasks.
     running: Vec<Running>,
+}
+
+struct Queued {
+    id: u64,
+    task: Task,
+    /// Whether its thread is abandoned as soon as it begins.
+    is_abandoned: bool,
 }
 
 struct Running {
@@ -120,7 +129,7 @@ impl Background {
         let mut state = self.0.lock();
         state.last += 1;
         let id = state.last;
-        state.tasks.push_back((id, task));
+        state.tasks.push_back(Queued { id, task, is_abandoned: false });
         if state.may_grow(&self.0)
             && let Err(error) = self.grow(&mut state)
         {
@@ -154,16 +163,31 @@ impl Background {
     /// Removes a task from the queue, which the caller drops outside of the lock. If the task runs, its thread is abandoned.
     fn withdraw(&self, task: u64) -> Option<Task> {
         let mut state = self.0.lock();
-        if let Some(at) = state.tasks.iter().position(|(id, _)| *id == task) {
-            return state.tasks.remove(at).map(|(_, task)| task);
+        if let Some(at) = state.tasks.iter().position(|queued| queued.id == task) {
+            return state.tasks.remove(at).map(|queued| queued.task);
         }
-        let running = state.running.iter_mut().find(|running| running.task == task)?;
+        self.abandon_running(state, task);
+        None
+    }
+
+    /// Abandons the thread of a task, also if it has not begun.
+    fn abandon(&self, task: u64) {
+        let mut state = self.0.lock();
+        match state.tasks.iter_mut().find(|queued| queued.id == task) {
+            Some(queued) => queued.is_abandoned = true,
+            None => self.abandon_running(state, task),
+        }
+    }
+
+    fn abandon_running(&self, mut state: MutexGuard<'_, State>, task: u64) {
+        let Some(running) = state.running.iter_mut().find(|running| running.task == task) else {
+            return;
+        };
         running.is_abandoned = true;
         if !state.tasks.is_empty() && state.may_grow(&self.0) {
             // If that fails, the tasks run when a thread returns.
             let _ = self.grow(&mut state);
         }
-        None
     }
 }
 
@@ -172,13 +196,16 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn work(&self) {
+    fn work(self: &Arc<Self>) {
         let mut state = self.lock();
         // While more threads run than may, because abandoned ones have returned, they end one by one.
         while state.threads <= self.most + state.abandoned().min(self.most_abandoned)
-            && let Some((id, task)) = state.tasks.pop_front()
+            && let Some(Queued { id, task, is_abandoned }) = state.tasks.pop_front()
         {
-            state.running.push(Running { task: id, is_abandoned: false });
+            state.running.push(Running { task: id, is_abandoned });
+            if is_abandoned && !state.tasks.is_empty() && state.may_grow(self) {
+                let _ = Background(Arc::clone(self)).grow(&mut state);
+            }
             drop(state);
             drop(contain(task));
             state = self.lock();
@@ -252,9 +279,14 @@ impl<T> Future for Outcome<T> {
 
 impl<T> Drop for Outcome<T> {
     fn drop(&mut self) {
-        if self.dropped == Dropped::IsWithdrawn && !self.answer.is_given.load(Ordering::Acquire) {
-            self.answer.interest.has_ended.store(true, Ordering::Release);
+        if self.dropped == Dropped::GoesOn || self.answer.is_given.load(Ordering::Acquire) {
+            return;
+        }
+        self.answer.interest.has_ended.store(true, Ordering::Release);
+        if self.dropped == Dropped::IsWithdrawn {
             drop(self.background.withdraw(self.task));
+        } else {
+            self.background.abandon(self.task);
         }
     }
 }

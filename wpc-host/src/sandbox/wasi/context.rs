@@ -1,35 +1,42 @@
-//! The WASI context of one module of a sandbox: its arguments, files and clock, and its two outputs, which become log lines
-//! or go to the embedder's writer.
+//! The WASI context of one module of a sandbox: its arguments, files and clock, and its three streams.
 
+use super::input;
+use super::output::{Pipe, Stream};
 use crate::call::Call;
-use crate::definition::wasi::grant::{Output, Target, Wasi};
+use crate::definition::wasi::grant::{Input, Output, Stdin, Target, Wasi};
 use crate::event::Severity;
-use crate::host_function::LOOK;
 use crate::sandbox::environment::Environment;
 use crate::sandbox::failure::Failure;
-use crate::sandbox::log_line::{LINE_COST, LogVolume, MAX_TEXT, emit_line};
-use crate::system::contain::contain;
-use std::io::Write;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use crate::sandbox::log_line::LogVolume;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWrite;
-use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p1::WasiP1Ctx;
-use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{FsPerms, HostMonotonicClock, WasiCtxBuilder, WasiView};
 
 /// How many resources of the host a guest may hold in addition to files and granted directories: its three streams, and
 /// temporary resources of a single WASI call.
 const OTHER_RESOURCES: usize = 8;
 
-/// The maximum number of bytes in one write.
-const MAX_WRITE: usize = 64 * 1024;
+/// The descriptor of standard input.
+const STDIN: u32 = 0;
 
 /// The WASI context of one module of a sandbox.
 pub(in crate::sandbox) struct Context {
-    pub(super) inner: WasiP1Ctx,
+    /// `None` while a helper thread opens a file with it, for which the guest is suspended.
+    inner: Option<WasiP1Ctx>,
     outputs: Vec<Arc<Pipe>>,
+    /// What guests on fibers wait for, by descriptor.
+    pub(super) awaited: BTreeMap<u32, Awaited>,
+}
+
+/// What a guest waits for when it uses a descriptor.
+pub(super) enum Awaited {
+    Input(Input),
+    /// A file that is not a regular one.
+    File(Arc<File>),
 }
 
 impl Context {
@@ -50,19 +57,22 @@ impl Context {
         for (name, value) in granted.environment.iter().flatten() {
             builder.env(name, value);
         }
-        if let Some(bytes) = &granted.stdin {
-            builder.stdin(MemoryInputPipe::new(bytes::Bytes::from_owner(Arc::clone(bytes))));
+        let mut awaited = BTreeMap::new();
+        match &granted.stdin {
+            Some(Stdin::Bytes(bytes)) => {
+                builder.stdin(MemoryInputPipe::new(bytes::Bytes::from_owner(Arc::clone(bytes))));
+            }
+            Some(Stdin::Stream(input)) => {
+                let (input, environment) = (input.clone(), Arc::clone(environment));
+                awaited.insert(STDIN, Awaited::Input(input.clone()));
+                builder.stdin(input::Stream { input, environment });
+            }
+            None => {}
         }
         let mut outputs = Vec::new();
         let mut pipe = |stream, severity, target| {
-            let pipe = Arc::new(Pipe {
-                stream,
-                severity,
-                target,
-                environment: Arc::clone(environment),
-                volume: Arc::clone(volume),
-                line: Mutex::default(),
-            });
+            let (environment, volume) = (Arc::clone(environment), Arc::clone(volume));
+            let pipe = Arc::new(Pipe::new(stream, severity, target, environment, volume));
             outputs.push(Arc::clone(&pipe));
             Stream(pipe)
         };
@@ -84,13 +94,57 @@ impl Context {
         let mut inner = builder.build_p1();
         let most = open_files.saturating_add(granted.directories.len() + OTHER_RESOURCES);
         inner.ctx().table.set_max_capacity(most);
-        Ok(Self { inner, outputs })
+        Ok(Self { inner: Some(inner), outputs, awaited })
+    }
+
+    /// The context of `wasmtime_wasi`, for a guest that runs.
+    pub(super) fn inner(&mut self) -> wasmtime::Result<&mut WasiP1Ctx> {
+        self.inner.as_mut().ok_or_else(in_use)
+    }
+
+    /// Takes the context until [`put_inner`](Self::put_inner). The guest must be suspended meanwhile.
+    pub(super) fn take_inner(&mut self) -> wasmtime::Result<WasiP1Ctx> {
+        self.inner.take().ok_or_else(in_use)
+    }
+
+    pub(super) fn put_inner(&mut self, inner: WasiP1Ctx) {
+        self.inner = Some(inner);
+    }
+
+    /// The open files that are not regular ones.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Arc<File>> {
+        self.awaited.values().filter_map(|awaited| match awaited {
+            Awaited::File(file) => Some(file),
+            Awaited::Input(_) => None,
+        })
+    }
+
+    /// The file of a descriptor, if it is not a regular one.
+    pub(super) fn file(&self, descriptor: i32) -> Option<Arc<File>> {
+        match self.awaited.get(&descriptor.cast_unsigned()) {
+            Some(Awaited::File(file)) => Some(Arc::clone(file)),
+            Some(Awaited::Input(_)) | None => None,
+        }
+    }
+
+    /// Records that a descriptor was closed.
+    pub(super) fn closed(&mut self, descriptor: i32) {
+        self.awaited.remove(&descriptor.cast_unsigned());
+    }
+
+    /// Records that a descriptor has another number, whose descriptor was closed.
+    pub(super) fn renumbered(&mut self, from: i32, to: i32) {
+        let awaited = self.awaited.remove(&from.cast_unsigned());
+        self.closed(to);
+        if let Some(awaited) = awaited {
+            self.awaited.insert(to.cast_unsigned(), awaited);
+        }
     }
 
     /// Attributes further output to `call`.
     pub(in crate::sandbox) fn begin_call(&self, call: &Arc<Call>) {
         for output in &self.outputs {
-            output.lock().call = Some(Arc::clone(call));
+            output.begin_call(call);
         }
     }
 
@@ -100,6 +154,11 @@ impl Context {
             output.end_call();
         }
     }
+}
+
+#[cold]
+fn in_use() -> wasmtime::Error {
+    wasmtime::Error::msg("the WASI context is in use")
 }
 
 struct MonotonicClock(Instant);
@@ -116,169 +175,4 @@ impl HostMonotonicClock for MonotonicClock {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// One of a module's outputs.
-struct Pipe {
-    stream: &'static str,
-    severity: Severity,
-    target: Target,
-    environment: Arc<Environment>,
-    volume: Arc<LogVolume>,
-    line: Mutex<Line>,
-}
-
-/// The output since the last newline, and the call that wrote it.
-#[derive(Default)]
-struct Line {
-    call: Option<Arc<Call>>,
-    text: Vec<u8>,
-}
-
-impl Pipe {
-    fn lock(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self, bytes: &[u8]) -> StreamResult<()> {
-        match &self.target {
-            Target::Nowhere => self.count(bytes.len()),
-            Target::Events => self.write_lines(bytes),
-            Target::Writer(writer) => {
-                self.count(bytes.len() + LINE_COST)?;
-                let mut writer = self.wait_for(&writer.0)?;
-                let write = || match &mut *writer {
-                    Some(writer) => writer.write_all(bytes).and_then(|()| writer.flush()),
-                    None => Ok(()),
-                };
-                let written = contain(write)
-                    .unwrap_or_else(|_| Err(std::io::Error::other("the writer panicked")));
-                drop(writer);
-                // A slow writer must not let its call exceed its limit.
-                self.check_interrupt()?;
-                written.map_err(|error| StreamError::LastOperationFailed(error.into()))
-            }
-        }
-    }
-
-    /// Waits for the lock of the writer, but not beyond the end of the call: another call's write may block forever.
-    fn wait_for<'a>(
-        &self,
-        writer: &'a Mutex<Option<Box<dyn Write + Send>>>,
-    ) -> StreamResult<MutexGuard<'a, Option<Box<dyn Write + Send>>>> {
-        loop {
-            match writer.try_lock() {
-                Ok(writer) => return Ok(writer),
-                Err(TryLockError::Poisoned(writer)) => return Ok(writer.into_inner()),
-                Err(TryLockError::WouldBlock) => {}
-            }
-            self.check_interrupt()?;
-            std::thread::park_timeout(LOOK);
-        }
-    }
-
-    /// Ends the guest if its call should end.
-    fn check_interrupt(&self) -> StreamResult<()> {
-        let call = self.lock().call.clone();
-        match self.environment.interrupt(call.as_deref(), Instant::now()) {
-            Some(interrupt) => {
-                Err(StreamError::Trap(wasmtime::Error::new(Failure::Interrupted(interrupt))))
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn write_lines(&self, bytes: &[u8]) -> StreamResult<()> {
-        self.count(bytes.len())?;
-        let mut line = self.lock();
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let (text, is_whole) = match part {
-                [text @ .., b'\n'] => (text, true),
-                text => (text, false),
-            };
-            for chunk in text.chunks(MAX_TEXT) {
-                if line.text.len() + chunk.len() > MAX_TEXT {
-                    self.count(LINE_COST)?;
-                    // An incomplete character is moved to the next part.
-                    let whole = match std::str::from_utf8(&line.text) {
-                        Err(error) if error.error_len().is_none() => error.valid_up_to(),
-                        _ => line.text.len(),
-                    };
-                    let rest = line.text.split_off(whole);
-                    self.emit(&mut line)?;
-                    line.text = rest;
-                }
-                line.text.extend_from_slice(chunk);
-            }
-            if is_whole {
-                self.count(LINE_COST)?;
-                self.emit(&mut line)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn count(&self, bytes: usize) -> StreamResult<()> {
-        self.volume.add(bytes).map_err(|failure| StreamError::Trap(wasmtime::Error::new(failure)))
-    }
-
-    fn emit(&self, line: &mut Line) -> StreamResult<()> {
-        let text = String::from_utf8_lossy(&line.text).into_owned();
-        // Replacing invalid UTF-8 makes the text longer.
-        self.count(text.len().saturating_sub(line.text.len()))?;
-        line.text.clear();
-        if let Some(call) = &line.call {
-            emit_line(&self.environment, call, self.severity, self.stream, text);
-        }
-        Ok(())
-    }
-
-    fn end_call(&self) {
-        let mut line = self.lock();
-        if !line.text.is_empty() {
-            // The call is over, so a line that exceeds the limit is only dropped.
-            drop(self.emit(&mut line));
-        }
-        line.text.clear();
-        line.call = None;
-    }
-}
-
-struct Stream(Arc<Pipe>);
-
-impl IsTerminal for Stream {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
-
-impl StdoutStream for Stream {
-    fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(Self(Arc::clone(&self.0)))
-    }
-
-    /// Preview 1 does not use this stream.
-    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(MemoryOutputPipe::new(0))
-    }
-}
-
-#[wasmtime_wasi::async_trait]
-impl Pollable for Stream {
-    async fn ready(&mut self) {}
-}
-
-#[wasmtime_wasi::async_trait]
-impl OutputStream for Stream {
-    fn write(&mut self, bytes: bytes::Bytes) -> StreamResult<()> {
-        self.0.write(&bytes)
-    }
-
-    fn flush(&mut self) -> StreamResult<()> {
-        Ok(())
-    }
-
-    fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(MAX_WRITE)
-    }
 }

@@ -2,12 +2,23 @@
 //! run for long are implemented here, so that they end with their call.
 //!
 //! The functions are linked one by one instead of by `wasmtime_wasi`'s own linker. That linker blocks on a `tokio` runtime,
-//! which panics on a thread that runs an async task, as callers' threads may. No function here waits for another thread,
-//! so each of their futures is ready at the first poll. Linking them here also lets each function check whether its call
-//! should end.
+//! which panics on a thread that runs an async task, as callers' threads may. Linking them here also lets each function
+//! check whether its call should end. Guests on fibers are suspended in those that may wait; in other guests no function
+//! waits for another thread, so each of their futures is ready at the first poll.
+//!
+//! * `context`: the context of a module.
+//! * `files`: files for which guests on fibers wait.
+//! * `input`: standard input as a stream.
+//! * `output`: standard output and standard error.
+//! * `poll`: sleep, and waiting for input.
+//! * `suspending`: the functions in which guests on fibers are suspended.
 
 mod context;
+mod files;
+mod input;
+mod output;
 mod poll;
+mod suspending;
 
 pub(super) use context::Context;
 
@@ -19,7 +30,7 @@ use crate::definition::wasi::WASI_MODULE;
 use crate::definition::wasi::grant::Wasi;
 use crate::host_function::drive;
 use crate::system::os_limits;
-use poll::{SUCCESS, poll_oneoff, suspending_poll_oneoff};
+use poll::poll_oneoff;
 use std::sync::Arc;
 use std::time::Instant;
 use wasmtime::component::ResourceTableError;
@@ -30,8 +41,8 @@ use wiggle::GuestMemory;
 /// Links functions of preview 1 that `wasmtime_wasi` implements, each with the types of its parameters: synchronous
 /// functions and those that return futures.
 macro_rules! link_functions {
-    ($linker:ident, $at:ident, $nth:ident; synchronous { $($sync:ident($($sync_ty:ident),*);)+ } futures { $($name:ident($($ty:ident),*);)+ }) => {
-        $(link_functions!(@one $linker, $at, $nth, $sync, ready, ($($sync_ty),*) (a b c d e f g h i) ());)+
+    ($linker:ident, $at:ident, $nth:ident; synchronous { $($sync:ident($($sync_ty:ident),*);)* } futures { $($name:ident($($ty:ident),*);)+ }) => {
+        $(link_functions!(@one $linker, $at, $nth, $sync, ready, ($($sync_ty),*) (a b c d e f g h i) ());)*
         $(link_functions!(@one $linker, $at, $nth, $name, awaited, ($($ty),*) (a b c d e f g h i) ());)+
     };
     // Gives each parameter a name.
@@ -51,7 +62,7 @@ macro_rules! link_functions {
                 let fuel = caller.as_context_mut().hostcall_fuel();
                 let (bytes, state) = memory.data_and_store_mut(&mut caller);
                 let State { wasi, call, environment, .. } = state;
-                let context = &mut wasi[$nth].inner;
+                let context = wasi[$nth].inner()?;
                 context.set_hostcall_fuel(fuel);
                 let mut memory = GuestMemory::Unshared(bytes);
                 let answer = preview1::$name(context, &mut memory $(, $letter)*);
@@ -61,7 +72,11 @@ macro_rules! link_functions {
     };
 }
 
-/// Preview 1's `errno` of a process that cannot open another file.
+/// Numbers that functions of preview 1 return: success, an invalid argument, a descriptor that is not open or not for this
+/// operation, and a process that cannot open another file.
+const SUCCESS: i32 = 0;
+const INVALID: i32 = 28;
+const BAD_DESCRIPTOR: i32 = 8;
 const TOO_MANY_FILES: i32 = 33;
 
 /// Whether the process can open another file without using the descriptors that are kept in reserve. The guest receives
@@ -99,7 +114,6 @@ pub(super) fn link(
         }
         futures {
             fd_advise(i32, i64, i64, i32);
-            fd_close(i32);
             fd_datasync(i32);
             fd_fdstat_get(i32, i32);
             fd_filestat_get(i32, i32);
@@ -107,17 +121,13 @@ pub(super) fn link(
             fd_filestat_set_times(i32, i64, i64, i32);
             fd_pread(i32, i32, i32, i64, i32);
             fd_pwrite(i32, i32, i32, i64, i32);
-            fd_read(i32, i32, i32, i32);
             fd_readdir(i32, i32, i32, i64, i32);
-            fd_renumber(i32, i32);
             fd_seek(i32, i64, i32, i32);
             fd_sync(i32);
-            fd_write(i32, i32, i32, i32);
             path_create_directory(i32, i32, i32);
             path_filestat_get(i32, i32, i32, i32, i32);
             path_filestat_set_times(i32, i32, i32, i32, i64, i64, i32);
             path_link(i32, i32, i32, i32, i32, i32, i32);
-            path_open(i32, i32, i32, i32, i32, i64, i64, i32, i32);
             path_readlink(i32, i32, i32, i32, i32, i32);
             path_remove_directory(i32, i32, i32);
             path_rename(i32, i32, i32, i32, i32, i32);
@@ -126,18 +136,18 @@ pub(super) fn link(
         }
     }
     if has_fibers {
-        linker.func_wrap_async(
-            WASI_MODULE,
-            "poll_oneoff",
-            move |caller: Caller<'_, State>, parameters: poll::Parameters| {
-                Box::new(async move {
-                    check_interrupt(&caller)?;
-                    let polled = suspending_poll_oneoff(caller, at, parameters).await;
-                    polled.map_err(wasmtime::Error::new)
-                })
-            },
-        )?;
+        suspending::link(linker, at, nth)?;
     } else {
+        link_functions! { linker, at, nth;
+            synchronous {}
+            futures {
+                fd_close(i32);
+                fd_read(i32, i32, i32, i32);
+                fd_renumber(i32, i32);
+                fd_write(i32, i32, i32, i32);
+                path_open(i32, i32, i32, i32, i32, i64, i64, i32, i32);
+            }
+        }
         linker.func_wrap(
             WASI_MODULE,
             "poll_oneoff",

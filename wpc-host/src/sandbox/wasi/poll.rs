@@ -1,15 +1,27 @@
-//! `poll_oneoff` of WASI preview 1: guests wait for clocks until their call ends, suspended if they run on fibers. Input and
-//! output are always ready.
+//! `poll_oneoff` of WASI preview 1: guests wait for clocks and for input that is a stream until their call ends, suspended
+//! if they run on fibers. Other input, files and output are always ready.
 
+use super::{INVALID, SUCCESS};
 use crate::host_function::LOOK;
 use crate::sandbox::failure::Failure;
 use crate::sandbox::imports::memory_of;
 use crate::sandbox::memory;
 use crate::sandbox::state::State;
-#[cfg(feature = "tokio")]
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::{Caller, Memory};
+
+#[cfg(feature = "tokio")]
+use {
+    super::context::{Awaited, Context},
+    super::input::filled,
+    crate::definition::wasi::grant::Input,
+    std::{
+        future::{Future as _, pending, poll_fn},
+        pin::pin,
+        sync::Arc,
+        task::Poll,
+    },
+};
 
 /// The maximum number of subscriptions in one call; the host keeps a copy of them while it waits.
 const MAX_SUBSCRIPTIONS: u32 = 4096;
@@ -18,23 +30,30 @@ const MAX_SUBSCRIPTIONS: u32 = 4096;
 const SUBSCRIPTION: u32 = 48;
 const EVENT: u32 = 32;
 
-pub(super) const SUCCESS: i32 = 0;
-const INVALID: i32 = 28;
-
-/// The kind of a subscription to a clock. Kinds 1 and 2 are reading and writing.
+/// Kinds of subscriptions.
 const CLOCK: u8 = 0;
+const READ: u8 = 1;
+const WRITE: u8 = 2;
 
 /// A decoded subscription.
-struct Awaited {
+struct Subscription {
     user_data: [u8; 8],
     kind: u8,
+    /// Of a subscription to reading or writing.
+    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "all descriptors are ready"))]
+    descriptor: u32,
     what: What,
+    /// How many bytes can be read or written, as far as that is known.
+    bytes: u64,
 }
 
 #[derive(Clone, Copy)]
 enum What {
-    /// Input or output, which are always ready.
+    /// Input or output, which are ready.
     Ready,
+    /// Input that is a stream.
+    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "input is always ready"))]
+    Input,
     /// A moment; `None` is never.
     Until(Option<Instant>),
     /// An unknown clock or kind.
@@ -48,7 +67,7 @@ pub(super) type Parameters = (u32, u32, u32, u32);
 /// A call of `poll_oneoff`.
 struct Wanted {
     memory: Memory,
-    subscriptions: Vec<Awaited>,
+    subscriptions: Vec<Subscription>,
     events: u32,
     found: u32,
 }
@@ -66,41 +85,75 @@ pub(super) fn poll_oneoff(
     wanted.answer(&mut caller)
 }
 
-/// Like [`poll_oneoff`], for guests on fibers, which are suspended meanwhile.
+/// Like [`poll_oneoff`], for guests on fibers, which are suspended meanwhile. They also wait for input that is a stream.
 #[cfg(feature = "tokio")]
 pub(super) async fn suspending_poll_oneoff(
     mut caller: Caller<'_, State>,
     at: usize,
+    nth: usize,
     parameters: Parameters,
 ) -> Result<i32, Failure> {
-    let Some(wanted) = Wanted::read(&mut caller, at, parameters)? else { return Ok(INVALID) };
-    match wanted.wait() {
-        Wait::No => {}
-        Wait::Until(None) => std::future::pending().await,
-        Wait::Until(Some(until)) => {
-            let host = Arc::clone(&caller.data().environment.host_runtime);
-            if !host.sleep_until(until).await.map_err(Failure::Host)? {
-                sleep(caller.data(), Some(until))?;
-            }
+    let Some(mut wanted) = Wanted::read(&mut caller, at, parameters)? else { return Ok(INVALID) };
+    let input = wanted.find_input(&caller.data().wasi[nth]);
+    let host = Arc::clone(&caller.data().environment.host_runtime);
+    let until = match wanted.wait() {
+        Wait::Until(until) => until,
+        Wait::No if input.is_none() => return wanted.answer(&mut caller),
+        // Input may be ready too.
+        Wait::No => Some(Instant::now()),
+    };
+    let mut filled = pin!(async {
+        match &input {
+            Some(input) => filled(input, &host).await.map(|source| source.ahead()),
+            None => pending().await,
         }
+    });
+    let mut timer = pin!(async {
+        match until {
+            Some(until) if until <= Instant::now() => Ok(true),
+            Some(until) => host.sleep_until(until).await.map_err(Failure::Host),
+            None => pending().await,
+        }
+    });
+    let awaited = poll_fn(|task| {
+        if let Poll::Ready(ahead) = filled.as_mut().poll(task) {
+            return Poll::Ready(ahead.map(Woken::Input));
+        }
+        timer.as_mut().poll(task).map(|slept| slept.map(Woken::Timer))
+    });
+    match awaited.await? {
+        Woken::Input(ahead) => wanted.input_is_ready(ahead),
+        Woken::Timer(true) => {}
+        // The embedder's runtime has no timers.
+        Woken::Timer(false) => sleep(caller.data(), until)?,
     }
     wanted.answer(&mut caller)
 }
 
-/// Without timers of tokio, the guest is not suspended.
+/// Without timers of tokio, the guest is not suspended, and input is always ready.
 #[cfg(not(feature = "tokio"))]
 pub(super) async fn suspending_poll_oneoff(
     caller: Caller<'_, State>,
     at: usize,
+    _: usize,
     parameters: Parameters,
 ) -> Result<i32, Failure> {
     poll_oneoff(caller, at, parameters)
 }
 
+/// What ended the wait of a guest.
+#[cfg(feature = "tokio")]
+enum Woken {
+    /// This many bytes of the input can be read.
+    Input(usize),
+    /// Whether the timer has run.
+    Timer(bool),
+}
+
 /// How long a call waits.
 enum Wait {
     No,
-    /// Until a moment; `None` is never.
+    /// Until a moment, or for input; `None` is never.
     Until(Option<Instant>),
 }
 
@@ -120,8 +173,34 @@ impl Wanted {
         let now = Instant::now();
         let started = caller.data().environment.started;
         let subscriptions =
-            subscriptions.iter().map(|subscription| awaited(subscription, started, now)).collect();
+            subscriptions.iter().map(|subscription| decode(subscription, started, now)).collect();
         Ok(Some(Self { memory, subscriptions, events, found }))
+    }
+
+    /// The input as a stream that is subscribed to, if there is one. Other input is always ready.
+    #[cfg(feature = "tokio")]
+    fn find_input(&mut self, context: &Context) -> Option<Input> {
+        let mut found = None;
+        for awaited in &mut self.subscriptions {
+            if let (READ, Some(Awaited::Input(input))) =
+                (awaited.kind, context.awaited.get(&awaited.descriptor))
+            {
+                awaited.what = What::Input;
+                found = Some(input.clone());
+            }
+        }
+        found
+    }
+
+    #[cfg(feature = "tokio")]
+    fn input_is_ready(&mut self, ahead: usize) {
+        let ahead = u64::try_from(ahead).unwrap_or(u64::MAX);
+        for awaited in &mut self.subscriptions {
+            if matches!(awaited.what, What::Input) {
+                // At its end, a read returns at once too.
+                (awaited.what, awaited.bytes) = (What::Ready, ahead);
+            }
+        }
     }
 
     fn wait(&self) -> Wait {
@@ -132,7 +211,7 @@ impl Wanted {
                 What::Until(Some(moment)) => {
                     until = Some(until.map_or(moment, |until: Instant| until.min(moment)));
                 }
-                What::Until(None) => {}
+                What::Until(None) | What::Input => {}
             }
         }
         match until {
@@ -149,15 +228,14 @@ impl Wanted {
             let errno = match awaited.what {
                 What::Ready => SUCCESS,
                 What::Until(Some(moment)) if moment <= now => SUCCESS,
-                What::Until(_) => continue,
+                What::Until(_) | What::Input => continue,
                 What::Unknown => INVALID,
             };
             let mut event = [0; EVENT as usize];
             event[..8].copy_from_slice(&awaited.user_data);
             event[8] = u8::try_from(errno).unwrap_or_default();
             event[10] = awaited.kind;
-            // At least one byte can be read or written.
-            event[16] = u8::from(awaited.kind != CLOCK);
+            event[16..24].copy_from_slice(&awaited.bytes.to_le_bytes());
             let ptr = self.events.saturating_add(written * EVENT);
             memory::buffer(self.memory, caller, ptr, EVENT, "the buffer for events")?
                 .copy_from_slice(&event);
@@ -169,10 +247,15 @@ impl Wanted {
     }
 }
 
-fn awaited(subscription: &[u8; SUBSCRIPTION as usize], started: Instant, now: Instant) -> Awaited {
+fn decode(
+    subscription: &[u8; SUBSCRIPTION as usize],
+    started: Instant,
+    now: Instant,
+) -> Subscription {
     let bytes = |at: usize| std::array::from_fn(|byte| subscription[at + byte]);
     let timeout = Duration::from_nanos(u64::from_le_bytes(bytes(24)));
     let is_absolute = subscription[40] & 1 == 1;
+    // At this position is the clock, or the descriptor.
     let clock = u32::from_le_bytes(std::array::from_fn(|byte| subscription[16 + byte]));
     let kind = subscription[8];
     let what = match (kind, clock, is_absolute) {
@@ -182,10 +265,12 @@ fn awaited(subscription: &[u8; SUBSCRIPTION as usize], started: Instant, now: In
             What::Until(now.checked_add(timeout.saturating_sub(wall)))
         }
         (CLOCK, 1, true) => What::Until(started.checked_add(timeout)),
-        (1 | 2, ..) => What::Ready,
+        (READ | WRITE, ..) => What::Ready,
         _ => What::Unknown,
     };
-    Awaited { user_data: bytes(0), kind, what }
+    // At least one byte can be read or written.
+    let at_least = u64::from(kind != CLOCK);
+    Subscription { user_data: bytes(0), kind, descriptor: clock, what, bytes: at_least }
 }
 
 /// Sleeps until the moment, but not beyond the end of the call.

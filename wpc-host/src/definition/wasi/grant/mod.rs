@@ -1,11 +1,14 @@
 //! The WASI grant of a definition. Sandboxes create their WASI contexts from it.
 
 mod directory;
+mod input;
 mod output;
 
 pub(crate) use directory::Directory;
+pub use input::Input;
+pub(crate) use input::Source;
 pub use output::Output;
-pub(crate) use output::Target;
+pub(crate) use output::{Target, Writer};
 
 use super::Piece;
 use crate::definition::WasmModule;
@@ -40,10 +43,19 @@ use std::sync::Arc;
 pub struct Wasi {
     pub(crate) arguments: Option<Vec<String>>,
     pub(crate) environment: Option<Vec<(String, String)>>,
-    pub(crate) stdin: Option<Arc<[u8]>>,
+    pub(crate) stdin: Option<Stdin>,
     pub(crate) stdout: Option<Output>,
     pub(crate) stderr: Option<Output>,
     pub(crate) directories: Vec<Directory>,
+}
+
+/// The content of standard input.
+#[derive(Debug, Clone)]
+pub(crate) enum Stdin {
+    /// For each sandbox from the first byte.
+    Bytes(Arc<[u8]>),
+    /// Shared by all sandboxes.
+    Stream(Input),
 }
 
 impl Wasi {
@@ -88,7 +100,15 @@ impl Wasi {
     /// [`isolate_calls`](crate::WasmModule::isolate_calls).
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Arc<[u8]>>) -> Self {
-        self.stdin = Some(bytes.into());
+        self.stdin = Some(Stdin::Bytes(bytes.into()));
+        self
+    }
+
+    /// Standard input as a stream, which guests read while it arrives. Replaces [`stdin`](Self::stdin), and the other way
+    /// round. Functions that read it [can suspend](crate::FunctionInformation::can_suspend).
+    #[must_use]
+    pub fn stdin_stream(mut self, input: Input) -> Self {
+        self.stdin = Some(Stdin::Stream(input));
         self
     }
 
@@ -185,8 +205,15 @@ impl Wasi {
     }
 
     /// Whether a guest may wait in the import because of what is granted here.
-    pub(crate) fn may_wait(&self, _: &str) -> bool {
-        false
+    pub(crate) fn may_wait(&self, import: &str) -> bool {
+        let is_writer = |output: &Option<Output>| matches!(output, Some(Output(Target::Writer(_))));
+        match import {
+            "fd_read" => matches!(self.stdin, Some(Stdin::Stream(_))),
+            "fd_write" => is_writer(&self.stdout) || is_writer(&self.stderr),
+            // It may be a named pipe; without opening a file, none is read or written.
+            "path_open" => !self.directories.is_empty(),
+            _ => false,
+        }
     }
 
     /// Whether the part is granted.

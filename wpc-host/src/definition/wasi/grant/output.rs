@@ -1,8 +1,10 @@
 //! The destination of a guest's standard output and standard error.
 
+use crate::system::contain::contain;
 use crate::system::offload::foreign;
-use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io::{Error, Write};
+use std::sync::Arc;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// The destination of a guest's output. Output counts like log lines, see [`Limits::log`](crate::Limits::log).
 /// Requires the feature `wasi`.
@@ -12,16 +14,45 @@ pub struct Output(pub(crate) Target);
 #[derive(Clone)]
 pub(crate) enum Target {
     Events,
-    Writer(Arc<Writer>),
+    /// On a helper thread.
+    Writer(Writer),
+    /// On the worker's thread.
+    InlineWriter(Writer),
     Nowhere,
 }
 
-/// The embedder's writer. Dropping it runs code of the embedder too.
-pub(crate) struct Writer(pub(crate) Mutex<Option<Box<dyn Write + Send>>>);
+/// The embedder's writer.
+#[derive(Clone)]
+pub(crate) struct Writer(Arc<Mutex<Destination>>);
 
-impl Drop for Writer {
+impl Writer {
+    fn new(writer: impl Write + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Destination(Some(Box::new(writer))))))
+    }
+
+    /// Waits until no other guest writes.
+    pub(crate) async fn lock(&self) -> OwnedMutexGuard<Destination> {
+        Arc::clone(&self.0).lock_owned().await
+    }
+}
+
+/// The embedder's writer while it is used. Dropping it runs code of the embedder too.
+pub(crate) struct Destination(Option<Box<dyn Write + Send>>);
+
+impl Destination {
+    /// Writes all bytes, which may block.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let write = || match &mut self.0 {
+            Some(writer) => writer.write_all(bytes).and_then(|()| writer.flush()),
+            None => Ok(()),
+        };
+        contain(write).unwrap_or_else(|_| Err(Error::other("the writer panicked")))
+    }
+}
+
+impl Drop for Destination {
     fn drop(&mut self) {
-        let writer = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let writer = self.0.take();
         foreign(move || drop(writer));
     }
 }
@@ -34,13 +65,23 @@ impl Output {
         Self(Target::Events)
     }
 
-    /// Passes bytes to a writer immediately, from every sandbox of the definition, one write at a time. The writer runs on
-    /// a worker's thread: while it blocks, that worker's other calls wait, and other calls that write wait too, each until
-    /// its own limit. It may use the pool, and a local worker of its own. If it fails or panics, the guest receives an
-    /// error.
+    /// Passes bytes to a writer immediately, from every sandbox of the definition, one write at a time and in order. The
+    /// writer may block: it runs on a helper thread of the pool, and the guest that writes is suspended until it returns. So
+    /// a guest is not faster than its writer, and a call does not end before its output was written, unless it reaches
+    /// its limit or is cancelled. Then the rest of the output is not written, and a write that has begun continues; other
+    /// calls that write wait for it, each until its own limit. The writer may use the pool, and a local worker of its own.
+    /// If it fails or panics, the guest receives an error.
     #[must_use]
     pub fn writer(writer: impl Write + Send + 'static) -> Self {
-        Self(Target::Writer(Arc::new(Writer(Mutex::new(Some(Box::new(writer)))))))
+        Self(Target::Writer(Writer::new(writer)))
+    }
+
+    /// Like [`writer`](Self::writer), for a writer that returns soon, such as one that writes to memory or to a channel: it
+    /// runs on the worker's thread, which costs no change of threads. While it blocks, the worker's other calls wait. A
+    /// function that writes with it cannot suspend for that.
+    #[must_use]
+    pub fn inline_writer(writer: impl Write + Send + 'static) -> Self {
+        Self(Target::InlineWriter(Writer::new(writer)))
     }
 
     /// Discards the output.
@@ -55,6 +96,7 @@ impl std::fmt::Debug for Output {
         f.write_str(match self.0 {
             Target::Events => "Output::events()",
             Target::Writer(_) => "Output::writer(..)",
+            Target::InlineWriter(_) => "Output::inline_writer(..)",
             Target::Nowhere => "Output::discard()",
         })
     }
