@@ -249,6 +249,10 @@ impl Condvar {
         Ok(guard)
     }
 
+    pub(crate) fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
     pub(crate) fn notify_all(&self) {
         self.0.notify_all();
     }

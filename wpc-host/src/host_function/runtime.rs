@@ -58,7 +58,7 @@ impl HostRuntime {
     ///
     /// # Errors
     ///
-    /// There is no helper thread, and the operating system allows no further one.
+    /// No helper thread runs, and the operating system allows no further one.
     #[cfg(feature = "wasi")]
     pub(crate) async fn run_blocking<T: Send + 'static>(
         &self,

@@ -4,13 +4,15 @@
 //!
 //! All state is under one lock, which is never held while a task runs. A push starts a thread if there are fewer than the
 //! maximum. A thread that finds no task under the lock exits. So while a task is queued, there is a thread that will run it.
+//! Threads that replace abandoned ones wait for a short time before they exit, because starting a thread takes longer than
+//! waking one. A push wakes one of them if there are as many as queued tasks.
 //! A thread whose task was withdrawn while it ran is abandoned until the task returns. Up to a bound, abandoned threads do
 //! not count towards the maximum.
 //! The queue is bounded by the callers, because each queued task belongs to an [`Outcome`] that a caller holds.
 
 use crate::error::Error;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{AtomicWaker, Mutex, MutexGuard, thread};
+use crate::sync::{AtomicWaker, Condvar, Mutex, MutexGuard, thread};
 use crate::system::contain::contain;
 use crate::system::os_limits;
 use std::any::Any;
@@ -20,6 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 type Task = Box<dyn FnOnce() + Send>;
 
@@ -42,6 +45,9 @@ pub(crate) enum Dropped {
 #[derive(Clone)]
 pub(crate) struct Background(Arc<Shared>);
 
+/// How long a thread that replaces abandoned ones waits for a task. Guests that write line by line need one again and again.
+const LINGERING: Duration = Duration::from_millis(10);
+
 struct Shared {
     /// The name of the threads.
     name: &'static str,
@@ -49,7 +55,10 @@ struct Shared {
     most: usize,
     /// The maximum number of abandoned threads that are replaced.
     most_abandoned: usize,
+    /// How long a thread without a task waits for one.
+    lingering: Duration,
     state: Mutex<State>,
+    pushed: Condvar,
 }
 
 #[derive(Default)]
@@ -57,6 +66,8 @@ struct State {
     tasks: VecDeque<Queued>,
     last: u64,
     threads: usize,
+    /// How many of the threads wait for a task.
+    waiting: usize,
     /// The running tasks.
     running: Vec<Running>,
 }
@@ -93,16 +104,17 @@ impl std::fmt::Debug for Background {
 
 impl Background {
     pub(crate) fn new(name: &'static str, most: usize) -> Self {
-        Self::with(name, most, 0)
+        Self::with(name, most, 0, Duration::ZERO)
     }
 
     /// Threads whose running task is withdrawn are abandoned, and up to `most_abandoned` of them are replaced.
     pub(crate) fn replacing(name: &'static str, most: usize, most_abandoned: usize) -> Self {
-        Self::with(name, most, most_abandoned)
+        Self::with(name, most, most_abandoned, LINGERING)
     }
 
-    fn with(name: &'static str, most: usize, most_abandoned: usize) -> Self {
-        Self(Arc::new(Shared { name, most, most_abandoned, state: Mutex::default() }))
+    fn with(name: &'static str, most: usize, most_abandoned: usize, lingering: Duration) -> Self {
+        let (state, pushed) = (Mutex::default(), Condvar::new());
+        Self(Arc::new(Shared { name, most, most_abandoned, lingering, state, pushed }))
     }
 
     /// How many threads run a task that was withdrawn.
@@ -130,7 +142,9 @@ impl Background {
         state.last += 1;
         let id = state.last;
         state.tasks.push_back(Queued { id, task, is_abandoned: false });
-        if state.may_grow(&self.0)
+        if state.waiting >= state.tasks.len() {
+            self.0.pushed.notify_one();
+        } else if state.may_grow(&self.0)
             && let Err(error) = self.grow(&mut state)
         {
             let task = state.tasks.pop_back();
@@ -198,7 +212,30 @@ impl Shared {
 
     fn work(self: &Arc<Self>) {
         let mut state = self.lock();
-        // While more threads run than may, because abandoned ones have returned, they end one by one.
+        loop {
+            state = self.work_off(state);
+            if self.lingering.is_zero() || !state.tasks.is_empty() {
+                break;
+            }
+            state.waiting += 1;
+            let is_idle = |state: &mut State| state.tasks.is_empty();
+            drop(self.pushed.wait_timeout_while(state, self.lingering, is_idle));
+            // A task may have been pushed after the time-out.
+            state = self.lock();
+            state.waiting -= 1;
+            if state.tasks.is_empty() {
+                break;
+            }
+        }
+        state.threads -= 1;
+    }
+
+    /// Runs tasks until none is queued. While more threads run than may, because abandoned ones have returned, they end one by
+    /// one.
+    fn work_off<'a>(
+        self: &'a Arc<Self>,
+        mut state: MutexGuard<'a, State>,
+    ) -> MutexGuard<'a, State> {
         while state.threads <= self.most + state.abandoned().min(self.most_abandoned)
             && let Some(Queued { id, task, is_abandoned }) = state.tasks.pop_front()
         {
@@ -211,7 +248,7 @@ impl Shared {
             state = self.lock();
             state.running.retain(|running| running.task != id);
         }
-        state.threads -= 1;
+        state
     }
 }
 

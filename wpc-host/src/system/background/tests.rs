@@ -84,3 +84,52 @@ fn a_panic_reaches_the_caller_and_leaves_the_thread_running() {
     assert_eq!(catch_unwind(panics).unwrap_err().downcast_ref(), Some(&"in the background"));
     pollster::block_on(background.run(Dropped::GoesOn, |_| Ok(())).unwrap()).unwrap();
 }
+
+#[test]
+fn a_thread_without_a_task_waits_for_the_next_one() {
+    let id = |background: &Background| {
+        let outcome = background.run(Dropped::IsWithdrawn, |_| Ok(std::thread::current().id()));
+        pollster::block_on(outcome.unwrap()).unwrap()
+    };
+    let background = Background::with("wpc-test", 2, 0, TEST_TIMEOUT);
+    let first = id(&background);
+    eventually(|| background.0.lock().waiting == 1);
+    assert_eq!(id(&background), first);
+    let background = Background::with("wpc-test", 2, 0, Duration::from_millis(1));
+    id(&background);
+    eventually(|| background.0.lock().threads == 0);
+}
+
+#[test]
+fn a_task_that_continues_costs_an_abandoned_thread() {
+    let background = Background::replacing("wpc-test", 1, 1);
+    let (release, released) = sync_channel::<()>(1);
+    let (begin, begun) = sync_channel(2);
+    let blocks = |released: Receiver<()>| {
+        let begin = begin.clone();
+        background.run(Dropped::IsAbandoned, move |_| {
+            begin.send(()).unwrap();
+            assert_eq!(released.recv_timeout(TEST_TIMEOUT), Err(RecvTimeoutError::Disconnected));
+            Ok(())
+        })
+    };
+    let first = blocks(released).unwrap();
+    begun.recv_timeout(TEST_TIMEOUT).unwrap();
+    let (release_second, released) = sync_channel::<()>(1);
+    let second = blocks(released).unwrap();
+    // Abandoned before it begins; it begins when the first one is abandoned.
+    drop(second);
+    drop(first);
+    begun.recv_timeout(TEST_TIMEOUT).unwrap();
+    eventually(|| background.abandoned() == 2);
+    drop((release, release_second));
+    eventually(|| background.abandoned() == 0);
+}
+
+fn eventually(holds: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < TEST_TIMEOUT, "the condition never became true");
+        std::thread::yield_now();
+    }
+}
