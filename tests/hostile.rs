@@ -4,6 +4,7 @@
 //!
 //! In those files, a reply is written as `0xPPPPPPPP_LLLLLLLL`: the pointer, then the length.
 
+mod calls;
 mod endless;
 mod floods;
 mod imports;
@@ -136,6 +137,7 @@ fn long_constant(wpc: &WorkerProcedureCall) {
 #[test]
 fn every_attack_has_a_test() {
     let tests = [
+        include_str!("hostile/calls.rs"),
         include_str!("hostile/endless.rs"),
         include_str!("hostile/floods.rs"),
         include_str!("hostile/imports.rs"),

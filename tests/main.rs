@@ -38,6 +38,7 @@ mod local;
 mod metering;
 mod metrics;
 mod micropython;
+mod nested_calls;
 mod node_library;
 mod payloads;
 mod plugins;

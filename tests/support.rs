@@ -1,10 +1,12 @@
 //! Shared by the tests: guests, pools, and ways to wait for events without sleeping.
 
+mod async_gate;
 pub(crate) mod failing_subscriber;
 mod guests;
 pub(crate) mod spans;
 mod watchdog;
 
+pub(crate) use async_gate::*;
 pub(crate) use guests::*;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::sync::{Arc, Condvar, Mutex};

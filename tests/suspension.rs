@@ -3,60 +3,13 @@
 mod sandboxes;
 
 use crate::support::*;
-use std::future::poll_fn;
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex};
-use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 use wpc_host::{
     CallOptions, Error, HostContext, Limits, Options, PendingCall, SuspensionCause,
     WorkerProcedureCall,
 };
-
-/// Calls of the async host function `h` wait until it is opened.
-#[derive(Clone, Default)]
-struct AsyncGate(Arc<Mutex<(bool, Vec<Waker>)>>);
-
-impl AsyncGate {
-    async fn opened(self) {
-        poll_fn(|task| {
-            let mut state = self.0.lock().unwrap();
-            if state.0 {
-                return Poll::Ready(());
-            }
-            state.1.push(task.waker().clone());
-            Poll::Pending
-        })
-        .await;
-    }
-
-    fn open(&self) {
-        let mut state = self.0.lock().unwrap();
-        state.0 = true;
-        let wakers = std::mem::take(&mut state.1);
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    fn waiting(&self) -> usize {
-        self.0.lock().unwrap().1.len()
-    }
-}
-
-/// Defines `h`, whose calls wait at the gate and then return 7.
-fn define_gate(wpc: &WorkerProcedureCall) -> AsyncGate {
-    let gate = AsyncGate::default();
-    let closed = gate.clone();
-    wpc.define_async_host_function("h", move |_, (): ()| {
-        let opened = closed.clone().opened();
-        async move {
-            opened.await;
-            Ok::<_, String>(7_u8)
-        }
-    })
-    .unwrap();
-    gate
-}
 
 fn submit(wpc: &WorkerProcedureCall, count: usize) -> Vec<PendingCall<u8>> {
     (0..count).map(|_| wpc.submit::<u8>("f", ()).unwrap()).collect()

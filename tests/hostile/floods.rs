@@ -58,7 +58,7 @@ fn an_allowed_flood_of_log_lines_is_split_and_drops_events() {
 }
 
 /// Imports: module, name, type, arguments, and how many results are dropped.
-const FLOODS: [(&str, &str, &str, &str, usize); 12] = [
+const FLOODS: [(&str, &str, &str, &str, usize); 14] = [
     (
         "wpc",
         "wpc_constant",
@@ -74,6 +74,20 @@ const FLOODS: [(&str, &str, &str, &str, usize); 12] = [
     (
         "wpc-host",
         "nothing",
+        CARRIED,
+        "(i32.const 0) (i32.const 0) (i32.const 16) (i32.const 64)",
+        1,
+    ),
+    (
+        "wpc",
+        "wpc_call",
+        "(param i32 i32 i32 i32 i32 i32) (result i64)",
+        "(i32.const 0) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 16) (i32.const 64)",
+        1,
+    ),
+    (
+        "wpc-functions",
+        "undefined",
         CARRIED,
         "(i32.const 0) (i32.const 0) (i32.const 16) (i32.const 64)",
         1,
@@ -119,6 +133,8 @@ fn a_flood_of_calls_to_any_import_ends_at_its_time_limit() {
             .grant(Capability::Random)
             .grant(Capability::Clock)
             .grant_host_function("nothing")
+            .grant_function("K")
+            .grant_function("undefined")
             .grant_wasi(Wasi::minimal().stdout(Output::discard()));
         wpc.define_worker_function(name, flood.export("f")).unwrap();
         let call = wpc.submit_with::<()>(name, (), &limit).unwrap();

@@ -27,10 +27,18 @@ pub const TYPED_DEPENDENCY_PREFIX: &str = "wpc:";
 /// The import module of the embedder's functions. Its hyphen prevents a conflict with an alias.
 pub const HOST_FUNCTIONS_MODULE: &str = "wpc-host";
 
+/// The import module of other functions of the pool, which are called with their own sandboxes. Its hyphen prevents a
+/// conflict with an alias.
+pub const CALLED_FUNCTIONS_MODULE: &str = "wpc-functions";
+
+/// `(name_ptr, name_len, ptr, len, out_ptr, out_cap) -> i64`: calls another function of the pool by a name that is computed
+/// at run time; needs a grant of that function.
+pub const CALL_IMPORT: &str = "wpc_call";
+
 /// `(name_ptr, name_len, out_ptr, out_cap) -> i64`: reads a constant.
 pub const CONSTANT_IMPORT: &str = "wpc_constant";
 
-/// `(out_ptr, out_cap) -> i64`: reads a typed dependency's reply that did not fit the buffer passed with the call.
+/// `(out_ptr, out_cap) -> i64`: reads a reply that did not fit the buffer passed with the call.
 pub const TAKE_IMPORT: &str = "wpc_take";
 
 /// `(level, ptr, len)`: writes a line to the host's log.

@@ -4,7 +4,7 @@
 use crate::text::joined;
 use std::collections::BTreeMap;
 use wpc_abi::documentation::{MAX_TEXT, function_record};
-use wpc_abi::names::{HOST_FUNCTIONS_MODULE, TYPED_DEPENDENCY_PREFIX};
+use wpc_abi::names::{CALLED_FUNCTIONS_MODULE, HOST_FUNCTIONS_MODULE, TYPED_DEPENDENCY_PREFIX};
 use wpc_abi::section::{Constant, Import};
 use wpc_abi::text::{NotAType, parse_signature, parse_type};
 use wpc_deploy::{Build, MANIFEST, Problem, Source, Spanned};
@@ -51,6 +51,9 @@ pub(crate) fn records(source: &Source, build: &Build) -> Result<Vec<u8>, Vec<Pro
     }
     add("the signature of host function", &build.host_functions, &|name, text| {
         import(HOST_FUNCTIONS_MODULE, name, text)
+    });
+    add("the signature of the called function", &build.functions, &|name, text| {
+        import(CALLED_FUNCTIONS_MODULE, name, text)
     });
     if problems.is_empty() { Ok(records) } else { Err(problems) }
 }
@@ -143,6 +146,11 @@ pub(crate) fn check(module: &ModuleInformation, source: &Source, build: &Build) 
         let imports = module.required_host_functions.as_slice();
         let known = module.host_function_signatures.get(name);
         Found::import("an import from the host named", name, imports, known)
+    });
+    compare(&build.functions, &|name| {
+        let imports = module.required_functions.as_slice();
+        let known = module.required_function_signatures.get(name);
+        Found::import("an import from other functions named", name, imports, known)
     });
     problems
 }

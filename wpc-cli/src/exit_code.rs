@@ -100,6 +100,8 @@ const ERRORS: &[(ExitCode, &[ErrorCode])] = &[
         ExitCode::Failed,
         &[
             ErrorCode::CircuitOpen,
+            ErrorCode::RecursiveCall,
+            ErrorCode::CallDepth,
             ErrorCode::WorkerLost,
             ErrorCode::Trap,
             ErrorCode::UncaughtException,

@@ -148,6 +148,10 @@ fn text(module: &ModuleInformation) -> String {
     let host_functions = module.required_host_functions.iter();
     let host_functions =
         host_functions.map(|name| with_signature(name, &module.host_function_signatures));
+    let functions = module.required_functions.iter();
+    let functions =
+        functions.map(|name| with_signature(name, &module.required_function_signatures));
+    let by_name = module.calls_functions_by_name.then(|| "names that it computes".to_owned());
     // In the spelling of `--grant`.
     let capabilities = module.required_capabilities.iter();
     let capabilities = capabilities.map(|needed| format!("{needed:?}").to_lowercase());
@@ -155,6 +159,7 @@ fn text(module: &ModuleInformation) -> String {
         ("constants", constants.collect()),
         ("dependencies", dependencies.collect()),
         ("host functions", host_functions.collect()),
+        ("called functions", functions.chain(by_name).collect()),
         ("capabilities", capabilities.collect()),
         ("WASI", module.required_wasi_imports.clone()),
         ("WASI grants", wasi_grants(module)),
@@ -190,6 +195,7 @@ fn suspension(cause: &SuspensionCause) -> String {
         SuspensionCause::HostFunction(name) => {
             format!("if the host function {name} is async or blocking")
         }
+        SuspensionCause::FunctionCall(name) => format!("while it calls function {name}"),
         SuspensionCause::WasiImport(name) => format!("when it waits in {name}"),
         SuspensionCause::TimeSlice(length) => {
             format!("after a time slice of {}", humantime::format_duration(*length))
@@ -222,9 +228,11 @@ fn other_imports(module: &ModuleInformation) -> Vec<String> {
     });
     let host_functions =
         module.required_host_functions.iter().map(|name| format!("wpc-host.{name}"));
+    let functions = module.required_functions.iter().map(|name| format!("wpc-functions.{name}"));
     let wasi =
         module.required_wasi_imports.iter().map(|name| format!("wasi_snapshot_preview1.{name}"));
-    let listed: HashSet<_> = dependencies.chain(host_functions).chain(wasi).collect();
+    let listed: HashSet<_> =
+        dependencies.chain(host_functions).chain(functions).chain(wasi).collect();
     let is_new =
         |import: &&String| import.rsplit_once(": ").is_none_or(|(name, _)| !listed.contains(name));
     module.imports.iter().filter(is_new).cloned().collect()

@@ -3,7 +3,7 @@
 use wpc_host::{Capability, Input, Output, Wasi, WasmModule};
 
 /// The grants, for the error about an unknown one.
-const KNOWN: &str = "clock, random, wasi, stdin, output, arg=TEXT, env=NAME=VALUE, read=FOLDER[:NAME], write=FOLDER[:NAME]";
+const KNOWN: &str = "clock, random, wasi, stdin, output, function=NAME, arg=TEXT, env=NAME=VALUE, read=FOLDER[:NAME], write=FOLDER[:NAME]";
 
 /// What the grants `output` and `stdin` connect a module with.
 #[derive(Debug)]
@@ -54,8 +54,8 @@ pub enum GrantError {
     NoInput,
 }
 
-/// Grants a module what is written: `clock`, `random`, `wasi`, `stdin`, `output`, `arg=TEXT`, `env=NAME=VALUE`,
-/// `read=FOLDER[:NAME]` and `write=FOLDER[:NAME]`. All grants of a module are applied together, because those of WASI
+/// Grants a module what is written: `clock`, `random`, `wasi`, `stdin`, `output`, `function=NAME`, `arg=TEXT`,
+/// `env=NAME=VALUE`, `read=FOLDER[:NAME]` and `write=FOLDER[:NAME]`. All grants of a module are applied together, because those of WASI
 /// extend one another.
 ///
 /// # Errors
@@ -89,6 +89,7 @@ pub fn grant(
                 };
                 wasi = Some(base.stdin_stream(stdin.clone()));
             }
+            ("function", Some(name)) => module = module.grant_function(name),
             ("arg", Some(text)) => arguments.push(text.to_owned()),
             ("env", Some(variable)) => {
                 let variable = variable.split_once('=');

@@ -69,6 +69,10 @@ pub fn remedy_text(remedy: &Remedy) -> String {
 
 fn grant_text(grant: &Grant) -> String {
     let grants = match grant {
+        Grant::Function(name) => {
+            let name = if name == "…" { "NAME" } else { name };
+            return format!("grant it with `grants = [\"function={name}\"]`");
+        }
         Grant::Capability(Capability::Clock) => "`grants = [\"clock\"]`",
         Grant::Capability(Capability::Random) => "`grants = [\"random\"]`",
         Grant::Wasi(method) => match &**method {

@@ -1,4 +1,4 @@
-//! The host's functions for guests: constants, dependencies, the log, randomness and clocks.
+//! The host's functions for guests: constants, dependencies, other functions, the log, randomness and clocks.
 
 use crate::{import, text};
 use alloc::string::String;
@@ -80,7 +80,7 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     }
 }
 
-/// An imported function, as errors name it.
+/// An imported function, as errors name it. A function of the pool has no alias.
 #[derive(Debug, Clone, Copy)]
 struct Imported<'a> {
     alias: &'a str,
@@ -91,7 +91,8 @@ impl Imported<'_> {
     #[cold]
     fn failed(self, name: &str, why: &str) -> GuestError {
         let Self { alias, function } = self;
-        GuestError::new(name, text::joined(&["function `", alias, "::", function, "`: ", why]))
+        let colons = if alias.is_empty() { "" } else { "::" };
+        GuestError::new(name, text::joined(&["function `", alias, colons, function, "`: ", why]))
     }
 
     /// Calls the function with encoded arguments and returns its encoded reply.
@@ -110,9 +111,8 @@ impl Imported<'_> {
         }
         match Reply::split(&buffer) {
             Some(Reply::Value(_)) => Ok(buffer),
-            Some(Reply::Error(error)) => {
-                Err(decode(error).unwrap_or_else(|why| self.failed("DecodeError", &why)))
-            }
+            Some(Reply::Error(error)) => Err(GuestError::decode(error)
+                .unwrap_or_else(|why| self.failed("DecodeError", text::decode_reason(&why)))),
             Some(Reply::BadArguments(why)) => Err(self.failed(
                 "BadArguments",
                 postcard::from_bytes(why).unwrap_or("failed to decode the arguments"),
@@ -139,12 +139,44 @@ pub fn call_dependency<T: DeserializeOwned>(
 ) -> Result<T, GuestError> {
     let imported = Imported { alias, function };
     #[cfg(not(target_arch = "wasm32"))]
-    import::require_host(&text::joined(&["function `", alias, "::", function, "`"]))?;
+    {
+        let colons = if alias.is_empty() { "" } else { "::" };
+        import::require_host(&text::joined(&["function `", alias, colons, function, "`"]))?;
+    }
     let arguments = postcard::to_allocvec(arguments)
         .map_err(|error| imported.failed("EncodeError", text::encode_reason(&error)))?;
     let reply = imported.exchange(&arguments, &mut import)?;
     // `exchange` checked that the first byte is the kind of a value.
     decode(&reply[1..]).map_err(|why| imported.failed("DecodeError", &why))
+}
+
+/// Calls the function `name` of the pool, which runs in its own sandbox with its own limits. `arguments` is a tuple:
+/// `&(a, b)`, `&(a,)`, `&()`.
+///
+/// Prefer [`functions!`](crate::functions!) for a name that is known at compile time. Use this function for a name that is
+/// computed at run time. The module does not record the types, so the host cannot check them: an integer of another type
+/// may decode to a different value.
+///
+/// ```
+/// fn run(plugin: &str, text: &str) -> Result<String, wpc::GuestError> {
+///     wpc::call(&format!("plugin_{plugin}"), &(text,))
+/// }
+///
+/// let _host = wpc::testing::Host::new()
+///     .function("plugin_upper", |(text,): (String,)| Ok(text.to_uppercase()))
+///     .install();
+/// assert_eq!(run("upper", "tea").unwrap(), "TEA");
+/// assert_eq!(run("lower", "tea").unwrap_err().name, "NotGranted");
+/// ```
+///
+/// # Errors
+///
+/// The error that the function returned, with its variant and its payload; `BadArguments` or `DecodeError` if the types
+/// differ; `NotGranted` if the definition was not granted the function. If the call failed otherwise, the error is named
+/// after the reason: `FunctionNotDefined`, `Timeout`, `Trap`, `CircuitOpen`, `Saturated`, `RecursiveCall` if the function is
+/// one of the callers, `CallDepth` if too many calls are nested, and so on.
+pub fn call<R: DeserializeOwned>(name: &str, arguments: &impl Serialize) -> Result<R, GuestError> {
+    call_dependency("", name, arguments, |arguments, buffer| import::call(name, arguments, buffer))
 }
 
 /// Writes a line to the host's log, which forwards it to `tracing` and to its events. The line is truncated to 16 KiB.

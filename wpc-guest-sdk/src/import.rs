@@ -11,6 +11,14 @@ mod raw {
             buffer: *mut u8,
             capacity: usize,
         ) -> i64;
+        pub(super) fn wpc_call(
+            name: *const u8,
+            name_len: usize,
+            arguments: *const u8,
+            len: usize,
+            buffer: *mut u8,
+            capacity: usize,
+        ) -> i64;
         pub(super) fn wpc_take(buffer: *mut u8, capacity: usize) -> i64;
         pub(super) fn wpc_log(level: i32, text: *const u8, len: usize);
         pub(super) fn wpc_panic(text: *const u8, len: usize);
@@ -22,6 +30,13 @@ mod raw {
 pub(crate) fn constant(name: &str, buffer: &mut [u8]) -> i64 {
     // SAFETY: pointers and lengths are those of the slices.
     unsafe { raw::wpc_constant(name.as_ptr(), name.len(), buffer.as_mut_ptr(), buffer.len()) }
+}
+
+pub(crate) fn call(name: &str, arguments: &[u8], buffer: &mut [u8]) -> i64 {
+    let (name, name_len) = (name.as_ptr(), name.len());
+    let (arguments, len) = (arguments.as_ptr(), arguments.len());
+    // SAFETY: pointers and lengths are those of the slices.
+    unsafe { raw::wpc_call(name, name_len, arguments, len, buffer.as_mut_ptr(), buffer.len()) }
 }
 
 pub(crate) fn take(buffer: &mut [u8]) {

@@ -21,9 +21,12 @@
 //!   [`Display`](core::fmt::Display). [`macro@Error`] reports its variant to callers. The sandbox keeps its state.
 //! * A *panic* ends the sandbox; the caller receives its message and location.
 //! * A *constant* is a named value of the host: [`constant!`], or [`constant()`] for a name that is computed at run time.
-//! * A *dependency* is another module, imported by its alias: [`import!`].
-//! * A *capability* must be granted by the host: [`random`], [`wall_clock`], [`monotonic_clock`], and the embedder's
-//!   functions: [`host!`].
+//! * A *dependency* is another module, imported by its alias: [`import!`]. It shares the sandbox of the function that uses
+//!   it.
+//! * A *called function* is another function of the pool, which keeps its own sandbox and limits: [`functions!`], or
+//!   [`call()`](call) for a name that is computed at run time.
+//! * A *capability* must be granted by the host: [`random`], [`wall_clock`], [`monotonic_clock`], the embedder's
+//!   functions: [`host!`], and called functions.
 //!
 //! # Custom types
 //!
@@ -165,7 +168,7 @@ mod text;
 #[cfg(not(target_arch = "wasm32"))]
 use testing::import;
 
-pub use host::{Level, constant, log, monotonic_clock, random, wall_clock};
+pub use host::{Level, call, constant, log, monotonic_clock, random, wall_clock};
 pub use panics::panic;
 #[doc(inline)]
 pub use wpc_abi::GuestError;
@@ -320,6 +323,32 @@ pub use wpc_guest_macros::init;
 /// }
 /// ```
 pub use wpc_guest_macros::host;
+
+/// Declares functions of the pool, which the module's definition must be granted by their names.
+///
+/// Each declaration becomes a function that returns a `Result<T, GuestError>`. The called function runs in its own sandbox,
+/// with its own limits and grants; if it traps, this guest receives an error. The call ends at the latest when this guest's
+/// call must end, and occupies no worker. Use [`import!`](crate::import!) for code that is to share this guest's sandbox,
+/// which takes less time to call.
+///
+/// The host compares the declared types with those of the function, when this module is defined and whenever the function
+/// was redefined. A function cannot call itself, directly or through others, and at most 16 calls can be nested.
+/// [`call()`](crate::call) lists the errors.
+///
+/// ```
+/// wpc::functions! {
+///     fn price(item: &str) -> u32;
+/// }
+///
+/// #[wpc::function]
+/// fn total(items: Vec<String>) -> Result<u32, wpc::GuestError> {
+///     items.iter().map(|item| price(item)).sum()
+/// }
+///
+/// let _host = wpc::testing::Host::new().function("price", |(_,): (String,)| Ok(3_u32)).install();
+/// assert_eq!(total(vec!["tea".to_owned(), "jam".to_owned()]).unwrap(), 6);
+/// ```
+pub use wpc_guest_macros::functions;
 
 /// Used by the expansions of the macros; not part of the public API.
 #[doc(hidden)]

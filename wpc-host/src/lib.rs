@@ -262,6 +262,7 @@ mod system;
 mod worker;
 
 pub use call::future::CallFuture;
+pub use call::nested::MAX_CALL_DEPTH;
 pub use call::pending::{Answer, CancelHandle, PendingCall};
 pub use call::reply::ReplyMetadata;
 pub use capability::Capability;

@@ -20,13 +20,13 @@ use pool::{
 };
 use recovery::{after_a_limit, after_a_trap, time_limit};
 use resident::{resident, resident_by_function, resident_by_sandbox};
-use suspension::{behind_a_computation, many_waiting, ready, wakes};
+use suspension::{behind_a_computation, many_waiting, nested, ready, wakes};
 
 /// Measures a row. The function argument is called after each step.
 pub(crate) type Measure = fn(&Guests, &mut dyn FnMut()) -> Result<Row>;
 
 /// Every row with its number of steps.
-pub(crate) const ROWS: [(Measure, u64); 26] = [
+pub(crate) const ROWS: [(Measure, u64); 27] = [
     (local_add, PAIRS + WARM_UP),
     (local_echo_1k, PAIRS + WARM_UP),
     (local_echo_1m, PAIRS + WARM_UP),
@@ -46,6 +46,7 @@ pub(crate) const ROWS: [(Measure, u64); 26] = [
     (after_a_limit, LIMITS),
     (ready, PAIRS + WARM_UP),
     (wakes, PAIRS + WARM_UP),
+    (nested, PAIRS + WARM_UP),
     (many_waiting, LIMITS),
     (behind_a_computation, SLICES),
     (start, STARTS),

@@ -111,6 +111,9 @@ impl Scene {
         wpc.define_worker_function("linked", wat(LINKED)?.export("get"))?;
         wpc.define_worker_constant("NUMBER", &0_i32)?;
         wpc.define_worker_function("constant", wat(CONSTANT)?)?;
+        // Both functions of the module call by name; `chain` calls `nested`.
+        let nested = wat(NESTED)?.grant_function("current").separate_sandboxes();
+        wpc.define_worker_module(nested.grant_function("nested").grant_function("trap"))?;
         let limits = Limits::default().memory(2 << 20);
         wpc.define_worker_module(wat(MISCHIEF)?.limits(limits).grant_host_function("block"))?;
         wpc.define_host_function("block", |context, (): ()| {
@@ -187,10 +190,13 @@ impl Scene {
             _ => Way::Pool,
         };
         match random.random_range(0..1000) {
-            0..300 => self.versioned("current", &self.function, way, tally),
+            0..200 => self.versioned("current", &self.function, way, tally),
+            200..250 => self.versioned("nested", &self.function, way, tally),
+            250..300 => self.versioned("chain", &self.function, way, tally),
             300..550 => self.versioned("linked", &self.dependency, way, tally),
             550..900 => self.versioned("constant", &self.constant, way, tally),
-            900..940 => self.mischief("trap", &["trap"], way, tally),
+            900..930 => self.mischief("trap", &["trap"], way, tally),
+            930..940 => self.mischief("calls_trap", &["value"], way, tally),
             940..960 => self.mischief("spin", &["timeout"], way, tally),
             960..980 => self.mischief("recurse", &["stack_overflow"], way, tally),
             980..999 => self.mischief("hoard", &["out_of_memory"], way, tally),
@@ -207,6 +213,15 @@ impl Scene {
     ) -> Result<()> {
         let (cancels, oldest) = (way.cancels(), versions.done.load(Ordering::SeqCst));
         let result = self.outcome::<i32>(kind, CallOptions::new().wait_for_capacity(), way)?;
+        // A nested call may be refused or ended by a stop that its caller survives.
+        let result = match result {
+            Err(Error::Guest { error, .. })
+                if ["NotRunning", "Stopped"].contains(&error.name.as_str()) =>
+            {
+                Err(Error::NotRunning)
+            }
+            result => result,
+        };
         let newest = versions.begun.load(Ordering::SeqCst);
         if let Ok(number) = &result {
             let number = number.cast_unsigned();
@@ -317,6 +332,26 @@ const CONSTANT: &str = r#"(module
     (func (export "constant") (param i32 i32) (result i64)
         (i64.or (i64.shl (i64.const 63) (i64.const 32))
             (i64.add (i64.const 1) (call $constant (i32.const 16) (i32.const 6) (i32.const 64) (i32.const 16))))))"#;
+
+/// Functions that call others and return their replies; `calls_trap` ignores it.
+const NESTED: &str = r#"(module
+    (import "wpc" "wpc_call" (func $call (param i32 i32 i32 i32 i32 i32) (result i64)))
+    (memory (export "memory") 1)
+    (data (i32.const 16) "current")
+    (data (i32.const 32) "nested")
+    (data (i32.const 48) "trap")
+    (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 4096)
+    (func $reply (param $name i32) (param $len i32) (result i64)
+        (i64.or (i64.shl (i64.const 1024) (i64.const 32))
+            (call $call (local.get $name) (local.get $len) (i32.const 0) (i32.const 0) (i32.const 1024) (i32.const 2048))))
+    (func (export "nested") (param i32 i32) (result i64)
+        (call $reply (i32.const 16) (i32.const 7)))
+    (func (export "chain") (param i32 i32) (result i64)
+        (call $reply (i32.const 32) (i32.const 6)))
+    (func (export "calls_trap") (param i32 i32) (result i64)
+        (drop (call $reply (i32.const 48) (i32.const 4)))
+        (i32.store8 (i32.const 1024) (i32.const 0))
+        (i64.or (i64.shl (i64.const 1024) (i64.const 32)) (i64.const 1))))"#;
 
 const MISCHIEF: &str = r#"(module
     (import "wpc-host" "block" (func $block (param i32 i32 i32 i32) (result i64)))

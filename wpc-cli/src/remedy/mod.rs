@@ -127,6 +127,10 @@ fn option_text(remedy: &Remedy) -> String {
 
 fn grant_text(grant: &Grant) -> String {
     let options = match grant {
+        Grant::Function(name) => {
+            let name = if name == "…" { "NAME" } else { name };
+            return format!("grant it with `--grant function={name}`");
+        }
         Grant::Capability(Capability::Clock) => "--grant clock",
         Grant::Capability(Capability::Random) => "--grant random",
         Grant::Wasi(method) => match &**method {

@@ -50,6 +50,8 @@ fn remedies() -> Vec<Remedy> {
         Remedy::Grant(Grant::Capability(Capability::Clock)),
         Remedy::Grant(Grant::Capability(Capability::Random)),
         Remedy::Grant(Grant::HostFunction("lookup".to_owned())),
+        Remedy::Grant(Grant::Function("resize".to_owned())),
+        Remedy::Grant(Grant::Function("…".to_owned())),
         Remedy::Raise(vec![Setting::Limits("fuel".into()), Setting::CallOptions("fuel".into())]),
         Remedy::Raise(vec![
             Setting::Limits("stack".into()),

@@ -206,6 +206,9 @@ pub struct Build {
     /// The types of host functions that the module imports.
     #[serde(default)]
     pub host_functions: BTreeMap<String, Spanned<String>>,
+    /// The types of functions of the pool that the module calls.
+    #[serde(default)]
+    pub functions: BTreeMap<String, Spanned<String>>,
 }
 
 impl Build {
@@ -216,7 +219,8 @@ impl Build {
             && self.documentation.is_empty()
             && self.constants.is_empty()
             && self.dependencies.is_empty()
-            && self.host_functions.is_empty())
+            && self.host_functions.is_empty()
+            && self.functions.is_empty())
     }
 }
 

@@ -1,5 +1,5 @@
 //! `wpc::import!` declares functions of dependencies in a module named like the alias. `wpc::host!` declares functions of
-//! the embedder.
+//! the embedder, and `wpc::functions!` those of the pool.
 
 use crate::mistakes::Mistakes;
 use crate::types::{schema, schemas};
@@ -81,9 +81,9 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
 }
 
 /// Functions without a module around them.
-struct HostFunctions(Vec<Declaration>);
+struct Declarations(Vec<Declaration>);
 
-impl Parse for HostFunctions {
+impl Parse for Declarations {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let mut functions = Vec::new();
         while !input.is_empty() {
@@ -94,16 +94,22 @@ impl Parse for HostFunctions {
 }
 
 pub(crate) fn expand_host(tokens: TokenStream) -> TokenStream {
-    let HostFunctions(functions) = match syn::parse2(tokens) {
+    expand_declarations(tokens, "host", wpc_abi::names::HOST_FUNCTIONS_MODULE)
+}
+
+pub(crate) fn expand_functions(tokens: TokenStream) -> TokenStream {
+    expand_declarations(tokens, "", wpc_abi::names::CALLED_FUNCTIONS_MODULE)
+}
+
+/// Expands functions of one import module. Errors name them by the alias.
+fn expand_declarations(tokens: TokenStream, alias: &str, module: &str) -> TokenStream {
+    let Declarations(functions) = match syn::parse2(tokens) {
         Ok(functions) => functions,
         Err(error) => return error.into_compile_error(),
     };
     let mut mistakes = Mistakes::default();
-    let module = wpc_abi::names::HOST_FUNCTIONS_MODULE;
-    let expansion = functions
-        .iter()
-        .map(|function| function.expansion("host", module, &mut mistakes))
-        .collect();
+    let expansion =
+        functions.iter().map(|function| function.expansion(alias, module, &mut mistakes)).collect();
     mistakes.into_tokens().unwrap_or(expansion)
 }
 

@@ -35,6 +35,12 @@ pub fn host(tokens: TokenStream) -> TokenStream {
     import::expand_host(tokens.into()).into()
 }
 
+/// Declares functions of the pool; see the crate documentation of `wpc`.
+#[proc_macro]
+pub fn functions(tokens: TokenStream) -> TokenStream {
+    import::expand_functions(tokens.into()).into()
+}
+
 /// Declares functions of a dependency; see the crate documentation of `wpc`.
 #[proc_macro]
 pub fn import(tokens: TokenStream) -> TokenStream {

@@ -14,7 +14,7 @@ pub(crate) use arguments::decode_arguments;
 pub(crate) use probe::is_own;
 pub use probe::{NoSchema, NotAResult, Probe, error_schema, is_argument, is_result};
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use reply::{plain_error_reply, strings_reply, value_reply};
+pub(crate) use reply::{error_reply, plain_error_reply, strings_reply, value_reply};
 #[cfg(target_arch = "wasm32")]
 pub use sandbox::{
     ReplyOfAny, Value, arguments, reply_bad_arguments, reply_error, reply_left_over,

@@ -84,7 +84,6 @@ pub(crate) fn plain_error_reply(buffer: Vec<u8>, error: &GuestError) -> Vec<u8> 
 }
 
 /// The reply that contains a guest error.
-#[cfg(any(test, target_arch = "wasm32"))]
 pub(crate) fn error_reply(buffer: Vec<u8>, error: &GuestError) -> Vec<u8> {
     let GuestError { name, message, stack, variant, payload, .. } = error;
     let mut reply = strings_reply(buffer, TAG_ERROR, &[name, message, stack]);

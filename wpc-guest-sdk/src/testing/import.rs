@@ -1,14 +1,18 @@
 //! The functions of `crate::import`, served by the thread's test host.
 
 use super::{INSTALLED, State};
+use crate::entry::plain_error_reply;
 use crate::text::joined;
 use alloc::rc::Rc;
 use core::time::Duration;
 use std::borrow::ToOwned as _;
 use std::eprintln;
 use std::string::String;
+use std::vec::Vec;
 use wpc_abi::GuestError;
-use wpc_abi::names::{ClockKind, LogLevel, NOT_DEFINED, TYPED_DEPENDENCY_PREFIX};
+use wpc_abi::names::{
+    CALLED_FUNCTIONS_MODULE, ClockKind, LogLevel, NOT_DEFINED, TYPED_DEPENDENCY_PREFIX,
+};
 
 /// The host that serves. It is cloned because a fake may log or install another host.
 fn host() -> Option<Rc<State>> {
@@ -57,22 +61,53 @@ pub(crate) fn with_defined_type(name: &str, message: String) -> String {
     }
 }
 
-/// Calls the fake of a function that `import!` or `host!` declared.
+/// Calls the fake of a function of the pool by its name.
+pub(crate) fn call(name: &str, arguments: &[u8], buffer: &mut [u8]) -> i64 {
+    let function = (CALLED_FUNCTIONS_MODULE.to_owned(), name.to_owned());
+    match host() {
+        Some(host) if !host.functions.contains_key(&function) => {
+            let why = [
+                "the test host has no function `",
+                name,
+                "`; add `.function(\"",
+                name,
+                "\", …)` to it",
+            ];
+            host.answer(
+                plain_error_reply(Vec::new(), &GuestError::new("NotGranted", joined(&why))),
+                buffer,
+            )
+        }
+        _ => faked(CALLED_FUNCTIONS_MODULE, name, arguments, buffer),
+    }
+}
+
+/// Calls the fake of a function that `import!`, `host!` or `functions!` declared.
 pub fn faked(module: &str, function: &str, arguments: &[u8], buffer: &mut [u8]) -> i64 {
     let host = granted(host(), "a function of another module", "dependency");
     let Some(fake) = host.functions.get(&(module.to_owned(), function.to_owned())) else {
         let missing = match module.strip_prefix(TYPED_DEPENDENCY_PREFIX) {
             Some(alias) => joined(&["dependency(\"", alias, "\", \"", function, "\", …)"]),
+            None if module == CALLED_FUNCTIONS_MODULE => {
+                joined(&["function(\"", function, "\", …)"])
+            }
             None => joined(&["host_function(\"", function, "\", …)"]),
         };
         panic!("the test host has no such function `{function}`; add `.{missing}` to it");
     };
     let reply = fake(arguments);
-    let len = answer(&reply, buffer);
-    if reply.len() > buffer.len() {
-        host.pending_reply.replace(reply);
+    host.answer(reply, buffer)
+}
+
+impl State {
+    /// Copies a reply if it fits the buffer, and otherwise keeps it; returns its length.
+    fn answer(&self, reply: Vec<u8>, buffer: &mut [u8]) -> i64 {
+        let len = answer(&reply, buffer);
+        if reply.len() > buffer.len() {
+            self.pending_reply.replace(reply);
+        }
+        len
     }
-    len
 }
 
 pub(crate) fn take(buffer: &mut [u8]) {

@@ -1,5 +1,5 @@
-//! A host for native tests. The test chooses constants, dependencies, host functions, randomness and clocks, and reads
-//! the guest's log lines.
+//! A host for native tests. The test chooses constants, dependencies, host functions, other functions of the pool, randomness
+//! and clocks, and reads the guest's log lines.
 //!
 //! ```
 //! wpc::import! {
@@ -38,6 +38,8 @@
 //! A missing dependency, host function or capability panics with a message that says what to add, because a real host
 //! would not create the sandbox. A missing constant is an error, as in a sandbox.
 //!
+//! A call by a [name that is computed](crate::call) is an error if no such function is faked, as in a sandbox.
+//!
 //! `GuestError::from` converts an error that derives [`macro@crate::Error`] into what a caller would see. The error of a
 //! dependency or a host function arrives without variant and payload, as in a sandbox.
 //!
@@ -47,7 +49,7 @@
 pub(crate) mod import;
 mod installed;
 
-use crate::entry::{decode_arguments, plain_error_reply, strings_reply, value_reply};
+use crate::entry::{decode_arguments, error_reply, plain_error_reply, strings_reply, value_reply};
 use crate::host::Level;
 use crate::text::joined;
 use alloc::collections::BTreeMap;
@@ -62,7 +64,9 @@ use std::string::String;
 use std::thread_local;
 use std::vec::Vec;
 use wpc_abi::GuestError;
-use wpc_abi::names::{HOST_FUNCTIONS_MODULE, TYPED_DEPENDENCY_PREFIX, is_valid};
+use wpc_abi::names::{
+    CALLED_FUNCTIONS_MODULE, HOST_FUNCTIONS_MODULE, TYPED_DEPENDENCY_PREFIX, is_valid,
+};
 use wpc_abi::reply::TAG_BAD_ARGUMENTS;
 
 pub use installed::Installed;
@@ -172,7 +176,7 @@ impl Host {
         T: Serialize,
     {
         check_name("dependency", alias);
-        self.function(joined(&[TYPED_DEPENDENCY_PREFIX, alias]), function, fake)
+        self.fake(joined(&[TYPED_DEPENDENCY_PREFIX, alias]), function, fake, plain_error_reply)
     }
 
     /// Fakes a function of the embedder that [`host!`](crate::host!) declares. The closure takes the arguments as one
@@ -210,19 +214,54 @@ impl Host {
         A: DeserializeOwned,
         T: Serialize,
     {
-        self.function(HOST_FUNCTIONS_MODULE.to_owned(), name, fake)
+        self.fake(HOST_FUNCTIONS_MODULE.to_owned(), name, fake, plain_error_reply)
     }
 
-    fn function<A: DeserializeOwned, T: Serialize>(
+    /// Fakes a function of the pool that the guest calls with [`functions!`](crate::functions!) or
+    /// [`call`](crate::call). The closure takes the arguments as one tuple. Its error arrives with variant and payload, as
+    /// in a sandbox.
+    ///
+    /// ```
+    /// wpc::functions! {
+    ///     fn price(item: &str) -> u32;
+    /// }
+    ///
+    /// let _host = wpc::testing::Host::new()
+    ///     .function("price", |(item,): (String,)| match item.as_str() {
+    ///         "tea" => Ok(3_u32),
+    ///         other => Err(wpc::GuestError::new("NoPrice", other)),
+    ///     })
+    ///     .install();
+    /// assert_eq!(price("tea").unwrap(), 3);
+    /// assert_eq!(wpc::call::<u32>("price", &("ham",)).unwrap_err().name, "NoPrice");
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the function's name is not valid.
+    pub fn function<A, T>(
+        self,
+        name: &str,
+        fake: impl Fn(A) -> Result<T, GuestError> + 'static,
+    ) -> Self
+    where
+        A: DeserializeOwned,
+        T: Serialize,
+    {
+        self.fake(CALLED_FUNCTIONS_MODULE.to_owned(), name, fake, error_reply)
+    }
+
+    fn fake<A: DeserializeOwned, T: Serialize>(
         mut self,
         module: String,
         name: &str,
         fake: impl Fn(A) -> Result<T, GuestError> + 'static,
+        error_reply: impl Fn(Vec<u8>, &GuestError) -> Vec<u8> + 'static,
     ) -> Self {
         check_name("function", name);
         let fake: Fake = Rc::new(move |bytes| match decode_arguments(bytes).map(&fake) {
             Ok(Ok(value)) => value_reply(Vec::new(), &value),
-            Ok(Err(error)) => plain_error_reply(Vec::new(), &error),
+            Ok(Err(error)) => error_reply(Vec::new(), &error),
             Err(why) => strings_reply(Vec::new(), TAG_BAD_ARGUMENTS, &[&why]),
         });
         self.0.functions.insert((module, name.to_owned()), fake);

@@ -15,6 +15,7 @@
 //! module knows neither functions nor workers.
 
 pub(crate) mod future;
+pub(crate) mod nested;
 pub(crate) mod pending;
 pub(crate) mod reply;
 
@@ -74,6 +75,10 @@ pub(crate) struct Call {
     pub(crate) own_limit: Duration,
     /// What the caller passed for logs and traces.
     pub(crate) context: Option<Arc<CallContext>>,
+    /// The call on whose behalf it was made; `None` if it was made from outside.
+    caller: Option<Arc<Call>>,
+    /// How many callers it has.
+    pub(crate) depth: usize,
     phase: AtomicU8,
     /// Whether an early end was requested. A passed deadline is not recorded here.
     interrupt: AtomicU8,
@@ -132,6 +137,8 @@ impl Call {
             time_limit,
             own_limit: time_limit,
             context: None,
+            caller: None,
+            depth: 0,
             phase: AtomicU8::new(QUEUED),
             interrupt: AtomicU8::new(GO_ON),
             outcome: OnceLock::new(),
@@ -311,7 +318,8 @@ impl Call {
         match self.interrupt.load(Ordering::Acquire) {
             CANCEL => Some(Interrupt::Cancelled),
             STOP => Some(Interrupt::Stopped),
-            _ => (now >= self.deadline()).then_some(Interrupt::Deadline),
+            _ if now >= self.deadline() => Some(Interrupt::Deadline),
+            _ => self.caller.as_ref().and_then(|caller| caller.interrupts_nested()),
         }
     }
 

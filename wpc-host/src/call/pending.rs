@@ -115,6 +115,17 @@ impl<R> PendingCall<R> {
         .await
     }
 
+    /// The encoded reply as a guest reads it; its first byte states that it has a value.
+    pub(crate) async fn reply_for_guest(mut self) -> Result<Vec<u8>, Error> {
+        std::future::poll_fn(|context| {
+            self.poll_outcome(context, |call, outcome| {
+                let reply = outcome.as_ref().map_err(Error::clone)?;
+                reply.body.take_reply(&call.call.function)
+            })
+        })
+        .await
+    }
+
     fn poll_outcome<T>(
         &mut self,
         context: &Context<'_>,

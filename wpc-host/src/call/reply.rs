@@ -225,6 +225,24 @@ impl Body {
     }
 }
 
+impl Body {
+    /// The tag and the encoded value, for another guest.
+    pub(crate) fn take_reply(&self, function: &str) -> Result<Vec<u8>, Error> {
+        match self {
+            Self::Encoded(bytes) => Ok(bytes.clone()),
+            Self::Bytes(kept) => {
+                let Kept { bytes, loan } = take_over(kept)
+                    .ok_or_else(|| *not_decoded::<()>(function, TAKEN.to_owned()))?;
+                let reply = BorrowedReply::Bytes(&bytes).to_encoded(Vec::new());
+                if let Some(loan) = loan {
+                    loan.put(bytes);
+                }
+                Ok(reply)
+            }
+        }
+    }
+}
+
 /// The callee of a reply that carries a value, whose error type is not needed.
 pub(crate) fn value_of(function: &str) -> Callee<'_> {
     Callee { name: function, payload_type: None }

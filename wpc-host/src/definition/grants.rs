@@ -12,6 +12,8 @@ pub(crate) struct Grants {
     random: bool,
     clock: bool,
     host_functions: BTreeSet<String>,
+    /// The functions that the guest may call. Shared with the definition's sandboxes.
+    pub(crate) functions: Arc<BTreeSet<String>>,
     pub(crate) wasi: Option<Wasi>,
 }
 
@@ -25,6 +27,10 @@ impl Grants {
 
     pub(crate) fn add_host_function(&mut self, name: String) {
         self.host_functions.insert(name);
+    }
+
+    pub(crate) fn add_function(&mut self, name: String) {
+        Arc::make_mut(&mut self.functions).insert(name);
     }
 
     pub(crate) fn has(&self, capability: Capability) -> bool {

@@ -106,6 +106,19 @@ impl WasmModule {
         self
     }
 
+    /// Grants calls of another function of the pool by this name. The called function runs in its own sandbox with its own
+    /// limits, grants and circuit breaker, and need not be defined yet.
+    ///
+    /// A call waits without occupying a worker, so that calls of this definition [can
+    /// suspend](crate::FunctionInformation::can_suspend). It ends at the latest when its caller must end. At most
+    /// [`MAX_CALL_DEPTH`](crate::MAX_CALL_DEPTH) calls may be nested, and no function may call itself, directly or through
+    /// others.
+    #[must_use]
+    pub fn grant_function(mut self, name: impl Into<String>) -> Self {
+        self.grants.add_function(name.into());
+        self
+    }
+
     /// Canonicalizes NaNs: every NaN has the same bits on every processor architecture. A function without clocks and
     /// randomness then returns the same bytes everywhere; on one architecture it does so without this setting.
     /// Floating-point arithmetic takes up to twice as long.

@@ -168,6 +168,8 @@ codes! {
     DependencyNotDefined "dependency_not_defined" Call Host false true,
     ConstantNotDefined "constant_not_defined" Call Host false true,
     HostFunctionNotDefined "host_function_not_defined" Call Host false true,
+    RecursiveCall "recursive_call" Call Function false false,
+    CallDepth "call_depth" Call Function false false,
     PinMismatch "pin_mismatch" Call Caller false false,
     SignatureMismatch "signature_mismatch" Call Caller false false,
     Untyped "untyped" Call Caller false false,

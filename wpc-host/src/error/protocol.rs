@@ -123,6 +123,8 @@ impl ErrorCode {
             | Self::StackOverflow
             | Self::BadReply
             | Self::ResultTooLarge
+            | Self::RecursiveCall
+            | Self::CallDepth
             | Self::Initialisation => Class::FunctionFailed,
             Self::NotRunning
             | Self::StartFailed

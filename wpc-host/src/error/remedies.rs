@@ -53,6 +53,10 @@ impl Error {
             Self::DependencyNotDefined { .. } => Remedy::Define(Definable::Dependency),
             Self::ConstantNotDefined { .. } => Remedy::Define(Definable::Constant),
             Self::HostFunctionNotDefined { .. } => Remedy::Define(Definable::HostFunction),
+            Self::RecursiveCall { .. } => advice(
+                "end the recursion within one function, or link what both need as a dependency",
+            ),
+            Self::CallDepth { .. } => advice("link some of these functions as dependencies"),
             Self::PinMismatch { .. } => advice("define the pinned version, or pin the defined one"),
             Self::SignatureMismatch { hint: Some(hint), .. } => Remedy::WriteCall(hint.to_string()),
             Self::SignatureMismatch { .. }

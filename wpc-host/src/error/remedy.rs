@@ -80,6 +80,8 @@ pub enum Grant {
     Capability(Capability),
     /// A host function, by name.
     HostFunction(String),
+    /// Calls of a function of the pool, by its name; `…` stands for any name.
+    Function(String),
     /// A part of WASI, by the method of [`Wasi`](crate::Wasi) that grants it.
     Wasi(Cow<'static, str>),
 }
@@ -162,6 +164,7 @@ impl fmt::Display for Grant {
         match self {
             Self::Capability(capability) => write!(f, ".grant(Capability::{})", capability.name()),
             Self::HostFunction(name) => write!(f, ".grant_host_function({name:?})"),
+            Self::Function(name) => write!(f, ".grant_function({name:?})"),
             Self::Wasi(method) => {
                 let call = match &**method {
                     "new" | "minimal" => return write!(f, ".grant_wasi(Wasi::{method}())"),

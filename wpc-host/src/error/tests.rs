@@ -158,6 +158,12 @@ pub(crate) fn every_error() -> Vec<Error> {
         Error::DependencyNotDefined { function: f(), alias: "codec".to_owned() },
         Error::ConstantNotDefined { function: f(), constant: "PREFIX".to_owned() },
         Error::HostFunctionNotDefined { function: f(), host_function: "lookup".to_owned() },
+        Error::RecursiveCall { function: f(), chain: [f(), "resize".to_owned(), f()].to_vec() },
+        Error::CallDepth {
+            function: f(),
+            chain: ["a".to_owned(), "b".to_owned(), f()].to_vec(),
+            limit: 16,
+        },
         Error::PinMismatch {
             function: f(),
             expected: FunctionHash::of(b"a"),

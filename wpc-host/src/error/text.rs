@@ -145,6 +145,16 @@ impl fmt::Display for Error {
                 f,
                 "function \"{function}\" requires host function \"{host_function}\", which is not defined"
             ),
+            Self::RecursiveCall { function, chain } => write!(
+                f,
+                "function \"{function}\" is in the chain of its own callers: {}",
+                chain.join(" -> ")
+            ),
+            Self::CallDepth { function, chain, limit } => write!(
+                f,
+                "function \"{function}\" cannot be called, because at most {limit} calls can be nested: {}",
+                chain.join(" -> ")
+            ),
             Self::PinMismatch { function, expected, found } => write!(
                 f,
                 "the call pins function \"{function}\" to {expected}, but the defined version is {found}"

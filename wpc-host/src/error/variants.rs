@@ -288,6 +288,12 @@ pub enum Error {
         /// The missing host function.
         host_function: String,
     },
+    /// A function called one of its own callers, or itself. Each function of the `chain` called the next one.
+    #[non_exhaustive]
+    RecursiveCall { function: String, chain: Vec<String> },
+    /// Too many calls are nested. Each function of the `chain` called the next one.
+    #[non_exhaustive]
+    CallDepth { function: String, chain: Vec<String>, limit: usize },
     /// The defined version of the function is not the one that the call pins.
     #[non_exhaustive]
     PinMismatch {

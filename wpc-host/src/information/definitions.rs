@@ -24,13 +24,17 @@ pub struct FunctionInformation {
     pub required_constants: Vec<String>,
     /// The host functions that its own module imports and that it was granted.
     pub required_host_functions: Vec<String>,
+    /// The functions of the pool that its own module calls and that it was granted, except those that it calls by names that
+    /// it computes.
+    #[serde(default)]
+    pub required_functions: Vec<String>,
     /// The capabilities that its own module requires and that it was granted.
     pub required_capabilities: Vec<Capability>,
     /// The functions of WASI preview 1 that its own module imports and that it was granted.
     pub required_wasi_imports: Vec<String>,
     /// Whether its calls can be suspended, so that their worker runs others meanwhile: it or one of its dependencies imports an
-    /// async or blocking host function or waits in WASI, or it has a [time slice](crate::Limits::time_slice). Its calls run on
-    /// fibers, which costs each a few hundred nanoseconds.
+    /// async or blocking host function, waits in WASI or [calls](crate::WasmModule::grant_function) functions of the pool, or it
+    /// has a [time slice](crate::Limits::time_slice). Its calls run on fibers, which costs each a few hundred nanoseconds.
     #[serde(default)]
     pub can_suspend: bool,
     /// Why its calls can be suspended; empty if they cannot.
@@ -64,6 +68,7 @@ impl FunctionInformation {
             required_dependencies: Vec::new(),
             required_constants: Vec::new(),
             required_host_functions: Vec::new(),
+            required_functions: Vec::new(),
             required_capabilities: Vec::new(),
             required_wasi_imports: Vec::new(),
             can_suspend: false,
@@ -91,6 +96,10 @@ pub struct DependencyInformation {
     pub required_constants: Vec<String>,
     /// The host functions that its own module imports and that it was granted.
     pub required_host_functions: Vec<String>,
+    /// The functions of the pool that its own module calls and that it was granted, except those that it calls by names that
+    /// it computes.
+    #[serde(default)]
+    pub required_functions: Vec<String>,
     /// The capabilities that its own module requires and that it was granted.
     pub required_capabilities: Vec<Capability>,
     /// The functions of WASI preview 1 that its own module imports and that it was granted.
@@ -109,6 +118,7 @@ impl DependencyInformation {
             required_dependencies: Vec::new(),
             required_constants: Vec::new(),
             required_host_functions: Vec::new(),
+            required_functions: Vec::new(),
             required_capabilities: Vec::new(),
             required_wasi_imports: Vec::new(),
         }

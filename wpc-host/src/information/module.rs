@@ -43,6 +43,15 @@ pub struct ModuleInformation {
     pub required_host_functions: Vec<String>,
     /// The signatures that it declares for host functions, by name. Parts of a module may declare different ones.
     pub host_function_signatures: BTreeMap<String, Vec<FunctionSignature>>,
+    /// The functions of the pool that it calls, and that it must be granted.
+    #[serde(default)]
+    pub required_functions: Vec<String>,
+    /// The signatures that it declares for functions of the pool, by name. Parts of a module may declare different ones.
+    #[serde(default)]
+    pub required_function_signatures: BTreeMap<String, Vec<FunctionSignature>>,
+    /// Whether it calls functions of the pool by names that it computes. It must be granted at least one.
+    #[serde(default)]
+    pub calls_functions_by_name: bool,
     /// The capabilities that it must be granted.
     pub required_capabilities: Vec<Capability>,
     /// The functions of WASI preview 1 that it imports.
@@ -84,6 +93,9 @@ impl ModuleInformation {
             required_dependencies: Vec::new(),
             required_host_functions: Vec::new(),
             host_function_signatures: BTreeMap::new(),
+            required_functions: Vec::new(),
+            required_function_signatures: BTreeMap::new(),
+            calls_functions_by_name: false,
             required_capabilities: Vec::new(),
             required_wasi_imports: Vec::new(),
             required_wasi_grants: Vec::new(),

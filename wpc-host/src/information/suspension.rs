@@ -11,6 +11,8 @@ use std::time::Duration;
 pub enum SuspensionCause {
     /// An async or blocking host function of this name, which the function's module or one of its dependencies imports.
     HostFunction(String),
+    /// A call of the function of this name, which its module or one of its dependencies makes.
+    FunctionCall(String),
     /// An import of WASI of this name in which its module or one of its dependencies may wait, such as `poll_oneoff`.
     WasiImport(String),
     /// The [time slice](crate::Limits::time_slice) of its limits.
@@ -21,6 +23,7 @@ impl fmt::Display for SuspensionCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::HostFunction(name) => write!(f, "the host function \"{name}\""),
+            Self::FunctionCall(name) => write!(f, "the call of function \"{name}\""),
             Self::WasiImport(name) => write!(f, "the WASI import \"{name}\""),
             Self::TimeSlice(length) => write!(f, "its time slice of {length:?}"),
         }

@@ -46,6 +46,8 @@ pub(super) struct Declarations<'a> {
     pub(super) component_exports: Listed,
     pub(super) dependencies: BTreeMap<&'a str, BTreeSet<&'a str>>,
     pub(super) host_functions: BTreeSet<&'a str>,
+    pub(super) called_functions: BTreeSet<&'a str>,
+    pub(super) calls_by_name: bool,
     pub(super) capabilities: BTreeSet<Capability>,
     pub(super) wasi: BTreeSet<&'a str>,
     pub(super) pieces: BTreeSet<Piece>,
@@ -124,12 +126,18 @@ impl<'a> Declarations<'a> {
             return;
         }
         match origin(module, name) {
-            Ok(Origin::Host(offered)) => self.capabilities.extend(offered.capability),
+            Ok(Origin::Host(offered)) => {
+                self.capabilities.extend(offered.capability);
+                self.calls_by_name |= offered.is_call();
+            }
             Ok(Origin::Typed(alias) | Origin::Linked(alias)) => {
                 self.dependencies.entry(alias).or_default().insert(name);
             }
             Ok(Origin::HostFunction) => {
                 self.host_functions.insert(name);
+            }
+            Ok(Origin::CalledFunction) => {
+                self.called_functions.insert(name);
             }
             Ok(Origin::Wasi(need)) => {
                 self.wasi.insert(name);

@@ -66,7 +66,15 @@ impl WasmModule {
             let imports = information.required_wasi_imports.iter();
             let waits = imports.filter(|import| may_wait(import, granted)).cloned();
             let slice = self.limits.time_slice.map(SuspensionCause::TimeSlice);
-            let causes = waits.map(SuspensionCause::WasiImport).chain(slice);
+            let declared = &information.required_functions;
+            let by_name = self
+                .grants
+                .functions
+                .iter()
+                .filter(|name| information.calls_functions_by_name && !declared.contains(name));
+            let calls = declared.iter().chain(by_name).cloned().map(SuspensionCause::FunctionCall);
+            let causes: Vec<_> =
+                calls.chain(waits.map(SuspensionCause::WasiImport)).chain(slice).collect();
             information.suspension_causes.extend(causes);
             information
         };

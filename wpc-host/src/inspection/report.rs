@@ -79,6 +79,7 @@ impl Declarations<'_> {
         };
         let host_function_signatures =
             signatures(names::HOST_FUNCTIONS_MODULE, &self.host_functions);
+        let called_signatures = signatures(names::CALLED_FUNCTIONS_MODULE, &self.called_functions);
         let dependencies = self.dependencies.into_iter().map(|(alias, imports)| {
             let module = format!("{}{alias}", names::TYPED_DEPENDENCY_PREFIX);
             let signatures = signatures(&module, &imports);
@@ -105,6 +106,9 @@ impl Declarations<'_> {
                 .collect(),
             required_host_functions: owned(self.host_functions),
             host_function_signatures,
+            required_functions: owned(self.called_functions),
+            required_function_signatures: called_signatures,
+            calls_functions_by_name: self.calls_by_name,
             required_capabilities: self.capabilities.into_iter().collect(),
             required_wasi_imports: owned(self.wasi),
             required_wasi_grants: grants(self.pieces),

@@ -32,10 +32,21 @@ pub(crate) struct Requirements {
     pub(crate) host_functions: BTreeSet<String>,
     /// The types that it declares for host functions.
     pub(crate) host_function_types: BTreeMap<String, Vec<Signature>>,
+    /// The functions of the pool that it calls, each with the types that the module declares for it.
+    pub(crate) functions: BTreeMap<String, Vec<Signature>>,
+    /// Whether it calls functions of the pool by names that it computes.
+    pub(crate) calls_by_name: bool,
     /// Each with the module and the name of the import that requires it.
     pub(crate) capabilities: Vec<(Capability, &'static str, String)>,
     /// The imported functions of WASI.
     pub(crate) wasi: BTreeSet<String>,
+}
+
+impl Requirements {
+    /// Whether the module calls functions of the pool, for which it is suspended.
+    pub(crate) fn calls_functions(&self) -> bool {
+        self.calls_by_name || !self.functions.is_empty()
+    }
 }
 
 /// The types that a module declares for its imports, by import module and name.
@@ -88,6 +99,7 @@ pub(super) fn read_imports(
                     let import = (capability, names::HOST_MODULE, name.to_owned());
                     requirements.capabilities.push(import);
                 }
+                requirements.calls_by_name |= offered.is_call();
             }
             Origin::Typed(alias) => {
                 check_encoded_call(&import.ty()).map_err(&unknown)?;
@@ -102,6 +114,11 @@ pub(super) fn read_imports(
                 if !types.is_empty() {
                     requirements.host_function_types.insert(name.to_owned(), types);
                 }
+            }
+            Origin::CalledFunction => {
+                check_encoded_call(&import.ty()).map_err(&unknown)?;
+                let types = requirements.functions.entry(name.to_owned()).or_default();
+                types.extend(declared.take(module, name));
             }
             Origin::Wasi(need) => {
                 if let Need::Capability(capability) = need {
@@ -139,6 +156,8 @@ pub(crate) enum Origin<'a> {
     /// A dependency, by its alias, called through the host with encoded arguments.
     Typed(&'a str),
     HostFunction,
+    /// A function of the pool.
+    CalledFunction,
     Wasi(Need),
     /// A dependency, by its alias, linked directly.
     Linked(&'a str),
@@ -158,6 +177,11 @@ pub(crate) fn origin<'a>(module: &'a str, name: &str) -> Result<Origin<'a>, Stri
         check_alias(name)
             .map_err(|_| format!("a host function's name must be {}", names::NAME_RULE))?;
         Ok(Origin::HostFunction)
+    } else if module == names::CALLED_FUNCTIONS_MODULE {
+        if !names::is_export_name(name) {
+            return Err(format!("a function's name must have {}", names::EXPORT_NAME_RULE));
+        }
+        Ok(Origin::CalledFunction)
     } else if module == WASI_MODULE {
         let need = need(name)
             .ok_or_else(|| "only WASI preview 1 without sockets is supported".to_owned())?;
@@ -172,7 +196,7 @@ pub(crate) fn origin<'a>(module: &'a str, name: &str) -> Result<Origin<'a>, Stri
     }
 }
 
-/// Checks the type of a function that is called with encoded arguments: of a typed dependency or a host function.
+/// Checks the type of a function that is called with encoded arguments: of a typed dependency, the embedder or the pool.
 fn check_encoded_call(ty: &ExternType) -> Result<(), String> {
     match ty {
         ExternType::Func(ty) if is_type(ty, &[Scalar::I32; 4], &[Scalar::I64]) => Ok(()),
@@ -199,6 +223,13 @@ pub(crate) struct HostImport {
     pub(crate) capability: Option<Capability>,
 }
 
+impl HostImport {
+    /// Whether it calls functions of the pool.
+    pub(crate) fn is_call(&self) -> bool {
+        self.name == names::CALL_IMPORT
+    }
+}
+
 const fn offer(
     name: &'static str,
     parameters: &'static [Scalar],
@@ -209,13 +240,14 @@ const fn offer(
 }
 
 /// All functions of the import module `wpc`. `sandbox::imports` implements them.
-const HOST_IMPORTS: [HostImport; 6] = [
+const HOST_IMPORTS: [HostImport; 7] = [
     offer(names::CONSTANT_IMPORT, &[Scalar::I32; 4], &[Scalar::I64], None),
     offer(names::TAKE_IMPORT, &[Scalar::I32; 2], &[Scalar::I64], None),
     offer(names::LOG_IMPORT, &[Scalar::I32; 3], &[], None),
     offer(names::PANIC_IMPORT, &[Scalar::I32; 2], &[], None),
     offer(names::RANDOM_IMPORT, &[Scalar::I32; 2], &[], Some(Capability::Random)),
     offer(names::CLOCK_IMPORT, &[Scalar::I32], &[Scalar::I64], Some(Capability::Clock)),
+    offer(names::CALL_IMPORT, &[Scalar::I32; 6], &[Scalar::I64], None),
 ];
 
 fn host_import(name: &str) -> Option<&'static HostImport> {

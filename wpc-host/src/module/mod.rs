@@ -167,6 +167,15 @@ impl Module {
                 return refuse(names::HOST_FUNCTIONS_MODULE, name, grant);
             }
         }
+        for name in self.requirements.functions.keys() {
+            if !grants.functions.contains(name) {
+                let grant = Grant::Function(name.clone());
+                return refuse(names::CALLED_FUNCTIONS_MODULE, name, grant);
+            }
+        }
+        if self.requirements.calls_by_name && grants.functions.is_empty() {
+            return refuse(names::HOST_MODULE, names::CALL_IMPORT, Grant::Function("…".to_owned()));
+        }
         self.check_sizes(what, limits)
     }
 

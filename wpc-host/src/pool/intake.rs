@@ -62,7 +62,7 @@ pub(crate) fn submit_by_name<A: Serialize, R: DeserializeOwned + 'static>(
     if function.types.covers::<A, R>(arguments) {
         submit(pool, function, arguments, options)
     } else {
-        submit_compared(pool, function, arguments, options)
+        submit_compared(pool, function, arguments, options, None)
     }
 }
 
@@ -72,6 +72,7 @@ fn submit_compared<A: Serialize, R: DeserializeOwned + 'static>(
     function: Arc<Function>,
     arguments: &A,
     options: &CallOptions,
+    caller: Option<&Arc<Call>>,
 ) -> Result<PendingCall<R>, Error> {
     let mut unproven = None;
     let encode = |function: &Function, limits: &Limits| {
@@ -79,7 +80,7 @@ fn submit_compared<A: Serialize, R: DeserializeOwned + 'static>(
         unproven = check.unproven_result();
         check.arguments(arguments, |arguments| encode(pool, function, arguments, limits))
     };
-    let call = accept(pool, Arc::clone(&function), encode, options)?;
+    let call = accept_for(pool, Arc::clone(&function), encode, options, caller)?;
     Ok(match unproven {
         None => PendingCall::new(call),
         Some(declared) => {
@@ -129,19 +130,58 @@ pub(crate) fn submit_encoded(
     accept(pool, function, encode, options)
 }
 
+/// Like [`submit_by_name`], on behalf of another call.
+pub(crate) fn submit_by_name_for<A: Serialize, R: DeserializeOwned + 'static>(
+    pool: &Pool,
+    caller: &Arc<Call>,
+    function: Arc<Function>,
+    arguments: &A,
+) -> Result<PendingCall<R>, Error> {
+    submit_compared(pool, function, arguments, &CallOptions::new(), Some(caller))
+}
+
+/// Accepts a call on behalf of another call, with arguments that `encode` produces. Returns the accepted call.
+pub(crate) fn submit_encoded_for(
+    pool: &Pool,
+    caller: &Arc<Call>,
+    function: Arc<Function>,
+    encode: impl FnOnce(&Function, &Limits) -> Result<Vec<u8>, Error>,
+) -> Result<Arc<Call>, Error> {
+    accept_for(pool, function, encode, &CallOptions::new(), Some(caller))
+}
+
 fn accept(
     pool: &Pool,
     function: Arc<Function>,
     encode: impl FnOnce(&Function, &Limits) -> Result<Vec<u8>, Error>,
     options: &CallOptions,
 ) -> Result<Arc<Call>, Error> {
+    accept_for(pool, function, encode, options, None)
+}
+
+/// Accepts a call, on behalf of `caller` if there is one.
+#[inline(always)]
+fn accept_for(
+    pool: &Pool,
+    function: Arc<Function>,
+    encode: impl FnOnce(&Function, &Limits) -> Result<Vec<u8>, Error>,
+    options: &CallOptions,
+    caller: Option<&Arc<Call>>,
+) -> Result<Arc<Call>, Error> {
     let check_and_encode = || {
+        if let Some(caller) = caller {
+            caller.check_chain(&function.name)?;
+        }
         let definition = check(pool, &function, options)?;
         Ok((definition, encode(&function, &definition.limits)?))
     };
     let (definition, arguments) = check_and_encode()
         .inspect_err(|error: &Error| function.meter.count_elsewhere(error.code()))?;
-    let call = new_call(pool, &function, definition, options);
+    let mut call = new_call(pool, &function, definition, options);
+    if let Some(caller) = caller {
+        call.nest(caller);
+    }
+    let call = Arc::new(call);
     let definition = Arc::clone(definition);
     let mut job = Job::new(Arc::clone(&call), function, definition, arguments);
     job.fuel = options.fuel;
@@ -168,14 +208,14 @@ fn new_call(
     function: &Function,
     definition: &Definition,
     options: &CallOptions,
-) -> Arc<Call> {
+) -> Call {
     let (id, name) = (CallId(pool.call_ids.next()), Arc::clone(&function.name));
     let own_limit = own_limit(pool, definition);
     let time_limit = options.timeout.unwrap_or(own_limit);
     let mut call = Call::new(id, name, definition.generation, time::now(), time_limit);
     call.own_limit = own_limit;
     call.context.clone_from(&options.context);
-    Arc::new(call)
+    call
 }
 
 /// Makes every worker create a sandbox of `function`. Each returned call is answered when the sandbox of its worker is
@@ -190,7 +230,7 @@ pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<Vec<PendingC
     let calls: Vec<_> = workers
         .iter()
         .filter_map(|worker| {
-            let call = new_call(pool, function, definition, &options);
+            let call = Arc::new(new_call(pool, function, definition, &options));
             let (function, definition) = (Arc::clone(function), Arc::clone(definition));
             let mut job = Job::new(Arc::clone(&call), function, definition, Vec::new());
             // This worker's sandbox is needed, so no other worker may take the job.

@@ -1,12 +1,13 @@
 //! The stages of a pool between stopped and running, and what dropping the last handle does.
 
+use crate::call::nested::NestedCalls;
 use crate::error::Error;
 use crate::options::Options;
 use crate::supervisor::Supervisor;
 use crate::supervisor::workers::Pool;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::system::background::Background;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 /// A pool with the stage that start and stop change. Dropping it stops the pool at once.
@@ -47,8 +48,12 @@ impl std::fmt::Debug for Stage {
 
 impl Lifecycle {
     pub(crate) fn new(options: Options) -> Result<Self, Error> {
+        let pool = Arc::new(Pool::new(options)?);
+        let nested_calls = Arc::downgrade(&pool) as Weak<dyn NestedCalls>;
+        // The pool is new, so it has none.
+        let _ = pool.nested_calls.set(nested_calls);
         Ok(Self {
-            pool: Arc::new(Pool::new(options)?),
+            pool,
             definitions: Background::new("wpc-definition", MAX_DEFINITIONS),
             changes: Background::new("wpc-start-stop", MAX_CHANGES),
             stage: Mutex::new(Stage::Stopped),

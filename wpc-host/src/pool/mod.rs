@@ -15,6 +15,7 @@ mod events;
 mod json;
 mod local;
 mod metrics;
+mod nested;
 mod workers;
 
 pub use asynchronous::Operation;

@@ -58,6 +58,7 @@ pub(crate) fn common_profile(
     let others: Vec<_> = others.collect();
     for module in std::iter::once(module).chain(others) {
         has_gc_heap |= module.needs_gc_heap;
+        can_suspend |= module.requirements.calls_functions();
         can_suspend |= module
             .requirements
             .host_functions
@@ -200,6 +201,7 @@ impl<'a> Resolver<'a> {
         what: &Arc<str>,
         module: &Arc<Module>,
         wasi: &Option<Arc<Wasi>>,
+        functions: &Arc<BTreeSet<String>>,
     ) -> Result<Result<Vec<Node>, Arc<str>>, Error> {
         // Nothing is compiled for a module whose dependencies are incomplete.
         if self.profile != self.compiler.plain() {
@@ -214,7 +216,8 @@ impl<'a> Resolver<'a> {
             return Ok(Err(missing));
         }
         let (what, module, wasi) = (Arc::clone(what), Arc::clone(module), wasi.clone());
-        self.nodes.push(Node { what, module, dependencies, wasi });
+        let functions = Arc::clone(functions);
+        self.nodes.push(Node { what, module, dependencies, wasi, functions });
         Ok(Ok(self.nodes))
     }
 
@@ -264,7 +267,8 @@ impl<'a> Resolver<'a> {
         let at = is_whole.then_some(self.nodes.len());
         if is_whole {
             let (what, wasi) = (what.into(), dependency.wasi.clone());
-            self.nodes.push(Node { what, module, dependencies, wasi });
+            let functions = Arc::clone(&dependency.source.grants.functions);
+            self.nodes.push(Node { what, module, dependencies, wasi, functions });
         }
         self.at.insert(alias.to_owned(), at);
         Ok(at)

@@ -242,12 +242,14 @@ impl Draft {
         for (id, at) in &self.groups {
             if let Some(group) = self.sources.groups.get(id) {
                 add(*at, types.check_module(&group.what, &group.module));
+                add(*at, self.sources.check_called(&group.what, &group.module));
             }
         }
         for (alias, at) in &self.aliases {
             if let Some(dependency) = self.sources.dependencies.get(alias) {
                 let what = format!("dependency \"{alias}\"");
                 add(*at, types.check_module(&what, &dependency.module));
+                add(*at, self.sources.check_called(&what, &dependency.module));
             }
         }
         let is_new = |importer: &Importer| match importer {

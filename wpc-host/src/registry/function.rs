@@ -24,6 +24,8 @@ pub(crate) struct Definition {
     pub(crate) constants: Vec<String>,
     /// Every host function that the module or one of its dependencies imports.
     pub(crate) host_functions: BTreeSet<String>,
+    /// Every function of the pool that the module or one of its dependencies may call.
+    pub(crate) called_functions: BTreeSet<String>,
     pub(crate) circuit_breaker: CircuitBreaker,
     /// The number of published functions that use it.
     pub(super) users: AtomicUsize,

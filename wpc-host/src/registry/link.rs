@@ -42,6 +42,7 @@ impl Registry {
                         .iter()
                         .flat_map(|node| node.module.requirements.host_functions.clone())
                         .collect(),
+                    called_functions: nodes.iter().flat_map(Node::called_functions).collect(),
                     circuit_breaker: CircuitBreaker::default(),
                     users: AtomicUsize::new(group.functions.len()),
                 }))
@@ -74,7 +75,7 @@ impl Registry {
             _ => &group.module,
         };
         let resolver = Resolver::new(&sources.dependencies, &self.compiler, profile);
-        resolver.resolve(&group.what, module, &group.wasi)
+        resolver.resolve(&group.what, module, &group.wasi, &group.called)
     }
 
     pub(super) fn blueprint(

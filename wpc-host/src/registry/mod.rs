@@ -191,6 +191,7 @@ impl Registry {
         let functions = definition.host_functions.iter().filter(suspends).cloned();
         functions
             .map(SuspensionCause::HostFunction)
+            .chain(definition.called_functions.iter().cloned().map(SuspensionCause::FunctionCall))
             .chain(definition.blueprint.waiting_imports().map(SuspensionCause::WasiImport))
             .chain(definition.limits.time_slice.map(SuspensionCause::TimeSlice))
             .collect()

@@ -7,7 +7,7 @@ use crate::definition::limits::Limits;
 use crate::definition::wasi::grant::Wasi;
 use crate::error::Error;
 use crate::module::engine::Profile;
-use crate::module::{Convention, Module};
+use crate::module::{Convention, Module, signature};
 use rpds::RedBlackTreeMapSync;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub(super) struct Group {
     pub(super) source: Option<WasmModule>,
     pub(super) limits: Arc<Limits>,
     pub(super) wasi: Option<Arc<Wasi>>,
+    /// The functions that it may call.
+    pub(super) called: Arc<BTreeSet<String>>,
     /// Names, each with the index of its export.
     pub(super) functions: Vec<(Arc<str>, usize)>,
 }
@@ -60,10 +62,12 @@ impl Group {
         }
         let wasi = source.grants.open_wasi(&what)?;
         let requirements = &module.requirements;
-        let may_change =
-            !requirements.dependencies.is_empty() || !requirements.host_functions.is_empty();
+        let may_change = !requirements.dependencies.is_empty()
+            || !requirements.host_functions.is_empty()
+            || requirements.calls_functions();
+        let called = Arc::clone(&source.grants.functions);
         let source = may_change.then(|| source.clone());
-        Ok(Self { what: what.into(), module, profile, source, limits, wasi, functions })
+        Ok(Self { what: what.into(), module, profile, source, limits, wasi, called, functions })
     }
 }
 
@@ -84,6 +88,22 @@ impl Sources {
     /// The profile in which a module can be linked with what it imports.
     pub(super) fn common_profile(&self, profile: Profile, module: &Module) -> Profile {
         common_profile(profile, module, &self.dependencies, &self.suspending)
+    }
+
+    /// Compares the types that a module declares for functions of the pool with those of the defined ones. A function that
+    /// is defined later is compared when it is called, because callers must not prevent its change.
+    pub(super) fn check_called(&self, what: &str, module: &Module) -> Result<(), Error> {
+        for (name, declared) in &module.requirements.functions {
+            let group = self.functions.get(name.as_str()).and_then(|id| self.groups.get(id));
+            let found = group.and_then(|group| {
+                let (_, at) = group.functions.iter().find(|(found, _)| **found == **name)?;
+                signature::known(&group.module.exports[*at])
+            });
+            if let Some(found) = found {
+                signature::check(what, || format!("function \"{name}\""), declared, &found)?;
+            }
+        }
+        Ok(())
     }
 
     /// Adds a group under the number `id`. It replaces functions of the same names.

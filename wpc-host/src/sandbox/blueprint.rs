@@ -4,6 +4,7 @@
 use super::failure::Failure;
 use super::imports;
 use super::invoke::initialise;
+use super::nested;
 use super::node::Node;
 use super::state::{Buffer, Instance, State};
 use super::wasi::{self, Context};
@@ -290,7 +291,7 @@ pub(super) fn link_host_side(
     nodes: &[Node],
     at: usize,
 ) -> Result<HostSide, Error> {
-    let Node { what, module, dependencies, wasi: granted } = &nodes[at];
+    let Node { what, module, dependencies, wasi: granted, .. } = &nodes[at];
     let internal = |error: wasmtime::Error| link_error(what, &error);
     let mut linker = imports::host_linker(engine, at).map_err(internal)?;
     for name in &module.requirements.host_functions {
@@ -300,6 +301,10 @@ pub(super) fn link_host_side(
             imports::link_host_function
         };
         link(&mut linker, at, name).map_err(internal)?;
+    }
+    // Every profile of a module that calls functions has fibers.
+    if profile.has_fibers {
+        nested::link(&mut linker, at, &nodes[at]).map_err(internal)?;
     }
     let uses_wasi = |node: &Node| !node.module.requirements.wasi.is_empty();
     let mut wasi = None;

@@ -1,5 +1,6 @@
 //! What the sandboxes of a worker share.
 
+use crate::call::nested::NestedCalls;
 use crate::call::{Call, Interrupt};
 use crate::event::Events;
 use crate::event::observer::Observer;
@@ -8,7 +9,7 @@ use crate::host_function::bindings::CurrentBindings;
 use crate::id::WorkerId;
 use crate::sync::atomic::AtomicBool;
 use crate::system::epoch_ticker::EpochTicker;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 /// What all sandboxes of a worker share.
@@ -18,6 +19,8 @@ pub(crate) struct Environment {
     pub(crate) events: Events,
     pub(crate) bindings: Arc<dyn CurrentBindings>,
     pub(crate) host_runtime: Arc<HostRuntime>,
+    /// Accepts the guests' calls of functions of the pool. Weak, because the pool owns its workers.
+    pub(crate) nested_calls: Weak<dyn NestedCalls>,
     /// Set when everything that runs on the worker must end.
     pub(crate) stopping: Arc<AtomicBool>,
     /// Whether the worker's thread runs code that is not a guest's and may take any time. The scheduler then does not

@@ -131,7 +131,7 @@ pub(super) fn fill_with_random(
 }
 
 /// The arguments of a function that the module at `at` calls with encoded arguments, or the encoded reply that refuses them.
-fn take_arguments(
+pub(super) fn take_arguments(
     caller: &mut Caller<'_, State>,
     at: usize,
     (arguments, len): (u32, u32),
@@ -151,7 +151,7 @@ fn take_arguments(
 }
 
 /// Writes the encoded reply into the guest's buffer, or keeps it if it does not fit; returns its length.
-fn give_reply(
+pub(super) fn give_reply(
     caller: &mut Caller<'_, State>,
     at: usize,
     reply: Vec<u8>,
@@ -190,10 +190,11 @@ fn link_carried(
 }
 
 /// What a guest calls while it is suspended: gets the caller and the encoded arguments, and returns the encoded reply.
-type Suspending<'a> = Pin<Box<dyn Future<Output = wasmtime::Result<Vec<u8>>> + Send + 'a>>;
+pub(super) type Suspending<'a> =
+    Pin<Box<dyn Future<Output = wasmtime::Result<Vec<u8>>> + Send + 'a>>;
 
 /// Like [`link_carried`], for guests on fibers, which are suspended until the reply is ready.
-fn link_suspending(
+pub(super) fn link_suspending(
     linker: &mut Linker<State>,
     at: usize,
     import: (&str, &str),

@@ -14,6 +14,7 @@
 //! * `invoke`: how an export is called.
 //! * `log_line`: log lines of guests, and their limits.
 //! * `memory`: the only code that accesses guest memory.
+//! * `nested`: the functions of the pool that guests call.
 //! * `node`: a module with its dependencies.
 //! * `request`: a call as the sandbox receives it.
 //! * `scalars`: arguments and results of plain exports.
@@ -30,6 +31,7 @@ mod imports;
 mod invoke;
 mod log_line;
 mod memory;
+mod nested;
 mod node;
 mod request;
 mod scalars;

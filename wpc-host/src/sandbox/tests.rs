@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::call::Call;
+use crate::call::nested::no_pool;
 use crate::definition::wasi::grant::{Output, Wasi};
 use crate::event::Events;
 use crate::host_function::HostRuntime;
@@ -31,6 +32,7 @@ fn environment() -> Arc<Environment> {
         events: Events::new(1),
         bindings: Arc::new(NoBindings),
         host_runtime: Arc::new(HostRuntime::new(&Options::default())),
+        nested_calls: no_pool(),
         stopping: Arc::default(),
         is_occupied: AtomicBool::new(false),
         ticker: Arc::new(EpochTicker::new()),
@@ -53,6 +55,8 @@ fn every_import(engine: &wasmtime::Engine, profile: Profile) -> Linker<State> {
         r#"(module
             (import "wpc" "wpc_take" (func (param i32 i32) (result i64)))
             (import "wpc-host" "host_function" (func (param i32 i32 i32 i32) (result i64)))
+            (import "wpc-functions" "called" (func (param i32 i32 i32 i32) (result i64)))
+            (import "wpc" "wpc_call" (func (param i32 i32 i32 i32 i32 i32) (result i64)))
             (import "wpc:callee" "function" (func (param i32 i32 i32 i32) (result i64)))
             (import "callee" "function" (func))
             (import "wasi_snapshot_preview1" "sched_yield" (func (result i32))))"#,
@@ -65,10 +69,13 @@ fn every_import(engine: &wasmtime::Engine, profile: Profile) -> Linker<State> {
         dependencies,
         host_functions,
         host_function_types: _,
+        functions,
+        calls_by_name,
         wasi,
     } = &importer.requirements;
     let DependencyImports { typed, linked } = &dependencies["callee"];
     assert!(!(host_functions.is_empty() || wasi.is_empty()), "host functions and WASI");
+    assert!(*calls_by_name && !functions.is_empty(), "functions of the pool");
     assert!(!(typed.is_empty() || linked.is_empty()), "a dependency, typed and linked");
     // The same for the origins of imports. The host links nothing of the last one, which is a guest's.
     let origins = importer.wasm.imports().map(|import| {
@@ -78,14 +85,16 @@ fn every_import(engine: &wasmtime::Engine, profile: Profile) -> Linker<State> {
             Origin::Typed(_) => 2,
             Origin::Wasi(_) => 3,
             Origin::Linked(_) => 4,
+            Origin::CalledFunction => 5,
         }
     });
-    assert_eq!(origins.collect::<BTreeSet<_>>(), (0..=4).collect());
+    assert_eq!(origins.collect::<BTreeSet<_>>(), (0..=5).collect());
     let node = |what: &str, module, dependencies| Node {
         what: what.into(),
         module,
         dependencies,
         wasi: None,
+        functions: Arc::default(),
     };
     let nodes = [
         node("a dependency", callee, HashMap::new()),
@@ -145,6 +154,10 @@ fn every_linked_function_ends_a_guest(engine: &wasmtime::Engine, profile: Profil
     {
         assert!(linked.iter().any(|(_, linked, _)| linked == name), "{name} is linked");
     }
+    // Only guests on fibers can wait for other functions.
+    let calls = ["called", "wpc_call"];
+    let linked_calls = linked.iter().filter(|(_, linked, _)| calls.contains(&linked.as_str()));
+    assert_eq!(linked_calls.count(), if profile.has_fibers { 2 } else { 0 });
     let mut wasm = Vec::new();
     for (module, name, found) in linked {
         let Extern::Func(function) = found else { panic!("{name} is a function") };

@@ -16,6 +16,7 @@
 //! If all idle sandboxes together would not free enough instances, the thread drops none. It asks every worker to release
 //! the sandbox that it used last, and waits for up to [`MAX_WAIT`]. No lock is held while a sandbox is dropped.
 
+use crate::call::nested::MAX_CALL_DEPTH;
 use crate::id::Generation;
 use crate::sandbox::Sandbox;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -36,7 +37,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(1);
 pub(crate) struct Capacity {
     total: usize,
     used: AtomicUsize,
-    /// The maximum of `suspended`.
+    /// The maximum of `suspended` for calls from outside.
     most_suspended: usize,
     /// The instances that calls on fibers use, running or suspended. Idle sandboxes do not count.
     suspended: AtomicUsize,
@@ -105,9 +106,26 @@ impl Capacity {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
+    /// The most instances that calls on fibers may use for one of this depth to be admitted. Each level of nested calls may
+    /// use a part of those that the bound for calls from outside leaves free, so that callers cannot use what their calls
+    /// need: among the waiting calls, a deepest one waits only for calls at least as deep, which do not wait.
+    fn bound(&self, depth: usize) -> usize {
+        // One instance at least is left for calls that cannot suspend.
+        let left = (self.total - self.most_suspended).saturating_sub(1);
+        // Rounded up, so that in a small pool at least the first levels have some.
+        self.most_suspended + (left * depth).div_ceil(MAX_CALL_DEPTH + 1)
+    }
+
+    /// Whether a call of this depth, whose sandbox has so many instances, will be admitted if it waits: its level of nested
+    /// calls has enough instances.
+    pub(crate) fn may_wait(&self, instances: usize, depth: usize) -> bool {
+        depth == 0 || self.bound(depth) - self.bound(depth - 1) >= instances
+    }
+
     /// Admits a call on a fiber, whose sandbox has so many instances; `None` if such calls use too many already.
-    pub(crate) fn admit(self: &Arc<Self>, instances: usize) -> Option<Admission> {
-        let fits = |used: usize| Some(used + instances).filter(|sum| *sum <= self.most_suspended);
+    pub(crate) fn admit(self: &Arc<Self>, instances: usize, depth: usize) -> Option<Admission> {
+        let bound = self.bound(depth);
+        let fits = |used: usize| Some(used + instances).filter(|sum| *sum <= bound);
         self.suspended.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).ok()?;
         Some(Admission { capacity: Arc::clone(self), instances })
     }

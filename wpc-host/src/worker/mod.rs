@@ -461,6 +461,7 @@ impl Worker {
 mod tests {
     use super::overflow_queue::tests::{job, registry};
     use super::*;
+    use crate::call::nested::no_pool;
     use crate::event::Events;
     use crate::host_function::HostRuntime;
     use crate::options::Options;
@@ -475,6 +476,7 @@ mod tests {
             events: Events::new(1),
             bindings: registry.current_bindings(),
             host_runtime: Arc::new(HostRuntime::new(&Options::default())),
+            nested_calls: no_pool(),
             stopping: Arc::default(),
             is_occupied: AtomicBool::new(false),
             ticker: Arc::clone(&ticker),

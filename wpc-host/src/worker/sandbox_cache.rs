@@ -133,8 +133,13 @@ impl SandboxCache {
     }
 
     /// Admits a call on a fiber, unless such calls use too many instances already.
-    pub(super) fn admit(&self, instances: usize) -> Option<Admission> {
-        self.capacity.admit(instances)
+    pub(super) fn admit(&self, instances: usize, depth: usize) -> Option<Admission> {
+        self.capacity.admit(instances, depth)
+    }
+
+    /// Whether a call of this depth will be admitted if it waits.
+    pub(super) fn may_wait(&self, instances: usize, depth: usize) -> bool {
+        self.capacity.may_wait(instances, depth)
     }
 
     /// Takes one of the definition's sandboxes, if it has one that is not in use.

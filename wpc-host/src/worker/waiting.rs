@@ -3,7 +3,6 @@
 //! All state is under one lock, except for the count of jobs, which other threads read as a hint.
 
 use crate::id::Generation;
-use crate::registry::Definition;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::worker::job::Job;
@@ -11,8 +10,16 @@ use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::sync::PoisonError;
 
-/// Jobs by definition, those of each in order of arrival.
-type Jobs = FxHashMap<Generation, VecDeque<Job>>;
+/// What jobs wait for: a sandbox of a definition, for a call of this depth. Nested calls find some that others must leave.
+type Need = (Generation, usize);
+
+/// The need of a job.
+pub(super) fn need(job: &Job) -> Need {
+    (job.definition.generation, job.call.depth)
+}
+
+/// Jobs by their need, those of each in order of arrival.
+type Jobs = FxHashMap<Need, VecDeque<Job>>;
 
 #[derive(Default)]
 pub(super) struct WaitingJobs {
@@ -31,25 +38,24 @@ impl WaitingJobs {
 
     pub(super) fn add(&self, job: Job) {
         let mut jobs = self.lock();
-        jobs.entry(job.definition.generation).or_default().push_back(job);
+        jobs.entry(need(&job)).or_default().push_back(job);
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Puts a job back that was just taken: it is the next one again.
     pub(super) fn put_back(&self, job: Job) {
-        self.lock().entry(job.definition.generation).or_default().push_front(job);
+        self.lock().entry(need(&job)).or_default().push_front(job);
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes a job whose definition `may_begin` a call.
-    pub(super) fn take(&self, may_begin: impl Fn(&Definition) -> bool) -> Option<Job> {
+    /// Takes a job whose call `may_begin`. Nested calls precede others, because their callers wait.
+    pub(super) fn take(&self, may_begin: impl Fn(&Job) -> bool) -> Option<Job> {
         let mut jobs = self.lock();
-        let is_next = |job: &Job| may_begin(&job.definition);
-        let (generation, of_definition) =
-            jobs.iter_mut().find(|(_, jobs)| jobs.front().is_some_and(is_next))?;
-        let (generation, job) = (*generation, of_definition.pop_front());
-        if of_definition.is_empty() {
-            jobs.remove(&generation);
+        let next = jobs.iter_mut().filter(|(_, jobs)| jobs.front().is_some_and(&may_begin));
+        let (need, with_need) = next.max_by_key(|((_, depth), _)| *depth)?;
+        let (need, job) = (*need, with_need.pop_front());
+        if with_need.is_empty() {
+            jobs.remove(&need);
         }
         self.count.fetch_sub(1, Ordering::Relaxed);
         job

@@ -2,7 +2,7 @@
 
 use super::{LIMITS, SLICES};
 use crate::guests::{Guests, add, check};
-use crate::row::{Goal, Row, above, within};
+use crate::row::{Goal, Row, above, against, within};
 use crate::sampling::{Samples, batched};
 use crate::unit::Unit;
 use anyhow::{Result, ensure};
@@ -13,20 +13,27 @@ use wpc_host::{Limits, Options, WasmModule, WorkerProcedureCall};
 
 /// A module whose function calls the host function of this name so many times.
 fn calls_host(name: &str, count: u32) -> Result<WasmModule> {
-    let text = format!(
-        r#"(module
-            (import "wpc-host" "{name}" (func $host (param i32 i32 i32 i32) (result i64)))
-            (memory (export "memory") 1)
-            (func (export "{name}") (local $left i32)
-                (local.set $left (i32.const {count}))
-                (loop
-                    (drop (call $host (i32.const 0) (i32.const 0) (i32.const 64) (i32.const 64)))
-                    (br_if 0 (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))))"#
-    );
-    Ok(WasmModule::new(wat::parse_str(text)?).grant_host_function(name))
+    Ok(calls("wpc-host", name, "", count)?.grant_host_function(name))
 }
 
-/// How many times a guest calls its host function in one call.
+/// A module whose only function calls this import with these arguments so many times.
+fn calls(module: &str, name: &str, arguments: &str, count: u32) -> Result<WasmModule> {
+    let len = arguments.len() / "\\00".len();
+    let text = format!(
+        r#"(module
+            (import "{module}" "{name}" (func $import (param i32 i32 i32 i32) (result i64)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "{arguments}")
+            (func (export "calls") (local $left i32)
+                (local.set $left (i32.const {count}))
+                (loop
+                    (drop (call $import (i32.const 0) (i32.const {len}) (i32.const 64) (i32.const 64)))
+                    (br_if 0 (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))))"#
+    );
+    Ok(WasmModule::new(wat::parse_str(text)?))
+}
+
+/// How many times a guest calls its import in one call.
 const HOST_CALLS: u32 = 1_000;
 
 /// A pool with the functions `direct`, `ready` and `wakes`, which call host functions of these names: one that runs on the
@@ -52,7 +59,7 @@ fn pool() -> Result<WorkerProcedureCall> {
     Ok(wpc)
 }
 
-/// The time of one host call: of a function's call divided by the number of its host calls.
+/// The time of one call of an import: of a function's call divided by the number of those.
 fn host_call(wpc: &WorkerProcedureCall, name: &'static str) -> impl FnMut() -> Result<Duration> {
     let mut call = batched(1, move || Ok(wpc.call::<()>(name, ())?));
     move || Ok(call()? / HOST_CALLS)
@@ -70,6 +77,17 @@ pub(super) fn wakes(_: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
     let (mut ours, mut baseline) = (host_call(&wpc, "wakes"), host_call(&wpc, "ready"));
     let name = "an async host call that suspends once (baseline: ready)";
     above(name, 1_500.0, &mut ours, &mut baseline, tick)
+}
+
+pub(super) fn nested(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
+    let wpc = guests.pool(1)?;
+    let calls_add = calls("wpc-functions", "add", r"\50\04", HOST_CALLS)?.grant_function("add");
+    wpc.define_worker_function("calls", calls_add)?;
+    let add = add(&wpc)?;
+    let mut ours = host_call(&wpc, "calls");
+    let mut baseline = batched(500, || check(add.call((40, 2))?));
+    let name = "a call between functions (baseline: from outside)";
+    against(name, 2.0, &mut ours, &mut baseline, tick)
 }
 
 pub(super) fn many_waiting(_: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {

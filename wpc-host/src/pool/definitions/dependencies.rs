@@ -4,7 +4,7 @@ use crate::definition::WasmModule;
 use crate::error::{Definable, Error};
 use crate::information::DependencyInformation;
 use crate::pool::WorkerProcedureCall;
-use crate::pool::definitions::{host_functions, wasi_imports};
+use crate::pool::definitions::{called_functions, host_functions, wasi_imports};
 use crate::registry::Change;
 
 impl WorkerProcedureCall {
@@ -50,6 +50,7 @@ impl WorkerProcedureCall {
                 required_dependencies: entry.needs,
                 required_constants: module.requirements.constants.clone(),
                 required_host_functions: host_functions(module),
+                required_functions: called_functions(module),
                 required_capabilities: module.capabilities(),
                 required_wasi_imports: wasi_imports(module),
             }

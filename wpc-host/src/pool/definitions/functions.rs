@@ -6,7 +6,7 @@ use crate::event::{Draft, EventDetails, EventSource};
 use crate::id::WorkerId;
 use crate::information::FunctionInformation;
 use crate::module::signature;
-use crate::pool::definitions::{host_functions, wasi_imports};
+use crate::pool::definitions::{called_functions, host_functions, wasi_imports};
 use crate::pool::{WorkerProcedureCall, intake};
 use crate::registry::restart_policy::Admission;
 use crate::registry::{self, Change, Outcome};
@@ -197,6 +197,7 @@ impl WorkerProcedureCall {
             required_dependencies: self.registry().required_aliases(&function.module),
             required_constants,
             required_host_functions: host_functions(&function.module),
+            required_functions: called_functions(&function.module),
             required_capabilities: function.module.capabilities(),
             required_wasi_imports: wasi_imports(&function.module),
             can_suspend: function

@@ -66,6 +66,10 @@ fn wasi_imports(module: &Module) -> Vec<String> {
     module.requirements.wasi.iter().cloned().collect()
 }
 
+fn called_functions(module: &Module) -> Vec<String> {
+    module.requirements.functions.keys().cloned().collect()
+}
+
 fn host_functions(module: &Module) -> Vec<String> {
     module.requirements.host_functions.iter().cloned().collect()
 }

@@ -1,6 +1,7 @@
 //! Creates workers and starts the pool.
 
 use super::Pool;
+use crate::call::nested::no_pool;
 use crate::error::Error;
 use crate::event::EventDetails;
 use crate::id::WorkerId;
@@ -47,6 +48,7 @@ impl Pool {
             events: self.events.clone(),
             bindings: self.registry.current_bindings(),
             host_runtime: Arc::clone(&self.host_runtime),
+            nested_calls: self.nested_calls.get().cloned().unwrap_or_else(no_pool),
             stopping: Arc::default(),
             is_occupied: AtomicBool::new(false),
             ticker: Arc::clone(&self.ticker),

@@ -82,7 +82,7 @@ impl Pool {
                     matches!(admission, Admission::Yes | Admission::Trial)
                 })
             };
-            let limit = self.options.max_pending_calls_per_worker;
+            let limit = self.pending_limit(&job);
             let some_are_full = Cell::new(false);
             let candidate = |at: usize| {
                 let worker: &Worker = &workers[at];
@@ -134,6 +134,16 @@ impl Pool {
                 // The worker's queue was closed in the meantime, and it takes no more calls: retry.
                 Err(returned) => job = returned,
             }
+        }
+    }
+
+    /// How many calls a worker may have for it to take the job. A nested call adds at most one to a suspended caller's, which
+    /// would wait in vain if its own kind filled all workers.
+    #[inline]
+    fn pending_limit(&self, job: &Job) -> usize {
+        match job.call.depth {
+            0 => self.options.max_pending_calls_per_worker,
+            _ => usize::MAX,
         }
     }
 

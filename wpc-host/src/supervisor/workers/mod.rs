@@ -11,6 +11,7 @@ mod shutdown;
 pub(crate) use set::{Occupant, SlotView, WorkerSet};
 
 use crate::call::Call;
+use crate::call::nested::NestedCalls;
 use crate::error::Error;
 use crate::event::observer::Observer;
 use crate::event::{Draft, EventDetails, EventSource, Events};
@@ -29,7 +30,7 @@ use crate::worker::Worker;
 use crate::worker::capacity::Capacity;
 use crate::worker::overflow_queue::OverflowQueue;
 use set::Published;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 /// The maximum number of abandoned threads. Each hangs in a host function. At the maximum no worker is replaced, and calls
@@ -45,6 +46,8 @@ pub(crate) struct Pool {
     pub(crate) capacity: Arc<Capacity>,
     pub(crate) ticker: Arc<EpochTicker>,
     pub(crate) host_runtime: Arc<HostRuntime>,
+    /// The pool itself, as its guests call it. Set before the first worker is created.
+    pub(crate) nested_calls: OnceLock<Weak<dyn NestedCalls>>,
     pub(crate) observer: Arc<Observer>,
     /// How many workers were replaced.
     pub(crate) restarts: AtomicU64,
@@ -93,6 +96,7 @@ impl Pool {
             buffers: Arc::new(Buffers::new(Arc::clone(&ticker))),
             ticker,
             host_runtime: Arc::new(HostRuntime::new(&options)),
+            nested_calls: OnceLock::new(),
             observer: Arc::default(),
             restarts: AtomicU64::new(0),
             waiting: Arc::new(OverflowQueue::new(options.max_waiting_calls)),

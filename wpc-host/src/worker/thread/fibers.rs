@@ -18,6 +18,7 @@ use crate::worker::capacity::{Admission, LiveSandbox, Reservation};
 use crate::worker::current::{Finish, Token};
 use crate::worker::job::Job;
 use crate::worker::suspended::{SuspendedCall, TaskId, TaskWaker};
+use crate::worker::waiting::need;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::hash_map::Entry;
 use std::future::Future;
@@ -77,8 +78,11 @@ impl Fibers {
         self.in_use.get(&definition.generation).copied().unwrap_or_default()
     }
 
-    fn may_begin(&self, definition: &Definition) -> bool {
-        self.in_use(definition) < definition.limits.max_concurrent_calls
+    /// Whether the job's call may begin. Each level of nested calls may exceed the limit by one more, so that a call does not
+    /// wait for a sandbox that one of its callers, or a caller of another call that waits, uses.
+    fn may_begin(&self, job: &Job) -> bool {
+        let most = job.definition.limits.max_concurrent_calls.saturating_add(job.call.depth);
+        self.in_use(&job.definition) < most
     }
 
     fn acquire(&mut self, definition: &Definition) -> TaskId {
@@ -113,7 +117,7 @@ impl Thread {
             job.call.expire(time::now());
         }
         // An answered call does not run, so it needs no sandbox.
-        let source = if job.call.is_answered() { None } else { self.source(&job.definition) };
+        let source = if job.call.is_answered() { None } else { self.source(&job) };
         if source.is_none() && !job.call.is_answered() {
             worker.keep_waiting(job);
             return true;
@@ -175,15 +179,13 @@ impl Thread {
         self.fibers.has_freed = false;
         // Definitions whose sandboxes do not fit do not delay others.
         let mut without = FxHashSet::default();
-        let next = |fibers: &Fibers, without: &FxHashSet<Generation>| {
-            worker.waiting.take(|definition| {
-                fibers.may_begin(definition) && !without.contains(&definition.generation)
-            })
+        let next = |fibers: &Fibers, without: &FxHashSet<_>| {
+            worker.waiting.take(|job| fibers.may_begin(job) && !without.contains(&need(job)))
         };
         while let Some(job) = next(&self.fibers, &without) {
-            let source = if job.call.is_answered() { None } else { self.source(&job.definition) };
+            let source = if job.call.is_answered() { None } else { self.source(&job) };
             if source.is_none() && !job.call.is_answered() {
-                without.insert(job.definition.generation);
+                without.insert(need(&job));
                 worker.waiting.put_back(job);
             } else if !self.begin_on_fiber(worker, buffers, job, source) {
                 return false;
@@ -245,14 +247,22 @@ impl Thread {
         self.fibers.has_freed = self.worker.waiting_count() > 0;
     }
 
-    /// A sandbox for a call of the definition, if one is free or may be created now.
-    fn source(&mut self, definition: &Arc<Definition>) -> Option<(Source, Admission)> {
-        if !self.fibers.may_begin(definition) {
+    /// A sandbox for the job's call, if one is free or may be created now. Without one, a nested call that might wait for its
+    /// own callers is answered.
+    fn source(&mut self, job: &Job) -> Option<(Source, Admission)> {
+        if !self.fibers.may_begin(job) {
             return None;
         }
-        let instances = definition.blueprint.instances();
-        let source = self.sandbox_cache.admit(instances).and_then(|admission| {
-            let source = match self.sandbox_cache.take(definition) {
+        let (instances, depth) = (job.definition.blueprint.instances(), job.call.depth);
+        let admission = self.sandbox_cache.admit(instances, depth);
+        if admission.is_none() && !self.sandbox_cache.may_wait(instances, depth) {
+            let (function, limit) = (job.call.function.to_string(), self.sandbox_cache.capacity());
+            let error = Error::InstancesInUse { function, needed: instances, limit };
+            job.call.answer_unstarted(|| error);
+            return None;
+        }
+        let source = admission.and_then(|admission| {
+            let source = match self.sandbox_cache.take(&job.definition) {
                 Some(live) => Source::Kept(live),
                 None => Source::New(self.sandbox_cache.reserve_now(instances)?),
             };
