@@ -27,7 +27,7 @@ pub(crate) struct CalledFunction {
     pub(crate) importer: Arc<str>,
     /// The types that the module declares for the function.
     pub(crate) declared: Vec<Signature>,
-    /// The generation of the definition that was last found to have these types; `UNKNOWN` if there is none.
+    /// The generation of the definition that was last found to have these types, or `UNKNOWN`.
     fitting: AtomicU64,
 }
 
