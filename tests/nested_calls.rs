@@ -209,8 +209,7 @@ fn an_async_host_function_calls_the_pool_for_its_call() {
     // A host function that calls as any other caller does shares their bound.
     let pool = wpc.clone();
     wpc.define_async_host_function("h", move |_, (): ()| {
-        let call = pool.call_async::<u32>("leaf", (Vec::<String>::new(),));
-        async move { call.await }
+        pool.call_async::<u32>("leaf", (Vec::<String>::new(),))
     })
     .unwrap();
     assert_eq!(wpc.call::<u32>("f", ()).unwrap(), 7);
