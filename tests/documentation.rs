@@ -76,7 +76,8 @@ struct Shape {
 /// The report on a module with a function of these types, and with documentation of a type `Shape`.
 fn report_on(arguments: Vec<section::Argument>) -> ModuleInformation {
     let name = "f".to_owned();
-    let signature = Signature { name, arguments, result: None, error: None };
+    let signature =
+        Signature { name, arguments, result: None, error: None, items: section::Items::None };
     let mut bytes = parse_wat(
         r#"(module (memory (export "memory") 1)
             (func (export "wpc_buffer_v1") (param i32) (result i32) i32.const 0)

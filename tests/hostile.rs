@@ -11,6 +11,7 @@ mod imports;
 mod memory;
 mod modules;
 mod replies;
+mod streams;
 mod suspended;
 
 use crate::support::*;
@@ -144,6 +145,7 @@ fn every_attack_has_a_test() {
         include_str!("hostile/memory.rs"),
         include_str!("hostile/modules.rs"),
         include_str!("hostile/replies.rs"),
+        include_str!("hostile/streams.rs"),
         include_str!("hostile/suspended.rs"),
     ];
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fixtures/hostile");

@@ -47,6 +47,7 @@ mod rejections;
 mod runtimes;
 mod sandboxes;
 mod scheduling;
+mod streams;
 mod supervision;
 mod suspension;
 mod types;

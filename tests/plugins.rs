@@ -284,3 +284,30 @@ fn notes_use_the_hosts_store_and_need_its_grants() {
     assert_eq!(message, "the store is full");
     check_unharmed(&wpc);
 }
+
+#[test]
+fn a_compressed_log_is_searched_while_it_is_decompressed() {
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    struct Line {
+        number: u64,
+        text: String,
+    }
+    let wpc = pool(1);
+    wpc.define_worker_function("search", guest("logs").limits(Limits::default().memory(4 << 20)))
+        .unwrap();
+    // 100,000 lines, which take 1.3 MB when they are decompressed.
+    let log = include_bytes!("../fixtures/logs/access.log.gz");
+    let search = wpc.function::<(Vec<u8>, String), u64>("search").unwrap();
+    let mut found = search.stream::<Line>((&log[..], " 404")).unwrap();
+    let first = found.next_blocking().unwrap().unwrap();
+    assert_eq!(first, Line { number: 1000, text: "GET /tea 404".to_owned() });
+    assert_eq!((&mut found).into_iter().map(Result::unwrap).count(), 99);
+    assert_eq!(found.finish().unwrap(), 100_000);
+
+    let mut found = search.stream::<Line>((&log[..log.len() - 4], " 404")).unwrap();
+    assert_eq!((&mut found).into_iter().filter(Result::is_ok).count(), 100);
+    let failed = found.finish().unwrap_err();
+    assert_eq!(failed.delivered, 100);
+    check_guest_error(Err::<(), _>(*failed.error), "CorruptLog");
+    check_unharmed(&wpc);
+}

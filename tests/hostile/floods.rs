@@ -3,7 +3,9 @@
 use super::{attack, hostile, long_constant};
 use crate::support::{Recorder, code, define_sdk, immediate_restarts, pool_with, wat};
 use std::time::Duration;
-use wpc_host::{CallOptions, Capability, Limits, Output, Wasi, WasmModule};
+use wpc_host::{
+    CallOptions, Capability, ItemStream, Limits, Output, StreamOptions, Wasi, WasmModule,
+};
 
 /// A guest that calls this import 40,000 times without a loop.
 fn flood(module: &str, import: &str, ty: &str, arguments: &str, drops: &str) -> WasmModule {
@@ -58,7 +60,7 @@ fn an_allowed_flood_of_log_lines_is_split_and_drops_events() {
 }
 
 /// Imports: module, name, type, arguments, and how many results are dropped.
-const FLOODS: [(&str, &str, &str, &str, usize); 14] = [
+const FLOODS: [(&str, &str, &str, &str, usize); 15] = [
     (
         "wpc",
         "wpc_constant",
@@ -69,6 +71,7 @@ const FLOODS: [(&str, &str, &str, &str, usize); 14] = [
     ("wpc", "wpc_take", "(param i32 i32) (result i64)", "(i32.const 16) (i32.const 64)", 1),
     ("wpc", "wpc_log", "(param i32 i32 i32)", "(i32.const 2) (i32.const 0) (i32.const 16384)", 0),
     ("wpc", "wpc_panic", "(param i32 i32)", "(i32.const 0) (i32.const 16384)", 0),
+    ("wpc", "wpc_yield", "(param i32 i32)", "(i32.const 16) (i32.const 16384)", 0),
     ("wpc", "wpc_random", "(param i32 i32)", "(i32.const 16) (i32.const 16384)", 0),
     ("wpc", "wpc_clock", "(param i32) (result i64)", "(i32.const 0)", 1),
     (
@@ -127,6 +130,7 @@ fn a_flood_of_calls_to_any_import_ends_at_its_time_limit() {
         assert!(FLOODS.iter().any(|flood| flood.1 == name), "{name} is not in FLOODS");
     }
     let limit = CallOptions::new().timeout(Duration::from_millis(1));
+    let limit = StreamOptions::new().call(limit);
     for (module, name, ty, arguments, results) in FLOODS {
         let flood = flood(module, name, ty, arguments, &"drop ".repeat(results))
             .limits(Limits::default().log(usize::MAX))
@@ -137,16 +141,18 @@ fn a_flood_of_calls_to_any_import_ends_at_its_time_limit() {
             .grant_function("undefined")
             .grant_wasi(Wasi::minimal().stdout(Output::discard()));
         wpc.define_worker_function(name, flood.export("f")).unwrap();
-        let call = wpc.submit_with::<()>(name, (), &limit).unwrap();
+        // Also those that yield no items.
+        let begin = || wpc.stream_with::<(), ()>(name, (), &limit).unwrap();
+        let call = begin();
         // On the other worker, and queued behind the flood.
         for _ in 0..4 {
             assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3, "beside {name}");
         }
         // On a busy machine a whole flood may pass between two ticks of the supervisor: then another one follows.
-        let floods = std::iter::once(call.wait())
-            .chain(std::iter::repeat_with(|| wpc.call_with::<()>(name, (), &limit)));
-        let ended = floods.take(1_000).find(Result::is_err).expect("a flood meets a tick");
-        assert_eq!(code(ended), "timeout", "{name}");
+        let floods = std::iter::once(call).chain(std::iter::repeat_with(begin));
+        let mut ended = floods.take(1_000).map(ItemStream::finish);
+        let failed = ended.find_map(Result::err).expect("a flood meets a tick");
+        assert_eq!(failed.error.code().as_str(), "timeout", "{name}");
     }
     for health in wpc.get_worker_health_states() {
         assert_eq!(health.restart_attempt, 0, "no worker is replaced");

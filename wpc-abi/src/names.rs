@@ -53,6 +53,10 @@ pub const RANDOM_IMPORT: &str = "wpc_random";
 /// `(kind) -> i64`: reads a clock in nanoseconds; needs the capability `clock`.
 pub const CLOCK_IMPORT: &str = "wpc_clock";
 
+/// `(ptr, len)`: yields an encoded item to the caller of a stream. While the caller has too many unread items, the guest
+/// is suspended.
+pub const YIELD_IMPORT: &str = "wpc_yield";
+
 /// [`CONSTANT_IMPORT`] returns this if the constant is not defined.
 pub const NOT_DEFINED: i64 = -1;
 

@@ -50,6 +50,11 @@ impl AnswerWriter {
         Arc::clone(&self.progress)
     }
 
+    /// Another sender of lines. The writer ends when all senders are gone.
+    pub(crate) fn sender(&self) -> mpsc::Sender<String> {
+        self.answers.clone()
+    }
+
     /// Writes each answer as a line. Returns when all are written, or at once if standard output is closed.
     pub(crate) async fn write_all(
         mut self,

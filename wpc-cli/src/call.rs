@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
-use wpc_host::{ReplyMetadata, WorkerProcedureCall};
+use wpc_host::{ReplyMetadata, StreamOptions, WorkerProcedureCall};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -18,6 +18,10 @@ pub(crate) struct Arguments {
     /// Write the result to a file: a `Vec<u8>` or `String` unchanged, other types as JSON.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write each item that the function yields as a line of JSON, as soon as it is there, and the result to standard error.
+    /// With `--json` items are `{"item": …}`, and the result is a line of standard output as without this option.
+    #[arg(long, conflicts_with_all = ["raw", "output"])]
+    stream: bool,
     // Last, because its help heading applies to all options that follow.
     #[command(flatten)]
     pub(crate) target: Target,
@@ -28,6 +32,9 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     target.check_input(arguments.raw)?;
     let wpc = target.pool(cache, 1, !as_json, terminal::lines(as_json))?;
     let (name, options) = (&target.name(), target.options());
+    if arguments.stream {
+        return stream(wpc, name, arguments, as_json);
+    }
     let answer = if arguments.raw {
         let encoded = target.raw_arguments()?;
         let answer = wpc.submit_encoded(name, encoded, &options)?.wait_encoded();
@@ -68,6 +75,45 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     }
     if let Some(fuel) = fuel_used.filter(|_| !as_json) {
         let _ = writeln!(anstream::stderr(), "fuel used: {fuel}");
+    }
+    Ok(())
+}
+
+/// Writes items while the function runs, and then its result.
+fn stream(
+    wpc: WorkerProcedureCall,
+    name: &str,
+    arguments: &Arguments,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let target = &arguments.target;
+    let options = StreamOptions::new().call(target.options());
+    let mut items = wpc.stream_json(name, &target.values(&wpc)?, &options)?;
+    for item in &mut items {
+        let Ok(item) = item else { break };
+        let line = if as_json {
+            json!({ "item": item }).to_string()
+        } else {
+            text::escape_json(&item.to_string())
+        };
+        // If the reader is gone, dropping the stream ends the function.
+        terminal::print((line + "\n").as_bytes())?;
+    }
+    let answer = items.finish_answer();
+    // Stopping the pool writes the pending log lines before the result.
+    wpc.stop_workers();
+    drop(wpc);
+    terminal::program_output_end()?;
+    let answer = answer?;
+    if as_json {
+        return terminal::print(&line(&answer.value, &answer.metadata, as_json));
+    }
+    let mut err = anstream::stderr();
+    if !answer.value.is_null() {
+        let _ = writeln!(err, "result: {}", text::escape_json(&answer.value.to_string()));
+    }
+    if let Some(fuel) = answer.metadata.fuel_used {
+        let _ = writeln!(err, "fuel used: {fuel}");
     }
     Ok(())
 }

@@ -55,6 +55,7 @@ const ERRORS: &[(ExitCode, &[ErrorCode])] = &[
             ErrorCode::InvalidCallOptions,
             ErrorCode::InvalidName,
             ErrorCode::Untyped,
+            ErrorCode::YieldsItems,
             ErrorCode::ArgumentsEncode,
             ErrorCode::ArgumentsTooLarge,
             ErrorCode::BadArguments,

@@ -2,12 +2,12 @@
 
 use crate::exit_code::ExitCode;
 use crate::remedy::{self, Interface, advice, full_text};
-use crate::text::escape;
+use crate::text::{count, escape};
 use serde_json::{Value, json};
 use std::io::Write as _;
 use wpc_deploy::file::FileError;
 use wpc_deploy::{ENVIRONMENT, MANIFEST, Problem};
-use wpc_host::Error;
+use wpc_host::{Error, StreamError};
 
 /// The code of a failed test.
 pub(crate) const TEST: &str = "test";
@@ -25,6 +25,8 @@ pub(crate) enum Failure {
     /// All problems that were found in files.
     Problems(Vec<Problem>),
     Host(Error),
+    /// A stream failed after some items.
+    Stream(StreamError),
     /// The function does not exist, but another one has a similar name.
     Misspelt {
         error: Box<Error>,
@@ -52,6 +54,9 @@ impl Failure {
                 problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
             }
             Self::Host(error) => full_text(error, interface),
+            Self::Stream(StreamError { error, delivered, .. }) => {
+                format!("{} (after {})", full_text(error, interface), count(*delivered, "item"))
+            }
             Self::Misspelt { error, nearest } => {
                 format!("{}; did you mean \"{nearest}\"?", full_text(error, interface))
             }
@@ -66,7 +71,9 @@ impl Failure {
             Self::Interrupted => "interrupted",
             Self::Problems(_) => "problems",
             Self::Host(error) => error.code().as_str(),
-            Self::Misspelt { error, .. } => error.code().as_str(),
+            Self::Stream(StreamError { error, .. }) | Self::Misspelt { error, .. } => {
+                error.code().as_str()
+            }
         }
     }
 
@@ -89,7 +96,9 @@ impl Failure {
                 }
             }
             Self::Host(error) => ExitCode::of(error.code()),
-            Self::Misspelt { error, .. } => ExitCode::of(error.code()),
+            Self::Stream(StreamError { error, .. }) | Self::Misspelt { error, .. } => {
+                ExitCode::of(error.code())
+            }
         }
     }
 
@@ -125,6 +134,11 @@ impl Failure {
     fn json(&self, interface: Interface) -> Value {
         match self {
             Self::Host(error) => error_json(error, interface),
+            Self::Stream(StreamError { error, delivered, .. }) => {
+                let mut json = error_json(error, interface);
+                json["items"] = (*delivered).into();
+                json
+            }
             Self::Misspelt { error, nearest } => {
                 let mut json = error_json(error, interface);
                 json["nearest"] = nearest.as_str().into();
@@ -178,6 +192,12 @@ pub(crate) fn problem_json(problem: &Problem) -> Value {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Host(error)
+    }
+}
+
+impl From<StreamError> for Failure {
+    fn from(failed: StreamError) -> Self {
+        Self::Stream(failed)
     }
 }
 

@@ -197,6 +197,7 @@ fn suspension(cause: &SuspensionCause) -> String {
         }
         SuspensionCause::FunctionCall(name) => format!("while it calls function {name}"),
         SuspensionCause::WasiImport(name) => format!("when it waits in {name}"),
+        SuspensionCause::Items => "when its caller is slower than it yields items".to_owned(),
         SuspensionCause::TimeSlice(length) => {
             format!("after a time slice of {}", humantime::format_duration(*length))
         }

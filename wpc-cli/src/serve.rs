@@ -22,7 +22,9 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use wpc_deploy::file;
-use wpc_host::{CallOptions, PendingCall, TraceContext, WorkerProcedureCall};
+use wpc_host::{
+    CallOptions, Error, ItemStream, PendingCall, StreamOptions, TraceContext, WorkerProcedureCall,
+};
 
 /// The settings of [`serve`].
 pub(crate) struct Service {
@@ -53,6 +55,9 @@ struct Line<'a> {
     /// The required SHA-1 of the function's module.
     pin: Option<String>,
     affinity: Option<String>,
+    /// Whether the items that the function yields are written.
+    #[serde(default)]
+    stream: bool,
     /// The trace that the call belongs to, as in the headers of W3C Trace Context.
     traceparent: Option<String>,
     tracestate: Option<String>,
@@ -93,8 +98,12 @@ pub(crate) fn serve(
             Failure::environment(format!("failed to start the thread for standard input: {error}"))
         })?;
     let (lines, reading) = abortable(lines);
-    let calls = lines.map(|line| match submit(wpc, line) {
-        Ok((id, call)) => Either::Left(answer(id, call)),
+    let broken = |error| Failure::environment(format!("standard output: {error}"));
+    let writer = AnswerWriter::start(terminal::output().map_err(broken)?)?;
+    let items = writer.sender();
+    // Moved into the stream: the writer ends when all senders are gone.
+    let calls = lines.map(move |line| match submit(wpc, service, line) {
+        Ok((id, call)) => Either::Left(answer(id, call, items.clone())),
         Err(answer) => Either::Right(std::future::ready(answer)),
     });
     let answers = if service.is_ordered {
@@ -102,8 +111,6 @@ pub(crate) fn serve(
     } else {
         calls.buffer_unordered(service.outstanding).right_stream()
     };
-    let broken = |error| Failure::environment(format!("standard output: {error}"));
-    let writer = AnswerWriter::start(terminal::output().map_err(broken)?)?;
     let progress = writer.progress();
     let work = writer.write_all(answers);
     let mut stopping = None;
@@ -181,10 +188,36 @@ fn report_stop(service: &Service) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-async fn answer(id: String, call: PendingCall<Value>) -> String {
+/// A call that was submitted.
+enum Submitted {
+    Call(PendingCall<Value>),
+    /// Its items are written too.
+    Stream(Box<ItemStream<Value, Value>>),
+}
+
+/// The answer of a call, after its items.
+async fn answer(id: String, call: Submitted, mut items: mpsc::Sender<String>) -> String {
     // The same number as in log lines and events.
-    let number = call.id();
-    match call.answer().await {
+    let number = match &call {
+        Submitted::Call(call) => call.id(),
+        Submitted::Stream(stream) => stream.id(),
+    };
+    let (answer, delivered) = match call {
+        Submitted::Call(call) => (call.answer().await, None),
+        Submitted::Stream(mut stream) => {
+            while let Some(Ok(item)) = stream.next().await {
+                let line = with_id(&id, &json!({ "item": item, "call": number }));
+                if items.send(line).await.is_err() {
+                    // Standard output is closed, so that no answer is written either.
+                    stream.cancel();
+                    break;
+                }
+            }
+            let delivered = stream.delivered();
+            (stream.answer().await.map_err(Error::from), Some(delivered))
+        }
+    };
+    let mut json = match answer {
         Ok(answer) => {
             let mut json = json!({
                 "value": answer.value,
@@ -195,13 +228,16 @@ async fn answer(id: String, call: PendingCall<Value>) -> String {
             if let Some(fuel) = answer.metadata.fuel_used {
                 json["fuel_used"] = fuel.into();
             }
-            with_id(&id, &json)
+            json
         }
         Err(error) => {
-            let error = failure::error_json(&error, Interface::MANIFEST);
-            with_id(&id, &json!({ "call": number, "error": error }))
+            json!({ "call": number, "error": failure::error_json(&error, Interface::MANIFEST) })
         }
+    };
+    if let Some(delivered) = delivered {
+        json["items"] = delivered.into();
     }
+    with_id(&id, &json)
 }
 
 /// A line with its number, or the error that ended the input.
@@ -243,8 +279,9 @@ fn with_id(id: &str, rest: &Value) -> String {
 /// Submits the call of a line. If that fails, returns the answer with the error.
 fn submit(
     wpc: &WorkerProcedureCall,
+    service: &Service,
     (number, line): Input,
-) -> Result<(String, PendingCall<Value>), String> {
+) -> Result<(String, Submitted), String> {
     let wrong = |id: &str, why: String| {
         let message = format!("line {number}: {why}");
         let error = json!({ "code": "usage", "message": message, "retry_can_help": false });
@@ -289,8 +326,18 @@ fn submit(
     if let Some(correlation) = call.correlation_id {
         options = options.correlation_id(correlation);
     }
-    match wpc.submit_json(&call.function, &call.arguments, &options) {
-        Ok(pending) => Ok((id.to_owned(), pending)),
+    if call.stream && service.is_ordered {
+        return Err(wrong(id, "`stream` needs `wpc run` without `--ordered`".to_owned()));
+    }
+    let submitted = if call.stream {
+        let options = StreamOptions::new().call(options);
+        let stream = wpc.stream_json(&call.function, &call.arguments, &options);
+        stream.map(|stream| Submitted::Stream(Box::new(stream)))
+    } else {
+        wpc.submit_json(&call.function, &call.arguments, &options).map(Submitted::Call)
+    };
+    match submitted {
+        Ok(submitted) => Ok((id.to_owned(), submitted)),
         Err(error) => {
             Err(with_id(id, &json!({ "error": failure::error_json(&error, Interface::MANIFEST) })))
         }

@@ -8,7 +8,7 @@ use crate::{build, terminal};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use wpc_deploy::{Deployment, Source, Test};
-use wpc_host::{Error, WorkerProcedureCall};
+use wpc_host::{Error, StreamOptions, WorkerProcedureCall};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -85,7 +85,13 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
 /// Makes the test's call, and describes the outcome if it is not the expected one.
 fn check(wpc: &WorkerProcedureCall, test: &Test) -> Result<(), String> {
     let arguments: Vec<_> = test.arguments.iter().map(wpc_deploy::json).collect();
-    let answer = wpc.call_json(&test.function, &arguments);
+    let answer = match &test.items {
+        None => wpc.call_json(&test.function, &arguments),
+        Some(expected) => {
+            let expected: Vec<_> = expected.iter().map(wpc_deploy::json).collect();
+            call_with_items(wpc, &test.function, &arguments, &expected)?
+        }
+    };
     match (&test.error, &test.value, answer) {
         (None, None, Ok(_)) => Ok(()),
         (Some(_), Some(_), _) => {
@@ -104,6 +110,39 @@ fn check(wpc: &WorkerProcedureCall, test: &Test) -> Result<(), String> {
         }
         (Some(expected), None, Err(error)) if has_name(&error, expected) => Ok(()),
         (_, _, Err(error)) => Err(format!("failed: {}", full_text(&error, Interface::MANIFEST))),
+    }
+}
+
+/// Makes a call whose items are compared, and describes the first difference.
+fn call_with_items(
+    wpc: &WorkerProcedureCall,
+    function: &str,
+    arguments: &[Value],
+    items: &[Value],
+) -> Result<Result<Value, Error>, String> {
+    let mut stream = match wpc.stream_json(function, arguments, &StreamOptions::new()) {
+        Ok(stream) => stream,
+        Err(error) => return Ok(Err(error)),
+    };
+    for (at, expected) in items.iter().enumerate() {
+        let number = at + 1;
+        match stream.next_blocking() {
+            Some(Ok(found)) if is_same(expected, &found) => {}
+            Some(Ok(found)) => {
+                return Err(format!("yielded {found} as item {number}, expected {expected}"));
+            }
+            Some(Err(failed)) => return Ok(Err(failed.into())),
+            None => {
+                let found = count(at as u64, "item");
+                return Err(format!("yielded {found}, expected {}", items.len()));
+            }
+        }
+    }
+    match stream.next_blocking() {
+        Some(Ok(found)) => {
+            Err(format!("yielded {found} after {}", count(items.len() as u64, "item")))
+        }
+        _ => Ok(stream.finish().map_err(Error::from)),
     }
 }
 

@@ -50,6 +50,7 @@ pub fn remedy_text(remedy: &Remedy) -> String {
             "replace its module, or wait for `circuit_breaker_cool_down` under [pool]"
         }
         Remedy::CompareSignature => "`wpc inspect` lists its signature",
+        Remedy::ReadItems => "call it as a stream",
         Remedy::ChooseExport => "choose one with `export`",
         Remedy::Define(Definable::Function) => "add it under [functions] or [modules]",
         Remedy::Define(Definable::Dependency) => "define it under [dependencies]",

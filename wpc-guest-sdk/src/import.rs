@@ -22,6 +22,7 @@ mod raw {
         pub(super) fn wpc_take(buffer: *mut u8, capacity: usize) -> i64;
         pub(super) fn wpc_log(level: i32, text: *const u8, len: usize);
         pub(super) fn wpc_panic(text: *const u8, len: usize);
+        pub(super) fn wpc_yield(item: *const u8, len: usize);
         pub(super) fn wpc_random(buffer: *mut u8, len: usize);
         pub(super) fn wpc_clock(kind: i32) -> i64;
     }
@@ -52,6 +53,11 @@ pub(crate) fn log(level: LogLevel, text: &str) {
 pub(crate) fn panic(text: &str) {
     // SAFETY: pointer and length are those of the text.
     unsafe { raw::wpc_panic(text.as_ptr(), text.len()) };
+}
+
+pub(crate) fn yield_item(item: &[u8]) {
+    // SAFETY: pointer and length are those of the slice.
+    unsafe { raw::wpc_yield(item.as_ptr(), item.len()) };
 }
 
 pub(crate) fn random(buffer: &mut [u8]) {

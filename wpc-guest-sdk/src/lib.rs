@@ -25,6 +25,7 @@
 //!   it.
 //! * A *called function* is another function of the pool, which keeps its own sandbox and limits: [`functions!`], or
 //!   [`call()`](call) for a name that is computed at run time.
+//! * A function can yield *items* before its result, which its caller reads while it runs: [`yield_item`].
 //! * A *capability* must be granted by the host: [`random`], [`wall_clock`], [`monotonic_clock`], the embedder's
 //!   functions: [`host!`], and called functions.
 //!
@@ -157,6 +158,7 @@ mod failure;
 mod host;
 #[cfg(target_arch = "wasm32")]
 mod import;
+mod items;
 mod macros;
 #[cfg(target_arch = "wasm32")]
 mod one_thread;
@@ -169,6 +171,7 @@ mod text;
 use testing::import;
 
 pub use host::{Level, call, constant, log, monotonic_clock, random, wall_clock};
+pub use items::yield_item;
 pub use panics::panic;
 #[doc(inline)]
 pub use wpc_abi::GuestError;
@@ -204,6 +207,8 @@ pub use wpc_schema_macros::GuestSchema as Schema;
 /// Callers use the function's name, or another one: `#[wpc::function(name = "other")]`. The function itself does not
 /// change and can be called and tested like any other. Its linker symbol is `wpc:fn:` and the name, so it may have the
 /// name of any other symbol, such as `log`, `read` or `memory`; only names that start with `wpc_` are reserved.
+///
+/// A function that [yields items](yield_item) before its result declares their type: `#[wpc::function(yields = String)]`.
 ///
 /// A function takes at most twelve arguments of types that serde can deserialize, and returns a type that serde can
 /// serialize. If the result's type is named `Result`, its error becomes a guest error with the name of the error's type,
@@ -354,7 +359,7 @@ pub use wpc_guest_macros::functions;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::entry::error_schema;
-    pub use crate::entry::{NoSchema, NotAResult, Probe, TakeAny, is_argument, is_result};
+    pub use crate::entry::{NoSchema, NotAResult, Probe, TakeAny, is_argument, is_item, is_result};
     #[cfg(target_arch = "wasm32")]
     pub use crate::entry::{
         ReplyOfAny, Value, arguments, reply_bad_arguments, reply_error, reply_left_over,
@@ -365,6 +370,8 @@ pub mod __private {
     };
     pub use crate::guest_error;
     pub use crate::host::{call_dependency, log_formatted};
+    #[cfg(target_arch = "wasm32")]
+    pub use crate::items::yielding;
     #[cfg(not(target_arch = "wasm32"))]
     pub use crate::testing::import::faked;
     pub use wpc_abi::__private::{Comments, DEFAULTED, schema};

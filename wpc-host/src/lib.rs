@@ -265,6 +265,7 @@ pub use call::future::CallFuture;
 pub use call::nested::MAX_CALL_DEPTH;
 pub use call::pending::{Answer, CancelHandle, PendingCall};
 pub use call::reply::ReplyMetadata;
+pub use call::stream::{BlockingItems, ItemStream, StreamError};
 pub use capability::Capability;
 pub use codec::arguments::{Argument, Arguments, Parameters};
 pub use definition::WasmModule;
@@ -287,14 +288,14 @@ pub use id::{
 };
 pub use information::{
     BreakerCounts, CallCounts, ConstantInformation, DeclaredType, DependencyInformation,
-    ExportInformation, FunctionInformation, FunctionMetrics, FunctionParameter, FunctionSignature,
-    Histogram, Latencies, ModuleInformation, PoolMetrics, RequiredDependency, SandboxUsage,
-    SuspensionCause, TypeInformation, WorkerHealth,
+    ExportInformation, FunctionInformation, FunctionItems, FunctionMetrics, FunctionParameter,
+    FunctionSignature, Histogram, Latencies, ModuleInformation, PoolMetrics, RequiredDependency,
+    SandboxUsage, SuspensionCause, TypeInformation, WorkerHealth,
 };
 #[cfg(feature = "compile-cache")]
 pub use module::compile_cache::CompileCacheUsage;
 pub use module::metering::MAX_UNCOUNTED_FUEL;
-pub use options::{CallOptions, Options};
+pub use options::{CallOptions, Options, StreamOptions};
 pub use pool::function::Function;
 pub use pool::{Applied, Changes, LocalWorker, Operation, WorkerProcedureCall};
 /// The crate of the structures in [`DeclaredType::structure`] and in `Schema::SCHEMA`.

@@ -342,3 +342,43 @@ mod tests {
         assert_eq!(problems.len(), 3, "{problems:?}");
     }
 }
+
+/// The options of one call whose items are read.
+///
+/// ```
+/// use std::time::Duration;
+/// use wpc_host::{CallOptions, StreamOptions};
+///
+/// let call = CallOptions::new().timeout(Duration::from_secs(60));
+/// let options = StreamOptions::new().call(call).max_waiting_items(16);
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct StreamOptions {
+    /// The options of the call.
+    pub call: CallOptions,
+    /// How many items may wait for the caller before the function is suspended. The default is 1,024.
+    pub max_waiting_items: usize,
+    /// How many bytes these items may have, encoded. An item that has more waits alone. The default is 1 MiB.
+    pub max_waiting_bytes: usize,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self { call: CallOptions::default(), max_waiting_items: 1024, max_waiting_bytes: 1 << 20 }
+    }
+}
+
+impl StreamOptions {
+    /// The default options.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    setters! {
+        call: CallOptions,
+        max_waiting_items: usize,
+        max_waiting_bytes: usize,
+    }
+}

@@ -5,6 +5,7 @@ mod local;
 mod pool;
 mod recovery;
 mod resident;
+mod streams;
 mod suspension;
 
 use crate::guests::Guests;
@@ -20,13 +21,14 @@ use pool::{
 };
 use recovery::{after_a_limit, after_a_trap, time_limit};
 use resident::{resident, resident_by_function, resident_by_sandbox};
+use streams::item;
 use suspension::{behind_a_computation, many_waiting, nested, ready, wakes};
 
 /// Measures a row. The function argument is called after each step.
 pub(crate) type Measure = fn(&Guests, &mut dyn FnMut()) -> Result<Row>;
 
 /// Every row with its number of steps.
-pub(crate) const ROWS: [(Measure, u64); 27] = [
+pub(crate) const ROWS: [(Measure, u64); 28] = [
     (local_add, PAIRS + WARM_UP),
     (local_echo_1k, PAIRS + WARM_UP),
     (local_echo_1m, PAIRS + WARM_UP),
@@ -49,6 +51,7 @@ pub(crate) const ROWS: [(Measure, u64); 27] = [
     (nested, PAIRS + WARM_UP),
     (many_waiting, LIMITS),
     (behind_a_computation, SLICES),
+    (item, LIMITS),
     (start, STARTS),
     (many_functions, PAIRS + WARM_UP),
     (resident, CHILDREN),

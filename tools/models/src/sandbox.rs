@@ -71,6 +71,10 @@ impl Blueprint {
         self.last_bindings.or_current(current)
     }
 
+    pub(crate) fn yields_items(&self) -> bool {
+        false
+    }
+
     pub(crate) fn waiting_imports(&self) -> impl Iterator<Item = String> {
         std::iter::empty()
     }
@@ -120,6 +124,9 @@ impl Sandbox {
         read: impl FnOnce(BorrowedReply<'_>) -> T,
     ) -> Result<T, Box<Error>> {
         let name = request.export.name.as_str();
+        if name == "yields" {
+            return self.yield_items(request, read).await;
+        }
         let is_over = Arc::new(AtomicBool::new(name != "waits" && name != "never"));
         let mut is_begun = false;
         let end = poll_fn(|task| {
@@ -147,6 +154,29 @@ impl Sandbox {
             return Ok(read(BorrowedReply::Encoded(&[TAG_VALUE])));
         }
         self.call(request, arguments, |reply, _| read(reply))
+    }
+
+    /// Yields the items 1 to 3.
+    async fn yield_items<T>(
+        &mut self,
+        request: &Request<'_>,
+        read: impl FnOnce(BorrowedReply<'_>) -> T,
+    ) -> Result<T, Box<Error>> {
+        for item in 1..=3_u8 {
+            let added = poll_fn(|task| {
+                let stopping = &self.environment.stopping;
+                if let Some(interrupt) = request.call.should_end(stopping, time::now()) {
+                    return Poll::Ready(Err(interrupt));
+                }
+                let added = request.call.poll_add_item(&[item], task.waker());
+                added.expect("the call has a reader").map(Ok)
+            });
+            if let Err(interrupt) = added.await {
+                self.is_broken = true;
+                return Err(request.call.error_of(interrupt, true).into());
+            }
+        }
+        Ok(read(BorrowedReply::Encoded(&[TAG_VALUE])))
     }
 
     pub(crate) fn settle(&mut self) {}

@@ -59,4 +59,7 @@ checks! {
     limit_of_a_suspended_call 200,
     stop_of_suspended_calls 200,
     lost_worker_with_suspended_calls 100,
+    items_of_a_stream 200,
+    dropped_stream 200,
+    stop_of_a_stream 200,
 }

@@ -16,7 +16,7 @@
 
 mod difference;
 
-use crate::section::Signature;
+use crate::section::{Items, Signature};
 use crate::text::{short_name, short_type_text};
 use alloc::borrow::ToOwned as _;
 use alloc::format;
@@ -65,12 +65,12 @@ pub fn compare_value(expected: &OwnedNamedType, found: &OwnedNamedType) -> Resul
     types(expected, found, Mode::Value).map_err(|inner| inner.of(expected, found))
 }
 
-/// Compares two signatures: the number of parameters, their types and the result's. A type that
-/// either signature does not declare is not compared.
+/// Compares two signatures: the number of parameters, their types, the result's and that of items. A type that either
+/// signature does not declare is not compared.
 ///
 /// # Errors
 ///
-/// The first [`Difference`], in parameter N or in the result.
+/// The first [`Difference`], in parameter N, in the result or in the items.
 pub fn compare_signatures(expected: &Signature, found: &Signature) -> Result<(), Difference> {
     let (wanted, there) = (expected.arguments.len(), found.arguments.len());
     if wanted != there {
@@ -82,7 +82,13 @@ pub fn compare_signatures(expected: &Signature, found: &Signature) -> Result<(),
             .map_err(|difference| difference.within(&format!("parameter {}", at + 1)))?;
     }
     optional(expected.result.as_ref(), found.result.as_ref())
-        .map_err(|difference| difference.within("result"))
+        .map_err(|difference| difference.within("result"))?;
+    items(&expected.items, &found.items)
+}
+
+/// Compares what is declared about items. A function that yields none agrees with those that yield some.
+fn items(expected: &Items, found: &Items) -> Result<(), Difference> {
+    optional(expected.ty(), found.ty()).map_err(|difference| difference.within("items"))
 }
 
 fn count(number: usize) -> String {

@@ -4,11 +4,13 @@
 //! The encoder is written by hand because serde cannot run in a constant. The decoder is written by hand because
 //! serde's would follow a hostile module's nesting until the host's stack overflows.
 
+mod fingerprint;
 mod sink;
 mod source;
 
 use postcard_schema::schema::owned::OwnedNamedType;
 
+pub use fingerprint::fingerprint;
 pub(crate) use sink::Sink;
 pub(crate) use source::Source;
 

@@ -1,6 +1,6 @@
 //! Reads the records of a section.
 
-use super::{Argument, CONSTANT, Constant, FUNCTION, IMPORT, Import, Section, Signature};
+use super::{Argument, CONSTANT, Constant, FUNCTION, IMPORT, Import, Items, Section, Signature};
 use crate::schema::{MAX_DEPTH, Malformed, Source};
 use postcard_schema::schema::owned::OwnedNamedType;
 
@@ -36,6 +36,11 @@ fn read_function(body: &mut Source<'_>) -> Result<Signature, Malformed> {
         result: read_optional_type(body)?,
         // Added later, and omitted by functions without one.
         error: if body.is_empty() { None } else { read_optional_type(body)? },
+        items: if body.is_empty() {
+            Items::None
+        } else {
+            read_optional_type(body)?.map_or(Items::Untyped, Items::Of)
+        },
     })
 }
 

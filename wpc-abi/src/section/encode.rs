@@ -1,6 +1,6 @@
 //! Encodes records at run time, for tools that add them to compiled modules.
 
-use super::{CONSTANT, Constant, FUNCTION, IMPORT, Import, SECTION, Signature};
+use super::{CONSTANT, Constant, FUNCTION, IMPORT, Import, Items, SECTION, Signature};
 use crate::schema::Sink;
 use alloc::vec::Vec;
 use postcard_schema::schema::owned::OwnedNamedType;
@@ -32,8 +32,11 @@ impl Signature {
             put_optional_type(body, argument.ty.as_ref());
         }
         put_optional_type(body, self.result.as_ref());
-        if self.error.is_some() {
+        if self.error.is_some() || self.items != Items::None {
             put_optional_type(body, self.error.as_ref());
+        }
+        if self.items != Items::None {
+            put_optional_type(body, self.items.ty());
         }
     }
 }

@@ -34,6 +34,31 @@ pub struct Signature {
     pub result: Option<OwnedNamedType>,
     /// The type of the errors that it returns; `None` if it has no schema or the function returns none.
     pub error: Option<OwnedNamedType>,
+    /// The items that it yields before its result.
+    pub items: Items,
+}
+
+/// What a [`Signature`] declares about the items that a function yields.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Items {
+    /// It yields none.
+    #[default]
+    None,
+    /// It yields items whose type has no schema.
+    Untyped,
+    /// It yields items of this type.
+    Of(OwnedNamedType),
+}
+
+impl Items {
+    /// The type of the items, if it is declared.
+    #[must_use]
+    pub const fn ty(&self) -> Option<&OwnedNamedType> {
+        match self {
+            Self::None | Self::Untyped => None,
+            Self::Of(ty) => Some(ty),
+        }
+    }
 }
 
 /// One argument of a [`Signature`].

@@ -17,6 +17,8 @@ pub enum Record<'a> {
         result: Option<&'a NamedType>,
         /// The type of the errors that it returns.
         error: Option<&'a NamedType>,
+        /// `Some` if it yields items, with their type if it has a schema.
+        items: Option<Option<&'a NamedType>>,
     },
     /// A constant that the module needs.
     Constant {
@@ -75,10 +77,13 @@ impl Record<'_> {
 
     const fn write_body(&self, sink: &mut Sink<'_>) {
         match self {
-            Self::Function { name, arguments, result, error } => {
+            Self::Function { name, arguments, result, error, items } => {
                 write_signature(sink, name, arguments, *result);
-                if error.is_some() {
+                if error.is_some() || items.is_some() {
                     write_optional_type(sink, *error);
+                }
+                if let Some(ty) = items {
+                    write_optional_type(sink, *ty);
                 }
             }
             Self::Constant { name, ty } => {

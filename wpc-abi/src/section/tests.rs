@@ -8,6 +8,7 @@ const RECORD: Record<'static> = Record::Function {
     arguments: &[("width", Some(u32::SCHEMA)), ("opaque", None)],
     result: Some(<Option<u64>>::SCHEMA),
     error: None,
+    items: None,
 };
 const BYTES: [u8; RECORD.encoded_len()] = RECORD.encode();
 
@@ -39,6 +40,7 @@ fn a_section_encoded_in_constants_reads_back() {
         ],
         result: Some(<Option<u64>>::SCHEMA.into()),
         error: None,
+        items: Items::None,
     };
     assert_eq!(section.functions, core::slice::from_ref(&signature));
     assert_eq!(section.imports, [Import::new("wpc:shapes", signature)]);
@@ -69,6 +71,7 @@ fn the_type_of_errors_may_follow_the_result() {
         arguments: &[],
         result: Some(u32::SCHEMA),
         error: Some(Why::SCHEMA),
+        items: None,
     };
     let bytes: [u8; FAILS.encoded_len()] = FAILS.encode();
     let mut section = Section::default();
@@ -78,6 +81,37 @@ fn the_type_of_errors_may_follow_the_result() {
     for end in 1..bytes.len() {
         assert!(Section::default().read(&bytes[..end]).is_err(), "cut at {end}");
     }
+}
+
+#[test]
+fn the_type_of_items_may_follow_that_of_errors() {
+    const YIELDS: Record<'static> = Record::Function {
+        name: "lines",
+        arguments: &[],
+        result: Some(u32::SCHEMA),
+        error: None,
+        items: Some(Some(<&str>::SCHEMA)),
+    };
+    const UNTYPED: Record<'static> = Record::Function {
+        name: "lines",
+        arguments: &[],
+        result: Some(u32::SCHEMA),
+        error: None,
+        items: Some(None),
+    };
+    let typed: [u8; YIELDS.encoded_len()] = YIELDS.encode();
+    let untyped: [u8; UNTYPED.encoded_len()] = UNTYPED.encode();
+    for (bytes, items) in
+        [(&typed[..], Items::Of(<&str>::SCHEMA.into())), (&untyped, Items::Untyped)]
+    {
+        let mut section = Section::default();
+        section.read(bytes).unwrap();
+        assert_eq!((&section.functions[0].error, &section.functions[0].items), (&None, &items));
+        assert_eq!(section.functions[0].record(), bytes);
+    }
+    // The number of bytes in the body, the absent error, and the kind of a type.
+    let unknown_kind = [&untyped[..untyped.len() - 1], &[2]].concat();
+    assert!(Section::default().read(&unknown_kind).is_err());
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod parser;
 
 use crate::describe::DEFAULTED;
 use crate::schema::MAX_DEPTH;
-use crate::section::{Argument, Signature};
+use crate::section::{Argument, Items, Signature};
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
@@ -212,7 +212,12 @@ pub fn signature_text(signature: &Signature) -> String {
         .iter()
         .map(|argument| format!("{}: {}", argument.name, optional(&argument.ty)));
     let arguments = arguments.collect::<Vec<_>>().join(", ");
-    format!("({arguments}) -> {}", optional(&signature.result))
+    let items = match &signature.items {
+        Items::None => String::new(),
+        Items::Untyped => " yields ?".to_owned(),
+        Items::Of(ty) => format!(" yields {}", type_text(ty)),
+    };
+    format!("({arguments}) -> {}{items}", optional(&signature.result))
 }
 
 /// Parses a type: `bool`, the integers, `f32`, `f64`, `char`, `String`, `()`, tuples, arrays, `Option<T>`,
@@ -237,7 +242,7 @@ pub fn parse_type(text: &str) -> Result<OwnedNamedType, NotAType> {
 }
 
 /// Parses the signature of the function `name`: `(name: String) -> String`. The arrow and the result may be omitted
-/// if the result is `()`.
+/// if the result is `()`. A function that yields items ends with their type: `(text: String) -> u32 yields String`.
 ///
 /// # Errors
 ///
@@ -257,8 +262,9 @@ pub fn parse_signature(name: &str, text: &str) -> Result<Signature, NotAType> {
         }
     }
     let result = if parser.eat("->") { parser.ty(MAX_DEPTH)? } else { unit() };
+    let items = if parser.eat("yields ") { Items::Of(parser.ty(MAX_DEPTH)?) } else { Items::None };
     parser.end()?;
-    Ok(Signature { name: name.to_owned(), arguments, result: Some(result), error: None })
+    Ok(Signature { name: name.to_owned(), arguments, result: Some(result), error: None, items })
 }
 
 fn unit() -> OwnedNamedType {

@@ -94,6 +94,12 @@ pub(crate) fn remedy_text(remedy: &Remedy, interface: Interface) -> String {
         (Remedy::AwaitCapacity, _) if interface.caller == Caller::Bench => {
             "lower `--outstanding`".to_owned()
         }
+        (Remedy::ReadItems, _) => match interface.caller {
+            Caller::Call => "read them with `--stream`",
+            Caller::Bench => "measure a function that yields none",
+            Caller::Other => "set `stream` of the call, or `items` of the test",
+        }
+        .to_owned(),
         (Remedy::Raise(settings), _) => {
             let names = interface.names();
             let mut names: Vec<_> =

@@ -46,6 +46,7 @@ fn remedies() -> Vec<Remedy> {
         Remedy::Define(Definable::Constant),
         Remedy::Define(Definable::HostFunction),
         Remedy::CompareSignature,
+        Remedy::ReadItems,
         Remedy::ChooseExport,
         Remedy::Grant(Grant::Capability(Capability::Clock)),
         Remedy::Grant(Grant::Capability(Capability::Random)),

@@ -281,3 +281,29 @@ fn a_guest_reads_standard_input_while_it_arrives() {
         assert_eq!(out(&ran), "\"y\\ny\"\n");
     }
 }
+
+#[test]
+fn items_are_written_as_lines_while_the_function_runs() {
+    let streams = root("fixtures/wasm/streams.wasm").display().to_string();
+    let lines = wpc(&["call", &streams, "words", "tea 茶", "--stream"]);
+    let expected = "{\"length\":3,\"text\":\"tea\"}\n{\"length\":1,\"text\":\"茶\"}\n";
+    assert_eq!(out(&lines), expected);
+    assert_eq!(err(&lines), "");
+    let counted = wpc(&["call", &streams, "lines", "tea\njam", "--stream"]);
+    assert_eq!((&*out(&counted), &*err(&counted)), ("\"tea\"\n\"jam\"\n", "result: 2\n"));
+
+    let json = wpc(&["--json", "call", &streams, "lines", "tea", "--stream"]);
+    let lines: Vec<serde_json::Value> =
+        out(&json).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["item"], &lines[1]["value"]), (&"tea".into(), &1.into()));
+
+    let failed = wpc(&["--json", "call", &streams, "words", "tea  jam", "--stream"]);
+    assert_eq!(failed.status.code(), Some(4), "{}", err(&failed));
+    let error: serde_json::Value = serde_json::from_str(&err(&failed)).unwrap();
+    assert_eq!(error["error"]["items"], 1);
+    let failed = wpc(&["call", &streams, "words", "tea  jam", "--stream"]);
+    assert!(err(&failed).contains("(after 1 item)"), "{}", err(&failed));
+
+    let plain = wpc(&["call", &streams, "lines", "tea"]);
+    assert!(fails_with(2, &plain).contains("read them with `--stream`"), "{}", err(&plain));
+}

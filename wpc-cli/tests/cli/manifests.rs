@@ -342,3 +342,58 @@ fn the_tests_of_a_manifest_are_run() {
     assert!(message.contains("wpc.toml:3: \"add\" returned 3, expected 4"), "{message}");
     assert!(message.contains("wpc.toml:7: \"add\" returned 3, expected error trap"), "{message}");
 }
+
+#[test]
+fn a_test_compares_items() {
+    let folder = tempfile::tempdir().unwrap();
+    let streams = root("fixtures/wasm/streams.wasm").display().to_string();
+    let module = format!("[modules.streams]\nfile = \"{streams}\"\n");
+    let test = |function: &str, text: &str| {
+        format!("[[tests]]\nfunction = \"{function}\"\narguments = [\"tea jam\"]\n{text}\n")
+    };
+    let good = [
+        test("lines", "items = [\"tea jam\"]\nvalue = 1"),
+        test("words", "items = [{ text = \"tea\", length = 3 }, { text = \"jam\", length = 3 }]"),
+    ];
+    let manifest = write(folder.path(), &format!("{module}{}", good.concat()));
+    assert_eq!(out(&wpc(&["test", &manifest])), "2 tests passed\n");
+    for (text, message) in [
+        ("items = []", "yielded \"tea jam\" after 0 items"),
+        ("items = [\"jam\"]", "yielded \"tea jam\" as item 1, expected \"jam\""),
+        ("items = [\"tea jam\", \"jam\"]", "yielded 1 item, expected 2"),
+        ("items = [\"tea jam\"]\nvalue = 2", "returned 1, expected 2"),
+        ("value = 1", "yields items"),
+    ] {
+        let manifest = write(folder.path(), &format!("{module}{}", test("lines", text)));
+        let failed = fails_with(7, &wpc(&["test", &manifest]));
+        assert!(failed.contains(message), "{failed}");
+    }
+}
+
+#[test]
+fn items_are_lines_before_the_answer_of_their_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let streams = root("fixtures/wasm/streams.wasm").display().to_string();
+    let manifest = write(folder.path(), &format!("[modules.streams]\nfile = \"{streams}\"\n"));
+    let calls = br#"
+        {"id": 1, "function": "lines", "arguments": ["tea\njam"], "stream": true}
+        {"id": 2, "function": "words", "arguments": ["tea  jam"], "stream": true}
+        {"id": 3, "function": "lines", "arguments": ["tea"]}
+    "#;
+    let lines = answers(&wpc_with(calls, &["run", &manifest]));
+    let of = |id: i64| lines.iter().filter(move |line| line["id"] == id).collect::<Vec<_>>();
+    let [tea, jam, result] = of(1)[..] else { panic!("{lines:?}") };
+    assert_eq!((&tea["item"], &jam["item"]), (&json!("tea"), &json!("jam")));
+    assert_eq!((&result["value"], &result["items"]), (&json!(2), &json!(2)));
+    assert_eq!(tea["call"], result["call"]);
+    let [word, failed] = of(2)[..] else { panic!("{lines:?}") };
+    assert_eq!(word["item"], json!({ "text": "tea", "length": 3 }));
+    assert_eq!((&failed["error"]["code"], &failed["items"]), (&json!("guest_error"), &json!(1)));
+    let [plain] = of(3)[..] else { panic!("{lines:?}") };
+    assert_eq!(plain["error"]["code"], "yields_items");
+
+    let ordered = answers(&wpc_with(calls, &["run", &manifest, "--ordered"]));
+    assert_eq!(ordered.len(), 3);
+    let message = ordered[0]["error"]["message"].as_str().unwrap();
+    assert!(message.contains("without `--ordered`"), "{message}");
+}

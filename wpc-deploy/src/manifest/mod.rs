@@ -153,6 +153,8 @@ pub struct Test {
     pub arguments: Vec<toml::Value>,
     /// The expected result; without it, any result passes.
     pub value: Option<toml::Value>,
+    /// The items that it is expected to yield; without them, a function that yields items fails.
+    pub items: Option<Vec<toml::Value>>,
     /// The expected error: the name of a guest error, or the code of any other error.
     pub error: Option<String>,
     /// Constants that replace those of the manifest in this test.

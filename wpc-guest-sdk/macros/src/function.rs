@@ -13,17 +13,27 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, Ident, Item, ItemFn, Lit, LitStr, Meta, ReturnType, Token, Type};
 
-/// `name = "exported_name"`
-struct Setting {
-    key: Ident,
-    value: LitStr,
+/// A setting of `#[wpc::function]`.
+enum Setting {
+    /// `name = "exported_name"`
+    Name(LitStr),
+    /// `yields = Type`
+    Yields(Type),
+    Unknown(Ident),
 }
 
 impl Parse for Setting {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let key = input.parse()?;
+        let key: Ident = input.parse()?;
         input.parse::<Token![=]>()?;
-        Ok(Self { key, value: input.parse()? })
+        Ok(if key == "name" {
+            Self::Name(input.parse()?)
+        } else if key == "yields" {
+            Self::Yields(input.parse()?)
+        } else {
+            input.parse::<Expr>()?;
+            Self::Unknown(key)
+        })
     }
 }
 
@@ -32,6 +42,8 @@ struct Function<'a> {
     item: &'a ItemFn,
     export: String,
     arguments: Vec<(Ident, Type)>,
+    /// The type of the items that it yields.
+    items: Option<Type>,
 }
 
 pub(crate) fn expand(attribute: TokenStream, tokens: TokenStream) -> TokenStream {
@@ -47,9 +59,9 @@ pub(crate) fn expand(attribute: TokenStream, tokens: TokenStream) -> TokenStream
             return with_mistakes(tokens, mistakes);
         }
     };
-    let export = export_name(attribute, &item, &mut mistakes);
+    let (export, items) = settings(attribute, &item, &mut mistakes);
     let arguments = mistakes.arguments(&item.sig);
-    let expansion = Function { item: &item, export, arguments }.expansion();
+    let expansion = Function { item: &item, export, arguments, items }.expansion();
     match mistakes.into_tokens() {
         Some(errors) => quote! { #tokens #errors },
         None => quote! { #tokens #expansion },
@@ -79,6 +91,7 @@ pub(crate) fn expand_init(attribute: TokenStream, tokens: TokenStream) -> TokenS
         item: &item,
         export: wpc_abi::names::INIT_EXPORT.to_owned(),
         arguments: Vec::new(),
+        items: None,
     };
     let (bounds, reply, function) = (init.bounds(), init.reply(), &item.sig.ident);
     let expansion = quote! {
@@ -106,31 +119,37 @@ fn with_mistakes(tokens: TokenStream, mistakes: Mistakes) -> TokenStream {
     quote! { #tokens #errors }
 }
 
-fn export_name(attribute: TokenStream, item: &ItemFn, mistakes: &mut Mistakes) -> String {
+/// The name of the export, and the type of items.
+fn settings(
+    attribute: TokenStream,
+    item: &ItemFn,
+    mistakes: &mut Mistakes,
+) -> (String, Option<Type>) {
     let ident = &item.sig.ident;
     let mut name = (ident.unraw().to_string(), ident.to_token_stream());
+    let mut items = None;
     match Punctuated::<Setting, Token![,]>::parse_terminated.parse2(attribute) {
         Ok(settings) => {
-            for Setting { key, value } in settings {
-                if key == "name" {
-                    name = (value.value(), value.to_token_stream());
-                } else {
-                    mistakes.add(
+            for setting in settings {
+                match setting {
+                    Setting::Name(value) => name = (value.value(), value.to_token_stream()),
+                    Setting::Yields(ty) => items = Some(ty),
+                    Setting::Unknown(key) => mistakes.add(
                         &key,
                         format!(
-                            "unknown setting `{key}` of `#[wpc::function]`; expected `name = \"…\"`"
+                            "unknown setting `{key}` of `#[wpc::function]`; expected `name = \"…\"` or `yields = Type`"
                         ),
-                    );
+                    ),
                 }
             }
         }
         Err(error) => mistakes.add_error(syn::Error::new(
             error.span(),
-            "expected `#[wpc::function]` or `#[wpc::function(name = \"…\")]`",
+            "expected `#[wpc::function]`, `#[wpc::function(name = \"…\")]` or `#[wpc::function(yields = Type)]`",
         )),
     }
     mistakes.check_name("function", &name.0, name.1);
-    name.0
+    (name.0, items)
 }
 
 impl Function<'_> {
@@ -149,13 +168,18 @@ impl Function<'_> {
     }
 
     fn entry(&self) -> TokenStream {
-        let Self { item, export, arguments } = self;
+        let Self { item, export, arguments, .. } = self;
         let function = &item.sig.ident;
         // The arguments get generated names, because an argument may have the name of the function.
         let names =
             (0..arguments.len()).map(|at| format_ident!("__wpc_argument{at}")).collect::<Vec<_>>();
         let types = arguments.iter().map(|(_, ty)| with_lifetimes(ty, "'_")).collect::<Vec<_>>();
         let reply = self.reply();
+        let call = quote! { #function(#(#names),*) };
+        let call = match self.static_items() {
+            Some(ty) => quote! { ::wpc::__private::yielding::<#ty, _>(|| #call) },
+            None => call,
+        };
         // The name of an export is also a linker symbol: without the prefix a function named `read` would replace the
         // one of the C library.
         let symbol = format!("{}{export}", wpc_abi::names::FUNCTION_EXPORT_PREFIX);
@@ -181,10 +205,15 @@ impl Function<'_> {
                 if !__wpc_rest.is_empty() {
                     return ::wpc::__private::reply_left_over(__wpc_rest);
                 }
-                let result = #function(#(#names),*);
+                let result = #call;
                 #reply
             }
         }
+    }
+
+    /// The type of items, with `'static` for elided lifetimes.
+    fn static_items(&self) -> Option<Type> {
+        self.items.as_ref().map(|ty| with_lifetimes(ty, "'static"))
     }
 
     /// The conversion of `result` into a reply.
@@ -216,7 +245,15 @@ impl Function<'_> {
             ReturnType::Type(_, ty) => error_type(ty).map(schema),
             ReturnType::Default => None,
         };
-        let error = error.unwrap_or_else(|| quote! { ::core::option::Option::None });
+        let none = quote! { ::core::option::Option::None };
+        let error = error.unwrap_or_else(|| none.clone());
+        let items = match &self.items {
+            Some(ty) => {
+                let schema = schema(ty);
+                quote! { ::core::option::Option::Some(#schema) }
+            }
+            None => none,
+        };
         // The prefix of the constants avoids a conflict with constants in the author's types, such as `[u8; BYTES]`.
         quote! {
             use ::wpc::__private::NoSchema as _;
@@ -225,6 +262,7 @@ impl Function<'_> {
                 arguments: #arguments,
                 result: #result,
                 error: ::wpc::__private::error_schema(#error),
+                items: #items,
             };
             #[used]
             #[unsafe(link_section = "wpc")]
@@ -251,7 +289,8 @@ impl Function<'_> {
             ReturnType::Type(_, ty) => error_type(ty),
             ReturnType::Default => None,
         };
-        let types = self.arguments.iter().map(|(_, ty)| ty).chain(value).chain(error);
+        let types = self.arguments.iter().map(|(_, ty)| ty);
+        let types = types.chain(value).chain(error).chain(&self.items);
         let types = types.map(comments);
         quote! {
             const __WPC_COMMENTS: ::wpc::__private::FunctionComments<'static> =
@@ -308,9 +347,13 @@ impl Function<'_> {
                 quote! { #value #error }
             }
         };
+        let items = self.static_items().map(|ty| {
+            quote_spanned! { ty.span() => ::wpc::__private::is_item::<#ty>(); }
+        });
         quote! {
             #[allow(dead_code, reason = "only its bounds are checked")]
             fn __wpc_bounds() {
+                #items
                 #(#arguments)*
                 #result
                 // Avoids a warning about dead code in native builds, where nothing calls the function.

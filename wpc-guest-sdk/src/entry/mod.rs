@@ -12,7 +12,8 @@ pub use arguments::TakeAny;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use arguments::decode_arguments;
 pub(crate) use probe::is_own;
-pub use probe::{NoSchema, NotAResult, Probe, error_schema, is_argument, is_result};
+pub use probe::{NoSchema, NotAResult, Probe, error_schema, is_argument, is_item, is_result};
+pub(crate) use reply::encode;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use reply::{error_reply, plain_error_reply, strings_reply, value_reply};
 #[cfg(target_arch = "wasm32")]

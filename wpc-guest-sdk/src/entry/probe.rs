@@ -65,5 +65,8 @@ impl<T> NotAResult for Probe<T> {}
 /// Compiles only for types that can be arguments.
 pub fn is_argument<T: Deserialize<'static>>() {}
 
+/// Compiles only for types that can be items.
+pub fn is_item<T: Serialize + Schema>() {}
+
 /// Compiles only for types that can be results.
 pub fn is_result<T: Serialize>() {}

@@ -19,6 +19,15 @@ pub(crate) fn value_reply<T: Serialize>(mut buffer: Vec<u8>, value: &T) -> Vec<u
     }
 }
 
+/// Encodes a value. The buffer is reused.
+pub(crate) fn encode<T: Serialize + ?Sized>(
+    mut buffer: Vec<u8>,
+    value: &T,
+) -> postcard::Result<Vec<u8>> {
+    buffer.clear();
+    postcard::serialize_with_flavor(value, Buffer(buffer))
+}
+
 /// Encodes a number as postcard does, with seven bits in each byte, and returns the number of bytes.
 #[cfg(any(test, target_arch = "wasm32"))]
 #[expect(clippy::cast_possible_truncation, reason = "only the low seven bits are written")]

@@ -1,6 +1,6 @@
 //! The functions of `crate::import`, served by the thread's test host.
 
-use super::{INSTALLED, State};
+use super::{INSTALLED, Item, State};
 use crate::entry::plain_error_reply;
 use crate::text::joined;
 use alloc::rc::Rc;
@@ -107,6 +107,13 @@ impl State {
             self.pending_reply.replace(reply);
         }
         len
+    }
+}
+
+/// Keeps an item for the test.
+pub(crate) fn yield_item(bytes: Vec<u8>, fingerprint: u32, type_name: &'static str) {
+    if let Some(host) = host() {
+        host.items.borrow_mut().push(Item { bytes, fingerprint, type_name });
     }
 }
 

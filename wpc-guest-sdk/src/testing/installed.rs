@@ -5,8 +5,11 @@ use crate::host::Level;
 use alloc::rc::Rc;
 use core::fmt;
 use core::time::Duration;
+use serde::de::DeserializeOwned;
 use std::string::String;
 use std::vec::Vec;
+use wpc_abi::describe::Schema;
+use wpc_abi::schema::fingerprint;
 
 /// The handle of an installed host, which is removed when this is dropped.
 ///
@@ -30,6 +33,33 @@ impl Installed {
     #[must_use]
     pub fn logs(&self) -> Vec<(Level, String)> {
         self.0.logs.borrow().clone()
+    }
+
+    /// The items that the guest yielded while this host was serving, in order.
+    ///
+    /// ```
+    /// let host = wpc::testing::Host::new().install();
+    /// wpc::yield_item("tea").unwrap();
+    /// assert_eq!(host.items::<String>(), ["tea"]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the guest yielded an item of another type.
+    #[must_use]
+    pub fn items<T: DeserializeOwned + Schema>(&self) -> Vec<T> {
+        let items = self.0.items.borrow();
+        let items = items.iter().map(|item| {
+            let wanted = core::any::type_name::<T>();
+            let found = item.type_name;
+            assert!(
+                item.fingerprint == fingerprint(T::SCHEMA),
+                "the guest yielded an item of type `{found}`, but the test reads `{wanted}`"
+            );
+            postcard::from_bytes(&item.bytes)
+                .unwrap_or_else(|error| panic!("failed to decode an item as `{wanted}`: {error}"))
+        });
+        items.collect()
     }
 
     /// Advances both clocks.

@@ -93,6 +93,7 @@ struct State {
     /// A reply that did not fit the guest's buffer.
     pending_reply: RefCell<Vec<u8>>,
     logs: RefCell<Vec<(Level, String)>>,
+    items: RefCell<Vec<Item>>,
     random: Cell<Option<u64>>,
     /// The time since 1970, and since the host was created.
     clock: Cell<Option<(Duration, Duration)>>,
@@ -101,6 +102,13 @@ struct State {
 /// A constant as the test defined it.
 struct Constant {
     bytes: Vec<u8>,
+    type_name: &'static str,
+}
+
+/// An item that the guest yielded.
+struct Item {
+    bytes: Vec<u8>,
+    fingerprint: u32,
     type_name: &'static str,
 }
 

@@ -15,10 +15,13 @@
 //! module knows neither functions nor workers.
 
 pub(crate) mod future;
+pub(crate) mod items;
 pub(crate) mod nested;
 pub(crate) mod pending;
 pub(crate) mod reply;
+pub(crate) mod stream;
 
+use crate::call::items::{Added, Items};
 use crate::call::reply::OwnedReply;
 use crate::error::Error;
 use crate::id::{CallContext, CallId, Generation};
@@ -79,6 +82,8 @@ pub(crate) struct Call {
     caller: Option<Arc<Call>>,
     /// How many callers it has.
     pub(crate) depth: usize,
+    /// Where the items go that its function yields, if its caller reads them.
+    pub(crate) items: Option<Arc<Items>>,
     phase: AtomicU8,
     /// Whether an early end was requested. A passed deadline is not recorded here.
     interrupt: AtomicU8,
@@ -139,6 +144,7 @@ impl Call {
             context: None,
             caller: None,
             depth: 0,
+            items: None,
             phase: AtomicU8::new(QUEUED),
             interrupt: AtomicU8::new(GO_ON),
             outcome: OnceLock::new(),
@@ -238,9 +244,23 @@ impl Call {
     fn write(&self, outcome: Outcome) {
         // The phase admits one writer, so this succeeds.
         let _ = self.outcome.set(outcome);
+        self.wake_caller();
+    }
+
+    fn wake_caller(&self) {
         if let Some(waker) = self.waiter.take() {
             foreign(move || waker.wake());
         }
+    }
+
+    /// Adds an item that its function yields. If too many wait, leaves the guest's waker. `None` if its caller reads no
+    /// items.
+    pub(crate) fn poll_add_item(&self, item: &[u8], guest: &Waker) -> Option<Poll<()>> {
+        let added = self.items.as_ref()?.poll_add(item, guest);
+        Some(added.map(|added| match added {
+            Added::ToWaitingCaller => self.wake_caller(),
+            Added::ToBuffer => {}
+        }))
     }
 
     /// Records the first failure because of which the call waits.
@@ -348,22 +368,27 @@ impl Call {
     /// If the time limit passes while the call is queued, this thread answers the call itself. Once the call runs, its worker
     /// answers, or the supervisor if the worker is unresponsive.
     pub(crate) fn wait(&self) -> &Outcome {
+        self.wait_for(|| self.outcome())
+    }
+
+    /// Blocks this thread until `ready` returns a value, which it does at the latest when the call is answered.
+    fn wait_for<T>(&self, mut ready: impl FnMut() -> Option<T>) -> T {
         // Most answers come within microseconds, so that spinning for a moment is cheaper than parking.
         let backoff = Backoff::new();
         while !backoff.is_completed() {
-            if let Some(outcome) = self.outcome() {
-                return outcome;
+            if let Some(value) = ready() {
+                return value;
             }
             backoff.snooze();
         }
         let mut timeout = self.time_limit;
         loop {
-            if let Some(outcome) = self.outcome() {
-                return outcome;
+            if let Some(value) = ready() {
+                return value;
             }
             with_thread_waker(|waker| self.waiter.register(waker));
-            if let Some(outcome) = self.outcome() {
-                return outcome;
+            if let Some(value) = ready() {
+                return value;
             }
             thread::park_timeout(timeout);
             if self.outcome.get().is_none() {
@@ -379,11 +404,16 @@ impl Call {
     }
 
     pub(crate) fn poll(&self, waker: &Waker) -> Poll<&Outcome> {
-        if let Some(outcome) = self.outcome() {
-            return Poll::Ready(outcome);
+        self.poll_for(waker, || self.outcome())
+    }
+
+    /// The value that `ready` returns. `waker` is woken when it may return one.
+    fn poll_for<T>(&self, waker: &Waker, mut ready: impl FnMut() -> Option<T>) -> Poll<T> {
+        if let Some(value) = ready() {
+            return Poll::Ready(value);
         }
         self.waiter.register(waker);
-        self.outcome().map_or(Poll::Pending, Poll::Ready)
+        ready().map_or(Poll::Pending, Poll::Ready)
     }
 }
 

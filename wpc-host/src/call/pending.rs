@@ -67,6 +67,10 @@ impl<R> PendingCall<R> {
         Self { call, is_over: false, decoder: Some(Box::new(decode)) }
     }
 
+    pub(crate) fn call(&self) -> &Arc<Call> {
+        &self.call
+    }
+
     /// The call's number, which the events about it carry.
     #[must_use]
     pub fn id(&self) -> CallId {

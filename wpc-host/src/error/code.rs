@@ -122,7 +122,8 @@ impl Error {
             Self::Timeout { ran, .. }
             | Self::Cancelled { ran, .. }
             | Self::Stopped { ran, .. }
-            | Self::WorkerLost { ran, .. } => *ran,
+            | Self::WorkerLost { ran, .. }
+            | Self::YieldsItems { ran, .. } => *ran,
             _ => true,
         }
     }
@@ -172,6 +173,7 @@ codes! {
     CallDepth "call_depth" Call Function false false,
     PinMismatch "pin_mismatch" Call Caller false false,
     SignatureMismatch "signature_mismatch" Call Caller false false,
+    YieldsItems "yields_items" Call Caller true false,
     Untyped "untyped" Call Caller false false,
     ArgumentsEncode "arguments_encode" Call Caller false false,
     ArgumentsTooLarge "arguments_too_large" Call Caller false false,

@@ -75,6 +75,7 @@ impl ErrorCode {
             Self::ArgumentsTooLarge => Class::TooLarge,
             Self::SignatureMismatch
             | Self::Untyped
+            | Self::YieldsItems
             | Self::ArgumentsEncode
             | Self::BadArguments => Class::InvalidArguments,
             Self::Guest => Class::GuestError,

@@ -63,6 +63,7 @@ impl Error {
             | Self::BadArguments { .. }
             | Self::ResultDecode { .. }
             | Self::PayloadDecode { .. } => Remedy::CompareSignature,
+            Self::YieldsItems { .. } => Remedy::ReadItems,
             Self::Untyped { .. } => advice(
                 "build it with an SDK that declares types, or call it with encoded arguments",
             ),

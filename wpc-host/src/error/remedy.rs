@@ -42,6 +42,8 @@ pub enum Remedy {
     CompareSignature,
     /// Write the call in another way: an instruction with an example.
     WriteCall(String),
+    /// Call the function so that its items are read.
+    ReadItems,
     /// Choose one of the module's exports.
     ChooseExport,
     /// Grant the import.
@@ -119,6 +121,7 @@ impl fmt::Display for Remedy {
             Self::CompareSignature => {
                 f.write_str("compare them with the signature listed by `get_remote_functions`")
             }
+            Self::ReadItems => f.write_str("call it with `stream`"),
             Self::ChooseExport => f.write_str("choose one with `WasmModule::export`"),
             Self::Grant(grant) => write!(f, "grant it with `{grant}`"),
             Self::EnableFeature(feature) => write!(

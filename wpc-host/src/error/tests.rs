@@ -176,6 +176,7 @@ pub(crate) fn every_error() -> Vec<Error> {
             found: "`i32`".to_owned(),
             hint: Some("write the literal with its type, as in `40u32`".into()),
         },
+        Error::YieldsItems { function: f(), ran: false },
         Error::Untyped { function: f() },
         Error::ArgumentsEncode { function: f(), reason: "on purpose".to_owned() },
         Error::ArgumentsTooLarge { function: f(), limit: 10, found: 12 },

@@ -163,6 +163,9 @@ impl fmt::Display for Error {
                 f,
                 "wrong types for function \"{function}\": {part}: expected {expected}, found {found}"
             ),
+            Self::YieldsItems { function, .. } => {
+                write!(f, "function \"{function}\" yields items, but its caller does not read them")
+            }
             Self::Untyped { function } => write!(
                 f,
                 "function \"{function}\" does not declare its types, so it cannot be called with JSON"

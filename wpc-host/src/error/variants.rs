@@ -25,6 +25,9 @@ pub enum Error {
     /// Options contradict each other or are out of range. There is one problem for each: its name and what it must be.
     #[non_exhaustive]
     InvalidOptions { problems: Vec<String> },
+    /// The function yields items, and its caller does not read them.
+    #[non_exhaustive]
+    YieldsItems { function: String, ran: bool },
     /// The call's options do not suit the function, its handle belongs to another pool, or its thread has too little
     /// stack left.
     #[non_exhaustive]

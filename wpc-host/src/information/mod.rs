@@ -19,6 +19,6 @@ pub(crate) use histogram::BOUNDS;
 pub use histogram::Histogram;
 pub use metrics::{BreakerCounts, CallCounts, FunctionMetrics, Latencies, PoolMetrics};
 pub use module::{ExportInformation, ModuleInformation, RequiredDependency, TypeInformation};
-pub use signature::{FunctionParameter, FunctionSignature};
+pub use signature::{FunctionItems, FunctionParameter, FunctionSignature};
 pub use suspension::SuspensionCause;
 pub use usage::{SandboxUsage, WorkerHealth};

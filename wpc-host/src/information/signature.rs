@@ -5,11 +5,11 @@ use postcard_schema::schema::owned::OwnedNamedType;
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
-use wpc_abi::section::Signature;
+use wpc_abi::section::{Items, Signature};
 
-/// The types of a function's parameters, result and errors.
+/// The types of a function's parameters, result, errors and items.
 ///
-/// Its text has the parameters and the result; `?` stands for a type that is not declared. Like that of a [`DeclaredType`],
+/// Its text has the parameters, the result and the items; `?` stands for a type that is not declared. Like that of a [`DeclaredType`],
 /// it is the field `text` in JSON.
 ///
 /// ```
@@ -30,6 +30,18 @@ pub struct FunctionSignature {
     pub result: Option<DeclaredType>,
     /// The type of the errors that it returns; `None` if it is not declared, or if the function returns none.
     pub error: Option<DeclaredType>,
+    /// The items that it yields before its result; `None` if it yields none.
+    #[serde(default)]
+    pub items: Option<FunctionItems>,
+}
+
+/// The items of a [`FunctionSignature`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FunctionItems {
+    /// Their type; `None` if it is not declared.
+    #[serde(rename = "type")]
+    pub ty: Option<DeclaredType>,
 }
 
 /// A parameter of a [`FunctionSignature`].
@@ -44,10 +56,10 @@ pub struct FunctionParameter {
 }
 
 impl FunctionSignature {
-    /// A signature without an error type. That field can be set.
+    /// A signature without an error type and items. These fields can be set.
     #[must_use]
     pub fn new(parameters: Vec<FunctionParameter>, result: Option<DeclaredType>) -> Self {
-        Self { parameters, result, error: None }
+        Self { parameters, result, error: None, items: None }
     }
 }
 
@@ -68,7 +80,12 @@ impl fmt::Display for FunctionSignature {
             write_type(f, parameter.ty.as_ref())?;
         }
         f.write_str(") -> ")?;
-        write_type(f, self.result.as_ref())
+        write_type(f, self.result.as_ref())?;
+        if let Some(items) = &self.items {
+            f.write_str(" yields ")?;
+            write_type(f, items.ty.as_ref())?;
+        }
+        Ok(())
     }
 }
 
@@ -82,7 +99,7 @@ fn write_type(f: &mut fmt::Formatter<'_>, ty: Option<&DeclaredType>) -> fmt::Res
 impl Serialize for FunctionSignature {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let has_text = serializer.is_human_readable();
-        let fields = 3 + usize::from(has_text);
+        let fields = 4 + usize::from(has_text);
         let mut signature = serializer.serialize_struct("FunctionSignature", fields)?;
         if has_text {
             signature.serialize_field("text", &self.to_string())?;
@@ -90,6 +107,7 @@ impl Serialize for FunctionSignature {
         signature.serialize_field("parameters", &self.parameters)?;
         signature.serialize_field("result", &self.result)?;
         signature.serialize_field("error", &self.error)?;
+        signature.serialize_field("items", &self.items)?;
         signature.end()
     }
 }
@@ -105,6 +123,11 @@ impl From<&Signature> for FunctionSignature {
             parameters: parameters.collect(),
             result: declared(&signature.result),
             error: declared(&signature.error),
+            items: match &signature.items {
+                Items::None => None,
+                Items::Untyped => Some(FunctionItems { ty: None }),
+                Items::Of(ty) => Some(FunctionItems { ty: Some(DeclaredType(ty.clone())) }),
+            },
         }
     }
 }

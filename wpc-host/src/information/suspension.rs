@@ -15,6 +15,8 @@ pub enum SuspensionCause {
     FunctionCall(String),
     /// An import of WASI of this name in which its module or one of its dependencies may wait, such as `poll_oneoff`.
     WasiImport(String),
+    /// Items that it or one of its dependencies yields: their caller may be slower.
+    Items,
     /// The [time slice](crate::Limits::time_slice) of its limits.
     TimeSlice(Duration),
 }
@@ -25,6 +27,7 @@ impl fmt::Display for SuspensionCause {
             Self::HostFunction(name) => write!(f, "the host function \"{name}\""),
             Self::FunctionCall(name) => write!(f, "the call of function \"{name}\""),
             Self::WasiImport(name) => write!(f, "the WASI import \"{name}\""),
+            Self::Items => f.write_str("the items that it yields"),
             Self::TimeSlice(length) => write!(f, "its time slice of {length:?}"),
         }
     }

@@ -18,6 +18,7 @@ use crate::inspection::declarations::Declarations;
 use crate::module::compiler::Compiler;
 use crate::module::engine::Engines;
 use crate::module::offers;
+use crate::module::suspending;
 use crate::options::Options;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,6 +66,7 @@ impl WasmModule {
             let granted = self.grants.wasi.as_ref();
             let imports = information.required_wasi_imports.iter();
             let waits = imports.filter(|import| may_wait(import, granted)).cloned();
+            let items = suspending::yields_items(&self.bytes).then_some(SuspensionCause::Items);
             let slice = self.limits.time_slice.map(SuspensionCause::TimeSlice);
             let declared = &information.required_functions;
             let by_name = self
@@ -73,8 +75,11 @@ impl WasmModule {
                 .iter()
                 .filter(|name| information.calls_functions_by_name && !declared.contains(name));
             let calls = declared.iter().chain(by_name).cloned().map(SuspensionCause::FunctionCall);
-            let causes: Vec<_> =
-                calls.chain(waits.map(SuspensionCause::WasiImport)).chain(slice).collect();
+            let causes: Vec<_> = calls
+                .chain(waits.map(SuspensionCause::WasiImport))
+                .chain(items)
+                .chain(slice)
+                .collect();
             information.suspension_causes.extend(causes);
             information
         };

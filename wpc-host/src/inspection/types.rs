@@ -10,7 +10,7 @@ use wpc_abi::text;
 /// The declared types of a signature.
 pub(super) fn parts(signature: &Signature) -> impl Iterator<Item = &OwnedNamedType> {
     let arguments = signature.arguments.iter().filter_map(|argument| argument.ty.as_ref());
-    arguments.chain(&signature.result).chain(&signature.error)
+    arguments.chain(&signature.result).chain(&signature.error).chain(signature.items.ty())
 }
 
 /// Collects the structures and enums in these types. The key is the definition, because two modules of one guest may each

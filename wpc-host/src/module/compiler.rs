@@ -5,8 +5,8 @@ use crate::definition::WasmModule;
 use crate::error::Error;
 use crate::id::Sha256Hash;
 use crate::module::engine::{Engines, Profile};
-use crate::module::gc_heap;
 use crate::module::{Module, compile};
+use crate::module::{gc_heap, suspending};
 use crate::system::os_limits;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -66,7 +66,8 @@ impl Compiler {
     }
 
     /// Compiles and reads `source`, and checks that it requires only what it was granted. Errors name it by `what`. A
-    /// module that uses exceptions is compiled for the corresponding profile with a GC heap.
+    /// module that uses exceptions is compiled for the corresponding profile with a GC heap, and one that imports a function
+    /// which suspends it for that with fibers.
     pub(crate) fn compile(
         &self,
         what: &str,
@@ -102,6 +103,7 @@ impl Compiler {
         if let Some(expected) = source.sha256.filter(|expected| *expected != found) {
             return Err(Error::Sha256Mismatch { what: what.to_owned(), expected, found });
         }
+        let profile = if suspending::yields_items(bytes) { profile.with_fibers() } else { profile };
         let with_gc_heap = profile.with_gc_heap();
         let known = self
             .known((found, profile))

@@ -40,6 +40,8 @@ pub(crate) struct Requirements {
     pub(crate) capabilities: Vec<(Capability, &'static str, String)>,
     /// The imported functions of WASI.
     pub(crate) wasi: BTreeSet<String>,
+    /// Whether it imports the function by which guests yield items.
+    pub(crate) yields_items: bool,
 }
 
 impl Requirements {
@@ -95,6 +97,7 @@ pub(super) fn read_imports(
                         describe(&import.ty())
                     )));
                 }
+                requirements.yields_items |= name == names::YIELD_IMPORT;
                 if let Some(capability) = offered.capability {
                     let import = (capability, names::HOST_MODULE, name.to_owned());
                     requirements.capabilities.push(import);
@@ -240,12 +243,13 @@ const fn offer(
 }
 
 /// All functions of the import module `wpc`. `sandbox::imports` implements them.
-const HOST_IMPORTS: [HostImport; 7] = [
+const HOST_IMPORTS: [HostImport; 8] = [
     offer(names::CONSTANT_IMPORT, &[Scalar::I32; 4], &[Scalar::I64], None),
     offer(names::TAKE_IMPORT, &[Scalar::I32; 2], &[Scalar::I64], None),
     offer(names::LOG_IMPORT, &[Scalar::I32; 3], &[], None),
     offer(names::PANIC_IMPORT, &[Scalar::I32; 2], &[], None),
     offer(names::RANDOM_IMPORT, &[Scalar::I32; 2], &[], Some(Capability::Random)),
+    offer(names::YIELD_IMPORT, &[Scalar::I32; 2], &[], None),
     offer(names::CLOCK_IMPORT, &[Scalar::I32], &[Scalar::I64], Some(Capability::Clock)),
     offer(names::CALL_IMPORT, &[Scalar::I32; 6], &[Scalar::I64], None),
 ];

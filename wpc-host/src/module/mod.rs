@@ -14,6 +14,7 @@ pub(crate) mod metering;
 pub(crate) mod proposal;
 mod section;
 pub(crate) mod signature;
+pub(crate) mod suspending;
 mod wasm_type;
 
 pub(crate) use export::{

@@ -8,7 +8,7 @@ use postcard_schema::schema::owned::{OwnedDataModelType as Type, OwnedNamedType}
 use std::borrow::Cow;
 use wpc_abi::Schema;
 use wpc_abi::compare::{Difference, compare_signatures};
-use wpc_abi::section::{Argument, Signature};
+use wpc_abi::section::{Argument, Items, Signature};
 
 /// The declared or implied types of an export, if there are any.
 pub(crate) fn known(export: &Export) -> Option<Cow<'_, Signature>> {
@@ -33,6 +33,7 @@ pub(crate) fn of_types<P: Parameters, R: Schema>(name: &str) -> Signature {
         arguments: arguments.collect(),
         result: Some(R::SCHEMA.into()),
         error: None,
+        items: Items::None,
     }
 }
 
@@ -65,6 +66,7 @@ fn of_scalars(name: &str, parameters: &[Scalar], result: Option<Scalar>) -> Sign
         arguments: arguments.collect(),
         result: Some(type_of(result)),
         error: None,
+        items: Items::None,
     }
 }
 

@@ -4,7 +4,7 @@ use super::WorkerProcedureCall;
 use crate::call::pending::PendingCall;
 use crate::error::Error;
 use crate::options::CallOptions;
-use crate::pool::intake;
+use crate::pool::intake::{self, Reader};
 use std::borrow::Cow;
 
 impl WorkerProcedureCall {
@@ -56,6 +56,7 @@ impl WorkerProcedureCall {
                 }
             })
         };
-        intake::submit_encoded(pool, function, encode, options).map(PendingCall::new)
+        intake::submit_encoded(pool, function, encode, options, Reader::Caller)
+            .map(PendingCall::new)
     }
 }

@@ -16,7 +16,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use wpc_abi::compare::compare_signatures;
-use wpc_abi::section::{Argument, Signature};
+use wpc_abi::section::{Argument, Items, Signature};
 
 /// A handle to a function with the types of its arguments and its result, returned by
 /// [`WorkerProcedureCall::function`](crate::WorkerProcedureCall::function). It is cheap to clone.
@@ -193,10 +193,15 @@ impl<P: Parameters, R: DeserializeOwned + wpc_abi::Schema + 'static> Function<P,
         arguments: impl Arguments<P>,
         options: &CallOptions,
     ) -> Result<PendingCall<R>, Error> {
-        let pool = &self.lifecycle.pool;
-        let function = intake::defined(pool, self.function(), &self.name)?;
+        intake::submit(&self.lifecycle.pool, self.checked()?, &arguments, options)
+    }
+
+    /// The current definition, which has the handle's types.
+    #[inline]
+    pub(crate) fn checked(&self) -> Result<Arc<registry::Function>, Error> {
+        let function = intake::defined(&self.lifecycle.pool, self.function(), &self.name)?;
         self.check_again(&function)?;
-        intake::submit(pool, function, &arguments, options)
+        Ok(function)
     }
 }
 
@@ -211,6 +216,7 @@ fn check<P: Parameters, R: wpc_abi::Schema>(function: &registry::Function) -> Re
         arguments: found.collect(),
         result: Some(OwnedNamedType::from(R::SCHEMA)),
         error: None,
+        items: Items::None,
     };
     compare_signatures(&declared, &found).map_err(|difference| Error::SignatureMismatch {
         function: function.name.to_string(),

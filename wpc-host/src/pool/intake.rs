@@ -1,6 +1,7 @@
 //! Checks and encodes a call, and accepts it or refuses it with the reason.
 
 use crate::call::Call;
+use crate::call::items::Items;
 use crate::call::pending::PendingCall;
 use crate::codec::payload::{Payload as _, Unencoded, check_size};
 use crate::codec::type_check::Check;
@@ -19,6 +20,18 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
+use wpc_abi::section;
+
+/// Who reads the outcome of a call.
+#[derive(Clone, Copy)]
+pub(crate) enum Reader<'a> {
+    /// Its caller outside of the pool.
+    Caller,
+    /// Such a caller, which reads the items that the function yields too.
+    Items(&'a Arc<Items>),
+    /// The guest or the host function of this call.
+    Call(&'a Arc<Call>),
+}
 
 /// Returns the function that was looked up under `name`, or the reason for refusing a call of it.
 #[inline]
@@ -48,7 +61,19 @@ pub(crate) fn submit<R: DeserializeOwned>(
     options: &CallOptions,
 ) -> Result<PendingCall<R>, Error> {
     let encode = |function: &Function, limits: &Limits| encode(pool, function, arguments, limits);
-    accept(pool, function, encode, options).map(PendingCall::new)
+    accept(pool, function, encode, options, Reader::Caller).map(PendingCall::new)
+}
+
+/// Like [`submit`], for a call whose items are read from `items`.
+pub(crate) fn stream<R: DeserializeOwned>(
+    pool: &Pool,
+    function: Arc<Function>,
+    arguments: &impl Serialize,
+    options: &CallOptions,
+    items: &Arc<Items>,
+) -> Result<PendingCall<R>, Error> {
+    let encode = |function: &Function, limits: &Limits| encode(pool, function, arguments, limits);
+    accept(pool, function, encode, options, Reader::Items(items)).map(PendingCall::new)
 }
 
 /// Like [`submit`], for a call by name: its types are compared with those that the function declares, until they are
@@ -62,7 +87,22 @@ pub(crate) fn submit_by_name<A: Serialize, R: DeserializeOwned + 'static>(
     if function.types.covers::<A, R>(arguments) {
         submit(pool, function, arguments, options)
     } else {
-        submit_compared(pool, function, arguments, options, None)
+        submit_compared(pool, function, arguments, options, Reader::Caller)
+    }
+}
+
+/// Like [`submit_by_name`], for a call whose items are read from `items`.
+pub(crate) fn stream_by_name<A: Serialize, R: DeserializeOwned + 'static>(
+    pool: &Pool,
+    function: Arc<Function>,
+    arguments: &A,
+    options: &CallOptions,
+    items: &Arc<Items>,
+) -> Result<PendingCall<R>, Error> {
+    if function.types.covers::<A, R>(arguments) {
+        stream(pool, function, arguments, options, items)
+    } else {
+        submit_compared(pool, function, arguments, options, Reader::Items(items))
     }
 }
 
@@ -72,7 +112,7 @@ fn submit_compared<A: Serialize, R: DeserializeOwned + 'static>(
     function: Arc<Function>,
     arguments: &A,
     options: &CallOptions,
-    caller: Option<&Arc<Call>>,
+    reader: Reader<'_>,
 ) -> Result<PendingCall<R>, Error> {
     let mut unproven = None;
     let encode = |function: &Function, limits: &Limits| {
@@ -80,7 +120,7 @@ fn submit_compared<A: Serialize, R: DeserializeOwned + 'static>(
         unproven = check.unproven_result();
         check.arguments(arguments, |arguments| encode(pool, function, arguments, limits))
     };
-    let call = accept_for(pool, Arc::clone(&function), encode, options, caller)?;
+    let call = accept(pool, Arc::clone(&function), encode, options, reader)?;
     Ok(match unproven {
         None => PendingCall::new(call),
         Some(declared) => {
@@ -120,6 +160,7 @@ pub(crate) fn submit_encoded(
     function: Arc<Function>,
     encode: impl FnOnce(&Function) -> Result<Vec<u8>, Error>,
     options: &CallOptions,
+    reader: Reader<'_>,
 ) -> Result<Arc<Call>, Error> {
     let encode = |function: &Function, limits: &Limits| {
         let arguments = encode(function)?;
@@ -127,7 +168,7 @@ pub(crate) fn submit_encoded(
             .map_err(|refused| refused.error(&function.name))?;
         Ok(arguments)
     };
-    accept(pool, function, encode, options)
+    accept(pool, function, encode, options, reader)
 }
 
 /// Like [`submit_by_name`], on behalf of another call.
@@ -137,7 +178,7 @@ pub(crate) fn submit_by_name_for<A: Serialize, R: DeserializeOwned + 'static>(
     function: Arc<Function>,
     arguments: &A,
 ) -> Result<PendingCall<R>, Error> {
-    submit_compared(pool, function, arguments, &CallOptions::new(), Some(caller))
+    submit_compared(pool, function, arguments, &CallOptions::new(), Reader::Call(caller))
 }
 
 /// Accepts a call on behalf of another call, with arguments that `encode` produces. Returns the accepted call.
@@ -147,39 +188,35 @@ pub(crate) fn submit_encoded_for(
     function: Arc<Function>,
     encode: impl FnOnce(&Function, &Limits) -> Result<Vec<u8>, Error>,
 ) -> Result<Arc<Call>, Error> {
-    accept_for(pool, function, encode, &CallOptions::new(), Some(caller))
+    accept(pool, function, encode, &CallOptions::new(), Reader::Call(caller))
 }
 
+/// Accepts a call, or returns the reason for refusing it.
+#[inline(always)]
 fn accept(
     pool: &Pool,
     function: Arc<Function>,
     encode: impl FnOnce(&Function, &Limits) -> Result<Vec<u8>, Error>,
     options: &CallOptions,
-) -> Result<Arc<Call>, Error> {
-    accept_for(pool, function, encode, options, None)
-}
-
-/// Accepts a call, on behalf of `caller` if there is one.
-#[inline(always)]
-fn accept_for(
-    pool: &Pool,
-    function: Arc<Function>,
-    encode: impl FnOnce(&Function, &Limits) -> Result<Vec<u8>, Error>,
-    options: &CallOptions,
-    caller: Option<&Arc<Call>>,
+    reader: Reader<'_>,
 ) -> Result<Arc<Call>, Error> {
     let check_and_encode = || {
-        if let Some(caller) = caller {
+        if let Reader::Call(caller) = reader {
             caller.check_chain(&function.name)?;
         }
-        let definition = check(pool, &function, options)?;
+        let definition = match reader {
+            Reader::Items(_) => check(pool, &function, options)?,
+            Reader::Caller | Reader::Call(_) => check_plain(pool, &function, options)?,
+        };
         Ok((definition, encode(&function, &definition.limits)?))
     };
     let (definition, arguments) = check_and_encode()
         .inspect_err(|error: &Error| function.meter.count_elsewhere(error.code()))?;
     let mut call = new_call(pool, &function, definition, options);
-    if let Some(caller) = caller {
-        call.nest(caller);
+    match reader {
+        Reader::Caller => {}
+        Reader::Items(items) => call.items = Some(Arc::clone(items)),
+        Reader::Call(caller) => call.nest(caller),
     }
     let call = Arc::new(call);
     let definition = Arc::clone(definition);
@@ -244,6 +281,31 @@ pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<Vec<PendingC
         return Err(Error::NoReadyWorkers { function: function.name.to_string() });
     }
     Ok(calls)
+}
+
+/// Like [`check`], for a call without a reader of items.
+#[inline]
+pub(crate) fn check_plain<'a>(
+    pool: &Pool,
+    function: &'a Function,
+    options: &CallOptions,
+) -> Result<&'a Arc<Definition>, Error> {
+    let definition = check(pool, function, options)?;
+    // A function that yields can suspend.
+    if definition.can_suspend {
+        check_yields_none(function)?;
+    }
+    Ok(definition)
+}
+
+#[cold]
+fn check_yields_none(function: &Function) -> Result<(), Error> {
+    match signature::known(function.export()) {
+        Some(signature) if signature.items != section::Items::None => {
+            Err(Error::YieldsItems { function: function.name.to_string(), ran: false })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Returns the definition that a call runs, or the reason for refusing the call before it is encoded or queued.

@@ -9,8 +9,9 @@ use crate::host_function::{HostContext, HostFunction};
 use crate::information::DeclaredType;
 use crate::module::signature;
 use crate::options::CallOptions;
+use crate::pool::Changes;
 use crate::pool::definitions::constants::encoded_constant;
-use crate::pool::{Changes, intake};
+use crate::pool::intake::{self, Reader};
 use crate::registry::types::ConstantType;
 use crate::registry::{Change, Function};
 use postcard_schema::schema::owned::{OwnedDataModelType, OwnedNamedType};
@@ -200,12 +201,13 @@ impl WorkerProcedureCall {
         let pool = &self.0.pool;
         let function = intake::defined(pool, pool.registry.function(name), name)?;
         let encode = |function: &Function| encode(function, arguments);
-        let call = intake::submit_encoded(pool, Arc::clone(&function), encode, options)?;
+        let call =
+            intake::submit_encoded(pool, Arc::clone(&function), encode, options, Reader::Caller)?;
         Ok(PendingCall::decoded_by(call, move |value| decode(&function, value)))
     }
 }
 
-fn encode(function: &Function, arguments: &[Value]) -> Result<Vec<u8>, Error> {
+pub(super) fn encode(function: &Function, arguments: &[Value]) -> Result<Vec<u8>, Error> {
     let name = || function.name.to_string();
     let signature = signature::known(function.export());
     let signature = signature.ok_or_else(|| Error::Untyped { function: name() })?;
@@ -213,9 +215,24 @@ fn encode(function: &Function, arguments: &[Value]) -> Result<Vec<u8>, Error> {
         .map_err(|reason| Error::BadArguments { function: name(), reason })
 }
 
-fn decode(function: &Function, value: &[u8]) -> Result<Value, Error> {
+pub(super) fn decode(function: &Function, value: &[u8]) -> Result<Value, Error> {
     let signature = signature::known(function.export());
     let ty = signature.as_ref().and_then(|signature| signature.result.as_ref());
+    decode_as(ty, function, value)
+}
+
+/// The JSON of an item that a function yields.
+pub(super) fn decode_item(function: &Function, item: &[u8]) -> Result<Value, Error> {
+    let signature = signature::known(function.export());
+    let ty = signature.as_ref().and_then(|signature| signature.items.ty());
+    decode_as(ty, function, item)
+}
+
+fn decode_as(
+    ty: Option<&OwnedNamedType>,
+    function: &Function,
+    value: &[u8],
+) -> Result<Value, Error> {
     let declared = ty.ok_or_else(|| "the module does not declare its type".to_owned());
     declared.and_then(|ty| json::decode(ty, value)).map_err(|reason| Error::ResultDecode {
         function: function.name.to_string(),

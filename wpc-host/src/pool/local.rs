@@ -307,7 +307,7 @@ fn run<R>(
     read: impl FnOnce(BorrowedReply<'_>) -> Result<R, Box<Error>>,
 ) -> Result<Option<Answer<R>>, Box<Error>> {
     let definition = check_stack(pool, &function.name)
-        .and_then(|()| intake::check(pool, function, options))
+        .and_then(|()| intake::check_plain(pool, function, options))
         .inspect_err(|error| function.meter.count_elsewhere(error.code()))?;
     let time_limit = intake::time_limit(pool, definition, options);
     // A worker that was interrupted, because a stop timed out, is not used again after the next start.

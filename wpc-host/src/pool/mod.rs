@@ -16,6 +16,7 @@ mod json;
 mod local;
 mod metrics;
 mod nested;
+mod streams;
 mod workers;
 
 pub use asynchronous::Operation;

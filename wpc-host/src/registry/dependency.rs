@@ -58,12 +58,10 @@ pub(crate) fn common_profile(
     let others: Vec<_> = others.collect();
     for module in std::iter::once(module).chain(others) {
         has_gc_heap |= module.needs_gc_heap;
-        can_suspend |= module.requirements.calls_functions();
-        can_suspend |= module
-            .requirements
-            .host_functions
-            .iter()
-            .any(|name| suspending.contains(name.as_str()));
+        let requirements = &module.requirements;
+        can_suspend |= requirements.yields_items
+            || requirements.calls_functions()
+            || requirements.host_functions.iter().any(|name| suspending.contains(name.as_str()));
     }
     let profile = if has_gc_heap { profile.with_gc_heap() } else { profile };
     if can_suspend { profile.with_fibers() } else { profile }

@@ -193,6 +193,7 @@ impl Registry {
             .map(SuspensionCause::HostFunction)
             .chain(definition.called_functions.iter().cloned().map(SuspensionCause::FunctionCall))
             .chain(definition.blueprint.waiting_imports().map(SuspensionCause::WasiImport))
+            .chain(definition.blueprint.yields_items().then_some(SuspensionCause::Items))
             .chain(definition.limits.time_slice.map(SuspensionCause::TimeSlice))
             .collect()
     }

@@ -105,6 +105,11 @@ impl Blueprint {
         &self.last_bindings
     }
 
+    /// Whether one of its modules can yield items.
+    pub(crate) fn yields_items(&self) -> bool {
+        self.parts.iter().any(|part| part.module.requirements.yields_items)
+    }
+
     /// The imports of WASI in which a guest may wait.
     pub(crate) fn waiting_imports(&self) -> impl Iterator<Item = String> {
         let of_part = |part: &Part| {
@@ -294,6 +299,9 @@ pub(super) fn link_host_side(
     let Node { what, module, dependencies, wasi: granted, .. } = &nodes[at];
     let internal = |error: wasmtime::Error| link_error(what, &error);
     let mut linker = imports::host_linker(engine, at).map_err(internal)?;
+    if profile.has_fibers {
+        imports::link_yield(&mut linker, at).map_err(internal)?;
+    }
     for name in &module.requirements.host_functions {
         let link = if profile.has_fibers {
             imports::link_suspending_host_function

@@ -12,13 +12,15 @@ use super::log_line::{LINE_COST, MAX_TEXT, emit_line};
 use super::memory;
 use super::state::State;
 use crate::call::reply::{BorrowedReply, encode_reply};
+use crate::error::Error;
 use crate::event::Severity;
 use crate::host_function::{HostContext, HostFunction};
 use crate::module::Convention;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Poll, Waker};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::{AsContextMut as _, Caller, Engine, Extern, Linker, Memory};
 use wpc_abi::GuestError;
@@ -128,6 +130,50 @@ pub(super) fn fill_with_random(
         done += step;
     }
     Ok(())
+}
+
+/// Links the function by which the module at `at`, on a fiber, yields items.
+pub(super) fn link_yield(linker: &mut Linker<State>, at: usize) -> wasmtime::Result<()> {
+    linker.func_wrap_async(
+        names::HOST_MODULE,
+        names::YIELD_IMPORT,
+        move |mut caller: Caller<'_, State>, (item, len): (u32, u32)| {
+            Box::new(poll_fn(move |task| {
+                let added = add_item(&mut caller, at, (item, len), task.waker());
+                added.map(|added| added.map_err(wasmtime::Error::new))
+            }))
+        },
+    )?;
+    Ok(())
+}
+
+/// Adds an item for the caller of the running call. It is read in the guest's memory, also if the guest was suspended.
+fn add_item(
+    caller: &mut Caller<'_, State>,
+    at: usize,
+    (item, len): (u32, u32),
+    guest: &Waker,
+) -> Poll<Result<(), Failure>> {
+    let mut add = || {
+        caller.data().check_interrupt()?;
+        let memory = memory_of(caller, at)?;
+        let item = memory::read(memory, &*caller, item, len, "an item")?;
+        let state = caller.data();
+        if item.len() > state.result_limit {
+            return Err(Failure::ResultTooLarge { found: item.len() });
+        }
+        let Some(call) = state.call.as_ref().filter(|_| state.instantiating.is_none()) else {
+            let reason = "it yields an item before its function is called";
+            return Err(Failure::Init(reason.to_owned()));
+        };
+        call.poll_add_item(item, guest).ok_or_else(|| {
+            Failure::Host(Error::YieldsItems { function: call.function.to_string(), ran: true })
+        })
+    };
+    match add() {
+        Ok(added) => added.map(Ok),
+        Err(failure) => Poll::Ready(Err(failure)),
+    }
 }
 
 /// The arguments of a function that the module at `at` calls with encoded arguments, or the encoded reply that refuses them.

@@ -132,6 +132,7 @@ impl Sandbox {
         match created {
             Ok(()) => {
                 self.is_fresh = true;
+                self.store.data_mut().instantiating = None;
                 Ok(self)
             }
             Err(error) => Err(self.initialisation_error(error, request)),

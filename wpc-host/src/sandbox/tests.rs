@@ -72,6 +72,7 @@ fn every_import(engine: &wasmtime::Engine, profile: Profile) -> Linker<State> {
         functions,
         calls_by_name,
         wasi,
+        yields_items: _,
     } = &importer.requirements;
     let DependencyImports { typed, linked } = &dependencies["callee"];
     assert!(!(host_functions.is_empty() || wasi.is_empty()), "host functions and WASI");

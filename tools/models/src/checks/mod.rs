@@ -5,12 +5,14 @@ mod definitions;
 mod failures;
 mod parts;
 mod pool;
+mod streams;
 mod suspended;
 
 pub use definitions::*;
 pub use failures::*;
 pub use parts::*;
 pub use pool::*;
+pub use streams::*;
 pub use suspended::*;
 
 use crate::call::pending::PendingCall;

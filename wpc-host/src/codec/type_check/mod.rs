@@ -56,6 +56,7 @@ pub(crate) struct Declared {
     arguments: OwnedNamedType,
     names: Vec<String>,
     result: Option<OwnedNamedType>,
+    items: Option<OwnedNamedType>,
 }
 
 impl Declared {
@@ -73,6 +74,7 @@ impl Declared {
             arguments: OwnedNamedType { name: "arguments".to_owned(), ty: Type::Tuple(types) },
             names: signature.arguments.iter().map(|argument| argument.name.clone()).collect(),
             result: signature.result.clone().filter(is_known),
+            items: signature.items.ty().cloned().filter(is_known),
         }
     }
 
@@ -82,19 +84,29 @@ impl Declared {
         function: &str,
         encoded: &[u8],
     ) -> Result<R, Error> {
-        let trace = Trace::default();
-        let value = match &self.result {
-            Some(result) => result::decode(encoded, result, &trace).map_err(|error| error.0),
-            None => crate::codec::decode::decode(encoded),
-        };
-        match trace.take_mismatch() {
-            Some(mismatch) => Err(result_error(function, mismatch)),
-            None => value.map_err(|reason| Error::ResultDecode {
-                function: function.to_owned(),
-                wanted: std::any::type_name::<R>(),
-                reason,
-            }),
-        }
+        decode(function, "result", self.result.as_ref(), encoded)
+    }
+}
+
+/// Decodes a value and compares its type with the declared one.
+fn decode<T: DeserializeOwned>(
+    function: &str,
+    part: &str,
+    declared: Option<&OwnedNamedType>,
+    encoded: &[u8],
+) -> Result<T, Error> {
+    let trace = Trace::default();
+    let value = match declared {
+        Some(declared) => result::decode(encoded, declared, &trace).map_err(|error| error.0),
+        None => crate::codec::decode::decode(encoded),
+    };
+    match trace.take_mismatch() {
+        Some(mismatch) => Err(part_error(function, part, mismatch)),
+        None => value.map_err(|reason| Error::ResultDecode {
+            function: function.to_owned(),
+            wanted: std::any::type_name::<T>(),
+            reason,
+        }),
     }
 }
 
@@ -136,6 +148,38 @@ impl TypeCheck {
         None
     }
 
+    fn declared(&self, signature: Option<&Signature>) -> Option<&Arc<Declared>> {
+        let declare = || signature.map(|signature| Arc::new(Declared::new(signature)));
+        self.declared.get_or_init(declare).as_ref()
+    }
+
+    /// The decoder of the items that the function `name` yields, whose type is compared with the declared one: now, or as
+    /// long as it is not proven, in each item.
+    #[cold]
+    pub(crate) fn items<T: DeserializeOwned + 'static>(
+        &self,
+        name: &Arc<str>,
+        signature: Option<&Signature>,
+    ) -> Result<impl Fn(&[u8]) -> Result<T, Error> + Send + Sync + use<T>, Error> {
+        const PART: &str = "items";
+        let declared = self
+            .declared(signature)
+            .and_then(|declared| declared.items.is_some().then(|| Arc::clone(declared)));
+        let declared = match declared {
+            Some(declared) => {
+                let items = declared.items.as_ref().map(sample::proves::<T>).transpose();
+                let is_proven = items.map_err(|mismatch| part_error(name, PART, mismatch))?;
+                Some(declared).filter(|_| is_proven != Some(true))
+            }
+            None => None,
+        };
+        let name = Arc::clone(name);
+        Ok(move |item: &[u8]| {
+            let declared = declared.as_ref().and_then(|declared| declared.items.as_ref());
+            decode(&name, PART, declared, item)
+        })
+    }
+
     /// Begins the check of a call of the function `name` by comparing the result's type. `signature` is the declared one.
     #[cold]
     pub(crate) fn begin<'a, A, R: DeserializeOwned>(
@@ -143,17 +187,15 @@ impl TypeCheck {
         name: &'a str,
         signature: Option<&Signature>,
     ) -> Result<Check<'a>, Error> {
-        let declare = || signature.map(|signature| Arc::new(Declared::new(signature)));
-        let declared = self.declared.get_or_init(declare).as_ref();
+        let declared = self.declared(signature);
         let types = typeid::of::<(A, R)>();
         if let Some(pair) = self.find(types) {
             let is_result_proven = pair.is_result_proven;
             return Ok(Check { name, declared, pairs: self, types, is_result_proven });
         }
         let is_result_proven = match declared.and_then(|declared| declared.result.as_ref()) {
-            Some(result) => {
-                sample::proves::<R>(result).map_err(|mismatch| result_error(name, mismatch))?
-            }
+            Some(result) => sample::proves::<R>(result)
+                .map_err(|mismatch| part_error(name, "result", mismatch))?,
             None => true,
         };
         Ok(Check { name, declared, pairs: self, types, is_result_proven })
@@ -241,11 +283,11 @@ fn arguments_error(function: &str, declared: &Declared, mismatch: Mismatch) -> E
 }
 
 #[cold]
-fn result_error(function: &str, mismatch: Mismatch) -> Error {
+fn part_error(function: &str, part: &str, mismatch: Mismatch) -> Error {
     let Mismatch { path, expected, found } = mismatch;
     let part = match path.as_slice() {
-        [] => "result".to_owned(),
-        path => format!("result (`result{}`)", steps(path)),
+        [] => part.to_owned(),
+        path => format!("{part} (`{part}{}`)", steps(path)),
     };
     Error::SignatureMismatch { function: function.to_owned(), part, expected, found, hint: None }
 }
