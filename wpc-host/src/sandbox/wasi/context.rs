@@ -34,6 +34,7 @@ pub(in crate::sandbox) struct Context {
 
 /// What a guest waits for when it uses a descriptor.
 pub(super) enum Awaited {
+    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "input is always ready"))]
     Input(Input),
     /// A file that is not a regular one.
     File(Arc<File>),

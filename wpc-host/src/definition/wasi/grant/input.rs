@@ -67,6 +67,7 @@ impl Source {
     }
 
     /// How many bytes were read ahead of the guests.
+    #[cfg(feature = "tokio")]
     pub(crate) fn ahead(&self) -> usize {
         self.ahead.len()
     }
