@@ -4,6 +4,7 @@
 //! * `loops` runs until its call should end, as a guest that is interrupted does;
 //! * `stuck` runs until its call was answered and the check sets `RELEASED`, as a blocking host function does;
 //! * `waits` is suspended until another thread wakes it, `never` until its call should end;
+//! * `calls_` and a name calls the function of that name, and fails if that fails;
 //! * `panics` panics after a while, as a bug in the host does.
 
 // What a worker passes to a sandbox is the host's own.
@@ -19,6 +20,7 @@ pub(crate) use node::Node;
 pub(crate) use request::Request;
 
 use crate::call::Call;
+use crate::call::nested::CalledFunction;
 use crate::call::reply::BorrowedReply;
 use crate::codec::payload::Payload;
 use crate::definition::limits::Limits;
@@ -31,7 +33,8 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{thread, time};
 use shuttle::rand::{Rng as _, thread_rng};
 use std::cell::Cell;
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use wpc_abi::reply::TAG_VALUE;
@@ -127,6 +130,11 @@ impl Sandbox {
         if name == "yields" {
             return self.yield_items(request, read).await;
         }
+        if let Some(target) = name.strip_prefix("calls_") {
+            let ended = self.call_another(request, target).await;
+            self.is_broken = ended.is_err();
+            return ended.map(|()| read(BorrowedReply::Encoded(&[TAG_VALUE])));
+        }
         let is_over = Arc::new(AtomicBool::new(name != "waits" && name != "never"));
         let mut is_begun = false;
         let end = poll_fn(|task| {
@@ -177,6 +185,21 @@ impl Sandbox {
             }
         }
         Ok(read(BorrowedReply::Encoded(&[TAG_VALUE])))
+    }
+
+    /// Calls a function of the pool, until it has replied or this call should end.
+    async fn call_another(&self, request: &Request<'_>, name: &str) -> Result<(), Box<Error>> {
+        let called = CalledFunction::new(name.into(), "a check".into(), Vec::new());
+        let pool = self.environment.nested_calls.upgrade().ok_or(Error::NotRunning)?;
+        let call = pool.submit(request.call, &called, Vec::new())?;
+        let mut reply = pin!(call.reply_for_guest());
+        let reply = poll_fn(|task| {
+            match request.call.should_end(&self.environment.stopping, time::now()) {
+                Some(interrupt) => Poll::Ready(Err(request.call.error_of(interrupt, true))),
+                None => reply.as_mut().poll(task),
+            }
+        });
+        reply.await.map(drop).map_err(Box::new)
     }
 
     pub(crate) fn settle(&mut self) {}

@@ -62,4 +62,7 @@ checks! {
     items_of_a_stream 200,
     dropped_stream 200,
     stop_of_a_stream 200,
+    nested_calls 200,
+    cancel_of_nested_calls 200,
+    stop_of_nested_calls 200,
 }

@@ -3,6 +3,7 @@
 
 mod definitions;
 mod failures;
+mod nested;
 mod parts;
 mod pool;
 mod streams;
@@ -10,6 +11,7 @@ mod suspended;
 
 pub use definitions::*;
 pub use failures::*;
+pub use nested::*;
 pub use parts::*;
 pub use pool::*;
 pub use streams::*;
