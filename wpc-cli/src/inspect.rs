@@ -159,7 +159,7 @@ fn text(module: &ModuleInformation) -> String {
         ("constants", constants.collect()),
         ("dependencies", dependencies.collect()),
         ("host functions", host_functions.collect()),
-        ("called functions", functions.chain(by_name).collect()),
+        ("calls", functions.chain(by_name).collect()),
         ("capabilities", capabilities.collect()),
         ("WASI", module.required_wasi_imports.clone()),
         ("WASI grants", wasi_grants(module)),

@@ -94,6 +94,38 @@ fn errors_equal_those_of_a_sandbox() {
     }
 }
 
+wpc::functions! {
+    fn stock(item: &str) -> u32;
+}
+
+#[test]
+fn fakes_of_called_functions_return_errors_with_their_details() {
+    let error = stock("tea").unwrap_err();
+    assert!(error.message.starts_with("function `stock` is only available"), "{error}");
+    let _host = Host::new()
+        .function("stock", |(item,): (String,)| match item.as_str() {
+            "tea" => Ok(3_u32),
+            _ => {
+                let mut error = GuestError::new("Why", "unknown");
+                error.variant = "Unknown".to_owned();
+                error.payload = Some(vec![1; 600]);
+                Err(error)
+            }
+        })
+        .install();
+    assert_eq!(stock("tea").unwrap(), 3);
+    assert_eq!(wpc::call::<u32>("stock", &("tea",)).unwrap(), 3);
+    let error = stock("ham").unwrap_err();
+    assert_eq!((error.variant.as_str(), error.payload.unwrap().len()), ("Unknown", 600));
+    let error = wpc::call::<u32>("stock", &(1_u8,)).unwrap_err();
+    assert_eq!(error.name, "BadArguments");
+    let error = wpc::call::<u32>("price", &()).unwrap_err();
+    assert_eq!(
+        error.message,
+        "the test host has no function `price`; add `.function(\"price\", …)` to it"
+    );
+}
+
 #[test]
 fn a_constant_of_another_encoding_is_reported_with_both_types() {
     let _host = Host::new().constant("ITEMS", ["tea"]).install();

@@ -90,6 +90,12 @@
 //! the pool, and [`Limits::max_concurrent_calls`] those of a definition on each worker. `docs/library.md` describes them in the
 //! section "Calls that wait".
 //!
+//! # Calls between functions
+//!
+//! A guest calls other functions of the pool that its definition was [granted](WasmModule::grant_function). Each runs in
+//! its own sandbox with its own limits, while the caller is suspended; `docs/library.md` describes them. A host function
+//! calls the pool with [`call_async_for`](WorkerProcedureCall::call_async_for).
+//!
 //! A guest that only computes is suspended if its definition has a [time slice](Limits::time_slice).
 //!
 //! # WASI

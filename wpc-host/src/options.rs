@@ -51,7 +51,7 @@ pub struct Options {
     /// How long a function's circuit breaker on a worker stays open before it lets one trial call through, and how long a
     /// worker whose restarts are used up is missing before it is replaced again. Default 60 s.
     pub circuit_breaker_cool_down: Duration,
-    /// How many unanswered calls a worker may have. Default 10,000.
+    /// How many unanswered calls a worker may have, apart from those that functions make to each other. Default 10,000.
     pub max_pending_calls_per_worker: usize,
     /// How many calls may wait in the overflow queue, for capacity or for a function's restart. Once it is full, such calls
     /// are refused with [`Error::Saturated`]. Default 10,000.

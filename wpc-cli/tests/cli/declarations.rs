@@ -124,6 +124,36 @@ fn declared_types_of_constants_and_imports_are_added_to_the_module() {
 }
 
 #[test]
+fn the_types_of_called_functions_are_added_to_the_module() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let text = r#"(module (import "wpc-functions" "greet" (func (param i32 i32 i32 i32) (result i64)))
+        (import "wpc" "wpc_call" (func (param i32 i32 i32 i32 i32 i32) (result i64)))
+        (memory (export "memory") 1) (func (export "f")))"#;
+    std::fs::write(folder.join("main.wat"), text).unwrap();
+    let build = |declared: &str| {
+        std::fs::write(folder.join("wpc.toml"), format!("[build.functions]\n{declared}")).unwrap();
+        wpc_from(folder, &["build", "main.wat"])
+    };
+    let message = fails_with(2, &build("other = \"()\""));
+    let expected =
+        "the module does not have an import from other functions named \"other\"; it has greet";
+    assert!(message.contains(expected), "{message}");
+    out(&build("greet = \"(name: String) -> String\""));
+    let output = out(&wpc_from(folder, &["inspect", "main.wasm"]));
+    for line in [
+        "calls           greet(name: String) -> String, names that it computes\n",
+        "can suspend     while it calls function greet\n",
+    ] {
+        assert!(output.contains(line), "{output}");
+    }
+    let refused = fails_with(3, &wpc_from(folder, &["call", "main.wasm", "f"]));
+    assert!(refused.contains("grant it with `--grant function=greet`"), "{refused}");
+    let granted = ["call", "main.wasm", "f", "--grant", "function=greet"];
+    assert_eq!(out(&wpc_from(folder, &granted)), "null\n");
+}
+
+#[test]
 fn a_constant_gets_the_type_that_its_module_declares() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -121,6 +121,27 @@ impl Fixture {
     }
 }
 
+#[test]
+fn a_manifest_grants_calls_of_other_functions() {
+    let mut fixture = Fixture::new();
+    fixture.write_module("g.wat", &[("g", 7)]);
+    fixture.write(
+        "f.wat",
+        r#"(module (import "wpc-functions" "g" (func $g (param i32 i32 i32 i32) (result i64)))
+            (memory (export "memory") 1)
+            (func (export "f") (result i32)
+                (drop (call $g (i32.const 0) (i32.const 0) (i32.const 64) (i32.const 64)))
+                ;; The number of the reply, whose last bit is its sign.
+                (i32.shr_u (i32.load8_u (i32.const 65)) (i32.const 1))))"#,
+    );
+    let text = "[functions.g]\nfile = \"g.wat\"\n[functions.f]\nfile = \"f.wat\"\n";
+    let (_, problems) = fixture.apply(text);
+    assert_eq!(problems, ["not_granted"]);
+    let (_, problems) = fixture.apply(&format!("{text}grants = [\"function=g\"]\n"));
+    assert_eq!(problems, Vec::<&str>::new());
+    assert_eq!(fixture.call("f"), 7);
+}
+
 const PAIR: &str = "[dependencies.lib]\nfile = \"lib.wat\"\n[functions.f]\nfile = \"f.wat\"\n";
 
 #[test]

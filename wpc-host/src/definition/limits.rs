@@ -68,7 +68,9 @@ pub struct Limits {
     /// The maximum number of calls that run or are suspended at the same time on each worker, if the functions
     /// [can suspend](crate::FunctionInformation::can_suspend). Each has a sandbox of its own; further calls wait. With 1 all
     /// calls on a worker share one state. Default 10,000: only
-    /// [`max_suspended_instances`](crate::Options::max_suspended_instances) bounds them.
+    /// [`max_suspended_instances`](crate::Options::max_suspended_instances) bounds them. Each level of
+    /// [calls between functions](crate::WasmModule::grant_function) may exceed it by one, so that callers do not wait for
+    /// each other.
     pub max_concurrent_calls: usize,
     /// How long a guest computes before it is suspended, so that the calls behind it run; then it continues. It makes the
     /// functions able to suspend, which costs each call a few hundred nanoseconds. At least 1 ms, in whole ticks of 1 ms.
