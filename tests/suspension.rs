@@ -230,6 +230,28 @@ fn a_computation_with_a_time_slice_does_not_hold_the_calls_behind_it() {
 }
 
 #[test]
+fn a_pool_has_a_time_slice_for_functions_that_can_suspend() {
+    let wpc = pool_with(1, Options::default().time_slice(Duration::from_millis(2)));
+    define_gate(&wpc).open();
+    // It calls the host and then computes for ever.
+    let guest = r#"(module
+        (import "wpc-host" "h" (func $h (param i32 i32 i32 i32) (result i64)))
+        (memory (export "memory") 1)
+        (func (export "f")
+            (drop (call $h (i32.const 0) (i32.const 0) (i32.const 16) (i32.const 64)))
+            (loop br 0)))"#;
+    wpc.define_worker_function("f", wat(guest).grant_host_function("h")).unwrap();
+    wpc.define_worker_function("quick", spinner().export("quick")).unwrap();
+    let causes = wpc.function_information("f").unwrap().suspension_causes;
+    assert!(causes.contains(&SuspensionCause::TimeSlice(Duration::from_millis(2))), "{causes:?}");
+    assert!(!wpc.function_information("quick").unwrap().can_suspend);
+    let computing = wpc.submit::<()>("f", ()).unwrap();
+    eventually(|| suspended(&wpc) == 1);
+    assert_eq!(wpc.call::<i32>("quick", ()).unwrap(), 7);
+    assert!(!computing.is_answered());
+}
+
+#[test]
 fn a_dependency_can_suspend_its_user() {
     let wpc = pool(1);
     let gate = define_gate(&wpc);

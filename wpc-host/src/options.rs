@@ -66,6 +66,9 @@ pub struct Options {
     /// or are suspended. Further such calls wait, so that calls of other functions always find instances. From 1 to
     /// `max_live_instances`. Default `None`: three quarters of them.
     pub max_suspended_instances: Option<u32>,
+    /// The [time slice](crate::Limits::time_slice) of functions that can suspend and whose definition sets none, so that one
+    /// that computes for long does not delay the others. At least 1 ms. Default `None`: only definitions set one.
+    pub time_slice: Option<Duration>,
     /// How many threads run blocking host functions, and the readers, writers and pipes for which WASI guests wait. They are
     /// started when they are needed. What is to run in addition waits for one of them. A thread whose host function has not
     /// returned when its call ends is abandoned; up to 64 of these are replaced. Between 1 and 1,024. Default 64.
@@ -110,6 +113,7 @@ impl Default for Options {
             max_waiting_calls: 10_000,
             max_live_instances: 1_000,
             max_suspended_instances: None,
+            time_slice: None,
             max_helper_threads: 64,
             #[cfg(feature = "tokio")]
             runtime: None,
@@ -124,6 +128,14 @@ impl Default for Options {
 
 /// The longest allowed duration. Every platform can represent a point in time that far away.
 pub(crate) const MAX_DURATION: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
+/// The shortest time slice: guests are checked once in this time.
+const MIN_TIME_SLICE: Duration = Duration::from_millis(1);
+
+/// Whether a time slice may have this length.
+pub(crate) fn is_time_slice(length: Duration) -> bool {
+    (MIN_TIME_SLICE..=MAX_DURATION).contains(&length)
+}
 
 impl Options {
     setters! {
@@ -142,6 +154,7 @@ impl Options {
         max_waiting_calls: usize,
         max_live_instances: u32,
         max_suspended_instances: impl Into<Option<u32>> => Into::into,
+        time_slice: impl Into<Option<Duration>> => Into::into,
         max_helper_threads: usize,
         #[cfg(feature = "tokio")]
         runtime: impl Into<Option<tokio::runtime::Handle>> => Into::into,
@@ -199,6 +212,10 @@ impl Options {
             self.max_suspended_instances
                 .is_none_or(|most| (1..=self.max_live_instances).contains(&most)),
             "`max_suspended_instances` must be from 1 to `max_live_instances`",
+        );
+        check(
+            self.time_slice.is_none_or(is_time_slice),
+            "`time_slice` must be at least 1 ms and at most one year",
         );
         check(
             (1..=1_024).contains(&self.max_helper_threads),

@@ -61,7 +61,7 @@ durations_and_sizes! {
             call_timeout, start_timeout, stop_timeout, unresponsive_worker_grace,
             restart_base_delay, restart_max_delay, restart_jitter, circuit_breaker_cool_down,
         }
-        optional_durations {}
+        optional_durations { time_slice }
         sizes { max_wasm_stack }
         optional_sizes {}
         plain {

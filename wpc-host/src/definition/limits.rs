@@ -1,13 +1,10 @@
 //! The limits of a definition. Every limit has a default, because every guest is treated as hostile.
 
-use crate::options::MAX_DURATION;
+use crate::options::{MAX_DURATION, is_time_slice};
 use std::time::Duration;
 
 /// The maximum number of table elements in a sandbox. Every slot of the instance pool reserves address space for it.
 pub(crate) const MAX_TABLE_ELEMENTS: usize = 100_000;
-
-/// The minimum time slice: a running guest is looked at once in a tick of this length.
-const MIN_TIME_SLICE: Duration = Duration::from_millis(1);
 
 /// The minimum stack size. A smaller stack would not be useful.
 const MIN_STACK: usize = 16 * 1024;
@@ -156,7 +153,7 @@ impl Limits {
         if self.max_concurrent_calls == 0 {
             problems.push(format!("`Limits::max_concurrent_calls` of {what} must be at least 1"));
         }
-        if self.time_slice.is_some_and(|slice| slice < MIN_TIME_SLICE || slice > MAX_DURATION) {
+        if !self.time_slice.is_none_or(is_time_slice) {
             problems.push(format!(
                 "`Limits::time_slice` of {what} must be at least 1 ms and at most one year"
             ));

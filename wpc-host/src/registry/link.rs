@@ -6,6 +6,7 @@ use super::dependency::Resolver;
 use super::function::{Definition, Function};
 use super::sources::{Group, Sources};
 use crate::codec::type_check::TypeCheck;
+use crate::definition::limits::Limits;
 use crate::error::{Error, Setting};
 use crate::id::Generation;
 use crate::module::engine::Profile;
@@ -26,6 +27,7 @@ impl Registry {
             Ok(nodes) => {
                 let blueprint =
                     self.blueprint(&group.what, profile, group.limits.instances, &nodes)?;
+                let limits = self.limits(group, profile);
                 let mut constants: Vec<_> = nodes
                     .iter()
                     .flat_map(|node| node.module.requirements.constants.clone())
@@ -36,7 +38,7 @@ impl Registry {
                     generation: Generation(self.generations.next()),
                     can_suspend: profile.has_fibers,
                     blueprint: Arc::new(blueprint),
-                    limits: Arc::clone(&group.limits),
+                    limits,
                     constants,
                     host_functions: nodes
                         .iter()
@@ -59,6 +61,15 @@ impl Registry {
             })
         };
         Ok(group.functions.iter().map(function).collect())
+    }
+
+    /// The limits of a group in this profile.
+    fn limits(&self, group: &Group, profile: Profile) -> Arc<Limits> {
+        let mut limits = Arc::clone(&group.limits);
+        if profile.has_fibers && limits.time_slice.is_none() && self.time_slice.is_some() {
+            Arc::make_mut(&mut limits).time_slice = self.time_slice;
+        }
+        limits
     }
 
     /// The modules that a group requires, or the alias of a missing dependency.

@@ -29,12 +29,14 @@ use crate::metrics::{FunctionMeter, PoolMeter};
 use crate::module::Module;
 use crate::module::compiler::Compiler;
 use crate::module::engine::Engines;
+use crate::options::Options;
 use crate::registry::dependency::{Dependency, reached};
 use crate::sync::{Mutex, MutexGuard};
 use snapshot::Current;
 use sources::Sources;
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -43,6 +45,8 @@ pub(crate) struct Registry {
     max_instances: usize,
     /// The maximum number of instances that calls on fibers use.
     max_suspended_instances: usize,
+    /// The time slice of functions that can suspend and set none.
+    time_slice: Option<Duration>,
     compiler: Compiler,
     current: Arc<Current>,
     sources: Mutex<Sources>,
@@ -62,14 +66,11 @@ pub(crate) struct DependencyEntry {
 }
 
 impl Registry {
-    pub(crate) fn new(
-        engines: Arc<Engines>,
-        max_instances: usize,
-        max_suspended_instances: usize,
-    ) -> Self {
+    pub(crate) fn new(engines: Arc<Engines>, options: &Options) -> Self {
         Self {
-            max_instances,
-            max_suspended_instances,
+            max_instances: usize::try_from(options.max_live_instances).unwrap_or(usize::MAX),
+            max_suspended_instances: options.suspended_instances(),
+            time_slice: options.time_slice,
             compiler: Compiler::new(Arc::clone(&engines)),
             engines,
             current: Arc::default(),

@@ -281,8 +281,9 @@ pub(super) mod tests {
     use std::time::{Duration, Instant};
 
     pub(in crate::worker) fn registry(functions: &[&str]) -> Registry {
-        let engines = Engines::new(&Options::default(), None).unwrap();
-        let registry = Registry::new(Arc::new(engines), 1, 1);
+        let options = Options::default().max_live_instances(1);
+        let engines = Engines::new(&options, None).unwrap();
+        let registry = Registry::new(Arc::new(engines), &options);
         let module = wat::parse_str(r#"(module (func (export "f")))"#).unwrap();
         let change = |name: &&str| Change::Function {
             name: (*name).to_owned(),

@@ -86,11 +86,7 @@ impl Pool {
         Ok(Self {
             policy: RestartPolicy::new(&options),
             events,
-            registry: Registry::new(
-                Arc::clone(&engines),
-                max_live_instances,
-                options.suspended_instances(),
-            ),
+            registry: Registry::new(Arc::clone(&engines), &options),
             capacity: Arc::new(Capacity::new(max_live_instances, options.suspended_instances())),
             engines,
             buffers: Arc::new(Buffers::new(Arc::clone(&ticker))),
