@@ -9,7 +9,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use wpc_host::{
-    CallOptions, Error, Limits, LocalWorker, Options, PendingCall, WasmModule, WorkerProcedureCall,
+    CallOptions, Error, Limits, LocalWorker, Options, PendingCall, StreamOptions, WasmModule,
+    WorkerProcedureCall,
 };
 
 const WORKERS: usize = 4;
@@ -114,6 +115,7 @@ impl Scene {
         // Both functions of the module call by name; `chain` calls `nested`.
         let nested = wat(NESTED)?.grant_function("current").separate_sandboxes();
         wpc.define_worker_module(nested.grant_function("nested").grant_function("trap"))?;
+        wpc.define_worker_function("items", wat(ITEMS)?)?;
         let limits = Limits::default().memory(2 << 20);
         wpc.define_worker_module(wat(MISCHIEF)?.limits(limits).grant_host_function("block"))?;
         wpc.define_host_function("block", |context, (): ()| {
@@ -194,7 +196,8 @@ impl Scene {
             200..250 => self.versioned("nested", &self.function, way, tally),
             250..300 => self.versioned("chain", &self.function, way, tally),
             300..550 => self.versioned("linked", &self.dependency, way, tally),
-            550..900 => self.versioned("constant", &self.constant, way, tally),
+            550..850 => self.versioned("constant", &self.constant, way, tally),
+            850..900 => self.streamed(random, way.cancels(), tally),
             900..930 => self.mischief("trap", &["trap"], way, tally),
             930..940 => self.mischief("calls_trap", &["value"], way, tally),
             940..960 => self.mischief("spin", &["timeout"], way, tally),
@@ -231,6 +234,40 @@ impl Scene {
             );
         }
         check_outcome(kind, result.map(drop), &["value"], cancels, tally)
+    }
+
+    /// Reads some or all items of a stream, which must arrive in order, and then drops, cancels or finishes it.
+    fn streamed(&self, random: &mut SmallRng, cancels: bool, tally: &mut Tally) -> Result<()> {
+        const KIND: &str = "items";
+        let (items, read) = (random.random_range(0..300_i64), random.random_range(0..300_usize));
+        let options = StreamOptions::new()
+            .call(CallOptions::new().wait_for_capacity())
+            .max_waiting_items(random.random_range(1..8));
+        let mut stream = match self.wpc.stream_with::<u8, i64>(KIND, (items,), &options) {
+            Ok(stream) => stream,
+            Err(error) => return check_outcome(KIND, Err(error), &[], cancels, tally),
+        };
+        if cancels {
+            stream.cancel();
+        }
+        let mut expected = (0..items).map(|item| item.to_le_bytes()[0]);
+        for item in (&mut stream).into_iter().take(read) {
+            match item {
+                Ok(item) => ensure!(Some(item) == expected.next(), "{item} is not the next item"),
+                Err(failed) => {
+                    return check_outcome(KIND, Err(failed.into()), &[], cancels, tally);
+                }
+            }
+        }
+        if random.random() {
+            // The stream is dropped.
+            return Ok(());
+        }
+        let result = stream.finish().map_err(Error::from);
+        if let Ok(number) = result {
+            ensure!(number == items, "{number} items were yielded, not {items}");
+        }
+        check_outcome(KIND, result.map(drop), &["value"], cancels, tally)
     }
 
     fn mischief(
@@ -318,6 +355,21 @@ fn check_outcome(
     }
     bail!("{kind} ended with {result:?}, which is not an allowed outcome")
 }
+
+/// Yields the lowest bytes of the numbers from 0 up to its argument, and returns the argument.
+const ITEMS: &str = r#"(module
+    (import "wpc" "wpc_yield" (func $yield (param i32 i32)))
+    (memory (export "memory") 1)
+    (func (export "items") (param $items i64) (result i64)
+        (local $at i64)
+        (block $end
+            (loop $next
+                (br_if $end (i64.ge_u (local.get $at) (local.get $items)))
+                (i64.store8 (i32.const 0) (local.get $at))
+                (call $yield (i32.const 0) (i32.const 1))
+                (local.set $at (i64.add (local.get $at) (i64.const 1)))
+                (br $next)))
+        local.get $items))"#;
 
 const LINKED: &str = r#"(module
     (import "dep" "get" (func $get (result i32)))
