@@ -14,6 +14,7 @@ use crate::system::buffers::Buffers;
 use crate::worker::Worker;
 use crate::worker::capacity::{LiveSandbox, Reservation};
 use crate::worker::job::Job;
+use crate::worker::sandbox_cache::Entry;
 use std::sync::Arc;
 
 /// What was read from the guest's reply, which may be an error of the function; or why the guest did not reply.
@@ -78,7 +79,13 @@ impl Thread {
         let (definition, request) = (&job.definition, request_of(job));
         self.has_stale |= definition.is_retired();
         let mut is_spent = false;
-        let result = self.sandbox(definition, &request).and_then(|(sandbox, has_answered)| {
+        let sandbox = match self.sandbox_cache.entry(definition) {
+            Entry { sandbox: Some(live), has_answered, .. } => {
+                Ok((&mut live.sandbox, has_answered))
+            }
+            _ => self.create_sandbox(definition, &request),
+        };
+        let result = sandbox.and_then(|(sandbox, has_answered)| {
             let result = sandbox.call(&request, arguments, read);
             *has_answered |= result.is_ok();
             is_spent = sandbox.is_spent(&definition.limits);
@@ -110,8 +117,12 @@ impl Thread {
     /// Creates the sandbox of a warm-up. Its success does not close the function's circuit breaker.
     pub(super) fn warm(&mut self, job: &Job) -> Outcome {
         self.has_stale |= job.definition.is_retired();
-        match self.sandbox(&job.definition, &request_of(job)) {
-            Ok((sandbox, _)) => sandbox.settle(),
+        let sandbox = match self.sandbox_cache.entry(&job.definition) {
+            Entry { sandbox: Some(live), .. } => Ok(&mut live.sandbox),
+            _ => self.create_sandbox(&job.definition, &request_of(job)).map(|(sandbox, _)| sandbox),
+        };
+        match sandbox {
+            Ok(sandbox) => sandbox.settle(),
             Err(error) => {
                 self.failed(job, &error);
                 return Err(*error);
@@ -121,35 +132,20 @@ impl Thread {
         Ok(OwnedReply { body: Body::nothing(), metadata: metadata(job, &self.worker) })
     }
 
-    /// Returns the definition's sandbox on this worker, which it creates if necessary, and whether the definition has
-    /// answered since it last failed.
-    #[inline(always)]
-    fn sandbox(
-        &mut self,
-        definition: &Arc<Definition>,
-        request: &Request<'_>,
-    ) -> Result<(&mut Sandbox, &mut bool), Box<Error>> {
-        if self.sandbox_cache.entry(definition).sandbox.is_none() {
-            self.create_sandbox(definition, request)?;
-        }
-        let kept = self.sandbox_cache.entry(definition);
-        match &mut kept.sandbox {
-            Some(live) => Ok((&mut live.sandbox, &mut kept.has_answered)),
-            None => unreachable!("the sandbox was just created"),
-        }
-    }
-
+    /// Creates the definition's sandbox on this worker. Returns it, and whether the definition has answered since it last
+    /// failed.
     #[cold]
     fn create_sandbox(
         &mut self,
         definition: &Arc<Definition>,
         request: &Request<'_>,
-    ) -> Result<(), Box<Error>> {
+    ) -> Result<(&mut Sandbox, &mut bool), Box<Error>> {
         let reservation = self.reserve(definition, request.call)?;
         let (environment, blueprint) = (&self.worker.environment, &definition.blueprint);
         let sandbox = Sandbox::new(blueprint, &definition.limits, environment, request)?;
-        self.sandbox_cache.entry(definition).sandbox = Some(LiveSandbox::new(sandbox, reservation));
-        Ok(())
+        let entry = self.sandbox_cache.entry(definition);
+        let live = entry.sandbox.insert(LiveSandbox::new(sandbox, reservation));
+        Ok((&mut live.sandbox, &mut entry.has_answered))
     }
 
     /// Reserves instances for a sandbox of the call.
