@@ -81,7 +81,12 @@ impl Local {
         if !thread.admits(job) {
             return Ok(None);
         }
-        let result = thread.execute(job, arguments, |reply, _| read(reply));
+        let read = |reply: BorrowedReply<'_>, _| read(reply);
+        let result = if job.definition.can_suspend {
+            thread.block_on_fiber(job, arguments, read)
+        } else {
+            thread.execute(job, arguments, read)
+        };
         drop(guard);
         thread.count_local(job);
         thread.report(job);

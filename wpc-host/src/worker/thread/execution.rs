@@ -61,7 +61,7 @@ impl Thread {
         Ok(OwnedReply { body, metadata: metadata(job, &self.worker) })
     }
 
-    /// Runs the job's call with its arguments, and returns what `read` returns for the reply. `read` gets the reply in the
+    /// Runs the job's call, whose definition cannot suspend, and returns what `read` returns for the reply. `read` gets it in the
     /// guest's memory, and the arguments back so that it can reuse their buffer. It returns an error if the guest replied
     /// with one.
     // Every call takes this path once: inlining here and below saves call frames and moves of results.
@@ -73,25 +73,18 @@ impl Thread {
         read: impl FnOnce(BorrowedReply<'_>, A) -> Result<T, Box<Error>>,
     ) -> Result<T, Box<Error>> {
         self.begin_observation(job);
-        if job.definition.can_suspend {
-            return self.block_on_fiber(job, arguments, read);
-        }
         let (definition, request) = (&job.definition, request_of(job));
         self.has_stale |= definition.is_retired();
-        let mut is_spent = false;
-        let sandbox = match self.sandbox_cache.entry(definition) {
-            Entry { sandbox: Some(live), has_answered, .. } => {
-                Ok((&mut live.sandbox, has_answered))
-            }
-            _ => self.create_sandbox(definition, &request),
+        let (sandbox, has_answered) = match self.sandbox_cache.entry(definition) {
+            Entry { sandbox: Some(live), has_answered, .. } => (&mut live.sandbox, has_answered),
+            _ => match self.create_sandbox(definition, &request) {
+                Ok(created) => created,
+                Err(error) => return self.record(job, Err(error)),
+            },
         };
-        let result = sandbox.and_then(|(sandbox, has_answered)| {
-            let result = sandbox.call(&request, arguments, read);
-            *has_answered |= result.is_ok();
-            is_spent = sandbox.is_spent(&definition.limits);
-            result
-        });
-        if is_spent {
+        let result = sandbox.call(&request, arguments, read);
+        *has_answered |= result.is_ok();
+        if sandbox.is_spent(&definition.limits) {
             self.spent = Some(Arc::clone(definition));
         }
         self.record(job, result)

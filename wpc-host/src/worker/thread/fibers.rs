@@ -198,12 +198,13 @@ impl Thread {
     /// Runs a call on this thread, which waits while the guest is suspended, and returns what `read` returns for the reply.
     /// Only a local worker does so: its caller waits for the call anyway.
     #[cold]
-    pub(super) fn block_on_fiber<A: Payload, T>(
+    pub(in crate::worker) fn block_on_fiber<A: Payload, T>(
         &mut self,
         job: &Job,
         mut arguments: A,
         read: impl FnOnce(BorrowedReply<'_>, A) -> Result<T, Box<Error>>,
     ) -> Result<T, Box<Error>> {
+        self.begin_observation(job);
         let definition = &job.definition;
         self.has_stale |= definition.is_retired();
         let environment = Arc::clone(&self.worker.environment);
