@@ -7,8 +7,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The counters of a function that one thread writes.
+/// The counters of a function that one thread writes. They have a cache line of their own, because each sandbox has some.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub(crate) struct Counters {
     succeeded: AtomicU64,
     fuel: AtomicU64,

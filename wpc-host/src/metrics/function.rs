@@ -3,13 +3,12 @@
 use super::Sums;
 use super::counters::{ByCode, Counters};
 use crate::error::ErrorCode;
-use crossbeam_utils::CachePadded;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug, Default)]
 pub(crate) struct FunctionMeter {
-    by_thread: Mutex<Vec<Arc<CachePadded<Counters>>>>,
+    by_thread: Mutex<Vec<Arc<Counters>>>,
     /// Calls whose outcome their worker did not decide.
     elsewhere: ByCode,
     sandbox_failures: AtomicU64,
@@ -18,7 +17,7 @@ pub(crate) struct FunctionMeter {
 impl FunctionMeter {
     /// Returns counters for a thread, which no other thread writes.
     #[cold]
-    pub(crate) fn join(&self) -> Arc<CachePadded<Counters>> {
+    pub(crate) fn join(&self) -> Arc<Counters> {
         let mut all = self.lock();
         for counters in all.iter_mut() {
             // Counters that only this list holds are not in use any more.
@@ -26,7 +25,7 @@ impl FunctionMeter {
                 return Arc::clone(counters);
             }
         }
-        let counters = Arc::<CachePadded<Counters>>::default();
+        let counters = Arc::<Counters>::default();
         all.push(Arc::clone(&counters));
         counters
     }
@@ -54,7 +53,7 @@ impl FunctionMeter {
         self.lock().iter().for_each(|counters| counters.add_to(sums));
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Vec<Arc<CachePadded<Counters>>>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Vec<Arc<Counters>>> {
         self.by_thread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

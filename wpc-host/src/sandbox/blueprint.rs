@@ -207,7 +207,7 @@ pub(super) struct Hooks {
 impl Part {
     /// Names the module that is being instantiated, for errors.
     pub(super) fn begin(&self, store: &mut Store<State>) {
-        store.data_mut().instantiating = Some(self.what.to_string());
+        store.data_mut().instantiating = Some(Arc::clone(&self.what));
     }
 
     fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<wasmtime::Instance> {

@@ -146,7 +146,7 @@ impl Sandbox {
             other => return other,
         };
         let module = self.store.data_mut().instantiating.take();
-        let module = module.unwrap_or_else(|| "its module".to_owned());
+        let module = module.as_deref().unwrap_or("its module");
         Error::Initialisation { function, reason: format!("{module}: {reason}") }
     }
 }

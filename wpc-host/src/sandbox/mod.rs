@@ -65,7 +65,7 @@ pub(crate) struct Sandbox {
     store: Store<State>,
     blueprint: Arc<Blueprint>,
     /// Entry points by the index of their export, looked up at their first call.
-    entries: Vec<Option<Entry>>,
+    entries: Vec<Option<Box<Entry>>>,
     calls: u64,
     open_files: usize,
     /// Whether the call that it was created for has not run yet. That call continues with the remaining fuel.
@@ -192,7 +192,7 @@ impl Sandbox {
     /// The entry point that the request calls.
     fn entry(&mut self, at: usize, request: &Request<'_>) -> wasmtime::Result<Entry> {
         match self.entries.get(request.export_at) {
-            Some(Some(entry)) => Ok(entry.clone()),
+            Some(Some(entry)) => Ok(Entry::clone(entry)),
             _ => look_up(&mut self.store, &mut self.entries, at, request).cloned(),
         }
     }
@@ -255,7 +255,7 @@ impl Sandbox {
 #[cold]
 fn look_up<'a>(
     store: &mut Store<State>,
-    entries: &'a mut Vec<Option<Entry>>,
+    entries: &'a mut Vec<Option<Box<Entry>>>,
     at: usize,
     request: &Request<'_>,
 ) -> wasmtime::Result<&'a Entry> {
@@ -264,7 +264,7 @@ fn look_up<'a>(
         .map_err(wasmtime::Error::new)?;
     let known = entries.len().max(request.export_at + 1);
     entries.resize(known, None);
-    Ok(entries[request.export_at].insert(entry))
+    Ok(entries[request.export_at].insert(Box::new(entry)))
 }
 
 fn check_deadline(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {

@@ -28,7 +28,7 @@ pub(crate) struct State {
     /// The panic message that the guest reported before it traps.
     pub(super) panic: Option<String>,
     /// The module that is being instantiated, as errors name it.
-    pub(super) instantiating: Option<String>,
+    pub(super) instantiating: Option<Arc<str>>,
     pub(super) meter: Meter,
     pub(super) volume: Arc<LogVolume>,
     /// The time slice of a guest that yields the thread.

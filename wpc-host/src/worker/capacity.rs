@@ -265,13 +265,14 @@ impl Drop for Admission {
 /// A sandbox with the instances that were reserved for it.
 pub(crate) struct LiveSandbox {
     // Dropped in this order: the instances are released after the sandbox is gone.
-    pub(crate) sandbox: Sandbox,
+    // Boxed, because a worker's tables have more slots than sandboxes.
+    pub(crate) sandbox: Box<Sandbox>,
     reservation: Reservation,
 }
 
 impl LiveSandbox {
     pub(crate) fn new(sandbox: Sandbox, reservation: Reservation) -> Self {
-        Self { sandbox, reservation }
+        Self { sandbox: Box::new(sandbox), reservation }
     }
 }
 

@@ -8,7 +8,6 @@ use crate::registry::{Definition, Function};
 use crate::worker::capacity::{
     Admission, Capacity, Exhausted, IdleSandboxes, LiveSandbox, Reservation,
 };
-use crossbeam_utils::CachePadded;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,7 +22,7 @@ pub(super) struct Entry {
     pub(super) failed_at: Option<Instant>,
     definition: Arc<Definition>,
     /// This thread's counters of the definition's functions, by export.
-    counters: Vec<Option<Arc<CachePadded<Counters>>>>,
+    counters: Vec<Option<Arc<Counters>>>,
 }
 
 pub(super) struct SandboxCache {

@@ -76,7 +76,7 @@ impl Thread {
         let (definition, request) = (&job.definition, request_of(job));
         self.has_stale |= definition.is_retired();
         let (sandbox, has_answered) = match self.sandbox_cache.entry(definition) {
-            Entry { sandbox: Some(live), has_answered, .. } => (&mut live.sandbox, has_answered),
+            Entry { sandbox: Some(live), has_answered, .. } => (&mut *live.sandbox, has_answered),
             _ => match self.create_sandbox(definition, &request) {
                 Ok(created) => created,
                 Err(error) => return self.record(job, Err(error)),
@@ -111,7 +111,7 @@ impl Thread {
     pub(super) fn warm(&mut self, job: &Job) -> Outcome {
         self.has_stale |= job.definition.is_retired();
         let sandbox = match self.sandbox_cache.entry(&job.definition) {
-            Entry { sandbox: Some(live), .. } => Ok(&mut live.sandbox),
+            Entry { sandbox: Some(live), .. } => Ok(&mut *live.sandbox),
             _ => self.create_sandbox(&job.definition, &request_of(job)).map(|(sandbox, _)| sandbox),
         };
         match sandbox {
@@ -138,7 +138,7 @@ impl Thread {
         let sandbox = Sandbox::new(blueprint, &definition.limits, environment, request)?;
         let entry = self.sandbox_cache.entry(definition);
         let live = entry.sandbox.insert(LiveSandbox::new(sandbox, reservation));
-        Ok((&mut live.sandbox, &mut entry.has_answered))
+        Ok((&mut *live.sandbox, &mut entry.has_answered))
     }
 
     /// Reserves instances for a sandbox of the call.
