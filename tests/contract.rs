@@ -302,13 +302,17 @@ fn the_modules_in_the_abi_document_run() {
         .filter_map(|rest| rest.split("```").next())
         .filter(|block| block.starts_with("(module"))
         .collect();
-    assert_eq!(modules.len(), 2);
+    assert_eq!(modules.len(), 3);
     let wpc = pool(1);
     for module in modules {
         wpc.define_worker_module(wat(module)).unwrap();
     }
     assert_eq!(wpc.call::<i32>("add", (40, 2)).unwrap(), 42);
     assert_eq!(wpc.call::<String>("greet", ("Ada",)).unwrap(), "hi");
+    let mut letters = wpc.stream::<String, i32>("letters", (i32::from(b'a'), 3)).unwrap();
+    let items: Result<Vec<_>, _> = (&mut letters).into_iter().collect();
+    assert_eq!(items.unwrap(), ["a", "b", "c"]);
+    assert_eq!(letters.finish().unwrap(), 3);
 }
 
 #[test]

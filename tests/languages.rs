@@ -1,12 +1,16 @@
-//! The guests of `examples/languages`: the same three functions in each language, with the same contract.
+//! The guests of `examples/languages`: the same three functions in each language, with the same contract, and two
+//! functions that yield items.
 //!
-//! [`behaviour`] has a check for each requirement. A module for each language runs all of them.
+//! [`behaviour`] and [`streams`] have a check for each requirement. A module for each language runs all of them.
 
 use crate::support::*;
 use std::path::PathBuf;
 use wpc_abi::section::custom_section;
 use wpc_abi::text::parse_signature;
-use wpc_host::{CallOptions, Error, GuestError, Limits, Wasi, WasmModule, WorkerProcedureCall};
+use wpc_host::{
+    CallOptions, Error, GuestError, Limits, StreamError, StreamOptions, Wasi, WasmModule,
+    WorkerProcedureCall,
+};
 
 /// A guest of `examples/languages/wasm`.
 struct Guest {
@@ -221,6 +225,92 @@ mod behaviour {
     }
 }
 
+/// The requirements of functions that yield items. Where memory matters, a limit ends guests that leak it.
+mod streams {
+    use super::*;
+
+    fn defined(language: &Guest) -> WorkerProcedureCall {
+        let wpc = pool(1);
+        wpc.define_worker_module(language.module()).unwrap();
+        wpc
+    }
+
+    fn words(wpc: &WorkerProcedureCall, text: &str) -> (Vec<String>, u32) {
+        let mut stream = wpc.stream::<String, u32>("words", (text,)).unwrap();
+        let items: Result<_, StreamError> = (&mut stream).into_iter().collect();
+        (items.unwrap(), stream.finish().unwrap())
+    }
+
+    pub(super) fn words_are_yielded_and_counted(language: &Guest) {
+        let wpc = defined(language);
+        assert_eq!(words(&wpc, ""), (vec![], 0));
+        assert_eq!(words(&wpc, "  "), (vec![], 0));
+        assert_eq!(words(&wpc, " tea  j\u{e4}m \u{1f980}").0, ["tea", "j\u{e4}m", "\u{1f980}"]);
+        for len in [127, 128, 16_383, 16_384, 300_000] {
+            let long = "w".repeat(len);
+            assert_eq!(words(&wpc, &format!("a {long} b")).0, ["a", &long, "b"]);
+        }
+        let count = words(&wpc, &"w ".repeat(300)).1;
+        assert_eq!(count, 300);
+    }
+
+    pub(super) fn a_slow_caller_suspends_the_function(language: &Guest) {
+        let wpc = defined(language);
+        let few = StreamOptions::new().max_waiting_items(2);
+        let mut stream = wpc.stream_with::<u64, ()>("numbers", (300_u64,), &few).unwrap();
+        eventually(|| wpc.metrics().suspended_calls == 1);
+        // Another sandbox, while the first one is suspended.
+        assert_eq!(words(&wpc, "tea jam").1, 2);
+        let items: Result<Vec<u64>, StreamError> = (&mut stream).into_iter().collect();
+        assert_eq!(items.unwrap(), (0..300).collect::<Vec<u64>>());
+        stream.finish().unwrap();
+    }
+
+    pub(super) fn items_do_not_leak_memory(language: &Guest) {
+        let wpc = pool(1);
+        let limits = Limits::default().memory(2 << 20);
+        wpc.define_worker_module(language.module().limits(limits)).unwrap();
+        let numbers = wpc.stream::<u64, ()>("numbers", (300_000_u64,)).unwrap();
+        let items: Result<Vec<u64>, StreamError> = numbers.into_iter().collect();
+        assert!(items.unwrap().into_iter().eq(0..300_000));
+        let text = "w ".repeat(120_000);
+        for _ in 0..3 {
+            assert_eq!(words(&wpc, &text).1, 120_000);
+        }
+    }
+
+    pub(super) fn their_items_are_declared(language: &Guest) {
+        let wpc = defined(language);
+        for (function, expected) in [
+            ("words", "(text: String) -> u32 yields String"),
+            ("numbers", "(end: u64) -> () yields u64"),
+        ] {
+            let signature = wpc.function_information(function).unwrap().signature.unwrap();
+            assert_eq!(signature.to_string(), expected);
+        }
+        let refused = wpc.call::<u32>("words", ("tea",));
+        assert!(matches!(refused, Err(Error::YieldsItems { ran: false, .. })), "{refused:?}");
+    }
+}
+
+/// A helper that imported `wpc_yield` in every guest would make all of their calls run on fibers.
+#[test]
+fn guests_that_yield_nothing_cannot_suspend() {
+    for file in ["assemblyscript", "c", "c-wasi", "rust", "wat", "zig"] {
+        let wpc = Guest::new(file).ready();
+        assert!(!wpc.function_information("greet").unwrap().can_suspend, "{file}");
+    }
+}
+
+macro_rules! tests {
+    ($requirements:ident: $($requirement:ident)+) => { $(
+        #[test]
+        fn $requirement() {
+            $requirements::$requirement(&GUEST);
+        }
+    )+ };
+}
+
 macro_rules! languages {
     ($($language:ident: $guest:expr;)+) => { $(
         mod $language {
@@ -228,7 +318,7 @@ macro_rules! languages {
 
             const GUEST: Guest = $guest;
 
-            languages!(@tests
+            tests!(behaviour:
                 a_name_is_greeted
                 an_empty_name_is_an_error
                 the_greeting_follows_its_constant
@@ -244,10 +334,21 @@ macro_rules! languages {
             );
         }
     )+ };
-    (@tests $($behaviour:ident)+) => { $(
-        #[test]
-        fn $behaviour() {
-            behaviour::$behaviour(&GUEST);
+}
+
+macro_rules! languages_with_streams {
+    ($($language:ident: $guest:expr;)+) => { $(
+        mod $language {
+            use super::{Guest, streams};
+
+            const GUEST: Guest = $guest;
+
+            tests!(streams:
+                words_are_yielded_and_counted
+                a_slow_caller_suspends_the_function
+                items_do_not_leak_memory
+                their_items_are_declared
+            );
         }
     )+ };
 }
@@ -261,4 +362,11 @@ languages! {
     rust_wasip1: Guest::with_wasi("rust-wasip1");
     wat: Guest { checks_utf8: false, ..Guest::new("wat") };
     zig: Guest::new("zig");
+}
+
+languages_with_streams! {
+    streams_assemblyscript: Guest::new("streams-assemblyscript");
+    streams_c: Guest::new("streams-c");
+    streams_c_wasi: Guest::new("streams-c-wasi");
+    streams_zig: Guest::new("streams-zig");
 }

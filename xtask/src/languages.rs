@@ -10,13 +10,17 @@ use std::process::Command;
 const SOURCES: &str = "examples/languages";
 const BUILT: &str = "examples/languages/wasm";
 
-/// A project, its target unless the project declares it, and the name of the module.
-const PROJECTS: [(&str, Option<&str>, &str); 7] = [
+/// A project's folder or main file, its target unless the project declares it, and the name of the module.
+const PROJECTS: [(&str, Option<&str>, &str); 11] = [
     ("assemblyscript", None, "assemblyscript"),
     ("c", None, "c"),
     ("c-wasi", None, "c-wasi"),
     ("rust", None, "rust"),
     ("rust", Some("wasm32-wasip1"), "rust-wasip1"),
+    ("streams/streams.ts", None, "streams-assemblyscript"),
+    ("streams/streams.c", None, "streams-c"),
+    ("streams/streams.c", Some("wasm32-wasip1"), "streams-c-wasi"),
+    ("streams/streams.zig", None, "streams-zig"),
     ("wat", None, "wat"),
     ("zig", None, "zig"),
 ];
@@ -37,6 +41,9 @@ pub(crate) fn build_into(root: &Path, out: &Path) -> Result<()> {
         .status()
         .context("failed to start npm, which installs AssemblyScript")?;
     ensure!(npm.success(), "failed to install the compiler of AssemblyScript");
+    let mut path = vec![root.join(SOURCES).join("assemblyscript/node_modules/.bin")];
+    path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    let path_with_asc = std::env::join_paths(path)?;
     let out = out.join(BUILT);
     std::fs::create_dir_all(&out)?;
     for (project, target, name) in PROJECTS {
@@ -44,6 +51,11 @@ pub(crate) fn build_into(root: &Path, out: &Path) -> Result<()> {
         build.arg("build").arg(root.join(SOURCES).join(project));
         build.arg("--output").arg(out.join(format!("{name}.wasm")));
         build.args(target.iter().flat_map(|target| ["--target", target]));
+        if project.ends_with(".ts") {
+            // No `node_modules` is beside this file. Other projects do not get this path, because clang would run the
+            // `wasm-opt` that is in it.
+            build.env("PATH", &path_with_asc);
+        }
         let built = build
             .arg("--no-cache")
             .env("CARGO_TARGET_DIR", root.join("target/guests"))
@@ -72,7 +84,8 @@ fn record(root: &Path) -> Result<String> {
     let mut lines = String::new();
     for (project, _, name) in PROJECTS {
         let mut files = Vec::new();
-        collect_files(&root.join(SOURCES).join(project), &mut files)?;
+        let (folder, _) = project.split_once('/').unwrap_or((project, ""));
+        collect_files(&root.join(SOURCES).join(folder), &mut files)?;
         match project {
             "c-wasi" => files.push(root.join(SOURCES).join("c/wpc.h")),
             "rust" => {

@@ -17,8 +17,9 @@
  *  - A reader decodes values: the arguments, a constant, a dependency's reply. It keeps its first
  *    failure: later reads return empty values, `wpc_end` returns false, and `wpc_failure` returns the
  *    reply that reports the failure. So read all values first, then check once.
- *  - A writer encodes values: a reply, or the arguments of a dependency.
+ *  - A writer encodes values: a reply, an item, or the arguments of a dependency.
  *  - A reply is the result of a function. Build one by `wpc_reply_…`, `wpc_error` or a writer.
+ *  - An item is a value that the caller of a stream reads before the result: `wpc_yield`.
  *
  * Memory: everything that the functions below return is valid until the call ends and is freed then.
  * Keep data that outlives a call in static variables, or, with libc, in memory from `malloc`. Without
@@ -88,6 +89,7 @@ WPC_HOST_(wpc_log) void wpc_host_log_(int32_t, const char *, size_t);
 WPC_HOST_(wpc_panic) void wpc_host_panic_(const char *, size_t);
 WPC_HOST_(wpc_random) void wpc_host_random_(void *, size_t);
 WPC_HOST_(wpc_clock) int64_t wpc_host_clock_(int32_t);
+WPC_HOST_(wpc_yield) void wpc_host_yield_(const uint8_t *, size_t);
 
 /* ---- Text, log, panic -------------------------------------------------------------------- */
 
@@ -177,6 +179,14 @@ WPC_LARGE_ void *wpc_resize_(void *at, size_t old, size_t size)
     piece->before = before;
     wpc_pieces_ = piece;
     return piece + 1;
+}
+
+/* Frees the last allocation of the call. */
+WPC_API_ void wpc_free_last_(void *at)
+{
+    wpc_piece_ *piece = (wpc_piece_ *)at - 1;
+    wpc_pieces_ = piece->before;
+    free(piece);
 }
 
 /* Allocates the buffer that the host fills with arguments. */
@@ -273,6 +283,12 @@ WPC_LARGE_ void *wpc_resize_(void *at, size_t old, size_t size)
     wpc_reach_(wpc_heap_end_);
     if (at != NULL && !is_last) memcpy((void *)(uintptr_t)begin, at, old);
     return (void *)(uintptr_t)begin;
+}
+
+/* Frees the last allocation of the call. */
+WPC_API_ void wpc_free_last_(void *at)
+{
+    wpc_heap_end_ = (uintptr_t)at;
 }
 
 /* Allocates the buffer that the host fills with arguments. */
@@ -404,6 +420,32 @@ WPC_LARGE_ void wpc_write_bytes(wpc_writer *out, wpc_bytes bytes)
 WPC_API_ void wpc_write_text(wpc_writer *out, wpc_text text)
 {
     wpc_write_bytes(out, (wpc_bytes){(const uint8_t *)text.at, text.len});
+}
+
+/* ---- Items ------------------------------------------------------------------------------- */
+
+/* Yields the written value as an item to the caller of a stream, before the function's result. It
+ * returns when the caller has capacity for the item. The writer is empty then and keeps its memory for
+ * the next item. The function declares the type of its items: `"(text: String) -> u32 yields String"`. */
+WPC_API_ void wpc_yield(wpc_writer *item)
+{
+    wpc_host_yield_(item->at, item->len);
+    item->len = 0;
+}
+
+/* Yields an item of bytes. Its memory is freed at once. */
+WPC_LARGE_ void wpc_yield_bytes(wpc_bytes bytes)
+{
+    wpc_writer item = {NULL, 0, 0};
+    wpc_write_bytes(&item, bytes);
+    wpc_yield(&item);
+    wpc_free_last_(item.at);
+}
+
+/* Yields an item of text. Its memory is freed at once. */
+WPC_API_ void wpc_yield_text(wpc_text text)
+{
+    wpc_yield_bytes((wpc_bytes){(const uint8_t *)text.at, text.len});
 }
 
 /* ---- Replies ----------------------------------------------------------------------------- */

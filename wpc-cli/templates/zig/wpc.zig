@@ -197,6 +197,22 @@ pub fn join(texts: []const []const u8) error{OutOfMemory}![]const u8 {
     return std.mem.concat(allocator, u8, texts);
 }
 
+// Items.
+
+extern "wpc" fn wpc_yield(ptr: [*]const u8, len: usize) void;
+
+/// Yields an item to the caller of a stream, before the function's result: `try wpc.yieldItem(word)`.
+///
+/// It returns when the caller has capacity for the item, whose encoding is freed then. The function declares
+/// the type of its items: `"(text: String) -> u32 yields String"`.
+pub fn yieldItem(item: anytype) error{OutOfMemory}!void {
+    var out: std.ArrayList(u8) = .empty;
+    // The arena reuses the memory, because it is its last allocation.
+    defer out.deinit(allocator);
+    try encode(&out, item);
+    wpc_yield(out.items.ptr, out.items.len);
+}
+
 // Log, panics, randomness, clocks.
 
 extern "wpc" fn wpc_log(level: i32, ptr: [*]const u8, len: usize) void;

@@ -81,7 +81,7 @@ fn the_commands_of_the_language_examples_work() {
     let copy = Copy::new();
     copy.run_blocks("examples/languages/README.md", "");
     if expects_every_compiler() {
-        for language in ["assemblyscript", "c", "c-wasi", "wat", "zig"] {
+        for language in ["assemblyscript", "c", "c-wasi", "streams", "wat", "zig"] {
             let folder = format!("examples/languages/{language}");
             copy.run_blocks(&format!("{folder}/README.md"), &folder);
         }

@@ -37,6 +37,9 @@ declare function hostRandom(at: usize, len: usize): void;
 // @ts-ignore: decorator
 @external("wpc", "wpc_clock")
 declare function hostClock(kind: i32): i64;
+// @ts-ignore: decorator
+@external("wpc", "wpc_yield")
+declare function hostYield(at: usize, len: usize): void;
 
 /** The result of a function: address and length of its encoded reply. Never zero. */
 export type Reply = u64;
@@ -114,6 +117,25 @@ export function replyF64(value: f64): Reply {
   const out = Writer.value();
   out.f64(value);
   return out.finish();
+}
+
+// Items.
+
+/**
+ * Yields the written value as an item to the caller of a stream, before the function's result. It returns
+ * when the caller has capacity for the item. The writer is empty then and can be used for the next item. The
+ * function declares the type of its items: `"(text: String) -> u32 yields String"`.
+ */
+export function yieldItem(item: Writer): void {
+  hostYield(item.at, item.len);
+  item.len = 0;
+}
+
+/** Yields an item of text. */
+export function yieldText(text: string): void {
+  const item = new Writer();
+  item.text(text);
+  yieldItem(item);
 }
 
 // Constants and dependencies.
@@ -209,7 +231,7 @@ export function monotonicClock(): i64 {
   return hostClock(1);
 }
 
-/** Encodes values: a reply, or the arguments of a dependency. */
+/** Encodes values: a reply, an item, or the arguments of a dependency. */
 export class Writer {
   private buffer: ArrayBuffer = new ArrayBuffer(64);
   /** The number of written bytes. */

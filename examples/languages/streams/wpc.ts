@@ -1,0 +1,1 @@
+../assemblyscript/assembly/wpc.ts
