@@ -6,7 +6,8 @@ use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Instant;
-use wpc_host::{Options, WasmModule, WorkerProcedureCall};
+use tokio::sync::watch;
+use wpc_host::{Limits, Options, PendingCall, WasmModule, WorkerProcedureCall};
 
 /// The maximum number of defined functions that are called.
 pub(crate) const USED: usize = 10;
@@ -32,6 +33,10 @@ pub(crate) enum Task {
     Sandbox,
     /// Resident bytes for each unused function of 10,000.
     IdleFunction,
+    /// Resident KB for each of 10,000 calls that are suspended on two workers.
+    Suspended,
+    /// Nanoseconds from the first of 10,000 calls, which are all suspended on two workers at once, to the last answer.
+    SuspendAndAnswer,
     /// Nanoseconds from the creation of the pool to the first answer.
     StartUp {
         /// The number of modules of the size of the SDK's guest that are defined before.
@@ -63,6 +68,8 @@ impl Task {
             }
             Self::Sandbox => resident_by_sandbox(&guests),
             Self::IdleFunction => resident_by_function(&guests),
+            Self::Suspended => Waiting::suspend()?.resident(),
+            Self::SuspendAndAnswer => Waiting::suspend()?.answer(),
             Self::StartUp { modules, cache } => start_up(&guests, *modules, cache.clone()),
         }
     }
@@ -129,6 +136,62 @@ fn resident_by_function(guests: &Guests) -> Result<f64> {
     define(&wpc, &guests.bare, USED..ALL, false)?;
     call_each(&wpc, 0..USED)?;
     Ok((resident()? - before) / (ALL - USED) as f64)
+}
+
+/// 10,000 calls that are suspended.
+struct Waiting {
+    wpc: WorkerProcedureCall,
+    calls: Vec<PendingCall<()>>,
+    gate: watch::Sender<bool>,
+    begun: Instant,
+    resident_before: f64,
+}
+
+impl Waiting {
+    const CALLS: u32 = 10_000;
+
+    fn suspend() -> Result<Self> {
+        let options =
+            Options::default().max_live_instances(Self::CALLS).max_suspended_instances(Self::CALLS);
+        let wpc = WorkerProcedureCall::new(options)?;
+        let (gate, opened) = watch::channel(false);
+        wpc.define_async_host_function("waits", move |_, (): ()| {
+            let mut opened = opened.clone();
+            async move { opened.wait_for(|is_open| *is_open).await.map(drop) }
+        })?;
+        let waits = r#"(module
+            (import "wpc-host" "waits" (func $waits (param i32 i32 i32 i32) (result i64)))
+            (memory (export "memory") 1)
+            (func (export "waits")
+                (drop (call $waits (i32.const 0) (i32.const 0) (i32.const 64) (i32.const 64)))))"#;
+        let limits = Limits::default().max_concurrent_calls(Self::CALLS as usize);
+        let waits = WasmModule::new(wat::parse_str(waits)?).grant_host_function("waits");
+        wpc.define_worker_function("waits", waits.limits(limits))?;
+        wpc.start_workers(2)?;
+        let resident_before = resident()?;
+        let begun = Instant::now();
+        let calls = (0..Self::CALLS).map(|_| wpc.submit("waits", ())).collect::<Result<_, _>>()?;
+        while wpc.metrics().suspended_calls < Self::CALLS as usize {
+            std::thread::yield_now();
+        }
+        Ok(Self { wpc, calls, gate, begun, resident_before })
+    }
+
+    fn resident(self) -> Result<f64> {
+        let resident = (resident()? - self.resident_before) / f64::from(Self::CALLS) / 1024.0;
+        self.answer()?;
+        Ok(resident)
+    }
+
+    fn answer(self) -> Result<f64> {
+        self.gate.send_replace(true);
+        for call in self.calls {
+            call.wait()?;
+        }
+        let elapsed = self.begun.elapsed();
+        self.wpc.stop_workers();
+        Ok(elapsed.as_secs_f64() * 1e9)
+    }
 }
 
 fn start_up(guests: &Guests, modules: u32, cache: Option<PathBuf>) -> Result<f64> {

@@ -20,7 +20,10 @@ use pool::{
     start, throughput,
 };
 use recovery::{after_a_limit, after_a_trap, time_limit};
-use resident::{resident, resident_by_function, resident_by_sandbox};
+use resident::{
+    resident, resident_by_function, resident_by_sandbox, resident_by_suspended_call,
+    suspended_calls,
+};
 use streams::item;
 use suspension::{behind_a_computation, many_waiting, nested, ready, wakes};
 
@@ -28,7 +31,7 @@ use suspension::{behind_a_computation, many_waiting, nested, ready, wakes};
 pub(crate) type Measure = fn(&Guests, &mut dyn FnMut()) -> Result<Row>;
 
 /// Every row with its number of steps.
-pub(crate) const ROWS: [(Measure, u64); 28] = [
+pub(crate) const ROWS: [(Measure, u64); 30] = [
     (local_add, PAIRS + WARM_UP),
     (local_echo_1k, PAIRS + WARM_UP),
     (local_echo_1m, PAIRS + WARM_UP),
@@ -57,6 +60,8 @@ pub(crate) const ROWS: [(Measure, u64); 28] = [
     (resident, CHILDREN),
     (resident_by_sandbox, CHILDREN),
     (resident_by_function, CHILDREN),
+    (resident_by_suspended_call, CHILDREN),
+    (suspended_calls, CHILDREN),
 ];
 
 const THROUGHPUTS: u64 = 11;

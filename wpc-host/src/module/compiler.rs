@@ -103,7 +103,7 @@ impl Compiler {
         if let Some(expected) = source.sha256.filter(|expected| *expected != found) {
             return Err(Error::Sha256Mismatch { what: what.to_owned(), expected, found });
         }
-        let profile = if suspending::yields_items(bytes) { profile.with_fibers() } else { profile };
+        let profile = if suspending::is_declared(bytes) { profile.with_fibers() } else { profile };
         let with_gc_heap = profile.with_gc_heap();
         let known = self
             .known((found, profile))

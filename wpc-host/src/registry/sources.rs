@@ -62,9 +62,8 @@ impl Group {
         }
         let wasi = source.grants.open_wasi(&what)?;
         let requirements = &module.requirements;
-        let may_change = !requirements.dependencies.is_empty()
-            || !requirements.host_functions.is_empty()
-            || requirements.calls_functions();
+        let may_change =
+            !requirements.dependencies.is_empty() || !requirements.host_functions.is_empty();
         let called = Arc::clone(&source.grants.functions);
         let source = may_change.then(|| source.clone());
         Ok(Self { what: what.into(), module, profile, source, limits, wasi, called, functions })

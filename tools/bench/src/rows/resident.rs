@@ -43,6 +43,16 @@ pub(super) fn resident_by_sandbox(_: &Guests, tick: &mut dyn FnMut()) -> Result<
     of_children(what, &Task::Sandbox, None, tick)
 }
 
+pub(super) fn resident_by_suspended_call(_: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
+    let what = ("resident for each of 10,000 suspended calls", Unit::Kilobytes, 24.0);
+    of_children(what, &Task::Suspended, None, tick)
+}
+
+pub(super) fn suspended_calls(_: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
+    let what = ("10,000 calls suspended at once and answered", Unit::Nanoseconds, 1e9);
+    of_children(what, &Task::SuspendAndAnswer, None, tick)
+}
+
 /// A function takes no memory on a worker until it is called there, so this is the maximum for each function and
 /// worker.
 pub(super) fn resident_by_function(_: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
