@@ -212,13 +212,7 @@ fn accept(
     };
     let (definition, arguments) = check_and_encode()
         .inspect_err(|error: &Error| function.meter.count_elsewhere(error.code()))?;
-    let mut call = new_call(pool, &function, definition, options);
-    match reader {
-        Reader::Caller => {}
-        Reader::Items(items) => call.items = Some(Arc::clone(items)),
-        Reader::Call(caller) => call.nest(caller),
-    }
-    let call = Arc::new(call);
+    let call = new_call(pool, &function, definition, options, reader);
     let definition = Arc::clone(definition);
     let mut job = Job::new(Arc::clone(&call), function, definition, arguments);
     job.fuel = options.fuel;
@@ -245,14 +239,21 @@ fn new_call(
     function: &Function,
     definition: &Definition,
     options: &CallOptions,
-) -> Call {
+    reader: Reader<'_>,
+) -> Arc<Call> {
     let (id, name) = (CallId(pool.call_ids.next()), Arc::clone(&function.name));
     let own_limit = own_limit(pool, definition);
     let time_limit = options.timeout.unwrap_or(own_limit);
     let mut call = Call::new(id, name, definition.generation, time::now(), time_limit);
     call.own_limit = own_limit;
     call.context.clone_from(&options.context);
-    call
+    match reader {
+        Reader::Caller => {}
+        Reader::Items(items) => call.items = Some(Arc::clone(items)),
+        Reader::Call(caller) => call.nest(caller),
+    }
+    // Here and not in a caller, which would copy the call once more.
+    Arc::new(call)
 }
 
 /// Makes every worker create a sandbox of `function`. Each returned call is answered when the sandbox of its worker is
@@ -267,7 +268,7 @@ pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<Vec<PendingC
     let calls: Vec<_> = workers
         .iter()
         .filter_map(|worker| {
-            let call = Arc::new(new_call(pool, function, definition, &options));
+            let call = new_call(pool, function, definition, &options, Reader::Caller);
             let (function, definition) = (Arc::clone(function), Arc::clone(definition));
             let mut job = Job::new(Arc::clone(&call), function, definition, Vec::new());
             // This worker's sandbox is needed, so no other worker may take the job.
