@@ -2,6 +2,7 @@
 
 use super::{define_gate, submit, suspended};
 use crate::support::*;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use wpc_host::{CallOptions, Error, Limits, Options};
 
@@ -113,6 +114,37 @@ fn suspended_calls_leave_instances_for_other_functions() {
         (memory (export "memory") 1) (func (export "user")))"#;
     let refused = wpc.define_worker_function("user", wat(user)).unwrap_err();
     assert!(matches!(refused, Error::TooManyInstances { needed: 3, limit: 2, .. }), "{refused}");
+}
+
+#[test]
+fn calls_that_wait_for_instances_begin_in_their_order_whatever_their_function() {
+    let options = Options::default().max_live_instances(4).max_suspended_instances(1);
+    let wpc = pool_with(1, options);
+    let (gate, begun) = (AsyncGate::default(), Arc::<Mutex<Vec<String>>>::default());
+    let (closed, order) = (gate.clone(), Arc::clone(&begun));
+    wpc.define_async_host_function("h", move |context, (): ()| {
+        order.lock().unwrap().extend(context.correlation_id().map(str::to_owned));
+        let opened = closed.clone().opened();
+        async move {
+            opened.await;
+            Ok::<_, String>(7_u8)
+        }
+    })
+    .unwrap();
+    wpc.define_worker_function("f", calls_h()).unwrap();
+    wpc.define_worker_function("g", calls_h().export("f")).unwrap();
+    let submit = |number: usize| {
+        let options = CallOptions::new().correlation_id(number.to_string());
+        let name = if number % 2 == 0 { "f" } else { "g" };
+        wpc.submit_with::<u8>(name, (), &options).unwrap()
+    };
+    let calls: Vec<_> = (0..8).map(submit).collect();
+    eventually(|| suspended(&wpc) == 1);
+    gate.open();
+    for call in calls {
+        assert_eq!(call.wait().unwrap(), 7);
+    }
+    assert_eq!(*begun.lock().unwrap(), ["0", "1", "2", "3", "4", "5", "6", "7"]);
 }
 
 #[test]

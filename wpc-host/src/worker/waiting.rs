@@ -7,6 +7,7 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::worker::job::Job;
 use rustc_hash::FxHashMap;
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::PoisonError;
 
@@ -48,11 +49,14 @@ impl WaitingJobs {
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes a job whose call `may_begin`. Nested calls precede others, because their callers wait.
+    /// Takes a job whose call `may_begin`. Nested calls precede others, because their callers wait; among calls of the same
+    /// depth, the oldest is taken, so that no definition delays the others for ever.
     pub(super) fn take(&self, may_begin: impl Fn(&Job) -> bool) -> Option<Job> {
         let mut jobs = self.lock();
         let next = jobs.iter_mut().filter(|(_, jobs)| jobs.front().is_some_and(&may_begin));
-        let (need, with_need) = next.max_by_key(|((_, depth), _)| *depth)?;
+        let (need, with_need) = next.min_by_key(|((_, depth), jobs)| {
+            (Reverse(*depth), jobs.front().map(|job| job.call.id))
+        })?;
         let (need, job) = (*need, with_need.pop_front());
         if with_need.is_empty() {
             jobs.remove(&need);
