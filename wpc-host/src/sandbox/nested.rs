@@ -81,10 +81,11 @@ fn granted_name(
     let memory = memory_of(caller, at).map_err(wasmtime::Error::new)?;
     let name = memory::read(memory, caller, name, len, "the name of a function")
         .map_err(wasmtime::Error::new)?;
-    // The guest chooses the length of the name, which is copied into messages.
+    // The guest chooses the length of the name, which is validated and copied into messages.
     let shown = &name[..name.len().min(names::MAX_NAME_LEN)];
     let is_granted = |name: &&str| granted.contains(*name);
-    let found = std::str::from_utf8(name).ok().filter(is_granted);
+    let whole = (shown.len() == name.len()).then_some(shown);
+    let found = whole.and_then(|name| std::str::from_utf8(name).ok()).filter(is_granted);
     Ok(found.map(Arc::from).ok_or_else(|| String::from_utf8_lossy(shown).into_owned()))
 }
 
