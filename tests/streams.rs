@@ -225,6 +225,21 @@ fn a_function_that_yields_needs_a_reader() {
 }
 
 #[test]
+fn a_caller_that_does_not_read_items_does_not_fail_the_function() {
+    let wpc = pool_with(1, Options::default().restart_on_failure(false));
+    let limits = Limits::default().timeout(Duration::from_millis(500));
+    wpc.define_worker_module(counter().limits(limits)).unwrap();
+    assert_eq!(code(wpc.call::<i64>("count", (1_i64,))), "yields_items");
+    let unread = wpc.stream_with::<u8, ()>("flood", (), &few_waiting(1)).unwrap();
+    eventually(|| ended(&wpc, ErrorCode::Timeout) == 1);
+    assert_eq!(unread.finish().unwrap_err().error.code(), ErrorCode::Timeout);
+    // One failure opens the circuit breaker.
+    assert_eq!(wpc.stream::<u8, i64>("count", (1_i64,)).unwrap().finish().unwrap(), 1);
+    let functions = wpc.metrics().functions;
+    assert!(functions.iter().all(|function| function.sandbox_failures == 0), "{functions:?}");
+}
+
+#[test]
 fn the_type_of_items_is_compared_with_the_declared_one() {
     let wpc = pool(1);
     wpc.define_worker_function("count", declared_counter("(n: i64) -> i64 yields u8")).unwrap();

@@ -135,7 +135,7 @@ fn calls_that_wait_for_instances_begin_in_their_order_whatever_their_function() 
     wpc.define_worker_function("g", calls_h().export("f")).unwrap();
     let submit = |number: usize| {
         let options = CallOptions::new().correlation_id(number.to_string());
-        let name = if number % 2 == 0 { "f" } else { "g" };
+        let name = if number.is_multiple_of(2) { "f" } else { "g" };
         wpc.submit_with::<u8>(name, (), &options).unwrap()
     };
     let calls: Vec<_> = (0..8).map(submit).collect();

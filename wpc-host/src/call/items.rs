@@ -11,9 +11,10 @@
 //!
 //! Everything here is written under the lock.
 
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, time};
 use std::sync::PoisonError;
 use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 
 /// How many items and bytes may wait for the caller. A larger item may wait alone.
 #[derive(Debug, Clone, Copy)]
@@ -31,8 +32,10 @@ pub(crate) struct Items {
 #[derive(Debug, Default)]
 struct Shared {
     waiting: Batch,
-    /// Wakes the guest, if it is suspended because the buffer was full.
-    guest: Option<Waker>,
+    /// Wakes the guest, if it is suspended because the buffer was full, and since when it is.
+    guest: Option<(Waker, Instant)>,
+    /// How long the guest was suspended before.
+    suspended: Duration,
     /// Whether the caller waits for an item.
     is_awaited: bool,
 }
@@ -102,7 +105,8 @@ impl Items {
         let is_full = waiting.ends.len() >= self.bounds.items
             || waiting.bytes.len() + item.len() > self.bounds.bytes;
         if is_full && !waiting.ends.is_empty() {
-            shared.guest = Some(guest.clone());
+            let since = shared.guest.take().map_or_else(time::now, |(_, since)| since);
+            shared.guest = Some((guest.clone(), since));
             return Poll::Pending;
         }
         shared.waiting.push(item);
@@ -121,10 +125,20 @@ impl Items {
         }
         std::mem::swap(&mut shared.waiting, batch);
         let guest = shared.guest.take();
+        if let Some((_, since)) = guest {
+            shared.suspended += time::now().saturating_duration_since(since);
+        }
         drop(shared);
-        if let Some(guest) = guest {
+        if let Some((guest, _)) = guest {
             guest.wake();
         }
         true
+    }
+
+    /// How long the guest has been suspended in all because the buffer was full.
+    pub(crate) fn suspended(&self, now: Instant) -> Duration {
+        let shared = self.lock();
+        let current = shared.guest.as_ref().map(|(_, since)| now.saturating_duration_since(*since));
+        shared.suspended + current.unwrap_or_default()
     }
 }

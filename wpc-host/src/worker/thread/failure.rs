@@ -112,7 +112,8 @@ impl Thread {
     /// * a time limit that passed while the call waited for module instances, before its guest ran;
     /// * a limit of the caller below the definition's own;
     /// * a time limit that passed before the function ran for as long as its definition allows, because the call waited
-    ///   in a queue.
+    ///   in a queue, or for its caller to read items;
+    /// * an item that the caller does not read.
     fn is_no_evidence(&self, job: &Job, error: &Error) -> bool {
         let limits = &job.definition.limits;
         match error {
@@ -123,16 +124,22 @@ impl Thread {
                 let own = limits.timeout.unwrap_or(self.context.call_timeout);
                 *limit < own || self.ran(job) < own.saturating_sub(MAX_START_DELAY.min(own / 8))
             }
+            Error::YieldsItems { .. } => true,
             Error::OutOfFuel { .. } => job.fuel < limits.fuel && job.fuel.is_some(),
             _ => false,
         }
     }
 
-    /// How long the running call has run.
+    /// How long the running call has run, apart from the time in which it waited for its caller to read items.
     fn ran(&self, job: &Job) -> Duration {
         let now = time::now();
         let since_acceptance = || job.call.queued(now);
-        self.begun.map_or_else(since_acceptance, |begun| now.saturating_duration_since(begun))
+        let ran =
+            self.begun.map_or_else(since_acceptance, |begun| now.saturating_duration_since(begun));
+        match &job.call.items {
+            Some(items) => ran.saturating_sub(items.suspended(now)),
+            None => ran,
+        }
     }
 
     /// Lets a trial that ended without a result be repeated.
