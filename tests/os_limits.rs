@@ -303,7 +303,21 @@ fn few_descriptors() {
     assert_eq!(wpc.call::<i32>("f0", ()).unwrap(), 7);
 }
 
+/// A function that counts its calls, and calls a blocking host function.
+const COUNTS: &str = r#"(module
+    (import "wpc-host" "h" (func $h (param i32 i32 i32 i32) (result i64)))
+    (memory (export "memory") 1)
+    (global $calls (mut i32) (i32.const 0))
+    (func (export "counts") (result i32)
+        (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+        (drop (call $h (i32.const 0) (i32.const 0) (i32.const 16) (i32.const 64)))
+        global.get $calls))"#;
+
 fn few_threads() {
+    let blocking = working_pool(Options::default().max_live_instances(8), 1).unwrap();
+    blocking.define_blocking_host_function("h", |_, (): ()| Ok::<_, String>(())).unwrap();
+    let counts = WasmModule::new(wat::parse_str(COUNTS).unwrap()).grant_host_function("h");
+    blocking.define_worker_function("counts", counts).unwrap();
     let mut pools = Vec::new();
     let refused = loop {
         match working_pool(Options::default().max_live_instances(8), 2) {
@@ -324,6 +338,18 @@ fn few_threads() {
     }
     drop(release);
     assert_eq!(pools[0].call::<i32>("f", ()).unwrap(), 7);
+    // A guest that ended because no helper thread could be started is not used again.
+    limited(blocking.call::<i32>("counts", ()).unwrap_err(), OsResource::Threads);
+    drop(pools);
+    let until = Instant::now() + TEST_TIMEOUT;
+    let counted = loop {
+        match blocking.call::<i32>("counts", ()) {
+            Ok(counted) => break counted,
+            Err(error) => drop(limited(error, OsResource::Threads)),
+        }
+        assert!(Instant::now() < until, "the threads of the other pools have not ended");
+    };
+    assert_eq!(counted, 1);
 }
 
 /// A function that opens the only directory granted to it `count` times, and returns the first error.

@@ -227,7 +227,7 @@ impl Thread {
             Err(error) => (None, Err(error)),
         };
         if let Some(live) = live
-            && reply.as_ref().err().is_none_or(|error| keeps_sandbox(error))
+            && is_healthy(&reply)
             && !definition.is_retired()
             && !live.sandbox.is_spent(&definition.limits)
         {
@@ -384,7 +384,7 @@ impl Thread {
         let definition = Arc::clone(&job.definition);
         self.has_stale |= definition.is_retired();
         let Ended { live, reply } = ended;
-        let is_healthy = reply.as_ref().err().is_none_or(|error| keeps_sandbox(error));
+        let is_healthy = is_healthy(&reply);
         let outcome = self.apply(&job, reply);
         let is_kept = is_healthy
             && !definition.is_retired()
@@ -419,6 +419,15 @@ impl Thread {
         }
         self.record(job, reply)
     }
+}
+
+/// Whether the sandbox of a call can be used again. A limit of the operating system ends a guest while it waits for a helper
+/// thread that cannot be started; a sandbox that such a limit refused does not exist.
+fn is_healthy<T>(reply: &Reply<T>) -> bool {
+    reply
+        .as_ref()
+        .err()
+        .is_none_or(|error| keeps_sandbox(error) && !matches!(**error, Error::OsLimit { .. }))
 }
 
 /// A call as its fiber owns it.
