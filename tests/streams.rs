@@ -125,7 +125,7 @@ fn the_bytes_of_waiting_items_are_bounded_and_a_larger_item_waits_alone() {
         (func $item (call $yield (i32.const 0) (i32.const 1000)))
         (func (export "large") (call $item) (call $item) (call $item) (call $item)))"#;
     wpc.define_worker_function("large", wat::parse_str(guest).unwrap()).unwrap();
-    for bytes in [1, 999, 1000, 2500] {
+    for bytes in [1, 999, 1008, 2500] {
         let options = StreamOptions::new().max_waiting_bytes(bytes);
         let mut stream = wpc.stream_with::<Vec<u8>, ()>("large", (), &options).unwrap();
         eventually(|| wpc.metrics().suspended_calls == 1);
@@ -276,6 +276,21 @@ fn an_item_before_the_call_fails_the_sandbox() {
     let failed = wpc.stream::<u8, ()>("f", ()).unwrap().finish().unwrap_err();
     assert!(matches!(*failed.error, Error::Initialisation { .. }), "{failed:?}");
     assert!(failed.to_string().contains("yields an item before its function is called"));
+}
+
+#[test]
+fn a_dependency_cannot_yield_items_of_its_user() {
+    let wpc = pool(1);
+    let yields = r#"(module
+        (import "wpc" "wpc_yield" (func $yield (param i32 i32)))
+        (memory (export "memory") 1)
+        (func (export "yields") (call $yield (i32.const 0) (i32.const 1))))"#;
+    wpc.define_worker_dependency("dep", wat(yields)).unwrap();
+    let user =
+        r#"(module (import "dep" "yields" (func $yields)) (func (export "f") (call $yields)))"#;
+    wpc.define_worker_function("f", wat(user)).unwrap();
+    let failed = wpc.stream::<u8, ()>("f", ()).unwrap().finish().unwrap_err();
+    assert!(matches!(*failed.error, Error::BadReply { .. }), "{failed:?}");
 }
 
 #[test]

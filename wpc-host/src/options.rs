@@ -376,7 +376,8 @@ pub struct StreamOptions {
     pub call: CallOptions,
     /// How many items may wait for the caller before the function is suspended. The default is 1,024.
     pub max_waiting_items: usize,
-    /// How many bytes these items may have, encoded. An item that has more waits alone. The default is 1 MiB.
+    /// How many bytes these items may have, encoded, with 8 more for each. An item that has more waits alone. The default is
+    /// 1 MiB.
     pub max_waiting_bytes: usize,
 }
 

@@ -102,8 +102,10 @@ impl Items {
     pub(crate) fn poll_add(&self, item: &[u8], guest: &Waker) -> Poll<Added> {
         let mut shared = self.lock();
         let waiting = &shared.waiting;
-        let is_full = waiting.ends.len() >= self.bounds.items
-            || waiting.bytes.len() + item.len() > self.bounds.bytes;
+        // Empty items take memory too.
+        let bytes = waiting.bytes.len() + size_of_val(&*waiting.ends);
+        let is_full =
+            waiting.ends.len() >= self.bounds.items || bytes + item.len() > self.bounds.bytes;
         if is_full && !waiting.ends.is_empty() {
             let since = shared.guest.take().map_or_else(time::now, |(_, since)| since);
             shared.guest = Some((guest.clone(), since));

@@ -102,6 +102,8 @@ struct Waits {
     after: OnceLock<Arc<Error>>,
     /// Woken when an early end is requested while the call is suspended.
     suspended: AtomicWaker,
+    /// How long its guest has waited for functions that it called, in nanoseconds.
+    nested: AtomicU64,
 }
 
 impl Call {
@@ -162,9 +164,9 @@ impl Call {
         Self { own_limit: self.own_limit, phase: AtomicU8::new(ANSWERED), ..call }
     }
 
-    /// Reuses the call for the next one; no other thread holds it any more. `waiter`, `waits` and
-    /// `own_limit` need no reset, because only calls on the caller's own thread are reused: they never wait, and the
-    /// supervisor does not watch them.
+    /// Reuses the call for the next one; no other thread holds it any more. `waiter` and `own_limit` need no
+    /// reset, because only calls on the caller's own thread are reused: they never wait in a queue, and the supervisor does
+    /// not watch them.
     #[inline]
     pub(crate) fn renew(
         &mut self,
@@ -178,6 +180,9 @@ impl Call {
             self.function = Arc::clone(function);
         }
         self.deadline = Deadline::FromFirstRead(OnceLock::new());
+        if self.waits.get().is_some() {
+            self.waits.take();
+        }
         self.outcome.take();
         *self.phase.get_mut() = QUEUED;
         *self.interrupt.get_mut() = GO_ON;
@@ -270,13 +275,29 @@ impl Call {
 
     fn waits(&self) -> &Waits {
         self.waits.get_or_init(|| {
-            Box::new(Waits { after: OnceLock::new(), suspended: AtomicWaker::new() })
+            Box::new(Waits {
+                after: OnceLock::new(),
+                suspended: AtomicWaker::new(),
+                nested: AtomicU64::new(0),
+            })
         })
     }
 
     /// The failure because of which the call waits.
     fn waits_after(&self) -> Option<Arc<Error>> {
         self.waits.get()?.after.get().cloned()
+    }
+
+    /// Adds time in which the guest waited for a function that it called.
+    pub(crate) fn note_nested(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.waits().nested.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// How long the guest has waited for functions that it called.
+    pub(crate) fn nested(&self) -> Duration {
+        let nanos = self.waits.get().map(|waits| waits.nested.load(Ordering::Relaxed));
+        Duration::from_nanos(nanos.unwrap_or_default())
     }
 
     /// Records how much fuel was used. Must be called before the answer.

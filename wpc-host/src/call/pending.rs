@@ -256,7 +256,7 @@ impl<R: DeserializeOwned + 'static> Future for PendingCall<R> {
 
 impl<R> Drop for PendingCall<R> {
     fn drop(&mut self) {
-        if !self.is_over {
+        if !self.is_over && self.call.outcome().is_none() {
             self.call.cancel();
         }
     }

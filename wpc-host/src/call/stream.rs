@@ -37,7 +37,7 @@ type Decoder<T> = Box<dyn Fn(&[u8]) -> Result<T, Error> + Send + Sync>;
 enum Stage {
     /// More items may come.
     Open,
-    /// All items were read, and the function has returned its result or an error of its own.
+    /// All items were read, and the function has returned its result.
     Ended,
     /// The stream failed with this error.
     Failed(Error),

@@ -166,6 +166,11 @@ fn add_item(
             let reason = "it yields an item before its function is called";
             return Err(Failure::Init(reason.to_owned()));
         };
+        // The type of its items is that of the called function.
+        if at + 1 != state.instances.len() {
+            let reason = "a dependency of it yields an item, which only its own module may do";
+            return Err(Failure::Contract(reason.to_owned()));
+        }
         call.poll_add_item(item, guest).ok_or_else(|| {
             Failure::Host(Error::YieldsItems { function: call.function.to_string(), ran: true })
         })

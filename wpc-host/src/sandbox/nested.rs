@@ -7,12 +7,15 @@ use super::imports::{check_interrupt, give_reply, link_suspending, memory_of, ta
 use super::memory;
 use super::node::Node;
 use super::state::State;
+use crate::call::Call;
 use crate::call::nested::CalledFunction;
 use crate::call::pending::PendingCall;
 use crate::call::reply::encode_reply;
 use crate::error::{Error, Grant};
+use crate::sync::time;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 use wasmtime::{Caller, Linker};
 use wpc_abi::reply::{TAG_BAD_ARGUMENTS, TAG_ERROR};
 use wpc_abi::{GuestError, names};
@@ -28,8 +31,12 @@ pub(super) fn link(linker: &mut Linker<State>, at: usize, node: &Node) -> wasmti
             at,
             (names::CALLED_FUNCTIONS_MODULE, &*name),
             move |caller, arguments| {
+                let waiting = Waiting::of(caller.data());
                 let submitted = submit(caller.data(), &called, arguments);
-                Box::pin(async move { Ok(reply(submitted).await) })
+                Box::pin(async move {
+                    let _waiting = waiting;
+                    Ok(reply(submitted).await)
+                })
             },
         )?;
     }
@@ -61,6 +68,7 @@ fn link_by_name(
                     (_, Err(refusal)) => refusal,
                     (Ok(name), Ok(arguments)) => {
                         let called = CalledFunction::new(name, what, Vec::new());
+                        let _waiting = Waiting::of(caller.data());
                         reply(submit(caller.data(), &called, arguments)).await
                     }
                 };
@@ -87,6 +95,27 @@ fn granted_name(
     let whole = (shown.len() == name.len()).then_some(shown);
     let found = whole.and_then(|name| std::str::from_utf8(name).ok()).filter(is_granted);
     Ok(found.map(Arc::from).ok_or_else(|| String::from_utf8_lossy(shown).into_owned()))
+}
+
+/// The time in which the guest of a call waits for a function that it called. It counts when the wait ends, also if its
+/// call ends it.
+struct Waiting {
+    call: Option<Arc<Call>>,
+    since: Instant,
+}
+
+impl Waiting {
+    fn of(state: &State) -> Self {
+        Self { call: state.call.clone(), since: time::now() }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(call) = &self.call {
+            call.note_nested(time::now().saturating_duration_since(self.since));
+        }
+    }
 }
 
 /// Submits a call on behalf of the running one.

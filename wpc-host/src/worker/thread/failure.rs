@@ -112,7 +112,7 @@ impl Thread {
     /// * a time limit that passed while the call waited for module instances, before its guest ran;
     /// * a limit of the caller below the definition's own;
     /// * a time limit that passed before the function ran for as long as its definition allows, because the call waited
-    ///   in a queue, or for its caller to read items;
+    ///   in a queue, for its caller to read items, or for functions that it called;
     /// * an item that the caller does not read.
     fn is_no_evidence(&self, job: &Job, error: &Error) -> bool {
         let limits = &job.definition.limits;
@@ -122,7 +122,9 @@ impl Thread {
             }
             Error::Timeout { limit, .. } => {
                 let own = limits.timeout.unwrap_or(self.context.call_timeout);
-                *limit < own || self.ran(job) < own.saturating_sub(MAX_START_DELAY.min(own / 8))
+                // The deadline of a function that another called shortens its limit, if only by the time before the call.
+                let is_callers = *limit < own && job.call.depth == 0;
+                is_callers || self.ran(job) < own.saturating_sub(MAX_START_DELAY.min(own / 8))
             }
             Error::YieldsItems { .. } => true,
             Error::OutOfFuel { .. } => job.fuel < limits.fuel && job.fuel.is_some(),
@@ -130,12 +132,14 @@ impl Thread {
         }
     }
 
-    /// How long the running call has run, apart from the time in which it waited for its caller to read items.
+    /// How long the running call has run, apart from the time in which it waited for its caller to read items, or for
+    /// functions that it called.
     fn ran(&self, job: &Job) -> Duration {
         let now = time::now();
         let since_acceptance = || job.call.queued(now);
         let ran =
             self.begun.map_or_else(since_acceptance, |begun| now.saturating_duration_since(begun));
+        let ran = ran.saturating_sub(job.call.nested());
         match &job.call.items {
             Some(items) => ran.saturating_sub(items.suspended(now)),
             None => ran,
