@@ -165,7 +165,8 @@ fn a_cancelled_stream_ends_with_an_error() {
 #[test]
 fn the_time_limit_goes_on_while_a_function_waits_for_its_caller() {
     let wpc = counting_pool(1);
-    let call = CallOptions::new().timeout(Duration::from_millis(300));
+    // Long enough for the first items, also on a busy machine.
+    let call = CallOptions::new().timeout(Duration::from_secs(2));
     let mut stream = wpc.stream_with::<u8, ()>("flood", (), &few_waiting(3).call(call)).unwrap();
     eventually(|| ended(&wpc, ErrorCode::Timeout) == 1);
     // What was yielded before is not lost.

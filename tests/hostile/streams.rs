@@ -20,10 +20,10 @@ fn read_all(wpc: &WorkerProcedureCall, call: CallOptions) -> (u64, &'static str)
 fn item_flood() {
     attack("item-flood").run(|wpc, module, here| {
         wpc.define_worker_function("f", module).unwrap();
-        let limit = Duration::from_millis(200);
+        let limit = Duration::from_millis(500);
         let (items, code) = read_all(wpc, here.clone().timeout(limit));
         assert_eq!(code, "timeout");
-        assert!(items > 1_000, "{items}");
+        assert!(items > 100, "{items}");
     });
 }
 
