@@ -10,7 +10,9 @@ use crate::module::signature;
 use crate::options::StreamOptions;
 use crate::pool::WorkerProcedureCall;
 use crate::pool::function::Function;
-use crate::pool::intake::{self, Reader};
+use crate::pool::intake;
+#[cfg(feature = "json")]
+use crate::pool::intake::Reader;
 #[cfg(feature = "json")]
 use crate::pool::json;
 use crate::registry;
