@@ -61,10 +61,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
             (shown, answer.metadata.fuel_used)
         })
     };
-    // Stopping the pool writes the pending log lines before the answer.
-    wpc.stop_workers();
-    drop(wpc);
-    terminal::program_output_end()?;
+    end(wpc)?;
     let (shown, fuel_used) = answer?;
     match (&arguments.output, &shown) {
         (Some(path), shown) => shown
@@ -73,10 +70,24 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         (None, Shown::Bytes { bytes, skipped }) => terminal::print(&bytes[*skipped..])?,
         (None, Shown::Json(value)) => terminal::print(value.to_string().as_bytes())?,
     }
-    if let Some(fuel) = fuel_used.filter(|_| !as_json) {
-        let _ = writeln!(anstream::stderr(), "fuel used: {fuel}");
+    if !as_json {
+        report_fuel(fuel_used);
     }
     Ok(())
+}
+
+/// Stops the pool, which writes the pending log lines before the answer.
+fn end(wpc: WorkerProcedureCall) -> Result<(), Failure> {
+    wpc.stop_workers();
+    drop(wpc);
+    terminal::program_output_end()
+}
+
+fn report_fuel(fuel_used: Option<u64>) {
+    if let Some(fuel) = fuel_used {
+        // The reader of standard error may be gone.
+        let _ = writeln!(anstream::stderr(), "fuel used: {fuel}");
+    }
 }
 
 /// Writes items while the function runs, and then its result.
@@ -100,21 +111,16 @@ fn stream(
         terminal::print((line + "\n").as_bytes())?;
     }
     let answer = items.finish_answer();
-    // Stopping the pool writes the pending log lines before the result.
-    wpc.stop_workers();
-    drop(wpc);
-    terminal::program_output_end()?;
+    end(wpc)?;
     let answer = answer?;
     if as_json {
         return terminal::print(&line(&answer.value, &answer.metadata, as_json));
     }
-    let mut err = anstream::stderr();
     if !answer.value.is_null() {
-        let _ = writeln!(err, "result: {}", text::escape_json(&answer.value.to_string()));
+        let result = text::escape_json(&answer.value.to_string());
+        let _ = writeln!(anstream::stderr(), "result: {result}");
     }
-    if let Some(fuel) = answer.metadata.fuel_used {
-        let _ = writeln!(err, "fuel used: {fuel}");
-    }
+    report_fuel(answer.metadata.fuel_used);
     Ok(())
 }
 
