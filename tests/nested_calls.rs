@@ -171,7 +171,8 @@ fn a_cancel_reaches_the_called_function() {
     call.cancel();
     assert_eq!(code(call.wait()), "cancelled");
     eventually(|| suspended(&wpc) == 0);
-    assert_eq!(wpc.metrics().pending_calls, 0);
+    // The thread that takes a call out of the suspended ones frees its slot a moment later.
+    eventually(|| wpc.metrics().pending_calls == 0);
 }
 
 #[test]
