@@ -64,10 +64,12 @@ fn a_guest_is_suspended_while_it_reads_a_named_pipe() {
     let wpc = tools(&folder);
     let call = read(&wpc);
     is_suspended(&wpc);
+    // More than a pipe holds: it is written only once the guest has opened the pipe and reads.
+    let text = "0123456789".repeat(20_000);
     pipe.write_all(b"one ").unwrap();
-    pipe.write_all(b"two").unwrap();
+    pipe.write_all(text.as_bytes()).unwrap();
     drop(pipe);
-    assert_eq!(call.wait().unwrap(), "one two");
+    assert!(call.wait().unwrap() == format!("one {text}"));
     no_worker_was_lost(&wpc);
 }
 
