@@ -95,17 +95,19 @@ fn a_call_that_waits_for_a_named_pipe_ends_at_its_limit_or_when_it_is_cancelled(
     let wpc = tools(&folder);
     let limit = CallOptions::new().timeout(Duration::from_millis(50));
     // The helper thread may have begun what the call waited for; it returns when the other end is opened or closed.
-    let cancelled = |text: &str| {
+    let cancelled = |text: &str, begun: &mut dyn FnMut()| {
         let call = wpc.submit::<()>("write_file", ("/data/pipe", text)).unwrap();
+        begun();
         is_suspended(&wpc);
         call.cancel();
         assert_eq!(code(call.wait()), "cancelled");
     };
-    cancelled("opening waits");
+    cancelled("opening waits", &mut || {});
     drop(both_ends(&path));
     no_worker_was_lost(&wpc);
     let mut pipe = both_ends(&path);
-    cancelled(&"writing waits".repeat(100_000));
+    // The guest has opened the pipe when a byte of it arrives.
+    cancelled(&"writing waits".repeat(100_000), &mut || pipe.read_exact(&mut [0]).unwrap());
     drop(pipe);
     no_worker_was_lost(&wpc);
     pipe = both_ends(&path);
