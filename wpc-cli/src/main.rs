@@ -16,6 +16,7 @@ mod grant;
 mod inspect;
 mod language;
 mod limit_options;
+mod lines;
 mod module_file;
 mod nearest;
 mod new;
@@ -80,6 +81,9 @@ the language cannot record in the module:
     /// Run the pool of a manifest: reads calls as JSON lines from standard input, writes answers to standard output.
     #[command(after_help = run::HELP)]
     Run(run::Arguments),
+    /// Serve the pool of a manifest over HTTP.
+    #[command(after_help = serve::HELP)]
+    Serve(serve::Arguments),
     /// Run the tests of a manifest.
     #[command(after_help = "Example of a test in wpc.toml:
   [[tests]]
@@ -133,7 +137,9 @@ fn main() -> std::process::ExitCode {
         _ => {}
     }
     let interface = match &arguments.command {
-        Command::Run(_) | Command::Test(_) | Command::Build(_) => Interface::MANIFEST,
+        Command::Run(_) | Command::Serve(_) | Command::Test(_) | Command::Build(_) => {
+            Interface::MANIFEST
+        }
         Command::Call(call) => call.target.interface(Caller::Call),
         Command::Bench(bench) => bench.target.interface(Caller::Bench),
         _ => Interface::OPTIONS,
@@ -143,6 +149,7 @@ fn main() -> std::process::ExitCode {
         Command::Build(command) => build::run(&command, &arguments.cache, arguments.json),
         Command::Test(command) => test::run(&command, &arguments.cache, arguments.json),
         Command::Run(command) => run::run(&command, &arguments.cache, arguments.json),
+        Command::Serve(command) => serve::run(&command, &arguments.cache, arguments.json),
         Command::Cache(command) => cache::run(&command, &arguments.cache, arguments.json),
         Command::Inspect(command) => inspect::run(&command, &arguments.cache, arguments.json),
         Command::Bench(command) => bench::run(&command, &arguments.cache, arguments.json),

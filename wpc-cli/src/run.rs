@@ -4,7 +4,7 @@
 use crate::cache::Cache;
 use crate::event_log::{self, Level};
 use crate::failure::{self, Failure};
-use crate::serve::{Service, serve};
+use crate::lines::{Service, serve};
 use crate::signals::Signals;
 use crate::target::MAX_JSON;
 use crate::terminal;
@@ -121,7 +121,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
 }
 
 /// How long the process waits at its end for a reload in progress, which may compile large modules.
-const RELOAD_WAIT: Duration = Duration::from_secs(1);
+pub(crate) const RELOAD_WAIT: Duration = Duration::from_secs(1);
 
 /// Reports whether the manifest and its modules are valid.
 fn check(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
@@ -168,7 +168,7 @@ fn report_recovered(path: &Path, as_json: bool) {
 }
 
 /// Writes each change, problem and warning of a reload as a line to standard error.
-fn write_reload(reload: &Reload, path: &Path, as_json: bool) {
+pub(crate) fn write_reload(reload: &Reload, path: &Path, as_json: bool) {
     let mut lines = Vec::new();
     let report = &reload.report;
     let changes = [("defined", &report.defined), ("removed", &report.removed)];

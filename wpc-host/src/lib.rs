@@ -240,6 +240,8 @@
 #[macro_use]
 mod setters;
 
+#[cfg(feature = "json")]
+mod backend;
 mod call;
 mod capability;
 #[cfg(wpc_model)]
@@ -267,6 +269,11 @@ mod sync;
 mod system;
 mod worker;
 
+#[cfg(feature = "json")]
+pub use backend::{
+    Backend, BackendReply, CallArguments, ReplyFormat, ReplyValue, StreamPart, SubmittedCall,
+    SubmittedStream,
+};
 pub use call::future::CallFuture;
 pub use call::nested::MAX_CALL_DEPTH;
 pub use call::pending::{Answer, CancelHandle, PendingCall};
@@ -279,8 +286,8 @@ pub use definition::limits::Limits;
 #[cfg(feature = "wasi")]
 pub use definition::wasi::grant::{Input, Output, Wasi};
 pub use error::{
-    CallQueue, Definable, Error, ErrorCode, ErrorGroup, ErrorKind, Grant, OsResource, PayloadType,
-    Refusal, Remedy, Setting, UnknownErrorCode,
+    CallOutcome, CallQueue, Definable, Error, ErrorCode, ErrorGroup, ErrorKind, Grant, OsResource,
+    PayloadType, Refusal, Remedy, Setting, UnknownErrorCode,
 };
 pub use event::observer::FinishedCall;
 pub use event::{

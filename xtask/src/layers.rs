@@ -1,4 +1,4 @@
-//! Compares the imports of `wpc-host`, `wpc-deploy` and `wpc-cli` with the layers that ARCHITECTURE.md lists: an import that goes up
+//! Compares the imports of `wpc-host`, `wpc-deploy`, `wpc-server` and `wpc-cli` with the layers that ARCHITECTURE.md lists: an import that goes up
 //! is an error, and so is a module without a layer.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -137,6 +137,11 @@ fn imports_of_the_host_go_down() {
 #[test]
 fn imports_of_the_deployment_library_go_down() {
     check("wpc-deploy", "lib.rs", "## The layers of `wpc-deploy`");
+}
+
+#[test]
+fn imports_of_the_server_go_down() {
+    check("wpc-server", "lib.rs", "## The layers of `wpc-server`");
 }
 
 #[test]

@@ -52,7 +52,9 @@ impl Source {
         if path.is_dir() { path.join(MANIFEST_NAME) } else { path.to_owned() }
     }
 
-    pub(crate) fn new(path: PathBuf, text: String) -> Self {
+    /// A manifest with this text. Its paths are relative to the folder of `path`.
+    #[must_use]
+    pub fn new(path: PathBuf, text: String) -> Self {
         let line_ends = text.match_indices('\n').map(|(at, _)| at).collect();
         Self { path, text, line_ends }
     }

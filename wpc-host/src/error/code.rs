@@ -114,7 +114,39 @@ pub enum ErrorKind {
     Cancelled,
 }
 
+/// What is known about the execution of a call that ended with an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CallOutcome {
+    /// The function did not begin. The call can be repeated.
+    NotStarted,
+    /// The function may have run, in whole or in part.
+    Unknown,
+    /// The function ran to its end.
+    Finished,
+}
+
 impl Error {
+    /// What is known about the execution of the call. An error of an operation that is not a call has the outcome
+    /// [`NotStarted`](CallOutcome::NotStarted).
+    ///
+    /// ```
+    /// use wpc_host::{CallOutcome, Error};
+    ///
+    /// assert_eq!(Error::function_not_defined("resize").outcome(), CallOutcome::NotStarted);
+    /// ```
+    #[must_use]
+    pub const fn outcome(&self) -> CallOutcome {
+        match self {
+            _ if self.outcome_unknown() => CallOutcome::Unknown,
+            Self::Guest { .. } | Self::ResultDecode { .. } | Self::PayloadDecode { .. } => {
+                CallOutcome::Finished
+            }
+            _ => CallOutcome::NotStarted,
+        }
+    }
+
     /// Whether the function had begun. Errors without this field occur only before it began or only after, as the table
     /// states.
     const fn ran(&self) -> bool {

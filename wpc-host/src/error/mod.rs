@@ -64,7 +64,7 @@ mod text;
 mod variants;
 
 pub use call_queue::CallQueue;
-pub use code::{ErrorCode, ErrorGroup, ErrorKind, UnknownErrorCode};
+pub use code::{CallOutcome, ErrorCode, ErrorGroup, ErrorKind, UnknownErrorCode};
 pub use os_resource::OsResource;
 pub use payload_type::PayloadType;
 pub use refusal::Refusal;

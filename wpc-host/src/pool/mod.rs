@@ -5,6 +5,8 @@ pub(crate) mod intake;
 pub(crate) mod lifecycle;
 
 mod asynchronous;
+#[cfg(feature = "json")]
+mod backend;
 mod calls;
 #[cfg(feature = "compile-cache")]
 mod compile_cache;

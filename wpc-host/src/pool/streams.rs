@@ -16,6 +16,8 @@ use crate::pool::intake::Reader;
 #[cfg(feature = "json")]
 use crate::pool::json;
 use crate::registry;
+#[cfg(feature = "json")]
+use crate::supervisor::workers::Pool;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -93,20 +95,24 @@ impl WorkerProcedureCall {
     ) -> Result<ItemStream<serde_json::Value, serde_json::Value>, Error> {
         let pool = &self.0.pool;
         let function = intake::defined(pool, pool.registry.function(name), name)?;
-        let items = new_items(&function, options)?;
-        let encode = |function: &registry::Function| json::encode(function, arguments);
-        let call = &options.call;
-        let call = intake::submit_encoded(
-            pool,
-            Arc::clone(&function),
-            encode,
-            call,
-            Reader::Items(&items),
-        )?;
-        let of_result = Arc::clone(&function);
-        let pending = PendingCall::decoded_by(call, move |value| json::decode(&of_result, value));
-        Ok(ItemStream::new(pending, items, move |item| json::decode_item(&function, item)))
+        stream_json(pool, function, |function| json::encode(function, arguments), options)
     }
+}
+
+/// Submits a call whose items and result are JSON.
+#[cfg(feature = "json")]
+pub(super) fn stream_json(
+    pool: &Pool,
+    function: Arc<registry::Function>,
+    encode: impl FnOnce(&registry::Function) -> Result<Vec<u8>, Error>,
+    options: &StreamOptions,
+) -> Result<ItemStream<serde_json::Value, serde_json::Value>, Error> {
+    let items = new_items(&function, options)?;
+    let reader = Reader::Items(&items);
+    let call = intake::submit_encoded(pool, Arc::clone(&function), encode, &options.call, reader)?;
+    let of_result = Arc::clone(&function);
+    let pending = PendingCall::decoded_by(call, move |value| json::decode(&of_result, value));
+    Ok(ItemStream::new(pending, items, move |item| json::decode_item(&function, item)))
 }
 
 impl<P: Parameters, R: DeserializeOwned + Schema + 'static> Function<P, R> {

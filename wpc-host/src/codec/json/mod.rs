@@ -3,6 +3,7 @@
 //!
 //! Types come from modules and bytes from guests, so both are assumed to be hostile. Postcard does the encoding itself.
 
+mod bytes;
 mod guest_payload;
 mod number;
 mod read;
@@ -11,8 +12,9 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use bytes::{bytes_of, encode_bytes, is_bytes};
 pub(crate) use read::decode;
-pub(crate) use write::{encode, encode_arguments};
+pub(crate) use write::{encode, encode_arguments, positional};
 
 use postcard_schema::schema::owned::{OwnedDataModelType as Type, OwnedNamedType};
 

@@ -7,7 +7,7 @@ use postcard_schema::schema::owned::{
     OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType, OwnedNamedValue,
 };
 use serde::Serialize;
-use serde_json::{Number, Value};
+use serde_json::{Map, Number, Value};
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use wpc_abi::describe::DEFAULTED;
@@ -28,6 +28,31 @@ pub(crate) fn encode_arguments(signature: &Signature, values: &[Value]) -> Resul
         writer.write(ty, value)?;
     }
     Ok(writer.out)
+}
+
+/// Orders arguments that were passed by parameter name. An absent one is `null` if its type allows it.
+pub(crate) fn positional(
+    signature: &Signature,
+    mut named: Map<String, Value>,
+) -> Result<Vec<Value>, String> {
+    let mut values = Vec::with_capacity(signature.arguments.len());
+    for argument in &signature.arguments {
+        let is_optional = argument.ty.as_ref().is_some_and(may_be_null);
+        values.push(match named.remove(&argument.name) {
+            Some(value) => value,
+            None if is_optional => Value::Null,
+            None => return Err(format!("argument `{}` is missing", argument.name)),
+        });
+    }
+    match named.keys().next() {
+        None => Ok(values),
+        Some(unknown) => {
+            let names = signature.arguments.iter().map(|argument| format!("`{}`", argument.name));
+            let names = names.collect::<Vec<_>>().join(", ");
+            let names = if names.is_empty() { "none" } else { &names };
+            Err(format!("unknown argument `{unknown}`; the function's arguments are: {names}"))
+        }
+    }
 }
 
 /// Encodes one value of the type. Errors call it `name`.

@@ -1,0 +1,160 @@
+//! A pool as what runs a server's calls.
+
+use super::WorkerProcedureCall;
+use crate::backend::{
+    Backend, BackendReply, CallArguments, ReplyFormat, ReplyValue, StreamPart, SubmittedCall,
+    SubmittedStream,
+};
+use crate::call::pending::{Answer, PendingCall};
+use crate::call::stream::{ItemStream, StreamError};
+use crate::codec::json::{bytes_of, encode_bytes, positional};
+use crate::error::Error;
+use crate::event::EventSubscription;
+use crate::id::FunctionHash;
+use crate::information::{FunctionInformation, PoolMetrics};
+use crate::module::signature;
+use crate::options::{CallOptions, StreamOptions};
+use crate::pool::intake::{self, Reader};
+use crate::pool::{json, streams};
+use crate::registry::Function;
+use futures_core::Stream;
+use serde_json::Value;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+impl Backend for WorkerProcedureCall {
+    fn submit(
+        &self,
+        name: &str,
+        arguments: CallArguments,
+        format: ReplyFormat,
+        options: &CallOptions,
+    ) -> Result<SubmittedCall, Error> {
+        let pool = &self.0.pool;
+        let function = intake::defined(pool, pool.registry.function(name), name)?;
+        if format == ReplyFormat::Bytes {
+            has_bytes_result(&function)?;
+        }
+        let encode = |function: &Function| encode(function, arguments);
+        let call =
+            intake::submit_encoded(pool, Arc::clone(&function), encode, options, Reader::Caller)?;
+        let (id, hash) = (call.id, function.module.hash);
+        let answer = PendingCall::<()>::new(call).answer_encoded();
+        Ok(SubmittedCall::new(id, hash, async move {
+            let Answer { value, metadata } = answer.await?;
+            let value = match format {
+                ReplyFormat::Json => ReplyValue::Json(json::decode(&function, &value)?),
+                ReplyFormat::Encoded => ReplyValue::Encoded(value),
+                ReplyFormat::Bytes => ReplyValue::Bytes(bytes_of(value).map_err(|reason| {
+                    let function = function.name.to_string();
+                    Error::ResultDecode { function, wanted: "bytes", reason }
+                })?),
+            };
+            Ok(BackendReply { value, metadata })
+        }))
+    }
+
+    fn stream(
+        &self,
+        name: &str,
+        arguments: CallArguments,
+        options: &StreamOptions,
+    ) -> Result<SubmittedStream, Error> {
+        let pool = &self.0.pool;
+        let function = intake::defined(pool, pool.registry.function(name), name)?;
+        let hash = function.module.hash;
+        let encode = |function: &Function| encode(function, arguments);
+        let stream = streams::stream_json(pool, function, encode, options)?;
+        Ok(SubmittedStream::new(stream.id(), hash, Parts::Items(Box::new(stream))))
+    }
+
+    fn function(&self, name: &str) -> Option<FunctionInformation> {
+        self.function_information(name)
+    }
+
+    fn functions(&self) -> Vec<FunctionInformation> {
+        self.get_remote_functions()
+    }
+
+    fn function_hash(&self, name: &str) -> Option<FunctionHash> {
+        self.registry().function(name).map(|function| function.module.hash)
+    }
+
+    fn subscribe(&self, capacity: usize) -> EventSubscription {
+        self.subscribe(capacity)
+    }
+
+    fn metrics(&self) -> PoolMetrics {
+        self.metrics()
+    }
+}
+
+fn encode(function: &Function, arguments: CallArguments) -> Result<Vec<u8>, Error> {
+    let signature = || {
+        signature::known(function.export())
+            .ok_or_else(|| Error::Untyped { function: function.name.to_string() })
+    };
+    let bad = |reason| Error::BadArguments { function: function.name.to_string(), reason };
+    match arguments {
+        CallArguments::Positional(values) => json::encode(function, &values),
+        CallArguments::Named(values) => {
+            json::encode(function, &positional(&*signature()?, values).map_err(bad)?)
+        }
+        CallArguments::Encoded(bytes) => Ok(bytes),
+        CallArguments::Bytes(bytes) => encode_bytes(&*signature()?, bytes).map_err(bad),
+    }
+}
+
+/// Refuses a call whose result shall be bytes and has another type.
+fn has_bytes_result(function: &Function) -> Result<(), Error> {
+    let signature = signature::known(function.export());
+    let result = signature.as_ref().and_then(|signature| signature.result.as_ref());
+    let reason = match result {
+        Some(ty) if crate::codec::json::is_bytes(ty) => return Ok(()),
+        Some(ty) => format!("the result is `{}`", wpc_abi::text::type_text(ty)),
+        None => "the module does not declare the type of the result".to_owned(),
+    };
+    let reason = format!("{reason}; only a byte sequence or a string can be returned as bytes");
+    Err(Error::BadArguments { function: function.name.to_string(), reason })
+}
+
+/// The items of a call, and then its result.
+enum Parts {
+    Items(Box<ItemStream<Value, Value>>),
+    Answer(Pin<Box<dyn Future<Output = Result<Answer<Value>, StreamError>> + Send>>),
+    Ended,
+}
+
+impl Stream for Parts {
+    type Item = Result<StreamPart, StreamError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            let part = match &mut *self {
+                Self::Items(items) => {
+                    match std::task::ready!(Pin::new(&mut **items).poll_next(context)) {
+                        Some(Ok(item)) => return Poll::Ready(Some(Ok(StreamPart::Item(item)))),
+                        Some(Err(error)) => Err(error),
+                        None => {
+                            if let Self::Items(items) = std::mem::replace(&mut *self, Self::Ended) {
+                                *self = Self::Answer(Box::pin(items.answer()));
+                            }
+                            continue;
+                        }
+                    }
+                }
+                Self::Answer(answer) => {
+                    std::task::ready!(answer.as_mut().poll(context)).map(|answer| {
+                        let Answer { value, metadata } = answer;
+                        let value = ReplyValue::Json(value);
+                        StreamPart::Reply(BackendReply { value, metadata })
+                    })
+                }
+                Self::Ended => return Poll::Ready(None),
+            };
+            *self = Self::Ended;
+            return Poll::Ready(Some(part));
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Serves WebAssembly functions over HTTP.
+//!
+//! A server passes calls to a [`Backend`](wpc_host::Backend), such as a pool of [`wpc_host`]. It needs no other service. The
+//! command `wpc serve` is built on this crate; `docs/server.md` describes its interface for clients and operators.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use wpc_host::{Options, WorkerProcedureCall};
+//! use wpc_server::{Application, Server};
+//!
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let wpc = WorkerProcedureCall::new(Options::default())?;
+//! wpc.start_workers(2)?;
+//! let server = Server::bind("127.0.0.1:7071".parse()?).await?;
+//! server.serve(Application::new(Arc::new(wpc)), std::future::pending()).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! An application with its own routes adds those of [`router`] to them.
+#![forbid(unsafe_code)]
+
+#[allow(dead_code, reason = "the administration will use it")]
+mod access;
+mod application;
+mod calls;
+mod problem;
+mod router;
+mod server;
+#[allow(dead_code, reason = "deployments and tokens will use it")]
+mod store;
+
+pub use access::{Principal, Scope};
+pub use application::{Application, Builder, Settings};
+pub use problem::{Problem, ProblemDetails};
+pub use router::router;
+pub use server::{Server, ServerError};
+pub use store::StoreError;

@@ -1,0 +1,113 @@
+//! A server in this process, and a client.
+
+use serde_json::Value;
+use std::path::PathBuf;
+use std::sync::Arc;
+use wpc_host::{Options, WasmModule, WorkerProcedureCall};
+use wpc_server::{Application, Server};
+
+/// A built guest of `fixtures` or of the examples. If `WPC_GUESTS` is set, it is read from there.
+pub(crate) fn guest(name: &str) -> WasmModule {
+    let root = std::env::var_os("WPC_GUESTS")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".."), PathBuf::from);
+    let folders = ["fixtures/wasm", "examples/guests/wasm"];
+    let path = folders.iter().map(|folder| root.join(folder).join(format!("{name}.wasm")));
+    let path = path.into_iter().find(|path| path.exists());
+    WasmModule::new(std::fs::read(path.expect("the guest is built")).unwrap())
+}
+
+/// A running server. It stops when it is dropped.
+pub(crate) struct Running {
+    pub(crate) wpc: WorkerProcedureCall,
+    pub(crate) url: String,
+    agent: ureq::Agent,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+/// An answer of the server.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: ureq::http::HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+impl Running {
+    /// A server of a pool with two workers and the committed modules for tests.
+    pub(crate) fn start() -> Self {
+        Self::of(|wpc| Application::new(Arc::new(wpc)))
+    }
+
+    /// A server of the application that `application` makes of such a pool.
+    pub(crate) fn of(application: impl FnOnce(WorkerProcedureCall) -> Application) -> Self {
+        let wpc = WorkerProcedureCall::new(Options::default()).unwrap();
+        for (module, functions) in [
+            ("sdk", ["add", "echo_bytes", "order", "fails", "panics", "spins"].as_slice()),
+            ("streams", ["lines", "numbers"].as_slice()),
+        ] {
+            for function in functions {
+                wpc.define_worker_function(function, guest(module)).unwrap();
+            }
+        }
+        wpc.start_workers(2).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let server = runtime.block_on(Server::bind(([127, 0, 0, 1], 0).into())).unwrap();
+        let url = format!("http://{}", server.address());
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let application = application(wpc.clone());
+        runtime.spawn(server.serve(application, async {
+            let _ = stopped.await;
+        }));
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build();
+        Self { wpc, url, agent: agent.into(), stop: Some(stop), runtime: Some(runtime) }
+    }
+
+    /// Posts a body with these headers.
+    pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut request = self.agent.post(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        answer(request.send(body))
+    }
+
+    /// Calls a function with JSON.
+    pub(crate) fn call(&self, function: &str, arguments: &Value) -> Answer {
+        let path = format!("/v1/functions/{function}/call");
+        let body = serde_json::to_vec(arguments).unwrap();
+        self.post(&path, &[("content-type", "application/json")], &body)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn answer(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer {
+    let mut answer = answer.unwrap();
+    let body = answer.body_mut().read_to_vec().unwrap();
+    Answer { status: answer.status().as_u16(), headers: answer.headers().clone(), body }
+}

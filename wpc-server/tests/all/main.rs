@@ -1,0 +1,5 @@
+//! A server as its clients see it, over real connections.
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
+
+mod calls;
+mod harness;
