@@ -7,6 +7,7 @@ mod child;
 mod figure;
 mod growth;
 mod guests;
+mod http;
 mod load;
 mod plot;
 mod point;
@@ -24,7 +25,7 @@ use guests::Guests;
 use indicatif::{ProgressBar, ProgressStyle};
 use point::About;
 use row::Row;
-use rows::ROWS;
+use rows::{HOST_ROWS, HTTP_ROWS, Measure};
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -56,17 +57,27 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
+    /// Measures only the rows about the server.
+    Http {
+        /// Writes a line of JSON for each row to this file.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
     /// Measures how long `memory.fill` and `memory.copy` occupy a worker past the time limit of their call.
     Bulk,
     /// A child process that another measurement starts.
     #[command(name = process::CHILD, hide = true)]
     Child { task: String },
+    /// A server process that another measurement starts.
+    #[command(name = http::SERVE, hide = true)]
+    Serve { contestant: http::Contestant },
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     match arguments.command {
-        None => print_rows(arguments.json.as_deref()),
+        None => print_rows(&[HOST_ROWS.as_slice(), &HTTP_ROWS].concat(), arguments.json.as_deref()),
+        Some(Command::Http { json }) => print_rows(&HTTP_ROWS, json.as_deref()),
         Some(Command::Growth { json }) => print_growth(json.as_deref()),
         Some(Command::Plot { files, out }) => {
             let out =
@@ -77,6 +88,7 @@ fn main() -> Result<()> {
             Ok(())
         }
         Some(Command::Bulk) => bulk::print(),
+        Some(Command::Serve { contestant }) => http::serve(contestant),
         Some(Command::Child { task }) => {
             println!("{}", serde_json::from_str::<Task>(&task)?.run()?);
             Ok(())
@@ -84,12 +96,12 @@ fn main() -> Result<()> {
     }
 }
 
-fn print_rows(json: Option<&Path>) -> Result<()> {
+fn print_rows(rows: &[(Measure, u64)], json: Option<&Path>) -> Result<()> {
     let mut file = json.map(create).transpose()?;
     let guests = Guests::read()?;
-    let bar = bar(ROWS.iter().map(|(_, steps)| steps).sum())?;
+    let bar = bar(rows.iter().map(|(_, steps)| steps).sum())?;
     println!("{}", Row::heading());
-    for (measure, _) in ROWS {
+    for (measure, _) in rows {
         let row = measure(&guests, &mut || bar.inc(1))?;
         bar.suspend(|| println!("{}", row.line()));
         if let Some(file) = &mut file {

@@ -25,7 +25,12 @@ pub(crate) fn resident() -> Result<f64> {
     read_bytes("/proc/self/status", "VmRSS:")
 }
 
-/// The same, but a page that is mapped many times counts once. Sandboxes of a module share pages that they never write.
+/// The resident memory of another process, in bytes.
+pub(crate) fn resident_of(id: u32) -> Result<f64> {
+    read_bytes(&format!("/proc/{id}/status"), "VmRSS:")
+}
+
+/// The resident memory of this process, but a page that is mapped many times counts once. Sandboxes of a module share pages that they never write.
 pub(crate) fn resident_once() -> Result<f64> {
     read_bytes("/proc/self/smaps_rollup", "Pss:")
 }

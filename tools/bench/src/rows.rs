@@ -1,6 +1,7 @@
 //! The measurements, one for each row of the table. A goal is a ratio to the row's baseline, or an absolute figure if
 //! no baseline is comparable.
 
+mod http;
 mod local;
 mod pool;
 mod recovery;
@@ -12,6 +13,7 @@ use crate::guests::Guests;
 use crate::row::{PAIRS, Row};
 use crate::sampling::WARM_UP;
 use anyhow::Result;
+use http::{idle, json_1m, json_call, json_call_p99};
 use local::{
     local_add, local_echo_1k, local_echo_1m, local_echo_copied, local_isolated, new_sandbox,
 };
@@ -30,8 +32,8 @@ use suspension::{behind_a_computation, many_waiting, nested, ready, wakes};
 /// Measures a row. The function argument is called after each step.
 pub(crate) type Measure = fn(&Guests, &mut dyn FnMut()) -> Result<Row>;
 
-/// Every row with its number of steps.
-pub(crate) const ROWS: [(Measure, u64); 30] = [
+/// The rows about the library, each with its number of steps.
+pub(crate) const HOST_ROWS: [(Measure, u64); 30] = [
     (local_add, PAIRS + WARM_UP),
     (local_echo_1k, PAIRS + WARM_UP),
     (local_echo_1m, PAIRS + WARM_UP),
@@ -62,6 +64,14 @@ pub(crate) const ROWS: [(Measure, u64); 30] = [
     (resident_by_function, CHILDREN),
     (resident_by_suspended_call, CHILDREN),
     (suspended_calls, CHILDREN),
+];
+
+/// The rows about the server.
+pub(crate) const HTTP_ROWS: [(Measure, u64); 4] = [
+    (json_call, PAIRS + WARM_UP),
+    (json_call_p99, 20 + WARM_UP),
+    (json_1m, PAIRS + WARM_UP),
+    (idle, LIMITS),
 ];
 
 const THROUGHPUTS: u64 = 11;
