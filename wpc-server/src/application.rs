@@ -1,5 +1,6 @@
 //! What a server serves, and its settings.
 
+use crate::lifecycle::Lifecycle;
 use std::sync::Arc;
 use wpc_host::Backend;
 
@@ -11,6 +12,7 @@ pub struct Application(Arc<Parts>);
 struct Parts {
     backend: Arc<dyn Backend>,
     settings: Settings,
+    lifecycle: Lifecycle,
 }
 
 /// The bounds of requests.
@@ -36,7 +38,14 @@ impl Application {
 
     /// Serves a backend with what the builder's methods set.
     pub fn builder(backend: Arc<dyn Backend>) -> Builder {
-        Builder(Parts { backend, settings: Settings::default() })
+        Builder(Parts { backend, settings: Settings::default(), lifecycle: Lifecycle::default() })
+    }
+
+    /// The stage of the server's life. [`Server::serve`](crate::Server::serve) enters the stages from
+    /// [`Serving`](crate::Stage::Serving); an application that serves the router itself enters them.
+    #[must_use]
+    pub fn lifecycle(&self) -> &Lifecycle {
+        &self.0.lifecycle
     }
 
     pub(crate) fn backend(&self) -> &dyn Backend {
@@ -57,6 +66,12 @@ impl Builder {
     /// Sets the bounds of requests.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.0.settings = settings;
+        self
+    }
+
+    /// Uses this lifecycle, for a caller that follows it.
+    pub fn lifecycle(mut self, lifecycle: Lifecycle) -> Self {
+        self.0.lifecycle = lifecycle;
         self
     }
 

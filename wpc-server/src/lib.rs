@@ -23,6 +23,7 @@
 mod access;
 mod application;
 mod calls;
+mod lifecycle;
 mod problem;
 mod router;
 mod server;
@@ -31,6 +32,7 @@ mod store;
 
 pub use access::{Principal, Scope};
 pub use application::{Application, Builder, Settings};
+pub use lifecycle::{Lifecycle, Stage};
 pub use problem::{Problem, ProblemDetails};
 pub use router::router;
 pub use server::{Server, ServerError};

@@ -1,6 +1,7 @@
 //! A listener and its connections.
 
 use crate::application::Application;
+use crate::lifecycle::Stage;
 use crate::router::router;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -60,8 +61,16 @@ impl Server {
         application: Application,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServerError> {
-        let router = router(application);
-        let serving = axum::serve(self.listener, router).with_graceful_shutdown(stop);
-        serving.await.map_err(ServerError::Serve)
+        let lifecycle = application.lifecycle().clone();
+        lifecycle.enter(Stage::Serving);
+        let draining = lifecycle.clone();
+        let stop = async move {
+            stop.await;
+            draining.enter(Stage::Draining);
+        };
+        let serving =
+            axum::serve(self.listener, router(application)).with_graceful_shutdown(stop).await;
+        lifecycle.enter(Stage::Stopped);
+        serving.map_err(ServerError::Serve)
     }
 }
