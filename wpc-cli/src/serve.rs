@@ -58,6 +58,8 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let setup = cache.setup()?.on_event(event_log::lines(as_json, arguments.log_level));
     let deployment = Deployment::open(&source, &manifest, setup)?;
     let wpc = deployment.pool().clone();
+    // For the histograms of the metrics; it costs two readings of the clock per call.
+    wpc.collect_latencies(true);
     wpc.start_workers(deployment.workers())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

@@ -5,7 +5,7 @@ use crate::call::stream::StreamError;
 use crate::error::Error;
 use crate::event::EventSubscription;
 use crate::id::{CallId, FunctionHash};
-use crate::information::{FunctionInformation, PoolMetrics};
+use crate::information::{FunctionHealth, FunctionInformation, PoolHealth, PoolMetrics};
 use crate::options::{CallOptions, StreamOptions};
 use futures_core::Stream;
 use serde_json::{Map, Value};
@@ -75,6 +75,16 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// The metrics at this moment.
     fn metrics(&self) -> PoolMetrics;
+
+    /// The health of the workers, which probes read often. The default is a part of the metrics.
+    fn health(&self) -> PoolHealth {
+        PoolHealth::from(&self.metrics())
+    }
+
+    /// Which functions can be called, sorted by name. The default finds it in the metrics, which have no reasons.
+    fn function_health(&self) -> Vec<FunctionHealth> {
+        self.metrics().functions.into_iter().map(FunctionHealth::from).collect()
+    }
 }
 
 /// The arguments of a call.

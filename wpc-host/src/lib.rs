@@ -300,10 +300,11 @@ pub use id::{
     TraceContext, WorkerId,
 };
 pub use information::{
-    BreakerCounts, CallCounts, ConstantInformation, DeclaredType, DependencyInformation,
-    ExportInformation, FunctionInformation, FunctionItems, FunctionMetrics, FunctionParameter,
-    FunctionSignature, Histogram, Latencies, ModuleInformation, PoolMetrics, RequiredDependency,
-    SandboxUsage, SuspensionCause, TypeInformation, WorkerHealth,
+    BreakerCounts, CallCounts, CompilationCounts, ConstantInformation, DeclaredType,
+    DependencyInformation, ExportInformation, FunctionHealth, FunctionInformation, FunctionItems,
+    FunctionMetrics, FunctionParameter, FunctionSignature, FunctionState, Histogram, Latencies,
+    ModuleInformation, PoolHealth, PoolMetrics, RequiredDependency, SandboxUsage, SuspensionCause,
+    TypeInformation, WorkerHealth,
 };
 #[cfg(feature = "compile-cache")]
 pub use module::compile_cache::CompileCacheUsage;

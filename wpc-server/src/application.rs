@@ -1,7 +1,12 @@
 //! What a server serves, and its settings.
 
 use crate::lifecycle::Lifecycle;
+use crate::suspended::SuspendedEntry;
+use crate::telemetry::{DEFAULT_MAX, FinishedRequest, MetricsFormat, Telemetry};
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 use wpc_host::Backend;
 
 /// What a server serves: a backend that runs calls, and settings. Cheap to clone.
@@ -13,6 +18,16 @@ struct Parts {
     backend: Arc<dyn Backend>,
     settings: Settings,
     lifecycle: Lifecycle,
+    telemetry: Telemetry,
+    suspended_entries: Option<SuspendedEntries>,
+}
+
+struct SuspendedEntries(Box<dyn Fn() -> Vec<SuspendedEntry> + Send + Sync>);
+
+impl fmt::Debug for SuspendedEntries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SuspendedEntries")
+    }
 }
 
 /// The bounds of requests.
@@ -21,11 +36,20 @@ struct Parts {
 pub struct Settings {
     /// The maximum size of a call's body in bytes. Default: 16 MiB.
     pub max_body: usize,
+    /// The maximum number of functions with metrics of their own. The others are counted together, as `_other`. Default: 100,
+    /// with which a scrape has up to 7,000 lines.
+    pub max_functions_in_metrics: usize,
+    /// How long the pool may be saturated before the server reports that it is not ready. Default: 10 s.
+    pub saturated_after: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { max_body: 16 << 20 }
+        Self {
+            max_body: 16 << 20,
+            max_functions_in_metrics: DEFAULT_MAX,
+            saturated_after: Duration::from_secs(10),
+        }
     }
 }
 
@@ -38,7 +62,13 @@ impl Application {
 
     /// Serves a backend with what the builder's methods set.
     pub fn builder(backend: Arc<dyn Backend>) -> Builder {
-        Builder(Parts { backend, settings: Settings::default(), lifecycle: Lifecycle::default() })
+        Builder(Parts {
+            telemetry: Telemetry::new(Arc::clone(&backend)),
+            backend,
+            settings: Settings::default(),
+            lifecycle: Lifecycle::default(),
+            suspended_entries: None,
+        })
     }
 
     /// The stage of the server's life. [`Server::serve`](crate::Server::serve) enters the stages from
@@ -50,6 +80,22 @@ impl Application {
 
     pub(crate) fn backend(&self) -> &dyn Backend {
         &*self.0.backend
+    }
+
+    /// Every metric in the text format 0.0.4 of Prometheus, as `/metrics` answers it. It takes time in proportion to the number
+    /// of functions.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        // Writing to a string does not fail.
+        self.0.telemetry.text(MetricsFormat::Prometheus).unwrap_or_default()
+    }
+
+    pub(crate) fn telemetry(&self) -> &Telemetry {
+        &self.0.telemetry
+    }
+
+    pub(crate) fn suspended_entries(&self) -> Vec<SuspendedEntry> {
+        self.0.suspended_entries.as_ref().map(|entries| entries.0()).unwrap_or_default()
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -65,6 +111,7 @@ pub struct Builder(Parts);
 impl Builder {
     /// Sets the bounds of requests.
     pub fn settings(mut self, settings: Settings) -> Self {
+        self.0.telemetry.set_max_functions(settings.max_functions_in_metrics);
         self.0.settings = settings;
         self
     }
@@ -72,6 +119,28 @@ impl Builder {
     /// Uses this lifecycle, for a caller that follows it.
     pub fn lifecycle(mut self, lifecycle: Lifecycle) -> Self {
         self.0.lifecycle = lifecycle;
+        self
+    }
+
+    /// Calls `report` for each request that was answered, and for each whose client disconnected before. It runs on the threads
+    /// of the server, so that it must return quickly.
+    pub fn on_request(mut self, report: impl Fn(&FinishedRequest) + Send + Sync + 'static) -> Self {
+        self.0.telemetry.set_on_request(Box::new(report));
+        self
+    }
+
+    /// Reports this number as `wpc_log_lines_dropped_total` in the metrics.
+    pub fn dropped_log_lines(self, lines: Arc<AtomicU64>) -> Self {
+        self.0.telemetry.set_dropped_lines(lines);
+        self
+    }
+
+    /// Lists the entries that `/readyz?verbose` reports as suspended.
+    pub fn suspended_entries(
+        mut self,
+        list: impl Fn() -> Vec<SuspendedEntry> + Send + Sync + 'static,
+    ) -> Self {
+        self.0.suspended_entries = Some(SuspendedEntries(Box::new(list)));
         self
     }
 

@@ -23,12 +23,17 @@
 mod access;
 mod application;
 mod calls;
+mod health;
 mod lifecycle;
+mod metrics;
+mod observation;
 mod problem;
 mod router;
 mod server;
 #[allow(dead_code, reason = "deployments and tokens will use it")]
 mod store;
+mod suspended;
+mod telemetry;
 
 pub use access::{Principal, Scope};
 pub use application::{Application, Builder, Settings};
@@ -37,3 +42,5 @@ pub use problem::{Problem, ProblemDetails};
 pub use router::router;
 pub use server::{Server, ServerError};
 pub use store::StoreError;
+pub use suspended::SuspendedEntry;
+pub use telemetry::FinishedRequest;

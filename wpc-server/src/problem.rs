@@ -1,9 +1,10 @@
 //! Errors as problem documents of RFC 9457.
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use wpc_host::{CallId, CallOutcome, Error, FunctionHash};
 
 /// An error as a problem document of RFC 9457, `application/problem+json`.
@@ -121,6 +122,10 @@ impl Problem {
 /// How long a client should wait before it tries again, in seconds: the shortest time that the header can state.
 const RETRY_AFTER: u64 = 1;
 
+/// The code of a problem, in the extensions of its response.
+#[derive(Debug, Clone)]
+pub(crate) struct ProblemCode(pub(crate) Arc<str>);
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status);
@@ -130,9 +135,15 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         let kind = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, kind);
+        if let Some(id) = self.0.wpc_call_id
+            && let Ok(id) = HeaderValue::try_from(id.to_string())
+        {
+            headers.insert(HeaderName::from_static("wpc-call-id"), id);
+        }
         if let Some(seconds) = self.0.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
+        response.extensions_mut().insert(ProblemCode(self.0.code.into()));
         response
     }
 }

@@ -1,8 +1,9 @@
 //! The routes of a server.
 
 use crate::application::Application;
-use crate::calls;
+use crate::observation::Observation;
 use crate::problem::Problem;
+use crate::{calls, health, metrics};
 use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, Uri};
 
@@ -10,8 +11,11 @@ use axum::http::{StatusCode, Uri};
 pub fn router(application: Application) -> axum::Router {
     axum::Router::new()
         .merge(calls::routes())
+        .merge(health::routes())
+        .merge(metrics::routes())
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(application.settings().max_body))
+        .layer(Observation(application.clone()))
         .with_state(application)
 }
 

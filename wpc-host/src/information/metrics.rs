@@ -6,6 +6,7 @@ use crate::information::{Histogram, SandboxUsage, WorkerHealth};
 use crate::system::buffers::BufferUsage;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The metrics of a pool at one moment, see [`metrics`](crate::WorkerProcedureCall::metrics).
 ///
@@ -49,6 +50,9 @@ pub struct PoolMetrics {
     pub live_instance_limit: u64,
     /// The unused payload buffers.
     pub buffers: BufferUsage,
+    /// The compiled modules.
+    #[serde(default)]
+    pub compilation: CompilationCounts,
     /// The defined functions, sorted by name.
     pub functions: Vec<FunctionMetrics>,
 }
@@ -65,10 +69,7 @@ impl PoolMetrics {
     /// ```
     #[must_use]
     pub fn saturation(&self) -> f64 {
-        if self.pending_call_limit == 0 {
-            return 1.0;
-        }
-        (self.pending_calls as f64 / self.pending_call_limit as f64).min(1.0)
+        super::health::saturation(self.pending_calls, self.pending_call_limit)
     }
 }
 
@@ -143,6 +144,20 @@ pub struct Latencies {
     pub run_time: Histogram,
     /// The time from a call's acceptance until it began. Calls on local workers and calls that never ran are not included.
     pub queue_wait: Histogram,
+}
+
+/// The modules that were compiled, or whose code was loaded from the compile cache.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CompilationCounts {
+    /// Counter: modules that were compiled or loaded, including those that the compiler rejected.
+    pub modules: u64,
+    /// Counter: the time that their definition waited for it.
+    pub time: Duration,
+    /// Counter: modules whose code was loaded from the compile cache.
+    pub cache_hits: u64,
+    /// Counter: modules that were compiled because the compile cache had no usable entry.
+    pub cache_misses: u64,
 }
 
 /// The number of workers by the state of a function's circuit breaker there.

@@ -5,6 +5,7 @@
 
 mod declared_type;
 mod definitions;
+mod health;
 mod histogram;
 mod metrics;
 mod module;
@@ -15,9 +16,12 @@ mod usage;
 pub use declared_type::DeclaredType;
 pub(crate) use declared_type::inner_types;
 pub use definitions::{ConstantInformation, DependencyInformation, FunctionInformation};
+pub use health::{FunctionHealth, FunctionState, PoolHealth};
 pub(crate) use histogram::BOUNDS;
 pub use histogram::Histogram;
-pub use metrics::{BreakerCounts, CallCounts, FunctionMetrics, Latencies, PoolMetrics};
+pub use metrics::{
+    BreakerCounts, CallCounts, CompilationCounts, FunctionMetrics, Latencies, PoolMetrics,
+};
 pub use module::{ExportInformation, ModuleInformation, RequiredDependency, TypeInformation};
 pub use signature::{FunctionItems, FunctionParameter, FunctionSignature};
 pub use suspension::SuspensionCause;

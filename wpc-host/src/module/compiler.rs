@@ -9,9 +9,10 @@ use crate::module::{Module, compile};
 use crate::module::{gc_heap, suspending};
 use crate::system::os_limits;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 /// Compiles modules. While a module is used, its content is not compiled again.
 #[derive(Debug)]
@@ -20,6 +21,14 @@ pub(crate) struct Compiler {
     compiled: Mutex<Compiled>,
     /// The number of running compilations, abandoned ones included.
     busy: Arc<AtomicUsize>,
+    counts: CompileCounts,
+}
+
+/// What was compiled so far.
+#[derive(Debug, Default)]
+struct CompileCounts {
+    modules: AtomicU64,
+    nanos: AtomicU64,
 }
 
 /// Compiled modules that are still used.
@@ -57,7 +66,18 @@ impl Drop for Permit {
 
 impl Compiler {
     pub(crate) fn new(engines: Arc<Engines>) -> Self {
-        Self { engines, compiled: Mutex::default(), busy: Arc::default() }
+        Self {
+            engines,
+            compiled: Mutex::default(),
+            busy: Arc::default(),
+            counts: CompileCounts::default(),
+        }
+    }
+
+    /// How many modules were compiled or loaded from the cache, and the time that callers waited for it.
+    pub(crate) fn counts(&self) -> (u64, Duration) {
+        let nanos = self.counts.nanos.load(Ordering::Relaxed);
+        (self.counts.modules.load(Ordering::Relaxed), Duration::from_nanos(nanos))
     }
 
     /// The profile of definitions without special settings.
@@ -112,7 +132,12 @@ impl Compiler {
             return Ok(module);
         }
         let profile = if gc_heap::is_declared(bytes) { with_gc_heap } else { profile };
-        let module = match self.compile_in_time(what, source, profile) {
+        let began = Instant::now();
+        let compiled = self.compile_in_time(what, source, profile);
+        let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.counts.modules.fetch_add(1, Ordering::Relaxed);
+        self.counts.nanos.fetch_add(nanos, Ordering::Relaxed);
+        let module = match compiled {
             // Exceptions may occur only in the code, which is too long to be searched in every module.
             Err(Error::InvalidModule { .. })
                 if !profile.has_gc_heap && gc_heap::is_needed(bytes) =>

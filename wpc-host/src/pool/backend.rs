@@ -11,7 +11,7 @@ use crate::codec::json::{bytes_of, encode_bytes, positional};
 use crate::error::Error;
 use crate::event::EventSubscription;
 use crate::id::FunctionHash;
-use crate::information::{FunctionInformation, PoolMetrics};
+use crate::information::{FunctionHealth, FunctionInformation, PoolHealth, PoolMetrics};
 use crate::module::signature;
 use crate::options::{CallOptions, StreamOptions};
 use crate::pool::intake::{self, Reader};
@@ -87,6 +87,14 @@ impl Backend for WorkerProcedureCall {
 
     fn metrics(&self) -> PoolMetrics {
         self.metrics()
+    }
+
+    fn health(&self) -> PoolHealth {
+        self.health()
+    }
+
+    fn function_health(&self) -> Vec<FunctionHealth> {
+        self.function_health()
     }
 }
 

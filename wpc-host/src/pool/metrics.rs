@@ -1,9 +1,9 @@
 //! The snapshot of a pool's metrics.
 
-use crate::information::{BreakerCounts, FunctionMetrics, PoolMetrics};
+use crate::information::{BreakerCounts, CompilationCounts, FunctionMetrics, PoolMetrics};
 use crate::pool::WorkerProcedureCall;
-use crate::registry::Function;
 use crate::registry::restart_policy::Admission;
+use crate::registry::{Definition, Function};
 use crate::sync::atomic::Ordering;
 use crate::sync::time;
 use crate::worker::Worker;
@@ -59,11 +59,23 @@ impl WorkerProcedureCall {
             sandboxes: self.get_sandbox_usage(),
             live_instance_limit: u64::from(pool.options.max_live_instances),
             buffers: self.get_buffer_usage(),
+            compilation: self.compilation(),
             functions: functions
                 .iter()
                 .map(|function| function_metrics(function, &workers, now))
                 .collect(),
         }
+    }
+
+    fn compilation(&self) -> CompilationCounts {
+        let (modules, time) = self.registry().compile_counts();
+        let counts = CompilationCounts { modules, time, ..CompilationCounts::default() };
+        #[cfg(feature = "compile-cache")]
+        if let Some(usage) = self.get_compile_cache_usage() {
+            let (cache_hits, cache_misses) = (usage.hits as u64, usage.misses as u64);
+            return CompilationCounts { cache_hits, cache_misses, ..counts };
+        }
+        counts
     }
 
     /// Starts or stops measuring the latencies of calls, of all functions, for [`metrics`](Self::metrics). They are not
@@ -102,15 +114,26 @@ fn function_metrics(function: &Function, workers: &[Arc<Worker>], now: Instant) 
     if let Ok(definition) = &function.definition {
         let gauge = definition.blueprint.gauge();
         (metrics.live_sandboxes, metrics.memory_bytes) = (gauge.live(), gauge.memory());
-        for worker in workers {
-            let count = match definition.circuit_breaker.admission(worker.id, now) {
-                Admission::Yes => &mut metrics.breakers.closed,
-                Admission::From(_) => &mut metrics.breakers.backing_off,
-                Admission::Open { .. } => &mut metrics.breakers.open,
-                Admission::Trial => &mut metrics.breakers.half_open,
-            };
-            *count += 1;
-        }
+        metrics.breakers = breakers(definition, workers, now);
     }
     metrics
+}
+
+/// The workers by the state of the definition's circuit breaker there.
+pub(super) fn breakers(
+    definition: &Definition,
+    workers: &[Arc<Worker>],
+    now: Instant,
+) -> BreakerCounts {
+    let mut counts = BreakerCounts::default();
+    for worker in workers {
+        let count = match definition.circuit_breaker.admission(worker.id, now) {
+            Admission::Yes => &mut counts.closed,
+            Admission::From(_) => &mut counts.backing_off,
+            Admission::Open { .. } => &mut counts.open,
+            Admission::Trial => &mut counts.half_open,
+        };
+        *count += 1;
+    }
+    counts
 }

@@ -13,6 +13,7 @@ mod compile_cache;
 mod definitions;
 mod encoded;
 mod events;
+mod health;
 #[cfg(feature = "json")]
 mod json;
 mod local;

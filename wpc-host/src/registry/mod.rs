@@ -170,6 +170,11 @@ impl Registry {
         Arc::clone(&self.current) as Arc<dyn CurrentBindings>
     }
 
+    /// How many modules were compiled, and for how long callers waited.
+    pub(crate) fn compile_counts(&self) -> (u64, Duration) {
+        self.compiler.counts()
+    }
+
     /// A host function of `definition` that is not defined.
     pub(crate) fn missing_host_function<'a>(&self, definition: &'a Definition) -> Option<&'a str> {
         let bindings = definition.blueprint.bindings(&*self.current);

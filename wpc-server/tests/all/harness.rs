@@ -62,6 +62,12 @@ impl Running {
             }
         }
         wpc.start_workers(2).unwrap();
+        let application = application(wpc.clone());
+        Self::serving(wpc, application)
+    }
+
+    /// A server of this application, whose pool is `wpc`.
+    pub(crate) fn serving(wpc: WorkerProcedureCall, application: Application) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -70,12 +76,20 @@ impl Running {
         let server = runtime.block_on(Server::bind(([127, 0, 0, 1], 0).into())).unwrap();
         let url = format!("http://{}", server.address());
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        let application = application(wpc.clone());
         runtime.spawn(server.serve(application, async {
             let _ = stopped.await;
         }));
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build();
         Self { wpc, url, agent: agent.into(), stop: Some(stop), runtime: Some(runtime) }
+    }
+
+    /// Gets a resource with these headers.
+    pub(crate) fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = self.agent.get(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        answer(request.call())
     }
 
     /// Posts a body with these headers.

@@ -3,3 +3,5 @@
 
 mod calls;
 mod harness;
+mod health;
+mod metrics;

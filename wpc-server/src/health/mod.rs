@@ -1,0 +1,69 @@
+//! Probes: `/livez`, `/startupz`, `/readyz` and its alias `/healthz`.
+
+mod report;
+
+use crate::access::{Principal, Scope};
+use crate::application::Application;
+use crate::lifecycle::Stage;
+use crate::problem::Problem;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use report::Report;
+use serde::Deserialize;
+
+pub(crate) fn routes() -> axum::Router<Application> {
+    axum::Router::new()
+        .route("/livez", get(live))
+        .route("/startupz", get(started))
+        .route("/readyz", get(ready))
+        .route("/healthz", get(ready))
+}
+
+/// The process serves. It depends on nothing, because what it depended on would not be repaired by a restart.
+async fn live(headers: HeaderMap) -> Response {
+    answer(&headers, StatusCode::OK, &Report::live())
+}
+
+/// Whether the functions were defined and requests have been served since.
+async fn started(State(application): State<Application>, headers: HeaderMap) -> Response {
+    let report = Report::started(application.lifecycle().stage() != Stage::Starting);
+    answer(&headers, report.status(), &report)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    /// As a flag, `?verbose`, or with a value that is not `false` or `0`.
+    verbose: Option<String>,
+}
+
+async fn ready(
+    State(application): State<Application>,
+    principal: Principal,
+    parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Query(parameters) =
+        parameters.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    let is_verbose = parameters.verbose.is_some_and(|value| value != "false" && value != "0");
+    let mut report = Report::ready(&application);
+    if is_verbose {
+        principal.require(Scope::Observe)?;
+        report.add_functions(&application);
+    }
+    Ok(answer(&headers, report.status(), &report))
+}
+
+/// The report as JSON if the client accepts it, and otherwise as text.
+fn answer(headers: &HeaderMap, status: StatusCode, report: &Report) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let accepts_json = accept.is_some_and(|accept| accept.contains("application/json"));
+    let cache = (header::CACHE_CONTROL, "no-store");
+    if accepts_json {
+        (status, [cache], axum::Json(report)).into_response()
+    } else {
+        (status, [cache], report.text()).into_response()
+    }
+}

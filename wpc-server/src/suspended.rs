@@ -1,0 +1,20 @@
+//! Entries of a deployment that are not served.
+
+use serde::Serialize;
+
+/// An entry that was not accepted when the server started, so that its function does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SuspendedEntry {
+    /// The entry, such as `function "greet"`.
+    pub entry: String,
+    /// Why it was not accepted.
+    pub reason: String,
+}
+
+impl SuspendedEntry {
+    /// An entry with the reason.
+    pub fn new(entry: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { entry: entry.into(), reason: reason.into() }
+    }
+}

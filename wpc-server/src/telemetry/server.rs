@@ -1,0 +1,107 @@
+//! The metrics of the server itself: requests, connections and the process.
+
+use super::encoder::Families;
+use super::process::Process;
+use super::requests::{Requests, StatusClass};
+use arc_swap::ArcSwap;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use std::fmt::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Reads the counters of requests at each scrape.
+#[derive(Debug)]
+pub(super) struct ServerCollector {
+    requests: Arc<Requests>,
+    /// Lines of the log that were dropped.
+    dropped_lines: ArcSwap<AtomicU64>,
+}
+
+impl ServerCollector {
+    pub(super) fn new(requests: Arc<Requests>) -> Self {
+        Self { requests, dropped_lines: ArcSwap::default() }
+    }
+
+    pub(super) fn set_dropped_lines(&self, lines: Arc<AtomicU64>) {
+        self.dropped_lines.store(lines);
+    }
+}
+
+impl Collector for ServerCollector {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let mut families = Families(encoder);
+        let routes = self.requests.routes();
+        let classes = routes.iter().flat_map(|(route, counters)| {
+            StatusClass::ALL.into_iter().filter_map(move |class| {
+                let count = counters.of_class(class);
+                let labels = [("route", &**route), ("status", class.as_str())];
+                (count > 0).then_some((labels, count))
+            })
+        });
+        families.counters(
+            "wpc_http_requests",
+            "Requests by their route and the class of their status; aborted if the client disconnected before.",
+            classes,
+        )?;
+        families.histograms(
+            "wpc_http_request_duration",
+            "The time from the head of a request until the head of its answer.",
+            routes.iter().map(|(route, counters)| {
+                ([("route", &**route)], counters.seconds(), counters.buckets())
+            }),
+        )?;
+        let now = |gauge: &std::sync::atomic::AtomicUsize| gauge.load(Ordering::Relaxed) as u64;
+        families.gauge(
+            "wpc_http_requests_in_flight",
+            "Requests without an answer.",
+            now(self.requests.in_flight()),
+        )?;
+        families.counter(
+            "wpc_log_lines_dropped",
+            "Lines of the log that were dropped because it was not read fast enough.",
+            self.dropped_lines.load().load(Ordering::Relaxed),
+        )
+    }
+}
+
+/// Reads what the system counts at each scrape.
+#[derive(Debug)]
+pub(super) struct ProcessCollector;
+
+impl Collector for ProcessCollector {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let mut families = Families(encoder);
+        let process = Process::read();
+        if let Some(bytes) = process.resident_bytes {
+            families.bytes(
+                "process_resident_memory",
+                "The memory of the process in RAM.",
+                bytes,
+            )?;
+        }
+        if let Some(bytes) = process.virtual_bytes {
+            families.bytes("process_virtual_memory", "The address space of the process.", bytes)?;
+        }
+        if let Some(seconds) = process.cpu_seconds {
+            families.seconds("process_cpu", "The processor time of the process.", seconds)?;
+        }
+        if let Some(seconds) = process.start_seconds {
+            families.time(
+                "process_start_time",
+                "The start of the process, since 1970.",
+                seconds,
+            )?;
+        }
+        if let Some(threads) = process.threads {
+            families.gauge("process_threads", "The threads of the process.", threads)?;
+        }
+        if let Some(open) = process.open_descriptors {
+            families.gauge("process_open_fds", "Open file descriptors.", open)?;
+        }
+        if let Some(max) = process.max_descriptors {
+            families.gauge("process_max_fds", "The maximum of process_open_fds.", max)?;
+        }
+        Ok(())
+    }
+}
