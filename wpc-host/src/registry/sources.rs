@@ -35,8 +35,9 @@ pub(super) struct Group {
     pub(super) what: Arc<str>,
     pub(super) module: Arc<Module>,
     pub(super) profile: Profile,
-    /// Kept to compile the module again for another profile; `None` if it imports nothing that could change its profile.
-    pub(super) source: Option<WasmModule>,
+    /// Kept to compile the module again for another profile; `None` if it imports nothing that could change its profile. Boxed
+    /// because it is large and rare.
+    pub(super) source: Option<Box<WasmModule>>,
     pub(super) limits: Arc<Limits>,
     pub(super) wasi: Option<Arc<Wasi>>,
     /// The functions that it may call.
@@ -65,7 +66,7 @@ impl Group {
         let may_change =
             !requirements.dependencies.is_empty() || !requirements.host_functions.is_empty();
         let called = Arc::clone(&source.grants.functions);
-        let source = may_change.then(|| source.clone());
+        let source = may_change.then(|| Box::new(source.clone()));
         Ok(Self { what: what.into(), module, profile, source, limits, wasi, called, functions })
     }
 }

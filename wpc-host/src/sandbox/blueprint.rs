@@ -28,7 +28,8 @@ pub(crate) struct Blueprint {
     profile: Profile,
     /// Counts its sandboxes if they have a GC heap, and so are outside of the instance pool.
     without_pool: Option<Arc<WithoutPool>>,
-    parts: Vec<Part>,
+    /// A slice, because most blueprints have one part and there is one for each function.
+    parts: Box<[Part]>,
     /// The constants that the modules declare, sorted.
     constants: Arc<[String]>,
     last_bindings: Arc<LastBindings>,
@@ -76,7 +77,7 @@ impl Blueprint {
         nodes: &[Node],
     ) -> Result<Self, Error> {
         let part = |at| link_part(engine, profile, nodes, at);
-        let parts = (0..nodes.len()).map(part).collect::<Result<_, _>>()?;
+        let parts = (0..nodes.len()).map(part).collect::<Result<Box<[_]>, _>>()?;
         let constants = nodes.iter().flat_map(|node| node.module.requirements.constants.clone());
         let mut constants: Vec<_> = constants.collect();
         constants.sort();
