@@ -70,6 +70,10 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// The SHA-1 of a function's module; `None` if the function is not defined. It costs one look-up.
     fn function_hash(&self, name: &str) -> Option<FunctionHash>;
 
+    /// A number that changes with every change of the functions that [`functions`](Self::functions) lists, so that what was
+    /// derived from the list can be kept. Other changes may change it, too. It does not change while calls run.
+    fn definitions_version(&self) -> u64;
+
     /// Subscribes to events. The subscription keeps at most `capacity` events that were not read.
     fn subscribe(&self, capacity: usize) -> EventSubscription;
 

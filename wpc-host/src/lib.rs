@@ -196,7 +196,7 @@
 //!
 //! | type | JSON |
 //! |---|---|
-//! | numbers | a number; one that JSON cannot represent (beyond 64 bits, `NaN`, `Infinity`) is a string; an `f32` has its shortest form, and a number out of its range is rejected; `usize` and `isize` have 32 bits, as in a guest |
+//! | numbers | a number; one that JSON cannot represent (beyond 64 bits, `NaN`, `Infinity`) is a string; an integer may also be written as a string of its digits or, up to 53 bits, as `1.0` or `1e3`; an `f32` has its shortest form, and a number out of its range is rejected; `usize` and `isize` have 32 bits, as in a guest |
 //! | `char`, `String` | a string |
 //! | `()` and unit structs | `null` |
 //! | `Option` | `null`, or the value; where the value itself may be `null`, `{"Some": value}` |

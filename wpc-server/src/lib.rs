@@ -27,6 +27,7 @@ mod health;
 mod lifecycle;
 mod metrics;
 mod observation;
+mod openapi;
 mod problem;
 mod router;
 mod server;

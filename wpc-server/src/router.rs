@@ -3,7 +3,7 @@
 use crate::application::Application;
 use crate::observation::Observation;
 use crate::problem::Problem;
-use crate::{calls, health, metrics};
+use crate::{calls, health, metrics, openapi};
 use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, Uri};
 
@@ -13,6 +13,7 @@ pub fn router(application: Application) -> axum::Router {
         .merge(calls::routes())
         .merge(health::routes())
         .merge(metrics::routes())
+        .merge(openapi::routes())
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(application.settings().max_body))
         .layer(Observation(application.clone()))

@@ -81,6 +81,10 @@ impl Backend for WorkerProcedureCall {
         self.registry().function(name).map(|function| function.module.hash)
     }
 
+    fn definitions_version(&self) -> u64 {
+        self.registry().version()
+    }
+
     fn subscribe(&self, capacity: usize) -> EventSubscription {
         self.subscribe(capacity)
     }

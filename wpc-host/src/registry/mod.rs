@@ -85,6 +85,11 @@ impl Registry {
         self.current.function(name)
     }
 
+    /// A number that increases with every change.
+    pub(crate) fn version(&self) -> u64 {
+        self.current.version()
+    }
+
     /// The function of a handle that found it before, if no change was published since.
     #[inline]
     pub(crate) fn still(&self, found: &Found) -> Option<Arc<Function>> {

@@ -34,6 +34,10 @@ impl Current {
         self.snapshot.load_full()
     }
 
+    pub(super) fn version(&self) -> u64 {
+        self.snapshot.load().version
+    }
+
     #[inline]
     pub(super) fn function(&self, name: &str) -> Option<Arc<Function>> {
         self.snapshot.load().functions.get(name).cloned()

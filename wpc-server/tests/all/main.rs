@@ -5,3 +5,4 @@ mod calls;
 mod harness;
 mod health;
 mod metrics;
+mod openapi;

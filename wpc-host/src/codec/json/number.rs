@@ -15,6 +15,15 @@ pub(super) fn float(value: &Value) -> Option<f64> {
     }
 }
 
+/// The integer that a number such as `1.0` or `1e3` is, which JSON Schema counts as an integer. Beyond 53 bits a float may
+/// stand for another integer than the one that was written.
+pub(super) fn integral(float: f64) -> Option<i128> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_possible_truncation, reason = "it has no fraction and few bits")]
+    let integer = float as i128;
+    (float.fract() == 0.0 && float.abs() <= EXACT).then_some(integer)
+}
+
 /// The nearest `f32`; `None` for a finite number that is out of its range.
 pub(super) fn single(float: f64) -> Option<f32> {
     #[expect(clippy::cast_possible_truncation, reason = "rounding to the nearest is intended")]

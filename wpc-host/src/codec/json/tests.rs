@@ -66,6 +66,21 @@ fn values_of_every_kind_round_trip() {
 }
 
 #[test]
+fn a_number_without_a_fraction_is_an_integer_up_to_53_bits() {
+    let encoded = |ty: &str, json: &str| {
+        let ty = wpc_abi::text::parse_type(ty).unwrap();
+        encode("it", &ty, &serde_json::from_str(json).unwrap())
+    };
+    assert_eq!(encoded("u32", "1e3"), encoded("u32", "1000"));
+    assert_eq!(encoded("i64", "-9007199254740992.0"), encoded("i64", "-9007199254740992"));
+    for (ty, json) in
+        [("u8", "256.0"), ("u8", "1.5"), ("u64", "9007199254740994.0"), ("u32", "-1.0")]
+    {
+        assert!(encoded(ty, json).is_err(), "{ty} {json}");
+    }
+}
+
+#[test]
 fn an_f32_has_its_shortest_form_and_is_rejected_out_of_range() {
     for (single, shortest) in [
         (0.1_f32, "0.1"),

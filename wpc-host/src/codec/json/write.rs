@@ -1,6 +1,6 @@
 //! Encodes JSON as the types that a module declares.
 
-use super::number::{float, single};
+use super::number::{float, integral, single};
 use super::{is_text, may_be_null};
 use crate::codec::decode::counted;
 use postcard_schema::schema::owned::{
@@ -154,7 +154,8 @@ impl Writer {
     ) -> Result<(), String> {
         let narrow = |number: &Number| {
             let signed = number.as_i64().map(i128::from).and_then(|number| number.try_into().ok());
-            signed.or_else(|| u128::from(number.as_u64()?).try_into().ok())
+            let unsigned = || u128::from(number.as_u64()?).try_into().ok();
+            signed.or_else(unsigned).or_else(|| integral(number.as_f64()?)?.try_into().ok())
         };
         let number: Option<T> = match value {
             Value::Number(number) => narrow(number),

@@ -1,0 +1,178 @@
+//! The OpenAPI document, as the tools of clients read it.
+
+mod clients;
+mod values;
+
+use crate::harness::Running;
+use serde_json::{Value, json};
+
+/// A server with functions of many types.
+fn running() -> Running {
+    let server = Running::start();
+    for (module, functions) in [
+        ("sdk", ["join", "nothing", "sum", "first_bytes", "opaque", "count"].as_slice()),
+        ("types", ["everything", "other", "named", "match", "difference", "check"].as_slice()),
+    ] {
+        for function in functions {
+            let module = crate::harness::guest(module);
+            server.wpc.define_worker_function(function, module).unwrap();
+        }
+    }
+    server
+}
+
+fn document(server: &Running) -> Value {
+    let answer = server.get("/openapi.json", &[]);
+    assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
+    answer.json()
+}
+
+fn body_schema<'a>(document: &'a Value, function: &str) -> &'a Value {
+    let path = format!("/v1/functions/{function}/call");
+    &document["paths"][&path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+}
+
+fn result_schema<'a>(document: &'a Value, function: &str) -> &'a Value {
+    let path = format!("/v1/functions/{function}/call");
+    &document["paths"][&path]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+}
+
+#[test]
+fn a_function_is_described_by_its_signature_and_its_comment() {
+    let document = document(&running());
+    let add = &document["paths"]["/v1/functions/add/call"]["post"];
+    assert_eq!(add["operationId"], "call_add");
+    assert_eq!(add["summary"], "Adds two numbers.");
+    assert!(add["description"].as_str().unwrap().contains("The sum wraps around"));
+    let number = json!({
+        "type": "integer", "format": "int32", "minimum": i32::MIN, "maximum": i32::MAX,
+    });
+    assert_eq!(
+        *body_schema(&document, "add"),
+        json!({
+            "title": "arguments",
+            "type": "object",
+            "properties": { "a": number, "b": number },
+            "required": ["a", "b"],
+            "additionalProperties": false,
+        })
+    );
+    assert_eq!(*result_schema(&document, "add"), number);
+}
+
+#[test]
+fn structs_and_enums_are_components() {
+    let document = document(&running());
+    let orders = &body_schema(&document, "order")["properties"]["orders"];
+    assert_eq!(
+        *orders,
+        json!({ "type": "array", "items": { "$ref": "#/components/schemas/Order" } })
+    );
+    let schemas = &document["components"]["schemas"];
+    assert_eq!(schemas["Order"]["required"], json!(["item", "count"]), "a note is optional");
+    assert_eq!(schemas["Order"]["properties"]["note"], json!({ "type": ["string", "null"] }));
+    assert_eq!(
+        *result_schema(&document, "order"),
+        json!({ "$ref": "#/components/schemas/Answer" })
+    );
+    let variants = schemas["Answer"]["oneOf"].as_array().unwrap();
+    assert_eq!(variants[0]["required"], json!(["Accepted"]));
+}
+
+#[test]
+fn bytes_can_be_passed_and_returned_as_they_are() {
+    let document = document(&running());
+    let echo = &document["paths"]["/v1/functions/echo_bytes/call"]["post"];
+    let binary = json!({ "schema": { "type": "string", "format": "binary" } });
+    let bytes = "application/octet-stream";
+    assert_eq!(echo["requestBody"]["content"][bytes], binary);
+    assert_eq!(echo["responses"]["200"]["content"][bytes], binary);
+}
+
+#[test]
+fn a_function_without_declared_types_takes_encoded_arguments_only() {
+    let document = document(&running());
+    let opaque = &document["paths"]["/v1/functions/opaque/call"]["post"];
+    let content = opaque["requestBody"]["content"].as_object().unwrap();
+    assert_eq!(content.keys().collect::<Vec<_>>(), ["application/vnd.postcard"]);
+}
+
+#[test]
+fn every_error_is_a_problem_document() {
+    let document = document(&running());
+    let add = &document["paths"]["/v1/functions/add/call"]["post"];
+    for code in wpc_host::ErrorCode::ALL {
+        let status = code.http_status();
+        let reference = format!("#/components/responses/problem_{status}");
+        assert_eq!(add["responses"][status.to_string()], json!({ "$ref": reference }), "{code}");
+        let response = &document["components"]["responses"][format!("problem_{status}")];
+        let content = &response["content"]["application/problem+json"]["schema"];
+        assert_eq!(*content, json!({ "$ref": "#/components/schemas/Problem" }));
+        assert!(response["description"].as_str().unwrap().contains(code.as_str()));
+    }
+}
+
+#[test]
+fn an_odd_name_is_encoded_in_the_path_and_has_an_id_of_its_own() {
+    let server = Running::start();
+    for name in ["get-answer", "get/answer", "a{b}#c?d e%"] {
+        let wasm = format!("(module (func (export {name:?}) (result i32) i32.const 42))");
+        server.wpc.define_worker_module(wat::parse_str(&wasm).unwrap()).unwrap();
+    }
+    let document = document(&server);
+    let mut ids = Vec::new();
+    for path in document["paths"].as_object().unwrap().keys() {
+        if !path.contains("answer") && !path.contains("a%7Bb") {
+            continue;
+        }
+        let answer = server.post(path, &[("content-type", "application/json")], b"{}");
+        assert_eq!((answer.status, answer.json()), (200, json!(42)), "{path}");
+        let id = document["paths"][path]["post"]["operationId"].as_str().unwrap();
+        assert!(id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'), "{id}");
+        ids.push(id.to_owned());
+    }
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 3, "{ids:?}");
+}
+
+#[test]
+fn the_document_follows_the_definitions() {
+    let server = Running::start();
+    let first = server.get("/openapi.json", &[]);
+    let etag = first.header("etag").to_owned();
+    let unchanged = server.get("/openapi.json", &[("if-none-match", &etag)]);
+    assert_eq!((unchanged.status, unchanged.body.len()), (304, 0));
+    server.wpc.define_worker_function("nothing", crate::harness::guest("sdk")).unwrap();
+    let changed = server.get("/openapi.json", &[("if-none-match", &etag)]);
+    assert_eq!(changed.status, 200);
+    assert!(changed.json()["paths"].get("/v1/functions/nothing/call").is_some());
+}
+
+#[test]
+fn types_of_one_name_with_different_structures_are_different_components() {
+    let server = Running::start();
+    for (name, ty) in [("one", "Point { x: f64 }"), ("two", "Point { x: f64, y: f64 }")] {
+        let module = values::echo(&format!("(it: {ty}) -> {ty}"));
+        server.wpc.define_worker_function(name, module.export("echo")).unwrap();
+    }
+    let document = document(&server);
+    let of = |function| body_schema(&document, function)["properties"]["it"]["$ref"].clone();
+    assert_eq!(of("one"), "#/components/schemas/Point");
+    let other = of("two");
+    let other = other.as_str().unwrap().strip_prefix("#/components/schemas/").unwrap();
+    assert!(other.starts_with("Point_"), "{other}");
+    let required = &document["components"]["schemas"][other]["required"];
+    assert_eq!(*required, json!(["x", "y"]));
+}
+
+#[test]
+fn huge_types_make_a_small_document() {
+    let server = Running::start();
+    let fields: String =
+        (0..5000).map(|n| format!("field_number_{n}: Vec<(u8, String)>, ")).collect();
+    let module = values::echo(&format!("(it: Huge {{ {fields} }}) -> ()"));
+    server.wpc.define_worker_function("huge", module.export("echo")).unwrap();
+    let before = server.get("/openapi.json", &[]).body.len();
+    assert!(before < 400_000, "{before}");
+}
