@@ -120,7 +120,7 @@ pub(crate) fn serve(
             Either::Right(((), work)) => {
                 reading.abort();
                 stopping = Some(stop(wpc, service, progress)?);
-                report_stop(service);
+                report_stop(service.stop_timeout, service.as_json);
                 Ok(work.await)
             }
         }
@@ -177,9 +177,10 @@ fn exit_with_lost_answers(timeout: Duration, as_json: bool) -> ! {
     ExitCode::System.exit()
 }
 
-fn report_stop(service: &Service) {
-    let time = humantime::format_duration(service.stop_timeout).to_string();
-    let line = if service.as_json {
+/// Reports that a signal to stop arrived, and how long calls have to complete.
+pub(crate) fn report_stop(stop_timeout: Duration, as_json: bool) {
+    let time = humantime::format_duration(stop_timeout).to_string();
+    let line = if as_json {
         json!({ "event": "stopping", "stop_timeout": time }).to_string()
     } else {
         format!("stopping: calls have {time} to complete; a second signal ends the process at once")

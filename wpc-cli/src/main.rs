@@ -1,5 +1,6 @@
 //! The command `wpc`.
 
+mod access_options;
 mod answer_writer;
 mod bench;
 mod build;

@@ -1,8 +1,10 @@
 //! `wpc serve`: serves the pool of a manifest over HTTP.
 
+use crate::access_options::AccessOptions;
 use crate::cache::Cache;
 use crate::event_log::{self, Level};
 use crate::failure::Failure;
+use crate::lines::report_stop;
 use crate::run::{RELOAD_WAIT, write_reload};
 use crate::signals::Signals;
 use serde_json::json;
@@ -28,6 +30,8 @@ pub(crate) struct Arguments {
     /// Minimum severity of the log lines and events that are written to standard error.
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Level::Info)]
     log_level: Level,
+    #[command(flatten)]
+    access: AccessOptions,
 }
 
 pub(crate) const HELP: &str = "\
@@ -35,6 +39,10 @@ Examples:
   wpc serve
   wpc serve shop/wpc.toml --listen 127.0.0.1:8000 --watch
   curl http://127.0.0.1:7071/v1/functions/greet/call -d '[\"Ada\"]' -H 'content-type: application/json'
+
+After SIGINT or SIGTERM the server reports that it is not ready, serves for the time of `--grace`, and then finishes the
+requests in progress; their calls are interrupted after the pool's `stop_timeout`. A second such signal ends the process at
+once with exit code 130.
 
 See docs/server.md for the interface for clients.";
 
@@ -60,6 +68,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let wpc = deployment.pool().clone();
     // For the histograms of the metrics; it costs two readings of the clock per call.
     wpc.collect_latencies(true);
+    let stop_timeout = deployment.stop_timeout();
     wpc.start_workers(deployment.workers())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -73,12 +82,16 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     report_ready(&server, as_json);
     let report = move |reload: &Reload| write_reload(reload, &path, as_json);
     let following = Reloader::new(deployment, source.path).follow(watch, report)?;
-    let application = Application::new(Arc::new(wpc.clone()));
+    let application =
+        Application::builder(Arc::new(wpc.clone())).access(&arguments.access.settings()).build();
     let pool = wpc.clone();
-    let stop = async move {
-        signals.first().await;
+    let server = server.grace(arguments.access.grace).finish(async move {
         // Calls in progress finish within the stop timeout.
         let _ = pool.stop_workers_async().await;
+    });
+    let stop = async move {
+        signals.first().await;
+        report_stop(stop_timeout, as_json);
     };
     let served = runtime.block_on(server.serve(application, stop)).map_err(failed);
     wpc.stop_workers();

@@ -1,8 +1,10 @@
 //! What a server serves, and its settings.
 
+use crate::access::{AccessSettings, Gate};
 use crate::lifecycle::Lifecycle;
 use crate::suspended::SuspendedEntry;
 use crate::telemetry::{DEFAULT_MAX, FinishedRequest, MetricsFormat, Telemetry};
+use crate::traffic::Traffic;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -18,6 +20,8 @@ struct Parts {
     backend: Arc<dyn Backend>,
     settings: Settings,
     lifecycle: Lifecycle,
+    gate: Gate,
+    traffic: Traffic,
     telemetry: Telemetry,
     suspended_entries: Option<SuspendedEntries>,
 }
@@ -68,6 +72,8 @@ impl Application {
             settings: Settings::default(),
             lifecycle: Lifecycle::default(),
             suspended_entries: None,
+            gate: Gate::new(&AccessSettings::default()),
+            traffic: Traffic::default(),
         })
     }
 
@@ -76,6 +82,16 @@ impl Application {
     #[must_use]
     pub fn lifecycle(&self) -> &Lifecycle {
         &self.0.lifecycle
+    }
+
+    /// How many connections and requests the server has.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        &self.0.traffic
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.0.gate
     }
 
     pub(crate) fn backend(&self) -> &dyn Backend {
@@ -141,6 +157,12 @@ impl Builder {
         list: impl Fn() -> Vec<SuspendedEntry> + Send + Sync + 'static,
     ) -> Self {
         self.0.suspended_entries = Some(SuspendedEntries(Box::new(list)));
+        self
+    }
+
+    /// Sets which requests are accepted.
+    pub fn access(mut self, settings: &AccessSettings) -> Self {
+        self.0.gate = Gate::new(settings);
         self
     }
 

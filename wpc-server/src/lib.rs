@@ -35,13 +35,15 @@ mod server;
 mod store;
 mod suspended;
 mod telemetry;
+mod traffic;
 
-pub use access::{Principal, Scope};
+pub use access::{AccessSettings, Principal, Scope};
 pub use application::{Application, Builder, Settings};
 pub use lifecycle::{Lifecycle, Stage};
 pub use problem::{Problem, ProblemDetails};
 pub use router::router;
-pub use server::{Server, ServerError};
+pub use server::{ConnectionLimits, Server, ServerError};
 pub use store::StoreError;
 pub use suspended::SuspendedEntry;
 pub use telemetry::FinishedRequest;
+pub use traffic::Traffic;

@@ -78,6 +78,26 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", "invalid request", detail.into())
     }
 
+    /// The client did not send its request in time.
+    pub(crate) fn request_timeout() -> Self {
+        let detail = "the body of the request arrived too slowly".to_owned();
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the request timed out", detail)
+            .with_retry_after(RETRY_AFTER)
+    }
+
+    /// The server has no capacity for the request at the moment.
+    pub(crate) fn overloaded(detail: &str) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, "overloaded", "the server is overloaded", detail.to_owned())
+            .with_retry_after(RETRY_AFTER)
+    }
+
+    /// The same request may succeed after this number of seconds.
+    pub(crate) fn with_retry_after(mut self, seconds: u64) -> Self {
+        (self.0.retryable, self.0.retry_after) = (true, Some(seconds));
+        self
+    }
+
     /// The client may not do that.
     pub(crate) fn forbidden(name: &str, scope: &str) -> Self {
         let detail = format!("\"{name}\" does not have the scope `{scope}`");

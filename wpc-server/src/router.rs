@@ -4,11 +4,19 @@ use crate::application::Application;
 use crate::observation::Observation;
 use crate::problem::Problem;
 use crate::{calls, health, metrics, openapi};
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, Uri};
+use axum::middleware::{self, Next};
+use axum::response::Response;
 
-/// The routes of a server, without a listener: for an application that adds them to its own.
+/// The routes of a server, without a listener: for an application that adds them to its own. Each request passes the same checks
+/// of its host, origin and token as with a [`Server`](crate::Server).
 pub fn router(application: Application) -> axum::Router {
+    routes(application.clone()).layer(middleware::from_fn_with_state(application, check))
+}
+
+/// The routes without those checks, which a server makes itself: a middleware would cost each request an allocation.
+pub(crate) fn routes(application: Application) -> axum::Router {
     axum::Router::new()
         .merge(calls::routes())
         .merge(health::routes())
@@ -18,6 +26,17 @@ pub fn router(application: Application) -> axum::Router {
         .layer(DefaultBodyLimit::max(application.settings().max_body))
         .layer(Observation(application.clone()))
         .with_state(application)
+}
+
+async fn check(State(application): State<Application>, request: Request, next: Next) -> Response {
+    match application.gate().admit(request) {
+        Ok((request, admitted)) => {
+            let mut response = next.run(request).await;
+            admitted.finish(&mut response);
+            response
+        }
+        Err(refused) => *refused,
+    }
 }
 
 async fn not_found(uri: Uri) -> Problem {

@@ -22,6 +22,8 @@ mod readme;
 mod reloads;
 mod running;
 #[cfg(unix)]
+mod serving;
+#[cfg(unix)]
 mod shared_types;
 #[cfg(unix)]
 mod signals;

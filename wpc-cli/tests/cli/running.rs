@@ -85,11 +85,16 @@ impl Running {
 
     /// Waits for a notice of this event that contains `text`. Panics at an unexpected rejection.
     pub(crate) fn wait_for(&mut self, event: &str, text: &str) {
+        self.wait_for_line(event, text);
+    }
+
+    /// The same, and returns the notice.
+    pub(crate) fn wait_for_line(&self, event: &str, text: &str) -> String {
         loop {
             let line = self.notice();
             let notice: Value = serde_json::from_str(&line).unwrap();
             if notice["event"] == event && line.contains(text) {
-                return;
+                return line;
             }
             assert!(event == "refused" || notice["event"] != "refused", "{line}");
         }

@@ -7,7 +7,7 @@ use serde_json::json;
 use std::path::Path;
 
 /// A manifest with `spin`, which logs a line and never returns, and the functions of the SDK's fixture.
-fn manifest(folder: &Path, stop_timeout: &str) -> String {
+pub(crate) fn manifest(folder: &Path, stop_timeout: &str) -> String {
     wat(
         folder,
         "spin.wasm",
@@ -29,7 +29,7 @@ fn manifest(folder: &Path, stop_timeout: &str) -> String {
     )
 }
 
-fn signal(running: &Running, name: &str) {
+pub(crate) fn signal(running: &Running, name: &str) {
     let kill = std::process::Command::new("kill")
         .args(["-s", name, &running.child.id().to_string()])
         .status();

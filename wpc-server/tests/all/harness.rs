@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
 use wpc_host::{Options, WasmModule, WorkerProcedureCall};
-use wpc_server::{Application, Server};
+use wpc_server::{Application, Server, Traffic};
 
 /// A built guest of `fixtures` or of the examples. If `WPC_GUESTS` is set, it is read from there.
 pub(crate) fn guest(name: &str) -> WasmModule {
@@ -20,6 +20,7 @@ pub(crate) fn guest(name: &str) -> WasmModule {
 pub(crate) struct Running {
     pub(crate) wpc: WorkerProcedureCall,
     pub(crate) url: String,
+    pub(crate) traffic: Traffic,
     agent: ureq::Agent,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     runtime: Option<tokio::runtime::Runtime>,
@@ -52,6 +53,14 @@ impl Running {
 
     /// A server of the application that `application` makes of such a pool.
     pub(crate) fn of(application: impl FnOnce(WorkerProcedureCall) -> Application) -> Self {
+        Self::with(application, |server| server)
+    }
+
+    /// The same, of a server with what `set` sets.
+    pub(crate) fn with(
+        application: impl FnOnce(WorkerProcedureCall) -> Application,
+        set: impl FnOnce(Server) -> Server,
+    ) -> Self {
         let wpc = WorkerProcedureCall::new(Options::default()).unwrap();
         for (module, functions) in [
             ("sdk", ["add", "echo_bytes", "order", "fails", "panics", "spins"].as_slice()),
@@ -63,24 +72,43 @@ impl Running {
         }
         wpc.start_workers(2).unwrap();
         let application = application(wpc.clone());
-        Self::serving(wpc, application)
+        Self::bound(wpc, application, set)
     }
 
     /// A server of this application, whose pool is `wpc`.
     pub(crate) fn serving(wpc: WorkerProcedureCall, application: Application) -> Self {
+        Self::bound(wpc, application, |server| server)
+    }
+
+    fn bound(
+        wpc: WorkerProcedureCall,
+        application: Application,
+        set: impl FnOnce(Server) -> Server,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
-        let server = runtime.block_on(Server::bind(([127, 0, 0, 1], 0).into())).unwrap();
+        let server = set(runtime.block_on(Server::bind(([127, 0, 0, 1], 0).into())).unwrap());
         let url = format!("http://{}", server.address());
         let (stop, stopped) = tokio::sync::oneshot::channel();
+        let traffic = application.traffic().clone();
         runtime.spawn(server.serve(application, async {
             let _ = stopped.await;
         }));
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build();
-        Self { wpc, url, agent: agent.into(), stop: Some(stop), runtime: Some(runtime) }
+        Self { wpc, url, traffic, agent: agent.into(), stop: Some(stop), runtime: Some(runtime) }
+    }
+
+    /// Waits until the server has this number of connections.
+    pub(crate) fn wait_for_connections(&self, count: usize) {
+        wait_until(|| self.traffic.connections() == count);
+    }
+
+    /// Waits until the server has this number of requests in progress.
+    pub(crate) fn wait_for_requests(&self, count: usize) {
+        wait_until(|| self.traffic.requests() == count);
     }
 
     /// Gets a resource with these headers.
@@ -117,6 +145,15 @@ impl Drop for Running {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+/// Waits for a condition. Panics after a time that only a hang reaches.
+fn wait_until(condition: impl Fn() -> bool) {
+    let started = std::time::Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < std::time::Duration::from_secs(60), "the condition never held");
+        std::thread::yield_now();
     }
 }
 

@@ -63,7 +63,8 @@ fn a_server_that_drains_is_not_ready() {
 fn readiness(application: &Application) -> (u16, String) {
     use tower_service::Service as _;
     let mut router = wpc_server::router(application.clone());
-    let request = axum::http::Request::get("/readyz").body(axum::body::Body::empty()).unwrap();
+    let request = axum::http::Request::get("http://localhost/readyz");
+    let request = request.body(axum::body::Body::empty()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let response = router.call(request).await.unwrap();

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 mod calls;
+mod connections;
 mod harness;
 mod health;
+mod hosts;
 mod metrics;
 mod openapi;
+mod raw;

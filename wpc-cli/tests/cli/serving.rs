@@ -1,0 +1,109 @@
+//! `wpc serve` as a process: how it starts, and how signals stop it.
+
+use crate::running::{Running, TIMEOUT};
+use crate::signals::{manifest, signal};
+use crate::support::fails_with;
+use serde_json::Value;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+
+/// A server of a manifest with `spin`, and its address.
+fn serve(folder: &Path, stop_timeout: &str, options: &[&str]) -> (Running, String) {
+    let manifest = manifest(folder, stop_timeout);
+    let mut arguments = vec!["--json", "serve", &manifest, "--listen", "127.0.0.1:0"];
+    arguments.extend(options);
+    let running = Running::start(&arguments);
+    let ready: Value = serde_json::from_str(&running.wait_for_line("ready", "")).unwrap();
+    let url = ready["url"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
+    (running, url)
+}
+
+/// Sends a request; the answer is read to the end of the connection.
+fn post(address: &str, path: &str, body: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let length = body.len();
+    let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}");
+    stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();
+    stream
+}
+
+fn rest(mut stream: TcpStream) -> String {
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_signal_finishes_requests_and_interrupts_calls_past_the_stop_timeout() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut running, address) = serve(folder.path(), "50ms", &[]);
+    let call = post(&address, "/v1/functions/spin/call", "");
+    running.wait_for("log", "in");
+    signal(&running, "TERM");
+    let answer = rest(call);
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    assert!(answer.contains("\"code\":\"stopped\""), "{answer}");
+    assert_eq!(running.exit_code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_the_server_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut running, address) = serve(folder.path(), "1h", &[]);
+    let _call = post(&address, "/v1/functions/spin/call", "");
+    running.wait_for("log", "in");
+    signal(&running, "TERM");
+    running.wait_for("stopping", "1h");
+    signal(&running, "INT");
+    assert_eq!(running.exit_code(), Some(130));
+}
+
+#[test]
+fn during_the_grace_connections_are_accepted_and_asked_to_close() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut running, address) = serve(folder.path(), "50ms", &["--grace", "1h"]);
+    // A connection that is kept open shows when the server has received the signal.
+    let mut kept = TcpStream::connect(&address).unwrap();
+    kept.set_read_timeout(Some(TIMEOUT)).unwrap();
+    signal(&running, "TERM");
+    loop {
+        let request = "POST /v1/functions/speak/call HTTP/1.1\r\nhost: localhost\r\n";
+        kept.write_all(format!("{request}content-length: 6\r\n\r\n[\"hi\"]").as_bytes()).unwrap();
+        let mut answer = vec![0; 4096];
+        let read = kept.read(&mut answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        if answer.contains("connection: close") {
+            break;
+        }
+    }
+    let answer = rest(post(&address, "/v1/functions/speak/call", "[\"hi\"]"));
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close"),
+        "{answer}"
+    );
+    signal(&running, "TERM");
+    assert_eq!(running.exit_code(), Some(130));
+}
+
+#[test]
+fn an_idle_connection_does_not_delay_the_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut running, address) = serve(folder.path(), "1h", &[]);
+    let mut idle = TcpStream::connect(&address).unwrap();
+    idle.set_read_timeout(Some(TIMEOUT)).unwrap();
+    signal(&running, "TERM");
+    assert_eq!(idle.read(&mut [0]).unwrap_or(0), 0);
+    assert_eq!(running.exit_code(), Some(0));
+}
+
+#[test]
+fn other_machines_are_served_only_with_tokens_or_if_asked_for() {
+    let output = crate::process::wpc(&["serve", "--listen", "0.0.0.0:0"]);
+    let error = fails_with(1, &output);
+    assert!(error.contains("wpc token create"), "{error}");
+    assert!(error.contains("--insecure"), "{error}");
+}

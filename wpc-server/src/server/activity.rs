@@ -1,0 +1,301 @@
+//! What a connection is doing, and whether it has done so for too long.
+//!
+//! A connection's task stores its phase and the current tick; one task of the server compares them with the limits at each
+//! tick. So a request sets no timer. Each field is written by one task at a time and read by the other; a stale value
+//! delays a decision by one tick.
+
+use super::limits::ConnectionLimits;
+use atomic_waker::AtomicWaker;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::task::Context;
+use std::time::Duration;
+
+/// The time between two checks, and the precision of all limits.
+pub(super) const TICK: Duration = Duration::from_millis(250);
+
+/// The number of ticks since the server started.
+#[derive(Debug, Default)]
+pub(super) struct Clock(AtomicU32);
+
+impl Clock {
+    pub(super) fn now(&self) -> u32 {
+        self.0.load(Relaxed)
+    }
+
+    pub(super) fn advance(&self) -> u32 {
+        self.0.fetch_add(1, Relaxed).wrapping_add(1)
+    }
+}
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Phase {
+    /// It waits for a request.
+    Idle,
+    /// It has received a part of a request's line and headers, or of a TLS handshake.
+    Head,
+    /// A request is in progress, or the connection became a WebSocket. Nothing is expected of the client.
+    Request,
+    /// The handler of a request waits for a part of the body.
+    Body,
+}
+
+/// What a connection is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Order {
+    Continue,
+    /// Finish the request in progress, and close.
+    Finish,
+    /// Close at once.
+    Abort,
+}
+
+/// What to do with a connection at a tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Verdict {
+    Keep,
+    /// The body came too slowly: answer the request, and close.
+    RefuseBody,
+    Abort,
+}
+
+/// What a connection is doing. Shared by its task and the task that checks all connections.
+#[derive(Debug)]
+pub(super) struct Activity {
+    phase: AtomicU8,
+    since: AtomicU32,
+    /// The bytes of the current body, and the ticks that its handler has waited for them before `since`.
+    body_bytes: AtomicU64,
+    body_waited: AtomicU32,
+    is_body_refused: AtomicBool,
+    /// The tick since when a write waits for the client, plus one; 0 if none does.
+    stalled: AtomicU32,
+    order: AtomicU8,
+    waker: AtomicWaker,
+}
+
+impl Activity {
+    pub(super) fn new(now: u32) -> Self {
+        Self {
+            phase: AtomicU8::new(Phase::Idle as u8),
+            since: AtomicU32::new(now),
+            body_bytes: AtomicU64::new(0),
+            body_waited: AtomicU32::new(0),
+            is_body_refused: AtomicBool::new(false),
+            stalled: AtomicU32::new(0),
+            order: AtomicU8::new(Order::Continue as u8),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        match self.phase.load(Relaxed) {
+            0 => Phase::Idle,
+            1 => Phase::Head,
+            2 => Phase::Request,
+            _ => Phase::Body,
+        }
+    }
+
+    fn enter(&self, phase: Phase, now: u32) {
+        self.since.store(now, Relaxed);
+        self.phase.store(phase as u8, Relaxed);
+    }
+
+    /// Bytes arrived.
+    pub(super) fn received(&self, now: u32) {
+        if self.phase() == Phase::Idle {
+            self.enter(Phase::Head, now);
+        }
+    }
+
+    /// A request's line and headers are complete.
+    pub(super) fn request_began(&self, now: u32) {
+        self.body_bytes.store(0, Relaxed);
+        self.body_waited.store(0, Relaxed);
+        self.enter(Phase::Request, now);
+    }
+
+    /// Its answer was passed to the connection.
+    pub(super) fn request_ended(&self, now: u32) {
+        self.enter(Phase::Idle, now);
+    }
+
+    /// Its handler waits for the body.
+    pub(super) fn body_awaited(&self, now: u32) {
+        if self.phase() == Phase::Request {
+            self.enter(Phase::Body, now);
+        }
+    }
+
+    /// A part of the body arrived, or its end.
+    pub(super) fn body_received(&self, bytes: usize, now: u32) {
+        self.body_bytes.fetch_add(bytes as u64, Relaxed);
+        if self.phase() == Phase::Body {
+            let waited = now.wrapping_sub(self.since.load(Relaxed));
+            self.body_waited.fetch_add(waited, Relaxed);
+            self.enter(Phase::Request, now);
+        }
+    }
+
+    /// Whether the body came too slowly.
+    pub(super) fn is_body_refused(&self) -> bool {
+        self.is_body_refused.load(Relaxed)
+    }
+
+    /// A write waits for the client, or did not.
+    pub(super) fn wrote(&self, is_stalled: bool, now: u32) {
+        let stalled = self.stalled.load(Relaxed);
+        match (is_stalled, stalled) {
+            (true, 0) => self.stalled.store(now.wrapping_add(1).max(1), Relaxed),
+            (false, 1..) => self.stalled.store(0, Relaxed),
+            _ => {}
+        }
+    }
+
+    /// Gives an order, unless a stronger one was given, and wakes the connection.
+    pub(super) fn command(&self, order: Order) {
+        if self.order.fetch_max(order as u8, Relaxed) < order as u8 {
+            self.waker.wake();
+        }
+    }
+
+    pub(super) fn order(&self) -> Order {
+        match self.order.load(Relaxed) {
+            0 => Order::Continue,
+            1 => Order::Finish,
+            _ => Order::Abort,
+        }
+    }
+
+    /// Wakes this task at the next order.
+    pub(super) fn register(&self, context: &Context<'_>) {
+        self.waker.register(context.waker());
+    }
+
+    /// Checks the limits, and carries out the verdict.
+    pub(super) fn check(&self, limits: &ConnectionLimits, now: u32) {
+        match self.verdict(limits, now) {
+            Verdict::Keep => {}
+            Verdict::RefuseBody => {
+                self.is_body_refused.store(true, Relaxed);
+                self.waker.wake();
+            }
+            Verdict::Abort => self.command(Order::Abort),
+        }
+    }
+
+    fn verdict(&self, limits: &ConnectionLimits, now: u32) -> Verdict {
+        let stalled = self.stalled.load(Relaxed);
+        if stalled > 0 && elapsed(stalled - 1, now) > limits.write_timeout {
+            return Verdict::Abort;
+        }
+        let elapsed = elapsed(self.since.load(Relaxed), now);
+        match self.phase() {
+            Phase::Idle if self.order() >= Order::Finish => Verdict::Abort,
+            Phase::Idle if elapsed > limits.idle_timeout => Verdict::Abort,
+            Phase::Head if elapsed > limits.header_timeout => Verdict::Abort,
+            Phase::Body => {
+                let waited = TICK * self.body_waited.load(Relaxed) + elapsed;
+                let bytes = self.body_bytes.load(Relaxed);
+                let allowed = Duration::from_secs(bytes / u64::from(limits.min_body_rate.max(1)));
+                if waited > limits.body_timeout + allowed {
+                    Verdict::RefuseBody
+                } else {
+                    Verdict::Keep
+                }
+            }
+            _ => Verdict::Keep,
+        }
+    }
+}
+
+fn elapsed(since: u32, now: u32) -> Duration {
+    TICK * now.wrapping_sub(since)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ticks in this number of seconds.
+    fn seconds(seconds: u32) -> u32 {
+        seconds * 4
+    }
+
+    fn limits() -> ConnectionLimits {
+        ConnectionLimits { min_body_rate: 1000, ..ConnectionLimits::default() }
+    }
+
+    #[test]
+    fn headers_have_a_time_limit_that_more_bytes_do_not_extend() {
+        let activity = Activity::new(0);
+        activity.received(seconds(1));
+        activity.received(seconds(11));
+        assert_eq!(activity.verdict(&limits(), seconds(11)), Verdict::Keep);
+        assert_eq!(activity.verdict(&limits(), seconds(11) + 1), Verdict::Abort);
+    }
+
+    #[test]
+    fn an_idle_connection_is_closed_at_its_own_limit() {
+        let activity = Activity::new(0);
+        activity.received(0);
+        activity.request_began(1);
+        activity.request_ended(seconds(100));
+        assert_eq!(activity.verdict(&limits(), seconds(175)), Verdict::Keep);
+        assert_eq!(activity.verdict(&limits(), seconds(175) + 1), Verdict::Abort);
+    }
+
+    #[test]
+    fn a_request_in_progress_has_no_limit_of_the_connection() {
+        let activity = Activity::new(0);
+        activity.request_began(0);
+        assert_eq!(activity.verdict(&limits(), u32::MAX), Verdict::Keep);
+    }
+
+    #[test]
+    fn only_the_time_that_a_handler_waits_for_a_body_counts() {
+        let activity = Activity::new(0);
+        activity.request_began(0);
+        activity.body_awaited(0);
+        activity.body_received(0, seconds(9));
+        // The handler does something else.
+        activity.body_awaited(seconds(100));
+        assert_eq!(activity.verdict(&limits(), seconds(101)), Verdict::Keep);
+        assert_eq!(activity.verdict(&limits(), seconds(101) + 1), Verdict::RefuseBody);
+    }
+
+    #[test]
+    fn a_body_may_take_the_time_of_the_minimum_rate() {
+        let activity = Activity::new(0);
+        activity.request_began(0);
+        activity.body_awaited(0);
+        activity.body_received(5000, seconds(3));
+        activity.body_awaited(seconds(3));
+        assert_eq!(activity.verdict(&limits(), seconds(15)), Verdict::Keep);
+        assert_eq!(activity.verdict(&limits(), seconds(15) + 1), Verdict::RefuseBody);
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_is_disconnected() {
+        let activity = Activity::new(0);
+        activity.request_began(0);
+        activity.wrote(true, seconds(1));
+        activity.wrote(true, seconds(20));
+        assert_eq!(activity.verdict(&limits(), seconds(31)), Verdict::Keep);
+        assert_eq!(activity.verdict(&limits(), seconds(31) + 1), Verdict::Abort);
+        activity.wrote(false, seconds(31) + 1);
+        assert_eq!(activity.verdict(&limits(), seconds(31) + 1), Verdict::Keep);
+    }
+
+    #[test]
+    fn an_order_is_not_weakened() {
+        let activity = Activity::new(0);
+        activity.command(Order::Abort);
+        activity.command(Order::Finish);
+        assert_eq!(activity.order(), Order::Abort);
+    }
+}

@@ -1,0 +1,205 @@
+//! One connection: its requests, one after another.
+
+use super::activity::{Activity, Order};
+use super::connections::{Connections, Member};
+use super::stream::Watched;
+use crate::application::Application;
+use crate::lifecycle::Stage;
+use crate::problem::Problem;
+use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::{HeaderValue, Request, Response, header};
+use axum::response::IntoResponse as _;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tower_service::Service as _;
+
+/// What the connections of a listener serve. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Served {
+    pub(super) application: Application,
+    pub(super) router: Router,
+}
+
+/// What the requests of a connection share.
+#[derive(Debug)]
+struct Link {
+    connections: Connections,
+    activity: Arc<Activity>,
+    served: Served,
+}
+
+/// Serves the requests of a connection until it ends.
+pub(super) async fn serve<S>(stream: S, member: Member, served: Served)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let activity = Arc::clone(member.activity());
+    let connections = member.connections().clone();
+    let mut http = http1::Builder::new();
+    // The time limits are those of `activity`, without a timer for each request.
+    http.header_read_timeout(None).max_header_size(connections.limits().max_header_size);
+    let link = Arc::new(Link { connections, activity: Arc::clone(&activity), served });
+    let service = service_fn(move |request| respond(Arc::clone(&link), request));
+    let stream = TokioIo::new(Watched::new(stream, member));
+    let mut connection = pin!(http.serve_connection(stream, service).with_upgrades());
+    let mut is_first = true;
+    let mut is_finishing = false;
+    poll_fn(|context| {
+        // The waker of a task stays the same, and an order wakes it again.
+        if std::mem::take(&mut is_first) {
+            activity.register(context);
+        }
+        match activity.order() {
+            Order::Continue => {}
+            Order::Finish if is_finishing => {}
+            Order::Finish => {
+                is_finishing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            Order::Abort => return Poll::Ready(()),
+        }
+        // A client that disconnects, or that sends what is not HTTP, is not an error of the server.
+        connection.as_mut().poll(context).map(drop)
+    })
+    .await;
+}
+
+async fn respond(
+    link: Arc<Link>,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, Infallible> {
+    let progress = InProgress::begin(Arc::clone(&link));
+    let application = &link.served.application;
+    let response = if progress.is_admitted || is_about_health(request.uri().path()) {
+        let request =
+            request.map(|body| Body::new(RequestBody { inner: body, link: Arc::clone(&link) }));
+        let mut answer = pin!(answer(&link, request));
+        poll_fn(|context| {
+            if link.activity.is_body_refused() {
+                return Poll::Ready(Problem::request_timeout().into_response());
+            }
+            answer.as_mut().poll(context)
+        })
+        .await
+    } else {
+        link.connections.traffic().request_refused();
+        Problem::overloaded("too many requests are in progress").into_response()
+    };
+    let mut response = response.map(|inner| AnswerBody { inner, _progress: progress });
+    if application.lifecycle().stage() >= Stage::Draining || link.activity.is_body_refused() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    Ok(response)
+}
+
+async fn answer(link: &Link, request: Request<Body>) -> Response<Body> {
+    match link.served.application.gate().admit(request) {
+        Ok((request, admitted)) => {
+            // A router is always ready.
+            let Ok(mut response) = link.served.router.clone().call(request).await;
+            admitted.finish(&mut response);
+            response
+        }
+        Err(refused) => *refused,
+    }
+}
+
+/// Whether the path is about the health of the server: it is answered even if too many requests are in progress.
+fn is_about_health(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz" | "/startupz" | "/healthz" | "/metrics")
+}
+
+/// A request in progress, until its answer was passed to the connection.
+#[derive(Debug)]
+struct InProgress {
+    link: Arc<Link>,
+    is_admitted: bool,
+}
+
+impl InProgress {
+    fn begin(link: Arc<Link>) -> Self {
+        link.activity.request_began(link.connections.now());
+        let before = link.connections.traffic().request_began();
+        let is_admitted = before < link.connections.limits().max_requests;
+        Self { link, is_admitted }
+    }
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.link.connections.traffic().request_ended();
+        self.link.activity.request_ended(self.link.connections.now());
+    }
+}
+
+/// The body of a request. It observes how long its handler waits.
+struct RequestBody {
+    inner: Incoming,
+    link: Arc<Link>,
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let poll = Pin::new(&mut self.inner).poll_frame(context);
+        let (activity, now) = (&self.link.activity, self.link.connections.now());
+        match &poll {
+            Poll::Pending => activity.body_awaited(now),
+            Poll::Ready(Some(Ok(frame))) => {
+                activity.body_received(frame.data_ref().map_or(0, Bytes::len), now);
+            }
+            Poll::Ready(_) => activity.body_received(0, now),
+        }
+        poll
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        HttpBody::size_hint(&self.inner)
+    }
+}
+
+/// The body of an answer. The request is in progress until it is dropped.
+struct AnswerBody {
+    inner: Body,
+    _progress: InProgress,
+}
+
+impl HttpBody for AnswerBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.inner).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        HttpBody::size_hint(&self.inner)
+    }
+}

@@ -1,0 +1,47 @@
+//! The bounds of connections.
+
+use std::time::Duration;
+
+/// The bounds of a server's connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionLimits {
+    /// The maximum number of connections. Further ones are answered with 503 and closed. Default: 16,384.
+    pub max_connections: usize,
+    /// The maximum number of connections from one IP address. Default: 12,288, so that one client alone cannot use all of them.
+    pub max_connections_per_address: usize,
+    /// The maximum number of requests in progress. Further ones are answered with 503; requests for the server's health are
+    /// not counted. Default: 4,096.
+    pub max_requests: usize,
+    /// The maximum size of a request's line and headers in bytes. A larger one is answered with 431. Their maximum number is
+    /// 100. Default: 32 KiB.
+    pub max_header_size: usize,
+    /// How long a client may take to send a request's line and headers, and how long a TLS handshake may take. Default: 10 s.
+    pub header_timeout: Duration,
+    /// How long a connection may be open without a request. Default: 75 s.
+    pub idle_timeout: Duration,
+    /// How long a client may take to send a body, in addition to the time that the minimum rate allows. Default: 10 s.
+    pub body_timeout: Duration,
+    /// The minimum rate of a body in bytes per second. Default: 4 KiB/s.
+    pub min_body_rate: u32,
+    /// How long a client may read nothing of an answer that waits for it. Default: 30 s.
+    pub write_timeout: Duration,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: 16_384,
+            max_connections_per_address: 12_288,
+            max_requests: 4_096,
+            max_header_size: 32 << 10,
+            header_timeout: Duration::from_secs(10),
+            // Longer than the idle timeout of most clients and proxies, so that they close the connection, not the server
+            // while a request is on its way.
+            idle_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(10),
+            min_body_rate: 4 << 10,
+            write_timeout: Duration::from_secs(30),
+        }
+    }
+}

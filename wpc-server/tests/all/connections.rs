@@ -1,0 +1,176 @@
+//! Connections of slow, greedy and hostile clients.
+
+use crate::harness::Running;
+use crate::raw::{Connection, add};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use wpc_server::{Application, ConnectionLimits};
+
+const HOST: &str = "host: localhost\r\n";
+
+/// Limits that a test reaches soon. Those that it does not set are those of an operator.
+fn limited(set: impl FnOnce(&mut ConnectionLimits)) -> Running {
+    let mut limits = ConnectionLimits::default();
+    set(&mut limits);
+    Running::with(|wpc| Application::new(Arc::new(wpc)), |server| server.limits(limits))
+}
+
+/// Another client is served.
+fn serves(server: &Running) {
+    assert_eq!(server.call("add", &json!([40, 2])).json(), 42);
+}
+
+#[test]
+fn a_connection_serves_one_request_after_another() {
+    let server = Running::start();
+    let mut connection = Connection::open(&server);
+    for _ in 0..3 {
+        connection.send(add(HOST));
+        let (head, body) = connection.answer();
+        assert!(head.starts_with("http/1.1 200 ") && body == "42", "{head}{body}");
+    }
+    // Pipelined.
+    connection.send(add(HOST).repeat(3));
+    for _ in 0..3 {
+        assert_eq!(connection.answer().1, "42");
+    }
+}
+
+#[test]
+fn a_client_that_never_completes_its_headers_is_disconnected() {
+    let server = limited(|limits| limits.header_timeout = Duration::from_millis(1));
+    let mut slow = Connection::open(&server);
+    slow.send("POST / HTTP/1.1\r\nx-slow: ");
+    assert_eq!(slow.rest(), "");
+    serves(&server);
+}
+
+#[test]
+fn a_connection_without_requests_is_closed_at_its_limit() {
+    let server = limited(|limits| limits.idle_timeout = Duration::from_millis(1));
+    assert_eq!(Connection::open(&server).rest(), "");
+    let mut used = Connection::open(&server);
+    used.send(add(HOST));
+    assert_eq!(used.answer().1, "42");
+    assert_eq!(used.rest(), "");
+    serves(&server);
+}
+
+#[test]
+fn a_body_that_arrives_too_slowly_is_refused() {
+    let server = limited(|limits| limits.body_timeout = Duration::from_millis(1));
+    let mut slow = Connection::open(&server);
+    slow.send(format!(
+        "POST /v1/functions/add/call HTTP/1.1\r\n{HOST}content-length: 7\r\n\r\n[40"
+    ));
+    let rest = slow.rest();
+    assert!(rest.starts_with("http/1.1 408 "), "{rest}");
+    assert!(rest.contains("connection: close"), "{rest}");
+    assert!(rest.contains("\"code\":\"request_timeout\""), "{rest}");
+    serves(&server);
+}
+
+#[test]
+fn a_client_that_does_not_read_its_answer_is_disconnected() {
+    let server = limited(|limits| limits.write_timeout = Duration::from_millis(1));
+    let mut deaf = Connection::open(&server);
+    let body = "x".repeat(15 << 20);
+    let kind = "content-type: application/octet-stream\r\naccept: application/octet-stream\r\n";
+    let length = body.len();
+    deaf.send(format!(
+        "POST /v1/functions/echo_bytes/call HTTP/1.1\r\n{HOST}{kind}content-length: {length}\r\n\r\n{body}"
+    ));
+    // The end of the connection, not of the answer.
+    server.wait_for_connections(0);
+    let rest = deaf.rest();
+    assert!(rest.starts_with("http/1.1 200 ") && rest.len() < length, "{}", rest.len());
+    serves(&server);
+}
+
+#[test]
+fn floods_of_headers_are_refused() {
+    let server = Running::start();
+    let many: String = (0..200).map(|at| format!("x-{at}: y\r\n")).collect();
+    let long = format!("x: {}\r\n", "y".repeat(64 << 10));
+    for headers in [many, long] {
+        let mut connection = Connection::open(&server);
+        connection.send(format!("GET / HTTP/1.1\r\n{HOST}{headers}\r\n"));
+        let rest = connection.rest();
+        assert!(rest.starts_with("http/1.1 431 "), "{rest}");
+        serves(&server);
+    }
+}
+
+#[test]
+fn what_is_not_http_is_refused() {
+    let server = Running::start();
+    for bytes in [
+        "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}\u{1}\u{fc}\u{3}\u{3}hello hello hello\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "GET / HTTP/1.1 HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost : localhost\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: x\r\n\r\n",
+    ] {
+        let mut connection = Connection::open(&server);
+        connection.send(bytes);
+        let rest = connection.rest();
+        assert!(rest.is_empty() || rest.starts_with("http/1.1 4"), "{bytes}: {rest}");
+        serves(&server);
+    }
+}
+
+#[test]
+fn connections_beyond_the_limit_are_refused() {
+    let server = limited(|limits| limits.max_connections = 1);
+    let mut first = Connection::open(&server);
+    first.send(add(HOST));
+    assert_eq!(first.answer().1, "42");
+    let refused = Connection::open(&server).rest();
+    assert!(refused.starts_with("http/1.1 503 ") && refused.contains("retry-after"), "{refused}");
+    drop(first);
+    server.wait_for_connections(0);
+    serves(&server);
+}
+
+#[test]
+fn connections_of_one_address_beyond_its_limit_are_refused() {
+    let server = limited(|limits| limits.max_connections_per_address = 1);
+    let mut first = Connection::open(&server);
+    first.send(add(HOST));
+    assert_eq!(first.answer().1, "42");
+    let refused = Connection::open(&server).rest();
+    assert!(refused.starts_with("http/1.1 429 "), "{refused}");
+    first.send(add(HOST));
+    assert_eq!(first.answer().1, "42");
+}
+
+#[test]
+fn requests_beyond_the_limit_are_answered_with_503() {
+    let server = limited(|limits| limits.max_requests = 1);
+    let mut first = Connection::open(&server);
+    // The handler waits for the rest of the body.
+    first.send(format!("POST /v1/functions/add/call HTTP/1.1\r\n{HOST}content-length: 7\r\n\r\n"));
+    server.wait_for_requests(1);
+    let answer = server.call("add", &json!([40, 2]));
+    assert_eq!((answer.status, answer.header("retry-after")), (503, "1"), "{answer:?}");
+    assert_eq!(answer.json()["code"], "overloaded");
+    first.send("[40, 2]");
+    assert_eq!(first.answer().1, "42");
+    server.wait_for_requests(0);
+    serves(&server);
+}
+
+#[test]
+fn a_client_that_disconnects_cancels_its_call() {
+    let server = Running::start();
+    let mut gone = Connection::open(&server);
+    gone.send(format!("POST /v1/functions/spins/call HTTP/1.1\r\n{HOST}content-length: 0\r\n\r\n"));
+    server.wait_for_requests(1);
+    drop(gone);
+    server.wait_for_requests(0);
+    server.wait_for_connections(0);
+    serves(&server);
+}
