@@ -23,6 +23,7 @@
 mod access;
 mod application;
 mod calls;
+mod functions;
 mod health;
 mod lifecycle;
 mod metrics;

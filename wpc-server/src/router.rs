@@ -3,7 +3,7 @@
 use crate::application::Application;
 use crate::observation::Observation;
 use crate::problem::Problem;
-use crate::{calls, health, metrics, openapi};
+use crate::{calls, functions, health, metrics, openapi};
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{self, Next};
@@ -21,6 +21,7 @@ pub(crate) fn routes(application: Application) -> axum::Router {
         .merge(calls::routes())
         .merge(health::routes())
         .merge(metrics::routes())
+        .merge(functions::routes())
         .merge(openapi::routes())
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(application.settings().max_body))

@@ -67,14 +67,28 @@ impl Operations {
         let result = signature.and_then(|signature| signature.result.as_ref());
         let items = signature.and_then(|signature| signature.items.as_ref());
         let mut content = Map::new();
-        match result {
-            None => drop(content.insert(POSTCARD.to_owned(), binary())),
-            Some(ty) => {
-                content.insert(JSON.to_owned(), json!({ "schema": schemas.of(ty.structure()) }));
-                if is_bytes(ty.structure()) {
-                    content.insert(BYTES.to_owned(), binary());
-                }
+        if let Some(items) = items {
+            // OpenAPI 3.1 has no keyword for the items of a stream.
+            let items = items.ty.as_ref().map(|ty| schemas.of(ty.structure()));
+            let result = result.map(|ty| schemas.of(ty.structure()));
+            for kind in [EVENT_STREAM, JSON_LINES] {
+                let stream = json!({
+                    "schema": { "type": "string" },
+                    "x-wpc-item-schema": items,
+                    "x-wpc-result-schema": result,
+                });
+                content.insert(kind.to_owned(), stream);
             }
+        } else if let Some(ty) = result {
+            content.insert(JSON.to_owned(), json!({ "schema": schemas.of(ty.structure()) }));
+            if is_bytes(ty.structure()) {
+                content.insert(BYTES.to_owned(), binary());
+            }
+        } else {
+            content.insert(POSTCARD.to_owned(), binary());
+        }
+        if let Some(error) = signature.and_then(|signature| signature.error.as_ref()) {
+            operation["x-wpc-error-schema"] = schemas.of(error.structure());
         }
         let mut responses = json!({
             "200": {
@@ -87,7 +101,6 @@ impl Operations {
                 "content": content,
             },
         });
-        let _ = items;
         add_problems(&mut responses);
         operation["responses"] = responses;
         json!({ "post": operation })
@@ -111,6 +124,8 @@ impl Operations {
 const JSON: &str = "application/json";
 const BYTES: &str = "application/octet-stream";
 const POSTCARD: &str = "application/vnd.postcard";
+const EVENT_STREAM: &str = "text/event-stream";
+const JSON_LINES: &str = "application/jsonl";
 
 fn parameters() -> Value {
     let names = ["timeout", "fuel", "affinity", "if_match"];

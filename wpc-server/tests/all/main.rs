@@ -3,6 +3,7 @@
 
 mod calls;
 mod connections;
+mod functions;
 mod harness;
 mod health;
 mod hosts;

@@ -98,6 +98,34 @@ fn a_function_without_declared_types_takes_encoded_arguments_only() {
 }
 
 #[test]
+fn a_function_that_yields_items_answers_a_stream() {
+    let document = document(&running());
+    let lines = &document["paths"]["/v1/functions/lines/call"]["post"]["responses"]["200"];
+    let content = lines["content"].as_object().unwrap();
+    assert_eq!(content.keys().collect::<Vec<_>>(), ["application/jsonl", "text/event-stream"]);
+    assert_eq!(content["text/event-stream"]["x-wpc-item-schema"], json!({ "type": "string" }));
+}
+
+#[test]
+fn the_routes_that_the_document_describes_exist() {
+    let server = running();
+    for (path, methods) in document(&server)["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            let url = path.replace("{name}", "add");
+            let answer = match method.as_str() {
+                "get" => server.get(&url, &[]),
+                "post" if url.contains("/spins/") => continue,
+                "post" => server.post(&url, &[("content-type", "application/json")], b"{}"),
+                other => panic!("{other} {path}"),
+            };
+            let is_found = answer.status != 405
+                && !String::from_utf8_lossy(&answer.body).contains("/problems/not_found");
+            assert!(is_found, "{method} {path}: {answer:?}");
+        }
+    }
+}
+
+#[test]
 fn every_error_is_a_problem_document() {
     let document = document(&running());
     let add = &document["paths"]["/v1/functions/add/call"]["post"];

@@ -53,6 +53,19 @@ fn a_generated_python_client_calls_functions() {
 }
 
 #[test]
+fn generated_types_for_typescript_have_the_functions_arguments_and_results() {
+    let Some(mut generator) = tool("openapi-typescript") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let document = save(&running(), folder.path());
+    run(generator.arg(document).arg("-o").arg(folder.path().join("generated.ts")));
+    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/typescript/client.ts");
+    let copy = folder.path().join("client.ts");
+    std::fs::copy(client, &copy).unwrap();
+    let Some(mut compiler) = tool("tsc") else { return };
+    run(compiler.args(["--strict", "--noEmit"]).arg(copy));
+}
+
+#[test]
 fn requests_from_the_document_find_no_server_error_and_no_other_answer_than_described() {
     let Some(mut schemathesis) = tool("schemathesis") else { return };
     let (server, folder) = (running(), tempfile::tempdir().unwrap());
@@ -68,6 +81,6 @@ fn requests_from_the_document_find_no_server_error_and_no_other_answer_than_desc
         .arg("--config-file")
         .arg(python.join("schemathesis.toml"))
         .args(["run", &format!("{}/openapi.json", server.url)])
-        .args(["--seed", "1", "--max-examples", "20", "--no-color", "--request-timeout", "20"])
+        .args(["--seed", "1", "--max-examples", "10", "--no-color", "--request-timeout", "20"])
         .args(["--phases", "examples,coverage,fuzzing", "--checks", "all"]));
 }

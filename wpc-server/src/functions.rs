@@ -1,0 +1,56 @@
+//! Information about functions: `GET /v1/functions` and `GET /v1/functions/{name}`.
+
+use crate::access::{Principal, Scope};
+use crate::application::Application;
+use crate::problem::Problem;
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Serialize;
+use wpc_host::{Error, FunctionInformation};
+
+pub(crate) fn routes() -> axum::Router<Application> {
+    axum::Router::new()
+        .route("/v1/functions", get(list))
+        .route("/v1/functions/{name}", get(information))
+}
+
+#[derive(Serialize)]
+struct Functions {
+    functions: Vec<FunctionInformation>,
+}
+
+/// The functions that the client may see: all with the scope `observe`, or else those that it may call.
+async fn list(State(application): State<Application>, principal: Principal) -> Response {
+    let mut functions = application.backend().functions();
+    functions.retain(|function| may_see(&principal, &function.name));
+    Json(Functions { functions }).into_response()
+}
+
+async fn information(
+    State(application): State<Application>,
+    principal: Principal,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let Path(name) = name.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    if !may_see(&principal, &name) {
+        principal.require_call(&name)?;
+    }
+    let Some(function) = application.backend().function(&name) else {
+        return Err(Problem::of_call(&Error::function_not_defined(&*name), &name));
+    };
+    let tag = format!("\"{}\"", function.function_hash_sha1);
+    let mut response = Json(function).into_response();
+    // A hash has only hexadecimal digits.
+    if let Ok(tag) = HeaderValue::try_from(tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
+}
+
+fn may_see(principal: &Principal, function: &str) -> bool {
+    principal.has(Scope::Observe) || principal.may_call(function)
+}
