@@ -2,6 +2,7 @@
 
 use crate::access::{AccessSettings, Gate};
 use crate::lifecycle::Lifecycle;
+use crate::live::Live;
 use crate::suspended::SuspendedEntry;
 use crate::telemetry::{DEFAULT_MAX, FinishedRequest, MetricsFormat, Telemetry};
 use crate::traffic::Traffic;
@@ -24,6 +25,7 @@ struct Parts {
     traffic: Traffic,
     telemetry: Telemetry,
     suspended_entries: Option<SuspendedEntries>,
+    live: Arc<Live>,
 }
 
 struct SuspendedEntries(Box<dyn Fn() -> Vec<SuspendedEntry> + Send + Sync>);
@@ -74,6 +76,7 @@ impl Application {
             suspended_entries: None,
             gate: Gate::new(&AccessSettings::default()),
             traffic: Traffic::default(),
+            live: Arc::new(Live::new()),
         })
     }
 
@@ -112,6 +115,14 @@ impl Application {
 
     pub(crate) fn suspended_entries(&self) -> Vec<SuspendedEntry> {
         self.0.suspended_entries.as_ref().map(|entries| entries.0()).unwrap_or_default()
+    }
+
+    pub(crate) fn shared_backend(&self) -> &Arc<dyn Backend> {
+        &self.0.backend
+    }
+
+    pub(crate) fn live(&self) -> &Arc<Live> {
+        &self.0.live
     }
 
     pub(crate) fn settings(&self) -> &Settings {

@@ -3,7 +3,7 @@
 use crate::application::Application;
 use crate::observation::Observation;
 use crate::problem::Problem;
-use crate::{calls, functions, health, metrics, openapi};
+use crate::{calls, functions, health, metrics, openapi, page};
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{self, Next};
@@ -23,6 +23,7 @@ pub(crate) fn routes(application: Application) -> axum::Router {
         .merge(metrics::routes())
         .merge(functions::routes())
         .merge(openapi::routes())
+        .merge(page::routes())
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(application.settings().max_body))
         .layer(Observation(application.clone()))

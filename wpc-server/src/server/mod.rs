@@ -135,6 +135,7 @@ impl Server {
             return Err(ServerError::Open { address });
         }
         let lifecycle = application.lifecycle().clone();
+        application.live().collect(application.backend());
         let connections = Connections::new(limits, application.traffic().clone());
         let served = Served { router: routes(application.clone()), application };
         // Their tasks end with this future, even if it is dropped.

@@ -7,6 +7,7 @@ mod functions;
 mod harness;
 mod health;
 mod hosts;
+mod live;
 mod metrics;
 mod openapi;
 mod raw;

@@ -1,0 +1,153 @@
+//! What the server knows of this moment: samples of the metrics while clients watch, and what happened last.
+//!
+//! # Protocol
+//!
+//! One task takes a sample each second and publishes it to all watchers. It is started by the first watcher and ends when no
+//! watcher has taken a sample for a while, so that a server without watchers samples nothing. Another task collects events in
+//! batches from the first request on; without events it does not wake. The lock of `Recent` is held for copies only, that of
+//! the sampler while metrics are read, on a thread for blocking work.
+
+mod latency;
+mod recent;
+mod sample;
+mod watchers;
+
+pub(crate) use recent::{CallRecord, EventRecord, Failure, Recent, millis};
+pub(crate) use sample::{Activity, FunctionSample, Sample, Totals};
+pub(crate) use watchers::Watcher;
+
+use futures::StreamExt as _;
+use sample::Sampler;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::watch;
+use wpc_host::{Backend, EventSubscription};
+
+/// The time between two samples.
+pub(crate) const PERIOD: Duration = Duration::from_secs(1);
+
+/// How many events may wait to be collected. More in one period of collection are counted as lost.
+const EVENT_QUEUE: usize = 256;
+
+/// The time between two collections of events while they come without a pause, which bounds what a flood of them takes.
+const COLLECTION: Duration = Duration::from_millis(100);
+
+/// What the server knows of this moment.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) started: Instant,
+    pub(crate) started_at: SystemTime,
+    sampler: Arc<Mutex<Sampler>>,
+    /// Held while a sample is taken, so that requests at once share one.
+    sampling: tokio::sync::Mutex<()>,
+    samples: watch::Sender<Option<Arc<Sample>>>,
+    watchers: Mutex<watchers::Watchers>,
+    recent: Arc<Mutex<Recent>>,
+    collects: AtomicBool,
+    /// Ends the collection of events when it is dropped.
+    exists: watch::Sender<()>,
+}
+
+impl Live {
+    pub(crate) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            sampler: Arc::default(),
+            sampling: tokio::sync::Mutex::default(),
+            samples: watch::Sender::new(None),
+            watchers: Mutex::default(),
+            recent: Arc::default(),
+            collects: AtomicBool::new(false),
+            exists: watch::Sender::new(()),
+        }
+    }
+
+    /// Starts to collect events, if that has not begun. Runs in a tokio runtime.
+    pub(crate) fn collect(&self, backend: &dyn Backend) {
+        if !self.collects.swap(true, Ordering::Relaxed) {
+            let events = backend.subscribe(EVENT_QUEUE);
+            let (recent, exists) = (Arc::downgrade(&self.recent), self.exists.subscribe());
+            tokio::spawn(collect(events, recent, exists));
+        }
+    }
+
+    /// What happened last.
+    pub(crate) fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A sample that is at most one period old.
+    pub(crate) async fn sample(&self, backend: &Arc<dyn Backend>) -> Option<Arc<Sample>> {
+        let _one_at_a_time = self.sampling.lock().await;
+        let current = self.samples.borrow().clone();
+        match current {
+            Some(sample) if sample.taken.elapsed() < PERIOD => Some(sample),
+            _ => self.take(backend).await,
+        }
+    }
+
+    /// Takes a sample and publishes it; `None` if the runtime is shutting down.
+    async fn take(&self, backend: &Arc<dyn Backend>) -> Option<Arc<Sample>> {
+        let (backend, sampler) = (Arc::clone(backend), Arc::clone(&self.sampler));
+        // With 10,000 functions this takes milliseconds.
+        let taken = tokio::task::spawn_blocking(move || {
+            let metrics = backend.metrics();
+            let mut sampler = sampler.lock().unwrap_or_else(PoisonError::into_inner);
+            sampler.sample(metrics, Instant::now())
+        });
+        let sample = Arc::new(taken.await.ok()?);
+        self.samples.send_replace(Some(Arc::clone(&sample)));
+        Some(sample)
+    }
+
+    fn watchers(&self) -> MutexGuard<'_, watchers::Watchers> {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes samples until no client has watched for a while.
+async fn sample_periodically(live: Weak<Live>, backend: Arc<dyn Backend>) {
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + PERIOD, PERIOD);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(live) = live.upgrade() else { return };
+        if !live.watchers().go_on(Instant::now()) {
+            return;
+        }
+        let _one_at_a_time = live.sampling.lock().await;
+        live.take(&backend).await;
+    }
+}
+
+/// Collects events until the pool or the server ends.
+async fn collect(
+    mut events: EventSubscription,
+    recent: Weak<Mutex<Recent>>,
+    mut exists: watch::Receiver<()>,
+) {
+    let mut lost = 0;
+    loop {
+        let next = tokio::select! {
+            next = events.next() => next,
+            // Nothing is sent; it completes when the sender is dropped.
+            _ = exists.changed() => None,
+        };
+        let (Some(event), Some(recent)) = (next, recent.upgrade()) else { return };
+        {
+            let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
+            recent.note(&event);
+            while let Some(event) = events.try_next() {
+                recent.note(&event);
+            }
+            let lagged = events.lagged();
+            if lagged > lost {
+                recent.note_lost(lagged - lost);
+                lost = lagged;
+            }
+        }
+        tokio::time::sleep(COLLECTION).await;
+    }
+}

@@ -1,0 +1,266 @@
+//! The last events and failed calls, and the last failure of each function.
+
+use serde::Serialize;
+use std::collections::{HashMap, VecDeque};
+use std::time::{SystemTime, UNIX_EPOCH};
+use wpc_host::{EventDetails, WorkerEvent};
+
+/// How many events and calls are kept.
+pub(crate) const KEPT: usize = 100;
+
+/// How many functions' last failures are kept. Of more failing functions, those that failed longest ago are forgotten.
+const MAX_FAILURES: usize = 1_024;
+
+/// The longest text that is kept, in bytes: a guest or a client may have written it.
+const MAX_TEXT: usize = 1_024;
+
+/// An event.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct EventRecord {
+    /// Counts up from 1.
+    pub(crate) number: u64,
+    /// In milliseconds since 1970.
+    pub(crate) time: u64,
+    pub(crate) name: &'static str,
+    pub(crate) severity: wpc_host::Severity,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) worker: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) call: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) function: Option<String>,
+    pub(crate) text: String,
+}
+
+/// A call that has ended.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct CallRecord {
+    /// Counts up from 1.
+    pub(crate) number: u64,
+    /// In milliseconds since 1970.
+    pub(crate) time: u64,
+    pub(crate) id: u64,
+    pub(crate) function: String,
+    /// The code of its error; absent if it returned a value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<&'static str>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) worker: Option<u64>,
+    /// How long it ran, in milliseconds, if that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ran: Option<f64>,
+    /// The trace that its caller passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trace: Option<String>,
+    /// The request id that its caller passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) request: Option<String>,
+}
+
+/// Why a function failed last.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Failure {
+    /// In milliseconds since 1970.
+    pub(crate) time: u64,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) call: Option<u64>,
+}
+
+/// What happened last.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    last_number: u64,
+    pub(crate) events: VecDeque<EventRecord>,
+    pub(crate) calls: VecDeque<CallRecord>,
+    failures: HashMap<String, Failure>,
+}
+
+impl Recent {
+    /// Why the function failed last, if it is known.
+    pub(crate) fn failure(&self, function: &str) -> Option<&Failure> {
+        self.failures.get(function)
+    }
+
+    pub(super) fn note(&mut self, event: &WorkerEvent) {
+        let function = function(&event.details).map(str::to_owned);
+        let time = millis(event.timestamp);
+        let call = event.correlation_id.map(u64::from);
+        let worker = event.worker_id.map(u64::from);
+        if let Some((name, error)) = function.as_ref().zip(event.error.as_ref()) {
+            let (code, message) = (error.code.as_str(), cut(&error.message));
+            let failure = Failure { time, code, message, call };
+            self.fail(name, failure);
+        }
+        match &event.details {
+            EventDetails::CallExecutionFailed { function_name, correlation_id, traceparent } => {
+                let error = event.error.as_ref();
+                let number = self.next_number();
+                let record = CallRecord {
+                    number,
+                    time,
+                    id: call.unwrap_or_default(),
+                    function: function_name.clone(),
+                    code: error.map(|error| error.code.as_str()),
+                    message: error.map(|error| cut(&error.message)).unwrap_or_default(),
+                    worker,
+                    ran: None,
+                    trace: traceparent.as_deref().map(cut),
+                    request: correlation_id.as_deref().map(cut),
+                };
+                push(&mut self.calls, record);
+            }
+            details => {
+                let text = text(details, event.error.as_ref().map(|error| &*error.message));
+                let (name, severity) = (event.event_name(), event.severity);
+                let number = self.next_number();
+                push(
+                    &mut self.events,
+                    EventRecord { number, time, name, severity, worker, call, function, text },
+                );
+            }
+        }
+    }
+
+    /// Notes that events were lost because too many came at once.
+    pub(super) fn note_lost(&mut self, count: u64) {
+        let number = self.next_number();
+        let (name, severity) = ("events_dropped", wpc_host::Severity::Warn);
+        let text = format!("{count} more events came at once than the page keeps");
+        let time = millis(SystemTime::now());
+        let (worker, call, function) = (None, None, None);
+        push(
+            &mut self.events,
+            EventRecord { number, time, name, severity, worker, call, function, text },
+        );
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    fn fail(&mut self, function: &str, failure: Failure) {
+        if self.failures.len() >= MAX_FAILURES && !self.failures.contains_key(function) {
+            let oldest = self.failures.iter().min_by_key(|(_, failure)| failure.time);
+            if let Some(name) = oldest.map(|(name, _)| name.clone()) {
+                self.failures.remove(&name);
+            }
+        }
+        self.failures.insert(function.to_owned(), failure);
+    }
+}
+
+fn push<T>(records: &mut VecDeque<T>, record: T) {
+    if records.len() == KEPT {
+        records.pop_front();
+    }
+    records.push_back(record);
+}
+
+/// In milliseconds since 1970.
+pub(crate) fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(MAX_TEXT)].to_owned()
+}
+
+/// The function that an event concerns.
+fn function(details: &EventDetails) -> Option<&str> {
+    match details {
+        EventDetails::CallExecutionFailed { function_name, .. }
+        | EventDetails::SandboxFailed { function_name }
+        | EventDetails::SandboxRestartScheduled { function_name, .. }
+        | EventDetails::SandboxRecovered { function_name }
+        | EventDetails::CircuitOpened { function_name, .. }
+        | EventDetails::SandboxRevived { function_name }
+        | EventDetails::GuestLog { function_name, .. } => Some(function_name),
+        EventDetails::DefinitionRefused { what, name } if what == "function" => Some(name),
+        _ => None,
+    }
+}
+
+/// What an event reports, besides its name, function and worker.
+fn text(details: &EventDetails, error: Option<&str>) -> String {
+    let text = match details {
+        EventDetails::GuestLog { level, message, .. } => format!("{level}: {message}"),
+        EventDetails::WorkerHealthStateChanged { health_state, reason } => {
+            let state = format!("{health_state:?}").to_lowercase();
+            reason.as_ref().map_or_else(|| state.clone(), |reason| format!("{state}: {reason}"))
+        }
+        EventDetails::WorkerExited { failure_reason: Some(reason) } => reason.clone(),
+        EventDetails::WorkerError { message } => message.clone(),
+        EventDetails::WorkerRestartScheduled { restart_attempt, restart_delay }
+        | EventDetails::SandboxRestartScheduled { restart_attempt, restart_delay, .. } => {
+            format!("attempt {restart_attempt} in {restart_delay:?}")
+        }
+        EventDetails::WorkerRestartCompleted { restart_attempt } => {
+            format!("attempt {restart_attempt}")
+        }
+        EventDetails::WorkerRestartFailed { restart_attempt, exhausted } => {
+            let end = if *exhausted { ", the last one" } else { "" };
+            format!("attempt {restart_attempt}{end}")
+        }
+        EventDetails::WorkerRestartExhausted { restart_attempt, .. } => {
+            format!("after {restart_attempt} replacements in a row")
+        }
+        EventDetails::CircuitOpened { restart_attempts, .. } => {
+            format!("after {restart_attempts} restarts")
+        }
+        EventDetails::DefinitionRefused { what, name } => format!("{what} {name}"),
+        EventDetails::CompileCacheEntryRejected { entry, reason }
+        | EventDetails::CompileCacheWriteFailed { entry, reason } => format!("{entry}: {reason}"),
+        EventDetails::EventsDropped { count } => format!("{count} events"),
+        _ => String::new(),
+    };
+    match error {
+        Some(error) if text.is_empty() => cut(error),
+        Some(error) => cut(&format!("{text}: {error}")),
+        None => cut(&text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wpc_host::{ErrorCode, EventError, EventSource};
+
+    fn failed(function: &str, at: u64, message: &str) -> WorkerEvent {
+        let details = EventDetails::CallExecutionFailed {
+            function_name: function.to_owned(),
+            correlation_id: None,
+            traceparent: None,
+        };
+        let time = UNIX_EPOCH + std::time::Duration::from_millis(at);
+        let mut event = WorkerEvent::new(at, time, EventSource::Worker, details);
+        event.error = Some(EventError::new(ErrorCode::Trap, message));
+        event
+    }
+
+    #[test]
+    fn the_last_failure_of_a_function_is_known() {
+        let mut recent = Recent::default();
+        recent.note(&failed("add", 1, "the first"));
+        recent.note(&failed("add", 2, "the second"));
+        assert_eq!(recent.failure("add").unwrap().message, "the second");
+        assert_eq!(recent.calls.len(), 2);
+        assert!(recent.failure("other").is_none());
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut recent = Recent::default();
+        for at in 0..2_000 {
+            recent.note(&failed(&format!("function{at}"), at, &"é".repeat(10_000)));
+        }
+        assert_eq!((recent.calls.len(), recent.failures.len()), (KEPT, MAX_FAILURES));
+        assert!(recent.failure("function1999").unwrap().message.len() <= MAX_TEXT);
+        assert!(recent.failure("function0").is_none(), "the oldest is forgotten first");
+    }
+}

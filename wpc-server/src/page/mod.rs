@@ -1,0 +1,57 @@
+//! The live page: a document at `/`, and its data at `/v1/snapshot` and `/v1/live`.
+
+mod document;
+mod frame;
+mod query;
+mod stream;
+
+use crate::access::{Principal, Scope};
+use crate::application::Application;
+use crate::problem::Problem;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use frame::{Cursor, frame};
+use query::Parameters;
+
+pub(crate) fn routes() -> axum::Router<Application> {
+    axum::Router::new()
+        .route("/", get(document::page))
+        .route("/v1/snapshot", get(snapshot))
+        .route("/v1/live", get(stream::live))
+}
+
+/// What the page shows, once.
+async fn snapshot(
+    State(application): State<Application>,
+    principal: Principal,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let parameters = read(&principal, parameters)?;
+    application.live().collect(&**application.shared_backend());
+    let sample = application.live().sample(application.shared_backend()).await;
+    let sample = sample.ok_or_else(stopping)?;
+    let mut cursor = Cursor::new(&parameters);
+    let body = frame(&application, &principal, &parameters, &sample, &mut cursor);
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    Ok((headers, body).into_response())
+}
+
+/// The parameters of a client that may watch.
+fn read(
+    principal: &Principal,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+) -> Result<Parameters, Problem> {
+    principal.require(Scope::Observe)?;
+    let Query(parameters) =
+        parameters.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    parameters.check()?;
+    Ok(parameters)
+}
+
+fn stopping() -> Problem {
+    let detail = "the server is stopping".to_owned();
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the server stops", detail)
+}

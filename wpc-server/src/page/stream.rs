@@ -1,0 +1,82 @@
+//! `/v1/live`: a frame each second as Server-Sent Events.
+
+use super::frame::{Cursor, frame};
+use super::query::Parameters;
+use crate::access::Principal;
+use crate::application::Application;
+use crate::lifecycle::Stage;
+use crate::live::Watcher;
+use crate::problem::Problem;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse, Response};
+use futures::Stream;
+use std::convert::Infallible;
+
+pub(super) async fn live(
+    State(application): State<Application>,
+    principal: Principal,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let parameters = super::read(&principal, parameters)?;
+    application.live().collect(&**application.shared_backend());
+    let watcher = Watcher::new(application.live(), application.shared_backend());
+    let watcher = watcher.ok_or_else(|| {
+        let detail = "too many clients watch at the moment".to_owned();
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_watchers",
+            "too many watchers",
+            detail,
+        )
+    })?;
+    let cursor = Cursor::new(&parameters);
+    let watch = Watch { application, principal, parameters, watcher, cursor };
+    let headers = [
+        (header::CACHE_CONTROL, "no-store"),
+        // Proxies such as nginx would collect the events otherwise.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    Ok((headers, Sse::new(events(watch))).into_response())
+}
+
+struct Watch {
+    application: Application,
+    principal: Principal,
+    parameters: Parameters,
+    watcher: Watcher,
+    cursor: Cursor,
+}
+
+impl Watch {
+    /// The next event, and whether it is not the last.
+    async fn next(&mut self) -> (Event, bool) {
+        let Self { application, principal, parameters, watcher, cursor } = self;
+        let sample = tokio::select! {
+            // A server that stops has nothing new for a client that connects again.
+            biased;
+            () = application.lifecycle().entered(Stage::Draining) => {
+                return (Event::default().event("stop").data("{}"), false);
+            }
+            sample = watcher.next() => sample,
+        };
+        match sample {
+            Some(sample) => {
+                let json = frame(application, principal, parameters, &sample, cursor);
+                (Event::default().event("frame").data(json), true)
+            }
+            None => (Event::default().event("displaced").data("{}"), false),
+        }
+    }
+}
+
+/// The client pulls: a slow one gets the newest sample when it reads on.
+fn events(watch: Watch) -> impl Stream<Item = Result<Event, Infallible>> {
+    futures::stream::unfold(Some(watch), |watch| async move {
+        let mut watch = watch?;
+        let (event, goes_on) = watch.next().await;
+        Some((Ok(event), goes_on.then_some(watch)))
+    })
+}
