@@ -17,7 +17,6 @@ use document::Document;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::Mutex;
-use wpc_host::FunctionInformation;
 
 pub(crate) fn routes() -> axum::Router<Application> {
     let cache = Arc::new(Mutex::new(Cache::default()));
@@ -31,8 +30,9 @@ const CACHE_SIZE: usize = 64 << 20;
 #[derive(Debug, Default)]
 struct Cache {
     version: Option<u64>,
-    functions: Vec<FunctionInformation>,
-    /// Each with the functions that it describes, the one that was used last at the end.
+    /// The names of all functions.
+    names: Vec<String>,
+    /// Each with the functions that it describes, by their positions in `names`. The one that was used last is at the end.
     documents: VecDeque<(Vec<bool>, Document)>,
 }
 
@@ -42,37 +42,42 @@ impl Cache {
         application: &Application,
         principal: &Principal,
     ) -> Result<Document, serde_json::Error> {
-        let backend = application.backend();
-        let version = backend.definitions_version();
-        if self.version != Some(version) {
-            *self = Self {
-                version: Some(version),
-                functions: backend.functions(),
-                documents: VecDeque::new(),
-            };
-        }
-        let shown: Vec<bool> =
-            self.functions.iter().map(|function| principal.may_call(&function.name)).collect();
-        let found = self.documents.iter().position(|(of, _)| *of == shown);
-        let (shown, document) = match found.and_then(|at| self.documents.remove(at)) {
-            Some(found) => found,
-            None => {
-                let functions = self.functions.iter().zip(&shown);
-                let functions =
-                    functions.filter(|(_, shown)| **shown).map(|(function, _)| function);
-                let document = Document::of(functions)?;
-                (shown, document)
+        let version = application.backend().definitions_version();
+        if self.version == Some(version) {
+            let shown = shown(principal, &self.names);
+            let found = self.documents.iter().position(|(of, _)| *of == shown);
+            if let Some(found) = found.and_then(|at| self.documents.remove(at)) {
+                let document = found.1.clone();
+                self.documents.push_back(found);
+                return Ok(document);
             }
-        };
+        } else {
+            *self = Self { version: Some(version), ..Self::default() };
+        }
+        let functions = application.backend().functions();
+        let names = functions.iter().map(|function| function.name.clone()).collect();
+        if self.names != names {
+            // They may be newer than the version. Then the next request finds another version.
+            (self.names, self.documents) = (names, VecDeque::new());
+        }
+        let shown = shown(principal, &self.names);
+        let described = functions.iter().zip(&shown).filter(|(_, shown)| **shown);
+        let document = Document::of(described.map(|(function, _)| function))?;
         self.documents.push_back((shown, document.clone()));
-        let size = |cache: &Self| -> usize {
-            cache.documents.iter().map(|(shown, document)| shown.len() + document.json.len()).sum()
-        };
-        while self.documents.len() > 1 && size(self) > CACHE_SIZE {
+        while self.documents.len() > 1 && self.size() > CACHE_SIZE {
             self.documents.pop_front();
         }
         Ok(document)
     }
+
+    fn size(&self) -> usize {
+        self.documents.iter().map(|(shown, document)| shown.len() + document.json.len()).sum()
+    }
+}
+
+/// Which of these functions the client may call.
+fn shown(principal: &Principal, names: &[String]) -> Vec<bool> {
+    names.iter().map(|name| principal.may_call(name)).collect()
 }
 
 async fn openapi(

@@ -159,6 +159,6 @@ fn wait_until(condition: impl Fn() -> bool) {
 
 fn answer(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer {
     let mut answer = answer.unwrap();
-    let body = answer.body_mut().read_to_vec().unwrap();
+    let body = answer.body_mut().with_config().limit(64 << 20).read_to_vec().unwrap();
     Answer { status: answer.status().as_u16(), headers: answer.headers().clone(), body }
 }

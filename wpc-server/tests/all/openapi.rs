@@ -178,6 +178,20 @@ fn the_document_follows_the_definitions() {
 }
 
 #[test]
+fn a_document_of_many_functions_is_sent_once() {
+    let server = Running::start();
+    let sdk = crate::harness::guest("sdk").export("order");
+    for number in 0..1000 {
+        server.wpc.define_worker_function(&format!("order_{number}"), sdk.clone()).unwrap();
+    }
+    let first = server.get("/openapi.json", &[]);
+    assert!(first.json()["paths"].get("/v1/functions/order_999/call").is_some());
+    let unchanged = server.get("/openapi.json", &[("if-none-match", first.header("etag"))]);
+    assert_eq!((unchanged.status, unchanged.body.len()), (304, 0));
+    assert_eq!(server.get("/openapi.json", &[]).body, first.body);
+}
+
+#[test]
 fn types_of_one_name_with_different_structures_are_different_components() {
     let server = Running::start();
     for (name, ty) in [("one", "Point { x: f64 }"), ("two", "Point { x: f64, y: f64 }")] {
