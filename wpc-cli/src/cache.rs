@@ -42,6 +42,15 @@ impl Cache {
         Ok(Options::default().compile_cache(self.folder()?))
     }
 
+    /// The folder, or `other` if none is known; `None` if caching is disabled.
+    pub(crate) fn folder_or(
+        &self,
+        other: impl FnOnce() -> PathBuf,
+    ) -> Result<Option<PathBuf>, Failure> {
+        let folder = self.folder()?;
+        Ok(if self.no_cache { None } else { folder.or_else(|| Some(other())) })
+    }
+
     /// The folder; `None` if caching is disabled.
     pub(crate) fn folder(&self) -> Result<Option<PathBuf>, Failure> {
         if self.no_cache {

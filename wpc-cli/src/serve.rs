@@ -7,14 +7,17 @@ use crate::failure::Failure;
 use crate::lines::report_stop;
 use crate::run::{RELOAD_WAIT, write_reload};
 use crate::signals::Signals;
+use crate::text::escape;
 use serde_json::json;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use wpc_deploy::{Deployment, Reload, Reloader, Source, Watch};
-use wpc_server::{Application, Server};
+use std::time::Duration;
+use wpc_deploy::{Deployment, Following, Policy, Reload, Reloader, Setup, Source, Watch};
+use wpc_host::WorkerProcedureCall;
+use wpc_server::{Application, Deployments, Refusal, Server, Store};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -27,6 +30,14 @@ pub(crate) struct Arguments {
     /// definition stays active.
     #[arg(long)]
     watch: bool,
+    /// Keep deployments in this folder, and let clients deploy. The manifest is deployed at the start, and when it is reloaded,
+    /// if it has changed since it was last deployed.
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// With `--data`: allow deployments to use a folder or a secret of this machine. One of read=FOLDER, write=FOLDER,
+    /// secret=env:NAME, secret=file:PATH; repeat it for more. Other grants are always allowed.
+    #[arg(long, value_name = "GRANT", requires = "data")]
+    allow: Vec<String>,
     /// Minimum severity of the log lines and events that are written to standard error.
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Level::Info)]
     log_level: Level,
@@ -38,6 +49,7 @@ pub(crate) const HELP: &str = "\
 Examples:
   wpc serve
   wpc serve shop/wpc.toml --listen 127.0.0.1:8000 --watch
+  wpc serve --data /var/lib/wpc --allow read=/srv/photos
   curl http://127.0.0.1:7071/v1/functions/greet/call -d '[\"Ada\"]' -H 'content-type: application/json'
 
 After SIGINT or SIGTERM the server reports that it is not ready, serves for the time of `--grace`, and then finishes the
@@ -64,12 +76,18 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         Watch::only_requests(reload_request, requests)
     };
     let setup = cache.setup()?.on_event(event_log::lines(as_json, arguments.log_level));
-    let deployment = Deployment::open(&source, &manifest, setup)?;
-    let wpc = deployment.pool().clone();
+    let report = move |reload: &Reload| write_reload(reload, &path, as_json);
+    let deployed = match &arguments.data {
+        Some(data) => {
+            let policy = Policy::of(&arguments.allow).map_err(Failure::usage)?;
+            Deployed::in_folder(data, &source, setup.policy(policy), cache)?
+        }
+        None => Deployed::Manifest(Box::new(Deployment::open(&source, &manifest, setup)?)),
+    };
+    let (wpc, workers, stop_timeout) = deployed.pool();
     // For the histograms of the metrics; it costs two readings of the clock per call.
     wpc.collect_latencies(true);
-    let stop_timeout = deployment.stop_timeout();
-    wpc.start_workers(deployment.workers())?;
+    wpc.start_workers(workers)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("wpc-http")
@@ -80,10 +98,13 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let server = runtime.block_on(Server::bind(arguments.listen)).map_err(failed)?;
     signals.ready();
     report_ready(&server, as_json);
-    let report = move |reload: &Reload| write_reload(reload, &path, as_json);
-    let following = Reloader::new(deployment, source.path).follow(watch, report)?;
-    let application =
-        Application::builder(Arc::new(wpc.clone())).access(&arguments.access.settings()).build();
+    let mut application =
+        Application::builder(Arc::new(wpc.clone())).access(&arguments.access.settings());
+    if let Deployed::Folder(deployments) = &deployed {
+        application = application.deployments(deployments.clone());
+    }
+    let application = application.build();
+    let following = deployed.follow(source.path, watch, report)?;
     let pool = wpc.clone();
     let server = server.grace(arguments.access.grace).finish(async move {
         // Calls in progress finish within the stop timeout.
@@ -97,6 +118,77 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     wpc.stop_workers();
     following.stop(RELOAD_WAIT);
     served
+}
+
+/// What a server serves.
+enum Deployed {
+    /// A manifest, which is read again at each reload.
+    Manifest(Box<Deployment>),
+    /// What clients deploy to a data folder.
+    Folder(Deployments),
+}
+
+impl Deployed {
+    /// Opens a data folder, and deploys the manifest to it.
+    fn in_folder(
+        data: &Path,
+        source: &Source,
+        setup: Setup,
+        cache: &Cache,
+    ) -> Result<Self, Failure> {
+        let failed = |error: &dyn std::fmt::Display| Failure::environment(error.to_string());
+        let store = Store::open(data).map_err(|error| failed(&error))?;
+        // Compiled code is kept even if the service has no home folder.
+        let compile_cache = cache.folder_or(|| data.join("cache"))?;
+        let deployments =
+            Deployments::open(store, setup, compile_cache).map_err(|error| failed(&error))?;
+        for problem in deployments.state().problems {
+            let line = escape(&format!("suspended: {problem}"));
+            // The reader of standard error may be gone.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
+        if !source.text().is_empty() {
+            let is_active = deployments.state().active.is_some();
+            match deployments.deploy_file(source) {
+                Ok(_) => {}
+                // What is active is served rather than nothing.
+                Err(refusal) if is_active => {
+                    let line = escape(&format!("the manifest is not deployed: {refusal}"));
+                    let _ = writeln!(std::io::stderr(), "{line}");
+                }
+                Err(Refusal::Problems(problems)) => return Err(Failure::Problems(problems)),
+                Err(refusal) => return Err(failed(&refusal)),
+            }
+        }
+        Ok(Self::Folder(deployments))
+    }
+
+    /// The pool, the number of workers to start, and how long calls may take to finish after a stop.
+    fn pool(&self) -> (WorkerProcedureCall, usize, Duration) {
+        match self {
+            Self::Manifest(deployment) => {
+                (deployment.pool().clone(), deployment.workers(), deployment.stop_timeout())
+            }
+            Self::Folder(deployments) => {
+                (deployments.pool().clone(), deployments.workers(), deployments.stop_timeout())
+            }
+        }
+    }
+
+    /// Follows the manifest: at requests, and when its files change if they are watched.
+    fn follow(
+        self,
+        path: PathBuf,
+        watch: Watch,
+        report: impl FnMut(&Reload) + Send + 'static,
+    ) -> Result<Following, Failure> {
+        Ok(match self {
+            Self::Manifest(deployment) => Reloader::new(*deployment, path).follow(watch, report)?,
+            Self::Folder(deployments) => {
+                Reloader::new(deployments, path).optional().follow(watch, report)?
+            }
+        })
+    }
 }
 
 /// Reports that the server accepts connections.

@@ -27,15 +27,29 @@ pub struct Item {
     pub name: String,
 }
 
+impl Kind {
+    /// Its name, such as `function`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Constant => "constant",
+            Self::Dependency => "dependency",
+            Self::Module => "module",
+            Self::Function => "function",
+        }
+    }
+}
+
+impl Item {
+    /// The item with this name in this table.
+    pub fn new(kind: Kind, name: impl Into<String>) -> Self {
+        Self { kind, name: name.into() }
+    }
+}
+
 impl fmt::Display for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            Kind::Constant => "constant",
-            Kind::Dependency => "dependency",
-            Kind::Module => "module",
-            Kind::Function => "function",
-        };
-        write!(f, "{kind} \"{}\"", self.name)
+        write!(f, "{} \"{}\"", self.kind.as_str(), self.name)
     }
 }
 

@@ -58,6 +58,7 @@
 
 mod constant;
 mod deployment;
+pub mod document;
 mod error;
 pub mod file;
 mod grant;
@@ -65,19 +66,22 @@ mod item;
 mod manifest;
 mod module_file;
 mod owners;
+mod policy;
 mod problem;
 mod reload;
 pub mod remedy;
+mod secret;
 mod watch;
 
 pub use constant::{ConstantTypes, type_of};
-pub use deployment::{Deployment, Report, Setup};
+pub use deployment::{Deployment, Prepared, Report, Setup};
 pub use error::Error;
 pub use grant::{GrantError, Streams, grant};
 pub use item::{Item, Kind};
 pub use manifest::{Build, Fake, MANIFEST_NAME, Manifest, Source, Test, json};
 pub use module_file::{ModuleError, read_module};
-pub use problem::{ENVIRONMENT, MANIFEST, Problem};
-pub use reload::{Reload, Reloader};
+pub use policy::Policy;
+pub use problem::{ENVIRONMENT, MANIFEST, NOT_ALLOWED, Problem};
+pub use reload::{Apply, Reload, Reloader};
 pub use toml::Spanned;
 pub use watch::{Following, Watch};

@@ -4,7 +4,7 @@ use crate::item::Item;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Maps in both directions, so that lookups do not need a search.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Owners {
     by_function: BTreeMap<String, Item>,
     by_item: BTreeMap<Item, BTreeSet<String>>,

@@ -9,6 +9,9 @@ pub const ENVIRONMENT: &str = "environment";
 /// The code of an error in a manifest.
 pub const MANIFEST: &str = "manifest";
 
+/// The code of a grant or secret that a [`Policy`](crate::Policy) does not allow.
+pub const NOT_ALLOWED: &str = "not_allowed";
+
 /// One of the problems in the user's files, which are reported together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Problem {

@@ -2,7 +2,7 @@
 
 use crate::deployment::{Deployment, Report};
 use crate::error::Error;
-use crate::manifest::Source;
+use crate::manifest::{Manifest, Source};
 use crate::problem::Problem;
 use crate::watch::{Files, Following, Watch};
 use std::collections::HashSet;
@@ -40,28 +40,49 @@ impl Reload {
     }
 }
 
+/// What a manifest is applied to when it is read again.
+pub trait Apply: Send + 'static {
+    /// Makes what the manifest lists active, and reports what changed and what was refused.
+    fn apply(&mut self, source: &Source, manifest: &Manifest) -> Report;
+}
+
+impl Apply for Deployment {
+    fn apply(&mut self, source: &Source, manifest: &Manifest) -> Report {
+        Self::apply(self, source, manifest)
+    }
+}
+
 /// A deployment with the path of its manifest, which can be read again.
 ///
 /// Each reload reads the manifest and the modules that it names, and [applies](Deployment::apply) them to the pool. A
 /// manifest that cannot be read changes nothing.
 #[derive(Debug)]
-pub struct Reloader {
-    deployment: Deployment,
+pub struct Reloader<D = Deployment> {
+    deployment: D,
     path: PathBuf,
+    /// Whether a manifest that does not exist is an empty one.
+    is_optional: bool,
     /// The problems and warnings of the last reload.
     reported: HashSet<Problem>,
 }
 
-impl Reloader {
+impl<D: Apply> Reloader<D> {
     /// A reloader of a deployment; `path` is its manifest's file or folder.
     #[must_use]
-    pub fn new(deployment: Deployment, path: impl Into<PathBuf>) -> Self {
-        Self { deployment, path: path.into(), reported: HashSet::new() }
+    pub fn new(deployment: D, path: impl Into<PathBuf>) -> Self {
+        Self { deployment, path: path.into(), is_optional: false, reported: HashSet::new() }
+    }
+
+    /// Treats a manifest that does not exist as an empty one, instead of changing nothing.
+    #[must_use]
+    pub fn optional(mut self) -> Self {
+        self.is_optional = true;
+        self
     }
 
     /// The deployment.
     #[must_use]
-    pub fn deployment(&self) -> &Deployment {
+    pub fn deployment(&self) -> &D {
         &self.deployment
     }
 
@@ -71,7 +92,12 @@ impl Reloader {
     }
 
     fn reload_with(&mut self, mut warnings: Vec<Problem>) -> Reload {
-        let read = Source::read(&self.path).and_then(|source| Ok((source.parse()?, source)));
+        let source = if self.is_optional && !self.path.exists() {
+            Ok(Source::new(self.path.clone(), String::new()))
+        } else {
+            Source::read(&self.path)
+        };
+        let read = source.and_then(|source| Ok((source.parse()?, source)));
         let (mut report, files) = match read {
             Ok((manifest, source)) => {
                 let files = Files::of(&source, &manifest);

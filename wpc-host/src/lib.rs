@@ -311,7 +311,7 @@ pub use module::compile_cache::CompileCacheUsage;
 pub use module::metering::MAX_UNCOUNTED_FUEL;
 pub use options::{CallOptions, Options, StreamOptions};
 pub use pool::function::Function;
-pub use pool::{Applied, Changes, LocalWorker, Operation, WorkerProcedureCall};
+pub use pool::{Applied, Changes, Checked, LocalWorker, Operation, WorkerProcedureCall};
 /// The crate of the structures in [`DeclaredType::structure`] and in `Schema::SCHEMA`.
 pub use postcard_schema;
 pub use system::buffers::BufferUsage;

@@ -1,6 +1,7 @@
 //! What a server serves, and its settings.
 
 use crate::access::{AccessSettings, Gate};
+use crate::deployments::Deployments;
 use crate::lifecycle::Lifecycle;
 use crate::live::Live;
 use crate::suspended::SuspendedEntry;
@@ -26,6 +27,7 @@ struct Parts {
     telemetry: Telemetry,
     suspended_entries: Option<SuspendedEntries>,
     live: Arc<Live>,
+    deployments: Option<Deployments>,
 }
 
 struct SuspendedEntries(Box<dyn Fn() -> Vec<SuspendedEntry> + Send + Sync>);
@@ -74,6 +76,7 @@ impl Application {
             settings: Settings::default(),
             lifecycle: Lifecycle::default(),
             suspended_entries: None,
+            deployments: None,
             gate: Gate::new(&AccessSettings::default()),
             traffic: Traffic::default(),
             live: Arc::new(Live::new()),
@@ -125,6 +128,10 @@ impl Application {
         &self.0.live
     }
 
+    pub(crate) fn deployments(&self) -> Option<&Deployments> {
+        self.0.deployments.as_ref()
+    }
+
     pub(crate) fn settings(&self) -> &Settings {
         &self.0.settings
     }
@@ -141,6 +148,13 @@ impl Builder {
         self.0.telemetry.set_max_functions(settings.max_functions_in_metrics);
         self.0.settings = settings;
         self
+    }
+
+    /// Serves the administration of these deployments, whose pool should be the backend. Their suspended items are reported by
+    /// `/readyz?verbose`.
+    pub fn deployments(mut self, deployments: Deployments) -> Self {
+        self.0.deployments = Some(deployments.clone());
+        self.suspended_entries(move || deployments.state().suspended)
     }
 
     /// Uses this lifecycle, for a caller that follows it.

@@ -19,22 +19,24 @@
 //! An application with its own routes adds those of [`router`] to them.
 #![forbid(unsafe_code)]
 
-#[allow(dead_code, reason = "the administration will use it")]
 mod access;
+mod administration;
 mod application;
 mod calls;
+mod deployments;
 mod functions;
 mod health;
 mod lifecycle;
 mod live;
 mod metrics;
+mod modules;
 mod observation;
 mod openapi;
 mod page;
 mod problem;
+mod revisions;
 mod router;
 mod server;
-#[allow(dead_code, reason = "deployments and tokens will use it")]
 mod store;
 mod suspended;
 mod telemetry;
@@ -42,11 +44,13 @@ mod traffic;
 
 pub use access::{AccessSettings, Principal, Scope};
 pub use application::{Application, Builder, Settings};
+pub use deployments::{Deployments, Refusal, State};
 pub use lifecycle::{Lifecycle, Stage};
 pub use problem::{Problem, ProblemDetails};
+pub use revisions::{Activation, Revision};
 pub use router::router;
 pub use server::{ConnectionLimits, Server, ServerError};
-pub use store::StoreError;
+pub use store::{Store, StoreError};
 pub use suspended::SuspendedEntry;
 pub use telemetry::FinishedRequest;
 pub use traffic::Traffic;

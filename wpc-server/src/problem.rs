@@ -3,7 +3,7 @@
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use wpc_host::{CallId, CallOutcome, Error, FunctionHash};
 
@@ -43,6 +43,9 @@ pub struct ProblemDetails {
     /// The error that the function returned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guest: Option<Value>,
+    /// Further members of this kind of problem.
+    #[serde(flatten)]
+    pub extensions: Map<String, Value>,
     /// Seconds after which to try again.
     #[serde(skip)]
     pub(crate) retry_after: Option<u64>,
@@ -63,8 +66,15 @@ impl Problem {
             function: None,
             function_hash_sha1: None,
             guest: None,
+            extensions: Map::new(),
             retry_after: None,
         }))
+    }
+
+    /// Adds a member.
+    pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
+        self.0.extensions.insert(name.to_owned(), value);
+        self
     }
 
     /// Its members.

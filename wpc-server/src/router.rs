@@ -1,5 +1,6 @@
 //! The routes of a server.
 
+use crate::administration;
 use crate::application::Application;
 use crate::observation::Observation;
 use crate::problem::Problem;
@@ -24,6 +25,7 @@ pub(crate) fn routes(application: Application) -> axum::Router {
         .merge(functions::routes())
         .merge(openapi::routes())
         .merge(page::routes())
+        .merge(administration::routes())
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(application.settings().max_body))
         .layer(Observation(application.clone()))

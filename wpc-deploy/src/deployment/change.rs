@@ -4,15 +4,16 @@ use super::Deployment;
 use super::desired::{Content, Desired};
 use crate::item::{Item, Kind};
 use crate::manifest::{self, Entry, Fake, Source};
-use crate::problem::{MANIFEST, Problem};
+use crate::problem::{MANIFEST, NOT_ALLOWED, Problem};
 use crate::remedy::full_text;
 use crate::{constant, grant};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use wpc_host::{Changes, Error, GuestError, WasmModule, WorkerProcedureCall};
+use wpc_host::{Changes, DeclaredType, Error, GuestError, WasmModule, WorkerProcedureCall};
 
 /// An item to define.
+#[derive(Debug)]
 pub(super) struct Definition {
     pub(super) desired: Desired,
     what: What,
@@ -20,8 +21,9 @@ pub(super) struct Definition {
     pub(super) functions: Option<BTreeSet<String>>,
 }
 
+#[derive(Debug)]
 enum What {
-    Constant(wpc_host::DeclaredType, Value),
+    Constant(DeclaredType, Value),
     Module(WasmModule),
 }
 
@@ -58,7 +60,17 @@ impl Deployment {
                 let ty = ty.map_err(|error| refused(&error))?;
                 (What::Constant(ty, value), Some(BTreeSet::new()))
             }
+            Content::Secret(_, value) => {
+                let ty = DeclaredType::of::<String>();
+                (What::Constant(ty, value.text().into()), Some(BTreeSet::new()))
+            }
             Content::Module(entry, bytes) => {
+                for grant in &entry.grants {
+                    self.policy.check_grant(grant).map_err(|why| {
+                        let message = format!("{}: {why}", desired.item);
+                        source.problem(desired.at, NOT_ALLOWED, &message)
+                    })?;
+                }
                 let module = self.module(entry, bytes).map_err(|why| {
                     source.problem(desired.at, MANIFEST, &format!("{}: {why}", desired.item))
                 })?;

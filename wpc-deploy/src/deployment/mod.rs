@@ -6,6 +6,7 @@
 mod change;
 mod claims;
 mod desired;
+mod prepare;
 mod requirements;
 #[cfg(test)]
 mod tests;
@@ -15,14 +16,17 @@ use crate::error::Error;
 use crate::item::{Item, Kind};
 use crate::manifest::{Fake, Manifest, Pool, Source};
 use crate::owners::Owners;
+use crate::policy::Policy;
 use crate::problem::{MANIFEST, Problem};
 use crate::remedy::full_text;
 use change::{Definition, define_fake, refusal};
 use claims::Claims;
-use desired::{Content, Desired, declared, desired};
+use desired::{Content, Desired, ModuleReader, declared, desired};
+pub use prepare::Prepared;
 use requirements::Requirements;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use wpc_host::{Changes, Definable, Options, WorkerEvent, WorkerProcedureCall};
 
@@ -47,6 +51,8 @@ pub struct Setup {
     compile_cache: Option<PathBuf>,
     listener: Option<Box<Listener>>,
     host_functions: BTreeMap<String, Fake>,
+    policy: Policy,
+    by_content: bool,
 }
 
 impl std::fmt::Debug for Setup {
@@ -78,10 +84,23 @@ impl Setup {
         self.host_functions.clone_from(fakes);
         self
     }
+
+    /// Sets which grants and secrets items may have. An item with another one is refused. By default, all are allowed.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Requires that every module is [named by its content](crate::document). Files are verified when they are read, and not
+    /// read again while an item has them.
+    pub fn modules_by_content(mut self) -> Self {
+        self.by_content = true;
+        self
+    }
 }
 
-/// A pool with the items of a manifest that are active in it.
-#[derive(Debug)]
+/// A pool with the items of a manifest that are active in it. A clone has the same pool.
+#[derive(Debug, Clone)]
 pub struct Deployment {
     wpc: WorkerProcedureCall,
     options: Options,
@@ -94,6 +113,10 @@ pub struct Deployment {
     host_functions: Vec<String>,
     /// All items of the current manifest.
     listed: BTreeSet<Item>,
+    policy: Policy,
+    by_content: bool,
+    /// The number of changes that were made.
+    changes: u64,
 }
 
 impl Deployment {
@@ -104,6 +127,21 @@ impl Deployment {
     /// [`Error::Problems`] with all problems of the manifest and its files; [`Error::Pool`] or [`Error::Events`] if the
     /// pool cannot be created.
     pub fn open(source: &Source, manifest: &Manifest, setup: Setup) -> Result<Self, Error> {
+        let (deployment, report) = Self::open_accepted(source, manifest, setup)?;
+        let problems = report.problems;
+        if problems.is_empty() { Ok(deployment) } else { Err(Error::Problems(problems)) }
+    }
+
+    /// Like [`open`](Self::open), but what is refused is left out and reported, as by [`apply`](Self::apply).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Problems`] if the options of the pool are invalid; [`Error::Pool`] or [`Error::Events`] if it cannot be created.
+    pub fn open_accepted(
+        source: &Source,
+        manifest: &Manifest,
+        setup: Setup,
+    ) -> Result<(Self, Report), Error> {
         let (options, workers) = manifest.chosen(source)?;
         let options = options.compile_cache(setup.compile_cache);
         let wpc = WorkerProcedureCall::new(options.clone())?;
@@ -115,8 +153,9 @@ impl Deployment {
         }
         let mut deployment = Self::new(wpc, options, workers, manifest.pool());
         deployment.host_functions = setup.host_functions.into_keys().collect();
-        let problems = deployment.apply(source, manifest).problems;
-        if problems.is_empty() { Ok(deployment) } else { Err(Error::Problems(problems)) }
+        (deployment.policy, deployment.by_content) = (setup.policy, setup.by_content);
+        let report = deployment.apply(source, manifest);
+        Ok((deployment, report))
     }
 
     fn new(wpc: WorkerProcedureCall, options: Options, workers: usize, pool_choices: Pool) -> Self {
@@ -129,6 +168,9 @@ impl Deployment {
             owners: Owners::default(),
             host_functions: Vec::new(),
             listed: BTreeSet::new(),
+            policy: Policy::everything(),
+            by_content: false,
+            changes: 0,
         }
     }
 
@@ -142,6 +184,17 @@ impl Deployment {
     #[must_use]
     pub fn workers(&self) -> usize {
         self.workers
+    }
+
+    /// The items of the manifest that are not active, because they were refused.
+    pub fn suspended(&self) -> impl Iterator<Item = &Item> {
+        self.listed.iter().filter(|item| !self.active.contains_key(item))
+    }
+
+    /// The item of the manifest that defines the function.
+    #[must_use]
+    pub fn owner(&self, function: &str) -> Option<&Item> {
+        self.owners.of(function)
     }
 
     /// The types that its modules declare for constants.
@@ -173,7 +226,9 @@ impl Deployment {
     pub fn apply(&mut self, source: &Source, manifest: &Manifest) -> Report {
         let mut report = Report::default();
         let mut listed = BTreeSet::new();
-        let desired = desired(source, manifest, &mut listed, &mut report.problems);
+        let read = self.module_reader(source);
+        let desired = desired(source, manifest, read, &mut listed, &mut report.problems);
+        self.changes += 1;
         self.listed = listed;
         self.change(source, desired, &mut report);
         if self.pool_choices != manifest.pool() {
@@ -183,6 +238,18 @@ impl Deployment {
         self.remove_unused(source, &mut report);
         self.report_missing_requirements(source, manifest, &mut report.problems);
         report
+    }
+
+    fn module_reader(&self, source: &Source) -> ModuleReader<'_> {
+        let of_entry = |content: &Content| match content {
+            Content::Module(entry, bytes) => {
+                Some((source.folder().join(&entry.file), Arc::clone(bytes)))
+            }
+            Content::Constant(..) | Content::Secret(..) => None,
+        };
+        // The content of such a file does not change.
+        let known = self.active.values().filter(|_| self.by_content).filter_map(of_entry);
+        ModuleReader { policy: &self.policy, modules: known.collect(), by_content: self.by_content }
     }
 
     /// Defines the items whose content is new, and removes the functions that no item defines any more.

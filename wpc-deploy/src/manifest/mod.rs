@@ -14,8 +14,8 @@ use wpc_host::{Limits, Options};
 
 pub(crate) use settings::{EntryLimits, Pool};
 pub use source::Source;
-pub(crate) use value::constant;
 pub use value::json;
+pub(crate) use value::{constant, secret};
 
 /// The default file name of a manifest.
 pub const MANIFEST_NAME: &str = "wpc.toml";

@@ -3,6 +3,7 @@
 use super::{MANIFEST_NAME, Manifest};
 use crate::file;
 use crate::problem::{MANIFEST, Problem};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -57,6 +58,34 @@ impl Source {
     pub fn new(path: PathBuf, text: String) -> Self {
         let line_ends = text.match_indices('\n').map(|(at, _)| at).collect();
         Self { path, text, line_ends }
+    }
+
+    /// The text of the manifest.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The `file` of each entry with the byte range of its value, in the order of the text. Empty if the text is not TOML.
+    pub(crate) fn files(&self) -> Vec<(Range<usize>, String)> {
+        let Ok(table) = DeTable::parse(&self.text) else { return Vec::new() };
+        let mut files = Vec::new();
+        for (key, entries) in table.get_ref() {
+            let is_listed =
+                matches!(key.get_ref().as_ref(), "dependencies" | "functions" | "modules");
+            let DeValue::Table(entries) = entries.get_ref() else { continue };
+            for entry in entries.values().filter(|_| is_listed) {
+                let DeValue::Table(entry) = entry.get_ref() else { continue };
+                let file = entry.get("file");
+                if let Some((span, DeValue::String(file))) =
+                    file.map(|file| (file.span(), file.get_ref()))
+                {
+                    files.push((span, file.clone().into_owned()));
+                }
+            }
+        }
+        files.sort_by_key(|(span, _)| span.start);
+        files
     }
 
     /// Reads the manifest from its text.

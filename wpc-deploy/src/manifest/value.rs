@@ -13,6 +13,12 @@ pub(crate) fn constant(value: &toml::Value) -> (Option<&str>, Value) {
     (None, json(value))
 }
 
+/// The secret that a constant refers to: `{ secret = "env:NAME" }`.
+pub(crate) fn secret(value: &toml::Value) -> Option<&str> {
+    let table = value.as_table().filter(|table| table.len() == 1)?;
+    table.get("secret")?.as_str()
+}
+
 /// A value of the manifest as JSON.
 #[must_use]
 pub fn json(value: &toml::Value) -> Value {

@@ -23,7 +23,7 @@ mod streams;
 mod workers;
 
 pub use asynchronous::Operation;
-pub use definitions::changes::{Applied, Changes};
+pub use definitions::changes::{Applied, Changes, Checked};
 pub use local::LocalWorker;
 
 use crate::error::Error;

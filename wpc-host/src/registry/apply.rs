@@ -35,6 +35,13 @@ pub(crate) enum OnRefusal {
     Skip,
 }
 
+/// The last step of [`Registry::apply`] that is done.
+#[derive(Clone, Copy)]
+enum Last {
+    Link,
+    Publish,
+}
+
 /// How often modules are resolved again without the lock because other threads published changes meanwhile. After that, the
 /// lock is kept, so that other threads cannot delay a change for ever.
 const MAX_REPETITIONS: usize = 4;
@@ -94,6 +101,21 @@ impl Registry {
         on_refusal: OnRefusal,
         interest: &Interest,
     ) -> Result<Outcome, Error> {
+        self.apply_until(changes, on_refusal, interest, Last::Publish)
+    }
+
+    /// Compiles and links the changes as [`apply`](Self::apply) does, and publishes nothing.
+    pub(crate) fn check(&self, changes: Vec<Change>) -> Result<Outcome, Error> {
+        self.apply_until(changes, OnRefusal::RefuseAll, &Interest::default(), Last::Link)
+    }
+
+    fn apply_until(
+        &self,
+        changes: Vec<Change>,
+        on_refusal: OnRefusal,
+        interest: &Interest,
+        last: Last,
+    ) -> Result<Outcome, Error> {
         let what = changes.first().map_or_else(String::new, Change::name);
         let mut refused = Vec::new();
         let mut pending = Vec::new();
@@ -141,8 +163,17 @@ impl Registry {
             discarded.refuse(errors, &mut pending, &mut refused);
             discarded.settle(on_refusal, &mut pending, &mut refused)?;
         };
-        let (removed, replaced) = self.publish(&mut sources, draft, &linked, &pending);
-        discarded.replaced = Some(replaced);
+        let removed = match last {
+            Last::Publish => {
+                let (removed, replaced) = self.publish(&mut sources, draft, &linked, &pending);
+                discarded.replaced = Some(replaced);
+                removed
+            }
+            Last::Link => {
+                discarded.drafts.push(draft);
+                Items::new()
+            }
+        };
         drop(sources);
         let Linked { defined, relinked } = linked;
         Ok(Outcome { defined, relinked, removed, refused })

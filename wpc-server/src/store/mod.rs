@@ -2,9 +2,9 @@
 //!
 //! The tables belong to the modules that use them; this module opens the file and checks its format.
 
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Database, ReadableDatabase as _, TableDefinition};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// The version of the format. A store with another version is refused.
 const FORMAT: u64 = 1;
@@ -15,6 +15,15 @@ const FORMAT_KEY: &str = "format";
 
 /// The file in the data folder.
 const FILE: &str = "wpc.redb";
+
+/// The file while it is created.
+const NEW_FILE: &str = "wpc.redb.new";
+
+/// Writes the entries of a folder to disk: after a rename, the new name.
+pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    // Other systems have no such operation.
+    if cfg!(unix) { std::fs::File::open(folder)?.sync_all() } else { Ok(()) }
+}
 
 /// Why a store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +58,10 @@ pub enum StoreError {
         found: u64,
     },
     /// The file is damaged, or the disk failed or is full.
-    #[error("the store \"{}\": {source}", path.display())]
+    #[error(
+        "the store \"{}\" cannot be used: {source}; free or repair the disk, or restore the data folder from a copy",
+        path.display()
+    )]
     #[non_exhaustive]
     Failed {
         /// The file.
@@ -59,57 +71,120 @@ pub enum StoreError {
     },
 }
 
-/// An open store. Cheap to clone. Every committed transaction is on disk.
+/// The open store of a data folder. Cheap to clone. Every committed transaction is on disk.
 #[derive(Debug, Clone)]
-pub(crate) struct Store(Arc<Opened>);
+pub struct Store(Arc<Opened>);
 
 #[derive(Debug)]
 struct Opened {
-    database: Database,
-    path: PathBuf,
+    /// `None` while it could not be opened again after the disk failed.
+    database: RwLock<Option<Database>>,
+    folder: PathBuf,
 }
 
 impl Store {
     /// Opens the store in a data folder, and creates both if they do not exist.
-    pub(crate) fn open(folder: &Path) -> Result<Self, StoreError> {
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the folder cannot be created, another process uses the store, another version wrote it, or the file
+    /// cannot be used.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
         std::fs::create_dir_all(folder)
             .map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
-        let path = folder.join(FILE);
-        let failed = |source: redb::Error| StoreError::Failed {
-            path: path.clone(),
-            source: Box::new(source),
-        };
-        let database = match Database::create(&path) {
-            Ok(database) => database,
+        let store =
+            Self(Arc::new(Opened { database: RwLock::new(None), folder: folder.to_owned() }));
+        if !store.path().exists() {
+            store.create().map_err(|error| store.failed(error))?;
+        }
+        store.reopen()?;
+        let found = store.read(|transaction| match transaction.open_table(ABOUT) {
+            Ok(about) => Ok(about.get(FORMAT_KEY)?.map(|format| format.value())),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        })?;
+        match found {
+            Some(FORMAT) => Ok(store),
+            found => {
+                Err(StoreError::Format { path: store.path(), found: found.unwrap_or_default() })
+            }
+        }
+    }
+
+    /// The data folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.0.folder
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.folder.join(FILE)
+    }
+
+    /// Creates the file under another name, so that a file under its own name is always complete.
+    fn create(&self) -> Result<(), redb::Error> {
+        let new = self.0.folder.join(NEW_FILE);
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let database = Database::create(&new)?;
+        let transaction = database.begin_write()?;
+        transaction.open_table(ABOUT)?.insert(FORMAT_KEY, FORMAT)?;
+        transaction.commit()?;
+        drop(database);
+        std::fs::rename(&new, self.path())?;
+        sync_folder(&self.0.folder)?;
+        Ok(())
+    }
+
+    /// Opens the file, again if it was open. After an error of the disk, the database refuses everything until then, because it
+    /// does not know what was written.
+    fn reopen(&self) -> Result<(), StoreError> {
+        let mut database = self.0.database.write().unwrap_or_else(PoisonError::into_inner);
+        // Closed first, because the file is locked while it is open.
+        *database = None;
+        let path = self.path();
+        match Database::open(&path) {
+            Ok(opened) => *database = Some(opened),
             Err(redb::DatabaseError::DatabaseAlreadyOpen) => {
                 return Err(StoreError::InUse { path });
             }
-            Err(error) => return Err(failed(error.into())),
-        };
-        let store = Self(Arc::new(Opened { database, path: path.clone() }));
-        let found = store.write(|transaction| {
-            let mut about = transaction.open_table(ABOUT)?;
-            let found = about.get(FORMAT_KEY)?.map(|format| format.value());
-            if found.is_none() {
-                about.insert(FORMAT_KEY, FORMAT)?;
-            }
-            Ok(found.unwrap_or(FORMAT))
-        })?;
-        if found == FORMAT { Ok(store) } else { Err(StoreError::Format { path, found }) }
+            Err(error) => return Err(self.failed(error.into())),
+        }
+        Ok(())
     }
 
-    /// Makes all changes of `change`, or none if it fails.
+    fn with_database<T>(
+        &self,
+        run: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        if self.0.database.read().unwrap_or_else(PoisonError::into_inner).is_none() {
+            self.reopen()?;
+        }
+        let database = self.0.database.read().unwrap_or_else(PoisonError::into_inner);
+        let result =
+            run(database.as_ref().ok_or_else(|| self.failed(redb::Error::DatabaseClosed))?);
+        drop(database);
+        result.map_err(|error| {
+            if matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo) {
+                // If it fails, the next request tries it again.
+                let _ = self.reopen();
+            }
+            self.failed(error)
+        })
+    }
+
+    /// Makes all changes of `change`, or none if it fails. After an error of the disk, either may be the case.
     pub(crate) fn write<T>(
         &self,
         change: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let changed = || {
-            let transaction = self.0.database.begin_write()?;
+        self.with_database(|database| {
+            let transaction = database.begin_write()?;
             let value = change(&transaction)?;
             transaction.commit()?;
             Ok(value)
-        };
-        changed().map_err(|error| self.failed(error))
+        })
     }
 
     /// Reads from one snapshot.
@@ -117,12 +192,11 @@ impl Store {
         &self,
         read: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let found = || read(&self.0.database.begin_read()?);
-        found().map_err(|error| self.failed(error))
+        self.with_database(|database| read(&database.begin_read()?))
     }
 
     fn failed(&self, source: redb::Error) -> StoreError {
-        StoreError::Failed { path: self.0.path.clone(), source: Box::new(source) }
+        StoreError::Failed { path: self.path(), source: Box::new(source) }
     }
 }
 
@@ -152,6 +226,26 @@ mod tests {
         drop(store);
         let refused = Store::open(folder.path()).unwrap_err();
         assert!(matches!(refused, StoreError::Format { found: 2, .. }), "{refused}");
+    }
+
+    #[test]
+    fn a_store_that_is_damaged_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Store::open(folder.path()).unwrap());
+        let path = folder.path().join(FILE);
+        let size = std::fs::metadata(&path).unwrap().len();
+        for bytes in [Vec::new(), vec![7; 100], vec![0; size.try_into().unwrap()]] {
+            std::fs::write(&path, bytes).unwrap();
+            let refused = Store::open(folder.path()).unwrap_err();
+            assert!(refused.to_string().contains("restore the data folder"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_store_that_was_not_created_to_the_end_is_created_again() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(NEW_FILE), [7; 100]).unwrap();
+        Store::open(folder.path()).unwrap();
     }
 
     #[test]

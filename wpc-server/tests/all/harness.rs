@@ -8,12 +8,17 @@ use wpc_server::{Application, Server, Traffic};
 
 /// A built guest of `fixtures` or of the examples. If `WPC_GUESTS` is set, it is read from there.
 pub(crate) fn guest(name: &str) -> WasmModule {
+    WasmModule::new(guest_bytes(name))
+}
+
+/// The bytes of such a guest.
+pub(crate) fn guest_bytes(name: &str) -> Vec<u8> {
     let root = std::env::var_os("WPC_GUESTS")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".."), PathBuf::from);
     let folders = ["fixtures/wasm", "examples/guests/wasm"];
     let path = folders.iter().map(|folder| root.join(folder).join(format!("{name}.wasm")));
     let path = path.into_iter().find(|path| path.exists());
-    WasmModule::new(std::fs::read(path.expect("the guest is built")).unwrap())
+    std::fs::read(path.expect("the guest is built")).unwrap()
 }
 
 /// A running server. It stops when it is dropped.
@@ -143,7 +148,8 @@ impl Drop for Running {
             let _ = stop.send(());
         }
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            // Connections that clients keep open end with the runtime.
+            runtime.shutdown_timeout(std::time::Duration::from_secs(10));
         }
     }
 }

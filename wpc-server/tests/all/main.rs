@@ -3,11 +3,15 @@
 
 mod calls;
 mod connections;
+mod deployed;
 mod functions;
 mod harness;
 mod health;
 mod hosts;
 mod live;
 mod metrics;
+mod modules;
 mod openapi;
 mod raw;
+mod revisions;
+mod rollback;

@@ -8,10 +8,11 @@ use crate::error::{Definable, Error, Refusal};
 use crate::host_function::HostContext;
 use crate::information::FunctionInformation;
 use crate::pool::WorkerProcedureCall;
-use crate::registry::{Change, OnRefusal, Outcome};
+use crate::registry::{self, Change, OnRefusal, Outcome};
 use crate::system::background::Interest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 use wpc_abi::Schema;
 
 /// Changes of what a pool can run, which [`WorkerProcedureCall::apply`] makes together.
@@ -57,6 +58,21 @@ pub struct Applied {
     pub removed: Vec<(Definable, String)>,
     /// The changes that were not made, because [`Changes::skip_refused`] was set.
     pub refused: Vec<Refusal>,
+}
+
+/// What [`WorkerProcedureCall::check`] found. While it exists, the same changes are applied without compiling their modules
+/// again.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Checked {
+    /// The functions that the changes would define.
+    pub functions: Vec<FunctionInformation>,
+    /// Other functions that would be linked again, because a dependency that they require would change, as they would be then.
+    pub relinked: Vec<FunctionInformation>,
+    /// The names of functions among both that would lack a dependency, each with one alias that would not be defined.
+    pub missing_dependencies: Vec<(String, String)>,
+    /// Keeps the compiled modules.
+    _outcome: Outcome,
 }
 
 impl Changes {
@@ -179,6 +195,43 @@ impl WorkerProcedureCall {
         let Changes { changes, on_refusal } = changes;
         let result = self.registry().apply(changes, on_refusal, &Interest::default());
         self.after_changes(result)
+    }
+
+    /// Checks changes as [`apply`](Self::apply) does, and makes none of them. Modules are compiled, types are compared, and
+    /// everything that the changes affect is linked. `apply` can still refuse the same changes if others were made in between,
+    /// or if the operating system refuses memory or a thread.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use wpc_host::{Changes, Options, WorkerProcedureCall};
+    ///
+    /// let wasm = wat::parse_str(r#"(module (func (export "half") (param f64) (result f64)
+    ///     local.get 0 f64.const 2 f64.div))"#)?;
+    /// let wpc = WorkerProcedureCall::new(Options::default())?;
+    /// let checked = wpc.check(Changes::new().define_function("half", wasm))?;
+    /// assert_eq!(checked.functions[0].name, "half");
+    /// assert!(wpc.get_remote_functions().is_empty());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ChangesRefused`] with every change that would be refused, also if [`Changes::skip_refused`] was set.
+    pub fn check(&self, changes: Changes) -> Result<Checked, Error> {
+        let outcome = self.registry().check(changes.changes)?;
+        let information = |functions: &[Arc<registry::Function>]| {
+            functions.iter().map(|function| self.information(function)).collect()
+        };
+        let missing = outcome.defined.iter().chain(&outcome.relinked).filter_map(|function| {
+            let alias = function.definition.as_ref().err()?;
+            Some((function.name.to_string(), alias.to_string()))
+        });
+        Ok(Checked {
+            functions: information(&outcome.defined),
+            relinked: information(&outcome.relinked),
+            missing_dependencies: missing.collect(),
+            _outcome: outcome,
+        })
     }
 
     /// Reports what was refused, and makes workers drop the sandboxes that were replaced.

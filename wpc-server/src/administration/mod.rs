@@ -1,0 +1,67 @@
+//! The administration over HTTP: modules, revisions, and which revision is active.
+
+mod problems;
+mod revisions;
+mod upload;
+
+use crate::access::{Principal, Scope};
+use crate::application::Application;
+use crate::deployments::{Deployments, Refusal};
+use crate::problem::Problem;
+use axum::Json;
+use axum::extract::State;
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+
+pub(crate) fn routes() -> axum::Router<Application> {
+    axum::Router::new()
+        .route("/v1/deployment", get(deployment))
+        .merge(upload::routes())
+        .route("/v1/revisions", get(revisions::list).post(revisions::register))
+        .route("/v1/revisions/{number}", get(revisions::show))
+        .route("/v1/revisions/{number}/diff", get(revisions::difference))
+        .route("/v1/active", post(revisions::activate))
+        .route("/v1/rollback", post(revisions::roll_back))
+}
+
+/// `GET /v1/deployment`: the active revision, and what of it is suspended.
+async fn deployment(
+    State(application): State<Application>,
+    principal: Principal,
+) -> Result<Json<Value>, Problem> {
+    let deployments = admit(&application, &principal, Scope::Observe)?;
+    let answer = blocking(move || {
+        let state = deployments.state();
+        let revision = match state.active {
+            Some(number) => Some(deployments.revision(number)?.0),
+            None => None,
+        };
+        Ok(json!({
+            "active": state.active,
+            "revision": revision,
+            "suspended": state.suspended,
+            "problems": problems::listed(&state.problems),
+        }))
+    });
+    answer.await.map(Json)
+}
+
+/// The deployments, if the client has the scope and there is a data folder.
+fn admit(
+    application: &Application,
+    principal: &Principal,
+    scope: Scope,
+) -> Result<Deployments, Problem> {
+    principal.require(scope)?;
+    application.deployments().cloned().ok_or_else(problems::no_data_folder)
+}
+
+/// Runs what blocks on a thread for that.
+async fn blocking<T: Send + 'static>(
+    run: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::task::spawn_blocking(run).await {
+        Ok(result) => result.map_err(|refusal| problems::of(&refusal)),
+        Err(_) => Err(problems::internal()),
+    }
+}

@@ -1,0 +1,390 @@
+//! The deployments of a data folder: what is registered, and what the pool runs.
+//!
+//! # Protocol
+//!
+//! The store says which revision is active; the pool runs it. An activation is made by one thread at a time, in this order:
+//!
+//! 1. The revision is prepared: every module is read, compiled and linked as it would be. A problem ends the activation, and
+//!    nothing has changed.
+//! 2. One transaction of the store compares the active revision with the expected one and sets the new one. If it fails because
+//!    the disk is full, nothing has changed. If it is not known whether it was written, the store is asked; if it does not
+//!    answer either, the pool keeps what it has, and step 5 applies.
+//! 3. The pool makes the prepared changes in one step. It can refuse them only for lack of memory or threads, because it checked
+//!    them in step 1. Then another transaction activates the previous revision again.
+//! 4. The client gets its answer.
+//! 5. Before each activation, the active revision of the store is compared with that of the pool. If they differ because a
+//!    transaction of step 2 or 3 had an unknown result, the pool is made to run the one of the store.
+//!
+//! A process that ends between steps 2 and 4 starts with the new revision, although its client got no answer. A process that
+//! ends earlier starts with the previous one. An activation that was answered is on disk.
+
+mod difference;
+mod origin;
+mod refusal;
+mod reload;
+
+pub(crate) use difference::Difference;
+pub use refusal::Refusal;
+
+use crate::modules::Modules;
+use crate::revisions::{Activated, Activation, New, Revision, Revisions, Target};
+use crate::store::{Store, StoreError};
+use crate::suspended::SuspendedEntry;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use wpc_deploy::document::{named_modules, with_earlier};
+use wpc_deploy::{Deployment, Item, Kind, Manifest, Problem, Report, Setup, Source};
+use wpc_host::{Options, WorkerProcedureCall};
+
+/// The deployments of a data folder, and the pool that runs the active one. Cheap to clone. Its methods block.
+#[derive(Debug, Clone)]
+pub struct Deployments(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    modules: Modules,
+    revisions: Revisions,
+    pool: WorkerProcedureCall,
+    workers: usize,
+    stop_timeout: Duration,
+    running: Mutex<Running>,
+    /// What [`Running`] was after the last change, for readers that do not wait for the end of an activation.
+    state: Mutex<State>,
+}
+
+/// What the pool runs. Locked during an activation.
+#[derive(Debug)]
+struct Running {
+    deployment: Deployment,
+    active: Option<u64>,
+    /// Why some items of the active revision are not in the pool.
+    problems: Vec<Problem>,
+}
+
+/// What the pool runs at a moment.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct State {
+    /// The active revision; `None` if nothing was activated yet.
+    pub active: Option<u64>,
+    /// Its items that the pool does not have, because they were refused at the start or at a reload.
+    pub suspended: Vec<SuspendedEntry>,
+    /// Everything that was refused.
+    pub problems: Vec<Problem>,
+}
+
+impl State {
+    fn of(running: &Running) -> Self {
+        let problems = &running.problems;
+        let suspended = |item: &Item| {
+            let entry = item.to_string();
+            let of_item = problems.iter().find(|problem| problem.message.starts_with(&entry));
+            let reason = of_item.map_or("it was refused", |problem| problem.message.as_str());
+            SuspendedEntry::new(entry, reason)
+        };
+        let suspended = running.deployment.suspended().map(suspended).collect();
+        Self { active: running.active, suspended, problems: problems.clone() }
+    }
+}
+
+/// A revision that was checked and, unless it was a dry run, registered.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    /// `None` for a dry run.
+    pub(crate) revision: Option<Revision>,
+    /// Whether it is new, and not the base with the same content.
+    pub(crate) is_new: bool,
+    /// The difference from its base.
+    pub(crate) differences: Vec<Difference>,
+}
+
+/// A change of the active revision that was made.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub(crate) active: u64,
+    pub(crate) previous: Option<u64>,
+    pub(crate) report: Report,
+}
+
+/// What a client registers.
+#[derive(Debug)]
+pub(crate) struct Registration<'a> {
+    pub(crate) author: &'a str,
+    pub(crate) text: String,
+    /// The revision that it was made from; without one, the active revision.
+    pub(crate) base: Option<u64>,
+    pub(crate) note: Option<&'a str>,
+}
+
+/// What a client rolls back.
+#[derive(Debug)]
+pub(crate) struct Rollback<'a> {
+    pub(crate) author: &'a str,
+    /// The revision to return to; without one, the revision that was active before.
+    pub(crate) to: Option<u64>,
+    /// The function to roll back; without one, everything.
+    pub(crate) function: Option<&'a str>,
+    /// The revision that must be active, if the client states one.
+    pub(crate) expected: Option<u64>,
+    pub(crate) note: Option<&'a str>,
+}
+
+/// The maximum size of a manifest in bytes: enough for several thousand entries.
+pub(crate) const MAX_MANIFEST: usize = 4 << 20;
+
+impl Deployments {
+    /// Opens the deployments of a store, and creates a pool with the active revision. Items that are refused, because their module
+    /// is missing or damaged or because their grants are no longer allowed, are left out: see [`state`](Self::state).
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Store`] if the store cannot be read, and [`Refusal::Pool`] if the pool cannot be created.
+    pub fn open(
+        store: Store,
+        setup: Setup,
+        compile_cache: Option<PathBuf>,
+    ) -> Result<Self, Refusal> {
+        let options = Options::default().compile_cache(compile_cache.clone());
+        let modules = Modules::open(store.clone(), options).map_err(Refusal::Disk)?;
+        let revisions = Revisions::open(store)?;
+        let setup = setup.compile_cache(compile_cache).modules_by_content();
+        let active = revisions.active()?;
+        let text = match active {
+            Some(number) => text_of(&revisions, number)?,
+            None => String::new(),
+        };
+        let source = source(&modules, text);
+        let (deployment, report) = match source.parse() {
+            Ok(manifest) => Deployment::open_accepted(&source, &manifest, setup)?,
+            // It was written by a later version.
+            Err(problem) => {
+                let empty = Manifest::default();
+                let (deployment, mut report) = Deployment::open_accepted(&source, &empty, setup)?;
+                report.problems.push(problem);
+                (deployment, report)
+            }
+        };
+        let (pool, workers) = (deployment.pool().clone(), deployment.workers());
+        let stop_timeout = deployment.stop_timeout();
+        let running = Running { deployment, active, problems: report.problems };
+        let (state, running) = (Mutex::new(State::of(&running)), Mutex::new(running));
+        let inner = Inner { modules, revisions, pool, workers, stop_timeout, running, state };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// The pool, which is not started.
+    #[must_use]
+    pub fn pool(&self) -> &WorkerProcedureCall {
+        &self.0.pool
+    }
+
+    /// The number of workers to start, as the revision that was active at the start states it.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.0.workers
+    }
+
+    /// How long calls may take to finish after a stop, as the revision that was active at the start states it.
+    #[must_use]
+    pub fn stop_timeout(&self) -> Duration {
+        self.0.stop_timeout
+    }
+
+    /// What the pool runs.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn publish(&self, running: &Running) {
+        *self.0.state.lock().unwrap_or_else(PoisonError::into_inner) = State::of(running);
+    }
+
+    pub(crate) fn modules(&self) -> &Modules {
+        &self.0.modules
+    }
+
+    pub(crate) fn revisions(&self) -> &Revisions {
+        &self.0.revisions
+    }
+
+    /// Checks a manifest and registers it, or only checks it in a dry run. The pool is not changed.
+    pub(crate) fn register(
+        &self,
+        registration: Registration<'_>,
+        is_dry_run: bool,
+    ) -> Result<Registered, Refusal> {
+        let Registration { author, text, base, note } = registration;
+        // Compiling takes long, so the pool is not locked. What changes meanwhile is checked by the activation.
+        let (deployment, active) = {
+            let running = self.running();
+            (running.deployment.clone(), running.active)
+        };
+        let parent = base.or(active);
+        let before = match parent {
+            Some(number) => text_of(self.revisions(), number)?,
+            None => String::new(),
+        };
+        let differences = self.differences(&before, &text)?;
+        let (source, manifest) = self.parse(text)?;
+        drop(deployment.prepare(&source, &manifest)?);
+        if is_dry_run {
+            return Ok(Registered { revision: None, is_new: false, differences });
+        }
+        if let Some(number) = parent.filter(|_| before == source.text()) {
+            let (revision, _) = self.revision(number)?;
+            return Ok(Registered { revision: Some(revision), is_new: false, differences });
+        }
+        let new = New { parent, author, note, origin: None };
+        let revision = self.revisions().append(new, source.text())?;
+        Ok(Registered { revision: Some(revision), is_new: true, differences })
+    }
+
+    /// Activates a revision, if the active one is the expected one.
+    pub(crate) fn activate(
+        &self,
+        author: &str,
+        number: u64,
+        expected: Option<u64>,
+    ) -> Result<Change, Refusal> {
+        let (_, text) = self.revision(number)?;
+        let mut running = self.running();
+        let target = Target::Existing(number);
+        self.change(&mut running, author, &text, expected, target)
+    }
+
+    /// Registers a revision with the content of an earlier one, or with one function as it was there, and activates it.
+    pub(crate) fn roll_back(&self, rollback: &Rollback<'_>) -> Result<Change, Refusal> {
+        let mut running = self.running();
+        self.reconcile(&mut running)?;
+        let Some(active) = running.active else { return Err(Refusal::NothingActive) };
+        let expected = rollback.expected.unwrap_or(active);
+        let to = match rollback.to {
+            Some(to) => to,
+            None => self.previous(active)?.ok_or(Refusal::NothingBefore { active })?,
+        };
+        let mut text = text_of(self.revisions(), to)?;
+        let mut note = format!("rolled back to revision {to}");
+        if let Some(function) = rollback.function {
+            let current = source(self.modules(), text_of(self.revisions(), active)?);
+            let item = item_of(&running.deployment, function);
+            text = with_earlier(&current, &source(self.modules(), text), &item)
+                .map_err(|problem| vec![problem])?;
+            note = format!("{item} rolled back to revision {to}");
+        }
+        let author = rollback.author;
+        let note = Some(rollback.note.unwrap_or(&note));
+        let target = Target::New(New { parent: Some(active), author, note, origin: None }, &text);
+        self.change(&mut running, author, &text, Some(expected), target)
+    }
+
+    /// The revision that was active before the last activation.
+    fn previous(&self, active: u64) -> Result<Option<u64>, Refusal> {
+        let activations = self.revisions().activations(1)?;
+        let last = activations.first().filter(|last| last.revision == active);
+        Ok(last.and_then(|last: &Activation| last.previous))
+    }
+
+    /// Makes the pool run the text, and makes the target the active revision.
+    fn change(
+        &self,
+        running: &mut Running,
+        author: &str,
+        text: &str,
+        expected: Option<u64>,
+        target: Target<'_>,
+    ) -> Result<Change, Refusal> {
+        self.reconcile(running)?;
+        let previous = running.active;
+        if previous != expected {
+            return Err(Refusal::Conflict { active: previous });
+        }
+        let (source, manifest) = self.parse(text.to_owned())?;
+        let prepared = running.deployment.prepare(&source, &manifest)?;
+        let active = match self.revisions().activate(target, expected, author) {
+            Ok(Activated::Done(number)) => number,
+            Ok(Activated::Conflict(active)) => return Err(Refusal::Conflict { active }),
+            Err(error) => self.written(previous).ok_or(error)?,
+        };
+        match running.deployment.activate(&source, prepared) {
+            Ok(report) => {
+                running.active = Some(active);
+                running.problems = Vec::new();
+                self.publish(running);
+                Ok(Change { active, previous, report })
+            }
+            Err(problems) => {
+                // If that fails, too, the pool is made to run the store's revision before the next activation.
+                if let Some(previous) = previous {
+                    let back = Target::Existing(previous);
+                    let _ = self.revisions().activate(back, Some(active), "server");
+                }
+                Err(problems.into())
+            }
+        }
+    }
+
+    /// After a transaction whose result is not known: the active revision, if it changed.
+    fn written(&self, previous: Option<u64>) -> Option<u64> {
+        self.revisions().active().ok().flatten().filter(|active| Some(*active) != previous)
+    }
+
+    /// Makes the pool run the active revision of the store, if an activation had an unknown result.
+    fn reconcile(&self, running: &mut Running) -> Result<(), Refusal> {
+        let active = self.revisions().active()?;
+        if active != running.active {
+            tracing::warn!(?active, running = ?running.active, "activate the revision of the store");
+            let text = match active {
+                Some(number) => text_of(self.revisions(), number)?,
+                None => String::new(),
+            };
+            let (source, manifest) = self.parse(text)?;
+            running.problems = running.deployment.apply(&source, &manifest).problems;
+            running.active = active;
+            self.publish(running);
+        }
+        Ok(())
+    }
+
+    /// A manifest whose modules are all stored.
+    fn parse(&self, text: String) -> Result<(Source, Manifest), Refusal> {
+        if text.len() > MAX_MANIFEST {
+            return Err(Refusal::TooLarge);
+        }
+        let source = source(self.modules(), text);
+        let manifest = source.parse().map_err(|problem| vec![problem])?;
+        let missing = self.modules().missing(&named_modules(&source, &manifest)?)?;
+        if missing.is_empty() { Ok((source, manifest)) } else { Err(Refusal::Missing(missing)) }
+    }
+
+    pub(crate) fn revision(&self, number: u64) -> Result<(Revision, String), Refusal> {
+        self.revisions().get(number)?.ok_or(Refusal::NoRevision(number))
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn text_of(revisions: &Revisions, number: u64) -> Result<String, Refusal> {
+    let (_, text) = revisions.get(number)?.ok_or(Refusal::NoRevision(number))?;
+    Ok(text)
+}
+
+/// A manifest of a revision. Its modules are in the folder of modules.
+fn source(modules: &Modules, text: String) -> Source {
+    Source::new(modules.folder().join(wpc_deploy::MANIFEST_NAME), text)
+}
+
+/// The item of the manifest that defines a function; a function's own entry if none does at the moment.
+fn item_of(deployment: &Deployment, function: &str) -> Item {
+    let owner = deployment.owner(function).cloned();
+    owner.unwrap_or_else(|| Item::new(Kind::Function, function))
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}

@@ -1,0 +1,67 @@
+//! Why a deployment is refused.
+
+use crate::store::StoreError;
+use wpc_deploy::Problem;
+use wpc_host::Sha256Hash;
+
+/// Why a deployment is refused. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Problems of the manifest or its modules, all that were found.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Problems(Vec<Problem>),
+    /// Modules that the manifest names were not uploaded.
+    #[error(
+        "the server does not have these modules; upload them first: {}",
+        .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    )]
+    Missing(Vec<Sha256Hash>),
+    /// Another revision is active than the client expected.
+    #[error("{}", match active {
+        Some(active) => format!("revision {active} is active; look at it and expect it"),
+        None => "no revision is active; expect `null`".to_owned(),
+    })]
+    #[non_exhaustive]
+    Conflict {
+        /// The active revision.
+        active: Option<u64>,
+    },
+    /// There is no revision with this number.
+    #[error("there is no revision {0}")]
+    NoRevision(u64),
+    /// There is nothing to roll back.
+    #[error("no revision is active, so there is nothing to roll back")]
+    NothingActive,
+    /// No other revision was active before.
+    #[error("no revision was active before revision {active}; state the revision to return to")]
+    #[non_exhaustive]
+    NothingBefore {
+        /// The active revision.
+        active: u64,
+    },
+    /// The manifest is too large.
+    #[error("the manifest is larger than {} bytes", super::MAX_MANIFEST)]
+    TooLarge,
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(StoreError),
+    /// The folder of modules cannot be used.
+    #[error("failed to open the folder of modules: {0}")]
+    Disk(#[source] std::io::Error),
+    /// The pool cannot be created.
+    #[error(transparent)]
+    Pool(Box<wpc_deploy::Error>),
+}
+
+impl From<wpc_deploy::Error> for Refusal {
+    fn from(error: wpc_deploy::Error) -> Self {
+        Self::Pool(Box::new(error))
+    }
+}
+
+impl From<Vec<Problem>> for Refusal {
+    fn from(problems: Vec<Problem>) -> Self {
+        Self::Problems(problems)
+    }
+}

@@ -1,0 +1,224 @@
+//! The history of what was deployed: revisions, which never change, and which of them is active.
+
+use crate::store::{Store, StoreError};
+use redb::{ReadableTable as _, TableDefinition};
+use serde::{Deserialize, Serialize};
+use std::time::SystemTime;
+use wpc_host::Sha256Hash;
+
+/// Revisions as JSON by number.
+const REVISIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("revisions");
+
+/// Texts of manifests by SHA-256: revisions with the same content share it.
+const TEXTS: TableDefinition<'_, &str, &str> = TableDefinition::new("texts");
+
+/// Activations as JSON, in their order.
+const ACTIVATIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("activations");
+
+/// The number of the active revision under [`ACTIVE`].
+const STATE: TableDefinition<'_, &str, u64> = TableDefinition::new("state");
+const ACTIVE: &str = "active";
+
+/// The SHA-256 of the text that was last deployed from each origin.
+const ORIGINS: TableDefinition<'_, &str, &str> = TableDefinition::new("origins");
+
+/// A revision without its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Revision {
+    /// Its number. Numbers begin at 1 and have no gaps.
+    pub number: u64,
+    /// The revision that it was made from; `None` for the first one.
+    pub parent: Option<u64>,
+    /// When it was registered: UTC, as in RFC 3339.
+    pub time: String,
+    /// The name of the client that registered it.
+    pub author: String,
+    /// Why, in its author's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The SHA-256 of its manifest.
+    pub manifest_sha256: Sha256Hash,
+}
+
+/// A change of the active revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Activation {
+    /// The revision that became active.
+    pub revision: u64,
+    /// The revision that was active before.
+    pub previous: Option<u64>,
+    /// When: UTC, as in RFC 3339.
+    pub time: String,
+    /// The name of the client.
+    pub author: String,
+}
+
+/// A revision to append, without its text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct New<'a> {
+    pub(crate) parent: Option<u64>,
+    pub(crate) author: &'a str,
+    pub(crate) note: Option<&'a str>,
+    /// Where the text comes from, if that is remembered.
+    pub(crate) origin: Option<&'a str>,
+}
+
+/// What an activation activates.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Target<'a> {
+    Existing(u64),
+    New(New<'a>, &'a str),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Revisions(Store);
+
+/// The result of [`Revisions::activate`].
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Activated {
+    Done(u64),
+    /// Another revision than the expected one is active. Nothing was changed.
+    Conflict(Option<u64>),
+}
+
+impl Revisions {
+    pub(crate) fn open(store: Store) -> Result<Self, StoreError> {
+        // Created once, so that no reader has to expect that they do not exist.
+        store.write(|transaction| {
+            transaction.open_table(REVISIONS)?;
+            transaction.open_table(TEXTS)?;
+            transaction.open_table(ACTIVATIONS)?;
+            transaction.open_table(STATE)?;
+            transaction.open_table(ORIGINS)?;
+            Ok(())
+        })?;
+        Ok(Self(store))
+    }
+
+    pub(crate) fn append(&self, new: New<'_>, text: &str) -> Result<Revision, StoreError> {
+        self.0.write(|transaction| append(transaction, new, text))
+    }
+
+    /// Activates a revision, if the active one is the expected one. A new revision is appended in the same transaction.
+    pub(crate) fn activate(
+        &self,
+        target: Target<'_>,
+        expected: Option<u64>,
+        author: &str,
+    ) -> Result<Activated, StoreError> {
+        self.0.write(|transaction| {
+            let mut state = transaction.open_table(STATE)?;
+            let previous = state.get(ACTIVE)?.map(|number| number.value());
+            if previous != expected {
+                return Ok(Activated::Conflict(previous));
+            }
+            let revision = match target {
+                Target::Existing(number) => number,
+                Target::New(new, text) => append(transaction, new, text)?.number,
+            };
+            state.insert(ACTIVE, revision)?;
+            let mut activations = transaction.open_table(ACTIVATIONS)?;
+            let number = next(&activations)?;
+            let activation =
+                Activation { revision, previous, time: now(), author: author.to_owned() };
+            activations.insert(number, json(&activation)?.as_slice())?;
+            Ok(Activated::Done(revision))
+        })
+    }
+
+    /// The number of the active revision.
+    pub(crate) fn active(&self) -> Result<Option<u64>, StoreError> {
+        self.0.read(|transaction| {
+            Ok(transaction.open_table(STATE)?.get(ACTIVE)?.map(|number| number.value()))
+        })
+    }
+
+    /// A revision with its text.
+    pub(crate) fn get(&self, number: u64) -> Result<Option<(Revision, String)>, StoreError> {
+        self.0.read(|transaction| {
+            let revisions = transaction.open_table(REVISIONS)?;
+            let Some(found) = revisions.get(number)? else { return Ok(None) };
+            let revision: Revision = parse(found.value())?;
+            let texts = transaction.open_table(TEXTS)?;
+            let text = texts.get(revision.manifest_sha256.to_string().as_str())?;
+            let text = text.ok_or_else(|| damaged(format!("revision {number} has no text")))?;
+            let text = text.value().to_owned();
+            Ok(Some((revision, text)))
+        })
+    }
+
+    /// Revisions below `before`, the newest first.
+    pub(crate) fn list(&self, before: u64, limit: usize) -> Result<Vec<Revision>, StoreError> {
+        self.0.read(|transaction| {
+            let revisions = transaction.open_table(REVISIONS)?;
+            let found = revisions.range(..before)?.rev().take(limit);
+            found.map(|entry| parse(entry?.1.value())).collect()
+        })
+    }
+
+    /// The newest activations first.
+    pub(crate) fn activations(&self, limit: usize) -> Result<Vec<Activation>, StoreError> {
+        self.0.read(|transaction| {
+            let activations = transaction.open_table(ACTIVATIONS)?;
+            let found = activations.range(0..)?.rev().take(limit);
+            found.map(|entry| parse(entry?.1.value())).collect()
+        })
+    }
+
+    /// Whether the text is the one that was last deployed from the origin.
+    pub(crate) fn is_last_of(&self, origin: &str, text: &str) -> Result<bool, StoreError> {
+        self.0.read(|transaction| {
+            let last =
+                transaction.open_table(ORIGINS)?.get(origin)?.map(|hash| hash.value().to_owned());
+            Ok(last == Some(Sha256Hash::of(text.as_bytes()).to_string()))
+        })
+    }
+}
+
+fn append(
+    transaction: &redb::WriteTransaction,
+    new: New<'_>,
+    text: &str,
+) -> Result<Revision, redb::Error> {
+    let mut revisions = transaction.open_table(REVISIONS)?;
+    let manifest_sha256 = Sha256Hash::of(text.as_bytes());
+    let revision = Revision {
+        number: next(&revisions)?,
+        parent: new.parent,
+        time: now(),
+        author: new.author.to_owned(),
+        note: new.note.map(str::to_owned),
+        manifest_sha256,
+    };
+    revisions.insert(revision.number, json(&revision)?.as_slice())?;
+    let hash = manifest_sha256.to_string();
+    transaction.open_table(TEXTS)?.insert(hash.as_str(), text)?;
+    if let Some(origin) = new.origin {
+        transaction.open_table(ORIGINS)?.insert(origin, hash.as_str())?;
+    }
+    Ok(revision)
+}
+
+/// The number after the last one.
+fn next(table: &redb::Table<'_, u64, &'static [u8]>) -> Result<u64, redb::Error> {
+    Ok(table.last()?.map_or(1, |(last, _)| last.value() + 1))
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
+}
+
+fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, redb::Error> {
+    serde_json::to_vec(value).map_err(|error| damaged(error.to_string()))
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(json: &[u8]) -> Result<T, redb::Error> {
+    serde_json::from_slice(json).map_err(|error| damaged(error.to_string()))
+}
+
+fn damaged(message: String) -> redb::Error {
+    redb::Error::Corrupted(message)
+}
