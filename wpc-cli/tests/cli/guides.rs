@@ -1,6 +1,7 @@
 //! Runs the commands of the guides in `docs/` for authors and operators, from an empty folder.
 
 use crate::process::cache;
+use crate::readme::free_address;
 use crate::support::root;
 use crate::transcript::Reader;
 use std::path::Path;
@@ -10,6 +11,11 @@ const INSTALLS: [&str; 3] = ["cargo install ", "git clone ", "rustup "];
 
 /// Follows the guide in a folder of its name below the returned one.
 pub(crate) fn follow(guide: &str) -> &'static Path {
+    follow_with(guide, &[])
+}
+
+/// As [`follow`], with other replacements in addition.
+fn follow_with(guide: &str, replaced: &[(&'static str, String)]) -> &'static Path {
     let here = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let repository = std::fs::canonicalize(root("")).unwrap();
     Reader {
@@ -23,7 +29,9 @@ pub(crate) fn follow(guide: &str) -> &'static Path {
         skipped: &INSTALLS,
         replaced: ["../../wpc/", "../wpc/"]
             .map(|path| (path, format!("{}/", repository.display())))
-            .to_vec(),
+            .into_iter()
+            .chain(replaced.iter().cloned())
+            .collect(),
         lock: &repository.join("Cargo.lock"),
     }
     .follow(&repository.join("docs").join(format!("{guide}.md")));
@@ -38,6 +46,11 @@ fn the_commands_of_the_authors_guide_work() {
 #[test]
 fn the_commands_of_the_operators_guide_work() {
     follow("operator");
+}
+
+#[test]
+fn the_commands_of_the_walk_through_work() {
+    follow_with("walkthrough", &[("127.0.0.1:7071", free_address())]);
 }
 
 #[test]

@@ -33,12 +33,19 @@ impl Copy {
             let block = block.split("```").next().unwrap();
             let is_run = |line: &&str| SKIPPED.iter().all(|start| !line.starts_with(start));
             let script = block.lines().filter(is_run).collect::<Vec<_>>().join("\n");
+            let script = script.replace("127.0.0.1:7071", &free_address());
             let mut shell = shell(&script, &[]);
             shell.current_dir(self.0.path().join(from));
             let ran = run(shell.env("PATH", format!("{}:{path}", command.display())));
             assert!(ran.status.success(), "{document}:\n{script}\n{}", err(&ran));
         }
     }
+}
+
+/// An address whose port was free a moment ago, and is very likely still free when a server starts.
+pub(crate) fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
