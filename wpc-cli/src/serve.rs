@@ -3,7 +3,7 @@
 use crate::access_options::AccessOptions;
 use crate::cache::Cache;
 use crate::event_log::{self, Level};
-use crate::failure::Failure;
+use crate::failure::{Failure, problem_json};
 use crate::lines::report_stop;
 use crate::run::{RELOAD_WAIT, write_reload};
 use crate::signals::Signals;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
-use wpc_deploy::{Deployment, Following, Policy, Reload, Reloader, Setup, Source, Watch};
+use wpc_deploy::{Deployment, Following, Policy, Problem, Reload, Reloader, Setup, Source, Watch};
 use wpc_host::WorkerProcedureCall;
 use wpc_server::{Application, Deployments, Refusal, Server, Store};
 
@@ -80,7 +80,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let deployed = match &arguments.data {
         Some(data) => {
             let policy = Policy::of(&arguments.allow).map_err(Failure::usage)?;
-            Deployed::in_folder(data, &source, setup.policy(policy), cache)?
+            Deployed::in_folder(data, &source, setup.policy(policy), cache, as_json)?
         }
         None => Deployed::Manifest(Box::new(Deployment::open(&source, &manifest, setup)?)),
     };
@@ -135,6 +135,7 @@ impl Deployed {
         source: &Source,
         setup: Setup,
         cache: &Cache,
+        as_json: bool,
     ) -> Result<Self, Failure> {
         let failed = |error: &dyn std::fmt::Display| Failure::environment(error.to_string());
         let store = Store::open(data).map_err(|error| failed(&error))?;
@@ -142,19 +143,18 @@ impl Deployed {
         let compile_cache = cache.folder_or(|| data.join("cache"))?;
         let deployments =
             Deployments::open(store, setup, compile_cache).map_err(|error| failed(&error))?;
-        for problem in deployments.state().problems {
-            let line = escape(&format!("suspended: {problem}"));
-            // The reader of standard error may be gone.
-            let _ = writeln!(std::io::stderr(), "{line}");
-        }
+        report_refused("suspended", &deployments.state().problems, as_json);
         if !source.text().is_empty() {
             let is_active = deployments.state().active.is_some();
             match deployments.deploy_file(source) {
                 Ok(_) => {}
                 // What is active is served rather than nothing.
                 Err(refusal) if is_active => {
-                    let line = escape(&format!("the manifest is not deployed: {refusal}"));
-                    let _ = writeln!(std::io::stderr(), "{line}");
+                    let problems = match refusal {
+                        Refusal::Problems(problems) => problems,
+                        refusal => vec![Problem::environment(refusal.to_string())],
+                    };
+                    report_refused("the manifest is not deployed", &problems, as_json);
                 }
                 Err(Refusal::Problems(problems)) => return Err(Failure::Problems(problems)),
                 Err(refusal) => return Err(failed(&refusal)),
@@ -188,6 +188,19 @@ impl Deployed {
                 Reloader::new(deployments, path).optional().follow(watch, report)?
             }
         })
+    }
+}
+
+/// Reports what is not served.
+fn report_refused(what: &str, problems: &[Problem], as_json: bool) {
+    for problem in problems {
+        let line = if as_json {
+            json!({ "event": "refused", "problem": problem_json(problem) }).to_string()
+        } else {
+            escape(&format!("{what}: {problem}"))
+        };
+        // The reader of standard error may be gone.
+        let _ = writeln!(std::io::stderr(), "{line}");
     }
 }
 

@@ -6,6 +6,8 @@ mod by_manifest;
 mod cache;
 mod calls;
 mod declarations;
+#[cfg(unix)]
+mod deployments;
 mod events;
 #[cfg(unix)]
 mod files;

@@ -52,7 +52,11 @@ impl Running {
 
     /// Starts without reading standard output.
     pub(crate) fn start_unread(arguments: &[&str]) -> Self {
-        let mut child = start(arguments);
+        Self::of(start(arguments))
+    }
+
+    /// A process that was started with pipes.
+    pub(crate) fn of(mut child: Child) -> Self {
         Self {
             calls: child.stdin.take(),
             answers: sync_channel(0).1,

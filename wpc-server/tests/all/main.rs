@@ -12,6 +12,7 @@ mod live;
 mod metrics;
 mod modules;
 mod openapi;
+mod persistence;
 mod raw;
 mod revisions;
 mod rollback;

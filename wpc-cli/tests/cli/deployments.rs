@@ -1,0 +1,216 @@
+//! `wpc serve --data` as a process that is killed, or whose disk is full.
+
+use crate::process::shell;
+use crate::running::{Running, TIMEOUT};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+use wpc_host::{FunctionHash, Sha256Hash};
+
+/// A client of a server in another process, which may be killed at any moment.
+struct Client {
+    agent: ureq::Agent,
+    url: String,
+}
+
+/// The answer of a server; `None` if it did not answer.
+type Answer = Option<(u16, Value)>;
+
+impl Client {
+    fn of(server: &Running) -> Self {
+        let ready: Value = serde_json::from_str(&server.wait_for_line("ready", "")).unwrap();
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(TIMEOUT))
+            .build();
+        Self { agent: agent.into(), url: ready["url"].as_str().unwrap().to_owned() }
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        answer(self.agent.get(format!("{}{path}", self.url)).call())
+    }
+
+    fn post(&self, path: &str, body: &[u8]) -> Answer {
+        let request = self.agent.post(format!("{}{path}", self.url));
+        answer(request.header("content-type", "application/json").send(body))
+    }
+
+    fn post_json(&self, path: &str, body: &Value) -> Answer {
+        self.post(path, body.to_string().as_bytes())
+    }
+
+    fn active(&self) -> Option<u64> {
+        self.get("/v1/deployment").unwrap().1["active"].as_u64()
+    }
+
+    /// What a function returns, and the hash of the module that answered.
+    fn version(&self, function: &str) -> (Value, String) {
+        let request = self.agent.post(format!("{}/v1/functions/{function}/call", self.url));
+        let mut answer = request.send_empty().unwrap();
+        let tag = answer.headers()["etag"].to_str().unwrap().trim_matches('"').to_owned();
+        let body = answer.body_mut().read_to_string().unwrap();
+        (serde_json::from_str(&body).unwrap(), tag)
+    }
+}
+
+fn answer(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer {
+    let mut answer = answer.ok()?;
+    let body = answer.body_mut().read_to_string().ok()?;
+    Some((answer.status().as_u16(), serde_json::from_str(&body).unwrap()))
+}
+
+/// A module whose function `version` returns a number.
+fn version(number: u64) -> Vec<u8> {
+    let text = format!("(module (func (export \"version\") (result i64) i64.const {number}))");
+    wat::parse_str(text).unwrap()
+}
+
+/// A manifest of two functions that return this number.
+fn manifest(number: u64) -> String {
+    let file =
+        format!("file = \"{}.wasm\"\nexport = \"version\"\n", Sha256Hash::of(&version(number)));
+    format!("[pool]\nworkers = 1\n[functions.f]\n{file}[functions.g]\n{file}")
+}
+
+fn serve(data: &Path) -> Running {
+    let data = data.display().to_string();
+    Running::start(&["--json", "serve", "--listen", "127.0.0.1:0", "--data", &data])
+}
+
+/// Registers and activates revisions until the server no longer answers. A revision's number is the number that its functions
+/// return. Returns the last revision that was acknowledged as active, and the next one.
+fn deploy_until_killed(client: &Client, mut active: Option<u64>) -> (Option<u64>, u64, Vec<u64>) {
+    let mut registered = Vec::new();
+    let newest = client.get("/v1/revisions").map(|(_, listed)| listed);
+    let newest = newest.and_then(|listed| listed["revisions"][0]["number"].as_u64());
+    let mut number = newest.unwrap_or_default();
+    loop {
+        number += 1;
+        let next = || -> Option<()> {
+            let (status, module) = client.post("/v1/modules", &version(number))?;
+            assert!(matches!(status, 200 | 201), "{module}");
+            let body = json!({ "manifest": manifest(number) });
+            let (status, registered) = client.post_json("/v1/revisions", &body)?;
+            assert_eq!(
+                (status, &registered["revision"]["number"]),
+                (201, &json!(number)),
+                "{registered}"
+            );
+            Some(())
+        };
+        if next().is_none() {
+            return (active, number, registered);
+        }
+        registered.push(number);
+        let body = json!({ "revision": number, "expected": active });
+        match client.post_json("/v1/active", &body) {
+            None => return (active, number, registered),
+            Some((status, changed)) => assert_eq!(status, 200, "{changed}"),
+        }
+        active = Some(number);
+    }
+}
+
+/// Kills servers at arbitrary moments while a client deploys.
+fn kill_during_deployments(kills: u64) {
+    let data = tempfile::tempdir().unwrap();
+    let (mut acknowledged, mut in_flight, mut registered) = (None, 0, Vec::new());
+    for kill in 0..=kills {
+        let mut server = serve(data.path());
+        let client = Client::of(&server);
+        let active = client.active();
+        // The one that was acknowledged, or the one whose answer was on its way.
+        assert!(
+            active == acknowledged || active == Some(in_flight),
+            "found {active:?}, acknowledged {acknowledged:?}, in flight {in_flight}"
+        );
+        if let Some(active) = active {
+            let hash = FunctionHash::of(&version(active)).to_string();
+            for function in ["f", "g"] {
+                assert_eq!(client.version(function), (json!(active), hash.clone()));
+            }
+        }
+        for number in registered {
+            let (_, found) = client.get(&format!("/v1/revisions/{number}")).unwrap();
+            assert_eq!(found["manifest"], json!(manifest(number)), "revision {number}");
+        }
+        (acknowledged, in_flight, registered) = std::thread::scope(|scope| {
+            let deploying = scope.spawn(|| deploy_until_killed(&client, active));
+            // Another moment each time: multiples of the golden ratio are spread evenly between 0 and 1.
+            let moment = (kill as f64 * 0.618_034).fract();
+            std::thread::sleep(LONGEST_LIFE.mul_f64(moment));
+            server.child.kill().unwrap();
+            server.child.wait().unwrap();
+            deploying.join().unwrap()
+        });
+    }
+    assert!(in_flight > kills / 2, "{in_flight} deployments are too few for a test");
+}
+
+/// How long a server lives at most: enough for several deployments.
+const LONGEST_LIFE: Duration = Duration::from_millis(150);
+
+#[test]
+fn a_server_that_is_killed_keeps_every_acknowledged_deployment_and_no_part_of_another() {
+    // More for a long run.
+    let kills = std::env::var("WPC_KILLS").ok().and_then(|count| count.parse().ok());
+    kill_during_deployments(kills.unwrap_or(12));
+}
+
+#[test]
+fn a_full_disk_refuses_deployments_and_calls_go_on() {
+    let data = tempfile::tempdir().unwrap();
+    let server = serve(data.path());
+    let client = Client::of(&server);
+    assert_eq!(client.post("/v1/modules", &version(1)).unwrap().0, 201);
+    let first = json!({ "manifest": manifest(1) });
+    assert_eq!(client.post_json("/v1/revisions", &first).unwrap().0, 201);
+    let first = json!({ "revision": 1, "expected": null });
+    assert_eq!(client.post_json("/v1/active", &first).unwrap().0, 200);
+    drop(server);
+
+    // Files cannot become larger than 8 MiB, as on a disk that is full.
+    let script = "trap '' XFSZ; ulimit -f 16384; exec \"$0\" --json serve --listen 127.0.0.1:0 --data \"$1\"";
+    let wpc = env!("CARGO_BIN_EXE_wpc");
+    let mut command = shell(script, &[wpc, &data.path().display().to_string()]);
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let server = Running::of(command.spawn().unwrap());
+    let client = Client::of(&server);
+    let mut acknowledged = Vec::new();
+    let refused = (2..100).find_map(|number| {
+        // Text that cannot be shared with another revision.
+        let text = format!("{}# {}{number}\n", manifest(1), "x".repeat(1 << 20));
+        let (status, answer) =
+            client.post_json("/v1/revisions", &json!({ "manifest": text })).unwrap();
+        if status == 201 {
+            acknowledged.push((answer["revision"]["number"].as_u64().unwrap(), text));
+            return None;
+        }
+        Some((status, answer))
+    });
+    let (status, problem) = refused.expect("the disk becomes full");
+    assert_eq!((status, &problem["code"]), (507, &json!("disk_full")), "{problem}");
+    assert_eq!((client.version("f").0, client.active()), (json!(1), Some(1)));
+    // An activation needs little space: it is made, or refused as well.
+    if let Some((number, _)) = acknowledged.last() {
+        let body = json!({ "revision": number, "expected": 1 });
+        let (status, answer) = client.post_json("/v1/active", &body).unwrap();
+        assert!(matches!(status, 200 | 507), "{answer}");
+        assert_eq!(client.active(), Some(if status == 200 { *number } else { 1 }));
+    }
+    let active = client.active();
+    drop(server);
+
+    let server = serve(data.path());
+    let client = Client::of(&server);
+    assert_eq!((client.version("f").0, client.active()), (json!(1), active));
+    for (number, text) in acknowledged {
+        let (_, found) = client.get(&format!("/v1/revisions/{number}")).unwrap();
+        assert_eq!(found["manifest"], json!(text));
+    }
+    assert_eq!(client.post("/v1/modules", &version(2)).unwrap().0, 201);
+    let (status, answer) =
+        client.post_json("/v1/revisions", &json!({ "manifest": manifest(2) })).unwrap();
+    assert_eq!(status, 201, "{answer}");
+}
