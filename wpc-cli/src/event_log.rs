@@ -20,7 +20,7 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Off => "off",
             Self::Error => "error",

@@ -1,5 +1,6 @@
 //! The command `wpc`.
 
+mod access_log;
 mod access_options;
 mod answer_writer;
 mod bench;
@@ -8,16 +9,20 @@ mod cache;
 mod call;
 #[cfg(unix)]
 mod closed_output;
+mod configuration;
 mod constant;
 mod declarations;
 mod event_log;
 mod exit_code;
 mod failure;
 mod grant;
+mod health;
 mod inspect;
 mod language;
 mod limit_options;
 mod lines;
+mod log_options;
+mod log_writer;
 mod module_file;
 mod nearest;
 mod new;
@@ -35,7 +40,7 @@ mod text;
 mod toolchain;
 
 use cache::Cache;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 use exit_code::ExitCode;
 use failure::Failure;
@@ -85,6 +90,9 @@ the language cannot record in the module:
     /// Serve the pool of a manifest over HTTP.
     #[command(after_help = serve::HELP)]
     Serve(serve::Arguments),
+    /// Ask a server whether it is ready.
+    #[command(after_help = health::HELP)]
+    Health(health::Arguments),
     /// Run the tests of a manifest.
     #[command(after_help = "Example of a test in wpc.toml:
   [[tests]]
@@ -122,8 +130,15 @@ the language cannot record in the module:
     },
 }
 
+/// The command with the environment variables of its services.
+fn command() -> clap::Command {
+    Arguments::command().mut_subcommand("serve", configuration::with_environment)
+}
+
 fn main() -> std::process::ExitCode {
-    let mut arguments = match Arguments::try_parse() {
+    let parsed = command().try_get_matches();
+    let parsed = parsed.and_then(|matches| Arguments::from_arg_matches(&matches));
+    let mut arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() && std::env::args().any(|word| word == "--json") => {
             return Failure::usage(error.render().to_string().trim_end())
@@ -150,13 +165,15 @@ fn main() -> std::process::ExitCode {
         Command::Build(command) => build::run(&command, &arguments.cache, arguments.json),
         Command::Test(command) => test::run(&command, &arguments.cache, arguments.json),
         Command::Run(command) => run::run(&command, &arguments.cache, arguments.json),
-        Command::Serve(command) => serve::run(&command, &arguments.cache, arguments.json),
+        Command::Serve(command) => serve::configured(command, self::command())
+            .and_then(|command| serve::run(&command, &arguments.cache, arguments.json)),
+        Command::Health(command) => health::run(&command, arguments.json),
         Command::Cache(command) => cache::run(&command, &arguments.cache, arguments.json),
         Command::Inspect(command) => inspect::run(&command, &arguments.cache, arguments.json),
         Command::Bench(command) => bench::run(&command, &arguments.cache, arguments.json),
         Command::Call(command) => call::run(&command, &arguments.cache, arguments.json),
         Command::Completions { shell } => {
-            let mut command = Arguments::command();
+            let mut command = command();
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command, "wpc", &mut script);
             terminal::print(&script)

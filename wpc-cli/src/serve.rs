@@ -2,12 +2,17 @@
 
 use crate::access_options::AccessOptions;
 use crate::cache::Cache;
-use crate::event_log::{self, Level};
+use crate::configuration;
+use crate::event_log;
 use crate::failure::{Failure, problem_json};
 use crate::lines::report_stop;
+use crate::log_options::LogOptions;
+use crate::log_writer::LogWriter;
+use crate::remedy::Interface;
 use crate::run::{RELOAD_WAIT, write_reload};
 use crate::signals::Signals;
 use crate::text::escape;
+use clap::FromArgMatches as _;
 use serde_json::json;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -22,6 +27,7 @@ use wpc_server::{Application, Deployments, Refusal, Server, Store};
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The manifest, or its folder. Without it, `wpc.toml` is served if it exists, and otherwise nothing is defined.
+    #[arg(env = "WPC_MANIFEST")]
     manifest: Option<PathBuf>,
     /// Address and port to listen on; port 0 chooses a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7071")]
@@ -38,12 +44,14 @@ pub(crate) struct Arguments {
     /// secret=env:NAME, secret=file:PATH; repeat it for more. Other grants are always allowed.
     #[arg(long, value_name = "GRANT", requires = "data")]
     allow: Vec<String>,
-    /// Minimum severity of the log lines and events that are written to standard error.
-    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Level::Info)]
-    log_level: Level,
+    #[command(flatten)]
+    log: LogOptions,
     #[command(flatten)]
     access: AccessOptions,
 }
+
+/// Run on each reload, after the manifest was applied: for what is read from other files.
+type ReloadHook = Box<dyn Fn() -> Result<(), Failure> + Send>;
 
 pub(crate) const HELP: &str = "\
 Examples:
@@ -56,27 +64,59 @@ After SIGINT or SIGTERM the server reports that it is not ready, serves for the 
 requests in progress; their calls are interrupted after the pool's `stop_timeout`. A second such signal ends the process at
 once with exit code 130.
 
-See docs/server.md for the interface for clients.";
+Each option `--max-body` can also be set by the environment variable `WPC_MAX_BODY`, or by the key `max_body` in the
+table [server] of the manifest. The command line precedes the environment, and the environment precedes the table.
+SIGHUP reloads the manifest, but not the table [server].
+
+See docs/server.md for the interface for clients and operators.";
+
+/// The arguments with the options of the manifest's table `[server]`. `command` is the whole command.
+pub(crate) fn configured(first: Arguments, command: clap::Command) -> Result<Arguments, Failure> {
+    let source = first.source()?;
+    let table = source.parse()?.server;
+    if table.is_empty() {
+        return Ok(first);
+    }
+    let words = std::env::args_os();
+    let matches = configuration::matches(command, "serve", &table, &source, words)?;
+    Arguments::from_arg_matches(&matches).map_err(|error| Failure::usage(error.to_string()))
+}
+
+impl Arguments {
+    fn path(&self) -> PathBuf {
+        self.manifest.clone().unwrap_or_else(|| wpc_deploy::MANIFEST_NAME.into())
+    }
+
+    /// The manifest; an empty one if none is named and there is none in this folder.
+    fn source(&self) -> Result<Source, Failure> {
+        let path = self.path();
+        if self.manifest.is_none() && !path.exists() {
+            return Ok(Source::new(path, String::new()));
+        }
+        Ok(Source::read(&path)?)
+    }
+}
 
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
+    let as_json = arguments.log.is_json(as_json);
     // A capacity of one, because a pending request covers any further ones.
     let (reload_request, requests) = sync_channel(1);
     // Before anything that takes time, because SIGHUP would end the process otherwise.
     let mut signals = Signals::handle(reload_request.clone())?;
-    let path = arguments.manifest.clone().unwrap_or_else(|| wpc_deploy::MANIFEST_NAME.into());
-    let source = if arguments.manifest.is_none() && !path.exists() {
-        Source::new(path.clone(), String::new())
-    } else {
-        Source::read(&path)?
-    };
+    let (path, source) = (arguments.path(), arguments.source()?);
     let manifest = source.parse()?;
     let watch = if arguments.watch {
         Watch::with_requests(&source, &manifest, reload_request, requests)?
     } else {
         Watch::only_requests(reload_request, requests)
     };
-    let setup = cache.setup()?.on_event(event_log::lines(as_json, arguments.log_level));
-    let report = move |reload: &Reload| write_reload(reload, &path, as_json);
+    let setup = cache.setup()?.on_event(event_log::lines(as_json, arguments.log.level()));
+    let hooks: Vec<ReloadHook> = Vec::new();
+    let report = move |reload: &Reload| {
+        write_reload(reload, &path, as_json);
+        let failures = hooks.iter().filter_map(|hook| hook().err());
+        failures.for_each(|failure| failure.write(as_json, Interface::MANIFEST));
+    };
     let deployed = match &arguments.data {
         Some(data) => {
             let policy = Policy::of(&arguments.allow).map_err(Failure::usage)?;
@@ -103,7 +143,8 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     if let Deployed::Folder(deployments) = &deployed {
         application = application.deployments(deployments.clone());
     }
-    let application = application.build();
+    let (log, writing) = LogWriter::start()?;
+    let application = arguments.log.report(application, as_json, log).build();
     let following = deployed.follow(source.path, watch, report)?;
     let pool = wpc.clone();
     let server = server.grace(arguments.access.grace).finish(async move {
@@ -117,6 +158,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let served = runtime.block_on(server.serve(application, stop)).map_err(failed);
     wpc.stop_workers();
     following.stop(RELOAD_WAIT);
+    writing.finish();
     served
 }
 

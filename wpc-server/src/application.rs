@@ -5,7 +5,7 @@ use crate::deployments::Deployments;
 use crate::lifecycle::Lifecycle;
 use crate::live::Live;
 use crate::suspended::SuspendedEntry;
-use crate::telemetry::{DEFAULT_MAX, FinishedRequest, MetricsFormat, Telemetry};
+use crate::telemetry::{DEFAULT_MAX, FinishedRequest, MetricsFormat, ReportedRequests, Telemetry};
 use crate::traffic::Traffic;
 use std::fmt;
 use std::sync::Arc;
@@ -70,15 +70,16 @@ impl Application {
 
     /// Serves a backend with what the builder's methods set.
     pub fn builder(backend: Arc<dyn Backend>) -> Builder {
+        let traffic = Traffic::default();
         Builder(Parts {
-            telemetry: Telemetry::new(Arc::clone(&backend)),
+            telemetry: Telemetry::new(Arc::clone(&backend), traffic.clone()),
             backend,
             settings: Settings::default(),
             lifecycle: Lifecycle::default(),
             suspended_entries: None,
             deployments: None,
             gate: Gate::new(&AccessSettings::default()),
-            traffic: Traffic::default(),
+            traffic,
             live: Arc::new(Live::new()),
         })
     }
@@ -163,10 +164,14 @@ impl Builder {
         self
     }
 
-    /// Calls `report` for each request that was answered, and for each whose client disconnected before. It runs on the threads
-    /// of the server, so that it must return quickly.
-    pub fn on_request(mut self, report: impl Fn(&FinishedRequest) + Send + Sync + 'static) -> Self {
-        self.0.telemetry.set_on_request(Box::new(report));
+    /// Calls `report` for each of these requests, when it was answered or its client disconnected. It runs on the threads of the
+    /// server, so that it must return quickly.
+    pub fn on_request(
+        mut self,
+        which: ReportedRequests,
+        report: impl Fn(&FinishedRequest) + Send + Sync + 'static,
+    ) -> Self {
+        self.0.telemetry.set_on_request(which, Box::new(report));
         self
     }
 

@@ -52,5 +52,5 @@ pub use router::router;
 pub use server::{ConnectionLimits, Server, ServerError};
 pub use store::{Store, StoreError};
 pub use suspended::SuspendedEntry;
-pub use telemetry::FinishedRequest;
+pub use telemetry::{FinishedRequest, ReportedRequests};
 pub use traffic::Traffic;

@@ -5,7 +5,7 @@ use crate::application::Application;
 use crate::problem::ProblemCode;
 use crate::telemetry::{FinishedRequest, StatusClass, UNMATCHED};
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderValue, Method, Uri};
 use axum::response::Response;
 use pin_project_lite::pin_project;
 use std::future::Future;
@@ -77,28 +77,26 @@ struct InFlight {
     application: Application,
     began: Instant,
     route: Option<MatchedPath>,
-    /// What the report needs, if there is one.
-    reported: Option<Box<Reported>>,
+    /// What the report needs, if there may be one.
+    reported: Option<Reported>,
     is_answered: bool,
 }
 
 struct Reported {
     method: Method,
     uri: Uri,
-    trace: Option<String>,
+    trace: Option<HeaderValue>,
     principal: Option<Principal>,
 }
 
 impl InFlight {
     fn begin(application: Application, request: &Request) -> Self {
         application.telemetry().requests().in_flight().fetch_add(1, Ordering::Relaxed);
-        let reported = application.telemetry().on_request().map(|_| {
-            Box::new(Reported {
-                method: request.method().clone(),
-                uri: request.uri().clone(),
-                trace: trace(request.headers()),
-                principal: request.extensions().get::<Principal>().cloned(),
-            })
+        let reported = application.telemetry().reports().then(|| Reported {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            trace: request.headers().get("traceparent").cloned(),
+            principal: request.extensions().get::<Principal>().cloned(),
         });
         let route = request.extensions().get::<MatchedPath>().cloned();
         Self { application, began: Instant::now(), route, reported, is_answered: false }
@@ -118,7 +116,9 @@ impl InFlight {
         let requests = telemetry.requests();
         requests.in_flight().fetch_sub(1, Ordering::Relaxed);
         requests.route(route).count(class, duration);
-        let (Some(report), Some(reported)) = (telemetry.on_request(), self.reported.take()) else {
+        let status = response.map(|response| response.status().as_u16());
+        let (Some(report), Some(reported)) = (telemetry.report(status), self.reported.take())
+        else {
             return;
         };
         let extensions = response.map(Response::extensions);
@@ -127,12 +127,12 @@ impl InFlight {
         report(&FinishedRequest {
             method: reported.method.as_str().to_owned(),
             route: route.to_owned(),
-            status: response.map(|response| response.status().as_u16()),
+            status,
             code: extensions.and_then(|found| Some(found.get::<ProblemCode>()?.0.to_string())),
             duration,
             function: function(route, reported.uri.path()),
             call: header("wpc-call-id"),
-            trace: reported.trace,
+            trace: reported.trace.as_ref().and_then(trace),
             principal: principal.or(reported.principal).map(|found| found.name().to_owned()),
         });
     }
@@ -153,8 +153,9 @@ fn function(route: &str, path: &str) -> Option<String> {
     path.strip_prefix(before)?.split('/').next().map(str::to_owned)
 }
 
-fn trace(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
+/// The trace of a `traceparent`; `None` if it is invalid.
+fn trace(parent: &HeaderValue) -> Option<String> {
+    let text = parent.to_str().ok()?;
     text.parse::<TraceContext>().ok()?;
     text.split('-').nth(1).map(str::to_owned)
 }

@@ -23,6 +23,7 @@ mod projects;
 mod readme;
 mod reloads;
 mod running;
+mod serve_options;
 #[cfg(unix)]
 mod serving;
 #[cfg(unix)]

@@ -37,6 +37,9 @@ pub struct Manifest {
     pub(crate) functions: BTreeMap<String, Spanned<Entry>>,
     #[serde(default)]
     pub(crate) modules: BTreeMap<String, Spanned<Entry>>,
+    /// The options of `wpc serve`, by their names and with their positions. They are not validated.
+    #[serde(default)]
+    pub server: BTreeMap<String, Spanned<toml::Value>>,
     /// Calls with their expected outcomes, each with its position.
     #[serde(default)]
     pub tests: Vec<Spanned<Test>>,

@@ -9,10 +9,11 @@ mod saturation;
 mod server;
 
 pub(crate) use functions::DEFAULT_MAX;
-pub use requests::FinishedRequest;
+pub use requests::{FinishedRequest, ReportedRequests};
 pub(crate) use requests::{Requests, StatusClass, UNMATCHED};
 pub(crate) use saturation::{HIGH, LOW, Saturation};
 
+use crate::traffic::Traffic;
 use pool::PoolCollector;
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
@@ -32,7 +33,7 @@ pub(crate) struct Telemetry {
     server: Arc<ServerCollector>,
     requests: Arc<Requests>,
     saturation: Mutex<Saturation>,
-    on_request: Option<OnRequest>,
+    on_request: Option<(ReportedRequests, OnRequest)>,
 }
 
 impl fmt::Debug for Telemetry {
@@ -51,10 +52,10 @@ pub(crate) enum MetricsFormat {
 }
 
 impl Telemetry {
-    pub(crate) fn new(backend: Arc<dyn Backend>) -> Self {
+    pub(crate) fn new(backend: Arc<dyn Backend>, traffic: Traffic) -> Self {
         let requests = Arc::<Requests>::default();
         let pool = Arc::new(PoolCollector::new(backend));
-        let server = Arc::new(ServerCollector::new(Arc::clone(&requests)));
+        let server = Arc::new(ServerCollector::new(Arc::clone(&requests), traffic));
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Arc::clone(&pool)));
         registry.register_collector(Box::new(Arc::clone(&server)));
@@ -85,12 +86,19 @@ impl Telemetry {
         &self.requests
     }
 
-    pub(crate) fn set_on_request(&mut self, on_request: OnRequest) {
-        self.on_request = Some(on_request);
+    pub(crate) fn set_on_request(&mut self, which: ReportedRequests, report: OnRequest) {
+        self.on_request = Some((which, report));
     }
 
-    pub(crate) fn on_request(&self) -> Option<&(dyn Fn(&FinishedRequest) + Send + Sync)> {
-        self.on_request.as_deref()
+    /// Whether requests may be reported.
+    pub(crate) fn reports(&self) -> bool {
+        self.on_request.is_some()
+    }
+
+    /// What reports a request with this status, if it is reported.
+    pub(crate) fn report(&self, status: Option<u16>) -> Option<&OnRequest> {
+        let (which, report) = self.on_request.as_ref()?;
+        which.includes(status).then_some(report)
     }
 
     /// Takes over the share of taken slots, and returns for how long the pool is saturated.

@@ -139,6 +139,22 @@ impl Requests {
     }
 }
 
+/// Which requests are reported to the application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReportedRequests {
+    /// Those with a status from 400 on, and those whose client disconnected.
+    Failed,
+    /// All of them.
+    All,
+}
+
+impl ReportedRequests {
+    pub(crate) fn includes(self, status: Option<u16>) -> bool {
+        self == Self::All || status.is_none_or(|status| status >= 400)
+    }
+}
+
 /// A request that was answered, or whose client disconnected, see
 /// [`Builder::on_request`](crate::Builder::on_request).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use super::encoder::Families;
 use super::process::Process;
 use super::requests::{Requests, StatusClass};
+use crate::traffic::Traffic;
 use arc_swap::ArcSwap;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -14,13 +15,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug)]
 pub(super) struct ServerCollector {
     requests: Arc<Requests>,
+    traffic: Traffic,
     /// Lines of the log that were dropped.
     dropped_lines: ArcSwap<AtomicU64>,
 }
 
 impl ServerCollector {
-    pub(super) fn new(requests: Arc<Requests>) -> Self {
-        Self { requests, dropped_lines: ArcSwap::default() }
+    pub(super) fn new(requests: Arc<Requests>, traffic: Traffic) -> Self {
+        Self { requests, traffic, dropped_lines: ArcSwap::default() }
     }
 
     pub(super) fn set_dropped_lines(&self, lines: Arc<AtomicU64>) {
@@ -56,6 +58,22 @@ impl Collector for ServerCollector {
             "wpc_http_requests_in_flight",
             "Requests without an answer.",
             now(self.requests.in_flight()),
+        )?;
+        let traffic = &self.traffic;
+        families.gauge(
+            "wpc_http_connections",
+            "Open connections.",
+            traffic.connections() as u64,
+        )?;
+        families.counter(
+            "wpc_http_refused_connections",
+            "Connections that were refused because there were too many.",
+            traffic.refused_connections(),
+        )?;
+        families.counter(
+            "wpc_http_refused_requests",
+            "Requests that were refused because too many were in progress. They have no route.",
+            traffic.refused_requests(),
         )?;
         families.counter(
             "wpc_log_lines_dropped",

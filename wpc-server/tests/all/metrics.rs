@@ -4,7 +4,7 @@ use crate::harness::{Answer, Running};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use wpc_server::{Application, FinishedRequest, Settings};
+use wpc_server::{Application, FinishedRequest, ReportedRequests, Settings};
 
 /// The value of a series, such as `name{label="value"}`.
 fn value(text: &str, series: &str) -> Option<f64> {
@@ -168,7 +168,7 @@ fn each_finished_request_is_reported_to_the_application() {
     let server = Running::of(|wpc| {
         let report =
             move |request: &FinishedRequest| reported.lock().unwrap().push(request.clone());
-        Application::builder(Arc::new(wpc)).on_request(report).build()
+        Application::builder(Arc::new(wpc)).on_request(ReportedRequests::All, report).build()
     });
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let headers = [
@@ -185,4 +185,26 @@ fn each_finished_request_is_reported_to_the_application() {
     assert_eq!(add.trace.as_deref(), Some(trace));
     assert_eq!((panics.status, panics.code.as_deref()), (Some(502), Some("trap")));
     assert!(panics.call.is_some());
+}
+
+#[test]
+fn the_example_alerts_use_metrics_that_exist() {
+    let server = Running::start();
+    server.wpc.collect_latencies(true);
+    server.call("add", &json!([1, 2]));
+    let text = scrape(&server);
+    let alerts = include_str!("../../../docs/deploy/alerts.yml");
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let names: BTreeSet<_> = alerts
+        .lines()
+        .filter(|line| !line.contains("alert:") && !line.trim_start().starts_with('#'))
+        .flat_map(|line| line.split(|c| !is_name(c)))
+        .filter(|word| word.starts_with("wpc_") || word.starts_with("process_"))
+        .collect();
+    assert!(names.len() > 8, "{names:?}");
+    for name in names.iter().filter(|name| cfg!(target_os = "linux") || name.starts_with("wpc_")) {
+        let is_value =
+            |line: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        assert!(text.lines().any(is_value), "no value of {name}:\n{text}");
+    }
 }

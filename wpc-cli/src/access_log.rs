@@ -1,0 +1,72 @@
+//! Finished requests as lines of the log.
+
+use crate::event_log::{self, Level};
+use crate::text::escape;
+use serde_json::json;
+use std::time::SystemTime;
+use wpc_server::FinishedRequest;
+
+/// Which requests are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum AccessLog {
+    Off,
+    /// Those with a status from 400 on, and those whose client disconnected.
+    Failed,
+    All,
+}
+
+/// The severity of a request's line.
+pub(crate) fn level(request: &FinishedRequest) -> Level {
+    match request.status {
+        Some(..500) => Level::Info,
+        Some(_) | None => Level::Warn,
+    }
+}
+
+pub(crate) fn json_line(request: &FinishedRequest, now: SystemTime) -> String {
+    let mut line = json!({
+        "event": "request",
+        "time": event_log::time(now),
+        "level": level(request).name(),
+        "method": request.method,
+        "route": request.route,
+        "status": request.status,
+        "duration_ms": request.duration.as_secs_f64() * 1e3,
+    });
+    let call = request.call.as_deref().and_then(|call| call.strip_prefix("call_"));
+    if let Some(call) = call.and_then(|call| call.parse::<u64>().ok()) {
+        line["call"] = call.into();
+    }
+    let texts = [
+        ("code", &request.code),
+        ("function", &request.function),
+        ("trace", &request.trace),
+        ("principal", &request.principal),
+    ];
+    for (name, text) in texts {
+        if let Some(text) = text {
+            line[name] = text.as_str().into();
+        }
+    }
+    line.to_string()
+}
+
+pub(crate) fn text_line(request: &FinishedRequest, now: SystemTime) -> String {
+    let mut line = format!("{} [{}]", event_log::time(now), level(request).name());
+    for part in [&request.call, &request.function].into_iter().flatten() {
+        line += &format!(" {part}");
+    }
+    let status = match (request.status, &request.code) {
+        (Some(status), Some(code)) => format!("{status} ({code})"),
+        (Some(status), None) => status.to_string(),
+        (None, _) => "aborted by the client".to_owned(),
+    };
+    let milliseconds = request.duration.as_secs_f64() * 1e3;
+    line += &format!(": {} {} {status} in {milliseconds:.3} ms", request.method, request.route);
+    for (name, text) in [("trace", &request.trace), ("principal", &request.principal)] {
+        if let Some(text) = text {
+            line += &format!(", {name} {text}");
+        }
+    }
+    escape(&line)
+}

@@ -1,0 +1,73 @@
+//! `wpc health`: asks a server whether it is ready.
+
+use crate::failure::Failure;
+use crate::terminal;
+use std::time::Duration;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The server's URL. Without a path, `/readyz` is asked.
+    #[arg(default_value = "http://127.0.0.1:7071", env = "WPC_SERVER")]
+    url: String,
+    /// How long to wait for the answer.
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+}
+
+pub(crate) const HELP: &str = "\
+Examples:
+  wpc health
+  wpc health 'http://127.0.0.1:7071/readyz?verbose'
+
+The exit code is 0 if the server answers that it is ready, and 1 otherwise, so that a container without other programs
+can check itself.";
+
+/// The maximum size of an answer that is shown: a line for each of 100,000 functions.
+const MAX_ANSWER: u64 = 16 << 20;
+
+pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
+    let url = target(&arguments.url);
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(arguments.timeout))
+        .build()
+        .into();
+    let accept = if as_json { "application/json" } else { "text/plain" };
+    let failed =
+        |error: ureq::Error| Failure::environment(format!("{url} cannot be reached: {error}"));
+    let mut answer = agent.get(&url).header("accept", accept).call().map_err(failed)?;
+    let status = answer.status();
+    let body = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_vec().map_err(failed)?;
+    let mut text = body;
+    if !text.ends_with(b"\n") {
+        text.push(b'\n');
+    }
+    terminal::print(&text)?;
+    if status.is_success() {
+        return Ok(());
+    }
+    Err(Failure::environment(format!("{url} answered {status}")))
+}
+
+/// The URL with the path of the probe, if it has none.
+fn target(url: &str) -> String {
+    let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+    let after_scheme = url.find("://").map_or(0, |at| at + 3);
+    match url[after_scheme..].trim_end_matches('/').find(['/', '?']) {
+        Some(_) => url,
+        None => format!("{}/readyz", url.trim_end_matches('/')),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_without_a_path_is_that_of_the_probe() {
+        assert_eq!(target("http://a:1"), "http://a:1/readyz");
+        assert_eq!(target("http://a:1/"), "http://a:1/readyz");
+        assert_eq!(target("a:1"), "http://a:1/readyz");
+        assert_eq!(target("http://a:1/livez"), "http://a:1/livez");
+    }
+}

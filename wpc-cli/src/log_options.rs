@@ -1,0 +1,54 @@
+//! What a service logs, as options.
+
+use crate::access_log::{self, AccessLog};
+use crate::event_log::Level;
+use crate::log_writer::LogWriter;
+use std::time::SystemTime;
+use wpc_server::{Builder, FinishedRequest, ReportedRequests};
+
+#[derive(clap::Args)]
+pub(crate) struct LogOptions {
+    /// Minimum severity of the log lines and events that are written to standard error.
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Level::Info)]
+    log_level: Level,
+    /// Format of the log on standard error. Default: `json` with `--json`, otherwise `text`.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// Requests that are logged, each with its route, status, duration, function, call, trace and client.
+    #[arg(long, value_enum, value_name = "WHICH", default_value_t = AccessLog::Failed)]
+    access_log: AccessLog,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+impl LogOptions {
+    pub(crate) fn level(&self) -> Level {
+        self.log_level
+    }
+
+    /// Whether lines are JSON.
+    pub(crate) fn is_json(&self, as_json: bool) -> bool {
+        self.log_format.map_or(as_json, |format| format == LogFormat::Json)
+    }
+
+    /// Logs the requests of an application.
+    pub(crate) fn report(&self, application: Builder, as_json: bool, log: LogWriter) -> Builder {
+        let application = application.dropped_log_lines(log.dropped());
+        let which = match self.access_log {
+            AccessLog::Off => return application,
+            AccessLog::Failed => ReportedRequests::Failed,
+            AccessLog::All => ReportedRequests::All,
+        };
+        let least = self.log_level;
+        application.on_request(which, move |request: &FinishedRequest| {
+            if access_log::level(request) <= least {
+                let line = if as_json { access_log::json_line } else { access_log::text_line };
+                log.line(line(request, SystemTime::now()));
+            }
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! The options of `wpc serve` from the command line, the environment and the manifest, its log, and `wpc health`.
+
+use crate::process::{command, run};
+use crate::running::{Running, write};
+use crate::support::{err, fails_with, sdk, wpc};
+use serde_json::Value;
+
+/// A manifest with the SDK's functions and this table of options.
+fn manifest(folder: &std::path::Path, server: &str) -> String {
+    write(folder, &format!("[modules.tools]\nfile = {:?}\n[server]\n{server}", sdk()))
+}
+
+/// The next line of the log, as JSON, that has this event.
+fn event(running: &Running, name: &str) -> Value {
+    loop {
+        let line = running.notice();
+        let event: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+        if event["event"] == name {
+            return event;
+        }
+    }
+}
+
+#[test]
+fn the_manifest_sets_options_that_nothing_else_sets() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = "listen = \"127.0.0.1:0\"\nlog_format = \"json\"\naccess_log = \"all\"\n";
+    let running = Running::start(&["serve", &manifest(folder.path(), options)]);
+    let url = event(&running, "ready")["url"].as_str().unwrap().to_owned();
+    assert_ne!(url, "http://127.0.0.1:7071");
+    let health = wpc(&["health", &url]);
+    assert!(health.status.success(), "{}", err(&health));
+    let request = event(&running, "request");
+    assert_eq!((&request["route"], &request["status"]), (&"/readyz".into(), &200.into()));
+    assert!(request["duration_ms"].as_f64().unwrap() > 0.0, "{request}");
+}
+
+#[test]
+fn the_environment_precedes_the_manifest_and_the_command_line_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = manifest(folder.path(), "listen = \"127.0.0.1:0\"\n");
+    let listen = |arguments: &[&str], variable: Option<&str>| {
+        let mut serve = command(&["serve", &manifest]);
+        serve.args(arguments);
+        if let Some(value) = variable {
+            serve.env("WPC_LISTEN", value);
+        }
+        // The addresses are in use, so that the server names the one that it failed to listen on.
+        fails_with(1, &run(&mut serve))
+    };
+    let occupied = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (one, other) = (occupied(), occupied());
+    let address = |of: &std::net::TcpListener| of.local_addr().unwrap().to_string();
+    let found = listen(&[], Some(&address(&one)));
+    assert!(found.contains(&address(&one)), "{found}");
+    let found = listen(&["--listen", &address(&other)], Some(&address(&one)));
+    assert!(found.contains(&address(&other)), "{found}");
+}
+
+#[test]
+fn problems_of_the_options_name_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = manifest(folder.path(), "lisen = \"127.0.0.1:0\"\n");
+    let found = fails_with(2, &wpc(&["serve", &path]));
+    let expected = ":4: `server.lisen`: there is no such option; did you mean `listen`?";
+    assert!(found.contains(expected), "{found}");
+    let found = fails_with(2, &run(command(&["serve"]).env("WPC_LISTEN", "nowhere")));
+    assert!(found.contains("invalid value 'nowhere' for '--listen <ADDRESS>'"), "{found}");
+    // Other subcommands accept the table, and do not use it.
+    let path = manifest(folder.path(), "listen = \"127.0.0.1:0\"\n");
+    assert!(wpc(&["run", "--check", &path]).status.success());
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_not_healthy() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let found = fails_with(1, &wpc(&["health", &unused.to_string(), "--timeout", "10s"]));
+    assert!(found.contains(&format!("http://{unused}/readyz cannot be reached")), "{found}");
+}
+
+#[test]
+fn the_example_units_use_options_that_exist() {
+    let help = String::from_utf8(wpc(&["serve", "--help"]).stdout).unwrap();
+    let known: Vec<_> =
+        help.split(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c))).collect();
+    let unit = include_str!("../../../docs/deploy/wpc.service");
+    let image = include_str!("../../../docs/deploy/Dockerfile");
+    let start = unit.lines().find(|line| line.starts_with("ExecStart=")).unwrap();
+    let command = image.lines().find(|line| line.starts_with("CMD ")).unwrap();
+    let words = [start, command].into_iter().flat_map(|line| line.split([' ', '"', ',']));
+    let options: Vec<_> = words.filter(|word| word.starts_with("--")).collect();
+    assert!(options.len() >= 5, "{options:?}");
+    for option in options {
+        assert!(known.contains(&option), "`wpc serve` has no option {option}");
+    }
+    let variables = [unit, image].into_iter().flat_map(|text| text.split([' ', '=', '\n', ';']));
+    for variable in variables.filter(|word| word.starts_with("WPC_") && *word != "WPC_CACHE") {
+        assert!(known.contains(&variable), "`wpc serve` has no variable {variable}");
+    }
+    assert!(image.contains("CMD [\"wpc\", \"health\", \"http://127.0.0.1:7071\"]"));
+}
