@@ -289,7 +289,7 @@ pub use error::{
     CallOutcome, CallQueue, Definable, Error, ErrorCode, ErrorGroup, ErrorKind, Grant, OsResource,
     PayloadType, Refusal, Remedy, Setting, UnknownErrorCode,
 };
-pub use event::observer::FinishedCall;
+pub use event::observer::{FinishedCall, FinishedCallSampler};
 pub use event::{
     EventDetails, EventError, EventIterator, EventSource, EventSubscription, FailureSeverities,
     HealthState, Severity, WorkerEvent,

@@ -80,17 +80,25 @@ mod shared_text {
 
 type Observe = Box<dyn Fn(&FinishedCall) + Send + Sync>;
 
+/// What receives finished calls besides the embedder's observer, see
+/// [`Backend::sample_finished_calls`](crate::Backend::sample_finished_calls).
+pub type FinishedCallSampler = Box<dyn Fn(&FinishedCall) + Send + Sync>;
+
 /// Set if there is an observer.
 const OBSERVES: u8 = 1;
 
 /// Set if latencies are collected.
 const COLLECTS_LATENCIES: u8 = 2;
 
+/// Set if a server samples finished calls.
+const SAMPLES: u8 = 4;
+
 /// The observer, if one is set. If nothing is measured, a call only reads a flag.
 #[derive(Default)]
 pub(crate) struct Observer {
     measures: AtomicU8,
     observe: ArcSwapOption<Observe>,
+    sample: ArcSwapOption<Observe>,
 }
 
 impl std::fmt::Debug for Observer {
@@ -102,14 +110,23 @@ impl std::fmt::Debug for Observer {
 impl Drop for Observer {
     fn drop(&mut self) {
         self.set(None);
+        self.set_sampler(None);
     }
 }
 
 impl Observer {
     pub(crate) fn set(&self, observe: Option<Observe>) {
+        self.replace(&self.observe, OBSERVES, observe);
+    }
+
+    pub(crate) fn set_sampler(&self, sample: Option<Observe>) {
+        self.replace(&self.sample, SAMPLES, sample);
+    }
+
+    fn replace(&self, place: &ArcSwapOption<Observe>, flag: u8, observe: Option<Observe>) {
         let is_set = observe.is_some();
-        let replaced = self.observe.swap(observe.map(Arc::new));
-        self.measure(OBSERVES, is_set);
+        let replaced = place.swap(observe.map(Arc::new));
+        self.measure(flag, is_set);
         foreign(move || drop(replaced));
     }
 
@@ -132,7 +149,7 @@ impl Observer {
     }
 
     pub(crate) fn observes(&self) -> bool {
-        self.measures.load(Ordering::Acquire) & OBSERVES != 0
+        self.measures.load(Ordering::Acquire) & (OBSERVES | SAMPLES) != 0
     }
 
     pub(crate) fn collects_latencies(&self) -> bool {
@@ -140,10 +157,12 @@ impl Observer {
     }
 
     pub(crate) fn report(&self, finished: &FinishedCall) {
-        if let Some(observe) = self.observe.load_full() {
-            drop(contain(|| observe(finished)));
-            // If it was replaced meanwhile, this is the last owner, and dropping it runs the embedder's code.
-            foreign(move || drop(observe));
+        for observe in [&self.observe, &self.sample] {
+            if let Some(observe) = observe.load_full() {
+                drop(contain(|| observe(finished)));
+                // If it was replaced meanwhile, this is the last owner, and dropping it runs the embedder's code.
+                foreign(move || drop(observe));
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::call::stream::{ItemStream, StreamError};
 use crate::codec::json::{bytes_of, encode_bytes, positional};
 use crate::error::Error;
 use crate::event::EventSubscription;
+use crate::event::observer::FinishedCallSampler;
 use crate::id::FunctionHash;
 use crate::information::{FunctionHealth, FunctionInformation, PoolHealth, PoolMetrics};
 use crate::module::signature;
@@ -87,6 +88,10 @@ impl Backend for WorkerProcedureCall {
 
     fn subscribe(&self, capacity: usize) -> EventSubscription {
         self.subscribe(capacity)
+    }
+
+    fn sample_finished_calls(&self, sampler: Option<FinishedCallSampler>) {
+        self.0.pool.observer.set_sampler(sampler);
     }
 
     fn metrics(&self) -> PoolMetrics {

@@ -10,14 +10,16 @@
 mod latency;
 mod recent;
 mod sample;
+mod samples;
 mod watchers;
 
-pub(crate) use recent::{CallRecord, EventRecord, Failure, Recent, millis};
+pub(crate) use recent::{Failure, Recent, millis};
 pub(crate) use sample::{Activity, FunctionSample, Sample, Totals};
 pub(crate) use watchers::Watcher;
 
 use futures::StreamExt as _;
 use sample::Sampler;
+use samples::Samples;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
@@ -44,6 +46,7 @@ pub(crate) struct Live {
     samples: watch::Sender<Option<Arc<Sample>>>,
     watchers: Mutex<watchers::Watchers>,
     recent: Arc<Mutex<Recent>>,
+    samples_of_calls: Arc<Samples>,
     collects: AtomicBool,
     /// Ends the collection of events when it is dropped.
     exists: watch::Sender<()>,
@@ -59,6 +62,7 @@ impl Live {
             samples: watch::Sender::new(None),
             watchers: Mutex::default(),
             recent: Arc::default(),
+            samples_of_calls: Arc::default(),
             collects: AtomicBool::new(false),
             exists: watch::Sender::new(()),
         }
@@ -69,7 +73,7 @@ impl Live {
         if !self.collects.swap(true, Ordering::Relaxed) {
             let events = backend.subscribe(EVENT_QUEUE);
             let (recent, exists) = (Arc::downgrade(&self.recent), self.exists.subscribe());
-            tokio::spawn(collect(events, recent, exists));
+            tokio::spawn(collect(events, recent, Arc::clone(&self.samples_of_calls), exists));
         }
     }
 
@@ -109,14 +113,26 @@ impl Live {
 
 /// Takes samples until no client has watched for a while.
 async fn sample_periodically(live: Weak<Live>, backend: Arc<dyn Backend>) {
+    if let Some(live) = live.upgrade() {
+        let samples = Arc::clone(&live.samples_of_calls);
+        backend.sample_finished_calls(Some(Box::new(move |call| samples.offer(call))));
+    }
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + PERIOD, PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let Some(live) = live.upgrade() else { return };
-        if !live.watchers().go_on(Instant::now()) {
-            return;
-        }
+        let live = live.upgrade();
+        // The sampler is removed under the lock, so that the next task sets its own after that.
+        let goes_on = live.as_ref().is_some_and(|live| {
+            let mut watchers = live.watchers();
+            let goes_on = watchers.go_on(Instant::now());
+            if !goes_on {
+                backend.sample_finished_calls(None);
+            }
+            goes_on
+        });
+        let Some(live) = live.filter(|_| goes_on) else { return };
+        live.recent().note_succeeded(live.samples_of_calls.take_succeeded());
         let _one_at_a_time = live.sampling.lock().await;
         live.take(&backend).await;
     }
@@ -126,6 +142,7 @@ async fn sample_periodically(live: Weak<Live>, backend: Arc<dyn Backend>) {
 async fn collect(
     mut events: EventSubscription,
     recent: Weak<Mutex<Recent>>,
+    samples: Arc<Samples>,
     mut exists: watch::Receiver<()>,
 ) {
     let mut lost = 0;
@@ -135,19 +152,19 @@ async fn collect(
             // Nothing is sent; it completes when the sender is dropped.
             _ = exists.changed() => None,
         };
-        let (Some(event), Some(recent)) = (next, recent.upgrade()) else { return };
-        {
-            let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
-            recent.note(&event);
-            while let Some(event) = events.try_next() {
-                recent.note(&event);
-            }
-            let lagged = events.lagged();
-            if lagged > lost {
-                recent.note_lost(lagged - lost);
-                lost = lagged;
-            }
-        }
+        let Some(event) = next else { return };
+        // Also until the worker has reported how long the failed call ran.
         tokio::time::sleep(COLLECTION).await;
+        let Some(recent) = recent.upgrade() else { return };
+        let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.note(&event, &samples);
+        while let Some(event) = events.try_next() {
+            recent.note(&event, &samples);
+        }
+        let lagged = events.lagged();
+        if lagged > lost {
+            recent.note_lost(lagged - lost);
+            lost = lagged;
+        }
     }
 }

@@ -1,12 +1,16 @@
-//! The last events and failed calls, and the last failure of each function.
+//! The last events and calls, and the last failure of each function.
 
+use super::samples::Samples;
 use serde::Serialize;
 use std::collections::{HashMap, VecDeque};
-use std::time::{SystemTime, UNIX_EPOCH};
-use wpc_host::{EventDetails, WorkerEvent};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use wpc_host::{EventDetails, FinishedCall, WorkerEvent};
 
 /// How many events and calls are kept.
 pub(crate) const KEPT: usize = 100;
+
+/// How many sampled calls that succeeded are kept beside the failed ones.
+const KEPT_SAMPLES: usize = 20;
 
 /// How many functions' last failures are kept. Of more failing functions, those that failed longest ago are forgotten.
 const MAX_FAILURES: usize = 1_024;
@@ -75,7 +79,10 @@ pub(crate) struct Failure {
 pub(crate) struct Recent {
     last_number: u64,
     pub(crate) events: VecDeque<EventRecord>,
+    /// Calls that failed.
     pub(crate) calls: VecDeque<CallRecord>,
+    /// Some of the calls that succeeded.
+    pub(crate) samples: VecDeque<CallRecord>,
     failures: HashMap<String, Failure>,
 }
 
@@ -85,7 +92,7 @@ impl Recent {
         self.failures.get(function)
     }
 
-    pub(super) fn note(&mut self, event: &WorkerEvent) {
+    pub(super) fn note(&mut self, event: &WorkerEvent, samples: &Samples) {
         let function = function(&event.details).map(str::to_owned);
         let time = millis(event.timestamp);
         let call = event.correlation_id.map(u64::from);
@@ -107,20 +114,19 @@ impl Recent {
                     code: error.map(|error| error.code.as_str()),
                     message: error.map(|error| cut(&error.message)).unwrap_or_default(),
                     worker,
-                    ran: None,
+                    ran: event.correlation_id.and_then(|id| samples.ran(id)).map(in_millis),
                     trace: traceparent.as_deref().map(cut),
                     request: correlation_id.as_deref().map(cut),
                 };
-                push(&mut self.calls, record);
+                push(&mut self.calls, record, KEPT);
             }
             details => {
                 let text = text(details, event.error.as_ref().map(|error| &*error.message));
                 let (name, severity) = (event.event_name(), event.severity);
                 let number = self.next_number();
-                push(
-                    &mut self.events,
-                    EventRecord { number, time, name, severity, worker, call, function, text },
-                );
+                let record =
+                    EventRecord { number, time, name, severity, worker, call, function, text };
+                push(&mut self.events, record, KEPT);
             }
         }
     }
@@ -132,10 +138,28 @@ impl Recent {
         let text = format!("{count} more events came at once than the page keeps");
         let time = millis(SystemTime::now());
         let (worker, call, function) = (None, None, None);
-        push(
-            &mut self.events,
-            EventRecord { number, time, name, severity, worker, call, function, text },
-        );
+        let record = EventRecord { number, time, name, severity, worker, call, function, text };
+        push(&mut self.events, record, KEPT);
+    }
+
+    /// Notes sampled calls that succeeded.
+    pub(super) fn note_succeeded(&mut self, calls: Vec<FinishedCall>) {
+        let time = millis(SystemTime::now());
+        for call in calls {
+            let record = CallRecord {
+                number: self.next_number(),
+                time,
+                id: call.call_id.into(),
+                function: call.function_name.to_string(),
+                code: None,
+                message: String::new(),
+                worker: Some(call.worker_id.into()),
+                ran: Some(in_millis(call.ran)),
+                trace: call.trace_context.map(|trace| trace.to_string()),
+                request: call.correlation_id.as_deref().map(cut),
+            };
+            push(&mut self.samples, record, KEPT_SAMPLES);
+        }
     }
 
     fn next_number(&mut self) -> u64 {
@@ -154,8 +178,12 @@ impl Recent {
     }
 }
 
-fn push<T>(records: &mut VecDeque<T>, record: T) {
-    if records.len() == KEPT {
+fn in_millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+fn push<T>(records: &mut VecDeque<T>, record: T, kept: usize) {
+    if records.len() == kept {
         records.pop_front();
     }
     records.push_back(record);
@@ -246,8 +274,8 @@ mod tests {
     #[test]
     fn the_last_failure_of_a_function_is_known() {
         let mut recent = Recent::default();
-        recent.note(&failed("add", 1, "the first"));
-        recent.note(&failed("add", 2, "the second"));
+        recent.note(&failed("add", 1, "the first"), &Samples::default());
+        recent.note(&failed("add", 2, "the second"), &Samples::default());
         assert_eq!(recent.failure("add").unwrap().message, "the second");
         assert_eq!(recent.calls.len(), 2);
         assert!(recent.failure("other").is_none());
@@ -257,7 +285,8 @@ mod tests {
     fn what_is_kept_is_bounded() {
         let mut recent = Recent::default();
         for at in 0..2_000 {
-            recent.note(&failed(&format!("function{at}"), at, &"é".repeat(10_000)));
+            let event = failed(&format!("function{at}"), at, &"é".repeat(10_000));
+            recent.note(&event, &Samples::default());
         }
         assert_eq!((recent.calls.len(), recent.failures.len()), (KEPT, MAX_FAILURES));
         assert!(recent.failure("function1999").unwrap().message.len() <= MAX_TEXT);

@@ -20,6 +20,7 @@ const SCRIPT: &str = concat!(
     include_str!("assets/recent.js"),
     include_str!("assets/fields.js"),
     include_str!("assets/details.js"),
+    include_str!("assets/deployments.js"),
     include_str!("assets/main.js"),
 );
 

@@ -3,9 +3,8 @@
 use super::query::{Parameters, Selection, Sort};
 use crate::access::{Principal, Scope};
 use crate::application::Application;
-use crate::live::{
-    Activity, CallRecord, EventRecord, Failure, FunctionSample, Recent, Sample, Totals, millis,
-};
+use crate::live::{Activity, Failure, FunctionSample, Recent, Sample, Totals, millis};
+use crate::suspended::SuspendedEntry;
 use serde::Serialize;
 use std::collections::{HashMap, hash_map::DefaultHasher};
 use std::hash::{Hash as _, Hasher as _};
@@ -19,6 +18,9 @@ const MAX_CALLS: usize = 8 << 10;
 
 /// How many workers are listed.
 const MAX_WORKERS: usize = 64;
+
+/// How many entries that are not served are listed.
+const MAX_SUSPENDED: usize = 8;
 
 /// The longest text of a failure in a row, and in the details of a function, in bytes.
 const SHORT_TEXT: usize = 160;
@@ -57,6 +59,19 @@ struct Frame<'a> {
     workers: &'a [WorkerHealth],
     /// How many workers there are.
     worker_count: usize,
+    /// What is deployed; absent without a data folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deployment: Option<Deployment>,
+    /// Entries of the deployment that are not served, each as name and reason.
+    suspended: Vec<(String, String)>,
+    /// How many there are.
+    suspended_count: usize,
+}
+
+#[derive(Serialize)]
+struct Deployment {
+    /// The number of the active revision; `null` if nothing was activated yet.
+    active: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -143,6 +158,7 @@ pub(super) fn frame(
         Some(Row::new(&sample.functions[at], &recent, principal, LONG_TEXT, usize::MAX))
     });
     drop(recent);
+    let suspended = application.suspended_entries();
     let head = to_json(&Frame {
         sequence: sample.number,
         time: millis(sample.time),
@@ -158,6 +174,11 @@ pub(super) fn frame(
         selected,
         workers: &sample.workers[..sample.workers.len().min(MAX_WORKERS)],
         worker_count: sample.workers.len(),
+        deployment: application
+            .deployments()
+            .map(|deployments| Deployment { active: deployments.state().active }),
+        suspended_count: suspended.len(),
+        suspended: suspended.into_iter().take(MAX_SUSPENDED).map(shown).collect(),
     });
     let head = head.strip_suffix('}').unwrap_or_default();
     let (rows, events, calls) = (row_list.json, events.json, calls.json);
@@ -166,27 +187,22 @@ pub(super) fn frame(
 
 /// Adds the events and calls after `after`, the oldest first, until one does not fit. Returns the number of the last one.
 fn push_new(recent: &Recent, after: u64, events: &mut List, calls: &mut List) -> u64 {
-    let is_new = |number: u64| number > after;
-    let mut new_events = recent.events.iter().filter(|event| is_new(event.number)).peekable();
-    let mut new_calls = recent.calls.iter().filter(|call| is_new(call.number)).peekable();
+    let new_events = recent.events.iter().filter(|event| event.number > after);
+    let new_calls = recent.calls.iter().chain(&recent.samples).filter(|call| call.number > after);
+    let mut new: Vec<(u64, bool, String)> = new_events
+        .map(|event| (event.number, true, to_json(event)))
+        .chain(new_calls.map(|call| (call.number, false, to_json(call))))
+        .collect();
+    new.sort_unstable_by_key(|(number, ..)| *number);
     let mut last = after;
-    loop {
-        let event: Option<&&EventRecord> = new_events.peek();
-        let call: Option<&&CallRecord> = new_calls.peek();
-        let (number, fits) = match (event, call) {
-            (Some(event), call) if call.is_none_or(|call| event.number < call.number) => {
-                (event.number, events.push(to_json(event)))
-            }
-            (_, Some(call)) => (call.number, calls.push(to_json(call))),
-            _ => return last,
-        };
-        if !fits {
-            return last;
+    for (number, is_event, json) in new {
+        let list = if is_event { &mut *events } else { &mut *calls };
+        if !list.push(json) {
+            break;
         }
         last = number;
-        new_events.next_if(|event| event.number == number);
-        new_calls.next_if(|call| call.number == number);
     }
+    last
 }
 
 impl<'a> Row<'a> {
@@ -246,6 +262,12 @@ impl List {
         self.json.push_str(&element);
         true
     }
+}
+
+fn shown(entry: SuspendedEntry) -> (String, String) {
+    let [name, mut reason] = [entry.entry, entry.reason];
+    reason.truncate(reason.floor_char_boundary(SHORT_TEXT * 2));
+    (name, reason)
 }
 
 fn stage(workers: &[WorkerHealth]) -> Stage {

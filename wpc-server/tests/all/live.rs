@@ -139,6 +139,7 @@ fn failed_calls_and_events_are_sent_once() {
     let call = &frame["calls"][0];
     assert_eq!((&call["function"], &call["code"]), (&json!("panics"), &json!("trap")));
     assert_eq!(call["request"], "order 66");
+    assert!(call["ran"].as_f64().unwrap() > 0.0, "{call}");
     assert_eq!(frames.next()["calls"], json!([]));
     // A client that connects again states what it has.
     let number = &call["number"];
@@ -164,6 +165,23 @@ fn snapshot_for(principal: Principal, wpc: &WorkerProcedureCall) -> (u16, Value)
     let body = answer.body_mut().read_to_vec().unwrap();
     runtime.shutdown_background();
     (answer.status().as_u16(), serde_json::from_slice(&body).unwrap())
+}
+
+#[test]
+fn calls_that_succeed_are_sampled_while_a_client_watches() {
+    let server = Running::start();
+    let mut frames = Frames::open(&server, "");
+    let sampled = std::iter::repeat_with(|| {
+        server.call("add", &json!([1, 2]));
+        frames.next()
+    });
+    let frame = sampled
+        .take(30)
+        .find(|frame| frame["calls"].as_array().is_some_and(|calls| !calls.is_empty()))
+        .expect("a call is sampled");
+    let call = &frame["calls"][0];
+    assert_eq!((&call["function"], &call["code"]), (&json!("add"), &json!(null)));
+    assert!(call["ran"].as_f64().unwrap() > 0.0, "{call}");
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 mod browser;
 mod failures;
+mod form;
 mod screenshots;
 mod served;
 mod view;

@@ -1,6 +1,6 @@
 //! The images of the documentation: `WPC_SCREENSHOTS=docs/page cargo test --test page -- screenshots` writes them.
 
-use crate::browser::Browser;
+use crate::browser::{Browser, key};
 use crate::served::{Served, pool};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -62,11 +62,11 @@ fn call(wpc: &WorkerProcedureCall, name: &str, arguments: &Value) {
 
 fn busy_pool() -> WorkerProcedureCall {
     let wpc = pool(&[
-        ("sdk", &["add", "echo_bytes", "first_bytes", "join", "order", "panics", "sum"]),
-        ("streams", &["lines", "numbers"]),
+        ("sdk", &["add", "first_bytes", "order", "panics"]),
+        ("streams", &["numbers"]),
         ("markdown", &["markdown_to_html"]),
         ("redactor", &["redact"]),
-        ("thumbnail", &["dimensions", "thumbnail"]),
+        ("thumbnail", &["thumbnail"]),
     ]);
     wpc.define_worker_constant("REDACT_PATTERNS", &vec!["[a-z]+@[a-z.]+"]).unwrap();
     wpc
@@ -90,9 +90,23 @@ fn screenshots() {
     browser.open(&served.url());
     browser.wait_for(
         "a history",
-        "return document.querySelector('#chart-line').getAttribute('d')?.split('L').length > 12",
+        "return document.querySelector('#chart-line').getAttribute('d')?.split('L').length > 20",
     );
     save(&browser, "light");
+    browser.run("[...document.querySelectorAll('.name')].find((name) => name.textContent === 'order').click()");
+    browser.wait_for(
+        "the form",
+        "return document.querySelector('[aria-label=\"Add to orders\"]') !== null",
+    );
+    browser.run("document.querySelector('[aria-label=\"Add to orders\"]').click()");
+    browser.press(&format!("apple{}3", key::TAB));
+    browser.run("document.querySelector('[aria-label=\"Add to prices\"]').click()");
+    browser.press(&format!("apple{}25{}", key::TAB, key::ENTER));
+    browser.run("document.querySelector('#call-submit').click()");
+    browser.wait_for_text("#call-output pre", "75");
+    browser.run("document.querySelector('#call-output').scrollIntoView({ block: 'end' })");
+    save(&browser, "call");
+    browser.press(key::ESCAPE);
     browser.prefer("dark");
     browser.wait_for("dark", "return document.documentElement.dataset.theme === 'dark'");
     save(&browser, "dark");

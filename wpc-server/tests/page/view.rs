@@ -43,7 +43,7 @@ fn a_failed_call_is_listed_with_its_error_and_breaker() {
     browser.wait_for(
         "the reason is shown",
         "const row = [...document.querySelectorAll('#functions-rows tr')].find((row) => row.dataset.name === 'panics'); \
-         return /(Open|Backing off|Half-open).* · trap: /.test(row.cells[5].textContent)",
+         return /(Open|Backing off|Half-open).* · trapped: /.test(row.cells[5].textContent)",
     );
     assert_eq!(browser.console(), [""; 0]);
 }

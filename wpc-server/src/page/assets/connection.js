@@ -76,8 +76,8 @@ function follow(parameters, on) {
         silence = setTimeout(() => own.abort(), SILENCE);
         if (event === 'frame') {
           delay = FIRST_DELAY;
-          on.frame(JSON.parse(data));
           on.state('live');
+          on.frame(JSON.parse(data));
         } else if (event === 'stop') reason = 'stopped';
       }
     } catch (error) {

@@ -149,7 +149,7 @@ async function send(accept, read) {
   $('call-submit').disabled = $('call-watch').disabled = true;
   $('call-stop').hidden = false;
   $('call-output').replaceChildren();
-  const took = () => `${((performance.now() - begun) / 1000).toFixed(3)} s with the network`;
+  const took = () => `${((performance.now() - begun) / 1000).toFixed(3)} s including the network`;
   const notes = (response) => {
     const id = response?.headers.get('wpc-call-id');
     return [took(), id, `trace ${trace.split('-')[1]}`];

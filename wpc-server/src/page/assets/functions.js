@@ -26,6 +26,12 @@ function breakerOf(row) {
   return { kind: 'ok', text: 'Closed' };
 }
 
+/** The last failure, without what the row shows anyway. */
+function reasonOfFailure({ name, failure: { code, message } }) {
+  const prefix = `function "${name}" `;
+  return message.startsWith(prefix) ? message.slice(prefix.length) : `${words(code)}: ${message}`;
+}
+
 const COLUMNS = [
   { label: 'Calls/s', text: (row) => rate(row.rate) },
   { label: 'p50', text: (row) => seconds(row.p50) },
@@ -62,7 +68,7 @@ function updateFunctionRow(entry, data) {
       const [mark, label, reason] = cell.children;
       setClass(mark, `shape ${kind}`);
       setText(label, text);
-      const why = failing && data.failure ? ` · ${words(data.failure.code)}: ${data.failure.message}` : '';
+      const why = failing && data.failure ? ` · ${reasonOfFailure(data)}` : '';
       setText(reason, why);
       setAttribute(cell, 'title', why ? `${text}${why}` : null);
       return;

@@ -94,6 +94,7 @@ function showFrame(frame) {
   showWorkers(frame);
   showFunctions(frame);
   showDetails(frame);
+  showDeployments(frame);
 }
 
 $('sign-in-form').addEventListener('submit', (event) => {

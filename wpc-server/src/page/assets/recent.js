@@ -3,11 +3,14 @@
 const KEPT = 100;
 let lastNumber = 0;
 
-/** Puts a node first, and removes what is too old. Who has scrolled down keeps the place. */
-function prepend(list, node, scroller) {
+const KEPT_SAMPLES = 20;
+
+/** Puts a node first, and removes the oldest one of its class if there are more than `kept`. A scrolled list stays in place. */
+function prepend(list, node, scroller, kept = KEPT) {
   const height = scroller.scrollHeight;
   list.prepend(node);
-  while (list.children.length > KEPT) list.lastElementChild.remove();
+  const alike = node.className ? list.getElementsByClassName(node.className) : list.children;
+  while (alike.length > kept) alike[alike.length - 1].remove();
   if (scroller.scrollTop > 0) scroller.scrollTop += scroller.scrollHeight - height;
 }
 
@@ -15,7 +18,7 @@ function callRow(call) {
   const failed = call.code !== undefined;
   const trace = call.trace?.split('-')[1];
   const cell = (text, properties = {}) => element('td', { title: text, ...properties, text });
-  return element('tr', {},
+  return element('tr', { class: failed ? 'failed' : 'succeeded' },
     element('td', {}, timeElement(call.time)),
     element('td', { title: failed ? words(call.code) : 'succeeded' }, shape(failed ? 'bad' : 'ok'), failed ? words(call.code) : 'succeeded'),
     element('td', {}, element('button', { type: 'button', class: 'name mono', title: call.function, text: call.function, onclick: () => openDetails(call.function) })),
@@ -37,7 +40,7 @@ function eventItem(event) {
 
 function showRecent(frame) {
   for (const call of frame.calls) {
-    prepend($('calls-rows'), callRow(call), $('calls-rows').closest('.scroll'));
+    prepend($('calls-rows'), callRow(call), $('calls-rows').closest('.scroll'), call.code === undefined ? KEPT_SAMPLES : KEPT);
     lastNumber = Math.max(lastNumber, call.number);
   }
   for (const event of frame.events) {
@@ -48,6 +51,10 @@ function showRecent(frame) {
   $('calls-empty').hidden = $('calls-rows').childElementCount > 0;
   $('events-empty').hidden = $('events').childElementCount > 0;
 }
+
+$('failed-only').addEventListener('change', (event) => {
+  $('calls-table').classList.toggle('failed-only', event.target.checked);
+});
 
 /** A server that started again counts from the beginning. */
 function forgetRecent() {

@@ -14,9 +14,11 @@ function showTotals(frame) {
   setText($('stat-error-share'), totals.rate > 0 ? `${percent(share)} of calls` : `${short(totals.errors)} in all`);
   setText($('stat-saturation'), server.stage === 'stopped' ? NONE : percent(totals.saturation));
   setText($('stat-pending'), `${grouped.format(totals.pending)} in flight${totals.waiting ? `, ${grouped.format(totals.waiting)} wait` : ''}`);
-  const ready = workers.filter((worker) => worker.health_state === 'ready').length;
-  setText($('stat-workers'), count > workers.length ? `${count}` : `${ready} of ${count}`);
-  setText($('stat-stage'), { stopped: 'stopped', degraded: 'not all ready', running: 'ready' }[server.stage] ?? server.stage);
+  const inState = (name) => workers.filter((worker) => worker.health_state === name).length;
+  const up = inState('ready') + inState('degraded');
+  setText($('stat-workers'), count > workers.length ? `${count}` : `${up} of ${count}`);
+  const others = ['degraded', 'starting', 'restarting', 'stopped'].filter(inState).map((name) => `${inState(name)} ${name}`);
+  setText($('stat-stage'), count === 0 ? 'stopped' : others.join(', ') || 'all ready');
   setText($('stat-instances'), short(totals.live_instances));
   setText($('stat-instance-limit'), `of ${short(totals.live_instance_limit)}`);
   setText($('about'), `version ${server.version} · up ${uptime(server.uptime_seconds)} · ${plural(totals.calls, 'call')}`);
