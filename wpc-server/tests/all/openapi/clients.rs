@@ -65,15 +65,12 @@ fn generated_types_for_typescript_have_the_functions_arguments_and_results() {
     run(compiler.args(["--strict", "--noEmit"]).arg(copy));
 }
 
-#[test]
-fn requests_from_the_document_find_no_server_error_and_no_other_answer_than_described() {
+/// Sends requests that the document describes, and others, to the operations that `selection` selects. No answer may be a server
+/// error, or another one than the document describes.
+fn examine(server: &Running, selection: [&str; 2]) {
     let Some(mut schemathesis) = tool("schemathesis") else { return };
-    let (server, folder) = (running(), tempfile::tempdir().unwrap());
+    let folder = tempfile::tempdir().unwrap();
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python");
-    // Functions that never return, or fail on purpose, would be found.
-    for failing in ["spins", "panics"] {
-        server.wpc.undefine_worker_function(failing);
-    }
     run(schemathesis
         .current_dir(folder.path())
         .env("PYTHONPATH", &python)
@@ -81,6 +78,24 @@ fn requests_from_the_document_find_no_server_error_and_no_other_answer_than_desc
         .arg("--config-file")
         .arg(python.join("schemathesis.toml"))
         .args(["run", &format!("{}/openapi.json", server.url)])
+        .args(selection)
         .args(["--seed", "1", "--max-examples", "10", "--no-color", "--request-timeout", "20"])
         .args(["--phases", "examples,coverage,fuzzing", "--checks", "all"]));
+}
+
+#[test]
+fn calls_are_answered_as_the_document_describes() {
+    let server = running();
+    // Functions that never return, or fail on purpose, would be found.
+    for failing in ["spins", "panics"] {
+        server.wpc.undefine_worker_function(failing);
+    }
+    examine(&server, ["--exclude-tag", "administration"]);
+}
+
+#[test]
+fn the_administration_answers_as_the_document_describes() {
+    let data = tempfile::tempdir().unwrap();
+    let server = crate::deployed::serve(data.path());
+    examine(&server, ["--include-tag", "administration"]);
 }
