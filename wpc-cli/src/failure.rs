@@ -1,5 +1,6 @@
 //! Failures of the command: their output on standard error as text or JSON, and which exit codes they have.
 
+use crate::client::RemoteProblem;
 use crate::exit_code::ExitCode;
 use crate::remedy::{self, Interface, advice, full_text};
 use crate::text::{count, escape};
@@ -27,6 +28,8 @@ pub(crate) enum Failure {
     Host(Error),
     /// A stream failed after some items.
     Stream(StreamError),
+    /// A server reported a problem.
+    Remote(Box<RemoteProblem>),
     /// The function does not exist, but another one has a similar name.
     Misspelt {
         error: Box<Error>,
@@ -43,6 +46,10 @@ impl Failure {
         Self::Usage(message.into())
     }
 
+    pub(crate) fn remote(problem: RemoteProblem) -> Self {
+        Self::Remote(Box::new(problem))
+    }
+
     /// The message without its code, in the terms of the interface.
     pub(crate) fn message(&self, interface: Interface) -> String {
         match self {
@@ -57,13 +64,14 @@ impl Failure {
             Self::Stream(StreamError { error, delivered, .. }) => {
                 format!("{} (after {})", full_text(error, interface), count(*delivered, "item"))
             }
+            Self::Remote(problem) => problem.message(),
             Self::Misspelt { error, nearest } => {
                 format!("{}; did you mean \"{nearest}\"?", full_text(error, interface))
             }
         }
     }
 
-    fn code(&self) -> &'static str {
+    fn code(&self) -> &str {
         match self {
             Self::Environment(_) => ENVIRONMENT,
             Self::Usage(_) => "usage",
@@ -71,6 +79,7 @@ impl Failure {
             Self::Interrupted => "interrupted",
             Self::Problems(_) => "problems",
             Self::Host(error) => error.code().as_str(),
+            Self::Remote(problem) => problem.code(),
             Self::Stream(StreamError { error, .. }) | Self::Misspelt { error, .. } => {
                 error.code().as_str()
             }
@@ -96,6 +105,7 @@ impl Failure {
                 }
             }
             Self::Host(error) => ExitCode::of(error.code()),
+            Self::Remote(problem) => problem.exit_code(),
             Self::Stream(StreamError { error, .. }) | Self::Misspelt { error, .. } => {
                 ExitCode::of(error.code())
             }
@@ -134,6 +144,7 @@ impl Failure {
     fn json(&self, interface: Interface) -> Value {
         match self {
             Self::Host(error) => error_json(error, interface),
+            Self::Remote(problem) => problem.json(),
             Self::Stream(StreamError { error, delivered, .. }) => {
                 let mut json = error_json(error, interface);
                 json["items"] = (*delivered).into();

@@ -7,16 +7,19 @@ mod bench;
 mod build;
 mod cache;
 mod call;
+mod client;
 #[cfg(unix)]
 mod closed_output;
 mod configuration;
 mod constant;
 mod declarations;
+mod deploy;
 mod event_log;
 mod exit_code;
 mod failure;
 mod grant;
 mod health;
+mod history;
 mod inspect;
 mod language;
 mod limit_options;
@@ -93,6 +96,18 @@ the language cannot record in the module:
     /// Ask a server whether it is ready.
     #[command(after_help = health::HELP)]
     Health(health::Arguments),
+    /// Deploy a manifest to a running server, which was started with `wpc serve --data`.
+    #[command(after_help = deploy::DEPLOY_HELP)]
+    Deploy(deploy::DeployArguments),
+    /// Return a running server to an earlier revision, or one function.
+    #[command(after_help = deploy::ROLLBACK_HELP)]
+    Rollback(deploy::RollbackArguments),
+    /// List the revisions of a running server, newest first.
+    #[command(after_help = history::HISTORY_HELP)]
+    History(history::HistoryArguments),
+    /// List the functions of a running server.
+    #[command(after_help = "Example:\n  wpc ls --server http://127.0.0.1:7071")]
+    Ls(history::ListArguments),
     /// Run the tests of a manifest.
     #[command(after_help = "Example of a test in wpc.toml:
   [[tests]]
@@ -153,9 +168,11 @@ fn main() -> std::process::ExitCode {
         _ => {}
     }
     let interface = match &arguments.command {
-        Command::Run(_) | Command::Serve(_) | Command::Test(_) | Command::Build(_) => {
-            Interface::MANIFEST
-        }
+        Command::Run(_)
+        | Command::Serve(_)
+        | Command::Deploy(_)
+        | Command::Test(_)
+        | Command::Build(_) => Interface::MANIFEST,
         Command::Call(call) => call.target.interface(Caller::Call),
         Command::Bench(bench) => bench.target.interface(Caller::Bench),
         _ => Interface::OPTIONS,
@@ -163,6 +180,10 @@ fn main() -> std::process::ExitCode {
     let result = match arguments.command {
         Command::New(command) => new::run(&command, arguments.json),
         Command::Build(command) => build::run(&command, &arguments.cache, arguments.json),
+        Command::Deploy(command) => deploy::deploy(&command, arguments.json),
+        Command::Rollback(command) => deploy::rollback(&command, arguments.json),
+        Command::History(command) => history::history(&command, arguments.json),
+        Command::Ls(command) => history::list(&command, arguments.json),
         Command::Test(command) => test::run(&command, &arguments.cache, arguments.json),
         Command::Run(command) => run::run(&command, &arguments.cache, arguments.json),
         Command::Serve(command) => serve::configured(command, self::command())

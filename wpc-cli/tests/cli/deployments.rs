@@ -1,7 +1,8 @@
 //! `wpc serve --data` as a process that is killed, or whose disk is full.
 
-use crate::process::shell;
+use crate::process::{command, run, shell};
 use crate::running::{Running, TIMEOUT};
+use crate::support::{err, fails_with, out};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Stdio;
@@ -156,6 +157,68 @@ fn a_server_that_is_killed_keeps_every_acknowledged_deployment_and_no_part_of_an
     // More for a long run.
     let kills = std::env::var("WPC_KILLS").ok().and_then(|count| count.parse().ok());
     kill_during_deployments(kills.unwrap_or(12));
+}
+
+#[test]
+fn a_manifest_is_deployed_shown_and_rolled_back_from_the_command_line() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve(data.path());
+    let client = Client::of(&server);
+    let write = |number, more: &str| {
+        std::fs::write(folder.path().join("f.wasm"), version(number)).unwrap();
+        let text =
+            format!("# Kept.\n[functions.f]\nfile = \"f.wasm\"\nexport = \"version\"\n{more}");
+        std::fs::write(folder.path().join("wpc.toml"), text).unwrap();
+    };
+    let run = |arguments: &[&str]| {
+        run(command(arguments).current_dir(folder.path()).env("WPC_SERVER", &client.url))
+    };
+    let prints = |arguments: &[&str], expected: &str| {
+        let output = run(arguments);
+        assert_eq!((out(&output).as_str(), err(&output).as_str()), (expected, ""), "{arguments:?}");
+    };
+    write(1, "");
+    prints(
+        &["deploy", "--dry-run"],
+        "added function \"f\"\nnothing was changed, because of --dry-run\n",
+    );
+    assert_eq!(client.active(), None);
+    prints(&["deploy", "--note", "The first"], "added function \"f\"\nrevision 1 is active\n");
+    assert_eq!(client.version("f").0, json!(1));
+    prints(&["deploy"], "nothing has changed; revision 1 is active\n");
+    write(2, "grants = [\"clock\"]\n");
+    let deployed = out(&run(&["deploy"]));
+    assert!(deployed.contains("  grants: none -> [\"clock\"]\n"), "{deployed}");
+    assert!(deployed.ends_with("revision 2 is active\n"), "{deployed}");
+    let difference = out(&run(&["history", "--diff", "2"]));
+    assert!(difference.starts_with("changed function \"f\"\n  file: "), "{difference}");
+    let manifest = out(&run(&["history", "--show", "1"]));
+    let file = format!("file = \"{}.wasm\"", Sha256Hash::of(&version(1)));
+    assert!(manifest.starts_with("# Kept.\n") && manifest.contains(&file), "{manifest}");
+    prints(&["rollback"], "defined function \"f\"\nrevision 3 is active\n");
+    assert_eq!(client.version("f").0, json!(1));
+    prints(&["rollback", "2", "--function", "f"], "defined function \"f\"\nrevision 4 is active\n");
+    let history = out(&run(&["history"]));
+    let lines: Vec<_> = history.lines().collect();
+    assert_eq!(lines.len(), 4, "{history}");
+    assert!(
+        lines[0].starts_with("*    4  ") && lines[0].contains("function \"f\" rolled back"),
+        "{history}"
+    );
+    assert!(lines[3].ends_with("The first"), "{history}");
+    let hash = FunctionHash::of(&version(2)).to_string();
+    prints(&["ls"], &format!("{}  f() -> i64  on 1 worker\n", &hash[..12]));
+
+    // What is refused changes nothing.
+    write(3, "grants = [\"read=/etc\"]\n");
+    let message = fails_with(2, &run(&["deploy"]));
+    assert!(message.contains("is not allowed by the server"), "{message}");
+    let message = fails_with(3, &run(&["rollback", "99"]));
+    assert!(message.contains("there is no revision 99"), "{message}");
+    assert_eq!(client.version("f").0, json!(2));
+    let message = fails_with(2, &run(&["deploy", "--server", ""]));
+    assert!(message.contains("WPC_SERVER"), "{message}");
 }
 
 #[test]

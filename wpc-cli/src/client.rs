@@ -1,0 +1,226 @@
+//! The client of a server: its URL, its token, and its errors.
+
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use serde_json::Value;
+use std::time::Duration;
+use ureq::http::{Request, Response, Uri};
+use ureq::{Agent, AsSendBody, Body};
+use wpc_host::ErrorCode;
+
+/// How long connecting may take. The server has its own limit for the rest.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The most bytes of a problem document that are read.
+const MAX_PROBLEM: u64 = 1 << 20;
+
+/// The most bytes of another answer that are read: enough for 100,000 functions.
+const MAX_ANSWER: u64 = 256 << 20;
+
+/// The environment variable of the server.
+const SERVER: &str = "WPC_SERVER";
+
+/// The environment variable of the token.
+const TOKEN: &str = "WPC_TOKEN";
+
+/// The server of a command.
+#[derive(clap::Args)]
+pub(crate) struct ServerOptions {
+    /// Use the server at this URL, such as `http://127.0.0.1:7071`.
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// The token for the server. Other users of the machine may see it in the list of processes; the environment variable
+    /// `WPC_TOKEN` hides it from them.
+    #[arg(long, value_name = "TOKEN", requires = "server")]
+    token: Option<String>,
+}
+
+impl ServerOptions {
+    /// The client, if a server was given.
+    pub(crate) fn client(&self) -> Option<Result<Client, Failure>> {
+        let url = self.server.as_deref()?;
+        let token = self.token.clone().or_else(|| std::env::var(TOKEN).ok());
+        Some(Client::new(url, token.filter(|token| !token.is_empty())))
+    }
+
+    /// The client of a command that needs a server, which the environment variable `WPC_SERVER` can name as well.
+    pub(crate) fn required(&self) -> Result<Client, Failure> {
+        let named = self.server.clone().or_else(|| std::env::var(SERVER).ok());
+        let server = named.filter(|server| !server.is_empty());
+        let options = Self { server, token: self.token.clone() };
+        options.client().unwrap_or_else(|| {
+            Err(Failure::usage("no server is named; name one with `--server URL` or WPC_SERVER"))
+        })
+    }
+}
+
+/// A client of one server.
+pub(crate) struct Client {
+    agent: Agent,
+    /// Without a slash at the end.
+    url: String,
+    token: Option<String>,
+}
+
+impl Client {
+    fn new(url: &str, token: Option<String>) -> Result<Self, Failure> {
+        let is_valid = url.parse::<Uri>().is_ok_and(|uri| {
+            uri.scheme_str() == Some("http") && uri.host().is_some() && uri.query().is_none()
+        });
+        if !is_valid {
+            return Err(Failure::usage(format!(
+                "--server {url}: expected a URL such as `http://127.0.0.1:7071`"
+            )));
+        }
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .user_agent(concat!("wpc/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .into();
+        Ok(Self { agent, url: url.trim_end_matches('/').to_owned(), token })
+    }
+
+    /// A request to a path of the server, with the token.
+    pub(crate) fn request(&self, method: &str, path: &str) -> ureq::http::request::Builder {
+        let request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        match &self.token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        }
+    }
+
+    /// Sends a request. A problem document is the failure that it describes.
+    pub(crate) fn send<B: AsSendBody>(
+        &self,
+        request: ureq::http::request::Builder,
+        body: B,
+    ) -> Result<Response<Body>, Failure> {
+        let request = request
+            .body(body)
+            .map_err(|error| Failure::usage(format!("the request is invalid: {error}")))?;
+        let response = self.agent.run(request).map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() { Ok(response) } else { Err(self.refused(response)) }
+    }
+
+    /// Sends JSON, and reads JSON.
+    pub(crate) fn json(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        let request = self.request(method, path);
+        let mut response = match body {
+            Some(body) => {
+                let request = request.header("content-type", "application/json");
+                self.send(request, body.to_string())?
+            }
+            None => self.send(request, ())?,
+        };
+        let body = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
+        let body = body.map_err(|error| self.unreachable(&error))?;
+        serde_json::from_slice(&body)
+            .map_err(|error| self.unreachable(&format!("the answer is not JSON: {error}")))
+    }
+
+    /// The failure of a connection.
+    pub(crate) fn unreachable(&self, error: &dyn std::fmt::Display) -> Failure {
+        Failure::environment(format!("the server {}: {error}", self.url))
+    }
+
+    fn refused(&self, mut response: Response<Body>) -> Failure {
+        let status = response.status();
+        let body = response.body_mut().with_config().limit(MAX_PROBLEM).read_to_vec();
+        let problem = body.ok().and_then(|body| serde_json::from_slice(&body).ok());
+        problem
+            .and_then(RemoteProblem::new)
+            .map_or_else(|| self.unreachable(&format!("the status is {status}")), Failure::remote)
+    }
+}
+
+/// A problem document of a server.
+#[derive(Debug)]
+pub(crate) struct RemoteProblem {
+    code: String,
+    detail: String,
+    document: Value,
+}
+
+impl RemoteProblem {
+    /// `None` if the value is not a problem document.
+    pub(crate) fn new(document: Value) -> Option<Self> {
+        let text = |name: &str| Some(document.get(name)?.as_str()?.to_owned());
+        Some(Self { code: text("code")?, detail: text("detail")?, document })
+    }
+
+    /// A further member of the document.
+    pub(crate) fn member(&self, name: &str) -> Option<&Value> {
+        self.document.get(name)
+    }
+
+    pub(crate) fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// What went wrong, and after how many items.
+    pub(crate) fn message(&self) -> String {
+        match self.document.get("items").and_then(Value::as_u64) {
+            Some(items) => format!("{} (after {})", self.detail, crate::text::count(items, "item")),
+            None => self.detail.clone(),
+        }
+    }
+
+    /// The exit code of the same error of a pool; for an error of the server itself, that of its kind.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        if let Ok(code) = self.code.parse::<ErrorCode>() {
+            return ExitCode::of(code);
+        }
+        match self.document.get("status").and_then(Value::as_u64) {
+            Some(401 | 403 | 404) => ExitCode::Rejected,
+            Some(400..500) => ExitCode::Usage,
+            _ => ExitCode::System,
+        }
+    }
+
+    /// The error as other commands print it, with the whole document.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::json!({
+            "code": self.code,
+            "message": self.detail,
+            "retry_can_help": self.document.get("retryable"),
+            "problem": self.document,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_url_of_a_server_is_checked() {
+        for url in ["http://127.0.0.1:7071", "http://[::1]:80/prefix/"] {
+            assert!(Client::new(url, None).is_ok(), "{url}");
+        }
+        for url in ["", "localhost:7071", "ftp://a", "http://a/?b", "http:///"] {
+            assert!(Client::new(url, None).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_problem_has_the_exit_code_of_its_error() {
+        for (code, status, exit) in [
+            ("timeout", 504, ExitCode::Timeout),
+            ("bad_arguments", 422, ExitCode::Usage),
+            ("forbidden", 403, ExitCode::Rejected),
+            ("bad_request", 400, ExitCode::Usage),
+            ("internal", 500, ExitCode::System),
+        ] {
+            let document = json!({ "code": code, "detail": "…", "status": status });
+            assert_eq!(RemoteProblem::new(document).unwrap().exit_code(), exit, "{code}");
+        }
+        assert!(RemoteProblem::new(json!({ "error": "…" })).is_none());
+    }
+}
