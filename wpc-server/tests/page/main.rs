@@ -6,8 +6,10 @@
 #![allow(clippy::disallowed_methods, reason = "a test needs a few threads")]
 
 mod browser;
+mod deployed;
 mod failures;
 mod form;
 mod screenshots;
 mod served;
+mod tokens;
 mod view;

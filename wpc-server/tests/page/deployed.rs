@@ -1,0 +1,73 @@
+//! Deployments on the page.
+
+use crate::browser::Browser;
+use crate::served::Served;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use wpc_deploy::{Policy, Setup};
+use wpc_host::{Sha256Hash, WorkerProcedureCall};
+use wpc_server::{Application, Builder, Deployments, Store};
+
+/// A server whose deployments are in this folder.
+fn serve(data: &Path, set: impl FnOnce(Builder) -> Builder) -> (WorkerProcedureCall, Served) {
+    let setup = Setup::new().policy(Policy::nothing());
+    let store = Store::open(data).unwrap();
+    let deployments = Deployments::open(store, setup, Some(data.join("cache"))).unwrap();
+    let pool = deployments.pool().clone();
+    pool.start_workers(1).unwrap();
+    let application = Application::builder(Arc::new(pool.clone())).deployments(deployments);
+    let served = Served::at(([127, 0, 0, 1], 0).into(), set(application).build());
+    (pool, served)
+}
+
+fn post(address: SocketAddr, path: &str, body: &[u8]) -> Value {
+    let answer = ureq::post(format!("http://{address}{path}")).send(body);
+    let text = answer.unwrap().body_mut().read_to_string().unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Deploys a function that returns this number.
+fn deploy(address: SocketAddr, number: u32, active: Option<u64>) -> u64 {
+    let module = format!("(module (func (export \"version\") (result i32) i32.const {number}))");
+    let module = wat::parse_str(module).unwrap();
+    post(address, "/v1/modules", &module);
+    let file = Sha256Hash::of(&module);
+    let note = format!("returns {number}");
+    let manifest = format!("[functions.version]\nfile = \"{file}.wasm\"");
+    let revision = json!({ "manifest": manifest, "note": note });
+    let answer = post_json(address, "/v1/revisions", &revision);
+    let revision = answer["revision"]["number"].as_u64().unwrap();
+    post_json(address, "/v1/active", &json!({ "revision": revision, "expected": active }));
+    revision
+}
+
+fn post_json(address: SocketAddr, path: &str, body: &Value) -> Value {
+    let request = ureq::post(format!("http://{address}{path}"));
+    let answer = request.header("content-type", "application/json").send(body.to_string());
+    let text = answer.unwrap().body_mut().read_to_string().unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn a_deployment_is_compared_and_rolled_back() {
+    let Some(browser) = Browser::start() else { return };
+    let data = tempfile::tempdir().unwrap();
+    let (wpc, served) = serve(data.path(), |application| application);
+    let first = deploy(served.address, 1, None);
+    browser.open(&served.url());
+    browser.wait_for_text("#revisions", "returns 1");
+    // A deployment of another client appears by itself.
+    deploy(served.address, 2, Some(first));
+    browser.wait_for_text("#revisions", "returns 2");
+    browser.run("document.querySelector('[aria-label=\"Changes of revision 2\"]').click()");
+    browser.wait_for_text("#changes-2", "changed");
+    browser.run("document.querySelector('[aria-label=\"Roll back to revision 1\"]').click()");
+    browser.wait_for_text("#confirm-text", "Compared with revision 2: changed");
+    assert_eq!(wpc.call::<i32>("version", ()).unwrap(), 2, "it asks first");
+    browser.run("document.querySelector('#confirm-yes').click()");
+    browser.wait_for_text("#revisions li:first-child", "Revision 3active");
+    assert_eq!(wpc.call::<i32>("version", ()).unwrap(), 1);
+    assert_eq!(browser.console(), [""; 0]);
+}
