@@ -1,16 +1,19 @@
 //! `wpc call`: makes one call from the command line.
 
 use crate::cache::Cache;
+use crate::client::{Client, ServerOptions};
 use crate::failure::Failure;
 use crate::target::Target;
-use crate::{terminal, text};
+use crate::{remote_call, terminal, text};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use wpc_host::{ReplyMetadata, StreamOptions, WorkerProcedureCall};
 
+// A server needs no module, so that the first position is the function.
 #[derive(clap::Args)]
+#[command(mut_arg("function", |function| function.required_unless_present("server")))]
 pub(crate) struct Arguments {
     /// Read the encoded arguments from standard input, and write the encoded result to standard output.
     #[arg(long, conflicts_with = "arguments")]
@@ -22,6 +25,8 @@ pub(crate) struct Arguments {
     /// With `--json` items are `{"item": …}`, and the result is a line of standard output as without this option.
     #[arg(long, conflicts_with_all = ["raw", "output"])]
     stream: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
     // Last, because its help heading applies to all options that follow.
     #[command(flatten)]
     pub(crate) target: Target,
@@ -29,6 +34,9 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
     let target = &arguments.target;
+    if let Some(client) = arguments.server.client() {
+        return on_server(&client?, arguments, as_json);
+    }
     target.check_input(arguments.raw)?;
     let wpc = target.pool(cache, 1, !as_json, terminal::lines(as_json))?;
     let (name, options) = (&target.name(), target.options());
@@ -74,6 +82,17 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         report_fuel(fuel_used);
     }
     Ok(())
+}
+
+fn on_server(client: &Client, arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
+    let given = [("--raw", arguments.raw), ("--output", arguments.output.is_some())];
+    if let Some((option, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
+        return Err(Failure::usage(format!("{option} cannot be combined with --server")));
+    }
+    if arguments.stream {
+        return remote_call::stream(client, &arguments.target, as_json);
+    }
+    remote_call::run(client, &arguments.target, as_json)
 }
 
 /// Stops the pool, which writes the pending log lines before the answer.

@@ -30,6 +30,7 @@ mod module_file;
 mod nearest;
 mod new;
 mod remedy;
+mod remote_call;
 mod run;
 mod sdk;
 mod serve;
@@ -130,7 +131,8 @@ the language cannot record in the module:
   wpc call --manifest wpc.toml moderate 'some text'
   wpc call shop.wasm order '[{\"item\": \"tea\", \"count\": 2}]' '{\"tea\": 3}'
   wpc call label.wasm label /a/b.txt --const SERVICE_PREFIX='\"demo\"' --dep path_dep=path.wasm
-  wpc call shout.wasm shout --grant stdin --grant output < notes.txt")]
+  wpc call shout.wasm shout --grant stdin --grant output < notes.txt
+  wpc call --server http://127.0.0.1:7071 greet Ada          # a function of `wpc serve`; WPC_TOKEN has the token")]
     Call(call::Arguments),
     /// Call a function repeatedly, and report calls per second and latencies.
     #[command(after_help = "Examples:
@@ -163,6 +165,9 @@ fn main() -> std::process::ExitCode {
         Err(error) => error.exit(),
     };
     match &mut arguments.command {
+        Command::Call(call) if call.server.server.is_some() => {
+            call.target.resolve_server_positions();
+        }
         Command::Call(call) => call.target.resolve_positions(),
         Command::Bench(bench) => bench.target.resolve_positions(),
         _ => {}

@@ -22,7 +22,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 use wpc_deploy::{Deployment, Following, Policy, Problem, Reload, Reloader, Setup, Source, Watch};
 use wpc_host::WorkerProcedureCall;
-use wpc_server::{Application, Deployments, Refusal, Server, Store};
+use wpc_server::{Application, Deployments, IdempotencyBounds, Refusal, Server, Settings, Store};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -32,6 +32,9 @@ pub(crate) struct Arguments {
     /// Address and port to listen on; port 0 chooses a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7071")]
     listen: SocketAddr,
+    /// Accept the header `Idempotency-Key`: a repeated request gets the first answer instead of a second call.
+    #[arg(long)]
+    idempotency: bool,
     /// Watch the manifest and the files that it names, and apply changes. If a change is rejected, the previous
     /// definition stays active.
     #[arg(long)]
@@ -138,8 +141,11 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let server = runtime.block_on(Server::bind(arguments.listen)).map_err(failed)?;
     signals.ready();
     report_ready(&server, as_json);
-    let mut application =
-        Application::builder(Arc::new(wpc.clone())).access(&arguments.access.settings());
+    let mut settings = Settings::default();
+    settings.idempotency = arguments.idempotency.then(IdempotencyBounds::default);
+    let mut application = Application::builder(Arc::new(wpc.clone()))
+        .settings(settings)
+        .access(&arguments.access.settings());
     if let Deployed::Folder(deployments) = &deployed {
         application = application.deployments(deployments.clone());
     }

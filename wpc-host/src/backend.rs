@@ -68,6 +68,9 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// The defined functions, sorted by name.
     fn functions(&self) -> Vec<FunctionInformation>;
 
+    /// Passes the names of the defined functions to `visit`, in any order, until it returns `false`.
+    fn visit_names(&self, visit: &mut dyn FnMut(&str) -> bool);
+
     /// The SHA-1 of a function's module; `None` if the function is not defined. It costs one look-up.
     fn function_hash(&self, name: &str) -> Option<FunctionHash>;
 

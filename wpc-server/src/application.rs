@@ -2,6 +2,7 @@
 
 use crate::access::{AccessSettings, Gate};
 use crate::deployments::Deployments;
+use crate::idempotency::{IdempotencyBounds, Store};
 use crate::lifecycle::Lifecycle;
 use crate::live::Live;
 use crate::suspended::SuspendedEntry;
@@ -21,6 +22,7 @@ pub struct Application(Arc<Parts>);
 struct Parts {
     backend: Arc<dyn Backend>,
     settings: Settings,
+    idempotency: Option<Store>,
     lifecycle: Lifecycle,
     gate: Gate,
     traffic: Traffic,
@@ -44,6 +46,16 @@ impl fmt::Debug for SuspendedEntries {
 pub struct Settings {
     /// The maximum size of a call's body in bytes. Default: 16 MiB.
     pub max_body: usize,
+    /// The maximum number of requests in a JSON-RPC batch. Default: 1,000.
+    pub max_batch: usize,
+    /// The maximum size of the responses of a JSON-RPC batch in bytes. A result beyond it is replaced with an error.
+    /// Default: 64 MiB.
+    pub max_batch_result: usize,
+    /// How many calls of a WebSocket connection may be outstanding before the server stops reading from it; the last batch
+    /// that it reads may exceed the number. Default: 256.
+    pub max_outstanding: usize,
+    /// Accepts the header `Idempotency-Key` within these bounds. Default: `None`, which refuses it.
+    pub idempotency: Option<IdempotencyBounds>,
     /// The maximum number of functions with metrics of their own. The others are counted together, as `_other`. Default: 100,
     /// with which a scrape has up to 7,000 lines.
     pub max_functions_in_metrics: usize,
@@ -55,6 +67,10 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             max_body: 16 << 20,
+            max_batch: 1000,
+            max_batch_result: 64 << 20,
+            max_outstanding: 256,
+            idempotency: None,
             max_functions_in_metrics: DEFAULT_MAX,
             saturated_after: Duration::from_secs(10),
         }
@@ -75,6 +91,7 @@ impl Application {
             telemetry: Telemetry::new(Arc::clone(&backend), traffic.clone()),
             backend,
             settings: Settings::default(),
+            idempotency: None,
             lifecycle: Lifecycle::default(),
             suspended_entries: None,
             deployments: None,
@@ -99,6 +116,10 @@ impl Application {
 
     pub(crate) fn gate(&self) -> &Gate {
         &self.0.gate
+    }
+
+    pub(crate) fn idempotency(&self) -> Option<&Store> {
+        self.0.idempotency.as_ref()
     }
 
     pub(crate) fn backend(&self) -> &dyn Backend {
@@ -147,6 +168,7 @@ impl Builder {
     /// Sets the bounds of requests.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.0.telemetry.set_max_functions(settings.max_functions_in_metrics);
+        self.0.idempotency = settings.idempotency.clone().map(Store::new);
         self.0.settings = settings;
         self
     }

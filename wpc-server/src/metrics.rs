@@ -2,10 +2,10 @@
 
 use crate::access::{Principal, Scope};
 use crate::application::Application;
-use crate::problem::Problem;
+use crate::problem::{Problem, ServerCode};
 use crate::telemetry::MetricsFormat;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
@@ -27,10 +27,7 @@ async fn metrics(
     let text = tokio::task::spawn_blocking(move || application.telemetry().text(format)).await;
     let text = text.map_err(|error| error.to_string());
     let text = text.and_then(|text| text.map_err(|error| error.to_string()));
-    let failed = |reason| {
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        Problem::new(status, "metrics_failed", "the metrics cannot be read", reason)
-    };
+    let failed = |reason: String| Problem::new(ServerCode::MetricsFailed, reason);
     Ok(([(header::CONTENT_TYPE, kind)], text.map_err(failed)?).into_response())
 }
 

@@ -3,10 +3,10 @@
 use crate::administration;
 use crate::application::Application;
 use crate::observation::Observation;
-use crate::problem::Problem;
-use crate::{calls, functions, health, metrics, openapi, page};
+use crate::problem::{self, Problem, ServerCode};
+use crate::{calls, functions, health, metrics, openapi, page, rpc};
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{StatusCode, Uri};
+use axum::http::{Method, Uri};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 
@@ -20,6 +20,8 @@ pub fn router(application: Application) -> axum::Router {
 pub(crate) fn routes(application: Application) -> axum::Router {
     axum::Router::new()
         .merge(calls::routes())
+        .merge(rpc::routes())
+        .merge(problem::routes())
         .merge(health::routes())
         .merge(metrics::routes())
         .merge(functions::routes())
@@ -27,6 +29,8 @@ pub(crate) fn routes(application: Application) -> axum::Router {
         .merge(page::routes())
         .merge(administration::routes())
         .fallback(not_found)
+        // For all routes above; axum adds the header `Allow`.
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(application.settings().max_body))
         .layer(Observation(application.clone()))
         .with_state(application)
@@ -44,6 +48,20 @@ async fn check(State(application): State<Application>, request: Request, next: N
 }
 
 async fn not_found(uri: Uri) -> Problem {
-    let detail = format!("there is nothing at \"{}\"", uri.path());
-    Problem::new(StatusCode::NOT_FOUND, "not_found", "not found", detail)
+    Problem::new(ServerCode::NotFound, format!("nothing exists at \"{}\"", shown(&uri)))
+}
+
+async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
+    let detail = format!("\"{}\" does not support {method}", shown(&uri));
+    Problem::new(ServerCode::MethodNotAllowed, detail)
+}
+
+/// The path of a request, cut to a length that an error can show.
+fn shown(uri: &Uri) -> String {
+    const MOST: usize = 200;
+    let path = uri.path();
+    if path.len() <= MOST {
+        return path.to_owned();
+    }
+    format!("{}…", &path[..path.floor_char_boundary(MOST)])
 }

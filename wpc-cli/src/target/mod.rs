@@ -25,13 +25,19 @@ pub(crate) use arguments::MAX_JSON;
 pub(crate) struct Target {
     /// The module's file, or `-` for standard input. With a manifest or its folder, the manifest defines the
     /// function's constants, dependencies, grants and limits.
+    #[arg(index = 1)]
     file: PathBuf,
     /// The export to call, as listed by `wpc inspect`; with a manifest, the function's name in it.
-    #[arg(required_unless_present = "manifest", default_value = "", hide_default_value = true)]
+    #[arg(
+        index = 2,
+        required_unless_present = "manifest",
+        default_value = "",
+        hide_default_value = true
+    )]
     function: String,
     /// The arguments as JSON; strings need no quotes. `@FILE` reads a file: its bytes for `Vec<u8>`, its JSON for
     /// other types except strings. `@-` reads standard input.
-    #[arg(allow_negative_numbers = true)]
+    #[arg(index = 3, allow_negative_numbers = true)]
     arguments: Vec<String>,
     /// Use the definitions of this manifest, or of the one in this folder; replaces FILE.
     #[arg(long, value_name = "MANIFEST")]
@@ -72,6 +78,52 @@ impl Target {
         if !first.is_empty() {
             self.arguments.insert(0, first);
         }
+    }
+
+    /// Assigns positional arguments of a call of a server: the first one is the function instead of the file.
+    pub(crate) fn resolve_server_positions(&mut self) {
+        let function = self.file.to_string_lossy().into_owned();
+        let first = std::mem::replace(&mut self.function, function);
+        if !first.is_empty() {
+            self.arguments.insert(0, first);
+        }
+    }
+
+    /// The function of a server. Options that define a function are refused, because the server has its own.
+    pub(crate) fn remote_function(&self) -> Result<&str, Failure> {
+        let given = [
+            ("--manifest", self.manifest.is_some()),
+            ("--const", !self.constants.is_empty()),
+            ("--dep", !self.dependencies.is_empty()),
+            ("--grant", !self.grants.is_empty()),
+        ];
+        let given = given.into_iter().find_map(|(option, is_given)| is_given.then_some(option));
+        if let Some(option) = given.or(self.limits.of_definition().map(|(_, option)| option)) {
+            return Err(Failure::usage(format!(
+                "{option} cannot be combined with --server, which has its own definitions"
+            )));
+        }
+        if !wpc_abi::names::is_valid(&self.function) {
+            let name = &self.function;
+            return Err(Failure::usage(format!("{name:?} is not a valid name of a function")));
+        }
+        Ok(&self.function)
+    }
+
+    /// The options of a call of a server, as its query.
+    pub(crate) fn remote_query(&self) -> String {
+        // Without spaces, which a query cannot contain.
+        let timeout = self.limits.timeout().map(|limit| {
+            format!("timeout={}", humantime::format_duration(limit).to_string().replace(' ', ""))
+        });
+        let fuel = self.limits.fuel().map(|fuel| format!("fuel={fuel}"));
+        let parameters: Vec<_> = [timeout, fuel].into_iter().flatten().collect();
+        if parameters.is_empty() { String::new() } else { format!("?{}", parameters.join("&")) }
+    }
+
+    /// The arguments of the command line, without knowing the function's types: text that is not JSON is a string.
+    pub(crate) fn untyped_values(&self) -> Result<Vec<Value>, Failure> {
+        self.arguments.iter().map(|text| value(text, None, MAX_JSON)).collect()
     }
 
     /// The interface that defines the function and its settings.

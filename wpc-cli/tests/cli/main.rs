@@ -24,6 +24,7 @@ mod readme;
 mod reloads;
 mod running;
 mod serve_options;
+mod servers;
 #[cfg(unix)]
 mod serving;
 #[cfg(unix)]

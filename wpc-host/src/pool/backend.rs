@@ -78,6 +78,10 @@ impl Backend for WorkerProcedureCall {
         self.get_remote_functions()
     }
 
+    fn visit_names(&self, visit: &mut dyn FnMut(&str) -> bool) {
+        self.registry().visit_names(visit);
+    }
+
     fn function_hash(&self, name: &str) -> Option<FunctionHash> {
         self.registry().function(name).map(|function| function.module.hash)
     }

@@ -136,6 +136,13 @@ impl Registry {
         functions
     }
 
+    /// Passes the names of functions to `visit` until it returns `false`.
+    #[cfg(feature = "json")]
+    pub(crate) fn visit_names(&self, visit: &mut dyn FnMut(&str) -> bool) {
+        let snapshot = self.current.load_full();
+        let _ = snapshot.functions.keys().all(|name| visit(name));
+    }
+
     /// Drops every definition's failures on a worker that no longer exists.
     pub(crate) fn forget_worker(&self, worker: WorkerId) {
         for function in self.functions() {

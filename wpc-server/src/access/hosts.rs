@@ -35,7 +35,7 @@ pub(super) enum Accepted {
 const ALLOWED_METHODS: &str = "GET, POST, PUT, PATCH, DELETE";
 const ALLOWED_HEADERS: &str = "accept, authorization, content-type, idempotency-key, if-match, if-none-match, \
      last-event-id, traceparent, tracestate, x-request-id";
-const EXPOSED_HEADERS: &str = "etag, location, ratelimit, ratelimit-policy, retry-after, wpc-call-id, wpc-fuel-used, www-authenticate";
+const EXPOSED_HEADERS: &str = "etag, idempotent-replayed, location, ratelimit, ratelimit-policy, retry-after, wpc-call-id, wpc-fuel-used, www-authenticate";
 /// How long a browser may keep the answer, in seconds.
 const PREFLIGHT_AGE: &str = "600";
 

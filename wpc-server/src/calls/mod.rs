@@ -1,18 +1,31 @@
 //! Calls over HTTP: `POST /v1/functions/{name}/call`.
 
 mod arguments;
+mod body;
+mod idempotent;
+mod json;
+mod media;
 mod options;
 mod reply;
+mod stream;
+mod submission;
+
+pub(crate) use body::read as read_body;
+pub(crate) use json::{Path as JsonPath, Strict as StrictJson};
+pub(crate) use options::read as read_options;
+pub(crate) use submission::submit;
 
 use crate::access::Principal;
 use crate::application::Application;
 use crate::problem::Problem;
-use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
-use axum::http::HeaderMap;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::header;
 use axum::response::Response;
 use axum::routing::post;
-use options::Parameters;
+use idempotent::Keyed;
+use media::Media;
+use wpc_host::{CallArguments, CallOptions, StreamOptions};
 
 pub(crate) fn routes() -> axum::Router<Application> {
     axum::Router::new().route("/v1/functions/{name}/call", post(call))
@@ -21,22 +34,59 @@ pub(crate) fn routes() -> axum::Router<Application> {
 async fn call(
     State(application): State<Application>,
     principal: Principal,
-    Path(name): Path<String>,
-    parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
-    headers: HeaderMap,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    name: Result<Path<String>, PathRejection>,
+    request: Request,
 ) -> Result<Response, Problem> {
+    let Path(name) = name.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    // Before the body is read: a client without the right does not occupy memory.
     principal.require_call(&name)?;
-    let Query(parameters) =
-        parameters.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
-    let body = body.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
-    let arguments = arguments::read(&headers, body)?;
-    let format = reply::format(&headers)?;
-    let options = options::read(&headers, &parameters)?;
-    let refused = |error| Problem::of_call(&error, &name);
-    let call = application.backend().submit(&name, arguments, format, &options).map_err(refused)?;
+    let headers = request.headers();
+    let (body_media, media) = (Media::of_body(headers)?, Media::accepted(headers)?);
+    let mut options = options::read(request.uri(), headers)?;
+    if headers.contains_key(header::IF_MATCH)
+        && let Some(current) = application.backend().function_hash(&name)
+    {
+        let pin = options::pin(headers, current);
+        if let Some(hash) = pin.map_err(|problem| problem.with_function(&name))? {
+            options = options.pin(hash);
+        }
+    }
+    let keyed = Keyed::of(headers, application.idempotency())?;
+    if keyed.is_some() && media.is_stream() {
+        return Err(Problem::bad_request("a stream cannot have an `Idempotency-Key`"));
+    }
+    let (parts, body) = request.into_parts();
+    let body = body::read(&application, &parts, body).await?;
+    let arguments = |body| {
+        let arguments = arguments::read(body_media, body);
+        arguments.map_err(|problem| problem.with_function(&name))
+    };
+    let Some(keyed) = keyed else {
+        let arguments = arguments(body)?;
+        return answer(application, principal, name, arguments, media, options).await;
+    };
+    let arguments = arguments(body.clone())?;
+    let call = answer(application, principal.clone(), name.clone(), arguments, media, options);
+    keyed.run(&principal, &name, (&parts, &body, media), call).await
+}
+
+/// Makes the call. If the client disconnects, the future or the answer's body is dropped, which cancels the call.
+async fn answer(
+    application: Application,
+    principal: Principal,
+    name: String,
+    arguments: CallArguments,
+    media: Media,
+    options: CallOptions,
+) -> Result<Response, Problem> {
+    if media.is_stream() {
+        let options = StreamOptions::new().call(options);
+        let items = submission::stream(&application, &principal, &name, arguments, &options)?;
+        return Ok(stream::response(media, name, items));
+    }
+    let format = reply::format(media);
+    let call = submission::submit(&application, &principal, &name, arguments, format, &options)?;
     let (id, hash) = (call.id(), call.function_hash_sha1());
-    // If the client disconnects, this future is dropped, which cancels the call.
     let answer = call.await.map_err(|error| Problem::of_call(&error, &name).with_call(id, hash))?;
-    Ok(reply::response(id, answer))
+    Ok(reply::response(id, media, answer))
 }

@@ -1,51 +1,46 @@
 //! The answer of a call, in the format that its client accepts.
 
-use super::arguments::{BYTES, JSON, POSTCARD};
-use crate::problem::Problem;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use wpc_host::{BackendReply, CallId, ReplyFormat, ReplyValue};
+use super::media::Media;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::Response;
+use wpc_host::{BackendReply, CallId, FunctionHash, ReplyFormat, ReplyValue};
 
-/// The format that `Accept` asks for: the first one that is supported. Without the header it is JSON.
-pub(super) fn format(headers: &HeaderMap) -> Result<ReplyFormat, Problem> {
-    let Some(accept) = headers.get(header::ACCEPT) else { return Ok(ReplyFormat::Json) };
-    let accept = accept.to_str().unwrap_or_default();
-    for range in accept.split(',') {
-        match range.split(';').next().unwrap_or_default().trim() {
-            "" | "*/*" | "application/*" | JSON => return Ok(ReplyFormat::Json),
-            POSTCARD => return Ok(ReplyFormat::Encoded),
-            BYTES => return Ok(ReplyFormat::Bytes),
-            _ => {}
-        }
+/// What the backend is asked for.
+pub(super) const fn format(media: Media) -> ReplyFormat {
+    match media {
+        Media::Bytes | Media::Text => ReplyFormat::Bytes,
+        Media::Postcard => ReplyFormat::Encoded,
+        Media::Json | Media::EventStream | Media::JsonLines | Media::NdJson => ReplyFormat::Json,
     }
-    Err(Problem::new(
-        StatusCode::NOT_ACCEPTABLE,
-        "not_acceptable",
-        "the accepted types are not supported",
-        format!("the result can be {JSON}, {POSTCARD} or {BYTES}"),
-    ))
 }
 
-pub(super) fn response(id: CallId, reply: BackendReply) -> Response {
-    let (kind, body) = match reply.value {
+pub(super) fn response(id: CallId, media: Media, reply: BackendReply) -> Response {
+    let (media, body) = match reply.value {
         // A value has no keys that are not strings.
-        ReplyValue::Json(value) => (JSON, serde_json::to_vec(&value).unwrap_or_default()),
-        ReplyValue::Encoded(bytes) => (POSTCARD, bytes),
-        ReplyValue::Bytes(bytes) => (BYTES, bytes),
-        _ => (BYTES, Vec::new()),
+        ReplyValue::Json(value) => (Media::Json, serde_json::to_vec(&value).unwrap_or_default()),
+        ReplyValue::Encoded(bytes) => (Media::Postcard, bytes),
+        // A function may also return bytes that are not text.
+        ReplyValue::Bytes(bytes) if media == Media::Text && std::str::from_utf8(&bytes).is_ok() => {
+            (Media::Text, bytes)
+        }
+        ReplyValue::Bytes(bytes) => (Media::Bytes, bytes),
+        _ => (Media::Bytes, Vec::new()),
     };
-    let mut response = (StatusCode::OK, body).into_response();
+    let mut response = Response::new(Body::from(body));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    let metadata = reply.metadata;
-    if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", metadata.function_hash_sha1)) {
-        headers.insert(header::ETAG, tag);
-    }
-    if let Ok(id) = HeaderValue::try_from(id.to_string()) {
-        headers.insert(HeaderName::from_static("wpc-call-id"), id);
-    }
-    if let Some(fuel) = metadata.fuel_used {
+    headers.insert(header::CONTENT_TYPE, media.header());
+    identify(headers, id, reply.metadata.function_hash_sha1);
+    if let Some(fuel) = reply.metadata.fuel_used {
         headers.insert(HeaderName::from_static("wpc-fuel-used"), fuel.into());
     }
     response
+}
+
+/// Adds the call and the module that it runs.
+pub(super) fn identify(headers: &mut HeaderMap, id: CallId, hash: FunctionHash) {
+    if let Ok(tag) = HeaderValue::try_from(format!("\"{hash}\"")) {
+        headers.insert(header::ETAG, tag);
+    }
+    headers.insert(HeaderName::from_static("wpc-call-id"), u64::from(id).into());
 }

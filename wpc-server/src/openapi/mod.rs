@@ -7,7 +7,7 @@ mod schema;
 
 use crate::access::Principal;
 use crate::application::Application;
-use crate::problem::Problem;
+use crate::problem::{Problem, ServerCode};
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -91,9 +91,8 @@ async fn openapi(
     let create = move || cache.document(&application, &principal);
     let document = tokio::task::spawn_blocking(create).await;
     let Ok(Ok(document)) = document else {
-        let detail = "the document could not be created".to_owned();
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        return Err(Problem::new(status, "internal", "internal error", detail));
+        let detail = "the document could not be created";
+        return Err(Problem::new(ServerCode::Internal, detail));
     };
     let known = headers.get_all(header::IF_NONE_MATCH).iter();
     let mut known = known.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));

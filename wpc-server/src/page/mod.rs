@@ -7,10 +7,10 @@ mod stream;
 
 use crate::access::{Principal, Scope};
 use crate::application::Application;
-use crate::problem::Problem;
+use crate::problem::{Problem, ServerCode};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use frame::{Cursor, frame};
@@ -52,6 +52,5 @@ fn read(
 }
 
 fn stopping() -> Problem {
-    let detail = "the server is stopping".to_owned();
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the server stops", detail)
+    Problem::new(ServerCode::Stopping, "the server is stopping")
 }

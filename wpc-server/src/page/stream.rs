@@ -6,10 +6,10 @@ use crate::access::Principal;
 use crate::application::Application;
 use crate::lifecycle::Stage;
 use crate::live::Watcher;
-use crate::problem::Problem;
+use crate::problem::{Problem, ServerCode};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderName, header};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::Stream;
@@ -24,13 +24,7 @@ pub(super) async fn live(
     application.live().collect(&**application.shared_backend());
     let watcher = Watcher::new(application.live(), application.shared_backend());
     let watcher = watcher.ok_or_else(|| {
-        let detail = "too many clients watch at the moment".to_owned();
-        Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too_many_watchers",
-            "too many watchers",
-            detail,
-        )
+        Problem::new(ServerCode::TooManyWatchers, "too many clients watch at the moment")
     })?;
     let cursor = Cursor::new(&parameters);
     let watch = Watch { application, principal, parameters, watcher, cursor };

@@ -20,6 +20,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service as _;
 
@@ -81,8 +82,8 @@ async fn respond(
     let progress = InProgress::begin(Arc::clone(&link));
     let application = &link.served.application;
     let response = if progress.is_admitted || is_about_health(request.uri().path()) {
-        let request =
-            request.map(|body| Body::new(RequestBody { inner: body, link: Arc::clone(&link) }));
+        let request = request
+            .map(|body| Body::new(RequestBody { inner: Some(body), link: Arc::clone(&link) }));
         let mut answer = pin!(answer(&link, request));
         poll_fn(|context| {
             if link.activity.is_body_refused() {
@@ -145,8 +146,40 @@ impl Drop for InProgress {
 
 /// The body of a request. It observes how long its handler waits.
 struct RequestBody {
-    inner: Incoming,
+    /// `None` after its end.
+    inner: Option<Incoming>,
     link: Arc<Link>,
+}
+
+/// How many bytes of a body that its handler does not need are read.
+const MAX_DRAINED: usize = 256 << 10;
+
+/// For how long they are read.
+const MAX_DRAINING: Duration = Duration::from_secs(2);
+
+/// A handler that refuses a request does not read its body. If the connection was closed while the client still sends, the
+/// client could not read the answer. So the rest of a small body is read.
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let Some(body) = self.inner.take() else { return };
+        let is_large = body.size_hint().lower() > MAX_DRAINED as u64;
+        if body.is_end_stream() || is_large || self.link.activity.is_body_refused() {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(tokio::time::timeout(MAX_DRAINING, drain(body)));
+        }
+    }
+}
+
+async fn drain(mut body: Incoming) {
+    let mut read = 0;
+    while read < MAX_DRAINED {
+        match poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+            Some(Ok(frame)) => read += frame.data_ref().map_or(0, Bytes::len),
+            Some(Err(_)) | None => return,
+        }
+    }
 }
 
 impl HttpBody for RequestBody {
@@ -157,7 +190,11 @@ impl HttpBody for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let poll = Pin::new(&mut self.inner).poll_frame(context);
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        let poll = Pin::new(inner).poll_frame(context);
+        if matches!(poll, Poll::Ready(None | Some(Err(_)))) {
+            self.inner = None;
+        }
         let (activity, now) = (&self.link.activity, self.link.connections.now());
         match &poll {
             Poll::Pending => activity.body_awaited(now),
@@ -170,11 +207,11 @@ impl HttpBody for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        HttpBody::size_hint(&self.inner)
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
     }
 }
 

@@ -1,9 +1,12 @@
 //! A server in this process, and a client.
 
 use serde_json::Value;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use wpc_host::{Options, WasmModule, WorkerProcedureCall};
+use std::time::{Duration, Instant};
+use wpc_host::{ErrorCode, Options, WasmModule, WorkerProcedureCall};
 use wpc_server::{Application, Server, Traffic};
 
 /// A built guest of `fixtures` or of the examples. If `WPC_GUESTS` is set, it is read from there.
@@ -102,7 +105,10 @@ impl Running {
         runtime.spawn(server.serve(application, async {
             let _ = stopped.await;
         }));
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).build();
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .allow_non_standard_methods(true)
+            .build();
         Self { wpc, url, traffic, agent: agent.into(), stop: Some(stop), runtime: Some(runtime) }
     }
 
@@ -127,11 +133,23 @@ impl Running {
 
     /// Posts a body with these headers.
     pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut request = self.agent.post(format!("{}{path}", self.url));
+        self.request("POST", path, headers, body)
+    }
+
+    /// Sends any request.
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        let mut request =
+            ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        answer(request.send(body))
+        answer(self.agent.run(request.body(body).unwrap()))
     }
 
     /// Calls a function with JSON.
@@ -139,6 +157,55 @@ impl Running {
         let path = format!("/v1/functions/{function}/call");
         let body = serde_json::to_vec(arguments).unwrap();
         self.post(&path, &[("content-type", "application/json")], &body)
+    }
+}
+
+/// How long a test waits for something that happens soon.
+const PATIENT: Duration = Duration::from_secs(30);
+
+/// Waits until the condition holds.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENT;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} did not happen within {PATIENT:?}");
+        std::thread::yield_now();
+    }
+}
+
+impl Running {
+    /// How many calls of the function ended with the error.
+    pub(crate) fn failed(&self, function: &str, code: ErrorCode) -> u64 {
+        let metrics = self.wpc.metrics();
+        let found = metrics.functions.iter().find(|found| found.name == function).unwrap();
+        found.calls.failed.get(&code).copied().unwrap_or_default()
+    }
+
+    /// A server that has one more function of these modules.
+    pub(crate) fn with_function(module: &str, function: &str) -> Self {
+        let server = Self::start();
+        server.wpc.define_worker_function(function, guest(module)).unwrap();
+        server
+    }
+
+    /// Waits until a call has begun to run.
+    pub(crate) fn runs(&self) {
+        eventually("a call running", || self.wpc.metrics().pending_calls > 0);
+    }
+
+    /// Sends a request over a connection of its own, whose answer is not read.
+    pub(crate) fn connect(&self, request: &str) -> TcpStream {
+        let mut connection = TcpStream::connect(self.url.strip_prefix("http://").unwrap()).unwrap();
+        connection.set_read_timeout(Some(PATIENT)).unwrap();
+        connection.write_all(request.as_bytes()).unwrap();
+        connection
+    }
+
+    /// A call over a connection of its own, whose answer is not read.
+    pub(crate) fn connect_call(&self, function: &str, headers: &str, body: &str) -> TcpStream {
+        let length = body.len();
+        self.connect(&format!(
+            "POST /v1/functions/{function}/call HTTP/1.1\r\nhost: 127.0.0.1\r\n{headers}content-length: {length}\r\n\r\n{body}"
+        ))
     }
 }
 

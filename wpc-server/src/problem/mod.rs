@@ -1,11 +1,18 @@
 //! Errors as problem documents of RFC 9457.
 
+mod catalogue;
+mod descriptions;
+mod server_code;
+
+pub(crate) use catalogue::routes;
+pub(crate) use server_code::ServerCode;
+
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
-use wpc_host::{CallId, CallOutcome, Error, FunctionHash};
+use std::borrow::Cow;
+use wpc_host::{CallId, CallOutcome, Error, ErrorCode, FunctionHash};
 
 /// An error as a problem document of RFC 9457, `application/problem+json`.
 #[derive(Debug, Clone, Serialize)]
@@ -26,7 +33,7 @@ pub struct ProblemDetails {
     /// What went wrong.
     pub detail: String,
     /// The code of the kind: an [`ErrorCode`](wpc_host::ErrorCode), or a code of the server.
-    pub code: String,
+    pub code: Cow<'static, str>,
     /// Whether the same request may succeed later.
     pub retryable: bool,
     /// What is known about the execution of the call.
@@ -43,23 +50,37 @@ pub struct ProblemDetails {
     /// The error that the function returned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guest: Option<Value>,
+    /// The number of items that were delivered before a stream failed; `None` if the call is not a stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub items: Option<u64>,
     /// Further members of this kind of problem.
     #[serde(flatten)]
     pub extensions: Map<String, Value>,
     /// Seconds after which to try again.
     #[serde(skip)]
     pub(crate) retry_after: Option<u64>,
+    #[serde(skip)]
+    pub(crate) json_rpc_code: i32,
 }
 
 impl Problem {
-    /// A problem of a request that no call was made for.
-    pub(crate) fn new(status: StatusCode, code: &str, title: &str, detail: String) -> Self {
+    /// A problem that the server found. Its outcome is that no call began.
+    pub(crate) fn new(code: ServerCode, detail: impl Into<String>) -> Self {
+        let mut problem =
+            Self::of_code(code.as_str(), code.title().to_owned(), code.status(), detail.into());
+        problem.0.json_rpc_code = code.json_rpc_code();
+        problem.0.retryable = code.retry_can_help();
+        problem
+    }
+
+    fn of_code(code: &'static str, title: String, status: StatusCode, detail: String) -> Self {
+        let is_unavailable = status == StatusCode::SERVICE_UNAVAILABLE;
         Self(Box::new(ProblemDetails {
             kind: format!("/problems/{code}"),
-            title: title.to_owned(),
+            title,
             status: status.as_u16(),
             detail,
-            code: code.to_owned(),
+            code: code.into(),
             retryable: false,
             outcome: CallOutcome::NotStarted,
             wpc_call_id: None,
@@ -67,7 +88,9 @@ impl Problem {
             function_hash_sha1: None,
             guest: None,
             extensions: Map::new(),
-            retry_after: None,
+            items: None,
+            retry_after: is_unavailable.then_some(RETRY_AFTER),
+            json_rpc_code: 0,
         }))
     }
 
@@ -83,23 +106,25 @@ impl Problem {
         &self.0
     }
 
+    /// The code of a JSON-RPC error that reports it.
+    pub(crate) fn json_rpc_code(&self) -> i32 {
+        self.0.json_rpc_code
+    }
+
     /// The request cannot be understood.
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad_request", "invalid request", detail.into())
+        Self::new(ServerCode::BadRequest, detail)
     }
 
     /// The client did not send its request in time.
     pub(crate) fn request_timeout() -> Self {
-        let detail = "the body of the request arrived too slowly".to_owned();
-        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the request timed out", detail)
+        Self::new(ServerCode::RequestTimeout, "the body of the request arrived too slowly")
             .with_retry_after(RETRY_AFTER)
     }
 
     /// The server has no capacity for the request at the moment.
     pub(crate) fn overloaded(detail: &str) -> Self {
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        Self::new(status, "overloaded", "the server is overloaded", detail.to_owned())
-            .with_retry_after(RETRY_AFTER)
+        Self::new(ServerCode::Overloaded, detail)
     }
 
     /// The same request may succeed after this number of seconds.
@@ -110,17 +135,22 @@ impl Problem {
 
     /// The client may not do that.
     pub(crate) fn forbidden(name: &str, scope: &str) -> Self {
-        let detail = format!("\"{name}\" does not have the scope `{scope}`");
-        Self::new(StatusCode::FORBIDDEN, "forbidden", "the scope is missing", detail)
+        Self::new(ServerCode::Forbidden, format!("\"{name}\" does not have the scope `{scope}`"))
+    }
+
+    /// A problem with a code of calls that the server found before the call was submitted.
+    pub(crate) fn of_code_of_calls(code: ErrorCode, detail: impl Into<String>) -> Self {
+        let status = StatusCode::from_u16(code.http_status());
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let title = code.as_str().replace('_', " ");
+        let mut problem = Self::of_code(code.as_str(), title, status, detail.into());
+        problem.0.json_rpc_code = code.json_rpc_code();
+        problem
     }
 
     /// The error of a call.
     pub(crate) fn of_call(error: &Error, function: &str) -> Self {
-        let code = error.code();
-        let status = StatusCode::from_u16(code.http_status());
-        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let title = code.as_str().replace('_', " ");
-        let mut problem = Self::new(status, code.as_str(), &title, error.to_string());
+        let mut problem = Self::of_code_of_calls(error.code(), error.to_string());
         let details = &mut problem.0;
         details.retryable = error.retry_can_help();
         details.outcome = error.outcome();
@@ -136,15 +166,43 @@ impl Problem {
             }
             details.guest = Some(value);
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            details.retry_after = Some(RETRY_AFTER);
-        }
         problem
     }
 
     /// Adds the call and the module that it ran.
     pub(crate) fn with_call(mut self, id: CallId, hash: FunctionHash) -> Self {
         (self.0.wpc_call_id, self.0.function_hash_sha1) = (Some(id), Some(hash));
+        self
+    }
+
+    /// Adds the function that the request named.
+    pub(crate) fn with_function(mut self, function: &str) -> Self {
+        self.0.function = Some(function.to_owned());
+        self
+    }
+
+    /// Adds how many items were delivered before.
+    pub(crate) fn with_items(mut self, delivered: u64) -> Self {
+        self.0.items = Some(delivered);
+        self
+    }
+
+    /// Reports it with another status than that of its code.
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.0.status = status.as_u16();
+        self.0.retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER);
+        self
+    }
+
+    /// States what is known about the execution of the call.
+    pub(crate) fn with_outcome(mut self, outcome: CallOutcome) -> Self {
+        self.0.outcome = outcome;
+        self
+    }
+
+    /// Appends a suggestion to the detail.
+    pub(crate) fn with_hint(mut self, hint: &str) -> Self {
+        self.0.detail.push_str(hint);
         self
     }
 }
@@ -154,7 +212,7 @@ const RETRY_AFTER: u64 = 1;
 
 /// The code of a problem, in the extensions of its response.
 #[derive(Debug, Clone)]
-pub(crate) struct ProblemCode(pub(crate) Arc<str>);
+pub(crate) struct ProblemCode(pub(crate) Cow<'static, str>);
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
@@ -165,15 +223,13 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         let kind = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, kind);
-        if let Some(id) = self.0.wpc_call_id
-            && let Ok(id) = HeaderValue::try_from(id.to_string())
-        {
-            headers.insert(HeaderName::from_static("wpc-call-id"), id);
-        }
         if let Some(seconds) = self.0.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
-        response.extensions_mut().insert(ProblemCode(self.0.code.into()));
+        if let Some(id) = self.0.wpc_call_id {
+            headers.insert(HeaderName::from_static("wpc-call-id"), u64::from(id).into());
+        }
+        response.extensions_mut().insert(ProblemCode(self.0.code));
         response
     }
 }

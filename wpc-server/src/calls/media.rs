@@ -1,0 +1,255 @@
+//! Media types of bodies and answers, and the choice of one by the header `Accept`.
+
+use crate::problem::{Problem, ServerCode};
+use axum::http::{HeaderMap, HeaderValue, header};
+
+/// A format in which arguments are read or answers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Media {
+    Json,
+    Text,
+    Bytes,
+    Postcard,
+    EventStream,
+    JsonLines,
+    NdJson,
+}
+
+impl Media {
+    /// Every format, in the order of the server's preference.
+    const ALL: [Self; 7] = [
+        Self::Json,
+        Self::Text,
+        Self::Bytes,
+        Self::Postcard,
+        Self::EventStream,
+        Self::JsonLines,
+        Self::NdJson,
+    ];
+
+    /// Its type and subtype.
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Json => ("application", "json"),
+            Self::Text => ("text", "plain"),
+            Self::Bytes => ("application", "octet-stream"),
+            Self::Postcard => ("application", "vnd.postcard"),
+            Self::EventStream => ("text", "event-stream"),
+            Self::JsonLines => ("application", "jsonl"),
+            Self::NdJson => ("application", "x-ndjson"),
+        }
+    }
+
+    /// Whether items are answered in it.
+    pub(super) const fn is_stream(self) -> bool {
+        matches!(self, Self::EventStream | Self::JsonLines | Self::NdJson)
+    }
+
+    /// The header `Content-Type` of an answer.
+    pub(super) const fn header(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Json => "application/json",
+            Self::Text => "text/plain; charset=utf-8",
+            Self::Bytes => "application/octet-stream",
+            Self::Postcard => "application/vnd.postcard",
+            Self::EventStream => "text/event-stream",
+            Self::JsonLines => "application/jsonl",
+            Self::NdJson => "application/x-ndjson",
+        })
+    }
+
+    /// The format of the body, JSON without a content type.
+    pub(super) fn of_body(headers: &HeaderMap) -> Result<Self, Problem> {
+        let Some(header) = headers.get(header::CONTENT_TYPE) else { return Ok(Self::Json) };
+        let text = header.to_str().unwrap_or_default();
+        let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
+        let found = Self::of_range(essence.trim());
+        let found = found.filter(|media| {
+            matches!(media, Self::Json | Self::Text | Self::Bytes | Self::Postcard)
+        });
+        let found = found.filter(|media| *media != Self::Text || is_utf8(parameters));
+        found.ok_or_else(|| {
+            let detail = format!(
+                "expected application/json, text/plain in UTF-8, application/octet-stream or \
+                 application/vnd.postcard, found {text:?}"
+            );
+            Problem::new(ServerCode::UnsupportedMediaType, detail)
+        })
+    }
+
+    /// The format with exactly this name.
+    fn of_range(range: &str) -> Option<Self> {
+        let (kind, subtype) = range.split_once('/')?;
+        Self::ALL.into_iter().find(|media| {
+            let (own_kind, own_subtype) = media.names();
+            own_kind.eq_ignore_ascii_case(kind) && own_subtype.eq_ignore_ascii_case(subtype)
+        })
+    }
+
+    /// The format of the answer that the client prefers: the one with the highest quality; of several, the one that it names
+    /// most specifically, then first. Without the header it is JSON.
+    pub(super) fn accepted(headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut values = headers.get_all(header::ACCEPT).iter();
+        let (first, others) = (values.next(), values);
+        match first.map(HeaderValue::as_bytes) {
+            None => return Ok(Self::Json),
+            Some(b"*/*" | b"application/json") if others.size_hint().1 == Some(0) => {
+                return Ok(Self::Json);
+            }
+            Some(_) => {}
+        }
+        let mut found = [None::<Match>; Self::ALL.len()];
+        let ranges = first.into_iter().chain(others).filter_map(|value| value.to_str().ok());
+        let ranges = ranges.flat_map(|value| value.split(',')).filter_map(Range::parse);
+        for (position, range) in ranges.enumerate() {
+            for (media, found) in Self::ALL.into_iter().zip(&mut found) {
+                let Some(specificity) = range.specificity(media) else { continue };
+                if found.is_none_or(|found| found.specificity < specificity) {
+                    *found = Some(Match { quality: range.quality, specificity, position });
+                }
+            }
+        }
+        let candidates = Self::ALL.into_iter().zip(found);
+        let candidates = candidates.filter_map(|(media, found)| Some((media, found?)));
+        let mut best: Option<(Self, Match)> = None;
+        for (media, found) in candidates.filter(|(_, found)| found.quality > 0) {
+            if best.is_none_or(|(_, best)| found.is_better_than(best)) {
+                best = Some((media, found));
+            }
+        }
+        best.map(|(media, _)| media).ok_or_else(|| {
+            let names = Self::ALL.map(|media| {
+                let (kind, subtype) = media.names();
+                format!("{kind}/{subtype}")
+            });
+            let detail = format!("the result can be one of: {}", names.join(", "));
+            Problem::new(ServerCode::NotAcceptable, detail)
+        })
+    }
+}
+
+/// The range of the header that applies to a format.
+#[derive(Clone, Copy)]
+struct Match {
+    /// In thousandths.
+    quality: u16,
+    specificity: u8,
+    position: usize,
+}
+
+impl Match {
+    fn is_better_than(self, other: Self) -> bool {
+        let rank = |found: Self| (found.quality, found.specificity, usize::MAX - found.position);
+        rank(self) > rank(other)
+    }
+}
+
+/// An element of the header, such as `text/*;q=0.5`.
+struct Range<'a> {
+    kind: &'a str,
+    subtype: &'a str,
+    /// In thousandths.
+    quality: u16,
+}
+
+impl<'a> Range<'a> {
+    /// `None` for an element that does not follow the grammar, which is ignored.
+    fn parse(text: &'a str) -> Option<Self> {
+        let mut parts = text.split(';').map(str::trim);
+        let (kind, subtype) = parts.next()?.split_once('/')?;
+        let mut quality = 1000;
+        for parameter in parts {
+            if let Some((name, value)) = parameter.split_once('=')
+                && name.trim().eq_ignore_ascii_case("q")
+            {
+                quality = thousandths(value.trim())?;
+            }
+        }
+        Some(Self { kind, subtype, quality })
+    }
+
+    /// How specifically it names the format; `None` if it does not.
+    fn specificity(&self, media: Media) -> Option<u8> {
+        let (kind, subtype) = media.names();
+        match (self.kind, self.subtype) {
+            ("*", "*") => Some(0),
+            (own, "*") if own.eq_ignore_ascii_case(kind) => Some(1),
+            (own, sub) if own.eq_ignore_ascii_case(kind) && sub.eq_ignore_ascii_case(subtype) => {
+                Some(2)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A quality from 0 to 1 with at most three decimals.
+fn thousandths(text: &str) -> Option<u16> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let is_valid = decimals.len() <= 3 && decimals.bytes().all(|digit| digit.is_ascii_digit());
+    let decimals: u16 =
+        if is_valid { format!("{decimals:0<3}").parse().ok()? } else { return None };
+    match (whole, decimals) {
+        ("0", decimals) => Some(decimals),
+        ("1", 0) => Some(1000),
+        _ => None,
+    }
+}
+
+/// Whether the parameters of `text/plain` name no other character set than UTF-8.
+fn is_utf8(parameters: &str) -> bool {
+    parameters.split(';').filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
+        !name.trim().eq_ignore_ascii_case("charset")
+            || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepted(values: &[&str]) -> Option<Media> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::ACCEPT, value.parse().unwrap());
+        }
+        Media::accepted(&headers).ok()
+    }
+
+    #[test]
+    fn the_format_with_the_highest_quality_is_chosen() {
+        for (values, chosen) in [
+            ([].as_slice(), Some(Media::Json)),
+            (&["*/*"], Some(Media::Json)),
+            (&["Application/JSON"], Some(Media::Json)),
+            (&["application/*"], Some(Media::Json)),
+            (&["text/*"], Some(Media::Text)),
+            (&["application/json;q=0.5, application/octet-stream"], Some(Media::Bytes)),
+            (&["application/json;q=0.5, application/octet-stream;q=0.4"], Some(Media::Json)),
+            (&["application/octet-stream, application/json"], Some(Media::Bytes)),
+            (&["text/event-stream, */*"], Some(Media::EventStream)),
+            (&["application/json; q=0, */*; q=0.1"], Some(Media::Text)),
+            (&["image/png", "application/x-ndjson"], Some(Media::NdJson)),
+            (&["application/json;q=0"], None),
+            (&["image/png"], None),
+            (&["", "nonsense"], None),
+            (&["application/json;q=1.5, application/json;q=-1, application/json;q=0.1234"], None),
+        ] {
+            assert_eq!(accepted(values), chosen, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn text_is_read_in_utf8_only() {
+        let of = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
+            Media::of_body(&headers).ok()
+        };
+        assert_eq!(of("application/json; charset=utf-8"), Some(Media::Json));
+        assert_eq!(of("text/plain"), Some(Media::Text));
+        assert_eq!(of("text/plain; charset=\"UTF-8\""), Some(Media::Text));
+        assert_eq!(of("text/plain; charset=latin1"), None);
+        assert_eq!(of("text/event-stream"), None);
+        assert_eq!(of("text"), None);
+    }
+}

@@ -1,0 +1,89 @@
+//! Submits calls for clients: checks their rights first, and suggests a name for a function that does not exist.
+
+use crate::access::Principal;
+use crate::application::Application;
+use crate::problem::Problem;
+use wpc_host::{
+    Backend, CallArguments, CallOptions, Error, ErrorCode, ReplyFormat, StreamOptions,
+    SubmittedCall, SubmittedStream,
+};
+
+/// Submits a call whose result has this format.
+pub(crate) fn submit(
+    application: &Application,
+    principal: &Principal,
+    function: &str,
+    arguments: CallArguments,
+    format: ReplyFormat,
+    options: &CallOptions,
+) -> Result<SubmittedCall, Problem> {
+    principal.require_call(function)?;
+    let call = application.backend().submit(function, arguments, format, options);
+    call.map_err(|error| refused(application, principal, function, &error))
+}
+
+/// Submits a call whose items are read.
+pub(super) fn stream(
+    application: &Application,
+    principal: &Principal,
+    function: &str,
+    arguments: CallArguments,
+    options: &StreamOptions,
+) -> Result<SubmittedStream, Problem> {
+    principal.require_call(function)?;
+    let stream = application.backend().stream(function, arguments, options);
+    stream.map_err(|error| refused(application, principal, function, &error))
+}
+
+#[cold]
+fn refused(
+    application: &Application,
+    principal: &Principal,
+    function: &str,
+    error: &Error,
+) -> Problem {
+    let problem = Problem::of_call(error, function);
+    if error.code() != ErrorCode::FunctionNotDefined {
+        return problem;
+    }
+    match nearest(application.backend(), principal, function) {
+        Some(name) => problem.with_hint(&format!("; did you mean \"{name}\"?")),
+        None => problem,
+    }
+}
+
+/// The name with the smallest edit distance among those that the client may call, if it may be a misspelling. Clients choose
+/// how often this runs, so that the work is bounded: long names are not compared, and no more than a number of characters.
+fn nearest(backend: &dyn Backend, principal: &Principal, wanted: &str) -> Option<String> {
+    /// The longest compared name, in bytes.
+    const MAX_LEN: usize = 64;
+    /// How many names are looked at. Looking at one takes nanoseconds.
+    const MAX_NAMES: usize = 20_000;
+    /// How many pairs of characters are compared, which takes up to a millisecond.
+    const MAX_PAIRS: usize = 250_000;
+    if wanted.len() > MAX_LEN {
+        return None;
+    }
+    // One plus a quarter of the length, and not every character.
+    let furthest = (1 + wanted.len() / 4).min(wanted.len().saturating_sub(1));
+    let (mut names, mut pairs) = (0, 0);
+    let mut best: Option<(usize, String)> = None;
+    backend.visit_names(&mut |name| {
+        names += 1;
+        if name.len() <= MAX_LEN
+            && name.len().abs_diff(wanted.len()) <= furthest
+            && principal.may_call(name)
+        {
+            pairs += name.len() * wanted.len();
+            let distance =
+                strsim::osa_distance(&wanted.to_ascii_lowercase(), &name.to_ascii_lowercase());
+            let is_better =
+                |(found, best): &(usize, String)| (distance, name) < (*found, best.as_str());
+            if distance <= furthest && best.as_ref().is_none_or(is_better) {
+                best = Some((distance, name.to_owned()));
+            }
+        }
+        names < MAX_NAMES && pairs < MAX_PAIRS
+    });
+    best.map(|(_, name)| name)
+}

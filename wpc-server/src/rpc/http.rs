@@ -1,0 +1,53 @@
+//! JSON-RPC over HTTP.
+
+use super::run::Client;
+use super::{request, response};
+use crate::access::Principal;
+use crate::application::Application;
+use crate::calls;
+use crate::problem::{Problem, ServerCode};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+
+/// Runs the message of a body. Errors of JSON-RPC have the status 200.
+pub(super) async fn answer(
+    State(application): State<Application>,
+    principal: Principal,
+    request: Request,
+) -> Result<Response, Problem> {
+    check_content_type(request.headers())?;
+    let client = Client::new(&application, principal, &request)?;
+    let (parts, body) = request.into_parts();
+    let body = calls::read_body(&application, &parts, body).await?;
+    let text = match request::read(&body, application.settings().max_batch) {
+        Ok(message) => {
+            drop(body);
+            client.run(message).await
+        }
+        Err(problem) => Some(response::of_message(problem)),
+    };
+    let Some(text) = text else {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(response);
+    };
+    let mut response = Response::new(Body::from(text));
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Ok(response)
+}
+
+/// A web page of another origin can send only other types without the server's consent.
+fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let text = value.to_str().unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    let known = ["application/json", "application/json-rpc", "application/jsonrequest"];
+    if known.iter().any(|known| essence.eq_ignore_ascii_case(known)) {
+        return Ok(());
+    }
+    let detail = format!("expected application/json, found {text:?}");
+    Err(Problem::new(ServerCode::UnsupportedMediaType, detail))
+}

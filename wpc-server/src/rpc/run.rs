@@ -1,0 +1,107 @@
+//! Runs the requests of a message.
+
+use super::request::{Call, Message, Request};
+use super::response;
+use crate::access::Principal;
+use crate::application::Application;
+use crate::calls;
+use crate::problem::{Problem, ServerCode};
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use wpc_host::{CallOptions, CallOutcome, ReplyFormat, ReplyValue, SubmittedCall};
+
+/// The client of messages, and what applies to all of its calls.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    pub(super) application: Application,
+    pub(super) principal: Principal,
+    pub(super) options: CallOptions,
+}
+
+/// A request whose call was submitted or refused.
+struct Begun {
+    id: Option<Box<RawValue>>,
+    function: String,
+    call: Result<SubmittedCall, Problem>,
+}
+
+impl Client {
+    /// Runs the message, and returns the text of the response; `None` if it consists of notifications. Its first
+    /// poll submits all calls. Dropping the future cancels those that are not answered.
+    pub(super) async fn run(self, message: Message) -> Option<Vec<u8>> {
+        match message {
+            Message::Single(request) => {
+                let mut out = Vec::new();
+                let (id, answer) = self.begin(request, &self.options).answer().await;
+                response::write(&mut out, &id?, &answer);
+                Some(out)
+            }
+            Message::Batch(requests) => self.run_batch(requests).await,
+        }
+    }
+
+    async fn run_batch(&self, requests: Vec<Request>) -> Option<Vec<u8>> {
+        // A batch may have more calls than the workers' queues accept; the rest waits within the time limit, which is the
+        // same for all of them.
+        let options = self.options.clone().wait_for_capacity();
+        let begun = requests.into_iter().map(|request| self.begin(request, &options).answer());
+        let mut answers: FuturesUnordered<_> = begun.collect();
+        let mut out = Vec::new();
+        while let Some((id, answer)) = answers.next().await {
+            let Some(id) = id else { continue };
+            out.push(if out.is_empty() { b'[' } else { b',' });
+            let before = out.len();
+            response::write(&mut out, &id, &answer);
+            let limit = self.application.settings().max_batch_result;
+            if out.len() > limit && answer.is_ok() {
+                out.truncate(before);
+                response::write(&mut out, &id, &Err(too_large(limit)));
+            }
+        }
+        if out.is_empty() {
+            return None;
+        }
+        out.push(b']');
+        Some(out)
+    }
+
+    fn begin(&self, request: Request, options: &CallOptions) -> Begun {
+        let Request { id, call } = request;
+        match call {
+            Ok(Call { function, arguments }) => {
+                let (application, principal) = (&self.application, &self.principal);
+                let format = ReplyFormat::Json;
+                let call =
+                    calls::submit(application, principal, &function, arguments, format, options);
+                Begun { id, function, call }
+            }
+            Err(problem) => Begun { id, function: String::new(), call: Err(problem) },
+        }
+    }
+}
+
+impl Begun {
+    async fn answer(self) -> (Option<Box<RawValue>>, Result<Value, Problem>) {
+        let Self { id, function, call } = self;
+        let call = match call {
+            Ok(call) => call,
+            Err(problem) => return (id, Err(problem)),
+        };
+        let (number, hash) = (call.id(), call.function_hash_sha1());
+        let answer = match call.await {
+            Ok(reply) => match reply.value {
+                ReplyValue::Json(value) => Ok(value),
+                _ => Ok(Value::Null),
+            },
+            Err(error) => Err(Problem::of_call(&error, &function).with_call(number, hash)),
+        };
+        (id, answer)
+    }
+}
+
+/// The error in place of a result that does not fit.
+fn too_large(limit: usize) -> Problem {
+    let detail = format!("the responses of a batch may have {limit} bytes");
+    Problem::new(ServerCode::BatchResultTooLarge, detail).with_outcome(CallOutcome::Finished)
+}
