@@ -6,11 +6,16 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The names of the tests in a module such as `hostile::replies`, or `None` if its file does not exist.
+/// The names of the tests in a module such as `hostile::replies`, or `None` if its file does not exist. Those of the server begin with
+/// `server::`.
 fn tests_of(module: &str) -> Option<Vec<String>> {
+    let (folders, module) = match module.strip_prefix("server::") {
+        Some(module) => (["wpc-server/tests/all"].as_slice(), module),
+        None => (["tests", "wpc-cli/tests/cli"].as_slice(), module),
+    };
     let file = format!("{}.rs", module.replace("::", "/"));
-    let read = |folder: &str| std::fs::read_to_string(root().join(folder).join(&file));
-    let source = read("tests").or_else(|_| read("wpc-cli/tests/cli")).ok()?;
+    let read = |folder: &&str| std::fs::read_to_string(root().join(folder).join(&file)).ok();
+    let source = folders.iter().find_map(read)?;
     let tests = source.split("#[test]").skip(1).filter_map(|test| {
         let (_, rest) = test.split_once("fn ")?;
         rest.split_once('(').map(|(name, _)| name.to_owned())

@@ -41,6 +41,7 @@ mod target;
 mod terminal;
 mod test;
 mod text;
+mod token;
 mod toolchain;
 
 use cache::Cache;
@@ -116,6 +117,8 @@ the language cannot record in the module:
   arguments = [\"Ada\"]
   value = \"Hello, Ada!\"      # or error = \"EmptyName\": the name of a guest error, or the code of another error")]
     Test(test::Arguments),
+    /// Create, list and revoke the tokens of a server.
+    Token(token::Arguments),
     /// Show the folder of the compile cache and its size.
     #[command(after_help = "Examples:\n  wpc cache\n  wpc cache --clear")]
     Cache(cache::Arguments),
@@ -194,6 +197,7 @@ fn main() -> std::process::ExitCode {
         Command::Serve(command) => serve::configured(command, self::command())
             .and_then(|command| serve::run(&command, &arguments.cache, arguments.json)),
         Command::Health(command) => health::run(&command, arguments.json),
+        Command::Token(command) => token::run(&command, arguments.json),
         Command::Cache(command) => cache::run(&command, &arguments.cache, arguments.json),
         Command::Inspect(command) => inspect::run(&command, &arguments.cache, arguments.json),
         Command::Bench(command) => bench::run(&command, &arguments.cache, arguments.json),

@@ -39,8 +39,8 @@ pub(crate) struct Arguments {
     /// definition stays active.
     #[arg(long)]
     watch: bool,
-    /// Keep deployments in this folder, and let clients deploy. The manifest is deployed at the start, and when it is reloaded,
-    /// if it has changed since it was last deployed.
+    /// Keep deployments, tokens and the audit log in this folder, and let clients deploy. The manifest is deployed at the
+    /// start, and when it is reloaded, if it has changed since it was last deployed.
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
     /// With `--data`: allow deployments to use a folder or a secret of this machine. One of read=FOLDER, write=FOLDER,
@@ -114,16 +114,22 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         Watch::only_requests(reload_request, requests)
     };
     let setup = cache.setup()?.on_event(event_log::lines(as_json, arguments.log.level()));
-    let hooks: Vec<ReloadHook> = Vec::new();
+    let store = arguments.data.as_deref().map(Store::open).transpose();
+    let store = store.map_err(|error| Failure::environment(error.to_string()))?;
+    let data = arguments.data.as_deref().zip(store.as_ref());
+    let access = arguments.access.open(data)?;
+    let reloaded = access.clone();
+    let hooks: Vec<ReloadHook> = vec![Box::new(move || reloaded.reload())];
     let report = move |reload: &Reload| {
         write_reload(reload, &path, as_json);
         let failures = hooks.iter().filter_map(|hook| hook().err());
         failures.for_each(|failure| failure.write(as_json, Interface::MANIFEST));
     };
-    let deployed = match &arguments.data {
-        Some(data) => {
+    let deployed = match data {
+        Some((data, store)) => {
             let policy = Policy::of(&arguments.allow).map_err(Failure::usage)?;
-            Deployed::in_folder(data, &source, setup.policy(policy), cache, as_json)?
+            let setup = setup.policy(policy);
+            Deployed::in_folder(data, store.clone(), &source, setup, cache, as_json)?
         }
         None => Deployed::Manifest(Box::new(Deployment::open(&source, &manifest, setup)?)),
     };
@@ -139,18 +145,18 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         .map_err(|error| Failure::environment(format!("failed to start the server: {error}")))?;
     let failed = |error: wpc_server::ServerError| Failure::environment(error.to_string());
     let server = runtime.block_on(Server::bind(arguments.listen)).map_err(failed)?;
-    signals.ready();
-    report_ready(&server, as_json);
     let mut settings = Settings::default();
     settings.idempotency = arguments.idempotency.then(IdempotencyBounds::default);
-    let mut application = Application::builder(Arc::new(wpc.clone()))
-        .settings(settings)
-        .access(&arguments.access.settings());
+    let application = Application::builder(Arc::new(wpc.clone())).settings(settings);
+    let mut application = access.apply(application);
     if let Deployed::Folder(deployments) = &deployed {
         application = application.deployments(deployments.clone());
     }
     let (log, writing) = LogWriter::start()?;
     let application = arguments.log.report(application, as_json, log).build();
+    server.check(&application).map_err(failed)?;
+    signals.ready();
+    report_ready(&server, as_json);
     let following = deployed.follow(source.path, watch, report)?;
     let pool = wpc.clone();
     let server = server.grace(arguments.access.grace).finish(async move {
@@ -177,16 +183,16 @@ enum Deployed {
 }
 
 impl Deployed {
-    /// Opens a data folder, and deploys the manifest to it.
+    /// Opens the deployments of a data folder, and deploys the manifest to it.
     fn in_folder(
         data: &Path,
+        store: Store,
         source: &Source,
         setup: Setup,
         cache: &Cache,
         as_json: bool,
     ) -> Result<Self, Failure> {
         let failed = |error: &dyn std::fmt::Display| Failure::environment(error.to_string());
-        let store = Store::open(data).map_err(|error| failed(&error))?;
         // Compiled code is kept even if the service has no home folder.
         let compile_cache = cache.folder_or(|| data.join("cache"))?;
         let deployments =

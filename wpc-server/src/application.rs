@@ -1,6 +1,6 @@
 //! What a server serves, and its settings.
 
-use crate::access::{AccessSettings, Gate};
+use crate::access::{AccessSettings, Audit, Gate, Tokens};
 use crate::deployments::Deployments;
 use crate::idempotency::{IdempotencyBounds, Store};
 use crate::lifecycle::Lifecycle;
@@ -24,7 +24,7 @@ struct Parts {
     settings: Settings,
     idempotency: Option<Store>,
     lifecycle: Lifecycle,
-    gate: Gate,
+    gate: Arc<Gate>,
     traffic: Traffic,
     telemetry: Telemetry,
     suspended_entries: Option<SuspendedEntries>,
@@ -95,8 +95,8 @@ impl Application {
             lifecycle: Lifecycle::default(),
             suspended_entries: None,
             deployments: None,
-            gate: Gate::new(&AccessSettings::default()),
             traffic,
+            gate: Arc::new(Gate::new(&AccessSettings::default())),
             live: Arc::new(Live::new()),
         })
     }
@@ -114,7 +114,7 @@ impl Application {
         &self.0.traffic
     }
 
-    pub(crate) fn gate(&self) -> &Gate {
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
         &self.0.gate
     }
 
@@ -214,8 +214,25 @@ impl Builder {
 
     /// Sets which requests are accepted.
     pub fn access(mut self, settings: &AccessSettings) -> Self {
-        self.0.gate = Gate::new(settings);
+        self.gate().configure(settings);
         self
+    }
+
+    /// Requires these tokens, as [`Tokens::are_required`] states. Without it, every client may do everything.
+    pub fn tokens(mut self, tokens: Tokens) -> Self {
+        self.gate().set_tokens(tokens);
+        self
+    }
+
+    /// Records administrative acts and refused tokens.
+    pub fn audit(mut self, audit: Audit) -> Self {
+        self.gate().set_audit(audit);
+        self
+    }
+
+    /// The gate, which nothing else refers to before the application is built.
+    fn gate(&mut self) -> &mut Gate {
+        Arc::get_mut(&mut self.0.gate).expect("it is shared only by a built application")
     }
 
     /// The application.

@@ -22,6 +22,7 @@
 mod access;
 mod administration;
 mod application;
+mod audited;
 mod calls;
 mod deployments;
 mod functions;
@@ -42,9 +43,14 @@ mod server;
 mod store;
 mod suspended;
 mod telemetry;
+mod tokens;
 mod traffic;
 
-pub use access::{AccessSettings, Principal, Scope};
+pub use access::{
+    AccessSettings, Audit, AuditRecord, InvalidId, InvalidQuota, InvalidScope, NewToken, Principal,
+    Quota, Rate, Scope, Timestamp, TokenError, TokenId, TokenInformation, TokenText, Tokens,
+    add_token_to_file,
+};
 pub use application::{Application, Builder, Settings};
 pub use deployments::{Deployments, Refusal, State};
 pub use idempotency::IdempotencyBounds;

@@ -1,23 +1,21 @@
 //! The routes of a server.
 
-use crate::administration;
+use crate::access::Guard;
 use crate::application::Application;
 use crate::observation::Observation;
 use crate::problem::{self, Problem, ServerCode};
-use crate::{calls, functions, health, metrics, openapi, page, rpc};
-use axum::extract::{DefaultBodyLimit, Request, State};
+use crate::{
+    administration, audited, calls, functions, health, metrics, openapi, page, rpc, tokens,
+};
+use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
-use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::middleware;
+use std::sync::Arc;
 
-/// The routes of a server, without a listener: for an application that adds them to its own. Each request passes the same checks
-/// of its host, origin and token as with a [`Server`](crate::Server).
+/// The routes of a server, without a listener: for an application that adds them to its own. Each request passes the checks of its
+/// host, origin and token.
 pub fn router(application: Application) -> axum::Router {
-    routes(application.clone()).layer(middleware::from_fn_with_state(application, check))
-}
-
-/// The routes without those checks, which a server makes itself: a middleware would cost each request an allocation.
-pub(crate) fn routes(application: Application) -> axum::Router {
+    let record = middleware::from_fn_with_state(application.clone(), audited::record);
     axum::Router::new()
         .merge(calls::routes())
         .merge(rpc::routes())
@@ -27,24 +25,15 @@ pub(crate) fn routes(application: Application) -> axum::Router {
         .merge(functions::routes())
         .merge(openapi::routes())
         .merge(page::routes())
-        .merge(administration::routes())
+        .merge(administration::routes().route_layer(record))
+        .merge(tokens::routes())
         .fallback(not_found)
         // For all routes above; axum adds the header `Allow`.
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(application.settings().max_body))
-        .layer(Observation(application.clone()))
+        // One layer of the router, because each costs an allocation. Requests that the guard refuses are observed, too.
+        .layer((Observation(application.clone()), Guard(Arc::clone(application.gate()))))
         .with_state(application)
-}
-
-async fn check(State(application): State<Application>, request: Request, next: Next) -> Response {
-    match application.gate().admit(request) {
-        Ok((request, admitted)) => {
-            let mut response = next.run(request).await;
-            admitted.finish(&mut response);
-            response
-        }
-        Err(refused) => *refused,
-    }
 }
 
 async fn not_found(uri: Uri) -> Problem {

@@ -34,4 +34,6 @@ mod signals;
 mod support;
 mod texts;
 #[cfg(unix)]
+mod tokens;
+#[cfg(unix)]
 mod transcript;

@@ -9,9 +9,12 @@ use std::net::TcpStream;
 use std::path::Path;
 
 /// A server of a manifest with `spin`, and its address.
-fn serve(folder: &Path, stop_timeout: &str, options: &[&str]) -> (Running, String) {
+pub(crate) fn serve(folder: &Path, stop_timeout: &str, options: &[&str]) -> (Running, String) {
     let manifest = manifest(folder, stop_timeout);
-    let mut arguments = vec!["--json", "serve", &manifest, "--listen", "127.0.0.1:0"];
+    let mut arguments = vec!["--json", "serve", &manifest];
+    if !options.contains(&"--listen") {
+        arguments.extend(["--listen", "127.0.0.1:0"]);
+    }
     arguments.extend(options);
     let running = Running::start(&arguments);
     let ready: Value = serde_json::from_str(&running.wait_for_line("ready", "")).unwrap();
@@ -21,15 +24,23 @@ fn serve(folder: &Path, stop_timeout: &str, options: &[&str]) -> (Running, Strin
 
 /// Sends a request; the answer is read to the end of the connection.
 fn post(address: &str, path: &str, body: &str) -> TcpStream {
+    post_with(address, path, "", body)
+}
+
+/// The same with these lines of headers, as the only request of its connection.
+pub(crate) fn post_with(address: &str, path: &str, headers: &str, body: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let length = body.len();
-    let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}");
+    let close = if headers.is_empty() { "" } else { "connection: close\r\n" };
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\n{close}{headers}content-length: {length}"
+    );
     stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();
     stream
 }
 
-fn rest(mut stream: TcpStream) -> String {
+pub(crate) fn rest(mut stream: TcpStream) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer

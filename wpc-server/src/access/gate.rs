@@ -1,10 +1,18 @@
-//! What every request passes before its handler: the checks of host and origin.
+//! What every request passes before its handler: the checks of its host, its origin and its token.
 
+use super::audit::{Audit, AuditRecord};
 use super::hosts::{self, Accepted, Hosts};
-use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response};
+use super::principal::Principal;
+use super::refusal;
+use super::tokens::{Rejection, Tokens};
+use crate::problem::Problem;
+use axum::body::{Body, HttpBody as _};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 /// Which requests are accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,46 +33,192 @@ pub struct AccessSettings {
 pub(crate) struct Gate {
     hosts: Hosts,
     is_insecure: bool,
+    tokens: Option<Tokens>,
+    audit: Audit,
 }
 
 impl Gate {
     pub(crate) fn new(settings: &AccessSettings) -> Self {
         let hosts = Hosts::new(&settings.allowed_hosts, &settings.allowed_origins);
-        Self { hosts, is_insecure: settings.is_insecure }
+        let is_insecure = settings.is_insecure;
+        Self { hosts, is_insecure, tokens: None, audit: Audit::default() }
     }
 
-    /// Whether only clients that may do so can reach the server at this address.
+    /// Takes the settings from another gate.
+    pub(crate) fn configure(&mut self, settings: &AccessSettings) {
+        self.hosts = Hosts::new(&settings.allowed_hosts, &settings.allowed_origins);
+        self.is_insecure = settings.is_insecure;
+    }
+
+    pub(crate) fn set_tokens(&mut self, tokens: Tokens) {
+        self.tokens = Some(tokens);
+    }
+
+    pub(crate) fn set_audit(&mut self, audit: Audit) {
+        self.audit = audit;
+    }
+
+    pub(crate) fn tokens(&self) -> Option<&Tokens> {
+        self.tokens.as_ref()
+    }
+
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    /// Whether only clients that may do so can use the server at this address.
     pub(crate) fn may_listen_on(&self, address: SocketAddr) -> bool {
-        address.ip().to_canonical().is_loopback() || self.is_insecure
+        address.ip().to_canonical().is_loopback()
+            || self.is_insecure
+            || self.tokens.as_ref().is_some_and(Tokens::are_required)
     }
 
     /// Accepts a request, or returns the answer to a refused one.
-    pub(crate) fn admit(
+    pub(super) fn admit(
         &self,
         request: Request<Body>,
-    ) -> Result<(Request<Body>, Admitted), Box<Response<Body>>> {
-        let (parts, body) = request.into_parts();
-        let origin = match self.hosts.check(&parts) {
+    ) -> Result<(Request<Body>, Admitted), Box<Refusal>> {
+        let (mut parts, body) = request.into_parts();
+        match self.check(&mut parts) {
+            Ok(admitted) => Ok((Request::from_parts(parts, body), admitted)),
+            Err(answer) => Err(Box::new(Refusal::new(*answer, &parts, body))),
+        }
+    }
+
+    fn check(&self, parts: &mut Parts) -> Result<Admitted, Box<Response<Body>>> {
+        let origin = match self.hosts.check(parts) {
             Ok(Accepted::Same) => None,
             Ok(Accepted::Cross(origin)) => Some(origin),
             Ok(Accepted::Preflight(answer)) => return Err(answer),
             Err(problem) => return Err(Box::new(problem.into_response())),
         };
-        let admitted = Admitted { origin };
-        Ok((Request::from_parts(parts, body), admitted))
+        let mut admitted = Admitted { origin, principal: None };
+        match self.authenticate(parts) {
+            Ok(None) => {}
+            Ok(Some(principal)) => {
+                parts.extensions.insert(principal.clone());
+                admitted.principal = Some(principal);
+            }
+            Err(refused) => {
+                let mut response = refused.problem.into_response();
+                let challenge = HeaderValue::from_static(refused.challenge);
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+                admitted.finish(&mut response);
+                return Err(Box::new(response));
+            }
+        }
+        Ok(admitted)
     }
+
+    /// The principal of a request; `None` for an anonymous one.
+    fn authenticate(&self, request: &Parts) -> Result<Option<Principal>, Refused> {
+        let tokens = self.tokens.as_ref().filter(|tokens| tokens.are_required());
+        let Some(tokens) = tokens else { return Ok(None) };
+        let mut headers = request.headers.get_all(header::AUTHORIZATION).iter();
+        let principal = match (headers.next(), headers.next()) {
+            (None, _) if is_public(request) => Ok(Principal::unauthenticated()),
+            (None, _) => {
+                return Err(Refused { problem: refusal::unauthenticated(), challenge: CHALLENGE });
+            }
+            (Some(header), None) => bearer(header)
+                .ok_or(Rejection::Malformed)
+                .and_then(|token| tokens.authenticate(token)),
+            _ => Err(Rejection::Malformed),
+        };
+        principal.map(Some).map_err(|rejection| {
+            // The token is not recorded: a valid one with a typing mistake is close to a secret.
+            let record = AuditRecord::new("unauthenticated", "authenticate", request.uri.path());
+            let id = request.headers.get("x-request-id").and_then(|id| id.to_str().ok());
+            self.audit.refused_token(record.outcome(rejection.as_str()).request_id(id));
+            Refused { problem: refusal::token(rejection), challenge: CHALLENGE_INVALID }
+        })
+    }
+}
+
+/// The answer to a refused request, and its body. A small body is read before the answer is sent, so that the client can use the
+/// connection for another request; with a larger one, or one that waits for `100 Continue`, the connection is closed.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    answer: Option<Response<Body>>,
+    body: Option<Body>,
+}
+
+/// The maximum size of a body that is read, in bytes.
+const MAX_DRAINED: u64 = 64 << 10;
+
+impl Refusal {
+    fn new(mut answer: Response<Body>, request: &Parts, body: Body) -> Self {
+        let size = body.size_hint().upper();
+        let is_small = size.is_some_and(|size| size <= MAX_DRAINED);
+        if is_small && !request.headers.contains_key(header::EXPECT) {
+            return Self { answer: Some(answer), body: Some(body) };
+        }
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        Self { answer: Some(answer), body: None }
+    }
+
+    /// The answer, once the body was read.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Response<Body>> {
+        while let Some(body) = &mut self.body {
+            match ready!(Pin::new(body).poll_frame(context)) {
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => self.body = None,
+            }
+        }
+        self.answer.take().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+/// A request without a valid token.
+struct Refused {
+    problem: Problem,
+    challenge: &'static str,
+}
+
+const CHALLENGE: &str = "Bearer realm=\"wpc\"";
+const CHALLENGE_INVALID: &str = "Bearer realm=\"wpc\", error=\"invalid_token\"";
+const CHALLENGE_SCOPE: &str = "Bearer realm=\"wpc\", error=\"insufficient_scope\"";
+
+fn bearer(header: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim_start_matches(' '))
+}
+
+/// Whether a request without a token reaches its handler, which then serves what anyone may know: whether the server is healthy,
+/// and the live page without any data.
+fn is_public(request: &Parts) -> bool {
+    let path = request.uri.path();
+    matches!(request.method, Method::GET | Method::HEAD)
+        && matches!(path, "/" | "/livez" | "/readyz" | "/startupz" | "/healthz" | "/favicon.ico")
 }
 
 /// What the answer of an accepted request needs.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Admitted {
+pub(super) struct Admitted {
     origin: Option<HeaderValue>,
+    principal: Option<Principal>,
 }
 
 impl Admitted {
     /// Completes the answer.
-    pub(crate) fn finish(self, response: &mut Response<Body>) {
+    pub(super) fn finish(self, response: &mut Response<Body>) {
+        if let Some(principal) = self.principal {
+            let challenge = match response.status() {
+                StatusCode::UNAUTHORIZED => Some(CHALLENGE),
+                StatusCode::FORBIDDEN => Some(CHALLENGE_SCOPE),
+                _ => None,
+            };
+            let headers = response.headers_mut();
+            if let Some(challenge) = challenge {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            }
+            if let Some(usage) = principal.usage() {
+                usage.describe(headers);
+            }
+            // For the report of the request.
+            response.extensions_mut().insert(principal);
+        }
         if let Some(origin) = self.origin {
             hosts::allow(origin, response.headers_mut());
         }

@@ -1,11 +1,12 @@
 //! The client of a request, after authentication.
 
-use super::Scope;
+use super::usage::{CallPermit, Usage};
+use super::{Scope, refusal};
 use crate::problem::Problem;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// The client of a request: its name in logs and in the history, and what it may do.
 #[derive(Debug, Clone)]
@@ -17,13 +18,30 @@ struct Rights {
     scopes: BTreeSet<Scope>,
     /// The functions that it may call: names, or prefixes followed by `*`.
     functions: Vec<String>,
+    /// `None` if it has no quota.
+    usage: Option<Arc<Usage>>,
+    is_authenticated: bool,
 }
+
+static ANONYMOUS: LazyLock<Principal> =
+    LazyLock::new(|| Principal::new("anonymous", [Scope::Admin], []));
+
+static UNAUTHENTICATED: LazyLock<Principal> = LazyLock::new(|| {
+    let (scopes, functions) = (BTreeSet::new(), Vec::new());
+    let name = "unauthenticated".to_owned();
+    Principal(Arc::new(Rights { name, scopes, functions, usage: None, is_authenticated: false }))
+});
 
 impl Principal {
     /// A client that may do everything: one without a token, where none is required.
     #[must_use]
     pub fn anonymous() -> Self {
-        Self::new("anonymous", [Scope::Admin], [])
+        ANONYMOUS.clone()
+    }
+
+    /// A client that may do nothing: one without a token, where one is required.
+    pub(super) fn unauthenticated() -> Self {
+        UNAUTHENTICATED.clone()
     }
 
     /// A client with these scopes, which may call the functions that match a pattern: a name, or a prefix followed by `*`.
@@ -33,7 +51,19 @@ impl Principal {
         functions: impl IntoIterator<Item = String>,
     ) -> Self {
         let (scopes, functions) = (scopes.into_iter().collect(), functions.into_iter().collect());
-        Self(Arc::new(Rights { name: name.into(), scopes, functions }))
+        let name = name.into();
+        Self(Arc::new(Rights { name, scopes, functions, usage: None, is_authenticated: true }))
+    }
+
+    /// The client with a token.
+    pub(super) fn with_token(
+        name: &str,
+        scopes: BTreeSet<Scope>,
+        functions: Vec<String>,
+        usage: Option<Arc<Usage>>,
+    ) -> Self {
+        let name = name.to_owned();
+        Self(Arc::new(Rights { name, scopes, functions, usage, is_authenticated: true }))
     }
 
     /// Its name.
@@ -61,15 +91,36 @@ impl Principal {
 
     /// Refuses a request that needs the scope.
     pub(crate) fn require(&self, scope: Scope) -> Result<(), Problem> {
-        if self.has(scope) { Ok(()) } else { Err(Problem::forbidden(self.name(), scope.as_str())) }
+        if self.has(scope) { Ok(()) } else { Err(self.refused(scope.as_str())) }
     }
 
     /// Refuses a call of a function that it may not call.
     pub(crate) fn require_call(&self, function: &str) -> Result<(), Problem> {
         if self.may_call(function) {
-            return Ok(());
+            Ok(())
+        } else {
+            Err(self.refused(&format!("call:{function}")))
         }
-        Err(Problem::forbidden(self.name(), &format!("call:{function}")))
+    }
+
+    /// Refuses a call of a function that it may not call, or if its quota is used up. Otherwise the call counts until the permit is
+    /// dropped.
+    pub(crate) fn begin_call(&self, function: &str) -> Result<CallPermit, Problem> {
+        self.require_call(function)?;
+        CallPermit::begin(self.0.usage.as_ref(), &self.0.name)
+    }
+
+    /// What it uses of its quota, if it has one.
+    pub(super) fn usage(&self) -> Option<&Arc<Usage>> {
+        self.0.usage.as_ref()
+    }
+
+    fn refused(&self, scope: &str) -> Problem {
+        if self.0.is_authenticated {
+            Problem::forbidden(self.name(), scope)
+        } else {
+            refusal::unauthenticated()
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Why a request is refused before its handler sees it.
 
+use super::tokens::Rejection;
+use super::usage::whole_seconds;
 use crate::problem::{Problem, ServerCode};
+use std::time::Duration;
 
 /// The request names another server.
 pub(super) fn host(name: &str) -> Problem {
@@ -16,4 +19,33 @@ pub(super) fn origin(origin: &str) -> Problem {
         "pages of \"{origin}\" may not send requests to this server; to allow it, start the server with `--allow-origin {origin}`"
     );
     Problem::new(ServerCode::OriginNotAllowed, detail)
+}
+
+/// The request has no token, and its path needs one.
+pub(super) fn unauthenticated() -> Problem {
+    let detail = "this request needs a token: `Authorization: Bearer wpc_…`".to_owned();
+    unauthorized(detail)
+}
+
+/// The token is not accepted. The reason is not stated more exactly than a client with a valid token needs it.
+pub(super) fn token(rejection: Rejection) -> Problem {
+    let detail = match rejection {
+        Rejection::Malformed => {
+            "`Authorization` does not have a valid token; expected `Bearer wpc_…`, complete and unchanged"
+        }
+        Rejection::Unknown => "the token is not known to this server",
+        Rejection::Expired => "the token has expired; ask the operator for a new one",
+        Rejection::Revoked => "the token was revoked; ask the operator for a new one",
+    };
+    unauthorized(detail.to_owned())
+}
+
+fn unauthorized(detail: String) -> Problem {
+    Problem::new(ServerCode::Unauthenticated, detail)
+}
+
+/// The quota of the token is used up.
+pub(super) fn quota(name: &str, what: &str, limit: &str, wait: Duration) -> Problem {
+    let detail = format!("\"{name}\" has used up its quota of {what} ({limit})");
+    Problem::new(ServerCode::QuotaExceeded, detail).with_retry_after(whole_seconds(wait).max(1))
 }

@@ -17,9 +17,10 @@ pub(crate) fn submit(
     format: ReplyFormat,
     options: &CallOptions,
 ) -> Result<SubmittedCall, Problem> {
-    principal.require_call(function)?;
+    let permit = principal.begin_call(function)?;
     let call = application.backend().submit(function, arguments, format, options);
-    call.map_err(|error| refused(application, principal, function, &error))
+    let call = call.map_err(|error| refused(application, principal, function, &error))?;
+    Ok(permit.count(call))
 }
 
 /// Submits a call whose items are read.
@@ -30,9 +31,10 @@ pub(super) fn stream(
     arguments: CallArguments,
     options: &StreamOptions,
 ) -> Result<SubmittedStream, Problem> {
-    principal.require_call(function)?;
+    let permit = principal.begin_call(function)?;
     let stream = application.backend().stream(function, arguments, options);
-    stream.map_err(|error| refused(application, principal, function, &error))
+    let stream = stream.map_err(|error| refused(application, principal, function, &error))?;
+    Ok(permit.count_stream(stream))
 }
 
 #[cold]

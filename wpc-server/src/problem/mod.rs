@@ -122,6 +122,11 @@ impl Problem {
             .with_retry_after(RETRY_AFTER)
     }
 
+    /// The server failed, such as on a full disk.
+    pub(crate) fn internal(error: &dyn std::fmt::Display) -> Self {
+        Self::new(ServerCode::Internal, error.to_string())
+    }
+
     /// The server has no capacity for the request at the moment.
     pub(crate) fn overloaded(detail: &str) -> Self {
         Self::new(ServerCode::Overloaded, detail)

@@ -53,6 +53,22 @@ codes! {
         "The body is not JSON, has a duplicate key, is nested too deeply, or has a number that cannot be represented.",
     Forbidden "forbidden" FORBIDDEN -32007 false "the scope is missing"
         "The client does not have the scope that the request needs.",
+    Unauthenticated "unauthenticated" UNAUTHORIZED -32007 false "a valid token is required"
+        "The request has no token, or one that is not valid.",
+    QuotaExceeded "quota_exceeded" TOO_MANY_REQUESTS -32005 true "the quota is used up"
+        "The token has used up its quota.",
+    NoTokens "no_tokens" NOT_FOUND -32601 false "no tokens"
+        "The server has no tokens to administer.",
+    InvalidToken "invalid_token" BAD_REQUEST -32600 false "invalid token"
+        "The token that is to be created is invalid.",
+    NameTaken "name_taken" CONFLICT -32600 false "the name is taken"
+        "Another valid token has the name.",
+    TokenNotFound "token_not_found" NOT_FOUND -32601 false "the token was not found"
+        "No valid token has the id or name.",
+    TooManyTokens "too_many_tokens" CONFLICT -32600 false "too many tokens"
+        "There are too many valid tokens.",
+    ReadOnlyTokens "read_only_tokens" CONFLICT -32600 false "the tokens are in a file"
+        "The tokens of the server are in a file, which it does not write.",
     OriginNotAllowed "origin_not_allowed" FORBIDDEN -32007 false "the origin is not allowed"
         "A web page of another origin sent the request, and the server does not accept requests of its pages.",
     NotFound "not_found" NOT_FOUND -32601 false "not found"

@@ -84,12 +84,13 @@ async fn respond(
     let response = if progress.is_admitted || is_about_health(request.uri().path()) {
         let request = request
             .map(|body| Body::new(RequestBody { inner: Some(body), link: Arc::clone(&link) }));
-        let mut answer = pin!(answer(&link, request));
+        let mut answer = pin!(link.served.router.clone().call(request));
         poll_fn(|context| {
             if link.activity.is_body_refused() {
                 return Poll::Ready(Problem::request_timeout().into_response());
             }
-            answer.as_mut().poll(context)
+            // A router does not fail.
+            answer.as_mut().poll(context).map(|Ok(response)| response)
         })
         .await
     } else {
@@ -102,18 +103,6 @@ async fn respond(
         response.headers_mut().insert(header::CONNECTION, close);
     }
     Ok(response)
-}
-
-async fn answer(link: &Link, request: Request<Body>) -> Response<Body> {
-    match link.served.application.gate().admit(request) {
-        Ok((request, admitted)) => {
-            // A router is always ready.
-            let Ok(mut response) = link.served.router.clone().call(request).await;
-            admitted.finish(&mut response);
-            response
-        }
-        Err(refused) => *refused,
-    }
 }
 
 /// Whether the path is about the health of the server: it is answered even if too many requests are in progress.

@@ -14,7 +14,7 @@ pub use limits::ConnectionLimits;
 
 use crate::application::Application;
 use crate::lifecycle::Stage;
-use crate::router::routes;
+use crate::router::router;
 use activity::Order;
 use connection::Served;
 use connections::Connections;
@@ -114,6 +114,17 @@ impl Server {
         self.address
     }
 
+    /// Checks that the server would not serve other machines without tokens. [`Server::serve`] does so too.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError::Open`].
+    pub fn check(&self, application: &Application) -> Result<(), ServerError> {
+        let address = self.address;
+        let is_safe = application.gate().may_listen_on(address);
+        if is_safe { Ok(()) } else { Err(ServerError::Open { address }) }
+    }
+
     /// Serves until `stop` completes, and then stops in an orderly way:
     ///
     /// 1. The stage becomes [`Stage::Draining`]: the server reports that it is not ready, and answers with
@@ -130,14 +141,12 @@ impl Server {
         application: Application,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServerError> {
-        let Self { listener, address, limits, grace, finish } = self;
-        if !application.gate().may_listen_on(address) {
-            return Err(ServerError::Open { address });
-        }
+        self.check(&application)?;
+        let Self { listener, limits, grace, finish, .. } = self;
         let lifecycle = application.lifecycle().clone();
         application.live().collect(application.backend());
         let connections = Connections::new(limits, application.traffic().clone());
-        let served = Served { router: routes(application.clone()), application };
+        let served = Served { router: router(application.clone()), application };
         // Their tasks end with this future, even if it is dropped.
         let (mut watching, mut accepting) = (JoinSet::new(), JoinSet::new());
         watching.spawn(connections.clone().watch());

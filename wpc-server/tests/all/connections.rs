@@ -174,3 +174,30 @@ fn a_client_that_disconnects_cancels_its_call() {
     server.wait_for_connections(0);
     serves(&server);
 }
+
+#[test]
+fn a_refused_request_does_not_cost_its_connection_unless_its_body_is_large() {
+    let server = Running::start();
+    let mut connection = Connection::open(&server);
+    let head = "POST /v1/functions/add/call HTTP/1.1\r\nhost: evil.example\r\n";
+    for _ in 0..2 {
+        connection.send(format!("{head}content-length: 8\r\n\r\n"));
+        // The body follows in a packet of its own.
+        server.wait_for_requests(1);
+        connection.send("[40,  2]");
+        assert!(connection.answer().0.starts_with("http/1.1 421 "));
+        server.wait_for_requests(0);
+    }
+    connection.send(add(HOST));
+    assert_eq!(connection.answer().1, "42");
+    for body in [
+        "content-length: 10000000",
+        "transfer-encoding: chunked",
+        "content-length: 8\r\nexpect: 100-continue",
+    ] {
+        let mut connection = Connection::open(&server);
+        connection.send(format!("{head}{body}\r\n\r\n"));
+        let rest = connection.rest();
+        assert!(rest.starts_with("http/1.1 421 ") && rest.contains("connection: close"), "{rest}");
+    }
+}

@@ -152,6 +152,15 @@ impl Running {
         answer(self.agent.run(request.body(body).unwrap()))
     }
 
+    /// Deletes a resource with these headers.
+    pub(crate) fn delete(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = self.agent.delete(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        answer(request.call())
+    }
+
     /// Calls a function with JSON.
     pub(crate) fn call(&self, function: &str, arguments: &Value) -> Answer {
         let path = format!("/v1/functions/{function}/call");

@@ -1,6 +1,7 @@
 //! A server as its clients see it, over real connections.
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
+mod audit;
 mod calls;
 mod connections;
 mod deployed;
@@ -15,10 +16,12 @@ mod modules;
 mod openapi;
 mod persistence;
 mod problems;
+mod quotas;
 mod raw;
 mod requests;
 mod revisions;
 mod rollback;
 mod rpc;
 mod streams;
+mod tokens;
 mod websocket;

@@ -1,0 +1,109 @@
+//! `wpc token`, with the files of a server and with a running one.
+
+use crate::process::{command, run, wpc};
+use crate::serving::{post_with, rest, serve};
+use crate::signals::signal;
+use crate::support::{err, fails_with, out};
+use serde_json::Value;
+use std::path::Path;
+
+fn create(arguments: &[&str]) -> String {
+    let output = wpc(&[&["token", "create"], arguments].concat());
+    assert!(output.status.success(), "{}", err(&output));
+    out(&output).trim_end().to_owned()
+}
+
+/// The status of a call with this token.
+fn status(address: &str, token: &str) -> String {
+    let header = format!("authorization: Bearer {token}\r\n");
+    let answer = rest(post_with(address, "/v1/functions/speak/call", &header, "[\"hi\"]"));
+    answer.split(' ').nth(1).unwrap().to_owned()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn tokens_of_a_data_folder_are_administered_offline_and_through_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let data = text(&data);
+    let admin = create(&["--data", data, "--name", "ada", "--scope", "admin"]);
+    let (_running, address) = serve(folder.path(), "50ms", &["--data", data]);
+    assert_eq!(status(&address, &admin), "200");
+
+    let in_use = wpc(&["token", "list", "--data", data]);
+    assert!(fails_with(1, &in_use).contains("--server URL"));
+
+    let url = format!("http://{address}");
+    let with_server = |arguments: &[&str], token: &str| {
+        let arguments = [&["--json", "token"], arguments, &["--server", &url]].concat();
+        run(command(&arguments).env("WPC_TOKEN", token))
+    };
+    let scope = ["create", "--name", "shop", "--scope", "call:spe*", "--expires", "30d"];
+    let created = with_server(&scope, &admin);
+    assert!(created.status.success(), "{}", err(&created));
+    let created: Value = serde_json::from_str(&out(&created)).unwrap();
+    let shop = created["token"].as_str().unwrap();
+    assert_eq!(status(&address, shop), "200");
+    assert!(err(&with_server(&scope, shop)).contains("forbidden"));
+    assert!(err(&with_server(&scope, &admin)).contains("choose another name"));
+
+    let list: Value = serde_json::from_str(&out(&with_server(&["list"], &admin))).unwrap();
+    let names: Vec<_> = list.as_array().unwrap().iter().map(|token| &token["name"]).collect();
+    assert_eq!(names, ["ada", "shop"]);
+    assert!(with_server(&["revoke", "shop"], &admin).status.success());
+    assert_eq!(status(&address, shop), "401");
+    let audit = std::fs::read_to_string(Path::new(data).join("audit.jsonl")).unwrap();
+    assert!(audit.contains("\"principal\":\"ada\",\"action\":\"token.revoke\""), "{audit}");
+    assert!(!audit.contains(&shop[14..]), "{audit}");
+}
+
+#[test]
+fn tokens_of_a_file_are_read_again_at_sighup() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens.toml");
+    let file = text(&file);
+    let first = create(&["--file", file, "--name", "first", "--scope", "call"]);
+    let (running, address) = serve(folder.path(), "50ms", &["--tokens", file]);
+    assert_eq!(status(&address, &first), "200");
+    let second = create(&["--file", file, "--name", "second", "--scope", "call"]);
+    assert_eq!(status(&address, &second), "401");
+    signal(&running, "HUP");
+    while status(&address, &second) != "200" {}
+    std::fs::write(file, "[[tokens]]").unwrap();
+    signal(&running, "HUP");
+    while !running.notice().contains("tokens.toml") {}
+    assert_eq!(status(&address, &first), "200");
+}
+
+#[test]
+fn a_server_with_tokens_listens_for_other_machines() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens.toml");
+    let token = create(&["--file", text(&file), "--name", "first", "--scope", "call"]);
+    let (_running, address) =
+        serve(folder.path(), "50ms", &["--listen", "0.0.0.0:0", "--tokens", text(&file)]);
+    let address = address.replace("0.0.0.0", "127.0.0.1");
+    assert_eq!(status(&address, &token), "200");
+    assert_eq!(status(&address, "wpc_0"), "401");
+}
+
+#[test]
+fn what_is_not_a_token_is_refused_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = text(folder.path());
+    for (arguments, message) in [
+        (["--scope", "root", "--name", "a"].as_slice(), "is not a scope"),
+        (&["--scope", "call", "--name", "a", "--quota", "calls=1"], "is not a quota"),
+        (&["--scope", "call", "--name", "a", "--expires", "soon"], "30d"),
+        (&["--scope", "call", "--name", ""], "expected a name"),
+    ] {
+        let output = wpc(&[&["token", "create", "--data", data], arguments].concat());
+        assert!(!output.status.success());
+        assert!(err(&output).contains(message), "{}", err(&output));
+    }
+    let nowhere = wpc(&["token", "list"]);
+    assert!(err(&nowhere).contains("--data FOLDER"), "{}", err(&nowhere));
+}

@@ -1,0 +1,41 @@
+//! Records the administrative acts of routes in the audit log.
+
+use crate::access::{AuditRecord, Principal};
+use crate::application::Application;
+use crate::problem::{Problem, ProblemCode};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+/// A middleware for routes that change something: records each request that is not only a question, before it is answered.
+pub(crate) async fn record(
+    State(application): State<Application>,
+    principal: Principal,
+    request: Request,
+    next: Next,
+) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        return next.run(request).await;
+    }
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let action = format!("{} {route}", request.method());
+    // Bounded, because a client chooses it.
+    let target: String = request.uri().path().chars().take(256).collect();
+    let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok());
+    let record = AuditRecord::new(principal.name(), &action, &target).request_id(id);
+    let response = next.run(request).await;
+    let outcome = match response.extensions().get::<ProblemCode>() {
+        Some(code) => code.0.to_string(),
+        None if response.status().is_success() => "ok".to_owned(),
+        None => response.status().as_str().to_owned(),
+    };
+    match application.gate().audit().record_async(record.outcome(&outcome)).await {
+        Ok(()) => response,
+        Err(error) => {
+            tracing::error!(%error, "failed to write the audit log");
+            Problem::internal(&format!("the act was not recorded, but may have been done: {error}"))
+                .into_response()
+        }
+    }
+}
