@@ -264,7 +264,6 @@ fn a_call_while_no_workers_run_can_be_retried_later() {
 fn the_trace_and_the_number_of_the_request_reach_the_observer() {
     let server = Running::start();
     let (sender, calls) = std::sync::mpsc::sync_channel(8);
-
     server.wpc.observe_finished_calls(move |call| {
         let trace = call.trace_context.as_ref().map(|trace| format!("{:032x}", trace.trace_id()));
         let _ = sender.send((trace, call.correlation_id.clone()));
