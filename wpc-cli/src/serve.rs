@@ -21,8 +21,10 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 use wpc_deploy::{Deployment, Following, Policy, Problem, Reload, Reloader, Setup, Source, Watch};
-use wpc_host::WorkerProcedureCall;
-use wpc_server::{Application, Deployments, IdempotencyBounds, Refusal, Server, Settings, Store};
+use wpc_host::{Backend, WorkerProcedureCall};
+use wpc_server::{
+    Application, Deployments, IdempotencyBounds, OpenTelemetry, Refusal, Server, Settings, Store,
+};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -106,6 +108,8 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let (reload_request, requests) = sync_channel(1);
     // Before anything that takes time, because SIGHUP would end the process otherwise.
     let mut signals = Signals::handle(reload_request.clone())?;
+    let exporter =
+        OpenTelemetry::from_environment().map_err(|error| Failure::usage(error.to_string()))?;
     let (path, source) = (arguments.path(), arguments.source()?);
     let manifest = source.parse()?;
     let watch = if arguments.watch {
@@ -145,10 +149,14 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         .map_err(|error| Failure::environment(format!("failed to start the server: {error}")))?;
     let failed = |error: wpc_server::ServerError| Failure::environment(error.to_string());
     let server = runtime.block_on(Server::bind(arguments.listen)).map_err(failed)?;
+    let backend: Arc<dyn Backend> = Arc::new(wpc.clone());
+    let backend = match &exporter {
+        Some(exporter) => exporter.observe(backend),
+        None => backend,
+    };
     let mut settings = Settings::default();
     settings.idempotency = arguments.idempotency.then(IdempotencyBounds::default);
-    let application = Application::builder(Arc::new(wpc.clone())).settings(settings);
-    let mut application = access.apply(application);
+    let mut application = access.apply(Application::builder(backend).settings(settings));
     if let Deployed::Folder(deployments) = &deployed {
         application = application.deployments(deployments.clone());
     }
@@ -170,6 +178,9 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let served = runtime.block_on(server.serve(application, stop)).map_err(failed);
     wpc.stop_workers();
     following.stop(RELOAD_WAIT);
+    if let Some(exporter) = exporter {
+        exporter.shutdown();
+    }
     writing.finish();
     served
 }

@@ -322,6 +322,12 @@ impl CallOptions {
         self
     }
 
+    /// The trace that [`trace_context`](Self::trace_context) set.
+    #[must_use]
+    pub fn get_trace_context(&self) -> Option<&TraceContext> {
+        self.context.as_ref()?.trace.as_ref()
+    }
+
     /// The caller's own identifier of the call, such as that of a request. It is reported where
     /// [`trace_context`](Self::trace_context) is. It must have 1 to 256 bytes without control characters; otherwise the
     /// call is refused with [`Error::InvalidCallOptions`].

@@ -34,6 +34,8 @@ mod metrics;
 mod modules;
 mod observation;
 mod openapi;
+#[cfg(feature = "otel")]
+mod otel;
 mod page;
 mod problem;
 mod revisions;
@@ -55,6 +57,8 @@ pub use application::{Application, Builder, Settings};
 pub use deployments::{Deployments, Refusal, State};
 pub use idempotency::IdempotencyBounds;
 pub use lifecycle::{Lifecycle, Stage};
+#[cfg(feature = "otel")]
+pub use otel::{OpenTelemetry, OpenTelemetryError};
 pub use problem::{Problem, ProblemDetails};
 pub use revisions::{Activation, Revision};
 pub use router::router;

@@ -24,4 +24,5 @@ mod rollback;
 mod rpc;
 mod streams;
 mod tokens;
+mod traces;
 mod websocket;
