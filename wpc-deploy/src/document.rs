@@ -168,7 +168,7 @@ pub fn with_earlier(current: &Source, earlier: &Source, item: &Item) -> Result<S
         (None, _) => None,
     };
     if before.is_none() {
-        let message = format!("there is no {item} in either revision");
+        let message = format!("neither revision has {item}");
         return Err(current.problem(0, MANIFEST, &message));
     }
     Ok(table.to_string())
@@ -252,6 +252,6 @@ mod tests {
         assert_eq!(changed("g"), "f2");
         assert_eq!(changed("h"), "f2 g2 h1");
         let refused = with_earlier(&current, &earlier, &item("x")).unwrap_err();
-        assert!(refused.message.contains("no function \"x\""), "{refused}");
+        assert!(refused.message.contains("neither revision has function \"x\""), "{refused}");
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct Side {
     pub(crate) module: Option<Declared>,
 }
 
-/// What a module declares, as far as it concerns whoever deploys it.
+/// What a module declares, as far as it concerns the operator.
 #[derive(Debug, Serialize)]
 pub(crate) struct Declared {
     pub(crate) sha1: String,

@@ -27,8 +27,8 @@ pub enum Refusal {
         /// The active revision.
         active: Option<u64>,
     },
-    /// There is no revision with this number.
-    #[error("there is no revision {0}")]
+    /// The revision does not exist.
+    #[error("revision {0} does not exist")]
     NoRevision(u64),
     /// There is nothing to roll back.
     #[error("no revision is active, so there is nothing to roll back")]
