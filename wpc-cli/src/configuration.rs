@@ -81,7 +81,7 @@ fn values(
     let Some(arg) = known.get_arguments().find(find) else {
         let nearest = nearest(name, keys.iter().map(String::as_str));
         let hint = nearest.map(|nearest| format!("; did you mean `{nearest}`?"));
-        return Err(format!("there is no such option{}", hint.unwrap_or_default()));
+        return Err(format!("this option does not exist{}", hint.unwrap_or_default()));
     };
     let is_flag = matches!(arg.get_action(), ArgAction::SetTrue);
     let long = arg.get_long().unwrap_or_default();
@@ -187,7 +187,7 @@ mod tests {
         for (text, expected) in [
             (
                 "[server]\nlisten = \"a\"\nmax_bod = 5",
-                "wpc.toml:3: `server.max_bod`: there is no such option; did you mean `max_body`? (manifest)",
+                "wpc.toml:3: `server.max_bod`: this option does not exist; did you mean `max_body`? (manifest)",
             ),
             (
                 "[server]\nmax_body = \"x\"",

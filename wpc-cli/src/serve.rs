@@ -92,7 +92,7 @@ impl Arguments {
         self.manifest.clone().unwrap_or_else(|| wpc_deploy::MANIFEST_NAME.into())
     }
 
-    /// The manifest; an empty one if none is named and there is none in this folder.
+    /// The manifest; an empty one if none is named and this folder has none.
     fn source(&self) -> Result<Source, Failure> {
         let path = self.path();
         if self.manifest.is_none() && !path.exists() {

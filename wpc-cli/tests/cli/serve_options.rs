@@ -62,7 +62,7 @@ fn problems_of_the_options_name_their_place() {
     let folder = tempfile::tempdir().unwrap();
     let path = manifest(folder.path(), "lisen = \"127.0.0.1:0\"\n");
     let found = fails_with(2, &wpc(&["serve", &path]));
-    let expected = ":4: `server.lisen`: there is no such option; did you mean `listen`?";
+    let expected = ":4: `server.lisen`: this option does not exist; did you mean `listen`?";
     assert!(found.contains(expected), "{found}");
     let found = fails_with(2, &run(command(&["serve"]).env("WPC_LISTEN", "nowhere")));
     assert!(found.contains("invalid value 'nowhere' for '--listen <ADDRESS>'"), "{found}");

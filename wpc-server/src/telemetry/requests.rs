@@ -162,7 +162,7 @@ impl ReportedRequests {
 pub struct FinishedRequest {
     /// The method, such as `POST`.
     pub method: String,
-    /// The route's template, such as `/v1/functions/{name}/call`; `unmatched` if there is no such route.
+    /// The route's template, such as `/v1/functions/{name}/call`; `unmatched` if no route matches.
     pub route: String,
     /// The status of the answer; `None` if the client disconnected before.
     pub status: Option<u16>,

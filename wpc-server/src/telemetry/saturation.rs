@@ -9,7 +9,7 @@ pub(crate) const HIGH: f64 = 0.95;
 /// probe.
 pub(crate) const LOW: f64 = 0.8;
 
-/// Whether the pool is saturated, as the probes found it. There is no timer: only probes observe it.
+/// Whether the pool is saturated, as the probes found it. No timer runs: only probes observe it.
 #[derive(Debug, Default)]
 pub(crate) enum Saturation {
     #[default]
