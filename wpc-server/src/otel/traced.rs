@@ -192,7 +192,7 @@ struct Observed {
 impl Observed {
     fn accepted(&mut self, id: CallId, hash: FunctionHash) {
         if let Some(span) = &mut self.span {
-            span.set_attribute(KeyValue::new("wpc.call_id", id.to_string()));
+            span.set_attribute(KeyValue::new("wpc.call_id", u64::from(id).to_string()));
             span.set_attribute(KeyValue::new("wpc.function_hash", hash.to_string()));
         }
     }

@@ -85,3 +85,19 @@ fn an_error_is_shown_with_its_code_and_what_to_do() {
     browser.wait_for_text("#call-output", "code guest_error");
     browser.wait_for_text("#call-output", "trying again does not help");
 }
+
+#[test]
+fn items_of_a_stream_are_watched() {
+    let Some(browser) = Browser::start() else { return };
+    let wpc = usual_pool();
+    let served = Served::start(&wpc);
+    open(&browser, &served, "numbers");
+    browser.tab_to("the argument", "node.labels?.[0]?.textContent.startsWith('end')");
+    browser.press("1000");
+    browser.tab_to("the button", "node.id === 'call-watch'");
+    browser.press(key::ENTER);
+    browser.wait_for_text("#call-output", "Result");
+    browser.wait_for_text("#call-output", "1,000 items");
+    assert_eq!(browser.text("#call-items li:last-child"), "999");
+    assert_eq!(browser.run("return document.querySelectorAll('#call-items li').length"), 500);
+}
