@@ -62,13 +62,18 @@ impl Level {
 /// A listener that writes events of at least this severity to standard error.
 pub(crate) fn lines(as_json: bool, level: Level) -> impl Fn(&WorkerEvent) + Send + Sync + 'static {
     move |event| {
-        let found = Level::of(event);
-        if found <= level {
-            let line = if as_json { json_line(event, found) } else { text_line(event, found) };
+        if let Some(line) = line(event, as_json, level) {
             // The reader of standard error may be gone.
             let _ = writeln!(anstream::stderr(), "{line}");
         }
     }
+}
+
+/// The line of an event, if it has at least this severity.
+pub(crate) fn line(event: &WorkerEvent, as_json: bool, level: Level) -> Option<String> {
+    let found = Level::of(event);
+    let write = || if as_json { json_line(event, found) } else { text_line(event, found) };
+    (found <= level).then(write)
 }
 
 /// The timestamp of a log line, in UTC.

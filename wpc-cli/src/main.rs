@@ -26,6 +26,7 @@ mod limit_options;
 mod lines;
 mod log_options;
 mod log_writer;
+mod logs;
 mod module_file;
 mod nearest;
 mod new;
@@ -107,6 +108,9 @@ the language cannot record in the module:
     /// List the revisions of a running server, newest first.
     #[command(after_help = history::HISTORY_HELP)]
     History(history::HistoryArguments),
+    /// Print the events of a running server.
+    #[command(after_help = logs::HELP)]
+    Logs(logs::Arguments),
     /// List the functions of a running server.
     #[command(after_help = "Example:\n  wpc ls --server http://127.0.0.1:7071")]
     Ls(history::ListArguments),
@@ -190,6 +194,7 @@ fn main() -> std::process::ExitCode {
         Command::Build(command) => build::run(&command, &arguments.cache, arguments.json),
         Command::Deploy(command) => deploy::deploy(&command, arguments.json),
         Command::Rollback(command) => deploy::rollback(&command, arguments.json),
+        Command::Logs(command) => logs::run(&command, arguments.json),
         Command::History(command) => history::history(&command, arguments.json),
         Command::Ls(command) => history::list(&command, arguments.json),
         Command::Test(command) => test::run(&command, &arguments.cache, arguments.json),

@@ -78,6 +78,20 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// derived from the list can be kept. Other changes may change it, too. It does not change while calls run.
     fn definitions_version(&self) -> u64;
 
+    /// Closes the circuit breaker of a function and ends its backoff; returns whether that changed anything.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FunctionNotDefined`].
+    fn revive(&self, function: &str) -> Result<bool, Error>;
+
+    /// Creates a sandbox of a function on each worker. Dropping the future cancels that.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FunctionNotDefined`], or why a sandbox cannot be created.
+    fn warm(&self, function: &str) -> Warming;
+
     /// Subscribes to events. The subscription keeps at most `capacity` events that were not read.
     fn subscribe(&self, capacity: usize) -> EventSubscription;
 
@@ -101,6 +115,9 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
         self.metrics().functions.into_iter().map(FunctionHealth::from).collect()
     }
 }
+
+/// The future of [`Backend::warm`].
+pub type Warming = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 /// The arguments of a call.
 #[derive(Debug, Clone, PartialEq)]

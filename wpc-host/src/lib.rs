@@ -272,7 +272,7 @@ mod worker;
 #[cfg(feature = "json")]
 pub use backend::{
     Backend, BackendReply, CallArguments, ReplyFormat, ReplyValue, StreamPart, SubmittedCall,
-    SubmittedStream,
+    SubmittedStream, Warming,
 };
 pub use call::future::CallFuture;
 pub use call::nested::MAX_CALL_DEPTH;

@@ -25,6 +25,7 @@ mod application;
 mod audited;
 mod calls;
 mod deployments;
+mod events;
 mod functions;
 mod health;
 mod idempotency;

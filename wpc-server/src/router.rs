@@ -5,7 +5,7 @@ use crate::application::Application;
 use crate::observation::Observation;
 use crate::problem::{self, Problem, ServerCode};
 use crate::{
-    administration, audited, calls, functions, health, metrics, openapi, page, rpc, tokens,
+    administration, audited, calls, events, functions, health, metrics, openapi, page, rpc, tokens,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
@@ -25,6 +25,7 @@ pub fn router(application: Application) -> axum::Router {
         .merge(functions::routes())
         .merge(openapi::routes())
         .merge(page::routes())
+        .merge(events::routes())
         .merge(administration::routes().route_layer(record))
         .merge(tokens::routes())
         .fallback(not_found)

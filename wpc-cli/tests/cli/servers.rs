@@ -97,3 +97,18 @@ fn idempotency_keys_are_accepted_with_the_option() {
     };
     assert_eq!((call(None), call(Some("true"))), ("1".to_owned(), "1".to_owned()));
 }
+
+#[test]
+fn the_last_events_of_a_server_are_printed() {
+    let (_server, url, _folder) = serve(&[]);
+    fails_with(5, &wpc(&["call", "--server", &url, "panics", "now"]));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let output = wpc(&["logs", "--server", &url]);
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        if out(&output).contains("panics: call execution failed") {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{}", out(&output));
+    }
+}

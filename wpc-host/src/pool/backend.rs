@@ -3,7 +3,7 @@
 use super::WorkerProcedureCall;
 use crate::backend::{
     Backend, BackendReply, CallArguments, ReplyFormat, ReplyValue, StreamPart, SubmittedCall,
-    SubmittedStream,
+    SubmittedStream, Warming,
 };
 use crate::call::pending::{Answer, PendingCall};
 use crate::call::stream::{ItemStream, StreamError};
@@ -88,6 +88,14 @@ impl Backend for WorkerProcedureCall {
 
     fn definitions_version(&self) -> u64 {
         self.registry().version()
+    }
+
+    fn revive(&self, function: &str) -> Result<bool, Error> {
+        self.revive_worker_function(function)
+    }
+
+    fn warm(&self, function: &str) -> Warming {
+        Box::pin(self.warm_worker_function_async(function))
     }
 
     fn subscribe(&self, capacity: usize) -> EventSubscription {

@@ -1,5 +1,6 @@
-//! The administration over HTTP: modules, revisions, and which revision is active.
+//! The administration over HTTP: modules, revisions, which revision is active, and the state of functions.
 
+mod functions;
 mod problems;
 mod revisions;
 mod upload;
@@ -20,6 +21,8 @@ pub(crate) fn routes() -> axum::Router<Application> {
         .route("/v1/revisions", get(revisions::list).post(revisions::register))
         .route("/v1/revisions/{number}", get(revisions::show))
         .route("/v1/revisions/{number}/diff", get(revisions::difference))
+        .route("/v1/functions/{name}/revive", post(functions::revive))
+        .route("/v1/functions/{name}/warm", post(functions::warm))
         .route("/v1/active", post(revisions::activate))
         .route("/v1/rollback", post(revisions::roll_back))
 }

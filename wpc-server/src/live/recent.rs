@@ -78,6 +78,8 @@ pub(crate) struct Failure {
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
     last_number: u64,
+    /// The events as the pool emitted them.
+    pub(crate) log: VecDeque<WorkerEvent>,
     pub(crate) events: VecDeque<EventRecord>,
     /// Calls that failed.
     pub(crate) calls: VecDeque<CallRecord>,
@@ -93,6 +95,7 @@ impl Recent {
     }
 
     pub(super) fn note(&mut self, event: &WorkerEvent, samples: &Samples) {
+        push(&mut self.log, event.clone(), KEPT);
         let function = function(&event.details).map(str::to_owned);
         let time = millis(event.timestamp);
         let call = event.correlation_id.map(u64::from);

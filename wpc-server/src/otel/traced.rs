@@ -15,7 +15,7 @@ use wpc_host::{
     Backend, CallArguments, CallId, CallOptions, Error, ErrorCode, EventSubscription,
     FinishedCallSampler, FunctionHash, FunctionHealth, FunctionInformation, PoolHealth,
     PoolMetrics, ReplyFormat, StreamOptions, StreamPart, SubmittedCall, SubmittedStream,
-    TraceContext,
+    TraceContext, Warming,
 };
 
 /// The upper bounds of the buckets in seconds: those of the conventions for RPC, and smaller ones for short functions.
@@ -145,6 +145,14 @@ impl Backend for Traced {
 
     fn definitions_version(&self) -> u64 {
         self.backend.definitions_version()
+    }
+
+    fn revive(&self, function: &str) -> Result<bool, Error> {
+        self.backend.revive(function)
+    }
+
+    fn warm(&self, function: &str) -> Warming {
+        self.backend.warm(function)
     }
 
     fn subscribe(&self, capacity: usize) -> EventSubscription {

@@ -5,6 +5,7 @@ mod audit;
 mod calls;
 mod connections;
 mod deployed;
+mod events;
 mod functions;
 mod harness;
 mod health;

@@ -11,7 +11,7 @@ use serde_json::json;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use wpc_server::{Application, OpenTelemetry};
 
 /// What a collector received: the path and the body of each request.
@@ -21,7 +21,8 @@ type Received = Receiver<(String, Vec<u8>)>;
 fn collector() -> (String, Received) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let (sender, received) = channel();
+    // Far more than the exporter sends in a test.
+    let (sender, received) = sync_channel(1_000);
     #[expect(clippy::disallowed_methods, reason = "ends with the process of the tests")]
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
@@ -34,7 +35,7 @@ fn collector() -> (String, Received) {
 }
 
 /// Serves the requests of a connection until it ends.
-fn serve(stream: TcpStream, sender: &Sender<(String, Vec<u8>)>) -> Option<()> {
+fn serve(stream: TcpStream, sender: &SyncSender<(String, Vec<u8>)>) -> Option<()> {
     let mut writer = stream.try_clone().ok()?;
     let mut reader = BufReader::new(stream);
     loop {

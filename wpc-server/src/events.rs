@@ -1,0 +1,108 @@
+//! The events of the backend as Server-Sent Events: `GET /v1/events`.
+
+use crate::access::{Principal, Scope};
+use crate::application::Application;
+use crate::lifecycle::Stage;
+use crate::problem::Problem;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderName, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures::{Stream, StreamExt as _};
+use serde::Deserialize;
+use serde_json::json;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use wpc_host::{EventSubscription, WorkerEvent};
+
+/// How many events wait for a client that does not read. More are counted as lost.
+const WAITING: usize = 1_024;
+
+pub(crate) fn routes() -> axum::Router<Application> {
+    axum::Router::new().route("/v1/events", get(events))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    /// Whether the answer goes on with the events to come.
+    #[serde(default)]
+    follow: bool,
+}
+
+/// The last events, and then those to come.
+async fn events(
+    State(application): State<Application>,
+    principal: Principal,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+) -> Result<Response, Problem> {
+    principal.require(Scope::Observe)?;
+    let Query(Parameters { follow }) =
+        parameters.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    application.live().collect(application.backend());
+    // Before the last events are read, so that none is missed between them and the next ones.
+    let coming = follow.then(|| application.backend().subscribe(WAITING));
+    let last = application.live().recent().log.clone();
+    let feed = Feed { application, last, coming, last_id: 0, lagged: 0 };
+    let headers = [
+        (header::CACHE_CONTROL, "no-store"),
+        // Proxies such as nginx would collect the events otherwise.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    let answer = Sse::new(feed.stream()).keep_alive(KeepAlive::new());
+    Ok((headers, answer).into_response())
+}
+
+/// What a client receives.
+struct Feed {
+    application: Application,
+    last: VecDeque<WorkerEvent>,
+    coming: Option<EventSubscription>,
+    /// The number of the event that was sent last, because the last events may be among those to come, too.
+    last_id: u64,
+    /// How many lost events the client knows of.
+    lagged: u64,
+}
+
+impl Feed {
+    fn stream(self) -> impl Stream<Item = Result<Event, Infallible>> {
+        futures::stream::unfold(self, |mut feed| async move {
+            let event = feed.next().await?;
+            Some((Ok(event), feed))
+        })
+    }
+
+    async fn next(&mut self) -> Option<Event> {
+        if let Some(event) = self.last.pop_front() {
+            return Some(self.event(&event));
+        }
+        let stage = self.application.lifecycle().clone();
+        let coming = self.coming.as_mut()?;
+        loop {
+            let lagged = coming.lagged();
+            if lagged > self.lagged {
+                let data = json!({ "lost": lagged - self.lagged });
+                self.lagged = lagged;
+                return Some(Event::default().event("lagged").data(data.to_string()));
+            }
+            let event = tokio::select! {
+                biased;
+                event = coming.next() => event?,
+                // A server that stops waits for its clients.
+                () = stage.entered(Stage::Draining) => return None,
+            };
+            if event.event_id > self.last_id {
+                return Some(self.event(&event));
+            }
+        }
+    }
+
+    fn event(&mut self, event: &WorkerEvent) -> Event {
+        self.last_id = event.event_id;
+        // Strings and numbers can always be written.
+        let data = serde_json::to_string(event).unwrap_or_default();
+        Event::default().event(event.event_name()).data(data)
+    }
+}
