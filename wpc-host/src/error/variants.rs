@@ -17,10 +17,7 @@ use wpc_abi::GuestError;
 /// by its own name, or by what it was to define. `ran` states whether the function had begun. Sizes are in bytes.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-#[expect(
-    missing_docs,
-    reason = "fields whose names say what they are, and those that many variants have, are documented at the enum"
-)]
+#[expect(missing_docs, reason = "the enum documents fields that many variants have")]
 pub enum Error {
     /// Options contradict each other or are out of range. There is one problem for each: its name and what it must be.
     #[non_exhaustive]

@@ -86,6 +86,7 @@ impl Registry {
     }
 
     /// A number that increases with every change.
+    #[cfg(feature = "json")]
     pub(crate) fn version(&self) -> u64 {
         self.current.version()
     }

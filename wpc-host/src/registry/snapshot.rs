@@ -34,6 +34,7 @@ impl Current {
         self.snapshot.load_full()
     }
 
+    #[cfg(feature = "json")]
     pub(super) fn version(&self) -> u64 {
         self.snapshot.load().version
     }
