@@ -6,8 +6,8 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The names of the tests in a module such as `hostile::replies`, or `None` if its file does not exist. Those of the server begin with
-/// `server::`.
+/// The names of the tests in a module such as `hostile::replies`, or `None` if its file does not exist. Modules of the server's
+/// tests begin with `server::`.
 fn tests_of(module: &str) -> Option<Vec<String>> {
     let (folders, module) = match module.strip_prefix("server::") {
         Some(module) => (["wpc-server/tests/all"].as_slice(), module),
@@ -38,8 +38,8 @@ fn check_named_tests(document: &Path) -> usize {
     // Every second piece is between backticks.
     for name in text.split('`').skip(1).step_by(2) {
         let Some((module, pattern)) = name.rsplit_once("::") else { continue };
-        if module.starts_with(char::is_uppercase) {
-            // An item of a type, such as `Limits::fuel`.
+        if module.starts_with(char::is_uppercase) || pattern.is_empty() {
+            // An item of a type, such as `Limits::fuel`, or a prefix.
             continue;
         }
         let tests = tests_of(module);
