@@ -21,6 +21,8 @@ function openDetails(name) {
 }
 
 function closeDetails() {
+  // The event comes later than the closing: the details may show another function by then.
+  if ($('details').open) return;
   details.abort?.abort();
   details.name = view.selected = null;
   details.opener?.isConnected && details.opener.focus({ preventScroll: true });
