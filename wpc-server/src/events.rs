@@ -39,20 +39,20 @@ async fn events(
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Response, Problem> {
     principal.require(Scope::Observe)?;
-    let Query(Parameters { follow }) =
-        parameters.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    let Query(Parameters { follow }) = parameters?;
     application.live().collect(application.backend());
     // Before the last events are read, so that none is missed between them and the next ones.
     let coming = follow.then(|| application.backend().subscribe(WAITING));
     let last = application.live().recent().log.clone();
     let feed = Feed { application, last, coming, last_id: 0, lagged: 0 };
-    let headers = [
-        (header::CACHE_CONTROL, "no-store"),
-        // Proxies such as nginx would collect the events otherwise.
-        (HeaderName::from_static("x-accel-buffering"), "no"),
-    ];
     let answer = Sse::new(feed.stream()).keep_alive(KeepAlive::new());
-    Ok((headers, answer).into_response())
+    Ok((unbuffered(), answer).into_response())
+}
+
+/// Headers of an answer whose parts must arrive as they are sent.
+pub(crate) fn unbuffered() -> [(HeaderName, &'static str); 2] {
+    // Proxies such as nginx would collect the events without the second one.
+    [(header::CACHE_CONTROL, "no-store"), (HeaderName::from_static("x-accel-buffering"), "no")]
 }
 
 /// What a client receives.

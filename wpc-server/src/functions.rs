@@ -35,7 +35,7 @@ async fn information(
     principal: Principal,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    let Path(name) = name.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    let Path(name) = name?;
     if !may_see(&principal, &name) {
         principal.require_call(&name)?;
     }

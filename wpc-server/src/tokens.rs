@@ -46,7 +46,7 @@ async fn create(
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Response, Problem> {
     let tokens = tokens(&application, &principal)?;
-    let body = body.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    let body = body?;
     let new: NewToken = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("the body is not a token: {error}")))?;
     let act = Act { principal, headers, action: "token.create", target: new.name.clone() };

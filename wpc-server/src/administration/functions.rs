@@ -36,6 +36,6 @@ pub(super) async fn warm(
 
 fn admitted(principal: &Principal, name: Name) -> Result<String, Problem> {
     principal.require(Scope::Deploy)?;
-    let Path(name) = name.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    let Path(name) = name?;
     Ok(name)
 }

@@ -32,7 +32,7 @@ pub(super) async fn list(
     query: Result<Query<Listing>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
     let deployments = admit(&application, &principal, Scope::Observe)?;
-    let Query(query) = query.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    let Query(query) = query?;
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
     let answer = blocking(move || {
         let revisions = deployments.revisions().list(query.before.unwrap_or(u64::MAX), limit)?;
@@ -65,8 +65,8 @@ pub(super) async fn register(
     body: Result<Json<ToRegister>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let deployments = admit(&application, &principal, Scope::Deploy)?;
-    let Query(mode) = mode.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
-    let Json(body) = body.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    let Query(mode) = mode?;
+    let Json(body) = body?;
     check_note(body.note.as_ref())?;
     let answer = blocking(move || {
         let note = body.note.as_deref();
@@ -86,7 +86,7 @@ pub(super) async fn show(
     number: Result<Path<u64>, PathRejection>,
 ) -> Result<Json<Value>, Problem> {
     let deployments = admit(&application, &principal, Scope::Observe)?;
-    let Path(number) = number.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    let Path(number) = number?;
     let answer = blocking(move || {
         let (revision, manifest) = deployments.revision(number)?;
         Ok(json!({ "revision": revision, "manifest": manifest }))
@@ -108,8 +108,8 @@ pub(super) async fn difference(
     query: Result<Query<From>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
     let deployments = admit(&application, &principal, Scope::Observe)?;
-    let Path(number) = number.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
-    let Query(query) = query.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    let Path(number) = number?;
+    let Query(query) = query?;
     let answer = blocking(move || {
         let (revision, after) = deployments.revision(number)?;
         let from = query.from.or(revision.parent);
@@ -143,7 +143,7 @@ pub(super) async fn activate(
     body: Result<Json<ToActivate>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
     let deployments = admit(&application, &principal, Scope::Deploy)?;
-    let Json(body) = body.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    let Json(body) = body?;
     let answer =
         blocking(move || deployments.activate(principal.name(), body.revision, body.expected));
     answer.await.map(|change| Json(activated(&change)))
@@ -164,7 +164,7 @@ pub(super) async fn roll_back(
     body: Result<Json<ToRollBack>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
     let deployments = admit(&application, &principal, Scope::Deploy)?;
-    let Json(body) = body.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    let Json(body) = body?;
     check_note(body.note.as_ref())?;
     let answer = blocking(move || {
         let rollback = Rollback {

@@ -47,7 +47,7 @@ async fn upload(
     body: Body,
 ) -> Result<(StatusCode, Json<ModuleInformation>), Problem> {
     let deployments = admit(&application, &principal, Scope::Deploy)?;
-    let Query(query) = query.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    let Query(query) = query?;
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     if length.and_then(|length| length.parse::<u64>().ok()).is_some_and(|len| len > max_size()) {
         return Err(problems::module_too_large());
@@ -116,7 +116,7 @@ async fn show(
     hash: Result<Path<Sha256Hash>, PathRejection>,
 ) -> Result<Json<ModuleInformation>, Problem> {
     let deployments = admit(&application, &principal, Scope::Observe)?;
-    let Path(hash) = hash.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    let Path(hash) = hash?;
     let found = blocking(move || {
         let is_missing = !deployments.modules().missing(&[hash])?.is_empty();
         Ok(if is_missing { None } else { deployments.modules().information(hash)? })

@@ -37,7 +37,7 @@ async fn call(
     name: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let Path(name) = name.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    let Path(name) = name?;
     // Before the body is read: a client without the right does not occupy memory.
     principal.require_call(&name)?;
     let headers = request.headers();

@@ -20,8 +20,7 @@ struct Parameters {
 pub(crate) fn read(uri: &Uri, headers: &HeaderMap) -> Result<CallOptions, Problem> {
     let mut options = CallOptions::new();
     if uri.query().is_some() {
-        let Query(parameters) = Query::<Parameters>::try_from_uri(uri)
-            .map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+        let Query(parameters) = Query::<Parameters>::try_from_uri(uri)?;
         if let Some(text) = &parameters.timeout {
             let timeout = humantime::parse_duration(text).map_err(|error| {
                 Problem::bad_request(format!(

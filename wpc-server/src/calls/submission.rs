@@ -66,6 +66,7 @@ fn nearest(backend: &dyn Backend, principal: &Principal, wanted: &str) -> Option
     if wanted.len() > MAX_LEN {
         return None;
     }
+    let wanted = wanted.to_ascii_lowercase();
     // One plus a quarter of the length, and not every character.
     let furthest = (1 + wanted.len() / 4).min(wanted.len().saturating_sub(1));
     let (mut names, mut pairs) = (0, 0);
@@ -77,8 +78,7 @@ fn nearest(backend: &dyn Backend, principal: &Principal, wanted: &str) -> Option
             && principal.may_call(name)
         {
             pairs += name.len() * wanted.len();
-            let distance =
-                strsim::osa_distance(&wanted.to_ascii_lowercase(), &name.to_ascii_lowercase());
+            let distance = strsim::osa_distance(&wanted, &name.to_ascii_lowercase());
             let is_better =
                 |(found, best): &(usize, String)| (distance, name) < (*found, best.as_str());
             if distance <= furthest && best.as_ref().is_none_or(is_better) {

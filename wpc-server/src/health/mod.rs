@@ -45,8 +45,7 @@ async fn ready(
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Query(parameters) =
-        parameters.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    let Query(parameters) = parameters?;
     let is_verbose = parameters.verbose.is_some_and(|value| value != "false" && value != "0");
     let mut report = Report::ready(&application);
     if is_verbose {

@@ -45,8 +45,7 @@ fn read(
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Parameters, Problem> {
     principal.require(Scope::Observe)?;
-    let Query(parameters) =
-        parameters.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    let Query(parameters) = parameters?;
     parameters.check()?;
     Ok(parameters)
 }

@@ -4,12 +4,12 @@ use super::frame::{Cursor, frame};
 use super::query::Parameters;
 use crate::access::Principal;
 use crate::application::Application;
+use crate::events::unbuffered;
 use crate::lifecycle::Stage;
 use crate::live::Watcher;
 use crate::problem::{Problem, ServerCode};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderName, header};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::Stream;
@@ -28,12 +28,7 @@ pub(super) async fn live(
     })?;
     let cursor = Cursor::new(&parameters);
     let watch = Watch { application, principal, parameters, watcher, cursor };
-    let headers = [
-        (header::CACHE_CONTROL, "no-store"),
-        // Proxies such as nginx would collect the events otherwise.
-        (HeaderName::from_static("x-accel-buffering"), "no"),
-    ];
-    Ok((headers, Sse::new(events(watch))).into_response())
+    Ok((unbuffered(), Sse::new(events(watch))).into_response())
 }
 
 struct Watch {

@@ -52,7 +52,7 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> axum::Router<S> {
 }
 
 async fn show(code: Result<Path<String>, PathRejection>) -> Result<Json<Entry>, Problem> {
-    let Path(code) = code.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    let Path(code) = code?;
     let entry = entries().find(|entry| entry.code == code);
     let unknown = || Problem::new(ServerCode::NotFound, "no problem has this code");
     entry.map(Json).ok_or_else(unknown)

@@ -1,28 +1,14 @@
 //! A server in this process, and a client.
 
+pub(crate) use crate::guests::{guest, guest_bytes};
+
 use serde_json::Value;
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wpc_host::{ErrorCode, Options, WasmModule, WorkerProcedureCall};
+use wpc_host::{ErrorCode, Options, WorkerProcedureCall};
 use wpc_server::{Application, Server, Traffic};
-
-/// A built guest of `fixtures` or of the examples. If `WPC_GUESTS` is set, it is read from there.
-pub(crate) fn guest(name: &str) -> WasmModule {
-    WasmModule::new(guest_bytes(name))
-}
-
-/// The bytes of such a guest.
-pub(crate) fn guest_bytes(name: &str) -> Vec<u8> {
-    let root = std::env::var_os("WPC_GUESTS")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".."), PathBuf::from);
-    let folders = ["fixtures/wasm", "examples/guests/wasm"];
-    let path = folders.iter().map(|folder| root.join(folder).join(format!("{name}.wasm")));
-    let path = path.into_iter().find(|path| path.exists());
-    std::fs::read(path.expect("the guest is built")).unwrap()
-}
 
 /// A running server. It stops when it is dropped.
 pub(crate) struct Running {

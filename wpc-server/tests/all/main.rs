@@ -7,6 +7,7 @@ mod connections;
 mod deployed;
 mod events;
 mod functions;
+mod guests;
 mod harness;
 mod health;
 mod hosts;

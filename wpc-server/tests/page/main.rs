@@ -9,6 +9,8 @@ mod browser;
 mod deployed;
 mod failures;
 mod form;
+#[path = "../all/guests.rs"]
+mod guests;
 mod screenshots;
 mod served;
 mod tokens;

@@ -1,20 +1,11 @@
 //! A server in this process, on an address that it can return to.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
-use wpc_host::{Options, WasmModule, WorkerProcedureCall};
-use wpc_server::{Application, Server};
+pub(crate) use crate::guests::guest;
 
-/// A built guest of `fixtures` or of the examples. If `WPC_GUESTS` is set, it is read from there.
-pub(crate) fn guest(name: &str) -> WasmModule {
-    let root = std::env::var_os("WPC_GUESTS")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".."), PathBuf::from);
-    let folders = ["fixtures/wasm", "examples/guests/wasm"];
-    let path = folders.iter().map(|folder| root.join(folder).join(format!("{name}.wasm")));
-    let path = path.into_iter().find(|path| path.exists());
-    WasmModule::new(std::fs::read(path.expect("the guest is built")).unwrap())
-}
+use std::net::SocketAddr;
+use std::sync::Arc;
+use wpc_host::{Options, WorkerProcedureCall};
+use wpc_server::{Application, Server};
 
 /// A pool with two workers and these functions of built guests, each as `(guest, functions)`.
 pub(crate) fn pool(guests: &[(&str, &[&str])]) -> WorkerProcedureCall {
