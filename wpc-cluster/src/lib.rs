@@ -1,0 +1,1 @@
+//! Calls WebAssembly functions on many machines over NATS.
