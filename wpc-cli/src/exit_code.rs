@@ -46,6 +46,8 @@ const ERRORS: &[(ExitCode, &[ErrorCode])] = &[
             ErrorCode::Saturated,
             ErrorCode::Cancelled,
             ErrorCode::Stopped,
+            ErrorCode::Denied,
+            ErrorCode::Unreachable,
         ],
     ),
     (
@@ -104,6 +106,7 @@ const ERRORS: &[(ExitCode, &[ErrorCode])] = &[
             ErrorCode::RecursiveCall,
             ErrorCode::CallDepth,
             ErrorCode::WorkerLost,
+            ErrorCode::ConnectionLost,
             ErrorCode::Trap,
             ErrorCode::UncaughtException,
             ErrorCode::Exited,

@@ -1,1 +1,33 @@
-//! Calls WebAssembly functions on many machines over NATS.
+//! Calls WebAssembly functions on many machines over [NATS](https://nats.io).
+//!
+//! A **node** is a process with a pool of [`wpc_host`] that runs the functions of its cluster, and answers calls of other
+//! processes. A **client** only calls. The **registry** is in JetStream: the modules by their content, the revisions of the
+//! cluster's manifest, and which of them is active. `docs/cluster.md` describes how to operate a cluster and what it promises.
+//!
+//! # The way of a call
+//!
+//! 1. The caller looks the function up in the active revision, which it follows. A node that runs the function itself and has
+//!    a free slot runs it at once, without NATS.
+//! 2. Otherwise it chooses a node by what the nodes report of themselves, and publishes one message to
+//!    `PREFIX.call.NODE.DEFINITION`.
+//! 3. The node compares the definition with its own, refuses what is late or too much, and submits the call to its pool.
+//! 4. It publishes the answer to the caller's inbox, with the definition's hash, which the caller compares.
+//!
+//! # Promises
+//!
+//! An attempt runs at most once. A refusal means that the call did not start. If a node is lost, or does not answer in time,
+//! the error states that the outcome is unknown. Functions that the manifest declares as `pure` are attempted again within the
+//! time limit.
+#![forbid(unsafe_code)]
+#![allow(dead_code, reason = "the node and the client are not complete")]
+
+mod connection;
+mod error;
+mod names;
+mod options;
+pub mod wire;
+
+pub use connection::Connection;
+pub use error::Error;
+pub use names::{InvalidNodeName, NodeName};
+pub use options::{ClusterOptions, Credentials};

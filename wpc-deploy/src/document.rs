@@ -127,7 +127,7 @@ pub fn differences(before: &Source, after: &Source) -> Vec<Difference> {
 }
 
 /// The items of a text that was parsed as a manifest.
-fn items(source: &Source) -> BTreeMap<Item, Value> {
+pub(crate) fn items(source: &Source) -> BTreeMap<Item, Value> {
     let mut items = BTreeMap::new();
     let Ok(table) = source.text().parse::<toml::Table>() else { return items };
     for (kind, key) in KEYS {

@@ -74,7 +74,7 @@ mod secret;
 mod watch;
 
 pub use constant::{ConstantTypes, type_of};
-pub use deployment::{Deployment, Prepared, Report, Setup};
+pub use deployment::{DeployedFunction, Deployment, Prepared, Report, Setup};
 pub use error::Error;
 pub use grant::{GrantError, Streams, grant};
 pub use item::{Item, Kind};

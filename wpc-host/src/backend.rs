@@ -6,7 +6,9 @@ use crate::error::Error;
 use crate::event::EventSubscription;
 use crate::event::observer::FinishedCallSampler;
 use crate::id::{CallId, FunctionHash};
-use crate::information::{FunctionHealth, FunctionInformation, PoolHealth, PoolMetrics};
+use crate::information::{
+    ClusterInformation, FunctionHealth, FunctionInformation, PoolHealth, PoolMetrics,
+};
 use crate::options::{CallOptions, StreamOptions};
 use futures_core::Stream;
 use serde_json::{Map, Value};
@@ -104,6 +106,11 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// The metrics at this moment.
     fn metrics(&self) -> PoolMetrics;
+
+    /// The processes that run the functions together with this one. Default `None`: there is only this one.
+    fn cluster(&self) -> Option<ClusterInformation> {
+        None
+    }
 
     /// The health of the workers, which probes read often. The default is a part of the metrics.
     fn health(&self) -> PoolHealth {

@@ -286,8 +286,8 @@ pub use definition::limits::Limits;
 #[cfg(feature = "wasi")]
 pub use definition::wasi::grant::{Input, Output, Wasi};
 pub use error::{
-    CallOutcome, CallQueue, Definable, Error, ErrorCode, ErrorGroup, ErrorKind, Grant, OsResource,
-    PayloadType, Refusal, Remedy, Setting, UnknownErrorCode,
+    CallOutcome, CallQueue, Definable, Error, ErrorCode, ErrorGroup, ErrorKind, ErrorReport, Grant,
+    GuestReport, OsResource, PayloadType, Refusal, Remedy, Setting, UnknownErrorCode,
 };
 pub use event::observer::{FinishedCall, FinishedCallSampler};
 pub use event::{
@@ -300,11 +300,11 @@ pub use id::{
     TraceContext, WorkerId,
 };
 pub use information::{
-    BreakerCounts, CallCounts, CompilationCounts, ConstantInformation, DeclaredType,
-    DependencyInformation, ExportInformation, FunctionHealth, FunctionInformation, FunctionItems,
-    FunctionMetrics, FunctionParameter, FunctionSignature, FunctionState, Histogram, Latencies,
-    ModuleInformation, PoolHealth, PoolMetrics, RequiredDependency, SandboxUsage, SuspensionCause,
-    TypeInformation, WorkerHealth,
+    BreakerCounts, CallCounts, ClusterInformation, CompilationCounts, ConstantInformation,
+    DeclaredType, DependencyInformation, ExportInformation, FunctionHealth, FunctionInformation,
+    FunctionItems, FunctionMetrics, FunctionParameter, FunctionSignature, FunctionState, Histogram,
+    Latencies, ModuleInformation, NodeInformation, NodeState, PoolHealth, PoolMetrics,
+    RequiredDependency, SandboxUsage, SuspensionCause, TypeInformation, WorkerHealth,
 };
 #[cfg(feature = "compile-cache")]
 pub use module::compile_cache::CompileCacheUsage;

@@ -6,6 +6,7 @@
 mod change;
 mod claims;
 mod desired;
+mod identity;
 mod prepare;
 mod requirements;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use crate::remedy::full_text;
 use change::{Definition, define_fake, refusal};
 use claims::Claims;
 use desired::{Content, Desired, ModuleReader, declared, desired};
+pub use identity::DeployedFunction;
 pub use prepare::Prepared;
 use requirements::Requirements;
 use std::collections::{BTreeMap, BTreeSet};

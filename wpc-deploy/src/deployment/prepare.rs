@@ -15,12 +15,12 @@ use wpc_host::{Changes, Checked, Error, FunctionInformation};
 #[must_use = "pass it to `activate`"]
 pub struct Prepared {
     /// The deployment as it will be.
-    next: Deployment,
+    pub(super) next: Deployment,
     definitions: Vec<Definition>,
     /// Functions, dependencies and constants that the pool will no longer have.
     removals: Vec<(Kind, String)>,
     report: Report,
-    checked: Checked,
+    pub(super) checked: Checked,
 }
 
 impl Prepared {

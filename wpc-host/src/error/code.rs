@@ -4,7 +4,10 @@
 use crate::error::Error;
 
 macro_rules! codes {
-    ($($variant:ident $code:literal $group:ident $kind:ident $unknown:literal $retry:literal),+ $(,)?) => {
+    (
+        $($variant:ident $code:literal $group:ident $kind:ident $unknown:literal $retry:literal),+ ;
+        $($other:ident $other_code:literal $other_group:ident $other_kind:ident $other_unknown:literal $other_retry:literal $doc:literal),+ $(,)?
+    ) => {
         /// An [`Error`]'s stable name, for programs, logs and metrics.
         ///
         /// | code | group | kind | outcome unknown once it ran | a retry can help |
@@ -13,26 +16,49 @@ macro_rules! codes {
             "| [`", $code, "`](Error::", stringify!($variant), ") | ", stringify!($group), " | ", stringify!($kind),
             " | ", $unknown, " | ", $retry, " |"
         )])+
+        $(#[doc = concat!(
+            "| [`", $other_code, "`](Error::Reported) | ", stringify!($other_group), " | ", stringify!($other_kind),
+            " | ", $other_unknown, " | ", $other_retry, " |"
+        )])+
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum ErrorCode {
             $(#[doc = concat!("See [`Error::", stringify!($variant), "`].")] $variant,)+
+            $(#[doc = $doc] $other,)+
         }
 
         impl ErrorCode {
             /// Every code.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
+            pub const ALL: &[Self] = &[$(Self::$variant),+, $(Self::$other),+];
 
             /// The code as text, which never changes between versions.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $code),+ }
+                match self { $(Self::$variant => $code,)+ $(Self::$other => $other_code),+ }
             }
 
             /// Which operation failed.
             #[must_use]
             pub const fn group(self) -> ErrorGroup {
-                match self { $(Self::$variant => ErrorGroup::$group),+ }
+                match self {
+                    $(Self::$variant => ErrorGroup::$group,)+
+                    $(Self::$other => ErrorGroup::$other_group),+
+                }
+            }
+
+            /// Who can act on an error with this code, unless [`Error::kind`] states an exception.
+            #[must_use]
+            pub const fn kind(self) -> ErrorKind {
+                match self {
+                    $(Self::$variant => ErrorKind::$kind,)+
+                    $(Self::$other => ErrorKind::$other_kind),+
+                }
+            }
+
+            /// Whether the same call may succeed when it is repeated later.
+            #[must_use]
+            pub const fn retry_can_help(self) -> bool {
+                match self { $(Self::$variant => $retry,)+ $(Self::$other => $other_retry),+ }
             }
         }
 
@@ -40,20 +66,29 @@ macro_rules! codes {
             /// The error's stable code.
             #[must_use]
             pub const fn code(&self) -> ErrorCode {
-                match self { $(Self::$variant { .. } => ErrorCode::$variant),+ }
+                match self {
+                    Self::Reported(report) => report.code,
+                    $(Self::$variant { .. } => ErrorCode::$variant),+
+                }
             }
 
             /// Whether the function may have run, in whole or in part, without its result being known. Do not repeat
             /// such a call if it must not take effect twice.
             #[must_use]
             pub const fn outcome_unknown(&self) -> bool {
-                self.ran() && match self { $(Self::$variant { .. } => $unknown),+ }
+                self.ran() && match self {
+                    Self::Reported(report) => matches!(report.outcome, CallOutcome::Unknown),
+                    $(Self::$variant { .. } => $unknown),+
+                }
             }
 
             /// Whether the same call may succeed when it is repeated later.
             #[must_use]
             pub const fn retry_can_help(&self) -> bool {
-                match self { $(Self::$variant { .. } => $retry),+ }
+                match self {
+                    Self::Reported(report) => report.retry_can_help,
+                    $(Self::$variant { .. } => $retry),+
+                }
             }
 
             /// Who can act on the error. A time limit that passed before the function began has the kind
@@ -72,6 +107,7 @@ macro_rules! codes {
             #[must_use]
             pub const fn kind(&self) -> ErrorKind {
                 match self {
+                    Self::Reported(report) => report.kind,
                     Self::Timeout { ran: false, .. } => ErrorKind::Capacity,
                     $(Self::$variant { .. } => ErrorKind::$kind),+
                 }
@@ -139,6 +175,7 @@ impl Error {
     #[must_use]
     pub const fn outcome(&self) -> CallOutcome {
         match self {
+            Self::Reported(report) => report.outcome,
             _ if self.outcome_unknown() => CallOutcome::Unknown,
             Self::Guest { .. } | Self::ResultDecode { .. } | Self::PayloadDecode { .. } => {
                 CallOutcome::Finished
@@ -162,7 +199,7 @@ impl Error {
 }
 
 // The variant, its code, which operation failed, who can act on it, whether the outcome is unknown once it ran, whether a
-// retry can help.
+// retry can help; then the codes that no variant has of its own.
 codes! {
     InvalidOptions "invalid_options" Pool Host false false,
     InvalidCallOptions "invalid_call_options" Call Caller false false,
@@ -231,7 +268,15 @@ codes! {
     StackOverflow "stack_overflow" Guest Function true false,
     BadReply "bad_reply" Guest Function true false,
     ResultTooLarge "result_too_large" Guest Function true false,
-    Initialisation "initialisation" Guest Function false true,
+    Initialisation "initialisation" Guest Function false true;
+
+    // Only errors of calls that run in another process have these codes.
+    Denied "denied" Call Caller false false
+        "The caller may not call the function, see [`Error::denied`].",
+    Unreachable "unreachable" Call Capacity false true
+        "No process that can run the function can be reached, see [`Error::unreachable`].",
+    ConnectionLost "connection_lost" Call Host true true
+        "The process that ran the call did not answer, see [`Error::connection_lost`].",
 }
 
 impl serde::Serialize for ErrorCode {

@@ -1,6 +1,7 @@
 //! Constructors for errors that code above this library reports as a pool would.
 
-use crate::error::Error;
+use crate::error::{CallOutcome, Error, ErrorCode, ErrorReport, Remedy};
+use std::fmt::Display;
 
 /// Constructors for code that checks names, constants or options before the pool does.
 impl Error {
@@ -15,6 +16,33 @@ impl Error {
     #[must_use]
     pub fn function_not_defined(function: impl Into<String>) -> Self {
         Self::FunctionNotDefined { function: function.into() }
+    }
+
+    /// An error with the code [`Denied`](ErrorCode::Denied): the caller may not call the function, because `reason`. The call
+    /// did not start.
+    #[must_use]
+    pub fn denied(function: &str, reason: impl Display) -> Self {
+        let text = format!("the call of \"{function}\" is not permitted: {reason}");
+        ErrorReport::new(ErrorCode::Denied, CallOutcome::NotStarted, text).into()
+    }
+
+    /// An error with the code [`Unreachable`](ErrorCode::Unreachable): no process that can run the function can be reached,
+    /// because `reason`. The call did not start.
+    #[must_use]
+    pub fn unreachable(function: &str, reason: impl Display) -> Self {
+        let text = format!("\"{function}\" cannot be reached, so the call did not start: {reason}");
+        let report = ErrorReport::new(ErrorCode::Unreachable, CallOutcome::NotStarted, text);
+        ErrorReport { remedy: Some(Remedy::Retry), ..report }.into()
+    }
+
+    /// An error with the code [`ConnectionLost`](ErrorCode::ConnectionLost): the process that ran the call ended, or the
+    /// connection to it was lost, before it answered, because `reason`. The call may have run.
+    #[must_use]
+    pub fn connection_lost(function: &str, reason: impl Display) -> Self {
+        let text = format!(
+            "the connection to what ran \"{function}\" was lost, and it may have run: {reason}"
+        );
+        ErrorReport::new(ErrorCode::ConnectionLost, CallOutcome::Unknown, text).into()
     }
 
     /// An [`Error::ConstantEncode`]: the value of a constant is not accepted, for this reason.

@@ -59,6 +59,7 @@ mod protocol;
 mod refusal;
 mod remedies;
 mod remedy;
+mod report;
 mod source;
 mod text;
 mod variants;
@@ -69,6 +70,7 @@ pub use os_resource::OsResource;
 pub use payload_type::PayloadType;
 pub use refusal::Refusal;
 pub use remedy::{Definable, Grant, Remedy, Setting};
+pub use report::{ErrorReport, GuestReport};
 pub use variants::Error;
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ macro_rules! classes {
 // The class, its HTTP status, its JSON-RPC code, and when it applies.
 classes! {
     InvalidRequest 400 -32600 "a name or an option of the call is invalid",
+    Forbidden 403 -32007 "the caller is not permitted to make the call",
     UnknownFunction 404 -32601 "the function is not defined",
     PinMismatch 412 -32001 "the function is not defined by the pinned module",
     TooLarge 413 -32602 "the arguments are larger than the function's limit",
@@ -64,12 +65,15 @@ classes! {
     FunctionFailed 502 -32004 "the function trapped, reached a limit other than time, or violated the guest contract",
     Unavailable 503 -32005 "capacity is short, workers do not run, or the circuit breaker is open; a later call may succeed",
     Timeout 504 -32006 "the time limit stopped the call",
+    NoAnswer 504 -32006 "the connection to what ran the call was lost",
 }
 
 impl ErrorCode {
     const fn class(self) -> Class {
         match self {
             Self::InvalidCallOptions | Self::InvalidName => Class::InvalidRequest,
+            Self::Denied => Class::Forbidden,
+            Self::ConnectionLost => Class::NoAnswer,
             Self::FunctionNotDefined => Class::UnknownFunction,
             Self::PinMismatch => Class::PinMismatch,
             Self::ArgumentsTooLarge => Class::TooLarge,
@@ -132,6 +136,7 @@ impl ErrorCode {
             | Self::OsLimit
             | Self::CompilerBusy
             | Self::InstancesInUse
+            | Self::Unreachable
             | Self::NoReadyWorkers
             | Self::Saturated
             | Self::CircuitOpen

@@ -10,6 +10,7 @@ impl Error {
         let raise = |setting| Remedy::Raise(vec![setting]);
         let advice = |text: &'static str| Remedy::Advice(text.into());
         Some(match self {
+            Self::Reported(report) => return report.remedy.clone(),
             Self::NotRunning => Remedy::StartWorkers,
             Self::AlreadyStarted => Remedy::AwaitStop,
             Self::OsLimit { resource, .. } => Remedy::RaiseOsLimit(*resource),

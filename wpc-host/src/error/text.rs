@@ -15,6 +15,7 @@ impl fmt::Display for Error {
             Self::InvalidName { what, name, rule } => {
                 write!(f, "invalid {what} name {name:?}: a name must be {rule}")
             }
+            Self::Reported(report) => f.write_str(&report.text),
             Self::NotRunning => f.write_str("the workers are not running"),
             Self::AlreadyStarted => {
                 f.write_str("the workers are already running, starting or stopping")

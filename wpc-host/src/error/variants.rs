@@ -1,6 +1,6 @@
 //! The errors themselves. Other files of this folder have a table each with one part of every error.
 
-use crate::error::{CallQueue, Grant, OsResource, PayloadType, Refusal, Setting};
+use crate::error::{CallQueue, ErrorReport, Grant, OsResource, PayloadType, Refusal, Setting};
 use crate::id::{FunctionHash, Sha256Hash, WorkerId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,11 +28,7 @@ pub enum Error {
     /// The call's options do not suit the function, its handle belongs to another pool, or its thread has too little
     /// stack left.
     #[non_exhaustive]
-    InvalidCallOptions {
-        function: String,
-        /// What is wrong, and what is expected.
-        problem: String,
-    },
+    InvalidCallOptions { function: String, problem: String },
     /// A name is not allowed.
     #[non_exhaustive]
     InvalidName {
@@ -356,6 +352,8 @@ pub enum Error {
         reason: String,
     },
 
+    /// An error of a call that ran, or was to run, in another process. Its parts are those of the report.
+    Reported(Box<ErrorReport>),
     /// All workers failed and used up their restarts, so none will take the call.
     #[non_exhaustive]
     NoReadyWorkers { function: String },

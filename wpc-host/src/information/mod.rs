@@ -3,6 +3,7 @@
 //! Every type serializes and deserializes. Each has a constructor, so that programs can construct values in their tests. It
 //! takes what identifies the item, and leaves the other fields empty; they are public.
 
+mod cluster;
 mod declared_type;
 mod definitions;
 mod health;
@@ -13,6 +14,7 @@ mod signature;
 mod suspension;
 mod usage;
 
+pub use cluster::{ClusterInformation, NodeInformation, NodeState};
 pub use declared_type::DeclaredType;
 pub(crate) use declared_type::inner_types;
 pub use definitions::{ConstantInformation, DependencyInformation, FunctionInformation};

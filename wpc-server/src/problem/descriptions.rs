@@ -89,6 +89,9 @@ pub(super) const fn description(code: ErrorCode) -> &'static str {
         ErrorCode::PayloadDecode => {
             "The function returned an error whose payload does not have the declared type."
         }
+        ErrorCode::Denied => "The caller may not call the function where it runs.",
+        ErrorCode::Unreachable => "No node that can run the function can be reached.",
+        ErrorCode::ConnectionLost => "The node that ran the call did not answer.",
         ErrorCode::NoReadyWorkers => "No worker is ready, and none will be soon.",
         ErrorCode::Saturated => "The queues of the workers are full.",
         ErrorCode::CircuitOpen => {

@@ -1,0 +1,298 @@
+//! The connection of this process to NATS: its state, and the time of the server.
+//!
+//! The state is written by the callback of the client library, on its own task, and read by all others:
+//!
+//! | field | written by | ordering |
+//! |---|---|---|
+//! | `link` | the callback | a watch channel |
+//! | `disconnects`, `dropped`, `clock_offset` | the callback; the task that reads the clock | relaxed: each stands alone |
+//! | `violation` | the callback | a lock |
+
+use crate::error::Error;
+use crate::names::Names;
+use crate::options::{ClusterOptions, Credentials};
+use async_nats::{Client, ConnectOptions, Event, ServerError};
+use bytes::Bytes;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::watch;
+
+/// A connection to the NATS servers of a cluster. Cheap to clone. It is established again by itself when it is lost.
+#[derive(Debug, Clone)]
+pub struct Connection(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    client: Client,
+    names: Names,
+    options: ClusterOptions,
+    shared: Arc<Shared>,
+}
+
+/// What the callback of the client library writes.
+#[derive(Debug)]
+struct Shared {
+    link: watch::Sender<Link>,
+    disconnects: AtomicU64,
+    dropped: AtomicU64,
+    /// What to add to the clock of this process to get that of the server, in milliseconds.
+    clock_offset: AtomicI64,
+    /// The last operation that the server did not permit.
+    violation: Mutex<Option<String>>,
+}
+
+/// Whether the server can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// Since this moment.
+    Up(Instant),
+    /// Since this moment.
+    Down(Instant),
+}
+
+/// How long to wait before the next attempt to connect: longer with each, and at most 2 s.
+fn reconnect_delay(attempts: usize) -> Duration {
+    let jitter = Duration::from_millis(rand::random_range(0..50));
+    let exponent = u32::try_from(attempts.min(6)).unwrap_or(6);
+    (Duration::from_millis(25) * 2_u32.pow(exponent)).min(Duration::from_secs(2)) + jitter
+}
+
+impl Connection {
+    /// Connects. `name` identifies this process in the server's list of connections.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Options`] if an option is invalid or a file cannot be read, and [`Error::Connect`] if no server can be reached
+    /// within the time limit, or if it refuses the credentials.
+    pub async fn open(options: ClusterOptions, name: &str) -> Result<Self, Error> {
+        Self::connect(options, name, false).await
+    }
+
+    /// Connects in the background if no server can be reached now.
+    pub(crate) async fn open_later(options: ClusterOptions, name: &str) -> Result<Self, Error> {
+        Self::connect(options, name, true).await
+    }
+
+    async fn connect(
+        options: ClusterOptions,
+        name: &str,
+        may_be_later: bool,
+    ) -> Result<Self, Error> {
+        options.validate()?;
+        let now = Instant::now();
+        let first = if may_be_later { Link::Down(now) } else { Link::Up(now) };
+        let shared = Arc::new(Shared {
+            link: watch::Sender::new(first),
+            disconnects: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            clock_offset: AtomicI64::new(0),
+            violation: Mutex::default(),
+        });
+        let failed =
+            |reason: String| Error::Connect { servers: options.reported_servers(), reason };
+        let seen = Arc::clone(&shared);
+        let mut connect = authenticated(&options)?
+            .name(name)
+            .custom_inbox_prefix(&options.inbox)
+            .connection_timeout(options.connect_timeout)
+            .ping_interval(Duration::from_secs(2))
+            .max_reconnects(None)
+            .reconnect_delay_callback(reconnect_delay)
+            .event_callback(move |event| {
+                seen.on_event(&event);
+                std::future::ready(())
+            });
+        if may_be_later {
+            connect = connect.retry_on_initial_connect();
+        }
+        let connecting = connect.connect(options.servers.clone());
+        let client = tokio::time::timeout(options.connect_timeout, connecting);
+        let client = match client.await {
+            Ok(client) => client.map_err(|error| failed(error.to_string()))?,
+            Err(_) => {
+                return Err(failed(format!("no answer within {:?}", options.connect_timeout)));
+            }
+        };
+        let names = Names::new(&options.namespace);
+        let connection = Self(Arc::new(Inner { client, names, options, shared }));
+        connection.read_clock().await;
+        Ok(connection)
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.0.client
+    }
+
+    pub(crate) fn names(&self) -> &Names {
+        &self.0.names
+    }
+
+    /// The options with which it was opened.
+    #[must_use]
+    pub fn options(&self) -> &ClusterOptions {
+        &self.0.options
+    }
+
+    /// Whether the server can be reached.
+    pub(crate) fn link(&self) -> Link {
+        *self.0.shared.link.borrow()
+    }
+
+    /// Follows whether the server can be reached.
+    pub(crate) fn follow_link(&self) -> watch::Receiver<Link> {
+        self.0.shared.link.subscribe()
+    }
+
+    /// Whether the server can be reached.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(self.link(), Link::Up(_))
+    }
+
+    /// How often the connection was lost.
+    #[must_use]
+    pub fn disconnects(&self) -> u64 {
+        self.0.shared.disconnects.load(Ordering::Relaxed)
+    }
+
+    /// How often messages were dropped because this process did not read them in time.
+    #[must_use]
+    pub fn dropped_messages(&self) -> u64 {
+        self.0.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// What the server last did not permit.
+    #[must_use]
+    pub fn violation(&self) -> Option<String> {
+        self.0.shared.violation.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The maximum size of a message in bytes, as the server states it.
+    #[must_use]
+    pub fn max_message(&self) -> usize {
+        self.0.client.max_payload()
+    }
+
+    /// The time of the server, in milliseconds since 1970, as far as it is known.
+    pub(crate) fn now_ms(&self) -> u64 {
+        let own = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let own = u64::try_from(own.as_millis()).unwrap_or(u64::MAX);
+        own.saturating_add_signed(self.clock_offset_ms())
+    }
+
+    /// What to add to the clock of this process to get that of the server, in milliseconds.
+    #[must_use]
+    pub fn clock_offset_ms(&self) -> i64 {
+        self.0.shared.clock_offset.load(Ordering::Relaxed)
+    }
+
+    /// Compares the clock of this process with that of the server, which states its time with the description of the registry.
+    /// Without an answer, the difference stays as it was.
+    pub(crate) async fn read_clock(&self) {
+        #[derive(serde::Deserialize)]
+        struct Described {
+            ts: String,
+        }
+        if !self.is_up() {
+            return;
+        }
+        let subject = format!("$JS.API.STREAM.INFO.KV_{}", self.0.names.registry());
+        let before = SystemTime::now();
+        let request = self.0.client.request(subject, Bytes::new());
+        let Ok(Ok(answer)) = tokio::time::timeout(Duration::from_secs(1), request).await else {
+            return;
+        };
+        let Ok(elapsed) = before.elapsed() else { return };
+        let Ok(Described { ts }) = serde_json::from_slice(&answer.payload) else { return };
+        let Ok(server) = humantime::parse_rfc3339(&ts) else { return };
+        let own = before + elapsed / 2;
+        let offset = match server.duration_since(own) {
+            Ok(ahead) => i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX),
+            Err(behind) => -i64::try_from(behind.duration().as_millis()).unwrap_or(i64::MAX),
+        };
+        self.0.shared.clock_offset.store(offset, Ordering::Relaxed);
+    }
+
+    /// Waits until the server has handled everything that this process sent before: a message to a subject without subscribers
+    /// comes back at once.
+    pub(crate) async fn fence(&self) {
+        let subject = self.0.client.new_inbox();
+        let request = self.0.client.request(subject, Bytes::new());
+        // An error is the answer that is expected: there is no responder.
+        let _ = tokio::time::timeout(Duration::from_secs(1), request).await;
+    }
+}
+
+impl Shared {
+    fn on_event(&self, event: &Event) {
+        let now = Instant::now();
+        match event {
+            Event::Connected => {
+                tracing::info!("connected to NATS");
+                self.link.send_replace(Link::Up(now));
+            }
+            Event::Disconnected | Event::Closed => {
+                tracing::warn!("the connection to NATS was lost");
+                self.disconnects.fetch_add(1, Ordering::Relaxed);
+                self.link.send_replace(Link::Down(now));
+            }
+            Event::SlowConsumer(subscription) => {
+                tracing::warn!(
+                    subscription,
+                    "messages were dropped because they were not read in time"
+                );
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+            Event::ServerError(ServerError::Other(text)) if is_violation(text) => {
+                tracing::warn!(%text, "the NATS server does not permit an operation");
+                let mut last = self.violation.lock().unwrap_or_else(PoisonError::into_inner);
+                *last = Some(text.clone());
+            }
+            Event::ServerError(error) => {
+                tracing::warn!(%error, "the NATS server reported an error")
+            }
+            Event::ClientError(error) => {
+                tracing::warn!(%error, "the NATS client reported an error")
+            }
+            Event::LameDuckMode => tracing::info!("the NATS server is shutting down"),
+            Event::Draining => {}
+        }
+    }
+}
+
+fn is_violation(text: &str) -> bool {
+    text.to_ascii_lowercase().contains("permissions violation")
+}
+
+/// The options of the client library with the credentials and files of `options`.
+fn authenticated(options: &ClusterOptions) -> Result<ConnectOptions, Error> {
+    let connect = match &options.credentials {
+        Credentials::None => ConnectOptions::new(),
+        Credentials::Token(token) => ConnectOptions::with_token(token.clone()),
+        Credentials::Password(user, password) => {
+            ConnectOptions::with_user_and_password(user.clone(), password.clone())
+        }
+        Credentials::Nkey(seed) => ConnectOptions::with_nkey(seed.trim().to_owned()),
+        Credentials::File(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| Error::File {
+                path: path.display().to_string(),
+                reason: error.to_string(),
+            })?;
+            ConnectOptions::with_credentials(&text).map_err(|error| Error::File {
+                path: path.display().to_string(),
+                reason: error.to_string(),
+            })?
+        }
+    };
+    let connect = match &options.ca {
+        Some(path) => connect.add_root_certificates(path.clone()).require_tls(true),
+        None => connect,
+    };
+    Ok(match &options.certificate {
+        Some((certificate, key)) => {
+            connect.add_client_certificate(certificate.clone(), key.clone()).require_tls(true)
+        }
+        None => connect,
+    })
+}

@@ -1,0 +1,81 @@
+//! Why an operation of a cluster other than a call failed.
+
+use wpc_deploy::Problem;
+
+/// Why an operation of a cluster other than a call failed. The errors of calls are [`wpc_host::Error`]s.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An option is invalid.
+    #[error("{0}")]
+    Options(String),
+    /// The NATS server cannot be reached, or refuses the connection.
+    #[error("failed to connect to NATS at {servers}: {reason}")]
+    Connect {
+        /// The addresses, separated by commas.
+        servers: String,
+        /// What the client reported.
+        reason: String,
+    },
+    /// The NATS server does not permit the operation.
+    #[error("the NATS server does not permit {operation}: {reason}")]
+    Denied {
+        /// What was to be done.
+        operation: String,
+        /// What the server reported.
+        reason: String,
+    },
+    /// The registry cannot be read or written. After a failed write it is not known whether it was written.
+    #[error("{operation} failed: {reason}")]
+    Registry {
+        /// What was to be done.
+        operation: String,
+        /// What the client or the server reported.
+        reason: String,
+    },
+    /// Another revision is active than the expected one.
+    #[error(
+        "another revision is active: expected {}, found {}; compare them and try again",
+        revision(*expected), revision(*found)
+    )]
+    Conflict {
+        /// The revision that was expected to be active.
+        expected: Option<u64>,
+        /// The active revision.
+        found: Option<u64>,
+    },
+    /// There is no such revision.
+    #[error("there is no revision {0}; `history` lists all")]
+    UnknownRevision(u64),
+    /// Nothing was active before, so nothing can be rolled back to.
+    #[error("nothing was active before, so there is nothing to roll back to")]
+    NothingBefore,
+    /// The manifest, or a module of it, is refused.
+    #[error("{}", problems(.0))]
+    Problems(Vec<Problem>),
+    /// Too few nodes are ready to run a revision. It stays registered and is not active.
+    #[error("revision {revision} is not activated: {reason}")]
+    NotReady {
+        /// The revision.
+        revision: u64,
+        /// Which nodes refuse it, or did not report in time.
+        reason: String,
+    },
+    /// A file cannot be read or written.
+    #[error("{path}: {reason}")]
+    File {
+        /// Its path.
+        path: String,
+        /// What the operating system reported.
+        reason: String,
+    },
+}
+
+fn revision(number: Option<u64>) -> String {
+    number.map_or_else(|| "none".to_owned(), |number| format!("revision {number}"))
+}
+
+fn problems(problems: &[Problem]) -> String {
+    let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    texts.join("\n")
+}

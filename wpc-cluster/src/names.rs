@@ -1,0 +1,140 @@
+//! The names of nodes, and the subjects, buckets and keys that they use.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use wpc_host::Sha256Hash;
+
+/// The name of a node: 1 to 64 letters, digits, `-` and `_`. It is a part of subjects. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeName(Arc<str>);
+
+/// The error of a text that cannot be the name of a node.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid node name {0:?}: a name has 1 to 64 letters, digits, `-` and `_`")]
+pub struct InvalidNodeName(pub String);
+
+impl NodeName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for NodeName {
+    type Err = InvalidNodeName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidNodeName> {
+        if is_token(text) { Ok(Self(text.into())) } else { Err(InvalidNodeName(text.to_owned())) }
+    }
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether the text can be one token of a subject, of a key and of the name of a bucket.
+pub(crate) fn is_token(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=64).contains(&text.len()) && text.bytes().all(is_allowed)
+}
+
+/// The subjects and buckets of a cluster. Several clusters can share a NATS account if their namespaces differ.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    /// Such as `wpc.v1`.
+    prefix: Arc<str>,
+    /// Such as `wpc`.
+    namespace: Arc<str>,
+}
+
+/// A part of all subjects. Processes with different ones do not see each other.
+const VERSION: &str = "v1";
+
+impl Names {
+    pub(crate) fn new(namespace: &str) -> Self {
+        Self { prefix: format!("{namespace}.{VERSION}").into(), namespace: namespace.into() }
+    }
+
+    /// Calls of a definition on a node.
+    pub(crate) fn call(&self, node: &NodeName, definition: Sha256Hash) -> String {
+        format!("{}.call.{node}.{definition}", self.prefix)
+    }
+
+    /// All calls on a node.
+    pub(crate) fn calls(&self, node: &NodeName) -> String {
+        format!("{}.call.{node}.*", self.prefix)
+    }
+
+    /// What callers send a node about their calls there: see [`Control`](crate::wire::Control).
+    pub(crate) fn control(&self, node: &NodeName) -> String {
+        format!("{}.node.{node}", self.prefix)
+    }
+
+    /// The reports of a node: see [`Beat`](crate::wire::Beat).
+    pub(crate) fn beat(&self, node: &NodeName) -> String {
+        format!("{}.beat.{node}", self.prefix)
+    }
+
+    /// The reports of all nodes.
+    pub(crate) fn beats(&self) -> String {
+        format!("{}.beat.*", self.prefix)
+    }
+
+    /// Asks all nodes for a report.
+    pub(crate) fn hello(&self) -> String {
+        format!("{}.hello", self.prefix)
+    }
+
+    /// The key-value bucket of the registry.
+    pub(crate) fn registry(&self) -> String {
+        format!("{}_registry", self.namespace)
+    }
+
+    /// The key-value bucket of what nodes report about revisions that are not active yet.
+    pub(crate) fn staging(&self) -> String {
+        format!("{}_staging", self.namespace)
+    }
+
+    /// The object store of modules and manifests, by their SHA-256.
+    pub(crate) fn objects(&self) -> String {
+        format!("{}_objects", self.namespace)
+    }
+
+    /// The object store of arguments and results that are too large for a message.
+    pub(crate) fn payloads(&self) -> String {
+        format!("{}_payloads", self.namespace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_name_is_one_token_of_a_subject() {
+        for valid in ["n1", "north-west_2", &"x".repeat(64)] {
+            assert_eq!(
+                valid.parse::<NodeName>().map(|name| name.to_string()).as_deref(),
+                Ok(valid)
+            );
+        }
+        for invalid in ["", "a.b", "*", ">", "a b", "ä", &"x".repeat(65)] {
+            assert_eq!(invalid.parse::<NodeName>(), Err(InvalidNodeName(invalid.to_owned())));
+        }
+    }
+
+    #[test]
+    fn subjects_start_with_the_namespace_and_the_version() {
+        let (names, node) = (Names::new("shop"), "n1".parse().unwrap());
+        let definition = Sha256Hash::of(b"");
+        assert_eq!(names.call(&node, definition), format!("shop.v1.call.n1.{definition}"));
+        assert_eq!(names.calls(&node), "shop.v1.call.n1.*");
+        assert_eq!(names.control(&node), "shop.v1.node.n1");
+        assert_eq!(names.beat(&node), "shop.v1.beat.n1");
+        assert_eq!(names.registry(), "shop_registry");
+    }
+}
