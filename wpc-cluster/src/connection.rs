@@ -219,7 +219,7 @@ impl Connection {
     pub(crate) async fn fence(&self) {
         let subject = self.0.client.new_inbox();
         let request = self.0.client.request(subject, Bytes::new());
-        // An error is the answer that is expected: there is no responder.
+        // An error is the answer that is expected: nothing responds there.
         let _ = tokio::time::timeout(Duration::from_secs(1), request).await;
     }
 }

@@ -44,11 +44,11 @@ pub enum Error {
         /// The active revision.
         found: Option<u64>,
     },
-    /// There is no such revision.
-    #[error("there is no revision {0}; `history` lists all")]
+    /// The revision does not exist.
+    #[error("revision {0} does not exist; `history` lists all")]
     UnknownRevision(u64),
     /// Nothing was active before, so nothing can be rolled back to.
-    #[error("nothing was active before, so there is nothing to roll back to")]
+    #[error("nothing was active before, so nothing can be rolled back to")]
     NothingBefore,
     /// The manifest, or a module of it, is refused.
     #[error("{}", problems(.0))]
