@@ -21,13 +21,21 @@
 #![forbid(unsafe_code)]
 #![allow(dead_code, reason = "the node and the client are not complete")]
 
+mod client;
 mod connection;
 mod error;
 mod names;
+mod node;
 mod options;
+mod payloads;
+mod protocol;
+mod snapshot;
 pub mod wire;
 
+pub use client::Client;
 pub use connection::Connection;
 pub use error::Error;
 pub use names::{InvalidNodeName, NodeName};
+pub use node::{Node, NodeOptions};
 pub use options::{ClusterOptions, Credentials};
+pub use snapshot::Snapshot;

@@ -127,7 +127,19 @@ fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], ParseHashError> {
 }
 
 macro_rules! hash_text {
-    ($hash:ident) => {
+    ($hash:ident $len:literal) => {
+        impl From<[u8; $len]> for $hash {
+            fn from(bytes: [u8; $len]) -> Self {
+                Self(bytes)
+            }
+        }
+
+        impl From<$hash> for [u8; $len] {
+            fn from(hash: $hash) -> Self {
+                hash.0
+            }
+        }
+
         impl fmt::Display for $hash {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -163,8 +175,8 @@ macro_rules! hash_text {
     };
 }
 
-hash_text!(FunctionHash);
-hash_text!(Sha256Hash);
+hash_text!(FunctionHash 20);
+hash_text!(Sha256Hash 32);
 
 #[cfg(test)]
 mod tests {

@@ -328,6 +328,42 @@ impl CallOptions {
         self.context.as_ref()?.trace.as_ref()
     }
 
+    /// What [`timeout`](Self::timeout) set.
+    #[must_use]
+    pub fn get_timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// What [`fuel`](Self::fuel) set.
+    #[must_use]
+    pub fn get_fuel(&self) -> Option<u64> {
+        self.fuel
+    }
+
+    /// What [`pin`](Self::pin) set.
+    #[must_use]
+    pub fn get_pin(&self) -> Option<FunctionHash> {
+        self.pin
+    }
+
+    /// A hash of the key that [`affinity`](Self::affinity) set.
+    #[must_use]
+    pub fn get_affinity(&self) -> Option<u64> {
+        self.affinity
+    }
+
+    /// Whether [`wait_for_capacity`](Self::wait_for_capacity) was set.
+    #[must_use]
+    pub fn waits_for_capacity(&self) -> bool {
+        self.wait_for_capacity
+    }
+
+    /// What [`correlation_id`](Self::correlation_id) set.
+    #[must_use]
+    pub fn get_correlation_id(&self) -> Option<&str> {
+        self.context.as_ref()?.correlation_id()
+    }
+
     /// The caller's own identifier of the call, such as that of a request. It is reported where
     /// [`trace_context`](Self::trace_context) is. It must have 1 to 256 bytes without control characters; otherwise the
     /// call is refused with [`Error::InvalidCallOptions`].

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Request {
-    /// The number of this attempt, unique among those of its caller. [`Control`](super::Control) refers to it.
-    pub attempt: u64,
     /// The time of the server, in milliseconds since 1970, after which the call must not start and must have ended.
     pub deadline_ms: u64,
+    /// Whether the caller chose the deadline. Otherwise it follows from the function's own limit, which then applies.
+    pub limits_time: bool,
     /// The called function.
     pub function: String,
     /// What the body is.
@@ -91,10 +91,10 @@ const MAX_OBJECT: usize = 128;
 impl Request {
     /// A call with this deadline, and with the function's own options.
     #[must_use]
-    pub fn new(attempt: u64, deadline_ms: u64, function: impl Into<String>) -> Self {
+    pub fn new(deadline_ms: u64, function: impl Into<String>) -> Self {
         Self {
-            attempt,
             deadline_ms,
+            limits_time: false,
             function: function.into(),
             arguments: ArgumentsForm::Json,
             body: Body::Inline,

@@ -8,6 +8,7 @@ use crate::manifest::Source;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use wpc_host::{FunctionHash, FunctionInformation, Sha256Hash};
 
 /// A function of a deployment, with the hash of its definition.
@@ -22,6 +23,9 @@ pub struct DeployedFunction {
     pub definition: Sha256Hash,
     /// Whether a call may be run again if it is not known whether it ran: `pure` in the manifest.
     pub is_pure: bool,
+    /// The time limit of its calls, if the manifest states one for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_limit: Option<Duration>,
 }
 
 /// The definition's text that is hashed. A change of its form changes all hashes.
@@ -42,17 +46,18 @@ impl Prepared {
         let mut modules = BTreeMap::new();
         for (item, content) in &self.next.active {
             if let Content::Module(entry, bytes) = content {
-                modules.insert(item, (module_text(bytes), entry.pure));
+                let time_limit = entry.limits.chosen().timeout;
+                modules.insert(item, (module_text(bytes), entry.pure, time_limit));
             }
         }
         let mut of = |mut information: FunctionInformation| {
             information.installed_worker_count = 0;
             let owner = self.next.owner(&information.name)?;
-            let (module, is_pure) = modules.get(owner)?;
+            let (module, is_pure, time_limit) = modules.get(owner)?;
             let part = |kind, names: &[String]| {
                 let part = |name: &String| {
                     let item = Item { kind, name: name.clone() };
-                    let module = modules.get(&item).map(|(module, _)| module);
+                    let module = modules.get(&item).map(|(module, ..)| module);
                     (name.clone(), json!({ "item": written.get(&item), "module": module }))
                 };
                 names.iter().map(part).collect::<Map<_, _>>()
@@ -67,7 +72,8 @@ impl Prepared {
                 "constants": part(Kind::Constant, &information.required_constants),
             });
             let definition = Sha256Hash::of(sorted(definition).to_string().as_bytes());
-            Some(DeployedFunction { information, definition, is_pure: *is_pure })
+            let (is_pure, time_limit) = (*is_pure, *time_limit);
+            Some(DeployedFunction { information, definition, is_pure, time_limit })
         };
         functions.into_values().filter_map(&mut of).collect()
     }

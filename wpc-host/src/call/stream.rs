@@ -62,6 +62,14 @@ pub struct StreamError {
     pub delivered: u64,
 }
 
+impl StreamError {
+    /// The error of a stream of which so many items were delivered, for code that passes streams on.
+    #[must_use]
+    pub fn new(error: Error, delivered: u64) -> Self {
+        Self { error: Box::new(error), delivered }
+    }
+}
+
 impl fmt::Display for StreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { error, delivered } = self;

@@ -1,6 +1,7 @@
 //! Constructors for errors that code above this library reports as a pool would.
 
 use crate::error::{CallOutcome, Error, ErrorCode, ErrorReport, Remedy};
+use crate::id::FunctionHash;
 use std::fmt::Display;
 
 /// Constructors for code that checks names, constants or options before the pool does.
@@ -18,6 +19,16 @@ impl Error {
         Self::FunctionNotDefined { function: function.into() }
     }
 
+    /// An [`Error::PinMismatch`]: the function is defined by another module than the caller requires.
+    #[must_use]
+    pub fn pin_mismatch(
+        function: impl Into<String>,
+        expected: FunctionHash,
+        found: FunctionHash,
+    ) -> Self {
+        Self::PinMismatch { function: function.into(), expected, found }
+    }
+
     /// An error with the code [`Denied`](ErrorCode::Denied): the caller may not call the function, because `reason`. The call
     /// did not start.
     #[must_use]
@@ -33,6 +44,14 @@ impl Error {
         let text = format!("\"{function}\" cannot be reached, so the call did not start: {reason}");
         let report = ErrorReport::new(ErrorCode::Unreachable, CallOutcome::NotStarted, text);
         ErrorReport { remedy: Some(Remedy::Retry), ..report }.into()
+    }
+
+    /// An error with the code [`ResultTooLarge`](ErrorCode::ResultTooLarge): the function ran, and its result cannot be passed on,
+    /// because `reason`.
+    #[must_use]
+    pub fn result_not_sent(function: &str, reason: impl Display) -> Self {
+        let text = format!("the result of \"{function}\" cannot be sent: {reason}");
+        ErrorReport::new(ErrorCode::ResultTooLarge, CallOutcome::Finished, text).into()
     }
 
     /// An error with the code [`ConnectionLost`](ErrorCode::ConnectionLost): the process that ran the call ended, or the

@@ -1,0 +1,259 @@
+//! Calls of functions on the nodes of a cluster.
+
+mod call;
+mod outgoing;
+mod pending;
+mod stream;
+mod tasks;
+
+use crate::connection::{Connection, Link};
+use crate::names::NodeName;
+use crate::payloads::Payloads;
+use crate::protocol::members::{Members, Presence, Wanted};
+use crate::snapshot::Snapshot;
+use crate::wire::{Control, Stage};
+use arc_swap::ArcSwap;
+use outgoing::Outgoing;
+use pending::Pending;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use wpc_deploy::DeployedFunction;
+use wpc_host::{
+    CallArguments, CallId, CallOptions, ClusterInformation, Error, NodeInformation, NodeState,
+    ReplyFormat, StreamOptions, SubmittedCall, SubmittedStream,
+};
+
+/// Calls functions on the nodes of a cluster. Cheap to clone. Its tasks end when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub struct Client(Arc<Inner>);
+
+/// What the client's clones and tasks share. Tasks refer to it weakly.
+#[derive(Debug)]
+struct Inner {
+    connection: Connection,
+    /// The functions of the cluster, which another task follows.
+    functions: Arc<ArcSwap<Snapshot>>,
+    members: Mutex<Members>,
+    pending: Pending,
+    /// The subject of answers, without the number of the attempt.
+    inbox: String,
+    controls: mpsc::UnboundedSender<ToNode>,
+    payloads: Payloads,
+    runtime: Handle,
+    tasks: tasks::Tasks,
+}
+
+/// A message for a node about a call there.
+#[derive(Debug)]
+struct ToNode {
+    node: NodeName,
+    control: Control,
+}
+
+impl Client {
+    /// A client that follows these functions. It must be created within a tokio runtime.
+    pub(crate) async fn start(
+        connection: Connection,
+        functions: Arc<ArcSwap<Snapshot>>,
+    ) -> Result<Self, crate::Error> {
+        let (controls, to_send) = mpsc::unbounded_channel();
+        let inbox = connection.client().new_inbox();
+        let inner = Arc::new(Inner {
+            members: Mutex::new(Members::new(connection.options().report_interval)),
+            payloads: Payloads::new(connection.clone()),
+            connection,
+            functions,
+            pending: Pending::default(),
+            inbox,
+            controls,
+            runtime: Handle::current(),
+            tasks: tasks::Tasks::default(),
+        });
+        tasks::start(&inner, to_send).await?;
+        Ok(Self(inner))
+    }
+
+    /// The connection.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.0.connection
+    }
+
+    /// The functions of the active revision at this moment.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.0.functions.load_full()
+    }
+
+    /// Submits a call to a node.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if the function is not defined, is not defined by the pinned module, or if the options are invalid.
+    pub fn submit(
+        &self,
+        function: &str,
+        arguments: CallArguments,
+        format: ReplyFormat,
+        options: &CallOptions,
+    ) -> Result<SubmittedCall, Error> {
+        let (outgoing, target) = self.outgoing(function, arguments, format, options)?;
+        let hash = target.information.function_hash_sha1;
+        let id = CallId::from(self.0.pending.next_id());
+        // The call begins when it is submitted, and is cancelled when its future is dropped.
+        let task = self.0.runtime.spawn(call::run(Arc::clone(&self.0), outgoing));
+        let task = AbortOnDrop(task);
+        let function = function.to_owned();
+        Ok(SubmittedCall::new(id, hash, async move {
+            let mut task = task;
+            match (&mut task.0).await {
+                Ok(result) => result,
+                Err(_) => {
+                    Err(Error::connection_lost(&function, "the client's runtime has stopped"))
+                }
+            }
+        }))
+    }
+
+    /// Submits a call to a node whose items are read.
+    ///
+    /// # Errors
+    ///
+    /// As for [`submit`](Self::submit).
+    pub fn stream(
+        &self,
+        function: &str,
+        arguments: CallArguments,
+        options: &StreamOptions,
+    ) -> Result<SubmittedStream, Error> {
+        let (outgoing, target) =
+            self.outgoing(function, arguments, ReplyFormat::Json, &options.call)?;
+        let hash = target.information.function_hash_sha1;
+        let id = CallId::from(self.0.pending.next_id());
+        Ok(SubmittedStream::new(id, hash, stream::start(&self.0, outgoing, options)))
+    }
+
+    fn outgoing(
+        &self,
+        function: &str,
+        arguments: CallArguments,
+        format: ReplyFormat,
+        options: &CallOptions,
+    ) -> Result<(Outgoing, DeployedFunction), Error> {
+        let target = self.0.target(function)?;
+        let outgoing = Outgoing::new(&target, arguments, format, options)?;
+        Ok((outgoing, target))
+    }
+
+    /// The nodes that this process knows, and its connection.
+    #[must_use]
+    pub fn information(&self) -> ClusterInformation {
+        let snapshot = self.0.functions.load();
+        let mut cluster = ClusterInformation::default();
+        cluster.is_connected = self.0.connection.is_up();
+        cluster.disconnects = self.0.connection.disconnects();
+        cluster.dropped_messages = self.0.connection.dropped_messages();
+        cluster.active_revision = snapshot.revision;
+        let now = Instant::now();
+        for (name, member) in self.0.members().iter() {
+            let beat = &member.beat;
+            let state = match (member.presence, beat.stage) {
+                (Presence::Lost, _) => NodeState::Lost,
+                (Presence::Alive, Stage::Draining) => NodeState::Draining,
+                (Presence::Alive, Stage::Serving) if beat.index == snapshot.index => {
+                    NodeState::Ready
+                }
+                (Presence::Alive, Stage::Serving) => NodeState::Behind,
+            };
+            let mut node = NodeInformation::new(name.as_str(), state);
+            node.version.clone_from(&beat.version);
+            node.revision = beat.revision;
+            node.workers = beat.workers as usize;
+            node.call_limit = beat.call_limit as usize;
+            node.calls_in_flight = beat.in_flight as usize;
+            node.calls_accepted = beat.accepted;
+            node.calls_refused = beat.refused;
+            node.last_report = now.saturating_duration_since(member.heard);
+            node.problem.clone_from(&beat.problem);
+            cluster.nodes.push(node);
+        }
+        cluster
+    }
+
+    /// The number of attempts that wait for an answer.
+    #[must_use]
+    pub fn pending_calls(&self) -> usize {
+        self.0.pending.len()
+    }
+}
+
+/// Ends a task when it is dropped, and with it the call that it waits for.
+#[derive(Debug)]
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Inner {
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The function as it is now.
+    fn target(&self, function: &str) -> Result<DeployedFunction, Error> {
+        let snapshot = self.functions.load();
+        let target = snapshot.functions.get(function).cloned();
+        target.ok_or_else(|| Error::function_not_defined(function))
+    }
+
+    /// A node for an attempt.
+    fn choose(&self, affinity: Option<u64>, tried: &[NodeName]) -> Option<NodeName> {
+        let index = self.functions.load().index;
+        let mut members = self.members();
+        let node = members.choose(&Wanted { index, affinity, tried }, &mut rand::rng())?;
+        members.sent(&node);
+        Some(node)
+    }
+
+    /// Since when reports of nodes can arrive.
+    fn up_since(&self) -> Option<Instant> {
+        match self.connection.link() {
+            Link::Up(since) => Some(since),
+            Link::Down(_) => None,
+        }
+    }
+
+    /// The subject of an attempt's answers.
+    fn inbox(&self, attempt: u64) -> String {
+        format!("{}.{attempt}", self.inbox)
+    }
+
+    /// Cancels an attempt on its node.
+    fn cancel(&self, node: NodeName, attempt: u64) {
+        let control = Control::Cancel { inboxes: vec![self.inbox(attempt)] };
+        // Without the task that sends, the client has ended.
+        let _ = self.controls.send(ToNode { node, control });
+    }
+}
+
+/// An attempt on a node. Dropping it before its last answer cancels the call there.
+#[derive(Debug)]
+struct Attempt {
+    inner: Arc<Inner>,
+    node: NodeName,
+    number: u64,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.inner.members().ended(&self.node);
+        if let Some(node) = self.inner.pending.remove(self.number) {
+            self.inner.cancel(node, self.number);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! A call as its caller submitted it, ready to be sent to any node.
+
+use crate::wire::{ArgumentsForm, Request};
+use bytes::Bytes;
+use std::time::Duration;
+use tokio::time::Instant;
+use wpc_deploy::DeployedFunction;
+use wpc_host::{CallArguments, CallOptions, Error, FunctionHash, ReplyFormat};
+
+/// The time limit of a call if neither its caller nor its definition states one: that of pools.
+const DEFAULT_LIMIT: Duration = Duration::from_secs(30);
+
+/// A call as its caller submitted it.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    /// Everything that is the same in all attempts. The deadline is set when it is sent.
+    pub(super) request: Request,
+    pub(super) body: Bytes,
+    pub(super) format: ReplyFormat,
+    pub(super) is_pure: bool,
+    pub(super) waits: bool,
+    /// The module that the caller requires.
+    pub(super) pin: Option<FunctionHash>,
+    pub(super) limit: Duration,
+    pub(super) deadline: Instant,
+}
+
+impl Outgoing {
+    pub(super) fn new(
+        target: &DeployedFunction,
+        arguments: CallArguments,
+        format: ReplyFormat,
+        options: &CallOptions,
+    ) -> Result<Self, Error> {
+        let name = target.information.name.as_str();
+        let chosen = options.get_timeout();
+        let limit = chosen.or(target.time_limit).unwrap_or(DEFAULT_LIMIT);
+        let (arguments, body) = match arguments {
+            CallArguments::Positional(values) => (ArgumentsForm::Json, json(name, &values)?),
+            CallArguments::Named(values) => (ArgumentsForm::Named, json(name, &values)?),
+            CallArguments::Encoded(bytes) => (ArgumentsForm::Encoded, bytes),
+            CallArguments::Bytes(bytes) => (ArgumentsForm::Bytes, bytes),
+            other => {
+                return Err(Error::unreachable(name, format!("the cluster cannot send {other:?}")));
+            }
+        };
+        let mut request = Request::new(0, name);
+        request.limits_time = chosen.is_some();
+        request.arguments = arguments;
+        request.result = match format {
+            ReplyFormat::Encoded => ArgumentsForm::Encoded,
+            ReplyFormat::Bytes => ArgumentsForm::Bytes,
+            _ => ArgumentsForm::Json,
+        };
+        request.fuel = options.get_fuel();
+        request.affinity = options.get_affinity();
+        request.trace = options
+            .get_trace_context()
+            .map(|trace| (trace.to_string(), trace.state().map(str::to_owned)));
+        request.correlation_id = options.get_correlation_id().map(str::to_owned);
+        let outgoing = Self {
+            request,
+            body: body.into(),
+            format,
+            is_pure: target.is_pure,
+            waits: options.waits_for_capacity(),
+            pin: options.get_pin(),
+            limit,
+            deadline: Instant::now() + limit,
+        };
+        outgoing.check_pin(target)?;
+        Ok(outgoing)
+    }
+
+    /// Refuses another module than the one that the caller requires.
+    pub(super) fn check_pin(&self, target: &DeployedFunction) -> Result<(), Error> {
+        let found = target.information.function_hash_sha1;
+        match self.pin {
+            Some(expected) if expected != found => {
+                Err(Error::pin_mismatch(&self.request.function, expected, found))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn json(function: &str, value: &impl serde::Serialize) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(value).map_err(|error| {
+        Error::unreachable(function, format!("its arguments are not JSON: {error}"))
+    })
+}

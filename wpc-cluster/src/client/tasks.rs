@@ -1,0 +1,180 @@
+//! The tasks of a client: answers, reports of nodes, lost nodes, and messages to nodes.
+
+use super::pending::Event;
+use super::{Inner, ToNode};
+use crate::connection::Link;
+use crate::names::NodeName;
+use crate::protocol::members::Heard;
+use crate::wire::{Beat, Control, Frame};
+use async_nats::{Message, StatusCode, Subscriber};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+/// The tasks, which end when this is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Tasks(Mutex<Vec<AbortHandle>>);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        let tasks = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        tasks.drain(..).for_each(|task| task.abort());
+    }
+}
+
+/// The time after which the clock of the server is read again.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
+/// The maximum number of calls that one message cancels.
+const MAX_CANCELLED: usize = 256;
+
+/// Subscribes and starts the tasks.
+pub(super) async fn start(
+    inner: &Arc<Inner>,
+    controls: mpsc::UnboundedReceiver<ToNode>,
+) -> Result<(), crate::Error> {
+    let client = inner.connection.client();
+    let failed = |error: async_nats::SubscribeError| crate::Error::Registry {
+        operation: "subscribing".to_owned(),
+        reason: error.to_string(),
+    };
+    let names = inner.connection.names();
+    let answers = client.subscribe(format!("{}.*", inner.inbox)).await.map_err(failed)?;
+    let reports = client.subscribe(names.beats()).await.map_err(failed)?;
+    // Nodes report at once when they are asked, so that the first call need not wait for their next report.
+    let _ = client.publish(names.hello(), Bytes::new()).await;
+    let weak = Arc::downgrade(inner);
+    let tasks = [
+        inner.runtime.spawn(read_answers(Weak::clone(&weak), answers)),
+        inner.runtime.spawn(read_reports(Weak::clone(&weak), reports)),
+        inner.runtime.spawn(watch_nodes(Weak::clone(&weak))),
+        inner.runtime.spawn(follow_link(Weak::clone(&weak))),
+        inner.runtime.spawn(send_controls(Weak::clone(&weak), controls)),
+    ];
+    let mut running = inner.tasks.0.lock().unwrap_or_else(PoisonError::into_inner);
+    running.extend(tasks.iter().map(tokio::task::JoinHandle::abort_handle));
+    Ok(())
+}
+
+/// Passes answers to their attempts.
+async fn read_answers(inner: Weak<Inner>, mut answers: Subscriber) {
+    while let Some(message) = answers.next().await {
+        let Some(inner) = inner.upgrade() else { return };
+        let Some(attempt) = last_token(&message).and_then(|token| token.parse().ok()) else {
+            continue;
+        };
+        if message.status == Some(StatusCode::NO_RESPONDERS) {
+            inner.pending.deliver(attempt, Event::Absent);
+            continue;
+        }
+        match Frame::decode(&message.payload) {
+            Ok((frame, body)) => inner.pending.deliver(attempt, Event::Frame(frame, body)),
+            Err(error) => tracing::warn!(%error, "an answer cannot be read"),
+        }
+    }
+}
+
+fn last_token(message: &Message) -> Option<&str> {
+    message.subject.as_str().rsplit('.').next()
+}
+
+/// Follows the reports of nodes.
+async fn read_reports(inner: Weak<Inner>, mut reports: Subscriber) {
+    while let Some(message) = reports.next().await {
+        let Some(inner) = inner.upgrade() else { return };
+        let Some(name) = last_token(&message).and_then(|token| token.parse::<NodeName>().ok())
+        else {
+            continue;
+        };
+        let beat = match Beat::decode(&message.payload) {
+            Ok(beat) => beat,
+            Err(error) => {
+                tracing::warn!(node = %name, %error, "a report cannot be read");
+                continue;
+            }
+        };
+        let heard = inner.members().hear(name.clone(), beat, Instant::now());
+        match heard {
+            Heard::Restarted => {
+                tracing::warn!(node = %name, "a node has started again");
+                inner.pending.lose(&name, &format!("node \"{name}\" has started again"));
+            }
+            Heard::Joined => tracing::info!(node = %name, "a node reports"),
+            Heard::Known | Heard::Ignored => {}
+        }
+    }
+}
+
+/// Ends the attempts on nodes that no longer report, and compares the clocks.
+async fn watch_nodes(inner: Weak<Inner>) {
+    let mut read = Instant::now();
+    loop {
+        let Some(interval) =
+            inner.upgrade().map(|inner| inner.connection.options().report_interval)
+        else {
+            return;
+        };
+        tokio::time::sleep(interval / 2).await;
+        let Some(inner) = inner.upgrade() else { return };
+        let (now, up_since) = (Instant::now(), inner.up_since());
+        let lost = inner.members().find_lost(up_since, now);
+        for node in lost {
+            tracing::warn!(%node, "a node does not report");
+            let reason =
+                format!("node \"{node}\" has not reported for {} ms", (interval * 3).as_millis());
+            inner.pending.lose(&node, &reason);
+        }
+        if now.saturating_duration_since(read) > CLOCK_INTERVAL {
+            read = now;
+            inner.connection.read_clock().await;
+        }
+    }
+}
+
+/// After the connection was lost, asks the nodes about their calls, because answers may be lost.
+async fn follow_link(inner: Weak<Inner>) {
+    let Some(mut link) = inner.upgrade().map(|inner| inner.connection.follow_link()) else {
+        return;
+    };
+    while link.changed().await.is_ok() {
+        if !matches!(*link.borrow_and_update(), Link::Up(_)) {
+            continue;
+        }
+        let Some(inner) = inner.upgrade() else { return };
+        inner.connection.read_clock().await;
+        let hello = inner.connection.names().hello();
+        let _ = inner.connection.client().publish(hello, Bytes::new()).await;
+        for (node, attempts) in inner.pending.by_node() {
+            for attempts in attempts.chunks(MAX_CANCELLED) {
+                let inboxes = attempts.iter().map(|attempt| inner.inbox(*attempt)).collect();
+                let control = Control::Ask { inboxes };
+                let _ = inner.controls.send(ToNode { node: node.clone(), control });
+            }
+        }
+    }
+}
+
+/// Sends messages to nodes. Calls that are cancelled at the same time share one.
+async fn send_controls(inner: Weak<Inner>, mut controls: mpsc::UnboundedReceiver<ToNode>) {
+    let mut waiting = Vec::new();
+    while controls.recv_many(&mut waiting, MAX_CANCELLED).await > 0 {
+        let Some(inner) = inner.upgrade() else { return };
+        let mut cancelled: HashMap<NodeName, Vec<String>> = HashMap::new();
+        let mut others = Vec::new();
+        for ToNode { node, control } in waiting.drain(..) {
+            match control {
+                Control::Cancel { inboxes } => cancelled.entry(node).or_default().extend(inboxes),
+                other => others.push((node, other)),
+            }
+        }
+        let cancelled =
+            cancelled.into_iter().map(|(node, inboxes)| (node, Control::Cancel { inboxes }));
+        for (node, control) in cancelled.chain(others) {
+            let subject = inner.connection.names().control(&node);
+            let _ = inner.connection.client().publish(subject, control.encode()).await;
+        }
+    }
+}

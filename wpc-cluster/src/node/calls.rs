@@ -1,0 +1,301 @@
+//! The calls of other processes: each is checked, submitted to the pool, and answered by a task of its own.
+
+use super::Inner;
+use super::running::{Credit, Known};
+use crate::protocol::admission::Admitted;
+use crate::wire::{Answer, ArgumentsForm, Body, Control, Frame, Refusal, Request};
+use async_nats::Message;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use wpc_host::{
+    BackendReply, CallArguments, CallOptions, Error, ErrorReport, ReplyFormat, ReplyValue,
+    Sha256Hash, StreamOptions, StreamPart, SubmittedCall, SubmittedStream,
+};
+
+/// What the pool has accepted.
+enum Submitted {
+    Call(SubmittedCall),
+    Stream(SubmittedStream),
+}
+
+/// A call that was checked, and its place among those of the node.
+struct Accepted {
+    request: Request,
+    definition: Sha256Hash,
+    inbox: String,
+    admitted: Admitted,
+}
+
+/// Takes a message with a call.
+pub(super) fn take(inner: &Arc<Inner>, message: Message) {
+    let Some(inbox) = message.reply.as_ref().map(|reply| reply.as_str().to_owned()) else { return };
+    // The node may publish where its caller may not, so that answers go to inboxes only.
+    if !inbox.starts_with("_INBOX") {
+        tracing::warn!(%inbox, "a call names a subject for its answer that is not an inbox");
+        return;
+    }
+    match accept(inner, &message, &inbox) {
+        Ok((accepted, body)) => start(inner, accepted, body),
+        Err(refusal) => refuse(inner, inbox, refusal),
+    }
+}
+
+fn refuse(inner: &Arc<Inner>, inbox: String, refusal: Refusal) {
+    inner.refused.fetch_add(1, Ordering::Relaxed);
+    let client = inner.connection.client().clone();
+    inner.runtime.spawn(async move {
+        let _ = client.publish(inbox, Frame::Refused(refusal).encode(&[])).await;
+    });
+}
+
+/// Checks a call and takes a place for it.
+fn accept(
+    inner: &Arc<Inner>,
+    message: &Message,
+    inbox: &str,
+) -> Result<(Accepted, Bytes), Refusal> {
+    let malformed = |reason: &dyn std::fmt::Display| Refusal::Malformed(reason.to_string());
+    let (request, body) = Request::decode(&message.payload).map_err(|error| malformed(&error))?;
+    let definition = message.subject.as_str().rsplit('.').next().unwrap_or_default();
+    let definition: Sha256Hash = definition.parse().map_err(|error| malformed(&error))?;
+    if inner.is_draining() {
+        return Err(Refusal::Draining);
+    }
+    if inner.connection.now_ms() >= request.deadline_ms {
+        return Err(Refusal::Expired);
+    }
+    let served = inner.serving.read(|served| served.definition(&request.function, definition))?;
+    let admitted = inner.admission.admit(served.can_suspend)?;
+    let credit = request.stream.map(|window| Arc::new(Credit::new(window.items, window.bytes)));
+    if !inner.running.add(inbox, credit) {
+        return Err(Refusal::Malformed("another call has the same inbox".to_owned()));
+    }
+    let inbox = inbox.to_owned();
+    Ok((Accepted { request, definition, inbox, admitted }, body))
+}
+
+/// Submits a call to the pool, and starts the task that answers it.
+fn start(inner: &Arc<Inner>, accepted: Accepted, body: Bytes) {
+    let inbox = accepted.inbox.clone();
+    let stored = accepted.request.body.clone();
+    let task = if stored == Body::Inline {
+        match submit(inner, &accepted, body) {
+            Ok(submitted) => inner.runtime.spawn(answer(Arc::clone(inner), accepted, submitted)),
+            Err(refusal) => {
+                inner.running.cancel(&inbox);
+                return refuse(inner, inbox, refusal);
+            }
+        }
+    } else {
+        let inner = Arc::clone(inner);
+        inner.runtime.clone().spawn(async move {
+            let fetched = inner.payloads.take(&stored, body).await;
+            let refusal = match fetched {
+                Err(error) => Refusal::Payload(error.to_string()),
+                Ok(body) => match submit(&inner, &accepted, body) {
+                    Ok(submitted) => return answer(inner, accepted, submitted).await,
+                    Err(refusal) => refusal,
+                },
+            };
+            inner.running.cancel(&accepted.inbox);
+            refuse(&inner, accepted.inbox, refusal);
+        })
+    };
+    inner.running.set_task(&inbox, task.abort_handle());
+}
+
+/// Submits a call to the pool, if it still has the definition.
+fn submit(inner: &Inner, accepted: &Accepted, body: Bytes) -> Result<Submitted, Refusal> {
+    let request = &accepted.request;
+    let remaining = request.deadline_ms.saturating_sub(inner.connection.now_ms());
+    if remaining == 0 {
+        return Err(Refusal::Expired);
+    }
+    let options = options(request, Duration::from_millis(remaining));
+    let arguments = arguments(request.arguments, body)?;
+    let refused = |error: Error| Refusal::Pool(Box::new(ErrorReport::from(&error)));
+    let submitted = inner.serving.read(|served| {
+        served.definition(&request.function, accepted.definition)?;
+        Ok(match request.stream {
+            Some(window) => {
+                let items = (window.items.max(1) as usize).min(1024);
+                let options = StreamOptions::new().call(options).max_waiting_items(items);
+                Submitted::Stream(
+                    inner.pool.stream(&request.function, arguments, &options).map_err(refused)?,
+                )
+            }
+            None => {
+                let format = match request.result {
+                    ArgumentsForm::Encoded => ReplyFormat::Encoded,
+                    ArgumentsForm::Bytes => ReplyFormat::Bytes,
+                    ArgumentsForm::Json | ArgumentsForm::Named => ReplyFormat::Json,
+                };
+                let call = inner.pool.submit(&request.function, arguments, format, &options);
+                Submitted::Call(call.map_err(refused)?)
+            }
+        })
+    })?;
+    inner.accepted.fetch_add(1, Ordering::Relaxed);
+    Ok(submitted)
+}
+
+/// The options of the call in the pool.
+fn options(request: &Request, remaining: Duration) -> CallOptions {
+    let mut options = CallOptions::new();
+    // A limit of the function itself is the pool's business: reaching it is a failure of the function.
+    if request.limits_time {
+        options = options.timeout(remaining);
+    }
+    if let Some(fuel) = request.fuel {
+        options = options.fuel(fuel);
+    }
+    if let Some(key) = request.affinity {
+        options = options.affinity(key);
+    }
+    if let Some((parent, state)) = &request.trace
+        && let Ok(trace) = parent.parse::<wpc_host::TraceContext>()
+    {
+        let with_state = state.as_ref().and_then(|state| trace.clone().with_state(state).ok());
+        options = options.trace_context(with_state.unwrap_or(trace));
+    }
+    if let Some(id) = &request.correlation_id {
+        options = options.correlation_id(id.as_str());
+    }
+    options
+}
+
+fn arguments(form: ArgumentsForm, body: Bytes) -> Result<CallArguments, Refusal> {
+    let malformed = |error: serde_json::Error| Refusal::Malformed(error.to_string());
+    Ok(match form {
+        ArgumentsForm::Json => {
+            CallArguments::Positional(serde_json::from_slice(&body).map_err(malformed)?)
+        }
+        ArgumentsForm::Named => {
+            CallArguments::Named(serde_json::from_slice(&body).map_err(malformed)?)
+        }
+        ArgumentsForm::Encoded => CallArguments::Encoded(body.into()),
+        ArgumentsForm::Bytes => CallArguments::Bytes(body.into()),
+    })
+}
+
+/// Answers a call when it has ended.
+async fn answer(inner: Arc<Inner>, accepted: Accepted, submitted: Submitted) {
+    let (frame, body) = match submitted {
+        Submitted::Call(call) => match call.await {
+            Ok(reply) => result(&inner, &accepted, reply, 0).await,
+            Err(error) => failed(&error, 0),
+        },
+        Submitted::Stream(stream) => forward(&inner, &accepted, stream).await,
+    };
+    let message = frame.encode(&body);
+    inner.running.end(&accepted.inbox, &message, Instant::now());
+    drop(accepted.admitted);
+    let _ = inner.connection.client().publish(accepted.inbox, message).await;
+}
+
+fn failed(error: &Error, items: u64) -> (Frame, Bytes) {
+    (Frame::Failed { report: Box::new(ErrorReport::from(error)), items }, Bytes::new())
+}
+
+/// The answer with a result. One that is too large for a message is stored.
+async fn result(
+    inner: &Inner,
+    accepted: &Accepted,
+    reply: BackendReply,
+    items: u64,
+) -> (Frame, Bytes) {
+    let function = &accepted.request.function;
+    let unsendable = |reason: String| failed(&Error::result_not_sent(function, &reason), items);
+    let body: Bytes = match reply.value {
+        ReplyValue::Json(value) => match serde_json::to_vec(&value) {
+            Ok(text) => text.into(),
+            Err(error) => return unsendable(error.to_string()),
+        },
+        ReplyValue::Encoded(bytes) | ReplyValue::Bytes(bytes) => bytes.into(),
+        other => return unsendable(format!("unknown form: {other:?}")),
+    };
+    let mut answer = Answer::new(accepted.definition.into(), reply.metadata.worker_id.into());
+    (answer.fuel_used, answer.items) = (reply.metadata.fuel_used, items);
+    if inner.payloads.fits(body.len()) {
+        return (Frame::Answer(Box::new(answer)), body);
+    }
+    match inner.payloads.put(format!("{}.result", accepted.inbox), &body).await {
+        Ok(stored) => {
+            answer.body = stored;
+            (Frame::Answer(Box::new(answer)), Bytes::new())
+        }
+        Err(error) => unsendable(error.to_string()),
+    }
+}
+
+/// Sends the items of a stream as far as the caller grants, and returns its end.
+async fn forward(
+    inner: &Inner,
+    accepted: &Accepted,
+    mut stream: SubmittedStream,
+) -> (Frame, Bytes) {
+    let Some(credit) = inner.running.credit(&accepted.inbox) else {
+        return (Frame::Lost, Bytes::new());
+    };
+    let function = &accepted.request.function;
+    let mut items = 0;
+    while let Some(part) = stream.next().await {
+        match part {
+            Ok(StreamPart::Item(item)) => {
+                let body = match serde_json::to_vec(&item) {
+                    Ok(body) if inner.payloads.fits(body.len()) => body,
+                    Ok(body) => {
+                        let reason =
+                            format!("an item of {} bytes does not fit a message", body.len());
+                        return failed(&Error::result_not_sent(function, &reason), items);
+                    }
+                    Err(error) => {
+                        return failed(
+                            &Error::result_not_sent(function, &error.to_string()),
+                            items,
+                        );
+                    }
+                };
+                credit.take(body.len()).await;
+                let message = Frame::Item(items).encode(&body);
+                let inbox = accepted.inbox.clone();
+                let _ = inner.connection.client().publish(inbox, message).await;
+                items += 1;
+            }
+            Ok(StreamPart::Reply(reply)) => return result(inner, accepted, reply, items).await,
+            Ok(_) => {}
+            Err(error) => return failed(&error.error, items),
+        }
+    }
+    (Frame::Lost, Bytes::new())
+}
+
+/// Takes a message of a caller about its calls.
+pub(super) async fn control(inner: &Arc<Inner>, message: Message) {
+    let control = match Control::decode(&message.payload) {
+        Ok(control) => control,
+        Err(error) => {
+            tracing::warn!(%error, "a message of a caller cannot be read");
+            return;
+        }
+    };
+    match control {
+        Control::Cancel { inboxes } => {
+            inboxes.iter().for_each(|inbox| inner.running.cancel(inbox));
+        }
+        Control::Credit { inbox, items, bytes } => inner.running.add_credit(&inbox, items, bytes),
+        Control::Ask { inboxes } => {
+            for inbox in inboxes.into_iter().filter(|inbox| inbox.starts_with("_INBOX")) {
+                let message = match inner.running.look_up(&inbox) {
+                    Known::Running => continue,
+                    Known::Answered(message) => message,
+                    Known::Unknown => Frame::Lost.encode(&[]),
+                };
+                let _ = inner.connection.client().publish(inbox, message).await;
+            }
+        }
+    }
+}

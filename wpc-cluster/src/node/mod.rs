@@ -1,0 +1,164 @@
+//! A process that runs functions for others.
+
+mod backend;
+mod calls;
+mod running;
+mod served;
+mod tasks;
+
+pub(crate) use served::Serving;
+
+use crate::client::Client;
+use crate::connection::Connection;
+use crate::names::NodeName;
+use crate::payloads::Payloads;
+use crate::protocol::admission::Admission;
+use crate::wire::{Beat, Stage};
+use running::Running;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use wpc_host::Backend;
+
+/// A process that runs functions for others, and calls those that it does not run. Cheap to clone.
+///
+/// As a [`Backend`] it is the whole cluster: a function that its own pool has is run there while the node has a free place for the
+/// call, and on another node otherwise.
+#[derive(Debug, Clone)]
+pub struct Node(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    name: NodeName,
+    /// A random number of this start.
+    epoch: u64,
+    /// What runs calls in this process.
+    pool: Arc<dyn Backend>,
+    client: Client,
+    connection: Connection,
+    serving: Serving,
+    admission: Arc<Admission>,
+    running: Running,
+    payloads: Payloads,
+    runtime: Handle,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    /// Changed by [`Node::drain`] only, and followed by the tasks.
+    stage: watch::Sender<Stage>,
+    tasks: Mutex<Vec<tokio::task::AbortHandle>>,
+}
+
+/// The tasks refer to the node weakly, and wait for messages.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let tasks = self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner);
+        tasks.drain(..).for_each(|task| task.abort());
+    }
+}
+
+/// Options of a node.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct NodeOptions {
+    /// The name, which no other node of the cluster has.
+    pub name: NodeName,
+    /// How many calls that compute the node accepts at once, those of its own process included. Default `None`: three for each
+    /// worker.
+    pub call_limit: Option<usize>,
+}
+
+impl NodeOptions {
+    /// The default options of a node with this name.
+    #[must_use]
+    pub fn new(name: NodeName) -> Self {
+        Self { name, call_limit: None }
+    }
+}
+
+impl Node {
+    /// Joins: from now on this process reports itself and answers calls. `serving` is what its pool serves.
+    pub(crate) async fn start(
+        options: NodeOptions,
+        pool: Arc<dyn Backend>,
+        workers: usize,
+        client: Client,
+        serving: Serving,
+    ) -> Result<Self, crate::Error> {
+        let connection = client.connection().clone();
+        let inner = Arc::new(Inner {
+            name: options.name,
+            epoch: rand::random(),
+            pool,
+            serving,
+            admission: Arc::new(Admission::new(workers, options.call_limit)),
+            running: Running::default(),
+            payloads: Payloads::new(connection.clone()),
+            runtime: Handle::current(),
+            accepted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            stage: watch::Sender::new(Stage::Serving),
+            tasks: Mutex::default(),
+            connection,
+            client,
+        });
+        tasks::start(&inner).await?;
+        Ok(Self(inner))
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &NodeName {
+        &self.0.name
+    }
+
+    /// The node as what runs the calls of a server.
+    #[must_use]
+    pub fn backend(&self) -> Arc<dyn Backend> {
+        Arc::new(self.clone())
+    }
+
+    /// Calls functions on other nodes.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.0.client
+    }
+
+    /// Leaves: callers are told to call other nodes, and the calls that the node has accepted are finished. Returns whether all of
+    /// them have ended before `timeout`. A call that arrives meanwhile is refused, so that its caller tries another node.
+    pub async fn drain(&self, timeout: Duration) -> bool {
+        self.0.stage.send_replace(Stage::Draining);
+        tasks::report(&self.0).await;
+        let has_left = tokio::time::timeout(timeout, tasks::left(&self.0)).await.is_ok();
+        // Answers that were published are sent before this returns.
+        let _ = self.0.connection.client().flush().await;
+        self.0.connection.fence().await;
+        has_left
+    }
+}
+
+impl Inner {
+    fn is_draining(&self) -> bool {
+        *self.stage.borrow() == Stage::Draining
+    }
+
+    /// What the node reports.
+    fn beat(&self) -> Beat {
+        let mut beat = Beat::new(self.epoch);
+        beat.stage = *self.stage.borrow();
+        env!("CARGO_PKG_VERSION").clone_into(&mut beat.version);
+        self.serving.read(|served| {
+            (beat.revision, beat.index) = (served.revision, served.index);
+            beat.problem = served.problem.chars().take(1000).collect();
+        });
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        beat.workers = count(self.pool.health().workers_up());
+        // A pool without workers cannot run anything.
+        beat.call_limit = if beat.workers == 0 { 0 } else { count(self.admission.limit()) };
+        beat.in_flight = count(self.admission.in_flight());
+        beat.accepted = self.accepted.load(Ordering::Relaxed);
+        beat.refused = self.refused.load(Ordering::Relaxed);
+        beat
+    }
+}

@@ -1,0 +1,223 @@
+//! The calls of other processes on a node, until they have ended, and the answers of those that ended.
+//!
+//! | change | made by |
+//! |---|---|
+//! | a call is added | the task that reads calls |
+//! | a call is removed and its answer kept | the task of the call, once |
+//! | a call is cancelled: its task is aborted, and with it the guest | the task that reads messages of callers |
+//! | credit is added | the same |
+
+use bytes::Bytes;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+
+/// How long an answer is kept for a caller that may have missed it, and how many bytes all of them may have.
+const KEPT_FOR: Duration = Duration::from_secs(10);
+const MAX_KEPT_BYTES: usize = 32 << 20;
+
+/// The calls of other processes, by the inbox of their answers.
+#[derive(Debug, Default)]
+pub(crate) struct Running(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    calls: HashMap<String, Call>,
+    kept: VecDeque<Kept>,
+    kept_bytes: usize,
+}
+
+/// A call that runs.
+#[derive(Debug)]
+struct Call {
+    /// `None` until its task was started.
+    task: Option<AbortHandle>,
+    credit: Option<Arc<Credit>>,
+}
+
+/// An answer that was sent.
+#[derive(Debug)]
+struct Kept {
+    inbox: String,
+    message: Bytes,
+    at: Instant,
+}
+
+/// What a stream may send.
+#[derive(Debug)]
+pub(crate) struct Credit {
+    items: Semaphore,
+    bytes: Semaphore,
+    /// The bytes of the caller's window.
+    window: usize,
+}
+
+/// What a node knows about a call.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    Running,
+    Answered(Bytes),
+    Unknown,
+}
+
+impl Credit {
+    pub(crate) fn new(items: u32, bytes: u32) -> Self {
+        let (items, bytes) = (items.max(1) as usize, bytes.max(1) as usize);
+        let [items, bytes] = [items, bytes].map(bounded);
+        Self { items: Semaphore::new(items), bytes: Semaphore::new(bytes), window: bytes }
+    }
+
+    /// Waits until an item of so many bytes may be sent. A caller grants what it has read when that is half of its window, so that
+    /// the other half is always there: an item counts no more than that.
+    pub(crate) async fn take(&self, len: usize) {
+        // The semaphores are never closed.
+        if let Ok(permit) = self.items.acquire().await {
+            permit.forget();
+        }
+        let len = u32::try_from(len.min(self.window / 2)).unwrap_or(u32::MAX);
+        if let Ok(permit) = self.bytes.acquire_many(len).await {
+            permit.forget();
+        }
+    }
+
+    fn add(&self, items: u32, bytes: u32) {
+        for (semaphore, more) in [(&self.items, items), (&self.bytes, bytes)] {
+            // A caller that grants without end reaches the bound of the semaphore.
+            let left = bounded(usize::MAX) - semaphore.available_permits();
+            semaphore.add_permits((more as usize).min(left));
+        }
+    }
+}
+
+fn bounded(permits: usize) -> usize {
+    permits.min(Semaphore::MAX_PERMITS / 2)
+}
+
+impl Running {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a call. Returns `false` if there is one with this inbox.
+    pub(crate) fn add(&self, inbox: &str, credit: Option<Arc<Credit>>) -> bool {
+        let mut state = self.state();
+        if state.calls.contains_key(inbox) {
+            return false;
+        }
+        state.calls.insert(inbox.to_owned(), Call { task: None, credit });
+        true
+    }
+
+    /// Sets the task of a call. It is aborted if the call was cancelled before.
+    pub(crate) fn set_task(&self, inbox: &str, task: AbortHandle) {
+        match self.state().calls.get_mut(inbox) {
+            Some(call) => call.task = Some(task),
+            None if task.is_finished() => {}
+            None => task.abort(),
+        }
+    }
+
+    /// Removes a call that ended, and keeps its answer.
+    pub(crate) fn end(&self, inbox: &str, message: &Bytes, now: Instant) {
+        let mut state = self.state();
+        state.calls.remove(inbox);
+        state.forget(now);
+        if message.len() <= MAX_KEPT_BYTES {
+            let (inbox, message) = (inbox.to_owned(), message.clone());
+            state.kept_bytes += message.len();
+            state.kept.push_back(Kept { inbox, message, at: now });
+        }
+    }
+
+    /// Cancels a call.
+    pub(crate) fn cancel(&self, inbox: &str) {
+        let call = self.state().calls.remove(inbox);
+        // Outside of the lock: the task's values are dropped.
+        if let Some(task) = call.and_then(|call| call.task) {
+            task.abort();
+        }
+    }
+
+    pub(crate) fn add_credit(&self, inbox: &str, items: u32, bytes: u32) {
+        if let Some(credit) = self.state().calls.get(inbox).and_then(|call| call.credit.as_ref()) {
+            credit.add(items, bytes);
+        }
+    }
+
+    /// What the stream of a call may send.
+    pub(crate) fn credit(&self, inbox: &str) -> Option<Arc<Credit>> {
+        self.state().calls.get(inbox)?.credit.clone()
+    }
+
+    /// What is known of a call.
+    pub(crate) fn look_up(&self, inbox: &str) -> Known {
+        let state = self.state();
+        if state.calls.contains_key(inbox) {
+            return Known::Running;
+        }
+        match state.kept.iter().rev().find(|kept| kept.inbox == inbox) {
+            Some(kept) => Known::Answered(kept.message.clone()),
+            None => Known::Unknown,
+        }
+    }
+
+    /// The number of calls that run.
+    pub(crate) fn len(&self) -> usize {
+        self.state().calls.len()
+    }
+}
+
+impl State {
+    fn forget(&mut self, now: Instant) {
+        while let Some(oldest) = self.kept.front() {
+            let is_old = now.saturating_duration_since(oldest.at) > KEPT_FOR;
+            if !is_old && self.kept_bytes <= MAX_KEPT_BYTES {
+                return;
+            }
+            self.kept_bytes -= oldest.message.len();
+            self.kept.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_kept_for_a_caller_that_missed_it() {
+        let (running, now) = (Running::default(), Instant::now());
+        assert!(running.add("a", None));
+        assert!(!running.add("a", None), "an inbox has one call");
+        assert_eq!(running.look_up("a"), Known::Running);
+        running.end("a", &Bytes::from_static(b"x"), now);
+        assert_eq!(running.look_up("a"), Known::Answered(Bytes::from_static(b"x")));
+        running.add("b", None);
+        running.end("b", &Bytes::from_static(b"y"), now + KEPT_FOR * 2);
+        assert_eq!(running.look_up("a"), Known::Unknown);
+        assert_eq!(running.len(), 0);
+    }
+
+    #[test]
+    fn kept_answers_are_bounded_by_their_bytes() {
+        let (running, now) = (Running::default(), Instant::now());
+        for call in 0..100 {
+            let inbox = call.to_string();
+            running.add(&inbox, None);
+            running.end(&inbox, &Bytes::from(vec![0; 1 << 20]), now);
+        }
+        assert!(running.state().kept_bytes <= MAX_KEPT_BYTES + (1 << 20));
+        assert_eq!(running.look_up("0"), Known::Unknown);
+    }
+
+    #[test]
+    fn credit_is_bounded() {
+        let credit = Credit::new(u32::MAX, u32::MAX);
+        for _ in 0..10 {
+            credit.add(u32::MAX, u32::MAX);
+        }
+        assert!(credit.bytes.available_permits() <= Semaphore::MAX_PERMITS / 2);
+    }
+}

@@ -1,0 +1,136 @@
+//! The tasks of a node: calls, messages of callers, and reports.
+
+use super::{Inner, calls};
+use crate::wire::Stage;
+use async_nats::Subscriber;
+use futures::StreamExt as _;
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
+
+/// After a node has announced that it leaves, calls may still be on their way. The server stops sending them after so many.
+const LATE_CALLS: u64 = 512;
+
+/// Subscribes and starts the tasks.
+pub(super) async fn start(inner: &Arc<Inner>) -> Result<(), crate::Error> {
+    let (client, names) = (inner.connection.client(), inner.connection.names());
+    let failed = |error: async_nats::SubscribeError| crate::Error::Registry {
+        operation: "subscribing".to_owned(),
+        reason: error.to_string(),
+    };
+    let calls = client.subscribe(names.calls(&inner.name)).await.map_err(failed)?;
+    let controls = client.subscribe(names.control(&inner.name)).await.map_err(failed)?;
+    let hellos = client.subscribe(names.hello()).await.map_err(failed)?;
+    // The server handles the subscriptions before the report that it forwards.
+    report(inner).await;
+    let weak = Arc::downgrade(inner);
+    let tasks = [
+        inner.runtime.spawn(read_calls(Weak::clone(&weak), calls)),
+        inner.runtime.spawn(read_controls(Weak::clone(&weak), controls)),
+        inner.runtime.spawn(report_when_asked(Weak::clone(&weak), hellos)),
+        inner.runtime.spawn(report_often(weak)),
+    ];
+    let mut running = inner.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+    running.extend(tasks.iter().map(tokio::task::JoinHandle::abort_handle));
+    Ok(())
+}
+
+/// Reports the node once, if the server can be reached.
+pub(super) async fn report(inner: &Inner) {
+    // A report that waits for the connection would be late.
+    if inner.connection.is_up() {
+        let subject = inner.connection.names().beat(&inner.name);
+        let _ = inner.connection.client().publish(subject, inner.beat().encode()).await;
+    }
+}
+
+/// Takes calls until the node has left.
+async fn read_calls(inner: Weak<Inner>, mut calls: Subscriber) {
+    let Some(mut stage) = inner.upgrade().map(|inner| inner.stage.subscribe()) else { return };
+    let mut received = 0;
+    loop {
+        tokio::select! {
+            biased;
+            message = calls.next() => {
+                let (Some(message), Some(inner)) = (message, inner.upgrade()) else { return };
+                received += 1;
+                calls::take(&inner, message);
+            }
+            changed = stage.wait_for(|stage| *stage == Stage::Draining) => {
+                if changed.is_err() {
+                    return;
+                }
+                break;
+            }
+        }
+    }
+    leave(inner, calls, received).await;
+}
+
+/// Refuses late calls until no call runs and none is on its way, and then ends the subscription.
+async fn leave(inner: Weak<Inner>, mut calls: Subscriber, received: u64) {
+    if calls.unsubscribe_after(received + LATE_CALLS).await.is_err() {
+        return;
+    }
+    loop {
+        let Some(node) = inner.upgrade() else { return };
+        let interval = node.connection.options().report_interval;
+        drop(node);
+        // Callers have the announcement by now, if no call arrives for so long.
+        match tokio::time::timeout(interval, calls.next()).await {
+            Ok(Some(message)) => {
+                let Some(node) = inner.upgrade() else { return };
+                calls::take(&node, message);
+            }
+            Ok(None) => return,
+            Err(_) => {
+                let Some(node) = inner.upgrade() else { return };
+                if node.running.len() == 0 {
+                    break;
+                }
+            }
+        }
+    }
+    let _ = calls.drain().await;
+    while let Some(message) = calls.next().await {
+        let Some(inner) = inner.upgrade() else { return };
+        calls::take(&inner, message);
+    }
+}
+
+/// Waits until a draining node has left.
+pub(super) async fn left(inner: &Arc<Inner>) {
+    loop {
+        let has_ended = {
+            let tasks = inner.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            tasks.first().is_none_or(tokio::task::AbortHandle::is_finished)
+        };
+        if has_ended && inner.running.len() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn read_controls(inner: Weak<Inner>, mut controls: Subscriber) {
+    while let Some(message) = controls.next().await {
+        let Some(inner) = inner.upgrade() else { return };
+        calls::control(&inner, message).await;
+    }
+}
+
+async fn report_when_asked(inner: Weak<Inner>, mut hellos: Subscriber) {
+    while hellos.next().await.is_some() {
+        let Some(inner) = inner.upgrade() else { return };
+        report(&inner).await;
+    }
+}
+
+async fn report_often(inner: Weak<Inner>) {
+    loop {
+        let Some(node) = inner.upgrade() else { return };
+        let interval = node.connection.options().report_interval;
+        report(&node).await;
+        drop(node);
+        tokio::time::sleep(interval).await;
+    }
+}

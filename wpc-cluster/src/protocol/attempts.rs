@@ -1,0 +1,288 @@
+//! What becomes of a call after an attempt.
+
+use crate::names::NodeName;
+use crate::wire::Refusal;
+use std::time::Duration;
+use wpc_host::{CallOutcome, Error, ErrorCode, ErrorReport};
+
+/// The attempts of a call until now.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    function: String,
+    /// Whether it may run again if it is not known whether it ran.
+    is_pure: bool,
+    /// Whether it waits for capacity until its deadline.
+    waits: bool,
+    /// The nodes that are not tried again in this round.
+    tried: Vec<NodeName>,
+    /// The rounds in which every node was busy.
+    busy_rounds: u32,
+    /// The rounds in which no node had the definition.
+    absent_rounds: u32,
+    /// Why the nodes of this round refused: whether one of them was busy.
+    was_busy: bool,
+    /// What is known of the last attempt whose outcome is not known.
+    unknown: Option<String>,
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Choose a node that was not tried.
+    Choose,
+    /// Look the function up again, wait, and choose any node.
+    Wait(Duration),
+    /// The call has failed.
+    Fail(Box<Error>),
+}
+
+/// How often a caller looks again for a node that has the definition: nodes and callers learn of an activation at slightly
+/// different times.
+const ABSENT_ROUNDS: u32 = 8;
+
+impl Attempts {
+    pub(crate) fn new(function: &str, is_pure: bool, waits: bool) -> Self {
+        Self {
+            function: function.to_owned(),
+            is_pure,
+            waits,
+            tried: Vec::new(),
+            busy_rounds: 0,
+            absent_rounds: 0,
+            was_busy: false,
+            unknown: None,
+        }
+    }
+
+    /// The nodes that are not tried again in this round.
+    pub(crate) fn tried(&self) -> &[NodeName] {
+        &self.tried
+    }
+
+    /// A node refused the call, which has not started there.
+    pub(crate) fn refused(&mut self, node: NodeName, refusal: Refusal) -> Next {
+        match refusal {
+            Refusal::Busy => {
+                self.was_busy = true;
+                self.tried.push(node);
+                Next::Choose
+            }
+            Refusal::Draining | Refusal::NotHere => {
+                self.tried.push(node);
+                Next::Choose
+            }
+            Refusal::Expired => self.fail(ErrorReport::new(
+                ErrorCode::Timeout,
+                CallOutcome::NotStarted,
+                format!(
+                    "function \"{}\" did not start before its time limit, because its node received it late",
+                    self.function
+                ),
+            )),
+            Refusal::Malformed(reason) => self.fail(ErrorReport::new(
+                ErrorCode::InvalidCallOptions,
+                CallOutcome::NotStarted,
+                format!("node \"{node}\" cannot read the call of \"{}\": {reason}", self.function),
+            )),
+            Refusal::Payload(reason) => Next::Fail(self.too_large(&reason)),
+            Refusal::Pool(report) if report.code == ErrorCode::Saturated => {
+                self.was_busy = true;
+                self.tried.push(node);
+                Next::Choose
+            }
+            Refusal::Pool(report) => self.fail(*report),
+        }
+    }
+
+    /// The arguments cannot be sent, or the node refuses them.
+    pub(crate) fn too_large(&self, reason: &str) -> Box<Error> {
+        let text = format!("the arguments of \"{}\" cannot be sent: {reason}", self.function);
+        self.error(ErrorReport::new(ErrorCode::ArgumentsTooLarge, CallOutcome::NotStarted, text))
+    }
+
+    /// This process cannot send the call.
+    pub(crate) fn unavailable(&self, reason: &str) -> Box<Error> {
+        match &self.unknown {
+            Some(unknown) => Box::new(Error::connection_lost(&self.function, unknown)),
+            None => Box::new(Error::unreachable(&self.function, reason)),
+        }
+    }
+
+    /// Nothing listens where the node did.
+    pub(crate) fn absent(&mut self, node: NodeName) -> Next {
+        self.tried.push(node);
+        Next::Choose
+    }
+
+    /// The node, or its answer, is lost: the call may have run there.
+    pub(crate) fn lost(&mut self, node: NodeName, reason: &str) -> Next {
+        if !self.is_pure {
+            return Next::Fail(Box::new(Error::connection_lost(&self.function, reason)));
+        }
+        self.unknown = Some(reason.to_owned());
+        self.tried.push(node);
+        Next::Choose
+    }
+
+    /// No node is left to try. `jitter` is between 0 and 1.
+    pub(crate) fn none_left(&mut self, jitter: f64) -> Next {
+        let was_busy = std::mem::take(&mut self.was_busy);
+        let is_retried = if was_busy {
+            self.busy_rounds += 1;
+            self.waits
+        } else {
+            self.absent_rounds += 1;
+            // A pure function whose node was lost waits for another one until its deadline.
+            self.absent_rounds < ABSENT_ROUNDS || self.unknown.is_some() || self.waits
+        };
+        if is_retried {
+            self.tried.clear();
+            let round = self.busy_rounds.max(self.absent_rounds).min(6);
+            let longest = Duration::from_micros(600) * 2_u32.pow(round);
+            return Next::Wait(longest.min(Duration::from_millis(20)).mul_f64(0.5 + jitter / 2.0));
+        }
+        if was_busy {
+            let text = format!(
+                "every node has as many calls as it accepts, so \"{}\" did not start",
+                self.function
+            );
+            return self.fail(ErrorReport::new(
+                ErrorCode::Saturated,
+                CallOutcome::NotStarted,
+                text,
+            ));
+        }
+        Next::Fail(Box::new(Error::unreachable(&self.function, "no node that has it is ready")))
+    }
+
+    /// The deadline has passed. `is_sent` is whether the last attempt may still run.
+    pub(crate) fn expired(&self, limit: Duration, is_sent: bool) -> Box<Error> {
+        let may_run = is_sent || self.unknown.is_some();
+        let function = &self.function;
+        let (outcome, text) = match &self.unknown {
+            _ if !may_run => {
+                let text = format!(
+                    "function \"{function}\" did not start within its time limit of {} ms",
+                    limit.as_millis()
+                );
+                (CallOutcome::NotStarted, text)
+            }
+            Some(reason) => (
+                CallOutcome::Unknown,
+                format!(
+                    "function \"{function}\" was not answered within its time limit of {} ms, and may have run: {reason}",
+                    limit.as_millis()
+                ),
+            ),
+            None => (
+                CallOutcome::Unknown,
+                format!(
+                    "function \"{function}\" was not answered within its time limit of {} ms, and may have run",
+                    limit.as_millis()
+                ),
+            ),
+        };
+        Box::new(ErrorReport::new(ErrorCode::Timeout, outcome, text).into())
+    }
+
+    fn fail(&self, report: ErrorReport) -> Next {
+        Next::Fail(self.error(report))
+    }
+
+    fn error(&self, report: ErrorReport) -> Box<Error> {
+        Box::new(match &self.unknown {
+            // An earlier attempt may have run.
+            Some(reason) if report.outcome == CallOutcome::NotStarted => {
+                Error::connection_lost(&self.function, reason)
+            }
+            _ => report.into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str) -> NodeName {
+        name.parse().unwrap()
+    }
+
+    fn error(next: Next) -> Error {
+        match next {
+            Next::Fail(error) => *error,
+            other => panic!("not failed: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_refused_call_is_tried_elsewhere_and_then_fails_as_not_started() {
+        for (refusal, code) in [
+            (Refusal::Busy, ErrorCode::Saturated),
+            (Refusal::Draining, ErrorCode::Unreachable),
+            (Refusal::NotHere, ErrorCode::Unreachable),
+        ] {
+            let mut attempts = Attempts::new("f", false, false);
+            let mut rounds = 0;
+            let error = loop {
+                assert!(matches!(attempts.refused(node("a"), refusal.clone()), Next::Choose));
+                assert_eq!(attempts.tried(), [node("a")]);
+                match attempts.none_left(0.5) {
+                    Next::Wait(delay) => assert!(delay <= Duration::from_millis(20)),
+                    other => break error(other),
+                }
+                rounds += 1;
+            };
+            assert!(rounds <= ABSENT_ROUNDS);
+            assert_eq!((error.code(), error.outcome()), (code, CallOutcome::NotStarted));
+        }
+    }
+
+    #[test]
+    fn a_call_that_waits_for_capacity_is_tried_until_its_deadline() {
+        let mut attempts = Attempts::new("f", false, true);
+        for _ in 0..1000 {
+            attempts.refused(node("a"), Refusal::Busy);
+            assert!(matches!(attempts.none_left(1.0), Next::Wait(_)));
+        }
+        let error = attempts.expired(Duration::from_secs(1), false);
+        assert_eq!((error.code(), error.outcome()), (ErrorCode::Timeout, CallOutcome::NotStarted));
+    }
+
+    #[test]
+    fn only_a_pure_function_is_attempted_again_after_its_node_was_lost() {
+        let mut attempts = Attempts::new("f", false, false);
+        let error = error(attempts.lost(node("a"), "node \"a\" is lost"));
+        assert_eq!(
+            (error.code(), error.outcome()),
+            (ErrorCode::ConnectionLost, CallOutcome::Unknown)
+        );
+
+        let mut attempts = Attempts::new("f", true, false);
+        assert!(matches!(attempts.lost(node("a"), "node \"a\" is lost"), Next::Choose));
+        assert_eq!(attempts.tried(), [node("a")]);
+    }
+
+    #[test]
+    fn a_failure_after_a_lost_attempt_states_that_the_outcome_is_unknown() {
+        let lost = || {
+            let mut attempts = Attempts::new("f", true, false);
+            attempts.lost(node("a"), "node \"a\" is lost");
+            attempts
+        };
+        let error = lost().expired(Duration::from_secs(1), false);
+        assert_eq!(error.outcome(), CallOutcome::Unknown);
+        let report = ErrorReport::new(ErrorCode::PinMismatch, CallOutcome::NotStarted, "another");
+        let Next::Fail(error) = lost().refused(node("b"), Refusal::Pool(Box::new(report))) else {
+            panic!("not failed")
+        };
+        assert_eq!(error.outcome(), CallOutcome::Unknown);
+    }
+
+    #[test]
+    fn an_attempt_without_an_answer_may_have_run() {
+        let attempts = Attempts::new("f", false, false);
+        let error = attempts.expired(Duration::from_secs(1), true);
+        assert_eq!((error.code(), error.outcome()), (ErrorCode::Timeout, CallOutcome::Unknown));
+    }
+}

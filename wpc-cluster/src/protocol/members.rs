@@ -1,0 +1,308 @@
+//! The nodes that a process knows by their reports, and which of them gets a call.
+
+use crate::names::NodeName;
+use crate::wire::{Beat, Stage};
+use rand::{Rng, RngExt as _};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// The nodes that a process knows by their reports.
+#[derive(Debug)]
+pub(crate) struct Members {
+    nodes: BTreeMap<NodeName, Member>,
+    /// The time between two reports of a node.
+    interval: Duration,
+}
+
+/// What is known about a node.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) beat: Beat,
+    pub(crate) heard: Instant,
+    pub(crate) presence: Presence,
+    /// The calls that this process sent since the report, without those that ended.
+    sent: i64,
+}
+
+/// Whether a node reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Alive,
+    /// It missed its reports.
+    Lost,
+}
+
+/// A node without reports for so many intervals is lost.
+const MISSED: u32 = 3;
+/// A lost node is forgotten after so many intervals.
+const FORGOTTEN: u32 = 1000;
+/// The maximum number of nodes. Reports of others are ignored.
+const MAX_NODES: usize = 4096;
+
+/// What a report shows.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Nothing new about the calls there.
+    Known,
+    /// The node is new, or reports again.
+    Joined,
+    /// The node has started again, so that the calls there are lost.
+    Restarted,
+    /// There are too many nodes.
+    Ignored,
+}
+
+/// Which node is wanted.
+#[derive(Debug)]
+pub(crate) struct Wanted<'a> {
+    /// Nodes that run this list of functions are preferred.
+    pub(crate) index: [u8; 32],
+    /// Calls with the same key go to the same node.
+    pub(crate) affinity: Option<u64>,
+    /// Nodes that are not wanted.
+    pub(crate) tried: &'a [NodeName],
+}
+
+impl Member {
+    /// The share of its capacity that is used, as far as this process knows.
+    fn load(&self) -> f64 {
+        let calls = (i64::from(self.beat.in_flight) + self.sent).max(0);
+        let limit = self.beat.call_limit.max(1);
+        // Counts of calls are far below 2^52.
+        #[expect(clippy::cast_precision_loss, reason = "counts of calls are small")]
+        let calls = calls as f64;
+        calls / f64::from(limit)
+    }
+}
+
+impl Members {
+    pub(crate) fn new(interval: Duration) -> Self {
+        Self { nodes: BTreeMap::new(), interval }
+    }
+
+    /// Takes a report.
+    pub(crate) fn hear(&mut self, name: NodeName, beat: Beat, now: Instant) -> Heard {
+        let is_full = self.nodes.len() >= MAX_NODES;
+        match self.nodes.entry(name) {
+            std::collections::btree_map::Entry::Vacant(_) if is_full => Heard::Ignored,
+            std::collections::btree_map::Entry::Vacant(place) => {
+                place.insert(Member { beat, heard: now, presence: Presence::Alive, sent: 0 });
+                Heard::Joined
+            }
+            std::collections::btree_map::Entry::Occupied(mut place) => {
+                let member = place.get_mut();
+                let heard = if member.beat.epoch != beat.epoch {
+                    Heard::Restarted
+                } else if member.presence == Presence::Lost {
+                    Heard::Joined
+                } else {
+                    Heard::Known
+                };
+                *member = Member { beat, heard: now, presence: Presence::Alive, sent: 0 };
+                heard
+            }
+        }
+    }
+
+    /// The nodes that are lost since the last time. `up_since` is since when this process can receive reports: a node is not
+    /// lost because its reports cannot arrive.
+    pub(crate) fn find_lost(&mut self, up_since: Option<Instant>, now: Instant) -> Vec<NodeName> {
+        let Some(up_since) = up_since else { return Vec::new() };
+        let (interval, mut lost) = (self.interval, Vec::new());
+        self.nodes.retain(|name, member| {
+            let silence = now.saturating_duration_since(member.heard.max(up_since));
+            if member.presence == Presence::Alive && silence >= interval * MISSED {
+                member.presence = Presence::Lost;
+                lost.push(name.clone());
+            }
+            silence < interval * FORGOTTEN
+        });
+        lost
+    }
+
+    /// Chooses a node: with a key the same one for the same key; otherwise the less loaded of two random ones, of which a node
+    /// is drawn in proportion to its capacity. `None` if none is left.
+    pub(crate) fn choose(&self, wanted: &Wanted<'_>, random: &mut impl Rng) -> Option<NodeName> {
+        let is_candidate = |(name, member): &(&NodeName, &Member)| {
+            member.presence == Presence::Alive
+                && member.beat.stage == Stage::Serving
+                && member.beat.call_limit > 0
+                && !wanted.tried.contains(name)
+        };
+        let candidates: Vec<_> = self.nodes.iter().filter(is_candidate).collect();
+        let current = candidates.iter().filter(|(_, member)| member.beat.index == wanted.index);
+        let current: Vec<_> = current.copied().collect();
+        // A node that runs another revision may have the definition all the same.
+        let candidates = if current.is_empty() { candidates } else { current };
+        let chosen = match wanted.affinity {
+            Some(key) => by_key(&candidates, key),
+            None => {
+                let (one, other) = (drawn(&candidates, random)?, drawn(&candidates, random)?);
+                Some(if other.1.load() < one.1.load() { other } else { one })
+            }
+        };
+        chosen.map(|(name, _)| name.clone())
+    }
+
+    /// Counts a call that is sent to a node.
+    pub(crate) fn sent(&mut self, name: &NodeName) {
+        if let Some(member) = self.nodes.get_mut(name) {
+            member.sent += 1;
+        }
+    }
+
+    /// Counts a call that ended on a node.
+    pub(crate) fn ended(&mut self, name: &NodeName) {
+        if let Some(member) = self.nodes.get_mut(name) {
+            member.sent -= 1;
+        }
+    }
+
+    /// Every node that is not forgotten.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&NodeName, &Member)> {
+        self.nodes.iter()
+    }
+}
+
+type Candidate<'a> = (&'a NodeName, &'a Member);
+
+/// A random node, in proportion to its capacity.
+fn drawn<'a>(candidates: &[Candidate<'a>], random: &mut impl Rng) -> Option<Candidate<'a>> {
+    let weight = |(_, member): &Candidate<'_>| u64::from(member.beat.call_limit);
+    let total: u64 = candidates.iter().map(weight).sum();
+    if total == 0 {
+        return None;
+    }
+    let mut at = random.random_range(0..total);
+    candidates.iter().copied().find(|candidate| {
+        let weight = weight(candidate);
+        let is_here = at < weight;
+        at = at.wrapping_sub(weight);
+        is_here
+    })
+}
+
+/// The node with the highest score for the key, so that a node that joins or leaves moves only its own keys.
+fn by_key<'a>(candidates: &[Candidate<'a>], key: u64) -> Option<Candidate<'a>> {
+    candidates.iter().copied().max_by(|one, other| {
+        let score = |(name, member): &Candidate<'_>| {
+            let mut hash = mixed(key ^ 0x9e37_79b9_7f4a_7c15);
+            for byte in name.as_str().bytes() {
+                hash = mixed(hash ^ u64::from(byte));
+            }
+            // Of the interval from 0 to 1, exclusive; a weight stretches it.
+            #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
+            let uniform = ((hash >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+            -f64::from(member.beat.call_limit) / uniform.ln()
+        };
+        score(one).total_cmp(&score(other))
+    })
+}
+
+/// A bijection of 64 bits in which every bit depends on every other.
+fn mixed(mut hash: u64) -> u64 {
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng as _;
+    use rand::rngs::StdRng;
+
+    const INTERVAL: Duration = Duration::from_millis(300);
+
+    fn name(text: &str) -> NodeName {
+        text.parse().unwrap()
+    }
+
+    fn beat(epoch: u64, call_limit: u32) -> Beat {
+        let mut beat = Beat::new(epoch);
+        beat.call_limit = call_limit;
+        beat
+    }
+
+    fn wanted(tried: &[NodeName]) -> Wanted<'_> {
+        Wanted { index: [0; 32], affinity: None, tried }
+    }
+
+    #[test]
+    fn a_node_is_lost_after_three_missed_reports_while_reports_can_arrive() {
+        let start = Instant::now();
+        let mut members = Members::new(INTERVAL);
+        assert_eq!(members.hear(name("a"), beat(1, 1), start), Heard::Joined);
+        assert_eq!(members.hear(name("a"), beat(1, 1), start + INTERVAL), Heard::Known);
+        let later = start + INTERVAL * 4;
+        assert!(members.find_lost(Some(start), later - Duration::from_millis(1)).is_empty());
+        assert!(members.find_lost(None, later).is_empty(), "it cannot hear anything");
+        assert!(members.find_lost(Some(start + INTERVAL * 2), later).is_empty(), "it could not");
+        assert_eq!(members.find_lost(Some(start), later), [name("a")]);
+        assert!(members.find_lost(Some(start), later).is_empty(), "once");
+        assert_eq!(members.choose(&wanted(&[]), &mut StdRng::seed_from_u64(1)), None);
+        assert_eq!(members.hear(name("a"), beat(1, 1), later), Heard::Joined);
+        assert_eq!(members.hear(name("a"), beat(2, 1), later), Heard::Restarted);
+        members.find_lost(Some(start), later + INTERVAL * FORGOTTEN);
+        assert_eq!(members.iter().count(), 0);
+    }
+
+    #[test]
+    fn nodes_get_calls_in_proportion_to_their_capacity() {
+        let (now, mut random) = (Instant::now(), StdRng::seed_from_u64(7));
+        let mut members = Members::new(INTERVAL);
+        members.hear(name("large"), beat(1, 12), now);
+        members.hear(name("small"), beat(1, 3), now);
+        let mut counts = BTreeMap::new();
+        for _ in 0..10_000 {
+            let node = members.choose(&wanted(&[]), &mut random).unwrap();
+            members.sent(&node);
+            *counts.entry(node).or_insert(0) += 1;
+        }
+        let share = counts[&name("large")];
+        assert!((7900..=8100).contains(&share), "{share} of 10,000 to the node with 4/5");
+    }
+
+    #[test]
+    fn draining_tried_and_outdated_nodes_are_avoided() {
+        let (now, mut random) = (Instant::now(), StdRng::seed_from_u64(7));
+        let mut members = Members::new(INTERVAL);
+        let mut draining = beat(1, 9);
+        draining.stage = Stage::Draining;
+        members.hear(name("draining"), draining, now);
+        let mut outdated = beat(1, 9);
+        outdated.index = [1; 32];
+        members.hear(name("outdated"), outdated, now);
+        members.hear(name("current"), beat(1, 1), now);
+        for _ in 0..50 {
+            assert_eq!(members.choose(&wanted(&[]), &mut random), Some(name("current")));
+            let tried = [name("current")];
+            assert_eq!(members.choose(&wanted(&tried), &mut random), Some(name("outdated")));
+        }
+        let tried = [name("current"), name("outdated")];
+        assert_eq!(members.choose(&wanted(&tried), &mut random), None);
+    }
+
+    #[test]
+    fn a_key_keeps_its_node_when_another_one_leaves() {
+        let (now, mut random) = (Instant::now(), StdRng::seed_from_u64(7));
+        let mut members = Members::new(INTERVAL);
+        for node in ["a", "b", "c"] {
+            members.hear(name(node), beat(1, 4), now);
+        }
+        let of = |members: &Members, key, tried: &[NodeName]| {
+            let wanted = Wanted { index: [0; 32], affinity: Some(key), tried };
+            members.choose(&wanted, &mut StdRng::seed_from_u64(1)).unwrap()
+        };
+        let mut moved = 0;
+        for key in 0..300 {
+            let before = of(&members, key, &[]);
+            assert_eq!(before, of(&members, key, &[]));
+            let after = of(&members, key, &[name("a")]);
+            assert!(before == after || before == name("a"));
+            moved += u32::from(before != after);
+        }
+        assert!((60..140).contains(&moved), "{moved} of 300 keys were on the node that left");
+        assert!(members.choose(&wanted(&[]), &mut random).is_some());
+    }
+}
