@@ -29,6 +29,8 @@ mod node;
 mod options;
 mod payloads;
 mod protocol;
+#[cfg(test)]
+mod simulation;
 mod snapshot;
 pub mod wire;
 

@@ -88,7 +88,8 @@ pub(super) async fn send<R>(
         }
         let chosen = inner.choose(outgoing.request.affinity, attempts.tried());
         let Some(node) = chosen else {
-            match attempts.none_left(rand::random()) {
+            let jitter = inner.members().random();
+            match attempts.none_left(jitter) {
                 Next::Fail(error) => return Err(*error),
                 Next::Wait(delay) => {
                     sleep_until((Instant::now() + delay).min(outgoing.deadline)).await;
@@ -108,10 +109,10 @@ pub(super) async fn send<R>(
             }
         };
         let inbox = inner.inbox(attempt.number);
-        let published = inner.connection.client().publish_with_reply(subject, inbox, message);
+        let published = inner.connection.publish_with_reply(subject, inbox, message);
         if let Err(error) = published.await {
             inner.pending.remove(attempt.number);
-            return Err(*attempts.unavailable(&error.to_string()));
+            return Err(*attempts.unavailable(&error));
         }
         return Ok(Sent { attempt, events, target });
     }

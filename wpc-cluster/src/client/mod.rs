@@ -59,9 +59,12 @@ impl Client {
         functions: Arc<ArcSwap<Snapshot>>,
     ) -> Result<Self, crate::Error> {
         let (controls, to_send) = mpsc::unbounded_channel();
-        let inbox = connection.client().new_inbox();
+        let inbox = connection.new_inbox();
         let inner = Arc::new(Inner {
-            members: Mutex::new(Members::new(connection.options().report_interval)),
+            members: Mutex::new(Members::new(
+                connection.options().report_interval,
+                connection.seed(),
+            )),
             payloads: Payloads::new(connection.clone()),
             connection,
             functions,
@@ -156,7 +159,7 @@ impl Client {
         cluster.disconnects = self.0.connection.disconnects();
         cluster.dropped_messages = self.0.connection.dropped_messages();
         cluster.active_revision = snapshot.revision;
-        let now = Instant::now();
+        let now = now();
         for (name, member) in self.0.members().iter() {
             let beat = &member.beat;
             let state = match (member.presence, beat.stage) {
@@ -189,6 +192,11 @@ impl Client {
     }
 }
 
+/// The time of the runtime, which simulations control.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 /// Ends a task when it is dropped, and with it the call that it waits for.
 #[derive(Debug)]
 struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
@@ -215,7 +223,7 @@ impl Inner {
     fn choose(&self, affinity: Option<u64>, tried: &[NodeName]) -> Option<NodeName> {
         let index = self.functions.load().index;
         let mut members = self.members();
-        let node = members.choose(&Wanted { index, affinity, tried }, &mut rand::rng())?;
+        let node = members.choose(&Wanted { index, affinity, tried })?;
         members.sent(&node);
         Some(node)
     }

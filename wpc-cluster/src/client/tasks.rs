@@ -1,17 +1,15 @@
 //! The tasks of a client: answers, reports of nodes, lost nodes, and messages to nodes.
 
 use super::pending::Event;
-use super::{Inner, ToNode};
-use crate::connection::Link;
+use super::{Inner, ToNode, now};
+use crate::connection::{Link, Received, Subscription};
 use crate::names::NodeName;
 use crate::protocol::members::Heard;
 use crate::wire::{Beat, Control, Frame};
-use async_nats::{Message, StatusCode, Subscriber};
 use bytes::Bytes;
-use futures::StreamExt as _;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -36,14 +34,9 @@ pub(super) async fn start(
     inner: &Arc<Inner>,
     controls: mpsc::UnboundedReceiver<ToNode>,
 ) -> Result<(), crate::Error> {
-    let client = inner.connection.client();
-    let failed = |error: async_nats::SubscribeError| crate::Error::Registry {
-        operation: "subscribing".to_owned(),
-        reason: error.to_string(),
-    };
-    let names = inner.connection.names();
-    let answers = client.subscribe(format!("{}.*", inner.inbox)).await.map_err(failed)?;
-    let reports = client.subscribe(names.beats()).await.map_err(failed)?;
+    let (client, names) = (&inner.connection, inner.connection.names());
+    let answers = client.subscribe(format!("{}.*", inner.inbox)).await?;
+    let reports = client.subscribe(names.beats()).await?;
     // Nodes report at once when they are asked, so that the first call need not wait for their next report.
     let _ = client.publish(names.hello(), Bytes::new()).await;
     let weak = Arc::downgrade(inner);
@@ -60,13 +53,13 @@ pub(super) async fn start(
 }
 
 /// Passes answers to their attempts.
-async fn read_answers(inner: Weak<Inner>, mut answers: Subscriber) {
+async fn read_answers(inner: Weak<Inner>, mut answers: Subscription) {
     while let Some(message) = answers.next().await {
         let Some(inner) = inner.upgrade() else { return };
         let Some(attempt) = last_token(&message).and_then(|token| token.parse().ok()) else {
             continue;
         };
-        if message.status == Some(StatusCode::NO_RESPONDERS) {
+        if message.is_absence {
             inner.pending.deliver(attempt, Event::Absent);
             continue;
         }
@@ -77,12 +70,12 @@ async fn read_answers(inner: Weak<Inner>, mut answers: Subscriber) {
     }
 }
 
-fn last_token(message: &Message) -> Option<&str> {
-    message.subject.as_str().rsplit('.').next()
+fn last_token(message: &Received) -> Option<&str> {
+    message.subject.rsplit('.').next()
 }
 
 /// Follows the reports of nodes.
-async fn read_reports(inner: Weak<Inner>, mut reports: Subscriber) {
+async fn read_reports(inner: Weak<Inner>, mut reports: Subscription) {
     while let Some(message) = reports.next().await {
         let Some(inner) = inner.upgrade() else { return };
         let Some(name) = last_token(&message).and_then(|token| token.parse::<NodeName>().ok())
@@ -96,7 +89,7 @@ async fn read_reports(inner: Weak<Inner>, mut reports: Subscriber) {
                 continue;
             }
         };
-        let heard = inner.members().hear(name.clone(), beat, Instant::now());
+        let heard = inner.members().hear(name.clone(), beat, now());
         match heard {
             Heard::Restarted => {
                 tracing::warn!(node = %name, "a node has started again");
@@ -110,7 +103,7 @@ async fn read_reports(inner: Weak<Inner>, mut reports: Subscriber) {
 
 /// Ends the attempts on nodes that no longer report, and compares the clocks.
 async fn watch_nodes(inner: Weak<Inner>) {
-    let mut read = Instant::now();
+    let mut read = now();
     loop {
         let Some(interval) =
             inner.upgrade().map(|inner| inner.connection.options().report_interval)
@@ -119,7 +112,7 @@ async fn watch_nodes(inner: Weak<Inner>) {
         };
         tokio::time::sleep(interval / 2).await;
         let Some(inner) = inner.upgrade() else { return };
-        let (now, up_since) = (Instant::now(), inner.up_since());
+        let (now, up_since) = (now(), inner.up_since());
         let lost = inner.members().find_lost(up_since, now);
         for node in lost {
             tracing::warn!(%node, "a node does not report");
@@ -146,7 +139,7 @@ async fn follow_link(inner: Weak<Inner>) {
         let Some(inner) = inner.upgrade() else { return };
         inner.connection.read_clock().await;
         let hello = inner.connection.names().hello();
-        let _ = inner.connection.client().publish(hello, Bytes::new()).await;
+        let _ = inner.connection.publish(hello, Bytes::new()).await;
         for (node, attempts) in inner.pending.by_node() {
             for attempts in attempts.chunks(MAX_CANCELLED) {
                 let inboxes = attempts.iter().map(|attempt| inner.inbox(*attempt)).collect();
@@ -174,7 +167,7 @@ async fn send_controls(inner: Weak<Inner>, mut controls: mpsc::UnboundedReceiver
             cancelled.into_iter().map(|(node, inboxes)| (node, Control::Cancel { inboxes }));
         for (node, control) in cancelled.chain(others) {
             let subject = inner.connection.names().control(&node);
-            let _ = inner.connection.client().publish(subject, control.encode()).await;
+            let _ = inner.connection.publish(subject, control.encode()).await;
         }
     }
 }

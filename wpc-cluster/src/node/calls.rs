@@ -2,14 +2,14 @@
 
 use super::Inner;
 use super::running::{Credit, Known};
+use crate::connection::Received;
 use crate::protocol::admission::Admitted;
 use crate::wire::{Answer, ArgumentsForm, Body, Control, Frame, Refusal, Request};
-use async_nats::Message;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use wpc_host::{
     BackendReply, CallArguments, CallOptions, Error, ErrorReport, ReplyFormat, ReplyValue,
     Sha256Hash, StreamOptions, StreamPart, SubmittedCall, SubmittedStream,
@@ -30,8 +30,8 @@ struct Accepted {
 }
 
 /// Takes a message with a call.
-pub(super) fn take(inner: &Arc<Inner>, message: Message) {
-    let Some(inbox) = message.reply.as_ref().map(|reply| reply.as_str().to_owned()) else { return };
+pub(super) fn take(inner: &Arc<Inner>, message: Received) {
+    let Some(inbox) = message.reply.clone() else { return };
     // The node may publish where its caller may not, so that answers go to inboxes only.
     if !inbox.starts_with("_INBOX") {
         tracing::warn!(%inbox, "a call names a subject for its answer that is not an inbox");
@@ -45,21 +45,21 @@ pub(super) fn take(inner: &Arc<Inner>, message: Message) {
 
 fn refuse(inner: &Arc<Inner>, inbox: String, refusal: Refusal) {
     inner.refused.fetch_add(1, Ordering::Relaxed);
-    let client = inner.connection.client().clone();
+    let connection = inner.connection.clone();
     inner.runtime.spawn(async move {
-        let _ = client.publish(inbox, Frame::Refused(refusal).encode(&[])).await;
+        let _ = connection.publish(inbox, Frame::Refused(refusal).encode(&[])).await;
     });
 }
 
 /// Checks a call and takes a place for it.
 fn accept(
     inner: &Arc<Inner>,
-    message: &Message,
+    message: &Received,
     inbox: &str,
 ) -> Result<(Accepted, Bytes), Refusal> {
     let malformed = |reason: &dyn std::fmt::Display| Refusal::Malformed(reason.to_string());
     let (request, body) = Request::decode(&message.payload).map_err(|error| malformed(&error))?;
-    let definition = message.subject.as_str().rsplit('.').next().unwrap_or_default();
+    let definition = message.subject.rsplit('.').next().unwrap_or_default();
     let definition: Sha256Hash = definition.parse().map_err(|error| malformed(&error))?;
     if inner.is_draining() {
         return Err(Refusal::Draining);
@@ -191,9 +191,10 @@ async fn answer(inner: Arc<Inner>, accepted: Accepted, submitted: Submitted) {
         Submitted::Stream(stream) => forward(&inner, &accepted, stream).await,
     };
     let message = frame.encode(&body);
-    inner.running.end(&accepted.inbox, &message, Instant::now());
+    let now = tokio::time::Instant::now().into_std();
+    inner.running.end(&accepted.inbox, &message, now);
     drop(accepted.admitted);
-    let _ = inner.connection.client().publish(accepted.inbox, message).await;
+    let _ = inner.connection.publish(accepted.inbox, message).await;
 }
 
 fn failed(error: &Error, items: u64) -> (Frame, Bytes) {
@@ -262,7 +263,7 @@ async fn forward(
                 credit.take(body.len()).await;
                 let message = Frame::Item(items).encode(&body);
                 let inbox = accepted.inbox.clone();
-                let _ = inner.connection.client().publish(inbox, message).await;
+                let _ = inner.connection.publish(inbox, message).await;
                 items += 1;
             }
             Ok(StreamPart::Reply(reply)) => return result(inner, accepted, reply, items).await,
@@ -274,7 +275,7 @@ async fn forward(
 }
 
 /// Takes a message of a caller about its calls.
-pub(super) async fn control(inner: &Arc<Inner>, message: Message) {
+pub(super) async fn control(inner: &Arc<Inner>, message: Received) {
     let control = match Control::decode(&message.payload) {
         Ok(control) => control,
         Err(error) => {
@@ -294,7 +295,7 @@ pub(super) async fn control(inner: &Arc<Inner>, message: Message) {
                     Known::Answered(message) => message,
                     Known::Unknown => Frame::Lost.encode(&[]),
                 };
-                let _ = inner.connection.client().publish(inbox, message).await;
+                let _ = inner.connection.publish(inbox, message).await;
             }
         }
     }

@@ -7,6 +7,8 @@ mod served;
 mod tasks;
 
 pub(crate) use served::Serving;
+#[cfg(test)]
+pub(crate) use served::{Served, ServedFunction};
 
 use crate::client::Client;
 use crate::connection::Connection;
@@ -89,7 +91,7 @@ impl Node {
         let connection = client.connection().clone();
         let inner = Arc::new(Inner {
             name: options.name,
-            epoch: rand::random(),
+            epoch: connection.seed(),
             pool,
             serving,
             admission: Arc::new(Admission::new(workers, options.call_limit)),
@@ -125,14 +127,20 @@ impl Node {
         &self.0.client
     }
 
-    /// Leaves: callers are told to call other nodes, and the calls that the node has accepted are finished. Returns whether all of
+    /// The calls that the node has accepted and not answered, those of its own process included.
+    #[must_use]
+    pub fn calls_in_flight(&self) -> usize {
+        self.0.admission.in_flight()
+    }
+
+    /// Leaves: it reports that callers should call other nodes, and the calls that the node has accepted are finished. Returns whether all of
     /// them have ended before `timeout`. A call that arrives meanwhile is refused, so that its caller tries another node.
     pub async fn drain(&self, timeout: Duration) -> bool {
         self.0.stage.send_replace(Stage::Draining);
         tasks::report(&self.0).await;
         let has_left = tokio::time::timeout(timeout, tasks::left(&self.0)).await.is_ok();
         // Answers that were published are sent before this returns.
-        let _ = self.0.connection.client().flush().await;
+        self.0.connection.flush().await;
         self.0.connection.fence().await;
         has_left
     }

@@ -1,9 +1,8 @@
 //! The tasks of a node: calls, messages of callers, and reports.
 
 use super::{Inner, calls};
+use crate::connection::Subscription;
 use crate::wire::Stage;
-use async_nats::Subscriber;
-use futures::StreamExt as _;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
@@ -12,14 +11,10 @@ const LATE_CALLS: u64 = 512;
 
 /// Subscribes and starts the tasks.
 pub(super) async fn start(inner: &Arc<Inner>) -> Result<(), crate::Error> {
-    let (client, names) = (inner.connection.client(), inner.connection.names());
-    let failed = |error: async_nats::SubscribeError| crate::Error::Registry {
-        operation: "subscribing".to_owned(),
-        reason: error.to_string(),
-    };
-    let calls = client.subscribe(names.calls(&inner.name)).await.map_err(failed)?;
-    let controls = client.subscribe(names.control(&inner.name)).await.map_err(failed)?;
-    let hellos = client.subscribe(names.hello()).await.map_err(failed)?;
+    let (client, names) = (&inner.connection, inner.connection.names());
+    let calls = client.subscribe(names.calls(&inner.name)).await?;
+    let controls = client.subscribe(names.control(&inner.name)).await?;
+    let hellos = client.subscribe(names.hello()).await?;
     // The server handles the subscriptions before the report that it forwards.
     report(inner).await;
     let weak = Arc::downgrade(inner);
@@ -39,12 +34,12 @@ pub(super) async fn report(inner: &Inner) {
     // A report that waits for the connection would be late.
     if inner.connection.is_up() {
         let subject = inner.connection.names().beat(&inner.name);
-        let _ = inner.connection.client().publish(subject, inner.beat().encode()).await;
+        let _ = inner.connection.publish(subject, inner.beat().encode()).await;
     }
 }
 
 /// Takes calls until the node has left.
-async fn read_calls(inner: Weak<Inner>, mut calls: Subscriber) {
+async fn read_calls(inner: Weak<Inner>, mut calls: Subscription) {
     let Some(mut stage) = inner.upgrade().map(|inner| inner.stage.subscribe()) else { return };
     let mut received = 0;
     loop {
@@ -67,10 +62,8 @@ async fn read_calls(inner: Weak<Inner>, mut calls: Subscriber) {
 }
 
 /// Refuses late calls until no call runs and none is on its way, and then ends the subscription.
-async fn leave(inner: Weak<Inner>, mut calls: Subscriber, received: u64) {
-    if calls.unsubscribe_after(received + LATE_CALLS).await.is_err() {
-        return;
-    }
+async fn leave(inner: Weak<Inner>, mut calls: Subscription, received: u64) {
+    calls.unsubscribe_after(received + LATE_CALLS).await;
     loop {
         let Some(node) = inner.upgrade() else { return };
         let interval = node.connection.options().report_interval;
@@ -90,7 +83,7 @@ async fn leave(inner: Weak<Inner>, mut calls: Subscriber, received: u64) {
             }
         }
     }
-    let _ = calls.drain().await;
+    calls.drain().await;
     while let Some(message) = calls.next().await {
         let Some(inner) = inner.upgrade() else { return };
         calls::take(&inner, message);
@@ -111,14 +104,14 @@ pub(super) async fn left(inner: &Arc<Inner>) {
     }
 }
 
-async fn read_controls(inner: Weak<Inner>, mut controls: Subscriber) {
+async fn read_controls(inner: Weak<Inner>, mut controls: Subscription) {
     while let Some(message) = controls.next().await {
         let Some(inner) = inner.upgrade() else { return };
         calls::control(&inner, message).await;
     }
 }
 
-async fn report_when_asked(inner: Weak<Inner>, mut hellos: Subscriber) {
+async fn report_when_asked(inner: Weak<Inner>, mut hellos: Subscription) {
     while hellos.next().await.is_some() {
         let Some(inner) = inner.upgrade() else { return };
         report(&inner).await;

@@ -2,7 +2,8 @@
 
 use crate::names::NodeName;
 use crate::wire::{Beat, Stage};
-use rand::{Rng, RngExt as _};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ pub(crate) struct Members {
     nodes: BTreeMap<NodeName, Member>,
     /// The time between two reports of a node.
     interval: Duration,
+    random: StdRng,
 }
 
 /// What is known about a node.
@@ -76,8 +78,14 @@ impl Member {
 }
 
 impl Members {
-    pub(crate) fn new(interval: Duration) -> Self {
-        Self { nodes: BTreeMap::new(), interval }
+    /// No nodes. The same seed makes the same choices.
+    pub(crate) fn new(interval: Duration, seed: u64) -> Self {
+        Self { nodes: BTreeMap::new(), interval, random: StdRng::seed_from_u64(seed) }
+    }
+
+    /// A random number from 0 to 1.
+    pub(crate) fn random(&mut self) -> f64 {
+        self.random.random()
     }
 
     /// Takes a report.
@@ -122,7 +130,7 @@ impl Members {
 
     /// Chooses a node: with a key the same one for the same key; otherwise the less loaded of two random ones, of which a node
     /// is drawn in proportion to its capacity. `None` if none is left.
-    pub(crate) fn choose(&self, wanted: &Wanted<'_>, random: &mut impl Rng) -> Option<NodeName> {
+    pub(crate) fn choose(&mut self, wanted: &Wanted<'_>) -> Option<NodeName> {
         let is_candidate = |(name, member): &(&NodeName, &Member)| {
             member.presence == Presence::Alive
                 && member.beat.stage == Stage::Serving
@@ -137,6 +145,7 @@ impl Members {
         let chosen = match wanted.affinity {
             Some(key) => by_key(&candidates, key),
             None => {
+                let random = &mut self.random;
                 let (one, other) = (drawn(&candidates, random)?, drawn(&candidates, random)?);
                 Some(if other.1.load() < one.1.load() { other } else { one })
             }
@@ -167,7 +176,7 @@ impl Members {
 type Candidate<'a> = (&'a NodeName, &'a Member);
 
 /// A random node, in proportion to its capacity.
-fn drawn<'a>(candidates: &[Candidate<'a>], random: &mut impl Rng) -> Option<Candidate<'a>> {
+fn drawn<'a>(candidates: &[Candidate<'a>], random: &mut StdRng) -> Option<Candidate<'a>> {
     let weight = |(_, member): &Candidate<'_>| u64::from(member.beat.call_limit);
     let total: u64 = candidates.iter().map(weight).sum();
     if total == 0 {
@@ -209,8 +218,6 @@ fn mixed(mut hash: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::SeedableRng as _;
-    use rand::rngs::StdRng;
 
     const INTERVAL: Duration = Duration::from_millis(300);
 
@@ -231,7 +238,7 @@ mod tests {
     #[test]
     fn a_node_is_lost_after_three_missed_reports_while_reports_can_arrive() {
         let start = Instant::now();
-        let mut members = Members::new(INTERVAL);
+        let mut members = Members::new(INTERVAL, 7);
         assert_eq!(members.hear(name("a"), beat(1, 1), start), Heard::Joined);
         assert_eq!(members.hear(name("a"), beat(1, 1), start + INTERVAL), Heard::Known);
         let later = start + INTERVAL * 4;
@@ -240,7 +247,7 @@ mod tests {
         assert!(members.find_lost(Some(start + INTERVAL * 2), later).is_empty(), "it could not");
         assert_eq!(members.find_lost(Some(start), later), [name("a")]);
         assert!(members.find_lost(Some(start), later).is_empty(), "once");
-        assert_eq!(members.choose(&wanted(&[]), &mut StdRng::seed_from_u64(1)), None);
+        assert_eq!(members.choose(&wanted(&[])), None);
         assert_eq!(members.hear(name("a"), beat(1, 1), later), Heard::Joined);
         assert_eq!(members.hear(name("a"), beat(2, 1), later), Heard::Restarted);
         members.find_lost(Some(start), later + INTERVAL * FORGOTTEN);
@@ -249,13 +256,13 @@ mod tests {
 
     #[test]
     fn nodes_get_calls_in_proportion_to_their_capacity() {
-        let (now, mut random) = (Instant::now(), StdRng::seed_from_u64(7));
-        let mut members = Members::new(INTERVAL);
+        let now = Instant::now();
+        let mut members = Members::new(INTERVAL, 7);
         members.hear(name("large"), beat(1, 12), now);
         members.hear(name("small"), beat(1, 3), now);
         let mut counts = BTreeMap::new();
         for _ in 0..10_000 {
-            let node = members.choose(&wanted(&[]), &mut random).unwrap();
+            let node = members.choose(&wanted(&[])).unwrap();
             members.sent(&node);
             *counts.entry(node).or_insert(0) += 1;
         }
@@ -265,8 +272,8 @@ mod tests {
 
     #[test]
     fn draining_tried_and_outdated_nodes_are_avoided() {
-        let (now, mut random) = (Instant::now(), StdRng::seed_from_u64(7));
-        let mut members = Members::new(INTERVAL);
+        let now = Instant::now();
+        let mut members = Members::new(INTERVAL, 7);
         let mut draining = beat(1, 9);
         draining.stage = Stage::Draining;
         members.hear(name("draining"), draining, now);
@@ -275,34 +282,34 @@ mod tests {
         members.hear(name("outdated"), outdated, now);
         members.hear(name("current"), beat(1, 1), now);
         for _ in 0..50 {
-            assert_eq!(members.choose(&wanted(&[]), &mut random), Some(name("current")));
+            assert_eq!(members.choose(&wanted(&[])), Some(name("current")));
             let tried = [name("current")];
-            assert_eq!(members.choose(&wanted(&tried), &mut random), Some(name("outdated")));
+            assert_eq!(members.choose(&wanted(&tried)), Some(name("outdated")));
         }
         let tried = [name("current"), name("outdated")];
-        assert_eq!(members.choose(&wanted(&tried), &mut random), None);
+        assert_eq!(members.choose(&wanted(&tried)), None);
     }
 
     #[test]
     fn a_key_keeps_its_node_when_another_one_leaves() {
-        let (now, mut random) = (Instant::now(), StdRng::seed_from_u64(7));
-        let mut members = Members::new(INTERVAL);
+        let now = Instant::now();
+        let mut members = Members::new(INTERVAL, 7);
         for node in ["a", "b", "c"] {
             members.hear(name(node), beat(1, 4), now);
         }
-        let of = |members: &Members, key, tried: &[NodeName]| {
+        let of = |members: &mut Members, key, tried: &[NodeName]| {
             let wanted = Wanted { index: [0; 32], affinity: Some(key), tried };
-            members.choose(&wanted, &mut StdRng::seed_from_u64(1)).unwrap()
+            members.choose(&wanted).unwrap()
         };
         let mut moved = 0;
         for key in 0..300 {
-            let before = of(&members, key, &[]);
-            assert_eq!(before, of(&members, key, &[]));
-            let after = of(&members, key, &[name("a")]);
+            let before = of(&mut members, key, &[]);
+            assert_eq!(before, of(&mut members, key, &[]));
+            let after = of(&mut members, key, &[name("a")]);
             assert!(before == after || before == name("a"));
             moved += u32::from(before != after);
         }
         assert!((60..140).contains(&moved), "{moved} of 300 keys were on the node that left");
-        assert!(members.choose(&wanted(&[]), &mut random).is_some());
+        assert!(members.choose(&wanted(&[])).is_some());
     }
 }

@@ -28,6 +28,14 @@ pub struct DeployedFunction {
     pub time_limit: Option<Duration>,
 }
 
+impl DeployedFunction {
+    /// A function that is not pure and has no time limit of its own. The other fields can be set.
+    #[must_use]
+    pub fn new(information: FunctionInformation, definition: Sha256Hash) -> Self {
+        Self { information, definition, is_pure: false, time_limit: None }
+    }
+}
+
 /// The definition's text that is hashed. A change of its form changes all hashes.
 const FORM: &str = "wpc definition 1";
 

@@ -8,6 +8,10 @@
 //! | `disconnects`, `dropped`, `clock_offset` | the callback; the task that reads the clock | relaxed: each stands alone |
 //! | `violation` | the callback | a lock |
 
+mod transport;
+
+pub(crate) use transport::{Received, Subscription};
+
 use crate::error::Error;
 use crate::names::Names;
 use crate::options::{ClusterOptions, Credentials};
@@ -17,6 +21,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
+use transport::Transport;
 
 /// A connection to the NATS servers of a cluster. Cheap to clone. It is established again by itself when it is lost.
 #[derive(Debug, Clone)]
@@ -24,7 +29,7 @@ pub struct Connection(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    client: Client,
+    transport: Transport,
     names: Names,
     options: ClusterOptions,
     shared: Arc<Shared>,
@@ -74,6 +79,22 @@ impl Connection {
         Self::connect(options, name, true).await
     }
 
+    /// A connection to a bus in memory.
+    #[cfg(test)]
+    pub(crate) fn simulated(port: crate::simulation::bus::Port, options: ClusterOptions) -> Self {
+        let link = port.link();
+        let shared = Arc::new(Shared::new(*link.borrow()));
+        let names = Names::new(&options.namespace);
+        let (own, mut followed) = (Arc::clone(&shared), link);
+        tokio::spawn(async move {
+            while followed.changed().await.is_ok() {
+                own.link.send_replace(*followed.borrow_and_update());
+            }
+        });
+        let transport = Transport::Simulated(port);
+        Self(Arc::new(Inner { transport, names, options, shared }))
+    }
+
     async fn connect(
         options: ClusterOptions,
         name: &str,
@@ -82,13 +103,7 @@ impl Connection {
         options.validate()?;
         let now = Instant::now();
         let first = if may_be_later { Link::Down(now) } else { Link::Up(now) };
-        let shared = Arc::new(Shared {
-            link: watch::Sender::new(first),
-            disconnects: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-            clock_offset: AtomicI64::new(0),
-            violation: Mutex::default(),
-        });
+        let shared = Arc::new(Shared::new(first));
         let failed =
             |reason: String| Error::Connect { servers: options.reported_servers(), reason };
         let seen = Arc::clone(&shared);
@@ -115,13 +130,64 @@ impl Connection {
             }
         };
         let names = Names::new(&options.namespace);
-        let connection = Self(Arc::new(Inner { client, names, options, shared }));
+        let transport = Transport::Nats(client);
+        let connection = Self(Arc::new(Inner { transport, names, options, shared }));
         connection.read_clock().await;
         Ok(connection)
     }
 
+    /// The client library, for JetStream.
     pub(crate) fn client(&self) -> &Client {
-        &self.0.client
+        self.0.transport.client()
+    }
+
+    /// Sends a message.
+    pub(crate) async fn publish(&self, subject: String, payload: Bytes) -> Result<(), String> {
+        self.0.transport.publish(subject, None, payload).await
+    }
+
+    /// Sends a message to which an answer is expected at `reply`.
+    pub(crate) async fn publish_with_reply(
+        &self,
+        subject: String,
+        reply: String,
+        payload: Bytes,
+    ) -> Result<(), String> {
+        self.0.transport.publish(subject, Some(reply), payload).await
+    }
+
+    /// Subscribes to a subject.
+    pub(crate) async fn subscribe(&self, subject: String) -> Result<Subscription, Error> {
+        let subscribed = self.0.transport.subscribe(subject).await;
+        subscribed.map_err(|reason| Error::Registry { operation: "subscribing".to_owned(), reason })
+    }
+
+    /// Waits until the messages that were published are sent.
+    pub(crate) async fn flush(&self) {
+        match &self.0.transport {
+            // Without a connection nothing can be sent.
+            Transport::Nats(client) => drop(client.flush().await),
+            #[cfg(test)]
+            Transport::Simulated(_) => {}
+        }
+    }
+
+    /// A random seed, which simulations choose.
+    pub(crate) fn seed(&self) -> u64 {
+        match &self.0.transport {
+            Transport::Nats(_) => rand::random(),
+            #[cfg(test)]
+            Transport::Simulated(port) => port.seed(),
+        }
+    }
+
+    /// A subject for answers that no other process has.
+    pub(crate) fn new_inbox(&self) -> String {
+        match &self.0.transport {
+            Transport::Nats(client) => client.new_inbox(),
+            #[cfg(test)]
+            Transport::Simulated(port) => port.new_inbox(),
+        }
     }
 
     pub(crate) fn names(&self) -> &Names {
@@ -171,11 +237,19 @@ impl Connection {
     /// The maximum size of a message in bytes, as the server states it.
     #[must_use]
     pub fn max_message(&self) -> usize {
-        self.0.client.max_payload()
+        match &self.0.transport {
+            Transport::Nats(client) => client.max_payload(),
+            #[cfg(test)]
+            Transport::Simulated(_) => 1 << 20,
+        }
     }
 
     /// The time of the server, in milliseconds since 1970, as far as it is known.
     pub(crate) fn now_ms(&self) -> u64 {
+        #[cfg(test)]
+        if let Transport::Simulated(port) = &self.0.transport {
+            return port.now_ms();
+        }
         let own = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let own = u64::try_from(own.as_millis()).unwrap_or(u64::MAX);
         own.saturating_add_signed(self.clock_offset_ms())
@@ -194,12 +268,16 @@ impl Connection {
         struct Described {
             ts: String,
         }
+        #[cfg(test)]
+        if matches!(self.0.transport, Transport::Simulated(_)) {
+            return;
+        }
         if !self.is_up() {
             return;
         }
         let subject = format!("$JS.API.STREAM.INFO.KV_{}", self.0.names.registry());
         let before = SystemTime::now();
-        let request = self.0.client.request(subject, Bytes::new());
+        let request = self.client().request(subject, Bytes::new());
         let Ok(Ok(answer)) = tokio::time::timeout(Duration::from_secs(1), request).await else {
             return;
         };
@@ -217,14 +295,28 @@ impl Connection {
     /// Waits until the server has handled everything that this process sent before: a message to a subject without subscribers
     /// comes back at once.
     pub(crate) async fn fence(&self) {
-        let subject = self.0.client.new_inbox();
-        let request = self.0.client.request(subject, Bytes::new());
+        #[cfg(test)]
+        if matches!(self.0.transport, Transport::Simulated(_)) {
+            return;
+        }
+        let subject = self.new_inbox();
+        let request = self.client().request(subject, Bytes::new());
         // An error is the answer that is expected: nothing responds there.
         let _ = tokio::time::timeout(Duration::from_secs(1), request).await;
     }
 }
 
 impl Shared {
+    fn new(link: Link) -> Self {
+        Self {
+            link: watch::Sender::new(link),
+            disconnects: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            clock_offset: AtomicI64::new(0),
+            violation: Mutex::default(),
+        }
+    }
+
     fn on_event(&self, event: &Event) {
         let now = Instant::now();
         match event {

@@ -1,0 +1,280 @@
+//! Simulations of a cluster: the client and the nodes of this crate on a bus in memory, in simulated time. A seed decides the delays,
+//! the failures and the calls, so that a failure can be replayed with it.
+
+mod backend;
+pub(crate) mod bus;
+
+use crate::client::Client;
+use crate::connection::Connection;
+use crate::node::{Node, NodeOptions, Served, ServedFunction, Serving};
+use crate::options::ClusterOptions;
+use crate::snapshot::Snapshot;
+use arc_swap::ArcSwap;
+use backend::{Log, Pool};
+use bus::{Bus, Condition, Port};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use wpc_deploy::DeployedFunction;
+use wpc_host::{
+    CallArguments, CallOptions, CallOutcome, Error, FunctionHash, FunctionInformation, ReplyFormat,
+    ReplyValue, Sha256Hash,
+};
+
+/// The SHA-256 of the definition in a version of the function.
+fn definition(version: u64) -> Sha256Hash {
+    Sha256Hash::of(&version.to_le_bytes())
+}
+
+fn index(version: u64) -> [u8; 32] {
+    definition(version + 1_000_000).into()
+}
+
+fn snapshot(version: u64, is_pure: bool) -> Snapshot {
+    let information = FunctionInformation::new("f", FunctionHash::of(b""));
+    let mut function = DeployedFunction::new(information, definition(version));
+    function.is_pure = is_pure;
+    Snapshot::new(version, index(version), [function])
+}
+
+/// A cluster with its failures.
+struct Cluster {
+    bus: Bus,
+    log: Log,
+    functions: Arc<ArcSwap<Snapshot>>,
+    nodes: HashMap<&'static str, Member>,
+    /// When each version became active.
+    activations: Vec<(u64, Instant)>,
+    is_pure: bool,
+}
+
+struct Member {
+    node: Node,
+    port: Port,
+    serving: Serving,
+    version: Arc<Mutex<u64>>,
+}
+
+impl Cluster {
+    fn new(seed: u64, is_pure: bool) -> Self {
+        let functions = Arc::new(ArcSwap::from_pointee(snapshot(1, is_pure)));
+        Self {
+            bus: Bus::new(seed),
+            log: Log::default(),
+            functions,
+            nodes: HashMap::new(),
+            activations: vec![(1, Instant::now())],
+            is_pure,
+        }
+    }
+
+    async fn client(&self) -> Client {
+        let connection = Connection::simulated(self.bus.port(), ClusterOptions::new("bus"));
+        Client::start(connection, Arc::clone(&self.functions)).await.unwrap()
+    }
+
+    fn version(&self) -> u64 {
+        self.activations.last().unwrap().0
+    }
+
+    /// A node with this name joins. One that had the name is gone.
+    async fn join(&mut self, name: &'static str) {
+        if let Some(gone) = self.nodes.remove(name) {
+            gone.port.set(Condition::Ended);
+        }
+        let (port, serving) = (self.bus.port(), Serving::default());
+        let connection = Connection::simulated(port.clone(), ClusterOptions::new("bus"));
+        let client = Client::start(connection, Arc::clone(&self.functions)).await.unwrap();
+        let version = Arc::new(Mutex::new(0));
+        let pool = Pool { log: Arc::clone(&self.log), version: Arc::clone(&version) };
+        let options = NodeOptions::new(name.parse().unwrap());
+        serve(&serving, &version, self.version());
+        let node = Node::start(options, Arc::new(pool), 2, client, serving.clone()).await.unwrap();
+        self.nodes.insert(name, Member { node, port, serving, version });
+    }
+
+    /// Another version of the function becomes active; the nodes and the callers learn of it at different times.
+    fn activate(&mut self) {
+        let version = self.version() + 1;
+        self.activations.push((version, Instant::now()));
+        let functions = Arc::clone(&self.functions);
+        let (delay, is_pure) = (self.bus.random(0..20), self.is_pure);
+        tokio::spawn(async move {
+            sleep(Duration::from_millis(delay)).await;
+            functions.store(Arc::new(snapshot(version, is_pure)));
+        });
+        for member in self.nodes.values() {
+            let (serving, current) = (member.serving.clone(), Arc::clone(&member.version));
+            let delay = self.bus.random(0..20);
+            tokio::spawn(async move {
+                sleep(Duration::from_millis(delay)).await;
+                serve(&serving, &current, version);
+            });
+        }
+    }
+
+    /// Whether a version was active at some moment between two, or became so at the caller within the time of its activation.
+    fn was_active(&self, version: u64, sent: Instant, answered: Instant) -> bool {
+        let at = self.activations.iter().position(|(other, _)| *other == version);
+        let Some(at) = at else { return false };
+        let began = self.activations[at].1;
+        let ended = self.activations.get(at + 1).map(|(_, at)| *at);
+        began <= answered && ended.is_none_or(|ended| ended + Duration::from_millis(25) >= sent)
+    }
+}
+
+fn serve(serving: &Serving, current: &Mutex<u64>, version: u64) {
+    serving.change(|served| {
+        if served.revision.is_some_and(|revision| revision >= version) {
+            return;
+        }
+        *current.lock().unwrap() = version;
+        let function = ServedFunction { definition: definition(version), can_suspend: false };
+        *served = Served {
+            revision: Some(version),
+            index: index(version),
+            functions: HashMap::from([("f".to_owned(), function)]),
+            problem: String::new(),
+        };
+    });
+}
+
+/// A call as its caller saw it.
+struct Seen {
+    number: u64,
+    sent: Instant,
+    limit: Duration,
+    answered: Instant,
+    result: Result<ReplyValue, Error>,
+}
+
+const NODES: [&str; 3] = ["a", "b", "c"];
+/// How much later than its limit a call may end: the answer's way.
+const SLACK: Duration = Duration::from_millis(300);
+
+async fn call(client: Client, number: u64, duration: u64, limit: Duration) -> Seen {
+    let arguments = CallArguments::Positional(vec![number.into(), duration.into()]);
+    let options = CallOptions::new().timeout(limit);
+    let sent = Instant::now();
+    let result = match client.submit("f", arguments, ReplyFormat::Json, &options) {
+        Ok(submitted) => submitted.await.map(|reply| reply.value),
+        Err(error) => Err(error),
+    };
+    Seen { number, sent, limit, answered: Instant::now(), result }
+}
+
+/// Calls and failures in random order, and then everything that must be true.
+async fn run(seed: u64, is_pure: bool) {
+    let mut cluster = Cluster::new(seed, is_pure);
+    for name in NODES {
+        cluster.join(name).await;
+    }
+    let client = cluster.client().await;
+    sleep(Duration::from_millis(20)).await;
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut calls = Vec::new();
+    for number in 0..150 {
+        sleep(Duration::from_millis(random.random_range(0..15))).await;
+        let name = NODES[random.random_range(0..3)];
+        let member = &cluster.nodes[name];
+        match random.random_range(0..30) {
+            0 => cluster.join(name).await,
+            1 => member.port.set(Condition::Stopped),
+            2 => member.port.set(Condition::Disconnected),
+            3..=5 => cluster.nodes.values().for_each(|member| member.port.set(Condition::Works)),
+            6 => cluster.activate(),
+            7 => {
+                let node = member.node.clone();
+                tokio::spawn(async move { node.drain(Duration::from_secs(5)).await });
+            }
+            _ => {}
+        }
+        let duration = random.random_range(0..40);
+        let limit = Duration::from_millis(random.random_range(20..2000));
+        let task = tokio::spawn(call(client.clone(), number, duration, limit));
+        if random.random_range(0..20) == 0 {
+            // A caller that no longer waits.
+            sleep(Duration::from_millis(random.random_range(0..5))).await;
+            task.abort();
+        }
+        calls.push(task);
+    }
+    let mut seen = Vec::new();
+    for call in calls {
+        if let Ok(call) = call.await {
+            seen.push(call);
+        }
+    }
+    check(&cluster, &seen);
+    for member in cluster.nodes.values() {
+        member.port.set(Condition::Works);
+    }
+    sleep(Duration::from_secs(40)).await;
+    assert_eq!(client.pending_calls(), 0);
+    for (name, member) in &cluster.nodes {
+        assert_eq!(member.node.calls_in_flight(), 0, "calls are left on node {name}");
+    }
+}
+
+fn check(cluster: &Cluster, seen: &[Seen]) {
+    let log = cluster.log.lock().unwrap();
+    let mut answered = 0;
+    for call in seen {
+        let Seen { number, sent, limit, .. } = call;
+        let starts = log.get(number).map_or(&[][..], Vec::as_slice);
+        let took = call.answered - *sent;
+        assert!(took <= *limit + SLACK, "call {number} took {took:?} of {limit:?}");
+        if !cluster.is_pure {
+            assert!(starts.len() <= 1, "call {number} started {} times", starts.len());
+        }
+        for start in starts {
+            // A caller's deadline is rounded to milliseconds.
+            let late = start.at.saturating_duration_since(*sent + *limit);
+            assert!(late <= Duration::from_millis(2), "call {number} started {late:?} late");
+        }
+        match &call.result {
+            Ok(ReplyValue::Json(version)) => {
+                answered += 1;
+                let version = version.as_u64().unwrap();
+                assert!(starts.iter().any(|start| start.version == version));
+                assert!(
+                    cluster.was_active(version, *sent, call.answered),
+                    "call {number} ran version {version}, which was not active"
+                );
+            }
+            Ok(other) => panic!("another value: {other:?}"),
+            Err(error) if error.outcome() == CallOutcome::NotStarted => {
+                assert!(starts.is_empty(), "call {number} started: {error}");
+            }
+            Err(_) => {}
+        }
+    }
+    assert!(answered * 2 > seen.len(), "{answered} of {} calls were answered", seen.len());
+}
+
+/// Runs a simulation in simulated time, on one thread.
+fn simulate(seed: u64, is_pure: bool) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    println!("seed {seed}, pure {is_pure}");
+    runtime.block_on(run(seed, is_pure));
+}
+
+#[test]
+fn calls_keep_their_promises_whatever_fails() {
+    // A failure prints its seed, by which `WPC_SEED` replays it.
+    if let Ok(seed) = std::env::var("WPC_SEED") {
+        let seed = seed.parse().unwrap();
+        simulate(seed, false);
+        return simulate(seed, true);
+    }
+    for seed in 0..40 {
+        simulate(seed, seed % 2 == 1);
+    }
+}
