@@ -6,7 +6,7 @@
 use crate::names::NodeName;
 use crate::wire::Frame;
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
@@ -101,7 +101,9 @@ impl Pending {
     pub(crate) fn lose(&self, node: &NodeName, reason: &str) {
         let mut slots = self.slots();
         let lost = slots.iter().filter(|(_, slot)| slot.node == *node);
-        let lost: Vec<_> = lost.map(|(attempt, _)| *attempt).collect();
+        let mut lost: Vec<_> = lost.map(|(attempt, _)| *attempt).collect();
+        // In the order in which they were sent, so that simulations can be replayed.
+        lost.sort_unstable();
         let lost: Vec<_> = lost.iter().filter_map(|attempt| slots.remove(attempt)).collect();
         drop(slots);
         let reason: Arc<str> = reason.into();
@@ -115,11 +117,12 @@ impl Pending {
     }
 
     /// The attempts, by node.
-    pub(crate) fn by_node(&self) -> HashMap<NodeName, Vec<u64>> {
-        let mut nodes: HashMap<_, Vec<_>> = HashMap::new();
+    pub(crate) fn by_node(&self) -> BTreeMap<NodeName, Vec<u64>> {
+        let mut nodes: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (attempt, slot) in &*self.slots() {
             nodes.entry(slot.node.clone()).or_default().push(*attempt);
         }
+        nodes.values_mut().for_each(|attempts| attempts.sort_unstable());
         nodes
     }
 

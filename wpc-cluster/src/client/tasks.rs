@@ -7,7 +7,7 @@ use crate::names::NodeName;
 use crate::protocol::members::Heard;
 use crate::wire::{Beat, Control, Frame};
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -155,7 +155,7 @@ async fn send_controls(inner: Weak<Inner>, mut controls: mpsc::UnboundedReceiver
     let mut waiting = Vec::new();
     while controls.recv_many(&mut waiting, MAX_CANCELLED).await > 0 {
         let Some(inner) = inner.upgrade() else { return };
-        let mut cancelled: HashMap<NodeName, Vec<String>> = HashMap::new();
+        let mut cancelled: BTreeMap<NodeName, Vec<String>> = BTreeMap::new();
         let mut others = Vec::new();
         for ToNode { node, control } in waiting.drain(..) {
             match control {
