@@ -64,6 +64,13 @@ impl Names {
         format!("{}.call.{node}.{definition}", self.prefix)
     }
 
+    /// The node in the first subject of calls that a text contains.
+    pub(crate) fn called_node(&self, text: &str) -> Option<NodeName> {
+        let start = format!("{}.call.", self.prefix);
+        let (_, rest) = text.split_once(&start)?;
+        rest.split('.').next()?.parse().ok()
+    }
+
     /// All calls on a node.
     pub(crate) fn calls(&self, node: &NodeName) -> String {
         format!("{}.call.{node}.*", self.prefix)
@@ -136,5 +143,9 @@ mod tests {
         assert_eq!(names.control(&node), "shop.v1.node.n1");
         assert_eq!(names.beat(&node), "shop.v1.beat.n1");
         assert_eq!(names.registry(), "shop_registry");
+        let violation =
+            format!("Permissions Violation for Publish to \"{}\"", names.call(&node, definition));
+        assert_eq!(names.called_node(&violation), Some(node));
+        assert_eq!(names.called_node("Permissions Violation for Publish to \"other\""), None);
     }
 }

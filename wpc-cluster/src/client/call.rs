@@ -66,6 +66,7 @@ pub(super) fn after(attempts: &mut Attempts, node: &NodeName, event: Event) -> N
         }
         Event::Absent => attempts.absent(node),
         Event::NodeLost(reason) => attempts.lost(node, &reason),
+        Event::Denied(reason) => Next::Fail(attempts.denied(&reason)),
     }
 }
 

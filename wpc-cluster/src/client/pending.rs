@@ -20,6 +20,8 @@ pub(crate) enum Event {
     Absent,
     /// Its node is lost.
     NodeLost(Arc<str>),
+    /// The server did not permit the message.
+    Denied(Arc<str>),
 }
 
 #[derive(Debug)]
@@ -97,8 +99,18 @@ impl Pending {
         }
     }
 
-    /// Ends the attempts on a node.
+    /// Ends the attempts on a node that is lost.
     pub(crate) fn lose(&self, node: &NodeName, reason: &str) {
+        let reason: Arc<str> = reason.into();
+        self.end(node, || Event::NodeLost(Arc::clone(&reason)));
+    }
+
+    /// Ends the attempts on a node to which the server does not permit messages.
+    pub(crate) fn deny(&self, node: &NodeName, reason: &Arc<str>) {
+        self.end(node, || Event::Denied(Arc::clone(reason)));
+    }
+
+    fn end(&self, node: &NodeName, event: impl Fn() -> Event) {
         let mut slots = self.slots();
         let lost = slots.iter().filter(|(_, slot)| slot.node == *node);
         let mut lost: Vec<_> = lost.map(|(attempt, _)| *attempt).collect();
@@ -106,12 +118,10 @@ impl Pending {
         lost.sort_unstable();
         let lost: Vec<_> = lost.iter().filter_map(|attempt| slots.remove(attempt)).collect();
         drop(slots);
-        let reason: Arc<str> = reason.into();
         for slot in lost {
-            let event = Event::NodeLost(Arc::clone(&reason));
             match slot.events {
-                Events::One(events) => drop(events.send(event)),
-                Events::Many(events) => drop(events.try_send(event)),
+                Events::One(events) => drop(events.send(event())),
+                Events::Many(events) => drop(events.try_send(event())),
             }
         }
     }

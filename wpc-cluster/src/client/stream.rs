@@ -153,7 +153,9 @@ impl Reading {
                 Err(Error::connection_lost(function, reason))
             }
             Event::Frame(Frame::Failed { report, .. }, _) => Err((*report).into()),
-            Event::NodeLost(reason) => Err(Error::connection_lost(function, reason)),
+            Event::NodeLost(reason) | Event::Denied(reason) => {
+                Err(Error::connection_lost(function, reason))
+            }
             Event::Absent | Event::Frame(Frame::Refused(_) | Frame::Lost, _) => {
                 let node = &self.begun.attempt.node;
                 let reason = format!("node \"{node}\" no longer knows the call");

@@ -45,7 +45,8 @@ pub(super) async fn start(
         inner.runtime.spawn(read_reports(Weak::clone(&weak), reports)),
         inner.runtime.spawn(watch_nodes(Weak::clone(&weak))),
         inner.runtime.spawn(follow_link(Weak::clone(&weak))),
-        inner.runtime.spawn(send_controls(Weak::clone(&weak), controls)),
+        inner.runtime.spawn(follow_violations(Weak::clone(&weak))),
+        inner.runtime.spawn(send_controls(weak, controls)),
     ];
     let mut running = inner.tasks.0.lock().unwrap_or_else(PoisonError::into_inner);
     running.extend(tasks.iter().map(tokio::task::JoinHandle::abort_handle));
@@ -146,6 +147,21 @@ async fn follow_link(inner: Weak<Inner>) {
                 let control = Control::Ask { inboxes };
                 let _ = inner.controls.send(ToNode { node: node.clone(), control });
             }
+        }
+    }
+}
+
+/// Ends calls whose messages the server did not permit: it reports that apart from any answer.
+async fn follow_violations(inner: Weak<Inner>) {
+    let Some(mut violations) = inner.upgrade().map(|inner| inner.connection.follow_violations())
+    else {
+        return;
+    };
+    while violations.changed().await.is_ok() {
+        let Some(reason) = violations.borrow_and_update().clone() else { continue };
+        let Some(inner) = inner.upgrade() else { return };
+        if let Some(node) = inner.connection.names().called_node(&reason) {
+            inner.pending.deny(&node, &reason);
         }
     }
 }

@@ -4,9 +4,8 @@
 //!
 //! | field | written by | ordering |
 //! |---|---|---|
-//! | `link` | the callback | a watch channel |
+//! | `link`, `violation` | the callback | a watch channel |
 //! | `disconnects`, `dropped`, `clock_offset` | the callback; the task that reads the clock | relaxed: each stands alone |
-//! | `violation` | the callback | a lock |
 
 mod transport;
 
@@ -17,8 +16,8 @@ use crate::names::Names;
 use crate::options::{ClusterOptions, Credentials};
 use async_nats::{Client, ConnectOptions, Event, ServerError};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 use transport::Transport;
@@ -44,7 +43,7 @@ struct Shared {
     /// What to add to the clock of this process to get that of the server, in milliseconds.
     clock_offset: AtomicI64,
     /// The last operation that the server did not permit.
-    violation: Mutex<Option<String>>,
+    violation: watch::Sender<Option<Arc<str>>>,
 }
 
 /// Whether the server can be reached.
@@ -158,7 +157,16 @@ impl Connection {
 
     /// Subscribes to a subject.
     pub(crate) async fn subscribe(&self, subject: String) -> Result<Subscription, Error> {
-        let subscribed = self.0.transport.subscribe(subject).await;
+        self.subscribe_in(subject, None).await
+    }
+
+    /// Subscribes to a subject as a member of a group, of which one gets each message.
+    pub(crate) async fn subscribe_in(
+        &self,
+        subject: String,
+        group: Option<String>,
+    ) -> Result<Subscription, Error> {
+        let subscribed = self.0.transport.subscribe(subject, group).await;
         subscribed.map_err(|reason| Error::Registry { operation: "subscribing".to_owned(), reason })
     }
 
@@ -231,7 +239,12 @@ impl Connection {
     /// What the server last did not permit.
     #[must_use]
     pub fn violation(&self) -> Option<String> {
-        self.0.shared.violation.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.shared.violation.borrow().as_deref().map(str::to_owned)
+    }
+
+    /// Follows what the server does not permit.
+    pub(crate) fn follow_violations(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.0.shared.violation.subscribe()
     }
 
     /// The maximum size of a message in bytes, as the server states it.
@@ -313,7 +326,7 @@ impl Shared {
             disconnects: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             clock_offset: AtomicI64::new(0),
-            violation: Mutex::default(),
+            violation: watch::Sender::default(),
         }
     }
 
@@ -338,8 +351,7 @@ impl Shared {
             }
             Event::ServerError(ServerError::Other(text)) if is_violation(text) => {
                 tracing::warn!(%text, "the NATS server does not permit an operation");
-                let mut last = self.violation.lock().unwrap_or_else(PoisonError::into_inner);
-                *last = Some(text.clone());
+                self.violation.send_replace(Some(text.as_str().into()));
             }
             Event::ServerError(error) => {
                 tracing::warn!(%error, "the NATS server reported an error")

@@ -62,10 +62,17 @@ impl Transport {
         }
     }
 
-    pub(super) async fn subscribe(&self, subject: String) -> Result<Subscription, String> {
+    pub(super) async fn subscribe(
+        &self,
+        subject: String,
+        group: Option<String>,
+    ) -> Result<Subscription, String> {
         match self {
             Self::Nats(client) => {
-                let subscriber = client.subscribe(subject).await;
+                let subscriber = match group {
+                    Some(group) => client.queue_subscribe(subject, group).await,
+                    None => client.subscribe(subject).await,
+                };
                 subscriber.map(Subscription::Nats).map_err(|error| error.to_string())
             }
             #[cfg(test)]

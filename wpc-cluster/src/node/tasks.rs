@@ -9,10 +9,14 @@ use std::time::Duration;
 /// After a node has announced that it leaves, calls may still be on their way. The server stops sending them after so many.
 const LATE_CALLS: u64 = 512;
 
+/// The group of the nodes that have the same name by mistake.
+const GROUP: &str = "node";
+
 /// Subscribes and starts the tasks.
 pub(super) async fn start(inner: &Arc<Inner>) -> Result<(), crate::Error> {
     let (client, names) = (&inner.connection, inner.connection.names());
-    let calls = client.subscribe(names.calls(&inner.name)).await?;
+    // A group, so that a call runs once even if another node has the same name by mistake.
+    let calls = client.subscribe_in(names.calls(&inner.name), Some(GROUP.to_owned())).await?;
     let controls = client.subscribe(names.control(&inner.name)).await?;
     let hellos = client.subscribe(names.hello()).await?;
     // The server handles the subscriptions before the report that it forwards.

@@ -100,6 +100,14 @@ impl Attempts {
         self.error(ErrorReport::new(ErrorCode::ArgumentsTooLarge, CallOutcome::NotStarted, text))
     }
 
+    /// The server does not permit this process to send the call.
+    pub(crate) fn denied(&self, reason: &str) -> Box<Error> {
+        match &self.unknown {
+            Some(unknown) => Box::new(Error::connection_lost(&self.function, unknown)),
+            None => Box::new(Error::denied(&self.function, reason)),
+        }
+    }
+
     /// This process cannot send the call.
     pub(crate) fn unavailable(&self, reason: &str) -> Box<Error> {
         match &self.unknown {
