@@ -133,7 +133,7 @@ pub(crate) fn every_error() -> Vec<Error> {
             importer: what(),
             alias: "codec".to_owned(),
             export: "encode".to_owned(),
-            reason: "it has no such export, but offers decode".to_owned(),
+            reason: "it has no such export; its exports: decode".to_owned(),
         },
         Error::TypeMismatch {
             module: what(),

@@ -206,7 +206,7 @@ impl fmt::Display for Error {
             ),
             Self::CircuitOpen { function, open_for, last_failure: Some(cause) } => write!(
                 f,
-                "function \"{function}\" is suspended after repeated failures: its circuit breaker has been open on every worker for {:.1} s; last failure: {cause}",
+                "function \"{function}\" keeps failing: its circuit breaker has been open on every worker for {:.1} s; last failure: {cause}",
                 open_for.as_secs_f64()
             ),
             Self::CircuitOpen { function, last_failure: None, .. } => write!(
@@ -241,7 +241,7 @@ impl fmt::Display for Error {
                 )
             }
             Self::WorkerLost { function, worker, reason, .. } => {
-                write!(f, "{worker} was lost during the call of function \"{function}\": {reason}")
+                write!(f, "{worker} failed during the call of function \"{function}\": {reason}")
             }
             Self::Guest { function, error, .. } => {
                 write!(f, "function \"{function}\" returned an error: {error}")

@@ -9,7 +9,7 @@ pub(super) const fn description(code: ErrorCode) -> &'static str {
             "Options of the pool contradict each other or are out of range."
         }
         ErrorCode::InvalidCallOptions => {
-            "An option of the call is invalid, or does not suit the function."
+            "An option of the call is invalid, or does not apply to the function."
         }
         ErrorCode::InvalidName => "A name has characters that are not allowed, or is too long.",
         ErrorCode::NotRunning => "The pool has not been started, has been stopped, or is stopping.",
@@ -76,7 +76,7 @@ pub(super) const fn description(code: ErrorCode) -> &'static str {
             "The function yields items, and the caller did not ask for a stream."
         }
         ErrorCode::Untyped => {
-            "The module does not declare the types of the function, so that it cannot be called with JSON."
+            "The module does not declare the types of the function, so the function cannot be called with JSON."
         }
         ErrorCode::ArgumentsEncode => "The arguments cannot be encoded.",
         ErrorCode::ArgumentsTooLarge => {
@@ -84,7 +84,7 @@ pub(super) const fn description(code: ErrorCode) -> &'static str {
         }
         ErrorCode::BadArguments => "The arguments do not have the function's types.",
         ErrorCode::ResultDecode => {
-            "The function ran, and its result does not have the requested format or the declared type."
+            "The function ran, but its result does not have the requested format or the declared type."
         }
         ErrorCode::PayloadDecode => {
             "The function returned an error whose payload does not have the declared type."
@@ -92,18 +92,18 @@ pub(super) const fn description(code: ErrorCode) -> &'static str {
         ErrorCode::Denied => "The caller may not call the function where it runs.",
         ErrorCode::Unreachable => "No node that can run the function can be reached.",
         ErrorCode::ConnectionLost => "The node that ran the call did not answer.",
-        ErrorCode::NoReadyWorkers => "No worker is ready, and none will be soon.",
+        ErrorCode::NoReadyWorkers => "No worker is ready, and none will be ready soon.",
         ErrorCode::Saturated => "The queues of the workers are full.",
         ErrorCode::CircuitOpen => {
-            "The function keeps failing, so that its circuit breaker is open."
+            "The function keeps failing, so its circuit breaker is open."
         }
         ErrorCode::Timeout => "The time limit of the call passed.",
         ErrorCode::Cancelled => "The caller cancelled the call.",
         ErrorCode::Stopped => "The pool stopped before the call ended.",
-        ErrorCode::WorkerLost => "The worker that ran the call was lost.",
+        ErrorCode::WorkerLost => "The worker of the call panicked or became unresponsive.",
         ErrorCode::Guest => "The function returned an error.",
         ErrorCode::Trap => "The function trapped.",
-        ErrorCode::UncaughtException => "The function threw an exception that it does not catch.",
+        ErrorCode::UncaughtException => "The function threw an exception and did not catch it.",
         ErrorCode::Exited => "The program exited instead of returning.",
         ErrorCode::TooManyOpenFiles => "The function opened more files than its limit allows.",
         ErrorCode::OutOfFuel => "The function used up its fuel.",

@@ -1,4 +1,5 @@
-//! The table of the server's own codes: requests that it refuses before a call is made, or answers that it cannot give.
+//! The table of the server's own codes, for requests that it refuses before a call is made, or
+//! cannot answer.
 
 use axum::http::StatusCode;
 
@@ -54,29 +55,29 @@ codes! {
     Forbidden "forbidden" FORBIDDEN -32007 false "the scope is missing"
         "The client does not have the scope that the request needs.",
     Unauthenticated "unauthenticated" UNAUTHORIZED -32007 false "a valid token is required"
-        "The request has no token, or one that is not valid.",
+        "The request has no token, or an invalid one.",
     QuotaExceeded "quota_exceeded" TOO_MANY_REQUESTS -32005 true "the quota is used up"
         "The token has used up its quota.",
     NoTokens "no_tokens" NOT_FOUND -32601 false "no tokens"
-        "The server has no tokens to administer.",
+        "The server has neither a data folder nor a file for tokens.",
     InvalidToken "invalid_token" BAD_REQUEST -32600 false "invalid token"
-        "The token that is to be created is invalid.",
+        "The description of the new token is invalid.",
     NameTaken "name_taken" CONFLICT -32600 false "the name is taken"
-        "Another valid token has the name.",
+        "Another valid token has this name.",
     TokenNotFound "token_not_found" NOT_FOUND -32601 false "the token was not found"
-        "No valid token has the id or name.",
+        "No valid token has this id or name.",
     TooManyTokens "too_many_tokens" CONFLICT -32600 false "too many tokens"
         "There are too many valid tokens.",
     ReadOnlyTokens "read_only_tokens" CONFLICT -32600 false "the tokens are in a file"
-        "The tokens of the server are in a file, which it does not write.",
+        "The server reads its tokens from a file and does not change the file.",
     OriginNotAllowed "origin_not_allowed" FORBIDDEN -32007 false "the origin is not allowed"
-        "A web page of another origin sent the request, and the server does not accept requests of its pages.",
+        "A web page of another origin sent the request, and the server does not accept requests from this origin.",
     NotFound "not_found" NOT_FOUND -32601 false "not found"
         "Nothing exists at the path.",
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED -32600 false "the method is not allowed"
         "The path does not support the method; the header `Allow` lists those that it supports.",
     NotAcceptable "not_acceptable" NOT_ACCEPTABLE -32600 false "the accepted types are not supported"
-        "The header `Accept` lists no type in which the answer can be written.",
+        "The header `Accept` lists no type in which the response can be written.",
     RevisionNotFound "revision_not_found" NOT_FOUND -32601 false "the revision does not exist"
         "No revision has this number.",
     ModuleNotFound "module_not_found" NOT_FOUND -32601 false "the module does not exist"
@@ -84,19 +85,19 @@ codes! {
     RequestTimeout "request_timeout" REQUEST_TIMEOUT -32600 true "the request timed out"
         "The body of the request arrived too slowly.",
     IdempotencyInFlight "idempotency_in_flight" CONFLICT -32600 true "the first request is in progress"
-        "A request with the same idempotency key is in progress; its answer can be requested later with the same key.",
-    IdempotencyAnswerDropped "idempotency_answer_dropped" CONFLICT -32600 false "the answer was not kept"
-        "The call of the first request with this idempotency key has ended, and its answer was too large to be kept.",
+        "A request with the same idempotency key is in progress. Repeat the request later to get its response.",
+    IdempotencyAnswerDropped "idempotency_answer_dropped" CONFLICT -32600 false "the response was not kept"
+        "The call of the first request with this idempotency key has ended, but its response was too large to be kept.",
     NoDataFolder "no_data_folder" CONFLICT -32600 false "the server has no data folder"
-        "The server was started without a data folder, which deployments need.",
+        "Deployments need a data folder, and the server was started without one.",
     RevisionConflict "revision_conflict" CONFLICT -32600 false "another revision is active"
-        "Another revision is active than the client expects.",
+        "The active revision is not the one that the client expects.",
     NothingToRollBack "nothing_to_roll_back" CONFLICT -32600 false "there is nothing to roll back to"
         "No revision was active before.",
     ManifestTooLarge "manifest_too_large" PAYLOAD_TOO_LARGE -32600 false "the manifest is too large"
         "The manifest is larger than the server accepts.",
     UploadIncomplete "upload_incomplete" BAD_REQUEST -32600 true "the upload is incomplete"
-        "The module did not arrive to its end, or too slowly (408); nothing was stored.",
+        "The module did not arrive completely, or arrived too slowly (408). Nothing was stored.",
     BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE -32600 false "the body is too large"
         "The body is larger than the server accepts.",
     BatchTooLong "batch_too_long" PAYLOAD_TOO_LARGE -32600 false "the batch is too long"
@@ -112,11 +113,11 @@ codes! {
     ModuleRefused "module_refused" UNPROCESSABLE_ENTITY -32002 false "the module cannot be used"
         "The module cannot be stored or served.",
     IdempotencyMismatch "idempotency_mismatch" UNPROCESSABLE_ENTITY -32600 false "the key was used for another request"
-        "The idempotency key was used for a request with another body, content type, query, pin or format of the answer.",
+        "The idempotency key was used for a request with another body, content type, query, pin or response format.",
     UpgradeRequired "upgrade_required" UPGRADE_REQUIRED -32600 false "a WebSocket upgrade is required"
         "A GET request to the path must be a WebSocket handshake.",
     Internal "internal" INTERNAL_SERVER_ERROR -32603 true "internal error"
-        "The server failed.",
+        "The server failed to process the request.",
     StoreFailed "store_failed" INTERNAL_SERVER_ERROR -32603 true "the store failed"
         "The data folder failed; the server's log has the reason.",
     DiskFull "disk_full" INSUFFICIENT_STORAGE -32603 true "the disk is full"
@@ -124,14 +125,14 @@ codes! {
     MetricsFailed "metrics_failed" INTERNAL_SERVER_ERROR -32603 true "the metrics cannot be read"
         "The metrics cannot be read.",
     BatchResultTooLarge "batch_result_too_large" INSUFFICIENT_STORAGE -32603 false "the results of the batch are too large"
-        "The function has run, but the results of its batch exceed the size that the server keeps.",
+        "The function has run, but the results of its batch are larger than the server accepts.",
     Overloaded "overloaded" SERVICE_UNAVAILABLE -32005 true "the server is overloaded"
         "The server has too many connections or requests in progress.",
     TooManyUploads "too_many_uploads" SERVICE_UNAVAILABLE -32005 true "too many uploads"
         "Too many modules are being uploaded.",
     TooManyWatchers "too_many_watchers" SERVICE_UNAVAILABLE -32005 true "too many watchers"
         "Too many clients watch the live page or its data.",
-    Stopping "stopping" SERVICE_UNAVAILABLE -32005 true "the server stops"
+    Stopping "stopping" SERVICE_UNAVAILABLE -32005 true "the server is stopping"
         "The server is stopping.",
     IdempotencyStoreFull "idempotency_store_full" SERVICE_UNAVAILABLE -32005 true "too many idempotency keys are in use"
         "Too many requests with idempotency keys are in progress.",
