@@ -10,7 +10,7 @@ use wpc_server::FinishedRequest;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum AccessLog {
     Off,
-    /// Those with a status from 400 on, and those whose client disconnected.
+    /// Those with a status of 400 or higher, and those whose client disconnected.
     Failed,
     All,
 }

@@ -1,4 +1,4 @@
-//! Who may use a server, and how long it serves after it was asked to stop, as options.
+//! Options for who may use a server, and for how long it serves after a signal to stop.
 
 use crate::failure::Failure;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub(crate) struct AccessOptions {
     pub(crate) grace: Duration,
 }
 
-/// What decides who may use a server. Cheap to clone.
+/// The tokens, hosts and origins that a server accepts. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Access {
     settings: AccessSettings,
@@ -57,7 +57,7 @@ impl AccessOptions {
 }
 
 impl Access {
-    /// Applies it to an application.
+    /// Sets these rules for an application.
     pub(crate) fn apply(&self, application: Builder) -> Builder {
         let application = application.access(&self.settings).audit(self.audit.clone());
         match &self.tokens {

@@ -10,8 +10,8 @@ use std::pin::pin;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// The maximum number of answers that wait for the thread. When it is reached, no more calls are served until the
-/// reader catches up.
+/// The maximum number of answers that wait for the thread. When it is reached, no more calls are
+/// accepted until the reader catches up.
 const WAITING: usize = 64;
 
 /// The maximum number of bytes in one write: the capacity of a pipe on Linux, so that each completed write shows that

@@ -240,7 +240,7 @@ fn finish(
             bytes.extend(documentation::custom_section(&texts));
         }
     }
-    // With as much memory as a definition can be given: its limits are not known here.
+    // With the most memory that a definition can have, because its limits are not known here.
     let limits = Limits::default().memory(u32::MAX as usize);
     let information = WasmModule::new(bytes.as_slice()).limits(limits).inspect_with(options)?;
     match &information.refused {

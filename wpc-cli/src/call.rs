@@ -21,8 +21,9 @@ pub(crate) struct Arguments {
     /// Write the result to a file: a `Vec<u8>` or `String` unchanged, other types as JSON.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write each item that the function yields as a line of JSON, as soon as it is there, and the result to standard error.
-    /// With `--json` items are `{"item": …}`, and the result is a line of standard output as without this option.
+    /// Write each item that the function yields at once as a line of JSON, and the result to
+    /// standard error. With `--json` items are `{"item": …}`, and the result is a line of standard
+    /// output, as without this option.
     #[arg(long, conflicts_with_all = ["raw", "output"])]
     stream: bool,
     #[command(flatten)]

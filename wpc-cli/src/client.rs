@@ -11,10 +11,10 @@ use wpc_host::ErrorCode;
 /// How long connecting may take. The server has its own limit for the rest.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The most bytes of a problem document that are read.
+/// The maximum size of a problem document in bytes.
 const MAX_PROBLEM: u64 = 1 << 20;
 
-/// The most bytes of another answer that are read: enough for 100,000 functions.
+/// The maximum size of any other response in bytes: enough for 100,000 functions.
 const MAX_ANSWER: u64 = 256 << 20;
 
 /// The environment variable of the server.
@@ -90,7 +90,8 @@ impl Client {
         }
     }
 
-    /// Sends a request. A problem document is the failure that it describes.
+    /// Sends a request. A response with a problem document is returned as the failure that it
+    /// describes.
     pub(crate) fn send<B: AsSendBody>(
         &self,
         request: ureq::http::request::Builder,
@@ -121,7 +122,7 @@ impl Client {
         let body = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
         let body = body.map_err(|error| self.unreachable(&error))?;
         serde_json::from_slice(&body)
-            .map_err(|error| self.unreachable(&format!("the answer is not JSON: {error}")))
+            .map_err(|error| self.unreachable(&format!("the response is not JSON: {error}")))
     }
 
     /// The failure of a connection.
@@ -154,7 +155,7 @@ impl RemoteProblem {
         Some(Self { code: text("code")?, detail: text("detail")?, document })
     }
 
-    /// A further member of the document.
+    /// Another member of the document.
     pub(crate) fn member(&self, name: &str) -> Option<&Value> {
         self.document.get(name)
     }
@@ -171,7 +172,8 @@ impl RemoteProblem {
         }
     }
 
-    /// The exit code of the same error of a pool; for an error of the server itself, that of its kind.
+    /// The exit code of the same error of a pool. An error of the server itself has the exit code
+    /// of its kind.
     pub(crate) fn exit_code(&self) -> ExitCode {
         if let Ok(code) = self.code.parse::<ErrorCode>() {
             return ExitCode::of(code);

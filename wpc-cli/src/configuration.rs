@@ -1,8 +1,8 @@
-//! Options of a service from three places. The command line precedes the environment, and the environment precedes the
-//! table `[server]` of the manifest.
+//! Options of a service from three places. The command line takes precedence over the environment,
+//! and the environment over the table `[server]` of the manifest.
 //!
-//! Each option `--max-body` has the variable `WPC_MAX_BODY` and the key `max_body`, without being listed here: an option
-//! is added where its arguments are declared.
+//! An option such as `--max-body` has the variable `WPC_MAX_BODY` and the key `max_body`. Options
+//! are not listed here: they are added where the arguments of the subcommand are declared.
 
 use crate::failure::Failure;
 use crate::nearest::nearest;
@@ -15,7 +15,7 @@ use wpc_deploy::{MANIFEST, Source};
 /// The table of the manifest.
 type Table = BTreeMap<String, Spanned<Value>>;
 
-/// Gives each option of the subcommand its variable.
+/// Adds the environment variable of each option to the subcommand.
 pub(crate) fn with_environment(subcommand: Command) -> Command {
     subcommand.mut_args(|arg| match variable(&arg) {
         Some(variable) if arg.get_env().is_none() => arg.env(variable),
@@ -70,7 +70,8 @@ pub(crate) fn matches(
     found.ok_or_else(|| Failure::usage(format!("expected the subcommand `{subcommand}`")))
 }
 
-/// The option of a key with the values as the command line would have them; `None` if the value is that of an absent flag.
+/// The option of a key with its values in the form of the command line; `None` for a flag that is
+/// `false`.
 fn values(
     known: &Command,
     name: &str,
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_precedes_the_table_and_the_table_the_defaults() {
+    fn the_command_line_overrides_the_table_and_the_table_overrides_the_defaults() {
         let text =
             "[server]\nlisten = \"there\"\nmax_body = 5\nhost = [\"a\", \"b\"]\nwatch = true";
         let found = parse(text, &[]).unwrap();

@@ -90,8 +90,8 @@ pub(crate) fn documentation(
     if problems.is_empty() { Ok(records) } else { Err(problems) }
 }
 
-/// Checks the declarations against the module. A declaration is a problem if the module does not have the item, or
-/// already declares its types, as functions of numbers do.
+/// Checks the declarations against the module. A declaration is a problem if the module does not
+/// have the item, or already declares its types, as plain exports do.
 pub(crate) fn check(module: &ModuleInformation, source: &Source, build: &Build) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut compare = |texts: &Texts, found: &dyn Fn(&str) -> Found| {

@@ -81,7 +81,7 @@ pub(crate) fn deploy(arguments: &DeployArguments, as_json: bool) -> Result<(), F
     terminal::print(text.as_bytes())
 }
 
-/// Registers a manifest, after the modules that the server lacks were uploaded.
+/// Uploads the modules that the server does not have, and then registers a manifest.
 fn register(client: &Client, packed: &Packed, path: &str, body: &Value) -> Result<Value, Failure> {
     let problem = match client.json("POST", path, Some(body)) {
         Err(Failure::Remote(problem)) if problem.code() == "modules_missing" => problem,
@@ -119,7 +119,7 @@ pub(crate) fn rollback(arguments: &RollbackArguments, as_json: bool) -> Result<(
     terminal::print(format!("{text}\n").as_bytes())
 }
 
-/// The differences of items, one a line, with what differs below.
+/// The items that differ, one per line, each followed by its differences.
 pub(crate) fn changes(changes: &Value) -> String {
     let mut text = String::new();
     for change in changes.as_array().into_iter().flatten() {
@@ -136,7 +136,7 @@ pub(crate) fn changes(changes: &Value) -> String {
     text
 }
 
-/// The members that differ between two objects, or the values themselves if they are not objects.
+/// The members that differ between two objects. Other values are returned as they are.
 fn members([before, after]: [&Value; 2], prefix: Option<&str>) -> String {
     let shown = |value: &Value| match value {
         Value::Null => "none".to_owned(),

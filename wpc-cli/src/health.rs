@@ -1,4 +1,4 @@
-//! `wpc health`: asks a server whether it is ready.
+//! `wpc health`: checks whether a server is ready.
 
 use crate::failure::Failure;
 use crate::terminal;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The server's URL. Without a path, `/readyz` is asked.
+    /// The server's URL. Without a path, `/readyz` is requested.
     #[arg(default_value = "http://127.0.0.1:7071", env = "WPC_SERVER")]
     url: String,
-    /// How long to wait for the answer.
+    /// How long to wait for the response.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
     timeout: Duration,
 }
@@ -19,10 +19,10 @@ Examples:
   wpc health
   wpc health 'http://127.0.0.1:7071/readyz?verbose'
 
-The exit code is 0 if the server answers that it is ready, and 1 otherwise, so that a container without other programs
+The exit code is 0 if the server is ready, and 1 otherwise, so that a container without other programs
 can check itself.";
 
-/// The maximum size of an answer that is shown: a line for each of 100,000 functions.
+/// The maximum size of a response that is shown: a line for each of 100,000 functions.
 const MAX_ANSWER: u64 = 16 << 20;
 
 pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
     Err(Failure::environment(format!("{url} answered {status}")))
 }
 
-/// The URL with the path of the probe, if it has none.
+/// The URL, with the path of the probe if it has no path.
 fn target(url: &str) -> String {
     let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
     let after_scheme = url.find("://").map_or(0, |at| at + 3);
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_without_a_path_is_that_of_the_probe() {
+    fn a_url_without_a_path_gets_the_path_of_the_probe() {
         assert_eq!(target("http://a:1"), "http://a:1/readyz");
         assert_eq!(target("http://a:1/"), "http://a:1/readyz");
         assert_eq!(target("a:1"), "http://a:1/readyz");

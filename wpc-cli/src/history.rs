@@ -1,4 +1,4 @@
-//! `wpc history` and `wpc ls`: what a server serves, and what it served.
+//! `wpc history` lists the revisions of a server, and `wpc ls` its functions.
 
 use crate::client::ServerOptions;
 use crate::deploy::changes;

@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// The maximum number of lines that wait: about a second of requests on a busy server.
+/// The maximum number of queued lines: about a second of requests on a busy server.
 const CAPACITY: usize = 8192;
 
 /// How many bytes are written at once.
 const BATCH: usize = 64 << 10;
 
-/// How long the end of the process waits for the lines that are left.
+/// How long the process waits at its end for the remaining lines.
 const END_WAIT: Duration = Duration::from_secs(1);
 
 /// Queues lines for standard error. Clones share the queue.
@@ -24,7 +24,7 @@ pub(crate) struct LogWriter {
     dropped: Arc<AtomicU64>,
 }
 
-/// The thread that writes. Waits for it at the end.
+/// The thread that writes the lines. The process waits for it at its end.
 #[derive(Debug)]
 pub(crate) struct Writing(Receiver<()>);
 
@@ -70,7 +70,7 @@ impl Writing {
     }
 }
 
-/// Writes lines in batches. A line reports those that were dropped.
+/// Writes lines in batches. If lines were dropped, writes a line with their number.
 fn write(queue: &Receiver<String>, dropped: &AtomicU64, mut out: impl FnMut(&[u8])) {
     let mut reported = 0;
     let mut batch = Vec::new();

@@ -11,7 +11,7 @@ use wpc_host::WorkerEvent;
 pub(crate) struct Arguments {
     #[command(flatten)]
     server: ServerOptions,
-    /// Go on with the events to come, until the server stops.
+    /// Continue to print events as they occur, until the server stops.
     #[arg(short, long)]
     follow: bool,
     /// Minimum severity of the events and log lines that are printed.
@@ -41,7 +41,8 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
         if read.map_err(|error| client.unreachable(&error))? == 0 {
             return Ok(());
         }
-        // Names of events, comments and empty lines are not needed: an event's data have its name.
+        // Names of events, comments and empty lines are not needed: the data of an event contain
+        // its name.
         let Some(data) = line.strip_prefix(b"data: ") else { continue };
         match serde_json::from_slice::<WorkerEvent>(data) {
             Ok(event) => {
@@ -54,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
                     let text = if as_json {
                         serde_json::json!({ "event": "lagged", "lost": lost }).to_string()
                     } else {
-                        format!("{lost} more events came than this client received")
+                        format!("this client missed {lost} events")
                     };
                     terminal::print(format!("{text}\n").as_bytes())?;
                 }
@@ -63,7 +64,8 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
     }
 }
 
-/// How many events the server did not send, because they were not read in time.
+/// The number of events that the server did not send, because this client did not read them in
+/// time.
 fn lost(data: &[u8]) -> Option<u64> {
     serde_json::from_slice::<serde_json::Value>(data).ok()?.get("lost")?.as_u64()
 }

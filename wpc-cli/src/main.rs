@@ -96,13 +96,13 @@ the language cannot record in the module:
     /// Serve the pool of a manifest over HTTP.
     #[command(after_help = serve::HELP)]
     Serve(serve::Arguments),
-    /// Ask a server whether it is ready.
+    /// Check whether a server is ready.
     #[command(after_help = health::HELP)]
     Health(health::Arguments),
     /// Deploy a manifest to a running server, which was started with `wpc serve --data`.
     #[command(after_help = deploy::DEPLOY_HELP)]
     Deploy(deploy::DeployArguments),
-    /// Return a running server to an earlier revision, or one function.
+    /// Roll a running server, or one of its functions, back to an earlier revision.
     #[command(after_help = deploy::ROLLBACK_HELP)]
     Rollback(deploy::RollbackArguments),
     /// List the revisions of a running server, newest first.

@@ -85,7 +85,7 @@ fn parse(client: &Client, text: &[u8]) -> Result<Value, Failure> {
 }
 
 fn unexpected(client: &Client) -> Failure {
-    client.unreachable(&"the answer is not that of `wpc serve`")
+    client.unreachable(&"the response does not have the form that `wpc serve` sends")
 }
 
 /// Writes a line to standard error, whose reader may be gone.

@@ -34,7 +34,8 @@ pub(crate) struct Arguments {
     /// Address and port to listen on; port 0 chooses a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7071")]
     listen: SocketAddr,
-    /// Accept the header `Idempotency-Key`: a repeated request gets the first answer instead of a second call.
+    /// Accept the header `Idempotency-Key`: a repeated request gets the first response, and the
+    /// call is not run again.
     #[arg(long)]
     idempotency: bool,
     /// Watch the manifest and the files that it names, and apply changes. If a change is rejected, the previous
@@ -55,7 +56,7 @@ pub(crate) struct Arguments {
     access: AccessOptions,
 }
 
-/// Run on each reload, after the manifest was applied: for what is read from other files.
+/// Runs at each reload, after the manifest was applied, to read other files again.
 type ReloadHook = Box<dyn Fn() -> Result<(), Failure> + Send>;
 
 pub(crate) const HELP: &str = "\
@@ -65,15 +66,15 @@ Examples:
   wpc serve --data /var/lib/wpc --allow read=/srv/photos
   curl http://127.0.0.1:7071/v1/functions/greet/call -d '[\"Ada\"]' -H 'content-type: application/json'
 
-After SIGINT or SIGTERM the server reports that it is not ready, serves for the time of `--grace`, and then finishes the
-requests in progress; their calls are interrupted after the pool's `stop_timeout`. A second such signal ends the process at
-once with exit code 130.
+After SIGINT or SIGTERM the server reports that it is not ready, serves for the duration of `--grace`, and then finishes
+the requests in progress; their calls are interrupted after the pool's `stop_timeout`. A second such signal ends the process
+at once with exit code 130.
 
-Each option `--max-body` can also be set by the environment variable `WPC_MAX_BODY`, or by the key `max_body` in the
-table [server] of the manifest. The command line precedes the environment, and the environment precedes the table.
-SIGHUP reloads the manifest, but not the table [server].
+An option such as `--log-level` can also be set by the environment variable `WPC_LOG_LEVEL`, or by the key `log_level` in
+the table [server] of the manifest. The command line takes precedence over the environment, and the environment over the
+table. SIGHUP reloads the manifest, but not the table [server].
 
-See docs/server.md for the interface for clients and operators.";
+See docs/server.md for the manual of the server.";
 
 /// The arguments with the options of the manifest's table `[server]`. `command` is the whole command.
 pub(crate) fn configured(first: Arguments, command: clap::Command) -> Result<Arguments, Failure> {
@@ -138,7 +139,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         None => Deployed::Manifest(Box::new(Deployment::open(&source, &manifest, setup)?)),
     };
     let (wpc, workers, stop_timeout) = deployed.pool();
-    // For the histograms of the metrics; it costs two readings of the clock per call.
+    // The histograms of the metrics need latencies, which cost two readings of the clock per call.
     wpc.collect_latencies(true);
     wpc.start_workers(workers)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -185,7 +186,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     served
 }
 
-/// What a server serves.
+/// The source of the functions that a server serves.
 enum Deployed {
     /// A manifest, which is read again at each reload.
     Manifest(Box<Deployment>),
@@ -213,7 +214,7 @@ impl Deployed {
             let is_active = deployments.state().active.is_some();
             match deployments.deploy_file(source) {
                 Ok(_) => {}
-                // What is active is served rather than nothing.
+                // The active revision is served even if the manifest is refused.
                 Err(refusal) if is_active => {
                     let problems = match refusal {
                         Refusal::Problems(problems) => problems,
@@ -256,7 +257,7 @@ impl Deployed {
     }
 }
 
-/// Reports what is not served.
+/// Reports the items that are not served.
 fn report_refused(what: &str, problems: &[Problem], as_json: bool) {
     for problem in problems {
         let line = if as_json {

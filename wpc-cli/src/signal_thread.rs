@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 
-/// The request that a signal makes.
+/// What a signal requests.
 pub(crate) enum Request {
     Stop,
     #[cfg_attr(not(unix), expect(dead_code, reason = "only Unix has a signal for it"))]

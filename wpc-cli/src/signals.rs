@@ -1,6 +1,6 @@
-//! Signals to a service. The first SIGINT or SIGTERM stops it in an orderly way, the second ends it at once. SIGHUP
-//! reloads its manifest. Before the service is ready, SIGINT and SIGTERM end it at once, and SIGHUP requests a reload as
-//! soon as it is ready.
+//! Signals to a service. The first SIGINT or SIGTERM stops it gracefully, the second ends it at
+//! once. SIGHUP reloads its manifest. Before the service is ready, SIGINT and SIGTERM end it at
+//! once, and SIGHUP requests a reload as soon as it is ready.
 
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -16,11 +16,11 @@ pub(crate) struct Signals {
     phase: Arc<Mutex<Phase>>,
 }
 
-/// What a signal to stop finds. `Starting` becomes `Serving` in [`Signals::ready`], and `Serving` becomes `Stopping` at
-/// the first signal.
+/// The stage of the service when a signal to stop arrives. `Starting` becomes `Serving` in
+/// [`Signals::ready`], and `Serving` becomes `Stopping` at the first signal.
 #[derive(Clone, Copy)]
 enum Phase {
-    /// No call has been accepted, so that nothing needs to be stopped in an orderly way.
+    /// No call has been accepted, so a graceful stop is not necessary.
     Starting,
     Serving,
     Stopping,

@@ -5,7 +5,7 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// What parts of a module declare for one item: usually the same.
+/// The declarations of one item by several parts of a module. They are usually the same.
 pub(crate) fn joined<T: ToString>(declared: &[T]) -> String {
     declared.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }

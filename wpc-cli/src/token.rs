@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Create a token, and print it. It is not shown again.
+    /// Create a token and print it. It is not shown again.
     #[command(after_help = "Examples:
   wpc token create --data /var/lib/wpc --name admin --scope admin
   wpc token create --server http://127.0.0.1:7071 --name shop --scope 'call:image.*' --expires 30d --quota calls=100/s
@@ -30,7 +30,7 @@ enum Command {
     /// List tokens, without their secrets.
     List {
         #[command(flatten)]
-        place: Place,
+        location: Location,
     },
     /// Revoke a token, from the next request on.
     Revoke {
@@ -38,42 +38,44 @@ enum Command {
         #[arg(value_name = "TOKEN")]
         id_or_name: String,
         #[command(flatten)]
-        place: Place,
+        location: Location,
     },
 }
 
 #[derive(clap::Args)]
 struct Create {
     #[command(flatten)]
-    place: Place,
+    location: Location,
     /// TOML file to which the token is added, for `wpc serve --tokens FILE`. A server reads it at its start and at SIGHUP.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "server"])]
     file: Option<PathBuf>,
     /// Name of the holder in logs and in the history.
     #[arg(long)]
     name: String,
-    /// What it allows; repeatable. One of call:NAME (`*` at the end of the name for any rest), call, observe, deploy, admin.
+    /// Scope of the token; repeatable. One of call:NAME (`*` at the end of NAME matches any
+    /// suffix), call, observe, deploy, admin.
     #[arg(long = "scope", value_name = "SCOPE", required = true)]
     scopes: Vec<String>,
     /// When it expires: a duration such as `30d`, or a time such as `2027-01-31T00:00:00Z`. Default: never.
     #[arg(long, value_name = "WHEN", value_parser = expiry)]
     expires: Option<Timestamp>,
-    /// What it may use; repeatable. One of calls=N/UNIT, fuel=N/UNIT, milliseconds=N/UNIT (s, min, h or d), concurrency=N.
+    /// Quota of the token; repeatable. One of calls=N/UNIT, fuel=N/UNIT, milliseconds=N/UNIT (s,
+    /// min, h or d), concurrency=N.
     #[arg(long = "quota", value_name = "QUOTA")]
     quotas: Vec<String>,
 }
 
-/// Where the tokens are.
+/// Where the tokens are stored.
 #[derive(clap::Args)]
-struct Place {
-    /// Data folder of a server that does not run.
+struct Location {
+    /// Data folder of a server that is not running.
     #[arg(long, value_name = "FOLDER", conflicts_with = "server")]
     data: Option<PathBuf>,
     #[command(flatten)]
     server: ServerOptions,
 }
 
-/// The opened place.
+/// The opened store of tokens.
 enum Opened {
     Data(Tokens, Audit),
     Server(Client),
@@ -83,7 +85,7 @@ fn failed(error: impl Display) -> Failure {
     Failure::environment(error.to_string())
 }
 
-impl Place {
+impl Location {
     fn open(&self) -> Result<Opened, Failure> {
         if let Some(client) = self.server.client() {
             return Ok(Opened::Server(client?));
@@ -121,15 +123,15 @@ fn expiry(text: &str) -> Result<Timestamp, String> {
 pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
     match &arguments.command {
         Command::Create(create) => create.run(as_json),
-        Command::List { place } => {
-            let tokens = match place.open()? {
+        Command::List { location } => {
+            let tokens = match location.open()? {
                 Opened::Data(tokens, _) => json!(tokens.list()),
                 Opened::Server(client) => client.json("GET", "/v1/tokens", None)?["tokens"].take(),
             };
             print_list(&tokens, as_json)
         }
-        Command::Revoke { id_or_name, place } => {
-            let revoked = match place.open()? {
+        Command::Revoke { id_or_name, location } => {
+            let revoked = match location.open()? {
                 Opened::Data(tokens, audit) => {
                     let revoked = tokens.revoke(id_or_name).map_err(failed)?;
                     record(&audit, "token.revoke", &revoked)?;
@@ -164,7 +166,7 @@ impl Create {
             let (information, text) = add_token_to_file(file, new).map_err(failed)?;
             with_text(&information, text.as_str())
         } else {
-            match self.place.open()? {
+            match self.location.open()? {
                 Opened::Data(tokens, audit) => {
                     let (information, text) = tokens.create(new).map_err(failed)?;
                     record(&audit, "token.create", &information)?;
@@ -176,14 +178,14 @@ impl Create {
         let text = if as_json {
             created.to_string()
         } else {
-            // Only the token, so that a script can store it.
+            // Prints only the token, so that a script can store it.
             created["token"].take().as_str().unwrap_or_default().to_owned()
         };
         terminal::print(format!("{text}\n").as_bytes())
     }
 }
 
-/// Records a change that was made with the server's files.
+/// Records a change that was made in the server's files, without the server.
 fn record(audit: &Audit, action: &str, token: &TokenInformation) -> Result<(), Failure> {
     audit.record(&AuditRecord::new("the operator", action, &token.name)).map_err(failed)
 }

@@ -1,8 +1,8 @@
 //! The types of constants whose values are written as JSON or TOML.
 //!
 //! The type is stated explicitly, declared by a module, or inferred from the value, in this order. It is inferred for
-//! strings, booleans, fractions, and arrays and maps of them. It is not inferred for integers, because the encoding of
-//! one integer type may decode as another number of another type.
+//! strings, booleans, fractions, and arrays and maps of them. It is not inferred for integers,
+//! because the encoding of one integer type may decode to a different number as another type.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -28,11 +28,13 @@ impl ConstantTypes {
     }
 }
 
-/// The type of a constant: the stated one, else the one that a module declares, else the one that its value shows.
+/// The type of a constant: the stated one, otherwise the one that a module declares, otherwise the
+/// one inferred from its value.
 ///
 /// # Errors
 ///
-/// [`Error::ConstantEncode`] if the stated type cannot be read, or if no type is known and the value does not show one.
+/// [`Error::ConstantEncode`] if the stated type cannot be read, or if no type is known and none can
+/// be inferred from the value.
 ///
 /// ```
 /// let fraction = serde_json::json!(0.5);

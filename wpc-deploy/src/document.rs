@@ -1,5 +1,5 @@
-//! Manifests whose modules are named by their content: `file = "<SHA-256>.wasm"`. Such a text means the same everywhere, so that
-//! it can be sent to a server, stored, and compared.
+//! Manifests whose modules are named by their content: `file = "<SHA-256>.wasm"`. The meaning of
+//! such a text does not depend on other files, so it can be sent to a server, stored and compared.
 
 use crate::item::{Item, Kind};
 use crate::manifest::{Manifest, Source, json};
@@ -15,7 +15,7 @@ use wpc_host::Sha256Hash;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Packed {
-    /// The text of the manifest. Except for the names of modules it is that of the source.
+    /// The text of the manifest. Only the names of modules differ from the source.
     pub text: String,
     /// The modules that it names, in binary form.
     pub modules: BTreeMap<String, Arc<[u8]>>,
@@ -46,7 +46,7 @@ impl Packed {
             return Err(problems);
         }
         let mut text = source.text().to_owned();
-        // From the end, because a replacement moves what follows it.
+        // From the end, because a replacement moves the text after it.
         for (span, file) in source.files().into_iter().rev() {
             if let Some(name) = names.get(Path::new(&file)) {
                 text.replace_range(span, &format!("\"{name}\""));
@@ -62,11 +62,11 @@ pub fn module_name(hash: Sha256Hash) -> String {
     format!("{hash}.wasm")
 }
 
-/// The content that the name of a module's file states, if it states one.
+/// The hash of the content that the name of a module's file contains, if it contains one.
 #[must_use]
 pub fn named_content(file: &Path) -> Option<Sha256Hash> {
     let hash = file.to_str()?.strip_suffix(".wasm")?;
-    // Only one spelling, so that two names are two contents.
+    // Only one spelling, so that two different names always refer to different contents.
     let is_exact = hash.len() == 64 && hash.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
     hash.parse().ok().filter(|_| is_exact)
 }
@@ -102,7 +102,8 @@ pub fn named_modules(
 pub struct Difference {
     /// The item.
     pub item: Item,
-    /// Its table or value before; `None` if it was added. A secret is only referred to.
+    /// Its table or value before; `None` if it was added. It contains the reference to a secret,
+    /// not the secret.
     pub before: Option<Value>,
     /// Its table or value after; `None` if it was removed.
     pub after: Option<Value>,
@@ -145,11 +146,12 @@ const KEYS: [(Kind, &str); 4] = [
     (Kind::Function, "functions"),
 ];
 
-/// The text of `current` with one item as `earlier` has it; without the item if `earlier` does not have it. Comments are lost.
+/// The text of `current` with one item replaced by that of `earlier`, or removed if `earlier` does
+/// not have it. Comments are lost.
 ///
 /// # Errors
 ///
-/// A problem of `current` if neither has the item.
+/// A problem of `current` if neither manifest has the item.
 pub fn with_earlier(current: &Source, earlier: &Source, item: &Item) -> Result<String, Problem> {
     let parse = |source: &Source| {
         let table = source.text().parse::<toml::Table>();

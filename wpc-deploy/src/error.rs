@@ -6,7 +6,7 @@ use crate::problem::Problem;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Problems of the manifest or of the files that it names, all that were found.
+    /// All problems of the manifest and of the files that it names.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Problems(Vec<Problem>),
     /// The pool could not be created.

@@ -26,7 +26,7 @@ pub enum FileError {
     NotRegular {
         /// The path.
         path: PathBuf,
-        /// What it is.
+        /// The kind of file that was found.
         found: &'static str,
     },
     /// The file is larger than the limit.

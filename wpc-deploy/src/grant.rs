@@ -5,7 +5,7 @@ use wpc_host::{Capability, Input, Output, Wasi, WasmModule};
 /// The grants, for the error about an unknown one.
 const KNOWN: &str = "clock, random, wasi, stdin, output, function=NAME, arg=TEXT, env=NAME=VALUE, read=FOLDER[:NAME], write=FOLDER[:NAME]";
 
-/// What the grants `output` and `stdin` connect a module with.
+/// The streams to which the grants `output` and `stdin` connect a module.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Streams {
@@ -54,9 +54,9 @@ pub enum GrantError {
     NoInput,
 }
 
-/// Grants a module what is written: `clock`, `random`, `wasi`, `stdin`, `output`, `function=NAME`, `arg=TEXT`,
-/// `env=NAME=VALUE`, `read=FOLDER[:NAME]` and `write=FOLDER[:NAME]`. All grants of a module are applied together, because those of WASI
-/// extend one another.
+/// Applies grants to a module: `clock`, `random`, `wasi`, `stdin`, `output`, `function=NAME`,
+/// `arg=TEXT`, `env=NAME=VALUE`, `read=FOLDER[:NAME]` and `write=FOLDER[:NAME]`. All grants of a
+/// module are applied together, because those of WASI extend one another.
 ///
 /// # Errors
 ///

@@ -2,8 +2,8 @@
 //!
 //! A manifest lists the functions, modules, dependencies and constants of a pool with their limits and grants;
 //! `docs/manifest.md` describes it. This crate reads manifests, finds the difference between a running pool and what its
-//! manifest lists, and makes all changes in one step, so that calls never see only a part of them. The command `wpc` is
-//! built on it.
+//! manifest lists, and makes all changes in one step, so that no call sees only some of them. The
+//! command `wpc` is built on it.
 //!
 //! ```
 //! use std::time::Duration;
@@ -47,8 +47,8 @@
 //! [`Deployment::apply`] compares items by their content. Unchanged ones are left alone: their sandboxes and circuit breakers
 //! stay. New and changed ones are defined, and those that the manifest no longer lists are removed, all in one step of
 //! [`WorkerProcedureCall::apply`](wpc_host::WorkerProcedureCall::apply). An item that is refused keeps its previous
-//! definition and is reported by name. So does every item that cannot change without it: a dependency and its users change
-//! together or stay together.
+//! definition and is reported by name. So does every item that cannot change without it: a
+//! dependency and its users change together or not at all.
 //!
 //! # Errors
 //!

@@ -1,4 +1,4 @@
-//! What the entries of a manifest may be granted, where someone other than the operator of the machine writes it.
+//! The grants that a manifest may contain if its author is not the operator of the machine.
 
 use crate::secret::Reference;
 use std::path::{Path, PathBuf};
@@ -37,8 +37,9 @@ impl Policy {
         Self(Some(Allowed::default()))
     }
 
-    /// Allows what is listed: `read=FOLDER`, `write=FOLDER` (which includes reading), `secret=env:NAME`, and `secret=file:PATH`
-    /// for a file or every file below a folder. Folders include those below them.
+    /// Allows the listed items: `read=FOLDER`, `write=FOLDER` (which includes reading),
+    /// `secret=env:NAME`, and `secret=file:PATH` for a file or every file below a folder. A folder
+    /// includes its subfolders.
     ///
     /// # Errors
     ///
@@ -80,7 +81,7 @@ impl Policy {
                 "the grant `{grant}` is not allowed by the server; its operator can allow it with `{kind}={folder}`"
             )
         };
-        // Without links and `..`, which could lead out of an allowed folder.
+        // Links and `..` are resolved, because they could lead out of an allowed folder.
         let found = std::fs::canonicalize(folder).map_err(|_| refused())?;
         let is_below = |folder: &PathBuf| is_in(&found, folder);
         if also.iter().chain(&allowed.write).any(is_below) { Ok(()) } else { Err(refused()) }
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_allowed_with_those_below_it() {
+    fn a_folder_is_allowed_with_its_subfolders() {
         let root = tempfile::tempdir().unwrap();
         let folder = |name: &str| {
             let path = root.path().join(name);
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_allowed_is_named() {
+    fn an_invalid_item_of_a_policy_is_named() {
         for item in ["clock", "read=", "secret=NAME", "everything"] {
             let error = Policy::of([item]).unwrap_err();
             assert!(error.contains("expected"), "{error}");

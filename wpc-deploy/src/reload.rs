@@ -13,12 +13,12 @@ use std::path::PathBuf;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Reload {
-    /// What changed, and the problems that the last reload did not report.
+    /// What changed, and the problems that the previous reload did not report.
     pub report: Report,
-    /// Why changes may not be noticed or applied, which no item is the cause of: a folder that cannot be watched, or a panic
-    /// of the reload. Those of the last reload are not repeated.
+    /// Reasons, other than items, why changes may not be noticed or applied: a folder that cannot
+    /// be watched, or a panic of the reload. Warnings of the previous reload are not repeated.
     pub warnings: Vec<Problem>,
-    /// Whether the last reload had problems or warnings and this one has none.
+    /// Whether the previous reload had problems or warnings and this one has none.
     pub has_recovered: bool,
     /// The files that the manifest names now; `None` if it could not be read.
     files: Option<Files>,
@@ -40,7 +40,7 @@ impl Reload {
     }
 }
 
-/// What a manifest is applied to when it is read again.
+/// A deployment to which a manifest is applied when it is read again.
 pub trait Apply: Send + 'static {
     /// Makes what the manifest lists active, and reports what changed and what was refused.
     fn apply(&mut self, source: &Source, manifest: &Manifest) -> Report;
@@ -118,7 +118,7 @@ impl<D: Apply> Reloader<D> {
     /// it watches files, at once. Files are read when they have not changed for 100 milliseconds, and at the latest one
     /// second after the first change.
     ///
-    /// A reload or `report` that panics does not end following.
+    /// A panic of a reload or of `report` does not end this thread.
     ///
     /// # Errors
     ///

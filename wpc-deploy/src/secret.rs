@@ -34,7 +34,7 @@ impl fmt::Debug for Secret {
 const MAX_SECRET: usize = 64 << 10;
 
 impl Reference {
-    /// The same with a path that does not depend on the working directory, if `folder` does not.
+    /// The secret with an absolute path, if `folder` is absolute.
     pub(crate) fn within(self, folder: &Path) -> Self {
         match self {
             Self::File(path) => Self::File(folder.join(path)),
@@ -42,7 +42,7 @@ impl Reference {
         }
     }
 
-    /// The value at this moment. The last line break of a file is not part of it.
+    /// The current value. The last line break of a file is not part of it.
     pub(crate) fn read(&self) -> Result<Secret, String> {
         match self {
             Self::Variable(name) => match std::env::var(name) {

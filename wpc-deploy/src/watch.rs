@@ -39,7 +39,8 @@ impl Files {
     }
 }
 
-/// The folders to watch. Files are watched by way of their folders, because a replaced file is another file.
+/// The folders to watch. Files are watched through their folders, because a watch of a file would
+/// not see its replacement.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Watched {
     /// Paths without links, because two paths to the same folder would share a watch.
@@ -123,8 +124,9 @@ fn parts(path: &Path) -> impl Iterator<Item = OsString> {
     parts.map(|part| part.as_os_str().to_owned())
 }
 
-/// When a manifest is reloaded: at requests, and at changes of its files.
-/// [`Reloader::follow`](crate::Reloader::follow) takes it; changes made before are not missed.
+/// Requests to reload a manifest, and changes of its files. Pass it to
+/// [`Reloader::follow`](crate::Reloader::follow); changes that were made before that are not
+/// missed.
 #[derive(Debug)]
 pub struct Watch {
     requester: SyncSender<()>,
@@ -180,7 +182,7 @@ impl Watch {
         let requester = self.requester.clone();
         let following = Following { is_stopped: Arc::clone(&is_stopped), requester, ended };
         let run = move || {
-            // Dropped after `reload`, whose pool may write its last events.
+            // Dropped after `reload`, because its pool may then write its last events.
             let _ending = ending;
             self.run(reload, &is_stopped);
         };
@@ -219,8 +221,9 @@ pub struct Following {
 }
 
 impl Following {
-    /// Stops following: no reload begins any more. Waits at most for `timeout` until a reload in progress is finished and
-    /// the reloader is dropped. Returns whether it was dropped; otherwise it is dropped later.
+    /// Stops following: no further reload begins. Waits at most for `timeout` until a reload in
+    /// progress is finished and the reloader is dropped. Returns whether it was dropped; otherwise
+    /// it is dropped later.
     pub fn stop(self, timeout: Duration) -> bool {
         self.is_stopped.store(true, Ordering::Release);
         // A request that is pending already wakes the thread as well.
@@ -267,7 +270,8 @@ impl WatchedFiles {
         is_stopped: impl Fn() -> bool,
     ) {
         while !is_stopped() {
-            // Before the files are read, so that a change in between is not missed.
+            // The folders are watched before the files are read, so that a change in between is not
+            // missed.
             let problems = self.update();
             if let Some(files) = reload(problems) {
                 self.files = files;

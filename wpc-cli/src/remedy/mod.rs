@@ -5,8 +5,8 @@ use crate::limit_options;
 use wpc_deploy::remedy::{NAMES, SettingNames, rename_settings, setting_text, text_with};
 use wpc_host::{Capability, Definable, Error, Grant, Remedy};
 
-/// How the user configures the library: remedies about a definition name what defines it, and those about a call what
-/// makes it.
+/// How the user configures the library. Remedies about a definition name the interface that defines
+/// it, and remedies about a call the interface that makes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Interface {
     pub(crate) definition: Definition,

@@ -89,7 +89,8 @@ impl Target {
         }
     }
 
-    /// The function of a server. Options that define a function are refused, because the server has its own.
+    /// The function of a server. Options that define a function are refused, because the server has
+    /// its own definitions.
     pub(crate) fn remote_function(&self) -> Result<&str, Failure> {
         let given = [
             ("--manifest", self.manifest.is_some()),

@@ -30,7 +30,7 @@ pub(crate) enum TargetFolder {
     /// As the project and the environment choose.
     Default,
     Chosen(PathBuf),
-    /// In a folder below this one that other projects use too, unless the project has to have its own.
+    /// In a folder below this one that other projects use too, unless the project needs its own.
     Shared(PathBuf),
 }
 

@@ -1,10 +1,11 @@
 //! The target folder of cargo that Rust projects share, so that each crate of a registry is compiled once.
 //!
-//! Cargo identifies a package inside its project's folder by its path relative to that folder. In a shared target folder
-//! it confuses such packages of different projects, and considers one compiled because another one is. So a project shares
-//! only if its own folder has no packages but its library and an unchanged copy of the SDK, which is the same for all. The
-//! library is compiled with an identifier of its project. Cargo compiles it again if another project with its name was
-//! compiled since.
+//! Cargo identifies a package inside its project's folder by its path relative to that folder. In a
+//! shared target folder it confuses such packages of different projects, and considers one compiled
+//! because another one is. So a project shares the folder only if its own folder has no packages
+//! except its library and an unchanged copy of the SDK, which is the same for all projects. The
+//! library is compiled with an identifier of its project. Cargo compiles the library again if
+//! another project of the same name was compiled since.
 
 use super::process::output_of;
 use crate::failure::Failure;

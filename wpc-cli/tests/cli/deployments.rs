@@ -15,7 +15,7 @@ struct Client {
     url: String,
 }
 
-/// The answer of a server; `None` if it did not answer.
+/// The response of a server; `None` if there was none.
 type Answer = Option<(u16, Value)>;
 
 impl Client {
@@ -45,7 +45,7 @@ impl Client {
         self.get("/v1/deployment").unwrap().1["active"].as_u64()
     }
 
-    /// What a function returns, and the hash of the module that answered.
+    /// The result of a function, and the hash of the module that returned it.
     fn version(&self, function: &str) -> (Value, String) {
         let request = self.agent.post(format!("{}/v1/functions/{function}/call", self.url));
         let mut answer = request.send_empty().unwrap();
@@ -121,7 +121,7 @@ fn kill_during_deployments(kills: u64) {
         let mut server = serve(data.path());
         let client = Client::of(&server);
         let active = client.active();
-        // The one that was acknowledged, or the one whose answer was on its way.
+        // The revision that was acknowledged last, or the one whose response was not yet sent.
         assert!(
             active == acknowledged || active == Some(in_flight),
             "found {active:?}, acknowledged {acknowledged:?}, in flight {in_flight}"
@@ -149,12 +149,12 @@ fn kill_during_deployments(kills: u64) {
     assert!(in_flight > kills / 2, "{in_flight} deployments are too few for a test");
 }
 
-/// How long a server lives at most: enough for several deployments.
+/// The maximum life of a server: enough for several deployments.
 const LONGEST_LIFE: Duration = Duration::from_millis(150);
 
 #[test]
 fn a_server_that_is_killed_keeps_every_acknowledged_deployment_and_no_part_of_another() {
-    // More for a long run.
+    // A long run sets a larger number.
     let kills = std::env::var("WPC_KILLS").ok().and_then(|count| count.parse().ok());
     kill_during_deployments(kills.unwrap_or(12));
 }
@@ -211,7 +211,7 @@ fn a_manifest_is_deployed_shown_and_rolled_back_from_the_command_line() {
     let listed = out(&run(&["ls"]));
     assert!(listed.starts_with(&format!("{}  f() -> i64  on ", &hash[..12])), "{listed}");
 
-    // What is refused changes nothing.
+    // A refused deployment changes nothing.
     write(3, "grants = [\"read=/etc\"]\n");
     let message = fails_with(2, &run(&["deploy"]));
     assert!(message.contains("is not allowed by the server"), "{message}");
@@ -223,7 +223,7 @@ fn a_manifest_is_deployed_shown_and_rolled_back_from_the_command_line() {
 }
 
 #[test]
-fn a_full_disk_refuses_deployments_and_calls_go_on() {
+fn a_full_disk_refuses_deployments_and_calls_continue() {
     let data = tempfile::tempdir().unwrap();
     let server = serve(data.path());
     let client = Client::of(&server);
@@ -243,7 +243,7 @@ fn a_full_disk_refuses_deployments_and_calls_go_on() {
     let client = Client::of(&server);
     let mut acknowledged = Vec::new();
     let refused = (2..100).find_map(|number| {
-        // Text that cannot be shared with another revision.
+        // Text that no other revision contains.
         let text = format!("{}# {}{number}\n", manifest(1), "x".repeat(1 << 20));
         let (status, answer) =
             client.post_json("/v1/revisions", &json!({ "manifest": text })).unwrap();
@@ -256,7 +256,7 @@ fn a_full_disk_refuses_deployments_and_calls_go_on() {
     let (status, problem) = refused.expect("the disk becomes full");
     assert_eq!((status, &problem["code"]), (507, &json!("disk_full")), "{problem}");
     assert_eq!((client.version("f").0, client.active()), (json!(1), Some(1)));
-    // An activation needs little space: it is made, or refused as well.
+    // An activation needs little space, so it is either made or refused too.
     if let Some((number, _)) = acknowledged.last() {
         let body = json!({ "revision": number, "expected": 1 });
         let (status, answer) = client.post_json("/v1/active", &body).unwrap();

@@ -22,7 +22,7 @@ fn event(running: &Running, name: &str) -> Value {
 }
 
 #[test]
-fn the_manifest_sets_options_that_nothing_else_sets() {
+fn the_manifest_sets_options_that_neither_the_command_line_nor_the_environment_sets() {
     let folder = tempfile::tempdir().unwrap();
     let options = "listen = \"127.0.0.1:0\"\nlog_format = \"json\"\naccess_log = \"all\"\n";
     let running = Running::start(&["serve", &manifest(folder.path(), options)]);
@@ -36,7 +36,7 @@ fn the_manifest_sets_options_that_nothing_else_sets() {
 }
 
 #[test]
-fn the_environment_precedes_the_manifest_and_the_command_line_both() {
+fn the_environment_overrides_the_manifest_and_the_command_line_overrides_both() {
     let folder = tempfile::tempdir().unwrap();
     let manifest = manifest(folder.path(), "listen = \"127.0.0.1:0\"\n");
     let listen = |arguments: &[&str], variable: Option<&str>| {
@@ -58,7 +58,7 @@ fn the_environment_precedes_the_manifest_and_the_command_line_both() {
 }
 
 #[test]
-fn problems_of_the_options_name_their_place() {
+fn problems_of_the_options_name_their_source() {
     let folder = tempfile::tempdir().unwrap();
     let path = manifest(folder.path(), "lisen = \"127.0.0.1:0\"\n");
     let found = fails_with(2, &wpc(&["serve", &path]));
@@ -72,7 +72,7 @@ fn problems_of_the_options_name_their_place() {
 }
 
 #[test]
-fn a_server_that_does_not_answer_is_not_healthy() {
+fn a_server_that_does_not_respond_is_not_healthy() {
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let found = fails_with(1, &wpc(&["health", &unused.to_string(), "--timeout", "10s"]));
     assert!(found.contains(&format!("http://{unused}/readyz cannot be reached")), "{found}");

@@ -4,7 +4,7 @@ use crate::running::{Running, write};
 use crate::support::{err, fails_with, out, root, sdk, wpc};
 use serde_json::{Value, json};
 
-/// A running server; its process ends with the value.
+/// A running server. Dropping it ends the process.
 fn serve(options: &[&str]) -> (Running, String, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let streams = root("fixtures/wasm/streams.wasm");

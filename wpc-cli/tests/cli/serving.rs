@@ -22,7 +22,7 @@ pub(crate) fn serve(folder: &Path, stop_timeout: &str, options: &[&str]) -> (Run
     (running, url)
 }
 
-/// Sends a request; the answer is read to the end of the connection.
+/// Sends a request, and reads the response to the end of the connection.
 fn post(address: &str, path: &str, body: &str) -> TcpStream {
     post_with(address, path, "", body)
 }
@@ -73,7 +73,7 @@ fn a_second_signal_ends_the_server_at_once() {
 }
 
 #[test]
-fn during_the_grace_connections_are_accepted_and_asked_to_close() {
+fn during_the_grace_period_connections_are_accepted_and_their_clients_asked_to_close_them() {
     let folder = tempfile::tempdir().unwrap();
     let (mut running, address) = serve(folder.path(), "50ms", &["--grace", "1h"]);
     // A connection that is kept open shows when the server has received the signal.
@@ -112,7 +112,7 @@ fn an_idle_connection_does_not_delay_the_stop() {
 }
 
 #[test]
-fn other_machines_are_served_only_with_tokens_or_if_asked_for() {
+fn other_machines_are_served_only_with_tokens_or_the_option_insecure() {
     let output = crate::process::wpc(&["serve", "--listen", "0.0.0.0:0"]);
     let error = fails_with(1, &output);
     assert!(error.contains("wpc token create"), "{error}");

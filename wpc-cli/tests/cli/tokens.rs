@@ -91,7 +91,7 @@ fn a_server_with_tokens_listens_for_other_machines() {
 }
 
 #[test]
-fn what_is_not_a_token_is_refused_with_the_way_out() {
+fn an_invalid_option_of_a_token_is_refused_with_the_expected_form() {
     let folder = tempfile::tempdir().unwrap();
     let data = text(folder.path());
     for (arguments, message) in [

@@ -1,4 +1,4 @@
-//! The change of the pool that makes an item as it is desired.
+//! The change that brings an item of the pool to its desired content.
 
 use super::Deployment;
 use super::desired::{Content, Desired};
@@ -17,7 +17,8 @@ use wpc_host::{Changes, DeclaredType, Error, GuestError, WasmModule, WorkerProce
 pub(super) struct Definition {
     pub(super) desired: Desired,
     what: What,
-    /// The functions that it defines; `None` if its module cannot be read, and will be refused.
+    /// The functions that it defines; `None` if its module cannot be read, so that the item will be
+    /// refused.
     pub(super) functions: Option<BTreeSet<String>>,
 }
 
@@ -28,7 +29,8 @@ enum What {
 }
 
 impl Definition {
-    /// Adds its change. If it is accepted, the functions `previous` of a module are removed.
+    /// Adds the item's change. If it is accepted, the functions in `previous`, which a module had
+    /// before, are removed.
     pub(super) fn add_to(&self, changes: Changes, previous: Vec<String>) -> Changes {
         let name = self.desired.item.name.as_str();
         match (&self.what, self.desired.item.kind) {
@@ -97,7 +99,7 @@ impl Deployment {
         let mut claimed: BTreeMap<String, Item> = BTreeMap::new();
         definitions.retain(|definition| {
             let item = &definition.desired.item;
-            // An item that changes may lose its functions to this one.
+            // An item that changes too may pass its functions to this one.
             let other = |function: &String| {
                 let owner = self.owners.of(function).filter(|owner| !items.contains(*owner));
                 claimed.get(function).or(owner).filter(|owner| *owner != item)

@@ -18,7 +18,7 @@ use wpc_host::{DeclaredType, ErrorCode, Sha256Hash, WasmModule};
 pub(super) enum Content {
     /// Its value, and the type that a module declares for it, unless the manifest states one.
     Constant(toml::Value, Option<DeclaredType>),
-    /// Where its value is, and the value.
+    /// The location of its value, and the value.
     Secret(Reference, Secret),
     Module(Box<Entry>, Arc<[u8]>),
 }
@@ -87,7 +87,7 @@ pub(super) fn desired(
     constants.collect::<Vec<_>>().into_iter().chain(modules).collect()
 }
 
-/// The secret that a constant refers to, as it is at this moment.
+/// The current value of the secret that a constant refers to.
 fn secret(
     source: &Source,
     reference: &str,
@@ -105,7 +105,7 @@ pub(super) struct ModuleReader<'a> {
     pub(super) policy: &'a Policy,
     /// The modules that were read.
     pub(super) modules: Modules,
-    /// Whether a file's name states its content, which is then verified.
+    /// Whether the name of each file is the hash of its content. If so, the content is verified.
     pub(super) by_content: bool,
 }
 
@@ -137,7 +137,7 @@ pub(super) fn declared<'a>(contents: impl Iterator<Item = &'a Content>) -> Const
     let mut declared = ConstantTypes::default();
     let mut seen = HashSet::new();
     for content in contents {
-        // Entries of one file share its bytes.
+        // Entries with the same file share its bytes.
         if let Content::Module(_, bytes) = content
             && seen.insert(Arc::as_ptr(bytes))
         {

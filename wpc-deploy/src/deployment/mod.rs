@@ -69,7 +69,8 @@ impl Setup {
         Self::default()
     }
 
-    /// Sets the folder of the compile cache, see [`Options::compile_cache`]; `None` compiles without one.
+    /// Sets the folder of the compile cache (see [`Options::compile_cache`]). With `None`, modules
+    /// are compiled without a cache.
     pub fn compile_cache(mut self, folder: Option<PathBuf>) -> Self {
         self.compile_cache = folder;
         self
@@ -87,14 +88,15 @@ impl Setup {
         self
     }
 
-    /// Sets which grants and secrets items may have. An item with another one is refused. By default, all are allowed.
+    /// Sets which grants and secrets items may have. An item with any other is refused. By default,
+    /// all are allowed.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// Requires that every module is [named by its content](crate::document). Files are verified when they are read, and not
-    /// read again while an item has them.
+    /// Requires that every module is [named by its content](crate::document). Files are verified
+    /// when they are read, and are not read again while an item uses them.
     pub fn modules_by_content(mut self) -> Self {
         self.by_content = true;
         self
@@ -134,7 +136,8 @@ impl Deployment {
         if problems.is_empty() { Ok(deployment) } else { Err(Error::Problems(problems)) }
     }
 
-    /// Like [`open`](Self::open), but what is refused is left out and reported, as by [`apply`](Self::apply).
+    /// Like [`open`](Self::open), but items that are refused are left out and reported, as by
+    /// [`apply`](Self::apply).
     ///
     /// # Errors
     ///
@@ -329,7 +332,7 @@ impl Deployment {
                 continue;
             }
             for loser in self.owners.replace(&desired.item, functions.unwrap_or_default()) {
-                // Its content no longer describes what the pool has of it.
+                // Its recorded content no longer matches what the pool contains.
                 self.active.remove(&loser);
             }
             self.active.insert(desired.item.clone(), desired.content);

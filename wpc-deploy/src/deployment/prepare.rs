@@ -1,4 +1,5 @@
-//! Changes of a deployment that are made all together, or not at all: checked first, made later.
+//! Changes of a deployment that are made together or not at all. They are checked first and made
+//! later.
 
 use super::Deployment;
 use super::change::{Definition, refusal};
@@ -24,7 +25,7 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// What will change.
+    /// The changes that will be made.
     #[must_use]
     pub fn report(&self) -> &Report {
         &self.report
@@ -38,12 +39,13 @@ impl Prepared {
 }
 
 impl Deployment {
-    /// Checks what [`activate`](Self::activate) will make: every item is read, its modules are compiled, and everything is
-    /// linked. Changes nothing.
+    /// Checks the changes that [`activate`](Self::activate) will make: reads every item, compiles
+    /// its modules and links everything. Changes nothing.
     ///
     /// # Errors
     ///
-    /// All problems that were found. Unlike [`apply`](Self::apply), a single one refuses everything.
+    /// All problems that were found. Unlike in [`apply`](Self::apply), a single problem refuses all
+    /// changes.
     pub fn prepare(&self, source: &Source, manifest: &Manifest) -> Result<Prepared, Vec<Problem>> {
         manifest.chosen(source).map_err(|problem| vec![problem])?;
         let (mut problems, mut listed) = (Vec::new(), BTreeSet::new());
@@ -90,12 +92,12 @@ impl Deployment {
         }
     }
 
-    /// Makes what was prepared, all in one step of the pool.
+    /// Makes the prepared changes in one step of the pool.
     ///
     /// # Errors
     ///
-    /// The reasons why the pool refuses a change. Nothing changes then. That is possible if another change was made in between,
-    /// or if the operating system refuses memory or a thread.
+    /// The reasons why the pool refuses a change. Then nothing changes. This can happen if another
+    /// change was made in between, or if the operating system refuses memory or a thread.
     pub fn activate(
         &mut self,
         source: &Source,
@@ -113,8 +115,8 @@ impl Deployment {
         Ok(report)
     }
 
-    /// What the pool has and the manifest no longer lists, which is forgotten here. The items of dependencies and constants are
-    /// added to `removed`.
+    /// Forgets the items that the pool has and the manifest no longer lists. Those that are
+    /// dependencies and constants are added to `removed`.
     fn removals(&mut self, removed: &mut BTreeSet<Item>) -> Vec<(Kind, String)> {
         let orphans: Vec<_> = self.owners.orphans().map(|(name, _)| name.clone()).collect();
         for function in &orphans {

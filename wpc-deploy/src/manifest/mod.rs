@@ -88,7 +88,8 @@ impl Manifest {
         self.pool().chosen()
     }
 
-    /// Keeps only the entries that may define the function: its own entry, or otherwise all modules.
+    /// Keeps only the entries that may define the function: its own entry, or all modules if it has
+    /// none.
     pub fn keep_function(&mut self, name: &str) {
         let is_function = self.functions.contains_key(name);
         self.functions.retain(|other, _| other == name);

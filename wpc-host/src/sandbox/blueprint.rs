@@ -414,7 +414,7 @@ fn missing(module: &Module, export: &str) -> String {
     let offered = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
     match module.wasm.get_export(export) {
         Some(found) => format!("it cannot be called because it is {}", describe(&found)),
-        None => format!("it has no such export; it offers {offered}"),
+        None => format!("it has no such export; its exports: {offered}"),
     }
 }
 

@@ -94,9 +94,7 @@ pub(super) const fn description(code: ErrorCode) -> &'static str {
         ErrorCode::ConnectionLost => "The node that ran the call did not answer.",
         ErrorCode::NoReadyWorkers => "No worker is ready, and none will be ready soon.",
         ErrorCode::Saturated => "The queues of the workers are full.",
-        ErrorCode::CircuitOpen => {
-            "The function keeps failing, so its circuit breaker is open."
-        }
+        ErrorCode::CircuitOpen => "The function keeps failing, so its circuit breaker is open.",
         ErrorCode::Timeout => "The time limit of the call passed.",
         ErrorCode::Cancelled => "The caller cancelled the call.",
         ErrorCode::Stopped => "The pool stopped before the call ended.",
