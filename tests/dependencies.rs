@@ -137,7 +137,7 @@ fn a_dependency_that_would_break_a_function_is_rejected() {
     let broken = [
         (
             r#"(module (func (export "other") (result i32) i32.const 1))"#,
-            "it has no such export; it offers other",
+            "it has no such export; its exports: other",
         ),
         (
             r#"(module (func (export "get") (result i64) i64.const 1))"#,
