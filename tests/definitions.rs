@@ -79,7 +79,7 @@ fn every_allowed_stack_size_can_be_used() {
 }
 
 #[test]
-fn a_module_that_declares_functions_offers_only_those() {
+fn only_the_declared_functions_of_a_module_are_defined() {
     let wpc = stopped(Options::default());
     let module = wat(r#"(module
         (@custom "wpc" "\01\0e\03add\01\01a\01\03i32\04\00")

@@ -138,7 +138,7 @@ fn failures_of_a_called_function_open_its_own_circuit_breaker_and_no_other() {
 }
 
 #[test]
-fn a_called_function_that_hangs_is_at_fault_and_its_caller_is_not() {
+fn a_hang_is_a_failure_of_the_called_function_and_not_of_its_caller() {
     let limits = Limits::default().timeout(Duration::from_millis(200));
     let wpc = pool_with(1, immediate_restarts().max_restarts_per_worker(2));
     // `nap` never ends, and `rest` calls it.

@@ -163,7 +163,7 @@ fn a_cancelled_stream_ends_with_an_error() {
 }
 
 #[test]
-fn the_time_limit_goes_on_while_a_function_waits_for_its_caller() {
+fn the_time_limit_still_applies_while_a_function_waits_for_its_caller() {
     let wpc = counting_pool(1);
     // Long enough for the first items, also on a busy machine.
     let call = CallOptions::new().timeout(Duration::from_secs(2));

@@ -274,7 +274,7 @@ fn a_dependency_can_suspend_its_user() {
 }
 
 #[test]
-fn futures_that_panic_fail_their_call_only() {
+fn a_future_that_panics_fails_only_its_call() {
     struct PanicsWhenDropped;
     impl Drop for PanicsWhenDropped {
         fn drop(&mut self) {

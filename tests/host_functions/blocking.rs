@@ -188,7 +188,7 @@ fn a_host_function_that_keeps_blocking_workers_opens_the_circuit_breaker() {
 }
 
 #[test]
-fn a_callers_short_limit_and_a_cancel_cost_no_worker_and_are_no_evidence() {
+fn a_callers_short_limit_or_cancel_neither_replaces_a_worker_nor_counts_as_a_failure() {
     let options = immediate_restarts()
         .unresponsive_worker_grace(Duration::from_millis(1))
         .max_restarts_per_worker(0);

@@ -78,7 +78,7 @@ fn program_with_exports() -> WasmModule {
 }
 
 #[test]
-fn a_command_offers_only_its_start() {
+fn only_the_start_of_a_command_is_defined() {
     let wpc = pool(1);
     for (name, module) in [
         ("_start", program_with_exports()),

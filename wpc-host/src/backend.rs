@@ -1,4 +1,4 @@
-//! What runs calls by name for a server: a pool, or a client of pools on other machines.
+//! The interface between a server and the pool that runs its calls, or a client of pools on other machines.
 
 use crate::call::reply::ReplyMetadata;
 use crate::call::stream::StreamError;
@@ -16,7 +16,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-/// What runs calls by name for a server. A pool implements it. A server that uses only this trait can also serve functions that
+/// Runs calls by name for a server. A pool implements it. A server that uses only this trait can also serve functions that
 /// run elsewhere. Requires the feature `json`.
 ///
 /// Its methods do not block. Every accepted call completes exactly once.
@@ -76,8 +76,8 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// The SHA-1 of a function's module; `None` if the function is not defined. It costs one look-up.
     fn function_hash(&self, name: &str) -> Option<FunctionHash>;
 
-    /// A number that changes with every change of the functions that [`functions`](Self::functions) lists, so that what was
-    /// derived from the list can be kept. Other changes may change it, too. It does not change while calls run.
+    /// A number that changes with every change of the functions that [`functions`](Self::functions) lists, so that data
+    /// derived from the list can be cached. Other changes may change it too. Calls do not change it.
     fn definitions_version(&self) -> u64;
 
     /// Closes the circuit breaker of a function and ends its backoff; returns whether that changed anything.
@@ -97,14 +97,14 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Subscribes to events. The subscription keeps at most `capacity` events that were not read.
     fn subscribe(&self, capacity: usize) -> EventSubscription;
 
-    /// Passes every call that has run to the sampler, on the thread that ran it, until another one replaces it or `None`
-    /// removes it. An [observer](crate::WorkerProcedureCall::observe_finished_calls) stays beside it. It must not block, and
-    /// costs each call its time and about 100 ns. By default nothing is sampled.
+    /// Passes every call that has run to the sampler, on the thread that ran it, until another sampler replaces it or `None`
+    /// removes it. It does not replace an [observer](crate::WorkerProcedureCall::observe_finished_calls). The sampler must
+    /// not block; it adds its own time and about 100 ns to each call. By default nothing is sampled.
     fn sample_finished_calls(&self, sampler: Option<FinishedCallSampler>) {
         drop(sampler);
     }
 
-    /// The metrics at this moment.
+    /// The current metrics.
     fn metrics(&self) -> PoolMetrics;
 
     /// The processes that run the functions together with this one. Default `None`: there is only this one.
@@ -112,12 +112,12 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// The health of the workers, which probes read often. The default is a part of the metrics.
+    /// The health of the workers, which probes read often. By default it is taken from the metrics.
     fn health(&self) -> PoolHealth {
         PoolHealth::from(&self.metrics())
     }
 
-    /// Which functions can be called, sorted by name. The default finds it in the metrics, which have no reasons.
+    /// The health of each function, sorted by name. By default it is derived from the metrics, which do not contain reasons.
     fn function_health(&self) -> Vec<FunctionHealth> {
         self.metrics().functions.into_iter().map(FunctionHealth::from).collect()
     }

@@ -66,12 +66,13 @@ pub struct Options {
     /// or are suspended. Further such calls wait, so that calls of other functions always find instances. From 1 to
     /// `max_live_instances`. Default `None`: three quarters of them.
     pub max_suspended_instances: Option<u32>,
-    /// The [time slice](crate::Limits::time_slice) of functions that can suspend and whose definition sets none, so that one
-    /// that computes for long does not delay the others. At least 1 ms. Default `None`: only definitions set one.
+    /// The [time slice](crate::Limits::time_slice) of functions that can suspend and whose definition sets none, so that a
+    /// function that computes for a long time does not delay the others. At least 1 ms. Default `None`: only definitions set
+    /// one.
     pub time_slice: Option<Duration>,
     /// How many threads run blocking host functions, and the readers, writers and pipes for which WASI guests wait. They are
-    /// started when they are needed. What is to run in addition waits for one of them. A thread whose host function has not
-    /// returned when its call ends is abandoned; up to 64 of these are replaced. Between 1 and 1,024. Default 64.
+    /// started when they are needed. Further ones wait for a thread. A thread whose host function has not returned when its
+    /// call ends is abandoned; up to 64 of these are replaced. Between 1 and 1,024. Default 64.
     pub max_helper_threads: usize,
     /// The tokio runtime whose timers and sockets async host functions use. Default `None`: the multi-threaded runtime within
     /// which the pool is created, or one with a single thread that the pool starts when it is first needed. Requires the

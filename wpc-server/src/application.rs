@@ -1,4 +1,4 @@
-//! What a server serves, and its settings.
+//! The application: the backend of a server, and its settings.
 
 use crate::access::{AccessSettings, Audit, Gate, Tokens};
 use crate::deployments::Deployments;
@@ -84,7 +84,7 @@ impl Application {
         Self::builder(backend).build()
     }
 
-    /// Serves a backend with what the builder's methods set.
+    /// A builder of an application with this backend.
     pub fn builder(backend: Arc<dyn Backend>) -> Builder {
         let traffic = Traffic::default();
         Builder(Parts {
@@ -101,14 +101,14 @@ impl Application {
         })
     }
 
-    /// The stage of the server's life. [`Server::serve`](crate::Server::serve) enters the stages from
-    /// [`Serving`](crate::Stage::Serving); an application that serves the router itself enters them.
+    /// The lifecycle of the server. [`Server::serve`](crate::Server::serve) enters the stages from
+    /// [`Serving`](crate::Stage::Serving) on. An application that serves the router by itself has to enter them.
     #[must_use]
     pub fn lifecycle(&self) -> &Lifecycle {
         &self.0.lifecycle
     }
 
-    /// How many connections and requests the server has.
+    /// The numbers of the server's connections and requests.
     #[must_use]
     pub fn traffic(&self) -> &Traffic {
         &self.0.traffic
@@ -126,8 +126,8 @@ impl Application {
         &*self.0.backend
     }
 
-    /// Every metric in the text format 0.0.4 of Prometheus, as `/metrics` answers it. It takes time in proportion to the number
-    /// of functions.
+    /// Every metric in the text format 0.0.4 of Prometheus, as returned by `/metrics`. It takes time in proportion to the
+    /// number of functions.
     #[must_use]
     pub fn metrics(&self) -> String {
         // Writing to a string does not fail.
@@ -180,14 +180,14 @@ impl Builder {
         self.suspended_entries(move || deployments.state().suspended)
     }
 
-    /// Uses this lifecycle, for a caller that follows it.
+    /// Uses this lifecycle, for a caller that observes it.
     pub fn lifecycle(mut self, lifecycle: Lifecycle) -> Self {
         self.0.lifecycle = lifecycle;
         self
     }
 
-    /// Calls `report` for each of these requests, when it was answered or its client disconnected. It runs on the threads of the
-    /// server, so that it must return quickly.
+    /// Calls `report` for each of these requests, when it was answered or its client disconnected. `report` runs on the
+    /// threads of the server, so it must return quickly.
     pub fn on_request(
         mut self,
         which: ReportedRequests,
@@ -224,13 +224,13 @@ impl Builder {
         self
     }
 
-    /// Records administrative acts and refused tokens.
+    /// Records administrative actions and refused tokens.
     pub fn audit(mut self, audit: Audit) -> Self {
         self.gate().set_audit(audit);
         self
     }
 
-    /// The gate, which nothing else refers to before the application is built.
+    /// The gate, which is not shared before the application is built.
     fn gate(&mut self) -> &mut Gate {
         Arc::get_mut(&mut self.0.gate).expect("it is shared only by a built application")
     }

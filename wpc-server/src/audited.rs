@@ -1,4 +1,4 @@
-//! Records the administrative acts of routes in the audit log.
+//! Records the administrative actions of routes in the audit log.
 
 use crate::access::{AuditRecord, Principal};
 use crate::application::Application;
@@ -8,7 +8,7 @@ use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-/// A middleware for routes that change something: records each request that is not only a question, before it is answered.
+/// A middleware for routes that change something: records each request that does not only read, before it is answered.
 pub(crate) async fn record(
     State(application): State<Application>,
     principal: Principal,
@@ -34,8 +34,10 @@ pub(crate) async fn record(
         Ok(()) => response,
         Err(error) => {
             tracing::error!(%error, "failed to write the audit log");
-            Problem::internal(&format!("the act was not recorded, but may have been done: {error}"))
-                .into_response()
+            Problem::internal(&format!(
+                "the action was not recorded, but may have been performed: {error}"
+            ))
+            .into_response()
         }
     }
 }

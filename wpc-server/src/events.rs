@@ -27,12 +27,12 @@ pub(crate) fn routes() -> axum::Router<Application> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Parameters {
-    /// Whether the answer goes on with the events to come.
+    /// Whether the response continues with later events.
     #[serde(default)]
     follow: bool,
 }
 
-/// The last events, and then those to come.
+/// The last events, and then later ones.
 async fn events(
     State(application): State<Application>,
     principal: Principal,
@@ -41,7 +41,7 @@ async fn events(
     principal.require(Scope::Observe)?;
     let Query(Parameters { follow }) = parameters?;
     application.live().collect(application.backend());
-    // Before the last events are read, so that none is missed between them and the next ones.
+    // The subscription begins before the last events are read, so that no event in between is missed.
     let coming = follow.then(|| application.backend().subscribe(WAITING));
     let last = application.live().recent().log.clone();
     let feed = Feed { application, last, coming, last_id: 0, lagged: 0 };
@@ -49,20 +49,20 @@ async fn events(
     Ok((unbuffered(), answer).into_response())
 }
 
-/// Headers of an answer whose parts must arrive as they are sent.
+/// Headers of a response whose parts must arrive as they are sent.
 pub(crate) fn unbuffered() -> [(HeaderName, &'static str); 2] {
-    // Proxies such as nginx would collect the events without the second one.
+    // Without the second header, proxies such as nginx would buffer the events.
     [(header::CACHE_CONTROL, "no-store"), (HeaderName::from_static("x-accel-buffering"), "no")]
 }
 
-/// What a client receives.
+/// The events for a client.
 struct Feed {
     application: Application,
     last: VecDeque<WorkerEvent>,
     coming: Option<EventSubscription>,
-    /// The number of the event that was sent last, because the last events may be among those to come, too.
+    /// The number of the event that was sent last, because the subscription may contain some of the last events too.
     last_id: u64,
-    /// How many lost events the client knows of.
+    /// How many lost events were reported to the client.
     lagged: u64,
 }
 
@@ -90,7 +90,7 @@ impl Feed {
             let event = tokio::select! {
                 biased;
                 event = coming.next() => event?,
-                // A server that stops waits for its clients.
+                // The stream ends when the server stops, because the server waits for its clients.
                 () = stage.entered(Stage::Draining) => return None,
             };
             if event.event_id > self.last_id {

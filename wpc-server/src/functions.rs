@@ -23,7 +23,7 @@ struct Functions {
     functions: Vec<FunctionInformation>,
 }
 
-/// The functions that the client may see: all with the scope `observe`, or else those that it may call.
+/// The functions that the client may see: all with the scope `observe`, otherwise those that it may call.
 async fn list(State(application): State<Application>, principal: Principal) -> Response {
     let mut functions = application.backend().functions();
     functions.retain(|function| may_see(&principal, &function.name));

@@ -1,8 +1,8 @@
-//! The answers of requests with idempotency keys.
+//! The responses to requests with idempotency keys.
 //!
-//! A key is in use from the moment that its first request is accepted. It is freed if that request's function did not begin,
-//! and otherwise it keeps the answer. The store is bounded by entries, bytes and age. A cache such as `moka` would also drop
-//! entries whose request is in progress, which would run their calls twice.
+//! A key is in use from the moment that its first request is accepted. It is freed if the function of that request did not
+//! begin; otherwise the response is kept. The store is bounded by entries, bytes and age. A cache such as `moka` would also
+//! drop entries whose request is in progress, which would run their calls twice.
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
@@ -11,15 +11,18 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The bounds of the answers that are kept for requests with an idempotency key. At a bound, the oldest are dropped.
+/// The bounds of the responses that are kept for requests with an idempotency key. When a bound is reached, the oldest are
+/// dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IdempotencyBounds {
-    /// The maximum number of keys. A request with a new key is refused while that many are in progress. Default: 10,000.
+    /// The maximum number of keys. A request with a new key is refused while as many requests with keys are in progress.
+    /// Default: 10,000.
     pub max_keys: usize,
-    /// The maximum size of the answers' bodies in bytes. An answer with more than a sixteenth is not kept. Default: 64 MiB.
+    /// The maximum total size of the responses' bodies in bytes. A response with more than a sixteenth of this is not kept.
+    /// Default: 64 MiB.
     pub max_bytes: usize,
-    /// How long an answer is kept. Default: 24 hours.
+    /// How long a response is kept. Default: 24 hours.
     pub max_age: Duration,
 }
 
@@ -29,7 +32,7 @@ impl Default for IdempotencyBounds {
     }
 }
 
-/// A hash of several texts, of which none can be mistaken for another division of the same bytes.
+/// A hash of several texts, which differs if the same bytes are divided into other texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Fingerprint([u8; 32]);
 
@@ -44,7 +47,7 @@ impl Fingerprint {
     }
 }
 
-/// An answer that can be sent again.
+/// A response that can be sent again.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     pub(crate) status: StatusCode,
@@ -52,21 +55,21 @@ pub(crate) struct Stored {
     pub(crate) body: Bytes,
 }
 
-/// What a request with a key finds.
+/// The result of looking up the key of a request.
 #[derive(Debug)]
 #[must_use]
 pub(crate) enum Begin {
-    /// It is the first one: it runs, and its ticket ends with the answer.
+    /// It is the first request with the key: it runs, and completes its ticket with the response.
     Run(Ticket),
-    /// The answer of the first one.
+    /// The first request has this response.
     Replay(Stored),
-    /// The first one is in progress.
+    /// The first request is in progress.
     InFlight,
-    /// The first one has ended, and its answer was not kept.
+    /// The first request has ended, and its response was not kept.
     Dropped,
-    /// The first one was another request.
+    /// The first request was a different one.
     Mismatch,
-    /// Too many are in progress.
+    /// Too many requests with keys are in progress.
     Full,
 }
 
@@ -155,7 +158,7 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
-    /// Keeps the answer of a request whose function began.
+    /// Keeps the response of a request whose function began.
     pub(crate) fn finish(mut self, stored: Stored, now: Instant) {
         let bounds = &self.store.0.bounds;
         let mut entries = self.store.lock();
@@ -222,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_dropped_by_age() {
+    fn responses_are_dropped_by_age() {
         let (store, now) = (store(10, 1600), Instant::now());
         finish(store.begin(of("key"), of("request"), now), 1, now);
         let later = now + Duration::from_secs(10);
@@ -233,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_answers_are_dropped_by_number_and_size_and_requests_in_progress_never() {
+    fn the_oldest_responses_are_dropped_by_number_and_size_but_requests_in_progress_are_not() {
         let (store, now) = (store(2, 1600), Instant::now());
         finish(store.begin(of("a"), of("request"), now), 100, now);
         let running = store.begin(of("b"), of("request"), now);

@@ -16,7 +16,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! An application with its own routes adds those of [`router`] to them.
+//! An application can add the routes of [`router`] to its own.
 #![forbid(unsafe_code)]
 
 mod access;

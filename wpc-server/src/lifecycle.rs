@@ -1,12 +1,12 @@
-//! The stage of a server's life.
+//! The lifecycle stages of a server.
 //!
-//! Requests read the stage with one atomic load. The connections and the listener wait for a later stage.
+//! A request reads the stage with one atomic load. Connections and the listener wait for later stages.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::sync::watch;
 
-/// The stage of a server's life. A server only moves forward.
+/// A lifecycle stage of a server. A stage is only followed by later ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Stage {
@@ -24,7 +24,7 @@ pub enum Stage {
 impl Stage {
     const ALL: [Self; 4] = [Self::Starting, Self::Serving, Self::Draining, Self::Stopped];
 
-    /// Its name in answers and logs.
+    /// Its name in responses and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -62,7 +62,7 @@ impl Lifecycle {
         Stage::ALL.get(stage).copied().unwrap_or(Stage::Stopped)
     }
 
-    /// Enters a stage, unless it or a later one was entered before. Returns whether this call entered it.
+    /// Enters a stage, unless this or a later one was entered before. Returns whether this call entered it.
     pub fn enter(&self, stage: Stage) -> bool {
         self.0.changes.send_if_modified(|current| {
             let is_later = stage > *current;

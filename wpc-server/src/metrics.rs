@@ -23,7 +23,7 @@ async fn metrics(
 ) -> Result<Response, Problem> {
     principal.require(Scope::Observe)?;
     let (format, kind) = format(&headers);
-    // Reading takes time in proportion to the number of functions, during which calls shall proceed.
+    // Reading takes time in proportion to the number of functions, and must not delay calls.
     let text = tokio::task::spawn_blocking(move || application.telemetry().text(format)).await;
     let text = text.map_err(|error| error.to_string());
     let text = text.and_then(|text| text.map_err(|error| error.to_string()));
@@ -80,7 +80,7 @@ mod tests {
             MetricsFormat::Prometheus
         );
         assert_eq!(chosen("application/openmetrics-text;q=0"), MetricsFormat::Prometheus);
-        // What Prometheus 2 and 3 send.
+        // The headers that Prometheus 2 and 3 send.
         let found = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
         assert_eq!(chosen(found), MetricsFormat::OpenMetrics);
     }

@@ -1,7 +1,7 @@
 //! The modules of a data folder, by their content: the file `modules/<SHA-256>.wasm`, and in the store what the module declares.
 //!
-//! A module exists if the store lists it. Its file is complete before that: it is written under another name, synchronised,
-//! renamed, and its folder is synchronised.
+//! A module exists if the store lists it. Before that, its file is completed: it is written under another name, synchronised
+//! and renamed, and then its folder is synchronised.
 
 use crate::store::{Store, StoreError, sync_folder};
 use redb::TableDefinition;
@@ -42,7 +42,7 @@ pub(crate) enum ModuleError {
     Store(#[from] StoreError),
 }
 
-/// A module that arrives. What was written is removed when it is dropped.
+/// A module that is being uploaded. Dropping it removes what was written.
 #[derive(Debug)]
 pub(crate) struct Upload(NamedTempFile);
 
@@ -123,11 +123,11 @@ impl Modules {
             };
             Ok(table.get(hash.to_string().as_str())?.map(|json| json.value().to_vec()))
         })?;
-        // An entry of a later version whose fields differ is as good as none: the module is uploaded again.
+        // An entry of a later version with other fields is treated as missing: the module is uploaded again.
         Ok(json.and_then(|json| serde_json::from_slice(&json).ok()))
     }
 
-    /// Those of the modules that are not stored.
+    /// The hashes of modules that are not stored.
     pub(crate) fn missing(&self, hashes: &[Sha256Hash]) -> Result<Vec<Sha256Hash>, StoreError> {
         let mut missing = Vec::new();
         for hash in hashes {
@@ -140,5 +140,5 @@ impl Modules {
     }
 }
 
-/// How the names of files begin that are not complete.
+/// The prefix of the names of incomplete files.
 const INCOMPLETE: &str = ".upload-";

@@ -51,7 +51,7 @@ impl<S: Service<Request, Response = Response>> Service<Request> for Observed<S> 
 }
 
 pin_project! {
-    /// The answer of a request. If it is dropped before there is one, the client has disconnected.
+    /// The response to a request. If it is dropped before it is ready, the client has disconnected.
     pub(crate) struct Observing<F> {
         #[pin]
         answer: F,
@@ -72,12 +72,12 @@ impl<F: Future<Output = Result<Response, E>>, E> Future for Observing<F> {
     }
 }
 
-/// A request that has no answer yet.
+/// A request without a response.
 struct InFlight {
     application: Application,
     began: Instant,
     route: Option<MatchedPath>,
-    /// What the report needs, if there may be one.
+    /// Data for the report, if the request may be reported.
     reported: Option<Reported>,
     is_answered: bool,
 }

@@ -1,4 +1,4 @@
-//! The history of what was deployed: revisions, which never change, and which of them is active.
+//! The history of deployments: revisions, which never change, and activations.
 
 use crate::store::{Store, StoreError};
 use redb::{ReadableTable as _, TableDefinition};
@@ -34,7 +34,7 @@ pub struct Revision {
     pub time: String,
     /// The name of the client that registered it.
     pub author: String,
-    /// Why, in its author's words.
+    /// The reason, in its author's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// The SHA-256 of its manifest.
@@ -61,11 +61,11 @@ pub(crate) struct New<'a> {
     pub(crate) parent: Option<u64>,
     pub(crate) author: &'a str,
     pub(crate) note: Option<&'a str>,
-    /// Where the text comes from, if that is remembered.
+    /// The origin of the text, if it is recorded.
     pub(crate) origin: Option<&'a str>,
 }
 
-/// What an activation activates.
+/// The target of an activation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Target<'a> {
     Existing(u64),
@@ -86,7 +86,7 @@ pub(crate) enum Activated {
 
 impl Revisions {
     pub(crate) fn open(store: Store) -> Result<Self, StoreError> {
-        // Created once, so that no reader has to expect that they do not exist.
+        // The tables are created once, so that readers need not handle missing ones.
         store.write(|transaction| {
             transaction.open_table(REVISIONS)?;
             transaction.open_table(TEXTS)?;

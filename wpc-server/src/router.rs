@@ -12,8 +12,8 @@ use axum::http::{Method, Uri};
 use axum::middleware;
 use std::sync::Arc;
 
-/// The routes of a server, without a listener: for an application that adds them to its own. Each request passes the checks of its
-/// host, origin and token.
+/// The routes of a server without a listener, for an application that adds them to its own. The host, origin and token of
+/// each request are checked.
 pub fn router(application: Application) -> axum::Router {
     let record = middleware::from_fn_with_state(application.clone(), audited::record);
     axum::Router::new()
@@ -32,7 +32,8 @@ pub fn router(application: Application) -> axum::Router {
         // For all routes above; axum adds the header `Allow`.
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(application.settings().max_body))
-        // One layer of the router, because each costs an allocation. Requests that the guard refuses are observed, too.
+        // A single layer of the router, because each layer costs an allocation. Requests that the guard refuses are observed
+        // too.
         .layer((Observation(application.clone()), Guard(Arc::clone(application.gate()))))
         .with_state(application)
 }

@@ -1,9 +1,9 @@
-//! How many connections and requests a server has, for limits and metrics.
+//! The numbers of a server's connections and requests, for limits and metrics.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-/// How many connections and requests a server has. Clones share the counts.
+/// The numbers of a server's connections and requests. Clones share the counts.
 #[derive(Debug, Clone, Default)]
 pub struct Traffic(Arc<Counts>);
 
@@ -22,7 +22,7 @@ impl Traffic {
         self.0.connections.load(Relaxed)
     }
 
-    /// The requests in progress, including those whose answer is being sent.
+    /// The requests in progress, including those whose response is being sent.
     #[must_use]
     pub fn requests(&self) -> usize {
         self.0.requests.load(Relaxed)

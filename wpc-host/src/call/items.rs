@@ -32,7 +32,7 @@ pub(crate) struct Items {
 #[derive(Debug, Default)]
 struct Shared {
     waiting: Batch,
-    /// Wakes the guest, if it is suspended because the buffer was full, and since when it is.
+    /// Wakes the guest, if it is suspended because the buffer was full, with the time since which it is suspended.
     guest: Option<(Waker, Instant)>,
     /// How long the guest was suspended before.
     suspended: Duration,
@@ -81,7 +81,7 @@ impl Batch {
     }
 }
 
-/// What became of an item.
+/// The result of adding an item.
 pub(crate) enum Added {
     /// The caller waits for it and must be woken.
     ToWaitingCaller,
@@ -116,8 +116,8 @@ impl Items {
         Poll::Ready(if is_awaited { Added::ToWaitingCaller } else { Added::ToBuffer })
     }
 
-    /// Exchanges `batch`, which was read, for the items that wait. If there are none, the next one wakes the caller if its
-    /// waker is registered then.
+    /// Exchanges `batch`, whose items were read, for the waiting items. If there are none, the next item wakes the caller if
+    /// its waker is registered by then.
     pub(crate) fn take(&self, batch: &mut Batch) -> bool {
         batch.clear();
         let mut shared = self.lock();

@@ -82,7 +82,7 @@ pub(crate) struct Call {
     caller: Option<Arc<Call>>,
     /// How many callers it has.
     pub(crate) depth: usize,
-    /// Where the items go that its function yields, if its caller reads them.
+    /// The buffer for the items that its function yields, if its caller reads them.
     pub(crate) items: Option<Arc<Items>>,
     phase: AtomicU8,
     /// Whether an early end was requested. A passed deadline is not recorded here.
@@ -95,7 +95,7 @@ pub(crate) struct Call {
     waits: OnceLock<Box<Waits>>,
 }
 
-/// What a call has that waits otherwise than in a queue.
+/// State of a call that waits for its function or is suspended.
 #[derive(Debug)]
 struct Waits {
     /// The failure after which its function's sandbox is restarting, if the call waits for that.
@@ -156,8 +156,8 @@ impl Call {
         }
     }
 
-    /// A call in whose place the destructors of this one run after it was answered. It is answered without an outcome, so no
-    /// thread answers or counts it, and it should have ended already.
+    /// A placeholder, as which the destructors of this call run after it was answered. It is answered without an outcome, so
+    /// no thread answers or counts it, and it should have ended already.
     pub(crate) fn destructors(&self) -> Self {
         let (function, deadline) = (Arc::clone(&self.function), Deadline::Fixed(time::now()));
         let call = Self::with(self.id, function, self.generation, self.time_limit, deadline);
@@ -320,14 +320,14 @@ impl Call {
         if self.answer_unstarted(|| self.error_of(Interrupt::Cancelled, false)) {
             return;
         }
-        // Either this thread finds the waker, or the worker finds the request after it registered the waker.
+        // Either this thread sees the waker, or the worker sees the request after it has registered the waker.
         fence(Ordering::SeqCst);
         if let Some(waits) = self.waits.get() {
             waits.suspended.wake();
         }
     }
 
-    /// Makes a request to end early wake `waker`, which is woken at once if one was made before.
+    /// Registers `waker` for a request to end early. If one was made before, `waker` is woken at once.
     pub(crate) fn wake_if_interrupted(&self, waker: &Waker) {
         self.waits().suspended.register(waker);
         // See `cancel`.

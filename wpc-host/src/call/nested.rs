@@ -61,7 +61,7 @@ pub(crate) trait NestedCalls: std::fmt::Debug + Send + Sync {
     ) -> Result<PendingCall<()>, Error>;
 }
 
-/// The pool of sandboxes outside of a pool.
+/// The reference of sandboxes that belong to no pool.
 #[derive(Debug)]
 enum NoPool {}
 
@@ -82,7 +82,7 @@ pub(crate) fn no_pool() -> Weak<dyn NestedCalls> {
 }
 
 impl Call {
-    /// Makes it a call on behalf of `caller`, at whose deadline it must have ended.
+    /// Makes this a call on behalf of `caller`, at whose deadline it must have ended.
     pub(crate) fn nest(&mut self, caller: &Arc<Call>) {
         let (own, deadline) = (self.deadline(), caller.deadline());
         if deadline < own {

@@ -20,7 +20,7 @@ use std::task::{Context, Poll};
 /// [`finish`](Self::finish) returns the function's result.
 ///
 /// Items that are not read yet wait in a buffer. While it is full, see [`StreamOptions`](crate::StreamOptions), the function
-/// is suspended. The time limit of the call goes on meanwhile. Dropping the stream cancels the call.
+/// is suspended. The time limit of the call still applies. Dropping the stream cancels the call.
 #[must_use = "dropping a stream cancels its call"]
 pub struct ItemStream<T, R> {
     pending: PendingCall<R>,
@@ -33,7 +33,7 @@ pub struct ItemStream<T, R> {
 
 type Decoder<T> = Box<dyn Fn(&[u8]) -> Result<T, Error> + Send + Sync>;
 
-/// Where a stream is.
+/// The stage of a stream.
 enum Stage {
     /// More items may come.
     Open,
@@ -123,7 +123,7 @@ impl<T, R> ItemStream<T, R> {
         self.pending.cancel_handle()
     }
 
-    /// Blocks until the next item is there; `None` after the last one.
+    /// Blocks until the next item is available; `None` after the last one.
     ///
     /// # Errors
     ///

@@ -69,9 +69,9 @@ pub struct Limits {
     /// [calls between functions](crate::WasmModule::grant_function) may exceed it by one, so that callers do not wait for
     /// each other.
     pub max_concurrent_calls: usize,
-    /// How long a guest computes before it is suspended, so that the calls behind it run; then it continues. It makes the
-    /// functions able to suspend, which costs each call a few hundred nanoseconds. At least 1 ms, in whole ticks of 1 ms.
-    /// Default `None`: a guest computes until it returns.
+    /// How long a guest computes before it is suspended, so that the calls behind it can run; then it continues. With a time
+    /// slice, the functions can suspend, which costs each call a few hundred nanoseconds. At least 1 ms, in whole ticks of 1
+    /// ms. Default `None`: a guest computes until it returns.
     pub time_slice: Option<Duration>,
     /// The number of calls after which a sandbox is replaced by a fresh one; 1 gives every call its own sandbox. Default
     /// `None`: a sandbox is kept until it fails.

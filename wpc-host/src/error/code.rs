@@ -144,7 +144,7 @@ pub enum ErrorKind {
     Function,
     /// Capacity is short at the moment, or the function's circuit breaker is open: a later call may succeed.
     Capacity,
-    /// The embedder: the pool is not running, lacks something that the function needs, or lost a worker.
+    /// The embedder: the pool is not running, lacks something that the function needs, or had a worker that failed.
     Host,
     /// The caller cancelled the call, or the workers stopped.
     Cancelled,

@@ -61,7 +61,7 @@ classes! {
     GuestError 422 -32000 "the function returned an error",
     Rejected 422 -32002 "a module or definition was rejected",
     Cancelled 499 -32003 "the caller cancelled the call",
-    Internal 500 -32603 "the host is at fault, or lost a worker",
+    Internal 500 -32603 "the host is at fault, or a worker failed",
     FunctionFailed 502 -32004 "the function trapped, reached a limit other than time, or violated the guest contract",
     Unavailable 503 -32005 "capacity is short, workers do not run, or the circuit breaker is open; a later call may succeed",
     Timeout 504 -32006 "the time limit stopped the call",
@@ -107,7 +107,7 @@ impl ErrorCode {
             | Self::TooManyInstances
             | Self::ChangesRefused => Class::Rejected,
             Self::Cancelled => Class::Cancelled,
-            // What a function lacks is defined by the host, as are the types that it decodes results with.
+            // The host defines what a function requires, and chooses the types with which it decodes results.
             Self::InvalidOptions
             | Self::AlreadyStarted
             | Self::ConstantEncode

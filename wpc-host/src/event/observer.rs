@@ -80,7 +80,7 @@ mod shared_text {
 
 type Observe = Box<dyn Fn(&FinishedCall) + Send + Sync>;
 
-/// What receives finished calls besides the embedder's observer, see
+/// Receives finished calls in addition to the embedder's observer, see
 /// [`Backend::sample_finished_calls`](crate::Backend::sample_finished_calls).
 pub type FinishedCallSampler = Box<dyn Fn(&FinishedCall) + Send + Sync>;
 

@@ -1,4 +1,4 @@
-//! What the embedder offers to guests, and which version of it a call sees.
+//! The constants and host functions of the embedder, and which version of them a call sees.
 
 use super::HostFunction;
 use crate::name_map::NameMap;
@@ -10,14 +10,14 @@ pub(crate) type Constants = NameMap<[u8]>;
 /// The embedder's functions, by name.
 pub(crate) type HostFunctions = NameMap<HostFunction>;
 
-/// What the embedder offers to guests.
+/// The constants and host functions of the embedder.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Bindings {
     pub(crate) constants: Constants,
     pub(crate) host_functions: HostFunctions,
 }
 
-/// Returns the bindings that are defined at the moment.
+/// Returns the current bindings.
 pub(crate) trait CurrentBindings: std::fmt::Debug + Send + Sync {
     fn bindings(&self) -> Arc<Bindings>;
 }

@@ -1,6 +1,6 @@
-//! Where host functions that suspend guests run: futures within a tokio runtime, blocking closures on helper threads.
+//! Runs host functions that suspend guests: futures within a tokio runtime, blocking closures on helper threads.
 //!
-//! It does not know which functions these are, nor who waits for them.
+//! It does not depend on which functions these are, or on what waits for them.
 
 use crate::error::Error;
 use crate::options::Options;
@@ -53,8 +53,8 @@ impl HostRuntime {
         &self.helpers
     }
 
-    /// Runs a task that may block on a helper thread. If the future is dropped before the task has ended, it does not begin
-    /// any more, or its thread is abandoned.
+    /// Runs a task that may block on a helper thread. If the future is dropped before the task has begun, the task does not
+    /// run. If it is dropped before the task has ended, the task's thread is abandoned.
     ///
     /// # Errors
     ///
@@ -86,7 +86,7 @@ impl HostRuntime {
         self.reactor.within(run)
     }
 
-    /// Waits until `until`. Returns false if the runtime has no timers, or none any longer.
+    /// Waits until `until`. Returns false if the runtime has no timers, or was shut down.
     ///
     /// # Errors
     ///

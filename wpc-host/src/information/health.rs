@@ -143,7 +143,7 @@ impl FunctionState {
         }
     }
 
-    /// The state of a function that lacks nothing.
+    /// The state of a function whose requirements are all defined.
     #[must_use]
     pub fn of(breakers: &BreakerCounts) -> Self {
         let BreakerCounts { closed, backing_off, open, half_open } = breakers;

@@ -119,7 +119,7 @@ impl FunctionMetrics {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CallCounts {
-    /// Calls that returned a value. That their caller could not decode it does not matter.
+    /// Calls that returned a value, even if their caller could not decode it.
     pub succeeded: u64,
     /// Calls that ended with an error, by its code. Calls that never ran count too: those that were refused, and those whose
     /// time limit passed in a queue or that were cancelled there, when their slot is freed. Codes without calls are absent.

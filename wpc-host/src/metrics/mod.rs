@@ -14,7 +14,7 @@
 //! The [`PoolMeter`] lists the functions' meters. A meter that only this list holds belongs to a function that is not defined
 //! any more, and has no call left: its counts are moved to the sums of such functions.
 //!
-//! The counters are not part of any protocol between threads, so the model checks need not see their steps.
+//! The counters are not part of any protocol between threads, so the model checks do not include their steps.
 
 mod counters;
 mod function;

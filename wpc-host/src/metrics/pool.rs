@@ -17,7 +17,7 @@ struct Functions {
     meters: Vec<Arc<FunctionMeter>>,
     /// The sums of functions that no longer exist.
     ended: Sums,
-    /// At how many meters the list is searched for those of such functions.
+    /// The length of the list at which it is searched for the meters of such functions.
     full_at: usize,
 }
 
@@ -32,7 +32,7 @@ impl Functions {
             }
             None => true,
         });
-        // Each meter is looked at a constant number of times on average, however many functions are defined.
+        // Each meter is inspected a constant number of times on average, however many functions are defined.
         *full_at = meters.len().saturating_mul(2).max(16);
     }
 }

@@ -203,7 +203,7 @@ impl WorkerProcedureCall {
                 Some(lifecycle) if defined.is_ok() || !interest.has_ended() => {
                     finish(&Self(lifecycle), defined)
                 }
-                // No caller is left to read this.
+                // There is no caller that could read this.
                 _ => Err(Error::NotRunning),
             }
         });

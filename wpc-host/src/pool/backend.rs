@@ -1,4 +1,4 @@
-//! A pool as what runs a server's calls.
+//! A pool as the [`Backend`] of a server.
 
 use super::WorkerProcedureCall;
 use crate::backend::{
@@ -135,7 +135,7 @@ fn encode(function: &Function, arguments: CallArguments) -> Result<Vec<u8>, Erro
     }
 }
 
-/// Refuses a call whose result shall be bytes and has another type.
+/// Refuses a call whose result is requested as bytes but has another type.
 fn has_bytes_result(function: &Function) -> Result<(), Error> {
     let signature = signature::known(function.export());
     let result = signature.as_ref().and_then(|signature| signature.result.as_ref());

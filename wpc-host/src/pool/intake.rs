@@ -27,7 +27,7 @@ use wpc_abi::section;
 pub(crate) enum Reader<'a> {
     /// Its caller outside of the pool.
     Caller,
-    /// Such a caller, which reads the items that the function yields too.
+    /// Its caller outside of the pool, which also reads the items that the function yields.
     Items(&'a Arc<Items>),
     /// The guest or the host function of this call.
     Call(&'a Arc<Call>),
@@ -252,7 +252,7 @@ fn new_call(
         Reader::Items(items) => call.items = Some(Arc::clone(items)),
         Reader::Call(caller) => call.nest(caller),
     }
-    // Here and not in a caller, which would copy the call once more.
+    // Done here because a caller would have to copy the call once more.
     Arc::new(call)
 }
 

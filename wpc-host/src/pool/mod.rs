@@ -53,8 +53,8 @@ use std::sync::Arc;
 ///
 /// * Methods that compile, start, stop or warm block.
 /// * Methods that define or undefine a constant or host function, or list definitions, wait at most until another
-///   definition is published. If a host function becomes async or blocking, or ceases to be, the functions that import it are
-///   linked, and compiled if necessary, before the method returns.
+///   definition is published. If a host function changes from or to an async or blocking one, the functions that import it
+///   are linked, and compiled if necessary, before the method returns.
 #[derive(Debug, Clone)]
 #[doc(alias = "workerprocedurecall")]
 pub struct WorkerProcedureCall(Arc<Lifecycle>);

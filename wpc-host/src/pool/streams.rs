@@ -25,8 +25,8 @@ use wpc_abi::Schema;
 
 impl WorkerProcedureCall {
     /// Calls a function that yields items of type `T` before its result of type `R`. `arguments` is a tuple, as for
-    /// [`call`](Self::call), and all types are compared with the declared ones as there. A function that yields no items can be
-    /// called so too.
+    /// [`call`](Self::call), and all types are compared with the declared ones as there. A function that yields no items can
+    /// also be called in this way.
     ///
     /// # Errors
     ///

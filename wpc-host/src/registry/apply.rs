@@ -2,7 +2,7 @@
 //!
 //! # Protocol
 //!
-//! 1. Without the lock: the modules of the changes are compiled. A draft of the sources as they would be after the changes
+//! 1. Without the lock: the modules of the changes are compiled. A draft of the sources, as they would be after the changes,
 //!    is made from a clone of the current ones. The modules that linking the draft needs are compiled as well.
 //! 2. With the lock: if another change was published in the meantime, the draft is made again. If linking it might compile
 //!    modules, the first step is repeated for that, up to [`MAX_REPETITIONS`] times. Types are compared, and every definition
@@ -49,7 +49,7 @@ const MAX_REPETITIONS: usize = 4;
 /// Items by kind and name.
 type Items = Vec<(Definable, Arc<str>)>;
 
-/// What was current before changes.
+/// The state before the changes.
 type Replaced = (Sources, Arc<Snapshot>);
 
 /// What changed.
@@ -74,7 +74,7 @@ pub(super) struct Pending {
     pub(super) prepared: Prepared,
 }
 
-/// What must outlive the lock.
+/// Values that must be dropped after the lock was released.
 #[derive(Default)]
 struct Discarded {
     drafts: Vec<Draft>,

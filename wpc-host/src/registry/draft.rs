@@ -203,7 +203,7 @@ impl Draft {
                 changes.entry(id).or_default().insert(*at);
             }
         }
-        // A new group is at fault itself.
+        // The change of a new group causes the group's errors.
         changes.extend(self.groups.iter().map(|(id, at)| (*id, BTreeSet::from([*at]))));
         let target = |(id, changes): (u64, BTreeSet<usize>)| {
             // A later change may have replaced all functions of a new group.
@@ -229,8 +229,9 @@ impl Draft {
         }
     }
 
-    /// Compares the types that modules declare for constants and host functions with those that are defined. If a change
-    /// defines the module, it is at fault, otherwise the change of the constant or host function.
+    /// Compares the types that modules declare for constants and host functions with those that are defined. A difference is
+    /// an error of the change that defines the module, if there is one, and otherwise of the change of the constant or host
+    /// function.
     fn type_errors(&self) -> Errors {
         let types = &self.sources.types;
         let mut errors = Errors::new();

@@ -1,8 +1,8 @@
 //! Calls in sandboxes whose guests run on fibers, so that they can be suspended: while a guest waits for a host function, or
 //! after its time slice, the future of its call is pending and the thread is free.
 //!
-//! These are the steps of `blueprint` and `invoke`, except that calls of the guest are awaited. The steps for other
-//! sandboxes do not pay for this.
+//! These are the steps of `blueprint` and `invoke`, except that calls of the guest are awaited. Other sandboxes do not have
+//! this cost.
 
 use super::blueprint::{Blueprint, Hooks};
 use super::failure::Failure;

@@ -1,5 +1,5 @@
 //! The supervisor: the only timer thread. While anything runs, it ticks once a millisecond, and each tick makes guests
-//! check their deadlines. It also handles what no worker can do by itself:
+//! check their deadlines. It also handles tasks that no worker can do:
 //!
 //! * `monitor` finds unresponsive workers and calls that are stuck in a queue;
 //! * `replacement` replaces unresponsive workers, and those whose threads ended by a panic;

@@ -1,4 +1,4 @@
-//! Replacing workers that are lost: they are unresponsive, or their threads ended by a panic.
+//! Replaces lost workers: those that are unresponsive, or whose threads ended by a panic.
 
 use super::slot::Slot;
 use super::{Thread, worker_lost};

@@ -34,7 +34,7 @@ type Ended<T> = Result<Result<T, Error>, Box<dyn Any + Send>>;
 pub(crate) enum Dropped {
     /// It continues.
     GoesOn,
-    /// It does not begin any more, and its [`Interest`] ends.
+    /// It does not run if it has not begun, and its [`Interest`] ends.
     IsWithdrawn,
     /// It continues, but its thread is abandoned.
     #[cfg_attr(

@@ -37,7 +37,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(1);
 pub(crate) struct Capacity {
     total: usize,
     used: AtomicUsize,
-    /// The maximum of `suspended` for calls from outside.
+    /// The maximum of `suspended` for calls that were not made by other calls.
     most_suspended: usize,
     /// The instances that calls on fibers use, running or suspended. Idle sandboxes do not count.
     suspended: AtomicUsize,

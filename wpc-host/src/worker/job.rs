@@ -19,7 +19,7 @@ pub(crate) struct Job {
     pub(crate) fuel: Option<u64>,
     pub(crate) affinity: Option<u64>,
     pub(crate) wait_for_capacity: bool,
-    /// Only creates the function's sandbox, and calls nothing.
+    /// Whether the job only creates the function's sandbox, without a call.
     pub(crate) is_warm_up: bool,
     /// The trial call of a definition whose circuit breaker is half-open.
     pub(crate) is_trial: bool,

@@ -23,7 +23,7 @@ pub(crate) struct Queue<T> {
     woken: ConcurrentQueue<TaskId>,
     sleeper: OnceLock<Thread>,
     is_asleep: AtomicBool,
-    /// The worker should drop what it no longer needs, even if the queue is empty.
+    /// Whether the worker should drop what it no longer needs, even if the queue is empty.
     is_nudged: AtomicBool,
 }
 

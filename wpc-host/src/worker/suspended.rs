@@ -3,8 +3,8 @@
 //! # Protocol
 //!
 //! * A call is in this set exactly while it is suspended. The thread that takes it out owns its answer and its slot: the
-//!   worker, to resume the guest or to end it; or the supervisor or a stop, if the call must end. Those wake the worker, which
-//!   then finds the call gone and drops the guest.
+//!   worker, to resume the guest or to end it; or the supervisor or a stop, if the call must end. In the latter case the
+//!   worker is woken, finds that the call is gone, and drops the guest.
 //! * While the worker drops such a guest, it has another *current* call in its place ([`Call::destructors`]), so that the
 //!   supervisor sees if the future of a host function does not return from its destructor.
 //! * A waker pushes the number of its task to the worker's queue, so the worker never polls a guest in vain.

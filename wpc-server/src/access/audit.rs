@@ -1,8 +1,9 @@
-//! The audit log: who changed what, and which tokens were refused. One JSON object per line in `audit.jsonl` of the data folder.
+//! The audit log: administrative actions and refused tokens, one JSON object per line in `audit.jsonl` of the data folder.
 //!
-//! A change is recorded, with `fdatasync`, before it is acknowledged. Refused tokens are recorded at most ten times a second, and
-//! not synchronised; the next line states how many were left out. At 16 MiB the file is renamed to `audit.1.jsonl`, and so on up to
-//! `audit.4.jsonl`, the oldest, which is then replaced. Without a data folder, the same is reported by `tracing` only.
+//! An action is recorded, with `fdatasync`, before it is acknowledged. Refused tokens are recorded at most ten times per
+//! second, without `fdatasync`; the next line states how many were left out. At 16 MiB the file is renamed to
+//! `audit.1.jsonl`, and so on up to `audit.4.jsonl`, the oldest, which is then replaced. Without a data folder, the same
+//! records are only reported by `tracing`.
 
 use super::timestamp::Timestamp;
 use serde::Serialize;
@@ -46,15 +47,15 @@ struct Failures {
     left_out: u64,
 }
 
-/// An administrative act or a refused token.
+/// An administrative action or a refused token.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AuditRecord {
-    /// Who: the name of a principal.
+    /// The name of the principal.
     pub principal: String,
-    /// What was done, such as `token.create`.
+    /// The action, such as `token.create`.
     pub action: String,
-    /// To what, such as the name of a token.
+    /// The target of the action, such as the name of a token.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub target: String,
     /// `ok`, or the code of the problem.
@@ -65,7 +66,7 @@ pub struct AuditRecord {
 }
 
 impl AuditRecord {
-    /// A record of an act that succeeded.
+    /// A record of an action that succeeded.
     #[must_use]
     pub fn new(principal: &str, action: &str, target: &str) -> Self {
         Self {
@@ -108,7 +109,7 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Audit {
-    /// A log in this folder, in addition to reports by `tracing`. Lines are added to what the folder has.
+    /// A log in this folder, in addition to reports by `tracing`. Lines are appended to an existing log.
     ///
     /// # Errors
     ///
@@ -123,16 +124,16 @@ impl Audit {
         Ok(Self(Arc::new(Shared { log, failures: Mutex::default() })))
     }
 
-    /// Records an act. Blocks until it is on disk.
+    /// Records an action. Blocks until the record is on disk.
     ///
     /// # Errors
     ///
-    /// The file cannot be written, such as on a full disk. The act should be refused then.
+    /// The file cannot be written, for example because the disk is full. Then the action should be refused.
     pub fn record(&self, record: &AuditRecord) -> io::Result<()> {
         self.write(record, 0, true)
     }
 
-    /// Records an act without blocking the thread.
+    /// Records an action without blocking the thread.
     pub(crate) async fn record_async(&self, record: AuditRecord) -> io::Result<()> {
         let audit = self.clone();
         let recorded = tokio::task::spawn_blocking(move || audit.record(&record)).await;
@@ -143,7 +144,7 @@ impl Audit {
     pub(super) fn refused_token(&self, record: AuditRecord) {
         let Some(left_out) = self.admit_failure(Instant::now()) else { return };
         let audit = self.clone();
-        // At most a few a second, see above.
+        // At most a few per second, see above.
         let write = move || {
             if let Err(error) = audit.write(&record, left_out, false) {
                 tracing::error!(%error, "failed to write the audit log");
@@ -204,7 +205,7 @@ impl Log {
     }
 }
 
-/// Opens a log for more lines, and returns its size. A line that a failure cut off is ended.
+/// Opens a log for appending, and returns its size. Ends a line that a failure cut off.
 fn open(path: &Path) -> io::Result<(File, u64)> {
     use std::io::{Read as _, Seek as _, SeekFrom};
     let mut options = OpenOptions::new();
@@ -267,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn floods_of_refused_tokens_are_left_out_and_counted() {
+    fn records_of_a_flood_of_refused_tokens_are_left_out_and_counted() {
         let audit = Audit::default();
         let now = Instant::now();
         let recorded = (0..100).filter(|_| audit.admit_failure(now).is_some()).count();

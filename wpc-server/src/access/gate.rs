@@ -1,4 +1,4 @@
-//! What every request passes before its handler: the checks of its host, its origin and its token.
+//! The checks of a request's host, origin and token, before its handler.
 
 use super::audit::{Audit, AuditRecord};
 use super::hosts::{self, Accepted, Hosts};
@@ -66,14 +66,14 @@ impl Gate {
         &self.audit
     }
 
-    /// Whether only clients that may do so can use the server at this address.
+    /// Whether the server can be used at this address only by clients that may do so.
     pub(crate) fn may_listen_on(&self, address: SocketAddr) -> bool {
         address.ip().to_canonical().is_loopback()
             || self.is_insecure
             || self.tokens.as_ref().is_some_and(Tokens::are_required)
     }
 
-    /// Accepts a request, or returns the answer to a refused one.
+    /// Accepts a request, or returns the response to a refused one.
     pub(super) fn admit(
         &self,
         request: Request<Body>,
@@ -135,7 +135,7 @@ impl Gate {
     }
 }
 
-/// The answer to a refused request, and its body. A small body is read before the answer is sent, so that the client can use the
+/// The response to a refused request, and its body. A small body is read before the response is sent, so that the client can use the
 /// connection for another request; with a larger one, or one that waits for `100 Continue`, the connection is closed.
 #[derive(Debug)]
 pub(super) struct Refusal {
@@ -157,7 +157,7 @@ impl Refusal {
         Self { answer: Some(answer), body: None }
     }
 
-    /// The answer, once the body was read.
+    /// The response, once the body was read.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Response<Body>> {
         while let Some(body) = &mut self.body {
             match ready!(Pin::new(body).poll_frame(context)) {
@@ -184,15 +184,15 @@ fn bearer(header: &HeaderValue) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim_start_matches(' '))
 }
 
-/// Whether a request without a token reaches its handler, which then serves what anyone may know: whether the server is healthy,
-/// and the live page without any data.
+/// Whether a request without a token reaches its handler. This applies to the health of the server, and to the live page
+/// without its data.
 fn is_public(request: &Parts) -> bool {
     let path = request.uri.path();
     matches!(request.method, Method::GET | Method::HEAD)
         && matches!(path, "/" | "/livez" | "/readyz" | "/startupz" | "/healthz" | "/favicon.ico")
 }
 
-/// What the answer of an accepted request needs.
+/// Data for the response to an accepted request.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Admitted {
@@ -201,7 +201,7 @@ pub(super) struct Admitted {
 }
 
 impl Admitted {
-    /// Completes the answer.
+    /// Adds the headers to the response.
     pub(super) fn finish(self, response: &mut Response<Body>) {
         if let Some(principal) = self.principal {
             let challenge = match response.status() {

@@ -24,11 +24,11 @@ pub(super) struct Hosts {
 
 /// An accepted request.
 pub(super) enum Accepted {
-    /// Not of a web page, or of one of the server's own.
+    /// A request that is not sent by a web page, or by a page of this server.
     Same,
-    /// Of a web page with an allowed origin, which its answer must name.
+    /// A request of a web page with an allowed origin, which the response must name.
     Cross(HeaderValue),
-    /// The question of a browser whether it may send a request, with the answer.
+    /// A preflight request, by which a browser checks whether it may send a request, with the response.
     Preflight(Box<Response<Body>>),
 }
 
@@ -36,7 +36,7 @@ const ALLOWED_METHODS: &str = "GET, POST, PUT, PATCH, DELETE";
 const ALLOWED_HEADERS: &str = "accept, authorization, content-type, idempotency-key, if-match, if-none-match, \
      last-event-id, traceparent, tracestate, x-request-id";
 const EXPOSED_HEADERS: &str = "etag, idempotent-replayed, location, ratelimit, ratelimit-policy, retry-after, wpc-call-id, wpc-fuel-used, www-authenticate";
-/// How long a browser may keep the answer, in seconds.
+/// How long a browser may cache the response to a preflight request, in seconds.
 const PREFLIGHT_AGE: &str = "600";
 
 impl Hosts {
@@ -90,7 +90,7 @@ impl Hosts {
     }
 }
 
-/// Allows the page to read the answer.
+/// Allows the page to read the response.
 pub(super) fn allow(origin: HeaderValue, headers: &mut HeaderMap) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.append(header::VARY, HeaderValue::from_static("origin"));

@@ -49,7 +49,7 @@ impl<S: Service<Request, Response = Response>> Service<Request> for Guarded<S> {
 }
 
 pin_project! {
-    /// The answer of a request.
+    /// The response of a request.
     #[project = Projected]
     pub(crate) enum Answering<F> {
         Admitted { #[pin] answer: F, admitted: Option<Admitted> },

@@ -1,7 +1,8 @@
-//! Which requests are accepted, and who may do what.
+//! Which requests are accepted, and what each client may do.
 //!
-//! `gate` checks every request: `hosts` its host and origin, and `tokens` its token. The handler of an accepted request asks its
-//! `principal` whether it may do what is requested; `usage` counts the calls of those with a `quota`. `audit` records who changed what.
+//! `gate` checks every request: `hosts` its host and origin, and `tokens` its token. The handler of an accepted request
+//! checks by its `principal` whether the client may do what it requests. `usage` counts the calls of principals with a
+//! `quota`. `audit` records administrative actions.
 
 mod audit;
 mod gate;

@@ -110,7 +110,7 @@ impl Principal {
         CallPermit::begin(self.0.usage.as_ref(), &self.0.name)
     }
 
-    /// What it uses of its quota, if it has one.
+    /// Its usage, if it has a quota.
     pub(super) fn usage(&self) -> Option<&Arc<Usage>> {
         self.0.usage.as_ref()
     }

@@ -1,15 +1,16 @@
-//! How much a token may use: calls, fuel and time in each window, and concurrent calls.
+//! Quotas of tokens: calls, fuel and time per unit of time, and concurrent calls.
 //!
-//! A quota is a leaky bucket: what is used flows out at the rate of the quota, so that there are no windows whose edges a
-//! client could use twice. What a call costs in fuel and time is known when it ends. It is added then, and may exceed the
-//! quota; the next call waits until enough has flowed out. (`governor`, the usual crate, cannot add such a debt.)
+//! A quota is a leaky bucket: usage decreases at the rate of the quota. With fixed windows, a client could use its quota
+//! twice around the edge of a window. The fuel and time of a call are known only when it ends. They are added then, and may
+//! exceed the quota; further calls are refused until the usage has decreased enough. (The crate `governor` cannot add more
+//! than the quota.)
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// What a token may use. What is `None` is not limited.
+/// The quotas of a token. `None` is not limited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -126,7 +127,7 @@ mod text {
     }
 }
 
-/// What was used of a rate and has not flowed out yet.
+/// The current usage of a rate.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Bucket {
     used: f64,
@@ -143,7 +144,7 @@ impl Bucket {
         (self.used - outflow * elapsed).max(0.0)
     }
 
-    /// Whether `needed` more may be used; otherwise the time to wait for it.
+    /// Whether `needed` more may be used; otherwise the time until then.
     pub(super) fn check(&self, rate: Rate, needed: u64, now: Duration) -> Result<(), Duration> {
         let excess = self.used(rate, now) + needed as f64 - rate.amount as f64;
         if excess <= 1e-9 {
@@ -154,7 +155,7 @@ impl Bucket {
         Err(Duration::from_secs_f64(seconds.min(1e9)))
     }
 
-    /// Adds what was used.
+    /// Adds usage.
     pub(super) fn add(&mut self, rate: Rate, used: u64, now: Duration) {
         // Bounded, so that a mistake of one call cannot lock a token out for ever.
         let most = 2.0 * rate.amount as f64;
@@ -162,12 +163,12 @@ impl Bucket {
         *self = Self { used: (before + used as f64).min(most.max(before)), at: now };
     }
 
-    /// What may be used now.
+    /// How much may be used now.
     pub(super) fn remaining(&self, rate: Rate, now: Duration) -> u64 {
         (rate.amount as f64 - self.used(rate, now) + 1e-9).clamp(0.0, rate.amount as f64) as u64
     }
 
-    /// When all of it may be used again.
+    /// When the whole amount may be used again.
     pub(super) fn reset(&self, rate: Rate, now: Duration) -> Duration {
         let seconds = self.used(rate, now) / rate.amount as f64 * rate.window.as_secs_f64();
         Duration::from_secs_f64(seconds.min(1e9))
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_used_flows_out_at_the_rate() {
+    fn usage_decreases_at_the_rate() {
         let (rate, mut bucket) = (rate("10/s"), Bucket::default());
         for _ in 0..10 {
             bucket.check(rate, 1, seconds(1)).unwrap();

@@ -27,7 +27,7 @@ pub(super) fn unauthenticated() -> Problem {
     unauthorized(detail)
 }
 
-/// The token is not accepted. The reason is not stated more exactly than a client with a valid token needs it.
+/// The token is not accepted. The reason has no details that would help to guess a token.
 pub(super) fn token(rejection: Rejection) -> Problem {
     let detail = match rejection {
         Rejection::Malformed => {

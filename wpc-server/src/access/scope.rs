@@ -1,4 +1,4 @@
-//! What a principal may do.
+//! Scopes: what a principal may do.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_scope_is_refused() {
+    fn a_text_that_is_not_a_scope_is_refused() {
         for text in
             ["", "call:", "call:*.resize", "call:a*b*", "observe:x", "Admin", "root", "admin "]
         {

@@ -4,7 +4,7 @@
 //! recognised without a look-up, and a scanner for leaked secrets finds tokens by their form.
 //!
 //! Only the SHA-256 of a token is kept. A slow hash such as Argon2 protects passwords, which can be guessed. A secret of 256
-//! random bits cannot be, whatever the hash costs, and each request would pay for it.
+//! random bits cannot be guessed, whatever the hash is, and a slow hash would delay each request.
 
 use sha2::{Digest as _, Sha256};
 use std::fmt::{self, Write as _};

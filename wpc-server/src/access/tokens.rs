@@ -55,7 +55,7 @@ enum Source {
 
 type Snapshot = HashMap<TokenId, Entry>;
 
-/// A token with what its requests need.
+/// A token with the data that its requests need.
 #[derive(Clone)]
 struct Entry {
     record: Record,
@@ -80,9 +80,9 @@ pub struct TokenInformation {
     pub id: TokenId,
     /// The name of its holder in logs and in the history.
     pub name: String,
-    /// What it allows, such as `call:image.*`.
+    /// Its scopes, such as `call:image.*`.
     pub scopes: Vec<String>,
-    /// What it may use.
+    /// Its quotas.
     #[serde(default, skip_serializing_if = "Quota::is_unlimited")]
     pub quota: Quota,
     /// When it was created; `None` if it is from a file.
@@ -96,16 +96,16 @@ pub struct TokenInformation {
     pub revoked: Option<Timestamp>,
 }
 
-/// What a new token is to be.
+/// The description of a new token.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct NewToken {
     /// The name of its holder, at most 100 bytes. No other valid token has it.
     pub name: String,
-    /// What it allows: `call:NAME` (`*` at the end of the name for any rest), `call`, `observe`, `deploy` or `admin`.
+    /// Its scopes: `call:NAME` (`*` at the end of NAME matches any suffix), `call`, `observe`, `deploy` or `admin`.
     pub scopes: Vec<String>,
-    /// What it may use. Default: not limited.
+    /// Its quotas. Default: not limited.
     #[serde(default)]
     pub quota: Quota,
     /// When it expires. Default: never.
@@ -385,7 +385,7 @@ fn json(record: &Record) -> Vec<u8> {
     serde_json::to_vec(record).unwrap_or_default()
 }
 
-/// A snapshot of these tokens. What those of `before` used stays used.
+/// A snapshot of these tokens, which keeps the usage of the tokens in `before`.
 fn snapshot(records: Vec<Record>, before: &Snapshot) -> Result<Snapshot, TokenError> {
     let entries = records.into_iter().map(|record| {
         let entry = entry(record, before)?;

@@ -1,4 +1,4 @@
-//! What a token uses of its quota.
+//! The usage of quotas by tokens.
 
 use super::quota::{Bucket, Quota, Rate};
 use super::refusal;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use wpc_host::{BackendReply, StreamPart, SubmittedCall, SubmittedStream};
 
-/// What a token uses of its quota. Calls of tokens without a quota do not have one.
+/// The usage of a token's quota. Calls of tokens without a quota have none.
 #[derive(Debug)]
 pub(super) struct Usage {
     epoch: Instant,
@@ -32,7 +32,7 @@ impl Usage {
         Arc::new(Self { epoch: Instant::now(), counters: Mutex::new(counters) })
     }
 
-    /// Changes the quota. What was used stays used.
+    /// Changes the quota, and keeps the usage.
     pub(super) fn set_quota(&self, quota: Quota) {
         self.lock().quota = quota;
     }
@@ -48,7 +48,7 @@ impl Usage {
         {
             return exceeded("concurrency", limit.to_string(), Duration::ZERO);
         }
-        // A call costs no fuel and no time yet, but what earlier ones used must have flowed out.
+        // The call has used no fuel and no time yet, but the usage of earlier calls must be within the quota.
         for (what, rate, bucket, needed) in [
             ("calls", calls, &counters.calls, 1),
             ("fuel", fuel, &counters.fuel, 1),
@@ -119,8 +119,8 @@ pub(super) fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
-/// A call that a principal was allowed. What it used is added to the quota of its token when this is dropped, so that it is to be
-/// kept until the call ends. Costs nothing without a quota.
+/// The permit of a call. Keep it until the call ends: when it is dropped, the usage of the call is added to that of the
+/// token. Without a quota it costs nothing.
 #[derive(Debug)]
 #[must_use = "keep it until the call ends"]
 pub(crate) struct CallPermit(Option<Running>);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_report_what_is_left() {
+    fn headers_report_the_remaining_quota() {
         let usage = usage(&["calls=10/min", "concurrency=4"]);
         let call = usage.begin("tenant").unwrap();
         let mut headers = HeaderMap::new();

@@ -1,4 +1,4 @@
-//! The administration over HTTP: modules, revisions, which revision is active, and the state of functions.
+//! The administration over HTTP: modules, revisions, activation, and the state of functions.
 
 mod functions;
 mod problems;
@@ -27,7 +27,7 @@ pub(crate) fn routes() -> axum::Router<Application> {
         .route("/v1/rollback", post(revisions::roll_back))
 }
 
-/// `GET /v1/deployment`: the active revision, and what of it is suspended.
+/// `GET /v1/deployment`: the active revision, and its suspended items.
 async fn deployment(
     State(application): State<Application>,
     principal: Principal,
@@ -59,7 +59,7 @@ fn admit(
     application.deployments().cloned().ok_or_else(problems::no_data_folder)
 }
 
-/// Runs what blocks on a thread for that.
+/// Runs a blocking operation on a thread for blocking work.
 async fn blocking<T: Send + 'static>(
     run: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Problem> {

@@ -114,7 +114,7 @@ pub(super) fn upload_stalled(limit: Duration) -> Problem {
 }
 
 pub(super) fn upload_incomplete(error: &axum::Error) -> Problem {
-    new(ServerCode::UploadIncomplete, format!("the module did not arrive to its end: {error}"))
+    new(ServerCode::UploadIncomplete, format!("the module did not arrive completely: {error}"))
 }
 
 pub(super) fn no_module(hash: Sha256Hash) -> Problem {

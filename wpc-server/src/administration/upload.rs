@@ -17,10 +17,10 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use wpc_host::{ModuleInformation, Sha256Hash};
 
-/// How many modules arrive at once. Each has a thread that writes it.
+/// The maximum number of concurrent uploads. Each has a thread that writes it.
 static UPLOADS: Semaphore = Semaphore::const_new(8);
 
-/// How long the next part of a module may take.
+/// How long a client may take to send the next part of a module.
 const PART_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) fn routes() -> axum::Router<Application> {
@@ -35,7 +35,7 @@ struct Expected {
 
 enum Part {
     Bytes(Bytes),
-    /// The module has arrived to its end.
+    /// The module has arrived completely.
     End,
 }
 
@@ -56,7 +56,7 @@ async fn upload(
     let (send, receive) = mpsc::channel(4);
     let modules = deployments.modules().clone();
     let written = tokio::task::spawn_blocking(move || write(&modules, receive, query.sha256));
-    // Without the end, the thread removes what it has written.
+    // If the upload is incomplete, the thread removes what it has written.
     let sent = send_parts(body, &send).await;
     drop(send);
     let written = written.await.map_err(|_| problems::internal())?;
@@ -94,7 +94,7 @@ async fn send_parts(body: Body, send: &mpsc::Sender<Part>) -> Result<(), Problem
     }
 }
 
-/// Writes the parts of a module; `None` if its end did not arrive.
+/// Writes the parts of a module; `None` if it did not arrive completely.
 fn write(
     modules: &Modules,
     mut parts: mpsc::Receiver<Part>,

@@ -12,7 +12,7 @@ use std::future::Future;
 use std::time::Instant;
 use wpc_host::CallOutcome;
 
-/// The most bytes that a key may have.
+/// The maximum length of a key in bytes.
 const MAX_KEY: usize = 255;
 
 /// A request with a key.
@@ -40,7 +40,7 @@ impl Keyed {
     }
 
     /// Runs the call, unless it was run before. It runs to its end even if the client disconnects, so that the client can
-    /// request the answer again.
+    /// request the response again.
     pub(super) async fn run(
         self,
         principal: &Principal,
@@ -75,7 +75,7 @@ impl Keyed {
             ),
             Begin::Dropped => refused(
                 ServerCode::IdempotencyAnswerDropped,
-                "the function has run, and its answer was too large to be kept",
+                "the function has run, but its response was too large to be kept",
             )
             .map_err(|problem| problem.with_outcome(CallOutcome::Finished)),
             Begin::Full => refused(
@@ -86,7 +86,7 @@ impl Keyed {
     }
 }
 
-/// What must be equal in a repeated request.
+/// A hash of the parts that must be equal in a repeated request.
 fn fingerprint((parts, body, answer): (&Parts, &Bytes, Media)) -> Fingerprint {
     let of = |name: HeaderName| parts.headers.get(name).map_or(&[][..], HeaderValue::as_bytes);
     let query = parts.uri.query().unwrap_or_default().as_bytes();
@@ -94,7 +94,7 @@ fn fingerprint((parts, body, answer): (&Parts, &Bytes, Media)) -> Fingerprint {
     Fingerprint::of([body, query, kind, pin, answer.header().as_bytes()])
 }
 
-/// Keeps the answer, or frees the key if the function did not begin.
+/// Keeps the response, or frees the key if the function did not begin.
 async fn keep(ticket: Ticket, answer: Result<Response, Problem>) -> Result<Response, Problem> {
     let response = match answer {
         Err(problem) if problem.details().outcome == CallOutcome::NotStarted => {

@@ -6,8 +6,8 @@ use serde_json::map::Entry;
 use serde_json::{Map, Value};
 use std::fmt::{self, Write as _};
 
-/// The deepest nesting of arrays and objects. It is half of what the parser itself accepts, and more than a type that a
-/// module declares can have in practice.
+/// The maximum nesting of arrays and objects: half of what the parser itself accepts, and more than the types that modules
+/// declare in practice.
 const MAX_DEPTH: usize = 64;
 
 /// Reads a whole body as one value.
@@ -19,7 +19,7 @@ pub(crate) fn read(body: &[u8]) -> Result<Value, Problem> {
     value.map_err(|error| path.problem(&error))
 }
 
-/// Where an error occurred. It is written only after one, from the inside to the outside.
+/// The position of an error. It is built after the error, from the inside to the outside.
 #[derive(Debug, Default)]
 pub(crate) struct Path(Vec<Step>);
 
@@ -50,7 +50,7 @@ impl Path {
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// The most characters of a key that are shown.
+        /// The maximum number of characters of a key that are shown.
         const MOST: usize = 60;
         f.write_char('$')?;
         for step in self.0.iter().rev() {
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_usual_parser_accepts_is_read_alike() {
+    fn valid_json_is_read_as_by_serde_json() {
         for text in [
             "null",
             "[]",
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_named_with_its_position() {
+    fn refused_json_is_reported_with_its_position() {
         let deep = "[".repeat(65) + &"]".repeat(65);
         for (text, parts) in [
             (r#"{"a": 1, "a": 2}"#, ["$[\"a\"]", "twice"]),

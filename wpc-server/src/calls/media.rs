@@ -1,9 +1,9 @@
-//! Media types of bodies and answers, and the choice of one by the header `Accept`.
+//! Media types of bodies and responses, and the choice of one by the header `Accept`.
 
 use crate::problem::{Problem, ServerCode};
 use axum::http::{HeaderMap, HeaderValue, header};
 
-/// A format in which arguments are read or answers are written.
+/// A format in which arguments are read or responses are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Media {
     Json,
@@ -40,12 +40,12 @@ impl Media {
         }
     }
 
-    /// Whether items are answered in it.
+    /// Whether it is a format for items.
     pub(super) const fn is_stream(self) -> bool {
         matches!(self, Self::EventStream | Self::JsonLines | Self::NdJson)
     }
 
-    /// The header `Content-Type` of an answer.
+    /// The header `Content-Type` of a response.
     pub(super) const fn header(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Json => "application/json",
@@ -86,8 +86,8 @@ impl Media {
         })
     }
 
-    /// The format of the answer that the client prefers: the one with the highest quality; of several, the one that it names
-    /// most specifically, then first. Without the header it is JSON.
+    /// The response format that the client prefers: the one with the highest quality. Among equals it is the one that the
+    /// client names most specifically, and then the one that it names first. Without the header it is JSON.
     pub(super) fn accepted(headers: &HeaderMap) -> Result<Self, Problem> {
         let mut values = headers.get_all(header::ACCEPT).iter();
         let (first, others) = (values.next(), values);

@@ -63,15 +63,15 @@ async fn call(
     };
     let Some(keyed) = keyed else {
         let arguments = arguments(body)?;
-        return answer(application, principal, name, arguments, media, options).await;
+        return respond(application, principal, name, arguments, media, options).await;
     };
     let arguments = arguments(body.clone())?;
-    let call = answer(application, principal.clone(), name.clone(), arguments, media, options);
+    let call = respond(application, principal.clone(), name.clone(), arguments, media, options);
     keyed.run(&principal, &name, (&parts, &body, media), call).await
 }
 
-/// Makes the call. If the client disconnects, the future or the answer's body is dropped, which cancels the call.
-async fn answer(
+/// Makes the call. If the client disconnects, the future or the response's body is dropped, which cancels the call.
+async fn respond(
     application: Application,
     principal: Principal,
     name: String,

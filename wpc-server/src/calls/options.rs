@@ -45,7 +45,7 @@ pub(crate) fn read(uri: &Uri, headers: &HeaderMap) -> Result<CallOptions, Proble
     Ok(options)
 }
 
-/// The trace of the client. As the specification demands, an invalid one is ignored.
+/// The trace context of the client. As the specification requires, an invalid one is ignored.
 fn trace_context(headers: &HeaderMap) -> Option<TraceContext> {
     let mut parents = headers.get_all("traceparent").iter();
     let (parent, None) = (parents.next()?, parents.next()) else { return None };
@@ -58,7 +58,7 @@ fn trace_context(headers: &HeaderMap) -> Option<TraceContext> {
     Some(context.clone().with_state(&states).unwrap_or(context))
 }
 
-/// The module that `If-Match` requires; `current` is that of the function, which is defined.
+/// The module that `If-Match` requires. `current` is the module of the function, which is defined.
 pub(super) fn pin(
     headers: &HeaderMap,
     current: FunctionHash,
@@ -75,7 +75,7 @@ pub(super) fn pin(
             let weak = tag.strip_prefix("W/");
             let hash = weak.unwrap_or(tag).strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
             let hash = hash.ok_or_else(malformed)?.parse::<FunctionHash>().ok();
-            // The header compares strongly, so that a weak tag never matches.
+            // The header uses strong comparison, so a weak tag never matches.
             let hash = hash.filter(|_| weak.is_none());
             if hash == Some(current) {
                 return Ok(hash);
@@ -86,7 +86,7 @@ pub(super) fn pin(
     if !is_present {
         return Ok(None);
     }
-    // The pool reports the difference to the first one.
+    // If none matches, the pool reports the first one as the required module.
     wanted.map(Some).ok_or_else(|| {
         let detail = format!(
             "`If-Match` has no strong tag with a SHA-1; the function's module has \"{current}\""

@@ -1,4 +1,4 @@
-//! The answer of a call, in the format that its client accepts.
+//! The response of a call, in the format that its client accepts.
 
 use super::media::Media;
 use axum::body::Body;
@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use wpc_host::{BackendReply, CallId, FunctionHash, ReplyFormat, ReplyValue};
 
-/// What the backend is asked for.
+/// The format that is requested from the backend.
 pub(super) const fn format(media: Media) -> ReplyFormat {
     match media {
         Media::Bytes | Media::Text => ReplyFormat::Bytes,
@@ -17,7 +17,7 @@ pub(super) const fn format(media: Media) -> ReplyFormat {
 
 pub(super) fn response(id: CallId, media: Media, reply: BackendReply) -> Response {
     let (media, body) = match reply.value {
-        // A value has no keys that are not strings.
+        // All keys of a JSON value are strings.
         ReplyValue::Json(value) => (Media::Json, serde_json::to_vec(&value).unwrap_or_default()),
         ReplyValue::Encoded(bytes) => (Media::Postcard, bytes),
         // A function may also return bytes that are not text.

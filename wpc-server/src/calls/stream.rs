@@ -1,7 +1,7 @@
-//! Calls whose items are read: an answer of Server-Sent Events or of JSON lines.
+//! Calls whose items are read: responses of Server-Sent Events or JSON lines.
 //!
 //! The connection takes the next part of the body only when it has sent the previous ones, and only then are items taken from
-//! the call. A slow client therefore suspends the function, once the items that may wait are there.
+//! the call. A slow client therefore suspends the function, once the buffer for items is full.
 
 use super::media::Media;
 use super::reply::identify;
@@ -20,13 +20,13 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 use wpc_host::{BackendReply, ReplyValue, StreamError, StreamPart, SubmittedStream};
 
-/// Items that are ready are sent together up to this size in bytes, so that small ones do not take a chunk each.
+/// Available items are sent together, up to this size in bytes, so that small items do not need a chunk each.
 const CHUNK: usize = 16 << 10;
 
 /// How often an event stream without events sends a comment, so that proxies keep the connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// The answer, whose body ends with the call. If it is dropped, the call is cancelled.
+/// The response, whose body ends with the call. If it is dropped, the call is cancelled.
 pub(super) fn response(media: Media, function: String, stream: SubmittedStream) -> Response {
     let (id, hash) = (stream.id(), stream.function_hash_sha1());
     let keep_alive = (media == Media::EventStream)
@@ -74,7 +74,7 @@ impl Parts {
     }
 
     fn write_event<T: Serialize>(&self, out: &mut Vec<u8>, name: &str, data: &T) {
-        // JSON has no line breaks, so that it is one line of an event, too.
+        // This JSON has no line breaks, so it fits one line of an event.
         if self.media == Media::EventStream {
             out.extend_from_slice(b"event: ");
             out.extend_from_slice(name.as_bytes());

@@ -55,11 +55,12 @@ fn refused(
 }
 
 /// The name with the smallest edit distance among those that the client may call, if it may be a misspelling. Clients choose
-/// how often this runs, so that the work is bounded: long names are not compared, and no more than a number of characters.
+/// how often this runs, so its work is bounded: long names are not compared, and the number of compared characters is
+/// limited.
 fn nearest(backend: &dyn Backend, principal: &Principal, wanted: &str) -> Option<String> {
     /// The longest compared name, in bytes.
     const MAX_LEN: usize = 64;
-    /// How many names are looked at. Looking at one takes nanoseconds.
+    /// How many names are visited. Each takes nanoseconds.
     const MAX_NAMES: usize = 20_000;
     /// How many pairs of characters are compared, which takes up to a millisecond.
     const MAX_PAIRS: usize = 250_000;

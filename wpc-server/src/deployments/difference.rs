@@ -1,4 +1,4 @@
-//! What differs between two revisions: their items, and what the modules of these declare.
+//! The differences between two revisions: their items, and the declarations of the items' modules.
 
 use super::{Deployments, Refusal, source};
 use serde::Serialize;
@@ -32,12 +32,12 @@ pub(crate) enum ChangeKind {
 pub(crate) struct Side {
     /// Its table or value in the manifest.
     pub(crate) entry: Value,
-    /// What its module declares.
+    /// The declarations of its module.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) module: Option<Declared>,
 }
 
-/// What a module declares, as far as it concerns the operator.
+/// The declarations of a module that are relevant for an operator.
 #[derive(Debug, Serialize)]
 pub(crate) struct Declared {
     pub(crate) sha1: String,

@@ -1,22 +1,23 @@
-//! The deployments of a data folder: what is registered, and what the pool runs.
+//! The deployments of a data folder: the registered revisions, and the revision that the pool runs.
 //!
 //! # Protocol
 //!
-//! The store says which revision is active; the pool runs it. An activation is made by one thread at a time, in this order:
+//! The store records which revision is active; the pool runs it. An activation is made by one thread at a time, in this
+//! order:
 //!
 //! 1. The revision is prepared: every module is read, compiled and linked as it would be. A problem ends the activation, and
 //!    nothing has changed.
-//! 2. One transaction of the store compares the active revision with the expected one and sets the new one. If it fails because
-//!    the disk is full, nothing has changed. If it is not known whether it was written, the store is asked; if it does not
-//!    answer either, the pool keeps what it has, and step 5 applies.
+//! 2. One transaction of the store compares the active revision with the expected one and sets the new one. If it fails
+//!    because the disk is full, nothing has changed. If it is not known whether it was written, the store is read. If that
+//!    fails too, the pool stays as it is, and step 5 applies.
 //! 3. The pool makes the prepared changes in one step. It can refuse them only for lack of memory or threads, because it checked
 //!    them in step 1. Then another transaction activates the previous revision again.
-//! 4. The client gets its answer.
+//! 4. The client gets its response.
 //! 5. Before each activation, the active revision of the store is compared with that of the pool. If they differ because a
-//!    transaction of step 2 or 3 had an unknown result, the pool is made to run the one of the store.
+//!    transaction of step 2 or 3 had an unknown result, the pool is changed to the store's revision.
 //!
-//! A process that ends between steps 2 and 4 starts with the new revision, although its client got no answer. A process that
-//! ends earlier starts with the previous one. An activation that was answered is on disk.
+//! A process that ends between steps 2 and 4 starts with the new revision, although its client got no response. A process
+//! that ends earlier starts with the previous one. An activation that was answered is on disk.
 
 mod difference;
 mod origin;
@@ -49,11 +50,11 @@ struct Inner {
     workers: usize,
     stop_timeout: Duration,
     running: Mutex<Running>,
-    /// What [`Running`] was after the last change, for readers that do not wait for the end of an activation.
+    /// The state of [`Running`] after the last change, for readers that do not wait for the end of an activation.
     state: Mutex<State>,
 }
 
-/// What the pool runs. Locked during an activation.
+/// The deployment that the pool runs. Locked during an activation.
 #[derive(Debug)]
 struct Running {
     deployment: Deployment,
@@ -62,7 +63,7 @@ struct Running {
     problems: Vec<Problem>,
 }
 
-/// What the pool runs at a moment.
+/// The state of the deployments at one moment.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct State {
@@ -70,7 +71,7 @@ pub struct State {
     pub active: Option<u64>,
     /// Its items that the pool does not have, because they were refused at the start or at a reload.
     pub suspended: Vec<SuspendedEntry>,
-    /// Everything that was refused.
+    /// The problems of all refused items.
     pub problems: Vec<Problem>,
 }
 
@@ -93,7 +94,7 @@ impl State {
 pub(crate) struct Registered {
     /// `None` for a dry run.
     pub(crate) revision: Option<Revision>,
-    /// Whether it is new, and not the base with the same content.
+    /// Whether it is new; false if the base has the same content and was returned instead.
     pub(crate) is_new: bool,
     /// The difference from its base.
     pub(crate) differences: Vec<Difference>,
@@ -107,7 +108,7 @@ pub(crate) struct Change {
     pub(crate) report: Report,
 }
 
-/// What a client registers.
+/// A request to register a revision.
 #[derive(Debug)]
 pub(crate) struct Registration<'a> {
     pub(crate) author: &'a str,
@@ -117,7 +118,7 @@ pub(crate) struct Registration<'a> {
     pub(crate) note: Option<&'a str>,
 }
 
-/// What a client rolls back.
+/// A request to roll back.
 #[derive(Debug)]
 pub(crate) struct Rollback<'a> {
     pub(crate) author: &'a str,
@@ -191,7 +192,7 @@ impl Deployments {
         self.0.stop_timeout
     }
 
-    /// What the pool runs.
+    /// The active revision, and its suspended items.
     #[must_use]
     pub fn state(&self) -> State {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -216,7 +217,8 @@ impl Deployments {
         is_dry_run: bool,
     ) -> Result<Registered, Refusal> {
         let Registration { author, text, base, note } = registration;
-        // Compiling takes long, so the pool is not locked. What changes meanwhile is checked by the activation.
+        // Compiling takes a long time, so the pool is not locked. The activation checks whether something changed in the
+        // meantime.
         let (deployment, active) = {
             let running = self.running();
             (running.deployment.clone(), running.active)
@@ -315,7 +317,7 @@ impl Deployments {
                 Ok(Change { active, previous, report })
             }
             Err(problems) => {
-                // If that fails, too, the pool is made to run the store's revision before the next activation.
+                // If that fails too, the next activation first changes the pool to the store's revision.
                 if let Some(previous) = previous {
                     let back = Target::Existing(previous);
                     let _ = self.revisions().activate(back, Some(active), "server");
@@ -325,7 +327,7 @@ impl Deployments {
         }
     }
 
-    /// After a transaction whose result is not known: the active revision, if it changed.
+    /// After a transaction whose result is unknown: the active revision, if it changed.
     fn written(&self, previous: Option<u64>) -> Option<u64> {
         self.revisions().active().ok().flatten().filter(|active| Some(*active) != previous)
     }

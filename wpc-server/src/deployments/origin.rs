@@ -6,12 +6,13 @@ use crate::revisions::{New, Target};
 use wpc_deploy::document::{Packed, named_content};
 use wpc_deploy::{Problem, Report, Source};
 
-/// The origin of manifests that the operator names on the command line.
+/// The origin of the manifests that the operator names on the command line.
 const FILE: &str = "file";
 
 impl Deployments {
-    /// Stores the modules of a manifest, and registers and activates it, unless it is what was last deployed by this method. A
-    /// revision that a client activated since then therefore stays active until the file changes. Returns what changed.
+    /// Stores the modules of a manifest, and registers and activates it, unless the same content was deployed by the last
+    /// call of this method. Therefore a revision that a client has activated since then stays active until the file changes.
+    /// Returns what changed.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@ use wpc_host::Sha256Hash;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Problems of the manifest or its modules, all that were found.
+    /// All problems of the manifest and its modules.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Problems(Vec<Problem>),
     /// Modules that the manifest names were not uploaded.
@@ -19,8 +19,8 @@ pub enum Refusal {
     Missing(Vec<Sha256Hash>),
     /// Another revision is active than the client expected.
     #[error("{}", match active {
-        Some(active) => format!("revision {active} is active; look at it and expect it"),
-        None => "no revision is active; expect `null`".to_owned(),
+        Some(active) => format!("revision {active} is active; check its content, and then state it as `expected`"),
+        None => "no revision is active; state `null` as `expected`".to_owned(),
     })]
     #[non_exhaustive]
     Conflict {

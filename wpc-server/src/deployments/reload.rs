@@ -4,7 +4,7 @@ use super::{Deployments, Refusal, source, text_of};
 use wpc_deploy::{Apply, Manifest, Problem, Report, Source};
 
 impl Deployments {
-    /// Reads the secrets of the active revision again, and tries again what was refused. What is refused now keeps its
+    /// Reads the secrets of the active revision again, and retries refused items. An item that is refused now keeps its
     /// previous definition.
     ///
     /// # Errors

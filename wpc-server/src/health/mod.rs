@@ -21,12 +21,12 @@ pub(crate) fn routes() -> axum::Router<Application> {
         .route("/healthz", get(ready))
 }
 
-/// The process serves. It depends on nothing, because what it depended on would not be repaired by a restart.
+/// Whether the process handles requests. Nothing else is checked, because a restart would not repair anything else.
 async fn live(headers: HeaderMap) -> Response {
     answer(&headers, StatusCode::OK, &Report::live())
 }
 
-/// Whether the functions were defined and requests have been served since.
+/// Whether the functions have been defined, and requests are served since then.
 async fn started(State(application): State<Application>, headers: HeaderMap) -> Response {
     let report = Report::started(application.lifecycle().stage() != Stage::Starting);
     answer(&headers, report.status(), &report)
@@ -35,7 +35,7 @@ async fn started(State(application): State<Application>, headers: HeaderMap) -> 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Parameters {
-    /// As a flag, `?verbose`, or with a value that is not `false` or `0`.
+    /// A flag, `?verbose`, or a value other than `false` or `0`.
     verbose: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What a probe answers, as JSON and as text.
+//! The report of a probe, as JSON and as text.
 
 use crate::application::Application;
 use crate::lifecycle::Stage;
@@ -66,7 +66,7 @@ impl Report {
         let saturation = match saturated.as_secs() {
             _ if saturated < limit => format!("{:.0} % of the slots are taken", share * 100.0),
             seconds => format!(
-                "saturated for {seconds} s: from {:.0} % of taken slots on, until it falls below {:.0} %",
+                "saturated for {seconds} s: at least {:.0} % of the slots were taken, and not fewer than {:.0} % since then",
                 HIGH * 100.0,
                 LOW * 100.0
             ),
@@ -82,8 +82,8 @@ impl Report {
         report
     }
 
-    /// Adds every function, and the entries that were not accepted. They do not decide whether the server is ready: other
-    /// functions are served.
+    /// Adds every function, and the entries that were not accepted. They do not affect whether the server is ready, because
+    /// other functions are served.
     pub(super) fn add_functions(&mut self, application: &Application) {
         self.functions = Some(application.backend().function_health());
         self.suspended = Some(application.suspended_entries());

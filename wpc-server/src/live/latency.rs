@@ -3,14 +3,14 @@
 use std::time::Duration;
 use wpc_host::Histogram;
 
-/// After how long a value counts 1/e of a new one. Shorter makes the percentiles of rarely called functions unsteady, longer
-/// hides changes.
+/// The time after which a value has 1/e of the weight of a new one. A shorter time makes the percentiles of rarely called
+/// functions unsteady; a longer time hides changes.
 const DECAY: Duration = Duration::from_secs(10);
 
-/// Below this weight, so few calls are recent that percentiles would be noise.
+/// Below this weight there are too few recent calls for meaningful percentiles.
 const MIN_WEIGHT: f64 = 0.5;
 
-/// Recent values of a growing histogram: its increases, of which older ones count less.
+/// Recent values of a growing histogram: its increases, where older ones have less weight.
 #[derive(Debug, Default)]
 pub(super) struct RecentLatency {
     counts: Vec<u64>,
@@ -18,7 +18,7 @@ pub(super) struct RecentLatency {
 }
 
 impl RecentLatency {
-    /// Adds what the histogram has grown by, `elapsed` after the last time. `None` sets where it starts.
+    /// Adds the increase of the histogram since the last call, `elapsed` ago. With `None`, only records its current values.
     pub(super) fn add(&mut self, histogram: &Histogram, elapsed: Option<Duration>) {
         if histogram.counts.is_empty() {
             return;

@@ -1,11 +1,11 @@
-//! What the server knows of this moment: samples of the metrics while clients watch, and what happened last.
+//! The current state of the server: samples of the metrics while clients watch, and the last calls and events.
 //!
 //! # Protocol
 //!
 //! One task takes a sample each second and publishes it to all watchers. It is started by the first watcher and ends when no
 //! watcher has taken a sample for a while, so that a server without watchers samples nothing. Another task collects events in
-//! batches from the first request on; without events it does not wake. The lock of `Recent` is held for copies only, that of
-//! the sampler while metrics are read, on a thread for blocking work.
+//! batches from the first request on; without events it does not wake. The lock of `Recent` is held only while entries are
+//! copied. The lock of the sampler is held while metrics are read, on a thread for blocking work.
 
 mod latency;
 mod recent;
@@ -29,19 +29,20 @@ use wpc_host::{Backend, EventSubscription};
 /// The time between two samples.
 pub(crate) const PERIOD: Duration = Duration::from_secs(1);
 
-/// How many events may wait to be collected. More in one period of collection are counted as lost.
+/// How many events may wait to be collected. Further ones in one collection period are counted as lost.
 const EVENT_QUEUE: usize = 256;
 
-/// The time between two collections of events while they come without a pause, which bounds what a flood of them takes.
+/// The time between two collections of events while they arrive without a pause. It bounds the processor time that a flood
+/// of events takes.
 const COLLECTION: Duration = Duration::from_millis(100);
 
-/// What the server knows of this moment.
+/// The current state of the server.
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) started: Instant,
     pub(crate) started_at: SystemTime,
     sampler: Arc<Mutex<Sampler>>,
-    /// Held while a sample is taken, so that requests at once share one.
+    /// Held while a sample is taken, so that concurrent requests share one.
     sampling: tokio::sync::Mutex<()>,
     samples: watch::Sender<Option<Arc<Sample>>>,
     watchers: Mutex<watchers::Watchers>,
@@ -77,7 +78,7 @@ impl Live {
         }
     }
 
-    /// What happened last.
+    /// The last calls and events.
     pub(crate) fn recent(&self) -> MutexGuard<'_, Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -153,7 +154,7 @@ async fn collect(
             _ = exists.changed() => None,
         };
         let Some(event) = next else { return };
-        // Also until the worker has reported how long the failed call ran.
+        // The pause also lets the worker report how long a failed call ran.
         tokio::time::sleep(COLLECTION).await;
         let Some(recent) = recent.upgrade() else { return };
         let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);

@@ -12,10 +12,10 @@ pub(crate) const KEPT: usize = 100;
 /// How many sampled calls that succeeded are kept beside the failed ones.
 const KEPT_SAMPLES: usize = 20;
 
-/// How many functions' last failures are kept. Of more failing functions, those that failed longest ago are forgotten.
+/// How many functions' last failures are kept. If more functions fail, those that failed longest ago are dropped.
 const MAX_FAILURES: usize = 1_024;
 
-/// The longest text that is kept, in bytes: a guest or a client may have written it.
+/// The maximum length of a kept text in bytes, because a guest or a client may have written it.
 const MAX_TEXT: usize = 1_024;
 
 /// An event.
@@ -63,7 +63,7 @@ pub(crate) struct CallRecord {
     pub(crate) request: Option<String>,
 }
 
-/// Why a function failed last.
+/// The last failure of a function.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Failure {
     /// In milliseconds since 1970.
@@ -74,7 +74,7 @@ pub(crate) struct Failure {
     pub(crate) call: Option<u64>,
 }
 
-/// What happened last.
+/// The last events and calls.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
     last_number: u64,
@@ -89,7 +89,7 @@ pub(crate) struct Recent {
 }
 
 impl Recent {
-    /// Why the function failed last, if it is known.
+    /// The last failure of the function, if there is one.
     pub(crate) fn failure(&self, function: &str) -> Option<&Failure> {
         self.failures.get(function)
     }
@@ -134,18 +134,18 @@ impl Recent {
         }
     }
 
-    /// Notes that events were lost because too many came at once.
+    /// Records that events were lost because too many occurred at once.
     pub(super) fn note_lost(&mut self, count: u64) {
         let number = self.next_number();
         let (name, severity) = ("events_dropped", wpc_host::Severity::Warn);
-        let text = format!("{count} more events came at once than the page keeps");
+        let text = format!("{count} events were lost because too many occurred at once");
         let time = millis(SystemTime::now());
         let (worker, call, function) = (None, None, None);
         let record = EventRecord { number, time, name, severity, worker, call, function, text };
         push(&mut self.events, record, KEPT);
     }
 
-    /// Notes sampled calls that succeeded.
+    /// Records sampled calls that succeeded.
     pub(super) fn note_succeeded(&mut self, calls: Vec<FinishedCall>) {
         let time = millis(SystemTime::now());
         for call in calls {
@@ -217,7 +217,7 @@ fn function(details: &EventDetails) -> Option<&str> {
     }
 }
 
-/// What an event reports, besides its name, function and worker.
+/// The details of an event, in addition to its name, function and worker.
 fn text(details: &EventDetails, error: Option<&str>) -> String {
     let text = match details {
         EventDetails::GuestLog { level, message, .. } => format!("{level}: {message}"),
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn kept_events_and_calls_are_bounded() {
         let mut recent = Recent::default();
         for at in 0..2_000 {
             let event = failed(&format!("function{at}"), at, &"é".repeat(10_000));

@@ -1,4 +1,4 @@
-//! What is known of all functions and workers at one moment: metrics, and rates since the moment before.
+//! Samples: the metrics of all functions and workers at one moment, and rates since the previous sample.
 
 use super::latency::RecentLatency;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use wpc_host::{
     WorkerHealth,
 };
 
-/// If two samples are further apart, their difference is not a rate of this moment.
+/// If two samples are further apart, their difference is not a current rate.
 const MAX_GAP: Duration = Duration::from_secs(15);
 
 /// All functions and workers at one moment.
@@ -25,7 +25,8 @@ pub(crate) struct Sample {
     pub(crate) functions: Vec<FunctionSample>,
 }
 
-/// How many calls ended, how fast. Rates are `None` in the first sample, percentiles also without recent calls.
+/// Numbers, rates and latencies of calls. Rates are `None` in the first sample; percentiles are also `None` if there are no
+/// recent calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub(crate) struct Activity {
     /// Calls per second.
@@ -40,7 +41,7 @@ pub(crate) struct Activity {
     pub(crate) p99: Option<f64>,
     /// All calls since the pool was created.
     pub(crate) calls: u64,
-    /// All failed calls since then.
+    /// All failed calls since the pool was created.
     pub(crate) errors: u64,
 }
 
@@ -82,7 +83,7 @@ impl FunctionSample {
     }
 }
 
-/// Takes samples, and remembers what the next one is compared with.
+/// Takes samples, and keeps the values with which the next one is compared.
 #[derive(Debug, Default)]
 pub(super) struct Sampler {
     number: u64,
@@ -103,7 +104,7 @@ struct Tracked {
 }
 
 impl Sampler {
-    /// Turns metrics into a sample.
+    /// Creates a sample from metrics.
     pub(super) fn sample(&mut self, metrics: PoolMetrics, now: Instant) -> Sample {
         self.number += 1;
         let number = self.number;
@@ -126,7 +127,7 @@ impl Sampler {
         };
         let functions = metrics.functions.into_iter();
         let functions = functions.map(|metrics| self.function(metrics, elapsed)).collect();
-        // Those that are not defined any more.
+        // Drops functions that are not defined any more.
         self.functions.retain(|_, tracked| tracked.seen == number);
         let workers = metrics.workers;
         Sample { number, taken: now, time: SystemTime::now(), totals, workers, functions }

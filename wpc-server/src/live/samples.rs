@@ -1,4 +1,4 @@
-//! A few of the finished calls, while clients watch: some that succeeded, and how long failed ones ran.
+//! Samples of finished calls while clients watch: a few that succeeded, and the durations of failed ones.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +12,8 @@ const PER_PERIOD: u32 = 2;
 /// How many durations of failed calls wait for the events of these calls.
 const MAX_FAILED: usize = 256;
 
-/// What was sampled and is not collected yet. Workers write to it, and never wait for it: what they cannot write is not sampled.
+/// Samples that were not collected yet. Workers add samples, and never wait for the lock: if it is held, the call is not
+/// sampled.
 #[derive(Debug, Default)]
 pub(super) struct Samples {
     /// How many more succeeded calls are sampled in this period.

@@ -1,4 +1,4 @@
-//! Who watches: a bounded number of clients, of which slow ones skip samples and lose their turn.
+//! The clients that watch. Their number is bounded; slow clients miss samples, and stalled ones are replaced.
 
 use super::{Live, Sample, sample_periodically};
 use std::collections::HashMap;
@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use wpc_host::Backend;
 
-/// How many clients watch at once. Each takes a part of a millisecond per second with 10,000 functions.
+/// The maximum number of clients that watch at once. Each takes a fraction of a millisecond per second with 10,000
+/// functions.
 pub(crate) const MAX_WATCHERS: usize = 32;
 
-/// A watcher that has taken no sample for this long does not count: its client reads too slowly, or has vanished.
+/// A watcher that has taken no sample for this time does not count towards the maximum: its client reads too slowly, or has
+/// disconnected.
 const STALLED: Duration = Duration::from_secs(15);
 
 /// The shortest time between two samples of a watcher, which bounds the bytes in each second. It is less than the period,
@@ -20,14 +22,14 @@ const MIN_DISTANCE: Duration = Duration::from_millis(950);
 #[derive(Debug, Default)]
 pub(super) struct Watchers {
     last_number: u64,
-    /// When each last took a sample.
+    /// When each watcher last took a sample.
     active: HashMap<u64, Instant>,
     /// Whether the task that samples runs.
     samples: bool,
 }
 
 impl Watchers {
-    /// Notes that the watcher is there; returns whether the task that samples has to be started, or `None` if there are too
+    /// Records that the watcher is active; returns whether the sampling task has to be started, or `None` if there are too
     /// many others.
     fn enter(&mut self, watcher: u64, now: Instant) -> Option<bool> {
         if self.active.len() >= MAX_WATCHERS && !self.active.contains_key(&watcher) {
@@ -40,7 +42,7 @@ impl Watchers {
         Some(!std::mem::replace(&mut self.samples, true))
     }
 
-    /// Whether the task that samples shall go on; otherwise it ends.
+    /// Whether the sampling task continues; otherwise it ends.
     pub(super) fn go_on(&mut self, now: Instant) -> bool {
         self.remove_stalled(now);
         self.samples = !self.active.is_empty();
@@ -52,7 +54,7 @@ impl Watchers {
     }
 }
 
-/// A client that watches. Its drop ends that.
+/// A client that watches until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Watcher {
     number: u64,
@@ -89,8 +91,8 @@ impl Watcher {
         entered.is_some()
     }
 
-    /// Waits for the next sample; the first one comes at once. `None` if it stalled and others took its place, or if the
-    /// runtime is shutting down.
+    /// Waits for the next sample; the first one is returned at once. `None` if this watcher stalled and was replaced by
+    /// others, or if the runtime is shutting down.
     pub(crate) async fn next(&mut self) -> Option<Arc<Sample>> {
         if !self.enter() {
             return None;

@@ -14,7 +14,7 @@ use wpc_host::{FunctionInformation, Sha256Hash};
 /// The parts that do not depend on functions.
 const BASE: &str = include_str!("base.json");
 
-/// The most bytes that the descriptions of functions take together. Ten thousand functions with usual types take 20 MiB.
+/// The maximum size of the descriptions of all functions in bytes. Ten thousand functions with usual types take 20 MiB.
 const MAX_SIZE: usize = 32 << 20;
 
 /// A document as it is sent.
@@ -57,7 +57,7 @@ impl Document {
             schemas.reserve(&name, schema);
         }
         let (mut size, mut left_out) = (0, 0_usize);
-        // Clients normalise these paths to others.
+        // Clients would normalise such paths.
         for function in functions.filter(|function| !matches!(&*function.name, "." | "..")) {
             if size + schemas.size() > MAX_SIZE {
                 left_out += 1;

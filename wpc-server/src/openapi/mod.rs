@@ -23,7 +23,7 @@ pub(crate) fn routes() -> axum::Router<Application> {
     axum::Router::new().route("/openapi.json", get(openapi)).layer(Extension(cache))
 }
 
-/// The most bytes of documents that are kept: those of clients that may call different functions.
+/// The maximum size of all kept documents in bytes. Clients that may call different functions have different documents.
 const CACHE_SIZE: usize = 64 << 20;
 
 /// The documents of the current definitions.
@@ -57,7 +57,8 @@ impl Cache {
         let functions = application.backend().functions();
         let names = functions.iter().map(|function| function.name.clone()).collect();
         if self.names != names {
-            // They may be newer than the version. Then the next request finds another version.
+            // The definitions may be newer than the version. Then the next request finds another version and creates a new
+            // document.
             (self.names, self.documents) = (names, VecDeque::new());
         }
         let shown = shown(principal, &self.names);

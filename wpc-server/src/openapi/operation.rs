@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use wpc_host::{FunctionInformation, FunctionSignature};
 
-/// The longest summary in bytes. The whole documentation is the description.
+/// The maximum length of a summary in bytes. The description has the whole documentation.
 const MAX_SUMMARY: usize = 120;
 
 /// The path of a function's calls. Names of exports may contain any character, such as `ns:pkg/iface#fn`.
@@ -56,7 +56,7 @@ impl Operations {
 
         let arguments = signature.and_then(|signature| {
             let mut arguments = schemas.arguments(&signature.parameters)?;
-            // Generators of clients make the type's name of the operation's and this.
+            // Client generators build the name of the type from the operation's name and this title.
             arguments["title"] = "arguments".into();
             Some(arguments)
         });

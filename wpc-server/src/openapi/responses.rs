@@ -19,7 +19,7 @@ pub(super) fn problem_components() -> Map<String, Value> {
         match codes.as_slice() {
             [] => "The server refused the request.".to_owned(),
             codes => format!(
-                "A problem with one of these codes, or one of the server: {}.",
+                "A problem with one of these codes, or a problem of the server itself: {}.",
                 codes.join(", ")
             ),
         }

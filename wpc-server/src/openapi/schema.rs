@@ -13,14 +13,14 @@ use wpc_host::postcard_schema::schema::owned::{
 };
 use wpc_host::{FunctionHash, FunctionParameter};
 
-/// The most bytes that the types of one function take, estimated by [`NODE`] and the lengths of names. Types in source code
-/// take a few KiB; a module can declare megabytes.
+/// The maximum size of the types of one function in bytes, estimated by [`NODE`] and the lengths of names. Types in source
+/// code take a few KiB; a module can declare megabytes.
 const FUNCTION_BUDGET: usize = 128 << 10;
 
 /// The approximate size of a schema as JSON without its parts, in bytes.
 const NODE: usize = 64;
 
-/// The longest name of a component, in bytes.
+/// The maximum length of a component's name in bytes.
 const MAX_NAME: usize = 64;
 
 /// Creates schemas, and collects those of structs and enums as components that other schemas refer to.
@@ -72,7 +72,7 @@ impl Schemas {
 #[derive(Debug)]
 pub(super) struct FunctionSchemas<'a> {
     schemas: &'a mut Schemas,
-    /// What is left of [`FUNCTION_BUDGET`].
+    /// The rest of [`FUNCTION_BUDGET`].
     left: usize,
 }
 
@@ -142,7 +142,7 @@ impl FunctionSchemas<'_> {
         Some(object(properties, &required))
     }
 
-    /// Whether this many bytes are left. They are used up then.
+    /// Takes this many bytes from the budget; returns whether as many were left.
     fn charge(&mut self, bytes: usize) -> bool {
         let left = self.left.checked_sub(bytes);
         self.left = left.unwrap_or(0);
@@ -219,7 +219,7 @@ fn integer<T: Into<serde_json::Number>>(minimum: T, maximum: T, format: &str) ->
     })
 }
 
-/// An integer of 128 bits: a number if 64 bits suffice, or else a string.
+/// An integer of 128 bits: a number if 64 bits suffice, otherwise a string.
 fn large_integer(pattern: &str, minimum: serde_json::Number) -> Value {
     json!({ "type": ["integer", "string"], "minimum": minimum, "maximum": u64::MAX, "pattern": pattern })
 }

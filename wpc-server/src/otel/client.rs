@@ -10,7 +10,7 @@ use std::time::Duration;
 /// The maximum time of an export.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The maximum size of a collector's answer, which has no content but errors.
+/// The maximum size of a collector's response, which contains only errors.
 const MAX_ANSWER: u64 = 1 << 20;
 
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use opentelemetry::metrics::Meter;
 use std::sync::{Arc, Weak};
 use wpc_host::{Backend, PoolHealth};
 
-/// What is read of a pool's health.
+/// A gauge that is read from a pool's health.
 type Read = fn(&PoolHealth) -> usize;
 
 pub(super) fn register(meter: &Meter, backend: &Arc<dyn Backend>) {

@@ -1,6 +1,7 @@
 //! OpenTelemetry: spans and metrics, exported by OTLP over HTTP.
 //!
-//! It observes calls where they are submitted, so that each interface is covered. Without it nothing is measured.
+//! Calls are observed where they are submitted, so that all interfaces are covered. If it is not enabled, nothing is
+//! measured.
 
 mod client;
 mod gauges;
@@ -61,7 +62,7 @@ pub struct OpenTelemetry {
 }
 
 impl OpenTelemetry {
-    /// What the environment configures by the standard `OTEL_*` variables; `None` if it configures nothing.
+    /// The configuration by the standard `OTEL_*` environment variables; `None` if they configure nothing.
     ///
     /// # Errors
     ///
@@ -144,9 +145,9 @@ impl OpenTelemetry {
         Arc::new(Traced::new(backend, tracer, meter.as_ref()))
     }
 
-    /// Exports what was not exported yet, for at most 2 seconds each, and ends.
+    /// Exports the remaining traces and metrics, for at most 2 seconds each, and ends.
     pub fn shutdown(self) {
-        // A collector that does not answer has been reported by the exporter.
+        // The exporter has reported a collector that does not respond.
         if let Some(traces) = self.traces {
             let _ = traces.shutdown_with_timeout(SHUTDOWN);
         }
@@ -156,7 +157,7 @@ impl OpenTelemetry {
     }
 }
 
-/// What the environment says about this service, by default that its name is `wpc`.
+/// The description of this service by the environment. Its name is `wpc` by default.
 fn resource() -> Resource {
     let attributes = std::env::var("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
     let is_named =

@@ -1,4 +1,4 @@
-//! What a client sees each second, as JSON of bounded size.
+//! Frames: the data that a client receives each second, as JSON of bounded size.
 
 use super::query::{Parameters, Selection, Sort};
 use crate::access::{Principal, Scope};
@@ -11,7 +11,7 @@ use std::hash::{Hash as _, Hasher as _};
 use wpc_host::{BreakerCounts, FunctionHash, WorkerHealth};
 
 /// The parts of a frame, in bytes of JSON; together with the rest, a frame stays below 60 KiB, and thus a watcher's stream below
-/// 64 KiB a second. What does not fit into a part follows in the next frame, or is reported as omitted.
+/// 64 KiB a second. Entries that do not fit into a part follow in the next frame, or are reported as omitted.
 const MAX_ROWS: usize = 28 << 10;
 const MAX_EVENTS: usize = 12 << 10;
 const MAX_CALLS: usize = 8 << 10;
@@ -29,7 +29,7 @@ const LONG_TEXT: usize = 1_024;
 /// How many error codes a row has; the details of a function have all.
 const MAX_CODES: usize = 3;
 
-/// What a client has seen.
+/// The data that a client has already received.
 #[derive(Debug, Default)]
 pub(super) struct Cursor {
     /// The number of the last event or call that it has.
@@ -59,12 +59,12 @@ struct Frame<'a> {
     workers: &'a [WorkerHealth],
     /// How many workers there are.
     worker_count: usize,
-    /// What is deployed; absent without a data folder.
+    /// The deployment; absent without a data folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     deployment: Option<Deployment>,
     /// Entries of the deployment that are not served, each as name and reason.
     suspended: Vec<(String, String)>,
-    /// How many there are.
+    /// The number of such entries.
     suspended_count: usize,
 }
 
@@ -118,7 +118,7 @@ struct Row<'a> {
     /// Failed calls by code, the most frequent first.
     codes: Vec<(&'static str, u64)>,
     breakers: BreakerCounts,
-    /// Why it failed last; only if a circuit breaker is not closed, or if it is selected.
+    /// The last failure; only if a circuit breaker is not closed, or if the function is selected.
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<Failure>,
     sandboxes: u64,
@@ -127,7 +127,7 @@ struct Row<'a> {
     may_call: bool,
 }
 
-/// The JSON of a frame. Rows that the client has already are their names only.
+/// The JSON of a frame. A row that the client already has consists only of its name.
 pub(super) fn frame(
     application: &Application,
     principal: &Principal,
@@ -287,7 +287,7 @@ fn client(principal: &Principal) -> Client<'_> {
 }
 
 fn to_json(value: &impl Serialize) -> String {
-    // None of the values has keys that are not strings.
+    // All keys of the values are strings.
     serde_json::to_string(value).unwrap_or_default()
 }
 

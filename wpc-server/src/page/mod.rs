@@ -23,7 +23,7 @@ pub(crate) fn routes() -> axum::Router<Application> {
         .route("/v1/live", get(stream::live))
 }
 
-/// What the page shows, once.
+/// The data of the page, once.
 async fn snapshot(
     State(application): State<Application>,
     principal: Principal,

@@ -5,13 +5,13 @@ use crate::problem::Problem;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 
-/// How many functions are shown if the client does not ask for another number.
+/// The default number of functions that are shown.
 const DEFAULT_LIMIT: usize = 50;
 
-/// The most that can be shown at once.
+/// The maximum number of functions that can be shown at once.
 const MAX_LIMIT: usize = 100;
 
-/// The longest text to search for, in bytes. Names are shorter.
+/// The maximum length of a search text in bytes. Names are shorter.
 const MAX_SEARCH: usize = 255;
 
 /// The query of `/v1/snapshot` and `/v1/live`.
@@ -52,7 +52,7 @@ pub(super) enum Sort {
 /// The functions of a sample that a client sees.
 pub(super) struct Selection<'a> {
     pub(super) sort: Sort,
-    /// How many match the search.
+    /// The number of functions that match the search.
     pub(super) matching: usize,
     pub(super) offset: usize,
     pub(super) rows: Vec<&'a FunctionSample>,
@@ -78,7 +78,7 @@ impl Parameters {
     /// The functions to show. Beyond the last page, it is the last page.
     pub(super) fn select<'a>(&self, sample: &'a Sample) -> Selection<'a> {
         let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
-        // A few functions keep their places; of many, the busiest ones come first.
+        // If all functions fit, they are sorted by name; otherwise the busiest ones come first.
         let by_default = if sample.functions.len() > limit { Sort::Rate } else { Sort::Name };
         let sort = self.sort.unwrap_or(by_default);
         let wanted = self.search.to_ascii_lowercase();
@@ -112,7 +112,7 @@ impl Sort {
     fn compare(self, a: &FunctionSample, b: &FunctionSample) -> Ordering {
         let key = |function: &FunctionSample| match self {
             Self::Name => None,
-            // A total breaks ties, so that the order is known before there are rates.
+            // Totals break ties, so that the order is defined before there are rates.
             Self::Rate => function.activity.rate,
             Self::Errors => function.activity.error_rate,
             Self::P50 => function.activity.p50,

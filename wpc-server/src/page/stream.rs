@@ -40,11 +40,11 @@ struct Watch {
 }
 
 impl Watch {
-    /// The next event, and whether it is not the last.
+    /// The next event, and whether more follow.
     async fn next(&mut self) -> (Event, bool) {
         let Self { application, principal, parameters, watcher, cursor } = self;
         let sample = tokio::select! {
-            // A server that stops has nothing new for a client that connects again.
+            // A client should not reconnect to a server that stops.
             biased;
             () = application.lifecycle().entered(Stage::Draining) => {
                 return (Event::default().event("stop").data("{}"), false);
@@ -61,7 +61,7 @@ impl Watch {
     }
 }
 
-/// The client pulls: a slow one gets the newest sample when it reads on.
+/// The client pulls frames, so a slow one gets the newest sample when it reads again.
 fn events(watch: Watch) -> impl Stream<Item = Result<Event, Infallible>> {
     futures::stream::unfold(Some(watch), |watch| async move {
         let mut watch = watch?;

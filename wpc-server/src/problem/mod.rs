@@ -65,7 +65,7 @@ pub struct ProblemDetails {
 }
 
 impl Problem {
-    /// A problem that the server found. Its outcome is that no call began.
+    /// A problem that the server found before a call began.
     pub(crate) fn new(code: ServerCode, detail: impl Into<String>) -> Self {
         let mut problem =
             Self::of_code(code.as_str(), code.title().to_owned(), code.status(), detail.into());
@@ -123,7 +123,7 @@ impl Problem {
             .with_retry_after(RETRY_AFTER)
     }
 
-    /// The server failed, such as on a full disk.
+    /// The server failed, for example because the disk is full.
     pub(crate) fn internal(error: &dyn std::fmt::Display) -> Self {
         Self::new(ServerCode::Internal, error.to_string())
     }
@@ -139,7 +139,7 @@ impl Problem {
         self
     }
 
-    /// The client may not do that.
+    /// The client does not have the scope.
     pub(crate) fn forbidden(name: &str, scope: &str) -> Self {
         Self::new(ServerCode::Forbidden, format!("\"{name}\" does not have the scope `{scope}`"))
     }
@@ -213,7 +213,7 @@ impl Problem {
     }
 }
 
-/// How long a client should wait before it tries again, in seconds: the shortest time that the header can state.
+/// How long a client should wait before a retry, in seconds: the shortest time that the header can express.
 const RETRY_AFTER: u64 = 1;
 
 /// The code of a problem, in the extensions of its response.

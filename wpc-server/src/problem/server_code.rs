@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 
 macro_rules! codes {
     ($($variant:ident $code:literal $status:ident $rpc:literal $retry:literal $title:literal $description:literal),+ $(,)?) => {
-        /// A problem that the server finds by itself, without an error of a call.
+        /// A problem that is not an error of a call.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum ServerCode { $($variant),+ }
 

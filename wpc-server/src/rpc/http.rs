@@ -39,7 +39,7 @@ pub(super) async fn answer(
     Ok(response)
 }
 
-/// A web page of another origin can send only other types without the server's consent.
+/// Without the server's consent, a web page of another origin can only send other content types.
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let text = value.to_str().unwrap_or_default();

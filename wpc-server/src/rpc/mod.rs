@@ -20,7 +20,7 @@ pub(crate) fn routes() -> axum::Router<Application> {
 }
 
 impl Client {
-    /// The client of a request, whose options apply to all of its calls.
+    /// The client of a request, with options that apply to all of its calls.
     fn new(
         application: &Application,
         principal: Principal,

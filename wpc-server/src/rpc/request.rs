@@ -25,7 +25,7 @@ pub(super) struct Request {
     pub(super) call: Result<Call, Problem>,
 }
 
-/// What a valid request calls.
+/// The function and the arguments of a valid request.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) function: String,
@@ -33,7 +33,7 @@ pub(super) struct Call {
 }
 
 impl Request {
-    /// Without an `id` that could be returned, so that the answer has `null`.
+    /// It has no `id` that could be returned, so the response has `null`.
     fn invalid(detail: &str) -> Self {
         let id = Some(RawValue::NULL.to_owned());
         Self { id, call: Err(Problem::bad_request(detail)) }
@@ -200,7 +200,7 @@ impl Members<'_> {
     fn request(self) -> Request {
         let id = self.id.map(RawValue::to_owned);
         match (id.as_deref().is_none_or(is_id), self.call()) {
-            // Also without an `id`: an invalid request is not a notification.
+            // An invalid request is not a notification, even if it has no `id`.
             (true, Err(problem)) => {
                 let id = id.or_else(|| Some(RawValue::NULL.to_owned()));
                 Request { id, call: Err(problem) }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use wpc_host::{CallOptions, CallOutcome, ReplyFormat, ReplyValue, SubmittedCall};
 
-/// The client of messages, and what applies to all of its calls.
+/// The client of messages, and the settings of all its calls.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     pub(super) application: Application,
@@ -42,8 +42,8 @@ impl Client {
     }
 
     async fn run_batch(&self, requests: Vec<Request>) -> Option<Vec<u8>> {
-        // A batch may have more calls than the workers' queues accept; the rest waits within the time limit, which is the
-        // same for all of them.
+        // A batch may have more calls than the workers' queues accept. The rest waits within the time limit, which is the
+        // same for all calls.
         let options = self.options.clone().wait_for_capacity();
         let begun = requests.into_iter().map(|request| self.begin(request, &options).answer());
         let mut answers: FuturesUnordered<_> = begun.collect();

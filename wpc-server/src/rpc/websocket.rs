@@ -21,13 +21,13 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
-/// How often a ping is sent. A client that answers none of two is gone.
+/// How often a ping is sent. A client that does not answer two pings is disconnected.
 const PING: Duration = Duration::from_secs(30);
 
 /// How long a client may take to receive a frame.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How many bytes of frames wait to be written together.
+/// How many bytes of frames are buffered to be written together.
 const WRITE_BUFFER: usize = 16 << 10;
 
 pub(super) async fn upgrade(
@@ -132,7 +132,7 @@ impl Connection {
     }
 
     async fn ping(&mut self, most: usize) -> Result<(), End> {
-        // A connection that is not read cannot see the answers to its pings.
+        // While the server does not read, it cannot receive the responses to its pings.
         if self.outstanding >= most {
             return Ok(());
         }

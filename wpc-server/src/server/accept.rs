@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 
-/// How long to wait after a failure to accept, such as too many open files, which the next attempt would meet again.
+/// How long to wait after a failure to accept a connection, because a failure such as too many open files would occur again
+/// at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections until it is dropped, and serves each in a task of its own.
@@ -27,7 +28,7 @@ pub(super) async fn accept(listener: TcpListener, connections: Connections, serv
 fn begin(stream: TcpStream, address: SocketAddr, connections: &Connections, served: &Served) {
     match connections.admit(Some(address.ip())) {
         Ok(member) => {
-            // Answers are written at once; waiting for more bytes would only delay them.
+            // Responses are written in one piece, so waiting for more bytes would only delay them.
             let _ = stream.set_nodelay(true);
             tokio::spawn(serve(stream, member, served.clone()));
         }

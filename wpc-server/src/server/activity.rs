@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Re
 use std::task::Context;
 use std::time::Duration;
 
-/// The time between two checks, and the precision of all limits.
+/// The time between two checks, and so the resolution of all limits.
 pub(super) const TICK: Duration = Duration::from_millis(250);
 
 /// The number of ticks since the server started.
@@ -35,13 +35,13 @@ pub(super) enum Phase {
     Idle,
     /// It has received a part of a request's line and headers, or of a TLS handshake.
     Head,
-    /// A request is in progress, or the connection became a WebSocket. Nothing is expected of the client.
+    /// A request is in progress, or the connection became a WebSocket. The client need not send anything.
     Request,
     /// The handler of a request waits for a part of the body.
     Body,
 }
 
-/// What a connection is to do.
+/// An order to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(super) enum Order {
@@ -52,12 +52,12 @@ pub(super) enum Order {
     Abort,
 }
 
-/// What to do with a connection at a tick.
+/// The result of checking a connection at a tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(super) enum Verdict {
     Keep,
-    /// The body came too slowly: answer the request, and close.
+    /// The body arrived too slowly: respond to the request, and close the connection.
     RefuseBody,
     Abort,
 }
@@ -71,7 +71,7 @@ pub(super) struct Activity {
     body_bytes: AtomicU64,
     body_waited: AtomicU32,
     is_body_refused: AtomicBool,
-    /// The tick since when a write waits for the client, plus one; 0 if none does.
+    /// The tick since which a write waits for the client, plus one; 0 if no write waits.
     stalled: AtomicU32,
     order: AtomicU8,
     waker: AtomicWaker,
@@ -119,7 +119,7 @@ impl Activity {
         self.enter(Phase::Request, now);
     }
 
-    /// Its answer was passed to the connection.
+    /// Its response was passed to the connection.
     pub(super) fn request_ended(&self, now: u32) {
         self.enter(Phase::Idle, now);
     }
@@ -141,12 +141,12 @@ impl Activity {
         }
     }
 
-    /// Whether the body came too slowly.
+    /// Whether the body arrived too slowly.
     pub(super) fn is_body_refused(&self) -> bool {
         self.is_body_refused.load(Relaxed)
     }
 
-    /// A write waits for the client, or did not.
+    /// Records whether a write waits for the client.
     pub(super) fn wrote(&self, is_stalled: bool, now: u32) {
         let stalled = self.stalled.load(Relaxed);
         match (is_stalled, stalled) {
@@ -262,7 +262,7 @@ mod tests {
         activity.request_began(0);
         activity.body_awaited(0);
         activity.body_received(0, seconds(9));
-        // The handler does something else.
+        // The handler does not wait for the body.
         activity.body_awaited(seconds(100));
         assert_eq!(activity.verdict(&limits(), seconds(101)), Verdict::Keep);
         assert_eq!(activity.verdict(&limits(), seconds(101) + 1), Verdict::RefuseBody);

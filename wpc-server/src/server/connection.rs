@@ -24,14 +24,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service as _;
 
-/// What the connections of a listener serve. Cheap to clone.
+/// The router and the limits that the connections of a listener share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Served {
     pub(super) application: Application,
     pub(super) router: Router,
 }
 
-/// What the requests of a connection share.
+/// State that the requests of a connection share.
 #[derive(Debug)]
 struct Link {
     connections: Connections,
@@ -56,7 +56,7 @@ where
     let mut is_first = true;
     let mut is_finishing = false;
     poll_fn(|context| {
-        // The waker of a task stays the same, and an order wakes it again.
+        // The waker of a task stays the same, so an order wakes the task.
         if std::mem::take(&mut is_first) {
             activity.register(context);
         }
@@ -69,7 +69,7 @@ where
             }
             Order::Abort => return Poll::Ready(()),
         }
-        // A client that disconnects, or that sends what is not HTTP, is not an error of the server.
+        // It is not an error of the server if a client disconnects, or sends something other than HTTP.
         connection.as_mut().poll(context).map(drop)
     })
     .await;
@@ -110,7 +110,7 @@ fn is_about_health(path: &str) -> bool {
     matches!(path, "/livez" | "/readyz" | "/startupz" | "/healthz" | "/metrics")
 }
 
-/// A request in progress, until its answer was passed to the connection.
+/// A request in progress, until its response was passed to the connection.
 #[derive(Debug)]
 struct InProgress {
     link: Arc<Link>,
@@ -140,14 +140,14 @@ struct RequestBody {
     link: Arc<Link>,
 }
 
-/// How many bytes of a body that its handler does not need are read.
+/// The maximum number of bytes of an unread body that are read after the response.
 const MAX_DRAINED: usize = 256 << 10;
 
-/// For how long they are read.
+/// The maximum time for which they are read.
 const MAX_DRAINING: Duration = Duration::from_secs(2);
 
-/// A handler that refuses a request does not read its body. If the connection was closed while the client still sends, the
-/// client could not read the answer. So the rest of a small body is read.
+/// A handler that refuses a request does not read its body. If the connection were closed while the client still sends, the
+/// client could not read the response. Therefore the rest of a small body is read.
 impl Drop for RequestBody {
     fn drop(&mut self) {
         let Some(body) = self.inner.take() else { return };
@@ -204,7 +204,7 @@ impl HttpBody for RequestBody {
     }
 }
 
-/// The body of an answer. The request is in progress until it is dropped.
+/// The body of a response. The request is in progress until it is dropped.
 struct AnswerBody {
     inner: Body,
     _progress: InProgress,

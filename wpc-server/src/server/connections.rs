@@ -1,4 +1,4 @@
-//! The open connections of a server: how many there are, by address, and the checks of all of them.
+//! The open connections of a server: their number in total and by address, and the checks of their limits.
 
 use super::activity::{Activity, Clock, Order, TICK};
 use super::limits::ConnectionLimits;
@@ -120,7 +120,7 @@ impl Connections {
     }
 }
 
-/// An open connection. It ends when this is dropped.
+/// An open connection, which is counted until this is dropped.
 #[derive(Debug)]
 pub(super) struct Member {
     connections: Connections,

@@ -24,7 +24,7 @@ pub struct ConnectionLimits {
     pub body_timeout: Duration,
     /// The minimum rate of a body in bytes per second. Default: 4 KiB/s.
     pub min_body_rate: u32,
-    /// How long a client may read nothing of an answer that waits for it. Default: 30 s.
+    /// How long a client may read nothing of a response that waits for it. Default: 30 s.
     pub write_timeout: Duration,
 }
 
@@ -36,8 +36,8 @@ impl Default for ConnectionLimits {
             max_requests: 4_096,
             max_header_size: 32 << 10,
             header_timeout: Duration::from_secs(10),
-            // Longer than the idle timeout of most clients and proxies, so that they close the connection, not the server
-            // while a request is on its way.
+            // Longer than the idle timeout of most clients and proxies, so that they close connections first. If the server
+            // did, a request could be under way at that moment.
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(10),
             min_body_rate: 4 << 10,

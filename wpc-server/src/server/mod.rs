@@ -27,11 +27,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// Why a server could not start, or ended.
+/// Why a server could not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
-    /// The address cannot be listened on.
+    /// The server cannot listen on the address.
     #[error("failed to listen on {address}: {source}")]
     #[non_exhaustive]
     Listen {
@@ -51,7 +51,7 @@ pub enum ServerError {
     },
 }
 
-/// How long clients may take to read what is left of their answers when the server stops, after all calls ended.
+/// How long clients may take to read the rest of their responses when the server stops, after all calls have ended.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A bound listener.
@@ -91,15 +91,15 @@ impl Server {
         self
     }
 
-    /// Sets for how long the server still accepts connections after it was asked to stop. It reports meanwhile that it is not
-    /// ready, so that a load balancer sends requests elsewhere. Default: 0.
+    /// Sets for how long the server still accepts connections after `stop` has completed. Meanwhile it reports that it is
+    /// not ready, so that a load balancer sends requests elsewhere. Default: 0.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// Sets what ends the calls in progress when the server stops, such as
+    /// Sets a future that ends the calls in progress when the server stops, such as
     /// [`stop_workers_async`](wpc_host::WorkerProcedureCall::stop_workers_async). Without it, the server waits 5 s for the
     /// requests in progress and then closes their connections.
     #[must_use]
@@ -125,13 +125,13 @@ impl Server {
         if is_safe { Ok(()) } else { Err(ServerError::Open { address }) }
     }
 
-    /// Serves until `stop` completes, and then stops in an orderly way:
+    /// Serves until `stop` completes, and then stops gracefully:
     ///
     /// 1. The stage becomes [`Stage::Draining`]: the server reports that it is not ready, and answers with
     ///    `Connection: close`.
-    /// 2. After [`Server::grace`] it stops to accept connections, and closes those without a request in progress.
+    /// 2. After [`Server::grace`] it stops accepting connections, and closes those without a request in progress.
     /// 3. It waits for [`Server::finish`] and for the requests in progress. Five seconds after the former, it closes the
-    ///    connections that are left, such as those of event streams and of clients that do not read.
+    ///    remaining connections, such as those of event streams and of clients that do not read.
     ///
     /// # Errors
     ///
@@ -147,7 +147,7 @@ impl Server {
         application.live().collect(application.backend());
         let connections = Connections::new(limits, application.traffic().clone());
         let served = Served { router: router(application.clone()), application };
-        // Their tasks end with this future, even if it is dropped.
+        // The connections' tasks end with this future, even if it is dropped.
         let (mut watching, mut accepting) = (JoinSet::new(), JoinSet::new());
         watching.spawn(connections.clone().watch());
         accepting.spawn(accept::accept(listener, connections.clone(), served));
@@ -160,7 +160,7 @@ impl Server {
         finish.await;
         if timeout(FLUSH_TIMEOUT, connections.ended()).await.is_err() {
             connections.command(Order::Abort);
-            // Every task is awake and ends at once, unless a handler does not return.
+            // Every task was woken and ends at once, unless a handler does not return.
             let _ = timeout(FLUSH_TIMEOUT, connections.ended()).await;
         }
         lifecycle.enter(Stage::Stopped);

@@ -1,4 +1,4 @@
-//! The bytes of a connection, observed: what arrives, and whether the client reads.
+//! The byte stream of a connection, which records what arrives and whether the client reads.
 
 use super::activity::Order;
 use super::connections::Member;
@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A connection's bytes. It counts as a connection until it is dropped, also if it became a WebSocket.
+/// A connection's byte stream. The connection is counted until this is dropped, even if it became a WebSocket.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     inner: S,

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// The version of the format. A store with another version is refused.
 const FORMAT: u64 = 1;
 
-/// Facts about the store itself.
+/// Metadata of the store.
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 const FORMAT_KEY: &str = "format";
 
@@ -19,7 +19,7 @@ const FILE: &str = "wpc.redb";
 /// The file while it is created.
 const NEW_FILE: &str = "wpc.redb.new";
 
-/// Writes the entries of a folder to disk: after a rename, the new name.
+/// Synchronises a folder with the disk, so that a rename in it is durable.
 pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
     // Other systems have no such operation.
     if cfg!(unix) { std::fs::File::open(folder)?.sync_all() } else { Ok(()) }
@@ -167,14 +167,14 @@ impl Store {
         drop(database);
         result.map_err(|error| {
             if matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo) {
-                // If it fails, the next request tries it again.
+                // If it fails, the next request tries again.
                 let _ = self.reopen();
             }
             self.failed(error)
         })
     }
 
-    /// Makes all changes of `change`, or none if it fails. After an error of the disk, either may be the case.
+    /// Makes all changes of `change`, or none if it fails. After an error of the disk, it is unknown which.
     pub(crate) fn write<T>(
         &self,
         change: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>,
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_was_not_created_to_the_end_is_created_again() {
+    fn a_partly_created_store_is_created_again() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(NEW_FILE), [7; 100]).unwrap();
         Store::open(folder.path()).unwrap();

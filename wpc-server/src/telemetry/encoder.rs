@@ -6,7 +6,7 @@ use prometheus_client::registry::Unit;
 use std::fmt::Error;
 use wpc_host::Histogram;
 
-/// The labels of a value. A family's values all have the same names of labels.
+/// The labels of a value. All values of a family have the same label names.
 pub(super) type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
 
 /// Writes families of metrics. Prometheus and OpenMetrics differ in the suffixes of names, which the encoder adds.

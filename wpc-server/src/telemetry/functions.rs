@@ -1,8 +1,8 @@
 //! Which functions have metrics of their own, so that their number is bounded.
 //!
-//! The others are counted together, as [`OTHER`]. Counters must not decrease, because Prometheus takes that for a restart.
-//! Therefore a function keeps its place while it is defined, one that was counted with the others stays there, and the
-//! counts of functions that are gone are kept.
+//! The others are counted together, as [`OTHER`]. Counters must not decrease, because Prometheus interprets that as a
+//! restart. Therefore a function keeps its own metrics while it is defined, a function that was counted with the others
+//! stays with them, and the counts of undefined functions are kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -64,7 +64,7 @@ pub(crate) struct Functions {
     others: BTreeSet<String>,
     /// The latest counts of functions that had metrics of their own and are not defined any more.
     gone: Counts,
-    /// What was reported for the others.
+    /// The counts that were reported for the others.
     other: Counts,
 }
 
@@ -95,7 +95,7 @@ impl Functions {
         &self.other
     }
 
-    /// Takes over a snapshot. New functions get metrics of their own while there are places, the most called ones first.
+    /// Records a snapshot. New functions get metrics of their own until the maximum is reached, the most called ones first.
     pub(crate) fn update(&mut self, metrics: &PoolMetrics) {
         let defined: BTreeMap<&str, &FunctionMetrics> =
             metrics.functions.iter().map(|function| (&*function.name, function)).collect();
@@ -122,7 +122,7 @@ impl Functions {
         for counts in self.own.values().chain([&self.gone]) {
             other.combine(counts, u64::saturating_sub);
         }
-        // The snapshot is not read at one moment, so that a difference may be smaller than an earlier one.
+        // The values of a snapshot are not read at the same moment, so a difference may be smaller than an earlier one.
         self.other.combine(&other, u64::max);
     }
 
@@ -173,12 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn a_function_keeps_its_place_while_it_is_defined() {
+    fn a_function_keeps_its_own_metrics_while_it_is_defined() {
         let mut functions = Functions::new(1);
         functions.update(&snapshot(&[("a", 1)], 0));
         functions.update(&snapshot(&[("a", 1), ("b", 100)], 0));
         assert!(functions.has("a") && !functions.has("b"));
-        // Even when there is a place again, `b` stays with the others, whose count would decrease.
+        // `b` stays with the others although the maximum is not reached any more, because their count would decrease.
         let mut metrics = snapshot(&[("b", 100), ("c", 7)], 0);
         metrics.calls.succeeded += 1;
         functions.update(&metrics);

@@ -1,4 +1,4 @@
-//! What a server measures of itself: metrics for Prometheus, requests, and how long its pool is saturated.
+//! The measurements of a server: metrics for Prometheus, requests, and for how long its pool has been saturated.
 
 mod encoder;
 mod functions;
@@ -95,13 +95,13 @@ impl Telemetry {
         self.on_request.is_some()
     }
 
-    /// What reports a request with this status, if it is reported.
+    /// The closure that reports a request with this status, if it is reported.
     pub(crate) fn report(&self, status: Option<u16>) -> Option<&OnRequest> {
         let (which, report) = self.on_request.as_ref()?;
         which.includes(status).then_some(report)
     }
 
-    /// Takes over the share of taken slots, and returns for how long the pool is saturated.
+    /// Records the share of taken slots, and returns for how long the pool has been saturated.
     pub(crate) fn saturated_for(&self, share: f64) -> Duration {
         let mut saturation = self.saturation.lock().unwrap_or_else(PoisonError::into_inner);
         saturation.observe(share, Instant::now())

@@ -57,7 +57,7 @@ fn write_calls(
     let named = own.iter().map(|function| (&*function.name, &function.calls));
     families.counters(
         "wpc_calls",
-        "Calls by their function and outcome: ok, or the code of an error.",
+        "Calls by function and outcome: ok, or the code of an error.",
         named.chain([(OTHER, calls)]).flat_map(|(name, calls)| outcomes(name, calls)),
     )?;
     let named = own.iter().map(|function| (&*function.name, &function.latencies));
@@ -127,13 +127,13 @@ fn write_functions(
     )?;
     families.gauges(
         "wpc_sandboxes",
-        "A function's sandboxes. Functions of one module share them, and each has all.",
+        "A function's sandboxes. Functions of one module share them, and each function reports all of them.",
         None,
         own.iter().map(|function| ([("function", &*function.name)], function.live_sandboxes)),
     )?;
     families.gauges(
         "wpc_sandbox_memory",
-        "The linear memory in a function's sandboxes. Functions of one module share them, and each has all.",
+        "The linear memory in a function's sandboxes. Functions of one module share them, and each function reports all of them.",
         Some(&Unit::Bytes),
         own.iter().map(|function| ([("function", &*function.name)], function.memory_bytes)),
     )?;
@@ -218,7 +218,7 @@ fn write_pool(families: &mut Families<'_>, metrics: &PoolMetrics) -> Result<(), 
         ),
         (
             "wpc_abandoned_helper_threads",
-            "Helper threads whose call has ended and that have not returned.",
+            "Helper threads that have not returned although their call has ended.",
             metrics.abandoned_helper_threads,
         ),
     ];

@@ -1,6 +1,6 @@
-//! The process as the system counts it: memory, descriptors, threads and processor time. Only Linux reports them.
+//! Figures of the process: memory, descriptors, threads and processor time. They are available on Linux only.
 
-/// What the system counts. A number that cannot be read is `None`.
+/// Figures of the process. A figure that cannot be read is `None`.
 #[derive(Debug, Default)]
 pub(crate) struct Process {
     pub(crate) resident_bytes: Option<u64>,

@@ -1,4 +1,4 @@
-//! Counters of requests by route, and what is reported of a finished request.
+//! Counters of requests by route, and the report of a finished request.
 
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ pub(crate) const BOUNDS: [u64; 14] = [
     2_500_000, 10_000_000,
 ];
 
-/// How a request ended, as its metrics report it.
+/// The class of a request's outcome in the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StatusClass {
     Informational,
@@ -27,7 +27,7 @@ pub(crate) enum StatusClass {
     Redirection,
     ClientError,
     ServerError,
-    /// The client disconnected before there was an answer.
+    /// The client disconnected before there was a response.
     Aborted,
 }
 
@@ -143,7 +143,7 @@ impl Requests {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReportedRequests {
-    /// Those with a status from 400 on, and those whose client disconnected.
+    /// Those with a status of 400 or higher, and those whose client disconnected.
     Failed,
     /// All of them.
     All,
@@ -164,17 +164,17 @@ pub struct FinishedRequest {
     pub method: String,
     /// The route's template, such as `/v1/functions/{name}/call`; `unmatched` if no route matches.
     pub route: String,
-    /// The status of the answer; `None` if the client disconnected before.
+    /// The status of the response; `None` if the client disconnected before.
     pub status: Option<u16>,
-    /// The code of the problem that was answered.
+    /// The code of the problem in the response.
     pub code: Option<String>,
-    /// The time until the head of the answer.
+    /// The time until the head of the response.
     pub duration: Duration,
     /// The function in the path, as the client wrote it.
     pub function: Option<String>,
     /// The number of the call in events.
     pub call: Option<String>,
-    /// The trace that the client sent, as 32 hexadecimal digits.
+    /// The trace id that the client sent, as 32 hexadecimal digits.
     pub trace: Option<String>,
     /// The name of the client, if it was authenticated.
     pub principal: Option<String>,

@@ -1,12 +1,12 @@
-//! When a saturated pool is not ready.
+//! For how long a pool has been saturated.
 
 use std::time::{Duration, Instant};
 
 /// From this share of taken slots on, a pool is saturated: further calls are about to be refused.
 pub(crate) const HIGH: f64 = 0.95;
 
-/// Below this share, it is not saturated any more. The distance keeps a pool at the limit from changing its readiness with each
-/// probe.
+/// Below this share, it is not saturated any more. The difference between the two shares prevents a pool at the limit from
+/// changing its readiness at each probe.
 pub(crate) const LOW: f64 = 0.8;
 
 /// Whether the pool is saturated, as the probes found it. No timer runs: only probes observe it.
@@ -14,12 +14,12 @@ pub(crate) const LOW: f64 = 0.8;
 pub(crate) enum Saturation {
     #[default]
     Free,
-    /// Since the first of the probes that found it, without one below [`LOW`] between.
+    /// The time of the first probe that found it, if none since then has found less than [`LOW`].
     Saturated { since: Instant },
 }
 
 impl Saturation {
-    /// Takes over the share that a probe found. Returns for how long the pool is saturated.
+    /// Records the share that a probe found. Returns for how long the pool has been saturated.
     pub(crate) fn observe(&mut self, share: f64, now: Instant) -> Duration {
         *self = match *self {
             Self::Free if share >= HIGH => Self::Saturated { since: now },

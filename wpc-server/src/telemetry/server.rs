@@ -48,7 +48,7 @@ impl Collector for ServerCollector {
         )?;
         families.histograms(
             "wpc_http_request_duration",
-            "The time from the head of a request until the head of its answer.",
+            "The time from the head of a request until the head of its response.",
             routes.iter().map(|(route, counters)| {
                 ([("route", &**route)], counters.seconds(), counters.buckets())
             }),
@@ -56,7 +56,7 @@ impl Collector for ServerCollector {
         let now = |gauge: &std::sync::atomic::AtomicUsize| gauge.load(Ordering::Relaxed) as u64;
         families.gauge(
             "wpc_http_requests_in_flight",
-            "Requests without an answer.",
+            "Requests in progress.",
             now(self.requests.in_flight()),
         )?;
         let traffic = &self.traffic;
@@ -72,7 +72,7 @@ impl Collector for ServerCollector {
         )?;
         families.counter(
             "wpc_http_refused_requests",
-            "Requests that were refused because too many were in progress. They have no route.",
+            "Requests that were refused because too many were in progress. They are not counted by route.",
             traffic.refused_requests(),
         )?;
         families.counter(
@@ -83,7 +83,7 @@ impl Collector for ServerCollector {
     }
 }
 
-/// Reads what the system counts at each scrape.
+/// Reads the figures of the process at each scrape.
 #[derive(Debug)]
 pub(super) struct ProcessCollector;
 

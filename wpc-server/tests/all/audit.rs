@@ -9,7 +9,7 @@ fn lines(guarded: &Guarded) -> Vec<Value> {
 }
 
 #[test]
-fn changes_of_tokens_are_recorded_with_who_made_them() {
+fn changes_of_tokens_are_recorded_with_their_principal() {
     let guarded = Guarded::start();
     let admin = format!("Bearer {}", guarded.token("ada", &["admin"]));
     let headers = [("authorization", &*admin), ("x-request-id", "request-7")];
@@ -52,7 +52,7 @@ fn refused_tokens_are_recorded_without_the_token() {
 }
 
 #[test]
-fn acts_of_deployment_are_recorded_with_their_outcome_and_questions_are_not() {
+fn deployment_actions_are_recorded_with_their_outcome_and_reads_are_not() {
     let guarded = Guarded::start();
     let deployer = format!("Bearer {}", guarded.token("bob", &["deploy"]));
     let headers = [("authorization", &*deployer), ("content-type", "application/json")];

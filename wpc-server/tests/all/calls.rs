@@ -57,7 +57,7 @@ fn arguments_and_results_can_be_postcard() {
 }
 
 #[test]
-fn a_body_or_an_answer_of_another_type_is_refused() {
+fn a_body_or_a_response_of_another_type_is_refused() {
     let server = Running::start();
     let answer = server.post("/v1/functions/add/call", &[("content-type", "text/xml")], b"<a/>");
     assert_eq!((answer.status, &answer.json()["code"]), (415, &json!("unsupported_media_type")));

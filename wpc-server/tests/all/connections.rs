@@ -72,7 +72,7 @@ fn a_body_that_arrives_too_slowly_is_refused() {
 }
 
 #[test]
-fn a_client_that_does_not_read_its_answer_is_disconnected() {
+fn a_client_that_does_not_read_its_response_is_disconnected() {
     let server = limited(|limits| limits.write_timeout = Duration::from_millis(1));
     let mut deaf = Connection::open(&server);
     let body = "x".repeat(15 << 20);
@@ -103,7 +103,7 @@ fn floods_of_headers_are_refused() {
 }
 
 #[test]
-fn what_is_not_http_is_refused() {
+fn requests_that_are_not_http_are_refused() {
     let server = Running::start();
     for bytes in [
         "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}\u{1}\u{fc}\u{3}\u{3}hello hello hello\r\n\r\n",
@@ -176,7 +176,7 @@ fn a_client_that_disconnects_cancels_its_call() {
 }
 
 #[test]
-fn a_refused_request_does_not_cost_its_connection_unless_its_body_is_large() {
+fn a_refused_request_keeps_its_connection_unless_its_body_is_large() {
     let server = Running::start();
     let mut connection = Connection::open(&server);
     let head = "POST /v1/functions/add/call HTTP/1.1\r\nhost: evil.example\r\n";

@@ -19,7 +19,7 @@ fn answer(server: &Running, request: impl AsRef<[u8]>) -> (String, String) {
 }
 
 #[test]
-fn a_domain_that_is_not_the_servers_is_refused_against_dns_rebinding() {
+fn another_domain_is_refused_as_protection_from_dns_rebinding() {
     let server = allowing("wpc.example", "https://app.example");
     let (head, body) = answer(&server, add("host: evil.example\r\n"));
     assert!(head.starts_with("http/1.1 421 "), "{head}");
@@ -54,7 +54,7 @@ fn a_page_of_another_origin_is_refused_unless_it_is_allowed() {
 }
 
 #[test]
-fn a_browser_may_ask_for_an_allowed_origin() {
+fn a_preflight_request_of_an_allowed_origin_is_accepted() {
     let server = allowing("wpc.example", "https://app.example");
     let ask = |origin: &str| {
         let asked = "access-control-request-method: POST\r\n";

@@ -21,7 +21,7 @@ fn call(server: &Running, function: &str, key: &str, body: &str) -> Answer {
 }
 
 #[test]
-fn a_repeated_request_gets_the_first_answer_without_another_call() {
+fn a_repeated_request_gets_the_first_response_without_another_call() {
     let server = server(IdempotencyBounds::default());
     let first = call(&server, "count", "\"a\"", "[]");
     assert_eq!((first.status, first.header("idempotent-replayed")), (200, ""));
@@ -67,7 +67,7 @@ fn a_key_whose_request_is_in_progress_is_a_conflict() {
 }
 
 #[test]
-fn an_answer_is_kept_although_its_client_has_gone() {
+fn a_response_is_kept_although_its_client_has_disconnected() {
     let server = server(IdempotencyBounds::default());
     let headers = "idempotency-key: a\r\ncontent-type: application/json\r\n";
     drop(server.connect_call("count", headers, "[]"));
@@ -98,7 +98,7 @@ fn a_failure_is_kept_unless_the_function_did_not_begin() {
 }
 
 #[test]
-fn an_answer_that_is_too_large_to_be_kept_is_not_computed_again() {
+fn a_response_that_is_too_large_to_be_kept_is_not_computed_again() {
     let mut bounds = IdempotencyBounds::default();
     bounds.max_bytes = 160;
     let server = server(bounds);

@@ -230,7 +230,7 @@ fn a_stream_has_at_most_64_kib_a_second_with_10_000_functions() {
 }
 
 #[test]
-fn more_watchers_than_the_server_serves_are_refused_and_leave_when_they_disconnect() {
+fn watchers_beyond_the_maximum_are_refused_until_others_disconnect() {
     let server = Running::start();
     let mut watchers: Vec<Frames> = (0..32).map(|_| Frames::open(&server, "")).collect();
     watchers.iter_mut().for_each(|frames| drop(frames.next()));

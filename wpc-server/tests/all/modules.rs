@@ -39,7 +39,7 @@ fn an_uploaded_module_is_described() {
 }
 
 #[test]
-fn what_is_not_a_module_or_not_the_expected_one_is_refused_and_leaves_nothing() {
+fn an_upload_that_is_not_the_expected_module_is_refused_and_leaves_nothing() {
     let data = tempfile::tempdir().unwrap();
     let server = serve(data.path());
     let module = version(1);
@@ -75,7 +75,7 @@ fn an_upload_that_is_too_large_is_refused_before_it_arrives() {
 }
 
 #[test]
-fn an_upload_that_is_cut_in_half_leaves_nothing() {
+fn an_incomplete_upload_leaves_nothing() {
     let data = tempfile::tempdir().unwrap();
     let server = serve(data.path());
     let module = version(1);

@@ -98,7 +98,7 @@ fn a_function_without_declared_types_takes_encoded_arguments_only() {
 }
 
 #[test]
-fn a_function_that_yields_items_answers_a_stream() {
+fn the_response_of_a_function_that_yields_items_is_a_stream() {
     let document = document(&running());
     let lines = &document["paths"]["/v1/functions/lines/call"]["post"]["responses"]["200"];
     let content = lines["content"].as_object().unwrap();
@@ -142,7 +142,7 @@ fn every_error_is_a_problem_document() {
 }
 
 #[test]
-fn an_odd_name_is_encoded_in_the_path_and_has_an_id_of_its_own() {
+fn an_unusual_name_is_encoded_in_the_path_and_has_an_id_of_its_own() {
     let server = Running::start();
     for name in ["get-answer", "get/answer", "a{b}#c?d e%"] {
         let wasm = format!("(module (func (export {name:?}) (result i32) i32.const 42))");

@@ -13,7 +13,7 @@ fn an_unknown_path_is_a_problem_document() {
 }
 
 #[test]
-fn a_method_that_a_path_does_not_support_is_refused_with_those_that_it_does() {
+fn an_unsupported_method_is_refused_with_the_supported_ones() {
     let server = Running::start();
     for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"] {
         let answer = server.request(method, "/v1/functions/add/call", &[], b"");
@@ -25,7 +25,7 @@ fn a_method_that_a_path_does_not_support_is_refused_with_those_that_it_does() {
 }
 
 #[test]
-fn a_client_whose_body_is_not_read_reads_the_refusal() {
+fn a_client_receives_the_refusal_although_its_body_is_not_read() {
     let server = Running::start();
     let mut client = server
         .connect("POST /nothing HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 100000\r\n\r\n");

@@ -12,7 +12,7 @@ fn limited(limit: &str) -> impl FnOnce(&mut NewToken) {
 }
 
 #[test]
-fn a_tenant_beyond_its_quota_is_refused_and_others_are_served() {
+fn calls_of_a_client_beyond_its_quota_are_refused_and_others_are_served() {
     let guarded = Guarded::start();
     let (_, greedy) = guarded.create("greedy", &["call"], limited("calls=2/d"));
     let other = guarded.token("other", &["call"]);
@@ -62,7 +62,7 @@ fn concurrent_calls_are_limited() {
 }
 
 #[test]
-fn what_was_used_survives_a_change_of_tokens() {
+fn usage_survives_a_change_of_tokens() {
     let guarded = Guarded::start();
     let (_, tenant) = guarded.create("tenant", &["call"], limited("calls=1/d"));
     assert_eq!(guarded.add(&tenant).json(), 42);

@@ -5,7 +5,7 @@ use serde_json::json;
 use std::sync::Barrier;
 
 #[test]
-fn a_module_is_uploaded_registered_activated_and_called_also_after_a_restart() {
+fn an_uploaded_and_activated_module_is_called_before_and_after_a_restart() {
     let data = tempfile::tempdir().unwrap();
     let server = serve(data.path());
     let answer = server.register(&[("f", 1)]);
@@ -46,7 +46,7 @@ fn a_revision_is_activated_only_if_the_expected_one_is_active() {
 }
 
 #[test]
-fn one_of_many_concurrent_activations_wins() {
+fn only_one_of_many_concurrent_activations_succeeds() {
     const CLIENTS: u32 = 8;
     let data = tempfile::tempdir().unwrap();
     let server = serve(data.path());

@@ -82,7 +82,7 @@ fn no_token_is_required_before_the_first_one_is_created() {
 }
 
 #[test]
-fn a_token_is_refused_from_the_request_after_its_revocation_on() {
+fn a_token_is_refused_from_the_first_request_after_its_revocation() {
     let guarded = Guarded::start();
     let (information, token) = guarded.create("shop", &["call"], |_| {});
     assert_eq!(guarded.add(&token).json(), 42);

@@ -17,7 +17,7 @@ fn a_server_without_functions_explains_what_to_type() {
 }
 
 #[test]
-fn a_stopped_server_is_reported_and_found_again() {
+fn a_stopped_server_is_reported_and_reconnected_to() {
     let Some(browser) = Browser::start() else { return };
     let wpc = usual_pool();
     let served = Served::start(&wpc);

@@ -41,7 +41,7 @@ fn serve() -> (String, Runtime) {
 }
 
 #[test]
-fn a_token_is_asked_for_and_kept_in_the_tab_only() {
+fn the_page_asks_for_a_token_and_keeps_it_in_the_tab_only() {
     let Some(browser) = Browser::start() else { return };
     let (url, _runtime) = serve();
     browser.open(&url);

@@ -49,7 +49,7 @@ fn a_failed_call_is_listed_with_its_error_and_breaker() {
 }
 
 #[test]
-fn names_and_documentation_of_guests_are_text() {
+fn names_and_documentation_of_guests_are_shown_as_text() {
     let Some(browser) = Browser::start() else { return };
     let wpc = WorkerProcedureCall::new(Options::default()).unwrap();
     let attack = "<img src=x onerror=\"document.title='attacked'\">";
@@ -86,7 +86,7 @@ fn names_and_documentation_of_guests_are_text() {
 }
 
 #[test]
-fn the_keyboard_reaches_everything() {
+fn every_control_can_be_reached_by_keyboard() {
     let Some(browser) = Browser::start() else { return };
     let wpc = usual_pool();
     let served = Served::start(&wpc);
@@ -150,7 +150,7 @@ fn a_narrow_screen_shows_all_values_without_scrolling_sideways() {
 }
 
 #[test]
-fn of_many_functions_one_page_is_shown_and_the_server_searches() {
+fn many_functions_are_shown_in_pages_and_searched_by_the_server() {
     let Some(browser) = Browser::start() else { return };
     let wpc = WorkerProcedureCall::new(Options::default()).unwrap();
     let changes = (0..200).fold(Changes::new(), |changes, number| {

@@ -1,7 +1,8 @@
 //! JSON to and from the bytes that guests understand, by the types that a module declares. The crate's documentation has
 //! the table of types and their JSON.
 //!
-//! Types come from modules and bytes from guests, so both are assumed to be hostile. Postcard does the encoding itself.
+//! Types come from modules and bytes from guests, so both are assumed to be hostile. Postcard itself is implemented by its
+//! crate.
 
 mod bytes;
 mod guest_payload;

@@ -60,14 +60,15 @@ pub struct Applied {
     pub refused: Vec<Refusal>,
 }
 
-/// What [`WorkerProcedureCall::check`] found. While it exists, the same changes are applied without compiling their modules
-/// again.
+/// The result of [`WorkerProcedureCall::check`]. While it exists, the same changes are applied without compiling their
+/// modules again.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Checked {
     /// The functions that the changes would define.
     pub functions: Vec<FunctionInformation>,
-    /// Other functions that would be linked again, because a dependency that they require would change, as they would be then.
+    /// Other functions that would be linked again because a dependency that they require would change. They are described as
+    /// they would be after the changes.
     pub relinked: Vec<FunctionInformation>,
     /// The names of functions among both that would lack a dependency, each with one alias that would not be defined.
     pub missing_dependencies: Vec<(String, String)>,
@@ -93,10 +94,10 @@ impl Changes {
         self.changes.is_empty()
     }
 
-    /// Makes the other changes if some are refused. What was refused keeps its previous definition, also if an earlier change
-    /// removes it. So does everything that cannot be changed without it: the users of a refused dependency, and a dependency if a user that is not changed does
-    /// not link with the new version. [`Applied::refused`] lists all of these. By default, no change is made if one is
-    /// refused.
+    /// Makes the other changes if some are refused. A refused item keeps its previous definition, even if an earlier change
+    /// removes it. So does everything that cannot be changed without it: the users of a refused dependency, and a dependency
+    /// if a user that is not changed does not link with the new version. [`Applied::refused`] lists all of these. By
+    /// default, no change is made if one is refused.
     pub fn skip_refused(mut self) -> Self {
         self.on_refusal = OnRefusal::Skip;
         self

@@ -125,7 +125,7 @@ impl Pool {
                 if job.affinity.is_some() && !self.reclaim(std::iter::once(worker)) {
                     return Err((job, Refusal::Saturated));
                 }
-                // Another thread took the slot: retry.
+                // Another thread took the slot, so retry.
                 continue;
             }
             self.last_pick.store(at, Ordering::Relaxed);
@@ -137,8 +137,8 @@ impl Pool {
         }
     }
 
-    /// How many calls a worker may have for it to take the job. A nested call adds at most one to a suspended caller's, which
-    /// would wait in vain if its own kind filled all workers.
+    /// The number of calls up to which a worker takes the job. Nested calls have no limit: each suspended caller has at most
+    /// one of them, and would wait in vain if suspended callers filled all workers.
     #[inline]
     fn pending_limit(&self, job: &Job) -> usize {
         match job.call.depth {

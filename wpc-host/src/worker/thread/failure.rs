@@ -122,7 +122,8 @@ impl Thread {
             }
             Error::Timeout { limit, .. } => {
                 let own = limits.timeout.unwrap_or(self.context.call_timeout);
-                // The deadline of a function that another called shortens its limit, if only by the time before the call.
+                // A called function has the deadline of its caller, so its limit is shorter, if only by the time before the
+                // call.
                 let is_callers = *limit < own && job.call.depth == 0;
                 is_callers || self.ran(job) < own.saturating_sub(MAX_START_DELAY.min(own / 8))
             }

@@ -18,10 +18,10 @@ impl Input {
     /// A reader, which is read when a guest wants more bytes than were read before, at most 64 KiB ahead. It may block: it
     /// runs on a helper thread of the pool, and the guest that waits for it is suspended.
     ///
-    /// All sandboxes of all definitions with this input share it, and each byte is read by one of them. Bytes that a
-    /// call has not read when it ends remain for the next one, also those of a read that its call did not wait for. After
-    /// the reader has returned no bytes, the input is at its end. If it fails or panics, the guest that reads next receives
-    /// an error; after that, it is read again.
+    /// All sandboxes of all definitions with this input share it, and each byte is read by one of them. Bytes that a call
+    /// has not read when it ends remain for the next one. This includes the bytes of a read that was still in progress.
+    /// After the reader has returned no bytes, the input is at its end. If it fails or panics, the guest that reads next
+    /// receives an error; after that, it is read again.
     ///
     /// ```
     /// use wpc_host::{Input, Wasi};

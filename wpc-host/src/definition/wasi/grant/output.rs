@@ -67,18 +67,18 @@ impl Output {
 
     /// Passes bytes to a writer immediately, from every sandbox of the definition, one write at a time and in order. The
     /// writer may block: it runs on a helper thread of the pool, and the guest that writes is suspended until it returns. So
-    /// a guest is not faster than its writer, and a call does not end before its output was written, unless it reaches
-    /// its limit or is cancelled. Then the rest of the output is not written, and a write that has begun continues; other
-    /// calls that write wait for it, each until its own limit. The writer may use the pool, and a local worker of its own.
-    /// If it fails or panics, the guest receives an error.
+    /// a guest is not faster than its writer, and a call does not end before its output was written, unless it reaches its
+    /// limit or is cancelled. In that case the rest of the output is not written. A write that has begun continues, and
+    /// other calls that write wait for it, each until its own limit. The writer may use the pool, and a local worker of its
+    /// own. If it fails or panics, the guest receives an error.
     #[must_use]
     pub fn writer(writer: impl Write + Send + 'static) -> Self {
         Self(Target::Writer(Writer::new(writer)))
     }
 
     /// Like [`writer`](Self::writer), for a writer that returns soon, such as one that writes to memory or to a channel: it
-    /// runs on the worker's thread, which costs no change of threads. While it blocks, the worker's other calls wait. A
-    /// function that writes with it cannot suspend for that.
+    /// runs on the worker's thread, which avoids a thread switch. While it blocks, the worker's other calls wait. Writing
+    /// with it does not suspend the function.
     #[must_use]
     pub fn inline_writer(writer: impl Write + Send + 'static) -> Self {
         Self(Target::InlineWriter(Writer::new(writer)))
