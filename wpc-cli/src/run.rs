@@ -4,7 +4,7 @@
 use crate::cache::Cache;
 use crate::event_log::{self, Level};
 use crate::failure::{self, Failure};
-use crate::lines::{Service, serve};
+use crate::json_lines::{Service, serve};
 use crate::signals::Signals;
 use crate::target::MAX_JSON;
 use crate::terminal;

@@ -5,7 +5,7 @@ use crate::cache::Cache;
 use crate::configuration;
 use crate::event_log;
 use crate::failure::{Failure, problem_json};
-use crate::lines::report_stop;
+use crate::json_lines::report_stop;
 use crate::log_options::LogOptions;
 use crate::log_writer::LogWriter;
 use crate::remedy::Interface;

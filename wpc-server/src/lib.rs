@@ -22,7 +22,7 @@
 mod access;
 mod administration;
 mod application;
-mod audited;
+mod audit_layer;
 mod calls;
 mod deployments;
 mod events;

@@ -5,7 +5,8 @@ use crate::application::Application;
 use crate::observation::Observation;
 use crate::problem::{self, Problem, ServerCode};
 use crate::{
-    administration, audited, calls, events, functions, health, metrics, openapi, page, rpc, tokens,
+    administration, audit_layer, calls, events, functions, health, metrics, openapi, page, rpc,
+    tokens,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
@@ -15,7 +16,7 @@ use std::sync::Arc;
 /// The routes of a server without a listener, for an application that adds them to its own. The host, origin and token of
 /// each request are checked.
 pub fn router(application: Application) -> axum::Router {
-    let record = middleware::from_fn_with_state(application.clone(), audited::record);
+    let record = middleware::from_fn_with_state(application.clone(), audit_layer::record);
     axum::Router::new()
         .merge(calls::routes())
         .merge(rpc::routes())

@@ -203,7 +203,7 @@ impl WorkerProcedureCall {
                 Some(lifecycle) if defined.is_ok() || !interest.has_ended() => {
                     finish(&Self(lifecycle), defined)
                 }
-                // There is no caller that could read this.
+                // No handle exists any more, so this result is not read.
                 _ => Err(Error::NotRunning),
             }
         });

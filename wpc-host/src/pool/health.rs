@@ -21,7 +21,7 @@ impl WorkerProcedureCall {
             workers: workers.health(),
             pending_calls: workers.iter().map(|worker| worker.in_flight()).sum(),
             pending_call_limit: workers.len().saturating_mul(per_worker),
-            waiting_calls: pool.waiting.len(),
+            waiting_calls: pool.overflow_queue.len(),
             waiting_call_limit: pool.options.max_waiting_calls,
         }
     }

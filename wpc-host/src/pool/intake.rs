@@ -218,7 +218,7 @@ fn accept(
     job.fuel = options.fuel;
     job.affinity = options.affinity;
     job.wait_for_capacity = options.wait_for_capacity;
-    pool.accept(job)?;
+    pool.dispatch_or_enqueue(job)?;
     Ok(call)
 }
 

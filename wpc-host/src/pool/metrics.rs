@@ -50,7 +50,7 @@ impl WorkerProcedureCall {
             pending_calls: workers.iter().map(|worker| worker.in_flight()).sum(),
             suspended_calls: workers.iter().map(|worker| worker.suspended()).sum(),
             pending_call_limit: workers.len().saturating_mul(per_worker),
-            waiting_calls: pool.waiting.len(),
+            waiting_calls: pool.overflow_queue.len(),
             waiting_call_limit: pool.options.max_waiting_calls,
             workers: self.get_worker_health_states(),
             worker_restarts: pool.restarts.load(Ordering::Relaxed),

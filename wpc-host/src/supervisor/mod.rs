@@ -174,11 +174,11 @@ impl Thread {
     /// Redispatches every call of the overflow queue. After one call of a definition was refused, its other calls are not
     /// tried in the same round.
     fn serve_overflow_queue(&self, now: Instant) {
-        if self.pool.waiting.is_empty() {
+        if self.pool.overflow_queue.is_empty() {
             return;
         }
         let mut refused = HashSet::new();
-        self.pool.waiting.serve(|job| {
+        self.pool.overflow_queue.serve(|job| {
             let generation = job.definition.generation;
             if job.affinity.is_none()
                 && refused.contains(&generation)
@@ -200,7 +200,7 @@ impl Thread {
         let pool = &self.pool;
         let has_work = || {
             self.ends.load(Ordering::SeqCst)
-                || !pool.waiting.is_empty()
+                || !pool.overflow_queue.is_empty()
                 || pool.is_locally_busy()
                 || self.offload.is_behind()
                 || up(&self.slots).any(|worker| {
@@ -210,7 +210,7 @@ impl Thread {
         if has_work() {
             self.idle_ticks = 0;
         }
-        if !pool.waiting.is_empty() {
+        if !pool.overflow_queue.is_empty() {
             // A worker that has a free slot notifies the supervisor, so queued calls do not wait for the tick.
             pool.ticker.sleep(Some(TICK), || self.ends.load(Ordering::SeqCst));
             return;

@@ -17,7 +17,7 @@ impl Thread {
             let worker = Arc::clone(worker);
             if worker.has_exited() {
                 // While the pool stops, it is replaced only if accepted calls still need a worker.
-                let has_calls = worker.in_flight() > 0 || !pool.waiting.is_empty();
+                let has_calls = worker.in_flight() > 0 || !pool.overflow_queue.is_empty();
                 if pool.is_open.load(Ordering::Acquire) || has_calls {
                     self.lose_worker(at, &worker, None, "its thread ended by a panic", now);
                 }

@@ -1,4 +1,4 @@
-//! Replaces lost workers: those that are unresponsive, or whose threads ended by a panic.
+//! Replaces workers that are unresponsive, or whose threads ended by a panic.
 
 use super::slot::Slot;
 use super::{Thread, worker_lost};
@@ -60,7 +60,7 @@ impl Thread {
         worker.drain();
         // The overflow queue is served later in this round. The calls are moved there before the worker leaves the set, so
         // that a stop which waits for accepted calls misses none.
-        worker.empty_queue(|job| pool.waiting.return_to(job));
+        worker.empty_queue(|job| pool.overflow_queue.return_to(job));
         pool.end_suspended(worker.take_suspended(), |call, _| worker_lost(worker, call, reason));
         // A stop that has taken over the set reports and abandons the worker itself.
         if self.publish() {

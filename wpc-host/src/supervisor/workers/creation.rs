@@ -70,7 +70,7 @@ impl Pool {
             call_timeout: self.options.call_timeout,
             failure_severities: self.options.failure_severities,
             random,
-            waiting: Arc::clone(&self.waiting),
+            overflow_queue: Arc::clone(&self.overflow_queue),
             capacity: Arc::clone(&self.capacity),
             buffers: Arc::clone(&self.buffers),
             on_change: Arc::new(move || changes.notify_all()),
@@ -82,7 +82,7 @@ impl Pool {
     /// Starts `count` workers, or none. They take calls once the pool is [open](Self::open).
     pub(crate) fn start(&self, count: usize) -> Result<Vec<Arc<Worker>>, Error> {
         self.size.store(count, Ordering::Release);
-        self.waiting.open();
+        self.overflow_queue.open();
         self.buffers.open();
         let mut workers = Vec::with_capacity(count);
         let mut failure = None;
@@ -121,7 +121,7 @@ impl Pool {
     /// Ends workers that were started, because the pool is not opened.
     pub(crate) fn cancel_start(&self, workers: &[Arc<Worker>]) {
         workers.iter().for_each(|worker| worker.drain());
-        self.waiting.close();
+        self.overflow_queue.close();
         self.buffers.close();
     }
 

@@ -27,9 +27,9 @@ pub(crate) enum Refusal {
 
 impl Pool {
     /// Dispatches a new job, or adds it to the overflow queue. A refused call is counted, but not answered.
-    pub(crate) fn accept(&self, job: Job) -> Result<(), Error> {
+    pub(crate) fn dispatch_or_enqueue(&self, job: Job) -> Result<(), Error> {
         // A call with `wait_for_capacity` must not overtake those that wait for the same.
-        let job = if job.wait_for_capacity && self.waiting.is_ahead_of(&job) {
+        let job = if job.wait_for_capacity && self.overflow_queue.is_ahead_of(&job) {
             match self.enqueue(job) {
                 Ok(()) => return Ok(()),
                 Err(job) => job,
@@ -64,7 +64,7 @@ impl Pool {
     }
 
     fn enqueue(&self, job: Job) -> Result<(), Job> {
-        self.waiting.enter(job)?;
+        self.overflow_queue.enter(job)?;
         self.ticker.notify();
         Ok(())
     }
@@ -229,8 +229,8 @@ impl Pool {
     /// Dispatches a job that was taken from its worker, or adds it to the overflow queue.
     pub(crate) fn redispatch_or_enqueue(&self, job: Job) {
         match self.redispatch(job) {
-            Some(job) => self.waiting.return_to(job),
-            None => self.waiting.count_return(),
+            Some(job) => self.overflow_queue.return_to(job),
+            None => self.overflow_queue.count_return(),
         }
     }
 }

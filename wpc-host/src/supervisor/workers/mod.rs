@@ -51,7 +51,7 @@ pub(crate) struct Pool {
     pub(crate) observer: Arc<Observer>,
     /// How many workers were replaced.
     pub(crate) restarts: AtomicU64,
-    pub(crate) waiting: Arc<OverflowQueue>,
+    pub(crate) overflow_queue: Arc<OverflowQueue>,
     pub(crate) buffers: Arc<Buffers>,
     pub(crate) workers: Published,
     /// The workers without a thread, which run on their callers' threads.
@@ -95,7 +95,7 @@ impl Pool {
             nested_calls: OnceLock::new(),
             observer: Arc::default(),
             restarts: AtomicU64::new(0),
-            waiting: Arc::new(OverflowQueue::new(options.max_waiting_calls)),
+            overflow_queue: Arc::new(OverflowQueue::new(options.max_waiting_calls)),
             workers: Published::new(),
             locals: Mutex::default(),
             abandoned: Mutex::default(),

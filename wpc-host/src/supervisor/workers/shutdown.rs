@@ -29,14 +29,14 @@ impl Pool {
         let deadline = time::now() + timeout;
         let left = || deadline.saturating_duration_since(time::now());
         let is_drained = || {
-            let returns = self.waiting.returns();
-            self.waiting.is_empty()
+            let returns = self.overflow_queue.returns();
+            self.overflow_queue.is_empty()
                 && !self.is_locally_busy()
                 && self.workers.load().iter().all(|worker| worker.in_flight() == 0)
-                && self.waiting.returns() == returns
+                && self.overflow_queue.returns() == returns
         };
         self.changes.wait_until(left(), is_drained);
-        self.waiting.close();
+        self.overflow_queue.close();
         let workers = self.workers.freeze();
         workers.iter().for_each(|worker| worker.drain());
         // A caller that saw the pool open may have pushed a call since; it may also run until the deadline.

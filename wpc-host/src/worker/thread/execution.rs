@@ -52,7 +52,7 @@ pub(in crate::worker) fn metadata(job: &Job, worker: &Worker) -> ReplyMetadata {
 
 impl Thread {
     /// Runs the job's call, and returns its reply as the caller will receive it.
-    pub(super) fn answer(&mut self, job: &mut Job, buffers: &Arc<Buffers>) -> Outcome {
+    pub(super) fn run_call(&mut self, job: &mut Job, buffers: &Arc<Buffers>) -> Outcome {
         let arguments = std::mem::take(&mut job.arguments);
         let read = |reply: BorrowedReply<'_>, buffer| {
             reply.to_body(buffer, buffers, || job.function.callee())

@@ -42,7 +42,7 @@ pub(crate) struct WorkerContext {
     pub(crate) call_timeout: Duration,
     pub(crate) failure_severities: FailureSeverities,
     pub(crate) random: SmallRng,
-    pub(crate) waiting: Arc<OverflowQueue>,
+    pub(crate) overflow_queue: Arc<OverflowQueue>,
     pub(crate) capacity: Arc<Capacity>,
     pub(crate) buffers: Arc<Buffers>,
     /// Called when the thread is ready, and again when it is about to end.
@@ -233,7 +233,7 @@ impl Thread {
         let outcome = if unanswered.job.is_warm_up {
             self.warm(unanswered.job)
         } else {
-            self.answer(unanswered.job, buffers)
+            self.run_call(unanswered.job, buffers)
         };
 
         if let Some(begun) = self.begun.filter(|_| is_timed) {
@@ -271,7 +271,7 @@ impl Thread {
         self.report(&job);
         self.recycle();
         worker.environment.is_occupied.store(false, Ordering::Relaxed);
-        if !self.context.waiting.is_empty() {
+        if !self.context.overflow_queue.is_empty() {
             worker.ticker.notify();
         }
         true
@@ -314,7 +314,7 @@ impl Thread {
                     job.call.answer_with(|_| Err(Error::Initialisation { function, reason }));
                 } else {
                     // Queued before the slot is released, so that a stop which finds no slot taken finds the call here.
-                    self.context.waiting.return_to(job);
+                    self.context.overflow_queue.return_to(job);
                     worker.release_slot();
                 }
                 worker.ticker.notify();

@@ -1,10 +1,10 @@
-// The connection: requests with the token, the stream of frames, and what to do when either ends.
+// The connection: requests with the token, the stream of frames, and reconnection.
 
 const TOKEN = 'wpc-token';
 const token = {
   get: () => { try { return sessionStorage.getItem(TOKEN); } catch { return null; } },
-  set: (value) => { try { sessionStorage.setItem(TOKEN, value); } catch { /* The browser forbids it; then a reload asks again. */ } },
-  remove: () => { try { sessionStorage.removeItem(TOKEN); } catch { /* There is none. */ } },
+  set: (value) => { try { sessionStorage.setItem(TOKEN, value); } catch { /* The browser forbids it, so a reload asks for the token again. */ } },
+  remove: () => { try { sessionStorage.removeItem(TOKEN); } catch { /* Nothing is stored. */ } },
 };
 
 /** Sends a request with the token, if there is one. */
@@ -47,7 +47,7 @@ async function* serverSentEvents(body) {
   }
 }
 
-/** If no frame comes for this long, the connection is considered lost. */
+/** If no frame arrives within this time, the connection is considered lost. */
 const SILENCE = 6000;
 const FIRST_DELAY = 500;
 const MAX_DELAY = 10000;
@@ -92,7 +92,7 @@ function follow(parameters, on) {
     delay = Math.min(delay * 2, MAX_DELAY);
   }
 
-  // A page that nobody sees needs no frames; when it is seen again, it connects at once.
+  // A hidden page needs no frames. When it is shown again, it connects at once.
   document.addEventListener('visibilitychange', () => {
     if (document.visibilityState === 'visible') connect();
     else { clearTimeout(timer); controller?.abort(); controller = null; }

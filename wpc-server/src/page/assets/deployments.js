@@ -1,4 +1,4 @@
-// Deployments: the revisions, what each changes, and the way back to one.
+// Deployments: the revisions, the changes of each, and the rollback to one.
 
 const REVISIONS_LIMIT = 20;
 const REFRESH = 30000;
@@ -6,7 +6,7 @@ const deployments = { active: null, mayDeploy: false, timer: null, seen: null, k
 
 const changeText = ({ kind, name, change }) => `${change} ${kind} ${name}`;
 
-/** What differs between the two sides of a changed item, by the names of their members. */
+/** The names of the members that differ between the two sides of a changed item. */
 function changedMembers({ before, after }) {
   if (!before || !after) return '';
   const members = (side) => ({ ...(typeof side.entry === 'object' ? side.entry : { value: side.entry }), ...side.module });
@@ -16,7 +16,7 @@ function changedMembers({ before, after }) {
 }
 
 function changeList(changes) {
-  if (!changes.length) return element('p', { class: 'note', text: 'nothing differs' });
+  if (!changes.length) return element('p', { class: 'note', text: 'no differences' });
   return element('ul', { class: 'changes' }, ...changes.map((change) => {
     const members = change.change === 'changed' ? changedMembers(change) : '';
     return element('li', {}, changeText(change), element('span', { class: 'muted', text: members ? ` · ${members}` : '' }));
@@ -82,7 +82,7 @@ function revisionItem(revision, active) {
   return item;
 }
 
-/** Reads the revisions, now and from time to time: one that is registered is not active yet. */
+/** Reads the revisions, now and periodically, because a registered revision need not be active. */
 async function refreshDeployments() {
   clearTimeout(deployments.timer);
   deployments.timer = null;

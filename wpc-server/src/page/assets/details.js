@@ -21,7 +21,7 @@ function openDetails(name) {
 }
 
 function closeDetails() {
-  // The event comes later than the closing: the details may show another function by then.
+  // The event occurs after the closing. By then the details may show another function.
   if ($('details').open) return;
   details.abort?.abort();
   details.name = view.selected = null;
@@ -111,7 +111,7 @@ function traceparent() {
   return `00-${hex.slice(0, 32)}-${hex.slice(32)}-01`;
 }
 
-/** The most characters of a result, and the most items, that are shown. */
+/** The maximum number of characters of a result, and of items, that are shown. */
 const MAX_SHOWN = 100000;
 const MAX_ITEMS = 500;
 
@@ -165,7 +165,7 @@ async function send(accept, read) {
     else showProblem(await problemOf(response), notes(response));
   } catch (error) {
     const stopped = error.name === 'AbortError';
-    showOutput(stopped ? 'wait' : 'bad', stopped ? 'Stopped: the call was cancelled' : 'The server did not answer', stopped ? '' : error.message, notes());
+    showOutput(stopped ? 'wait' : 'bad', stopped ? 'Stopped: the call was cancelled' : 'The server did not respond', stopped ? '' : error.message, notes());
   } finally {
     if (details.abort === abort) details.abort = null;
     $('call-submit').disabled = $('call-watch').disabled = false;
@@ -182,7 +182,7 @@ const watch = () => send('text/event-stream', async (response, notes) => {
   list.replaceChildren();
   list.hidden = false;
   let count = 0;
-  showOutput('wait', 'Items are coming', '', []);
+  showOutput('wait', 'Receiving items', '', []);
   for await (const { event, data } of serverSentEvents(response.body)) {
     if (event === 'item') {
       count += 1;

@@ -1,4 +1,4 @@
-// Elements. Whatever guests and clients wrote becomes text nodes and attributes, never HTML.
+// Elements. Text of guests and clients becomes text nodes and attributes, never HTML.
 
 const $ = (id) => document.getElementById(id);
 
@@ -32,7 +32,7 @@ function setClass(node, value) {
 
 const shape = (kind) => element('span', { class: `shape ${kind}`, 'aria-hidden': 'true' });
 
-/** Puts the children in this order. Those that are in place already are not touched, so that focus and scrolling stay. */
+/** Puts the children in this order. Children that are already in order are not moved, so that focus and scroll position stay. */
 function arrange(parent, children) {
   const focused = document.activeElement;
   children.forEach((child, at) => {
@@ -42,7 +42,7 @@ function arrange(parent, children) {
   if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
 }
 
-/** Asks whether to go on; resolves to a boolean. */
+/** Asks for a confirmation; resolves to a boolean. */
 function confirmed(title, text, yes) {
   const dialog = $('confirm');
   setText($('confirm-title'), title);

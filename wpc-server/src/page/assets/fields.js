@@ -16,12 +16,12 @@ const INTEGERS = {
   U64: [0n, 2n ** 64n - 1n], U128: [0n, 2n ** 128n - 1n], Usize: [0n, 2n ** 64n - 1n],
 };
 
-/** How deep fields nest. What is deeper is entered as JSON. */
+/** The maximum nesting of fields. Deeper values are entered as JSON. */
 const MAX_DEPTH = 6;
 
 const kindOf = (type) => (typeof type?.ty === 'string' ? type.ty : Object.keys(type?.ty ?? { Unknown: 0 })[0]);
 
-/** The type as text, as far as the data names it. */
+/** The type as text, as far as its name is known. */
 function typeText(type) {
   if (!type) return 'JSON';
   const [kind, ty] = [kindOf(type), type.ty];
@@ -211,7 +211,7 @@ function enumField(label, type, depth) {
 
 const constant = (label, type, json) => ({ node: element('div', { class: 'field' }, element('span', { class: 'label' }, label, element('span', { class: 'type', text: typeText(type) }))), read: () => json });
 
-/** The field of a type, or one for JSON if the type is not known or nests too deep. */
+/** The field of a type, or one for JSON if the type is unknown or nested too deeply. */
 function field(label, type, depth = 0) {
   const kind = kindOf(type);
   if (!type || depth > MAX_DEPTH) return jsonField(label, type);

@@ -1,4 +1,4 @@
-// Numbers and times as text of steady width.
+// Numbers and times as text of nearly constant width.
 
 const NONE = '–';
 const grouped = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });

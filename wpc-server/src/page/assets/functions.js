@@ -26,7 +26,7 @@ function breakerOf(row) {
   return { kind: 'ok', text: 'Closed' };
 }
 
-/** The last failure, without what the row shows anyway. */
+/** The last failure, without the name that the row already shows. */
 function reasonOfFailure({ name, failure: { code, message } }) {
   const prefix = `function "${name}" `;
   return message.startsWith(prefix) ? message.slice(prefix.length) : `${words(code)}: ${message}`;
@@ -97,7 +97,7 @@ function showFunctions(frame) {
   });
   const shown = new Set(names);
   for (const name of functionRows.keys()) if (!shown.has(name)) functionRows.delete(name);
-  // While the pointer or the focus is in the table, its rows keep their places.
+  // While the pointer or the focus is in the table, its rows keep their order.
   if (view.settled && (body.matches(':hover') || body.contains(document.activeElement))) {
     const before = [...body.children].map((row) => row.dataset.name).filter((name) => shown.has(name));
     const placed = new Set(before);

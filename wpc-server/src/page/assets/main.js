@@ -1,4 +1,4 @@
-// What the page shows while it connects, is connected, or is not.
+// The state of the connection, and what the page shows in each.
 
 const THEMES = ['system', 'light', 'dark'];
 const systemIsDark = matchMedia('(prefers-color-scheme: dark)');
@@ -23,8 +23,8 @@ applyTheme();
 const STATES = {
   connecting: { kind: 'wait', text: 'Connecting' },
   live: { kind: 'ok', text: 'Live' },
-  lost: { kind: 'bad', text: 'Disconnected', banner: 'The server does not answer. The figures below are from %s; the page tries again.' },
-  stopped: { kind: 'warn', text: 'Server stopped', banner: 'The server has stopped. The figures below are from %s; the page connects again when it is back.' },
+  lost: { kind: 'bad', text: 'Disconnected', banner: 'The server does not respond. The figures below are from %s; the page tries again.' },
+  stopped: { kind: 'warn', text: 'Server stopped', banner: 'The server has stopped. The figures below are from %s; the page reconnects when the server is back.' },
   refused: { kind: 'warn', text: 'Waiting', banner: 'The server refused: %d. The page tries again.' },
   unauthorised: { kind: 'warn', text: 'Token required' },
   forbidden: { kind: 'warn', text: 'Not allowed' },
@@ -34,11 +34,11 @@ let state = 'connecting';
 let lastFrame = null;
 
 function setState(next, detail = '') {
-  // Between two attempts a stopped server is still a stopped server.
+  // Between two attempts to connect, a stopped server is still shown as stopped.
   if (next === 'lost' && state === 'stopped') return;
   const changed = next !== state;
   state = next;
-  // The field for the token keeps what is being typed.
+  // The field for the token keeps its content while the user types.
   if (!changed && (next === 'live' || next === 'unauthorised' || next === 'forbidden')) return;
   const { kind, text, banner } = STATES[next];
   setClass(document.querySelector('#connection .shape'), `shape ${kind}`);
@@ -51,7 +51,7 @@ function setState(next, detail = '') {
   const since = lastFrame ? clock(lastFrame.time) : null;
   $('banner').hidden = !banner;
   setClass($('banner'), `banner${kind === 'bad' ? ' bad' : ''}`);
-  const withoutData = 'The server does not answer. The page tries again.';
+  const withoutData = 'The server does not respond. The page tries again.';
   setText($('banner'), !banner ? '' : since || next === 'refused' ? banner.replace('%s', since).replace('%d', detail) : withoutData);
   if (asks) askForToken(next, detail);
   if (next === 'live') document.title = 'wpc';

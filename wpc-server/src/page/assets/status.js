@@ -48,7 +48,7 @@ const WORKER_STATES = {
   stopped: { kind: 'bad', text: 'stopped' },
 };
 
-/** What was last reported of each worker, from events. */
+/** The last event of each worker. */
 const workerNotes = new Map();
 
 function noteWorker(event) {
