@@ -16,7 +16,20 @@
 //! # Ok(()) }
 //! ```
 //!
-//! An application can add the routes of [`router`] to its own.
+//! # Parts
+//!
+//! * [`Application`] is what a server serves: a backend, [`Settings`], tokens and deployments. [`Application::builder`] sets them.
+//! * [`Server`] is a listener with bounded connections ([`ConnectionLimits`]). It stops gracefully.
+//! * [`router`] has the routes alone, for an application with a listener and routes of its own.
+//! * [`Tokens`] authenticate clients, and [`Audit`] is the log of administrative actions. Without tokens, [`Server`] only listens on
+//!   loopback addresses, unless [`AccessSettings`] allow others.
+//! * [`Deployments`] in a [`Store`] let clients deploy modules and manifests while calls run.
+//! * `OpenTelemetry`, with the Cargo feature `otel`, exports traces and metrics.
+//!
+//! # Errors
+//!
+//! Clients receive every error as a [`Problem`] document. A server that cannot start returns a [`ServerError`]. Tokens, stores and
+//! deployments have error types of their own: [`TokenError`], [`StoreError`] and [`Refusal`].
 #![forbid(unsafe_code)]
 
 mod access;

@@ -254,10 +254,7 @@ async fn forward(
                         return failed(&Error::result_not_sent(function, &reason), items);
                     }
                     Err(error) => {
-                        return failed(
-                            &Error::result_not_sent(function, &error.to_string()),
-                            items,
-                        );
+                        return failed(&Error::result_not_sent(function, error.to_string()), items);
                     }
                 };
                 credit.take(body.len()).await;

@@ -34,7 +34,7 @@ impl Scope {
 /// The text is not a scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "\"{0}\" is not a scope; expected call:NAME (`*` at the end of the name for any rest), call, observe, deploy or admin"
+    "\"{0}\" is not a scope; expected call:NAME (`*` at the end of NAME matches any suffix), call, observe, deploy or admin"
 )]
 #[non_exhaustive]
 pub struct InvalidScope(String);

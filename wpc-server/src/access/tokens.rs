@@ -144,7 +144,7 @@ pub enum TokenError {
     /// The tokens are in a file, which the server does not write.
     #[error("the tokens of this server are in \"{}\"; change the file, and send SIGHUP", .0.display())]
     ReadOnly(PathBuf),
-    /// The operating system has no random numbers.
+    /// The operating system's random number generator failed.
     #[error("failed to generate a token: {0}")]
     Random(#[from] std::io::Error),
 }

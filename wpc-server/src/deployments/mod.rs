@@ -5,13 +5,13 @@
 //! The store records which revision is active; the pool runs it. An activation is made by one thread at a time, in this
 //! order:
 //!
-//! 1. The revision is prepared: every module is read, compiled and linked as it would be. A problem ends the activation, and
-//!    nothing has changed.
+//! 1. The revision is prepared: every module is read and compiled, and everything is linked as it would be after the
+//!    activation. A problem ends the activation, and nothing has changed.
 //! 2. One transaction of the store compares the active revision with the expected one and sets the new one. If it fails
 //!    because the disk is full, nothing has changed. If it is not known whether it was written, the store is read. If that
 //!    fails too, the pool stays as it is, and step 5 applies.
-//! 3. The pool makes the prepared changes in one step. It can refuse them only for lack of memory or threads, because it checked
-//!    them in step 1. Then another transaction activates the previous revision again.
+//! 3. The pool makes the prepared changes in one step. It can refuse them only for lack of memory or threads, because it
+//!    checked them in step 1. If it does, another transaction activates the previous revision again.
 //! 4. The client gets its response.
 //! 5. Before each activation, the active revision of the store is compared with that of the pool. If they differ because a
 //!    transaction of step 2 or 3 had an unknown result, the pool is changed to the store's revision.
@@ -180,13 +180,13 @@ impl Deployments {
         &self.0.pool
     }
 
-    /// The number of workers to start, as the revision that was active at the start states it.
+    /// The number of workers to start, according to the revision that was active at the start.
     #[must_use]
     pub fn workers(&self) -> usize {
         self.0.workers
     }
 
-    /// How long calls may take to finish after a stop, as the revision that was active at the start states it.
+    /// How long calls may take to finish after a stop, according to the revision that was active at the start.
     #[must_use]
     pub fn stop_timeout(&self) -> Duration {
         self.0.stop_timeout

@@ -53,7 +53,7 @@ impl Report {
         Self::of(vec![Check { name: "stage", ok: is_started, detail: detail.to_owned() }])
     }
 
-    /// Ready if the server serves, at least one worker accepts calls, and the pool is not saturated for long.
+    /// Ready if the server serves, at least one worker accepts calls, and the pool has not been saturated for too long.
     pub(super) fn ready(application: &Application) -> Self {
         let stage = application.lifecycle().stage();
         let health = application.backend().health();

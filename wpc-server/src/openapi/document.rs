@@ -47,7 +47,7 @@ struct Components {
 }
 
 impl Document {
-    /// Describes the functions. If they do not fit, the last ones are left out, which the document states.
+    /// Describes the functions. If they do not fit, the last ones are left out, and the document states their number.
     pub(super) fn of<'a>(
         functions: impl Iterator<Item = &'a FunctionInformation>,
     ) -> Result<Self, serde_json::Error> {

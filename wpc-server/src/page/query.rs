@@ -22,7 +22,7 @@ pub(super) struct Parameters {
     /// A part of the name; upper and lower case do not matter.
     #[serde(default)]
     search: String,
-    /// Whether only functions that fail, or that not every worker may run, are shown.
+    /// Whether to show only functions that fail, or that some workers may not run.
     #[serde(default)]
     problems: bool,
     /// How many of the functions are skipped.
@@ -75,7 +75,7 @@ impl Parameters {
         Ok(())
     }
 
-    /// The functions to show. Beyond the last page, it is the last page.
+    /// The functions to show. An offset beyond the last page selects the last page.
     pub(super) fn select<'a>(&self, sample: &'a Sample) -> Selection<'a> {
         let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
         // If all functions fit, they are sorted by name; otherwise the busiest ones come first.

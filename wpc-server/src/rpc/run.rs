@@ -42,7 +42,7 @@ impl Client {
     }
 
     async fn run_batch(&self, requests: Vec<Request>) -> Option<Vec<u8>> {
-        // A batch may have more calls than the workers' queues accept. The rest waits within the time limit, which is the
+        // A batch may have more calls than the workers' queues accept. The others wait within the time limit, which is the
         // same for all calls.
         let options = self.options.clone().wait_for_capacity();
         let begun = requests.into_iter().map(|request| self.begin(request, &options).answer());

@@ -137,8 +137,8 @@ impl Store {
         Ok(())
     }
 
-    /// Opens the file, again if it was open. After an error of the disk, the database refuses everything until then, because it
-    /// does not know what was written.
+    /// Opens the file, again if it was open. After an error of the disk, the database refuses all operations until it is
+    /// opened again, because it is unknown what was written.
     fn reopen(&self) -> Result<(), StoreError> {
         let mut database = self.0.database.write().unwrap_or_else(PoisonError::into_inner);
         // Closed first, because the file is locked while it is open.
