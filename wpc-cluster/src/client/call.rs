@@ -55,7 +55,7 @@ pub(super) fn after(attempts: &mut Attempts, node: &NodeName, event: Event) -> N
     let node = node.clone();
     match event {
         Event::Frame(Frame::Refused(refusal), _) => attempts.refused(node, refusal),
-        Event::Frame(Frame::Failed { report, .. }, _) => Next::Fail(Box::new((*report).into())),
+        Event::Frame(Frame::Failed { report, .. }, _) => attempts.ended(*report),
         Event::Frame(Frame::Lost, _) => {
             let reason = format!("node \"{node}\" no longer knows the call");
             attempts.lost(node, &reason)
@@ -87,7 +87,9 @@ pub(super) async fn send<R>(
         if !inner.connection.is_up() {
             return Err(*attempts.unavailable("the connection to NATS is lost"));
         }
-        let chosen = inner.choose(outgoing.request.affinity, attempts.tried());
+        let is_over = attempts.is_round_over();
+        let choose = || inner.choose(outgoing.request.affinity, attempts.tried());
+        let chosen = if is_over { None } else { choose() };
         let Some(node) = chosen else {
             let jitter = inner.members().random();
             match attempts.none_left(jitter) {

@@ -127,6 +127,12 @@ impl Node {
         &self.0.client
     }
 
+    /// The calls of other processes that the node has accepted since its start.
+    #[must_use]
+    pub fn calls_accepted(&self) -> u64 {
+        self.0.accepted.load(Ordering::Relaxed)
+    }
+
     /// The calls that the node has accepted and not answered, those of its own process included.
     #[must_use]
     pub fn calls_in_flight(&self) -> usize {

@@ -19,8 +19,8 @@ pub(crate) struct Attempts {
     busy_rounds: u32,
     /// The rounds in which no node had the definition.
     absent_rounds: u32,
-    /// Why the nodes of this round refused: whether one of them was busy.
-    was_busy: bool,
+    /// The nodes of this round that were busy.
+    busy: usize,
     /// What is known of the last attempt whose outcome is not known.
     unknown: Option<String>,
 }
@@ -40,6 +40,9 @@ pub(crate) enum Next {
 /// different times.
 const ABSENT_ROUNDS: u32 = 8;
 
+/// How many busy nodes are tried in a round.
+const MAX_BUSY: usize = 4;
+
 impl Attempts {
     pub(crate) fn new(function: &str, is_pure: bool, waits: bool) -> Self {
         Self {
@@ -49,7 +52,7 @@ impl Attempts {
             tried: Vec::new(),
             busy_rounds: 0,
             absent_rounds: 0,
-            was_busy: false,
+            busy: 0,
             unknown: None,
         }
     }
@@ -59,11 +62,16 @@ impl Attempts {
         &self.tried
     }
 
+    /// Whether enough nodes were tried in this round. Under overload, asking every node would multiply the messages.
+    pub(crate) fn is_round_over(&self) -> bool {
+        self.busy >= MAX_BUSY
+    }
+
     /// A node refused the call, which has not started there.
     pub(crate) fn refused(&mut self, node: NodeName, refusal: Refusal) -> Next {
         match refusal {
             Refusal::Busy => {
-                self.was_busy = true;
+                self.busy += 1;
                 self.tried.push(node);
                 Next::Choose
             }
@@ -86,7 +94,7 @@ impl Attempts {
             )),
             Refusal::Payload(reason) => Next::Fail(self.too_large(&reason)),
             Refusal::Pool(report) if report.code == ErrorCode::Saturated => {
-                self.was_busy = true;
+                self.busy += 1;
                 self.tried.push(node);
                 Next::Choose
             }
@@ -134,7 +142,7 @@ impl Attempts {
 
     /// No node is left to try. `jitter` is between 0 and 1.
     pub(crate) fn none_left(&mut self, jitter: f64) -> Next {
-        let was_busy = std::mem::take(&mut self.was_busy);
+        let was_busy = std::mem::take(&mut self.busy) > 0;
         let is_retried = if was_busy {
             self.busy_rounds += 1;
             self.waits
@@ -151,7 +159,7 @@ impl Attempts {
         }
         if was_busy {
             let text = format!(
-                "every node has as many calls as it accepts, so \"{}\" did not start",
+                "the nodes have as many calls as they accept, so \"{}\" did not start",
                 self.function
             );
             return self.fail(ErrorReport::new(
@@ -191,6 +199,11 @@ impl Attempts {
             ),
         };
         Box::new(ErrorReport::new(ErrorCode::Timeout, outcome, text).into())
+    }
+
+    /// The call ended on a node with this error.
+    pub(crate) fn ended(&self, report: ErrorReport) -> Next {
+        self.fail(report)
     }
 
     fn fail(&self, report: ErrorReport) -> Next {
@@ -285,6 +298,20 @@ mod tests {
             panic!("not failed")
         };
         assert_eq!(error.outcome(), CallOutcome::Unknown);
+        let report = ErrorReport::new(ErrorCode::Timeout, CallOutcome::NotStarted, "late");
+        let Next::Fail(error) = lost().ended(report) else { panic!("not failed") };
+        assert_eq!(error.outcome(), CallOutcome::Unknown);
+    }
+
+    #[test]
+    fn a_caller_does_not_ask_every_node_whether_it_is_busy() {
+        let mut attempts = Attempts::new("f", false, false);
+        for number in 0..MAX_BUSY {
+            assert!(!attempts.is_round_over());
+            attempts.refused(node(&format!("n{number}")), Refusal::Busy);
+        }
+        assert!(attempts.is_round_over());
+        assert_eq!(error(attempts.none_left(0.5)).code(), ErrorCode::Saturated);
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout_at};
 use wpc_host::{
-    Backend, BackendReply, CallArguments, CallId, CallOptions, Error, EventSubscription,
-    FunctionHash, FunctionInformation, HealthState, Options, PoolHealth, PoolMetrics, ReplyFormat,
-    ReplyMetadata, ReplyValue, StreamOptions, SubmittedCall, SubmittedStream, Warming,
-    WorkerHealth, WorkerId, WorkerProcedureCall,
+    Backend, BackendReply, CallArguments, CallId, CallOptions, CallOutcome, Error, ErrorCode,
+    ErrorReport, EventSubscription, FunctionHash, FunctionInformation, HealthState, Options,
+    PoolHealth, PoolMetrics, ReplyFormat, ReplyMetadata, ReplyValue, StreamOptions, SubmittedCall,
+    SubmittedStream, Warming, WorkerHealth, WorkerId, WorkerProcedureCall,
 };
 
 /// What was started where: by the call's own number.
@@ -21,13 +22,24 @@ pub(crate) struct Start {
     pub(crate) version: u64,
 }
 
-/// A simulated pool of two workers. Its function has two arguments: the call's number, and how many milliseconds it takes.
+/// A simulated pool. Its functions have two arguments: the call's number, and how many microseconds it takes.
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) log: Log,
     /// The version of the function, which it returns.
     pub(crate) version: Arc<Mutex<u64>>,
+    /// Each runs one call at a time.
+    workers: Arc<Semaphore>,
 }
+
+impl Pool {
+    pub(crate) fn new(log: Log, version: Arc<Mutex<u64>>) -> Self {
+        Self { log, version, workers: Arc::new(Semaphore::new(WORKERS)) }
+    }
+}
+
+/// The workers of a pool.
+pub(crate) const WORKERS: usize = 2;
 
 impl Backend for Pool {
     fn submit(
@@ -39,18 +51,22 @@ impl Backend for Pool {
     ) -> Result<SubmittedCall, Error> {
         let CallArguments::Positional(values) = arguments else { panic!("other arguments") };
         let number = |at: usize| values[at].as_u64().unwrap();
-        let (call, duration) = (number(0), Duration::from_millis(number(1)));
+        let (call, duration) = (number(0), Duration::from_micros(number(1)));
         let version = *self.version.lock().unwrap();
-        let start = Start { at: Instant::now(), version };
-        self.log.lock().unwrap().entry(call).or_default().push(start);
-        let limit = options.get_timeout().unwrap_or(Duration::from_secs(30));
+        let deadline = Instant::now() + options.get_timeout().unwrap_or(Duration::from_secs(30));
+        let (log, workers) = (Arc::clone(&self.log), Arc::clone(&self.workers));
         let hash = FunctionHash::of(b"");
         Ok(SubmittedCall::new(CallId::from(call), hash, async move {
-            if duration > limit {
-                sleep(limit).await;
-                return Err(Error::connection_lost("f", "its time limit has passed"));
+            let timeout =
+                |outcome| Error::from(ErrorReport::new(ErrorCode::Timeout, outcome, "late"));
+            let Ok(Ok(_worker)) = timeout_at(deadline, workers.acquire()).await else {
+                return Err(timeout(CallOutcome::NotStarted));
+            };
+            let at = Instant::now();
+            log.lock().unwrap().entry(call).or_default().push(Start { at, version });
+            if timeout_at(deadline, sleep(duration)).await.is_err() {
+                return Err(timeout(CallOutcome::Unknown));
             }
-            sleep(duration).await;
             let metadata = ReplyMetadata::new(hash, WorkerId::from(1));
             Ok(BackendReply::new(ReplyValue::Json(version.into()), metadata))
         }))

@@ -193,6 +193,7 @@ impl Port {
         tokio::spawn(async move {
             loop {
                 tokio::select! {
+                    biased;
                     message = incoming.recv() => {
                         let Some(message) = message else { return };
                         if !works(&mut condition).await || messages.send(message).is_err() {

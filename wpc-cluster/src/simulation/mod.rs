@@ -3,6 +3,7 @@
 
 mod backend;
 pub(crate) mod bus;
+mod size;
 
 use crate::client::Client;
 use crate::connection::Connection;
@@ -10,7 +11,7 @@ use crate::node::{Node, NodeOptions, Served, ServedFunction, Serving};
 use crate::options::ClusterOptions;
 use crate::snapshot::Snapshot;
 use arc_swap::ArcSwap;
-use backend::{Log, Pool};
+use backend::{Log, Pool, WORKERS};
 use bus::{Bus, Condition, Port};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -89,10 +90,11 @@ impl Cluster {
         let connection = Connection::simulated(port.clone(), ClusterOptions::new("bus"));
         let client = Client::start(connection, Arc::clone(&self.functions)).await.unwrap();
         let version = Arc::new(Mutex::new(0));
-        let pool = Pool { log: Arc::clone(&self.log), version: Arc::clone(&version) };
+        let pool = Pool::new(Arc::clone(&self.log), Arc::clone(&version));
         let options = NodeOptions::new(name.parse().unwrap());
         serve(&serving, &version, self.version());
-        let node = Node::start(options, Arc::new(pool), 2, client, serving.clone()).await.unwrap();
+        let node =
+            Node::start(options, Arc::new(pool), WORKERS, client, serving.clone()).await.unwrap();
         self.nodes.insert(name, Member { node, port, serving, version });
     }
 
@@ -192,7 +194,7 @@ async fn run(seed: u64, is_pure: bool) -> Summary {
             }
             _ => {}
         }
-        let duration = random.random_range(0..40);
+        let duration = random.random_range(0..40_000);
         let limit = Duration::from_millis(random.random_range(20..2000));
         let task = tokio::spawn(call(client.clone(), number, duration, limit));
         if random.random_range(0..20) == 0 {
