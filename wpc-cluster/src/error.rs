@@ -1,5 +1,6 @@
 //! Why an operation of a cluster other than a call failed.
 
+use async_nats::{ConnectError, ConnectErrorKind};
 use wpc_deploy::Problem;
 
 /// Why an operation of a cluster other than a call failed. The errors of calls are [`wpc_host::Error`]s.
@@ -69,6 +70,36 @@ pub enum Error {
         /// What the operating system reported.
         reason: String,
     },
+}
+
+impl Error {
+    /// The error of connecting to these servers, with what to do about it.
+    pub(crate) fn connect(servers: String, error: &ConnectError) -> Self {
+        let text = error.to_string();
+        let is_tls =
+            ["certificate", "Certificate", "tls", "TLS"].iter().any(|word| text.contains(word));
+        let reason = match error.kind() {
+            ConnectErrorKind::AuthorizationViolation => {
+                "the server refused the credentials; compare the token, the password or the nkey with its configuration"
+                    .to_owned()
+            }
+            ConnectErrorKind::Authentication => {
+                "the credentials cannot be used; the seed of an nkey of a user starts with `SU`".to_owned()
+            }
+            ConnectErrorKind::ServerParse => {
+                format!("{text}; an address is such as `nats://127.0.0.1:4222`")
+            }
+            ConnectErrorKind::Tls => format!("TLS failed: {text}"),
+            _ if is_tls => format!(
+                "TLS failed: {text}; pass the certificate of the server's authority, and a certificate of this process if \
+                 the server requires one"
+            ),
+            ConnectErrorKind::TimedOut => format!("{text}; is a NATS server running there?"),
+            ConnectErrorKind::Io => format!("{text}; is a NATS server running there?"),
+            _ => text,
+        };
+        Self::Connect { servers, reason }
+    }
 }
 
 fn revision(number: Option<u64>) -> String {

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// options.credentials = Credentials::Token("secret".to_owned());
 /// assert_eq!(options.namespace, "wpc");
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct ClusterOptions {
     /// The addresses of NATS servers of one cluster of servers, such as `nats://127.0.0.1:4222`, or `tls://` for TLS.
@@ -24,7 +24,7 @@ pub struct ClusterOptions {
     pub namespace: String,
     /// With what this process authenticates. Default: nothing.
     pub credentials: Credentials,
-    /// A file with certificates of authorities in PEM that are trusted in addition to those of the system. Default `None`.
+    /// A file with certificates of authorities in PEM that are trusted instead of those of the system. Default `None`.
     pub ca: Option<PathBuf>,
     /// The certificate and the key of this process, each a file in PEM. Default `None`.
     pub certificate: Option<(PathBuf, PathBuf)>,
@@ -39,6 +39,23 @@ pub struct ClusterOptions {
     pub max_payload: usize,
     /// How long connecting may take. Default 5 s.
     pub connect_timeout: Duration,
+}
+
+/// Without the secrets.
+impl fmt::Debug for ClusterOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterOptions")
+            .field("servers", &self.reported_servers())
+            .field("namespace", &self.namespace)
+            .field("credentials", &self.credentials)
+            .field("ca", &self.ca)
+            .field("certificate", &self.certificate)
+            .field("inbox", &self.inbox)
+            .field("report_interval", &self.report_interval)
+            .field("max_payload", &self.max_payload)
+            .field("connect_timeout", &self.connect_timeout)
+            .finish()
+    }
 }
 
 /// With what a process authenticates at the NATS server.
@@ -90,12 +107,27 @@ impl ClusterOptions {
 
     /// The addresses as they are reported, without users and passwords.
     pub(crate) fn reported_servers(&self) -> String {
-        let without = |server: &String| match (server.split_once("://"), server.rsplit_once('@')) {
-            (Some((scheme, _)), Some((_, address))) => format!("{scheme}://{address}"),
-            (None, Some((_, address))) => address.to_owned(),
-            _ => server.clone(),
+        self.addresses().join(",")
+    }
+
+    /// The addresses without users and passwords.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        self.servers.iter().map(|server| split(server).0).collect()
+    }
+
+    /// With what to authenticate: the credentials, or those of the first address that has any.
+    pub(crate) fn effective_credentials(&self) -> Credentials {
+        let of_addresses = || {
+            let found = self.servers.iter().find_map(|server| split(server).1)?;
+            Some(match found.split_once(':') {
+                Some((user, password)) => Credentials::Password(decoded(user), decoded(password)),
+                None => Credentials::Token(decoded(found)),
+            })
         };
-        self.servers.iter().map(without).collect::<Vec<_>>().join(",")
+        match &self.credentials {
+            Credentials::None => of_addresses().unwrap_or_default(),
+            credentials => credentials.clone(),
+        }
     }
 
     /// Checks every option.
@@ -135,6 +167,31 @@ impl ClusterOptions {
     }
 }
 
+/// An address without what identifies the user, and that.
+fn split(server: &str) -> (String, Option<&str>) {
+    let (scheme, rest) = match server.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), server),
+    };
+    match rest.rsplit_once('@') {
+        Some((user, address)) => (scheme + address, Some(user)),
+        None => (scheme + rest, None),
+    }
+}
+
+/// The text of a part of an address, whose special characters are written as `%` and two digits.
+fn decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let (mut decoded, mut index) = (Vec::with_capacity(bytes.len()), 0);
+    while index < bytes.len() {
+        let digits = text.get(index + 1..index + 3).filter(|_| bytes[index] == b'%');
+        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        decoded.push(escaped.unwrap_or(bytes[index]));
+        index += if escaped.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,9 +219,36 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown() {
+        for server in ["nats://ada:secret@127.0.0.1:4222", "nats://secret@127.0.0.1:4222"] {
+            let mut options = ClusterOptions::new(server);
+            options.credentials = Credentials::Token("secret".to_owned());
+            assert_eq!(options.reported_servers(), "nats://127.0.0.1:4222");
+            assert!(!format!("{options:?}").contains("secret"));
+        }
+        for credentials in [
+            Credentials::Password("ada".to_owned(), "secret".to_owned()),
+            Credentials::Nkey("secret".to_owned()),
+            Credentials::File("secret".into()),
+        ] {
+            assert!(!format!("{credentials:?}").contains("secret"));
+        }
+    }
+
+    #[test]
+    fn an_address_can_have_a_user_with_a_password_or_a_token() {
+        let password = |user: &str, password: &str| {
+            Credentials::Password(user.to_owned(), password.to_owned())
+        };
+        for (servers, expected) in [
+            ("nats://127.0.0.1:4222", Credentials::None),
+            ("nats://ada:secret@127.0.0.1:4222", password("ada", "secret")),
+            ("127.0.0.1:4222,ada:p%40%25s%@127.0.0.1:4223", password("ada", "p@%s%")),
+            ("nats://token@127.0.0.1:4222", Credentials::Token("token".to_owned())),
+        ] {
+            assert!(ClusterOptions::new(servers).effective_credentials() == expected, "{servers}");
+        }
         let mut options = ClusterOptions::new("nats://ada:secret@127.0.0.1:4222");
-        options.credentials = Credentials::Token("secret".to_owned());
-        assert_eq!(options.reported_servers(), "nats://127.0.0.1:4222");
-        assert!(!format!("{:?}", options.credentials).contains("secret"));
+        options.credentials = Credentials::Token("token".to_owned());
+        assert!(options.effective_credentials() == Credentials::Token("token".to_owned()));
     }
 }

@@ -16,6 +16,7 @@ use crate::names::Names;
 use crate::options::{ClusterOptions, Credentials};
 use async_nats::{Client, ConnectOptions, Event, ServerError};
 use bytes::Bytes;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -103,8 +104,6 @@ impl Connection {
         let now = Instant::now();
         let first = if may_be_later { Link::Down(now) } else { Link::Up(now) };
         let shared = Arc::new(Shared::new(first));
-        let failed =
-            |reason: String| Error::Connect { servers: options.reported_servers(), reason };
         let seen = Arc::clone(&shared);
         let mut connect = authenticated(&options)?
             .name(name)
@@ -120,12 +119,19 @@ impl Connection {
         if may_be_later {
             connect = connect.retry_on_initial_connect();
         }
-        let connecting = connect.connect(options.servers.clone());
+        // Without users and passwords, which the client library would log.
+        let connecting = connect.connect(options.addresses());
         let client = tokio::time::timeout(options.connect_timeout, connecting);
         let client = match client.await {
-            Ok(client) => client.map_err(|error| failed(error.to_string()))?,
+            Ok(client) => {
+                client.map_err(|error| Error::connect(options.reported_servers(), &error))?
+            }
             Err(_) => {
-                return Err(failed(format!("no answer within {:?}", options.connect_timeout)));
+                let reason = format!(
+                    "no answer within {:?}; is a NATS server running there?",
+                    options.connect_timeout
+                );
+                return Err(Error::Connect { servers: options.reported_servers(), reason });
             }
         };
         let names = Names::new(&options.namespace);
@@ -274,13 +280,9 @@ impl Connection {
         self.0.shared.clock_offset.load(Ordering::Relaxed)
     }
 
-    /// Compares the clock of this process with that of the server, which states its time with the description of the registry.
+    /// Compares the clock of this process with that of the server, which states its time with the description of the user.
     /// Without an answer, the difference stays as it was.
     pub(crate) async fn read_clock(&self) {
-        #[derive(serde::Deserialize)]
-        struct Described {
-            ts: String,
-        }
         #[cfg(test)]
         if matches!(self.0.transport, Transport::Simulated(_)) {
             return;
@@ -288,21 +290,15 @@ impl Connection {
         if !self.is_up() {
             return;
         }
-        let subject = format!("$JS.API.STREAM.INFO.KV_{}", self.0.names.registry());
         let before = SystemTime::now();
-        let request = self.client().request(subject, Bytes::new());
+        let request = self.client().request(USER_INFO, Bytes::new());
         let Ok(Ok(answer)) = tokio::time::timeout(Duration::from_secs(1), request).await else {
             return;
         };
         let Ok(elapsed) = before.elapsed() else { return };
-        let Ok(Described { ts }) = serde_json::from_slice(&answer.payload) else { return };
-        let Ok(server) = humantime::parse_rfc3339(&ts) else { return };
-        let own = before + elapsed / 2;
-        let offset = match server.duration_since(own) {
-            Ok(ahead) => i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX),
-            Err(behind) => -i64::try_from(behind.duration().as_millis()).unwrap_or(i64::MAX),
-        };
-        self.0.shared.clock_offset.store(offset, Ordering::Relaxed);
+        if let Some(offset) = clock_offset(&answer.payload, before, elapsed) {
+            self.0.shared.clock_offset.store(offset, Ordering::Relaxed);
+        }
     }
 
     /// Waits until the server has handled everything that this process sent before: a message to a subject without subscribers
@@ -317,6 +313,28 @@ impl Connection {
         // An error is the answer that is expected: nothing responds there.
         let _ = tokio::time::timeout(Duration::from_secs(1), request).await;
     }
+}
+
+/// Where a server describes the user of the connection, and states its time. It exists with and without JetStream.
+pub(crate) const USER_INFO: &str = "$SYS.REQ.USER.INFO";
+
+/// What to add to the own clock to get the server's, in milliseconds. The server's answer to a request at `before`, which took
+/// `elapsed`, is assumed to have been written in the middle.
+fn clock_offset(answer: &[u8], before: SystemTime, elapsed: Duration) -> Option<i64> {
+    #[derive(serde::Deserialize)]
+    struct Answer {
+        server: Server,
+    }
+    #[derive(serde::Deserialize)]
+    struct Server {
+        time: String,
+    }
+    let answer: Answer = serde_json::from_slice(answer).ok()?;
+    let server = humantime::parse_rfc3339(&answer.server.time).ok()?;
+    Some(match server.duration_since(before + elapsed / 2) {
+        Ok(ahead) => i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX),
+        Err(behind) => -i64::try_from(behind.duration().as_millis()).unwrap_or(i64::MAX),
+    })
 }
 
 impl Shared {
@@ -371,32 +389,84 @@ fn is_violation(text: &str) -> bool {
 
 /// The options of the client library with the credentials and files of `options`.
 fn authenticated(options: &ClusterOptions) -> Result<ConnectOptions, Error> {
-    let connect = match &options.credentials {
+    let connect = match options.effective_credentials() {
         Credentials::None => ConnectOptions::new(),
-        Credentials::Token(token) => ConnectOptions::with_token(token.clone()),
+        Credentials::Token(token) => ConnectOptions::with_token(token),
         Credentials::Password(user, password) => {
-            ConnectOptions::with_user_and_password(user.clone(), password.clone())
+            ConnectOptions::with_user_and_password(user, password)
         }
         Credentials::Nkey(seed) => ConnectOptions::with_nkey(seed.trim().to_owned()),
         Credentials::File(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| Error::File {
-                path: path.display().to_string(),
-                reason: error.to_string(),
-            })?;
-            ConnectOptions::with_credentials(&text).map_err(|error| Error::File {
-                path: path.display().to_string(),
-                reason: error.to_string(),
-            })?
+            let text = readable(&path)?;
+            ConnectOptions::with_credentials(&text).map_err(|error| file_error(&path, &error))?
         }
     };
     let connect = match &options.ca {
-        Some(path) => connect.add_root_certificates(path.clone()).require_tls(true),
+        Some(path) => {
+            readable(path)?;
+            connect.add_root_certificates(path.clone()).require_tls(true)
+        }
         None => connect,
     };
     Ok(match &options.certificate {
         Some((certificate, key)) => {
+            readable(certificate)?;
+            readable(key)?;
             connect.add_client_certificate(certificate.clone(), key.clone()).require_tls(true)
         }
         None => connect,
     })
+}
+
+/// The content of a file.
+fn readable(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|error| file_error(path, &error))
+}
+
+fn file_error(path: &Path, error: &std::io::Error) -> Error {
+    Error::File { path: path.display().to_string(), reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_is_assumed_to_answer_in_the_middle_of_a_request() {
+        let before = humantime::parse_rfc3339("2030-01-01T00:00:00Z").unwrap();
+        let elapsed = Duration::from_millis(200);
+        let offset = |time: &str| {
+            clock_offset(format!(r#"{{"server":{{"time":"{time}"}}}}"#).as_bytes(), before, elapsed)
+        };
+        assert_eq!(offset("2030-01-01T00:00:00.100Z"), Some(0));
+        assert_eq!(offset("2030-01-01T00:00:01.600000001Z"), Some(1_500));
+        assert_eq!(offset("2029-12-31T23:59:59.100Z"), Some(-1_000));
+        assert_eq!(offset("yesterday"), None);
+        assert_eq!(clock_offset(b"{}", before, elapsed), None);
+        assert_eq!(clock_offset(b"", before, elapsed), None);
+    }
+
+    #[test]
+    fn events_of_the_client_library_are_counted() {
+        let shared = Shared::new(Link::Down(Instant::now()));
+        shared.on_event(&Event::Connected);
+        assert!(matches!(*shared.link.borrow(), Link::Up(_)));
+        shared.on_event(&Event::SlowConsumer(7));
+        shared.on_event(&Event::SlowConsumer(7));
+        assert_eq!(shared.dropped.load(Ordering::Relaxed), 2);
+        shared.on_event(&Event::Disconnected);
+        assert!(matches!(*shared.link.borrow(), Link::Down(_)));
+        assert_eq!(shared.disconnects.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn only_violations_of_permissions_are_remembered() {
+        let shared = Shared::new(Link::Down(Instant::now()));
+        let error = |text: &str| Event::ServerError(ServerError::Other(text.to_owned()));
+        shared.on_event(&error("maximum payload exceeded"));
+        assert_eq!(*shared.violation.borrow(), None);
+        let text = "Permissions Violation for Publish to \"x\"";
+        shared.on_event(&error(text));
+        assert_eq!(shared.violation.borrow().as_deref(), Some(text));
+    }
 }

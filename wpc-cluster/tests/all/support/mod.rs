@@ -1,0 +1,61 @@
+//! What the tests stand on: NATS servers, clusters of three of them, and links that fail.
+//!
+//! ```ignore
+//! #[tokio::test(flavor = "multi_thread")]
+//! async fn a_sentence() {
+//!     let Some(server) = NatsServer::start() else { return };
+//!     let connection = Connection::open(server.options(), "test").await.unwrap();
+//! }
+//! ```
+//!
+//! Without a `nats-server`, tests print that they are skipped, or fail if `WPC_REQUIRE_NATS` is set.
+
+#![allow(dead_code, reason = "what tests may need, not what they need today")]
+
+pub(crate) mod certificates;
+pub(crate) mod fault_proxy;
+pub(crate) mod nats_cluster;
+pub(crate) mod nats_server;
+
+pub(crate) use fault_proxy::FaultProxy;
+pub(crate) use nats_cluster::NatsCluster;
+pub(crate) use nats_server::NatsServer;
+
+use std::future::Future;
+use std::time::Duration;
+
+/// How long a test waits for something that must happen. Long, because the machine may be busy; a test that waits this long has
+/// failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The output of a future that must end.
+///
+/// # Panics
+///
+/// With `what` if it does not end.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("waited {PATIENCE:?} in vain: {what}"),
+    }
+}
+
+/// Asks until the answer is `Some`. For states that cannot be awaited; where there is an event, wait for that.
+///
+/// # Panics
+///
+/// With `what` if that does not happen.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> T {
+    within(what, async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+}
