@@ -10,6 +10,10 @@ mod call;
 mod client;
 #[cfg(unix)]
 mod closed_output;
+#[cfg(feature = "cluster")]
+mod cluster;
+#[cfg(feature = "cluster")]
+mod cluster_options;
 mod configuration;
 mod constant;
 mod declarations;
@@ -123,6 +127,9 @@ the language cannot record in the module:
     Test(test::Arguments),
     /// Create, list and revoke the tokens of a server.
     Token(token::Arguments),
+    /// Check the NATS servers of a cluster, and create keys for them.
+    #[cfg(feature = "cluster")]
+    Cluster(cluster::Arguments),
     /// Show the folder of the compile cache and its size.
     #[command(after_help = "Examples:\n  wpc cache\n  wpc cache --clear")]
     Cache(cache::Arguments),
@@ -203,6 +210,8 @@ fn main() -> std::process::ExitCode {
             .and_then(|command| serve::run(&command, &arguments.cache, arguments.json)),
         Command::Health(command) => health::run(&command, arguments.json),
         Command::Token(command) => token::run(&command, arguments.json),
+        #[cfg(feature = "cluster")]
+        Command::Cluster(command) => cluster::run(&command, arguments.json),
         Command::Cache(command) => cache::run(&command, &arguments.cache, arguments.json),
         Command::Inspect(command) => inspect::run(&command, &arguments.cache, arguments.json),
         Command::Bench(command) => bench::run(&command, &arguments.cache, arguments.json),

@@ -21,23 +21,30 @@
 #![forbid(unsafe_code)]
 #![allow(dead_code, reason = "the node and the client are not complete")]
 
+mod check;
 mod client;
 mod connection;
+mod development;
 mod error;
 mod names;
 mod node;
 mod options;
 mod payloads;
+mod permissions;
 mod protocol;
 #[cfg(test)]
 mod simulation;
 mod snapshot;
+mod user_key;
 pub mod wire;
 
+pub use check::{Check, CheckedRole, Finding, Level, check};
 pub use client::Client;
 pub use connection::Connection;
+pub use development::DevelopmentServer;
 pub use error::Error;
 pub use names::{InvalidNodeName, NodeName};
 pub use node::{Node, NodeOptions};
 pub use options::{ClusterOptions, Credentials};
 pub use snapshot::Snapshot;
+pub use user_key::UserKey;

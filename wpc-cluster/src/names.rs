@@ -73,22 +73,47 @@ impl Names {
 
     /// All calls on a node.
     pub(crate) fn calls(&self, node: &NodeName) -> String {
+        self.calls_of(node.as_str())
+    }
+
+    /// All calls on a node; `*` stands for any.
+    pub(crate) fn calls_of(&self, node: &str) -> String {
         format!("{}.call.{node}.*", self.prefix)
+    }
+
+    /// All calls.
+    pub(crate) fn all_calls(&self) -> String {
+        self.calls_of("*")
     }
 
     /// What callers send a node about their calls there: see [`Control`](crate::wire::Control).
     pub(crate) fn control(&self, node: &NodeName) -> String {
+        self.control_of(node.as_str())
+    }
+
+    /// The same; `*` stands for any node.
+    pub(crate) fn control_of(&self, node: &str) -> String {
         format!("{}.node.{node}", self.prefix)
+    }
+
+    /// What callers send all nodes about their calls.
+    pub(crate) fn controls(&self) -> String {
+        self.control_of("*")
     }
 
     /// The reports of a node: see [`Beat`](crate::wire::Beat).
     pub(crate) fn beat(&self, node: &NodeName) -> String {
+        self.beat_of(node.as_str())
+    }
+
+    /// The same; `*` stands for any node.
+    pub(crate) fn beat_of(&self, node: &str) -> String {
         format!("{}.beat.{node}", self.prefix)
     }
 
     /// The reports of all nodes.
     pub(crate) fn beats(&self) -> String {
-        format!("{}.beat.*", self.prefix)
+        self.beat_of("*")
     }
 
     /// Asks all nodes for a report.

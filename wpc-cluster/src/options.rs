@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::names::is_token;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -130,6 +131,29 @@ impl ClusterOptions {
         }
     }
 
+    /// Whether the connection is encrypted although the server does not require it.
+    pub(crate) fn uses_tls(&self) -> bool {
+        let is_tls = |server: &String| server.starts_with("tls://");
+        self.ca.is_some() || self.certificate.is_some() || self.servers.iter().all(is_tls)
+    }
+
+    /// Refuses a server on another machine without credentials: whatever reaches that server could call, deploy and answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Options`] with the address.
+    pub fn require_credentials(&self) -> Result<(), Error> {
+        let is_anonymous =
+            self.effective_credentials() == Credentials::None && self.certificate.is_none();
+        match self.addresses().iter().find(|address| !is_loopback(address)) {
+            Some(address) if is_anonymous => Err(Error::Options(format!(
+                "the NATS server {address} is on another machine, and no credentials are passed for it: every machine that reaches \
+                 it could call, deploy and answer; pass the seed of an nkey, a token or a password"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Checks every option.
     ///
     /// # Errors
@@ -177,6 +201,17 @@ fn split(server: &str) -> (String, Option<&str>) {
         Some((user, address)) => (scheme + address, Some(user)),
         None => (scheme + rest, None),
     }
+}
+
+/// Whether an address without a user is on this machine.
+pub(crate) fn is_loopback(address: &str) -> bool {
+    let address = address.split_once("://").map_or(address, |(_, address)| address);
+    let host = match address.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => address.split([':', '/']).next(),
+    };
+    let host = host.unwrap_or_default();
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// The text of a part of an address, whose special characters are written as `%` and two digits.
@@ -250,5 +285,24 @@ mod tests {
         let mut options = ClusterOptions::new("nats://ada:secret@127.0.0.1:4222");
         options.credentials = Credentials::Token("token".to_owned());
         assert!(options.effective_credentials() == Credentials::Token("token".to_owned()));
+    }
+
+    #[test]
+    fn a_server_on_another_machine_needs_credentials() {
+        for local in
+            ["nats://127.0.0.1:4222", "localhost", "tls://[::1]:4222", "127.8.0.1:1,localhost:2"]
+        {
+            ClusterOptions::new(local).require_credentials().unwrap();
+        }
+        for remote in
+            ["nats://10.0.0.1:4222", "nats.example", "localhost,localhost.example", "[::2]:4222"]
+        {
+            let mut options = ClusterOptions::new(remote);
+            let error = options.require_credentials().unwrap_err().to_string();
+            assert!(error.contains("no credentials"), "{error}");
+            options.credentials = Credentials::Token("secret".to_owned());
+            options.require_credentials().unwrap();
+        }
+        ClusterOptions::new("nats://ada:secret@10.0.0.1").require_credentials().unwrap();
     }
 }

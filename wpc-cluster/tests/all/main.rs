@@ -1,5 +1,9 @@
 //! A cluster as its users see it, over NATS servers that the tests start.
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
+mod check;
 mod connection;
+mod development;
+mod messages;
+mod security;
 mod support;

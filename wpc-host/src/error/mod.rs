@@ -62,6 +62,7 @@ mod remedy;
 mod report;
 mod source;
 mod text;
+mod type_record;
 mod variants;
 
 pub use call_queue::CallQueue;

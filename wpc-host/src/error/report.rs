@@ -50,6 +50,7 @@ pub struct GuestReport {
     /// The error itself, encoded.
     pub payload: Option<Vec<u8>>,
     /// The declared type of the payload.
+    #[serde(default, with = "super::type_record")]
     pub payload_type: Option<OwnedNamedType>,
 }
 
@@ -158,5 +159,28 @@ mod tests {
         };
         let Error::Guest { error, .. } = error else { unreachable!() };
         assert_eq!((function.as_str(), received), ("f", error));
+    }
+
+    #[test]
+    fn a_payload_type_is_passed_on_and_its_depth_is_bounded() {
+        use postcard_schema::schema::owned::OwnedDataModelType as Type;
+        let nested = |depth| {
+            let mut ty = OwnedNamedType { name: "Leaf".to_owned(), ty: Type::U8 };
+            for _ in 0..depth {
+                ty = OwnedNamedType { name: String::new(), ty: Type::Option(Box::new(ty)) };
+            }
+            let error = GuestError::new("Empty", "the text is empty");
+            let payload_type = Some(PayloadType::new(ty));
+            let error =
+                Error::Guest { function: "f".to_owned(), error: Box::new(error), payload_type };
+            ErrorReport::from(&error)
+        };
+        let report = nested(3);
+        let bytes = postcard::to_allocvec(&report).unwrap();
+        assert_eq!(postcard::from_bytes::<ErrorReport>(&bytes).unwrap(), report);
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<ErrorReport>(&text).unwrap(), report);
+        let bytes = postcard::to_allocvec(&nested(1_000)).unwrap();
+        postcard::from_bytes::<ErrorReport>(&bytes).unwrap_err();
     }
 }

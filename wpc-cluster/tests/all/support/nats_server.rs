@@ -3,7 +3,7 @@
 use super::PATIENCE;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
@@ -98,8 +98,10 @@ impl NatsServer {
         program()?;
         std::fs::write(folder.path().join("nats.conf"), configuration).unwrap();
         let (child, log) = run(folder.path(), None);
-        let port = listening_port(&log);
-        Some(Self { folder, child, log, port, scheme: "nats" })
+        // Constructed first, so that the child is killed if it does not become ready.
+        let mut server = Self { folder, child, log, port: 0, scheme: "nats" };
+        server.port = listening_port(&server.log);
+        Some(server)
     }
 
     /// Uses `tls://` in its URL.
@@ -216,10 +218,12 @@ impl Drop for NatsServer {
     }
 }
 
-/// Starts the program with the configuration and the store in this folder. Without a port, the system chooses one.
-pub(crate) fn run_in(folder: &Path, port: Option<u16>) -> (Child, impl Fn(&str)) {
-    let (child, log) = run(folder, port);
-    (child, move |text: &str| log.wait(text, |lines| lines.iter().any(|line| line.contains(text))))
+/// Whether the library finds a program too, which does not look into the folder of the build.
+pub(crate) fn is_in_path() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let name = format!("nats-server{}", std::env::consts::EXE_SUFFIX);
+    std::env::var_os("WPC_NATS_SERVER").is_some()
+        || std::env::split_paths(&path).any(|folder| folder.join(&name).is_file())
 }
 
 fn run(folder: &Path, port: Option<u16>) -> (Child, Arc<Log>) {
@@ -257,7 +261,7 @@ fn listening_port(log: &Log) -> u16 {
 
 impl Log {
     fn read(&self, source: impl std::io::Read) {
-        let mut source = BufReader::new(source).take(u64::MAX);
+        let mut source = BufReader::new(source);
         let mut line = String::new();
         while matches!(source.read_line(&mut line), Ok(1..)) {
             self.lock().lines.push(std::mem::take(&mut line).trim_end().to_owned());

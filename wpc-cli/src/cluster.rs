@@ -1,0 +1,133 @@
+//! `wpc cluster`: checks the NATS servers of a cluster, and creates keys for them.
+
+use crate::cluster_options::{Cluster, ClusterArguments, failure};
+use crate::failure::Failure;
+use crate::terminal;
+use crate::text::{count, escape};
+use std::io::Write as _;
+use std::path::PathBuf;
+use wpc_cluster::{Check, CheckedRole, Level};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Check whether NATS servers are fit for a cluster, and what their user may do.
+    #[command(after_help = "Examples:
+  wpc cluster check --cluster nats://127.0.0.1:4222
+  wpc cluster check --cluster tls://nats.example:4222 --cluster-nkey client.nk --cluster-inbox _INBOX.client --role client
+
+It exits with 1 if something does not work.")]
+    Check(CheckArguments),
+    /// Create the key of a user of the NATS servers: writes the seed to a new file, and prints the public key.
+    #[command(after_help = "Example:
+  wpc cluster key client.nk     # the process gets the file with --cluster-nkey, the NATS server the public key")]
+    Key {
+        /// The new file, which only you can read.
+        file: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
+struct CheckArguments {
+    /// The addresses, as with `--cluster`.
+    #[arg(value_name = "URL")]
+    url: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterArguments,
+    /// The user must be able to have this role. Repeatable; without it, one of all.
+    #[arg(long, value_enum, value_name = "ROLE")]
+    role: Vec<Role>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Role {
+    /// Calls functions.
+    Client,
+    /// Runs functions.
+    Node,
+    /// Changes what is active.
+    Deployer,
+}
+
+pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
+    match &arguments.command {
+        Command::Check(arguments) => check(arguments, as_json),
+        Command::Key { file } => key(file, as_json),
+    }
+}
+
+fn check(arguments: &CheckArguments, as_json: bool) -> Result<(), Failure> {
+    let mut cluster = arguments.cluster.clone();
+    if arguments.url.is_some() {
+        cluster.cluster.clone_from(&arguments.url);
+    }
+    let Cluster { options, development } = cluster.required(&std::env::temp_dir())?;
+    let roles = arguments.role.iter().map(|role| match role {
+        Role::Client => CheckedRole::Client,
+        Role::Node => CheckedRole::Node,
+        Role::Deployer => CheckedRole::Deployer,
+    });
+    let roles: Vec<_> = roles.collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::environment(error.to_string()))?;
+    let check = runtime.block_on(wpc_cluster::check(options, &roles));
+    drop(development);
+    let text = if as_json {
+        let json = serde_json::json!({ "fit": check.is_fit(), "findings": check.findings });
+        format!("{json}\n")
+    } else {
+        report(&check)
+    };
+    terminal::print(text.as_bytes())?;
+    let errors =
+        check.findings.iter().filter(|finding| finding.level == Level::Error).count() as u64;
+    if check.is_fit() {
+        return Ok(());
+    }
+    Err(Failure::environment(format!("{} found; see above", count(errors, "error"))))
+}
+
+/// The findings as lines.
+fn report(check: &Check) -> String {
+    let mut text = String::new();
+    for finding in &check.findings {
+        let level = match finding.level {
+            Level::Good => "ok",
+            Level::Note => "note",
+            Level::Warning => "warning",
+            _ => "error",
+        };
+        text += &format!("{level:<8} {}\n", escape(&finding.text));
+        if finding.level > Level::Good {
+            for line in [finding.reason, &finding.remedy] {
+                if !line.is_empty() {
+                    text += &format!("         {}\n", escape(line));
+                }
+            }
+        }
+    }
+    text
+}
+
+fn key(file: &std::path::Path, as_json: bool) -> Result<(), Failure> {
+    let key = wpc_cluster::UserKey::new().map_err(failure)?;
+    let failed =
+        |error: std::io::Error| Failure::environment(format!("{}: {error}", file.display()));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut written = options.open(file).map_err(failed)?;
+    written.write_all(format!("{}\n", key.seed()).as_bytes()).map_err(failed)?;
+    let text = if as_json {
+        serde_json::json!({ "public_key": key.public_key() }).to_string()
+    } else {
+        key.public_key().to_owned()
+    };
+    terminal::print(format!("{text}\n").as_bytes())
+}

