@@ -32,6 +32,7 @@ mod options;
 mod payloads;
 mod permissions;
 mod protocol;
+mod registry;
 #[cfg(test)]
 mod simulation;
 mod snapshot;
@@ -46,5 +47,6 @@ pub use error::Error;
 pub use names::{InvalidNodeName, NodeName};
 pub use node::{Node, NodeOptions};
 pub use options::{ClusterOptions, Credentials};
+pub use registry::{Activation, Following, Index, Quorum, Readiness, Registry, Revision, Rollback};
 pub use snapshot::Snapshot;
 pub use user_key::UserKey;

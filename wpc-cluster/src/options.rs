@@ -38,6 +38,9 @@ pub struct ClusterOptions {
     /// The maximum size of arguments and results in bytes that are stored as objects because they are too large for a message.
     /// Default 64 MiB.
     pub max_payload: usize,
+    /// How many servers of a NATS cluster store the registry, for buckets that this process creates: 1, 3 or 5. With 3, one server can
+    /// fail. Default 1.
+    pub replicas: usize,
     /// How long connecting may take. Default 5 s.
     pub connect_timeout: Duration,
 }
@@ -102,6 +105,7 @@ impl ClusterOptions {
             inbox: "_INBOX".to_owned(),
             report_interval: Duration::from_millis(300),
             max_payload: 64 << 20,
+            replicas: 1,
             connect_timeout: Duration::from_secs(5),
         }
     }
@@ -180,6 +184,12 @@ impl ClusterOptions {
                 self.inbox
             ));
         }
+        if !matches!(self.replicas, 1 | 3 | 5) {
+            return invalid(format!(
+                "invalid number of replicas {}: it is 1, 3 or 5",
+                self.replicas
+            ));
+        }
         let interval = Duration::from_millis(50)..=Duration::from_secs(10);
         if !interval.contains(&self.report_interval) {
             return invalid(format!(
@@ -237,11 +247,12 @@ mod tests {
         assert_eq!(valid.servers, ["nats://127.0.0.1:4222", "nats://127.0.0.1:4223"]);
         valid.validate().unwrap();
         type Change = fn(&mut ClusterOptions);
-        let changes: [(&str, Change); 5] = [
+        let changes: [(&str, Change); 6] = [
             ("address", |options| options.servers.push(String::new())),
             ("namespace", |options| options.namespace = "a.b".to_owned()),
             ("inbox", |options| options.inbox = "wpc.v1.beat".to_owned()),
             ("inbox", |options| options.inbox = "_INBOX.>".to_owned()),
+            ("replicas", |options| options.replicas = 2),
             ("interval", |options| options.report_interval = Duration::ZERO),
         ];
         for (name, change) in changes {

@@ -1,10 +1,12 @@
 //! Items that a manifest defines: constants, dependencies, modules and functions.
 
+use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::fmt;
 
 /// The manifest's table that an item is in. The order is that of definition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Kind {
     /// `[constants]`.
@@ -18,7 +20,7 @@ pub enum Kind {
 }
 
 /// A named item of the manifest. Its text is the kind and the name, such as `function "resize"`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Item {
     /// The table that it is in.

@@ -4,6 +4,7 @@ mod backend;
 mod calls;
 mod running;
 mod served;
+mod sync;
 mod tasks;
 
 pub(crate) use served::Serving;

@@ -3,3 +3,4 @@
 pub(crate) mod admission;
 pub(crate) mod attempts;
 pub(crate) mod members;
+pub(crate) mod staging;

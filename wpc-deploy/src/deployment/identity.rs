@@ -21,6 +21,8 @@ pub struct DeployedFunction {
     /// grants and other settings as the manifest writes them. A secret is represented by its reference. Two pools with the same
     /// hash run the same code under the same rules.
     pub definition: Sha256Hash,
+    /// The item of the manifest that defines it.
+    pub item: Item,
     /// Whether a call may be run again if it is not known whether it ran: `pure` in the manifest.
     pub is_pure: bool,
     /// The time limit of its calls, if the manifest states one for it.
@@ -29,10 +31,11 @@ pub struct DeployedFunction {
 }
 
 impl DeployedFunction {
-    /// A function that is not pure and has no time limit of its own. The other fields can be set.
+    /// A function of its own entry that is not pure and has no time limit of its own. The other fields can be set.
     #[must_use]
     pub fn new(information: FunctionInformation, definition: Sha256Hash) -> Self {
-        Self { information, definition, is_pure: false, time_limit: None }
+        let item = Item::new(Kind::Function, information.name.clone());
+        Self { information, definition, item, is_pure: false, time_limit: None }
     }
 }
 
@@ -81,7 +84,8 @@ impl Prepared {
             });
             let definition = Sha256Hash::of(sorted(definition).to_string().as_bytes());
             let (is_pure, time_limit) = (*is_pure, *time_limit);
-            Some(DeployedFunction { information, definition, is_pure, time_limit })
+            let item = owner.clone();
+            Some(DeployedFunction { information, definition, item, is_pure, time_limit })
         };
         functions.into_values().filter_map(&mut of).collect()
     }

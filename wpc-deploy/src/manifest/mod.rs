@@ -46,6 +46,12 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Whether it has a table `[pool]`.
+    #[must_use]
+    pub fn has_pool(&self) -> bool {
+        self.pool.is_some()
+    }
+
     pub(crate) fn pool(&self) -> Pool {
         self.pool.as_ref().map(|pool| pool.get_ref().clone()).unwrap_or_default()
     }

@@ -1,0 +1,318 @@
+//! Keeps a node's pool at what the registry states: fetches revisions, prepares them, and activates them.
+//!
+//! What is to be done is decided by [`Revisions`]. One task owns it, and the deployment. What takes long runs in tasks of its own, and
+//! their results are inputs. Reports are sent by another task, in their order.
+
+mod folder;
+#[cfg(test)]
+mod tests;
+mod work;
+
+pub(crate) use folder::Folder;
+
+use super::served::Serving;
+use crate::names::NodeName;
+use crate::protocol::staging::{Effect, Input, Reported, RevisionId, Revisions};
+use crate::registry::staging::{NodeReport, Outcome, Wanted};
+use crate::registry::watch::{Change, Followed, follow};
+use crate::registry::{Activation, Registry};
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use work::{Candidate, Finished};
+use wpc_deploy::Deployment;
+
+/// How often a revision that should be active, and that failed, is tried again.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// How often a report is tried again, and after which time.
+const REPORT_ATTEMPTS: usize = 5;
+const REPORT_DELAY: Duration = Duration::from_millis(200);
+
+/// The pool of a node as the registry states it. Its tasks end when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Sync {
+    state: watch::Receiver<State>,
+    tasks: Vec<AbortHandle>,
+}
+
+/// How far a node is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State {
+    /// Whether it runs what the registry states, or has reported why it cannot. A node that was never connected and has a copy of
+    /// its last revision runs that.
+    pub(crate) is_settled: bool,
+    /// The revision that the pool runs.
+    pub(crate) active: Option<u64>,
+    /// Why it is not that of the registry; empty if it is.
+    pub(crate) problem: String,
+}
+
+impl Sync {
+    /// Follows the registry. The deployment must have no items: the registry defines all.
+    pub(crate) fn start(
+        node: NodeName,
+        epoch: u64,
+        registry: Registry,
+        deployment: Deployment,
+        folder: Folder,
+        serving: Serving,
+    ) -> Self {
+        let (sender, state) = watch::channel(State::default());
+        let (to_active, active) = mpsc::channel(16);
+        let (to_wanted, wanted) = mpsc::channel(16);
+        let (reports, to_report) = mpsc::unbounded_channel();
+        let task = Task {
+            registry: registry.clone(),
+            deployment,
+            folder,
+            serving,
+            revisions: Revisions::default(),
+            candidates: HashMap::new(),
+            activations: HashMap::new(),
+            jobs: JoinSet::new(),
+            reports,
+            state: sender,
+            epoch,
+            unreachable: None,
+            was_reached: false,
+        };
+        let prepares = registry.clone();
+        let creating = tokio::spawn(async move {
+            // A node may lack the permission, and then a deployer creates them.
+            if let Err(error) = prepares.create().await {
+                tracing::debug!(%error, "the buckets of the registry were not created");
+            }
+        });
+        let tasks = [
+            creating,
+            tokio::spawn(follow(registry.clone(), Followed::Active, to_active)),
+            tokio::spawn(follow(registry.clone(), Followed::Wanted, to_wanted)),
+            tokio::spawn(report(registry, node, to_report)),
+            tokio::spawn(task.run(active, wanted)),
+        ];
+        Self { state, tasks: tasks.iter().map(|task| task.abort_handle()).collect() }
+    }
+
+    /// How far it is.
+    pub(crate) fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// Waits until it runs what the registry states, or cannot.
+    pub(crate) async fn settled(&self) {
+        // The sender lives as long as this.
+        let _ = self.state.clone().wait_for(|state| state.is_settled).await;
+    }
+
+    /// Follows how far it is.
+    pub(crate) fn follow(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+}
+
+impl Drop for Sync {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// Sends reports in their order.
+async fn report(
+    registry: Registry,
+    node: NodeName,
+    mut reports: mpsc::UnboundedReceiver<(Wanted, NodeReport)>,
+) {
+    while let Some((wanted, report)) = reports.recv().await {
+        for attempt in 0..REPORT_ATTEMPTS {
+            match registry.report(&node, wanted, &report).await {
+                Ok(()) => break,
+                Err(error) => tracing::warn!(%error, attempt, "failed to report a revision"),
+            }
+            tokio::time::sleep(REPORT_DELAY).await;
+        }
+    }
+}
+
+struct Task {
+    registry: Registry,
+    deployment: Deployment,
+    folder: Folder,
+    serving: Serving,
+    revisions: Revisions,
+    /// What was prepared and not activated.
+    candidates: HashMap<RevisionId, Candidate>,
+    /// What the registry stated of revisions that are, or were, to be active.
+    activations: HashMap<RevisionId, Activation>,
+    jobs: JoinSet<Finished>,
+    reports: mpsc::UnboundedSender<(Wanted, NodeReport)>,
+    state: watch::Sender<State>,
+    epoch: u64,
+    /// Why the registry cannot be read at the moment.
+    unreachable: Option<String>,
+    /// Whether the registry was read.
+    was_reached: bool,
+}
+
+impl Task {
+    async fn run(mut self, mut active: mpsc::Receiver<Change>, mut wanted: mpsc::Receiver<Change>) {
+        let mut retry = tokio::time::interval(RETRY);
+        retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        retry.reset();
+        loop {
+            tokio::select! {
+                Some(finished) = self.jobs.join_next() => match finished {
+                    Ok(finished) => self.on_finished(finished),
+                    Err(error) => tracing::error!(%error, "a task of the node has panicked"),
+                },
+                Some(change) = active.recv() => self.on_active(change),
+                Some(change) = wanted.recv() => {
+                    if let Change::Value(value) = change {
+                        match Wanted::parse(&value) {
+                            Ok(wanted) => {
+                                self.input(Input::Wanted(wanted.revision, wanted.request));
+                            }
+                            Err(error) => tracing::warn!(%error, "a request is ignored"),
+                        }
+                    }
+                }
+                _ = retry.tick() => self.input(Input::Retry),
+                else => return,
+            }
+            self.publish();
+        }
+    }
+
+    fn on_active(&mut self, change: Change) {
+        match change {
+            Change::Value(value) => match Activation::parse(&value) {
+                Ok(activation) => {
+                    (self.was_reached, self.unreachable) = (true, None);
+                    self.target(activation);
+                }
+                Err(error) => self.unreachable = Some(error.to_string()),
+            },
+            // What the node runs stays.
+            Change::Nothing => {
+                self.was_reached = true;
+                let lost = self.revisions.active().map(|active| {
+                    format!("the registry has lost revision {}, which was active", active.number)
+                });
+                self.unreachable = lost;
+            }
+            Change::Unreachable(problem) => {
+                self.unreachable = Some(problem);
+                if !self.was_reached
+                    && self.revisions.target().is_none()
+                    && let Some(activation) = self.folder.active()
+                {
+                    tracing::warn!(
+                        revision = activation.revision,
+                        "the registry cannot be read; the node starts with its copy"
+                    );
+                    self.target(activation);
+                }
+            }
+        }
+    }
+
+    fn target(&mut self, activation: Activation) {
+        let id = RevisionId { number: activation.revision, document: activation.document };
+        self.activations.retain(|known, _| {
+            Some(*known) == self.revisions.active() || Some(*known) == self.revisions.target()
+        });
+        self.activations.insert(id, activation);
+        self.input(Input::Target(id));
+    }
+
+    fn input(&mut self, input: Input) {
+        for effect in self.revisions.on(input) {
+            self.perform(effect);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Fetch(id) => {
+                let (registry, folder) = (self.registry.clone(), self.folder.clone());
+                self.jobs.spawn(work::fetch(registry, folder, id));
+            }
+            Effect::Prepare(id) => {
+                let (deployment, folder) = (self.deployment.clone(), self.folder.clone());
+                self.jobs.spawn(work::prepare(deployment, folder, id));
+            }
+            Effect::Publish(id) => {
+                let (registry, folder) = (self.registry.clone(), self.folder.clone());
+                self.jobs.spawn(work::publish(registry, folder, id));
+            }
+            Effect::Activate(id) => {
+                let activation = self.activations.get(&id).cloned();
+                let candidate = self.candidates.remove(&id);
+                self.jobs.spawn(work::activate(
+                    self.deployment.clone(),
+                    self.folder.clone(),
+                    self.serving.clone(),
+                    id,
+                    candidate,
+                    activation,
+                ));
+            }
+            Effect::Report(id, request, reported) => {
+                let outcome = match reported {
+                    Reported::Preparing => Outcome::Preparing,
+                    Reported::Ready(index) => Outcome::Ready { index },
+                    Reported::Failed(problems) => Outcome::refused(problems),
+                };
+                let report = NodeReport { document: id.document, epoch: self.epoch, outcome };
+                // The receiver lives as long as this task.
+                let _ = self.reports.send((Wanted { request, revision: id }, report));
+            }
+            Effect::Forget(id) => drop(self.candidates.remove(&id)),
+        }
+    }
+
+    fn on_finished(&mut self, finished: Finished) {
+        match finished {
+            Finished::Fetched(id) => self.input(Input::Fetched(id)),
+            Finished::Prepared(id, candidate) => {
+                let index = candidate.index;
+                self.candidates.insert(id, candidate);
+                self.input(Input::Prepared(id, index));
+            }
+            Finished::Published(id) => self.input(Input::Published(id)),
+            Finished::NotPublished(id, problems) => self.input(Input::NotPublished(id, problems)),
+            Finished::Activated(id, deployment) => {
+                self.deployment = deployment;
+                // They were prepared for the pool as it was before.
+                self.candidates.clear();
+                tracing::info!(revision = id.number, "the node runs the revision");
+                self.input(Input::Activated(id));
+            }
+            Finished::Failed(id, problems) => {
+                tracing::warn!(revision = id.number, ?problems, "the node cannot run the revision");
+                self.input(Input::Failed(id, problems));
+            }
+        }
+    }
+
+    /// Publishes how far the node is.
+    fn publish(&self) {
+        let problems = self.revisions.problems();
+        let problem = if let (Some(target), false) = (self.revisions.target(), problems.is_empty())
+        {
+            format!("revision {} is active, but cannot run: {}", target.number, problems.join("; "))
+        } else {
+            self.unreachable.clone().unwrap_or_default()
+        };
+        if self.serving.read(|served| served.problem != problem) {
+            self.serving.change(|served| served.problem.clone_from(&problem));
+        }
+        let is_known = self.was_reached || self.revisions.target().is_some();
+        self.state.send_replace(State {
+            is_settled: is_known && self.revisions.is_settled(),
+            active: self.revisions.active().map(|active| active.number),
+            problem,
+        });
+    }
+}

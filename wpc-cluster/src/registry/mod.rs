@@ -1,0 +1,122 @@
+//! The registry of a cluster in JetStream: the modules and manifests by their content, the revisions, and which of them is active.
+//!
+//! | store | key | value | written |
+//! |---|---|---|---|
+//! | objects | a SHA-256 | a module, a manifest or an [`Index`] | once; replaced if it is damaged |
+//! | registry | `revision.NUMBER` | [`Revision`] | once |
+//! | registry | `active` | [`Activation`] | by compare-and-swap; its history is kept |
+//! | staging | `wanted.NUMBER.REQUEST` | a request to all nodes to prepare a revision | once, forgotten after minutes |
+//! | staging | `report.NUMBER.REQUEST.NODE` | what became of it on a node | by the node |
+//!
+//! # The way of a deployment
+//!
+//! 1. [`stage`](Registry::stage) stores the modules and the manifest, and then the revision that refers to them.
+//! 2. [`wait_ready`](Registry::wait_ready) asks the nodes to prepare it. Each fetches, verifies, compiles and links everything, and
+//!    stores the list of the functions as an object. The request fails if nodes refuse the revision, or if their lists differ.
+//! 3. [`activate`](Registry::activate) changes `active`, if it still is what the deployer expects. The nodes and the clients follow it.
+//!
+//! What is read is verified: the length is bounded, and the content must have the SHA-256 by which it was named.
+
+mod activation;
+mod buckets;
+mod following;
+mod index;
+mod objects;
+mod readiness;
+mod revision;
+mod rollback;
+pub(crate) mod staging;
+pub(crate) mod watch;
+
+pub use activation::Activation;
+pub use following::Following;
+pub use index::Index;
+pub(crate) use objects::{MAX_DOCUMENT, MAX_INDEX, ObjectError};
+pub use readiness::{Quorum, Readiness};
+pub use revision::Revision;
+pub use rollback::Rollback;
+
+use crate::connection::Connection;
+use crate::error::Error;
+use async_nats::jetstream::{self, Context};
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// The registry of a cluster. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Registry(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    connection: Connection,
+    context: Context,
+}
+
+/// The maximum length of an author and of a note in bytes.
+const MAX_TEXT: usize = 4096;
+
+impl Registry {
+    /// The registry of the connection's namespace. Its buckets are created when something is staged.
+    #[must_use]
+    pub fn new(connection: Connection) -> Self {
+        let mut context = jetstream::new(connection.client().clone());
+        context.set_timeout(Duration::from_secs(5));
+        Self(Arc::new(Inner { connection, context }))
+    }
+
+    /// The connection.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.0.connection
+    }
+
+    /// An operation that failed.
+    fn failed(&self, operation: &str, error: impl Display) -> Error {
+        let reason = error.to_string();
+        let names = self.0.connection.names();
+        let violation = self.0.connection.violation();
+        let of_bucket = |text: &String| {
+            [names.registry(), names.staging(), names.objects()]
+                .iter()
+                .any(|bucket| text.contains(bucket.as_str()))
+        };
+        let operation = operation.to_owned();
+        // The server reports it on another way than the answer, which does not arrive.
+        if let Some(reason) = violation.filter(of_bucket).filter(|_| reason.contains("timed out")) {
+            return Error::Denied { operation, reason };
+        }
+        let reason = if !self.0.connection.is_up() {
+            format!("NATS cannot be reached ({reason})")
+        } else if reason.contains("no responders") || reason.contains("not enabled") {
+            format!(
+                "{reason}; JetStream must be enabled on the NATS server, with its option `-js` or with `jetstream` in its configuration"
+            )
+        } else {
+            reason
+        };
+        Error::Registry { operation, reason }
+    }
+
+    /// The time of the server, as records state it.
+    fn now(&self) -> String {
+        let now = UNIX_EPOCH + Duration::from_millis(self.0.connection.now_ms());
+        humantime::format_rfc3339_millis(now).to_string()
+    }
+}
+
+/// The error of a record that cannot be read.
+fn unreadable(what: &str, error: impl Display) -> Error {
+    let reason = format!("it is not in a form that this version reads: {error}");
+    Error::Registry { operation: format!("reading {what}"), reason }
+}
+
+fn check_text(name: &str, text: &str) -> Result<(), Error> {
+    if text.len() <= MAX_TEXT {
+        return Ok(());
+    }
+    Err(Error::Options(format!(
+        "the {name} has {} bytes; at most {MAX_TEXT} are possible",
+        text.len()
+    )))
+}

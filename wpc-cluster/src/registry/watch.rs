@@ -1,0 +1,179 @@
+//! Follows keys of a bucket, over lost connections, restarted servers, and buckets that are deleted and created again.
+
+use super::Registry;
+use super::activation::ACTIVE;
+use super::buckets::{Bucket, full};
+use super::staging::WANTED;
+use crate::connection::Link;
+use crate::error::Error;
+use async_nats::jetstream::kv::{Entry, Operation};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// What is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Followed {
+    /// Which revision is active.
+    Active,
+    /// Requests to prepare revisions.
+    Wanted,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// A value. The same one can be found several times.
+    Value(Bytes),
+    /// The active revision has no value.
+    Nothing,
+    /// The bucket cannot be read at the moment.
+    Unreachable(String),
+}
+
+/// How often the active revision is read although no change was reported. Changes are reported; this bounds how long a lost one
+/// goes unnoticed.
+const RECONCILE: Duration = Duration::from_secs(30);
+
+/// The time before another attempt after the first failure, and the longest one.
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(15);
+
+/// A time around this one, so that the processes of a cluster do not act at the same moment.
+fn jittered(time: Duration) -> Duration {
+    time.mul_f64(rand::random_range(0.75..1.25))
+}
+
+/// Follows until the receiver is dropped. Must run in a task of its own: a value that is not received at once would hold up the
+/// connection.
+pub(crate) async fn follow(registry: Registry, followed: Followed, sender: mpsc::Sender<Change>) {
+    let mut delay = FIRST_DELAY;
+    loop {
+        let error = tokio::select! {
+            error = follow_once(&registry, followed, &sender, &mut delay) => error,
+            () = sender.closed() => return,
+        };
+        let Some(error) = error else { return };
+        tracing::debug!(%error, ?followed, "the registry cannot be read at the moment");
+        if !error.is_empty() && sender.send(Change::Unreachable(error)).await.is_err() {
+            return;
+        }
+        let mut link = registry.connection().follow_link();
+        let was_up = matches!(*link.borrow_and_update(), Link::Up(_));
+        // A new connection is worth an attempt at once.
+        let connected =
+            async { link.wait_for(|link| matches!(link, Link::Up(_)) && !was_up).await.is_ok() };
+        let is_new = tokio::select! {
+            () = tokio::time::sleep(jittered(delay)) => false,
+            is_new = connected => is_new,
+        };
+        if is_new {
+            tokio::time::sleep(jittered(FIRST_DELAY)).await;
+        } else {
+            delay = (delay * 2).min(LONGEST_DELAY);
+        }
+    }
+}
+
+/// Follows until that fails, with the error, which is empty if it is only time to begin again. `None` if the receiver was dropped.
+async fn follow_once(
+    registry: &Registry,
+    followed: Followed,
+    sender: &mpsc::Sender<Change>,
+    delay: &mut Duration,
+) -> Option<String> {
+    let (bucket, filter) = match followed {
+        Followed::Active => (Bucket::Registry, ACTIVE),
+        Followed::Wanted => (Bucket::Staging, WANTED),
+    };
+    let mut link = registry.connection().follow_link();
+    link.borrow_and_update();
+    let store = match registry.find(bucket).await {
+        Ok(Some(store)) => store,
+        Ok(None) => {
+            sender.send(Change::Nothing).await.ok()?;
+            return Some(String::new());
+        }
+        Err(error) => return Some(error.to_string()),
+    };
+    // The watch starts with the current values.
+    let mut watch = match store.watch_with_history(filter).await {
+        Ok(watch) => watch,
+        Err(error) => return Some(full(&error)),
+    };
+    let mut last = Last::default();
+    if followed == Followed::Active
+        && let Some(error) = reconcile(registry, &store, sender, &mut last).await?
+    {
+        return Some(error);
+    }
+    *delay = FIRST_DELAY;
+    loop {
+        tokio::select! {
+            entry = watch.next() => match entry {
+                Some(Ok(entry)) => last.send(&entry, followed, sender).await?,
+                Some(Err(error)) => return Some(full(&error)),
+                None => return Some("the watch has ended".to_owned()),
+            },
+            changed = link.changed() => {
+                changed.ok()?;
+                // What was sent meanwhile may be lost, and the client notices that only after seconds.
+                if matches!(*link.borrow_and_update(), Link::Up(_)) {
+                    return Some(String::new());
+                }
+            }
+            () = tokio::time::sleep(jittered(RECONCILE)) => {
+                if followed == Followed::Active {
+                    if let Some(error) = reconcile(registry, &store, sender, &mut last).await? {
+                        return Some(error);
+                    }
+                } else if let Err(error) = store.stream.get_info().await {
+                    return Some(full(&error));
+                }
+            }
+        }
+    }
+}
+
+/// Reads the active revision. `None` if the receiver was dropped; otherwise the error, if there is one.
+async fn reconcile(
+    registry: &Registry,
+    store: &async_nats::jetstream::kv::Store,
+    sender: &mpsc::Sender<Change>,
+    last: &mut Last,
+) -> Option<Option<String>> {
+    match store.entry(ACTIVE).await {
+        Ok(Some(entry)) => last.send(&entry, Followed::Active, sender).await?,
+        Ok(None) => sender.send(Change::Nothing).await.ok()?,
+        Err(error) => {
+            let error: Error = registry.failed("reading the active revision", full(&error));
+            return Some(Some(error.to_string()));
+        }
+    }
+    Some(None)
+}
+
+/// The sequence number of the last value. A read can be answered by a server that lags behind.
+#[derive(Debug, Default)]
+struct Last(u64);
+
+impl Last {
+    /// `None` if the receiver was dropped.
+    async fn send(
+        &mut self,
+        entry: &Entry,
+        followed: Followed,
+        sender: &mpsc::Sender<Change>,
+    ) -> Option<()> {
+        if followed == Followed::Active && entry.revision <= self.0 {
+            return Some(());
+        }
+        self.0 = entry.revision;
+        let change = match entry.operation {
+            Operation::Put => Change::Value(entry.value.clone()),
+            _ => Change::Nothing,
+        };
+        sender.send(change).await.ok()
+    }
+}
