@@ -8,15 +8,17 @@ mod tasks;
 
 use crate::connection::{Connection, Link};
 use crate::names::NodeName;
+use crate::options::ClusterOptions;
 use crate::payloads::Payloads;
 use crate::protocol::members::{Members, Presence, Wanted};
+use crate::registry::{Following, Registry};
 use crate::snapshot::Snapshot;
 use crate::wire::{Control, Stage};
 use arc_swap::ArcSwap;
 use outgoing::Outgoing;
 use pending::Pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use wpc_deploy::DeployedFunction;
@@ -35,6 +37,8 @@ struct Inner {
     connection: Connection,
     /// The functions of the cluster, which another task follows.
     functions: Arc<ArcSwap<Snapshot>>,
+    /// That task.
+    _following: Option<Following>,
     members: Mutex<Members>,
     pending: Pending,
     /// The subject of answers, without the number of the attempt.
@@ -45,6 +49,9 @@ struct Inner {
     tasks: tasks::Tasks,
 }
 
+/// How long a client waits for the registry when it connects.
+const FIRST_READ: Duration = Duration::from_secs(5);
+
 /// A message for a node about a call there.
 #[derive(Debug)]
 struct ToNode {
@@ -53,10 +60,43 @@ struct ToNode {
 }
 
 impl Client {
+    /// Connects to a cluster, and reads the functions of its active revision. Must be called within a tokio runtime.
+    ///
+    /// ```no_run
+    /// use wpc_cluster::{Client, ClusterOptions};
+    /// use wpc_host::{CallArguments, CallOptions, ReplyFormat};
+    ///
+    /// # async fn greet() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::connect(ClusterOptions::new("nats://127.0.0.1:4222")).await?;
+    /// let arguments = CallArguments::Positional(vec!["Ada".into()]);
+    /// let call = client.submit("greet", arguments, ReplyFormat::Json, &CallOptions::new())?;
+    /// println!("{:?}", call.await?.value);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Options`](crate::Error::Options) and [`Error::Connect`](crate::Error::Connect); and
+    /// [`Error::Registry`](crate::Error::Registry) if the registry cannot be read within some seconds.
+    pub async fn connect(options: ClusterOptions) -> Result<Self, crate::Error> {
+        let connection = Connection::open(options, "wpc client").await?;
+        let following = Registry::new(connection.clone()).follow();
+        if tokio::time::timeout(FIRST_READ, following.first()).await.is_err() {
+            let reason = following.problem();
+            return Err(crate::Error::Registry {
+                operation: "reading the registry".to_owned(),
+                reason: reason.unwrap_or_else(|| format!("no answer within {FIRST_READ:?}")),
+            });
+        }
+        let functions = following.shared();
+        Self::start(connection, functions, Some(following)).await
+    }
+
     /// A client that follows these functions. It must be created within a tokio runtime.
     pub(crate) async fn start(
         connection: Connection,
         functions: Arc<ArcSwap<Snapshot>>,
+        following: Option<Following>,
     ) -> Result<Self, crate::Error> {
         let (controls, to_send) = mpsc::unbounded_channel();
         let inbox = connection.new_inbox();
@@ -68,6 +108,7 @@ impl Client {
             payloads: Payloads::new(connection.clone()),
             connection,
             functions,
+            _following: following,
             pending: Pending::default(),
             inbox,
             controls,

@@ -2,6 +2,7 @@
 
 mod backend;
 mod calls;
+mod join;
 mod running;
 mod served;
 mod sync;
@@ -18,8 +19,9 @@ use crate::payloads::Payloads;
 use crate::protocol::admission::Admission;
 use crate::wire::{Beat, Stage};
 use running::Running;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -51,6 +53,8 @@ struct Inner {
     /// Changed by [`Node::drain`] only, and followed by the tasks.
     stage: watch::Sender<Stage>,
     tasks: Mutex<Vec<tokio::task::AbortHandle>>,
+    /// What keeps the pool at what the registry states, from when the node has joined.
+    sync: OnceLock<sync::Sync>,
 }
 
 /// The tasks refer to the node weakly, and wait for messages.
@@ -70,27 +74,29 @@ pub struct NodeOptions {
     /// How many calls that compute the node accepts at once, those of its own process included. Default `None`: three for each
     /// worker.
     pub call_limit: Option<usize>,
+    /// Where the node keeps modules and which revision it ran last. Default `None`: a temporary folder.
+    pub folder: Option<PathBuf>,
 }
 
 impl NodeOptions {
     /// The default options of a node with this name.
     #[must_use]
     pub fn new(name: NodeName) -> Self {
-        Self { name, call_limit: None }
+        Self { name, call_limit: None, folder: None }
     }
 }
 
 impl Node {
-    /// Joins: from now on this process reports itself and answers calls. `serving` is what its pool serves.
-    pub(crate) async fn start(
+    /// A node that does not report itself yet. `serving` is what its pool serves.
+    pub(crate) fn create(
         options: NodeOptions,
         pool: Arc<dyn Backend>,
         workers: usize,
         client: Client,
         serving: Serving,
-    ) -> Result<Self, crate::Error> {
+    ) -> Self {
         let connection = client.connection().clone();
-        let inner = Arc::new(Inner {
+        Self(Arc::new(Inner {
             name: options.name,
             epoch: connection.seed(),
             pool,
@@ -103,11 +109,24 @@ impl Node {
             refused: AtomicU64::new(0),
             stage: watch::Sender::new(Stage::Serving),
             tasks: Mutex::default(),
+            sync: OnceLock::new(),
             connection,
             client,
-        });
-        tasks::start(&inner).await?;
-        Ok(Self(inner))
+        }))
+    }
+
+    /// Begins to report itself and to answer calls.
+    pub(crate) async fn start(&self) -> Result<(), crate::Error> {
+        tasks::start(&self.0).await
+    }
+
+    async fn follow(&self, sync: sync::Sync) -> Result<(), crate::Error> {
+        let changes = sync.follow();
+        // It is set once.
+        let _ = self.0.sync.set(sync);
+        self.start().await?;
+        tasks::follow(&self.0, changes);
+        Ok(())
     }
 
     /// Its name.
@@ -165,8 +184,9 @@ impl Inner {
         env!("CARGO_PKG_VERSION").clone_into(&mut beat.version);
         self.serving.read(|served| {
             (beat.revision, beat.index) = (served.revision, served.index);
-            beat.problem = served.problem.chars().take(1000).collect();
         });
+        let problem = self.sync.get().map(|sync| sync.state().problem).unwrap_or_default();
+        beat.problem = problem.chars().take(1000).collect();
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         beat.workers = count(self.pool.health().workers_up());
         // A pool without workers cannot run anything.

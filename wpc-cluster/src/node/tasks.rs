@@ -1,10 +1,12 @@
 //! The tasks of a node: calls, messages of callers, and reports.
 
+use super::sync::State;
 use super::{Inner, calls};
 use crate::connection::Subscription;
 use crate::wire::Stage;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// After a node has announced that it leaves, calls may still be on their way. The server stops sending them after so many.
 const LATE_CALLS: u64 = 512;
@@ -31,6 +33,18 @@ pub(super) async fn start(inner: &Arc<Inner>) -> Result<(), crate::Error> {
     let mut running = inner.tasks.lock().unwrap_or_else(PoisonError::into_inner);
     running.extend(tasks.iter().map(tokio::task::JoinHandle::abort_handle));
     Ok(())
+}
+
+/// Reports the node at once when it runs another revision, so that callers learn of it.
+pub(super) fn follow(inner: &Arc<Inner>, mut changes: watch::Receiver<State>) {
+    let weak = Arc::downgrade(inner);
+    let task = inner.runtime.spawn(async move {
+        while changes.changed().await.is_ok() {
+            let Some(inner) = weak.upgrade() else { return };
+            report(&inner).await;
+        }
+    });
+    inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task.abort_handle());
 }
 
 /// Reports the node once, if the server can be reached.

@@ -74,7 +74,7 @@ impl Cluster {
 
     async fn client(&self) -> Client {
         let connection = Connection::simulated(self.bus.port(), ClusterOptions::new("bus"));
-        Client::start(connection, Arc::clone(&self.functions)).await.unwrap()
+        Client::start(connection, Arc::clone(&self.functions), None).await.unwrap()
     }
 
     fn version(&self) -> u64 {
@@ -88,13 +88,13 @@ impl Cluster {
         }
         let (port, serving) = (self.bus.port(), Serving::default());
         let connection = Connection::simulated(port.clone(), ClusterOptions::new("bus"));
-        let client = Client::start(connection, Arc::clone(&self.functions)).await.unwrap();
+        let client = Client::start(connection, Arc::clone(&self.functions), None).await.unwrap();
         let version = Arc::new(Mutex::new(0));
         let pool = Pool::new(Arc::clone(&self.log), Arc::clone(&version));
         let options = NodeOptions::new(name.parse().unwrap());
         serve(&serving, &version, self.version());
         let node =
-            Node::start(options, Arc::new(pool), WORKERS, client, serving.clone()).await.unwrap();
+            Node::create(options, Arc::new(pool), WORKERS, client, serving.clone());
         self.nodes.insert(name, Member { node, port, serving, version });
     }
 

@@ -56,7 +56,7 @@ async fn join(bus: &Bus, number: usize, functions: &Arc<ArcSwap<Snapshot>>) -> N
     let mut options = ClusterOptions::new("bus");
     options.report_interval = Duration::from_millis(300);
     let connection = Connection::simulated(bus.port(), options);
-    let client = Client::start(connection, Arc::clone(functions)).await.unwrap();
+    let client = Client::start(connection, Arc::clone(functions), None).await.unwrap();
     let serving = Serving::default();
     serving.change(|served| {
         let of = |function: &DeployedFunction| {
@@ -72,7 +72,9 @@ async fn join(bus: &Bus, number: usize, functions: &Arc<ArcSwap<Snapshot>>) -> N
     });
     let pool = Pool::new(Log::default(), Arc::new(Mutex::new(1)));
     let options = NodeOptions::new(format!("n{number}").parse().unwrap());
-    Node::start(options, Arc::new(pool), WORKERS, client, serving).await.unwrap()
+    let node = Node::create(options, Arc::new(pool), WORKERS, client, serving);
+    node.start().await.unwrap();
+    node
 }
 
 /// Calls arrive at random, at `load` times what all workers can take, for 400 ms.
@@ -87,7 +89,7 @@ async fn measure(number_of_nodes: usize, load: f64, seed: u64) -> Figures {
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
         let connection = Connection::simulated(bus.port(), ClusterOptions::new("bus"));
-        clients.push(Client::start(connection, Arc::clone(&shared)).await.unwrap());
+        clients.push(Client::start(connection, Arc::clone(&shared), None).await.unwrap());
     }
     sleep(Duration::from_millis(50)).await;
     let mut random = StdRng::seed_from_u64(seed);

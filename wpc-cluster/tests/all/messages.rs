@@ -70,15 +70,15 @@ fn body() -> impl Strategy<Value = Body> {
 /// Valid messages of every kind.
 fn message() -> impl Strategy<Value = Vec<u8>> {
     let request = (
-        any::<[u64; 3]>(),
+        any::<[u64; 2]>(),
         text(),
         body(),
         any::<Option<u64>>(),
         any::<bool>(),
         vec(any::<u8>(), 0..40),
     )
-        .prop_map(|([attempt, deadline, fuel], function, body, affinity, streams, bytes)| {
-            let mut request = Request::new(attempt, deadline, function.clone());
+        .prop_map(|([deadline, fuel], function, body, affinity, streams, bytes)| {
+            let mut request = Request::new(deadline, function.clone());
             request.arguments = ArgumentsForm::Encoded;
             request.body = body;
             request.fuel = Some(fuel);
@@ -182,7 +182,7 @@ fn a_claimed_length_is_not_believed() {
 
 #[test]
 fn texts_that_are_too_long_are_refused() {
-    let request = Request::new(1, 1, "x".repeat(256));
+    let request = Request::new(1, "x".repeat(256));
     assert_eq!(Request::decode(&request.encode(&[])), Err(Malformed::TooLong("function")));
     let control = Control::Cancel { inboxes: vec![String::new(); 1_025] };
     assert_eq!(Control::decode(&control.encode()), Err(Malformed::TooLong("inboxes")));
