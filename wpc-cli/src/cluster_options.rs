@@ -51,6 +51,11 @@ pub(crate) struct Cluster {
 const DEVELOPMENT: &str = "dev";
 
 impl ClusterArguments {
+    /// Whether a cluster was named.
+    pub(crate) fn is_named(&self) -> bool {
+        self.cluster.as_deref().is_some_and(|named| !named.is_empty())
+    }
+
     /// The cluster, if one was named. A server for development has its data in `folder`.
     pub(crate) fn cluster(&self, folder: &Path) -> Option<Result<Cluster, Failure>> {
         let named = self.cluster.as_deref().filter(|named| !named.is_empty())?;

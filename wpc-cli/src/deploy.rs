@@ -1,6 +1,10 @@
 //! `wpc deploy` and `wpc rollback`: change what a server with a data folder serves.
 
 use crate::client::{Client, ServerOptions};
+#[cfg(feature = "cluster")]
+use crate::cluster_deploy::{self, Deployment};
+#[cfg(feature = "cluster")]
+use crate::cluster_options::ClusterArguments;
 use crate::failure::Failure;
 use crate::terminal;
 use crate::text::escape;
@@ -22,6 +26,14 @@ pub(crate) struct DeployArguments {
     note: Option<String>,
     #[command(flatten)]
     server: ServerOptions,
+    /// With `--cluster`: activate the manifest when this many nodes are ready, even if others refuse it. Without it, all nodes must
+    /// be ready.
+    #[cfg(feature = "cluster")]
+    #[arg(long, value_name = "N", requires = "cluster")]
+    nodes: Option<std::num::NonZeroUsize>,
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
+    cluster: ClusterArguments,
 }
 
 #[derive(clap::Args)]
@@ -36,6 +48,9 @@ pub(crate) struct RollbackArguments {
     note: Option<String>,
     #[command(flatten)]
     server: ServerOptions,
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
+    cluster: ClusterArguments,
 }
 
 pub(crate) const DEPLOY_HELP: &str = "\
@@ -43,6 +58,7 @@ Examples:
   wpc deploy --server http://127.0.0.1:7071
   wpc deploy shop/wpc.toml --server http://127.0.0.1:7071 --dry-run
   WPC_SERVER=http://127.0.0.1:7071 wpc deploy --note 'Round prices up'
+  wpc deploy --cluster nats://127.0.0.1:4222
 
 Only modules that the server does not have are uploaded. Nothing is built; see `wpc build`. If another client deploys at the
 same time, the command fails and changes nothing.";
@@ -51,9 +67,24 @@ pub(crate) const ROLLBACK_HELP: &str = "\
 Examples:
   wpc rollback --server http://127.0.0.1:7071
   wpc rollback 17 --server http://127.0.0.1:7071
-  wpc rollback 17 --function price --server http://127.0.0.1:7071";
+  wpc rollback 17 --function price --server http://127.0.0.1:7071
+  wpc rollback --cluster nats://127.0.0.1:4222";
 
 pub(crate) fn deploy(arguments: &DeployArguments, as_json: bool) -> Result<(), Failure> {
+    #[cfg(feature = "cluster")]
+    if arguments.server.server.is_none() && arguments.cluster.is_named() {
+        let source = Source::read(&arguments.manifest)?;
+        let manifest = source.parse()?;
+        let deployment = Deployment {
+            source: &source,
+            manifest: &manifest,
+            note: arguments.note.as_deref(),
+            is_dry_run: arguments.dry_run,
+            nodes: arguments.nodes.map(Into::into),
+        };
+        let found = cluster_deploy::deploy(&arguments.cluster, &deployment)?;
+        return cluster_deploy::print(found, as_json);
+    }
     let client = arguments.server.required()?;
     let source = Source::read(&arguments.manifest)?;
     let manifest = source.parse()?;
@@ -97,6 +128,15 @@ fn register(client: &Client, packed: &Packed, path: &str, body: &Value) -> Resul
 }
 
 pub(crate) fn rollback(arguments: &RollbackArguments, as_json: bool) -> Result<(), Failure> {
+    #[cfg(feature = "cluster")]
+    if arguments.server.server.is_none() && arguments.cluster.is_named() {
+        let mut rollback = wpc_cluster::Rollback::new();
+        rollback.to = arguments.revision;
+        rollback.function.clone_from(&arguments.function);
+        rollback.note.clone_from(&arguments.note);
+        let found = cluster_deploy::rollback(&arguments.cluster, &rollback)?;
+        return cluster_deploy::print(found, as_json);
+    }
     let client = arguments.server.required()?;
     let body = json!({
         "to": arguments.revision,

@@ -1,6 +1,10 @@
 //! `wpc history` lists the revisions of a server, and `wpc ls` its functions.
 
 use crate::client::ServerOptions;
+#[cfg(feature = "cluster")]
+use crate::cluster_deploy::{self, Listed};
+#[cfg(feature = "cluster")]
+use crate::cluster_options::ClusterArguments;
 use crate::deploy::changes;
 use crate::failure::Failure;
 use crate::terminal;
@@ -25,21 +29,38 @@ pub(crate) struct HistoryArguments {
     limit: u32,
     #[command(flatten)]
     server: ServerOptions,
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
+    cluster: ClusterArguments,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct ListArguments {
     #[command(flatten)]
     server: ServerOptions,
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
+    cluster: ClusterArguments,
 }
 
 pub(crate) const HISTORY_HELP: &str = "\
 Examples:
   wpc history --server http://127.0.0.1:7071
   wpc history --show 3 --server http://127.0.0.1:7071
-  wpc history --diff 3 --from 1 --server http://127.0.0.1:7071";
+  wpc history --diff 3 --from 1 --server http://127.0.0.1:7071
+  wpc history --cluster nats://127.0.0.1:4222";
 
 pub(crate) fn history(arguments: &HistoryArguments, as_json: bool) -> Result<(), Failure> {
+    #[cfg(feature = "cluster")]
+    if arguments.server.server.is_none() && arguments.cluster.is_named() {
+        let listed = match (arguments.show, arguments.diff) {
+            (Some(number), _) => Listed::Manifest(number),
+            (None, Some(number)) => Listed::Changes(number, arguments.from),
+            (None, None) => Listed::Last(arguments.limit as usize),
+        };
+        let found = cluster_deploy::history(&arguments.cluster, &listed)?;
+        return cluster_deploy::print(found, as_json);
+    }
     let client = arguments.server.required()?;
     let path = match (arguments.show, arguments.diff, arguments.from) {
         (Some(number), ..) => format!("/v1/revisions/{number}"),
@@ -77,6 +98,10 @@ fn line(revision: &Value, active: &Value) -> String {
 }
 
 pub(crate) fn list(arguments: &ListArguments, as_json: bool) -> Result<(), Failure> {
+    #[cfg(feature = "cluster")]
+    if arguments.server.server.is_none() && arguments.cluster.is_named() {
+        return cluster_deploy::print(cluster_deploy::list(&arguments.cluster)?, as_json);
+    }
     let client = arguments.server.required()?;
     let answer = client.json("GET", "/v1/functions", None)?;
     if as_json {

@@ -13,6 +13,8 @@ mod closed_output;
 #[cfg(feature = "cluster")]
 mod cluster;
 #[cfg(feature = "cluster")]
+mod cluster_deploy;
+#[cfg(feature = "cluster")]
 mod cluster_options;
 mod configuration;
 mod constant;
@@ -116,7 +118,9 @@ the language cannot record in the module:
     #[command(after_help = logs::HELP)]
     Logs(logs::Arguments),
     /// List the functions of a running server.
-    #[command(after_help = "Example:\n  wpc ls --server http://127.0.0.1:7071")]
+    #[command(
+        after_help = "Examples:\n  wpc ls --server http://127.0.0.1:7071\n  wpc ls --cluster nats://127.0.0.1:4222"
+    )]
     Ls(history::ListArguments),
     /// Run the tests of a manifest.
     #[command(after_help = "Example of a test in wpc.toml:

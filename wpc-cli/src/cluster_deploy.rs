@@ -1,0 +1,225 @@
+//! What `wpc deploy`, `rollback`, `history` and `ls` do with `--cluster`.
+
+use crate::cluster_options::{Cluster, ClusterArguments, failure};
+use crate::failure::Failure;
+use crate::terminal;
+use crate::text::{count, escape};
+use serde_json::{Value, json};
+use std::future::Future;
+use std::time::Duration;
+use wpc_cluster::{Connection, Error, Quorum, Readiness, Registry, Revision, Rollback};
+use wpc_deploy::document::{Packed, differences};
+use wpc_deploy::{Manifest, Source};
+
+/// How long nodes may take to compile a revision.
+const READY_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// What a command has found: as JSON, and as text.
+pub(crate) type Found = (Value, String);
+
+/// Prints what a command has found.
+pub(crate) fn print((value, text): Found, as_json: bool) -> Result<(), Failure> {
+    let text = if as_json { format!("{value}\n") } else { text };
+    terminal::print(text.as_bytes())
+}
+
+/// Runs a command with the registry of a cluster.
+fn run<F: Future<Output = Result<Found, Error>>>(
+    arguments: &ClusterArguments,
+    command: impl FnOnce(Registry) -> F,
+) -> Result<Found, Failure> {
+    let Cluster { options, development } = arguments.required(&std::env::temp_dir())?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::environment(error.to_string()))?;
+    let found = runtime.block_on(async {
+        let connection = Connection::open(options, "wpc").await?;
+        command(Registry::new(connection)).await
+    });
+    drop(development);
+    found.map_err(failure)
+}
+
+/// Who changes the cluster, for its history: the user of this process.
+fn author() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("USERNAME"));
+    user.ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// What to deploy.
+pub(crate) struct Deployment<'a> {
+    pub(crate) source: &'a Source,
+    pub(crate) manifest: &'a Manifest,
+    pub(crate) note: Option<&'a str>,
+    pub(crate) is_dry_run: bool,
+    /// How many nodes must be ready; without a number, all.
+    pub(crate) nodes: Option<usize>,
+}
+
+pub(crate) fn deploy(
+    arguments: &ClusterArguments,
+    deployment: &Deployment<'_>,
+) -> Result<Found, Failure> {
+    run(arguments, |registry| async move {
+        let Deployment { source, manifest, note, is_dry_run, nodes } = *deployment;
+        let packed = Packed::read(source, manifest).map_err(Error::Problems)?;
+        let active = registry.active().await?.map(|active| active.revision);
+        let before = match active {
+            Some(number) => text(&registry, number).await?,
+            None => String::new(),
+        };
+        let changes = changed(&before, &packed.text);
+        let shown = crate::deploy::changes(&changes);
+        if is_dry_run {
+            let end = match shown.is_empty() {
+                true => "nothing would change\n",
+                false => "nothing was changed, because of --dry-run\n",
+            };
+            let found = json!({ "revision": null, "changes": changes, "previous": active });
+            return Ok((found, shown + end));
+        }
+        let revision = registry.stage(&packed, &author(), note).await?;
+        let mut found = json!({ "revision": &revision, "changes": changes, "previous": active });
+        let number = revision.number;
+        if Some(number) == active {
+            let end = format!("nothing has changed; revision {number} is active\n");
+            return Ok((found, shown + &end));
+        }
+        let ready = activate(&registry, &revision, active, nodes).await?;
+        found["nodes"] = json!(ready.ready);
+        Ok((found, shown + &activated(&ready)))
+    })
+}
+
+/// Waits for the nodes, and activates a revision.
+async fn activate(
+    registry: &Registry,
+    revision: &Revision,
+    expected: Option<u64>,
+    nodes: Option<usize>,
+) -> Result<Readiness, Error> {
+    let quorum = nodes.map_or(Quorum::All, Quorum::Nodes);
+    let ready = registry.wait_ready(revision.number, quorum, READY_TIMEOUT).await?;
+    registry.activate(&ready, expected, &author()).await?;
+    Ok(ready)
+}
+
+fn activated(ready: &Readiness) -> String {
+    let mut text = String::new();
+    for (node, problems) in &ready.refused {
+        let line = format!("node {node} refuses it: {}", problems.join("; "));
+        text += &format!("{}\n", escape(&line));
+    }
+    let nodes = count(ready.ready.len() as u64, "node");
+    format!("{text}revision {} is active; {nodes} ready\n", ready.revision.number)
+}
+
+pub(crate) fn rollback(
+    arguments: &ClusterArguments,
+    rollback: &Rollback,
+) -> Result<Found, Failure> {
+    run(arguments, |registry| async move {
+        let active = registry.active().await?.map(|active| active.revision);
+        let revision = registry.roll_back(rollback, &author()).await?;
+        if Some(revision.number) == active {
+            let text = format!("nothing has changed; revision {} is active\n", revision.number);
+            return Ok((json!({ "active": active, "previous": active }), text));
+        }
+        let ready = activate(&registry, &revision, active, None).await?;
+        let found = json!({ "active": revision.number, "previous": active, "nodes": ready.ready });
+        Ok((found, activated(&ready)))
+    })
+}
+
+/// What of the history to list.
+pub(crate) enum Listed {
+    Last(usize),
+    Manifest(u64),
+    /// A revision, and the one to compare it with; without one, the one before.
+    Changes(u64, Option<u64>),
+}
+
+pub(crate) fn history(arguments: &ClusterArguments, listed: &Listed) -> Result<Found, Failure> {
+    run(arguments, |registry| async move {
+        match *listed {
+            Listed::Manifest(number) => {
+                let revision = registry.revision(number).await?;
+                let manifest = registry.document(&revision).await?;
+                let shown = manifest.lines().map(|line| escape(line) + "\n").collect();
+                Ok((json!({ "revision": revision, "manifest": manifest }), shown))
+            }
+            Listed::Changes(number, from) => {
+                let parent = registry.revision(number).await?.parent;
+                let before = match from.or(parent) {
+                    Some(from) => text(&registry, from).await?,
+                    None => String::new(),
+                };
+                let changes = changed(&before, &text(&registry, number).await?);
+                let shown = match crate::deploy::changes(&changes) {
+                    shown if shown.is_empty() => "nothing differs\n".to_owned(),
+                    shown => shown,
+                };
+                Ok((json!({ "changes": changes }), shown))
+            }
+            Listed::Last(limit) => {
+                let active = registry.active().await?.map(|active| active.revision);
+                let revisions = registry.revisions(limit).await?;
+                let shown = revisions.iter().map(|revision| line(revision, active)).collect();
+                Ok((json!({ "active": active, "revisions": revisions }), shown))
+            }
+        }
+    })
+}
+
+/// A revision as a line; the active one is marked.
+fn line(revision: &Revision, active: Option<u64>) -> String {
+    let mark = if Some(revision.number) == active { '*' } else { ' ' };
+    let note = revision.note.as_deref().map_or_else(String::new, |note| format!("  {note}"));
+    let shown =
+        format!("{mark} {:>4}  {}  {}{note}", revision.number, revision.at, revision.author);
+    escape(&shown) + "\n"
+}
+
+pub(crate) fn list(arguments: &ClusterArguments) -> Result<Found, Failure> {
+    run(arguments, |registry| async move {
+        let Some(active) = registry.active().await? else {
+            return Ok((json!({ "revision": null, "functions": [] }), String::new()));
+        };
+        let functions = registry.index(active.index).await?.functions;
+        let line = |function: &wpc_deploy::DeployedFunction| {
+            let found = &function.information;
+            let hash: String = found.function_hash_sha1.to_string().chars().take(12).collect();
+            let signature = found.signature.as_ref().map(ToString::to_string).unwrap_or_default();
+            escape(&format!("{hash}  {}{signature}", found.name)) + "\n"
+        };
+        let shown = functions.iter().map(line).collect();
+        Ok((json!({ "revision": active.revision, "functions": functions }), shown))
+    })
+}
+
+/// The text of a revision's manifest.
+async fn text(registry: &Registry, number: u64) -> Result<String, Error> {
+    registry.document(&registry.revision(number).await?).await
+}
+
+/// The differences of two manifests, in the form in which a server lists them.
+fn changed(before: &str, after: &str) -> Value {
+    let source = |text: &str| Source::new(wpc_deploy::MANIFEST_NAME.into(), text.to_owned());
+    let side = |entry: Option<Value>| entry.map(|entry| json!({ "entry": entry }));
+    let found = differences(&source(before), &source(after));
+    let change = |difference: wpc_deploy::document::Difference| {
+        let change = match (&difference.before, &difference.after) {
+            (None, _) => "added",
+            (_, None) => "removed",
+            _ => "changed",
+        };
+        json!({
+            "change": change,
+            "kind": difference.item.kind.as_str(),
+            "name": difference.item.name,
+            "before": side(difference.before),
+            "after": side(difference.after),
+        })
+    };
+    found.into_iter().map(change).collect()
+}
