@@ -1,8 +1,10 @@
 //! The client of a server: its URL, its token, and its errors.
 
+use crate::agent;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use serde_json::Value;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ureq::http::{Request, Response, Uri};
 use ureq::{Agent, AsSendBody, Body};
@@ -26,13 +28,17 @@ const TOKEN: &str = "WPC_TOKEN";
 /// The server of a command.
 #[derive(clap::Args)]
 pub(crate) struct ServerOptions {
-    /// Use the server at this URL, such as `http://127.0.0.1:7071`.
+    /// Use the server at this URL, such as `http://127.0.0.1:7071`, or at the Unix socket `unix:PATH`.
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
     /// The token for the server. Other users of the machine may see it in the list of processes; the environment variable
     /// `WPC_TOKEN` hides it from them.
     #[arg(long, value_name = "TOKEN", requires = "server")]
     token: Option<String>,
+    /// With HTTPS: trust the certificates in this PEM file instead of those that the system trusts. The environment variable
+    /// `WPC_CA` can name it, too.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
 }
 
 impl ServerOptions {
@@ -40,14 +46,15 @@ impl ServerOptions {
     pub(crate) fn client(&self) -> Option<Result<Client, Failure>> {
         let url = self.server.as_deref()?;
         let token = self.token.clone().or_else(|| std::env::var(TOKEN).ok());
-        Some(Client::new(url, token.filter(|token| !token.is_empty())))
+        let token = token.filter(|token| !token.is_empty());
+        Some(Client::new(url, token, self.ca.as_deref()))
     }
 
     /// The client of a command that needs a server, which the environment variable `WPC_SERVER` can name as well.
     pub(crate) fn required(&self) -> Result<Client, Failure> {
         let named = self.server.clone().or_else(|| std::env::var(SERVER).ok());
         let server = named.filter(|server| !server.is_empty());
-        let options = Self { server, token: self.token.clone() };
+        let options = Self { server, token: self.token.clone(), ca: self.ca.clone() };
         options.client().unwrap_or_else(|| {
             Err(Failure::usage("no server is named; name one with `--server URL` or WPC_SERVER"))
         })
@@ -57,28 +64,27 @@ impl ServerOptions {
 /// A client of one server.
 pub(crate) struct Client {
     agent: Agent,
+    /// The server as it was named, for errors.
+    server: String,
     /// Without a slash at the end.
     url: String,
     token: Option<String>,
 }
 
 impl Client {
-    fn new(url: &str, token: Option<String>) -> Result<Self, Failure> {
-        let is_valid = url.parse::<Uri>().is_ok_and(|uri| {
-            uri.scheme_str() == Some("http") && uri.host().is_some() && uri.query().is_none()
-        });
-        if !is_valid {
+    fn new(server: &str, token: Option<String>, ca: Option<&Path>) -> Result<Self, Failure> {
+        if !is_valid(server) {
             return Err(Failure::usage(format!(
-                "--server {url}: expected a URL such as `http://127.0.0.1:7071`"
+                "--server {server}: expected a URL such as `http://127.0.0.1:7071`, or `unix:PATH`"
             )));
         }
-        let agent = Agent::config_builder()
+        let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
-            .user_agent(concat!("wpc/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into();
-        Ok(Self { agent, url: url.trim_end_matches('/').to_owned(), token })
+            .user_agent(concat!("wpc/", env!("CARGO_PKG_VERSION")));
+        let server = server.trim_end_matches('/');
+        let (agent, url) = agent::agent(config, server, ca)?;
+        Ok(Self { agent, server: server.to_owned(), url, token })
     }
 
     /// A request to a path of the server, with the token.
@@ -100,7 +106,8 @@ impl Client {
         let request = request
             .body(body)
             .map_err(|error| Failure::usage(format!("the request is invalid: {error}")))?;
-        let response = self.agent.run(request).map_err(|error| self.unreachable(&error))?;
+        let response =
+            self.agent.run(request).map_err(|error| self.unreachable(&agent::reason(&error)))?;
         if response.status().is_success() { Ok(response) } else { Err(self.refused(response)) }
     }
 
@@ -127,7 +134,7 @@ impl Client {
 
     /// The failure of a connection.
     pub(crate) fn unreachable(&self, error: &dyn std::fmt::Display) -> Failure {
-        Failure::environment(format!("the server {}: {error}", self.url))
+        Failure::environment(format!("the server {}: {error}", self.server))
     }
 
     fn refused(&self, mut response: Response<Body>) -> Failure {
@@ -137,6 +144,17 @@ impl Client {
         problem
             .and_then(RemoteProblem::new)
             .map_or_else(|| self.unreachable(&format!("the status is {status}")), Failure::remote)
+    }
+}
+
+fn is_valid(server: &str) -> bool {
+    match server.strip_prefix("unix:") {
+        Some(path) => !path.is_empty(),
+        None => server.parse::<Uri>().is_ok_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.host().is_some()
+                && uri.query().is_none()
+        }),
     }
 }
 

@@ -1,14 +1,20 @@
 //! `wpc health`: checks whether a server is ready.
 
+use crate::agent;
 use crate::failure::Failure;
 use crate::terminal;
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The server's URL. Without a path, `/readyz` is requested.
+    /// The server's URL, or the Unix socket `unix:PATH`. Without a path in the URL, `/readyz` is requested.
     #[arg(default_value = "http://127.0.0.1:7071", env = "WPC_SERVER")]
     url: String,
+    /// With HTTPS: trust the certificates in this PEM file instead of those that the system trusts. The environment variable
+    /// `WPC_CA` can name it, too.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// How long to wait for the response.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
     timeout: Duration,
@@ -26,15 +32,17 @@ can check itself.";
 const MAX_ANSWER: u64 = 16 << 20;
 
 pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
-    let url = target(&arguments.url);
-    let agent: ureq::Agent = ureq::Agent::config_builder()
+    let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_global(Some(arguments.timeout))
-        .build()
-        .into();
+        .timeout_global(Some(arguments.timeout));
+    let (agent, url) = agent::agent(config, &arguments.url, arguments.ca.as_deref())?;
+    let url = target(&url);
+    let shown = if arguments.url.starts_with("unix:") { &arguments.url } else { &url };
     let accept = if as_json { "application/json" } else { "text/plain" };
-    let failed =
-        |error: ureq::Error| Failure::environment(format!("{url} cannot be reached: {error}"));
+    let failed = |error: ureq::Error| {
+        let reason = agent::reason(&error);
+        Failure::environment(format!("{shown} cannot be reached: {reason}"))
+    };
     let mut answer = agent.get(&url).header("accept", accept).call().map_err(failed)?;
     let status = answer.status();
     let body = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_vec().map_err(failed)?;
@@ -46,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
     if status.is_success() {
         return Ok(());
     }
-    Err(Failure::environment(format!("{url} answered {status}")))
+    Err(Failure::environment(format!("{shown} answered {status}")))
 }
 
 /// The URL, with the path of the probe if it has no path.

@@ -3,8 +3,9 @@
 use crate::access_log::{self, AccessLog};
 use crate::event_log::Level;
 use crate::log_writer::LogWriter;
+use crate::refusal_log;
 use std::time::SystemTime;
-use wpc_server::{Builder, FinishedRequest, ReportedRequests};
+use wpc_server::{Builder, FinishedRequest, Refused, ReportedRequests};
 
 #[derive(clap::Args)]
 pub(crate) struct LogOptions {
@@ -37,15 +38,26 @@ impl LogOptions {
 
     /// Logs the requests of an application.
     pub(crate) fn report(&self, application: Builder, as_json: bool, log: LogWriter) -> Builder {
-        let application = application.dropped_log_lines(log.dropped());
+        let least = self.log_level;
+        let mut application = application.dropped_log_lines(log.dropped());
+        if refusal_log::LEVEL <= least {
+            let log = log.clone();
+            application = application.on_refusal(move |refused: &Refused| {
+                let line = if as_json { refusal_log::json_line } else { refusal_log::text_line };
+                log.line(line(refused, SystemTime::now()));
+            });
+        }
         let which = match self.access_log {
             AccessLog::Off => return application,
             AccessLog::Failed => ReportedRequests::Failed,
             AccessLog::All => ReportedRequests::All,
         };
-        let least = self.log_level;
+        // Refused clients have lines of their own, whose rate is bounded.
+        let is_wanted = move |request: &FinishedRequest| {
+            which == ReportedRequests::All || request.refusal.is_none()
+        };
         application.on_request(which, move |request: &FinishedRequest| {
-            if access_log::level(request) <= least {
+            if access_log::level(request) <= least && is_wanted(request) {
                 let line = if as_json { access_log::json_line } else { access_log::text_line };
                 log.line(line(request, SystemTime::now()));
             }

@@ -2,6 +2,7 @@
 
 mod access_log;
 mod access_options;
+mod agent;
 mod answer_writer;
 mod bench;
 mod build;
@@ -17,6 +18,7 @@ mod cluster_deploy;
 #[cfg(feature = "cluster")]
 mod cluster_options;
 mod configuration;
+mod connection_options;
 mod constant;
 mod declarations;
 mod deploy;
@@ -30,12 +32,14 @@ mod inspect;
 mod json_lines;
 mod language;
 mod limit_options;
+mod listen_options;
 mod log_options;
 mod log_writer;
 mod logs;
 mod module_file;
 mod nearest;
 mod new;
+mod refusal_log;
 mod remedy;
 mod remote_call;
 mod run;
@@ -50,6 +54,8 @@ mod test;
 mod text;
 mod token;
 mod toolchain;
+#[cfg(unix)]
+mod unix_socket;
 
 use cache::Cache;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};

@@ -3,9 +3,11 @@
 use crate::access_options::AccessOptions;
 use crate::cache::Cache;
 use crate::configuration;
+use crate::connection_options::ConnectionOptions;
 use crate::event_log;
 use crate::failure::{Failure, problem_json};
 use crate::json_lines::report_stop;
+use crate::listen_options::{self, ListenOptions};
 use crate::log_options::LogOptions;
 use crate::log_writer::LogWriter;
 use crate::remedy::Interface;
@@ -15,7 +17,6 @@ use crate::text::escape;
 use clap::FromArgMatches as _;
 use serde_json::json;
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -31,9 +32,6 @@ pub(crate) struct Arguments {
     /// The manifest, or its folder. Without it, `wpc.toml` is served if it exists, and otherwise nothing is defined.
     #[arg(env = "WPC_MANIFEST")]
     manifest: Option<PathBuf>,
-    /// Address and port to listen on; port 0 chooses a free one.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7071")]
-    listen: SocketAddr,
     /// Accept the header `Idempotency-Key`: a repeated request gets the first response, and the
     /// call is not run again.
     #[arg(long)]
@@ -51,6 +49,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "GRANT", requires = "data")]
     allow: Vec<String>,
     #[command(flatten)]
+    listen: ListenOptions,
+    #[command(flatten)]
+    connections: ConnectionOptions,
+    #[command(flatten)]
     log: LogOptions,
     #[command(flatten)]
     access: AccessOptions,
@@ -63,7 +65,8 @@ pub(crate) const HELP: &str = "\
 Examples:
   wpc serve
   wpc serve shop/wpc.toml --listen 127.0.0.1:8000 --watch
-  wpc serve --data /var/lib/wpc --allow read=/srv/photos
+  wpc serve --data /var/lib/wpc --allow read=/srv/photos --admin-listen unix:/run/wpc/admin.sock
+  wpc serve --listen 0.0.0.0:7071 --tokens tokens.toml --tls-certificate server.pem --tls-key key.pem
   curl http://127.0.0.1:7071/v1/functions/greet/call -d '[\"Ada\"]' -H 'content-type: application/json'
 
 After SIGINT or SIGTERM the server reports that it is not ready, serves for the duration of `--grace`, and then finishes
@@ -109,6 +112,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let (reload_request, requests) = sync_channel(1);
     // Before anything that takes time, because SIGHUP would end the process otherwise.
     let mut signals = Signals::handle(reload_request.clone())?;
+    let (certificate, limits) = (arguments.listen.certificate()?, arguments.connections.limits()?);
     let exporter =
         OpenTelemetry::from_environment().map_err(|error| Failure::usage(error.to_string()))?;
     let (path, source) = (arguments.path(), arguments.source()?);
@@ -124,7 +128,10 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let data = arguments.data.as_deref().zip(store.as_ref());
     let access = arguments.access.open(data)?;
     let reloaded = access.clone();
-    let hooks: Vec<ReloadHook> = vec![Box::new(move || reloaded.reload())];
+    let mut hooks: Vec<ReloadHook> = vec![Box::new(move || reloaded.reload())];
+    if let Some(certificate) = certificate.clone() {
+        hooks.push(Box::new(move || listen_options::reload(&certificate)));
+    }
     let report = move |reload: &Reload| {
         write_reload(reload, &path, as_json);
         let failures = hooks.iter().filter_map(|hook| hook().err());
@@ -149,13 +156,15 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         .build()
         .map_err(|error| Failure::environment(format!("failed to start the server: {error}")))?;
     let failed = |error: wpc_server::ServerError| Failure::environment(error.to_string());
-    let server = runtime.block_on(Server::bind(arguments.listen)).map_err(failed)?;
+    let server = runtime.block_on(arguments.listen.bind(certificate)).map_err(failed)?;
+    let server = server.limits(limits);
     let backend: Arc<dyn Backend> = Arc::new(wpc.clone());
     let backend = match &exporter {
         Some(exporter) => exporter.observe(backend),
         None => backend,
     };
     let mut settings = Settings::default();
+    arguments.connections.set(&mut settings);
     settings.idempotency = arguments.idempotency.then(IdempotencyBounds::default);
     let mut application = access.apply(Application::builder(backend).settings(settings));
     if let Deployed::Folder(deployments) = &deployed {
@@ -272,13 +281,18 @@ fn report_refused(what: &str, problems: &[Problem], as_json: bool) {
 
 /// Reports that the server accepts connections.
 fn report_ready(server: &Server, as_json: bool) {
-    let address = server.address();
-    let line = if as_json {
+    let (url, administration) = (server.url(), server.administration_url());
+    let text = if as_json {
         let time = event_log::time(std::time::SystemTime::now());
-        json!({ "event": "ready", "time": time, "url": format!("http://{address}") }).to_string()
+        let mut event = json!({ "event": "ready", "time": time, "url": url });
+        if let Some(administration) = administration {
+            event["administration"] = administration.into();
+        }
+        event.to_string()
     } else {
-        format!("ready: http://{address}")
+        let administration = administration.map(|url| format!("\nadministration: {url}"));
+        format!("ready: {url}{}", administration.unwrap_or_default())
     };
     // The reader of standard error may be gone.
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

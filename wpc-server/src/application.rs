@@ -5,6 +5,7 @@ use crate::deployments::Deployments;
 use crate::idempotency::{IdempotencyBounds, Store};
 use crate::lifecycle::Lifecycle;
 use crate::live::Live;
+use crate::refusals::Refused;
 use crate::suspended::SuspendedEntry;
 use crate::telemetry::{DEFAULT_MAX, FinishedRequest, MetricsFormat, ReportedRequests, Telemetry};
 use crate::traffic::Traffic;
@@ -194,6 +195,14 @@ impl Builder {
         report: impl Fn(&FinishedRequest) + Send + Sync + 'static,
     ) -> Self {
         self.0.telemetry.set_on_request(which, Box::new(report));
+        self
+    }
+
+    /// Calls `report` for connections and requests that are refused before a handler sees them: because of their host, origin or
+    /// token, or because there are too many. At most 10 are reported in a second; the next report has the number of others. It runs
+    /// on the threads of the server, so that it must return quickly.
+    pub fn on_refusal(self, report: impl Fn(&Refused) + Send + Sync + 'static) -> Self {
+        self.0.traffic.refusals().set_on_refusal(Box::new(report));
         self
     }
 

@@ -52,6 +52,7 @@ mod openapi;
 mod otel;
 mod page;
 mod problem;
+mod refusals;
 mod revisions;
 mod router;
 mod rpc;
@@ -74,9 +75,13 @@ pub use lifecycle::{Lifecycle, Stage};
 #[cfg(feature = "otel")]
 pub use otel::{OpenTelemetry, OpenTelemetryError};
 pub use problem::{Problem, ProblemDetails};
+pub use refusals::{RefusalReason, Refused};
 pub use revisions::{Activation, Revision};
 pub use router::router;
-pub use server::{ConnectionLimits, Server, ServerError};
+pub use server::{
+    Certificate, CertificateError, ConnectionLimits, InvalidAddress, ListenAddress, Server,
+    ServerError,
+};
 pub use store::{Store, StoreError};
 pub use suspended::SuspendedEntry;
 pub use telemetry::{FinishedRequest, ReportedRequests};

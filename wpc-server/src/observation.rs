@@ -3,6 +3,7 @@
 use crate::access::Principal;
 use crate::application::Application;
 use crate::problem::ProblemCode;
+use crate::refusals::RefusalReason;
 use crate::telemetry::{FinishedRequest, StatusClass, UNMATCHED};
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderValue, Method, Uri};
@@ -129,6 +130,7 @@ impl InFlight {
             route: route.to_owned(),
             status,
             code: extensions.and_then(|found| Some(found.get::<ProblemCode>()?.0.to_string())),
+            refusal: extensions.and_then(|found| found.get::<RefusalReason>().copied()),
             duration,
             function: function(route, reported.uri.path()),
             call: header("wpc-call-id"),

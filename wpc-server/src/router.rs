@@ -8,15 +8,35 @@ use crate::{
     administration, audit_layer, calls, events, functions, health, metrics, openapi, page, rpc,
     tokens,
 };
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{Method, Uri};
-use axum::middleware;
+use axum::middleware::{self, Next};
 use std::sync::Arc;
+
+/// Which part of a server a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plane {
+    /// Everything.
+    Whole,
+    /// Everything but the administration, which has a listener of its own.
+    Public,
+    /// Everything, for those who administer the server.
+    Administration,
+}
 
 /// The routes of a server without a listener, for an application that adds them to its own. The host, origin and token of
 /// each request are checked.
 pub fn router(application: Application) -> axum::Router {
+    router_of(application, Plane::Whole)
+}
+
+/// The routes of a listener.
+pub(crate) fn router_of(application: Application, plane: Plane) -> axum::Router {
     let record = middleware::from_fn_with_state(application.clone(), audit_layer::record);
+    let mut administration = administration::routes().route_layer(record).merge(tokens::routes());
+    if plane == Plane::Public {
+        administration = administration.route_layer(middleware::from_fn(elsewhere));
+    }
     axum::Router::new()
         .merge(calls::routes())
         .merge(rpc::routes())
@@ -27,8 +47,7 @@ pub fn router(application: Application) -> axum::Router {
         .merge(openapi::routes())
         .merge(page::routes())
         .merge(events::routes())
-        .merge(administration::routes().route_layer(record))
-        .merge(tokens::routes())
+        .merge(administration)
         .fallback(not_found)
         // For all routes above; axum adds the header `Allow`.
         .method_not_allowed_fallback(method_not_allowed)
@@ -37,6 +56,15 @@ pub fn router(application: Application) -> axum::Router {
         // too.
         .layer((Observation(application.clone()), Guard(Arc::clone(application.gate()))))
         .with_state(application)
+}
+
+/// The answer to a request for the administration where it is not served.
+async fn elsewhere(uri: Uri, _request: Request, _next: Next) -> Problem {
+    let detail = format!(
+        "\"{}\" is served only at the server's address for administration (`--admin-listen`)",
+        shown(&uri)
+    );
+    Problem::new(ServerCode::NotFound, detail)
 }
 
 async fn not_found(uri: Uri) -> Problem {

@@ -1,6 +1,8 @@
 //! Tests of the command `wpc` as a process: its output and its exit codes.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[cfg(unix)]
+mod admin_listen;
 mod builds;
 mod by_manifest;
 mod cache;
@@ -33,6 +35,8 @@ mod shared_types;
 mod signals;
 mod support;
 mod texts;
+#[cfg(unix)]
+mod tls;
 #[cfg(unix)]
 mod tokens;
 #[cfg(unix)]

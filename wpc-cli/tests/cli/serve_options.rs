@@ -4,6 +4,8 @@ use crate::process::{command, run};
 use crate::running::{Running, write};
 use crate::support::{err, fails_with, sdk, wpc};
 use serde_json::Value;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 
 /// A manifest with the SDK's functions and this table of options.
 fn manifest(folder: &std::path::Path, server: &str) -> String {
@@ -33,6 +35,45 @@ fn the_manifest_sets_options_that_neither_the_command_line_nor_the_environment_s
     let request = event(&running, "request");
     assert_eq!((&request["route"], &request["status"]), (&"/readyz".into(), &200.into()));
     assert!(request["duration_ms"].as_f64().unwrap() > 0.0, "{request}");
+}
+
+#[test]
+fn a_refused_client_has_a_line_of_the_log_instead_of_that_of_its_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = manifest(folder.path(), "listen = \"127.0.0.1:0\"\n");
+    let running = Running::start(&["--json", "serve", &manifest]);
+    let url = event(&running, "ready")["url"].as_str().unwrap().to_owned();
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let answer = agent.get(format!("{url}/livez")).header("host", "evil.example").call().unwrap();
+    assert_eq!(answer.status(), 421);
+    assert_eq!(agent.get(format!("{url}/nothing")).call().unwrap().status(), 404);
+    let refused: Value = serde_json::from_str(&running.notice()).unwrap();
+    assert_eq!((&refused["event"], &refused["level"]), (&"client_refused".into(), &"info".into()));
+    assert_eq!((&refused["reason"], &refused["client"]), (&"host".into(), &"127.0.0.1".into()));
+    let request: Value = serde_json::from_str(&running.notice()).unwrap();
+    assert_eq!((&request["event"], &request["status"]), (&"request".into(), &404.into()));
+}
+
+#[test]
+fn options_of_the_limits_apply_to_connections() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = "listen = \"127.0.0.1:0\"\nmax_connections = 1\nmax_body = \"4B\"\n";
+    let running = Running::start(&["--json", "serve", &manifest(folder.path(), options)]);
+    let url = event(&running, "ready")["url"].as_str().unwrap().to_owned();
+    let connect = || TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+    let mut first = connect();
+    let head = "POST /v1/functions/add/call HTTP/1.1\r\nhost: localhost\r\ncontent-length: 7";
+    first.write_all(format!("{head}\r\n\r\n[40, 2]").as_bytes()).unwrap();
+    let mut status = [0; 13];
+    first.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 413 ");
+    let mut refused = String::new();
+    connect().read_to_string(&mut refused).unwrap();
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    let path = manifest(folder.path(), "max_body = \"2MiB\"\nmax_body_memory = \"1MiB\"\n");
+    let found = fails_with(2, &wpc(&["serve", &path]));
+    assert!(found.contains("`--max-body-memory 1.0 MiB` is less than"), "{found}");
 }
 
 #[test]

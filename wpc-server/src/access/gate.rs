@@ -5,7 +5,8 @@ use super::hosts::{self, Accepted, Hosts};
 use super::principal::Principal;
 use super::refusal;
 use super::tokens::{Rejection, Tokens};
-use crate::problem::Problem;
+use crate::problem::{Problem, ServerCode};
+use crate::refusals::RefusalReason;
 use axum::body::{Body, HttpBody as _};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -90,7 +91,13 @@ impl Gate {
             Ok(Accepted::Same) => None,
             Ok(Accepted::Cross(origin)) => Some(origin),
             Ok(Accepted::Preflight(answer)) => return Err(answer),
-            Err(problem) => return Err(Box::new(problem.into_response())),
+            Err(problem) => {
+                let is_of_origin = problem.details().code == ServerCode::OriginNotAllowed.as_str();
+                let reason = if is_of_origin { RefusalReason::Origin } else { RefusalReason::Host };
+                let mut response = problem.into_response();
+                response.extensions_mut().insert(reason);
+                return Err(Box::new(response));
+            }
         };
         let mut admitted = Admitted { origin, principal: None };
         match self.authenticate(parts) {
@@ -103,6 +110,7 @@ impl Gate {
                 let mut response = refused.problem.into_response();
                 let challenge = HeaderValue::from_static(refused.challenge);
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+                response.extensions_mut().insert(refused.reason);
                 admitted.finish(&mut response);
                 return Err(Box::new(response));
             }
@@ -118,7 +126,11 @@ impl Gate {
         let principal = match (headers.next(), headers.next()) {
             (None, _) if is_public(request) => Ok(Principal::unauthenticated()),
             (None, _) => {
-                return Err(Refused { problem: refusal::unauthenticated(), challenge: CHALLENGE });
+                return Err(Refused {
+                    problem: refusal::unauthenticated(),
+                    challenge: CHALLENGE,
+                    reason: RefusalReason::NoToken,
+                });
             }
             (Some(header), None) => bearer(header)
                 .ok_or(Rejection::Malformed)
@@ -130,7 +142,16 @@ impl Gate {
             let record = AuditRecord::new("unauthenticated", "authenticate", request.uri.path());
             let id = request.headers.get("x-request-id").and_then(|id| id.to_str().ok());
             self.audit.refused_token(record.outcome(rejection.as_str()).request_id(id));
-            Refused { problem: refusal::token(rejection), challenge: CHALLENGE_INVALID }
+            Refused {
+                problem: refusal::token(rejection),
+                challenge: CHALLENGE_INVALID,
+                reason: match rejection {
+                    Rejection::Malformed => RefusalReason::MalformedToken,
+                    Rejection::Unknown => RefusalReason::UnknownToken,
+                    Rejection::Expired => RefusalReason::ExpiredToken,
+                    Rejection::Revoked => RefusalReason::RevokedToken,
+                },
+            }
         })
     }
 }
@@ -173,6 +194,7 @@ impl Refusal {
 struct Refused {
     problem: Problem,
     challenge: &'static str,
+    reason: RefusalReason,
 }
 
 const CHALLENGE: &str = "Bearer realm=\"wpc\"";

@@ -5,6 +5,7 @@
 
 use super::media::Media;
 use super::reply::identify;
+use crate::events::unbuffered;
 use crate::problem::Problem;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
@@ -35,7 +36,9 @@ pub(super) fn response(media: Media, function: String, stream: SubmittedStream) 
     let mut response = Response::new(Body::from_stream(parts));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, media.header());
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for (name, value) in unbuffered() {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     identify(headers, id, hash);
     response
 }

@@ -6,6 +6,7 @@ use opentelemetry_http::{HttpClient, HttpError};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
+use ureq::tls::TlsConfig;
 
 /// The maximum time of an export.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -17,10 +18,12 @@ const MAX_ANSWER: u64 = 1 << 20;
 pub(super) struct Client(ureq::Agent);
 
 impl Client {
-    pub(super) fn new() -> Self {
+    /// A client that uses these settings of TLS.
+    pub(super) fn new(tls: TlsConfig) -> Self {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(TIMEOUT))
+            .tls_config(tls)
             .build();
         Self(agent.into())
     }

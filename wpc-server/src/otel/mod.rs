@@ -6,6 +6,7 @@
 mod client;
 mod gauges;
 mod traced;
+mod trust;
 
 use client::Client;
 use opentelemetry::metrics::MeterProvider as _;
@@ -16,9 +17,11 @@ use opentelemetry_otlp::{
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use traced::Traced;
+use ureq::tls::TlsConfig;
 use wpc_host::Backend;
 
 /// The variables that enable it; `OTEL_TRACES_EXPORTER` and `OTEL_METRICS_EXPORTER` may also have the value `otlp`.
@@ -48,6 +51,17 @@ pub enum OpenTelemetryError {
         found: String,
         /// What is supported.
         expected: &'static str,
+    },
+    /// The certificates of a variable cannot be used.
+    #[error("the environment variable `{variable}` names {}: {reason}", .path.display())]
+    #[non_exhaustive]
+    Certificate {
+        /// The variable.
+        variable: String,
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
     },
     /// The exporter cannot be created.
     #[error("failed to create the exporter of OpenTelemetry: {0}")]
@@ -87,8 +101,9 @@ impl OpenTelemetry {
         for variable in ENDPOINTS {
             if let Some(found) = set(variable)
                 && !found.starts_with("http://")
+                && !found.starts_with("https://")
             {
-                let expected = "a URL with `http://`, such as that of a collector on this machine";
+                let expected = "a URL with `http://` or `https://`";
                 return Err(OpenTelemetryError::Variable { variable, found, expected });
             }
         }
@@ -99,11 +114,12 @@ impl OpenTelemetry {
         Self::new(None, is_wanted(traces), is_wanted(metrics)).map(Some)
     }
 
-    /// Exports to the collector at this URL, such as `http://127.0.0.1:4318`.
+    /// Exports to the collector at this URL, such as `http://127.0.0.1:4318`. With `https://`, its certificate must be issued by one in
+    /// the file that the environment variable `OTEL_EXPORTER_OTLP_CERTIFICATE` names, or by one that the system trusts.
     ///
     /// # Errors
     ///
-    /// [`OpenTelemetryError::Exporter`] if it is not a URL.
+    /// [`OpenTelemetryError::Exporter`] if it is not a URL, [`OpenTelemetryError::Certificate`] if the file cannot be used.
     pub fn to(endpoint: &str) -> Result<Self, OpenTelemetryError> {
         Self::new(Some(endpoint.trim_end_matches('/')), true, true)
     }
@@ -115,7 +131,8 @@ impl OpenTelemetry {
     ) -> Result<Self, OpenTelemetryError> {
         let resource = resource();
         let traces = traces.then(|| {
-            let mut exporter = SpanExporter::builder().with_http().with_http_client(Client::new());
+            let client = client(endpoint, "TRACES")?;
+            let mut exporter = SpanExporter::builder().with_http().with_http_client(client);
             if let Some(endpoint) = endpoint {
                 exporter = exporter.with_endpoint(format!("{endpoint}/v1/traces"));
             }
@@ -123,8 +140,8 @@ impl OpenTelemetry {
             Ok::<_, OpenTelemetryError>(provider.with_batch_exporter(exporter.build()?).build())
         });
         let metrics = metrics.then(|| {
-            let mut exporter =
-                MetricExporter::builder().with_http().with_http_client(Client::new());
+            let client = client(endpoint, "METRICS")?;
+            let mut exporter = MetricExporter::builder().with_http().with_http_client(client);
             if let Some(endpoint) = endpoint {
                 exporter = exporter.with_endpoint(format!("{endpoint}/v1/metrics"));
             }
@@ -155,6 +172,18 @@ impl OpenTelemetry {
             let _ = metrics.shutdown_with_timeout(SHUTDOWN);
         }
     }
+}
+
+/// The client for a signal, whose endpoint is this one or that of the environment.
+fn client(endpoint: Option<&str>, signal: &str) -> Result<Client, OpenTelemetryError> {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let endpoint = endpoint.map(str::to_owned);
+    let endpoint = endpoint
+        .or_else(|| set(&format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")))
+        .or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT"));
+    let is_secure = endpoint.is_some_and(|endpoint| endpoint.starts_with("https://"));
+    let tls = if is_secure { trust::tls(signal)? } else { TlsConfig::default() };
+    Ok(Client::new(tls))
 }
 
 /// The description of this service by the environment. Its name is `wpc` by default.

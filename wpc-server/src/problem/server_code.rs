@@ -127,7 +127,7 @@ codes! {
     BatchResultTooLarge "batch_result_too_large" INSUFFICIENT_STORAGE -32603 false "the results of the batch are too large"
         "The function has run, but the results of its batch are larger than the server accepts.",
     Overloaded "overloaded" SERVICE_UNAVAILABLE -32005 true "the server is overloaded"
-        "The server has too many connections or requests in progress.",
+        "The server has too many connections or requests in progress, or their bodies take too much memory.",
     TooManyUploads "too_many_uploads" SERVICE_UNAVAILABLE -32005 true "too many uploads"
         "Too many modules are being uploaded.",
     TooManyWatchers "too_many_watchers" SERVICE_UNAVAILABLE -32005 true "too many watchers"

@@ -1,21 +1,31 @@
 //! Accepts connections.
 
-use super::connection::{Served, serve};
-use super::connections::{Connections, Refusal};
+use super::certificate::Certificate;
+use super::connection::{Link, Served, serve};
+use super::connections::{Connections, Member, Refusal};
+use super::handshake;
+use super::listener::{Accepted, Listener};
+use super::stream::Watched;
+use crate::refusals::RefusalReason;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 /// How long to wait after a failure to accept a connection, because a failure such as too many open files would occur again
 /// at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections until it is dropped, and serves each in a task of its own.
-pub(super) async fn accept(listener: TcpListener, connections: Connections, served: Served) {
+/// Accepts connections until it is dropped, and serves each in a task of its own. With a certificate, those of IP use TLS.
+pub(super) async fn accept(
+    listener: Listener,
+    certificate: Option<Certificate>,
+    connections: Connections,
+    served: Served,
+) {
     loop {
         match listener.accept().await {
-            Ok((stream, address)) => begin(stream, address, &connections, &served),
+            Ok(accepted) => begin(accepted, certificate.as_ref(), &connections, &served),
             Err(error) if is_of_connection(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "failed to accept a connection");
@@ -25,23 +35,65 @@ pub(super) async fn accept(listener: TcpListener, connections: Connections, serv
     }
 }
 
-fn begin(stream: TcpStream, address: SocketAddr, connections: &Connections, served: &Served) {
-    match connections.admit(Some(address.ip())) {
-        Ok(member) => {
+fn begin(
+    accepted: Accepted,
+    certificate: Option<&Certificate>,
+    connections: &Connections,
+    served: &Served,
+) {
+    let address = accepted.address();
+    let member = match connections.admit(address.map(|address| address.ip())) {
+        Ok(member) => member,
+        Err(refusal) => {
+            let client = address.map(|address| address.ip());
+            connections.traffic().refusals().refuse(refusal.reason(), client);
+            // A client with TLS could not read the answer.
+            if certificate.is_none() {
+                accepted.write(refusal.answer());
+            }
+            return;
+        }
+    };
+    let served = served.clone();
+    match accepted {
+        Accepted::Ip(stream, _) => {
             // Responses are written in one piece, so waiting for more bytes would only delay them.
             let _ = stream.set_nodelay(true);
-            tokio::spawn(serve(stream, member, served.clone()));
+            match certificate.cloned() {
+                Some(certificate) => tokio::spawn(secured(stream, member, certificate, served)),
+                None => tokio::spawn(plain(stream, member, served)),
+            };
         }
-        Err(refusal) => {
-            connections.traffic().connection_refused();
-            tracing::debug!(%address, ?refusal, "refused a connection");
-            // Without waiting: a new connection has an empty buffer.
-            let _ = stream.try_write(refusal.answer());
+        #[cfg(unix)]
+        Accepted::Unix(stream) => {
+            tokio::spawn(plain(stream, member, served));
         }
     }
 }
 
+async fn plain<S>(stream: S, member: Member, served: Served)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let link = Link::of(&member, served);
+    serve(Watched::new(stream, member), link).await;
+}
+
+async fn secured(stream: TcpStream, member: Member, certificate: Certificate, served: Served) {
+    let link = Link::of(&member, served);
+    if let Some(stream) = handshake::perform(stream, member, &certificate).await {
+        serve(stream, link).await;
+    }
+}
+
 impl Refusal {
+    fn reason(self) -> RefusalReason {
+        match self {
+            Self::TooMany => RefusalReason::Connections,
+            Self::TooManyOfAddress => RefusalReason::ConnectionsOfAddress,
+        }
+    }
+
     fn answer(self) -> &'static [u8] {
         match self {
             Self::TooMany => {

@@ -6,7 +6,7 @@
 
 use super::limits::ConnectionLimits;
 use atomic_waker::AtomicWaker;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::Context;
 use std::time::Duration;
 
@@ -41,6 +41,16 @@ pub(super) enum Phase {
     Body,
 }
 
+/// Why the rest of a body is not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum BodyRefusal {
+    /// It arrived too slowly.
+    Slow = 1,
+    /// All bodies together would take too much memory.
+    Memory = 2,
+}
+
 /// An order to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -70,7 +80,10 @@ pub(super) struct Activity {
     /// The bytes of the current body, and the ticks that its handler has waited for them before `since`.
     body_bytes: AtomicU64,
     body_waited: AtomicU32,
-    is_body_refused: AtomicBool,
+    /// A [`BodyRefusal`], or 0.
+    body_refusal: AtomicU8,
+    /// The bytes of the current body that count towards the memory of all bodies.
+    body_memory: AtomicUsize,
     /// The tick since which a write waits for the client, plus one; 0 if no write waits.
     stalled: AtomicU32,
     order: AtomicU8,
@@ -84,7 +97,8 @@ impl Activity {
             since: AtomicU32::new(now),
             body_bytes: AtomicU64::new(0),
             body_waited: AtomicU32::new(0),
-            is_body_refused: AtomicBool::new(false),
+            body_refusal: AtomicU8::new(0),
+            body_memory: AtomicUsize::new(0),
             stalled: AtomicU32::new(0),
             order: AtomicU8::new(Order::Continue as u8),
             waker: AtomicWaker::new(),
@@ -110,6 +124,16 @@ impl Activity {
         if self.phase() == Phase::Idle {
             self.enter(Phase::Head, now);
         }
+    }
+
+    /// The client is to send its part of a TLS handshake.
+    pub(super) fn handshake_began(&self, now: u32) {
+        self.enter(Phase::Head, now);
+    }
+
+    /// The handshake is complete.
+    pub(super) fn handshake_ended(&self, now: u32) {
+        self.enter(Phase::Idle, now);
     }
 
     /// A request's line and headers are complete.
@@ -141,9 +165,29 @@ impl Activity {
         }
     }
 
-    /// Whether the body arrived too slowly.
-    pub(super) fn is_body_refused(&self) -> bool {
-        self.is_body_refused.load(Relaxed)
+    /// Why the rest of the body is not read, if so.
+    pub(super) fn body_refusal(&self) -> Option<BodyRefusal> {
+        match self.body_refusal.load(Relaxed) {
+            0 => None,
+            1 => Some(BodyRefusal::Slow),
+            _ => Some(BodyRefusal::Memory),
+        }
+    }
+
+    /// Reads no more of the body, and wakes the connection to answer its request.
+    pub(super) fn refuse_body(&self, refusal: BodyRefusal) {
+        self.body_refusal.store(refusal as u8, Relaxed);
+        self.waker.wake();
+    }
+
+    /// A part of the body takes memory.
+    pub(super) fn body_held(&self, bytes: usize) {
+        self.body_memory.fetch_add(bytes, Relaxed);
+    }
+
+    /// How much memory the body took until now, when it ends.
+    pub(super) fn body_dropped(&self) -> usize {
+        self.body_memory.swap(0, Relaxed)
     }
 
     /// Records whether a write waits for the client.
@@ -180,10 +224,7 @@ impl Activity {
     pub(super) fn check(&self, limits: &ConnectionLimits, now: u32) {
         match self.verdict(limits, now) {
             Verdict::Keep => {}
-            Verdict::RefuseBody => {
-                self.is_body_refused.store(true, Relaxed);
-                self.waker.wake();
-            }
+            Verdict::RefuseBody => self.refuse_body(BodyRefusal::Slow),
             Verdict::Abort => self.command(Order::Abort),
         }
     }
@@ -202,7 +243,7 @@ impl Activity {
                 let waited = TICK * self.body_waited.load(Relaxed) + elapsed;
                 let bytes = self.body_bytes.load(Relaxed);
                 let allowed = Duration::from_secs(bytes / u64::from(limits.min_body_rate.max(1)));
-                if waited > limits.body_timeout + allowed {
+                if waited > limits.body_timeout.saturating_add(allowed) {
                     Verdict::RefuseBody
                 } else {
                     Verdict::Keep
@@ -237,6 +278,17 @@ mod tests {
         activity.received(seconds(11));
         assert_eq!(activity.verdict(&limits(), seconds(11)), Verdict::Keep);
         assert_eq!(activity.verdict(&limits(), seconds(11) + 1), Verdict::Abort);
+    }
+
+    #[test]
+    fn a_handshake_has_the_time_limit_of_headers_also_if_nothing_arrives() {
+        let activity = Activity::new(0);
+        activity.handshake_began(0);
+        assert_eq!(activity.verdict(&limits(), seconds(10)), Verdict::Keep);
+        assert_eq!(activity.verdict(&limits(), seconds(10) + 1), Verdict::Abort);
+        activity.handshake_ended(seconds(10));
+        assert_eq!(activity.verdict(&limits(), seconds(85)), Verdict::Keep);
+        assert_eq!(activity.verdict(&limits(), seconds(85) + 1), Verdict::Abort);
     }
 
     #[test]

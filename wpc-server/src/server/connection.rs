@@ -1,11 +1,12 @@
 //! One connection: its requests, one after another.
 
-use super::activity::{Activity, Order};
+use super::activity::{Activity, BodyRefusal, Order};
 use super::connections::{Connections, Member};
-use super::stream::Watched;
 use crate::application::Application;
 use crate::lifecycle::Stage;
 use crate::problem::Problem;
+use crate::refusals::RefusalReason;
+use crate::router::Plane;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderValue, Request, Response, header};
@@ -17,6 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -29,30 +31,46 @@ use tower_service::Service as _;
 pub(super) struct Served {
     pub(super) application: Application,
     pub(super) router: Router,
+    pub(super) plane: Plane,
 }
 
 /// State that the requests of a connection share.
 #[derive(Debug)]
-struct Link {
+pub(super) struct Link {
     connections: Connections,
     activity: Arc<Activity>,
     served: Served,
+    /// The address of the client.
+    client: Option<IpAddr>,
 }
 
-/// Serves the requests of a connection until it ends.
-pub(super) async fn serve<S>(stream: S, member: Member, served: Served)
+impl Link {
+    pub(super) fn of(member: &Member, served: Served) -> Self {
+        Self {
+            connections: member.connections().clone(),
+            activity: Arc::clone(member.activity()),
+            served,
+            client: member.peer(),
+        }
+    }
+
+    fn refuse(&self, reason: RefusalReason) {
+        self.connections.traffic().refusals().refuse(reason, self.client);
+    }
+}
+
+/// Serves the requests of a connection until it ends. What the client sends and reads is observed in the activity of its member.
+pub(super) async fn serve<S>(stream: S, link: Link)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let activity = Arc::clone(member.activity());
-    let connections = member.connections().clone();
+    let activity = Arc::clone(&link.activity);
     let mut http = http1::Builder::new();
     // The time limits are those of `activity`, without a timer for each request.
-    http.header_read_timeout(None).max_header_size(connections.limits().max_header_size);
-    let link = Arc::new(Link { connections, activity: Arc::clone(&activity), served });
+    http.header_read_timeout(None).max_header_size(link.connections.limits().max_header_size);
+    let link = Arc::new(link);
     let service = service_fn(move |request| respond(Arc::clone(&link), request));
-    let stream = TokioIo::new(Watched::new(stream, member));
-    let mut connection = pin!(http.serve_connection(stream, service).with_upgrades());
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let mut is_first = true;
     let mut is_finishing = false;
     poll_fn(|context| {
@@ -81,24 +99,32 @@ async fn respond(
 ) -> Result<Response<AnswerBody>, Infallible> {
     let progress = InProgress::begin(Arc::clone(&link));
     let application = &link.served.application;
-    let response = if progress.is_admitted || is_about_health(request.uri().path()) {
-        let request = request
-            .map(|body| Body::new(RequestBody { inner: Some(body), link: Arc::clone(&link) }));
+    let is_admitted = progress.is_admitted
+        || link.served.plane == Plane::Administration
+        || is_about_health(request.uri().path());
+    let response = if is_admitted {
+        let is_held = !is_stored(request.uri().path());
+        let body = |inner| RequestBody { inner: Some(inner), is_held, link: Arc::clone(&link) };
+        let request = request.map(|inner| Body::new(body(inner)));
         let mut answer = pin!(link.served.router.clone().call(request));
         poll_fn(|context| {
-            if link.activity.is_body_refused() {
-                return Poll::Ready(Problem::request_timeout().into_response());
+            if let Some(refusal) = link.activity.body_refusal() {
+                return Poll::Ready(refusal.answer().into_response());
             }
             // A router does not fail.
             answer.as_mut().poll(context).map(|Ok(response)| response)
         })
         .await
     } else {
-        link.connections.traffic().request_refused();
+        link.refuse(RefusalReason::Requests);
         Problem::overloaded("too many requests are in progress").into_response()
     };
+    if let Some(reason) = response.extensions().get::<RefusalReason>() {
+        link.refuse(*reason);
+    }
     let mut response = response.map(|inner| AnswerBody { inner, _progress: progress });
-    if application.lifecycle().stage() >= Stage::Draining || link.activity.is_body_refused() {
+    if application.lifecycle().stage() >= Stage::Draining || link.activity.body_refusal().is_some()
+    {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
@@ -108,6 +134,20 @@ async fn respond(
 /// Whether the path is about the health of the server: it is answered even if too many requests are in progress.
 fn is_about_health(path: &str) -> bool {
     matches!(path, "/livez" | "/readyz" | "/startupz" | "/healthz" | "/metrics")
+}
+
+/// Whether the body of a request to this path is written to disk as it arrives.
+fn is_stored(path: &str) -> bool {
+    path == "/v1/modules"
+}
+
+impl BodyRefusal {
+    fn answer(self) -> Problem {
+        match self {
+            Self::Slow => Problem::request_timeout(),
+            Self::Memory => Problem::overloaded("the bodies of requests take too much memory"),
+        }
+    }
 }
 
 /// A request in progress, until its response was passed to the connection.
@@ -128,6 +168,7 @@ impl InProgress {
 
 impl Drop for InProgress {
     fn drop(&mut self) {
+        self.link.connections.release(self.link.activity.body_dropped());
         self.link.connections.traffic().request_ended();
         self.link.activity.request_ended(self.link.connections.now());
     }
@@ -137,7 +178,23 @@ impl Drop for InProgress {
 struct RequestBody {
     /// `None` after its end.
     inner: Option<Incoming>,
+    /// Whether its handler holds it in memory.
+    is_held: bool,
     link: Arc<Link>,
+}
+
+impl RequestBody {
+    /// Whether a part of the body may be held in memory.
+    fn hold(&self, bytes: usize) -> bool {
+        if !self.is_held {
+            return true;
+        }
+        let fits = self.link.connections.hold(bytes);
+        if fits {
+            self.link.activity.body_held(bytes);
+        }
+        fits
+    }
 }
 
 /// The maximum number of bytes of an unread body that are read after the response.
@@ -152,7 +209,7 @@ impl Drop for RequestBody {
     fn drop(&mut self) {
         let Some(body) = self.inner.take() else { return };
         let is_large = body.size_hint().lower() > MAX_DRAINED as u64;
-        if body.is_end_stream() || is_large || self.link.activity.is_body_refused() {
+        if body.is_end_stream() || is_large || self.link.activity.body_refusal().is_some() {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -179,6 +236,10 @@ impl HttpBody for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if self.link.activity.body_refusal().is_some() {
+            // The request is answered instead.
+            return Poll::Pending;
+        }
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
         let poll = Pin::new(inner).poll_frame(context);
         if matches!(poll, Poll::Ready(None | Some(Err(_)))) {
@@ -188,7 +249,13 @@ impl HttpBody for RequestBody {
         match &poll {
             Poll::Pending => activity.body_awaited(now),
             Poll::Ready(Some(Ok(frame))) => {
-                activity.body_received(frame.data_ref().map_or(0, Bytes::len), now);
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                if !self.hold(bytes) {
+                    self.link.refuse(RefusalReason::BodyMemory);
+                    activity.refuse_body(BodyRefusal::Memory);
+                    return Poll::Pending;
+                }
+                activity.body_received(bytes, now);
             }
             Poll::Ready(_) => activity.body_received(0, now),
         }

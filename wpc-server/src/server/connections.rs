@@ -5,6 +5,7 @@ use super::limits::ConnectionLimits;
 use crate::traffic::Traffic;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -19,6 +20,8 @@ struct Shared {
     /// Locked when a connection begins or ends, and at each tick; not by requests.
     open: Mutex<Open>,
     all_ended: Notify,
+    /// The bytes of all bodies of requests in progress.
+    body_memory: AtomicUsize,
     traffic: Traffic,
 }
 
@@ -43,6 +46,7 @@ impl Connections {
             clock: Clock::default(),
             open: Mutex::default(),
             all_ended: Notify::new(),
+            body_memory: AtomicUsize::new(0),
             traffic,
         }))
     }
@@ -63,6 +67,7 @@ impl Connections {
         if open.activities.len() >= limits.max_connections {
             return Err(Refusal::TooMany);
         }
+        let peer = address;
         let address = address.map(client);
         if let Some(address) = address {
             let of_address = open.addresses.entry(address).or_default();
@@ -76,7 +81,29 @@ impl Connections {
         open.next += 1;
         self.0.traffic.connection_began();
         open.activities.insert(id, Arc::clone(&activity));
-        Ok(Member { connections: self.clone(), id, address, activity })
+        Ok(Member { connections: self.clone(), id, peer, address, activity })
+    }
+
+    /// Counts a part of a body that is to be held in memory. Returns whether all bodies may take so much.
+    #[must_use]
+    pub(super) fn hold(&self, bytes: usize) -> bool {
+        let before = self.0.body_memory.fetch_add(bytes, Relaxed);
+        let fits =
+            before.checked_add(bytes).is_some_and(|all| all <= self.0.limits.max_body_memory);
+        if fits {
+            self.0.traffic.body_held(bytes);
+        } else {
+            self.0.body_memory.fetch_sub(bytes, Relaxed);
+        }
+        fits
+    }
+
+    /// A body does not take this memory any more.
+    pub(super) fn release(&self, bytes: usize) {
+        if bytes > 0 {
+            self.0.body_memory.fetch_sub(bytes, Relaxed);
+            self.0.traffic.body_dropped(bytes);
+        }
     }
 
     pub(super) fn traffic(&self) -> &Traffic {
@@ -125,6 +152,8 @@ impl Connections {
 pub(super) struct Member {
     connections: Connections,
     id: u64,
+    /// The address of the client, and the one by which it is counted.
+    peer: Option<IpAddr>,
     address: Option<IpAddr>,
     activity: Arc<Activity>,
 }
@@ -138,6 +167,11 @@ impl Member {
         &self.connections
     }
 
+    /// The address of the client; `None` for a Unix socket.
+    pub(super) fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
     pub(super) fn now(&self) -> u32 {
         self.connections.now()
     }
@@ -145,6 +179,7 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
+        self.connections.release(self.activity.body_dropped());
         let mut guard = self.connections.open();
         let open = &mut *guard;
         open.activities.remove(&self.id);

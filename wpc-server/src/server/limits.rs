@@ -16,6 +16,11 @@ pub struct ConnectionLimits {
     /// The maximum size of a request's line and headers in bytes. A larger one is answered with 431. Their maximum number is
     /// 100. Default: 32 KiB.
     pub max_header_size: usize,
+    /// The maximum number of bytes of all bodies together, from their arrival until their request ends. A request beyond it is
+    /// answered with 503. Modules that are uploaded are not counted, because they are written to disk as they arrive, nor are
+    /// messages of WebSocket connections. It should be at least [`Settings::max_body`](crate::Settings::max_body).
+    /// Default: 512 MiB.
+    pub max_body_memory: usize,
     /// How long a client may take to send a request's line and headers, and how long a TLS handshake may take. Default: 10 s.
     pub header_timeout: Duration,
     /// How long a connection may be open without a request. Default: 75 s.
@@ -35,6 +40,7 @@ impl Default for ConnectionLimits {
             max_connections_per_address: 12_288,
             max_requests: 4_096,
             max_header_size: 32 << 10,
+            max_body_memory: 512 << 20,
             header_timeout: Duration::from_secs(10),
             // Longer than the idle timeout of most clients and proxies, so that they close connections first. If the server
             // did, a request could be under way at that moment.

@@ -1,29 +1,38 @@
 //! Listeners and their connections.
 //!
-//! `accept` accepts connections, and `connection` serves the requests of one. `stream` and `connection` record what a connection
-//! is doing in its `activity`; one task of `connections` compares it with the `limits` at each tick.
+//! `accept` accepts connections of a `listener`, and `connection` serves the requests of one. `stream` and `connection` record what a
+//! connection is doing in its `activity`; one task of `connections` compares it with the `limits` at each tick. With a `certificate`,
+//! a connection begins with a `handshake`.
 
 mod accept;
 mod activity;
+mod address;
+mod certificate;
 mod connection;
 mod connections;
+mod handshake;
 mod limits;
+mod listener;
+#[cfg(unix)]
+mod socket_file;
 mod stream;
 
+pub use address::{InvalidAddress, ListenAddress};
+pub use certificate::{Certificate, CertificateError};
 pub use limits::ConnectionLimits;
 
 use crate::application::Application;
 use crate::lifecycle::Stage;
-use crate::router::router;
+use crate::router::{Plane, router_of};
 use activity::Order;
 use connection::Served;
 use connections::Connections;
+use listener::Listener;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -36,7 +45,7 @@ pub enum ServerError {
     #[non_exhaustive]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: ListenAddress,
         /// The reason.
         source: std::io::Error,
     },
@@ -54,10 +63,12 @@ pub enum ServerError {
 /// How long clients may take to read the rest of their responses when the server stops, after all calls have ended.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A bound listener.
+/// A server with its bound listeners.
 pub struct Server {
-    listener: TcpListener,
+    listener: Listener,
     address: SocketAddr,
+    administration: Option<(Listener, ListenAddress)>,
+    certificate: Option<Certificate>,
     limits: ConnectionLimits,
     grace: Duration,
     finish: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -76,12 +87,37 @@ impl Server {
     ///
     /// [`ServerError::Listen`].
     pub async fn bind(address: SocketAddr) -> Result<Self, ServerError> {
-        let listen = |source| ServerError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
-        let finish = Box::pin(async {});
+        let (listener, chosen) = bind(&address.into()).await?;
+        let address = if let ListenAddress::Ip(chosen) = chosen { chosen } else { address };
         let limits = ConnectionLimits::default();
-        Ok(Self { listener, address, limits, grace: Duration::ZERO, finish })
+        Ok(Self {
+            listener,
+            address,
+            administration: None,
+            certificate: None,
+            limits,
+            grace: Duration::ZERO,
+            finish: Box::pin(async {}),
+        })
+    }
+
+    /// Binds another address for the administration: deployments and tokens. It serves everything, and [`Self::address`]
+    /// everything but the administration, which it answers with 404. The bounds of connections apply to each of them, and that
+    /// of requests only to the latter. Default: one address serves everything.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError::Listen`].
+    pub async fn administration(mut self, address: &ListenAddress) -> Result<Self, ServerError> {
+        self.administration = Some(bind(address).await?);
+        Ok(self)
+    }
+
+    /// Serves HTTPS with this certificate, except on a Unix socket. Default: HTTP.
+    #[must_use]
+    pub fn certificate(mut self, certificate: Certificate) -> Self {
+        self.certificate = Some(certificate);
+        self
     }
 
     /// Sets the bounds of connections.
@@ -114,15 +150,42 @@ impl Server {
         self.address
     }
 
+    /// Its URL, such as `https://127.0.0.1:7071`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.url_of(self.address)
+    }
+
+    /// The URL of the administration, or `unix:` and the path of its socket; `None` if it has no address of its own.
+    #[must_use]
+    pub fn administration_url(&self) -> Option<String> {
+        let (_, address) = self.administration.as_ref()?;
+        Some(match address {
+            ListenAddress::Ip(address) => self.url_of(*address),
+            ListenAddress::Unix(_) => address.to_string(),
+        })
+    }
+
+    fn url_of(&self, address: SocketAddr) -> String {
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        format!("{scheme}://{address}")
+    }
+
     /// Checks that the server would not serve other machines without tokens. [`Server::serve`] does so too.
     ///
     /// # Errors
     ///
     /// [`ServerError::Open`].
     pub fn check(&self, application: &Application) -> Result<(), ServerError> {
-        let address = self.address;
-        let is_safe = application.gate().may_listen_on(address);
-        if is_safe { Ok(()) } else { Err(ServerError::Open { address }) }
+        let mut addresses = vec![self.address];
+        if let Some((_, ListenAddress::Ip(address))) = self.administration {
+            addresses.push(address);
+        }
+        let gate = application.gate();
+        match addresses.into_iter().find(|address| !gate.may_listen_on(*address)) {
+            Some(address) => Err(ServerError::Open { address }),
+            None => Ok(()),
+        }
     }
 
     /// Serves until `stop` completes, and then stops gracefully:
@@ -142,28 +205,57 @@ impl Server {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServerError> {
         self.check(&application)?;
-        let Self { listener, limits, grace, finish, .. } = self;
+        let Self { listener, administration, certificate, limits, grace, finish, .. } = self;
         let lifecycle = application.lifecycle().clone();
         application.live().collect(application.backend());
-        let connections = Connections::new(limits, application.traffic().clone());
-        let served = Served { router: router(application.clone()), application };
+        if let Some(certificate) = &certificate {
+            application.traffic().set_refused_certificates(certificate.refused());
+        }
+        let plane = if administration.is_some() { Plane::Public } else { Plane::Whole };
+        let mut listeners = vec![(listener, plane)];
+        listeners.extend(administration.map(|(listener, _)| (listener, Plane::Administration)));
         // The connections' tasks end with this future, even if it is dropped.
         let (mut watching, mut accepting) = (JoinSet::new(), JoinSet::new());
-        watching.spawn(connections.clone().watch());
-        accepting.spawn(accept::accept(listener, connections.clone(), served));
+        let mut all_connections = Vec::new();
+        for (listener, plane) in listeners {
+            // Bounds of their own, so that the clients of one listener cannot use up the connections of the other.
+            let connections = Connections::new(limits.clone(), application.traffic().clone());
+            watching.spawn(connections.clone().watch());
+            let (application, certificate) = (application.clone(), certificate.clone());
+            let served =
+                Served { router: router_of(application.clone(), plane), application, plane };
+            accepting.spawn(accept::accept(listener, certificate, connections.clone(), served));
+            all_connections.push(connections);
+        }
         lifecycle.enter(Stage::Serving);
         stop.await;
         lifecycle.enter(Stage::Draining);
         tokio::time::sleep(grace).await;
         accepting.shutdown().await;
-        connections.command(Order::Finish);
+        command(&all_connections, Order::Finish);
         finish.await;
-        if timeout(FLUSH_TIMEOUT, connections.ended()).await.is_err() {
-            connections.command(Order::Abort);
+        if timeout(FLUSH_TIMEOUT, ended(&all_connections)).await.is_err() {
+            command(&all_connections, Order::Abort);
             // Every task was woken and ends at once, unless a handler does not return.
-            let _ = timeout(FLUSH_TIMEOUT, connections.ended()).await;
+            let _ = timeout(FLUSH_TIMEOUT, ended(&all_connections)).await;
         }
         lifecycle.enter(Stage::Stopped);
         Ok(())
+    }
+}
+
+async fn bind(address: &ListenAddress) -> Result<(Listener, ListenAddress), ServerError> {
+    let bound = Listener::bind(address).await;
+    bound.map_err(|source| ServerError::Listen { address: address.clone(), source })
+}
+
+fn command(all: &[Connections], order: Order) {
+    all.iter().for_each(|connections| connections.command(order));
+}
+
+/// Completes once no connection is open.
+async fn ended(all: &[Connections]) {
+    for connections in all {
+        connections.ended().await;
     }
 }

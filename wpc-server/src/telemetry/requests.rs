@@ -1,5 +1,6 @@
 //! Counters of requests by route, and the report of a finished request.
 
+use crate::refusals::RefusalReason;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -168,6 +169,9 @@ pub struct FinishedRequest {
     pub status: Option<u16>,
     /// The code of the problem in the response.
     pub code: Option<String>,
+    /// Why it was refused before a handler saw it; `None` if it was not. Such requests are also reported at a bounded rate, see
+    /// [`Builder::on_refusal`](crate::Builder::on_refusal).
+    pub refusal: Option<RefusalReason>,
     /// The time until the head of the response.
     pub duration: Duration,
     /// The function in the path, as the client wrote it.

@@ -3,6 +3,7 @@
 use super::encoder::Families;
 use super::process::Process;
 use super::requests::{Requests, StatusClass};
+use crate::refusals::RefusalReason;
 use crate::traffic::Traffic;
 use arc_swap::ArcSwap;
 use prometheus_client::collector::Collector;
@@ -74,6 +75,33 @@ impl Collector for ServerCollector {
             "wpc_http_refused_requests",
             "Requests that were refused because too many were in progress. They are not counted by route.",
             traffic.refused_requests(),
+        )?;
+        families.counters(
+            "wpc_http_refusals",
+            "Connections and requests that were refused before a handler saw them, by reason.",
+            RefusalReason::ALL
+                .iter()
+                .map(|reason| ([("reason", reason.as_str())], traffic.refusals().count(*reason))),
+        )?;
+        families.bytes(
+            "wpc_http_body_memory",
+            "The bytes of bodies that requests in progress hold in memory.",
+            traffic.body_bytes() as u64,
+        )?;
+        families.counter(
+            "wpc_http_refused_bodies",
+            "Requests that were refused because all bodies together would have taken too much memory.",
+            traffic.refused_bodies(),
+        )?;
+        families.counter(
+            "wpc_tls_failed_handshakes",
+            "TLS handshakes that failed or took too long.",
+            traffic.failed_handshakes(),
+        )?;
+        families.counter(
+            "wpc_tls_refused_certificates",
+            "Reloads that refused a new certificate; the previous one stayed active.",
+            traffic.refused_certificates(),
         )?;
         families.counter(
             "wpc_log_lines_dropped",

@@ -1,6 +1,6 @@
 //! Connections of slow, greedy and hostile clients.
 
-use crate::harness::Running;
+use crate::harness::{Running, eventually};
 use crate::raw::{Connection, add};
 use serde_json::json;
 use std::sync::Arc;
@@ -160,6 +160,35 @@ fn requests_beyond_the_limit_are_answered_with_503() {
     first.send("[40, 2]");
     assert_eq!(first.answer().1, "42");
     server.wait_for_requests(0);
+    serves(&server);
+}
+
+#[test]
+fn bodies_that_take_too_much_memory_together_are_refused() {
+    let server = limited(|limits| limits.max_body_memory = 10);
+    let head = |length| {
+        format!("POST /v1/functions/add/call HTTP/1.1\r\n{HOST}content-length: {length}\r\n\r\n")
+    };
+    let mut first = Connection::open(&server);
+    first.send(head(7) + "[40, ");
+    eventually("the first part of a body", || server.traffic.body_bytes() == 5);
+    let mut second = Connection::open(&server);
+    second.send(head(7) + "[40, 2]");
+    let rest = second.rest();
+    assert!(rest.starts_with("http/1.1 503 ") && rest.contains("retry-after: "), "{rest}");
+    assert!(rest.contains("connection: close") && rest.contains("\"overloaded\""), "{rest}");
+    assert_eq!((server.traffic.body_bytes(), server.traffic.refused_bodies()), (5, 1));
+    // A body without an announced length, in two parts of which the second does not fit.
+    let mut chunked = Connection::open(&server);
+    let head = format!("POST /rpc HTTP/1.1\r\n{HOST}transfer-encoding: chunked\r\n\r\n");
+    chunked.send(head + "4\r\n[   \r\n");
+    eventually("the first part of the other body", || server.traffic.body_bytes() == 9);
+    chunked.send("2\r\n  \r\n");
+    assert!(chunked.rest().starts_with("http/1.1 503 "));
+    eventually("the end of the refused request", || server.traffic.body_bytes() == 5);
+    first.send("2]");
+    assert_eq!(first.answer().1, "42");
+    eventually("the end of the request", || server.traffic.body_bytes() == 0);
     serves(&server);
 }
 

@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio_rustls::rustls::crypto;
 use wpc_host::{ErrorCode, Options, WorkerProcedureCall};
 use wpc_server::{Application, Server, Traffic};
 
@@ -84,18 +85,31 @@ impl Running {
             .enable_all()
             .build()
             .unwrap();
-        let server = set(runtime.block_on(Server::bind(([127, 0, 0, 1], 0).into())).unwrap());
-        let url = format!("http://{}", server.address());
+        let bound = runtime.block_on(Server::bind(([127, 0, 0, 1], 0).into())).unwrap();
+        let server = {
+            // It may bind further addresses.
+            let _entered = runtime.enter();
+            set(bound)
+        };
+        let url = server.url();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let traffic = application.traffic().clone();
         runtime.spawn(server.serve(application, async {
             let _ = stopped.await;
         }));
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .allow_non_standard_methods(true)
+        let agent = agent(ureq::tls::TlsConfig::default());
+        Self { wpc, url, traffic, agent, stop: Some(stop), runtime: Some(runtime) }
+    }
+
+    /// The same server, whose client trusts this certificate.
+    pub(crate) fn trusting(mut self, certificate: &str) -> Self {
+        let certificate = ureq::tls::Certificate::from_pem(certificate.as_bytes()).unwrap();
+        let tls = ureq::tls::TlsConfig::builder()
+            .root_certs(ureq::tls::RootCerts::new_with_certs(&[certificate]))
+            .unversioned_rustls_crypto_provider(Arc::new(crypto::ring::default_provider()))
             .build();
-        Self { wpc, url, traffic, agent: agent.into(), stop: Some(stop), runtime: Some(runtime) }
+        self.agent = agent(tls);
+        self
     }
 
     /// Waits until the server has this number of connections.
@@ -223,6 +237,14 @@ fn wait_until(condition: impl Fn() -> bool) {
         assert!(started.elapsed() < std::time::Duration::from_secs(60), "the condition never held");
         std::thread::yield_now();
     }
+}
+
+fn agent(tls: ureq::tls::TlsConfig) -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .allow_non_standard_methods(true)
+        .tls_config(tls);
+    config.build().into()
 }
 
 fn answer(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer {

@@ -16,7 +16,6 @@ fn items_and_the_result_are_server_sent_events() {
     let server = Running::start();
     let answer = stream(&server, "lines", &json!(["a\nb"]), "text/event-stream");
     assert_eq!((answer.status, answer.header("content-type")), (200, "text/event-stream"));
-    assert_eq!(answer.header("cache-control"), "no-store");
     assert!(answer.header("wpc-call-id").parse::<u64>().is_ok());
     let expected =
         "event: item\ndata: \"a\"\n\nevent: item\ndata: \"b\"\n\nevent: result\ndata: 2\n\n";
@@ -34,6 +33,16 @@ fn items_and_the_result_are_json_lines() {
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let result = json!({ "value": 2, "fuel_used": null });
         assert_eq!(lines, [json!({ "item": "a" }), json!({ "item": "b" }), result]);
+    }
+}
+
+#[test]
+fn proxies_neither_collect_nor_store_the_items_of_a_stream() {
+    let server = Running::start();
+    for accept in ["text/event-stream", "application/jsonl", "application/x-ndjson"] {
+        let answer = stream(&server, "lines", &json!(["a"]), accept);
+        assert_eq!(answer.header("x-accel-buffering"), "no", "{accept}");
+        assert_eq!(answer.header("cache-control"), "no-store", "{accept}");
     }
 }
 

@@ -1,0 +1,59 @@
+//! Where a server listens, and its certificate, as options.
+
+use crate::failure::Failure;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use wpc_server::{Certificate, ListenAddress, Server, ServerError};
+
+#[derive(clap::Args)]
+pub(crate) struct ListenOptions {
+    /// Address and port to listen on; port 0 chooses a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7071")]
+    listen: SocketAddr,
+    /// Serve the administration only at this address and port, or at the Unix socket `unix:PATH`; it serves everything else, too.
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<ListenAddress>,
+    /// Serve HTTPS with the certificate in this PEM file, which those of its issuers follow. It is read again at SIGHUP.
+    #[arg(long, value_name = "FILE")]
+    tls_certificate: Option<PathBuf>,
+    /// The private key of the certificate, in a PEM file that other users cannot read.
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+}
+
+impl ListenOptions {
+    /// Opens the certificate, if there is one.
+    pub(crate) fn certificate(&self) -> Result<Option<Certificate>, Failure> {
+        match (&self.tls_certificate, &self.tls_key) {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => Certificate::open(certificate, key)
+                .map(Some)
+                .map_err(|error| Failure::environment(error.to_string())),
+            (Some(_), None) => Err(Failure::usage("`--tls-certificate` needs `--tls-key FILE`")),
+            (None, Some(_)) => Err(Failure::usage("`--tls-key` needs `--tls-certificate FILE`")),
+        }
+    }
+
+    /// Binds the addresses.
+    pub(crate) async fn bind(
+        &self,
+        certificate: Option<Certificate>,
+    ) -> Result<Server, ServerError> {
+        let mut server = Server::bind(self.listen).await?;
+        if let Some(address) = &self.admin_listen {
+            server = server.administration(address).await?;
+        }
+        Ok(match certificate {
+            Some(certificate) => server.certificate(certificate),
+            None => server,
+        })
+    }
+}
+
+/// Reads the certificate again. If it cannot be used, the previous one stays active.
+pub(crate) fn reload(certificate: &Certificate) -> Result<(), Failure> {
+    certificate.reload().map_err(|error| {
+        let message = format!("update rejected; the previous certificate stays active: {error}");
+        Failure::environment(message)
+    })
+}
