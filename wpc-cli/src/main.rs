@@ -22,6 +22,7 @@ mod connection_options;
 mod constant;
 mod declarations;
 mod deploy;
+mod drain;
 mod event_log;
 mod exit_code;
 mod failure;
@@ -117,6 +118,9 @@ the language cannot record in the module:
     /// Roll a running server, or one of its functions, back to an earlier revision.
     #[command(after_help = deploy::ROLLBACK_HELP)]
     Rollback(deploy::RollbackArguments),
+    /// Make a running server refuse new calls, or accept them again.
+    #[command(after_help = drain::HELP)]
+    Drain(drain::Arguments),
     /// List the revisions of a running server, newest first.
     #[command(after_help = history::HISTORY_HELP)]
     History(history::HistoryArguments),
@@ -211,6 +215,7 @@ fn main() -> std::process::ExitCode {
         Command::Build(command) => build::run(&command, &arguments.cache, arguments.json),
         Command::Deploy(command) => deploy::deploy(&command, arguments.json),
         Command::Rollback(command) => deploy::rollback(&command, arguments.json),
+        Command::Drain(command) => drain::run(&command, arguments.json),
         Command::Logs(command) => logs::run(&command, arguments.json),
         Command::History(command) => history::history(&command, arguments.json),
         Command::Ls(command) => history::list(&command, arguments.json),

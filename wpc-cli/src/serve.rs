@@ -17,6 +17,7 @@ use crate::text::escape;
 use clap::FromArgMatches as _;
 use serde_json::json;
 use std::io::Write as _;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -48,6 +49,10 @@ pub(crate) struct Arguments {
     /// secret=env:NAME, secret=file:PATH; repeat it for more. Other grants are always allowed.
     #[arg(long, value_name = "GRANT", requires = "data")]
     allow: Vec<String>,
+    /// With `--data`: the number of revisions that are kept. Older ones are removed, except the active one and the one before it,
+    /// and so are modules that no revision needs.
+    #[arg(long, value_name = "N", default_value = "100")]
+    keep_revisions: NonZeroUsize,
     #[command(flatten)]
     listen: ListenOptions,
     #[command(flatten)]
@@ -141,7 +146,10 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         Some((data, store)) => {
             let policy = Policy::of(&arguments.allow).map_err(Failure::usage)?;
             let setup = setup.policy(policy);
-            Deployed::in_folder(data, store.clone(), &source, setup, cache, as_json)?
+            let deployed =
+                Deployed::in_folder(data, store.clone(), &source, setup, cache, as_json)?;
+            deployed.keep_revisions(arguments.keep_revisions, as_json);
+            deployed
         }
         None => Deployed::Manifest(Box::new(Deployment::open(&source, &manifest, setup)?)),
     };
@@ -236,6 +244,15 @@ impl Deployed {
             }
         }
         Ok(Self::Folder(deployments))
+    }
+
+    /// Removes revisions beyond this number. If that fails, as on a full disk, calls are served nevertheless.
+    fn keep_revisions(&self, count: NonZeroUsize, as_json: bool) {
+        let Self::Folder(deployments) = self else { return };
+        if let Err(error) = deployments.keep_revisions(count) {
+            let problem = Problem::environment(error.to_string());
+            report_refused("old revisions are not removed", &[problem], as_json);
+        }
     }
 
     /// The pool, the number of workers to start, and how long calls may take to finish after a stop.

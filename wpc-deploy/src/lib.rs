@@ -57,6 +57,7 @@
 #![forbid(unsafe_code)]
 
 mod constant;
+mod constant_entry;
 mod deployment;
 pub mod document;
 mod error;
@@ -74,6 +75,7 @@ mod secret;
 mod watch;
 
 pub use constant::{ConstantTypes, type_of};
+pub use constant_entry::{ConstantEntry, with_constant};
 pub use deployment::{DeployedFunction, Deployment, Prepared, Report, Setup};
 pub use error::Error;
 pub use grant::{GrantError, Streams, grant};

@@ -1,5 +1,6 @@
 //! The interface between a server and the pool that runs its calls, or a client of pools on other machines.
 
+use crate::call::fuel_meter::FuelMeter;
 use crate::call::reply::ReplyMetadata;
 use crate::call::stream::StreamError;
 use crate::error::Error;
@@ -189,6 +190,7 @@ type Reply = Pin<Box<dyn Future<Output = Result<BackendReply, Error>> + Send>>;
 pub struct SubmittedCall {
     id: CallId,
     function_hash_sha1: FunctionHash,
+    fuel: FuelMeter,
     reply: Reply,
 }
 
@@ -205,7 +207,20 @@ impl SubmittedCall {
         function_hash_sha1: FunctionHash,
         reply: impl Future<Output = Result<BackendReply, Error>> + Send + 'static,
     ) -> Self {
-        Self { id, function_hash_sha1, reply: Box::pin(reply) }
+        let fuel = FuelMeter::default();
+        Self { id, function_hash_sha1, fuel, reply: Box::pin(reply) }
+    }
+
+    /// Sets what reads the fuel of the call. Without it, only the fuel of calls that succeed is known, from their metadata.
+    pub fn with_fuel_meter(mut self, fuel: FuelMeter) -> Self {
+        self.fuel = fuel;
+        self
+    }
+
+    /// Reads the fuel of the call, also after this call was dropped.
+    #[must_use]
+    pub fn fuel_meter(&self) -> FuelMeter {
+        self.fuel.clone()
     }
 
     /// The call's number.
@@ -250,6 +265,7 @@ type Parts = Pin<Box<dyn Stream<Item = Result<StreamPart, StreamError>> + Send>>
 pub struct SubmittedStream {
     id: CallId,
     function_hash_sha1: FunctionHash,
+    fuel: FuelMeter,
     parts: Parts,
 }
 
@@ -266,7 +282,20 @@ impl SubmittedStream {
         function_hash_sha1: FunctionHash,
         parts: impl Stream<Item = Result<StreamPart, StreamError>> + Send + 'static,
     ) -> Self {
-        Self { id, function_hash_sha1, parts: Box::pin(parts) }
+        let fuel = FuelMeter::default();
+        Self { id, function_hash_sha1, fuel, parts: Box::pin(parts) }
+    }
+
+    /// Sets what reads the fuel of the call. Without it, only the fuel of calls that succeed is known, from their metadata.
+    pub fn with_fuel_meter(mut self, fuel: FuelMeter) -> Self {
+        self.fuel = fuel;
+        self
+    }
+
+    /// Reads the fuel of the call, also after this stream was dropped.
+    #[must_use]
+    pub fn fuel_meter(&self) -> FuelMeter {
+        self.fuel.clone()
     }
 
     /// The call's number.

@@ -274,6 +274,8 @@ pub use backend::{
     Backend, BackendReply, CallArguments, ReplyFormat, ReplyValue, StreamPart, SubmittedCall,
     SubmittedStream, Warming,
 };
+#[cfg(feature = "json")]
+pub use call::fuel_meter::FuelMeter;
 pub use call::future::CallFuture;
 pub use call::nested::MAX_CALL_DEPTH;
 pub use call::pending::{Answer, CancelHandle, PendingCall};

@@ -3,6 +3,7 @@
 use crate::access::{AccessSettings, Audit, Gate, Tokens};
 use crate::deployments::Deployments;
 use crate::idempotency::{IdempotencyBounds, Store};
+use crate::intake::Intake;
 use crate::lifecycle::Lifecycle;
 use crate::live::Live;
 use crate::refusals::Refused;
@@ -25,6 +26,7 @@ struct Parts {
     settings: Settings,
     idempotency: Option<Store>,
     lifecycle: Lifecycle,
+    intake: Intake,
     gate: Arc<Gate>,
     traffic: Traffic,
     telemetry: Telemetry,
@@ -94,6 +96,7 @@ impl Application {
             settings: Settings::default(),
             idempotency: None,
             lifecycle: Lifecycle::default(),
+            intake: Intake::default(),
             suspended_entries: None,
             deployments: None,
             traffic,
@@ -113,6 +116,10 @@ impl Application {
     #[must_use]
     pub fn traffic(&self) -> &Traffic {
         &self.0.traffic
+    }
+
+    pub(crate) fn intake(&self) -> &Intake {
+        &self.0.intake
     }
 
     pub(crate) fn gate(&self) -> &Arc<Gate> {

@@ -10,6 +10,7 @@ use axum::http::{HeaderName, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures::future::{BoxFuture, FutureExt, OptionFuture};
 use futures::{Stream, StreamExt as _};
 use serde::Deserialize;
 use serde_json::json;
@@ -44,7 +45,8 @@ async fn events(
     // The subscription begins before the last events are read, so that no event in between is missed.
     let coming = follow.then(|| application.backend().subscribe(WAITING));
     let last = application.live().recent().log.clone();
-    let feed = Feed { application, last, coming, last_id: 0, lagged: 0 };
+    let ended = OptionFuture::from(principal.ended().map(FutureExt::boxed));
+    let feed = Feed { application, ended, last, coming, last_id: 0, lagged: 0 };
     let answer = Sse::new(feed.stream()).keep_alive(KeepAlive::new());
     Ok((unbuffered(), answer).into_response())
 }
@@ -60,6 +62,8 @@ struct Feed {
     application: Application,
     last: VecDeque<WorkerEvent>,
     coming: Option<EventSubscription>,
+    /// Completes when the client's token was revoked or has expired.
+    ended: OptionFuture<BoxFuture<'static, Problem>>,
     /// The number of the event that was sent last, because the subscription may contain some of the last events too.
     last_id: u64,
     /// How many lost events were reported to the client.
@@ -92,6 +96,7 @@ impl Feed {
                 event = coming.next() => event?,
                 // The stream ends when the server stops, because the server waits for its clients.
                 () = stage.entered(Stage::Draining) => return None,
+                Some(_) = &mut self.ended => return None,
             };
             if event.event_id > self.last_id {
                 return Some(self.event(&event));

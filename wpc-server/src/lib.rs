@@ -42,6 +42,7 @@ mod events;
 mod functions;
 mod health;
 mod idempotency;
+mod intake;
 mod lifecycle;
 mod live;
 mod metrics;

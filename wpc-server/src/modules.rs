@@ -1,14 +1,19 @@
 //! The modules of a data folder, by their content: the file `modules/<SHA-256>.wasm`, and in the store what the module declares.
 //!
 //! A module exists if the store lists it. Before that, its file is completed: it is written under another name, synchronised
-//! and renamed, and then its folder is synchronised.
+//! and renamed, and then its folder is synchronised. When a module is removed, the store forgets it before its file is removed.
+//!
+//! The time of a file is that of the last request that uploaded or named the module.
 
 use crate::store::{Store, StoreError, sync_folder};
 use redb::TableDefinition;
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 use tempfile::NamedTempFile;
-use wpc_deploy::document::module_name;
+use wpc_deploy::document::{module_name, named_content};
 use wpc_host::{Error, Limits, ModuleInformation, Options, Sha256Hash, WasmModule};
 
 /// What each module declares as JSON, by its SHA-256.
@@ -25,6 +30,8 @@ pub(crate) struct Modules {
     store: Store,
     /// How modules are compiled.
     options: Options,
+    /// Held while it is decided whether files are kept.
+    keeping: Arc<Mutex<()>>,
 }
 
 /// Why a module is not stored.
@@ -56,7 +63,7 @@ impl Modules {
     pub(crate) fn open(store: Store, options: Options) -> Result<Self, std::io::Error> {
         let folder = store.folder().join("modules");
         std::fs::create_dir_all(&folder)?;
-        let modules = Self { folder, store, options };
+        let modules = Self { folder, store, options, keeping: Arc::default() };
         modules.remove_incomplete();
         Ok(modules)
     }
@@ -91,9 +98,10 @@ impl Modules {
         }
         let path = self.folder.join(module_name(found));
         // A stored file that was damaged is replaced.
-        let is_intact = std::fs::read(&path).is_ok_and(|stored| stored == bytes);
-        let known = if is_intact { self.information(found)? } else { None };
-        if let Some(known) = known {
+        if std::fs::read(&path).is_ok_and(|stored| stored == bytes)
+            && self.missing(&[found])?.is_empty()
+            && let Some(known) = self.information(found)?
+        {
             return Ok((known, false));
         }
         let information = WasmModule::new(bytes).inspect_with(&self.options)?;
@@ -127,16 +135,65 @@ impl Modules {
         Ok(json.and_then(|json| serde_json::from_slice(&json).ok()))
     }
 
-    /// The hashes of modules that are not stored.
+    /// Removes modules that are not needed and that no request has named for this time. Returns how many.
+    pub(crate) fn remove_unused(
+        &self,
+        needed: &HashSet<Sha256Hash>,
+        unused_for: Duration,
+    ) -> Result<usize, ModuleError> {
+        let _keeping = self.keeping();
+        let mut unused = Vec::new();
+        for entry in std::fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let Some(hash) = named_content(Path::new(&entry.file_name())) else { continue };
+            // A time in the future is that of a clock that was set back.
+            let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+            if !needed.contains(&hash) && age >= unused_for {
+                unused.push((hash, entry.path()));
+            }
+        }
+        if unused.is_empty() {
+            return Ok(0);
+        }
+        self.store.write(|transaction| {
+            let mut modules = transaction.open_table(MODULES)?;
+            for (hash, _) in &unused {
+                modules.remove(hash.to_string().as_str())?;
+            }
+            Ok(())
+        })?;
+        for (_, path) in &unused {
+            std::fs::remove_file(path)?;
+        }
+        sync_folder(&self.folder)?;
+        Ok(unused.len())
+    }
+
+    fn keeping(&self) -> MutexGuard<'_, ()> {
+        self.keeping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The hashes of modules that are not stored. The others are kept for a while, even if nothing needs them.
     pub(crate) fn missing(&self, hashes: &[Sha256Hash]) -> Result<Vec<Sha256Hash>, StoreError> {
+        let _keeping = self.keeping();
         let mut missing = Vec::new();
         for hash in hashes {
-            let exists = self.folder.join(module_name(*hash)).exists();
-            if !exists || self.information(*hash)?.is_none() {
+            let path = self.folder.join(module_name(*hash));
+            if path.exists() && self.information(*hash)?.is_some() {
+                renew(&path);
+            } else {
                 missing.push(*hash);
             }
         }
         Ok(missing)
+    }
+}
+
+/// Sets the time of a module's file. If that fails, the time of its upload counts.
+fn renew(path: &Path) {
+    let file = std::fs::OpenOptions::new().append(true).open(path);
+    if let Err(error) = file.and_then(|file| file.set_modified(SystemTime::now())) {
+        tracing::debug!(%error, path = %path.display(), "failed to set the time of a module");
     }
 }
 

@@ -1,8 +1,15 @@
 //! The history of deployments: revisions, which never change, and activations.
+//!
+//! The transaction that appends a revision also removes the oldest ones, so that a bounded number is kept. The active one and the
+//! one that was active before it are always kept.
 
 use crate::store::{Store, StoreError};
-use redb::{ReadableTable as _, TableDefinition};
+use redb::{ReadableTable as _, ReadableTableMetadata as _, TableDefinition};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::SystemTime;
 use wpc_host::Sha256Hash;
 
@@ -22,13 +29,16 @@ const ACTIVE: &str = "active";
 /// The SHA-256 of the text that was last deployed from each origin.
 const ORIGINS: TableDefinition<'_, &str, &str> = TableDefinition::new("origins");
 
+/// How many revisions are kept by default: months of usual changes, and a few MB.
+const DEFAULT_KEEP: NonZeroUsize = NonZeroUsize::new(100).expect("it is not zero");
+
 /// A revision without its text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Revision {
-    /// Its number. Numbers begin at 1 and have no gaps.
+    /// Its number: one more than that of the revision before, beginning at 1.
     pub number: u64,
-    /// The revision that it was made from; `None` for the first one.
+    /// The revision that it was made from, which may have been removed since; `None` for the first one.
     pub parent: Option<u64>,
     /// When it was registered: UTC, as in RFC 3339.
     pub time: String,
@@ -73,7 +83,11 @@ pub(crate) enum Target<'a> {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Revisions(Store);
+pub(crate) struct Revisions {
+    store: Store,
+    /// How many revisions, and how many activations, are kept.
+    keep: Arc<AtomicUsize>,
+}
 
 /// The result of [`Revisions::activate`].
 #[derive(Debug)]
@@ -82,6 +96,8 @@ pub(crate) enum Activated {
     Done(u64),
     /// Another revision than the expected one is active. Nothing was changed.
     Conflict(Option<u64>),
+    /// This revision does not exist. Nothing was changed.
+    Missing(u64),
 }
 
 impl Revisions {
@@ -95,11 +111,47 @@ impl Revisions {
             transaction.open_table(ORIGINS)?;
             Ok(())
         })?;
-        Ok(Self(store))
+        Ok(Self { store, keep: Arc::new(AtomicUsize::new(DEFAULT_KEEP.get())) })
+    }
+
+    /// Sets how many revisions are kept, and removes those beyond it. Returns how many were removed.
+    pub(crate) fn keep(&self, count: NonZeroUsize) -> Result<usize, StoreError> {
+        self.keep.store(count.get(), Relaxed);
+        self.store.write(|transaction| prune(transaction, count.get()))
+    }
+
+    fn kept(&self) -> usize {
+        self.keep.load(Relaxed)
     }
 
     pub(crate) fn append(&self, new: New<'_>, text: &str) -> Result<Revision, StoreError> {
-        self.0.write(|transaction| append(transaction, new, text))
+        self.store.write(|transaction| {
+            let revision = append(transaction, new, text)?;
+            prune(transaction, self.kept())?;
+            Ok(revision)
+        })
+    }
+
+    /// The texts of all revisions, each once.
+    pub(crate) fn visit_texts(&self, mut visit: impl FnMut(&str)) -> Result<(), StoreError> {
+        self.store.read(|transaction| {
+            for entry in transaction.open_table(TEXTS)?.iter()? {
+                visit(entry?.1.value());
+            }
+            Ok(())
+        })
+    }
+
+    /// Undoes the first activation: no revision is active, if this one is.
+    pub(crate) fn deactivate(&self, active: u64) -> Result<(), StoreError> {
+        self.store.write(|transaction| {
+            let mut state = transaction.open_table(STATE)?;
+            if state.get(ACTIVE)?.is_some_and(|number| number.value() == active) {
+                state.remove(ACTIVE)?;
+                transaction.open_table(ACTIVATIONS)?.pop_last()?;
+            }
+            Ok(())
+        })
     }
 
     /// Activates a revision, if the active one is the expected one. A new revision is appended in the same transaction.
@@ -109,14 +161,19 @@ impl Revisions {
         expected: Option<u64>,
         author: &str,
     ) -> Result<Activated, StoreError> {
-        self.0.write(|transaction| {
+        self.store.write(|transaction| {
             let mut state = transaction.open_table(STATE)?;
             let previous = state.get(ACTIVE)?.map(|number| number.value());
             if previous != expected {
                 return Ok(Activated::Conflict(previous));
             }
             let revision = match target {
-                Target::Existing(number) => number,
+                Target::Existing(number) => {
+                    if transaction.open_table(REVISIONS)?.get(number)?.is_none() {
+                        return Ok(Activated::Missing(number));
+                    }
+                    number
+                }
                 Target::New(new, text) => append(transaction, new, text)?.number,
             };
             state.insert(ACTIVE, revision)?;
@@ -125,20 +182,22 @@ impl Revisions {
             let activation =
                 Activation { revision, previous, time: now(), author: author.to_owned() };
             activations.insert(number, json(&activation)?.as_slice())?;
+            drop((state, activations));
+            prune(transaction, self.kept())?;
             Ok(Activated::Done(revision))
         })
     }
 
     /// The number of the active revision.
     pub(crate) fn active(&self) -> Result<Option<u64>, StoreError> {
-        self.0.read(|transaction| {
+        self.store.read(|transaction| {
             Ok(transaction.open_table(STATE)?.get(ACTIVE)?.map(|number| number.value()))
         })
     }
 
     /// A revision with its text.
     pub(crate) fn get(&self, number: u64) -> Result<Option<(Revision, String)>, StoreError> {
-        self.0.read(|transaction| {
+        self.store.read(|transaction| {
             let revisions = transaction.open_table(REVISIONS)?;
             let Some(found) = revisions.get(number)? else { return Ok(None) };
             let revision: Revision = parse(found.value())?;
@@ -152,7 +211,7 @@ impl Revisions {
 
     /// Revisions below `before`, the newest first.
     pub(crate) fn list(&self, before: u64, limit: usize) -> Result<Vec<Revision>, StoreError> {
-        self.0.read(|transaction| {
+        self.store.read(|transaction| {
             let revisions = transaction.open_table(REVISIONS)?;
             let found = revisions.range(..before)?.rev().take(limit);
             found.map(|entry| parse(entry?.1.value())).collect()
@@ -161,7 +220,7 @@ impl Revisions {
 
     /// The newest activations first.
     pub(crate) fn activations(&self, limit: usize) -> Result<Vec<Activation>, StoreError> {
-        self.0.read(|transaction| {
+        self.store.read(|transaction| {
             let activations = transaction.open_table(ACTIVATIONS)?;
             let found = activations.range(0..)?.rev().take(limit);
             found.map(|entry| parse(entry?.1.value())).collect()
@@ -170,7 +229,7 @@ impl Revisions {
 
     /// Whether the text is the one that was last deployed from the origin.
     pub(crate) fn is_last_of(&self, origin: &str, text: &str) -> Result<bool, StoreError> {
-        self.0.read(|transaction| {
+        self.store.read(|transaction| {
             let last =
                 transaction.open_table(ORIGINS)?.get(origin)?.map(|hash| hash.value().to_owned());
             Ok(last == Some(Sha256Hash::of(text.as_bytes()).to_string()))
@@ -200,6 +259,48 @@ fn append(
         transaction.open_table(ORIGINS)?.insert(origin, hash.as_str())?;
     }
     Ok(revision)
+}
+
+/// Removes all but the newest `keep` revisions and activations, and texts that no other revision has. The active revision and the
+/// one before it are kept. Returns how many revisions were removed.
+fn prune(transaction: &redb::WriteTransaction, keep: usize) -> Result<usize, redb::Error> {
+    let mut activations = transaction.open_table(ACTIVATIONS)?;
+    while activations.len()? > keep as u64 {
+        activations.pop_first()?;
+    }
+    let mut revisions = transaction.open_table(REVISIONS)?;
+    let excess = revisions.len()?.saturating_sub(keep as u64);
+    if excess == 0 {
+        return Ok(0);
+    }
+    let active = transaction.open_table(STATE)?.get(ACTIVE)?.map(|number| number.value());
+    let last =
+        activations.last()?.map(|(_, last)| parse::<Activation>(last.value())).transpose()?;
+    let previous = last.and_then(|last| last.previous);
+    let mut oldest = Vec::new();
+    for entry in revisions.range(0..)?.take(usize::try_from(excess).unwrap_or(usize::MAX)) {
+        let number = entry?.0.value();
+        if Some(number) != active && Some(number) != previous {
+            oldest.push(number);
+        }
+    }
+    if oldest.is_empty() {
+        return Ok(0);
+    }
+    let mut unused = HashSet::new();
+    for number in &oldest {
+        if let Some(removed) = revisions.remove(number)? {
+            unused.insert(parse::<Revision>(removed.value())?.manifest_sha256);
+        }
+    }
+    for entry in revisions.range(0..)? {
+        unused.remove(&parse::<Revision>(entry?.1.value())?.manifest_sha256);
+    }
+    let mut texts = transaction.open_table(TEXTS)?;
+    for hash in unused {
+        texts.remove(hash.to_string().as_str())?;
+    }
+    Ok(oldest.len())
 }
 
 /// The number after the last one.

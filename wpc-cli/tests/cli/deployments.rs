@@ -6,7 +6,7 @@ use crate::support::{err, fails_with, out};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use wpc_host::{FunctionHash, Sha256Hash};
 
 /// A client of a server in another process, which may be killed at any moment.
@@ -75,8 +75,25 @@ fn manifest(number: u64) -> String {
 }
 
 fn serve(data: &Path) -> Running {
+    serve_with(data, &[])
+}
+
+fn serve_with(data: &Path, options: &[&str]) -> Running {
     let data = data.display().to_string();
-    Running::start(&["--json", "serve", "--listen", "127.0.0.1:0", "--data", &data])
+    let arguments = ["--json", "serve", "--listen", "127.0.0.1:0", "--data", &data];
+    Running::start(&[&arguments, options].concat())
+}
+
+/// How many revisions are kept while servers are killed.
+const KEPT: usize = 5;
+
+/// Makes the files of all modules so old that those that no revision needs are removed at the next start.
+fn age(data: &Path) {
+    let old = SystemTime::now() - Duration::from_secs(7200);
+    for entry in std::fs::read_dir(data.join("modules")).into_iter().flatten() {
+        let file = std::fs::OpenOptions::new().append(true).open(entry.unwrap().path()).unwrap();
+        file.set_modified(old).unwrap();
+    }
 }
 
 /// Registers and activates revisions until the server no longer answers. A revision's number is the number that its functions
@@ -118,7 +135,8 @@ fn kill_during_deployments(kills: u64) {
     let data = tempfile::tempdir().unwrap();
     let (mut acknowledged, mut in_flight, mut registered) = (None, 0, Vec::new());
     for kill in 0..=kills {
-        let mut server = serve(data.path());
+        let kept = KEPT.to_string();
+        let mut server = serve_with(data.path(), &["--keep-revisions", &kept]);
         let client = Client::of(&server);
         let active = client.active();
         // The revision that was acknowledged last, or the one whose response was not yet sent.
@@ -132,7 +150,12 @@ fn kill_during_deployments(kills: u64) {
                 assert_eq!(client.version(function), (json!(active), hash.clone()));
             }
         }
-        for number in registered {
+        let (_, listed) = client.get("/v1/revisions?limit=1000").unwrap();
+        let listed = listed["revisions"].as_array().unwrap().len();
+        // The active one and the one before it are kept in addition.
+        assert!(listed <= KEPT + 2, "{listed} revisions are kept");
+        // One more may have been registered without an answer.
+        for number in registered.into_iter().rev().take(KEPT - 1) {
             let (_, found) = client.get(&format!("/v1/revisions/{number}")).unwrap();
             assert_eq!(found["manifest"], json!(manifest(number)), "revision {number}");
         }
@@ -145,6 +168,7 @@ fn kill_during_deployments(kills: u64) {
             server.child.wait().unwrap();
             deploying.join().unwrap()
         });
+        age(data.path());
     }
     assert!(in_flight > kills / 2, "{in_flight} deployments are too few for a test");
 }

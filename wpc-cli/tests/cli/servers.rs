@@ -112,3 +112,18 @@ fn the_last_events_of_a_server_are_printed() {
         assert!(std::time::Instant::now() < deadline, "{}", out(&output));
     }
 }
+
+#[test]
+fn a_server_is_drained_and_accepts_calls_again() {
+    let (_server, url, _folder) = serve(&[]);
+    let drain = |options: &[&str]| wpc(&[&["drain", "--server", &url], options].concat());
+    let output = drain(&["--wait", "30s"]);
+    assert_eq!(out(&output), "the server is drained; 0 calls in progress\n", "{}", err(&output));
+    let call = || wpc(&["call", "--server", &url, "add", "40", "2"]);
+    let output = call();
+    assert!(!output.status.success() && err(&output).contains("draining"), "{}", err(&output));
+    assert_eq!(wpc(&["health", &url]).status.code(), Some(1));
+    let output = drain(&["--end"]);
+    assert_eq!(out(&output), "the server accepts calls\n", "{}", err(&output));
+    assert_eq!(out(&call()), "42\n");
+}

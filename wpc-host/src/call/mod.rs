@@ -14,6 +14,8 @@
 //! exactly once. The outcome is read in place and never changes, so that all sides may hold the call for any time. This
 //! module knows neither functions nor workers.
 
+#[cfg(feature = "json")]
+pub(crate) mod fuel_meter;
 pub(crate) mod future;
 pub(crate) mod items;
 pub(crate) mod nested;
@@ -303,6 +305,12 @@ impl Call {
     /// Records how much fuel was used. Must be called before the answer.
     pub(crate) fn note_fuel(&self, used: u64) {
         self.fuel_used.store(used, Ordering::Relaxed);
+    }
+
+    /// Forgets the fuel that the creation of a sandbox used: it is a part of what the call will have used, which is not known while
+    /// its guest runs.
+    pub(crate) fn forget_fuel(&self) {
+        self.fuel_used.store(NO_FUEL, Ordering::Relaxed);
     }
 
     #[inline]

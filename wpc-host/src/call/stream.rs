@@ -1,5 +1,7 @@
 //! A submitted call whose function yields items, as its caller holds it.
 
+#[cfg(feature = "json")]
+use crate::call::fuel_meter::FuelMeter;
 use crate::call::items::{Batch, Items};
 use crate::call::pending::{Answer, CancelHandle, PendingCall};
 use crate::error::Error;
@@ -103,6 +105,11 @@ impl<T, R> ItemStream<T, R> {
     #[must_use]
     pub fn id(&self) -> CallId {
         self.pending.id()
+    }
+
+    #[cfg(feature = "json")]
+    pub(crate) fn fuel_meter(&self) -> FuelMeter {
+        FuelMeter::of(self.pending.call())
     }
 
     /// The number of items that were delivered until now.

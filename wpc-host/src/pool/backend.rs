@@ -5,6 +5,7 @@ use crate::backend::{
     Backend, BackendReply, CallArguments, ReplyFormat, ReplyValue, StreamPart, SubmittedCall,
     SubmittedStream, Warming,
 };
+use crate::call::fuel_meter::FuelMeter;
 use crate::call::pending::{Answer, PendingCall};
 use crate::call::stream::{ItemStream, StreamError};
 use crate::codec::json::{bytes_of, encode_bytes, positional};
@@ -40,9 +41,9 @@ impl Backend for WorkerProcedureCall {
         let encode = |function: &Function| encode(function, arguments);
         let call =
             intake::submit_encoded(pool, Arc::clone(&function), encode, options, Reader::Caller)?;
-        let (id, hash) = (call.id, function.module.hash);
+        let (id, hash, fuel) = (call.id, function.module.hash, FuelMeter::of(&call));
         let answer = PendingCall::<()>::new(call).answer_encoded();
-        Ok(SubmittedCall::new(id, hash, async move {
+        let call = SubmittedCall::new(id, hash, async move {
             let Answer { value, metadata } = answer.await?;
             let value = match format {
                 ReplyFormat::Json => ReplyValue::Json(json::decode(&function, &value)?),
@@ -53,7 +54,8 @@ impl Backend for WorkerProcedureCall {
                 })?),
             };
             Ok(BackendReply { value, metadata })
-        }))
+        });
+        Ok(call.with_fuel_meter(fuel))
     }
 
     fn stream(
@@ -67,7 +69,8 @@ impl Backend for WorkerProcedureCall {
         let hash = function.module.hash;
         let encode = |function: &Function| encode(function, arguments);
         let stream = streams::stream_json(pool, function, encode, options)?;
-        Ok(SubmittedStream::new(stream.id(), hash, Parts::Items(Box::new(stream))))
+        let (id, fuel) = (stream.id(), stream.fuel_meter());
+        Ok(SubmittedStream::new(id, hash, Parts::Items(Box::new(stream))).with_fuel_meter(fuel))
     }
 
     fn function(&self, name: &str) -> Option<FunctionInformation> {

@@ -56,15 +56,30 @@ impl Sandbox {
         let at = self.blueprint.instances() - 1;
         let result = match self.begin(request).and_then(|()| self.entry(at, request)) {
             Ok(entry) => {
-                let environment = Arc::clone(&self.store.data().environment);
-                let called = invoke(self.store.as_context_mut(), at, &entry, arguments, read);
+                let running = RunningGuest { sandbox: &mut *self, request };
+                let store = &mut running.sandbox.store;
+                let environment = Arc::clone(&store.data().environment);
+                let called = invoke(store.as_context_mut(), at, &entry, arguments, read);
                 let called = until_interrupted(request, &environment, called).await;
-                self.end(request);
+                drop(running);
                 called
             }
             Err(error) => Err(error),
         };
         self.called(result, request)
+    }
+}
+
+/// A guest that runs or is suspended. Its call ends when this is dropped, also if another thread has answered it, so that the fuel
+/// that it used is always known.
+struct RunningGuest<'a, 'r> {
+    sandbox: &'a mut Sandbox,
+    request: &'a Request<'r>,
+}
+
+impl Drop for RunningGuest<'_, '_> {
+    fn drop(&mut self) {
+        self.sandbox.end(self.request);
     }
 }
 

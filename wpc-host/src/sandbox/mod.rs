@@ -217,8 +217,11 @@ impl Sandbox {
     fn begin(&mut self, request: &Request<'_>) -> wasmtime::Result<()> {
         self.store.set_epoch_deadline(TICKS_BETWEEN_CHECKS);
         let continues = std::mem::take(&mut self.is_fresh);
-        if let Some(fuel) = request.fuel.filter(|_| !continues) {
-            self.store.set_fuel(fuel)?;
+        if let Some(fuel) = request.fuel {
+            request.call.forget_fuel();
+            if !continues {
+                self.store.set_fuel(fuel)?;
+            }
         }
         let state = self.store.data_mut();
         state.call = Some(Arc::clone(request.call));

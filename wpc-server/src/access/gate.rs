@@ -206,12 +206,13 @@ fn bearer(header: &HeaderValue) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim_start_matches(' '))
 }
 
-/// Whether a request without a token reaches its handler. This applies to the health of the server, and to the live page
-/// without its data.
+/// Whether a request without a token reaches its handler. This applies to the health of the server, to the descriptions of
+/// problems, and to the live page without its data.
 fn is_public(request: &Parts) -> bool {
     let path = request.uri.path();
     matches!(request.method, Method::GET | Method::HEAD)
-        && matches!(path, "/" | "/livez" | "/readyz" | "/startupz" | "/healthz" | "/favicon.ico")
+        && (matches!(path, "/" | "/livez" | "/readyz" | "/startupz" | "/healthz" | "/favicon.ico")
+            || path.starts_with("/problems/"))
 }
 
 /// Data for the response to an accepted request.

@@ -2,7 +2,7 @@
 //!
 //! `gate` checks every request: `hosts` its host and origin, and `tokens` its token. The handler of an accepted request
 //! checks by its `principal` whether the client may do what it requests. `usage` counts the calls of principals with a
-//! `quota`. `audit` records administrative actions.
+//! `quota`, and `validity` ends the streams of those whose token ends. `audit` records administrative actions.
 
 mod audit;
 mod gate;
@@ -17,6 +17,7 @@ mod token;
 mod token_file;
 mod tokens;
 mod usage;
+mod validity;
 
 pub use audit::{Audit, AuditRecord};
 pub use gate::AccessSettings;
@@ -29,3 +30,4 @@ pub use timestamp::Timestamp;
 pub use token::{InvalidId, TokenId, TokenText};
 pub use token_file::add_token_to_file;
 pub use tokens::{NewToken, TokenError, TokenInformation, Tokens};
+pub(crate) use usage::CallPermit;

@@ -1,11 +1,13 @@
 //! The client of a request, after authentication.
 
 use super::usage::{CallPermit, Usage};
+use super::validity::Validity;
 use super::{Scope, refusal};
 use crate::problem::Problem;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::sync::{Arc, LazyLock};
 
 /// The client of a request: its name in logs and in the history, and what it may do.
@@ -20,6 +22,8 @@ struct Rights {
     functions: Vec<String>,
     /// `None` if it has no quota.
     usage: Option<Arc<Usage>>,
+    /// `None` if it has no token.
+    validity: Option<Arc<Validity>>,
     is_authenticated: bool,
 }
 
@@ -29,7 +33,9 @@ static ANONYMOUS: LazyLock<Principal> =
 static UNAUTHENTICATED: LazyLock<Principal> = LazyLock::new(|| {
     let (scopes, functions) = (BTreeSet::new(), Vec::new());
     let name = "unauthenticated".to_owned();
-    Principal(Arc::new(Rights { name, scopes, functions, usage: None, is_authenticated: false }))
+    let (usage, validity) = (None, None);
+    let rights = Rights { name, scopes, functions, usage, validity, is_authenticated: false };
+    Principal(Arc::new(rights))
 });
 
 impl Principal {
@@ -51,8 +57,9 @@ impl Principal {
         functions: impl IntoIterator<Item = String>,
     ) -> Self {
         let (scopes, functions) = (scopes.into_iter().collect(), functions.into_iter().collect());
-        let name = name.into();
-        Self(Arc::new(Rights { name, scopes, functions, usage: None, is_authenticated: true }))
+        let (name, usage, validity) = (name.into(), None, None);
+        let rights = Rights { name, scopes, functions, usage, validity, is_authenticated: true };
+        Self(Arc::new(rights))
     }
 
     /// The client with a token.
@@ -61,9 +68,11 @@ impl Principal {
         scopes: BTreeSet<Scope>,
         functions: Vec<String>,
         usage: Option<Arc<Usage>>,
+        validity: Arc<Validity>,
     ) -> Self {
-        let name = name.to_owned();
-        Self(Arc::new(Rights { name, scopes, functions, usage, is_authenticated: true }))
+        let (name, validity) = (name.to_owned(), Some(validity));
+        let rights = Rights { name, scopes, functions, usage, validity, is_authenticated: true };
+        Self(Arc::new(rights))
     }
 
     /// Its name.
@@ -103,11 +112,16 @@ impl Principal {
         }
     }
 
-    /// Refuses a call of a function that it may not call, or if its quota is used up. Otherwise the call counts until the permit is
-    /// dropped.
-    pub(crate) fn begin_call(&self, function: &str) -> Result<CallPermit, Problem> {
-        self.require_call(function)?;
+    /// Refuses a call if its quota is used up. Otherwise the call counts until the permit is dropped.
+    pub(crate) fn begin_call(&self) -> Result<CallPermit, Problem> {
         CallPermit::begin(self.0.usage.as_ref(), &self.0.name)
+    }
+
+    /// Completes when its token was revoked or has expired, with the problem that states so; `None` if it has no token. What a client
+    /// receives for longer than one answer must end then.
+    pub(crate) fn ended(&self) -> Option<impl Future<Output = Problem> + Send + use<>> {
+        let validity = Arc::clone(self.0.validity.as_ref()?);
+        Some(async move { refusal::token(validity.ended().await) })
     }
 
     /// Its usage, if it has a quota.

@@ -24,6 +24,11 @@ impl Timestamp {
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration.as_secs()).min(MAX))
     }
+
+    /// The time from an earlier one to this one; zero from a later one.
+    pub(super) fn since(self, earlier: Self) -> Duration {
+        Duration::from_secs(self.0.saturating_sub(earlier.0))
+    }
 }
 
 impl From<SystemTime> for Timestamp {

@@ -10,6 +10,7 @@ use super::timestamp::Timestamp;
 use super::token::{self, TokenHash, TokenId, TokenText};
 use super::token_file;
 use super::usage::Usage;
+use super::validity::Validity;
 use crate::store::{Store, StoreError};
 use arc_swap::ArcSwap;
 use redb::{ReadableTable as _, TableDefinition, TableError};
@@ -62,6 +63,7 @@ struct Entry {
     hash: TokenHash,
     principal: Principal,
     usage: Arc<Usage>,
+    validity: Arc<Validity>,
 }
 
 /// A token as it is stored.
@@ -208,7 +210,8 @@ impl Tokens {
         matches!(self.0.source, Source::File(_)) || !self.0.snapshot.load().is_empty()
     }
 
-    /// Reads the file again. If it is invalid, the tokens stay as they are. The tokens of a store are always current.
+    /// Reads the file again. If it is invalid, the tokens stay as they are. Streams and WebSockets of tokens that are gone or have
+    /// other rights end. The tokens of a store are always current.
     ///
     /// # Errors
     ///
@@ -217,8 +220,14 @@ impl Tokens {
         let Source::File(path) = &self.0.source else { return Ok(()) };
         let _change = self.0.change.lock().unwrap_or_else(PoisonError::into_inner);
         let records = token_file::read(path)?;
-        let changed = snapshot(records, &self.0.snapshot.load())?;
-        self.0.snapshot.store(Arc::new(changed));
+        let changed = Arc::new(snapshot(records, &self.0.snapshot.load())?);
+        let before = self.0.snapshot.swap(Arc::clone(&changed));
+        for (id, entry) in &*before {
+            let now = changed.get(id).map(|entry| &entry.validity);
+            if !now.is_some_and(|validity| Arc::ptr_eq(validity, &entry.validity)) {
+                entry.validity.revoke();
+            }
+        }
         Ok(())
     }
 
@@ -279,7 +288,8 @@ impl Tokens {
         Ok((information, text))
     }
 
-    /// Revokes the valid token with this id or name, from the next request on. Blocks until that is on disk.
+    /// Revokes the valid token with this id or name, from the next request on. Its event streams, streams of items and WebSockets
+    /// end. Blocks until that is on disk.
     ///
     /// # Errors
     ///
@@ -297,12 +307,14 @@ impl Tokens {
         let entry = found.ok_or_else(|| TokenError::NotFound(id_or_name.to_owned()))?;
         entry.record.token.revoked = Some(now);
         let information = entry.record.token.clone();
+        let validity = Arc::clone(&entry.validity);
         let (id, value) = (information.id.to_string(), json(&entry.record));
         store.write(|transaction| {
             transaction.open_table(TABLE)?.insert(&*id, &*value)?;
             Ok(())
         })?;
         self.0.snapshot.store(Arc::new(changed));
+        validity.revoke();
         Ok(information)
     }
 
@@ -401,7 +413,17 @@ fn entry(record: Record, before: &Snapshot) -> Result<Entry, TokenError> {
         .ok_or_else(|| invalid("expected 64 hexadecimal digits in `sha256`".to_owned()))?;
     let (scopes, functions) =
         scope::parse(&token.scopes).map_err(|error| invalid(error.to_string()))?;
-    let usage = match before.get(&token.id) {
+    let known = before.get(&token.id);
+    let has_same_rights = |entry: &&Entry| {
+        let known = &entry.record;
+        (&known.sha256, &known.token.scopes, known.token.expires)
+            == (&record.sha256, &token.scopes, token.expires)
+    };
+    let validity = match known.filter(has_same_rights) {
+        Some(entry) => Arc::clone(&entry.validity),
+        None => Arc::new(Validity::new(token.expires)),
+    };
+    let usage = match known {
         Some(entry) => {
             entry.usage.set_quota(token.quota);
             Arc::clone(&entry.usage)
@@ -409,8 +431,9 @@ fn entry(record: Record, before: &Snapshot) -> Result<Entry, TokenError> {
         None => Usage::new(token.quota),
     };
     let limited = (!token.quota.is_unlimited()).then(|| Arc::clone(&usage));
-    let principal = Principal::with_token(&token.name, scopes, functions, limited);
-    Ok(Entry { hash, principal, usage, record })
+    let shared = Arc::clone(&validity);
+    let principal = Principal::with_token(&token.name, scopes, functions, limited, shared);
+    Ok(Entry { hash, principal, usage, validity, record })
 }
 
 /// Ids as text.

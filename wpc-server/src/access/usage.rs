@@ -5,9 +5,10 @@ use super::refusal;
 use crate::problem::Problem;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use futures::StreamExt as _;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use wpc_host::{BackendReply, StreamPart, SubmittedCall, SubmittedStream};
+use wpc_host::{BackendReply, FuelMeter, StreamPart, SubmittedCall, SubmittedStream};
 
 /// The usage of a token's quota. Calls of tokens without a quota have none.
 #[derive(Debug)]
@@ -23,12 +24,29 @@ struct Counters {
     fuel: Bucket,
     milliseconds: Bucket,
     running: u32,
+    /// Calls that were answered before their guest had stopped, so that the fuel that it used is not known yet.
+    unsettled: VecDeque<Unsettled>,
 }
+
+/// A call whose fuel is added to the quota when it is known.
+#[derive(Debug)]
+struct Unsettled {
+    fuel: FuelMeter,
+    /// When the call ended.
+    since: Duration,
+}
+
+/// How long the fuel of an ended call is waited for. A guest stops within milliseconds, unless a host function keeps it.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The maximum number of calls whose fuel is waited for; beyond it, that of the oldest is not counted.
+const MAX_UNSETTLED: usize = 1024;
 
 impl Usage {
     pub(super) fn new(quota: Quota) -> Arc<Self> {
         let [calls, fuel, milliseconds] = [Bucket::default(); 3];
-        let counters = Counters { quota, calls, fuel, milliseconds, running: 0 };
+        let unsettled = VecDeque::new();
+        let counters = Counters { quota, calls, fuel, milliseconds, running: 0, unsettled };
         Arc::new(Self { epoch: Instant::now(), counters: Mutex::new(counters) })
     }
 
@@ -41,6 +59,7 @@ impl Usage {
     fn begin(self: &Arc<Self>, name: &str) -> Result<CallPermit, Problem> {
         let now = self.epoch.elapsed();
         let mut counters = self.lock();
+        counters.settle(now);
         let Quota { calls, fuel, milliseconds, concurrency } = counters.quota;
         let exceeded = |what, limit: String, wait| Err(refusal::quota(name, what, &limit, wait));
         if let Some(limit) = concurrency
@@ -64,7 +83,8 @@ impl Usage {
         }
         counters.running += 1;
         drop(counters);
-        Ok(CallPermit(Some(Running { usage: Arc::clone(self), began: now, fuel: 0 })))
+        let (usage, meter) = (Arc::clone(self), FuelMeter::default());
+        Ok(CallPermit(Some(Running { usage, began: now, fuel: None, meter })))
     }
 
     fn end(&self, call: &Running) {
@@ -72,7 +92,10 @@ impl Usage {
         let mut counters = self.lock();
         counters.running = counters.running.saturating_sub(1);
         if let Some(rate) = counters.quota.fuel {
-            counters.fuel.add(rate, call.fuel, now);
+            match call.fuel.or_else(|| call.meter.fuel_used()) {
+                Some(fuel) => counters.fuel.add(rate, fuel, now),
+                None => counters.settle_later(call.meter.clone(), now),
+            }
         }
         if let Some(rate) = counters.quota.milliseconds {
             let elapsed = now.saturating_sub(call.began).as_millis();
@@ -83,7 +106,8 @@ impl Usage {
     /// Adds the headers of the draft "RateLimit header fields for HTTP".
     pub(super) fn describe(&self, headers: &mut HeaderMap) {
         let now = self.epoch.elapsed();
-        let counters = self.lock();
+        let mut counters = self.lock();
+        counters.settle(now);
         let (mut policy, mut state) = (Vec::new(), Vec::new());
         let rates: [(&str, Option<Rate>, &Bucket); 3] = [
             ("calls", counters.quota.calls, &counters.calls),
@@ -114,6 +138,31 @@ impl Usage {
     }
 }
 
+impl Counters {
+    /// Adds the fuel of ended calls that is known by now.
+    fn settle(&mut self, now: Duration) {
+        let Some(rate) = self.quota.fuel else { return self.unsettled.clear() };
+        let fuel = &mut self.fuel;
+        self.unsettled.retain(|call| match call.fuel.fuel_used() {
+            Some(used) => {
+                fuel.add(rate, used, now);
+                false
+            }
+            None => now.saturating_sub(call.since) < SETTLE_TIMEOUT,
+        });
+    }
+
+    fn settle_later(&mut self, fuel: FuelMeter, now: Duration) {
+        if fuel.is_unknown() {
+            return;
+        }
+        if self.unsettled.len() >= MAX_UNSETTLED {
+            self.unsettled.pop_front();
+        }
+        self.unsettled.push_back(Unsettled { fuel, since: now });
+    }
+}
+
 /// Seconds, rounded up.
 pub(super) fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
@@ -129,7 +178,10 @@ pub(crate) struct CallPermit(Option<Running>);
 struct Running {
     usage: Arc<Usage>,
     began: Duration,
-    fuel: u64,
+    /// The fuel that it used, from the metadata of its reply.
+    fuel: Option<u64>,
+    /// Reads the fuel of a call without a reply.
+    meter: FuelMeter,
 }
 
 impl CallPermit {
@@ -141,33 +193,35 @@ impl CallPermit {
     /// The call, which counts until it ends or is dropped.
     pub(crate) fn count(self, call: SubmittedCall) -> SubmittedCall {
         let Some(mut running) = self.0 else { return call };
-        SubmittedCall::new(call.id(), call.function_hash_sha1(), async move {
+        let meter = call.fuel_meter();
+        running.meter = meter.clone();
+        let call = SubmittedCall::new(call.id(), call.function_hash_sha1(), async move {
             let reply = call.await;
             running.used(reply.as_ref().ok());
             reply
-        })
+        });
+        call.with_fuel_meter(meter)
     }
 
     /// The stream, which counts until it ends or is dropped.
     pub(crate) fn count_stream(self, stream: SubmittedStream) -> SubmittedStream {
         let Some(mut running) = self.0 else { return stream };
-        let (id, hash) = (stream.id(), stream.function_hash_sha1());
-        SubmittedStream::new(
-            id,
-            hash,
-            stream.inspect(move |part| {
-                if let Ok(StreamPart::Reply(reply)) = part {
-                    running.used(Some(reply));
-                }
-            }),
-        )
+        let (id, hash, meter) = (stream.id(), stream.function_hash_sha1(), stream.fuel_meter());
+        running.meter = meter.clone();
+        let parts = stream.inspect(move |part| {
+            if let Ok(StreamPart::Reply(reply)) = part {
+                running.used(Some(reply));
+            }
+        });
+        SubmittedStream::new(id, hash, parts).with_fuel_meter(meter)
     }
 }
 
 impl Running {
     /// Keeps the fuel that a call used. Closures capture all of `self` for it, and so keep the permit.
     fn used(&mut self, reply: Option<&BackendReply>) {
-        self.fuel = reply.and_then(|reply| reply.metadata.fuel_used).unwrap_or_default();
+        // A reply without fuel is that of a function that is not metered.
+        self.fuel = reply.map(|reply| reply.metadata.fuel_used.unwrap_or_default());
     }
 }
 
@@ -215,7 +269,7 @@ mod tests {
         let usage = usage(&["fuel=1000/d"]);
         let mut first = usage.begin("tenant").unwrap();
         let second = usage.begin("tenant").unwrap();
-        first.0.as_mut().unwrap().fuel = 1500;
+        first.0.as_mut().unwrap().fuel = Some(1500);
         drop(first);
         assert_eq!(refused(&usage), 429);
         drop(second);

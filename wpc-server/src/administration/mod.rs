@@ -1,5 +1,8 @@
-//! The administration over HTTP: modules, revisions, activation, and the state of functions.
+//! The administration over HTTP: modules, revisions, constants, activation, the state of functions,
+//! and whether calls are accepted.
 
+mod constants;
+mod drain;
 mod functions;
 mod problems;
 mod revisions;
@@ -11,7 +14,7 @@ use crate::deployments::{Deployments, Refusal};
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::State;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use serde_json::{Value, json};
 
 pub(crate) fn routes() -> axum::Router<Application> {
@@ -23,6 +26,9 @@ pub(crate) fn routes() -> axum::Router<Application> {
         .route("/v1/revisions/{number}/diff", get(revisions::difference))
         .route("/v1/functions/{name}/revive", post(functions::revive))
         .route("/v1/functions/{name}/warm", post(functions::warm))
+        .route("/v1/constants", get(constants::list))
+        .route("/v1/constants/{name}", put(constants::set).delete(constants::remove))
+        .route("/v1/drain", get(drain::show).post(drain::begin).delete(drain::end))
         .route("/v1/active", post(revisions::activate))
         .route("/v1/rollback", post(revisions::roll_back))
 }

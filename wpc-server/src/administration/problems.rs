@@ -37,6 +37,7 @@ pub(super) fn of(refusal: &Refusal) -> Problem {
         Refusal::Conflict { active } => {
             refused(ServerCode::RevisionConflict).with("active", json!(active))
         }
+        Refusal::NoConstant(_) => refused(ServerCode::ConstantNotFound),
         Refusal::NoRevision(_) => refused(ServerCode::RevisionNotFound),
         Refusal::NothingActive | Refusal::NothingBefore { .. } => {
             refused(ServerCode::NothingToRollBack)

@@ -133,7 +133,7 @@ pub(super) struct ToActivate {
 }
 
 /// A member that may be `null` but not absent.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     Option::deserialize(deserializer)
 }
 
@@ -179,7 +179,7 @@ pub(super) async fn roll_back(
     answer.await.map(|change| Json(activated(&change)))
 }
 
-fn activated(change: &Change) -> Value {
+pub(super) fn activated(change: &Change) -> Value {
     let names = |items: &[wpc_deploy::Item]| -> Vec<String> {
         items.iter().map(ToString::to_string).collect()
     };
@@ -191,7 +191,7 @@ fn activated(change: &Change) -> Value {
     })
 }
 
-fn check_note(note: Option<&String>) -> Result<(), Problem> {
+pub(super) fn check_note(note: Option<&String>) -> Result<(), Problem> {
     match note {
         Some(note) if note.len() > MAX_NOTE => {
             Err(problems::too_long("note", MAX_NOTE, note.len()))

@@ -82,7 +82,7 @@ async fn respond(
     if media.is_stream() {
         let options = StreamOptions::new().call(options);
         let items = submission::stream(&application, &principal, &name, arguments, &options)?;
-        return Ok(stream::response(media, name, items));
+        return Ok(stream::response(media, &principal, name, items));
     }
     let format = reply::format(media);
     let call = submission::submit(&application, &principal, &name, arguments, format, &options)?;

@@ -6,11 +6,13 @@
 use super::media::Media;
 use super::reply::identify;
 use crate::events::unbuffered;
+use crate::access::Principal;
 use crate::problem::Problem;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use futures::Stream;
+use futures::future::{BoxFuture, FutureExt};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::convert::Infallible;
@@ -19,7 +21,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
-use wpc_host::{BackendReply, ReplyValue, StreamError, StreamPart, SubmittedStream};
+use wpc_host::{BackendReply, CallOutcome, ReplyValue, StreamError, StreamPart, SubmittedStream};
 
 /// Available items are sent together, up to this size in bytes, so that small items do not need a chunk each.
 const CHUNK: usize = 16 << 10;
@@ -27,12 +29,19 @@ const CHUNK: usize = 16 << 10;
 /// How often an event stream without events sends a comment, so that proxies keep the connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// The response, whose body ends with the call. If it is dropped, the call is cancelled.
-pub(super) fn response(media: Media, function: String, stream: SubmittedStream) -> Response {
+/// The response, whose body ends with the call, or with the validity of the client's token. If it is dropped, the call is cancelled.
+pub(super) fn response(
+    media: Media,
+    principal: &Principal,
+    function: String,
+    stream: SubmittedStream,
+) -> Response {
     let (id, hash) = (stream.id(), stream.function_hash_sha1());
     let keep_alive = (media == Media::EventStream)
         .then(|| Box::pin(tokio::time::sleep_until(Instant::now() + KEEP_ALIVE)));
-    let parts = Parts { media, function, stream, keep_alive, has_ended: false };
+    let ended = principal.ended().map(FutureExt::boxed);
+    let parts =
+        Parts { media, function, stream, keep_alive, ended, delivered: 0, has_ended: false };
     let mut response = Response::new(Body::from_stream(parts));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, media.header());
@@ -48,13 +57,19 @@ struct Parts {
     function: String,
     stream: SubmittedStream,
     keep_alive: Option<Pin<Box<Sleep>>>,
+    /// Completes when the client's token was revoked or has expired; `None` without a token.
+    ended: Option<BoxFuture<'static, Problem>>,
+    delivered: u64,
     has_ended: bool,
 }
 
 impl Parts {
     fn write(&mut self, out: &mut Vec<u8>, part: Result<StreamPart, StreamError>) {
         match part {
-            Ok(StreamPart::Item(item)) => self.write_event(out, "item", &item),
+            Ok(StreamPart::Item(item)) => {
+                self.delivered += 1;
+                self.write_event(out, "item", &item);
+            }
             Ok(StreamPart::Reply(BackendReply { value, metadata, .. })) => {
                 self.has_ended = true;
                 let value = if let ReplyValue::Json(value) = value { value } else { Value::Null };
@@ -74,6 +89,17 @@ impl Parts {
             }
             Ok(_) => {}
         }
+    }
+
+    /// Ends the stream because the token was revoked or has expired.
+    fn refuse(&mut self, out: &mut Vec<u8>, problem: Problem) {
+        self.has_ended = true;
+        let problem = problem
+            .with_function(&self.function)
+            .with_outcome(CallOutcome::Unknown)
+            .with_call(self.stream.id(), self.stream.function_hash_sha1())
+            .with_items(self.delivered);
+        self.write_event(out, "error", &problem);
     }
 
     fn write_event<T: Serialize>(&self, out: &mut Vec<u8>, name: &str, data: &T) {
@@ -118,6 +144,12 @@ impl Stream for Parts {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut out = Vec::new();
+        if !self.has_ended
+            && let Some(ended) = &mut self.ended
+            && let Poll::Ready(problem) = ended.as_mut().poll(context)
+        {
+            self.refuse(&mut out, problem);
+        }
         while !self.has_ended && out.len() < CHUNK {
             match Pin::new(&mut self.stream).poll_next(context) {
                 Poll::Ready(Some(part)) => self.write(&mut out, part),

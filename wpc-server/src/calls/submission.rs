@@ -1,6 +1,6 @@
 //! Submits calls for clients: checks their rights first, and suggests a name for a function that does not exist.
 
-use crate::access::Principal;
+use crate::access::{CallPermit, Principal};
 use crate::application::Application;
 use crate::problem::Problem;
 use wpc_host::{
@@ -17,7 +17,7 @@ pub(crate) fn submit(
     format: ReplyFormat,
     options: &CallOptions,
 ) -> Result<SubmittedCall, Problem> {
-    let permit = principal.begin_call(function)?;
+    let permit = admit(application, principal, function)?;
     let call = application.backend().submit(function, arguments, format, options);
     let call = call.map_err(|error| refused(application, principal, function, &error))?;
     Ok(permit.count(call))
@@ -31,10 +31,21 @@ pub(super) fn stream(
     arguments: CallArguments,
     options: &StreamOptions,
 ) -> Result<SubmittedStream, Problem> {
-    let permit = principal.begin_call(function)?;
+    let permit = admit(application, principal, function)?;
     let stream = application.backend().stream(function, arguments, options);
     let stream = stream.map_err(|error| refused(application, principal, function, &error))?;
     Ok(permit.count_stream(stream))
+}
+
+fn admit(
+    application: &Application,
+    principal: &Principal,
+    function: &str,
+) -> Result<CallPermit, Problem> {
+    principal.require_call(function)?;
+    // Before the quota, which a refused call does not use.
+    application.intake().admit().map_err(|problem| problem.with_function(function))?;
+    principal.begin_call()
 }
 
 #[cold]

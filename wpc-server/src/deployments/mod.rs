@@ -11,7 +11,8 @@
 //!    because the disk is full, nothing has changed. If it is not known whether it was written, the store is read. If that
 //!    fails too, the pool stays as it is, and step 5 applies.
 //! 3. The pool makes the prepared changes in one step. It can refuse them only for lack of memory or threads, because it
-//!    checked them in step 1. If it does, another transaction activates the previous revision again.
+//!    checked them in step 1. If it does, another transaction activates the previous revision again, or
+//!    none if there was none.
 //! 4. The client gets its response.
 //! 5. Before each activation, the active revision of the store is compared with that of the pool. If they differ because a
 //!    transaction of step 2 or 3 had an unknown result, the pool is changed to the store's revision.
@@ -19,11 +20,16 @@
 //! A process that ends between steps 2 and 4 starts with the new revision, although its client got no response. A process
 //! that ends earlier starts with the previous one. An activation that was answered is on disk.
 
+mod constants;
 mod difference;
 mod origin;
 mod refusal;
 mod reload;
+mod retention;
+#[cfg(test)]
+mod tests;
 
+pub(crate) use constants::ConstantChange;
 pub(crate) use difference::Difference;
 pub use refusal::Refusal;
 
@@ -49,6 +55,9 @@ struct Inner {
     pool: WorkerProcedureCall,
     workers: usize,
     stop_timeout: Duration,
+    removal: retention::Removal,
+    #[cfg(test)]
+    interruption: tests::Interruption,
     running: Mutex<Running>,
     /// The state of [`Running`] after the last change, for readers that do not wait for the end of an activation.
     state: Mutex<State>,
@@ -170,7 +179,18 @@ impl Deployments {
         let stop_timeout = deployment.stop_timeout();
         let running = Running { deployment, active, problems: report.problems };
         let (state, running) = (Mutex::new(State::of(&running)), Mutex::new(running));
-        let inner = Inner { modules, revisions, pool, workers, stop_timeout, running, state };
+        let inner = Inner {
+            modules,
+            revisions,
+            pool,
+            workers,
+            stop_timeout,
+            removal: retention::Removal::default(),
+            #[cfg(test)]
+            interruption: tests::Interruption::default(),
+            running,
+            state,
+        };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -240,6 +260,7 @@ impl Deployments {
         }
         let new = New { parent, author, note, origin: None };
         let revision = self.revisions().append(new, source.text())?;
+        self.tidy();
         Ok(Registered { revision: Some(revision), is_new: true, differences })
     }
 
@@ -307,20 +328,30 @@ impl Deployments {
         let active = match self.revisions().activate(target, expected, author) {
             Ok(Activated::Done(number)) => number,
             Ok(Activated::Conflict(active)) => return Err(Refusal::Conflict { active }),
+            Ok(Activated::Missing(number)) => return Err(Refusal::NoRevision(number)),
             Err(error) => self.written(previous).ok_or(error)?,
         };
+        #[cfg(test)]
+        self.0.interruption.run();
         match running.deployment.activate(&source, prepared) {
             Ok(report) => {
                 running.active = Some(active);
                 running.problems = Vec::new();
                 self.publish(running);
+                self.tidy();
                 Ok(Change { active, previous, report })
             }
             Err(problems) => {
                 // If that fails too, the next activation first changes the pool to the store's revision.
-                if let Some(previous) = previous {
-                    let back = Target::Existing(previous);
-                    let _ = self.revisions().activate(back, Some(active), "server");
+                let undone = match previous {
+                    Some(previous) => {
+                        let back = Target::Existing(previous);
+                        self.revisions().activate(back, Some(active), "server").map(drop)
+                    }
+                    None => self.revisions().deactivate(active),
+                };
+                if let Err(error) = undone {
+                    tracing::error!(%error, active, "failed to undo an activation");
                 }
                 Err(problems.into())
             }

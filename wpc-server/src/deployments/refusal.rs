@@ -30,6 +30,9 @@ pub enum Refusal {
     /// The revision does not exist.
     #[error("revision {0} does not exist")]
     NoRevision(u64),
+    /// The active revision has no such constant.
+    #[error("the active revision has no constant \"{0}\"")]
+    NoConstant(String),
     /// There is nothing to roll back.
     #[error("no revision is active, so there is nothing to roll back")]
     NothingActive,

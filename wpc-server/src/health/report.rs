@@ -53,7 +53,8 @@ impl Report {
         Self::of(vec![Check { name: "stage", ok: is_started, detail: detail.to_owned() }])
     }
 
-    /// Ready if the server serves, at least one worker accepts calls, and the pool has not been saturated for too long.
+    /// Ready if the server serves and is not drained, at least one worker accepts calls, and the pool has not been saturated for
+    /// too long.
     pub(super) fn ready(application: &Application) -> Self {
         let stage = application.lifecycle().stage();
         let health = application.backend().health();
@@ -71,8 +72,10 @@ impl Report {
                 LOW * 100.0
             ),
         };
-        let stage_check =
-            Check { name: "stage", ok: stage == Stage::Serving, detail: stage.as_str().to_owned() };
+        let is_drained = stage == Stage::Serving && application.intake().is_draining();
+        let detail = if is_drained { "drained by an operator" } else { stage.as_str() };
+        let is_serving = stage == Stage::Serving && !is_drained;
+        let stage_check = Check { name: "stage", ok: is_serving, detail: detail.to_owned() };
         let mut report = Self::of(vec![
             stage_check,
             Check { name: "workers", ok: up > 0, detail: format!("{up} of {all} accept calls") },

@@ -1,6 +1,8 @@
 //! The OpenAPI 3.1 document of the functions that a client may call: `GET /openapi.json`.
 
+mod decimal;
 mod document;
+mod example;
 mod operation;
 mod responses;
 mod schema;

@@ -1,5 +1,6 @@
 //! The description of a function's calls.
 
+use super::example;
 use super::responses::add_problems;
 use super::schema::{Schemas, identifier_character, is_bytes, short_hash};
 use serde_json::{Map, Value, json};
@@ -134,8 +135,11 @@ fn parameters() -> Value {
 
 fn request_content(signature: Option<&FunctionSignature>, arguments: Option<Value>) -> Value {
     let Some(arguments) = arguments else { return json!({ POSTCARD: binary() }) };
-    let mut content = json!({ JSON: { "schema": arguments } });
     let parameters = signature.map_or(&[][..], |signature| &signature.parameters);
+    let mut content = json!({ JSON: { "schema": arguments } });
+    if let Some(example) = example::arguments(parameters) {
+        content[JSON]["example"] = example;
+    }
     if let [only] = parameters
         && only.ty.as_ref().is_some_and(|ty| is_bytes(ty.structure()))
     {

@@ -4,6 +4,7 @@
 //! the schema of its type. The codec accepts more than that: a number as a decimal string, and a field that is missing or
 //! unknown if it is `null`. Types cannot be recursive, but hostile modules declare them, so their size is bounded.
 
+use super::decimal;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use wpc_abi::describe::DEFAULTED;
@@ -93,8 +94,8 @@ impl FunctionSchemas<'_> {
             Type::U16 => integer(u16::MIN, u16::MAX, "int32"),
             Type::U32 | Type::Usize => integer(u32::MIN, u32::MAX, "int64"),
             Type::U64 => integer(u64::MIN, u64::MAX, "uint64"),
-            Type::I128 => large_integer("^(0|-?[1-9][0-9]{0,38})$", i64::MIN.into()),
-            Type::U128 => large_integer("^(0|[1-9][0-9]{0,38})$", 0.into()),
+            Type::I128 => self.large_integer(&decimal::signed(), i64::MIN.into()),
+            Type::U128 => self.large_integer(&decimal::unsigned(), 0.into()),
             Type::F32 => float("float", json!({ "minimum": f32::MIN, "maximum": f32::MAX })),
             Type::F64 => float("double", json!({})),
             Type::Char => json!({ "type": "string", "minLength": 1, "maxLength": 1 }),
@@ -147,6 +148,19 @@ impl FunctionSchemas<'_> {
         let left = self.left.checked_sub(bytes);
         self.left = left.unwrap_or(0);
         left.is_some()
+    }
+
+    /// An integer of 128 bits: a number if 64 bits suffice, or else a string.
+    fn large_integer(&mut self, pattern: &str, minimum: serde_json::Number) -> Value {
+        if !self.charge(pattern.len()) {
+            return too_large();
+        }
+        json!({
+            "type": ["integer", "string"],
+            "minimum": minimum,
+            "maximum": u64::MAX,
+            "pattern": pattern,
+        })
     }
 
     fn tuple(&mut self, items: &[Named]) -> Value {
@@ -219,11 +233,6 @@ fn integer<T: Into<serde_json::Number>>(minimum: T, maximum: T, format: &str) ->
     })
 }
 
-/// An integer of 128 bits: a number if 64 bits suffice, otherwise a string.
-fn large_integer(pattern: &str, minimum: serde_json::Number) -> Value {
-    json!({ "type": ["integer", "string"], "minimum": minimum, "maximum": u64::MAX, "pattern": pattern })
-}
-
 fn float(format: &str, mut bounds: Value) -> Value {
     bounds["type"] = json!(["number", "string"]);
     bounds["format"] = format.into();
@@ -271,7 +280,7 @@ fn tuple_of(items: Vec<Value>) -> Value {
 }
 
 /// Whether the type's values are strings, which are keys of an object.
-fn is_text(named: &Named) -> bool {
+pub(super) fn is_text(named: &Named) -> bool {
     match &named.ty {
         Type::String => true,
         Type::NewtypeStruct(inner) => is_text(inner),
@@ -290,7 +299,7 @@ pub(super) fn is_bytes(named: &Named) -> bool {
 }
 
 /// Whether a value of the type may be `null` by itself. Such an argument may be absent.
-fn may_be_null(named: &Named) -> bool {
+pub(super) fn may_be_null(named: &Named) -> bool {
     match &named.ty {
         Type::Unit | Type::UnitStruct | Type::Option(_) => true,
         Type::NewtypeStruct(inner) => may_be_null(inner),

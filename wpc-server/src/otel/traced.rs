@@ -92,11 +92,13 @@ impl Backend for Traced {
             Ok(call) => {
                 let (id, hash) = (call.id(), call.function_hash_sha1());
                 observed.accepted(id, hash);
-                Ok(SubmittedCall::new(id, hash, async move {
+                let fuel = call.fuel_meter();
+                let call = SubmittedCall::new(id, hash, async move {
                     let reply = call.await;
                     observed.end(reply.as_ref().err());
                     reply
-                }))
+                });
+                Ok(call.with_fuel_meter(fuel))
             }
             Err(error) => {
                 observed.end(Some(&error));
@@ -118,7 +120,9 @@ impl Backend for Traced {
             Ok(stream) => {
                 let (id, hash) = (stream.id(), stream.function_hash_sha1());
                 observed.accepted(id, hash);
-                Ok(SubmittedStream::new(id, hash, parts(stream, observed)))
+                let fuel = stream.fuel_meter();
+                let stream = SubmittedStream::new(id, hash, parts(stream, observed));
+                Ok(stream.with_fuel_meter(fuel))
             }
             Err(error) => {
                 observed.end(Some(&error));

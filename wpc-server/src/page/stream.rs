@@ -13,6 +13,7 @@ use axum::extract::{Query, State};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::Stream;
+use futures::future::{BoxFuture, FutureExt, OptionFuture};
 use std::convert::Infallible;
 
 pub(super) async fn live(
@@ -27,37 +28,41 @@ pub(super) async fn live(
         Problem::new(ServerCode::TooManyWatchers, "too many clients watch at the moment")
     })?;
     let cursor = Cursor::new(&parameters);
-    let watch = Watch { application, principal, parameters, watcher, cursor };
+    let ended = OptionFuture::from(principal.ended().map(FutureExt::boxed));
+    let watch = Watch { application, principal, ended, parameters, watcher, cursor };
     Ok((unbuffered(), Sse::new(events(watch))).into_response())
 }
 
 struct Watch {
     application: Application,
     principal: Principal,
+    /// Completes when the client's token was revoked or has expired.
+    ended: OptionFuture<BoxFuture<'static, Problem>>,
     parameters: Parameters,
     watcher: Watcher,
     cursor: Cursor,
 }
 
 impl Watch {
-    /// The next event, and whether more follow.
-    async fn next(&mut self) -> (Event, bool) {
-        let Self { application, principal, parameters, watcher, cursor } = self;
+    /// The next event, and whether more follow; `None` if the client's token was revoked or has expired.
+    async fn next(&mut self) -> Option<(Event, bool)> {
+        let Self { application, principal, ended, parameters, watcher, cursor } = self;
         let sample = tokio::select! {
             // A client should not reconnect to a server that stops.
             biased;
             () = application.lifecycle().entered(Stage::Draining) => {
-                return (Event::default().event("stop").data("{}"), false);
+                return Some((Event::default().event("stop").data("{}"), false));
             }
+            Some(_) = ended => return None,
             sample = watcher.next() => sample,
         };
-        match sample {
+        Some(match sample {
             Some(sample) => {
                 let json = frame(application, principal, parameters, &sample, cursor);
                 (Event::default().event("frame").data(json), true)
             }
             None => (Event::default().event("displaced").data("{}"), false),
-        }
+        })
     }
 }
 
@@ -65,7 +70,7 @@ impl Watch {
 fn events(watch: Watch) -> impl Stream<Item = Result<Event, Infallible>> {
     futures::stream::unfold(Some(watch), |watch| async move {
         let mut watch = watch?;
-        let (event, goes_on) = watch.next().await;
+        let (event, goes_on) = watch.next().await?;
         Some((Ok(event), goes_on.then_some(watch)))
     })
 }

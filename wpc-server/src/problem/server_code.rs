@@ -80,6 +80,8 @@ codes! {
         "The header `Accept` lists no type in which the response can be written.",
     RevisionNotFound "revision_not_found" NOT_FOUND -32601 false "the revision does not exist"
         "No revision has this number.",
+    ConstantNotFound "constant_not_found" NOT_FOUND -32601 false "the constant does not exist"
+        "The active revision has no constant of this name.",
     ModuleNotFound "module_not_found" NOT_FOUND -32601 false "the module does not exist"
         "No module with this SHA-256 is stored.",
     RequestTimeout "request_timeout" REQUEST_TIMEOUT -32600 true "the request timed out"
@@ -132,6 +134,8 @@ codes! {
         "Too many modules are being uploaded.",
     TooManyWatchers "too_many_watchers" SERVICE_UNAVAILABLE -32005 true "too many watchers"
         "Too many clients watch the live page or its data.",
+    Draining "draining" SERVICE_UNAVAILABLE -32005 true "the server is drained"
+        "An operator drains the server: it finishes the calls in progress and accepts no new ones.",
     Stopping "stopping" SERVICE_UNAVAILABLE -32005 true "the server is stopping"
         "The server is stopping.",
     IdempotencyStoreFull "idempotency_store_full" SERVICE_UNAVAILABLE -32005 true "too many idempotency keys are in use"

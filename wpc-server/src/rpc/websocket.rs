@@ -2,7 +2,8 @@
 //!
 //! One task serves a connection. It takes the next message only while fewer calls are outstanding than the server accepts, so
 //! that a client that sends faster than its calls complete is slowed down by TCP. A response is sent before the next one is
-//! taken, and a client that does not read for a while is disconnected. The end of the task cancels its outstanding calls.
+//! taken, and a client that does not read for a while is disconnected. So is one whose token was revoked or has expired. The
+//! end of the task cancels its outstanding calls.
 
 use super::request::{self, Message};
 use super::response;
@@ -16,8 +17,9 @@ use axum::extract::ws::{
 };
 use axum::extract::{Request, State};
 use axum::response::Response;
-use futures::future::{BoxFuture, FutureExt as _};
+use futures::future::{BoxFuture, FutureExt as _, OptionFuture};
 use futures::stream::{FuturesUnordered, StreamExt as _};
+use std::pin::pin;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
@@ -85,6 +87,7 @@ impl Connection {
         let mut pings = interval_at(Instant::now() + PING, PING);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let most = self.client.application.settings().max_outstanding;
+        let mut ended = pin!(OptionFuture::from(self.client.principal.ended()));
         loop {
             let step = tokio::select! {
                 frame = self.socket.recv(), if self.outstanding < most => match frame {
@@ -97,6 +100,10 @@ impl Connection {
                     self.send_text(text).await
                 },
                 _ = pings.tick() => self.ping(most).await,
+                Some(_) = &mut ended => {
+                    let reason = "the token was revoked or has expired";
+                    Err(End::Close(close_code::POLICY, reason))
+                }
             };
             if let Err(end) = step {
                 return end;

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use wpc_deploy::{Policy, Setup};
-use wpc_host::Sha256Hash;
-use wpc_server::{Application, Deployments, Store};
+use wpc_host::{Sha256Hash, WorkerProcedureCall};
+use wpc_server::{Application, ConnectionLimits, Deployments, Store};
 
 /// A module whose function `version` returns a number.
 pub(crate) fn version(number: u32) -> Vec<u8> {
@@ -33,14 +33,38 @@ pub(crate) fn serve(data: &Path) -> Running {
     serve_with(data, Policy::nothing())
 }
 
+/// The same, with as many revisions as are kept.
+pub(crate) fn serve_keeping(data: &Path, revisions: usize) -> (Running, Deployments) {
+    let (server, deployments) = open(data, Policy::nothing());
+    deployments.keep_revisions(revisions.try_into().unwrap()).unwrap();
+    (server, deployments)
+}
+
 pub(crate) fn serve_with(data: &Path, policy: Policy) -> Running {
+    open(data, policy).0
+}
+
+/// The same, with other bounds of connections.
+pub(crate) fn serve_limited(data: &Path, set: impl FnOnce(&mut ConnectionLimits)) -> Running {
+    let mut limits = ConnectionLimits::default();
+    set(&mut limits);
+    let (pool, application, _) = application(data, Policy::nothing());
+    Running::bound(pool, application, |server| server.limits(limits))
+}
+
+fn open(data: &Path, policy: Policy) -> (Running, Deployments) {
+    let (pool, application, deployments) = application(data, policy);
+    (Running::serving(pool, application), deployments)
+}
+
+fn application(data: &Path, policy: Policy) -> (WorkerProcedureCall, Application, Deployments) {
     let store = Store::open(data).unwrap();
     let cache = Some(data.join("cache"));
     let deployments = Deployments::open(store, Setup::new().policy(policy), cache).unwrap();
     let pool = deployments.pool().clone();
     pool.start_workers(2).unwrap();
-    let application = Application::builder(Arc::new(pool.clone())).deployments(deployments);
-    Running::serving(pool, application.build())
+    let application = Application::builder(Arc::new(pool.clone())).deployments(deployments.clone());
+    (pool, application.build(), deployments)
 }
 
 impl Running {

@@ -75,7 +75,8 @@ impl Running {
         Self::bound(wpc, application, |server| server)
     }
 
-    fn bound(
+    /// The same, of a server with what `set` sets.
+    pub(crate) fn bound(
         wpc: WorkerProcedureCall,
         application: Application,
         set: impl FnOnce(Server) -> Server,

@@ -2,9 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 mod audit;
+mod bad_input;
 mod calls;
+mod chaos;
 mod connections;
+mod constants;
 mod deployed;
+mod drain;
 mod events;
 mod functions;
 mod guests;
@@ -23,7 +27,9 @@ mod quotas;
 mod raw;
 mod refusals;
 mod requests;
+mod retention;
 mod revisions;
+mod revocation;
 mod rollback;
 mod rpc;
 mod streams;

@@ -1,6 +1,6 @@
 //! Uploads of modules.
 
-use crate::deployed::{file_of, serve, version};
+use crate::deployed::{file_of, serve, serve_limited, version};
 use crate::harness::guest_bytes;
 use serde_json::json;
 use std::io::{Read as _, Write as _};
@@ -96,5 +96,27 @@ fn an_incomplete_upload_leaves_nothing() {
     wait_for(1);
     drop(stream);
     wait_for(0);
+    assert_eq!(server.upload(&module).status, 201);
+}
+
+#[test]
+fn an_upload_that_stalls_is_ended_and_leaves_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let server = serve_limited(data.path(), |limits| {
+        limits.body_timeout = Duration::from_millis(1);
+    });
+    let module = version(1);
+    let mut stream = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+    let head = format!(
+        "POST /v1/modules HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {}\r\n\r\n",
+        module.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&module[..module.len() / 2]).unwrap();
+    let mut answer = String::new();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    crate::harness::eventually("the removal", || files(data.path()).is_empty());
     assert_eq!(server.upload(&module).status, 201);
 }

@@ -113,10 +113,13 @@ fn the_routes_that_the_document_describes_exist() {
         for method in methods.as_object().unwrap().keys() {
             let url = path.replace("{name}", "add").replace("{number}", "1");
             let url = url.replace("{sha256}", &"0".repeat(64));
+            let url = url.replace("{code}", "internal").replace("{token}", "shop");
             let answer = match method.as_str() {
                 "get" => server.get(&url, &[]),
                 "post" if url.contains("/spins/") => continue,
                 "post" => server.post(&url, &[("content-type", "application/json")], b"{}"),
+                "put" => server.request("PUT", &url, &[], b"{}"),
+                "delete" => server.delete(&url, &[]),
                 other => panic!("{other} {path}"),
             };
             let is_found = answer.status != 405
@@ -218,4 +221,51 @@ fn huge_types_make_a_small_document() {
     server.wpc.define_worker_function("huge", module.export("echo")).unwrap();
     let before = server.get("/openapi.json", &[]).body.len();
     assert!(before < 400_000, "{before}");
+}
+
+#[test]
+fn an_example_of_arguments_is_accepted_by_its_function() {
+    let server = running();
+    let document = document(&server);
+    let mut examples = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let content = &item["post"]["requestBody"]["content"]["application/json"];
+        let is_call = path.ends_with("/call") && !path.contains("/spins/");
+        let Some(example) = content.get("example").filter(|_| is_call) else { continue };
+        let body = serde_json::to_vec(example).unwrap();
+        let headers = [("content-type", "application/json"), ("accept", "*/*")];
+        let answer = server.post(path, &headers, &body);
+        // Some functions return errors or yield items, and some reject values of their types themselves.
+        let problem = if answer.status == 200 { json!({ "code": "ok" }) } else { answer.json() };
+        let is_expected = match problem["code"].as_str().unwrap() {
+            "bad_arguments" => problem["wpc_call_id"].is_u64(),
+            code => ["ok", "guest_error", "trap", "yields_items"].contains(&code),
+        };
+        assert!(is_expected, "{path}: {example}: {problem}");
+        examples += 1;
+    }
+    assert!(examples >= 10, "{examples}");
+    let order = &document["paths"]["/v1/functions/order/call"]["post"]["requestBody"];
+    assert_eq!(
+        order["content"]["application/json"]["example"],
+        json!({
+            "orders": [{ "item": "text", "count": 1, "note": "text" }],
+            "prices": { "key": 1 },
+        })
+    );
+}
+
+#[test]
+fn numbers_beyond_128_bits_are_not_described() {
+    let server = Running::start();
+    let module = values::echo("(it: u128) -> u128");
+    server.wpc.define_worker_function("mirror", module.export("echo")).unwrap();
+    let largest = u128::MAX.to_string();
+    assert_eq!(server.call("mirror", &json!([largest])).json(), json!(largest));
+    let beyond = "340282366920938463463374607431768211456";
+    assert_eq!(server.call("mirror", &json!([beyond])).json()["code"], "bad_arguments");
+    let document = document(&server);
+    let pattern = &body_schema(&document, "mirror")["properties"]["it"]["pattern"];
+    let pattern = pattern.as_str().unwrap();
+    assert!(pattern.starts_with("^(0|[1-9][0-9]{0,37}|(?:[1-2][0-9]{38}|3(?:[0-3][0-9]{37}|4"));
 }

@@ -21,6 +21,11 @@ impl Guarded {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tokens = Tokens::of_store(Store::open(folder.path()).unwrap()).unwrap();
+        Self::with(tokens, folder)
+    }
+
+    /// A server with these tokens, whose audit log is in the folder.
+    pub(crate) fn with(tokens: Tokens, folder: TempDir) -> Self {
         let audit = Audit::open(folder.path()).unwrap();
         let server = Running::of(|wpc| {
             let builder = Application::builder(Arc::new(wpc));
@@ -152,7 +157,7 @@ fn a_token_calls_only_the_functions_of_its_patterns() {
 fn probes_need_no_token_and_everything_else_does() {
     let guarded = Guarded::start();
     guarded.token("first", &["call"]);
-    for path in ["/livez", "/readyz", "/startupz", "/healthz"] {
+    for path in ["/livez", "/readyz", "/startupz", "/healthz", "/problems/internal"] {
         assert_eq!(guarded.server.get(path, &[]).status, 200, "{path}");
     }
     for path in

@@ -77,8 +77,10 @@ fn value(document: &Value, schema: &Value, choose: &mut impl FnMut(usize) -> usi
             let pattern = schema["pattern"].as_str().unwrap();
             let texts = match pattern {
                 "^(NaN|-?Infinity)$" => ["NaN", "Infinity", "-Infinity"],
-                "^(0|[1-9][0-9]{0,38})$" => ["0", "18446744073709551616", "7"],
-                _ => ["0", "-18446744073709551616", "-9"],
+                pattern if pattern.contains("-?") => {
+                    ["0", "-170141183460469231731687303715884105728", "-9"]
+                }
+                _ => ["0", "340282366920938463463374607431768211455", "7"],
             };
             json!(texts[choose(3)])
         }

@@ -1,0 +1,54 @@
+//! How long a token is valid, for what goes on after its request was accepted: streams and WebSockets.
+
+use super::timestamp::Timestamp;
+use super::tokens::Rejection;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// The longest sleep until a time of the clock, which may be set meanwhile.
+const MAX_SLEEP: Duration = Duration::from_secs(60);
+
+/// How long a token with certain rights is valid.
+#[derive(Debug)]
+pub(super) struct Validity {
+    is_revoked: watch::Sender<bool>,
+    expires: Option<Timestamp>,
+}
+
+impl Validity {
+    pub(super) fn new(expires: Option<Timestamp>) -> Self {
+        Self { is_revoked: watch::Sender::new(false), expires }
+    }
+
+    /// Ends it: the token was revoked, or has other rights now.
+    pub(super) fn revoke(&self) {
+        self.is_revoked.send_replace(true);
+    }
+
+    /// Completes when it has ended, with the reason.
+    pub(super) async fn ended(&self) -> Rejection {
+        let mut is_revoked = self.is_revoked.subscribe();
+        let revoked = async {
+            // The sender lives as long as `self`.
+            let _ = is_revoked.wait_for(|is_revoked| *is_revoked).await;
+        };
+        let Some(expires) = self.expires else {
+            revoked.await;
+            return Rejection::Revoked;
+        };
+        tokio::select! {
+            () = revoked => Rejection::Revoked,
+            () = passed(expires) => Rejection::Expired,
+        }
+    }
+}
+
+async fn passed(time: Timestamp) {
+    loop {
+        let left = time.since(Timestamp::now());
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left.min(MAX_SLEEP)).await;
+    }
+}
