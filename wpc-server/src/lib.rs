@@ -37,6 +37,7 @@ mod administration;
 mod application;
 mod audit_layer;
 mod calls;
+mod cluster;
 mod deployments;
 mod events;
 mod functions;
@@ -47,6 +48,7 @@ mod lifecycle;
 mod live;
 mod metrics;
 mod modules;
+mod nodes;
 mod observation;
 mod openapi;
 #[cfg(feature = "otel")]

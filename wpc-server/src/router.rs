@@ -5,8 +5,8 @@ use crate::application::Application;
 use crate::observation::Observation;
 use crate::problem::{self, Problem, ServerCode};
 use crate::{
-    administration, audit_layer, calls, events, functions, health, metrics, openapi, page, rpc,
-    tokens,
+    administration, audit_layer, calls, events, functions, health, metrics, nodes, openapi, page,
+    rpc, tokens,
 };
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{Method, Uri};
@@ -44,6 +44,7 @@ pub(crate) fn router_of(application: Application, plane: Plane) -> axum::Router 
         .merge(health::routes())
         .merge(metrics::routes())
         .merge(functions::routes())
+        .merge(nodes::routes())
         .merge(openapi::routes())
         .merge(page::routes())
         .merge(events::routes())

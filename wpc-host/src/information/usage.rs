@@ -20,6 +20,9 @@ pub struct WorkerHealth {
     /// How many of these are suspended.
     #[serde(default)]
     pub suspended_call_count: usize,
+    /// The function that it runs at the moment; `None` if it runs none, or between two calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running_function: Option<String>,
     /// The number of the replacement in a row; 0 for a worker of `start_workers`.
     pub restart_attempt: u32,
     /// How many times the worker of the slot was replaced since `start_workers`.
@@ -36,6 +39,7 @@ impl WorkerHealth {
             health_state,
             pending_call_count: 0,
             suspended_call_count: 0,
+            running_function: None,
             restart_attempt: 0,
             restarts: 0,
         }

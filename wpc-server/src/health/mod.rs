@@ -1,5 +1,6 @@
 //! Probes: `/livez`, `/startupz`, `/readyz` and its alias `/healthz`.
 
+mod cluster;
 mod report;
 
 use crate::access::{Principal, Scope};
@@ -50,7 +51,7 @@ async fn ready(
     let mut report = Report::ready(&application);
     if is_verbose {
         principal.require(Scope::Observe)?;
-        report.add_functions(&application);
+        report.add_details(&application);
     }
     Ok(answer(&headers, report.status(), &report))
 }

@@ -1,11 +1,14 @@
 //! The report of a probe, as JSON and as text.
 
+use super::cluster;
 use crate::application::Application;
+use crate::cluster::ReportedCluster;
 use crate::lifecycle::Stage;
 use crate::suspended::SuspendedEntry;
 use crate::telemetry::{HIGH, LOW};
 use axum::http::StatusCode;
-use serde::Serialize;
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
 use std::fmt::Write as _;
 use wpc_host::{FunctionHealth, FunctionState, PoolHealth};
 
@@ -16,12 +19,47 @@ enum Status {
     NotReady,
 }
 
+/// The result of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Passed,
+    /// Something is wrong, and calls are served nevertheless.
+    Degraded,
+    Failed,
+}
+
+impl Verdict {
+    fn of(is_ok: bool) -> Self {
+        if is_ok { Self::Passed } else { Self::Failed }
+    }
+
+    /// How it begins a line of text.
+    pub(super) fn mark(self) -> &'static str {
+        match self {
+            Self::Passed => "[+]",
+            Self::Degraded => "[!]",
+            Self::Failed => "[-]",
+        }
+    }
+}
+
 /// One of the conditions of a probe.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 struct Check {
     name: &'static str,
-    ok: bool,
+    verdict: Verdict,
     detail: String,
+}
+
+impl Serialize for Check {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut check = serializer.serialize_struct("Check", 4)?;
+        check.serialize_field("name", self.name)?;
+        check.serialize_field("ok", &(self.verdict != Verdict::Failed))?;
+        check.serialize_field("degraded", &(self.verdict == Verdict::Degraded))?;
+        check.serialize_field("detail", &self.detail)?;
+        check.end()
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -32,6 +70,8 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pool: Option<PoolHealth>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<ReportedCluster>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     functions: Option<Vec<FunctionHealth>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     suspended: Option<Vec<SuspendedEntry>>,
@@ -39,9 +79,9 @@ pub(super) struct Report {
 
 impl Report {
     fn of(checks: Vec<Check>) -> Self {
-        let is_ok = checks.iter().all(|check| check.ok);
+        let is_ok = checks.iter().all(|check| check.verdict != Verdict::Failed);
         let status = if is_ok { Status::Ok } else { Status::NotReady };
-        Self { status, checks, pool: None, functions: None, suspended: None }
+        Self { status, checks, pool: None, cluster: None, functions: None, suspended: None }
     }
 
     pub(super) fn live() -> Self {
@@ -50,11 +90,12 @@ impl Report {
 
     pub(super) fn started(is_started: bool) -> Self {
         let detail = if is_started { "started" } else { "starting" };
-        Self::of(vec![Check { name: "stage", ok: is_started, detail: detail.to_owned() }])
+        let verdict = Verdict::of(is_started);
+        Self::of(vec![Check { name: "stage", verdict, detail: detail.to_owned() }])
     }
 
-    /// Ready if the server serves and is not drained, at least one worker accepts calls, and the pool has not been saturated for
-    /// too long.
+    /// Ready if the server serves and is not drained, at least one worker accepts calls, the pool has not been saturated for too
+    /// long, and the node of a cluster does not drain.
     pub(super) fn ready(application: &Application) -> Self {
         let stage = application.lifecycle().stage();
         let health = application.backend().health();
@@ -75,19 +116,25 @@ impl Report {
         let is_drained = stage == Stage::Serving && application.intake().is_draining();
         let detail = if is_drained { "drained by an operator" } else { stage.as_str() };
         let is_serving = stage == Stage::Serving && !is_drained;
-        let stage_check = Check { name: "stage", ok: is_serving, detail: detail.to_owned() };
-        let mut report = Self::of(vec![
-            stage_check,
-            Check { name: "workers", ok: up > 0, detail: format!("{up} of {all} accept calls") },
-            Check { name: "saturation", ok: saturated < limit, detail: saturation },
-        ]);
+        let check = |name, is_ok, detail| Check { name, verdict: Verdict::of(is_ok), detail };
+        let mut checks = vec![
+            check("stage", is_serving, detail.to_owned()),
+            check("workers", up > 0, format!("{up} of {all} accept calls")),
+            check("saturation", saturated < limit, saturation),
+        ];
+        checks.extend(application.backend().cluster().map(|cluster| {
+            let (verdict, detail) = cluster::check(&cluster);
+            Check { name: "cluster", verdict, detail }
+        }));
+        let mut report = Self::of(checks);
         report.pool = Some(health);
         report
     }
 
-    /// Adds every function, and the entries that were not accepted. They do not affect whether the server is ready, because
+    /// Adds every node and function, and the entries that were not accepted. They do not affect whether the server is ready, because
     /// other functions are served.
-    pub(super) fn add_functions(&mut self, application: &Application) {
+    pub(super) fn add_details(&mut self, application: &Application) {
+        self.cluster = application.backend().cluster().map(ReportedCluster);
         self.functions = Some(application.backend().function_health());
         self.suspended = Some(application.suspended_entries());
     }
@@ -99,16 +146,18 @@ impl Report {
         }
     }
 
-    /// A line for each check and function, with `[+]` or `[-]`, and the status as the last one.
+    /// A line for each check, node and function, with `[+]`, `[!]` or `[-]`, and the status as the last one.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
-        let mark = |ok| if ok { "[+]" } else { "[-]" };
-        for Check { name, ok, detail } in &self.checks {
-            let _ = writeln!(text, "{} {name}: {detail}", mark(*ok));
+        for Check { name, verdict, detail } in &self.checks {
+            let _ = writeln!(text, "{} {name}: {detail}", verdict.mark());
+        }
+        if let Some(ReportedCluster(cluster)) = &self.cluster {
+            text += &cluster::lines(cluster);
         }
         for function in self.functions.iter().flatten() {
-            let is_ready = function.state == FunctionState::Ready;
-            let _ = write!(text, "{} function {:?}: ", mark(is_ready), function.name);
+            let verdict = Verdict::of(function.state == FunctionState::Ready);
+            let _ = write!(text, "{} function {:?}: ", verdict.mark(), function.name);
             let _ = write!(text, "{}", function.state.as_str());
             if let Some(reason) = &function.reason {
                 // A reason may contain text of a guest.

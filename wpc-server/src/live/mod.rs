@@ -8,11 +8,13 @@
 //! copied. The lock of the sampler is held while metrics are read, on a thread for blocking work.
 
 mod latency;
+mod nodes;
 mod recent;
 mod sample;
 mod samples;
 mod watchers;
 
+pub(crate) use nodes::ClusterSample;
 pub(crate) use recent::{Failure, Recent, millis};
 pub(crate) use sample::{Activity, FunctionSample, Sample, Totals};
 pub(crate) use watchers::Watcher;
@@ -98,9 +100,9 @@ impl Live {
         let (backend, sampler) = (Arc::clone(backend), Arc::clone(&self.sampler));
         // With 10,000 functions this takes milliseconds.
         let taken = tokio::task::spawn_blocking(move || {
-            let metrics = backend.metrics();
+            let (metrics, cluster) = (backend.metrics(), backend.cluster());
             let mut sampler = sampler.lock().unwrap_or_else(PoisonError::into_inner);
-            sampler.sample(metrics, Instant::now())
+            sampler.sample(metrics, cluster, Instant::now())
         });
         let sample = Arc::new(taken.await.ok()?);
         self.samples.send_replace(Some(Arc::clone(&sample)));

@@ -1,16 +1,17 @@
 //! Samples: the metrics of all functions and workers at one moment, and rates since the previous sample.
 
 use super::latency::RecentLatency;
+use super::nodes::{ClusterSample, Reports};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant, SystemTime};
 use wpc_host::{
-    BreakerCounts, CallCounts, ErrorCode, FunctionHash, FunctionMetrics, Histogram, PoolMetrics,
-    WorkerHealth,
+    BreakerCounts, CallCounts, ClusterInformation, ErrorCode, FunctionHash, FunctionMetrics,
+    Histogram, PoolMetrics, WorkerHealth,
 };
 
 /// If two samples are further apart, their difference is not a current rate.
-const MAX_GAP: Duration = Duration::from_secs(15);
+pub(super) const MAX_GAP: Duration = Duration::from_secs(15);
 
 /// All functions and workers at one moment.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Sample {
     pub(crate) workers: Vec<WorkerHealth>,
     /// Sorted by name.
     pub(crate) functions: Vec<FunctionSample>,
+    /// `None` if the process is not part of a cluster.
+    pub(crate) cluster: Option<ClusterSample>,
 }
 
 /// Numbers, rates and latencies of calls. Rates are `None` in the first sample; percentiles are also `None` if there are no
@@ -90,6 +93,7 @@ pub(super) struct Sampler {
     last: Option<Instant>,
     total: Tracked,
     functions: HashMap<String, Tracked>,
+    reports: Reports,
 }
 
 /// The counters at the last sample.
@@ -105,7 +109,12 @@ struct Tracked {
 
 impl Sampler {
     /// Creates a sample from metrics.
-    pub(super) fn sample(&mut self, metrics: PoolMetrics, now: Instant) -> Sample {
+    pub(super) fn sample(
+        &mut self,
+        metrics: PoolMetrics,
+        cluster: Option<ClusterInformation>,
+        now: Instant,
+    ) -> Sample {
         self.number += 1;
         let number = self.number;
         let elapsed = self.last.map(|last| now.saturating_duration_since(last));
@@ -130,7 +139,8 @@ impl Sampler {
         // Drops functions that are not defined any more.
         self.functions.retain(|_, tracked| tracked.seen == number);
         let workers = metrics.workers;
-        Sample { number, taken: now, time: SystemTime::now(), totals, workers, functions }
+        let cluster = cluster.map(|cluster| self.reports.sample(cluster, now));
+        Sample { number, taken: now, time: SystemTime::now(), totals, workers, functions, cluster }
     }
 
     fn function(&mut self, metrics: FunctionMetrics, elapsed: Option<Duration>) -> FunctionSample {
@@ -203,9 +213,9 @@ mod tests {
     fn a_rate_is_the_difference_of_two_samples_by_their_distance() {
         let mut sampler = Sampler::default();
         let start = Instant::now();
-        let first = sampler.sample(metrics(1_000, 10), start);
+        let first = sampler.sample(metrics(1_000, 10), None, start);
         assert_eq!((first.totals.activity.rate, first.totals.activity.calls), (None, 1_010));
-        let second = sampler.sample(metrics(1_100, 20), start + Duration::from_secs(2));
+        let second = sampler.sample(metrics(1_100, 20), None, start + Duration::from_secs(2));
         assert_eq!(second.totals.activity.rate, Some(55.0));
         assert_eq!(second.functions[0].activity.error_rate, Some(5.0));
         assert!(second.functions[0].has_problem());
@@ -215,8 +225,8 @@ mod tests {
     fn samples_that_are_far_apart_have_no_rates() {
         let mut sampler = Sampler::default();
         let start = Instant::now();
-        sampler.sample(metrics(0, 0), start);
-        let next = sampler.sample(metrics(1_000, 0), start + MAX_GAP * 2);
+        sampler.sample(metrics(0, 0), None, start);
+        let next = sampler.sample(metrics(1_000, 0), None, start + MAX_GAP * 2);
         assert_eq!(next.totals.activity.rate, None);
     }
 
@@ -224,8 +234,8 @@ mod tests {
     fn functions_that_are_not_defined_any_more_are_forgotten() {
         let mut sampler = Sampler::default();
         let start = Instant::now();
-        sampler.sample(metrics(5, 0), start);
-        sampler.sample(PoolMetrics::default(), start + Duration::from_secs(1));
+        sampler.sample(metrics(5, 0), None, start);
+        sampler.sample(PoolMetrics::default(), None, start + Duration::from_secs(1));
         assert!(sampler.functions.is_empty());
     }
 }

@@ -17,6 +17,7 @@ const SCRIPT: &str = concat!(
     include_str!("assets/connection.js"),
     include_str!("assets/functions.js"),
     include_str!("assets/status.js"),
+    include_str!("assets/nodes.js"),
     include_str!("assets/recent.js"),
     include_str!("assets/fields.js"),
     include_str!("assets/details.js"),

@@ -1,8 +1,10 @@
 //! Frames: the data that a client receives each second, as JSON of bounded size.
 
+use super::nodes::nodes;
 use super::query::{Parameters, Selection, Sort};
 use crate::access::{Principal, Scope};
 use crate::application::Application;
+use crate::cluster::ClusterHead;
 use crate::live::{Activity, Failure, FunctionSample, Recent, Sample, Totals, millis};
 use crate::suspended::SuspendedEntry;
 use serde::Serialize;
@@ -19,11 +21,14 @@ const MAX_CALLS: usize = 8 << 10;
 /// How many workers are listed.
 const MAX_WORKERS: usize = 64;
 
+/// The longest name of the function that a worker runs, in bytes.
+const MAX_RUNNING: usize = 48;
+
 /// How many entries that are not served are listed.
 const MAX_SUSPENDED: usize = 8;
 
 /// The longest text of a failure in a row, and in the details of a function, in bytes.
-const SHORT_TEXT: usize = 160;
+pub(super) const SHORT_TEXT: usize = 160;
 const LONG_TEXT: usize = 1_024;
 
 /// How many error codes a row has; the details of a function have all.
@@ -56,9 +61,12 @@ struct Frame<'a> {
     /// The function that the client selected; absent if it is not defined.
     #[serde(skip_serializing_if = "Option::is_none")]
     selected: Option<Row<'a>>,
-    workers: &'a [WorkerHealth],
+    workers: Vec<WorkerHealth>,
     /// How many workers there are.
     worker_count: usize,
+    /// The cluster, whose nodes follow; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<ClusterHead<'a>>,
     /// The deployment; absent without a data folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     deployment: Option<Deployment>,
@@ -139,7 +147,8 @@ pub(super) fn frame(
     let live = application.live();
     let recent = live.recent();
     let mut sent = HashMap::new();
-    let mut row_list = List::new(MAX_ROWS);
+    let nodes = sample.cluster.as_ref().map(nodes).unwrap_or_default();
+    let mut row_list = List::new(MAX_ROWS - nodes.len());
     for function in rows {
         let row = Row::new(function, &recent, principal, SHORT_TEXT, MAX_CODES);
         let json = to_json(&row);
@@ -172,8 +181,9 @@ pub(super) fn frame(
         totals: &sample.totals,
         functions: Functions { total: sample.functions.len(), matching, offset, sort },
         selected,
-        workers: &sample.workers[..sample.workers.len().min(MAX_WORKERS)],
+        workers: sample.workers.iter().take(MAX_WORKERS).map(worker).collect(),
         worker_count: sample.workers.len(),
+        cluster: sample.cluster.as_ref().map(|sample| ClusterHead::from(&sample.cluster)),
         deployment: application
             .deployments()
             .map(|deployments| Deployment { active: deployments.state().active }),
@@ -182,7 +192,9 @@ pub(super) fn frame(
     });
     let head = head.strip_suffix('}').unwrap_or_default();
     let (rows, events, calls) = (row_list.json, events.json, calls.json);
-    format!("{head},\"rows\":[{rows}],\"events\":[{events}],\"calls\":[{calls}]}}")
+    format!(
+        "{head},\"nodes\":[{nodes}],\"rows\":[{rows}],\"events\":[{events}],\"calls\":[{calls}]}}"
+    )
 }
 
 /// Adds the events and calls after `after`, the oldest first, until one does not fit. Returns the number of the last one.
@@ -241,18 +253,18 @@ impl<'a> Row<'a> {
 }
 
 /// Elements of a JSON array, up to a number of bytes.
-struct List {
-    json: String,
+pub(super) struct List {
+    pub(super) json: String,
     max: usize,
 }
 
 impl List {
-    fn new(max: usize) -> Self {
+    pub(super) fn new(max: usize) -> Self {
         Self { json: String::new(), max }
     }
 
     /// Adds an element; returns false if it does not fit.
-    fn push(&mut self, element: String) -> bool {
+    pub(super) fn push(&mut self, element: String) -> bool {
         if self.json.len() + element.len() + 1 > self.max {
             return false;
         }
@@ -262,6 +274,15 @@ impl List {
         self.json.push_str(&element);
         true
     }
+}
+
+/// A worker, with the beginning of its function's name.
+fn worker(worker: &WorkerHealth) -> WorkerHealth {
+    let mut worker = worker.clone();
+    if let Some(function) = &mut worker.running_function {
+        function.truncate(function.floor_char_boundary(MAX_RUNNING));
+    }
+    worker
 }
 
 fn shown(entry: SuspendedEntry) -> (String, String) {
@@ -286,7 +307,7 @@ fn client(principal: &Principal) -> Client<'_> {
     Client { name: principal.name(), scopes: scopes.map(Scope::as_str).collect() }
 }
 
-fn to_json(value: &impl Serialize) -> String {
+pub(super) fn to_json(value: &impl Serialize) -> String {
     // All keys of the values are strings.
     serde_json::to_string(value).unwrap_or_default()
 }

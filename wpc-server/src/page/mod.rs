@@ -2,6 +2,7 @@
 
 mod document;
 mod frame;
+mod nodes;
 mod query;
 mod stream;
 

@@ -44,25 +44,28 @@ struct Watch {
 }
 
 impl Watch {
-    /// The next event, and whether more follow; `None` if the client's token was revoked or has expired.
-    async fn next(&mut self) -> Option<(Event, bool)> {
+    /// The next event, and whether more follow.
+    async fn next(&mut self) -> (Event, bool) {
         let Self { application, principal, ended, parameters, watcher, cursor } = self;
         let sample = tokio::select! {
             // A client should not reconnect to a server that stops.
             biased;
             () = application.lifecycle().entered(Stage::Draining) => {
-                return Some((Event::default().event("stop").data("{}"), false));
+                return (Event::default().event("stop").data("{}"), false);
             }
-            Some(_) = ended => return None,
+            // The client asks again, and is answered why.
+            Some(_) = ended => {
+                return (Event::default().event("unauthenticated").data("{}"), false);
+            }
             sample = watcher.next() => sample,
         };
-        Some(match sample {
+        match sample {
             Some(sample) => {
                 let json = frame(application, principal, parameters, &sample, cursor);
                 (Event::default().event("frame").data(json), true)
             }
             None => (Event::default().event("displaced").data("{}"), false),
-        })
+        }
     }
 }
 
@@ -70,7 +73,7 @@ impl Watch {
 fn events(watch: Watch) -> impl Stream<Item = Result<Event, Infallible>> {
     futures::stream::unfold(Some(watch), |watch| async move {
         let mut watch = watch?;
-        let (event, goes_on) = watch.next().await?;
+        let (event, goes_on) = watch.next().await;
         Some((Ok(event), goes_on.then_some(watch)))
     })
 }

@@ -60,6 +60,8 @@ codes! {
         "The token has used up its quota.",
     NoTokens "no_tokens" NOT_FOUND -32601 false "no tokens"
         "The server has neither a data folder nor a file for tokens.",
+    NoCluster "no_cluster" NOT_FOUND -32601 false "no cluster"
+        "The server is not part of a cluster.",
     InvalidToken "invalid_token" BAD_REQUEST -32600 false "invalid token"
         "The description of the new token is invalid.",
     NameTaken "name_taken" CONFLICT -32600 false "the name is taken"

@@ -65,6 +65,21 @@ impl Families<'_> {
         self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?.encode_gauge(&value)
     }
 
+    /// Gauges of seconds.
+    pub(super) fn times<'a, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (Labels<'a, N>, f64)>,
+    ) -> Result<(), Error> {
+        let unit = Some(&Unit::Seconds);
+        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        for (labels, value) in values {
+            family.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn info<'a, const N: usize>(
         &mut self,
         name: &str,

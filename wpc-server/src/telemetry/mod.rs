@@ -1,5 +1,6 @@
 //! The measurements of a server: metrics for Prometheus, requests, and for how long its pool has been saturated.
 
+mod cluster;
 mod encoder;
 mod functions;
 mod pool;
@@ -14,6 +15,7 @@ pub(crate) use requests::{Requests, StatusClass, UNMATCHED};
 pub(crate) use saturation::{HIGH, LOW, Saturation};
 
 use crate::traffic::Traffic;
+use cluster::ClusterCollector;
 use pool::PoolCollector;
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
@@ -54,10 +56,12 @@ pub(crate) enum MetricsFormat {
 impl Telemetry {
     pub(crate) fn new(backend: Arc<dyn Backend>, traffic: Traffic) -> Self {
         let requests = Arc::<Requests>::default();
+        let cluster = ClusterCollector::new(Arc::clone(&backend));
         let pool = Arc::new(PoolCollector::new(backend));
         let server = Arc::new(ServerCollector::new(Arc::clone(&requests), traffic));
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Arc::clone(&pool)));
+        registry.register_collector(Box::new(cluster));
         registry.register_collector(Box::new(Arc::clone(&server)));
         registry.register_collector(Box::new(ProcessCollector));
         Self { registry, pool, server, requests, saturation: Mutex::default(), on_request: None }

@@ -5,6 +5,8 @@ mod audit;
 mod bad_input;
 mod calls;
 mod chaos;
+mod cluster;
+mod clustered;
 mod connections;
 mod constants;
 mod deployed;

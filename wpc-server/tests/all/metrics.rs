@@ -1,5 +1,6 @@
 //! Metrics for Prometheus.
 
+use crate::clustered::{Clustered, cluster};
 use crate::harness::{Answer, Running};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -111,7 +112,7 @@ fn both_formats_are_well_formed() {
 
 /// Checks what `promtool check metrics` checks: each family has one help and one type before its values, counters end with
 /// `_total` and other metrics do not, histograms are cumulative and complete, units are base units, and no series occurs twice.
-fn lint(text: &str) {
+pub(crate) fn lint(text: &str) {
     let mut types = BTreeMap::new();
     let mut series = BTreeSet::new();
     let mut family = String::new();
@@ -189,7 +190,7 @@ fn each_finished_request_is_reported_to_the_application() {
 
 #[test]
 fn the_example_alerts_use_metrics_that_exist() {
-    let server = Running::start();
+    let server = Running::of(|wpc| Application::new(Arc::new(Clustered::new(&wpc, cluster()))));
     server.wpc.collect_latencies(true);
     server.call("add", &json!([1, 2]));
     let text = scrape(&server);

@@ -8,18 +8,20 @@ use std::path::Path;
 use std::sync::Arc;
 use wpc_deploy::{Policy, Setup};
 use wpc_host::{Sha256Hash, WorkerProcedureCall};
-use wpc_server::{Application, Builder, Deployments, Store};
+use wpc_server::{Application, Deployments, Store, Tokens};
 
-/// A server whose deployments are in this folder.
-fn serve(data: &Path, set: impl FnOnce(Builder) -> Builder) -> (WorkerProcedureCall, Served) {
+/// A server whose deployments and tokens are in this folder.
+pub(crate) fn serve(data: &Path) -> (WorkerProcedureCall, Served, Tokens) {
     let setup = Setup::new().policy(Policy::nothing());
     let store = Store::open(data).unwrap();
+    let tokens = Tokens::of_store(store.clone()).unwrap();
     let deployments = Deployments::open(store, setup, Some(data.join("cache"))).unwrap();
     let pool = deployments.pool().clone();
     pool.start_workers(1).unwrap();
     let application = Application::builder(Arc::new(pool.clone())).deployments(deployments);
-    let served = Served::at(([127, 0, 0, 1], 0).into(), set(application).build());
-    (pool, served)
+    let application = application.tokens(tokens.clone()).build();
+    let served = Served::at(([127, 0, 0, 1], 0).into(), application);
+    (pool, served, tokens)
 }
 
 fn post(address: SocketAddr, path: &str, body: &[u8]) -> Value {
@@ -29,7 +31,7 @@ fn post(address: SocketAddr, path: &str, body: &[u8]) -> Value {
 }
 
 /// Deploys a function that returns this number.
-fn deploy(address: SocketAddr, number: u32, active: Option<u64>) -> u64 {
+pub(crate) fn deploy(address: SocketAddr, number: u32, active: Option<u64>) -> u64 {
     let module = format!("(module (func (export \"version\") (result i32) i32.const {number}))");
     let module = wat::parse_str(module).unwrap();
     post(address, "/v1/modules", &module);
@@ -54,7 +56,7 @@ fn post_json(address: SocketAddr, path: &str, body: &Value) -> Value {
 fn a_deployment_is_compared_and_rolled_back() {
     let Some(browser) = Browser::start() else { return };
     let data = tempfile::tempdir().unwrap();
-    let (wpc, served) = serve(data.path(), |application| application);
+    let (wpc, served, _) = serve(data.path());
     let first = deploy(served.address, 1, None);
     browser.open(&served.url());
     browser.wait_for_text("#revisions", "returns 1");

@@ -6,11 +6,14 @@
 #![allow(clippy::disallowed_methods, reason = "a test needs a few threads")]
 
 mod browser;
+#[path = "../all/clustered.rs"]
+mod clustered;
 mod deployed;
 mod failures;
 mod form;
 #[path = "../all/guests.rs"]
 mod guests;
+mod nodes;
 mod screenshots;
 mod served;
 mod tokens;

@@ -1,6 +1,8 @@
 //! The images of the documentation: `WPC_SCREENSHOTS=docs/page cargo test --test page -- screenshots` writes them.
 
 use crate::browser::{Browser, key};
+use crate::clustered::{Clustered, node};
+use crate::nodes::Accepting;
 use crate::served::{Served, pool};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -8,8 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use wpc_host::{
-    Backend, CallArguments, CallOptions, ReplyFormat, TraceContext, WorkerProcedureCall,
+    Backend, CallArguments, CallOptions, ClusterInformation, NodeState, ReplyFormat, TraceContext,
+    WorkerProcedureCall,
 };
+use wpc_server::Application;
 
 /// The largest image, in bytes.
 const MAX_SIZE: usize = 150_000;
@@ -114,4 +118,43 @@ fn screenshots() {
     browser.wait_for_text("#connection-text", "Server stopped");
     save(&browser, "stopped");
     drop(load);
+}
+
+/// Three nodes and one that is lost, as a server of one of them knows them.
+fn four_nodes() -> ClusterInformation {
+    let mut behind = node("rack2-a", NodeState::Behind, 41, 22);
+    behind.problem = "revision 42: the module of \"thumbnail\" is larger than the limit".to_owned();
+    let mut lost = node("rack2-b", NodeState::Lost, 42, 0);
+    lost.last_report = Duration::from_secs(95);
+    let mut cluster = ClusterInformation::default();
+    (cluster.node, cluster.is_connected) = (Some("rack1-a".to_owned()), true);
+    cluster.active_revision = Some(42);
+    cluster.nodes =
+        vec![node("rack1-a", NodeState::Ready, 42, 9), node("rack1-b", NodeState::Ready, 42, 61)];
+    cluster.nodes.extend([behind, lost]);
+    cluster
+}
+
+#[test]
+fn screenshots_of_a_cluster() {
+    let Some(browser) = Browser::with_window(1280, 840) else { return };
+    let wpc = busy_pool();
+    let backend = Clustered::new(&wpc, four_nodes());
+    let application = Application::new(Arc::new(backend.clone()));
+    let served = Served::at(([127, 0, 0, 1], 0).into(), application);
+    let load = Load::start(&wpc);
+    browser.prefer("light");
+    browser.open(&served.url());
+    browser.wait_for_text("#nodes-rows", "rack2-b");
+    let accepting = Accepting::start(&backend);
+    browser.wait_for(
+        "accepted calls",
+        "return parseFloat(document.querySelector('#nodes-rows td[data-label=\"Accepted/s\"]').textContent) > 0 \
+         && document.querySelector('#chart-line').getAttribute('d')?.split('L').length > 8",
+    );
+    save(&browser, "nodes");
+    browser.prefer("dark");
+    browser.wait_for("dark", "return document.documentElement.dataset.theme === 'dark'");
+    save(&browser, "nodes-dark");
+    drop((load, accepting));
 }

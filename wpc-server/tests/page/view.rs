@@ -86,6 +86,46 @@ fn names_and_documentation_of_guests_are_shown_as_text() {
 }
 
 #[test]
+fn the_documentation_of_a_function_is_text() {
+    let Some(browser) = Browser::start() else { return };
+    let attack = "<img src=x onerror=\"document.title='attacked'\"><script>document.title='attacked'</script>";
+    let mut module = wat::parse_str(r#"(module (func (export "documented")))"#).unwrap();
+    let record = wpc_abi::documentation::function_record("documented", attack);
+    module.extend(wpc_abi::documentation::custom_section(&record));
+    let wpc = WorkerProcedureCall::new(Options::default()).unwrap();
+    wpc.define_worker_function("documented", module).unwrap();
+    wpc.start_workers(1).unwrap();
+    let served = Served::start(&wpc);
+    browser.open(&served.url());
+    browser.wait_for_text("#functions-rows", "documented");
+    browser.run("document.querySelector('#functions-rows .name').click()");
+    browser.wait_for_text("#details-documentation", attack);
+    assert_eq!(
+        browser.run("return document.querySelectorAll('#details img, #details script').length"),
+        0
+    );
+    assert_eq!(browser.run("return document.title"), "wpc");
+    assert_eq!(browser.console(), [""; 0]);
+}
+
+#[test]
+fn the_function_that_a_worker_runs_is_shown() {
+    let Some(browser) = Browser::start() else { return };
+    let wpc = usual_pool();
+    let served = Served::start(&wpc);
+    browser.open(&served.url());
+    browser.wait_for_text("#workers", "slot 1");
+    assert!(!browser.text("#workers").contains("runs"));
+    let call = wpc.submit::<()>("spins", ()).unwrap();
+    browser.wait_for_text("#workers", "runs spins");
+    drop(call);
+    browser.wait_for(
+        "the call has ended",
+        "return !document.querySelector('#workers').textContent.includes('runs')",
+    );
+}
+
+#[test]
 fn every_control_can_be_reached_by_keyboard() {
     let Some(browser) = Browser::start() else { return };
     let wpc = usual_pool();

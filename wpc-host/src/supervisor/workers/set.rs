@@ -90,6 +90,7 @@ impl SlotView {
                 health_state,
                 pending_call_count: worker.in_flight(),
                 suspended_call_count: worker.suspended(),
+                running_function: running_function(worker),
                 restart_attempt: worker.restart_attempt,
                 restarts,
             },
@@ -99,11 +100,18 @@ impl SlotView {
                 health_state,
                 pending_call_count: 0,
                 suspended_call_count: 0,
+                running_function: None,
                 restart_attempt: *restart_attempt,
                 restarts,
             },
         }
     }
+}
+
+/// The function of the call that the worker runs, if another thread does not look at the call at this moment.
+fn running_function(worker: &Worker) -> Option<String> {
+    let call = worker.running().and_then(|running| worker.peek(running))?;
+    Some(call.function.to_string())
 }
 
 /// The published set, and who may replace it: a start does while the pool is stopped; then the supervisor does, until a stop

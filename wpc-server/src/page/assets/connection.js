@@ -78,7 +78,8 @@ function follow(parameters, on) {
           delay = FIRST_DELAY;
           on.state('live');
           on.frame(JSON.parse(data));
-        } else if (event === 'stop') reason = 'stopped';
+        } else if (event === 'unauthenticated') return connect();
+        else if (event === 'stop') reason = 'stopped';
       }
     } catch (error) {
       if (own !== controller) return;

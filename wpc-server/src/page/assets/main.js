@@ -92,6 +92,7 @@ function showFrame(frame) {
   showTotals(frame);
   showRecent(frame);
   showWorkers(frame);
+  showNodes(frame);
   showFunctions(frame);
   showDetails(frame);
   showDeployments(frame);

@@ -71,7 +71,9 @@ function workerNode(worker) {
   setClass(entry.mark, `shape ${kind}`);
   setText(entry.name, `worker ${worker.worker_id}`);
   setText(entry.state, text);
-  const parts = [`slot ${worker.slot}`, `${grouped.format(worker.pending_call_count)} in flight`];
+  const parts = [`slot ${worker.slot}`];
+  if (worker.running_function) parts.push(`runs ${worker.running_function}`);
+  parts.push(`${grouped.format(worker.pending_call_count)} in flight`);
   if (worker.suspended_call_count) parts.push(`${grouped.format(worker.suspended_call_count)} suspended`);
   parts.push(plural(worker.restarts, 'restart'));
   const note = worker.health_state === 'ready' ? undefined : workerNotes.get(worker.worker_id);
