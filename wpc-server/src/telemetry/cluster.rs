@@ -4,7 +4,6 @@ use super::encoder::{Families, Labels};
 use crate::cluster::{STATES, state_name};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
-use prometheus_client::registry::Unit;
 use std::collections::BTreeSet;
 use std::fmt::Error;
 use std::sync::{Arc, Mutex, PoisonError};
