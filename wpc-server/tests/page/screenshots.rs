@@ -153,8 +153,5 @@ fn screenshots_of_a_cluster() {
          && document.querySelector('#chart-line').getAttribute('d')?.split('L').length > 8",
     );
     save(&browser, "nodes");
-    browser.prefer("dark");
-    browser.wait_for("dark", "return document.documentElement.dataset.theme === 'dark'");
-    save(&browser, "nodes-dark");
     drop((load, accepting));
 }
