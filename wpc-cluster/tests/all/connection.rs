@@ -1,7 +1,7 @@
 //! Connections to NATS: credentials, TLS, servers and links that fail.
 
 use crate::support::certificates::Certificates;
-use crate::support::{FaultProxy, NatsServer, eventually, within};
+use crate::support::{FaultProxy, NatsCluster, NatsServer, eventually, within};
 use std::time::Duration;
 use wpc_cluster::{ClusterOptions, Connection, Credentials, Error};
 
@@ -166,4 +166,21 @@ async fn an_operation_that_is_not_permitted_is_remembered() {
     let violation = eventually("the violation", async || connection.violation()).await;
     assert!(violation.to_lowercase().contains("permissions violation for publish"), "{violation}");
     assert!(connection.is_up());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_uses_the_servers_of_a_cluster_that_are_there() {
+    let Some(mut cluster) = NatsCluster::start() else { return };
+    let connection = Connection::open(cluster.options(), "test").await.unwrap();
+    // It used one of them, and lost it once.
+    for server in &mut cluster.servers {
+        server.kill();
+        server.restart();
+    }
+    eventually("it was lost", async || (connection.disconnects() > 0).then_some(())).await;
+    is_up(&connection, true).await;
+    cluster.servers[0].kill();
+    cluster.servers[1].kill();
+    Connection::open(cluster.options(), "test").await.unwrap();
+    is_up(&connection, true).await;
 }
