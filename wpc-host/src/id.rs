@@ -126,6 +126,11 @@ fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], ParseHashError> {
     Ok(bytes)
 }
 
+/// The hexadecimal digit of a number below 16.
+const fn digit(number: u8) -> u8 {
+    number + if number < 10 { b'0' } else { b'a' - 10 }
+}
+
 macro_rules! hash_text {
     ($hash:ident $len:literal) => {
         impl From<[u8; $len]> for $hash {
@@ -142,7 +147,12 @@ macro_rules! hash_text {
 
         impl fmt::Display for $hash {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                // Formatting each byte by itself takes as long as a short call.
+                let mut digits = [0; size_of::<Self>() * 2];
+                for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(self.0) {
+                    *pair = [digit(byte >> 4), digit(byte & 15)];
+                }
+                f.write_str(std::str::from_utf8(&digits).unwrap_or_default())
             }
         }
 

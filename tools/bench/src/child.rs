@@ -2,12 +2,12 @@
 
 use crate::guests::{Guests, add, check, never_seen};
 use crate::process::{resident, resident_once};
+use crate::waiting::Waiting;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Instant;
-use tokio::sync::watch;
-use wpc_host::{Limits, Options, PendingCall, WasmModule, WorkerProcedureCall};
+use wpc_host::{Options, WasmModule, WorkerProcedureCall};
 
 /// The maximum number of defined functions that are called.
 pub(crate) const USED: usize = 10;
@@ -136,62 +136,6 @@ fn resident_by_function(guests: &Guests) -> Result<f64> {
     define(&wpc, &guests.bare, USED..ALL, false)?;
     call_each(&wpc, 0..USED)?;
     Ok((resident()? - before) / (ALL - USED) as f64)
-}
-
-/// 10,000 calls that are suspended.
-struct Waiting {
-    wpc: WorkerProcedureCall,
-    calls: Vec<PendingCall<()>>,
-    gate: watch::Sender<bool>,
-    begun: Instant,
-    resident_before: f64,
-}
-
-impl Waiting {
-    const CALLS: u32 = 10_000;
-
-    fn suspend() -> Result<Self> {
-        let options =
-            Options::default().max_live_instances(Self::CALLS).max_suspended_instances(Self::CALLS);
-        let wpc = WorkerProcedureCall::new(options)?;
-        let (gate, opened) = watch::channel(false);
-        wpc.define_async_host_function("waits", move |_, (): ()| {
-            let mut opened = opened.clone();
-            async move { opened.wait_for(|is_open| *is_open).await.map(drop) }
-        })?;
-        let waits = r#"(module
-            (import "wpc-host" "waits" (func $waits (param i32 i32 i32 i32) (result i64)))
-            (memory (export "memory") 1)
-            (func (export "waits")
-                (drop (call $waits (i32.const 0) (i32.const 0) (i32.const 64) (i32.const 64)))))"#;
-        let limits = Limits::default().max_concurrent_calls(Self::CALLS as usize);
-        let waits = WasmModule::new(wat::parse_str(waits)?).grant_host_function("waits");
-        wpc.define_worker_function("waits", waits.limits(limits))?;
-        wpc.start_workers(2)?;
-        let resident_before = resident()?;
-        let begun = Instant::now();
-        let calls = (0..Self::CALLS).map(|_| wpc.submit("waits", ())).collect::<Result<_, _>>()?;
-        while wpc.metrics().suspended_calls < Self::CALLS as usize {
-            std::thread::yield_now();
-        }
-        Ok(Self { wpc, calls, gate, begun, resident_before })
-    }
-
-    fn resident(self) -> Result<f64> {
-        let resident = (resident()? - self.resident_before) / f64::from(Self::CALLS) / 1024.0;
-        self.answer()?;
-        Ok(resident)
-    }
-
-    fn answer(self) -> Result<f64> {
-        self.gate.send_replace(true);
-        for call in self.calls {
-            call.wait()?;
-        }
-        let elapsed = self.begun.elapsed();
-        self.wpc.stop_workers();
-        Ok(elapsed.as_secs_f64() * 1e9)
-    }
 }
 
 fn start_up(guests: &Guests, modules: u32, cache: Option<PathBuf>) -> Result<f64> {

@@ -16,6 +16,7 @@ mod row;
 mod rows;
 mod sampling;
 mod unit;
+mod waiting;
 mod workspace;
 
 use anyhow::{Context as _, Result};

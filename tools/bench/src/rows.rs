@@ -13,7 +13,7 @@ use crate::guests::Guests;
 use crate::row::{PAIRS, Row};
 use crate::sampling::WARM_UP;
 use anyhow::Result;
-use http::{idle, json_1m, json_call, json_call_p99};
+use http::{defining, idle, idle_connections, json_1m, json_call, json_call_p99, rollback};
 use local::{
     local_add, local_echo_1k, local_echo_1m, local_echo_copied, local_isolated, new_sandbox,
 };
@@ -27,13 +27,13 @@ use resident::{
     suspended_calls,
 };
 use streams::item;
-use suspension::{behind_a_computation, many_waiting, nested, ready, wakes};
+use suspension::{behind_a_computation, beside_suspended, many_waiting, nested, ready, wakes};
 
 /// Measures a row. The function argument is called after each step.
 pub(crate) type Measure = fn(&Guests, &mut dyn FnMut()) -> Result<Row>;
 
 /// The rows about the library, each with its number of steps.
-pub(crate) const HOST_ROWS: [(Measure, u64); 30] = [
+pub(crate) const HOST_ROWS: [(Measure, u64); 31] = [
     (local_add, PAIRS + WARM_UP),
     (local_echo_1k, PAIRS + WARM_UP),
     (local_echo_1m, PAIRS + WARM_UP),
@@ -55,6 +55,7 @@ pub(crate) const HOST_ROWS: [(Measure, u64); 30] = [
     (wakes, PAIRS + WARM_UP),
     (nested, PAIRS + WARM_UP),
     (many_waiting, LIMITS),
+    (beside_suspended, PAIRS + WARM_UP),
     (behind_a_computation, SLICES),
     (item, LIMITS),
     (start, STARTS),
@@ -67,11 +68,14 @@ pub(crate) const HOST_ROWS: [(Measure, u64); 30] = [
 ];
 
 /// The rows about the server.
-pub(crate) const HTTP_ROWS: [(Measure, u64); 4] = [
+pub(crate) const HTTP_ROWS: [(Measure, u64); 7] = [
     (json_call, PAIRS + WARM_UP),
     (json_call_p99, 20 + WARM_UP),
     (json_1m, PAIRS + WARM_UP),
+    (defining, 10 + WARM_UP),
+    (rollback, ROLLBACKS),
     (idle, LIMITS),
+    (idle_connections, IDLE_SERVERS),
 ];
 
 const THROUGHPUTS: u64 = 11;
@@ -83,6 +87,11 @@ const LIMITS: u64 = 5;
 const STARTS: u64 = 40;
 
 const SLICES: u64 = 11;
+
+const ROLLBACKS: u64 = 40;
+
+/// Each has 10,000 connections.
+const IDLE_SERVERS: u64 = 3;
 
 /// Each is a process that lives for at least 100 ms.
 const CHILDREN: u64 = 9;

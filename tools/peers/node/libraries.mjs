@@ -21,6 +21,7 @@ function piscinaLike(pool) {
   return {
     add: (a, b) => pool.run([a, b], { name: 'add' }),
     echo: (bytes) => (bytes.length < TRANSFER ? pool.run(bytes, { name: 'echo' }) : moved(bytes)),
+    wait: (milliseconds) => pool.run(milliseconds, { name: 'wait' }),
     close: () => pool.destroy(),
   };
 }
@@ -30,9 +31,11 @@ async function warm(pool, threads) {
   return pool;
 }
 
+// `tasks` is how many tasks a thread runs at a time, if they wait; workerpool's threads run one.
 export const libraries = {
-  // Atomics wake threads fastest. Histograms of calls are off.
-  piscina: (threads) =>
+  // Atomics wake threads fastest, but a thread that waits by them runs no timers, so that they are off for tasks that wait.
+  // Histograms of calls are off.
+  piscina: (threads, tasks) =>
     warm(
       piscinaLike(
         new Piscina({
@@ -40,7 +43,8 @@ export const libraries = {
           minThreads: threads,
           maxThreads: threads,
           idleTimeout: Infinity,
-          atomics: 'sync',
+          atomics: tasks > 1 ? 'disabled' : 'sync',
+          concurrentTasksPerWorker: tasks,
           recordTiming: false,
         }),
       ),
@@ -48,7 +52,7 @@ export const libraries = {
     ),
 
   // Atomics are the default.
-  tinypool: (threads) =>
+  tinypool: (threads, tasks) =>
     warm(
       piscinaLike(
         new Tinypool({
@@ -56,6 +60,8 @@ export const libraries = {
           minThreads: threads,
           maxThreads: threads,
           idleTimeout: Infinity,
+          useAtomics: tasks === 1,
+          concurrentTasksPerWorker: tasks,
         }),
       ),
       threads,

@@ -4,14 +4,16 @@ import { hrtime } from 'node:process';
 
 const ADDED = 2;
 
-export async function run(pool, { echo, outstanding, calls }) {
-  const bytes = echo === null ? undefined : payload(echo);
+export async function run(pool, { echo, wait, outstanding, calls }) {
+  const bytes = typeof echo === 'number' ? payload(echo) : undefined;
   let sent = 0;
   const lane = async () => {
     while (sent < calls) {
       const number = sent;
       sent += 1;
-      if (bytes === undefined) {
+      if (wait !== undefined) {
+        await pool.wait(wait);
+      } else if (bytes === undefined) {
         const sum = await pool.add(number, ADDED);
         if (sum !== number + ADDED) throw new Error(`${number} and ${ADDED} are ${sum}`);
       } else if (Buffer.compare(bytes, await pool.echo(bytes)) !== 0) {

@@ -11,9 +11,9 @@ const pools = new Map();
 let last = 0;
 
 const commands = {
-  async open({ library, threads }) {
+  async open({ library, threads, tasks }) {
     last += 1;
-    pools.set(last, await libraries[library](threads));
+    pools.set(last, await libraries[library](threads, tasks));
     return { pool: last };
   },
   async run({ pool, load }) {

@@ -8,15 +8,15 @@ use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::time::SystemTime;
 
-/// The first line of the JSON. `node` is the version of Node if it takes part.
-pub(crate) fn line(node: Option<&str>) -> Result<Value> {
+/// The first line of the JSON. `node` and `wasmtime` are the versions of Node and of the command `wasmtime` if they take part.
+pub(crate) fn line(node: Option<&str>, wasmtime: Option<&str>) -> Result<Value> {
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let date = now.split('T').next().unwrap_or_default();
     Ok(json!({
         "figure": "about",
         "date": date,
         "machine": machine()?,
-        "versions": versions(node)?,
+        "versions": versions(node, wasmtime)?,
     }))
 }
 
@@ -58,7 +58,7 @@ impl Lock {
     }
 }
 
-fn versions(node: Option<&str>) -> Result<Map<String, Value>> {
+fn versions(node: Option<&str>, wasmtime: Option<&str>) -> Result<Map<String, Value>> {
     let lock: Lock = toml::from_str(&std::fs::read_to_string(here().join("Cargo.lock"))?)?;
     let mut versions = Map::new();
     let mut add = |name: &str, version: &str| versions.insert(name.to_owned(), version.into());
@@ -69,6 +69,9 @@ fn versions(node: Option<&str>) -> Result<Map<String, Value>> {
     }
     add("wasmtime of extism", lock.wasmtime_of("extism")?);
     add("wasmtime of wapc", lock.wasmtime_of("wasmtime-provider")?);
+    if let Some(version) = wasmtime {
+        add("wasmtime serve", version);
+    }
     if let Some(version) = node {
         add("node", version);
         for library in LIBRARIES {

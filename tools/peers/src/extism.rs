@@ -76,6 +76,26 @@ impl Contestant for Local {
 /// The time limit for getting a plug-in from the pool. There is one for each thread, so that no thread waits.
 const PLUGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Extism's pool with this number of plug-ins.
+pub(crate) fn plugins(compiled: &CompiledPlugin, most: usize) -> Result<extism::Pool> {
+    let compiled = compiled.clone();
+    let pool = PoolBuilder::new()
+        .with_max_instances(most)
+        .build(move || Plugin::new_from_compiled(&compiled));
+    // Taking all plug-ins at once creates them now.
+    let plugins = (0..most).map(|_| pool.get(PLUGIN_TIMEOUT)).collect::<Result<Vec<_>>>()?;
+    drop(plugins);
+    Ok(pool)
+}
+
+/// The sum of two numbers by a plug-in of the pool.
+pub(crate) fn add(pool: &extism::Pool, a: i32, b: i32) -> Result<i32> {
+    let mut plugin = pool.get(PLUGIN_TIMEOUT)?.context("no plug-in is free")?;
+    let numbers = [a.to_le_bytes(), b.to_le_bytes()].concat();
+    let sum = plugin.call::<&[u8], &[u8]>("add", &numbers)?;
+    Ok(i32::from_le_bytes(sum.try_into()?))
+}
+
 /// Extism's pool blocks threads until a plug-in is free, so that 1,000 outstanding calls would block 1,000 threads. Its
 /// user therefore has as many threads as plug-ins, which take work from a channel. All answers return through one
 /// channel in any order, which is cheaper than a channel for each call.
@@ -97,13 +117,7 @@ enum Answer {
 
 impl Pool {
     pub(crate) fn start(compiled: &CompiledPlugin, workers: usize) -> Result<Self> {
-        let compiled = compiled.clone();
-        let pool = PoolBuilder::new()
-            .with_max_instances(workers)
-            .build(move || Plugin::new_from_compiled(&compiled));
-        // Taking all plug-ins at once creates them now.
-        let plugins = (0..workers).map(|_| pool.get(PLUGIN_TIMEOUT)).collect::<Result<Vec<_>>>()?;
-        drop(plugins);
+        let pool = plugins(compiled, workers)?;
         let (jobs, taken) = bounded::<Job>(MOST_OUTSTANDING);
         let (answered, answers) = bounded(MOST_OUTSTANDING);
         for _ in 0..workers {

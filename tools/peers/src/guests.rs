@@ -13,9 +13,11 @@ pub(crate) struct Guests {
     pub(crate) wpc: Vec<u8>,
     pub(crate) extism: Vec<u8>,
     pub(crate) wapc: Vec<u8>,
+    /// A module of which `wasmtime serve` runs the component.
+    pub(crate) hello: Vec<u8>,
 }
 
-const TARGET: &str = "wasm32-unknown-unknown";
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
 impl Guests {
     /// Builds the guests that are not built yet, optimised and without unwinding.
@@ -39,6 +41,7 @@ impl Guests {
             wpc: read(here().join("../../fixtures/wasm/sdk.wasm"))?,
             extism: read(built.join("extism_guest.wasm"))?,
             wapc: read(built.join("wapc_guest_functions.wasm"))?,
+            hello: read(built.join("hello_component.wasm"))?,
         })
     }
 }

@@ -97,14 +97,20 @@ pub(crate) fn print(series: &str) -> Result<()> {
     for contestant in &mut contestants {
         contestant.run(LOAD)?;
     }
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let bytes = |name| kilobytes(&status, name).map(|kilobytes| kilobytes * 1024);
-    println!("{}", serde_json::json!({ "resident": bytes("VmRSS:")?, "peak": bytes("VmHWM:")? }));
+    let peak = bytes_of_this_process("VmHWM:")?;
+    println!("{}", serde_json::json!({ "resident": resident()?, "peak": peak }));
     Ok(())
 }
 
-fn kilobytes(status: &str, name: &str) -> Result<u64> {
+/// The resident memory of this process, in bytes.
+pub(crate) fn resident() -> Result<f64> {
+    bytes_of_this_process("VmRSS:")
+}
+
+fn bytes_of_this_process(name: &str) -> Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().next());
-    Ok(number.with_context(|| format!("{name} is missing"))?.parse()?)
+    let kilobytes: f64 = number.with_context(|| format!("{name} is missing"))?.parse()?;
+    Ok(kilobytes * 1024.0)
 }

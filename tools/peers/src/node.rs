@@ -91,13 +91,40 @@ impl Pool {
         library: &'static str,
         threads: usize,
     ) -> Result<Self> {
+        Self::sharing(node, library, threads, 1)
+    }
+
+    /// A pool each of whose threads runs this number of tasks at a time.
+    pub(crate) fn sharing(
+        node: &Rc<RefCell<Node>>,
+        library: &'static str,
+        threads: usize,
+        tasks: usize,
+    ) -> Result<Self> {
         #[derive(Deserialize)]
         struct Opened {
             pool: u64,
         }
-        let open = json!({ "command": "open", "library": library, "threads": threads });
+        let open =
+            json!({ "command": "open", "library": library, "threads": threads, "tasks": tasks });
         let opened: Opened = node.borrow_mut().ask(&open)?;
         Ok(Self { node: Rc::clone(node), library, number: opened.pool })
+    }
+
+    /// The time until this number of tasks have ended that each wait this long.
+    pub(crate) fn wait(&mut self, calls: u32, wait: Duration) -> Result<Duration> {
+        self.load(json!({ "wait": wait.as_millis(), "outstanding": calls, "calls": calls }))
+    }
+
+    /// Node measures the time, so that it does not include the JSON.
+    fn load(&mut self, load: Value) -> Result<Duration> {
+        #[derive(Deserialize)]
+        struct Ran {
+            nanoseconds: u64,
+        }
+        let run = json!({ "command": "run", "pool": self.number, "load": load });
+        let ran: Ran = self.node.borrow_mut().ask(&run)?;
+        Ok(Duration::from_nanos(ran.nanoseconds))
     }
 }
 
@@ -106,21 +133,14 @@ impl Contestant for Pool {
         self.library
     }
 
-    /// Node measures the time, so that it does not include the JSON.
     fn run(&mut self, load: Load) -> Result<Duration> {
-        #[derive(Deserialize)]
-        struct Ran {
-            nanoseconds: u64,
-        }
         let echo = match load.work {
             Work::Add => None,
             Work::Echo(len) => Some(len),
             Work::Fresh | Work::AfterTrap => bail!("Node's pools have no sandboxes"),
         };
-        let load = json!({ "echo": echo, "outstanding": load.outstanding, "calls": load.calls });
-        let run = json!({ "command": "run", "pool": self.number, "load": load });
-        let ran: Ran = self.node.borrow_mut().ask(&run)?;
-        Ok(Duration::from_nanos(ran.nanoseconds))
+        let (outstanding, calls) = (load.outstanding, load.calls);
+        self.load(json!({ "echo": echo, "outstanding": outstanding, "calls": calls }))
     }
 }
 

@@ -13,6 +13,9 @@ pub(crate) enum Unit {
     /// 1,048,576 bytes, as in `cargo xtask bench`.
     #[serde(rename = "MB")]
     Megabytes,
+    /// 1,024 bytes.
+    #[serde(rename = "KB")]
+    Kilobytes,
 }
 
 #[derive(Debug, Serialize)]
@@ -76,6 +79,7 @@ fn figure(unit: Unit, value: f64) -> String {
         Unit::Nanoseconds => [("ns", 1.0), ("us", 1e3), ("ms", 1e6)],
         Unit::CallsPerSecond => [("/s", 1.0), ("k/s", 1e3), ("M/s", 1e6)],
         Unit::Megabytes => [("MB", 1.0), ("MB", 1.0), ("MB", 1.0)],
+        Unit::Kilobytes => [("KB", 1.0), ("KB", 1.0), ("KB", 1.0)],
     };
     let (name, size) = steps.into_iter().rev().find(|(_, size)| value >= *size).unwrap_or(steps[0]);
     format!("{:.1} {name}", value / size)

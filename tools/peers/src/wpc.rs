@@ -2,9 +2,13 @@
 
 use crate::contestant::{ADDED, Contestant, Load, Work, check_echo, check_sum, payload, timed};
 use anyhow::{Result, ensure};
+use crate::wait::Wait;
+use crate::waiting::Waiting;
 use std::collections::VecDeque;
 use std::time::Duration;
-use wpc_host::{Function, LocalWorker, Options, PendingCall, WasmModule, WorkerProcedureCall};
+use wpc_host::{
+    Function, Limits, LocalWorker, Options, PendingCall, WasmModule, WorkerProcedureCall,
+};
 
 type Add = Function<(i32, i32), i32>;
 type Echo = Function<(Vec<u8>,), Vec<u8>>;
@@ -155,5 +159,43 @@ impl Contestant for Local {
                 })
                 .sum(),
         }
+    }
+}
+
+/// A pool whose guest calls an async host function.
+pub(crate) struct Suspending(WorkerProcedureCall);
+
+const SUSPENDING: &str = r#"(module
+    (import "wpc-host" "waits" (func $waits (param i32 i32 i32 i32) (result i64)))
+    (memory (export "memory") 1)
+    (func (export "waits")
+        (drop (call $waits (i32.const 0) (i32.const 0) (i32.const 64) (i32.const 64)))))"#;
+
+impl Suspending {
+    pub(crate) fn start(wait: &Wait, most: u32, workers: usize) -> Result<Self> {
+        let options = Options::default().max_live_instances(most).max_suspended_instances(most);
+        let wpc = WorkerProcedureCall::new(options)?;
+        let wait = wait.clone();
+        wpc.define_async_host_function("waits", move |_, (): ()| {
+            let wait = wait.clone();
+            async move {
+                wait.ended().await;
+                Ok::<_, String>(())
+            }
+        })?;
+        let limits = Limits::default().max_concurrent_calls(most as usize);
+        let module = WasmModule::new(wat::parse_str(SUSPENDING)?).grant_host_function("waits");
+        wpc.define_worker_function("waits", module.limits(limits))?;
+        wpc.start_workers(workers)?;
+        Ok(Self(wpc))
+    }
+}
+
+impl Waiting for Suspending {
+    fn run(&mut self, calls: u32, all_wait: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        let calls: Vec<PendingCall<()>> =
+            (0..calls).map(|_| self.0.submit("waits", ())).collect::<Result<_, _>>()?;
+        all_wait()?;
+        calls.into_iter().try_for_each(|call| Ok(call.wait()?))
     }
 }

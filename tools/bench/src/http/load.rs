@@ -15,11 +15,16 @@ pub(crate) struct Request(std::sync::Arc<[u8]>);
 impl Request {
     /// A request with a JSON body.
     pub(crate) fn post(path: &str, body: &str) -> Self {
-        let text = format!(
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        Self::with_body(path, "application/json", body.as_bytes())
+    }
+
+    /// A request with a body of this type.
+    pub(crate) fn with_body(path: &str, content_type: &str, body: &[u8]) -> Self {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        Self(text.into_bytes().into())
+        Self([head.as_bytes(), body].concat().into())
     }
 }
 
@@ -45,6 +50,15 @@ impl Load {
         };
         let connections = (0..connections).map(|_| connect()).collect::<Result<_>>()?;
         Ok(Self { runtime, connections })
+    }
+
+    /// Sends a request over the first connection, and returns the body of its answer.
+    pub(crate) fn ask(&mut self, request: &Request) -> Result<Vec<u8>> {
+        let connection = self.connections.first_mut().context("there is no connection")?;
+        self.runtime.block_on(connection.exchange(request))?;
+        let text = &connection.received;
+        let head = text.windows(4).position(|end| end == b"\r\n\r\n").context("no head")?;
+        Ok(text[head + 4..].to_vec())
     }
 
     /// Sends the request `each` times over each connection. Returns the duration of a request, all of them divided by their
@@ -92,7 +106,7 @@ impl Connection {
                 end = self.end()?;
             }
         }
-        ensure!(self.received.starts_with(b"HTTP/1.1 200"), "{}", self.text());
+        ensure!(self.received.starts_with(b"HTTP/1.1 20"), "{}", self.text());
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Server processes: wpc, and the baseline, a handler of the same framework without a sandbox.
 
 use crate::workspace;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use axum::Json;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::post;
@@ -11,8 +11,9 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use wpc_deploy::Setup;
 use wpc_host::{Options, WorkerProcedureCall};
-use wpc_server::{Application, Server};
+use wpc_server::{Application, Deployments, Server, Store};
 
 /// The subcommand of a server process, before the name of the server.
 pub(crate) const SERVE: &str = "serve";
@@ -22,6 +23,8 @@ pub(crate) const SERVE: &str = "serve";
 pub(crate) enum Contestant {
     /// A server of this project with two workers.
     Wpc,
+    /// The same, with an empty data folder.
+    Deployed,
     /// A handler that parses JSON and returns it. It has two threads, as many as there are cores.
     Bare,
 }
@@ -38,6 +41,7 @@ impl Serving {
     pub(crate) fn start(contestant: Contestant) -> Result<Self> {
         let name = match contestant {
             Contestant::Wpc => "wpc",
+            Contestant::Deployed => "deployed",
             Contestant::Bare => "bare",
         };
         let mut process = Command::new(std::env::current_exe()?)
@@ -70,12 +74,13 @@ impl Drop for Serving {
 pub(crate) fn serve(contestant: Contestant) -> Result<()> {
     let threads = match contestant {
         // As `wpc serve` has by default.
-        Contestant::Wpc => 1,
+        Contestant::Wpc | Contestant::Deployed => 1,
         Contestant::Bare => 2,
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let data = tempfile::tempdir()?;
     match contestant {
         Contestant::Bare => {
             let listener = runtime.block_on(TcpListener::bind(any))?;
@@ -97,9 +102,22 @@ pub(crate) fn serve(contestant: Contestant) -> Result<()> {
             let application = Application::new(Arc::new(wpc));
             runtime.spawn(server.serve(application, std::future::pending()));
         }
+        Contestant::Deployed => {
+            let store = Store::open(data.path())?;
+            let cache = Some(data.path().join("cache"));
+            let deployments = Deployments::open(store, Setup::new(), cache)
+                .map_err(|refusal| anyhow!("failed to open the data folder: {refusal:?}"))?;
+            let pool = deployments.pool().clone();
+            pool.start_workers(2)?;
+            let server = runtime.block_on(Server::bind(any))?;
+            println!("{}", server.address());
+            let application = Application::builder(Arc::new(pool)).deployments(deployments);
+            runtime.spawn(server.serve(application.build(), std::future::pending()));
+        }
     }
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
     runtime.shutdown_background();
+    drop(data);
     Ok(())
 }
 

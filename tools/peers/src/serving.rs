@@ -1,0 +1,146 @@
+//! Server processes that answer `POST /v1/functions/add/call` with `[40,2]`.
+
+use crate::guests::{Guests, here};
+use crate::http::SERVERS;
+use crate::{extism, guests};
+use anyhow::{Context as _, Result, anyhow, bail};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::post;
+use axum::{Json, Router};
+use serde_json::Value;
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wpc_host::{Options, WorkerProcedureCall};
+use wpc_server::{Application, Server};
+
+/// The subcommand of a server process.
+pub(crate) const SUBCOMMAND: &str = "serve";
+
+pub(crate) const WPC: &str = "wpc";
+pub(crate) const AXUM: &str = "axum alone";
+pub(crate) const EXTISM: &str = "Extism behind axum";
+pub(crate) const WASMTIME: &str = "wasmtime serve";
+
+/// The workers or plug-ins, and the threads for HTTP where they run the guests too.
+const THREADS: usize = 2;
+
+/// A running server process, which is killed when this is dropped.
+pub(crate) struct Serving {
+    pub(crate) address: SocketAddr,
+    process: Child,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The version of the command `wasmtime`, if it is installed.
+pub(crate) fn wasmtime_version() -> Option<String> {
+    let output = Command::new("wasmtime").arg("--version").output().ok()?;
+    let version = String::from_utf8(output.stdout).ok()?;
+    version.split_whitespace().nth(1).map(str::to_owned)
+}
+
+impl Serving {
+    pub(crate) fn start(series: &str) -> Result<Self> {
+        if series == WASMTIME { Self::start_wasmtime() } else { Self::start_own(series) }
+    }
+
+    fn start_own(series: &str) -> Result<Self> {
+        let mut process = Command::new(std::env::current_exe()?)
+            .args([SUBCOMMAND, series])
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        let output = process.stdout.take().context("stdout should be piped")?;
+        BufReader::new(output).read_line(&mut line)?;
+        let address = line.trim().parse().with_context(|| format!("{series} did not start"))?;
+        Ok(Self { address, process })
+    }
+
+    /// With the defaults of the command, except for its log of each request's output.
+    fn start_wasmtime() -> Result<Self> {
+        // The port is free again when the listener is dropped; the command cannot report one that it chose.
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let process = Command::new("wasmtime")
+            .args(["serve", "--addr", &address.to_string()])
+            .arg(component()?)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let serving = Self { address, process };
+        let begun = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            if begun.elapsed() > Duration::from_secs(60) {
+                bail!("`wasmtime serve` did not start");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(serving)
+    }
+}
+
+/// The file of the component that `wasmtime serve` runs.
+fn component() -> Result<PathBuf> {
+    let module = Guests::read()?.hello;
+    let component = wit_component::ComponentEncoder::default().module(&module)?.encode()?;
+    let path = here().join("guests/target").join(guests::TARGET).join("hello.component.wasm");
+    std::fs::write(&path, component)?;
+    Ok(path)
+}
+
+/// The child process: serves until it is killed.
+pub(crate) fn run(series: &str) -> Result<()> {
+    let guests = Guests::read()?;
+    // As `wpc serve` has by default, because its workers run the guests.
+    let threads = if series == WPC { 1 } else { THREADS };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    runtime.block_on(async {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        if series == WPC {
+            let wpc = WorkerProcedureCall::new(Options::default())?;
+            wpc.define_worker_function("add", guests.wpc.as_slice())?;
+            wpc.start_workers(THREADS)?;
+            let server = Server::bind(any).await?;
+            println!("{}", server.address());
+            let application = Application::new(Arc::new(wpc));
+            return Ok(server.serve(application, std::future::pending()).await?);
+        }
+        let path = "/v1/functions/{name}/call";
+        let router = match series {
+            AXUM => Router::new().route(path, post(echo)),
+            EXTISM => {
+                let plugins = extism::plugins(&extism::compile(&guests.extism)?, THREADS)?;
+                Router::new().route(path, post(add)).with_state(plugins)
+            }
+            other => bail!("unknown server {other:?}; there are {SERVERS:?}"),
+        };
+        let listener = tokio::net::TcpListener::bind(any).await?;
+        println!("{}", listener.local_addr()?);
+        Ok(axum::serve(listener, router).await?)
+    })
+}
+
+async fn echo(Json(value): Json<Value>) -> Json<Value> {
+    Json(value)
+}
+
+/// Calls the plug-in on the thread of the connection: there is a plug-in for each thread, so that none waits, and the call is
+/// shorter than a way to another thread.
+async fn add(
+    State(plugins): State<::extism::Pool>,
+    Json((a, b)): Json<(i32, i32)>,
+) -> Result<Json<i32>, (StatusCode, String)> {
+    extism::add(&plugins, a, b)
+        .map(Json)
+        .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, anyhow!(error).to_string()))
+}
