@@ -109,6 +109,8 @@ struct Waits {
 }
 
 impl Call {
+    // Inlined, so that the call is written to its place and not copied there.
+    #[inline(always)]
     pub(crate) fn new(
         id: CallId,
         function: Arc<str>,
@@ -131,6 +133,7 @@ impl Call {
         Self::with(id, function, generation, time_limit, deadline)
     }
 
+    #[inline(always)]
     fn with(
         id: CallId,
         function: Arc<str>,

@@ -148,7 +148,7 @@ fn encode(
         .write(&mut short)
         .map_err(|refused| refused.error(&function.name))?;
     if let Some(len) = written {
-        buffer.reserve_exact(SHORT);
+        buffer = Vec::with_capacity(SHORT);
         buffer.extend_from_slice(&short[..len]);
     }
     Ok(buffer)
@@ -241,19 +241,46 @@ fn new_call(
     options: &CallOptions,
     reader: Reader<'_>,
 ) -> Arc<Call> {
+    if let Reader::Call(caller) = reader {
+        return new_nested_call(pool, function, definition, options, caller);
+    }
+    // Unlike `Arc::new`, this allocates first and then creates the call, which is copied once less.
+    Arc::new_cyclic(|_| {
+        let mut call = unshared_call(pool, function, definition, options);
+        if let Reader::Items(items) = reader {
+            call.items = Some(Arc::clone(items));
+        }
+        call
+    })
+}
+
+#[cold]
+fn new_nested_call(
+    pool: &Pool,
+    function: &Function,
+    definition: &Definition,
+    options: &CallOptions,
+    caller: &Arc<Call>,
+) -> Arc<Call> {
+    let mut call = unshared_call(pool, function, definition, options);
+    call.nest(caller);
+    Arc::new(call)
+}
+
+#[inline(always)]
+fn unshared_call(
+    pool: &Pool,
+    function: &Function,
+    definition: &Definition,
+    options: &CallOptions,
+) -> Call {
     let (id, name) = (CallId(pool.call_ids.next()), Arc::clone(&function.name));
     let own_limit = own_limit(pool, definition);
     let time_limit = options.timeout.unwrap_or(own_limit);
     let mut call = Call::new(id, name, definition.generation, time::now(), time_limit);
     call.own_limit = own_limit;
-    call.context.clone_from(&options.context);
-    match reader {
-        Reader::Caller => {}
-        Reader::Items(items) => call.items = Some(Arc::clone(items)),
-        Reader::Call(caller) => call.nest(caller),
-    }
-    // Done here because a caller would have to copy the call once more.
-    Arc::new(call)
+    call.context = options.context.clone();
+    call
 }
 
 /// Makes every worker create a sandbox of `function`. Each returned call is answered when the sandbox of its worker is

@@ -54,8 +54,7 @@ impl EpochTicker {
 
     /// A point in time as a number for an atomic.
     pub(crate) fn nanos(&self, moment: Instant) -> u64 {
-        let nanos = moment.saturating_duration_since(self.origin).as_nanos();
-        u64::try_from(nanos).unwrap_or(u64::MAX)
+        nanos(moment.saturating_duration_since(self.origin))
     }
 
     /// The time of the last tick. Cheap to read, and at most one tick old while anything is queued.
@@ -92,4 +91,11 @@ impl EpochTicker {
         }
         self.is_asleep.store(false, Ordering::SeqCst);
     }
+}
+
+/// A duration as a number for an atomic. Without numbers of 128 bits, because every call needs some.
+#[inline]
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    let whole = duration.as_secs().saturating_mul(1_000_000_000);
+    whole.saturating_add(u64::from(duration.subsec_nanos()))
 }

@@ -59,7 +59,7 @@ use crate::worker::job::Job;
 use crate::worker::queue::Queue;
 use crossbeam_utils::CachePadded;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A worker's slots at one instant: how many are taken, in the lower half, and how many were ever released, in the upper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,10 +168,10 @@ impl Worker {
         Slots(self.slots.load(Ordering::Acquire))
     }
 
-    /// How long a call is likely to wait behind `calls` others; `None` if the worker is parked or otherwise occupied. If the
+    /// How long a call is likely to wait behind `calls` others, in nanoseconds; `None` if the worker is parked or otherwise occupied. If the
     /// estimate is wrong, the supervisor moves the call at the tick after the next, unless no other worker is less loaded or
     /// a key ties the call to this worker.
-    pub(crate) fn wait_behind(&self, calls: usize) -> Option<Duration> {
+    pub(crate) fn wait_behind(&self, calls: usize) -> Option<u64> {
         let is_there =
             !self.queue.is_asleep() && !self.environment.is_occupied.load(Ordering::Relaxed);
         is_there.then(|| self.service_time.of(calls))

@@ -1,6 +1,7 @@
 //! The service-time estimate of a worker: its thread samples how long calls take, and dispatch uses the mean.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::system::epoch_ticker::nanos;
 use std::time::Duration;
 
 /// The upper bound of a sample, so that one long or preempted call does not outweigh many short ones. It exceeds the time
@@ -10,8 +11,8 @@ const MOST: Duration = Duration::from_micros(200);
 /// One call in this many is timed, because timing costs more than an eighth of a very short call.
 const SAMPLED: u32 = 64;
 
-/// While calls take longer than this, each is timed, to notice soon when they become shorter.
-const SLOW: Duration = Duration::from_micros(50);
+/// While calls take longer than this in nanoseconds, each is timed, to notice soon when they become shorter.
+const SLOW: u64 = 50_000;
 
 /// The exponential moving average in nanoseconds; each sample has a weight of one eighth.
 pub(super) struct ServiceTime(AtomicU64);
@@ -22,9 +23,9 @@ impl ServiceTime {
         Self(AtomicU64::new(nanos(MOST)))
     }
 
-    /// The predicted time of this many calls.
-    pub(super) fn of(&self, calls: usize) -> Duration {
-        Duration::from_nanos((calls as u64).saturating_mul(self.0.load(Ordering::Relaxed)))
+    /// The predicted time of this many calls, in nanoseconds.
+    pub(super) fn of(&self, calls: usize) -> u64 {
+        (calls as u64).saturating_mul(self.0.load(Ordering::Relaxed))
     }
 
     /// Adds a sample. Only the worker's thread calls this.
@@ -37,10 +38,6 @@ impl ServiceTime {
     pub(super) fn note_stuck(&self) {
         self.0.store(nanos(MOST), Ordering::Relaxed);
     }
-}
-
-pub(super) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Chooses the calls that are timed.
@@ -73,14 +70,14 @@ mod tests {
 
     #[test]
     fn an_unknown_worker_counts_as_slow() {
-        assert_eq!(service_time_of(&[]).of(2), 2 * MOST);
-        assert_eq!(service_time_of(&[]).of(0), Duration::ZERO);
+        assert_eq!(service_time_of(&[]).of(2), 2 * nanos(MOST));
+        assert_eq!(service_time_of(&[]).of(0), 0);
     }
 
     #[test]
     fn an_estimate_follows_its_samples() {
-        assert!(service_time_of(&[TINY; 100]).of(10) < 11 * TINY);
-        assert!(service_time_of(&[Duration::from_secs(1); 100]).of(1) > MOST * 9 / 10);
+        assert!(service_time_of(&[TINY; 100]).of(10) < 11 * nanos(TINY));
+        assert!(service_time_of(&[Duration::from_secs(1); 100]).of(1) > nanos(MOST) * 9 / 10);
     }
 
     #[test]

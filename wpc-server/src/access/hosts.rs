@@ -52,6 +52,9 @@ impl Hosts {
     }
 
     pub(super) fn check(&self, request: &Parts) -> Result<Accepted, Problem> {
+        if self.is_plain(request) {
+            return Ok(Accepted::Same);
+        }
         let target = request.uri.authority();
         // With HTTP/2, and in a request for a proxy, the server's name is a part of the target.
         let host = match target {
@@ -77,13 +80,34 @@ impl Hosts {
         Ok(Accepted::Cross(origin.clone()))
     }
 
+    /// Whether it is a usual request, which needs no other check: it names only an accepted host, without user or brackets. Most
+    /// requests are, and this allocates nothing.
+    fn is_plain(&self, request: &Parts) -> bool {
+        if request.uri.authority().is_some() || request.headers.contains_key(header::ORIGIN) {
+            return false;
+        }
+        let mut values = request.headers.get_all(header::HOST).iter();
+        let (Some(host), None) = (values.next(), values.next()) else { return false };
+        let Ok(host) = host.to_str() else { return false };
+        let (name, port) = host.split_once(':').unwrap_or((host, "0"));
+        let is_name = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-');
+        !name.is_empty()
+            && name.bytes().all(is_name)
+            && port.bytes().all(|digit| digit.is_ascii_digit())
+            && port.parse::<u16>().is_ok()
+            && self.accepts(name)
+    }
+
+    fn accepts(&self, name: &str) -> bool {
+        self.is_any_name_accepted
+            || name.eq_ignore_ascii_case("localhost")
+            || is_address(name)
+            || self.names.iter().any(|accepted| accepted.eq_ignore_ascii_case(name))
+    }
+
     fn check_name(&self, authority: &Authority) -> Result<(), Problem> {
         let name = authority.host();
-        let is_accepted = self.is_any_name_accepted
-            || is_address(name)
-            || name.eq_ignore_ascii_case("localhost")
-            || self.names.iter().any(|accepted| accepted.eq_ignore_ascii_case(name));
-        if is_accepted && !authority.as_str().contains('@') {
+        if self.accepts(name) && !authority.as_str().contains('@') {
             return Ok(());
         }
         Err(refusal::host(name))

@@ -67,7 +67,8 @@ async fn call(
     };
     let arguments = arguments(body.clone())?;
     let call = respond(application, principal.clone(), name.clone(), arguments, media, options);
-    keyed.run(&principal, &name, (&parts, &body, media), call).await
+    // Boxed, because few requests have a key and every request's future would be moved with this one in it.
+    Box::pin(keyed.run(&principal, &name, (&parts, &body, media), call)).await
 }
 
 /// Makes the call. If the client disconnects, the future or the response's body is dropped, which cancels the call.
