@@ -38,6 +38,10 @@ pub(crate) fn soonest(
     cores: usize,
     candidate: impl Fn(usize) -> Candidate,
 ) -> Option<usize> {
+    if count == 1 {
+        // There is no choice.
+        return (candidate(0) != Candidate::Ineligible).then_some(0);
+    }
     let (mut running, mut quickest, mut idlest) = (0, None, None);
     // `last` may come from a larger set.
     let last = if last < count { last } else { last % count.max(1) };
@@ -160,6 +164,7 @@ mod tests {
     fn ineligible_workers_are_skipped_and_there_may_be_no_choice() {
         assert_eq!(pick(0, &[None, None, Some(9)]), Some(2));
         assert_eq!(pick(0, &[None, None]), None);
+        assert_eq!((pick(0, &[Some(9)]), pick(0, &[None])), (Some(0), None));
         assert_eq!(pick(0, &[]), None);
     }
 
