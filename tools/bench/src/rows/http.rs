@@ -127,17 +127,24 @@ pub(super) fn rollback(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
 
 /// The resident memory of a server for each connection that has made a request and waits. All of them are then used again.
 pub(super) fn idle_connections(_: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
-    const CONNECTIONS: usize = 10_000;
+    const LOADS: usize = 10;
+    const CONNECTIONS: usize = 1_000;
     let mut samples = Vec::new();
     for _ in 0..IDLE_SERVERS {
         let server = Serving::start(Contestant::Wpc)?;
         Load::connect(server.address, 1)?.run(&add(), 1)?;
         let before = resident_of(server.id())?;
-        let mut load = Load::connect(server.address, CONNECTIONS)?;
-        load.run(&add(), 1)?;
+        let mut loads = Vec::new();
+        for _ in 0..LOADS {
+            let mut load = Load::connect(server.address, CONNECTIONS)?;
+            load.run(&add(), 1)?;
+            loads.push(load);
+        }
         let held = resident_of(server.id())? - before;
-        load.run(&add(), 1)?;
-        samples.push(held / CONNECTIONS as f64 / 1024.0);
+        for load in &mut loads {
+            load.run(&add(), 1)?;
+        }
+        samples.push(held / (LOADS * CONNECTIONS) as f64 / 1024.0);
         tick();
     }
     let (unit, goal) = (Unit::Kilobytes, Goal::Absolute(16.0));
