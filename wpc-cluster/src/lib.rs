@@ -10,7 +10,8 @@
 //!    a free slot runs it at once, without NATS.
 //! 2. Otherwise it chooses a node by what the nodes report of themselves, and publishes one message to
 //!    `PREFIX.call.NODE.DEFINITION`.
-//! 3. The node compares the definition with its own, refuses what is late or too much, and submits the call to its pool.
+//! 3. The node compares the definition with its own, refuses a call that is late or exceeds its capacity, and submits the
+//!    others to its pool.
 //! 4. It publishes the answer to the caller's inbox, with the definition's hash, which the caller compares.
 //!
 //! # Promises

@@ -51,7 +51,7 @@ pub(crate) struct Names {
     namespace: Arc<str>,
 }
 
-/// A part of all subjects. Processes with different ones do not see each other.
+/// A part of all subjects. Processes with different namespaces form separate clusters.
 const VERSION: &str = "v1";
 
 impl Names {

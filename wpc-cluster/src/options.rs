@@ -23,7 +23,7 @@ pub struct ClusterOptions {
     pub servers: Vec<String>,
     /// The first token of all subjects and the prefix of all buckets: 1 to 64 letters, digits, `-` and `_`. Default `wpc`.
     pub namespace: String,
-    /// With what this process authenticates. Default: nothing.
+    /// The credentials of this process. Default: none.
     pub credentials: Credentials,
     /// A file with certificates of authorities in PEM that are trusted instead of those of the system. Default `None`.
     pub ca: Option<PathBuf>,
@@ -62,7 +62,7 @@ impl fmt::Debug for ClusterOptions {
     }
 }
 
-/// With what a process authenticates at the NATS server.
+/// The credentials of a process for the NATS server.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Credentials {

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) enum Event {
     /// Its node answered.
     Frame(Frame, Bytes),
-    /// Nothing listens where the node did.
+    /// The node no longer subscribes to its subject.
     Absent,
     /// Its node is lost.
     NodeLost(Arc<str>),

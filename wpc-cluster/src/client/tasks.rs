@@ -151,7 +151,7 @@ async fn follow_link(inner: Weak<Inner>) {
     }
 }
 
-/// Ends calls whose messages the server did not permit: it reports that apart from any answer.
+/// Ends calls whose messages the server did not permit, which the server reports separately from answers.
 async fn follow_violations(inner: Weak<Inner>) {
     let Some(mut violations) = inner.upgrade().map(|inner| inner.connection.follow_violations())
     else {

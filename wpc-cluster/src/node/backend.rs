@@ -1,4 +1,4 @@
-//! A node as what runs the calls of a server: its own pool first, and other nodes otherwise.
+//! A node as the backend of a server: calls run in its own pool if possible, and on other nodes otherwise.
 
 use super::Node;
 use crate::protocol::admission::Admitted;
@@ -11,15 +11,15 @@ use wpc_host::{
 
 /// Where a call runs.
 enum Place {
-    /// In the pool of this process, with a place among its calls.
+    /// In the pool of this process, with a slot among its calls.
     Here(Admitted),
     /// On another node.
     Elsewhere,
 }
 
 impl Node {
-    /// Where a call of a function runs: here if the pool has its active definition and the node has a place for the call. While the
-    /// other nodes cannot be reached, what the pool has is run in any case.
+    /// Where a call of a function runs: here if the pool has its active definition and the node has a free slot. While the
+    /// other nodes cannot be reached, the definition in the pool runs even if it is not the active one.
     fn place(&self, function: &str) -> Place {
         let inner = &self.0;
         let snapshot = inner.client.snapshot();

@@ -15,13 +15,13 @@ use wpc_host::{
     Sha256Hash, StreamOptions, StreamPart, SubmittedCall, SubmittedStream,
 };
 
-/// What the pool has accepted.
+/// A call or a stream that the pool has accepted.
 enum Submitted {
     Call(SubmittedCall),
     Stream(SubmittedStream),
 }
 
-/// A call that was checked, and its place among those of the node.
+/// A call that was checked, and its slot among the calls of the node.
 struct Accepted {
     request: Request,
     definition: Sha256Hash,
@@ -32,7 +32,7 @@ struct Accepted {
 /// Takes a message with a call.
 pub(super) fn take(inner: &Arc<Inner>, message: Received) {
     let Some(inbox) = message.reply.clone() else { return };
-    // The node may publish where its caller may not, so that answers go to inboxes only.
+    // The node may publish to subjects to which its caller may not. Answers therefore go to inboxes only.
     if !inbox.starts_with("_INBOX") {
         tracing::warn!(%inbox, "a call names a subject for its answer that is not an inbox");
         return;
@@ -51,7 +51,7 @@ fn refuse(inner: &Arc<Inner>, inbox: String, refusal: Refusal) {
     });
 }
 
-/// Checks a call and takes a place for it.
+/// Checks a call and takes a slot for it.
 fn accept(
     inner: &Arc<Inner>,
     message: &Received,
@@ -145,7 +145,7 @@ fn submit(inner: &Inner, accepted: &Accepted, body: Bytes) -> Result<Submitted, 
 /// The options of the call in the pool.
 fn options(request: &Request, remaining: Duration) -> CallOptions {
     let mut options = CallOptions::new();
-    // A limit of the function itself is the pool's business: reaching it is a failure of the function.
+    // The pool applies a limit of the function itself: reaching it is a failure of the function.
     if request.limits_time {
         options = options.timeout(remaining);
     }

@@ -29,8 +29,8 @@ use wpc_host::Backend;
 
 /// A process that runs functions for others, and calls those that it does not run. Cheap to clone.
 ///
-/// As a [`Backend`] it is the whole cluster: a function that its own pool has is run there while the node has a free place for the
-/// call, and on another node otherwise.
+/// As a [`Backend`] it is the whole cluster: a call runs in its own pool if the pool has the function and the node has a
+/// free slot, and on another node otherwise.
 #[derive(Debug, Clone)]
 pub struct Node(Arc<Inner>);
 
@@ -39,7 +39,7 @@ struct Inner {
     name: NodeName,
     /// A random number of this start.
     epoch: u64,
-    /// What runs calls in this process.
+    /// The pool of this process.
     pool: Arc<dyn Backend>,
     client: Client,
     connection: Connection,
@@ -135,7 +135,7 @@ impl Node {
         &self.0.name
     }
 
-    /// The node as what runs the calls of a server.
+    /// The node as the backend of a server.
     #[must_use]
     pub fn backend(&self) -> Arc<dyn Backend> {
         Arc::new(self.clone())

@@ -54,7 +54,7 @@ pub(crate) struct Credit {
     window: usize,
 }
 
-/// What a node knows about a call.
+/// The state of a call on a node.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Known {
     Running,
@@ -151,7 +151,7 @@ impl Running {
         self.state().calls.get(inbox)?.credit.clone()
     }
 
-    /// What is known of a call.
+    /// The state of a call.
     pub(crate) fn look_up(&self, inbox: &str) -> Known {
         let state = self.state();
         if state.calls.contains_key(inbox) {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use wpc_host::Sha256Hash;
 
-/// What a node serves. Cheap to clone.
+/// The functions that a node serves. Cheap to clone.
 ///
 /// A change of the pool and of this list is made under the lock for writing. A call is compared with the list and submitted to the
 /// pool under the lock for reading, so that it runs the definition that it was compared with. Submitting does not block.

@@ -19,7 +19,7 @@ struct Count {
     now: AtomicUsize,
 }
 
-/// A place among the calls of a node, until it is dropped.
+/// A slot among the calls of a node, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     admission: std::sync::Arc<Admission>,
@@ -32,7 +32,7 @@ const CALLS_PER_WORKER: usize = 3;
 const SUSPENDING_PER_WORKER: usize = 512;
 
 impl Admission {
-    /// For a pool with so many workers. `limit` overrides how many calls that compute there are at once.
+    /// For a pool with this many workers. `limit` overrides how many calls that compute there are at once.
     pub(crate) fn new(workers: usize, limit: Option<usize>) -> Self {
         let count = |limit: usize| Count { limit: limit.max(1), now: AtomicUsize::new(0) };
         Self {
@@ -45,7 +45,7 @@ impl Admission {
         if can_suspend { &self.suspending } else { &self.computing }
     }
 
-    /// Takes a place for a call.
+    /// Takes a slot for a call.
     pub(crate) fn admit(
         self: &std::sync::Arc<Self>,
         can_suspend: bool,
@@ -63,7 +63,7 @@ impl Admission {
         self.computing.limit
     }
 
-    /// The calls that have a place.
+    /// The calls that have a slot.
     pub(crate) fn in_flight(&self) -> usize {
         let now = |count: &Count| count.now.load(Ordering::Relaxed);
         now(&self.computing) + now(&self.suspending)

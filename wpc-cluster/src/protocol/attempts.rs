@@ -1,4 +1,4 @@
-//! What becomes of a call after an attempt.
+//! The next step of a call after an attempt.
 
 use crate::names::NodeName;
 use crate::wire::Refusal;
@@ -19,9 +19,9 @@ pub(crate) struct Attempts {
     busy_rounds: u32,
     /// The rounds in which no node had the definition.
     absent_rounds: u32,
-    /// The nodes of this round that were busy.
+    /// The number of nodes of this round that were busy.
     busy: usize,
-    /// What is known of the last attempt whose outcome is not known.
+    /// The error of the last attempt whose outcome is not known.
     unknown: Option<String>,
 }
 
@@ -124,7 +124,7 @@ impl Attempts {
         }
     }
 
-    /// Nothing listens where the node did.
+    /// The node no longer subscribes to its subject.
     pub(crate) fn absent(&mut self, node: NodeName) -> Next {
         self.tried.push(node);
         Next::Choose

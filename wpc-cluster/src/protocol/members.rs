@@ -78,7 +78,7 @@ impl Member {
 }
 
 impl Members {
-    /// No nodes. The same seed makes the same choices.
+    /// A list without nodes. The same seed makes the same choices.
     pub(crate) fn new(interval: Duration, seed: u64) -> Self {
         Self { nodes: BTreeMap::new(), interval, random: StdRng::seed_from_u64(seed) }
     }
@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(members.hear(name("a"), beat(1, 1), start + INTERVAL), Heard::Known);
         let later = start + INTERVAL * 4;
         assert!(members.find_lost(Some(start), later - Duration::from_millis(1)).is_empty());
-        assert!(members.find_lost(None, later).is_empty(), "it cannot hear anything");
+        assert!(members.find_lost(None, later).is_empty(), "no reports can arrive");
         assert!(members.find_lost(Some(start + INTERVAL * 2), later).is_empty(), "it could not");
         assert_eq!(members.find_lost(Some(start), later), [name("a")]);
         assert!(members.find_lost(Some(start), later).is_empty(), "once");

@@ -1,5 +1,5 @@
 //! A bus in memory, in the place of NATS: each process has a port. Messages arrive in the order in which they were sent, each with a
-//! random delay. A port can lose its connection, be stopped, or be cut off for ever.
+//! random delay. A port can lose its connection, be stopped, or be cut off permanently.
 
 use crate::connection::{Link, Received};
 use bytes::Bytes;
@@ -60,11 +60,11 @@ struct Outgoing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Condition {
     Works,
-    /// Messages wait, and the process does not know it: it is stopped, or its link is black-holed.
+    /// Messages wait, and the process does not notice that: it is stopped, or its link drops all packets.
     Stopped,
-    /// Messages wait, and the process knows it.
+    /// Messages wait, and the process has noticed that.
     Disconnected,
-    /// Messages are lost for ever: the process has ended.
+    /// All messages are lost: the process has ended.
     Ended,
 }
 
