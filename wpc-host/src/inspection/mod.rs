@@ -17,7 +17,7 @@ use crate::information::{ModuleInformation, SuspensionCause};
 use crate::inspection::declarations::Declarations;
 use crate::module::compiler::Compiler;
 use crate::module::engine::Engines;
-use crate::module::offers;
+use crate::module::offered_exports;
 use crate::module::suspending;
 use crate::options::Options;
 use std::collections::BTreeMap;
@@ -117,7 +117,7 @@ impl WasmModule {
             return None;
         }
         let callable = declarations.callable(BTreeMap::new());
-        let names = offers(&callable).into_iter().map(|(_, export)| export.name.clone());
+        let names = offered_exports(&callable).into_iter().map(|(_, export)| export.name.clone());
         Some(names.filter(|name| names::is_export_name(name)).collect())
     }
 }

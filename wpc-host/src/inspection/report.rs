@@ -11,7 +11,7 @@ use crate::inspection::description::describe;
 use crate::inspection::list::shown;
 use crate::inspection::types::{collect_types, documented, parts};
 use crate::module::signature;
-use crate::module::{DeclaredImports, Export, MAX_EXPORTS, offers, read_constants};
+use crate::module::{DeclaredImports, Export, MAX_EXPORTS, offered_exports, read_constants};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::Hash;
 use wasmparser::MemoryType;
@@ -35,7 +35,7 @@ impl Declarations<'_> {
 
         let mut documentation = std::mem::take(&mut self.documentation);
         let callable = self.callable(std::mem::take(&mut documentation.functions));
-        let offered = offers(&callable);
+        let offered = offered_exports(&callable);
         let offered = || offered.iter().take(MAX_EXPORTS).map(|(_, export)| *export);
         let functions = offered().map(|export| ExportInformation {
             name: export.name.clone(),

@@ -71,7 +71,7 @@ pub(super) const REACTOR: &str = "_initialize";
 /// The exports that a module offers when it is defined as a whole, each with its index: those with declared types if
 /// there are any, else all. Linkers export further functions that the author did not mean to be called; they can still be
 /// called by name.
-pub(crate) fn offers(exports: &[Export]) -> Vec<(usize, &Export)> {
+pub(crate) fn offered_exports(exports: &[Export]) -> Vec<(usize, &Export)> {
     let declares = exports.iter().any(|export| export.signature.is_some());
     let exports = exports.iter().enumerate();
     exports.filter(|(_, export)| !declares || export.signature.is_some()).collect()

@@ -18,7 +18,7 @@ pub(crate) mod suspending;
 mod wasm_type;
 
 pub(crate) use export::{
-    Convention, Export, MAX_EXPORTS, MAX_PARAMETERS, callable, convention, offers,
+    Convention, Export, MAX_EXPORTS, MAX_PARAMETERS, callable, convention, offered_exports,
 };
 #[cfg(all(test, feature = "wasi"))]
 pub(crate) use import::DependencyImports;
@@ -92,16 +92,16 @@ impl Module {
     }
 
     /// The exports that it offers when it is defined as a whole, each with its index.
-    pub(crate) fn offers(&self) -> Vec<(usize, &Export)> {
-        offers(&self.exports)
+    pub(crate) fn offered_exports(&self) -> Vec<(usize, &Export)> {
+        offered_exports(&self.exports)
     }
 
     /// The names of the exports that it offers, for messages: the first ten, and the number of further ones.
     pub(crate) fn offered_names(&self) -> Vec<String> {
         const MAX: usize = 10;
-        let offers = self.offers();
-        let first = offers.iter().take(MAX).map(|(_, export)| export.name.clone());
-        let more = offers.len().checked_sub(MAX).filter(|more| *more > 0);
+        let exports = self.offered_exports();
+        let first = exports.iter().take(MAX).map(|(_, export)| export.name.clone());
+        let more = exports.len().checked_sub(MAX).filter(|more| *more > 0);
         first.chain(more.map(|more| format!("and {more} more"))).collect()
     }
 
@@ -128,7 +128,7 @@ impl Module {
             });
         }
         let offered = self.offered_names();
-        match (chosen, self.offers().as_slice()) {
+        match (chosen, self.offered_exports().as_slice()) {
             (None, [(_, only)]) => Ok(only),
             (None, [_, _, ..]) => Err(Error::AmbiguousExport { what: what.to_owned(), offered }),
             _ => Err(Error::MissingExport {

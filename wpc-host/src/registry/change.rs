@@ -143,7 +143,7 @@ impl Registry {
             .title(|| format!("the module with the SHA-1 {}", FunctionHash::of(&source.bytes)));
         let module = self.compiler.compile(&title, source, profile)?;
         let what = source.title(|| format!("functions {}", module.offered_names().join(", ")));
-        if module.offers().is_empty() {
+        if module.offered_exports().is_empty() {
             return Err(Error::MissingExport {
                 what: title,
                 wanted: "any".to_owned(),
@@ -151,7 +151,7 @@ impl Registry {
             });
         }
         let (offered, skipped): (Vec<_>, Vec<_>) = module
-            .offers()
+            .offered_exports()
             .into_iter()
             .partition(|(_, export)| names::is_export_name(&export.name));
         if let ([], [(_, export), ..]) = (offered.as_slice(), skipped.as_slice()) {

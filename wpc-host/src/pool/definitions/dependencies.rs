@@ -45,7 +45,11 @@ impl WorkerProcedureCall {
             DependencyInformation {
                 alias: entry.alias.to_string(),
                 module_hash_sha1: module.hash,
-                exports: module.offers().iter().map(|(_, export)| export.name.clone()).collect(),
+                exports: module
+                    .offered_exports()
+                    .iter()
+                    .map(|(_, export)| export.name.clone())
+                    .collect(),
                 installed_worker_count: if is_usable { self.count_workers(|_| true) } else { 0 },
                 required_dependencies: entry.needs,
                 required_constants: module.requirements.constants.clone(),
