@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Check whether NATS servers are fit for a cluster, and what their user may do.
+    /// Check whether NATS servers are suitable for a cluster, and which roles their user can have.
     #[command(after_help = "Examples:
   wpc cluster check --cluster nats://127.0.0.1:4222
   wpc cluster check --cluster tls://nats.example:4222 --cluster-nkey client.nk --cluster-inbox _INBOX.client --role client
@@ -39,7 +39,8 @@ struct CheckArguments {
     url: Option<String>,
     #[command(flatten)]
     cluster: ClusterArguments,
-    /// The user must be able to have this role. Repeatable; without it, one of all.
+    /// A role that the user must be able to have. Can be repeated. Without it, the user must be able to have one of the
+    /// roles.
     #[arg(long, value_enum, value_name = "ROLE")]
     role: Vec<Role>,
 }
@@ -50,7 +51,7 @@ enum Role {
     Client,
     /// Runs functions.
     Node,
-    /// Changes what is active.
+    /// Deploys and activates revisions.
     Deployer,
 }
 

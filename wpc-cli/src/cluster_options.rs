@@ -31,7 +31,7 @@ pub(crate) struct ClusterArguments {
     /// The key of that certificate, as a PEM file.
     #[arg(long, value_name = "FILE", env = "WPC_CLUSTER_KEY", requires = "cluster_certificate")]
     cluster_key: Option<PathBuf>,
-    /// The name of the cluster; several can share NATS servers. Default: `wpc`.
+    /// The name of the cluster, so that several clusters can share NATS servers. Default: `wpc`.
     #[arg(long, value_name = "NAME", env = "WPC_CLUSTER_NAMESPACE")]
     cluster_namespace: Option<String>,
     /// The prefix of the subjects of answers, which starts with `_INBOX`. Give each user its own one, such as
@@ -40,7 +40,7 @@ pub(crate) struct ClusterArguments {
     cluster_inbox: Option<String>,
 }
 
-/// A cluster that was named, with the server for development if this process started one.
+/// The cluster that the options name, and the server for development if this process started one.
 pub(crate) struct Cluster {
     pub(crate) options: ClusterOptions,
     /// Ends when it is dropped.
@@ -56,7 +56,7 @@ impl ClusterArguments {
         self.cluster.as_deref().is_some_and(|named| !named.is_empty())
     }
 
-    /// The cluster, if one was named. A server for development has its data in `folder`.
+    /// The cluster, if the options name one. A server for development stores its data in `folder`.
     pub(crate) fn cluster(&self, folder: &Path) -> Option<Result<Cluster, Failure>> {
         let named = self.cluster.as_deref().filter(|named| !named.is_empty())?;
         Some(self.named(named, folder))

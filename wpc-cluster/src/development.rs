@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// A NATS server with JetStream on this machine, for development. One that this process started is killed when this is dropped; if
-/// this process is killed, the server goes on, and the next one uses it.
+/// A NATS server with JetStream on this machine, for development. If this process started the server, it kills it when this
+/// value is dropped. If this process is killed, the server continues to run, and the next process uses it.
 #[derive(Debug)]
 pub struct DevelopmentServer {
     url: String,
@@ -23,9 +23,9 @@ const ANSWER: Duration = Duration::from_millis(500);
 const START: Duration = Duration::from_secs(15);
 
 impl DevelopmentServer {
-    /// Uses the NATS server at `127.0.0.1:4222` if there is one. Otherwise starts one there, or at a free port if another program
-    /// has that one, with its data in `folder`. The program is `nats-server` in `PATH`, or the one that the environment variable
-    /// `WPC_NATS_SERVER` names.
+    /// Uses the NATS server at `127.0.0.1:4222` if there is one. Otherwise starts one at that port, or at a free port if
+    /// another program uses that one. The server stores its data in `folder`. The program is `nats-server` in `PATH`, or the
+    /// one that the environment variable `WPC_NATS_SERVER` names.
     ///
     /// # Errors
     ///
@@ -104,7 +104,7 @@ impl Drop for DevelopmentServer {
     }
 }
 
-/// What accepts connections at an address.
+/// The kind of program that accepts connections at an address.
 #[derive(Debug, PartialEq, Eq)]
 enum Occupant {
     None,
@@ -151,7 +151,8 @@ fn find(named: Option<PathBuf>, path: &std::ffi::OsStr) -> Result<PathBuf, Error
     })
 }
 
-/// Reads the log, reports the address once the server is ready, or the end of the log if it ends before, and then discards it.
+/// Reads the log until the server is ready, and reports the address. If the log ends before, reports its last lines.
+/// Discards the rest of the log.
 fn follow(log: impl std::io::Read, report: &SyncSender<Result<String, String>>) {
     let mut address = None;
     let mut last = String::new();

@@ -1,17 +1,17 @@
-//! What each role may publish and subscribe to, and whether a user of a NATS server may do that. `docs/deploy/nats.conf` has the
-//! same lists.
+//! The subjects that each role publishes and subscribes to, and whether a user of a NATS server has these permissions.
+//! `docs/deploy/nats.conf` has the same lists.
 
 use crate::names::Names;
 use std::fmt;
 
-/// What a process does in a cluster.
+/// The role of a process in a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Role {
     /// It calls functions.
     Client,
     /// It runs functions for others, under this name; `*` stands for any.
     Node(String),
-    /// It changes what is active.
+    /// It deploys and activates revisions.
     Deployer,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Subjects {
 }
 
 impl Role {
-    /// What the role needs, with this prefix of its inboxes.
+    /// The subjects that the role needs, with this prefix of its inboxes.
     pub(crate) fn subjects(&self, names: &Names, inbox: &str) -> Subjects {
         let mut publish =
             vec![format!("{inbox}.>"), "$SYS.REQ.USER.INFO".to_owned(), names.hello()];
@@ -89,7 +89,7 @@ pub(crate) fn stream(kind: &str, bucket: &str) -> String {
     format!("{kind}_{bucket}")
 }
 
-/// What reading a stream publishes.
+/// The subjects to which a reader of a stream publishes.
 fn reading(stream: &str) -> [String; 8] {
     [
         format!("$JS.API.STREAM.INFO.{stream}"),
@@ -103,8 +103,8 @@ fn reading(stream: &str) -> [String; 8] {
     ]
 }
 
-/// Which of these subjects a user may not use whose permissions are these: what is allowed, where nothing means everything, and
-/// what is denied.
+/// The subjects among `needed` that a user with these permissions may not use. An empty list of allowed subjects allows
+/// every subject.
 pub(crate) fn missing<'a>(
     needed: &'a [String],
     allowed: Option<&[String]>,

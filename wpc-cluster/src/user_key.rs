@@ -3,7 +3,7 @@
 use crate::error::Error;
 use std::fmt;
 
-/// A new key of a user of NATS servers. The process has the seed, the server the public key.
+/// A new key of a user of NATS servers. The process has the seed, and the server has the public key.
 pub struct UserKey {
     seed: String,
     public_key: String,

@@ -1,4 +1,4 @@
-//! What a NATS server answers about users and streams.
+//! The answers of a NATS server about users and streams.
 
 use serde::Deserialize;
 

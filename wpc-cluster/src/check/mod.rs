@@ -1,4 +1,4 @@
-//! Whether a NATS server is fit for a cluster, in plain sentences.
+//! Whether a NATS server is suitable for a cluster, in plain sentences.
 
 mod answers;
 mod report;
@@ -20,7 +20,7 @@ pub enum CheckedRole {
     Client,
     /// It runs functions.
     Node,
-    /// It changes what is active.
+    /// It deploys and activates revisions.
     Deployer,
 }
 
@@ -36,8 +36,8 @@ const MESSAGE: (usize, usize) = (256 << 10, 8 << 20);
 /// The code of JetStream's error that a stream does not exist.
 const NO_STREAM: u64 = 10_059;
 
-/// Looks at the server to which the options connect, and at what the user may do there. Each of the roles must be possible; without
-/// any, one of all.
+/// Checks the server to which the options connect, and the permissions of the user there. The user must be able to have each
+/// of `roles`, or any role if there are none.
 pub async fn check(options: ClusterOptions, roles: &[CheckedRole]) -> Check {
     let mut check = Check::default();
     check.access(&options);
@@ -61,7 +61,7 @@ pub async fn check(options: ClusterOptions, roles: &[CheckedRole]) -> Check {
 }
 
 impl Check {
-    /// What others can read and do on the way to the server.
+    /// Whether the connection is encrypted and authenticated.
     fn access(&mut self, options: &ClusterOptions) {
         let addresses = options.addresses();
         let outside = addresses.iter().find(|address| !is_loopback(address));
@@ -74,14 +74,13 @@ impl Check {
             let text = format!(
                 "the connection to {outside} is not encrypted, unless the server requires TLS"
             );
-            let reason =
-                "Everyone on the way can read arguments, results, modules and credentials.";
+            let reason = "Anyone with access to the network between them can read arguments, results, modules and credentials.";
             let remedy = "Configure `tls` in the NATS server, and use `tls://` or pass the certificate of its authority.";
             self.add("encryption", Level::Warning, text, reason, remedy);
         }
         if options.effective_credentials() == Credentials::None && options.certificate.is_none() {
             let text = format!("no credentials are passed for {outside}");
-            let reason = "Whatever reaches the server can call, deploy and answer.";
+            let reason = "Any process that can reach the server can call, deploy and answer calls.";
             let remedy = "Configure users as in `docs/deploy/nats.conf`, and pass the seed of an nkey, a token or a password.";
             self.add("authentication", Level::Error, text, reason, remedy);
         }
@@ -126,7 +125,7 @@ impl Check {
         }
     }
 
-    /// What the server says about the user, and how long the answer takes.
+    /// The server's answer about the user, and how long it takes.
     async fn user(&mut self, connection: &Connection) -> Option<User> {
         let mut fastest = None;
         let mut answer = None;
@@ -237,7 +236,7 @@ impl Check {
             let level = if is_required { Level::Error } else { Level::Note };
             let text =
                 format!("this user cannot be a {role}: it may not {}", lacking.join(", and not "));
-            let reason = "What is not permitted fails or waits until a time limit.";
+            let reason = "Operations that are not permitted fail or wait until a time limit.";
             let remedy = if is_required {
                 "Compare the user with the one for this role in `docs/deploy/nats.conf`, and the prefix of its inboxes with \
                  `--cluster-inbox`."
@@ -333,7 +332,7 @@ impl Check {
             );
             self.add("buckets", Level::Warning, found, reason, remedy);
         } else if !config.allow_direct {
-            let reason = "Each read of the registry goes to the leader of the stream.";
+            let reason = "Only the leader of the stream answers reads of the registry.";
             let remedy = format!("`nats stream edit {stream} --allow-direct`.");
             self.add("buckets", Level::Warning, found, reason, remedy);
         } else {

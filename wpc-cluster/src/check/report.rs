@@ -1,4 +1,4 @@
-//! What a check has found.
+//! The findings of a check.
 
 use serde::Serialize;
 
@@ -11,18 +11,18 @@ pub enum Level {
     Good,
     /// Something to know.
     Note,
-    /// It works, and may not when it matters.
+    /// It works now, and may fail later.
     Warning,
     /// It does not work.
     Error,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Finding {
-    /// What was looked at: `connection`, `version`, `jetstream`, `max_payload`, `buckets`, `permissions`, `clock`, `round_trip`,
-    /// `encryption`, `authentication` or `durability`.
+    /// The subject of the check: `connection`, `version`, `jetstream`, `max_payload`, `buckets`, `permissions`, `clock`,
+    /// `round_trip`, `encryption`, `authentication` or `durability`.
     pub subject: &'static str,
     /// How serious it is.
     pub level: Level,
@@ -34,7 +34,7 @@ pub struct Finding {
     pub remedy: String,
 }
 
-/// Everything that was looked at.
+/// The results of all checks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Check {

@@ -1,8 +1,9 @@
-//! What becomes of revisions on a node, without clocks, files and sockets: what was found goes in, what is to be done comes out.
+//! The revisions of a node as a state machine without clocks, files and sockets: its inputs are events, its outputs are
+//! actions.
 //!
-//! A revision moves down this list, and every move has one cause:
+//! A revision passes through these stages, and each change of the stage has one cause:
 //!
-//! | stage | what happens meanwhile | the next stage |
+//! | stage | work in this stage | the next stage |
 //! |---|---|---|
 //! | seen | its manifest and its modules are fetched and verified | fetched |
 //! | fetched | its modules are compiled and linked | prepared |
@@ -11,8 +12,8 @@
 //! | activating | the pool makes the changes | active |
 //! | active | it serves calls | retired, when another one is active |
 //!
-//! A failure in any stage but the last leads to *failed*. A failed or retired revision is fetched again when it is asked for again, or
-//! when it is to be active. What the pool runs changes only by an activation that succeeded.
+//! A failure in any stage but the last leads to *failed*. A failed or retired revision is fetched again when it is requested
+//! again, or when the registry states that it is active. Only a successful activation changes the functions of the pool.
 
 #[cfg(test)]
 mod tests;
@@ -40,7 +41,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// What becomes of a revision on a node.
+/// The stage of a revision on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stage {
     Seen,
@@ -53,7 +54,7 @@ pub(crate) enum Stage {
     Retired,
 }
 
-/// What was found, or what has ended.
+/// An event: something was found, or an action has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Input {
     /// A deployer asks for the revision.
@@ -69,11 +70,11 @@ pub(crate) enum Input {
     Activated(RevisionId),
     /// It cannot be fetched, prepared or activated.
     Failed(RevisionId, Vec<String>),
-    /// It is time to try again what failed, if it is to be active.
+    /// It is time to try the active revision again, if it failed.
     Retry,
 }
 
-/// What is to be done. Each ends with an input, except reports and `Forget`.
+/// An action. Each ends with an input, except reports and `Forget`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Effect {
     Fetch(RevisionId),
@@ -82,11 +83,11 @@ pub(crate) enum Effect {
     Publish(RevisionId),
     Activate(RevisionId),
     Report(RevisionId, RequestId, Reported),
-    /// Drop what was kept for the revision.
+    /// Drop the data of the revision.
     Forget(RevisionId),
 }
 
-/// What a deployer is answered.
+/// The answer for a deployer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reported {
     Preparing,
@@ -99,7 +100,7 @@ struct Entry {
     stage: Stage,
     /// The deployers that wait for an answer.
     requests: Vec<RequestId>,
-    /// When it was last asked for: the number of an input.
+    /// When it was last requested: the number of an input.
     touched: u64,
 }
 
@@ -107,17 +108,17 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Revisions {
     entries: BTreeMap<(u64, [u8; 32]), Entry>,
-    /// What the registry states.
+    /// The active revision, as the registry states it.
     target: Option<RevisionId>,
-    /// What the pool runs.
+    /// The revision that the pool runs.
     active: Option<RevisionId>,
     inputs: u64,
 }
 
-/// How many revisions are kept that are not active. The memory of those that are ready is what bounds it.
+/// The maximum number of revisions that are kept and not active. Those that are ready need memory.
 const MAX_ENTRIES: usize = 8;
 
-/// How many deployers are answered about a revision.
+/// The maximum number of deployers that get an answer about a revision.
 const MAX_REQUESTS: usize = 16;
 
 fn key(id: RevisionId) -> (u64, [u8; 32]) {
@@ -129,12 +130,12 @@ fn id(key: (u64, [u8; 32])) -> RevisionId {
 }
 
 impl Revisions {
-    /// What the pool runs.
+    /// The revision that the pool runs.
     pub(crate) fn active(&self) -> Option<RevisionId> {
         self.active
     }
 
-    /// What the registry states to be active.
+    /// The active revision, as the registry states it.
     pub(crate) fn target(&self) -> Option<RevisionId> {
         self.target
     }
@@ -143,7 +144,7 @@ impl Revisions {
         self.entries.get(&key(id)).map(|entry| &entry.stage)
     }
 
-    /// Why the node does not run what the registry states, as far as it is known.
+    /// Why the node does not run the active revision, as far as it is known.
     pub(crate) fn problems(&self) -> &[String] {
         let target = self.target.filter(|target| self.active != Some(*target));
         match target.and_then(|target| self.stage(target)) {
@@ -152,7 +153,7 @@ impl Revisions {
         }
     }
 
-    /// Whether the node runs what the registry states, or cannot.
+    /// Whether the node runs the active revision, or cannot run it.
     pub(crate) fn is_settled(&self) -> bool {
         match self.target {
             None => true,
@@ -163,7 +164,7 @@ impl Revisions {
         }
     }
 
-    /// Takes an input, and returns what is to be done, in this order.
+    /// Processes an input, and returns the actions in their order.
     pub(crate) fn on(&mut self, input: Input) -> Vec<Effect> {
         self.inputs += 1;
         let mut effects = Vec::new();
@@ -278,7 +279,7 @@ impl Revisions {
         }
     }
 
-    /// Takes the next step to what the registry states. `retries` states whether what failed is tried again.
+    /// Takes the next step towards the active revision. `retries` states whether a failed one is tried again.
     fn pursue(&mut self, retries: bool, effects: &mut Vec<Effect>) {
         let Some(target) = self.target.filter(|target| self.active != Some(*target)) else {
             return;
@@ -315,7 +316,7 @@ impl Revisions {
         (entry.stage, entry.touched) = (stage, touched);
     }
 
-    /// Answers those who wait for the revision.
+    /// Answers the deployers that wait for the revision.
     fn answer(&mut self, id: RevisionId, answer: &Reported, effects: &mut Vec<Effect>) {
         let Some(entry) = self.entries.get_mut(&key(id)) else { return };
         let requests = std::mem::take(&mut entry.requests);
@@ -323,7 +324,7 @@ impl Revisions {
         effects.extend(requests.into_iter().map(report));
     }
 
-    /// Drops what was asked for least recently, of the revisions that nothing depends on.
+    /// Drops the least recently requested revisions among those on which nothing depends.
     fn bound(&mut self, effects: &mut Vec<Effect>) {
         let (active, target) = (self.active.map(key), self.target.map(key));
         while self.entries.len() > MAX_ENTRIES + 2 {

@@ -1,4 +1,4 @@
-//! Which revision is active, and which ones were.
+//! The active revision, and the earlier activations.
 
 use super::buckets::{Bucket, full};
 use super::{Readiness, Registry, check_text, unreadable};
@@ -93,7 +93,7 @@ impl Registry {
         let Err(error) = store.update(ACTIVE, value.into(), last).await else {
             return Ok(activation);
         };
-        // After another failure than a refusal it is not known whether it was written.
+        // After any other failure, it is not known whether it was written.
         let now = self.active().await;
         match now {
             Ok(Some(now)) if now == activation => Ok(activation),

@@ -18,7 +18,7 @@ pub struct Following {
     tasks: [AbortHandle; 2],
 }
 
-/// What the task has found.
+/// The state of the task that follows the registry.
 #[derive(Debug, Default, Clone)]
 struct State {
     /// Whether the registry was read.

@@ -6,16 +6,17 @@
 //! | registry | `revision.NUMBER` | [`Revision`] | once |
 //! | registry | `active` | [`Activation`] | by compare-and-swap; its history is kept |
 //! | staging | `wanted.NUMBER.REQUEST` | a request to all nodes to prepare a revision | once, forgotten after minutes |
-//! | staging | `report.NUMBER.REQUEST.NODE` | what became of it on a node | by the node |
+//! | staging | `report.NUMBER.REQUEST.NODE` | the answer of a node | by the node |
 //!
 //! # The way of a deployment
 //!
 //! 1. [`stage`](Registry::stage) stores the modules and the manifest, and then the revision that refers to them.
 //! 2. [`wait_ready`](Registry::wait_ready) asks the nodes to prepare it. Each fetches, verifies, compiles and links everything, and
 //!    stores the list of the functions as an object. The request fails if nodes refuse the revision, or if their lists differ.
-//! 3. [`activate`](Registry::activate) changes `active`, if it still is what the deployer expects. The nodes and the clients follow it.
+//! 3. [`activate`](Registry::activate) changes `active`, if it still has the value that the deployer expects. The nodes and
+//!    the clients follow it.
 //!
-//! What is read is verified: the length is bounded, and the content must have the SHA-256 by which it was named.
+//! Every object is verified when it is read: its length is bounded, and its content must have the SHA-256 that is its name.
 
 mod activation;
 mod buckets;
@@ -82,7 +83,7 @@ impl Registry {
                 .any(|bucket| text.contains(bucket.as_str()))
         };
         let operation = operation.to_owned();
-        // The server reports it on another way than the answer, which does not arrive.
+        // The server reports it separately, and the answer does not arrive.
         if let Some(reason) = violation.filter(of_bucket).filter(|_| reason.contains("timed out")) {
             return Error::Denied { operation, reason };
         }

@@ -1,4 +1,4 @@
-//! Objects by their SHA-256. What is read is not believed: not its length, and not its content.
+//! Objects by their SHA-256. Their lengths and their contents are verified when they are read.
 
 use super::Registry;
 use super::buckets::full;
@@ -104,7 +104,7 @@ impl Registry {
         Err(damaged(format!("its content has the SHA-256 {found}")))
     }
 
-    /// Stores an object, unless it is stored. Replaces it if what is stored is damaged.
+    /// Stores an object, unless it is stored already. Replaces a damaged one.
     pub(crate) async fn store(&self, bytes: &[u8]) -> Result<Sha256Hash, Error> {
         let hash = Sha256Hash::of(bytes);
         let store = self.objects().await?;

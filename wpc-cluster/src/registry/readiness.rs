@@ -17,9 +17,9 @@ use wpc_host::Sha256Hash;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Quorum {
-    /// All that report themselves at the time, and at least one.
+    /// All nodes that report themselves at the time, and at least one.
     All,
-    /// So many.
+    /// This many.
     Nodes(usize),
 }
 
@@ -39,7 +39,7 @@ pub struct Readiness {
     pub pending: Vec<String>,
 }
 
-/// What is known about the nodes.
+/// The reports and the answers of the nodes.
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
     /// Those that report themselves.
@@ -47,7 +47,7 @@ pub(super) struct Nodes {
     answers: BTreeMap<String, Outcome>,
 }
 
-/// What follows from what is known.
+/// What follows from the reports and the answers.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Ready(Sha256Hash),
@@ -115,7 +115,7 @@ impl Nodes {
         }
     }
 
-    /// Why the time has passed in vain.
+    /// Why too few nodes were ready in time.
     fn missing(&self, timeout: Duration) -> String {
         let (ready, pending) = (self.ready().count(), self.pending());
         if ready == 0 && pending.is_empty() && self.answers.is_empty() {

@@ -34,7 +34,7 @@ pub struct Revision {
     pub at: String,
 }
 
-/// How many objects are stored at once.
+/// How many objects are being stored at the same time.
 const CONCURRENT: usize = 4;
 
 /// The key of a revision.
@@ -47,8 +47,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`Error::Problems`] if the manifest cannot be read, or if a module is missing or is not what its name states; otherwise
-    /// [`Error::Registry`] or [`Error::Denied`].
+    /// [`Error::Problems`] if the manifest cannot be read, or if a module is missing or does not have the SHA-256 that is
+    /// its name; otherwise [`Error::Registry`] or [`Error::Denied`].
     pub async fn stage(
         &self,
         packed: &Packed,
@@ -167,7 +167,7 @@ impl Registry {
     }
 }
 
-/// The modules of a manifest, each of which must be what its name states.
+/// The modules of a manifest, each of which must have the SHA-256 that is its name.
 fn modules_of(packed: &Packed) -> Result<Vec<&[u8]>, Error> {
     let refused = |message: String| Error::Problems(vec![Problem::environment(message)]);
     if packed.text.len() > MAX_DOCUMENT {

@@ -1,4 +1,4 @@
-//! Revisions with what an earlier one had.
+//! Revisions that restore an earlier one, or one item of it.
 
 use super::Registry;
 use super::revision::Revision;
@@ -28,7 +28,7 @@ impl Rollback {
 }
 
 impl Registry {
-    /// Registers a revision with what an earlier one had. Nothing is activated.
+    /// Registers a revision that restores an earlier one. Nothing is activated.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Requests to prepare a revision, and what nodes answer. They are kept for minutes and in memory.
+//! Requests to prepare a revision, and the answers of nodes. They are kept in memory for some minutes.
 
 use super::buckets::{Bucket, full};
 use super::revision::Revision;
@@ -24,7 +24,7 @@ pub(crate) struct Wanted {
     pub(crate) revision: RevisionId,
 }
 
-/// What a node answers.
+/// The answer of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NodeReport {
     /// The manifest that the node was asked for.
@@ -34,7 +34,7 @@ pub(crate) struct NodeReport {
     pub(crate) outcome: Outcome,
 }
 
-/// What became of a revision on a node.
+/// The state of a revision on a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {

@@ -118,7 +118,7 @@ async fn follow_once(
             },
             changed = link.changed() => {
                 changed.ok()?;
-                // What was sent meanwhile may be lost, and the client notices that only after seconds.
+                // Messages that were sent meanwhile may be lost, and the client notices that only after seconds.
                 if matches!(*link.borrow_and_update(), Link::Up(_)) {
                     return Some(String::new());
                 }

@@ -1,10 +1,10 @@
-//! What `check` finds at servers with and without faults.
+//! The findings of `check` for servers with and without faults.
 
 use crate::support::{NatsServer, within};
 use std::net::TcpListener;
 use wpc_cluster::{Check, CheckedRole, ClusterOptions, Credentials, Level, check};
 
-/// What is found at a server, within bounded time.
+/// The findings for a server, within bounded time.
 async fn found(options: ClusterOptions, roles: &[CheckedRole]) -> Check {
     let check = within("the check ends", check(options, roles)).await;
     for finding in &check.findings {

@@ -1,4 +1,4 @@
-//! What the users of `docs/deploy/nats.conf` can do and cannot do, at a server with exactly that configuration.
+//! Which operations the users of `docs/deploy/nats.conf` are permitted, at a server with exactly that configuration.
 
 use crate::support::certificates::Certificates;
 use crate::support::{NatsServer, within};
@@ -20,7 +20,7 @@ struct Server {
     deployer: KeyPair,
 }
 
-/// A connection of a user, and what the server does not permit it.
+/// A connection of a user, and the operations that the server refused.
 struct User {
     client: Client,
     violations: mpsc::UnboundedReceiver<String>,

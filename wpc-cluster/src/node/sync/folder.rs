@@ -1,4 +1,4 @@
-//! The files of a node: modules and manifests by their content, and which revision it ran last.
+//! The files of a node: modules and manifests by their SHA-256, and the number of the revision that it ran last.
 
 use crate::registry::Activation;
 use std::io::Write as _;
@@ -27,7 +27,7 @@ const ACTIVE: &str = "active.json";
 const MAX_ACTIVE: usize = 64 << 10;
 
 impl Folder {
-    /// A folder that is kept. It is created if it does not exist.
+    /// A permanent folder. It is created if it does not exist.
     pub(crate) fn open(path: &Path) -> Result<Self, crate::Error> {
         let failed = |error: std::io::Error| crate::Error::File {
             path: path.display().to_string(),
@@ -38,7 +38,7 @@ impl Folder {
         Ok(Self(Arc::new(Inner { path, _temporary: None })))
     }
 
-    /// A folder that is removed in the end.
+    /// A temporary folder, which is removed when the last clone is dropped.
     pub(crate) fn temporary() -> Result<Self, crate::Error> {
         let folder = TempDir::with_prefix("wpc-node-").map_err(|error| crate::Error::File {
             path: std::env::temp_dir().display().to_string(),
@@ -58,7 +58,7 @@ impl Folder {
         self.0.path.join(name)
     }
 
-    /// A file with this content, if it has at most so many bytes.
+    /// The file with this SHA-256, if it has at most `limit` bytes.
     pub(super) fn read(&self, name: &str, hash: Sha256Hash, limit: usize) -> Option<Vec<u8>> {
         let bytes = file::read(&self.0.path.join(name), limit).ok()?;
         (Sha256Hash::of(&bytes) == hash).then_some(bytes)

@@ -1,7 +1,7 @@
-//! Keeps a node's pool at what the registry states: fetches revisions, prepares them, and activates them.
+//! Makes a node's pool run the revision that the registry states: fetches revisions, prepares them, and activates them.
 //!
-//! What is to be done is decided by [`Revisions`]. One task owns it, and the deployment. What takes long runs in tasks of its own, and
-//! their results are inputs. Reports are sent by another task, in their order.
+//! [`Revisions`] decides what to do. One task owns it and the deployment. Long work runs in other tasks, whose results are
+//! inputs. Another task sends reports in their order.
 
 mod folder;
 #[cfg(test)]
@@ -23,25 +23,25 @@ use tokio::task::{AbortHandle, JoinSet};
 use work::{Candidate, Finished};
 use wpc_deploy::Deployment;
 
-/// How often a revision that should be active, and that failed, is tried again.
+/// The time between two attempts to run the active revision after a failure.
 const RETRY: Duration = Duration::from_secs(30);
 
 /// How often a report is tried again, and after which time.
 const REPORT_ATTEMPTS: usize = 5;
 const REPORT_DELAY: Duration = Duration::from_millis(200);
 
-/// The pool of a node as the registry states it. Its tasks end when it is dropped.
+/// A pool that follows the registry. Its tasks end when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Sync {
     state: watch::Receiver<State>,
     tasks: Vec<AbortHandle>,
 }
 
-/// How far a node is.
+/// The progress of a node.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
-    /// Whether it runs what the registry states, or has reported why it cannot. A node that was never connected and has a copy of
-    /// its last revision runs that.
+    /// Whether it runs the active revision, or has reported why it cannot. A node that was never connected runs its copy of
+    /// the last revision, if it has one.
     pub(crate) is_settled: bool,
     /// The revision that the pool runs.
     pub(crate) active: Option<u64>,
@@ -95,18 +95,18 @@ impl Sync {
         Self { state, tasks: tasks.iter().map(|task| task.abort_handle()).collect() }
     }
 
-    /// How far it is.
+    /// The progress of the node.
     pub(crate) fn state(&self) -> State {
         self.state.borrow().clone()
     }
 
-    /// Waits until it runs what the registry states, or cannot.
+    /// Waits until it runs the active revision, or has failed to.
     pub(crate) async fn settled(&self) {
         // The sender lives as long as this.
         let _ = self.state.clone().wait_for(|state| state.is_settled).await;
     }
 
-    /// Follows how far it is.
+    /// Follows the progress of the node.
     pub(crate) fn follow(&self) -> watch::Receiver<State> {
         self.state.clone()
     }
@@ -141,9 +141,9 @@ struct Task {
     folder: Folder,
     serving: Serving,
     revisions: Revisions,
-    /// What was prepared and not activated.
+    /// The revisions that were prepared and not activated.
     candidates: HashMap<RevisionId, Candidate>,
-    /// What the registry stated of revisions that are, or were, to be active.
+    /// The activations that the registry stated.
     activations: HashMap<RevisionId, Activation>,
     jobs: JoinSet<Finished>,
     reports: mpsc::UnboundedSender<(Wanted, NodeReport)>,
@@ -193,7 +193,7 @@ impl Task {
                 }
                 Err(error) => self.unreachable = Some(error.to_string()),
             },
-            // What the node runs stays.
+            // The node keeps its revision.
             Change::Nothing => {
                 self.was_reached = true;
                 let lost = self.revisions.active().map(|active| {
@@ -284,7 +284,7 @@ impl Task {
             Finished::NotPublished(id, problems) => self.input(Input::NotPublished(id, problems)),
             Finished::Activated(id, deployment) => {
                 self.deployment = deployment;
-                // They were prepared for the pool as it was before.
+                // They were prepared for the previous functions of the pool.
                 self.candidates.clear();
                 tracing::info!(revision = id.number, "the node runs the revision");
                 self.input(Input::Activated(id));
@@ -296,7 +296,7 @@ impl Task {
         }
     }
 
-    /// Publishes how far the node is.
+    /// Publishes the progress of the node.
     fn publish(&self) {
         let problems = self.revisions.problems();
         let problem = if let (Some(target), false) = (self.revisions.target(), problems.is_empty())

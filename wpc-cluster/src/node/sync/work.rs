@@ -1,4 +1,4 @@
-//! What takes long: fetching, preparing, storing and activating a revision.
+//! The long work on a revision: fetching, preparing, storing and activating it.
 
 use super::folder::{Folder, document_name, index_name};
 use crate::node::served::{ServedFunction, Serving};
@@ -9,11 +9,11 @@ use wpc_deploy::document::{module_name, named_content};
 use wpc_deploy::{DeployedFunction, Deployment, Manifest, Prepared, Problem, Source, file};
 use wpc_host::Sha256Hash;
 
-/// How long what cannot be fetched at the moment is tried again, and the time between two attempts.
+/// How long a failed fetch is tried again, and the time between two attempts.
 const FETCH_ATTEMPTS: u32 = 20;
 const FETCH_DELAY: Duration = Duration::from_millis(250);
 
-/// What has ended.
+/// The result of an action.
 pub(super) enum Finished {
     Fetched(RevisionId),
     Prepared(RevisionId, Candidate),
@@ -103,13 +103,13 @@ fn parse(folder: &Folder, text: Vec<u8>) -> Result<(Source, Manifest), String> {
     Ok((source, manifest))
 }
 
-/// A problem without the path of the node's folder, which means nothing to a deployer.
+/// A problem without the path of the node's folder, which a deployer cannot use.
 fn shown(problem: &Problem) -> String {
     let line = problem.line.map_or_else(String::new, |line| format!("line {line}: "));
     format!("{line}{} ({})", problem.message, problem.code)
 }
 
-/// Runs what blocks. A panic is a problem of the revision.
+/// Runs blocking work. A panic is a problem of the revision.
 async fn blocking(
     id: RevisionId,
     work: impl FnOnce() -> Result<Finished, Vec<String>> + Send + 'static,
@@ -170,7 +170,7 @@ pub(super) async fn publish(registry: Registry, folder: Folder, id: RevisionId) 
     Finished::NotPublished(id, vec![format!("the list of the functions: {last}")])
 }
 
-/// Makes the pool run a revision, and publishes what it serves.
+/// Makes the pool run a revision, and publishes its functions.
 pub(super) async fn activate(
     deployment: Deployment,
     folder: Folder,
@@ -181,7 +181,7 @@ pub(super) async fn activate(
 ) -> Finished {
     blocking(id, move || {
         let mut deployment = deployment;
-        // It was prepared for the pool as it was before another revision was activated.
+        // It was prepared for the previous functions of the pool, before another revision was activated.
         let prepared = prepared.map_or_else(|| candidate(&deployment, &folder, id), Ok)?;
         let Candidate { index, source, prepared, functions } = prepared;
         if let Some(activation) = activation.as_ref().filter(|it| it.index != index) {

@@ -1,4 +1,4 @@
-//! What becomes of revisions, in chosen and in random orders.
+//! The stages of revisions, with inputs in chosen and in random orders.
 
 use super::*;
 use rand::rngs::StdRng;
@@ -106,7 +106,7 @@ struct Simulation {
     running: Vec<Effect>,
     pool: Option<RevisionId>,
     is_activating: bool,
-    /// What each request was answered last.
+    /// The last answer to each request.
     answers: HashMap<u64, Reported>,
     /// Revisions that no node can prepare.
     broken: BTreeSet<u64>,
@@ -208,7 +208,7 @@ fn whatever_fails_and_in_whatever_order_a_node_converges_to_the_registry_and_ans
         while !simulation.running.is_empty() {
             simulation.finish_one();
         }
-        // What failed last is tried once more, now that nothing fails.
+        // The last failure is tried once more, now that nothing fails.
         simulation.input(Input::Retry);
         while !simulation.running.is_empty() {
             simulation.finish_one();

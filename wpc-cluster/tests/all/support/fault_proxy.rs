@@ -1,4 +1,4 @@
-//! A link that fails as the test wants.
+//! A network link whose failures a test chooses.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub(crate) struct FaultProxy {
     accepting: JoinHandle<()>,
 }
 
-/// What the proxy does with connections.
+/// How the proxy treats connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Passing,

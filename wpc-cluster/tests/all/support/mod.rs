@@ -1,4 +1,4 @@
-//! What the tests stand on: NATS servers, clusters of three of them, and links that fail.
+//! Parts of the tests: NATS servers, clusters of three of them, and links that fail.
 //!
 //! ```ignore
 //! #[tokio::test(flavor = "multi_thread")]

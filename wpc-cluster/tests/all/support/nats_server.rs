@@ -21,11 +21,11 @@ pub(crate) struct NatsServer {
     child: Child,
     log: Arc<Log>,
     port: u16,
-    /// What precedes the address in its URL: `nats` or `tls`.
+    /// The scheme of its URL: `nats` or `tls`.
     scheme: &'static str,
 }
 
-/// What a server has written so far.
+/// The log of a server so far.
 #[derive(Debug, Default)]
 struct Log {
     written: Mutex<Written>,
@@ -183,7 +183,7 @@ impl NatsServer {
         self.log.wait(text, |lines| lines.iter().any(|line| line.contains(text)));
     }
 
-    /// What it has logged so far, since its last start.
+    /// Its log since its last start.
     pub(crate) fn log(&self) -> String {
         self.log.text()
     }
