@@ -19,6 +19,10 @@
 //! An attempt runs at most once. A refusal means that the call did not start. If a node is lost, or does not answer in time,
 //! the error states that the outcome is unknown. Functions that the manifest declares as `pure` are attempted again within the
 //! time limit.
+//!
+//! # Errors
+//!
+//! Operations of the connection and of the registry return [`Error`]. Calls return [`wpc_host::Error`], as calls of a pool do.
 #![forbid(unsafe_code)]
 #![allow(dead_code, reason = "the node and the client are not complete")]
 
