@@ -35,6 +35,12 @@ pub(crate) struct Access {
 }
 
 impl AccessOptions {
+    /// Whether unprotected addresses are accepted.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn is_insecure(&self) -> bool {
+        self.insecure
+    }
+
     /// Opens the tokens and the audit log, in the data folder if there is one.
     pub(crate) fn open(&self, data: Option<(&Path, &Store)>) -> Result<Access, Failure> {
         let mut settings = AccessSettings::default();

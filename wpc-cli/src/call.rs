@@ -13,7 +13,8 @@ use wpc_host::{ReplyMetadata, StreamOptions, WorkerProcedureCall};
 
 // A server needs no module, so that the first position is the function.
 #[derive(clap::Args)]
-#[command(mut_arg("function", |function| function.required_unless_present("server")))]
+#[cfg_attr(feature = "cluster", command(mut_arg("function", |function| function.required_unless_present_any(["server", "cluster"]))))]
+#[cfg_attr(not(feature = "cluster"), command(mut_arg("function", |function| function.required_unless_present("server"))))]
 pub(crate) struct Arguments {
     /// Read the encoded arguments from standard input, and write the encoded result to standard output.
     #[arg(long, conflicts_with = "arguments")]
@@ -28,6 +29,9 @@ pub(crate) struct Arguments {
     stream: bool,
     #[command(flatten)]
     pub(crate) server: ServerOptions,
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
+    pub(crate) cluster: crate::cluster_options::ClusterArguments,
     // Last, because its help heading applies to all options that follow.
     #[command(flatten)]
     pub(crate) target: Target,
@@ -37,6 +41,11 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let target = &arguments.target;
     if let Some(client) = arguments.server.client() {
         return on_server(&client?, arguments, as_json);
+    }
+    #[cfg(feature = "cluster")]
+    if arguments.cluster.is_named() {
+        check_remote(arguments, "--cluster")?;
+        return crate::cluster_call::run(&arguments.cluster, target, arguments.stream, as_json);
     }
     target.check_input(arguments.raw)?;
     let wpc = target.pool(cache, 1, !as_json, terminal::lines(as_json))?;
@@ -85,11 +94,19 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     Ok(())
 }
 
-fn on_server(client: &Client, arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
+/// Refuses options that calls elsewhere do not have.
+fn check_remote(arguments: &Arguments, place: &str) -> Result<(), Failure> {
     let given = [("--raw", arguments.raw), ("--output", arguments.output.is_some())];
-    if let Some((option, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
-        return Err(Failure::usage(format!("{option} cannot be combined with --server")));
+    match given.into_iter().find(|(_, is_given)| *is_given) {
+        Some((option, _)) => {
+            Err(Failure::usage(format!("{option} cannot be combined with {place}")))
+        }
+        None => Ok(()),
     }
+}
+
+fn on_server(client: &Client, arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
+    check_remote(arguments, "--server")?;
     if arguments.stream {
         return remote_call::stream(client, &arguments.target, as_json);
     }
@@ -179,7 +196,7 @@ fn length_prefix(encoded: &[u8]) -> usize {
     (more + 1).min(encoded.len())
 }
 
-fn line(value: &Value, metadata: &ReplyMetadata, as_json: bool) -> Vec<u8> {
+pub(crate) fn line(value: &Value, metadata: &ReplyMetadata, as_json: bool) -> Vec<u8> {
     let line = if as_json {
         let json = json!({
             "value": value,

@@ -14,7 +14,11 @@ mod closed_output;
 #[cfg(feature = "cluster")]
 mod cluster;
 #[cfg(feature = "cluster")]
+mod cluster_call;
+#[cfg(feature = "cluster")]
 mod cluster_deploy;
+#[cfg(feature = "cluster")]
+mod cluster_node;
 #[cfg(feature = "cluster")]
 mod cluster_options;
 mod configuration;

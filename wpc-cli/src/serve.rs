@@ -2,6 +2,8 @@
 
 use crate::access_options::AccessOptions;
 use crate::cache::Cache;
+#[cfg(feature = "cluster")]
+use crate::cluster_node::{Joining, NodeArguments, OwnSettings};
 use crate::configuration;
 use crate::connection_options::ConnectionOptions;
 use crate::event_log;
@@ -59,6 +61,9 @@ pub(crate) struct Arguments {
     connections: ConnectionOptions,
     #[command(flatten)]
     log: LogOptions,
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
+    node: NodeArguments,
     #[command(flatten)]
     access: AccessOptions,
 }
@@ -71,6 +76,7 @@ Examples:
   wpc serve
   wpc serve shop/wpc.toml --listen 127.0.0.1:8000 --watch
   wpc serve --data /var/lib/wpc --allow read=/srv/photos --admin-listen unix:/run/wpc/admin.sock
+  wpc serve --cluster nats://127.0.0.1:4222 --name north
   wpc serve --listen 0.0.0.0:7071 --tokens tokens.toml --tls-certificate server.pem --tls-key key.pem
   curl http://127.0.0.1:7071/v1/functions/greet/call -d '[\"Ada\"]' -H 'content-type: application/json'
 
@@ -99,6 +105,21 @@ pub(crate) fn configured(first: Arguments, command: clap::Command) -> Result<Arg
 impl Arguments {
     fn path(&self) -> PathBuf {
         self.manifest.clone().unwrap_or_else(|| wpc_deploy::MANIFEST_NAME.into())
+    }
+
+    /// What joins the named cluster.
+    #[cfg(feature = "cluster")]
+    fn joining(&self, source: &Source, setup: Setup) -> Result<Deployed, Failure> {
+        let policy = Policy::of(&self.allow).map_err(Failure::usage)?;
+        let (data, is_insecure) = (self.data.as_deref(), self.access.is_insecure());
+        let setup = setup.policy(policy);
+        let joining = Joining::new(&self.node, data, is_insecure, source, setup);
+        match joining.transpose()? {
+            Some(joining) => {
+                Ok(Deployed::Cluster(joining.deployment.clone(), Some(Box::new(joining))))
+            }
+            None => Err(Failure::usage("no cluster is named; name one with `--cluster URL`")),
+        }
     }
 
     /// The manifest; an empty one if none is named and this folder has none.
@@ -142,7 +163,9 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         let failures = hooks.iter().filter_map(|hook| hook().err());
         failures.for_each(|failure| failure.write(as_json, Interface::MANIFEST));
     };
-    let deployed = match data {
+    let mut deployed = match data {
+        #[cfg(feature = "cluster")]
+        _ if arguments.node.cluster.is_named() => arguments.joining(&source, setup)?,
         Some((data, store)) => {
             let policy = Policy::of(&arguments.allow).map_err(Failure::usage)?;
             let setup = setup.policy(policy);
@@ -171,6 +194,14 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         Some(exporter) => exporter.observe(backend),
         None => backend,
     };
+    #[cfg(feature = "cluster")]
+    let (backend, joined) = match deployed.take_joining() {
+        Some(joining) => {
+            let joined = joining.join(&runtime, backend, as_json)?;
+            (joined.node.backend(), Some(joined))
+        }
+        None => (backend, None),
+    };
     let mut settings = Settings::default();
     arguments.connections.set(&mut settings);
     settings.idempotency = arguments.idempotency.then(IdempotencyBounds::default);
@@ -185,8 +216,14 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     report_ready(&server, as_json);
     let following = deployed.follow(source.path, watch, report)?;
     let pool = wpc.clone();
+    #[cfg(feature = "cluster")]
+    let node = joined.as_ref().map(|joined| joined.node.clone());
     let server = server.grace(arguments.access.grace).finish(async move {
         // Calls in progress finish within the stop timeout.
+        #[cfg(feature = "cluster")]
+        if let Some(node) = node {
+            node.drain(stop_timeout).await;
+        }
         let _ = pool.stop_workers_async().await;
     });
     let stop = async move {
@@ -209,6 +246,9 @@ enum Deployed {
     Manifest(Box<Deployment>),
     /// What clients deploy to a data folder.
     Folder(Deployments),
+    /// The registry of a cluster, which the server has not joined yet; then without the rest.
+    #[cfg(feature = "cluster")]
+    Cluster(Deployment, Option<Box<Joining>>),
 }
 
 impl Deployed {
@@ -246,6 +286,15 @@ impl Deployed {
         Ok(Self::Folder(deployments))
     }
 
+    /// What joins the cluster, once.
+    #[cfg(feature = "cluster")]
+    fn take_joining(&mut self) -> Option<Joining> {
+        match self {
+            Self::Cluster(_, joining) => joining.take().map(|joining| *joining),
+            Self::Manifest(_) | Self::Folder(_) => None,
+        }
+    }
+
     /// Removes revisions beyond this number. If that fails, as on a full disk, calls are served nevertheless.
     fn keep_revisions(&self, count: NonZeroUsize, as_json: bool) {
         let Self::Folder(deployments) = self else { return };
@@ -264,6 +313,10 @@ impl Deployed {
             Self::Folder(deployments) => {
                 (deployments.pool().clone(), deployments.workers(), deployments.stop_timeout())
             }
+            #[cfg(feature = "cluster")]
+            Self::Cluster(deployment, _) => {
+                (deployment.pool().clone(), deployment.workers(), deployment.stop_timeout())
+            }
         }
     }
 
@@ -278,6 +331,10 @@ impl Deployed {
             Self::Manifest(deployment) => Reloader::new(*deployment, path).follow(watch, report)?,
             Self::Folder(deployments) => {
                 Reloader::new(deployments, path).optional().follow(watch, report)?
+            }
+            #[cfg(feature = "cluster")]
+            Self::Cluster(..) => {
+                Reloader::new(OwnSettings, path).optional().follow(watch, report)?
             }
         })
     }

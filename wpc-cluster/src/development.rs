@@ -33,7 +33,7 @@ impl DevelopmentServer {
     pub fn start(folder: &Path) -> Result<Self, Error> {
         let usual = SocketAddr::from(([127, 0, 0, 1], PORT));
         match occupant(usual) {
-            Occupant::Nats => return Ok(Self { url: format!("nats://{usual}"), child: None }),
+            Occupant::Nats => Ok(Self { url: format!("nats://{usual}"), child: None }),
             Occupant::None => Self::run(&program()?, folder, Some(PORT)),
             Occupant::Other => Self::run(&program()?, folder, None),
         }

@@ -24,7 +24,6 @@
 //!
 //! Operations of the connection and of the registry return [`Error`]. Calls return [`wpc_host::Error`], as calls of a pool do.
 #![forbid(unsafe_code)]
-#![allow(dead_code, reason = "the node and the client are not complete")]
 
 mod check;
 mod client;

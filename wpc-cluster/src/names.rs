@@ -22,6 +22,18 @@ impl NodeName {
     }
 }
 
+impl NodeName {
+    /// A name that starts with this text, which must have at most 50 letters, digits, `-` and `_`, and ends at random. What is not
+    /// allowed is left out.
+    #[must_use]
+    pub fn with_random_suffix(start: &str) -> Self {
+        let start: String =
+            start.chars().filter(|c| is_token(c.encode_utf8(&mut [0; 4]))).collect();
+        let suffix: u32 = rand::random();
+        Self(format!("{}-{suffix:08x}", &start[..start.len().min(50)]).into())
+    }
+}
+
 impl FromStr for NodeName {
     type Err = InvalidNodeName;
 

@@ -101,7 +101,7 @@ impl Target {
         let given = given.into_iter().find_map(|(option, is_given)| is_given.then_some(option));
         if let Some(option) = given.or(self.limits.of_definition().map(|(_, option)| option)) {
             return Err(Failure::usage(format!(
-                "{option} cannot be combined with --server, which has its own definitions"
+                "{option} cannot be combined with --server or --cluster, which have their own definitions"
             )));
         }
         if !wpc_abi::names::is_valid(&self.function) {
@@ -120,6 +120,19 @@ impl Target {
         let fuel = self.limits.fuel().map(|fuel| format!("fuel={fuel}"));
         let parameters: Vec<_> = [timeout, fuel].into_iter().flatten().collect();
         if parameters.is_empty() { String::new() } else { format!("?{}", parameters.join("&")) }
+    }
+
+    /// The options of a call of a function that is defined elsewhere.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn remote_options(&self) -> CallOptions {
+        let mut options = CallOptions::new();
+        if let Some(limit) = self.limits.timeout() {
+            options = options.timeout(limit);
+        }
+        if let Some(fuel) = self.limits.fuel() {
+            options = options.fuel(fuel);
+        }
+        options
     }
 
     /// The arguments of the command line, without knowing the function's types: text that is not JSON is a string.

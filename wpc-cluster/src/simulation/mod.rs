@@ -93,8 +93,7 @@ impl Cluster {
         let pool = Pool::new(Arc::clone(&self.log), Arc::clone(&version));
         let options = NodeOptions::new(name.parse().unwrap());
         serve(&serving, &version, self.version());
-        let node =
-            Node::create(options, Arc::new(pool), WORKERS, client, serving.clone());
+        let node = Node::create(options, Arc::new(pool), WORKERS, client, serving.clone());
         self.nodes.insert(name, Member { node, port, serving, version });
     }
 

@@ -5,8 +5,8 @@
 
 use super::media::Media;
 use super::reply::identify;
-use crate::events::unbuffered;
 use crate::access::Principal;
+use crate::events::unbuffered;
 use crate::problem::Problem;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};

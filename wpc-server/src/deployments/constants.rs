@@ -15,9 +15,12 @@ pub(crate) struct ConstantChange<'a> {
     pub(crate) note: Option<&'a str>,
 }
 
+/// Constants by name, in the order of their names.
+pub(crate) type Constants = Vec<(String, ConstantEntry)>;
+
 impl Deployments {
     /// The active revision, and its constants.
-    pub(crate) fn constants(&self) -> Result<(Option<u64>, Vec<(String, ConstantEntry)>), Refusal> {
+    pub(crate) fn constants(&self) -> Result<(Option<u64>, Constants), Refusal> {
         let Some(active) = self.state().active else { return Ok((None, Vec::new())) };
         let source = source(self.modules(), text_of(self.revisions(), active)?);
         Ok((Some(active), ConstantEntry::all(&source)))

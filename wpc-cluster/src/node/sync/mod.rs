@@ -283,7 +283,7 @@ impl Task {
             Finished::Published(id) => self.input(Input::Published(id)),
             Finished::NotPublished(id, problems) => self.input(Input::NotPublished(id, problems)),
             Finished::Activated(id, deployment) => {
-                self.deployment = deployment;
+                self.deployment = *deployment;
                 // They were prepared for the previous functions of the pool.
                 self.candidates.clear();
                 tracing::info!(revision = id.number, "the node runs the revision");

@@ -19,7 +19,7 @@ pub(super) enum Finished {
     Prepared(RevisionId, Candidate),
     Published(RevisionId),
     NotPublished(RevisionId, Vec<String>),
-    Activated(RevisionId, Deployment),
+    Activated(RevisionId, Box<Deployment>),
     Failed(RevisionId, Vec<String>),
 }
 
@@ -215,7 +215,7 @@ pub(super) async fn activate(
         {
             tracing::warn!(%error, "the node cannot keep which revision is active");
         }
-        Ok(Finished::Activated(id, deployment))
+        Ok(Finished::Activated(id, Box::new(deployment)))
     })
     .await
 }

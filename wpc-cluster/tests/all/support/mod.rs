@@ -18,7 +18,6 @@ pub(crate) mod nats_cluster;
 pub(crate) mod nats_server;
 
 pub(crate) use fault_proxy::FaultProxy;
-#[expect(unused_imports, reason = "for tests with three servers")]
 pub(crate) use nats_cluster::NatsCluster;
 pub(crate) use nats_server::NatsServer;
 

@@ -1,0 +1,95 @@
+//! `wpc call --cluster`: calls a function on the nodes of a cluster.
+
+use crate::call::line;
+use crate::cluster_options::{Cluster, ClusterArguments, failure};
+use crate::failure::Failure;
+use crate::target::Target;
+use crate::{terminal, text};
+use futures::StreamExt as _;
+use serde_json::{Value, json};
+use std::io::Write as _;
+use wpc_cluster::Client;
+use wpc_host::{
+    BackendReply, CallArguments, CallOptions, ReplyFormat, ReplyValue, StreamOptions, StreamPart,
+};
+
+/// Calls the function, and prints its result as a local call does.
+pub(crate) fn run(
+    arguments: &ClusterArguments,
+    target: &Target,
+    is_stream: bool,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let function = target.remote_function()?;
+    let values = CallArguments::Positional(target.untyped_values()?);
+    let options = target.remote_options();
+    // Kept to the end: a server for development ends with it.
+    let Cluster { options: cluster, development: _development } =
+        arguments.required(&std::env::temp_dir())?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::environment(error.to_string()))?;
+    runtime.block_on(async {
+        let client = Client::connect(cluster).await.map_err(failure)?;
+        if is_stream {
+            return stream(&client, function, values, options, as_json).await;
+        }
+        let call = client.submit(function, values, ReplyFormat::Json, &options)?;
+        let reply = call.await?;
+        let fuel = reply.metadata.fuel_used;
+        terminal::print(&line(&value(&reply), &reply.metadata, as_json))?;
+        if !as_json {
+            report("fuel used", fuel.map(Value::from));
+        }
+        Ok(())
+    })
+}
+
+/// Prints each item as soon as it arrives.
+async fn stream(
+    client: &Client,
+    function: &str,
+    values: CallArguments,
+    options: CallOptions,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let options = StreamOptions::new().call(options);
+    let mut parts = client.stream(function, values, &options)?;
+    while let Some(part) = parts.next().await {
+        match part.map_err(wpc_host::Error::from)? {
+            StreamPart::Item(item) => {
+                let line = if as_json {
+                    json!({ "item": item }).to_string()
+                } else {
+                    text::escape_json(&item.to_string())
+                };
+                terminal::print((line + "\n").as_bytes())?;
+            }
+            StreamPart::Reply(reply) if as_json => {
+                return terminal::print(&line(&value(&reply), &reply.metadata, as_json));
+            }
+            StreamPart::Reply(reply) => {
+                report("result", Some(value(&reply)));
+                report("fuel used", reply.metadata.fuel_used.map(Value::from));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn value(reply: &BackendReply) -> Value {
+    match &reply.value {
+        ReplyValue::Json(value) => value.clone(),
+        _ => Value::Null,
+    }
+}
+
+/// Reports a value other than `null` on standard error.
+fn report(what: &str, value: Option<Value>) {
+    if let Some(value) = value.filter(|value| !value.is_null()) {
+        let text = text::escape_json(&value.to_string());
+        // The reader of standard error may be gone.
+        let _ = writeln!(anstream::stderr(), "{what}: {text}");
+    }
+}

@@ -1,0 +1,163 @@
+//! `wpc serve --cluster`: a server that is a node of a cluster.
+
+use crate::cluster_options::{Cluster, ClusterArguments, failure};
+use crate::event_log;
+use crate::failure::Failure;
+use serde_json::json;
+use std::io::Write as _;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+use wpc_cluster::{DevelopmentServer, Node, NodeName, NodeOptions};
+use wpc_deploy::{Apply, Deployment, Manifest, Problem, Report, Setup, Source};
+use wpc_host::Backend;
+
+/// The cluster that a server joins.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub(crate) struct NodeArguments {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArguments,
+    /// With `--cluster`: the name of this node, which no other one has: 1 to 64 letters, digits, `-` and `_`. By default, the
+    /// name of the machine with a random suffix.
+    #[arg(long, value_name = "NODE", env = "WPC_NAME")]
+    name: Option<NodeName>,
+    /// With `--cluster`: how many calls that compute this node accepts at once. By default, three for each worker.
+    #[arg(long, value_name = "N", env = "WPC_CALL_LIMIT")]
+    call_limit: Option<NonZeroUsize>,
+}
+
+/// The tables of a manifest that define functions and what they need.
+const TABLES: [&str; 4] = ["constants", "dependencies", "modules", "functions"];
+
+/// A deployment whose functions the registry of a cluster defines.
+#[derive(Debug)]
+pub(crate) struct Joining {
+    pub(crate) deployment: Deployment,
+    cluster: Cluster,
+    options: NodeOptions,
+}
+
+/// A node, with the server for development if this process started one.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) node: Node,
+    _development: Option<DevelopmentServer>,
+}
+
+/// The manifest of a node, of which only the tables `[pool]` and `[server]` count.
+#[derive(Debug)]
+pub(crate) struct OwnSettings;
+
+impl Joining {
+    /// Prepares to join, if a cluster is named. `data` is the folder of the server.
+    pub(crate) fn new(
+        arguments: &NodeArguments,
+        data: Option<&Path>,
+        is_insecure: bool,
+        source: &Source,
+        setup: Setup,
+    ) -> Option<Result<Self, Failure>> {
+        let own = data.map_or_else(std::env::temp_dir, Path::to_owned);
+        let cluster = arguments.cluster.cluster(&own.join("nats"))?;
+        let joining = || {
+            let cluster = cluster?;
+            if !is_insecure {
+                cluster.options.require_credentials().map_err(failure)?;
+            }
+            if let Some(problem) = defined(source) {
+                return Err(Failure::Problems(vec![problem]));
+            }
+            let deployment =
+                Deployment::open(source, &source.parse()?, setup.modules_by_content())?;
+            let mut options = NodeOptions::new(arguments.name.clone().unwrap_or_else(default_name));
+            options.call_limit = arguments.call_limit.map(NonZeroUsize::get);
+            options.folder = data.map(|data| data.join("cluster"));
+            Ok(Self { deployment, cluster, options })
+        };
+        Some(joining())
+    }
+
+    /// Joins, and reports it.
+    pub(crate) fn join(
+        self,
+        runtime: &Runtime,
+        backend: Arc<dyn Backend>,
+        as_json: bool,
+    ) -> Result<Joined, Failure> {
+        let Self { deployment, cluster, options } = self;
+        let joining = Node::join(options, cluster.options, deployment, backend);
+        let node = runtime.block_on(joining).map_err(failure)?;
+        report(&node, as_json);
+        Ok(Joined { node, _development: cluster.development })
+    }
+}
+
+/// Reports the state of a node that has joined.
+fn report(node: &Node, as_json: bool) {
+    let (name, cluster) = (node.name(), node.client().information());
+    let line = if as_json {
+        let time = event_log::time(std::time::SystemTime::now());
+        let revision = cluster.active_revision;
+        json!({ "event": "joined", "time": time, "node": name.as_str(), "is_connected": cluster.is_connected, "revision": revision })
+            .to_string()
+    } else if !cluster.is_connected {
+        format!("node {name}: NATS cannot be reached; the node joins when it can")
+    } else {
+        let active = cluster.active_revision;
+        let active =
+            active.map_or_else(|| "nothing".to_owned(), |number| format!("revision {number}"));
+        format!("node {name} has joined; {active} is active")
+    };
+    // The reader of standard error may be gone.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// The problem of a manifest that defines functions of its own.
+fn defined(source: &Source) -> Option<Problem> {
+    let table = source.text().parse::<toml::Table>().ok()?;
+    let found = TABLES.into_iter().find(|table_name| table.contains_key(*table_name))?;
+    let message = format!(
+        "[{found}] is not allowed in the manifest of a node: its functions are those of the cluster; deploy them with `wpc deploy --cluster`, and keep only [pool] and [server] here"
+    );
+    Some(Problem::environment(message))
+}
+
+impl Apply for OwnSettings {
+    fn apply(&mut self, source: &Source, _: &Manifest) -> Report {
+        let mut report = Report::default();
+        report.problems.extend(defined(source));
+        report
+    }
+}
+
+/// The name of the machine with a random suffix.
+fn default_name() -> NodeName {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let host = host.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let host: String = host.trim().chars().map(|c| if is_allowed(c) { c } else { '-' }).collect();
+    let host = if host.is_empty() { "node" } else { &host[..host.len().min(50)] };
+    NodeName::with_random_suffix(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_default_name_is_valid_and_unique() {
+        let (one, other) = (default_name(), default_name());
+        assert_ne!(one, other);
+        assert!(one.as_str().len() <= 64);
+    }
+
+    #[test]
+    fn the_manifest_of_a_node_defines_no_functions() {
+        let problem = |text: &str| defined(&Source::new("wpc.toml".into(), text.to_owned()));
+        assert!(problem("[pool]\nworkers = 1\n[server]\ngrace = \"1s\"\n").is_none());
+        let found = problem("[functions.f]\nfile = \"f.wasm\"\n").unwrap();
+        assert!(found.message.contains("wpc deploy --cluster"), "{found}");
+    }
+}
