@@ -9,7 +9,7 @@ use wpc_cluster::{ClusterOptions, Credentials, DevelopmentServer};
 #[group(skip)]
 pub(crate) struct ClusterArguments {
     /// Use the cluster of the NATS servers at these addresses, separated by commas, such as `nats://127.0.0.1:4222`, or
-    /// `tls://` for TLS. `dev` uses the server of this machine, and starts one if there is none.
+    /// `tls://` for TLS. `dev` uses the server of this machine, and starts one if none runs.
     #[arg(long, value_name = "URL", env = "WPC_CLUSTER", hide_env_values = true)]
     pub(crate) cluster: Option<String>,
     /// The token for the NATS servers. Other users of the machine may see it in the list of processes; the environment variable

@@ -29,7 +29,7 @@ impl DevelopmentServer {
     ///
     /// # Errors
     ///
-    /// [`Error::Options`] if there is no such program, with how to install it, and [`Error::Connect`] if it does not start.
+    /// [`Error::Options`] if the program is not installed, with how to install it, and [`Error::Connect`] if it does not start.
     pub fn start(folder: &Path) -> Result<Self, Error> {
         let usual = SocketAddr::from(([127, 0, 0, 1], PORT));
         match occupant(usual) {
@@ -164,7 +164,7 @@ fn follow(log: impl std::io::Read, report: &SyncSender<Result<String, String>>) 
         if line.contains("Server is ready")
             && let Some(address) = address.take()
         {
-            // The receiver may have given up.
+            // The receiver may have been dropped.
             let _ = report.try_send(Ok(address));
         }
         last = line;

@@ -43,7 +43,7 @@ pub struct Check {
 }
 
 impl Check {
-    /// Whether there is no error.
+    /// Whether no finding is an error.
     #[must_use]
     pub fn is_fit(&self) -> bool {
         self.findings.iter().all(|finding| finding.level < Level::Error)

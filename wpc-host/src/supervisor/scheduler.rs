@@ -39,7 +39,7 @@ pub(crate) fn soonest(
     candidate: impl Fn(usize) -> Candidate,
 ) -> Option<usize> {
     if count == 1 {
-        // There is no choice.
+        // Only one candidate exists.
         return (candidate(0) != Candidate::Ineligible).then_some(0);
     }
     let (mut running, mut quickest, mut idlest) = (0, None, None);

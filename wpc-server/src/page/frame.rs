@@ -64,7 +64,7 @@ struct Frame<'a> {
     workers: Vec<WorkerHealth>,
     /// How many workers there are.
     worker_count: usize,
-    /// The cluster, whose nodes follow; absent if there is none.
+    /// The cluster, whose nodes follow; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<ClusterHead<'a>>,
     /// The deployment; absent without a data folder.

@@ -54,7 +54,7 @@ impl Load {
 
     /// Sends a request over the first connection, and returns the body of its answer.
     pub(crate) fn ask(&mut self, request: &Request) -> Result<Vec<u8>> {
-        let connection = self.connections.first_mut().context("there is no connection")?;
+        let connection = self.connections.first_mut().context("no connection is open")?;
         self.runtime.block_on(connection.exchange(request))?;
         let text = &connection.received;
         let head = text.windows(4).position(|end| end == b"\r\n\r\n").context("no head")?;

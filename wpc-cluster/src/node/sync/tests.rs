@@ -141,7 +141,7 @@ impl Node {
 async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(TIME_LIMIT, future).await {
         Ok(output) => output,
-        Err(_) => panic!("waited {TIME_LIMIT:?} in vain: {what}"),
+        Err(_) => panic!("did not happen within {TIME_LIMIT:?}: {what}"),
     }
 }
 

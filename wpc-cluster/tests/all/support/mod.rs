@@ -26,7 +26,7 @@ use std::time::Duration;
 
 /// How long a test waits for something that must happen. Long, because the machine may be busy; a test that waits this long has
 /// failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// The output of a future that must end.
 ///
@@ -34,9 +34,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// With `what` if it does not end.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
+    match tokio::time::timeout(TIME_LIMIT, future).await {
         Ok(output) => output,
-        Err(_) => panic!("waited {PATIENCE:?} in vain: {what}"),
+        Err(_) => panic!("did not happen within {TIME_LIMIT:?}: {what}"),
     }
 }
 

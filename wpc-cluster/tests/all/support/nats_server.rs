@@ -1,6 +1,6 @@
 //! A NATS server as a child process on loopback, with a folder and a port of its own.
 
-use super::PATIENCE;
+use super::TIME_LIMIT;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
@@ -38,7 +38,7 @@ struct Written {
     is_closed: bool,
 }
 
-/// The program, or why there is none.
+/// The program, or why it was not found.
 static PROGRAM: LazyLock<Result<PathBuf, String>> = LazyLock::new(find);
 
 fn find() -> Result<PathBuf, String> {
@@ -62,11 +62,11 @@ fn find() -> Result<PathBuf, String> {
     Ok(program)
 }
 
-/// The program; `None` if there is none, so that the test is skipped.
+/// The program; `None` if it is not installed, so that the test is skipped.
 ///
 /// # Panics
 ///
-/// If there is none although `WPC_REQUIRE_NATS` is set.
+/// If it is not installed although `WPC_REQUIRE_NATS` is set.
 pub(crate) fn program() -> Option<&'static Path> {
     match &*PROGRAM {
         Ok(program) => Some(program),
@@ -285,7 +285,7 @@ impl Log {
 
     /// Waits until the lines satisfy the condition.
     fn wait(&self, what: &str, is_met: impl Fn(&[String]) -> bool) {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIME_LIMIT;
         let mut written = self.lock();
         while !is_met(&written.lines) {
             let left = until.saturating_duration_since(Instant::now());
