@@ -99,7 +99,7 @@ pub(crate) fn reason(error: &ureq::Error) -> String {
             "it does not use TLS; name it with `http://` instead of `https://`"
         }
         (ureq::Error::Protocol(_), _) => {
-            "it does not speak HTTP here; if it uses TLS, name it with `https://`"
+            "it does not use HTTP at this address; if it uses TLS, name it with `https://`"
         }
         _ => return error.to_string(),
     };

@@ -14,10 +14,10 @@ use wpc_deploy::{Manifest, Source};
 /// How long nodes may take to compile a revision.
 const READY_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// What a command has found: as JSON, and as text.
+/// The output of a command: as JSON, and as text.
 pub(crate) type Found = (Value, String);
 
-/// Prints what a command has found.
+/// Prints the output of a command.
 pub(crate) fn print((value, text): Found, as_json: bool) -> Result<(), Failure> {
     let text = if as_json { format!("{value}\n") } else { text };
     terminal::print(text.as_bytes())
@@ -46,7 +46,7 @@ fn author() -> String {
     user.ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "unknown".to_owned())
 }
 
-/// What to deploy.
+/// The manifest to deploy, and how.
 pub(crate) struct Deployment<'a> {
     pub(crate) source: &'a Source,
     pub(crate) manifest: &'a Manifest,
@@ -131,7 +131,7 @@ pub(crate) fn rollback(
     })
 }
 
-/// What of the history to list.
+/// The part of the history to list.
 pub(crate) enum Listed {
     Last(usize),
     Manifest(u64),

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_that_serve_no_client_are_rejected() {
+    fn bounds_with_which_no_request_is_accepted_are_rejected() {
         assert!(parse(&["--max-connections=0"]).is_err());
         assert!(parse(&["--max-requests=0"]).is_err());
         let options = parse(&["--max-body=2MiB", "--max-body-memory=1MiB"]).unwrap();

@@ -17,7 +17,7 @@ pub enum ConstantEntry {
         /// Its type, if the manifest states it.
         ty: Option<String>,
     },
-    /// What a secret is read from, such as `env:API_KEY`.
+    /// The source of a secret, such as `env:API_KEY`.
     Secret(String),
 }
 
@@ -107,7 +107,7 @@ pub fn with_constant(
         None => drop(constants.remove(name)),
     }
     let edited = value.and_then(|value| edited(source.text(), name, &value));
-    // An edit is right if it has the same content as the table.
+    // An edit is correct if it has the same content as the table.
     let edited =
         edited.filter(|text| text.parse::<toml::Table>().is_ok_and(|found| found == table));
     Ok(edited.unwrap_or_else(|| table.to_string()))

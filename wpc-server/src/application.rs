@@ -205,9 +205,9 @@ impl Builder {
         self
     }
 
-    /// Calls `report` for connections and requests that are refused before a handler sees them: because of their host, origin or
-    /// token, or because there are too many. At most 10 are reported in a second; the next report has the number of others. It runs
-    /// on the threads of the server, so that it must return quickly.
+    /// Calls `report` for connections and requests that are refused before they reach a handler: because of their host,
+    /// origin or token, or because too many are open. At most 10 are reported in a second; the next report has the number of
+    /// others. It runs on the threads of the server, so that it must return quickly.
     pub fn on_refusal(self, report: impl Fn(&Refused) + Send + Sync + 'static) -> Self {
         self.0.traffic.refusals().set_on_refusal(Box::new(report));
         self

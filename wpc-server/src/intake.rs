@@ -3,7 +3,7 @@
 use crate::problem::{Problem, ServerCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// After how many seconds a refused client may try again: long enough for a load balancer to choose another server.
+/// The seconds after which a refused client may try again: long enough for a load balancer to choose another server.
 const RETRY_AFTER: u64 = 5;
 
 /// Whether new calls are accepted. Each call reads it with one atomic load.

@@ -1,4 +1,4 @@
-//! What is refused before a handler sees it: counted by reason, and reported at a bounded rate.
+//! Connections and requests that are refused before they reach a handler: counted by reason, and reported at a bounded rate.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -31,15 +31,15 @@ macro_rules! reasons {
 }
 
 reasons! {
-    Connections "connections" "There were too many connections.",
-    ConnectionsOfAddress "connections_of_address" "There were too many connections of the client's address.",
+    Connections "connections" "Too many connections were open.",
+    ConnectionsOfAddress "connections_of_address" "Too many connections of the client's address were open.",
     Handshake "tls_handshake" "The TLS handshake failed or took too long.",
     Requests "requests" "Too many requests were in progress.",
     BodyMemory "body_memory" "The bodies of all requests took too much memory.",
     Host "host" "The request names another server.",
     Origin "origin" "A web page of another origin sent the request.",
     NoToken "no_token" "The request has no token, and its path needs one.",
-    MalformedToken "malformed_token" "The token does not have the form of one.",
+    MalformedToken "malformed_token" "The token is malformed.",
     UnknownToken "unknown_token" "The token is not known.",
     ExpiredToken "expired_token" "The token has expired.",
     RevokedToken "revoked_token" "The token was revoked.",
@@ -74,7 +74,7 @@ impl fmt::Debug for Refusals {
 }
 
 impl Refusals {
-    /// Sets what is called for a refusal.
+    /// Sets the function that is called for a refusal.
     pub(crate) fn set_on_refusal(&self, report: OnRefusal) {
         // The first one stays.
         let _ = self.on_refusal.set(report);
@@ -101,7 +101,7 @@ impl Refusals {
     }
 }
 
-/// The reports in the current window.
+/// The number of reports in the current window.
 #[derive(Debug, Default)]
 struct Window {
     began: Option<Instant>,
@@ -110,7 +110,7 @@ struct Window {
 }
 
 impl Window {
-    /// How many were left out before this one; `None` if it is left out too.
+    /// How many refusals were not reported before this one; `None` if this one is not reported either.
     fn admit(&mut self, now: Instant) -> Option<u64> {
         if self.began.is_none_or(|began| now.duration_since(began) >= WINDOW) {
             (self.began, self.reported) = (Some(now), 0);

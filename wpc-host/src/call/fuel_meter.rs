@@ -3,8 +3,9 @@
 use crate::call::Call;
 use std::sync::Arc;
 
-/// Reads the fuel that a call has used. Unlike the metadata of a reply, it also knows that of calls that failed or were cancelled,
-/// once their guest has stopped. Cheap to clone; it keeps a small part of the call in memory. The default knows nothing.
+/// Reads the fuel that a call has used. Unlike the metadata of a reply, it also has the fuel of calls that failed or were
+/// cancelled, once their guest has stopped. Cheap to clone; it keeps a small part of the call in memory. The default reads
+/// nothing.
 #[derive(Debug, Clone, Default)]
 pub struct FuelMeter(Option<Arc<Call>>);
 
@@ -20,7 +21,7 @@ impl FuelMeter {
         self.0.as_ref()?.fuel_used()
     }
 
-    /// Whether nothing can ever be read from it, as from the default.
+    /// Whether it never reads anything, like the default.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
         self.0.is_none()

@@ -210,8 +210,8 @@ impl Tokens {
         matches!(self.0.source, Source::File(_)) || !self.0.snapshot.load().is_empty()
     }
 
-    /// Reads the file again. If it is invalid, the tokens stay as they are. Streams and WebSockets of tokens that are gone or have
-    /// other rights end. The tokens of a store are always current.
+    /// Reads the file again. If it is invalid, the tokens stay as they are. Streams and WebSockets of tokens that were
+    /// removed or have other rights end. The tokens of a store are always current.
     ///
     /// # Errors
     ///

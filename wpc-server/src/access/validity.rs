@@ -1,4 +1,4 @@
-//! How long a token is valid, for what goes on after its request was accepted: streams and WebSockets.
+//! How long a token is valid, for streams and WebSockets, which continue after their request was accepted.
 
 use super::timestamp::Timestamp;
 use super::tokens::Rejection;

@@ -1,4 +1,4 @@
-//! What the state of a cluster means for a probe of one of its processes.
+//! The check of a cluster in the probes of one of its processes.
 
 use super::report::Verdict;
 use crate::cluster::state_name;

@@ -1,4 +1,4 @@
-//! Examples of arguments, made of the declared types.
+//! Examples of arguments, generated from the declared types.
 
 use serde_json::{Map, Value, json};
 use wpc_host::FunctionParameter;
@@ -7,7 +7,7 @@ use wpc_host::postcard_schema::schema::owned::{
     OwnedNamedValue as Field,
 };
 
-/// The most values that an example has. Hostile modules declare types with more.
+/// The maximum number of values of an example. Hostile modules declare types with more.
 const MAX_VALUES: usize = 100;
 
 /// An example of arguments by name; `None` if a type is not declared, is too large, or has no value.

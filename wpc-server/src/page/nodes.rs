@@ -6,7 +6,7 @@ use crate::live::ClusterSample;
 use serde::Serialize;
 use wpc_host::NodeState;
 
-/// How many bytes of JSON the nodes take; for those the rows of functions have less.
+/// The maximum number of bytes of JSON that the nodes take. The rows of functions have the rest.
 const MAX_BYTES: usize = 12 << 10;
 
 #[derive(Serialize)]

@@ -126,7 +126,7 @@ impl Activity {
         }
     }
 
-    /// The client is to send its part of a TLS handshake.
+    /// The client must send its part of a TLS handshake.
     pub(super) fn handshake_began(&self, now: u32) {
         self.enter(Phase::Head, now);
     }

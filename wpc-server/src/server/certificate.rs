@@ -28,7 +28,7 @@ pub enum CertificateError {
         /// The reason.
         source: io::Error,
     },
-    /// The file of the certificate has none, or what it has is invalid.
+    /// The file of the certificate has no certificate, or an invalid one.
     #[error(
         "the certificate {}: {reason}; expected PEM, `-----BEGIN CERTIFICATE-----`, first the server's certificate, then those of its issuers",
         .path.display()
@@ -40,7 +40,7 @@ pub enum CertificateError {
         /// What was found.
         reason: String,
     },
-    /// The file of the key has none, or what it has is invalid.
+    /// The file of the key has no key, or an invalid one.
     #[error("the private key {}: {reason}; expected PEM, `-----BEGIN PRIVATE KEY-----`", .path.display())]
     #[non_exhaustive]
     Key {
@@ -121,7 +121,7 @@ impl Certificate {
         })))
     }
 
-    /// Reads the files again. New connections use what they contain; existing ones go on with what they began with.
+    /// Reads the files again. New connections use the new certificate; existing ones keep the previous one.
     ///
     /// # Errors
     ///

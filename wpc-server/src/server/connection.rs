@@ -59,7 +59,7 @@ impl Link {
     }
 }
 
-/// Serves the requests of a connection until it ends. What the client sends and reads is observed in the activity of its member.
+/// Serves the requests of a connection until it ends. The progress of the client is recorded in the activity of its member.
 pub(super) async fn serve<S>(stream: S, link: Link)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

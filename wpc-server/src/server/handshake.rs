@@ -22,7 +22,7 @@ use tokio_rustls::server::TlsStream;
 /// The first byte of a TLS connection: the type of the record with the client's greeting.
 const HANDSHAKE_RECORD: u8 = 22;
 
-/// How many bytes of a client without TLS are read, so that it can read the answer.
+/// How many bytes of a client without TLS are read, so that it can read the response.
 const MAX_DRAINED: usize = 64 << 10;
 
 /// How a handshake ended.
@@ -78,7 +78,7 @@ async fn negotiate(stream: TcpStream, member: Member, certificate: &Certificate)
     }
 }
 
-/// Answers a client without TLS by HTTP, which most likely is what it speaks.
+/// Responds to a client without TLS by HTTP, because it most likely uses HTTP.
 async fn refuse(mut stream: Watched<TcpStream>) {
     let problem = Problem::bad_request(
         "this address expects TLS; name the server with `https://` instead of `http://`",
@@ -88,11 +88,11 @@ async fn refuse(mut stream: Watched<TcpStream>) {
     let head =
         "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\nconnection: close";
     let answer = format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}");
-    // A client that is gone does not need the answer.
+    // A client that has disconnected does not need the response.
     if stream.write_all(answer.as_bytes()).await.is_err() || stream.shutdown().await.is_err() {
         return;
     }
-    // The system would discard the answer if the connection was closed while bytes of the client are unread.
+    // The system would discard the response if the connection was closed while bytes of the client are unread.
     let mut buffer = [0; 4096];
     let mut drained = 0;
     while drained < MAX_DRAINED {

@@ -1,4 +1,4 @@
-//! What a server listens on.
+//! The listeners of a server: TCP and Unix sockets.
 
 use super::address::ListenAddress;
 #[cfg(unix)]

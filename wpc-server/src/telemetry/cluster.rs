@@ -12,7 +12,7 @@ use wpc_host::{Backend, ClusterInformation, NodeInformation, NodeState};
 /// How many nodes have metrics of their own. With 100 nodes, a scrape has 1,300 lines about them.
 const MAX_NODES: usize = 100;
 
-/// Reads what a backend knows of its cluster at each scrape. Without a cluster it writes nothing.
+/// Reads the state of the cluster from a backend at each scrape. Without a cluster it writes nothing.
 #[derive(Debug)]
 pub(super) struct ClusterCollector {
     backend: Arc<dyn Backend>,
@@ -109,7 +109,7 @@ fn write_states(families: &mut Families<'_>, nodes: &[Node<'_>]) -> Result<(), E
     )?;
     families.gauges(
         "wpc_node_state",
-        "The state of a node: 1 for the one that it has, 0 for the others.",
+        "The state of a node: 1 for its current state, 0 for the others.",
         None,
         nodes.iter().flat_map(|node| {
             STATES.map(|state| {

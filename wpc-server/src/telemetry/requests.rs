@@ -169,8 +169,8 @@ pub struct FinishedRequest {
     pub status: Option<u16>,
     /// The code of the problem in the response.
     pub code: Option<String>,
-    /// Why it was refused before a handler saw it; `None` if it was not. Such requests are also reported at a bounded rate, see
-    /// [`Builder::on_refusal`](crate::Builder::on_refusal).
+    /// Why it was refused before it reached a handler; `None` if it was not. Such requests are also reported at a bounded
+    /// rate, see [`Builder::on_refusal`](crate::Builder::on_refusal).
     pub refusal: Option<RefusalReason>,
     /// The time until the head of the response.
     pub duration: Duration,

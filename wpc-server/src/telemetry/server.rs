@@ -78,7 +78,7 @@ impl Collector for ServerCollector {
         )?;
         families.counters(
             "wpc_http_refusals",
-            "Connections and requests that were refused before a handler saw them, by reason.",
+            "Connections and requests that were refused before they reached a handler, by reason.",
             RefusalReason::ALL
                 .iter()
                 .map(|reason| ([("reason", reason.as_str())], traffic.refusals().count(*reason))),

@@ -1,4 +1,4 @@
-//! What is refused before a handler sees it: reported, and counted by reason.
+//! Connections and requests that are refused before they reach a handler are reported, and counted by reason.
 
 use crate::harness::Running;
 use crate::raw::{Connection, add};

@@ -1,4 +1,4 @@
-//! The end of a token ends what its holder still receives.
+//! When a token ends, the streams and WebSockets of its holder end.
 
 use crate::harness::eventually;
 use crate::tokens::{Guarded, new};

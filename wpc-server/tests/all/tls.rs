@@ -171,7 +171,7 @@ fn a_client_without_tls_is_answered_that_the_address_expects_it() {
 }
 
 #[test]
-fn a_new_certificate_is_used_by_new_connections_and_existing_ones_go_on() {
+fn new_connections_use_a_new_certificate_and_existing_ones_continue() {
     let (old, new) = (generate(), generate());
     let files = Files::of(&old);
     let certificate = files.open().unwrap();
@@ -241,7 +241,7 @@ fn a_handshake_counts_as_a_connection_and_delays_no_other_client() {
 }
 
 #[test]
-fn what_is_not_a_greeting_of_tls_ends_the_handshake_before_its_limit() {
+fn bytes_that_are_not_a_tls_greeting_end_the_handshake_before_its_limit() {
     let pair = generate();
     let mut limits = ConnectionLimits::default();
     limits.header_timeout = Duration::from_secs(3600);
