@@ -222,10 +222,10 @@ mod tests {
     #[test]
     fn a_url_of_a_server_is_checked() {
         for url in ["http://127.0.0.1:7071", "http://[::1]:80/prefix/"] {
-            assert!(Client::new(url, None).is_ok(), "{url}");
+            assert!(Client::new(url, None, None).is_ok(), "{url}");
         }
         for url in ["", "localhost:7071", "ftp://a", "http://a/?b", "http:///"] {
-            assert!(Client::new(url, None).is_err(), "{url}");
+            assert!(Client::new(url, None, None).is_err(), "{url}");
         }
     }
 

@@ -22,7 +22,7 @@ enum Command {
   wpc cluster check --cluster tls://nats.example:4222 --cluster-nkey client.nk --cluster-inbox _INBOX.client --role client
 
 It exits with 1 if something does not work.")]
-    Check(CheckArguments),
+    Check(Box<CheckArguments>),
     /// Create the key of a user of the NATS servers: writes the seed to a new file, and prints the public key.
     #[command(after_help = "Example:
   wpc cluster key client.nk     # the process gets the file with --cluster-nkey, the NATS server the public key")]

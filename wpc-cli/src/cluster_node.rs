@@ -32,7 +32,6 @@ pub(crate) struct NodeArguments {
 const TABLES: [&str; 4] = ["constants", "dependencies", "modules", "functions"];
 
 /// A deployment whose functions the registry of a cluster defines.
-#[derive(Debug)]
 pub(crate) struct Joining {
     pub(crate) deployment: Deployment,
     cluster: Cluster,
@@ -40,7 +39,6 @@ pub(crate) struct Joining {
 }
 
 /// A node, with the server for development if this process started one.
-#[derive(Debug)]
 pub(crate) struct Joined {
     pub(crate) node: Node,
     _development: Option<DevelopmentServer>,
@@ -99,7 +97,7 @@ fn report(node: &Node, as_json: bool) {
     let (name, cluster) = (node.name(), node.client().information());
     let line = if as_json {
         let time = event_log::time(std::time::SystemTime::now());
-        let revision = cluster.active_revision;
+        let revision = node.revision();
         json!({ "event": "joined", "time": time, "node": name.as_str(), "is_connected": cluster.is_connected, "revision": revision })
             .to_string()
     } else if !cluster.is_connected {

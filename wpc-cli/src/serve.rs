@@ -116,7 +116,8 @@ impl Arguments {
         let joining = Joining::new(&self.node, data, is_insecure, source, setup);
         match joining.transpose()? {
             Some(joining) => {
-                Ok(Deployed::Cluster(joining.deployment.clone(), Some(Box::new(joining))))
+                let deployment = Box::new(joining.deployment.clone());
+                Ok(Deployed::Cluster(deployment, Some(Box::new(joining))))
             }
             None => Err(Failure::usage("no cluster is named; name one with `--cluster URL`")),
         }
@@ -248,7 +249,7 @@ enum Deployed {
     Folder(Deployments),
     /// The registry of a cluster, which the server has not joined yet; then without the rest.
     #[cfg(feature = "cluster")]
-    Cluster(Deployment, Option<Box<Joining>>),
+    Cluster(Box<Deployment>, Option<Box<Joining>>),
 }
 
 impl Deployed {

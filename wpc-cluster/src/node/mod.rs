@@ -135,6 +135,12 @@ impl Node {
         &self.0.name
     }
 
+    /// The revision that its pool runs; `None` if it runs none.
+    #[must_use]
+    pub fn revision(&self) -> Option<u64> {
+        self.0.sync.get()?.state().active
+    }
+
     /// The node as the backend of a server.
     #[must_use]
     pub fn backend(&self) -> Arc<dyn Backend> {

@@ -24,6 +24,7 @@ const FUNCTIONS: u64 = 10_000;
 const CLIENTS: usize = 20;
 /// How long a call takes on average. It takes from 0 to twice as long.
 const SERVICE: Duration = Duration::from_millis(10);
+const MAX_SERVICE_US: u64 = 20_000;
 const LIMIT: Duration = Duration::from_millis(400);
 
 /// What a load came to.
@@ -103,7 +104,7 @@ async fn measure(number_of_nodes: usize, load: f64, seed: u64) -> Figures {
         sleep_until(at).await;
         let client = clients[random.random_range(0..CLIENTS)].clone();
         let function = name(random.random_range(0..FUNCTIONS));
-        let duration = random.random_range(0..SERVICE.as_micros() as u64 * 2);
+        let duration = random.random_range(0..MAX_SERVICE_US);
         calls.push(tokio::spawn(async move {
             let arguments = CallArguments::Positional(vec![0.into(), duration.into()]);
             let options = CallOptions::new().timeout(LIMIT);
@@ -146,7 +147,7 @@ fn nodes_share_their_load() {
     let figures = simulate(20, 0.7);
     assert!(figures.refused < 0.01, "{figures:?}");
     assert!(figures.most < 1.6, "{figures:?}");
-    assert!(figures.p99 < SERVICE * 8, "{figures:?}");
+    assert!(figures.p50 < SERVICE * 3 && figures.p99 < SERVICE * 8, "{figures:?}");
 }
 
 #[test]

@@ -58,10 +58,10 @@ impl Chaos {
         );
         // Called only by clients that read each answer, so that the counters can be compared.
         server.wpc.define_worker_function("healthy", guest("sdk").export("add")).unwrap();
-        server.wpc.define_worker_function("version", &version(0)).unwrap();
+        server.wpc.define_worker_function("version", version(0)).unwrap();
         let grows = r#"(module (memory 1) (func (export "grows")
             (loop (drop (memory.grow (i32.const 1))) (drop (memory.grow (i32.const 65535))) br 0)))"#;
-        server.wpc.define_worker_function("grows", &wat::parse_str(grows).unwrap()).unwrap();
+        server.wpc.define_worker_function("grows", wat::parse_str(grows).unwrap()).unwrap();
         let seconds = std::env::var("WPC_CHAOS_SECONDS").map(|text| text.parse().unwrap());
         let until = Instant::now() + Duration::from_secs(seconds.unwrap_or(5));
         Self { server, until }
@@ -110,7 +110,7 @@ impl Chaos {
             if !self.goes_on() {
                 return;
             }
-            self.server.wpc.define_worker_function("version", &version(number)).unwrap();
+            self.server.wpc.define_worker_function("version", version(number)).unwrap();
         }
     }
 
