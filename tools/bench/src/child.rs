@@ -2,7 +2,7 @@
 
 use crate::guests::{Guests, add, check, never_seen};
 use crate::process::{resident, resident_once};
-use crate::waiting::Waiting;
+use crate::waiting::{MOST, Waiting};
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -68,8 +68,8 @@ impl Task {
             }
             Self::Sandbox => resident_by_sandbox(&guests),
             Self::IdleFunction => resident_by_function(&guests),
-            Self::Suspended => Waiting::suspend()?.resident(),
-            Self::SuspendAndAnswer => Waiting::suspend()?.answer(),
+            Self::Suspended => Waiting::suspend(MOST)?.resident(),
+            Self::SuspendAndAnswer => Waiting::suspend(MOST)?.answer(),
             Self::StartUp { modules, cache } => start_up(&guests, *modules, cache.clone()),
         }
     }

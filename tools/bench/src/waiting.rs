@@ -1,4 +1,4 @@
-//! A pool with 10,000 suspended calls.
+//! A pool with many suspended calls.
 
 use crate::process::resident;
 use anyhow::Result;
@@ -6,7 +6,10 @@ use std::time::Instant;
 use tokio::sync::watch;
 use wpc_host::{Limits, Options, PendingCall, WasmModule, WorkerProcedureCall};
 
-/// 10,000 calls that are suspended.
+/// The most instances that a pool can have.
+pub(crate) const MOST: u32 = 10_000;
+
+/// Calls that are suspended.
 pub(crate) struct Waiting {
     /// Their pool, which has two workers.
     pub(crate) wpc: WorkerProcedureCall,
@@ -17,15 +20,9 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    const CALLS: u32 = 10_000;
-
-    /// Makes the calls, and waits until all are suspended.
-    pub(crate) fn suspend() -> Result<Self> {
-        // Instances for other functions.
-        const OTHERS: u32 = 16;
-        let options = Options::default()
-            .max_live_instances(Self::CALLS + OTHERS)
-            .max_suspended_instances(Self::CALLS);
+    /// Makes this number of calls, and waits until all are suspended.
+    pub(crate) fn suspend(calls: u32) -> Result<Self> {
+        let options = Options::default().max_live_instances(MOST).max_suspended_instances(MOST);
         let wpc = WorkerProcedureCall::new(options)?;
         let (gate, opened) = watch::channel(false);
         wpc.define_async_host_function("waits", move |_, (): ()| {
@@ -37,14 +34,14 @@ impl Waiting {
             (memory (export "memory") 1)
             (func (export "waits")
                 (drop (call $waits (i32.const 0) (i32.const 0) (i32.const 64) (i32.const 64)))))"#;
-        let limits = Limits::default().max_concurrent_calls(Self::CALLS as usize);
+        let limits = Limits::default().max_concurrent_calls(MOST as usize);
         let waits = WasmModule::new(wat::parse_str(waits)?).grant_host_function("waits");
         wpc.define_worker_function("waits", waits.limits(limits))?;
         wpc.start_workers(2)?;
         let resident_before = resident()?;
         let begun = Instant::now();
-        let calls = (0..Self::CALLS).map(|_| wpc.submit("waits", ())).collect::<Result<_, _>>()?;
-        while wpc.metrics().suspended_calls < Self::CALLS as usize {
+        let calls = (0..calls).map(|_| wpc.submit("waits", ())).collect::<Result<Vec<_>, _>>()?;
+        while wpc.metrics().suspended_calls < calls.len() {
             std::thread::yield_now();
         }
         Ok(Self { wpc, calls, gate, begun, resident_before })
@@ -52,7 +49,7 @@ impl Waiting {
 
     /// The resident KB for each.
     pub(crate) fn resident(self) -> Result<f64> {
-        let resident = (resident()? - self.resident_before) / f64::from(Self::CALLS) / 1024.0;
+        let resident = (resident()? - self.resident_before) / self.calls.len() as f64 / 1024.0;
         self.answer()?;
         Ok(resident)
     }

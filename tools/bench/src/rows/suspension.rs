@@ -5,7 +5,7 @@ use crate::guests::{Guests, add, check};
 use crate::row::{Goal, Row, above, against, within};
 use crate::sampling::{Samples, batched};
 use crate::unit::Unit;
-use crate::waiting::Waiting;
+use crate::waiting::{MOST, Waiting};
 use anyhow::{Result, ensure};
 use std::future::poll_fn;
 use std::task::Poll;
@@ -143,14 +143,15 @@ pub(super) fn behind_a_computation(guests: &Guests, tick: &mut dyn FnMut()) -> R
     })
 }
 
-/// A call of another function in a pool with 10,000 suspended calls. The baseline is a pool without those.
+/// A call of another function in a pool with as many suspended calls as leave instances for it. The baseline is a pool without
+/// those.
 pub(super) fn beside_suspended(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
-    let (waiting, without) = (Waiting::suspend()?, guests.pool(2)?);
+    let (waiting, without) = (Waiting::suspend(MOST - 100)?, guests.pool(2)?);
     waiting.wpc.define_worker_function("add", guests.sdk.as_slice())?;
     let (beside, alone) = (add(&waiting.wpc)?, add(&without)?);
     let mut ours = batched(500, || check(beside.call((40, 2))?));
     let mut baseline = batched(500, || check(alone.call((40, 2))?));
-    let name = "a call beside 10,000 suspended ones (baseline: none)";
+    let name = "a call beside 9,900 suspended ones (baseline: none)";
     let row = against(name, 1.1, &mut ours, &mut baseline, tick)?;
     waiting.answer()?;
     Ok(row)
