@@ -4,6 +4,7 @@ use super::media::Media;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
+use std::fmt::Write as _;
 use wpc_host::{BackendReply, CallId, FunctionHash, ReplyFormat, ReplyValue};
 
 /// The format that is requested from the backend.
@@ -39,7 +40,10 @@ pub(super) fn response(id: CallId, media: Media, reply: BackendReply) -> Respons
 
 /// Adds the call and the module that it runs.
 pub(super) fn identify(headers: &mut HeaderMap, id: CallId, hash: FunctionHash) {
-    if let Ok(tag) = HeaderValue::try_from(format!("\"{hash}\"")) {
+    // In one allocation, because every answer has it.
+    let mut tag = String::with_capacity(2 + 2 * size_of::<FunctionHash>());
+    let _ = write!(tag, "\"{hash}\"");
+    if let Ok(tag) = HeaderValue::try_from(tag) {
         headers.insert(header::ETAG, tag);
     }
     headers.insert(HeaderName::from_static("wpc-call-id"), u64::from(id).into());

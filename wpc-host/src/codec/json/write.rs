@@ -3,6 +3,7 @@
 use super::number::{float, integral, single};
 use super::{is_text, may_be_null};
 use crate::codec::decode::counted;
+use crate::system::buffers::SHORT;
 use postcard_schema::schema::owned::{
     OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType, OwnedNamedValue,
 };
@@ -82,7 +83,8 @@ struct Writer {
 
 impl Writer {
     fn new(path: String) -> Self {
-        Self { out: Vec::new(), path, omitted_fields: 0, compared_variants: 0 }
+        // Most arguments fit, and their buffer is allocated once.
+        Self { out: Vec::with_capacity(SHORT), path, omitted_fields: 0, compared_variants: 0 }
     }
 
     fn write(&mut self, named: &OwnedNamedType, value: &Value) -> Result<(), String> {
