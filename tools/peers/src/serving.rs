@@ -3,7 +3,7 @@
 use crate::guests::{Guests, here};
 use crate::http::SERVERS;
 use crate::{extism, guests};
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
@@ -142,5 +142,5 @@ async fn add(
 ) -> Result<Json<i32>, (StatusCode, String)> {
     extism::add(&plugins, a, b)
         .map(Json)
-        .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, anyhow!(error).to_string()))
+        .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }

@@ -43,7 +43,7 @@ fn linked(config: &Config, wait: &Wait) -> wasmtime::Result<InstancePre<()>> {
         let wait = wait.clone();
         Box::new(wait.ended())
     })?;
-    linker.instantiate_pre(&Module::new(&engine, GUEST)?)
+    linker.instantiate_pre(&Module::new(&engine, wat::parse_str(GUEST)?)?)
 }
 
 async fn call(waits: InstancePre<()>) -> wasmtime::Result<()> {
