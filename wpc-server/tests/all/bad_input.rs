@@ -110,17 +110,16 @@ fn bad_calls_are_refused() {
         ),
         ("POST /v1/functions/add%00/call", JSON, b"[]", 404, "function_not_defined"),
         ("POST /v1/functions/%ff%fe/call", JSON, b"[]", 400, "bad_request"),
-        ("POST /v1/functions//call", JSON, b"[]", 404, "not_found"),
+        ("POST /v1/functions//call", JSON, b"[]", 404, "function_not_defined"),
         ("POST /v1/functions/add/call/", JSON, b"[]", 404, "not_found"),
         ("GET /v1/functions/add/call", &[], b"", 405, "method_not_allowed"),
         // Options.
         ("POST /v1/functions/add/call?timeout=soon", JSON, b"[40, 2]", 400, "bad_request"),
         ("POST /v1/functions/add/call?fuel=-1", JSON, b"[40, 2]", 400, "bad_request"),
         ("POST /v1/functions/add/call?unknown=1", JSON, b"[40, 2]", 400, "bad_request"),
-        (ADD, &[("if-match", "\"0\"")], b"[40, 2]", 400, "bad_request"),
+        (ADD, &[("if-match", "\"0\"")], b"[40, 2]", 412, "pin_mismatch"),
         (ADD, &[("idempotency-key", "\"a\"")], b"[40, 2]", 400, "bad_request"),
-        // Forged hosts and origins.
-        (ADD, &[("host", "evil.example")], b"[40, 2]", 421, "host_not_allowed"),
+        // Forged origins; `hosts` forges hosts, which this client cannot.
         (ADD, &[("origin", "http://evil.example")], b"[40, 2]", 403, "origin_not_allowed"),
         (ADD, &[("origin", "null")], b"[40, 2]", 403, "origin_not_allowed"),
         // JSON-RPC.
