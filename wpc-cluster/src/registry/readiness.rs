@@ -153,7 +153,14 @@ impl Registry {
         let mut beats = beats.map_err(|error| failed(full(&error)))?;
         let hello = client.publish(names.hello(), Bytes::new()).await;
         hello.map_err(|error| failed(full(&error)))?;
-        let store = self.bucket(Bucket::Staging).await?;
+        // It is in memory, and gone after a restart of the server.
+        let store = match self.find(Bucket::Staging).await? {
+            Some(store) => store,
+            None => {
+                self.create().await?;
+                self.bucket(Bucket::Staging).await?
+            }
+        };
         let wanted = self.want(&revision).await?;
         let watch = store.watch_with_history(wanted.reports()).await;
         let mut watch = watch.map_err(|error| failed(full(&error)))?;

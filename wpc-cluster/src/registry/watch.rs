@@ -40,6 +40,12 @@ const RECONCILE: Duration = Duration::from_secs(30);
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(15);
 
+/// How often a bucket is looked for that does not exist. A deployer creates it and then waits for the nodes.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How long a new connection may take before it counts as unreachable.
+const CONNECT: Duration = Duration::from_secs(1);
+
 /// A time around this one, so that the processes of a cluster do not act at the same moment.
 fn jittered(time: Duration) -> Duration {
     time.mul_f64(rand::random_range(0.75..1.25))
@@ -55,6 +61,7 @@ pub(crate) async fn follow(registry: Registry, followed: Followed, sender: mpsc:
             () = sender.closed() => return,
         };
         let Some(error) = error else { return };
+        let longest = if error.is_empty() { LOOK } else { LONGEST_DELAY };
         tracing::debug!(%error, ?followed, "the registry cannot be read at the moment");
         if !error.is_empty() && sender.send(Change::Unreachable(error)).await.is_err() {
             return;
@@ -71,7 +78,7 @@ pub(crate) async fn follow(registry: Registry, followed: Followed, sender: mpsc:
         if is_new {
             tokio::time::sleep(jittered(FIRST_DELAY)).await;
         } else {
-            delay = (delay * 2).min(LONGEST_DELAY);
+            delay = (delay * 2).min(longest);
         }
     }
 }
@@ -88,7 +95,10 @@ async fn follow_once(
         Followed::Wanted => (Bucket::Staging, WANTED),
     };
     let mut link = registry.connection().follow_link();
-    link.borrow_and_update();
+    let is_up = async { link.wait_for(|link| matches!(link, Link::Up(_))).await.is_ok() };
+    if !tokio::time::timeout(CONNECT, is_up).await.unwrap_or(false) {
+        return Some("NATS cannot be reached".to_owned());
+    }
     let store = match registry.find(bucket).await {
         Ok(Some(store)) => store,
         Ok(None) => {
