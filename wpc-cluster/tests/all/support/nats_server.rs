@@ -227,13 +227,17 @@ pub(crate) fn is_in_path() -> bool {
 }
 
 fn run(folder: &Path, port: Option<u16>) -> (Child, Arc<Log>) {
-    let mut child = Command::new(program().unwrap())
+    let configuration = folder.join("nats.conf");
+    let mut command = Command::new(program().unwrap());
+    // The server refuses a folder that is stated twice.
+    if !std::fs::read_to_string(&configuration).unwrap().contains("store_dir") {
+        command.arg("--store_dir").arg(folder.join("store"));
+    }
+    let mut child = command
         .arg("--config")
-        .arg(folder.join("nats.conf"))
+        .arg(configuration)
         .args(["--addr", "127.0.0.1", "--port"])
         .arg(port.map_or("-1".to_owned(), |port| port.to_string()))
-        .arg("--store_dir")
-        .arg(folder.join("store"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
