@@ -42,7 +42,8 @@ impl Payloads {
         len + HEAD <= self.connection.max_message()
     }
 
-    async fn store(&self) -> Result<&ObjectStore, Error> {
+    /// The store, which is created if it does not exist.
+    pub(crate) async fn store(&self) -> Result<&ObjectStore, Error> {
         let bucket = self.connection.names().payloads();
         let open = async || {
             let context = jetstream::new(self.connection.client().clone());

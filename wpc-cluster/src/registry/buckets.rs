@@ -2,6 +2,7 @@
 
 use super::Registry;
 use crate::error::Error;
+use crate::payloads::Payloads;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{GetStreamError, GetStreamErrorKind};
 use async_nats::jetstream::kv::{self, Store};
@@ -113,6 +114,8 @@ impl Registry {
                 return Err(self.failed(&format!("creating the bucket \"{name}\""), full(&error)));
             }
         }
+        // Clients and nodes may have no permission to create it.
+        Payloads::new(self.0.connection.clone()).store().await?;
         Ok(())
     }
 }

@@ -1,15 +1,22 @@
 //! Which operations the users of `docs/deploy/nats.conf` are permitted, at a server with exactly that configuration.
 
 use crate::support::certificates::Certificates;
-use crate::support::{NatsServer, within};
+use crate::support::{NatsServer, PATIENCE, eventually, within};
 use async_nats::jetstream::object_store::ObjectStore;
 use async_nats::jetstream::{self, kv, object_store};
 use async_nats::{Client, Event, ServerError};
 use futures::StreamExt as _;
 use nkeys::KeyPair;
+use std::path::Path;
+use std::sync::Arc;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
-use wpc_cluster::{ClusterOptions, Connection, Credentials};
+use wpc_cluster::{
+    Client as Caller, ClusterOptions, Connection, Credentials, Node, NodeOptions, Quorum, Registry,
+};
+use wpc_deploy::document::Packed;
+use wpc_deploy::{Deployment, Setup, Source};
+use wpc_host::{CallArguments, CallOptions, ReplyFormat, ReplyValue};
 
 /// A server with the configuration, and the keys of its users.
 struct Server {
@@ -208,6 +215,55 @@ async fn each_role_can_do_what_it_is_for() {
     {
         Connection::open(server.options(key, inbox), "test").await.unwrap();
     }
+    server.has_refused_nothing();
+}
+
+/// The manifest of a function `add`, whose module is beside it.
+fn manifest(folder: &Path) -> Source {
+    let module = wat::parse_str(
+        "(module (func (export \"add\") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1))))",
+    );
+    std::fs::write(folder.join("add.wasm"), module.unwrap()).unwrap();
+    Source::new(folder.join("wpc.toml"), "[functions.add]\nfile = \"add.wasm\"\n".to_owned())
+}
+
+/// A node with an empty pool that joins with these options.
+async fn join(name: &str, options: ClusterOptions) -> Node {
+    let source = Source::new("wpc.toml".into(), "[pool]\nworkers = 1\n".to_owned());
+    let setup = Setup::new().modules_by_content();
+    let deployment = Deployment::open(&source, &source.parse().unwrap(), setup).unwrap();
+    let pool = deployment.pool().clone();
+    pool.start_workers(deployment.workers()).unwrap();
+    let node = NodeOptions::new(name.parse().unwrap());
+    Node::join(node, options, deployment, Arc::new(pool)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_library_deploys_runs_and_calls_with_these_permissions() {
+    let Some(server) = Server::start() else { return };
+    let deployer = server.options(&server.deployer, "deployer");
+    let registry = Registry::new(Connection::open(deployer, "deployer").await.unwrap());
+    registry.create().await.unwrap();
+    let node = join("n1", server.options(&server.node, "n1")).await;
+
+    let folder = tempfile::tempdir().unwrap();
+    let source = manifest(folder.path());
+    let packed = Packed::read(&source, &source.parse().unwrap()).unwrap();
+    let revision = registry.stage(&packed, "ada", None).await.unwrap();
+    let ready = registry.wait_ready(revision.number, Quorum::Nodes(1), PATIENCE).await.unwrap();
+    assert_eq!(ready.ready, ["n1"]);
+    registry.activate(&ready, None, "ada").await.unwrap();
+
+    let client = Caller::connect(server.options(&server.client, "client")).await.unwrap();
+    let sum = eventually("the node answers", async || {
+        let arguments = CallArguments::Positional(vec![2.into(), 3.into()]);
+        let call = client.submit("add", arguments, ReplyFormat::Json, &CallOptions::new());
+        call.ok()?.await.ok()
+    });
+    let ReplyValue::Json(sum) = sum.await.value else { panic!("another form") };
+    assert_eq!(sum, 5);
+    assert!(node.calls_accepted() >= 1);
+    assert!(node.drain(PATIENCE).await);
     server.has_refused_nothing();
 }
 
