@@ -214,6 +214,10 @@ impl Revisions {
                     }
                 }
                 self.set(id, Stage::Active { index });
+                // Deployers that asked while it was activated are answered when the list is stored, as those that ask now.
+                if self.entries.get(&key(id)).is_some_and(|it| !it.requests.is_empty()) {
+                    effects.push(Effect::Publish(id));
+                }
                 self.pursue(false, &mut effects);
             }
             Input::NotPublished(id, problems) => {

@@ -94,6 +94,7 @@ impl Cluster {
         let options = NodeOptions::new(name.parse().unwrap());
         serve(&serving, &version, self.version());
         let node = Node::create(options, Arc::new(pool), WORKERS, client, serving.clone());
+        node.start().await.unwrap();
         self.nodes.insert(name, Member { node, port, serving, version });
     }
 

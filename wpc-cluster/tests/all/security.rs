@@ -1,7 +1,7 @@
 //! Which operations the users of `docs/deploy/nats.conf` are permitted, at a server with exactly that configuration.
 
 use crate::support::certificates::Certificates;
-use crate::support::{NatsServer, PATIENCE, eventually, within};
+use crate::support::{NatsServer, TIME_LIMIT, eventually, within};
 use async_nats::jetstream::object_store::ObjectStore;
 use async_nats::jetstream::{self, kv, object_store};
 use async_nats::{Client, Event, ServerError};
@@ -250,7 +250,7 @@ async fn the_library_deploys_runs_and_calls_with_these_permissions() {
     let source = manifest(folder.path());
     let packed = Packed::read(&source, &source.parse().unwrap()).unwrap();
     let revision = registry.stage(&packed, "ada", None).await.unwrap();
-    let ready = registry.wait_ready(revision.number, Quorum::Nodes(1), PATIENCE).await.unwrap();
+    let ready = registry.wait_ready(revision.number, Quorum::Nodes(1), TIME_LIMIT).await.unwrap();
     assert_eq!(ready.ready, ["n1"]);
     registry.activate(&ready, None, "ada").await.unwrap();
 
@@ -263,7 +263,7 @@ async fn the_library_deploys_runs_and_calls_with_these_permissions() {
     let ReplyValue::Json(sum) = sum.await.value else { panic!("another form") };
     assert_eq!(sum, 5);
     assert!(node.calls_accepted() >= 1);
-    assert!(node.drain(PATIENCE).await);
+    assert!(node.drain(TIME_LIMIT).await);
     server.has_refused_nothing();
 }
 

@@ -33,7 +33,7 @@ impl NatsCluster {
         let servers = ports.into_iter().enumerate().map(start).collect::<Option<Vec<_>>>()?;
         let cluster = Self { servers };
         for server in &cluster.servers {
-            server.wait_for_log("JetStream cluster new metadata leader");
+            server.wait_for_log("metadata leader");
         }
         Some(cluster)
     }
