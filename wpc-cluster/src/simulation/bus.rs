@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 /// A bus. Cheap to clone.
@@ -44,7 +44,7 @@ struct PortState {
     number: u64,
     /// Messages from this port, in order.
     outgoing: mpsc::UnboundedSender<Outgoing>,
-    condition: watch::Sender<Condition>,
+    gate: Arc<Gate>,
     link: watch::Sender<Link>,
 }
 
@@ -54,6 +54,33 @@ struct Outgoing {
     reply: Option<String>,
     payload: Bytes,
     due: Instant,
+}
+
+/// What the messages of a port wait for. It wakes them in their order, unlike a watch channel, so that a simulation can be replayed.
+#[derive(Debug)]
+struct Gate {
+    condition: Mutex<Condition>,
+    changed: Notify,
+}
+
+impl Gate {
+    fn set(&self, condition: Condition) {
+        *self.condition.lock().unwrap_or_else(PoisonError::into_inner) = condition;
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until the port works. `false` if it has ended.
+    async fn works(&self) -> bool {
+        loop {
+            let changed = self.changed.notified();
+            match *self.condition.lock().unwrap_or_else(PoisonError::into_inner) {
+                Condition::Works => return true,
+                Condition::Ended => return false,
+                Condition::Stopped | Condition::Disconnected => {}
+            }
+            changed.await;
+        }
+    }
 }
 
 /// Whether a port works.
@@ -112,31 +139,21 @@ impl Bus {
             state.next += 1;
             state.next
         };
-        let condition = watch::Sender::new(Condition::Works);
+        let gate =
+            Arc::new(Gate { condition: Mutex::new(Condition::Works), changed: Notify::new() });
         let link = watch::Sender::new(Link::Up(Instant::now().into_std()));
-        let receiver = condition.subscribe();
-        let port =
-            Port(Arc::new(PortState { bus: self.clone(), number, outgoing, condition, link }));
-        tokio::spawn(route(self.clone(), receiver, messages));
+        let own = Arc::clone(&gate);
+        let port = Port(Arc::new(PortState { bus: self.clone(), number, outgoing, gate, link }));
+        tokio::spawn(route(self.clone(), own, messages));
         port
     }
 }
 
-/// Waits until a port works. `false` if it has ended.
-async fn works(condition: &mut watch::Receiver<Condition>) -> bool {
-    let waiting = condition.wait_for(|now| matches!(now, Condition::Works | Condition::Ended));
-    waiting.await.is_ok_and(|now| *now == Condition::Works)
-}
-
 /// Passes the messages of a port to the subscriptions of all ports.
-async fn route(
-    bus: Bus,
-    mut condition: watch::Receiver<Condition>,
-    mut messages: mpsc::UnboundedReceiver<Outgoing>,
-) {
+async fn route(bus: Bus, gate: Arc<Gate>, mut messages: mpsc::UnboundedReceiver<Outgoing>) {
     while let Some(Outgoing { subject, reply, payload, due }) = messages.recv().await {
         sleep_until(due).await;
-        if !works(&mut condition).await {
+        if !gate.works().await {
             return;
         }
         let mut state = bus.state();
@@ -189,14 +206,14 @@ impl Port {
         let (messages, received) = mpsc::unbounded_channel();
         let port = self.0.number;
         self.0.bus.state().subscriptions.push(Subscribed { port, pattern, messages: routed });
-        let mut condition = self.0.condition.subscribe();
+        let gate = Arc::clone(&self.0.gate);
         tokio::spawn(async move {
             loop {
                 tokio::select! {
                     biased;
                     message = incoming.recv() => {
                         let Some(message) = message else { return };
-                        if !works(&mut condition).await || messages.send(message).is_err() {
+                        if !gate.works().await || messages.send(message).is_err() {
                             return;
                         }
                     }
@@ -225,7 +242,7 @@ impl Port {
 
     /// Changes whether the port works.
     pub(crate) fn set(&self, condition: Condition) {
-        self.0.condition.send_replace(condition);
+        self.0.gate.set(condition);
         let now = Instant::now().into_std();
         match condition {
             Condition::Works => drop(self.0.link.send_if_modified(|link| {
