@@ -37,6 +37,17 @@ pub(crate) struct Arguments {
     pub(crate) target: Target,
 }
 
+impl Arguments {
+    /// Whether the function is defined by a server or a cluster.
+    pub(crate) fn is_remote(&self) -> bool {
+        #[cfg(feature = "cluster")]
+        if self.cluster.is_named() {
+            return true;
+        }
+        self.server.server.is_some()
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
     let target = &arguments.target;
     if let Some(client) = arguments.server.client() {

@@ -164,7 +164,8 @@ the language cannot record in the module:
   wpc call shop.wasm order '[{\"item\": \"tea\", \"count\": 2}]' '{\"tea\": 3}'
   wpc call label.wasm label /a/b.txt --const SERVICE_PREFIX='\"demo\"' --dep path_dep=path.wasm
   wpc call shout.wasm shout --grant stdin --grant output < notes.txt
-  wpc call --server http://127.0.0.1:7071 greet Ada          # a function of `wpc serve`; WPC_TOKEN has the token")]
+  wpc call --server http://127.0.0.1:7071 greet Ada          # a function of `wpc serve`; WPC_TOKEN has the token
+  wpc call --cluster nats://127.0.0.1:4222 greet Ada         # a function of a cluster")]
     Call(call::Arguments),
     /// Call a function repeatedly, and report calls per second and latencies.
     #[command(after_help = "Examples:
@@ -197,7 +198,7 @@ fn main() -> std::process::ExitCode {
         Err(error) => error.exit(),
     };
     match &mut arguments.command {
-        Command::Call(call) if call.server.server.is_some() => {
+        Command::Call(call) if call.is_remote() => {
             call.target.resolve_server_positions();
         }
         Command::Call(call) => call.target.resolve_positions(),

@@ -7,6 +7,8 @@ mod builds;
 mod by_manifest;
 mod cache;
 mod calls;
+#[cfg(unix)]
+mod clusters;
 mod declarations;
 #[cfg(unix)]
 mod deployments;

@@ -215,7 +215,7 @@ fn the_time_limit_covers_the_wait_for_a_worker() {
     // Both workers are busy.
     let busy = [0, 1].map(|_| server.connect_call("spins", "", "[]"));
     let all_run =
-        || server.wpc.metrics().workers.iter().all(|worker| worker.pending_call_count > 0);
+        || server.wpc.metrics().workers.iter().all(|worker| worker.running_function.is_some());
     eventually("both workers being busy", all_run);
     let answer = server.post("/v1/functions/add/call?timeout=30ms", &[JSON], b"[1, 2]");
     let problem = answer.json();

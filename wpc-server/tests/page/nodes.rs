@@ -86,7 +86,7 @@ fn the_calls_of_a_node_are_a_bar_with_a_name() {
     backend.change(|cluster| cluster.nodes[1].calls_in_flight = 32);
     browser.wait_for("the bar follows", &format!("{bar} return bar.value === 32"));
     let _accepting = Accepting::start(&backend);
-    let rate = "return parseFloat(document.querySelectorAll('#nodes-rows td[data-label=\"Accepted/s\"]')[1].textContent) > 10";
+    let rate = "return parseFloat(document.querySelectorAll('#nodes-rows td[data-label=\"Accepted/s\"]')[1].textContent.replaceAll(',', '')) > 10";
     browser.wait_for("a rate", rate);
 }
 
