@@ -102,10 +102,7 @@ struct Suspended {
 }
 
 /// The figures of 10,000 suspended calls: their duration, and their memory.
-pub(crate) fn many(
-    rounds: u64,
-    mut tick: impl FnMut(),
-) -> Result<[(&'static str, Vec<Point>); 2]> {
+pub(crate) fn many(rounds: u64, mut tick: impl FnMut()) -> Result<[(&'static str, Vec<Point>); 2]> {
     let mut taken: Vec<(&str, Vec<Suspended>)> =
         [WPC, TASKS].map(|series| (series, Vec::new())).into();
     for _ in 0..rounds {

@@ -1,9 +1,9 @@
 //! wpc: typed handles and default options.
 
 use crate::contestant::{ADDED, Contestant, Load, Work, check_echo, check_sum, payload, timed};
-use anyhow::{Result, ensure};
 use crate::wait::Wait;
 use crate::waiting::Waiting;
+use anyhow::{Result, ensure};
 use std::collections::VecDeque;
 use std::time::Duration;
 use wpc_host::{
