@@ -3,12 +3,14 @@
 //! A slot is added by the task of its call, before the message is sent. It is removed once: by the last answer, by the loss of its
 //! node, or by its guard, when the call no longer waits. A guard that removes its slot has the call cancelled on the node.
 
+use super::now;
 use crate::names::NodeName;
 use crate::wire::Frame;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 /// What happens to an attempt.
@@ -27,6 +29,7 @@ pub(crate) enum Event {
 #[derive(Debug)]
 struct Slot {
     node: NodeName,
+    since: Instant,
     events: Events,
 }
 
@@ -52,7 +55,7 @@ impl Pending {
 
     fn add(&self, node: NodeName, events: Events) -> u64 {
         let attempt = self.next.fetch_add(1, Ordering::Relaxed);
-        self.slots().insert(attempt, Slot { node, events });
+        self.slots().insert(attempt, Slot { node, since: now(), events });
         attempt
     }
 
@@ -126,10 +129,10 @@ impl Pending {
         }
     }
 
-    /// The attempts, by node.
-    pub(crate) fn by_node(&self) -> BTreeMap<NodeName, Vec<u64>> {
+    /// The attempts that wait since this time or longer, by node.
+    pub(crate) fn waiting_since(&self, since: Instant) -> BTreeMap<NodeName, Vec<u64>> {
         let mut nodes: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for (attempt, slot) in &*self.slots() {
+        for (attempt, slot) in self.slots().iter().filter(|(_, slot)| slot.since <= since) {
             nodes.entry(slot.node.clone()).or_default().push(*attempt);
         }
         nodes.values_mut().for_each(|attempts| attempts.sort_unstable());

@@ -9,7 +9,7 @@ use crate::wire::{Beat, Control, Frame};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -26,6 +26,8 @@ impl Drop for Tasks {
 
 /// The time after which the clock of the server is read again.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
+/// After so many intervals of reports, a node is asked about a call that it has not answered.
+const ASK_AFTER: u32 = 2;
 /// The maximum number of calls that one message cancels.
 const MAX_CANCELLED: usize = 256;
 
@@ -104,7 +106,7 @@ async fn read_reports(inner: Weak<Inner>, mut reports: Subscription) {
 
 /// Ends the attempts on nodes that no longer report, and compares the clocks.
 async fn watch_nodes(inner: Weak<Inner>) {
-    let mut read = now();
+    let (mut read, mut asked) = (now(), now());
     loop {
         let Some(interval) =
             inner.upgrade().map(|inner| inner.connection.options().report_interval)
@@ -120,6 +122,13 @@ async fn watch_nodes(inner: Weak<Inner>) {
             let reason =
                 format!("node \"{node}\" has not reported for {} ms", (interval * 3).as_millis());
             inner.pending.lose(&node, &reason);
+        }
+        // Between servers a message can be lost although both ends stay connected.
+        if up_since.is_some() && now.saturating_duration_since(asked) >= interval * ASK_AFTER {
+            asked = now;
+            if let Some(since) = now.checked_sub(interval * ASK_AFTER) {
+                ask(&inner, since);
+            }
         }
         if now.saturating_duration_since(read) > CLOCK_INTERVAL {
             read = now;
@@ -141,12 +150,19 @@ async fn follow_link(inner: Weak<Inner>) {
         inner.connection.read_clock().await;
         let hello = inner.connection.names().hello();
         let _ = inner.connection.publish(hello, Bytes::new()).await;
-        for (node, attempts) in inner.pending.by_node() {
-            for attempts in attempts.chunks(MAX_CANCELLED) {
-                let inboxes = attempts.iter().map(|attempt| inner.inbox(*attempt)).collect();
-                let control = Control::Ask { inboxes };
-                let _ = inner.controls.send(ToNode { node: node.clone(), control });
-            }
+        ask(&inner, now());
+    }
+}
+
+/// Asks the nodes about the calls that wait since this time or longer. A node sends an answer again, or reports that it does not
+/// know the call.
+fn ask(inner: &Inner, since: Instant) {
+    for (node, attempts) in inner.pending.waiting_since(since) {
+        for attempts in attempts.chunks(MAX_CANCELLED) {
+            let inboxes = attempts.iter().map(|attempt| inner.inbox(*attempt)).collect();
+            let control = Control::Ask { inboxes };
+            // Without the task that sends, the client has ended.
+            let _ = inner.controls.send(ToNode { node: node.clone(), control });
         }
     }
 }
