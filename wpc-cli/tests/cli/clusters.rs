@@ -36,7 +36,7 @@ fn program() -> Option<PathBuf> {
 }
 
 impl Nats {
-    /// Starts a server; `None` if there is no program and none is required.
+    /// Starts a server; `None` without the program, unless it is required.
     fn start(folder: &Path) -> Option<Self> {
         let Some(program) = program() else {
             let is_required = std::env::var_os("WPC_REQUIRE_NATS").is_some();
