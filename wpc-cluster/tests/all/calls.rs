@@ -10,8 +10,8 @@ use wpc_cluster::{Client, ClusterOptions, Connection, Node, NodeOptions, Quorum,
 use wpc_deploy::document::Packed;
 use wpc_deploy::{Deployment, Setup, Source};
 use wpc_host::{
-    Backend as _, CallArguments, CallOptions, CallOutcome, Error, ErrorCode, FunctionHash,
-    ReplyFormat, ReplyValue, StreamOptions, StreamPart,
+    CallArguments, CallOptions, CallOutcome, Error, ErrorCode, FunctionHash, ReplyFormat,
+    ReplyValue, StreamOptions, StreamPart,
 };
 
 const STREAMS: &[u8] = include_bytes!("../../../fixtures/wasm/streams.wasm");
