@@ -21,6 +21,7 @@ cargo xtask languages [--out DIR]
 cargo xtask sizes               builds small guests and prints the SDK's share of their size
 cargo xtask bench [--json FILE] measures calls against baselines in the same run
 cargo xtask bench http          measures only the rows about the server
+cargo xtask bench cluster       measures calls over NATS; needs `nats-server`
 cargo xtask bench growth [--json FILE]
                                 measures scaling with functions, workers, calls, dependencies, definitions
 cargo xtask bench bulk          measures how long bulk memory instructions occupy a worker past a limit

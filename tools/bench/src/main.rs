@@ -4,6 +4,7 @@
 mod baselines;
 mod bulk;
 mod child;
+mod cluster;
 mod figure;
 mod growth;
 mod guests;
@@ -26,7 +27,7 @@ use guests::Guests;
 use indicatif::{ProgressBar, ProgressStyle};
 use point::About;
 use row::Row;
-use rows::{HOST_ROWS, HTTP_ROWS, Measure};
+use rows::{CLUSTER_ROWS, HOST_ROWS, HTTP_ROWS, Measure};
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -64,6 +65,12 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
+    /// Measures the rows about a cluster, which need the program `nats-server`.
+    Cluster {
+        /// Writes a line of JSON for each row to this file.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
     /// Measures how long `memory.fill` and `memory.copy` occupy a worker past the time limit of their call.
     Bulk,
     /// A child process that another measurement starts.
@@ -79,6 +86,7 @@ fn main() -> Result<()> {
     match arguments.command {
         None => print_rows(&[HOST_ROWS.as_slice(), &HTTP_ROWS].concat(), arguments.json.as_deref()),
         Some(Command::Http { json }) => print_rows(&HTTP_ROWS, json.as_deref()),
+        Some(Command::Cluster { json }) => print_rows(&CLUSTER_ROWS, json.as_deref()),
         Some(Command::Growth { json }) => print_growth(json.as_deref()),
         Some(Command::Plot { files, out }) => {
             let out =

@@ -1,6 +1,7 @@
 //! The measurements, one for each row of the table. A goal is a ratio to the row's baseline, or an absolute figure if
 //! no baseline is comparable.
 
+mod cluster;
 mod http;
 mod local;
 mod pool;
@@ -13,6 +14,7 @@ use crate::guests::Guests;
 use crate::row::{PAIRS, Row};
 use crate::sampling::WARM_UP;
 use anyhow::Result;
+use cluster::{own_call, round_trip as cluster_round_trip, throughput as cluster_throughput};
 use http::{defining, idle, idle_connections, json_1m, json_call, json_call_p99, rollback};
 use local::{
     local_add, local_echo_1k, local_echo_1m, local_echo_copied, local_isolated, new_sandbox,
@@ -76,6 +78,13 @@ pub(crate) const HTTP_ROWS: [(Measure, u64); 7] = [
     (rollback, ROLLBACKS),
     (idle, LIMITS),
     (idle_connections, IDLE_SERVERS),
+];
+
+/// The rows about a cluster, which need a NATS server.
+pub(crate) const CLUSTER_ROWS: [(Measure, u64); 3] = [
+    (cluster_round_trip, PAIRS + WARM_UP),
+    (cluster_throughput, PAIRS + WARM_UP),
+    (own_call, PAIRS + WARM_UP),
 ];
 
 const THROUGHPUTS: u64 = 11;
