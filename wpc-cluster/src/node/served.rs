@@ -20,8 +20,6 @@ pub(crate) struct Served {
     pub(crate) index: [u8; 32],
     /// By name.
     pub(crate) functions: HashMap<String, ServedFunction>,
-    /// Why the node does not run the active revision; empty if it does.
-    pub(crate) problem: String,
 }
 
 /// A function that a node serves.

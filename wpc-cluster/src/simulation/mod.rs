@@ -139,7 +139,6 @@ fn serve(serving: &Serving, current: &Mutex<u64>, version: u64) {
             revision: Some(version),
             index: index(version),
             functions: HashMap::from([("f".to_owned(), function)]),
-            problem: String::new(),
         };
     });
 }

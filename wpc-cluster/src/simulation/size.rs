@@ -68,7 +68,6 @@ async fn join(bus: &Bus, number: usize, functions: &Arc<ArcSwap<Snapshot>>) -> N
             revision: Some(1),
             index: index(1),
             functions: functions.load().functions.values().map(of).collect(),
-            problem: String::new(),
         };
     });
     let pool = Pool::new(Log::default(), Arc::new(Mutex::new(1)));

@@ -305,9 +305,6 @@ impl Task {
         } else {
             self.unreachable.clone().unwrap_or_default()
         };
-        if self.serving.read(|served| served.problem != problem) {
-            self.serving.change(|served| served.problem.clone_from(&problem));
-        }
         let is_known = self.was_reached || self.revisions.target().is_some();
         self.state.send_replace(State {
             is_settled: is_known && self.revisions.is_settled(),

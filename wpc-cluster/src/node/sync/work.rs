@@ -205,7 +205,6 @@ pub(super) async fn activate(
             served.revision = Some(id.number);
             served.index = index.into();
             served.functions = functions;
-            served.problem.clear();
             Ok(report)
         });
         let problems = |problems: Vec<Problem>| problems.iter().map(shown).collect::<Vec<_>>();
