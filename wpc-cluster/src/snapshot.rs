@@ -1,6 +1,7 @@
 //! The functions of a cluster at a moment, as its callers see them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use wpc_deploy::DeployedFunction;
 
 /// The functions of the active revision.
@@ -12,7 +13,7 @@ pub struct Snapshot {
     /// The SHA-256 of the list of its functions, by which nodes report what they run; zeros if none is active.
     pub index: [u8; 32],
     /// The functions, by name.
-    pub functions: HashMap<String, DeployedFunction>,
+    pub functions: HashMap<String, Arc<DeployedFunction>>,
 }
 
 impl Snapshot {
@@ -23,7 +24,8 @@ impl Snapshot {
         index: [u8; 32],
         functions: impl IntoIterator<Item = DeployedFunction>,
     ) -> Self {
-        let by_name = |function: DeployedFunction| (function.information.name.clone(), function);
+        let by_name =
+            |function: DeployedFunction| (function.information.name.clone(), Arc::new(function));
         let functions = functions.into_iter().map(by_name).collect();
         Self { revision: Some(revision), index, functions }
     }

@@ -19,7 +19,7 @@ const GRACE: Duration = Duration::from_millis(250);
 pub(super) struct Sent<R> {
     pub(super) attempt: Attempt,
     pub(super) events: R,
-    pub(super) target: DeployedFunction,
+    pub(super) target: Arc<DeployedFunction>,
 }
 
 /// Runs a call to its end.
@@ -55,7 +55,7 @@ pub(super) fn after(attempts: &mut Attempts, node: &NodeName, event: Event) -> N
     let node = node.clone();
     match event {
         Event::Frame(Frame::Refused(refusal), _) => attempts.refused(node, refusal),
-        Event::Frame(Frame::Failed { report, .. }, _) => attempts.ended(*report),
+        Event::Frame(Frame::Failed { report, .. }, _) => attempts.fail(*report),
         Event::Frame(Frame::Lost, _) => {
             let reason = format!("node \"{node}\" no longer knows the call");
             attempts.lost(node, &reason)

@@ -185,7 +185,7 @@ impl Client {
         arguments: CallArguments,
         format: ReplyFormat,
         options: &CallOptions,
-    ) -> Result<(Outgoing, DeployedFunction), Error> {
+    ) -> Result<(Outgoing, Arc<DeployedFunction>), Error> {
         let target = self.0.target(function)?;
         let outgoing = Outgoing::new(&target, arguments, format, options)?;
         Ok((outgoing, target))
@@ -254,7 +254,7 @@ impl Inner {
     }
 
     /// The function as it is now.
-    fn target(&self, function: &str) -> Result<DeployedFunction, Error> {
+    fn target(&self, function: &str) -> Result<Arc<DeployedFunction>, Error> {
         let snapshot = self.functions.load();
         let target = snapshot.functions.get(function).cloned();
         target.ok_or_else(|| Error::function_not_defined(function))

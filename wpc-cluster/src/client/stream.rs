@@ -20,7 +20,7 @@ use wpc_host::{Error, StreamError, StreamOptions, StreamPart};
 struct Begun {
     attempt: Attempt,
     events: mpsc::Receiver<Event>,
-    target: DeployedFunction,
+    target: Arc<DeployedFunction>,
     /// The first event, which was taken by the task of the attempts.
     first: Option<Event>,
     attempts: Attempts,

@@ -60,7 +60,7 @@ async fn join(bus: &Bus, number: usize, functions: &Arc<ArcSwap<Snapshot>>) -> N
     let client = Client::start(connection, Arc::clone(functions), None).await.unwrap();
     let serving = Serving::default();
     serving.change(|served| {
-        let of = |function: &DeployedFunction| {
+        let of = |function: &Arc<DeployedFunction>| {
             let name = function.information.name.clone();
             (name, ServedFunction { definition: function.definition, can_suspend: false })
         };
