@@ -105,23 +105,18 @@ impl Attempts {
     /// The arguments cannot be sent, or the node refuses them.
     pub(crate) fn too_large(&self, reason: &str) -> Box<Error> {
         let text = format!("the arguments of \"{}\" cannot be sent: {reason}", self.function);
-        self.error(ErrorReport::new(ErrorCode::ArgumentsTooLarge, CallOutcome::NotStarted, text))
+        let code = ErrorCode::ArgumentsTooLarge;
+        self.error(ErrorReport::new(code, CallOutcome::NotStarted, text).into())
     }
 
     /// The server does not permit this process to send the call.
     pub(crate) fn denied(&self, reason: &str) -> Box<Error> {
-        match &self.unknown {
-            Some(unknown) => Box::new(Error::connection_lost(&self.function, unknown)),
-            None => Box::new(Error::denied(&self.function, reason)),
-        }
+        self.error(Error::denied(&self.function, reason))
     }
 
     /// This process cannot send the call.
     pub(crate) fn unavailable(&self, reason: &str) -> Box<Error> {
-        match &self.unknown {
-            Some(unknown) => Box::new(Error::connection_lost(&self.function, unknown)),
-            None => Box::new(Error::unreachable(&self.function, reason)),
-        }
+        self.error(Error::unreachable(&self.function, reason))
     }
 
     /// The node no longer subscribes to its subject.
@@ -201,22 +196,18 @@ impl Attempts {
         Box::new(ErrorReport::new(ErrorCode::Timeout, outcome, text).into())
     }
 
-    /// The call ended on a node with this error.
-    pub(crate) fn ended(&self, report: ErrorReport) -> Next {
-        self.fail(report)
+    /// The call failed with this error, on a node or before it reached one.
+    pub(crate) fn fail(&self, report: ErrorReport) -> Next {
+        Next::Fail(self.error(report.into()))
     }
 
-    fn fail(&self, report: ErrorReport) -> Next {
-        Next::Fail(self.error(report))
-    }
-
-    fn error(&self, report: ErrorReport) -> Box<Error> {
+    /// The error of the last attempt, unless it states that the call did not start although an earlier attempt may have run.
+    fn error(&self, error: Error) -> Box<Error> {
         Box::new(match &self.unknown {
-            // An earlier attempt may have run.
-            Some(reason) if report.outcome == CallOutcome::NotStarted => {
+            Some(reason) if error.outcome() == CallOutcome::NotStarted => {
                 Error::connection_lost(&self.function, reason)
             }
-            _ => report.into(),
+            _ => error,
         })
     }
 }
@@ -299,7 +290,7 @@ mod tests {
         };
         assert_eq!(error.outcome(), CallOutcome::Unknown);
         let report = ErrorReport::new(ErrorCode::Timeout, CallOutcome::NotStarted, "late");
-        let Next::Fail(error) = lost().ended(report) else { panic!("not failed") };
+        let Next::Fail(error) = lost().fail(report) else { panic!("not failed") };
         assert_eq!(error.outcome(), CallOutcome::Unknown);
     }
 
