@@ -1,6 +1,6 @@
 //! `wpc cluster`: checks the NATS servers of a cluster, and creates keys for them.
 
-use crate::cluster_options::{Cluster, ClusterArguments, failure};
+use crate::cluster_options::{ClusterArguments, failure};
 use crate::failure::Failure;
 use crate::terminal;
 use crate::text::{count, escape};
@@ -67,17 +67,14 @@ fn check(arguments: &CheckArguments, as_json: bool) -> Result<(), Failure> {
     if arguments.url.is_some() {
         cluster.cluster.clone_from(&arguments.url);
     }
-    let Cluster { options, development } = cluster.required(&std::env::temp_dir())?;
+    let cluster = cluster.required(&std::env::temp_dir())?;
     let roles = arguments.role.iter().map(|role| match role {
         Role::Client => CheckedRole::Client,
         Role::Node => CheckedRole::Node,
         Role::Deployer => CheckedRole::Deployer,
     });
     let roles: Vec<_> = roles.collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::environment(error.to_string()))?;
-    let check = runtime.block_on(wpc_cluster::check(options, &roles));
-    drop(development);
+    let check = cluster.run(|options| wpc_cluster::check(options, &roles))?;
     let text = if as_json {
         let json = serde_json::json!({ "fit": check.is_fit(), "findings": check.findings });
         format!("{json}\n")

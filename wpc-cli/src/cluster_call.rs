@@ -1,13 +1,13 @@
 //! `wpc call --cluster`: calls a function on the nodes of a cluster.
 
 use crate::call::line;
-use crate::cluster_options::{Cluster, ClusterArguments, failure};
+use crate::cluster_options::{ClusterArguments, failure};
 use crate::failure::Failure;
+use crate::remote_call::report;
 use crate::target::Target;
 use crate::{terminal, text};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
-use std::io::Write as _;
 use wpc_cluster::Client;
 use wpc_host::{
     BackendReply, CallArguments, CallOptions, ReplyFormat, ReplyValue, StreamOptions, StreamPart,
@@ -23,13 +23,7 @@ pub(crate) fn run(
     let function = target.remote_function()?;
     let values = CallArguments::Positional(target.untyped_values()?);
     let options = target.remote_options();
-    // Kept to the end: a server for development ends with it.
-    let Cluster { options: cluster, development: _development } =
-        arguments.required(&std::env::temp_dir())?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::environment(error.to_string()))?;
-    runtime.block_on(async {
+    arguments.required(&std::env::temp_dir())?.run(async |cluster| {
         let client = Client::connect(cluster).await.map_err(failure)?;
         if is_stream {
             return stream(&client, function, values, options, as_json).await;
@@ -42,7 +36,7 @@ pub(crate) fn run(
             report("fuel used", fuel.map(Value::from));
         }
         Ok(())
-    })
+    })?
 }
 
 /// Prints each item as soon as it arrives.
@@ -82,14 +76,5 @@ fn value(reply: &BackendReply) -> Value {
     match &reply.value {
         ReplyValue::Json(value) => value.clone(),
         _ => Value::Null,
-    }
-}
-
-/// Reports a value other than `null` on standard error.
-fn report(what: &str, value: Option<Value>) {
-    if let Some(value) = value.filter(|value| !value.is_null()) {
-        let text = text::escape_json(&value.to_string());
-        // The reader of standard error may be gone.
-        let _ = writeln!(anstream::stderr(), "{what}: {text}");
     }
 }

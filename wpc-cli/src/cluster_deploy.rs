@@ -1,6 +1,6 @@
 //! What `wpc deploy`, `rollback`, `history` and `ls` do with `--cluster`.
 
-use crate::cluster_options::{Cluster, ClusterArguments, failure};
+use crate::cluster_options::{ClusterArguments, failure};
 use crate::failure::Failure;
 use crate::terminal;
 use crate::text::{count, escape};
@@ -28,15 +28,10 @@ fn run<F: Future<Output = Result<Found, Error>>>(
     arguments: &ClusterArguments,
     command: impl FnOnce(Registry) -> F,
 ) -> Result<Found, Failure> {
-    let Cluster { options, development } = arguments.required(&std::env::temp_dir())?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::environment(error.to_string()))?;
-    let found = runtime.block_on(async {
+    let found = arguments.required(&std::env::temp_dir())?.run(async |options| {
         let connection = Connection::open(options, "wpc").await?;
         command(Registry::new(connection)).await
-    });
-    drop(development);
+    })?;
     found.map_err(failure)
 }
 

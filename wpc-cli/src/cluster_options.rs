@@ -47,6 +47,21 @@ pub(crate) struct Cluster {
     pub(crate) development: Option<DevelopmentServer>,
 }
 
+impl Cluster {
+    /// Runs a command with the options of the connection. A server for development ends afterwards.
+    pub(crate) fn run<F: Future>(
+        self,
+        command: impl FnOnce(ClusterOptions) -> F,
+    ) -> Result<F::Output, Failure> {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::environment(error.to_string()))?;
+        let output = runtime.block_on(command(self.options));
+        drop(self.development);
+        Ok(output)
+    }
+}
+
 /// The address that stands for the server for development.
 const DEVELOPMENT: &str = "dev";
 

@@ -89,7 +89,7 @@ fn unexpected(client: &Client) -> Failure {
 }
 
 /// Writes a line to standard error, whose reader may be gone.
-fn report(name: &str, value: Option<Value>) {
+pub(crate) fn report(name: &str, value: Option<Value>) {
     if let Some(value) = value.filter(|value| !value.is_null()) {
         let value = text::escape_json(&value.to_string());
         let _ = writeln!(anstream::stderr(), "{name}: {value}");
