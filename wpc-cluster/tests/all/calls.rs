@@ -1,14 +1,13 @@
 //! Calls between real nodes over a real NATS server, also while something fails.
 
-use crate::support::{FaultProxy, NatsCluster, NatsServer, TIME_LIMIT, eventually, within};
+use crate::support::{FaultProxy, NatsCluster, NatsServer, TIME_LIMIT, eventually, join, within};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wpc_cluster::{Client, ClusterOptions, Connection, Node, NodeOptions, Quorum, Registry};
+use wpc_cluster::{Client, ClusterOptions, Connection, Node, Quorum, Registry};
+use wpc_deploy::Source;
 use wpc_deploy::document::Packed;
-use wpc_deploy::{Deployment, Setup, Source};
 use wpc_host::{
     CallArguments, CallOptions, CallOutcome, Error, ErrorCode, FunctionHash, ReplyFormat,
     ReplyValue, StreamOptions, StreamPart,
@@ -26,17 +25,6 @@ spin = { file = \"m.wasm\" }
 streams = { file = \"streams.wasm\" }
 echo = { file = \"echo.wasm\" }
 ";
-
-/// A node with two workers that joins with these options.
-async fn join(name: &str, options: ClusterOptions) -> Node {
-    let source = Source::new("wpc.toml".into(), "[pool]\nworkers = 2\n".to_owned());
-    let setup = Setup::new().modules_by_content();
-    let deployment = Deployment::open(&source, &source.parse().unwrap(), setup).unwrap();
-    let pool = deployment.pool().clone();
-    pool.start_workers(deployment.workers()).unwrap();
-    let node = NodeOptions::new(name.parse().unwrap());
-    Node::join(node, options, deployment, Arc::new(pool)).await.unwrap()
-}
 
 fn source(folder: &Path) -> Source {
     let module = "(module (func (export \"add\") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1)))

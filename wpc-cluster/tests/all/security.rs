@@ -1,21 +1,18 @@
 //! Which operations the users of `docs/deploy/nats.conf` are permitted, at a server with exactly that configuration.
 
 use crate::support::certificates::Certificates;
-use crate::support::{NatsServer, TIME_LIMIT, eventually, within};
+use crate::support::{NatsServer, TIME_LIMIT, eventually, join, within};
 use async_nats::jetstream::object_store::ObjectStore;
 use async_nats::jetstream::{self, kv, object_store};
 use async_nats::{Client, Event, ServerError};
 use futures::StreamExt as _;
 use nkeys::KeyPair;
 use std::path::Path;
-use std::sync::Arc;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
-use wpc_cluster::{
-    Client as Caller, ClusterOptions, Connection, Credentials, Node, NodeOptions, Quorum, Registry,
-};
+use wpc_cluster::{Client as Caller, ClusterOptions, Connection, Credentials, Quorum, Registry};
+use wpc_deploy::Source;
 use wpc_deploy::document::Packed;
-use wpc_deploy::{Deployment, Setup, Source};
 use wpc_host::{CallArguments, CallOptions, ReplyFormat, ReplyValue};
 
 /// A server with the configuration, and the keys of its users.
@@ -225,17 +222,6 @@ fn manifest(folder: &Path) -> Source {
     );
     std::fs::write(folder.join("add.wasm"), module.unwrap()).unwrap();
     Source::new(folder.join("wpc.toml"), "[functions.add]\nfile = \"add.wasm\"\n".to_owned())
-}
-
-/// A node with an empty pool that joins with these options.
-async fn join(name: &str, options: ClusterOptions) -> Node {
-    let source = Source::new("wpc.toml".into(), "[pool]\nworkers = 1\n".to_owned());
-    let setup = Setup::new().modules_by_content();
-    let deployment = Deployment::open(&source, &source.parse().unwrap(), setup).unwrap();
-    let pool = deployment.pool().clone();
-    pool.start_workers(deployment.workers()).unwrap();
-    let node = NodeOptions::new(name.parse().unwrap());
-    Node::join(node, options, deployment, Arc::new(pool)).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

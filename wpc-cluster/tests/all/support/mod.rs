@@ -22,7 +22,10 @@ pub(crate) use nats_cluster::NatsCluster;
 pub(crate) use nats_server::NatsServer;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
+use wpc_cluster::{ClusterOptions, Node, NodeOptions};
+use wpc_deploy::{Deployment, Setup, Source};
 
 /// How long a test waits for something that must happen. Long, because the machine may be busy; a test that waits this long has
 /// failed.
@@ -55,4 +58,15 @@ pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Opti
         }
     })
     .await
+}
+
+/// A node with two workers and no functions that joins with these options.
+pub(crate) async fn join(name: &str, options: ClusterOptions) -> Node {
+    let source = Source::new("wpc.toml".into(), "[pool]\nworkers = 2\n".to_owned());
+    let setup = Setup::new().modules_by_content();
+    let deployment = Deployment::open(&source, &source.parse().unwrap(), setup).unwrap();
+    let pool = deployment.pool().clone();
+    pool.start_workers(deployment.workers()).unwrap();
+    let node = NodeOptions::new(name.parse().unwrap());
+    Node::join(node, options, deployment, Arc::new(pool)).await.unwrap()
 }
