@@ -39,6 +39,15 @@ impl DevelopmentServer {
         }
     }
 
+    /// Starts a server at a free port, whatever others run.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Self::start).
+    pub fn start_own(folder: &Path) -> Result<Self, Error> {
+        Self::run(&program()?, folder, None)
+    }
+
     fn run(program: &Path, folder: &Path, port: Option<u16>) -> Result<Self, Error> {
         let failed = |reason: String| Error::Connect {
             servers: program.display().to_string(),

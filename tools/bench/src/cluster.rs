@@ -1,61 +1,18 @@
 //! A cluster of one node in this process, and a NATS server, which is a process.
 
 use crate::workspace;
-use anyhow::{Context as _, Result, bail};
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use anyhow::Result;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use wpc_cluster::{Client, ClusterOptions, Connection, Node, NodeOptions, Quorum, Registry};
+use wpc_cluster::{
+    Client, ClusterOptions, Connection, DevelopmentServer, Node, NodeOptions, Quorum, Registry,
+};
 use wpc_deploy::document::Packed;
 use wpc_deploy::{Deployment, Setup, Source};
 use wpc_host::{Backend, Limits};
-
-/// A NATS server, which is killed when it is dropped.
-#[derive(Debug)]
-struct Server {
-    child: Child,
-    url: String,
-    _folder: TempDir,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Fails if the process has exited.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn program() -> PathBuf {
-    std::env::var_os("WPC_NATS_SERVER").map_or_else(|| "nats-server".into(), PathBuf::from)
-}
-
-impl Server {
-    fn start() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let child = Command::new(program())
-            .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
-            .arg(folder.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("`nats-server` is needed: install it, or name it in WPC_NATS_SERVER")?;
-        let server = Self { child, url: format!("nats://127.0.0.1:{port}"), _folder: folder };
-        let start = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if start.elapsed() > Duration::from_secs(20) {
-                bail!("the NATS server does not listen");
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(server)
-    }
-}
 
 /// A node that runs an echo of bytes, a client of it, and the same without the functions: two connections to the server.
 #[derive(Debug)]
@@ -67,7 +24,9 @@ pub(crate) struct Cluster {
     pub(crate) pool: Arc<dyn Backend>,
     /// Requests to `bare.echo` are answered with their own content, on a connection of its own.
     pub(crate) bare: async_nats::Client,
-    _server: Server,
+    // In this order: the server ends before its folder is removed.
+    _server: DevelopmentServer,
+    _folder: TempDir,
 }
 
 /// The subject at which a bare responder returns what it gets.
@@ -77,10 +36,11 @@ impl Cluster {
     /// Starts everything.
     pub(crate) fn start() -> Result<Self> {
         let echo = workspace::root()?.join("fixtures/wasm/size_echo.wasm");
-        let server = Server::start()?;
+        let folder = tempfile::tempdir()?;
+        let server = DevelopmentServer::start_own(folder.path())?;
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let options = ClusterOptions::new(&server.url);
+        let options = ClusterOptions::new(server.url());
         let (client, node, pool, bare) = runtime.block_on(async {
             let source = Source::new("wpc.toml".into(), "[pool]\nworkers = 1\n".to_owned());
             let setup = Setup::new().modules_by_content();
@@ -97,12 +57,12 @@ impl Cluster {
             while !client.information().nodes.iter().any(|node| node.revision.is_some()) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            let responder = async_nats::connect(&server.url).await?;
+            let responder = async_nats::connect(server.url()).await?;
             tokio::spawn(respond(responder));
-            let bare = async_nats::connect(&server.url).await?;
+            let bare = async_nats::connect(server.url()).await?;
             anyhow::Ok((client, node, pool, bare))
         })?;
-        Ok(Self { runtime, client, node, pool, bare, _server: server })
+        Ok(Self { runtime, client, node, pool, bare, _server: server, _folder: folder })
     }
 }
 
