@@ -134,10 +134,8 @@ impl Apply for OwnSettings {
 fn default_name() -> NodeName {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let host = host.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let host: String = host.trim().chars().map(|c| if is_allowed(c) { c } else { '-' }).collect();
-    let host = if host.is_empty() { "node" } else { &host[..host.len().min(50)] };
-    NodeName::with_random_suffix(host)
+    let host = host.trim();
+    NodeName::with_random_suffix(if host.is_empty() { "node" } else { host })
 }
 
 #[cfg(test)]

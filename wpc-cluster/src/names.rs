@@ -23,14 +23,14 @@ impl NodeName {
 }
 
 impl NodeName {
-    /// A name that starts with this text, which must have at most 50 letters, digits, `-` and `_`, and ends at random. What is not
-    /// allowed is left out.
+    /// A name that starts with the first 50 characters of this text and ends with random digits. A character that is not allowed
+    /// becomes `-`.
     #[must_use]
     pub fn with_random_suffix(start: &str) -> Self {
-        let start: String =
-            start.chars().filter(|c| is_token(c.encode_utf8(&mut [0; 4]))).collect();
+        let allowed = |c: char| if is_token(c.encode_utf8(&mut [0; 4])) { c } else { '-' };
+        let start: String = start.chars().take(50).map(allowed).collect();
         let suffix: u32 = rand::random();
-        Self(format!("{}-{suffix:08x}", &start[..start.len().min(50)]).into())
+        Self(format!("{start}-{suffix:08x}").into())
     }
 }
 
@@ -168,6 +168,17 @@ mod tests {
         }
         for invalid in ["", "a.b", "*", ">", "a b", "ä", &"x".repeat(65)] {
             assert_eq!(invalid.parse::<NodeName>(), Err(InvalidNodeName(invalid.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_name_with_a_random_suffix_is_valid_for_any_text() {
+        for (text, start) in
+            [("north.example", "north-example-"), ("", "-"), (&"ä".repeat(99), "--")]
+        {
+            let name = NodeName::with_random_suffix(text);
+            assert!(name.as_str().starts_with(start), "{name}");
+            assert_eq!(name.as_str().parse::<NodeName>(), Ok(name.clone()));
         }
     }
 
