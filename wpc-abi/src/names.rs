@@ -125,15 +125,15 @@ pub fn is_export_name(name: &str) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
 pub enum LogLevel {
-    /// Something failed.
+    /// A failure, such as a request that could not be served.
     Error = 0,
-    /// Something looks wrong.
+    /// An unexpected condition in which the guest continues.
     Warn = 1,
-    /// Something worth knowing happened.
+    /// An event of normal operation.
     Info = 2,
-    /// Something worth knowing while debugging.
+    /// A detail that helps in debugging.
     Debug = 3,
-    /// Everything else.
+    /// A detail of a single step, such as a loop's iteration.
     Trace = 4,
 }
 

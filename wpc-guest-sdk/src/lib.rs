@@ -14,9 +14,9 @@
 //!
 //! # Terms
 //!
-//! * A *function* is called by the host by name. Its arguments and its result are any serde types; arguments may borrow
+//! * A *function* is called by the host by name. Its arguments and its result can have any serde type; arguments may borrow
 //!   (`&str`, `&[u8]`) from the buffer that the host filled. A result of type `String`, `&str`, `Vec<u8>` or `&[u8]` is
-//!   not copied in the guest: the host copies it from where it is.
+//!   not copied in the guest: the host reads it directly from the guest's memory.
 //! * A *guest error* is a failure returned as a value: the `E` of a `Result<T, E>`, which only needs
 //!   [`Display`](core::fmt::Display). [`macro@Error`] reports its variant to callers. The sandbox keeps its state.
 //! * A *panic* ends the sandbox; the caller receives its message and location.
@@ -238,7 +238,7 @@ pub use wpc_guest_macros::function;
 /// Reports an error's variant to callers: `Why::Empty` arrives as the name `Why` and the variant `Empty`.
 ///
 /// The error must also implement `Display`, for example with `thiserror`. The derive implements the conversion into
-/// [`GuestError`], so that `?` works in functions that return one, and a native test sees what a caller would.
+/// [`GuestError`], so that `?` works in functions that return one, and a native test receives the same error as a caller.
 ///
 /// An error that derives `Serialize` and [`Schema`] reports its variant without this derive. The caller also receives its
 /// fields: `Error::guest_payload` of the host decodes them, and JSON replies show them by the declared type. The limit is

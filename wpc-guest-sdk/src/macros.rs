@@ -34,7 +34,7 @@ macro_rules! constant {
     }};
     ($name:literal) => {
         ::core::compile_error!(::core::concat!(
-            "the constant's type is missing, which the host checks: `wpc::constant!(\"",
+            "expected a type for the constant, so that the host can check it; write `wpc::constant!(\"",
             $name,
             "\": String)`"
         ))

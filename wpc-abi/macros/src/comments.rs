@@ -41,7 +41,7 @@ impl Comments {
     }
 }
 
-/// The text of `#[doc = "…"]`, which the compiler makes of a line of a doc comment.
+/// The text of `#[doc = "…"]`, to which the compiler expands a line of a doc comment.
 fn line(attribute: &Attribute) -> Option<LitStr> {
     match &attribute.meta {
         Meta::NameValue(MetaNameValue {

@@ -70,7 +70,7 @@ pub(crate) struct Attributes {
     pub(crate) is_defaulted: bool,
 }
 
-/// What a name belongs to, which decides how `rename_all` applies.
+/// The kind of item that a name belongs to. It determines how `rename_all` applies.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Named {
     /// A type; `rename_all` does not change its name.
@@ -83,7 +83,7 @@ pub(crate) enum Named {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cases(Both<Case>);
 
-/// Where an attribute is, as far as this decides which ones are allowed.
+/// The properties of an attribute's position that determine which attributes are allowed there.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Position {
     /// On a struct, which may be `transparent`.

@@ -28,12 +28,12 @@ use postcard_schema::schema::owned::{
 
 pub use difference::Difference;
 
-/// What is compared with the expected type.
+/// Whether the declared type is compared with a complete type or with one inferred from a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// A type.
+    /// A complete type.
     Type,
-    /// As much of a type as one value reveals, see [`unknown`].
+    /// A type inferred from one value, whose other parts are [`unknown`].
     Value,
 }
 
@@ -86,7 +86,7 @@ pub fn compare_signatures(expected: &Signature, found: &Signature) -> Result<(),
     items(&expected.items, &found.items)
 }
 
-/// Compares what is declared about items. A function that yields none agrees with those that yield some.
+/// Compares the types of items. They are not compared if one of the functions yields no items.
 fn items(expected: &Items, found: &Items) -> Result<(), Difference> {
     optional(expected.ty(), found.ty()).map_err(|difference| difference.within("items"))
 }
@@ -107,9 +107,9 @@ fn optional(
 
 /// How two types differ.
 enum Differs {
-    /// As a whole. The innermost part with a name that contains them reports it for all of its type.
+    /// The types differ as a whole. The innermost named part that contains them reports the difference for its complete type.
     AsAWhole,
-    /// In a part with a name.
+    /// A named part of the types differs.
     Inside(Difference),
 }
 

@@ -61,11 +61,16 @@ pub struct TypeDocumentation {
     pub items: BTreeMap<String, String>,
 }
 
-/// How much was read.
+/// How many records have been read, to enforce the limits of a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
-    /// So many bytes, which document so many items.
-    Read { bytes: usize, items: usize },
+    /// All sections so far were read.
+    Read {
+        /// Their length in bytes.
+        bytes: usize,
+        /// The number of items that they document.
+        items: usize,
+    },
     /// A section was malformed, or the sections exceeded a limit.
     Ignored,
 }

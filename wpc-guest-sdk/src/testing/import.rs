@@ -14,7 +14,7 @@ use wpc_abi::names::{
     CALLED_FUNCTIONS_MODULE, ClockKind, LogLevel, NOT_DEFINED, TYPED_DEPENDENCY_PREFIX,
 };
 
-/// The host that serves. It is cloned because a fake may log or install another host.
+/// The host that answers this thread's requests. It is cloned because a fake may log or install another host.
 fn host() -> Option<Rc<State>> {
     INSTALLED.with_borrow(|installed| installed.last().cloned())
 }

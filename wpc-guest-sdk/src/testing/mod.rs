@@ -32,8 +32,8 @@
 //! # */
 //! ```
 //!
-//! All values are encoded as in a sandbox. A fake with other types than the guest declares leads to a `BadArguments` or a
-//! `DecodeError`.
+//! All values are encoded as in a sandbox. If a fake has other types than the guest declares, its call returns the error
+//! `BadArguments` or `DecodeError`.
 //!
 //! A missing dependency, host function or capability panics with a message that says what to add, because a real host
 //! would not create the sandbox. A missing constant is an error, as in a sandbox.
@@ -84,7 +84,7 @@ type Fake = Rc<dyn Fn(&[u8]) -> Vec<u8>>;
 #[must_use = "a host has no effect until it is installed"]
 pub struct Host(State);
 
-/// What a host provides, and what it has recorded.
+/// The values and functions that a host provides, and the log lines and items that it has recorded.
 #[derive(Default)]
 struct State {
     constants: BTreeMap<String, Constant>,
