@@ -50,7 +50,7 @@
 //!    see only a part of them. A call runs the definition that was current when the call was accepted.
 //! 2. [`start_workers`](WorkerProcedureCall::start_workers) starts the workers. Each worker instantiates a function's
 //!    sandbox at the function's first call there, and reuses it for later calls.
-//! 3. A failed sandbox is replaced with backoff. After [`Options::max_restarts_per_worker`] restarts in a row its circuit
+//! 3. A failed sandbox is replaced with backoff. After [`Options::max_restarts_per_worker`] consecutive restarts its circuit
 //!    breaker opens, and a trial call is let through after [`Options::circuit_breaker_cool_down`].
 //! 4. [`stop_workers`](WorkerProcedureCall::stop_workers) refuses new calls, lets accepted calls finish within
 //!    [`Options::stop_timeout`], and then interrupts them. The pool can be started again.
@@ -69,7 +69,7 @@
 //! Event listeners have one thread. Each compilation has a thread while it runs, and so has each
 //! [blocking host function](WorkerProcedureCall::define_blocking_host_function). If async host functions need a tokio runtime
 //! and the embedder has none, the pool starts one with one thread. An idle pool wakes no thread. Every method may be called
-//! from any thread at any time, except that code which a running call waits for must not stop the pool.
+//! from any thread at any time, except that code for which a running call waits must not stop the pool.
 //!
 //! # Async
 //!
@@ -81,14 +81,14 @@
 //!
 //! # Host functions
 //!
-//! [`define_host_function`](WorkerProcedureCall::define_host_function) makes a closure callable for guests whose definition
-//! is [granted](WasmModule::grant_host_function) it. It runs on the worker's thread, and its panics are contained. It
-//! should check [`HostContext`] if it takes long, because it cannot be interrupted. Closures that wait are defined with
+//! [`define_host_function`](WorkerProcedureCall::define_host_function) makes a closure callable for guests whose definition is
+//! [granted](WasmModule::grant_host_function) it. It runs on the worker's thread, and its panics are contained. It should check
+//! [`HostContext`] if it takes long, because it cannot be interrupted. Closures that wait are defined with
 //! [`define_async_host_function`](WorkerProcedureCall::define_async_host_function) or
 //! [`define_blocking_host_function`](WorkerProcedureCall::define_blocking_host_function). A call that waits for one of these
-//! does not occupy its worker. It keeps a sandbox and a stack, so [`Options::max_suspended_instances`] bounds the suspended calls of
-//! the pool, and [`Limits::max_concurrent_calls`] those of a definition on each worker. `docs/library.md` describes them in the
-//! section "Calls that wait".
+//! does not occupy its worker. It keeps a sandbox and a stack, so [`Options::max_suspended_instances`] bounds the suspended
+//! calls of the pool, and [`Limits::max_concurrent_calls`] those of a definition on each worker. `docs/library.md` describes
+//! them in the section "Calls that wait".
 //!
 //! # Calls between functions
 //!

@@ -37,8 +37,8 @@ pub struct Options {
     /// opens its circuit breaker on that worker until the function is redefined or revived.
     pub restart_on_failure: bool,
     /// The number of consecutive restarts, without an answer in between, after which a function's circuit breaker opens on a
-    /// worker. After as many an unresponsive worker is not replaced until the cool-down is over. Default 3; with 0, each
-    /// restart waits for the cool-down.
+    /// worker. After the same number of replacements, an unresponsive worker is not replaced until the cool-down is over.
+    /// Default 3; with 0, each restart waits for the cool-down.
     pub max_restarts_per_worker: u32,
     /// The delay before the first restart that is not immediate. It doubles with each further restart. Default 100 ms.
     pub restart_base_delay: Duration,
@@ -71,8 +71,8 @@ pub struct Options {
     /// one.
     pub time_slice: Option<Duration>,
     /// How many threads run blocking host functions, and the readers, writers and pipes for which WASI guests wait. They are
-    /// started when they are needed. Further ones wait for a thread. A thread whose host function has not returned when its
-    /// call ends is abandoned; up to 64 of these are replaced. Between 1 and 1,024. Default 64.
+    /// started when they are needed. If all are busy, further tasks wait for a thread. A thread whose host function has not
+    /// returned when its call ends is abandoned; up to 64 of these are replaced. Between 1 and 1,024. Default 64.
     pub max_helper_threads: usize,
     /// The tokio runtime whose timers and sockets async host functions use. Default `None`: the multi-threaded runtime within
     /// which the pool is created, or one with a single thread that the pool starts when it is first needed. Requires the
@@ -419,7 +419,7 @@ pub struct StreamOptions {
     pub call: CallOptions,
     /// How many items may wait for the caller before the function is suspended. The default is 1,024.
     pub max_waiting_items: usize,
-    /// How many bytes these items may have, encoded, with 8 more for each. An item that has more waits alone. The default is
+    /// How many bytes these items may have, encoded, with 8 more for each. A larger item waits alone. The default is
     /// 1 MiB.
     pub max_waiting_bytes: usize,
 }

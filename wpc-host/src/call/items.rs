@@ -16,7 +16,7 @@ use std::sync::PoisonError;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// How many items and bytes may wait for the caller. A larger item may wait alone.
+/// How many items and bytes may wait for the caller. An item that exceeds the bound of bytes may wait alone.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     pub(crate) items: usize,

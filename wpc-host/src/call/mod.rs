@@ -109,7 +109,7 @@ struct Waits {
 }
 
 impl Call {
-    // Inlined, so that the call is written to its place and not copied there.
+    // Inlined, so that the call is created in its final memory instead of being copied there.
     #[inline(always)]
     pub(crate) fn new(
         id: CallId,
@@ -161,8 +161,8 @@ impl Call {
         }
     }
 
-    /// A placeholder, as which the destructors of this call run after it was answered. It is answered without an outcome, so
-    /// no thread answers or counts it, and it should have ended already.
+    /// A placeholder that is the worker's current call while the destructors of this call run, after it was answered. It counts
+    /// as answered but has no outcome, so no thread answers or counts it. Its deadline has passed.
     pub(crate) fn destructors(&self) -> Self {
         let (function, deadline) = (Arc::clone(&self.function), Deadline::Fixed(time::now()));
         let call = Self::with(self.id, function, self.generation, self.time_limit, deadline);

@@ -98,8 +98,8 @@ impl Call {
 
     /// Why calls on behalf of this one must end: it or one of its callers has ended or must end.
     ///
-    /// Their guests also cancel them when they are dropped. But only their workers can drop those, which may run the nested
-    /// call.
+    /// A calling guest also cancels its nested calls when it is dropped. But only its worker can drop it, and the worker may
+    /// be busy with the nested call.
     #[cold]
     pub(super) fn interrupts_nested(&self) -> Option<Interrupt> {
         let mut callers = successors(Some(self), |call| call.caller.as_deref());

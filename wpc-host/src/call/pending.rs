@@ -13,9 +13,9 @@ use std::task::{Context, Poll};
 /// A submitted call. [`wait`](Self::wait) blocks until it is answered; it is also a future for any async runtime. Dropping
 /// it cancels the call.
 ///
-/// The answer should be read once. If it is read again, after the future was polled to completion by reference, a result that
-/// is one string or byte sequence is gone, because the first reader took its buffer, and reading fails with
-/// [`Error::ResultDecode`]. Other results can be read again.
+/// The answer should be read once. A second read is possible if the future was polled to completion by reference. If the
+/// result is one string or byte sequence, the second read fails with [`Error::ResultDecode`], because the first one took the
+/// buffer. Other results can be read again.
 #[must_use = "dropping a pending call cancels it"]
 pub struct PendingCall<R> {
     call: Arc<Call>,

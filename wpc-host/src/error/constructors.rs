@@ -33,7 +33,7 @@ impl Error {
     /// did not start.
     #[must_use]
     pub fn denied(function: &str, reason: impl Display) -> Self {
-        let text = format!("the call of \"{function}\" is not permitted: {reason}");
+        let text = format!("the call of function \"{function}\" is not permitted: {reason}");
         ErrorReport::new(ErrorCode::Denied, CallOutcome::NotStarted, text).into()
     }
 
@@ -41,7 +41,9 @@ impl Error {
     /// because `reason`. The call did not start.
     #[must_use]
     pub fn unreachable(function: &str, reason: impl Display) -> Self {
-        let text = format!("\"{function}\" cannot be reached, so the call did not start: {reason}");
+        let text = format!(
+            "function \"{function}\" cannot be reached, so the call did not start: {reason}"
+        );
         let report = ErrorReport::new(ErrorCode::Unreachable, CallOutcome::NotStarted, text);
         ErrorReport { remedy: Some(Remedy::Retry), ..report }.into()
     }
@@ -50,7 +52,7 @@ impl Error {
     /// because `reason`.
     #[must_use]
     pub fn result_not_sent(function: &str, reason: impl Display) -> Self {
-        let text = format!("the result of \"{function}\" cannot be sent: {reason}");
+        let text = format!("the result of function \"{function}\" cannot be sent: {reason}");
         ErrorReport::new(ErrorCode::ResultTooLarge, CallOutcome::Finished, text).into()
     }
 
@@ -59,7 +61,7 @@ impl Error {
     #[must_use]
     pub fn connection_lost(function: &str, reason: impl Display) -> Self {
         let text = format!(
-            "the connection to what ran \"{function}\" was lost, and it may have run: {reason}"
+            "the connection to the process that ran function \"{function}\" was lost, and the call may have run: {reason}"
         );
         ErrorReport::new(ErrorCode::ConnectionLost, CallOutcome::Unknown, text).into()
     }

@@ -65,7 +65,7 @@ classes! {
     FunctionFailed 502 -32004 "the function trapped, reached a limit other than time, or violated the guest contract",
     Unavailable 503 -32005 "capacity is short, workers do not run, or the circuit breaker is open; a later call may succeed",
     Timeout 504 -32006 "the time limit stopped the call",
-    NoAnswer 504 -32006 "the connection to what ran the call was lost",
+    NoAnswer 504 -32006 "the connection to the process that ran the call was lost",
 }
 
 impl ErrorCode {

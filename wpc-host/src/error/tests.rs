@@ -48,7 +48,7 @@ pub(crate) fn every_error() -> Vec<Error> {
         Error::DependencyChain { alias: "a".to_owned(), limit: 256 },
         Error::denied("resize", "the server refuses messages to `wpc.v1.call.>`"),
         Error::unreachable("resize", "no node has it"),
-        Error::connection_lost("resize", "node \"north\" was not heard of for 900 ms"),
+        Error::connection_lost("resize", "node \"north\" has not reported for 900 ms"),
         Error::NotRunning,
         Error::AlreadyStarted,
         Error::StartFailed { cause: "worker_3 was not ready within 10000 ms".to_owned() },

@@ -1,5 +1,5 @@
-//! How the type of a payload travels from process to process: in binary formats as a record of a module's section, whose reader bounds
-//! how deeply types nest. A recursive reader without a bound would overflow its stack.
+//! Serializes the type of a payload. Binary formats contain it as a record of a module's section, because the reader of these
+//! records bounds the nesting of types. A recursive reader without a bound could overflow its stack.
 
 use postcard_schema::schema::owned::OwnedNamedType;
 use serde::de::Error as _;

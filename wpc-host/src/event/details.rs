@@ -36,7 +36,7 @@ macro_rules! details {
 details! {
     /// A worker's thread was started.
     WorkerSpawned "worker_spawned" Info {
-        /// 0 for a worker of `start_workers`; otherwise the number of the replacement in a row.
+        /// 0 for a worker of `start_workers`; otherwise the number of consecutive replacements, from 1.
         restart_attempt: u32,
     },
     /// A worker's thread is ready.
@@ -81,9 +81,9 @@ details! {
     },
     /// A failed or unresponsive worker is not replaced, because its restarts are used up.
     WorkerRestartExhausted "worker_restart_exhausted" Error {
-        /// The number of replacements in a row.
+        /// The number of consecutive replacements.
         restart_attempt: u32,
-        /// The limit on replacements in a row.
+        /// The limit on consecutive replacements.
         max_restarts_per_worker: u32,
     },
     /// A call failed by its function: with a guest error or a failure of its sandbox. The severity depends on the failure,
@@ -108,7 +108,7 @@ details! {
         function_name: String,
         /// The number of the restart since the function's last answer.
         restart_attempt: u32,
-        /// The least delay until then.
+        /// The minimum delay until then.
         restart_delay: Duration,
     },
     /// A function whose sandbox had failed answered again.

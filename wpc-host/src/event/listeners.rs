@@ -259,7 +259,7 @@ mod tests {
         fn wake(self: Arc<Self>) {}
     }
 
-    /// Whether what `make` returns drops its argument on another thread, if a time-critical thread drops it.
+    /// Whether the value that `make` returns drops its argument on another thread when a time-critical thread drops the value.
     #[expect(clippy::disallowed_methods, reason = "a test that needs a thread of its own")]
     fn is_dropped_elsewhere<T: Send + 'static>(make: impl FnOnce(Dropped) -> T) -> bool {
         let (send, dropped) = sync_channel(1);

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use wpc_abi::GuestError;
 use wpc_abi::reply::{TAG_BAD_ARGUMENTS, TAG_ERROR, TAG_VALUE};
 
-/// How often code that waits on a worker's thread checks whether its call should end.
+/// The interval at which code that waits on a worker's thread checks whether its call should end.
 pub(crate) const LOOK: Duration = Duration::from_millis(1);
 
 /// The call on whose behalf a host function runs. Cheap to clone.

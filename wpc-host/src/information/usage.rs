@@ -23,7 +23,7 @@ pub struct WorkerHealth {
     /// The function that it runs at the moment; `None` if it runs none, or between two calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running_function: Option<String>,
-    /// The number of the replacement in a row; 0 for a worker of `start_workers`.
+    /// The number of consecutive replacements that led to this worker; 0 for a worker of `start_workers`.
     pub restart_attempt: u32,
     /// How many times the worker of the slot was replaced since `start_workers`.
     pub restarts: u32,

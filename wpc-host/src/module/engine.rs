@@ -65,8 +65,8 @@ const KEEP_RESIDENT: usize = 512 * 1024;
 const MEMORY_RESERVATION: u64 = 4 << 30;
 const MEMORY_GUARD: u64 = 32 << 20;
 
-/// The address space that is reserved for a GC heap when it is created. A heap that outgrows it is copied to another
-/// place. A guest that throws and catches in a loop does not outgrow it: the collector runs when 64 KiB are used.
+/// The address space that is reserved for a GC heap when it is created. A heap that outgrows it is moved to another
+/// address. A guest that throws and catches in a loop does not outgrow it: the collector runs when 64 KiB are used.
 const GC_HEAP_RESERVATION: u64 = 1 << 20;
 
 /// The guard region behind a GC heap: 64 KiB. Accesses have explicit bounds checks.

@@ -25,7 +25,7 @@ use wpc_abi::Schema;
 
 /// A worker without a thread: functions run on the thread that calls them, in sandboxes of this worker.
 ///
-/// A call needs no thread hop and no wake-up. Nothing is copied outside the sandbox, except arguments that do not fit the
+/// A call needs no thread switch and no wake-up. Nothing is copied outside the sandbox, except arguments that do not fit the
 /// guest's buffer, which then grows. Registry, grants, limits, events and restarts work as on the pool's workers. A
 /// function that backs off, or whose circuit breaker is open, on this worker is called on the pool instead.
 ///

@@ -35,7 +35,7 @@ pub(crate) enum OnRefusal {
     Skip,
 }
 
-/// The last step of [`Registry::apply`] that is done.
+/// The step after which [`Registry::apply`] stops.
 #[derive(Clone, Copy)]
 enum Last {
     Link,

@@ -1,4 +1,5 @@
-//! The sources as they would be after changes, and whether they are consistent.
+//! A draft: the definitions of the registry as they would be after a set of changes. The draft is resolved, compared and linked
+//! before it is published, so that inconsistent changes are refused.
 
 use super::Registry;
 use super::apply::Pending;
@@ -13,7 +14,7 @@ use crate::sandbox::Node;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The sources after changes, with the position of the change that affects each item.
+/// The definitions after the changes. Each changed item has the position of its change, for errors.
 pub(super) struct Draft {
     pub(super) sources: Sources,
     /// The new groups.
@@ -22,7 +23,7 @@ pub(super) struct Draft {
     aliases: BTreeMap<Arc<str>, usize>,
     constants: BTreeMap<Arc<str>, usize>,
     host_functions: BTreeMap<Arc<str>, usize>,
-    /// The host functions that suspend guests now and did not before, or the other way round.
+    /// The host functions that begin or cease to suspend the guests which call them.
     suspending: BTreeMap<Arc<str>, usize>,
 }
 

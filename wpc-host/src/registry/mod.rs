@@ -178,7 +178,7 @@ impl Registry {
         self.current.bindings()
     }
 
-    /// The constants and host functions as they are at any time.
+    /// Returns a handle from which the current constants and host functions can be read at any time.
     pub(crate) fn current_bindings(&self) -> Arc<dyn CurrentBindings> {
         Arc::clone(&self.current) as Arc<dyn CurrentBindings>
     }

@@ -134,7 +134,7 @@ impl Slot {
         self.due_at().is_some_and(|at| at <= now)
     }
 
-    /// The number of the next worker in a row of failures, while it is not up.
+    /// The number of consecutive failures before the next worker, while the slot is not up.
     pub(super) fn attempt(&self) -> u32 {
         match &self.state {
             State::Up { worker, .. } => worker.restart_attempt,

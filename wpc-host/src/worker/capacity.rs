@@ -106,9 +106,10 @@ impl Capacity {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
-    /// The most instances that calls on fibers may use for one of this depth to be admitted. Each level of nested calls may
-    /// use a part of those that the bound for calls from outside leaves free, so that callers cannot use what their calls
-    /// need: among the waiting calls, a deepest one waits only for calls at least as deep, which do not wait.
+    /// A call of this depth is admitted if the calls on fibers then use at most this many instances. Calls from outside leave
+    /// some instances free, and each level of nested calls may use one more share of these. So callers cannot use the
+    /// instances that their nested calls need: the deepest waiting call waits only for calls that are at least as deep, and
+    /// these do not wait.
     fn bound(&self, depth: usize) -> usize {
         // One instance at least is left for calls that cannot suspend.
         let left = (self.total - self.most_suspended).saturating_sub(1);

@@ -77,7 +77,7 @@ impl Slots {
 /// The part of a worker that other threads use.
 pub(crate) struct Worker {
     pub(crate) id: WorkerId,
-    /// How many restarts in a row led to this worker.
+    /// How many consecutive restarts led to this worker.
     pub(crate) restart_attempt: u32,
     queue: Queue<Job>,
     slots: CachePadded<AtomicU64>,
@@ -168,9 +168,9 @@ impl Worker {
         Slots(self.slots.load(Ordering::Acquire))
     }
 
-    /// How long a call is likely to wait behind `calls` others, in nanoseconds; `None` if the worker is parked or otherwise occupied. If the
-    /// estimate is wrong, the supervisor moves the call at the tick after the next, unless no other worker is less loaded or
-    /// a key ties the call to this worker.
+    /// How long a call is likely to wait behind `calls` others, in nanoseconds; `None` if the worker is parked or otherwise
+    /// occupied. If the estimate is wrong, the supervisor moves the call at the tick after the next, unless no other worker is
+    /// less loaded or a key ties the call to this worker.
     pub(crate) fn wait_behind(&self, calls: usize) -> Option<u64> {
         let is_there =
             !self.queue.is_asleep() && !self.environment.is_occupied.load(Ordering::Relaxed);

@@ -11,7 +11,7 @@ use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::PoisonError;
 
-/// What jobs wait for: a sandbox of a definition, for a call of this depth. Nested calls find some that others must leave.
+/// What jobs wait for: a sandbox of a definition, for a call of this depth. Some sandboxes are reserved for nested calls.
 type Need = (Generation, usize);
 
 /// The need of a job.

@@ -22,12 +22,12 @@ pub(crate) struct Budget {
     nothing_bytes: Cell<usize>,
 }
 
-/// How the items of a sequence or map are paid for.
+/// When the items of a sequence or map are deducted from the budget.
 #[derive(Clone, Copy)]
 pub(crate) enum Payment {
-    /// They are paid for, or a type determines their number.
+    /// They were deducted already, or a type determines their number.
     Done,
-    /// Each when it is decoded.
+    /// Each item is deducted when it is decoded.
     Each,
 }
 
@@ -41,7 +41,7 @@ impl Budget {
         }
     }
 
-    /// Pays for this many items at once, if the input can have as many.
+    /// Deducts this many items at once, if the input can have as many.
     pub(crate) fn pay_all(&self, count: Option<usize>) -> Payment {
         match count.and_then(|count| self.items.get().checked_sub(count)) {
             Some(left) => {
@@ -52,7 +52,7 @@ impl Budget {
         }
     }
 
-    /// Pays for an item whose type has this size.
+    /// Deducts an item whose type has this size.
     pub(crate) fn pay(&self, bytes: usize) -> Result<(), TooManyItems> {
         if let Some(left) = self.items.get().checked_sub(1) {
             self.items.set(left);

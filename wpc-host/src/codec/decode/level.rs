@@ -17,7 +17,7 @@ pub(super) struct Level<'b, T> {
     left: usize,
     /// The items that the whole value may still have.
     budget: &'b Budget,
-    /// For a sequence or map, how its items are paid for.
+    /// For a sequence or map, when its items are deducted from the budget.
     payment: Payment,
 }
 
@@ -44,7 +44,7 @@ impl<'b, T> Level<'b, T> {
         Level { payment: Payment::Each, ..self.with(inner) }
     }
 
-    /// As [`deeper`](Self::deeper), for the items of a sequence or map. Pays for all of them, if this visitor's value has
+    /// As [`deeper`](Self::deeper), for the items of a sequence or map. Deducts all of them, if this visitor's value has
     /// a number of items and `count` is the number.
     fn items<U, E: serde::de::Error>(
         &self,
@@ -58,7 +58,7 @@ impl<'b, T> Level<'b, T> {
         Ok(Level { payment, ..self.deeper(items)? })
     }
 
-    /// Pays for an item of this many bytes, unless it is paid for.
+    /// Deducts an item of this many bytes, unless it was deducted already.
     fn pay<E: serde::de::Error>(&self, bytes: usize) -> Result<(), E> {
         match self.payment {
             Payment::Each => self.budget.pay(bytes).map_err(E::custom),

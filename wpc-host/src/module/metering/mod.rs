@@ -33,7 +33,7 @@
 //!
 //! Against metered code without checks, in one run on a virtual machine with an Intel Xeon (the loops at a limit of 3,072
 //! units between checks): loops of two to nine operators took between 1.0 and 1.4 times as long; nested loops of ten
-//! laps, loops of tiny `memory.fill`s, and a loop that stores a byte, for which too few registers are left, 1.5 to 1.6 times;
+//! iterations, loops of tiny `memory.fill`s, and a loop that stores a byte, for which too few registers are left, 1.5 to 1.6 times;
 //! Zstandard compression 1.0 to 1.1 times, Markdown 1.1 times; recursion the same.
 //!
 //! # Unchanged parts
@@ -60,7 +60,7 @@ use wasmparser::{CompositeInnerType, FunctionBody, Parser, Payload, SubType, Typ
 pub const MAX_UNCOUNTED_FUEL: u64 = MAX_WEIGHT + MAX_PATH;
 
 /// The maximum weight with which a check does not call the added function. Seven times [`MAX_PATH`], so that a loop
-/// with large and small branches, for example an interpreter's, calls it once in seven laps or more,
+/// with large and small branches, for example an interpreter's, calls it once in seven iterations or more,
 /// although its weight is that of the largest branch. With three times, compression and Markdown took
 /// 5 % longer.
 const MAX_WEIGHT: u64 = 7 * MAX_PATH;

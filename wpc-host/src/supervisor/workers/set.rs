@@ -26,12 +26,12 @@ pub(crate) struct SlotView {
 #[derive(Debug)]
 pub(crate) enum Occupant {
     Up(Arc<Worker>),
-    /// The slot's last worker was lost.
+    /// The slot has no worker, because its last one was lost.
     Absent {
         last: WorkerId,
-        /// That of the last worker.
+        /// The `restart_attempt` of the last worker.
         restart_attempt: u32,
-        /// Whether calls wait for the next worker. They do not if it is only attempted after a long cool-down.
+        /// Whether calls wait for the next worker. They do not wait for one that starts only after the cool-down.
         is_restarting: bool,
     },
 }

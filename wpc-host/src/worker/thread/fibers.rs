@@ -78,8 +78,8 @@ impl Fibers {
         self.in_use.get(&definition.generation).copied().unwrap_or_default()
     }
 
-    /// Whether the job's call may begin. Each level of nested calls may exceed the limit by one more, so that a call does not
-    /// wait for a sandbox that one of its callers, or a caller of another call that waits, uses.
+    /// Whether the job's call may begin. Each level of nested calls may exceed the limit by one more. So no call waits for a
+    /// sandbox that one of its own callers uses, or a caller of another waiting call.
     fn may_begin(&self, job: &Job) -> bool {
         let most = job.definition.limits.max_concurrent_calls.saturating_add(job.call.depth);
         self.in_use(&job.definition) < most

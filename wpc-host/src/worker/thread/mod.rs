@@ -56,7 +56,7 @@ pub(crate) fn spawn(worker: &Arc<Worker>, context: WorkerContext) -> Result<Join
     // A guest runs on the stack of its worker's thread.
     let stack = worker.environment.max_wasm_stack + 2 * 1024 * 1024;
     os_limits::start_thread(format_args!("the thread of {}", worker.id), stack, || {
-        #[expect(clippy::disallowed_methods, reason = "workers are what threads are for")]
+        #[expect(clippy::disallowed_methods, reason = "one thread for each worker")]
         thread::Builder::new()
             .name(format!("wpc-{}", worker.id))
             .stack_size(stack)

@@ -26,7 +26,7 @@ pub(super) struct Items<'a, 'de> {
     pub(super) parts: Parts<'a>,
     /// The index of the next part.
     pub(super) at: usize,
-    /// How the elements or entries are paid for.
+    /// When the elements or entries are deducted from the budget.
     pub(super) payment: Payment,
 }
 
