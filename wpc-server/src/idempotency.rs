@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_responses_are_dropped_by_number_and_size_but_requests_in_progress_are_not() {
+    fn the_oldest_responses_are_dropped_but_requests_in_progress_are_kept() {
         let (store, now) = (store(2, 1600), Instant::now());
         finish(store.begin(of("a"), of("request"), now), 100, now);
         let running = store.begin(of("b"), of("request"), now);

@@ -148,7 +148,7 @@ impl Drop for InFlight {
     }
 }
 
-/// The segment of the path at the place of `{name}` in the route of a function.
+/// The segment of the path at the position of `{name}` in the route of a function.
 fn function(route: &str, path: &str) -> Option<String> {
     let before = "/v1/functions/";
     route.strip_prefix(before)?.strip_prefix("{name}")?;

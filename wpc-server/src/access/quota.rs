@@ -64,7 +64,7 @@ impl Quota {
 /// The text is not a quota.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "\"{0}\" is not a quota; expected such as calls=100/s, fuel=1000000/min, milliseconds=30000/min or concurrency=8"
+    "\"{0}\" is not a quota; expected one such as calls=100/s, fuel=1000000/min, milliseconds=30000/min or concurrency=8"
 )]
 #[non_exhaustive]
 pub struct InvalidQuota(String);

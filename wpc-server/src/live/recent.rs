@@ -239,7 +239,7 @@ fn text(details: &EventDetails, error: Option<&str>) -> String {
             format!("attempt {restart_attempt}{end}")
         }
         EventDetails::WorkerRestartExhausted { restart_attempt, .. } => {
-            format!("after {restart_attempt} replacements in a row")
+            format!("after {restart_attempt} consecutive replacements")
         }
         EventDetails::CircuitOpened { restart_attempts, .. } => {
             format!("after {restart_attempts} restarts")

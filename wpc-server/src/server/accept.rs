@@ -1,7 +1,7 @@
 //! Accepts connections.
 
 use super::certificate::Certificate;
-use super::connection::{Link, Served, serve};
+use super::connection::{ConnectionState, Endpoint, serve};
 use super::connections::{Connections, Member, Refusal};
 use super::handshake;
 use super::listener::{Accepted, Listener};
@@ -21,11 +21,11 @@ pub(super) async fn accept(
     listener: Listener,
     certificate: Option<Certificate>,
     connections: Connections,
-    served: Served,
+    endpoint: Endpoint,
 ) {
     loop {
         match listener.accept().await {
-            Ok(accepted) => begin(accepted, certificate.as_ref(), &connections, &served),
+            Ok(accepted) => begin(accepted, certificate.as_ref(), &connections, &endpoint),
             Err(error) if is_of_connection(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "failed to accept a connection");
@@ -39,7 +39,7 @@ fn begin(
     accepted: Accepted,
     certificate: Option<&Certificate>,
     connections: &Connections,
-    served: &Served,
+    endpoint: &Endpoint,
 ) {
     let address = accepted.address();
     let member = match connections.admit(address.map(|address| address.ip())) {
@@ -54,35 +54,35 @@ fn begin(
             return;
         }
     };
-    let served = served.clone();
+    let endpoint = endpoint.clone();
     match accepted {
         Accepted::Ip(stream, _) => {
             // Responses are written in one piece, so waiting for more bytes would only delay them.
             let _ = stream.set_nodelay(true);
             match certificate.cloned() {
-                Some(certificate) => tokio::spawn(secured(stream, member, certificate, served)),
-                None => tokio::spawn(plain(stream, member, served)),
+                Some(certificate) => tokio::spawn(secured(stream, member, certificate, endpoint)),
+                None => tokio::spawn(plain(stream, member, endpoint)),
             };
         }
         #[cfg(unix)]
         Accepted::Unix(stream) => {
-            tokio::spawn(plain(stream, member, served));
+            tokio::spawn(plain(stream, member, endpoint));
         }
     }
 }
 
-async fn plain<S>(stream: S, member: Member, served: Served)
+async fn plain<S>(stream: S, member: Member, endpoint: Endpoint)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let link = Link::of(&member, served);
-    serve(Watched::new(stream, member), link).await;
+    let state = ConnectionState::of(&member, endpoint);
+    serve(Watched::new(stream, member), state).await;
 }
 
-async fn secured(stream: TcpStream, member: Member, certificate: Certificate, served: Served) {
-    let link = Link::of(&member, served);
+async fn secured(stream: TcpStream, member: Member, certificate: Certificate, endpoint: Endpoint) {
+    let state = ConnectionState::of(&member, endpoint);
     if let Some(stream) = handshake::perform(stream, member, &certificate).await {
-        serve(stream, link).await;
+        serve(stream, state).await;
     }
 }
 

@@ -26,30 +26,30 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service as _;
 
-/// The router and the limits that the connections of a listener share. Cheap to clone.
+/// What the connections of a listener serve. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Served {
+pub(super) struct Endpoint {
     pub(super) application: Application,
     pub(super) router: Router,
     pub(super) plane: Plane,
 }
 
-/// State that the requests of a connection share.
+/// State of a connection, which its requests share.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct ConnectionState {
     connections: Connections,
     activity: Arc<Activity>,
-    served: Served,
+    endpoint: Endpoint,
     /// The address of the client.
     client: Option<IpAddr>,
 }
 
-impl Link {
-    pub(super) fn of(member: &Member, served: Served) -> Self {
+impl ConnectionState {
+    pub(super) fn of(member: &Member, endpoint: Endpoint) -> Self {
         Self {
             connections: member.connections().clone(),
             activity: Arc::clone(member.activity()),
-            served,
+            endpoint,
             client: member.peer(),
         }
     }
@@ -60,16 +60,16 @@ impl Link {
 }
 
 /// Serves the requests of a connection until it ends. The progress of the client is recorded in the activity of its member.
-pub(super) async fn serve<S>(stream: S, link: Link)
+pub(super) async fn serve<S>(stream: S, state: ConnectionState)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let activity = Arc::clone(&link.activity);
+    let activity = Arc::clone(&state.activity);
     let mut http = http1::Builder::new();
     // The time limits are those of `activity`, without a timer for each request.
-    http.header_read_timeout(None).max_header_size(link.connections.limits().max_header_size);
-    let link = Arc::new(link);
-    let service = service_fn(move |request| respond(Arc::clone(&link), request));
+    http.header_read_timeout(None).max_header_size(state.connections.limits().max_header_size);
+    let state = Arc::new(state);
+    let service = service_fn(move |request| respond(Arc::clone(&state), request));
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let mut is_first = true;
     let mut is_finishing = false;
@@ -94,21 +94,21 @@ where
 }
 
 async fn respond(
-    link: Arc<Link>,
+    state: Arc<ConnectionState>,
     request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Infallible> {
-    let progress = InProgress::begin(Arc::clone(&link));
-    let application = &link.served.application;
+) -> Result<Response<ResponseBody>, Infallible> {
+    let progress = InProgress::begin(Arc::clone(&state));
+    let application = &state.endpoint.application;
     let is_admitted = progress.is_admitted
-        || link.served.plane == Plane::Administration
+        || state.endpoint.plane == Plane::Administration
         || is_about_health(request.uri().path());
     let response = if is_admitted {
         let is_held = !is_stored(request.uri().path());
-        let body = |inner| RequestBody { inner: Some(inner), is_held, link: Arc::clone(&link) };
+        let body = |inner| RequestBody { inner: Some(inner), is_held, state: Arc::clone(&state) };
         let request = request.map(|inner| Body::new(body(inner)));
-        let mut answer = pin!(link.served.router.clone().call(request));
+        let mut answer = pin!(state.endpoint.router.clone().call(request));
         poll_fn(|context| {
-            if let Some(refusal) = link.activity.body_refusal() {
+            if let Some(refusal) = state.activity.body_refusal() {
                 return Poll::Ready(refusal.answer().into_response());
             }
             // A router does not fail.
@@ -116,14 +116,14 @@ async fn respond(
         })
         .await
     } else {
-        link.refuse(RefusalReason::Requests);
+        state.refuse(RefusalReason::Requests);
         Problem::overloaded("too many requests are in progress").into_response()
     };
     if let Some(reason) = response.extensions().get::<RefusalReason>() {
-        link.refuse(*reason);
+        state.refuse(*reason);
     }
-    let mut response = response.map(|inner| AnswerBody { inner, _progress: progress });
-    if application.lifecycle().stage() >= Stage::Draining || link.activity.body_refusal().is_some()
+    let mut response = response.map(|inner| ResponseBody { inner, _progress: progress });
+    if application.lifecycle().stage() >= Stage::Draining || state.activity.body_refusal().is_some()
     {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
@@ -153,24 +153,24 @@ impl BodyRefusal {
 /// A request in progress, until its response was passed to the connection.
 #[derive(Debug)]
 struct InProgress {
-    link: Arc<Link>,
+    state: Arc<ConnectionState>,
     is_admitted: bool,
 }
 
 impl InProgress {
-    fn begin(link: Arc<Link>) -> Self {
-        link.activity.request_began(link.connections.now());
-        let before = link.connections.traffic().request_began();
-        let is_admitted = before < link.connections.limits().max_requests;
-        Self { link, is_admitted }
+    fn begin(state: Arc<ConnectionState>) -> Self {
+        state.activity.request_began(state.connections.now());
+        let before = state.connections.traffic().request_began();
+        let is_admitted = before < state.connections.limits().max_requests;
+        Self { state, is_admitted }
     }
 }
 
 impl Drop for InProgress {
     fn drop(&mut self) {
-        self.link.connections.release(self.link.activity.body_dropped());
-        self.link.connections.traffic().request_ended();
-        self.link.activity.request_ended(self.link.connections.now());
+        self.state.connections.release(self.state.activity.body_dropped());
+        self.state.connections.traffic().request_ended();
+        self.state.activity.request_ended(self.state.connections.now());
     }
 }
 
@@ -180,7 +180,7 @@ struct RequestBody {
     inner: Option<Incoming>,
     /// Whether its handler holds it in memory.
     is_held: bool,
-    link: Arc<Link>,
+    state: Arc<ConnectionState>,
 }
 
 impl RequestBody {
@@ -189,9 +189,9 @@ impl RequestBody {
         if !self.is_held {
             return true;
         }
-        let fits = self.link.connections.hold(bytes);
+        let fits = self.state.connections.hold(bytes);
         if fits {
-            self.link.activity.body_held(bytes);
+            self.state.activity.body_held(bytes);
         }
         fits
     }
@@ -209,7 +209,7 @@ impl Drop for RequestBody {
     fn drop(&mut self) {
         let Some(body) = self.inner.take() else { return };
         let is_large = body.size_hint().lower() > MAX_DRAINED as u64;
-        if body.is_end_stream() || is_large || self.link.activity.body_refusal().is_some() {
+        if body.is_end_stream() || is_large || self.state.activity.body_refusal().is_some() {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -236,7 +236,7 @@ impl HttpBody for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if self.link.activity.body_refusal().is_some() {
+        if self.state.activity.body_refusal().is_some() {
             // The request is answered instead.
             return Poll::Pending;
         }
@@ -245,13 +245,13 @@ impl HttpBody for RequestBody {
         if matches!(poll, Poll::Ready(None | Some(Err(_)))) {
             self.inner = None;
         }
-        let (activity, now) = (&self.link.activity, self.link.connections.now());
+        let (activity, now) = (&self.state.activity, self.state.connections.now());
         match &poll {
             Poll::Pending => activity.body_awaited(now),
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
                 if !self.hold(bytes) {
-                    self.link.refuse(RefusalReason::BodyMemory);
+                    self.state.refuse(RefusalReason::BodyMemory);
                     activity.refuse_body(BodyRefusal::Memory);
                     return Poll::Pending;
                 }
@@ -272,12 +272,12 @@ impl HttpBody for RequestBody {
 }
 
 /// The body of a response. The request is in progress until it is dropped.
-struct AnswerBody {
+struct ResponseBody {
     inner: Body,
     _progress: InProgress,
 }
 
-impl HttpBody for AnswerBody {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 

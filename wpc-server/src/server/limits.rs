@@ -29,7 +29,7 @@ pub struct ConnectionLimits {
     pub body_timeout: Duration,
     /// The minimum rate of a body in bytes per second. Default: 4 KiB/s.
     pub min_body_rate: u32,
-    /// How long a client may read nothing of a response that waits for it. Default: 30 s.
+    /// How long a client may stop reading a response. Default: 30 s.
     pub write_timeout: Duration,
 }
 

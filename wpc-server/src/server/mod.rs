@@ -25,7 +25,7 @@ use crate::application::Application;
 use crate::lifecycle::Stage;
 use crate::router::{Plane, router_of};
 use activity::Order;
-use connection::Served;
+use connection::Endpoint;
 use connections::Connections;
 use listener::Listener;
 use std::fmt;
@@ -222,9 +222,9 @@ impl Server {
             let connections = Connections::new(limits.clone(), application.traffic().clone());
             watching.spawn(connections.clone().watch());
             let (application, certificate) = (application.clone(), certificate.clone());
-            let served =
-                Served { router: router_of(application.clone(), plane), application, plane };
-            accepting.spawn(accept::accept(listener, certificate, connections.clone(), served));
+            let endpoint =
+                Endpoint { router: router_of(application.clone(), plane), application, plane };
+            accepting.spawn(accept::accept(listener, certificate, connections.clone(), endpoint));
             all_connections.push(connections);
         }
         lifecycle.enter(Stage::Serving);

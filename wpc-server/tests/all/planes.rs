@@ -60,7 +60,7 @@ fn the_administration_is_served_only_at_its_address() {
 }
 
 #[test]
-fn clients_at_one_address_cannot_use_up_the_connections_and_requests_of_the_administration() {
+fn clients_at_one_address_leave_connections_and_requests_to_the_administration() {
     let mut limits = ConnectionLimits::default();
     (limits.max_connections, limits.max_requests) = (1, 1);
     let (mut server, admin) = serve(limits);

@@ -255,7 +255,7 @@ fn bytes_that_are_not_a_tls_greeting_end_the_handshake_before_its_limit() {
 }
 
 #[test]
-fn errors_of_the_files_name_the_file_and_the_way_out() {
+fn errors_of_the_files_name_the_file_and_the_remedy() {
     let (one, other) = (generate(), generate());
     let (certificate, key) = (one.cert.pem(), one.signing_key.serialize_pem());
     let files = Files::of(&one);

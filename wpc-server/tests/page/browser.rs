@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long anything may take before the test fails. Machines are busy.
+/// How long anything may take before the test fails: long, because machines are busy.
 const PATIENT: Duration = Duration::from_secs(60);
 
 /// One browser at a time: several would compete for the same cores, and each takes hundreds of megabytes.
