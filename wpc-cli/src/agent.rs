@@ -91,7 +91,7 @@ fn of_system() -> Result<Vec<Certificate<'static>>, Failure> {
     Ok(found.certs.iter().map(|found| Certificate::from_der(found).to_owned()).collect())
 }
 
-/// Why a server cannot be reached, and the way out.
+/// Why a server cannot be reached, and the remedy.
 pub(crate) fn reason(error: &ureq::Error) -> String {
     let hint = match (error, of_tls(error)) {
         (_, Some(rustls::Error::InvalidCertificate(error))) => of_certificate(error),

@@ -19,11 +19,12 @@ use wpc_host::Backend;
 pub(crate) struct NodeArguments {
     #[command(flatten)]
     pub(crate) cluster: ClusterArguments,
-    /// With `--cluster`: the name of this node, which no other one has: 1 to 64 letters, digits, `-` and `_`. By default, the
+    /// With `--cluster`: the name of this node, unique in the cluster: 1 to 64 letters, digits, `-` and `_`. By default, the
     /// name of the machine with a random suffix.
     #[arg(long, value_name = "NODE", env = "WPC_NAME")]
     name: Option<NodeName>,
-    /// With `--cluster`: how many calls that compute this node accepts at once. By default, three for each worker.
+    /// With `--cluster`: the maximum number of calls in progress of functions that cannot suspend. By default, three for each
+    /// worker.
     #[arg(long, value_name = "N", env = "WPC_CALL_LIMIT")]
     call_limit: Option<NonZeroUsize>,
 }

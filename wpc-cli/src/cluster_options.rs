@@ -19,7 +19,7 @@ pub(crate) struct ClusterArguments {
     /// Authenticate with the seed of an nkey in this file, which `wpc cluster key` writes.
     #[arg(long, value_name = "FILE", env = "WPC_CLUSTER_NKEY", conflicts_with = "cluster_token")]
     cluster_nkey: Option<PathBuf>,
-    /// Authenticate with the JWT and the seed in this file of credentials.
+    /// Authenticate with the JWT and the seed in this credentials file.
     #[arg(long, value_name = "FILE", env = "WPC_CLUSTER_CREDENTIALS", conflicts_with_all = ["cluster_token", "cluster_nkey"])]
     cluster_credentials: Option<PathBuf>,
     /// Trust the certificates of authorities in this PEM file instead of those of the system, and require TLS.
@@ -34,7 +34,7 @@ pub(crate) struct ClusterArguments {
     /// The name of the cluster, so that several clusters can share NATS servers. Default: `wpc`.
     #[arg(long, value_name = "NAME", env = "WPC_CLUSTER_NAMESPACE")]
     cluster_namespace: Option<String>,
-    /// The prefix of the subjects of answers, which starts with `_INBOX`. Give each user its own one, such as
+    /// The prefix of the subjects of answers, which starts with `_INBOX`. Give each user its own prefix, such as
     /// `_INBOX.client`. Default: `_INBOX`.
     #[arg(long, value_name = "PREFIX", env = "WPC_CLUSTER_INBOX")]
     cluster_inbox: Option<String>,

@@ -38,7 +38,7 @@ pub(crate) struct ConnectionOptions {
     /// Minimum rate of a body in bytes per second.
     #[arg(long, value_name = "SIZE", default_value = "4KiB")]
     min_body_rate: ByteSize,
-    /// How long a client may read nothing of a response that waits for it.
+    /// How long a client may stop reading a response.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     write_timeout: Duration,
 }

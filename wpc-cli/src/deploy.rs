@@ -21,7 +21,7 @@ pub(crate) struct DeployArguments {
     /// Show what would change. Modules are uploaded, but nothing is registered or activated.
     #[arg(long)]
     dry_run: bool,
-    /// Why, for the history.
+    /// The reason for the change, for the history.
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
     #[command(flatten)]
@@ -43,7 +43,7 @@ pub(crate) struct RollbackArguments {
     /// Roll back only the item of the manifest that defines this function.
     #[arg(long, value_name = "NAME")]
     function: Option<String>,
-    /// Why, for the history.
+    /// The reason for the change, for the history.
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
     #[command(flatten)]

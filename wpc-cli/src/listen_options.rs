@@ -13,7 +13,7 @@ pub(crate) struct ListenOptions {
     /// Serve the administration only at this address and port, or at the Unix socket `unix:PATH`; it serves everything else, too.
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<ListenAddress>,
-    /// Serve HTTPS with the certificate in this PEM file, which those of its issuers follow. It is read again at SIGHUP.
+    /// Serve HTTPS with the certificate in this PEM file, followed by those of its issuers. It is read again at SIGHUP.
     #[arg(long, value_name = "FILE")]
     tls_certificate: Option<PathBuf>,
     /// The private key of the certificate, in a PEM file that other users cannot read.

@@ -177,7 +177,7 @@ fn kill_during_deployments(kills: u64) {
 const LONGEST_LIFE: Duration = Duration::from_millis(150);
 
 #[test]
-fn a_server_that_is_killed_keeps_every_acknowledged_deployment_and_no_part_of_another() {
+fn a_killed_server_keeps_acknowledged_deployments_and_no_partial_ones() {
     // A long run sets a larger number.
     let kills = std::env::var("WPC_KILLS").ok().and_then(|count| count.parse().ok());
     kill_during_deployments(kills.unwrap_or(12));

@@ -73,7 +73,7 @@ fn a_second_signal_ends_the_server_at_once() {
 }
 
 #[test]
-fn during_the_grace_period_connections_are_accepted_and_their_clients_asked_to_close_them() {
+fn connections_of_the_grace_period_are_accepted_with_the_request_to_close_them() {
     let folder = tempfile::tempdir().unwrap();
     let (mut running, address) = serve(folder.path(), "50ms", &["--grace", "1h"]);
     // A connection that is kept open shows when the server has received the signal.

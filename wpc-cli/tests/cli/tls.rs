@@ -87,7 +87,7 @@ fn commands_use_a_server_over_https_whose_issuer_they_trust() {
 }
 
 #[test]
-fn an_issuer_that_is_not_trusted_is_reported_with_the_way_out() {
+fn an_issuer_that_is_not_trusted_is_reported_with_the_remedy() {
     let (authority, other) = (Authority::new(), Authority::new());
     let (_running, url) = serve_securely(&authority, &[]);
     let ca = other.path("ca.pem");
