@@ -21,11 +21,11 @@ const THROWS_AND_CATCHES: &str = r#"
 fn thrower() -> String {
     format!(
         r#"(module {THROWS_AND_CATCHES}
-            (func (export "f") (param $laps i32) (result i32) (local $sum i32)
+            (func (export "f") (param $iterations i32) (result i32) (local $sum i32)
                 (loop
                     (local.set $sum (i32.add (local.get $sum) (call $catches (i32.const 1))))
-                    (local.set $laps (i32.sub (local.get $laps) (i32.const 1)))
-                    (br_if 0 (local.get $laps)))
+                    (local.set $iterations (i32.sub (local.get $iterations) (i32.const 1)))
+                    (br_if 0 (local.get $iterations)))
                 (local.get $sum)))"#
     )
 }
@@ -128,8 +128,8 @@ fn a_guest_that_throws_endlessly_ends_at_its_time_limit() {
 fn a_guest_that_throws_uses_fuel_and_ends_at_its_limit() {
     let metered = |fuel| Limits::default().fuel(fuel);
     let wpc = pool_of(&thrower(), metered(1_000_000));
-    let fuel = |laps: i32| {
-        let answer = wpc.submit::<i32>("f", (laps,)).unwrap().wait_answer().unwrap();
+    let fuel = |iterations: i32| {
+        let answer = wpc.submit::<i32>("f", (iterations,)).unwrap().wait_answer().unwrap();
         answer.metadata.fuel_used.unwrap()
     };
     let (ten, twenty, thirty) = (fuel(10), fuel(20), fuel(30));

@@ -4,7 +4,7 @@ use crate::support::*;
 use wpc_host::{CallOptions, Error};
 
 #[test]
-fn an_init_hook_runs_before_the_first_call_and_its_failure_is_reported_with_its_reason() {
+fn an_init_hook_runs_before_the_first_call_and_its_failure_is_reported() {
     let wpc = pool_with(1, immediate_restarts());
     wpc.define_worker_dependency("dep", guest("sdk")).unwrap();
     wpc.define_worker_constant("PREFIX", "refuse").unwrap();

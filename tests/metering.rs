@@ -11,7 +11,7 @@ const FUEL: u64 = 1 << 40;
 const COUNT_DOWN: &str =
     "(loop (local.set 0 (i32.sub (local.get 0) (i32.const 1))) (br_if 0 (local.get 0)))";
 
-const UNITS_OF_A_LAP: u64 = 6;
+const UNITS_OF_AN_ITERATION: u64 = 6;
 
 const TRAP: &str = "(drop (i32.div_u (i32.const 1) (i32.const 0)))";
 
@@ -20,20 +20,20 @@ fn metered() -> Limits {
 }
 
 /// Calls the function and returns its outcome and its fuel.
-fn call(wpc: &WorkerProcedureCall, function: &str, laps: i32) -> (String, u64) {
-    let (result, fuel) = wpc.submit::<()>(function, (laps,)).unwrap().wait_metered();
+fn call(wpc: &WorkerProcedureCall, function: &str, iterations: i32) -> (String, u64) {
+    let (result, fuel) = wpc.submit::<()>(function, (iterations,)).unwrap().wait_metered();
     (code(result).to_owned(), fuel.expect("the function is metered"))
 }
 
 /// Checks that a call traps after at least `used` units, of which at most `MAX_UNCOUNTED_FUEL` are not reported.
-fn traps_after(module: WasmModule, laps: i32, used: u64) {
+fn traps_after(module: WasmModule, iterations: i32, used: u64) {
     let wpc = pool_with(1, immediate_restarts());
     wpc.define_worker_function("f", module.limits(metered())).unwrap();
-    let (code, fuel) = call(&wpc, "f", laps);
+    let (code, fuel) = call(&wpc, "f", iterations);
     assert_eq!(code, "trap");
     let most = used + used / 100 + 1_000;
     assert!((used - MAX_UNCOUNTED_FUEL..=most).contains(&fuel), "{fuel} of {used}");
-    assert_eq!(call(&wpc, "f", laps), (code, fuel), "the same work uses the same fuel");
+    assert_eq!(call(&wpc, "f", iterations), (code, fuel), "the same work uses the same fuel");
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn a_loop_that_its_limit_interrupts_reports_what_it_used() {
 #[test]
 fn a_million_iterations_before_a_trap_are_counted() {
     let module = format!(r#"(module (func (export "f") (param i32) {COUNT_DOWN} {TRAP}))"#);
-    traps_after(wat(&module), 1_000_000, 1_000_000 * UNITS_OF_A_LAP);
+    traps_after(wat(&module), 1_000_000, 1_000_000 * UNITS_OF_AN_ITERATION);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_loop_with_calls_of_the_host_is_counted() {
                     (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
                 (local.set 0 (i32.const 1000000)) {COUNT_DOWN} {TRAP}))"#
     );
-    traps_after(wat(&module), 0, 1_000_000 * UNITS_OF_A_LAP);
+    traps_after(wat(&module), 0, 1_000_000 * UNITS_OF_AN_ITERATION);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn loops_in_dependencies_are_counted_before_a_trap() {
         let (code, fuel) = call(&wpc, "f", 1_000_000);
         assert_eq!(code, "trap");
         let loops = if its_end.is_empty() { 2 } else { 1 };
-        let used = loops * 1_000_000 * UNITS_OF_A_LAP;
+        let used = loops * 1_000_000 * UNITS_OF_AN_ITERATION;
         assert!((used - MAX_UNCOUNTED_FUEL..used + used / 100).contains(&fuel), "{fuel} of {used}");
     }
 }

@@ -297,7 +297,7 @@ fn a_value_that_its_caller_cannot_decode_counts_on_every_worker_alike() {
 }
 
 #[test]
-fn a_call_whose_host_function_returns_too_late_counts_with_the_answer_that_its_caller_got() {
+fn a_call_with_a_late_host_function_counts_as_its_caller_was_answered() {
     let options = Options::default()
         .call_timeout(Duration::from_millis(50))
         .unresponsive_worker_grace(Duration::from_secs(60));

@@ -189,7 +189,7 @@ fn a_running_called_function_is_interrupted_with_its_caller() {
 }
 
 #[test]
-fn a_called_function_belongs_to_the_trace_of_its_caller_and_inherits_its_remaining_time() {
+fn a_called_function_inherits_the_trace_and_the_remaining_time_of_its_caller() {
     let wpc = pool(1);
     let (sees, seen) = sync_channel(1);
     wpc.define_async_host_function("h", move |context, (): ()| {
