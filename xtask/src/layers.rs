@@ -1,5 +1,5 @@
-//! Compares the imports of `wpc-host`, `wpc-deploy`, `wpc-server` and `wpc-cli` with the layers that ARCHITECTURE.md lists: an import that goes up
-//! is an error, and so is a module without a layer.
+//! Compares the imports of `wpc-host`, `wpc-deploy`, `wpc-server` and `wpc-cli` with the layers that ARCHITECTURE.md lists: an
+//! import that goes up is an error, and so is a module without a layer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
