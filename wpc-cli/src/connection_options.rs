@@ -11,7 +11,7 @@ pub(crate) struct ConnectionOptions {
     /// Maximum number of connections at an address of the server.
     #[arg(long, value_name = "N", default_value = "16384", value_parser = at_least_one())]
     max_connections: usize,
-    /// Maximum number of connections from one IP address, or from one IPv6 network of 64 bits. Raise it behind a proxy.
+    /// Maximum number of connections from one IP address, or from one IPv6 `/64` network. Raise it behind a proxy.
     #[arg(long, value_name = "N", default_value = "12288", value_parser = at_least_one())]
     max_connections_per_address: usize,
     /// Maximum number of requests in progress, without those for health and administration.

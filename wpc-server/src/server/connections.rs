@@ -198,7 +198,7 @@ impl Drop for Member {
     }
 }
 
-/// The address by which a client is counted. A client with IPv6 usually has a network of 64 bits.
+/// The address by which a client is counted. A client with IPv6 usually has a `/64` network.
 fn client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
