@@ -35,7 +35,7 @@
 //! All values are encoded as in a sandbox. If a fake has other types than the guest declares, its call returns the error
 //! `BadArguments` or `DecodeError`.
 //!
-//! A missing dependency, host function or capability panics with a message that says what to add, because a real host
+//! A missing dependency, host function or capability panics with a message that names what to add, because a real host
 //! would not create the sandbox. A missing constant is an error, as in a sandbox.
 //!
 //! A call by a [name that is computed](crate::call) is an error if no such function is faked, as in a sandbox.
