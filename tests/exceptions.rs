@@ -17,7 +17,7 @@ const THROWS_AND_CATCHES: &str = r#"
             (try_table (catch $t $caught) (call $throws (local.get 0)))
             unreachable))"#;
 
-/// Throws and catches as many times as the argument says.
+/// Throws and catches as many times as the argument states.
 fn thrower() -> String {
     format!(
         r#"(module {THROWS_AND_CATCHES}
@@ -30,7 +30,7 @@ fn thrower() -> String {
     )
 }
 
-/// Keeps as many exceptions alive as the argument says: the payload of each is the previous one.
+/// Keeps as many exceptions alive as the argument states: the payload of each is the previous one.
 const CHAIN: &str = r#"(module
     (tag $t (param exnref))
     (func $wrap (param exnref) (result exnref)

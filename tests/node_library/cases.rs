@@ -1,5 +1,5 @@
 //! The 19 test cases of the Node library, in their order. Where its mechanism does not exist in WebAssembly, the test
-//! covers the nearest counterpart and says so.
+//! covers the nearest counterpart and its comment states that.
 
 use crate::support::*;
 use std::collections::BTreeMap;

@@ -189,7 +189,7 @@ fn text(module: &ModuleInformation) -> String {
     text
 }
 
-/// When a cause lets calls be suspended.
+/// When this cause suspends a call.
 fn suspension(cause: &SuspensionCause) -> String {
     match cause {
         SuspensionCause::HostFunction(name) => {

@@ -73,8 +73,8 @@ impl ConstantEntry {
 /// The table of a manifest.
 const KEY: &str = "constants";
 
-/// The text of a manifest with this constant, or without it. Comments stay where that is possible; otherwise the text is written
-/// anew.
+/// The text of a manifest with this constant, or without it. Comments are kept where that is possible; otherwise the whole text
+/// is rewritten.
 ///
 /// # Errors
 ///

@@ -48,8 +48,8 @@ pub struct Options {
     pub restart_jitter: Duration,
     /// The seed of the jitter, to make it reproducible. Default `None`: a random seed.
     pub restart_jitter_seed: Option<u64>,
-    /// How long a function's circuit breaker on a worker stays open before it lets one trial call through, and how long a
-    /// worker whose restarts are used up is missing before it is replaced again. Default 60 s.
+    /// How long a function's circuit breaker on a worker stays open before it admits a trial call. Also the time after which a
+    /// worker whose restarts are used up is replaced again. Default 60 s.
     pub circuit_breaker_cool_down: Duration,
     /// How many unanswered calls a worker may have, apart from those that functions make to each other. Default 10,000.
     pub max_pending_calls_per_worker: usize,

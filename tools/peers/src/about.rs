@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::time::SystemTime;
 
-/// The first line of the JSON. `node` and `wasmtime` are the versions of Node and of the command `wasmtime` if they take part.
+/// The first line of the JSON. `node` and `wasmtime` are the versions of Node and of the command `wasmtime` if they are included.
 pub(crate) fn line(node: Option<&str>, wasmtime: Option<&str>) -> Result<Value> {
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let date = now.split('T').next().unwrap_or_default();

@@ -92,7 +92,7 @@ fn main() -> Result<()> {
     run(&arguments, optional, file.as_mut())
 }
 
-/// Which peers take part that must be installed.
+/// Which peers that must be installed are included.
 #[derive(Clone, Copy)]
 struct Optional {
     node: bool,

@@ -1,4 +1,5 @@
-//! An attack on suspended calls: thousands at once, which are woken in vain, cancelled, dropped, stopped, or never woken.
+//! An attack on suspended calls: thousands at once, which are woken although nothing has changed, cancelled, dropped, stopped,
+//! or never woken.
 
 use crate::Usage;
 use crate::attacks::ANSWER_TIMEOUT;

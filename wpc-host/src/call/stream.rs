@@ -65,7 +65,7 @@ pub struct StreamError {
 }
 
 impl StreamError {
-    /// The error of a stream of which so many items were delivered, for code that passes streams on.
+    /// The error of a stream of which this many items were delivered, for code that passes streams on.
     #[must_use]
     pub fn new(error: Error, delivered: u64) -> Self {
         Self { error: Box::new(error), delivered }

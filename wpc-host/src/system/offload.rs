@@ -17,7 +17,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 
-/// The maximum number of threads. If so many tasks block, further tasks wait.
+/// The maximum number of threads. While a task blocks on each of them, further tasks wait.
 const MAX_THREADS: usize = 8;
 
 /// How many tasks may wait before observations are skipped. Other tasks are bounded by the calls in flight.

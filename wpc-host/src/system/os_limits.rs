@@ -40,7 +40,7 @@ const MAPS_OF_INSTANCE: u64 = 8;
 /// written pages.
 const DESCRIPTORS: u64 = 1;
 
-/// Checks that an engine can be created that reserves this much address space, and so many memory maps for stacks.
+/// Checks that an engine can be created that reserves this much address space, and this many memory maps for stacks.
 pub(crate) fn check_engine(
     what: impl Display,
     address_space: u64,
@@ -73,7 +73,7 @@ pub(crate) fn check_code(what: impl Display) -> Result<(), Error> {
     limits::check_descriptors(&what, DESCRIPTORS)
 }
 
-/// Checks that so many instances, which open so many files, can be created. Usually costs one atomic subtraction for each
+/// Checks that this many instances, which open this many files, can be created. Usually costs one atomic subtraction for each
 /// resource.
 pub(crate) fn check_instances(
     what: impl Display,
@@ -84,12 +84,12 @@ pub(crate) fn check_instances(
     check_files(what, files)
 }
 
-/// Checks that so many files can be opened.
+/// Checks that this many files can be opened.
 pub(crate) fn check_files(what: impl Display, files: usize) -> Result<(), Error> {
     if files == 0 { Ok(()) } else { limits::check_descriptors(&what, files as u64) }
 }
 
-/// Starts a thread by `spawn` if the limits allow one with a stack of so many bytes.
+/// Starts a thread by `spawn` if the limits allow one with a stack of this many bytes.
 pub(crate) fn start_thread<T>(
     what: impl Display,
     stack: usize,

@@ -1,9 +1,9 @@
 //! The tokio runtime whose timers and sockets the embedder's futures use. The futures themselves are not tasks of it: they
 //! are polled where their guests run.
 //!
-//! It is the one that the embedder passed, else the multi-threaded one within which the pool was created, else one of
-//! the pool's own with one thread, which starts when it is first needed. A current-thread runtime is not used unless it was
-//! passed: its timers stand still while its thread waits for a call.
+//! It is the runtime that the embedder passed, or the multi-threaded one within which the pool was created. Otherwise the pool
+//! starts one of its own, with one thread, when it is first needed. A current-thread runtime is not used unless it was
+//! passed: its timers do not run while its thread waits for a call.
 
 use crate::error::Error;
 use crate::system::os_limits;

@@ -117,13 +117,13 @@ impl Capacity {
         self.most_suspended + (left * depth).div_ceil(MAX_CALL_DEPTH + 1)
     }
 
-    /// Whether a call of this depth, whose sandbox has so many instances, will be admitted if it waits: its level of nested
+    /// Whether a call of this depth, whose sandbox has this many instances, will be admitted if it waits: its level of nested
     /// calls has enough instances.
     pub(crate) fn may_wait(&self, instances: usize, depth: usize) -> bool {
         depth == 0 || self.bound(depth) - self.bound(depth - 1) >= instances
     }
 
-    /// Admits a call on a fiber, whose sandbox has so many instances; `None` if such calls use too many already.
+    /// Admits a call on a fiber, whose sandbox has this many instances; `None` if such calls use too many already.
     pub(crate) fn admit(self: &Arc<Self>, instances: usize, depth: usize) -> Option<Admission> {
         let bound = self.bound(depth);
         let fits = |used: usize| Some(used + instances).filter(|sum| *sum <= bound);
@@ -173,7 +173,7 @@ impl Capacity {
         reservation
     }
 
-    /// Whether so many instances are unused, or would be after all idle sandboxes were dropped.
+    /// Whether this many instances are unused, or would be after all idle sandboxes were dropped.
     fn can_fit(&self, instances: usize) -> bool {
         let idle: usize = self.caches().iter().map(|cache| cache.instances()).sum();
         self.used.load(Ordering::SeqCst) + instances <= self.total + idle

@@ -125,7 +125,7 @@ impl Current {
         }
     }
 
-    /// Leaves *running* for good; returns false if the call has ended or was stolen.
+    /// Leaves *running* finally; returns false if the call has ended or was stolen.
     #[inline]
     fn leave(&self, running: Running, to: State) -> bool {
         match self.exchange(running, State::Running, to) {

@@ -84,7 +84,7 @@ impl Connections {
         Ok(Member { connections: self.clone(), id, peer, address, activity })
     }
 
-    /// Counts a part of a body that is to be held in memory. Returns whether all bodies may take so much.
+    /// Counts a part of a body that is to be held in memory. Returns whether it is within the limit of all bodies together.
     #[must_use]
     pub(super) fn hold(&self, bytes: usize) -> bool {
         let before = self.0.body_memory.fetch_add(bytes, Relaxed);

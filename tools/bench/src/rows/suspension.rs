@@ -12,12 +12,12 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 use wpc_host::{Limits, Options, WasmModule, WorkerProcedureCall};
 
-/// A module whose function calls the host function of this name so many times.
+/// A module whose function calls the host function of this name this many times.
 fn calls_host(name: &str, count: u32) -> Result<WasmModule> {
     Ok(calls("wpc-host", name, "", count)?.grant_host_function(name))
 }
 
-/// A module whose only function calls this import with these arguments so many times.
+/// A module whose only function calls this import with these arguments this many times.
 fn calls(module: &str, name: &str, arguments: &str, count: u32) -> Result<WasmModule> {
     let len = arguments.len() / "\\00".len();
     let text = format!(

@@ -156,7 +156,7 @@ pub fn workers_lost_while_others_are_replaced() {
     pool.stop();
 }
 
-/// A stop while a worker is lost or replaced lets the accepted calls finish, and leaves no worker behind.
+/// During a stop, a worker becomes unresponsive and is replaced: the accepted calls finish, and no worker remains.
 pub fn stop_while_a_worker_is_replaced() {
     let options = Options::default().unresponsive_worker_grace(Duration::from_millis(2));
     let pool = Pool::new(1, options);

@@ -138,7 +138,7 @@ impl Pool {
     }
 
     /// The number of calls up to which a worker takes the job. Nested calls have no limit: each suspended caller has at most
-    /// one of them, and would wait in vain if suspended callers filled all workers.
+    /// one of them, which could never be queued if suspended callers filled all workers.
     #[inline]
     fn pending_limit(&self, job: &Job) -> usize {
         match job.call.depth {

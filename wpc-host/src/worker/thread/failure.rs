@@ -15,8 +15,8 @@ use crate::worker::job::Job;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How much of a function's time limit the start of its worker may take, up to an eighth of the limit, so that reaching the
-/// limit still counts as a failure of the function. Waking a thread takes up to several milliseconds on a busy machine.
+/// How late a worker may start a call so that reaching the time limit still counts as a failure of the function; at most an
+/// eighth of the limit. Waking a thread takes up to several milliseconds on a busy machine.
 const MAX_START_DELAY: Duration = Duration::from_millis(10);
 
 impl Thread {
