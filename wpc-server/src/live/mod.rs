@@ -126,15 +126,15 @@ async fn sample_periodically(live: Weak<Live>, backend: Arc<dyn Backend>) {
         ticks.tick().await;
         let live = live.upgrade();
         // The sampler is removed under the lock, so that the next task sets its own after that.
-        let goes_on = live.as_ref().is_some_and(|live| {
+        let may_continue = live.as_ref().is_some_and(|live| {
             let mut watchers = live.watchers();
-            let goes_on = watchers.go_on(Instant::now());
-            if !goes_on {
+            let may_continue = watchers.may_continue(Instant::now());
+            if !may_continue {
                 backend.sample_finished_calls(None);
             }
-            goes_on
+            may_continue
         });
-        let Some(live) = live.filter(|_| goes_on) else { return };
+        let Some(live) = live.filter(|_| may_continue) else { return };
         live.recent().note_succeeded(live.samples_of_calls.take_succeeded());
         let _one_at_a_time = live.sampling.lock().await;
         live.take(&backend).await;

@@ -43,7 +43,7 @@ impl Watchers {
     }
 
     /// Whether the sampling task continues; otherwise it ends.
-    pub(super) fn go_on(&mut self, now: Instant) -> bool {
+    pub(super) fn may_continue(&mut self, now: Instant) -> bool {
         self.remove_stalled(now);
         self.samples = !self.active.is_empty();
         self.samples
@@ -138,8 +138,8 @@ mod tests {
     fn sampling_ends_when_all_have_stalled_and_starts_with_the_next() {
         let (mut watchers, start) = (Watchers::default(), Instant::now());
         watchers.enter(0, start);
-        assert!(watchers.go_on(start + STALLED / 2));
-        assert!(!watchers.go_on(start + STALLED));
+        assert!(watchers.may_continue(start + STALLED / 2));
+        assert!(!watchers.may_continue(start + STALLED));
         assert_eq!(watchers.enter(0, start + STALLED), Some(true));
     }
 }
