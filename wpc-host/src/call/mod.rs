@@ -123,7 +123,7 @@ impl Call {
 
     /// A call whose time limit starts when its deadline is first read. While it runs, that is at the supervisor's next tick,
     /// so that shorter calls never read the clock.
-    pub(crate) fn unhurried(
+    pub(crate) fn with_lazy_deadline(
         id: CallId,
         function: Arc<str>,
         generation: Generation,

@@ -215,7 +215,7 @@ impl WorkerProcedureCall {
         change: impl FnOnce(&Lifecycle) -> Result<(), Error> + Send + 'static,
     ) -> Operation<()> {
         let lifecycle = Arc::clone(&self.0);
-        let outcome = self.0.changes.run(Dropped::GoesOn, move |_| change(&lifecycle));
+        let outcome = self.0.changes.run(Dropped::Continues, move |_| change(&lifecycle));
         self.operation(async move { outcome?.await })
     }
 }

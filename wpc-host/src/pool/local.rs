@@ -337,7 +337,7 @@ fn new_call(
     time_limit: Duration,
 ) -> Arc<Call> {
     let name = Arc::clone(&function.name);
-    Arc::new(Call::unhurried(id, name, definition.generation, time_limit))
+    Arc::new(Call::with_lazy_deadline(id, name, definition.generation, time_limit))
 }
 
 #[cold]

@@ -143,7 +143,7 @@ impl CircuitBreaker {
     }
 
     /// Whether the definition failed on `worker` and has not succeeded since.
-    pub(crate) fn troubles(&self, worker: WorkerId) -> bool {
+    pub(crate) fn has_failed_on(&self, worker: WorkerId) -> bool {
         !self.is_closed() && self.lock().contains_key(&worker)
     }
 

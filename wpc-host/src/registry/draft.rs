@@ -106,7 +106,7 @@ impl Registry {
         for target in draft.targets() {
             match self.resolve(target.group, &draft.sources) {
                 Ok(nodes) => resolved.extend(nodes),
-                Err(error) => draft.blame(&target, &error, &mut errors),
+                Err(error) => draft.attribute_error(&target, &error, &mut errors),
             }
         }
         for (alias, at) in &draft.aliases {
@@ -146,7 +146,7 @@ impl Registry {
             match self.link(target.group, &draft.sources) {
                 Ok(functions) if target.is_new => linked.defined.extend(functions),
                 Ok(functions) => linked.relinked.extend(functions),
-                Err(error) => draft.blame(&target, &error, &mut errors),
+                Err(error) => draft.attribute_error(&target, &error, &mut errors),
             }
         }
         if errors.is_empty() { Ok(linked) } else { Err(errors) }
@@ -216,7 +216,7 @@ impl Draft {
     }
 
     /// Adds the error of a group to the changes that cause it.
-    fn blame(&self, target: &Target<'_>, error: &Error, errors: &mut Errors) {
+    fn attribute_error(&self, target: &Target<'_>, error: &Error, errors: &mut Errors) {
         let cause = match error {
             Error::DependencyExport { alias, .. } => self.aliases.get(alias.as_str()),
             _ => None,

@@ -202,7 +202,7 @@ pub(super) fn take_arguments(
 }
 
 /// Writes the encoded reply into the guest's buffer, or keeps it if it does not fit; returns its length.
-pub(super) fn give_reply(
+pub(super) fn write_reply(
     caller: &mut Caller<'_, State>,
     at: usize,
     reply: Vec<u8>,
@@ -234,7 +234,7 @@ fn link_carried(
                 Ok(arguments) => answer(&mut caller, arguments)?,
                 Err(refusal) => refusal,
             };
-            give_reply(&mut caller, at, reply, (buffer, capacity))
+            write_reply(&mut caller, at, reply, (buffer, capacity))
         },
     )?;
     Ok(())
@@ -267,7 +267,7 @@ pub(super) fn link_suspending(
                     Ok(arguments) => answer(&mut caller, arguments).await?,
                     Err(refusal) => refusal,
                 };
-                give_reply(&mut caller, at, reply, (buffer, capacity))
+                write_reply(&mut caller, at, reply, (buffer, capacity))
             })
         },
     )?;

@@ -3,7 +3,7 @@
 //! The guest is suspended until the function has replied. If its own call ends before, the call of the function is
 //! cancelled.
 
-use super::imports::{check_interrupt, give_reply, link_suspending, memory_of, take_arguments};
+use super::imports::{check_interrupt, link_suspending, memory_of, take_arguments, write_reply};
 use super::memory;
 use super::node::Node;
 use super::state::State;
@@ -72,7 +72,7 @@ fn link_by_name(
                         reply(submit(caller.data(), &called, arguments)).await
                     }
                 };
-                give_reply(&mut caller, at, reply, (buffer, capacity))
+                write_reply(&mut caller, at, reply, (buffer, capacity))
             })
         },
     )?;

@@ -33,7 +33,7 @@ type Ended<T> = Result<Result<T, Error>, Box<dyn Any + Send>>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dropped {
     /// It continues.
-    GoesOn,
+    Continues,
     /// It does not run if it has not begun, and its [`Interest`] ends.
     IsWithdrawn,
     /// It continues, but its thread is abandoned.
@@ -132,9 +132,9 @@ impl Background {
         task: impl FnOnce(&Interest) -> Result<T, Error> + Send + 'static,
     ) -> Result<Outcome<T>, Error> {
         let answer = Arc::new(Answer::default());
-        let given = Arc::clone(&answer);
+        let shared = Arc::clone(&answer);
         let task = Box::new(move || {
-            given.give(catch_unwind(AssertUnwindSafe(|| task(&given.interest))));
+            shared.complete(catch_unwind(AssertUnwindSafe(|| task(&shared.interest))));
         });
         let task = self.push(task)?;
         Ok(Outcome { answer, background: self.clone(), task, dropped })
@@ -216,7 +216,7 @@ impl Shared {
     fn work(self: &Arc<Self>) {
         let mut state = self.lock();
         loop {
-            state = self.work_off(state);
+            state = self.run_queued(state);
             if self.lingering.is_zero() || !state.tasks.is_empty() {
                 break;
             }
@@ -235,7 +235,7 @@ impl Shared {
 
     /// Runs tasks until none is queued. While more threads run than may, because abandoned ones have returned, they end one by
     /// one.
-    fn work_off<'a>(
+    fn run_queued<'a>(
         self: &'a Arc<Self>,
         mut state: MutexGuard<'a, State>,
     ) -> MutexGuard<'a, State> {
@@ -271,7 +271,7 @@ impl Interest {
 struct Answer<T> {
     interest: Interest,
     result: Mutex<Option<Ended<T>>>,
-    is_given: AtomicBool,
+    is_complete: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -280,16 +280,16 @@ impl<T> Default for Answer<T> {
         Self {
             interest: Interest::default(),
             result: Mutex::new(None),
-            is_given: AtomicBool::new(false),
+            is_complete: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
     }
 }
 
 impl<T> Answer<T> {
-    fn give(&self, result: Ended<T>) {
+    fn complete(&self, result: Ended<T>) {
         *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-        self.is_given.store(true, Ordering::Release);
+        self.is_complete.store(true, Ordering::Release);
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -319,7 +319,7 @@ impl<T> Future for Outcome<T> {
 
 impl<T> Drop for Outcome<T> {
     fn drop(&mut self) {
-        if self.dropped == Dropped::GoesOn || self.answer.is_given.load(Ordering::Acquire) {
+        if self.dropped == Dropped::Continues || self.answer.is_complete.load(Ordering::Acquire) {
             return;
         }
         self.answer.interest.has_ended.store(true, Ordering::Release);

@@ -52,7 +52,7 @@ pub fn withdrawn_definition() {
     drop(withdrawn.expect("the task is started"));
     let new = pool.define("good", 2);
     // The only thread runs this task after the withdrawn one.
-    let last = background.run(Dropped::GoesOn, |_| Ok(())).expect("the task is started");
+    let last = background.run(Dropped::Continues, |_| Ok(())).expect("the task is started");
     shuttle::future::block_on(last).expect("the task succeeds");
     let function = pool.0.pool.registry.function("good").expect("the definition is valid");
     assert_eq!(function.module.hash, new);

@@ -135,8 +135,9 @@ pub fn background() {
     let run = |value: u32| -> Box<dyn FnOnce() + Send> {
         let background = background.clone();
         Box::new(move || {
-            let outcome =
-                background.run(Dropped::GoesOn, move |_| Ok(value)).expect("the task is started");
+            let outcome = background
+                .run(Dropped::Continues, move |_| Ok(value))
+                .expect("the task is started");
             assert_eq!(shuttle::future::block_on(outcome).expect("the task succeeds"), value);
         })
     };

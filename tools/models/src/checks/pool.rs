@@ -86,7 +86,8 @@ pub fn stop_during_a_local_call() {
             let function = pool.registry.function("loops").expect("the definition is valid");
             let definition = function.definition.as_ref().expect("the function is linked");
             let (name, limit) = (Arc::clone(&function.name), Duration::from_secs(3600));
-            let call = Arc::new(Call::unhurried(CallId(1), name, definition.generation, limit));
+            let call =
+                Arc::new(Call::with_lazy_deadline(CallId(1), name, definition.generation, limit));
             let definition = Arc::clone(definition);
             let mut job = Job::new(call, function, definition, Vec::new());
             job.is_disowned = true;

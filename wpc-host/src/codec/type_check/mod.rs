@@ -235,7 +235,7 @@ impl Check<'_> {
             let (is_proven, is_result_proven) = (self.declared.is_none(), self.is_result_proven);
             let pair = self.pairs.find_or_add(self.types, is_proven, is_result_proven);
             if let Some(pair) = pair.filter(|_| !trace.is_variable()) {
-                pair.learn(trace.take_seen(), declared);
+                pair.add_seen(trace.take_seen(), declared);
             }
         }
         done
@@ -248,7 +248,7 @@ static UNKNOWN: LazyLock<OwnedNamedType> =
 
 impl Pair {
     /// Adds the parts that a call's arguments covered.
-    fn learn(&self, parts: HashSet<usize>, declared: &OwnedNamedType) {
+    fn add_seen(&self, parts: HashSet<usize>, declared: &OwnedNamedType) {
         let mut seen = match self.seen.try_lock() {
             Ok(seen) => seen,
             Err(TryLockError::Poisoned(seen)) => seen.into_inner(),

@@ -10,7 +10,7 @@ fn busy() -> (Background, SyncSender<()>, Outcome<()>) {
     let background = Background::new("wpc-test", 1);
     let (release, released) = sync_channel::<()>(1);
     let (begin, begun) = sync_channel(1);
-    let first = background.run(Dropped::GoesOn, move |_| {
+    let first = background.run(Dropped::Continues, move |_| {
         begin.send(()).unwrap();
         assert_eq!(released.recv_timeout(TEST_TIMEOUT), Err(RecvTimeoutError::Disconnected));
         Ok(())
@@ -32,7 +32,7 @@ fn held(background: &Background, dropped: Dropped) -> (Outcome<()>, Receiver<()>
 #[test]
 fn tasks_run_in_order_on_another_thread() {
     let (background, release, first) = busy();
-    let second = background.run(Dropped::GoesOn, |_| Ok(std::thread::current().id()));
+    let second = background.run(Dropped::Continues, |_| Ok(std::thread::current().id()));
     drop(release);
     pollster::block_on(first).unwrap();
     assert_ne!(pollster::block_on(second.unwrap()).unwrap(), std::thread::current().id());
@@ -54,7 +54,7 @@ fn a_withdrawn_task_that_has_not_begun_is_dropped_at_once() {
 #[test]
 fn a_task_that_is_not_withdrawn_runs_although_its_outcome_is_dropped() {
     let (background, release, first) = busy();
-    let (dropped, is_run) = held(&background, Dropped::GoesOn);
+    let (dropped, is_run) = held(&background, Dropped::Continues);
     drop((dropped, release, first));
     is_run.recv_timeout(TEST_TIMEOUT).unwrap();
 }
@@ -79,10 +79,10 @@ fn the_interest_in_a_running_task_ends_when_its_outcome_is_dropped() {
 #[test]
 fn a_panic_reaches_the_caller_and_leaves_the_thread_running() {
     let background = Background::new("wpc-test", 1);
-    let panics = background.run::<()>(Dropped::GoesOn, |_| panic!("in the background"));
+    let panics = background.run::<()>(Dropped::Continues, |_| panic!("in the background"));
     let panics = AssertUnwindSafe(|| pollster::block_on(panics.unwrap()));
     assert_eq!(catch_unwind(panics).unwrap_err().downcast_ref(), Some(&"in the background"));
-    pollster::block_on(background.run(Dropped::GoesOn, |_| Ok(())).unwrap()).unwrap();
+    pollster::block_on(background.run(Dropped::Continues, |_| Ok(())).unwrap()).unwrap();
 }
 
 #[test]

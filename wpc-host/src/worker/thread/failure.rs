@@ -57,7 +57,7 @@ impl Thread {
         if !definition.can_suspend {
             self.sandbox_cache.discard(definition);
         }
-        if self.is_no_evidence(job, error)
+        if self.is_caused_elsewhere(job, error)
             || self.began_before_failure(definition)
             || self.worker.environment.stopping.load(Ordering::Acquire)
         {
@@ -114,7 +114,7 @@ impl Thread {
     /// * a time limit that passed before the function ran for as long as its definition allows, because the call waited
     ///   in a queue, for its caller to read items, or for functions that it called;
     /// * an item that the caller does not read.
-    fn is_no_evidence(&self, job: &Job, error: &Error) -> bool {
+    fn is_caused_elsewhere(&self, job: &Job, error: &Error) -> bool {
         let limits = &job.definition.limits;
         match error {
             Error::Cancelled { .. } | Error::Stopped { .. } | Error::Timeout { ran: false, .. } => {
@@ -176,7 +176,7 @@ impl Thread {
         }
         let id = self.worker.id;
         self.degraded.retain(|definition| {
-            !definition.is_retired() && definition.circuit_breaker.troubles(id)
+            !definition.is_retired() && definition.circuit_breaker.has_failed_on(id)
         });
         self.worker.degraded.store(self.degraded.len(), Ordering::Release);
         if self.degraded.is_empty() {
