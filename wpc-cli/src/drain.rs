@@ -27,7 +27,7 @@ Examples:
 A drained server reports that it is not ready, answers new calls with 503, and finishes the calls in progress. It needs the
 scope `deploy`, with `--wait` also `observe`. A server that is started again is not drained.";
 
-/// The time between two questions whether the calls have finished.
+/// The time between two requests that check whether the calls have finished.
 const POLL: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {

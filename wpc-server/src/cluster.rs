@@ -86,7 +86,7 @@ impl<'a> From<&'a NodeInformation> for NodeEntry<'a> {
             calls_in_flight: node.calls_in_flight,
             calls_accepted: node.calls_accepted,
             calls_refused: node.calls_refused,
-            // Milliseconds are as precise as a report's way through the network.
+            // A report takes about a millisecond through the network, so a higher precision would have no meaning.
             last_report_seconds: node.last_report.as_millis() as f64 / 1e3,
             problem: &node.problem,
         }

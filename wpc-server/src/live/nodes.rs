@@ -13,7 +13,7 @@ pub(crate) struct ClusterSample {
     pub(crate) accept_rates: Vec<Option<f64>>,
 }
 
-/// The time of the same report is computed anew for each sample and differs by less than this.
+/// The time of the same report is computed again for each sample and differs by less than this.
 const SAME_REPORT: Duration = Duration::from_millis(10);
 
 /// What the next sample is compared with. Nodes report by clocks of their own, so that a rate is the difference of two reports and

@@ -18,8 +18,8 @@ pub(super) struct SocketFile {
 pub(super) fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     refuse_occupied(path)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    // Sockets are created with the permissions of the process's mask. In a folder of this user, none can connect before they are
-    // restricted.
+    // Sockets are created with the permissions of the process's mask. In a folder of this user, no other user can connect
+    // before they are restricted.
     let folder = tempfile::Builder::new()
         .prefix(".wpc")
         .rand_bytes(4)

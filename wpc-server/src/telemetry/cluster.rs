@@ -25,13 +25,12 @@ impl ClusterCollector {
     }
 }
 
-/// The names of the nodes that have metrics of their own. A node keeps its place while it is known, so that its counters have no
-/// gaps.
+/// The names of the nodes that have metrics of their own. A node keeps them while it is known, so that its counters have no gaps.
 #[derive(Debug, Default)]
 struct Nodes(BTreeSet<String>);
 
 impl Nodes {
-    /// Admits new nodes while there are places, and this one in any case.
+    /// Adds new nodes up to the maximum, and this one in any case.
     fn update(&mut self, cluster: &ClusterInformation) {
         self.0.retain(|name| cluster.nodes.iter().any(|node| node.name == *name));
         for node in &cluster.nodes {
