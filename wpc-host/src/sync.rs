@@ -17,7 +17,7 @@ pub(crate) struct SpinThenPark {
 }
 
 impl SpinThenPark {
-    /// So many yields usually take longer than a wake-up. Callers park sooner, so that answers come in bursts if many calls
+    /// This many yields usually take longer than a wake-up. Callers park sooner, so that answers come in bursts if many calls
     /// are outstanding. A caller that was woken then finds the worker running, so that not every call needs two wake-ups.
     const YIELDS: u32 = 50;
 

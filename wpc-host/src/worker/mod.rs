@@ -369,7 +369,7 @@ impl Worker {
         }
     }
 
-    /// Takes out the queued jobs that may go to another worker. Jobs with an affinity keep their place and order, unless
+    /// Takes out the queued jobs that may go to another worker. Jobs with an affinity keep their position and order, unless
     /// the queue is closed; then all jobs are returned. Each job keeps its slot until the caller has passed it on and
     /// [releases](Self::release_slot) it.
     pub(crate) fn take_movable(&self) -> Vec<Job> {
