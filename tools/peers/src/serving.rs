@@ -135,7 +135,7 @@ async fn echo(Json(value): Json<Value>) -> Json<Value> {
 }
 
 /// Calls the plug-in on the thread of the connection: there is a plug-in for each thread, so that none waits, and the call is
-/// shorter than a way to another thread.
+/// shorter than a thread switch.
 async fn add(
     State(plugins): State<::extism::Pool>,
     Json((a, b)): Json<(i32, i32)>,

@@ -12,7 +12,7 @@ use wpc_host::{CallOptions, Error, Limits, Options, PendingCall, WasmModule, Wor
 
 const CALLS: usize = 2_000;
 
-/// How often all suspended calls of a round are woken although they cannot go on.
+/// How often all suspended calls of a round are woken although they cannot continue.
 const WAKES_IN_VAIN: usize = 5;
 
 /// Futures wait until it is opened, and keep their wakers here.

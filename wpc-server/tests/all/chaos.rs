@@ -1,4 +1,4 @@
-//! Hostile clients and hostile guests together: healthy functions are answered correctly meanwhile, and nothing stays behind.
+//! Hostile clients and hostile guests together: healthy functions are answered correctly meanwhile, and nothing is left afterwards.
 //!
 //! It takes 5 s, or as many seconds as `WPC_CHAOS_SECONDS` states.
 

@@ -143,7 +143,7 @@ fn a_file_without_the_token_or_with_other_rights_ends_event_streams() {
     guarded.tokens.reload().unwrap();
     let mut kept = answers.pop().unwrap();
     answers.into_iter().for_each(|answer| drop(rest(answer)));
-    // The stream of the token that has not changed goes on.
+    // The stream of the token that has not changed continues.
     let headers = format!("Bearer {}", added[2]);
     let headers = [("authorization", headers.as_str())];
     guarded.server.post("/v1/functions/panics/call", &headers, b"[\"now\"]");

@@ -1,6 +1,6 @@
 //! Compares the Rust types of a call by name with the types that the function declares.
 //!
-//! * A value shows its type only while it is serialized, so arguments are compared while they are encoded. This goes on
+//! * A value shows its type only while it is serialized, so arguments are compared while they are encoded. This continues
 //!   until values of the type have covered all declared parts; an empty list, for example, has no item to compare.
 //! * A result's type is compared before the call, by decoding sample values of the declared type. If the type rejects the
 //!   samples, each reply is compared while it is decoded.
