@@ -52,10 +52,13 @@ pub(crate) fn router_of(application: Application, plane: Plane) -> axum::Router 
         .fallback(not_found)
         // For all routes above; axum adds the header `Allow`.
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::max(application.settings().max_body))
-        // A single layer of the router, because each layer costs an allocation. Requests that the guard refuses are observed
+        // A single layer of the router, because each layer costs two allocations. Requests that the guard refuses are observed
         // too.
-        .layer((Observation(application.clone()), Guard(Arc::clone(application.gate()))))
+        .layer((
+            Observation(application.clone()),
+            Guard(Arc::clone(application.gate())),
+            DefaultBodyLimit::max(application.settings().max_body),
+        ))
         .with_state(application)
 }
 
