@@ -77,8 +77,13 @@ pub(crate) fn serve(contestant: Contestant) -> Result<()> {
         Contestant::Wpc | Contestant::Deployed => 1,
         Contestant::Bare => 2,
     };
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(threads).enable_all();
+    if contestant != Contestant::Bare {
+        // As `wpc serve` does.
+        runtime.global_queue_interval(8);
+    }
+    let runtime = runtime.build()?;
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let data = tempfile::tempdir()?;
     match contestant {
