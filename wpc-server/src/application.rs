@@ -202,6 +202,7 @@ impl Builder {
         report: impl Fn(&FinishedRequest) + Send + Sync + 'static,
     ) -> Self {
         self.0.telemetry.set_on_request(which, Box::new(report));
+        self.gate().set_reports_successes(which == ReportedRequests::All);
         self
     }
 

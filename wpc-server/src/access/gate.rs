@@ -36,13 +36,15 @@ pub(crate) struct Gate {
     is_insecure: bool,
     tokens: Option<Tokens>,
     audit: Audit,
+    reports_successes: bool,
 }
 
 impl Gate {
     pub(crate) fn new(settings: &AccessSettings) -> Self {
         let hosts = Hosts::new(&settings.allowed_hosts, &settings.allowed_origins);
         let is_insecure = settings.is_insecure;
-        Self { hosts, is_insecure, tokens: None, audit: Audit::default() }
+        let (tokens, audit) = (None, Audit::default());
+        Self { hosts, is_insecure, tokens, audit, reports_successes: false }
     }
 
     /// Takes the settings from another gate.
@@ -57,6 +59,11 @@ impl Gate {
 
     pub(crate) fn set_audit(&mut self, audit: Audit) {
         self.audit = audit;
+    }
+
+    /// Adds the principal also to responses of requests that succeed, for the report of the request.
+    pub(crate) fn set_reports_successes(&mut self, reports_successes: bool) {
+        self.reports_successes = reports_successes;
     }
 
     pub(crate) fn tokens(&self) -> Option<&Tokens> {
@@ -99,7 +106,8 @@ impl Gate {
                 return Err(Box::new(response));
             }
         };
-        let mut admitted = Admitted { origin, principal: None };
+        let reports_successes = self.reports_successes;
+        let mut admitted = Admitted { origin, principal: None, reports_successes };
         match self.authenticate(parts) {
             Ok(None) => {}
             Ok(Some(principal)) => {
@@ -221,6 +229,7 @@ fn is_public(request: &Parts) -> bool {
 pub(super) struct Admitted {
     origin: Option<HeaderValue>,
     principal: Option<Principal>,
+    reports_successes: bool,
 }
 
 impl Admitted {
@@ -239,8 +248,10 @@ impl Admitted {
             if let Some(usage) = principal.usage() {
                 usage.describe(headers);
             }
-            // For the report of the request.
-            response.extensions_mut().insert(principal);
+            // For the report of the request. It costs an allocation.
+            if self.reports_successes || response.status().as_u16() >= 400 {
+                response.extensions_mut().insert(principal);
+            }
         }
         if let Some(origin) = self.origin {
             hosts::allow(origin, response.headers_mut());
