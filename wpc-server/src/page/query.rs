@@ -11,7 +11,7 @@ const DEFAULT_LIMIT: usize = 50;
 /// The maximum number of functions that can be shown at once.
 const MAX_LIMIT: usize = 100;
 
-/// The maximum length of a search text in bytes. Names are shorter.
+/// The maximum length of a search text in characters. Names are not longer.
 const MAX_SEARCH: usize = 255;
 
 /// The query of `/v1/snapshot` and `/v1/live`.
@@ -66,10 +66,10 @@ impl Parameters {
                 "`limit`: expected a number from 1 to {MAX_LIMIT}"
             )));
         }
-        if self.search.len() > MAX_SEARCH {
+        let length = self.search.chars().count();
+        if length > MAX_SEARCH {
             return Err(Problem::bad_request(format!(
-                "`search`: expected at most {MAX_SEARCH} bytes, found {}",
-                self.search.len()
+                "`search`: expected at most {MAX_SEARCH} characters, found {length}"
             )));
         }
         Ok(())
