@@ -44,6 +44,7 @@ async fn events(
     application.live().collect(application.backend());
     // The subscription begins before the last events are read, so that no event in between is missed.
     let coming = follow.then(|| application.backend().subscribe(WAITING));
+    application.live().flush().await;
     let last = application.live().recent().log.clone();
     let ended = OptionFuture::from(principal.ended().map(FutureExt::boxed));
     let feed = Feed { application, ended, last, coming, last_id: 0, lagged: 0 };
@@ -92,11 +93,12 @@ impl Feed {
                 return Some(Event::default().event("lagged").data(data.to_string()));
             }
             let event = tokio::select! {
+                // A flood of events must not delay the end.
                 biased;
-                event = coming.next() => event?,
+                Some(_) = &mut self.ended => return None,
                 // The stream ends when the server stops, because the server waits for its clients.
                 () = stage.entered(Stage::Draining) => return None,
-                Some(_) = &mut self.ended => return None,
+                event = coming.next() => event?,
             };
             if event.event_id > self.last_id {
                 return Some(self.event(&event));

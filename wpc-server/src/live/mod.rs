@@ -25,7 +25,7 @@ use samples::Samples;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use wpc_host::{Backend, EventSubscription};
 
 /// The time between two samples.
@@ -51,13 +51,21 @@ pub(crate) struct Live {
     recent: Arc<Mutex<Recent>>,
     samples_of_calls: Arc<Samples>,
     collects: AtomicBool,
-    /// Ends the collection of events when it is dropped.
-    exists: watch::Sender<()>,
+    /// Asks the collection of events to note all of them. The collection ends when this is dropped.
+    flush: mpsc::Sender<Flush>,
+    /// Taken by the collection.
+    flushes: Mutex<Option<mpsc::Receiver<Flush>>>,
 }
+
+/// Completed when the events that have been emitted are noted.
+type Flush = oneshot::Sender<()>;
 
 impl Live {
     pub(crate) fn new() -> Self {
+        let (flush, flushes) = mpsc::channel(1);
         Self {
+            flush,
+            flushes: Mutex::new(Some(flushes)),
             started: Instant::now(),
             started_at: SystemTime::now(),
             sampler: Arc::default(),
@@ -67,16 +75,28 @@ impl Live {
             recent: Arc::default(),
             samples_of_calls: Arc::default(),
             collects: AtomicBool::new(false),
-            exists: watch::Sender::new(()),
         }
     }
 
     /// Starts to collect events, if that has not begun. Runs in a tokio runtime.
     pub(crate) fn collect(&self, backend: &dyn Backend) {
-        if !self.collects.swap(true, Ordering::Relaxed) {
-            let events = backend.subscribe(EVENT_QUEUE);
-            let (recent, exists) = (Arc::downgrade(&self.recent), self.exists.subscribe());
-            tokio::spawn(collect(events, recent, Arc::clone(&self.samples_of_calls), exists));
+        if self.collects.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let flushes = self.flushes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(flushes) = flushes {
+            let (events, recent) = (backend.subscribe(EVENT_QUEUE), Arc::downgrade(&self.recent));
+            tokio::spawn(collect(events, recent, Arc::clone(&self.samples_of_calls), flushes));
+        }
+    }
+
+    /// Completes when all events that have been emitted are among the last ones. Without it, they are up to a collection period
+    /// later.
+    pub(crate) async fn flush(&self) {
+        let (noted, waiting) = oneshot::channel();
+        // If the collection has ended, nothing more is noted.
+        if self.flush.send(noted).await.is_ok() {
+            let _ = waiting.await;
         }
     }
 
@@ -146,21 +166,30 @@ async fn collect(
     mut events: EventSubscription,
     recent: Weak<Mutex<Recent>>,
     samples: Arc<Samples>,
-    mut exists: watch::Receiver<()>,
+    mut flushes: mpsc::Receiver<Flush>,
 ) {
     let mut lost = 0;
     loop {
-        let next = tokio::select! {
-            next = events.next() => next,
-            // Nothing is sent; it completes when the sender is dropped.
-            _ = exists.changed() => None,
+        let (first, flush) = tokio::select! {
+            first = events.next() => {
+                let Some(first) = first else { return };
+                // The pause also lets the worker report how long a failed call ran.
+                let flush = tokio::select! {
+                    () = tokio::time::sleep(COLLECTION) => None,
+                    Some(flush) = flushes.recv() => Some(flush),
+                };
+                (Some(first), flush)
+            }
+            flush = flushes.recv() => {
+                let Some(flush) = flush else { return };
+                (None, Some(flush))
+            }
         };
-        let Some(event) = next else { return };
-        // The pause also lets the worker report how long a failed call ran.
-        tokio::time::sleep(COLLECTION).await;
         let Some(recent) = recent.upgrade() else { return };
         let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.note(&event, &samples);
+        if let Some(event) = first {
+            recent.note(&event, &samples);
+        }
         while let Some(event) = events.try_next() {
             recent.note(&event, &samples);
         }
@@ -168,6 +197,10 @@ async fn collect(
         if lagged > lost {
             recent.note_lost(lagged - lost);
             lost = lagged;
+        }
+        if let Some(flush) = flush {
+            // The client may be gone.
+            let _ = flush.send(());
         }
     }
 }

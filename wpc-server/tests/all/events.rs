@@ -25,6 +25,20 @@ fn the_last_events_are_returned() {
 }
 
 #[test]
+fn an_event_that_was_emitted_is_among_the_last_ones_at_once() {
+    let server = Running::start();
+    // The server collects events from then on.
+    server.get("/v1/events", &[]);
+    let emitted = server.wpc.subscribe(16);
+    assert_eq!(server.call("panics", &json!(["now"])).status, 502);
+    let is_failure = |event: &WorkerEvent| event.event_name() == "call_execution_failed";
+    let failure = emitted.into_iter().find(is_failure).unwrap();
+    let answer = server.get("/v1/events", &[]);
+    let events = events(std::str::from_utf8(&answer.body).unwrap());
+    assert!(events.iter().any(|event| event.event_id == failure.event_id), "{events:?}");
+}
+
+#[test]
 fn events_are_followed_without_a_gap_or_a_repetition() {
     let server = Running::start();
     let request = "GET /v1/events?follow=true HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
