@@ -29,7 +29,8 @@ pub(super) fn of(refusal: &Refusal) -> Problem {
     let refused = |code| new(code, refusal);
     match refusal {
         Refusal::Problems(problems) => {
-            refused(ServerCode::DeploymentRefused).with("problems", listed(problems))
+            let problem = new(ServerCode::DeploymentRefused, lines(problems));
+            problem.with("problems", listed(problems))
         }
         Refusal::Missing(hashes) => {
             refused(ServerCode::ModulesMissing).with("missing", json!(hashes))
@@ -120,6 +121,15 @@ pub(super) fn upload_incomplete(error: &axum::Error) -> Problem {
 
 pub(super) fn no_module(hash: Sha256Hash) -> Problem {
     new(ServerCode::ModuleNotFound, format!("no module with the SHA-256 {hash} is stored"))
+}
+
+/// Problems of a manifest as text, one per line. The path of the file is that of the server, and not shown.
+fn lines(problems: &[wpc_deploy::Problem]) -> String {
+    let lines = problems.iter().map(|problem| match problem.line {
+        Some(line) => format!("line {line}: {}", problem.message),
+        None => problem.message.clone(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Problems of a manifest as members of a document. The path of the file is that of the server, and not shown.
