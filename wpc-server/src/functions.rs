@@ -24,10 +24,17 @@ struct Functions {
 }
 
 /// The functions that the client may see: all with the scope `observe`, otherwise those that it may call.
-async fn list(State(application): State<Application>, principal: Principal) -> Response {
-    let mut functions = application.backend().functions();
-    functions.retain(|function| may_see(&principal, &function.name));
-    Json(Functions { functions }).into_response()
+async fn list(
+    State(application): State<Application>,
+    principal: Principal,
+) -> Result<Response, Problem> {
+    // The list takes time in proportion to the number of functions, and must not delay calls.
+    let list = tokio::task::spawn_blocking(move || {
+        let mut functions = application.backend().functions();
+        functions.retain(|function| may_see(&principal, &function.name));
+        Json(Functions { functions }).into_response()
+    });
+    list.await.map_err(|_| Problem::internal(&"the functions could not be listed"))
 }
 
 async fn information(

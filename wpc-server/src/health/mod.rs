@@ -49,11 +49,16 @@ async fn ready(
     let Query(parameters) = parameters?;
     let is_verbose = parameters.verbose.is_some_and(|value| value != "false" && value != "0");
     let mut report = Report::ready(&application);
-    if is_verbose {
-        principal.require(Scope::Observe)?;
-        report.add_details(&application);
+    if !is_verbose {
+        return Ok(answer(&headers, report.status(), &report));
     }
-    Ok(answer(&headers, report.status(), &report))
+    principal.require(Scope::Observe)?;
+    // The details take time in proportion to the number of functions, and must not delay calls.
+    let detailed = tokio::task::spawn_blocking(move || {
+        report.add_details(&application);
+        answer(&headers, report.status(), &report)
+    });
+    detailed.await.map_err(|_| Problem::internal(&"the functions could not be listed"))
 }
 
 /// The report as JSON if the client accepts it, and otherwise as text.
