@@ -109,7 +109,11 @@ impl Gate {
         let reports_successes = self.reports_successes;
         let mut admitted = Admitted { origin, principal: None, reports_successes };
         match self.authenticate(parts) {
-            Ok(None) => {}
+            Ok(None) => {
+                if let Some(tokens) = &self.tokens {
+                    parts.extensions.insert(tokens.anonymous());
+                }
+            }
             Ok(Some(principal)) => {
                 parts.extensions.insert(principal.clone());
                 admitted.principal = Some(principal);
@@ -154,6 +158,7 @@ impl Gate {
                 problem: refusal::token(rejection),
                 challenge: CHALLENGE_INVALID,
                 reason: match rejection {
+                    Rejection::Missing => RefusalReason::NoToken,
                     Rejection::Malformed => RefusalReason::MalformedToken,
                     Rejection::Unknown => RefusalReason::UnknownToken,
                     Rejection::Expired => RefusalReason::ExpiredToken,

@@ -22,7 +22,7 @@ struct Rights {
     functions: Vec<String>,
     /// `None` if it has no quota.
     usage: Option<Arc<Usage>>,
-    /// `None` if it has no token.
+    /// `None` if it may do so for ever.
     validity: Option<Arc<Validity>>,
     is_authenticated: bool,
 }
@@ -43,6 +43,12 @@ impl Principal {
     #[must_use]
     pub fn anonymous() -> Self {
         ANONYMOUS.clone()
+    }
+
+    /// A client without a token, while none is required.
+    pub(super) fn anonymous_until(validity: Arc<Validity>) -> Self {
+        let scopes = BTreeSet::from([Scope::Admin]);
+        Self::with_token("anonymous", scopes, Vec::new(), None, validity)
     }
 
     /// A client that may do nothing: one without a token, where one is required.
@@ -117,8 +123,8 @@ impl Principal {
         CallPermit::begin(self.0.usage.as_ref(), &self.0.name)
     }
 
-    /// Completes when its token was revoked or has expired, with the problem that states so; `None` if it has no token. What a client
-    /// receives for longer than one answer must end then.
+    /// Completes when its token was revoked or has expired, or when a client without a token needs one, with the problem that states
+    /// so; `None` if that cannot happen. What a client receives for longer than one answer must end then.
     pub(crate) fn ended(&self) -> Option<impl Future<Output = Problem> + Send + use<>> {
         let validity = Arc::clone(self.0.validity.as_ref()?);
         Some(async move { refusal::token(validity.ended().await) })

@@ -30,6 +30,7 @@ pub(super) fn unauthenticated() -> Problem {
 /// The token is not accepted. The reason has no details that would help to guess a token.
 pub(super) fn token(rejection: Rejection) -> Problem {
     let detail = match rejection {
+        Rejection::Missing => return unauthenticated(),
         Rejection::Malformed => {
             "`Authorization` does not have a valid token; expected `Bearer wpc_…`, complete and unchanged"
         }

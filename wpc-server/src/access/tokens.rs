@@ -37,6 +37,9 @@ struct Shared {
     source: Source,
     /// Read by each request.
     snapshot: ArcSwap<Snapshot>,
+    /// A client without a token, and how long it may do everything: until the first token is created.
+    anonymous: Principal,
+    open: Arc<Validity>,
     /// Held while the tokens change.
     change: Mutex<()>,
 }
@@ -160,6 +163,8 @@ impl From<InvalidScope> for TokenError {
 /// Why a token is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rejection {
+    /// There is none.
+    Missing,
     Malformed,
     Unknown,
     Expired,
@@ -169,6 +174,7 @@ pub(super) enum Rejection {
 impl Rejection {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
+            Self::Missing => "missing",
             Self::Malformed => "malformed",
             Self::Unknown => "unknown",
             Self::Expired => "expired",
@@ -201,7 +207,9 @@ impl Tokens {
     fn new(source: Source, records: Vec<Record>) -> Result<Self, TokenError> {
         let snapshot = snapshot(records, &Snapshot::new())?;
         let snapshot = ArcSwap::from_pointee(snapshot);
-        Ok(Self(Arc::new(Shared { source, snapshot, change: Mutex::new(()) })))
+        let open = Arc::new(Validity::until_tokens_are_required());
+        let anonymous = Principal::anonymous_until(Arc::clone(&open));
+        Ok(Self(Arc::new(Shared { source, snapshot, anonymous, open, change: Mutex::new(()) })))
     }
 
     /// Whether requests need a token: always with a file, and with a store from the first token on, even if it is revoked.
@@ -241,7 +249,8 @@ impl Tokens {
         tokens
     }
 
-    /// Creates a token. Its text is not kept. Blocks until it is on disk.
+    /// Creates a token. Its text is not kept. Blocks until it is on disk. With the first one, the event streams, streams of items and
+    /// WebSockets of clients without a token end.
     ///
     /// # Errors
     ///
@@ -285,6 +294,8 @@ impl Tokens {
         }
         changed.insert(information.id, entry);
         self.0.snapshot.store(Arc::new(changed));
+        // The streams and WebSockets of clients without a token end.
+        self.0.open.revoke();
         Ok((information, text))
     }
 
@@ -316,6 +327,11 @@ impl Tokens {
         self.0.snapshot.store(Arc::new(changed));
         validity.revoke();
         Ok(information)
+    }
+
+    /// A client without a token, while none is required.
+    pub(super) fn anonymous(&self) -> Principal {
+        self.0.anonymous.clone()
     }
 
     /// The principal of a token.

@@ -1,4 +1,4 @@
-//! How long a token is valid, for streams and WebSockets, which continue after their request was accepted.
+//! How long a client may do what it began, for streams and WebSockets, which continue after their request was accepted.
 
 use super::timestamp::Timestamp;
 use super::tokens::Rejection;
@@ -8,19 +8,26 @@ use tokio::sync::watch;
 /// The longest sleep until a time of the clock, which may be set meanwhile.
 const MAX_SLEEP: Duration = Duration::from_secs(60);
 
-/// How long a token with certain rights is valid.
+/// How long a token with certain rights is valid, or how long none is required.
 #[derive(Debug)]
 pub(super) struct Validity {
     is_revoked: watch::Sender<bool>,
     expires: Option<Timestamp>,
+    /// Why its holder is refused after it was revoked.
+    revoked: Rejection,
 }
 
 impl Validity {
     pub(super) fn new(expires: Option<Timestamp>) -> Self {
-        Self { is_revoked: watch::Sender::new(false), expires }
+        Self { is_revoked: watch::Sender::new(false), expires, revoked: Rejection::Revoked }
     }
 
-    /// Ends it: the token was revoked, or has other rights now.
+    /// That of clients without a token.
+    pub(super) fn until_tokens_are_required() -> Self {
+        Self { revoked: Rejection::Missing, ..Self::new(None) }
+    }
+
+    /// Ends it: the token was revoked or has other rights now, or one is required now.
     pub(super) fn revoke(&self) {
         self.is_revoked.send_replace(true);
     }
@@ -34,10 +41,10 @@ impl Validity {
         };
         let Some(expires) = self.expires else {
             revoked.await;
-            return Rejection::Revoked;
+            return self.revoked;
         };
         tokio::select! {
-            () = revoked => Rejection::Revoked,
+            () = revoked => self.revoked,
             () = passed(expires) => Rejection::Expired,
         }
     }

@@ -1,4 +1,4 @@
-//! When a token ends, the streams and WebSockets of its holder end.
+//! When a token ends, the streams and WebSockets of its holder end. So do those of clients without a token, when one is required.
 
 use crate::harness::eventually;
 use crate::tokens::{Guarded, new};
@@ -12,12 +12,20 @@ use tungstenite::{Message, WebSocket};
 use wpc_host::ErrorCode;
 use wpc_server::{Timestamp, Tokens, add_token_to_file};
 
-fn connect(guarded: &Guarded, token: &str) -> WebSocket<TcpStream> {
+/// The header of a client with this token, or of one without a token.
+fn authorization(token: Option<&str>) -> String {
+    token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default()
+}
+
+fn connect(guarded: &Guarded, token: Option<&str>) -> WebSocket<TcpStream> {
     let address = guarded.server.url.strip_prefix("http://").unwrap();
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let mut request = format!("ws://{address}/rpc").into_client_request().unwrap();
-    request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    if let Some(token) = token {
+        let header = format!("Bearer {token}").parse().unwrap();
+        request.headers_mut().insert("authorization", header);
+    }
     tungstenite::client(request, stream).unwrap().0
 }
 
@@ -27,10 +35,13 @@ fn request(function: &str, params: &Value) -> Message {
 }
 
 /// The lines of an answer whose body does not end by itself.
-fn follow(guarded: &Guarded, token: &str, path: &str) -> BufReader<TcpStream> {
-    BufReader::new(guarded.server.connect(&format!(
-        "GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {token}\r\n\r\n"
-    )))
+fn follow(guarded: &Guarded, token: Option<&str>, path: &str) -> BufReader<TcpStream> {
+    let authorization = authorization(token);
+    BufReader::new(
+        guarded
+            .server
+            .connect(&format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{authorization}\r\n")),
+    )
 }
 
 fn next_line(answer: &mut BufReader<TcpStream>) -> String {
@@ -55,7 +66,7 @@ fn revocation_closes_web_sockets_and_cancels_their_calls() {
     let guarded = Guarded::start();
     let token = guarded.token("shop", &["call"]);
     let other = guarded.token("other", &["call"]);
-    let (mut socket, mut kept) = (connect(&guarded, &token), connect(&guarded, &other));
+    let (mut socket, mut kept) = (connect(&guarded, Some(&token)), connect(&guarded, Some(&other)));
     socket.send(request("spins", &json!([]))).unwrap();
     guarded.server.runs();
     guarded.tokens.revoke("shop").unwrap();
@@ -73,12 +84,16 @@ fn revocation_closes_web_sockets_and_cancels_their_calls() {
 fn revocation_ends_a_stream_of_items_with_an_error_and_cancels_its_call() {
     let guarded = Guarded::start();
     let token = guarded.token("shop", &["call"]);
-    let header = format!("authorization: Bearer {token}\r\naccept: application/jsonl\r\n");
-    // It yields nothing, so that the end of the token is what wakes the stream.
+    ends_a_stream_of_items(&guarded, Some(&token), || drop(guarded.tokens.revoke("shop").unwrap()));
+}
+
+fn ends_a_stream_of_items(guarded: &Guarded, token: Option<&str>, end: impl FnOnce()) {
+    let header = format!("{}accept: application/jsonl\r\n", authorization(token));
+    // It yields nothing, so that the end is what wakes the stream.
     let mut answer = BufReader::new(guarded.server.connect_call("spins", &header, "[]"));
     assert_eq!(next_line(&mut answer), "HTTP/1.1 200 OK\r\n");
     guarded.server.runs();
-    guarded.tokens.revoke("shop").unwrap();
+    end();
     let rest = rest(answer);
     let error = rest.lines().find(|line| line.starts_with("{\"error\":")).unwrap();
     let problem = &serde_json::from_str::<Value>(error).unwrap()["error"];
@@ -95,7 +110,7 @@ fn revocation_ends_event_streams() {
     let guarded = Guarded::start();
     for path in ["/v1/events?follow=true", "/v1/live"] {
         let token = guarded.token("watcher", &["observe"]);
-        let mut answer = follow(&guarded, &token, path);
+        let mut answer = follow(&guarded, Some(&token), path);
         assert_eq!(next_line(&mut answer), "HTTP/1.1 200 OK\r\n", "{path}");
         guarded.tokens.revoke("watcher").unwrap();
         rest(answer);
@@ -103,11 +118,39 @@ fn revocation_ends_event_streams() {
 }
 
 #[test]
+fn the_first_token_closes_the_web_sockets_of_clients_without_one() {
+    let guarded = Guarded::start();
+    let mut socket = connect(&guarded, None);
+    socket.send(request("spins", &json!([]))).unwrap();
+    guarded.server.runs();
+    guarded.token("first", &["admin"]);
+    match socket.read().unwrap() {
+        Message::Close(Some(frame)) => assert_eq!(frame.code, CloseCode::Policy),
+        other => panic!("{other:?}"),
+    }
+    eventually("the end of the call", || guarded.server.failed("spins", ErrorCode::Cancelled) == 1);
+}
+
+#[test]
+fn the_first_token_ends_the_streams_of_clients_without_one() {
+    let guarded = Guarded::start();
+    let followed: Vec<_> = ["/v1/events?follow=true", "/v1/live"]
+        .map(|path| {
+            let mut answer = follow(&guarded, None, path);
+            assert_eq!(next_line(&mut answer), "HTTP/1.1 200 OK\r\n", "{path}");
+            answer
+        })
+        .into();
+    ends_a_stream_of_items(&guarded, None, || drop(guarded.token("first", &["admin"])));
+    followed.into_iter().for_each(|answer| drop(rest(answer)));
+}
+
+#[test]
 fn a_token_that_expires_ends_event_streams() {
     let guarded = Guarded::start();
     let soon = Timestamp::now().after(Duration::from_secs(2));
     let (_, token) = guarded.create("watcher", &["observe"], |new| new.expires = Some(soon));
-    let mut answer = follow(&guarded, &token, "/v1/events?follow=true");
+    let mut answer = follow(&guarded, Some(&token), "/v1/events?follow=true");
     assert_eq!(next_line(&mut answer), "HTTP/1.1 200 OK\r\n");
     rest(answer);
     assert!(Timestamp::now() >= soon);
@@ -127,7 +170,7 @@ fn a_file_without_the_token_or_with_other_rights_ends_event_streams() {
     let mut answers: Vec<_> = added
         .iter()
         .map(|token| {
-            let mut answer = follow(&guarded, token, "/v1/events?follow=true");
+            let mut answer = follow(&guarded, Some(token), "/v1/events?follow=true");
             assert_eq!(next_line(&mut answer), "HTTP/1.1 200 OK\r\n");
             answer
         })
