@@ -66,26 +66,25 @@ pub(crate) fn router_of(application: Application, plane: Plane) -> axum::Router 
 async fn elsewhere(uri: Uri, _request: Request, _next: Next) -> Problem {
     let detail = format!(
         "\"{}\" is served only at the server's address for administration (`--admin-listen`)",
-        shown(&uri)
+        shown(uri.path())
     );
     Problem::new(ServerCode::NotFound, detail)
 }
 
 async fn not_found(uri: Uri) -> Problem {
-    Problem::new(ServerCode::NotFound, format!("nothing exists at \"{}\"", shown(&uri)))
+    Problem::new(ServerCode::NotFound, format!("nothing exists at \"{}\"", shown(uri.path())))
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
-    let detail = format!("\"{}\" does not support {method}", shown(&uri));
+    let detail = format!("\"{}\" does not support {}", shown(uri.path()), shown(method.as_str()));
     Problem::new(ServerCode::MethodNotAllowed, detail)
 }
 
-/// The path of a request, cut to a length that an error can show.
-fn shown(uri: &Uri) -> String {
+/// A part of a request's first line, cut to a length that an error can show.
+fn shown(text: &str) -> String {
     const MOST: usize = 200;
-    let path = uri.path();
-    if path.len() <= MOST {
-        return path.to_owned();
+    if text.len() <= MOST {
+        return text.to_owned();
     }
-    format!("{}…", &path[..path.floor_char_boundary(MOST)])
+    format!("{}…", &text[..text.floor_char_boundary(MOST)])
 }

@@ -65,8 +65,12 @@ impl Hosts {
         if let Some(target) = target {
             self.check_name(target)?;
         }
-        let Some(origin) = request.headers.get(header::ORIGIN) else { return Ok(Accepted::Same) };
+        let mut origins = request.headers.get_all(header::ORIGIN).iter();
+        let Some(origin) = origins.next() else { return Ok(Accepted::Same) };
         let text = origin.to_str().unwrap_or_default();
+        if origins.next().is_some() {
+            return Err(refusal::origin(text));
+        }
         if is_same_origin(text, &host) {
             return Ok(Accepted::Same);
         }
@@ -107,11 +111,25 @@ impl Hosts {
 
     fn check_name(&self, authority: &Authority) -> Result<(), Problem> {
         let name = authority.host();
-        if self.accepts(name) && !authority.as_str().contains('@') {
-            return Ok(());
+        if !is_name_with_port(authority) {
+            let found = authority.as_str();
+            return Err(Problem::bad_request(format!(
+                "the host of the request: expected a name or an address, with or without a port, found \"{found}\""
+            )));
         }
-        Err(refusal::host(name))
+        if self.accepts(name) { Ok(()) } else { Err(refusal::host(name)) }
     }
+}
+
+/// Whether the authority has nothing but a name or an address and a port. The parser accepts more, such as a user, or a name after
+/// an address in brackets.
+fn is_name_with_port(authority: &Authority) -> bool {
+    let rest = authority.as_str().strip_prefix(authority.host());
+    rest.is_some_and(|rest| match rest.strip_prefix(':') {
+        // A port may be empty.
+        Some(port) => port.is_empty() || authority.port_u16().is_some(),
+        None => rest.is_empty(),
+    })
 }
 
 /// Allows the page to read the response.
@@ -154,11 +172,15 @@ fn is_address(name: &str) -> bool {
 
 /// Whether the origin is the server itself, as the client names it. Schemes are not compared, because a proxy in front of the
 /// server may use TLS when the server does not.
-fn is_same_origin(origin: &str, host: &Authority) -> bool {
-    let Ok(origin) = origin.parse::<Uri>() else { return false };
+fn is_same_origin(text: &str, host: &Authority) -> bool {
+    let Ok(origin) = text.parse::<Uri>() else { return false };
     let (Some(scheme), Some(authority)) = (origin.scheme_str(), origin.authority()) else {
         return false;
     };
+    // An origin has no user, no path and no query.
+    if !is_name_with_port(authority) || text.len() != scheme.len() + 3 + authority.as_str().len() {
+        return false;
+    }
     let default = match scheme {
         "http" => 80,
         "https" => 443,
@@ -193,12 +215,26 @@ mod tests {
         {
             assert_eq!(check(&hosts, host, None).err(), Some(421), "{host}");
         }
-        for host in ["user@localhost", "localhost@evil.example"] {
+        for host in ["2130706433", "0177.0.0.1", "[fe80::1%25eth0]"] {
             assert_eq!(check(&hosts, host, None).err(), Some(421), "{host}");
         }
-        for host in ["", "a b", "localhost:x:y", "http://localhost"] {
+        for host in [
+            "",
+            "a b",
+            "localhost:x:y",
+            "http://localhost",
+            "user@localhost",
+            "localhost@evil.example",
+            "localhost:99999",
+            "[::1].evil.example",
+            "[::1]evil.example:80",
+            "[::1",
+            "::1",
+            "localhost, evil.example",
+        ] {
             assert_eq!(check(&hosts, host, None).err(), Some(400), "{host}");
         }
+        assert!(check(&hosts, "localhost:", None).is_ok());
     }
 
     #[test]
@@ -216,6 +252,25 @@ mod tests {
             let refused = Hosts::default().check(&parts).err().unwrap();
             assert_eq!(refused.details().status, 400);
         }
+    }
+
+    #[test]
+    fn a_request_with_two_origins_is_refused() {
+        let request = Request::get("/").header("host", "localhost");
+        let request =
+            request.header("origin", "http://localhost").header("origin", "http://evil.example");
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let refused = Hosts::default().check(&parts).err().unwrap();
+        assert_eq!(refused.details().status, 403);
+    }
+
+    #[test]
+    fn an_address_with_brackets_is_its_own_origin() {
+        let hosts = Hosts::default();
+        let origin = |text| check(&hosts, "[::1]:7071", Some(text)).map(drop);
+        assert_eq!(origin("http://[::1]:7071"), Ok(()));
+        assert_eq!(origin("http://[::2]:7071"), Err(403));
+        assert_eq!(origin("http://[::1]"), Err(403));
     }
 
     #[test]
@@ -237,6 +292,11 @@ mod tests {
             "http://app.example",
             "file://",
             "\u{e9}",
+            "http://evil.example@localhost:7071",
+            "http://localhost:7071@evil.example",
+            "http://localhost:7071/page",
+            "http://localhost:7071?page",
+            "http://localhost:7071.evil.example",
         ];
         for origin in others {
             let refused = check(&hosts, "localhost:7071", Some(origin)).err();

@@ -25,15 +25,17 @@ pub(super) struct Keyed {
 impl Keyed {
     /// The key of a request; `None` if it has none.
     pub(super) fn of(headers: &HeaderMap, store: Option<&Store>) -> Result<Option<Self>, Problem> {
-        let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+        let mut values = headers.get_all("idempotency-key").iter();
+        let Some(value) = values.next() else { return Ok(None) };
         let store = store.ok_or_else(|| {
             Problem::bad_request("`Idempotency-Key` is not enabled on this server (--idempotency)")
         })?;
         let text = value.to_str().unwrap_or_default().trim();
         let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
         let key = quoted.unwrap_or(text);
-        if key.is_empty() || key.len() > MAX_KEY || key.contains('"') {
-            let detail = format!("`Idempotency-Key`: expected a string of 1 to {MAX_KEY} bytes");
+        let is_single = values.next().is_none();
+        if !is_single || key.is_empty() || key.len() > MAX_KEY || key.contains('"') {
+            let detail = format!("`Idempotency-Key`: expected one string of 1 to {MAX_KEY} bytes");
             return Err(Problem::bad_request(detail));
         }
         Ok(Some(Self { store: store.clone(), key: key.to_owned() }))

@@ -33,7 +33,14 @@ fn another_domain_is_refused_as_protection_from_dns_rebinding() {
 #[test]
 fn a_request_without_a_host_or_with_two_is_refused() {
     let server = Running::start();
-    for headers in ["", "host: localhost\r\nhost: evil.example\r\n", "host: \r\n"] {
+    for headers in [
+        "",
+        "host: localhost\r\nhost: evil.example\r\n",
+        "host: \r\n",
+        "host: [::1].evil.example\r\n",
+        "host: user@localhost\r\n",
+        "host: localhost:99999\r\n",
+    ] {
         let (head, _) = answer(&server, add(headers));
         assert!(head.starts_with("http/1.1 400 "), "{headers}: {head}");
     }

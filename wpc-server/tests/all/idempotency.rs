@@ -117,6 +117,8 @@ fn a_key_is_refused_where_it_cannot_be_honoured() {
         let answer = call(&server, "add", key, "[1, 2]");
         assert_eq!((answer.status, &answer.json()["code"]), (400, &json!("bad_request")), "{key}");
     }
+    let two = [("idempotency-key", "a"), ("idempotency-key", "b")];
+    assert_eq!(server.post("/v1/functions/add/call", &two, b"[1, 2]").status, 400);
     let headers = [("idempotency-key", "a"), ("accept", "text/event-stream")];
     assert_eq!(server.post("/v1/functions/lines/call", &headers, b"[\"a\"]").status, 400);
     let server = Running::start();
