@@ -6,6 +6,7 @@ use crate::support::{err, fails_with, sdk, wpc};
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Command;
 
 /// A manifest with the SDK's functions and this table of options.
 fn manifest(folder: &std::path::Path, server: &str) -> String {
@@ -139,4 +140,38 @@ fn the_example_units_use_options_that_exist() {
         assert!(known.contains(&variable), "`wpc serve` has no variable {variable}");
     }
     assert!(image.contains("CMD [\"wpc\", \"health\", \"http://127.0.0.1:7071\"]"));
+}
+
+#[test]
+fn the_example_image_is_built_from_files_that_exist() {
+    let image = include_str!("../../../docs/deploy/Dockerfile");
+    let workspace = include_str!("../../../Cargo.toml");
+    let version = workspace.lines().find_map(|line| line.strip_prefix("rust-version = "));
+    let version = version.unwrap().trim_matches('"');
+    assert!(image.contains(&format!("FROM rust:{version}-slim-")), "expected Rust {version}");
+    // The folders that the server uses exist in the image, and its user may write where it has to.
+    let folders = image.lines().find(|line| line.contains("mkdir ")).unwrap();
+    for folder in ["/functions", "/cache", "/data"] {
+        assert!(folders.contains(folder) && image.matches(folder).count() > 1, "{folder}");
+    }
+    assert!(folders.contains("chown wpc /cache /data"), "{folders}");
+    // The output of builds is not sent to Docker, but the module of that name is.
+    let ignored = include_str!("../../../.dockerignore");
+    assert!(ignored.contains("**/target") && ignored.contains("!wpc-cli/src/target"));
+}
+
+#[test]
+fn systemd_accepts_the_example_unit() {
+    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let unit = include_str!("../../../docs/deploy/wpc.service");
+    let start = "ExecStart=/usr/local/bin/wpc ";
+    assert_eq!(unit.matches(start).count(), 1);
+    let unit = unit.replace(start, &format!("ExecStart={} ", env!("CARGO_BIN_EXE_wpc")));
+    let path = folder.path().join("wpc.service");
+    std::fs::write(&path, unit).unwrap();
+    let output = run(Command::new("systemd-analyze").arg("verify").arg(path));
+    assert!(output.status.success() && err(&output).is_empty(), "{}", err(&output));
 }
