@@ -50,11 +50,11 @@ impl Observed {
 #[test]
 fn refused_requests_are_reported_and_counted_by_their_reason() {
     let observed = observe(ConnectionLimits::default());
-    let soon = Timestamp::now().after(Duration::from_secs(1));
-    let valid = observed.token("ada", None);
-    let (revoked, expired) = (observed.token("bob", None), observed.token("cyd", Some(soon)));
+    let (valid, revoked) = (observed.token("ada", None), observed.token("bob", None));
     observed.tokens.revoke("bob").unwrap();
     let unknown = observe(ConnectionLimits::default()).token("eve", None);
+    let soon = Timestamp::now().after(Duration::from_secs(5));
+    let expired = observed.token("cyd", Some(soon));
     let authorized = |token: &str| format!("host: localhost\r\nauthorization: Bearer {token}\r\n");
     while Timestamp::now() < soon {
         std::thread::yield_now();
