@@ -23,7 +23,7 @@ pub(crate) struct ConnectionOptions {
     /// Maximum size of a call's body.
     #[arg(long, value_name = "SIZE", default_value = "16MiB")]
     max_body: ByteSize,
-    /// Maximum memory of all bodies together. A request whose body does not fit is answered with 503.
+    /// Maximum memory of all bodies, WebSocket messages and large responses together. What does not fit is answered with 503.
     #[arg(long, value_name = "SIZE", default_value = "512MiB")]
     max_body_memory: ByteSize,
     /// How long a client may take to send a request's line and headers, and how long a TLS handshake may take.

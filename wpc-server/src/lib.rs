@@ -36,6 +36,7 @@ mod access;
 mod administration;
 mod application;
 mod audit_layer;
+mod body_memory;
 mod calls;
 mod cluster;
 mod deployments;

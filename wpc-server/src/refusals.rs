@@ -36,6 +36,7 @@ reasons! {
     Handshake "tls_handshake" "The TLS handshake failed or took too long.",
     Requests "requests" "Too many requests were in progress.",
     BodyMemory "body_memory" "The bodies of all requests took too much memory.",
+    WebSocket "web_socket" "A WebSocket was closed because its client violated the protocol or exceeded a limit.",
     Host "host" "The request names another server.",
     Origin "origin" "A web page of another origin sent the request.",
     NoToken "no_token" "The request has no token, and its path needs one.",

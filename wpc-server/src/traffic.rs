@@ -43,13 +43,13 @@ impl Traffic {
         self.0.refusals.count(RefusalReason::Requests)
     }
 
-    /// The bytes of bodies that requests in progress hold in memory.
+    /// The bytes of bodies, WebSocket messages and large responses of calls that are held in memory.
     #[must_use]
     pub fn body_bytes(&self) -> usize {
         self.0.body_bytes.load(Relaxed)
     }
 
-    /// The requests that were refused because all bodies together would have taken too much memory, since the start.
+    /// The requests and messages that were refused because all bodies together would have taken too much memory, since the start.
     #[must_use]
     pub fn refused_bodies(&self) -> u64 {
         self.0.refusals.count(RefusalReason::BodyMemory)

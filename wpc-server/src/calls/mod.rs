@@ -2,6 +2,7 @@
 
 mod arguments;
 mod body;
+mod conversion;
 mod idempotent;
 mod json;
 mod media;
@@ -11,6 +12,7 @@ mod stream;
 mod submission;
 
 pub(crate) use body::read as read_body;
+pub(crate) use conversion::{LARGE, run as convert_large};
 pub(crate) use json::{Path as JsonPath, Strict as StrictJson};
 pub(crate) use options::read as read_options;
 pub(crate) use submission::submit;
@@ -18,6 +20,7 @@ pub(crate) use submission::submit;
 use crate::access::Principal;
 use crate::application::Application;
 use crate::problem::Problem;
+use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::header;
@@ -25,7 +28,7 @@ use axum::response::Response;
 use axum::routing::post;
 use idempotent::Keyed;
 use media::Media;
-use wpc_host::{CallArguments, CallOptions, StreamOptions};
+use wpc_host::{CallOptions, StreamOptions};
 
 pub(crate) fn routes() -> axum::Router<Application> {
     axum::Router::new().route("/v1/functions/{name}/call", post(call))
@@ -57,15 +60,10 @@ async fn call(
     }
     let (parts, body) = request.into_parts();
     let body = body::read(&application, &parts, body).await?;
-    let arguments = |body| {
-        let arguments = arguments::read(body_media, body);
-        arguments.map_err(|problem| problem.with_function(&name))
-    };
     let Some(keyed) = keyed else {
-        let arguments = arguments(body)?;
-        return respond(application, principal, name, arguments, media, options).await;
+        return respond(application, principal, name, (body_media, body), media, options).await;
     };
-    let arguments = arguments(body.clone())?;
+    let arguments = (body_media, body.clone());
     let call = respond(application, principal.clone(), name.clone(), arguments, media, options);
     // Boxed, because few requests have a key and every request's future would be moved with this one in it.
     Box::pin(keyed.run(&principal, &name, (&parts, &body, media), call)).await
@@ -76,17 +74,26 @@ async fn respond(
     application: Application,
     principal: Principal,
     name: String,
-    arguments: CallArguments,
+    (body_media, body): (Media, Bytes),
     media: Media,
     options: CallOptions,
 ) -> Result<Response, Problem> {
+    let is_large = body.len() >= LARGE;
+    let arguments = || {
+        let arguments = arguments::read(body_media, body);
+        arguments.map_err(|problem| problem.with_function(&name))
+    };
     if media.is_stream() {
         let options = StreamOptions::new().call(options);
-        let items = submission::stream(&application, &principal, &name, arguments, &options)?;
+        let submit = || submission::stream(&application, &principal, &name, arguments()?, &options);
+        let items = if is_large { Box::pin(convert_large(submit)).await? } else { submit()? };
         return Ok(stream::response(media, &principal, name, items));
     }
     let format = reply::format(media);
-    let call = submission::submit(&application, &principal, &name, arguments, format, &options)?;
+    let submit =
+        || submission::submit(&application, &principal, &name, arguments()?, format, &options);
+    // Boxed, because few bodies are large.
+    let call = if is_large { Box::pin(convert_large(submit)).await? } else { submit()? };
     let (id, hash) = (call.id(), call.function_hash_sha1());
     // A short call is answered while this thread serves other connections. It is then found here, so that its worker need not
     // wake this thread, which costs more than the call.

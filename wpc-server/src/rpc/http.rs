@@ -21,11 +21,12 @@ pub(super) async fn answer(
     let client = Client::new(&application, principal, &request)?;
     let (parts, body) = request.into_parts();
     let body = calls::read_body(&application, &parts, body).await?;
-    let text = match request::read(&body, application.settings().max_batch) {
-        Ok(message) => {
-            drop(body);
-            client.run(message).await
-        }
+    let is_large = body.len() >= calls::LARGE;
+    let max_batch = application.settings().max_batch;
+    let submit = move || request::read(&body, max_batch).map(|message| client.submit(message));
+    let submitted = if is_large { calls::convert_large(submit).await } else { submit() };
+    let text = match submitted {
+        Ok(submitted) => submitted.answer().await,
         Err(problem) => Some(response::of_message(problem)),
     };
     let Some(text) = text else {

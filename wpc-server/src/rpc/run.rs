@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use wpc_host::{CallOptions, CallOutcome, ReplyFormat, ReplyValue, SubmittedCall};
 
 /// The client of messages, and the settings of all its calls.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Client {
     pub(super) application: Application,
     pub(super) principal: Principal,
@@ -20,50 +20,38 @@ pub(super) struct Client {
 }
 
 /// A request whose call was submitted or refused.
-struct Begun {
+pub(super) struct Begun {
     id: Option<Box<RawValue>>,
     function: String,
     call: Result<SubmittedCall, Problem>,
 }
 
-impl Client {
-    /// Runs the message, and returns the text of the response; `None` if it consists of notifications. Its first
-    /// poll submits all calls. Dropping the future cancels those that are not answered.
-    pub(super) async fn run(self, message: Message) -> Option<Vec<u8>> {
-        match message {
-            Message::Single(request) => {
-                let mut out = Vec::new();
-                let (id, answer) = self.begin(request, &self.options).answer().await;
-                response::write(&mut out, &id?, &answer);
-                Some(out)
-            }
-            Message::Batch(requests) => self.run_batch(requests).await,
-        }
-    }
+/// The requests of a message, whose calls were submitted. Dropping it cancels those that are not answered.
+#[must_use = "dropping it cancels the calls"]
+pub(super) enum Submitted {
+    Single(Begun),
+    Batch {
+        requests: Vec<Begun>,
+        /// The maximum size of the response in bytes.
+        max_result: usize,
+    },
+}
 
-    async fn run_batch(&self, requests: Vec<Request>) -> Option<Vec<u8>> {
+impl Client {
+    /// Submits all calls of a message.
+    pub(super) fn submit(&self, message: Message) -> Submitted {
+        let requests = match message {
+            Message::Single(request) => {
+                return Submitted::Single(self.begin(request, &self.options));
+            }
+            Message::Batch(requests) => requests,
+        };
         // A batch may have more calls than the workers' queues accept. The others wait within the time limit, which is the
         // same for all calls.
         let options = self.options.clone().wait_for_capacity();
-        let begun = requests.into_iter().map(|request| self.begin(request, &options).answer());
-        let mut answers: FuturesUnordered<_> = begun.collect();
-        let mut out = Vec::new();
-        while let Some((id, answer)) = answers.next().await {
-            let Some(id) = id else { continue };
-            out.push(if out.is_empty() { b'[' } else { b',' });
-            let before = out.len();
-            response::write(&mut out, &id, &answer);
-            let limit = self.application.settings().max_batch_result;
-            if out.len() > limit && answer.is_ok() {
-                out.truncate(before);
-                response::write(&mut out, &id, &Err(too_large(limit)));
-            }
-        }
-        if out.is_empty() {
-            return None;
-        }
-        out.push(b']');
-        Some(out)
+        let requests = requests.into_iter().map(|request| self.begin(request, &options)).collect();
+        let max_result = self.application.settings().max_batch_result;
+        Submitted::Batch { requests, max_result }
     }
 
     fn begin(&self, request: Request, options: &CallOptions) -> Begun {
@@ -78,6 +66,46 @@ impl Client {
             }
             Err(problem) => Begun { id, function: String::new(), call: Err(problem) },
         }
+    }
+}
+
+impl Submitted {
+    /// The number of requests.
+    pub(super) fn count(&self) -> usize {
+        match self {
+            Self::Single(_) => 1,
+            Self::Batch { requests, .. } => requests.len(),
+        }
+    }
+
+    /// The text of the response; `None` if the message consists of notifications.
+    pub(super) async fn answer(self) -> Option<Vec<u8>> {
+        let (requests, max_result) = match self {
+            Self::Single(request) => {
+                let mut out = Vec::new();
+                let (id, answer) = request.answer().await;
+                response::write(&mut out, &id?, &answer);
+                return Some(out);
+            }
+            Self::Batch { requests, max_result } => (requests, max_result),
+        };
+        let mut answers: FuturesUnordered<_> = requests.into_iter().map(Begun::answer).collect();
+        let mut out = Vec::new();
+        while let Some((id, answer)) = answers.next().await {
+            let Some(id) = id else { continue };
+            out.push(if out.is_empty() { b'[' } else { b',' });
+            let before = out.len();
+            response::write(&mut out, &id, &answer);
+            if out.len() > max_result && answer.is_ok() {
+                out.truncate(before);
+                response::write(&mut out, &id, &Err(too_large(max_result)));
+            }
+        }
+        if out.is_empty() {
+            return None;
+        }
+        out.push(b']');
+        Some(out)
     }
 }
 

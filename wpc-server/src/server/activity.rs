@@ -6,6 +6,7 @@
 
 use super::limits::ConnectionLimits;
 use atomic_waker::AtomicWaker;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::Context;
 use std::time::Duration;
@@ -35,10 +36,12 @@ pub(super) enum Phase {
     Idle,
     /// It has received a part of a request's line and headers, or of a TLS handshake.
     Head,
-    /// A request is in progress, or the connection became a WebSocket. The client need not send anything.
+    /// A request is in progress. The client need not send anything.
     Request,
     /// The handler of a request waits for a part of the body.
     Body,
+    /// The connection became a WebSocket. Its messages have the limits of bodies.
+    WebSocket,
 }
 
 /// Why the rest of a body is not read.
@@ -82,8 +85,8 @@ pub(super) struct Activity {
     body_waited: AtomicU32,
     /// A [`BodyRefusal`], or 0.
     body_refusal: AtomicU8,
-    /// The bytes of the current body that count towards the memory of all bodies.
-    body_memory: AtomicUsize,
+    /// The bytes of the current body that count towards the memory of all bodies; of a WebSocket those of its incomplete message.
+    body_memory: Arc<AtomicUsize>,
     /// The tick since which a write waits for the client, plus one; 0 if no write waits.
     stalled: AtomicU32,
     order: AtomicU8,
@@ -98,7 +101,7 @@ impl Activity {
             body_bytes: AtomicU64::new(0),
             body_waited: AtomicU32::new(0),
             body_refusal: AtomicU8::new(0),
-            body_memory: AtomicUsize::new(0),
+            body_memory: Arc::default(),
             stalled: AtomicU32::new(0),
             order: AtomicU8::new(Order::Continue as u8),
             waker: AtomicWaker::new(),
@@ -110,7 +113,8 @@ impl Activity {
             0 => Phase::Idle,
             1 => Phase::Head,
             2 => Phase::Request,
-            _ => Phase::Body,
+            3 => Phase::Body,
+            _ => Phase::WebSocket,
         }
     }
 
@@ -148,6 +152,24 @@ impl Activity {
         self.enter(Phase::Idle, now);
     }
 
+    /// Its response made the connection a WebSocket.
+    pub(super) fn became_web_socket(&self, now: u32) {
+        self.enter(Phase::WebSocket, now);
+    }
+
+    pub(super) fn is_web_socket(&self) -> bool {
+        self.phase() == Phase::WebSocket
+    }
+
+    /// A part of a message arrived. Returns the size of the incomplete message.
+    pub(super) fn message_received(&self, bytes: usize, now: u32) -> usize {
+        let before = self.body_memory.fetch_add(bytes, Relaxed);
+        if before == 0 {
+            self.since.store(now, Relaxed);
+        }
+        before.saturating_add(bytes)
+    }
+
     /// Its handler waits for the body.
     pub(super) fn body_awaited(&self, now: u32) {
         if self.phase() == Phase::Request {
@@ -183,6 +205,11 @@ impl Activity {
     /// A part of the body takes memory.
     pub(super) fn body_held(&self, bytes: usize) {
         self.body_memory.fetch_add(bytes, Relaxed);
+    }
+
+    /// The bytes that count towards the memory of all bodies.
+    pub(super) fn held(&self) -> &Arc<AtomicUsize> {
+        &self.body_memory
     }
 
     /// How much memory the body took until now, when it ends.
@@ -241,13 +268,13 @@ impl Activity {
             Phase::Head if elapsed > limits.header_timeout => Verdict::Abort,
             Phase::Body => {
                 let waited = TICK * self.body_waited.load(Relaxed) + elapsed;
-                let bytes = self.body_bytes.load(Relaxed);
-                let allowed = Duration::from_secs(bytes / u64::from(limits.min_body_rate.max(1)));
-                if waited > limits.body_timeout.saturating_add(allowed) {
-                    Verdict::RefuseBody
-                } else {
-                    Verdict::Keep
-                }
+                let is_slow = waited > limits.body_time(self.body_bytes.load(Relaxed));
+                if is_slow { Verdict::RefuseBody } else { Verdict::Keep }
+            }
+            Phase::WebSocket => {
+                let bytes = self.body_memory.load(Relaxed) as u64;
+                let is_slow = bytes > 0 && elapsed > limits.body_time(bytes);
+                if is_slow { Verdict::Abort } else { Verdict::Keep }
             }
             _ => Verdict::Keep,
         }
@@ -329,6 +356,22 @@ mod tests {
         activity.body_awaited(seconds(3));
         assert_eq!(activity.verdict(&limits(), seconds(15)), Verdict::Keep);
         assert_eq!(activity.verdict(&limits(), seconds(15) + 1), Verdict::RefuseBody);
+    }
+
+    #[test]
+    fn a_web_socket_has_no_limit_unless_a_message_is_incomplete() {
+        let activity = Activity::new(0);
+        activity.request_began(0);
+        activity.became_web_socket(0);
+        assert_eq!(activity.verdict(&limits(), seconds(1_000_000)), Verdict::Keep);
+        let now = seconds(1_000_000);
+        assert_eq!(activity.message_received(1000, now), 1000);
+        assert_eq!(activity.message_received(1000, now + seconds(5)), 2000);
+        assert_eq!(activity.verdict(&limits(), now + seconds(12)), Verdict::Keep);
+        assert_eq!(activity.verdict(&limits(), now + seconds(12) + 1), Verdict::Abort);
+        // The message is complete.
+        activity.body_dropped();
+        assert_eq!(activity.verdict(&limits(), now + seconds(12) + 1), Verdict::Keep);
     }
 
     #[test]

@@ -2,19 +2,22 @@
 
 use super::activity::{Activity, BodyRefusal, Order};
 use super::connections::{Connections, Member};
+use super::messages::Messages;
 use crate::application::Application;
+use crate::body_memory::MessageMemory;
 use crate::lifecycle::Stage;
 use crate::problem::Problem;
 use crate::refusals::RefusalReason;
 use crate::router::Plane;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{HeaderValue, Request, Response, header};
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -25,6 +28,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service as _;
+use wpc_host::CallOutcome;
 
 /// What the connections of a listener serve. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -37,11 +41,11 @@ pub(super) struct Endpoint {
 /// State of a connection, which its requests share.
 #[derive(Debug)]
 pub(super) struct ConnectionState {
-    connections: Connections,
-    activity: Arc<Activity>,
+    pub(super) connections: Connections,
+    pub(super) activity: Arc<Activity>,
     endpoint: Endpoint,
     /// The address of the client.
-    client: Option<IpAddr>,
+    pub(super) client: Option<IpAddr>,
 }
 
 impl ConnectionState {
@@ -57,7 +61,37 @@ impl ConnectionState {
     fn refuse(&self, reason: RefusalReason) {
         self.connections.traffic().refusals().refuse(reason, self.client);
     }
+
+    /// The memory of the messages of a connection that becomes a WebSocket.
+    fn message_memory(&self) -> MessageMemory {
+        let memory = self.connections.body_memory().clone();
+        MessageMemory::new(memory, Arc::clone(self.activity.held()), self.client)
+    }
+
+    /// Counts the body of a response towards the memory of all bodies, because a slow client decides how long it takes memory. Returns
+    /// whether it fits. Small ones are not counted.
+    fn holds(&self, body: &Body) -> bool {
+        let size = body.size_hint().exact().and_then(|size| usize::try_from(size).ok());
+        let Some(size) = size.filter(|size| *size >= LARGE_RESPONSE) else { return true };
+        let fits = self.connections.body_memory().hold(size);
+        if fits {
+            self.activity.body_held(size);
+        }
+        fits
+    }
+
+    /// The maximum size of an incomplete message with the headers of its frames, in bytes. Headers take less than the content,
+    /// unless frames are tiny.
+    pub(super) fn max_message(&self) -> usize {
+        self.endpoint.application.settings().max_body.saturating_mul(2).saturating_add(MAX_HEADERS)
+    }
 }
+
+/// The size from which on the body of a response is counted, in bytes.
+const LARGE_RESPONSE: usize = 64 << 10;
+
+/// The size of headers that even a small message may have in tiny frames, in bytes.
+const MAX_HEADERS: usize = 64 << 10;
 
 /// Serves the requests of a connection until it ends. The progress of the client is recorded in the activity of its member.
 pub(super) async fn serve<S>(stream: S, state: ConnectionState)
@@ -68,6 +102,7 @@ where
     let mut http = http1::Builder::new();
     // The time limits are those of `activity`, without a timer for each request.
     http.header_read_timeout(None).max_header_size(state.connections.limits().max_header_size);
+    let stream = Messages::new(stream, &state);
     let state = Arc::new(state);
     let service = service_fn(move |request| respond(Arc::clone(&state), request));
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
@@ -95,14 +130,19 @@ where
 
 async fn respond(
     state: Arc<ConnectionState>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let progress = InProgress::begin(Arc::clone(&state));
+    let mut progress = InProgress::begin(Arc::clone(&state));
     let application = &state.endpoint.application;
     let is_admitted = progress.is_admitted
         || state.endpoint.plane == Plane::Administration
         || is_about_health(request.uri().path());
-    let response = if is_admitted {
+    let mut is_of_call = false;
+    let mut response = if is_admitted {
+        if request.extensions().get::<OnUpgrade>().is_some() {
+            request.extensions_mut().insert(state.message_memory());
+        }
+        is_of_call = is_call(request.uri().path());
         let is_held = !is_stored(request.uri().path());
         let body = |inner| RequestBody { inner: Some(inner), is_held, state: Arc::clone(&state) };
         let request = request.map(|inner| Body::new(body(inner)));
@@ -122,7 +162,13 @@ async fn respond(
     if let Some(reason) = response.extensions().get::<RefusalReason>() {
         state.refuse(*reason);
     }
-    let mut response = response.map(|inner| ResponseBody { inner, _progress: progress });
+    if is_of_call && !state.holds(response.body()) {
+        state.refuse(RefusalReason::BodyMemory);
+        response = unheld().into_response();
+    }
+    progress.becomes_web_socket = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let mut response =
+        response.map(|inner| ResponseBody { inner, rest: Bytes::new(), _progress: progress });
     if application.lifecycle().stage() >= Stage::Draining || state.activity.body_refusal().is_some()
     {
         let close = HeaderValue::from_static("close");
@@ -134,6 +180,19 @@ async fn respond(
 /// Whether the path is about the health of the server: it is answered even if too many requests are in progress.
 fn is_about_health(path: &str) -> bool {
     matches!(path, "/livez" | "/readyz" | "/startupz" | "/healthz" | "/metrics")
+}
+
+/// Whether the path is that of calls.
+fn is_call(path: &str) -> bool {
+    path.ends_with("/call") || path == "/rpc"
+}
+
+/// The answer in place of one that takes too much memory.
+fn unheld() -> Problem {
+    let problem = Problem::overloaded(
+        "the function has run, but its result does not fit into the memory for bodies",
+    );
+    problem.with_outcome(CallOutcome::Finished)
 }
 
 /// Whether the body of a request to this path is written to disk as it arrives.
@@ -155,6 +214,7 @@ impl BodyRefusal {
 struct InProgress {
     state: Arc<ConnectionState>,
     is_admitted: bool,
+    becomes_web_socket: bool,
 }
 
 impl InProgress {
@@ -162,15 +222,20 @@ impl InProgress {
         state.activity.request_began(state.connections.now());
         let before = state.connections.traffic().request_began();
         let is_admitted = before < state.connections.limits().max_requests;
-        Self { state, is_admitted }
+        Self { state, is_admitted, becomes_web_socket: false }
     }
 }
 
 impl Drop for InProgress {
     fn drop(&mut self) {
-        self.state.connections.release(self.state.activity.body_dropped());
-        self.state.connections.traffic().request_ended();
-        self.state.activity.request_ended(self.state.connections.now());
+        let ConnectionState { connections, activity, .. } = &*self.state;
+        connections.body_memory().release(activity.body_dropped());
+        connections.traffic().request_ended();
+        if self.becomes_web_socket {
+            activity.became_web_socket(connections.now());
+        } else {
+            activity.request_ended(connections.now());
+        }
     }
 }
 
@@ -189,7 +254,7 @@ impl RequestBody {
         if !self.is_held {
             return true;
         }
-        let fits = self.state.connections.hold(bytes);
+        let fits = self.state.connections.body_memory().hold(bytes);
         if fits {
             self.state.activity.body_held(bytes);
         }
@@ -274,8 +339,14 @@ impl HttpBody for RequestBody {
 /// The body of a response. The request is in progress until it is dropped.
 struct ResponseBody {
     inner: Body,
+    /// The rest of a part that is passed in several pieces.
+    rest: Bytes,
     _progress: InProgress,
 }
+
+/// The maximum size of a piece, in bytes. The connection takes the next pieces when the client has read previous ones, so that the
+/// request is in progress, and its memory counted, while a client reads a large response slowly.
+const PIECE: usize = 64 << 10;
 
 impl HttpBody for ResponseBody {
     type Data = Bytes;
@@ -285,14 +356,31 @@ impl HttpBody for ResponseBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.inner).poll_frame(context)
+        if self.rest.is_empty() {
+            match std::task::ready!(Pin::new(&mut self.inner).poll_frame(context)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if data.len() > PIECE => self.rest = data,
+                    Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                end => return Poll::Ready(end),
+            }
+        }
+        let size = self.rest.len().min(PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(size)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.rest.is_empty() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        HttpBody::size_hint(&self.inner)
+        let (inner, rest) = (HttpBody::size_hint(&self.inner), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower() + rest);
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
     }
 }

@@ -2,10 +2,10 @@
 
 use super::activity::{Activity, Clock, Order, TICK};
 use super::limits::ConnectionLimits;
+use crate::body_memory::BodyMemory;
 use crate::traffic::Traffic;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -20,8 +20,7 @@ struct Shared {
     /// Locked when a connection begins or ends, and at each tick; not by requests.
     open: Mutex<Open>,
     all_ended: Notify,
-    /// The bytes of all bodies of requests in progress.
-    body_memory: AtomicUsize,
+    body_memory: BodyMemory,
     traffic: Traffic,
 }
 
@@ -42,11 +41,11 @@ pub(super) enum Refusal {
 impl Connections {
     pub(super) fn new(limits: ConnectionLimits, traffic: Traffic) -> Self {
         Self(Arc::new(Shared {
+            body_memory: BodyMemory::new(limits.max_body_memory, traffic.clone()),
             limits,
             clock: Clock::default(),
             open: Mutex::default(),
             all_ended: Notify::new(),
-            body_memory: AtomicUsize::new(0),
             traffic,
         }))
     }
@@ -84,26 +83,9 @@ impl Connections {
         Ok(Member { connections: self.clone(), id, peer, address, activity })
     }
 
-    /// Counts a part of a body that is to be held in memory. Returns whether it is within the limit of all bodies together.
-    #[must_use]
-    pub(super) fn hold(&self, bytes: usize) -> bool {
-        let before = self.0.body_memory.fetch_add(bytes, Relaxed);
-        let fits =
-            before.checked_add(bytes).is_some_and(|all| all <= self.0.limits.max_body_memory);
-        if fits {
-            self.0.traffic.body_held(bytes);
-        } else {
-            self.0.body_memory.fetch_sub(bytes, Relaxed);
-        }
-        fits
-    }
-
-    /// A body does not take this memory any more.
-    pub(super) fn release(&self, bytes: usize) {
-        if bytes > 0 {
-            self.0.body_memory.fetch_sub(bytes, Relaxed);
-            self.0.traffic.body_dropped(bytes);
-        }
+    /// The memory of the bodies and messages of all connections.
+    pub(super) fn body_memory(&self) -> &BodyMemory {
+        &self.0.body_memory
     }
 
     pub(super) fn traffic(&self) -> &Traffic {
@@ -179,7 +161,7 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.connections.release(self.activity.body_dropped());
+        self.connections.body_memory().release(self.activity.body_dropped());
         let mut guard = self.connections.open();
         let open = &mut *guard;
         open.activities.remove(&self.id);

@@ -16,16 +16,17 @@ pub struct ConnectionLimits {
     /// The maximum size of a request's line and headers in bytes. A larger one is answered with 431. Their maximum number is
     /// 100. Default: 32 KiB.
     pub max_header_size: usize,
-    /// The maximum number of bytes of all bodies together, from their arrival until their request ends. A request beyond it is
-    /// answered with 503. Modules that are uploaded are not counted, because they are written to disk as they arrive, nor are
-    /// messages of WebSocket connections. It should be at least [`Settings::max_body`](crate::Settings::max_body).
+    /// The maximum number of bytes of all bodies and WebSocket messages together, from their arrival until their request ends, and of
+    /// all responses of calls from 64 KiB on. A request beyond it is answered with 503, and a WebSocket is closed. Modules that are uploaded are not counted, because they
+    /// are written to disk as they arrive. It should be at least [`Settings::max_body`](crate::Settings::max_body).
     /// Default: 512 MiB.
     pub max_body_memory: usize,
     /// How long a client may take to send a request's line and headers, and how long a TLS handshake may take. Default: 10 s.
     pub header_timeout: Duration,
     /// How long a connection may be open without a request. Default: 75 s.
     pub idle_timeout: Duration,
-    /// How long a client may take to send a body, in addition to the time that the minimum rate allows. Default: 10 s.
+    /// How long a client may take to send a body or a WebSocket message, in addition to the time that the minimum rate allows.
+    /// Default: 10 s.
     pub body_timeout: Duration,
     /// The minimum rate of a body in bytes per second. Default: 4 KiB/s.
     pub min_body_rate: u32,
@@ -49,5 +50,13 @@ impl Default for ConnectionLimits {
             min_body_rate: 4 << 10,
             write_timeout: Duration::from_secs(30),
         }
+    }
+}
+
+impl ConnectionLimits {
+    /// How long a body may take of which this number of bytes has arrived.
+    pub(super) fn body_time(&self, bytes: u64) -> Duration {
+        let allowed = Duration::from_secs(bytes / u64::from(self.min_body_rate.max(1)));
+        self.body_timeout.saturating_add(allowed)
     }
 }

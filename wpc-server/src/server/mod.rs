@@ -2,7 +2,7 @@
 //!
 //! `accept` accepts connections of a `listener`, and `connection` serves the requests of one. `stream` and `connection` record what a
 //! connection is doing in its `activity`; one task of `connections` compares it with the `limits` at each tick. With a `certificate`,
-//! a connection begins with a `handshake`.
+//! a connection begins with a `handshake`. `messages` counts the messages of WebSockets.
 
 mod accept;
 mod activity;
@@ -13,6 +13,7 @@ mod connections;
 mod handshake;
 mod limits;
 mod listener;
+mod messages;
 #[cfg(unix)]
 mod socket_file;
 mod stream;

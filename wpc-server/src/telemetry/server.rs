@@ -85,12 +85,12 @@ impl Collector for ServerCollector {
         )?;
         families.bytes(
             "wpc_http_body_memory",
-            "The bytes of bodies that requests in progress hold in memory.",
+            "The bytes of bodies, WebSocket messages and large responses that are held in memory.",
             traffic.body_bytes() as u64,
         )?;
         families.counter(
             "wpc_http_refused_bodies",
-            "Requests that were refused because all bodies together would have taken too much memory.",
+            "Requests and messages that were refused because all bodies together would have taken too much memory.",
             traffic.refused_bodies(),
         )?;
         families.counter(

@@ -193,6 +193,86 @@ fn bodies_that_take_too_much_memory_together_are_refused() {
 }
 
 #[test]
+fn responses_that_take_too_much_memory_together_are_refused() {
+    let server = limited(|limits| limits.max_body_memory = 250 << 10);
+    let content = "x".repeat(100 << 10);
+    let headers = [("content-type", "text/plain"), ("accept", "application/octet-stream")];
+    let echo = || server.post("/v1/functions/echo_bytes/call", &headers, content.as_bytes());
+    assert_eq!(echo().status, 200);
+    let mut other = Connection::open(&server);
+    let length = 80 << 10;
+    other.send(format!(
+        "POST /v1/functions/add/call HTTP/1.1\r\n{HOST}content-length: {length}\r\n\r\n{}",
+        " ".repeat(length - 1)
+    ));
+    eventually("the other body", || server.traffic.body_bytes() == length - 1);
+    let answer = echo();
+    let problem = answer.json();
+    assert_eq!((answer.status, &problem["code"]), (503, &json!("overloaded")), "{problem}");
+    assert_eq!(problem["outcome"], "finished");
+    drop(other);
+    eventually("the end of the other request", || server.traffic.body_bytes() == 0);
+    assert_eq!(echo().status, 200);
+}
+
+#[test]
+fn a_response_takes_memory_until_its_client_has_read_it() {
+    let server = Running::start();
+    let body = "x".repeat(15 << 20);
+    let length = body.len();
+    let kind = "content-type: application/octet-stream\r\naccept: application/octet-stream\r\n";
+    let mut slow = Connection::open(&server);
+    slow.send(format!(
+        "POST /v1/functions/echo_bytes/call HTTP/1.1\r\n{HOST}{kind}content-length: {length}\r\n\r\n{body}"
+    ));
+    // The call has ended, and its response counts in addition to the body of the request.
+    eventually("the response", || server.traffic.body_bytes() == 2 * length);
+    serves(&server);
+    assert_eq!((server.traffic.requests(), server.traffic.body_bytes()), (1, 2 * length));
+    let (head, answer) = slow.answer();
+    assert!(head.starts_with("http/1.1 200 ") && answer == body, "{head}");
+    eventually("the end of the response", || server.traffic.body_bytes() == 0);
+    server.wait_for_requests(0);
+}
+
+#[test]
+fn an_ambiguous_length_does_not_hide_a_request() {
+    let server = Running::start();
+    let head = "POST /v1/functions/add/call HTTP/1.1\r\nhost: localhost\r\n";
+    let body = "7\r\n[40, 2]\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    for lengths in [
+        "content-length: 7\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: chunked\r\ncontent-length: 4\r\n",
+    ] {
+        let mut connection = Connection::open(&server);
+        connection.send(format!("{head}{lengths}\r\n{body}"));
+        let rest = connection.rest();
+        // One answer, and the connection is closed.
+        assert_eq!(rest.matches("http/1.1 ").count(), 1, "{rest}");
+        serves(&server);
+    }
+}
+
+#[test]
+fn a_large_body_delays_no_other_client() {
+    let server = Running::start();
+    let body = format!("[{}0]", "0,".repeat(8_000_000));
+    let length = body.len();
+    let mut large = Connection::open(&server);
+    large.send(format!(
+        "POST /v1/functions/add/call HTTP/1.1\r\n{HOST}content-length: {length}\r\n\r\n{body}"
+    ));
+    eventually("the whole body", || server.traffic.body_bytes() == length);
+    // It is converted now, which takes far longer than a call.
+    serves(&server);
+    large.0.set_nonblocking(true).unwrap();
+    let early = large.0.peek(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(early, Err(std::io::ErrorKind::WouldBlock));
+    large.0.set_nonblocking(false).unwrap();
+    assert!(large.answer().0.starts_with("http/1.1 422 "));
+}
+
+#[test]
 fn a_client_that_disconnects_cancels_its_call() {
     let server = Running::start();
     let mut gone = Connection::open(&server);

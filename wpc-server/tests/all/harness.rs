@@ -113,6 +113,13 @@ impl Running {
         self
     }
 
+    /// Asks the server to stop, and does not wait for it.
+    pub(crate) fn stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+
     /// Waits until the server has this number of connections.
     pub(crate) fn wait_for_connections(&self, count: usize) {
         wait_until(|| self.traffic.connections() == count);
@@ -221,9 +228,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
+        self.stop();
         if let Some(runtime) = self.runtime.take() {
             // Connections that clients keep open end with the runtime.
             runtime.shutdown_timeout(std::time::Duration::from_secs(10));

@@ -1,0 +1,96 @@
+//! The byte stream of a connection after TLS, which counts the messages of a WebSocket.
+//!
+//! A WebSocket message counts towards the memory of all bodies from its first byte. The library that reads messages returns only
+//! complete ones, so that the bytes of incomplete ones are counted here.
+
+use super::activity::Activity;
+use super::connection::ConnectionState;
+use super::connections::Connections;
+use crate::refusals::RefusalReason;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A byte stream whose messages are counted once it is a WebSocket.
+#[derive(Debug)]
+pub(super) struct Messages<S> {
+    inner: S,
+    connections: Connections,
+    activity: Arc<Activity>,
+    client: Option<IpAddr>,
+    /// The maximum size of an incomplete message, in bytes.
+    max: usize,
+}
+
+impl<S> Messages<S> {
+    pub(super) fn new(inner: S, state: &ConnectionState) -> Self {
+        Self {
+            inner,
+            connections: state.connections.clone(),
+            activity: Arc::clone(&state.activity),
+            client: state.client,
+            max: state.max_message(),
+        }
+    }
+
+    /// Counts a part of a message. The kind of the error states which limit it exceeds.
+    fn received(&self, bytes: usize) -> io::Result<()> {
+        if !self.connections.body_memory().hold(bytes) {
+            self.connections.traffic().refusals().refuse(RefusalReason::BodyMemory, self.client);
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        if self.activity.message_received(bytes, self.connections.now()) > self.max {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(())
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Messages<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = ready!(Pin::new(&mut self.inner).poll_read(context, buffer));
+        if self.activity.is_web_socket() {
+            let bytes = buffer.filled().len() - before;
+            return Poll::Ready(result.and_then(|()| self.received(bytes)));
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Messages<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
