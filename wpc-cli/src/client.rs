@@ -147,6 +147,17 @@ impl Client {
     }
 }
 
+/// Encodes a segment of a path, or a value of a query.
+pub(crate) fn encode(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => encoded.push(byte.into()),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+        encoded
+    })
+}
+
 fn is_valid(server: &str) -> bool {
     match server.strip_prefix("unix:") {
         Some(path) => !path.is_empty(),

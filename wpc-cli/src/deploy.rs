@@ -144,19 +144,20 @@ pub(crate) fn rollback(arguments: &RollbackArguments, as_json: bool) -> Result<(
         "note": arguments.note,
     });
     let changed = client.json("POST", "/v1/rollback", Some(&body))?;
-    let text = if as_json {
-        changed.to_string()
-    } else {
-        let mut text = String::new();
-        for name in ["defined", "removed"] {
-            let items = changed[name].as_array().into_iter().flatten();
-            for item in items.filter_map(Value::as_str) {
-                text += &format!("{name} {}\n", escape(item));
-            }
+    let text = if as_json { format!("{changed}\n") } else { activated(&changed) };
+    terminal::print(text.as_bytes())
+}
+
+/// What changed with an activation, and the revision that is active now.
+pub(crate) fn activated(changed: &Value) -> String {
+    let mut text = String::new();
+    for name in ["defined", "removed"] {
+        let items = changed[name].as_array().into_iter().flatten();
+        for item in items.filter_map(Value::as_str) {
+            text += &format!("{name} {}\n", escape(item));
         }
-        format!("{text}revision {} is active", changed["active"])
-    };
-    terminal::print(format!("{text}\n").as_bytes())
+    }
+    text + &format!("revision {} is active\n", changed["active"])
 }
 
 /// The items that differ, one per line, each followed by its differences.

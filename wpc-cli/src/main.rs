@@ -24,6 +24,7 @@ mod cluster_options;
 mod configuration;
 mod connection_options;
 mod constant;
+mod constants;
 mod declarations;
 mod deploy;
 mod drain;
@@ -143,6 +144,8 @@ the language cannot record in the module:
   arguments = [\"Ada\"]
   value = \"Hello, Ada!\"      # or error = \"EmptyName\": the name of a guest error, or the code of another error")]
     Test(test::Arguments),
+    /// Set, list and remove the constants and secrets of a running server.
+    Constant(constants::Arguments),
     /// Create, list and revoke the tokens of a server.
     Token(token::Arguments),
     /// Check the NATS servers of a cluster, and create keys for them.
@@ -229,6 +232,7 @@ fn main() -> std::process::ExitCode {
         Command::Serve(command) => serve::configured(command, self::command())
             .and_then(|command| serve::run(&command, &arguments.cache, arguments.json)),
         Command::Health(command) => health::run(&command, arguments.json),
+        Command::Constant(command) => constants::run(&command, arguments.json),
         Command::Token(command) => token::run(&command, arguments.json),
         #[cfg(feature = "cluster")]
         Command::Cluster(command) => cluster::run(&command, arguments.json),

@@ -1,6 +1,6 @@
 //! `wpc token`: the tokens of a server.
 
-use crate::client::{Client, ServerOptions};
+use crate::client::{Client, ServerOptions, encode};
 use crate::failure::Failure;
 use crate::terminal;
 use crate::text::escape;
@@ -194,17 +194,6 @@ fn with_text(information: &TokenInformation, text: &str) -> Value {
     let mut value = json!(information);
     value["token"] = text.into();
     value
-}
-
-/// Encodes a segment of a path.
-fn encode(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => encoded.push(byte.into()),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-        encoded
-    })
 }
 
 fn print_list(tokens: &Value, as_json: bool) -> Result<(), Failure> {

@@ -1,6 +1,8 @@
-//! `wpc serve`, and `wpc call --server`.
+//! `wpc serve`, and the commands that use it.
 
+use crate::process::{command, run};
 use crate::running::{Running, write};
+use crate::signals::signal;
 use crate::support::{err, fails_with, out, root, sdk, wpc};
 use serde_json::{Value, json};
 
@@ -111,6 +113,67 @@ fn the_last_events_of_a_server_are_printed() {
         }
         assert!(std::time::Instant::now() < deadline, "{}", out(&output));
     }
+}
+
+#[test]
+fn events_of_a_server_are_followed_until_it_stops() {
+    let (mut server, url, _folder) = serve(&[]);
+    let mut logs = Running::start(&["--json", "logs", "-f", "--server", &url]);
+    // The event of the first call may be one of the last events, that of the second one is new.
+    for word in ["first", "second"] {
+        fails_with(5, &wpc(&["call", "--server", &url, "panics", word]));
+        loop {
+            let event: Value =
+                serde_json::from_str(&logs.answers.recv_timeout(crate::running::TIMEOUT).unwrap())
+                    .unwrap();
+            if event["event"] == "call_execution_failed" {
+                let message = event["error"]["message"].as_str().unwrap();
+                assert!(message.contains(word), "{event}");
+                break;
+            }
+        }
+    }
+    signal(&server, "TERM");
+    assert_eq!(server.exit_code(), Some(0));
+    assert_eq!(logs.exit_code(), Some(0));
+}
+
+#[test]
+fn constants_and_secrets_of_a_server_are_set_listed_and_removed() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().join("data").display().to_string();
+    let secret = data.path().join("secret");
+    std::fs::write(&secret, "\"hidden\"").unwrap();
+    let secret = format!("file:{}", secret.display());
+    let allowed = format!("secret={secret}");
+    let (_server, url, _folder) = serve(&["--data", &folder, "--allow", &allowed]);
+    let constant = |arguments: &[&str]| {
+        run(command(&[&["constant"], arguments].concat()).env("WPC_SERVER", &url))
+    };
+    let set = constant(&["set", "RATE", "-0.25", "--note", "a & b"]);
+    assert_eq!(out(&set), "defined constant \"RATE\"\nrevision 2 is active\n", "{}", err(&set));
+    let typed = constant(&["set", "LIMIT", "3", "--type", "u32"]);
+    assert!(typed.status.success(), "{}", err(&typed));
+    let by_reference = constant(&["set", "KEY", "--secret", &secret]);
+    assert!(by_reference.status.success(), "{}", err(&by_reference));
+    let listed = out(&constant(&["list"]));
+    assert_eq!(listed, format!("KEY  secret {secret}\nLIMIT: u32  3\nRATE  -0.25\n"));
+    let removed = constant(&["remove", "RATE", "--note", "c & d"]);
+    assert_eq!(out(&removed), "removed constant \"RATE\"\nrevision 5 is active\n");
+    let history = out(&wpc(&["history", "--server", &url]));
+    assert!(history.contains("a & b") && history.contains("c & d"), "{history}");
+    let json: Value = serde_json::from_str(&out(&constant(&["list", "--json"]))).unwrap();
+    assert_eq!((&json["active"], json["constants"].as_array().map(Vec::len)), (&json!(5), Some(2)));
+
+    assert!(fails_with(2, &constant(&["set", "RATE", "Hello"])).contains("JSON quotes"));
+    assert!(fails_with(2, &constant(&["set", "RATE"])).contains("VALUE"));
+    assert!(
+        fails_with(2, &constant(&["set", "RATE", "1", "--secret", "env:A"])).contains("--secret")
+    );
+    assert!(fails_with(3, &constant(&["remove", "RATE"])).contains("constant_not_found"));
+    assert!(fails_with(2, &constant(&["set", "a/b", "1"])).contains("a/b"));
+    let text = fails_with(2, &constant(&["set", "OTHER", "--secret", "env:OTHER"]));
+    assert!(text.contains("secret=env:OTHER") && !text.contains("wpc.toml"), "{text}");
 }
 
 #[test]
