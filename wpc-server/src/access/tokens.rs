@@ -163,7 +163,7 @@ impl From<InvalidScope> for TokenError {
 /// Why a token is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rejection {
-    /// There is none.
+    /// The request has no token.
     Missing,
     Malformed,
     Unknown,

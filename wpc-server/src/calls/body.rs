@@ -8,12 +8,18 @@ use axum::http::request::Parts;
 use http_body_util::LengthLimitError;
 use std::error::Error as _;
 
-/// Reads the body. One that announces more bytes than the limit is not read.
+/// Reads the body, which is not compressed. One that announces more bytes than the limit is not read.
 pub(crate) async fn read(
     application: &Application,
     parts: &Parts,
     body: Body,
 ) -> Result<Bytes, Problem> {
+    if let Some(coding) = parts.headers.get(header::CONTENT_ENCODING)
+        && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        let detail = format!("expected a body without `Content-Encoding`, found {coding:?}");
+        return Err(Problem::new(ServerCode::UnsupportedMediaType, detail));
+    }
     let limit = application.settings().max_body;
     let too_large = || {
         let detail = format!("the body is larger than {limit} bytes");

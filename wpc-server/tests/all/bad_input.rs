@@ -97,6 +97,7 @@ fn bad_calls_are_refused() {
         // Bodies beyond the limit, and other formats.
         (ADD, JSON, &large, 413, "body_too_large"),
         (ADD, &[("content-type", "image/png")], b"[40, 2]", 415, "unsupported_media_type"),
+        (ADD, &[("content-encoding", "gzip")], b"\x1f\x8b", 415, "unsupported_media_type"),
         (ADD, &[("accept", "image/png")], b"[40, 2]", 406, "not_acceptable"),
         // Unknown functions and tricks with paths.
         ("POST /v1/functions/ad/call", JSON, b"[40, 2]", 404, "function_not_defined"),
@@ -123,6 +124,7 @@ fn bad_calls_are_refused() {
         (ADD, &[("origin", "http://evil.example")], b"[40, 2]", 403, "origin_not_allowed"),
         (ADD, &[("origin", "null")], b"[40, 2]", 403, "origin_not_allowed"),
         // JSON-RPC.
+        ("POST /rpc", &[("content-encoding", "br")], b"{}", 415, "unsupported_media_type"),
         ("POST /rpc", &[("content-type", "text/plain")], b"{}", 415, "unsupported_media_type"),
         ("POST /rpc", &[("if-match", "\"0\"")], b"{}", 400, "bad_request"),
         ("GET /rpc", &[], b"", 426, "upgrade_required"),
