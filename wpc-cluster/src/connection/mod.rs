@@ -84,6 +84,7 @@ impl Connection {
     pub(crate) fn simulated(port: crate::simulation::bus::Port, options: ClusterOptions) -> Self {
         let link = port.link();
         let shared = Arc::new(Shared::new(*link.borrow()));
+        shared.clock_offset.store(port.clock_offset_ms(), Ordering::Relaxed);
         let names = Names::new(&options.namespace);
         let (own, mut followed) = (Arc::clone(&shared), link);
         tokio::spawn(async move {
@@ -268,13 +269,7 @@ impl Connection {
 
     /// The time of the server, in milliseconds since 1970, as far as it is known.
     pub(crate) fn now_ms(&self) -> u64 {
-        #[cfg(test)]
-        if let Transport::Simulated(port) = &self.0.transport {
-            return port.now_ms();
-        }
-        let own = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let own = u64::try_from(own.as_millis()).unwrap_or(u64::MAX);
-        own.saturating_add_signed(self.clock_offset_ms())
+        self.0.transport.own_ms().saturating_add_signed(self.clock_offset_ms())
     }
 
     /// What to add to the clock of this process to get that of the server, in milliseconds.

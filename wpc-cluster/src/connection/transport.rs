@@ -5,6 +5,7 @@ use crate::simulation::bus;
 use async_nats::{Client, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt as _;
+use std::time::SystemTime;
 
 /// How messages are sent and received.
 #[derive(Debug)]
@@ -39,6 +40,18 @@ impl Transport {
             Self::Nats(client) => client,
             #[cfg(test)]
             Self::Simulated(_) => unreachable!("a simulation has no JetStream"),
+        }
+    }
+
+    /// The time of this process, in milliseconds since 1970.
+    pub(super) fn own_ms(&self) -> u64 {
+        match self {
+            Self::Nats(_) => {
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+                u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+            }
+            #[cfg(test)]
+            Self::Simulated(port) => port.own_ms(),
         }
     }
 

@@ -46,7 +46,21 @@ struct PortState {
     outgoing: mpsc::UnboundedSender<Outgoing>,
     gate: Arc<Gate>,
     link: watch::Sender<Link>,
+    clock: Clock,
 }
+
+/// The clock of a process, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    /// How far it is ahead of that of the server.
+    ahead: i64,
+    /// How much later than it is the process believes the time of the server to be.
+    error: i64,
+}
+
+/// How far the clock of a process is ahead or behind, and how exactly it is compared with that of the server, in milliseconds.
+const CLOCK_DIFFERENCE: u64 = 600_000;
+pub(crate) const CLOCK_ERROR: u64 = 2;
 
 #[derive(Debug)]
 struct Outgoing {
@@ -134,6 +148,9 @@ impl Bus {
     /// A new process.
     pub(crate) fn port(&self) -> Port {
         let (outgoing, messages) = mpsc::unbounded_channel();
+        let around_zero =
+            |most: u64| self.random(0..2 * most + 1).cast_signed() - most.cast_signed();
+        let clock = Clock { ahead: around_zero(CLOCK_DIFFERENCE), error: around_zero(CLOCK_ERROR) };
         let number = {
             let mut state = self.state();
             state.next += 1;
@@ -143,7 +160,8 @@ impl Bus {
             Arc::new(Gate { condition: Mutex::new(Condition::Works), changed: Notify::new() });
         let link = watch::Sender::new(Link::Up(Instant::now().into_std()));
         let own = Arc::clone(&gate);
-        let port = Port(Arc::new(PortState { bus: self.clone(), number, outgoing, gate, link }));
+        let bus = self.clone();
+        let port = Port(Arc::new(PortState { bus, number, outgoing, gate, link, clock }));
         tokio::spawn(route(self.clone(), own, messages));
         port
     }
@@ -228,8 +246,14 @@ impl Port {
         format!("_INBOX.{}", self.0.number)
     }
 
-    pub(crate) fn now_ms(&self) -> u64 {
-        self.0.bus.now_ms()
+    /// The time of the process, in milliseconds.
+    pub(crate) fn own_ms(&self) -> u64 {
+        self.0.bus.now_ms().saturating_add_signed(self.0.clock.ahead)
+    }
+
+    /// What the process finds when it compares its clock with that of the server.
+    pub(crate) fn clock_offset_ms(&self) -> i64 {
+        self.0.clock.error - self.0.clock.ahead
     }
 
     pub(crate) fn seed(&self) -> u64 {
