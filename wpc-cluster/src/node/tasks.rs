@@ -4,12 +4,17 @@ use super::sync::State;
 use super::{Inner, calls};
 use crate::connection::Subscription;
 use crate::wire::Stage;
+use futures::FutureExt as _;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// After a node has announced that it leaves, calls may still be on their way. The server stops sending them after so many.
 const LATE_CALLS: u64 = 512;
+
+/// How long a node that is asked for a report waits for others that ask. One report answers all of them, so that a flood of
+/// questions does not become a flood of reports.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// The group of the nodes that have the same name by mistake.
 const GROUP: &str = "node";
@@ -131,6 +136,8 @@ async fn read_controls(inner: Weak<Inner>, mut controls: Subscription) {
 
 async fn report_when_asked(inner: Weak<Inner>, mut hellos: Subscription) {
     while hellos.next().await.is_some() {
+        tokio::time::sleep(GATHER).await;
+        while hellos.next().now_or_never().flatten().is_some() {}
         let Some(inner) = inner.upgrade() else { return };
         report(&inner).await;
     }
