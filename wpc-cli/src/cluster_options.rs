@@ -34,6 +34,10 @@ pub(crate) struct ClusterArguments {
     /// The name of the cluster, so that several clusters can share NATS servers. Default: `wpc`.
     #[arg(long, value_name = "NAME", env = "WPC_CLUSTER_NAMESPACE")]
     cluster_namespace: Option<String>,
+    /// How many NATS servers store the registry, if this process creates it: 1, 3 or 5. With 3, one of them can fail. Use the same
+    /// number for nodes and deployments. Default: 1.
+    #[arg(long, value_name = "N", env = "WPC_CLUSTER_REPLICAS")]
+    cluster_replicas: Option<usize>,
     /// The prefix of the subjects of answers, which starts with `_INBOX`. Give each user its own prefix, such as
     /// `_INBOX.client`. Default: `_INBOX`.
     #[arg(long, value_name = "PREFIX", env = "WPC_CLUSTER_INBOX")]
@@ -115,6 +119,9 @@ impl ClusterArguments {
         if let Some(namespace) = &self.cluster_namespace {
             options.namespace.clone_from(namespace);
         }
+        if let Some(replicas) = self.cluster_replicas {
+            options.replicas = replicas;
+        }
         if let Some(inbox) = &self.cluster_inbox {
             options.inbox.clone_from(inbox);
         }
@@ -164,12 +171,15 @@ mod tests {
                 "shop",
                 "--cluster-inbox",
                 "_INBOX.ada",
+                "--cluster-replicas",
+                "3",
             ],
         ]
         .concat();
         let found = options(&words).unwrap();
         assert_eq!(found.servers, ["nats://10.0.0.1:4222", "nats://10.0.0.2:4222"]);
         assert_eq!((found.namespace.as_str(), found.inbox.as_str()), ("shop", "_INBOX.ada"));
+        assert_eq!(found.replicas, 3);
         assert!(found.credentials == Credentials::Token("secret".to_owned()));
         let folder = tempfile::tempdir().unwrap();
         let seed = folder.path().join("seed");
@@ -200,6 +210,7 @@ mod tests {
             (&["--cluster", ""][..], "--cluster URL"),
             (&["--cluster", "x", "--cluster-inbox", "mine"], "inbox"),
             (&["--cluster", "x", "--cluster-namespace", "a.b"], "namespace"),
+            (&["--cluster", "x", "--cluster-replicas", "2"], "replicas"),
             (&["--cluster", "x", "--cluster-nkey", "missing/seed"], "missing/seed"),
         ] {
             let error = options(words).unwrap_err();
