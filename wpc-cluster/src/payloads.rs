@@ -1,10 +1,17 @@
-//! Arguments and results that are too large for a message: objects that their reader deletes, or the server after some minutes.
+//! Arguments and results that are too large for a message: objects in files of the NATS servers.
+//!
+//! | object | stored by | deleted by |
+//! |---|---|---|
+//! | arguments | the caller, once for all attempts | the node, when it has answered; the caller, when the call has ended |
+//! | a result | the node | the caller, when it has read it; the node, when it no longer keeps its answer |
+//!
+//! The server deletes after some minutes what stays because a process was killed.
 
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::wire::Body;
 use async_nats::jetstream;
-use async_nats::jetstream::object_store::{self, ObjectStore};
+use async_nats::jetstream::object_store::{self, DeleteErrorKind, ObjectStore};
 use async_nats::jetstream::stream::StorageType;
 use bytes::Bytes;
 use std::time::Duration;
@@ -16,6 +23,15 @@ use wpc_host::Sha256Hash;
 const MAX_AGE: Duration = Duration::from_secs(600);
 /// What a message has beside its body, at most.
 const HEAD: usize = 8 << 10;
+
+/// The times between attempts to read an object. Of several NATS servers, one that does not have all of it yet may answer.
+const READ_DELAY: Duration = Duration::from_millis(10);
+const LONGEST_READ_DELAY: Duration = Duration::from_millis(320);
+
+/// How often a failed deletion is tried again, after which time, and how long one may take.
+const DELETE_ATTEMPTS: u32 = 15;
+const DELETE_DELAY: Duration = Duration::from_secs(1);
+const DELETE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The store of payloads of a cluster.
 pub(crate) struct Payloads {
@@ -52,7 +68,9 @@ impl Payloads {
             }
             let config = object_store::Config {
                 bucket: bucket.clone(),
-                storage: StorageType::Memory,
+                // In memory, the bucket itself would be gone after a restart of the server.
+                storage: StorageType::File,
+                num_replicas: self.connection.options().replicas,
                 max_age: MAX_AGE,
                 ..Default::default()
             };
@@ -80,7 +98,7 @@ impl Payloads {
     }
 
     /// The bytes of a body: those that follow the head, or those of the object, which is deleted.
-    pub(crate) async fn take(&self, body: &Body, inline: Bytes) -> Result<Bytes, Error> {
+    pub(crate) async fn read(&self, body: &Body, inline: Bytes) -> Result<Bytes, Error> {
         let Body::Stored { name, length, sha256 } = body else { return Ok(inline) };
         let refused =
             |reason: String| Error::Registry { operation: "reading a payload".to_owned(), reason };
@@ -89,20 +107,47 @@ impl Payloads {
             return Err(refused(format!("{length} bytes exceed the limit of {max}")));
         }
         let store = self.store().await?;
-        let object =
-            store.get(name.as_str()).await.map_err(|error| failed("reading a payload", &error))?;
-        let mut bytes = Vec::new();
-        let read = object.take(*length + 1).read_to_end(&mut bytes).await;
-        read.map_err(|error| failed("reading a payload", &error))?;
-        if bytes.len() as u64 != *length || <[u8; 32]>::from(Sha256Hash::of(&bytes)) != *sha256 {
-            return Err(refused(
-                "its length or its SHA-256 differs from that of the message".to_owned(),
-            ));
+        let mut delay = READ_DELAY;
+        loop {
+            match read_once(store, name, *length).await {
+                Ok(bytes) if <[u8; 32]>::from(Sha256Hash::of(&bytes)) == *sha256 => {
+                    return Ok(bytes.into());
+                }
+                read if delay > LONGEST_READ_DELAY => {
+                    return Err(refused(read.err().unwrap_or_else(|| {
+                        "its length or its SHA-256 differs from that of the message".to_owned()
+                    })));
+                }
+                _ => tokio::time::sleep(delay).await,
+            }
+            delay *= 2;
         }
-        // The server deletes what stays.
-        let _ = store.delete(name.as_str()).await;
-        Ok(bytes.into())
     }
+
+    /// Deletes an object, also if NATS cannot be reached for some seconds, in which its servers may elect another leader. One that does not exist is left alone.
+    pub(crate) async fn delete(&self, name: &str) {
+        for _ in 0..DELETE_ATTEMPTS {
+            let deleting = async {
+                match self.store().await.ok()?.delete(name).await {
+                    Err(error) if error.kind() != DeleteErrorKind::NotFound => None,
+                    _ => Some(()),
+                }
+            };
+            match tokio::time::timeout(DELETE_TIMEOUT, deleting).await {
+                Ok(Some(())) => return,
+                Ok(None) | Err(_) => tokio::time::sleep(DELETE_DELAY).await,
+            }
+        }
+    }
+}
+
+/// The content of an object, if it has this length.
+async fn read_once(store: &ObjectStore, name: &str, length: u64) -> Result<Vec<u8>, String> {
+    let object = store.get(name).await.map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    let read = object.take(length + 1).read_to_end(&mut bytes).await;
+    read.map_err(|error| error.to_string())?;
+    Ok(bytes)
 }
 
 fn failed(operation: &str, error: &dyn std::fmt::Display) -> Error {

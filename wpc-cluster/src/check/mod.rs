@@ -266,7 +266,7 @@ impl Check {
             (stream("KV", &names.registry()), "file"),
             (stream("KV", &names.staging()), "memory"),
             (stream("OBJ", &names.objects()), "file"),
-            (stream("OBJ", &names.payloads()), "memory"),
+            (stream("OBJ", &names.payloads()), "file"),
         ] {
             let subject = format!("$JS.API.STREAM.INFO.{stream}");
             let request = connection.client().request(subject, Bytes::new());
@@ -322,7 +322,7 @@ impl Check {
             if config.num_replicas == 1 { "replica" } else { "replicas" }
         );
         if config.storage != storage && storage == "file" {
-            let reason = "The registry is lost when the server restarts.";
+            let reason = "What it contains is lost when the server restarts.";
             let remedy = format!("Create `{stream}` with file storage.");
             self.add("buckets", Level::Error, found, reason, remedy);
         } else if is_cluster && storage == "file" && config.num_replicas < 3 {

@@ -1,7 +1,9 @@
 //! One call: its attempts on nodes, until it has an answer or an error.
 
 use super::pending::Event;
-use super::{Attempt, Inner, Outgoing};
+use super::stored_arguments::StoredArguments;
+use super::{Attempt, Inner, Outgoing, now};
+use crate::connection::Link;
 use crate::names::NodeName;
 use crate::protocol::attempts::{Attempts, Next};
 use crate::wire::{Answer, Body, Frame};
@@ -84,8 +86,15 @@ pub(super) async fn send<R>(
         }
         let target = inner.target(function)?;
         outgoing.check_pin(&target)?;
-        if !inner.connection.is_up() {
-            return Err(*attempts.unavailable("the connection to NATS is lost"));
+        if let Link::Down(since) = inner.connection.link() {
+            match attempts.disconnected(now().saturating_duration_since(since)) {
+                Next::Fail(error) => return Err(*error),
+                Next::Choose => {}
+                Next::Wait(delay) => {
+                    sleep_until((Instant::now() + delay).min(outgoing.deadline)).await;
+                }
+            }
+            continue;
         }
         let is_over = attempts.is_round_over();
         let choose = || inner.choose(outgoing.request.affinity, attempts.tried());
@@ -103,41 +112,49 @@ pub(super) async fn send<R>(
         };
         let (attempt, events) = add(node);
         let subject = inner.connection.names().call(&attempt.node, target.definition);
-        let message = match message(inner, outgoing, attempt.number).await {
-            Ok(message) => message,
-            Err(error) => {
-                // Nothing was sent, so nothing is to be cancelled.
-                inner.pending.remove(attempt.number);
-                return Err(*attempts.too_large(&error.to_string()));
+        let message = timeout_at(outgoing.deadline, message(inner, outgoing, attempt.number));
+        let error = match message.await {
+            Ok(Ok(message)) => {
+                let inbox = inner.inbox(attempt.number);
+                let published = inner.connection.publish_with_reply(subject, inbox, message);
+                match published.await {
+                    Ok(()) => return Ok(Sent { attempt, events, target }),
+                    Err(error) => attempts.unavailable(&error),
+                }
             }
+            Ok(Err(error @ crate::Error::Options(_))) => attempts.too_large(&error.to_string()),
+            Ok(Err(error)) => {
+                attempts.unavailable(&format!("its arguments were not stored: {error}"))
+            }
+            Err(_) => attempts.expired(outgoing.limit, false),
         };
-        let inbox = inner.inbox(attempt.number);
-        let published = inner.connection.publish_with_reply(subject, inbox, message);
-        if let Err(error) = published.await {
-            inner.pending.remove(attempt.number);
-            return Err(*attempts.unavailable(&error));
-        }
-        return Ok(Sent { attempt, events, target });
+        // Nothing was sent, so nothing is to be cancelled.
+        inner.pending.remove(attempt.number);
+        return Err(*error);
     }
 }
 
 /// The message of an attempt. Arguments that are too large are stored.
-async fn message(inner: &Inner, outgoing: &Outgoing, attempt: u64) -> Result<Bytes, crate::Error> {
+async fn message(
+    inner: &Arc<Inner>,
+    outgoing: &Outgoing,
+    attempt: u64,
+) -> Result<Bytes, crate::Error> {
     let mut request = outgoing.request.clone();
+    if !inner.payloads.fits(outgoing.body.len()) {
+        let stored = outgoing.stored.get_or_init(|| StoredArguments::new(inner, attempt));
+        request.body = stored.body(&outgoing.body).await?;
+    }
     let remaining = outgoing.deadline.saturating_duration_since(Instant::now());
     let remaining = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
     request.deadline_ms = inner.connection.now_ms().saturating_add(remaining);
-    if inner.payloads.fits(outgoing.body.len()) {
-        return Ok(request.encode(&outgoing.body));
-    }
-    let name = format!("{}.{attempt}.arguments", inner.inbox);
-    request.body = inner.payloads.put(name, &outgoing.body).await?;
-    Ok(request.encode(&[]))
+    let body = if request.body == Body::Inline { &*outgoing.body } else { &[] };
+    Ok(request.encode(body))
 }
 
 /// The reply that an answer carries.
 pub(super) async fn reply(
-    inner: &Inner,
+    inner: &Arc<Inner>,
     outgoing: &Outgoing,
     target: &DeployedFunction,
     answer: Answer,
@@ -152,11 +169,17 @@ pub(super) async fn reply(
     }
     let body = match answer.body {
         Body::Inline => body,
-        stored @ Body::Stored { .. } => inner
-            .payloads
-            .take(&stored, body)
-            .await
-            .map_err(|error| Error::connection_lost(function, error))?,
+        stored @ Body::Stored { .. } => {
+            let reading = timeout_at(outgoing.deadline + GRACE, inner.payloads.read(&stored, body));
+            let read = match reading.await {
+                Ok(read) => read.map_err(|error| Error::connection_lost(function, error)),
+                Err(_) => Err(*Attempts::new(function, false, false).expired(outgoing.limit, true)),
+            };
+            if let Body::Stored { name, .. } = stored {
+                inner.discard(name);
+            }
+            read?
+        }
     };
     let value = match outgoing.format {
         ReplyFormat::Encoded => ReplyValue::Encoded(body.into()),

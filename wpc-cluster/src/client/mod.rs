@@ -3,6 +3,7 @@
 mod call;
 mod outgoing;
 mod pending;
+mod stored_arguments;
 mod stream;
 mod tasks;
 
@@ -280,6 +281,12 @@ impl Inner {
     /// The subject of an attempt's answers.
     fn inbox(&self, attempt: u64) -> String {
         format!("{}.{attempt}", self.inbox)
+    }
+
+    /// Deletes a stored payload, in the background.
+    fn discard(self: &Arc<Self>, name: String) {
+        let inner = Arc::clone(self);
+        self.runtime.spawn(async move { inner.payloads.delete(&name).await });
     }
 
     /// Cancels an attempt on its node.

@@ -1,7 +1,9 @@
 //! A call as its caller submitted it, ready to be sent to any node.
 
+use super::stored_arguments::StoredArguments;
 use crate::wire::{ArgumentsForm, Request};
 use bytes::Bytes;
+use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::time::Instant;
 use wpc_deploy::DeployedFunction;
@@ -16,6 +18,8 @@ pub(super) struct Outgoing {
     /// Everything that is the same in all attempts. The deadline is set when it is sent.
     pub(super) request: Request,
     pub(super) body: Bytes,
+    /// The body as an object, if it does not fit a message.
+    pub(super) stored: OnceLock<StoredArguments>,
     pub(super) format: ReplyFormat,
     pub(super) is_pure: bool,
     pub(super) waits: bool,
@@ -61,6 +65,7 @@ impl Outgoing {
         let outgoing = Self {
             request,
             body: body.into(),
+            stored: OnceLock::new(),
             format,
             is_pure: target.is_pure,
             waits: options.waits_for_capacity(),

@@ -119,7 +119,7 @@ fn unread() -> Event {
 impl Reading {
     async fn next(
         &mut self,
-        inner: &Inner,
+        inner: &Arc<Inner>,
         outgoing: &Outgoing,
         window: Window,
     ) -> Result<StreamPart, Error> {

@@ -1,7 +1,7 @@
 //! The calls of other processes: each is checked, submitted to the pool, and answered by a task of its own.
 
 use super::Inner;
-use super::running::{Credit, Known};
+use super::running::{Credit, KEPT_FOR, Known};
 use crate::connection::Received;
 use crate::protocol::admission::Admitted;
 use crate::wire::{Answer, ArgumentsForm, Body, Control, Frame, Refusal, Request};
@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use wpc_host::{
-    BackendReply, CallArguments, CallOptions, Error, ErrorReport, ReplyFormat, ReplyValue,
-    Sha256Hash, StreamOptions, StreamPart, SubmittedCall, SubmittedStream,
+    BackendReply, CallArguments, CallOptions, CallOutcome, Error, ErrorCode, ErrorReport,
+    ReplyFormat, ReplyValue, Sha256Hash, StreamOptions, StreamPart, SubmittedCall, SubmittedStream,
 };
 
 /// A call or a stream that the pool has accepted.
@@ -92,11 +92,19 @@ fn start(inner: &Arc<Inner>, accepted: Accepted, body: Bytes) {
     } else {
         let inner = Arc::clone(inner);
         inner.runtime.clone().spawn(async move {
-            let fetched = inner.payloads.take(&stored, body).await;
-            let refusal = match fetched {
-                Err(error) => Refusal::Payload(error.to_string()),
-                Ok(body) => match submit(&inner, &accepted, body) {
-                    Ok(submitted) => return answer(inner, accepted, submitted).await,
+            let reading = inner.payloads.read(&stored, body);
+            let limit = remaining(&inner, &accepted.request);
+            let refusal = match tokio::time::timeout(limit, reading).await {
+                Err(_) => Refusal::Expired,
+                Ok(Err(error)) => Refusal::Payload(error.to_string()),
+                Ok(Ok(body)) => match submit(&inner, &accepted, body) {
+                    Ok(submitted) => {
+                        answer(Arc::clone(&inner), accepted, submitted).await;
+                        if let Body::Stored { name, .. } = &stored {
+                            inner.payloads.delete(name).await;
+                        }
+                        return;
+                    }
                     Err(refusal) => refusal,
                 },
             };
@@ -110,11 +118,11 @@ fn start(inner: &Arc<Inner>, accepted: Accepted, body: Bytes) {
 /// Submits a call to the pool, if it still has the definition.
 fn submit(inner: &Inner, accepted: &Accepted, body: Bytes) -> Result<Submitted, Refusal> {
     let request = &accepted.request;
-    let remaining = request.deadline_ms.saturating_sub(inner.connection.now_ms());
-    if remaining == 0 {
+    let remaining = remaining(inner, request);
+    if remaining.is_zero() {
         return Err(Refusal::Expired);
     }
-    let options = options(request, Duration::from_millis(remaining));
+    let options = options(request, remaining);
     let arguments = arguments(request.arguments, body)?;
     let refused = |error: Error| Refusal::Pool(Box::new(ErrorReport::from(&error)));
     let submitted = inner.serving.read(|served| {
@@ -140,6 +148,11 @@ fn submit(inner: &Inner, accepted: &Accepted, body: Bytes) -> Result<Submitted, 
     })?;
     inner.accepted.fetch_add(1, Ordering::Relaxed);
     Ok(submitted)
+}
+
+/// The time until the caller no longer waits.
+fn remaining(inner: &Inner, request: &Request) -> Duration {
+    Duration::from_millis(request.deadline_ms.saturating_sub(inner.connection.now_ms()))
 }
 
 /// The options of the call in the pool.
@@ -203,7 +216,7 @@ fn failed(error: &Error, items: u64) -> (Frame, Bytes) {
 
 /// The answer with a result. One that is too large for a message is stored.
 async fn result(
-    inner: &Inner,
+    inner: &Arc<Inner>,
     accepted: &Accepted,
     reply: BackendReply,
     items: u64,
@@ -223,7 +236,10 @@ async fn result(
     if inner.payloads.fits(body.len()) {
         return (Frame::Answer(Box::new(answer)), body);
     }
-    match inner.payloads.put(format!("{}.result", accepted.inbox), &body).await {
+    let name = format!("{}.result", accepted.inbox);
+    let stored = inner.payloads.put(name.clone(), &body).await;
+    delete_later(inner, name);
+    match stored {
         Ok(stored) => {
             answer.body = stored;
             (Frame::Answer(Box::new(answer)), Bytes::new())
@@ -232,9 +248,20 @@ async fn result(
     }
 }
 
+/// Deletes a stored result when the answer that names it is no longer kept: its caller may have gone.
+fn delete_later(inner: &Arc<Inner>, name: String) {
+    let node = Arc::downgrade(inner);
+    inner.runtime.spawn(async move {
+        tokio::time::sleep(KEPT_FOR).await;
+        if let Some(inner) = node.upgrade() {
+            inner.payloads.delete(&name).await;
+        }
+    });
+}
+
 /// Sends the items of a stream as far as the caller grants, and returns its end.
 async fn forward(
-    inner: &Inner,
+    inner: &Arc<Inner>,
     accepted: &Accepted,
     mut stream: SubmittedStream,
 ) -> (Frame, Bytes) {
@@ -257,7 +284,11 @@ async fn forward(
                         return failed(&Error::result_not_sent(function, error.to_string()), items);
                     }
                 };
-                credit.take(body.len()).await;
+                // A caller that was killed neither reads nor cancels.
+                let limit = remaining(inner, &accepted.request);
+                if tokio::time::timeout(limit, credit.take(body.len())).await.is_err() {
+                    return failed(&unread(function), items);
+                }
                 let message = Frame::Item(items).encode(&body);
                 let inbox = accepted.inbox.clone();
                 let _ = inner.connection.publish(inbox, message).await;
@@ -269,6 +300,12 @@ async fn forward(
         }
     }
     (Frame::Lost, Bytes::new())
+}
+
+/// The error of a stream whose caller does not read its items.
+fn unread(function: &str) -> Error {
+    let text = format!("the items of function \"{function}\" were not read within its time limit");
+    ErrorReport::new(ErrorCode::Timeout, CallOutcome::Unknown, text).into()
 }
 
 /// Takes a message of a caller about its calls.

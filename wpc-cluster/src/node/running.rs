@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 /// How long an answer is kept for a caller that may have missed it, and how many bytes all of them may have.
-const KEPT_FOR: Duration = Duration::from_secs(10);
+pub(super) const KEPT_FOR: Duration = Duration::from_secs(10);
 const MAX_KEPT_BYTES: usize = 32 << 20;
 
 /// The calls of other processes, by the inbox of their answers.

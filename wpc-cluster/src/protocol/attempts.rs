@@ -39,6 +39,11 @@ pub(crate) enum Next {
 /// How often a caller looks again for a node that has the definition: nodes and callers learn of an activation at slightly
 /// different times.
 const ABSENT_ROUNDS: u32 = 8;
+/// The same for pure functions: for about 2 s, in which nodes that were connected to a failed server connect to another one.
+const PURE_ABSENT_ROUNDS: u32 = 120;
+/// How long a pure function waits for a lost connection of its own process, and how often it looks.
+const RECONNECT: Duration = Duration::from_secs(2);
+const RECONNECT_CHECK: Duration = Duration::from_millis(20);
 
 /// How many busy nodes are tried in a round.
 const MAX_BUSY: usize = 4;
@@ -144,7 +149,8 @@ impl Attempts {
         } else {
             self.absent_rounds += 1;
             // A pure function whose node was lost waits for another one until its deadline.
-            self.absent_rounds < ABSENT_ROUNDS || self.unknown.is_some() || self.waits
+            let rounds = if self.is_pure { PURE_ABSENT_ROUNDS } else { ABSENT_ROUNDS };
+            self.absent_rounds < rounds || self.unknown.is_some() || self.waits
         };
         if is_retried {
             self.tried.clear();
@@ -194,6 +200,14 @@ impl Attempts {
             ),
         };
         Box::new(ErrorReport::new(ErrorCode::Timeout, outcome, text).into())
+    }
+
+    /// The own connection is lost since so long. A pure function waits until another server is found.
+    pub(crate) fn disconnected(&self, since: Duration) -> Next {
+        if self.is_pure && since < RECONNECT {
+            return Next::Wait(RECONNECT_CHECK);
+        }
+        Next::Fail(self.unavailable("the connection to NATS is lost"))
     }
 
     /// The call failed with this error, on a node or before it reached one.
@@ -273,6 +287,23 @@ mod tests {
         let mut attempts = Attempts::new("f", true, false);
         assert!(matches!(attempts.lost(node("a"), "node \"a\" is lost"), Next::Choose));
         assert_eq!(attempts.tried(), [node("a")]);
+    }
+
+    #[test]
+    fn only_a_pure_function_waits_for_another_server() {
+        let soon = Duration::from_millis(500);
+        let mut attempts = Attempts::new("f", true, false);
+        assert!(matches!(attempts.disconnected(soon), Next::Wait(_)));
+        assert_eq!(error(attempts.disconnected(RECONNECT)).code(), ErrorCode::Unreachable);
+        for _ in 0..ABSENT_ROUNDS * 2 {
+            assert!(matches!(attempts.none_left(0.5), Next::Wait(_)), "nodes may connect again");
+        }
+        let attempts = Attempts::new("f", false, true);
+        let error = error(attempts.disconnected(soon));
+        assert_eq!(
+            (error.code(), error.outcome()),
+            (ErrorCode::Unreachable, CallOutcome::NotStarted)
+        );
     }
 
     #[test]

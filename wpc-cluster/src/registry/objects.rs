@@ -14,6 +14,11 @@ pub(crate) const MAX_DOCUMENT: usize = 4 << 20;
 /// The maximum size of a list of functions in bytes: enough for 20,000.
 pub(crate) const MAX_INDEX: usize = 16 << 20;
 
+/// The times between attempts to read an object that seems to be missing or damaged. Of several NATS servers, one that does not have
+/// all of it yet may answer.
+const READ_DELAY: Duration = Duration::from_millis(20);
+const LONGEST_READ_DELAY: Duration = Duration::from_millis(320);
+
 /// How long a part of an object may take to arrive.
 const PART_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -54,7 +59,18 @@ impl Registry {
         limit: usize,
     ) -> Result<Vec<u8>, ObjectError> {
         let store = self.objects().await?;
-        self.read(&store, hash, limit).await
+        let mut delay = READ_DELAY;
+        loop {
+            match self.read(&store, hash, limit).await {
+                Err(ObjectError::Missing(_) | ObjectError::Damaged { .. })
+                    if delay <= LONGEST_READ_DELAY =>
+                {
+                    tokio::time::sleep(delay).await;
+                    delay *= 2;
+                }
+                read => return read,
+            }
+        }
     }
 
     async fn read(

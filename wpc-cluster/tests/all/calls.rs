@@ -157,6 +157,80 @@ async fn what_is_too_large_for_a_message_is_stored() {
     );
 }
 
+/// The names of the arguments and results that are stored.
+async fn stored(server: &NatsServer) -> Vec<String> {
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let store = async_nats::jetstream::new(client).get_object_store("wpc_payloads").await.unwrap();
+    let objects = store.list().await.unwrap();
+    objects.map(|object| object.unwrap().name).collect().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stored_arguments_are_deleted_whatever_the_call_ends_with() {
+    let Some(server) = NatsServer::start() else { return };
+    let (a, b, client) = two_nodes(&server.options()).await;
+    let text = || json!(["x".repeat(2 << 20)]);
+    call(&client, "echo", text()).await.unwrap();
+    let error = call(&client, "spin", text()).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::BadArguments);
+    // The nodes refuse calls while they have as many as they accept.
+    let mut spinning = Vec::new();
+    while a.calls_in_flight() + b.calls_in_flight() < 12 {
+        let client = client.clone();
+        spinning.push(tokio::spawn(async move { call(&client, "spin", json!([])).await }));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for _ in 0..3 {
+        let error = call(&client, "echo", text()).await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Saturated);
+    }
+    let waits = CallOptions::new().wait_for_capacity().timeout(Duration::from_millis(300));
+    let error = call_with(&client, "echo", text(), &waits).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Timeout);
+    spinning.iter().for_each(|task| task.abort());
+    // A caller that stops waiting when its arguments are stored.
+    let waits = CallOptions::new().wait_for_capacity();
+    let dropped = tokio::spawn({
+        let client = client.clone();
+        async move { call_with(&client, "spin", text(), &waits).await }
+    });
+    dropped.abort();
+    eventually("nothing is stored", async || stored(&server).await.is_empty().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_that_its_caller_does_not_read_is_deleted() {
+    let Some(server) = NatsServer::start() else { return };
+    let (_a, _b, client) = two_nodes(&server.options()).await;
+    // The caller stops waiting when the result is stored.
+    let calling = tokio::spawn({
+        let client = client.clone();
+        let text = json!(["x".repeat(3 << 20)]);
+        async move { call(&client, "echo", text).await }
+    });
+    let is_result = |name: &String| name.ends_with(".result");
+    eventually("the result is stored", async || {
+        (calling.is_finished() || stored(&server).await.iter().any(is_result)).then_some(())
+    })
+    .await;
+    calling.abort();
+    eventually("nothing is stored", async || stored(&server).await.is_empty().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_arguments_and_results_are_stored_again_after_the_server_has_restarted() {
+    let Some(mut server) = NatsServer::start() else { return };
+    let (_a, _b, client) = two_nodes(&server.options()).await;
+    let text = "x".repeat(2 << 20);
+    assert_eq!(call(&client, "echo", json!([text])).await.unwrap(), text);
+    server.kill();
+    server.restart();
+    eventually("the call works again", async || {
+        call(&client, "echo", json!([text])).await.ok().filter(|answer| *answer == text)
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn items_arrive_in_order_as_fast_as_they_are_read() {
     let Some(server) = NatsServer::start() else { return };
@@ -183,6 +257,26 @@ async fn items_arrive_in_order_as_fast_as_they_are_read() {
     let mut parts = client.stream("numbers", arguments(), &options).unwrap();
     within("an item", parts.next()).await.unwrap().unwrap();
     drop(parts);
+    let in_flight = || a.calls_in_flight() + b.calls_in_flight();
+    eventually("the guest is stopped", async || (in_flight() == 0).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_whose_caller_is_gone_ends_at_its_time_limit() {
+    let Some(server) = NatsServer::start() else { return };
+    let (a, b, _client) = two_nodes(&server.options()).await;
+    let proxy = FaultProxy::start(server.address()).await;
+    let mut behind = server.options();
+    behind.servers = vec![proxy.url()];
+    let gone = self::client(behind, 2).await;
+    let call = CallOptions::new().timeout(Duration::from_secs(1));
+    let options = StreamOptions::new().call(call).max_waiting_items(4);
+    let arguments = CallArguments::Positional(vec![100_000.into()]);
+    let mut parts = gone.stream("numbers", arguments, &options).unwrap();
+    within("an item", parts.next()).await.unwrap().unwrap();
+    // The node hears nothing more of this caller.
+    proxy.hold();
+    drop((parts, gone));
     let in_flight = || a.calls_in_flight() + b.calls_in_flight();
     eventually("the guest is stopped", async || (in_flight() == 0).then_some(())).await;
 }
