@@ -1,94 +1,13 @@
 //! Nodes of a cluster as processes, with a NATS server.
 
+use crate::nats::Nats;
 use crate::process::wpc;
-use crate::readme::free_address;
 use crate::running::Running;
 use crate::serving::{post_with, rest};
 use crate::signals::signal;
-use crate::support::{err, fails_with, out, root, wat};
+use crate::support::{err, fails_with, out, wat};
 use serde_json::Value;
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-/// A NATS server, which is killed when it is dropped.
-struct Nats {
-    child: Child,
-    url: String,
-}
-
-impl Drop for Nats {
-    fn drop(&mut self) {
-        // Fails if the process has exited.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The program, if there is one.
-fn program() -> Option<PathBuf> {
-    let named = std::env::var_os("WPC_NATS_SERVER").map(PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join("nats-server"));
-    let own = root("target/python/bin/nats-server");
-    named.into_iter().chain(found).chain([own]).find(|program| program.is_file())
-}
-
-impl Nats {
-    /// Starts a server; `None` without the program, unless it is required.
-    fn start(folder: &Path) -> Option<Self> {
-        let Some(program) = program() else {
-            let is_required = std::env::var_os("WPC_REQUIRE_NATS").is_some();
-            assert!(!is_required, "`nats-server` is required and not installed");
-            println!("skipped: `nats-server` is not installed");
-            return None;
-        };
-        let address = free_address();
-        let (host, port) = address.split_once(':').unwrap();
-        let mut command = Command::new(program);
-        command.args(["-a", host, "-p", port, "-js", "-sd"]).arg(folder.join("nats"));
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let nats = Self { child, url: format!("nats://{address}") };
-        let start = Instant::now();
-        while TcpStream::connect(&address).is_err() {
-            assert!(start.elapsed() < Duration::from_secs(60), "the NATS server does not listen");
-            std::thread::yield_now();
-        }
-        Some(nats)
-    }
-
-    /// A node, and the address at which it serves HTTP.
-    fn node(&self, name: &str, folder: &Path) -> (Running, String) {
-        let manifest = folder.join("node.toml");
-        std::fs::write(&manifest, "[pool]\nworkers = 1\nstop_timeout = \"5s\"\n").unwrap();
-        let data = folder.join(name);
-        let (manifest, data) = (manifest.to_str().unwrap(), data.to_str().unwrap());
-        let running = Running::start(&[
-            "--json",
-            "serve",
-            manifest,
-            "--cluster",
-            &self.url,
-            "--name",
-            name,
-            "--data",
-            data,
-            "--listen",
-            "127.0.0.1:0",
-        ]);
-        let joined: Value = serde_json::from_str(&running.wait_for_line("joined", name)).unwrap();
-        assert_eq!(joined["is_connected"], true);
-        let ready: Value = serde_json::from_str(&running.wait_for_line("ready", "")).unwrap();
-        let address = ready["url"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
-        (running, address)
-    }
-
-    /// Runs a command with this cluster.
-    fn wpc(&self, arguments: &[&str]) -> std::process::Output {
-        wpc(&[arguments, &["--cluster", &self.url]].concat())
-    }
-}
+use std::path::Path;
 
 /// A manifest with a pure function that returns this number, and one that never returns.
 fn manifest(folder: &Path, number: i32) -> String {
@@ -112,8 +31,8 @@ fn call(address: &str) -> String {
 fn two_nodes_run_what_is_deployed_and_one_of_them_may_fail() {
     let folder = tempfile::tempdir().unwrap();
     let Some(nats) = Nats::start(folder.path()) else { return };
-    let (a, at_a) = nats.node("a", folder.path());
-    let (mut b, at_b) = nats.node("b", folder.path());
+    let (a, at_a) = nats.node("a", folder.path(), &[]);
+    let (mut b, at_b) = nats.node("b", folder.path(), &[]);
 
     let deployed = nats.wpc(&["deploy", &manifest(folder.path(), 1)]);
     assert!(out(&deployed).contains("revision 1 is active; 2 nodes ready"), "{}", err(&deployed));
@@ -143,7 +62,7 @@ fn two_nodes_run_what_is_deployed_and_one_of_them_may_fail() {
     assert!(call(&at_b).ends_with("\r\n\r\n1"));
 
     // It starts again, and has what is active.
-    let (mut a, at_a) = nats.node("a", folder.path());
+    let (mut a, at_a) = nats.node("a", folder.path(), &[]);
     assert!(call(&at_a).ends_with("\r\n\r\n1"));
     for node in [&mut a, &mut b] {
         signal(node, "TERM");
@@ -157,7 +76,7 @@ fn two_nodes_run_what_is_deployed_and_one_of_them_may_fail() {
 fn a_node_without_nats_runs_its_last_revision_for_its_own_clients() {
     let folder = tempfile::tempdir().unwrap();
     let Some(nats) = Nats::start(folder.path()) else { return };
-    let (mut node, _) = nats.node("a", folder.path());
+    let (mut node, _) = nats.node("a", folder.path(), &[]);
     assert!(nats.wpc(&["deploy", &manifest(folder.path(), 7)]).status.success());
     signal(&node, "TERM");
     assert_eq!(node.exit_code(), Some(0));

@@ -8,6 +8,8 @@ mod by_manifest;
 mod cache;
 mod calls;
 #[cfg(unix)]
+mod cluster_failures;
+#[cfg(unix)]
 mod clusters;
 mod declarations;
 #[cfg(unix)]
@@ -21,6 +23,8 @@ mod inspect;
 mod limits;
 mod manifests;
 mod names;
+#[cfg(unix)]
+mod nats;
 mod process;
 mod projects;
 #[cfg(unix)]
