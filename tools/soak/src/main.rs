@@ -9,11 +9,12 @@
 #![forbid(unsafe_code)]
 
 mod attacks;
+mod cluster;
 mod scene;
 mod suspension;
 
 use anyhow::{Context as _, Result, ensure};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -34,8 +35,10 @@ const MAPS_SLACK: usize = 200;
 
 /// Mixes calls, failures and changes at random and checks invariants.
 #[derive(Parser)]
-#[command(name = "cargo xtask soak")]
+#[command(name = "cargo xtask soak", args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The duration of the chaos run in seconds.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
@@ -53,8 +56,16 @@ struct Arguments {
     seed: Option<u64>,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    Cluster(cluster::Arguments),
+}
+
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if let Some(Command::Cluster(arguments)) = &arguments.command {
+        return cluster::run(arguments);
+    }
     let seed = arguments.seed.unwrap_or_else(rand::random);
     println!("soak of {} s, seed {seed}", arguments.seconds);
 
