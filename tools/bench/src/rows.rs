@@ -4,8 +4,10 @@
 mod cluster;
 mod http;
 mod local;
+mod overload;
 mod pool;
 mod recovery;
+mod registry;
 mod resident;
 mod streams;
 mod suspension;
@@ -19,11 +21,13 @@ use http::{defining, idle, idle_connections, json_1m, json_call, json_call_p99, 
 use local::{
     local_add, local_echo_1k, local_echo_1m, local_echo_copied, local_isolated, new_sandbox,
 };
+use overload::{overload, uneven};
 use pool::{
     burst_1m, burst_1m_into, echo_1k, echo_1m, isolated, many_at_once, many_functions, round_trip,
     start, throughput,
 };
 use recovery::{after_a_limit, after_a_trap, time_limit};
+use registry::{call_of_many, catching_up, deploying, start_of_many};
 use resident::{
     resident, resident_by_function, resident_by_sandbox, resident_by_suspended_call,
     suspended_calls,
@@ -81,10 +85,16 @@ pub(crate) const HTTP_ROWS: [(Measure, u64); 7] = [
 ];
 
 /// The rows about a cluster, which need a NATS server.
-pub(crate) const CLUSTER_ROWS: [(Measure, u64); 3] = [
+pub(crate) const CLUSTER_ROWS: [(Measure, u64); 9] = [
     (cluster_round_trip, PAIRS + WARM_UP),
     (cluster_throughput, PAIRS + WARM_UP),
     (own_call, PAIRS + WARM_UP),
+    (overload, OVERLOADS + WARM_UP),
+    (uneven, OVERLOADS + WARM_UP),
+    (deploying, DEPLOYMENTS + WARM_UP),
+    (catching_up, LIMITS),
+    (start_of_many, STARTS_OF_NODES),
+    (call_of_many, PAIRS + WARM_UP),
 ];
 
 const THROUGHPUTS: u64 = 11;
@@ -98,6 +108,15 @@ const STARTS: u64 = 40;
 const SLICES: u64 = 11;
 
 const ROLLBACKS: u64 = 40;
+
+/// Each takes a second.
+const OVERLOADS: u64 = 10;
+
+/// Each compiles 2 MiB four times.
+const DEPLOYMENTS: u64 = 3;
+
+/// Each defines 10,000 functions.
+const STARTS_OF_NODES: u64 = 4;
 
 /// Each has 10,000 connections.
 const IDLE_SERVERS: u64 = 3;
