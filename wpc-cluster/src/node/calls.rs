@@ -248,7 +248,7 @@ async fn result(
     }
 }
 
-/// Deletes a stored result when the answer that names it is no longer kept: its caller may have gone.
+/// Deletes a stored result after its answer was discarded: its caller may have gone.
 fn delete_later(inner: &Arc<Inner>, name: String) {
     let node = Arc::downgrade(inner);
     inner.runtime.spawn(async move {
