@@ -21,7 +21,7 @@ cargo xtask languages [--out DIR]
 cargo xtask sizes               builds small guests and prints the SDK's share of their size
 cargo xtask bench [--json FILE] measures calls against baselines in the same run
 cargo xtask bench http          measures only the rows about the server
-cargo xtask bench cluster       measures calls over NATS; needs `nats-server`
+cargo xtask bench cluster       measures calls over NATS, overload and deployments; needs `nats-server`
 cargo xtask bench growth [--json FILE]
                                 measures scaling with functions, workers, calls, dependencies, definitions
 cargo xtask bench bulk          measures how long bulk memory instructions occupy a worker past a limit
@@ -30,7 +30,9 @@ cargo xtask bench plot FILE... [--out DIR]
 cargo xtask instructions [--record]
                                 counts the instructions of calls and compares with the recorded numbers
 cargo xtask soak [--seconds N] [--seed S] [--stops N] [--floods N]
-                                mixes calls, failures and changes at random and checks invariants";
+                                mixes calls, failures and changes at random and checks invariants
+cargo xtask soak cluster [--seconds N] [--seed S] [--nodes N] [--servers 1|3]
+                                the same with nodes and NATS servers as processes; needs `nats-server`";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
