@@ -1,15 +1,20 @@
 //! One call: its attempts on nodes, until it has an answer or an error.
+//!
+//! The first attempt is made by the thread that submits the call, and awaited by the task that awaits the call: no task of its own
+//! has to be woken in between. Only what is not answered by the first attempt is continued by a task.
 
 use super::pending::Event;
 use super::stored_arguments::StoredArguments;
-use super::{Attempt, Inner, Outgoing, now};
+use super::{AbortOnDrop, Attempt, Inner, Outgoing, now};
 use crate::connection::Link;
 use crate::names::NodeName;
 use crate::protocol::attempts::{Attempts, Next};
-use crate::wire::{Answer, Body, Frame};
+use crate::wire::{Answer, Body, Frame, Request};
 use bytes::Bytes;
+use futures::FutureExt as _;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use wpc_deploy::DeployedFunction;
 use wpc_host::{BackendReply, Error, ReplyFormat, ReplyMetadata, ReplyValue, Sha256Hash, WorkerId};
@@ -24,32 +29,108 @@ pub(super) struct Sent<R> {
     pub(super) target: Arc<DeployedFunction>,
 }
 
-/// Runs a call to its end.
-pub(super) async fn run(inner: Arc<Inner>, outgoing: Outgoing) -> Result<BackendReply, Error> {
+/// An attempt, and how it ended.
+struct Ended {
+    attempt: Attempt,
+    target: Arc<DeployedFunction>,
+    event: Event,
+}
+
+impl Sent<oneshot::Receiver<Event>> {
+    async fn end(self) -> Ended {
+        // A slot is removed only together with an event, or when the client's runtime has stopped.
+        let event = self.events.await;
+        let event = event.unwrap_or_else(|_| Event::NodeLost(RUNTIME_STOPPED.into()));
+        Ended { attempt: self.attempt, target: self.target, event }
+    }
+}
+
+const RUNTIME_STOPPED: &str = "the client's runtime has stopped";
+
+/// Submits a call. The first attempt is sent before this returns, unless no node can be chosen yet or the arguments do not fit a
+/// message.
+pub(super) fn submit(
+    inner: &Arc<Inner>,
+    outgoing: Outgoing,
+) -> impl Future<Output = Result<BackendReply, Error>> + Send + 'static {
     let mut attempts = Attempts::new(&outgoing.request.function, outgoing.is_pure, outgoing.waits);
-    loop {
-        let add = |node: NodeName| {
-            let (number, events) = inner.pending.add_one(node.clone());
-            (Attempt { inner: Arc::clone(&inner), node, number }, events)
+    let inner = Arc::clone(inner);
+    let state = match send_now(&inner, &outgoing, &mut attempts) {
+        Some(sent) => Ok((sent, outgoing, attempts)),
+        None => Err(spawn(&inner, outgoing, attempts, None)),
+    };
+    async move {
+        let task = match state {
+            Ok((sent, outgoing, attempts)) => {
+                let ended = sent.end().await;
+                match ended.event {
+                    Event::Frame(Frame::Answer(answer), body) if answer.body == Body::Inline => {
+                        return reply(&inner, &outgoing, &ended.target, *answer, body).await;
+                    }
+                    _ => spawn(&inner, outgoing, attempts, Some(ended)),
+                }
+            }
+            Err(task) => task,
         };
-        let Sent { attempt, mut events, target } =
-            send(&inner, &outgoing, &mut attempts, add).await?;
-        let event = match timeout_at(outgoing.deadline + GRACE, &mut events).await {
-            Ok(Ok(event)) => event,
-            // The slot is removed only together with an event.
-            Ok(Err(_)) => Event::NodeLost("its answer was not read in time".into()),
-            Err(_) => return Err(*attempts.expired(outgoing.limit, true)),
+        task.await
+    }
+}
+
+/// Starts the task that runs a call to its end. The call is cancelled when its future is dropped.
+fn spawn(
+    inner: &Arc<Inner>,
+    outgoing: Outgoing,
+    attempts: Attempts,
+    first: Option<Ended>,
+) -> impl Future<Output = Result<BackendReply, Error>> + Send + use<> {
+    let function = outgoing.request.function.clone();
+    let task = inner.runtime.spawn(run(Arc::clone(inner), outgoing, attempts, first));
+    let mut task = AbortOnDrop(task);
+    async move {
+        match (&mut task.0).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::connection_lost(&function, RUNTIME_STOPPED)),
+        }
+    }
+}
+
+/// Runs a call to its end, from the end of its first attempt if that was made.
+async fn run(
+    inner: Arc<Inner>,
+    outgoing: Outgoing,
+    mut attempts: Attempts,
+    mut first: Option<Ended>,
+) -> Result<BackendReply, Error> {
+    loop {
+        let Ended { attempt, target, event } = match first.take() {
+            Some(ended) => ended,
+            None => {
+                let add = |node| add_one(&inner, &outgoing, node);
+                send(&inner, &outgoing, &mut attempts, add).await?.end().await
+            }
         };
         match event {
             Event::Frame(Frame::Answer(answer), body) => {
                 return reply(&inner, &outgoing, &target, *answer, body).await;
             }
+            Event::Expired => return Err(*attempts.expired(outgoing.limit, true)),
             event => match after(&mut attempts, &attempt.node, event) {
                 Next::Fail(error) => return Err(*error),
                 Next::Choose | Next::Wait(_) => {}
             },
         }
     }
+}
+
+/// Adds an attempt with one answer to those that wait.
+fn add_one(
+    inner: &Arc<Inner>,
+    outgoing: &Outgoing,
+    node: NodeName,
+) -> (Attempt, oneshot::Receiver<Event>) {
+    let until = (outgoing.deadline + GRACE).into_std();
+    let (number, events) = inner.pending.add_one(node.clone(), until);
+    (Attempt { inner: Arc::clone(inner), node, number }, events)
 }
 
 /// What to do after an event that is not a result.
@@ -69,6 +150,50 @@ pub(super) fn after(attempts: &mut Attempts, node: &NodeName, event: Event) -> N
         Event::Absent => attempts.absent(node),
         Event::NodeLost(reason) => attempts.lost(node, &reason),
         Event::Denied(reason) => Next::Fail(attempts.denied(&reason)),
+        Event::Expired => attempts.lost(node, "it has not answered within the time limit"),
+    }
+}
+
+/// Chooses a node for the next attempt. `None` if there is none at the moment, and an error if no attempt can be made now.
+fn choose(
+    inner: &Inner,
+    outgoing: &Outgoing,
+    attempts: &Attempts,
+) -> Result<Option<(NodeName, Arc<DeployedFunction>)>, Next> {
+    let fail = |error| Next::Fail(Box::new(error));
+    if Instant::now() >= outgoing.deadline {
+        return Err(Next::Fail(attempts.expired(outgoing.limit, false)));
+    }
+    let target = inner.target(&outgoing.request.function).map_err(fail)?;
+    outgoing.check_pin(&target).map_err(fail)?;
+    if let Link::Down(since) = inner.connection.link() {
+        return Err(attempts.disconnected(now().saturating_duration_since(since)));
+    }
+    if attempts.is_round_over() {
+        return Ok(None);
+    }
+    let node = inner.choose(outgoing.request.affinity, attempts.tried());
+    Ok(node.map(|node| (node, target)))
+}
+
+/// Sends the call to a node if that needs no waiting. Otherwise nothing was sent, and [`send`] finds out why.
+fn send_now(
+    inner: &Arc<Inner>,
+    outgoing: &Outgoing,
+    attempts: &Attempts,
+) -> Option<Sent<oneshot::Receiver<Event>>> {
+    if !inner.payloads.fits(outgoing.body.len()) {
+        return None;
+    }
+    let (node, target) = choose(inner, outgoing, attempts).ok()??;
+    let (attempt, events) = add_one(inner, outgoing, node);
+    let message = request(inner, outgoing, None).encode(&outgoing.body);
+    match publish(inner, &attempt, &target, message).now_or_never() {
+        Some(Ok(())) => Some(Sent { attempt, events, target }),
+        Some(Err(_)) | None => {
+            inner.pending.remove(attempt.number);
+            None
+        }
     }
 }
 
@@ -79,49 +204,31 @@ pub(super) async fn send<R>(
     attempts: &mut Attempts,
     add: impl Fn(NodeName) -> (Attempt, R),
 ) -> Result<Sent<R>, Error> {
-    let function = outgoing.request.function.as_str();
     loop {
-        if Instant::now() >= outgoing.deadline {
-            return Err(*attempts.expired(outgoing.limit, false));
-        }
-        let target = inner.target(function)?;
-        outgoing.check_pin(&target)?;
-        if let Link::Down(since) = inner.connection.link() {
-            match attempts.disconnected(now().saturating_duration_since(since)) {
-                Next::Fail(error) => return Err(*error),
-                Next::Choose => {}
-                Next::Wait(delay) => {
-                    sleep_until((Instant::now() + delay).min(outgoing.deadline)).await;
-                }
+        let chosen = match choose(inner, outgoing, attempts) {
+            Ok(Some(chosen)) => Ok(chosen),
+            Ok(None) => {
+                let jitter = inner.members().random();
+                Err(attempts.none_left(jitter))
             }
-            continue;
-        }
-        let is_over = attempts.is_round_over();
-        let choose = || inner.choose(outgoing.request.affinity, attempts.tried());
-        let chosen = if is_over { None } else { choose() };
-        let Some(node) = chosen else {
-            let jitter = inner.members().random();
-            match attempts.none_left(jitter) {
-                Next::Fail(error) => return Err(*error),
-                Next::Wait(delay) => {
-                    sleep_until((Instant::now() + delay).min(outgoing.deadline)).await;
-                }
-                Next::Choose => {}
+            Err(next) => Err(next),
+        };
+        let (node, target) = match chosen {
+            Ok(chosen) => chosen,
+            Err(Next::Fail(error)) => return Err(*error),
+            Err(Next::Choose) => continue,
+            Err(Next::Wait(delay)) => {
+                sleep_until((Instant::now() + delay).min(outgoing.deadline)).await;
+                continue;
             }
-            continue;
         };
         let (attempt, events) = add(node);
-        let subject = inner.connection.names().call(&attempt.node, target.definition);
         let message = timeout_at(outgoing.deadline, message(inner, outgoing, attempt.number));
         let error = match message.await {
-            Ok(Ok(message)) => {
-                let inbox = inner.inbox(attempt.number);
-                let published = inner.connection.publish_with_reply(subject, inbox, message);
-                match published.await {
-                    Ok(()) => return Ok(Sent { attempt, events, target }),
-                    Err(error) => attempts.unavailable(&error),
-                }
-            }
+            Ok(Ok(message)) => match publish(inner, &attempt, &target, message).await {
+                Ok(()) => return Ok(Sent { attempt, events, target }),
+                Err(error) => attempts.unavailable(&error),
+            },
             Ok(Err(error @ crate::Error::Options(_))) => attempts.too_large(&error.to_string()),
             Ok(Err(error)) => {
                 attempts.unavailable(&format!("its arguments were not stored: {error}"))
@@ -134,22 +241,40 @@ pub(super) async fn send<R>(
     }
 }
 
+async fn publish(
+    inner: &Inner,
+    attempt: &Attempt,
+    target: &DeployedFunction,
+    message: Bytes,
+) -> Result<(), String> {
+    let subject = inner.connection.names().call(&attempt.node, target.definition);
+    inner.connection.publish_with_reply(subject, inner.inbox(attempt.number), message).await
+}
+
+/// The head of an attempt's message, with a body that is `stored` or follows it.
+fn request(inner: &Inner, outgoing: &Outgoing, stored: Option<Body>) -> Request {
+    let mut request = outgoing.request.clone();
+    if let Some(stored) = stored {
+        request.body = stored;
+    }
+    let remaining = outgoing.deadline.saturating_duration_since(Instant::now());
+    let remaining = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
+    request.deadline_ms = inner.connection.now_ms().saturating_add(remaining);
+    request
+}
+
 /// The message of an attempt. Arguments that are too large are stored.
 async fn message(
     inner: &Arc<Inner>,
     outgoing: &Outgoing,
     attempt: u64,
 ) -> Result<Bytes, crate::Error> {
-    let mut request = outgoing.request.clone();
-    if !inner.payloads.fits(outgoing.body.len()) {
-        let stored = outgoing.stored.get_or_init(|| StoredArguments::new(inner, attempt));
-        request.body = stored.body(&outgoing.body).await?;
+    if inner.payloads.fits(outgoing.body.len()) {
+        return Ok(request(inner, outgoing, None).encode(&outgoing.body));
     }
-    let remaining = outgoing.deadline.saturating_duration_since(Instant::now());
-    let remaining = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
-    request.deadline_ms = inner.connection.now_ms().saturating_add(remaining);
-    let body = if request.body == Body::Inline { &*outgoing.body } else { &[] };
-    Ok(request.encode(body))
+    let stored = outgoing.stored.get_or_init(|| StoredArguments::new(inner, attempt));
+    let stored = stored.body(&outgoing.body).await?;
+    Ok(request(inner, outgoing, Some(stored)).encode(&[]))
 }
 
 /// The reply that an answer carries.

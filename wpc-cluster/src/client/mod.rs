@@ -132,7 +132,7 @@ impl Client {
         self.0.functions.load_full()
     }
 
-    /// Submits a call to a node.
+    /// Submits a call to a node. It is sent before this returns, if a node is known and the arguments fit a message.
     ///
     /// # Errors
     ///
@@ -147,19 +147,7 @@ impl Client {
         let (outgoing, target) = self.outgoing(function, arguments, format, options)?;
         let hash = target.information.function_hash_sha1;
         let id = CallId::from(self.0.pending.next_id());
-        // The call begins when it is submitted, and is cancelled when its future is dropped.
-        let task = self.0.runtime.spawn(call::run(Arc::clone(&self.0), outgoing));
-        let task = AbortOnDrop(task);
-        let function = function.to_owned();
-        Ok(SubmittedCall::new(id, hash, async move {
-            let mut task = task;
-            match (&mut task.0).await {
-                Ok(result) => result,
-                Err(_) => {
-                    Err(Error::connection_lost(&function, "the client's runtime has stopped"))
-                }
-            }
-        }))
+        Ok(SubmittedCall::new(id, hash, call::submit(&self.0, outgoing)))
     }
 
     /// Submits a call to a node whose items are read.

@@ -156,7 +156,7 @@ impl Reading {
             Event::NodeLost(reason) | Event::Denied(reason) => {
                 Err(Error::connection_lost(function, reason))
             }
-            Event::Absent | Event::Frame(Frame::Refused(_) | Frame::Lost, _) => {
+            Event::Absent | Event::Expired | Event::Frame(Frame::Refused(_) | Frame::Lost, _) => {
                 let node = &self.begun.attempt.node;
                 let reason = format!("node \"{node}\" no longer knows the call");
                 Err(Error::connection_lost(function, reason))

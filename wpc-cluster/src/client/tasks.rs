@@ -43,7 +43,7 @@ pub(super) async fn start(
     let _ = client.publish(names.hello(), Bytes::new()).await;
     let weak = Arc::downgrade(inner);
     let tasks = [
-        inner.runtime.spawn(read_answers(Weak::clone(&weak), answers)),
+        inner.runtime.spawn(read_answers(CloseOnDrop(Weak::clone(&weak)), answers)),
         inner.runtime.spawn(read_reports(Weak::clone(&weak), reports)),
         inner.runtime.spawn(watch_nodes(Weak::clone(&weak))),
         inner.runtime.spawn(follow_link(Weak::clone(&weak))),
@@ -55,10 +55,21 @@ pub(super) async fn start(
     Ok(())
 }
 
+/// Ends all calls when the task that reads answers ends, also because its runtime has stopped.
+struct CloseOnDrop(Weak<Inner>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.pending.close();
+        }
+    }
+}
+
 /// Passes answers to their attempts.
-async fn read_answers(inner: Weak<Inner>, mut answers: Subscription) {
+async fn read_answers(client: CloseOnDrop, mut answers: Subscription) {
     while let Some(message) = answers.next().await {
-        let Some(inner) = inner.upgrade() else { return };
+        let Some(inner) = client.0.upgrade() else { return };
         let Some(attempt) = last_token(&message).and_then(|token| token.parse().ok()) else {
             continue;
         };
@@ -104,7 +115,7 @@ async fn read_reports(inner: Weak<Inner>, mut reports: Subscription) {
     }
 }
 
-/// Ends the attempts on nodes that no longer report, and compares the clocks.
+/// Ends the attempts on nodes that no longer report, and those whose time is over, and compares the clocks.
 async fn watch_nodes(inner: Weak<Inner>) {
     let (mut read, mut asked) = (now(), now());
     loop {
@@ -122,6 +133,9 @@ async fn watch_nodes(inner: Weak<Inner>) {
             let reason =
                 format!("node \"{node}\" has not reported for {} ms", (interval * 3).as_millis());
             inner.pending.lose(&node, &reason);
+        }
+        for (node, attempt) in inner.pending.expire(now) {
+            inner.cancel(node, attempt);
         }
         // Between servers a message can be lost although both ends stay connected.
         if up_since.is_some() && now.saturating_duration_since(asked) >= interval * ASK_AFTER {
