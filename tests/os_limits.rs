@@ -41,6 +41,11 @@ fn a_pool_takes_few_memory_maps() {
 }
 
 #[test]
+fn ten_thousand_suspended_calls_are_dropped_at_once() {
+    under("", "suspended_calls");
+}
+
+#[test]
 fn pools_are_refused_before_memory_maps_run_out() {
     under("", "maps_run_out");
 }
@@ -118,6 +123,7 @@ fn child() {
     let Some(case) = std::env::var_os(CASE) else { return };
     match case.to_str().unwrap() {
         "few_maps" => few_maps(),
+        "suspended_calls" => suspended_calls(),
         "maps_run_out" => maps_run_out(),
         "many_pools" => many_pools(),
         "little_address_space" => little_address_space(),
@@ -176,6 +182,41 @@ fn few_maps() {
     // Two workers, the supervisor, an engine, a module and its sandbox.
     assert!(taken < 64, "{taken} memory maps");
     drop(wpc);
+}
+
+/// Each suspended call has four memory maps, so that these take most of those that a process may have.
+fn suspended_calls() {
+    const CALLS: u32 = 10_000;
+    let count = CALLS as usize;
+    let options = Options::default()
+        .max_live_instances(CALLS + 10)
+        .max_suspended_instances(CALLS)
+        .max_pending_calls_per_worker(2 * count);
+    let wpc = working_pool(options, 2).unwrap();
+    let never = |_, (): ()| std::future::pending::<Result<(), String>>();
+    wpc.define_async_host_function("h", never).unwrap();
+    let waits = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/hostile/waits-for-the-host.wat");
+    let waits = WasmModule::new(wat::parse_file(waits).unwrap()).grant_host_function("h");
+    wpc.define_worker_function("waits", waits).unwrap();
+    let suspended: Vec<_> = (0..CALLS).map(|_| wpc.submit::<()>("waits", ()).unwrap()).collect();
+    eventually(|| wpc.metrics().suspended_calls == count);
+    drop(suspended);
+    for _ in 0..100 {
+        assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 7);
+    }
+    eventually(|| wpc.get_sandbox_usage().live_instances <= 2);
+    assert_eq!(wpc.metrics().suspended_calls, 0);
+    for health in wpc.get_worker_health_states() {
+        assert_eq!((health.restart_attempt, health.pending_call_count), (0, 0));
+    }
+}
+
+fn eventually(holds: impl Fn() -> bool) {
+    let until = Instant::now() + TEST_TIMEOUT;
+    while !holds() {
+        assert!(Instant::now() < until, "it did not become true within {TEST_TIMEOUT:?}");
+        std::thread::yield_now();
+    }
 }
 
 fn maps_run_out() {

@@ -1,4 +1,5 @@
-//! Calls that wait for futures of the host which do not behave, and floods of such calls.
+//! Calls that wait for futures of the host which do not behave. A flood of them is in `os_limits.rs`: it needs most of the memory maps
+//! of a process.
 
 use super::{Attack, attack, hostile};
 use crate::support::*;
@@ -8,9 +9,6 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 use wpc_host::{Limits, Options, WorkerProcedureCall};
-
-/// How many calls are suspended at once. Each has four memory maps, and other tests of this process have some too.
-const CALLS: usize = 2_000;
 
 /// How often a waker is used.
 const WAKES: usize = 1_000;
@@ -130,29 +128,4 @@ fn a_future_blocks_when_it_is_dropped() {
     let of_f = metrics.functions.iter().find(|of| of.name == "f").unwrap();
     assert_eq!(of_f.calls.total(), calls, "each call is counted once");
     gate.open();
-}
-
-#[test]
-fn thousands_of_suspended_calls_are_dropped_at_once() {
-    let calls = u32::try_from(CALLS).unwrap();
-    let options = Options::default()
-        .max_live_instances(calls + 10)
-        .max_suspended_instances(calls)
-        .max_pending_calls_per_worker(2 * CALLS);
-    let wpc = pool_with(2, options);
-    define_sdk(&wpc, &["add"]);
-    define_h(&wpc, pending::<()>);
-    let waits = hostile("waits-for-the-host").grant_host_function("h");
-    wpc.define_worker_function("f", waits).unwrap();
-    let suspended: Vec<_> = (0..CALLS).map(|_| wpc.submit::<()>("f", ()).unwrap()).collect();
-    eventually(|| wpc.metrics().suspended_calls == CALLS);
-    drop(suspended);
-    for number in 0..100 {
-        assert_eq!(wpc.call::<i32>("add", (number, 1)).unwrap(), number + 1);
-    }
-    eventually(|| wpc.get_sandbox_usage().live_instances <= 2);
-    assert_eq!(wpc.metrics().suspended_calls, 0);
-    for health in wpc.get_worker_health_states() {
-        assert_eq!((health.restart_attempt, health.pending_call_count), (0, 0));
-    }
 }
