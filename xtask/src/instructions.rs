@@ -14,7 +14,7 @@ const KINDS: [(&str, [u64; 2], u64); 3] = [
     ("submit", [2, 12], 1_000),
 ];
 
-const RECORD: &str = "tools/bench/instructions.txt";
+const RECORD: &str = "tools/counted/instructions.txt";
 
 /// The accepted deviation from the recorded number. Deviations of +0.9, +0.4 and -1.7 % were *seen* without a change of
 /// the code: the size of the environment moves the stack, which affects the count.
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn the_record_has_a_number_for_every_kind() {
-        let record = include_str!("../../tools/bench/instructions.txt");
+        let record = include_str!("../../tools/counted/instructions.txt");
         for (kind, _, _) in KINDS {
             assert!(recorded(record, kind).unwrap() > 100.0, "{kind}");
         }

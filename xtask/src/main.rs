@@ -10,7 +10,7 @@ mod prose;
 mod sizes;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const USAGE: &str = "\
@@ -47,10 +47,12 @@ fn main() -> Result<()> {
             languages::build_into(&root()?, &std::env::current_dir()?.join(folder))
         }
         ["sizes"] => sizes::print_table(&root()?),
-        ["bench", arguments @ ..] => run_release("wpc-bench", arguments),
-        ["instructions"] => instructions::check(&root()?, &built("wpc-counted")?),
-        ["instructions", "--record"] => instructions::record(&root()?, &built("wpc-counted")?),
-        ["soak", arguments @ ..] => run_release("wpc-soak", arguments),
+        ["bench", arguments @ ..] => run(&built("wpc-bench", &WHOLE)?, arguments),
+        ["instructions"] => instructions::check(&root()?, &built("wpc-counted", &HOST)?),
+        ["instructions", "--record"] => {
+            instructions::record(&root()?, &built("wpc-counted", &HOST)?)
+        }
+        ["soak", arguments @ ..] => run(&built("wpc-soak", &WHOLE)?, arguments),
         [] => {
             println!("{USAGE}");
             Ok(())
@@ -59,23 +61,28 @@ fn main() -> Result<()> {
     }
 }
 
-fn run_release(program: &str, arguments: &[&str]) -> Result<()> {
-    let ran = Command::new(built(program)?)
+fn run(program: &Path, arguments: &[&str]) -> Result<()> {
+    let ran = Command::new(program)
         .args(arguments)
         // With a backtrace, every created error would capture one.
         .env("RUST_BACKTRACE", "0")
         .status()
-        .with_context(|| format!("failed to start `{program}`"))?;
-    ensure!(ran.success(), "`{program}` failed");
+        .with_context(|| format!("failed to start `{}`", program.display()))?;
+    ensure!(ran.success(), "`{}` failed", program.display());
     Ok(())
 }
 
-/// Builds a program of another crate, so that other tasks need not compile Wasmtime. It is built together with the
-/// workspace's examples: with one set of features, Wasmtime is compiled once.
-fn built(program: &str) -> Result<PathBuf> {
+/// What is built together, so that Wasmtime has one set of features and is compiled once.
+const WHOLE: [&str; 1] = ["--workspace"];
+/// The same without the server and the cluster, whose dependencies take as long as Wasmtime.
+const HOST: [&str; 2] = ["--package=wpc-counted", "--package=wpc-examples"];
+
+/// Builds a program of another crate, so that other tasks need not compile Wasmtime.
+fn built(program: &str, packages: &[&str]) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
-        .args(["build", "--quiet", "--release", "--locked", "--workspace", "--bins", "--examples"])
+        .args(["build", "--quiet", "--release", "--locked", "--bins", "--examples"])
+        .args(packages)
         .current_dir(root()?)
         .status()
         .context("failed to start cargo")?;

@@ -122,7 +122,11 @@ impl Pending {
     }
 
     /// An attempt with one answer, which waits until this time.
-    pub(crate) fn add_one(&self, node: NodeName, until: Instant) -> (u64, oneshot::Receiver<Event>) {
+    pub(crate) fn add_one(
+        &self,
+        node: NodeName,
+        until: Instant,
+    ) -> (u64, oneshot::Receiver<Event>) {
         let (sender, receiver) = oneshot::channel();
         (self.add(node, Some(until), Events::One(sender)), receiver)
     }
