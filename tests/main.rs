@@ -31,6 +31,7 @@ mod hostile;
 mod information;
 mod initialisation;
 mod inspection;
+mod instantiation;
 mod json;
 mod languages;
 mod lifecycle;

@@ -31,6 +31,18 @@ impl Prepared {
         &self.report
     }
 
+    /// Instantiates each definition that will be new, once, and drops the sandbox: see
+    /// [`WorkerProcedureCall::instantiate`](wpc_host::WorkerProcedureCall::instantiate). The pool must run.
+    ///
+    /// # Errors
+    ///
+    /// The items of which a definition cannot be instantiated, each with its function and the reason.
+    pub fn instantiate(&self, source: &Source) -> Result<(), Vec<Problem>> {
+        let instantiated = self.next.wpc.instantiate(&self.checked);
+        instantiated
+            .map_err(|error| refusals(source, self.removals.len(), &self.definitions, &error))
+    }
+
     /// The functions that will be defined.
     #[must_use]
     pub fn functions(&self) -> &[FunctionInformation] {

@@ -28,9 +28,10 @@ pub(crate) trait CurrentBindings: std::fmt::Debug + Send + Sync {
 pub(crate) struct LastBindings(OnceLock<Arc<Bindings>>);
 
 impl LastBindings {
-    /// Keeps the bindings. They must be the current ones, and no later ones may be published before.
+    /// Keeps the bindings. They must be the current ones, and no later ones may be published before; or those after changes that
+    /// are only checked, for a definition that is never published.
     pub(crate) fn keep(&self, bindings: &Arc<Bindings>) {
-        // A definition is replaced only once.
+        // A definition is replaced or instantiated for a check only once, or with the same bindings again.
         let _ = self.0.set(Arc::clone(bindings));
     }
 

@@ -15,6 +15,7 @@ use crate::supervisor::workers::Pool;
 use crate::sync::atomic::Ordering;
 use crate::sync::time;
 use crate::system::buffers::SHORT;
+use crate::worker::Local;
 use crate::worker::job::Job;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -309,6 +310,20 @@ pub(crate) fn warm(pool: &Pool, function: &Arc<Function>) -> Result<Vec<PendingC
         return Err(Error::NoReadyWorkers { function: function.name.to_string() });
     }
     Ok(calls)
+}
+
+/// Creates a sandbox of a function on this thread and drops it. The function need not be published.
+pub(crate) fn instantiate(
+    pool: &Pool,
+    local: &mut Local,
+    function: &Arc<Function>,
+) -> Result<(), Error> {
+    let Ok(definition) = &function.definition else { return Ok(()) };
+    let call = new_call(pool, function, definition, &CallOptions::new(), Reader::Caller);
+    let mut job = Job::new(call, Arc::clone(function), Arc::clone(definition), Vec::new());
+    // Nothing waits for its answer.
+    job.is_disowned = true;
+    local.instantiate(&job, &pool.is_open).map_err(|error| *error)
 }
 
 /// Like [`check`], for a call without a reader of items.

@@ -351,7 +351,7 @@ fn set_context(job: &mut Job, options: &CallOptions) {
 /// Refuses a call that might overflow the thread's stack. If the system does not report how much is left, the stack is
 /// assumed to be large enough.
 #[inline]
-fn check_stack(pool: &Pool, function: &str) -> Result<(), Error> {
+pub(super) fn check_stack(pool: &Pool, function: &str) -> Result<(), Error> {
     let needed = pool.options.max_wasm_stack + HOST_STACK;
     match stacker::remaining_stack() {
         Some(left) if left < needed => Err(too_little_stack(function, left, needed)),

@@ -14,6 +14,7 @@ mod definitions;
 mod encoded;
 mod events;
 mod health;
+mod instantiation;
 #[cfg(feature = "json")]
 mod json;
 mod local;

@@ -63,6 +63,10 @@ pub(crate) struct Outcome {
     pub(crate) removed: Items,
     /// The changes that were not made.
     pub(crate) refused: Vec<Refusal>,
+    /// The position of the first change that causes each defined or relinked function.
+    pub(crate) causes: BTreeMap<Arc<str>, usize>,
+    /// The constants and host functions after changes that were only checked.
+    pub(crate) bindings: Option<Arc<Bindings>>,
 }
 
 /// A change that was not refused so far.
@@ -163,6 +167,7 @@ impl Registry {
             discarded.refuse(errors, &mut pending, &mut refused);
             discarded.settle(on_refusal, &mut pending, &mut refused)?;
         };
+        let mut bindings = None;
         let removed = match last {
             Last::Publish => {
                 let (removed, replaced) = self.publish(&mut sources, draft, &linked, &pending);
@@ -170,13 +175,14 @@ impl Registry {
                 removed
             }
             Last::Link => {
+                bindings = Some(change_bindings(&self.bindings(), &pending));
                 discarded.drafts.push(draft);
                 Items::new()
             }
         };
         drop(sources);
-        let Linked { defined, relinked } = linked;
-        Ok(Outcome { defined, relinked, removed, refused })
+        let Linked { defined, relinked, causes } = linked;
+        Ok(Outcome { defined, relinked, removed, refused, causes, bindings })
     }
 
     /// Publishes a linked draft. Returns the items that are no longer defined, and everything that was replaced.

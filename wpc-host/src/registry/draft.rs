@@ -31,6 +31,8 @@ pub(super) struct Draft {
 pub(super) struct Linked {
     pub(super) defined: Vec<Arc<Function>>,
     pub(super) relinked: Vec<Arc<Function>>,
+    /// The position of the first change that causes each of them.
+    pub(super) causes: BTreeMap<Arc<str>, usize>,
 }
 
 /// The errors of a draft, by the position of the change that causes them.
@@ -141,9 +143,15 @@ impl Registry {
                 errors.entry(*at).or_insert(error);
             }
         }
-        let mut linked = Linked { defined: Vec::new(), relinked: Vec::new() };
+        let mut linked =
+            Linked { defined: Vec::new(), relinked: Vec::new(), causes: BTreeMap::new() };
         for target in draft.targets() {
-            match self.link(target.group, &draft.sources) {
+            let functions = self.link(target.group, &draft.sources);
+            if let (Ok(functions), Some(cause)) = (&functions, target.changes.first()) {
+                let names = functions.iter().map(|function| Arc::clone(&function.name));
+                linked.causes.extend(names.map(|name| (name, *cause)));
+            }
+            match functions {
                 Ok(functions) if target.is_new => linked.defined.extend(functions),
                 Ok(functions) => linked.relinked.extend(functions),
                 Err(error) => draft.attribute_error(&target, &error, &mut errors),

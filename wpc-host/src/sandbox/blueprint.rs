@@ -92,7 +92,8 @@ impl Blueprint {
         })
     }
 
-    /// Keeps the current bindings for calls that still run the definition after others replace it.
+    /// Keeps the current bindings for calls that still run the definition after others replace it, or those of a definition that
+    /// is only checked.
     pub(crate) fn retire(&self, bindings: &Arc<Bindings>) {
         self.last_bindings.keep(bindings);
     }

@@ -57,6 +57,23 @@ impl Local {
         &self.worker
     }
 
+    /// Creates the sandbox of the job's call, and drops it.
+    #[cold]
+    pub(crate) fn instantiate(
+        &mut self,
+        job: &Job,
+        is_open: &AtomicBool,
+    ) -> Result<(), Box<Error>> {
+        let Self { worker, thread } = self;
+        worker.is_busy.store(true, Ordering::SeqCst);
+        let _guard = IdleGuard(worker);
+        worker.ticker.notify_after_flag();
+        if !is_open.load(Ordering::SeqCst) {
+            return Err(Error::NotRunning.into());
+        }
+        thread.instantiate(job)
+    }
+
     /// Runs the job's call and returns what `read` returns for the reply, or `None` if this worker does not admit its
     /// definition at the moment.
     #[inline(always)]

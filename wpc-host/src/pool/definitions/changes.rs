@@ -60,7 +60,7 @@ pub struct Applied {
     pub refused: Vec<Refusal>,
 }
 
-/// The result of [`WorkerProcedureCall::check`]. While it exists, the same changes are applied without compiling their
+/// The result of [`WorkerProcedureCall::check`], which [`WorkerProcedureCall::instantiate`] tries out. While it exists, the same changes are applied without compiling their
 /// modules again.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -73,7 +73,7 @@ pub struct Checked {
     /// The names of functions among both that would lack a dependency, each with one alias that would not be defined.
     pub missing_dependencies: Vec<(String, String)>,
     /// Keeps the compiled modules.
-    _outcome: Outcome,
+    pub(in crate::pool) outcome: Outcome,
 }
 
 impl Changes {
@@ -231,7 +231,7 @@ impl WorkerProcedureCall {
             functions: information(&outcome.defined),
             relinked: information(&outcome.relinked),
             missing_dependencies: missing.collect(),
-            _outcome: outcome,
+            outcome,
         })
     }
 

@@ -6,6 +6,7 @@ use crate::call::{Call, Outcome};
 use crate::codec::payload::Payload;
 use crate::error::Error;
 use crate::event::EventDetails;
+use crate::host_function::drive;
 use crate::registry::{Definition, Function};
 use crate::sandbox::{Request, Sandbox};
 use crate::sync::atomic::Ordering;
@@ -123,6 +124,22 @@ impl Thread {
         }
         self.abandon_trial(job);
         Ok(OwnedReply { body: Body::nothing(), metadata: metadata(job, &self.worker) })
+    }
+
+    /// Creates the sandbox of a job's call, and drops it. Nothing is recorded of it.
+    pub(in crate::worker) fn instantiate(&mut self, job: &Job) -> Result<(), Box<Error>> {
+        let (definition, request) = (&job.definition, request_of(job));
+        let reservation = self.reserve(definition, request.call)?;
+        let (environment, blueprint) = (&self.worker.environment, &definition.blueprint);
+        let sandbox = if definition.can_suspend {
+            let guest = Sandbox::new_on_fiber(blueprint, &definition.limits, environment, &request);
+            // The guest itself looks whether its call should end.
+            drive(guest, || None).map_err(|interrupt| request.call.error_of(interrupt, true))??
+        } else {
+            Sandbox::new(blueprint, &definition.limits, environment, &request)?
+        };
+        drop(LiveSandbox::new(sandbox, reservation));
+        Ok(())
     }
 
     /// Creates the definition's sandbox on this worker. Returns it, and whether the definition has answered since it last
