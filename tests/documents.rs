@@ -7,15 +7,19 @@ fn root() -> PathBuf {
 }
 
 /// The names of the tests in a module such as `hostile::replies`, or `None` if its file does not exist. Modules of the server's
-/// tests begin with `server::`.
+/// tests begin with `server::`, those of the cluster's tests and sources with `cluster::`.
 fn tests_of(module: &str) -> Option<Vec<String>> {
-    let (folders, module) = match module.strip_prefix("server::") {
-        Some(module) => (["wpc-server/tests/all"].as_slice(), module),
-        None => (["tests", "wpc-cli/tests/cli"].as_slice(), module),
+    let (folders, module) = match module.split_once("::") {
+        Some(("server", module)) => (["wpc-server/tests/all"].as_slice(), module),
+        Some(("cluster", module)) => {
+            (["wpc-cluster/tests/all", "wpc-cluster/src"].as_slice(), module)
+        }
+        _ => (["tests", "wpc-cli/tests/cli"].as_slice(), module),
     };
     let file = format!("{}.rs", module.replace("::", "/"));
     let read = |folder: &&str| std::fs::read_to_string(root().join(folder).join(&file)).ok();
     let source = folders.iter().find_map(read)?;
+    let source = source.replace("#[tokio::test(flavor = \"multi_thread\")]", "#[test]");
     let tests = source.split("#[test]").skip(1).filter_map(|test| {
         let (_, rest) = test.split_once("fn ")?;
         rest.split_once('(').map(|(name, _)| name.to_owned())

@@ -25,7 +25,10 @@ It exits with 1 if something does not work.")]
     Check(Box<CheckArguments>),
     /// Create the key of a user of the NATS servers: writes the seed to a new file, and prints the public key.
     #[command(after_help = "Example:
-  wpc cluster key client.nk     # the process gets the file with --cluster-nkey, the NATS server the public key")]
+  wpc cluster key deployer.nk
+
+The process gets the file with --cluster-nkey, and the configuration of the NATS server the public key. All processes get the
+public keys of deployers with --cluster-deployers.")]
     Key {
         /// The new file, which only you can read.
         file: PathBuf,

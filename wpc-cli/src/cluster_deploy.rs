@@ -58,7 +58,7 @@ pub(crate) fn deploy(
     run(arguments, |registry| async move {
         let Deployment { source, manifest, note, is_dry_run, nodes } = *deployment;
         let packed = Packed::read(source, manifest).map_err(Error::Problems)?;
-        let active = registry.active().await?.map(|active| active.revision);
+        let active = registry.last_trusted().await?.map(|active| active.revision);
         let before = match active {
             Some(number) => text(&registry, number).await?,
             None => String::new(),

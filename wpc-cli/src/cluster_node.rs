@@ -50,10 +50,10 @@ pub(crate) struct Joined {
 pub(crate) struct OwnSettings;
 
 impl Joining {
-    /// Prepares to join, if a cluster is named. `data` is the folder of the server.
+    /// Prepares to join, if a cluster is named. `data` is the folder of the server, which keeps so many revisions.
     pub(crate) fn new(
         arguments: &NodeArguments,
-        data: Option<&Path>,
+        (data, keep_revisions): (Option<&Path>, NonZeroUsize),
         is_insecure: bool,
         source: &Source,
         setup: Setup,
@@ -73,6 +73,7 @@ impl Joining {
             let mut options = NodeOptions::new(arguments.name.clone().unwrap_or_else(default_name));
             options.call_limit = arguments.call_limit.map(NonZeroUsize::get);
             options.folder = data.map(|data| data.join("cluster"));
+            options.keep_revisions = keep_revisions.get();
             Ok(Self { deployment, cluster, options })
         };
         Some(joining())

@@ -42,6 +42,11 @@ pub(crate) struct ClusterArguments {
     /// `_INBOX.client`. Default: `_INBOX`.
     #[arg(long, value_name = "PREFIX", env = "WPC_CLUSTER_INBOX")]
     cluster_inbox: Option<String>,
+    /// The public keys of the deployers, separated by commas. This process then ignores revisions and activations that none of
+    /// them signed. A deployer signs with `--cluster-nkey`. Pass the same keys to nodes, clients and deployers. Without them,
+    /// everything in the registry is accepted.
+    #[arg(long, value_name = "KEY", env = "WPC_CLUSTER_DEPLOYERS", value_delimiter = ',')]
+    cluster_deployers: Vec<String>,
 }
 
 /// The cluster that the options name, and the server for development if this process started one.
@@ -125,6 +130,7 @@ impl ClusterArguments {
         if let Some(inbox) = &self.cluster_inbox {
             options.inbox.clone_from(inbox);
         }
+        options.deployers.clone_from(&self.cluster_deployers);
         Ok(options)
     }
 }
@@ -142,6 +148,7 @@ pub(crate) fn failure(error: wpc_cluster::Error) -> Failure {
 mod tests {
     use super::*;
     use clap::Parser as _;
+    use wpc_cluster::UserKey;
 
     #[derive(clap::Parser)]
     struct Command {
@@ -184,9 +191,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let seed = folder.path().join("seed");
         std::fs::write(&seed, "SUxyz\n").unwrap();
+        let key = UserKey::new().unwrap();
+        let keys = format!("{0},{0}", key.public_key());
         let words = [
             &url[..],
             &[
+                "--cluster-deployers",
+                &keys,
                 "--cluster-nkey",
                 seed.to_str().unwrap(),
                 "--cluster-ca",
@@ -200,6 +211,7 @@ mod tests {
         .concat();
         let found = options(&words).unwrap();
         assert!(found.credentials == Credentials::Nkey("SUxyz".to_owned()));
+        assert_eq!(found.deployers, [key.public_key(), key.public_key()]);
         assert_eq!(found.ca.as_deref(), Some(Path::new("ca.pem")));
         assert_eq!(found.certificate, Some(("c".into(), "k".into())));
     }
@@ -211,6 +223,7 @@ mod tests {
             (&["--cluster", "x", "--cluster-inbox", "mine"], "inbox"),
             (&["--cluster", "x", "--cluster-namespace", "a.b"], "namespace"),
             (&["--cluster", "x", "--cluster-replicas", "2"], "replicas"),
+            (&["--cluster", "x", "--cluster-deployers", "ada"], "deployer \"ada\""),
             (&["--cluster", "x", "--cluster-nkey", "missing/seed"], "missing/seed"),
         ] {
             let error = options(words).unwrap_err();

@@ -111,7 +111,8 @@ impl Arguments {
     #[cfg(feature = "cluster")]
     fn joining(&self, source: &Source, setup: Setup) -> Result<Deployed, Failure> {
         let policy = Policy::of(&self.allow).map_err(Failure::usage)?;
-        let (data, is_insecure) = (self.data.as_deref(), self.access.is_insecure());
+        let data = (self.data.as_deref(), self.keep_revisions);
+        let is_insecure = self.access.is_insecure();
         let setup = setup.policy(policy);
         let joining = Joining::new(&self.node, data, is_insecure, source, setup);
         match joining.transpose()? {

@@ -34,6 +34,14 @@ pub enum Error {
         /// What the client or the server reported.
         reason: String,
     },
+    /// A record of the registry that no known deployer signed, or that is older than one that is known. It is ignored.
+    #[error("{record} is ignored: {reason}")]
+    Untrusted {
+        /// The record.
+        record: String,
+        /// Why it is ignored.
+        reason: String,
+    },
     /// Another revision is active than the expected one.
     #[error(
         "another revision is active: expected {}, found {}; compare them and try again",

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::names::is_token;
+use crate::user_key::deployer;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -32,6 +33,10 @@ pub struct ClusterOptions {
     /// The prefix of the subjects on which this process receives answers. Give each user its own one, so that the server can
     /// keep them from reading each other's answers. It must start with `_INBOX`. Default `_INBOX`.
     pub inbox: String,
+    /// The public keys of the deployers. If there are any, this process ignores requests, revisions and activations that none of them
+    /// signed. Pass the same ones to all processes of a cluster. A deployer signs with its nkey. Default: none, and everything
+    /// is accepted.
+    pub deployers: Vec<String>,
     /// How often a node reports its state, and how often others expect it. The same in the whole cluster. A node that misses
     /// three reports is lost. Between 50 ms and 10 s. Default 300 ms.
     pub report_interval: Duration,
@@ -55,6 +60,7 @@ impl fmt::Debug for ClusterOptions {
             .field("ca", &self.ca)
             .field("certificate", &self.certificate)
             .field("inbox", &self.inbox)
+            .field("deployers", &self.deployers)
             .field("report_interval", &self.report_interval)
             .field("max_payload", &self.max_payload)
             .field("connect_timeout", &self.connect_timeout)
@@ -103,6 +109,7 @@ impl ClusterOptions {
             ca: None,
             certificate: None,
             inbox: "_INBOX".to_owned(),
+            deployers: Vec::new(),
             report_interval: Duration::from_millis(300),
             max_payload: 64 << 20,
             replicas: 1,
@@ -132,6 +139,18 @@ impl ClusterOptions {
         match &self.credentials {
             Credentials::None => of_addresses().unwrap_or_default(),
             credentials => credentials.clone(),
+        }
+    }
+
+    /// The seed with which this process signs what it deploys: that of its nkey.
+    pub(crate) fn signing_seed(&self) -> Option<String> {
+        match self.effective_credentials() {
+            Credentials::Nkey(seed) => Some(seed),
+            Credentials::File(path) => {
+                let text = std::fs::read_to_string(path).ok()?;
+                text.lines().map(str::trim).find(|line| line.starts_with("SU")).map(str::to_owned)
+            }
+            _ => None,
         }
     }
 
@@ -183,6 +202,9 @@ impl ClusterOptions {
                 "invalid inbox {:?}: it starts with `_INBOX` and has letters, digits, `-`, `_` and `.`",
                 self.inbox
             ));
+        }
+        for key in &self.deployers {
+            deployer(key)?;
         }
         if !matches!(self.replicas, 1 | 3 | 5) {
             return invalid(format!(
@@ -247,11 +269,12 @@ mod tests {
         assert_eq!(valid.servers, ["nats://127.0.0.1:4222", "nats://127.0.0.1:4223"]);
         valid.validate().unwrap();
         type Change = fn(&mut ClusterOptions);
-        let changes: [(&str, Change); 6] = [
+        let changes: [(&str, Change); 7] = [
             ("address", |options| options.servers.push(String::new())),
             ("namespace", |options| options.namespace = "a.b".to_owned()),
             ("inbox", |options| options.inbox = "wpc.v1.beat".to_owned()),
             ("inbox", |options| options.inbox = "_INBOX.>".to_owned()),
+            ("deployer", |options| options.deployers.push("ada".to_owned())),
             ("replicas", |options| options.replicas = 2),
             ("interval", |options| options.report_interval = Duration::ZERO),
         ];

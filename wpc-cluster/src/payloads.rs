@@ -66,6 +66,12 @@ impl Payloads {
             if let Ok(store) = context.get_object_store(&bucket).await {
                 return Ok(store);
             }
+            // The server reports it separately. Clients can do without.
+            let violation = self.connection.violation();
+            if let Some(reason) = violation.filter(|reason| reason.contains(&bucket)) {
+                let operation = "storing what is too large for a message".to_owned();
+                return Err(Error::Denied { operation, reason });
+            }
             let config = object_store::Config {
                 bucket: bucket.clone(),
                 // In memory, the bucket itself would be gone after a restart of the server.

@@ -7,8 +7,11 @@ use std::fmt;
 /// The role of a process in a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// It calls functions.
+    /// It calls functions, with arguments and results that fit into a message.
     Client,
+    /// It calls functions, also with larger arguments and results. It can make the server publish what it chooses to any subject of
+    /// the account, because it reads a stream to which it writes.
+    TrustedClient,
     /// It runs functions for others, under this name; `*` stands for any.
     Node(String),
     /// It deploys and activates revisions.
@@ -19,6 +22,7 @@ impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Client => "client",
+            Self::TrustedClient => "trusted client",
             Self::Node(_) => "node",
             Self::Deployer => "deployer",
         })
@@ -43,25 +47,31 @@ impl Role {
         let payloads = stream("OBJ", &names.payloads());
         let calls = |publish: &mut Vec<String>| {
             publish.extend([names.all_calls(), names.controls()]);
+        };
+        let stores = |publish: &mut Vec<String>| {
             publish.push(format!("$O.{}.>", names.payloads()));
             publish.push(format!("$JS.API.STREAM.PURGE.{payloads}"));
+            publish.extend(reading(&payloads));
         };
         match self {
-            Self::Client => {
+            Self::Client | Self::TrustedClient => {
                 calls(&mut publish);
-                publish.extend(
-                    [&registry, &objects, &payloads].into_iter().flat_map(|stream| reading(stream)),
-                );
+                if *self == Self::TrustedClient {
+                    stores(&mut publish);
+                }
+                publish
+                    .extend([&registry, &objects].into_iter().flat_map(|stream| reading(stream)));
             }
             Self::Node(node) => {
                 // Answers go to the inboxes of all users.
                 publish[0] = "_INBOX.>".to_owned();
                 calls(&mut publish);
+                stores(&mut publish);
                 publish.push(names.beat_of(node));
                 publish.push(format!("$KV.{}.report.*.*.{node}", names.staging()));
                 publish.push(format!("$O.{}.>", names.objects()));
                 publish.push(format!("$JS.API.STREAM.PURGE.{objects}"));
-                let read = [&registry, &staging, &objects, &payloads];
+                let read = [&registry, &staging, &objects];
                 publish.extend(read.into_iter().flat_map(|stream| reading(stream)));
                 subscribe.extend([names.calls_of(node), names.control_of(node), names.hello()]);
             }
@@ -199,6 +209,7 @@ mod tests {
         let names = Names::new("wpc");
         for (role, inbox) in [
             (Role::Client, "_INBOX.client"),
+            (Role::TrustedClient, "_INBOX.trusted"),
             (Role::Node("n1".to_owned()), "_INBOX.n1"),
             (Role::Deployer, "_INBOX.deployer"),
         ] {

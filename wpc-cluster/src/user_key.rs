@@ -1,6 +1,7 @@
-//! A new key of a user of NATS servers.
+//! Keys of users of NATS servers.
 
 use crate::error::Error;
+use nkeys::{KeyPair, KeyPairType};
 use std::fmt;
 
 /// A new key of a user of NATS servers. The process has the seed, and the server has the public key.
@@ -16,7 +17,7 @@ impl UserKey {
     ///
     /// [`Error::Options`] if the system has no randomness.
     pub fn new() -> Result<Self, Error> {
-        let pair = nkeys::KeyPair::new_user();
+        let pair = KeyPair::new_user();
         let seed = pair.seed().map_err(|error| Error::Options(error.to_string()))?;
         Ok(Self { seed, public_key: pair.public_key() })
     }
@@ -41,6 +42,21 @@ impl fmt::Debug for UserKey {
     }
 }
 
+/// The public key of a deployer, which verifies signatures.
+///
+/// # Errors
+///
+/// [`Error::Options`] if it is not the public key of a user.
+pub(crate) fn deployer(key: &str) -> Result<KeyPair, Error> {
+    let found = KeyPair::from_public_key(key);
+    found.ok().filter(|found| found.key_pair_type() == KeyPairType::User).ok_or_else(|| {
+        Error::Options(format!(
+            "invalid key of a deployer {key:?}: expected the public key of a user, which starts with `U` and which \
+             `wpc cluster key` prints"
+        ))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,8 +66,17 @@ mod tests {
         let (key, other) = (UserKey::new().unwrap(), UserKey::new().unwrap());
         assert!(key.seed().starts_with("SU") && key.public_key().starts_with('U'));
         assert_ne!(key.public_key(), other.public_key());
-        let pair = nkeys::KeyPair::from_seed(key.seed()).unwrap();
+        let pair = KeyPair::from_seed(key.seed()).unwrap();
         assert_eq!(pair.public_key(), key.public_key());
         assert!(!format!("{key:?}").contains(key.seed()));
+    }
+
+    #[test]
+    fn the_key_of_a_deployer_is_that_of_a_user() {
+        deployer(&KeyPair::new_user().public_key()).unwrap();
+        for invalid in ["", "U", &KeyPair::new_account().public_key(), "ada"] {
+            let error = deployer(invalid).unwrap_err().to_string();
+            assert!(error.contains("wpc cluster key"), "{error}");
+        }
     }
 }

@@ -6,8 +6,10 @@ mod report;
 pub use report::{Check, Finding, Level};
 
 use crate::connection::{Connection, USER_INFO};
+use crate::error::Error;
 use crate::options::{ClusterOptions, Credentials, is_loopback};
 use crate::permissions::{Role, missing, stream};
+use crate::registry::Registry;
 use answers::{StreamConfig, StreamInfo, User, UserInfo};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
@@ -56,6 +58,7 @@ pub async fn check(options: ClusterOptions, roles: &[CheckedRole]) -> Check {
     check.payload(connection.max_message());
     let Some(user) = check.user(&connection).await else { return check };
     check.roles(&connection, &user, roles);
+    check.deployers(&connection, roles).await;
     check.buckets(&connection, server.jetstream, server.cluster.is_some()).await;
     check
 }
@@ -244,6 +247,44 @@ impl Check {
                 ""
             };
             self.add("permissions", level, text, reason, remedy);
+        }
+    }
+
+    /// Whether the registry is protected by signatures, and whether the active revision has one.
+    async fn deployers(&mut self, connection: &Connection, roles: &[CheckedRole]) {
+        let registry = Registry::new(connection.clone());
+        if !registry.trust().requires_signatures() {
+            let outside = connection.options().addresses().iter().any(|it| !is_loopback(it));
+            let level = if outside { Level::Warning } else { Level::Note };
+            let text =
+                "no keys of deployers are passed, so that every record of the registry is accepted";
+            let reason = "Any user that may use JetStream can change the registry: the server publishes stored messages to any \
+                          subject.";
+            let remedy =
+                "Pass the public keys of deployers to all processes with `--cluster-deployers`.";
+            return self.add("deployers", level, text, reason, remedy);
+        }
+        if roles.contains(&CheckedRole::Deployer)
+            && let Err(error) = registry.trust().can_sign()
+        {
+            let reason = "Nodes and clients ignore what this process deploys.";
+            self.add("deployers", Level::Error, error.to_string(), reason, "");
+        }
+        match registry.active().await {
+            Ok(Some(active)) => {
+                let text =
+                    format!("a deployer signed the activation of revision {}", active.revision);
+                self.good("deployers", text);
+            }
+            Err(error @ Error::Untrusted { .. }) => {
+                let reason = "Nodes keep what they run, and new processes have no functions.";
+                let remedy = "Deploy again with the key of a deployer, and pass the same keys to all processes.";
+                self.add("deployers", Level::Error, error.to_string(), reason, remedy);
+            }
+            // The buckets are checked too.
+            Ok(None) | Err(_) => {
+                self.good("deployers", "only what deployers sign is accepted");
+            }
         }
     }
 

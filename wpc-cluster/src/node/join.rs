@@ -6,7 +6,7 @@ use crate::client::Client;
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::options::ClusterOptions;
-use crate::registry::Registry;
+use crate::registry::{Known, Registry};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,15 +52,16 @@ impl Node {
         backend: Arc<dyn Backend>,
     ) -> Result<Self, Error> {
         let folder = open_folder(options.folder.as_ref())?;
-        let name = options.name.clone();
+        let (name, keep) = (options.name.clone(), options.keep_revisions);
         let connection = Connection::open_later(cluster, &format!("wpc node {name}")).await?;
         let registry = Registry::new(connection.clone());
-        let following = registry.follow();
+        let following = registry.follow_since(Known::of(folder.active(&registry).as_ref()));
         let functions = following.shared();
         let client = Client::start(connection, functions, Some(following)).await?;
         let (serving, workers) = (Serving::default(), deployment.workers());
         let node = Self::create(options, backend, workers, client, serving.clone());
-        let sync = Sync::start(name, node.0.epoch, registry, deployment, folder, serving);
+        let epoch = node.0.epoch;
+        let sync = Sync::start(name, epoch, registry, deployment, folder, keep, serving);
         // Without an answer in this time, the node serves nothing yet, and reports why.
         let _ = tokio::time::timeout(SETTLE, sync.settled()).await;
         node.follow(sync).await?;

@@ -76,13 +76,16 @@ pub struct NodeOptions {
     pub call_limit: Option<usize>,
     /// Where the node keeps modules and which revision it ran last. Default `None`: a temporary folder.
     pub folder: Option<PathBuf>,
+    /// How many of the revisions that the node ran, the active one included, keep their modules in the folder, so that they are not
+    /// fetched again. Modules that neither these nor staged revisions use are removed. Default 100; at least 1.
+    pub keep_revisions: usize,
 }
 
 impl NodeOptions {
     /// The default options of a node with this name.
     #[must_use]
     pub fn new(name: NodeName) -> Self {
-        Self { name, call_limit: None, folder: None }
+        Self { name, call_limit: None, folder: None, keep_revisions: 100 }
     }
 }
 

@@ -6,7 +6,7 @@
 //! | stage | work in this stage | the next stage |
 //! |---|---|---|
 //! | seen | its manifest and its modules are fetched and verified | fetched |
-//! | fetched | its modules are compiled and linked | prepared |
+//! | fetched | its modules are compiled and linked, and each new definition is instantiated once | prepared |
 //! | prepared | the list of its functions is stored | ready |
 //! | ready | it waits until it is activated | activating |
 //! | activating | the pool makes the changes | active |
@@ -142,6 +142,13 @@ impl Revisions {
 
     pub(crate) fn stage(&self, id: RevisionId) -> Option<&Stage> {
         self.entries.get(&key(id)).map(|entry| &entry.stage)
+    }
+
+    /// The revisions whose files are needed: those that run, may run soon, or are being prepared.
+    pub(crate) fn in_use(&self) -> impl Iterator<Item = RevisionId> {
+        let has_ended = |stage: &Stage| matches!(stage, Stage::Failed { .. } | Stage::Retired);
+        let entries = self.entries.iter().filter(move |(_, entry)| !has_ended(&entry.stage));
+        entries.map(|(key, _)| id(*key)).chain(self.target).chain(self.active)
     }
 
     /// Why the node does not run the active revision, as far as it is known.

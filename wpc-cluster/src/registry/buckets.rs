@@ -18,7 +18,7 @@ const HISTORY: i64 = 64;
 const MAX_RECORD: i32 = 64 << 10;
 
 /// For how long a request to prepare a revision, and the answers to it, are kept. A deployer that waits longer asks again.
-const STAGING_AGE: Duration = Duration::from_secs(600);
+pub(super) const STAGING_AGE: Duration = Duration::from_secs(600);
 
 /// A key-value bucket of the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

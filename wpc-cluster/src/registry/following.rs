@@ -1,7 +1,7 @@
 //! The functions of the active revision, as a client follows them.
 
 use super::Registry;
-use super::activation::Activation;
+use super::activation::{Activation, Known};
 use super::watch::{Change, Followed, follow};
 use crate::snapshot::Snapshot;
 use arc_swap::ArcSwap;
@@ -36,10 +36,15 @@ impl Registry {
     /// Follows the functions of the active revision. Must be called within a tokio runtime.
     #[must_use]
     pub fn follow(&self) -> Following {
+        self.follow_since(Known::default())
+    }
+
+    /// Follows the functions of the active revision, if its activation is not older than what is known.
+    pub(crate) fn follow_since(&self, known: Known) -> Following {
         let functions = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let (sender, state) = watch::channel(State::default());
         let (changes, received) = mpsc::channel(16);
-        let watching = tokio::spawn(follow(self.clone(), Followed::Active, changes));
+        let watching = tokio::spawn(follow(self.clone(), Followed::Active, known, changes));
         let publishing =
             tokio::spawn(publish(self.clone(), Arc::clone(&functions), received, sender));
         let tasks = [watching.abort_handle(), publishing.abort_handle()];
@@ -102,7 +107,7 @@ async fn publish(
             Some(None) => return,
             // It is time for another attempt.
             None => {}
-            Some(Some(Change::Unreachable(problem))) => {
+            Some(Some(Change::Unreachable(problem) | Change::Ignored(problem))) => {
                 state.send_modify(|state| state.problem = Some(problem));
                 continue;
             }
@@ -120,13 +125,8 @@ async fn publish(
                 });
                 continue;
             }
-            Some(Some(Change::Value(value))) => match Activation::parse(&value) {
-                Ok(active) => wanted = Some(active),
-                Err(error) => {
-                    state.send_modify(|state| state.problem = Some(error.to_string()));
-                    continue;
-                }
-            },
+            Some(Some(Change::Active(active))) => wanted = Some(active.activation),
+            Some(Some(Change::Wanted(_) | Change::Refused(..))) => continue,
         }
         let Some(active) = wanted.clone() else { continue };
         let known = state.borrow().active.clone();

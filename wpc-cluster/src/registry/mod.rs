@@ -11,10 +11,14 @@
 //! # The way of a deployment
 //!
 //! 1. [`stage`](Registry::stage) stores the modules and the manifest, and then the revision that refers to them.
-//! 2. [`wait_ready`](Registry::wait_ready) asks the nodes to prepare it. Each fetches, verifies, compiles and links everything, and
-//!    stores the list of the functions as an object. The request fails if nodes refuse the revision, or if their lists differ.
+//! 2. [`wait_ready`](Registry::wait_ready) asks the nodes to prepare it. Each fetches, verifies, compiles, links and instantiates
+//!    what is new, and stores the list of the functions as an object. The request fails if nodes refuse the revision, or if their
+//!    lists differ.
 //! 3. [`activate`](Registry::activate) changes `active`, if it still has the value that the deployer expects. The nodes and
 //!    the clients follow it.
+//!
+//! Revisions, activations and requests are [signed](signature) by the deployer. A process that knows the keys of deployers ignores
+//! others, and an activation that is older than one that it knows.
 //!
 //! Every object is verified when it is read: its length is bounded, and its content must have the SHA-256 that is its name.
 
@@ -26,10 +30,12 @@ mod objects;
 mod readiness;
 mod revision;
 mod rollback;
+pub(crate) mod signature;
 pub(crate) mod staging;
 pub(crate) mod watch;
 
 pub use activation::Activation;
+pub(crate) use activation::{Active, Known};
 pub use following::Following;
 pub use index::Index;
 pub(crate) use objects::{MAX_DOCUMENT, MAX_INDEX, ObjectError};
@@ -40,6 +46,7 @@ pub use rollback::Rollback;
 use crate::connection::Connection;
 use crate::error::Error;
 use async_nats::jetstream::{self, Context};
+use signature::{Opened, Record, Trust};
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -52,6 +59,7 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     connection: Connection,
     context: Context,
+    trust: Trust,
 }
 
 /// The maximum length of an author and of a note in bytes.
@@ -63,13 +71,24 @@ impl Registry {
     pub fn new(connection: Connection) -> Self {
         let mut context = jetstream::new(connection.client().clone());
         context.set_timeout(Duration::from_secs(5));
-        Self(Arc::new(Inner { connection, context }))
+        let trust = Trust::new(connection.options());
+        Self(Arc::new(Inner { connection, context, trust }))
     }
 
     /// The connection.
     #[must_use]
     pub fn connection(&self) -> &Connection {
         &self.0.connection
+    }
+
+    /// With which key records are signed, and whose signatures are accepted.
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.0.trust
+    }
+
+    /// Reads a record.
+    fn open<R: Record>(&self, what: &str, value: &[u8]) -> Result<Opened<R>, Error> {
+        self.0.trust.open(value).map_err(|error| unreadable(what, error))
     }
 
     /// An operation that failed.

@@ -2,6 +2,7 @@
 
 use super::buckets::{Bucket, full};
 use super::objects::MAX_DOCUMENT;
+use super::signature::{Opened, Record};
 use super::{Registry, check_text, unreadable};
 use crate::error::Error;
 use async_nats::jetstream::kv::{CreateErrorKind, Store};
@@ -34,6 +35,20 @@ pub struct Revision {
     pub at: String,
 }
 
+impl Record for Revision {
+    const KIND: &'static str = "revision";
+
+    fn title(&self) -> String {
+        format!("the record of revision {}", self.number)
+    }
+}
+
+/// The highest number of a revision without a trusted signature that is counted: those after it remain exact in JSON.
+const MAX_NUMBER: u64 = 1 << 52;
+
+/// How many numbers that others have taken are tried.
+const MAX_TAKEN: usize = 1000;
+
 /// How many objects are being stored at the same time.
 const CONCURRENT: usize = 4;
 
@@ -57,6 +72,8 @@ impl Registry {
     ) -> Result<Revision, Error> {
         check_text("author", author)?;
         check_text("note", note.unwrap_or_default())?;
+        // Before anything is stored.
+        self.trust().can_sign()?;
         let modules = modules_of(packed)?;
         self.create().await?;
         let objects = modules.iter().map(|bytes| self.store(bytes));
@@ -71,14 +88,15 @@ impl Registry {
         author: &str,
         note: Option<&str>,
     ) -> Result<Revision, Error> {
-        let active = self.active().await?;
+        let active = self.last_trusted().await?;
         let document = self.store(text.as_bytes()).await?;
         if let Some(active) = active.as_ref().filter(|active| active.document == document) {
             return self.revision(active.revision).await;
         }
         let store = self.bucket(Bucket::Registry).await?;
+        let last = self.last_number(&store, active.as_ref().map(|active| active.revision)).await?;
         let mut revision = Revision {
-            number: self.last_number(&store).await? + 1,
+            number: last + 1,
             document,
             length: text.len() as u64,
             parent: active.map(|active| active.revision),
@@ -86,9 +104,9 @@ impl Registry {
             note: note.map(str::to_owned),
             at: self.now(),
         };
-        loop {
-            let value = serde_json::to_vec(&revision).map_err(|error| unreadable("JSON", error))?;
-            match store.create(key(revision.number), value.into()).await {
+        for _ in 0..MAX_TAKEN {
+            let value = self.trust().seal(&revision)?;
+            match store.create(key(revision.number), value).await {
                 Ok(_) => return Ok(revision),
                 Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {}
                 Err(error) => {
@@ -100,56 +118,81 @@ impl Registry {
                     };
                 }
             }
-            // Another deployer took the number.
+            // Another deployer took the number, or something that is not one.
             revision.number += 1;
         }
+        let reason = format!("the {MAX_TAKEN} numbers before {} are taken", revision.number);
+        Err(self.failed("registering a revision", reason))
     }
 
-    /// The highest number of a revision; 0 without any.
-    async fn last_number(&self, store: &Store) -> Result<u64, Error> {
+    /// The number of the last revision; 0 without any. If that one is not trusted, it is the number of the active revision.
+    async fn last_number(&self, store: &Store, active: Option<u64>) -> Result<u64, Error> {
         // Numbers are taken in order, so that the last message has the highest.
         let subject = format!("{}revision.*", store.prefix);
         let found = store.stream.get_last_raw_message_by_subject(&subject).await;
         let message = match found {
             Ok(message) => message,
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok(0),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
+                return Ok(active.unwrap_or(0));
+            }
             Err(error) => return Err(self.failed("finding the last revision", full(&error))),
         };
-        let number = message.subject.rsplit('.').next().and_then(|last| last.parse().ok());
-        number.ok_or_else(|| unreadable("the last revision", message.subject.as_str()))
+        let last = self.open::<Revision>("the last revision", &message.payload);
+        let last = last.and_then(Opened::trusted);
+        Ok(match last {
+            Ok(last) => last.number.max(active.unwrap_or(0)),
+            Err(error) => {
+                tracing::warn!(%error, "the last revision is not counted");
+                let number = message.subject.rsplit('.').next().and_then(|last| last.parse().ok());
+                active.or(number.filter(|number| *number <= MAX_NUMBER)).unwrap_or(0)
+            }
+        })
     }
 
     async fn read_revision(&self, store: &Store, number: u64) -> Result<Option<Revision>, Error> {
         let what = format!("revision {number}");
         let value = store.get(key(number)).await;
         let value = value.map_err(|error| self.failed(&format!("reading {what}"), full(&error)))?;
-        let parse = |value: bytes::Bytes| {
-            serde_json::from_slice(&value).map_err(|error| unreadable(&what, error))
-        };
-        value.map(parse).transpose()
+        let Some(value) = value else { return Ok(None) };
+        let found: Revision = self.open(&what, &value)?.trusted()?;
+        if found.number != number {
+            let reason = format!("it is stored as revision {number}");
+            return Err(Error::Untrusted { record: found.title(), reason });
+        }
+        Ok(Some(found))
     }
 
     /// A revision.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownRevision`] if no revision has this number; otherwise [`Error::Registry`] or [`Error::Denied`].
+    /// [`Error::UnknownRevision`] if no revision has this number, and [`Error::Untrusted`] if no known deployer signed it; otherwise
+    /// [`Error::Registry`] or [`Error::Denied`].
     pub async fn revision(&self, number: u64) -> Result<Revision, Error> {
         let store = self.bucket(Bucket::Registry).await?;
         let found = self.read_revision(&store, number).await?;
         found.ok_or(Error::UnknownRevision(number))
     }
 
-    /// The last revisions, newest first.
+    /// The last revisions, newest first, without those that are not trusted.
     ///
     /// # Errors
     ///
     /// [`Error::Registry`] or [`Error::Denied`].
     pub async fn revisions(&self, limit: usize) -> Result<Vec<Revision>, Error> {
-        let Some(store) = self.find(Bucket::Registry).await? else { return Ok(Vec::new()) };
-        let last = self.last_number(&store).await?;
+        let Some(store) = &self.find(Bucket::Registry).await? else { return Ok(Vec::new()) };
+        let active = self.last_trusted().await?.map(|active| active.revision);
+        let last = self.last_number(store, active).await?;
         let numbers = (1..=last).rev().take(limit);
-        let read = numbers.map(|number| self.read_revision(&store, number));
+        let read = numbers.map(|number| async move {
+            match self.read_revision(store, number).await {
+                Err(error @ Error::Untrusted { .. }) => {
+                    tracing::warn!(%error, "a revision is not listed");
+                    Ok(None)
+                }
+                read => read,
+            }
+        });
         let found: Vec<_> = stream::iter(read).buffered(16).try_collect().await?;
         Ok(found.into_iter().flatten().collect())
     }

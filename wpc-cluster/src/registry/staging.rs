@@ -1,7 +1,8 @@
 //! Requests to prepare a revision, and the answers of nodes. They are kept in memory for some minutes.
 
-use super::buckets::{Bucket, full};
+use super::buckets::{Bucket, STAGING_AGE, full};
 use super::revision::Revision;
+use super::signature::Record;
 use super::{Registry, unreadable};
 use crate::error::Error;
 use crate::names::NodeName;
@@ -22,6 +23,16 @@ const MAX_PROBLEM: usize = 1024;
 pub(crate) struct Wanted {
     pub(crate) request: RequestId,
     pub(crate) revision: RevisionId,
+    /// When it was made, by the server's clock, in milliseconds since 1970.
+    pub(crate) at_ms: u64,
+}
+
+impl Record for Wanted {
+    const KIND: &'static str = "request";
+
+    fn title(&self) -> String {
+        format!("the request to prepare revision {}", self.revision.number)
+    }
 }
 
 /// The answer of a node.
@@ -68,23 +79,43 @@ impl Wanted {
     pub(crate) fn reports(self) -> String {
         format!("report.{}.{}.*", self.revision.number, self.request)
     }
-
-    /// What a value of a request states.
-    pub(crate) fn parse(value: &Bytes) -> Result<Self, Error> {
-        serde_json::from_slice(value).map_err(|error| unreadable("a request", error))
-    }
 }
 
 impl Registry {
     /// Asks all nodes to prepare a revision.
     pub(super) async fn want(&self, revision: &Revision) -> Result<Wanted, Error> {
         let id = RevisionId { number: revision.number, document: revision.document };
-        let wanted = Wanted { request: RequestId(rand::random()), revision: id };
-        let value = serde_json::to_vec(&wanted).map_err(|error| unreadable("JSON", error))?;
+        let (request, at_ms) = (RequestId(rand::random()), self.0.connection.now_ms());
+        let wanted = Wanted { request, revision: id, at_ms };
+        let value = self.trust().seal(&wanted)?;
         let store = self.bucket(Bucket::Staging).await?;
-        let written = store.put(wanted.key(), value.into()).await;
+        let written = store.put(wanted.key(), value).await;
         written.map_err(|error| self.failed("asking the nodes", full(&error)))?;
         Ok(wanted)
+    }
+
+    /// What a value of a request states, and why it is ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Registry`] if it cannot be read.
+    pub(super) fn requested(&self, value: &Bytes) -> Result<(Wanted, Option<Error>), Error> {
+        let opened = self.open::<Wanted>("a request", value)?;
+        let wanted = *opened.record();
+        let age = self.0.connection.now_ms().abs_diff(wanted.at_ms);
+        let is_old = u128::from(age) > STAGING_AGE.as_millis();
+        Ok((
+            wanted,
+            match opened.trusted() {
+                Ok(_) if self.trust().requires_signatures() && is_old => {
+                    let reason =
+                        format!("it was made {age} ms ago; something has written it again");
+                    Some(Error::Untrusted { record: wanted.title(), reason })
+                }
+                Ok(_) => None,
+                Err(error) => Some(error),
+            },
+        ))
     }
 
     /// Answers a request.

@@ -1,13 +1,12 @@
 //! Follows keys of a bucket, over lost connections, restarted servers, and buckets that are deleted and created again.
 
 use super::Registry;
-use super::activation::ACTIVE;
+use super::activation::{ACTIVE, Active, Known, Stated};
 use super::buckets::{Bucket, full};
-use super::staging::WANTED;
+use super::staging::{WANTED, Wanted};
 use crate::connection::Link;
 use crate::error::Error;
-use async_nats::jetstream::kv::{Entry, Operation};
-use bytes::Bytes;
+use async_nats::jetstream::kv::{Entry, Operation, Store};
 use futures::StreamExt as _;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -24,10 +23,16 @@ pub(crate) enum Followed {
 /// What was found.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// A value. The same one can be found several times.
-    Value(Bytes),
+    /// The active revision. The same one can be found several times.
+    Active(Box<Active>),
+    /// A request of a deployer.
+    Wanted(Wanted),
+    /// A request that is not trusted, and why.
+    Refused(Wanted, String),
     /// The active revision has no value.
     Nothing,
+    /// A value that is ignored, and why.
+    Ignored(String),
     /// The bucket cannot be read at the moment.
     Unreachable(String),
 }
@@ -53,11 +58,19 @@ fn jittered(time: Duration) -> Duration {
 
 /// Follows until the receiver is dropped. Must run in a task of its own: a value that is not received at once would hold up the
 /// connection.
-pub(crate) async fn follow(registry: Registry, followed: Followed, sender: mpsc::Sender<Change>) {
+///
+/// An activation that is older than what is `known` is ignored if it needs a signature.
+pub(crate) async fn follow(
+    registry: Registry,
+    followed: Followed,
+    known: Known,
+    sender: mpsc::Sender<Change>,
+) {
     let mut delay = FIRST_DELAY;
+    let mut last = Last { sequence: 0, known };
     loop {
         let error = tokio::select! {
-            error = follow_once(&registry, followed, &sender, &mut delay) => error,
+            error = follow_once(&registry, followed, &mut last, &sender, &mut delay) => error,
             () = sender.closed() => return,
         };
         let Some(error) = error else { return };
@@ -87,9 +100,12 @@ pub(crate) async fn follow(registry: Registry, followed: Followed, sender: mpsc:
 async fn follow_once(
     registry: &Registry,
     followed: Followed,
+    last: &mut Last,
     sender: &mpsc::Sender<Change>,
     delay: &mut Duration,
 ) -> Option<String> {
+    // A bucket that was created again counts from 1.
+    last.sequence = 0;
     let (bucket, filter) = match followed {
         Followed::Active => (Bucket::Registry, ACTIVE),
         Followed::Wanted => (Bucket::Staging, WANTED),
@@ -112,17 +128,17 @@ async fn follow_once(
         Ok(watch) => watch,
         Err(error) => return Some(full(&error)),
     };
-    let mut last = Last::default();
-    if followed == Followed::Active
-        && let Some(error) = reconcile(registry, &store, sender, &mut last).await?
-    {
-        return Some(error);
+    if followed == Followed::Active {
+        match registry.stated(&store).await {
+            Ok(stated) => last.send_stated(registry, stated, sender).await?,
+            Err(error) => return Some(error.to_string()),
+        }
     }
     *delay = FIRST_DELAY;
     loop {
         tokio::select! {
             entry = watch.next() => match entry {
-                Some(Ok(entry)) => last.send(&entry, followed, sender).await?,
+                Some(Ok(entry)) => last.send(registry, &entry, followed, sender).await?,
                 Some(Err(error)) => return Some(full(&error)),
                 None => return Some("the watch has ended".to_owned()),
             },
@@ -135,7 +151,7 @@ async fn follow_once(
             }
             () = tokio::time::sleep(jittered(RECONCILE)) => {
                 if followed == Followed::Active {
-                    if let Some(error) = reconcile(registry, &store, sender, &mut last).await? {
+                    if let Some(error) = reconcile(registry, &store, sender, last).await? {
                         return Some(error);
                     }
                 } else if let Err(error) = store.stream.get_info().await {
@@ -149,12 +165,12 @@ async fn follow_once(
 /// Reads the active revision. `None` if the receiver was dropped; otherwise the error, if there is one.
 async fn reconcile(
     registry: &Registry,
-    store: &async_nats::jetstream::kv::Store,
+    store: &Store,
     sender: &mpsc::Sender<Change>,
     last: &mut Last,
 ) -> Option<Option<String>> {
     match store.entry(ACTIVE).await {
-        Ok(Some(entry)) => last.send(&entry, Followed::Active, sender).await?,
+        Ok(Some(entry)) => last.send(registry, &entry, Followed::Active, sender).await?,
         Ok(None) => sender.send(Change::Nothing).await.ok()?,
         Err(error) => {
             let error: Error = registry.failed("reading the active revision", full(&error));
@@ -164,24 +180,62 @@ async fn reconcile(
     Some(None)
 }
 
-/// The sequence number of the last value. A read can be answered by a server that lags behind.
-#[derive(Debug, Default)]
-struct Last(u64);
+/// What was found last.
+#[derive(Debug)]
+struct Last {
+    /// The sequence number of the last value. A read can be answered by a server that lags behind.
+    sequence: u64,
+    known: Known,
+}
 
 impl Last {
-    /// `None` if the receiver was dropped.
+    /// Sends what the registry states at the beginning. `None` if the receiver was dropped.
+    async fn send_stated(
+        &mut self,
+        registry: &Registry,
+        stated: Stated,
+        sender: &mpsc::Sender<Change>,
+    ) -> Option<()> {
+        self.sequence = stated.sequence;
+        let Stated { active, ignored, .. } = stated;
+        let is_empty = active.is_none() && ignored.is_none();
+        let accepted = active.map(|active| self.known.accept(registry, &active.record));
+        let (active, older) = match accepted.transpose() {
+            Ok(active) => (active, None),
+            Err(error) => (None, Some(error)),
+        };
+        if let Some(active) = active {
+            sender.send(Change::Active(Box::new(active))).await.ok()?;
+        }
+        if let Some(error) = ignored.or(older) {
+            sender.send(Change::Ignored(error.to_string())).await.ok()?;
+        }
+        if is_empty { sender.send(Change::Nothing).await.ok() } else { Some(()) }
+    }
+
+    /// Sends a change. `None` if the receiver was dropped.
     async fn send(
         &mut self,
+        registry: &Registry,
         entry: &Entry,
         followed: Followed,
         sender: &mpsc::Sender<Change>,
     ) -> Option<()> {
-        if followed == Followed::Active && entry.revision <= self.0 {
+        if followed == Followed::Active && entry.revision <= self.sequence {
             return Some(());
         }
-        self.0 = entry.revision;
-        let change = match entry.operation {
-            Operation::Put => Change::Value(entry.value.clone()),
+        self.sequence = entry.revision;
+        let ignored = |error: Error| Change::Ignored(error.to_string());
+        let change = match (entry.operation, followed) {
+            (Operation::Put, Followed::Active) => match self.known.accept(registry, &entry.value) {
+                Ok(active) => Change::Active(Box::new(active)),
+                Err(error) => ignored(error),
+            },
+            (Operation::Put, Followed::Wanted) => match registry.requested(&entry.value) {
+                Ok((wanted, None)) => Change::Wanted(wanted),
+                Ok((wanted, Some(error))) => Change::Refused(wanted, error.to_string()),
+                Err(error) => ignored(error),
+            },
             _ => Change::Nothing,
         };
         sender.send(change).await.ok()

@@ -13,32 +13,34 @@ use tokio::sync::mpsc;
 use wpc_cluster::{Client as Caller, ClusterOptions, Connection, Credentials, Quorum, Registry};
 use wpc_deploy::Source;
 use wpc_deploy::document::Packed;
-use wpc_host::{CallArguments, CallOptions, ReplyFormat, ReplyValue};
+use wpc_host::{CallArguments, CallOptions, ErrorCode, ReplyFormat, ReplyValue};
 
 /// A server with the configuration, and the keys of its users.
-struct Server {
-    server: NatsServer,
+pub(crate) struct Server {
+    pub(crate) server: NatsServer,
     certificates: Certificates,
-    client: KeyPair,
-    node: KeyPair,
-    deployer: KeyPair,
+    pub(crate) client: KeyPair,
+    pub(crate) trusted: KeyPair,
+    pub(crate) node: KeyPair,
+    pub(crate) deployer: KeyPair,
 }
 
 /// A connection of a user, and the operations that the server refused.
-struct User {
-    client: Client,
+pub(crate) struct User {
+    pub(crate) client: Client,
     violations: mpsc::UnboundedReceiver<String>,
 }
 
 impl Server {
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let certificates = Certificates::write(folder.path());
-        let [client, node, deployer] = [(); 3].map(|()| KeyPair::new_user());
+        let [client, trusted, node, deployer] = [(); 4].map(|()| KeyPair::new_user());
         let mut text = include_str!("../../../docs/deploy/nats.conf").to_owned();
         let file = |name: &str| folder.path().join(name).display().to_string();
         for (placeholder, value) in [
             ("CLIENT_PUBLIC_KEY", client.public_key()),
+            ("TRUSTED_CLIENT_PUBLIC_KEY", trusted.public_key()),
             ("NODE_PUBLIC_KEY", node.public_key()),
             ("DEPLOYER_PUBLIC_KEY", deployer.public_key()),
             ("/var/lib/nats", file("store")),
@@ -53,10 +55,10 @@ impl Server {
             text = text.replace(&place, &filled);
         }
         let server = NatsServer::configured(folder, &text)?.over_tls();
-        Some(Self { server, certificates, client, node, deployer })
+        Some(Self { server, certificates, client, trusted, node, deployer })
     }
 
-    fn options(&self, key: &KeyPair, inbox: &str) -> ClusterOptions {
+    pub(crate) fn options(&self, key: &KeyPair, inbox: &str) -> ClusterOptions {
         let mut options = self.server.options();
         options.credentials = Credentials::Nkey(key.seed().unwrap());
         options.ca = Some(self.certificates.ca());
@@ -64,7 +66,7 @@ impl Server {
         options
     }
 
-    async fn user(&self, key: &KeyPair, inbox: &str) -> User {
+    pub(crate) async fn user(&self, key: &KeyPair, inbox: &str) -> User {
         let (sender, violations) = mpsc::unbounded_channel();
         let client = async_nats::ConnectOptions::with_nkey(key.seed().unwrap())
             .add_root_certificates(self.certificates.ca())
@@ -111,7 +113,7 @@ impl User {
         assert!(violation.contains(&subject.to_lowercase()), "{violation}");
     }
 
-    async fn key_value(&self, bucket: &str) -> kv::Store {
+    pub(crate) async fn key_value(&self, bucket: &str) -> kv::Store {
         jetstream::new(self.client.clone()).get_key_value(bucket).await.unwrap()
     }
 
@@ -179,7 +181,8 @@ async fn each_role_can_do_what_it_is_for() {
     assert_eq!(registry.get("active").await.unwrap().unwrap(), "2");
     assert_eq!(watched(&registry, "active").await, b"2");
     assert_eq!(content(&client.objects("wpc_objects").await, "index").await, b"list");
-    let payloads = client.objects("wpc_payloads").await;
+    let trusted = server.user(&server.trusted, "trusted").await;
+    let payloads = trusted.objects("wpc_payloads").await;
     payloads.put("large", &mut b"argument".as_slice()).await.unwrap();
     let inbox = client.client.new_inbox();
     let mut answers = client.client.subscribe(inbox.clone()).await.unwrap();
@@ -249,8 +252,15 @@ async fn the_library_deploys_runs_and_calls_with_these_permissions() {
     let ReplyValue::Json(sum) = sum.await.value else { panic!("another form") };
     assert_eq!(sum, 5);
     assert!(node.calls_accepted() >= 1);
-    assert!(node.drain(TIME_LIMIT).await);
     server.has_refused_nothing();
+
+    // A client that is not trusted cannot store what is too large for a message.
+    let large = CallArguments::Encoded(vec![0; 2 << 20]);
+    let call = client.submit("add", large, ReplyFormat::Encoded, &CallOptions::new()).unwrap();
+    let error = call.await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::ArgumentsTooLarge, "{error}");
+    assert!(error.to_string().contains("does not permit"), "{error}");
+    assert!(node.drain(TIME_LIMIT).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -265,6 +275,9 @@ async fn a_client_cannot_deploy_or_read_what_is_for_others() {
         "$KV.wpc_staging.report.1.r.n1",
         "$O.wpc_objects.M.x",
         "$O.wpc_objects.C.x",
+        "$O.wpc_payloads.C.x",
+        "$JS.API.DIRECT.GET.OBJ_wpc_payloads",
+        "$JS.API.CONSUMER.CREATE.OBJ_wpc_payloads",
         "$JS.API.STREAM.CREATE.mine",
         "$JS.API.STREAM.UPDATE.KV_wpc_registry",
         "$JS.API.STREAM.DELETE.KV_wpc_registry",

@@ -1,6 +1,7 @@
 //! The files of a node: modules and manifests by their SHA-256, and the number of the revision that it ran last.
 
-use crate::registry::Activation;
+use crate::registry::{Active, Known, Registry};
+use bytes::Bytes;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,6 +54,11 @@ impl Folder {
         Source::new(self.0.path.join(wpc_deploy::MANIFEST_NAME), text)
     }
 
+    /// The folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.0.path
+    }
+
     /// The path of a file.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.0.path.join(name)
@@ -82,15 +88,15 @@ impl Folder {
         })
     }
 
-    /// The revision that the node ran last.
-    pub(super) fn active(&self) -> Option<Activation> {
-        let bytes = file::read(&self.0.path.join(ACTIVE), MAX_ACTIVE).ok()?;
-        serde_json::from_slice(&bytes).ok()
+    /// The revision that the node ran last, if its activation is trusted.
+    pub(crate) fn active(&self, registry: &Registry) -> Option<Active> {
+        let record = file::read(&self.0.path.join(ACTIVE), MAX_ACTIVE).ok()?;
+        let active = Known::default().accept(registry, &Bytes::from(record));
+        active.inspect_err(|error| tracing::warn!(%error, "the node does not run its copy")).ok()
     }
 
-    pub(super) fn set_active(&self, activation: &Activation) -> Result<(), String> {
-        let bytes = serde_json::to_vec(activation).map_err(|error| error.to_string())?;
-        self.write(ACTIVE, &bytes)
+    pub(super) fn set_active(&self, active: &Active) -> Result<(), String> {
+        self.write(ACTIVE, &active.record)
     }
 }
 

@@ -4,6 +4,7 @@
 //! inputs. Another task sends reports in their order.
 
 mod folder;
+mod retention;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -15,7 +16,7 @@ use crate::names::NodeName;
 use crate::protocol::staging::{Effect, Input, Reported, RevisionId, Revisions};
 use crate::registry::staging::{NodeReport, Outcome, Wanted};
 use crate::registry::watch::{Change, Followed, follow};
-use crate::registry::{Activation, Registry};
+use crate::registry::{Active, Known, Registry};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -29,6 +30,9 @@ const RETRY: Duration = Duration::from_secs(30);
 /// How often a report is tried again, and after which time.
 const REPORT_ATTEMPTS: usize = 5;
 const REPORT_DELAY: Duration = Duration::from_millis(200);
+
+/// How many reports can wait to be sent. Only a flood of requests reaches it; the node does not report those beyond.
+const MAX_REPORTS: usize = 256;
 
 /// A pool that follows the registry. Its tasks end when it is dropped.
 #[derive(Debug)]
@@ -57,20 +61,26 @@ impl Sync {
         registry: Registry,
         deployment: Deployment,
         folder: Folder,
+        keep_revisions: usize,
         serving: Serving,
     ) -> Self {
         let (sender, state) = watch::channel(State::default());
         let (to_active, active) = mpsc::channel(16);
         let (to_wanted, wanted) = mpsc::channel(16);
-        let (reports, to_report) = mpsc::unbounded_channel();
+        let (reports, to_report) = mpsc::channel(MAX_REPORTS);
+        let copy = folder.active(&registry);
+        let known = Known::of(copy.as_ref());
         let task = Task {
             registry: registry.clone(),
             deployment,
             folder,
+            keep_revisions,
+            is_untidy: false,
             serving,
             revisions: Revisions::default(),
             candidates: HashMap::new(),
             activations: HashMap::new(),
+            copy,
             jobs: JoinSet::new(),
             reports,
             state: sender,
@@ -87,8 +97,8 @@ impl Sync {
         });
         let tasks = [
             creating,
-            tokio::spawn(follow(registry.clone(), Followed::Active, to_active)),
-            tokio::spawn(follow(registry.clone(), Followed::Wanted, to_wanted)),
+            tokio::spawn(follow(registry.clone(), Followed::Active, known, to_active)),
+            tokio::spawn(follow(registry.clone(), Followed::Wanted, known, to_wanted)),
             tokio::spawn(report(registry, node, to_report)),
             tokio::spawn(task.run(active, wanted)),
         ];
@@ -122,7 +132,7 @@ impl Drop for Sync {
 async fn report(
     registry: Registry,
     node: NodeName,
-    mut reports: mpsc::UnboundedReceiver<(Wanted, NodeReport)>,
+    mut reports: mpsc::Receiver<(Wanted, NodeReport)>,
 ) {
     while let Some((wanted, report)) = reports.recv().await {
         for attempt in 0..REPORT_ATTEMPTS {
@@ -139,14 +149,20 @@ struct Task {
     registry: Registry,
     deployment: Deployment,
     folder: Folder,
+    /// How many of the revisions that the node ran keep their files.
+    keep_revisions: usize,
+    /// Whether the folder may have files that are not needed.
+    is_untidy: bool,
     serving: Serving,
     revisions: Revisions,
     /// The revisions that were prepared and not activated.
     candidates: HashMap<RevisionId, Candidate>,
     /// The activations that the registry stated.
-    activations: HashMap<RevisionId, Activation>,
+    activations: HashMap<RevisionId, Active>,
+    /// The revision that the node ran last, before it started.
+    copy: Option<Active>,
     jobs: JoinSet<Finished>,
-    reports: mpsc::UnboundedSender<(Wanted, NodeReport)>,
+    reports: mpsc::Sender<(Wanted, NodeReport)>,
     state: watch::Sender<State>,
     epoch: u64,
     /// Why the registry cannot be read at the moment.
@@ -167,32 +183,44 @@ impl Task {
                     Err(error) => tracing::error!(%error, "a task of the node has panicked"),
                 },
                 Some(change) = active.recv() => self.on_active(change),
-                Some(change) = wanted.recv() => {
-                    if let Change::Value(value) = change {
-                        match Wanted::parse(&value) {
-                            Ok(wanted) => {
-                                self.input(Input::Wanted(wanted.revision, wanted.request));
-                            }
-                            Err(error) => tracing::warn!(%error, "a request is ignored"),
-                        }
-                    }
-                }
+                Some(change) = wanted.recv() => self.on_wanted(change),
                 _ = retry.tick() => self.input(Input::Retry),
                 else => return,
             }
             self.publish();
+            // While nothing is fetched, which may need a file that seems unneeded.
+            if self.is_untidy && self.jobs.is_empty() {
+                self.is_untidy = false;
+                self.tidy().await;
+            }
+        }
+    }
+
+    /// Removes the files of revisions that are neither used nor kept.
+    async fn tidy(&self) {
+        let (folder, count) = (self.folder.clone(), self.keep_revisions);
+        let active = self.revisions.active().map(|active| active.document);
+        let used: Vec<_> = self.revisions.in_use().map(|used| used.document).collect();
+        let retained =
+            tokio::task::spawn_blocking(move || retention::retain(&folder, active, used, count));
+        if let Ok(Err(error)) = retained.await {
+            tracing::warn!(error, "old files of the node are not removed");
         }
     }
 
     fn on_active(&mut self, change: Change) {
         match change {
-            Change::Value(value) => match Activation::parse(&value) {
-                Ok(activation) => {
-                    (self.was_reached, self.unreachable) = (true, None);
-                    self.target(activation);
-                }
-                Err(error) => self.unreachable = Some(error.to_string()),
-            },
+            Change::Active(active) => {
+                (self.was_reached, self.unreachable) = (true, None);
+                self.target(*active);
+            }
+            Change::Wanted(_) | Change::Refused(..) => {}
+            // The registry does not state what a deployer activated last; the node knows it from before.
+            Change::Ignored(problem) => {
+                tracing::warn!(problem, "the node ignores what the registry states");
+                (self.was_reached, self.unreachable) = (true, Some(problem));
+                self.run_copy();
+            }
             // The node keeps its revision.
             Change::Nothing => {
                 self.was_reached = true;
@@ -200,29 +228,59 @@ impl Task {
                     format!("the registry has lost revision {}, which was active", active.number)
                 });
                 self.unreachable = lost;
+                // With signatures, an empty registry is not that of an operator who has not deployed yet.
+                if self.registry.trust().requires_signatures() {
+                    self.run_copy();
+                }
             }
             Change::Unreachable(problem) => {
                 self.unreachable = Some(problem);
-                if !self.was_reached
-                    && self.revisions.target().is_none()
-                    && let Some(activation) = self.folder.active()
-                {
-                    tracing::warn!(
-                        revision = activation.revision,
-                        "the registry cannot be read; the node starts with its copy"
-                    );
-                    self.target(activation);
+                if !self.was_reached {
+                    self.run_copy();
                 }
             }
         }
     }
 
-    fn target(&mut self, activation: Activation) {
+    /// Runs the revision that the node ran last, if it runs none yet.
+    fn run_copy(&mut self) {
+        if self.revisions.target().is_none()
+            && let Some(copy) = self.copy.take()
+        {
+            let revision = copy.activation.revision;
+            tracing::warn!(revision, "the node starts with its copy");
+            self.target(copy);
+        }
+    }
+
+    fn on_wanted(&mut self, change: Change) {
+        match change {
+            Change::Wanted(wanted) => self.input(Input::Wanted(wanted.revision, wanted.request)),
+            Change::Refused(wanted, problem) => {
+                tracing::warn!(problem, "a request is ignored");
+                self.report(wanted, Outcome::refused([problem]));
+            }
+            Change::Ignored(problem) => tracing::warn!(problem, "a request is ignored"),
+            Change::Active(_) | Change::Nothing | Change::Unreachable(_) => {}
+        }
+    }
+
+    fn report(&self, wanted: Wanted, outcome: Outcome) {
+        let (document, epoch) = (wanted.revision.document, self.epoch);
+        let report = NodeReport { document, epoch, outcome };
+        if self.reports.try_send((wanted, report)).is_err() {
+            let revision = wanted.revision.number;
+            tracing::warn!(revision, "too many reports wait, so this one is not sent");
+        }
+    }
+
+    fn target(&mut self, active: Active) {
+        let activation = &active.activation;
         let id = RevisionId { number: activation.revision, document: activation.document };
         self.activations.retain(|known, _| {
             Some(*known) == self.revisions.active() || Some(*known) == self.revisions.target()
         });
-        self.activations.insert(id, activation);
+        self.activations.insert(id, active);
         self.input(Input::Target(id));
     }
 
@@ -247,7 +305,7 @@ impl Task {
                 self.jobs.spawn(work::publish(registry, folder, id));
             }
             Effect::Activate(id) => {
-                let activation = self.activations.get(&id).cloned();
+                let active = self.activations.get(&id).cloned();
                 let candidate = self.candidates.remove(&id);
                 self.jobs.spawn(work::activate(
                     self.deployment.clone(),
@@ -255,7 +313,7 @@ impl Task {
                     self.serving.clone(),
                     id,
                     candidate,
-                    activation,
+                    active,
                 ));
             }
             Effect::Report(id, request, reported) => {
@@ -264,15 +322,14 @@ impl Task {
                     Reported::Ready(index) => Outcome::Ready { index },
                     Reported::Failed(problems) => Outcome::refused(problems),
                 };
-                let report = NodeReport { document: id.document, epoch: self.epoch, outcome };
-                // The receiver lives as long as this task.
-                let _ = self.reports.send((Wanted { request, revision: id }, report));
+                self.report(Wanted { request, revision: id, at_ms: 0 }, outcome);
             }
             Effect::Forget(id) => drop(self.candidates.remove(&id)),
         }
     }
 
     fn on_finished(&mut self, finished: Finished) {
+        self.is_untidy |= matches!(finished, Finished::Activated(..) | Finished::Failed(..));
         match finished {
             Finished::Fetched(id) => self.input(Input::Fetched(id)),
             Finished::Prepared(id, candidate) => {

@@ -18,6 +18,9 @@ use wpc_host::{Sha256Hash, WorkerProcedureCall};
 /// How long a test waits for what must happen.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
+/// How many revisions nodes keep.
+const KEPT: usize = 2;
+
 /// A NATS server with JetStream in a folder of its own, which is killed when this is dropped.
 struct Nats {
     folder: TempDir,
@@ -116,7 +119,7 @@ impl Node {
         let registry = Registry::new(connection);
         let folder = Folder::open(folder).unwrap();
         let name = name.parse().unwrap();
-        let sync = Sync::start(name, 1, registry, deployment, folder, serving.clone());
+        let sync = Sync::start(name, 1, registry, deployment, folder, KEPT, serving.clone());
         Self { sync, serving, pool }
     }
 
@@ -374,6 +377,68 @@ async fn deploy_when_possible(registry: &Registry, packed: &Packed) -> u64 {
         }
     })
     .await
+}
+
+/// The number of modules in a node's folder.
+fn modules(folder: &Path) -> usize {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    names.filter(|path| path.extension().is_some_and(|found| found == "wasm")).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn modules_that_no_kept_or_staged_revision_uses_are_removed() {
+    let Some(nats) = Nats::start() else { return };
+    let (registry, folder) = (nats.registry().await, TempDir::new().unwrap());
+    let node = nats.node("a", folder.path()).await;
+    for number in 1..=4 {
+        let revision = deploy(&registry, &packed(&[("f", number), ("always", 99)])).await;
+        node.runs(revision).await;
+    }
+    let staged = registry.stage(&packed(&[("f", 5)]), "ada", None).await.unwrap();
+    ready(&registry, &staged).await.unwrap();
+    let last = deploy(&registry, &packed(&[("f", 6)])).await;
+    node.runs(last).await;
+    // Of the revisions 4 and 6, and of the staged one.
+    let expected = ["4", "99", "5", "6"].len();
+    within("old modules are removed", async {
+        while modules(folder.path()) != expected {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    registry.roll_back(&Rollback::new(), "ada").await.unwrap();
+    assert_eq!(node.call("f").await, 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revision_whose_functions_cannot_start_is_refused_by_every_node() {
+    let Some(nats) = Nats::start() else { return };
+    let (registry, folder) = (nats.registry().await, TempDir::new().unwrap());
+    let a = nats.node("a", &folder.path().join("a")).await;
+    let b = nats.node("b", &folder.path().join("b")).await;
+    let first = deploy(&registry, &packed(&[("f", 1)])).await;
+    let f = "(func (export \"f\") (param i32 i32) (result i64) i64.const 2)";
+    let hook = "(memory (export \"memory\") 1) (func (export \"wpc_buffer_v1\") (param i32) (result i32) i32.const 0)
+        (func (export \"wpc_init\") (result i64) (loop br 0) i64.const 0)";
+    let grows = "(memory (export \"memory\") 1) (start $s)
+        (func $s (if (i32.lt_s (memory.grow (i32.const 99)) (i32.const 0)) (then unreachable)))";
+    for (body, settings, reason) in [
+        ("(func $s unreachable) (start $s)", "", "unreachable"),
+        (hook, "limits = { timeout = \"100ms\" }", "time limit of 100 ms"),
+        (grows, "limits = { memory = \"1 MiB\" }", "memory"),
+    ] {
+        let module = wat::parse_str(format!("(module {f} {body})")).unwrap();
+        let packed = packed_module(&module, settings);
+        let revision = registry.stage(&packed, "ada", None).await.unwrap();
+        let error = ready(&registry, &revision).await.unwrap_err().to_string();
+        assert!(error.contains("function \"f\"") && error.contains(reason), "{error}");
+        let quorum = Quorum::Nodes(2);
+        let waiting = registry.wait_ready(revision.number, quorum, TIME_LIMIT);
+        let error = within("both nodes refuse", waiting).await.unwrap_err().to_string();
+        assert!(error.contains("a: ") && error.contains("b: "), "{error}");
+        assert_eq!((a.call("f").await, b.call("f").await), (1, 1));
+    }
+    assert_eq!(registry.active().await.unwrap().unwrap().revision, first);
 }
 
 #[tokio::test(flavor = "multi_thread")]

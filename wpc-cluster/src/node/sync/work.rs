@@ -3,7 +3,7 @@
 use super::folder::{Folder, document_name, index_name};
 use crate::node::served::{ServedFunction, Serving};
 use crate::protocol::staging::RevisionId;
-use crate::registry::{Activation, Index, MAX_DOCUMENT, MAX_INDEX, ObjectError, Registry};
+use crate::registry::{Active, Index, MAX_DOCUMENT, MAX_INDEX, ObjectError, Registry};
 use std::time::Duration;
 use wpc_deploy::document::{module_name, named_content};
 use wpc_deploy::{DeployedFunction, Deployment, Manifest, Prepared, Problem, Source, file};
@@ -121,7 +121,7 @@ async fn blocking(
     }
 }
 
-/// Compiles and links a revision, and writes the list of its functions to the folder.
+/// Compiles, links and instantiates a revision, and writes the list of its functions to the folder.
 pub(super) async fn prepare(deployment: Deployment, folder: Folder, id: RevisionId) -> Finished {
     blocking(id, move || {
         let candidate = candidate(&deployment, &folder, id)?;
@@ -146,7 +146,10 @@ fn candidate(
         );
     }
     let prepared = deployment.prepare(&source, &manifest);
-    let prepared = prepared.map_err(|problems| problems.iter().map(shown).collect::<Vec<_>>())?;
+    let problems = |problems: Vec<Problem>| problems.iter().map(shown).collect::<Vec<_>>();
+    let prepared = prepared.map_err(problems)?;
+    // A function that no call could start is not ready.
+    prepared.instantiate(&source).map_err(problems)?;
     let functions = prepared.deployed(&source);
     let (bytes, index) = Index::new(functions.clone()).encode().map_err(one)?;
     folder.write(&index_name(id.document), &bytes).map_err(one)?;
@@ -177,14 +180,15 @@ pub(super) async fn activate(
     serving: Serving,
     id: RevisionId,
     prepared: Option<Candidate>,
-    activation: Option<Activation>,
+    active: Option<Active>,
 ) -> Finished {
     blocking(id, move || {
         let mut deployment = deployment;
         // It was prepared for the previous functions of the pool, before another revision was activated.
         let prepared = prepared.map_or_else(|| candidate(&deployment, &folder, id), Ok)?;
         let Candidate { index, source, prepared, functions } = prepared;
-        if let Some(activation) = activation.as_ref().filter(|it| it.index != index) {
+        let activation = active.as_ref().map(|active| &active.activation);
+        if let Some(activation) = activation.filter(|it| it.index != index) {
             tracing::warn!(
                 revision = id.number,
                 expected = %activation.index,
@@ -209,8 +213,8 @@ pub(super) async fn activate(
         });
         let problems = |problems: Vec<Problem>| problems.iter().map(shown).collect::<Vec<_>>();
         let _report: wpc_deploy::Report = activated.map_err(problems)?;
-        if let Some(activation) = activation
-            && let Err(error) = folder.set_active(&activation)
+        if let Some(active) = active
+            && let Err(error) = folder.set_active(&active)
         {
             tracing::warn!(%error, "the node cannot keep which revision is active");
         }

@@ -62,11 +62,15 @@ pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Opti
 
 /// A node with two workers and no functions that joins with these options.
 pub(crate) async fn join(name: &str, options: ClusterOptions) -> Node {
+    join_with(NodeOptions::new(name.parse().unwrap()), options).await
+}
+
+/// The same, with these options of the node.
+pub(crate) async fn join_with(node: NodeOptions, options: ClusterOptions) -> Node {
     let source = Source::new("wpc.toml".into(), "[pool]\nworkers = 2\n".to_owned());
     let setup = Setup::new().modules_by_content();
     let deployment = Deployment::open(&source, &source.parse().unwrap(), setup).unwrap();
     let pool = deployment.pool().clone();
     pool.start_workers(deployment.workers()).unwrap();
-    let node = NodeOptions::new(name.parse().unwrap());
     Node::join(node, options, deployment, Arc::new(pool)).await.unwrap()
 }
