@@ -275,7 +275,7 @@ pub use backend::{
     SubmittedStream, Warming,
 };
 #[cfg(feature = "json")]
-pub use call::fuel_meter::FuelMeter;
+pub use call::fuel_meter::{FuelMeter, FuelReport};
 pub use call::future::CallFuture;
 pub use call::nested::MAX_CALL_DEPTH;
 pub use call::pending::{Answer, CancelHandle, PendingCall};

@@ -15,7 +15,7 @@ use futures::FutureExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use wpc_deploy::DeployedFunction;
 use wpc_host::{BackendReply, Error, ReplyFormat, ReplyMetadata, ReplyValue, Sha256Hash, WorkerId};
 
@@ -37,10 +37,17 @@ struct Ended {
 }
 
 impl Sent<oneshot::Receiver<Event>> {
-    async fn end(self) -> Ended {
-        // A slot is removed only together with an event, or when the client's runtime has stopped.
-        let event = self.events.await;
-        let event = event.unwrap_or_else(|_| Event::NodeLost(RUNTIME_STOPPED.into()));
+    /// Waits for the end of the attempt, or for that of the call's time.
+    async fn end(self, expires: Sleep) -> Ended {
+        let event = tokio::select! {
+            // A slot is removed only together with an event, or when the client's runtime has stopped. Then the timer cannot be
+            // asked any more.
+            biased;
+            event = self.events => {
+                event.unwrap_or_else(|_| Event::NodeLost(RUNTIME_STOPPED.into()))
+            }
+            () = expires => Event::Expired,
+        };
         Ended { attempt: self.attempt, target: self.target, event }
     }
 }
@@ -56,13 +63,18 @@ pub(super) fn submit(
     let mut attempts = Attempts::new(&outgoing.request.function, outgoing.is_pure, outgoing.waits);
     let inner = Arc::clone(inner);
     let state = match send_now(&inner, &outgoing, &mut attempts) {
-        Some(sent) => Ok((sent, outgoing, attempts)),
+        Some(sent) => {
+            // The call can be awaited outside of the runtime.
+            let _runtime = inner.runtime.enter();
+            let expires = sleep_until(outgoing.deadline + GRACE);
+            Ok((sent, expires, outgoing, attempts))
+        }
         None => Err(spawn(&inner, outgoing, attempts, None)),
     };
     async move {
         let task = match state {
-            Ok((sent, outgoing, attempts)) => {
-                let ended = sent.end().await;
+            Ok((sent, expires, outgoing, attempts)) => {
+                let ended = sent.end(expires).await;
                 match ended.event {
                     Event::Frame(Frame::Answer(answer), body) if answer.body == Body::Inline => {
                         return reply(&inner, &outgoing, &ended.target, *answer, body).await;
@@ -106,7 +118,8 @@ async fn run(
             Some(ended) => ended,
             None => {
                 let add = |node| add_one(&inner, &outgoing, node);
-                send(&inner, &outgoing, &mut attempts, add).await?.end().await
+                let sent = send(&inner, &outgoing, &mut attempts, add).await?;
+                sent.end(sleep_until(outgoing.deadline + GRACE)).await
             }
         };
         match event {
@@ -128,8 +141,7 @@ fn add_one(
     outgoing: &Outgoing,
     node: NodeName,
 ) -> (Attempt, oneshot::Receiver<Event>) {
-    let until = (outgoing.deadline + GRACE).into_std();
-    let (number, events) = inner.pending.add_one(node.clone(), until);
+    let (number, events) = inner.pending.add_one(node.clone(), outgoing.fuel.clone());
     (Attempt { inner: Arc::clone(inner), node, number }, events)
 }
 
@@ -143,7 +155,7 @@ pub(super) fn after(attempts: &mut Attempts, node: &NodeName, event: Event) -> N
             let reason = format!("node \"{node}\" no longer knows the call");
             attempts.lost(node, &reason)
         }
-        Event::Frame(Frame::Item(_) | Frame::Answer(_), _) => {
+        Event::Frame(Frame::Item(_) | Frame::Answer(_) | Frame::Stopped { .. }, _) => {
             let reason = format!("node \"{node}\" sent an item where a result was expected");
             attempts.lost(node, &reason)
         }

@@ -146,8 +146,9 @@ impl Client {
     ) -> Result<SubmittedCall, Error> {
         let (outgoing, target) = self.outgoing(function, arguments, format, options)?;
         let hash = target.information.function_hash_sha1;
-        let id = CallId::from(self.0.pending.next_id());
-        Ok(SubmittedCall::new(id, hash, call::submit(&self.0, outgoing)))
+        let (id, fuel) = (CallId::from(self.0.pending.next_id()), outgoing.fuel_meter());
+        let reply = call::submit(&self.0, outgoing);
+        Ok(SubmittedCall::new(id, hash, reply).with_fuel_meter(fuel))
     }
 
     /// Submits a call to a node whose items are read.
@@ -164,8 +165,9 @@ impl Client {
         let (outgoing, target) =
             self.outgoing(function, arguments, ReplyFormat::Json, &options.call)?;
         let hash = target.information.function_hash_sha1;
-        let id = CallId::from(self.0.pending.next_id());
-        Ok(SubmittedStream::new(id, hash, stream::start(&self.0, outgoing, options)))
+        let (id, fuel) = (CallId::from(self.0.pending.next_id()), outgoing.fuel_meter());
+        let parts = stream::start(&self.0, outgoing, options);
+        Ok(SubmittedStream::new(id, hash, parts).with_fuel_meter(fuel))
     }
 
     fn outgoing(

@@ -7,7 +7,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::time::Instant;
 use wpc_deploy::DeployedFunction;
-use wpc_host::{CallArguments, CallOptions, Error, FunctionHash, ReplyFormat};
+use wpc_host::{
+    CallArguments, CallOptions, Error, FuelMeter, FuelReport, FunctionHash, ReplyFormat,
+};
 
 /// The time limit of a call if neither its caller nor its definition states one: that of pools.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(30);
@@ -22,6 +24,8 @@ pub(super) struct Outgoing {
     pub(super) stored: OnceLock<StoredArguments>,
     pub(super) format: ReplyFormat,
     pub(super) is_pure: bool,
+    /// The fuel that it used, if the function is metered.
+    pub(super) fuel: Option<FuelReport>,
     pub(super) waits: bool,
     /// The module that the caller requires.
     pub(super) pin: Option<FunctionHash>,
@@ -68,6 +72,7 @@ impl Outgoing {
             stored: OnceLock::new(),
             format,
             is_pure: target.is_pure,
+            fuel: target.is_metered.then(FuelReport::new),
             waits: options.waits_for_capacity(),
             pin: options.get_pin(),
             limit,
@@ -75,6 +80,11 @@ impl Outgoing {
         };
         outgoing.check_pin(target)?;
         Ok(outgoing)
+    }
+
+    /// Reads the fuel that it used.
+    pub(super) fn fuel_meter(&self) -> FuelMeter {
+        self.fuel.as_ref().map(FuelReport::meter).unwrap_or_default()
     }
 
     /// Refuses another module than the one that the caller requires.

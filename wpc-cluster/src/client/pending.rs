@@ -1,20 +1,19 @@
 //! The attempts that wait for an answer.
 //!
 //! A slot is added by the task of its call, before the message is sent. It is removed once: by the last answer, by the loss of its
-//! node, at the end of its time, or by its guard, when the call no longer waits. A guard that removes its slot has the call cancelled
-//! on the node.
-//!
-//! No timer is started for a call: the task that watches the nodes ends the calls whose time is over.
+//! node, or by its guard, when the call no longer waits. A guard that removes its slot has the call cancelled on the node.
+//! The fuel of a metered call can be reported later than that.
 
 use super::now;
 use crate::names::NodeName;
 use crate::wire::Frame;
 use bytes::Bytes;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
+use wpc_host::FuelReport;
 
 /// What happens to an attempt.
 #[derive(Debug)]
@@ -35,9 +34,16 @@ pub(crate) enum Event {
 struct Slot {
     node: NodeName,
     since: Instant,
-    /// `None` for a stream, whose reader has a timer.
-    until: Option<Instant>,
     events: Events,
+    /// Set if the call is metered.
+    fuel: Option<FuelReport>,
+}
+
+/// The slots, until the client's runtime has stopped: then no answer can arrive.
+#[derive(Debug)]
+enum Slots {
+    Open(HashMap<u64, Slot>),
+    Closed,
 }
 
 #[derive(Debug)]
@@ -46,30 +52,6 @@ enum Events {
     One(oneshot::Sender<Event>),
     /// Of a stream.
     Many(mpsc::Sender<Event>),
-}
-
-impl Slot {
-    fn end(self, event: Event) {
-        match self.events {
-            // A reader that is gone needs no answer. A channel that is full has an item too many.
-            Events::Many(events) => drop(events.try_send(event)),
-            Events::One(events) => drop(events.send(event)),
-        }
-    }
-}
-
-/// The attempts that wait for an answer, by their numbers.
-#[derive(Debug, Default)]
-pub(crate) struct Pending {
-    slots: Mutex<Slots>,
-    next: AtomicU64,
-}
-
-/// The slots, until the client's runtime has stopped: then no answer can arrive.
-#[derive(Debug)]
-enum Slots {
-    Open(HashMap<u64, Slot>),
-    Closed,
 }
 
 impl Default for Slots {
@@ -100,53 +82,113 @@ impl Slots {
         }
     }
 
-    /// The attempts for which `which` holds, in the order in which they were sent, so that simulations can be replayed.
-    fn find(&self, which: impl Fn(&Slot) -> bool) -> Vec<u64> {
+    /// The attempts for which `which` holds and their nodes, in the order in which they were sent, so that simulations can be replayed.
+    fn find(&self, which: impl Fn(&Slot) -> bool) -> Vec<(u64, NodeName)> {
         let Self::Open(slots) = self else { return Vec::new() };
         let found = slots.iter().filter(|(_, slot)| which(slot));
-        let mut found: Vec<_> = found.map(|(attempt, _)| *attempt).collect();
-        found.sort_unstable();
+        let mut found: Vec<_> =
+            found.map(|(attempt, slot)| (*attempt, slot.node.clone())).collect();
+        found.sort_unstable_by_key(|(attempt, _)| *attempt);
         found
     }
 }
+
+/// The attempts that wait for an answer, by their numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    slots: Mutex<Slots>,
+    /// Attempts that have ended and whose fuel was not reported, in their order.
+    unreported: Mutex<VecDeque<Unreported>>,
+    next: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Unreported {
+    attempt: u64,
+    fuel: FuelReport,
+    since: Instant,
+}
+
+/// How long the fuel of an ended attempt is waited for, and of how many.
+const FUEL_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_UNREPORTED: usize = 1024;
 
 impl Pending {
     fn slots(&self) -> MutexGuard<'_, Slots> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, node: NodeName, until: Option<Instant>, events: Events) -> u64 {
+    fn add(&self, node: NodeName, fuel: Option<FuelReport>, events: Events) -> u64 {
         let attempt = self.next.fetch_add(1, Ordering::Relaxed);
-        self.slots().insert(attempt, Slot { node, since: now(), until, events });
+        self.slots().insert(attempt, Slot { node, since: now(), events, fuel });
         attempt
     }
 
-    /// An attempt with one answer, which waits until this time.
+    fn unreported(&self) -> MutexGuard<'_, VecDeque<Unreported>> {
+        self.unreported.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the fuel of an attempt that has ended.
+    fn expect_fuel(&self, attempt: u64, fuel: Option<FuelReport>) {
+        let Some(fuel) = fuel else { return };
+        let (mut unreported, since) = (self.unreported(), now());
+        let is_old =
+            |oldest: &Unreported| since.saturating_duration_since(oldest.since) > FUEL_TIMEOUT;
+        while unreported.len() >= MAX_UNREPORTED || unreported.front().is_some_and(is_old) {
+            unreported.pop_front();
+        }
+        unreported.push_back(Unreported { attempt, fuel, since });
+    }
+
+    /// Takes the fuel of an attempt that has ended.
+    fn report_fuel(&self, attempt: u64, event: &Event) {
+        let Event::Frame(frame, _) = event else { return };
+        let Some(used) = frame.fuel_used() else { return };
+        let mut unreported = self.unreported();
+        let at = unreported.iter().position(|waiting| waiting.attempt == attempt);
+        if let Some(waiting) = at.and_then(|at| unreported.remove(at)) {
+            waiting.fuel.set(used);
+        }
+    }
+
+    /// An attempt with one answer.
     pub(crate) fn add_one(
         &self,
         node: NodeName,
-        until: Instant,
+        fuel: Option<FuelReport>,
     ) -> (u64, oneshot::Receiver<Event>) {
         let (sender, receiver) = oneshot::channel();
-        (self.add(node, Some(until), Events::One(sender)), receiver)
+        (self.add(node, fuel, Events::One(sender)), receiver)
     }
 
     /// An attempt whose items are read. At most `items` may be on their way.
-    pub(crate) fn add_many(&self, node: NodeName, items: usize) -> (u64, mpsc::Receiver<Event>) {
+    pub(crate) fn add_many(
+        &self,
+        node: NodeName,
+        items: usize,
+        fuel: Option<FuelReport>,
+    ) -> (u64, mpsc::Receiver<Event>) {
         // One more for the answer.
         let (sender, receiver) = mpsc::channel(items + 1);
-        (self.add(node, None, Events::Many(sender)), receiver)
+        (self.add(node, fuel, Events::Many(sender)), receiver)
     }
 
     /// Removes an attempt. Returns the node on which it may still run.
     pub(crate) fn remove(&self, attempt: u64) -> Option<NodeName> {
-        self.slots().remove(attempt).map(|slot| slot.node)
+        let mut slots = self.slots();
+        let slot = slots.remove(attempt)?;
+        // Under the lock, so that a report finds either the slot or this.
+        self.expect_fuel(attempt, slot.fuel);
+        Some(slot.node)
     }
 
     /// Passes an event to an attempt. One that is unknown has ended before.
     pub(crate) fn deliver(&self, attempt: u64, event: Event) {
         let mut slots = self.slots();
-        let Some(slot) = slots.get(attempt) else { return };
+        let Some(slot) = slots.get(attempt) else {
+            drop(slots);
+            return self.report_fuel(attempt, &event);
+        };
         let is_item = matches!(event, Event::Frame(Frame::Item(_), _));
         match &slot.events {
             Events::Many(events) if is_item => {
@@ -156,29 +198,58 @@ impl Pending {
                 }
             }
             Events::Many(_) | Events::One(_) => {
-                let slot = slots.remove(attempt);
+                let Some(Slot { events, fuel, .. }) = slots.remove(attempt) else { return };
+                self.end_fuel(attempt, fuel, &event);
                 drop(slots);
-                if let Some(slot) = slot {
-                    slot.end(event);
+                match events {
+                    // A reader that is gone needs no answer. A channel that is full has an item too many.
+                    Events::Many(events) => drop(events.try_send(event)),
+                    Events::One(events) => drop(events.send(event)),
                 }
             }
+        }
+    }
+
+    /// Takes the fuel that the last event of an attempt has, or waits for it.
+    fn end_fuel(&self, attempt: u64, fuel: Option<FuelReport>, event: &Event) {
+        let Some(fuel) = fuel else { return };
+        match event {
+            Event::Frame(frame, _) => match (frame.fuel_used(), frame) {
+                (Some(used), _) => fuel.set(used),
+                (None, Frame::Failed { .. }) => self.expect_fuel(attempt, Some(fuel)),
+                _ => {}
+            },
+            Event::Absent | Event::NodeLost(_) | Event::Denied(_) | Event::Expired => {}
         }
     }
 
     /// Ends the attempts on a node that is lost.
     pub(crate) fn lose(&self, node: &NodeName, reason: &str) {
         let reason: Arc<str> = reason.into();
-        self.end(|slot| slot.node == *node, || Event::NodeLost(Arc::clone(&reason)));
+        self.end(node, || Event::NodeLost(Arc::clone(&reason)));
     }
 
     /// Ends the attempts on a node to which the server does not permit messages.
     pub(crate) fn deny(&self, node: &NodeName, reason: &Arc<str>) {
-        self.end(|slot| slot.node == *node, || Event::Denied(Arc::clone(reason)));
+        self.end(node, || Event::Denied(Arc::clone(reason)));
     }
 
-    /// Ends the attempts whose time is over. Returns on which nodes they may still run.
-    pub(crate) fn expire(&self, now: Instant) -> Vec<(NodeName, u64)> {
-        self.end(|slot| slot.until.is_some_and(|until| until <= now), || Event::Expired)
+    fn end(&self, node: &NodeName, event: impl Fn() -> Event) {
+        let mut slots = self.slots();
+        let lost = slots.find(|slot| slot.node == *node).into_iter();
+        let lost = lost.filter_map(|(attempt, _)| Some((attempt, slots.remove(attempt)?)));
+        let lost: Vec<_> = lost.collect();
+        for (attempt, slot) in &lost {
+            // The node may only be unreachable, and report it later.
+            self.expect_fuel(*attempt, slot.fuel.clone());
+        }
+        drop(slots);
+        for (_, slot) in lost {
+            match slot.events {
+                Events::One(events) => drop(events.send(event())),
+                Events::Many(events) => drop(events.try_send(event())),
+            }
+        }
     }
 
     /// Ends all attempts, also those to come, because the client's runtime has stopped.
@@ -188,32 +259,11 @@ impl Pending {
         drop(slots);
     }
 
-    fn end(
-        &self,
-        which: impl Fn(&Slot) -> bool,
-        event: impl Fn() -> Event,
-    ) -> Vec<(NodeName, u64)> {
-        let mut slots = self.slots();
-        let ended = slots.find(which).into_iter();
-        let ended: Vec<_> =
-            ended.filter_map(|attempt| slots.remove(attempt).map(|slot| (attempt, slot))).collect();
-        drop(slots);
-        let end = |(attempt, slot): (u64, Slot)| {
-            let node = slot.node.clone();
-            slot.end(event());
-            (node, attempt)
-        };
-        ended.into_iter().map(end).collect()
-    }
-
     /// The attempts that wait since this time or longer, by node.
     pub(crate) fn waiting_since(&self, since: Instant) -> BTreeMap<NodeName, Vec<u64>> {
-        let slots = self.slots();
         let mut nodes: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for attempt in slots.find(|slot| slot.since <= since) {
-            if let Some(slot) = slots.get(attempt) {
-                nodes.entry(slot.node.clone()).or_default().push(attempt);
-            }
+        for (attempt, node) in self.slots().find(|slot| slot.since <= since) {
+            nodes.entry(node).or_default().push(attempt);
         }
         nodes
     }
@@ -235,7 +285,7 @@ impl Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use wpc_host::{CallOutcome, ErrorCode, ErrorReport};
 
     fn node(name: &str) -> NodeName {
         name.parse().unwrap()
@@ -244,7 +294,7 @@ mod tests {
     #[test]
     fn an_attempt_gets_its_last_event_once() {
         let pending = Pending::default();
-        let (attempt, mut events) = pending.add_one(node("a"), now());
+        let (attempt, mut events) = pending.add_one(node("a"), None);
         pending.deliver(attempt + 1, Event::Absent);
         pending.deliver(attempt, Event::Absent);
         pending.deliver(attempt, Event::Frame(Frame::Lost, Bytes::new()));
@@ -255,8 +305,8 @@ mod tests {
     #[test]
     fn the_loss_of_a_node_ends_its_attempts_only() {
         let pending = Pending::default();
-        let (_, mut lost) = pending.add_one(node("a"), now());
-        let (other, mut kept) = pending.add_one(node("b"), now());
+        let (_, mut lost) = pending.add_one(node("a"), None);
+        let (other, mut kept) = pending.add_one(node("b"), None);
         pending.lose(&node("a"), "it is gone");
         assert!(matches!(lost.try_recv(), Ok(Event::NodeLost(_))));
         assert!(kept.try_recv().is_err());
@@ -266,7 +316,7 @@ mod tests {
     #[test]
     fn a_node_that_sends_more_items_than_it_may_loses_its_stream() {
         let pending = Pending::default();
-        let (attempt, mut events) = pending.add_many(node("a"), 2);
+        let (attempt, mut events) = pending.add_many(node("a"), 2, None);
         for item in 0..10 {
             pending.deliver(attempt, Event::Frame(Frame::Item(item), Bytes::new()));
         }
@@ -280,24 +330,46 @@ mod tests {
     }
 
     #[test]
-    fn attempts_end_with_their_time() {
-        let (pending, now) = (Pending::default(), now());
-        let (early, mut expired) = pending.add_one(node("a"), now);
-        let (late, mut kept) = pending.add_one(node("a"), now + Duration::from_millis(1));
-        let (stream, _events) = pending.add_many(node("a"), 1);
-        assert_eq!(pending.expire(now), [(node("a"), early)]);
-        assert!(matches!(expired.try_recv(), Ok(Event::Expired)));
-        assert!(matches!(kept.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
-        assert_eq!(pending.remove(late), Some(node("a")));
-        assert_eq!(pending.remove(stream), Some(node("a")), "its reader has a timer");
+    fn the_fuel_of_an_attempt_is_taken_also_after_it_was_cancelled_or_has_failed() {
+        let (pending, failed) = (
+            Pending::default(),
+            ErrorReport::new(ErrorCode::Timeout, CallOutcome::Unknown, "late"),
+        );
+        let used = |frame: Frame| Event::Frame(frame, Bytes::new());
+        let failed = |fuel_used| {
+            let report = Box::new(failed.clone());
+            used(Frame::Failed { report, items: 0, fuel_used })
+        };
+        let add = || {
+            let fuel = FuelReport::new();
+            let (attempt, events) = pending.add_one(node("a"), Some(fuel.clone()));
+            (attempt, events, fuel.meter())
+        };
+        let (attempt, _events, meter) = add();
+        pending.deliver(attempt, failed(Some(3)));
+        assert_eq!(meter.fuel_used(), Some(3));
+        let (attempt, _events, meter) = add();
+        pending.deliver(attempt, failed(None));
+        assert_eq!(meter.fuel_used(), None);
+        pending.deliver(attempt, used(Frame::Stopped { fuel_used: 4 }));
+        assert_eq!(meter.fuel_used(), Some(4));
+        let (attempt, _events, meter) = add();
+        pending.remove(attempt);
+        pending.deliver(attempt + 1, used(Frame::Stopped { fuel_used: 9 }));
+        pending.deliver(attempt, used(Frame::Stopped { fuel_used: 5 }));
+        assert_eq!(meter.fuel_used(), Some(5));
+        for _ in 0..2 * MAX_UNREPORTED {
+            pending.remove(add().0);
+        }
+        assert_eq!(pending.unreported().len(), MAX_UNREPORTED);
     }
 
     #[test]
     fn nothing_waits_after_the_runtime_has_stopped() {
         let pending = Pending::default();
-        let (_, mut before) = pending.add_one(node("a"), now());
+        let (_, mut before) = pending.add_one(node("a"), None);
         pending.close();
-        let (_, mut after) = pending.add_one(node("a"), now());
+        let (_, mut after) = pending.add_one(node("a"), None);
         for events in [&mut before, &mut after] {
             assert!(matches!(events.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
         }

@@ -92,7 +92,8 @@ async fn begin(inner: Arc<Inner>, outgoing: Arc<Outgoing>, window: Window) -> Re
     let mut attempts = Attempts::new(&outgoing.request.function, outgoing.is_pure, outgoing.waits);
     loop {
         let add = |node: NodeName| {
-            let (number, events) = inner.pending.add_many(node.clone(), window.items as usize);
+            let (items, fuel) = (window.items as usize, outgoing.fuel.clone());
+            let (number, events) = inner.pending.add_many(node.clone(), items, fuel);
             (Attempt { inner: Arc::clone(&inner), node, number }, events)
         };
         let sent = send(&inner, &outgoing, &mut attempts, add).await?;
@@ -156,7 +157,9 @@ impl Reading {
             Event::NodeLost(reason) | Event::Denied(reason) => {
                 Err(Error::connection_lost(function, reason))
             }
-            Event::Absent | Event::Expired | Event::Frame(Frame::Refused(_) | Frame::Lost, _) => {
+            Event::Absent
+            | Event::Expired
+            | Event::Frame(Frame::Refused(_) | Frame::Lost | Frame::Stopped { .. }, _) => {
                 let node = &self.begun.attempt.node;
                 let reason = format!("node \"{node}\" no longer knows the call");
                 Err(Error::connection_lost(function, reason))

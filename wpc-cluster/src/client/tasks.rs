@@ -115,7 +115,7 @@ async fn read_reports(inner: Weak<Inner>, mut reports: Subscription) {
     }
 }
 
-/// Ends the attempts on nodes that no longer report, and those whose time is over, and compares the clocks.
+/// Ends the attempts on nodes that no longer report, and compares the clocks.
 async fn watch_nodes(inner: Weak<Inner>) {
     let (mut read, mut asked) = (now(), now());
     loop {
@@ -133,9 +133,6 @@ async fn watch_nodes(inner: Weak<Inner>) {
             let reason =
                 format!("node \"{node}\" has not reported for {} ms", (interval * 3).as_millis());
             inner.pending.lose(&node, &reason);
-        }
-        for (node, attempt) in inner.pending.expire(now) {
-            inner.cancel(node, attempt);
         }
         // Between servers a message can be lost although both ends stay connected.
         if up_since.is_some() && now.saturating_duration_since(asked) >= interval * ASK_AFTER {

@@ -43,11 +43,12 @@ impl Backend for Node {
         match self.place(function) {
             Place::Here(admitted) => {
                 let call = self.0.pool.submit(function, arguments, format, options)?;
-                let (id, hash) = (call.id(), call.function_hash_sha1());
-                Ok(SubmittedCall::new(id, hash, async move {
+                let (id, hash, fuel) = (call.id(), call.function_hash_sha1(), call.fuel_meter());
+                let call = SubmittedCall::new(id, hash, async move {
                     let _admitted = admitted;
                     call.await
-                }))
+                });
+                Ok(call.with_fuel_meter(fuel))
             }
             Place::Elsewhere => self.0.client.submit(function, arguments, format, options),
         }
@@ -63,11 +64,12 @@ impl Backend for Node {
             Place::Here(admitted) => {
                 let stream = self.0.pool.stream(function, arguments, options)?;
                 let (id, hash) = (stream.id(), stream.function_hash_sha1());
+                let fuel = stream.fuel_meter();
                 let parts = stream.map(move |part| {
                     let _ = &admitted;
                     part
                 });
-                Ok(SubmittedStream::new(id, hash, parts))
+                Ok(SubmittedStream::new(id, hash, parts).with_fuel_meter(fuel))
             }
             Place::Elsewhere => self.0.client.stream(function, arguments, options),
         }

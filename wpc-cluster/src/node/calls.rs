@@ -12,7 +12,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use wpc_host::{
     BackendReply, CallArguments, CallOptions, CallOutcome, Error, ErrorCode, ErrorReport,
-    ReplyFormat, ReplyValue, Sha256Hash, StreamOptions, StreamPart, SubmittedCall, SubmittedStream,
+    FuelMeter, ReplyFormat, ReplyValue, Sha256Hash, StreamOptions, StreamPart, SubmittedCall,
+    SubmittedStream,
 };
 
 /// A call or a stream that the pool has accepted.
@@ -21,10 +22,25 @@ enum Submitted {
     Stream(SubmittedStream),
 }
 
+/// How often it is looked whether the guest of an ended call has stopped, and the time between: 10 s together. A guest stops
+/// within milliseconds, unless a host function keeps it.
+const FUEL_LOOKS: u32 = 1000;
+const FUEL_DELAY: Duration = Duration::from_millis(10);
+
+impl Submitted {
+    fn fuel_meter(&self) -> FuelMeter {
+        match self {
+            Self::Call(call) => call.fuel_meter(),
+            Self::Stream(stream) => stream.fuel_meter(),
+        }
+    }
+}
+
 /// A call that was checked, and its slot among the calls of the node.
 struct Accepted {
     request: Request,
     definition: Sha256Hash,
+    is_metered: bool,
     inbox: String,
     admitted: Admitted,
 }
@@ -73,8 +89,8 @@ fn accept(
     if !inner.running.add(inbox, credit) {
         return Err(Refusal::Malformed("another call has the same inbox".to_owned()));
     }
-    let inbox = inbox.to_owned();
-    Ok((Accepted { request, definition, inbox, admitted }, body))
+    let (inbox, is_metered) = (inbox.to_owned(), served.is_metered);
+    Ok((Accepted { request, definition, is_metered, inbox, admitted }, body))
 }
 
 /// Submits a call to the pool, and starts the task that answers it.
@@ -146,6 +162,9 @@ fn submit(inner: &Inner, accepted: &Accepted, body: Bytes) -> Result<Submitted, 
             }
         })
     })?;
+    if accepted.is_metered {
+        inner.running.set_fuel(&accepted.inbox, submitted.fuel_meter());
+    }
     inner.accepted.fetch_add(1, Ordering::Relaxed);
     Ok(submitted)
 }
@@ -196,22 +215,44 @@ fn arguments(form: ArgumentsForm, body: Bytes) -> Result<CallArguments, Refusal>
 
 /// Answers a call when it has ended.
 async fn answer(inner: Arc<Inner>, accepted: Accepted, submitted: Submitted) {
-    let (frame, body) = match submitted {
+    let fuel = accepted.is_metered.then(|| submitted.fuel_meter());
+    let (mut frame, body) = match submitted {
         Submitted::Call(call) => match call.await {
             Ok(reply) => result(&inner, &accepted, reply, 0).await,
             Err(error) => failed(&error, 0),
         },
         Submitted::Stream(stream) => forward(&inner, &accepted, stream).await,
     };
+    let mut unknown = None;
+    if let (Frame::Failed { fuel_used, .. }, Some(fuel)) = (&mut frame, fuel) {
+        *fuel_used = fuel.fuel_used();
+        unknown = fuel_used.is_none().then_some(fuel);
+    }
     let message = frame.encode(&body);
     let now = tokio::time::Instant::now().into_std();
     inner.running.end(&accepted.inbox, &message, now);
     drop(accepted.admitted);
-    let _ = inner.connection.publish(accepted.inbox, message).await;
+    let _ = inner.connection.publish(accepted.inbox.clone(), message).await;
+    if let Some(fuel) = unknown {
+        report_fuel(&inner, accepted.inbox, fuel).await;
+    }
+}
+
+/// Reports the fuel of a call that has ended, when its guest has stopped. The caller waits for as long for it.
+async fn report_fuel(inner: &Inner, inbox: String, fuel: FuelMeter) {
+    for _ in 0..FUEL_LOOKS {
+        if let Some(fuel_used) = fuel.fuel_used() {
+            let message = Frame::Stopped { fuel_used }.encode(&[]);
+            let _ = inner.connection.publish(inbox, message).await;
+            return;
+        }
+        tokio::time::sleep(FUEL_DELAY).await;
+    }
 }
 
 fn failed(error: &Error, items: u64) -> (Frame, Bytes) {
-    (Frame::Failed { report: Box::new(ErrorReport::from(error)), items }, Bytes::new())
+    let report = Box::new(ErrorReport::from(error));
+    (Frame::Failed { report, items, fuel_used: None }, Bytes::new())
 }
 
 /// The answer with a result. One that is too large for a message is stored.
@@ -319,7 +360,12 @@ pub(super) async fn control(inner: &Arc<Inner>, message: Received) {
     };
     match control {
         Control::Cancel { inboxes } => {
-            inboxes.iter().for_each(|inbox| inner.running.cancel(inbox));
+            for inbox in inboxes {
+                let Some(fuel) = inner.running.cancel(&inbox) else { continue };
+                let inner = Arc::clone(inner);
+                let report = async move { report_fuel(&inner, inbox, fuel).await };
+                tokio::spawn(report);
+            }
         }
         Control::Credit { inbox, items, bytes } => inner.running.add_credit(&inbox, items, bytes),
         Control::Ask { inboxes } => {

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
+use wpc_host::FuelMeter;
 
 /// How long an answer is kept for a caller that may have missed it, and how many bytes all of them may have.
 pub(super) const KEPT_FOR: Duration = Duration::from_secs(10);
@@ -34,6 +35,8 @@ struct State {
 struct Call {
     /// `None` until its task was started.
     task: Option<AbortHandle>,
+    /// Set once a metered call was submitted.
+    fuel: Option<FuelMeter>,
     credit: Option<Arc<Credit>>,
 }
 
@@ -106,7 +109,7 @@ impl Running {
         if state.calls.contains_key(inbox) {
             return false;
         }
-        state.calls.insert(inbox.to_owned(), Call { task: None, credit });
+        state.calls.insert(inbox.to_owned(), Call { task: None, fuel: None, credit });
         true
     }
 
@@ -116,6 +119,13 @@ impl Running {
             Some(call) => call.task = Some(task),
             None if task.is_finished() => {}
             None => task.abort(),
+        }
+    }
+
+    /// Sets what reads the fuel of a call.
+    pub(crate) fn set_fuel(&self, inbox: &str, fuel: FuelMeter) {
+        if let Some(call) = self.state().calls.get_mut(inbox) {
+            call.fuel = Some(fuel);
         }
     }
 
@@ -131,13 +141,14 @@ impl Running {
         }
     }
 
-    /// Cancels a call.
-    pub(crate) fn cancel(&self, inbox: &str) {
-        let call = self.state().calls.remove(inbox);
+    /// Cancels a call. Returns what reads its fuel, if it is metered.
+    pub(crate) fn cancel(&self, inbox: &str) -> Option<FuelMeter> {
+        let call = self.state().calls.remove(inbox)?;
         // Outside of the lock: the task's values are dropped.
-        if let Some(task) = call.and_then(|call| call.task) {
+        if let Some(task) = call.task {
             task.abort();
         }
+        call.fuel
     }
 
     pub(crate) fn add_credit(&self, inbox: &str, items: u32, bytes: u32) {

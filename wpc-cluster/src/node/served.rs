@@ -27,6 +27,7 @@ pub(crate) struct Served {
 pub(crate) struct ServedFunction {
     pub(crate) definition: Sha256Hash,
     pub(crate) can_suspend: bool,
+    pub(crate) is_metered: bool,
 }
 
 impl Serving {

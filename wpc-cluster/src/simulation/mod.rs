@@ -134,7 +134,8 @@ fn serve(serving: &Serving, current: &Mutex<u64>, version: u64) {
             return;
         }
         *current.lock().unwrap() = version;
-        let function = ServedFunction { definition: definition(version), can_suspend: false };
+        let definition = definition(version);
+        let function = ServedFunction { definition, can_suspend: false, is_metered: false };
         *served = Served {
             revision: Some(version),
             index: index(version),

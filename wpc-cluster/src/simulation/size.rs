@@ -62,7 +62,8 @@ async fn join(bus: &Bus, number: usize, functions: &Arc<ArcSwap<Snapshot>>) -> N
     serving.change(|served| {
         let of = |function: &Arc<DeployedFunction>| {
             let name = function.information.name.clone();
-            (name, ServedFunction { definition: function.definition, can_suspend: false })
+            let definition = function.definition;
+            (name, ServedFunction { definition, can_suspend: false, is_metered: false })
         };
         *served = Served {
             revision: Some(1),

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use wpc_host::ErrorReport;
 
-/// What a node answers to a call. Except for items, it is the last one of its attempt.
+/// What a node answers to a call. Items are followed by others, and [`Stopped`](Self::Stopped) follows the last one of an attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Frame {
@@ -23,6 +23,14 @@ pub enum Frame {
         report: Box<ErrorReport>,
         /// How many items were sent before.
         items: u64,
+        /// The fuel that it used. `None` if it is not metered, and if its guest has not stopped yet: then
+        /// [`Stopped`](Self::Stopped) follows.
+        fuel_used: Option<u64>,
+    },
+    /// The guest of a metered call that failed, or that its caller cancelled, has stopped.
+    Stopped {
+        /// The fuel that it used.
+        fuel_used: u64,
     },
 }
 
@@ -71,6 +79,17 @@ impl Answer {
 }
 
 impl Frame {
+    /// The fuel that the call used, if it is known.
+    #[must_use]
+    pub fn fuel_used(&self) -> Option<u64> {
+        match self {
+            Self::Answer(answer) => answer.fuel_used,
+            Self::Failed { fuel_used, .. } => *fuel_used,
+            Self::Stopped { fuel_used } => Some(*fuel_used),
+            Self::Refused(_) | Self::Item(_) | Self::Lost => None,
+        }
+    }
+
     /// The message with this body.
     #[must_use]
     pub fn encode(&self, body: &[u8]) -> Bytes {

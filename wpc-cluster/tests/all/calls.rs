@@ -9,8 +9,8 @@ use wpc_cluster::{Client, ClusterOptions, Connection, Node, Quorum, Registry};
 use wpc_deploy::Source;
 use wpc_deploy::document::Packed;
 use wpc_host::{
-    CallArguments, CallOptions, CallOutcome, Error, ErrorCode, FunctionHash, ReplyFormat,
-    ReplyValue, StreamOptions, StreamPart,
+    Backend as _, CallArguments, CallOptions, CallOutcome, Error, ErrorCode, FuelMeter,
+    FunctionHash, ReplyFormat, ReplyValue, StreamOptions, StreamPart,
 };
 
 const STREAMS: &[u8] = include_bytes!("../../../fixtures/wasm/streams.wasm");
@@ -21,6 +21,8 @@ const MANIFEST: &str = "
 add = { file = \"m.wasm\", pure = true }
 once = { file = \"m.wasm\", export = \"add\" }
 spin = { file = \"m.wasm\" }
+burns = { file = \"m.wasm\", export = \"spin\", limits = { fuel = 100000 } }
+metered = { file = \"m.wasm\", export = \"spin\", limits = { fuel = 1000000000000 } }
 [modules]
 streams = { file = \"streams.wasm\" }
 echo = { file = \"echo.wasm\" }
@@ -137,6 +139,46 @@ async fn a_time_limit_and_a_dropped_call_stop_the_guest_on_its_node() {
     drop(submitted);
     eventually("the guest is stopped", async || (in_flight() == 0).then_some(())).await;
     assert_eq!(client.pending_calls(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fuel_of_a_call_that_fails_or_is_cancelled_on_another_node_is_reported() {
+    let Some(server) = NatsServer::start() else { return };
+    let (a, b, client) = two_nodes(&server.options()).await;
+    let submit = |function: &str, options: &CallOptions| {
+        let arguments = CallArguments::Positional(Vec::new());
+        client.submit(function, arguments, ReplyFormat::Json, options).unwrap()
+    };
+    let known =
+        async |meter: FuelMeter| eventually("the fuel is known", async || meter.fuel_used()).await;
+    let all = CallOptions::new();
+    let call = submit("burns", &all);
+    let meter = call.fuel_meter();
+    assert_eq!(call.await.unwrap_err().code(), ErrorCode::OutOfFuel);
+    assert!((1..=100_000).contains(&known(meter).await));
+
+    let short = CallOptions::new().timeout(Duration::from_millis(100));
+    let call = submit("metered", &short);
+    let meter = call.fuel_meter();
+    assert_eq!(call.await.unwrap_err().code(), ErrorCode::Timeout);
+    assert!(known(meter).await > 0);
+
+    let call = submit("metered", &all);
+    let meter = call.fuel_meter();
+    let in_flight = || a.calls_in_flight() + b.calls_in_flight();
+    eventually("the guest runs", async || (in_flight() == 1).then_some(())).await;
+    assert_eq!(meter.fuel_used(), None, "it has not ended");
+    drop(call);
+    assert!(known(meter).await > 0);
+
+    let call = submit("spin", &short);
+    assert!(call.fuel_meter().is_unknown(), "it is not metered");
+    drop(call);
+    let arguments = CallArguments::Positional(Vec::new());
+    let call = a.submit("burns", arguments, ReplyFormat::Json, &all).unwrap();
+    let meter = call.fuel_meter();
+    call.await.unwrap_err();
+    assert!(known(meter).await > 0, "a node reads the fuel of its own calls");
 }
 
 #[tokio::test(flavor = "multi_thread")]

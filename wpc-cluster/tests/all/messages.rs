@@ -108,7 +108,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
         (beat.version, beat.problem) = (problem.clone(), problem);
         beat.encode()
     });
-    let frame = (any::<u64>(), any::<[u8; 32]>(), body(), text(), 0..6_u8).prop_map(
+    let frame = (any::<u64>(), any::<[u8; 32]>(), body(), text(), 0..7_u8).prop_map(
         |(number, definition, body, text, kind)| {
             let report = || {
                 let guest = Error::function_not_defined(&text);
@@ -122,8 +122,9 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
                     Frame::Answer(Box::new(answer))
                 }
                 2 => Frame::Lost,
-                3 => Frame::Failed { report: report(), items: number },
+                3 => Frame::Failed { report: report(), items: number, fuel_used: Some(number) },
                 4 => Frame::Refused(Refusal::Pool(report())),
+                5 => Frame::Stopped { fuel_used: number },
                 _ => Frame::Refused(Refusal::Malformed(text.clone())),
             };
             frame.encode(text.as_bytes())

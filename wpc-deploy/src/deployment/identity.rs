@@ -28,14 +28,17 @@ pub struct DeployedFunction {
     /// The time limit of its calls, if the manifest states one for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit: Option<Duration>,
+    /// Whether the fuel of its calls is metered: the manifest limits it.
+    #[serde(default)]
+    pub is_metered: bool,
 }
 
 impl DeployedFunction {
-    /// A function of its own entry that is not pure and has no time limit of its own. The other fields can be set.
+    /// A function of its own entry that is not pure, is not metered and has no time limit of its own. The other fields can be set.
     #[must_use]
     pub fn new(information: FunctionInformation, definition: Sha256Hash) -> Self {
         let item = Item::new(Kind::Function, information.name.clone());
-        Self { information, definition, item, is_pure: false, time_limit: None }
+        Self { information, definition, item, is_pure: false, time_limit: None, is_metered: false }
     }
 }
 
@@ -57,14 +60,15 @@ impl Prepared {
         let mut modules = BTreeMap::new();
         for (item, content) in &self.next.active {
             if let Content::Module(entry, bytes) = content {
-                let time_limit = entry.limits.chosen().timeout;
-                modules.insert(item, (module_text(bytes), entry.pure, time_limit));
+                let limits = entry.limits.chosen();
+                let settings = (entry.pure, limits.timeout, limits.fuel.is_some());
+                modules.insert(item, (module_text(bytes), settings));
             }
         }
         let mut of = |mut information: FunctionInformation| {
             information.installed_worker_count = 0;
             let owner = self.next.owner(&information.name)?;
-            let (module, is_pure, time_limit) = modules.get(owner)?;
+            let (module, settings) = modules.get(owner)?;
             let part = |kind, names: &[String]| {
                 let part = |name: &String| {
                     let item = Item { kind, name: name.clone() };
@@ -83,9 +87,16 @@ impl Prepared {
                 "constants": part(Kind::Constant, &information.required_constants),
             });
             let definition = Sha256Hash::of(sorted(definition).to_string().as_bytes());
-            let (is_pure, time_limit) = (*is_pure, *time_limit);
+            let (is_pure, time_limit, is_metered) = *settings;
             let item = owner.clone();
-            Some(DeployedFunction { information, definition, item, is_pure, time_limit })
+            Some(DeployedFunction {
+                information,
+                definition,
+                item,
+                is_pure,
+                time_limit,
+                is_metered,
+            })
         };
         functions.into_values().filter_map(&mut of).collect()
     }

@@ -200,6 +200,7 @@ pub(super) async fn activate(
             let served = ServedFunction {
                 definition: function.definition,
                 can_suspend: function.information.can_suspend,
+                is_metered: function.is_metered,
             };
             (function.information.name, served)
         });
