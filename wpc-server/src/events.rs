@@ -3,7 +3,8 @@
 use crate::access::{Principal, Scope};
 use crate::application::Application;
 use crate::lifecycle::Stage;
-use crate::problem::Problem;
+use crate::problem::{Problem, ServerCode};
+use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderName, header};
@@ -16,13 +17,19 @@ use serde::Deserialize;
 use serde_json::json;
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wpc_host::{EventSubscription, WorkerEvent};
 
 /// How many events wait for a client that does not read. More are counted as lost.
 const WAITING: usize = 1_024;
 
+/// How many clients can follow events at once, because each event is copied for each of them.
+const MAX_FOLLOWERS: usize = 32;
+
 pub(crate) fn routes() -> axum::Router<Application> {
-    axum::Router::new().route("/v1/events", get(events))
+    let followers = Arc::new(Semaphore::new(MAX_FOLLOWERS));
+    axum::Router::new().route("/v1/events", get(events)).layer(Extension(followers))
 }
 
 #[derive(Debug, Deserialize)]
@@ -36,18 +43,28 @@ struct Parameters {
 /// The last events, and then later ones.
 async fn events(
     State(application): State<Application>,
+    Extension(followers): Extension<Arc<Semaphore>>,
     principal: Principal,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Response, Problem> {
     principal.require(Scope::Observe)?;
     let Query(Parameters { follow }) = parameters?;
+    let permit = if follow {
+        let permit = followers.try_acquire_owned();
+        Some(permit.map_err(|_| {
+            let detail = "too many clients follow the events at the moment";
+            Problem::new(ServerCode::TooManyWatchers, detail)
+        })?)
+    } else {
+        None
+    };
     application.live().collect(application.backend());
     // The subscription begins before the last events are read, so that no event in between is missed.
     let coming = follow.then(|| application.backend().subscribe(WAITING));
     application.live().flush().await;
     let last = application.live().recent().log.clone();
     let ended = OptionFuture::from(principal.ended().map(FutureExt::boxed));
-    let feed = Feed { application, ended, last, coming, last_id: 0, lagged: 0 };
+    let feed = Feed { application, _permit: permit, ended, last, coming, last_id: 0, lagged: 0 };
     let answer = Sse::new(feed.stream()).keep_alive(KeepAlive::new());
     Ok((unbuffered(), answer).into_response())
 }
@@ -61,6 +78,7 @@ pub(crate) fn unbuffered() -> [(HeaderName, &'static str); 2] {
 /// The events for a client.
 struct Feed {
     application: Application,
+    _permit: Option<OwnedSemaphorePermit>,
     last: VecDeque<WorkerEvent>,
     coming: Option<EventSubscription>,
     /// Completes when the client's token was revoked or has expired.

@@ -135,7 +135,7 @@ codes! {
     TooManyUploads "too_many_uploads" SERVICE_UNAVAILABLE -32005 true "too many uploads"
         "Too many modules are being uploaded.",
     TooManyWatchers "too_many_watchers" SERVICE_UNAVAILABLE -32005 true "too many watchers"
-        "Too many clients watch the live page or its data.",
+        "Too many clients watch the live page or its data, or follow the events.",
     Draining "draining" SERVICE_UNAVAILABLE -32005 true "the server is drained"
         "An operator drains the server: it finishes the calls in progress and accepts no new ones.",
     Stopping "stopping" SERVICE_UNAVAILABLE -32005 true "the server is stopping"

@@ -62,6 +62,27 @@ fn events_are_followed_without_a_gap_or_a_repetition() {
 }
 
 #[test]
+fn followers_beyond_the_maximum_are_refused_until_others_disconnect() {
+    let server = Running::start();
+    let request = "GET /v1/events?follow=true HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
+    let mut followers: Vec<_> = (0..32).map(|_| BufReader::new(server.connect(request))).collect();
+    for follower in &mut followers {
+        let mut line = String::new();
+        follower.read_line(&mut line).unwrap();
+        assert_eq!(line, "HTTP/1.1 200 OK\r\n");
+    }
+    let refused = server.get("/v1/events?follow=true", &[]);
+    assert_eq!((refused.status, &refused.json()["code"]), (503, &json!("too_many_watchers")));
+    assert_eq!(server.get("/v1/events", &[]).status, 200);
+    followers.pop();
+    eventually("another follower", || {
+        let mut line = String::new();
+        BufReader::new(server.connect(request)).read_line(&mut line).unwrap();
+        line == "HTTP/1.1 200 OK\r\n"
+    });
+}
+
+#[test]
 fn a_function_whose_circuit_breaker_is_open_is_revived() {
     let server = Running::start();
     let call = || server.call("panics", &json!(["now"]));
