@@ -4,11 +4,11 @@
 //! processes. A **client** only calls. The **registry** is in JetStream: the modules by their content, the revisions of the
 //! cluster's manifest, and which of them is active. `docs/cluster.md` describes how to operate a cluster and what it promises.
 //!
-//! # The way of a call
+//! # The path of a call
 //!
 //! 1. The caller looks the function up in the active revision, which it follows. A node that runs the function itself and has
-//!    a free slot runs it at once, without NATS.
-//! 2. Otherwise it chooses a node by what the nodes report of themselves, and publishes one message to
+//!    a free slot runs it immediately, without NATS.
+//! 2. Otherwise it chooses a node by the nodes' reports, and publishes one message to
 //!    `PREFIX.call.NODE.DEFINITION`.
 //! 3. The node compares the definition with its own, refuses a call that is late or exceeds its capacity, and submits the
 //!    others to its pool.

@@ -30,7 +30,7 @@ pub struct ClusterOptions {
     pub ca: Option<PathBuf>,
     /// The certificate and the key of this process, each a file in PEM. Default `None`.
     pub certificate: Option<(PathBuf, PathBuf)>,
-    /// The prefix of the subjects on which this process receives answers. Give each user its own one, so that the server can
+    /// The prefix of the subjects on which this process receives answers. Give each user its own prefix, so that the server can
     /// keep them from reading each other's answers. It must start with `_INBOX`. Default `_INBOX`.
     pub inbox: String,
     /// The public keys of the deployers. If there are any, this process ignores requests, revisions and activations that none of them

@@ -53,7 +53,7 @@ impl Payloads {
         Self { connection, store: OnceCell::new() }
     }
 
-    /// Whether so many bytes fit into a message.
+    /// Whether this many bytes fit into a message.
     pub(crate) fn fits(&self, len: usize) -> bool {
         len + HEAD <= self.connection.max_message()
     }

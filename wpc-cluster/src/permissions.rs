@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_configuration_for_deployments_permits_what_each_role_needs_and_nothing_else() {
+    fn the_documented_configuration_permits_exactly_what_each_role_needs() {
         let text = include_str!("../../docs/deploy/nats.conf");
         let names = Names::new("wpc");
         for (role, inbox) in [

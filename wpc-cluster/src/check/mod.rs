@@ -1,4 +1,4 @@
-//! Whether a NATS server is suitable for a cluster, in plain sentences.
+//! Whether a NATS server is suitable for a cluster, and the remedies if it is not.
 
 mod answers;
 mod report;
@@ -349,7 +349,7 @@ impl Check {
             }
         }
         if files {
-            let reason = "By default NATS writes to the disk every two minutes, so that a power failure loses activations.";
+            let reason = "By default NATS writes to the disk every two minutes, so that a power failure can undo activations.";
             let remedy = "Set `sync_interval: always` in `jetstream { … }`; the server does not report its setting.";
             self.add("durability", Level::Note, "the registry is kept in files", reason, remedy);
         }

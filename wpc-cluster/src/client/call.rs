@@ -9,7 +9,7 @@ use super::{AbortOnDrop, Attempt, Inner, Outgoing, now};
 use crate::connection::Link;
 use crate::names::NodeName;
 use crate::protocol::attempts::{Attempts, Next};
-use crate::wire::{Answer, Body, Frame, Request};
+use crate::wire::{Body, Frame, Reply, Request};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use std::sync::Arc;
@@ -76,8 +76,8 @@ pub(super) fn submit(
             Ok((sent, expires, outgoing, attempts)) => {
                 let ended = sent.end(expires).await;
                 match ended.event {
-                    Event::Frame(Frame::Answer(answer), body) if answer.body == Body::Inline => {
-                        return reply(&inner, &outgoing, &ended.target, *answer, body).await;
+                    Event::Frame(Frame::Reply(head), body) if head.body == Body::Inline => {
+                        return reply(&inner, &outgoing, &ended.target, *head, body).await;
                     }
                     _ => spawn(&inner, outgoing, attempts, Some(ended)),
                 }
@@ -123,8 +123,8 @@ async fn run(
             }
         };
         match event {
-            Event::Frame(Frame::Answer(answer), body) => {
-                return reply(&inner, &outgoing, &target, *answer, body).await;
+            Event::Frame(Frame::Reply(reply), body) => {
+                return read_reply(&inner, &outgoing, &target, *reply, body).await;
             }
             Event::Expired => return Err(*attempts.expired(outgoing.limit, true)),
             event => match after(&mut attempts, &attempt.node, event) {
@@ -155,7 +155,7 @@ pub(super) fn after(attempts: &mut Attempts, node: &NodeName, event: Event) -> N
             let reason = format!("node \"{node}\" no longer knows the call");
             attempts.lost(node, &reason)
         }
-        Event::Frame(Frame::Item(_) | Frame::Answer(_) | Frame::Stopped { .. }, _) => {
+        Event::Frame(Frame::Item(_) | Frame::Reply(_) | Frame::Stopped { .. }, _) => {
             let reason = format!("node \"{node}\" sent an item where a result was expected");
             attempts.lost(node, &reason)
         }
@@ -289,22 +289,22 @@ async fn message(
     Ok(request(inner, outgoing, Some(stored)).encode(&[]))
 }
 
-/// The reply that an answer carries.
-pub(super) async fn reply(
+/// Reads a reply, whose definition must be the expected one.
+pub(super) async fn read_reply(
     inner: &Arc<Inner>,
     outgoing: &Outgoing,
     target: &DeployedFunction,
-    answer: Answer,
+    reply: Reply,
     body: Bytes,
 ) -> Result<BackendReply, Error> {
     let function = outgoing.request.function.as_str();
-    let definition = Sha256Hash::from(answer.definition);
+    let definition = Sha256Hash::from(reply.definition);
     if definition != target.definition {
         let expected = target.definition;
-        let reason = format!("the answer is of definition {definition}, expected {expected}");
+        let reason = format!("the reply is of definition {definition}, expected {expected}");
         return Err(Error::connection_lost(function, reason));
     }
-    let body = match answer.body {
+    let body = match reply.body {
         Body::Inline => body,
         stored @ Body::Stored { .. } => {
             let reading = timeout_at(outgoing.deadline + GRACE, inner.payloads.read(&stored, body));
@@ -322,11 +322,11 @@ pub(super) async fn reply(
         ReplyFormat::Encoded => ReplyValue::Encoded(body.into()),
         ReplyFormat::Bytes => ReplyValue::Bytes(body.into()),
         _ => ReplyValue::Json(serde_json::from_slice(&body).map_err(|error| {
-            Error::connection_lost(function, format!("the answer is not JSON: {error}"))
+            Error::connection_lost(function, format!("the reply is not JSON: {error}"))
         })?),
     };
     let hash = target.information.function_hash_sha1;
-    let mut metadata = ReplyMetadata::new(hash, WorkerId::from(answer.worker));
-    metadata.fuel_used = answer.fuel_used;
+    let mut metadata = ReplyMetadata::new(hash, WorkerId::from(reply.worker));
+    metadata.fuel_used = reply.fuel_used;
     Ok(BackendReply::new(value, metadata))
 }

@@ -210,7 +210,7 @@ impl Client {
             node.calls_in_flight = beat.in_flight as usize;
             node.calls_accepted = beat.accepted;
             node.calls_refused = beat.refused;
-            node.last_report = now.saturating_duration_since(member.heard);
+            node.last_report = now.saturating_duration_since(member.last_report);
             node.problem.clone_from(&beat.problem);
             cluster.nodes.push(node);
         }

@@ -1,7 +1,7 @@
 //! The attempts that wait for an answer.
 //!
 //! A slot is added by the task of its call, before the message is sent. It is removed once: by the last answer, by the loss of its
-//! node, or by its guard, when the call no longer waits. A guard that removes its slot has the call cancelled on the node.
+//! node, or by its guard, when the call no longer waits. A guard that removes its slot also cancels the call on the node.
 //! The fuel of a metered call can be reported later than that.
 
 use super::now;
@@ -202,7 +202,7 @@ impl Pending {
                 self.end_fuel(attempt, fuel, &event);
                 drop(slots);
                 match events {
-                    // A reader that is gone needs no answer. A channel that is full has an item too many.
+                    // A reader that is gone needs no answer. A channel is full only if the node has sent too many items.
                     Events::Many(events) => drop(events.try_send(event)),
                     Events::One(events) => drop(events.send(event)),
                 }

@@ -1,7 +1,7 @@
 //! A call whose items are read. The attempts are made by a task until a node sends the first item or the end; from then on the
 //! reader takes the parts itself, and grants the node more as it reads.
 
-use super::call::{after, reply, send};
+use super::call::{after, read_reply, send};
 use super::pending::Event;
 use super::{AbortOnDrop, Attempt, Inner, Outgoing, ToNode};
 use crate::names::NodeName;
@@ -102,7 +102,7 @@ async fn begin(inner: Arc<Inner>, outgoing: Arc<Outgoing>, window: Window) -> Re
             Ok(event) => event.unwrap_or_else(unread),
             Err(_) => return Err(*attempts.expired(outgoing.limit, true)),
         };
-        if matches!(event, Event::Frame(Frame::Item(_) | Frame::Answer(_), _)) {
+        if matches!(event, Event::Frame(Frame::Item(_) | Frame::Reply(_), _)) {
             let first = Some(event);
             return Ok(Begun { attempt, events, target, first, attempts });
         }
@@ -145,12 +145,12 @@ impl Reading {
                 let reason = format!("item {} is missing before item {number}", self.delivered);
                 Err(Error::connection_lost(function, reason))
             }
-            Event::Frame(Frame::Answer(answer), body) if answer.items == self.delivered => {
-                let reply = reply(inner, outgoing, &self.begun.target, *answer, body).await?;
+            Event::Frame(Frame::Reply(reply), body) if reply.items == self.delivered => {
+                let reply = read_reply(inner, outgoing, &self.begun.target, *reply, body).await?;
                 Ok(StreamPart::Reply(reply))
             }
-            Event::Frame(Frame::Answer(answer), _) => {
-                let reason = format!("{} of {} items arrived", self.delivered, answer.items);
+            Event::Frame(Frame::Reply(reply), _) => {
+                let reason = format!("{} of {} items arrived", self.delivered, reply.items);
                 Err(Error::connection_lost(function, reason))
             }
             Event::Frame(Frame::Failed { report, .. }, _) => Err((*report).into()),

@@ -4,7 +4,7 @@ use super::pending::Event;
 use super::{Inner, ToNode, now};
 use crate::connection::{Link, Received, Subscription};
 use crate::names::NodeName;
-use crate::protocol::members::Heard;
+use crate::protocol::members::Recorded;
 use crate::wire::{Beat, Control, Frame};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ impl Drop for Tasks {
 
 /// The time after which the clock of the server is read again.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
-/// After so many intervals of reports, a node is asked about a call that it has not answered.
+/// The number of report intervals after which a node is asked about a call that it has not answered.
 const ASK_AFTER: u32 = 2;
 /// The maximum number of calls that one message cancels.
 const MAX_CANCELLED: usize = 256;
@@ -103,14 +103,14 @@ async fn read_reports(inner: Weak<Inner>, mut reports: Subscription) {
                 continue;
             }
         };
-        let heard = inner.members().hear(name.clone(), beat, now());
-        match heard {
-            Heard::Restarted => {
+        let recorded = inner.members().record(name.clone(), beat, now());
+        match recorded {
+            Recorded::Restarted => {
                 tracing::warn!(node = %name, "a node has started again");
                 inner.pending.lose(&name, &format!("node \"{name}\" has started again"));
             }
-            Heard::Joined => tracing::info!(node = %name, "a node reports"),
-            Heard::Known | Heard::Ignored => {}
+            Recorded::Joined => tracing::info!(node = %name, "a node reports"),
+            Recorded::Known | Recorded::Ignored => {}
         }
     }
 }

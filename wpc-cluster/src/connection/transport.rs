@@ -112,7 +112,7 @@ impl Subscription {
         }
     }
 
-    /// Lets the server end the subscription after so many messages in all.
+    /// Lets the server end the subscription after this many messages in total.
     pub(crate) async fn unsubscribe_after(&mut self, messages: u64) {
         match self {
             // Without a connection there is nothing to end.

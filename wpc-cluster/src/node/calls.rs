@@ -4,7 +4,7 @@ use super::Inner;
 use super::running::{Credit, KEPT_FOR, Known};
 use crate::connection::Received;
 use crate::protocol::admission::Admitted;
-use crate::wire::{Answer, ArgumentsForm, Body, Control, Frame, Refusal, Request};
+use crate::wire::{ArgumentsForm, Body, Control, Frame, Refusal, Reply, Request};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use std::sync::Arc;
@@ -255,7 +255,7 @@ fn failed(error: &Error, items: u64) -> (Frame, Bytes) {
     (Frame::Failed { report, items, fuel_used: None }, Bytes::new())
 }
 
-/// The answer with a result. One that is too large for a message is stored.
+/// The answer with the reply of a call. A result that is too large for a message is stored.
 async fn result(
     inner: &Arc<Inner>,
     accepted: &Accepted,
@@ -272,18 +272,18 @@ async fn result(
         ReplyValue::Encoded(bytes) | ReplyValue::Bytes(bytes) => bytes.into(),
         other => return unsendable(format!("unknown form: {other:?}")),
     };
-    let mut answer = Answer::new(accepted.definition.into(), reply.metadata.worker_id.into());
-    (answer.fuel_used, answer.items) = (reply.metadata.fuel_used, items);
+    let mut head = Reply::new(accepted.definition.into(), reply.metadata.worker_id.into());
+    (head.fuel_used, head.items) = (reply.metadata.fuel_used, items);
     if inner.payloads.fits(body.len()) {
-        return (Frame::Answer(Box::new(answer)), body);
+        return (Frame::Reply(Box::new(head)), body);
     }
     let name = format!("{}.result", accepted.inbox);
     let stored = inner.payloads.put(name.clone(), &body).await;
     delete_later(inner, name);
     match stored {
         Ok(stored) => {
-            answer.body = stored;
-            (Frame::Answer(Box::new(answer)), Bytes::new())
+            head.body = stored;
+            (Frame::Reply(Box::new(head)), Bytes::new())
         }
         Err(error) => unsendable(error.to_string()),
     }

@@ -69,10 +69,10 @@ impl Drop for Inner {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct NodeOptions {
-    /// The name, which no other node of the cluster has.
+    /// The name, unique in the cluster.
     pub name: NodeName,
-    /// How many calls that compute the node accepts at once, those of its own process included. Default `None`: three for each
-    /// worker.
+    /// The maximum number of calls in progress of functions that cannot suspend, those of its own process included. Default `None`:
+    /// three for each worker.
     pub call_limit: Option<usize>,
     /// Where the node keeps modules and which revision it ran last. Default `None`: a temporary folder.
     pub folder: Option<PathBuf>,

@@ -72,8 +72,8 @@ impl Credit {
         Self { items: Semaphore::new(items), bytes: Semaphore::new(bytes), window: bytes }
     }
 
-    /// Waits until an item of so many bytes may be sent. A caller grants what it has read when that is half of its window, so that
-    /// the other half is always there: an item counts no more than that.
+    /// Waits until an item of this many bytes may be sent. A caller grants bytes only when it has read half of its window; until then
+    /// the other half is available. An item therefore counts as half of the window at most, so that it can always be sent.
     pub(crate) async fn take(&self, len: usize) {
         // The semaphores are never closed.
         if let Ok(permit) = self.items.acquire().await {

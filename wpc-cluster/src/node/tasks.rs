@@ -9,7 +9,8 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// After a node has announced that it leaves, calls may still be on their way. The server stops sending them after so many.
+/// The number of calls after which the server stops sending calls to a node that has announced that it leaves: some may still be on
+/// their way.
 const LATE_CALLS: u64 = 512;
 
 /// How long a node that is asked for a report waits for others that ask. One report answers all of them, so that a flood of
@@ -91,7 +92,7 @@ async fn leave(inner: Weak<Inner>, mut calls: Subscription, received: u64) {
         let Some(node) = inner.upgrade() else { return };
         let interval = node.connection.options().report_interval;
         drop(node);
-        // Callers have the announcement by now, if no call arrives for so long.
+        // If no call arrives during an interval, all callers have the announcement.
         match tokio::time::timeout(interval, calls.next()).await {
             Ok(Some(message)) => {
                 let Some(node) = inner.upgrade() else { return };

@@ -32,7 +32,7 @@ const CALLS_PER_WORKER: usize = 3;
 const SUSPENDING_PER_WORKER: usize = 512;
 
 impl Admission {
-    /// For a pool with this many workers. `limit` overrides how many calls that compute there are at once.
+    /// For a pool with this many workers. `limit` is the maximum number of calls that cannot suspend; `None` stands for three for each worker.
     pub(crate) fn new(workers: usize, limit: Option<usize>) -> Self {
         let count = |limit: usize| Count { limit: limit.max(1), now: AtomicUsize::new(0) };
         Self {
@@ -58,7 +58,7 @@ impl Admission {
         }
     }
 
-    /// How many calls that compute it accepts at once.
+    /// The maximum number of calls that cannot suspend.
     pub(crate) fn limit(&self) -> usize {
         self.computing.limit
     }

@@ -95,7 +95,7 @@ impl Attempts {
             Refusal::Malformed(reason) => self.fail(ErrorReport::new(
                 ErrorCode::InvalidCallOptions,
                 CallOutcome::NotStarted,
-                format!("node \"{node}\" cannot read the call of \"{}\": {reason}", self.function),
+                format!("node \"{node}\" cannot read the call of function \"{}\": {reason}", self.function),
             )),
             Refusal::Payload(reason) => Next::Fail(self.too_large(&reason)),
             Refusal::Pool(report) if report.code == ErrorCode::Saturated => {
@@ -109,7 +109,8 @@ impl Attempts {
 
     /// The arguments cannot be sent, or the node refuses them.
     pub(crate) fn too_large(&self, reason: &str) -> Box<Error> {
-        let text = format!("the arguments of \"{}\" cannot be sent: {reason}", self.function);
+        let text =
+            format!("the arguments of function \"{}\" cannot be sent: {reason}", self.function);
         let code = ErrorCode::ArgumentsTooLarge;
         self.error(ErrorReport::new(code, CallOutcome::NotStarted, text).into())
     }
@@ -160,7 +161,7 @@ impl Attempts {
         }
         if was_busy {
             let text = format!(
-                "the nodes have as many calls as they accept, so \"{}\" did not start",
+                "function \"{}\" did not start, because the nodes have as many calls as they accept",
                 self.function
             );
             return self.fail(ErrorReport::new(

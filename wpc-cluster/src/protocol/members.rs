@@ -20,7 +20,8 @@ pub(crate) struct Members {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) beat: Beat,
-    pub(crate) heard: Instant,
+    /// When the report arrived.
+    pub(crate) last_report: Instant,
     pub(crate) presence: Presence,
     /// The calls that this process sent since the report, without those that ended.
     sent: i64,
@@ -34,17 +35,17 @@ pub(crate) enum Presence {
     Lost,
 }
 
-/// A node without reports for so many intervals is lost.
+/// The number of intervals without a report after which a node is lost.
 const MISSED: u32 = 3;
-/// A lost node is forgotten after so many intervals.
+/// The number of intervals without a report after which a lost node is forgotten.
 const FORGOTTEN: u32 = 1000;
 /// The maximum number of nodes. Reports of others are ignored.
 const MAX_NODES: usize = 4096;
 
-/// What a report shows.
+/// What a recorded report changes.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
-    /// Nothing new about the calls there.
+pub(crate) enum Recorded {
+    /// Nothing about the calls there.
     Known,
     /// The node is new, or reports again.
     Joined,
@@ -88,26 +89,26 @@ impl Members {
         self.random.random()
     }
 
-    /// Takes a report.
-    pub(crate) fn hear(&mut self, name: NodeName, beat: Beat, now: Instant) -> Heard {
+    /// Records a report of a node.
+    pub(crate) fn record(&mut self, name: NodeName, beat: Beat, now: Instant) -> Recorded {
         let is_full = self.nodes.len() >= MAX_NODES;
         match self.nodes.entry(name) {
-            std::collections::btree_map::Entry::Vacant(_) if is_full => Heard::Ignored,
+            std::collections::btree_map::Entry::Vacant(_) if is_full => Recorded::Ignored,
             std::collections::btree_map::Entry::Vacant(place) => {
-                place.insert(Member { beat, heard: now, presence: Presence::Alive, sent: 0 });
-                Heard::Joined
+                place.insert(Member { beat, last_report: now, presence: Presence::Alive, sent: 0 });
+                Recorded::Joined
             }
             std::collections::btree_map::Entry::Occupied(mut place) => {
                 let member = place.get_mut();
-                let heard = if member.beat.epoch != beat.epoch {
-                    Heard::Restarted
+                let recorded = if member.beat.epoch != beat.epoch {
+                    Recorded::Restarted
                 } else if member.presence == Presence::Lost {
-                    Heard::Joined
+                    Recorded::Joined
                 } else {
-                    Heard::Known
+                    Recorded::Known
                 };
-                *member = Member { beat, heard: now, presence: Presence::Alive, sent: 0 };
-                heard
+                *member = Member { beat, last_report: now, presence: Presence::Alive, sent: 0 };
+                recorded
             }
         }
     }
@@ -118,7 +119,7 @@ impl Members {
         let Some(up_since) = up_since else { return Vec::new() };
         let (interval, mut lost) = (self.interval, Vec::new());
         self.nodes.retain(|name, member| {
-            let silence = now.saturating_duration_since(member.heard.max(up_since));
+            let silence = now.saturating_duration_since(member.last_report.max(up_since));
             if member.presence == Presence::Alive && silence >= interval * MISSED {
                 member.presence = Presence::Lost;
                 lost.push(name.clone());
@@ -239,8 +240,8 @@ mod tests {
     fn a_node_is_lost_after_three_missed_reports_while_reports_can_arrive() {
         let start = Instant::now();
         let mut members = Members::new(INTERVAL, 7);
-        assert_eq!(members.hear(name("a"), beat(1, 1), start), Heard::Joined);
-        assert_eq!(members.hear(name("a"), beat(1, 1), start + INTERVAL), Heard::Known);
+        assert_eq!(members.record(name("a"), beat(1, 1), start), Recorded::Joined);
+        assert_eq!(members.record(name("a"), beat(1, 1), start + INTERVAL), Recorded::Known);
         let later = start + INTERVAL * 4;
         assert!(members.find_lost(Some(start), later - Duration::from_millis(1)).is_empty());
         assert!(members.find_lost(None, later).is_empty(), "no reports can arrive");
@@ -248,8 +249,8 @@ mod tests {
         assert_eq!(members.find_lost(Some(start), later), [name("a")]);
         assert!(members.find_lost(Some(start), later).is_empty(), "once");
         assert_eq!(members.choose(&wanted(&[])), None);
-        assert_eq!(members.hear(name("a"), beat(1, 1), later), Heard::Joined);
-        assert_eq!(members.hear(name("a"), beat(2, 1), later), Heard::Restarted);
+        assert_eq!(members.record(name("a"), beat(1, 1), later), Recorded::Joined);
+        assert_eq!(members.record(name("a"), beat(2, 1), later), Recorded::Restarted);
         members.find_lost(Some(start), later + INTERVAL * FORGOTTEN);
         assert_eq!(members.iter().count(), 0);
     }
@@ -258,8 +259,8 @@ mod tests {
     fn nodes_get_calls_in_proportion_to_their_capacity() {
         let now = Instant::now();
         let mut members = Members::new(INTERVAL, 7);
-        members.hear(name("large"), beat(1, 12), now);
-        members.hear(name("small"), beat(1, 3), now);
+        members.record(name("large"), beat(1, 12), now);
+        members.record(name("small"), beat(1, 3), now);
         let mut counts = BTreeMap::new();
         for _ in 0..10_000 {
             let node = members.choose(&wanted(&[])).unwrap();
@@ -276,11 +277,11 @@ mod tests {
         let mut members = Members::new(INTERVAL, 7);
         let mut draining = beat(1, 9);
         draining.stage = Stage::Draining;
-        members.hear(name("draining"), draining, now);
+        members.record(name("draining"), draining, now);
         let mut outdated = beat(1, 9);
         outdated.index = [1; 32];
-        members.hear(name("outdated"), outdated, now);
-        members.hear(name("current"), beat(1, 1), now);
+        members.record(name("outdated"), outdated, now);
+        members.record(name("current"), beat(1, 1), now);
         for _ in 0..50 {
             assert_eq!(members.choose(&wanted(&[])), Some(name("current")));
             let tried = [name("current")];
@@ -295,7 +296,7 @@ mod tests {
         let now = Instant::now();
         let mut members = Members::new(INTERVAL, 7);
         for node in ["a", "b", "c"] {
-            members.hear(name(node), beat(1, 4), now);
+            members.record(name(node), beat(1, 4), now);
         }
         let of = |members: &mut Members, key, tried: &[NodeName]| {
             let wanted = Wanted { index: [0; 32], affinity: Some(key), tried };

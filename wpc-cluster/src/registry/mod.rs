@@ -5,10 +5,10 @@
 //! | objects | a SHA-256 | a module, a manifest or an [`Index`] | once; replaced if it is damaged |
 //! | registry | `revision.NUMBER` | [`Revision`] | once |
 //! | registry | `active` | [`Activation`] | by compare-and-swap; its history is kept |
-//! | staging | `wanted.NUMBER.REQUEST` | a request to all nodes to prepare a revision | once, forgotten after minutes |
-//! | staging | `report.NUMBER.REQUEST.NODE` | the answer of a node | by the node |
+//! | staging | `wanted.NUMBER.REQUEST` | a request to all nodes to prepare a revision | once; the server deletes it after minutes |
+//! | staging | `report.NUMBER.REQUEST.NODE` | the report of a node on such a request | by the node |
 //!
-//! # The way of a deployment
+//! # The path of a deployment
 //!
 //! 1. [`stage`](Registry::stage) stores the modules and the manifest, and then the revision that refers to them.
 //! 2. [`wait_ready`](Registry::wait_ready) asks the nodes to prepare it. Each fetches, verifies, compiles, links and instantiates

@@ -52,7 +52,7 @@ impl ObjectError {
 }
 
 impl Registry {
-    /// Reads an object of at most so many bytes, and verifies it.
+    /// Reads an object of at most this many bytes, and verifies it.
     pub(crate) async fn object(
         &self,
         hash: Sha256Hash,

@@ -37,15 +37,14 @@ pub(crate) enum Change {
     Unreachable(String),
 }
 
-/// How often the active revision is read although no change was reported. Changes are reported; this bounds how long a lost one
-/// goes unnoticed.
+/// How often the active revision is read although no change was reported, in case the report of a change was lost.
 const RECONCILE: Duration = Duration::from_secs(30);
 
 /// The time before another attempt after the first failure, and the longest one.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(15);
 
-/// How often a bucket is looked for that does not exist. A deployer creates it and then waits for the nodes.
+/// How often to check whether a missing bucket exists. A deployer creates it, and then waits for the nodes.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// How long a new connection may take before it counts as unreachable.

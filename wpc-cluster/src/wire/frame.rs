@@ -13,8 +13,8 @@ pub enum Frame {
     Refused(Refusal),
     /// An item of a stream, as JSON in the body. Items are numbered from 0.
     Item(u64),
-    /// The result, in the body.
-    Answer(Box<Answer>),
+    /// The call returned. Its result is in the body.
+    Reply(Box<Reply>),
     /// The node does not know the call, which it may have run before.
     Lost,
     /// The call ended with an error.
@@ -57,7 +57,7 @@ pub enum Refusal {
 /// Which definition gave a result, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Answer {
+pub struct Reply {
     /// The SHA-256 of the definition that ran.
     pub definition: [u8; 32],
     /// The worker of the node that ran it.
@@ -70,8 +70,8 @@ pub struct Answer {
     pub items: u64,
 }
 
-impl Answer {
-    /// An answer of this definition and worker whose result follows in the message.
+impl Reply {
+    /// A reply of this definition and worker whose result follows in the message.
     #[must_use]
     pub fn new(definition: [u8; 32], worker: u64) -> Self {
         Self { definition, worker, fuel_used: None, body: Body::Inline, items: 0 }
@@ -83,7 +83,7 @@ impl Frame {
     #[must_use]
     pub fn fuel_used(&self) -> Option<u64> {
         match self {
-            Self::Answer(answer) => answer.fuel_used,
+            Self::Reply(answer) => answer.fuel_used,
             Self::Failed { fuel_used, .. } => *fuel_used,
             Self::Stopped { fuel_used } => Some(*fuel_used),
             Self::Refused(_) | Self::Item(_) | Self::Lost => None,

@@ -18,7 +18,7 @@ mod request;
 
 pub use beat::{Beat, Stage};
 pub use control::Control;
-pub use frame::{Answer, Frame, Refusal};
+pub use frame::{Frame, Refusal, Reply};
 pub use request::{ArgumentsForm, Body, Request, Window};
 
 use bytes::Bytes;
@@ -33,7 +33,7 @@ pub const VERSION: u8 = 1;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Malformed {
-    /// Its version is another one.
+    /// It has another version.
     Version(u8),
     /// Its head is malformed.
     Head,

@@ -74,7 +74,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window of so many items and bytes.
+    /// A window of this many items and bytes.
     #[must_use]
     pub fn new(items: u32, bytes: u32) -> Self {
         Self { items, bytes }

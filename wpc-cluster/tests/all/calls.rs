@@ -37,7 +37,7 @@ fn source(folder: &Path) -> Source {
     Source::new(folder.join("wpc.toml"), MANIFEST.to_owned())
 }
 
-/// Deploys the manifest to so many nodes.
+/// Deploys the manifest to this many nodes.
 async fn deploy(options: ClusterOptions, nodes: usize) {
     let folder = tempfile::tempdir().unwrap();
     let registry = Registry::new(Connection::open(options, "deployer").await.unwrap());
@@ -50,7 +50,7 @@ async fn deploy(options: ClusterOptions, nodes: usize) {
     registry.activate(&ready, None, "ada").await.unwrap();
 }
 
-/// A client that knows the functions and so many nodes that run them.
+/// A client that knows the functions and this many nodes that run them.
 async fn client(options: ClusterOptions, nodes: usize) -> Client {
     let client = Client::connect(options).await.unwrap();
     eventually("the nodes are ready", async || {

@@ -117,7 +117,7 @@ async fn a_server_that_is_not_there_is_reported_with_its_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_does_not_answer_is_given_up_after_the_time_limit() {
+async fn a_server_that_does_not_answer_is_abandoned_after_the_time_limit() {
     let Some(server) = NatsServer::start() else { return };
     server.suspend();
     let mut options = server.options();

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use wpc_cluster::wire::{
-    Answer, ArgumentsForm, Beat, Body, Control, Frame, Malformed, Refusal, Request, VERSION, Window,
+    ArgumentsForm, Beat, Body, Control, Frame, Malformed, Refusal, Reply, Request, VERSION, Window,
 };
 use wpc_host::{Error, ErrorReport};
 
@@ -117,9 +117,9 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
             let frame = match kind {
                 0 => Frame::Item(number),
                 1 => {
-                    let mut answer = Answer::new(definition, number);
-                    (answer.body, answer.fuel_used) = (body, Some(number));
-                    Frame::Answer(Box::new(answer))
+                    let mut reply = Reply::new(definition, number);
+                    (reply.body, reply.fuel_used) = (body, Some(number));
+                    Frame::Reply(Box::new(reply))
                 }
                 2 => Frame::Lost,
                 3 => Frame::Failed { report: report(), items: number, fuel_used: Some(number) },

@@ -285,7 +285,7 @@ async fn everything_or_one_function_returns_to_an_earlier_revision() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_node_refuses_and_reports_a_module_that_is_damaged_too_large_or_invalid() {
+async fn every_node_refuses_and_reports_an_invalid_module() {
     let Some(nats) = Nats::start() else { return };
     let (registry, folder) = (nats.registry().await, TempDir::new().unwrap());
     let a = nats.node("a", &folder.path().join("a")).await;
