@@ -278,14 +278,16 @@ async fn result(
         return (Frame::Reply(Box::new(head)), body);
     }
     let name = format!("{}.result", accepted.inbox);
-    let stored = inner.payloads.put(name.clone(), &body).await;
+    let storing = inner.payloads.put(name.clone(), &body);
+    let stored = tokio::time::timeout(remaining(inner, &accepted.request), storing).await;
     delete_later(inner, name);
     match stored {
-        Ok(stored) => {
+        Ok(Ok(stored)) => {
             head.body = stored;
             (Frame::Reply(Box::new(head)), Bytes::new())
         }
-        Err(error) => unsendable(error.to_string()),
+        Ok(Err(error)) => unsendable(error.to_string()),
+        Err(_) => failed(&too_late(function, "result"), items),
     }
 }
 
@@ -328,7 +330,7 @@ async fn forward(
                 // A caller that was killed neither reads nor cancels.
                 let limit = remaining(inner, &accepted.request);
                 if tokio::time::timeout(limit, credit.take(body.len())).await.is_err() {
-                    return failed(&unread(function), items);
+                    return failed(&too_late(function, "items"), items);
                 }
                 let message = Frame::Item(items).encode(&body);
                 let inbox = accepted.inbox.clone();
@@ -343,9 +345,10 @@ async fn forward(
     (Frame::Lost, Bytes::new())
 }
 
-/// The error of a stream whose caller does not read its items.
-fn unread(function: &str) -> Error {
-    let text = format!("the items of function \"{function}\" were not read within its time limit");
+/// The error of a call whose items its caller does not read, or whose result cannot be stored in time.
+fn too_late(function: &str, what: &str) -> Error {
+    let text =
+        format!("the {what} of function \"{function}\" could not be sent within its time limit");
     ErrorReport::new(ErrorCode::Timeout, CallOutcome::Unknown, text).into()
 }
 

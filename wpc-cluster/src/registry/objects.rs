@@ -14,10 +14,10 @@ pub(crate) const MAX_DOCUMENT: usize = 4 << 20;
 /// The maximum size of a list of functions in bytes: enough for 20,000.
 pub(crate) const MAX_INDEX: usize = 16 << 20;
 
-/// The times between attempts to read an object that seems to be missing or damaged. Of several NATS servers, one that does not have
+/// The times between attempts to read what seems to be missing or damaged. Of several NATS servers, one that does not have
 /// all of it yet may answer.
-const READ_DELAY: Duration = Duration::from_millis(20);
-const LONGEST_READ_DELAY: Duration = Duration::from_millis(320);
+pub(super) const READ_DELAY: Duration = Duration::from_millis(20);
+pub(super) const LONGEST_READ_DELAY: Duration = Duration::from_millis(320);
 
 /// How long a part of an object may take to arrive.
 const PART_TIMEOUT: Duration = Duration::from_secs(10);

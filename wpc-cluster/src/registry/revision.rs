@@ -1,7 +1,7 @@
 //! Revisions of a cluster's manifest.
 
 use super::buckets::{Bucket, full};
-use super::objects::MAX_DOCUMENT;
+use super::objects::{LONGEST_READ_DELAY, MAX_DOCUMENT, READ_DELAY};
 use super::signature::{Opened, Record};
 use super::{Registry, check_text, unreadable};
 use crate::error::Error;
@@ -170,8 +170,17 @@ impl Registry {
     /// [`Error::Registry`] or [`Error::Denied`].
     pub async fn revision(&self, number: u64) -> Result<Revision, Error> {
         let store = self.bucket(Bucket::Registry).await?;
-        let found = self.read_revision(&store, number).await?;
-        found.ok_or(Error::UnknownRevision(number))
+        let mut delay = READ_DELAY;
+        loop {
+            if let Some(found) = self.read_revision(&store, number).await? {
+                return Ok(found);
+            }
+            if delay > LONGEST_READ_DELAY {
+                return Err(Error::UnknownRevision(number));
+            }
+            tokio::time::sleep(delay).await;
+            delay *= 2;
+        }
     }
 
     /// The last revisions, newest first, without those that are not trusted.
