@@ -81,6 +81,19 @@ impl Faults {
         })
     }
 
+    /// The failures of the last minute, as text.
+    pub(crate) fn recent(&self) -> String {
+        let now = Instant::now();
+        let recent = |interval: &&Interval| {
+            interval.until.is_none_or(|until| now - until < Duration::from_secs(60))
+        };
+        let line = |interval: &Interval| {
+            let until = interval.until.map_or(Duration::ZERO, |until| now - until);
+            format!("{}: {:.1?} to {until:.1?} ago\n", interval.fault.as_str(), now - interval.from)
+        };
+        self.intervals().iter().filter(recent).map(line).collect()
+    }
+
     /// How often a kind happened.
     pub(crate) fn count(&self, fault: Fault) -> usize {
         self.counts().get(&fault).copied().unwrap_or(0)

@@ -187,7 +187,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     runtime.block_on(async {
         let scene = Arc::new(start(arguments).await?);
         callers::prove_late_starts(&scene).await?;
-        let tally = cause(&scene, seed, arguments.seconds).await?;
+        let caused = cause(&scene, seed, arguments.seconds).await;
+        if caused.is_err() {
+            eprint!("{}", scene.faults.recent());
+        }
+        let tally = caused?;
         println!("{tally}");
         for (fault, count) in scene.faults.counts() {
             println!("{count:>10}  {}", fault.as_str());
