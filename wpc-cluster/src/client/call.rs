@@ -60,9 +60,9 @@ pub(super) fn submit(
     inner: &Arc<Inner>,
     outgoing: Outgoing,
 ) -> impl Future<Output = Result<BackendReply, Error>> + Send + 'static {
-    let mut attempts = Attempts::new(&outgoing.request.function, outgoing.is_pure, outgoing.waits);
+    let attempts = Attempts::new(&outgoing.request.function, outgoing.is_pure, outgoing.waits);
     let inner = Arc::clone(inner);
-    let state = match send_now(&inner, &outgoing, &mut attempts) {
+    let state = match send_now(&inner, &outgoing, &attempts) {
         Some(sent) => {
             // The call can be awaited outside of the runtime.
             let _runtime = inner.runtime.enter();
@@ -76,8 +76,8 @@ pub(super) fn submit(
             Ok((sent, expires, outgoing, attempts)) => {
                 let ended = sent.end(expires).await;
                 match ended.event {
-                    Event::Frame(Frame::Reply(head), body) if head.body == Body::Inline => {
-                        return reply(&inner, &outgoing, &ended.target, *head, body).await;
+                    Event::Frame(Frame::Reply(reply), body) if reply.body == Body::Inline => {
+                        return read_reply(&inner, &outgoing, &ended.target, *reply, body).await;
                     }
                     _ => spawn(&inner, outgoing, attempts, Some(ended)),
                 }
