@@ -189,7 +189,7 @@ fn suspended_calls() {
     const CALLS: u32 = 10_000;
     let count = CALLS as usize;
     let options = Options::default()
-        .max_live_instances(CALLS + 10)
+        .max_live_instances(CALLS)
         .max_suspended_instances(CALLS)
         .max_pending_calls_per_worker(2 * count);
     let wpc = working_pool(options, 2).unwrap();

@@ -166,7 +166,8 @@ pub(super) fn after(attempts: &mut Attempts, node: &NodeName, event: Event) -> N
     }
 }
 
-/// Chooses a node for the next attempt. `None` if there is none at the moment, and an error if no attempt can be made now.
+/// Chooses a node for the next attempt. Returns `None` if no node can be chosen at the moment, and an error if
+/// no attempt can be made now.
 fn choose(
     inner: &Inner,
     outgoing: &Outgoing,
@@ -241,7 +242,9 @@ pub(super) async fn send<R>(
                 Ok(()) => return Ok(Sent { attempt, events, target }),
                 Err(error) => attempts.unavailable(&error),
             },
-            Ok(Err(error @ crate::Error::Options(_))) => attempts.too_large(&error.to_string()),
+            Ok(Err(error @ (crate::Error::Options(_) | crate::Error::Denied { .. }))) => {
+                attempts.too_large(&error.to_string())
+            }
             Ok(Err(error)) => {
                 attempts.unavailable(&format!("its arguments were not stored: {error}"))
             }
