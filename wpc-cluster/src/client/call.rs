@@ -33,7 +33,8 @@ pub(super) struct Sent<R> {
 struct Ended {
     attempt: Attempt,
     target: Arc<DeployedFunction>,
-    event: Event,
+    /// `None` if the time of the call was over first.
+    event: Option<Event>,
 }
 
 impl Sent<oneshot::Receiver<Event>> {
@@ -44,9 +45,9 @@ impl Sent<oneshot::Receiver<Event>> {
             // asked any more.
             biased;
             event = self.events => {
-                event.unwrap_or_else(|_| Event::NodeLost(RUNTIME_STOPPED.into()))
+                Some(event.unwrap_or_else(|_| Event::NodeLost(RUNTIME_STOPPED.into())))
             }
-            () = expires => Event::Expired,
+            () = expires => None,
         };
         Ended { attempt: self.attempt, target: self.target, event }
     }
@@ -76,7 +77,7 @@ pub(super) fn submit(
             Ok((sent, expires, outgoing, attempts)) => {
                 let ended = sent.end(expires).await;
                 match ended.event {
-                    Event::Frame(Frame::Reply(reply), body) if reply.body == Body::Inline => {
+                    Some(Event::Frame(Frame::Reply(reply), body)) if reply.body == Body::Inline => {
                         return read_reply(&inner, &outgoing, &ended.target, *reply, body).await;
                     }
                     _ => spawn(&inner, outgoing, attempts, Some(ended)),
@@ -123,11 +124,11 @@ async fn run(
             }
         };
         match event {
-            Event::Frame(Frame::Reply(reply), body) => {
+            Some(Event::Frame(Frame::Reply(reply), body)) => {
                 return read_reply(&inner, &outgoing, &target, *reply, body).await;
             }
-            Event::Expired => return Err(*attempts.expired(outgoing.limit, true)),
-            event => match after(&mut attempts, &attempt.node, event) {
+            None => return Err(*attempts.expired(outgoing.limit, true)),
+            Some(event) => match after(&mut attempts, &attempt.node, event) {
                 Next::Fail(error) => return Err(*error),
                 Next::Choose | Next::Wait(_) => {}
             },
@@ -162,7 +163,6 @@ pub(super) fn after(attempts: &mut Attempts, node: &NodeName, event: Event) -> N
         Event::Absent => attempts.absent(node),
         Event::NodeLost(reason) => attempts.lost(node, &reason),
         Event::Denied(reason) => Next::Fail(attempts.denied(&reason)),
-        Event::Expired => attempts.lost(node, "it has not answered within the time limit"),
     }
 }
 
@@ -218,15 +218,14 @@ pub(super) async fn send<R>(
     add: impl Fn(NodeName) -> (Attempt, R),
 ) -> Result<Sent<R>, Error> {
     loop {
-        let chosen = match choose(inner, outgoing, attempts) {
-            Ok(Some(chosen)) => Ok(chosen),
-            Ok(None) => {
+        let next = match choose(inner, outgoing, attempts) {
+            Ok(chosen) => chosen.ok_or_else(|| {
                 let jitter = inner.members().random();
-                Err(attempts.none_left(jitter))
-            }
+                attempts.none_left(jitter)
+            }),
             Err(next) => Err(next),
         };
-        let (node, target) = match chosen {
+        let (node, target) = match next {
             Ok(chosen) => chosen,
             Err(Next::Fail(error)) => return Err(*error),
             Err(Next::Choose) => continue,

@@ -26,8 +26,6 @@ pub(crate) enum Event {
     NodeLost(Arc<str>),
     /// The server did not permit the message.
     Denied(Arc<str>),
-    /// There was no answer in time.
-    Expired,
 }
 
 #[derive(Debug)]
@@ -219,7 +217,7 @@ impl Pending {
                 (None, Frame::Failed { .. }) => self.expect_fuel(attempt, Some(fuel)),
                 _ => {}
             },
-            Event::Absent | Event::NodeLost(_) | Event::Denied(_) | Event::Expired => {}
+            Event::Absent | Event::NodeLost(_) | Event::Denied(_) => {}
         }
     }
 

@@ -158,7 +158,6 @@ impl Reading {
                 Err(Error::connection_lost(function, reason))
             }
             Event::Absent
-            | Event::Expired
             | Event::Frame(Frame::Refused(_) | Frame::Lost | Frame::Stopped { .. }, _) => {
                 let node = &self.begun.attempt.node;
                 let reason = format!("node \"{node}\" no longer knows the call");
