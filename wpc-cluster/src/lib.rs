@@ -30,6 +30,7 @@ mod client;
 mod connection;
 mod development;
 mod error;
+mod lag;
 mod names;
 mod node;
 mod options;

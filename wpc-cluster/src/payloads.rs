@@ -9,6 +9,7 @@
 
 use crate::connection::Connection;
 use crate::error::Error;
+use crate::lag;
 use crate::wire::Body;
 use async_nats::jetstream;
 use async_nats::jetstream::object_store::{self, DeleteErrorKind, ObjectStore};
@@ -24,9 +25,8 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 /// What a message has beside its body, at most.
 const HEAD: usize = 8 << 10;
 
-/// The times between attempts to read an object. Of several NATS servers, one that does not have all of it yet may answer.
-const READ_DELAY: Duration = Duration::from_millis(10);
-const LONGEST_READ_DELAY: Duration = Duration::from_millis(320);
+/// The first pause before an object is read again.
+const READ_PAUSE: Duration = Duration::from_millis(10);
 
 /// How often a failed deletion is tried again, after which time, and how long one may take.
 const DELETE_ATTEMPTS: u32 = 15;
@@ -103,7 +103,7 @@ impl Payloads {
         Ok(Body::Stored { name, length, sha256 })
     }
 
-    /// The bytes of a body: those that follow the head, or those of the object, which is deleted.
+    /// The bytes of a body: those that follow the head, or those of the object.
     pub(crate) async fn read(&self, body: &Body, inline: Bytes) -> Result<Bytes, Error> {
         let Body::Stored { name, length, sha256 } = body else { return Ok(inline) };
         let refused =
@@ -113,24 +113,13 @@ impl Payloads {
             return Err(refused(format!("{length} bytes exceed the limit of {max}")));
         }
         let store = self.store().await?;
-        let mut delay = READ_DELAY;
-        loop {
-            match read_once(store, name, *length).await {
-                Ok(bytes) if <[u8; 32]>::from(Sha256Hash::of(&bytes)) == *sha256 => {
-                    return Ok(bytes.into());
-                }
-                read if delay > LONGEST_READ_DELAY => {
-                    return Err(refused(read.err().unwrap_or_else(|| {
-                        "its length or its SHA-256 differs from that of the message".to_owned()
-                    })));
-                }
-                _ => tokio::time::sleep(delay).await,
-            }
-            delay *= 2;
-        }
+        let hash = Sha256Hash::from(*sha256);
+        let read = || read_once(store, name, *length, hash);
+        lag::read(READ_PAUSE, read, Result::is_err).await.map(Bytes::from).map_err(refused)
     }
 
-    /// Deletes an object, also if NATS cannot be reached for some seconds, in which its servers may elect another leader. One that does not exist is left alone.
+    /// Deletes an object, also if NATS cannot be reached for some seconds, in which its servers may elect another leader. One that does
+    /// not exist is left alone.
     pub(crate) async fn delete(&self, name: &str) {
         for _ in 0..DELETE_ATTEMPTS {
             let deleting = async {
@@ -147,12 +136,20 @@ impl Payloads {
     }
 }
 
-/// The content of an object, if it has this length.
-async fn read_once(store: &ObjectStore, name: &str, length: u64) -> Result<Vec<u8>, String> {
+/// The content of an object, if it has this length and this SHA-256.
+async fn read_once(
+    store: &ObjectStore,
+    name: &str,
+    length: u64,
+    hash: Sha256Hash,
+) -> Result<Vec<u8>, String> {
     let object = store.get(name).await.map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
     let read = object.take(length + 1).read_to_end(&mut bytes).await;
     read.map_err(|error| error.to_string())?;
+    if Sha256Hash::of(&bytes) != hash {
+        return Err("its length or its SHA-256 differs from that of the message".to_owned());
+    }
     Ok(bytes)
 }
 

@@ -3,6 +3,7 @@
 use super::Registry;
 use super::buckets::full;
 use crate::error::Error;
+use crate::lag;
 use async_nats::jetstream::object_store::{GetErrorKind, ObjectStore};
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
@@ -14,10 +15,8 @@ pub(crate) const MAX_DOCUMENT: usize = 4 << 20;
 /// The maximum size of a list of functions in bytes: enough for 20,000.
 pub(crate) const MAX_INDEX: usize = 16 << 20;
 
-/// The times between attempts to read what seems to be missing or damaged. Of several NATS servers, one that does not have
-/// all of it yet may answer.
-pub(super) const READ_DELAY: Duration = Duration::from_millis(20);
-pub(super) const LONGEST_READ_DELAY: Duration = Duration::from_millis(320);
+/// The first pause before what seems to be missing or damaged is read again.
+pub(super) const READ_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long a part of an object may take to arrive.
 const PART_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,18 +58,10 @@ impl Registry {
         limit: usize,
     ) -> Result<Vec<u8>, ObjectError> {
         let store = self.objects().await?;
-        let mut delay = READ_DELAY;
-        loop {
-            match self.read(&store, hash, limit).await {
-                Err(ObjectError::Missing(_) | ObjectError::Damaged { .. })
-                    if delay <= LONGEST_READ_DELAY =>
-                {
-                    tokio::time::sleep(delay).await;
-                    delay *= 2;
-                }
-                read => return read,
-            }
-        }
+        let is_missing = |read: &Result<_, _>| {
+            matches!(read, Err(ObjectError::Missing(_) | ObjectError::Damaged { .. }))
+        };
+        lag::read(READ_PAUSE, || self.read(&store, hash, limit), is_missing).await
     }
 
     async fn read(

@@ -1,10 +1,11 @@
 //! Revisions of a cluster's manifest.
 
 use super::buckets::{Bucket, full};
-use super::objects::{LONGEST_READ_DELAY, MAX_DOCUMENT, READ_DELAY};
+use super::objects::{MAX_DOCUMENT, READ_PAUSE};
 use super::signature::{Opened, Record};
 use super::{Registry, check_text, unreadable};
 use crate::error::Error;
+use crate::lag;
 use async_nats::jetstream::kv::{CreateErrorKind, Store};
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -170,17 +171,9 @@ impl Registry {
     /// [`Error::Registry`] or [`Error::Denied`].
     pub async fn revision(&self, number: u64) -> Result<Revision, Error> {
         let store = self.bucket(Bucket::Registry).await?;
-        let mut delay = READ_DELAY;
-        loop {
-            if let Some(found) = self.read_revision(&store, number).await? {
-                return Ok(found);
-            }
-            if delay > LONGEST_READ_DELAY {
-                return Err(Error::UnknownRevision(number));
-            }
-            tokio::time::sleep(delay).await;
-            delay *= 2;
-        }
+        let is_missing = |read: &Result<_, _>| matches!(read, Ok(None));
+        let read = lag::read(READ_PAUSE, || self.read_revision(&store, number), is_missing).await;
+        read?.ok_or(Error::UnknownRevision(number))
     }
 
     /// The last revisions, newest first, without those that are not trusted.
