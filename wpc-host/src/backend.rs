@@ -147,6 +147,8 @@ pub enum CallArguments {
 pub enum ReplyFormat {
     /// JSON, converted by the declared type.
     Json,
+    /// The same as text in UTF-8, which takes less time and memory if the value is only passed on.
+    JsonText,
     /// Postcard, as `docs/abi.md` describes it.
     Encoded,
     /// The content of the result, which is a byte sequence or a string.
@@ -159,6 +161,8 @@ pub enum ReplyFormat {
 pub enum ReplyValue {
     /// In the format [`ReplyFormat::Json`].
     Json(Value),
+    /// In the format [`ReplyFormat::JsonText`].
+    JsonText(Vec<u8>),
     /// In the format [`ReplyFormat::Encoded`].
     Encoded(Vec<u8>),
     /// In the format [`ReplyFormat::Bytes`].

@@ -60,9 +60,8 @@ pub(crate) fn build_guest(
     target: &str,
     environment: &[(&str, &str)],
 ) -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let target_dir = root.join("target/guests");
-    let mut command = Command::new(cargo);
+    let mut command = crate::cargo();
     if let Some(compiler) = c_compiler(sources, target)? {
         command.env(c_compiler_variable(target), compiler);
     }

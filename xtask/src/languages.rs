@@ -70,8 +70,7 @@ pub(crate) fn build_into(root: &Path, out: &Path) -> Result<()> {
 /// The `wpc` binary, built with the same features as for the tests, so that it is compiled once: cargo enables the features of
 /// development dependencies for examples, as for tests.
 fn command(root: &Path) -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
+    let built = crate::cargo()
         .args(["build", "--quiet", "--locked", "--workspace", "--bins", "--examples"])
         .current_dir(root)
         .status()

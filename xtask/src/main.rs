@@ -79,8 +79,7 @@ const HOST: [&str; 2] = ["--package=wpc-counted", "--package=wpc-examples"];
 
 /// Builds a program of another crate, so that other tasks need not compile Wasmtime.
 fn built(program: &str, packages: &[&str]) -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
+    let built = cargo()
         .args(["build", "--quiet", "--release", "--locked", "--bins", "--examples"])
         .args(packages)
         .current_dir(root()?)
@@ -88,6 +87,20 @@ fn built(program: &str, packages: &[&str]) -> Result<PathBuf> {
         .context("failed to start cargo")?;
     ensure!(built.success(), "failed to build `{program}`");
     Ok(target_folder()?.join("release").join(program))
+}
+
+/// Cargo, without the variables that describe the package `xtask`: build scripts of other packages that read variables of these
+/// names would run again, and what depends on them would be compiled twice.
+fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let is_of_package =
+        |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_of_package) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 /// Cargo's target folder.

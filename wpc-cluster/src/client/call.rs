@@ -12,6 +12,7 @@ use crate::protocol::attempts::{Attempts, Next};
 use crate::wire::{Body, Frame, Reply, Request};
 use bytes::Bytes;
 use futures::FutureExt as _;
+use serde::de::IgnoredAny;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -320,12 +321,18 @@ pub(super) async fn read_reply(
             read?
         }
     };
+    let not_json = |error: serde_json::Error| {
+        Error::connection_lost(function, format!("the reply is not JSON: {error}"))
+    };
     let value = match outgoing.format {
         ReplyFormat::Encoded => ReplyValue::Encoded(body.into()),
         ReplyFormat::Bytes => ReplyValue::Bytes(body.into()),
-        _ => ReplyValue::Json(serde_json::from_slice(&body).map_err(|error| {
-            Error::connection_lost(function, format!("the reply is not JSON: {error}"))
-        })?),
+        ReplyFormat::JsonText => {
+            // A node could send anything.
+            serde_json::from_slice::<IgnoredAny>(&body).map_err(not_json)?;
+            ReplyValue::JsonText(body.into())
+        }
+        _ => ReplyValue::Json(serde_json::from_slice(&body).map_err(not_json)?),
     };
     let hash = target.information.function_hash_sha1;
     let mut metadata = ReplyMetadata::new(hash, WorkerId::from(reply.worker));

@@ -155,7 +155,7 @@ fn submit(inner: &Inner, accepted: &Accepted, body: Bytes) -> Result<Submitted, 
                 let format = match request.result {
                     ArgumentsForm::Encoded => ReplyFormat::Encoded,
                     ArgumentsForm::Bytes => ReplyFormat::Bytes,
-                    ArgumentsForm::Json | ArgumentsForm::Named => ReplyFormat::Json,
+                    ArgumentsForm::Json | ArgumentsForm::Named => ReplyFormat::JsonText,
                 };
                 let call = inner.pool.submit(&request.function, arguments, format, &options);
                 Submitted::Call(call.map_err(refused)?)
@@ -265,11 +265,14 @@ async fn result(
     let function = &accepted.request.function;
     let unsendable = |reason: String| failed(&Error::result_not_sent(function, &reason), items);
     let body: Bytes = match reply.value {
+        ReplyValue::JsonText(bytes) | ReplyValue::Encoded(bytes) | ReplyValue::Bytes(bytes) => {
+            bytes.into()
+        }
+        // The result of a stream.
         ReplyValue::Json(value) => match serde_json::to_vec(&value) {
             Ok(text) => text.into(),
             Err(error) => return unsendable(error.to_string()),
         },
-        ReplyValue::Encoded(bytes) | ReplyValue::Bytes(bytes) => bytes.into(),
         other => return unsendable(format!("unknown form: {other:?}")),
     };
     let mut head = Reply::new(accepted.definition.into(), reply.metadata.worker_id.into());

@@ -47,6 +47,9 @@ impl Backend for WorkerProcedureCall {
             let Answer { value, metadata } = answer.await?;
             let value = match format {
                 ReplyFormat::Json => ReplyValue::Json(json::decode(&function, &value)?),
+                ReplyFormat::JsonText => {
+                    ReplyValue::JsonText(json::decode_to_text(&function, &value)?)
+                }
                 ReplyFormat::Encoded => ReplyValue::Encoded(value),
                 ReplyFormat::Bytes => ReplyValue::Bytes(bytes_of(value).map_err(|reason| {
                     let function = function.name.to_string();

@@ -216,25 +216,37 @@ pub(super) fn encode(function: &Function, arguments: &[Value]) -> Result<Vec<u8>
 }
 
 pub(super) fn decode(function: &Function, value: &[u8]) -> Result<Value, Error> {
+    decode_result(function, value, json::decode)
+}
+
+/// The JSON text of a function's result.
+pub(super) fn decode_to_text(function: &Function, value: &[u8]) -> Result<Vec<u8>, Error> {
+    decode_result(function, value, json::decode_to_text)
+}
+
+type Decode<T> = fn(&OwnedNamedType, &[u8]) -> Result<T, String>;
+
+fn decode_result<T>(function: &Function, value: &[u8], decode: Decode<T>) -> Result<T, Error> {
     let signature = signature::known(function.export());
     let ty = signature.as_ref().and_then(|signature| signature.result.as_ref());
-    decode_as(ty, function, value)
+    decode_as(ty, function, value, decode)
 }
 
 /// The JSON of an item that a function yields.
 pub(super) fn decode_item(function: &Function, item: &[u8]) -> Result<Value, Error> {
     let signature = signature::known(function.export());
     let ty = signature.as_ref().and_then(|signature| signature.items.ty());
-    decode_as(ty, function, item)
+    decode_as(ty, function, item, json::decode)
 }
 
-fn decode_as(
+fn decode_as<T>(
     ty: Option<&OwnedNamedType>,
     function: &Function,
     value: &[u8],
-) -> Result<Value, Error> {
+    decode: Decode<T>,
+) -> Result<T, Error> {
     let declared = ty.ok_or_else(|| "the module does not declare its type".to_owned());
-    declared.and_then(|ty| json::decode(ty, value)).map_err(|reason| Error::ResultDecode {
+    declared.and_then(|ty| decode(ty, value)).map_err(|reason| Error::ResultDecode {
         function: function.name.to_string(),
         wanted: "JSON",
         reason,

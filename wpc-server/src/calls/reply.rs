@@ -12,14 +12,15 @@ pub(super) const fn format(media: Media) -> ReplyFormat {
     match media {
         Media::Bytes | Media::Text => ReplyFormat::Bytes,
         Media::Postcard => ReplyFormat::Encoded,
-        Media::Json | Media::EventStream | Media::JsonLines | Media::NdJson => ReplyFormat::Json,
+        Media::Json | Media::EventStream | Media::JsonLines | Media::NdJson => {
+            ReplyFormat::JsonText
+        }
     }
 }
 
 pub(super) fn response(id: CallId, media: Media, reply: BackendReply) -> Response {
     let (media, body) = match reply.value {
-        // All keys of a JSON value are strings.
-        ReplyValue::Json(value) => (Media::Json, serde_json::to_vec(&value).unwrap_or_default()),
+        ReplyValue::JsonText(text) => (Media::Json, text),
         ReplyValue::Encoded(bytes) => (Media::Postcard, bytes),
         // A function may also return bytes that are not text.
         ReplyValue::Bytes(bytes) if media == Media::Text && std::str::from_utf8(&bytes).is_ok() => {

@@ -2,7 +2,6 @@
 
 use crate::problem::Problem;
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 #[derive(Serialize)]
@@ -13,13 +12,13 @@ struct Error<'a> {
     data: &'a Problem,
 }
 
-/// Appends the response to the request with this id.
-pub(super) fn write(out: &mut Vec<u8>, id: &RawValue, answer: &Result<Value, Problem>) {
+/// Appends the response to the request with this id: the JSON text of a result, or an error.
+pub(super) fn write(out: &mut Vec<u8>, id: &RawValue, answer: &Result<Vec<u8>, Problem>) {
     out.extend_from_slice(br#"{"jsonrpc":"2.0","#);
     match answer {
-        Ok(value) => {
+        Ok(text) => {
             out.extend_from_slice(br#""result":"#);
-            append(out, value);
+            out.extend_from_slice(text);
         }
         Err(problem) => {
             let code = problem.json_rpc_code();

@@ -7,7 +7,6 @@ use crate::application::Application;
 use crate::calls;
 use crate::problem::{Problem, ServerCode};
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use serde_json::Value;
 use serde_json::value::RawValue;
 use wpc_host::{CallOptions, CallOutcome, ReplyFormat, ReplyValue, SubmittedCall};
 
@@ -59,7 +58,7 @@ impl Client {
         match call {
             Ok(Call { function, arguments }) => {
                 let (application, principal) = (&self.application, &self.principal);
-                let format = ReplyFormat::Json;
+                let format = ReplyFormat::JsonText;
                 let call =
                     calls::submit(application, principal, &function, arguments, format, options);
                 Begun { id, function, call }
@@ -110,7 +109,7 @@ impl Submitted {
 }
 
 impl Begun {
-    async fn answer(self) -> (Option<Box<RawValue>>, Result<Value, Problem>) {
+    async fn answer(self) -> (Option<Box<RawValue>>, Result<Vec<u8>, Problem>) {
         let Self { id, function, call } = self;
         let call = match call {
             Ok(call) => call,
@@ -119,8 +118,8 @@ impl Begun {
         let (number, hash) = (call.id(), call.function_hash_sha1());
         let answer = match call.await {
             Ok(reply) => match reply.value {
-                ReplyValue::Json(value) => Ok(value),
-                _ => Ok(Value::Null),
+                ReplyValue::JsonText(text) => Ok(text),
+                _ => Ok(b"null".to_vec()),
             },
             Err(error) => Err(Problem::of_call(&error, &function).with_call(number, hash)),
         };

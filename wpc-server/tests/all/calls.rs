@@ -188,9 +188,17 @@ fn a_pin_to_another_module_is_refused() {
 #[test]
 fn a_call_ends_at_its_time_limit_and_at_its_fuel() {
     let server = Running::start();
-    let answer = server.post("/v1/functions/spins/call?timeout=20ms", &[JSON], b"[]");
-    let problem = answer.json();
-    assert_eq!((answer.status, &problem["code"]), (504, &json!("timeout")), "{problem}");
+    let mut limits = ["20ms", "200ms", "2s", "20s"].into_iter();
+    let problem = loop {
+        let path = format!("/v1/functions/spins/call?timeout={}", limits.next().unwrap());
+        let answer = server.post(&path, &[JSON], b"[]");
+        let problem = answer.json();
+        assert_eq!((answer.status, &problem["code"]), (504, &json!("timeout")), "{problem}");
+        // On a busy machine, a short limit is over before the guest starts.
+        if problem["outcome"] != "not_started" {
+            break problem;
+        }
+    };
     assert_eq!((&problem["outcome"], &problem["retryable"]), (&json!("unknown"), &json!(true)));
     assert!(problem["wpc_call_id"].is_u64() && problem["function_hash_sha1"].is_string());
     for query in ["timeout=soon", "timeout=", "fuel=-1", "fuel=many", "nonsense=1", "fuel=1&fuel=2"]

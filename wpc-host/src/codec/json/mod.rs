@@ -14,7 +14,7 @@ mod write;
 mod tests;
 
 pub(crate) use bytes::{bytes_of, encode_bytes, is_bytes};
-pub(crate) use read::decode;
+pub(crate) use read::{decode, decode_to_text};
 pub(crate) use write::{encode, encode_arguments, positional};
 
 use postcard_schema::schema::owned::{OwnedDataModelType as Type, OwnedNamedType};

@@ -1,6 +1,7 @@
 //! Conversions between floats and numbers of JSON, which lack `NaN` and the infinities.
 
-use serde_json::{Number, Value};
+use serde::ser::{Serialize, Serializer};
+use serde_json::Value;
 
 pub(super) fn float(value: &Value) -> Option<f64> {
     match value {
@@ -41,13 +42,18 @@ pub(super) fn shortest(single: f32) -> f64 {
     format!("{single:e}").parse().unwrap_or_else(|_| single.into())
 }
 
-pub(super) fn from_float(float: f64) -> Value {
-    Number::from_f64(float).map_or_else(
-        || {
-            let name = if float.is_nan() { "NaN" } else { "Infinity" };
-            let sign = if float.is_sign_negative() && !float.is_nan() { "-" } else { "" };
-            Value::String(format!("{sign}{name}"))
-        },
-        Value::Number,
-    )
+/// A float, which is a string if JSON has no number for it.
+pub(super) struct Float(pub(super) f64);
+
+impl Serialize for Float {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Self(float) = *self;
+        if float.is_finite() {
+            to.serialize_f64(float)
+        } else if float.is_nan() {
+            to.serialize_str("NaN")
+        } else {
+            to.serialize_str(if float.is_sign_negative() { "-Infinity" } else { "Infinity" })
+        }
+    }
 }

@@ -26,6 +26,8 @@ fn round_trip<T: Serialize + Schema>(value: T, expected: Value) {
     let ty = OwnedNamedType::from(T::SCHEMA);
     let bytes = postcard::to_allocvec(&value).unwrap();
     assert_eq!(encode("it", &ty, &expected), Ok(bytes.clone()), "{expected}");
+    let text = decode_to_text(&ty, &bytes).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&text).unwrap(), expected);
     assert_eq!(decode(&ty, &bytes), Ok(expected));
 }
 
@@ -175,7 +177,14 @@ fn mismatches_are_reported_with_position_and_type() {
 
 #[test]
 fn invalid_bytes_are_rejected_whatever_length_they_claim() {
-    let refused = |ty: OwnedNamedType, bytes: &[u8]| decode(&ty, bytes).unwrap_err();
+    let refused = |ty: OwnedNamedType, bytes: &[u8]| {
+        let error = decode(&ty, bytes).unwrap_err();
+        // A text may have 27 million values, which take long in a test.
+        if !error.contains("too large") {
+            assert_eq!(decode_to_text(&ty, bytes).map(drop), Err(error.clone()), "{ty:?}");
+        }
+        error
+    };
     let many = [0xff, 0xff, 0xff, 0xff, 0x0f];
     assert!(refused(Vec::<u8>::SCHEMA.into(), &many).contains("do not fit in 0 bytes"));
     assert!(refused(Vec::<()>::SCHEMA.into(), &many).contains("too large"));
@@ -190,6 +199,7 @@ fn invalid_bytes_are_rejected_whatever_length_they_claim() {
     lists.ty = Type::Seq(Box::new(named));
     let mut bytes = postcard::to_allocvec(&1_000_u32).unwrap();
     bytes.resize(bytes.len() + 1_000, 0);
+    assert!(decode_to_text(&lists, &bytes).unwrap_err().contains("too large"));
     assert!(refused(lists, &bytes).contains("too large"));
     assert!(refused(Shape::SCHEMA.into(), &[9]).contains("found number 9"));
     assert!(refused(Option::<u8>::SCHEMA.into(), &[2]).contains("not a valid tag"));
