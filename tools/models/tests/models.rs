@@ -33,6 +33,7 @@ checks! {
     call 3000,
     pool 100,
     free_slot 200,
+    slots_of_a_moved_job 100,
     stop_during_calls 100,
     stop_while_a_guest_loops 100,
     stop_during_a_local_call 300,

@@ -69,8 +69,7 @@ impl Thread {
         if up(&self.slots).any(is_better) {
             // Some may be dispatched to this worker again, at the end of its queue.
             for job in worker.take_movable() {
-                self.pool.redispatch_or_enqueue(job);
-                worker.release_slot();
+                self.pool.move_job(job, worker);
             }
         }
     }

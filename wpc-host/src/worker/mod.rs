@@ -27,6 +27,7 @@ pub(crate) mod capacity;
 pub(crate) mod job;
 pub(crate) mod overflow_queue;
 pub(crate) mod queue;
+pub(crate) mod slots;
 
 mod current;
 mod local;
@@ -57,22 +58,10 @@ use crate::system::epoch_ticker::EpochTicker;
 use crate::worker::capacity::IdleSandboxes;
 use crate::worker::job::Job;
 use crate::worker::queue::Queue;
+use crate::worker::slots::{AtomicSlots, Slots};
 use crossbeam_utils::CachePadded;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
-
-/// A worker's slots at one instant: how many are taken, in the lower half, and how many were ever released, in the upper.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Slots(u64);
-
-impl Slots {
-    const TAKE: u64 = 1;
-    const RELEASE: u64 = (1 << 32) - Self::TAKE;
-
-    pub(crate) fn in_flight(self) -> usize {
-        (self.0 & 0xffff_ffff) as usize
-    }
-}
 
 /// The part of a worker that other threads use.
 pub(crate) struct Worker {
@@ -80,7 +69,7 @@ pub(crate) struct Worker {
     /// How many consecutive restarts led to this worker.
     pub(crate) restart_attempt: u32,
     queue: Queue<Job>,
-    slots: CachePadded<AtomicU64>,
+    slots: CachePadded<AtomicSlots>,
     /// A lower bound of the deadlines in the queue.
     next_expiry: AtomicU64,
     /// The tick, plus one, at which a reclaim last freed no slot; a hint.
@@ -125,7 +114,7 @@ impl Worker {
             id,
             restart_attempt,
             queue: Queue::new(),
-            slots: CachePadded::new(AtomicU64::new(0)),
+            slots: CachePadded::new(AtomicSlots::new()),
             next_expiry: AtomicU64::new(u64::MAX),
             fruitless_reclaim: AtomicU64::new(0),
             waiting: WaitingJobs::default(),
@@ -151,7 +140,7 @@ impl Worker {
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.slots().in_flight()
+        self.slots().taken()
     }
 
     /// How many calls are not suspended. Those that wait for a sandbox count, because another worker may have one.
@@ -165,7 +154,7 @@ impl Worker {
     }
 
     pub(crate) fn slots(&self) -> Slots {
-        Slots(self.slots.load(Ordering::Acquire))
+        self.slots.read()
     }
 
     /// How long a call is likely to wait behind `calls` others, in nanoseconds; `None` if the worker is parked or otherwise
@@ -180,18 +169,16 @@ impl Worker {
     /// Reserves a slot; returns false if `limit` slots are taken.
     #[must_use]
     pub(crate) fn reserve(&self, limit: usize) -> bool {
-        // A failed attempt must not be visible, because another caller could find the worker full because of it.
-        let taken = |slots| (Slots(slots).in_flight() < limit).then_some(slots + Slots::TAKE);
-        self.slots.fetch_update(Ordering::AcqRel, Ordering::Acquire, taken).is_ok()
+        self.slots.reserve(limit)
     }
 
     /// Takes a slot, also if all are taken: for work of the worker itself.
     fn take_slot(&self) {
-        self.slots.fetch_add(Slots::TAKE, Ordering::AcqRel);
+        self.slots.take();
     }
 
     pub(crate) fn release_slot(&self) {
-        self.slots.fetch_add(Slots::RELEASE, Ordering::AcqRel);
+        self.slots.release();
     }
 
     /// Pushes a job for which a slot was reserved. If the queue is closed, releases the slot and returns the job.

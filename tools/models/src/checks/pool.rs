@@ -42,6 +42,26 @@ pub fn free_slot() {
     pool.stop();
 }
 
+/// No call is refused because a job that moves from one worker to another holds a slot of both for a moment.
+pub fn slots_of_a_moved_job() {
+    let pool = Pool::new(2, Options::default().max_pending_calls_per_worker(2));
+    pool.define("loops", 1);
+    let loops = pool.submit::<()>("loops").expect("the call is accepted");
+    let caller = || -> Box<dyn FnOnce() + Send> {
+        let pool = pool.share();
+        Box::new(move || {
+            for _ in 0..2 {
+                // Some are queued behind the loop, until the supervisor moves them.
+                pool.call("good").expect("one of four slots is free");
+            }
+        })
+    };
+    in_parallel(vec![caller(), caller(), caller()]);
+    loops.cancel_handle().cancel();
+    assert!(matches!(loops.wait(), Err(Error::Cancelled { .. })));
+    pool.stop();
+}
+
 /// A call that races with a stop completes: it returns its value, is refused, or is stopped.
 pub fn stop_during_calls() {
     let pool = Pool::new(2, Options::default());

@@ -6,8 +6,9 @@ use crate::registry::restart_policy::Admission;
 use crate::supervisor::scheduler::{self, Candidate};
 use crate::sync::atomic::Ordering;
 use crate::sync::time;
+use crate::worker::Worker;
 use crate::worker::job::Job;
-use crate::worker::{Slots, Worker};
+use crate::worker::slots::Slots;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use std::time::Duration;
 pub(crate) enum Refusal {
     /// All workers that could take it are full.
     Saturated,
-    /// Its function backs off, or a worker is being replaced. A worker will take it later.
+    /// Its function backs off, a worker is being replaced, or a job is being moved. A worker will take it later.
     Later,
     /// The circuit breaker of its function is open on every worker.
     CircuitOpen,
@@ -108,17 +109,16 @@ impl Pool {
                 }
             };
             let Some(at) = picked else {
-                if some_are_full.get()
-                    && (self.reclaim(workers.iter()) || !self.are_full(&workers, admits))
-                {
-                    continue;
+                if !some_are_full.get() {
+                    let refusal = self.refusal_without_worker(&workers, &job);
+                    return Err((job, refusal));
                 }
-                let refusal = if some_are_full.get() {
-                    Refusal::Saturated
-                } else {
-                    self.refusal_without_worker(&workers, &job)
-                };
-                return Err((job, refusal));
+                if !self.reclaim(workers.iter())
+                    && let Some(refusal) = self.refusal_of_full(&workers, admits)
+                {
+                    return Err((job, refusal));
+                }
+                continue;
             };
             let worker = &workers[at];
             if !worker.reserve(limit) {
@@ -147,18 +147,29 @@ impl Pool {
         }
     }
 
-    /// Whether all workers that could take a job were full at the same time, which one pass over them does not show: one that
-    /// was full may have released a slot while the job of another caller took the slot that the pass would have found next.
+    /// Why no worker takes a job, if all that could take it were full at the same moment; otherwise `None`. A single pass over
+    /// them cannot establish this: meanwhile a worker that it found full may have released a slot, and the job of another caller
+    /// may have taken the slot that the pass would have found next.
     #[cold]
-    fn are_full(&self, workers: &WorkerSet, admits: impl Fn(&Worker) -> bool) -> bool {
+    fn refusal_of_full(
+        &self,
+        workers: &WorkerSet,
+        admits: impl Fn(&Worker) -> bool,
+    ) -> Option<Refusal> {
         let limit = self.options.max_pending_calls_per_worker;
         let slots = || workers.iter().map(|worker| worker.slots());
+        let moving = self.moving.read();
         let seen: Vec<_> = slots().collect();
         let takes = |worker: &Worker| worker.takes_calls() && admits(worker);
         let is_full =
-            |(worker, seen): (&Arc<Worker>, &Slots)| seen.in_flight() >= limit || !takes(worker);
+            |(worker, seen): (&Arc<Worker>, &Slots)| seen.taken() >= limit || !takes(worker);
         // No slot was released between the two readings, so all were taken when the second began.
-        workers.iter().zip(&seen).all(is_full) && slots().eq(seen.iter().copied())
+        if !workers.iter().zip(&seen).all(is_full) || !slots().eq(seen.iter().copied()) {
+            return None;
+        }
+        // A job that was being moved held two of the slots.
+        let none_moved = moving.taken() == 0 && self.moving.read() == moving;
+        Some(if none_moved { Refusal::Saturated } else { Refusal::Later })
     }
 
     /// Releases the slots of answered calls in the queues of full workers; returns false if no slot became free.
@@ -224,6 +235,14 @@ impl Pool {
                 None
             }
         }
+    }
+
+    /// Dispatches a job that was taken from its worker but holds a slot of it, or adds it to the overflow queue.
+    pub(crate) fn move_job(&self, job: Job, from: &Worker) {
+        self.moving.take();
+        self.redispatch_or_enqueue(job);
+        from.release_slot();
+        self.moving.release();
     }
 
     /// Dispatches a job that was taken from its worker, or adds it to the overflow queue.

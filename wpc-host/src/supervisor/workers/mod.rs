@@ -29,6 +29,7 @@ use crate::system::epoch_ticker::EpochTicker;
 use crate::worker::Worker;
 use crate::worker::capacity::Capacity;
 use crate::worker::overflow_queue::OverflowQueue;
+use crate::worker::slots::AtomicSlots;
 use set::Published;
 use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::time::Instant;
@@ -61,6 +62,8 @@ pub(crate) struct Pool {
     /// Whether calls are accepted.
     pub(crate) is_open: AtomicBool,
     last_pick: AtomicUsize,
+    /// Jobs that are being moved from one worker to another, which may hold a slot of both.
+    moving: AtomicSlots,
     /// How many threads can run at once.
     cores: usize,
     worker_ids: Counter,
@@ -101,6 +104,7 @@ impl Pool {
             abandoned: Mutex::default(),
             is_open: AtomicBool::new(false),
             last_pick: AtomicUsize::new(0),
+            moving: AtomicSlots::new(),
             cores: thread::available_parallelism().map_or(1, usize::from),
             worker_ids: Counter::default(),
             call_ids: Counter::default(),
