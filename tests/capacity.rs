@@ -30,7 +30,7 @@ fn short() -> Limits {
     Limits::default().timeout(Duration::from_millis(1))
 }
 
-/// Cancels a running call of `stuck`, from which its worker does not return.
+/// Cancels a running call to `stuck`, from which its worker does not return.
 fn abandon_a_worker(wpc: &WorkerProcedureCall, running: &Receiver<()>) {
     let long = CallOptions::new().timeout(TEST_TIMEOUT);
     let stuck = wpc.submit_with::<()>("stuck", (), &long).unwrap();

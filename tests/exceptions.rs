@@ -244,7 +244,7 @@ fn modules_with_and_without_exceptions_may_depend_on_each_other() {
     }
 }
 
-/// Makes a typed call of `g` of the dependency `a` and catches every exception.
+/// Makes a typed call to `g` of the dependency `a` and catches every exception.
 const CATCHES_ALL: &str = r#"(module
     (import "wpc:a" "g" (func $g (param i32 i32 i32 i32) (result i64)))
     (memory (export "memory") 1)

@@ -1,5 +1,5 @@
 //! An attack for each file of `fixtures/hostile`. Each test checks that the attacker's call ends with the expected
-//! outcome, that calls of other functions keep succeeding, that the worker serves again with their state, and that the
+//! outcome, that calls to other functions keep succeeding, that the worker serves again with their state, and that the
 //! sandbox's memory is released.
 //!
 //! In those files, a reply is written as `0xPPPPPPPP_LLLLLLLL`: the pointer, then the length.
@@ -101,7 +101,7 @@ impl Attack {
                 attack(&wpc, self.module, &here);
             }));
             is_over.store(true, Ordering::Release);
-            neighbour.join().expect("calls of other functions keep succeeding");
+            neighbour.join().expect("calls to other functions keep succeeding");
             if let Err(panic) = attacked {
                 std::panic::resume_unwind(panic);
             }

@@ -15,7 +15,7 @@ use wpc_host::{
     Severity, Sha256Hash, TypeInformation, WorkerEvent, WorkerHealth, WorkerId,
 };
 
-/// Checks that each value reads back, also if it was text in between.
+/// Checks that each value reads back, even if it was text in between.
 fn round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(
     values: impl IntoIterator<Item = T>,
 ) {

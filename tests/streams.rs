@@ -50,7 +50,7 @@ fn counting_pool(workers: usize) -> WorkerProcedureCall {
     wpc
 }
 
-/// How many calls of `flood` ended with this error.
+/// How many calls to `flood` ended with this error.
 fn ended(wpc: &WorkerProcedureCall, code: ErrorCode) -> u64 {
     let functions = wpc.metrics().functions;
     let flood = functions.into_iter().find(|function| function.name == "flood").unwrap();
@@ -165,7 +165,7 @@ fn a_cancelled_stream_ends_with_an_error() {
 #[test]
 fn the_time_limit_still_applies_while_a_function_waits_for_its_caller() {
     let wpc = counting_pool(1);
-    // Long enough for the first items, also on a busy machine.
+    // Long enough for the first items, even on a busy machine.
     let call = CallOptions::new().timeout(Duration::from_secs(2));
     let mut stream = wpc.stream_with::<u8, ()>("flood", (), &few_waiting(3).call(call)).unwrap();
     eventually(|| ended(&wpc, ErrorCode::Timeout) == 1);

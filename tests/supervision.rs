@@ -36,7 +36,7 @@ fn a_function_in_backoff_does_not_affect_other_functions() {
     assert_eq!(wpc.get_worker_health_states()[0].health_state, HealthState::Degraded);
     assert_eq!(wpc.call::<u64>("count", ()).unwrap(), 2);
 
-    // Calls of the function wait, up to their own time limit.
+    // Calls to the function wait, up to their own time limit.
     let options = CallOptions::new().timeout(Duration::from_millis(5));
     let result = pollster::block_on(wpc.submit_with::<()>("f", (), &options).unwrap());
     assert!(matches!(result, Err(Error::Timeout { ran: false, .. })), "{result:?}");

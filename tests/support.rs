@@ -119,7 +119,7 @@ pub(crate) fn workers_of_keys<R: serde::de::DeserializeOwned + 'static>(
     (0..100).map(home).collect()
 }
 
-/// Submits a call of a [`spinner`] and waits until it runs.
+/// Submits a call to a [`spinner`] and waits until it runs.
 pub(crate) fn spin(wpc: &WorkerProcedureCall, events: &Recorder) -> PendingCall<()> {
     let call = wpc.submit("spins", ()).unwrap();
     events.wait_for_log("in");

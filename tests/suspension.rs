@@ -95,7 +95,7 @@ fn a_suspended_call_ends_at_its_limit_or_cancel_although_its_worker_is_busy() {
     wpc.define_worker_module(spinner()).unwrap();
     let gate = define_gate(&wpc);
     wpc.define_worker_function("f", calls_h()).unwrap();
-    // Long enough to be suspended before, also on a busy machine.
+    // Long enough to be suspended before, even on a busy machine.
     let hasty = CallOptions::new().timeout(Duration::from_secs(1));
     let hasty = wpc.submit_with::<u8>("f", (), &hasty).unwrap();
     let cancelled = wpc.submit::<u8>("f", ()).unwrap();

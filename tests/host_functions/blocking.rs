@@ -1,4 +1,4 @@
-//! Host functions that take long or never return: time limits, cancels, and workers that are replaced.
+//! Host functions that take a long time or never return: time limits, cancels, and workers that are replaced.
 
 use crate::support::*;
 use std::sync::mpsc::sync_channel;
@@ -193,7 +193,7 @@ fn a_callers_short_limit_or_cancel_neither_replaces_a_worker_nor_counts_as_a_fai
         .unresponsive_worker_grace(Duration::from_millis(1))
         .max_restarts_per_worker(0);
     let (wpc, gate, running) = stuck_at_a_gate(2, options);
-    // Long enough that the guest reaches the host function, also on a busy machine.
+    // Long enough that the guest reaches the host function, even on a busy machine.
     let limit = CallOptions::new().timeout(Duration::from_millis(200));
     // Both workers wait in the host function. One caller chose a short limit, the other one cancels.
     timeout_while_running(|| wpc.call_with::<()>("f", (), &limit));

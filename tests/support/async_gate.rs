@@ -1,11 +1,11 @@
-//! A gate at which calls of an async host function wait.
+//! A gate at which calls to an async host function wait.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use wpc_host::WorkerProcedureCall;
 
-/// Calls of the async host function `h` wait until it is opened.
+/// Calls to the async host function `h` wait until it is opened.
 #[derive(Clone, Default)]
 pub(crate) struct AsyncGate(Arc<Mutex<(bool, Vec<Waker>)>>);
 

@@ -28,7 +28,7 @@
 //! pool.start_workers(deployment.workers())?;
 //! assert_eq!(pool.call::<i64>("double", (21_i64,))?, 42);
 //!
-//! // From now on, changes of the files are applied.
+//! // From now on, changes to the files are applied.
 //! let following = Reloader::new(deployment, &path).follow(watch, |reload| {
 //!     for problem in &reload.report.problems {
 //!         eprintln!("the previous definition stays active: {problem}");

@@ -124,7 +124,7 @@ fn parts(path: &Path) -> impl Iterator<Item = OsString> {
     parts.map(|part| part.as_os_str().to_owned())
 }
 
-/// Requests to reload a manifest, and changes of its files. Pass it to
+/// Requests to reload a manifest, and changes to its files. Pass it to
 /// [`Reloader::follow`](crate::Reloader::follow); changes that were made before that are not
 /// missed.
 #[derive(Debug)]
@@ -148,8 +148,8 @@ impl Watch {
         Self::with_requests(source, manifest, requester, requests)
     }
 
-    /// Like [`new`](Self::new), with a channel on which others can request a reload, such as the handler of a signal. It
-    /// should have a capacity of one, because a pending request covers any further ones.
+    /// Like [`new`](Self::new), with a channel on which others can request a reload, such as a signal handler. It should
+    /// have a capacity of one, because a pending request covers any further ones.
     ///
     /// # Errors
     ///

@@ -50,7 +50,7 @@ fn calls(criterion: &mut Criterion) -> Result<()> {
     assert_eq!(here.call_function(&add, (40, 2))?, 42);
     assert_eq!(wpc.call_json("add", &values)?, json!(42));
 
-    let mut group = criterion.benchmark_group("call of `add`");
+    let mut group = criterion.benchmark_group("call to `add`");
     group.bench_function("by handle, here", |b| b.iter(|| here.call_function(&add, (40, 2))));
     group.bench_function("by name, here", |b| b.iter(|| here.call::<i32>("add", (40, 2))));
     group.bench_function("by handle, on a worker", |b| b.iter(|| add.call((40, 2))));

@@ -77,8 +77,8 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// The SHA-1 of a function's module; `None` if the function is not defined. It costs one look-up.
     fn function_hash(&self, name: &str) -> Option<FunctionHash>;
 
-    /// A number that changes with every change of the functions that [`functions`](Self::functions) lists, so that data
-    /// derived from the list can be cached. Other changes may change it too. Calls do not change it.
+    /// A number that changes with every change to the functions that [`functions`](Self::functions) lists, so that data derived
+    /// from the list can be cached. Other changes may change it too. Calls do not change it.
     fn definitions_version(&self) -> u64;
 
     /// Closes the circuit breaker of a function and ends its backoff; returns whether that changed anything.
@@ -221,7 +221,7 @@ impl SubmittedCall {
         self
     }
 
-    /// Reads the fuel of the call, also after this call was dropped.
+    /// Reads the fuel of the call, even after this call was dropped.
     #[must_use]
     pub fn fuel_meter(&self) -> FuelMeter {
         self.fuel.clone()
@@ -296,7 +296,7 @@ impl SubmittedStream {
         self
     }
 
-    /// Reads the fuel of the call, also after this stream was dropped.
+    /// Reads the fuel of the call, even after this stream was dropped.
     #[must_use]
     pub fn fuel_meter(&self) -> FuelMeter {
         self.fuel.clone()

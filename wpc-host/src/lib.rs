@@ -41,7 +41,7 @@
 //! | sandbox | one instance of one definition, with instances of its dependencies |
 //! | guest error | an error that a function returned as a value |
 //! | trap | an abort of the guest's execution |
-//! | circuit breaker | stops calls of a function on a worker after repeated failures |
+//! | circuit breaker | stops calls to a function on a worker after repeated failures |
 //!
 //! # Lifecycle
 //!
@@ -83,7 +83,7 @@
 //!
 //! [`define_host_function`](WorkerProcedureCall::define_host_function) makes a closure callable for guests whose definition is
 //! [granted](WasmModule::grant_host_function) it. It runs on the worker's thread, and its panics are contained. It should check
-//! [`HostContext`] if it takes long, because it cannot be interrupted. Closures that wait are defined with
+//! [`HostContext`] if it takes a long time, because it cannot be interrupted. Closures that wait are defined with
 //! [`define_async_host_function`](WorkerProcedureCall::define_async_host_function) or
 //! [`define_blocking_host_function`](WorkerProcedureCall::define_blocking_host_function). A call that waits for one of these
 //! does not occupy its worker. It keeps a sandbox and a stack, so [`Options::max_suspended_instances`] bounds the suspended
@@ -185,7 +185,7 @@
 //!   type cost one look-up. Types whose values may differ in shape are compared in every call: `serde_json::Value`, and
 //!   structs, because serde does not distinguish them from the variants of an untagged enum. A typed handle compares once.
 //! * The result's type is compared before the function runs, with sample values. If the type rejects the samples while it
-//!   decodes them, each reply is compared instead, so that the error comes after the function ran.
+//!   decodes them, each reply is compared instead, so the error comes after the function ran.
 //!
 //! [`function`](WorkerProcedureCall::function) compares the types once, when the handle is created, by their
 //! [`Schema`]. Modules that declare no types, and calls with encoded bytes, are not checked.
@@ -211,8 +211,8 @@
 //! # Large payloads
 //!
 //! Use `String` and `Vec<u8>` for large payloads. Among arguments they are copied with a single memcpy at any depth. A result
-//! that consists of one of them is returned without decoding; inside of other results, use `serde_bytes`. Results are
-//! `'static`, so that such bytes need not be copied.
+//! that consists of one of them is returned without decoding; inside other results, use `serde_bytes`. Results are `'static`,
+//! so that such bytes need not be copied.
 //!
 //! Where many large calls are outstanding, allocating costs more than copying: a fresh megabyte takes 256 page faults.
 //! Therefore a pool reuses its buffers of 128 KiB or more. It holds at most 64 MiB of unused buffers, and frees those that were
@@ -220,7 +220,7 @@
 //! [`PendingCall::wait_into`] exchanges the result's buffer for one that the caller has read already, so that no call
 //! allocates.
 #![forbid(unsafe_code)]
-// The unit tests run in the library only: the types of the model checks' scheduler work only inside of a model check.
+// The unit tests run in the library only: the types of the model checks' scheduler work only inside a model check.
 #![cfg(not(all(wpc_model, test)))]
 #![cfg_attr(
     wpc_model,

@@ -63,7 +63,7 @@ pub struct Options {
     /// NaNs, for calls that can suspend. Between 1 and 10,000. Default 1,000.
     pub max_live_instances: u32,
     /// How many of the [`max_live_instances`](Self::max_live_instances) may be in use by calls that can suspend, whether they run
-    /// or are suspended. Further such calls wait, so that calls of other functions always find instances. From 1 to
+    /// or are suspended. Further such calls wait, so that calls to other functions always find instances. From 1 to
     /// `max_live_instances`. Default `None`: three quarters of them.
     pub max_suspended_instances: Option<u32>,
     /// The [time slice](crate::Limits::time_slice) of functions that can suspend and whose definition sets none, so that a

@@ -17,7 +17,7 @@ use wpc_host::{Changes, DeclaredType, Error, GuestError, WasmModule, WorkerProce
 pub(super) struct Definition {
     pub(super) desired: Desired,
     what: What,
-    /// The functions that it defines; `None` if its module cannot be read, so that the item will be
+    /// The functions that it defines; `None` if its module cannot be read, so the item will be
     /// refused.
     pub(super) functions: Option<BTreeSet<String>>,
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 pub(super) struct Claims {
     functions: BTreeSet<String>,
-    /// Modules whose functions are not known so far.
+    /// Modules whose functions are not known yet.
     unknown: BTreeSet<Item>,
 }
 

@@ -1,4 +1,4 @@
-//! Changes of a deployment that are made together or not at all. They are checked first and made
+//! Changes to a deployment that are made together or not at all. They are checked first and made
 //! later.
 
 use super::Deployment;
@@ -108,8 +108,9 @@ impl Deployment {
     ///
     /// # Errors
     ///
-    /// The reasons why the pool refuses a change. Then nothing changes. This can happen if another
-    /// change was made in between, or if the operating system refuses memory or a thread.
+    /// The reasons why the pool refuses a change. In that case, nothing is changed. This can happen
+    /// if another change was made in between, or if the operating system refuses memory or a
+    /// thread.
     pub fn activate(
         &mut self,
         source: &Source,

@@ -1,4 +1,4 @@
-//! Changes of manifests, applied to a pool that is not started.
+//! Changes to manifests, applied to a pool that is not started.
 
 use super::{Deployment, Options, Pool, Source, WorkerProcedureCall};
 use crate::item::COMPARISONS;
@@ -151,7 +151,7 @@ fn a_dependency_and_its_user_change_together_or_stay_together() {
     fixture.write_user("i32");
     let both = ["dependency \"lib\"", "function \"f\""].map(str::to_owned).to_vec();
     assert_eq!(fixture.apply(PAIR), (both.clone(), vec![]));
-    // Another type, which the user does not have yet.
+    // A different type, which the user does not have yet.
     fixture.write_lib("i64", 2);
     assert_eq!(fixture.apply(PAIR), (vec![], vec!["dependency_export"]));
     assert_eq!(fixture.call("f"), 10);

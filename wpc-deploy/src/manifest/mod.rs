@@ -255,7 +255,7 @@ pub(crate) struct Entry {
     /// For a module: whether each of its functions has its own sandboxes.
     #[serde(default)]
     pub(crate) separate_sandboxes: bool,
-    /// Whether a call of its functions may be run again if it is not known whether it ran.
+    /// Whether a call to its functions may be run again if it is not known whether it ran.
     #[serde(default)]
     pub(crate) pure: bool,
 }

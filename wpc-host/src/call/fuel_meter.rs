@@ -1,4 +1,4 @@
-//! The fuel that a submitted call has used, also after its caller dropped it.
+//! The fuel that a submitted call has used, even after its caller dropped it.
 
 use crate::call::Call;
 use std::sync::{Arc, OnceLock};

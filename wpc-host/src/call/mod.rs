@@ -405,7 +405,7 @@ impl Call {
 
     /// Blocks this thread until `ready` returns a value, which it does at the latest when the call is answered.
     fn wait_for<T>(&self, mut ready: impl FnMut() -> Option<T>) -> T {
-        // Most answers come within microseconds, so that spinning for a moment is cheaper than parking.
+        // Most answers come within microseconds, so spinning for a moment is cheaper than parking.
         let backoff = Backoff::new();
         while !backoff.is_completed() {
             if let Some(value) = ready() {
@@ -427,7 +427,7 @@ impl Call {
                 let now = time::now();
                 self.expire(now);
                 timeout = match self.deadline().saturating_duration_since(now) {
-                    // It runs past its time limit, so that its worker or the supervisor will answer.
+                    // It runs past its time limit, so its worker or the supervisor will answer.
                     Duration::ZERO => Duration::from_secs(1),
                     left => left,
                 };

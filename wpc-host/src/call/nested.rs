@@ -19,7 +19,7 @@ use wpc_abi::section::Signature;
 /// always finds one. More levels would leave too few sandboxes to each.
 pub const MAX_CALL_DEPTH: usize = 16;
 
-/// A function of the pool as a module calls it.
+/// A function of the pool that a module calls, with the types that the module declares.
 #[derive(Debug)]
 pub(crate) struct CalledFunction {
     pub(crate) name: Arc<str>,

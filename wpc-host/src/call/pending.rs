@@ -1,4 +1,4 @@
-//! A submitted call, as its caller holds it.
+//! The caller's handle to a submitted call.
 
 use crate::call::reply::ReplyMetadata;
 use crate::call::{Call, Outcome};

@@ -30,8 +30,7 @@ pub(crate) enum BorrowedReply<'a> {
 }
 
 impl BorrowedReply<'_> {
-    /// The tag, then postcard, in `buffer` if it fits there. This form is for another guest, so that an error's
-    /// payload is left out.
+    /// The tag, then postcard, in `buffer` if it fits there. This form is for another guest, so an error's payload is left out.
     pub(crate) fn to_encoded(self, buffer: Vec<u8>) -> Vec<u8> {
         match self {
             Self::Encoded([TAG_ERROR, error @ ..]) => {

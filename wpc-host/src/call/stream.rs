@@ -1,4 +1,4 @@
-//! A submitted call whose function yields items, as its caller holds it.
+//! The caller's handle to a submitted call whose function yields items.
 
 #[cfg(feature = "json")]
 use crate::call::fuel_meter::FuelMeter;

@@ -31,7 +31,7 @@ pub(crate) fn encode_into<T: Serialize + ?Sized>(
 
 /// The output of the encoder.
 struct Output<'a> {
-    /// Empty if all bytes go to `spare`, also once something did not fit.
+    /// Empty if all bytes go to `spare`, including after something did not fit.
     place: &'a mut [u8],
     used: usize,
     spare: &'a mut Vec<u8>,

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// The encoded arguments of a call, or values that can be encoded.
 pub(crate) trait Payload {
-    /// A lower bound of its size in bytes.
+    /// A lower bound on its size in bytes.
     fn least(&self) -> usize;
 
     /// Writes it to the front of `place` and returns its size in bytes; `None` if it does not fit there, and must be read with
@@ -28,7 +28,7 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    /// Whether the error was caused by refused arguments, so that no call was made.
+    /// Whether the error was caused by refused arguments, so no call was made.
     pub(crate) fn caused(error: &Error) -> bool {
         matches!(error, Error::ArgumentsEncode { .. } | Error::ArgumentsTooLarge { .. })
     }

@@ -106,10 +106,10 @@ impl WasmModule {
         self
     }
 
-    /// Grants calls of another function of the pool by this name. The called function runs in its own sandbox with its own
+    /// Allows the module to call the pool's function of this name. The called function runs in its own sandbox with its own
     /// limits, grants and circuit breaker, and need not be defined yet.
     ///
-    /// A call waits without occupying a worker, so that calls of this definition [can
+    /// A call waits without occupying a worker, so calls of this definition [can
     /// suspend](crate::FunctionInformation::can_suspend). It ends at the latest when its caller must end. At most
     /// [`MAX_CALL_DEPTH`](crate::MAX_CALL_DEPTH) calls may be nested, and no function may call itself, directly or through
     /// others.
@@ -132,9 +132,9 @@ impl WasmModule {
     /// sandboxes.
     ///
     /// By default, the functions of a module share one sandbox on each worker, and therefore its state, its restarts and
-    /// its circuit breaker: if one function traps, calls of the others wait until the sandbox restarts. With this setting
-    /// each function has its own, which takes one sandbox per function. Functions that are defined individually never
-    /// share sandboxes.
+    /// its circuit breaker: if one function traps, calls to the others wait until the sandbox restarts. With this setting each
+    /// function has its own, which takes one sandbox per function. Functions that are defined individually never share
+    /// sandboxes.
     #[must_use]
     pub fn separate_sandboxes(mut self) -> Self {
         self.has_separate_sandboxes = true;

@@ -19,7 +19,7 @@ impl Error {
         Self::FunctionNotDefined { function: function.into() }
     }
 
-    /// An [`Error::PinMismatch`]: the function is defined by another module than the caller requires.
+    /// An [`Error::PinMismatch`]: the function is defined by a different module than the caller requires.
     #[must_use]
     pub fn pin_mismatch(
         function: impl Into<String>,
@@ -33,7 +33,7 @@ impl Error {
     /// did not start.
     #[must_use]
     pub fn denied(function: &str, reason: impl Display) -> Self {
-        let text = format!("the call of function \"{function}\" is not permitted: {reason}");
+        let text = format!("the call to function \"{function}\" is not permitted: {reason}");
         ErrorReport::new(ErrorCode::Denied, CallOutcome::NotStarted, text).into()
     }
 

@@ -3,7 +3,7 @@
 use crate::error::{Definable, Error};
 use std::fmt;
 
-/// A change of [`Changes`](crate::Changes) that was refused, and the reason. Its text names the item.
+/// A refused change from [`Changes`](crate::Changes), and the reason. Its text names the item.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Refusal {

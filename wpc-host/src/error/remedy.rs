@@ -82,7 +82,7 @@ pub enum Grant {
     Capability(Capability),
     /// A host function, by name.
     HostFunction(String),
-    /// Calls of a function of the pool, by its name; `…` stands for any name.
+    /// Calls to a function of the pool, by its name; `…` stands for any name.
     Function(String),
     /// A part of WASI, by the method of [`Wasi`](crate::Wasi) that grants it.
     Wasi(Cow<'static, str>),

@@ -218,7 +218,7 @@ impl fmt::Display for Error {
                     if *ran { "while it ran; it was interrupted" } else { "before it started" };
                 write!(
                     f,
-                    "the call of function \"{function}\" reached its time limit of {} ms {when}",
+                    "the call to function \"{function}\" reached its time limit of {} ms {when}",
                     limit.as_millis()
                 )?;
                 match cause {
@@ -231,17 +231,17 @@ impl fmt::Display for Error {
             Self::Cancelled { function, ran } => {
                 let when =
                     if *ran { "while it ran; it was interrupted" } else { "before it started" };
-                write!(f, "the call of function \"{function}\" was cancelled {when}")
+                write!(f, "the call to function \"{function}\" was cancelled {when}")
             }
             Self::Stopped { function, ran } => {
                 let what = if *ran { "ended; it was interrupted" } else { "started" };
                 write!(
                     f,
-                    "the workers were stopped before the call of function \"{function}\" {what}"
+                    "the workers were stopped before the call to function \"{function}\" {what}"
                 )
             }
             Self::WorkerLost { function, worker, reason, .. } => {
-                write!(f, "{worker} failed during the call of function \"{function}\": {reason}")
+                write!(f, "{worker} failed during the call to function \"{function}\": {reason}")
             }
             Self::Guest { function, error, .. } => {
                 write!(f, "function \"{function}\" returned an error: {error}")

@@ -106,13 +106,12 @@ pub enum EventSource {
 pub enum HealthState {
     /// Its thread is starting.
     Starting,
-    /// It accepts calls of every function.
+    /// It accepts calls to every function.
     Ready,
     /// At least one function failed on it and has not answered since: it backs off, its circuit breaker is open, or a
-    /// trial call is due. The worker accepts calls of other functions. Or its thread has not returned from a waker, an
-    /// observer of finished calls or a `tracing` subscriber for
-    /// [`unresponsive_worker_grace`](crate::Options::unresponsive_worker_grace); then its calls wait, or move to other
-    /// workers.
+    /// trial call is due. The worker accepts calls to other functions. Or its thread has not returned from a waker, an observer
+    /// of finished calls or a `tracing` subscriber for
+    /// [`unresponsive_worker_grace`](crate::Options::unresponsive_worker_grace); then its calls wait, or move to other workers.
     Degraded,
     /// Its thread was abandoned or panicked, and is being replaced.
     Restarting,

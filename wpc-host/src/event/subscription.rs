@@ -41,7 +41,7 @@ impl Subscriber {
 
     /// Queues a copy of the event, or counts it as dropped.
     pub(super) fn offer(&self, event: &WorkerEvent) {
-        // A full queue is the usual state of a subscriber that lags, so that nothing is copied for it.
+        // The queue of a lagging subscriber is usually full, so nothing is copied for it.
         let is_dropped = self.queue.is_full()
             || matches!(self.queue.push(event.clone()), Err(PushError::Full(_)));
         if is_dropped {

@@ -103,7 +103,7 @@ impl HostContext {
 /// Why a host function ended without a reply.
 pub(crate) struct Interrupted(pub(crate) Interrupt);
 
-/// A host function as sandboxes call it.
+/// The form in which sandboxes call a host function.
 ///
 /// Dropping the closure runs code of the embedder, so it happens where such code may run.
 pub(crate) struct HostFunction(Option<Run>);
@@ -281,7 +281,7 @@ impl Drop for WithinRuntime {
     }
 }
 
-/// A future of the embedder. Its panics, also when it is dropped, become a reply.
+/// A future of the embedder. Its panics, including panics while it is dropped, become a reply.
 struct Contained {
     name: Arc<str>,
     /// Taken when it has ended.

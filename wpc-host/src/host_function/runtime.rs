@@ -67,7 +67,7 @@ impl HostRuntime {
         self.helpers.run(Dropped::IsWithdrawn, |_| Ok(task()))?.await
     }
 
-    /// Like [`run_blocking`](Self::run_blocking), for a task that begins also if the future is dropped.
+    /// Like [`run_blocking`](Self::run_blocking), for a task that begins even if the future is dropped.
     #[cfg(feature = "wasi")]
     pub(crate) async fn begin_blocking<T: Send + 'static>(
         &self,

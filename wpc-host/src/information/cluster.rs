@@ -16,7 +16,7 @@ pub struct ClusterInformation {
     pub disconnects: u64,
     /// The messages that were dropped because this process did not read them in time.
     pub dropped_messages: u64,
-    /// The revision of the functions that is active in the cluster; `None` if none is, or if it is not known.
+    /// The revision of the functions that is active in the cluster; `None` if there is none, or if it is not known.
     pub active_revision: Option<u64>,
     /// The nodes, sorted by name.
     pub nodes: Vec<NodeInformation>,
@@ -58,9 +58,9 @@ pub struct NodeInformation {
     pub call_limit: usize,
     /// The calls that it has accepted and not answered.
     pub calls_in_flight: usize,
-    /// The calls of other processes that it has accepted since its start.
+    /// The calls from other processes that it has accepted since its start.
     pub calls_accepted: u64,
-    /// The calls of other processes that it has refused since its start.
+    /// The calls from other processes that it has refused since its start.
     pub calls_refused: u64,
     /// The time since it last reported.
     pub last_report: Duration,
@@ -99,6 +99,6 @@ pub enum NodeState {
     Behind,
     /// It finishes its calls and accepts no others.
     Draining,
-    /// It has not reported for long.
+    /// It has not reported for a long time.
     Lost,
 }

@@ -11,12 +11,11 @@ use std::time::Duration;
 /// The metrics of a pool at one moment, see [`metrics`](crate::WorkerProcedureCall::metrics).
 ///
 /// Counters start at the pool's creation and never decrease; stops and starts do not reset them. They are read one after
-/// another while calls run, so that sums of two counters may differ by the calls that end meanwhile.
+/// another while calls run, so sums of two counters may differ by the calls that end meanwhile.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PoolMetrics {
-    /// Counter: calls of all functions by outcome, including calls of functions that are not defined any more or never
-    /// were.
+    /// Counter: calls to all functions by outcome, including calls to functions that are not defined any more or never were.
     pub calls: CallCounts,
     /// Counter: the fuel that metered calls used, whatever their outcome.
     pub fuel_used: u64,

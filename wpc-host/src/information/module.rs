@@ -59,7 +59,7 @@ pub struct ModuleInformation {
     /// The grants that those require besides capabilities: the names of methods of [`Wasi`](crate::Wasi), such as
     /// `arguments` or `read_directory`.
     pub required_wasi_grants: Vec<String>,
-    /// What could let calls of its functions be suspended: each host function that it imports, if that is async or blocking,
+    /// What could let calls to its functions be suspended: each host function that it imports, if that is async or blocking,
     /// imports of WASI that wait, and the time slice of its limits. Dependencies may add others.
     #[serde(default)]
     pub suspension_causes: Vec<SuspensionCause>,

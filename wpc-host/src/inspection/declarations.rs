@@ -121,7 +121,7 @@ impl<'a> Declarations<'a> {
         let what = || describe(&self.types, import.ty);
         self.imports.push(|| format!("{}.{}: {}", shown(module), shown(name), what()));
         self.import_count += 1;
-        // No valid module name is this long. Many imports can share one name, and classifying each would take long.
+        // No valid module name is this long. Many imports can share one name, and classifying each would take a long time.
         if self.import_count > MAX_ITEMS || module.len() > 2 * names::MAX_NAME_LEN {
             return;
         }

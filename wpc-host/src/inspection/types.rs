@@ -29,7 +29,7 @@ pub(super) fn collect_types<'a>(
     }
 }
 
-/// The collected types by name, with their documentation. Documentation is by name, so that different types of one name
+/// The collected types by name, with their documentation. Documentation is keyed by name, so different types that share a name
 /// have none.
 pub(super) fn documented(
     types: BTreeMap<String, String>,

@@ -30,7 +30,7 @@ impl FunctionMeter {
         counters
     }
 
-    /// Counts a call that was refused, or whose outcome another thread than its worker decided.
+    /// Counts a call that was refused, or whose outcome a thread other than its worker decided.
     #[cold]
     pub(crate) fn count_elsewhere(&self, code: ErrorCode) {
         self.elsewhere.add(code);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Default)]
 pub(crate) struct PoolMeter {
     functions: Mutex<Functions>,
-    /// Calls of names that are not defined.
+    /// Calls to names that are not defined.
     undefined: ByCode,
 }
 
@@ -49,7 +49,7 @@ impl PoolMeter {
         meter
     }
 
-    /// Counts a refused call of a name that is not defined.
+    /// Counts a refused call to a name that is not defined.
     pub(crate) fn count_undefined(&self, code: ErrorCode) {
         self.undefined.add(code);
     }

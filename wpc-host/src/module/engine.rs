@@ -287,7 +287,7 @@ impl Engines {
             .consume_fuel(profile.is_metered)
             .cranelift_nan_canonicalization(profile.has_canonical_nans)
             .max_wasm_stack(profile.stack)
-            // Wasmtime requires it also where fibers are not used.
+            // Wasmtime requires it even where fibers are not used.
             .async_stack_size(fiber_stack(profile.stack))
             .wasm_backtrace_max_frames(Some(MAX_TRAP_FRAMES))
             .wasm_backtrace_details(WasmBacktraceDetails::Disable)

@@ -138,8 +138,8 @@ impl WorkerProcedureCall {
     ///
     /// # Errors
     ///
-    /// [`Error::OsLimit`] or [`Error::StartFailed`] if no thread could be created to wait for the workers. The pool keeps
-    /// running then.
+    /// [`Error::OsLimit`] or [`Error::StartFailed`] if no thread could be created to wait for the workers. In that case, the
+    /// pool keeps running.
     pub fn stop_workers_async(&self) -> Operation<()> {
         self.change_in_background(|lifecycle| {
             lifecycle.stop(lifecycle.pool.options.stop_timeout);

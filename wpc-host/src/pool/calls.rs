@@ -17,7 +17,7 @@ impl WorkerProcedureCall {
     ///
     /// The types of the arguments and of the result are compared with those that the function declares, until they are
     /// proven; see [checked calls](crate#checked-calls). Each integer must have exactly the declared type: write
-    /// `1u64` for a `u64`. Calls of a module that declares no types are not checked.
+    /// `1u64` for a `u64`. Calls to a module that declares no types are not checked.
     ///
     /// # Errors
     ///

@@ -79,7 +79,7 @@ impl WorkerProcedureCall {
     /// # Errors
     ///
     /// [`Error::ConstantEncode`] if the text is not a type or the value does not fit it, or an error of
-    /// [`define_worker_constant`](Self::define_worker_constant). Nothing is changed then.
+    /// [`define_worker_constant`](Self::define_worker_constant). In that case, nothing is changed.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -104,7 +104,7 @@ impl WorkerProcedureCall {
     /// # Errors
     ///
     /// [`Error::ConstantEncode`] if the value does not fit the type, or an error of
-    /// [`define_worker_constant`](Self::define_worker_constant). Nothing is changed then.
+    /// [`define_worker_constant`](Self::define_worker_constant). In that case, nothing is changed.
     pub fn define_worker_constant_as(
         &self,
         name: &str,

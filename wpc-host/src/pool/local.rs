@@ -234,7 +234,7 @@ impl LocalWorker {
             // The supervisor of this pool would not interrupt the guest.
             return Err(Error::InvalidCallOptions {
                 function: function.name().to_string(),
-                problem: "the handle belongs to another pool than this local worker; get one from `function` of this worker's pool"
+                problem: "the handle belongs to a different pool than this local worker; get one from `function` of this worker's pool"
                     .to_owned(),
             });
         }

@@ -1,4 +1,4 @@
-//! Calls of functions that yield items.
+//! Calls to functions that yield items.
 
 use crate::call::items::{Bounds, Items};
 #[cfg(feature = "json")]

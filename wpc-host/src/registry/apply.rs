@@ -69,7 +69,7 @@ pub(crate) struct Outcome {
     pub(crate) bindings: Option<Arc<Bindings>>,
 }
 
-/// A change that was not refused so far.
+/// A change that has not been refused so far.
 pub(super) struct Pending {
     /// Its position among the requested changes.
     pub(super) at: usize,

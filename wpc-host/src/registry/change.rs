@@ -14,7 +14,7 @@ use std::sync::Arc;
 use wpc_abi::names;
 use wpc_abi::section::Signature;
 
-/// A change of an item, by its name. A module has the names of its functions.
+/// A change to an item, by its name. A module has the names of its functions.
 #[derive(Debug)]
 pub(crate) enum Change {
     Function {
@@ -79,7 +79,7 @@ impl Change {
     }
 }
 
-/// A change whose own modules are compiled and checked. It was not compared with other items yet.
+/// A change whose own modules are compiled and checked. It has not been compared with other items yet.
 #[derive(Debug)]
 pub(super) enum Prepared {
     /// Groups to define after these functions are removed.

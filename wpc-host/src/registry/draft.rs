@@ -92,7 +92,7 @@ impl Registry {
                 Prepared::Remove(Definable::Constant, name) => {
                     draft.sources.types.set_constant(name, None);
                 }
-                // Whether it suspends guests stays as it was, so that a removal links nothing and cannot be refused.
+                // Whether it suspends guests stays as it was, so a removal links nothing and cannot be refused.
                 Prepared::Remove(Definable::HostFunction, name) => {
                     draft.sources.types.set_host_function(name, None);
                 }
@@ -120,7 +120,7 @@ impl Registry {
         if errors.is_empty() { Ok(resolved) } else { Err(errors) }
     }
 
-    /// Whether linking the draft may need a module in another profile than that in which it was compiled.
+    /// Whether linking the draft may need a module in a different profile than the one in which it was compiled.
     pub(super) fn may_compile(&self, draft: &Draft) -> bool {
         let dependencies = &draft.sources.dependencies;
         let differs = |profile: Profile, module: &Module| {

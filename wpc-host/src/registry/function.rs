@@ -32,7 +32,7 @@ pub(crate) struct Definition {
 }
 
 impl Definition {
-    /// Whether another generation has replaced it, so that its sandboxes can be dropped.
+    /// Whether another generation has replaced it, so its sandboxes can be dropped.
     #[inline]
     pub(crate) fn is_retired(&self) -> bool {
         self.users.load(Ordering::Acquire) == 0

@@ -121,7 +121,7 @@ impl Registry {
         }
     }
 
-    /// Counts a call under this name that was refused, or whose outcome another thread than its worker decided.
+    /// Counts a call under this name that was refused, or whose outcome a thread other than its worker decided.
     #[cold]
     pub(crate) fn count_elsewhere(&self, name: &str, error: &Error) {
         match self.function(name) {
@@ -201,7 +201,7 @@ impl Registry {
         names.iter().all(|name| defined.host_functions.contains_key(name.as_str()))
     }
 
-    /// Why calls of the definition can be suspended.
+    /// Why calls to the definition can be suspended.
     pub(crate) fn suspension_causes(&self, definition: &Definition) -> Vec<SuspensionCause> {
         let bindings = definition.blueprint.bindings(&*self.current);
         let suspends = |name: &&String| {

@@ -12,8 +12,8 @@ use rpds::RedBlackTreeMapSync;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Definitions as the embedder passed them. All maps are persistent: a clone takes constant time, and a change of the
-/// clone copies little.
+/// Definitions as the embedder passed them. All maps are persistent: a clone takes constant time, and a change to the clone
+/// copies little.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Sources {
     /// Counts the published changes.

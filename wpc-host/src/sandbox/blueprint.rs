@@ -46,7 +46,7 @@ pub(super) struct Part {
 
 /// The sources of a module's imports.
 enum Imports {
-    /// All from the host, so that the module is ready to be instantiated.
+    /// All from the host, so the module is ready to be instantiated.
     Ready(InstancePre<State>),
     /// Some from other instances. Boxed because it is larger and rare.
     Mixed(Box<Mixed>),

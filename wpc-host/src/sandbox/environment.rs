@@ -19,7 +19,7 @@ pub(crate) struct Environment {
     pub(crate) events: Events,
     pub(crate) bindings: Arc<dyn CurrentBindings>,
     pub(crate) host_runtime: Arc<HostRuntime>,
-    /// Accepts the guests' calls of functions of the pool. Weak, because the pool owns its workers.
+    /// Accepts the guests' calls to functions of the pool. Weak, because the pool owns its workers.
     pub(crate) nested_calls: Weak<dyn NestedCalls>,
     /// Set when everything that runs on the worker must end.
     pub(crate) stopping: Arc<AtomicBool>,

@@ -70,7 +70,7 @@ impl Sandbox {
     }
 }
 
-/// A guest that runs or is suspended. Its call ends when this is dropped, also if another thread has answered it, so that the fuel
+/// A guest that runs or is suspended. Its call ends when this is dropped, even if another thread has answered it, so the fuel
 /// that it used is always known.
 struct RunningGuest<'a, 'r> {
     sandbox: &'a mut Sandbox,
@@ -116,7 +116,7 @@ async fn instantiate(blueprint: &Blueprint, store: &mut Store<State>) -> wasmtim
     Ok(())
 }
 
-/// Calls `entry` of the instance at `at` and returns what `read` returns for the reply, which has a kind.
+/// Calls `entry` of the instance at `at` and returns what `read` returns for the reply, whose tag is known to be valid.
 pub(super) async fn invoke<T>(
     mut store: StoreContextMut<'_, State>,
     at: usize,

@@ -147,7 +147,7 @@ pub(super) fn link_yield(linker: &mut Linker<State>, at: usize) -> wasmtime::Res
     Ok(())
 }
 
-/// Adds an item for the caller of the running call. It is read in the guest's memory, also if the guest was suspended.
+/// Adds an item for the caller of the running call. It is read in the guest's memory, even if the guest was suspended.
 fn add_item(
     caller: &mut Caller<'_, State>,
     at: usize,
@@ -363,7 +363,7 @@ pub(super) fn link_host_function(
             let Some(context) = host_context(caller.data()) else { return Ok(Vec::new()) };
             let Some(function) = host_function(caller, &name) else { return Ok(is_removed(&name)) };
             let environment = Arc::clone(&caller.data().environment);
-            // The function may block indefinitely, including on another call of this pool.
+            // The function may block indefinitely, including on another call to this pool.
             environment.is_occupied.store(true, Ordering::Relaxed);
             let ran = function.run(&context, &arguments);
             environment.is_occupied.store(false, Ordering::Relaxed);

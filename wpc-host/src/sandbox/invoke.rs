@@ -59,8 +59,8 @@ impl Entry {
     }
 }
 
-/// Calls `entry` of the instance at `at` and returns what `read` returns for the reply, which has a kind. `keep` receives
-/// the arguments once the guest has them; its result is passed to `read`.
+/// Calls `entry` of the instance at `at` and returns what `read` returns for the reply, whose tag is known to be valid. `keep`
+/// receives the arguments once the guest has them; its result is passed to `read`.
 #[inline(always)]
 pub(super) fn invoke<A: Payload, K, T>(
     mut store: impl AsContextMut<Data = State>,
@@ -193,7 +193,7 @@ pub(super) fn check_hook(reply: BorrowedReply<'_>) -> wasmtime::Result<()> {
     }
 }
 
-/// The reply at the (pointer, length) that a function returned; it has a kind.
+/// The reply at the (pointer, length) that a function returned. Its tag is known to be valid.
 #[inline(always)]
 pub(super) fn take_reply<'a>(
     store: &'a wasmtime::StoreContextMut<'_, State>,

@@ -155,8 +155,8 @@ impl Sandbox {
     }
 
     /// Carries one call across the sandbox boundary, and returns what `read` returns. `read` receives the reply in the guest's
-    /// memory, which has a kind, and the arguments, whose buffer it may reuse. After an error the sandbox may be in any state
-    /// and must be dropped, unless [`keeps_sandbox`] returns true.
+    /// memory, whose tag is known to be valid, and the arguments, whose buffer it may reuse. After an error the sandbox may be
+    /// in any state and must be dropped, unless [`keeps_sandbox`] returns true.
     #[inline(always)]
     pub(crate) fn call<A: Payload, T>(
         &mut self,

@@ -1,7 +1,6 @@
 //! The functions of the pool that a guest calls: each by an import of its own, or all by their names.
 //!
-//! The guest is suspended until the function has replied. If its own call ends before, the call of the function is
-//! cancelled.
+//! The guest is suspended until the function has replied. If its own call ends before, the call to the function is cancelled.
 
 use super::imports::{check_interrupt, link_suspending, memory_of, take_arguments, write_reply};
 use super::memory;

@@ -99,7 +99,7 @@ impl State {
     }
 
     /// Fails if the running call should end. It reads the epoch ticker's time instead of the system clock: that time is at
-    /// most one tick old, as the epoch is, and cheap enough to read in each call of a host function.
+    /// most one tick old, as the epoch is, and cheap enough to read in each call to a host function.
     #[inline]
     pub(super) fn check_interrupt(&self) -> Result<(), Failure> {
         match self.interrupt(self.environment.ticker.last_tick()) {

@@ -84,7 +84,7 @@ struct Queued {
 
 struct Running {
     task: u64,
-    /// Whether its outcome was withdrawn, so that its thread is abandoned until it returns.
+    /// Whether its outcome was withdrawn, so its thread is abandoned until it returns.
     is_abandoned: bool,
 }
 
@@ -187,7 +187,7 @@ impl Background {
         None
     }
 
-    /// Abandons the thread of a task, also if it has not begun.
+    /// Abandons the thread of a task, even if it has not begun.
     fn abandon(&self, task: u64) {
         let mut state = self.0.lock();
         match state.tasks.iter_mut().find(|queued| queued.id == task) {

@@ -101,7 +101,7 @@ impl Capacity {
         }
     }
 
-    /// Whether a thread waits for instances, so that workers should release the sandboxes they do not use at the moment.
+    /// Whether a thread waits for instances, so workers should release the sandboxes they do not use at the moment.
     pub(crate) fn is_wanted(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) > 0
     }

@@ -31,7 +31,7 @@ impl std::fmt::Debug for Local {
     }
 }
 
-/// Clears `is_busy` when the call ends, also by a panic.
+/// Clears `is_busy` when the call ends, even by a panic.
 struct IdleGuard<'a>(&'a Worker);
 
 impl Drop for IdleGuard<'_> {

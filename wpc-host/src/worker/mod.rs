@@ -70,7 +70,7 @@ pub(crate) struct Worker {
     pub(crate) restart_attempt: u32,
     queue: Queue<Job>,
     slots: CachePadded<AtomicSlots>,
-    /// A lower bound of the deadlines in the queue.
+    /// A lower bound on the deadlines in the queue.
     next_expiry: AtomicU64,
     /// The tick, plus one, at which a reclaim last freed no slot; a hint.
     fruitless_reclaim: AtomicU64,
@@ -172,7 +172,7 @@ impl Worker {
         self.slots.reserve(limit)
     }
 
-    /// Takes a slot, also if all are taken: for work of the worker itself.
+    /// Takes a slot, even if all are taken: for work of the worker itself.
     fn take_slot(&self) {
         self.slots.take();
     }

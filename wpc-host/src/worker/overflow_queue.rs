@@ -230,7 +230,7 @@ impl OverflowQueue {
     }
 }
 
-/// A round in which the queued calls are offered. Its end puts back those that were not taken, also after a panic.
+/// A round in which the queued calls are offered. Its end puts back those that were not taken, even after a panic.
 struct Round<'a> {
     queue: &'a OverflowQueue,
     offered: VecDeque<Job>,

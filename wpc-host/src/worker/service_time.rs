@@ -4,8 +4,8 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::system::epoch_ticker::nanos;
 use std::time::Duration;
 
-/// The upper bound of a sample, so that one long or preempted call does not outweigh many short ones. It exceeds the time
-/// of a wake-up, so that no call waits behind a slow worker.
+/// The upper bound on a sample, so that one long or preempted call does not outweigh many short ones. It exceeds the time of a
+/// wake-up, so that no call waits behind a slow worker.
 const MOST: Duration = Duration::from_micros(200);
 
 /// One call in this many is timed, because timing costs more than an eighth of a very short call.

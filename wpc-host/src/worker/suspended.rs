@@ -30,7 +30,7 @@ pub(crate) struct TaskId(pub(super) u64);
 
 pub(super) struct Suspended {
     calls: Mutex<Calls>,
-    /// A lower bound of the deadlines in the set, in nanoseconds of the epoch ticker's clock. Zero if a call was cancelled.
+    /// A lower bound on the deadlines in the set, in nanoseconds of the epoch ticker's clock. Zero if a call was cancelled.
     next_expiry: AtomicU64,
     count: AtomicUsize,
 }
@@ -165,7 +165,7 @@ impl Wake for TaskWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         let Some(worker) = self.worker.upgrade() else { return };
-        // The worker may be busy for long, so the supervisor looks at cancelled calls too.
+        // The worker may be busy for a long time, so the supervisor looks at cancelled calls too.
         if self.call.upgrade().is_some_and(|call| call.is_interrupt_requested()) {
             worker.suspended.next_expiry.store(0, Ordering::Release);
         }

@@ -1,8 +1,8 @@
 //! Decodes the bytes of a guest, with a limit on the use of the host's stack.
 //!
-//! Postcard decodes a recursive type as deep as the bytes demand, so that a few kilobytes of nested lists would overflow the
-//! stack of the caller's thread and abort the process. Here every value that contains others counts as a level, and the
-//! number of levels is limited, see `level`. The number of items is limited too, see `budget`.
+//! Postcard decodes a recursive type as deep as the bytes demand, so a few kilobytes of nested lists would overflow the stack
+//! of the caller's thread and abort the process. Here every value that contains others counts as a level, and the number of
+//! levels is limited, see `level`. The number of items is limited too, see `budget`.
 
 mod budget;
 mod level;

@@ -16,8 +16,8 @@ pub(super) fn float(value: &Value) -> Option<f64> {
     }
 }
 
-/// The integer that a number such as `1.0` or `1e3` is, which JSON Schema counts as an integer. Beyond 53 bits a float may
-/// stand for another integer than the one that was written.
+/// The integer that a number such as `1.0` or `1e3` denotes, which JSON Schema counts as an integer. Beyond 53 bits a float may
+/// stand for an integer other than the one that was written.
 pub(super) fn integral(float: f64) -> Option<i128> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     #[expect(clippy::cast_possible_truncation, reason = "it has no fraction and few bits")]

@@ -35,7 +35,7 @@ pub(crate) fn decode(ty: &OwnedNamedType, bytes: &[u8]) -> Result<Value, String>
 
 /// Decodes one value of the type into JSON text, which takes less memory and time than a [`Value`].
 pub(crate) fn decode_to_text(ty: &OwnedNamedType, bytes: &[u8]) -> Result<Vec<u8>, String> {
-    // Each value takes a byte at least, so that the text's length bounds everything else.
+    // Each value takes at least one byte, so the text's length bounds everything else.
     let reader = Reader::new(bytes, usize::MAX);
     let mut text = Text(Vec::with_capacity(bytes.len()));
     serde_json::to_writer(&mut text, &reader.typed(ty)).map_err(|error| error.to_string())?;
@@ -62,7 +62,7 @@ impl Write for Text {
 
 const TOO_LARGE: &str = "it is too large to be JSON";
 
-/// The bytes that were not read yet. Serializing a value reads it.
+/// The bytes that have not been read yet. Serializing a value reads it.
 struct Reader<'a> {
     rest: Cell<&'a [u8]>,
     /// How many more bytes of JSON may be created.

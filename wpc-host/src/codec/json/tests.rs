@@ -179,7 +179,7 @@ fn mismatches_are_reported_with_position_and_type() {
 fn invalid_bytes_are_rejected_whatever_length_they_claim() {
     let refused = |ty: OwnedNamedType, bytes: &[u8]| {
         let error = decode(&ty, bytes).unwrap_err();
-        // A text may have 27 million values, which take long in a test.
+        // A text may have 27 million values, which take a long time in a test.
         if !error.contains("too large") {
             assert_eq!(decode_to_text(&ty, bytes).map(drop), Err(error.clone()), "{ty:?}");
         }

@@ -180,7 +180,7 @@ impl TypeCheck {
         })
     }
 
-    /// Begins the check of a call of the function `name` by comparing the result's type. `signature` is the declared one.
+    /// Begins the check of a call to the function `name` by comparing the result's type. `signature` is the declared one.
     #[cold]
     pub(crate) fn begin<'a, A, R: DeserializeOwned>(
         &'a self,

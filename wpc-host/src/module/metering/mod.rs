@@ -8,7 +8,7 @@
 //!
 //! # Where the calls are
 //!
-//! Each function that needs it gets a local, the *weight*: an upper bound of the fuel that was used
+//! Each function that needs it gets a local, the *weight*: an upper bound on the fuel that was used
 //! since the count was last written, as of the last check. A *check* adds to the weight the fuel of the
 //! most expensive path that leads to it, and calls the added function where the sum exceeds
 //! [`MAX_WEIGHT`]. Checks are placed
@@ -23,7 +23,7 @@
 //!
 //! # Fuel
 //!
-//! A call uses the fuel of its own operators, and two units for each call of the added function: for the
+//! A call uses the fuel of its own operators, and two units for each call to the added function: for the
 //! call and for the function's entry. A loop whose iterations use 10 units does that once in 700. The
 //! operators of checks are free: [`operator_cost`] gives the kinds of operators of which checks consist
 //! a cost of zero. Where the guest has one of these, the rewriter places a `nop` before it, which costs
@@ -65,8 +65,8 @@ pub const MAX_UNCOUNTED_FUEL: u64 = MAX_WEIGHT + MAX_PATH;
 /// 5 % longer.
 const MAX_WEIGHT: u64 = 7 * MAX_PATH;
 
-/// The maximum fuel that a path may use without a check. A check has about ten operators, so that straight-line
-/// code becomes one per cent longer.
+/// The maximum fuel that a path may use without a check. A check has about ten operators, so straight-line code
+/// becomes one per cent longer.
 const MAX_PATH: u64 = 1024;
 
 /// The maximum constant length with which a bulk operator is counted like any other. For copies up to this length,

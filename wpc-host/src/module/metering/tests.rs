@@ -22,7 +22,7 @@ static STEPPED: LazyLock<Engine> = LazyLock::new(|| {
     Engine::new(config.consume_fuel(true).operator_cost(operator_cost())).unwrap()
 });
 
-/// The result of a call of an export, or the trap that ended it, and its fuel.
+/// The result of a call to an export, or the trap that ended it, and its fuel.
 type Ran = (Result<Vec<String>, String>, u64);
 
 fn run(engine: &Engine, wasm: &[u8], argument: i32) -> Ran {

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use wpc_abi::Schema;
 
-/// Changes of what a pool can run, which [`WorkerProcedureCall::apply`] makes together.
+/// Changes to what a pool can run, which [`WorkerProcedureCall::apply`] makes together.
 ///
 /// They are made in the order in which they were added. Only the state after all of them is checked and becomes visible, so a
 /// dependency and the functions that use it can change together, and a function can be removed and defined again.
@@ -152,7 +152,7 @@ impl Changes {
         self.remove(Definable::Function, name.into())
     }
 
-    /// Removes a dependency. Calls of the functions that still require it are refused until it is defined again.
+    /// Removes a dependency. Calls to the functions that still require it are refused until it is defined again.
     pub fn remove_dependency(self, alias: impl Into<String>) -> Self {
         self.remove(Definable::Dependency, alias.into())
     }
@@ -190,7 +190,7 @@ impl WorkerProcedureCall {
     /// # Errors
     ///
     /// [`Error::ChangesRefused`] with every change that was refused and the reason. A change is refused for its own module,
-    /// name or value, or because the state after the changes would be inconsistent. Nothing is changed then, unless
+    /// name or value, or because the state after the changes would be inconsistent. In that case, nothing is changed, unless
     /// [`Changes::skip_refused`] was set.
     pub fn apply(&self, changes: Changes) -> Result<Applied, Error> {
         let Changes { changes, on_refusal } = changes;
@@ -217,7 +217,7 @@ impl WorkerProcedureCall {
     ///
     /// # Errors
     ///
-    /// [`Error::ChangesRefused`] with every change that would be refused, also if [`Changes::skip_refused`] was set.
+    /// [`Error::ChangesRefused`] with every change that would be refused, even if [`Changes::skip_refused`] was set.
     pub fn check(&self, changes: Changes) -> Result<Checked, Error> {
         let outcome = self.registry().check(changes.changes)?;
         let information = |functions: &[Arc<registry::Function>]| {

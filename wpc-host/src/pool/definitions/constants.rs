@@ -22,7 +22,7 @@ impl WorkerProcedureCall {
     /// # Errors
     ///
     /// [`Error::InvalidName`]; [`Error::ConstantEncode`] if the value does not serialize; [`Error::TypeMismatch`] if a
-    /// defined module declares another type. The previous value stays active then.
+    /// defined module declares another type. In that case, the previous value stays active.
     #[doc(alias = "defineWorkerConstant")]
     pub fn define_worker_constant<T: Serialize + ?Sized>(
         &self,

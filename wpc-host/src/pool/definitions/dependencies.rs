@@ -15,7 +15,7 @@ impl WorkerProcedureCall {
     /// # Errors
     ///
     /// An invalid alias or module, a requirement of the module that is not met, or a defined function that would not link
-    /// with it. Nothing is changed then.
+    /// with it. In that case, nothing is changed.
     #[doc(alias = "defineWorkerDependency")]
     pub fn define_worker_dependency(
         &self,
@@ -26,7 +26,7 @@ impl WorkerProcedureCall {
         self.change(Change::Dependency { alias, source }).map(drop)
     }
 
-    /// Removes a dependency; returns false if it was not defined. Calls of functions that need it are refused until it is
+    /// Removes a dependency; returns false if it was not defined. Calls to functions that need it are refused until it is
     /// defined again.
     #[doc(alias = "undefineWorkerDependency")]
     pub fn undefine_worker_dependency(&self, alias: &str) -> bool {

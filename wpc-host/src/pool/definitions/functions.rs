@@ -22,7 +22,7 @@ impl WorkerProcedureCall {
     ///
     /// # Errors
     ///
-    /// An invalid name or module, or a requirement of the module that is not met. Nothing is changed then.
+    /// An invalid name or module, or a requirement of the module that is not met. In that case, nothing is changed.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -58,7 +58,7 @@ impl WorkerProcedureCall {
     ///
     /// # Errors
     ///
-    /// An invalid module, or a requirement of it that is not met. Nothing is changed then.
+    /// An invalid module, or a requirement of it that is not met. In that case, nothing is changed.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

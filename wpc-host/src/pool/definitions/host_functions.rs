@@ -26,8 +26,8 @@ impl WorkerProcedureCall {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidName`], or [`Error::TypeMismatch`] if a defined module imports it with other types. The previous
-    /// function stays active then.
+    /// [`Error::InvalidName`], or [`Error::TypeMismatch`] if a defined module imports it with other types. In that case, the
+    /// previous function stays active.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -134,7 +134,7 @@ impl WorkerProcedureCall {
     /// # Errors
     ///
     /// [`Error::InvalidName`]; [`Error::TypeMismatch`] if a defined module imports it with other types; errors of compiling
-    /// and linking the functions that import it. The previous function stays active then.
+    /// and linking the functions that import it. In that case, the previous function stays active.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -162,8 +162,8 @@ impl WorkerProcedureCall {
         self.change(typed::<A, R>(name, HostFunction::asynchronous(name, function))).map(drop)
     }
 
-    /// Removes a host function; returns false if it was not defined. Calls of functions that need it are refused until it
-    /// is defined again.
+    /// Removes a host function; returns false if it was not defined. Calls to functions that need it are refused until it is
+    /// defined again.
     pub fn undefine_host_function(&self, name: &str) -> bool {
         self.remove(Definable::HostFunction, name)
     }

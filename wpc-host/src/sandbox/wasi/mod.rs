@@ -1,5 +1,5 @@
 //! WASI preview 1 in a sandbox. `wasmtime_wasi` implements it, limited to what was granted. Functions that may wait or
-//! run for long are implemented here, so that they end with their call.
+//! run for a long time are implemented here, so that they end with their call.
 //!
 //! The functions are linked one by one instead of by `wasmtime_wasi`'s own linker. That linker blocks on a `tokio` runtime,
 //! which panics on a thread that runs an async task, as callers' threads may. Linking them here also lets each function

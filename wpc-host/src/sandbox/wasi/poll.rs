@@ -64,7 +64,7 @@ enum What {
 /// are, and where to write the number of events.
 pub(super) type Parameters = (u32, u32, u32, u32);
 
-/// A call of `poll_oneoff`.
+/// A call to `poll_oneoff`.
 struct Wanted {
     memory: Memory,
     subscriptions: Vec<Subscription>,

@@ -114,7 +114,7 @@ pub(super) fn link(linker: &mut Linker<State>, at: usize, nth: usize) -> wasmtim
     Ok(())
 }
 
-/// Records a change of the descriptors if it succeeded.
+/// Records a change to the descriptors if it succeeded.
 fn recorded(context: &mut Context, errno: i32, record: impl FnOnce(&mut Context)) -> i32 {
     if errno == SUCCESS {
         record(context);

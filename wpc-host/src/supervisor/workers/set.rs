@@ -64,7 +64,7 @@ impl WorkerSet {
         Self { workers: slots.iter().filter_map(worker).collect(), slots }
     }
 
-    /// Whether a worker is about to be replaced, so that calls wait for it.
+    /// Whether a worker is about to be replaced, so calls wait for it.
     pub(crate) fn is_restarting(&self) -> bool {
         self.slots
             .iter()

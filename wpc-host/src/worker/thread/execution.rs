@@ -133,7 +133,7 @@ impl Thread {
         let (environment, blueprint) = (&self.worker.environment, &definition.blueprint);
         let sandbox = if definition.can_suspend {
             let guest = Sandbox::new_on_fiber(blueprint, &definition.limits, environment, &request);
-            // The guest itself looks whether its call should end.
+            // The guest itself checks whether its call should end.
             drive(guest, || None).map_err(|interrupt| request.call.error_of(interrupt, true))??
         } else {
             Sandbox::new(blueprint, &definition.limits, environment, &request)?

@@ -218,7 +218,7 @@ impl Thread {
             Ok((bytes, source)) => {
                 let read = |reply: BorrowedReply<'_>| read(reply, arguments);
                 let guest = run(&request, definition, &environment, &bytes, source, read);
-                // The guest itself looks whether its call should end.
+                // The guest itself checks whether its call should end.
                 match drive(guest, || None) {
                     Ok(ended) => ended,
                     Err(interrupt) => (None, Err(job.call.error_of(interrupt, true).into())),

@@ -87,7 +87,7 @@ pub(in crate::worker) struct Thread {
     pub(in crate::worker) has_stale: bool,
 }
 
-/// Marks the worker as exited when its thread ends, also by a panic.
+/// Marks the worker as exited when its thread ends, even by a panic.
 struct ExitGuard {
     worker: Arc<Worker>,
     on_change: Arc<dyn Fn() + Send + Sync>,

@@ -291,7 +291,7 @@ impl<'a, S: Serializer> Serializer for Checker<'a, S> {
         name: &'static str,
         len: usize,
     ) -> Result<Self::SerializeStruct, S::Error> {
-        // A variant of an untagged or internally tagged enum passes the enum's name, so that it looks like a struct.
+        // A variant of an untagged or internally tagged enum passes the enum's name, so it looks like a struct.
         self.position.trace.set_variable();
         let Type::Struct(fields) = self.position.enter() else { return Err(self.differs()) };
         let inner = self.inner.serialize_struct(name, len)?;

@@ -294,7 +294,7 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de> {
             return Err(de::Error::custom(format_args!("variant number {at} is not declared")));
         };
         self.position.trace.see(address(variant));
-        // `variants` includes aliases, so that numbers may be shifted. Names always match.
+        // `variants` includes aliases, so numbers may be shifted. Names always match.
         let is_by_name = variants.len() != declared.len();
         if is_by_name {
             self.position.trace.set_variable();
