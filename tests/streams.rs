@@ -88,7 +88,7 @@ fn items_are_delivered_before_the_function_ends() {
 }
 
 #[test]
-fn a_stream_is_a_stream_of_futures() {
+fn an_item_stream_implements_stream() {
     let wpc = counting_pool(1);
     let mut stream = wpc.stream_with::<u8, i64>("count", (50_i64,), &few_waiting(1)).unwrap();
     let mut items = Vec::new();

@@ -148,7 +148,7 @@ fn a_stop_waits_for_suspended_calls_and_then_ends_them() {
 }
 
 #[test]
-fn suspended_calls_of_a_lost_worker_are_answered() {
+fn suspended_calls_of_an_unresponsive_worker_are_answered() {
     let options = Options::default().unresponsive_worker_grace(Duration::from_millis(20));
     let wpc = pool_with(1, options);
     let gate = define_gate(&wpc);

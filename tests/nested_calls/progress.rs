@@ -22,7 +22,7 @@ fn a_function_cannot_call_itself_directly_or_through_others() {
 }
 
 #[test]
-fn a_chain_of_calls_has_a_greatest_length() {
+fn a_chain_of_calls_has_a_maximum_length() {
     let wpc = pool(1);
     let names = names(MAX_CALL_DEPTH + 2);
     define_relays(&wpc, &names);

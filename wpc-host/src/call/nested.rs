@@ -50,7 +50,7 @@ impl CalledFunction {
     }
 }
 
-/// Accepts the calls of guests to functions of their pool. The pool implements it, which sandboxes do not know.
+/// Accepts the calls of guests to functions of their pool. The pool implements it; sandboxes know only this trait.
 pub(crate) trait NestedCalls: std::fmt::Debug + Send + Sync {
     /// Accepts a call with encoded arguments on behalf of `caller`, or returns the reason for refusing it.
     fn submit(
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_has_no_cycle_and_a_greatest_length() {
+    fn a_chain_has_no_cycle_and_a_maximum_length() {
         let mut last = Arc::new(call("f0", Instant::now(), 1));
         for depth in 1..=MAX_CALL_DEPTH {
             let name = format!("f{depth}");

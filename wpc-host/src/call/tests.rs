@@ -43,7 +43,7 @@ fn a_queued_call_ends_at_its_time_limit() {
 }
 
 #[test]
-fn of_racing_answers_one_is_kept() {
+fn only_one_of_several_racing_answers_is_kept() {
     for _ in 0..200 {
         let call = Arc::new(call());
         #[expect(clippy::disallowed_methods, reason = "a test of racing threads")]

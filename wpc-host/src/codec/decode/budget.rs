@@ -9,10 +9,10 @@ use std::cell::Cell;
 use std::fmt;
 
 /// How many more items a value may have than its input has bytes.
-const MAX_NOTHINGS: usize = 1 << 16;
+const MAX_ZERO_SIZED_ITEMS: usize = 1 << 16;
 
 /// How much memory these additional items may take, in bytes, not counting what they allocate: 64 bytes for each.
-const MAX_NOTHING_BYTES: usize = 4 << 20;
+const MAX_ZERO_SIZED_BYTES: usize = 4 << 20;
 
 /// The items that a value may still have.
 pub(crate) struct Budget {
@@ -36,8 +36,8 @@ impl Budget {
     pub(crate) fn new(bytes: usize) -> Self {
         Self {
             items: Cell::new(bytes),
-            nothings: Cell::new(MAX_NOTHINGS),
-            nothing_bytes: Cell::new(MAX_NOTHING_BYTES),
+            nothings: Cell::new(MAX_ZERO_SIZED_ITEMS),
+            nothing_bytes: Cell::new(MAX_ZERO_SIZED_BYTES),
         }
     }
 
@@ -70,7 +70,7 @@ impl fmt::Display for TooManyItems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "it has more than {MAX_NOTHINGS} items, or {MAX_NOTHING_BYTES} bytes of items, that take no bytes"
+            "it has more than {MAX_ZERO_SIZED_ITEMS} items, or {MAX_ZERO_SIZED_BYTES} bytes of items, that take no bytes"
         )
     }
 }

@@ -230,7 +230,7 @@ fn pairs_beyond_the_limit_are_compared_each_time() {
 }
 
 #[test]
-fn calls_with_wrong_types_do_not_take_the_capacity() {
+fn calls_with_wrong_types_do_not_use_up_the_capacity() {
     let f = function("(a: u8) -> ()");
     each_newtype!(Newtype => {
         assert!(f.compares::<_, ()>(&(Newtype(()),)).is_err());
