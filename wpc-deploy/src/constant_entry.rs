@@ -1,4 +1,4 @@
-//! The constants of a manifest's text, which can be changed without a change of the rest.
+//! The constants of a manifest's text, which can be changed without changing the rest.
 
 use crate::manifest::{self, Source};
 use crate::problem::{MANIFEST, Problem};
@@ -136,7 +136,7 @@ fn edited(text: &str, name: &str, value: &toml::Value) -> Option<String> {
 
 fn of_json(value: &Value) -> Result<toml::Value, String> {
     Ok(match value {
-        Value::Null => return Err("a manifest cannot state `null`".to_owned()),
+        Value::Null => return Err("TOML cannot represent `null`".to_owned()),
         Value::Bool(truth) => (*truth).into(),
         Value::String(text) => text.as_str().into(),
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
@@ -144,7 +144,7 @@ fn of_json(value: &Value) -> Result<toml::Value, String> {
             (None, Some(float)) if number.is_f64() => float.into(),
             _ => {
                 return Err(format!(
-                    "a manifest cannot state the number {number}; state its `type`, and write it as a string of its digits"
+                    "TOML cannot represent the number {number}; declare its `type` and write it as a string of digits"
                 ));
             }
         },
@@ -218,7 +218,7 @@ mod tests {
         for (value, part) in [
             (json!(null), "null"),
             (json!([{ "a": null }]), "null"),
-            (json!(u64::MAX), "string of its digits"),
+            (json!(u64::MAX), "string of digits"),
             (json!({ "secret": "env:PATH" }), "`type`"),
             (json!({ "type": "u8", "value": 1 }), "`type`"),
         ] {

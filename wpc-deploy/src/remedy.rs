@@ -49,7 +49,7 @@ pub fn remedy_text(remedy: &Remedy) -> String {
         Remedy::Revive => {
             "replace its module, or wait for `circuit_breaker_cool_down` under [pool]"
         }
-        Remedy::CompareSignature => "`wpc inspect` lists its signature",
+        Remedy::CompareSignature => "compare the types with the signature that `wpc inspect` lists",
         Remedy::ReadItems => "call it as a stream",
         Remedy::ChooseExport => "choose one with `export`",
         Remedy::Define(Definable::Function) => "add it under [functions] or [modules]",

@@ -118,9 +118,11 @@ fn option_text(remedy: &Remedy) -> String {
     let text = match remedy {
         Remedy::AwaitCapacity => return Remedy::Retry.to_string(),
         Remedy::RestartWorkers | Remedy::Revive => "restart the command",
-        Remedy::CompareSignature => "`wpc inspect` lists its signature",
+        Remedy::CompareSignature => "compare the types with the signature that `wpc inspect` lists",
         Remedy::ChooseExport => "name one of them",
-        Remedy::Define(Definable::Function) => "`wpc inspect` lists a module's functions",
+        Remedy::Define(Definable::Function) => {
+            "choose one of the functions that `wpc inspect` lists"
+        }
         Remedy::Define(Definable::Dependency) => "define it with --dep ALIAS=FILE",
         Remedy::Define(Definable::Constant) => "define it with --const NAME=JSON",
         Remedy::Define(_) => "only a program that embeds the library can define it",

@@ -212,6 +212,6 @@ fn the_message_and_the_remedy_are_separate() {
     assert_eq!(advice(&error, MANIFEST).unwrap(), "add it under [functions] or [modules]");
     assert_eq!(
         full_text(&error, OPTIONS),
-        "function \"resize\" is not defined; `wpc inspect` lists a module's functions"
+        "function \"resize\" is not defined; choose one of the functions that `wpc inspect` lists"
     );
 }

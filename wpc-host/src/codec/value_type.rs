@@ -1,5 +1,5 @@
 //! Infers the type of a value by serializing it. A constant may be any value that serde can serialize, and guests declare
-//! the type as which they read it, so that the two are compared.
+//! the type as which they decode it. The two types are compared.
 //!
 //! Parts of the type that the value does not show are [`unknown`]: the items of an empty sequence, the content of `None`, the
 //! other variants of an enum. The value's bytes decode with any type in those positions.
@@ -24,7 +24,7 @@ pub(crate) struct Refused;
 
 impl Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the type refuses to be encoded")
+        f.write_str("the value cannot be serialized")
     }
 }
 
@@ -36,7 +36,7 @@ impl ser::Error for Refused {
     }
 }
 
-/// Adds what a value shows to what earlier values of its type have shown.
+/// Merges the type information of a value with that of earlier values of the same type.
 struct Tracer<'a>(&'a mut OwnedNamedType);
 
 impl<'a> Tracer<'a> {
@@ -79,7 +79,7 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    /// The content of a variant, which is `empty` if it was not shown before.
+    /// Returns the content type recorded for a variant; records `empty` if the variant was not seen before.
     fn variant(
         mut self,
         name: &str,

@@ -119,7 +119,7 @@ fn function_metrics(function: &Function, workers: &[Arc<Worker>], now: Instant) 
     metrics
 }
 
-/// The workers by the state of the definition's circuit breaker there.
+/// The number of workers, by the state of the definition's circuit breaker on each.
 pub(super) fn breakers(
     definition: &Definition,
     workers: &[Arc<Worker>],

@@ -168,7 +168,8 @@ fn add_item(
         };
         // The type of its items is that of the called function.
         if at + 1 != state.instances.len() {
-            let reason = "a dependency of it yields an item, which only its own module may do";
+            let reason =
+                "one of its dependencies yielded an item; only its own module may yield items";
             return Err(Failure::Contract(reason.to_owned()));
         }
         call.poll_add_item(item, guest).ok_or_else(|| {

@@ -121,7 +121,7 @@ fn write_functions(
     )?;
     families.gauges(
         "wpc_circuit_breakers",
-        "Workers by the state of a function's circuit breaker there.",
+        "Workers, by the state of a function's circuit breaker on each.",
         None,
         own.iter().flat_map(|function| breakers(&function.name, &function.breakers)),
     )?;

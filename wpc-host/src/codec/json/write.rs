@@ -318,7 +318,7 @@ impl Writer {
         self.compared_variants = self.compared_variants.saturating_add(at);
         if self.compared_variants > MAX_COMPARED_VARIANTS {
             return Err(format!(
-                "too many names of variants have to be compared, the last ones in `{}`",
+                "the value needs more than {MAX_COMPARED_VARIANTS} variant-name comparisons; the limit was reached in `{}`",
                 self.path
             ));
         }

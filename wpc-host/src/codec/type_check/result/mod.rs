@@ -171,7 +171,9 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de> {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Unreadable> {
-        Err(de::Error::custom("its type depends on the value, which the encoding does not show"))
+        Err(de::Error::custom(
+            "the type needs a self-describing format, and postcard is not self-describing",
+        ))
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
