@@ -1,4 +1,4 @@
-//! Guests that do not return: loops, recursion, start functions, hooks, sleep, and code that takes long to compile.
+//! Guests that do not return: loops, recursion, start functions, hooks, sleep, and code that takes a long time to compile.
 
 use super::{attack, attack_by, hostile};
 

@@ -114,9 +114,9 @@ impl<D: Apply> Reloader<D> {
         Reload { report, warnings, has_recovered, files }
     }
 
-    /// Reloads on a dedicated thread, and calls `report` with each result: at each request and change of `watch`, and, if
-    /// it watches files, at once. Files are read when they have not changed for 100 milliseconds, and at the latest one
-    /// second after the first change.
+    /// Reloads on a dedicated thread, and calls `report` with each result: at each request and change that `watch`
+    /// reports, and once at the start if files are watched. Files are read when they have not changed for 100
+    /// milliseconds, and at the latest one second after the first change.
     ///
     /// A panic of a reload or of `report` does not end this thread.
     ///

@@ -170,9 +170,9 @@ impl Watch {
         Self { requester, requests, files: None }
     }
 
-    /// Calls `reload` on a dedicated thread: at each request and change, and first of all if files are watched. It
-    /// receives the folders that cannot be watched, and returns the files to watch from now on, or `None` to watch the
-    /// same files.
+    /// Calls `reload` on a dedicated thread: at each request and change, and once at the start if files are watched.
+    /// It receives the folders that cannot be watched, and returns the files to watch from now on, or `None` to watch
+    /// the same files.
     pub(crate) fn follow(
         self,
         reload: impl FnMut(Vec<Problem>) -> Option<Files> + Send + 'static,

@@ -53,7 +53,7 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
         options: &CallOptions,
     ) -> Result<SubmittedCall, Error>;
 
-    /// Submits a call whose items are read. Items and result will be JSON.
+    /// Submits a call and returns its items as a stream, followed by its result. Both will be JSON.
     ///
     /// # Errors
     ///
@@ -263,8 +263,8 @@ pub enum StreamPart {
 
 type Parts = Pin<Box<dyn Stream<Item = Result<StreamPart, StreamError>> + Send>>;
 
-/// A submitted call of a [`Backend`] whose items are read: the stream of its items, and of its result as the last part. An
-/// error is the last part, too. Dropping it cancels the call.
+/// A submitted call of a [`Backend`], as a stream of the items that its function yields, followed by its result or error.
+/// Dropping it cancels the call.
 #[must_use = "dropping it cancels the call"]
 pub struct SubmittedStream {
     id: CallId,

@@ -181,9 +181,9 @@
 //! * `usize` and `isize` have 32 bits in a guest. The host's `usize` and `isize` may be passed for them and for integers of 32
 //!   and 64 bits; a guest rejects a value that does not fit.
 //! * Arguments are compared while they are encoded. A type that a value does not show, such as that of the items of an empty
-//!   list, is compared when a later value shows it. Once the values of a type have shown everything, further calls with that
-//!   type cost one look-up. Types whose values may differ in shape are compared in every call: `serde_json::Value`, and
-//!   structs, because serde does not distinguish them from the variants of an untagged enum. A typed handle compares once.
+//!   list, is compared when a later value shows it. Once values have covered every declared part of the type, further calls
+//!   with that type cost one look-up. Types whose values may differ in shape are compared in every call: `serde_json::Value`,
+//!   and structs, because serde does not distinguish them from the variants of an untagged enum. A typed handle compares once.
 //! * The result's type is compared before the function runs, with sample values. If the type rejects the samples while it
 //!   decodes them, each reply is compared instead, so the error comes after the function ran.
 //!

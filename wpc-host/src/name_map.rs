@@ -1,4 +1,4 @@
-//! Maps by name whose snapshots calls read.
+//! Persistent maps keyed by name; calls read snapshots of them.
 
 use rpds::HashTrieMapSync;
 use std::sync::Arc;

@@ -17,8 +17,8 @@ pub(crate) struct SpinThenPark {
 }
 
 impl SpinThenPark {
-    /// This many yields usually take longer than a wake-up. Callers park sooner, so that answers come in bursts if many calls
-    /// are outstanding. A caller that was woken then finds the worker running, so that not every call needs two wake-ups.
+    /// This many yields usually take longer than a wake-up. Callers park sooner. With many outstanding calls, answers therefore
+    /// come in bursts, and a woken caller finds the worker still running, so not every call needs two wake-ups.
     const YIELDS: u32 = 50;
 
     pub(crate) fn new() -> Self {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Beat {
     /// A random number of this start of the node. A node that starts again has another one, so that its earlier calls are lost.
     pub epoch: u64,
-    /// What the node does.
+    /// Its state.
     pub stage: Stage,
     /// The version of its program.
     pub version: String,
@@ -32,7 +32,7 @@ pub struct Beat {
     pub problem: String,
 }
 
-/// What a node does.
+/// The state of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Stage {

@@ -42,7 +42,7 @@ impl DeployedFunction {
     }
 }
 
-/// The definition's text that is hashed. A change of its form changes all hashes.
+/// The version of the format of the text that is hashed. Changing the format changes every hash.
 const FORM: &str = "wpc definition 1";
 
 impl Prepared {

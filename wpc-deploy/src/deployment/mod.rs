@@ -305,8 +305,8 @@ impl Deployment {
         }
     }
 
-    /// Makes the changes: removals, and then the definitions. Returns whether they were made, except those that are
-    /// reported as problems.
+    /// Makes the changes: removals, and then the definitions. Returns `false` if nothing was changed; individually
+    /// refused changes are added to the problems.
     fn make(
         &mut self,
         source: &Source,

@@ -72,7 +72,7 @@ impl Manifest {
     }
 
     /// The module files with the limits of their entries, without duplicates, in the order of [`files`](Self::files). A file
-    /// has several limits if its entries have.
+    /// is listed once for each distinct set of limits of its entries.
     #[must_use]
     pub fn limited_files(&self) -> Vec<(PathBuf, Limits)> {
         let mut files = Vec::new();

@@ -46,7 +46,7 @@ pub struct Compiled {
     pub is_hit: bool,
     /// Why the entry in the folder was rejected; `None` if there was no entry, or if it was loaded.
     pub rejected: Option<EntryProblem>,
-    /// Why the code was not stored; `None` if it was stored, or was already.
+    /// Why the code was not stored; `None` if it was stored, or was in the folder already.
     pub not_kept: Option<EntryProblem>,
 }
 

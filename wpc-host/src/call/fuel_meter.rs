@@ -24,7 +24,7 @@ enum Source {
 pub struct FuelReport(Arc<OnceLock<u64>>);
 
 impl FuelReport {
-    /// A report without fuel so far.
+    /// A report that has not been set.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -35,7 +35,7 @@ impl FuelReport {
         let _ = self.0.set(used);
     }
 
-    /// Reads the fuel, once it is set.
+    /// Returns a meter that reads the fuel once it is set.
     #[must_use]
     pub fn meter(&self) -> FuelMeter {
         FuelMeter(Source::Reported(Arc::clone(&self.0)))

@@ -5,7 +5,7 @@
 //! The guest's thread adds items, the caller takes all of them at once. Both hold the lock for no longer than it takes to
 //! copy an item or to exchange two buffers.
 //!
-//! * A guest that finds the buffer full leaves its waker and is suspended. The caller wakes it when it has taken the items.
+//! * A guest that finds the buffer full registers its waker and is suspended. The caller wakes it when it has taken the items.
 //! * A caller that finds the buffer empty registers the waker of its call, and then sets `is_awaited`. The guest that adds
 //!   the next item resets it, and wakes the caller. The answer of the call wakes the caller too.
 //!
@@ -98,7 +98,7 @@ impl Items {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an item, or leaves the guest's waker because the buffer is full.
+    /// Adds an item, or registers the guest's waker because the buffer is full.
     pub(crate) fn poll_add(&self, item: &[u8], guest: &Waker) -> Poll<Added> {
         let mut shared = self.lock();
         let waiting = &shared.waiting;

@@ -100,7 +100,7 @@ pub(crate) struct Call {
 /// State of a call that waits for its function or is suspended.
 #[derive(Debug)]
 struct Waits {
-    /// The failure after which its function's sandbox is restarting, if the call waits for that.
+    /// The failure because of which the function's sandbox is restarting, if the call waits for the restart.
     after: OnceLock<Arc<Error>>,
     /// Woken when an early end is requested while the call is suspended.
     suspended: AtomicWaker,
@@ -121,8 +121,8 @@ impl Call {
         Self::with(id, function, generation, time_limit, Deadline::Fixed(accepted + time_limit))
     }
 
-    /// A call whose time limit starts when its deadline is first read. While it runs, that is at the supervisor's next tick,
-    /// so that shorter calls never read the clock.
+    /// A call whose time limit starts when its deadline is first read. For a running call, the supervisor reads the deadline at
+    /// its next tick, so calls that end sooner never read the clock.
     pub(crate) fn with_lazy_deadline(
         id: CallId,
         function: Arc<str>,
@@ -263,7 +263,7 @@ impl Call {
         }
     }
 
-    /// Adds an item that its function yields. If too many wait, leaves the guest's waker. `None` if its caller reads no
+    /// Adds an item that its function yields. If too many wait, registers the guest's waker. `None` if its caller reads no
     /// items.
     pub(crate) fn poll_add_item(&self, item: &[u8], guest: &Waker) -> Option<Poll<()>> {
         let added = self.items.as_ref()?.poll_add(item, guest);
@@ -273,7 +273,7 @@ impl Call {
         }))
     }
 
-    /// Records the first failure because of which the call waits.
+    /// Records why the call waits, unless that is already recorded.
     pub(crate) fn note_wait(&self, cause: Arc<Error>) {
         let _ = self.waits().after.set(cause);
     }
@@ -288,7 +288,7 @@ impl Call {
         })
     }
 
-    /// The failure because of which the call waits.
+    /// The failure whose recovery the call waits for.
     fn waits_after(&self) -> Option<Arc<Error>> {
         self.waits.get()?.after.get().cloned()
     }
@@ -310,8 +310,8 @@ impl Call {
         self.fuel_used.store(used, Ordering::Relaxed);
     }
 
-    /// Forgets the fuel that the creation of a sandbox used: it is a part of what the call will have used, which is not known while
-    /// its guest runs.
+    /// Clears the fuel recorded for creating the sandbox. It is part of the call's total, which is unknown while the guest
+    /// runs.
     pub(crate) fn forget_fuel(&self) {
         self.fuel_used.store(NO_FUEL, Ordering::Relaxed);
     }

@@ -320,7 +320,7 @@ pub struct ReplyMetadata {
 }
 
 impl ReplyMetadata {
-    /// The metadata of a call without metered fuel. The other field can be set.
+    /// The metadata of a call without metered fuel. `fuel_used` can be set afterwards.
     #[must_use]
     pub fn new(function_hash_sha1: FunctionHash, worker_id: WorkerId) -> Self {
         Self { function_hash_sha1, worker_id, fuel_used: None }

@@ -18,8 +18,8 @@ use std::task::{Context, Poll};
 /// [`WorkerProcedureCall::stream`](crate::WorkerProcedureCall::stream).
 ///
 /// It is a [`Stream`] for async tasks. A thread reads the items with [`next_blocking`](Self::next_blocking), or iterates over
-/// `&mut stream`. Both end after the last item, or after an error, which is the last item then. After the items,
-/// [`finish`](Self::finish) returns the function's result.
+/// `&mut stream`. Either way, the stream ends after the last item or after an error, which is then the last item. After the
+/// items, [`finish`](Self::finish) returns the function's result.
 ///
 /// Items that are not read yet wait in a buffer. While it is full, see [`StreamOptions`](crate::StreamOptions), the function
 /// is suspended. The time limit of the call still applies. Dropping the stream cancels the call.
@@ -236,7 +236,7 @@ impl<T, R: DeserializeOwned + 'static> ItemStream<T, R> {
         self.read()
     }
 
-    /// The answer of the call, which has one.
+    /// The outcome of the call, which must have been answered.
     fn read(self) -> Result<Answer<R>, StreamError> {
         let delivered = self.delivered;
         let answer = match self.stage {

@@ -38,8 +38,7 @@ struct Output<'a> {
     buffers: Option<&'a Buffers>,
 }
 
-/// The capacity that a buffer has beyond its large piece, so that what usually follows does not make it grow, which would
-/// copy it.
+/// Extra capacity after a large piece, so that the small fields that usually follow it do not force a reallocation.
 const BESIDE: usize = 1024;
 
 impl Output<'_> {

@@ -26,7 +26,8 @@ const MIN_STACK: usize = 16 * 1024;
 pub struct Limits {
     /// The maximum time of a call from its acceptance to its answer. Default `None`: the pool's
     /// [`call_timeout`](crate::Options::call_timeout). Reaching it counts as a failure of the function only if the function
-    /// ran for that time, except for up to an eighth of it and 10 ms: the time that a call waits in a queue does not count.
+    /// itself ran for the whole limit, less a tolerance of at most 10 ms and at most one eighth of the limit: time in a queue
+    /// does not count.
     pub timeout: Option<Duration>,
     /// The maximum fuel of a call: about one unit per operator, one per byte of `memory.fill` and `memory.copy`, taken
     /// before they begin, and one per element of a table operation. Instantiating the sandbox for the call counts. The
@@ -47,8 +48,8 @@ pub struct Limits {
     /// Default 64.
     pub instances: usize,
     /// The maximum number of files and directories that each module of a sandbox may have open at once through WASI, in
-    /// addition to those it was granted. The limit of the process must allow for as many in every live sandbox. A guest
-    /// that would open the last descriptors of the process receives WASI's error `mfile`. Default 32.
+    /// addition to those it was granted. The process's descriptor limit must be large enough for this many in every live
+    /// sandbox. A guest that would open the last descriptors of the process receives WASI's error `mfile`. Default 32.
     pub open_files: usize,
     /// The maximum size of a call's encoded arguments, in bytes. Default 64 MiB.
     pub arguments: usize,

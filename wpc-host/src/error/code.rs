@@ -125,7 +125,7 @@ pub enum ErrorGroup {
     Pool,
     /// An item could not be defined. Earlier definitions stay.
     Definition,
-    /// A call was rejected, or ended without an answer of its function.
+    /// A call was rejected, or ended without an answer from its function.
     Call,
     /// The function ran, and its guest failed.
     Guest,
@@ -140,7 +140,7 @@ pub enum ErrorKind {
     Caller,
     /// The author or the operator: a module or definition was refused.
     Definition,
-    /// The function's author: it returned an error, trapped, or reached a limit.
+    /// The function's author: the function returned an error, trapped, or reached a limit.
     Function,
     /// Capacity is short at the moment, or the function's circuit breaker is open: a later call may succeed.
     Capacity,

@@ -57,7 +57,8 @@ pub enum Error {
         resource: OsResource,
         /// How much the operation needs, in the resource's unit.
         needed: u64,
-        /// How much is in use by the process; for threads, by whichever of process, user and control group the limit is set.
+        /// How much is in use by the process; for threads, by the process, its user or its control group, whichever the limit
+        /// applies to.
         used: u64,
         /// How much the operating system allows.
         limit: u64,
@@ -223,7 +224,7 @@ pub enum Error {
     DependencyChain {
         /// The alias at which the chain starts.
         alias: String,
-        /// The greatest length.
+        /// The maximum length.
         limit: usize,
     },
     /// A sandbox would need more module instances than the limit allows.
@@ -255,7 +256,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// Some of several changes were refused, in this order, so none was made.
+    /// At least one of several changes was refused, so none was made. Each refusal states the position of its change.
     #[non_exhaustive]
     ChangesRefused { refusals: Vec<Refusal> },
 
@@ -424,8 +425,8 @@ pub enum Error {
     #[non_exhaustive]
     UncaughtException {
         function: String,
-        /// The exception's payload, and the dependency that threw it if that was called with bytes. In C++ the payload is an
-        /// address.
+        /// The exception's payload, and, if a dependency called with encoded arguments threw it, the name of that dependency.
+        /// In C++ the payload is an address.
         exception: String,
         /// The guest's functions on its stack, innermost first, a line each; may be empty.
         stack: String,

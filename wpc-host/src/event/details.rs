@@ -86,8 +86,8 @@ details! {
         /// The limit on consecutive replacements.
         max_restarts_per_worker: u32,
     },
-    /// A call failed by its function: with a guest error or a failure of its sandbox. The severity depends on the failure,
-    /// see [`FailureSeverities`](crate::FailureSeverities).
+    /// A call failed because its function returned an error or its sandbox failed. The severity depends on the failure, see
+    /// [`FailureSeverities`](crate::FailureSeverities).
     CallExecutionFailed "call_execution_failed" Error {
         /// The function.
         function_name: String,
@@ -106,12 +106,12 @@ details! {
     SandboxRestartScheduled "sandbox_restart_scheduled" Warn {
         /// The function.
         function_name: String,
-        /// The number of the restart since the function's last answer.
+        /// The number of this restart, counted since the function last answered.
         restart_attempt: u32,
         /// The minimum delay until then.
         restart_delay: Duration,
     },
-    /// A function whose sandbox had failed answered again.
+    /// A function answered again after its sandbox had failed.
     SandboxRecovered "sandbox_recovered" Info {
         /// The function.
         function_name: String,

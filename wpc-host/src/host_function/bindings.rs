@@ -28,15 +28,15 @@ pub(crate) trait CurrentBindings: std::fmt::Debug + Send + Sync {
 pub(crate) struct LastBindings(OnceLock<Arc<Bindings>>);
 
 impl LastBindings {
-    /// Keeps the bindings. They must be the current ones, and no later ones may be published before; or those after changes that
-    /// are only checked, for a definition that is never published.
+    /// Records the bindings. The caller must pass the current ones before it publishes later ones. For a definition that is
+    /// only checked and never published, it passes the bindings as they would be after the changes.
     pub(crate) fn keep(&self, bindings: &Arc<Bindings>) {
-        // A definition is replaced or instantiated for a check only once, or with the same bindings again.
+        // Set at most once per definition; a repeated check sets the same bindings.
         let _ = self.0.set(Arc::clone(bindings));
     }
 
     pub(crate) fn or_current(&self, current: &dyn CurrentBindings) -> Arc<Bindings> {
-        // In this order: later bindings than the last ones were published after those were kept.
+        // The current bindings are loaded first: newer bindings are published only after the last ones were recorded.
         let current = current.bindings();
         self.0.get().map_or(current, Arc::clone)
     }

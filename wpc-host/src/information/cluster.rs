@@ -46,7 +46,7 @@ impl ClusterInformation {
 pub struct NodeInformation {
     /// Its name.
     pub name: String,
-    /// What it does.
+    /// Its state.
     pub state: NodeState,
     /// The version of its program.
     pub version: String,
@@ -88,7 +88,7 @@ impl NodeInformation {
     }
 }
 
-/// What a node does.
+/// The state of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

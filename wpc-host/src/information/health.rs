@@ -79,7 +79,7 @@ pub struct FunctionHealth {
     /// Why it is not ready: its last failure, or what is missing. `None` if it is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The number of workers by the state of its circuit breaker there.
+    /// The number of workers, by the state of the function's circuit breaker on each.
     pub breakers: BreakerCounts,
 }
 

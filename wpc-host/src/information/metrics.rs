@@ -88,7 +88,7 @@ pub struct FunctionMetrics {
     pub latencies: Latencies,
     /// Counter: sandboxes that were dropped after a failure and count against the circuit breaker.
     pub sandbox_failures: u64,
-    /// Gauge: the number of workers by the state of its circuit breaker there.
+    /// Gauge: the number of workers, by the state of the function's circuit breaker on each.
     pub breakers: BreakerCounts,
     /// Gauge: its sandboxes on all workers. Functions of one module share them, so each reports all.
     pub live_sandboxes: u64,
@@ -120,8 +120,8 @@ impl FunctionMetrics {
 pub struct CallCounts {
     /// Calls that returned a value, even if their caller could not decode it.
     pub succeeded: u64,
-    /// Calls that ended with an error, by its code. Calls that never ran count too: those that were refused, and those whose
-    /// time limit passed in a queue or that were cancelled there, when their slot is freed. Codes without calls are absent.
+    /// Calls that ended with an error, by its code. Calls that never ran count too: refused calls immediately; calls that timed
+    /// out or were cancelled in a queue, when their slot is freed. Codes without calls are absent.
     pub failed: BTreeMap<ErrorCode, u64>,
 }
 
@@ -151,7 +151,7 @@ pub struct Latencies {
 pub struct CompilationCounts {
     /// Counter: modules that were compiled or loaded, including those that the compiler rejected.
     pub modules: u64,
-    /// Counter: the time that their definition waited for it.
+    /// Counter: the time that definitions waited for compilation or loading.
     pub time: Duration,
     /// Counter: modules whose code was loaded from the compile cache.
     pub cache_hits: u64,
@@ -159,7 +159,7 @@ pub struct CompilationCounts {
     pub cache_misses: u64,
 }
 
-/// The number of workers by the state of a function's circuit breaker there.
+/// The number of workers, by the state of a function's circuit breaker on each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BreakerCounts {

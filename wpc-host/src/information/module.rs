@@ -19,8 +19,8 @@ pub struct ModuleInformation {
     pub size: usize,
     /// The version of the guest contract that it implements; `None` for a module that only exports functions of numbers.
     pub abi_version: Option<u32>,
-    /// Why a definition with its limits would be refused whatever it is granted; `None` if it would not be refused. The other
-    /// fields of a refused module are not verified.
+    /// Why a definition of this module would be refused under the module's limits, whatever is granted; `None` if it would not
+    /// be refused. The other fields of a refused module are not verified.
     pub refused: Option<String>,
     /// What to do about that, if there is a known remedy.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,8 +8,8 @@
 //! threads. When a thread has ended or dropped the definition, the next one that joins continues its counters; so a meter has
 //! no more of them than were in use at once.
 //!
-//! The outcome of a call that its worker does not answer is counted in the meter itself, by the thread that knows it: such
-//! calls are rare, or their callers are being refused.
+//! If a thread other than the worker decides a call's outcome, that thread counts it in the meter itself. Such calls are rare
+//! or were refused.
 //!
 //! The [`PoolMeter`] lists the functions' meters. A meter that only this list holds belongs to a function that is not defined
 //! any more, and has no call left: its counts are moved to the sums of such functions.

@@ -86,8 +86,8 @@ impl Compiler {
     }
 
     /// Compiles and reads `source`, and checks that it requires only what it was granted. Errors name it by `what`. A
-    /// module that uses exceptions is compiled for the corresponding profile with a GC heap, and one that imports a function
-    /// which suspends it for that with fibers.
+    /// module that uses exceptions is compiled for the corresponding profile with a GC heap; a module that imports a function
+    /// that can suspend it, for the profile with fibers.
     pub(crate) fn compile(
         &self,
         what: &str,

@@ -45,7 +45,7 @@ pub(crate) struct Requirements {
 }
 
 impl Requirements {
-    /// Whether the module calls functions of the pool, for which it is suspended.
+    /// Whether the module calls functions of the pool. It is suspended while it waits for them.
     pub(crate) fn calls_functions(&self) -> bool {
         self.calls_by_name || !self.functions.is_empty()
     }

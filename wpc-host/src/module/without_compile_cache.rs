@@ -1,4 +1,4 @@
-//! The compile cache in a build without the feature `compile-cache`: a type without values.
+//! The compile cache in a build without the feature `compile-cache`: an uninhabited type.
 
 use crate::error::Error;
 use crate::event::Events;

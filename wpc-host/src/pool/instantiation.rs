@@ -11,7 +11,7 @@ use crate::worker::Local;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// A worker of the caller's thread that exists as long as this.
+/// A local worker that is removed when this value is dropped.
 struct Trial<'a> {
     pool: &'a Arc<Pool>,
     local: Local,
@@ -28,8 +28,8 @@ impl WorkerProcedureCall {
     /// dependencies, and start functions, initialisers and init hooks run under the time limit, the memory and the fuel of a call. They
     /// read the constants that the changes define. No function becomes callable and nothing is counted as a call.
     ///
-    /// What a guest does outside of its sandbox happens: calls of granted host functions and of other functions, which run as they
-    /// are now, output, and changes of files in granted directories.
+    /// Side effects outside the sandbox do take place: calls to granted host functions and to other functions (in their current
+    /// versions), output, and changes to files in granted directories.
     ///
     /// Runs on this thread, for as long as the guests need, up to their time limits. The pool must run.
     ///

@@ -192,7 +192,7 @@ impl LocalWorker {
         }
     }
 
-    /// Calls a function on this thread by a handle of the same pool, which checks its types once for each definition.
+    /// Calls a function on this thread through a typed handle of the same pool; its types are checked once for each definition.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Changes of a registry as they were requested, and as they are after their modules were compiled, which takes long.
+//! Changes to a registry: as requested, and after their modules were compiled, which takes a long time.
 
 use super::dependency::Dependency;
 use super::sources::Group;

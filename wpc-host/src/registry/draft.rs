@@ -101,8 +101,8 @@ impl Registry {
         draft
     }
 
-    /// Resolves everything that must be linked, which compiles all modules that linking needs. They stay compiled as long as
-    /// they are kept.
+    /// Resolves everything that must be linked, which compiles all modules that linking needs. The modules stay compiled as
+    /// long as the returned nodes are kept.
     pub(super) fn resolve_all(&self, draft: &Draft) -> Result<Vec<Vec<Node>>, Errors> {
         let (mut resolved, mut errors) = (Vec::new(), Errors::new());
         for target in draft.targets() {
@@ -199,7 +199,8 @@ impl Draft {
         }
     }
 
-    /// The new groups, and those that reach a changed dependency or a host function that suspends only now or no longer.
+    /// The new groups, and those that reach a changed dependency or a host function that has started or stopped suspending its
+    /// callers.
     fn targets(&self) -> Vec<Target<'_>> {
         let mut changes: BTreeMap<u64, BTreeSet<usize>> = BTreeMap::new();
         for (alias, at) in &self.aliases {

@@ -20,9 +20,9 @@ pub(crate) struct Snapshot {
 ///
 /// # Protocol
 ///
-/// A writer, who holds the registry's lock, stores the version first and the snapshot second. A thread that has seen the
-/// new snapshot therefore sees the new version, and uses nothing that was found in an older snapshot. A thread that sees
-/// the new version before the new snapshot looks into the old one, which is still current.
+/// A writer, which holds the registry's lock, stores the version first and the snapshot second. A thread that has seen the new
+/// snapshot therefore sees the new version, and uses nothing that was found in an older snapshot. A thread that sees the new
+/// version before the new snapshot looks into the old one, which is still current.
 #[derive(Debug, Default)]
 pub(crate) struct Current {
     version: AtomicU64,
@@ -77,7 +77,7 @@ impl CurrentBindings for Current {
     }
 }
 
-/// Where a handle found its function, so that its next call need not look the name up. It does not keep the function.
+/// Where a handle found its function, so that its next call need not look the name up. It does not keep the function alive.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     version: u64,

@@ -92,8 +92,8 @@ impl Blueprint {
         })
     }
 
-    /// Keeps the current bindings for calls that still run the definition after others replace it, or those of a definition that
-    /// is only checked.
+    /// Records the bindings that are used by calls that still run this definition after it was replaced, or with which a
+    /// definition is checked.
     pub(crate) fn retire(&self, bindings: &Arc<Bindings>) {
         self.last_bindings.keep(bindings);
     }

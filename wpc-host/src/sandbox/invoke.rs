@@ -127,8 +127,8 @@ pub(super) fn own_exit(ended: wasmtime::Result<()>, at: usize) -> wasmtime::Resu
     })
 }
 
-/// Fails if the pool was stopped. Encoding runs code of the caller and may take any time. Meanwhile the epoch may have ended,
-/// so that it could not interrupt the guest.
+/// Fails if the pool was stopped. Encoding runs code of the caller and may take any time. Meanwhile the supervisor may have
+/// stopped advancing the epoch, so the epoch could no longer interrupt the guest.
 #[inline]
 pub(super) fn check_stopping(store: &wasmtime::StoreContextMut<'_, State>) -> wasmtime::Result<()> {
     if store.data().environment.stopping.load(Ordering::Acquire) {

@@ -2,8 +2,9 @@
 //! modules, carries one call at a time across the sandbox boundary, and classifies failures. It does not depend on
 //! workers, queues or restarts.
 //!
-//! Other layers use [`Blueprint`], [`Sandbox`] and `keeps_sandbox`, which `tools/models` simulates without WebAssembly, and
-//! pass them [`Environment`], [`Node`] and [`Request`], which it takes from here.
+//! Other layers use [`Blueprint`], [`Sandbox`] and `keeps_sandbox`, and pass them [`Environment`], [`Node`] and [`Request`].
+//! `tools/models` replaces the first three with a simulation without WebAssembly; it uses the real [`Environment`], [`Node`]
+//! and [`Request`].
 //!
 //! * `blueprint`: the linked modules that sandboxes are created from.
 //! * `environment`: what the sandboxes of a worker share.
@@ -139,7 +140,7 @@ impl Sandbox {
         }
     }
 
-    /// Reports that the call that created the sandbox does not follow: the next call has fuel of its own.
+    /// Called if no call follows the creation (warm-up): the next call starts with its own fuel.
     pub(crate) fn settle(&mut self) {
         self.is_fresh = false;
         self.store.data_mut().seen = None;

@@ -96,8 +96,8 @@ fn granted_name(
     Ok(found.map(Arc::from).ok_or_else(|| String::from_utf8_lossy(shown).into_owned()))
 }
 
-/// The time in which the guest of a call waits for a function that it called. It counts when the wait ends, also if its
-/// call ends it.
+/// Measures how long a guest waits for a function that it called. The time is recorded when the wait ends, even if the guest's
+/// own call ends it.
 struct Waiting {
     call: Option<Arc<Call>>,
     since: Instant,

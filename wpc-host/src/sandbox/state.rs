@@ -234,8 +234,8 @@ impl wasmtime::ResourceLimiter for Meter {
     }
 }
 
-/// Whether the engine refuses the growth because of the module's own maximum. It asks the limiter first; nothing must be
-/// counted then.
+/// Whether the engine refuses the growth because of the module's own maximum. The engine asks the limiter first; in this case
+/// the limiter must not count anything.
 fn is_refused_anyway(desired: usize, maximum: Option<usize>) -> bool {
     maximum.is_some_and(|maximum| desired > maximum)
 }

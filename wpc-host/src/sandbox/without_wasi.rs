@@ -1,5 +1,5 @@
 //! The sandbox's side of WASI in a build without the feature `wasi`. Modules that import WASI are refused when they are
-//! defined, so no sandbox has a context, which a type without values states.
+//! defined, so no sandbox has a context: it is an uninhabited type.
 
 use super::environment::Environment;
 use super::failure::Failure;

@@ -63,7 +63,7 @@ impl Thread {
         if !is_stuck {
             return;
         }
-        // A worker that is stuck between two calls runs none of its jobs, so one more is ahead of the queue.
+        // A worker that is stuck between two calls counts as if it ran one more job.
         let load = worker.runnable() + usize::from(worker.running().is_none());
         let is_better = |other: &Arc<Worker>| other.takes_calls() && other.runnable() + 1 < load;
         if up(&self.slots).any(is_better) {
@@ -75,8 +75,8 @@ impl Thread {
     }
 }
 
-/// Reports a worker as degraded that has not returned from the embedder's code for as long as the grace: a waker, an
-/// observer of finished calls or a `tracing` subscriber. It runs no call that could be answered, so it is not abandoned.
+/// Reports a worker as degraded if it has not returned from the embedder's code (a waker, an observer of finished calls or a
+/// `tracing` subscriber) for the grace period. It runs no call that could be answered, so it is not abandoned.
 fn note_blocked(worker: &Worker, watch: &mut Watch, grace: Duration, now: Instant) {
     let progress = worker.progress();
     let is_between = worker.is_busy() && worker.running().is_none();

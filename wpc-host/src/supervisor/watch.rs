@@ -1,5 +1,5 @@
-//! What the supervisor saw of a worker at its last ticks. Both times count from when the supervisor first saw something, so
-//! that after the whole process was suspended for a while, every guest gets a chance to check the clock.
+//! What the supervisor saw of a worker at its last ticks. All times start when the supervisor first observes the condition.
+//! After the whole process was suspended, every guest therefore still gets a chance to check the clock.
 
 use crate::worker::Running;
 use std::time::Instant;

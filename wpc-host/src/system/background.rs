@@ -233,8 +233,8 @@ impl Shared {
         state.threads -= 1;
     }
 
-    /// Runs tasks until none is queued. While more threads run than may, because abandoned ones have returned, they end one by
-    /// one.
+    /// Runs tasks until none is queued. While more threads run than the maximum, because abandoned ones have returned, surplus
+    /// threads exit one by one.
     fn run_queued<'a>(
         self: &'a Arc<Self>,
         mut state: MutexGuard<'a, State>,

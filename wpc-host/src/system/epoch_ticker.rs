@@ -93,7 +93,7 @@ impl EpochTicker {
     }
 }
 
-/// A duration as a number for an atomic. Without numbers of 128 bits, because every call needs some.
+/// A duration as a number for an atomic. Avoids 128-bit arithmetic, because every call converts durations.
 #[inline]
 pub(crate) fn nanos(duration: Duration) -> u64 {
     let whole = duration.as_secs().saturating_mul(1_000_000_000);

@@ -28,7 +28,7 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_utils::atomic::AtomicCell;
 use std::sync::Arc;
 
-/// The lower bits of `state`. The bits above are the number of the call, so that a call that begins later is another one.
+/// The lower bits of `state`. The bits above hold the call's number, which distinguishes it from later calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 enum State {
@@ -125,7 +125,7 @@ impl Current {
         }
     }
 
-    /// Leaves *running* finally; returns false if the call has ended or was stolen.
+    /// Leaves *running* permanently; returns false if the call has ended or was stolen.
     #[inline]
     fn leave(&self, running: Running, to: State) -> bool {
         match self.exchange(running, State::Running, to) {

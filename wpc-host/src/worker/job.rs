@@ -23,7 +23,8 @@ pub(crate) struct Job {
     pub(crate) is_warm_up: bool,
     /// The trial call of a definition whose circuit breaker is half-open.
     pub(crate) is_trial: bool,
-    /// The call is answered and counted, or another owner does so. Dropping the job does neither.
+    /// The call is already answered and counted, or another owner will do so: the thread that stole it, the set of suspended
+    /// calls, or the caller that ran it on its own thread. Dropping the job does neither.
     pub(crate) is_disowned: bool,
 }
 

@@ -152,7 +152,7 @@ impl TaskWaker {
         })
     }
 
-    /// Reported before the task is polled: a later wake-up makes the worker poll it again.
+    /// Must be called before the task is polled: a later wake-up makes the worker poll it again.
     pub(super) fn begin_poll(&self) {
         self.is_woken.store(false, Ordering::SeqCst);
     }

@@ -44,8 +44,8 @@ impl<'b, T> Level<'b, T> {
         Level { payment: Payment::Each, ..self.with(inner) }
     }
 
-    /// As [`deeper`](Self::deeper), for the items of a sequence or map. Deducts all of them, if this visitor's value has
-    /// a number of items and `count` is the number.
+    /// As [`deeper`](Self::deeper), for the items of a sequence or map. If the value is length-prefixed, they are deducted from
+    /// the budget: all of them here if the input can have `count` items, otherwise each when it is decoded.
     fn items<U, E: serde::de::Error>(
         &self,
         items: U,

@@ -27,7 +27,7 @@ use std::sync::{Arc, LazyLock, Mutex, OnceLock, TryLockError};
 use wpc_abi::section::Signature;
 
 /// How many pairs of types are stored for a function. Calls with further pairs, as generic code may have, are compared each
-/// time. Only calls whose types match add one, so that calls with wrong types do not take the capacity.
+/// time. Only calls whose types match add one, so calls with wrong types do not use up the capacity.
 const MAX_PAIRS: usize = 32;
 
 /// The declared types of a function, and the types with which it was called.
@@ -153,8 +153,8 @@ impl TypeCheck {
         self.declared.get_or_init(declare).as_ref()
     }
 
-    /// The decoder of the items that the function `name` yields, whose type is compared with the declared one: now, or as
-    /// long as it is not proven, in each item.
+    /// Returns the decoder of the items that the function `name` yields. It compares their type with the declared one: once, if
+    /// that proves it; otherwise in each item, until it is proven.
     #[cold]
     pub(crate) fn items<T: DeserializeOwned + 'static>(
         &self,

@@ -34,7 +34,7 @@ impl Piece {
     }
 }
 
-/// Whether a guest with this grant may wait in the import, for which it is suspended. Sleeps need timers of tokio.
+/// Whether a guest with this grant may wait in the import, in which case it is suspended. Sleeping needs tokio timers.
 pub(crate) fn may_wait(import: &str, granted: Option<&Wasi>) -> bool {
     match import {
         "poll_oneoff" => cfg!(all(feature = "tokio", feature = "wasi")),

@@ -1,4 +1,4 @@
-//! The WASI grant in a build without the feature `wasi`: a type without values, because no definition can have one.
+//! The WASI grant in a build without the feature `wasi`: an uninhabited type, because no definition can have one.
 
 use super::Piece;
 use crate::error::Error;

@@ -60,8 +60,8 @@ pub struct Applied {
     pub refused: Vec<Refusal>,
 }
 
-/// The result of [`WorkerProcedureCall::check`], which [`WorkerProcedureCall::instantiate`] tries out. While it exists, the same changes are applied without compiling their
-/// modules again.
+/// The result of [`WorkerProcedureCall::check`], which [`WorkerProcedureCall::instantiate`] can instantiate for a trial. While
+/// it exists, the same changes are applied without compiling their modules again.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Checked {
@@ -70,7 +70,8 @@ pub struct Checked {
     /// Other functions that would be linked again because a dependency that they require would change. They are described as
     /// they would be after the changes.
     pub relinked: Vec<FunctionInformation>,
-    /// The names of functions among both that would lack a dependency, each with one alias that would not be defined.
+    /// The names of the functions in `functions` and `relinked` that would lack a dependency, each with the alias of one
+    /// missing dependency.
     pub missing_dependencies: Vec<(String, String)>,
     /// Keeps the compiled modules.
     pub(in crate::pool) outcome: Outcome,

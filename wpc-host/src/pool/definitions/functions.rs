@@ -53,8 +53,8 @@ impl WorkerProcedureCall {
     /// export that can be called if it declares none. They share their sandboxes, and so the guest's memory.
     ///
     /// A function keeps its export's name even where that is not an identifier, such as `get-answer` or
-    /// `ns:pkg/iface#fn`. Exports whose names are empty, longer than 255 bytes or contain control characters are
-    /// left out; [`WasmModule::export`] defines each of them under another name.
+    /// `ns:pkg/iface#fn`. Exports whose names are empty, exceed 255 bytes or contain control characters are left out;
+    /// [`WasmModule::export`] defines each of them under another name.
     ///
     /// # Errors
     ///

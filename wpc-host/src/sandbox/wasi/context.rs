@@ -25,7 +25,7 @@ const STDIN: u32 = 0;
 
 /// The WASI context of one module of a sandbox.
 pub(in crate::sandbox) struct Context {
-    /// `None` while a helper thread opens a file with it, for which the guest is suspended.
+    /// `None` while a helper thread opens a file with it. Meanwhile, the guest is suspended.
     inner: Option<WasiP1Ctx>,
     outputs: Vec<Arc<Pipe>>,
     /// What guests on fibers wait for, by descriptor.
@@ -133,7 +133,7 @@ impl Context {
         self.awaited.remove(&descriptor.cast_unsigned());
     }
 
-    /// Records that a descriptor has another number, whose descriptor was closed.
+    /// Records that a descriptor was renumbered to `to`, which closed the descriptor that had that number.
     pub(super) fn renumbered(&mut self, from: i32, to: i32) {
         let awaited = self.awaited.remove(&from.cast_unsigned());
         self.closed(to);

@@ -1,5 +1,5 @@
-//! `poll_oneoff` of WASI preview 1: guests wait for clocks and for input that is a stream until their call ends, suspended
-//! if they run on fibers. Other input, files and output are always ready.
+//! `poll_oneoff` of WASI preview 1. Guests wait for clocks and for stream input, at most until their call ends; guests on
+//! fibers are suspended while they wait. Other input, files and output are always ready.
 
 use super::{INVALID, SUCCESS};
 use crate::host_function::LOOK;

@@ -147,9 +147,9 @@ impl Pool {
         }
     }
 
-    /// Why no worker takes a job, if all that could take it were full at the same moment; otherwise `None`. A single pass over
-    /// them cannot establish this: meanwhile a worker that it found full may have released a slot, and the job of another caller
-    /// may have taken the slot that the pass would have found next.
+    /// Why no worker takes a job, if all that could take it were full at the same moment; otherwise `None`. A single pass cannot
+    /// establish this: while it runs, an already visited worker may release a slot, and another caller may take the slot that the
+    /// pass would have found next.
     #[cold]
     fn refusal_of_full(
         &self,

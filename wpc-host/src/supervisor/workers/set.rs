@@ -108,14 +108,14 @@ impl SlotView {
     }
 }
 
-/// The function of the call that the worker runs, if another thread does not look at the call at this moment.
+/// The function of the call that the worker runs, unless another thread is inspecting the call.
 fn running_function(worker: &Worker) -> Option<String> {
     let call = worker.running().and_then(|running| worker.peek(running))?;
     Some(call.function.to_string())
 }
 
-/// The published set, and who may replace it: a start does while the pool is stopped; then the supervisor does, until a stop
-/// freezes it.
+/// The published set. While the pool is stopped, only the thread that starts it may replace the set; afterwards the supervisor
+/// may, until a stop freezes the set.
 #[derive(Debug)]
 pub(crate) struct Published {
     set: ArcSwap<WorkerSet>,

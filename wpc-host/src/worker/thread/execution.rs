@@ -126,7 +126,7 @@ impl Thread {
         Ok(OwnedReply { body: Body::nothing(), metadata: metadata(job, &self.worker) })
     }
 
-    /// Creates the sandbox of a job's call, and drops it. Nothing is recorded of it.
+    /// Creates the sandbox of a job's call, and drops it. Nothing is recorded about it.
     pub(in crate::worker) fn instantiate(&mut self, job: &Job) -> Result<(), Box<Error>> {
         let (definition, request) = (&job.definition, request_of(job));
         let reservation = self.reserve(definition, request.call)?;

@@ -78,8 +78,8 @@ impl Fibers {
         self.in_use.get(&definition.generation).copied().unwrap_or_default()
     }
 
-    /// Whether the job's call may begin. Each level of nested calls may exceed the limit by one more. So no call waits for a
-    /// sandbox that one of its own callers uses, or a caller of another waiting call.
+    /// Whether the job's call may begin. Each level of nested calls may exceed the limit by one more. Therefore no call waits
+    /// for a sandbox that is in use by one of its own callers or by a caller of another waiting call.
     fn may_begin(&self, job: &Job) -> bool {
         let most = job.definition.limits.max_concurrent_calls.saturating_add(job.call.depth);
         self.in_use(&job.definition) < most
@@ -172,7 +172,7 @@ impl Thread {
 
     /// Serves jobs that wait for a sandbox, because one may be free. Returns false if the worker was abandoned in the
     /// meantime.
-    // Not inlined, as the other functions here: calls without fibers need no space on the stack for them.
+    // Like the other functions here, this is not inlined: calls without fibers need no stack space for it.
     #[inline(never)]
     #[must_use]
     pub(super) fn serve_waiting(&mut self, worker: &Arc<Worker>, buffers: &Arc<Buffers>) -> bool {
@@ -248,8 +248,8 @@ impl Thread {
         self.fibers.has_freed = self.worker.waiting_count() > 0;
     }
 
-    /// A sandbox for the job's call, if one is free or may be created now. Without one, a nested call that might wait for its
-    /// own callers is answered.
+    /// A sandbox for the job's call, if one is free or may be created now. If there is none, a nested call that might wait for
+    /// its own callers is answered with an error.
     fn source(&mut self, job: &Job) -> Option<(Source, Admission)> {
         if !self.fibers.may_begin(job) {
             return None;

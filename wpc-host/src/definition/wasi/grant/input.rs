@@ -15,13 +15,13 @@ const MAX_READ: usize = 64 * 1024;
 pub struct Input(Arc<Mutex<Source>>);
 
 impl Input {
-    /// A reader, which is read when a guest wants more bytes than were read before, at most 64 KiB ahead. It may block: it
-    /// runs on a helper thread of the pool, and the guest that waits for it is suspended.
+    /// An input that reads from `reader` on demand: when a guest reads and no bytes are buffered, up to 64 KiB are read at
+    /// once. The reader may block: it runs on a helper thread of the pool, and the guest that waits for it is suspended.
     ///
     /// All sandboxes of all definitions with this input share it, and each byte is read by one of them. Bytes that a call
     /// has not read when it ends remain for the next one. This includes the bytes of a read that was still in progress.
-    /// After the reader has returned no bytes, the input is at its end. If it fails or panics, the guest that reads next
-    /// receives an error; after that, it is read again.
+    /// When the reader returns 0 bytes, the input has ended. If the reader fails or panics, the guest that reads next receives
+    /// an error; after that, the reader is read again.
     ///
     /// ```
     /// use wpc_host::{Input, Wasi};

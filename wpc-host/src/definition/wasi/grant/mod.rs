@@ -59,7 +59,7 @@ pub(crate) enum Stdin {
 }
 
 impl Wasi {
-    /// A grant of only exiting and yielding.
+    /// A grant that allows only exiting and yielding the processor.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -104,8 +104,8 @@ impl Wasi {
         self
     }
 
-    /// Standard input as a stream, which guests read while it arrives. Replaces [`stdin`](Self::stdin), and the other way
-    /// round. Functions that read it [can suspend](crate::FunctionInformation::can_suspend).
+    /// Standard input as a stream, which guests read while it arrives. This and [`stdin`](Self::stdin) replace each other.
+    /// Functions that read it [can suspend](crate::FunctionInformation::can_suspend).
     #[must_use]
     pub fn stdin_stream(mut self, input: Input) -> Self {
         self.stdin = Some(Stdin::Stream(input));
@@ -210,7 +210,7 @@ impl Wasi {
         match import {
             "fd_read" => matches!(self.stdin, Some(Stdin::Stream(_))),
             "fd_write" => is_writer(&self.stdout) || is_writer(&self.stderr),
-            // It may be a named pipe; without opening a file, none is read or written.
+            // The opened file may be a named pipe. Without `path_open`, no file can be read or written.
             "path_open" => !self.directories.is_empty(),
             _ => false,
         }

@@ -66,10 +66,10 @@ impl Output {
     }
 
     /// Passes bytes to a writer immediately, from every sandbox of the definition, one write at a time and in order. The
-    /// writer may block: it runs on a helper thread of the pool, and the guest that writes is suspended until it returns. So
-    /// a guest is not faster than its writer, and a call does not end before its output was written, unless it reaches its
-    /// limit or is cancelled. In that case the rest of the output is not written. A write that has begun continues, and
-    /// other calls that write wait for it, each until its own limit. The writer may use the pool, and a local worker of its
+    /// writer may block: it runs on a helper thread of the pool, and the guest that writes is suspended until it returns. The
+    /// writer therefore applies back-pressure to its guests, and a call does not end before its output was written, unless it
+    /// reaches its limit or is cancelled. In that case the rest of the output is not written. A write that has begun continues,
+    /// and other calls that write wait for it, each until its own limit. The writer may use the pool, and a local worker of its
     /// own. If it fails or panics, the guest receives an error.
     #[must_use]
     pub fn writer(writer: impl Write + Send + 'static) -> Self {
