@@ -43,7 +43,7 @@ impl fmt::Debug for SuspendedEntries {
     }
 }
 
-/// The bounds of requests.
+/// The bounds on requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
@@ -173,7 +173,7 @@ impl Application {
 pub struct Builder(Parts);
 
 impl Builder {
-    /// Sets the bounds of requests.
+    /// Sets the bounds on requests.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.0.telemetry.set_max_functions(settings.max_functions_in_metrics);
         self.0.idempotency = settings.idempotency.clone().map(Store::new);
@@ -208,7 +208,7 @@ impl Builder {
 
     /// Calls `report` for connections and requests that are refused before they reach a handler: because of their host,
     /// origin or token, or because too many are open. At most 10 are reported in a second; the next report has the number of
-    /// others. It runs on the threads of the server, so that it must return quickly.
+    /// others. It runs on the threads of the server, so it must return quickly.
     pub fn on_refusal(self, report: impl Fn(&Refused) + Send + Sync + 'static) -> Self {
         self.0.traffic.refusals().set_on_refusal(Box::new(report));
         self

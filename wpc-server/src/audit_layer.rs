@@ -8,7 +8,7 @@ use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-/// A middleware for routes that change something: records each request that does not only read, before it is answered.
+/// A middleware for routes that change something: records each request that is not read-only, before it is answered.
 pub(crate) async fn record(
     State(application): State<Application>,
     principal: Principal,

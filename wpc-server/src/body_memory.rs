@@ -44,8 +44,8 @@ impl BodyMemory {
     }
 }
 
-/// The memory of the messages of a WebSocket, whose client it knows. The connection counts the bytes that arrive as those of an incomplete message; the
-/// handler moves them to complete messages. Requests that open a WebSocket have it as an extension.
+/// Accounts for the memory of a WebSocket's messages; also holds the client's address. The connection counts the bytes that arrive as those
+/// of an incomplete message; the handler moves them to complete messages. Requests that open a WebSocket have it as an extension.
 #[derive(Debug, Clone)]
 pub(crate) struct MessageMemory {
     memory: BodyMemory,
@@ -81,7 +81,7 @@ impl MessageMemory {
         HeldMessage { memory: self.memory.clone(), held }
     }
 
-    /// A control frame was received, which takes no memory any more.
+    /// Releases the memory of a control frame that was received.
     pub(crate) fn control(&self, payload: usize) {
         let counted = self.incomplete.load(Relaxed);
         let size = counted.min(CONTROL_HEADER + payload);

@@ -29,7 +29,7 @@ impl Serialize for ReportedCluster {
     }
 }
 
-/// A cluster as JSON, whose nodes may be elsewhere.
+/// A cluster as JSON; its nodes are omitted if they are sent separately.
 #[derive(Debug, Serialize)]
 pub(crate) struct ClusterHead<'a> {
     /// The name of this process as a node; `null` if it only calls functions.

@@ -11,8 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The bounds of the responses that are kept for requests with an idempotency key. When a bound is reached, the oldest are
-/// dropped.
+/// The bounds on the responses that are kept for requests with an idempotency key. When a bound is reached, the oldest are dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IdempotencyBounds {

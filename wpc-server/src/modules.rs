@@ -3,7 +3,7 @@
 //! A module exists if the store lists it. Before that, its file is completed: it is written under another name, synchronised
 //! and renamed, and then its folder is synchronised. When a module is removed, the store forgets it before its file is removed.
 //!
-//! The time of a file is that of the last request that uploaded or named the module.
+//! A file's modification time is that of the last request that uploaded or named the module.
 
 use crate::store::{Store, StoreError, sync_folder};
 use redb::TableDefinition;

@@ -54,7 +54,7 @@ pub struct Refused {
     pub reason: RefusalReason,
     /// The address of the client; `None` for a Unix socket.
     pub client: Option<IpAddr>,
-    /// How many refusals were not reported since the previous one that was.
+    /// How many refusals were not reported since the last reported one.
     pub left_out: u64,
 }
 

@@ -51,7 +51,7 @@ pub struct Revision {
     pub manifest_sha256: Sha256Hash,
 }
 
-/// A change of the active revision.
+/// A change to the active revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Activation {
@@ -94,7 +94,7 @@ pub(crate) struct Revisions {
 #[must_use]
 pub(crate) enum Activated {
     Done(u64),
-    /// Another revision than the expected one is active. Nothing was changed.
+    /// A revision other than the expected one is active. Nothing was changed.
     Conflict(Option<u64>),
     /// This revision does not exist. Nothing was changed.
     Missing(u64),
@@ -142,7 +142,7 @@ impl Revisions {
         })
     }
 
-    /// Undoes the first activation: no revision is active, if this one is.
+    /// Undoes the first activation: if `active` is still the active revision, no revision is active afterwards.
     pub(crate) fn deactivate(&self, active: u64) -> Result<(), StoreError> {
         self.store.write(|transaction| {
             let mut state = transaction.open_table(STATE)?;

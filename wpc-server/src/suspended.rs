@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// An entry that was not accepted when the server started, so that its function does not exist.
+/// An entry that was not accepted when the server started, so its function does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SuspendedEntry {

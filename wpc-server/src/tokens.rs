@@ -79,7 +79,7 @@ fn tokens(application: &Application, principal: &Principal) -> Result<Tokens, Pr
     })
 }
 
-/// A change of tokens that is recorded in the audit log.
+/// A change to tokens that is recorded in the audit log.
 struct Act {
     principal: Principal,
     headers: HeaderMap,

@@ -128,7 +128,7 @@ impl Audit {
     ///
     /// # Errors
     ///
-    /// The file cannot be written, for example because the disk is full. Then the action should be refused.
+    /// The file cannot be written, for example because the disk is full. In that case, the action should be refused.
     pub fn record(&self, record: &AuditRecord) -> io::Result<()> {
         self.write(record, 0, true)
     }

@@ -61,7 +61,7 @@ impl Gate {
         self.audit = audit;
     }
 
-    /// Adds the principal also to responses of requests that succeed, for the report of the request.
+    /// Adds the principal to responses of requests that succeed as well, for the report of the request.
     pub(crate) fn set_reports_successes(&mut self, reports_successes: bool) {
         self.reports_successes = reports_successes;
     }
@@ -74,7 +74,7 @@ impl Gate {
         &self.audit
     }
 
-    /// Whether the server can be used at this address only by clients that may do so.
+    /// Whether the server may listen on this address: it is a loopback address, tokens are required, or insecure access is allowed.
     pub(crate) fn may_listen_on(&self, address: SocketAddr) -> bool {
         address.ip().to_canonical().is_loopback()
             || self.is_insecure
@@ -169,8 +169,8 @@ impl Gate {
     }
 }
 
-/// The response to a refused request, and its body. A small body is read before the response is sent, so that the client can use the
-/// connection for another request; with a larger one, or one that waits for `100 Continue`, the connection is closed.
+/// The response to a refused request, and the body of that request. A small body is read before the response is sent, so that the client
+/// can use the connection for another request; with a larger one, or one that waits for `100 Continue`, the connection is closed.
 #[derive(Debug)]
 pub(super) struct Refusal {
     answer: Option<Response<Body>>,

@@ -2,9 +2,8 @@
 //!
 //! A web page can send requests to any address that its browser reaches, such as a server on the same machine. A browser
 //! states in `Origin` which page sent a request; pages of other origins are refused, unless they are allowed. A page can also
-//! point a domain of its own at the server's address, so that the browser treats both as one origin (DNS rebinding). The
-//! browser then states that domain in `Host`; names that are not the server's are refused. IP addresses are accepted: a
-//! page cannot point one somewhere else.
+//! point a domain of its own at the server's address, so the browser treats both as one origin (DNS rebinding). The browser then states
+//! that domain in `Host`; names that are not the server's are refused. IP addresses are accepted: a page cannot point one somewhere else.
 
 use super::refusal;
 use crate::problem::Problem;

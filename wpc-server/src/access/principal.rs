@@ -109,7 +109,7 @@ impl Principal {
         if self.has(scope) { Ok(()) } else { Err(self.refused(scope.as_str())) }
     }
 
-    /// Refuses a call of a function that it may not call.
+    /// Refuses a call to a function that it may not call.
     pub(crate) fn require_call(&self, function: &str) -> Result<(), Problem> {
         if self.may_call(function) {
             Ok(())
@@ -124,7 +124,7 @@ impl Principal {
     }
 
     /// Completes when its token was revoked or has expired, or when a client without a token needs one, with the problem that states
-    /// so; `None` if that cannot happen. What a client receives for longer than one answer must end then.
+    /// so; `None` if that cannot happen. Streams and WebSockets of the client must end at that point.
     pub(crate) fn ended(&self) -> Option<impl Future<Output = Problem> + Send + use<>> {
         let validity = Arc::clone(self.0.validity.as_ref()?);
         Some(async move { refusal::token(validity.ended().await) })

@@ -18,12 +18,10 @@ pub struct Quota {
     /// Calls, such as `100/s`.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "text")]
     pub calls: Option<Rate>,
-    /// Fuel, such as `1000000/min`, also that of calls that fail or are cancelled. Only functions with a fuel limit report
-    /// fuel.
+    /// Fuel, such as `1000000/min`, including that of calls that fail or are cancelled. Only functions with a fuel limit report fuel.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "text")]
     pub fuel: Option<Rate>,
-    /// Milliseconds between the submission of a call and its end, such as `30000/min`: an upper bound of the processor
-    /// time that it used.
+    /// Milliseconds between the submission of a call and its end, such as `30000/min`: an upper bound on the processor time that it used.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "text")]
     pub milliseconds: Option<Rate>,
     /// Concurrent calls.

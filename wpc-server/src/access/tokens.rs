@@ -239,7 +239,7 @@ impl Tokens {
         Ok(())
     }
 
-    /// All tokens, sorted by name; those that were revoked or have expired as well.
+    /// All tokens, sorted by name, including revoked and expired ones.
     #[must_use]
     pub fn list(&self) -> Vec<TokenInformation> {
         let snapshot = self.0.snapshot.load();
@@ -367,10 +367,9 @@ pub(super) fn new_record(new: NewToken) -> Result<(Record, TokenText), TokenErro
         return Err(TokenError::Invalid("expected at least one scope".to_owned()));
     }
     let now = Timestamp::now();
-    if expires.is_some_and(|expires| expires <= now) {
-        return Err(TokenError::Invalid(
-            "the time at which the token expires has passed".to_owned(),
-        ));
+    if let Some(expires) = expires.filter(|expires| *expires <= now) {
+        let message = format!("expected an expiry time in the future, found {expires}");
+        return Err(TokenError::Invalid(message));
     }
     scope::parse(&scopes)?;
     let (id, text, hash) = token::generate()?;

@@ -24,7 +24,7 @@ struct Counters {
     fuel: Bucket,
     milliseconds: Bucket,
     running: u32,
-    /// Calls that were answered before their guest had stopped, so that the fuel that it used is not known yet.
+    /// Calls that were answered before their guest had stopped, so the fuel that it used is not known yet.
     unsettled: VecDeque<Unsettled>,
 }
 
@@ -39,7 +39,8 @@ struct Unsettled {
 /// How long the fuel of an ended call is waited for. A guest stops within milliseconds, unless a host function keeps it.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The maximum number of calls whose fuel is waited for; beyond it, that of the oldest is not counted.
+/// The maximum number of calls whose fuel is waited for; beyond this number, the fuel of the oldest call is not
+/// counted.
 const MAX_UNSETTLED: usize = 1024;
 
 impl Usage {
@@ -218,7 +219,7 @@ impl CallPermit {
 }
 
 impl Running {
-    /// Keeps the fuel that a call used. Closures capture all of `self` for it, and so keep the permit.
+    /// Keeps the fuel that a call used. A method, so that closures capture the whole permit instead of one field.
     fn used(&mut self, reply: Option<&BackendReply>) {
         // A reply without fuel is that of a function that is not metered.
         self.fuel = reply.map(|reply| reply.metadata.fuel_used.unwrap_or_default());

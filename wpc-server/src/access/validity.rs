@@ -1,4 +1,4 @@
-//! How long a client may do what it began, for streams and WebSockets, which continue after their request was accepted.
+//! The validity of a client's rights, for streams and WebSockets, which outlive the check of their request.
 
 use super::timestamp::Timestamp;
 use super::tokens::Rejection;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 /// The longest sleep until a time of the clock, which may be set meanwhile.
 const MAX_SLEEP: Duration = Duration::from_secs(60);
 
-/// How long a token with certain rights is valid, or how long none is required.
+/// The period in which a token keeps its rights, or in which no token is required.
 #[derive(Debug)]
 pub(super) struct Validity {
     is_revoked: watch::Sender<bool>,

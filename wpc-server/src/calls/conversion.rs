@@ -1,4 +1,4 @@
-//! Conversions of large bodies. They take long, and JSON takes up to 30 times the memory of its text.
+//! Conversions of large bodies. They take a long time, and JSON takes up to 30 times the memory of its text.
 
 use std::num::NonZero;
 use std::sync::LazyLock;
@@ -8,8 +8,7 @@ use tokio::sync::Semaphore;
 /// The size from which on a body is large, in bytes. A smaller one is converted within milliseconds.
 pub(crate) const LARGE: usize = 256 << 10;
 
-/// Few large bodies are converted at a time, so that clients cannot multiply the memory that conversions take, and that other
-/// requests find a processor.
+/// Only a few large bodies are converted at a time. This bounds the memory that conversions take and leaves processors for other requests.
 static CONVERSIONS: LazyLock<Semaphore> = LazyLock::new(|| {
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     Semaphore::new((processors / 2).max(1))

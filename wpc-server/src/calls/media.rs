@@ -195,7 +195,7 @@ fn thousandths(text: &str) -> Option<u16> {
     }
 }
 
-/// Whether the parameters of `text/plain` name no other character set than UTF-8.
+/// Whether the parameters of `text/plain` name no character set other than UTF-8.
 fn is_utf8(parameters: &str) -> bool {
     parameters.split(';').filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
         !name.trim().eq_ignore_ascii_case("charset")

@@ -95,8 +95,8 @@ async fn respond(
     // Boxed, because few bodies are large.
     let call = if is_large { Box::pin(convert_large(submit)).await? } else { submit()? };
     let (id, hash) = (call.id(), call.function_hash_sha1());
-    // A short call is answered while this thread serves other connections. It is then found here, so that its worker need not
-    // wake this thread, which costs more than the call.
+    // A short call is answered while this thread serves other connections. It is then found here, so its worker need not wake this thread,
+    // which costs more than the call.
     tokio::task::yield_now().await;
     let answer = call.await.map_err(|error| Problem::of_call(&error, &name).with_call(id, hash))?;
     Ok(reply::response(id, media, answer))

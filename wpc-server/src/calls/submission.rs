@@ -79,7 +79,7 @@ fn nearest(backend: &dyn Backend, principal: &Principal, wanted: &str) -> Option
         return None;
     }
     let wanted = wanted.to_ascii_lowercase();
-    // One plus a quarter of the length, and not every character.
+    // At most one plus a quarter of the length, but fewer than all characters.
     let furthest = (1 + wanted.len() / 4).min(wanted.len().saturating_sub(1));
     let (mut names, mut pairs) = (0, 0);
     let mut best: Option<(usize, String)> = None;

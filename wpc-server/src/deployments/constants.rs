@@ -1,4 +1,4 @@
-//! Changes of single constants: each makes a revision.
+//! Changes to single constants: each creates a revision.
 
 use super::{Change, Deployments, Refusal, source, text_of};
 use crate::revisions::{New, Target};

@@ -76,7 +76,7 @@ struct Running {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct State {
-    /// The active revision; `None` if nothing was activated yet.
+    /// The active revision; `None` if nothing has been activated yet.
     pub active: Option<u64>,
     /// Its items that the pool does not have, because they were refused at the start or at a reload.
     pub suspended: Vec<SuspendedEntry>,
@@ -109,7 +109,7 @@ pub(crate) struct Registered {
     pub(crate) differences: Vec<Difference>,
 }
 
-/// A change of the active revision that was made.
+/// A change that was made to the active revision.
 #[derive(Debug)]
 pub(crate) struct Change {
     pub(crate) active: u64,
@@ -367,7 +367,7 @@ impl Deployments {
     fn reconcile(&self, running: &mut Running) -> Result<(), Refusal> {
         let active = self.revisions().active()?;
         if active != running.active {
-            tracing::warn!(?active, running = ?running.active, "activate the revision of the store");
+            tracing::warn!(?active, running = ?running.active, "reconciling the pool with the active revision of the store");
             let text = match active {
                 Some(number) => text_of(self.revisions(), number)?,
                 None => String::new(),

@@ -4,7 +4,7 @@ use crate::store::StoreError;
 use wpc_deploy::Problem;
 use wpc_host::Sha256Hash;
 
-/// Why a deployment is refused. Nothing has changed then.
+/// Why a deployment is refused. In that case, nothing has changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -17,7 +17,7 @@ pub enum Refusal {
         .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     )]
     Missing(Vec<Sha256Hash>),
-    /// Another revision is active than the client expected.
+    /// A revision other than the one that the client expected is active.
     #[error("{}", match active {
         Some(active) => format!("revision {active} is active; check its content, and then state it as `expected`"),
         None => "no revision is active; state `null` as `expected`".to_owned(),

@@ -16,12 +16,12 @@ use wpc_host::Sha256Hash;
 /// How long a module is kept that no revision names: longer than the time from its upload to the revision that needs it.
 const UNUSED: Duration = Duration::from_secs(3600);
 
-/// When modules were last removed. It reads every manifest, so that it is done at most once in [`UNUSED`].
+/// When modules were last removed. A removal reads every manifest, so it is done at most once per [`UNUSED`].
 #[derive(Debug, Default)]
 pub(super) struct Removal(Mutex<Option<Instant>>);
 
 impl Removal {
-    /// Whether it is due, which this call takes note of.
+    /// Returns whether a removal is due, and if so records that it was started.
     fn is_due(&self, now: Instant) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = last.is_none_or(|last| now.duration_since(last) >= UNUSED);

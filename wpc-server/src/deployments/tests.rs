@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What runs once between the transaction of an activation and the change of the pool.
+/// What runs once between the transaction of an activation and the change to the pool.
 #[derive(Default)]
 pub(super) struct Interruption(Mutex<Option<Box<dyn FnOnce() + Send>>>);
 

@@ -5,18 +5,18 @@ use crate::cluster::state_name;
 use std::fmt::Write as _;
 use wpc_host::{ClusterInformation, NodeInformation, NodeState};
 
-/// Whether this process is ready as a part of the cluster, and why. It has no text of modules, because probes need no token.
+/// Whether this process is ready as a part of the cluster, and why. It contains no text from modules, because probes need no token.
 pub(super) fn check(cluster: &ClusterInformation) -> (Verdict, String) {
     let own = cluster.own_node();
     if own.is_some_and(|own| own.state == NodeState::Draining) {
         return (
             Verdict::Failed,
-            "this node drains: it accepts no calls of other nodes".to_owned(),
+            "this node is draining: it accepts no calls from other nodes".to_owned(),
         );
     }
     let degraded = |detail: String| (Verdict::Degraded, detail);
     match (cluster.is_connected, &cluster.node, own) {
-        // It runs no functions, so that every call would be refused.
+        // It runs no functions, so every call would be refused.
         (false, None, _) => (Verdict::Failed, "the nodes cannot be reached".to_owned()),
         (false, Some(_), _) => degraded(
             "the other nodes cannot be reached; functions of this node are served".to_owned(),
@@ -35,8 +35,8 @@ fn drift(own: &NodeInformation, cluster: &ClusterInformation) -> String {
     let runs = own.revision.map_or("no revision".to_owned(), |number| format!("revision {number}"));
     let active = match cluster.active_revision {
         Some(active) if own.revision != Some(active) => format!("revision {active} is active"),
-        Some(_) => "another content of it is active".to_owned(),
-        None => "none is active".to_owned(),
+        Some(_) => "its content differs from that of the active revision".to_owned(),
+        None => "no revision is active".to_owned(),
     };
     let reason = if own.problem.is_empty() { "" } else { "; `/readyz?verbose` has the reason" };
     format!("this node runs {runs}, and {active}{reason}")
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(detail(None), "this node runs no revision, and revision 4 is active");
         assert_eq!(
             detail(Some(4)),
-            "this node runs revision 4, and another content of it is active"
+            "this node runs revision 4, and its content differs from that of the active revision"
         );
     }
 

@@ -95,7 +95,7 @@ impl Report {
     }
 
     /// Ready if the server serves and is not drained, at least one worker accepts calls, the pool has not been saturated for too
-    /// long, and the node of a cluster does not drain.
+    /// long, and, in a cluster, the node is not draining.
     pub(super) fn ready(application: &Application) -> Self {
         let stage = application.lifecycle().stage();
         let health = application.backend().health();
@@ -108,7 +108,7 @@ impl Report {
         let saturation = match saturated.as_secs() {
             _ if saturated < limit => format!("{:.0} % of the slots are taken", share * 100.0),
             seconds => format!(
-                "saturated for {seconds} s: at least {:.0} % of the slots were taken, and not fewer than {:.0} % since then",
+                "saturated for {seconds} s: at least {:.0} % of the slots were taken at first, and at least {:.0} % ever since",
                 HIGH * 100.0,
                 LOW * 100.0
             ),

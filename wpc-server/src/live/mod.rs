@@ -90,8 +90,8 @@ impl Live {
         }
     }
 
-    /// Completes when all events that have been emitted are among the last ones. Without it, they are up to a collection period
-    /// later.
+    /// Completes when all events that have been emitted are among the last ones. Without a flush, an event appears up to one collection
+    /// period late.
     pub(crate) async fn flush(&self) {
         let (noted, waiting) = oneshot::channel();
         // If the collection has ended, nothing more is noted.

@@ -16,8 +16,8 @@ pub(crate) struct ClusterSample {
 /// The time of the same report is computed again for each sample and differs by less than this.
 const SAME_REPORT: Duration = Duration::from_millis(10);
 
-/// What the next sample is compared with. Nodes report by clocks of their own, so that a rate is the difference of two reports and
-/// not of two samples.
+/// What the next sample is compared with. Nodes report by clocks of their own, so a rate is the difference between two reports, not between
+/// two samples.
 #[derive(Debug, Default)]
 pub(super) struct Reports(HashMap<String, Report>);
 

@@ -138,7 +138,8 @@ impl Recent {
     pub(super) fn note_lost(&mut self, count: u64) {
         let number = self.next_number();
         let (name, severity) = ("events_dropped", wpc_host::Severity::Warn);
-        let text = format!("{count} events were lost because too many occurred at once");
+        let events = if count == 1 { "event was" } else { "events were" };
+        let text = format!("{count} {events} lost because too many occurred at once");
         let time = millis(SystemTime::now());
         let (worker, call, function) = (None, None, None);
         let record = EventRecord { number, time, name, severity, worker, call, function, text };

@@ -12,8 +12,8 @@ const PER_PERIOD: u32 = 2;
 /// How many durations of failed calls wait for the events of these calls.
 const MAX_FAILED: usize = 256;
 
-/// Samples that were not collected yet. Workers add samples, and never wait for the lock: if it is held, the call is not
-/// sampled.
+/// Samples that have not been collected yet. Workers add samples, and never wait for the lock: if it is held, the call
+/// is not sampled.
 #[derive(Debug, Default)]
 pub(super) struct Samples {
     /// How many more succeeded calls are sampled in this period.

@@ -23,7 +23,7 @@ pub(super) fn path(function: &str) -> String {
     path + "/call"
 }
 
-/// Describes the calls of functions, each with an id of its own.
+/// Describes the calls to functions, each with an id of its own.
 #[derive(Debug, Default)]
 pub(super) struct Operations {
     ids: BTreeSet<String>,
@@ -107,8 +107,8 @@ impl Operations {
         json!({ "post": operation })
     }
 
-    /// An id for a function: its name after `call_`. A name with other characters than letters, digits and underscores gets
-    /// a suffix that depends only on the name.
+    /// An id for a function: its name after `call_`. A name with characters other than letters, digits and underscores gets a suffix that
+    /// depends only on the name.
     fn id(&mut self, name: &str) -> String {
         let mut id: String = name.chars().map(identifier_character).collect();
         if id != name {
@@ -152,7 +152,7 @@ fn binary() -> Value {
     json!({ "schema": { "type": "string", "format": "binary" } })
 }
 
-/// The first line of a documentation.
+/// The first line of the documentation.
 fn summary(documentation: &str) -> &str {
     let line = documentation.trim_start().lines().next().unwrap_or_default().trim_end();
     let end = line.find(". ").map_or(line.len(), |end| end + 1);

@@ -52,8 +52,8 @@ impl Schemas {
         self.components
     }
 
-    /// Refers to a component. A type with another structure than an earlier type of its name gets a suffix, which depends
-    /// only on its structure.
+    /// Refers to a component. A type with a different structure than an earlier type of its name gets a suffix, which depends only on its
+    /// structure.
     fn component(&mut self, name: &str, schema: Value) -> Value {
         let mut name = component_name(name);
         if self.components.get(&name).is_some_and(|other| *other != schema) {

@@ -1,4 +1,4 @@
-//! The exporters' HTTP client. They use it on threads of their own, so that it may block.
+//! The exporters' HTTP client. They use it on threads of their own, so it may block.
 
 use axum::body::Bytes;
 use axum::http::{Request, Response};
@@ -18,7 +18,7 @@ const MAX_ANSWER: u64 = 1 << 20;
 pub(super) struct Client(ureq::Agent);
 
 impl Client {
-    /// A client that uses these settings of TLS.
+    /// A client that uses these TLS settings.
     pub(super) fn new(tls: TlsConfig) -> Self {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)

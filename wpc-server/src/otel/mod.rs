@@ -64,7 +64,7 @@ pub enum OpenTelemetryError {
         reason: String,
     },
     /// The exporter cannot be created.
-    #[error("failed to create the exporter of OpenTelemetry: {0}")]
+    #[error("failed to create the OpenTelemetry exporter: {0}")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
 }
 

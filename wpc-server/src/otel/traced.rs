@@ -24,7 +24,7 @@ const BOUNDS: [f64; 20] = [
     1.0, 2.5, 5.0, 7.5, 10.0, 60.0,
 ];
 
-/// The method of calls of names that are not defined. Their own names would be unbounded.
+/// The method of calls to names that are not defined. Their own names would be unbounded.
 const UNKNOWN: &str = "_OTHER";
 
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 /// The maximum size of a file of certificates: more than those of all authorities.
 const MAX_SIZE: u64 = 16 << 20;
 
-/// The settings of TLS for a signal: collectors whose certificate is issued by one in the file that `OTEL_EXPORTER_OTLP_CERTIFICATE` or the
+/// The TLS settings for a signal: collectors whose certificate is issued by one in the file that `OTEL_EXPORTER_OTLP_CERTIFICATE` or the
 /// signal's own variable names, and without them by one that the system trusts.
 pub(super) fn tls(signal: &str) -> Result<TlsConfig, OpenTelemetryError> {
     let named = [

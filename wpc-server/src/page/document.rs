@@ -45,7 +45,7 @@ fn hash(text: &str) -> String {
     format!("sha256-{}", BASE64_STANDARD.encode(Sha256::digest(text)))
 }
 
-/// The document. It contains no data, so that every client may read it.
+/// The document. It contains no data, so every client may read it.
 pub(super) async fn page() -> Response {
     let (html, policy) = &*DOCUMENT;
     let text = HeaderValue::from_static;

@@ -78,7 +78,7 @@ struct Frame<'a> {
 
 #[derive(Serialize)]
 struct Deployment {
-    /// The number of the active revision; `null` if nothing was activated yet.
+    /// The number of the active revision; `null` if nothing has been activated yet.
     active: Option<u64>,
 }
 

@@ -112,7 +112,7 @@ impl Sort {
     fn compare(self, a: &FunctionSample, b: &FunctionSample) -> Ordering {
         let key = |function: &FunctionSample| match self {
             Self::Name => None,
-            // Totals break ties, so that the order is defined before there are rates.
+            // Totals break ties, so the order is defined before there are rates.
             Self::Rate => function.activity.rate,
             Self::Errors => function.activity.error_rate,
             Self::P50 => function.activity.p50,

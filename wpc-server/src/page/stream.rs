@@ -53,7 +53,7 @@ impl Watch {
             () = application.lifecycle().entered(Stage::Draining) => {
                 return (Event::default().event("stop").data("{}"), false);
             }
-            // The client asks again, and is answered why.
+            // The client reconnects, and that response states the reason.
             Some(_) = ended => {
                 return (Event::default().event("unauthenticated").data("{}"), false);
             }

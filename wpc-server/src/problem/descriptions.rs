@@ -45,7 +45,7 @@ pub(super) const fn description(code: ErrorCode) -> &'static str {
             "A dependency does not export what the module imports from it."
         }
         ErrorCode::TypeMismatch => {
-            "An item is defined with other types than a module declares for it."
+            "An item's types differ from those that a module declares for it."
         }
         ErrorCode::DependencyChain => "The chain of dependencies is too long.",
         ErrorCode::TooManyInstances => {
@@ -89,7 +89,9 @@ pub(super) const fn description(code: ErrorCode) -> &'static str {
         ErrorCode::PayloadDecode => {
             "The function returned an error whose payload does not have the declared type."
         }
-        ErrorCode::Denied => "The caller may not call the function where it runs.",
+        ErrorCode::Denied => {
+            "The process that runs the function does not permit this caller to call it."
+        }
         ErrorCode::Unreachable => "No node that can run the function can be reached.",
         ErrorCode::ConnectionLost => "The node that ran the call did not answer.",
         ErrorCode::NoReadyWorkers => "No worker is ready, and none will be ready soon.",

@@ -193,7 +193,7 @@ impl Problem {
         self
     }
 
-    /// Reports it with another status than that of its code.
+    /// Reports it with a status other than that of its code.
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.0.status = status.as_u16();
         self.0.retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER);

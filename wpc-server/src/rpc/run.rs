@@ -129,6 +129,6 @@ impl Begun {
 
 /// The error in place of a result that does not fit.
 fn too_large(limit: usize) -> Problem {
-    let detail = format!("the responses of a batch may have {limit} bytes");
+    let detail = format!("the responses of a batch may have at most {limit} bytes together");
     Problem::new(ServerCode::BatchResultTooLarge, detail).with_outcome(CallOutcome::Finished)
 }

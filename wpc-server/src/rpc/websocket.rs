@@ -70,7 +70,7 @@ type Running = BoxFuture<'static, (usize, Option<Vec<u8>>)>;
 struct Connection {
     socket: WebSocket,
     client: Client,
-    /// Counts the memory of messages; `None` if the server's bounds of connections are not those of this library.
+    /// Counts the memory of messages; `None` if the server's bounds on connections are not those of this library.
     memory: Option<MessageMemory>,
     running: FuturesUnordered<Running>,
     /// The number of requests in `running`.
@@ -117,7 +117,8 @@ impl Connection {
 
     /// Counts a connection that is closed because of its client.
     fn count(&self, code: u16) {
-        // The token of a client is not a violation, nor is the end of the server. Too little memory was counted where it was found.
+        // A missing or expired token is not a protocol violation, nor is a server shutdown. Memory exhaustion was counted where it was
+        // detected.
         if !matches!(code, close_code::AWAY | close_code::POLICY | TRY_AGAIN_LATER) {
             let client = self.memory.as_ref().and_then(MessageMemory::client);
             let refusals = self.client.application.traffic().refusals();
@@ -135,7 +136,7 @@ impl Connection {
         let mut ended = pin!(OptionFuture::from(self.client.principal.ended()));
         loop {
             if is_stopping && self.running.is_empty() {
-                return End::Close(close_code::AWAY, "the server stops");
+                return End::Close(close_code::AWAY, "the server is stopping");
             }
             let step = tokio::select! {
                 Some(_) = &mut ended => {
@@ -251,7 +252,7 @@ impl Connection {
     }
 }
 
-/// How the connection ends after an error of reading: with the code that the protocol has for it.
+/// How the connection ends after a read error: with the code that the protocol has for it.
 fn refusal(error: &axum::Error) -> End {
     use tungstenite::Error;
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
@@ -261,7 +262,7 @@ fn refusal(error: &axum::Error) -> End {
         Some(Error::Protocol(_)) => End::Close(close_code::PROTOCOL, "the frame is invalid"),
         // Limits of the connection's messages.
         Some(Error::Io(error)) if error.kind() == ErrorKind::FileTooLarge => {
-            End::Close(close_code::SIZE, "the frames of the message are too many")
+            End::Close(close_code::SIZE, "the message has too many frames")
         }
         Some(Error::Io(error)) if error.kind() == ErrorKind::OutOfMemory => End::Close(
             TRY_AGAIN_LATER,

@@ -51,7 +51,7 @@ pub enum CertificateError {
     },
     /// The key is encrypted.
     #[error(
-        "the private key {0} is encrypted; write a key without a passphrase, such as by `openssl pkey -in {0} -out key.pem`, into a file that only the server can read",
+        "the private key {0} is encrypted; write a key without a passphrase, for example with `openssl pkey -in {0} -out key.pem`, into a file that only the server can read",
         .path.display()
     )]
     #[non_exhaustive]
@@ -61,7 +61,7 @@ pub enum CertificateError {
     },
     /// Every user of the machine may use the file of the key.
     #[error(
-        "the private key {0} can be used by every user of the machine (mode {mode:03o}); forbid it by `chmod 600 {0}`, or 640 for a group",
+        "the private key {0} can be used by every user of the machine (mode {mode:03o}); restrict it with `chmod 600 {0}`, or 640 for a group",
         .path.display()
     )]
     #[non_exhaustive]

@@ -1,7 +1,7 @@
 //! The TLS handshake of a connection.
 //!
-//! It runs in the task of its connection, so that a slow one delays no other, and counts as a connection. `activity` ends one that
-//! takes longer than the limit of a request's headers.
+//! It runs in the task of its connection, so a slow one delays no other, and counts as a connection. `activity` ends one that takes longer
+//! than the limit of a request's headers.
 
 use super::activity::{Activity, Order};
 use super::certificate::Certificate;

@@ -1,8 +1,8 @@
-//! The bounds of connections.
+//! The bounds on connections.
 
 use std::time::Duration;
 
-/// The bounds of a server's connections.
+/// The bounds on a server's connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionLimits {
@@ -54,7 +54,7 @@ impl Default for ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// How long a body may take of which this number of bytes has arrived.
+    /// The time limit of a body, given the number of bytes that have arrived.
     pub(super) fn body_time(&self, bytes: u64) -> Duration {
         let allowed = Duration::from_secs(bytes / u64::from(self.min_body_rate.max(1)));
         self.body_timeout.saturating_add(allowed)

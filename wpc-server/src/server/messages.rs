@@ -1,7 +1,7 @@
 //! The byte stream of a connection after TLS, which counts the messages of a WebSocket.
 //!
 //! A WebSocket message counts towards the memory of all bodies from its first byte. The library that reads messages returns only
-//! complete ones, so that the bytes of incomplete ones are counted here.
+//! complete ones, so the bytes of incomplete ones are counted here.
 
 use super::activity::Activity;
 use super::connection::ConnectionState;

@@ -102,9 +102,9 @@ impl Server {
         })
     }
 
-    /// Binds another address for the administration: deployments and tokens. It serves everything, and [`Self::address`]
-    /// everything but the administration, which it answers with 404. The bounds of connections apply to each of them, and that
-    /// of requests only to the latter. Default: one address serves everything.
+    /// Binds a separate address for the administration (deployments and tokens). It serves everything; [`Self::address`] then serves
+    /// everything except the administration, which it answers with 404. The connection limits apply to each address separately; the request
+    /// limit applies only to [`Self::address`]. Default: one address serves everything.
     ///
     /// # Errors
     ///
@@ -121,7 +121,7 @@ impl Server {
         self
     }
 
-    /// Sets the bounds of connections.
+    /// Sets the bounds on connections.
     #[must_use]
     pub fn limits(mut self, limits: ConnectionLimits) -> Self {
         self.limits = limits;

@@ -51,7 +51,7 @@ fn refuse_occupied(path: &Path) -> io::Result<()> {
         {
             Ok(())
         }
-        // Also a socket whose queue is full, or of another user: a process may listen on it.
+        // This includes a socket whose queue is full or that belongs to another user: a process may be listening on it.
         Ok(_) | Err(_) => {
             Err(io::Error::new(ErrorKind::AddrInUse, "another process listens on the socket"))
         }

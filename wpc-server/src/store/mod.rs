@@ -137,8 +137,8 @@ impl Store {
         Ok(())
     }
 
-    /// Opens the file, again if it was open. After an error of the disk, the database refuses all operations until it is
-    /// opened again, because it is unknown what was written.
+    /// Opens the file, again if it was open. After a disk error, the database refuses all operations until it is opened again, because it
+    /// is unknown what was written.
     fn reopen(&self) -> Result<(), StoreError> {
         let mut database = self.0.database.write().unwrap_or_else(PoisonError::into_inner);
         // Closed first, because the file is locked while it is open.
@@ -174,7 +174,7 @@ impl Store {
         })
     }
 
-    /// Makes all changes of `change`, or none if it fails. After an error of the disk, it is unknown which.
+    /// Makes all changes of `change`, or none if it fails. After a disk error, it is unknown whether they were made.
     pub(crate) fn write<T>(
         &self,
         change: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>,

@@ -83,7 +83,7 @@ fn write_cluster(families: &mut Families<'_>, cluster: &ClusterInformation) -> R
     let count = |state| cluster.nodes.iter().filter(|node| node.state == state).count() as u64;
     families.gauges(
         "wpc_cluster_nodes",
-        "All nodes by state, also those without metrics of their own.",
+        "All nodes by state, including those without metrics of their own.",
         None,
         STATES.map(|state| ([("state", state_name(state))], count(state))),
     )
@@ -156,12 +156,12 @@ fn write_calls(families: &mut Families<'_>, nodes: &[Node<'_>]) -> Result<(), Er
     )?;
     families.counters(
         "wpc_node_calls_accepted",
-        "The calls of other processes that a node has accepted.",
+        "The calls from other processes that a node has accepted.",
         of_each(nodes, |node| node.calls_accepted),
     )?;
     families.counters(
         "wpc_node_calls_refused",
-        "The calls of other processes that a node has refused.",
+        "The calls from other processes that a node has refused.",
         of_each(nodes, |node| node.calls_refused),
     )
 }
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_is_not_known_any_more_leaves_its_place_to_another() {
+    fn a_node_that_is_not_known_any_more_frees_its_slot_for_another() {
         let mut nodes = Nodes::default();
         let names = |from: usize| (from..from + MAX_NODES).map(|number| format!("node{number:03}"));
         nodes.update(&cluster("node050", names(0)));

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// The maximum number of routes with counters of their own. Routes are templates such as `/v1/functions/{name}/call`, so that
-/// a server has far fewer.
+/// The maximum number of routes with counters of their own. Routes are templates such as `/v1/functions/{name}/call`, so a server has far
+/// fewer.
 const MAX_ROUTES: usize = 256;
 
 /// The route of requests that no route matches.

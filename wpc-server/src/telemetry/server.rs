@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) struct ServerCollector {
     requests: Arc<Requests>,
     traffic: Traffic,
-    /// Lines of the log that were dropped.
+    /// Log lines that were dropped.
     dropped_lines: ArcSwap<AtomicU64>,
 }
 
@@ -105,7 +105,7 @@ impl Collector for ServerCollector {
         )?;
         families.counter(
             "wpc_log_lines_dropped",
-            "Lines of the log that were dropped because it was not read fast enough.",
+            "Log lines that were dropped because the log was not read fast enough.",
             self.dropped_lines.load().load(Ordering::Relaxed),
         )
     }
@@ -122,7 +122,7 @@ impl Collector for ProcessCollector {
         if let Some(bytes) = process.resident_bytes {
             families.bytes(
                 "process_resident_memory",
-                "The memory of the process in RAM.",
+                "The resident memory size of the process.",
                 bytes,
             )?;
         }
@@ -135,7 +135,7 @@ impl Collector for ProcessCollector {
         if let Some(seconds) = process.start_seconds {
             families.time(
                 "process_start_time",
-                "The start of the process, since 1970.",
+                "The start time of the process since the Unix epoch.",
                 seconds,
             )?;
         }

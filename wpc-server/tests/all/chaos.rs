@@ -22,7 +22,7 @@ const VERSIONS: u32 = 8;
 /// The codes with which the server refuses a call because it is busy.
 const BUSY: [&str; 3] = ["saturated", "no_ready_workers", "instances_in_use"];
 
-/// The codes of calls of functions that fail.
+/// The codes of calls to functions that fail.
 const FAILURES: [&str; 6] =
     ["timeout", "trap", "out_of_memory", "out_of_fuel", "circuit_open", "stack_overflow"];
 

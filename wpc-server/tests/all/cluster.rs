@@ -57,7 +57,7 @@ fn a_node_that_drains_is_not_ready() {
     backend.change(|cluster| cluster.nodes[0].state = NodeState::Draining);
     let (status, line) = readiness(&server);
     assert_eq!(status, 503);
-    assert!(line.starts_with("[-] cluster: this node drains"), "{line}");
+    assert!(line.starts_with("[-] cluster: this node is draining"), "{line}");
 }
 
 #[test]

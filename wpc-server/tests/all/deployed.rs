@@ -44,7 +44,7 @@ pub(crate) fn serve_with(data: &Path, policy: Policy) -> Running {
     open(data, policy).0
 }
 
-/// The same, with other bounds of connections.
+/// The same, with other bounds on connections.
 pub(crate) fn serve_limited(data: &Path, set: impl FnOnce(&mut ConnectionLimits)) -> Running {
     let mut limits = ConnectionLimits::default();
     set(&mut limits);

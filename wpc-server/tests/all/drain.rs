@@ -50,7 +50,7 @@ fn calls_in_progress_finish() {
     let mut items = lines.by_ref().filter(|line| line.starts_with("{\"item\":"));
     assert!(items.next().is_some());
     assert_eq!(drain(&server)["calls"], 1);
-    // More items than what was on its way before the server was drained.
+    // More items than were in flight before the server was drained.
     assert_eq!(items.take(100_000).count(), 100_000);
     drop(lines);
     eventually("the end of the call", || server.get("/v1/drain", &[]).json()["calls"] == 0);

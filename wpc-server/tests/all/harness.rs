@@ -51,7 +51,7 @@ impl Running {
         Self::with(application, |server| server)
     }
 
-    /// The same, of a server with what `set` sets.
+    /// The same, for a server configured by `set`.
     pub(crate) fn with(
         application: impl FnOnce(WorkerProcedureCall) -> Application,
         set: impl FnOnce(Server) -> Server,
@@ -75,7 +75,7 @@ impl Running {
         Self::bound(wpc, application, |server| server)
     }
 
-    /// The same, of a server with what `set` sets.
+    /// The same, for a server configured by `set`.
     pub(crate) fn bound(
         wpc: WorkerProcedureCall,
         application: Application,

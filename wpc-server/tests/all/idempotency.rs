@@ -92,7 +92,7 @@ fn a_failure_is_kept_unless_the_function_did_not_begin() {
     let first = call(&server, "panics", "a", "[\"x\"]");
     let again = call(&server, "panics", "a", "[\"x\"]");
     assert_eq!((first.status, &first.body), (502, &again.body));
-    // It did not begin, so that the key is free for a corrected request.
+    // It did not begin, so the key is free for a corrected request.
     assert_eq!(call(&server, "add", "a", "[1]").status, 422);
     assert_eq!(call(&server, "add", "a", "[1, 2]").json(), 3);
 }

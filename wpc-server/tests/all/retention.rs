@@ -37,7 +37,7 @@ fn the_newest_revisions_are_kept() {
     assert_eq!((answer.status, &answer.json()["code"]), (404, &json!("revision_not_found")));
     assert_eq!(server.activate(2, Some(5)).status, 404);
     assert_eq!(server.post_json("/v1/rollback", &json!({ "to": 2 })).status, 404);
-    // The parent of the oldest one is gone, so that everything in it is new.
+    // The parent of the oldest one is gone, so everything in it is new.
     let difference = server.get("/v1/revisions/4/diff", &[]).json();
     assert_eq!(difference["changes"].as_array().unwrap().len(), 1, "{difference}");
     let history = server.get("/v1/revisions", &[]).json()["activations"].clone();

@@ -89,7 +89,7 @@ fn revocation_ends_a_stream_of_items_with_an_error_and_cancels_its_call() {
 
 fn ends_a_stream_of_items(guarded: &Guarded, token: Option<&str>, end: impl FnOnce()) {
     let header = format!("{}accept: application/jsonl\r\n", authorization(token));
-    // It yields nothing, so that the end is what wakes the stream.
+    // It yields nothing, so the end is what wakes the stream.
     let mut answer = BufReader::new(guarded.server.connect_call("spins", &header, "[]"));
     assert_eq!(next_line(&mut answer), "HTTP/1.1 200 OK\r\n");
     guarded.server.runs();

@@ -313,7 +313,7 @@ fn a_key_that_every_user_can_read_is_refused() {
     let files = Files::of(&pair);
     files.set_mode(0o644);
     let error = files.open().unwrap_err().to_string();
-    let expected = format!("(mode 644); forbid it by `chmod 600 {}`", files.key().display());
+    let expected = format!("(mode 644); restrict it with `chmod 600 {}`", files.key().display());
     assert!(error.contains(&expected), "{error}");
     files.set_mode(0o640);
     files.open().unwrap();

@@ -34,7 +34,7 @@ fn a_function_is_called_by_keyboard_only() {
     browser.press(key::ENTER);
     browser.wait_for_text("#call-output pre", "42");
     assert_eq!(wpc.metrics().calls.succeeded, 1);
-    browser.wait_for_text("#details-facts", "1 in all");
+    browser.wait_for_text("#details-facts", "1 in total");
     assert_eq!(browser.console(), [""; 0]);
 }
 

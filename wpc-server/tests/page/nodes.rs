@@ -91,7 +91,7 @@ fn the_calls_of_a_node_are_a_bar_with_a_name() {
 }
 
 #[test]
-fn a_server_that_cannot_reach_the_others_says_so_and_nodes_come_and_go() {
+fn a_server_that_cannot_reach_the_others_reports_it_and_nodes_come_and_go() {
     let Some(browser) = Browser::start() else { return };
     let (served, backend) = serve();
     browser.open(&served.url());

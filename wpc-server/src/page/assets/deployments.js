@@ -67,7 +67,7 @@ async function rollBack(number) {
 function revisionItem(revision, active) {
   const { number, author, time, note } = revision;
   const place = element('div', { hidden: true, id: `changes-${number}` });
-  const changes = element('button', { type: 'button', class: 'quiet', text: 'Changes', 'aria-expanded': 'false', 'aria-controls': place.id, 'aria-label': `Changes of revision ${number}` });
+  const changes = element('button', { type: 'button', class: 'quiet', text: 'Changes', 'aria-expanded': 'false', 'aria-controls': place.id, 'aria-label': `Changes in revision ${number}` });
   changes.addEventListener('click', () => toggleChanges(number, changes, place));
   const back = element('button', { type: 'button', text: 'Roll back', 'aria-label': `Roll back to revision ${number}`, disabled: !deployments.mayDeploy, title: deployments.mayDeploy ? null : 'Your token lacks the scope deploy.', onclick: () => rollBack(number) });
   const item = element('li', {},

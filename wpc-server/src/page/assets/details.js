@@ -65,12 +65,12 @@ function showFacts(row) {
   const facts = $('details-facts');
   const list = row
     ? [
-        ['Calls', `${rate(row.rate)}/s · ${grouped.format(row.calls)} in all`],
+        ['Calls', `${rate(row.rate)}/s · ${grouped.format(row.calls)} in total`],
         ['Run time', `p50 ${seconds(row.p50)} · p99 ${seconds(row.p99)}`],
         ['Errors', row.codes.length ? row.codes.map(([code, count]) => `${words(code)} ${grouped.format(count)}`).join(' · ') : 'none'],
         ['Circuit breaker', breakerOf(row).text],
         ['Sandboxes', `${grouped.format(row.sandboxes)} · ${bytes(row.memory)} of memory`],
-        ['Fuel', row.fuel ? `${rate(row.fuel_rate)}/s · ${short(row.fuel)} in all` : 'not metered, or none used'],
+        ['Fuel', row.fuel ? `${rate(row.fuel_rate)}/s · ${short(row.fuel)} in total` : 'not metered, or none used'],
         ['Module', `SHA-1 ${row.hash}`],
       ]
     : [];

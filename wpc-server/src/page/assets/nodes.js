@@ -48,7 +48,7 @@ function updateNodeRow(entry, node, cluster) {
   setClass(entry.meter, full ? 'full' : '');
   setText(entry.calls, `${short(node.calls_in_flight)} of ${short(node.call_limit)}`);
   setText(entry.accepted, rate(node.accept_rate));
-  setAttribute(entry.accepted, 'title', `${grouped.format(node.calls_accepted)} in all`);
+  setAttribute(entry.accepted, 'title', `${grouped.format(node.calls_accepted)} in total`);
   setText(entry.refused, short(node.calls_refused));
   setText(entry.report, `${age(node.last_report_seconds)} ago`);
   setText(entry.version, node.version || NONE);
@@ -76,5 +76,5 @@ function showNodes({ cluster, nodes }) {
   const messages = [cluster.disconnects && plural(cluster.disconnects, 'disconnect'), cluster.dropped_messages && plural(cluster.dropped_messages, 'dropped message')];
   setText($('nodes-messages'), messages.filter(Boolean).join(' · '));
   $('nodes-note').hidden = cluster.is_connected;
-  setText($('nodes-note'), cluster.is_connected ? '' : `This server cannot reach the other nodes. ${cluster.node === null ? 'Calls are refused' : 'It serves its own functions'}; the figures of others are those of their last reports.`);
+  setText($('nodes-note'), cluster.is_connected ? '' : `This server cannot reach the other nodes. ${cluster.node === null ? 'Calls are refused' : 'It serves its own functions'}; values for other nodes are from their last reports.`);
 }

@@ -11,9 +11,9 @@ function showTotals(frame) {
   setText($('stat-errors'), rate(totals.error_rate));
   setClass($('stat-errors'), totals.error_rate > 0 ? 'bad-text' : '');
   const share = totals.rate > 0 ? totals.error_rate / totals.rate : 0;
-  setText($('stat-error-share'), totals.rate > 0 ? `${percent(share)} of calls` : `${short(totals.errors)} in all`);
+  setText($('stat-error-share'), totals.rate > 0 ? `${percent(share)} of calls` : `${short(totals.errors)} in total`);
   setText($('stat-saturation'), server.stage === 'stopped' ? NONE : percent(totals.saturation));
-  setText($('stat-pending'), `${grouped.format(totals.pending)} in flight${totals.waiting ? `, ${grouped.format(totals.waiting)} wait` : ''}`);
+  setText($('stat-pending'), `${grouped.format(totals.pending)} in flight${totals.waiting ? `, ${grouped.format(totals.waiting)} waiting` : ''}`);
   const inState = (name) => workers.filter((worker) => worker.health_state === name).length;
   const up = inState('ready') + inState('degraded');
   setText($('stat-workers'), count > workers.length ? `${count}` : `${up} of ${count}`);
@@ -95,7 +95,7 @@ function showWorkers(frame) {
   const running = server.stage !== 'stopped';
   setClass(supervisor.mark, `shape ${running ? 'ok' : 'wait'}`);
   setText(supervisor.state, running ? 'running' : 'stopped');
-  const parts = [`${plural(totals.worker_restarts, 'restart')} in all`];
+  const parts = [`${plural(totals.worker_restarts, 'restart')} in total`];
   if (totals.abandoned_threads) parts.push(plural(totals.abandoned_threads, 'abandoned thread'));
   setText(supervisor.detail, parts.join(' · '));
   const nodes = [...workers].sort((a, b) => a.slot - b.slot).map(workerNode);

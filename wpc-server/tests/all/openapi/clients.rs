@@ -66,7 +66,7 @@ fn generated_types_for_typescript_have_the_functions_arguments_and_results() {
 }
 
 /// Sends requests that the document describes, and others, to the operations that `selection` selects. No answer may be a server
-/// error, or another one than the document describes.
+/// error, or one other than the document describes.
 fn examine(server: &Running, selection: [&str; 2]) {
     let Some(mut schemathesis) = tool("schemathesis") else { return };
     let folder = tempfile::tempdir().unwrap();
