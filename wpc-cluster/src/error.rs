@@ -42,7 +42,7 @@ pub enum Error {
         /// Why it is ignored.
         reason: String,
     },
-    /// Another revision is active than the expected one.
+    /// A revision other than the expected one is active.
     #[error(
         "another revision is active: expected {}, found {}; compare them and try again",
         revision(*expected), revision(*found)
@@ -56,14 +56,14 @@ pub enum Error {
     /// The revision does not exist.
     #[error("revision {0} does not exist; `history` lists all")]
     UnknownRevision(u64),
-    /// Nothing was active before, so nothing can be rolled back to.
-    #[error("nothing was active before, so nothing can be rolled back to")]
+    /// No revision was active before, so there is nothing to roll back to.
+    #[error("no revision was active before, so there is nothing to roll back to")]
     NothingBefore,
     /// The manifest, or a module of it, is refused.
     #[error("{}", problems(.0))]
     Problems(Vec<Problem>),
     /// Too few nodes are ready to run a revision. It stays registered and is not active.
-    #[error("revision {revision} is not activated: {reason}")]
+    #[error("revision {revision} was not activated: {reason}")]
     NotReady {
         /// The revision.
         revision: u64,
@@ -81,7 +81,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The error of connecting to these servers, with what to do about it.
+    /// The error of a failed connection to these servers, with what to do about it.
     pub(crate) fn connect(servers: String, error: &ConnectError) -> Self {
         let text = error.to_string();
         let is_tls =

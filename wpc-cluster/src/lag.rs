@@ -1,4 +1,4 @@
-//! Reads what a NATS server may not have yet: of several servers, one that lags behind the others may answer.
+//! Retries reads of data that a NATS server may not have replicated yet: in a NATS cluster, a lagging server may answer.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Calls WebAssembly functions on many machines over [NATS](https://nats.io).
 //!
-//! A **node** is a process with a pool of [`wpc_host`] that runs the functions of its cluster, and answers calls of other
-//! processes. A **client** only calls. The **registry** is in JetStream: the modules by their content, the revisions of the
-//! cluster's manifest, and which of them is active. `docs/cluster.md` describes how to operate a cluster and what it promises.
+//! A **node** is a process with a pool of [`wpc_host`] that runs the functions of its cluster, and answers calls from other processes. A
+//! **client** only calls. The **registry** is in JetStream: the modules by their content, the revisions of the cluster's manifest, and
+//! which of them is active. `docs/cluster.md` describes how to operate a cluster and what it promises.
 //!
 //! # The path of a call
 //!
@@ -22,7 +22,7 @@
 //!
 //! # Errors
 //!
-//! Operations of the connection and of the registry return [`Error`]. Calls return [`wpc_host::Error`], as calls of a pool do.
+//! Operations of the connection and of the registry return [`Error`]. Calls return [`wpc_host::Error`], as calls to a pool do.
 #![forbid(unsafe_code)]
 
 mod check;

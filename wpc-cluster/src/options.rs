@@ -26,7 +26,7 @@ pub struct ClusterOptions {
     pub namespace: String,
     /// The credentials of this process. Default: none.
     pub credentials: Credentials,
-    /// A file with certificates of authorities in PEM that are trusted instead of those of the system. Default `None`.
+    /// A PEM file with CA certificates that are trusted instead of those of the system. Default `None`.
     pub ca: Option<PathBuf>,
     /// The certificate and the key of this process, each a file in PEM. Default `None`.
     pub certificate: Option<(PathBuf, PathBuf)>,
@@ -160,7 +160,7 @@ impl ClusterOptions {
         self.ca.is_some() || self.certificate.is_some() || self.servers.iter().all(is_tls)
     }
 
-    /// Refuses a server on another machine without credentials: whatever reaches that server could call, deploy and answer.
+    /// Refuses a server on another machine without credentials: any process that can reach that server could call, deploy and answer calls.
     ///
     /// # Errors
     ///
@@ -192,14 +192,14 @@ impl ClusterOptions {
         }
         if !is_token(&self.namespace) {
             return invalid(format!(
-                "invalid namespace {:?}: it has 1 to 64 letters, digits, `-` and `_`",
+                "invalid namespace {:?}: it must have 1 to 64 letters, digits, `-` and `_`",
                 self.namespace
             ));
         }
         let is_inbox = self.inbox.starts_with("_INBOX") && self.inbox.split('.').all(is_token);
         if !is_inbox {
             return invalid(format!(
-                "invalid inbox {:?}: it starts with `_INBOX` and has letters, digits, `-`, `_` and `.`",
+                "invalid inbox {:?}: it must start with `_INBOX` and consist of letters, digits, `-`, `_` and `.`",
                 self.inbox
             ));
         }
@@ -208,14 +208,14 @@ impl ClusterOptions {
         }
         if !matches!(self.replicas, 1 | 3 | 5) {
             return invalid(format!(
-                "invalid number of replicas {}: it is 1, 3 or 5",
+                "invalid number of replicas {}: it must be 1, 3 or 5",
                 self.replicas
             ));
         }
         let interval = Duration::from_millis(50)..=Duration::from_secs(10);
         if !interval.contains(&self.report_interval) {
             return invalid(format!(
-                "invalid report interval {:?}: it is between 50 ms and 10 s",
+                "invalid report interval {:?}: it must be between 50 ms and 10 s",
                 self.report_interval
             ));
         }

@@ -5,7 +5,7 @@
 //! | arguments | the caller, once for all attempts | the node, when it has answered; the caller, when the call has ended |
 //! | a result | the node | the caller, when it has read it; the node, when it no longer keeps its answer |
 //!
-//! The server deletes after some minutes what stays because a process was killed.
+//! The server deletes the objects of killed processes after 10 minutes.
 
 use crate::connection::Connection;
 use crate::error::Error;
@@ -22,7 +22,7 @@ use wpc_host::Sha256Hash;
 
 /// How long an object is kept that its reader did not delete.
 const MAX_AGE: Duration = Duration::from_secs(600);
-/// What a message has beside its body, at most.
+/// The maximum size of a message without its body.
 const HEAD: usize = 8 << 10;
 
 /// The first pause before an object is read again.
@@ -118,8 +118,8 @@ impl Payloads {
         lag::read(READ_PAUSE, read, Result::is_err).await.map(Bytes::from).map_err(refused)
     }
 
-    /// Deletes an object, also if NATS cannot be reached for some seconds, in which its servers may elect another leader. One that does
-    /// not exist is left alone.
+    /// Deletes an object, even if NATS cannot be reached for several seconds, for example while its servers elect a leader. An object that
+    /// does not exist is ignored.
     pub(crate) async fn delete(&self, name: &str) {
         for _ in 0..DELETE_ATTEMPTS {
             let deleting = async {

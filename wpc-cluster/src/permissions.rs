@@ -9,7 +9,7 @@ use std::fmt;
 pub(crate) enum Role {
     /// It calls functions, with arguments and results that fit into a message.
     Client,
-    /// It calls functions, also with larger arguments and results. It can make the server publish what it chooses to any subject of
+    /// It calls functions, including with larger arguments and results. It can make the server publish what it chooses to any subject of
     /// the account, because it reads a stream to which it writes.
     TrustedClient,
     /// It runs functions for others, under this name; `*` stands for any.

@@ -8,9 +8,9 @@ use wpc_deploy::DeployedFunction;
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The active revision; `None` if none is.
+    /// The active revision; `None` if no revision is active.
     pub revision: Option<u64>,
-    /// The SHA-256 of the list of its functions, by which nodes report what they run; zeros if none is active.
+    /// The SHA-256 of the list of its functions, by which nodes report what they run; zeros if no revision is active.
     pub index: [u8; 32],
     /// The functions, by name.
     pub functions: HashMap<String, Arc<DeployedFunction>>,

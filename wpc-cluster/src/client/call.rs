@@ -1,7 +1,7 @@
 //! One call: its attempts on nodes, until it has an answer or an error.
 //!
-//! The first attempt is made by the thread that submits the call, and awaited by the task that awaits the call: no task of its own
-//! has to be woken in between. Only what is not answered by the first attempt is continued by a task.
+//! The first attempt is made by the thread that submits the call, and awaited by the task that awaits the call, so no separate task has to
+//! be woken. A separate task continues the call only if the first attempt does not answer it.
 
 use super::pending::Event;
 use super::stored_arguments::StoredArguments;
@@ -34,16 +34,16 @@ pub(super) struct Sent<R> {
 struct Ended {
     attempt: Attempt,
     target: Arc<DeployedFunction>,
-    /// `None` if the time of the call was over first.
+    /// `None` if the call's deadline passed first.
     event: Option<Event>,
 }
 
 impl Sent<oneshot::Receiver<Event>> {
-    /// Waits for the end of the attempt, or for that of the call's time.
+    /// Waits for the end of the attempt, or for the call's deadline.
     async fn end(self, expires: Sleep) -> Ended {
         let event = tokio::select! {
-            // A slot is removed only together with an event, or when the client's runtime has stopped. Then the timer cannot be
-            // asked any more.
+            // A slot is removed only together with an event, or when the client's runtime has stopped. In that case the timer can no longer
+            // be polled.
             biased;
             event = self.events => {
                 Some(event.unwrap_or_else(|_| Event::NodeLost(RUNTIME_STOPPED.into())))
@@ -158,7 +158,7 @@ pub(super) fn after(attempts: &mut Attempts, node: &NodeName, event: Event) -> N
             attempts.lost(node, &reason)
         }
         Event::Frame(Frame::Item(_) | Frame::Reply(_) | Frame::Stopped { .. }, _) => {
-            let reason = format!("node \"{node}\" sent an item where a result was expected");
+            let reason = format!("node \"{node}\" sent an unexpected message");
             attempts.lost(node, &reason)
         }
         Event::Absent => attempts.absent(node),

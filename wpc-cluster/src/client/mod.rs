@@ -1,4 +1,4 @@
-//! Calls of functions on the nodes of a cluster.
+//! Calls to functions on the nodes of a cluster.
 
 mod call;
 mod outgoing;
@@ -38,7 +38,7 @@ struct Inner {
     connection: Connection,
     /// The functions of the cluster, which another task follows.
     functions: Arc<ArcSwap<Snapshot>>,
-    /// That task.
+    /// Keeps the task running that updates `functions`.
     _following: Option<Following>,
     members: Mutex<Members>,
     pending: Pending,
@@ -78,7 +78,7 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Options`](crate::Error::Options) and [`Error::Connect`](crate::Error::Connect); and
-    /// [`Error::Registry`](crate::Error::Registry) if the registry cannot be read within some seconds.
+    /// [`Error::Registry`](crate::Error::Registry) if the registry cannot be read within 5 seconds.
     pub async fn connect(options: ClusterOptions) -> Result<Self, crate::Error> {
         let connection = Connection::open(options, "wpc client").await?;
         let following = Registry::new(connection.clone()).follow();
@@ -151,7 +151,7 @@ impl Client {
         Ok(SubmittedCall::new(id, hash, reply).with_fuel_meter(fuel))
     }
 
-    /// Submits a call to a node whose items are read.
+    /// Submits a call to a node, and returns its items as a stream.
     ///
     /// # Errors
     ///

@@ -87,7 +87,7 @@ impl Outgoing {
         self.fuel.as_ref().map(FuelReport::meter).unwrap_or_default()
     }
 
-    /// Refuses another module than the one that the caller requires.
+    /// Refuses a module other than the one that the caller requires.
     pub(super) fn check_pin(&self, target: &DeployedFunction) -> Result<(), Error> {
         let found = target.information.function_hash_sha1;
         match self.pin {

@@ -59,7 +59,7 @@ impl Default for Slots {
 }
 
 impl Slots {
-    /// Without a runtime nothing waits: an attempt that is added then ends at once.
+    /// After the runtime has stopped, nothing is inserted: a new attempt ends immediately.
     fn insert(&mut self, attempt: u64, slot: Slot) {
         if let Self::Open(slots) = self {
             slots.insert(attempt, slot);
@@ -107,7 +107,7 @@ struct Unreported {
     since: Instant,
 }
 
-/// How long the fuel of an ended attempt is waited for, and of how many.
+/// How long, and for how many ended attempts, the client waits for their fuel.
 const FUEL_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_UNREPORTED: usize = 1024;
 
@@ -159,7 +159,7 @@ impl Pending {
         (self.add(node, fuel, Events::One(sender)), receiver)
     }
 
-    /// An attempt whose items are read. At most `items` may be on their way.
+    /// An attempt whose items are read. At most `items` may be in flight.
     pub(crate) fn add_many(
         &self,
         node: NodeName,
@@ -180,7 +180,8 @@ impl Pending {
         Some(slot.node)
     }
 
-    /// Passes an event to an attempt. One that is unknown has ended before.
+    /// Passes an event to an attempt. An event for an unknown attempt is dropped, except for the fuel that it reports: the attempt has
+    /// already ended.
     pub(crate) fn deliver(&self, attempt: u64, event: Event) {
         let mut slots = self.slots();
         let Some(slot) = slots.get(attempt) else {
@@ -250,7 +251,7 @@ impl Pending {
         }
     }
 
-    /// Ends all attempts, also those to come, because the client's runtime has stopped.
+    /// Ends all attempts, including future ones, because the client's runtime has stopped.
     pub(crate) fn close(&self) {
         let slots = std::mem::replace(&mut *self.slots(), Slots::Closed);
         // Outside of the lock: the tasks that wait are woken.

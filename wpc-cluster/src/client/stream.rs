@@ -114,7 +114,7 @@ async fn begin(inner: Arc<Inner>, outgoing: Arc<Outgoing>, window: Window) -> Re
 }
 
 fn unread() -> Event {
-    Event::NodeLost("it sent more items than it may".into())
+    Event::NodeLost("it sent more items than it was granted".into())
 }
 
 impl Reading {
@@ -166,7 +166,7 @@ impl Reading {
         }
     }
 
-    /// Counts an item that is read, and grants the node as much when half of the window is used.
+    /// Counts an item that is read, and, when half of the window is used, grants the node the same amount.
     fn grant(&mut self, inner: &Inner, window: Window, item: &Bytes) {
         // As the node counts it.
         let len = u32::try_from(item.len()).unwrap_or(u32::MAX).min(window.bytes / 2);

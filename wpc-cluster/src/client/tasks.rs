@@ -39,7 +39,7 @@ pub(super) async fn start(
     let (client, names) = (&inner.connection, inner.connection.names());
     let answers = client.subscribe(format!("{}.*", inner.inbox)).await?;
     let reports = client.subscribe(names.beats()).await?;
-    // Nodes report at once when they are asked, so that the first call need not wait for their next report.
+    // Nodes report at once when they are asked, so the first call need not wait for their next report.
     let _ = client.publish(names.hello(), Bytes::new()).await;
     let weak = Arc::downgrade(inner);
     let tasks = [
@@ -55,7 +55,7 @@ pub(super) async fn start(
     Ok(())
 }
 
-/// Ends all calls when the task that reads answers ends, also because its runtime has stopped.
+/// Ends all calls when the task that reads answers ends, including when its runtime has stopped.
 struct CloseOnDrop(Weak<Inner>);
 
 impl Drop for CloseOnDrop {

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 use transport::Transport;
 
-/// A connection to the NATS servers of a cluster. Cheap to clone. It is established again by itself when it is lost.
+/// A connection to the NATS servers of a cluster. Cheap to clone. It reconnects automatically.
 #[derive(Debug, Clone)]
 pub struct Connection(Arc<Inner>);
 
@@ -167,7 +167,7 @@ impl Connection {
         self.subscribe_in(subject, None).await
     }
 
-    /// Subscribes to a subject as a member of a group, of which one gets each message.
+    /// Subscribes to a subject as a member of a queue group; each message is delivered to one member.
     pub(crate) async fn subscribe_in(
         &self,
         subject: String,
@@ -316,7 +316,7 @@ impl Connection {
 /// Where a server describes the user of the connection, and states its time. It exists with and without JetStream.
 pub(crate) const USER_INFO: &str = "$SYS.REQ.USER.INFO";
 
-/// What to add to the own clock to get the server's, in milliseconds. The server's answer to a request at `before`, which took
+/// What to add to this process's clock to get the server's, in milliseconds. The server's answer to a request at `before`, which took
 /// `elapsed`, is assumed to have been written in the middle.
 fn clock_offset(answer: &[u8], before: SystemTime, elapsed: Duration) -> Option<i64> {
     #[derive(serde::Deserialize)]

@@ -18,8 +18,8 @@ enum Place {
 }
 
 impl Node {
-    /// Where a call of a function runs: here if the pool has its active definition and the node has a free slot. While the
-    /// other nodes cannot be reached, the definition in the pool runs even if it is not the active one.
+    /// Where a call to a function runs: here if the pool has its active definition and the node has a free slot. While the other nodes
+    /// cannot be reached, the definition in the pool runs even if it is not the active one.
     fn place(&self, function: &str) -> Place {
         let inner = &self.0;
         let snapshot = inner.client.snapshot();

@@ -1,4 +1,4 @@
-//! The calls of other processes: each is checked, submitted to the pool, and answered by a task of its own.
+//! The calls from other processes: each is checked, submitted to the pool, and answered by a task of its own.
 
 use super::Inner;
 use super::running::{Credit, KEPT_FOR, Known};
@@ -22,8 +22,8 @@ enum Submitted {
     Stream(SubmittedStream),
 }
 
-/// How often it is looked whether the guest of an ended call has stopped, and the time between: 10 s together. A guest stops
-/// within milliseconds, unless a host function keeps it.
+/// How often, and at which interval, a node checks whether the guest of an ended call has stopped: 10 s in total. A guest stops within
+/// milliseconds, unless a host function keeps it.
 const FUEL_LOOKS: u32 = 1000;
 const FUEL_DELAY: Duration = Duration::from_millis(10);
 
@@ -238,7 +238,7 @@ async fn answer(inner: Arc<Inner>, accepted: Accepted, submitted: Submitted) {
     }
 }
 
-/// Reports the fuel of a call that has ended, when its guest has stopped. The caller waits for as long for it.
+/// Reports the fuel of a call that has ended, when its guest has stopped. The caller waits just as long for it.
 async fn report_fuel(inner: &Inner, inbox: String, fuel: FuelMeter) {
     for _ in 0..FUEL_LOOKS {
         if let Some(fuel_used) = fuel.fuel_used() {

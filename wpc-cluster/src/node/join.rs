@@ -17,11 +17,11 @@ use wpc_host::Backend;
 const SETTLE: Duration = Duration::from_secs(10);
 
 impl Node {
-    /// Joins a cluster: the pool of `deployment` runs what the registry states, and this process answers calls of others. The
-    /// deployment must have no items, read its modules [by content](wpc_deploy::Setup::modules_by_content), and its workers must
-    /// run. `backend` runs the calls: the deployment's pool, or what observes it. Must be called within a tokio runtime.
+    /// Joins a cluster: the pool of `deployment` runs what the registry states, and this process answers calls from others. The deployment
+    /// must have no items, read its modules [by content](wpc_deploy::Setup::modules_by_content), and its workers must run. `backend` runs
+    /// the calls: the deployment's pool, or what observes it. Must be called within a tokio runtime.
     ///
-    /// If NATS cannot be reached, the node joins later. With a folder it runs the revision that it ran last until then.
+    /// If NATS cannot be reached, the node joins later. Until then, a node with a folder runs the revision that it ran last.
     ///
     /// ```no_run
     /// use wpc_cluster::{ClusterOptions, Node, NodeOptions};

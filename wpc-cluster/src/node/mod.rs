@@ -156,7 +156,7 @@ impl Node {
         &self.0.client
     }
 
-    /// The calls of other processes that the node has accepted since its start.
+    /// The calls from other processes that the node has accepted since its start.
     #[must_use]
     pub fn calls_accepted(&self) -> u64 {
         self.0.accepted.load(Ordering::Relaxed)

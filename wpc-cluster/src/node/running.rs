@@ -1,4 +1,4 @@
-//! The calls of other processes on a node, until they have ended, and the answers of those that ended.
+//! The calls from other processes on a node, until they have ended, and the answers of those that ended.
 //!
 //! | change | made by |
 //! |---|---|
@@ -19,7 +19,7 @@ use wpc_host::FuelMeter;
 pub(super) const KEPT_FOR: Duration = Duration::from_secs(10);
 const MAX_KEPT_BYTES: usize = 32 << 20;
 
-/// The calls of other processes, by the inbox of their answers.
+/// The calls from other processes, by the inbox of their answers.
 #[derive(Debug, Default)]
 pub(crate) struct Running(Mutex<State>);
 
@@ -73,7 +73,7 @@ impl Credit {
     }
 
     /// Waits until an item of this many bytes may be sent. A caller grants bytes only when it has read half of its window; until then
-    /// the other half is available. An item therefore counts as half of the window at most, so that it can always be sent.
+    /// the other half is available. An item therefore counts as half of the window at most, so it can always be sent.
     pub(crate) async fn take(&self, len: usize) {
         // The semaphores are never closed.
         if let Ok(permit) = self.items.acquire().await {

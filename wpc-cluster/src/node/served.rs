@@ -7,8 +7,8 @@ use wpc_host::Sha256Hash;
 
 /// The functions that a node serves. Cheap to clone.
 ///
-/// A change of the pool and of this list is made under the lock for writing. A call is compared with the list and submitted to the
-/// pool under the lock for reading, so that it runs the definition that it was compared with. Submitting does not block.
+/// A change to the pool and to this list is made under the lock for writing. A call is compared with the list and submitted to the pool
+/// under the lock for reading, so it runs the definition that it was compared with. Submitting does not block.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Serving(Arc<RwLock<Served>>);
 

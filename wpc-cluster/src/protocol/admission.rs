@@ -4,7 +4,7 @@ use crate::wire::Refusal;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Which calls a node accepts: as many as its workers can run soon. A queue that is longer than that would hold calls until their
-/// callers no longer wait. Calls that can suspend are counted apart, because they need a worker only from time to time.
+/// callers no longer wait. Calls that can suspend are counted separately, because they need a worker only from time to time.
 ///
 /// The counts are changed by the threads that submit calls and by those on which calls end; each change stands alone.
 #[derive(Debug)]

@@ -95,7 +95,7 @@ impl Attempts {
             Refusal::Malformed(reason) => self.fail(ErrorReport::new(
                 ErrorCode::InvalidCallOptions,
                 CallOutcome::NotStarted,
-                format!("node \"{node}\" cannot read the call of function \"{}\": {reason}", self.function),
+                format!("node \"{node}\" cannot read the call to function \"{}\": {reason}", self.function),
             )),
             Refusal::Payload(reason) => Next::Fail(self.too_large(&reason)),
             Refusal::Pool(report) if report.code == ErrorCode::Saturated => {
@@ -203,7 +203,7 @@ impl Attempts {
         Box::new(ErrorReport::new(ErrorCode::Timeout, outcome, text).into())
     }
 
-    /// The own connection is lost since so long. A pure function waits until another server is found.
+    /// This process's connection has been lost for this long. A pure function waits until another server is found.
     pub(crate) fn disconnected(&self, since: Duration) -> Next {
         if self.is_pure && since < RECONNECT {
             return Next::Wait(RECONNECT_CHECK);

@@ -49,13 +49,13 @@ pub(crate) enum Recorded {
     Known,
     /// The node is new, or reports again.
     Joined,
-    /// The node has started again, so that the calls there are lost.
+    /// The node has started again, so the calls there are lost.
     Restarted,
     /// There are too many nodes.
     Ignored,
 }
 
-/// Which node is wanted.
+/// How the node of a call is chosen.
 #[derive(Debug)]
 pub(crate) struct Wanted<'a> {
     /// Nodes that run this list of functions are preferred.
@@ -113,8 +113,8 @@ impl Members {
         }
     }
 
-    /// The nodes that are lost since the last time. `up_since` is since when this process can receive reports: a node is not
-    /// lost because its reports cannot arrive.
+    /// The nodes that have been lost since the last call to this method. `up_since` is since when this process can receive reports: a node
+    /// is not lost because its reports cannot arrive.
     pub(crate) fn find_lost(&mut self, up_since: Option<Instant>, now: Instant) -> Vec<NodeName> {
         let Some(up_since) = up_since else { return Vec::new() };
         let (interval, mut lost) = (self.interval, Vec::new());
@@ -129,8 +129,8 @@ impl Members {
         lost
     }
 
-    /// Chooses a node: with a key the same one for the same key; otherwise the less loaded of two random ones, of which a node
-    /// is drawn in proportion to its capacity. `None` if none is left.
+    /// Chooses a node. With a key, always the same node for that key; otherwise by the power of two choices: the less loaded of two nodes
+    /// drawn in proportion to their capacity. `None` if no node is left.
     pub(crate) fn choose(&mut self, wanted: &Wanted<'_>) -> Option<NodeName> {
         let is_candidate = |(name, member): &(&NodeName, &Member)| {
             member.presence == Presence::Alive
@@ -192,7 +192,7 @@ fn drawn<'a>(candidates: &[Candidate<'a>], random: &mut StdRng) -> Option<Candid
     })
 }
 
-/// The node with the highest score for the key, so that a node that joins or leaves moves only its own keys.
+/// The node with the highest score for the key, so a node that joins or leaves moves only its own keys.
 fn by_key<'a>(candidates: &[Candidate<'a>], key: u64) -> Option<Candidate<'a>> {
     candidates.iter().copied().max_by(|one, other| {
         let score = |(name, member): &Candidate<'_>| {

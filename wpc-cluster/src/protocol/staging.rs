@@ -195,7 +195,7 @@ impl Revisions {
                 }
             }
             Input::Published(id) => {
-                // While it is activated or active, its requests were not answered yet.
+                // If it is already being activated or active, its requests have not been answered yet.
                 let index = match self.stage(id) {
                     Some(&Stage::Prepared { index }) => {
                         self.set(id, Stage::Ready { index });
@@ -221,7 +221,7 @@ impl Revisions {
                     }
                 }
                 self.set(id, Stage::Active { index });
-                // Deployers that asked while it was activated are answered when the list is stored, as those that ask now.
+                // Deployers that asked during the activation are answered once the list is stored, like those that ask now.
                 if self.entries.get(&key(id)).is_some_and(|it| !it.requests.is_empty()) {
                     effects.push(Effect::Publish(id));
                 }
@@ -305,7 +305,7 @@ impl Revisions {
                 self.set(target, Stage::Seen);
                 effects.push(Effect::Fetch(target));
             }
-            // Changes of the pool are made one after another.
+            // Changes to the pool are made one after another.
             Some(&(Stage::Prepared { index } | Stage::Ready { index }))
                 if !self.entries.values().any(is_activating) =>
             {

@@ -30,7 +30,7 @@ pub struct Activation {
     /// When, by the server's clock.
     pub at: String,
     /// It grows with each activation: the server's time in milliseconds since 1970, or one more than that of the activation before.
-    /// A process that knows the keys of deployers ignores an activation with a smaller number than the last one.
+    /// A process that knows the deployer keys ignores an activation with a smaller number than the last one.
     pub order: u64,
 }
 
@@ -85,8 +85,8 @@ impl Known {
 }
 
 impl Registry {
-    /// The active revision; `None` if nothing was activated yet. If the keys of deployers are known, it is the last one that a
-    /// deployer activated, even if something else has written to the registry since.
+    /// The active revision; `None` if nothing has been activated yet. If the deployer keys are known, it is the last one that a deployer
+    /// activated, even if something else has written to the registry since.
     ///
     /// # Errors
     ///
@@ -115,8 +115,8 @@ impl Registry {
         Ok(stated.active.map(|active| active.activation))
     }
 
-    /// What the registry states about the active revision. If the keys of deployers are known, its history is searched, because
-    /// the last change may not be that of a deployer.
+    /// What the registry states about the active revision. If the deployer keys are known, its history is searched, because the last change
+    /// may not be that of a deployer.
     pub(crate) async fn stated(&self, store: &Store) -> Result<Stated, Error> {
         let entries = if self.trust().requires_signatures() {
             self.activation_history(store).await?
@@ -144,7 +144,7 @@ impl Registry {
         Ok(stated)
     }
 
-    /// The last changes of the active revision, oldest first. At most 64 are kept.
+    /// The last changes to the active revision, oldest first. At most 64 are kept.
     async fn activation_history(&self, store: &Store) -> Result<Vec<Entry>, Error> {
         let failed = |error: String| self.failed("reading the history", error);
         let mut history = store.history(ACTIVE).await.map_err(|error| failed(full(&error)))?;
@@ -159,8 +159,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`Error::Conflict`] if another one is active, and [`Error::Options`] if this process cannot sign. Nothing has changed then. After
-    /// [`Error::Registry`] it is not known whether the revision was activated.
+    /// [`Error::Conflict`] if another one is active, and [`Error::Options`] if this process cannot sign. In both cases, nothing has
+    /// changed. After [`Error::Registry`] it is not known whether the revision was activated.
     pub async fn activate(
         &self,
         ready: &Readiness,

@@ -64,7 +64,7 @@ impl Following {
         Arc::clone(&self.functions)
     }
 
-    /// Waits until the registry was read for the first time, also if nothing is active.
+    /// Waits until the registry was read for the first time, even if nothing is active.
     pub async fn first(&self) {
         // The sender lives as long as this.
         let _ = self.state.clone().wait_for(|state| state.was_read).await;

@@ -27,7 +27,7 @@ impl Index {
         let bytes = serde_json::to_vec(self).map_err(|error| error.to_string())?;
         if bytes.len() > MAX_INDEX {
             return Err(format!(
-                "the list of the functions has {} bytes; at most {MAX_INDEX} are possible",
+                "the list of the functions has {} bytes; the maximum is {MAX_INDEX}",
                 bytes.len()
             ));
         }

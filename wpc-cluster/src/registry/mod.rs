@@ -17,8 +17,8 @@
 //! 3. [`activate`](Registry::activate) changes `active`, if it still has the value that the deployer expects. The nodes and
 //!    the clients follow it.
 //!
-//! Revisions, activations and requests are [signed](signature) by the deployer. A process that knows the keys of deployers ignores
-//! others, and an activation that is older than one that it knows.
+//! Revisions, activations and requests are [signed](signature) by the deployer. A process that knows the deployer keys ignores others, and
+//! an activation that is older than one that it knows.
 //!
 //! Every object is verified when it is read: its length is bounded, and its content must have the SHA-256 that is its name.
 
@@ -135,8 +135,5 @@ fn check_text(name: &str, text: &str) -> Result<(), Error> {
     if text.len() <= MAX_TEXT {
         return Ok(());
     }
-    Err(Error::Options(format!(
-        "the {name} has {} bytes; at most {MAX_TEXT} are possible",
-        text.len()
-    )))
+    Err(Error::Options(format!("the {name} has {} bytes; the maximum is {MAX_TEXT}", text.len())))
 }

@@ -98,7 +98,7 @@ impl Nodes {
         };
         if let Some((other, _)) = indexes.find(|(_, found)| *found != index) {
             return Verdict::Failed(format!(
-                "the nodes {first} and {other} find different functions in it; do they run the same version of wpc?"
+                "nodes {first} and {other} derive different lists of functions from it; they may run different versions of wpc"
             ));
         }
         let (ready, pending) = (self.ready().count(), self.pending().len());
@@ -125,9 +125,8 @@ impl Nodes {
         let refusals = self.refusals();
         let refusals = if refusals.is_empty() { refusals } else { format!("\n{refusals}") };
         let pending = if pending.is_empty() { "none".to_owned() } else { pending.join(", ") };
-        format!(
-            "after {timeout:?}, {ready} nodes are ready, and these are not yet: {pending}{refusals}"
-        )
+        let nodes = if ready == 1 { "node is" } else { "nodes are" };
+        format!("after {timeout:?}, {ready} {nodes} ready; not ready yet: {pending}{refusals}")
     }
 }
 
@@ -137,7 +136,8 @@ impl Registry {
     /// # Errors
     ///
     /// [`Error::NotReady`] if too few nodes are ready within the time limit, if a node refuses the revision and all are required, or
-    /// if nodes find different functions in it; [`Error::UnknownRevision`]; otherwise [`Error::Registry`] or [`Error::Denied`].
+    /// if nodes derive different lists of functions from it; [`Error::UnknownRevision`]; otherwise [`Error::Registry`] or
+    /// [`Error::Denied`].
     pub async fn wait_ready(
         &self,
         number: u64,

@@ -44,10 +44,10 @@ impl Record for Revision {
     }
 }
 
-/// The highest number of a revision without a trusted signature that is counted: those after it remain exact in JSON.
+/// The highest revision number without a trusted signature that is counted: the numbers after it are still exact in JSON.
 const MAX_NUMBER: u64 = 1 << 52;
 
-/// How many numbers that others have taken are tried.
+/// How many numbers are tried if others have taken them.
 const MAX_TAKEN: usize = 1000;
 
 /// How many objects are being stored at the same time.
@@ -128,7 +128,7 @@ impl Registry {
 
     /// The number of the last revision; 0 without any. If that one is not trusted, it is the number of the active revision.
     async fn last_number(&self, store: &Store, active: Option<u64>) -> Result<u64, Error> {
-        // Numbers are taken in order, so that the last message has the highest.
+        // Numbers are taken in order, so the last message has the highest.
         let subject = format!("{}revision.*", store.prefix);
         let found = store.stream.get_last_raw_message_by_subject(&subject).await;
         let message = match found {
@@ -217,7 +217,7 @@ fn modules_of(packed: &Packed) -> Result<Vec<&[u8]>, Error> {
     let refused = |message: String| Error::Problems(vec![Problem::environment(message)]);
     if packed.text.len() > MAX_DOCUMENT {
         return Err(refused(format!(
-            "the manifest has {} bytes; at most {MAX_DOCUMENT} are possible",
+            "the manifest has {} bytes; the maximum is {MAX_DOCUMENT}",
             packed.text.len()
         )));
     }

@@ -1,8 +1,8 @@
 //! The signatures of deployers on the records of the registry.
 //!
 //! Permissions alone do not protect the registry: a user that may use JetStream can make the server publish stored messages to
-//! any subject of the account, also to those of the registry. A process to which the keys of deployers were passed therefore
-//! uses a record only if one of them signed it.
+//! any subject of the account, including those of the registry. A process to which deployer keys were passed therefore uses a record only
+//! if one of them signed it.
 //!
 //! A deployer signs with the key with which it authenticates itself. What is signed is the text of the record, after the
 //! cluster and the kind of the record, so that a signature is valid for one purpose only. It starts with a byte that no text

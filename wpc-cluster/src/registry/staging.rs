@@ -1,4 +1,4 @@
-//! Requests to prepare a revision, and the answers of nodes. They are kept in memory for some minutes.
+//! Requests to prepare a revision, and the answers of nodes. They are kept in memory for 10 minutes.
 
 use super::buckets::{Bucket, STAGING_AGE, full};
 use super::revision::Revision;

@@ -50,7 +50,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// How long a new connection may take before it counts as unreachable.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// A time around this one, so that the processes of a cluster do not act at the same moment.
+/// Applies jitter of ±25 %, so that the processes of a cluster do not act at the same moment.
 fn jittered(time: Duration) -> Duration {
     time.mul_f64(rand::random_range(0.75..1.25))
 }
@@ -95,7 +95,8 @@ pub(crate) async fn follow(
     }
 }
 
-/// Follows until that fails, with the error, which is empty if it is only time to begin again. `None` if the receiver was dropped.
+/// Follows until an error occurs, and returns it; the text is empty if the watch merely has to be restarted. `None` if the receiver was
+/// dropped.
 async fn follow_once(
     registry: &Registry,
     followed: Followed,

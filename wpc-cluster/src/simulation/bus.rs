@@ -1,5 +1,5 @@
-//! A bus in memory, in the place of NATS: each process has a port. Messages arrive in the order in which they were sent, each with a
-//! random delay. A port can lose its connection, be stopped, or be cut off permanently.
+//! An in-memory bus that replaces NATS: each process has a port. Messages arrive in the order in which they were sent, each with a random
+//! delay. A port can lose its connection, be stopped, or be cut off permanently.
 
 use crate::connection::{Link, Received};
 use bytes::Bytes;
@@ -54,7 +54,7 @@ struct PortState {
 struct Clock {
     /// How far it is ahead of that of the server.
     ahead: i64,
-    /// How much later than it is the process believes the time of the server to be.
+    /// How far the process's estimate of the server's time is ahead of it.
     error: i64,
 }
 

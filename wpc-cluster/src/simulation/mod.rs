@@ -118,7 +118,8 @@ impl Cluster {
         }
     }
 
-    /// Whether a version was active at some moment between two, or became so at the caller within the time of its activation.
+    /// Whether a version was active at some moment between `sent` and `answered`, or became so at the caller within the time of its
+    /// activation.
     fn was_active(&self, version: u64, sent: Instant, answered: Instant) -> bool {
         let at = self.activations.iter().position(|(other, _)| *other == version);
         let Some(at) = at else { return false };
@@ -154,7 +155,7 @@ struct Seen {
 }
 
 const NODES: [&str; 3] = ["a", "b", "c"];
-/// How much later than its limit a call may end: the answer's way.
+/// How much later than its limit a call may end: the time that the answer needs to arrive.
 const SLACK: Duration = Duration::from_millis(300);
 
 async fn call(client: Client, number: u64, duration: u64, limit: Duration) -> Seen {

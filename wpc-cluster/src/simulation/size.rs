@@ -27,7 +27,7 @@ const SERVICE: Duration = Duration::from_millis(10);
 const MAX_SERVICE_US: u64 = 20_000;
 const LIMIT: Duration = Duration::from_millis(400);
 
-/// What a load came to.
+/// The results of a load.
 #[derive(Debug)]
 struct Figures {
     /// Answers within their time limit, as a share of what all workers could give.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Beat {
-    /// A random number of this start of the node. A node that starts again has another one, so that its earlier calls are lost.
+    /// A random number of this start of the node. A node that starts again has a different one, so its earlier calls are lost.
     pub epoch: u64,
     /// Its state.
     pub stage: Stage,
@@ -24,9 +24,9 @@ pub struct Beat {
     pub call_limit: u32,
     /// The calls that it has accepted and not answered, those of its own process included.
     pub in_flight: u32,
-    /// The calls of other processes that it has accepted since its start.
+    /// The calls from other processes that it has accepted since its start.
     pub accepted: u64,
-    /// The calls of other processes that it has refused since its start.
+    /// The calls from other processes that it has refused since its start.
     pub refused: u64,
     /// Why it does not run the active revision; empty if it does.
     pub problem: String,

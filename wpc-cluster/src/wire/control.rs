@@ -13,7 +13,7 @@ pub enum Control {
         /// The inboxes of their answers.
         inboxes: Vec<String>,
     },
-    /// The caller has read items of a stream, so that as many more may be sent.
+    /// The caller has read items of a stream, so the node may send this many more.
     Credit {
         /// The inbox of its answers.
         inbox: String,

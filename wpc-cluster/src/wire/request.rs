@@ -24,7 +24,7 @@ pub struct Request {
     pub fuel: Option<u64>,
     /// Calls with the same key are to run on the same worker.
     pub affinity: Option<u64>,
-    /// Whether the caller reads items, and how many may be on their way.
+    /// Whether the caller reads items, and how many may be in flight.
     pub stream: Option<Window>,
     /// `traceparent` and `tracestate` of W3C Trace Context.
     pub trace: Option<(String, Option<String>)>,
@@ -63,7 +63,7 @@ pub enum Body {
     },
 }
 
-/// How many items may be on their way to the caller. It grants more with [`Control::Credit`](super::Control).
+/// How many items may be in flight to the caller. It grants more with [`Control::Credit`](super::Control).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Window {

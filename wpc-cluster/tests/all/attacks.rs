@@ -167,7 +167,7 @@ async fn an_activation_that_a_client_writes_or_replays_changes_nothing() {
     }
     drop(running);
 
-    // A node that starts again, also without its files, finds the last activation in the history.
+    // A node that starts again, even without its files, finds the last activation in the history.
     for folder in [Some(folder.path()), None] {
         let again = node(&server, folder).await;
         assert_eq!((again.revision(), called(&server).await), (Some(2), 2.into()));
@@ -184,7 +184,7 @@ async fn an_activation_that_a_client_writes_or_replays_changes_nothing() {
     assert_eq!(again.revision(), Some(2));
     reported(&observer, "a newer activation is known").await;
 
-    // The deployer is not affected, also if nothing in the registry is trusted.
+    // The deployer is not affected, even if nothing in the registry is trusted.
     for _ in 0..64 {
         smuggle(&user, "$KV.wpc_registry.active", Bytes::from_static(b"x")).await;
     }

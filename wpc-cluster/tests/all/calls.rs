@@ -1,4 +1,4 @@
-//! Calls between real nodes over a real NATS server, also while something fails.
+//! Calls between real nodes over a real NATS server, including while something fails.
 
 use crate::support::{FaultProxy, NatsCluster, NatsServer, TIME_LIMIT, eventually, join, within};
 use futures::StreamExt as _;
@@ -341,7 +341,7 @@ async fn a_stream_whose_caller_is_gone_ends_at_its_time_limit() {
     let arguments = CallArguments::Positional(vec![100_000.into()]);
     let mut parts = gone.stream("numbers", arguments, &options).unwrap();
     within("an item", parts.next()).await.unwrap().unwrap();
-    // The node hears nothing more of this caller.
+    // The node hears nothing more from this caller.
     proxy.hold();
     drop((parts, gone));
     let in_flight = || a.calls_in_flight() + b.calls_in_flight();

@@ -83,7 +83,7 @@ impl Server {
         User { client, violations }
     }
 
-    /// Nothing that was done so far was refused.
+    /// Nothing that has been done so far has been refused.
     fn has_refused_nothing(&self) {
         let log = self.server.log();
         let refused: Vec<_> = log.lines().filter(|line| line.contains("Violation")).collect();

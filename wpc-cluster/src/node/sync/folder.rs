@@ -92,7 +92,7 @@ impl Folder {
     pub(crate) fn active(&self, registry: &Registry) -> Option<Active> {
         let record = file::read(&self.0.path.join(ACTIVE), MAX_ACTIVE).ok()?;
         let active = Known::default().accept(registry, &Bytes::from(record));
-        active.inspect_err(|error| tracing::warn!(%error, "the node does not run its copy")).ok()
+        active.inspect_err(|error| tracing::warn!(%error, "the local copy is not accepted")).ok()
     }
 
     pub(super) fn set_active(&self, active: &Active) -> Result<(), String> {

@@ -248,7 +248,10 @@ impl Task {
             && let Some(copy) = self.copy.take()
         {
             let revision = copy.activation.revision;
-            tracing::warn!(revision, "the node starts with its copy");
+            tracing::warn!(
+                revision,
+                "the node starts with its local copy of the last active revision"
+            );
             self.target(copy);
         }
     }

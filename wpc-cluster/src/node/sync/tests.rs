@@ -53,7 +53,7 @@ impl Nats {
 
     fn options(&self) -> ClusterOptions {
         let mut options = ClusterOptions::new(&format!("nats://127.0.0.1:{}", self.port));
-        // Nodes have one and a half of it to answer, also on a busy machine.
+        // Nodes have one and a half intervals to answer, which is enough even on a busy machine.
         options.report_interval = Duration::from_secs(1);
         options
     }

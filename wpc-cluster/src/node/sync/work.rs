@@ -103,7 +103,7 @@ fn parse(folder: &Folder, text: Vec<u8>) -> Result<(Source, Manifest), String> {
     Ok((source, manifest))
 }
 
-/// A problem without the path of the node's folder, which a deployer cannot use.
+/// A problem without the path of the node's folder, which means nothing to a deployer.
 fn shown(problem: &Problem) -> String {
     let line = problem.line.map_or_else(String::new, |line| format!("line {line}: "));
     format!("{line}{} ({})", problem.message, problem.code)
@@ -193,7 +193,7 @@ pub(super) async fn activate(
                 revision = id.number,
                 expected = %activation.index,
                 found = %index,
-                "this node finds other functions in the active revision; does it run another version?"
+                "this node derives a different list of functions from the active revision; it may run a different version of wpc"
             );
         }
         let functions = functions.into_iter().map(|function| {
@@ -217,7 +217,7 @@ pub(super) async fn activate(
         if let Some(active) = active
             && let Err(error) = folder.set_active(&active)
         {
-            tracing::warn!(%error, "the node cannot keep which revision is active");
+            tracing::warn!(%error, "failed to store the active revision");
         }
         Ok(Finished::Activated(id, Box::new(deployment)))
     })

@@ -54,7 +54,7 @@ impl FaultProxy {
         format!("nats://{}", self.address)
     }
 
-    /// Passes bytes at once, also those that were held, and accepts connections.
+    /// Passes bytes at once, including those that were held, and accepts connections.
     pub(crate) fn pass(&self) {
         self.state.send_replace(State::Passing);
     }

@@ -14,7 +14,7 @@ use wpc_cluster::ClusterOptions;
 /// The oldest version whose key-value store the client supports.
 const OLDEST: (u32, u32) = (2, 10);
 
-/// A NATS server with JetStream. It is killed when it is dropped, also by a panic.
+/// A NATS server with JetStream. It is killed when it is dropped, including by a panic.
 #[derive(Debug)]
 pub(crate) struct NatsServer {
     folder: TempDir,
