@@ -1,4 +1,4 @@
-//! Finished requests as lines of the log.
+//! Finished requests as log lines.
 
 use crate::event_log::{self, Level};
 use crate::text::escape;

@@ -96,10 +96,10 @@ pub(crate) fn reason(error: &ureq::Error) -> String {
     let hint = match (error, of_tls(error)) {
         (_, Some(rustls::Error::InvalidCertificate(error))) => of_certificate(error),
         (_, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType))) => {
-            "it does not use TLS; name it with `http://` instead of `https://`"
+            "it does not use TLS; use an `http://` URL instead of `https://`"
         }
         (ureq::Error::Protocol(_), _) => {
-            "it does not use HTTP at this address; if it uses TLS, name it with `https://`"
+            "it does not use HTTP at this address; if it uses TLS, use an `https://` URL"
         }
         _ => return error.to_string(),
     };
@@ -113,7 +113,7 @@ fn of_certificate(error: &CertificateError) -> &'static str {
     };
     match error {
         NotValidForName | NotValidForNameContext { .. } => {
-            "name the server by a name or an address that its certificate has"
+            "use a name or address that the certificate contains"
         }
         Expired | ExpiredContext { .. } => "the server needs a new certificate",
         NotValidYet | NotValidYetContext { .. } => "the clock of this machine may be wrong",
@@ -123,7 +123,7 @@ fn of_certificate(error: &CertificateError) -> &'static str {
     }
 }
 
-/// The error of TLS inside of another one.
+/// The TLS error inside another error.
 fn of_tls(error: &ureq::Error) -> Option<&rustls::Error> {
     match error {
         ureq::Error::Rustls(error) => Some(error),

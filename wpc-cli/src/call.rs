@@ -11,7 +11,7 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use wpc_host::{ReplyMetadata, StreamOptions, WorkerProcedureCall};
 
-// A server needs no module, so that the first position is the function.
+// A server needs no module, so the first position is the function.
 #[derive(clap::Args)]
 #[cfg_attr(feature = "cluster", command(mut_arg("function", |function| function.required_unless_present_any(["server", "cluster"]))))]
 #[cfg_attr(not(feature = "cluster"), command(mut_arg("function", |function| function.required_unless_present("server"))))]
@@ -22,9 +22,8 @@ pub(crate) struct Arguments {
     /// Write the result to a file: a `Vec<u8>` or `String` unchanged, other types as JSON.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write each item that the function yields at once as a line of JSON, and the result to
-    /// standard error. With `--json` items are `{"item": …}`, and the result is a line of standard
-    /// output, as without this option.
+    /// Write each item as a line of JSON as soon as the function yields it, and the result to standard error. With
+    /// `--json` items are `{"item": …}`, and the result is a line of standard output, as without this option.
     #[arg(long, conflicts_with_all = ["raw", "output"])]
     stream: bool,
     #[command(flatten)]

@@ -27,8 +27,8 @@ It exits with 1 if something does not work.")]
     #[command(after_help = "Example:
   wpc cluster key deployer.nk
 
-The process gets the file with --cluster-nkey, and the configuration of the NATS server the public key. All processes get the
-public keys of deployers with --cluster-deployers.")]
+Pass the file to the process with --cluster-nkey, and add the public key to the configuration of the NATS server. Pass the
+deployers' public keys to all processes with --cluster-deployers.")]
     Key {
         /// The new file, which only you can read.
         file: PathBuf,
@@ -42,8 +42,8 @@ struct CheckArguments {
     url: Option<String>,
     #[command(flatten)]
     cluster: ClusterArguments,
-    /// A role that the user must be able to have. Can be repeated. Without it, the user must be able to have one of the
-    /// roles.
+    /// A role whose permissions the user must have. Can be repeated. Without it, the user must have the permissions of
+    /// at least one role.
     #[arg(long, value_enum, value_name = "ROLE")]
     role: Vec<Role>,
 }

@@ -50,7 +50,7 @@ pub(crate) struct Joined {
 pub(crate) struct OwnSettings;
 
 impl Joining {
-    /// Prepares to join, if a cluster is named. `data` is the folder of the server, which keeps so many revisions.
+    /// Prepares to join, if a cluster is named. `data` is the folder of the server, which keeps this many revisions.
     pub(crate) fn new(
         arguments: &NodeArguments,
         (data, keep_revisions): (Option<&Path>, NonZeroUsize),

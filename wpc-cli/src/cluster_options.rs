@@ -22,7 +22,7 @@ pub(crate) struct ClusterArguments {
     /// Authenticate with the JWT and the seed in this credentials file.
     #[arg(long, value_name = "FILE", env = "WPC_CLUSTER_CREDENTIALS", conflicts_with_all = ["cluster_token", "cluster_nkey"])]
     cluster_credentials: Option<PathBuf>,
-    /// Trust the certificates of authorities in this PEM file instead of those of the system, and require TLS.
+    /// Trust the CA certificates in this PEM file instead of those of the system, and require TLS.
     #[arg(long, value_name = "FILE", env = "WPC_CLUSTER_CA")]
     cluster_ca: Option<PathBuf>,
     /// Identify this process by the certificate in this PEM file.

@@ -1,4 +1,4 @@
-//! The bounds of connections and of bodies as options.
+//! The bounds on connections and bodies as options.
 
 use crate::failure::Failure;
 use bytesize::ByteSize;
@@ -53,11 +53,11 @@ fn bytes(size: ByteSize) -> usize {
 }
 
 impl ConnectionOptions {
-    /// The bounds of connections.
+    /// The bounds on connections.
     pub(crate) fn limits(&self) -> Result<ConnectionLimits, Failure> {
         if self.max_body_memory < self.max_body {
             return Err(Failure::usage(format!(
-                "`--max-body-memory {}` is less than `--max-body {}`, so that a body of the latter size would never be accepted",
+                "`--max-body-memory {}` is less than `--max-body {}`, so a body of the latter size would never be accepted",
                 self.max_body_memory, self.max_body
             )));
         }
@@ -75,7 +75,7 @@ impl ConnectionOptions {
         Ok(limits)
     }
 
-    /// Sets the bounds of requests.
+    /// Sets the bounds on requests.
     pub(crate) fn set(&self, settings: &mut Settings) {
         settings.max_body = bytes(self.max_body);
     }

@@ -54,7 +54,7 @@ fn finished(client: &Client, mut state: Value, limit: Duration) -> Result<Value,
         if begun.elapsed() >= limit {
             let calls = count(calls(&state), "call");
             return Err(Failure::environment(format!(
-                "{calls} did not finish within {}; the server stays drained, `wpc drain --end` ends that",
+                "{calls} did not finish within {}; the server stays drained; run `wpc drain --end` to accept calls again",
                 humantime::format_duration(limit)
             )));
         }

@@ -13,7 +13,7 @@ clock, random, function=NAME, arg=TEXT, env=NAME=VALUE, stdin, output, read=FOLD
 `stdin`: standard input, read while it arrives). Output of `_start` is\nwritten unchanged to standard output and standard error; output of other functions is shown as log lines";
 
 /// Applies all grants together. A program's output is its result, and is written unchanged;
-/// [`terminal::program_output_end`] reports whether it could be. A function's output is shown as log lines, so that it
+/// [`terminal::program_output_end`] reports whether it could be. A function's output is shown as log lines, so it
 /// cannot be mistaken for a line of this command.
 pub(crate) fn apply(
     module: WasmModule,

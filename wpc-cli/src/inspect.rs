@@ -197,7 +197,9 @@ fn suspension(cause: &SuspensionCause) -> String {
         }
         SuspensionCause::FunctionCall(name) => format!("while it calls function {name}"),
         SuspensionCause::WasiImport(name) => format!("when it waits in {name}"),
-        SuspensionCause::Items => "when its caller is slower than it yields items".to_owned(),
+        SuspensionCause::Items => {
+            "when its caller reads items more slowly than the function yields them".to_owned()
+        }
         SuspensionCause::TimeSlice(length) => {
             format!("after a time slice of {}", humantime::format_duration(*length))
         }
@@ -268,7 +270,7 @@ fn type_lines(ty: &TypeInformation) -> String {
     lines
 }
 
-/// An indented line with the first line of a documentation beside it, as a comment.
+/// An indented line with the first line of the documentation beside it, as a comment.
 fn with_summary(declared: &str, documentation: Option<&str>) -> String {
     match documentation {
         Some(text) => format!("  {}  // {}\n", escape(declared), escape(split(text).0)),
@@ -276,7 +278,7 @@ fn with_summary(declared: &str, documentation: Option<&str>) -> String {
     }
 }
 
-/// Appends further lines of a documentation as comments, so that they cannot be mistaken for other lines.
+/// Appends further lines of the documentation as comments, so that they cannot be mistaken for other lines.
 fn push_comment(lines: &mut String, text: &str) {
     for line in text.lines() {
         let _ = writeln!(lines, "{}", format!("      // {}", escape(line)).trim_end());

@@ -209,7 +209,7 @@ async fn answer(id: String, call: Submitted, mut items: mpsc::Sender<String>) ->
             while let Some(Ok(item)) = stream.next().await {
                 let line = with_id(&id, &json!({ "item": item, "call": number }));
                 if items.send(line).await.is_err() {
-                    // Standard output is closed, so that no answer is written either.
+                    // Standard output is closed, so no answer is written either.
                     stream.cancel();
                     break;
                 }

@@ -1,7 +1,8 @@
-//! Lines of the log, written to standard error by a thread of their own, so that a slow reader delays no request. Lines that
-//! do not fit the queue are dropped and counted.
+//! Log lines, written to standard error by a thread of their own, so that a slow reader delays no request. Lines that do not fit the queue
+//! are dropped and counted.
 
 use crate::failure::Failure;
+use crate::text::count;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,7 +37,7 @@ impl LogWriter {
         let dropped = Arc::<AtomicU64>::default();
         let counted = Arc::clone(&dropped);
         let write = move || {
-            // Dropped when the thread ends, also if it panics.
+            // Dropped when the thread ends, even if it panics.
             let _end: SyncSender<()> = end;
             write(&queue, &counted, |bytes| {
                 // The reader of standard error may be gone.
@@ -85,7 +86,7 @@ fn write(queue: &Receiver<String>, dropped: &AtomicU64, mut out: impl FnMut(&[u8
         batch.clear();
         let all = dropped.load(Ordering::Relaxed);
         if all > reported {
-            out(format!("{} lines of the log were dropped\n", all - reported).as_bytes());
+            out(format!("dropped {}\n", count(all - reported, "log line")).as_bytes());
             reported = all;
         }
     }
@@ -106,6 +107,6 @@ mod tests {
         drop(writer);
         let mut written = Vec::new();
         write(&queue, &dropped, |bytes| written.extend_from_slice(bytes));
-        assert_eq!(String::from_utf8(written).unwrap(), "a\nb\n2 lines of the log were dropped\n");
+        assert_eq!(String::from_utf8(written).unwrap(), "a\nb\ndropped 2 log lines\n");
     }
 }

@@ -4,6 +4,7 @@ use crate::client::ServerOptions;
 use crate::event_log::{self, Level};
 use crate::failure::Failure;
 use crate::terminal;
+use crate::text::count;
 use std::io::{BufRead as _, BufReader, Read as _};
 use wpc_host::WorkerEvent;
 
@@ -55,7 +56,7 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
                     let text = if as_json {
                         serde_json::json!({ "event": "lagged", "lost": lost }).to_string()
                     } else {
-                        format!("this client missed {lost} events")
+                        format!("this client missed {}", count(lost, "event"))
                     };
                     terminal::print(format!("{text}\n").as_bytes())?;
                 }

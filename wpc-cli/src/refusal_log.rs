@@ -1,4 +1,4 @@
-//! Refused clients as lines of the log.
+//! Refused clients as log lines.
 
 use crate::event_log::{self, Level};
 use crate::text::count;

@@ -184,8 +184,8 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     wpc.start_workers(workers)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
-        // Answers of workers wake connections through the runtime's shared queue. By default it is looked at about every 200 µs
-        // under load, which would be a part of their latency.
+        // Answers of workers wake connections through the runtime's shared queue. By default it is polled about every 200 µs under load,
+        // which would add to their latency.
         .global_queue_interval(8)
         .thread_name("wpc-http")
         .enable_all()
@@ -251,7 +251,7 @@ enum Deployed {
     Manifest(Box<Deployment>),
     /// What clients deploy to a data folder.
     Folder(Deployments),
-    /// The registry of a cluster, which the server has not joined yet; then without the rest.
+    /// The registry of a cluster, and what joins it: `Some` until the server has joined the cluster.
     #[cfg(feature = "cluster")]
     Cluster(Box<Deployment>, Option<Box<Joining>>),
 }

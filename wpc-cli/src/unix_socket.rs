@@ -68,7 +68,7 @@ impl Transport for Connection {
         Ok(read > 0)
     }
 
-    /// A command needs few requests, so that none uses the connection of another.
+    /// A command needs few requests, so none uses the connection of another.
     fn is_open(&mut self) -> bool {
         false
     }

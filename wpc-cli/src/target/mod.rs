@@ -80,7 +80,7 @@ impl Target {
         }
     }
 
-    /// Assigns positional arguments of a call of a server: the first one is the function instead of the file.
+    /// Assigns the positional arguments of a call to a server: the first one is the function instead of the file.
     pub(crate) fn resolve_server_positions(&mut self) {
         let function = self.file.to_string_lossy().into_owned();
         let first = std::mem::replace(&mut self.function, function);
@@ -111,7 +111,7 @@ impl Target {
         Ok(&self.function)
     }
 
-    /// The options of a call of a server, as its query.
+    /// The options of a call to a server, as its query.
     pub(crate) fn remote_query(&self) -> String {
         // Without spaces, which a query cannot contain.
         let timeout = self.limits.timeout().map(|limit| {
@@ -122,7 +122,7 @@ impl Target {
         if parameters.is_empty() { String::new() } else { format!("?{}", parameters.join("&")) }
     }
 
-    /// The options of a call of a function that is defined elsewhere.
+    /// The options of a call to a function that is defined elsewhere.
     #[cfg(feature = "cluster")]
     pub(crate) fn remote_options(&self) -> CallOptions {
         let mut options = CallOptions::new();

@@ -73,11 +73,11 @@ fn the_calls_of_a_stopped_node_end_and_none_starts_late_when_it_continues() {
     let short = CallOptions::new().timeout(Duration::from_millis(300));
     let late = (1..30).map(|number| call(&client, "mark", Some(number), &short));
     for result in runtime.block_on(join_all(late)) {
-        // Not started is what could not be sent in time.
+        // Calls that could not be sent in time did not start.
         let outcome = ended(result).1;
         assert!([CallOutcome::Unknown, CallOutcome::NotStarted].contains(&outcome), "{outcome:?}");
     }
-    // The call that runs has no limit of its caller, so that only the loss of its node ends it.
+    // The call that runs has no time limit set by its caller, so only the loss of its node ends it.
     let lost = ended(runtime.block_on(spinning).unwrap());
     assert_eq!(lost, (ErrorCode::ConnectionLost, CallOutcome::Unknown));
 

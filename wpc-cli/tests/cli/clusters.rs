@@ -54,7 +54,7 @@ fn two_nodes_run_what_is_deployed_and_one_of_them_may_fail() {
     assert_eq!(out(&nats.wpc(&["call", "number"])), "1\n");
     assert_eq!(out(&nats.wpc(&["history"])).lines().count(), 3);
 
-    // A node is killed: calls of a pure function continue, also from the other node.
+    // A node is killed: calls to a pure function continue, including from the other node.
     drop(a);
     for _ in 0..5 {
         assert_eq!(out(&nats.wpc(&["call", "number"])), "1\n");

@@ -139,7 +139,7 @@ fn kill_during_deployments(kills: u64) {
         let mut server = serve_with(data.path(), &["--keep-revisions", &kept]);
         let client = Client::of(&server);
         let active = client.active();
-        // The revision that was acknowledged last, or the one whose response was not yet sent.
+        // The revision that was acknowledged last, or the one whose response has not been sent yet.
         assert!(
             active == acknowledged || active == Some(in_flight),
             "found {active:?}, acknowledged {acknowledged:?}, in flight {in_flight}"

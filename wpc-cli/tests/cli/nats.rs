@@ -167,7 +167,7 @@ impl Nats {
         assert!(deployed.status.success(), "{}", err(&deployed));
     }
 
-    /// A client that knows so many nodes that run what is active.
+    /// A client that knows this many nodes that run what is active.
     pub(crate) async fn client(&self, nodes: usize) -> Client {
         let client = Client::connect(ClusterOptions::new(&self.url)).await.unwrap();
         are_ready(&client, nodes).await;
@@ -175,7 +175,7 @@ impl Nats {
     }
 }
 
-/// Waits until the client is connected and knows so many nodes that run what is active.
+/// Waits until the client is connected and knows this many nodes that run what is active.
 pub(crate) async fn are_ready(client: &Client, nodes: usize) {
     eventually("the nodes are ready", async || {
         let cluster = client.information();

@@ -13,7 +13,7 @@ fn manifest(folder: &std::path::Path, server: &str) -> String {
     write(folder, &format!("[modules.tools]\nfile = {:?}\n[server]\n{server}", sdk()))
 }
 
-/// The next line of the log, as JSON, that has this event.
+/// The next log line, as JSON, that has this event.
 fn event(running: &Running, name: &str) -> Value {
     loop {
         let line = running.notice();
@@ -87,7 +87,7 @@ fn the_environment_overrides_the_manifest_and_the_command_line_overrides_both() 
         if let Some(value) = variable {
             serve.env("WPC_LISTEN", value);
         }
-        // The addresses are in use, so that the server names the one that it failed to listen on.
+        // The addresses are in use, so the server names the one that it failed to listen on.
         fails_with(1, &run(&mut serve))
     };
     let occupied = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -127,8 +127,8 @@ fn sighup_reloads_and_recovery_is_reported() {
     assert_eq!(running.exit_code(), Some(0));
 }
 
-/// Starts `wpc run` with `f`, which returns 1, and with a module that takes long to compile: its function has this many
-/// branches. Returns while it is compiled. All files have been read then.
+/// Starts `wpc run` with `f`, which returns 1, and with a module that takes a long time to compile: its function has
+/// this many branches. Returns while it is compiled; by then, all files have been read.
 #[cfg(target_os = "linux")]
 fn compiling(folder: &Path, branches: usize) -> Running {
     returns(folder, "f.wasm", 1);

@@ -99,7 +99,7 @@ fn an_issuer_that_is_not_trusted_is_reported_with_the_remedy() {
     let url = url.replace("127.0.0.1", "localhost");
     let ca = authority.path("ca.pem");
     let found = fails_with(1, &wpc(&["health", &url, "--ca", &ca, "--timeout", "60s"]));
-    assert!(found.contains("a name or an address that its certificate has"), "{found}");
+    assert!(found.contains("use a name or address that the certificate contains"), "{found}");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn the_wrong_scheme_is_named() {
     let ca = authority.path("ca.pem");
     let secure = format!("https://{address}");
     let found = fails_with(1, &wpc(&["call", "--server", &secure, "--ca", &ca, "add", "1", "2"]));
-    assert!(found.contains("name it with `http://`"), "{found}");
+    assert!(found.contains("use an `http://` URL"), "{found}");
 }
 
 /// Asks until the server presents a certificate of this authority.
