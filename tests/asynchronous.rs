@@ -95,7 +95,7 @@ fn a_cancelled_definition_never_replaces_a_later_one() {
     let good = wat(r#"(module (func (export "f") (result i32) i32.const 0))"#);
     for round in 0..16_u32 {
         let (report, dropped) = channel();
-        // Each is another module, so that each is compiled. A definition keeps its writer until it is replaced or
+        // Each is a different module, so each is compiled. A definition keeps its writer until it is replaced or
         // cancelled.
         let output = Wasi::minimal().stdout(Output::writer(Reports(report)));
         let module = WasmModule::new(slow_if(round % 4 == 0, round + 1)).grant_wasi(output);

@@ -33,7 +33,7 @@ fn an_awaited_call_times_out_while_it_is_queued_behind_another() {
 #[test]
 fn an_awaited_call_times_out_while_it_is_queued_behind_many_short_ones() {
     let wpc = pool(1);
-    // Each runs for less than a millisecond, so that two ticks never observe the same call.
+    // Each runs for less than a millisecond, so two ticks never observe the same call.
     wpc.define_worker_function("f", wat(r#"(module (func (export "f") (local $n i32)
         (loop (local.set $n (i32.add (local.get $n) (i32.const 1))) (br_if 0 (i32.lt_u (local.get $n) (i32.const 300000))))))"#)).unwrap();
     let before: Vec<PendingCall<()>> = (0..9_000).map(|_| wpc.submit("f", ()).unwrap()).collect();

@@ -27,7 +27,7 @@ fn tests_of(module: &str) -> Option<Vec<String>> {
     Some(tests.collect())
 }
 
-/// Whether `*` in the pattern can stand for what the name has more.
+/// Whether `*` in the pattern can stand for the rest of the name.
 fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         Some((start, end)) => name.starts_with(start) && name.ends_with(end),

@@ -89,7 +89,7 @@ fn errors_and_panics_reach_the_guest_as_values() {
         ["none", "ParseIntError", "HostFunctionPanicked"]
     );
 
-    // Called with other arguments than it takes.
+    // Called with arguments other than those that it takes.
     wpc.define_untyped_host_function("lookup", |_, (_, _): (String, u8)| {
         Ok::<_, String>(Some("x"))
     })

@@ -18,7 +18,7 @@ fn no_worker_is_started_after_a_stop_has_begun_to_end_them() {
     let (gate, running) = define_blocking(&wpc, "stuck", Limits::default());
     wpc.define_worker_function("f", failing_subscriber::logs("panic the host")).unwrap();
     let mut events = wpc.subscribe(1_000);
-    // The stop waits for the worker of this call, longer than the restart of the other worker is delayed.
+    // The stop waits for this call's worker longer than the other worker's restart is delayed.
     let stuck = wpc.submit::<()>("stuck", ()).unwrap();
     running.recv_timeout(TEST_TIMEOUT).unwrap();
     assert_eq!(code(wpc.call::<()>("f", ())), "worker_lost");

@@ -145,7 +145,7 @@ fn a_hang_is_a_failure_of_the_called_function_and_not_of_its_caller() {
     let spins = spinner().export("spins").limits(limits.clone());
     wpc.define_worker_function("nap", spins).unwrap();
     wpc.define_worker_function("rest", calling("rest", &[]).limits(limits)).unwrap();
-    // On a busy machine a caller may begin too late, so that its called function has too little time.
+    // On a busy machine a caller may begin too late, so its called function has too little time.
     let mut calls = (0..100).map(|_| wpc.call::<u8>("rest", ()));
     let refused = calls.find_map(|result| match result {
         Err(Error::Guest { error, .. }) => Some(error.name),

@@ -184,7 +184,7 @@ fn few_maps() {
     drop(wpc);
 }
 
-/// Each suspended call has four memory maps, so that these take most of those that a process may have.
+/// Each suspended call has four memory maps, so these take most of those that a process may have.
 fn suspended_calls() {
     const CALLS: u32 = 10_000;
     let count = CALLS as usize;
@@ -297,7 +297,7 @@ fn stacks_without_space() {
     }
 }
 
-/// Sandboxes with an exception heap are not pooled, so that each reserves 4 GiB of address space.
+/// Sandboxes with an exception heap are not pooled, so each reserves 4 GiB of address space.
 fn exceptions_without_space() {
     let wpc = WorkerProcedureCall::new(Options::default()).unwrap();
     wpc.start_workers(1).unwrap();

@@ -49,7 +49,7 @@ fn the_time_limit_of_a_call_that_waits_for_a_sandbox_ends_it() {
     wpc.define_worker_function("f", calls_h().limits(limits)).unwrap();
     let first = wpc.submit::<u8>("f", ()).unwrap();
     eventually(|| suspended(&wpc) == 1);
-    // Its caller does not wait, so that only the pool can end it.
+    // Its caller does not wait, so only the pool can end it.
     let options = CallOptions::new().timeout(Duration::from_millis(200));
     let second = wpc.submit_with::<u8>("f", (), &options).unwrap();
     let third = wpc.submit::<u8>("f", ()).unwrap();

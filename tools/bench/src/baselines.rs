@@ -59,7 +59,7 @@ impl Bare {
         Ok(())
     }
 
-    /// Creates an instance and makes one typed call of `add` in it.
+    /// Creates an instance and makes one typed call to `add` in it.
     pub(crate) fn fresh_add(&self, a: i32, b: i32) -> wasmtime::Result<i32> {
         let mut store = store(&self.engine);
         let instance = self.pre.instantiate(&mut store)?;

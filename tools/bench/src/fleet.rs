@@ -65,7 +65,7 @@ impl Fleet {
         self.join_with(NodeOptions::new(name.parse()?), None)
     }
 
-    /// A node whose calls take this time, on so many workers, without occupying a processor: as if it were another machine.
+    /// A node whose calls take this time, on this many workers, without occupying a processor: as if it were another machine.
     pub(crate) fn join_paced(&self, name: &str, workers: usize, time: Duration) -> Result<Member> {
         let mut options = NodeOptions::new(name.parse()?);
         options.call_limit = Some(workers * 3);
@@ -118,7 +118,7 @@ impl Fleet {
         })
     }
 
-    /// A client that knows so many nodes that run what is active.
+    /// A client that knows this many nodes that run what is active.
     pub(crate) fn client(&self, nodes: usize) -> Result<Client> {
         self.runtime.block_on(async {
             let client = Client::connect(self.options.clone()).await?;

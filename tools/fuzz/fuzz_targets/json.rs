@@ -44,7 +44,7 @@ fn echo(ty: &[u8]) -> Vec<u8> {
 
 fuzz_target!(|input: (Vec<u8>, String, Vec<u8>)| {
     let (ty, json, bytes) = input;
-    // Most types do not decode, so that the module is rejected.
+    // Most types do not decode, so the module is rejected.
     if POOL.define_worker_function("f", echo(&ty)).is_err() {
         return;
     }

@@ -40,7 +40,7 @@ use std::task::Poll;
 use wpc_abi::reply::TAG_VALUE;
 
 std::thread_local! {
-    // All threads of a check run on one OS thread, so that they share these.
+    // All threads of a check run on one OS thread, so they share these.
     pub(crate) static LIVE: Cell<usize> = const { Cell::new(0) };
     pub(crate) static RELEASED: Cell<bool> = const { Cell::new(false) };
 }

@@ -129,7 +129,7 @@ pub(crate) mod time {
     static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
     std::thread_local! {
-        // All threads of a check run on one OS thread, so that they share this.
+        // All threads of a check run on one OS thread, so they share this.
         static PASSED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     }
 

@@ -33,8 +33,8 @@ async function warm(pool, threads) {
 
 // `tasks` is how many tasks a thread runs at a time, if they wait; workerpool's threads run one.
 export const libraries = {
-  // Atomics wake threads fastest, but a thread that waits by them runs no timers, so that they are off for tasks that wait.
-  // Histograms of calls are off.
+  // Atomics wake threads fastest, but a thread that waits by them runs no timers, so they are off for tasks that wait. Histograms of calls
+  // are off.
   piscina: (threads, tasks) =>
     warm(
       piscinaLike(

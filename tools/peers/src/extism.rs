@@ -73,7 +73,7 @@ impl Contestant for Local {
     }
 }
 
-/// The time limit for getting a plug-in from the pool. There is one for each thread, so that no thread waits.
+/// The time limit for getting a plug-in from the pool. There is one for each thread, so no thread waits.
 const PLUGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Extism's pool with this number of plug-ins.
@@ -95,9 +95,9 @@ pub(crate) fn add(pool: &extism::Pool, a: i32, b: i32) -> Result<i32> {
     plugin.call("add", numbers.as_slice())
 }
 
-/// Extism's pool blocks threads until a plug-in is free, so that 1,000 outstanding calls would block 1,000 threads. Its
-/// user therefore has as many threads as plug-ins, which take work from a channel. All answers return through one
-/// channel in any order, which is cheaper than a channel for each call.
+/// Extism's pool blocks threads until a plug-in is free, so 1,000 outstanding calls would block 1,000 threads. Its user
+/// therefore has as many threads as plug-ins, which take work from a channel. All answers return through one channel in
+/// any order, which is cheaper than a channel for each call.
 pub(crate) struct Pool {
     jobs: Sender<Job>,
     answers: Receiver<Result<Answer>>,

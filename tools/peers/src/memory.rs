@@ -83,7 +83,7 @@ pub(crate) fn print(series: &str) -> Result<()> {
             let compiled = extism::compile(&guests.extism)?;
             vec![Box::new(extism::Pool::start(&compiled, WORKERS)?)]
         }
-        // waPC has no pool, so that its workers are four hosts.
+        // waPC has no pool, so its workers are four hosts.
         "waPC, caller's thread" => {
             let compiled = wapc::compile(&guests.wapc)?;
             let mut hosts: Vec<Box<dyn Contestant>> = Vec::new();

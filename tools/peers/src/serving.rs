@@ -134,8 +134,8 @@ async fn echo(Json(value): Json<Value>) -> Json<Value> {
     Json(value)
 }
 
-/// Calls the plug-in on the thread of the connection: there is a plug-in for each thread, so that none waits, and the call is
-/// shorter than a thread switch.
+/// Calls the plug-in on the thread of the connection: there is a plug-in for each thread, so none waits, and the call is shorter than a
+/// thread switch.
 async fn add(
     State(plugins): State<::extism::Pool>,
     Json((a, b)): Json<(i32, i32)>,

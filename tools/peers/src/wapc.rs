@@ -1,5 +1,5 @@
 //! waPC: a host on the caller's thread, as documented. Its pool is published for another major version of the host
-//! only, so that it is not measured.
+//! only, so it is not measured.
 
 use crate::contestant::{
     Contestant, Load, Work, as_bytes, check_echo, check_sum_bytes, payload, timed,

@@ -152,7 +152,7 @@ pub(crate) fn floods(duration: Duration) -> Result<Usage> {
     wpc.stop_workers();
     let [median, high] = [50, 99].map(|percent| latencies[latencies.len() * percent / 100]);
     println!(
-        "{timeouts} floods of host calls ended at their limit, and no worker was replaced; {} calls of another function were answered, in {median:.1?} at the median and {high:.1?} at p99",
+        "{timeouts} floods of host calls ended at their limit, and no worker was replaced; {} calls to another function were answered, in {median:.1?} at the median and {high:.1?} at p99",
         latencies.len()
     );
     Ok(before)
@@ -190,7 +190,7 @@ fn neighbour(wpc: &WorkerProcedureCall, ends: &AtomicBool) -> Result<Vec<Duratio
         while !call.is_answered() {
             ensure!(
                 begun.elapsed() < ANSWER_TIMEOUT,
-                "a call of another function was not answered"
+                "a call to another function was not answered"
             );
             std::thread::sleep(Duration::from_micros(20));
         }

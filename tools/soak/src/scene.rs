@@ -311,7 +311,7 @@ impl Scene {
         }
         ensure!(
             begun.elapsed() < Duration::from_secs(30),
-            "a call of {name} took {:?}",
+            "a call to {name} took {:?}",
             begun.elapsed()
         );
         Ok(result)

@@ -26,13 +26,13 @@ const WINDOW: Duration = Duration::from_millis(500);
 /// The time limit of the calls of an overload.
 const LIMIT: Duration = Duration::from_millis(400);
 
-/// How much more calls there are than the nodes can run.
+/// How many times as many calls there are as the nodes can run.
 const LOAD: u32 = 5;
 
 /// The size of arguments and results in bytes.
 const SIZE: usize = 1024;
 
-/// A cluster whose nodes have so many workers, and a client.
+/// A cluster whose nodes have this many workers, and a client.
 struct Paced {
     fleet: Fleet,
     client: Client,
@@ -90,7 +90,7 @@ impl Paced {
                     let (client, counted) = (client.clone(), Arc::clone(&counted));
                     calls.spawn(async move {
                         let options = CallOptions::new().timeout(LIMIT);
-                        // A refusal is what an overload is to end with.
+                        // Refusals are the expected outcome of an overload.
                         let ended = echo(&client, "echo", vec![b'x'; SIZE], &options).await;
                         if matches!(ended, Ok(true)) {
                             counted.fetch_add(1, Ordering::Relaxed);

@@ -101,7 +101,7 @@ fn start(fleet: &Fleet, active: u64) -> Result<Duration> {
     Ok(took)
 }
 
-/// A cluster of one node with so many functions.
+/// A cluster of one node with this many functions.
 struct Many {
     fleet: Fleet,
     member: Member,

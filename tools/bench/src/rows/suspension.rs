@@ -62,7 +62,7 @@ fn pool() -> Result<WorkerProcedureCall> {
     Ok(wpc)
 }
 
-/// The time of one call of an import: of a function's call divided by the number of those.
+/// The time of one call to an import: of a function's call divided by the number of those.
 fn host_call(wpc: &WorkerProcedureCall, name: &'static str) -> impl FnMut() -> Result<Duration> {
     let mut call = batched(1, move || Ok(wpc.call::<()>(name, ())?));
     move || Ok(call()? / HOST_CALLS)
@@ -143,8 +143,7 @@ pub(super) fn behind_a_computation(guests: &Guests, tick: &mut dyn FnMut()) -> R
     })
 }
 
-/// A call of another function in a pool with as many suspended calls as leave instances for it. The baseline is a pool without
-/// those.
+/// A call to another function in a pool with as many suspended calls as leave instances for it. The baseline is a pool without those.
 pub(super) fn beside_suspended(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
     let (waiting, without) = (Waiting::suspend(MOST - 100)?, guests.pool(2)?);
     waiting.wpc.define_worker_function("add", guests.sdk.as_slice())?;

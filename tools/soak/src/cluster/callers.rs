@@ -41,7 +41,7 @@ pub(crate) enum Kind {
     Spin,
     Trap,
     Large,
-    /// A call of `plain` during an overload.
+    /// A call to `plain` during an overload.
     Crowd,
 }
 
@@ -93,7 +93,7 @@ impl Call {
         Self { kind, number, sent: Instant::now(), limit }
     }
 
-    /// The arguments of a function that takes so many turns.
+    /// The arguments of a function that takes this many turns.
     fn arguments(&self, turns: u32) -> CallArguments {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let deadline = u64::try_from((now + self.limit).as_millis()).unwrap_or(u64::MAX);
@@ -328,7 +328,7 @@ pub(crate) async fn prove_late_starts(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// A call of `pure` by this client, which must return the number of the last revision.
+/// A call to `pure` by this client, which must return the number of the last revision.
 pub(crate) async fn last(scene: &Scene, client: &Client) -> Result<Option<i32>> {
     let call = Call::new(scene, Kind::Pure, PURE_LIMIT);
     let options = CallOptions::new().timeout(call.limit).wait_for_capacity();

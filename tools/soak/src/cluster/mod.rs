@@ -6,7 +6,7 @@
 //! * Every call ends once, within its time limit and a grace, with an allowed outcome.
 //! * A value is from a revision that was active between the call and its answer, or was superseded so shortly before the call that
 //!   its caller could not know.
-//! * A call of a function that is not pure starts at most once, and not at all if its error states so.
+//! * A call to a function that is not pure starts at most once, and not at all if its error states so.
 //! * Calls of pure functions succeed whichever node fails, and whichever of three NATS servers.
 //! * A node that ends after SIGTERM loses no call.
 //! * No guest starts after its deadline.
