@@ -36,7 +36,7 @@ fn a_wasm_bindgen_module_lists_its_imports() {
     );
     assert!(
         why(&inspected)
-            .starts_with(r#"this module imports "./app_bg.js" "__wbg_alert", which cannot"#),
+            .starts_with(r#"this module imports "__wbg_alert" from "./app_bg.js", which cannot"#),
         "{inspected:?}"
     );
     assert_eq!(

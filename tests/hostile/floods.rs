@@ -125,7 +125,7 @@ fn a_flood_of_calls_to_any_import_ends_at_its_time_limit() {
     // The error for an unknown import lists those of the contract.
     let unknown = wat(r#"(module (import "wpc" "nothing" (func)) (func (export "f")))"#);
     let text = wpc.define_worker_function("unknown", unknown).unwrap_err().to_string();
-    let (_, offered) = text.split_once("\"wpc\" offers ").unwrap();
+    let (_, offered) = text.split_once("\"wpc\" provides ").unwrap();
     for name in offered.split(", ") {
         assert!(FLOODS.iter().any(|flood| flood.1 == name), "{name} is not in FLOODS");
     }

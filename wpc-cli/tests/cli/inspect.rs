@@ -107,7 +107,7 @@ fn inspect_describes_modules_that_cannot_be_defined() {
     );
     for line in [
         "refused         module \"",
-        r#"module.wasm" imports "./app_bg.js" "__wbg_alert", which cannot be linked"#,
+        r#"module.wasm" imports "__wbg_alert" from "./app_bg.js", which cannot be linked"#,
         "contract        not declared\n",
         "tables          at most 1 element each\n",
         "dependencies    env (log)\n",

@@ -55,7 +55,7 @@ impl Error {
             Self::ConstantNotDefined { .. } => Remedy::Define(Definable::Constant),
             Self::HostFunctionNotDefined { .. } => Remedy::Define(Definable::HostFunction),
             Self::RecursiveCall { .. } => advice(
-                "end the recursion within one function, or link what both need as a dependency",
+                "keep the recursion inside one function, or move the shared code into a dependency",
             ),
             Self::CallDepth { .. } => advice("link some of these functions as dependencies"),
             Self::PinMismatch { .. } => advice("define the pinned version, or pin the defined one"),

@@ -105,7 +105,7 @@ impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StartWorkers => f.write_str("call `start_workers` first"),
-            Self::AwaitStop => f.write_str("wait until `stop_workers` returns"),
+            Self::AwaitStop => f.write_str("call `stop_workers` and wait until it returns"),
             Self::RestartWorkers => f.write_str(
                 "stop and start the workers, or wait for `Options::circuit_breaker_cool_down`",
             ),
@@ -119,7 +119,7 @@ impl fmt::Display for Remedy {
             Self::Define(what) => write!(f, "define it with `{}`", what.method()),
             Self::WriteCall(how) => f.write_str(how),
             Self::CompareSignature => {
-                f.write_str("compare them with the signature listed by `get_remote_functions`")
+                f.write_str("compare the caller's types with the signature listed by `get_remote_functions`")
             }
             Self::ReadItems => f.write_str("call it with `stream`"),
             Self::ChooseExport => f.write_str("choose one with `WasmModule::export`"),

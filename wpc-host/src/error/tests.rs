@@ -69,7 +69,7 @@ pub(crate) fn every_error() -> Vec<Error> {
             reserve: 67_108_864,
         },
         Error::OsLimit {
-            what: "the code of function \"resize\"".to_owned(),
+            what: "the compiled code of function \"resize\"".to_owned(),
             resource: OsResource::FileDescriptors,
             needed: 1,
             used: 1010,
@@ -84,7 +84,7 @@ pub(crate) fn every_error() -> Vec<Error> {
             limit: 512,
             reserve: 0,
         },
-        Error::NotWasm { what: what(), reason: "there are no bytes" },
+        Error::NotWasm { what: what(), reason: "it is empty" },
         Error::Component { what: what() },
         Error::InvalidModule {
             what: what(),
@@ -118,7 +118,7 @@ pub(crate) fn every_error() -> Vec<Error> {
             what: what(),
             module: "wpc".to_owned(),
             name: "wpc_fly".to_owned(),
-            reason: "\"wpc\" has wpc_log".to_owned(),
+            reason: "\"wpc\" provides wpc_log".to_owned(),
         },
         Error::NotGranted {
             what: what(),
@@ -217,7 +217,7 @@ pub(crate) fn every_error() -> Vec<Error> {
         Error::WorkerLost {
             function: f(),
             worker: WorkerId(1),
-            reason: "it did not return after the call's time limit".to_owned(),
+            reason: "the call did not return after its time limit".to_owned(),
             ran: true,
         },
         Error::Guest {

@@ -81,14 +81,14 @@ impl fmt::Display for Error {
             ),
             Self::ExportOfCommand { what, export } => write!(
                 f,
-                "the export \"{export}\" of {what} cannot be called: the module is a WASI command, which only its `_start` initialises"
+                "the export \"{export}\" of {what} cannot be called: the module is a WASI command, whose exports only `_start` initialises"
             ),
             Self::UnknownImport { what, module, name, reason } => write!(
                 f,
-                "{what} imports \"{module}\" \"{name}\", which cannot be linked: {reason}"
+                "{what} imports \"{name}\" from \"{module}\", which cannot be linked: {reason}"
             ),
             Self::NotGranted { what, module, name, .. } => {
-                write!(f, "{what} imports \"{module}\" \"{name}\", which it was not granted")
+                write!(f, "{what} imports \"{name}\" from \"{module}\", which it was not granted")
             }
             Self::MemoryTooLarge { what, limit, found } => write!(
                 f,
@@ -146,11 +146,9 @@ impl fmt::Display for Error {
                 f,
                 "function \"{function}\" requires host function \"{host_function}\", which is not defined"
             ),
-            Self::RecursiveCall { function, chain } => write!(
-                f,
-                "function \"{function}\" is in the chain of its own callers: {}",
-                chain.join(" -> ")
-            ),
+            Self::RecursiveCall { function, chain } => {
+                write!(f, "recursive call to function \"{function}\": {}", chain.join(" -> "))
+            }
             Self::CallDepth { function, chain, limit } => write!(
                 f,
                 "function \"{function}\" cannot be called, because at most {limit} calls can be nested: {}",
@@ -194,11 +192,11 @@ impl fmt::Display for Error {
             ),
             Self::NoReadyWorkers { function } => write!(
                 f,
-                "no worker is ready for function \"{function}\": all workers failed and used up their restarts"
+                "no worker can take calls to function \"{function}\", and none will be restarted soon"
             ),
             Self::Saturated { function, queue: CallQueue::Workers, limit } => write!(
                 f,
-                "all workers are saturated for function \"{function}\" (limit: {limit} unanswered calls per worker)"
+                "no worker can accept a call to function \"{function}\" (limit: {limit} unanswered calls per worker)"
             ),
             Self::Saturated { function, queue: CallQueue::Overflow, limit } => write!(
                 f,
@@ -282,7 +280,10 @@ impl fmt::Display for Error {
                 write!(f, "function \"{function}\" overflowed its stack of {}", bytes(limit))
             }
             Self::BadReply { function, reason } => {
-                write!(f, "function \"{function}\" violated the contract of docs/abi.md: {reason}")
+                write!(
+                    f,
+                    "function \"{function}\" violated the guest contract (docs/abi.md): {reason}"
+                )
             }
             Self::ResultTooLarge { function, limit, found } => write!(
                 f,

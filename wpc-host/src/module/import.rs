@@ -170,7 +170,7 @@ pub(crate) enum Origin<'a> {
 pub(crate) fn origin<'a>(module: &'a str, name: &str) -> Result<Origin<'a>, String> {
     if module == names::HOST_MODULE {
         let offered = host_import(name).ok_or_else(|| {
-            format!("\"{module}\" offers {}", HOST_IMPORTS.map(|import| import.name).join(", "))
+            format!("\"{module}\" provides {}", HOST_IMPORTS.map(|import| import.name).join(", "))
         })?;
         Ok(Origin::Host(offered))
     } else if let Some(alias) = module.strip_prefix(names::TYPED_DEPENDENCY_PREFIX) {

@@ -33,7 +33,7 @@ impl Thread {
                 watch.running_since(running, now);
             }
             if let Some(call) = steal_if_unresponsive(&pool, &worker, watch, now) {
-                let reason = "it did not return after the call's time limit";
+                let reason = "the call did not return after its time limit";
                 let error = worker_lost(&worker, &call, reason);
                 self.record_failure(&call, &error, now);
                 self.lose_worker(at, &worker, Some(&call), reason, now);
