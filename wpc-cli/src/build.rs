@@ -25,8 +25,8 @@ pub(crate) struct Arguments {
     /// The compilation target, such as `wasm32-wasip1`; overrides the one in `wpc.toml`.
     #[arg(long)]
     target: Option<String>,
-    /// Cargo's target folder. Default: the one that the project or the environment chooses; otherwise a folder beside the
-    /// compile cache, which projects share.
+    /// Cargo's target folder. Default: the one that the project or the environment chooses; otherwise one shared target folder
+    /// inside the compile cache's folder.
     #[arg(long, value_name = "FOLDER")]
     target_dir: Option<PathBuf>,
     /// Also build the projects of the modules that the manifest names, dependencies first.

@@ -22,8 +22,8 @@ pub(crate) struct Arguments {
     /// Write the result to a file: a `Vec<u8>` or `String` unchanged, other types as JSON.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write each item as a line of JSON as soon as the function yields it, and the result to standard error. With
-    /// `--json` items are `{"item": …}`, and the result is a line of standard output, as without this option.
+    /// Write each item as a line of JSON as soon as it is yielded. The result goes to standard error.
+    /// With `--json` items are `{"item": …}`, and the result goes to standard output.
     #[arg(long, conflicts_with_all = ["raw", "output"])]
     stream: bool,
     #[command(flatten)]

@@ -42,8 +42,7 @@ struct CheckArguments {
     url: Option<String>,
     #[command(flatten)]
     cluster: ClusterArguments,
-    /// A role whose permissions the user must have. Can be repeated. Without it, the user must have the permissions of
-    /// at least one role.
+    /// A role that the user must be able to have. Can be repeated. By default, any one role suffices.
     #[arg(long, value_enum, value_name = "ROLE")]
     role: Vec<Role>,
 }

@@ -14,7 +14,8 @@ pub(crate) struct ConnectionOptions {
     /// Maximum number of connections from one IP address, or from one IPv6 `/64` network. Raise it behind a proxy.
     #[arg(long, value_name = "N", default_value = "12288", value_parser = at_least_one())]
     max_connections_per_address: usize,
-    /// Maximum number of requests in progress, without those for health and administration.
+    /// Maximum number of requests in progress. Requests for health and metrics, and all requests at `--admin-listen`, are never
+    /// refused because of it.
     #[arg(long, value_name = "N", default_value = "4096", value_parser = at_least_one())]
     max_requests: usize,
     /// Maximum size of a request's line and headers.

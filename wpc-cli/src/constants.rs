@@ -68,7 +68,7 @@ struct Set {
 /// Options of a change.
 #[derive(clap::Args)]
 struct Change {
-    /// Why, for the history.
+    /// The reason for the change, for the history.
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
     #[command(flatten)]

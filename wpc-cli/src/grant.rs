@@ -10,7 +10,7 @@ use wpc_host::{Input, Output, WasmModule};
 pub(crate) const HELP: &str = "Grant a capability to the module; may be given several times:
 clock, random, function=NAME, arg=TEXT, env=NAME=VALUE, stdin, output, read=FOLDER[:NAME], write=FOLDER[:NAME], wasi
 (`wasi`: the WASI imports of standard libraries, without arguments, environment or input;
-`stdin`: standard input, read while it arrives). Output of `_start` is\nwritten unchanged to standard output and standard error; output of other functions is shown as log lines";
+`stdin`: standard input, read as it arrives). Output of `_start` is\nwritten unchanged to standard output and standard error; output of other functions is shown as log lines";
 
 /// Applies all grants together. A program's output is its result, and is written unchanged;
 /// [`terminal::program_output_end`] reports whether it could be. A function's output is shown as log lines, so it

@@ -10,10 +10,12 @@ pub(crate) struct ListenOptions {
     /// Address and port to listen on; port 0 chooses a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7071")]
     listen: SocketAddr,
-    /// Serve the administration only at this address and port, or at the Unix socket `unix:PATH`; it serves everything else, too.
+    /// Serve the administrative API only at this address and port, or at the Unix socket `unix:PATH`. This address also serves
+    /// everything else.
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<ListenAddress>,
-    /// Serve HTTPS with the certificate in this PEM file, followed by those of its issuers. It is read again at SIGHUP.
+    /// Serve HTTPS with the server's certificate in this PEM file, followed by the intermediate certificates. It is read again at
+    /// SIGHUP.
     #[arg(long, value_name = "FILE")]
     tls_certificate: Option<PathBuf>,
     /// The private key of the certificate, in a PEM file that other users cannot read.

@@ -167,7 +167,7 @@ the language cannot record in the module:
   wpc call shop.wasm order '[{\"item\": \"tea\", \"count\": 2}]' '{\"tea\": 3}'
   wpc call label.wasm label /a/b.txt --const SERVICE_PREFIX='\"demo\"' --dep path_dep=path.wasm
   wpc call shout.wasm shout --grant stdin --grant output < notes.txt
-  wpc call --server http://127.0.0.1:7071 greet Ada          # a function of `wpc serve`; WPC_TOKEN has the token
+  wpc call --server http://127.0.0.1:7071 greet Ada          # a function of `wpc serve`; the token is read from WPC_TOKEN
   wpc call --cluster nats://127.0.0.1:4222 greet Ada         # a function of a cluster")]
     Call(call::Arguments),
     /// Call a function repeatedly, and report calls per second and latencies.

@@ -50,8 +50,8 @@ Example:
 
 A call may also have \"timeout\" (\"500ms\"), \"fuel\", \"pin\" (a SHA-1) and \"affinity\" (a string). Its answer has the
 call's \"id\", \"call\" (the call's number in log lines), and either \"value\" or \"error\" with code, message and
-\"retry_can_help\". With \"stream\": true each item that the function yields is a line with \"id\", \"call\" and \"item\"
-before the answer, whose \"items\" is their number.
+\"retry_can_help\". With \"stream\": true each item that the function yields is written as a line with \"id\", \"call\"
+and \"item\" before the answer. The answer's \"items\" is their number.
 
 The manifest, with paths relative to its folder:
   [pool]                     # workers, and the library's options by their names

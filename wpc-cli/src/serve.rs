@@ -51,8 +51,8 @@ pub(crate) struct Arguments {
     /// secret=env:NAME, secret=file:PATH; repeat it for more. Other grants are always allowed.
     #[arg(long, value_name = "GRANT", requires = "data")]
     allow: Vec<String>,
-    /// With `--data`: the number of revisions that are kept. Older ones are removed, except the active one and the one before it,
-    /// and so are modules that no revision needs.
+    /// With `--data`: the number of revisions that are kept. Older revisions are removed, except the active one and its
+    /// predecessor. Modules that no revision needs are removed as well.
     #[arg(long, value_name = "N", default_value = "100")]
     keep_revisions: NonZeroUsize,
     #[command(flatten)]

@@ -38,7 +38,7 @@ fn drift(own: &NodeInformation, cluster: &ClusterInformation) -> String {
         Some(_) => "its content differs from that of the active revision".to_owned(),
         None => "no revision is active".to_owned(),
     };
-    let reason = if own.problem.is_empty() { "" } else { "; `/readyz?verbose` has the reason" };
+    let reason = if own.problem.is_empty() { "" } else { "; `/readyz?verbose` shows the reason" };
     format!("this node runs {runs}, and {active}{reason}")
 }
 

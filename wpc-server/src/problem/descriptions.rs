@@ -34,7 +34,7 @@ pub(super) const fn description(code: ErrorCode) -> &'static str {
         }
         ErrorCode::ExportType => "The export has a type that cannot be called.",
         ErrorCode::ExportOfCommand => {
-            "The export belongs to a WASI command, which only its `_start` initialises."
+            "The export belongs to a WASI command, whose exports cannot be called because only `_start` initialises them."
         }
         ErrorCode::UnknownImport => "The module imports an item that does not exist.",
         ErrorCode::NotGranted => "The module imports an item that it was not granted.",
@@ -54,7 +54,9 @@ pub(super) const fn description(code: ErrorCode) -> &'static str {
         ErrorCode::InstancesInUse => {
             "Other calls use all of the module instances that the call could use."
         }
-        ErrorCode::ConstantEncode => "The value of a constant does not have its type.",
+        ErrorCode::ConstantEncode => {
+            "The value of a constant does not have the constant's declared type, or cannot be encoded."
+        }
         ErrorCode::ChangesRefused => "One of several changes was rejected; nothing was changed.",
         ErrorCode::FunctionNotDefined => "No function of this name is defined.",
         ErrorCode::DependencyNotDefined => "The function needs a dependency that is not defined.",
@@ -95,7 +97,7 @@ pub(super) const fn description(code: ErrorCode) -> &'static str {
         ErrorCode::Unreachable => "No node that can run the function can be reached.",
         ErrorCode::ConnectionLost => "The node that ran the call did not answer.",
         ErrorCode::NoReadyWorkers => "No worker is ready, and none will be ready soon.",
-        ErrorCode::Saturated => "The queues of the workers are full.",
+        ErrorCode::Saturated => "The queues of the workers, or the overflow queue, are full.",
         ErrorCode::CircuitOpen => "The function keeps failing, so its circuit breaker is open.",
         ErrorCode::Timeout => "The time limit of the call passed.",
         ErrorCode::Cancelled => "The caller cancelled the call.",

@@ -10,8 +10,8 @@ pub struct ConnectionLimits {
     pub max_connections: usize,
     /// The maximum number of connections from one IP address. Default: 12,288, so that one client alone cannot use all of them.
     pub max_connections_per_address: usize,
-    /// The maximum number of requests in progress. Further ones are answered with 503; requests for the server's health are
-    /// not counted. Default: 4,096.
+    /// The maximum number of requests in progress. Further ones are answered with 503. Requests for the
+    /// server's health and metrics are counted, but not refused. Default: 4,096.
     pub max_requests: usize,
     /// The maximum size of a request's line and headers in bytes. A larger one is answered with 431. Their maximum number is
     /// 100. Default: 32 KiB.

@@ -70,7 +70,7 @@ fn drift_is_reported_and_the_verbose_answer_has_its_reason() {
     });
     let (status, line) = readiness(&server);
     assert_eq!(status, 200);
-    let expected = "[!] cluster: this node runs revision 6, and revision 7 is active; `/readyz?verbose` has the reason";
+    let expected = "[!] cluster: this node runs revision 6, and revision 7 is active; `/readyz?verbose` shows the reason";
     assert_eq!(line, expected);
     let verbose = text(&server.get("/readyz?verbose", &[]));
     let own = r#"[!] node "north": behind, revision 6, 64 of 64 calls: the module of \"resize\"\nis damaged"#;
