@@ -21,9 +21,9 @@ const RECORD: &str = "tools/counted/instructions.txt";
 const TOLERANCE: f64 = 0.02;
 
 const HEAD: &str = "\
-# Instructions per call, guest and Wasmtime included: `cargo xtask instructions` compares, with `--record` it
-# writes. `local-add` and `local-echo` are calls of `add` and `echo_bytes` (1 KiB) on the caller's thread;
-# `submit` is a call on a worker, on both threads, with 1,000 outstanding.
+# Instructions per call, guest and Wasmtime included. `cargo xtask instructions` compares with these numbers;
+# `--record` updates them. `local-add` and `local-echo` are calls of `add` and `echo_bytes` (1 KiB) on the caller's
+# thread; `submit` is a call on a worker, on both threads, with 1,000 outstanding.
 ";
 
 /// Counts and records the numbers.
