@@ -16,7 +16,7 @@ pub struct ClusterInformation {
     pub disconnects: u64,
     /// The messages that were dropped because this process did not read them in time.
     pub dropped_messages: u64,
-    /// The revision of the functions that is active in the cluster; `None` if there is none, or if it is not known.
+    /// The revision of the functions that is active in the cluster; `None` if no revision is active, or if it is not known.
     pub active_revision: Option<u64>,
     /// The nodes, sorted by name.
     pub nodes: Vec<NodeInformation>,

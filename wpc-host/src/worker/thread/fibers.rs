@@ -248,7 +248,7 @@ impl Thread {
         self.fibers.has_freed = self.worker.waiting_count() > 0;
     }
 
-    /// A sandbox for the job's call, if one is free or may be created now. If there is none, a nested call that might wait for
+    /// A sandbox for the job's call, if one is free or may be created now. Without a sandbox, a nested call that might wait for
     /// its own callers is answered with an error.
     fn source(&mut self, job: &Job) -> Option<(Source, Admission)> {
         if !self.fibers.may_begin(job) {
