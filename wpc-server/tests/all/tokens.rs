@@ -195,7 +195,7 @@ fn invalid_tokens_are_not_created() {
         (new(&"a".repeat(101), &["call"], |_| {}), "name"),
         (new("a", &[], |_| {}), "scope"),
         (new("a", &["root"], |_| {}), "\"root\" is not a scope"),
-        (new("a", &["call"], |new| new.expires = Some(past)), "expires"),
+        (new("a", &["call"], |new| new.expires = Some(past)), "expiry time"),
         (new("shop", &["call"], |_| {}), "\"shop\""),
     ] {
         let error = guarded.tokens.create(new).unwrap_err().to_string();
