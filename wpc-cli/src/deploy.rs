@@ -102,7 +102,7 @@ pub(crate) fn deploy(arguments: &DeployArguments, as_json: bool) -> Result<(), F
         registered["previous"] = active;
         return terminal::print(format!("{registered}\n").as_bytes());
     }
-    let mut text = changes(&registered["changes"]);
+    let mut text = changes(&registered["changes"]) + pool_notice(&registered);
     text += &match (arguments.dry_run, number == active) {
         (true, _) if text.is_empty() => "nothing would change\n".to_owned(),
         (true, _) => "nothing was changed, because of --dry-run\n".to_owned(),
@@ -157,7 +157,17 @@ pub(crate) fn activated(changed: &Value) -> String {
             text += &format!("{name} {}\n", escape(item));
         }
     }
+    text += pool_notice(changed);
     text + &format!("revision {} is active\n", changed["active"])
+}
+
+/// A line about the table `[pool]`, if it does not apply to the running pool.
+fn pool_notice(changed: &Value) -> &'static str {
+    if changed["pool_outdated"] == true {
+        "[pool] has changed; it takes effect when the server restarts\n"
+    } else {
+        ""
+    }
 }
 
 /// The items that differ, one per line, each followed by its differences.

@@ -27,7 +27,8 @@ use std::time::Duration;
 use wpc_deploy::{Deployment, Following, Policy, Problem, Reload, Reloader, Setup, Source, Watch};
 use wpc_host::{Backend, WorkerProcedureCall};
 use wpc_server::{
-    Application, Deployments, IdempotencyBounds, OpenTelemetry, Refusal, Server, Settings, Store,
+    Application, Deployments, IdempotencyBounds, OpenTelemetry, Refusal, Server, Settings, State,
+    Store,
 };
 
 #[derive(clap::Args)]
@@ -266,27 +267,26 @@ impl Deployed {
         cache: &Cache,
         as_json: bool,
     ) -> Result<Self, Failure> {
-        let failed = |error: &dyn std::fmt::Display| Failure::environment(error.to_string());
         // Compiled code is kept even if the service has no home folder.
         let compile_cache = cache.folder_or(|| data.join("cache"))?;
-        let deployments =
-            Deployments::open(store, setup, compile_cache).map_err(|error| failed(&error))?;
-        report_refused("suspended", &deployments.state().problems, as_json);
-        if !source.text().is_empty() {
-            let is_active = deployments.state().active.is_some();
-            match deployments.deploy_file(source) {
-                Ok(_) => {}
-                // The active revision is served even if the manifest is refused.
-                Err(refusal) if is_active => {
-                    let problems = match refusal {
-                        Refusal::Problems(problems) => problems,
-                        refusal => vec![Problem::environment(refusal.to_string())],
-                    };
-                    report_refused("the manifest is not deployed", &problems, as_json);
-                }
-                Err(Refusal::Problems(problems)) => return Err(Failure::Problems(problems)),
-                Err(refusal) => return Err(failed(&refusal)),
-            }
+        let opened = if source.text().is_empty() {
+            Deployments::open(store, setup, compile_cache).map(|deployments| (deployments, None))
+        } else {
+            Deployments::open_with_file(store, setup, compile_cache, source)
+        };
+        let (deployments, refused) = opened.map_err(|refusal| match refusal {
+            Refusal::Problems(problems) => Failure::Problems(problems),
+            refusal => Failure::environment(refusal.to_string()),
+        })?;
+        let State { active, problems, .. } = deployments.state();
+        let revision = active.map(|active| format!("suspended in revision {active}"));
+        report_refused(revision.as_deref().unwrap_or("suspended"), &problems, as_json);
+        if let Some(refusal) = refused {
+            let problems = match refusal {
+                Refusal::Problems(problems) => problems,
+                refusal => vec![Problem::environment(refusal.to_string())],
+            };
+            report_refused("the manifest is not deployed", &problems, as_json);
         }
         Ok(Self::Folder(deployments))
     }

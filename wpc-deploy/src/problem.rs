@@ -37,13 +37,12 @@ impl std::error::Error for Problem {}
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(file) = &self.file {
-            write!(f, "{}:", file.display())?;
-        }
-        if let Some(line) = self.line {
-            write!(f, "{line}:")?;
-        }
-        let space = if self.file.is_some() || self.line.is_some() { " " } else { "" };
-        write!(f, "{space}{} ({})", self.message, self.code)
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => write!(f, "{}:{line}: ", file.display()),
+            (Some(file), None) => write!(f, "{}: ", file.display()),
+            (None, Some(line)) => write!(f, "line {line}: "),
+            (None, None) => Ok(()),
+        }?;
+        write!(f, "{} ({})", self.message, self.code)
     }
 }

@@ -3,7 +3,7 @@
 use crate::deployment::{Deployment, Report};
 use crate::error::Error;
 use crate::manifest::{Manifest, Source};
-use crate::problem::Problem;
+use crate::problem::{MANIFEST, Problem};
 use crate::watch::{Files, Following, Watch};
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
@@ -16,7 +16,7 @@ pub struct Reload {
     /// What changed, and the problems that the previous reload did not report.
     pub report: Report,
     /// Reasons, other than items, why changes may not be noticed or applied: a folder that cannot
-    /// be watched, or a panic of the reload. Warnings of the previous reload are not repeated.
+    /// be watched, a changed `[pool]`, or a panic of the reload. Warnings of the previous reload are not repeated.
     pub warnings: Vec<Problem>,
     /// Whether the previous reload had problems or warnings and this one has none.
     pub has_recovered: bool,
@@ -105,6 +105,11 @@ impl<D: Apply> Reloader<D> {
             }
             Err(problem) => (Report { problems: vec![problem], ..Report::default() }, None),
         };
+        if report.is_pool_outdated {
+            // The deployment's `[pool]` need not be the one of this manifest, so the warning names no file.
+            let message = "[pool] has changed; restart the process to apply it".to_owned();
+            warnings.push(Problem { file: None, line: None, code: MANIFEST, message });
+        }
         let found: HashSet<_> = report.problems.iter().chain(&warnings).cloned().collect();
         let is_new = |problem: &Problem| !self.reported.contains(problem);
         report.problems.retain(is_new);

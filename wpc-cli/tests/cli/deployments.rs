@@ -302,3 +302,43 @@ fn a_full_disk_refuses_deployments_and_calls_continue() {
         client.post_json("/v1/revisions", &json!({ "manifest": manifest(2) })).unwrap();
     assert_eq!(status, 201, "{answer}");
 }
+
+#[test]
+#[cfg(unix)]
+fn a_changed_pool_is_reported_and_applied_at_the_next_start() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("f.wasm"), version(1)).unwrap();
+    let write = |workers: u64| {
+        let text = format!(
+            "[pool]\nworkers = {workers}\n[functions.f]\nfile = \"f.wasm\"\nexport = \"version\"\n"
+        );
+        crate::running::write(folder.path(), &text)
+    };
+    let manifest = write(3);
+    let workers = |client: &Client| {
+        let mut answer = client.agent.get(format!("{}/readyz?verbose", client.url)).call().unwrap();
+        let text = answer.body_mut().read_to_string().unwrap();
+        let line = text.lines().find(|line| line.contains("workers:")).unwrap();
+        line.split_once("of ").unwrap().1.split(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    let server = serve_with(data.path(), &[&manifest]);
+    let client = Client::of(&server);
+    assert_eq!(workers(&client), 3);
+    write(1);
+    crate::signals::signal(&server, "HUP");
+    let warning = server.wait_for_line("warning", "[pool] has changed; restart");
+    let warning: Value = serde_json::from_str(&warning).unwrap();
+    assert_eq!(warning["problem"]["file"], Value::Null, "{warning}");
+    assert_eq!((client.active(), workers(&client)), (Some(2), 3));
+    drop(server);
+
+    let server = serve_with(data.path(), &[&manifest]);
+    let client = Client::of(&server);
+    assert_eq!((client.active(), workers(&client)), (Some(2), 1));
+    write(2);
+    let deploy = run(command(&["deploy", &manifest]).env("WPC_SERVER", &client.url));
+    let expected =
+        "[pool] has changed; it takes effect when the server restarts\nrevision 3 is active\n";
+    assert_eq!(out(&deploy), expected, "{}", err(&deploy));
+}

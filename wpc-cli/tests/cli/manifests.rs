@@ -310,7 +310,7 @@ fn renamed_and_required_items_stay_active() {
     running.wait_for("refused", "function \\\"g\\\" needs it");
     assert_eq!(running.call("g"), 1);
     write(folder, &format!("[pool]\nworkers = 3\n[dependencies.lib]\nfile = \"lib.wasm\"\n{g}"));
-    running.wait_for("refused", "changes to [pool] take effect");
+    running.wait_for("warning", "[pool] has changed; restart");
 }
 
 #[test]

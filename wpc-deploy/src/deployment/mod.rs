@@ -42,16 +42,18 @@ pub struct Report {
     pub removed: Vec<Item>,
     /// What was refused or is missing. The previous definitions stay active.
     pub problems: Vec<Problem>,
+    /// Whether the manifest's `[pool]` differs from the one that the pool was created with. Its changes take effect in a new pool.
+    pub is_pool_outdated: bool,
 }
 
 type Listener = dyn Fn(&WorkerEvent) + Send + Sync;
 
 /// What [`Deployment::open`] needs in addition to a manifest.
-#[derive(Default)]
+#[derive(Clone, Default)]
 #[must_use]
 pub struct Setup {
     compile_cache: Option<PathBuf>,
-    listener: Option<Box<Listener>>,
+    listener: Option<Arc<Listener>>,
     host_functions: BTreeMap<String, Fake>,
     policy: Policy,
     by_content: bool,
@@ -78,7 +80,7 @@ impl Setup {
 
     /// Sets the listener of the pool's events. It is added before anything is defined.
     pub fn on_event(mut self, listener: impl Fn(&WorkerEvent) + Send + Sync + 'static) -> Self {
-        self.listener = Some(Box::new(listener));
+        self.listener = Some(Arc::new(listener));
         self
     }
 
@@ -147,11 +149,22 @@ impl Deployment {
         manifest: &Manifest,
         setup: Setup,
     ) -> Result<(Self, Report), Error> {
+        let mut deployment = Self::open_empty(source, manifest, setup)?;
+        let report = deployment.apply(source, manifest);
+        Ok((deployment, report))
+    }
+
+    /// Creates a pool with the options of the manifest, and with none of its items, for [`prepare`](Self::prepare).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Problems`] if the options of the pool are invalid; [`Error::Pool`] or [`Error::Events`] if it cannot be created.
+    pub fn open_empty(source: &Source, manifest: &Manifest, setup: Setup) -> Result<Self, Error> {
         let (options, workers) = manifest.chosen(source)?;
         let options = options.compile_cache(setup.compile_cache);
         let wpc = WorkerProcedureCall::new(options.clone())?;
         if let Some(listener) = setup.listener {
-            wpc.on_worker_event(listener).map_err(Error::Events)?;
+            wpc.on_worker_event(move |event| listener(event)).map_err(Error::Events)?;
         }
         for (name, fake) in &setup.host_functions {
             define_fake(&wpc, name, fake)?;
@@ -159,8 +172,7 @@ impl Deployment {
         let mut deployment = Self::new(wpc, options, workers, manifest.pool());
         deployment.host_functions = setup.host_functions.into_keys().collect();
         (deployment.policy, deployment.by_content) = (setup.policy, setup.by_content);
-        let report = deployment.apply(source, manifest);
-        Ok((deployment, report))
+        Ok(deployment)
     }
 
     fn new(wpc: WorkerProcedureCall, options: Options, workers: usize, pool_choices: Pool) -> Self {
@@ -236,13 +248,15 @@ impl Deployment {
         self.changes += 1;
         self.listed = listed;
         self.change(source, desired, &mut report);
-        if self.pool_choices != manifest.pool() {
-            let message = "changes to [pool] take effect only when a new pool is created";
-            report.problems.push(source.problem(0, MANIFEST, message));
-        }
+        report.is_pool_outdated = self.is_outdated(manifest);
         self.remove_unused(source, &mut report);
         self.report_missing_requirements(source, manifest, &mut report.problems);
         report
+    }
+
+    /// Whether a new pool would have other options.
+    fn is_outdated(&self, manifest: &Manifest) -> bool {
+        self.pool_choices != manifest.pool()
     }
 
     fn module_reader(&self, source: &Source) -> ModuleReader<'_> {

@@ -81,7 +81,8 @@ impl Deployment {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let mut report = Report::default();
+        let mut report =
+            Report { is_pool_outdated: self.is_outdated(manifest), ..Report::default() };
         for Definition { desired, functions, .. } in &definitions {
             for loser in next.owners.replace(&desired.item, functions.clone().unwrap_or_default()) {
                 next.active.remove(&loser);

@@ -13,6 +13,8 @@ use toml::de::{DeTable, DeValue};
 pub struct Source {
     /// The path of the file.
     pub path: PathBuf,
+    /// Whether the text is in the file, so that problems name it.
+    is_in_file: bool,
     text: String,
     /// The byte offset of each line's end.
     line_ends: Vec<usize>,
@@ -57,7 +59,13 @@ impl Source {
     #[must_use]
     pub fn new(path: PathBuf, text: String) -> Self {
         let line_ends = text.match_indices('\n').map(|(at, _)| at).collect();
-        Self { path, text, line_ends }
+        Self { path, is_in_file: true, text, line_ends }
+    }
+
+    /// A manifest that is not in a file, so that its problems name none. Its paths are relative to `folder`.
+    #[must_use]
+    pub fn without_file(folder: &Path, text: String) -> Self {
+        Self { is_in_file: false, ..Self::new(folder.join(MANIFEST_NAME), text) }
     }
 
     /// The text of the manifest.
@@ -121,7 +129,7 @@ impl Source {
     pub fn problem(&self, at: usize, code: &'static str, message: &str) -> Problem {
         let line = self.line_ends.partition_point(|end| *end < at) + 1;
         Problem {
-            file: Some(self.path.clone()),
+            file: self.is_in_file.then(|| self.path.clone()),
             line: Some(line),
             code,
             message: message.to_owned(),

@@ -50,6 +50,7 @@ async fn deployment(
             "revision": revision,
             "suspended": state.suspended,
             "problems": problems::listed(&state.problems),
+            "pool_outdated": state.is_pool_outdated,
         }))
     });
     answer.await.map(Json)

@@ -74,8 +74,12 @@ pub(super) async fn register(
         let registration = Registration { author, text: body.manifest, base: body.base, note };
         let registered = deployments.register(registration, mode.dry_run)?;
         let status = if registered.is_new { StatusCode::CREATED } else { StatusCode::OK };
-        let (revision, changes) = (registered.revision, registered.differences);
-        Ok((status, Json(json!({ "revision": revision, "changes": changes }))))
+        let registered = json!({
+            "revision": registered.revision,
+            "changes": registered.differences,
+            "pool_outdated": registered.is_pool_outdated,
+        });
+        Ok((status, Json(registered)))
     });
     answer.await
 }
@@ -188,6 +192,7 @@ pub(super) fn activated(change: &Change) -> Value {
         "previous": change.previous,
         "defined": names(&change.report.defined),
         "removed": names(&change.report.removed),
+        "pool_outdated": change.report.is_pool_outdated,
     })
 }
 

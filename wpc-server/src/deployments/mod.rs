@@ -22,6 +22,7 @@
 
 mod constants;
 mod difference;
+mod opening;
 mod origin;
 mod refusal;
 mod reload;
@@ -35,14 +36,17 @@ pub use refusal::Refusal;
 
 use crate::modules::Modules;
 use crate::revisions::{Activated, Activation, New, Revision, Revisions, Target};
-use crate::store::{Store, StoreError};
+#[cfg(test)]
+use crate::store::Store;
+use crate::store::StoreError;
 use crate::suspended::SuspendedEntry;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+#[cfg(test)]
+use wpc_deploy::Setup;
 use wpc_deploy::document::{named_modules, with_earlier};
-use wpc_deploy::{Deployment, Item, Kind, Manifest, Problem, Report, Setup, Source};
-use wpc_host::{Options, WorkerProcedureCall};
+use wpc_deploy::{Deployment, Item, Kind, Manifest, Problem, Report, Source};
+use wpc_host::WorkerProcedureCall;
 
 /// The deployments of a data folder, and the pool that runs the active one. Cheap to clone. Its methods block.
 #[derive(Debug, Clone)]
@@ -70,6 +74,15 @@ struct Running {
     active: Option<u64>,
     /// Why some items of the active revision are not in the pool.
     problems: Vec<Problem>,
+    is_pool_outdated: bool,
+}
+
+impl Running {
+    /// Takes note of what the report of the last change states about the active revision.
+    fn reported(&mut self, report: &Report) {
+        self.problems.clone_from(&report.problems);
+        self.is_pool_outdated = report.is_pool_outdated;
+    }
 }
 
 /// The state of the deployments at one moment.
@@ -82,6 +95,9 @@ pub struct State {
     pub suspended: Vec<SuspendedEntry>,
     /// The problems of all refused items.
     pub problems: Vec<Problem>,
+    /// Whether the `[pool]` of the active revision differs from the one that the pool was created with: it takes effect when the
+    /// deployments are opened again.
+    pub is_pool_outdated: bool,
 }
 
 impl State {
@@ -94,7 +110,12 @@ impl State {
             SuspendedEntry::new(entry, reason)
         };
         let suspended = running.deployment.suspended().map(suspended).collect();
-        Self { active: running.active, suspended, problems: problems.clone() }
+        Self {
+            active: running.active,
+            suspended,
+            problems: problems.clone(),
+            is_pool_outdated: running.is_pool_outdated,
+        }
     }
 }
 
@@ -107,6 +128,8 @@ pub(crate) struct Registered {
     pub(crate) is_new: bool,
     /// The difference from its base.
     pub(crate) differences: Vec<Difference>,
+    /// Whether its `[pool]` differs from the one that the pool was created with.
+    pub(crate) is_pool_outdated: bool,
 }
 
 /// A change that was made to the active revision.
@@ -144,56 +167,6 @@ pub(crate) struct Rollback<'a> {
 pub(crate) const MAX_MANIFEST: usize = 4 << 20;
 
 impl Deployments {
-    /// Opens the deployments of a store, and creates a pool with the active revision. Items that are refused, because their module
-    /// is missing or damaged or because their grants are no longer allowed, are left out: see [`state`](Self::state).
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::Store`] if the store cannot be read, and [`Refusal::Pool`] if the pool cannot be created.
-    pub fn open(
-        store: Store,
-        setup: Setup,
-        compile_cache: Option<PathBuf>,
-    ) -> Result<Self, Refusal> {
-        let options = Options::default().compile_cache(compile_cache.clone());
-        let modules = Modules::open(store.clone(), options).map_err(Refusal::Disk)?;
-        let revisions = Revisions::open(store)?;
-        let setup = setup.compile_cache(compile_cache).modules_by_content();
-        let active = revisions.active()?;
-        let text = match active {
-            Some(number) => text_of(&revisions, number)?,
-            None => String::new(),
-        };
-        let source = source(&modules, text);
-        let (deployment, report) = match source.parse() {
-            Ok(manifest) => Deployment::open_accepted(&source, &manifest, setup)?,
-            // It was written by a later version.
-            Err(problem) => {
-                let empty = Manifest::default();
-                let (deployment, mut report) = Deployment::open_accepted(&source, &empty, setup)?;
-                report.problems.push(problem);
-                (deployment, report)
-            }
-        };
-        let (pool, workers) = (deployment.pool().clone(), deployment.workers());
-        let stop_timeout = deployment.stop_timeout();
-        let running = Running { deployment, active, problems: report.problems };
-        let (state, running) = (Mutex::new(State::of(&running)), Mutex::new(running));
-        let inner = Inner {
-            modules,
-            revisions,
-            pool,
-            workers,
-            stop_timeout,
-            removal: retention::Removal::default(),
-            #[cfg(test)]
-            interruption: tests::Interruption::default(),
-            running,
-            state,
-        };
-        Ok(Self(Arc::new(inner)))
-    }
-
     /// The pool, which is not started.
     #[must_use]
     pub fn pool(&self) -> &WorkerProcedureCall {
@@ -249,19 +222,20 @@ impl Deployments {
             None => String::new(),
         };
         let differences = self.differences(&before, &text)?;
-        let (source, manifest) = self.parse(text)?;
-        drop(deployment.prepare(&source, &manifest)?);
+        let (source, manifest) = parse(self.modules(), text)?;
+        let is_pool_outdated = deployment.prepare(&source, &manifest)?.report().is_pool_outdated;
+        let checked = Registered { revision: None, is_new: false, differences, is_pool_outdated };
         if is_dry_run {
-            return Ok(Registered { revision: None, is_new: false, differences });
+            return Ok(checked);
         }
         if let Some(number) = parent.filter(|_| before == source.text()) {
             let (revision, _) = self.revision(number)?;
-            return Ok(Registered { revision: Some(revision), is_new: false, differences });
+            return Ok(Registered { revision: Some(revision), ..checked });
         }
         let new = New { parent, author, note, origin: None };
         let revision = self.revisions().append(new, source.text())?;
         self.tidy();
-        Ok(Registered { revision: Some(revision), is_new: true, differences })
+        Ok(Registered { revision: Some(revision), is_new: true, ..checked })
     }
 
     /// Activates a revision, if the active one is the expected one.
@@ -323,7 +297,7 @@ impl Deployments {
         if previous != expected {
             return Err(Refusal::Conflict { active: previous });
         }
-        let (source, manifest) = self.parse(text.to_owned())?;
+        let (source, manifest) = parse(self.modules(), text.to_owned())?;
         let prepared = running.deployment.prepare(&source, &manifest)?;
         let active = match self.revisions().activate(target, expected, author) {
             Ok(Activated::Done(number)) => number,
@@ -336,7 +310,7 @@ impl Deployments {
         match running.deployment.activate(&source, prepared) {
             Ok(report) => {
                 running.active = Some(active);
-                running.problems = Vec::new();
+                running.reported(&report);
                 self.publish(running);
                 self.tidy();
                 Ok(Change { active, previous, report })
@@ -372,23 +346,13 @@ impl Deployments {
                 Some(number) => text_of(self.revisions(), number)?,
                 None => String::new(),
             };
-            let (source, manifest) = self.parse(text)?;
-            running.problems = running.deployment.apply(&source, &manifest).problems;
+            let (source, manifest) = parse(self.modules(), text)?;
+            let report = running.deployment.apply(&source, &manifest);
+            running.reported(&report);
             running.active = active;
             self.publish(running);
         }
         Ok(())
-    }
-
-    /// A manifest whose modules are all stored.
-    fn parse(&self, text: String) -> Result<(Source, Manifest), Refusal> {
-        if text.len() > MAX_MANIFEST {
-            return Err(Refusal::TooLarge);
-        }
-        let source = source(self.modules(), text);
-        let manifest = source.parse().map_err(|problem| vec![problem])?;
-        let missing = self.modules().missing(&named_modules(&source, &manifest)?)?;
-        if missing.is_empty() { Ok((source, manifest)) } else { Err(Refusal::Missing(missing)) }
     }
 
     pub(crate) fn revision(&self, number: u64) -> Result<(Revision, String), Refusal> {
@@ -405,9 +369,20 @@ fn text_of(revisions: &Revisions, number: u64) -> Result<String, Refusal> {
     Ok(text)
 }
 
+/// A manifest whose modules are all stored.
+fn parse(modules: &Modules, text: String) -> Result<(Source, Manifest), Refusal> {
+    if text.len() > MAX_MANIFEST {
+        return Err(Refusal::TooLarge);
+    }
+    let source = source(modules, text);
+    let manifest = source.parse().map_err(|problem| vec![problem])?;
+    let missing = modules.missing(&named_modules(&source, &manifest)?)?;
+    if missing.is_empty() { Ok((source, manifest)) } else { Err(Refusal::Missing(missing)) }
+}
+
 /// A manifest of a revision. Its modules are in the folder of modules.
 fn source(modules: &Modules, text: String) -> Source {
-    Source::new(modules.folder().join(wpc_deploy::MANIFEST_NAME), text)
+    Source::without_file(modules.folder(), text)
 }
 
 /// The item of the manifest that defines a function; a function's own entry if none does at the moment.

@@ -17,7 +17,7 @@ impl Deployments {
         let source = source(self.modules(), text_of(self.revisions(), active)?);
         let manifest = source.parse().map_err(|problem| vec![problem])?;
         let report = running.deployment.apply(&source, &manifest);
-        running.problems.clone_from(&report.problems);
+        running.reported(&report);
         self.publish(&running);
         Ok(report)
     }
@@ -34,6 +34,7 @@ impl Apply for Deployments {
             report.defined.extend(reloaded.defined);
             report.removed.extend(reloaded.removed);
             report.problems.extend(reloaded.problems);
+            report.is_pool_outdated = reloaded.is_pool_outdated;
             Ok(report)
         });
         reloaded.unwrap_or_else(|refusal| {

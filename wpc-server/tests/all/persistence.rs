@@ -1,7 +1,7 @@
 //! What a server finds in its data folder when it starts.
 
 use crate::deployed::{file_of, manifest, serve, serve_with, version};
-use crate::harness::guest_bytes;
+use crate::harness::{Running, guest_bytes};
 use serde_json::{Value, json};
 use std::path::Path;
 use wpc_deploy::{Apply as _, Policy, Setup, Source};
@@ -128,6 +128,63 @@ fn a_manifest_of_the_operator_is_deployed_when_it_has_changed() {
     assert_eq!(active(&mut deployments), Some(1));
     write(3);
     assert_eq!(active(&mut deployments), Some(3));
+}
+
+#[test]
+fn the_pool_has_the_options_of_the_manifest_that_is_active_after_the_start() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("f.wasm"), version(1)).unwrap();
+    let path = folder.path().join("wpc.toml");
+    let open = |text: &str| {
+        let function = "[functions.f]\nfile = \"f.wasm\"\nexport = \"version\"\n";
+        let source = Source::new(path.clone(), format!("{text}\n{function}"));
+        let store = Store::open(data.path()).unwrap();
+        let (deployments, refused) =
+            Deployments::open_with_file(store, Setup::new(), None, &source).unwrap();
+        let functions = deployments.pool().get_remote_functions().len();
+        let state = deployments.state();
+        assert_eq!((functions, state.is_pool_outdated), (1, false), "{text}");
+        (state.active, deployments.workers(), deployments.stop_timeout().as_secs(), refused)
+    };
+    let (active, workers, stop_timeout, refused) =
+        open("[pool]\nworkers = 3\nstop_timeout = \"7s\"");
+    assert_eq!((active, workers, stop_timeout), (Some(1), 3, 7));
+    assert!(refused.is_none());
+    let (active, workers, ..) = open("[pool]\nworkers = 1");
+    assert_eq!((active, workers), (Some(2), 1), "a changed manifest");
+    let (active, workers, ..) = open("[pool]\nworkers = 1");
+    assert_eq!((active, workers), (Some(2), 1), "the same manifest");
+    let (active, workers, _, refused) =
+        open("[pool]\nworkers = 4\n[modules.missing]\nfile = \"missing.wasm\"");
+    assert_eq!((active, workers), (Some(2), 1), "a manifest that is refused");
+    assert!(refused.unwrap().to_string().contains("missing.wasm"));
+    // It is refused when it is linked, and the problem names the operator's file.
+    let (active, workers, _, refused) =
+        open("[pool]\nworkers = 4\n[functions.g]\nfile = \"f.wasm\"\nexport = \"absent\"");
+    assert_eq!((active, workers), (Some(2), 1), "a manifest that cannot be linked");
+    let refused = refused.unwrap().to_string();
+    assert!(refused.starts_with(&format!("{}:3: function \"g\"", path.display())), "{refused}");
+}
+
+#[test]
+fn a_pool_that_takes_effect_at_the_next_start_is_reported() {
+    let data = tempfile::tempdir().unwrap();
+    let server = serve(data.path());
+    server.deploy(&[("f", 1)]);
+    let text = format!("[pool]\ncall_timeout = \"5s\"\n{}", manifest(&[("f", 1)]));
+    let answer = server.post_json("/v1/revisions", &json!({ "manifest": text }));
+    assert_eq!((answer.status, &answer.json()["pool_outdated"]), (201, &json!(true)), "{answer:?}");
+    let answer = server.activate(2, Some(1));
+    assert_eq!((answer.status, &answer.json()["pool_outdated"]), (200, &json!(true)), "{answer:?}");
+    let outdated =
+        |server: &Running| server.get("/v1/deployment", &[]).json()["pool_outdated"].clone();
+    assert_eq!(outdated(&server), json!(true));
+    drop(server);
+    let server = serve(data.path());
+    assert_eq!(outdated(&server), json!(false));
+    let answer = server.activate(1, Some(2));
+    assert_eq!(answer.json()["pool_outdated"], json!(true), "{answer:?}");
 }
 
 #[test]
