@@ -2,6 +2,9 @@
 //!
 //! The tables belong to the modules that use them; this module opens the file and checks its format.
 
+mod contain;
+
+use contain::contain;
 use redb::{Database, ReadableDatabase as _, TableDefinition};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -38,6 +41,13 @@ pub enum StoreError {
         /// The reason.
         source: std::io::Error,
     },
+    /// The data folder is a file.
+    #[error("the data folder \"{}\" is a file; choose a folder", path.display())]
+    #[non_exhaustive]
+    NotAFolder {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another process uses the store.
     #[error("\"{}\" is in use by another process; stop it, or choose another data folder", path.display())]
     #[non_exhaustive]
@@ -57,11 +67,8 @@ pub enum StoreError {
         /// Its format.
         found: u64,
     },
-    /// The file is damaged, or the disk failed or is full.
-    #[error(
-        "the store \"{}\" cannot be used: {source}; free or repair the disk, or restore the data folder from a copy",
-        path.display()
-    )]
+    /// The file is damaged or may not be used, or the disk failed or is full.
+    #[error("the store \"{}\" cannot be used: {source}; {}", path.display(), remedy(source))]
     #[non_exhaustive]
     Failed {
         /// The file.
@@ -69,6 +76,20 @@ pub enum StoreError {
         /// The reason.
         source: Box<redb::Error>,
     },
+}
+
+/// What the operator can do about an error of the file.
+fn remedy(error: &redb::Error) -> &'static str {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    match error {
+        redb::Error::Io(error) if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) => {
+            "let the server's user write to the data folder: check its owner, its mode and whether it is mounted read-only"
+        }
+        redb::Error::Io(_) | redb::Error::PreviousIo => {
+            "free or repair the disk, or restore the data folder from a copy"
+        }
+        _ => "restore the data folder from a copy",
+    }
 }
 
 /// The open store of a data folder. Cheap to clone. Every committed transaction is on disk.
@@ -90,12 +111,18 @@ impl Store {
     /// [`StoreError`] if the folder cannot be created, another process uses the store, another version wrote it, or the file
     /// cannot be used.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(folder)
-            .map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
+        std::fs::create_dir_all(folder).map_err(|source| {
+            let path = folder.to_owned();
+            if path.is_file() {
+                StoreError::NotAFolder { path }
+            } else {
+                StoreError::Folder { path, source }
+            }
+        })?;
         let store =
             Self(Arc::new(Opened { database: RwLock::new(None), folder: folder.to_owned() }));
         if !store.path().exists() {
-            store.create().map_err(|error| store.failed(error))?;
+            contained(|| store.create()).map_err(|error| store.failed(error))?;
         }
         store.reopen()?;
         let found = store.read(|transaction| match transaction.open_table(ABOUT) {
@@ -127,6 +154,7 @@ impl Store {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
+        private(&new)?;
         let database = Database::create(&new)?;
         let transaction = database.begin_write()?;
         transaction.open_table(ABOUT)?.insert(FORMAT_KEY, FORMAT)?;
@@ -142,14 +170,19 @@ impl Store {
     fn reopen(&self) -> Result<(), StoreError> {
         let mut database = self.0.database.write().unwrap_or_else(PoisonError::into_inner);
         // Closed first, because the file is locked while it is open.
-        *database = None;
+        close(database.take());
         let path = self.path();
-        match Database::open(&path) {
-            Ok(opened) => *database = Some(opened),
-            Err(redb::DatabaseError::DatabaseAlreadyOpen) => {
-                return Err(StoreError::InUse { path });
+        let opened = contained(|| {
+            if path.metadata()?.len() == 0 {
+                return Err(redb::Error::Corrupted("the file is empty".to_owned()));
             }
-            Err(error) => return Err(self.failed(error.into())),
+            // The file has a few MB, so that reading all of it takes little time.
+            Ok(Database::builder().set_check_integrity_on_open(true).open(&path)?)
+        });
+        match opened {
+            Ok(opened) => *database = Some(opened),
+            Err(redb::Error::DatabaseAlreadyOpen) => return Err(StoreError::InUse { path }),
+            Err(error) => return Err(self.failed(error)),
         }
         Ok(())
     }
@@ -162,11 +195,13 @@ impl Store {
             self.reopen()?;
         }
         let database = self.0.database.read().unwrap_or_else(PoisonError::into_inner);
-        let result =
-            run(database.as_ref().ok_or_else(|| self.failed(redb::Error::DatabaseClosed))?);
+        let opened = database.as_ref().ok_or_else(|| self.failed(redb::Error::DatabaseClosed))?;
+        let result = contained(|| run(opened));
         drop(database);
         result.map_err(|error| {
-            if matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo) {
+            use redb::Error::{Corrupted, Io, PreviousIo};
+            // After a panic, too, it is unknown what the database has in memory.
+            if matches!(error, Io(_) | PreviousIo | Corrupted(_)) {
                 // If it fails, the next request tries again.
                 let _ = self.reopen();
             }
@@ -198,6 +233,31 @@ impl Store {
     fn failed(&self, source: redb::Error) -> StoreError {
         StoreError::Failed { path: self.path(), source: Box::new(source) }
     }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        close(self.database.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// Runs operations of redb. A panic means that the file is damaged.
+fn contained<T>(run: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+    contain(run).unwrap_or_else(|panic| Err(redb::Error::Corrupted(panic)))
+}
+
+/// Closes a database. Whether its file is damaged is found when it is opened again.
+fn close(database: Option<Database>) {
+    let _ = contain(|| drop(database));
+}
+
+/// Creates an empty file that other users cannot read, because it contains hashes of tokens.
+fn private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
 }
 
 #[cfg(test)]
@@ -238,7 +298,103 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             let refused = Store::open(folder.path()).unwrap_err();
             assert!(refused.to_string().contains("restore the data folder"), "{refused}");
+            assert!(!refused.to_string().contains("not requested"), "{refused}");
         }
+    }
+
+    /// Writes to a store, which returns what it contains. The values make it several pages large.
+    fn written(folder: &Path) -> Vec<u8> {
+        const VALUES: TableDefinition<'_, u64, &str> = TableDefinition::new("values");
+        let store = Store::open(folder).unwrap();
+        for key in 0..50 {
+            let write = store.write(|transaction| {
+                transaction.open_table(VALUES)?.insert(key, "x".repeat(500).as_str())?;
+                Ok(())
+            });
+            write.unwrap();
+        }
+        drop(store);
+        std::fs::read(folder.join(FILE)).unwrap()
+    }
+
+    #[test]
+    fn damage_anywhere_is_an_error_and_never_a_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = written(folder.path());
+        let path = folder.path().join(FILE);
+        let mut refusals = 0;
+        let check = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            match Store::open(folder.path()) {
+                // The damaged part is not used.
+                Ok(store) => store.write(|transaction| {
+                    let mut about = transaction.open_table(ABOUT)?;
+                    about.insert("other", 1)?;
+                    Ok(())
+                }),
+                Err(error) => Err(error),
+            }
+        };
+        let pages = whole.len().div_ceil(PAGE);
+        // Each page is zeroed, and 8 of its bytes are flipped; few enough of them that the test is fast.
+        for page in (0..pages).filter(|page| *page < 64 || page % 16 == 0) {
+            let range = page * PAGE..(page * PAGE + PAGE).min(whole.len());
+            let mut zeroed = whole.clone();
+            zeroed[range.clone()].fill(0);
+            let mut flipped = whole.clone();
+            let at = range.start + page * 97 % (PAGE - 8);
+            flipped[at..at + 8].iter_mut().for_each(|byte| *byte = !*byte);
+            for bytes in [zeroed, flipped] {
+                if let Err(error) = check(&bytes) {
+                    let error = error.to_string();
+                    assert!(error.contains("restore the data folder"), "{error}");
+                    refusals += 1;
+                }
+            }
+        }
+        assert!(refusals > 0);
+        check(&whole).unwrap();
+    }
+
+    const PAGE: usize = 4096;
+
+    #[test]
+    fn a_panic_of_an_operation_is_an_error_and_the_store_is_usable_afterwards() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let refused = store.write(|transaction| -> Result<(), _> {
+            transaction.open_table(ABOUT)?.insert("other", 1)?;
+            panic!("Invalid page type byte {}", 0)
+        });
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("Invalid page type byte 0; restore the data folder"), "{refused}");
+        let found = store.read(|transaction| {
+            Ok(transaction.open_table(ABOUT)?.get("other")?.map(|value| value.value()))
+        });
+        assert_eq!(found.unwrap(), None);
+    }
+
+    #[test]
+    fn the_remedy_depends_on_the_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let refused = Store::open(&file).unwrap_err().to_string();
+        assert!(refused.ends_with("is a file; choose a folder"), "{refused}");
+        let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        assert!(remedy(&denied.into()).contains("check its owner, its mode"));
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        assert!(remedy(&full.into()).starts_with("free or repair the disk"));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn other_users_cannot_read_the_file() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        drop(Store::open(folder.path()).unwrap());
+        let mode = folder.path().join(FILE).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
