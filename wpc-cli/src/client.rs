@@ -181,7 +181,9 @@ impl RemoteProblem {
     /// `None` if the value is not a problem document.
     pub(crate) fn new(document: Value) -> Option<Self> {
         let text = |name: &str| Some(document.get(name)?.as_str()?.to_owned());
-        Some(Self { code: text("code")?, detail: text("detail")?, document })
+        // The command's options are query parameters of its requests.
+        let detail = text("detail")?.replace("the query parameter `", "`--");
+        Some(Self { code: text("code")?, detail, document })
     }
 
     /// Another member of the document.

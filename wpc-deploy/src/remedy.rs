@@ -1,6 +1,6 @@
 //! Errors and remedies of the library in the terms of a manifest.
 
-use wpc_host::{Capability, Definable, Error, Grant, Remedy, Setting};
+use wpc_host::{Capability, Definable, Error, ErrorCode, Grant, Remedy, Setting};
 
 /// The text of an error, followed by its remedy if there is one. Both name keys of the manifest.
 #[must_use]
@@ -29,7 +29,8 @@ pub fn text_with(error: &Error, names: SettingNames) -> String {
 /// Whether the error's text names settings, and contains no text of a guest.
 fn names_settings(error: &Error) -> bool {
     match error {
-        Error::InvalidOptions { .. } | Error::InvalidCallOptions { .. } => true,
+        // Also if another process reported it.
+        _ if matches!(error.code(), ErrorCode::InvalidOptions | ErrorCode::InvalidCallOptions) => true,
         Error::ChangesRefused { refusals, .. } => {
             refusals.iter().all(|refusal| names_settings(&refusal.error))
         }

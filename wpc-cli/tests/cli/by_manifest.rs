@@ -55,7 +55,7 @@ fn a_call_uses_the_definitions_of_a_manifest() {
         (
             vec!["call", ".", "add", "1", "2", "--fuel", "9"],
             2,
-            "`--fuel` needs a metered definition; set `fuel` in its limits",
+            "`--fuel` needs a function with a fuel limit; leave it out, or define the function with `fuel` in its limits",
         ),
         (vec!["call", "wpc.wasm"], 2, "<FUNCTION>"),
     ] {

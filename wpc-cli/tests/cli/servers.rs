@@ -58,6 +58,8 @@ fn a_problem_of_a_server_has_the_exit_code_of_its_error() {
     assert!(fails_with(6, &call(&["spins", "--timeout", "50ms"])).contains("timeout"));
     assert!(fails_with(2, &call(&["add", "1", "2", "--memory", "1MiB"])).contains("--memory"));
     assert!(fails_with(2, &call(&["a/b"])).contains("not a valid name"));
+    let text = fails_with(2, &call(&["add", "1", "2", "--fuel", "9"]));
+    assert!(text.contains("`--fuel` needs a function with a fuel limit; leave it out"), "{text}");
     let output = wpc(&["--json", "call", "--server", &url, "fails", "1"]);
     let failure: Value = serde_json::from_str(&fails_with(4, &output)).unwrap();
     assert_eq!(failure["error"]["code"], "guest_error");

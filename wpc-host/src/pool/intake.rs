@@ -397,7 +397,7 @@ fn check_each<'a>(
     }
     if options.fuel.is_some() && definition.limits.fuel.is_none() {
         return invalid(
-            "`CallOptions::fuel` needs a metered definition; set `Limits::fuel` when you define the function",
+            "`CallOptions::fuel` needs a function with a fuel limit; leave it out, or define the function with `Limits::fuel`",
         );
     }
     if let Some(problem) = options.context.as_ref().and_then(|context| context.problem()) {

@@ -3,6 +3,7 @@
 mod catalogue;
 mod descriptions;
 mod server_code;
+mod settings;
 
 pub(crate) use catalogue::routes;
 pub(crate) use server_code::ServerCode;
@@ -156,7 +157,8 @@ impl Problem {
 
     /// The error of a call.
     pub(crate) fn of_call(error: &Error, function: &str) -> Self {
-        let mut problem = Self::of_code_of_calls(error.code(), error.to_string());
+        let detail = wpc_deploy::remedy::text_with(error, settings::NAMES);
+        let mut problem = Self::of_code_of_calls(error.code(), detail);
         let details = &mut problem.0;
         details.retryable = error.retry_can_help();
         details.outcome = error.outcome();

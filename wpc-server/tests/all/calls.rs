@@ -210,9 +210,28 @@ fn a_call_ends_at_its_time_limit_and_at_its_fuel() {
             "{query}"
         );
     }
-    // The function is not metered.
-    let answer = server.post("/v1/functions/add/call?fuel=5", &[JSON], b"[1, 2]");
-    assert_eq!((answer.status, &answer.json()["code"]), (400, &json!("invalid_call_options")));
+    // The function is not metered; and other options that the pool refuses.
+    let long_id = "x".repeat(257);
+    for (query, header, expected) in [
+        (
+            "fuel=5",
+            JSON,
+            "the query parameter `fuel` needs a function with a fuel limit; leave it out",
+        ),
+        ("timeout=0s", JSON, "the query parameter `timeout` must be longer than zero"),
+        ("", ("x-request-id", &*long_id), "the header `X-Request-Id` must have 1 to 256 bytes"),
+    ] {
+        let request = r#"{"jsonrpc": "2.0", "method": "add", "params": [1, 2], "id": 1}"#;
+        let by_rpc = server.post(&format!("/rpc?{query}"), &[header], request.as_bytes()).json();
+        let path = format!("/v1/functions/add/call?{query}");
+        let answer = server.post(&path, &[header], b"[1, 2]");
+        let problem = answer.json();
+        assert_eq!((answer.status, &problem["code"]), (400, &json!("invalid_call_options")));
+        for problem in [&problem, &by_rpc["error"]["data"]] {
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains(expected) && !detail.contains("::"), "{detail}");
+        }
+    }
     let answer = server.post("/v1/functions/add/call?affinity=ada&timeout=10s", &[JSON], b"[1, 2]");
     assert_eq!(answer.json(), 3);
 }
