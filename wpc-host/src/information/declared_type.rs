@@ -44,6 +44,20 @@ impl DeclaredType {
         Self(T::SCHEMA.into())
     }
 
+    /// Whether its values are byte sequences or strings, which callers can pass and receive as bytes. Requires the feature `json`.
+    ///
+    /// ```
+    /// use wpc_host::DeclaredType;
+    ///
+    /// assert!(DeclaredType::of::<Vec<u8>>().is_bytes() && DeclaredType::of::<String>().is_bytes());
+    /// assert!(!DeclaredType::of::<Vec<u16>>().is_bytes());
+    /// ```
+    #[cfg(feature = "json")]
+    #[must_use]
+    pub fn is_bytes(&self) -> bool {
+        crate::codec::json::is_bytes(&self.0)
+    }
+
     /// The type with the types that it contains.
     #[must_use]
     pub fn structure(&self) -> &OwnedNamedType {

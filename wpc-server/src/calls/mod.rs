@@ -93,11 +93,14 @@ async fn respond(
     let submit =
         || submission::submit(&application, &principal, &name, arguments()?, format, &options);
     // Boxed, because few bodies are large.
-    let call = if is_large { Box::pin(convert_large(submit)).await? } else { submit()? };
+    let submitted = if is_large { Box::pin(convert_large(submit)).await } else { submit() };
+    let refused = |problem| reply::refused(problem, application.backend(), &name, media);
+    let call = submitted.map_err(refused)?;
     let (id, hash) = (call.id(), call.function_hash_sha1());
     // A short call is answered while this thread serves other connections. It is then found here, so its worker need not wake this thread,
     // which costs more than the call.
     tokio::task::yield_now().await;
-    let answer = call.await.map_err(|error| Problem::of_call(&error, &name).with_call(id, hash))?;
+    let failed = |error| refused(Problem::of_call(&error, &name).with_call(id, hash));
+    let answer = call.await.map_err(failed)?;
     Ok(reply::response(id, media, answer))
 }

@@ -1,11 +1,12 @@
 //! The response of a call, in the format that its client accepts.
 
 use super::media::Media;
+use crate::problem::{Problem, ServerCode};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use std::fmt::Write as _;
-use wpc_host::{BackendReply, CallId, FunctionHash, ReplyFormat, ReplyValue};
+use wpc_host::{Backend, BackendReply, CallId, ErrorCode, FunctionHash, ReplyFormat, ReplyValue};
 
 /// The format that is requested from the backend.
 pub(super) const fn format(media: Media) -> ReplyFormat {
@@ -37,6 +38,33 @@ pub(super) fn response(id: CallId, media: Media, reply: BackendReply) -> Respons
         headers.insert(HeaderName::from_static("wpc-fuel-used"), fuel.into());
     }
     response
+}
+
+/// The problem of a call, or that its result cannot have the format that its client accepts. The backend refuses such a call as one
+/// with bad arguments, because it knows formats only.
+#[cold]
+pub(super) fn refused(
+    problem: Problem,
+    backend: &dyn Backend,
+    function: &str,
+    media: Media,
+) -> Problem {
+    let is_bytes = format(media) == ReplyFormat::Bytes;
+    if !is_bytes || problem.details().code != ErrorCode::BadArguments.as_str() {
+        return problem;
+    }
+    let Some(information) = backend.function(function) else { return problem };
+    let result = information.signature.and_then(|signature| signature.result);
+    let detail = match result {
+        Some(ty) if ty.is_bytes() => return problem,
+        Some(ty) => format!(
+            "the result of function \"{function}\" is `{ty}`, and only a byte sequence or a string can be sent as text or bytes; accept `application/json`"
+        ),
+        None => format!(
+            "the module does not declare the type of the result of function \"{function}\"; accept `application/vnd.postcard`"
+        ),
+    };
+    Problem::new(ServerCode::NotAcceptable, detail).with_function(function)
 }
 
 /// Adds the call and the module that it runs.

@@ -2,10 +2,10 @@
 
 use super::example;
 use super::responses::add_problems;
-use super::schema::{Schemas, identifier_character, is_bytes, short_hash};
+use super::schema::{Schemas, identifier_character, short_hash};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
-use wpc_host::{FunctionInformation, FunctionSignature};
+use wpc_host::{DeclaredType, FunctionInformation, FunctionSignature};
 
 /// The maximum length of a summary in bytes. The description has the whole documentation.
 const MAX_SUMMARY: usize = 120;
@@ -82,7 +82,7 @@ impl Operations {
             }
         } else if let Some(ty) = result {
             content.insert(JSON.to_owned(), json!({ "schema": schemas.of(ty.structure()) }));
-            if is_bytes(ty.structure()) {
+            if ty.is_bytes() {
                 content.insert(BYTES.to_owned(), binary());
             }
         } else {
@@ -141,7 +141,7 @@ fn request_content(signature: Option<&FunctionSignature>, arguments: Option<Valu
         content[JSON]["example"] = example;
     }
     if let [only] = parameters
-        && only.ty.as_ref().is_some_and(|ty| is_bytes(ty.structure()))
+        && only.ty.as_ref().is_some_and(DeclaredType::is_bytes)
     {
         content[BYTES] = binary();
     }

@@ -288,16 +288,6 @@ pub(super) fn is_text(named: &Named) -> bool {
     }
 }
 
-/// Whether the type's values can be passed as their content, with the content type of bytes.
-pub(super) fn is_bytes(named: &Named) -> bool {
-    match &named.ty {
-        Type::String | Type::ByteArray => true,
-        Type::Seq(item) => matches!(item.ty, Type::U8),
-        Type::NewtypeStruct(inner) => is_bytes(inner),
-        _ => false,
-    }
-}
-
 /// Whether a value of the type may be `null` by itself. Such an argument may be absent.
 pub(super) fn may_be_null(named: &Named) -> bool {
     match &named.ty {

@@ -39,7 +39,10 @@ fn bytes_and_text_are_passed_as_they_are() {
     assert_eq!(answer.header("content-type"), "application/octet-stream", "it is not text");
     // Only a byte sequence or a string has such a form.
     let answer = server.post("/v1/functions/add/call", &[("accept", "text/plain")], b"[1, 2]");
-    assert_eq!((answer.status, &answer.json()["code"]), (422, &json!("bad_arguments")));
+    let problem = answer.json();
+    assert_eq!((answer.status, &problem["code"]), (406, &json!("not_acceptable")));
+    assert!(problem["detail"].as_str().unwrap().contains("is `i32`"), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().ends_with("accept `application/json`"), "{problem}");
     let answer = server.post("/v1/functions/panics/call", &headers[..1], &[0xff]);
     assert_eq!(answer.status, 422);
     assert!(answer.json()["detail"].as_str().unwrap().contains("UTF-8"), "{answer:?}");
