@@ -234,7 +234,8 @@ codes! {
     InstancesInUse "instances_in_use" Call Capacity false true,
     ConstantEncode "constant_encode" Definition Host false false,
     ChangesRefused "changes_refused" Definition Definition false false,
-    FunctionNotDefined "function_not_defined" Call Caller false true,
+    // It may be defined later, but a caller that repeats a misspelt name would do so for ever.
+    FunctionNotDefined "function_not_defined" Call Caller false false,
     DependencyNotDefined "dependency_not_defined" Call Host false true,
     ConstantNotDefined "constant_not_defined" Call Host false true,
     HostFunctionNotDefined "host_function_not_defined" Call Host false true,

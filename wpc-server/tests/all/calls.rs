@@ -76,7 +76,7 @@ fn an_unknown_function_is_a_problem_document_with_the_nearest_name() {
     assert_eq!(answer.header("content-type"), "application/problem+json");
     let problem = answer.json();
     assert_eq!((answer.status, &problem["code"]), (404, &json!("function_not_defined")));
-    assert_eq!((&problem["outcome"], &problem["retryable"]), (&json!("not_started"), &json!(true)));
+    assert_eq!((&problem["outcome"], &problem["retryable"]), (&json!("not_started"), &json!(false)));
     let hint = |name: &str| {
         let problem = server.call(name, &json!([])).json();
         problem["detail"]
