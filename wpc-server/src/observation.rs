@@ -9,6 +9,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderValue, Method, Uri};
 use axum::response::Response;
 use pin_project_lite::pin_project;
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -52,7 +53,8 @@ impl<S: Service<Request, Response = Response>> Service<Request> for Observed<S> 
 }
 
 pin_project! {
-    /// The response to a request. If it is dropped before it is ready, the client has disconnected.
+    /// The response to a request. If it is dropped before it is ready, the client has disconnected, or another response is
+    /// [sent instead](replace).
     pub(crate) struct Observing<F> {
         #[pin]
         answer: F,
@@ -71,6 +73,19 @@ impl<F: Future<Output = Result<Response, E>>, E> Future for Observing<F> {
         }
         Poll::Ready(answer)
     }
+}
+
+thread_local! {
+    /// The response that is sent in place of that of a request, while this thread drops the request.
+    static REPLACEMENT: Cell<Option<Response>> = const { Cell::new(None) };
+}
+
+/// Sends `response` in place of that of a request, which `drop_request` drops. Without this, the dropped request would be observed as
+/// one whose client has disconnected.
+pub(crate) fn replace(drop_request: impl FnOnce(), response: Response) -> Response {
+    REPLACEMENT.set(Some(response));
+    drop_request();
+    REPLACEMENT.take().unwrap_or_default()
 }
 
 /// A request without a response.
@@ -143,7 +158,9 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         if !self.is_answered {
-            self.end(None);
+            let replacement = REPLACEMENT.take();
+            self.end(replacement.as_ref());
+            REPLACEMENT.set(replacement);
         }
     }
 }

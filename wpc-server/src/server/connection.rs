@@ -6,6 +6,7 @@ use super::messages::Messages;
 use crate::application::Application;
 use crate::body_memory::MessageMemory;
 use crate::lifecycle::Stage;
+use crate::observation;
 use crate::problem::Problem;
 use crate::refusals::RefusalReason;
 use crate::router::Plane;
@@ -146,15 +147,24 @@ async fn respond(
         let is_held = !is_stored(request.uri().path());
         let body = |inner| RequestBody { inner: Some(inner), is_held, state: Arc::clone(&state) };
         let request = request.map(|inner| Body::new(body(inner)));
-        let mut answer = pin!(state.endpoint.router.clone().call(request));
-        poll_fn(|context| {
+        let mut answer = pin!(Some(state.endpoint.router.clone().call(request)));
+        let answered = poll_fn(|context| {
             if let Some(refusal) = state.activity.body_refusal() {
-                return Poll::Ready(refusal.answer().into_response());
+                return Poll::Ready(Err(refusal));
             }
-            // A router does not fail.
-            answer.as_mut().poll(context).map(|Ok(response)| response)
-        })
-        .await
+            match answer.as_mut().as_pin_mut() {
+                // A router does not fail.
+                Some(answer) => answer.poll(context).map(|Ok(response)| Ok(response)),
+                None => Poll::Pending,
+            }
+        });
+        match answered.await {
+            Ok(response) => response,
+            Err(refusal) => {
+                let response = refusal.answer().into_response();
+                observation::replace(|| answer.set(None), response)
+            }
+        }
     } else {
         state.refuse(RefusalReason::Requests);
         Problem::overloaded("too many requests are in progress").into_response()

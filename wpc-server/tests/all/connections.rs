@@ -5,7 +5,7 @@ use crate::raw::{Connection, add};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use wpc_server::{Application, ConnectionLimits};
+use wpc_server::{Application, ConnectionLimits, FinishedRequest, ReportedRequests};
 
 const HOST: &str = "host: localhost\r\n";
 
@@ -59,7 +59,19 @@ fn a_connection_without_requests_is_closed_at_its_limit() {
 
 #[test]
 fn a_body_that_arrives_too_slowly_is_refused() {
-    let server = limited(|limits| limits.body_timeout = Duration::from_millis(1));
+    let (sender, requests) = std::sync::mpsc::sync_channel(8);
+    let report = move |request: &FinishedRequest| {
+        let _ = sender.send((request.status, request.code.clone()));
+    };
+    let mut limits = ConnectionLimits::default();
+    limits.body_timeout = Duration::from_millis(1);
+    let server = Running::with(
+        |wpc| {
+            let application = Application::builder(Arc::new(wpc));
+            application.on_request(ReportedRequests::Failed, report).build()
+        },
+        |server| server.limits(limits),
+    );
     let mut slow = Connection::open(&server);
     slow.send(format!(
         "POST /v1/functions/add/call HTTP/1.1\r\n{HOST}content-length: 7\r\n\r\n[40"
@@ -68,6 +80,20 @@ fn a_body_that_arrives_too_slowly_is_refused() {
     assert!(rest.starts_with("http/1.1 408 "), "{rest}");
     assert!(rest.contains("connection: close"), "{rest}");
     assert!(rest.contains("\"code\":\"request_timeout\""), "{rest}");
+    // It is reported and counted as it was answered, not as a client that disconnected.
+    let reported = requests.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert_eq!(reported, (Some(408), Some("request_timeout".to_owned())));
+    let metrics = String::from_utf8(server.get("/metrics", &[]).body).unwrap();
+    let counted = |class: &str| {
+        let status = format!("status=\"{class}\"");
+        let mut lines = metrics.lines().filter(|line| {
+            line.starts_with("wpc_http_requests_total{")
+                && line.contains("/call\"")
+                && line.contains(&status)
+        });
+        lines.any(|line| !line.ends_with(" 0"))
+    };
+    assert!(counted("4xx") && !counted("aborted"), "{metrics}");
     serves(&server);
 }
 
