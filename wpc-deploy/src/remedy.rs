@@ -30,7 +30,9 @@ pub fn text_with(error: &Error, names: SettingNames) -> String {
 fn names_settings(error: &Error) -> bool {
     match error {
         // Also if another process reported it.
-        _ if matches!(error.code(), ErrorCode::InvalidOptions | ErrorCode::InvalidCallOptions) => true,
+        _ if matches!(error.code(), ErrorCode::InvalidOptions | ErrorCode::InvalidCallOptions) => {
+            true
+        }
         Error::ChangesRefused { refusals, .. } => {
             refusals.iter().all(|refusal| names_settings(&refusal.error))
         }

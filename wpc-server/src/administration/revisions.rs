@@ -7,8 +7,9 @@ use crate::deployments::{Change, Registration, Rollback};
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequest as _, Path, Query, Request, State};
 use axum::http::StatusCode;
+use http_body::Body as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
@@ -153,7 +154,8 @@ pub(super) async fn activate(
     answer.await.map(|change| Json(activated(&change)))
 }
 
-#[derive(Debug, Deserialize)]
+/// All members are optional, and so is the body.
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ToRollBack {
     to: Option<u64>,
@@ -165,10 +167,14 @@ pub(super) struct ToRollBack {
 pub(super) async fn roll_back(
     State(application): State<Application>,
     principal: Principal,
-    body: Result<Json<ToRollBack>, JsonRejection>,
+    request: Request,
 ) -> Result<Json<Value>, Problem> {
     let deployments = admit(&application, &principal, Scope::Deploy)?;
-    let Json(body) = body?;
+    let body = if request.body().is_end_stream() {
+        ToRollBack::default()
+    } else {
+        Json::from_request(request, &()).await?.0
+    };
     check_note(body.note.as_ref())?;
     let answer = blocking(move || {
         let rollback = Rollback {

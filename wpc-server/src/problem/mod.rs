@@ -2,13 +2,13 @@
 
 mod catalogue;
 mod descriptions;
+mod rejections;
 mod server_code;
 mod settings;
 
 pub(crate) use catalogue::routes;
 pub(crate) use server_code::ServerCode;
 
-use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -221,19 +221,6 @@ const RETRY_AFTER: u64 = 1;
 /// The code of a problem, in the extensions of its response.
 #[derive(Debug, Clone)]
 pub(crate) struct ProblemCode(pub(crate) Cow<'static, str>);
-
-/// A part of a request that does not have the expected form.
-macro_rules! bad_requests {
-    ($($rejection:ty),+) => {
-        $(impl From<$rejection> for Problem {
-            fn from(rejected: $rejection) -> Self {
-                Self::bad_request(rejected.body_text())
-            }
-        })+
-    };
-}
-
-bad_requests!(BytesRejection, JsonRejection, PathRejection, QueryRejection);
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {

@@ -54,8 +54,10 @@ pub(super) async fn upgrade(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let upgrade = upgrade
-        .map_err(|rejected| Problem::new(ServerCode::UpgradeRequired, rejected.body_text()))?;
+    let upgrade = upgrade.map_err(|_| {
+        let detail = "a GET request must be a WebSocket handshake; send requests of JSON-RPC with POST, or open a WebSocket";
+        Problem::new(ServerCode::UpgradeRequired, detail)
+    })?;
     let client = Client::new(&application, principal, &request)?;
     let memory = request.extensions().get::<MessageMemory>().cloned();
     let limit = application.settings().max_body;

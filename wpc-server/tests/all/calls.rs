@@ -42,7 +42,10 @@ fn bytes_and_text_are_passed_as_they_are() {
     let problem = answer.json();
     assert_eq!((answer.status, &problem["code"]), (406, &json!("not_acceptable")));
     assert!(problem["detail"].as_str().unwrap().contains("is `i32`"), "{problem}");
-    assert!(problem["detail"].as_str().unwrap().ends_with("accept `application/json`"), "{problem}");
+    assert!(
+        problem["detail"].as_str().unwrap().ends_with("accept `application/json`"),
+        "{problem}"
+    );
     let answer = server.post("/v1/functions/panics/call", &headers[..1], &[0xff]);
     assert_eq!(answer.status, 422);
     assert!(answer.json()["detail"].as_str().unwrap().contains("UTF-8"), "{answer:?}");
@@ -76,7 +79,10 @@ fn an_unknown_function_is_a_problem_document_with_the_nearest_name() {
     assert_eq!(answer.header("content-type"), "application/problem+json");
     let problem = answer.json();
     assert_eq!((answer.status, &problem["code"]), (404, &json!("function_not_defined")));
-    assert_eq!((&problem["outcome"], &problem["retryable"]), (&json!("not_started"), &json!(false)));
+    assert_eq!(
+        (&problem["outcome"], &problem["retryable"]),
+        (&json!("not_started"), &json!(false))
+    );
     let hint = |name: &str| {
         let problem = server.call(name, &json!([])).json();
         problem["detail"]

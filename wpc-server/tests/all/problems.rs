@@ -51,3 +51,70 @@ fn the_type_of_a_problem_refers_to_its_description() {
     let answer = server.request("GET", "/problems/nonsense", &[], b"");
     assert_eq!((answer.status, &answer.json()["code"]), (404, &json!("not_found")));
 }
+
+#[test]
+fn a_malformed_request_is_described_in_the_terms_of_http() {
+    let data = tempfile::tempdir().unwrap();
+    let server = crate::deployed::serve(data.path());
+    const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
+    let rows: &[(&str, &str, &[(&str, &str)], &[u8], &str)] = &[
+        (
+            "POST",
+            "/v1/functions/f/call?timeot=1s",
+            &[],
+            b"",
+            "invalid query: unknown parameter `timeot`, expected one of `timeout`, `fuel`, `affinity`",
+        ),
+        (
+            "POST",
+            "/v1/functions/f/call?fuel=1&fuel=2",
+            &[],
+            b"",
+            "invalid query: duplicate parameter `fuel`",
+        ),
+        (
+            "GET",
+            "/v1/revisions?limit=x",
+            &[],
+            b"",
+            "invalid query: `limit`: expected a whole number",
+        ),
+        (
+            "POST",
+            "/v1/revisions?dry_run=yes",
+            JSON,
+            b"{}",
+            "invalid query: `dry_run`: expected `true` or `false`",
+        ),
+        ("DELETE", "/v1/constants/A", &[], b"", "invalid query: missing parameter `expected`"),
+        (
+            "POST",
+            "/v1/active",
+            JSON,
+            b"{\"revision\": 1}",
+            "invalid body: missing field `expected` at line 1 column 15",
+        ),
+        (
+            "POST",
+            "/v1/active",
+            JSON,
+            b"{",
+            "the body is not JSON: EOF while parsing an object at line 1",
+        ),
+        ("POST", "/v1/active", &[], b"{}", "expected the header `Content-Type: application/json`"),
+        (
+            "GET",
+            "/v1/revisions/abc",
+            &[],
+            b"",
+            "invalid path: expected a whole number, found \"abc\"",
+        ),
+        ("GET", "/v1/functions/%ff", &[], b"", "invalid path: `name` is not UTF-8"),
+        ("GET", "/rpc", &[], b"", "send requests of JSON-RPC with POST"),
+    ];
+    for (method, path, headers, body, expected) in rows {
+        let problem = server.request(method, path, headers, body).json();
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(expected), "{method} {path}: {detail}");
+    }
+}

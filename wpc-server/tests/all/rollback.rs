@@ -19,6 +19,20 @@ fn a_rollback_returns_to_the_revision_that_was_active_before() {
 }
 
 #[test]
+fn a_rollback_needs_no_body_and_ignores_none() {
+    let data = tempfile::tempdir().unwrap();
+    let server = serve(data.path());
+    server.deploy(&[("f", 1)]);
+    server.deploy(&[("f", 2)]);
+    // A body whose type is not stated is not taken for none.
+    let answer = server.post("/v1/rollback", &[], b"{\"to\": 99}");
+    assert_eq!(answer.status, 400, "{answer:?}");
+    let answer = server.post("/v1/rollback", &[], b"");
+    assert_eq!((answer.status, &answer.json()["active"]), (200, &json!(3)), "{answer:?}");
+    assert_eq!(server.version_of("f"), json!(1));
+}
+
+#[test]
 fn one_function_is_rolled_back_and_the_others_stay() {
     let data = tempfile::tempdir().unwrap();
     let server = serve(data.path());
