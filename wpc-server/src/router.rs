@@ -65,7 +65,7 @@ pub(crate) fn router_of(application: Application, plane: Plane) -> axum::Router 
 /// The answer to a request for the administration where it is not served.
 async fn elsewhere(uri: Uri, _request: Request, _next: Next) -> Problem {
     let detail = format!(
-        "\"{}\" is served only at the server's address for administration (`--admin-listen`)",
+        "\"{}\" is served only at the server's address for administration, which its operator has set with `--admin-listen`",
         shown(uri.path())
     );
     Problem::new(ServerCode::NotFound, detail)

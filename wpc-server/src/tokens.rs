@@ -74,7 +74,7 @@ fn tokens(application: &Application, principal: &Principal) -> Result<Tokens, Pr
     principal.require(Scope::Admin)?;
     application.gate().tokens().cloned().ok_or_else(|| {
         let detail =
-            "this server has no tokens; start it with `--data FOLDER`, or with `--tokens FILE`";
+            "this server has no tokens; its operator can start it with `--data FOLDER` or `--tokens FILE`";
         Problem::new(ServerCode::NoTokens, detail)
     })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// The request names another server.
 pub(super) fn host(name: &str) -> Problem {
     let detail = format!(
-        "\"{name}\" is not a name of this server; if it is, start the server with `--allow-host {name}`"
+        "\"{name}\" is not a name of this server; if it is, its operator can allow it with `--allow-host {name}`"
     );
     Problem::new(ServerCode::HostNotAllowed, detail)
 }
@@ -16,7 +16,7 @@ pub(super) fn host(name: &str) -> Problem {
 /// A web page of another origin sent the request.
 pub(super) fn origin(origin: &str) -> Problem {
     let detail = format!(
-        "pages of \"{origin}\" may not send requests to this server; to allow it, start the server with `--allow-origin {origin}`"
+        "pages of \"{origin}\" may not send requests to this server; its operator can allow them with `--allow-origin {origin}`"
     );
     Problem::new(ServerCode::OriginNotAllowed, detail)
 }

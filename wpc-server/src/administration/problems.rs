@@ -14,7 +14,10 @@ fn new(code: ServerCode, detail: impl ToString) -> Problem {
 }
 
 pub(super) fn no_data_folder() -> Problem {
-    new(ServerCode::NoDataFolder, "no data folder; start the server with `--data DIR`")
+    new(
+        ServerCode::NoDataFolder,
+        "the server has no data folder; its operator can start it with `--data FOLDER`",
+    )
 }
 
 pub(super) fn internal() -> Problem {

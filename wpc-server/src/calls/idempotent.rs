@@ -28,7 +28,8 @@ impl Keyed {
         let mut values = headers.get_all("idempotency-key").iter();
         let Some(value) = values.next() else { return Ok(None) };
         let store = store.ok_or_else(|| {
-            Problem::bad_request("`Idempotency-Key` is not enabled on this server (--idempotency)")
+            let detail = "`Idempotency-Key` is not enabled on this server; its operator can enable it with `--idempotency`";
+            Problem::bad_request(detail)
         })?;
         let text = value.to_str().unwrap_or_default().trim();
         let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));

@@ -118,3 +118,19 @@ fn a_malformed_request_is_described_in_the_terms_of_http() {
         assert!(detail.contains(expected), "{method} {path}: {detail}");
     }
 }
+
+#[test]
+fn what_only_the_operator_can_do_is_not_asked_of_the_client() {
+    let server = Running::start();
+    const ADD: &str = "/v1/functions/add/call";
+    for (path, headers, option) in [
+        ("/v1/rollback", &[][..], "--data FOLDER"),
+        ("/v1/tokens", &[], "--tokens FILE"),
+        (ADD, &[("idempotency-key", "\"a\"")], "--idempotency"),
+        (ADD, &[("origin", "http://other.example")], "--allow-origin http://other.example"),
+    ] {
+        let problem = server.request("POST", path, headers, b"").json();
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("its operator can") && detail.contains(option), "{detail}");
+    }
+}
