@@ -89,12 +89,16 @@ pub(crate) fn deploy(arguments: &DeployArguments, as_json: bool) -> Result<(), F
     let source = Source::read(&arguments.manifest)?;
     let manifest = source.parse()?;
     let packed = Packed::read(&source, &manifest).map_err(Failure::Problems)?;
-    let active = client.json("GET", "/v1/deployment", None)?["active"].clone();
+    let deployment = client.json("GET", "/v1/deployment", None)?;
+    let active = deployment["active"].clone();
     let path = format!("/v1/revisions?dry_run={}", arguments.dry_run);
     let body = json!({ "manifest": packed.text, "base": active, "note": arguments.note });
     let mut registered = register(&client, &packed, &path, &body)?;
     let number = registered["revision"]["number"].clone();
-    if !arguments.dry_run && number != active {
+    // Items that the server refused at its start are tried again, even if the manifest has not changed.
+    let has_suspended = deployment["suspended"].as_array().is_some_and(|items| !items.is_empty());
+    let is_activated = !arguments.dry_run && (number != active || has_suspended);
+    if is_activated {
         let body = json!({ "revision": number, "expected": active });
         client.json("POST", "/v1/active", Some(&body))?;
     }
@@ -103,11 +107,14 @@ pub(crate) fn deploy(arguments: &DeployArguments, as_json: bool) -> Result<(), F
         return terminal::print(format!("{registered}\n").as_bytes());
     }
     let mut text = changes(&registered["changes"]) + pool_notice(&registered);
-    text += &match (arguments.dry_run, number == active) {
+    text += &match (arguments.dry_run, is_activated) {
         (true, _) if text.is_empty() => "nothing would change\n".to_owned(),
         (true, _) => "nothing was changed, because of --dry-run\n".to_owned(),
-        (false, true) => format!("nothing has changed; revision {number} is active\n"),
-        (false, false) => format!("revision {number} is active\n"),
+        (false, false) => format!("nothing has changed; revision {number} is active\n"),
+        (false, true) if number == active => {
+            format!("revision {number} is active; its suspended items are defined again\n")
+        }
+        (false, true) => format!("revision {number} is active\n"),
     };
     terminal::print(text.as_bytes())
 }

@@ -235,6 +235,22 @@ fn a_manifest_is_deployed_shown_and_rolled_back_from_the_command_line() {
     let listed = out(&run(&["ls"]));
     assert!(listed.starts_with(&format!("{}  f() -> i64  on ", &hash[..12])), "{listed}");
 
+    // An unchanged manifest is activated again if one of its items is suspended.
+    run(&["deploy"]);
+    let active = client.active().unwrap();
+    drop(server);
+    let stored = format!("{}.wasm", Sha256Hash::of(&version(2)));
+    std::fs::remove_file(data.path().join("modules").join(stored)).unwrap();
+    let server = serve(data.path());
+    server.wait_for_line("refused", "is missing; upload it again");
+    let client = Client::of(&server);
+    let run = |arguments: &[&str]| {
+        run(command(arguments).current_dir(folder.path()).env("WPC_SERVER", &client.url))
+    };
+    let deployed = out(&run(&["deploy"]));
+    let expected = format!("revision {active} is active; its suspended items are defined again\n");
+    assert_eq!((deployed, client.version("f").0), (expected, json!(2)));
+
     // A refused deployment changes nothing.
     write(3, "grants = [\"read=/etc\"]\n");
     let message = fails_with(2, &run(&["deploy"]));

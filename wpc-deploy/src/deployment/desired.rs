@@ -4,7 +4,7 @@ use crate::constant::ConstantTypes;
 use crate::document::named_content;
 use crate::item::{Item, Kind};
 use crate::manifest::{self, Entry, Manifest, Source};
-use crate::module_file;
+use crate::module_file::{self, ModuleError};
 use crate::policy::Policy;
 use crate::problem::{ENVIRONMENT, MANIFEST, NOT_ALLOWED, Problem};
 use crate::secret::{Reference, Secret};
@@ -115,14 +115,20 @@ impl ModuleReader<'_> {
         if let Some(bytes) = known {
             return Ok(Arc::clone(bytes));
         }
-        let bytes: Arc<[u8]> = module_file::bytes(&path, limit)
-            .map_err(|error| (error.code(), error.full_text()))?
-            .into();
-        let named = path.file_name().and_then(|name| named_content(name.as_ref()));
-        if self.by_content && named != Some(Sha256Hash::of(&bytes)) {
+        let name = path.file_name().unwrap_or_default();
+        let failed = |error: ModuleError| {
+            let text = if self.by_content && error.is_not_found() {
+                format!("the module \"{}\" is missing; upload it again", name.display())
+            } else {
+                error.full_text()
+            };
+            (error.code(), text)
+        };
+        let bytes: Arc<[u8]> = module_file::bytes(&path, limit).map_err(failed)?.into();
+        if self.by_content && named_content(name.as_ref()) != Some(Sha256Hash::of(&bytes)) {
             let message = format!(
                 "the module \"{}\" is damaged: its SHA-256 is {}; upload it again",
-                path.display(),
+                name.display(),
                 Sha256Hash::of(&bytes)
             );
             return Err((ErrorCode::Sha256Mismatch.as_str(), message));

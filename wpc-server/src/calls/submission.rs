@@ -1,8 +1,10 @@
 //! Submits calls for clients: checks their rights first, and suggests a name for a function that does not exist.
 
-use crate::access::{CallPermit, Principal};
+use crate::access::{CallPermit, Principal, Scope};
 use crate::application::Application;
-use crate::problem::Problem;
+use crate::problem::{Problem, ServerCode};
+use crate::suspended::SuspendedEntry;
+use wpc_deploy::{Item, Kind};
 use wpc_host::{
     Backend, CallArguments, CallOptions, Error, ErrorCode, ReplyFormat, StreamOptions,
     SubmittedCall, SubmittedStream,
@@ -48,8 +50,9 @@ fn admit(
     principal.begin_call()
 }
 
+/// The problem of a request about a function: if it is not defined, that it is suspended, or the nearest name.
 #[cold]
-fn refused(
+pub(crate) fn refused(
     application: &Application,
     principal: &Principal,
     function: &str,
@@ -59,10 +62,29 @@ fn refused(
     if error.code() != ErrorCode::FunctionNotDefined {
         return problem;
     }
+    if let Some(suspended) = suspended(application, principal, function) {
+        return suspended;
+    }
     match nearest(application.backend(), principal, function) {
         Some(name) => problem.with_hint(&format!("; did you mean \"{name}\"?")),
         None => problem,
     }
+}
+
+/// The problem of a function that is not defined because its entry is suspended. The reason is about the deployment, so that clients need
+/// a right to read it.
+fn suspended(application: &Application, principal: &Principal, function: &str) -> Option<Problem> {
+    let item = Item::new(Kind::Function, function).to_string();
+    let mut entries = application.suspended_entries().into_iter();
+    let SuspendedEntry { reason, .. } = entries.find(|suspended| suspended.entry == item)?;
+    let reason = if principal.has(Scope::Observe) {
+        // It usually begins with the item.
+        reason.strip_prefix(&format!("{item}: ")).map_or(reason.clone(), str::to_owned)
+    } else {
+        "the server refused it; its operator can read the reason".to_owned()
+    };
+    let detail = format!("{item} is suspended: {reason}");
+    Some(Problem::new(ServerCode::FunctionSuspended, detail).with_function(function))
 }
 
 /// The name with the smallest edit distance among those that the client may call, if it may be a misspelling. Clients choose

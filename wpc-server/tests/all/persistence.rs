@@ -29,7 +29,16 @@ fn an_item_whose_module_is_missing_or_damaged_is_suspended_and_the_others_serve(
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].0.contains("damaged") && found[0].1.contains("upload it again"), "{found:?}");
     assert!(found[1].0.contains("missing"), "{found:?}");
-    assert_eq!(server.call("damaged", &json!([])).status, 404);
+    for (function, reason) in [("damaged", "is damaged: "), ("missing", "is missing; upload it")] {
+        let answer = server.call(function, &json!([]));
+        let problem = answer.json();
+        assert_eq!((answer.status, &problem["code"]), (503, &json!("function_suspended")));
+        let detail = problem["detail"].as_str().unwrap();
+        let expected = format!("function \"{function}\" is suspended: the module \"");
+        assert!(detail.starts_with(&expected) && detail.contains(reason), "{detail}");
+        assert!(!detail.contains(&*data.path().to_string_lossy()), "{detail}");
+    }
+    assert_eq!(server.call("neither", &json!([])).status, 404);
     let ready = server.get("/readyz?verbose", &[]);
     assert!(String::from_utf8_lossy(&ready.body).contains("damaged"), "{ready:?}");
     // The modules are uploaded again, and the same revision is activated again.
