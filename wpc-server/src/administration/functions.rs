@@ -2,6 +2,7 @@
 
 use crate::access::{Principal, Scope};
 use crate::application::Application;
+use crate::calls::refused;
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -18,7 +19,7 @@ pub(super) async fn revive(
 ) -> Result<Json<Value>, Problem> {
     let name = admitted(&principal, name)?;
     let revived = application.backend().revive(&name);
-    let revived = revived.map_err(|error| Problem::of_call(&error, &name))?;
+    let revived = revived.map_err(|error| refused(&application, &principal, &name, &error))?;
     Ok(Json(json!({ "function": name, "revived": revived })))
 }
 
@@ -30,7 +31,7 @@ pub(super) async fn warm(
 ) -> Result<Json<Value>, Problem> {
     let name = admitted(&principal, name)?;
     let warmed = application.backend().warm(&name).await;
-    warmed.map_err(|error| Problem::of_call(&error, &name))?;
+    warmed.map_err(|error| refused(&application, &principal, &name, &error))?;
     Ok(Json(json!({ "function": name, "warmed": true })))
 }
 

@@ -15,7 +15,7 @@ pub(crate) use body::read as read_body;
 pub(crate) use conversion::{LARGE, run as convert_large};
 pub(crate) use json::{Path as JsonPath, Strict as StrictJson};
 pub(crate) use options::read as read_options;
-pub(crate) use submission::submit;
+pub(crate) use submission::{refused, submit};
 
 use crate::access::Principal;
 use crate::application::Application;

@@ -106,6 +106,11 @@ fn a_warmed_function_has_a_sandbox_on_each_worker() {
     assert_eq!(add.live_sandboxes, 2);
     let answer = server.post("/v1/functions/nothing/warm", &[], b"");
     assert_eq!(answer.status, 404);
+    for path in ["/v1/functions/ecko_bytes/warm", "/v1/functions/ecko_bytes/revive"] {
+        let problem = server.post(path, &[], b"").json();
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.ends_with("did you mean \"echo_bytes\"?"), "{detail}");
+    }
 }
 
 #[test]
