@@ -6,6 +6,7 @@ use crate::cluster_deploy::{self, Deployment};
 #[cfg(feature = "cluster")]
 use crate::cluster_options::ClusterArguments;
 use crate::failure::Failure;
+use crate::refused_deployment as refused;
 use crate::terminal;
 use crate::text::escape;
 use serde_json::{Value, json};
@@ -93,7 +94,7 @@ pub(crate) fn deploy(arguments: &DeployArguments, as_json: bool) -> Result<(), F
     let active = deployment["active"].clone();
     let path = format!("/v1/revisions?dry_run={}", arguments.dry_run);
     let body = json!({ "manifest": packed.text, "base": active, "note": arguments.note });
-    let mut registered = register(&client, &packed, &path, &body)?;
+    let mut registered = register(&client, (&source, &packed), &path, &body)?;
     let number = registered["revision"]["number"].clone();
     // Items that the server refused at its start are tried again, even if the manifest has not changed.
     let has_suspended = deployment["suspended"].as_array().is_some_and(|items| !items.is_empty());
@@ -120,18 +121,27 @@ pub(crate) fn deploy(arguments: &DeployArguments, as_json: bool) -> Result<(), F
 }
 
 /// Uploads the modules that the server does not have, and then registers a manifest.
-fn register(client: &Client, packed: &Packed, path: &str, body: &Value) -> Result<Value, Failure> {
-    let problem = match client.json("POST", path, Some(body)) {
+fn register(
+    client: &Client,
+    (source, packed): (&Source, &Packed),
+    path: &str,
+    body: &Value,
+) -> Result<Value, Failure> {
+    let register = || client.json("POST", path, Some(body));
+    let of_manifest = |failure| refused::manifest(failure, source, packed);
+    let problem = match register() {
         Err(Failure::Remote(problem)) if problem.code() == "modules_missing" => problem,
-        result => return result,
+        result => return result.map_err(of_manifest),
     };
     let missing = problem.member("missing").and_then(Value::as_array);
     for hash in missing.into_iter().flatten().filter_map(Value::as_str) {
-        let Some(module) = packed.modules.get(&format!("{hash}.wasm")) else { continue };
+        let name = format!("{hash}.wasm");
+        let Some(module) = packed.modules.get(&name) else { continue };
         let request = client.request("POST", &format!("/v1/modules?sha256={hash}"));
-        client.send(request.header("content-type", "application/wasm"), &**module)?;
+        let sent = client.send(request.header("content-type", "application/wasm"), &**module);
+        sent.map_err(|failure| refused::module(failure, &name, source, packed))?;
     }
-    client.json("POST", path, Some(body))
+    register().map_err(of_manifest)
 }
 
 pub(crate) fn rollback(arguments: &RollbackArguments, as_json: bool) -> Result<(), Failure> {

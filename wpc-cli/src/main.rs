@@ -46,6 +46,7 @@ mod module_file;
 mod nearest;
 mod new;
 mod refusal_log;
+mod refused_deployment;
 mod remedy;
 mod remote_call;
 mod run;

@@ -2,13 +2,14 @@
 //! such a text does not depend on other files, so it can be sent to a server, stored and compared.
 
 use crate::item::{Item, Kind};
-use crate::manifest::{Manifest, Source, json};
+use crate::manifest::{Entry, Manifest, Source, json};
 use crate::module_file;
 use crate::problem::{MANIFEST, Problem};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use toml::Spanned;
 use wpc_host::Sha256Hash;
 
 /// A manifest whose modules are named by their content, with the modules.
@@ -19,6 +20,22 @@ pub struct Packed {
     pub text: String,
     /// The modules that it names, in binary form.
     pub modules: BTreeMap<String, Arc<[u8]>>,
+    /// The entries with modules, in the order of definition.
+    pub entries: Vec<PackedEntry>,
+}
+
+/// An entry of a packed manifest.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct PackedEntry {
+    /// The item that the entry defines.
+    pub item: Item,
+    /// The byte offset of the entry in the source.
+    pub at: usize,
+    /// The module's file as the source names it.
+    pub file: PathBuf,
+    /// The name of the module by its content.
+    pub module: String,
 }
 
 impl Packed {
@@ -26,21 +43,31 @@ impl Packed {
     ///
     /// # Errors
     ///
-    /// All modules that cannot be read.
+    /// All entries whose modules cannot be read.
     pub fn read(source: &Source, manifest: &Manifest) -> Result<Self, Vec<Problem>> {
         let (mut problems, mut modules) = (Vec::new(), BTreeMap::new());
-        let mut names: HashMap<PathBuf, String> = HashMap::new();
-        for (path, limits) in manifest.limited_files() {
-            match module_file::bytes(&source.folder().join(&path), limits.module_size) {
-                Ok(bytes) => {
-                    let name = module_name(Sha256Hash::of(&bytes));
-                    modules.insert(name.clone(), bytes.into());
-                    names.insert(path, name);
-                }
-                Err(error) => {
-                    problems.push(source.problem(0, error.code(), &error.full_text()));
-                }
-            }
+        let (mut names, mut entries) = (HashMap::new(), Vec::new());
+        for (item, entry) in module_entries(manifest) {
+            let (at, entry) = (entry.span().start, entry.get_ref());
+            let (file, limit) = (&entry.file, entry.limits.chosen().module_size);
+            let read = || module_file::bytes(&source.folder().join(file), limit);
+            let name = match names.get(&(file, limit)) {
+                Some(name) => String::clone(name),
+                None => match read() {
+                    Ok(bytes) => {
+                        let name = module_name(Sha256Hash::of(&bytes));
+                        modules.insert(name.clone(), bytes.into());
+                        names.insert((file, limit), name.clone());
+                        name
+                    }
+                    Err(error) => {
+                        let message = format!("{item}: {}", error.full_text());
+                        problems.push(source.problem(at, error.code(), &message));
+                        continue;
+                    }
+                },
+            };
+            entries.push(PackedEntry { item, at, file: file.clone(), module: name });
         }
         if !problems.is_empty() {
             return Err(problems);
@@ -48,12 +75,24 @@ impl Packed {
         let mut text = source.text().to_owned();
         // From the end, because a replacement moves the text after it.
         for (span, file) in source.files().into_iter().rev() {
-            if let Some(name) = names.get(Path::new(&file)) {
-                text.replace_range(span, &format!("\"{name}\""));
+            if let Some(entry) = entries.iter().find(|entry| entry.file == Path::new(&file)) {
+                text.replace_range(span, &format!("\"{}\"", entry.module));
             }
         }
-        Ok(Self { text, modules })
+        Ok(Self { text, modules, entries })
     }
+}
+
+/// The entries with modules, in the order of definition.
+fn module_entries(manifest: &Manifest) -> impl Iterator<Item = (Item, &Spanned<Entry>)> {
+    let tables = [
+        (Kind::Dependency, &manifest.dependencies),
+        (Kind::Module, &manifest.modules),
+        (Kind::Function, &manifest.functions),
+    ];
+    tables.into_iter().flat_map(|(kind, entries)| {
+        entries.iter().map(move |(name, entry)| (Item::new(kind, name), entry))
+    })
 }
 
 /// The name of a module's file by its content.
@@ -199,6 +238,18 @@ mod tests {
         assert_eq!(packed.text, expected.replace("\"./f.wat\"", &format!("\"{name}\"")));
         let again = Source::new("x.toml".into(), packed.text);
         assert_eq!(named_modules(&again, &again.parse().unwrap()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn each_entry_whose_module_cannot_be_read_is_reported_at_its_line() {
+        let source = Source::new(
+            "none/wpc.toml".into(),
+            "[constants]\nA = \"a\"\n[functions.f]\nfile = \"f.wasm\"\n[functions.g]\nfile = \"f.wasm\"\n".to_owned(),
+        );
+        let problems = Packed::read(&source, &source.parse().unwrap()).unwrap_err();
+        let shown: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert!(shown[0].starts_with("none/wpc.toml:3: function \"f\": failed to"), "{shown:?}");
+        assert!(shown[1].starts_with("none/wpc.toml:5: function \"g\": failed to"), "{shown:?}");
     }
 
     #[test]

@@ -253,13 +253,51 @@ fn a_manifest_is_deployed_shown_and_rolled_back_from_the_command_line() {
 
     // A refused deployment changes nothing.
     write(3, "grants = [\"read=/etc\"]\n");
-    let message = fails_with(2, &run(&["deploy"]));
+    let message = fails_with(3, &run(&["deploy"]));
     assert!(message.contains("is not allowed by the server"), "{message}");
+    assert!(message.starts_with("error: wpc.toml:2: function \"f\": "), "{message}");
     let message = fails_with(3, &run(&["rollback", "99"]));
     assert!(message.contains("revision 99 does not exist"), "{message}");
     assert_eq!(client.version("f").0, json!(2));
     let message = fails_with(2, &run(&["deploy", "--server", ""]));
     assert!(message.contains("WPC_SERVER"), "{message}");
+}
+
+#[test]
+fn problems_of_a_deployment_name_the_manifest_its_line_and_the_module() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve(data.path());
+    let url = Client::of(&server).url;
+    let module = version(1);
+    let imports = "(module (import \"wpc\" \"wpc_random\" (func (param i32 i32))) (func (export \"version\") (result i64) i64.const 1))";
+    let files: [(&str, &[u8]); 4] = [
+        ("good.wasm", &module),
+        ("cut.wasm", &module[..module.len() - 3]),
+        ("text.wasm", b"not a module"),
+        ("asks.wasm", &wat::parse_str(imports).unwrap()),
+    ];
+    for (name, bytes) in files {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    for (name, code, refused) in [
+        ("cut", 3, "error: wpc.toml:5: function \"g\": module \"cut.wasm\" "),
+        ("text", 3, "error: wpc.toml:5: function \"g\": module \"text.wasm\" "),
+        ("asks", 3, "error: wpc.toml:5: function \"g\": module \"asks.wasm\" "),
+        ("none", 1, "error: wpc.toml:5: function \"g\": failed to read \"./none.wasm\""),
+    ] {
+        let entry = |name: &str| format!("file = \"{name}.wasm\"\nexport = \"version\"\n");
+        let text = format!(
+            "# A comment.\n[functions.f]\n{}[functions.g]\n{}",
+            entry("good"),
+            entry(name)
+        );
+        std::fs::write(folder.path().join("wpc.toml"), text).unwrap();
+        let mut deploy = command(&["deploy", "--server", &url]);
+        let message = fails_with(code, &run(deploy.current_dir(folder.path())));
+        assert!(message.starts_with(refused), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
 }
 
 #[test]
