@@ -15,7 +15,7 @@ use crate::log_writer::LogWriter;
 use crate::remedy::Interface;
 use crate::run::{RELOAD_WAIT, write_reload};
 use crate::signals::Signals;
-use crate::text::escape;
+use crate::text::{count, escape};
 use clap::FromArgMatches as _;
 use serde_json::json;
 use std::io::Write as _;
@@ -219,7 +219,12 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     let application = arguments.log.report(application, as_json, log).build();
     server.check(&application).map_err(failed)?;
     signals.ready();
-    report_ready(&server, as_json);
+    let functions = wpc.get_remote_functions().len();
+    report_ready(&server, functions, workers, as_json);
+    if let Some(hint) = deployed.hint(&arguments.path()).filter(|_| functions == 0 && !as_json) {
+        // The reader of standard error may be gone.
+        let _ = writeln!(std::io::stderr(), "{}", escape(&hint));
+    }
     let following = deployed.follow(source.path, watch, report)?;
     let pool = wpc.clone();
     #[cfg(feature = "cluster")]
@@ -309,6 +314,25 @@ impl Deployed {
         }
     }
 
+    /// What to do if no function is defined. Nodes of a cluster may receive their functions later.
+    fn hint(&self, path: &Path) -> Option<String> {
+        match self {
+            Self::Manifest(_) if path.exists() => {
+                Some(format!("no function is served: {} defines none", Source::path(path).display()))
+            }
+            Self::Manifest(_) => Some(format!(
+                "no function is served: this folder has no `{}`; name a manifest with `wpc serve MANIFEST`",
+                path.display()
+            )),
+            Self::Folder(_) => Some(
+                "no function is served yet; deploy a manifest with `wpc deploy --server URL`"
+                    .to_owned(),
+            ),
+            #[cfg(feature = "cluster")]
+            Self::Cluster(..) => None,
+        }
+    }
+
     /// The pool, the number of workers to start, and how long calls may take to finish after a stop.
     fn pool(&self) -> (WorkerProcedureCall, usize, Duration) {
         match self {
@@ -359,18 +383,22 @@ fn report_refused(what: &str, problems: &[Problem], as_json: bool) {
 }
 
 /// Reports that the server accepts connections.
-fn report_ready(server: &Server, as_json: bool) {
+fn report_ready(server: &Server, functions: usize, workers: usize, as_json: bool) {
     let (url, administration) = (server.url(), server.administration_url());
     let text = if as_json {
         let time = event_log::time(std::time::SystemTime::now());
-        let mut event = json!({ "event": "ready", "time": time, "url": url });
+        let mut event = json!({
+            "event": "ready", "time": time, "url": url, "functions": functions, "workers": workers,
+        });
         if let Some(administration) = administration {
             event["administration"] = administration.into();
         }
         event.to_string()
     } else {
         let administration = administration.map(|url| format!("\nadministration: {url}"));
-        format!("ready: {url}{}", administration.unwrap_or_default())
+        let functions = count(functions as u64, "function");
+        let workers = count(workers as u64, "worker");
+        format!("ready: {url} ({functions} on {workers}){}", administration.unwrap_or_default())
     };
     // The reader of standard error may be gone.
     let _ = writeln!(std::io::stderr(), "{text}");

@@ -16,6 +16,15 @@ pub(crate) fn follow(guide: &str) -> &'static Path {
 
 /// As [`follow`], with other replacements in addition.
 fn follow_with(guide: &str, replaced: &[(&'static str, String)]) -> &'static Path {
+    follow_document(guide, &root(&format!("docs/{guide}.md")), replaced)
+}
+
+/// Follows a document in the folder of this name.
+fn follow_document(
+    guide: &str,
+    document: &Path,
+    replaced: &[(&'static str, String)],
+) -> &'static Path {
     let here = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let repository = std::fs::canonicalize(root("")).unwrap();
     Reader {
@@ -34,7 +43,7 @@ fn follow_with(guide: &str, replaced: &[(&'static str, String)]) -> &'static Pat
             .collect(),
         lock: &repository.join("Cargo.lock"),
     }
-    .follow(&repository.join("docs").join(format!("{guide}.md")));
+    .follow(document);
     here
 }
 
@@ -51,6 +60,22 @@ fn the_commands_of_the_operators_guide_work() {
 #[test]
 fn the_commands_of_the_walk_through_work() {
     follow_with("walkthrough", &[("127.0.0.1:7071", free_address())]);
+}
+
+/// The first examples of the server's manual, with a server that runs in the background.
+#[test]
+fn the_commands_about_calls_in_the_manual_of_the_server_work() {
+    let manual = std::fs::read_to_string(root("docs/server.md")).unwrap();
+    let (calls, _) = manual.split_once("## Idempotency\n").unwrap();
+    let (start, rest) = calls.split_once("$ wpc serve\n").unwrap();
+    let background = "$ wpc serve --listen 127.0.0.1:7071 2> log & server=$!\n$ until grep ready: log; do kill -0 $server || break; sleep 0.1; done\n";
+    let end = "```console\n$ kill $server\n```\n";
+    // Without the progress that curl writes if its output is not a terminal.
+    let text = format!("{start}{background}{rest}{end}").replace("$ curl ", "$ curl --silent ");
+    let folder = tempfile::tempdir().unwrap();
+    let document = folder.path().join("server.md");
+    std::fs::write(&document, text).unwrap();
+    follow_document("server", &document, &[("127.0.0.1:7071", free_address())]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `wpc serve` as a process: how it starts, and how signals stop it.
 
+use crate::process::command;
 use crate::running::{Running, TIMEOUT};
 use crate::signals::{manifest, signal};
 use crate::support::fails_with;
@@ -7,6 +8,7 @@ use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Stdio;
 
 /// A server of a manifest with `spin`, and its address.
 pub(crate) fn serve(folder: &Path, stop_timeout: &str, options: &[&str]) -> (Running, String) {
@@ -109,6 +111,33 @@ fn an_idle_connection_does_not_delay_the_stop() {
     signal(&running, "TERM");
     assert_eq!(idle.read(&mut [0]).unwrap_or(0), 0);
     assert_eq!(running.exit_code(), Some(0));
+}
+
+#[test]
+fn the_number_of_functions_is_reported_and_what_to_do_if_there_are_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = manifest(folder.path(), "50ms");
+    let served = |options: &[&str]| {
+        let empty = tempfile::tempdir().unwrap();
+        let arguments = [&["serve", "--listen", "127.0.0.1:0"], options].concat();
+        let mut serve = command(&arguments);
+        let serve = serve.current_dir(empty.path()).stdin(Stdio::piped());
+        let serve = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        (Running::of(serve), empty)
+    };
+    let (running, _folder) = served(&[&manifest]);
+    let ready = running.notice();
+    assert!(ready.starts_with("ready: http://127.0.0.1:"), "{ready}");
+    assert!(ready.ends_with(" on 2 workers)") && !ready.contains("(0 functions"), "{ready}");
+    for (options, hint) in [
+        (["--grace", "0s"], "no function is served: this folder has no `wpc.toml`"),
+        (["--data", "data"], "no function is served yet; deploy a manifest with `wpc deploy"),
+    ] {
+        let (running, _folder) = served(&options);
+        let ready = running.notice();
+        assert!(ready.contains(" (0 functions on "), "{ready}");
+        assert!(running.notice().starts_with(hint));
+    }
 }
 
 #[test]
