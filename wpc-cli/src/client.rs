@@ -25,6 +25,9 @@ const SERVER: &str = "WPC_SERVER";
 /// The environment variable of the token.
 const TOKEN: &str = "WPC_TOKEN";
 
+/// The server's code of a request without a valid token.
+const UNAUTHENTICATED: &str = "unauthenticated";
+
 /// The server of a command.
 #[derive(clap::Args)]
 pub(crate) struct ServerOptions {
@@ -33,7 +36,7 @@ pub(crate) struct ServerOptions {
     pub(crate) server: Option<String>,
     /// The token for the server. Other users of the machine may see it in the list of processes; the environment variable
     /// `WPC_TOKEN` hides it from them.
-    #[arg(long, value_name = "TOKEN", requires = "server")]
+    #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
     /// With HTTPS: trust the certificates in this PEM file instead of those that the system trusts. The environment variable
     /// `WPC_CA` can name it, too.
@@ -44,9 +47,16 @@ pub(crate) struct ServerOptions {
 impl ServerOptions {
     /// The client, if a server was given.
     pub(crate) fn client(&self) -> Option<Result<Client, Failure>> {
-        let url = self.server.as_deref()?;
-        let token = self.token.clone().or_else(|| std::env::var(TOKEN).ok());
-        let token = token.filter(|token| !token.is_empty());
+        let Some(url) = self.server.as_deref() else {
+            let failure = Failure::usage("`--token` needs `--server URL`");
+            return self.token.as_ref().map(|_| Err(failure));
+        };
+        let of_option = self.token.clone().map(|text| Token { text, source: "`--token`" });
+        let of_variable = || {
+            let text = std::env::var(TOKEN).ok()?;
+            Some(Token { text, source: "WPC_TOKEN" })
+        };
+        let token = of_option.or_else(of_variable).filter(|token| !token.text.is_empty());
         Some(Client::new(url, token, self.ca.as_deref()))
     }
 
@@ -61,6 +71,12 @@ impl ServerOptions {
     }
 }
 
+/// A token, and what named it.
+struct Token {
+    text: String,
+    source: &'static str,
+}
+
 /// A client of one server.
 pub(crate) struct Client {
     agent: Agent,
@@ -68,11 +84,11 @@ pub(crate) struct Client {
     server: String,
     /// Without a slash at the end.
     url: String,
-    token: Option<String>,
+    token: Option<Token>,
 }
 
 impl Client {
-    fn new(server: &str, token: Option<String>, ca: Option<&Path>) -> Result<Self, Failure> {
+    fn new(server: &str, token: Option<Token>, ca: Option<&Path>) -> Result<Self, Failure> {
         if !is_valid(server) {
             return Err(Failure::usage(format!(
                 "--server {server}: expected a URL such as `http://127.0.0.1:7071`, or `unix:PATH`"
@@ -91,7 +107,7 @@ impl Client {
     pub(crate) fn request(&self, method: &str, path: &str) -> ureq::http::request::Builder {
         let request = Request::builder().method(method).uri(format!("{}{path}", self.url));
         match &self.token {
-            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            Some(token) => request.header("authorization", format!("Bearer {}", token.text)),
             None => request,
         }
     }
@@ -141,9 +157,26 @@ impl Client {
         let status = response.status();
         let body = response.body_mut().with_config().limit(MAX_PROBLEM).read_to_vec();
         let problem = body.ok().and_then(|body| serde_json::from_slice(&body).ok());
+        let problem = problem.and_then(RemoteProblem::new).map(|problem| self.explained(problem));
+        problem.map_or_else(|| self.unreachable(&format!("the status is {status}")), Failure::remote)
+    }
+}
+
+impl Client {
+    /// The problem in terms of the command: a token is an option or a variable, not a header.
+    fn explained(&self, mut problem: RemoteProblem) -> RemoteProblem {
+        if problem.code == UNAUTHENTICATED {
+            problem.detail = match &self.token {
+                None => format!(
+                    "the server {} requires a token; set {TOKEN}, or pass one with `--token TOKEN`",
+                    self.server
+                ),
+                Some(Token { source, .. }) => {
+                    format!("the server refused the token of {source}: {}", problem.detail)
+                }
+            };
+        }
         problem
-            .and_then(RemoteProblem::new)
-            .map_or_else(|| self.unreachable(&format!("the status is {status}")), Failure::remote)
     }
 }
 

@@ -61,6 +61,30 @@ fn tokens_of_a_data_folder_are_administered_offline_and_through_the_server() {
 }
 
 #[test]
+fn a_missing_or_refused_token_is_reported_with_the_option_and_the_variable() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens.toml");
+    let token = create(&["--file", text(&file), "--name", "first", "--scope", "call"]);
+    let (_running, address) = serve(folder.path(), "50ms", &["--tokens", text(&file)]);
+    let url = format!("http://{address}");
+    let list = |options: &[&str], variable: &str| {
+        let arguments = [&["ls", "--server", &url], options].concat();
+        err(&run(command(&arguments).env("WPC_TOKEN", variable)))
+    };
+    let missing = list(&[], "");
+    assert!(missing.contains("set WPC_TOKEN, or pass one with `--token TOKEN`"), "{missing}");
+    assert!(missing.contains(&url) && !missing.contains("Authorization"), "{missing}");
+    let malformed = list(&["--token", &token[1..]], "");
+    assert!(malformed.contains("the token of `--token`: "), "{malformed}");
+    assert!(list(&[], &token[..20]).contains("the token of WPC_TOKEN: "));
+    // The server may be named by the environment.
+    let listed = run(command(&["ls", "--token", "wpc_0"]).env("WPC_SERVER", &url));
+    assert!(err(&listed).contains("the token of `--token`: "), "{}", err(&listed));
+    let unused = fails_with(2, &wpc(&["call", "none.wasm", "f", "--token", "wpc_0"]));
+    assert!(unused.contains("`--token` needs `--server URL`"), "{unused}");
+}
+
+#[test]
 fn tokens_of_a_file_are_read_again_at_sighup() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tokens.toml");
