@@ -94,7 +94,7 @@ fn of_system() -> Result<Vec<Certificate<'static>>, Failure> {
 /// Why a server cannot be reached, and the remedy.
 pub(crate) fn reason(error: &ureq::Error) -> String {
     let hint = match (error, of_tls(error)) {
-        (_, Some(rustls::Error::InvalidCertificate(error))) => of_certificate(error),
+        (_, Some(rustls::Error::InvalidCertificate(error))) => return of_certificate(error),
         (_, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType))) => {
             "it does not use TLS; use an `http://` URL instead of `https://`"
         }
@@ -106,21 +106,39 @@ pub(crate) fn reason(error: &ureq::Error) -> String {
     format!("{error}; {hint}")
 }
 
-fn of_certificate(error: &CertificateError) -> &'static str {
+/// Why the certificate of a server is not accepted. Most errors of the library have no text.
+fn of_certificate(error: &CertificateError) -> String {
     use CertificateError::{
-        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet,
-        NotValidYetContext,
+        BadSignature, Expired, ExpiredContext, NotValidForName, NotValidForNameContext,
+        NotValidYet, NotValidYetContext, Other, UnknownIssuer,
     };
-    match error {
+    let text = match error {
         NotValidForName | NotValidForNameContext { .. } => {
-            "use a name or address that the certificate contains"
+            return format!(
+                "{error}; use a name or address that the certificate contains"
+            );
         }
-        Expired | ExpiredContext { .. } => "the server needs a new certificate",
-        NotValidYet | NotValidYetContext { .. } => "the clock of this machine may be wrong",
+        Expired | ExpiredContext { .. } => {
+            "its certificate has expired; the server needs a new certificate"
+        }
+        NotValidYet | NotValidYetContext { .. } => {
+            "its certificate is not valid yet; the clock of this machine may be wrong"
+        }
+        // The latter if a trusted certificate has the name of the issuer, and another key.
+        UnknownIssuer | BadSignature => {
+            "its certificate was not issued by a trusted authority; if the server is yours, name the certificate of its issuer with `--ca FILE` or WPC_CA"
+        }
+        // The error of the library below, which this crate does not depend on.
+        Other(_) if error.to_string().contains("CaUsedAsEndEntity") => {
+            "its certificate is that of an authority (CA:TRUE), which servers cannot use; create one for the server, with OpenSSL by `-addext basicConstraints=critical,CA:FALSE`"
+        }
         _ => {
-            "if the server is yours, name the certificate of its issuer with `--ca FILE` or WPC_CA"
+            return format!(
+                "its certificate is invalid ({error}); if the server is yours, name the certificate of its issuer with `--ca FILE` or WPC_CA"
+            );
         }
-    }
+    };
+    text.to_owned()
 }
 
 /// The TLS error inside another error.

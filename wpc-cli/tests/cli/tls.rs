@@ -1,10 +1,10 @@
 //! `wpc serve` with a certificate, and the commands that use such a server.
 
-use crate::process::{command, run, wpc};
+use crate::process::{command, run, shell, wpc};
 use crate::running::{Running, TIMEOUT};
 use crate::serving::serve;
 use crate::signals::{manifest, signal};
-use crate::support::{err, fails_with, out};
+use crate::support::{err, fails_with, out, root};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::crypto;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -28,10 +28,18 @@ struct Authority {
 
 impl Authority {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut params = CertificateParams::default();
         // Authorities with the same name would be taken for one.
+        let folder = tempfile::tempdir().unwrap();
         let name = folder.path().display().to_string();
+        Self::in_folder(folder, name)
+    }
+
+    fn named(name: String) -> Self {
+        Self::in_folder(tempfile::tempdir().unwrap(), name)
+    }
+
+    fn in_folder(folder: tempfile::TempDir, name: String) -> Self {
+        let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -39,6 +47,10 @@ impl Authority {
         let authority = Self { folder, issuer };
         authority.issue_to(authority.path("server.pem"), authority.path("key.pem"));
         authority
+    }
+
+    fn name(&self) -> String {
+        self.folder.path().display().to_string()
     }
 
     /// Issues a certificate to these files.
@@ -93,13 +105,49 @@ fn an_issuer_that_is_not_trusted_is_reported_with_the_remedy() {
     let ca = other.path("ca.pem");
     for arguments in [["call", "--server", &url, "add"], ["health", &url, "--timeout", "60s"]] {
         let found = fails_with(1, &run(command(&arguments).env("WPC_CA", &ca)));
-        assert!(found.contains("UnknownIssuer") && found.contains("`--ca FILE`"), "{found}");
+        assert!(found.contains("was not issued by a trusted authority; if"), "{found}");
+        assert!(found.contains("`--ca FILE`"), "{found}");
     }
+    // An authority with the same name and another key.
+    let same = Authority::named(authority.name());
+    let ca = same.path("ca.pem");
+    let found = fails_with(1, &wpc(&["health", &url, "--ca", &ca, "--timeout", "60s"]));
+    assert!(found.contains("was not issued by a trusted authority; if"), "{found}");
     // A certificate for an address is not one for a name.
     let url = url.replace("127.0.0.1", "localhost");
     let ca = authority.path("ca.pem");
     let found = fails_with(1, &wpc(&["health", &url, "--ca", &ca, "--timeout", "60s"]));
     assert!(found.contains("use a name or address that the certificate contains"), "{found}");
+}
+
+/// Creates a certificate for `localhost` with the command of the server's manual, and these other arguments.
+fn self_signed(folder: &Path, but: &str) -> bool {
+    let manual = std::fs::read_to_string(root("docs/server.md")).unwrap();
+    let line = manual.lines().find_map(|line| line.strip_prefix("$ openssl req ")).unwrap();
+    let line = format!("openssl req {}", line.replace("wpc.example", "localhost").replace(but, ""));
+    run(shell(&line, &[]).current_dir(folder)).status.success()
+}
+
+#[test]
+fn a_self_signed_certificate_is_trusted_unless_it_is_that_of_an_authority() {
+    if std::process::Command::new("openssl").arg("version").output().is_err() {
+        return;
+    }
+    for (but, is_trusted) in [("none", true), (" -addext basicConstraints=critical,CA:FALSE", false)]
+    {
+        let authority = Authority::new();
+        assert!(self_signed(authority.folder.path(), but));
+        let (_running, url) = serve_securely(&authority, &[]);
+        let url = url.replace("127.0.0.1", "localhost");
+        let ca = authority.path("server.pem");
+        let health = wpc(&["health", &url, "--ca", &ca, "--timeout", "60s"]);
+        if is_trusted {
+            assert!(health.status.success(), "{}", err(&health));
+        } else {
+            let found = fails_with(1, &health);
+            assert!(found.contains(but.trim()) && !found.contains("Other("), "{found}");
+        }
+    }
 }
 
 #[test]
