@@ -1,6 +1,7 @@
 //! Where a server listens, and its certificate, as options.
 
 use crate::failure::Failure;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use wpc_server::{Certificate, ListenAddress, Server, ServerError};
@@ -40,16 +41,32 @@ impl ListenOptions {
     pub(crate) async fn bind(
         &self,
         certificate: Option<Certificate>,
-    ) -> Result<Server, ServerError> {
-        let mut server = Server::bind(self.listen).await?;
+    ) -> Result<Server, Failure> {
+        let bound = Server::bind(self.listen).await;
+        let mut server = bound.map_err(|error| not_bound(&error, "--listen"))?;
         if let Some(address) = &self.admin_listen {
-            server = server.administration(address).await?;
+            let bound = server.administration(address).await;
+            server = bound.map_err(|error| not_bound(&error, "--admin-listen"))?;
         }
         Ok(match certificate {
             Some(certificate) => server.certificate(certificate),
             None => server,
         })
     }
+}
+
+/// The failure to bind the address of an option.
+fn not_bound(error: &ServerError, option: &str) -> Failure {
+    let remedy = match error {
+        ServerError::Listen { address: ListenAddress::Ip(address), source, .. }
+            if source.kind() == ErrorKind::AddrInUse =>
+        {
+            let free = SocketAddr::new(address.ip(), 0);
+            format!("; choose another port with `{option}`, or any free one with `{option} {free}`")
+        }
+        _ => String::new(),
+    };
+    Failure::environment(format!("{error}{remedy}"))
 }
 
 /// Reads the certificate again. If it cannot be used, the previous one stays active.

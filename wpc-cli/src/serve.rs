@@ -193,7 +193,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         .build()
         .map_err(|error| Failure::environment(format!("failed to start the server: {error}")))?;
     let failed = |error: wpc_server::ServerError| Failure::environment(error.to_string());
-    let server = runtime.block_on(arguments.listen.bind(certificate)).map_err(failed)?;
+    let server = runtime.block_on(arguments.listen.bind(certificate))?;
     let server = server.limits(limits);
     let backend: Arc<dyn Backend> = Arc::new(wpc.clone());
     let backend = match &exporter {

@@ -97,6 +97,11 @@ fn the_environment_overrides_the_manifest_and_the_command_line_overrides_both() 
     assert!(found.contains(&address(&one)), "{found}");
     let found = listen(&["--listen", &address(&other)], Some(&address(&one)));
     assert!(found.contains(&address(&other)), "{found}");
+    assert!(found.contains("or any free one with `--listen 127.0.0.1:0`"), "{found}");
+    let found = listen(&["--admin-listen", &address(&other)], None);
+    assert!(found.contains("choose another port with `--admin-listen`"), "{found}");
+    let found = listen(&["--admin-listen", "unix:/none/admin.sock"], None);
+    assert!(found.contains("the folder \"/none\" does not exist"), "{found}");
 }
 
 #[test]

@@ -18,12 +18,17 @@ pub(super) struct SocketFile {
 pub(super) fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     refuse_occupied(path)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    if !parent.is_dir() {
+        let reason = format!("the folder \"{}\" does not exist", parent.display());
+        return Err(io::Error::new(ErrorKind::NotFound, reason));
+    }
     // Sockets are created with the permissions of the process's mask. In a folder of this user, no other user can connect
     // before they are restricted.
     let folder = tempfile::Builder::new()
         .prefix(".wpc")
         .rand_bytes(4)
-        .tempdir_in(parent.unwrap_or(Path::new(".")))?;
+        .tempdir_in(parent)?;
     let created = folder.path().join("s");
     let listener = UnixListener::bind(&created)?;
     std::fs::set_permissions(&created, Permissions::from_mode(0o600))?;
