@@ -1,6 +1,7 @@
 //! Options for who may use a server, and for how long it serves after a signal to stop.
 
 use crate::failure::Failure;
+use crate::option_values;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wpc_server::{AccessSettings, Audit, Builder, Store, Tokens};
@@ -22,7 +23,7 @@ pub(crate) struct AccessOptions {
     insecure: bool,
     /// After a signal to stop, report for this long that the server is not ready, and still accept connections, so that a
     /// load balancer sends requests elsewhere. Example: `10s`.
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = option_values::duration)]
     pub(crate) grace: Duration,
 }
 

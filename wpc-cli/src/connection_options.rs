@@ -1,6 +1,7 @@
 //! The bounds on connections and bodies as options.
 
 use crate::failure::Failure;
+use crate::option_values;
 use bytesize::ByteSize;
 use clap::builder::RangedU64ValueParser;
 use std::time::Duration;
@@ -19,28 +20,28 @@ pub(crate) struct ConnectionOptions {
     #[arg(long, value_name = "N", default_value = "4096", value_parser = at_least_one())]
     max_requests: usize,
     /// Maximum size of a request's line and headers.
-    #[arg(long, value_name = "SIZE", default_value = "32KiB")]
+    #[arg(long, value_name = "SIZE", default_value = "32KiB", value_parser = option_values::size)]
     max_header_size: ByteSize,
     /// Maximum size of a call's body.
-    #[arg(long, value_name = "SIZE", default_value = "16MiB")]
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = option_values::size)]
     max_body: ByteSize,
     /// Maximum memory of all bodies, WebSocket messages and large responses together. What does not fit is answered with 503.
-    #[arg(long, value_name = "SIZE", default_value = "512MiB")]
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = option_values::size)]
     max_body_memory: ByteSize,
     /// How long a client may take to send a request's line and headers, and how long a TLS handshake may take.
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = option_values::duration)]
     header_timeout: Duration,
     /// How long a connection may be open without a request. It should be longer than that of a proxy in front of the server.
-    #[arg(long, value_name = "DURATION", default_value = "75s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "75s", value_parser = option_values::duration)]
     idle_timeout: Duration,
     /// How long a client may take to send a body, in addition to the time that `--min-body-rate` allows.
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = option_values::duration)]
     body_timeout: Duration,
     /// Minimum rate of a body in bytes per second.
-    #[arg(long, value_name = "SIZE", default_value = "4KiB")]
+    #[arg(long, value_name = "SIZE", default_value = "4KiB", value_parser = option_values::size)]
     min_body_rate: ByteSize,
     /// How long a client may stop reading a response.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = option_values::duration)]
     write_timeout: Duration,
 }
 

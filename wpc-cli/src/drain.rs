@@ -2,6 +2,7 @@
 
 use crate::client::{Client, ServerOptions};
 use crate::failure::Failure;
+use crate::option_values;
 use crate::terminal;
 use crate::text::count;
 use serde_json::Value;
@@ -13,7 +14,7 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "wait")]
     end: bool,
     /// Wait until the calls in progress have finished, at most for this time.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = option_values::duration)]
     wait: Option<Duration>,
     #[command(flatten)]
     server: ServerOptions,

@@ -2,6 +2,7 @@
 
 use crate::agent;
 use crate::failure::Failure;
+use crate::option_values;
 use crate::terminal;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,7 +17,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// How long to wait for the response.
-    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = option_values::duration)]
     timeout: Duration,
 }
 

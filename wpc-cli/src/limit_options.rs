@@ -1,5 +1,6 @@
 //! The limits of a definition as command-line options.
 
+use crate::option_values;
 use bytesize::ByteSize;
 use std::time::Duration;
 use wpc_host::Limits;
@@ -29,25 +30,25 @@ pub(crate) const OPTIONS: [(&str, &str); 16] = [
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitOptions {
     /// Time limit of a call, such as `500ms` or `10s`. Default: 30s, or the manifest's limit.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = option_values::duration)]
     timeout: Option<Duration>,
     /// Maximum fuel of a call, about one unit per instruction. Default: not metered.
     #[arg(long, value_name = "N")]
     fuel: Option<u64>,
     /// Maximum memory of a sandbox, such as `16MiB`. Default: 256 MiB.
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = option_values::size)]
     memory: Option<ByteSize>,
     /// Maximum number of table elements of a sandbox. Default and upper bound: 100,000.
     #[arg(long, value_name = "N")]
     table_elements: Option<usize>,
     /// Maximum stack of a function, such as `1MiB`, rounded up to a power of two. Default: 512 KiB.
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = option_values::size)]
     stack: Option<ByteSize>,
     /// Maximum size of a module, such as `16MiB`. Default: 64 MiB.
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = option_values::size)]
     module_size: Option<ByteSize>,
     /// Time limit for compiling a module, such as `10s`. Default: 30s.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = option_values::duration)]
     compile_time: Option<Duration>,
     /// Maximum number of module instances of a sandbox: one, plus one for each dependency. Default: 64.
     #[arg(long, value_name = "N")]
@@ -56,13 +57,13 @@ pub(crate) struct LimitOptions {
     #[arg(long, value_name = "N")]
     open_files: Option<usize>,
     /// Maximum size of the encoded arguments. Default: 64 MiB.
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = option_values::size)]
     arguments_limit: Option<ByteSize>,
     /// Maximum size of the encoded result. Default: 64 MiB.
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = option_values::size)]
     result_limit: Option<ByteSize>,
     /// Maximum size of the log lines and output of a call. Default: 1 MiB.
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = option_values::size)]
     log_limit: Option<ByteSize>,
     /// Maximum number of calls that run or are suspended at the same time on a worker, if the function can suspend.
     /// Default: 10,000.
@@ -70,13 +71,13 @@ pub(crate) struct LimitOptions {
     max_concurrent_calls: Option<usize>,
     /// Suspend a call that has computed for this time, such as `5ms`, so that the calls behind it run; it continues after
     /// them. At least 1ms. Default: never.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = option_values::duration)]
     time_slice: Option<Duration>,
     /// Replace a sandbox after this number of calls. Default: never.
     #[arg(long, value_name = "N")]
     recycle_after_calls: Option<u64>,
     /// Replace a sandbox after a call if its memory exceeds this size. Default: never.
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = option_values::size)]
     recycle_past_memory: Option<ByteSize>,
 }
 

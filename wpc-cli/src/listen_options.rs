@@ -1,6 +1,7 @@
 //! Where a server listens, and its certificate, as options.
 
 use crate::failure::Failure;
+use crate::option_values;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use wpc_server::{Certificate, ListenAddress, Server, ServerError};
 #[derive(clap::Args)]
 pub(crate) struct ListenOptions {
     /// Address and port to listen on; port 0 chooses a free one.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7071")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7071", value_parser = option_values::address)]
     listen: SocketAddr,
     /// Serve the administrative API only at this address and port, or at the Unix socket `unix:PATH`. This address also serves
     /// everything else.

@@ -45,6 +45,7 @@ mod logs;
 mod module_file;
 mod nearest;
 mod new;
+mod option_values;
 mod refusal_log;
 mod refused_deployment;
 mod remedy;

@@ -5,6 +5,7 @@ use crate::cache::Cache;
 use crate::event_log::{self, Level};
 use crate::failure::{self, Failure};
 use crate::json_lines::{Service, serve};
+use crate::option_values;
 use crate::signals::Signals;
 use crate::target::MAX_JSON;
 use crate::terminal;
@@ -37,7 +38,7 @@ pub(crate) struct Arguments {
     outstanding: u32,
     /// Maximum size of a line of standard input, such as `16MiB`. A longer line ends the input, and the exit code is
     /// 1. Default: 256 MiB.
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = option_values::size)]
     max_line: Option<ByteSize>,
     /// Minimum severity of the log lines and events that are written to standard error.
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Level::Info)]

@@ -12,6 +12,7 @@ use crate::json_lines::report_stop;
 use crate::listen_options::{self, ListenOptions};
 use crate::log_options::LogOptions;
 use crate::log_writer::LogWriter;
+use crate::option_values;
 use crate::remedy::Interface;
 use crate::run::{RELOAD_WAIT, write_reload};
 use crate::signals::Signals;
@@ -54,7 +55,7 @@ pub(crate) struct Arguments {
     allow: Vec<String>,
     /// With `--data`: the number of revisions that are kept. Older revisions are removed, except the active one and its
     /// predecessor. Modules that no revision needs are removed as well.
-    #[arg(long, value_name = "N", default_value = "100")]
+    #[arg(long, value_name = "N", default_value = "100", value_parser = option_values::at_least_one)]
     keep_revisions: NonZeroUsize,
     #[command(flatten)]
     listen: ListenOptions,

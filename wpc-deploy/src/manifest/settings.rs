@@ -1,7 +1,10 @@
 //! The settings of the library as keys of a manifest.
 
 use bytesize::ByteSize;
-use serde::Deserialize;
+use humantime_serde::re::humantime;
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
 use std::time::Duration;
 use wpc_host::{FailureSeverities, Limits, Options};
 
@@ -19,8 +22,8 @@ macro_rules! durations_and_sizes {
         #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
         #[serde(deny_unknown_fields, default)]
         pub(crate) struct $name {
-            $(#[serde(with = "humantime_serde")] $duration: Option<Duration>,)*
-            $(#[serde(with = "humantime_serde")] $optional: Option<Duration>,)*
+            $(#[serde(deserialize_with = "duration")] $duration: Option<Duration>,)*
+            $(#[serde(deserialize_with = "duration")] $optional: Option<Duration>,)*
             $($size: Option<ByteSize>,)*
             $($optional_size: Option<ByteSize>,)*
             $($plain: Option<$type>,)*
@@ -42,6 +45,27 @@ macro_rules! durations_and_sizes {
             }
         }
     };
+}
+
+/// Reads a duration with its unit.
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    struct OfText;
+
+    impl Visitor<'_> for OfText {
+        type Value = Option<Duration>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a duration, such as \"500ms\" or \"10s\"")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Option<Duration>, E> {
+            humantime::parse_duration(text)
+                .map(Some)
+                .map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+        }
+    }
+
+    deserializer.deserialize_str(OfText)
 }
 
 fn set<T>(field: &mut T, configured: Option<T>) {
