@@ -28,7 +28,8 @@ use std::time::Duration;
 use wpc_deploy::{Deployment, Following, Policy, Problem, Reload, Reloader, Setup, Source, Watch};
 use wpc_host::{Backend, WorkerProcedureCall};
 use wpc_server::{
-    Application, Deployments, IdempotencyBounds, OpenTelemetry, Refusal, Server, Settings, State,
+    Application, Deployments, IdempotencyBounds, OpenTelemetry, Refusal, Server, ServerError,
+    Settings, State,
     Store,
 };
 
@@ -107,6 +108,23 @@ pub(crate) fn configured(first: Arguments, command: clap::Command) -> Result<Arg
 impl Arguments {
     fn path(&self) -> PathBuf {
         self.manifest.clone().unwrap_or_else(|| wpc_deploy::MANIFEST_NAME.into())
+    }
+
+    /// The failure to protect an address that other machines can reach.
+    fn unprotected(&self, error: &ServerError) -> Failure {
+        let ServerError::Open { address, .. } = error else {
+            return Failure::environment(error.to_string());
+        };
+        let remedy = match &self.data {
+            Some(data) => format!(
+                "create one with `wpc token create --data {} --name NAME --scope admin`",
+                data.display()
+            ),
+            None => "start the server with `--data FOLDER`, and create a token with `wpc token create --data FOLDER --name NAME --scope admin`; or with `--tokens FILE`, and `wpc token create --file FILE --name NAME --scope call`".to_owned(),
+        };
+        Failure::usage(format!(
+            "{address} can be reached by other machines, and no token is required; {remedy}; or listen on 127.0.0.1, or add `--insecure`"
+        ))
     }
 
     /// What joins the named cluster.
@@ -193,7 +211,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         .enable_all()
         .build()
         .map_err(|error| Failure::environment(format!("failed to start the server: {error}")))?;
-    let failed = |error: wpc_server::ServerError| Failure::environment(error.to_string());
+    let failed = |error: ServerError| Failure::environment(error.to_string());
     let server = runtime.block_on(arguments.listen.bind(certificate))?;
     let server = server.limits(limits);
     let backend: Arc<dyn Backend> = Arc::new(wpc.clone());
@@ -218,7 +236,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     }
     let (log, writing) = LogWriter::start()?;
     let application = arguments.log.report(application, as_json, log).build();
-    server.check(&application).map_err(failed)?;
+    server.check(&application).map_err(|error| arguments.unprotected(&error))?;
     signals.ready();
     let functions = wpc.get_remote_functions().len();
     report_ready(&server, functions, workers, as_json);

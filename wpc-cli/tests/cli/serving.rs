@@ -1,6 +1,6 @@
 //! `wpc serve` as a process: how it starts, and how signals stop it.
 
-use crate::process::command;
+use crate::process::{command, wpc};
 use crate::running::{Running, TIMEOUT};
 use crate::signals::{manifest, signal};
 use crate::support::fails_with;
@@ -142,8 +142,16 @@ fn the_number_of_functions_is_reported_and_what_to_do_if_there_are_none() {
 
 #[test]
 fn other_machines_are_served_only_with_tokens_or_the_option_insecure() {
-    let output = crate::process::wpc(&["serve", "--listen", "0.0.0.0:0"]);
-    let error = fails_with(1, &output);
-    assert!(error.contains("wpc token create"), "{error}");
-    assert!(error.contains("--insecure"), "{error}");
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().display().to_string();
+    let serve = |options: &[&str]| {
+        let output = wpc(&[&["serve", "--listen", "0.0.0.0:0"], options].concat());
+        fails_with(2, &output)
+    };
+    let error = serve(&[]);
+    assert!(error.contains("wpc token create --data FOLDER"), "{error}");
+    assert!(error.contains("--tokens FILE") && error.contains("--insecure"), "{error}");
+    let error = serve(&["--data", &data]);
+    assert!(error.contains(&format!("wpc token create --data {data}")), "{error}");
+    assert!(!error.contains("--tokens"), "{error}");
 }
