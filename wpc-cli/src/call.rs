@@ -1,7 +1,7 @@
 //! `wpc call`: makes one call from the command line.
 
 use crate::cache::Cache;
-use crate::client::{Client, ServerOptions};
+use crate::client::{Client, ServerOptions, named_by_variable};
 use crate::failure::Failure;
 use crate::target::Target;
 use crate::{remote_call, terminal, text};
@@ -58,6 +58,12 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         return crate::cluster_call::run(&arguments.cluster, target, arguments.stream, as_json);
     }
     target.check_input(arguments.raw)?;
+    if let Some(server) = named_by_variable().filter(|_| target.is_missing()) {
+        return Err(Failure::usage(format!(
+            "{} does not exist; to call a function of the server that WPC_SERVER names, add `--server {server}`",
+            target.file()
+        )));
+    }
     let wpc = target.pool(cache, 1, !as_json, terminal::lines(as_json))?;
     let (name, options) = (&target.name(), target.options());
     if arguments.stream {

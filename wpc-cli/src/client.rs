@@ -31,7 +31,8 @@ const UNAUTHENTICATED: &str = "unauthenticated";
 /// The server of a command.
 #[derive(clap::Args)]
 pub(crate) struct ServerOptions {
-    /// Use the server at this URL, such as `http://127.0.0.1:7071`, or at the Unix socket `unix:PATH`.
+    /// Use the server at this URL, such as `http://127.0.0.1:7071`, or at the Unix socket `unix:PATH`. All commands except
+    /// `wpc call` and `wpc serve` also use the environment variable `WPC_SERVER`.
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
     /// The token for the server. Other users of the machine may see it in the list of processes; the environment variable
@@ -60,15 +61,23 @@ impl ServerOptions {
         Some(Client::new(url, token, self.ca.as_deref()))
     }
 
+    /// The client, if a server was given or the environment variable `WPC_SERVER` names one.
+    pub(crate) fn client_or_variable(&self) -> Option<Result<Client, Failure>> {
+        let server = self.server.clone().or_else(named_by_variable);
+        let server = server.filter(|server| !server.is_empty());
+        Self { server, token: self.token.clone(), ca: self.ca.clone() }.client()
+    }
+
     /// The client of a command that needs a server, which the environment variable `WPC_SERVER` can name as well.
     pub(crate) fn required(&self) -> Result<Client, Failure> {
-        let named = self.server.clone().or_else(|| std::env::var(SERVER).ok());
-        let server = named.filter(|server| !server.is_empty());
-        let options = Self { server, token: self.token.clone(), ca: self.ca.clone() };
-        options.client().unwrap_or_else(|| {
-            Err(Failure::usage("no server is named; name one with `--server URL` or WPC_SERVER"))
-        })
+        let none = || Failure::usage("no server is named; name one with `--server URL` or WPC_SERVER");
+        self.client_or_variable().unwrap_or_else(|| Err(none()))
     }
+}
+
+/// The server that the environment variable names.
+pub(crate) fn named_by_variable() -> Option<String> {
+    std::env::var(SERVER).ok().filter(|server| !server.is_empty())
 }
 
 /// A token, and what named it.

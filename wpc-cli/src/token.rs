@@ -87,14 +87,16 @@ fn failed(error: impl Display) -> Failure {
 
 impl Location {
     fn open(&self) -> Result<Opened, Failure> {
-        if let Some(client) = self.server.client() {
-            return Ok(Opened::Server(client?));
+        if let Some(data) = &self.data {
+            let (tokens, audit) = open_data(data)?;
+            return Ok(Opened::Data(tokens, audit));
         }
-        let Some(data) = &self.data else {
-            return Err(Failure::usage("expected `--data FOLDER` or `--server URL`"));
-        };
-        let (tokens, audit) = open_data(data)?;
-        Ok(Opened::Data(tokens, audit))
+        match self.server.client_or_variable() {
+            Some(client) => Ok(Opened::Server(client?)),
+            None => Err(Failure::usage(
+                "expected `--data FOLDER` for a server that is not running, or `--server URL` or WPC_SERVER for a running one",
+            )),
+        }
     }
 }
 

@@ -89,6 +89,17 @@ impl Target {
         }
     }
 
+    /// The module's file as the command line names it.
+    pub(crate) fn file(&self) -> std::path::Display<'_> {
+        self.file.display()
+    }
+
+    /// Whether neither a manifest nor an existing file was given.
+    pub(crate) fn is_missing(&self) -> bool {
+        let is_input = self.file.as_os_str() == STANDARD_INPUT;
+        self.manifest.is_none() && !is_input && !self.file.exists()
+    }
+
     /// The function of a server. Options that define a function are refused, because the server has
     /// its own definitions.
     pub(crate) fn remote_function(&self) -> Result<&str, Failure> {

@@ -44,6 +44,14 @@ fn functions_of_a_server_are_called_like_those_of_a_module() {
 }
 
 #[test]
+fn a_call_needs_the_option_of_the_server_because_the_variable_is_used_by_other_commands() {
+    let mut call = command(&["call", "greet", "Ada"]);
+    let found = fails_with(2, &run(call.env("WPC_SERVER", "http://127.0.0.1:1")));
+    assert!(found.contains("greet does not exist"), "{found}");
+    assert!(found.contains("add `--server http://127.0.0.1:1`"), "{found}");
+}
+
+#[test]
 fn a_problem_of_a_server_has_the_exit_code_of_its_error() {
     let (_server, url, _folder) = serve(&[]);
     let call = |arguments: &[&str]| wpc(&[&["call", "--server", &url], arguments].concat());

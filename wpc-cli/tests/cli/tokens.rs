@@ -128,6 +128,12 @@ fn an_invalid_option_of_a_token_is_refused_with_the_expected_form() {
         assert!(!output.status.success());
         assert!(err(&output).contains(message), "{}", err(&output));
     }
-    let nowhere = wpc(&["token", "list"]);
-    assert!(err(&nowhere).contains("--data FOLDER"), "{}", err(&nowhere));
+    let nowhere = fails_with(2, &wpc(&["token", "list"]));
+    assert!(nowhere.contains("--data FOLDER") && nowhere.contains("WPC_SERVER"), "{nowhere}");
+    let mut list = command(&["token", "list"]);
+    let of_variable = fails_with(1, &run(list.env("WPC_SERVER", "http://127.0.0.1:1")));
+    assert!(of_variable.contains("http://127.0.0.1:1"), "{of_variable}");
+    // The folder takes precedence.
+    let mut list = command(&["token", "list", "--data", data]);
+    assert!(run(list.env("WPC_SERVER", "http://127.0.0.1:1")).status.success());
 }
