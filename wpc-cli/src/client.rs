@@ -32,7 +32,7 @@ const UNAUTHENTICATED: &str = "unauthenticated";
 #[derive(clap::Args)]
 pub(crate) struct ServerOptions {
     /// Use the server at this URL, such as `http://127.0.0.1:7071`, or at the Unix socket `unix:PATH`. All commands except
-    /// `wpc call` and `wpc serve` also use the environment variable `WPC_SERVER`.
+    /// `wpc call` also use the environment variable `WPC_SERVER`.
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
     /// The token for the server. Other users of the machine may see it in the list of processes; the environment variable

@@ -69,7 +69,7 @@ struct Create {
 #[derive(clap::Args)]
 struct Location {
     /// Data folder of a server that is not running.
-    #[arg(long, value_name = "FOLDER", conflicts_with = "server")]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["server", "token"])]
     data: Option<PathBuf>,
     #[command(flatten)]
     server: ServerOptions,
