@@ -172,9 +172,13 @@ impl Client {
 }
 
 impl Client {
-    /// The problem in terms of the command: a token is an option or a variable, not a header.
+    /// The problem in terms of the command: its options and variables instead of headers.
     fn explained(&self, mut problem: RemoteProblem) -> RemoteProblem {
-        if problem.code == UNAUTHENTICATED {
+        let is_of_stream = problem.code == ErrorCode::YieldsItems.as_str();
+        if let Some(function) = problem.text("function").filter(|_| is_of_stream) {
+            problem.detail =
+                format!("function \"{function}\" yields items; read them with `--stream`");
+        } else if problem.code == UNAUTHENTICATED {
             problem.detail = match &self.token {
                 None => format!(
                     "the server {} requires a token; set {TOKEN}, or pass one with `--token TOKEN`",
@@ -226,6 +230,10 @@ impl RemoteProblem {
         // The command's options are query parameters of its requests.
         let detail = text("detail")?.replace("the query parameter `", "`--");
         Some(Self { code: text("code")?, detail, document })
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.member(name)?.as_str()
     }
 
     /// Another member of the document.

@@ -84,6 +84,9 @@ fn items_of_a_server_are_printed_as_they_arrive() {
     let (_server, url, _folder) = serve(&[]);
     let output = wpc(&["call", "--server", &url, "lines", "a\nb", "--stream"]);
     assert_eq!((out(&output).as_str(), err(&output).as_str()), ("\"a\"\n\"b\"\n", "result: 2\n"));
+    let refused = fails_with(2, &wpc(&["call", "--server", &url, "lines", "a"]));
+    let expected = "function \"lines\" yields items; read them with `--stream` (yields_items)";
+    assert!(refused.contains(expected), "{refused}");
     let output = wpc(&["--json", "call", "--server", &url, "lines", "a", "--stream"]);
     assert_eq!(out(&output), "{\"item\":\"a\"}\n{\"fuel_used\":null,\"value\":1}\n");
     let output = wpc(&["call", "--server", &url, "words", "a  b", "--stream"]);

@@ -157,7 +157,10 @@ impl Problem {
 
     /// The error of a call.
     pub(crate) fn of_call(error: &Error, function: &str) -> Self {
-        let detail = wpc_deploy::remedy::text_with(error, settings::NAMES);
+        let mut detail = wpc_deploy::remedy::text_with(error, settings::NAMES);
+        if matches!(error, Error::YieldsItems { .. }) {
+            detail += "; call it at `/v1/functions/NAME/call` with `Accept: text/event-stream` or `Accept: application/jsonl`";
+        }
         let mut problem = Self::of_code_of_calls(error.code(), detail);
         let details = &mut problem.0;
         details.retryable = error.retry_can_help();

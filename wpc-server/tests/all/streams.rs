@@ -75,6 +75,7 @@ fn a_function_that_yields_items_needs_a_client_that_accepts_them() {
     let server = Running::start();
     let answer = server.call("lines", &json!(["a"]));
     assert_eq!((answer.status, &answer.json()["code"]), (422, &json!("yields_items")));
+    assert!(answer.json()["detail"].as_str().unwrap().contains("`Accept: text/event-stream`"));
 }
 
 #[test]
