@@ -3,6 +3,7 @@
 use crate::client::{Client, ServerOptions, encode};
 use crate::deploy::activated;
 use crate::failure::Failure;
+use crate::refused_deployment::without_lines;
 use crate::terminal;
 use crate::text::escape;
 use serde_json::{Value, json};
@@ -89,7 +90,8 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
             if let Some(note) = &change.note {
                 path += &format!("&note={}", encode(note));
             }
-            print(&client.json("DELETE", &path, None)?, as_json)
+            let removed = client.json("DELETE", &path, None).map_err(without_lines);
+            print(&removed?, as_json)
         }
     }
 }
@@ -114,7 +116,8 @@ impl Set {
                 body[name] = text.as_str().into();
             }
         }
-        client.json("PUT", &format!("{PATH}/{}", encode(&self.name)), Some(&body))
+        let set = client.json("PUT", &format!("{PATH}/{}", encode(&self.name)), Some(&body));
+        set.map_err(without_lines)
     }
 }
 

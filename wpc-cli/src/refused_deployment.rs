@@ -15,7 +15,7 @@ const DEPLOYMENT_REFUSED: &str = "deployment_refused";
 const MODULE_REFUSED: &str = "module_refused";
 
 /// The problems of a refused manifest, without a file. `None` if the failure is another one.
-pub(crate) fn problems(failure: &Failure) -> Option<Vec<Problem>> {
+fn problems(failure: &Failure) -> Option<Vec<Problem>> {
     let Failure::Remote(refused) = failure else { return None };
     if refused.code() != DEPLOYMENT_REFUSED {
         return None;
@@ -55,6 +55,13 @@ pub(crate) fn manifest(failure: Failure, source: &Source, packed: &Packed) -> Fa
         problem
     };
     Failure::Problems(problems.into_iter().map(of_file).collect())
+}
+
+/// The failure of a change that is not made in the text of a manifest: without the lines of the manifest that the server has.
+pub(crate) fn without_lines(failure: Failure) -> Failure {
+    let Some(problems) = problems(&failure) else { return failure };
+    let without_line = |problem| Problem { line: None, ..problem };
+    Failure::Problems(problems.into_iter().map(without_line).collect())
 }
 
 /// The failure of a module's upload, as a problem of each entry that names the module. Other failures, such as that of a full disk,

@@ -56,7 +56,7 @@ pub fn type_of(
         (None, Some(declared)) => return Ok(declared.clone()),
         (None, None) => inferred_type(value).ok_or_else(|| {
             refused(format!(
-                "the type is not declared by a module and cannot be inferred from the value; state it, for example {name}:u32={value} or {name} = {{ type = \"u32\", value = {value} }}"
+                "the type is not declared by a module and cannot be inferred from the value; state it, for example {name}:u32={value} with `--const`, {name} = {{ type = \"u32\", value = {value} }} in a manifest, or `--type u32` with `wpc constant set`"
             ))
         })?,
     };

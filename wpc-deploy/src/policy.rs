@@ -78,7 +78,7 @@ impl Policy {
         let folder = folder.rsplit_once(':').map_or(folder, |(host, _)| host);
         let refused = || {
             format!(
-                "the grant `{grant}` is not allowed by the server; its operator can allow it with `{kind}={folder}`"
+                "the grant `{grant}` is not allowed by the server; its operator can allow it with `--allow {kind}={folder}`"
             )
         };
         // Links and `..` are resolved, because they could lead out of an allowed folder.
@@ -99,7 +99,7 @@ impl Policy {
             return Ok(());
         }
         Err(format!(
-            "the secret `{secret}` is not allowed by the server; its operator can allow it with `secret={secret}`"
+            "the secret `{secret}` is not allowed by the server; its operator can allow it with `--allow secret={secret}`"
         ))
     }
 }

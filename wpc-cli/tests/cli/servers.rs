@@ -185,8 +185,40 @@ fn constants_and_secrets_of_a_server_are_set_listed_and_removed() {
     );
     assert!(fails_with(3, &constant(&["remove", "RATE"])).contains("constant_not_found"));
     assert!(fails_with(2, &constant(&["set", "a/b", "1"])).contains("a/b"));
-    let text = fails_with(2, &constant(&["set", "OTHER", "--secret", "env:OTHER"]));
-    assert!(text.contains("secret=env:OTHER") && !text.contains("wpc.toml"), "{text}");
+    let text = fails_with(3, &constant(&["set", "OTHER", "--secret", "env:OTHER"]));
+    assert!(text.contains("`--allow secret=env:OTHER`") && !text.contains("wpc.toml"), "{text}");
+    let untyped = fails_with(3, &constant(&["set", "N", "3"]));
+    let expected = "error: constant \"N\": the type is not declared";
+    assert!(untyped.starts_with(expected) && untyped.contains("`--type u32`"), "{untyped}");
+}
+
+#[test]
+fn a_constant_that_a_function_needs_is_not_removed_or_set_to_another_type() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().join("data").display().to_string();
+    let (_server, url, own) = serve(&["--data", &folder]);
+    for name in ["rust", "path"] {
+        let from = match name {
+            "rust" => root("examples/languages/wasm/rust.wasm"),
+            _ => root("examples/guests/wasm/path.wasm"),
+        };
+        std::fs::copy(from, own.path().join(format!("{name}.wasm"))).unwrap();
+    }
+    let manifest = write(
+        own.path(),
+        "[constants]\nGREETING = \"Hello\"\n[dependencies.path_dep]\nfile = \"path.wasm\"\n[functions.greet]\nfile = \"rust.wasm\"\n",
+    );
+    let deployed = wpc(&["deploy", &manifest, "--server", &url]);
+    assert!(deployed.status.success(), "{}", err(&deployed));
+    let constant = |arguments: &[&str]| {
+        run(command(&[&["constant"], arguments].concat()).env("WPC_SERVER", &url))
+    };
+    let removed = fails_with(3, &constant(&["remove", "GREETING"]));
+    let expected = "error: function \"greet\" needs constant \"GREETING\", which is removed; keep it, or remove function \"greet\" (constant_not_defined)\n";
+    assert_eq!(removed, expected);
+    let set = fails_with(3, &constant(&["set", "GREETING", "7"]));
+    assert!(set.starts_with("error: constant \"GREETING\": "), "{set}");
+    assert!(!set.contains("failed to encode") && set.matches("GREETING").count() < 3, "{set}");
 }
 
 #[test]

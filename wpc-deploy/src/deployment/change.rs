@@ -148,7 +148,12 @@ impl Deployment {
 
 /// The problem of a refused item.
 pub(super) fn refusal(source: &Source, desired: &Desired, error: &Error) -> Problem {
-    let message = format!("{}: {}", desired.item, full_text(error));
+    let text = match error {
+        // The item names the constant.
+        Error::ConstantEncode { reason, .. } => reason.clone(),
+        error => full_text(error),
+    };
+    let message = format!("{}: {text}", desired.item);
     source.problem(desired.at, error.code().as_str(), &message)
 }
 
