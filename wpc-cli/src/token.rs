@@ -6,11 +6,12 @@ use crate::terminal;
 use crate::text::escape;
 use serde_json::{Value, json};
 use std::fmt::Display;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wpc_server::{
-    Audit, AuditRecord, NewToken, Quota, Store, Timestamp, TokenInformation, Tokens,
-    add_token_to_file,
+    Audit, AuditRecord, NewToken, Quota, Scope, Store, Timestamp, TokenError, TokenInformation,
+    Tokens, add_token_to_file,
 };
 
 #[derive(clap::Args)]
@@ -85,6 +86,16 @@ fn failed(error: impl Display) -> Failure {
     Failure::environment(error.to_string())
 }
 
+/// The failure of a change of tokens. Invalid names and scopes are those of the command line.
+fn refused(error: TokenError) -> Failure {
+    match error {
+        TokenError::Invalid(_) | TokenError::NameTaken(_) | TokenError::NotFound(_) => {
+            Failure::usage(error.to_string())
+        }
+        error => failed(error),
+    }
+}
+
 impl Location {
     fn open(&self) -> Result<Opened, Failure> {
         if let Some(data) = &self.data {
@@ -133,16 +144,24 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
             print_list(&tokens, as_json)
         }
         Command::Revoke { id_or_name, location } => {
-            let revoked = match location.open()? {
+            let (revoked, before) = match location.open()? {
                 Opened::Data(tokens, audit) => {
-                    let revoked = tokens.revoke(id_or_name).map_err(failed)?;
+                    let before = json!(tokens.list());
+                    let revoked = tokens.revoke(id_or_name).map_err(refused)?;
                     record(&audit, "token.revoke", &revoked)?;
-                    json!(revoked)
+                    (json!(revoked), before)
                 }
                 Opened::Server(client) => {
-                    client.json("DELETE", &format!("/v1/tokens/{}", encode(id_or_name)), None)?
+                    // Before, because the token of this command may be the revoked one.
+                    let before = client.json("GET", "/v1/tokens", None)?["tokens"].take();
+                    let path = format!("/v1/tokens/{}", encode(id_or_name));
+                    (client.json("DELETE", &path, None)?, before)
                 }
             };
+            if is_last_administrator(&revoked, &before) {
+                // The reader of standard error may be gone.
+                let _ = writeln!(std::io::stderr(), "{NO_ADMINISTRATOR}");
+            }
             let text = if as_json {
                 revoked.to_string()
             } else {
@@ -165,12 +184,12 @@ impl Create {
         new.scopes.clone_from(&self.scopes);
         (new.quota, new.expires) = (quota, self.expires);
         let mut created = if let Some(file) = &self.file {
-            let (information, text) = add_token_to_file(file, new).map_err(failed)?;
+            let (information, text) = add_token_to_file(file, new).map_err(refused)?;
             with_text(&information, text.as_str())
         } else {
             match self.location.open()? {
                 Opened::Data(tokens, audit) => {
-                    let (information, text) = tokens.create(new).map_err(failed)?;
+                    let (information, text) = tokens.create(new).map_err(refused)?;
                     record(&audit, "token.create", &information)?;
                     with_text(&information, text.as_str())
                 }
@@ -185,6 +204,26 @@ impl Create {
         };
         terminal::print(format!("{text}\n").as_bytes())
     }
+}
+
+/// The warning after the last token with the scope `admin` was revoked.
+const NO_ADMINISTRATOR: &str = "warning: this was the last valid token with the scope `admin`; to create another one, stop the server, and run `wpc token create --data FOLDER --name NAME --scope admin`";
+
+/// Whether the revoked token has the scope `admin`, and no other one of the tokens before is valid and has it.
+fn is_last_administrator(revoked: &Value, before: &Value) -> bool {
+    let now = json!(Timestamp::now());
+    let has_scope = |token: &Value| {
+        let scopes = token["scopes"].as_array();
+        scopes.is_some_and(|scopes| scopes.contains(&json!(Scope::Admin.as_str())))
+    };
+    let is_valid = |token: &Value| {
+        let expires = token["expires"].as_str();
+        let has_expired = expires.is_some_and(|expires| Some(expires) <= now.as_str());
+        token["revoked"].is_null() && !has_expired
+    };
+    let others = before.as_array().into_iter().flatten();
+    let mut others = others.filter(|token| token["id"] != revoked["id"]);
+    has_scope(revoked) && !others.any(|token| has_scope(token) && is_valid(token))
 }
 
 /// Records a change that was made in the server's files, without the server.

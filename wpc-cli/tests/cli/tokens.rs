@@ -53,7 +53,8 @@ fn tokens_of_a_data_folder_are_administered_offline_and_through_the_server() {
     let list: Value = serde_json::from_str(&out(&with_server(&["list"], &admin))).unwrap();
     let names: Vec<_> = list.as_array().unwrap().iter().map(|token| &token["name"]).collect();
     assert_eq!(names, ["ada", "shop"]);
-    assert!(with_server(&["revoke", "shop"], &admin).status.success());
+    let revoked = with_server(&["revoke", "shop"], &admin);
+    assert!(revoked.status.success() && err(&revoked).is_empty(), "{}", err(&revoked));
     assert_eq!(status(&address, shop), "401");
     let audit = std::fs::read_to_string(Path::new(data).join("audit.jsonl")).unwrap();
     assert!(audit.contains("\"principal\":\"ada\",\"action\":\"token.revoke\""), "{audit}");
@@ -82,6 +83,31 @@ fn a_missing_or_refused_token_is_reported_with_the_option_and_the_variable() {
     assert!(err(&listed).contains("the token of `--token`: "), "{}", err(&listed));
     let unused = fails_with(2, &wpc(&["call", "none.wasm", "f", "--token", "wpc_0"]));
     assert!(unused.contains("`--token` needs `--server URL`"), "{unused}");
+}
+
+#[test]
+fn revoking_the_last_administrator_is_reported_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let data = text(&data);
+    for name in ["ada", "bob", "eve"] {
+        create(&["--data", data, "--name", name, "--scope", "admin"]);
+    }
+    let eve = create(&["--data", data, "--name", "eva", "--scope", "admin"]);
+    let revoke = |name| wpc(&["token", "revoke", "--data", data, name]);
+    for name in ["ada", "bob", "eve"] {
+        assert_eq!(err(&revoke(name)), "");
+    }
+    let warned = {
+        let (_running, address) = serve(folder.path(), "50ms", &["--data", data]);
+        let url = format!("http://{address}");
+        run(command(&["token", "revoke", "--server", &url, "eva"]).env("WPC_TOKEN", &eve))
+    };
+    assert!(warned.status.success() && out(&warned).starts_with("revoked "), "{}", err(&warned));
+    assert!(err(&warned).contains("wpc token create --data FOLDER"), "{}", err(&warned));
+    // The way out.
+    create(&["--data", data, "--name", "mia", "--scope", "admin"]);
+    assert!(err(&revoke("mia")).contains("last valid token with the scope `admin`"));
 }
 
 #[test]
@@ -125,9 +151,12 @@ fn an_invalid_option_of_a_token_is_refused_with_the_expected_form() {
         (&["--scope", "call", "--name", ""], "expected a name"),
     ] {
         let output = wpc(&[&["token", "create", "--data", data], arguments].concat());
-        assert!(!output.status.success());
-        assert!(err(&output).contains(message), "{}", err(&output));
+        let error = fails_with(2, &output);
+        assert!(error.contains(message), "{error}");
     }
+    create(&["--data", data, "--scope", "call", "--name", "a"]);
+    let taken = wpc(&["token", "create", "--data", data, "--scope", "call", "--name", "a"]);
+    assert!(fails_with(2, &taken).contains("choose another name"));
     let nowhere = fails_with(2, &wpc(&["token", "list"]));
     assert!(nowhere.contains("--data FOLDER") && nowhere.contains("WPC_SERVER"), "{nowhere}");
     let mut list = command(&["token", "list"]);
