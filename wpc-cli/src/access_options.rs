@@ -13,10 +13,10 @@ pub(crate) struct AccessOptions {
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     tokens: Option<PathBuf>,
     /// Accept this name of the server in `Host`, in addition to `localhost` and IP addresses. Repeatable; `*` accepts any.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = option_values::host)]
     allow_host: Vec<String>,
     /// Accept requests from web pages of this origin, such as `https://app.example`. Repeatable.
-    #[arg(long, value_name = "ORIGIN")]
+    #[arg(long, value_name = "ORIGIN", value_parser = option_values::origin)]
     allow_origin: Vec<String>,
     /// Serve other machines although no token is required: every client that reaches the address may do everything.
     #[arg(long)]
@@ -50,7 +50,13 @@ impl AccessOptions {
         settings.is_insecure = self.insecure;
         let failed = |error: &dyn std::fmt::Display| Failure::environment(error.to_string());
         let tokens = match (data, &self.tokens) {
-            (Some((_, store)), _) => Some(Tokens::of_store(store.clone())),
+            // The command line is checked when it is parsed, but not the table [server].
+            (Some(_), Some(_)) => {
+                return Err(Failure::usage(
+                    "`tokens` cannot be combined with `data`, which keeps tokens in its folder",
+                ));
+            }
+            (Some((_, store)), None) => Some(Tokens::of_store(store.clone())),
             (None, Some(path)) => Some(Tokens::of_file(path)),
             (None, None) => None,
         };

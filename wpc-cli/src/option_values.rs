@@ -29,6 +29,25 @@ pub(crate) fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| "expected a number of at least 1".to_owned())
 }
 
+/// The origin of web pages, as browsers state it in `Origin`.
+pub(crate) fn origin(text: &str) -> Result<String, String> {
+    let authority = text.trim_end_matches('/').split_once("://").map(|(_, authority)| authority);
+    let is_host = |host: &str| !host.is_empty() && !host.contains(['/', '?', '#', '@', '*', ' ']);
+    match authority {
+        Some(host) if is_host(host) => Ok(text.to_owned()),
+        _ => Err("expected a scheme and a host without a path, such as `https://app.example`".to_owned()),
+    }
+}
+
+/// The name of a server in `Host`; `*` matches any.
+pub(crate) fn host(text: &str) -> Result<String, String> {
+    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if text == "*" || (!text.is_empty() && text.chars().all(is_name)) {
+        return Ok(text.to_owned());
+    }
+    Err("expected a name without a scheme and a port, such as `wpc.example`, or `*` for any".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,6 +63,12 @@ mod tests {
         for text in ["lots", "1 fish", "-1"] {
             assert!(size(text).unwrap_err().contains("such as `64KiB`"), "{text}");
         }
+        for text in ["foo", "https://", "https://a/b", "https://*.a", "*"] {
+            assert!(origin(text).unwrap_err().contains("such as `https://app.example`"), "{text}");
+        }
+        for text in ["", "http://a", "a:7071", "a/b", "*.a"] {
+            assert!(host(text).unwrap_err().contains("such as `wpc.example`"), "{text}");
+        }
         for text in ["0", "-1", "many"] {
             assert!(at_least_one(text).unwrap_err().contains("at least 1"), "{text}");
         }
@@ -54,6 +79,12 @@ mod tests {
         assert_eq!(address("[::1]:0").unwrap().port(), 0);
         assert_eq!(duration("2s").unwrap(), Duration::from_secs(2));
         assert_eq!(size("4KiB").unwrap(), ByteSize(4096));
+        for text in ["https://app.example", "http://localhost:3000/", "https://[::1]:1"] {
+            assert_eq!(origin(text).unwrap(), text);
+        }
+        for text in ["*", "wpc.example", "my_host", "10.0.0.1"] {
+            assert_eq!(host(text).unwrap(), text);
+        }
         assert_eq!(at_least_one("3").unwrap().get(), 3);
     }
 }

@@ -110,6 +110,30 @@ impl Arguments {
         self.manifest.clone().unwrap_or_else(|| wpc_deploy::MANIFEST_NAME.into())
     }
 
+    /// Checks what deployments may use. A folder that does not exist may be created later.
+    fn check_allowed(&self, as_json: bool) -> Result<(), Failure> {
+        // The command line is checked when it is parsed, but not the table [server].
+        if !self.allow.is_empty() && self.data.is_none() {
+            return Err(Failure::usage(
+                "`allow` needs `data`: without a data folder, clients cannot deploy",
+            ));
+        }
+        for item in &self.allow {
+            let path = match item.split_once('=') {
+                Some(("read" | "write", folder)) => Path::new(folder),
+                Some(("secret", secret)) if secret.starts_with("file:") => {
+                    Path::new(&secret["file:".len()..])
+                }
+                _ => continue,
+            };
+            if !path.exists() {
+                let message = format!("`--allow {item}`: {} does not exist", path.display());
+                report_problem("warning", "warning", &Problem::environment(message), as_json);
+            }
+        }
+        Ok(())
+    }
+
     /// The failure to protect an address that other machines can reach.
     fn unprotected(&self, error: &ServerError) -> Failure {
         let ServerError::Open { address, .. } = error else {
@@ -156,6 +180,7 @@ impl Arguments {
 
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
     let as_json = arguments.log.is_json(as_json);
+    arguments.check_allowed(as_json)?;
     // A capacity of one, because a pending request covers any further ones.
     let (reload_request, requests) = sync_channel(1);
     // Before anything that takes time, because SIGHUP would end the process otherwise.
@@ -391,14 +416,19 @@ impl Deployed {
 /// Reports the items that are not served.
 fn report_refused(what: &str, problems: &[Problem], as_json: bool) {
     for problem in problems {
-        let line = if as_json {
-            json!({ "event": "refused", "problem": problem_json(problem) }).to_string()
-        } else {
-            escape(&format!("{what}: {problem}"))
-        };
-        // The reader of standard error may be gone.
-        let _ = writeln!(std::io::stderr(), "{line}");
+        report_problem("refused", what, problem, as_json);
     }
+}
+
+/// Reports a problem as an event, or as a line that begins with `what`.
+fn report_problem(event: &str, what: &str, problem: &Problem, as_json: bool) {
+    let line = if as_json {
+        json!({ "event": event, "problem": problem_json(problem) }).to_string()
+    } else {
+        escape(&format!("{what}: {problem}"))
+    };
+    // The reader of standard error may be gone.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Reports that the server accepts connections.

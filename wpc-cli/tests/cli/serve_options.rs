@@ -119,6 +119,28 @@ fn problems_of_the_options_name_their_source() {
 }
 
 #[test]
+fn options_that_would_have_no_effect_are_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    for (option, value) in [("--allow-origin", "foo"), ("--allow-host", "http://a")] {
+        let found = fails_with(2, &wpc(&["serve", option, value]));
+        assert!(found.contains(&format!("invalid value '{value}'")), "{found}");
+    }
+    let path = manifest(folder.path(), "allow = \"read=/tmp\"\n");
+    let found = fails_with(2, &wpc(&["serve", &path]));
+    assert!(found.contains("`allow` needs `data`"), "{found}");
+    let data = folder.path().join("data").display().to_string();
+    let path = manifest(folder.path(), &format!("data = {data:?}\ntokens = \"none.toml\"\n"));
+    let found = fails_with(2, &wpc(&["serve", &path]));
+    assert!(found.contains("`tokens` cannot be combined with `data`"), "{found}");
+    let options = ["--data", &data, "--allow", "read=/none", "--allow", "secret=env:A"];
+    let path = manifest(folder.path(), "listen = \"127.0.0.1:0\"\n");
+    let running = Running::start(&[&["serve", &path], options.as_slice()].concat());
+    let warning = running.notice();
+    assert!(warning.starts_with("warning: `--allow read=/none`: /none does not exist"), "{warning}");
+    assert!(running.notice().starts_with("ready: "));
+}
+
+#[test]
 fn a_server_that_does_not_respond_is_not_healthy() {
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let found = fails_with(1, &wpc(&["health", &unused.to_string(), "--timeout", "10s"]));
