@@ -26,7 +26,9 @@ Examples:
   wpc drain --end --server http://127.0.0.1:7071
 
 A drained server reports that it is not ready, answers new calls with 503, and finishes the calls in progress. The command
-needs the scope `deploy`, with `--wait` also `observe`. A server that is started again is not drained.";
+needs the scope `deploy`, with `--wait` also `observe`. A server that is started again is not drained.
+
+A node of a cluster is drained at its own address with --server. Other processes then call other nodes.";
 
 /// The time between two requests that check whether the calls have finished.
 const POLL: Duration = Duration::from_millis(100);

@@ -113,6 +113,12 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Makes a node of a cluster refuse calls from other processes, or accept them again, because an operator drains the server. The
+    /// server itself decides about calls of its own clients. By default there are no other processes.
+    fn set_draining(&self, is_draining: bool) {
+        let _ = is_draining;
+    }
+
     /// The health of the workers, which probes read often. By default it is taken from the metrics.
     fn health(&self) -> PoolHealth {
         PoolHealth::from(&self.metrics())

@@ -1,6 +1,6 @@
 //! Nodes of a cluster as processes, with a NATS server.
 
-use crate::nats::Nats;
+use crate::nats::{Nats, eventually, runtime};
 use crate::process::wpc;
 use crate::running::Running;
 use crate::serving::{post_with, rest};
@@ -8,6 +8,7 @@ use crate::signals::signal;
 use crate::support::{err, fails_with, out, wat};
 use serde_json::Value;
 use std::path::Path;
+use wpc_host::{CallArguments, CallOptions, NodeState, ReplyFormat};
 
 /// A manifest with a pure function that returns this number, and one that never returns.
 fn manifest(folder: &Path, number: i32) -> String {
@@ -70,6 +71,44 @@ fn two_nodes_run_what_is_deployed_and_one_of_them_may_fail() {
     }
     let error = nats.wpc(&["call", "number"]);
     assert!(fails_with(1, &error).contains("no node that has it is ready"));
+}
+
+#[test]
+fn a_drained_node_runs_no_calls_of_other_processes_until_the_drain_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(nats) = Nats::start(folder.path()) else { return };
+    let (_a, at_a) = nats.node("a", folder.path(), &[]);
+    let (_b, at_b) = nats.node("b", folder.path(), &[]);
+    nats.deploy(&manifest(folder.path(), 1));
+    let (runtime, server) = (runtime(), format!("http://{at_a}"));
+    let client = runtime.block_on(nats.client(2));
+    let drain = |options: &[&str]| {
+        let drained = wpc(&[&["drain", "--server", &server], options].concat());
+        assert!(drained.status.success(), "{}", err(&drained));
+    };
+    let a_becomes = |state: NodeState| {
+        runtime.block_on(eventually("the client knows the state of the node", async || {
+            (client.information().nodes[0].state == state).then_some(())
+        }));
+    };
+    // Whoever still believes that the node accepts calls is refused, and calls another node.
+    let stale = runtime.block_on(nats.client(2));
+    drain(&["--wait", "5s"]);
+    for _ in 0..8 {
+        let arguments = CallArguments::Positional(Vec::new());
+        let call = stale.submit("number", arguments, ReplyFormat::Json, &CallOptions::new());
+        runtime.block_on(call.unwrap()).unwrap();
+    }
+    a_becomes(NodeState::Draining);
+    assert_eq!(client.information().nodes[0].calls_accepted, 0);
+    let health = |address: &str| {
+        let health = wpc(&["health", &format!("http://{address}/readyz?verbose")]);
+        out(&health) + &err(&health)
+    };
+    assert!(health(&at_b).contains("node \"a\": draining"), "{}", health(&at_b));
+    assert!(health(&at_a).contains("this node is draining"), "{}", health(&at_a));
+    drain(&["--end"]);
+    a_becomes(NodeState::Ready);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! A node as the backend of a server: calls run in its own pool if possible, and on other nodes otherwise.
 
-use super::Node;
+use super::{Intake, Node, tasks};
 use crate::protocol::admission::Admitted;
 use futures::StreamExt as _;
+use std::sync::Arc;
 use wpc_host::{
     Backend, CallArguments, CallOptions, ClusterInformation, Error, EventSubscription,
     FinishedCallSampler, FunctionHash, FunctionHealth, FunctionInformation, PoolHealth,
@@ -144,6 +145,24 @@ impl Backend for Node {
         let mut cluster = self.0.client.information();
         cluster.node = Some(self.0.name.to_string());
         Some(cluster)
+    }
+
+    fn set_draining(&self, is_draining: bool) {
+        let inner = &self.0;
+        let intake = if is_draining { Intake::Paused } else { Intake::Open };
+        // A node that leaves does not return.
+        let has_changed = inner.intake.send_if_modified(|current| {
+            let changes = *current != Intake::Closed && *current != intake;
+            if changes {
+                *current = intake;
+            }
+            changes
+        });
+        if has_changed {
+            let inner = Arc::clone(inner);
+            // Callers choose other nodes from this report on.
+            inner.runtime.clone().spawn(async move { tasks::report(&inner).await });
+        }
     }
 
     fn health(&self) -> PoolHealth {

@@ -1,7 +1,7 @@
 //! The calls from other processes: each is checked, submitted to the pool, and answered by a task of its own.
 
-use super::Inner;
 use super::running::{Credit, KEPT_FOR, Known};
+use super::{Inner, Intake};
 use crate::connection::Received;
 use crate::protocol::admission::Admitted;
 use crate::wire::{ArgumentsForm, Body, Control, Frame, Refusal, Reply, Request};
@@ -77,7 +77,7 @@ fn accept(
     let (request, body) = Request::decode(&message.payload).map_err(|error| malformed(&error))?;
     let definition = message.subject.rsplit('.').next().unwrap_or_default();
     let definition: Sha256Hash = definition.parse().map_err(|error| malformed(&error))?;
-    if inner.is_draining() {
+    if *inner.intake.borrow() != Intake::Open {
         return Err(Refusal::Draining);
     }
     if inner.connection.now_ms() >= request.deadline_ms {

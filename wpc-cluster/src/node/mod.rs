@@ -50,11 +50,31 @@ struct Inner {
     runtime: Handle,
     accepted: AtomicU64,
     refused: AtomicU64,
-    /// Changed by [`Node::drain`] only, and followed by the tasks.
-    stage: watch::Sender<Stage>,
+    /// Followed by the tasks.
+    intake: watch::Sender<Intake>,
     tasks: Mutex<Vec<tokio::task::AbortHandle>>,
     /// What keeps the pool at what the registry states, from when the node has joined.
     sync: OnceLock<sync::Sync>,
+}
+
+/// Whether a node accepts calls from other processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Intake {
+    Open,
+    /// An operator drains it, and may end that.
+    Paused,
+    /// It leaves.
+    Closed,
+}
+
+impl Intake {
+    /// What the node reports.
+    fn stage(self) -> Stage {
+        match self {
+            Self::Open => Stage::Serving,
+            Self::Paused | Self::Closed => Stage::Draining,
+        }
+    }
 }
 
 /// The tasks refer to the node weakly, and wait for messages.
@@ -110,7 +130,7 @@ impl Node {
             runtime: Handle::current(),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-            stage: watch::Sender::new(Stage::Serving),
+            intake: watch::Sender::new(Intake::Open),
             tasks: Mutex::default(),
             sync: OnceLock::new(),
             connection,
@@ -171,7 +191,7 @@ impl Node {
     /// Leaves: it reports that callers should call other nodes, and the calls that the node has accepted are finished. Returns whether all of
     /// them have ended before `timeout`. A call that arrives meanwhile is refused, so that its caller tries another node.
     pub async fn drain(&self, timeout: Duration) -> bool {
-        self.0.stage.send_replace(Stage::Draining);
+        self.0.intake.send_replace(Intake::Closed);
         tasks::report(&self.0).await;
         let has_left = tokio::time::timeout(timeout, tasks::left(&self.0)).await.is_ok();
         // Answers that were published are sent before this returns.
@@ -182,14 +202,10 @@ impl Node {
 }
 
 impl Inner {
-    fn is_draining(&self) -> bool {
-        *self.stage.borrow() == Stage::Draining
-    }
-
     /// What the node reports.
     fn beat(&self) -> Beat {
         let mut beat = Beat::new(self.epoch);
-        beat.stage = *self.stage.borrow();
+        beat.stage = self.intake.borrow().stage();
         env!("CARGO_PKG_VERSION").clone_into(&mut beat.version);
         self.serving.read(|served| {
             (beat.revision, beat.index) = (served.revision, served.index);

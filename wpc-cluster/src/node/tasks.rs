@@ -1,9 +1,8 @@
 //! The tasks of a node: calls, messages of callers, and reports.
 
 use super::sync::State;
-use super::{Inner, calls};
+use super::{Inner, Intake, calls};
 use crate::connection::Subscription;
-use crate::wire::Stage;
 use futures::FutureExt as _;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
@@ -64,7 +63,7 @@ pub(super) async fn report(inner: &Inner) {
 
 /// Takes calls until the node has left.
 async fn read_calls(inner: Weak<Inner>, mut calls: Subscription) {
-    let Some(mut stage) = inner.upgrade().map(|inner| inner.stage.subscribe()) else { return };
+    let Some(mut intake) = inner.upgrade().map(|inner| inner.intake.subscribe()) else { return };
     let mut received = 0;
     loop {
         tokio::select! {
@@ -74,7 +73,7 @@ async fn read_calls(inner: Weak<Inner>, mut calls: Subscription) {
                 received += 1;
                 calls::take(&inner, message);
             }
-            changed = stage.wait_for(|stage| *stage == Stage::Draining) => {
+            changed = intake.wait_for(|intake| *intake == Intake::Closed) => {
                 if changed.is_err() {
                     return;
                 }

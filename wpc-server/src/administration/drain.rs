@@ -39,6 +39,7 @@ fn set(
 ) -> Result<Json<Value>, Problem> {
     principal.require(Scope::Deploy)?;
     application.intake().set_draining(is_draining);
+    application.backend().set_draining(is_draining);
     Ok(state(application))
 }
 
