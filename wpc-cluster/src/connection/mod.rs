@@ -180,7 +180,7 @@ impl Connection {
     /// Waits until the messages that were published are sent.
     pub(crate) async fn flush(&self) {
         match &self.0.transport {
-            // Without a connection nothing can be sent, and a flush would wait for one.
+            // If the server does not answer, a flush would wait for a new connection.
             Transport::Nats(client) => {
                 let flushed = tokio::time::timeout(Duration::from_secs(1), client.flush());
                 let _ = flushed.await;

@@ -194,9 +194,11 @@ impl Node {
         self.0.intake.send_replace(Intake::Closed);
         tasks::report(&self.0).await;
         let has_left = tokio::time::timeout(timeout, tasks::left(&self.0)).await.is_ok();
-        // Answers that were published are sent before this returns.
-        self.0.connection.flush().await;
-        self.0.connection.fence().await;
+        // Answers that were published are sent before this returns, if they can be sent.
+        if self.0.connection.is_up() {
+            self.0.connection.flush().await;
+            self.0.connection.fence().await;
+        }
         has_left
     }
 }

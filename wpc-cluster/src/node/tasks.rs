@@ -113,14 +113,15 @@ async fn leave(inner: Weak<Inner>, mut calls: Subscription, received: u64) {
     }
 }
 
-/// Waits until a draining node has left.
+/// Waits until a draining node has left. Without a connection, no call can arrive and no subscription can end, so only calls that run are
+/// awaited: a restored connection delivers their answers.
 pub(super) async fn left(inner: &Arc<Inner>) {
     loop {
-        let has_ended = {
+        let has_ended = || {
             let tasks = inner.tasks.lock().unwrap_or_else(PoisonError::into_inner);
             tasks.first().is_none_or(tokio::task::AbortHandle::is_finished)
         };
-        if has_ended && inner.running.len() == 0 {
+        if inner.running.len() == 0 && (!inner.connection.is_up() || has_ended()) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

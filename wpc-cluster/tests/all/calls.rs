@@ -438,6 +438,16 @@ async fn calls_go_on_after_the_server_has_restarted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_has_lost_its_connection_leaves_without_waiting_for_it() {
+    let Some(mut server) = NatsServer::start() else { return };
+    let node = join("a", server.options()).await;
+    server.kill();
+    let connection = node.client().connection();
+    eventually("the node notices it", async || (!connection.is_up()).then_some(())).await;
+    assert!(node.drain(TIME_LIMIT).await, "it waited for its connection");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pure_calls_do_not_notice_that_one_of_three_servers_fails() {
     let Some(mut servers) = NatsCluster::start() else { return };
     let options = servers.options();
