@@ -221,8 +221,9 @@ pub(super) async fn send<R>(
     loop {
         let next = match choose(inner, outgoing, attempts) {
             Ok(chosen) => chosen.ok_or_else(|| {
-                let jitter = inner.members().random();
-                attempts.none_left(jitter)
+                let mut members = inner.members();
+                let census = members.census(inner.up_since(), now());
+                attempts.none_left(census, members.random())
             }),
             Err(next) => Err(next),
         };

@@ -42,6 +42,8 @@ struct Inner {
     _following: Option<Following>,
     members: Mutex<Members>,
     pending: Pending,
+    /// When it began to receive reports of nodes.
+    start: Instant,
     /// The subject of answers, without the number of the attempt.
     inbox: String,
     controls: mpsc::UnboundedSender<ToNode>,
@@ -111,6 +113,7 @@ impl Client {
             functions,
             _following: following,
             pending: Pending::default(),
+            start: now(),
             inbox,
             controls,
             runtime: Handle::current(),
@@ -263,7 +266,7 @@ impl Inner {
     /// Since when reports of nodes can arrive.
     fn up_since(&self) -> Option<Instant> {
         match self.connection.link() {
-            Link::Up(since) => Some(since),
+            Link::Up(since) => Some(since.max(self.start)),
             Link::Down(_) => None,
         }
     }

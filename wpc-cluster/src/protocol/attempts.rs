@@ -1,6 +1,7 @@
 //! The next step of a call after an attempt.
 
 use crate::names::NodeName;
+use crate::protocol::members::Census;
 use crate::wire::Refusal;
 use std::time::Duration;
 use wpc_host::{CallOutcome, Error, ErrorCode, ErrorReport};
@@ -142,7 +143,7 @@ impl Attempts {
     }
 
     /// No node is left to try. `jitter` is between 0 and 1.
-    pub(crate) fn none_left(&mut self, jitter: f64) -> Next {
+    pub(crate) fn none_left(&mut self, census: Census, jitter: f64) -> Next {
         let was_busy = std::mem::take(&mut self.busy) > 0;
         let is_retried = if was_busy {
             self.busy_rounds += 1;
@@ -151,7 +152,10 @@ impl Attempts {
             self.absent_rounds += 1;
             // A pure function whose node was lost waits for another one until its deadline.
             let rounds = if self.is_pure { PURE_ABSENT_ROUNDS } else { ABSENT_ROUNDS };
-            self.absent_rounds < rounds || self.unknown.is_some() || self.waits
+            self.absent_rounds < rounds
+                || census == Census::Incomplete
+                || self.unknown.is_some()
+                || self.waits
         };
         if is_retried {
             self.tried.clear();
@@ -254,7 +258,7 @@ mod tests {
             let error = loop {
                 assert!(matches!(attempts.refused(node("a"), refusal.clone()), Next::Choose));
                 assert_eq!(attempts.tried(), [node("a")]);
-                match attempts.none_left(0.5) {
+                match attempts.none_left(Census::Complete, 0.5) {
                     Next::Wait(delay) => assert!(delay <= Duration::from_millis(20)),
                     other => break error(other),
                 }
@@ -266,11 +270,21 @@ mod tests {
     }
 
     #[test]
+    fn a_call_is_not_refused_before_every_node_could_report_itself() {
+        let mut attempts = Attempts::new("f", false, false);
+        for _ in 0..100 {
+            assert!(matches!(attempts.none_left(Census::Incomplete, 0.5), Next::Wait(_)));
+        }
+        let error = error(attempts.none_left(Census::Complete, 0.5));
+        assert_eq!(error.code(), ErrorCode::Unreachable);
+    }
+
+    #[test]
     fn a_call_that_waits_for_capacity_is_tried_until_its_deadline() {
         let mut attempts = Attempts::new("f", false, true);
         for _ in 0..1000 {
             attempts.refused(node("a"), Refusal::Busy);
-            assert!(matches!(attempts.none_left(1.0), Next::Wait(_)));
+            assert!(matches!(attempts.none_left(Census::Complete, 1.0), Next::Wait(_)));
         }
         let error = attempts.expired(Duration::from_secs(1), false);
         assert_eq!((error.code(), error.outcome()), (ErrorCode::Timeout, CallOutcome::NotStarted));
@@ -297,7 +311,10 @@ mod tests {
         assert!(matches!(attempts.disconnected(soon), Next::Wait(_)));
         assert_eq!(error(attempts.disconnected(RECONNECT)).code(), ErrorCode::Unreachable);
         for _ in 0..ABSENT_ROUNDS * 2 {
-            assert!(matches!(attempts.none_left(0.5), Next::Wait(_)), "nodes may connect again");
+            assert!(
+                matches!(attempts.none_left(Census::Complete, 0.5), Next::Wait(_)),
+                "nodes may connect again"
+            );
         }
         let attempts = Attempts::new("f", false, true);
         let error = error(attempts.disconnected(soon));
@@ -334,7 +351,7 @@ mod tests {
             attempts.refused(node(&format!("n{number}")), Refusal::Busy);
         }
         assert!(attempts.is_round_over());
-        assert_eq!(error(attempts.none_left(0.5)).code(), ErrorCode::Saturated);
+        assert_eq!(error(attempts.none_left(Census::Complete, 0.5)).code(), ErrorCode::Saturated);
     }
 
     #[test]

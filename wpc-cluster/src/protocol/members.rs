@@ -37,6 +37,8 @@ pub(crate) enum Presence {
 
 /// The number of intervals without a report after which a node is lost.
 const MISSED: u32 = 3;
+/// The number of intervals in which every node that is alive reports itself, with time for a late report.
+const CENSUS: u32 = 2;
 /// The number of intervals without a report after which a lost node is forgotten.
 const FORGOTTEN: u32 = 1000;
 /// The maximum number of nodes. Reports of others are ignored.
@@ -53,6 +55,14 @@ pub(crate) enum Recorded {
     Restarted,
     /// There are too many nodes.
     Ignored,
+}
+
+/// Whether every node that is alive has had time to report itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Census {
+    Complete,
+    /// Reports have arrived for too short a time.
+    Incomplete,
 }
 
 /// How the node of a call is chosen.
@@ -110,6 +120,16 @@ impl Members {
                 *member = Member { beat, last_report: now, presence: Presence::Alive, sent: 0 };
                 recorded
             }
+        }
+    }
+
+    /// Whether every node is known, if reports arrive since `up_since`.
+    pub(crate) fn census(&self, up_since: Option<Instant>, now: Instant) -> Census {
+        match up_since {
+            Some(since) if now.saturating_duration_since(since) < self.interval * CENSUS => {
+                Census::Incomplete
+            }
+            _ => Census::Complete,
         }
     }
 
@@ -219,6 +239,16 @@ fn mixed(mut hash: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nodes_may_be_unknown_until_reports_have_arrived_for_two_intervals() {
+        let (interval, now) = (Duration::from_millis(100), Instant::now());
+        let members = Members::new(interval, 1);
+        let census = |since: Option<Instant>, at| members.census(since, at);
+        assert_eq!(census(Some(now), now + interval), Census::Incomplete);
+        assert_eq!(census(Some(now), now + interval * 2), Census::Complete);
+        assert_eq!(census(None, now), Census::Complete, "no report can arrive");
+    }
 
     const INTERVAL: Duration = Duration::from_millis(300);
 

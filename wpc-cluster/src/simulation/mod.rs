@@ -268,15 +268,20 @@ fn check(cluster: &Cluster, seen: &[Seen]) {
     assert!(answered > 0, "no call was answered");
 }
 
-/// Runs a simulation in simulated time, on one thread.
-fn simulate(seed: u64, is_pure: bool) -> Summary {
+/// Runs a test in simulated time, on one thread.
+fn block_on<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
+    runtime.block_on(future)
+}
+
+/// Runs a simulation.
+fn simulate(seed: u64, is_pure: bool) -> Summary {
     println!("seed {seed}, pure {is_pure}");
-    runtime.block_on(run(seed, is_pure))
+    block_on(run(seed, is_pure))
 }
 
 #[test]
@@ -290,6 +295,31 @@ fn calls_keep_their_promises_whatever_fails() {
     }
     for seed in 0..60 {
         simulate(seed, seed % 2 == 1);
+    }
+}
+
+#[test]
+fn the_first_call_of_a_client_waits_for_the_reports_of_nodes() {
+    let limit = Duration::from_secs(5);
+    for seed in 0..20 {
+        let answered = block_on(async {
+            let mut cluster = Cluster::new(seed, false);
+            cluster.join("a").await;
+            // Its report takes almost an interval.
+            cluster.nodes["a"].port.set(Condition::Stopped);
+            let task = tokio::spawn(call(cluster.client().await, 1, 0, limit));
+            sleep(Duration::from_millis(250)).await;
+            cluster.nodes["a"].port.set(Condition::Works);
+            task.await.unwrap()
+        });
+        assert!(answered.result.is_ok(), "seed {seed}: {:?}", answered.result);
+        let refused = block_on(async {
+            let cluster = Cluster::new(seed, false);
+            call(cluster.client().await, 1, 0, limit).await
+        });
+        let error = refused.result.unwrap_err();
+        assert_eq!(error.outcome(), CallOutcome::NotStarted, "{error}");
+        assert!(refused.answered - refused.sent < Duration::from_secs(1), "{error}");
     }
 }
 
