@@ -63,7 +63,9 @@ fn admit(
     scope: Scope,
 ) -> Result<Deployments, Problem> {
     principal.require(scope)?;
-    application.deployments().cloned().ok_or_else(problems::no_data_folder)
+    let is_of_cluster = || application.backend().cluster().is_some();
+    let absent = || problems::no_data_folder(is_of_cluster());
+    application.deployments().cloned().ok_or_else(absent)
 }
 
 /// Runs a blocking operation on a thread for blocking work.

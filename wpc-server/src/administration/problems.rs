@@ -13,11 +13,14 @@ fn new(code: ServerCode, detail: impl ToString) -> Problem {
     Problem::new(code, detail.to_string())
 }
 
-pub(super) fn no_data_folder() -> Problem {
-    new(
-        ServerCode::NoDataFolder,
-        "the server has no data folder; its operator can start it with `--data FOLDER`",
-    )
+/// Why a server without deployments of its own has none.
+pub(super) fn no_data_folder(is_of_cluster: bool) -> Problem {
+    let detail = if is_of_cluster {
+        "this server is a node of a cluster, whose registry has the deployments; use `--cluster URL` instead of `--server`"
+    } else {
+        "the server has no data folder; its operator can start it with `--data FOLDER`"
+    };
+    new(ServerCode::NoDataFolder, detail)
 }
 
 pub(super) fn internal() -> Problem {

@@ -93,7 +93,7 @@ codes! {
     IdempotencyAnswerDropped "idempotency_answer_dropped" CONFLICT -32600 false "the response was not kept"
         "The call of the first request with this idempotency key has ended, but its response was too large to be kept.",
     NoDataFolder "no_data_folder" CONFLICT -32600 false "the server has no data folder"
-        "Deployments need a data folder, and the server was started without one.",
+        "Deployments need a data folder, and the server was started without one, or is a node of a cluster, whose registry has them.",
     RevisionConflict "revision_conflict" CONFLICT -32600 false "another revision is active"
         "The active revision is not the one that the client expects.",
     NothingToRollBack "nothing_to_roll_back" CONFLICT -32600 false "there is nothing to roll back to"
