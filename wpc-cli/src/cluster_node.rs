@@ -103,7 +103,12 @@ fn report(node: &Node, as_json: bool) {
         json!({ "event": "joined", "time": time, "node": name.as_str(), "is_connected": cluster.is_connected, "revision": revision })
             .to_string()
     } else if !cluster.is_connected {
-        format!("node {name}: NATS cannot be reached; the node joins when it can")
+        let connection = node.client().connection();
+        let reason = connection.failure().map_or_else(String::new, |reason| format!(" ({reason})"));
+        format!(
+            "node {name}: NATS cannot be reached at {}{reason}; the node serves its own clients, and joins when NATS can be reached",
+            connection.servers()
+        )
     } else {
         let active = cluster.active_revision;
         let active =

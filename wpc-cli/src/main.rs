@@ -18,6 +18,8 @@ mod cluster_call;
 #[cfg(feature = "cluster")]
 mod cluster_deploy;
 #[cfg(feature = "cluster")]
+mod cluster_log;
+#[cfg(feature = "cluster")]
 mod cluster_node;
 #[cfg(feature = "cluster")]
 mod cluster_options;

@@ -3,6 +3,8 @@
 use crate::access_options::AccessOptions;
 use crate::cache::Cache;
 #[cfg(feature = "cluster")]
+use crate::cluster_log;
+#[cfg(feature = "cluster")]
 use crate::cluster_node::{Joining, NodeArguments, OwnSettings};
 use crate::configuration;
 use crate::connection_options::ConnectionOptions;
@@ -212,7 +214,10 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     };
     let mut deployed = match data {
         #[cfg(feature = "cluster")]
-        _ if arguments.node.cluster.is_named() => arguments.joining(&source, setup)?,
+        _ if arguments.node.cluster.is_named() => {
+            cluster_log::start(as_json, arguments.log.level());
+            arguments.joining(&source, setup)?
+        }
         Some((data, store)) => {
             let policy = Policy::of(&arguments.allow).map_err(Failure::usage)?;
             let setup = setup.policy(policy);

@@ -79,7 +79,7 @@ async fn read_answers(client: CloseOnDrop, mut answers: Subscription) {
         }
         match Frame::decode(&message.payload) {
             Ok((frame, body)) => inner.pending.deliver(attempt, Event::Frame(frame, body)),
-            Err(error) => tracing::warn!(%error, "an answer cannot be read"),
+            Err(error) => tracing::debug!(%error, "an answer cannot be read"),
         }
     }
 }
@@ -99,18 +99,19 @@ async fn read_reports(inner: Weak<Inner>, mut reports: Subscription) {
         let beat = match Beat::decode(&message.payload) {
             Ok(beat) => beat,
             Err(error) => {
-                tracing::warn!(node = %name, %error, "a report cannot be read");
+                tracing::debug!(node = %name, %error, "a report cannot be read");
                 continue;
             }
         };
         let recorded = inner.members().record(name.clone(), beat, now());
         match recorded {
             Recorded::Restarted => {
-                tracing::warn!(node = %name, "a node has started again");
+                tracing::warn!("node \"{name}\" has started again");
                 inner.pending.lose(&name, &format!("node \"{name}\" has started again"));
             }
-            Recorded::Joined => tracing::info!(node = %name, "a node reports"),
-            Recorded::Known | Recorded::Ignored => {}
+            Recorded::Joined => tracing::info!("node \"{name}\" has joined"),
+            // The nodes report it themselves.
+            Recorded::Shared | Recorded::Known | Recorded::Ignored => {}
         }
     }
 }

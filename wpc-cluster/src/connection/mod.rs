@@ -4,7 +4,8 @@
 //!
 //! | field | written by | ordering |
 //! |---|---|---|
-//! | `link`, `violation` | the callback | a watch channel |
+//! | `link`, `violations` | the callback | a watch channel |
+//! | `failure` | the callback | a lock |
 //! | `disconnects`, `dropped`, `clock_offset` | the callback; the task that reads the clock | relaxed: each stands alone |
 
 mod transport;
@@ -18,6 +19,7 @@ use async_nats::{Client, ConnectOptions, Event, ServerError};
 use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
@@ -43,8 +45,10 @@ struct Shared {
     dropped: AtomicU64,
     /// What to add to the clock of this process to get that of the server, in milliseconds.
     clock_offset: AtomicI64,
-    /// The last operation that the server did not permit.
-    violation: watch::Sender<Option<Arc<str>>>,
+    /// Why the last attempt to connect failed; `None` after one that did not.
+    failure: Mutex<Option<String>>,
+    /// What the server did not permit since the connection was established: each operation once, the last one at the end.
+    violations: watch::Sender<Vec<Arc<str>>>,
 }
 
 /// Whether the server can be reached.
@@ -236,6 +240,18 @@ impl Connection {
 
     /// How often the connection was lost.
     #[must_use]
+    /// The addresses of the servers, without users and passwords, separated by commas.
+    #[must_use]
+    pub fn servers(&self) -> String {
+        self.0.options.reported_servers()
+    }
+
+    /// Why the last attempt to connect failed; `None` if it did not, or if it has not ended.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.0.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub fn disconnects(&self) -> u64 {
         self.0.shared.disconnects.load(Ordering::Relaxed)
     }
@@ -342,7 +358,8 @@ impl Shared {
             disconnects: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             clock_offset: AtomicI64::new(0),
-            violation: watch::Sender::default(),
+            failure: Mutex::default(),
+            violations: watch::Sender::default(),
         }
     }
 
@@ -368,13 +385,14 @@ impl Shared {
             Event::ServerError(ServerError::Other(text)) if is_violation(text) => {
                 tracing::warn!(%text, "the NATS server does not permit an operation");
                 self.violation.send_replace(Some(text.as_str().into()));
+                self.set_failure(None);
+                // The server decides about permissions anew.
+                self.violations.send_replace(Vec::new());
             }
             Event::ServerError(error) => {
                 tracing::warn!(%error, "the NATS server reported an error")
             }
-            Event::ClientError(error) => {
-                tracing::warn!(%error, "the NATS client reported an error")
-            }
+            Event::ClientError(error) => self.set_failure(Some(error.to_string())),
             Event::LameDuckMode => tracing::info!("the NATS server is shutting down"),
             Event::Draining => {}
         }
@@ -397,6 +415,31 @@ fn authenticated(options: &ClusterOptions) -> Result<ConnectOptions, Error> {
         Credentials::File(path) => {
             let text = readable(&path)?;
             ConnectOptions::with_credentials(&text).map_err(|error| file_error(&path, &error))?
+impl Shared {
+    /// Attempts to connect are repeated, so an error is reported once.
+    fn set_failure(&self, failure: Option<String>) {
+        let mut last = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = failure.as_ref().filter(|_| *last != failure) {
+            tracing::warn!(error, "the NATS client reported an error");
+        }
+        *last = failure;
+    }
+
+    fn on_violation(&self, text: &str) {
+        // Messages that are sent often are reported once.
+        if !self.violations.borrow().iter().any(|known| **known == *text) {
+            tracing::warn!(%text, "the NATS server does not permit an operation");
+        }
+        self.violations.send_modify(|violations| {
+            violations.retain(|known| **known != *text);
+            violations.push(text.into());
+            if violations.len() > MAX_VIOLATIONS {
+                violations.remove(0);
+            }
+        });
+    }
+}
+
         }
     };
     let connect = match &options.ca {

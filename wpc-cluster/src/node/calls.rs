@@ -50,7 +50,7 @@ pub(super) fn take(inner: &Arc<Inner>, message: Received) {
     let Some(inbox) = message.reply.clone() else { return };
     // The node may publish to subjects to which its caller may not. Answers therefore go to inboxes only.
     if !inbox.starts_with("_INBOX") {
-        tracing::warn!(%inbox, "a call names a subject for its answer that is not an inbox");
+        tracing::debug!(%inbox, "a call names a subject for its answer that is not an inbox");
         return;
     }
     match accept(inner, &message, &inbox) {
@@ -360,7 +360,7 @@ pub(super) async fn control(inner: &Arc<Inner>, message: Received) {
     let control = match Control::decode(&message.payload) {
         Ok(control) => control,
         Err(error) => {
-            tracing::warn!(%error, "a message of a caller cannot be read");
+            tracing::debug!(%error, "a message of a caller cannot be read");
             return;
         }
     };

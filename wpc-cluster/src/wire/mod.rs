@@ -1,5 +1,5 @@
 //! The messages between callers and nodes. Every message is read as if an attacker had written it: a malformed one is
-//! counted and dropped, and no length in it is trusted.
+//! dropped, and no length in it is trusted.
 //!
 //! | message | from, to | subject |
 //! |---|---|---|

@@ -346,11 +346,12 @@ impl Task {
                 self.deployment = *deployment;
                 // They were prepared for the previous functions of the pool.
                 self.candidates.clear();
-                tracing::info!(revision = id.number, "the node runs the revision");
+                tracing::info!("this node runs revision {}", id.number);
                 self.input(Input::Activated(id));
             }
             Finished::Failed(id, problems) => {
-                tracing::warn!(revision = id.number, ?problems, "the node cannot run the revision");
+                let problems_text = problems.join("; ");
+                tracing::warn!("this node cannot run revision {}: {problems_text}", id.number);
                 self.input(Input::Failed(id, problems));
             }
         }
