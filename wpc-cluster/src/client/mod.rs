@@ -83,13 +83,10 @@ impl Client {
     /// [`Error::Registry`](crate::Error::Registry) if the registry cannot be read within 5 seconds.
     pub async fn connect(options: ClusterOptions) -> Result<Self, crate::Error> {
         let connection = Connection::open(options, "wpc client").await?;
-        let following = Registry::new(connection.clone()).follow();
+        let registry = Registry::new(connection.clone());
+        let following = registry.follow();
         if tokio::time::timeout(FIRST_READ, following.first()).await.is_err() {
-            let reason = following.problem();
-            return Err(crate::Error::Registry {
-                operation: "reading the registry".to_owned(),
-                reason: reason.unwrap_or_else(|| format!("no answer within {FIRST_READ:?}")),
-            });
+            return Err(registry.unanswered(FIRST_READ, following.problem()));
         }
         let functions = following.shared();
         Self::start(connection, functions, Some(following)).await

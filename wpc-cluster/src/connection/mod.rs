@@ -268,9 +268,24 @@ impl Connection {
         self.0.shared.violation.borrow().as_deref().map(str::to_owned)
     }
 
-    /// Follows what the server does not permit.
-    pub(crate) fn follow_violations(&self) -> watch::Receiver<Option<Arc<str>>> {
-        self.0.shared.violation.subscribe()
+    /// What the server did not permit since the connection was established, and what satisfies the condition.
+    pub(crate) fn find_violation(&self, is_it: impl Fn(&str) -> bool) -> Option<Arc<str>> {
+        self.0.shared.violations.borrow().iter().find(|text| is_it(text)).cloned()
+    }
+
+    /// Why this process receives no answers: the server does not permit it to subscribe to its inbox.
+    pub(crate) fn refused_inbox(&self) -> Option<String> {
+        let inbox = format!("\"{}.", self.0.options.inbox);
+        let is_inbox = |text: &str| text.contains("ubscription") && text.contains(&inbox);
+        let violation = self.find_violation(is_inbox)?;
+        Some(format!(
+            "{violation}; `--cluster-inbox` sets the prefix of the subjects of answers, and `wpc cluster check` lists what this user lacks"
+        ))
+    }
+
+    /// Follows what the server does not permit; the last value is at the end.
+    pub(crate) fn follow_violations(&self) -> watch::Receiver<Vec<Arc<str>>> {
+        self.0.shared.violations.subscribe()
     }
 
     /// The maximum size of a message in bytes, as the server states it.

@@ -62,6 +62,9 @@ struct Inner {
     trust: Trust,
 }
 
+/// The reason of a request without an answer.
+const NO_ANSWER: &str = "no answer";
+
 /// The maximum length of an author and of a note in bytes.
 const MAX_TEXT: usize = 4096;
 
@@ -91,6 +94,12 @@ impl Registry {
         self.0.trust.open(value).map_err(|error| unreadable(what, error))
     }
 
+    /// The error of a registry that was not read in this time.
+    pub(crate) fn unanswered(&self, limit: Duration, problem: Option<String>) -> Error {
+        let reason = problem.unwrap_or_else(|| format!("{NO_ANSWER} within {limit:?}"));
+        self.failed("reading the registry", reason)
+    }
+
     /// An operation that failed.
     fn failed(&self, operation: &str, error: impl Display) -> Error {
         let reason = error.to_string();
@@ -102,8 +111,12 @@ impl Registry {
                 .any(|bucket| text.contains(bucket.as_str()))
         };
         let operation = operation.to_owned();
+        let is_unanswered = reason.contains("timed out") || reason.contains(NO_ANSWER);
+        if is_unanswered && let Some(reason) = self.0.connection.refused_inbox() {
+            return Error::Denied { operation, reason };
+        }
         // The server reports it separately, and the answer does not arrive.
-        if let Some(reason) = violation.filter(of_bucket).filter(|_| reason.contains("timed out")) {
+        if let Some(reason) = violation.filter(of_bucket).filter(|_| is_unanswered) {
             return Error::Denied { operation, reason };
         }
         let reason = if !self.0.connection.is_up() {
